@@ -1,0 +1,46 @@
+# Short names for the commands of README and CONTRIBUTING; nothing happens here that is not a script or one command.
+VENV := $(or $(SUPERIONIC_VENV),.venv)
+
+.PHONY: help setup demo test lint format startup lock clean
+
+help:
+	@echo "make setup    virtual environment with development tools and all engines"
+	@echo "make demo     run the demo campaign"
+	@echo "make test     all checks and tests"
+	@echo "make lint     ruff, mypy, import contracts"
+	@echo "make format   ruff's formatter and its safe fixes"
+	@echo "make startup  time importing superionic and superionic --help"
+	@echo "make lock     list the versions now installed, to renew constraints/core.txt by"
+	@echo "make clean    remove caches and the virtual environment (engines and runs stay)"
+
+setup:
+	bash scripts/setup --dev chgnet sevennet gpaw
+
+demo:
+	bash scripts/demo
+
+test:
+	bash scripts/test
+
+lint:
+	bash scripts/setup --dev
+	"$(VENV)/bin/ruff" check .
+	"$(VENV)/bin/ruff" format --check .
+	"$(VENV)/bin/mypy"
+	"$(VENV)/bin/lint-imports"
+
+format:
+	bash scripts/setup --dev
+	"$(VENV)/bin/ruff" check --fix .
+	"$(VENV)/bin/ruff" format .
+
+startup:
+	bash scripts/setup --dev
+	"$(VENV)/bin/python" benchmarks/startup.py
+
+lock:
+	@"$(VENV)/bin/python" -m pip freeze --all --exclude-editable
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.*
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

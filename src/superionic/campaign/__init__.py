@@ -1,0 +1,1 @@
+"""The campaign: its file, its plan, its run and its state."""

@@ -1,0 +1,91 @@
+"""Where a number comes from: the tree of tasks behind a result, with settings, versions, cost and files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from superionic.errors import StorageError
+
+if TYPE_CHECKING:
+    from superionic.execution.ledger import Ledger, Record
+    from superionic.execution.store import Store
+
+_MOST_MATCHES = 25
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The provenance of one task, or the tasks that the question may have meant.
+
+    Attributes
+    ----------
+    record
+        The task; None where several match.
+    matches
+        All that match.
+    inputs
+        Names of its inputs, with key and label of the tasks that they come from.
+    files
+        Files of the result, with bytes and SHA-256.
+    folder
+        Where they are.
+    """
+
+    record: Record | None
+    matches: tuple[Record, ...]
+    inputs: Mapping[str, list[tuple[str, str]]] = field(default_factory=dict)
+    files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    folder: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, for ``--json``."""
+        return {
+            "files": {name: dict(facts) for name, facts in self.files.items()},
+            "folder": self.folder,
+            "inputs": {name: [{"key": k, "label": label} for k, label in refs] for name, refs in self.inputs.items()},
+            "matches": [{"key": r.key, "label": r.label, "stage": r.stage, "state": r.state} for r in self.matches],
+            "task": None if self.record is None else vars(self.record),
+        }
+
+
+def make_explanation(what: str, ledger: Ledger, store: Store) -> Explanation:
+    """Find a task and what it was made from.
+
+    Raises
+    ------
+    StorageError
+        If nothing matches.
+    """
+    matches = ledger.find(what.strip())
+    exact = [record for record in matches if record.label == what.strip() or record.key == what.strip()]
+    if not matches:
+        raise StorageError(
+            f"nothing in this campaign has a key or a label like {what!r}",
+            where="explain",
+            fix="take a key from the report or from results.json, or words of a label from `superionic status --all`",
+        )
+    chosen = exact[-1] if exact else (matches[0] if len(matches) == 1 else None)
+    if chosen is None:
+        return Explanation(None, tuple(matches[:_MOST_MATCHES]))
+    inputs = {
+        name: [(key, _label(key, ledger)) for key in dict.fromkeys(_keys(value))]
+        for name, value in chosen.descriptor["inputs"].items()
+    }
+    folder = store.folder(chosen.key)
+    manifest = folder / "manifest.json"
+    files = json.loads(manifest.read_text())["files"] if manifest.is_file() else {}
+    return Explanation(chosen, tuple(matches[:_MOST_MATCHES]), inputs, files, str(folder))
+
+
+def _label(key: str, ledger: Ledger) -> str:
+    record = ledger.record(key)
+    return "unknown" if record is None else f"{record.stage}: {record.label}"
+
+
+def _keys(value: Any) -> list[str]:
+    if isinstance(value, Mapping):
+        return [str(value["task"])]
+    return [key for part in value for key in _keys(part)]

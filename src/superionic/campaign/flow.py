@@ -1,0 +1,211 @@
+"""The way of a crystal through the stages: the workflow figure of the papers, as code.
+
+One walk serves all: ``run`` walks with an executor and does what is missing; ``status`` and ``check`` walk dry, as far
+as results are there. The walk itself computes nothing and stores nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from superionic.campaign.spaces import build_spaces, end_members
+from superionic.stages import analyse, enumerate, hull, label, rank, sample, select, train, transport, validate  # noqa: A004 - the stages' own names
+from superionic.stages.base import FINE_TUNED, Candidate, ChosenPotential, StageResult, Workbench
+
+if TYPE_CHECKING:
+    from superionic.campaign.schema import CampaignFile
+    from superionic.structures.disordered import DisorderedCrystal
+
+
+class StopHere(Exception):  # noqa: N818 - it is an order, not an error
+    """The stage that ``--until`` names is done."""
+
+
+@dataclass
+class Flow:
+    """One walk through the stages of a campaign.
+
+    Attributes
+    ----------
+    file
+        The campaign file.
+    bench
+        The workbench; its runner decides whether work is done or only looked up.
+    crystals, references
+        The crystals of the file, read.
+    reference_texts
+        ``name``, ``file_name`` and ``text`` of the references, in order.
+    until
+        Name of the last stage to walk to; None for all.
+    results
+        What each stage gave so far; a stage that ran in several rounds has several.
+    reached
+        The stage that the walk came to last.
+    """
+
+    file: CampaignFile
+    bench: Workbench
+    crystals: Mapping[str, DisorderedCrystal]
+    references: Mapping[str, DisorderedCrystal]
+    reference_texts: Sequence[Mapping[str, str]]
+    until: str | None = None
+    results: dict[str, list[StageResult]] = field(default_factory=dict)
+    reached: str = ""
+
+    def walk(self) -> None:
+        """Walk through all stages of the campaign, or to the one named by ``until``.
+
+        Raises
+        ------
+        TasksPending
+            In a dry walk, at the first stage that is not done.
+        SuperionicError
+            If a stage cannot go on.
+        """
+        try:
+            self._walk()
+        except StopHere:
+            return
+
+    def _walk(self) -> None:
+        settings = self.file.stage_settings
+        base = self._potential(self.file.rank.potential)
+        self._at("enumerate")
+        found = enumerate.run(settings("enumerate"), self.bench, build_spaces(self.file, self.crystals))
+        end_phases = enumerate.references(self.bench, self.reference_texts)
+        self._done("enumerate", found)
+
+        self._at("rank")
+        ranked = rank.run(settings("rank"), self.bench, found.candidates, end_phases, base)
+        self._done("rank", ranked)
+
+        placed = self._hull(ranked, base, "")
+        candidates = placed.candidates if placed is not None else ranked.candidates
+        chosen = self._select(candidates, placed)
+        potential = self._learn(chosen, base)
+        if potential.name == FINE_TUNED and self.file.hull is not None and self.file.hull.repeat_with_fine_tuned:
+            candidates = self._rank_again(candidates, potential)
+
+        if self.file.transport is not None:
+            self._at("transport")
+            driver = potential if self.file.transport.potential in (None, FINE_TUNED) else None
+            driver = driver or self._potential(self.file.transport.potential)
+            moved = transport.run(settings("transport"), self.bench, candidates, driver)
+            self._done("transport", moved)
+            if self.file.analyse is not None:
+                self._at("analyse")
+                self._done("analyse", analyse.run(settings("analyse"), self.bench, moved.candidates))
+
+    def _hull(self, ranked: StageResult, potential: ChosenPotential, round_label: str) -> StageResult | None:
+        if self.file.hull is None:
+            return None
+        self._at("hull")
+        formulas = {c.composition_label: str(c.facts["formula"]) for c in ranked.candidates if not c.is_reference}
+        references = {name: crystal.formula for name, crystal in self.references.items()}
+        vertices = end_members(self.file, formulas, references)
+        result = hull.run(
+            self.file.stage_settings("hull"),
+            self.bench,
+            ranked.candidates,
+            potential,
+            vertices,
+            round_label=round_label,
+        )
+        self._done("hull", result)
+        return result
+
+    def _select(self, candidates: Sequence[Candidate], placed: StageResult | None) -> tuple[Candidate, ...]:
+        if self.file.select is None:
+            return tuple(candidate for candidate in candidates if not candidate.is_reference)
+        self._at("select")
+        result = select.run(
+            self.file.stage_settings("select"),
+            self.bench,
+            candidates,
+            placed.tasks["hull"] if placed is not None else None,
+        )
+        self._done("select", result)
+        return result.candidates
+
+    def _learn(self, chosen: Sequence[Candidate], base: ChosenPotential) -> ChosenPotential:
+        """Sample, label and train, once for each temperature of the ladder; return the last potential."""
+        if self.file.sample is None:
+            return base
+        settings = self.file.stage_settings
+        first = self._potential(self.file.sample.potential or self.file.rank.potential)
+        driver, labelled, trained = first, (), None
+        rounds = self.file.sample.temperatures_K
+        for number, temperature in enumerate_rounds(rounds):
+            tail = f"round {number}" if len(rounds) > 1 else ""
+            self._at("sample")
+            sampled = sample.run(settings("sample"), self.bench, chosen, driver, temperature)
+            self._done("sample", sampled, last=number == len(rounds))
+            if self.file.label is None:
+                continue
+            self._at("label")
+            name = self.file.label.engine
+            stand_in = self._potential(name.partition(":")[2]) if name.startswith("potential:") else None
+            made = label.run(settings("label"), self.bench, sampled.candidates, stand_in, tail)
+            self._done("label", made, last=number == len(rounds))
+            labelled = (*labelled, *made.candidates)
+            if self.file.train is None:
+                continue
+            self._at("train")
+            trained = train.run(settings("train"), self.bench, labelled, first, tail)
+            self._done("train", trained, last=number == len(rounds))
+            driver = first.tuned(trained.tasks["weights"]["weights"])
+        if trained is None:
+            return base
+        if self.file.section("validate") is not None:
+            self._at("validate")
+            checked = validate.run(
+                settings("validate"), self.bench, labelled, driver, trained.tasks["baseline"], trained.tasks["dataset"]
+            )
+            self._done("validate", checked)
+        return driver
+
+    def _rank_again(self, candidates: Sequence[Candidate], potential: ChosenPotential) -> tuple[Candidate, ...]:
+        """Relax the ranked orderings with the fine-tuned potential and place them on a hull of their own (paper A)."""
+        round_label = "by the fine-tuned potential"
+        orderings = [candidate for candidate in candidates if not candidate.is_reference]
+        phases = [candidate for candidate in candidates if candidate.is_reference]
+        settings = {**self.file.stage_settings("rank"), "relax_top": len(orderings)}
+        self._at("rank")
+        ranked = rank.run(settings, self.bench, orderings, phases, potential, round_label=round_label)
+        self._done("rank", ranked)
+        placed = self._hull(ranked, potential, round_label)
+        return placed.candidates if placed is not None else ranked.candidates
+
+    def _potential(self, name: str | None) -> ChosenPotential:
+        potentials = self.bench.potentials
+        return potentials[name] if name is not None else next(iter(potentials.values()))
+
+    def _at(self, stage: str) -> None:
+        self.reached = stage
+
+    def _done(self, stage: str, result: StageResult, *, last: bool = True) -> None:
+        self.results.setdefault(stage, []).append(result)
+        if last and stage == self.until:
+            raise StopHere
+
+
+def enumerate_rounds(temperatures: Sequence[float]) -> list[tuple[int, float]]:
+    """Number the rounds of sampling, labelling and training from one."""
+    return list(zip(range(1, len(temperatures) + 1), temperatures, strict=True))
+
+
+def merged(results: Sequence[StageResult]) -> dict[str, Any]:
+    """Put the summaries of a stage's rounds together: lists are joined, counts added, the rest is of the last round."""
+    together: dict[str, Any] = {}
+    for result in results:
+        for name, value in result.summary.items():
+            old = together.get(name)
+            if isinstance(value, list) and isinstance(old, list) and name != "history":
+                together[name] = [*old, *value]
+            elif isinstance(value, int) and isinstance(old, int) and name in ("n_requested", "n_accepted"):
+                together[name] = old + value
+            else:
+                together[name] = value
+    return together

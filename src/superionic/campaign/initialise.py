@@ -1,0 +1,296 @@
+"""Writing a first campaign file for a crystal: what ``superionic init`` does.
+
+The mobile ion, the charges and the supercell are guesses that the file shows with their reasons; everything in it can
+be changed by hand.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from superionic.campaign.schema_base import ELEMENTS, did_you_mean
+from superionic.campaign.yaml_text import plain_scalar
+from superionic.errors import CompositionError, StructureError
+
+if TYPE_CHECKING:
+    from superionic.structures.disordered import DisorderedCrystal
+
+MOBILE_IONS: Final[tuple[str, ...]] = ("Li", "Na", "K", "Ag", "Cu", "Rb", "Mg", "Zn", "Ca", "Al", "F", "O")
+"""Ions that are known to conduct, in the order in which they are guessed."""
+
+MAX_ATOMS: Final = 150
+"""Sites of the largest supercell that is guessed."""
+
+_MAX_STATES: Final = 200_000
+_NEUTRAL: Final = 0.005  # e for each atom: what rounding of refined occupancies may leave
+_NO_PAULING_VALUE: Final = frozenset({2, 10, 18})  # pymatgen warns when asked for those of He, Ne and Ar
+
+
+def draft_campaign(
+    crystal_path: str | Path,
+    *,
+    mobile_ion: str | None = None,
+    oxidation_states: Mapping[str, float] | None = None,
+    name: str | None = None,
+    folder: str | Path | None = None,
+) -> str:
+    """Write the text of a commented campaign file for one crystal.
+
+    Parameters
+    ----------
+    crystal_path
+        CIF, POSCAR, extended XYZ or pymatgen JSON file.
+    mobile_ion
+        Element whose ions conduct; guessed if None.
+    oxidation_states
+        Charges in e; those of elements that it leaves out are guessed.
+    name
+        Name of the campaign; made of the file name if None.
+    folder
+        Folder in which the campaign file will stand, for the relative path of the crystal; the working folder if
+        None.
+
+    Returns
+    -------
+    str
+        YAML text that :func:`superionic.campaign.load.load_campaign` accepts.
+
+    Raises
+    ------
+    StructureError
+        If the crystal cannot be read, holds no ion that is known to conduct, or not the one that is named.
+    CompositionError
+        If no charges are known for one of its elements, or all have the same sign.
+    """
+    from superionic.structures.files import read_crystal
+
+    path = Path(crystal_path)
+    crystal = read_crystal(path)
+    amounts = {species: float(amount) for species, amount in crystal.composition.items()}
+    ion = _mobile_ion(crystal, amounts, mobile_ion, str(path))
+    charges = guess_oxidation_states(amounts, oxidation_states or {}, where=str(path))
+    if len(charges) > 1 and (min(charges.values()) > 0 or max(charges.values()) < 0):
+        raise CompositionError(
+            f"The charges {', '.join(f'{element}: {charge:g}' for element, charge in charges.items())} all have one sign.",
+            where=str(path),
+            fix="Give charges that can make a neutral crystal.",
+        )
+    supercell, remark = _supercell(crystal, charges)
+    relative = Path(os.path.relpath(path.absolute(), Path(folder or ".").absolute())).as_posix()
+    return _TEXT.format(
+        name=_name(name if name is not None else path.stem),
+        crystal=_name(path.stem),
+        file=json.dumps(relative, ensure_ascii=False),
+        formula=crystal.formula,
+        spacegroup=f"{crystal.spacegroup_symbol} (no. {crystal.spacegroup_number})",
+        ion=ion,
+        ion_remark="as you said" if mobile_ion else "a guess; change it if another ion conducts",
+        charges=", ".join(f"{element}: {charge:g}" for element, charge in charges.items()),
+        charge_remark=_charge_remark(amounts, charges),
+        supercell=supercell,
+        supercell_remark=remark,
+    )
+
+
+def guess_oxidation_states(
+    amounts: Mapping[str, float], known: Mapping[str, float], *, where: str | None = None
+) -> dict[str, float]:
+    """Guess one charge for each element: of its common ones, those that come nearest to a neutral crystal.
+
+    Among equally neutral choices the one is taken that puts negative charge on the more electronegative elements
+    (smallest sum of amount · charge · Pauling electronegativity). Refined occupancies need not be exactly neutral, so
+    nearness is enough.
+
+    Parameters
+    ----------
+    amounts
+        Amount of each element in the cell.
+    known
+        Charges that are given; they are kept.
+    where
+        The file, for errors.
+
+    Returns
+    -------
+    dict of str to float
+        Charge of each element of ``amounts``, and of ``known`` besides, in their order.
+
+    Raises
+    ------
+    CompositionError
+        If an element of the crystal has no known charge.
+    """
+    from pymatgen.core import Element
+
+    elements = {symbol: Element(symbol) for symbol in amounts}
+    pull = {symbol: _electronegativity(element) for symbol, element in elements.items()}
+    found: list[tuple[float, ...]] = []
+    # Where the common charges leave the crystal charged (bismuth(V), say), those found in the ICSD are tried.
+    for states in ("common_oxidation_states", "icsd_oxidation_states"):
+        choices = [
+            tuple(float(charge) for charge in ((known[symbol],) if symbol in known else getattr(element, states)))
+            for symbol, element in elements.items()
+        ]
+        unknown = [symbol for symbol, charges in zip(elements, choices, strict=True) if not charges]
+        if unknown and not found:
+            raise CompositionError(
+                f"No charge is known for {', '.join(unknown)}.", where=where, fix=f"Give it, e.g. {unknown[0]}=2."
+            )
+        combinations = itertools.islice(itertools.product(*choices), _MAX_STATES)
+        found.append(min(combinations, key=lambda charges: _oddity(amounts, charges, pull), default=(0.0,) * len(pull)))
+        if _oddity(amounts, found[-1], pull)[0] < _NEUTRAL and not unknown:
+            break
+    best = found[-1] if _oddity(amounts, found[-1], pull)[0] < _NEUTRAL and any(found[-1]) else found[0]
+    return {**dict(zip(amounts, best, strict=True)), **{key: float(known[key]) for key in known if key not in amounts}}
+
+
+def _electronegativity(element: Any) -> float:
+    value = float(element.X) if element.Z not in _NO_PAULING_VALUE else math.nan
+    return 2.0 if math.isnan(value) else value
+
+
+def _oddity(
+    amounts: Mapping[str, float], charges: tuple[float, ...], pull: Mapping[str, float]
+) -> tuple[float, float, tuple[float, ...]]:
+    """Return what a choice of charges is judged by: net charge per atom, then polarity, then the charges."""
+    pairs = list(zip(amounts.items(), charges, strict=True))
+    net = abs(sum(amount * charge for (_, amount), charge in pairs))
+    polarity = sum(amount * charge * pull[symbol] for (symbol, amount), charge in pairs)
+    return (round(net / sum(amounts.values()), 3), round(polarity, 6), charges)
+
+
+def _mobile_ion(crystal: DisorderedCrystal, amounts: Mapping[str, float], given: str | None, where: str) -> str:
+    if given is not None:
+        if given in amounts:
+            return given
+        hint = did_you_mean(given, amounts)
+        listed = ", ".join(amounts)
+        fix = f"Name one of its elements: {listed}" + (f"; {hint}" if hint else ".")
+        what = f"The crystal has no {given}." if given in ELEMENTS else f"'{given}' is not the symbol of an element."
+        raise StructureError(what, where=where, fix=fix)
+    present = [ion for ion in MOBILE_IONS if ion in amounts]
+    if not present:
+        raise StructureError(
+            "The crystal holds none of the ions that are known to conduct.",
+            where=where,
+            fix=f"Name the mobile ion, e.g. --mobile-ion {next(iter(amounts), 'Li')}.",
+        )
+    # Where several are there, the one on partly vacant sites is the likelier to move.
+    cations = [ion for ion in present if ion not in {"F", "O"}]
+    loose = [
+        ion
+        for ion in cations
+        if any(ion in sublattice.species and sublattice.vacancy > 1e-6 for sublattice in crystal.sublattices)
+    ]
+    return (loose or present)[0]
+
+
+def _charge_remark(amounts: Mapping[str, float], charges: Mapping[str, float]) -> str:
+    net = sum(amount * charges[element] for element, amount in amounts.items())
+    scale = sum(amounts.values())
+    if abs(net) < _NEUTRAL * scale:
+        return "the refined composition is neutral with them"
+    return f"the refined composition has a net charge of {net:+.2f} e for {scale:.4g} atoms with them; check them"
+
+
+def _supercell(crystal: DisorderedCrystal, charges: Mapping[str, float]) -> tuple[str, str]:
+    """Find the smallest simple supercell that has a neutral integer composition."""
+    from superionic.structures.composition import integer_compositions
+
+    if crystal.is_ordered:
+        return "1x1x1", "the crystal is ordered"
+    repetitions = sorted(itertools.product((1, 2, 3), repeat=3), key=lambda abc: (abc[0] * abc[1] * abc[2], abc[::-1]))
+    for a, b, c in repetitions:
+        if a * b * c > 1 and a * b * c * len(crystal.sites) > MAX_ATOMS:
+            continue
+        try:
+            found = integer_compositions(crystal, (a, b, c), charges, limit=1)
+        except CompositionError:
+            continue
+        if found:
+            return f"{a}x{b}x{c}", f"the smallest with whole atoms and no charge: {found[0].formula}"
+    return "1x1x1", "no small supercell has whole atoms and no charge; `superionic check` says what is missing"
+
+
+def _name(text: str) -> str:
+    name = re.sub(r"[^A-Za-z0-9._+-]+", "-", text).strip("-._+")[:80] or "campaign"
+    return name if isinstance(plain_scalar(name), str) else f'"{name}"'  # 419 would be read as a number
+
+
+_TEXT: Final = """\
+# Campaign file of superionic. Each key is described in docs/campaign-file.md; units stand in the names of the keys.
+#   superionic check THIS_FILE     says what would be done, and what it costs
+#   superionic run THIS_FILE       does it; run it again after any interruption
+superionic: 1
+name: {name}
+seed: 1                          # the same seed gives the same results
+
+# The crystal: {formula}, {spacegroup}
+mobile_ion: {ion}                   # {ion_remark}
+oxidation_states: {{{charges}}}    # {charge_remark}
+crystals:
+  - name: {crystal}
+    file: {file}
+    supercell: {supercell}             # {supercell_remark}
+
+# A composition axis replaces one element by another, step by step (give the new element an oxidation state, too):
+# composition_axes:
+#   - {{replace: Cl, by: Br, formula_unit: Li3YCl6, values: [0, 3, 6]}}
+
+# Ordered phases against which formation energies are taken:
+# references:
+#   - {{name: licl, file: licl.cif}}
+
+potentials:
+  universal: {{engine: chgnet}}    # or sevennet
+
+enumerate:
+  max_orderings: 2000            # list all distinct orderings up to this number; sample this many of more
+  ewald_keep: 200                # orderings of lowest electrostatic energy that go on
+
+rank:
+  relax_top: 20                  # orderings of each composition that are relaxed
+  fmax_eV_per_A: 0.01            # largest force that ends a relaxation
+
+# Fine-tuning is left out. To have it, take away the `#~ ` of these lines (labels by GPAW cost hours of CPU time):
+#~ select:
+#~   temperature_K: 800           # Boltzmann selection of orderings
+#~   count: 5
+#~ sample:
+#~   temperatures_K: [800]
+#~   equilibration_ps: 5
+#~   production_ps: 10
+#~   snapshots: 30                # from each run
+#~ label:
+#~   engine: gpaw                 # or potential:NAME, another potential as a stand-in
+#~   functional: PBE
+#~   ecut_eV: 520
+#~   kpoint_spacing_per_A: 0.2
+#~ train:
+#~   epochs: 100
+#~ validate: {{}}
+
+transport:
+  supercell: 2x2x2               # repetition of the ordering
+  temperatures_K: [600, 700, 800, 900, 1000]
+  replicas: 1                    # independent runs at each temperature
+  timestep_fs: 2
+  npt_ps: 50                     # equilibration of the cell
+  nvt_before_npt_ps: 5
+  production_ps: 200             # the run that is analysed
+  save_every_fs: 20
+  segment_ps: 5                  # what a killed run loses at most
+
+analyse:
+  report_temperatures_K: [300]   # where the conductivity is predicted
+
+execution:
+  threads_per_worker: 1          # workers: the number of cores, if not given here
+"""

@@ -1,0 +1,172 @@
+"""Loading a campaign file: all mistakes at once, each with its place, what is wrong and what to do.
+
+The steps are: text, YAML, presets and defaults, types and ranges, values seen together, files that must exist. A
+mistake in one step does not hide those of the next where they can still be seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from superionic.campaign.load_messages import validation_problems
+from superionic.campaign.schema import STAGES, CampaignFile
+from superionic.campaign.schema_base import Problem, did_you_mean
+from superionic.campaign.schema_checks import cross_problems
+from superionic.campaign.schema_presets import complete
+from superionic.campaign.yaml_text import Document, Place, parse_yaml
+from superionic.errors import CampaignFileError
+
+MAX_BYTES: Final = 2_000_000
+MAX_SHOWN: Final = 40
+"""Mistakes shown at once: one screen."""
+
+REFERENCE: Final = "docs/campaign-file.md describes every key; `superionic init` writes a file to start from."
+
+
+def load_campaign(path: str | Path) -> CampaignFile:
+    """Read and validate a campaign file.
+
+    Parameters
+    ----------
+    path
+        A YAML 1.2 file. Paths in it are relative to its folder; in the result they are absolute.
+
+    Returns
+    -------
+    CampaignFile
+        The campaign, with its presets and defaults filled in.
+
+    Raises
+    ------
+    CampaignFileError
+        If the file cannot be read or has mistakes. The message lists all of them, each with line and column, the
+        dotted path of the value, what is wrong with it and what to do.
+    """
+    source = Path(path)
+    return parse_campaign(_read(source), source)
+
+
+def parse_campaign(text: str, path: str | Path) -> CampaignFile:
+    """Validate the text of a campaign file as if it stood at ``path``; see :func:`load_campaign`."""
+    source = Path(path)
+    document = parse_yaml(text)
+    if not document.problems or document.value is not None:
+        if not isinstance(document.value, dict):
+            message = "the file is empty" if document.value is None else "the file is not a mapping of keys to values"
+            document.problems.append((Problem((), message), document.values.get((), Place(1, 1))))
+        else:
+            campaign, problems = _validate(document.value, source)
+            if campaign is not None and not document.problems:
+                return campaign
+            document.problems.extend((problem, document.place(problem)) for problem in problems)
+    raise _error(document, source)
+
+
+def _read(source: Path) -> str:
+    where = str(source)
+    if not source.exists():
+        near = did_you_mean(source.name, _neighbours(source.parent)) if source.parent.is_dir() else ""
+        fix = "Check the path" + (f"; {near}" if near else ", or write a campaign file with `superionic init`.")
+        raise CampaignFileError("The campaign file does not exist.", where=where, fix=fix)
+    if source.is_dir():
+        inside = sorted(entry.name for entry in source.iterdir() if entry.suffix in {".yaml", ".yml"})
+        fix = f"Name the file in it: {', '.join(inside[:5])}." if inside else "Name a YAML file."
+        raise CampaignFileError("The campaign file is a folder.", where=where, fix=fix)
+    try:
+        if not source.is_file() or source.stat().st_size > MAX_BYTES:
+            raise CampaignFileError(
+                "This is not a campaign file (too large, or not a file).", where=where, fix=REFERENCE
+            )
+        content = source.read_bytes()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise CampaignFileError(
+            f"The campaign file cannot be read: {reason}.", where=where, fix="Check the permissions of the file."
+        ) from error
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise CampaignFileError(
+            "The campaign file is not UTF-8 text.",
+            where=f"{where}:{line}",
+            fix="Save it as UTF-8, or name another file.",
+        ) from error
+    bad = next((i for i, sign in enumerate(text) if ord(sign) < 32 and sign not in "\t\n\r"), None)
+    if bad is not None:
+        line = text[:bad].count("\n") + 1
+        raise CampaignFileError(
+            "The campaign file is not text; it holds control characters.",
+            where=f"{where}:{line}",
+            fix="Name a YAML file.",
+        )
+    return text
+
+
+def _neighbours(folder: Path) -> list[str]:
+    try:
+        return sorted(entry.name for entry in folder.iterdir() if entry.is_file())[:2000]
+    except OSError:
+        return []
+
+
+def _validate(raw: dict[str, Any], source: Path) -> tuple[CampaignFile | None, list[Problem]]:
+    missing = list(_missing_files(raw, source.absolute().parent))
+    completed = complete(_with_absolute_files(raw, source.absolute().parent), STAGES)
+    problems = [*cross_problems(completed), *missing]
+    try:
+        campaign = CampaignFile.model_validate(completed)
+    except ValidationError as error:
+        found = validation_problems(error, raw, completed)
+        places = {problem.path for problem in found}
+        return None, [*found, *(problem for problem in problems if problem.path not in places)]
+    return (campaign if not problems else None), problems
+
+
+def _file_entries(raw: Mapping[str, Any]) -> Iterator[tuple[tuple[str, int], dict[str, Any]]]:
+    for section in ("crystals", "references"):
+        entries = raw.get(section)
+        for index, entry in enumerate(entries if isinstance(entries, list) else []):
+            if isinstance(entry, dict) and isinstance(entry.get("file"), str) and entry["file"]:
+                yield (section, index), entry
+
+
+def _with_absolute_files(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
+    result = {key: list(value) if isinstance(value, list) else value for key, value in raw.items()}
+    for (section, index), entry in _file_entries(raw):
+        result[section][index] = {**entry, "file": str(folder / Path(entry["file"]).expanduser())}
+    return result
+
+
+def _missing_files(raw: Mapping[str, Any], folder: Path) -> Iterator[Problem]:
+    for (section, index), entry in _file_entries(raw):
+        file = folder / Path(entry["file"]).expanduser()
+        try:
+            if file.is_file():
+                continue
+            what = "is a folder" if file.is_dir() else "does not exist"
+        except (OSError, ValueError):
+            what = "is not a valid path"
+        hint = did_you_mean(file.name, _neighbours(file.parent)) or "paths are relative to the campaign file"
+        yield Problem((section, index, "file"), f"the file {file} {what}", hint)
+
+
+def _error(document: Document, source: Path) -> CampaignFileError:
+    """Make one error of all problems, in the order of their places."""
+    lines: list[str] = []
+    for problem, place in sorted(document.problems, key=lambda entry: (entry[1].line, entry[1].column)):
+        name = f"{problem.dotted}: " if problem.path else ""
+        hint = f" ({problem.hint})" if problem.hint else ""
+        line = f"  {source.name}:{place.line}:{place.column}  {name}{problem.message}{hint}"
+        if line not in lines:
+            lines.append(line)
+    count = f"{len(lines)} mistakes" if len(lines) > 1 else "a mistake"
+    if len(lines) > MAX_SHOWN:
+        lines = [*lines[:MAX_SHOWN], f"  ... and {len(lines) - MAX_SHOWN} more"]
+    return CampaignFileError(
+        f"The campaign file has {count}:\n" + "\n".join(lines), where=str(source), fix=f"Mend the above. {REFERENCE}"
+    )

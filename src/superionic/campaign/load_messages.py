@@ -1,0 +1,224 @@
+"""Turning pydantic's errors into problems that people can act on."""
+
+from __future__ import annotations
+
+import re
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from superionic.campaign.schema import CampaignFile
+from superionic.campaign.schema_base import Problem, did_you_mean
+
+_NUMBER_WITH_UNIT = re.compile(r"\s*[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?\s*([A-Za-zÅ°µ/^%·-]+[0-9]*)\s*")
+_NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_BOUNDS: Final = {
+    "greater_than": ("above", "gt"),
+    "greater_than_equal": ("at least", "ge"),
+    "less_than": ("below", "lt"),
+    "less_than_equal": ("at most", "le"),
+}
+_EXPECTED: Final = {
+    "float_type": "a number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "tuple_type": "a list in [ ]",
+    "list_type": "a list in [ ]",
+    "dict_type": "a section of `key: value` lines",
+    "model_type": "a section of `key: value` lines",
+    "model_attributes_type": "a section of `key: value` lines",
+    "finite_number": "a finite number",
+}
+Path = tuple[str | int, ...]
+
+
+def validation_problems(error: ValidationError, raw: Mapping[str, Any], completed: Mapping[str, Any]) -> list[Problem]:
+    """Translate all errors of a validation.
+
+    Parameters
+    ----------
+    error
+        What pydantic raised for the completed file.
+    raw, completed
+        The file as written, and after presets and defaults.
+
+    Returns
+    -------
+    list of Problem
+        One for each place; the alternatives of a union are told as one.
+    """
+    grouped: dict[Path, list[Problem]] = {}
+    for entry in error.errors(include_url=False):
+        for problem in _translate(dict(entry), raw, completed):
+            grouped.setdefault(problem.path, []).append(problem)
+    return [_one(problems) for problems in grouped.values()]
+
+
+def _one(problems: list[Problem]) -> Problem:
+    """Tell the alternatives that failed at one place as one problem."""
+    first = problems[0]
+    parts = [re.fullmatch(r"(.+) is expected, not (.+)", problem.message, re.DOTALL) for problem in problems]
+    wanted = list(dict.fromkeys(part.group(1) for part in parts if part))
+    if len(wanted) > 1 and parts[0] is not None:
+        wanted = [part for part in wanted if part != "a whole number" or "a number" not in wanted]
+        return Problem(first.path, f"{' or '.join(wanted)} is expected, not {parts[0].group(2)}", first.hint)
+    return first
+
+
+def _translate(entry: dict[str, Any], raw: Mapping[str, Any], completed: Mapping[str, Any]) -> Iterator[Problem]:
+    kind, value, context = str(entry["type"]), entry.get("input"), entry.get("ctx") or {}
+    location = tuple(entry["loc"])
+    at_key = location[-1:] == ("[key]",)
+    path = _path(location, completed, last=kind in {"missing", "extra_forbidden"})
+    if not path and kind == "value_error":
+        return  # the checks of values seen together, which are reported one by one
+    if kind == "too_short" and _length(value) >= (context.get("min_length") or 0):
+        return  # it has enough entries; pydantic leaves out those that are wrong, and they are reported themselves
+    message, hint = _describe(kind, value, context, str(entry["msg"]))
+    if kind == "extra_forbidden":
+        key = str(location[-1])
+        hint = _unknown_key_hint(key, path[:-1])
+        yield Problem(path, f"unknown key '{key}'", hint, at_key=True)
+    elif kind == "missing":
+        name = str(location[-1])
+        note = _description(path)
+        if path[0:1] and len(path) == 1 and raw.get(name) is None and name in raw:
+            message = "this cannot be left out"
+        else:
+            message = f"the key '{name}' is missing" + (f" ({note})" if note else "")
+        yield Problem(path, message)
+    elif value is None and kind.endswith("_type") and kind.startswith("model") and len(path) == 1:
+        yield Problem(path, "this section cannot be left out", f"write `{path[0]}: {{}}` for its defaults")
+    else:
+        yield Problem(path, message, hint, at_key=at_key)
+
+
+def _describe(kind: str, value: Any, context: Mapping[str, Any], fallback: str) -> tuple[str, str]:
+    shown = _shown(value)
+    told = (fallback[:1].lower() + fallback[1:], "")
+    if kind == "literal_error":
+        choices = _choices(str(context.get("expected", "")))
+        plain = ("must be one of " if len(choices) > 1 else "must be ") + ", ".join(choices)
+        told = (f"{plain}; it is {shown}", did_you_mean(value, choices) if isinstance(value, str) else "")
+    elif kind in _BOUNDS:
+        word, key = _BOUNDS[kind]
+        told = (f"must be {word} {context.get(key):g}; it is {shown}", "")
+    elif kind in _EXPECTED:
+        told = (f"{_EXPECTED[kind]} is expected, not {shown}", _type_hint(kind, value))
+    elif kind in {"too_short", "too_long"}:
+        bound = context.get("min_length") if kind == "too_short" else context.get("max_length")
+        word = "at least" if kind == "too_short" else "at most"
+        told = (f"must have {word} {bound} {'entry' if bound == 1 else 'entries'}", "")
+    elif kind == "string_too_short":
+        told = ("must not be empty", "")
+    elif kind == "string_pattern_mismatch":
+        hint = "use letters, digits and . _ + - , beginning with a letter or a digit"
+        told = (f"{shown} cannot be a name", hint)
+    elif kind == "value_error":
+        told = (str(context.get("error", fallback)), "")
+    return told
+
+
+def _type_hint(kind: str, value: Any) -> str:
+    if kind in {"float_type", "int_type"} and isinstance(value, str):
+        if _NUMBER.fullmatch(value.strip()):
+            return "leave out the quotes"
+        unit = _NUMBER_WITH_UNIT.fullmatch(value)
+        return f"leave out '{unit.group(1)}': the unit stands in the name of the key" if unit else ""
+    if kind == "bool_type" and isinstance(value, str) and value.lower() in {"yes", "no", "on", "off", "y", "n"}:
+        return "write true or false"
+    if kind == "tuple_type" and not isinstance(value, (dict, type(None))):
+        return f"write [{value}]"
+    if kind == "string_type" and isinstance(value, (int, float)):
+        return f'write "{value}" in quotes' if not isinstance(value, bool) else "put the text in quotes"
+    return ""
+
+
+def _length(value: Any) -> int:
+    return len(value) if isinstance(value, (list, tuple, dict)) else 0
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "nothing (null)"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Mapping):
+        return "a section of keys"
+    if isinstance(value, (list, tuple)):
+        return f"a list of {len(value)}"
+    text = str(value)
+    text = text if len(text) <= 60 else text[:57] + "..."
+    return f"'{text}'" if isinstance(value, str) else text
+
+
+def _choices(expected: str) -> list[str]:
+    """Read pydantic's "'a', 'b' or 'c'"."""
+    quoted = re.findall(r"'([^']*)'", expected)
+    return quoted or re.split(r", | or ", expected)
+
+
+def _path(location: tuple[Any, ...], document: Any, *, last: bool) -> Path:
+    """Drop from pydantic's location the steps that name alternatives of a type and not parts of the document."""
+    path: list[str | int] = []
+    here = document
+    for index, step in enumerate(location):
+        in_list = isinstance(here, (list, tuple)) and isinstance(step, int) and step < len(here)
+        if in_list or (isinstance(here, Mapping) and step in here):
+            path.append(step)
+            here = here[step]
+        elif last and index == len(location) - 1:
+            path.append(step)
+    return tuple(path)
+
+
+def _model_at(path: Path) -> type[BaseModel] | None:
+    """Return the section model whose keys stand under a path of the file."""
+    annotation: Any = CampaignFile
+    for step in path:
+        model = _find_model(annotation)
+        if model is not None and isinstance(step, str):
+            found = _fields(model).get(step)
+            if found is None:
+                return None
+            annotation = found.annotation
+        # A list position, or a name in a mapping of sections, leads to the model inside the same annotation.
+    return _find_model(annotation)
+
+
+def _find_model(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if typing.get_origin(annotation) in {tuple, list, dict, typing.Union, types.UnionType, typing.Annotated}:
+        return next((found for found in map(_find_model, typing.get_args(annotation)) if found is not None), None)
+    return None
+
+
+def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    return {found.alias or name: found for name, found in model.model_fields.items()}
+
+
+def _unknown_key_hint(key: str, section: Path) -> str:
+    model = _model_at(section)
+    near = did_you_mean(key, _fields(model)) if model is not None else ""
+    if near:
+        return near
+    homes = [name for name in _fields(CampaignFile) if key in _fields(_model_at((name,)) or BaseModel)]
+    if key in _fields(CampaignFile):
+        return f"'{key}' stands at the outermost level of the file"
+    if homes:
+        return f"'{key}' is a key of: {', '.join(homes)}"
+    keys = [name for name in _fields(model) if name != "preset"] if model is not None else []
+    return f"the keys here are: {', '.join(keys)}" if keys else ""
+
+
+def _description(path: Path) -> str:
+    model = _model_at(path[:-1])
+    found = _fields(model).get(str(path[-1])) if model is not None else None
+    return (found.description or "").rstrip(".") if found is not None else ""

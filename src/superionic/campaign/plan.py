@@ -1,0 +1,270 @@
+"""What a campaign will do, before it does it: stages, counts, estimated hours, files.
+
+The costs are measured on one core of a small server with one thread (see ``docs/performance.md``); they tell minutes
+from days, no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from superionic.errors import CompositionError
+from superionic.execution.engines import resolve_engine
+
+if TYPE_CHECKING:
+    from superionic.campaign.run import Campaign
+
+# CPU seconds per atom and evaluation with forces, one thread.
+_EVALUATION_S_PER_ATOM = {"chgnet": 0.0025, "sevennet": 0.0065, "pair": 0.0001}
+# CPU seconds per epoch and labelled atom.
+_TRAINING_S_PER_ATOM = 0.012
+# GPAW: CPU seconds of a 30-atom label at 300 eV and Γ; grows with the cutoff, the k-points and the atoms.
+_LABEL_S = 25.0
+_RELAXATION_STEPS = 120
+_BYTES_PER_ATOM_AND_FRAME = 24
+
+
+@dataclass(frozen=True)
+class PlanLine:
+    """What one stage will do.
+
+    Attributes
+    ----------
+    stage, work
+        The stage, and its work in words.
+    tasks
+        About how many calculations.
+    cpu_hours
+        Estimated CPU time.
+    megabytes
+        Estimated size of its files.
+    """
+
+    stage: str
+    work: str
+    tasks: int
+    cpu_hours: float
+    megabytes: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The plan of a campaign.
+
+    Attributes
+    ----------
+    lines
+        One per stage.
+    spaces
+        What will be enumerated: crystal, composition, formula, atoms, raw and distinct orderings.
+    engines
+        Engines that are needed, and where each was found.
+    workers
+        Tasks at once.
+    run_folder
+        Where files will be written.
+    """
+
+    lines: tuple[PlanLine, ...]
+    spaces: tuple[Mapping[str, Any], ...]
+    engines: Mapping[str, str]
+    workers: int
+    run_folder: str
+
+    @property
+    def cpu_hours(self) -> float:
+        """Estimated CPU time of all stages."""
+        return sum(line.cpu_hours for line in self.lines)
+
+    @property
+    def wall_hours(self) -> float:
+        """Estimated time to wait, if all workers are busy throughout."""
+        return self.cpu_hours / self.workers
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, for ``--json``."""
+        return {
+            "cpu_hours": self.cpu_hours,
+            "engines": dict(self.engines),
+            "run_folder": self.run_folder,
+            "spaces": [dict(space) for space in self.spaces],
+            "stages": [vars(line) for line in self.lines],
+            "wall_hours": self.wall_hours,
+            "workers": self.workers,
+        }
+
+    def __str__(self) -> str:
+        rows = [f"{line.stage:<10} {line.work}: about {line.cpu_hours:.2f} CPU hours" for line in self.lines]
+        return "\n".join([*rows, f"in all about {self.cpu_hours:.2f} CPU hours on {self.workers} workers"])
+
+
+def make_plan(campaign: Campaign) -> Plan:
+    """Read the crystals, count their orderings, and estimate every stage."""
+    from superionic.campaign.spaces import build_spaces, choose_potentials
+    from superionic.execution.executors import default_slots
+
+    file = campaign.file
+    potentials = choose_potentials(file)
+    engines = {chosen.engine for chosen in potentials.values()}
+    if file.label is not None and file.label.engine == "gpaw":
+        engines.add("gpaw")
+    found = {name: resolve_engine(name).kind for name in sorted(engines - {"core"})}
+    for crystal in campaign.references.values():
+        if not crystal.is_ordered:
+            raise CompositionError(f"the reference {crystal.name} is disordered", fix="give an ordered structure")
+    spaces = [count_space(campaign, space) for space in build_spaces(file, campaign.crystals)]
+    cost = _Costs(campaign, spaces)
+    lines = [line for stage in file.stages if (line := getattr(cost, stage, lambda: None)()) is not None]
+    slots = default_slots(file.execution.workers, file.execution.threads_per_worker)
+    return Plan(tuple(lines), tuple(spaces), found, slots.workers, str(campaign.run_folder))
+
+
+def count_space(campaign: Campaign, space: Any) -> dict[str, Any]:
+    """Count the orderings of one space, exactly."""
+    from superionic.structures.composition import integer_compositions, substitute
+    from superionic.structures.counting import count_orderings
+    from superionic.structures.supercells import supercell_sites
+
+    crystal = campaign.crystals[space.crystal]
+    if space.settings["substitutions"]:
+        crystal = substitute(crystal, space.settings["substitutions"])
+    limit = campaign.file.enumerate.max_composition_deviation
+    nearest = integer_compositions(
+        crystal,
+        space.settings["supercell"],
+        space.settings["oxidation_states"],
+        coupling=space.settings["coupling"],
+        exact_species=space.settings["exact_species"],
+        max_deviation=1.0 if limit is None else limit,
+        limit=1,
+    )[0]
+    count = count_orderings(supercell_sites(crystal, space.settings["supercell"]), nearest)
+    return {
+        "composition_label": space.composition_label,
+        "crystal": space.crystal,
+        "deviation": nearest.deviation,
+        "distinct": count.distinct,
+        "formula": nearest.formula,
+        "n_atoms": sum(nearest.totals.values()),
+        "raw": count.raw,
+        "space": space.id,
+        "totals": dict(nearest.totals),
+    }
+
+
+class _Costs:
+    def __init__(self, campaign: Campaign, spaces: list[dict[str, Any]]) -> None:
+        self._file = campaign.file
+        self._spaces = spaces
+        keep = self._file.enumerate.ewald_keep
+        self._kept = [
+            min(s["distinct"], self._file.enumerate.max_orderings, keep if keep is not None else s["distinct"])
+            for s in spaces
+        ]
+        self._atoms = float(np.mean([s["n_atoms"] for s in spaces]))
+        self._references = [len(crystal.sites) for crystal in campaign.references.values()]
+        self._groups = len({(s["crystal"], s["composition_label"]) for s in spaces})
+
+    def _per_step(self, name: str | None, atoms: float) -> float:
+        entry = self._file.potentials[name] if name else next(iter(self._file.potentials.values()))
+        return _EVALUATION_S_PER_ATOM[entry.engine] * atoms
+
+    def enumerate(self) -> PlanLine:
+        listed = [min(s["distinct"], self._file.enumerate.max_orderings) for s in self._spaces]
+        work = f"{sum(listed)} orderings of {len(self._spaces)} compositions"
+        return PlanLine("enumerate", work, 2 * len(listed), (len(listed) * 2 + sum(listed) * 2e-3) / 3600, sum(listed) * 2e-3)
+
+    def rank(self) -> PlanLine:
+        settings = self._file.rank
+        singles = sum(self._kept)
+        relaxed = sum(min(kept, settings.relax_top) for kept in self._kept)
+        seconds = singles * self._per_step(settings.potential, self._atoms)
+        seconds += relaxed * _RELAXATION_STEPS * self._per_step(settings.potential, self._atoms)
+        seconds += sum(_RELAXATION_STEPS * self._per_step(settings.potential, n) for n in self._references)
+        work = f"{singles} single points, {relaxed + len(self._references)} relaxations"
+        return PlanLine("rank", work, singles + relaxed + len(self._references), seconds / 3600, 0.01 * (singles + relaxed))
+
+    def hull(self) -> PlanLine | None:
+        return PlanLine("hull", "formation energies and the convex hull", 1, 0.0, 0.1)
+
+    def select(self) -> PlanLine | None:
+        count = max(self._file.select.count, self._groups) if self._file.select else 0
+        return PlanLine("select", f"up to {count} orderings", 1, 0.0, 0.1)
+
+    def _runs(self) -> int:
+        sample = self._file.sample
+        if sample is None:
+            return 0
+        orderings = max(self._file.select.count, self._groups) if self._file.select else sum(self._kept)
+        orderings = min(orderings, sum(min(kept, self._file.rank.relax_top) for kept in self._kept))
+        return orderings * sample.replicas * len(sample.temperatures_K)
+
+    def _labels(self) -> int:
+        return self._runs() * (self._file.sample.snapshots if self._file.sample else 0)
+
+    def sample(self) -> PlanLine | None:
+        settings = self._file.sample
+        if settings is None:
+            return None
+        atoms = self._atoms * abs(round(float(np.linalg.det(np.array(settings.supercell)))))
+        length = settings.npt_ps + settings.equilibration_ps + settings.production_ps
+        seconds = self._runs() * length * 1000 / settings.timestep_fs * self._per_step(settings.potential, atoms)
+        frames = self._runs() * length * 1000 / settings.save_every_fs
+        work = f"{self._runs()} runs of {length:g} ps"
+        return PlanLine("sample", work, self._runs(), seconds / 3600, frames * atoms * _BYTES_PER_ATOM_AND_FRAME / 1e6)
+
+    def label(self) -> PlanLine | None:
+        settings = self._file.label
+        if settings is None:
+            return None
+        seconds = 1.0 * self._labels()
+        if settings.engine == "gpaw":
+            size = (self._atoms / 30.0) ** 2 * (settings.ecut_eV / 300.0) ** 1.5
+            kpoints = max(1.0, (0.35 / settings.kpoint_spacing_per_A) ** 3)
+            factor = {"SCAN": 3.0, "r2SCAN": 3.0}.get(settings.functional, 1.0)
+            seconds = self._labels() * _LABEL_S * size * kpoints * factor
+        work = f"{self._labels()} labels by {settings.engine} ({settings.functional}, {settings.ecut_eV:g} eV)"
+        if settings.engine != "gpaw":
+            work = f"{self._labels()} labels by {settings.engine}, a stand-in for DFT"
+        return PlanLine("label", work, self._labels(), seconds / 3600, 0.05 * self._labels())
+
+    def train(self) -> PlanLine | None:
+        settings = self._file.train
+        if settings is None:
+            return None
+        seconds = settings.epochs * self._labels() * self._atoms * _TRAINING_S_PER_ATOM
+        segments = -(-settings.epochs // settings.epochs_per_segment)
+        return PlanLine("train", f"up to {settings.epochs} epochs on {self._labels()} labels", segments, seconds / 3600, 8.0 * segments)
+
+    def validate(self) -> PlanLine | None:
+        seconds = self._labels() * self._per_step(self._file.rank.potential, self._atoms)
+        return PlanLine("validate", "errors before and after, on unseen runs", 2, seconds / 3600, 1.0)
+
+    def transport(self) -> PlanLine | None:
+        settings = self._file.transport
+        if settings is None:
+            return None
+        atoms = self._atoms * abs(round(float(np.linalg.det(np.array(settings.supercell)))))
+        runs = self._groups * settings.per_composition * len(settings.temperatures_K) * settings.replicas
+        length = 0.0
+        for temperature in settings.temperatures_K:
+            long_runs = settings.long_runs
+            lengths = long_runs if long_runs is not None and temperature < long_runs.below_K else settings
+            length += settings.heating_ps + settings.nvt_before_npt_ps + settings.npt_ps
+            length += lengths.nvt_equilibration_ps + lengths.production_ps
+        length *= runs / len(settings.temperatures_K)
+        name = settings.potential if settings.potential in self._file.potentials else self._file.rank.potential
+        seconds = length * 1000 / settings.timestep_fs * self._per_step(name, atoms)
+        frames = length * 1000 / settings.save_every_fs
+        work = f"{runs} runs, {length:g} ps in all, {atoms:g} atoms"
+        return PlanLine("transport", work, runs, seconds / 3600, frames * atoms * _BYTES_PER_ATOM_AND_FRAME / 1e6)
+
+    def analyse(self) -> PlanLine | None:
+        return PlanLine("analyse", "diffusivity, conductivity, activation energy, density", 3, 0.005, 2.0)
+
+    def report(self) -> PlanLine | None:
+        return PlanLine("report", "HTML, JSON, CSV, figures, structures", 0, 0.005, 10.0)

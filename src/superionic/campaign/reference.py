@@ -1,0 +1,155 @@
+"""The reference of the campaign file, written from its schema so that the two cannot part.
+
+``python -m superionic.campaign.reference docs`` writes ``campaign-file.md`` (the part below its marker) and
+``campaign.schema.json`` into a folder; the tests prove that both are in step.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from superionic.campaign.schema import CampaignFile, json_schema
+from superionic.campaign.schema_base import Matrix, StageSection
+from superionic.campaign.schema_inputs import (
+    CompositionAxis,
+    CompositionConstraint,
+    CrystalInput,
+    ExecutionSettings,
+    PotentialInput,
+    ReferenceInput,
+    Substitution,
+)
+from superionic.campaign.schema_presets import LEARNING_STAGES, PRESETS
+from superionic.campaign.schema_stages import STAGE_SECTIONS, GateSettings, LongRuns
+
+MARKER: Final = "<!-- From here on this page is written from the schema; see superionic/campaign/reference.py. -->"
+MARKDOWN_FILE: Final = "campaign-file.md"
+SCHEMA_FILE: Final = "campaign.schema.json"
+
+_SECTIONS: Final[tuple[tuple[str, type[BaseModel]], ...]] = (
+    ("crystals[]", CrystalInput),
+    ("composition_axes[]", CompositionAxis),
+    ("composition_axes[].along[]", Substitution),
+    ("composition_constraints[]", CompositionConstraint),
+    ("references[]", ReferenceInput),
+    ("potentials.NAME", PotentialInput),
+    *STAGE_SECTIONS.items(),
+    ("label.gates", GateSettings),
+    ("transport.long_runs", LongRuns),
+    ("execution", ExecutionSettings),
+)
+
+
+def reference_markdown() -> str:
+    """Return the reference part of the page: one table for each section of the file."""
+    lines = [MARKER, "", "## The outermost level", ""]
+    lines += _table(CampaignFile, None)
+    for path, model in _SECTIONS:
+        lines += ["", f"## `{path}`", "", _first_paragraph(model), ""]
+        lines += _table(model, path if issubclass(model, StageSection) else None)
+    return "\n".join(lines) + "\n"
+
+
+def schema_text() -> str:
+    """Return the JSON schema as the text of its file."""
+    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def write_reference(folder: Path) -> None:
+    """Write the schema, and the reference part of the page below what is written by hand, into a folder."""
+    page = folder / MARKDOWN_FILE
+    by_hand = page.read_text(encoding="utf-8").split(MARKER)[0] if page.exists() else "# The campaign file\n\n"
+    page.write_text(by_hand + reference_markdown(), encoding="utf-8")
+    (folder / SCHEMA_FILE).write_text(schema_text(), encoding="utf-8")
+
+
+def _first_paragraph(model: type[BaseModel]) -> str:
+    return " ".join((model.__doc__ or "").split("\n\n")[0].split())
+
+
+def _table(model: type[BaseModel], stage: str | None) -> list[str]:
+    presets = [name for name in PRESETS if stage is not None]
+    names = ["key", "value", "default", *presets, "meaning"]
+    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    for name, found in model.model_fields.items():
+        if name == "preset" and stage is not None:
+            continue
+        key = found.alias or name
+        set_by = [_code(PRESETS[preset].get(stage or "", {}).get(key, _NOTHING)) for preset in presets]
+        meaning = (found.description or "").replace("|", "\\|")
+        default = _stage_default(key) if model is CampaignFile and key in STAGE_SECTIONS else _default(found)
+        cells = [f"`{key}`", _kind(found).replace("|", "\\|"), default, *set_by, meaning]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+_NOTHING: Final = object()
+
+
+def _code(value: Any) -> str:
+    return "" if value is _NOTHING else f"`{json.dumps(value, ensure_ascii=False)}`"
+
+
+def _stage_default(stage: str) -> str:
+    return "left out" if stage in LEARNING_STAGES else "its defaults"
+
+
+def _default(found: FieldInfo) -> str:
+    if found.is_required():
+        return "**required**"
+    value = found.get_default(call_default_factory=True, validated_data={})
+    if value is PydanticUndefined:
+        return ""
+    if isinstance(value, BaseModel) or (isinstance(value, dict) and value):
+        return "its defaults"
+    if isinstance(value, tuple) and len(value) == 3 and all(isinstance(row, tuple) for row in value):
+        return "`" + "x".join(str(value[i][i]) for i in range(3)) + "`"
+    return _code(value)
+
+
+def _kind(found: FieldInfo) -> str:
+    """Say in words which values a field takes."""
+    words = list(dict.fromkeys(_words(found.annotation)))
+    bounds = [_bound(entry) for entry in found.metadata]
+    return " or ".join(words) + "".join(f", {bound}" for bound in bounds if bound)
+
+
+def _words(annotation: Any) -> Iterator[str]:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    simple = {int: "whole number", float: "number", str: "text", bool: "true/false", type(None): "null"}
+    if annotation in simple:
+        yield simple[annotation]
+    elif origin is Literal:
+        yield from (f"`{value}`" for value in arguments)
+    elif annotation == typing.get_args(Matrix)[0]:
+        yield "supercell"
+    elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield "section"
+    elif origin is tuple:
+        yield "list of " + " or ".join(dict.fromkeys(_words(arguments[0])))
+    elif origin is dict:
+        yield "mapping to " + " or ".join(dict.fromkeys(_words(arguments[1])))
+    else:  # Annotated types and unions
+        for argument in arguments if origin is not typing.Annotated else arguments[:1]:
+            yield from _words(argument)
+
+
+def _bound(entry: Any) -> str:
+    for name, sign in (("gt", ">"), ("ge", "≥"), ("lt", "<"), ("le", "≤")):
+        value = getattr(entry, name, None)
+        if value is not None:
+            return f"{sign} {value:g}" if isinstance(value, float) else f"{sign} {value}"
+    return ""
+
+
+if __name__ == "__main__":
+    write_reference(Path(sys.argv[1] if len(sys.argv) > 1 else "docs"))

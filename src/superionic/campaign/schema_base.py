@@ -1,0 +1,239 @@
+"""The ground of the campaign schema: the section base class, shared field types, formulas and problems.
+
+Nothing here knows a stage. The models are strict: text is not read as a number, nor a truth value as 1.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+ELEMENTS: Final[tuple[str, ...]] = tuple(
+    re.findall(
+        r"[A-Z][a-z]?",
+        "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb "
+        "Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu "
+        "Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf Db "
+        "Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og",
+    )
+)
+"""Symbols of the elements, in order of atomic number."""
+
+PresetName = Literal["demo", "paper-a", "paper-b"]
+"""Names of the presets; what each sets is in :mod:`superionic.campaign.schema_presets`."""
+
+PRESET_NAMES: Final[tuple[str, ...]] = ("demo", "paper-a", "paper-b")
+
+FINE_TUNED: Final = "fine-tuned"
+"""The name that stands for the potential which this campaign trains."""
+
+NEEDS: Final[tuple[tuple[str, str], ...]] = (
+    ("select", "hull"),
+    ("sample", "select"),
+    ("label", "sample"),
+    ("train", "label"),
+    ("validate", "train"),
+    ("analyse", "transport"),
+)
+"""Stages that make no sense without another one."""
+
+_FORMULA_PART = re.compile(r"([A-Z][a-z]?)(\d+(?:\.\d+)?|\.\d+)?")
+
+
+class Section(BaseModel):
+    """Base of every section of a campaign file: frozen, strict, and without unknown keys."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        validate_default=True,
+        hide_input_in_errors=True,
+        protected_namespaces=(),
+        use_attribute_docstrings=False,
+    )
+
+
+class StageSection(Section):
+    """Base of the sections that configure a stage; any of them may start from a preset of its own."""
+
+    preset: PresetName | None = Field(
+        default=None,
+        description="Preset that fills what this section leaves out; it wins over the preset of the whole file.",
+    )
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake in a campaign file.
+
+    Parameters
+    ----------
+    path
+        Keys and list positions that lead to the value at fault.
+    message
+        What is wrong, in one sentence.
+    hint
+        What to do about it; empty where the message says it.
+    at_key
+        The key itself is at fault (an unknown key), not its value.
+    """
+
+    path: tuple[str | int, ...]
+    message: str
+    hint: str = ""
+    at_key: bool = False
+
+    @property
+    def dotted(self) -> str:
+        """The path as people write it: ``crystals[0].file``."""
+        text = ""
+        for step in self.path:
+            text += f"[{step}]" if isinstance(step, int) else (f".{step}" if text else step)
+        return text
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """Return ``did you mean 'x'?`` for the nearest choice, or an empty text where none is near."""
+    listed = list(choices)
+    lowered = {choice.lower(): choice for choice in reversed(listed)}
+    near = difflib.get_close_matches(word.lower(), list(lowered), n=1, cutoff=0.6)
+    return f"did you mean '{lowered[near[0]]}'?" if near else ""
+
+
+def parse_formula(formula: str) -> dict[str, float]:
+    """Read a plain chemical formula such as ``Li3YCl6`` or ``Li2.5Y0.5Zr0.5Cl6``.
+
+    Parameters
+    ----------
+    formula
+        Element symbols, each followed by its count (1 where left out); no brackets.
+
+    Returns
+    -------
+    dict of str to float
+        Count of each element, in the order written; repeated symbols are added up.
+
+    Raises
+    ------
+    ValueError
+        If the text is not such a formula, names an unknown element, or has a count of zero.
+    """
+    counts: dict[str, float] = {}
+    position = 0
+    for part in _FORMULA_PART.finditer(formula):
+        if part.start() != position:
+            break
+        symbol, count = part.group(1), float(part.group(2) or 1)
+        if symbol not in ELEMENTS:
+            raise ValueError(f"'{symbol}' in the formula '{formula}' is not an element")
+        if count <= 0:
+            raise ValueError(f"the count of {symbol} in the formula '{formula}' is zero")
+        counts[symbol] = counts.get(symbol, 0.0) + count
+        position = part.end()
+    if position != len(formula) or not counts:
+        raise ValueError(f"'{formula}' is not a formula such as Li3YCl6 (symbols and counts, without brackets)")
+    return counts
+
+
+def _check_element(symbol: str) -> str:
+    if symbol not in ELEMENTS:
+        raise ValueError(f"'{symbol}' is not the symbol of an element")
+    return symbol
+
+
+def _check_formula(formula: str) -> str:
+    parse_formula(formula)
+    return formula
+
+
+def _matrix(value: Any) -> Any:
+    """Bring "1x1x2", [1, 1, 2] or a 3×3 list to a 3×3 tuple of integers; raise ValueError where it is none."""
+    expected = 'a supercell is "1x1x2", [1, 1, 2] or a 3×3 list of whole numbers'
+    if isinstance(value, str):
+        parts = re.split(r"\s*[x×*]\s*", value.strip())
+        if len(parts) != 3 or not all(part.isdigit() for part in parts):
+            raise ValueError(expected)
+        value = [int(part) for part in parts]
+    if not isinstance(value, (list, tuple)) or len(value) != 3:
+        raise ValueError(expected)
+    if all(isinstance(entry, int) and not isinstance(entry, bool) for entry in value):
+        if min(value) < 1:
+            raise ValueError("the repetitions of a supercell are 1 or more")
+        return tuple(tuple(value[i] if i == j else 0 for j in range(3)) for i in range(3))
+    rows = []
+    for row in value:
+        whole = isinstance(row, (list, tuple)) and len(row) == 3 and all(type(entry) is int for entry in row)
+        if not whole:
+            raise ValueError(expected)
+        rows.append(tuple(row))
+    (a, b, c), (d, e, f), (g, h, i) = rows
+    if a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g) < 1:
+        raise ValueError("the determinant of a supercell matrix is 1 or more (a right-handed cell that is not flat)")
+    return tuple(rows)
+
+
+def _rising(values: tuple[float, ...]) -> tuple[float, ...]:
+    if any(later <= earlier for earlier, later in itertools.pairwise(values)):
+        raise ValueError("the values must rise and differ from one another")
+    return values
+
+
+def _plain_zero(value: float) -> float:
+    return value + 0.0  # -0.0 becomes 0.0, so that one number has one canonical form
+
+
+Number = Annotated[float, AfterValidator(_plain_zero)]
+TimeStep = Annotated[float, Field(gt=0, le=10)]
+"""A time step in fs; more than 10 fs is not a time step of molecular dynamics."""
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0), AfterValidator(_plain_zero)]
+Fraction = Annotated[float, Field(ge=0, lt=1), AfterValidator(_plain_zero)]
+Count = Annotated[int, Field(ge=1)]
+CountOrZero = Annotated[int, Field(ge=0)]
+Element = Annotated[str, AfterValidator(_check_element)]
+Formula = Annotated[str, AfterValidator(_check_formula)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=80)]
+"""A name that may become part of a file name: letters, digits and ``. _ + -``."""
+
+RowsOfMatrix = tuple[tuple[int, int, int], tuple[int, int, int], tuple[int, int, int]]
+Row = Annotated[tuple[int, int, int], Field(strict=False)]
+Matrix = Annotated[
+    tuple[Row, Row, Row],
+    Field(strict=False),
+    BeforeValidator(_matrix),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": r"^\s*[1-9][0-9]*(\s*[x×*]\s*[1-9][0-9]*){2}\s*$"},
+                {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 3, "maxItems": 3},
+                {
+                    "type": "array",
+                    "items": {"type": "array", "items": {"type": "integer"}, "minItems": 3, "maxItems": 3},
+                    "minItems": 3,
+                    "maxItems": 3,
+                },
+            ]
+        },
+        mode="validation",
+    ),
+]
+"""A supercell as a 3×3 matrix of integers whose rows are the new lattice vectors in the old ones."""
+
+Temperatures = Annotated[
+    tuple[Positive, ...], Field(strict=False, min_length=1, max_length=100), AfterValidator(_rising)
+]
+"""Temperatures in K: above zero, rising, each once."""
+
+Amounts = Annotated[tuple[NotNegative, ...], Field(strict=False, min_length=1), AfterValidator(_rising)]
+Window = Annotated[tuple[NotNegative, Positive], Field(strict=False), AfterValidator(_rising)]
+"""An interval [from, to]."""
+
+Formulas = Annotated[tuple[Formula, ...], Field(strict=False)]

@@ -1,0 +1,320 @@
+"""Checks that look at more than one value of the campaign file.
+
+They read the plain, completed mapping and not the models, so that they also run where other values are wrong and all
+mistakes can be reported at once. They skip what has the wrong type: the validation of the models reports that.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from superionic.campaign.schema_base import FINE_TUNED, NEEDS, Problem, did_you_mean, parse_formula
+
+MAX_GRID_POINTS: Final = 100_000
+STAND_IN: Final = "potential:"
+
+
+def cross_problems(raw: Mapping[str, Any]) -> list[Problem]:
+    """Find the mistakes that show only where values are seen together.
+
+    Parameters
+    ----------
+    raw
+        A completed campaign file (see :func:`superionic.campaign.schema_presets.complete`) as plain values; values of
+        a wrong type are skipped.
+
+    Returns
+    -------
+    list of Problem
+        In the order of the schema.
+    """
+    return [
+        *_charges(raw),
+        *_names(raw),
+        *_occupancies(raw),
+        *_axes(raw),
+        *_constraints(raw),
+        *_potentials(raw),
+        *_stages(raw),
+        *_training(raw),
+        *_ensembles(raw),
+        *_durations(raw),
+    ]
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _sections(value: Any) -> list[tuple[int, Mapping[str, Any]]]:
+    """Return the entries of a list that are mappings, with their positions."""
+    if not isinstance(value, (list, tuple)):
+        return []
+    return [(index, entry) for index, entry in enumerate(value) if isinstance(entry, Mapping)]
+
+
+def _formula_counts(value: Any) -> dict[str, float]:
+    try:
+        return parse_formula(value) if isinstance(value, str) else {}
+    except ValueError:
+        return {}
+
+
+def _charges(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    states = raw.get("oxidation_states")
+    if not isinstance(states, Mapping) or not states:
+        return
+    mobile = raw.get("mobile_ion")
+    if isinstance(mobile, str):
+        if mobile not in states:
+            hint = f"add e.g. {mobile}: 1"
+            yield Problem(("oxidation_states",), f"the mobile ion {mobile} has no oxidation state", hint)
+        elif _number(states[mobile]) == 0.0:
+            yield Problem(("oxidation_states", mobile), f"the mobile ion {mobile} must have a charge; it is 0")
+    charges = [charge for charge in map(_number, states.values()) if charge is not None]
+    if len(charges) == len(states) > 1 and (min(charges) > 0 or max(charges) < 0):
+        sign = "positive" if min(charges) > 0 else "negative"
+        yield Problem(("oxidation_states",), f"all charges are {sign}, so no composition can be neutral")
+    for index, axis in _sections(raw.get("composition_axes")):
+        steps = [((), axis), *((("along", i), entry) for i, entry in _sections(axis.get("along")))]
+        for place, entry in steps:
+            for key in ("replace", "by"):
+                element = entry.get(key)
+                if isinstance(element, str) and element not in states:
+                    path = ("composition_axes", index, *place, key)
+                    yield Problem(path, f"{element} has no oxidation state", "add it to `oxidation_states`")
+
+
+def _names(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    seen: dict[str, str] = {}
+    for section in ("crystals", "references"):
+        for index, entry in _sections(raw.get(section)):
+            name = entry.get("name")
+            if not isinstance(name, str):
+                continue
+            # Names become parts of file names, and some file systems ignore the case.
+            if name.lower() in seen:
+                yield Problem((section, index, "name"), f"the name '{name}' is also that of {seen[name.lower()]}")
+            else:
+                seen[name.lower()] = f"{section}[{index}]"
+
+
+def _axes(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    taken: dict[str, int] = {}
+    for index, axis in _sections(raw.get("composition_axes")):
+        path = ("composition_axes", index)
+        by = axis.get("by")
+        if isinstance(by, str):
+            if by in taken:
+                message = f"'{by}' is also brought in by composition_axes[{taken[by]}]"
+                yield Problem((*path, "by"), message, "give each axis an element of its own")
+            taken.setdefault(by, index)
+        counts = _formula_counts(axis.get("formula_unit"))
+        values = axis.get("values")
+        numbers = [_number(value) for value in values] if isinstance(values, (list, tuple)) else []
+        largest = max((number for number in numbers if number is not None), default=None)
+        yield from _replacement(path, axis, counts, largest, 1.0)
+        for place, entry in _sections(axis.get("along")):
+            ratio = _number(entry.get("ratio", 1.0))
+            yield from _replacement((*path, "along", place), entry, counts, largest, ratio)
+
+
+def _replacement(
+    path: tuple[str | int, ...],
+    entry: Mapping[str, Any],
+    counts: Mapping[str, float],
+    largest: float | None,
+    ratio: float | None,
+) -> Iterator[Problem]:
+    """Check one replacement: two different elements, and no more atoms than the formula unit has."""
+    replace, by = entry.get("replace"), entry.get("by")
+    if isinstance(replace, str) and replace == by:
+        yield Problem((*path, "by"), f"{replace} is replaced by itself")
+    if not isinstance(replace, str) or not counts:
+        return
+    if replace not in counts:
+        place = "formula_unit" if path[-2:-1] != ("along",) else "replace"
+        yield Problem((*path, place), f"the formula unit has no {replace} to replace")
+    elif largest is not None and ratio is not None and largest * ratio > counts[replace] * (1 + 1e-9):
+        place = "values" if path[-2:-1] != ("along",) else "ratio"
+        message = f"replaces {largest * ratio:g} {replace}, but the formula unit has {counts[replace]:g}"
+        yield Problem((*path, place), message)
+
+
+def _constraints(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    axes = {
+        axis["by"]: axis.get("values")
+        for _, axis in _sections(raw.get("composition_axes"))
+        if isinstance(axis.get("by"), str)
+    }
+    rules = _sections(raw.get("composition_constraints"))
+    sound = bool(rules)
+    for index, rule in rules:
+        path = ("composition_constraints", index)
+        low, high = _number(rule.get("minimum")), _number(rule.get("maximum"))
+        if rule.get("minimum") is None and rule.get("maximum") is None:
+            sound = False
+            yield Problem(path, "the constraint has neither a `minimum` nor a `maximum`")
+        if low is not None and high is not None and low > high:
+            sound = False
+            yield Problem((*path, "minimum"), f"the minimum {low:g} is above the maximum {high:g}")
+        for name, weight in _mapping(rule.get("weights")).items():
+            sound = sound and _number(weight) is not None
+            if name not in axes:
+                sound = False
+                message = f"no composition axis brings in '{name}'"
+                yield Problem((*path, "weights", name), message, did_you_mean(str(name), axes), at_key=True)
+    grids = [[_number(value) for value in values] for values in axes.values() if isinstance(values, (list, tuple))]
+    size = 1
+    for grid in grids:
+        size *= len(grid)
+        sound = sound and None not in grid
+    if size > MAX_GRID_POINTS:
+        yield Problem(("composition_axes",), f"the grid has {size} points; no more than {MAX_GRID_POINTS} are taken")
+    elif (
+        sound
+        and len(grids) == len(axes)
+        and not any(
+            _meets(dict(zip(axes, point, strict=True)), [rule for _, rule in rules])
+            for point in itertools.product(*grids)
+        )
+    ):
+        yield Problem(("composition_constraints",), "no point of the composition grid meets the constraints")
+
+
+def _meets(point: Mapping[str, float | None], rules: list[Mapping[str, Any]]) -> bool:
+    for rule in rules:
+        total = sum(float(weight) * (point[name] or 0.0) for name, weight in _mapping(rule.get("weights")).items())
+        slack = 1e-9 * (1.0 + abs(total))
+        low, high = _number(rule.get("minimum")), _number(rule.get("maximum"))
+        if (low is not None and total < low - slack) or (high is not None and total > high + slack):
+            return False
+    return True
+
+
+def _potentials(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    potentials = raw.get("potentials")
+    if not isinstance(potentials, Mapping):
+        return
+    names = [name for name in potentials if isinstance(name, str)]
+    if FINE_TUNED in names:
+        message = f"the name '{FINE_TUNED}' is kept for the potential that the campaign trains"
+        yield Problem(("potentials", FINE_TUNED), message, "choose another name", at_key=True)
+    rank = _mapping(raw.get("rank"))
+    if raw.get("rank") is not None and rank.get("potential") is None and len(names) > 1:
+        yield Problem(("rank",), "there are several potentials", "name one of them as `rank.potential`")
+    for stage in ("rank", "sample", "transport"):
+        name = _mapping(raw.get(stage)).get("potential")
+        if not isinstance(name, str):
+            continue
+        if name == FINE_TUNED and stage == "transport":
+            if raw.get("train") is None:
+                message = f"'{FINE_TUNED}' needs a `train` section, which this campaign leaves out"
+                yield Problem((stage, "potential"), message, f"add `train`, or name one of: {', '.join(names)}")
+        elif name not in potentials:
+            choices = [*names, FINE_TUNED] if stage == "transport" else names
+            hint = did_you_mean(name, choices) or f"choose one of: {', '.join(choices)}"
+            yield Problem((stage, "potential"), f"there is no potential '{name}'", hint)
+    engine = _mapping(raw.get("label")).get("engine")
+    if isinstance(engine, str) and engine != "gpaw":
+        name = engine.removeprefix(STAND_IN)
+        if not engine.startswith(STAND_IN):
+            hint = did_you_mean(engine, ["gpaw", *(STAND_IN + name for name in names)])
+            message = f"'{engine}' is not an engine for labels"
+            yield Problem(("label", "engine"), message, hint or "write gpaw, or potential:<name>")
+        elif name not in potentials:
+            hint = did_you_mean(name, names) or f"choose one of: {', '.join(names)}"
+            yield Problem(("label", "engine"), f"there is no potential '{name}'", hint)
+
+
+def _stages(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    for stage, needed in NEEDS:
+        if isinstance(raw.get(stage), Mapping) and raw.get(needed) is None:
+            yield Problem(
+                (stage,), f"`{stage}` needs `{needed}`, which this campaign leaves out", f"add `{needed}: {{}}`"
+            )
+    if _mapping(raw.get("hull")).get("repeat_with_fine_tuned") is True and raw.get("train") is None:
+        yield Problem(
+            ("hull", "repeat_with_fine_tuned"), "this needs a `train` section, which this campaign leaves out"
+        )
+    rounds = _mapping(raw.get("sample")).get("temperatures_K")
+    if isinstance(rounds, (list, tuple)) and len(rounds) > 1 and raw.get("train") is None:
+        message = "several rounds of sampling need a `train` section, which this campaign leaves out"
+        yield Problem(("sample", "temperatures_K"), message)
+
+
+def _training(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    train = raw.get("train")
+    if not isinstance(train, Mapping):
+        return
+    trainer, name = train.get("trainer", "chgnet"), _mapping(raw.get("sample")).get("potential")
+    entry = _mapping(_mapping(raw.get("potentials")).get(name)) if isinstance(name, str) else {}
+    engine = entry.get("engine")
+    if isinstance(trainer, str) and isinstance(engine, str) and engine != trainer:
+        message = f"the trainer '{trainer}' cannot train the potential '{name}' of `sample`, which is of {engine}"
+        yield Problem(("train", "trainer"), message, "sample with a potential of that engine, or leave out `train`")
+    validation, test = (_number(train.get(key, 0.1)) for key in ("validation_fraction", "test_fraction"))
+    if validation is not None and test is not None and validation + test >= 1.0:
+        message = f"validation ({validation:g}) and test ({test:g}) fractions leave nothing to train on"
+        yield Problem(("train", "validation_fraction"), message)
+    if test == 0.0 and raw.get("validate") is not None:
+        yield Problem(("train", "test_fraction"), "`validate` needs labels that training has not seen")
+    weights = [train.get(key, 1.0) for key in ("energy_weight", "force_weight", "stress_weight")]
+    if all(_number(weight) == 0.0 for weight in weights):
+        yield Problem(("train", "energy_weight"), "at least one of the weights of the loss must be above 0")
+
+
+def _ensembles(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    transport = _mapping(raw.get("transport"))
+    if transport.get("barostat") == "berendsen" and transport.get("cell_motion", "anisotropic") != "isotropic":
+        message = "Berendsen's barostat changes only the size of the cell"
+        yield Problem(("transport", "barostat"), message, "add `cell_motion: isotropic`, or take the barostat mtk")
+
+
+def _occupancies(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    for index, crystal in _sections(raw.get("crystals")):
+        for sublattice, species in _mapping(crystal.get("occupancies")).items():
+            amounts = [_number(amount) for amount in _mapping(species).values()]
+            total = sum(amount for amount in amounts if amount is not None)
+            if total > 1 + 1e-9:
+                path = ("crystals", index, "occupancies", sublattice)
+                yield Problem(path, f"the occupancies add up to {total:g}, which is more than 1")
+
+
+def _durations(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    for stage, save, segment in (("sample", 10.0, 5.0), ("transport", 10.0, 50.0)):
+        section = raw.get(stage)
+        if not isinstance(section, Mapping):
+            continue
+        step = _number(section.get("timestep_fs", 1.0))
+        every = _number(section.get("save_every_fs", save))
+        length = _number(section.get("segment_ps", segment))
+        production = _number(section.get("production_ps"))
+        if step is None or every is None or step <= 0 or every <= 0:
+            continue
+        if not _is_multiple(every, step):
+            message = f"{every:g} fs is not a whole number of time steps of {step:g} fs"
+            yield Problem((stage, "save_every_fs"), message)
+        if length is not None and length > 0 and not _is_multiple(1000.0 * length, every):
+            message = f"{length:g} ps is not a whole number of save intervals of {every:g} fs"
+            yield Problem((stage, "segment_ps"), message)
+        if production is None:
+            continue
+        frames = 1000.0 * production / every
+        if frames < 1:
+            yield Problem((stage, "production_ps"), f"the run is shorter than one save interval ({every:g} fs)")
+        snapshots = _number(section.get("snapshots", 30)) if stage == "sample" else None
+        if snapshots is not None and snapshots > frames * (1 + 1e-9) >= 1:
+            message = f"{snapshots:g} snapshots are asked of a run that saves {int(frames + 1e-9)} frames"
+            yield Problem((stage, "snapshots"), message, "take fewer, run longer, or save more often")
+
+
+def _is_multiple(value: float, unit: float) -> bool:
+    ratio = value / unit
+    return ratio > 0.5 and abs(ratio - round(ratio)) < 1e-6 * max(1.0, ratio)

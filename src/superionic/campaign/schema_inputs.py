@@ -1,0 +1,125 @@
+"""Sections of the campaign file that say what is studied and with which potentials."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from superionic.campaign.schema_base import (
+    Amounts,
+    Count,
+    Element,
+    Formula,
+    Matrix,
+    Name,
+    NotNegative,
+    Number,
+    Positive,
+    RowsOfMatrix,
+    Section,
+)
+
+IDENTITY: RowsOfMatrix = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
+
+
+class CrystalInput(Section):
+    """One crystal (polymorph), with partial occupancies or ordered."""
+
+    name: Name = Field(description="Short name of the crystal, used in tables and file names.")
+    file: str = Field(
+        min_length=1, description="CIF, POSCAR, extended XYZ or pymatgen JSON file, relative to the campaign file."
+    )
+    supercell: Matrix = Field(
+        default=IDENTITY, description='Supercell in which the orderings are made: "1x1x2", [1, 1, 2] or a 3×3 matrix.'
+    )
+    further_supercells: Annotated[tuple[Matrix, ...], Field(strict=False)] = Field(
+        default=(),
+        description="More supercells to enumerate besides `supercell` (paper A uses 1x1x1, 1x1x2 and 1x2x2).",
+    )
+    coupling: Literal["per-orbit", "coupled"] = Field(
+        default="per-orbit",
+        description="Count the species on each crystallographic orbit on its own (`per-orbit`), or let the orbits "
+        "that share the same species exchange atoms (`coupled`).",
+    )
+
+    occupancies: dict[str, dict[Element, NotNegative]] = Field(
+        default_factory=dict,
+        description="Occupancies that replace the refined ones, by name of the sublattice (`superionic check` lists "
+        "the names), e.g. {Y2: {Y: 0.75}}; what is missing to 1 is vacant.",
+    )
+
+    @property
+    def all_supercells(self) -> tuple[RowsOfMatrix, ...]:
+        """All supercells to enumerate, each once, `supercell` first."""
+        return tuple(dict.fromkeys((self.supercell, *self.further_supercells)))
+
+
+class Substitution(Section):
+    """A replacement that goes along with a composition axis."""
+
+    replace: Element = Field(description="Element that is replaced.")
+    by: Element = Field(description="Element that takes its sites.")
+    ratio: Positive = Field(
+        default=1.0,
+        description="Atoms replaced for each atom that the axis itself replaces (4 for S→O along Li3PS4–Li4GeO4).",
+    )
+
+
+class CompositionAxis(Section):
+    """One axis of the composition grid: an element that is replaced by another, step by step.
+
+    The two elements share the sites that hold either of them in a crystal file, so the file of either end serves.
+    """
+
+    replace: Element = Field(description="Element that is replaced, as the formula unit has it.")
+    by: Element = Field(description="Element that takes its sites.")
+    formula_unit: Formula = Field(description="Formula unit in which the atoms are counted, e.g. Li3YCl6.")
+    values: Amounts = Field(description="Atoms of `by` for each formula unit, rising, e.g. [0, 3, 6].")
+    along: Annotated[tuple[Substitution, ...], Field(strict=False)] = Field(
+        default=(), description="Replacements that go along with this one in a fixed ratio."
+    )
+
+
+class CompositionConstraint(Section):
+    """A linear condition that a point of the composition grid must meet to be taken."""
+
+    weights: dict[Element, Number] = Field(
+        min_length=1, description="Weight of the value of each axis, named by its `by` element, e.g. {In: 6, Br: 1}."
+    )
+    minimum: Number | None = Field(default=None, description="Smallest weighted sum that is taken.")
+    maximum: Number | None = Field(default=None, description="Largest weighted sum that is taken.")
+
+
+class ReferenceInput(Section):
+    """An ordered phase that serves as a reference of formation energies and as a vertex of the hull."""
+
+    name: Name = Field(description="Short name of the phase.")
+    file: str = Field(min_length=1, description="Structure file of the ordered phase, relative to the campaign file.")
+
+
+class PotentialInput(Section):
+    """One machine-learned potential, or the pair potential, under the name that the stages use for it."""
+
+    engine: Literal["chgnet", "sevennet", "pair"] = Field(description="Program that evaluates the potential.")
+    model: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Model of the engine, e.g. 0.3.0 or 7net-0; the engine's default if left out.",
+    )
+    options: dict[str, bool | int | Number | str | dict[str, Number]] = Field(
+        default_factory=dict, description="Further options of the engine, passed on as they are."
+    )
+
+
+class ExecutionSettings(Section):
+    """How the work is carried out. Nothing in here enters the key of a task: changing it repeats no work."""
+
+    workers: Count | None = Field(default=None, description="Worker processes; the number of cores if left out.")
+    threads_per_worker: Count = Field(
+        default=1, description="Threads of each worker process; more than one may change the last digits of a result."
+    )
+    walltime_h: Positive | None = Field(
+        default=None,
+        description="Start no further task after this many hours; a later run goes on. No limit if left out.",
+    )

@@ -1,0 +1,351 @@
+"""Sections of the campaign file that configure a stage.
+
+Paper A is Deng et al. 2025 (doi 10.1039/d5ta05321h), paper B the study of Li3YCl6-xBrx with a fine-tuned CHGNet;
+defaults are their values where they give one.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from superionic.campaign.schema_base import (
+    Count,
+    Formula,
+    Formulas,
+    Fraction,
+    Matrix,
+    NotNegative,
+    Number,
+    Positive,
+    RowsOfMatrix,
+    Section,
+    StageSection,
+    Temperatures,
+    TimeStep,
+    Window,
+)
+from superionic.campaign.schema_inputs import IDENTITY
+
+TWICE: RowsOfMatrix = ((2, 0, 0), (0, 2, 0), (0, 0, 2))
+BAR_GPA = 1.0e-4
+
+Thermostat = Literal["nose-hoover-chain", "csvr", "langevin", "berendsen"]
+
+
+class EnumerateSettings(StageSection):
+    """Integer compositions of each crystal and their symmetry-distinct orderings."""
+
+    max_orderings: Count = Field(
+        default=2000,
+        description="List all distinct orderings of a composition if there are no more than this; else sample this "
+        "many (paper A: 2000).",
+    )
+    ewald_keep: Count | None = Field(
+        default=200, description="Orderings of lowest Ewald energy that go on to the ranking; null keeps all."
+    )
+    max_compositions: Count = Field(
+        default=1,
+        description="Integer compositions nearest to the refined occupancies that are taken at each grid point.",
+    )
+    max_composition_deviation: Positive = Field(
+        default=0.1,
+        description="Largest deviation of an occupancy from the refined one; one atom more or fewer is always allowed.",
+    )
+
+
+class RankSettings(StageSection):
+    """Single points of all orderings, relaxation of the lowest ones, merging of duplicates."""
+
+    potential: str | None = Field(
+        default=None, description="Name of an entry of `potentials`; the only entry if left out."
+    )
+    relax_top: Count = Field(
+        default=20,
+        description="Orderings of each composition with the lowest single points that are relaxed (paper B: 20).",
+    )
+    fmax_eV_per_A: Positive = Field(default=0.01, description="Largest force that ends a relaxation (paper B: 0.01).")
+    max_steps: Count = Field(default=500, description="Steps after which a relaxation is given up as not converged.")
+    optimizer: Literal["FIRE", "FIRE2", "LBFGS", "BFGS", "GOQN"] = Field(
+        default="FIRE", description="Optimizer (paper B: FIRE)."
+    )
+    relax_cell: bool = Field(default=True, description="Relax the cell as well as the positions.")
+    duplicate_tolerance_meV_per_atom: NotNegative = Field(
+        default=0.1, description="Orderings closer than this in energy after relaxation may be merged as one."
+    )
+    duplicate_volume_tolerance_percent: NotNegative = Field(
+        default=0.1, description="... if their volumes differ by no more than this."
+    )
+
+
+class HullSettings(StageSection):
+    """Formation energies, convex hull and comparison of polymorphs."""
+
+    formula_unit: Formula | None = Field(
+        default=None,
+        description="Formula unit for energies per formula unit, e.g. Li3YCl6; the reduced formula if left out.",
+    )
+    end_members: Formulas = Field(
+        default=(),
+        description="Compositions of the campaign whose lowest orderings are the vertices of the hull, e.g. "
+        "[Li3YCl6, Li3YBr6]; the ends of the composition axes (or the `references`) if left out.",
+    )
+    repeat_with_fine_tuned: bool = Field(
+        default=False, description="Compute the hull again with the fine-tuned potential (paper A does)."
+    )
+
+
+class SelectSettings(StageSection):
+    """Boltzmann selection of the orderings that are sampled; the lowest of each composition is always kept."""
+
+    temperature_K: Positive = Field(
+        default=800.0,
+        description="Temperature of the Boltzmann factor of the energy above the hull per formula unit (paper A: 800).",
+    )
+    compositions: Formulas = Field(
+        default=(), description="Compositions that are sampled; all of the campaign if empty (paper B: its ends)."
+    )
+    count: Count = Field(
+        default=20, description="Orderings that are selected, the lowest of each composition among them."
+    )
+
+
+class SampleSettings(StageSection):
+    """Molecular dynamics that visits the geometries to be labelled."""
+
+    potential: str | None = Field(
+        default=None, description="Name of an entry of `potentials`; that of `rank` if left out."
+    )
+    temperatures_K: Temperatures = Field(
+        default=(800.0,),
+        description="Temperatures of the rounds of sampling, labelling and training; each round samples with the "
+        "potential of the one before (paper A: [800]; paper B: [200, 400, 600, 800]).",
+    )
+    supercell: Matrix = Field(default=IDENTITY, description="Repetition of the selected orderings for sampling.")
+    replicas: Count = Field(default=1, description="Runs of each selected ordering, with different velocities.")
+    timestep_fs: TimeStep = Field(default=1.0, description="Time step (papers A and B: 1).")
+    thermostat: Thermostat = Field(default="nose-hoover-chain", description="Thermostat (paper B: Nosé–Hoover).")
+    thermostat_time_fs: Positive = Field(default=100.0, description="Relaxation time of the thermostat (paper B: 100).")
+    barostat_time_fs: Positive = Field(default=1000.0, description="Relaxation time of the barostat (paper B: 1000).")
+    pressure_GPa: Number = Field(default=BAR_GPA, description="Pressure of the NPT part (paper B: 1 bar = 0.0001 GPa).")
+    npt_ps: NotNegative = Field(
+        default=0.0,
+        description="NPT run before, from which the average cell is taken; 0 keeps the relaxed cell (paper A).",
+    )
+    equilibration_ps: NotNegative = Field(default=5.0, description="NVT run that is thrown away (paper A: 5).")
+    production_ps: Positive = Field(default=10.0, description="NVT run that is sampled (paper A: 10; paper B: 1000).")
+    save_every_fs: Positive = Field(default=10.0, description="Interval of the saved frames (paper B: 10).")
+    snapshots: Count = Field(default=30, description="Snapshots taken from each run (paper A: 30).")
+    snapshot_method: Literal["random", "farthest-point"] = Field(
+        default="random", description="Random frames (paper A), or farthest-point sampling of the positions (paper B)."
+    )
+    max_strain: Annotated[float, Field(ge=0, le=0.2)] = Field(
+        default=0.03, description="Random strain within ± this is applied to each snapshot (paper A: 0.03; 0 for none)."
+    )
+    segment_ps: Positive = Field(default=5.0, description="Length of one segment: what a killed run loses at most.")
+
+
+class GateSettings(Section):
+    """What a label must pass before it is used for training; null switches a gate off."""
+
+    max_force_eV_per_A: Positive | None = Field(default=30.0, description="Largest force on an atom.")
+    max_net_force_eV_per_A: Positive | None = Field(default=0.5, description="Largest net force on the cell.")
+    max_stress_GPa: Positive | None = Field(default=50.0, description="Largest absolute component of the stress.")
+    min_distance_A: Positive | None = Field(default=0.8, description="Shortest distance between two atoms.")
+    max_smearing_energy_eV_per_atom: Positive | None = Field(
+        default=0.01, description="Largest energy of smearing: more tells of a metal or of a broken electronic state."
+    )
+    energy_outlier_sigma: Positive | None = Field(
+        default=6.0, description="Largest robust deviation of the energy from that of the other labels."
+    )
+    duplicate_distance_A: Positive | None = Field(
+        default=1.0e-3, description="Two structures are the same if no atom and no cell vector differs by more."
+    )
+
+
+class LabelSettings(StageSection):
+    """Reference energies, forces and stresses of the snapshots."""
+
+    engine: str = Field(
+        default="gpaw",
+        description="`gpaw`, or `potential:<name>` for an entry of `potentials` as a named stand-in for DFT.",
+    )
+    functional: Literal["PBE", "PBEsol", "LDA", "SCAN", "r2SCAN"] = Field(
+        default="PBE", description="Exchange–correlation functional (paper A: SCAN; paper B: PBE)."
+    )
+    ecut_eV: Positive = Field(default=520.0, description="Plane-wave cutoff (paper A: 520; paper B: 350).")
+    kpoint_spacing_per_A: Positive = Field(
+        default=0.2,
+        description="Largest spacing of k-points along each reciprocal axis, whose length is 2π/L, as VASP's KSPACING "
+        "has it (paper A: 0.2).",
+    )
+    kpoint_offset: Literal["gamma", "offset"] = Field(
+        default="gamma", description="Γ-centred k-points (papers A and B), or shifted by half a step to save some."
+    )
+    smearing_eV: NotNegative = Field(default=0.05, description="Width of the Fermi–Dirac occupation of the bands.")
+    energy_tolerance_eV: Positive = Field(
+        default=1.0e-5,
+        description="Change of the energy of the cell that ends the electronic minimisation (paper A: 1e-5).",
+    )
+    density_tolerance: Positive = Field(
+        default=1.0e-4,
+        description="Change of the density, in electrons per valence electron, that ends the minimisation.",
+    )
+    max_scf_steps: Count = Field(default=100, description="Electronic steps after which a label is given up.")
+    gates: GateSettings = Field(default_factory=GateSettings, description="What a label must pass.")
+
+
+class TrainSettings(StageSection):
+    """Fine-tuning of the potential that sampled, on the labels."""
+
+    trainer: Literal["chgnet"] = Field(
+        default="chgnet", description="Trainer; it fits the engine of the sampling potential."
+    )
+    epochs: Count = Field(default=100, description="Largest number of epochs (paper A: 500).")
+    patience: Count | None = Field(
+        default=20,
+        description="Epochs without a better validation loss after which training ends (paper A: 20); null: never.",
+    )
+    learning_rate: Positive = Field(default=0.001, description="Initial learning rate (paper A, MACE: 0.01).")
+    batch_size: Count = Field(default=8, description="Structures in one batch.")
+    freeze: Literal["none", "embeddings", "all-but-readout"] = Field(
+        default="none", description="Parts of the network that keep their pretrained weights."
+    )
+    energy_weight: NotNegative = Field(default=1.0, description="Weight of the energy per atom in the loss.")
+    force_weight: NotNegative = Field(default=1.0, description="Weight of the forces in the loss.")
+    stress_weight: NotNegative = Field(default=0.1, description="Weight of the stress in the loss.")
+    validation_fraction: Fraction = Field(default=0.1, description="Share of the labels that choose the best epoch.")
+    test_fraction: Fraction = Field(default=0.1, description="Share of the labels that are kept for `validate`.")
+    epochs_per_segment: Count = Field(default=5, description="Epochs in one segment: what a killed run loses at most.")
+
+
+class ValidateSettings(StageSection):
+    """Errors of the fine-tuned and of the original potential on labels that training has not seen."""
+
+    max_energy_mae_meV_per_atom: Positive | None = Field(
+        default=3.5, description="The report warns of a model above this (paper B reached 3.5); null for no such limit."
+    )
+    max_force_mae_meV_per_A: Positive | None = Field(default=50.0, description="The same for forces (paper B: 50).")
+    max_stress_mae_GPa: Positive | None = Field(default=0.085, description="The same for stresses (paper B: 0.085).")
+
+
+class LongRuns(Section):
+    """Longer runs for low temperatures (paper A: below 800 K, 200 ps thrown away and 800 ps used)."""
+
+    below_K: Positive = Field(
+        default=800.0, description="Runs below this temperature take the lengths of this section."
+    )
+    nvt_equilibration_ps: NotNegative = Field(default=200.0, description="NVT run that is thrown away.")
+    production_ps: Positive = Field(default=800.0, description="NVT run that is analysed.")
+
+
+class TransportSettings(StageSection):
+    """Molecular dynamics from which the transport properties come."""
+
+    potential: str | None = Field(
+        default=None,
+        description="`fine-tuned`, or the name of an entry of `potentials`; if left out, fine-tuned where `train` is "
+        "in the campaign, else that of `rank`.",
+    )
+    supercell: Matrix = Field(default=TWICE, description="Repetition of the ordering (paper A: 2x2x2).")
+    per_composition: Count = Field(
+        default=1,
+        description="Orderings of lowest energy that are run for each crystal and composition (papers A and B: 1).",
+    )
+    max_energy_above_hull_meV_per_atom: NotNegative | None = Field(
+        default=None, description="Leave out orderings that are further above the hull; no limit if null."
+    )
+    temperatures_K: Temperatures = Field(
+        default=(400.0, 450.0, 500.0, 550.0, 600.0, 650.0, 700.0, 750.0),
+        description="Temperatures (paper A: 800–1100 for the halides; paper B: 400–750).",
+    )
+    replicas: Count = Field(default=1, description="Independent runs at each temperature.")
+    timestep_fs: TimeStep = Field(default=1.0, description="Time step (paper B: 1).")
+    thermostat: Thermostat = Field(
+        default="nose-hoover-chain", description="Thermostat (paper A: berendsen; paper B: nose-hoover-chain)."
+    )
+    thermostat_time_fs: Positive = Field(default=100.0, description="Relaxation time of the thermostat (paper B: 100).")
+    barostat: Literal["mtk", "berendsen"] = Field(
+        default="mtk", description="Barostat (paper B: Nosé–Hoover type, mtk)."
+    )
+    barostat_time_fs: Positive = Field(default=1000.0, description="Relaxation time of the barostat (paper B: 1000).")
+    cell_motion: Literal["isotropic", "axes", "anisotropic"] = Field(
+        default="anisotropic",
+        description="How the cell moves under the barostat: its size only (`isotropic`), the lengths of its axes "
+        "(`axes`), or its whole shape (`anisotropic`).",
+    )
+    pressure_GPa: Number = Field(default=BAR_GPA, description="Pressure (paper B: 0.0001 = 1 bar, and 1 = 10 kbar).")
+    heating_from_K: Positive = Field(default=100.0, description="Temperature of the first velocities (paper B: 100).")
+    heating_ps: NotNegative = Field(default=2.0, description="Linear heating at fixed cell; 0 for none (paper B: 2).")
+    nvt_before_npt_ps: NotNegative = Field(default=50.0, description="Run at the fixed first cell (paper B: 50).")
+    npt_ps: NotNegative = Field(
+        default=140.0,
+        description="NPT run from which the average cell is taken; 0 keeps the relaxed cell (paper B: 140). Its "
+        "thermostat is the one that belongs to the barostat.",
+    )
+    npt_discard_fraction: Fraction = Field(
+        default=0.2,
+        description="First part of the NPT run that the average leaves out (paper B averages 112 of 140 ps).",
+    )
+    nvt_equilibration_ps: NotNegative = Field(
+        default=0.0, description="NVT run in the average cell that is thrown away (paper A: 100)."
+    )
+    production_ps: Positive = Field(
+        default=2000.0, description="NVT run that is analysed (paper A: 400; paper B: 2000)."
+    )
+    long_runs: LongRuns | None = Field(
+        default=None, description="Other lengths of the runs for low temperatures (paper A)."
+    )
+    save_every_fs: Positive = Field(default=10.0, description="Interval of the saved frames (paper B: 10).")
+    segment_ps: Positive = Field(default=50.0, description="Length of one segment: what a killed run loses at most.")
+
+
+class AnalyseSettings(StageSection):
+    """Diffusivities, conductivities, activation energies and density maps of the trajectories."""
+
+    dimensions: Literal[1, 2, 3] = Field(
+        default=3, description="Dimensions of the diffusion (paper A: 3, and 2 in a plane)."
+    )
+    fit_window_ps: Window | None = Field(
+        default=None,
+        description="Lag times [from, to] of the fit of the mean squared displacement; chosen from the data if null "
+        "(paper B ends at 500 ps).",
+    )
+    arrhenius_form: Literal["lnD", "lnSigmaT"] = Field(
+        default="lnD", description="What is fitted against 1/T (papers A and B: lnD)."
+    )
+    report_temperatures_K: Temperatures = Field(
+        default=(300.0,), description="Temperatures at which the conductivity is predicted (paper B: 300)."
+    )
+    collective: bool = Field(
+        default=True, description="Also the charge diffusivity, the conductivity from it and the Haven ratio."
+    )
+    density_grid_A: Positive | None = Field(
+        default=0.3, description="Grid spacing of the probability density of the mobile ion; null for no density map."
+    )
+
+
+class ReportSettings(StageSection):
+    """The report."""
+
+    title: str | None = Field(default=None, min_length=1, description="Title; the name of the campaign if left out.")
+    interactive: bool = Field(
+        default=True, description="Interactive figures inside the HTML file, which make it larger."
+    )
+
+
+STAGE_SECTIONS: dict[str, type[StageSection]] = {
+    "enumerate": EnumerateSettings,
+    "rank": RankSettings,
+    "hull": HullSettings,
+    "select": SelectSettings,
+    "sample": SampleSettings,
+    "label": LabelSettings,
+    "train": TrainSettings,
+    "validate": ValidateSettings,
+    "transport": TransportSettings,
+    "analyse": AnalyseSettings,
+    "report": ReportSettings,
+}
+"""The section of each stage, in the order in which the stages run."""

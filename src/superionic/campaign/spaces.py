@@ -1,0 +1,167 @@
+"""From the campaign file to the spaces that are enumerated, and to the vertices of the hull."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from superionic.campaign.schema_base import parse_formula
+from superionic.errors import CompositionError, PotentialError, StructureError
+from superionic.potentials.base import describe_potential
+from superionic.stages.base import ChosenPotential, Space
+
+if TYPE_CHECKING:
+    from superionic.campaign.schema import CampaignFile
+    from superionic.structures.disordered import DisorderedCrystal
+
+
+def read_text(path: str | Path) -> str:
+    """Read a structure file that the campaign names.
+
+    Raises
+    ------
+    StructureError
+        If it is missing, unreadable or no text.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StructureError(
+            f"the structure file cannot be read: {error}", where=str(path), fix="check `file` in the campaign"
+        ) from error
+
+
+def build_spaces(file: CampaignFile, crystals: Mapping[str, DisorderedCrystal]) -> list[Space]:
+    """Return crystals × grid points × supercells, in the order of the file.
+
+    Parameters
+    ----------
+    file
+        The campaign file.
+    crystals
+        Each crystal of the file, read.
+
+    Raises
+    ------
+    CompositionError
+        If an axis does not apply to a crystal, or asks for more atoms than there are sites.
+    """
+    spaces = []
+    for entry in file.crystals:
+        text = read_text(entry.file)
+        for point in file.grid():
+            substitutions = _substitutions(file, crystals[entry.name], point)
+            exact = sorted({element for mixture in substitutions.values() for element in mixture})
+            for matrix in entry.all_supercells:
+                settings: dict[str, Any] = {
+                    "coupling": entry.coupling,
+                    "exact_species": exact,
+                    "file_name": Path(entry.file).name,
+                    "oxidation_states": {element: float(charge) for element, charge in file.oxidation_states.items()},
+                    "substitutions": substitutions,
+                    "supercell": [list(row) for row in matrix],
+                    "text": text,
+                }
+                label = " ".join(f"{name}={value:g}" for name, value in point.items())
+                spaces.append(Space(entry.name, label, settings))
+    return spaces
+
+
+def _substitutions(
+    file: CampaignFile, crystal: DisorderedCrystal, point: Mapping[str, float]
+) -> dict[str, dict[str, float]]:
+    replaced: dict[str, dict[str, float]] = {}
+    for axis in file.composition_axes:
+        unit = parse_formula(axis.formula_unit)
+        steps = [(axis.replace, axis.by, point[axis.by])]
+        steps += [(other.replace, other.by, point[axis.by] * other.ratio) for other in axis.along]
+        for old, new, amount in steps:
+            sites = unit.get(old, 0.0) + unit.get(new, 0.0)
+            where = f"composition axis {old} → {new}"
+            if sites == 0 or amount > sites + 1e-9:
+                raise CompositionError(
+                    f"{amount:g} atoms of {new} do not fit on the {sites:g} sites of {old} in {axis.formula_unit}",
+                    where=where,
+                    fix="lower `values`, or give the formula unit that counts these sites",
+                )
+            fraction = min(1.0, amount / sites)
+            mixture = {element: share for element, share in ((old, 1.0 - fraction), (new, fraction)) if share > 0}
+            present = [element for element in (old, new) if element in crystal.species]
+            if len(present) != 1:
+                raise CompositionError(
+                    f"the crystal {crystal.name} holds "
+                    + ("both" if present else "neither")
+                    + f" of {old} and {new}, so the axis cannot tell which sites it fills",
+                    where=where,
+                    fix=f"give a crystal file with either {old} or {new} on these sites",
+                )
+            if mixture != {present[0]: 1.0}:
+                replaced[present[0]] = mixture
+    return replaced
+
+
+def end_members(file: CampaignFile, formulas_by_point: Mapping[str, str], references: Mapping[str, str]) -> list[str]:
+    """Return the formulas of the hull's vertices.
+
+    Given ones come first; else the references; else the ends of the composition axes; else all compositions there are
+    (one composition makes a hull of one point, which compares its orderings and polymorphs).
+
+    Parameters
+    ----------
+    file
+        The campaign file.
+    formulas_by_point
+        Reduced formula at each composition label.
+    references
+        Reduced formula of each reference.
+    """
+    hull = file.hull
+    if hull is not None and hull.end_members:
+        return list(hull.end_members)
+    if references:
+        return list(dict.fromkeys(references.values()))
+    points = file.grid()
+    names = [axis.by for axis in file.composition_axes]
+    bounds = {name: (min(p[name] for p in points), max(p[name] for p in points)) for name in names}
+    corners = [dict(zip(names, corner, strict=True)) for corner in itertools.product(*(bounds[name] for name in names))]
+    labels = [" ".join(f"{name}={value:g}" for name, value in corner.items()) for corner in corners]
+    return list(dict.fromkeys(formulas_by_point[label] for label in labels if label in formulas_by_point))
+
+
+def choose_potentials(file: CampaignFile) -> dict[str, ChosenPotential]:
+    """Describe the campaign's potentials, and check that they cover its elements.
+
+    Raises
+    ------
+    PotentialError
+        If a potential or model is unknown, or does not cover an element of the campaign.
+    """
+    chosen = {}
+    elements = set(file.oxidation_states) | {file.mobile_ion}
+    elements |= {element for axis in file.composition_axes for element in (axis.replace, axis.by)}
+    for name, entry in file.potentials.items():
+        identity = describe_potential(entry.engine, entry.model)
+        missing = sorted(elements - set(identity.elements))
+        if missing:
+            raise PotentialError(
+                f"the potential {name} ({identity.name} {identity.model}) does not know {', '.join(missing)}",
+                where=f"potentials.{name}",
+                fix="choose a potential that covers these elements",
+            )
+        options = dict(entry.options)
+        if entry.engine == "pair" and "charges_e" not in options:
+            options["charges_e"] = {element: float(charge) for element, charge in file.oxidation_states.items()}
+        facts = {
+            "checkpoint_sha256": identity.checkpoint_sha256,
+            "energy_convention": identity.energy_convention,
+            "level_of_theory": identity.level_of_theory,
+            "licence": identity.licence,
+            "model": identity.model,
+            "name": identity.name,
+            "version": identity.version,
+        }
+        settings = {"model": identity.model, "name": identity.name, "options": options}
+        chosen[name] = ChosenPotential(name, identity.engine, settings, facts)
+    return chosen

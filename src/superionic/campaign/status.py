@@ -1,0 +1,156 @@
+"""What a campaign has done, what a run would do and why, and what failed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from superionic.campaign.flow import Flow
+    from superionic.campaign.schema import CampaignFile
+    from superionic.execution.ledger import Ledger, Record
+    from superionic.execution.task import Task
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A task that a run would do, and why."""
+
+    stage: str
+    label: str
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class StageStatus:
+    """One stage.
+
+    Attributes
+    ----------
+    stage
+        Its name.
+    state
+        ``done``, ``pending`` (the next to be done) or ``waiting`` (for stages before it).
+    done, failed, pending
+        Numbers of tasks; those of waiting stages are not known before the stages above them are done.
+    cpu_s
+        CPU time spent on its finished tasks.
+    """
+
+    stage: str
+    state: str
+    done: int
+    failed: int
+    pending: int
+    cpu_s: float
+
+
+@dataclass(frozen=True)
+class Status:
+    """The state of a campaign."""
+
+    stages: tuple[StageStatus, ...]
+    pending: tuple[Pending, ...]
+    failures: tuple[tuple[str, str, str], ...]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to do."""
+        return all(stage.state == "done" for stage in self.stages)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, for ``--json``."""
+        return {
+            "done": self.is_done,
+            "failures": [{"stage": s, "label": label, "reason": reason} for s, label, reason in self.failures],
+            "pending": [vars(entry) for entry in self.pending],
+            "stages": [vars(stage) for stage in self.stages],
+        }
+
+
+def make_status(file: CampaignFile, flow: Flow, pending: Sequence[Task], ledger: Ledger) -> Status:
+    """Compare what the walk asked for with what the store and the ledger have."""
+    missing = {task.key for task in pending}
+    everything = {**flow.bench.runner.used, **{task.key: task for task in pending}}
+    records = {record.key: record for record in ledger.all()}
+    reached = flow.reached
+    stages = []
+    computing = [stage for stage in file.stages if stage != "report"]
+    for stage in computing:
+        tasks = [task for task in everything.values() if task.stage == stage]
+        done = [task for task in tasks if task.key not in missing]
+        state = "done" if stage in flow.results and stage != reached or not missing else "waiting"
+        if stage == reached and missing:
+            state = "pending"
+        failed = [task for task in done if (found := records.get(task.key)) is not None and found.state == "failed"]
+        cpu = sum(records[task.key].cpu_s or 0.0 for task in done if task.key in records)
+        stages.append(StageStatus(stage, state, len(done), len(failed), len(tasks) - len(done), cpu))
+    failures = [
+        (task.stage, task.label, ledger_reason(flow, task))
+        for task in everything.values()
+        if task.key not in missing and (found := records.get(task.key)) is not None and found.state == "failed"
+    ]
+    waiting = [Pending(t.stage, t.label, t.key, why_pending(t, records, ledger, missing)) for t in pending]
+    return Status(tuple(stages), tuple(waiting), tuple(failures))
+
+
+def ledger_reason(flow: Flow, task: Task) -> str:
+    """Return why a task failed, from its stored outcome."""
+    stored = flow.bench.runner.store.load(task.key)
+    return str(getattr(stored, "reason", "unknown"))
+
+
+def why_pending(task: Task, records: Mapping[str, Record], ledger: Ledger, missing: set[str]) -> str:
+    """Say why a task has to be done: it is new, was cut off, ended in an error, or something that it reads changed."""
+    record = records.get(task.key)
+    if record is not None and record.state in ("interrupted", "running"):
+        return "was cut off"
+    if record is not None and record.state == "error":
+        last = (record.error or "").strip().splitlines()
+        return f"ended in an error: {last[-1] if last else 'unknown'}"
+    if record is not None:
+        return "its result is gone or damaged"
+    before = ledger.latest(task.stage, task.label, other_than=task.key)
+    if before is None:
+        waits = next((d.label for d in task.dependencies() if d.key in missing), None)
+        return "new" if waits is None else f"new (after: {waits})"
+    old, new = before.descriptor, task.descriptor()
+    changes = [*_differences(old["settings"], new["settings"], "")]
+    changes += [
+        f"{part} {_short(old[part])} → {_short(new[part])}" for part in ("engine", "version") if old[part] != new[part]
+    ]
+    if not changes:
+        labels = {d.key: d.label for d in task.dependencies()}
+        before_keys, now_keys = set(_keys(old["inputs"])), list(_keys(new["inputs"]))
+        changed = [labels[key] for key in dict.fromkeys(now_keys) if key not in before_keys and key in labels]
+        changes = [f"it reads “{label}”, which changed" for label in changed[:2]]
+    return "changed: " + "; ".join(changes[:4]) if changes else "changed"
+
+
+def _differences(old: Any, new: Any, place: str) -> list[str]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        found = []
+        for name in sorted({*old, *new}):
+            path = f"{place}.{name}" if place else name
+            if name not in old:
+                found.append(f"{path} is new ({_short(new[name])})")
+            elif name not in new:
+                found.append(f"{path} is gone")
+            else:
+                found += _differences(old[name], new[name], path)
+        return found
+    return [] if old == new else [f"{place} {_short(old)} → {_short(new)}"]
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:37]}…"
+
+
+def _keys(inputs: Any) -> list[str]:
+    if isinstance(inputs, Mapping) and "task" in inputs:
+        return [str(inputs["task"])]
+    parts = inputs.values() if isinstance(inputs, Mapping) else inputs
+    return [key for part in parts for key in _keys(part)]

@@ -1,0 +1,293 @@
+"""The command line: parse, call, print, nothing else."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from superionic.campaign.run import Campaign
+    from superionic.errors import SuperionicError
+
+app = typer.Typer(
+    name="superionic",
+    help=(
+        "From a disordered crystal to ionic conductivity, activation energy and a stability map.\n\n"
+        "Begin with [b]superionic init CRYSTAL.cif[/b], look at the plan with [b]superionic check[/b], then "
+        "[b]superionic run[/b]. A run that was stopped or killed goes on where it was when you run it again."
+    ),
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+engines_app = typer.Typer(
+    help="Engines: potentials and DFT codes, each in an environment of its own.", no_args_is_help=True
+)
+app.add_typer(engines_app, name="engines")
+
+_EXIT_USER_ERROR = 2
+_EXIT_INTERRUPTED = 130
+
+CampaignArgument = Annotated[Path, typer.Argument(help="Campaign file (YAML), or the folder that holds campaign.yaml.")]
+RunFolderOption = Annotated[
+    Path | None,
+    typer.Option("--run-folder", help="Where results go.  [default: runs/NAME beside the campaign file]"),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+@app.callback()
+def _common(
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version and end.", is_eager=True, callback=lambda v: _show_version(v))
+    ] = False,
+    _debug: Annotated[bool, typer.Option("--debug", help="Show the whole traceback of an error.")] = False,
+) -> None:
+    """Common options; ``--debug`` is looked up by :func:`main`."""
+
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if wanted:
+        from superionic import __version__
+
+        typer.echo(f"superionic {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def init(
+    crystal: Annotated[Path, typer.Argument(help="Crystal with partial occupancies: CIF, POSCAR, extxyz, pymatgen JSON.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Campaign file to write.")] = Path("campaign.yaml"),
+    mobile_ion: Annotated[str | None, typer.Option(help="Mobile ion, e.g. Li.  [default: guessed]")] = None,
+    charges: Annotated[
+        str | None, typer.Option(help="Oxidation states, e.g. 'Li=1,Y=3,Cl=-1'.  [default: guessed and shown]")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the campaign.  [default: from the file name]")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing campaign file.")] = False,
+) -> None:
+    """Write a commented campaign file for a crystal, every setting at its published default."""
+    from superionic.campaign.initialise import draft_campaign
+    from superionic.errors import CampaignFileError
+
+    if output.exists() and not force:
+        raise CampaignFileError("the file exists already", where=str(output), fix="choose another --output, or add --force")
+    text = draft_campaign(
+        crystal,
+        mobile_ion=mobile_ion,
+        oxidation_states=_parse_charges(charges),
+        name=name,
+        folder=output.resolve().parent,
+    )
+    _write(output, text)
+    typer.echo(f"wrote {output}; read it, then: superionic check {output}")
+
+
+@app.command()
+def check(campaign: CampaignArgument, run_folder: RunFolderOption = None, as_json: JsonOption = False) -> None:
+    """Validate a campaign and print its plan: stages, counts, estimated hours, files. Nothing is computed."""
+    opened = _open(campaign, run_folder)
+    plan = opened.check()
+    if as_json:
+        typer.echo(json.dumps(plan.to_dict(), indent=1))
+        return
+    from superionic import cli_screen
+
+    cli_screen.show_plan(opened, plan)
+
+
+@app.command()
+def run(
+    campaign: CampaignArgument,
+    until: Annotated[str | None, typer.Option(help="Last stage to run, e.g. hull.  [default: all]")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes.  [default: one per core]")] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed calculations again.")] = False,
+    run_folder: RunFolderOption = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+) -> None:
+    """Do everything that is not done yet, then write the report.
+
+    Finished work is never done twice, whatever stopped the run; after a change of settings only what depends on the
+    change is done again.
+    """
+    from superionic import cli_screen
+
+    opened = _open(campaign, run_folder)
+    with cli_screen.progress(quiet=quiet) as reporter:
+        results = opened.run(until=until, reporter=reporter, workers=workers, retry_failed=retry_failed)
+    cli_screen.show_results(opened, results)
+
+
+@app.command()
+def status(
+    campaign: CampaignArgument,
+    run_folder: RunFolderOption = None,
+    all_tasks: Annotated[bool, typer.Option("--all", help="List every pending task.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what is done, what a run would do and why, and what failed."""
+    from superionic import cli_screen
+
+    opened = _open(campaign, run_folder)
+    found = opened.status()
+    if as_json:
+        typer.echo(json.dumps(found.to_dict(), indent=1))
+    else:
+        cli_screen.show_status(opened, found, all_tasks=all_tasks)
+
+
+@app.command()
+def report(campaign: CampaignArgument, run_folder: RunFolderOption = None) -> None:
+    """Write the report (HTML, JSON, CSV, figures, structures) from what is done so far."""
+    typer.echo(str(_open(campaign, run_folder).report()))
+
+
+@app.command()
+def explain(
+    campaign: CampaignArgument,
+    what: Annotated[str, typer.Argument(help="A key (its beginning is enough) or words of a task's label.")],
+    run_folder: RunFolderOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell where a number comes from: settings, inputs, versions, cost and files of a task."""
+    from superionic import cli_screen
+
+    found = _open(campaign, run_folder).explain(what)
+    if as_json:
+        typer.echo(json.dumps(found.to_dict(), indent=1))
+    else:
+        cli_screen.show_explanation(found)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of the campaign file, for editors."""
+    from superionic.campaign.schema import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=1))
+
+
+@engines_app.command("list")
+def engines_list(as_json: JsonOption = False) -> None:
+    """List the engines: version, licence, and whether each is installed."""
+    from superionic import cli_screen
+    from superionic.execution.engines import list_engines
+
+    found = list_engines()
+    if as_json:
+        typer.echo(json.dumps([{**vars(s), "python": s.python and str(s.python)} for s in found], indent=1))
+    else:
+        cli_screen.show_engines(found)
+
+
+@engines_app.command("install")
+def engines_install(
+    names: Annotated[list[str], typer.Argument(help="Engines, e.g. chgnet gpaw.")],
+    allow_cuda: Annotated[bool, typer.Option("--allow-cuda", help="Take a CUDA build of PyTorch without a GPU.")] = False,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Make the environment anew.")] = False,
+) -> None:
+    """Make the environment of each engine from exact versions, and let it prove itself."""
+    from superionic.execution.engine_install import install_engine
+
+    for name in names:
+        install_engine(name, say=typer.echo, allow_cuda=allow_cuda, rebuild=rebuild)
+
+
+@engines_app.command("check")
+def engines_check(names: Annotated[list[str], typer.Argument(help="Engines, e.g. chgnet gpaw.")]) -> None:
+    """Let engines reproduce values on record; an engine that is silently wrong is refused."""
+    from superionic.execution.engines import check_engine
+
+    reports = [check_engine(name) for name in names]
+    for found in reports:
+        typer.echo(f"{found.name}: {'right' if found.passed else 'WRONG'}: {found.message}")
+    if not all(found.passed for found in reports):
+        raise typer.Exit(_EXIT_USER_ERROR)
+
+
+# ---- helpers --------------------------------------------------------------------------------------------------------
+
+
+def _open(path: Path, run_folder: Path | None) -> Campaign:
+    from superionic.campaign.run import Campaign
+
+    if path.is_dir() and (path / "campaign.yaml").is_file():
+        path /= "campaign.yaml"
+    return Campaign.load(path, run_folder=run_folder)
+
+
+def _parse_charges(text: str | None) -> dict[str, float] | None:
+    from superionic.errors import CampaignFileError
+
+    if text is None:
+        return None
+    charges: dict[str, float] = {}
+    for part in text.replace(";", ",").split(","):
+        element, _, charge = part.partition("=")
+        try:
+            charges[element.strip()] = float(charge)
+        except ValueError:
+            raise CampaignFileError(
+                f"{part.strip()!r} is not an element with its charge", where="--charges", fix="write e.g. 'Li=1,Y=3,Cl=-1'"
+            ) from None
+    return charges
+
+
+def _write(path: Path, text: str) -> None:
+    from superionic.errors import StorageError
+
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StorageError(
+            f"the file cannot be written: {error.strerror}", where=str(path), fix="choose another --output"
+        ) from error
+
+
+def _print_error(error: SuperionicError) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(Text("error: ", style="bold red") + Text(error.message))
+    if error.where is not None:
+        console.print(Text("where: ", style="bold") + Text(error.where))
+    if error.fix is not None:
+        console.print(Text("fix:   ", style="bold green") + Text(error.fix))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and end the process.
+
+    Exit codes: 0 done, 1 a fault of superionic, 2 something that the user can mend, 130 interrupted.
+    """
+    from superionic.errors import SuperionicError
+
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments
+    # `--debug` is welcome at the end of the line too, where people add it.
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    try:
+        app(args=arguments)
+    except SuperionicError as error:
+        if debug:
+            raise
+        _print_error(error)
+        sys.exit(_EXIT_USER_ERROR)
+    except KeyboardInterrupt:
+        typer.echo("\nstopped; all finished work is kept: run the same command again to go on", err=True)
+        sys.exit(_EXIT_INTERRUPTED)
+    except Exception as error:
+        if debug:
+            raise
+        typer.echo(f"a fault of superionic: {type(error).__name__}: {error}", err=True)
+        typer.echo("run the same command with --debug and report the traceback; all finished work is kept", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,245 @@
+"""What the command line shows: tables and progress bars."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from superionic.campaign.explain import Explanation
+    from superionic.campaign.plan import Plan
+    from superionic.campaign.run import Campaign
+    from superionic.campaign.status import Status
+    from superionic.execution.engines import EngineStatus
+    from superionic.execution.runner import Reporter
+    from superionic.execution.task import Task
+
+_SHOWN_PENDING = 12
+_LOG_EVERY_S = 30.0
+
+
+@contextmanager
+def progress(*, quiet: bool) -> Iterator[Reporter | None]:
+    """Provide a reporter: bars on a terminal, a line now and then elsewhere, none when quiet."""
+    console = Console(stderr=True)
+    if quiet:
+        yield None
+    elif console.is_terminal:
+        columns = (
+            TextColumn("[bold]{task.description:<11}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[now]}"),
+        )
+        with Progress(*columns, console=console) as bars:
+            yield _Bars(bars)
+    else:
+        yield _Lines(console)
+
+
+class _Bars:
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._ids: dict[str, TaskID] = {}
+        self._totals: dict[str, list[int]] = {}
+        self._seen: dict[str, set[str]] = {}
+
+    def stage_began(self, stage: str, total: int, already_done: int) -> None:
+        if stage not in self._ids:
+            self._ids[stage] = self._bars.add_task(stage, total=0, now="")
+            self._totals[stage] = [0, 0]
+        known = self._totals[stage]
+        known[0], known[1] = max(known[0], known[1] - already_done + total), max(known[1], already_done)
+        self._bars.update(self._ids[stage], total=known[0], completed=known[1])
+
+    def task_ended(self, task: Task, state: str, cost: Mapping[str, float]) -> None:
+        del cost
+        if task.stage in self._ids:
+            self._totals[task.stage][1] += 1
+            self._bars.advance(self._ids[task.stage])
+        if state != "done":
+            self._bars.console.print(f"[yellow]{state}[/]: {escape(task.label)}")
+
+    def running(self, states: Sequence[tuple[Task, float, str]]) -> None:
+        now: dict[str, list[str]] = {}
+        for task, fraction, message in states:
+            now.setdefault(task.stage, []).append(f"{task.label} {fraction:.0%} {message}".strip())
+        for stage, bar in self._ids.items():
+            self._bars.update(bar, now=escape(" | ".join(now.get(stage, []))[:100]))
+
+
+class _Lines:
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._last = time.monotonic()
+        self._done = 0
+
+    def stage_began(self, stage: str, total: int, already_done: int) -> None:
+        if already_done < total:
+            self._console.print(f"{stage}: {total - already_done} of {total} tasks to do", highlight=False)
+
+    def task_ended(self, task: Task, state: str, cost: Mapping[str, float]) -> None:
+        self._done += 1
+        now = time.monotonic()
+        if state != "done" or now - self._last > _LOG_EVERY_S or cost.get("wall_s", 0.0) > _LOG_EVERY_S / 3:
+            self._last = now
+            self._console.print(
+                f"  {task.stage}: {escape(task.label)} {state} ({cost.get('wall_s', 0.0):.1f} s)", highlight=False
+            )
+
+    def running(self, states: Sequence[tuple[Task, float, str]]) -> None:
+        now = time.monotonic()
+        if states and now - self._last > _LOG_EVERY_S:
+            self._last = now
+            text = " | ".join(f"{task.label} {fraction:.0%} {message}".strip() for task, fraction, message in states)
+            self._console.print(f"  … {escape(text)}", highlight=False)
+
+
+def show_plan(campaign: Campaign, plan: Plan) -> None:
+    """Print the plan of a campaign."""
+    console = Console()
+    console.print(f"[bold]{escape(campaign.file.name)}[/]: the campaign file is valid")
+    spaces = Table("crystal", "composition", "formula", "atoms", "raw orderings", "distinct", "off refinement")
+    for space in plan.spaces:
+        spaces.add_row(
+            space["crystal"],
+            space["composition_label"] or "–",
+            space["formula"],
+            str(space["n_atoms"]),
+            _big(space["raw"]),
+            _big(space["distinct"]),
+            f"{space['deviation']:.3f}",
+        )
+    console.print(spaces)
+    stages = Table("stage", "work", "CPU time", "files")
+    for line in plan.lines:
+        stages.add_row(line.stage, line.work, _hours(line.cpu_hours), f"{line.megabytes:.1f} MB")
+    console.print(stages)
+    engines = ", ".join(f"{name} ({kind})" for name, kind in plan.engines.items()) or "none needed"
+    console.print(f"engines: {engines}")
+    console.print(
+        f"estimated: {_hours(plan.cpu_hours)} of CPU time, {_hours(plan.wall_hours)} with {plan.workers} workers"
+    )
+    console.print(f"files go to {plan.run_folder}", soft_wrap=True, highlight=False)
+
+
+def show_results(campaign: Campaign, results: Mapping[str, Any]) -> None:
+    """Print the main results of a run."""
+    console = Console(soft_wrap=True)
+    stages = results["stages"]
+    for entry in (e for e in stages.get("hull", {}).get("entries", []) if e["id"] != e["crystal"]):
+        if entry["e_above_hull_eV_per_atom"] <= min(
+            other["e_above_hull_eV_per_atom"]
+            for other in stages["hull"]["entries"]
+            if other["formula"] == entry["formula"]
+        ):
+            console.print(
+                f"{entry['formula']} ({entry['crystal']}): {1000 * entry['e_above_hull_eV_per_atom']:.1f} meV/atom above "
+                "the hull",
+                highlight=False,
+            )
+    validate = stages.get("validate")
+    if validate is not None:
+        before, after = validate["before"], validate["after"]
+        console.print(
+            f"fine-tuning: force MAE {before['mae_force_meV_per_A']:.0f} → {after['mae_force_meV_per_A']:.0f} meV/Å on "
+            f"{validate['n_structures']} unseen structures",
+            highlight=False,
+        )
+    for fit in stages.get("analyse", {}).get("arrhenius", []):
+        if fit["Ea_eV"] is not None:
+            error = "" if fit["Ea_error_eV"] is None else f" ± {fit['Ea_error_eV']:.2f}"
+            console.print(f"{fit['id']}: Ea = {fit['Ea_eV']:.2f}{error} eV", highlight=False)
+        for flag in fit["flags"]:
+            console.print(f"  {flag}", style="yellow", highlight=False)
+        for point in fit["predictions"]:
+            low, high = point["interval68"] or (float("nan"), float("nan"))
+            tail = ", extrapolated" if point["extrapolated"] else ""
+            console.print(
+                f"  σ({point['temperature_K']:g} K) = {point['value']:.3g} mS/cm (68 %: {low:.2g} to {high:.2g}{tail})",
+                highlight=False,
+            )
+    for note in results["quality"]:
+        if note["severity"] != "info":
+            console.print(f"{note['severity']}: {note['statement']}", style="yellow", highlight=False)
+    console.print(f"report: {campaign.report_folder / 'report.html'}", highlight=False)
+
+
+def show_status(campaign: Campaign, status: Status, *, all_tasks: bool) -> None:
+    """Print the state of a campaign."""
+    console = Console(soft_wrap=True)
+    table = Table("stage", "state", "done", "failed", "to do", "CPU time")
+    for stage in status.stages:
+        to_do = "?" if stage.state == "waiting" else str(stage.pending)
+        table.add_row(stage.stage, stage.state, str(stage.done), str(stage.failed), to_do, _hours(stage.cpu_s / 3600))
+    console.print(table)
+    for stage, label, reason in status.failures:
+        console.print(f"failed: {stage}: {label}: {reason}", style="yellow", highlight=False, markup=False)
+    shown = status.pending if all_tasks else status.pending[:_SHOWN_PENDING]
+    for task in shown:
+        console.print(f"to do: {task.stage}: {task.label} ({task.reason})", highlight=False, markup=False)
+    if len(shown) < len(status.pending):
+        console.print(f"… and {len(status.pending) - len(shown)} more (--all lists them)")
+    if status.is_done:
+        console.print(f"all done; report: {campaign.report_folder / 'report.html'}", highlight=False)
+
+
+def show_explanation(found: Explanation) -> None:
+    """Print the provenance of a task."""
+    console = Console(soft_wrap=True)
+    if found.record is None:
+        console.print("several tasks match; name one by its key:")
+        for record in found.matches:
+            console.print(f"  {record.key[:12]}  {record.stage}: {record.label} ({record.state})", markup=False, highlight=False)
+        return
+    record = found.record
+    descriptor = record.descriptor
+    console.print(f"[bold]{escape(record.stage)}: {escape(record.label)}[/] ({record.state})")
+    lines = [f"key       {record.key}", f"function  {descriptor['function']} (version {descriptor['version']})"]
+    lines.append(f"engine    {descriptor['engine']}")
+    if record.cpu_s is not None:
+        lines.append(f"cost      {record.cpu_s:.1f} s CPU, {record.wall_s or 0:.1f} s wall, {record.peak_MB or 0:.0f} MB")
+    lines += [f"setting   {name} = {_short(value)}" for name, value in descriptor["settings"].items()]
+    for name, references in found.inputs.items():
+        lines += [f"input     {name} ← {key[:12]}  {label}" for key, label in references[:_SHOWN_PENDING]]
+        if len(references) > _SHOWN_PENDING:
+            lines.append(f"input     {name} ← … {len(references) - _SHOWN_PENDING} more")
+    lines.append(f"folder    {found.folder}")
+    lines += [f"file      {name}  {facts['bytes']} bytes  sha256 {facts['sha256']}" for name, facts in found.files.items()]
+    if record.error:
+        lines.append(f"error     {record.error}")
+    for line in lines:
+        console.print(line, markup=False, highlight=False)
+
+
+def show_engines(engines: Sequence[EngineStatus]) -> None:
+    """Print the engines."""
+    table = Table("engine", "version", "state", "licence", "for")
+    for engine in engines:
+        table.add_row(engine.name, engine.requirement, engine.state, engine.licence, engine.purpose)
+    Console().print(table)
+
+
+def _short(value: Any) -> str:
+    text = str(value).replace("\n", "⏎")
+    return text if len(text) <= 160 else f"{text[:157]}…"
+
+
+def _big(count: int) -> str:
+    return f"{count:,}".replace(",", " ") if count < 10**9 else f"{count:.3e}"
+
+
+def _hours(hours: float) -> str:
+    if hours < 1 / 60:
+        return f"{hours * 3600:.0f} s"
+    if hours < 2:
+        return f"{hours * 60:.0f} min"
+    return f"{hours:.0f} h" if hours < 72 else f"{hours / 24:.0f} days"

@@ -1,0 +1,1 @@
+"""The ground: tasks, their store and ledger, executors and engine environments."""

@@ -1,0 +1,284 @@
+"""Engine environments: where potentials and DFT codes live, each with its own exact versions.
+
+Universal potentials and DFT codes have pins that exclude each other, weigh more than a gigabyte, and some are GPL. So
+each *engine* has a virtual environment of its own under ``$SUPERIONIC_HOME/engines/NAME``, made from the exact
+versions in ``pins/NAME.txt``. Code of an engine runs in a worker process of that environment
+(:mod:`superionic.execution.worker`); superionic itself is not installed there, the worker brings its source along.
+
+An environment counts only once its ``engine.json`` is there. That file is written last, by an atomic rename, after the
+engine has been imported and has reproduced a value on record. A half-made environment is therefore recognised and made
+again, and nothing has to be cleaned up by hand after a kill.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from superionic.errors import CalculationFailed, EngineError, SuperionicError
+from superionic.execution.engine_specs import ENGINES, EngineSpec, engine_spec
+
+Say = Callable[[str], None]
+Kind = Literal["current", "environment"]
+State = Literal["current", "installed", "outdated", "incomplete", "absent"]
+
+CORE = "core"
+_CORE_PACKAGES = ("ase", "numpy", "pymatgen", "scipy", "spglib")
+_RECORD = "engine.json"
+_RECORD_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class EngineLocation:
+    """A Python in which an engine can be used.
+
+    Attributes
+    ----------
+    name
+        The engine.
+    python
+        Its interpreter.
+    kind
+        ``"current"`` (the interpreter that asks) or ``"environment"``.
+    identity
+        ``{"packages": {distribution: version}}``: all about the engine that a result depends on. It holds no path, no
+        date and no machine, so that the same versions give the same task keys anywhere.
+    """
+
+    name: str
+    python: Path
+    kind: Kind
+    identity: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class EngineStatus:
+    """One line of ``superionic engines list``."""
+
+    name: str
+    requirement: str
+    purpose: str
+    licence: str
+    state: State
+    python: Path | None
+    identity: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class EngineReport:
+    """What the proof of an engine gave.
+
+    Attributes
+    ----------
+    passed
+        Whether the engine reproduced the values on record.
+    message
+        The outcome, or the reason of the failure, in a sentence.
+    values
+        What the proof function returned.
+    """
+
+    name: str
+    passed: bool
+    message: str
+    location: EngineLocation
+    values: dict[str, Any]
+
+
+def superionic_home() -> Path:
+    """Return ``$SUPERIONIC_HOME``, or else the folder ``superionic`` among the user's data; engines live in it."""
+    home = os.environ.get("SUPERIONIC_HOME")
+    if home:
+        return Path(home).expanduser().absolute()
+    data = os.environ.get("XDG_DATA_HOME")
+    return (Path(data) if data else Path.home() / ".local" / "share") / "superionic"
+
+
+def engine_folder(name: str) -> Path:
+    """Return the folder of an engine's environment, made or not."""
+    return superionic_home() / "engines" / name
+
+
+def worker_environment(threads: int = 1) -> dict[str, str]:
+    """Return the complete environment variables for a worker process.
+
+    One thread a process, and threads that wait without spinning, because oversubscribed cores are ruinous: two threads
+    beside another job made a CHGNet step of 65 ms take 8.4 s. Hash seeds are fixed, so that no order of a set can make
+    two runs differ. Python paths of the caller are left out: they would leak packages into the engine.
+    """
+    environment = clean_environment()
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
+        environment[variable] = str(threads)
+    environment |= {"OMP_WAIT_POLICY": "PASSIVE", "OMP_DYNAMIC": "FALSE", "MKL_DYNAMIC": "FALSE"}
+    environment |= {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
+    return environment
+
+
+def resolve_engine(name: str) -> EngineLocation:
+    """Find the Python in which an engine can be used: this one if it has the pinned engine, else its environment.
+
+    Raises
+    ------
+    EngineError
+        If the engine is unknown, or is not installed, or not in the pinned version.
+    """
+    if name == CORE:
+        return EngineLocation(CORE, Path(sys.executable), "current", _current_identity(_CORE_PACKAGES))
+    spec = engine_spec(name)
+    current = current_location(spec)
+    if current is not None:
+        return current
+    state, location = _inspect(spec)
+    if location is None:
+        what = {
+            "absent": "is not installed",
+            "incomplete": "is only half installed: its installation was interrupted",
+            "outdated": "is installed in other versions than this superionic needs, or for a Python that has changed",
+        }[state]
+        raise EngineError(
+            f"The engine {name!r} ({spec.requirement}) {what}.",
+            where=str(engine_folder(name)),
+            fix=f"superionic engines install {name}",
+        )
+    return location
+
+
+def list_engines() -> list[EngineStatus]:
+    """Say of each known engine, in alphabetical order, whether and where it is installed."""
+    statuses = []
+    for name in sorted(ENGINES):
+        spec = ENGINES[name]
+        location = current_location(spec)
+        state: State = "current"
+        if location is None:
+            state, location = _inspect(spec)
+        statuses.append(
+            EngineStatus(
+                name=name,
+                requirement=spec.requirement,
+                purpose=spec.purpose,
+                licence=spec.licence,
+                state=state,
+                python=None if location is None else location.python,
+                identity={} if location is None else location.identity,
+            )
+        )
+    return statuses
+
+
+def check_engine(name: str) -> EngineReport:
+    """Let an installed engine reproduce a value on record.
+
+    Raises
+    ------
+    EngineError
+        If the engine is unknown or not installed. An engine that fails its proof is reported, not raised.
+    """
+    location = resolve_engine(name)
+    return prove_engine(engine_spec(name), location)
+
+
+def prove_engine(spec: EngineSpec, location: EngineLocation) -> EngineReport:
+    """Run an engine's proof function in the Python at ``location``."""
+    from superionic.execution.worker import call_once
+
+    try:
+        values = call_once(location.python, spec.proof, dict(spec.proof_settings), {}, threads=1)
+    except CalculationFailed as failure:
+        return EngineReport(spec.name, False, failure.reason, location, dict(failure.details))
+    except SuperionicError as error:
+        return EngineReport(spec.name, False, error.message, location, {})
+    passed = bool(values.get("passed", False))
+    default = "reproduces the values on record" if passed else "does not reproduce the values on record"
+    return EngineReport(spec.name, passed, str(values.get("message", default)), location, dict(values))
+
+
+# ---- what is there ---------------------------------------------------------------------------------------------------
+
+
+def write_record(spec: EngineSpec, folder: Path, versions: Mapping[str, str]) -> None:
+    """Declare an environment finished; the last act of an installation."""
+    python = engine_python(folder)
+    record = {
+        "format": _RECORD_FORMAT,
+        "engine": spec.name,
+        "identity": {"packages": {package: versions[package] for package in spec.main_packages}},
+        "interpreter": str(python.resolve()),
+        "recipe_sha256": spec.recipe_sha256(),
+        "python": versions["python"],
+    }
+    draft = folder / f"{_RECORD}.tmp"
+    with draft.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(record, indent=2, sort_keys=True) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(folder / _RECORD)
+
+
+def engine_python(folder: Path) -> Path:
+    """Return the interpreter of the environment in ``folder``."""
+    return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def _inspect(spec: EngineSpec) -> tuple[State, EngineLocation | None]:
+    """Judge an environment by its record alone; nothing is imported or run."""
+    folder = engine_folder(spec.name)
+    if not folder.exists():
+        return "absent", None
+    try:
+        record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        fresh = (
+            record["format"] == _RECORD_FORMAT
+            and record["recipe_sha256"] == spec.recipe_sha256()
+            # A venv's interpreter is a link; after an upgrade of the system's Python it leads elsewhere.
+            and record["interpreter"] == str(engine_python(folder).resolve(strict=True))
+        )
+        identity = dict(record["identity"])
+    except FileNotFoundError:
+        return ("outdated" if (folder / _RECORD).exists() else "incomplete"), None
+    except (OSError, ValueError, KeyError, TypeError):
+        return "incomplete", None
+    if not fresh:
+        return "outdated", None
+    return "installed", EngineLocation(spec.name, engine_python(folder), "environment", identity)
+
+
+def environment_location(spec: EngineSpec) -> EngineLocation | None:
+    """Return the engine's environment if it is finished and up to date."""
+    return _inspect(spec)[1]
+
+
+def current_location(spec: EngineSpec) -> EngineLocation | None:
+    """Return this interpreter if it has the engine in the pinned version."""
+    try:
+        version = importlib.metadata.version(spec.distribution)
+        found = importlib.util.find_spec(spec.module) is not None
+    except (importlib.metadata.PackageNotFoundError, ValueError):
+        return None
+    if not found or version.partition("+")[0] != spec.version:
+        return None
+    return EngineLocation(spec.name, Path(sys.executable), "current", _current_identity(spec.main_packages))
+
+
+def _current_identity(packages: tuple[str, ...]) -> dict[str, Any]:
+    versions = {}
+    for package in packages:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return {"packages": versions}
+
+
+def clean_environment() -> dict[str, str]:
+    """Return this process's environment without what would mix other Python packages into a virtual environment."""
+    dropped = {"PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PIP_TARGET", "PIP_PREFIX", "PIP_USER", "PIP_ROOT"}
+    environment = {name: value for name, value in os.environ.items() if name not in dropped}
+    environment["PYTHONNOUSERSITE"] = "1"
+    return environment

@@ -1,0 +1,276 @@
+"""The runner: carries tasks to their ends on an executor, and never does one twice.
+
+Stages hand it tasks and get outcomes. What the store has is not done again; the rest is submitted as soon as the
+results that it reads are there. In a *dry* run nothing is submitted: the first stage whose results are not all there
+raises :class:`TasksPending`, which is how ``status`` and ``check`` know exactly what a run would do.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+from superionic.errors import StageError
+from superionic.execution.ledger import Ledger
+from superionic.execution.store import Store, StoredFailure
+from superionic.execution.task import Ref, Task
+from superionic.execution.worker import Reply, error_from_reply, execute, request_for
+
+_POLL_S = 0.25
+
+
+class TasksPending(Exception):  # noqa: N818 - it is news, not an error
+    """A dry run came to tasks that have not been done."""
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        super().__init__(f"{len(tasks)} tasks are not done")
+        self.tasks = list(tasks)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A calculation that ended without a result: data, to be excluded, counted and reported."""
+
+    label: str
+    reason: str
+    key: str
+
+
+class Outcome:
+    """How a task ended; its result is read from the store when it is asked for."""
+
+    def __init__(self, task: Task, store: Store) -> None:
+        self.task = task
+        self._store = store
+
+    @cached_property
+    def _content(self) -> Any:
+        return self._store.load(self.task.key)
+
+    @property
+    def failure(self) -> Failure | None:
+        """The failure, or None."""
+        if isinstance(self._content, StoredFailure):
+            return Failure(self.task.label, self._content.reason, self.task.key)
+        return None
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is a result."""
+        return self.failure is None
+
+    @property
+    def value(self) -> Any:
+        """The result.
+
+        Raises
+        ------
+        StageError
+            If the calculation failed.
+        """
+        if (failure := self.failure) is not None:
+            raise StageError(f"{failure.label} failed: {failure.reason}")
+        return self._content
+
+
+class Reporter(Protocol):
+    """What a run tells while it works; the command line draws bars with it."""
+
+    def stage_began(self, stage: str, total: int, already_done: int) -> None:
+        """A stage hands over ``total`` tasks, of which some are done."""
+
+    def task_ended(self, task: Task, state: str, cost: Mapping[str, float]) -> None:
+        """A task ended as ``done``, ``failed`` or ``error``."""
+
+    def running(self, states: Sequence[tuple[Task, float, str]]) -> None:
+        """The tasks under way, with their fraction done and a word on it."""
+
+
+class SilentReporter:
+    """A reporter that says nothing."""
+
+    def stage_began(self, stage: str, total: int, already_done: int) -> None:
+        """Say nothing."""
+
+    def task_ended(self, task: Task, state: str, cost: Mapping[str, float]) -> None:
+        """Say nothing."""
+
+    def running(self, states: Sequence[tuple[Task, float, str]]) -> None:
+        """Say nothing."""
+
+
+@dataclass(frozen=True)
+class Slots:
+    """How many tasks an executor runs at once, and with how many threads each."""
+
+    workers: int
+    threads: int = 1
+
+
+class Runner:
+    """Carries tasks to their ends.
+
+    Parameters
+    ----------
+    store, ledger
+        Where results and their record are.
+    executor
+        Any :class:`concurrent.futures.Executor`; None for a dry run.
+    slots
+        How many tasks to hand to it at once.
+    python_of
+        Tells the interpreter of an engine.
+    reporter
+        Hears of progress.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        ledger: Ledger,
+        *,
+        executor: Executor | None,
+        slots: Slots,
+        python_of: Callable[[str], Path],
+        reporter: Reporter | None = None,
+    ) -> None:
+        self.store = store
+        self._ledger = ledger
+        self._executor = executor
+        self._slots = slots
+        self._python_of = python_of
+        self._reporter = reporter or SilentReporter()
+        self.used: dict[str, Task] = {}
+
+    def gather(self, tasks: Sequence[Task]) -> list[Outcome]:
+        """Do the tasks, and whatever they read, and return their outcomes in order.
+
+        A task that reads from a failed one fails itself, without being run.
+
+        Raises
+        ------
+        TasksPending
+            In a dry run, if anything is not done yet.
+        SuperionicError
+            If a task ended by a mistake of the input or by a broken environment. All other tasks under way are
+            brought to their end first, so that nothing is lost.
+        """
+        order = _in_order(tasks)
+        self.used.update((task.key, task) for task in order)
+        missing = [task for task in order if not self.store.has(task.key)]
+        done = {task.key for task in order} - {task.key for task in missing}
+        for task in order:
+            if task.key in done:
+                self._ledger.adopted(task.key, task.stage, task.label, task.descriptor())
+        if missing and self._executor is None:
+            raise TasksPending(missing)
+        if order:
+            self._reporter.stage_began(order[-1].stage, len(order), len(done))
+        if missing:
+            self._carry_out(missing, done)
+        return [Outcome(task, self.store) for task in tasks]
+
+    def one(self, task: Task) -> Any:
+        """Do one task and return its result."""
+        return self.gather([task])[0].value
+
+    def _carry_out(self, missing: list[Task], done: set[str]) -> None:
+        waiting = list(missing)
+        running: dict[Future[Reply], Task] = {}
+        trouble: Reply | None = None
+        while waiting or running:
+            if trouble is None:
+                self._start_what_can(waiting, running, done)
+            elif not running:
+                break
+            finished, _ = wait(running, timeout=_POLL_S, return_when=FIRST_COMPLETED)
+            for future in finished:
+                task = running.pop(future)
+                reply = future.result()
+                self._ledger.finished(task.key, reply["state"], reply["cost"], _error_text(reply))
+                self._reporter.task_ended(task, reply["state"], reply["cost"])
+                if reply["state"] == "error":
+                    trouble = trouble or {**reply, "task": task}
+                else:
+                    done.add(task.key)
+            self._reporter.running([(task, *self._progress(task)) for task in running.values()])
+        if trouble is not None:
+            task = trouble["task"]
+            raise error_from_reply(trouble, where=f"{task.stage}: {task.label} (key {task.key[:12]})")
+
+    def _start_what_can(self, waiting: list[Task], running: dict[Future[Reply], Task], done: set[str]) -> None:
+        for task in list(waiting):
+            if len(running) >= self._slots.workers:
+                return
+            needed = list(task.dependencies())
+            if not all(dependency.key in done for dependency in needed):
+                continue
+            waiting.remove(task)
+            failed = next((d for d in needed if isinstance(self.store.load(d.key), StoredFailure)), None)
+            if failed is not None:
+                reason = self.store.load(failed.key).reason
+                self._ledger.started(task.key, task.stage, task.label, task.descriptor())
+                self.store.commit(task.key, task.descriptor(), StoredFailure(f"{failed.label} failed: {reason}", {}))
+                self._ledger.finished(task.key, "failed", {}, reason)
+                self._reporter.task_ended(task, "failed", {})
+                done.add(task.key)
+                continue
+            running[self._submit(task)] = task
+
+    def _submit(self, task: Task) -> Future[Reply]:
+        if self._executor is None:
+            raise TasksPending([task])
+        self._ledger.started(task.key, task.stage, task.label, task.descriptor())
+        request = request_for(
+            store=self.store.root,
+            key=task.key,
+            descriptor=task.descriptor(),
+            function=task.function,
+            settings=task.settings,
+            inputs={name: _address(value) for name, value in task.inputs.items()},
+            python=self._python_of(task.engine),
+            threads=self._slots.threads,
+            walltime_s=task.walltime_s,
+        )
+        return self._executor.submit(execute, request)
+
+    def _progress(self, task: Task) -> tuple[float, str]:
+        try:
+            news = json.loads(self.store.progress_file(task.key).read_text())
+            return float(news["fraction"]), str(news["message"])
+        except (OSError, ValueError, KeyError):
+            return 0.0, ""
+
+
+def _in_order(tasks: Sequence[Task]) -> list[Task]:
+    """Return the tasks and everything they read, each once, what is read before what reads it."""
+    order: dict[str, Task] = {}
+    stack: list[tuple[Task, bool]] = [(task, False) for task in reversed(tasks)]
+    while stack:
+        task, expanded = stack.pop()
+        if task.key in order:
+            continue
+        if expanded:
+            order[task.key] = task
+        else:
+            stack.append((task, True))
+            stack.extend((dependency, False) for dependency in reversed(list(task.dependencies())))
+    return list(order.values())
+
+
+def _address(value: Ref | Sequence[Ref]) -> Any:
+    if isinstance(value, Ref):
+        return {"task": value.task.key, "path": list(value.path)}
+    return [_address(item) for item in value]
+
+
+def _error_text(reply: Reply) -> str | None:
+    if reply["state"] != "error":
+        return None
+    return str(reply.get("traceback") or reply.get("message"))
+

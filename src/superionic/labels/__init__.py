@@ -1,0 +1,1 @@
+"""Reference calculations behind one small protocol."""

@@ -1,0 +1,281 @@
+"""What a label is, what a labeller offers, and the registry that loads labellers by name.
+
+A :class:`Label` is energy, forces and stress of one structure from a reference method, with its provenance. Labels may
+only meet in one training set if their *reference* is the same: code, version, functional, energy convention and every
+setting that changes a number. That is what :attr:`LabellerIdentity.settings_hash` says.
+
+Signs and units are those of ASE: forces are -dE/dr in eV/Å; stress is (1/V) dE/dε in eV/Å³ in Voigt order
+xx, yy, zz, yz, xz, xy (positive under tension, negative under compression).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+from ase import Atoms
+
+from superionic.errors import CampaignFileError
+
+FloatArray = npt.NDArray[np.float64]
+Progress = Callable[[float, str], None]
+
+# Modules of this room that know the labellers; each offers `describe(settings, **kwargs) -> LabellerIdentity` and
+# `load(settings, **kwargs) -> Labeller`, and imports its engine only inside `load` or later.
+_ADAPTERS: dict[str, str] = {"gpaw": "superionic.labels.gpaw", "potential": "superionic.labels.potential"}
+
+
+@dataclass(frozen=True)
+class LabellerIdentity:
+    """Who makes the labels, and everything that must be equal for two labels to share a training set.
+
+    Attributes
+    ----------
+    name
+        Name in the registry: ``"gpaw"`` or ``"potential:<name>"``.
+    code, version
+        The program that computes, and its version.
+    functional
+        Level of theory, e.g. ``"PBE"``; of a potential, what it was trained to reproduce.
+    energy_convention
+        What zero and which corrections the energies carry. Energies of two conventions never meet on one hull.
+    settings
+        All settings that change a number, complete and in canonical form (plain JSON values).
+    engine
+        Name of the engine environment that the labeller needs; ``"core"`` where none is needed.
+    stand_in
+        Whether this is another potential that stands in for a reference method: good for tests, for distillation and
+        for studies of method, and always to be named as such.
+    """
+
+    name: str
+    code: str
+    version: str
+    functional: str
+    energy_convention: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    engine: str = "core"
+    stand_in: bool = False
+
+    @property
+    def settings_hash(self) -> str:
+        """SHA-256 of everything above except ``name`` and ``engine``."""
+        return settings_hash(
+            {
+                "code": self.code,
+                "version": self.version,
+                "functional": self.functional,
+                "energy_convention": self.energy_convention,
+                "settings": dict(self.settings),
+            }
+        )
+
+    def provenance(self) -> dict[str, Any]:
+        """Give what each label carries along (plain JSON values)."""
+        return {
+            "labeller": self.name,
+            "code": self.code,
+            "version": self.version,
+            "functional": self.functional,
+            "energy_convention": self.energy_convention,
+            "settings": dict(self.settings),
+            "settings_hash": self.settings_hash,
+            "stand_in": self.stand_in,
+        }
+
+
+@dataclass(frozen=True)
+class Label:
+    """Energy, forces and stress of one structure from a reference method.
+
+    Attributes
+    ----------
+    energy_eV
+        Energy of the whole cell in eV, consistent with the forces (the free energy if bands are smeared).
+    forces_eV_per_A
+        Forces, shape (n_atoms, 3), in eV/Å.
+    stress_eV_per_A3
+        Stress in Voigt order, shape (6,), in eV/Å³ (ASE's sign); ``None`` if the method gives none.
+    provenance
+        Plain JSON values; has at least ``code``, ``version``, ``functional``, ``energy_convention``,
+        ``settings_hash`` and ``stand_in``.
+    diagnostics
+        What is needed to judge the label: number of electronic steps, net force that was removed, and so on.
+
+    Raises
+    ------
+    ValueError
+        If a shape is wrong or the provenance lacks its settings hash. Values that are not finite are left for the
+        gates, so that the reason is on record.
+    """
+
+    energy_eV: float
+    forces_eV_per_A: FloatArray
+    stress_eV_per_A3: FloatArray | None
+    provenance: Mapping[str, Any]
+    diagnostics: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        forces = np.array(self.forces_eV_per_A, dtype=np.float64)
+        if forces.ndim != 2 or forces.shape[1] != 3:
+            raise ValueError(f"forces must have shape (n_atoms, 3), not {forces.shape}")
+        forces.setflags(write=False)
+        object.__setattr__(self, "energy_eV", float(self.energy_eV))
+        object.__setattr__(self, "forces_eV_per_A", forces)
+        if self.stress_eV_per_A3 is not None:
+            stress = np.array(self.stress_eV_per_A3, dtype=np.float64)
+            if stress.shape != (6,):
+                raise ValueError(f"stress must have shape (6,), not {stress.shape}")
+            stress.setflags(write=False)
+            object.__setattr__(self, "stress_eV_per_A3", stress)
+        if "settings_hash" not in self.provenance:
+            raise ValueError("a label must carry the hash of the settings that made it")
+        object.__setattr__(self, "provenance", dict(self.provenance))
+        object.__setattr__(self, "diagnostics", dict(self.diagnostics))
+
+    @property
+    def settings_hash(self) -> str:
+        """The hash that all labels of one set share."""
+        return str(self.provenance["settings_hash"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain values and arrays, from which :meth:`from_dict` makes the same label."""
+        return {
+            "energy_eV": self.energy_eV,
+            "forces_eV_per_A": np.array(self.forces_eV_per_A),
+            "stress_eV_per_A3": None if self.stress_eV_per_A3 is None else np.array(self.stress_eV_per_A3),
+            "provenance": dict(self.provenance),
+            "diagnostics": dict(self.diagnostics),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Label:
+        """Invert :meth:`to_dict`."""
+        return cls(
+            energy_eV=values["energy_eV"],
+            forces_eV_per_A=values["forces_eV_per_A"],
+            stress_eV_per_A3=values["stress_eV_per_A3"],
+            provenance=values["provenance"],
+            diagnostics=values["diagnostics"],
+        )
+
+
+@runtime_checkable
+class Labeller(Protocol):
+    """What a labeller offers."""
+
+    @property
+    def identity(self) -> LabellerIdentity:
+        """Who makes the labels."""
+        ...
+
+    def label(self, atoms: Atoms, *, scratch: Path | None = None, progress: Progress | None = None) -> Label:
+        """Label one structure, which is left as it is.
+
+        Parameters
+        ----------
+        atoms
+            Periodic structure of n atoms.
+        scratch
+            Folder for files of the code; must exist. ``None`` if none is wanted (codes that need one make their own).
+        progress
+            Called as ``progress(fraction, message)`` from time to time.
+
+        Returns
+        -------
+        Label
+            With forces in the order of ``atoms``.
+
+        Raises
+        ------
+        CalculationFailed
+            If the calculation ends without a converged, finite result.
+        PotentialError
+            If an element is not covered.
+        """
+        ...
+
+
+def canonical_settings_json(value: Any) -> str:
+    """Return the one JSON text of a tree of plain values: sorted keys, no spaces, shortest exact floats."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def settings_hash(value: Any) -> str:
+    """SHA-256 of the canonical JSON text of plain values."""
+    return hashlib.sha256(canonical_settings_json(value).encode("ascii")).hexdigest()
+
+
+def labeller_names() -> tuple[str, ...]:
+    """Names that :func:`load_labeller` knows (``potential:<name>`` stands for any potential of the registry)."""
+    return ("gpaw", "potential:<name>")
+
+
+def describe_labeller(
+    name: str, settings: Mapping[str, Any] | None = None, **potential_options: Any
+) -> LabellerIdentity:
+    """Describe a labeller without importing its engine.
+
+    Parameters
+    ----------
+    name
+        ``"gpaw"`` or ``"potential:<name>"``.
+    settings
+        Settings of the labeller, see its module; keys that are left out take their documented default.
+    potential_options
+        For ``potential:<name>`` only: ``weights`` of a fine-tuned model.
+
+    Raises
+    ------
+    CampaignFileError
+        If there is no such labeller or setting.
+    PotentialError
+        If there is no such potential.
+    """
+    kind, argument = _parse(name)
+    adapter = importlib.import_module(_ADAPTERS[kind])
+    identity = adapter.describe(argument, dict(settings or {}), **potential_options)
+    if not isinstance(identity, LabellerIdentity):
+        raise TypeError(f"{name}: describe() must return a LabellerIdentity")
+    return identity
+
+
+def load_labeller(name: str, settings: Mapping[str, Any] | None = None, **potential_options: Any) -> Labeller:
+    """Load a labeller, ready to label.
+
+    Parameters
+    ----------
+    name, settings, potential_options
+        As for :func:`describe_labeller`.
+
+    Raises
+    ------
+    CampaignFileError
+        If there is no such labeller or setting.
+    EngineError
+        If its engine cannot be imported in this environment.
+    PotentialError
+        If there is no such potential.
+    """
+    kind, argument = _parse(name)
+    adapter = importlib.import_module(_ADAPTERS[kind])
+    labeller: Labeller = adapter.load(argument, dict(settings or {}), **potential_options)
+    return labeller
+
+
+def _parse(name: str) -> tuple[str, str]:
+    kind, _, argument = name.partition(":")
+    if kind not in _ADAPTERS or (kind == "potential") != bool(argument):
+        raise CampaignFileError(
+            f"There is no labeller called {name!r}.",
+            where="label.engine",
+            fix="Use 'gpaw', or 'potential:<name>' to let another potential stand in for a reference method.",
+        )
+    return kind, argument

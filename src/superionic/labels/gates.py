@@ -1,0 +1,386 @@
+"""The gates that a label passes before it may enter a training set, each with its reason on record.
+
+A label that fails is not repaired and not dropped in silence: :func:`check_labels` returns the verdict on each one,
+with every gate that it failed. :func:`check_structure` looks at a structure before anybody pays for its label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from ase import Atoms
+from ase.geometry import minkowski_reduce
+
+from superionic.labels.base import Label
+from superionic.units import gpa
+
+_MAD_TO_SIGMA = 1.4826022185056018  # 1/Φ⁻¹(3/4): from the median absolute deviation to a normal standard deviation
+_SMALLEST_SIGMA_EV_PER_ATOM = 1.0e-3  # below this spread a deviation says more about the spread than about the label
+_FEWEST_FOR_OUTLIERS = 6  # a median absolute deviation of fewer numbers rejects sound labels
+
+
+@dataclass(frozen=True)
+class Gates:
+    """Where the gates stand; ``None`` switches one off.
+
+    Attributes
+    ----------
+    max_force_eV_per_A
+        Largest force on an atom.
+    max_net_force_eV_per_A
+        Largest net force on the cell that the code left (before it was removed).
+    max_stress_GPa
+        Largest absolute component of the stress.
+    min_distance_A
+        Shortest distance between two atoms.
+    max_smearing_energy_eV_per_atom
+        Largest energy of smearing, a sign of a metal or of a broken electronic state where an insulator is expected.
+    energy_outlier_sigma
+        Largest deviation of the energy per atom, after per-element shifts, from the median of the set, in units of a
+        robust standard deviation (scaled median absolute deviation, but never less than 1 meV/atom).
+    duplicate_distance_A
+        Two structures of a set are duplicates if no atom and no cell vector differs by more.
+    """
+
+    max_force_eV_per_A: float | None = 30.0
+    max_net_force_eV_per_A: float | None = 0.5
+    max_stress_GPa: float | None = 50.0
+    min_distance_A: float | None = 0.8
+    max_smearing_energy_eV_per_atom: float | None = 0.01
+    energy_outlier_sigma: float | None = 6.0
+    duplicate_distance_A: float | None = 1.0e-3
+
+
+@dataclass(frozen=True)
+class GateFailure:
+    """One gate that a label did not pass.
+
+    Attributes
+    ----------
+    gate
+        Short name of the gate, stable across versions.
+    reason
+        What is wrong, with numbers, for people.
+    """
+
+    gate: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gates say about one label: no failures, or all of them."""
+
+    failures: tuple[GateFailure, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether the label may enter the set."""
+        return not self.failures
+
+    @property
+    def reason(self) -> str:
+        """All reasons in one line; empty if the label passed."""
+        return "; ".join(failure.reason for failure in self.failures)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain JSON values for the record."""
+        return {"passed": self.passed, "failures": [{"gate": f.gate, "reason": f.reason} for f in self.failures]}
+
+
+def shortest_distance(atoms: Atoms) -> float:
+    """Shortest distance in Å between two atoms, or between an atom and its own image; infinite for a lone molecule.
+
+    The cell is Minkowski-reduced first; in a reduced cell the shortest vector of any pair lies among the 27 images
+    around the wrapped one.
+    """
+    positions = np.asarray(atoms.positions, dtype=np.float64)
+    if len(positions) == 0:
+        return float("inf")
+    cell, _ = minkowski_reduce(np.asarray(atoms.cell), pbc=atoms.pbc)
+    counts = np.where(atoms.pbc, 1, 0)
+    shifts = np.array(
+        [
+            (i, j, k)
+            for i in range(-counts[0], counts[0] + 1)
+            for j in range(-counts[1], counts[1] + 1)
+            for k in range(-counts[2], counts[2] + 1)
+        ],
+        dtype=np.float64,
+    )
+    separations = positions[None, :, :] - positions[:, None, :]
+    if np.any(atoms.pbc):
+        fractional = separations @ np.linalg.pinv(cell)
+        separations = separations - np.where(atoms.pbc, np.round(fractional), 0.0) @ cell
+    best = np.inf
+    for shift in shifts:
+        lengths = np.linalg.norm(separations + shift @ cell, axis=-1)
+        if not shift.any():
+            np.fill_diagonal(lengths, np.inf)
+        best = min(best, float(lengths.min(initial=np.inf)))
+    return best
+
+
+def check_structure(atoms: Atoms, gates: Gates | None = None) -> Verdict:
+    """Look at a structure before its label is paid for: finite, periodic, no atoms on top of each other."""
+    chosen = Gates() if gates is None else gates
+    failures = _finite_structure(atoms)
+    if not failures:
+        failures += _distance(atoms, chosen)
+    return Verdict(tuple(failures))
+
+
+def check_label(atoms: Atoms, label: Label, gates: Gates | None = None, *, asked: Atoms | None = None) -> Verdict:
+    """Check one label by itself.
+
+    Parameters
+    ----------
+    atoms
+        The structure that comes with the label.
+    label
+        Its label.
+    gates
+        Where the gates stand; the documented ones by default.
+    asked
+        The structure that was asked for, if it went out and came back: species, order, cell and positions must match.
+
+    Returns
+    -------
+    Verdict
+        With every gate that failed.
+    """
+    chosen = Gates() if gates is None else gates
+    failures = _finite_structure(atoms)
+    if not failures:
+        failures += _distance(atoms, chosen)
+    if asked is not None:
+        failures += _same_structure(atoms, asked)
+    shapes = _shapes(atoms, label)
+    failures += shapes or _values(label, chosen)
+    return Verdict(tuple(failures))
+
+
+def check_labels(
+    structures: Sequence[Atoms],
+    labels: Sequence[Label],
+    gates: Gates | None = None,
+    *,
+    asked: Sequence[Atoms] | None = None,
+) -> list[Verdict]:
+    """Check labels as a set: each by itself, then one reference for all, energy outliers and duplicates.
+
+    The reference (settings hash, and setups per element) that most of the sound labels share is the one that stays; of
+    equal numbers the one that came first. The later one of two duplicates fails. Outliers are judged among labels that
+    passed everything else, if there are at least six, against the median of the energies per atom after the per-element
+    shifts that fit them best (median-based, so that the outliers do not move the scale).
+
+    Parameters
+    ----------
+    structures, labels
+        Of equal length.
+    gates
+        Where the gates stand.
+    asked
+        The structures that were asked for, if they went out and came back.
+
+    Returns
+    -------
+    list of Verdict
+        One for each label, in order.
+    """
+    chosen = Gates() if gates is None else gates
+    failures: list[list[GateFailure]] = [
+        list(check_label(atoms, label, chosen, asked=None if asked is None else asked[index]).failures)
+        for index, (atoms, label) in enumerate(zip(structures, labels, strict=True))
+    ]
+    _one_reference(labels, failures)
+    _duplicates(structures, chosen, failures)
+    _energy_outliers(structures, labels, chosen, failures)
+    return [Verdict(tuple(found)) for found in failures]
+
+
+def judge(structures: Sequence[Atoms], labels: Sequence[Label], gates: Gates | None = None) -> list[tuple[str, ...]]:
+    """Give the reasons against each label, none for a label that may enter the set; see :func:`check_labels`."""
+    return [
+        tuple(failure.reason for failure in verdict.failures) for verdict in check_labels(structures, labels, gates)
+    ]
+
+
+def _finite_structure(atoms: Atoms) -> list[GateFailure]:
+    if len(atoms) == 0:
+        return [GateFailure("structure", "the structure has no atoms")]
+    if not (np.isfinite(atoms.positions).all() and np.isfinite(np.asarray(atoms.cell)).all()):
+        return [GateFailure("structure", "a position or cell vector is not a finite number")]
+    if not np.all(atoms.pbc) or abs(float(np.linalg.det(np.asarray(atoms.cell)))) < 1.0e-6:
+        return [GateFailure("structure", "the structure is not periodic in three directions")]
+    return []
+
+
+def _distance(atoms: Atoms, gates: Gates) -> list[GateFailure]:
+    if gates.min_distance_A is None:
+        return []
+    distance = shortest_distance(atoms)
+    if distance >= gates.min_distance_A:
+        return []
+    return [
+        GateFailure("shortest-distance", f"two atoms are {distance:.3f} Å apart (allowed: {gates.min_distance_A:g} Å)")
+    ]
+
+
+def _same_structure(atoms: Atoms, asked: Atoms) -> list[GateFailure]:
+    if len(atoms) != len(asked):
+        return [GateFailure("same-structure", f"{len(atoms)} atoms came back for {len(asked)} that were asked for")]
+    if not np.array_equal(atoms.numbers, asked.numbers):
+        return [GateFailure("same-structure", "species or their order are not the ones that were asked for")]
+    if not np.allclose(np.asarray(atoms.cell), np.asarray(asked.cell), rtol=0.0, atol=1.0e-4):
+        return [GateFailure("same-structure", "the cell is not the one that was asked for")]
+    shift = (atoms.positions - asked.positions) @ np.linalg.inv(np.asarray(asked.cell))
+    moved = np.linalg.norm((shift - np.round(shift)) @ np.asarray(asked.cell), axis=1).max()
+    if not moved < 1.0e-3:
+        return [GateFailure("same-structure", f"an atom is {moved:.3f} Å from where it was asked for")]
+    return []
+
+
+def _shapes(atoms: Atoms, label: Label) -> list[GateFailure]:
+    if label.forces_eV_per_A.shape != (len(atoms), 3):
+        return [GateFailure("complete", f"{len(label.forces_eV_per_A)} forces came with {len(atoms)} atoms")]
+    stress = label.stress_eV_per_A3
+    finite = np.isfinite(label.energy_eV) and np.isfinite(label.forces_eV_per_A).all()
+    if not finite or (stress is not None and not np.isfinite(stress).all()):
+        return [GateFailure("finite", "energy, a force or a stress is not a finite number")]
+    return []
+
+
+def _values(label: Label, gates: Gates) -> list[GateFailure]:
+    found = []
+    if not label.diagnostics.get("converged", False):
+        found.append(GateFailure("converged", "the label does not say that its calculation converged"))
+    largest = float(np.linalg.norm(label.forces_eV_per_A, axis=1).max(initial=0.0))
+    if gates.max_force_eV_per_A is not None and largest > gates.max_force_eV_per_A:
+        found.append(
+            GateFailure(
+                "largest-force",
+                f"the largest force is {largest:.2f} eV/Å (allowed: {gates.max_force_eV_per_A:g} eV/Å)",
+            )
+        )
+    removed = label.diagnostics.get("net_force_eV_per_A", np.zeros(3))
+    net = float(np.linalg.norm(removed) + np.linalg.norm(label.forces_eV_per_A.sum(axis=0)))
+    if gates.max_net_force_eV_per_A is not None and not net <= gates.max_net_force_eV_per_A:
+        found.append(
+            GateFailure(
+                "net-force",
+                f"the net force is {net:.3f} eV/Å (allowed: {gates.max_net_force_eV_per_A:g} eV/Å)",
+            )
+        )
+    if label.stress_eV_per_A3 is not None and gates.max_stress_GPa is not None:
+        stress = float(gpa(float(np.abs(label.stress_eV_per_A3).max())))
+        if stress > gates.max_stress_GPa:
+            found.append(
+                GateFailure(
+                    "largest-stress", f"the largest stress is {stress:.1f} GPa (allowed: {gates.max_stress_GPa:g} GPa)"
+                )
+            )
+    smearing = abs(float(label.diagnostics.get("smearing_energy_eV", 0.0))) / max(1, len(label.forces_eV_per_A))
+    if gates.max_smearing_energy_eV_per_atom is not None and smearing > gates.max_smearing_energy_eV_per_atom:
+        found.append(
+            GateFailure(
+                "smearing",
+                f"smearing holds {1000 * smearing:.1f} meV/atom "
+                f"(allowed: {1000 * gates.max_smearing_energy_eV_per_atom:g} meV/atom)",
+            )
+        )
+    return found
+
+
+def _one_reference(labels: Sequence[Label], failures: list[list[GateFailure]]) -> None:
+    sound = [index for index, found in enumerate(failures) if not found]
+    hashes = [labels[index].settings_hash for index in sound]
+    if not hashes:
+        return
+    kept = max(dict.fromkeys(hashes), key=hashes.count)  # of equal counts, max keeps the first
+    setups: dict[str, str] = {}
+    for index, label in enumerate(labels):
+        if label.settings_hash != kept:
+            failures[index].append(
+                GateFailure(
+                    "one-reference",
+                    f"the label is of another reference (settings {label.settings_hash[:12]}, the set has {kept[:12]})",
+                )
+            )
+            continue
+        if failures[index]:
+            continue
+        own: Mapping[str, str] = label.provenance.get("setups", {})
+        different = sorted(element for element in own if setups.setdefault(element, own[element]) != own[element])
+        if different:
+            failures[index].append(
+                GateFailure("one-reference", f"another setup (pseudopotential) of {', '.join(different)} was used")
+            )
+
+
+def _duplicates(structures: Sequence[Atoms], gates: Gates, failures: list[list[GateFailure]]) -> None:
+    if gates.duplicate_distance_A is None:
+        return
+    kept: list[int] = []
+    for index, atoms in enumerate(structures):
+        if failures[index]:
+            continue
+        twin = next((other for other in kept if _equal(atoms, structures[other], gates.duplicate_distance_A)), None)
+        if twin is None:
+            kept.append(index)
+        else:
+            failures[index].append(GateFailure("duplicate", f"the structure equals number {twin} of the set"))
+
+
+def _equal(one: Atoms, other: Atoms, tolerance_A: float) -> bool:
+    if len(one) != len(other) or not np.array_equal(one.numbers, other.numbers):
+        return False
+    if np.abs(np.asarray(one.cell) - np.asarray(other.cell)).max() > tolerance_A:
+        return False
+    shift = (one.positions - other.positions) @ np.linalg.inv(np.asarray(one.cell))
+    return bool(np.linalg.norm((shift - np.round(shift)) @ np.asarray(one.cell), axis=1).max() <= tolerance_A)
+
+
+def _energy_outliers(
+    structures: Sequence[Atoms], labels: Sequence[Label], gates: Gates, failures: list[list[GateFailure]]
+) -> None:
+    if gates.energy_outlier_sigma is None:
+        return
+    sound = [index for index, found in enumerate(failures) if not found]
+    if len(sound) < _FEWEST_FOR_OUTLIERS:
+        return
+    residuals = _robust_residuals([structures[i] for i in sound], np.array([labels[i].energy_eV for i in sound]))
+    sigma = max(_MAD_TO_SIGMA * float(np.median(np.abs(residuals))), _SMALLEST_SIGMA_EV_PER_ATOM)
+    for index, residual in zip(sound, residuals, strict=True):
+        if abs(residual) > gates.energy_outlier_sigma * sigma:
+            failures[index].append(
+                GateFailure(
+                    "energy-outlier",
+                    f"the energy is {1000 * residual:+.1f} meV/atom from the rest, {abs(residual) / sigma:.1f} robust "
+                    f"standard deviations (allowed: {gates.energy_outlier_sigma:g})",
+                )
+            )
+
+
+def _robust_residuals(structures: Sequence[Atoms], energies_eV: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Energies per atom (eV) less per-element shifts, by iteratively reweighted least absolute deviations."""
+    elements = np.unique(np.concatenate([atoms.numbers for atoms in structures]))
+    counts = np.array([[np.count_nonzero(atoms.numbers == z) for z in elements] for atoms in structures], dtype=float)
+    n_atoms = counts.sum(axis=1)
+    design, target = counts / n_atoms[:, None], energies_eV / n_atoms
+    # The minimum-norm solution leaves directions that the compositions do not span alone. Start from the median, so
+    # that one wild energy (a unit slip is hundreds of eV/atom) does not set the scale of the first weights.
+    centre = float(np.median(target))
+    weights = 1.0 / np.maximum(np.abs(target - centre), _SMALLEST_SIGMA_EV_PER_ATOM)
+    residuals = target - centre
+    for _ in range(50):
+        root = np.sqrt(weights)[:, None]
+        shifts = np.linalg.lstsq(design * root, (target - centre) * root[:, 0], rcond=1.0e-9)[0]
+        residuals = target - centre - design @ shifts
+        weights = 1.0 / np.maximum(np.abs(residuals), _SMALLEST_SIGMA_EV_PER_ATOM)
+    centred: npt.NDArray[np.float64] = residuals - float(np.median(residuals))
+    return centred

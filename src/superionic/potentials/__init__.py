@@ -1,0 +1,1 @@
+"""Machine-learned and analytic potentials behind one small protocol."""

@@ -1,0 +1,317 @@
+"""One small protocol for every potential, and the registry that loads them by name.
+
+A potential turns ``ase.Atoms`` into energy, forces and (when asked for) stress. It declares who it is
+(:class:`PotentialIdentity`) without its engine being importable, so that plans, checks and reports can speak of it in an
+environment that has no torch.
+
+Signs and units are those of ASE: forces are -dE/dr in eV/Å; stress is (1/V) dE/dε in eV/Å³ in Voigt order
+xx, yy, zz, yz, xz, xy (positive under tension, negative under compression).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+
+from superionic.errors import CalculationFailed, EngineError, PotentialError
+
+FloatArray = npt.NDArray[np.float64]
+
+# Modules of this room that know the potentials; each offers `describe(model) -> PotentialIdentity` and
+# `load(model, weights, threads, **options) -> Potential`, and imports its engine only inside `load`.
+_ADAPTERS: dict[str, str] = {
+    "chgnet": "superionic.potentials.chgnet",
+    "pair": "superionic.potentials.pair",
+    "sevennet": "superionic.potentials.sevennet",
+}
+
+
+@dataclass(frozen=True)
+class PotentialIdentity:
+    """Everything that must be the same for two energies to be comparable, and what a record has to say.
+
+    Attributes
+    ----------
+    name
+        Name in the registry, e.g. ``"chgnet"``.
+    model
+        Which model of that name, e.g. ``"0.3.0"``.
+    version
+        Version of the code that evaluates it (the pinned one in :func:`describe_potential`, the installed one in a
+        loaded potential).
+    checkpoint_sha256
+        SHA-256 of the checkpoint file; of the arrays if fine-tuned weights were given; of the parameters of an
+        analytic potential.
+    energy_convention
+        What zero and which corrections the energies carry. Energies of two conventions never meet on one hull.
+    level_of_theory
+        What the potential was trained to reproduce.
+    elements
+        Chemical symbols that it covers, in order of atomic number.
+    licence
+        Licence of the model (and of the code where they differ).
+    engine
+        Name of the engine environment that can evaluate it; ``"core"`` where none is needed.
+    fine_tuned
+        Whether the weights are not the published ones.
+    """
+
+    name: str
+    model: str
+    version: str
+    checkpoint_sha256: str
+    energy_convention: str
+    level_of_theory: str
+    elements: tuple[str, ...]
+    licence: str
+    engine: str = "core"
+    fine_tuned: bool = False
+
+    def check_elements(self, atoms: Atoms) -> None:
+        """Raise :class:`PotentialError` if an element of ``atoms`` is not covered."""
+        missing = sorted(set(atoms.get_chemical_symbols()) - set(self.elements))
+        if missing:
+            raise PotentialError(
+                f"The potential {self.name} ({self.model}) does not know the element(s) {', '.join(missing)}.",
+                fix="Choose a potential that covers them; `superionic engines list` shows what each one covers.",
+            )
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a potential says about one structure.
+
+    Attributes
+    ----------
+    energy_eV
+        Potential energy of the whole cell in eV.
+    forces_eV_per_A
+        Forces, shape (n_atoms, 3), in eV/Å.
+    stress_eV_per_A3
+        Stress in Voigt order xx, yy, zz, yz, xz, xy, shape (6,), in eV/Å³ (ASE's sign); ``None`` if not asked for.
+    """
+
+    energy_eV: float
+    forces_eV_per_A: FloatArray
+    stress_eV_per_A3: FloatArray | None = None
+
+    def __post_init__(self) -> None:
+        forces = np.array(self.forces_eV_per_A, dtype=np.float64)
+        if forces.ndim != 2 or forces.shape[1] != 3:
+            raise ValueError(f"forces must have shape (n_atoms, 3), not {forces.shape}")
+        forces.setflags(write=False)
+        object.__setattr__(self, "energy_eV", float(self.energy_eV))
+        object.__setattr__(self, "forces_eV_per_A", forces)
+        if self.stress_eV_per_A3 is not None:
+            stress = np.array(self.stress_eV_per_A3, dtype=np.float64)
+            if stress.shape != (6,):
+                raise ValueError(f"stress must have shape (6,), not {stress.shape}")
+            stress.setflags(write=False)
+            object.__setattr__(self, "stress_eV_per_A3", stress)
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether energy, forces and stress are all finite numbers."""
+        return bool(
+            np.isfinite(self.energy_eV)
+            and np.isfinite(self.forces_eV_per_A).all()
+            and (self.stress_eV_per_A3 is None or np.isfinite(self.stress_eV_per_A3).all())
+        )
+
+
+@runtime_checkable
+class Potential(Protocol):
+    """What a potential offers. Adapters inherit :class:`BasePotential`, which leaves only ``evaluate`` to write."""
+
+    @property
+    def identity(self) -> PotentialIdentity:
+        """Who it is."""
+        ...
+
+    def evaluate(self, atoms: Atoms, *, stress: bool = True) -> Prediction:
+        """Energy, forces and, if ``stress``, stress of ``atoms``, which are left as they are."""
+        ...
+
+    def calculator(self, *, stress: bool = True) -> Calculator:
+        """Give an ASE calculator of this potential; without ``stress`` it is cheaper and refuses to give one."""
+        ...
+
+    def check_elements(self, atoms: Atoms) -> None:
+        """Raise :class:`PotentialError` if an element is not covered."""
+        ...
+
+
+class BasePotential:
+    """What all adapters share: the identity, the element check and the ASE calculator."""
+
+    def __init__(self, identity: PotentialIdentity) -> None:
+        self._identity = identity
+
+    @property
+    def identity(self) -> PotentialIdentity:
+        """Who the potential is."""
+        return self._identity
+
+    def check_elements(self, atoms: Atoms) -> None:
+        """Raise :class:`PotentialError` if an element of ``atoms`` is not covered."""
+        self._identity.check_elements(atoms)
+
+    def evaluate(self, atoms: Atoms, *, stress: bool = True) -> Prediction:
+        """Energy, forces and, if ``stress``, stress of ``atoms``; see :class:`Potential`."""
+        raise NotImplementedError
+
+    def calculator(self, *, stress: bool = True) -> PotentialCalculator:
+        """Give an ASE calculator that evaluates this potential."""
+        return PotentialCalculator(self, stress=stress)
+
+
+class PotentialCalculator(Calculator):
+    """ASE calculator around any :class:`Potential`.
+
+    Parameters
+    ----------
+    potential
+        The potential to evaluate.
+    stress
+        Whether stress is evaluated (with every call, so that NPT pays for one evaluation a step, not two). Without it
+        a request for stress raises ASE's ``PropertyNotImplementedError``.
+
+    Raises
+    ------
+    CalculationFailed
+        On evaluation, if the potential returns a number that is not finite.
+    """
+
+    def __init__(self, potential: Potential, *, stress: bool = True) -> None:
+        super().__init__()
+        self.potential = potential
+        self._with_stress = stress
+        self.implemented_properties = ["energy", "free_energy", "forces", *(["stress"] if stress else [])]
+        self._checked: bytes | None = None
+        self.n_evaluations = 0
+
+    def calculate(
+        self, atoms: Atoms | None = None, properties: list[str] | None = None, system_changes: Any = all_changes
+    ) -> None:
+        """Evaluate the potential (ASE's own entry point)."""
+        super().calculate(atoms, properties, system_changes)
+        current: Atoms = self.atoms
+        numbers = current.numbers.tobytes()
+        if numbers != self._checked:
+            self.potential.check_elements(current)
+            self._checked = numbers
+        prediction = self.potential.evaluate(current, stress=self._with_stress)
+        self.n_evaluations += 1
+        if not prediction.is_finite:
+            raise CalculationFailed(
+                "the potential returned an energy, force or stress that is not a finite number",
+                {"energy_eV": prediction.energy_eV, "n_atoms": len(current)},
+            )
+        self.results = {
+            "energy": prediction.energy_eV,
+            "free_energy": prediction.energy_eV,
+            "forces": np.array(prediction.forces_eV_per_A),
+        }
+        if prediction.stress_eV_per_A3 is not None:
+            self.results["stress"] = np.array(prediction.stress_eV_per_A3)
+
+
+def potential_names() -> tuple[str, ...]:
+    """Names that :func:`load_potential` knows, in alphabetical order."""
+    return tuple(sorted(_ADAPTERS))
+
+
+def describe_potential(name: str, model: str | None = None) -> PotentialIdentity:
+    """Describe a potential without importing its engine.
+
+    Parameters
+    ----------
+    name
+        Name in the registry.
+    model
+        Which model; ``None`` for the default one of that name.
+
+    Returns
+    -------
+    PotentialIdentity
+        With the pinned version and the checkpoint's SHA-256 on record.
+
+    Raises
+    ------
+    PotentialError
+        If there is no such potential or model.
+    """
+    identity = _adapter(name).describe(model)
+    if not isinstance(identity, PotentialIdentity):
+        raise TypeError(f"{name}: describe() must return a PotentialIdentity")
+    return identity
+
+
+def load_potential(
+    name: str,
+    *,
+    model: str | None = None,
+    weights: Mapping[str, np.ndarray] | None = None,
+    threads: int = 1,
+    **options: Any,
+) -> Potential:
+    """Load a potential, ready to evaluate.
+
+    Parameters
+    ----------
+    name
+        Name in the registry.
+    model
+        Which model; ``None`` for the default one of that name.
+    weights
+        Fine-tuned weights as arrays by parameter name; they replace the published ones.
+    threads
+        Threads that the engine may use in this process. More than one is seldom faster for cells of tens of atoms,
+        and results may then differ in the last digits.
+    options
+        Options of the adapter (see its module).
+
+    Raises
+    ------
+    PotentialError
+        If there is no such potential, model or option.
+    EngineError
+        If its engine is not importable here, or its checkpoint is not the one on record.
+    """
+    adapter = _adapter(name)
+    try:
+        potential: Potential = adapter.load(model, weights=weights, threads=threads, **options)
+    except ModuleNotFoundError as error:
+        engine = describe_potential(name, model).engine
+        raise EngineError(
+            f"The potential {name} needs the module {error.name}, which is not installed in this environment.",
+            fix=f"Install its engine: superionic engines install {engine}",
+        ) from error
+    return potential
+
+
+def weights_sha256(weights: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of arrays by name: of name, dtype, shape and bytes in order of name."""
+    digest = hashlib.sha256()
+    for key in sorted(weights):
+        array = np.ascontiguousarray(weights[key])
+        digest.update(f"{key}|{array.dtype.str}|{array.shape}|".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _adapter(name: str) -> Any:
+    if name not in _ADAPTERS:
+        raise PotentialError(
+            f"There is no potential called {name!r}.",
+            fix=f"Choose one of: {', '.join(potential_names())}.",
+        )
+    return importlib.import_module(_ADAPTERS[name])

@@ -1,0 +1,260 @@
+"""CHGNet (Deng et al., Nat. Mach. Intell. 5, 1031 (2023)): adapter.
+
+The model's own layers and weights are used; what differs from its own ASE calculator is what is computed around them:
+
+- the graph is built with array operations (:mod:`superionic.potentials.chgnet_graph`), edge for edge the same;
+- forces and stress come from one backward pass that keeps no graph of its own (the calculator makes two that can be
+  differentiated again, for training); stress only where it is asked for, magnetic moments never;
+- energies of atoms are summed in double precision.
+
+Options of :func:`load`: ``dtype`` ("float32", or "float64" for tests of derivatives at twice the cost), ``device`` ("cpu", "cuda").
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from ase import Atoms
+
+from superionic.errors import CalculationFailed, EngineError, PotentialError
+from superionic.potentials.base import BasePotential, PotentialIdentity, Prediction, weights_sha256
+from superionic.potentials.chgnet_graph import build_graph
+from superionic.potentials.elements import mptrj_elements
+
+PINNED_VERSION = "0.4.2"
+_LICENCE = "Modified BSD"
+_DEFAULT = "0.3.0"
+
+_RECORDS: dict[str, PotentialIdentity] = {
+    "0.3.0": PotentialIdentity(
+        name="chgnet",
+        model="0.3.0",
+        version=PINNED_VERSION,
+        checkpoint_sha256="d14ab7c0f093efe64b60a7bcd540bca10e74fb7f46c86108a079af60524659d1",
+        energy_convention="MP2020-corrected PBE(+U)",
+        level_of_theory="PBE and PBE+U of the Materials Project (MPtrj), with its 2020 energy corrections",
+        elements=mptrj_elements(),
+        licence=_LICENCE,
+        engine="chgnet",
+    ),
+    "r2scan": PotentialIdentity(
+        name="chgnet",
+        model="r2scan",
+        version=PINNED_VERSION,
+        checkpoint_sha256="8eba3db0f35a2788bb3ae22885ad340591e27996f213c6643af522a633b50dad",
+        energy_convention="r2SCAN",
+        level_of_theory="r2SCAN of the Materials Project (MP-r2SCAN), by transfer from 0.3.0",
+        elements=mptrj_elements(without=("Yb",)),
+        licence=_LICENCE,
+        engine="chgnet",
+    ),
+}
+
+
+class CHGNetPotential(BasePotential):
+    """CHGNet with published or fine-tuned weights; make it with :func:`load`."""
+
+    def __init__(self, identity: PotentialIdentity, model: Any, *, dtype: str, device: str) -> None:
+        import torch
+
+        super().__init__(identity)
+        self._torch = torch
+        self._dtype = getattr(torch, dtype)
+        self._device = torch.device(device)
+        self._model = model.to(device=self._device, dtype=self._dtype).eval()
+        for parameter in self._model.parameters():
+            parameter.requires_grad_(False)
+        reference = self._model.composition_model.state_dict()["fc.weight"]
+        self._reference_eV = reference.detach().cpu().numpy().astype(np.float64).ravel()
+
+    def evaluate(self, atoms: Atoms, *, stress: bool = True) -> Prediction:
+        """Energy, forces and stress; see :class:`superionic.potentials.base.Potential`.
+
+        Raises
+        ------
+        PotentialError
+            If an element is not covered.
+        CalculationFailed
+            If an atom has no neighbour within 6 Å (the model does not see it), or the cell is singular.
+        """
+        from chgnet.model.model import BatchedGraph
+
+        torch = self._torch
+        self.check_elements(atoms)
+        with warnings.catch_warnings():
+            # Of chgnet: it makes a tensor of volumes from tensors that require gradients, and does not use it here.
+            warnings.filterwarnings("ignore", message="Converting a tensor with requires_grad", category=UserWarning)
+            batch = BatchedGraph.from_graphs(
+                [self._graph(atoms)],
+                bond_basis_expansion=self._model.bond_basis_expansion,
+                angle_basis_expansion=self._model.angle_basis_expansion,
+                compute_stress=stress,
+            )
+            site_energies = self._model._compute(batch, return_site_energies=True)["site_energies"][0]
+        wanted = [batch.atom_positions[0]] + ([batch.strains[0]] if stress else [])
+        gradients = [part.cpu().numpy() for part in torch.autograd.grad(site_energies.sum(), wanted)]
+        energy = float(np.sum(site_energies.detach().cpu().numpy().astype(np.float64)))
+        energy += float(np.sum(self._reference_eV[atoms.numbers - 1]))
+        forces = -gradients[0].astype(np.float64)
+        if not stress:
+            return Prediction(energy, forces)
+        tensor = gradients[1].astype(np.float64) / float(atoms.get_volume())
+        tensor = 0.5 * (tensor + tensor.T)
+        voigt = np.array([tensor[0, 0], tensor[1, 1], tensor[2, 2], tensor[1, 2], tensor[0, 2], tensor[0, 1]])
+        return Prediction(energy, forces, voigt)
+
+    def state_arrays(self) -> dict[str, np.ndarray]:
+        """All weights as arrays by name: what ``weights`` of :func:`load` takes."""
+        return {key: value.detach().cpu().numpy().copy() for key, value in self._model.state_dict().items()}
+
+    def _graph(self, atoms: Atoms) -> Any:
+        from chgnet.graph import CrystalGraph
+
+        torch = self._torch
+        cell = atoms.cell.array
+        if abs(np.linalg.det(cell)) < 1e-6:
+            raise CalculationFailed("CHGNet needs a periodic cell with a volume", {"n_atoms": len(atoms)})
+        if not np.isfinite(atoms.positions).all() or not np.isfinite(cell).all():
+            raise CalculationFailed("a position or the cell is not a finite number", {"n_atoms": len(atoms)})
+        # Wrapped, because far from the origin single precision would eat digits of an unwrapped trajectory.
+        fractional = np.linalg.solve(cell.T, atoms.positions.T).T
+        fractional -= np.where(atoms.pbc, np.floor(fractional), 0.0)
+        converter = self._model.graph_converter
+        graph = build_graph(
+            fractional @ cell, cell, atoms.pbc, converter.atom_graph_cutoff, converter.bond_graph_cutoff
+        )
+        if graph.n_isolated:
+            raise CalculationFailed(
+                f"{graph.n_isolated} atom(s) have no neighbour within {converter.atom_graph_cutoff} Å, which CHGNet cannot see",
+                {"n_isolated": graph.n_isolated},
+            )
+        device = self._device
+
+        def integers(array: np.ndarray) -> Any:
+            return torch.as_tensor(array, dtype=torch.int32, device=device)
+
+        def floats(array: np.ndarray, *, gradient: bool = False) -> Any:
+            return torch.tensor(array, dtype=self._dtype, device=device, requires_grad=gradient)
+
+        return CrystalGraph(
+            atomic_number=integers(atoms.numbers),
+            atom_frac_coord=floats(fractional, gradient=True),
+            atom_graph=integers(graph.atom_graph),
+            atom_graph_cutoff=converter.atom_graph_cutoff,
+            neighbor_image=floats(graph.image),
+            directed2undirected=integers(graph.directed2undirected),
+            undirected2directed=integers(graph.undirected2directed),
+            bond_graph=integers(graph.bond_graph),
+            bond_graph_cutoff=converter.bond_graph_cutoff,
+            lattice=floats(cell, gradient=True),
+        )
+
+
+def describe(model: str | None = None) -> PotentialIdentity:
+    """Describe a published model, without importing chgnet."""
+    name = _DEFAULT if model is None else model
+    if name not in _RECORDS:
+        raise PotentialError(f"CHGNet has no model {name!r}.", fix=f"Choose one of: {', '.join(_RECORDS)}.")
+    return _RECORDS[name]
+
+
+def load(
+    model: str | None = None,
+    *,
+    weights: Mapping[str, np.ndarray] | None = None,
+    threads: int = 1,
+    dtype: Literal["float32", "float64"] = "float32",
+    device: str = "cpu",
+) -> CHGNetPotential:
+    """Load CHGNet.
+
+    Parameters
+    ----------
+    model
+        ``"0.3.0"`` (default) or ``"r2scan"``.
+    weights
+        Fine-tuned weights, all of them, by the names of the model's own state dict.
+    threads
+        Threads of torch in this process (a setting of the whole process).
+    dtype
+        ``"float32"`` as published, or ``"float64"``.
+    device
+        Torch device.
+
+    Raises
+    ------
+    EngineError
+        If chgnet cannot be imported, or its checkpoint is not the one on record.
+    PotentialError
+        On an unknown model or option, or weights of other names or shapes.
+    """
+    record = describe(model)
+    if dtype not in ("float32", "float64"):
+        raise PotentialError(f"CHGNet does not run in {dtype!r}.", fix="Use float32 or float64.")
+    import torch
+    from chgnet.model import model as chgnet_model
+
+    torch.set_num_threads(threads)
+    with contextlib.redirect_stdout(io.StringIO()):
+        network = chgnet_model.CHGNet.load(model_name=record.model, use_device="cpu", verbose=False)
+    checkpoint = _checkpoint(Path(chgnet_model.__file__).parents[1] / "pretrained" / record.model)
+    digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    if digest != record.checkpoint_sha256:
+        raise EngineError(
+            f"The checkpoint of CHGNet {record.model} in this environment is not the one on record.",
+            where=str(checkpoint),
+            fix="Install the engine again: superionic engines install chgnet",
+        )
+    if weights is not None:
+        _load_weights(network, weights)
+        digest = weights_sha256(weights)
+    identity = PotentialIdentity(
+        name=record.name,
+        model=record.model,
+        version=_installed_version(),
+        checkpoint_sha256=digest,
+        energy_convention=record.energy_convention,
+        level_of_theory=record.level_of_theory if weights is None else f"fine-tuned from: {record.level_of_theory}",
+        elements=record.elements,
+        licence=record.licence,
+        engine=record.engine,
+        fine_tuned=weights is not None,
+    )
+    return CHGNetPotential(identity, network, dtype=dtype, device=device)
+
+
+def _load_weights(network: Any, weights: Mapping[str, np.ndarray]) -> None:
+    import torch
+
+    state = {key: torch.from_numpy(np.array(value)) for key, value in weights.items()}
+    try:
+        network.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        raise PotentialError(
+            "The weights do not fit the CHGNet model: " + str(error).splitlines()[-1].strip(),
+            fix="Give the complete state dict of the same model that they were trained from.",
+        ) from error
+
+
+def _checkpoint(folder: Path) -> Path:
+    files = sorted(folder.glob("*.pth.tar"))
+    if len(files) != 1:
+        raise EngineError(
+            "CHGNet's checkpoint is missing from its package.",
+            where=str(folder),
+            fix="Install the engine again: superionic engines install chgnet",
+        )
+    return files[0]
+
+
+def _installed_version() -> str:
+    from importlib.metadata import version
+
+    return version("chgnet")

@@ -1,0 +1,114 @@
+"""Pairs of atoms within a cutoff under periodic boundary conditions, in plain numpy.
+
+The list is a function of the structure alone (no skin, no history), so that an evaluation is bit for bit the same
+wherever in a run it happens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.intp]
+
+_PAIRS_AT_ONCE = 2_000_000
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Directed pairs: every pair appears once from each of its ends.
+
+    Attributes
+    ----------
+    centre, neighbour
+        Atom indices, shape (n_pairs,); sorted by centre.
+    vectors_A
+        From centre to (the image of the) neighbour, shape (n_pairs, 3), in Å.
+    distances_A
+        Their lengths, shape (n_pairs,), in Å.
+    """
+
+    centre: IntArray
+    neighbour: IntArray
+    vectors_A: FloatArray
+    distances_A: FloatArray
+
+
+def pairs_within(positions_A: FloatArray, cell_A: FloatArray, pbc: npt.ArrayLike, cutoff_A: float) -> Pairs:
+    """Find all directed pairs of atoms (images included) closer than ``cutoff_A``.
+
+    Parameters
+    ----------
+    positions_A
+        Cartesian positions, shape (n_atoms, 3), in Å; need not be wrapped into the cell.
+    cell_A
+        Cell vectors as rows, shape (3, 3), in Å. Rows of directions that are not periodic may be zero.
+    pbc
+        Periodicity along each cell vector, shape (3,).
+    cutoff_A
+        Cutoff in Å. It may exceed the cell: all images are found.
+    """
+    positions = np.asarray(positions_A, dtype=np.float64)
+    periodic = np.broadcast_to(np.asarray(pbc, dtype=bool), 3)
+    basis = _complete(np.asarray(cell_A, dtype=np.float64), periodic)
+    inverse = np.linalg.inv(basis)
+    fractional = positions @ inverse
+    fractional = np.where(periodic, fractional - np.floor(fractional), fractional)
+    wrapped = fractional @ basis
+    # Height of the cell along each reciprocal vector: an image further than cutoff/height outside cannot be a neighbour.
+    reach = cutoff_A * np.linalg.norm(inverse, axis=0)
+    counts = np.where(periodic, np.ceil(reach).astype(int), 0)
+    grids = [np.arange(-count, count + 1) for count in counts]
+    shifts = np.stack(np.meshgrid(*grids, indexing="ij"), axis=-1).reshape(-1, 3)
+    ghost_fractional = fractional[None, :, :] + shifts[:, None, :]
+    inside = (ghost_fractional > -reach) & (ghost_fractional < 1.0 + reach)
+    keep = np.logical_or(inside, ~periodic).all(axis=-1)
+    image, ghost_index = np.nonzero(keep)
+    ghosts = wrapped[ghost_index] + shifts[image] @ basis
+    is_home = (shifts[image] == 0).all(axis=1)
+
+    centres: list[IntArray] = []
+    neighbours: list[IntArray] = []
+    vectors: list[FloatArray] = []
+    squares: list[FloatArray] = []
+    rows = max(1, _PAIRS_AT_ONCE // max(1, len(ghosts)))
+    home_ghost = np.full(len(positions), -1)
+    home_ghost[ghost_index[is_home]] = np.nonzero(is_home)[0]
+    for start in range(0, len(positions), rows):
+        stop = min(start + rows, len(positions))
+        # Component by component: far less memory traffic than an (n, m, 3) array.
+        square = np.zeros((stop - start, len(ghosts)))
+        for axis in range(3):
+            square += (ghosts[None, :, axis] - wrapped[start:stop, None, axis]) ** 2
+        square[np.arange(stop - start), home_ghost[start:stop]] = np.inf
+        local, ghost = np.nonzero(square < cutoff_A**2)
+        centres.append(local + start)
+        neighbours.append(ghost_index[ghost])
+        vectors.append(ghosts[ghost] - wrapped[local + start])
+        squares.append(square[local, ghost])
+    if not centres:
+        empty = np.zeros(0, dtype=np.intp)
+        return Pairs(empty, empty, np.zeros((0, 3)), np.zeros(0))
+    return Pairs(
+        np.concatenate(centres),
+        np.concatenate(neighbours),
+        np.concatenate(vectors),
+        np.sqrt(np.concatenate(squares)),
+    )
+
+
+def _complete(cell: FloatArray, periodic: npt.NDArray[np.bool_]) -> FloatArray:
+    """Give a non-singular basis: directions that are not periodic get a unit vector normal to the others."""
+    if periodic.all():
+        return cell
+    basis = cell.copy()
+    for axis in np.nonzero(~periodic)[0]:
+        first, second = basis[(axis + 1) % 3], basis[(axis + 2) % 3]
+        normal = np.cross(first, second)
+        if np.linalg.norm(normal) < 1e-12:
+            normal = np.eye(3)[axis]
+        basis[axis] = normal / np.linalg.norm(normal)
+    return basis

@@ -1,0 +1,85 @@
+"""How a result compares with a published value, in the measure that fits its quantity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import hypot, isfinite, log10
+from typing import Literal
+
+from superionic.errors import AnalysisError
+from superionic.references.values import PublishedValue
+
+MEASURED_CONDUCTIVITY_SCATTER_DEX = 0.85
+"""Scatter of measured room-temperature conductivities of nominally one material: pooled standard deviation of log10 σ
+within groups of one composition and space group in OBELiX 1.2.0 (NRC-Mila, CC-BY-4.0). No closer agreement with a
+measurement means anything."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A result against a published value.
+
+    Attributes
+    ----------
+    published
+        The value compared with.
+    ours
+        The result, in the unit of the published value.
+    difference
+        "decades": log10(ours/published); "percent": 100 (ours − published)/published; otherwise ours − published in
+        the unit of the value.
+    measure
+        Which of the three.
+    expected_scatter
+        One standard deviation of `difference` from the errors of both sides, and for measured conductivities from the
+        scatter between laboratories; None where no error is known.
+    """
+
+    published: PublishedValue
+    ours: float
+    difference: float
+    measure: Literal["decades", "percent", "difference"]
+    expected_scatter: float | None
+
+
+def compare(ours: float, published: PublishedValue, *, error: float | None = None) -> Comparison:
+    """Compare a result with a published value: conductivities in decades, volumes in percent, energies by difference.
+
+    Parameters
+    ----------
+    ours
+        The result in `published.unit`, at the temperature of the published value.
+    published
+        The value to compare with.
+    error
+        Standard error of the result in the same unit.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    AnalysisError
+        If the result is not finite, or not positive where a ratio is formed.
+    """
+    if not isfinite(ours) or (published.quantity in ("conductivity", "volume_per_atom") and ours <= 0):
+        raise AnalysisError(
+            f"A {published.quantity} of {ours} {published.unit} cannot be compared", fix="leave the failed result out"
+        )
+    errors = [value for value in (error, published.error) if value is not None]
+    if published.quantity == "conductivity":
+        relative = [] if error is None else [error / ours]
+        relative += [] if published.error is None else [published.error / published.value]
+        scatter = [value / 2.302585092994046 for value in relative]
+        scatter += [MEASURED_CONDUCTIVITY_SCATTER_DEX] if published.kind == "measured" else []
+        return Comparison(published, ours, log10(ours / published.value), "decades", _combined(scatter))
+    if published.quantity == "volume_per_atom":
+        percent = [100.0 * value / published.value for value in errors]
+        difference = 100.0 * (ours - published.value) / published.value
+        return Comparison(published, ours, difference, "percent", _combined(percent))
+    return Comparison(published, ours, ours - published.value, "difference", _combined(errors))
+
+
+def _combined(parts: list[float]) -> float | None:
+    return hypot(*parts) if parts else None

@@ -1,0 +1,291 @@
+"""Drawing plots for print: PNG, SVG or PDF files by matplotlib, the same bytes for the same data."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from superionic.report.plots import COLOUR_SCALE, HeatMap, Numbers, Panel, Plot, Series, Surface
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_STYLE: Final = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9.0,
+    "axes.titlesize": 9.5,
+    "axes.labelsize": 9.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#4b5563",
+    "axes.labelcolor": "#1f2937",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e5e7eb",
+    "grid.linewidth": 0.7,
+    "xtick.color": "#4b5563",
+    "ytick.color": "#4b5563",
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "svg.hashsalt": "superionic",
+    "svg.fonttype": "path",
+    "pdf.fonttype": 42,
+    "savefig.facecolor": "white",
+}
+_MARKERS: Final = {
+    "circle": "o",
+    "square": "s",
+    "diamond": "D",
+    "triangle-up": "^",
+    "triangle-down": "v",
+    "cross": "P",
+    "x": "X",
+    "star": "*",
+}
+_DASHES: Final = {"solid": "-", "dash": "--", "dot": ":"}
+# Without these entries the files would carry the time of their making.
+_METADATA: Final[dict[str, dict[str, Any]]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": "superionic"},
+    "pdf": {"CreationDate": None, "Creator": "superionic"},
+}
+_MANY_POINTS: Final = 1500
+
+
+def _gaps(values: Numbers) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+
+
+def _safe(words: str) -> str:
+    return words.replace("$", r"\$")
+
+
+def _colour_map() -> Any:
+    from matplotlib.colors import LinearSegmentedColormap
+
+    stops = []
+    for at, colour in COLOUR_SCALE:
+        red, green, blue = (int(part) / 255.0 for part in colour[4:-1].split(","))
+        stops.append((at, (red, green, blue)))
+    return LinearSegmentedColormap.from_list("superionic", stops)
+
+
+def _errors(series: Series, values: Numbers, low: Numbers, high: Numbers) -> Any:
+    if not low and not high:
+        return None
+    middle = _gaps(values)
+    below = middle - _gaps(low) if low else np.zeros_like(middle)
+    above = _gaps(high) - middle if high else np.zeros_like(middle)
+    return np.clip(np.nan_to_num(np.stack([below, above])), 0.0, None)
+
+
+def _draw_points(axes: Axes, series: Series, label: str) -> None:
+    x, y = _gaps(series.x), _gaps(series.y)
+    marker = _MARKERS.get(series.marker, "o")
+    raster = len(x) > _MANY_POINTS
+    if series.colour_values:
+        drawn = axes.scatter(
+            x,
+            y,
+            c=_gaps(series.colour_values),
+            cmap=_colour_map(),
+            s=series.size**2,
+            marker=marker,
+            edgecolors="white",
+            linewidths=0.7,
+            label=label,
+            zorder=3,
+        )
+        assert axes.figure is not None
+        axes.figure.colorbar(drawn, ax=axes, label=_safe(series.colour_label), shrink=0.8)
+    else:
+        axes.errorbar(
+            x,
+            y,
+            yerr=_errors(series, series.y, series.low, series.high),
+            xerr=_errors(series, series.x, series.x_low, series.x_high),
+            fmt=marker,
+            color=series.colour,
+            markerfacecolor=series.colour if series.filled else "white",
+            markersize=series.size * 0.8,
+            markeredgewidth=0.0 if raster else 1.0,
+            elinewidth=1.1,
+            capsize=2.0,
+            alpha=series.opacity,
+            label=label,
+            rasterized=raster,
+            zorder=3,
+        )
+    for x_at, y_at, words in zip(series.x, series.y, series.texts, strict=False):
+        if words and x_at is not None and y_at is not None:
+            axes.annotate(_safe(words), (x_at, y_at), (5, 4), textcoords="offset points", fontsize=7.5, zorder=4)
+
+
+def _draw(axes: Axes, series: Series, seen: set[str]) -> None:
+    label = "_nolegend_"
+    if series.legend and series.label and series.label not in seen:
+        seen.add(series.label)
+        label = _safe(series.label)
+    x, y = _gaps(series.x), _gaps(series.y)
+    if series.kind == "points":
+        _draw_points(axes, series, label)
+    elif series.kind == "line":
+        style = _DASHES[series.dash]
+        axes.plot(x, y, style, color=series.colour, lw=series.width, alpha=series.opacity, label=label, zorder=2)
+    elif series.kind == "band":
+        low, high = _gaps(series.low), _gaps(series.high)
+        axes.fill_between(x, low, high, color=series.colour, alpha=series.opacity, lw=0, label=label, zorder=1)
+    else:
+        axes.bar(
+            x,
+            y,
+            width=series.bar_width or 0.6,
+            color=series.colour,
+            alpha=series.opacity,
+            yerr=_errors(series, series.y, series.low, series.high),
+            error_kw={"elinewidth": 1.0, "capsize": 2.0},
+            label=label,
+            zorder=2,
+        )
+
+
+def _draw_heat_map(axes: Axes, heat_map: HeatMap) -> None:
+    drawn = axes.pcolormesh(
+        heat_map.x, heat_map.y, heat_map.values, cmap=_colour_map(), shading="nearest", rasterized=True
+    )
+    axes.grid(visible=False)
+    assert axes.figure is not None
+    axes.figure.colorbar(drawn, ax=axes, label=_safe(heat_map.label), shrink=0.85)
+
+
+def _square(axes: Axes) -> None:
+    low = min(axes.get_xlim()[0], axes.get_ylim()[0])
+    high = max(axes.get_xlim()[1], axes.get_ylim()[1])
+    axes.plot([low, high], [low, high], "-", color="#9ca3af", lw=1.0, zorder=0)
+    axes.set_xlim(low, high)
+    axes.set_ylim(low, high)
+    axes.set_aspect("equal")
+
+
+def _fill(axes: Axes, panel: Panel) -> None:
+    if panel.x_log:
+        axes.set_xscale("log", nonpositive="mask")
+    if panel.y_log:
+        axes.set_yscale("log", nonpositive="mask")
+    seen: set[str] = set()
+    if panel.heat_map is not None:
+        _draw_heat_map(axes, panel.heat_map)
+    for x0, x1, words in panel.shaded:
+        axes.axvspan(x0, x1, color="#9ca3af", alpha=0.18, lw=0, zorder=0, label=_safe(words) or "_nolegend_")
+    for series in panel.series:
+        _draw(axes, series, seen)
+    for x_at, words in panel.guides:
+        axes.axvline(x_at, color="#6b7280", lw=0.9, ls=":", zorder=1)
+        place = axes.get_xaxis_transform()
+        axes.text(x_at, 0.99, f" {_safe(words)}", transform=place, fontsize=7.5, color="#4b5563", va="top")
+    for x_at, y_at, words in panel.notes:
+        axes.text(x_at, y_at, _safe(words), fontsize=8.5, ha="center", va="center", color="#1f2937")
+    if panel.categories:
+        crowded = sum(len(name) for name in panel.categories) > 36
+        angle = {"rotation": 30, "ha": "right"} if crowded else {}
+        axes.set_xticks(range(len(panel.categories)), [_safe(name) for name in panel.categories], **angle)
+        axes.grid(visible=False, axis="x")
+    if panel.x_range is not None:
+        axes.set_xlim(*panel.x_range)
+    if panel.y_range is not None:
+        axes.set_ylim(*panel.y_range)
+    axes.set(xlabel=_safe(panel.x_label), ylabel=_safe(panel.y_label))
+    if panel.title:
+        axes.set_title(_safe(panel.title), loc="left", color="#1f2937")
+    if panel.bare:
+        axes.set_axis_off()
+        axes.set_aspect("equal")
+    if panel.square:
+        _square(axes)
+    if panel.top_axis is not None:
+        positions, names, title = panel.top_axis
+        upper = axes.secondary_xaxis("top")
+        upper.set_xticks(list(positions), list(names))
+        upper.set_xlabel(_safe(title))
+
+
+def _figure(plot: Plot) -> Any:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    count = len(plot.panels) + (plot.surface is not None)
+    columns = max(1, min(plot.columns, count))
+    rows = math.ceil(count / columns)
+    width = 6.6 if columns == 1 else 3.7 * columns
+    figure = Figure(figsize=(width, rows * (3.3 if columns > 1 else 4.0) + 0.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(rows, columns)
+    for index, panel in enumerate(plot.panels):
+        _fill(figure.add_subplot(grid[index // columns, index % columns]), panel)
+    if plot.surface is not None:
+        place = grid[(count - 1) // columns, (count - 1) % columns]
+        _draw_surface(figure.add_subplot(place, projection="3d"), plot.surface)
+    handles: dict[str, Any] = {}
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    if handles:
+        longest = max(len(label) for label in handles)
+        across = max(1, min(len(handles), int(width * 13 / (longest + 6))))
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=across)
+    return figure
+
+
+def _draw_surface(axes: Any, surface: Surface) -> None:
+    from mpl_toolkits.mplot3d.art3d import Line3DCollection
+
+    for vertices, triangles, _, colour, opacity in surface.meshes:
+        if len(triangles):
+            x, y, z = vertices.T
+            axes.plot_trisurf(x, y, z, triangles=triangles, color=colour, alpha=opacity, lw=0, rasterized=True)
+    axes.add_collection3d(Line3DCollection(cell_edges(surface.cell_A), colors="#6b7280", linewidths=0.8))
+    for index, (symbol, positions) in enumerate(surface.atoms):
+        colour = ("#6b7280", "#CC79A7", "#009E73", "#8c6d31", "#5254a3")[index % 5]
+        axes.scatter(*positions.T, s=26 if index else 40, color=colour, label=symbol, depthshade=False)
+    corners = np.array(cell_edges(surface.cell_A)).reshape(-1, 3)
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), zlim=(low[2], high[2]))
+    axes.set_box_aspect(np.maximum(high - low, 1e-6))
+    axes.set_axis_off()
+
+
+def cell_edges(cell_A: np.ndarray[Any, np.dtype[np.float64]]) -> list[list[list[float]]]:
+    """Return the twelve edges of a cell as pairs of points in Å."""
+    edges = []
+    for axis in range(3):
+        first, second = (cell_A[other] for other in range(3) if other != axis)
+        for i in (0, 1):
+            for j in (0, 1):
+                start = i * first + j * second
+                edges.append([start.tolist(), (start + cell_A[axis]).tolist()])
+    return edges
+
+
+def draw(plot: Plot, formats: tuple[str, ...]) -> dict[str, bytes]:
+    """Draw a plot once and return the bytes of each file, by format ("png", "svg", "pdf").
+
+    The bytes depend on the data and on the version of matplotlib alone: no date, no random names inside.
+    """
+    import matplotlib as mpl
+
+    with mpl.rc_context(), warnings.catch_warnings():
+        # A glyph that the bundled font lacks, or a panel too narrow for its words, is no reason to lose a figure.
+        warnings.simplefilter("ignore")
+        mpl.rcdefaults()
+        mpl.rcParams.update(_STYLE)
+        figure = _figure(plot)
+        files = {}
+        for kind in formats:
+            buffer = BytesIO()
+            figure.savefig(buffer, format=kind, dpi=160, metadata=_METADATA[kind])
+            files[kind] = buffer.getvalue()
+    return files

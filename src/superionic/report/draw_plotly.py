@@ -1,0 +1,337 @@
+"""Drawing plots for the screen: the data and layout that plotly.js shows, as plain JSON values.
+
+They are written out here rather than through plotly's Python objects: so the page holds no template and no random
+names, and the same data make the same bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from superionic.report.draw_matplotlib import cell_edges
+from superionic.report.plots import COLOUR_SCALE, GREY, Numbers, Panel, Series, Surface
+
+FONT: Final = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+INK: Final = "#1f2937"
+GRID: Final = "#e5e7eb"
+LINE: Final = "#9ca3af"
+_DIGITS: Final = 6
+_MARKERS: Final = {"cross": "cross", "x": "x"}
+
+
+def _round(value: float | None) -> float | None:
+    """Keep the digits that a screen can show."""
+    if value is None or not math.isfinite(value):
+        return None
+    return float(f"{value:.{_DIGITS}g}")
+
+
+def _list(values: Numbers) -> list[float | None]:
+    return [_round(value) for value in values]
+
+
+def _words(words: str) -> str:
+    """Escape what plotly would read as markup."""
+    return words.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _packed(values: NDArray[Any], kind: str) -> dict[str, str]:
+    """Pack an array as plotly's typed array, in little-endian order on every machine."""
+    dtype = np.dtype({"f4": "<f4", "i4": "<i4"}[kind])
+    data = np.ascontiguousarray(values, dtype=dtype).tobytes()
+    return {"dtype": kind, "bdata": base64.b64encode(data).decode("ascii")}
+
+
+def _transparent(colour: str, opacity: float) -> str:
+    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity:g})"
+
+
+def _error_bar(values: Numbers, low: Numbers, high: Numbers, colour: str) -> dict[str, Any]:
+    above = [0.0 if a is None or b is None else max(b - a, 0.0) for a, b in zip(values, high or values, strict=True)]
+    below = [0.0 if a is None or b is None else max(a - b, 0.0) for a, b in zip(values, low or values, strict=True)]
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": _list(above),
+        "arrayminus": _list(below),
+        "color": colour,
+        "thickness": 1.3,
+        "width": 3,
+    }
+
+
+def _points(series: Series) -> dict[str, Any]:
+    symbol = series.marker if series.filled else f"{series.marker}-open"
+    marker: dict[str, Any] = {"symbol": symbol, "size": series.size, "opacity": series.opacity}
+    if series.colour_values:
+        marker |= {
+            "color": _list(series.colour_values),
+            "colorscale": [list(stop) for stop in COLOUR_SCALE],
+            "showscale": True,
+            "line": {"color": "#ffffff", "width": 1},
+            "colorbar": {"title": {"text": _words(series.colour_label), "side": "right"}, "thickness": 12, "len": 0.85},
+        }
+    else:
+        marker |= {"color": series.colour, "line": {"width": 1.4, "color": series.colour}}
+        if series.filled:
+            marker["line"] = {"width": 0}
+    trace: dict[str, Any] = {"type": "scatter", "mode": "markers", "marker": marker}
+    if any(series.texts):
+        trace |= {"mode": "markers+text", "text": [_words(words) for words in series.texts]}
+        trace |= {"textposition": "top center", "textfont": {"size": 11}, "cliponaxis": False}
+    if series.low or series.high:
+        trace["error_y"] = _error_bar(series.y, series.low, series.high, series.colour)
+    if series.x_low or series.x_high:
+        trace["error_x"] = _error_bar(series.x, series.x_low, series.x_high, series.colour)
+    return trace
+
+
+def _traces(series: Series) -> list[dict[str, Any]]:
+    base: dict[str, Any] = {
+        "x": _list(series.x),
+        "y": _list(series.y),
+        "name": _words(series.label),
+        "meta": series.label,
+        "showlegend": False,
+    }
+    if series.hover:
+        base |= {"hovertext": [_words(words) for words in series.hover], "hoverinfo": "text"}
+    if series.kind == "points":
+        return [base | _points(series)]
+    if series.kind == "line":
+        line = {"color": series.colour, "width": series.width, "dash": series.dash}
+        return [base | {"type": "scatter", "mode": "lines", "line": line, "opacity": series.opacity}]
+    if series.kind == "band":
+        pairs = zip(series.x, series.low, series.high, strict=True)
+        kept = [(x, low, high) for x, low, high in pairs if x is not None and low is not None and high is not None]
+        around = {
+            "x": _list([x for x, _, _ in kept] + [x for x, _, _ in reversed(kept)]),
+            "y": _list([low for _, low, _ in kept] + [high for _, _, high in reversed(kept)]),
+        }
+        fill = {"fill": "toself", "fillcolor": _transparent(series.colour, series.opacity), "line": {"width": 0}}
+        return [base | around | fill | {"type": "scatter", "mode": "lines", "hoverinfo": "skip"}]
+    bar: dict[str, Any] = {"type": "bar", "marker": {"color": series.colour, "opacity": series.opacity}}
+    bar["width"] = series.bar_width or 0.6
+    if series.low or series.high:
+        bar["error_y"] = _error_bar(series.y, series.low, series.high, GREY)
+    return [base | bar]
+
+
+def _axis(title: str, *, log: bool, span: tuple[float, float] | None) -> dict[str, Any]:
+    axis: dict[str, Any] = {
+        "title": {"text": _words(title), "standoff": 8},
+        "type": "log" if log else "linear",
+        "gridcolor": GRID,
+        "linecolor": LINE,
+        "showline": True,
+        "zeroline": False,
+        "ticks": "outside",
+        "ticklen": 4,
+        "tickcolor": LINE,
+        "automargin": True,
+        "exponentformat": "power",
+        "separatethousands": False,
+    }
+    if log:
+        axis |= {"minor": {"ticks": "outside", "ticklen": 2, "tickcolor": LINE}, "dtick": 1}
+    if span is not None:
+        axis["range"] = [_round(math.log10(end)) if log else _round(end) for end in span]
+    return axis
+
+
+def _log_ticks(axis: dict[str, Any], values: list[float]) -> None:
+    """Give a logarithmic axis that spans less than about two decades ticks at 1, 2 and 5, else one per decade."""
+    positive = [value for value in values if value > 0]
+    if not positive:
+        return
+    decades = math.log10(max(positive) / min(positive))
+    if decades < 1.6:
+        axis["dtick"] = "D2" if decades < 1.2 else "D1" if decades < 0.4 else "D2"
+    elif decades > 8:
+        axis["dtick"] = math.ceil(decades / 6)
+
+
+def _span_of(panel: Panel, axis: str) -> list[float]:
+    values: list[float] = []
+    for series in panel.series:
+        groups = (series.x, series.x_low, series.x_high) if axis == "x" else (series.y, series.low, series.high)
+        values += [value for group in groups for value in group if value is not None]
+    return values
+
+
+def _square(panel: Panel, layout: dict[str, Any]) -> dict[str, Any] | None:
+    values = _span_of(panel, "x") + _span_of(panel, "y")
+    if not values:
+        return None
+    low, high = min(values), max(values)
+    pad = 0.04 * (high - low) or 0.04 * abs(high) or 1.0
+    ends = [_round(low - pad), _round(high + pad)]
+    layout["xaxis"]["range"] = ends
+    layout["yaxis"]["range"] = ends
+    line = {"color": LINE, "width": 1}
+    return {
+        "type": "scatter",
+        "x": ends,
+        "y": ends,
+        "mode": "lines",
+        "line": line,
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+
+
+def panel_json(panel: Panel, height: int) -> dict[str, Any]:
+    """Return ``{"data": [...], "layout": {...}}`` of one panel for plotly.js."""
+    x_axis = _axis(panel.x_label, log=panel.x_log, span=panel.x_range)
+    y_axis = _axis(panel.y_label, log=panel.y_log, span=panel.y_range)
+    if panel.x_log:
+        _log_ticks(x_axis, list(panel.x_range or _span_of(panel, "x")))
+    if panel.y_log:
+        _log_ticks(y_axis, list(panel.y_range or _span_of(panel, "y")))
+    layout: dict[str, Any] = {
+        "height": height,
+        "margin": {"l": 62, "r": 16, "t": 16, "b": 52},
+        "font": {"family": FONT, "size": 12.5, "color": INK},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "showlegend": False,
+        "hovermode": "closest",
+        "hoverlabel": {"font": {"family": FONT}},
+        "barmode": "group" if sum(series.kind == "bars" for series in panel.series) > 1 else "overlay",
+        "xaxis": x_axis,
+        "yaxis": y_axis,
+        "shapes": [],
+        "annotations": [],
+    }
+    data = [trace for series in panel.series for trace in _traces(series)]
+    if panel.heat_map is not None:
+        data.append(
+            {
+                "type": "heatmap",
+                "x": _list(list(panel.heat_map.x)),
+                "y": _list(list(panel.heat_map.y)),
+                "z": [_list(row) for row in panel.heat_map.values.tolist()],
+                "colorscale": [list(stop) for stop in COLOUR_SCALE],
+                "colorbar": {"title": {"text": _words(panel.heat_map.label), "side": "right"}, "thickness": 12},
+            }
+        )
+        x_axis["showgrid"] = y_axis["showgrid"] = False
+    _decorate(panel, layout)
+    if panel.square:
+        diagonal = _square(panel, layout)
+        data = [diagonal, *data] if diagonal else data
+    if panel.top_axis is not None:
+        positions, names, title = panel.top_axis
+        layout["xaxis2"] = {
+            "overlaying": "x",
+            "matches": "x",
+            "side": "top",
+            "tickvals": _list(list(positions)),
+            "ticktext": list(names),
+            "title": {"text": _words(title), "standoff": 6},
+            "showgrid": False,
+            "ticks": "outside",
+            "ticklen": 4,
+            "tickcolor": LINE,
+            "linecolor": LINE,
+            "zeroline": False,
+        }
+        layout["margin"]["t"] = 58
+        data.append(
+            {"type": "scatter", "xaxis": "x2", "x": [None], "y": [None], "hoverinfo": "skip", "showlegend": False}
+        )
+    return {"data": data, "layout": layout}
+
+
+def _decorate(panel: Panel, layout: dict[str, Any]) -> None:
+    for x0, x1, _ in panel.shaded:
+        layout["shapes"].append(
+            {
+                "type": "rect",
+                "xref": "x",
+                "yref": "paper",
+                "x0": _round(x0),
+                "x1": _round(x1),
+                "y0": 0,
+                "y1": 1,
+                "fillcolor": _transparent("#9ca3af", 0.18),
+                "line": {"width": 0},
+                "layer": "below",
+            }
+        )
+    for x_at, words in panel.guides:
+        place = math.log10(x_at) if panel.x_log else x_at
+        line = {"color": GREY, "width": 1, "dash": "dot"}
+        ends = {"xref": "x", "yref": "paper", "x0": _round(x_at), "x1": _round(x_at), "y0": 0, "y1": 1}
+        layout["shapes"].append({"type": "line", "line": line, **ends})
+        layout["annotations"].append(
+            _note(_round(place), 1, words) | {"yref": "paper", "xanchor": "left", "yanchor": "top"}
+        )
+    for x_at, y_at, words in panel.notes:
+        y_place = math.log10(y_at) if panel.y_log else y_at
+        layout["annotations"].append(_note(_round(x_at), _round(y_place), words))
+    if panel.categories:
+        layout["xaxis"] |= {
+            "tickvals": list(range(len(panel.categories))),
+            "ticktext": [_words(name) for name in panel.categories],
+            "showgrid": False,
+        }
+    if panel.bare:
+        for axis in ("xaxis", "yaxis"):
+            layout[axis] = {"visible": False, "automargin": True}
+            span = panel.x_range if axis == "xaxis" else panel.y_range
+            if span is not None:
+                layout[axis]["range"] = list(span)
+        layout["yaxis"] |= {"scaleanchor": "x", "scaleratio": 1}
+        layout["margin"] = {"l": 10, "r": 10, "t": 10, "b": 10}
+
+
+def _note(x: float | None, y: float | None, words: str) -> dict[str, Any]:
+    return {"x": x, "y": y, "text": _words(words), "showarrow": False, "font": {"size": 11.5}}
+
+
+def surface_json(surface: Surface, height: int) -> dict[str, Any]:
+    """Return ``{"data": [...], "layout": {...}}`` of a surface of equal density for plotly.js."""
+    data: list[dict[str, Any]] = []
+    for vertices, triangles, words, colour, opacity in surface.meshes:
+        mesh = {axis: _packed(vertices[:, index], "f4") for index, axis in enumerate("xyz")}
+        mesh |= {axis: _packed(triangles[:, index], "i4") for index, axis in enumerate("ijk")}
+        look = {"color": colour, "opacity": opacity, "flatshading": False}
+        look["lighting"] = {"ambient": 0.55, "diffuse": 0.7, "specular": 0.15, "roughness": 0.6}
+        data.append({"type": "mesh3d", **mesh, **look, "name": _words(words), "hoverinfo": "name", "showlegend": False})
+    path: list[Sequence[float] | None] = []
+    for start, end in cell_edges(surface.cell_A):
+        path += [start, end, None]
+    edges = {axis: [None if point is None else _round(point[i]) for point in path] for i, axis in enumerate("xyz")}
+    frame = {"type": "scatter3d", "mode": "lines", "line": {"color": GREY, "width": 3}, "hoverinfo": "skip"}
+    data.append(frame | edges | {"showlegend": False})
+    for index, (symbol, positions) in enumerate(surface.atoms):
+        colour = ("#6b7280", "#CC79A7", "#009E73", "#8c6d31", "#5254a3")[index % 5]
+        place = {axis: _list(positions[:, i].tolist()) for i, axis in enumerate("xyz")}
+        look = {"size": 5.5, "color": colour, "line": {"width": 0}}
+        trace = {"type": "scatter3d", "mode": "markers", "marker": look, "name": _words(symbol)}
+        data.append(trace | place | {"hoverinfo": "name+x+y+z", "showlegend": True})
+    hidden = {"visible": False}
+    layout = {
+        "height": height + 80,
+        "margin": {"l": 0, "r": 0, "t": 0, "b": 0},
+        "font": {"family": FONT, "size": 12.5, "color": INK},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "showlegend": bool(surface.atoms),
+        "legend": {"x": 0, "y": 1, "bgcolor": "rgba(0,0,0,0)"},
+        "scene": {
+            "xaxis": hidden,
+            "yaxis": hidden,
+            "zaxis": hidden,
+            "aspectmode": "data",
+            "camera": {"projection": {"type": "orthographic"}, "eye": {"x": 1.5, "y": 1.2, "z": 0.7}},
+        },
+    }
+    return {"data": data, "layout": layout}

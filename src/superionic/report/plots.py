@@ -1,0 +1,197 @@
+"""What a figure shows, said once, without a plotting library.
+
+The figures of the report are described by these values and drawn twice: by matplotlib for print (PNG, SVG, PDF) and by
+plotly for the screen. So both show the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Numbers = Sequence[float | None]
+
+# Okabe and Ito's colours, told apart with every common kind of colour vision, in an order that also differs in lightness.
+BLUE: Final = "#0072B2"
+VERMILION: Final = "#D55E00"
+GREEN: Final = "#009E73"
+PURPLE: Final = "#CC79A7"
+ORANGE: Final = "#E69F00"
+SKY: Final = "#56B4E9"
+GREY: Final = "#7b8494"
+PALETTE: Final = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, "#8c6d31", "#5254a3")
+MARKERS: Final = ("circle", "square", "diamond", "triangle-up", "cross", "triangle-down", "x", "star")
+
+# Ends and middle of a colour scale that rises in lightness alone, readable in grey print (as cividis).
+_LADDER: Final = ((0.00, (0, 42, 100)), (0.35, (87, 92, 109)), (0.70, (160, 150, 112)), (1.00, (240, 207, 60)))
+COLOUR_SCALE: Final = tuple((at, f"rgb({r},{g},{b})") for at, (r, g, b) in _LADDER)
+# From cold (blue) to hot (dark red), passing no green, for temperatures.
+_HEAT: Final = ((0.0, (44, 77, 158)), (0.35, (86, 145, 190)), (0.65, (226, 150, 70)), (1.0, (165, 30, 38)))
+
+
+def heat_colour(fraction: float) -> str:
+    """Return the colour of a temperature, 0 the coldest of the figure and 1 the hottest."""
+    at = min(max(fraction, 0.0), 1.0)
+    for (left, low), (right, high) in zip(_HEAT[:-1], _HEAT[1:], strict=True):
+        if at <= right:
+            share = (at - left) / (right - left)
+            mixed = [round(a + share * (b - a)) for a, b in zip(low, high, strict=True)]
+            return "#{:02x}{:02x}{:02x}".format(*mixed)
+    raise AssertionError("the scale ends at 1")
+
+
+def heat_colours(temperatures: Sequence[float]) -> dict[float, str]:
+    """Return one colour for each distinct temperature."""
+    distinct = sorted(set(temperatures))
+    if len(distinct) == 1:
+        return {distinct[0]: VERMILION}
+    return {value: heat_colour(rank / (len(distinct) - 1)) for rank, value in enumerate(distinct)}
+
+
+def pick(index: int) -> str:
+    """Return the colour number `index`, starting over after the last."""
+    return PALETTE[index % len(PALETTE)]
+
+
+def pick_marker(index: int) -> str:
+    """Return the marker number `index`, starting over after the last."""
+    return MARKERS[index % len(MARKERS)]
+
+
+@dataclass(frozen=True)
+class Series:
+    """One set of points, one line, one band or one set of bars.
+
+    Attributes
+    ----------
+    x, y
+        Coordinates; None leaves a gap.
+    low, high
+        Lower and upper end of the error bar of each point, or the edges of the band; as values, not as lengths.
+    colour_values, colour_label
+        Values shown by colour, and what they are.
+    hover
+        What the screen says at each point.
+    legend
+        Whether the legend names it.
+    """
+
+    x: Numbers
+    y: Numbers
+    label: str = ""
+    kind: Literal["points", "line", "band", "bars"] = "points"
+    colour: str = BLUE
+    low: Numbers = ()
+    high: Numbers = ()
+    x_low: Numbers = ()
+    x_high: Numbers = ()
+    marker: str = "circle"
+    filled: bool = True
+    dash: Literal["solid", "dash", "dot"] = "solid"
+    width: float = 1.8
+    size: float = 7.0
+    opacity: float = 1.0
+    hover: Sequence[str] = ()
+    texts: Sequence[str] = ()
+    colour_values: Numbers = ()
+    colour_label: str = ""
+    bar_width: float | None = None
+    legend: bool = True
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """A map of one quantity over two axes; `values` has the shape (len(y), len(x))."""
+
+    x: Sequence[float]
+    y: Sequence[float]
+    values: NDArray[np.float64]
+    label: str
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes.
+
+    Attributes
+    ----------
+    shaded
+        Spans ``(x0, x1, words)`` of the x axis.
+    guides
+        Vertical lines ``(x, words)``.
+    categories
+        Names that stand at x = 0, 1, 2, … instead of numbers.
+    top_axis
+        ``(positions, names, title)`` of a second x axis.
+    notes
+        Words ``(x, y, words)`` in the panel.
+    bare
+        Draw no axes and give both directions one scale (for composition triangles).
+    square
+        Give both directions one scale, and draw the line y = x.
+    """
+
+    series: Sequence[Series] = ()
+    x_label: str = ""
+    y_label: str = ""
+    title: str = ""
+    x_log: bool = False
+    y_log: bool = False
+    x_range: tuple[float, float] | None = None
+    y_range: tuple[float, float] | None = None
+    shaded: Sequence[tuple[float, float, str]] = ()
+    guides: Sequence[tuple[float, str]] = ()
+    categories: Sequence[str] = ()
+    top_axis: tuple[Sequence[float], Sequence[str], str] | None = None
+    notes: Sequence[tuple[float, float, str]] = ()
+    bare: bool = False
+    square: bool = False
+    heat_map: HeatMap | None = None
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A surface of equal density in a cell, with the framework around it.
+
+    Attributes
+    ----------
+    meshes
+        ``(vertices (n, 3) in Å, triangles (m, 3), words, colour, opacity)``.
+    atoms
+        ``(symbol, positions (n, 3) in Å)``.
+    cell_A
+        Cell vectors as rows, (3, 3), in Å.
+    """
+
+    meshes: Sequence[tuple[NDArray[np.float64], NDArray[np.int64], str, str, float]]
+    atoms: Sequence[tuple[str, NDArray[np.float64]]]
+    cell_A: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure of the report: one or several panels that share a legend.
+
+    Attributes
+    ----------
+    key
+        Name of its files and of its place in the page.
+    section
+        Section of the report that it belongs to.
+    caption
+        What it shows and how to read it, in plain words.
+    """
+
+    key: str
+    section: str
+    title: str
+    caption: str
+    panels: Sequence[Panel] = ()
+    surface: Surface | None = None
+    columns: int = 2
+    height: int = 380
+    extra: Sequence[str] = field(default=())

@@ -1,0 +1,128 @@
+"""Numbers, units and formulas as people read them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Final
+
+UNKNOWN: Final = "–"
+MINUS: Final = "\N{MINUS SIGN}"
+_SUBSCRIPTS: Final = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+_SUPERSCRIPTS: Final = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+_SMALLEST_PLAIN: Final = -3
+_LARGEST_PLAIN: Final = 5
+
+
+def formula_text(formula: str) -> str:
+    """Write the numbers of a chemical formula as subscripts: ``Li3YCl6`` becomes ``Li₃YCl₆``."""
+    return re.sub(r"(?<=[A-Za-z)\]])\d+(?:\.\d+)?", lambda match: match.group().translate(_SUBSCRIPTS), formula)
+
+
+def power_of_ten(exponent: int) -> str:
+    """Write ``10⁻⁶`` for -6."""
+    return "10" + str(exponent).translate(_SUPERSCRIPTS)
+
+
+def _exponent(value: float) -> int:
+    return math.floor(math.log10(abs(value)))
+
+
+def _fixed(value: float, decimals: int) -> str:
+    written = f"{value:.{max(decimals, 0)}f}"
+    if float(written) == 0.0:
+        written = written.lstrip("-")
+    return written.replace("-", MINUS)
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Write a number with `digits` significant digits, in powers of ten where it is very small or very large."""
+    if value is None or not math.isfinite(value):
+        return UNKNOWN
+    if value == 0:
+        return "0"
+    exponent = _exponent(float(f"{value:.{digits - 1}e}"))
+    if _SMALLEST_PLAIN <= exponent < _LARGEST_PLAIN:
+        return _fixed(round(value, digits - 1 - exponent), digits - 1 - exponent)
+    return f"{_fixed(value / 10.0**exponent, digits - 1)} × {power_of_ten(exponent)}"
+
+
+def _error_decimals(error: float) -> int:
+    """Return the decimals that an error deserves: two digits when they are below 36, else one."""
+    exponent = _exponent(error)
+    leading = error / 10.0 ** (exponent - 1)
+    return 1 - exponent if leading < 35.5 else -exponent
+
+
+def with_error(value: float | None, error: float | None, unit: str = "") -> str:
+    """Write ``0.253 ± 0.019 eV``: the error decides how many digits the value has."""
+    tail = f" {unit}" if unit else ""
+    if value is None or not math.isfinite(value):
+        return UNKNOWN
+    if error is None or not math.isfinite(error) or error <= 0:
+        return number(value) + tail
+    largest = max(abs(value), error)
+    exponent = _exponent(largest)
+    if _SMALLEST_PLAIN <= exponent < _LARGEST_PLAIN:
+        decimals = _error_decimals(error)
+        return f"{_fixed(round(value, decimals), decimals)} ± {_fixed(round(error, decimals), decimals)}{tail}"
+    scale = 10.0**exponent
+    decimals = _error_decimals(error / scale)
+    inner = f"{_fixed(value / scale, decimals)} ± {_fixed(error / scale, decimals)}"
+    return f"({inner}) × {power_of_ten(exponent)}{tail}"
+
+
+def interval(low: float | None, high: float | None, digits: int = 2) -> str:
+    """Write ``8.1 to 18``; an open end is said in words."""
+    if low is None and high is None:
+        return "not bounded"
+    if high is None:
+        return f"above {number(low, digits)}, no upper bound"
+    if low is None or low <= 0 < high:
+        return f"below {number(high, digits)}" if low is None or low == 0 else _pair(low, high, digits)
+    return _pair(low, high, digits)
+
+
+def _pair(low: float, high: float, digits: int) -> str:
+    largest = max(abs(low), abs(high))
+    exponent = _exponent(largest) if largest > 0 else 0
+    if _SMALLEST_PLAIN <= exponent < _LARGEST_PLAIN:
+        return f"{number(low, digits)} to {number(high, digits)}"
+    scale = 10.0**exponent
+    return f"({number(low / scale, digits)} to {number(high / scale, digits)}) × {power_of_ten(exponent)}"
+
+
+def whole_text(value: float | None) -> str:
+    """Write a count with thin spaces between thousands."""
+    if value is None:
+        return UNKNOWN
+    count = int(value)
+    if abs(count) >= 10**12:
+        return number(float(count)) if abs(count) < 10**300 else f"about {power_of_ten(len(str(abs(count))) - 1)}"
+    return f"{count:,}".replace(",", "\N{THIN SPACE}").replace("-", MINUS)
+
+
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """Write ``1 ordering`` or ``12 orderings``."""
+    return f"{whole_text(count)} {one if count == 1 else many or one + 's'}"
+
+
+def listing(items: Sequence[str], conjunction: str = "and") -> str:
+    """Write ``a, b and c``."""
+    if not items:
+        return ""
+    if len(items) == 1:
+        return items[0]
+    return f"{', '.join(items[:-1])} {conjunction} {items[-1]}"
+
+
+def sentence(words: str) -> str:
+    """Return `words` with a capital letter and a full stop; ``snake_case`` codes become words."""
+    clean = words.strip()
+    if re.fullmatch(r"[a-z0-9]+(?:[_-][a-z0-9]+)+", clean):
+        clean = clean.replace("_", " ").replace("-", " ")
+    if not clean:
+        return ""
+    clean = clean[0].upper() + clean[1:]
+    return clean if clean[-1] in ".!?" else clean + "."

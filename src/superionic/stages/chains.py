@@ -1,0 +1,179 @@
+"""Molecular dynamics as chains of segments: each segment is a task whose input is the one before.
+
+A chain has phases (heating, NPT, NVT …). Inside a phase the state of the integrator goes on unbroken from segment to
+segment; between phases the positions and velocities go on, and the thermostat starts afresh. Segment boundaries are
+fixed by the settings, so an interrupted chain equals an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from superionic.execution.task import Context, Ref, Task
+from superionic.stages.base import ChosenPotential, Workbench, potential_of
+
+_SEGMENT_VERSION = 1
+_CELL_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One part of a chain.
+
+    Attributes
+    ----------
+    name
+        ``heating``, ``npt``, ``production`` …
+    md
+        Arguments of :class:`superionic.dynamics.md.MDSettings`.
+    length_ps
+        How long; a phase of no length is left out.
+    segment_ps
+        Longest length of a segment.
+    average_cell_of
+        Name of an earlier NPT phase in whose average cell this phase runs.
+    discard_fraction
+        First part of that phase that the average leaves out.
+    """
+
+    name: str
+    md: Mapping[str, Any]
+    length_ps: float
+    segment_ps: float
+    average_cell_of: str | None = None
+    discard_fraction: float = 0.0
+
+
+def chain(
+    bench: Workbench,
+    stage: str,
+    label: str,
+    structure: Ref,
+    supercell: Sequence[Sequence[int]],
+    potential: ChosenPotential,
+    phases: Sequence[Phase],
+) -> dict[str, list[Task]]:
+    """Build the tasks of one run.
+
+    Returns
+    -------
+    dict
+        The segments of each phase, by its name; under ``average cell`` the task that averages the NPT cell, if any.
+    """
+    built: dict[str, list[Task]] = {}
+    previous: Task | None = None
+    for phase in phases:
+        steps = round(phase.length_ps * 1000.0 / phase.md["timestep_fs"])
+        every = phase.md["save_every"]
+        if steps == 0:
+            continue
+        cell: Task | None = None
+        if phase.average_cell_of in built:
+            cell = bench.task(
+                stage,
+                f"average cell of {label}",
+                "superionic.stages.chains:average_cell_task",
+                _CELL_VERSION,
+                {"discard_fraction": phase.discard_fraction},
+                {"cells": [segment["cells"] for segment in built[phase.average_cell_of]]},
+            )
+            built["average cell"] = [cell]
+        longest = max(every, round(phase.segment_ps * 1000.0 / phase.md["timestep_fs"]) // every * every)
+        segments: list[Task] = []
+        for number, first in enumerate(range(0, steps, longest)):
+            settings: dict[str, Any] = {
+                "md": {**phase.md, "ramp_steps": steps if phase.md.get("ramp_from_K") is not None else 0},
+                "n_steps": min(longest, steps - first),
+            }
+            inputs: dict[str, Ref | Sequence[Ref]] = {}
+            if previous is None:
+                settings["seed"] = bench.seed_for(stage, label)
+                settings["supercell"] = [list(row) for row in supercell]
+                inputs["structure"] = structure
+            else:
+                settings["new_phase"] = number == 0
+                inputs["state"] = previous["state"]
+            if cell is not None and number == 0:
+                inputs["cell"] = cell["cell"]
+            previous = bench.task(
+                stage,
+                f"{label} {phase.name} {number + 1}",
+                "superionic.stages.chains:segment_task",
+                _SEGMENT_VERSION,
+                settings,
+                inputs,
+                potential=potential,
+            )
+            segments.append(previous)
+        built[phase.name] = segments
+    return built
+
+
+def md_settings(settings: Mapping[str, Any], temperature_K: float, ensemble: str, **more: Any) -> dict[str, Any]:
+    """Collect the arguments of :class:`superionic.dynamics.md.MDSettings` from a stage's section."""
+    chosen = {
+        "ensemble": ensemble,
+        "save_every": max(1, round(settings["save_every_fs"] / settings["timestep_fs"])),
+        "temperature_K": temperature_K,
+        "thermostat": settings["thermostat"],
+        "thermostat_time_fs": settings["thermostat_time_fs"],
+        "timestep_fs": settings["timestep_fs"],
+    }
+    if ensemble == "npt":
+        barostat = settings.get("barostat", "mtk")
+        chosen |= {
+            "barostat": barostat,
+            "barostat_time_fs": settings["barostat_time_fs"],
+            "cell_motion": settings.get("cell_motion", "anisotropic"),
+            "pressure_GPa": settings["pressure_GPa"],
+            # Each barostat has the thermostat that it was derived with; the stage's own one drives NVT.
+            "thermostat": "berendsen" if barostat == "berendsen" else "nose-hoover-chain",
+        }
+    return {**chosen, **more}
+
+
+# ---- task functions -----------------------------------------------------------------------------------------------
+
+
+def segment_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
+    """Run one segment, from a structure (the first of a chain) or from the state that the segment before left."""
+    import numpy as np
+    from ase.build import make_supercell
+
+    from superionic.dynamics.md import MDSettings, MDState, continued_state, initial_state, run_segment
+
+    potential = potential_of(settings, inputs, context)
+    md = MDSettings(**settings["md"])
+    if "structure" in inputs:
+        atoms = make_supercell(inputs["structure"], np.array(settings["supercell"]))
+        potential.check_elements(atoms)
+        state = initial_state(atoms, md, settings["seed"])
+    else:
+        state = MDState.from_dict(inputs["state"])
+        if settings["new_phase"]:
+            state = continued_state(state, cell_A=inputs.get("cell"))
+    segment = run_segment(state, potential, md, settings["n_steps"], progress=context.progress)
+    return {
+        "cells": np.asarray(segment.cells_A),
+        "flags": list(segment.flags),
+        "numbers": np.asarray(segment.state.numbers),
+        "positions": np.asarray(segment.positions_A),
+        "potential_energies_eV": np.asarray(segment.potential_energies_eV),
+        "state": segment.state.to_dict(),
+        "temperatures_K": np.asarray(segment.temperatures_K),
+        "times_ps": np.asarray(segment.steps) * (md.timestep_fs * 1.0e-3),
+    }
+
+
+def average_cell_task(
+    settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context
+) -> dict[str, Any]:
+    """Average the cell vectors of an NPT run, its first part left out."""
+    import numpy as np
+
+    from superionic.dynamics.trajectory import average_cell
+
+    cells = np.concatenate(inputs["cells"])
+    return {"cell": average_cell(cells, settings["discard_fraction"]), "n_frames": len(cells)}

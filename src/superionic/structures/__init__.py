@@ -1,0 +1,1 @@
+"""Crystals, supercells, orderings and their electrostatics."""

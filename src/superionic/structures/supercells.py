@@ -1,0 +1,224 @@
+"""Supercells of a parent crystal: their sites, and how the parent's symmetry permutes them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from superionic.errors import StructureError
+from superionic.structures.disordered import DisorderedCrystal
+from superionic.structures.symmetry import FloatArray, IntArray, map_sites, row_hermite
+
+
+@dataclass(frozen=True)
+class Supercell:
+    """An integer matrix on the parent: its rows are the supercell's vectors in units of the parent's.
+
+    Parameters
+    ----------
+    matrix
+        3 × 3 integers with a positive determinant.
+
+    Raises
+    ------
+    StructureError
+        If the determinant is not positive.
+    """
+
+    matrix: tuple[tuple[int, int, int], tuple[int, int, int], tuple[int, int, int]]
+
+    def __post_init__(self) -> None:
+        if self.multiplicity < 1:
+            raise StructureError(
+                f"The supercell {[list(r) for r in self.matrix]} has the determinant {self._determinant()}.",
+                fix="Give an integer matrix with a positive determinant.",
+            )
+
+    def _determinant(self) -> int:
+        (a, b, c), (d, e, f), (g, h, i) = self.matrix
+        return a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
+
+    @property
+    def multiplicity(self) -> int:
+        """Number of parent cells in the supercell."""
+        return self._determinant()
+
+    @property
+    def array(self) -> IntArray:
+        """(3, 3) integers."""
+        return np.array(self.matrix, dtype=np.int64)
+
+    def __str__(self) -> str:
+        (a, b, c), (d, e, f), (g, h, i) = self.matrix
+        if (b, c, d, f, g, h) == (0, 0, 0, 0, 0, 0):
+            return f"{a}x{e}x{i}"
+        return str([list(row) for row in self.matrix]).replace(" ", "")
+
+    @classmethod
+    def parse(cls, value: Any) -> Supercell:
+        """Read ``"1x1x2"``, ``[1, 1, 2]`` or a 3 × 3 matrix of integers.
+
+        Raises
+        ------
+        StructureError
+            If the value is none of these.
+        """
+        if isinstance(value, Supercell):
+            return value
+        if isinstance(value, str):
+            found = re.fullmatch(r"\s*(\d+)\s*[x×*]\s*(\d+)\s*[x×*]\s*(\d+)\s*", value)
+            if found:
+                return cls.diagonal(*(int(v) for v in found.groups()))
+        else:
+            try:
+                array = np.asarray(value)
+                numeric = array.dtype.kind in "iuf" and bool(np.all(array == np.round(array)))
+            except (TypeError, ValueError):
+                numeric = False
+            if numeric and array.shape == (3,):
+                return cls.diagonal(*(int(v) for v in array))
+            if numeric and array.shape == (3, 3):
+                rows = [(int(r[0]), int(r[1]), int(r[2])) for r in array]
+                return cls((rows[0], rows[1], rows[2]))
+        raise StructureError(
+            f"{value!r} is not a supercell.", fix='Write "1x1x2", [1, 1, 2] or three rows of three integers.'
+        )
+
+    @classmethod
+    def diagonal(cls, a: int, b: int, c: int) -> Supercell:
+        """Repeat the parent a, b and c times along its vectors."""
+        return cls(((a, 0, 0), (0, b, 0), (0, 0, c)))
+
+
+@dataclass(frozen=True, eq=False)
+class SupercellSites:
+    """The sites of a supercell and the permutations of them by the parent's symmetry.
+
+    Parameters
+    ----------
+    cell_A
+        (3, 3) vectors of the supercell as rows, in Å.
+    fractional
+        (n, 3) fractional coordinates in the supercell. The copies of a parent site stand together, in the order of
+        the parent's sites.
+    parent_site
+        (n,) index of the parent site of each.
+    permutations
+        (n_ops, n): ``permutations[g, i]`` is the site onto which operation g carries site i. The operations are those
+        of the parent that keep the lattice of the supercell, its translations included, modulo that lattice.
+    orbits
+        (n,) index of the parent's sublattice of each site.
+    supercell
+        The matrix.
+    """
+
+    cell_A: FloatArray
+    fractional: FloatArray
+    parent_site: IntArray
+    permutations: IntArray
+    orbits: IntArray
+    supercell: Supercell
+
+    def __post_init__(self) -> None:
+        for field in ("cell_A", "fractional", "parent_site", "permutations", "orbits"):
+            array = np.array(getattr(self, field))
+            array.setflags(write=False)
+            object.__setattr__(self, field, array)
+
+    @property
+    def n_sites(self) -> int:
+        """Number of sites, the vacant ones included."""
+        return len(self.fractional)
+
+    @property
+    def group_order(self) -> int:
+        """Number of operations."""
+        return len(self.permutations)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values and arrays, from which :meth:`from_dict` builds equal sites."""
+        return {
+            "cell_A": np.array(self.cell_A),
+            "fractional": np.array(self.fractional),
+            "parent_site": np.array(self.parent_site),
+            "permutations": np.array(self.permutations),
+            "orbits": np.array(self.orbits),
+            "supercell": [list(row) for row in self.supercell.matrix],
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> SupercellSites:
+        """Build sites from what :meth:`to_dict` returned."""
+        arrays = {k: data[k] for k in ("cell_A", "fractional", "parent_site", "permutations", "orbits")}
+        return cls(**arrays, supercell=Supercell.parse(data["supercell"]))
+
+
+def supercell_sites(crystal: DisorderedCrystal, supercell: Supercell | str | Sequence[Any]) -> SupercellSites:
+    """Build the sites of a supercell and the permutations of them by the parent's operations.
+
+    Everything after the mapping of the parent's own sites is integer arithmetic on cosets of the supercell's lattice,
+    so that no tolerance grows with the size of the supercell.
+
+    Parameters
+    ----------
+    crystal
+        The parent.
+    supercell
+        Anything that :meth:`Supercell.parse` reads.
+    """
+    chosen = Supercell.parse(supercell)
+    matrix = chosen.array
+    hermite = row_hermite(matrix)
+    cells = _coset_vectors(hermite)
+    n_cells, n_parent = len(cells), len(crystal.sites)
+    fractional = crystal.fractional
+    inverse = np.linalg.inv(matrix.astype(np.float64))
+    in_supercell = (fractional[:, None, :] + cells[None, :, :]) @ inverse
+    wrapped = in_supercell - np.floor(in_supercell + 1e-10)
+    orbits = np.array([s.orbit for s in crystal.sites], dtype=np.int64)
+
+    kept = [g for g, rotation in enumerate(crystal.rotations) if _keeps_lattice(rotation, matrix)]
+    images, shifts = map_sites(
+        crystal.cell_A, fractional, [int(o) for o in orbits], crystal.rotations[kept], crystal.translations[kept]
+    )
+    permutations = np.empty((len(kept), n_cells, n_parent, n_cells), dtype=np.int64)
+    for g, operation in enumerate(kept):
+        # Site (j, T) goes to (image of j, R T + shift of j), and on by each translation of the parent.
+        rotated = cells @ crystal.rotations[operation].T
+        moved = cells[:, None, None, :] + shifts[g][None, :, None, :] + rotated[None, None, :, :]
+        cosets = _coset_index(moved.reshape(-1, 3), hermite).reshape(n_cells, n_parent, n_cells)
+        permutations[g] = images[g][None, :, None] * n_cells + cosets
+    return SupercellSites(
+        cell_A=matrix @ crystal.cell_A,
+        fractional=np.where(np.abs(wrapped) < 1e-10, 0.0, wrapped).reshape(-1, 3),
+        parent_site=np.repeat(np.arange(n_parent), n_cells),
+        permutations=permutations.reshape(len(kept) * n_cells, n_parent * n_cells),
+        orbits=np.repeat(orbits, n_cells),
+        supercell=chosen,
+    )
+
+
+def _keeps_lattice(rotation: IntArray, matrix: IntArray) -> bool:
+    """Tell whether the rotated vectors of the supercell lie on the supercell's lattice."""
+    image = (matrix @ rotation.T) @ np.linalg.inv(matrix.astype(np.float64))
+    return bool(np.all(np.abs(image - np.round(image)) < 1e-6))
+
+
+def _coset_vectors(hermite: IntArray) -> IntArray:
+    """Return (n_cells, 3) one parent lattice vector for each parent cell in the supercell."""
+    a, b, c = (int(hermite[i, i]) for i in range(3))
+    grid = np.indices((a, b, c), dtype=np.int64).reshape(3, -1)
+    return np.ascontiguousarray(grid.T)
+
+
+def _coset_index(vectors: IntArray, hermite: IntArray) -> IntArray:
+    """Return (m,) the index in :func:`_coset_vectors` of each lattice vector modulo the supercell's lattice."""
+    reduced = vectors.copy()
+    for axis in range(3):
+        reduced -= (reduced[:, axis] // hermite[axis, axis])[:, None] * hermite[axis]
+    _, b, c = (int(hermite[i, i]) for i in range(3))
+    return (reduced[:, 0] * b + reduced[:, 1]) * c + reduced[:, 2]

@@ -1,0 +1,36 @@
+"""Formation energies, convex hulls and the selection of structures."""
+
+from __future__ import annotations
+
+from superionic.thermodynamics.composition import reduced_composition, reduced_formula
+from superionic.thermodynamics.formation import Entry, FormationEnergy, formation_energies
+from superionic.thermodynamics.hull import (
+    Decomposition,
+    Hull,
+    PolymorphComparison,
+    compare_polymorphs,
+    convex_hull,
+)
+from superionic.thermodynamics.selection import (
+    boltzmann_selection,
+    farthest_point_sampling,
+    random_snapshots,
+    random_strain,
+)
+
+__all__ = [
+    "Decomposition",
+    "Entry",
+    "FormationEnergy",
+    "Hull",
+    "PolymorphComparison",
+    "boltzmann_selection",
+    "compare_polymorphs",
+    "convex_hull",
+    "farthest_point_sampling",
+    "formation_energies",
+    "random_snapshots",
+    "random_strain",
+    "reduced_composition",
+    "reduced_formula",
+]

@@ -1,0 +1,248 @@
+"""Computed phases and their formation energies.
+
+Sources: paper A (Deng et al. 2025, doi:10.1039/d5ta05321h), Figs. 2c, 3b and 4b, for formation energies against the end
+members of a pseudo-binary or pseudo-ternary system; paper B (Böhm and Champagne 2025, arXiv:2510.09861), sec. 5.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import isfinite
+from typing import Literal
+
+from superionic.errors import CompositionError, PotentialError
+from superionic.thermodynamics.composition import (
+    Amount,
+    atoms_in,
+    end_member_amounts,
+    exact_composition,
+    reduced_composition,
+    reduced_formula,
+)
+
+FormulaUnit = Literal["end-members", "reduced"]
+"""What one formula unit is, for entries that do not say how many of them their cell has.
+
+``"end-members"``: the cell is Σ n_j formula units, n_j those of the end members that it is made of, so that every
+composition of Li3InxY1−xBr6yCl6−6y counts in units of one Li3MX6, whatever its reduced formula.
+``"reduced"``: one reduced formula of the entry (Li12InY3Br24 at x = 1/4, four times as many atoms).
+"""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One computed structure: what it is made of, its energy, and the convention of that energy.
+
+    Parameters
+    ----------
+    name
+        What the result is called by; unique within a call.
+    composition
+        Element → number of atoms in the cell.
+    energy_eV
+        Energy of the cell in eV.
+    energy_convention
+        What the zero and the corrections of the energy are (`PotentialIdentity.energy_convention`).
+    crystal
+        The parent crystal or polymorph, for instance "P-3m1".
+    formula_units
+        Number of formula units in the cell where it is to be fixed; None to derive it.
+
+    Raises
+    ------
+    CompositionError
+        If the composition is empty or holds amounts that are not whole and positive.
+    PotentialError
+        If the energy is not finite: failed calculations are to be left out, and counted, before.
+    """
+
+    name: str
+    composition: Mapping[str, int]
+    energy_eV: float
+    energy_convention: str
+    crystal: str = ""
+    formula_units: int | None = None
+
+    def __post_init__(self) -> None:
+        where = f"entry {self.name!r}"
+        exact = exact_composition(self.composition, where=where)
+        if any(amount.denominator != 1 for amount in exact.values()):
+            raise CompositionError(
+                f"The cell holds a fraction of an atom: {dict(self.composition)}",
+                where=where,
+                fix="give the whole numbers of atoms in the cell",
+            )
+        if not isfinite(self.energy_eV):
+            raise PotentialError(
+                f"The energy is {self.energy_eV}", where=where, fix="leave failed calculations out of the hull"
+            )
+        if self.formula_units is not None and self.formula_units < 1:
+            raise CompositionError(
+                f"The cell has {self.formula_units} formula units", where=where, fix="give a positive whole number"
+            )
+        object.__setattr__(self, "composition", {element: int(amount) for element, amount in exact.items()})
+        object.__setattr__(self, "energy_eV", float(self.energy_eV))
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms in the cell."""
+        return sum(self.composition.values())
+
+    @property
+    def formula(self) -> str:
+        """Reduced formula."""
+        return reduced_formula(self.composition)
+
+    @property
+    def energy_eV_per_atom(self) -> float:
+        """Energy per atom in eV."""
+        return self.energy_eV / self.n_atoms
+
+
+@dataclass(frozen=True)
+class FormationEnergy:
+    """Energy of a phase against the references that it can be made of.
+
+    Attributes
+    ----------
+    eV_per_atom, eV_per_formula_unit
+        E_f = [E − Σ_j n_j μ_j] / (atoms or formula units of the cell), in eV.
+    composition
+        Reduced composition of the phase.
+    references
+        Names of the reference entries, in their order.
+    coordinates
+        Share of each reference, n_j / Σ n, in formula units of the references.
+    formula_units
+        Number of formula units in the cell that `eV_per_formula_unit` counts by.
+    energy_convention
+        The convention that phase and references have in common.
+    """
+
+    eV_per_atom: float
+    eV_per_formula_unit: float
+    composition: Mapping[str, int]
+    references: tuple[str, ...]
+    coordinates: tuple[float, ...]
+    formula_units: float
+    energy_convention: str
+
+
+def require_one_convention(entries: Sequence[Entry]) -> str:
+    """Return the one energy convention of the entries.
+
+    Raises
+    ------
+    PotentialError
+        If there are two: energies with Materials Project corrections and raw PBE energies, for instance, differ by
+        a tenth of an eV per anion and more, and a hull of both is meaningless.
+    """
+    if not entries:
+        raise CompositionError("There are no entries", fix="give at least one computed structure")
+    by_convention: dict[str, str] = {}
+    for entry in entries:
+        by_convention.setdefault(entry.energy_convention, entry.name)
+    if len(by_convention) > 1:
+        shown = "; ".join(f"{name!r} is {convention!r}" for convention, name in by_convention.items())
+        raise PotentialError(
+            f"Energies of {len(by_convention)} conventions cannot be put on one hull: {shown}",
+            fix="compute all entries with one potential, or with potentials of one energy convention",
+        )
+    return next(iter(by_convention))
+
+
+def require_unique_names(entries: Sequence[Entry]) -> None:
+    """Raise CompositionError if two entries have the same name: a decomposition could not say which is meant."""
+    seen: set[str] = set()
+    for entry in entries:
+        if entry.name in seen:
+            raise CompositionError(f"Two entries are called {entry.name!r}", fix="give each entry a name of its own")
+        seen.add(entry.name)
+
+
+def lowest_by_composition(entries: Sequence[Entry]) -> dict[tuple[tuple[str, int], ...], int]:
+    """Return, per reduced composition, the index of the entry of lowest energy per atom (the first of equals)."""
+    lowest: dict[tuple[tuple[str, int], ...], int] = {}
+    for i, entry in enumerate(entries):
+        key = tuple(reduced_composition(entry.composition).items())
+        if key not in lowest or exact_energy_per_atom(entry) < exact_energy_per_atom(entries[lowest[key]]):
+            lowest[key] = i
+    return lowest
+
+
+def exact_energy_per_atom(entry: Entry) -> Fraction:
+    """Energy per atom as an exact fraction, so that supercells of one structure compare without rounding."""
+    return Fraction(entry.energy_eV) / entry.n_atoms
+
+
+def resolve_formula_units(
+    entry: Entry, amounts: Sequence[Fraction], members: Sequence[Mapping[str, Amount]], formula_unit: FormulaUnit
+) -> Fraction:
+    """Return how many formula units the cell of an entry has.
+
+    Where an end member is a pure element, "end-members" would count atoms; the reduced formula is taken then.
+    """
+    if entry.formula_units is not None:
+        return Fraction(entry.formula_units)
+    if formula_unit == "end-members" and all(len(exact_composition(member)) > 1 for member in members):
+        return sum(amounts, Fraction(0))
+    return entry.n_atoms / atoms_in(reduced_composition(entry.composition))
+
+
+def formation_energies(
+    entries: Sequence[Entry], references: Sequence[Entry], *, formula_unit: FormulaUnit = "end-members"
+) -> list[FormationEnergy]:
+    """Compute formation energies against references: elements, binary compounds, or end members.
+
+    E_f = E(cell) − Σ_j n_j μ_j, with n_j from Σ_j n_j M_j = composition (exact) and μ_j the energy of one formula unit
+    M_j of the lowest reference entry of that composition.
+
+    Parameters
+    ----------
+    entries
+        The phases.
+    references
+        Linearly independent in composition; of several with the same composition the lowest counts.
+    formula_unit
+        What `eV_per_formula_unit` refers to where an entry does not say, see `FormulaUnit`.
+
+    Returns
+    -------
+    list of FormationEnergy, (n,)
+        In the order of the entries.
+
+    Raises
+    ------
+    PotentialError
+        If entries and references mix energy conventions.
+    CompositionError
+        If a composition is not spanned by the references.
+    """
+    convention = require_one_convention([*entries, *references])
+    chosen = [references[i] for i in lowest_by_composition(references).values()]
+    members = [reduced_composition(reference.composition) for reference in chosen]
+    potentials = [
+        exact_energy_per_atom(reference) * atoms_in(member) for reference, member in zip(chosen, members, strict=True)
+    ]
+    results = []
+    for entry in entries:
+        amounts = end_member_amounts(entry.composition, members, where=f"entry {entry.name!r}")
+        excess = Fraction(entry.energy_eV) - sum(
+            (n * mu for n, mu in zip(amounts, potentials, strict=True)), Fraction(0)
+        )
+        units = resolve_formula_units(entry, amounts, members, formula_unit)
+        total = sum(amounts, Fraction(0))
+        results.append(
+            FormationEnergy(
+                eV_per_atom=float(excess / entry.n_atoms),
+                eV_per_formula_unit=float(excess / units),
+                composition=reduced_composition(entry.composition),
+                references=tuple(reference.name for reference in chosen),
+                coordinates=tuple(float(n / total) for n in amounts),
+                formula_units=float(units),
+                energy_convention=convention,
+            )
+        )
+    return results

@@ -1,0 +1,332 @@
+"""The convex hull of a pseudo-binary, pseudo-ternary or larger system, and the competition of polymorphs.
+
+The hull is found by linear programming in exact rational arithmetic, so that what is on it is on it: there is no
+tolerance, and nothing depends on the version of a solver. Sources: paper A (Deng et al. 2025,
+doi:10.1039/d5ta05321h), Figs. 2c, 3b and 4b; Ong, Wang, Kang and Ceder, Chem. Mater. 20, 1798 (2008), for the
+construction; paper B (arXiv:2510.09861), table 3, for polymorphs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from superionic.errors import CompositionError
+from superionic.thermodynamics.composition import (
+    Amount,
+    end_member_amounts,
+    reduced_composition,
+    reduced_formula,
+)
+from superionic.thermodynamics.formation import (
+    Entry,
+    FormulaUnit,
+    exact_energy_per_atom,
+    lowest_by_composition,
+    require_one_convention,
+    require_unique_names,
+    resolve_formula_units,
+)
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """The stable phases that a composition falls apart into.
+
+    Attributes
+    ----------
+    names
+        Entry names of the phases on the hull.
+    fractions
+        Their molar shares, in formula units of the end members (they add up to one).
+    """
+
+    names: tuple[str, ...]
+    fractions: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Hull:
+    """A convex hull and the place of each entry relative to it; arrays are read-only and in the order of the entries.
+
+    Attributes
+    ----------
+    names
+        Names of the n entries.
+    coordinates
+        (n, k) shares of the k end members, in formula units; each row adds up to one.
+    formation_energies_eV_per_atom, formation_energies_eV_per_formula_unit
+        (n,) against the end members, in eV.
+    energies_above_hull_eV_per_atom, energies_above_hull_eV_per_formula_unit
+        (n,) zero or more, in eV.
+    stable
+        (n,) whether the entry is on the hull within `stable_within_eV_per_atom`.
+    decompositions
+        Per entry, what the hull is made of at its composition.
+    formula_units
+        (n,) formula units in the cell of the entry, which the values per formula unit count by.
+    end_members
+        Reduced formulas of the end members.
+    end_member_names
+        Names of the entries whose energy stands for each end member.
+    energy_convention
+        The one convention of all energies.
+    stable_within_eV_per_atom
+        The tolerance of `stable`.
+    """
+
+    names: tuple[str, ...]
+    coordinates: FloatArray
+    formation_energies_eV_per_atom: FloatArray
+    formation_energies_eV_per_formula_unit: FloatArray
+    energies_above_hull_eV_per_atom: FloatArray
+    energies_above_hull_eV_per_formula_unit: FloatArray
+    stable: NDArray[np.bool_]
+    decompositions: tuple[Decomposition, ...]
+    formula_units: FloatArray
+    end_members: tuple[str, ...]
+    end_member_names: tuple[str, ...]
+    energy_convention: str
+    stable_within_eV_per_atom: float
+
+
+def convex_hull(
+    entries: Sequence[Entry],
+    end_members: Sequence[Entry | Mapping[str, Amount]],
+    *,
+    formula_unit: FormulaUnit = "end-members",
+    stable_within_eV_per_atom: float = 1e-6,
+) -> Hull:
+    """Convex hull of entries between end members.
+
+    Parameters
+    ----------
+    entries
+        The n phases; several may share a composition (polymorphs, orderings), the lowest of them makes the hull.
+    end_members
+        The k corners of the diagram: compositions, whose energy is that of the lowest entry there, or entries of
+        their own. k = 1 compares structures of one composition, 2 is a pseudo-binary, 3 a pseudo-ternary diagram.
+    formula_unit
+        What the values per formula unit refer to where an entry does not say, see `FormulaUnit`.
+    stable_within_eV_per_atom
+        Entries no higher than this above the hull count as stable.
+
+    Returns
+    -------
+    Hull
+
+    Raises
+    ------
+    PotentialError
+        If energy conventions are mixed.
+    CompositionError
+        If two entries have one name, a composition lies outside the end members, or an end member has no energy.
+    """
+    convention = require_one_convention([*entries, *(m for m in end_members if isinstance(m, Entry))])
+    require_unique_names(entries)
+    pool = [*entries, *(m for m in end_members if isinstance(m, Entry) and m not in entries)]
+    members = [reduced_composition(m.composition if isinstance(m, Entry) else m) for m in end_members]
+    amounts = [end_member_amounts(entry.composition, members, where=f"entry {entry.name!r}") for entry in pool]
+    totals = [sum(n, Fraction(0)) for n in amounts]
+    lowest = lowest_by_composition(pool)
+    corners = [_corner(member, lowest) for member in members]
+
+    corner_energies = [exact_energy_per_atom(pool[i]) * sum(m.values()) for i, m in zip(corners, members, strict=True)]
+    formation = [
+        (Fraction(entry.energy_eV) - sum((n * mu for n, mu in zip(parts, corner_energies, strict=True)), Fraction(0)))
+        / total
+        for entry, parts, total in zip(pool, amounts, totals, strict=True)
+    ]
+    shares = [tuple(n / total for n in parts) for parts, total in zip(amounts, totals, strict=True)]
+    candidates = corners + [i for i in lowest.values() if i not in corners]
+    envelope = _LowerEnvelope([shares[i] for i in candidates], [formation[i] for i in candidates])
+
+    above: list[Fraction] = []
+    decompositions: list[Decomposition] = []
+    for share, energy in zip(shares[: len(entries)], formation[: len(entries)], strict=True):
+        mixture = envelope.mixture(share)
+        above.append(energy - sum((weight * envelope.energies[c] for c, weight in mixture), Fraction(0)))
+        decompositions.append(
+            Decomposition(
+                names=tuple(pool[candidates[c]].name for c, _ in mixture),
+                fractions=tuple(float(weight) for _, weight in mixture),
+            )
+        )
+    units = [
+        resolve_formula_units(entry, parts, members, formula_unit)
+        for entry, parts in zip(entries, amounts[: len(entries)], strict=True)
+    ]
+    per_atom = [total / entry.n_atoms for entry, total in zip(entries, totals[: len(entries)], strict=True)]
+    per_unit = [total / unit for total, unit in zip(totals[: len(entries)], units, strict=True)]
+    above_per_atom = _array([a * f for a, f in zip(above, per_atom, strict=True)])
+    return Hull(
+        names=tuple(entry.name for entry in entries),
+        coordinates=_array([list(share) for share in shares[: len(entries)]]),
+        formation_energies_eV_per_atom=_array([e * f for e, f in zip(formation, per_atom, strict=False)]),
+        formation_energies_eV_per_formula_unit=_array([e * f for e, f in zip(formation, per_unit, strict=False)]),
+        energies_above_hull_eV_per_atom=above_per_atom,
+        energies_above_hull_eV_per_formula_unit=_array([a * f for a, f in zip(above, per_unit, strict=True)]),
+        stable=_frozen(above_per_atom <= stable_within_eV_per_atom),
+        decompositions=tuple(decompositions),
+        formula_units=_array(units),
+        end_members=tuple(reduced_formula(member) for member in members),
+        end_member_names=tuple(pool[i].name for i in corners),
+        energy_convention=convention,
+        stable_within_eV_per_atom=stable_within_eV_per_atom,
+    )
+
+
+class _LowerEnvelope:
+    """min Σ λ_i e_i over λ ≥ 0 with Σ λ_i x_i = x, by the simplex method on exact fractions with Bland's rule.
+
+    The first k points are the corners of the diagram, with unit vectors as coordinates and energy zero, so that they
+    are a feasible basis for every x. An optimal basis is a facet of the hull; it serves all points above it.
+    """
+
+    def __init__(self, coordinates: Sequence[tuple[Fraction, ...]], energies: Sequence[Fraction]) -> None:
+        self.coordinates = list(coordinates)
+        self.energies = list(energies)
+        self.rank = len(self.coordinates[0])
+        self._facets: list[tuple[list[int], list[list[Fraction]]]] = []
+
+    def mixture(self, target: tuple[Fraction, ...]) -> list[tuple[int, Fraction]]:
+        """Return the points that make up the hull at a target, with their weights, by index."""
+        for basis, inverse in self._facets:
+            weights = [sum((a * x for a, x in zip(row, target, strict=True)), Fraction(0)) for row in inverse]
+            if all(weight >= 0 for weight in weights):
+                return _nonzero(basis, weights)
+        basis, inverse, weights = self._solve(target)
+        self._facets.append((basis, inverse))
+        return _nonzero(basis, weights)
+
+    def _solve(self, target: tuple[Fraction, ...]) -> tuple[list[int], list[list[Fraction]], list[Fraction]]:
+        """Return the optimal basis, the inverse of its coordinate matrix, and the weights at the target."""
+        rows = [[point[j] for point in self.coordinates] + [target[j]] for j in range(self.rank)]
+        reduced_costs = list(self.energies)
+        basis = list(range(self.rank))
+        while True:
+            entering = next((i for i, cost in enumerate(reduced_costs) if cost < 0), None)
+            if entering is None:
+                return basis, [row[: self.rank] for row in rows], [row[-1] for row in rows]
+            # The weights add up to one, so that some row always bounds the step.
+            leaving = min(
+                (j for j in range(self.rank) if rows[j][entering] > 0),
+                key=lambda j: (rows[j][-1] / rows[j][entering], basis[j]),
+            )
+            lead = rows[leaving][entering]
+            rows[leaving] = [value / lead for value in rows[leaving]]
+            for j in range(self.rank):
+                factor = rows[j][entering]
+                if j != leaving and factor != 0:
+                    rows[j] = [value - factor * top for value, top in zip(rows[j], rows[leaving], strict=True)]
+            factor = reduced_costs[entering]
+            reduced_costs = [value - factor * top for value, top in zip(reduced_costs, rows[leaving][:-1], strict=True)]
+            basis[leaving] = entering
+
+
+@dataclass(frozen=True)
+class PolymorphComparison:
+    """The lowest energy of each polymorph at one composition, from the most stable one up.
+
+    Attributes
+    ----------
+    formula
+        Reduced formula that the polymorphs have in common.
+    crystals, names
+        Polymorph and name of its lowest entry; equal energies in order of the crystal's name.
+    energies_eV_per_atom
+        Energy per atom in eV, ascending.
+    """
+
+    formula: str
+    crystals: tuple[str, ...]
+    names: tuple[str, ...]
+    energies_eV_per_atom: tuple[float, ...]
+
+    def difference_eV_per_atom(self, crystal: str, reference: str) -> float:
+        """E(crystal) − E(reference) per atom in eV; paper B, table 3 has crystal P-3m1 and reference C2/m.
+
+        Raises
+        ------
+        CompositionError
+            If one of the two was not computed at this composition.
+        """
+        by_crystal = dict(zip(self.crystals, self.energies_eV_per_atom, strict=True))
+        for wanted in (crystal, reference):
+            if wanted not in by_crystal:
+                raise CompositionError(
+                    f"{self.formula} has no entry of polymorph {wanted!r}",
+                    fix=f"choose among {', '.join(repr(known) for known in self.crystals)}",
+                )
+        return by_crystal[crystal] - by_crystal[reference]
+
+
+def compare_polymorphs(entries: Sequence[Entry]) -> list[PolymorphComparison]:
+    """Compare polymorphs at equal reduced composition (paper B, table 3).
+
+    Parameters
+    ----------
+    entries
+        Computed structures; `Entry.crystal` says the polymorph. Of each polymorph the lowest entry per atom counts.
+
+    Returns
+    -------
+    list of PolymorphComparison
+        One per composition, in the order in which compositions first appear, also where there is one polymorph only.
+
+    Raises
+    ------
+    PotentialError
+        If energy conventions are mixed.
+    """
+    require_one_convention(entries)
+    groups: dict[tuple[tuple[str, int], ...], dict[str, Entry]] = {}
+    for entry in entries:
+        best = groups.setdefault(tuple(reduced_composition(entry.composition).items()), {})
+        rival = best.get(entry.crystal)
+        if rival is None or exact_energy_per_atom(entry) < exact_energy_per_atom(rival):
+            best[entry.crystal] = entry
+    comparisons = []
+    for best in groups.values():
+        ranked = sorted(best.values(), key=lambda entry: (exact_energy_per_atom(entry), entry.crystal))
+        comparisons.append(
+            PolymorphComparison(
+                formula=ranked[0].formula,
+                crystals=tuple(entry.crystal for entry in ranked),
+                names=tuple(entry.name for entry in ranked),
+                energies_eV_per_atom=tuple(entry.energy_eV_per_atom for entry in ranked),
+            )
+        )
+    return comparisons
+
+
+def _corner(member: Mapping[str, int], lowest: Mapping[tuple[tuple[str, int], ...], int]) -> int:
+    """Return the index of the lowest entry at an end member."""
+    index = lowest.get(tuple(member.items()))
+    if index is None:
+        raise CompositionError(
+            f"No entry has the composition of the end member {reduced_formula(member)}",
+            where="end members of the hull",
+            fix="compute that end member too, or give an entry with its energy",
+        )
+    return index
+
+
+def _nonzero(basis: Sequence[int], weights: Sequence[Fraction]) -> list[tuple[int, Fraction]]:
+    return sorted((i, weight) for i, weight in zip(basis, weights, strict=True) if weight != 0)
+
+
+def _array(values: Sequence[Any]) -> FloatArray:
+    return _frozen(np.array(values, dtype=np.float64))
+
+
+def _frozen(array: NDArray[Any]) -> NDArray[Any]:
+    array.setflags(write=False)
+    return array

@@ -1,0 +1,1 @@
+"""Fine-tuning of potentials, and the measures of how well it went."""

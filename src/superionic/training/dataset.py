@@ -1,0 +1,449 @@
+"""Sets of labelled structures: how they are built, split without leakage, and brought into a potential's energy frame.
+
+Reference codes do not share their zero of energy: the energies of a universal potential carry Materials Project
+corrections, those of a PAW code the energies of its own isolated atoms. The difference is, to very good accuracy, a sum
+over atoms. :func:`fit_element_references` finds it from a set; a fine-tuning that does not take it out first spends its
+steps on learning a constant and forgets what it knew.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from ase import Atoms
+
+from superionic.errors import StageError
+from superionic.labels.base import Label
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Energies, forces and stresses of n structures, from a reference or from a potential.
+
+    Attributes
+    ----------
+    energies_eV
+        Energies of the cells, shape (n,), in eV.
+    forces_eV_per_A
+        One array of shape (n_atoms, 3) per structure, in eV/Å.
+    stresses_eV_per_A3
+        Voigt stresses, shape (n, 6), in eV/Å³ (ASE's sign); rows of NaN where there is none.
+    """
+
+    energies_eV: FloatArray
+    forces_eV_per_A: tuple[FloatArray, ...]
+    stresses_eV_per_A3: FloatArray
+
+    def __post_init__(self) -> None:
+        energies = _frozen(self.energies_eV)
+        forces = tuple(_frozen(array) for array in self.forces_eV_per_A)
+        stresses = _frozen(self.stresses_eV_per_A3).reshape(-1, 6)
+        if energies.ndim != 1 or len(forces) != len(energies) or len(stresses) != len(energies):
+            raise ValueError("energies, forces and stresses must be of equally many structures")
+        if any(array.ndim != 2 or array.shape[1] != 3 for array in forces):
+            raise ValueError("forces must have shape (n_atoms, 3)")
+        object.__setattr__(self, "energies_eV", energies)
+        object.__setattr__(self, "forces_eV_per_A", forces)
+        object.__setattr__(self, "stresses_eV_per_A3", stresses)
+
+    def __len__(self) -> int:
+        return len(self.energies_eV)
+
+    @property
+    def n_atoms(self) -> IntArray:
+        """Number of atoms of each structure, shape (n,)."""
+        return np.array([len(forces) for forces in self.forces_eV_per_A], dtype=np.int64)
+
+    def subset(self, indices: Sequence[int] | IntArray) -> Targets:
+        """Take some of the structures, in the order of ``indices``."""
+        chosen = [int(index) for index in indices]
+        return Targets(
+            self.energies_eV[chosen], tuple(self.forces_eV_per_A[i] for i in chosen), self.stresses_eV_per_A3[chosen]
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain arrays, from which :meth:`from_dict` makes the same targets."""
+        return {
+            "energies_eV": np.array(self.energies_eV),
+            "forces_eV_per_A": [np.array(array) for array in self.forces_eV_per_A],
+            "stresses_eV_per_A3": np.array(self.stresses_eV_per_A3),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Targets:
+        """Invert :meth:`to_dict`."""
+        return cls(values["energies_eV"], tuple(values["forces_eV_per_A"]), values["stresses_eV_per_A3"])
+
+
+@dataclass(frozen=True)
+class LabelledSet:
+    """Structures with their labels, all of one reference.
+
+    Attributes
+    ----------
+    structures
+        The structures, without calculators.
+    targets
+        Their labels.
+    groups
+        Which trajectory (or other common origin) each structure is from. Structures of one group are correlated and
+        stay on one side of a split.
+    settings_hash
+        The one reference of all labels.
+    energy_convention
+        What zero and corrections the energies carry.
+    """
+
+    structures: tuple[Atoms, ...]
+    targets: Targets
+    groups: tuple[str, ...]
+    settings_hash: str
+    energy_convention: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "structures", tuple(_bare(atoms) for atoms in self.structures))
+        object.__setattr__(self, "groups", tuple(str(group) for group in self.groups))
+        if not len(self.structures) == len(self.targets) == len(self.groups):
+            raise ValueError("structures, targets and groups must be equally many")
+        for atoms, forces in zip(self.structures, self.targets.forces_eV_per_A, strict=True):
+            if len(atoms) != len(forces):
+                raise ValueError(f"{len(forces)} forces for the {len(atoms)} atoms of {atoms.get_chemical_formula()}")
+
+    def __len__(self) -> int:
+        return len(self.structures)
+
+    @classmethod
+    def from_labels(
+        cls,
+        structures: Sequence[Atoms],
+        labels: Sequence[Label | Mapping[str, Any]],
+        groups: Sequence[str] | None = None,
+        *,
+        energy_shifts_eV: Sequence[float] | None = None,
+    ) -> LabelledSet:
+        """Build a set from labels that have passed the gates.
+
+        Parameters
+        ----------
+        structures, labels
+            Of equal length; labels as :class:`Label` or as its ``to_dict()``.
+        groups
+            Trajectory of each structure; by default each is its own.
+        energy_shifts_eV
+            Energies to take off the labels, one for each cell, in eV (see :func:`fit_element_references`).
+
+        Raises
+        ------
+        StageError
+            If the set is empty or its labels are not all of one reference.
+        """
+        made = [label if isinstance(label, Label) else Label.from_dict(label) for label in labels]
+        if not made:
+            raise StageError(
+                "No label passed the gates, so there is nothing to train on.", fix="Look at their reasons."
+            )
+        hashes = dict.fromkeys(label.settings_hash for label in made)
+        if len(hashes) > 1:
+            raise StageError(
+                f"Labels of {len(hashes)} different references would be mixed in one set.",
+                fix="Label all structures with the same code, version and settings, or train on each set by itself.",
+            )
+        missing = np.full(6, np.nan)
+        targets = Targets(
+            np.array([label.energy_eV for label in made])
+            - (0.0 if energy_shifts_eV is None else np.asarray(energy_shifts_eV, dtype=np.float64)),
+            tuple(label.forces_eV_per_A for label in made),
+            np.array([missing if s is None else s for s in (label.stress_eV_per_A3 for label in made)]),
+        )
+        convention = str(made[0].provenance.get("energy_convention", "not stated"))
+        named = [str(number) for number in range(len(labels))] if groups is None else groups
+        return cls(tuple(structures), targets, tuple(named), next(iter(hashes)), convention)
+
+    def subset(self, indices: Sequence[int] | IntArray) -> LabelledSet:
+        """Take some of the structures, in the order of ``indices``."""
+        chosen = [int(index) for index in indices]
+        return replace(
+            self,
+            structures=tuple(self.structures[i] for i in chosen),
+            targets=self.targets.subset(chosen),
+            groups=tuple(self.groups[i] for i in chosen),
+        )
+
+    def compositions(self) -> list[dict[str, int]]:
+        """Count each element in each structure, elements in order of atomic number."""
+        return [composition_of(atoms) for atoms in self.structures]
+
+    def shifted(self, references: ElementReferences) -> LabelledSet:
+        """Take per-element shifts off the energies: labels in the frame of the potential that they were fitted to."""
+        offsets = references.energies_eV(self.compositions())
+        return replace(self, targets=replace(self.targets, energies_eV=self.targets.energies_eV - offsets))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain values, arrays and structures, from which :meth:`from_dict` makes the same set."""
+        return {
+            "structures": [atoms.copy() for atoms in self.structures],
+            "targets": self.targets.to_dict(),
+            "groups": list(self.groups),
+            "settings_hash": self.settings_hash,
+            "energy_convention": self.energy_convention,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> LabelledSet:
+        """Invert :meth:`to_dict`."""
+        return cls(
+            structures=tuple(values["structures"]),
+            targets=Targets.from_dict(values["targets"]),
+            groups=tuple(values["groups"]),
+            settings_hash=values["settings_hash"],
+            energy_convention=values["energy_convention"],
+        )
+
+
+@dataclass(frozen=True)
+class Split:
+    """Indices of the three parts of a set, each in ascending order.
+
+    Attributes
+    ----------
+    train, validation, test
+        Indices into the set.
+    leak_free
+        Whether no trajectory lies in two parts.
+    notes
+        What a report has to say about the split, in sentences.
+    """
+
+    train: tuple[int, ...]
+    validation: tuple[int, ...]
+    test: tuple[int, ...]
+    leak_free: bool
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ElementReferences:
+    """Per-element energies by which two references differ.
+
+    Attributes
+    ----------
+    eV_per_atom
+        Shift of each element, in eV per atom of it.
+    rank
+        Number of independent compositions that the fit has seen.
+    rms_residual_eV_per_atom
+        Root mean square of what the shifts do not explain.
+    """
+
+    eV_per_atom: Mapping[str, float]
+    rank: int
+    rms_residual_eV_per_atom: float
+
+    @property
+    def degenerate(self) -> bool:
+        """Whether the compositions do not determine each element's shift.
+
+        The sum over a cell is then right only for compositions that are combinations of those in the fit (a single
+        composition is always degenerate). Elsewhere the minimum-norm shifts are a guess.
+        """
+        return self.rank < len(self.eV_per_atom)
+
+    def energies_eV(self, compositions: Sequence[Mapping[str, int]]) -> FloatArray:
+        """Sum of the shifts over the atoms of each composition, shape (n,), in eV.
+
+        Raises
+        ------
+        StageError
+            If an element was not in the fit.
+        """
+        unknown = sorted({element for counts in compositions for element in counts} - set(self.eV_per_atom))
+        if unknown:
+            raise StageError(
+                f"The energy reference of {', '.join(unknown)} is not known: no training label contains it.",
+                fix="Put at least one structure with each element into the training part.",
+            )
+        return np.array(
+            [sum(number * self.eV_per_atom[element] for element, number in counts.items()) for counts in compositions]
+        )
+
+    def shift_eV(self, symbols: Sequence[str]) -> float:
+        """Sum of the shifts over atoms of these chemical symbols, in eV; errors as :meth:`energies_eV`."""
+        return float(self.energies_eV([Counter(symbols)])[0])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain JSON values."""
+        return {
+            "eV_per_atom": dict(self.eV_per_atom),
+            "rank": self.rank,
+            "rms_residual_eV_per_atom": self.rms_residual_eV_per_atom,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ElementReferences:
+        """Invert :meth:`to_dict`."""
+        return cls(dict(values["eV_per_atom"]), int(values["rank"]), float(values["rms_residual_eV_per_atom"]))
+
+
+def composition_of(atoms: Atoms) -> dict[str, int]:
+    """Count each element, in order of atomic number."""
+    symbols = dict(zip((int(z) for z in atoms.numbers), atoms.get_chemical_symbols(), strict=True))
+    return {symbols[z]: int(np.count_nonzero(atoms.numbers == z)) for z in sorted(symbols)}
+
+
+def fit_element_references(
+    energy_differences_eV: npt.ArrayLike, compositions: Sequence[Mapping[str, int]]
+) -> ElementReferences:
+    """Fit per-element shifts s so that differences of cell energies are sums over atoms.
+
+    Minimises the sum over structures of ((ΔE − Σ_el n_el s_el)/N)², N atoms in the cell, and of all minimisers takes
+    the one of smallest norm.
+
+    Parameters
+    ----------
+    energy_differences_eV
+        Reference energy less the potential's energy of each cell, shape (n,), in eV. Use the training part only.
+    compositions
+        Counts of each element in each cell.
+
+    Returns
+    -------
+    ElementReferences
+        Look at ``degenerate``: fewer independent compositions than elements leave some shifts undetermined.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to fit, or a difference is not finite.
+    """
+    differences = np.asarray(energy_differences_eV, dtype=np.float64)
+    if differences.ndim != 1 or len(differences) == 0 or len(differences) != len(compositions):
+        raise ValueError("give one energy difference for each of at least one composition")
+    if not np.isfinite(differences).all():
+        raise ValueError("an energy difference is not finite")
+    elements = sorted({element for counts in compositions for element in counts}, key=_atomic_number)
+    numbers = np.array([[counts.get(element, 0) for element in elements] for counts in compositions], dtype=np.float64)
+    n_atoms = numbers.sum(axis=1)
+    design, target = numbers / n_atoms[:, None], differences / n_atoms
+    shifts, _, rank, _ = np.linalg.lstsq(design, target, rcond=1.0e-9)
+    residual = target - design @ shifts
+    return ElementReferences(
+        eV_per_atom={element: float(shift) for element, shift in zip(elements, shifts, strict=True)},
+        rank=int(rank),
+        rms_residual_eV_per_atom=float(np.sqrt(np.mean(residual**2))),
+    )
+
+
+def split_groups(
+    groups: Sequence[str], *, validation_fraction: float, test_fraction: float, seed: int, within_groups: bool = True
+) -> Split:
+    """Split into training, validation and test parts with whole groups on one side.
+
+    Groups are shuffled by the seed and dealt in that order, each to the part that lacks most of its share. If there are
+    too few groups for the parts, and ``within_groups`` allows it, the sequence is cut into contiguous blocks instead
+    (neighbours in time stay together except at the cuts), and the result says that it is not leak-free.
+
+    Parameters
+    ----------
+    groups
+        Trajectory of each structure; the order within a group is the order in time.
+    validation_fraction, test_fraction
+        Shares of the structures, from 0 to less than 1 in sum. A share above 0 gets at least one structure.
+    seed
+        Seed of the shuffle.
+    within_groups
+        Whether groups may be cut where there are too few of them.
+
+    Raises
+    ------
+    StageError
+        If there are fewer structures than parts, or too few groups and they may not be cut.
+    ValueError
+        If a fraction is negative or nothing would be left for training.
+    """
+    if min(validation_fraction, test_fraction) < 0.0 or validation_fraction + test_fraction >= 1.0:
+        raise ValueError("fractions must not be negative, and must leave something for training")
+    shares = (1.0 - validation_fraction - test_fraction, validation_fraction, test_fraction)
+    parts = [part for part in range(3) if shares[part] > 0.0]
+    if len(groups) < len(parts):
+        raise StageError(
+            f"{len(groups)} label(s) cannot be split into {len(parts)} parts.",
+            fix="Label more snapshots, or set validation_fraction or test_fraction to 0.",
+        )
+    members: dict[str, list[int]] = {}
+    for index, group in enumerate(groups):
+        members.setdefault(group, []).append(index)
+    notes: list[str] = []
+    if len(members) >= len(parts):
+        dealt = _deal_groups(list(members.values()), shares, parts, np.random.default_rng(seed))
+    elif within_groups:
+        dealt = _cut_in_time([index for group in members.values() for index in group], shares, parts)
+        notes.append(
+            f"{len(members)} trajectories are too few for {len(parts)} parts, so trajectories were cut in time: errors "
+            "on held-out labels are smaller than they would be on new trajectories."
+        )
+    else:
+        raise StageError(
+            f"{len(members)} trajectories cannot be split into {len(parts)} parts without leakage.",
+            fix="Sample more trajectories, or allow cuts within trajectories.",
+        )
+    train, validation, test = (tuple(sorted(part)) for part in dealt)
+    return Split(train, validation, test, leak_free=not notes, notes=tuple(notes))
+
+
+def split_by_group(labelled: LabelledSet, *, validation_fraction: float, test_fraction: float, seed: int) -> Split:
+    """Split a set by its groups; see :func:`split_groups`."""
+    return split_groups(
+        labelled.groups, validation_fraction=validation_fraction, test_fraction=test_fraction, seed=seed
+    )
+
+
+def _deal_groups(
+    groups: list[list[int]], shares: tuple[float, float, float], parts: list[int], rng: np.random.Generator
+) -> list[list[int]]:
+    total = sum(len(group) for group in groups)
+    dealt: list[list[int]] = [[], [], []]
+    for remaining, position in zip(range(len(groups), 0, -1), rng.permutation(len(groups)), strict=True):
+        empty = [part for part in parts if not dealt[part]]
+        # The last groups go to parts that have none; before that, to the part that lacks most (training if equal).
+        candidates = empty if len(empty) >= remaining else parts
+        part = max(candidates, key=lambda p: (shares[p] * total - len(dealt[p]), -p))
+        dealt[part].extend(groups[int(position)])
+    return dealt
+
+
+def _cut_in_time(order: list[int], shares: tuple[float, float, float], parts: list[int]) -> list[list[int]]:
+    total = len(order)
+    sizes = [0, 0, 0]
+    for part in parts[1:]:
+        sizes[part] = max(1, round(shares[part] * total))
+    while total - sum(sizes) < 1:
+        sizes[max(parts[1:], key=lambda p: sizes[p])] -= 1
+    sizes[0] = total - sum(sizes)
+    first, second = sizes[0], sizes[0] + sizes[1]
+    return [order[:first], order[first:second], order[second:]]
+
+
+def _atomic_number(symbol: str) -> int:
+    from ase.data import atomic_numbers
+
+    return int(atomic_numbers[symbol])
+
+
+def _frozen(values: npt.ArrayLike) -> FloatArray:
+    array = np.array(values, dtype=np.float64)
+    array.setflags(write=False)
+    return array
+
+
+def _bare(atoms: Atoms) -> Atoms:
+    return Atoms(
+        numbers=atoms.numbers.copy(), positions=atoms.positions.copy(), cell=np.array(atoms.cell), pbc=atoms.pbc
+    )

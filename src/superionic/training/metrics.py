@@ -1,0 +1,91 @@
+"""Errors of a potential against reference labels, in the units in which the field quotes them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from superionic.training.dataset import Targets
+from superionic.units import GPA_PER_EV_PER_A3
+
+
+@dataclass(frozen=True)
+class ErrorMetrics:
+    """Errors over a set.
+
+    Attributes
+    ----------
+    n_structures, n_forces, n_stresses
+        Numbers of energies, of force components and of stress components that entered.
+    mae_energy_meV_per_atom, rmse_energy_meV_per_atom
+        Of the energy per atom, each structure counted once.
+    mean_error_energy_meV_per_atom
+        Mean signed error (predicted less reference): a shift common to all structures, felt by no energy difference.
+    mae_force_meV_per_A, rmse_force_meV_per_A
+        Of the Cartesian components of all forces.
+    mae_stress_GPa, rmse_stress_GPa
+        Of the nine components of the symmetric stress tensor (off-diagonal ones count twice, as in CHGNet's own
+        trainer); ``None`` if no structure has a stress on both sides.
+    """
+
+    n_structures: int
+    n_forces: int
+    n_stresses: int
+    mae_energy_meV_per_atom: float
+    rmse_energy_meV_per_atom: float
+    mean_error_energy_meV_per_atom: float
+    mae_force_meV_per_A: float
+    rmse_force_meV_per_A: float
+    mae_stress_GPa: float | None
+    rmse_stress_GPa: float | None
+
+    def to_dict(self) -> dict[str, float | int | None]:
+        """Give plain JSON values."""
+        return asdict(self)
+
+
+def errors(predicted: Targets, reference: Targets) -> ErrorMetrics:
+    """Compare a potential's values with reference labels of the same structures.
+
+    Parameters
+    ----------
+    predicted, reference
+        Values of the same structures in the same order; energies in the same frame (see
+        :meth:`superionic.training.dataset.LabelledSet.shifted`).
+
+    Raises
+    ------
+    ValueError
+        If the two are of different structures or empty.
+    """
+    if len(predicted) != len(reference) or len(predicted) == 0:
+        raise ValueError("compare at least one structure, and the same ones on both sides")
+    if not np.array_equal(predicted.n_atoms, reference.n_atoms):
+        raise ValueError("the structures on the two sides have different numbers of atoms")
+    energy = 1.0e3 * (predicted.energies_eV - reference.energies_eV) / reference.n_atoms
+    force = 1.0e3 * (np.concatenate(predicted.forces_eV_per_A) - np.concatenate(reference.forces_eV_per_A)).ravel()
+    difference = predicted.stresses_eV_per_A3 - reference.stresses_eV_per_A3
+    present = np.isfinite(difference).all(axis=1)
+    stress = GPA_PER_EV_PER_A3 * difference[present][:, [0, 1, 2, 3, 4, 5, 3, 4, 5]].ravel()
+    return ErrorMetrics(
+        n_structures=len(energy),
+        n_forces=len(force),
+        n_stresses=len(stress),
+        mae_energy_meV_per_atom=_mae(energy),
+        rmse_energy_meV_per_atom=_rmse(energy),
+        mean_error_energy_meV_per_atom=float(np.mean(energy)),
+        mae_force_meV_per_A=_mae(force),
+        rmse_force_meV_per_A=_rmse(force),
+        mae_stress_GPa=_mae(stress) if len(stress) else None,
+        rmse_stress_GPa=_rmse(stress) if len(stress) else None,
+    )
+
+
+def _mae(values: npt.NDArray[np.float64]) -> float:
+    return float(np.mean(np.abs(values)))
+
+
+def _rmse(values: npt.NDArray[np.float64]) -> float:
+    return float(np.sqrt(np.mean(values**2)))

@@ -1,0 +1,50 @@
+"""From displacements to diffusivity, conductivity and activation energy."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from superionic.transport.analysis import TransportAnalysis, analyse_displacements
+    from superionic.transport.arrhenius import ArrheniusFit, arrhenius_fit, arrhenius_fit_estimates
+    from superionic.transport.density import Density, probability_density
+    from superionic.transport.diffusivity import ChargeDiffusivity, TracerDiffusivity
+    from superionic.transport.estimate import Estimate
+    from superionic.transport.msd import MeanSquaredDisplacement, mean_squared_displacement
+
+_HOMES = {
+    "ArrheniusFit": "arrhenius",
+    "ChargeDiffusivity": "diffusivity",
+    "Density": "density",
+    "Estimate": "estimate",
+    "MeanSquaredDisplacement": "msd",
+    "TracerDiffusivity": "diffusivity",
+    "TransportAnalysis": "analysis",
+    "analyse_displacements": "analysis",
+    "arrhenius_fit": "arrhenius",
+    "arrhenius_fit_estimates": "arrhenius",
+    "mean_squared_displacement": "msd",
+    "probability_density": "density",
+}
+
+__all__ = [
+    "ArrheniusFit",
+    "ChargeDiffusivity",
+    "Density",
+    "Estimate",
+    "MeanSquaredDisplacement",
+    "TracerDiffusivity",
+    "TransportAnalysis",
+    "analyse_displacements",
+    "arrhenius_fit",
+    "arrhenius_fit_estimates",
+    "mean_squared_displacement",
+    "probability_density",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"superionic.transport.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'superionic.transport' has no attribute {name!r}")

@@ -1,0 +1,215 @@
+"""From arrays of positions to everything that is reported about transport, in one call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from superionic.errors import AnalysisError
+from superionic.transport.conductivity import ionic_conductivity, nernst_einstein
+from superionic.transport.diffusivity import (
+    ChargeDiffusivity,
+    TracerDiffusivity,
+    charge_diffusivity,
+    checked_positions,
+    haven_ratio,
+    tracer_diffusivity,
+)
+from superionic.transport.estimate import Estimate
+from superionic.transport.hops import count_hops
+from superionic.transport.msd import MeanSquaredDisplacement, framework_drift, mean_squared_displacement
+
+FloatArray = NDArray[np.float64]
+
+MOVING_FRAMEWORK = 0.05
+"""Share of framework atoms that may hop before the framework is flagged as moving."""
+
+
+@dataclass(frozen=True)
+class TransportAnalysis:
+    """All that one trajectory says about transport.
+
+    Attributes
+    ----------
+    tracer_diffusivity_cm2_per_s, charge_diffusivity_cm2_per_s, haven_ratio
+        Estimates of D*, D_σ and H = D*/D_σ.
+    nernst_einstein_conductivity_S_per_cm, ionic_conductivity_S_per_cm
+        From D* and from D_σ; None without temperature and charges.
+    window_ps
+        Shortest and longest lag behind D*.
+    n_hops
+        Hops of mobile ions, those to and fro included.
+    flags
+        Sentences for the reader of the result, most general first.
+    tracer, charge
+        The full results.
+    msd, framework_msd
+        Mean squared displacement of the mobile ions and of the framework (None without one), thinned in log(lag).
+    """
+
+    tracer_diffusivity_cm2_per_s: Estimate
+    charge_diffusivity_cm2_per_s: Estimate
+    haven_ratio: Estimate
+    nernst_einstein_conductivity_S_per_cm: Estimate | None
+    ionic_conductivity_S_per_cm: Estimate | None
+    window_ps: tuple[float, float]
+    n_hops: int
+    flags: tuple[str, ...]
+    n_ions: int
+    duration_ps: float
+    volume_A3: float
+    temperature_K: float | None
+    tracer: TracerDiffusivity
+    charge: ChargeDiffusivity
+    msd: MeanSquaredDisplacement
+    framework_msd: MeanSquaredDisplacement | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        nernst, ionic = self.nernst_einstein_conductivity_S_per_cm, self.ionic_conductivity_S_per_cm
+        return {
+            "tracer_diffusivity_cm2_per_s": self.tracer_diffusivity_cm2_per_s.to_dict(),
+            "charge_diffusivity_cm2_per_s": self.charge_diffusivity_cm2_per_s.to_dict(),
+            "haven_ratio": self.haven_ratio.to_dict(),
+            "nernst_einstein_conductivity_S_per_cm": None if nernst is None else nernst.to_dict(),
+            "ionic_conductivity_S_per_cm": None if ionic is None else ionic.to_dict(),
+            "window_ps": list(self.window_ps),
+            "n_hops": self.n_hops,
+            "flags": list(self.flags),
+            "n_ions": self.n_ions,
+            "duration_ps": self.duration_ps,
+            "volume_A3": self.volume_A3,
+            "temperature_K": self.temperature_K,
+            "tracer": self.tracer.to_dict(),
+            "charge": self.charge.to_dict(),
+        }
+
+
+def analyse_displacements(  # noqa: PLR0917 - its form is published
+    positions_A: FloatArray,
+    cell_A: FloatArray,
+    mobile_mask: NDArray[np.bool_],
+    frame_interval_ps: float,
+    temperature_K: float | None = None,
+    charges: FloatArray | float | None = None,
+    *,
+    masses: FloatArray | None = None,
+    hop_length_A: float = 3.0,
+    axes: tuple[int, ...] = (0, 1, 2),
+) -> TransportAnalysis:
+    """Diffusivities, Haven ratio and conductivities with honest errors from unwrapped positions.
+
+    Parameters
+    ----------
+    positions_A
+        (n_frames, n_atoms, 3) unwrapped positions in Å.
+    cell_A
+        (3, 3) cell, or (n_frames, 3, 3), of which the mean volume counts.
+    mobile_mask
+        (n_atoms,) True for mobile ions; the others are the framework whose drift is removed.
+    frame_interval_ps
+        Time between frames in ps.
+    temperature_K
+        For the conductivities.
+    charges
+        Charge numbers in e: one for all mobile ions, or one for each atom (n_atoms,), of which those of mobile ions
+        count. Without them D_σ is that of equal charges, and there is no conductivity.
+    masses
+        (n_atoms,) to remove the motion of the framework's centre of mass; without, of its centre of number.
+    hop_length_A
+        Usual distance between neighbouring sites.
+    axes
+        Cartesian axes to average over; two for planar diffusion.
+
+    Raises
+    ------
+    AnalysisError
+        For arrays that do not fit together, positions that are not finite, or no mobile ion. Never for few hops.
+    """
+    positions = checked_positions(positions_A, frame_interval_ps)
+    n_frames, n_atoms, _ = positions.shape
+    mask = np.asarray(mobile_mask, dtype=bool)
+    if mask.shape != (n_atoms,):
+        raise AnalysisError(f"The mask of mobile ions has the shape {mask.shape}, the positions have {n_atoms} atoms.")
+    if not mask.any():
+        raise AnalysisError("No mobile ion in the trajectory.", fix="Name an element that the trajectory holds.")
+    if temperature_K is not None and not (np.isfinite(temperature_K) and temperature_K > 0.0):
+        raise AnalysisError(f"The temperature must be positive, not {temperature_K!r} K.")
+    cells = np.asarray(cell_A, dtype=np.float64)
+    if cells.shape not in {(3, 3), (n_frames, 3, 3)}:
+        raise AnalysisError(f"The cell must have the shape (3, 3) or ({n_frames}, 3, 3), not {cells.shape}.")
+    volume = float(np.mean(np.abs(np.linalg.det(cells))))
+    numbers = _mobile_charges(charges, mask)
+    flags: list[str] = []
+    mobile = positions[:, mask]
+    framework_msd = None
+    if mask.all():
+        flags.append("No framework atoms: drift of the whole was not removed.")
+    else:
+        drift = framework_drift(positions, ~mask, masses=masses)[:, None, :]
+        mobile = mobile - drift
+        framework = positions[:, ~mask] - drift
+        framework_msd = mean_squared_displacement(framework, frame_interval_ps, max_lag_fraction=0.5).thinned(200)
+        moved = int(np.count_nonzero(count_hops(framework, frame_interval_ps, hop_distance_A=0.5 * hop_length_A)))
+        if moved > MOVING_FRAMEWORK * framework.shape[1]:
+            flags.append(
+                f"The framework moves: {moved} of {framework.shape[1]} of its atoms left their sites. "
+                "It may be melting, and D may then not be that of the crystal."
+            )
+        del framework
+    tracer = tracer_diffusivity(mobile, frame_interval_ps, hop_length_A=hop_length_A, axes=axes)
+    charge = charge_diffusivity(mobile, frame_interval_ps, 1.0 if numbers is None else numbers, tracer, axes=axes)
+    msd = mean_squared_displacement(mobile, frame_interval_ps, axes=axes, max_lag_fraction=0.7).thinned(200)
+    n_ions = int(mask.sum())
+    nernst = ionic = None
+    if numbers is not None and temperature_K is not None:
+        root = float(np.sqrt(np.mean(numbers**2)))
+        nernst = nernst_einstein(
+            tracer.A2_per_ps, n_ions=n_ions, charge=root, volume_A3=volume, temperature_K=temperature_K
+        )
+        ionic = ionic_conductivity(
+            charge.A2_per_ps, n_ions=n_ions, charge=root, volume_A3=volume, temperature_K=temperature_K
+        )
+        if np.ptp(np.abs(numbers)) > 0.0:
+            flags.append(
+                "Mobile ions of several charges: the Nernst–Einstein conductivity takes one D for all of them."
+            )
+    return TransportAnalysis(
+        tracer_diffusivity_cm2_per_s=tracer.cm2_per_s,
+        charge_diffusivity_cm2_per_s=charge.cm2_per_s,
+        haven_ratio=haven_ratio(tracer, charge),
+        nernst_einstein_conductivity_S_per_cm=nernst,
+        ionic_conductivity_S_per_cm=ionic,
+        window_ps=tracer.window_ps,
+        n_hops=tracer.n_hops,
+        flags=(*flags, *tracer.flags, *charge.flags),
+        n_ions=n_ions,
+        duration_ps=(n_frames - 1) * frame_interval_ps,
+        volume_A3=volume,
+        temperature_K=temperature_K,
+        tracer=tracer,
+        charge=charge,
+        msd=msd,
+        framework_msd=framework_msd,
+    )
+
+
+def _mobile_charges(charges: FloatArray | float | None, mask: NDArray[np.bool_]) -> FloatArray | None:
+    if charges is None:
+        return None
+    numbers = np.asarray(charges, dtype=np.float64)
+    n_ions = int(mask.sum())
+    if numbers.ndim == 0:
+        numbers = np.full(n_ions, float(numbers))
+    elif numbers.shape == mask.shape:
+        numbers = numbers[mask]
+    else:
+        raise AnalysisError(
+            f"Charges must be one number or one for each of the {len(mask)} atoms, not {numbers.shape}."
+        )
+    if not np.all(np.isfinite(numbers)) or not np.any(numbers != 0.0):
+        raise AnalysisError("The charges of the mobile ions must be finite and not all zero.")
+    return numbers

@@ -1,0 +1,297 @@
+"""Activation energy, and what it says about other temperatures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from superionic.errors import AnalysisError, CalculationFailed
+from superionic.transport.estimate import LEVEL_68, LEVEL_95, Estimate
+from superionic.units import BOLTZMANN_EV_PER_K
+
+FloatArray = NDArray[np.float64]
+ArrheniusForm = Literal["lnD", "lnSigmaT"]
+
+_TINY_PROBABILITY = 0.01
+_ZERO_COUNT_95 = -math.log(0.05)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The fitted quantity at one temperature, with log-normal intervals in the unit of the input.
+
+    ``log_error`` is the standard deviation of its logarithm; None where the fit has no error (two points without
+    errors), and the intervals are then None as well.
+    """
+
+    temperature_K: float
+    value: float
+    log_error: float | None
+    interval68: tuple[float, float] | None
+    interval95: tuple[float, float] | None
+    extrapolated: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "temperature_K": self.temperature_K,
+            "value": self.value,
+            "log_error": self.log_error,
+            "interval68": None if self.interval68 is None else list(self.interval68),
+            "interval95": None if self.interval95 is None else list(self.interval95),
+            "extrapolated": self.extrapolated,
+        }
+
+
+@dataclass(frozen=True)
+class ArrheniusFit:
+    """A straight line y = ln(prefactor) − Ea/(k_B T), with y = ln D or ln(σT).
+
+    Attributes
+    ----------
+    form
+        Which y.
+    Ea_eV, Ea_error_eV
+        Activation energy and its standard error; None as an error where nothing fixes one.
+    ln_prefactor, prefactor
+        In the unit of the input (times K for ln(σT)).
+    covariance
+        (2, 2) of (ln_prefactor, Ea_eV); None as above.
+    degrees_of_freedom
+        inf where errors were given (normal intervals), points − 2 where they come from the scatter (Student's t).
+    reduced_chi2
+        Of the points with errors; None for two points or without errors.
+    temperature_range_K
+        Of the points in the fit; beyond it a prediction is marked as extrapolated.
+    used
+        (n,) which of the given points are measured values in the fit; the others are upper bounds.
+    flags
+        Sentences for the reader.
+    """
+
+    form: ArrheniusForm
+    Ea_eV: float
+    Ea_error_eV: float | None
+    ln_prefactor: float
+    covariance: FloatArray | None
+    degrees_of_freedom: float
+    reduced_chi2: float | None
+    temperature_range_K: tuple[float, float]
+    used: tuple[bool, ...]
+    flags: tuple[str, ...]
+
+    @property
+    def prefactor(self) -> float:
+        """D0 in the unit of D, or σ0 in the unit of σ times K."""
+        return math.exp(self.ln_prefactor)
+
+    def predict(self, temperature_K: float) -> Prediction:
+        """Value of D or σ at a temperature, with intervals from the full covariance."""
+        if not (math.isfinite(temperature_K) and temperature_K > 0.0):
+            raise AnalysisError(f"A temperature must be positive, not {temperature_K!r} K.")
+        gradient = np.array([1.0, -1.0 / (BOLTZMANN_EV_PER_K * temperature_K)])
+        y = self.ln_prefactor + float(gradient[1]) * self.Ea_eV
+        value = math.exp(y) / (temperature_K if self.form == "lnSigmaT" else 1.0)
+        low, high = self.temperature_range_K
+        extrapolated = not low * (1.0 - 1e-9) <= temperature_K <= high * (1.0 + 1e-9)
+        if self.covariance is None:
+            return Prediction(temperature_K, value, None, None, None, extrapolated)
+        log_error = math.sqrt(max(float(gradient @ self.covariance @ gradient), 0.0))
+        intervals = []
+        for level in (LEVEL_68, LEVEL_95):
+            width = float(stats.t.ppf(0.5 + 0.5 * level, self.degrees_of_freedom)) * log_error
+            width = min(width, 600.0)  # beyond the range of floating point an interval says nothing more
+            intervals.append((value * math.exp(-width), value * math.exp(width)))
+        return Prediction(temperature_K, value, log_error, intervals[0], intervals[1], extrapolated)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "form": self.form,
+            "Ea_eV": self.Ea_eV,
+            "Ea_error_eV": self.Ea_error_eV,
+            "prefactor": self.prefactor if self.ln_prefactor < 700.0 else None,
+            "ln_prefactor": self.ln_prefactor,
+            "covariance": None if self.covariance is None else self.covariance.tolist(),
+            "degrees_of_freedom": self.degrees_of_freedom if math.isfinite(self.degrees_of_freedom) else None,
+            "reduced_chi2": self.reduced_chi2,
+            "temperature_range_K": list(self.temperature_range_K),
+            "used": list(self.used),
+            "flags": list(self.flags),
+        }
+
+
+def arrhenius_fit(
+    temperatures_K: Sequence[float] | FloatArray,
+    values: Sequence[float] | FloatArray,
+    errors: Sequence[float] | FloatArray | None = None,
+    *,
+    form: ArrheniusForm = "lnD",
+    upper_bounds: Sequence[float | None] | None = None,
+) -> ArrheniusFit:
+    """Weighted straight-line fit of ln D, or ln(σT), against 1/(k_B T) (paper A eq. 3, paper B eq. 3).
+
+    With errors: the weights are 1/(relative error)², and the covariance is theirs; it is enlarged by the reduced χ²
+    where the points scatter about the line so much that chance explains it in less than 1 % of cases. Without: equal
+    weights, and the covariance comes from the scatter (none for two points).
+
+    A point that is only an upper bound enters through the probability of seeing no hop, exp(−λ), where λ is
+    proportional to D and a 95 % bound is λ = 3.0: it pulls the line down where it passes above, and else hardly counts.
+
+    Parameters
+    ----------
+    temperatures_K
+        (n,) at least two different ones with a value.
+    values
+        (n,) D or σ in any unit; values that are zero, negative or not finite are left out and flagged.
+    errors
+        (n,) standard errors in the same unit, or None.
+    upper_bounds
+        (n,) None for a measured value, or the 95 % upper bound of the value.
+
+    Raises
+    ------
+    AnalysisError
+        For arrays of different lengths, temperatures or errors that are not positive, or an unknown form.
+    CalculationFailed
+        Where fewer than two temperatures have a value that is more than an upper bound.
+    """
+    T, given, sigma, bounds = _checked(temperatures_K, values, errors, form, upper_bounds)
+    flags: list[str] = []
+    used = np.isfinite(given) & (given > 0.0) & np.isnan(bounds)
+    if (bad := int(np.count_nonzero(~used & np.isnan(bounds)))) > 0:
+        flags.append(f"{bad} of {len(T)} points have no positive value and are left out of the Arrhenius fit.")
+    if len(np.unique(T[used])) < 2:
+        raise CalculationFailed(
+            "An activation energy needs values, not only upper bounds, at two temperatures at least.",
+            {"temperatures_K": T.tolist(), "used": used.tolist()},
+        )
+    y = np.full(len(T), np.nan)
+    y[used] = np.log(given[used] * (T[used] if form == "lnSigmaT" else 1.0))
+    design = np.stack([np.ones(len(T)), -1.0 / (BOLTZMANN_EV_PER_K * T)], axis=1)
+    n = int(np.count_nonzero(used))
+    dof, reduced, covariance = math.inf, None, None
+    if sigma is None:
+        parameters, unscaled, chi2 = _line(design[used], y[used], np.ones(n))
+        if n > 2:
+            covariance, dof = unscaled * chi2 / (n - 2), float(n - 2)
+        else:
+            flags.append("Two points without errors: the activation energy has no error.")
+    else:
+        log_sigma = sigma[used] / given[used]
+        parameters, covariance, chi2 = _line(design[used], y[used], log_sigma)
+        if n > 2:
+            reduced = chi2 / (n - 2)
+            if reduced > 1.0 and float(stats.chi2.sf(chi2, n - 2)) < _TINY_PROBABILITY:
+                covariance = covariance * reduced
+                flags.append(
+                    f"The points scatter about the Arrhenius line more than their errors allow (χ² per degree of "
+                    f"freedom {reduced:.2g}): there may be more than one regime; the error of Ea is enlarged to match."
+                )
+        if n == 2:
+            flags.append("Two temperatures only: nothing tests whether one Arrhenius line holds.")
+    censored = np.isfinite(bounds)
+    if censored.any():
+        limits = np.log(bounds[censored] * (T[censored] if form == "lnSigmaT" else 1.0))
+        count = int(np.count_nonzero(censored))
+        respected = bool(np.all(design[censored] @ parameters <= limits))
+        if covariance is not None:
+            parameters, covariance = _with_bounds(parameters, covariance, design[censored], limits)
+        how = "the line respects them" if respected else "the line through the other points passes above one of them"
+        flags.append(f"{count} of {len(T)} points of the Arrhenius fit are upper bounds; {how}.")
+    Ea_error = None if covariance is None else math.sqrt(float(covariance[1, 1]))
+    if Ea_error is not None and abs(float(parameters[1])) < 2.0 * Ea_error:
+        flags.append(f"The activation energy is not significant: {parameters[1]:.2f} ± {Ea_error:.2f} eV.")
+    return ArrheniusFit(
+        form=form,
+        Ea_eV=float(parameters[1]),
+        Ea_error_eV=Ea_error,
+        ln_prefactor=float(parameters[0]),
+        covariance=covariance,
+        degrees_of_freedom=dof,
+        reduced_chi2=reduced,
+        temperature_range_K=(float(T[used].min()), float(T[used].max())),
+        used=tuple(bool(x) for x in used),
+        flags=tuple(flags),
+    )
+
+
+def arrhenius_fit_estimates(
+    temperatures_K: Sequence[float] | FloatArray, estimates: Sequence[Estimate], *, form: ArrheniusForm = "lnD"
+) -> ArrheniusFit:
+    """Fit estimates of D or σ: their skewed intervals give the weights, and upper bounds are treated as such."""
+    if len(estimates) != len(temperatures_K):
+        raise AnalysisError(f"{len(temperatures_K)} temperatures do not go with {len(estimates)} estimates.")
+    bounded = [e.is_upper_bound or not math.isfinite(e.log_error) for e in estimates]
+    return arrhenius_fit(
+        temperatures_K,
+        [e.value for e in estimates],
+        [1.0 if is_bound else e.value * max(e.log_error, 1e-9) for e, is_bound in zip(estimates, bounded, strict=True)],
+        form=form,
+        upper_bounds=[e.interval95[1] if is_bound else None for e, is_bound in zip(estimates, bounded, strict=True)],
+    )
+
+
+def _checked(
+    temperatures_K: Sequence[float] | FloatArray,
+    values: Sequence[float] | FloatArray,
+    errors: Sequence[float] | FloatArray | None,
+    form: str,
+    upper_bounds: Sequence[float | None] | None,
+) -> tuple[FloatArray, FloatArray, FloatArray | None, FloatArray]:
+    T = np.asarray(temperatures_K, dtype=np.float64)
+    given = np.asarray(values, dtype=np.float64)
+    sigma = None if errors is None else np.asarray(errors, dtype=np.float64)
+    bounds = np.full(T.shape, np.nan)
+    if upper_bounds is not None:
+        bounds = np.array([np.nan if bound is None else bound for bound in upper_bounds], dtype=np.float64)
+    if form not in ("lnD", "lnSigmaT"):
+        raise AnalysisError(f"There is no Arrhenius form {form!r}.", fix="Use 'lnD' or 'lnSigmaT'.")
+    if (
+        T.ndim != 1
+        or given.shape != T.shape
+        or bounds.shape != T.shape
+        or (sigma is not None and sigma.shape != T.shape)
+    ):
+        raise AnalysisError("Temperatures, values, errors and bounds must be lists of one length.")
+    if not np.all(np.isfinite(T)) or np.any(T <= 0.0):
+        raise AnalysisError("Temperatures must be positive, in K.")
+    if np.any(bounds <= 0.0):
+        raise AnalysisError("Upper bounds must be positive.")
+    if sigma is not None and (not np.all(np.isfinite(sigma)) or np.any(sigma <= 0.0)):
+        raise AnalysisError("Errors must be positive and finite.", fix="Leave the errors out to weight points equally.")
+    return T, given, sigma, bounds
+
+
+def _line(design: FloatArray, y: FloatArray, sigma: FloatArray) -> tuple[FloatArray, FloatArray, float]:
+    """Weighted least squares by QR, centred for accuracy: parameters, covariance, χ²."""
+    q, r = np.linalg.qr(design / sigma[:, None])
+    scaled = y / sigma
+    parameters = np.linalg.solve(r, q.T @ scaled)
+    inverse = np.linalg.inv(r)
+    residual = (y - design @ parameters) / sigma
+    return cast(FloatArray, parameters), cast(FloatArray, inverse @ inverse.T), float(residual @ residual)
+
+
+def _with_bounds(
+    parameters: FloatArray, covariance: FloatArray, design: FloatArray, limits: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Combine a line with counts of zero by Newton's method; the likelihood is convex."""
+    precision = np.linalg.inv(covariance)
+    start, x = parameters, parameters.copy()
+    hessian = precision
+    for _ in range(200):
+        expected = _ZERO_COUNT_95 * np.exp(np.minimum(design @ x - limits, 50.0))
+        gradient = precision @ (x - start) + design.T @ expected
+        hessian = precision + design.T @ (expected[:, None] * design)
+        step = np.linalg.solve(hessian, gradient)
+        x = x - step
+        if float(step @ hessian @ step) < 1e-20:
+            break
+    return x, np.linalg.inv(hessian)

@@ -1,0 +1,355 @@
+"""Tracer and charge diffusivity with errors that are right as often as they say, and the Haven ratio.
+
+The way of an estimate (docs/theory/transport.md has the derivations):
+
+1. positions are averaged over blocks and D is fitted at a ladder of doubling lags (:mod:`.increments`);
+2. the diffusive regime begins at the shortest lag whose D agrees with that of every longer lag; the lag used is one
+   octave longer, where what is left of fast, bounded motion has at least halved;
+3. the variance is that of the contributions of each ion in time, or, where ions move together, that of the whole in
+   time; half of what D still changes by at the next lag, beyond noise, is added for the choice of the lag;
+4. the interval is the one of a rate of rare events (:func:`.estimate.count_like_estimate`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from superionic.errors import AnalysisError
+from superionic.transport.estimate import Estimate, count_like_estimate, ratio_estimate
+from superionic.transport.hops import count_hops
+from superionic.transport.increments import LagFit
+from superionic.transport.literature import LiteratureFit, he2018_fit, paper_b_fit
+from superionic.transport.msd import mean_squared_displacement
+from superionic.transport.regime import (
+    BASE_LAGS_PER_RUN,
+    LagChoice,
+    block_variance,
+    choose_lag,
+    fit_ladder,
+    own_variance,
+)
+from superionic.units import A2_PER_PS_TO_CM2_PER_S
+
+FloatArray = NDArray[np.float64]
+
+SHORT_RUN_PS = 20.0
+"""Runs shorter than this are flagged: hops to and fro take picoseconds to tell from diffusion."""
+FEW_HOPS = 30
+"""Fewer independent hops than this are flagged."""
+
+
+@dataclass(frozen=True)
+class LagLadder:
+    """D as a function of the lag, for judging and drawing the diffusive regime; arrays (n_lags,)."""
+
+    lag_ps: FloatArray
+    value_A2_per_ps: FloatArray
+    error_A2_per_ps: FloatArray
+    n_increments: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class TracerDiffusivity:
+    """Tracer (self-)diffusivity D* of one kind of ion.
+
+    Attributes
+    ----------
+    A2_per_ps
+        The estimate in Å²/ps; ``cm2_per_s`` is the same in cm²/s.
+    tensor_A2_per_ps
+        (3, 3) diffusion tensor by the same fit; a third of its trace is the value (over all three axes).
+    window_ps
+        Shortest and longest lag that the fit rests on.
+    plateau_lag_ps
+        Shortest lag whose D agrees with that of all longer ones; the window begins one octave later.
+    n_hops
+        Hops counted, those to and fro included.
+    bound_per_hop_A2_per_ps
+        What one hop of one ion adds to D in a run of this length, a²/(2 d N t): the unit of the bound without hops.
+    effective_hops
+        value²/variance: the number of independent hops that would scatter as much.
+    diffusive
+        Whether D was seen to level off.
+    he2018, paper_b
+        The literature's fits, for comparison; None where their window does not exist.
+    lags
+        D against lag.
+    flags
+        Sentences that a reader of the result needs to see.
+    """
+
+    A2_per_ps: Estimate
+    tensor_A2_per_ps: FloatArray
+    window_ps: tuple[float, float]
+    n_ions: int
+    plateau_lag_ps: float
+    n_hops: int
+    bound_per_hop_A2_per_ps: float
+    effective_hops: float
+    diffusive: bool
+    he2018: LiteratureFit | None
+    paper_b: LiteratureFit | None
+    lags: LagLadder
+    flags: tuple[str, ...]
+    excess_relative_variance: float
+
+    @property
+    def cm2_per_s(self) -> Estimate:
+        """The estimate in cm²/s."""
+        return self.A2_per_ps.scaled(A2_PER_PS_TO_CM2_PER_S)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "tracer_diffusivity_cm2_per_s": self.cm2_per_s.to_dict(),
+            "tensor_cm2_per_s": (self.tensor_A2_per_ps * A2_PER_PS_TO_CM2_PER_S).tolist(),
+            "window_ps": list(self.window_ps),
+            "n_ions": self.n_ions,
+            "n_hops": self.n_hops,
+            "effective_hops": self.effective_hops if math.isfinite(self.effective_hops) else None,
+            "diffusive": self.diffusive,
+            "he2018": None if self.he2018 is None else self.he2018.to_dict(),
+            "paper_b": None if self.paper_b is None else self.paper_b.to_dict(),
+            "flags": list(self.flags),
+        }
+
+
+@dataclass(frozen=True)
+class ChargeDiffusivity:
+    """Charge (conductivity) diffusivity D_σ, with the factor 1/N: equal to D* for ions that ignore one another.
+
+    D_σ = lim ⟨|Σᵢ zᵢ Δrᵢ|²⟩ / (2 d t Σᵢ zᵢ²). Attributes as in :class:`TracerDiffusivity`.
+    """
+
+    A2_per_ps: Estimate
+    window_ps: tuple[float, float]
+    diffusive: bool
+    lags: LagLadder
+    flags: tuple[str, ...]
+
+    @property
+    def cm2_per_s(self) -> Estimate:
+        """The estimate in cm²/s."""
+        return self.A2_per_ps.scaled(A2_PER_PS_TO_CM2_PER_S)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "charge_diffusivity_cm2_per_s": self.cm2_per_s.to_dict(),
+            "window_ps": list(self.window_ps),
+            "diffusive": self.diffusive,
+            "flags": list(self.flags),
+        }
+
+
+def tracer_diffusivity(
+    positions_A: FloatArray,
+    frame_interval_ps: float,
+    *,
+    hop_length_A: float = 3.0,
+    axes: tuple[int, ...] = (0, 1, 2),
+) -> TracerDiffusivity:
+    """Estimate D* of ions from their unwrapped positions.
+
+    Never refuses for want of hops: the intervals grow, begin at zero, and a flag says why.
+
+    Parameters
+    ----------
+    positions_A
+        (n_frames ≥ 2, n_ions ≥ 1, 3) unwrapped positions in Å, framework drift removed.
+    frame_interval_ps
+        Time between frames in ps.
+    hop_length_A
+        Usual distance between neighbouring sites: half of it counts as a hop; with no hop at all it sets the bound.
+    axes
+        Cartesian axes to average over: all three, or two for planar diffusion (n = 2 of paper A).
+
+    Raises
+    ------
+    AnalysisError
+        For arrays of the wrong shape, positions that are not finite, or fewer than two frames.
+    """
+    positions_A = checked_positions(positions_A, frame_interval_ps)
+    if hop_length_A <= 0.0 or not axes or any(axis not in (0, 1, 2) for axis in axes):
+        raise AnalysisError("The hop length must be positive and the axes taken from 0, 1 and 2.")
+    n_frames, n_ions, _ = positions_A.shape
+    duration_ps = (n_frames - 1) * frame_interval_ps
+    hops = count_hops(positions_A, frame_interval_ps, hop_distance_A=0.5 * hop_length_A)
+    n_hops = int(hops.sum())
+    fits = fit_ladder(positions_A, frame_interval_ps, axes, base_ps=duration_ps / BASE_LAGS_PER_RUN)
+    choice = choose_lag(fits)
+    fit = fits[choice.used]
+    value = fit.value_A2_per_ps
+    variance, dof = own_variance(fit)
+    if 0 < n_hops < FEW_HOPS:  # the scatter of so few contributions is itself a poor measure: not below Poisson's
+        variance = max(variance, value**2 / n_hops)
+    variance += choice.variance
+    per_hop = hop_length_A**2 / (2.0 * len(axes) * n_ions * duration_ps)
+    estimate = count_like_estimate(
+        value, variance, degrees_of_freedom=dof, bound_per_hop=per_hop if n_hops == 0 else None
+    )
+    effective = value**2 / variance if value > 0.0 and variance > 0.0 else 0.0
+    flags = _flags(choice, estimate, duration_ps=duration_ps, n_ions=n_ions, n_hops=n_hops, effective=effective)
+    if (idle := int(np.count_nonzero(hops == 0))) and _heterogeneous(hops):
+        flags.append(f"{idle} of {n_ions} mobile ions never hopped, more than chance explains; D is their average.")
+    msd = mean_squared_displacement(positions_A, frame_interval_ps, axes=axes, max_lag_fraction=0.7)
+    shortest_ps = choice.used_lag_ps
+    relative_gauss = fit.gaussian_variance / value**2 if value > 0.0 else 0.0
+    return TracerDiffusivity(
+        A2_per_ps=estimate,
+        tensor_A2_per_ps=fit.tensor_A2_per_ps,
+        window_ps=(shortest_ps, duration_ps),
+        n_ions=n_ions,
+        plateau_lag_ps=choice.plateau_lag_ps,
+        n_hops=n_hops,
+        bound_per_hop_A2_per_ps=per_hop,
+        effective_hops=float(effective),
+        diffusive=choice.plateau,
+        he2018=he2018_fit(msd, n_ions, hop_length_A=hop_length_A, duration_ps=duration_ps),
+        paper_b=paper_b_fit(msd, n_ions, hop_length_A=hop_length_A, duration_ps=duration_ps),
+        lags=_ladder_table(fits),
+        flags=tuple(flags),
+        excess_relative_variance=max(variance / value**2 - relative_gauss, 0.0) if value > 0.0 else math.inf,
+    )
+
+
+def charge_diffusivity(
+    positions_A: FloatArray,
+    frame_interval_ps: float,
+    charges: FloatArray | float,
+    tracer: TracerDiffusivity,
+    *,
+    axes: tuple[int, ...] = (0, 1, 2),
+) -> ChargeDiffusivity:
+    """Estimate D_σ from the collective displacement of charge.
+
+    There is one collective walker, so its own fluctuations hardly show where the diffusive regime begins: the fit
+    starts where the tracer's D levels off (a bias too small to see there is far below the error here). Its increments
+    are sums over many ions and so nearly Gaussian; to that variance the hop noise of the tracer is added, and the
+    scatter between blocks of time replaces both where it is significantly larger.
+
+    Parameters
+    ----------
+    positions_A
+        (n_frames, n_ions, 3) unwrapped positions in Å relative to the framework.
+    charges
+        One charge number for all, or one for each ion (n_ions,), in e.
+    tracer
+        The tracer diffusivity of the same ions from the same frames.
+    """
+    positions_A = checked_positions(positions_A, frame_interval_ps)
+    n_frames, n_ions, _ = positions_A.shape
+    numbers = np.broadcast_to(np.asarray(charges, dtype=np.float64), (n_ions,))
+    if not np.all(np.isfinite(numbers)) or not np.any(numbers != 0.0):
+        raise AnalysisError("The charges of the mobile ions must be finite and not all zero.")
+    norm = math.sqrt(float(numbers @ numbers))
+    walker = np.einsum("fia,i->fa", positions_A, numbers / norm, optimize=True)[:, None, :]
+    duration_ps = (n_frames - 1) * frame_interval_ps
+    fits = fit_ladder(walker, frame_interval_ps, axes, base_ps=tracer.plateau_lag_ps)
+    choice = choose_lag(fits, safety=0)
+    fit = fits[choice.used]
+    value = fit.value_A2_per_ps
+    variance, dof = fit.gaussian_variance, float(len(axes) * fit.n_increments)
+    if value > 0.0 and math.isfinite(tracer.excess_relative_variance):
+        variance += tracer.excess_relative_variance * value**2
+    between, between_dof = block_variance(fit)
+    if between > variance * float(stats.f.ppf(0.95, between_dof, 1e6)):
+        variance, dof = between, between_dof
+    if not choice.plateau:
+        variance += choice.variance
+    estimate = count_like_estimate(
+        value,
+        variance,
+        degrees_of_freedom=dof,
+        bound_per_hop=tracer.bound_per_hop_A2_per_ps if tracer.n_hops == 0 else None,
+    )
+    flags = []
+    if not choice.plateau:
+        flags.append(
+            "Charge diffusivity: no diffusive regime, D_σ still changes at the longest lag "
+            f"({choice.used_lag_ps:.3g} ps); a longer run is needed."
+        )
+    if estimate.is_upper_bound:
+        flags.append("Charge diffusivity: its interval begins at zero; only the upper bound means something.")
+    return ChargeDiffusivity(
+        A2_per_ps=estimate,
+        window_ps=(choice.used_lag_ps, duration_ps),
+        diffusive=choice.plateau,
+        lags=_ladder_table(fits),
+        flags=tuple(flags),
+    )
+
+
+def haven_ratio(tracer: TracerDiffusivity, charge: ChargeDiffusivity) -> Estimate:
+    """H = D*/D_σ with its intervals; 1 for ions that ignore one another (Murch, Solid State Ionics 7, 177 (1982))."""
+    return ratio_estimate(tracer.A2_per_ps, charge.A2_per_ps)
+
+
+def checked_positions(positions_A: FloatArray, frame_interval_ps: float) -> FloatArray:
+    """Return the positions as a float array after checking shape, finiteness and the frame interval."""
+    array = np.asarray(positions_A)
+    if array.ndim != 3 or array.shape[2] != 3 or array.shape[1] < 1:
+        raise AnalysisError(
+            f"Positions must have the shape (frames, ions, 3) with one ion at least, not {array.shape}."
+        )
+    if len(array) < 2:
+        raise AnalysisError("A trajectory of one frame holds no motion.", fix="Give at least two frames.")
+    if not (math.isfinite(frame_interval_ps) and frame_interval_ps > 0.0):
+        raise AnalysisError(f"The time between frames must be positive, not {frame_interval_ps!r} ps.")
+    array = array.astype(np.float64, copy=False)
+    if not np.all(np.isfinite(array)):
+        raise AnalysisError("Some positions are not finite numbers.", fix="Cut the trajectory before they begin.")
+    return array
+
+
+def _heterogeneous(hops: NDArray[np.int64]) -> bool:
+    """Whether hop counts differ between ions by more than those of a Poisson process (dispersion test at 0.1 %)."""
+    mean = float(hops.mean())
+    if len(hops) < 2 or mean < 1.0:
+        return False
+    return float(np.sum((hops - mean) ** 2)) / mean > float(stats.chi2.isf(1e-3, len(hops) - 1))
+
+
+def _flags(
+    choice: LagChoice, estimate: Estimate, *, duration_ps: float, n_ions: int, n_hops: int, effective: float
+) -> list[str]:
+    flags = []
+    if duration_ps < SHORT_RUN_PS:
+        flags.append(
+            f"Trajectory shorter than {SHORT_RUN_PS:g} ps ({duration_ps:.3g} ps): "
+            "hops to and fro may pass for diffusion."
+        )
+    if n_hops == 0:
+        flags.append(
+            "No hop seen: only the upper bound means something; it assumes that the run was long enough to relax."
+        )
+    elif estimate.is_upper_bound:
+        flags.append("The interval of D begins at zero: only the upper bound means something.")
+    if n_hops > 0 and min(n_hops, effective) < FEW_HOPS:
+        independent = f", worth {effective:.2g} independent ones" if effective < 0.7 * n_hops else ""
+        flags.append(f"Few hops ({n_hops}{independent}): the error of D is large and its interval skewed.")
+    if not choice.plateau:
+        flags.append(
+            f"No diffusive regime: D still changes at the longest lag ({choice.used_lag_ps:.3g} ps); "
+            "a longer run is needed."
+        )
+    elif choice.n_lags < 3:
+        flags.append(f"The run is too short to show that D has levelled off (only {choice.n_lags} lags compared).")
+    if n_ions < 10:
+        flags.append(f"Only {n_ions} mobile ions in the cell: effects of its size are not in the error.")
+    return flags
+
+
+def _ladder_table(fits: list[LagFit]) -> LagLadder:
+    return LagLadder(
+        lag_ps=np.array([fit.lag_ps for fit in fits]),
+        value_A2_per_ps=np.array([fit.value_A2_per_ps for fit in fits]),
+        error_A2_per_ps=np.sqrt(np.array([own_variance(fit)[0] for fit in fits])),
+        n_increments=np.array([fit.n_increments for fit in fits], dtype=np.int64),
+    )

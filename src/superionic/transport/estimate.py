@@ -1,0 +1,207 @@
+"""A number with an honest error: value, standard error, and intervals that mean what they say."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from superionic.errors import AnalysisError
+
+LEVEL_68 = 0.6827
+"""Probability of the shorter stated interval (one standard deviation of a normal distribution)."""
+LEVEL_95 = 0.95
+"""Probability of the longer stated interval."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A quantity with its error, in whatever unit the name of the attribute that holds it says.
+
+    Attributes
+    ----------
+    value
+        The estimate; never negative. ``inf`` only for a Haven ratio whose charge diffusivity vanishes.
+    error
+        One standard error, widened for the few data it may rest on; compare with ``interval68`` where it is skewed.
+    interval68, interval95
+        Intervals that hold the truth with 68.27 % and 95 % probability; not symmetric when hops are few.
+    is_upper_bound
+        True where ``interval68`` begins at zero: read ``interval95[1]`` as an upper bound, not ``value`` as a result.
+    """
+
+    value: float
+    error: float
+    interval68: tuple[float, float]
+    interval95: tuple[float, float]
+    is_upper_bound: bool = False
+
+    def scaled(self, factor: float) -> Estimate:
+        """Return the estimate in another unit, or multiplied by an exactly known positive factor."""
+        if not (math.isfinite(factor) and factor > 0.0):
+            raise AnalysisError(f"An estimate can be scaled by a positive number only, not by {factor!r}.")
+        low68, high68 = self.interval68
+        low95, high95 = self.interval95
+        return Estimate(
+            value=self.value * factor,
+            error=self.error * factor,
+            interval68=(low68 * factor, high68 * factor),
+            interval95=(low95 * factor, high95 * factor),
+            is_upper_bound=self.is_upper_bound,
+        )
+
+    @property
+    def log_error(self) -> float:
+        """Half the width of ``interval68`` in the natural logarithm; ``inf`` for an upper bound."""
+        low, high = self.interval68
+        if low <= 0.0 or not math.isfinite(high):
+            return math.inf
+        return 0.5 * math.log(high / low)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; what is not finite becomes None."""
+        return {
+            "value": _finite(self.value),
+            "error": _finite(self.error),
+            "interval68": [_finite(x) for x in self.interval68],
+            "interval95": [_finite(x) for x in self.interval95],
+            "is_upper_bound": self.is_upper_bound,
+        }
+
+
+def count_like_estimate(
+    value: float,
+    variance: float,
+    *,
+    degrees_of_freedom: float = math.inf,
+    bound_per_hop: float | None = None,
+    force_upper_bound: bool = False,
+) -> Estimate:
+    """Turn a value that grows by rare, equal steps, and its variance, into an :class:`Estimate`.
+
+    A diffusivity is a sum of squared hops. With n = value²/variance effective hops its interval is that of a Poisson
+    rate (Jeffreys' prior: quantiles of a gamma distribution of shape n + 1/2, in units of value/n). It is skewed for
+    few hops, never negative, and becomes the normal interval for many. The variance is itself an estimate, which
+    Student's t accounts for. Below one effective hop the interval begins at zero.
+
+    Parameters
+    ----------
+    value
+        Point estimate; a negative one (noise) counts as zero.
+    variance
+        Its variance, in the square of the same unit.
+    degrees_of_freedom
+        Of the variance.
+    bound_per_hop
+        What one hop of one ion contributes to ``value``. If given, no hop was seen: the upper ends are at least
+        the exact Poisson limits of a zero count, −ln(1 − p) hops.
+    force_upper_bound
+        Let the intervals begin at zero although the value is significant.
+    """
+    value = max(float(value), 0.0)
+    sigma = math.sqrt(max(float(variance), 0.0))
+    dof = max(float(degrees_of_freedom), 1.0)
+    effective = (value / sigma) ** 2 if sigma > 0.0 else math.inf
+    intervals: list[tuple[float, float]] = []
+    for level in (LEVEL_68, LEVEL_95):
+        widening = float(stats.t.ppf(0.5 + 0.5 * level, dof) / stats.norm.ppf(0.5 + 0.5 * level))
+        low, high = _interval(value, sigma * widening, level)
+        if bound_per_hop is not None:
+            high = max(high, -math.log1p(-level) * bound_per_hop)
+        if bound_per_hop is not None or force_upper_bound or effective < 1.0:
+            low = 0.0
+        intervals.append((low, high))
+    error = sigma * float(stats.t.ppf(0.5 + 0.5 * LEVEL_68, dof))
+    if bound_per_hop is not None:
+        error = max(error, bound_per_hop)
+    return Estimate(value, error, intervals[0], intervals[1], is_upper_bound=intervals[0][0] <= 0.0)
+
+
+def ratio_estimate(numerator: Estimate, denominator: Estimate) -> Estimate:
+    """Ratio of two estimates with log-normal intervals; errors are taken as independent.
+
+    Where the denominator is an upper bound its ratio has no upper end; where the numerator is one it begins at zero.
+    """
+    if denominator.value <= 0.0:
+        return Estimate(math.inf, math.inf, (0.0, math.inf), (0.0, math.inf), is_upper_bound=True)
+    value = numerator.value / denominator.value
+    intervals: list[tuple[float, float]] = []
+    for over, under in (
+        (numerator.interval68, denominator.interval68),
+        (numerator.interval95, denominator.interval95),
+    ):
+        if numerator.value > 0.0 and over[0] > 0.0:
+            low = value * math.exp(-math.hypot(_log(numerator.value, over[0]), _log(under[1], denominator.value)))
+        else:
+            low = 0.0
+        if numerator.value > 0.0 and under[0] > 0.0 and over[1] < math.inf:
+            high = value * math.exp(math.hypot(_log(over[1], numerator.value), _log(denominator.value, under[0])))
+        elif under[0] > 0.0:
+            high = over[1] / under[0]
+        else:
+            high = math.inf
+        intervals.append((low, high))
+    relative = math.hypot(
+        numerator.error / numerator.value if numerator.value > 0.0 else math.inf, denominator.error / denominator.value
+    )
+    error = math.inf if denominator.is_upper_bound else value * relative if value > 0.0 else intervals[0][1]
+    return Estimate(value, error, intervals[0], intervals[1], is_upper_bound=intervals[0][0] <= 0.0)
+
+
+def pool(estimates: Sequence[Estimate], weights: Sequence[float] | None = None) -> Estimate:
+    """Average independent estimates of one quantity (replicas, orderings) with fixed weights.
+
+    The error is the larger of the propagated one and the one from the scatter between the estimates, so that
+    orderings which truly differ are not averaged into a false certainty. A single estimate is returned as it is.
+
+    Parameters
+    ----------
+    estimates
+        One or more.
+    weights
+        Non-negative, for instance ions × duration, or degeneracies; equal if omitted. They must not be made from the
+        estimated errors: an estimate that is low by chance has a low error too, and would pull the average down.
+    """
+    if len(estimates) == 0:
+        raise AnalysisError("There is nothing to average.", fix="Give at least one estimate.")
+    if len(estimates) == 1:
+        return estimates[0]
+    share = np.ones(len(estimates)) if weights is None else np.asarray(weights, dtype=np.float64)
+    if share.shape != (len(estimates),) or not np.all(np.isfinite(share)) or np.any(share < 0) or share.sum() <= 0:
+        raise AnalysisError("The weights must be non-negative, one for each estimate, and not all zero.")
+    share = share / share.sum()
+    values = np.array([e.value for e in estimates])
+    errors = np.array([e.error for e in estimates])
+    mean = float(share @ values)
+    propagated = float((share**2) @ (errors**2))
+    remaining = 1.0 - float(share @ share)
+    between = float((share**2) @ ((values - mean) ** 2)) / remaining if remaining > 1e-12 else 0.0
+    effective = 1.0 / float(share @ share)
+    if between > propagated:
+        return count_like_estimate(mean, between, degrees_of_freedom=max(effective - 1.0, 1.0))
+    bounded = all(e.is_upper_bound for e in estimates)
+    return count_like_estimate(mean, propagated, force_upper_bound=bounded)
+
+
+def _interval(value: float, sigma: float, level: float) -> tuple[float, float]:
+    if sigma <= 0.0:
+        return value, value
+    effective = (value / sigma) ** 2
+    tail = 0.5 * (1.0 - level)
+    if effective < 1.0:
+        return 0.0, sigma * float(stats.gamma.ppf(1.0 - tail, 1.5))
+    unit = value / effective
+    low, high = stats.gamma.ppf([tail, 1.0 - tail], effective + 0.5)
+    return float(low) * unit, float(high) * unit
+
+
+def _log(over: float, under: float) -> float:
+    return math.log(over / under) if under > 0.0 else math.inf
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,147 @@
+"""`superionic init`: a commented file that loads, with guesses that are shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from superionic.campaign.initialise import draft_campaign, guess_oxidation_states
+from superionic.campaign.load import parse_campaign
+from superionic.errors import CompositionError, StructureError
+
+ROOT = Path(__file__).resolve().parents[2]
+CIF = ROOT / "examples" / "li3ycl6" / "li3ycl6_p-3m1.cif"
+SHARED = ROOT.parent / "shared" / "data" / "obelix_train" / "train_randomized_cifs"
+
+CUBE = """\
+data_cube
+_cell_length_a 5.0
+_cell_length_b 5.0
+_cell_length_c 5.0
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 90
+_symmetry_space_group_name_H-M 'P 1'
+loop_
+_atom_site_label
+_atom_site_type_symbol
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+_atom_site_occupancy
+"""
+
+
+def cube(folder, name, *sites):
+    path = folder / f"{name}.cif"
+    rows = [f"{symbol}{i} {symbol} {place} {occupancy}" for i, (symbol, place, occupancy) in enumerate(sites)]
+    path.write_text(CUBE + "\n".join(rows) + "\n", encoding="utf-8")
+    return path
+
+
+def test_the_demo_crystal():
+    text = draft_campaign(CIF, name="demo", folder=ROOT)
+    loaded = parse_campaign(text, ROOT / "campaign.yaml")
+    assert loaded.mobile_ion == "Li"
+    assert loaded.oxidation_states == {"Li": 1.0, "Y": 3.0, "Cl": -1.0}
+    assert loaded.crystals[0].file == str(CIF)
+    assert loaded.train is None
+    assert "a guess" in text
+    assert "neutral" in text
+    assert "examples/li3ycl6/" in text
+
+
+def test_the_commented_lines_load_too():
+    text = draft_campaign(CIF, folder=ROOT).replace("#~ ", "")
+    loaded = parse_campaign(text, ROOT / "campaign.yaml")
+    assert loaded.train is not None
+    assert loaded.potential_of("transport") == "fine-tuned"
+
+
+def test_what_the_user_says_wins():
+    text = draft_campaign(CIF, mobile_ion="Cl", oxidation_states={"Y": 2.5, "Br": -1}, name="my name", folder=ROOT)
+    loaded = parse_campaign(text, ROOT / "campaign.yaml")
+    assert loaded.name == "my-name"
+    assert loaded.mobile_ion == "Cl"
+    assert loaded.oxidation_states["Y"] == 2.5
+    assert loaded.oxidation_states["Br"] == -1.0
+    assert "net charge" in text
+    assert "as you said" in text
+
+
+def test_a_mobile_ion_that_is_not_there():
+    with pytest.raises(StructureError, match="has no Na"):
+        draft_campaign(CIF, mobile_ion="Na")
+    with pytest.raises(StructureError, match="not the symbol"):
+        draft_campaign(CIF, mobile_ion="Lithium")
+    with pytest.raises(StructureError, match="does not exist"):
+        draft_campaign(ROOT / "nothing.cif")
+
+
+def test_no_ion_that_conducts(tmp_path):
+    path = cube(tmp_path, "gan", ("Ga", "0 0 0", 1), ("N", "0.5 0.5 0.5", 1))
+    with pytest.raises(StructureError, match="none of the ions") as caught:
+        draft_campaign(path)
+    assert "--mobile-ion" in caught.value.fix
+
+
+def test_the_ion_on_vacant_sites_is_guessed(tmp_path):
+    path = cube(tmp_path, "mix", ("Li", "0 0 0", 1), ("Na", "0.5 0.5 0", 0.5), ("Cl", "0.5 0.5 0.5", 1))
+    loaded = parse_campaign(draft_campaign(path, folder=tmp_path), tmp_path / "c.yaml")
+    assert loaded.mobile_ion == "Na"
+
+
+def test_names_that_yaml_would_read_as_numbers(tmp_path):
+    path = cube(tmp_path, "419", ("Li", "0 0 0", 1), ("Cl", "0.5 0.5 0.5", 1))
+    loaded = parse_campaign(draft_campaign(path, folder=tmp_path), tmp_path / "c.yaml")
+    assert (loaded.name, loaded.crystals[0].name) == ("419", "419")
+
+
+def test_difficult_file_names(tmp_path):
+    path = cube(tmp_path, 'a "b": #c {d} é', ("Li", "0 0 0", 1), ("Cl", "0.5 0.5 0.5", 1))
+    loaded = parse_campaign(draft_campaign(path, folder=tmp_path), tmp_path / "c.yaml")
+    assert loaded.crystals[0].file == str(path)
+    assert loaded.name == "a-b-c-d"
+
+
+def test_charges_of_one_sign_are_refused(tmp_path):
+    path = cube(tmp_path, "alloy", ("Li", "0 0 0", 1), ("Mg", "0.5 0.5 0.5", 1))
+    with pytest.raises(CompositionError, match="one sign"):
+        draft_campaign(path)
+
+
+@pytest.mark.parametrize(
+    ("amounts", "charges"),
+    [
+        ({"Li": 9, "Y": 3, "Cl": 18}, {"Li": 1, "Y": 3, "Cl": -1}),
+        ({"Li": 6, "P": 1, "S": 5, "Cl": 1}, {"Li": 1, "P": 5, "S": -2, "Cl": -1}),
+        ({"Li": 10, "Ge": 1, "P": 2, "S": 12}, {"Li": 1, "Ge": 4, "P": 5, "S": -2}),
+        ({"Na": 3, "Zr": 2, "Si": 2, "P": 1, "O": 12}, {"Na": 1, "Zr": 4, "Si": 4, "P": 5, "O": -2}),
+        ({"Li": 7, "La": 3, "Zr": 2, "O": 12}, {"Li": 1, "La": 3, "Zr": 4, "O": -2}),
+        ({"Li": 5, "Bi": 1, "O": 5}, {"Li": 1, "Bi": 5, "O": -2}),
+        ({"Li": 2.94, "Y": 1.0, "Cl": 6.0}, {"Li": 1, "Y": 3, "Cl": -1}),
+        ({"Li": 3, "N": 1}, {"Li": 1, "N": -3}),
+        ({"Ag": 1, "I": 1}, {"Ag": 1, "I": -1}),
+    ],
+)
+def test_charges_of_known_electrolytes(amounts, charges):
+    assert guess_oxidation_states(amounts, {}) == charges
+
+
+def test_an_element_without_known_charge():
+    with pytest.raises(CompositionError, match="No charge is known for Ar"):
+        guess_oxidation_states({"Li": 1, "Ar": 1}, {})
+    assert guess_oxidation_states({"Li": 1, "Ar": 1}, {"Ar": -1}) == {"Li": 1.0, "Ar": -1.0}
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared crystals are not here")
+@pytest.mark.parametrize("path", sorted(SHARED.glob("*.cif"))[:12], ids=lambda path: path.stem)
+def test_drafts_of_refined_crystals_load(path):
+    try:
+        text = draft_campaign(path)
+    except (StructureError, CompositionError) as error:
+        assert error.fix  # a crystal that is wrong says how to mend it
+        return
+    parse_campaign(text, Path("campaign.yaml"))
+    parse_campaign(text.replace("#~ ", ""), Path("campaign.yaml"))

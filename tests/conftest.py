@@ -1,0 +1,53 @@
+"""Fixtures for all tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from superionic.errors import EngineError
+from superionic.execution.engines import resolve_engine
+from superionic.execution.worker import call_once
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Reference data beside the repository; tests that need it skip where it is absent."""
+    folder = ROOT.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip("no reference data beside the repository")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def engine_call() -> Callable[..., Any]:
+    """Run a task function in an engine's environment: ``engine_call(engine, "module:name", settings, inputs)``."""
+
+    def call(
+        engine: str, function: str, settings: Mapping[str, Any], inputs: Mapping[str, Any] | None = None
+    ) -> Any:
+        return call_once(resolve_engine(engine).python, function, settings, inputs)
+
+    return call
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests of engines that are not installed."""
+    for item in items:
+        for marker in item.iter_markers("engine"):
+            name = marker.args[0]
+            try:
+                resolve_engine(name)
+            except EngineError:
+                item.add_marker(pytest.mark.skip(reason=f"engine {name} is not installed"))
