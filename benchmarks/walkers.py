@@ -14,7 +14,7 @@ FloatArray = NDArray[np.float64]
 def brownian_walkers(
     *, n_ions: int, n_frames: int, frame_interval_ps: float, diffusivity_A2_per_ps: float, seed: int
 ) -> FloatArray:
-    """The ideal gas of walkers: independent Gaussian steps."""
+    """Make the ideal gas of walkers: independent Gaussian steps."""
     rng = np.random.default_rng(seed)
     step = np.sqrt(2.0 * diffusivity_A2_per_ps * frame_interval_ps)
     return np.cumsum(rng.normal(0.0, step, (n_frames, n_ions, 3)), axis=0)
@@ -69,7 +69,7 @@ def lattice_gas(
     *, sites_per_edge: int, concentration: float, duration_ps: float, frame_interval_ps: float, attempts_per_ps: float,
     seed: int, hop_length_A: float = 3.0, vibration_A: float = 0.3,
 ) -> FloatArray:  # fmt: skip
-    """Ions that exclude one another on a simple cubic lattice with periodic boundaries; one neighbour tried at a time."""
+    """Ions that exclude one another on a simple cubic lattice with periodic boundaries; returns positions."""
     rng = np.random.default_rng(seed)
     edge = sites_per_edge
     n_sites = edge**3

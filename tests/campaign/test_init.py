@@ -136,12 +136,8 @@ def test_an_element_without_known_charge():
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared crystals are not here")
-@pytest.mark.parametrize("path", sorted(SHARED.glob("*.cif"))[:12], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(SHARED.glob("*.cif"))[:9], ids=lambda path: path.stem)
 def test_drafts_of_refined_crystals_load(path):
-    try:
-        text = draft_campaign(path)
-    except (StructureError, CompositionError) as error:
-        assert error.fix  # a crystal that is wrong says how to mend it
-        return
+    text = draft_campaign(path)
     parse_campaign(text, Path("campaign.yaml"))
     parse_campaign(text.replace("#~ ", ""), Path("campaign.yaml"))

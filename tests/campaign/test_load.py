@@ -102,31 +102,41 @@ transport:
   seed: 4
 """
     assert mistakes(text, folder) == [
-        "c.yaml:2:7  name: 'my campaign' cannot be a name (use letters, digits and . _ + - , beginning with a letter "
-        "or a digit)",
+        (
+            "c.yaml:2:7  name: 'my campaign' cannot be a name (use letters, digits and . _ + - , beginning with a "
+            "letter or a digit)"
+        ),
         "c.yaml:3:1  seeed: unknown key 'seeed' (did you mean 'seed'?)",
         "c.yaml:4:13  mobile_ion: 'Lx' is not the symbol of an element",
         "c.yaml:5:19  oxidation_states: the mobile ion Lx has no oxidation state (add e.g. Lx: 1)",
         "c.yaml:5:41  oxidation_states.Qq: 'Qq' is not the symbol of an element",
         "c.yaml:6:9  preset: must be one of demo, paper-a, paper-b; it is 'dem' (did you mean 'demo'?)",
-        "c.yaml:8:5  crystals[0].file: the key 'file' is missing (CIF, POSCAR, extended XYZ or pymatgen JSON file, "
-        "relative to the campaign file)",
+        (
+            "c.yaml:8:5  crystals[0].file: the key 'file' is missing (CIF, POSCAR, extended XYZ or pymatgen JSON file, "
+            "relative to the campaign file)"
+        ),
         "c.yaml:9:5  crystals[0].fil: unknown key 'fil' (did you mean 'file'?)",
         'c.yaml:10:16  crystals[0].supercell: a supercell is "1x1x2", [1, 1, 2] or a 3×3 list of whole numbers',
         "c.yaml:11:11  crystals[1].name: the name 'A' is also that of crystals[0]",
         f"c.yaml:12:11  crystals[1].file: the file {folder / 'q.cif'} does not exist (did you mean 'p.cif'?)",
-        "c.yaml:14:15  potentials.u.engine: must be one of chgnet, sevennet, pair; it is 'chgnett' (did you mean "
-        "'chgnet'?)",
+        (
+            "c.yaml:14:15  potentials.u.engine: must be one of chgnet, sevennet, pair; it is 'chgnett' (did you mean "
+            "'chgnet'?)"
+        ),
         "c.yaml:16:14  rank.relax_top: a whole number is expected, not 2.5",
         "c.yaml:17:18  rank.fmax_eV_per_A: a number is expected, not '1e-4' (leave out the quotes)",
         "c.yaml:18:3  rank.optimiser: unknown key 'optimiser' (did you mean 'optimizer'?)",
         "c.yaml:19:15  rank.relax_cell: true or false is expected, not 'no' (write true or false)",
         "c.yaml:20:1  enumerate: this section cannot be left out (write `enumerate: {}` for its defaults)",
         "c.yaml:22:25  transport.temperatures_K[1]: must be above 0; it is -4",
-        "c.yaml:23:16  transport.timestep_fs: a number is expected, not '2 fs' (leave out 'fs': the unit stands in the "
-        "name of the key)",
-        "c.yaml:24:15  transport.thermostat: must be one of nose-hoover-chain, csvr, langevin, berendsen; it is "
-        "'berendson' (did you mean 'berendsen'?)",
+        (
+            "c.yaml:23:16  transport.timestep_fs: a number is expected, not '2 fs' (leave out 'fs': the unit stands "
+            "in the name of the key)"
+        ),
+        (
+            "c.yaml:24:15  transport.thermostat: must be one of nose-hoover-chain, csvr, langevin, berendsen; it is "
+            "'berendson' (did you mean 'berendsen'?)"
+        ),
         "c.yaml:25:3  transport.ecut_eV: unknown key 'ecut_eV' ('ecut_eV' is a key of: label)",
         "c.yaml:26:3  transport.barostat: must be one of mtk, berendsen; it is nothing (null)",
         "c.yaml:27:11  transport.npt_ps: a number is expected, not true",
@@ -137,8 +147,8 @@ transport:
 @pytest.mark.parametrize(
     ("change", "place", "words"),
     [
-        (("rank:\n", "rank:\n\tx: 1\n"), "8:1", "tab"),
-        (("name: test", "name: [test"), "2:", "not YAML"),
+        (("rank:\n", "rank:\n\tx: 1\n"), "9:1", "tab"),
+        (("name: test", "name: [test"), "3:11", "begins in line 2"),
         (("name: test", "name: a: b"), "2:8", "no key is possible"),
         (("name: test", "name: test\nname: again"), "3:1", "second time; the first is in line 2"),
         (("name: test", "name: *nothing"), "2:7", "undefined alias"),

@@ -167,20 +167,9 @@ def test_supercells(written, matrix):
 
 @pytest.mark.parametrize(
     "written",
-    [
-        "1x1",
-        "1x1x1.5",
-        "axbxc",
-        2,
-        [1, 1],
-        [1, 1, 0],
-        [1.0, 1, 1],
-        [True, 1, 1],
-        [[1, 0, 0], [0, 1, 0], [0, 0, 0]],
-        None,
-    ]
-    + [[[1, 0, 0], [0, 1, 0]], [[0, 1, 0], [1, 0, 0], [0, 0, 1]], "0x1x1"],
-)
+    ["1x1", "1x1x1.5", "axbxc", "0x1x1", 2, None, [1, 1], [1, 1, 0], [1.0, 1, 1], [True, 1, 1], [[1, 0, 0], [0, 1, 0]],
+     [[1, 0, 0], [0, 1, 0], [0, 0, 0]], [[0, 1, 0], [1, 0, 0], [0, 0, 1]]],
+)  # fmt: skip
 def test_wrong_supercells(written):
     with pytest.raises(ValidationError):
         campaign(crystals=[{"name": "p", "file": "p", "supercell": written}])
@@ -191,6 +180,9 @@ def test_all_supercells_are_told_once():
     assert len(campaign(crystals=[crystal]).crystals[0].all_supercells) == 2
 
 
+CRYSTAL = {"name": "p", "file": "p.cif"}
+OVERFULL = {**CRYSTAL, "occupancies": {"Y2": {"Y": 0.7, "Li": 0.4}}}
+CONSTRAINT = {"weights": {"Br": 1}}
 AXIS = {"replace": "Cl", "by": "Br", "formula_unit": "Li3YCl6", "values": [0, 3, 6]}
 
 
@@ -216,13 +208,13 @@ def test_the_grid_of_paper_a_is_cut_by_its_constraint():
         ("oxidation_states", "no oxidation state", {"mobile_ion": "Na"}),
         ("oxidation_states.Li", "must have a charge", {"oxidation_states": {"Li": 0, "Cl": -1}}),
         ("oxidation_states", "no composition can be neutral", {"oxidation_states": {"Li": 1, "Y": 3}}),
-        ("crystals[1].name", "also that of crystals[0]", {"crystals": [{"name": "p", "file": "a"}, {"name": "P", "file": "b"}]}),
+        ("crystals[1].name", "also that of crystals[0]", {"crystals": [CRYSTAL, {**CRYSTAL, "name": "P"}]}),
         ("references[0].name", "also that of crystals[0]", {"references": [{"name": "p", "file": "a"}]}),
         ("composition_axes[0].by", "no oxidation state", {"composition_axes": [{**AXIS, "by": "I"}]}),
         ("composition_axes[0].by", "replaced by itself", {"composition_axes": [{**AXIS, "by": "Cl"}]}),
         ("composition_axes[1].by", "also brought in", {"composition_axes": [AXIS, AXIS]}),
         ("composition_axes[0].values", "has 6", {"composition_axes": [{**AXIS, "values": [0, 7]}]}),
-        ("composition_axes[0].formula_unit", "has no Cl", {"composition_axes": [{**AXIS, "formula_unit": "Li3YBr6"}]}),
+        ("composition_axes[0].formula_unit", "has no Cl", {"composition_axes": [{**AXIS, "formula_unit": "Li3YI6"}]}),
         (
             "composition_axes[0].along[0].ratio",
             "replaces 12 Y",
@@ -242,9 +234,9 @@ def test_the_grid_of_paper_a_is_cut_by_its_constraint():
         (
             "composition_constraints[0].minimum",
             "above the maximum",
-            {"composition_axes": [AXIS], "composition_constraints": [{"weights": {"Br": 1}, "minimum": 3, "maximum": 1}]},
+            {"composition_axes": [AXIS], "composition_constraints": [{**CONSTRAINT, "minimum": 3, "maximum": 1}]},
         ),
-        ("crystals[0].occupancies.Y2", "more than 1", {"crystals": [{"name": "p", "file": "p", "occupancies": {"Y2": {"Y": 0.7, "Li": 0.4}}}]}),
+        ("crystals[0].occupancies.Y2", "more than 1", {"crystals": [OVERFULL]}),
         ("rank.potential", "no potential 'chgnt'", {"rank": {"potential": "chgnt"}}),
         ("rank", "several potentials", {"potentials": {"a": {"engine": "pair"}, "b": {"engine": "chgnet"}}}),
         ("transport.potential", "needs a `train`", {"transport": {"potential": "fine-tuned"}}),
@@ -332,9 +324,9 @@ def test_paper_b_numbers_are_the_defaults_of_transport():
 def test_the_gates_are_those_of_the_labels_room():
     import dataclasses
 
-    from superionic.labels.gates import GateLimits
+    from superionic.labels.gates import Gates
 
-    assert dataclasses.asdict(GateLimits()) == GateSettings().model_dump()
+    assert dataclasses.asdict(Gates()) == GateSettings().model_dump()
 
 
 def test_the_label_presets_are_those_of_gpaw():
@@ -346,6 +338,16 @@ def test_the_label_presets_are_those_of_gpaw():
     for preset in PRESETS:
         settings = campaign(preset=preset).stage_settings("label")
         assert {key: settings[key] for key in DEFAULTS} == {**DEFAULTS, **GPAW_PRESETS[preset]}
+
+
+def test_the_options_are_those_of_the_trainer():
+    import dataclasses
+
+    from superionic.training.chgnet import FREEZE, TrainOptions
+
+    section = STAGE_SECTIONS["train"]
+    assert {field.name for field in dataclasses.fields(TrainOptions)} <= set(section.model_fields)
+    assert section.model_fields["freeze"].annotation.__args__ == tuple(FREEZE)
 
 
 def test_the_choices_are_those_of_the_dynamics_room():

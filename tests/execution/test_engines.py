@@ -224,8 +224,12 @@ def test_worker_environment_is_complete_passive_and_clean(monkeypatch):
 @pytest.mark.parametrize(
     ("answer", "passed", "message"),
     [
-        ({"passed": True, "message": "within 1e-4 eV"}, True, "within 1e-4 eV"),
-        ({"passed": False}, False, "does not reproduce the values on record"),
+        (
+            {"differences": {"energy_eV_per_atom": 2e-9}},
+            True,
+            "reproduces the values on record; differs in energy_eV_per_atom by 2e-09",
+        ),
+        ({}, True, "reproduces the values on record"),
         (CalculationFailed("SCF did not converge"), False, "SCF did not converge"),
         (EngineError("worker died"), False, "worker died"),
     ],

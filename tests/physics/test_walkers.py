@@ -27,7 +27,7 @@ def _hopping(seed, **changes):
 def gas():
     """Every seed of the ideal gas of hopping walkers: the truth, D*, D_σ and H."""
     results = []
-    for seed in range(N_SEEDS):
+    for seed in range(1000, 1000 + N_SEEDS):
         positions, truth = _hopping(seed)
         tracer = tracer_diffusivity(positions, 0.25)
         charge = charge_diffusivity(positions, 0.25, 1.0, tracer)
@@ -43,6 +43,7 @@ def test_tracer_diffusivity_is_recovered_and_its_interval_is_right_as_often_as_i
     relative = np.array([tracer.value / truth for truth, tracer, _, _ in gas])
     stated = np.array([tracer.error / truth for truth, tracer, _, _ in gas])
     assert abs(relative.mean() - 1.0) < 3.0 * stated.mean() / np.sqrt(N_SEEDS)
+    # the scatter of 60 values is itself known to 9 %, and the generator's own hop counts scatter by as much
     assert relative.std() == pytest.approx(stated.mean(), rel=0.3)
     assert 0.55 <= np.mean([_holds(tracer.interval68, truth) for truth, tracer, _, _ in gas]) <= 0.82
     assert np.mean([_holds(tracer.interval95, truth) for truth, tracer, _, _ in gas]) >= 0.88

@@ -52,7 +52,7 @@ def test_intervals_at_room_temperature_cover():
     truth = float(line(300.0))
     relative = np.array([0.3, 0.2, 0.1, 0.08])
     inside68 = inside95 = 0
-    n = 1500
+    n = 1000
     for _ in range(n):
         values = line(T) * np.exp(rng.normal(0, relative))
         predicted = arrhenius_fit(T, values, relative * values).predict(300.0)

@@ -18,7 +18,7 @@ def test_normalisation_and_place():
     assert density.probability_per_A3.sum() * density.voxel_volume_A3 == pytest.approx(1.0)
     assert density.ions_per_A3.sum() * density.voxel_volume_A3 == pytest.approx(4.0)
     assert density.voxel_volume_A3 * density.counts.size == pytest.approx(abs(np.linalg.det(CELL)))
-    still = np.tile(np.array([[0.25, 0.5, 0.75]]) @ CELL + CELL[0], (3, 1, 1))
+    still = np.tile(np.array([[0.3, 0.6, 0.8]]) @ CELL + CELL[0], (3, 1, 1))
     one = probability_density(still, CELL, shape=(4, 4, 4))
     assert one.counts[1, 2, 3] == 3
     assert one.relative_noise[1, 2, 3] == pytest.approx(3**-0.5)

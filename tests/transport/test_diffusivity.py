@@ -76,6 +76,8 @@ def test_few_hops_give_a_wide_interval_and_say_so():
     assert estimate.interval68[0] < truth < estimate.interval68[1]
     assert estimate.interval95[1] / max(estimate.interval95[0], 1e-12) > 5.0
     assert any(flag.startswith("Few hops (3") for flag in result.flags)
+    assert not result.tracer.diffusive
+    assert any("too short to show" in flag for flag in result.flags)
 
 
 @pytest.mark.parametrize("n_frames", [2, 3, 4, 7, 10, 19])

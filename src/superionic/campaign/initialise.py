@@ -77,8 +77,9 @@ def draft_campaign(
     ion = _mobile_ion(crystal, amounts, mobile_ion, str(path))
     charges = guess_oxidation_states(amounts, oxidation_states or {}, where=str(path))
     if len(charges) > 1 and (min(charges.values()) > 0 or max(charges.values()) < 0):
+        listed = ", ".join(f"{element}: {charge:g}" for element, charge in charges.items())
         raise CompositionError(
-            f"The charges {', '.join(f'{element}: {charge:g}' for element, charge in charges.items())} all have one sign.",
+            f"The charges {listed} all have one sign.",
             where=str(path),
             fix="Give charges that can make a neutral crystal.",
         )

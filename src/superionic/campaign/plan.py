@@ -138,6 +138,7 @@ def count_space(campaign: Campaign, space: Any) -> dict[str, Any]:
         space.settings["supercell"],
         space.settings["oxidation_states"],
         coupling=space.settings["coupling"],
+        overrides=space.settings["occupancies"] or None,
         exact_species=space.settings["exact_species"],
         max_deviation=1.0 if limit is None else limit,
         limit=1,

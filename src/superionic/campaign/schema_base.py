@@ -233,7 +233,6 @@ Temperatures = Annotated[
 """Temperatures in K: above zero, rising, each once."""
 
 Amounts = Annotated[tuple[NotNegative, ...], Field(strict=False, min_length=1), AfterValidator(_rising)]
-Window = Annotated[tuple[NotNegative, Positive], Field(strict=False), AfterValidator(_rising)]
 """An interval [from, to]."""
 
 Formulas = Annotated[tuple[Formula, ...], Field(strict=False)]

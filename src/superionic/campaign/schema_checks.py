@@ -138,12 +138,13 @@ def _replacement(
         yield Problem((*path, "by"), f"{replace} is replaced by itself")
     if not isinstance(replace, str) or not counts:
         return
-    if replace not in counts:
+    room = counts.get(replace, 0.0) + (counts.get(by, 0.0) if isinstance(by, str) else 0.0)
+    if room == 0.0:
         place = "formula_unit" if path[-2:-1] != ("along",) else "replace"
         yield Problem((*path, place), f"the formula unit has no {replace} to replace")
-    elif largest is not None and ratio is not None and largest * ratio > counts[replace] * (1 + 1e-9):
+    elif largest is not None and ratio is not None and largest * ratio > room * (1 + 1e-9):
         place = "values" if path[-2:-1] != ("along",) else "ratio"
-        message = f"replaces {largest * ratio:g} {replace}, but the formula unit has {counts[replace]:g}"
+        message = f"replaces {largest * ratio:g} {replace}, but the formula unit has {room:g}"
         yield Problem((*path, place), message)
 
 

@@ -98,7 +98,7 @@ PRESETS: Final[dict[str, dict[str, dict[str, Any]]]] = {
             "production_ps": 400.0,
             "long_runs": {"below_K": 800.0, "nvt_equilibration_ps": 200.0, "production_ps": 800.0},
         },
-        "analyse": {"dimensions": 3, "arrhenius_form": "lnD"},
+        "analyse": {"axes": ["x", "y", "z"], "arrhenius_form": "lnD"},
     },
     "paper-b": {
         "enumerate": {"max_orderings": 10000, "ewald_keep": None},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from superionic.campaign.schema_base import (
     Count,
@@ -24,13 +24,23 @@ from superionic.campaign.schema_base import (
     StageSection,
     Temperatures,
     TimeStep,
-    Window,
 )
 from superionic.campaign.schema_inputs import IDENTITY
 
 TWICE: RowsOfMatrix = ((2, 0, 0), (0, 2, 0), (0, 0, 2))
 BAR_GPA = 1.0e-4
 
+
+def _each_once(axes: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(axes)) < len(axes):
+        raise ValueError("each axis may stand here once")
+    return axes
+
+
+
+Axes = Annotated[
+    tuple[Literal["x", "y", "z"], ...], Field(strict=False, min_length=1, max_length=3), AfterValidator(_each_once)
+]
 Thermostat = Literal["nose-hoover-chain", "csvr", "langevin", "berendsen"]
 
 
@@ -208,6 +218,9 @@ class TrainSettings(StageSection):
         description="Epochs without a better validation loss after which training ends (paper A: 20); null: never.",
     )
     learning_rate: Positive = Field(default=0.001, description="Initial learning rate (paper A, MACE: 0.01).")
+    decay_fraction: NotNegative = Field(
+        default=0.01, description="Learning rate at the end, as a fraction of the initial one (cosine in between)."
+    )
     batch_size: Count = Field(default=8, description="Structures in one batch.")
     freeze: Literal["none", "embeddings", "all-but-readout"] = Field(
         default="none", description="Parts of the network that keep their pretrained weights."
@@ -215,6 +228,9 @@ class TrainSettings(StageSection):
     energy_weight: NotNegative = Field(default=1.0, description="Weight of the energy per atom in the loss.")
     force_weight: NotNegative = Field(default=1.0, description="Weight of the forces in the loss.")
     stress_weight: NotNegative = Field(default=0.1, description="Weight of the stress in the loss.")
+    huber_delta: Positive = Field(
+        default=0.1, description="Where the Huber loss turns linear, in eV/atom, eV/Å and GPa (CHGNet: 0.1)."
+    )
     validation_fraction: Fraction = Field(default=0.1, description="Share of the labels that choose the best epoch.")
     test_fraction: Fraction = Field(default=0.1, description="Share of the labels that are kept for `validate`.")
     epochs_per_segment: Count = Field(default=5, description="Epochs in one segment: what a killed run loses at most.")
@@ -304,22 +320,15 @@ class TransportSettings(StageSection):
 class AnalyseSettings(StageSection):
     """Diffusivities, conductivities, activation energies and density maps of the trajectories."""
 
-    dimensions: Literal[1, 2, 3] = Field(
-        default=3, description="Dimensions of the diffusion (paper A: 3, and 2 in a plane)."
-    )
-    fit_window_ps: Window | None = Field(
-        default=None,
-        description="Lag times [from, to] of the fit of the mean squared displacement; chosen from the data if null "
-        "(paper B ends at 500 ps).",
+    axes: Axes = Field(
+        default=("x", "y", "z"),
+        description="Cartesian axes of the diffusion: all three, two for a plane (paper A's ab and ac planes), or one.",
     )
     arrhenius_form: Literal["lnD", "lnSigmaT"] = Field(
         default="lnD", description="What is fitted against 1/T (papers A and B: lnD)."
     )
     report_temperatures_K: Temperatures = Field(
         default=(300.0,), description="Temperatures at which the conductivity is predicted (paper B: 300)."
-    )
-    collective: bool = Field(
-        default=True, description="Also the charge diffusivity, the conductivity from it and the Haven ratio."
     )
     density_grid_A: Positive | None = Field(
         default=0.3, description="Grid spacing of the probability density of the mobile ion; null for no density map."
@@ -330,9 +339,6 @@ class ReportSettings(StageSection):
     """The report."""
 
     title: str | None = Field(default=None, min_length=1, description="Title; the name of the campaign if left out.")
-    interactive: bool = Field(
-        default=True, description="Interactive figures inside the HTML file, which make it larger."
-    )
 
 
 STAGE_SECTIONS: dict[str, type[StageSection]] = {

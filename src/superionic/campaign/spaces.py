@@ -59,6 +59,7 @@ def build_spaces(file: CampaignFile, crystals: Mapping[str, DisorderedCrystal]) 
                     "coupling": entry.coupling,
                     "exact_species": exact,
                     "file_name": Path(entry.file).name,
+                    "occupancies": {name: dict(species) for name, species in entry.occupancies.items()},
                     "oxidation_states": {element: float(charge) for element, charge in file.oxidation_states.items()},
                     "substitutions": substitutions,
                     "supercell": [list(row) for row in matrix],

@@ -15,7 +15,7 @@ from superionic.campaign.schema_base import Problem
 
 Path = tuple[str | int, ...]
 
-MAX_VALUES: Final = 200_000
+MAX_VALUES: Final = 20_000
 """Values in one file, aliases expanded; what has more is not a campaign file (it may be an attack by aliases)."""
 
 MAX_DEPTH: Final = 30
@@ -91,7 +91,11 @@ def parse_yaml(text: str) -> Document:
 
     document = Document()
     try:
+        _check_depth(text)
         node = YAML(typ="safe", pure=True).compose(text)
+    except _TooMuchError as error:
+        document.problems.append((Problem((), "the text is nested too deeply"), error.args[0]))
+        return document
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Place(mark.line + 1, mark.column + 1) if mark is not None else Place(1, 1)
@@ -100,12 +104,25 @@ def parse_yaml(text: str) -> Document:
     except (YAMLError, ValueError) as error:
         document.problems.append((Problem((), f"this is not YAML: {str(error).splitlines()[0]}"), Place(1, 1)))
         return document
-    except RecursionError:
-        document.problems.append((Problem((), "the text is nested too deeply"), Place(1, 1)))
-        return document
     if node is not None:
-        document.value = _Builder(document).build(node, (), 0)
+        try:
+            document.value = _Builder(document).build(node, (), 0)
+        except _TooMuchError as error:
+            message = "there are too many values, or they are nested too deeply"
+            document.problems.append((Problem((), message), error.args[0]))
     return document
+
+
+def _check_depth(text: str) -> None:
+    """Raise :class:`_TooMuchError` at the first place that is nested too deeply, before time is lost on the rest."""
+    from ruamel.yaml import YAML
+
+    depth = 0
+    for event in YAML(typ="safe", pure=True).parse(text):
+        kind = type(event).__name__
+        depth += kind.endswith("StartEvent") - kind.endswith("EndEvent")
+        if depth > MAX_DEPTH + 2:  # the stream and the document count, too
+            raise _TooMuchError(Place(event.start_mark.line + 1, event.start_mark.column + 1))
 
 
 def _explain(error: Any, text: str, place: Place) -> tuple[str, str]:
@@ -121,7 +138,14 @@ def _explain(error: Any, text: str, place: Place) -> tuple[str, str]:
         return "a `:` stands where no key is possible", "check the indentation, and put text that holds `: ` in quotes"
     if "undefined alias" in reason:
         return reason, "define the anchor with & first, or put text that starts with * in quotes"
+    start = error.context_mark
+    if start is not None and start.line + 1 < place.line:
+        reason += f"; what is not ended here begins in line {start.line + 1}"
     return f"this is not YAML: {reason}", "check indentation, brackets, quotes and colons here"
+
+
+class _TooMuchError(Exception):
+    """The text stands for more values than a campaign file can have, or for values without end."""
 
 
 class _Builder:
@@ -137,9 +161,7 @@ class _Builder:
         self.document.values[path] = place
         self.count += 1
         if self.count > MAX_VALUES or depth > MAX_DEPTH or id(node) in self.open:
-            if self.count <= MAX_VALUES + 1:
-                self.problem(path, "there are too many values, or they are nested too deeply", place)
-            return None
+            raise _TooMuchError(place)
         self.open.append(id(node))
         try:
             if type(node).__name__ == "ScalarNode":

@@ -198,20 +198,26 @@ def run_segment(
 
 
 def _record(frames: dict[str, list[Any]], integrator: Integrator, settings: MDSettings, step: int) -> None:
+    # All values first: an evaluation that fails must not leave half a frame behind.
     atoms = integrator.atoms
     kinetic = float(atoms.get_kinetic_energy())
-    frames["steps"].append(step)
-    frames["positions_A"].append(atoms.get_positions())
-    frames["cells_A"].append(atoms.cell.array.copy())
-    frames["temperatures_K"].append(_temperature(atoms))
-    frames["potential_energies_eV"].append(float(atoms.get_potential_energy()))
-    frames["kinetic_energies_eV"].append(kinetic)
+    potential_energy = float(atoms.get_potential_energy())
     pressure = None
     if settings.needs_stress:
         stress = atoms.get_stress(apply_constraint=False)
         pressure = gpa(-float(stress[:3].sum()) / 3.0 + 2.0 * kinetic / (3.0 * float(atoms.get_volume())))
-    frames["pressures_GPa"].append(pressure)
-    frames["conserved_eV"].append(integrator.conserved_eV())
+    frame = {
+        "steps": step,
+        "positions_A": atoms.get_positions(),
+        "cells_A": atoms.cell.array.copy(),
+        "temperatures_K": _temperature(atoms),
+        "potential_energies_eV": potential_energy,
+        "kinetic_energies_eV": kinetic,
+        "pressures_GPa": pressure,
+        "conserved_eV": integrator.conserved_eV(),
+    }
+    for name, value in frame.items():
+        frames[name].append(value)
 
 
 def _temperature(atoms: Any) -> float:

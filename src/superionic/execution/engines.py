@@ -187,7 +187,10 @@ def check_engine(name: str) -> EngineReport:
 
 
 def prove_engine(spec: EngineSpec, location: EngineLocation) -> EngineReport:
-    """Run an engine's proof function in the Python at ``location``."""
+    """Run an engine's proof function in the Python at ``location``.
+
+    The function returns what it found, with ``differences`` by name of the quantity, and raises if they are too large.
+    """
     from superionic.execution.worker import call_once
 
     try:
@@ -196,9 +199,12 @@ def prove_engine(spec: EngineSpec, location: EngineLocation) -> EngineReport:
         return EngineReport(spec.name, False, failure.reason, location, dict(failure.details))
     except SuperionicError as error:
         return EngineReport(spec.name, False, error.message, location, {})
-    passed = bool(values.get("passed", False))
-    default = "reproduces the values on record" if passed else "does not reproduce the values on record"
-    return EngineReport(spec.name, passed, str(values.get("message", default)), location, dict(values))
+    return EngineReport(spec.name, True, _praise(values.get("differences", {})), location, dict(values))
+
+
+def _praise(differences: Mapping[str, float]) -> str:
+    told = ", ".join(f"{name} by {value:.1g}" for name, value in differences.items())
+    return "reproduces the values on record" + (f"; differs in {told}" if told else "")
 
 
 # ---- what is there ---------------------------------------------------------------------------------------------------

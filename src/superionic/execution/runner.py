@@ -8,6 +8,7 @@ raises :class:`TasksPending`, which is how ``status`` and ``check`` know exactly
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass
@@ -22,6 +23,12 @@ from superionic.execution.task import Ref, Task
 from superionic.execution.worker import Reply, error_from_reply, execute, request_for
 
 _POLL_S = 0.25
+_WALLTIME_IS_UP: Reply = {
+    "kind": "StageError",
+    "message": "the time of this run is up; all finished work is kept",
+    "where": "execution.walltime_h",
+    "fix": "run the same command again to go on",
+}
 
 
 class TasksPending(Exception):  # noqa: N818 - it is news, not an error
@@ -127,6 +134,8 @@ class Runner:
         Tells the interpreter of an engine.
     reporter
         Hears of progress.
+    walltime_s
+        Time after which no further task is started.
     """
 
     def __init__(
@@ -138,6 +147,7 @@ class Runner:
         slots: Slots,
         python_of: Callable[[str], Path],
         reporter: Reporter | None = None,
+        walltime_s: float | None = None,
     ) -> None:
         self.store = store
         self._ledger = ledger
@@ -145,6 +155,7 @@ class Runner:
         self._slots = slots
         self._python_of = python_of
         self._reporter = reporter or SilentReporter()
+        self._deadline = None if walltime_s is None else time.monotonic() + walltime_s
         self.used: dict[str, Task] = {}
 
     def gather(self, tasks: Sequence[Task]) -> list[Outcome]:
@@ -184,6 +195,8 @@ class Runner:
         running: dict[Future[Reply], Task] = {}
         trouble: Reply | None = None
         while waiting or running:
+            if trouble is None and self._deadline is not None and time.monotonic() > self._deadline:
+                trouble = _WALLTIME_IS_UP
             if trouble is None:
                 self._start_what_can(waiting, running, done)
             elif not running:
@@ -199,6 +212,8 @@ class Runner:
                 else:
                     done.add(task.key)
             self._reporter.running([(task, *self._progress(task)) for task in running.values()])
+        if trouble is _WALLTIME_IS_UP:
+            raise error_from_reply(trouble)
         if trouble is not None:
             task = trouble["task"]
             raise error_from_reply(trouble, where=f"{task.stage}: {task.label} (key {task.key[:12]})")

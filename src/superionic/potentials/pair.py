@@ -12,7 +12,7 @@ energy and forces go to zero continuously at the cutoff r_c. The constant self t
 -(e²/4πε₀) Σ q_i² [erfc(alpha r_c)/(2 r_c) + alpha/√π].
 
 Radii are Shannon's effective ionic radii (Acta Cryst. A32, 751 (1976)) for the usual charge and coordination. The defaults put
-the lattice constants of NaCl, LiCl, KBr, LiF, MgO and CaF2 within 6 % of experiment (tested); ``charge_scale`` scales all
+the lattice constants of NaCl, LiCl, KBr, LiF, MgO and CaF2 within 7 % of experiment (tested); ``charge_scale`` scales all
 energies and leaves static geometries as they are. It is a model potential: its energies are good for testing a workflow, never
 for a statement about a material.
 """

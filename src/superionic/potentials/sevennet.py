@@ -157,10 +157,6 @@ def load(
     import torch
 
     torch.set_num_threads(threads)
-    # Parts of the model are TorchScript. Its profiling executor changes the compiled code after the first calls, and
-    # the last digits with it, so that a continued run would not equal an uninterrupted one.
-    torch._C._jit_set_profiling_executor(False)
-    torch._C._jit_set_profiling_mode(False)
     base, _, modal = record.model.partition("/")
     with warnings.catch_warnings():
         # Of sevenn and e3nn as they are imported and built: they still use torch.jit.script.

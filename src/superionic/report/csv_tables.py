@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from io import StringIO
 from typing import Any
 
-from superionic.report.tables import rejected
+from superionic.report.tables_transport import rejected
 from superionic.report.values import Record, Results, bounds, flat_numbers, mapping, numbers, records
 
 Column = tuple[str, Callable[[Record], Any]]
@@ -164,7 +164,7 @@ def _error_rows(results: Results) -> list[Record]:
 
 
 def _points(results: Results) -> list[Record]:
-    rows = []
+    rows: list[Record] = []
     for fit in results.records("analyse", "arrhenius"):
         ends = flat_numbers(fit, "sigma_interval68")
         pairs = zip(numbers(fit, "temperatures_K"), numbers(fit, "sigma_S_per_cm"), strict=False)

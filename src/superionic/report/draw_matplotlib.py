@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from superionic.report.plots import COLOUR_SCALE, HeatMap, Numbers, Panel, Plot, Series, Surface
+from superionic.report.words import number, power_of_ten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_STYLE: Final = {
+_STYLE: Final[dict[Any, Any]] = {
     "font.family": "DejaVu Sans",
     "font.size": 9.0,
     "axes.titlesize": 9.5,
@@ -64,6 +65,10 @@ def _safe(words: str) -> str:
     return words.replace("$", r"\$")
 
 
+def _root(axes: Axes) -> Any:
+    return axes.get_figure(root=True)
+
+
 def _colour_map() -> Any:
     from matplotlib.colors import LinearSegmentedColormap
 
@@ -100,8 +105,7 @@ def _draw_points(axes: Axes, series: Series, label: str) -> None:
             label=label,
             zorder=3,
         )
-        assert axes.figure is not None
-        axes.figure.colorbar(drawn, ax=axes, label=_safe(series.colour_label), shrink=0.8)
+        _root(axes).colorbar(drawn, ax=axes, label=_safe(series.colour_label), shrink=0.8)
     else:
         axes.errorbar(
             x,
@@ -110,7 +114,7 @@ def _draw_points(axes: Axes, series: Series, label: str) -> None:
             xerr=_errors(series, series.x, series.x_low, series.x_high),
             fmt=marker,
             color=series.colour,
-            markerfacecolor=series.colour if series.filled else "white",
+            markerfacecolor=series.colour if series.filled else "none",
             markersize=series.size * 0.8,
             markeredgewidth=0.0 if raster else 1.0,
             elinewidth=1.1,
@@ -158,8 +162,7 @@ def _draw_heat_map(axes: Axes, heat_map: HeatMap) -> None:
         heat_map.x, heat_map.y, heat_map.values, cmap=_colour_map(), shading="nearest", rasterized=True
     )
     axes.grid(visible=False)
-    assert axes.figure is not None
-    axes.figure.colorbar(drawn, ax=axes, label=_safe(heat_map.label), shrink=0.85)
+    _root(axes).colorbar(drawn, ax=axes, label=_safe(heat_map.label), shrink=0.85)
 
 
 def _square(axes: Axes) -> None:
@@ -171,11 +174,36 @@ def _square(axes: Axes) -> None:
     axes.set_aspect("equal")
 
 
+def _tick(value: float, position: float) -> str:
+    """Write a tick of a logarithmic axis; plain letters, as matplotlib's own mathematics is slow to set."""
+    del position
+    exponent = math.log10(value) if value > 0 else 0.0
+    whole = abs(exponent - round(exponent)) < 1e-9
+    return power_of_ten(round(exponent)) if whole and abs(exponent) > 2.5 else f"{value:g}"
+
+
+def _minor_tick(axis: Any) -> Any:
+    """Return what writes 2 and 5 between the powers of ten where an axis spans less than about two decades."""
+
+    def write(value: float, position: float) -> str:
+        del position
+        low, high = sorted(axis.get_view_interval())
+        lead = value / 10.0 ** math.floor(math.log10(value) + 1e-9) if value > 0 else 0.0
+        named = min(abs(lead - 2), abs(lead - 5)) < 1e-6 and low > 0 and math.log10(high / low) < 1.6
+        return number(value, 1) if named else ""
+
+    return write
+
+
 def _fill(axes: Axes, panel: Panel) -> None:
     if panel.x_log:
         axes.set_xscale("log", nonpositive="mask")
     if panel.y_log:
         axes.set_yscale("log", nonpositive="mask")
+    for axis, logarithmic in ((axes.xaxis, panel.x_log), (axes.yaxis, panel.y_log)):
+        if logarithmic:
+            axis.set_major_formatter(_tick)
+            axis.set_minor_formatter(_minor_tick(axis))
     seen: set[str] = set()
     if panel.heat_map is not None:
         _draw_heat_map(axes, panel.heat_map)
@@ -183,17 +211,7 @@ def _fill(axes: Axes, panel: Panel) -> None:
         axes.axvspan(x0, x1, color="#9ca3af", alpha=0.18, lw=0, zorder=0, label=_safe(words) or "_nolegend_")
     for series in panel.series:
         _draw(axes, series, seen)
-    for x_at, words in panel.guides:
-        axes.axvline(x_at, color="#6b7280", lw=0.9, ls=":", zorder=1)
-        place = axes.get_xaxis_transform()
-        axes.text(x_at, 0.99, f" {_safe(words)}", transform=place, fontsize=7.5, color="#4b5563", va="top")
-    for x_at, y_at, words in panel.notes:
-        axes.text(x_at, y_at, _safe(words), fontsize=8.5, ha="center", va="center", color="#1f2937")
-    if panel.categories:
-        crowded = sum(len(name) for name in panel.categories) > 36
-        angle = {"rotation": 30, "ha": "right"} if crowded else {}
-        axes.set_xticks(range(len(panel.categories)), [_safe(name) for name in panel.categories], **angle)
-        axes.grid(visible=False, axis="x")
+    _annotate(axes, panel)
     if panel.x_range is not None:
         axes.set_xlim(*panel.x_range)
     if panel.y_range is not None:
@@ -201,6 +219,10 @@ def _fill(axes: Axes, panel: Panel) -> None:
     axes.set(xlabel=_safe(panel.x_label), ylabel=_safe(panel.y_label))
     if panel.title:
         axes.set_title(_safe(panel.title), loc="left", color="#1f2937")
+    _frame(axes, panel)
+
+
+def _frame(axes: Axes, panel: Panel) -> None:
     if panel.bare:
         axes.set_axis_off()
         axes.set_aspect("equal")
@@ -211,6 +233,24 @@ def _fill(axes: Axes, panel: Panel) -> None:
         upper = axes.secondary_xaxis("top")
         upper.set_xticks(list(positions), list(names))
         upper.set_xlabel(_safe(title))
+
+
+def _annotate(axes: Axes, panel: Panel) -> None:
+    for x_at, words in panel.guides:
+        axes.axvline(x_at, color="#6b7280", lw=0.9, ls=":", zorder=1)
+        place = axes.get_xaxis_transform()
+        axes.text(x_at, 0.99, f" {_safe(words)}", transform=place, fontsize=7.5, color="#4b5563", va="top")
+    for x_at, y_at, words in panel.notes:
+        axes.text(x_at, y_at, _safe(words), fontsize=8.5, ha="center", va="center", color="#1f2937")
+    if panel.categories:
+        crowded = sum(len(name) for name in panel.categories) > 36
+        axes.set_xticks(range(len(panel.categories)), [_safe(name) for name in panel.categories])
+        if crowded:
+            axes.tick_params(axis="x", labelrotation=35)
+            for name in axes.get_xticklabels():
+                name.set_horizontalalignment("right")
+                name.set_rotation_mode("anchor")
+        axes.grid(visible=False, axis="x")
 
 
 def _figure(plot: Plot) -> Any:
@@ -241,7 +281,7 @@ def _figure(plot: Plot) -> Any:
 
 
 def _draw_surface(axes: Any, surface: Surface) -> None:
-    from mpl_toolkits.mplot3d.art3d import Line3DCollection
+    from mpl_toolkits.mplot3d.art3d import Line3DCollection  # type: ignore[import-untyped]
 
     for vertices, triangles, _, colour, opacity in surface.meshes:
         if len(triangles):
@@ -254,7 +294,8 @@ def _draw_surface(axes: Any, surface: Surface) -> None:
     corners = np.array(cell_edges(surface.cell_A)).reshape(-1, 3)
     low, high = corners.min(axis=0), corners.max(axis=0)
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), zlim=(low[2], high[2]))
-    axes.set_box_aspect(np.maximum(high - low, 1e-6))
+    axes.set_proj_type("ortho")
+    axes.set_box_aspect(np.maximum(high - low, 1e-6), zoom=1.35)
     axes.set_axis_off()
 
 
@@ -288,4 +329,5 @@ def draw(plot: Plot, formats: tuple[str, ...]) -> dict[str, bytes]:
             buffer = BytesIO()
             figure.savefig(buffer, format=kind, dpi=160, metadata=_METADATA[kind])
             files[kind] = buffer.getvalue()
+            figure.set_layout_engine("none")  # the first drawing has laid the panels out; the other formats keep that
     return files

@@ -197,7 +197,8 @@ def panel_json(panel: Panel, height: int) -> dict[str, Any]:
         _log_ticks(y_axis, list(panel.y_range or _span_of(panel, "y")))
     layout: dict[str, Any] = {
         "height": height,
-        "margin": {"l": 62, "r": 16, "t": 16, "b": 52},
+        "margin": {"l": 62, "r": 16, "t": 30, "b": 52},
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": LINE, "activecolor": GREY},
         "font": {"family": FONT, "size": 12.5, "color": INK},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
@@ -243,7 +244,7 @@ def panel_json(panel: Panel, height: int) -> dict[str, Any]:
             "linecolor": LINE,
             "zeroline": False,
         }
-        layout["margin"]["t"] = 58
+        layout["margin"]["t"] = 72
         data.append(
             {"type": "scatter", "xaxis": "x2", "x": [None], "y": [None], "hoverinfo": "skip", "showlegend": False}
         )
@@ -282,6 +283,7 @@ def _decorate(panel: Panel, layout: dict[str, Any]) -> None:
             "tickvals": list(range(len(panel.categories))),
             "ticktext": [_words(name) for name in panel.categories],
             "showgrid": False,
+            "tickangle": -35 if sum(len(name) for name in panel.categories) > 60 else 0,
         }
     if panel.bare:
         for axis in ("xaxis", "yaxis"):
@@ -305,7 +307,7 @@ def surface_json(surface: Surface, height: int) -> dict[str, Any]:
         mesh |= {axis: _packed(triangles[:, index], "i4") for index, axis in enumerate("ijk")}
         look = {"color": colour, "opacity": opacity, "flatshading": False}
         look["lighting"] = {"ambient": 0.55, "diffuse": 0.7, "specular": 0.15, "roughness": 0.6}
-        data.append({"type": "mesh3d", **mesh, **look, "name": _words(words), "hoverinfo": "name", "showlegend": False})
+        data.append({"type": "mesh3d", **mesh, **look, "name": _words(words), "hoverinfo": "name", "showlegend": True})
     path: list[Sequence[float] | None] = []
     for start, end in cell_edges(surface.cell_A):
         path += [start, end, None]
@@ -318,19 +320,23 @@ def surface_json(surface: Surface, height: int) -> dict[str, Any]:
         look = {"size": 5.5, "color": colour, "line": {"width": 0}}
         trace = {"type": "scatter3d", "mode": "markers", "marker": look, "name": _words(symbol)}
         data.append(trace | place | {"hoverinfo": "name+x+y+z", "showlegend": True})
+    corners = np.array(cell_edges(surface.cell_A)).reshape(-1, 3)
+    extents = corners.max(axis=0) - corners.min(axis=0)
     hidden = {"visible": False}
     layout = {
-        "height": height + 80,
+        "height": height,
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": LINE, "activecolor": GREY},
         "margin": {"l": 0, "r": 0, "t": 0, "b": 0},
         "font": {"family": FONT, "size": 12.5, "color": INK},
         "paper_bgcolor": "rgba(0,0,0,0)",
-        "showlegend": bool(surface.atoms),
+        "showlegend": True,
         "legend": {"x": 0, "y": 1, "bgcolor": "rgba(0,0,0,0)"},
         "scene": {
             "xaxis": hidden,
             "yaxis": hidden,
             "zaxis": hidden,
-            "aspectmode": "data",
+            "aspectmode": "manual",
+            "aspectratio": dict(zip("xyz", (1.5 * extents / extents.max()).tolist(), strict=True)),
             "camera": {"projection": {"type": "orthographic"}, "eye": {"x": 1.5, "y": 1.2, "z": 0.7}},
         },
     }

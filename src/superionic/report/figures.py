@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from superionic.report import figures_energy, figures_model, figures_transport
+from superionic.report import figures_conductivity, figures_energy, figures_model, figures_transport
 from superionic.report.figures_density import density_plots
 from superionic.report.plots import Plot
 from superionic.report.values import Results
@@ -33,8 +33,8 @@ def all_plots(results: Results, arrays: Mapping[str, NDArray[Any]]) -> list[Plot
         figures_transport.volumes(results),
         figures_transport.displacements(results),
         figures_transport.anisotropy(results),
-        figures_transport.arrhenius(results),
-        figures_transport.conductivity_against_activation_energy(results),
-        figures_transport.composition_trends(results),
+        figures_conductivity.arrhenius(results),
+        figures_conductivity.conductivity_against_activation_energy(results),
+        figures_conductivity.composition_trends(results),
     ]
     return [plot for plot in plots if plot is not None] + density_plots(results, arrays)

@@ -21,7 +21,7 @@ _AXES: Final = "abc"
 
 
 def density_plots(results: Results, arrays: Mapping[str, NDArray[Any]]) -> list[Plot]:
-    """Return one figure for each density map whose grid is at hand, at most three; the hottest of each ordering first."""
+    """Return figures of the density maps whose grids are at hand: the hottest of each ordering, at most three."""
     found = [item for item in results.records("analyse", "densities") if _grid(item, arrays) is not None]
     hottest: dict[str, Record] = {}
     for item in found:
@@ -83,7 +83,8 @@ def _plot(item: Record, grid: NDArray[np.float64], cell: NDArray[np.float64], re
     at = f" at {temperature:g} K" if temperature is not None else ""
     ion = text(results.stage("analyse"), "mobile_ion") or "the mobile ion"
     shown = (
-        f"Pale surface: {number(outer, 2)} Å⁻³, which encloses {100 * held:.0f} % of the probability; dark surface: the densest "
+        f"Pale surface: {number(outer, 2)} Å⁻³, which encloses {100 * held:.0f} % of the "
+        "probability; dark surface: the densest "
         f"{100 * _INNER_SHARE:.0f} %. "
         if len(meshes) > 1
         else f"Surface: {number(outer, 2)} Å⁻³, which encloses {100 * held:.0f} % of the probability. "
@@ -100,7 +101,7 @@ def _plot(item: Record, grid: NDArray[np.float64], cell: NDArray[np.float64], re
         panels,
         Surface(meshes, _framework(item), cell),
         columns=2,
-        height=320,
+        height=370,
     )
 
 

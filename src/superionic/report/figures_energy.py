@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
 from superionic.report.plots import BLUE, GREEN, GREY, ORANGE, VERMILION, Panel, Plot, Series, pick, pick_marker
 from superionic.report.values import Record, Results, numbers, real, records, text, thin
-from superionic.report.words import formula_text, listing, number, with_error
+from superionic.report.words import composition_key, formula_text, listing, number, with_error
 
 _MOST_PANELS: Final = 6
 _MOST_POINTS: Final = 2500
@@ -19,7 +20,7 @@ _ON_HULL_EV: Final = 1e-6
 def _space_name(space: Record) -> str:
     parts = [formula_text(text(space, "formula")), text(space, "crystal")]
     label = text(space, "composition_label")
-    if label and label not in (text(space, "formula"), "parent"):
+    if label and composition_key(label) != composition_key(text(space, "formula")):
         parts.append(label)
     return " · ".join(part for part in parts if part)
 
@@ -51,7 +52,7 @@ def ewald_histogram(results: Results) -> Plot | None:
         panels.append(
             Panel(
                 [_without_legend(bars)],
-                x_label="Ewald energy above the lowest (eV per supercell)",
+                x_label="Ewald energy, relative (eV)",
                 y_label="distinct orderings",
                 title=_space_name(space),
             )
@@ -64,7 +65,8 @@ def ewald_histogram(results: Results) -> Plot | None:
         "ewald_histogram",
         "orderings",
         "Electrostatic energies of the orderings",
-        "Point-charge (Ewald) energy of every listed ordering with formal oxidation states, above the lowest of its "
+        "Point-charge (Ewald) energy per supercell of every listed ordering with formal "
+        "oxidation states, above the lowest of its "
         "space. It is a filter that puts ions of like charge apart, not a stability: see the ranking for that." + tail,
         panels,
         columns=3 if len(panels) > 2 else 2,
@@ -77,8 +79,6 @@ def _known(parent: Record, key: str) -> list[float]:
 
 
 def _without_legend(series: Series) -> Series:
-    from dataclasses import replace
-
     return replace(series, legend=False)
 
 
@@ -89,7 +89,7 @@ def ranking(results: Results) -> Plot | None:
         key = (text(entry, "formula"), text(entry, "crystal"), text(entry, "composition_label"))
         groups.setdefault(key, []).append(entry)
     panels = []
-    for _, entries in list(groups.items())[:_MOST_PANELS]:
+    for entries in list(groups.values())[:_MOST_PANELS]:
         panel = _ranking_panel([entries[index] for index in thin(len(entries), _MOST_POINTS)])
         if panel is not None:
             panels.append(panel)
@@ -99,7 +99,8 @@ def ranking(results: Results) -> Plot | None:
         "ranking",
         "ranking",
         "Energies of the orderings by the potential",
-        "Each point is one ordering: before relaxation (open) and after relaxation of positions and cell (filled), above "
+        "Each point is one ordering: before relaxation (open) and after relaxation of positions "
+        "and cell (filled), above "
         "the lowest of its kind. If the points rise together, the Ewald filter keeps the right orderings.",
         panels,
         columns=3 if len(panels) > 2 else 2,
@@ -142,8 +143,8 @@ def _ranking_panel(entries: list[Record]) -> Panel | None:
     name = formula_text(text(entries[0], "formula"))
     return Panel(
         series,
-        x_label="Ewald energy above the lowest (eV per supercell)" if by_ewald else "ordering, by rank",
-        y_label="energy above the lowest (meV/atom)",
+        x_label="Ewald energy, relative (eV)" if by_ewald else "ordering, by rank",
+        y_label="energy, relative (meV/atom)",
         title=" · ".join(
             part
             for part in (name, crystal, label if label not in (text(entries[0], "formula"), "parent") else "")
@@ -164,14 +165,18 @@ def hull(results: Results) -> Plot | None:
     if len(members) == 2 and widths <= {2, 1}:
         panel = _binary_hull(entries, members)
         words = (
-            f"Formation energy of every ordering against {listing([formula_text(m) for m in members])}. The line joins the "
-            "phases that are stable at 0 K; a phase above it gains energy by separating into its neighbours on the line."
+            "Formation energy of every ordering against "
+            f"{listing([formula_text(m) for m in members])}. The line joins the "
+            "phases that are stable at 0 K; a phase above it gains energy by separating into its "
+            "neighbours on the line."
         )
     elif len(members) == 3 and widths <= {3, 2}:
         panel = _ternary_hull(entries, members)
         words = (
-            f"Lowest energy above the convex hull at each composition between {listing([formula_text(m) for m in members])}. "
-            "Filled circles with a ring lie on the hull (stable at 0 K); the colour says how far above it the others lie."
+            "Lowest energy above the convex hull at each composition between "
+            f"{listing([formula_text(m) for m in members])}. "
+            "Filled circles with a ring lie on the hull (stable at 0 K); the colour says how far "
+            "above it the others lie."
         )
     else:
         panel = _hull_bars(entries)
@@ -218,7 +223,7 @@ def _binary_hull(entries: list[Record], members: list[str]) -> Panel:
     if len(line) > 1:
         series.append(Series(sorted(line), [line[x] for x in sorted(line)], "convex hull", "line", VERMILION))
     for index, (crystal, found) in enumerate(sorted(points.items())):
-        for stable, label in ((False, crystal), (True, "stable")):
+        for stable in (False, True):
             chosen = [point for point in found if point[3] is stable]
             chosen = [chosen[i] for i in thin(len(chosen), _MOST_POINTS)]
             if chosen:
@@ -271,13 +276,16 @@ def _ternary_hull(entries: list[Record], members: list[str]) -> Panel:
     names = [formula_text(text(entry, "formula")) for entry, _ in chosen]
     hover = [f"{name}: {number(value)} meV/atom above the hull" for name, value in zip(names, above, strict=True)]
     outline, corners = triangle_frame(members)
-    inner = [name if max(shares) < 1 - 1e-6 else "" for name, (_, shares) in zip(names, chosen, strict=True)]
+    inner = [
+        name if entry.get("stable") and max(shares) < 1 - 1e-6 else ""
+        for name, (entry, shares) in zip(names, chosen, strict=True)
+    ]
     coloured = Series(
         [p[0] for p in places],
         [p[1] for p in places],
         size=15,
         hover=hover,
-        texts=inner if len(inner) <= 16 else (),
+        texts=inner if sum(map(bool, inner)) <= 8 else (),
         colour_values=above,
         colour_label="energy above the hull (meV/atom)",
         legend=False,
@@ -332,7 +340,7 @@ def polymorphs(results: Results) -> Plot | None:
         colour = (BLUE, ORANGE, GREEN, VERMILION)[index % 4]
         series.append(Series(x, values, crystal, colour=colour, marker=pick_marker(index), size=10, hover=hover))
     names = [formula_text(text(item, "formula")) for item in found]
-    panel = Panel(series, y_label="energy above the lower polymorph (meV/atom)", categories=names)
+    panel = Panel(series, y_label="energy, relative (meV/atom)", categories=names)
     return Plot(
         "polymorphs",
         "stability",

@@ -67,7 +67,8 @@ def learning_curve(results: Results) -> Plot | None:
         "learning_curve",
         "model",
         "Learning curve",
-        "Loss (and errors, where recorded) after each pass over the labels. The weights kept are those of the epoch with "
+        "Loss (and errors, where recorded) after each pass over the labels. The weights kept are "
+        "those of the epoch with "
         "the lowest validation loss. A validation curve that turns up while training goes on down means overfitting.",
         panels[:4],
         columns=2,
@@ -89,7 +90,7 @@ def parity(results: Results) -> Plot | None:
             panels.append(
                 Panel(
                     series,
-                    x_label=f"reference {symbol} ({unit})",
+                    x_label=f"reference ({unit})",
                     y_label=f"predicted ({unit})",
                     title=symbol.capitalize(),
                     square=True,

@@ -1,11 +1,11 @@
-"""Figures of volumes, displacements, diffusivities and conductivities."""
+"""Figures of volumes and displacements."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from superionic.report.comparison import Comparison, comparisons
-from superionic.report.figures_energy import fractions, triangle_frame, triangle_point
 from superionic.report.plots import (
     BLUE,
     GREEN,
@@ -19,14 +19,15 @@ from superionic.report.plots import (
     pick_marker,
 )
 from superionic.report.values import Record, Results, bounds, mapping, numbers, real, text, thin, thin_log
-from superionic.report.words import formula_text, listing, number, with_error
+from superionic.report.words import composition_key, number
 
+CompositionKey = tuple[tuple[str, float], ...]
 _MOST_PANELS: Final = 6
 _MOST_CURVE_POINTS: Final = 220
-_ROOM_K: Final = 300.0
 
 
-def _by_id(found: list[Record]) -> dict[str, list[Record]]:
+def by_id(found: list[Record]) -> dict[str, list[Record]]:
+    """Group records by their id, in the order of first appearance."""
     groups: dict[str, list[Record]] = {}
     for record in found:
         groups.setdefault(text(record, "id"), []).append(record)
@@ -49,7 +50,7 @@ def volumes(results: Results) -> Plot | None:
     names = results.labels_by_id()
     colours = _heat(runs)
     panels = []
-    for identity, found in list(_by_id(runs).items())[:_MOST_PANELS]:
+    for identity, found in list(by_id(runs).items())[:_MOST_PANELS]:
         series = []
         for record in found:
             trace = mapping(record, "npt")
@@ -72,8 +73,10 @@ def volumes(results: Results) -> Plot | None:
         "volumes",
         "volumes",
         "Volumes",
-        "Volume while the cell adapts to temperature and pressure, and the volume used in the runs at constant volume that "
-        "follow. A trace that still drifts at its end has not come to rest, and conductivity depends strongly on volume.",
+        "Volume while the cell adapts to temperature and pressure, and the volume used in the "
+        "runs at constant volume that "
+        "follow. A trace that still drifts at its end has not come to rest, and conductivity "
+        "depends strongly on volume.",
         panels,
         columns=2,
         height=310,
@@ -85,7 +88,7 @@ def _mean_volumes(results: Results, names: dict[str, str]) -> Panel | None:
     formulas: dict[str, str] = {}
     for record in results.records("analyse", "runs") + results.records("analyse", "arrhenius"):
         formulas.setdefault(text(record, "id"), text(record, "formula"))
-    for index, (identity, found) in enumerate(_by_id(results.records("transport", "runs")).items()):
+    for index, (identity, found) in enumerate(by_id(results.records("transport", "runs")).items()):
         pairs = [(real(r, "temperature_K"), real(r, "volume_A3_per_atom"), text(r, "run")) for r in found]
         points = sorted((t, v, run) for t, v, run in pairs if t is not None and v is not None)
         if points:
@@ -94,18 +97,18 @@ def _mean_volumes(results: Results, names: dict[str, str]) -> Panel | None:
             series.append(Series(x, y, names.get(identity, identity), colour=pick(index), hover=hover, size=8))
     if not series:
         return None
-    series += _published_volumes(results, set(formulas.values()))
+    series += _published_volumes(results, {composition_key(formula) for formula in formulas.values()})
     return Panel(series, x_label="temperature (K)", y_label="volume (Å³/atom)", title="Volume against temperature")
 
 
-def _published_volumes(results: Results, formulas: set[str]) -> list[Series]:
+def _published_volumes(results: Results, formulas: set[CompositionKey]) -> list[Series]:
     groups: dict[str, list[Comparison]] = {}
     for item in comparisons(results):
         if (
             item.kind == "volume"
             and item.temperature_K is not None
             and item.published.value is not None
-            and item.formula in formulas
+            and composition_key(item.formula) in formulas
         ):
             groups.setdefault(f"{item.short_source} ({item.method})" if item.method else item.short_source, []).append(
                 item
@@ -131,7 +134,7 @@ def displacements(results: Results) -> Plot | None:
     names = results.labels_by_id()
     colours = _heat(runs)
     panels = []
-    for identity, found in list(_by_id(runs).items())[:_MOST_PANELS]:
+    for identity, found in list(by_id(runs).items())[:_MOST_PANELS]:
         series, windows = [], []
         for record in found:
             curve = mapping(record, "msd")
@@ -156,15 +159,25 @@ def displacements(results: Results) -> Plot | None:
             series.append(_slope_one(first, max(v for s in series for v in s.x if v is not None), highest))
             shades = [(start, end, "fitted span") for start, end in sorted(set(windows))]
             title = names.get(identity, identity)
-            axes = {"x_label": "time lag (ps)", "y_label": "mean squared displacement (Å²)"}
-            panels.append(Panel(series, title=title, x_log=True, y_log=True, shaded=shades, **axes))
+            panels.append(
+                Panel(
+                    series,
+                    x_label="time lag (ps)",
+                    y_label="mean squared displacement (Å²)",
+                    title=title,
+                    x_log=True,
+                    y_log=True,
+                    shaded=shades,
+                )
+            )
     if not panels:
         return None
     return Plot(
         "msd",
         "diffusion",
         "Mean squared displacements of the mobile ion",
-        "Averaged over all time origins and ions. Where ions diffuse, the curve runs parallel to the dotted line (slope 1); "
+        "Averaged over all time origins and ions. Where ions diffuse, the curve runs parallel to "
+        "the dotted line (slope 1); "
         "a flat curve means that ions only rattle in their sites. The shaded span, drawn bold, gave the diffusivity.",
         panels,
         columns=2,
@@ -178,11 +191,18 @@ def _slope_one(first: float, last: float, highest: float) -> Series:
     return Series([middle, last], [level * middle / last, level], "slope 1", "line", GREY, dash="dot", width=1.4)
 
 
+_DIRECTIONS: Final = {
+    "xx": Series([], [], "along x", "line", BLUE, width=2.2),
+    "yy": Series([], [], "along y", "line", ORANGE, dash="dash", width=2.2),
+    "zz": Series([], [], "along z", "line", GREEN, dash="dot", width=2.2),
+}
+
+
 def anisotropy(results: Results) -> Plot | None:
     """Show the displacements along x, y and z of the hottest run of each ordering."""
     names = results.labels_by_id()
-    panels = []
-    for identity, found in list(_by_id(results.records("analyse", "runs")).items()):
+    panels: list[Panel] = []
+    for identity, found in list(by_id(results.records("analyse", "runs")).items()):
         usable = [r for r in found if all(len(numbers(mapping(r, "msd"), key)) > 1 for key in ("xx", "yy", "zz"))]
         if not usable or len(panels) == _MOST_PANELS:
             continue
@@ -193,18 +213,11 @@ def anisotropy(results: Results) -> Plot | None:
         kept = [i for i in range(len(lags)) if end is None or (lags[i] or 0.0) <= 1.6 * end]
         kept = [kept[i] for i in thin(len(kept), _MOST_CURVE_POINTS)]
         series = []
-        for key, label, colour, dash in (
-            ("xx", "along x", BLUE, "solid"),
-            ("yy", "along y", ORANGE, "dash"),
-            ("zz", "along z", GREEN, "dot"),
-        ):
+        for key, look in _DIRECTIONS.items():
             values = numbers(curve, key)
             if len(values) == len(lags):
-                series.append(
-                    Series(
-                        [lags[i] for i in kept], [values[i] for i in kept], label, "line", colour, dash=dash, width=2.2
-                    )  # type: ignore[arg-type]
-                )
+                line = ([lags[i] for i in kept], [values[i] for i in kept])
+                series.append(replace(look, x=line[0], y=line[1]))
         title = f"{names.get(identity, identity)}, {_run_name(record)}"
         panels.append(Panel(series, x_label="time lag (ps)", y_label="displacement² (Å²)", title=title))
     if not panels:
@@ -213,358 +226,10 @@ def anisotropy(results: Results) -> Plot | None:
         "anisotropy",
         "diffusion",
         "Is diffusion the same in all directions?",
-        "Mean squared displacement along the Cartesian axes (z is along c* where the cell is in standard setting). Curves "
+        "Mean squared displacement along the Cartesian axes (z is along c* where the cell is in "
+        "standard setting). Curves "
         "that part mean that ions move more easily along some directions; with few hops, chance parts them too.",
         panels,
         columns=3 if len(panels) > 2 else 2,
         height=310,
-    )
-
-
-_TEMPERATURE_TICKS: Final = (200, 250, 300, 350, 400, 500, 600, 700, 800, 1000, 1200, 1500)
-
-
-def _top_axis(low: float, high: float) -> tuple[list[float], list[str], str]:
-    ticks: list[float] = []
-    names = []
-    for temperature in _TEMPERATURE_TICKS:
-        at = 1000.0 / temperature
-        if low <= at <= high and all(abs(at - other) > 0.07 * (high - low) for other in ticks):
-            ticks.append(at)
-            names.append(f"{temperature}")
-    return ticks, names, "temperature (K)"
-
-
-def arrhenius(results: Results) -> Plot | None:
-    """Show conductivities against inverse temperature with their bands, beside published values."""
-    fits = results.records("analyse", "arrhenius")
-    runs = results.records("analyse", "runs")
-    names = results.labels_by_id()
-    series: list[Series] = []
-    diffusion: list[Series] = []
-    for index, (identity, found) in enumerate(_by_id(runs).items()):
-        diffusion.append(_diffusivities(found, names.get(identity, identity), pick(index), pick_marker(index)))
-    for index, fit in enumerate(fits):
-        series += _arrhenius_series(fit, names.get(text(fit, "id"), text(fit, "id")), pick(index), pick_marker(index))
-    if not fits:
-        for index, (identity, found) in enumerate(_by_id(runs).items()):
-            series += _lone_conductivities(found, names.get(identity, identity), pick(index), pick_marker(index))
-    diffusion = [item for item in diffusion if item.x]
-    if not series and not diffusion:
-        return None
-    if series:
-        series += _published_conductivities(results, {text(record, "formula") for record in [*fits, *runs]})
-    panels = []
-    for found_series, label, title in (
-        (series, "ionic conductivity σ (S/cm)", "Conductivity"),
-        (diffusion, "tracer diffusivity D* (cm²/s)", "Diffusivity of the mobile ion"),
-    ):
-        if not found_series:
-            continue
-        x = [value for item in found_series for value in item.x if value is not None]
-        pad = 0.05 * (max(x) - min(x)) or 0.1
-        span = (min(x) - pad, max(x) + pad)
-        y_range = _conductivity_range(found_series)
-        guides = [(1000.0 / _ROOM_K, "300 K")] if span[0] <= 1000.0 / _ROOM_K <= span[1] else []
-        panels.append(
-            Panel(
-                found_series,
-                x_label="1000 / T (1/K)",
-                y_label=label,
-                title=title,
-                y_log=True,
-                x_range=span,
-                y_range=y_range,
-                guides=guides,
-                top_axis=_top_axis(*span),
-            )
-        )
-    return Plot(
-        "arrhenius",
-        "conductivity",
-        "Arrhenius plot",
-        "Points: simulated temperatures with 68 % intervals. Line: fit (dashed where it is extrapolated). Dark and light "
-        "band: where the line lies with 68 % and 95 % confidence; the bands hold only the statistical error. Open grey marks: published values.",
-        panels,
-        columns=2,
-        height=430,
-    )
-
-
-def _conductivity_range(found: list[Series]) -> tuple[float, float]:
-    """Return a range that holds all points and lines, and bands only as far as they can be read."""
-    core = [v for s in found if s.kind != "band" for v in s.y if v is not None and v > 0]
-    wide = [v for s in found for v in [*s.low, *s.high] if v is not None and v > 0]
-    low, high = min(core), max(core)
-    low = max(min([low, *wide]), low / 100.0)
-    high = min(max([high, *wide]), high * 100.0)
-    return low / 1.6, high * 1.6
-
-
-def _diffusivities(found: list[Record], label: str, colour: str, marker: str) -> Series:
-    points = []
-    for record in found:
-        temperature = real(record, "temperature_K")
-        diffusivity = mapping(record, "tracer_diffusivity_cm2_per_s")
-        value = real(diffusivity, "value")
-        low, high = bounds(diffusivity, "interval68")
-        if temperature and value is not None and value > 0:
-            low = low if low is None or low > 0 else None
-            words = f"{label}, {text(record, 'run')}, {temperature:g} K: {number(value)} cm²/s"
-            points.append((1000.0 / temperature, value, low if low is not None else value / 10, high, words))
-    points.sort(key=lambda point: point[0])
-    return Series(
-        [p[0] for p in points],
-        [p[1] for p in points],
-        label,
-        colour=colour,
-        marker=marker,
-        low=[p[2] for p in points],
-        high=[p[3] for p in points],
-        hover=[p[4] for p in points],
-        size=8,
-    )
-
-
-def _lone_conductivities(found: list[Record], label: str, colour: str, marker: str) -> list[Series]:
-    points = []
-    for record in found:
-        temperature = real(record, "temperature_K")
-        sigma = mapping(record, "nernst_einstein_conductivity_S_per_cm")
-        value = real(sigma, "value")
-        if temperature and value is not None and value > 0:
-            points.append((1000.0 / temperature, value, *bounds(sigma, "interval68")))
-    if not points:
-        return []
-    x, y = [p[0] for p in points], [p[1] for p in points]
-    return [
-        Series(
-            x, y, label, colour=colour, marker=marker, low=[p[2] for p in points], high=[p[3] for p in points], size=8
-        )
-    ]
-
-
-def _arrhenius_series(fit: Record, label: str, colour: str, marker: str) -> list[Series]:
-    out: list[Series] = []
-    temperatures = numbers(fit, "temperatures_K")
-    sigma = numbers(fit, "sigma_S_per_cm")
-    raw = fit.get("sigma_interval68")
-    pairs = raw if isinstance(raw, list) else []
-    limits = [bounds({"pair": pair}, "pair") for pair in pairs] or [(None, None)] * len(sigma)
-    band = mapping(fit, "band")
-    inverse = [None if value is None else 1000.0 * value for value in numbers(band, "inverse_temperature_per_K")]
-    for level, opacity in (("95", 0.13), ("68", 0.22)):
-        low, high = numbers(band, f"low{level}"), numbers(band, f"high{level}")
-        if inverse and len(low) == len(high) == len(inverse):
-            out.append(
-                Series(
-                    inverse, [], f"{label}: {level} % band", "band", colour, low, high, opacity=opacity, legend=False
-                )
-            )
-    known = [1000.0 / value for value in temperatures if value]
-    line = numbers(band, "sigma_S_per_cm")
-    if inverse and len(line) == len(inverse):
-        order = sorted(range(len(inverse)), key=lambda i: inverse[i] if inverse[i] is not None else 0.0)
-        curve = [(inverse[i], line[i]) for i in order if inverse[i] is not None and line[i] is not None]
-        inside = [p for p in curve if known and min(known) - 1e-9 <= (p[0] or 0.0) <= max(known) + 1e-9]
-        out.append(
-            Series(
-                [p[0] for p in curve],
-                [p[1] for p in curve],
-                label,
-                "line",
-                colour,
-                dash="dash",
-                width=1.3,
-                legend=False,
-            )
-        )
-        if len(inside) > 1:
-            out.append(
-                Series([p[0] for p in inside], [p[1] for p in inside], label, "line", colour, width=2.2, legend=False)
-            )
-    points = [
-        (1000.0 / t, s, *limit)
-        for t, s, limit in zip(temperatures, sigma, limits, strict=False)
-        if t and s is not None and s > 0
-    ]
-    hover = [f"{label} at {1000.0 / p[0]:g} K: {number(p[1])} S/cm" for p in points]
-    shown = {"low": [p[2] for p in points], "high": [p[3] for p in points], "hover": hover, "size": 9}
-    out.append(Series([p[0] for p in points], [p[1] for p in points], label, colour=colour, marker=marker, **shown))  # type: ignore[arg-type]
-    return out
-
-
-def _published_conductivities(results: Results, formulas: set[str]) -> list[Series]:
-    groups: dict[tuple[str, bool], list[tuple[float, float, str]]] = {}
-    for item in comparisons(results):
-        if item.kind != "conductivity" or item.formula not in formulas or not item.temperature_K:
-            continue
-        for raw in (item.published.value, item.published.low, item.published.high):
-            value = item.in_S_per_cm(raw)
-            if value is not None and value > 0:
-                words = f"{formula_text(item.formula)}, {item.method}, {item.short_source}: {number(value)} S/cm at {item.temperature_K:g} K"
-                groups.setdefault((item.formula, item.experiment), []).append(
-                    (1000.0 / item.temperature_K, value, words)
-                )
-                if item.published.value is not None:
-                    break
-    return [
-        Series(
-            [p[0] for p in found],
-            [p[1] for p in found],
-            f"{formula_text(formula)}, {'measured' if experiment else 'computed'} (published)",
-            colour="#5b6472",
-            marker=("square", "diamond", "triangle-up", "triangle-down")[index % 4],
-            filled=experiment,
-            opacity=0.85,
-            size=8,
-            hover=[p[2] for p in found],
-        )
-        for index, ((formula, experiment), found) in enumerate(groups.items())
-    ]
-
-
-def conductivity_against_activation_energy(results: Results) -> Plot | None:
-    """Show ours and the published pairs of activation energy and room-temperature conductivity."""
-    series = []
-    names = results.labels_by_id()
-    formulas = {}
-    for index, fit in enumerate(results.records("analyse", "arrhenius")):
-        energy, error = real(fit, "Ea_eV"), real(fit, "Ea_error_eV") or 0.0
-        room = mapping(fit, "sigma_300K_mS_per_cm")
-        sigma = real(room, "value")
-        if energy is None or sigma is None or sigma <= 0:
-            continue
-        low, high = bounds(room, "interval68")
-        label = names.get(text(fit, "id"), text(fit, "id"))
-        formulas[text(fit, "formula")] = pick(index)
-        series.append(
-            Series(
-                [energy],
-                [sigma],
-                f"{label}, this work",
-                colour=pick(index),
-                marker="circle",
-                low=[low],
-                high=[high],
-                x_low=[energy - error],
-                x_high=[energy + error],
-                size=11,
-                hover=[f"{label}: {with_error(energy, error or None, 'eV')}, {number(sigma)} mS/cm"],
-            )
-        )
-    published = [pair for pair in _published_pairs(results) if pair[0].formula in formulas]
-    if not series or not published:
-        return None
-    for index, (item, energy, sigma) in enumerate(published):
-        label = f"{formula_text(item.formula)}: {item.short_source}" + (f" ({item.method})" if item.method else "")
-        hover = [f"{label}: {number(energy)} eV, {number(sigma)} mS/cm"]
-        colour = formulas[item.formula] if len(formulas) > 1 else GREY
-        marker = pick_marker(index % 6 + 1)
-        series.append(
-            Series([energy], [sigma], label, colour=colour, marker=marker, size=9, filled=item.experiment, hover=hover)
-        )
-    panel = Panel(series, x_label="activation energy Eₐ (eV)", y_label="σ at 300 K (mS/cm)", y_log=True)
-    return Plot(
-        "conductivity_and_activation_energy",
-        "comparison",
-        "Against the literature",
-        "Activation energy and conductivity at 300 K, ours with 68 % intervals, beside published pairs (filled: measured; "
-        "open: computed). Simulated values at 300 K are usually extrapolated from hotter runs.",
-        [panel],
-        columns=1,
-        height=440,
-    )
-
-
-def _published_pairs(results: Results) -> list[tuple[Comparison, float, float]]:
-    """Return published pairs of activation energy (eV) and conductivity at 300 K (mS/cm) of the same work and sample."""
-    energies: dict[tuple[str, str], list[tuple[Comparison, float]]] = {}
-    sigmas: dict[tuple[str, str], list[float]] = {}
-    for item in comparisons(results):
-        # A work with several samples lists them in the same order for both quantities.
-        key = (item.formula, item.source + ("" if item.experiment else item.method))
-        value = item.published.value
-        room = item.in_S_per_cm(value)
-        if item.kind == "activation energy" and value is not None:
-            energies.setdefault(key, []).append((item, value))
-        elif item.kind == "conductivity" and item.temperature_K == _ROOM_K and room:
-            sigmas.setdefault(key, []).append(1000.0 * room)
-    return [
-        (item, energy, sigma)
-        for key, found in energies.items()
-        if len(found) == len(sigmas.get(key, ()))
-        for (item, energy), sigma in zip(found, sigmas[key], strict=True)
-    ]
-
-
-def composition_trends(results: Results) -> Plot | None:
-    """Show conductivity and activation energy against composition: along a line, or over a triangle."""
-    members = [str(member) for member in results.stage("hull").get("end_members") or []]
-    places = {text(entry, "id"): fractions(entry, len(members)) for entry in results.records("hull", "entries")}
-    rows = []
-    for fit in results.records("analyse", "arrhenius"):
-        shares = places.get(text(fit, "id"))
-        if shares is not None:
-            rows.append((shares, fit))
-    if len({tuple(round(share, 6) for share in shares) for shares, _ in rows}) < 2:
-        return None
-    if len(members) == 2:
-        return _line_trend(rows, members)
-    return _triangle_trend(rows, members) if len(members) == 3 else None
-
-
-def _line_trend(rows: list[tuple[list[float], Record]], members: list[str]) -> Plot:
-    groups: dict[str, list[tuple[float, Record]]] = {}
-    for shares, fit in rows:
-        groups.setdefault(text(fit, "crystal") or "all", []).append((shares[1], fit))
-    sigma, energy = [], []
-    for index, (crystal, found) in enumerate(sorted(groups.items())):
-        found.sort(key=lambda item: item[0])
-        look = {"colour": pick(index), "marker": pick_marker(index)}
-        x = [at for at, _ in found]
-        rooms = [mapping(fit, "sigma_300K_mS_per_cm") for _, fit in found]
-        limits = [bounds(room, "interval68") for room in rooms]
-        values = [real(room, "value") for room in rooms]
-        sigma.append(
-            Series(x, values, crystal, low=[a for a, _ in limits], high=[b for _, b in limits], size=9, **look)
-        )  # type: ignore[arg-type]
-        sigma.append(Series(x, values, crystal, "line", look["colour"], dash="dot", width=1.2, legend=False))
-        energies = [real(fit, "Ea_eV") for _, fit in found]
-        errors = [real(fit, "Ea_error_eV") or 0.0 for _, fit in found]
-        low = [None if e is None else e - d for e, d in zip(energies, errors, strict=True)]
-        high = [None if e is None else e + d for e, d in zip(energies, errors, strict=True)]
-        energy.append(Series(x, energies, crystal, low=low, high=high, size=9, **look))  # type: ignore[arg-type]
-        energy.append(Series(x, energies, crystal, "line", look["colour"], dash="dot", width=1.2, legend=False))
-    label = f"fraction x of {formula_text(members[1])}"
-    panels = [
-        Panel(sigma, x_label=label, y_label="σ at 300 K (mS/cm)", y_log=True, title="Conductivity"),
-        Panel(energy, x_label=label, y_label="activation energy Eₐ (eV)", title="Activation energy"),
-    ]
-    first, last = (formula_text(member) for member in members)
-    caption = f"From {first} (x = 0) to {last} (x = 1), with 68 % intervals. The dotted lines only guide the eye."
-    return Plot(
-        "composition_trends", "conductivity", "Transport against composition", caption, panels, columns=2, height=340
-    )
-
-
-def _triangle_trend(rows: list[tuple[list[float], Record]], members: list[str]) -> Plot:
-    places = [triangle_point(shares) for shares, _ in rows]
-    x, y = [p[0] for p in places], [p[1] for p in places]
-    sigma = [real(mapping(fit, "sigma_300K_mS_per_cm"), "value") for _, fit in rows]
-    energy = [real(fit, "Ea_eV") for _, fit in rows]
-    names = [formula_text(text(fit, "formula")) for _, fit in rows]
-    outline, corners = triangle_frame(members)
-    panels = []
-    for values, label, unit in ((sigma, "σ at 300 K", "mS/cm"), (energy, "activation energy Eₐ", "eV")):
-        hover = [f"{name}: {number(value)} {unit}" for name, value in zip(names, values, strict=True)]
-        points = Series(
-            x, y, size=15, hover=hover, colour_values=values, colour_label=f"{label} ({unit})", legend=False
-        )
-        panels.append(
-            Panel([outline, points], notes=corners, bare=True, x_range=(-0.15, 1.15), y_range=(-0.12, 1.0), title=label)
-        )
-    caption = f"Over the compositions between {listing([formula_text(m) for m in members])}; errors are in the table."
-    return Plot(
-        "composition_trends", "conductivity", "Transport against composition", caption, panels, columns=2, height=380
     )

@@ -10,13 +10,13 @@ from typing import Any, Final
 
 from numpy.typing import NDArray
 
-from superionic.report import tables
+from superionic.report import tables, tables_transport
 from superionic.report.draw_plotly import panel_json, surface_json
 from superionic.report.figures_density import maps_without_grid
 from superionic.report.methods import methods
 from superionic.report.plots import Plot, Series
 from superionic.report.summary import MISSING_STAGES, Statement, cards, lead_sentence, statements
-from superionic.report.tables import Table
+from superionic.report.table import Table, note_letter
 from superionic.report.values import Results, mapping, records, text, whole
 from superionic.report.words import listing, plural
 
@@ -77,12 +77,18 @@ def page(
         + _table(tables.polymorphs(results))
     )
     bodies["model"] = _model(results, plots, charts, formats)
-    bodies["volumes"] = _figures(plots, "volumes", charts, formats) + _table(tables.simulations(results))
-    bodies["diffusion"] = _figures(plots, "diffusion", charts, formats) + _table(tables.diffusivities(results))
-    bodies["conductivity"] = _figures(plots, "conductivity", charts, formats) + _table(tables.arrhenius(results))
+    bodies["volumes"] = _figures(plots, "volumes", charts, formats) + _table(tables_transport.simulations(results))
+    bodies["diffusion"] = _figures(plots, "diffusion", charts, formats) + _table(
+        tables_transport.diffusivities(results)
+    )
+    bodies["conductivity"] = _figures(plots, "conductivity", charts, formats) + _table(
+        tables_transport.arrhenius(results)
+    )
     bodies["density"] = _figures(plots, "density", charts, formats) + _density_note(results, arrays)
-    bodies["comparison"] = _figures(plots, "comparison", charts, formats) + _table(tables.comparison(results))
-    bodies["failures"] = _table(tables.rejections(results)) or _paragraph("Nothing failed and nothing was refused.")
+    bodies["comparison"] = _figures(plots, "comparison", charts, formats) + _table(tables_transport.comparison(results))
+    bodies["failures"] = _table(tables_transport.rejections(results)) or _paragraph(
+        "Nothing failed and nothing was refused."
+    )
     bodies["provenance"] = _provenance(results, csv_names)
     bodies["methods"] = _methods(results)
     sections = "".join(_section(key, title, bodies[key], stages, results) for key, title, stages in _SECTIONS)
@@ -98,11 +104,13 @@ def page(
         f'<header><div class="bar"><div><p class="kind">superionic report</p><h1>{escape(results.campaign)}</h1></div>'
         '<button id="theme" type="button" aria-pressed="false">Dark</button></div></header>\n'
         f'<div class="layout"><nav aria-label="Contents"><ol>{contents}</ol></nav>\n<main>\n'
-        "<noscript><p>Charts need JavaScript; the same figures lie in the folder “figures” beside this page.</p></noscript>\n"
+        "<noscript><p>Charts need JavaScript; the same figures lie in the folder “figures” "
+        "beside this page.</p></noscript>\n"
         f"{sections}</main></div>\n"
         f"<footer>superionic {escape(results.version)}</footer>\n"
         f'<script type="application/json" id="charts">{_json(charts)}</script>\n'
-        f"<script>{_plotly_source() if charts else ''}</script>\n<script>\n{_asset('page.js')}</script>\n</body>\n</html>\n"
+        f"<script>{_plotly_source() if charts else ''}</script>\n"
+        f"<script>\n{_asset('page.js')}</script>\n</body>\n</html>\n"
     )
 
 
@@ -138,11 +146,13 @@ def _summary(results: Results) -> str:
     found = cards(results)
     if found:
         out.append('<div class="cards">')
-        for card in found:
-            out.append(
+        out += [
+            (
                 f'<div class="card {card.severity}"><p class="name">{escape(card.name)}</p>'
                 f'<p class="value">{escape(card.value)}</p><p class="detail">{escape(card.detail)}</p></div>'
             )
+            for card in found
+        ]
         out.append("</div>\n")
     else:
         out.append(_paragraph("There is no conductivity, activation energy or stability to report yet.", "missing"))
@@ -159,7 +169,10 @@ def _statements(found: Sequence[Statement]) -> str:
         return ""
     names = {"warning": "Warning", "caution": "Caution", "info": "Note"}
     items = "".join(
-        f'<li class="{item.severity}"><span class="tag">{names[item.severity]}</span><span>{escape(item.words)}</span></li>'
+        (
+            f'<li class="{item.severity}"><span '
+            f'class="tag">{names[item.severity]}</span><span>{escape(item.words)}</span></li>'
+        )
         for item in found
     )
     return f'<h3>How far to trust these numbers</h3>\n<ul class="statements">{items}</ul>\n'
@@ -201,8 +214,12 @@ def _model(results: Results, plots: Sequence[Plot], charts: dict[str, Any], form
         ]
         if settings:
             out.append(_paragraph("Settings of the labels: " + "; ".join(settings) + ".", "quiet"))
-    out += [_table(tables.selected(results)), _table(tables.sampling(results)), _table(tables.errors(results))]
-    out += [_figures(plots, "model", charts, formats), _table(tables.element_references(results))]
+    out += [
+        _table(tables_transport.selected(results)),
+        _table(tables_transport.sampling(results)),
+        _table(tables_transport.errors(results)),
+    ]
+    out += [_figures(plots, "model", charts, formats), _table(tables_transport.element_references(results))]
     return "".join(out)
 
 
@@ -228,7 +245,8 @@ def _density_note(results: Results, arrays: Mapping[str, NDArray[Any]]) -> str:
 def _provenance(results: Results, csv_names: Sequence[str]) -> str:
     out = [
         _paragraph(
-            "Every number here is the result of a task that is stored under a key made from its inputs, its settings and the "
+            "Every number here is the result of a task that is stored under a key made from its "
+            "inputs, its settings and the "
             "versions of its tools. To see where one comes from, run in the folder of the campaign:"
         ),
         "<pre><code>superionic explain KEY</code></pre>\n",
@@ -268,21 +286,34 @@ def _table(table: Table | None) -> str:
     )
     rows = []
     for row in table.rows:
-        cells = [f'<th scope="row"{_side(table, 0)}>{escape(row[0])}</th>']
-        cells += [f"<td{_side(table, index)}>{escape(cell)}</td>" for index, cell in enumerate(row) if index]
+        cells = [f'<th scope="row"{_side(table, 0, row[0])}>{escape(row[0])}</th>']
+        cells += [f"<td{_side(table, index, cell)}>{escape(cell)}</td>" for index, cell in enumerate(row) if index]
         rows.append(f"<tr>{''.join(cells)}</tr>")
     more = ""
     if table.more is not None:
         count, file = table.more
-        more = f'<p class="quiet">{plural(count, "further row")} in <a href="tables/{escape(file)}">{escape(file)}</a>.</p>\n'
+        more = (
+            f'<p class="quiet">{plural(count, "further row")} in <a '
+            f'href="tables/{escape(file)}">{escape(file)}</a>.</p>\n'
+        )
+    if table.notes:
+        notes = "".join(
+            f"<li><b>{note_letter(index)}</b> {escape(words)}</li>" for index, words in enumerate(table.notes)
+        )
+        more += f'<ul class="notes">{notes}</ul>\n'
+    compact = " compact" if len(table.columns) <= 3 else ""
     return (
-        f'<div class="table" tabindex="0" role="region" aria-label="{escape(table.caption)}"><table>'
+        f'<div class="table{compact}" tabindex="0" role="region" aria-label="{escape(table.caption)}"><table>'
         f"<caption>{escape(table.caption)}</caption><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>\n{more}"
     )
 
 
-def _side(table: Table, index: int) -> str:
-    return ' class="number"' if index in table.numeric else ""
+_SHORT: Final = 14
+
+
+def _side(table: Table, index: int, cell: str = "") -> str:
+    names = (["number"] if index in table.numeric else []) + (["short"] if cell and (len(cell) <= _SHORT or (" " not in cell and len(cell) <= 2 * _SHORT)) else [])
+    return f' class="{" ".join(names)}"' if names else ""
 
 
 def _figures(plots: Sequence[Plot], section: str, charts: dict[str, Any], formats: Sequence[str]) -> str:
@@ -294,7 +325,7 @@ def _figure(plot: Plot, charts: dict[str, Any], formats: Sequence[str]) -> str:
     if plot.surface is not None:
         key = f"chart-{plot.key}-3d"
         charts[key] = {"three": True, **surface_json(plot.surface, plot.height)}
-        panels.append(_panel(key, "In three dimensions (drag to turn)", plot, plot.height + 80))
+        panels.append(_panel(key, "In three dimensions (drag to turn)", plot, plot.height))
     for index, panel in enumerate(plot.panels):
         key = f"chart-{plot.key}-{index}"
         charts[key] = panel_json(panel, plot.height)
@@ -331,10 +362,16 @@ def _legend(plot: Plot) -> str:
     if len(found) + len(shades) < 2:
         return ""
     items = [
-        f'<button type="button" class="key" data-name="{escape(label)}" aria-pressed="true">{_swatch(series)}{escape(label)}</button>'
+        (
+            f'<button type="button" class="key" data-name="{escape(label)}" '
+            f'aria-pressed="true">{_swatch(series)}{escape(label)}</button>'
+        )
         for label, series in found.items()
     ]
-    swatch = '<svg viewBox="0 0 24 14" aria-hidden="true"><rect width="24" height="14" fill="#9ca3af" fill-opacity="0.3"/></svg>'
+    swatch = (
+        '<svg viewBox="0 0 24 14" aria-hidden="true"><rect width="24" height="14" fill="#9ca3af" '
+        'fill-opacity="0.3"/></svg>'
+    )
     items += [f'<span class="key">{swatch}{escape(words)}</span>' for words in shades]
     return f'<div class="legend" role="group" aria-label="Legend">{"".join(items)}</div>\n'
 
@@ -346,7 +383,10 @@ _SHAPES: Final = {
     "triangle-up": '<path d="M12 2 17 11.5 7 11.5Z" {look}/>',
     "triangle-down": '<path d="M12 12 17 2.5 7 2.5Z" {look}/>',
     "cross": '<path d="M10.3 2h3.4v3.3H17v3.4h-3.3V12h-3.4V8.7H7V5.3h3.3Z" {look}/>',
-    "x": '<path d="M8 1.6 12 5.2 16 1.6 17.6 3.2 13.9 7 17.6 10.8 16 12.4 12 8.8 8 12.4 6.4 10.8 10.1 7 6.4 3.2Z" {look}/>',
+    "x": (
+        '<path d="M8 1.6 12 5.2 16 1.6 17.6 3.2 13.9 7 17.6 10.8 16 12.4 12 8.8 8 12.4 6.4 10.8 10.1 '
+        '7 6.4 3.2Z" {look}/>'
+    ),
     "star": '<path d="M12 1l1.6 4.2 4.4.2-3.5 2.8 1.2 4.3L12 10l-3.7 2.5 1.2-4.3L6 5.4l4.4-.2Z" {look}/>',
 }
 

@@ -105,8 +105,8 @@ def isosurface(
                 pairs.append(np.stack(edges, axis=1))
     if not pairs:
         return np.zeros((0, 3)), np.zeros((0, 3), dtype=np.int64)
-    edges = np.concatenate(pairs)  # (m, 3 corners, 2 grid points: inside, outside)
-    keys, triangles = np.unique(edges.reshape(-1, 2), axis=0, return_inverse=True)
+    crossed = np.concatenate(pairs)  # (m, 3 corners, 2 grid points: inside, outside)
+    keys, triangles = np.unique(crossed.reshape(-1, 2), axis=0, return_inverse=True)
     triangles = triangles.reshape(-1, 3).astype(np.int64)
     inner, outer = flat[keys[:, 0]], flat[keys[:, 1]]
     share = ((inner - level) / (inner - outer))[:, None]

@@ -63,7 +63,8 @@ def methods(results: Results) -> tuple[list[str], list[tuple[str, str]]]:
     """Return the paragraphs of the methods, and the sources ``(citation, DOI)`` in the order of their numbers."""
     out = _Text()
     out.paragraphs.append(
-        f"All calculations were done with superionic {results.version}, which follows the workflows of Deng et al. and of "
+        f"All calculations were done with superionic {results.version}, which follows the "
+        "workflows of Deng et al. and of "
         f"Böhm and Champagne{out.cite('paper A', 'paper B')}, with the Atomic Simulation Environment, pymatgen and "
         f"spglib{out.cite('ase', 'pymatgen', 'spglib')}."
     )
@@ -80,10 +81,14 @@ def _orderings(results: Results, out: _Text) -> str:
         return ""
     distinct = sum(whole(space, "distinct") or 0 for space in spaces)
     return (
-        "Partial occupancies were turned into charge-neutral integer compositions of a supercell, nearest to the refined "
-        "occupancies. Orderings equivalent under the space group of the disordered parent were merged; their number was "
-        f"counted exactly by Burnside's lemma ({plural(distinct, 'distinct ordering')} in all). Orderings were compared "
-        f"by the electrostatic energy of point charges at formal oxidation states, by Ewald summation{out.cite('ewald')}."
+        "Partial occupancies were turned into charge-neutral integer compositions of a "
+        "supercell, nearest to the refined "
+        "occupancies. Orderings equivalent under the space group of the disordered parent were "
+        "merged; their number was "
+        f"counted exactly by Burnside's lemma ({plural(distinct, 'distinct ordering')} in all). "
+        "Orderings were compared "
+        "by the electrostatic energy of point charges at formal oxidation states, by Ewald "
+        f"summation{out.cite('ewald')}."
     )
 
 
@@ -125,8 +130,10 @@ def _labels(results: Results, out: _Text) -> str:
     keys = [key for key in (code.lower(), functional.lower()) if key]
     version = f" {text(labeller, 'version')}" if text(labeller, "version") else ""
     return (
-        f"Reference energies, forces and stresses were computed with {code}{version}{theory}{out.cite(*keys)}. A label was "
-        "accepted only if it converged, is finite, has plausible forces and distances and stems from the same settings as all others."
+        "Reference energies, forces and stresses were computed with "
+        f"{code}{version}{theory}{out.cite(*keys)}. A label was "
+        "accepted only if it converged, is finite, has plausible forces and distances and stems "
+        "from the same settings as all others."
     )
 
 
@@ -188,9 +195,12 @@ def _analysis(results: Results, out: _Text) -> str:
     few = any(len(numbers(fit, "temperatures_K")) < 3 for fit in results.records("analyse", "arrhenius"))
     caution = " With two temperatures a fit has no degree of freedom left to test it." if few else ""
     return (
-        "Tracer diffusivities are slopes of mean squared displacements averaged over ions and time origins, after removal of "
-        "the drift of the framework. Their errors come from the scatter between ions and between blocks of time, as the "
-        f"number of independent hops, not the number of frames, limits them{out.cite('he2018')}. Conductivities follow from the "
+        "Tracer diffusivities are slopes of mean squared displacements averaged over ions and "
+        "time origins, after removal of "
+        "the drift of the framework. Their errors come from the scatter between ions and between "
+        "blocks of time, as the "
+        f"number of independent hops, not the number of frames, limits them{out.cite('he2018')}. "
+        "Conductivities follow from the "
         "Nernst–Einstein relation σ = N q² D / (V k_B T), which neglects correlations between ions."
         + arrhenius
         + caution

@@ -25,7 +25,11 @@
     } catch (error) { return false; }
   }
 
-  var config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
+  // The buttons are named one by one: none of them sends anything anywhere.
+  function config(three) {
+    var buttons = three ? ["orbitRotation", "pan3d", "zoom3d", "resetCameraDefault3d"] : ["zoom2d", "pan2d", "resetScale2d"];
+    return { responsive: true, displaylogo: false, modeBarButtons: [["toImage"], buttons] };
+  }
   var webgl = hasWebGL();
   Object.keys(charts).forEach(function (id) {
     var place = document.getElementById(id);
@@ -39,7 +43,7 @@
       place.appendChild(note);
       return;
     }
-    Plotly.newPlot(place, chart.data, chart.layout, config);
+    Plotly.newPlot(place, chart.data, chart.layout, config(chart.three));
   });
 
   function drawn() { return Array.prototype.filter.call(document.querySelectorAll(".chart"), function (c) { return c.layout; }); }

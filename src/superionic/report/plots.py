@@ -7,7 +7,8 @@ plotly for the screen. So both show the same.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, Literal
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 Numbers = Sequence[float | None]
 
-# Okabe and Ito's colours, told apart with every common kind of colour vision, in an order that also differs in lightness.
+# Okabe and Ito's colours: told apart with every common kind of colour vision, in an order that differs in lightness.
 BLUE: Final = "#0072B2"
 VERMILION: Final = "#D55E00"
 GREEN: Final = "#009E73"
@@ -29,14 +30,14 @@ MARKERS: Final = ("circle", "square", "diamond", "triangle-up", "cross", "triang
 # Ends and middle of a colour scale that rises in lightness alone, readable in grey print (as cividis).
 _LADDER: Final = ((0.00, (0, 42, 100)), (0.35, (87, 92, 109)), (0.70, (160, 150, 112)), (1.00, (240, 207, 60)))
 COLOUR_SCALE: Final = tuple((at, f"rgb({r},{g},{b})") for at, (r, g, b) in _LADDER)
-# From cold (blue) to hot (dark red), passing no green, for temperatures.
-_HEAT: Final = ((0.0, (44, 77, 158)), (0.35, (86, 145, 190)), (0.65, (226, 150, 70)), (1.0, (165, 30, 38)))
+# From cold (dark blue) to hot (amber), rising in lightness and passing no green, for temperatures.
+_HEAT: Final = ((0.0, (36, 48, 143)), (0.35, (139, 47, 160)), (0.68, (206, 71, 116)), (1.0, (236, 142, 52)))
 
 
 def heat_colour(fraction: float) -> str:
     """Return the colour of a temperature, 0 the coldest of the figure and 1 the hottest."""
     at = min(max(fraction, 0.0), 1.0)
-    for (left, low), (right, high) in zip(_HEAT[:-1], _HEAT[1:], strict=True):
+    for (left, low), (right, high) in pairwise(_HEAT):
         if at <= right:
             share = (at - left) / (right - left)
             mixed = [round(a + share * (b - a)) for a, b in zip(low, high, strict=True)]
@@ -194,4 +195,3 @@ class Plot:
     surface: Surface | None = None
     columns: int = 2
     height: int = 380
-    extra: Sequence[str] = field(default=())

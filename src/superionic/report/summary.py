@@ -63,15 +63,13 @@ class Verdict:
 
     @property
     def words(self) -> str:
-        """The verdict in words."""
+        """The verdict in a few words."""
         if self.factor is None:
-            return "statistically thin: only one side is bounded"
+            return "thin: one-sided"
         if self.factor < _FIRM_FACTOR:
-            return "well determined"
-        size = f"{self.factor:.1f}" if self.factor < 10 else number(self.factor, 2)
-        if self.factor < _FAIR_FACTOR:
-            return f"fair: 68 % interval spans a factor of {size}"
-        return f"statistically thin: 68 % interval spans a factor of {size}"
+            return f"firm: factor {number(self.factor, 2)}"
+        grade = "fair" if self.factor < _FAIR_FACTOR else "thin"
+        return f"{grade}: factor {number(self.factor, 2)}"
 
     @property
     def severity(self) -> Severity:
@@ -108,7 +106,13 @@ def lead_sentence(results: Results) -> str:
         parts.append(f"computed {plural(accepted, 'label')} with {code}")
     if results.has("train"):
         parts.append("fine-tuned the potential")
+    placed = results.records("hull", "entries")
+    if placed and not entries:
+        parts.append(f"placed {plural(len(placed), 'ordering')} on a convex hull")
     runs = results.records("transport", "runs")
+    fits = results.records("analyse", "arrhenius")
+    if fits and not runs:
+        parts.append(f"fitted {plural(len(fits), 'Arrhenius line')}")
     if runs:
         length = sum(real(run, "length_ps") or 0.0 for run in runs)
         parts.append(f"ran {plural(len(runs), 'molecular-dynamics run')} of {number(length)} ps in total")
@@ -130,14 +134,26 @@ def hull_entry(results: Results, identity: str) -> Record | None:
     return next((e for e in results.records("hull", "entries") if text(e, "id") == identity), None)
 
 
-def stability_words(entry: Record | None) -> str:
-    """Say how stable an ordering is."""
+def one_composition(results: Results) -> bool:
+    """Whether the hull has a single end member, so that it only compares orderings of one composition."""
+    return len(results.stage("hull").get("end_members") or []) <= 1
+
+
+def stability_words(results: Results, identity: str) -> str:
+    """Say how stable an ordering is, and against what."""
+    entry = hull_entry(results, identity)
     above = real(entry, "e_above_hull_eV_per_atom")
     if entry is None or above is None:
         return "not computed"
+    if one_composition(results):
+        return (
+            "lowest ordering found"
+            if entry.get("stable")
+            else f"{number(1000 * above, 2)} meV/atom above the lowest ordering"
+        )
     if entry.get("stable"):
-        return "on the hull (stable at 0 K)"
-    return f"{number(1000 * above, 2)} meV/atom above the hull"
+        return "on the hull"
+    return f"{number(1000 * above, 2)} meV/atom above"
 
 
 def cards(results: Results) -> list[Card]:
@@ -145,12 +161,17 @@ def cards(results: Results) -> list[Card]:
     found = _transport_cards(results)
     entry = _headline_stability(results)
     if entry is not None:
-        above = 1000 * (real(entry, "e_above_hull_eV_per_atom") or 0.0)
+        above = f"{number(1000 * (real(entry, 'e_above_hull_eV_per_atom') or 0.0), 2)} meV/atom"
         name = f"{formula_text(text(entry, 'formula'))} {text(entry, 'crystal')}".strip()
-        members = results.stage("hull").get("end_members") or []
-        shown = listing([formula_text(str(member)) for member in members])
-        against = f"{name}, against {shown}" if len(members) > 1 else f"{name}: lowest ordering found"
-        found.append(Card("Energy above hull", f"{number(above, 2)} meV/atom", against))
+        if one_composition(results):
+            compared = len(results.records("hull", "entries"))
+            detail = (
+                f"{name}; of {plural(compared, 'ordering')} compared. No rival compounds: this is no test of stability"
+            )
+            found.append(Card("Above the lowest ordering", above, detail))
+        else:
+            members = [formula_text(str(member)) for member in results.stage("hull").get("end_members") or []]
+            found.append(Card("Energy above hull", above, f"{name}, against {listing(members)}"))
     after = mapping(results.stage("validate"), "after")
     before = mapping(results.stage("validate"), "before")
     force = real(after, "mae_force_meV_per_A")
@@ -159,7 +180,11 @@ def cards(results: Results) -> list[Card]:
         was = real(before, "mae_force_meV_per_A")
         change = f"before training {number(was)} meV/Å; " if was is not None else ""
         chosen = text(results.stage("validate"), "set") or "held-out"
-        detail = f"{change}mean absolute error, {plural(count, 'structure') if count is not None else 'unknown number'} of the {chosen} set"
+        detail = (
+            f"{change}mean absolute error, "
+            f"{plural(count, 'structure') if count is not None else 'unknown number'} of the {chosen} "
+            "set"
+        )
         found.append(Card("Force error of the potential", f"{number(force)} meV/Å", detail))
     return found
 
@@ -216,7 +241,12 @@ def statements(results: Results) -> list[Statement]:
             severity = text(item, "severity", "info")
             kind: Severity = "warning" if severity == "warning" else "caution" if severity == "caution" else "info"
             found.append(Statement(kind, sentence(text(item, "statement"))))
-    found += _transport_statements(results) + _model_statements(results) + _failure_statements(results)
+    found += (
+        _transport_statements(results)
+        + _model_statements(results)
+        + _stability_statements(results)
+        + _failure_statements(results)
+    )
     unique = {statement.words: statement for statement in reversed(found) if statement.words}
     ordered = [unique[words] for words in dict.fromkeys(s.words for s in found) if words in unique]
     return sorted(ordered, key=lambda statement: _SEVERITIES[statement.severity])
@@ -234,19 +264,18 @@ def _transport_statements(results: Results) -> list[Statement]:
             found.append(
                 Statement(
                     "warning",
-                    f"{len(few)} of {plural(len(runs), 'run')} saw fewer than {_FEW_HOPS} hops of the mobile ion (the fewest: "
-                    f"{least}). Their diffusivities rest on a handful of events; read their intervals, not their values.",
+                    f"{len(few)} of {plural(len(runs), 'run')} saw fewer than {_FEW_HOPS} hops of "
+                    "the mobile ion (the fewest: "
+                    f"{least}). Their diffusivities rest on a handful of events; read their "
+                    "intervals, not their values.",
                 )
             )
     lengths = [length for run in results.records("transport", "runs") if (length := real(run, "length_ps")) is not None]
     if lengths and min(lengths) < _SHORT_PS:
-        found.append(
-            Statement(
-                "caution",
-                f"The shortest run is {number(min(lengths))} ps and the longest {number(max(lengths))} ps. Published "
-                "diffusivities of this kind rest on hundreds to thousands of picoseconds.",
-            )
-        )
+        shortest, longest = min(lengths), max(lengths)
+        span = f"are {shortest:g} ps long" if shortest == longest else f"are {shortest:g} to {longest:g} ps long"
+        words = f"The runs {span}. Published diffusivities of this kind rest on hundreds to thousands of picoseconds."
+        found.append(Statement("caution", words))
     found += _arrhenius_statements(results, names)
     if runs and all(run.get("haven_ratio") is None for run in runs):
         words = "Conductivities are Nernst–Einstein values: they take the ions to move independently of one another."
@@ -254,12 +283,22 @@ def _transport_statements(results: Results) -> list[Statement]:
     return found
 
 
+def _some(fits: list[Record], names: dict[str, str]) -> str:
+    """Name the first of these results, and count the others."""
+    shown = [names.get(text(fit, "id"), text(fit, "id")) for fit in fits]
+    return listing(shown if len(shown) <= 4 else [*shown[:3], plural(len(shown) - 3, "other")])
+
+
+def _is_thin(room: Record) -> bool:
+    return real(room, "value") is not None and verdict(*bounds(room, "interval68")).severity == "warning"
+
+
 def _arrhenius_statements(results: Results, names: dict[str, str]) -> list[Statement]:
     found = []
     fits = main_rows(results)
     two = [fit for fit in fits if len({t for t in numbers(fit, "temperatures_K") if t is not None}) == 2]
     if two:
-        who = listing([names.get(text(fit, "id"), text(fit, "id")) for fit in two][:4])
+        who = _some(two, names)
         words = f"Two temperatures fix an Arrhenius line but cannot show whether it is straight ({who})."
         found.append(Statement("caution", words))
     outside = [fit for fit in fits if mapping(fit, "sigma_300K_mS_per_cm").get("extrapolated")]
@@ -267,16 +306,22 @@ def _arrhenius_statements(results: Results, names: dict[str, str]) -> list[State
         coldest = min(t for fit in outside for t in numbers(fit, "temperatures_K") or [math.inf] if t is not None)
         at = f" {coldest:g} K" if math.isfinite(coldest) else ""
         words = (
-            f"Conductivities at 300 K are extrapolated from{at} and above. They hold only if the mechanism of conduction "
+            f"Conductivities at 300 K are extrapolated from{at} and above. They hold only if the "
+            "mechanism of conduction "
             "does not change on the way; the error bars do not contain that risk."
         )
         found.append(Statement("caution", words))
-    for fit in fits:
-        room = mapping(fit, "sigma_300K_mS_per_cm")
-        judged = verdict(*bounds(room, "interval68"))
-        if judged.severity == "warning" and real(room, "value") is not None:
-            name = names.get(text(fit, "id"), text(fit, "id"))
-            found.append(Statement("warning", f"The conductivity of {name} at 300 K is {judged.words}."))
+    thin = [fit for fit in fits if _is_thin(mapping(fit, "sigma_300K_mS_per_cm"))]
+    if thin:
+        subject = "conductivity" if len(thin) == 1 else "conductivities"
+        verb = "is" if len(thin) == 1 else "are"
+        factors = [verdict(*bounds(mapping(fit, "sigma_300K_mS_per_cm"), "interval68")).factor for fit in thin]
+        worst = max((factor for factor in factors if factor is not None), default=None)
+        size = "at least one end of the 68 % interval is open"
+        if worst is not None and None not in factors:
+            size = f"the 68 % interval spans a factor of {'up to ' if len(thin) > 1 else ''}{number(worst, 2)}"
+        words = f"The {subject} at 300 K of {_some(thin, names)} {verb} statistically thin: {size}."
+        found.append(Statement("warning", words))
     if results.has("analyse") and not fits and results.records("analyse", "runs"):
         words = "No activation energy: an Arrhenius fit needs diffusivities at two temperatures or more."
         found.append(Statement("caution", words))
@@ -287,15 +332,25 @@ def _model_statements(results: Results) -> list[Statement]:
     found = []
     code = text(mapping(results.stage("label"), "labeller"), "code")
     if code.startswith("potential:"):
-        words = f"The labels come from a stand-in potential ({code.removeprefix('potential:')}), not from a DFT code: they test the workflow, not the material."
+        words = (
+            f"The labels come from a stand-in potential ({code.removeprefix('potential:')}), not from "
+            "a DFT code: they test the workflow, not the material."
+        )
         found.append(Statement("warning", words))
     n_train = whole(results.stage("train"), "n_train")
     if n_train is not None and n_train < _FEW_LABELS:
-        words = f"The potential was fine-tuned on {plural(n_train, 'label')}. That mends offsets and softness of the potential, but it is far from the hundreds to thousands of labels of a production model."
+        words = (
+            f"The potential was fine-tuned on {plural(n_train, 'label')}. That mends offsets and "
+            "softness of the potential, but it is far from the hundreds to thousands of labels of a "
+            "production model."
+        )
         found.append(Statement("caution", words))
     count = whole(results.stage("validate"), "n_structures")
     if count is not None and count < 20:
-        words = f"The errors of the potential are measured on {plural(count, 'structure')}; they are estimates with a large error of their own."
+        words = (
+            f"The errors of the potential are measured on {plural(count, 'structure')}; they are "
+            "estimates with a large error of their own."
+        )
         found.append(Statement("caution", words))
     before = real(mapping(results.stage("validate"), "before"), "rmse_force_meV_per_A")
     after = real(mapping(results.stage("validate"), "after"), "rmse_force_meV_per_A")
@@ -303,6 +358,16 @@ def _model_statements(results: Results) -> list[Statement]:
         words = f"Training made the forces worse on the held-out set ({number(before)} to {number(after)} meV/Å RMSE)."
         found.append(Statement("warning", words))
     return found
+
+
+def _stability_statements(results: Results) -> list[Statement]:
+    if not results.has("hull"):
+        return []
+    if one_composition(results):
+        words = "Stability was not tested: with one composition the hull only says which ordering is lowest."
+        return [Statement("info", words)]
+    words = "Stability is at 0 K, without vibrations or configurational entropy, and against the end members only."
+    return [Statement("info", words)]
 
 
 def _failure_statements(results: Results) -> list[Statement]:
@@ -320,6 +385,9 @@ def _failure_statements(results: Results) -> list[Statement]:
     entries = results.records("rank", "entries")
     loose = sum(entry.get("converged") is False for entry in entries)
     if loose:
-        words = f"{loose} of {plural(len(entries), 'relaxation')} did not reach the force criterion; their energies are upper bounds."
+        words = (
+            f"{loose} of {plural(len(entries), 'relaxation')} did not reach the force criterion; "
+            "their energies are upper bounds."
+        )
         found.append(Statement("caution", words))
     return found

@@ -28,7 +28,7 @@ STAGES: Final = (
 """The stages in the order of the workflow."""
 
 
-def plain(value: Any, place: str = "results") -> Any:
+def plain(value: Any, place: str = "results") -> Any:  # noqa: PLR0911 - one return for each kind of value
     """Return a copy of `value` made of JSON values only.
 
     Numbers that are not finite (an unbounded interval, a missing measurement) become ``None``, because JSON has no
@@ -201,4 +201,4 @@ def thin_log(n: int, most: int) -> list[int]:
     if n <= most:
         return list(range(n))
     spread = np.geomspace(1, n, most)
-    return sorted({int(round(position)) - 1 for position in spread.tolist()})
+    return sorted({round(position) - 1 for position in spread.tolist()})

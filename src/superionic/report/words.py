@@ -20,6 +20,25 @@ def formula_text(formula: str) -> str:
     return re.sub(r"(?<=[A-Za-z)\]])\d+(?:\.\d+)?", lambda match: match.group().translate(_SUBSCRIPTS), formula)
 
 
+def composition_key(formula: str) -> tuple[tuple[str, float], ...]:
+    """Return what two formulas of the same composition share: ``Li9Y3Cl18`` and ``Li3YCl6`` give the same key.
+
+    A formula that is not a plain list of elements and numbers stands for itself alone.
+    """
+    parts = re.findall(r"([A-Z][a-z]?)(\d+(?:\.\d+)?)?", formula)
+    if not parts or "".join(element + count for element, count in parts) != formula:
+        return ((formula, 0.0),)
+    counts: dict[str, float] = {}
+    for element, count in parts:
+        counts[element] = counts.get(element, 0.0) + (float(count) if count else 1.0)
+    total = sum(counts.values())
+    return (
+        tuple((element, round(counts[element] / total, 4)) for element in sorted(counts))
+        if total
+        else ((formula, 0.0),)
+    )
+
+
 def power_of_ten(exponent: int) -> str:
     """Write ``10⁻⁶`` for -6."""
     return "10" + str(exponent).translate(_SUPERSCRIPTS)
@@ -49,10 +68,8 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def _error_decimals(error: float) -> int:
-    """Return the decimals that an error deserves: two digits when they are below 36, else one."""
-    exponent = _exponent(error)
-    leading = error / 10.0 ** (exponent - 1)
-    return 1 - exponent if leading < 35.5 else -exponent
+    """Return the decimals that give an error two digits."""
+    return 1 - _exponent(float(f"{error:.1e}"))
 
 
 def with_error(value: float | None, error: float | None, unit: str = "") -> str:
@@ -99,7 +116,7 @@ def whole_text(value: float | None) -> str:
         return UNKNOWN
     count = int(value)
     if abs(count) >= 10**12:
-        return number(float(count)) if abs(count) < 10**300 else f"about {power_of_ten(len(str(abs(count))) - 1)}"
+        return number(float(count), 2) if abs(count) < 10**300 else f"about {power_of_ten(len(str(abs(count))) - 1)}"
     return f"{count:,}".replace(",", "\N{THIN SPACE}").replace("-", MINUS)
 
 

@@ -44,7 +44,7 @@ def run(settings: Mapping[str, Any], bench: Workbench, trajectories: Sequence[Ca
             "superionic.stages.analyse:analyse_task",
             _ANALYSE_VERSION,
             {
-                "axes": [_AXES[axis] for axis in settings.get("axes", ["x", "y", "z"])],
+                "axes": [_AXES[axis] for axis in settings["axes"]],
                 "charge": charge,
                 "frame_interval_ps": run.facts["frame_interval_ps"],
                 "mobile_ion": bench.mobile_ion,

@@ -166,6 +166,7 @@ def integer_compositions_task(
         settings["supercell"],
         settings["oxidation_states"],
         coupling=settings["coupling"],
+        overrides=settings["occupancies"] or None,
         exact_species=settings["exact_species"],
         max_deviation=1.0 if settings["max_deviation"] is None else settings["max_deviation"],
         limit=settings["max_compositions"],

@@ -102,8 +102,7 @@ def labeller_settings(settings: Mapping[str, Any], stand_in: ChosenPotential | N
     """Return the settings of the labeller out of the ``label`` section."""
     if stand_in is not None:
         return {"model": stand_in.settings["model"], "options": dict(stand_in.settings["options"])}
-    names = ("functional", "ecut_eV", "kpoint_spacing_per_A", "smearing_eV", "energy_tolerance_eV", "max_scf_steps")
-    return {name: settings[name] for name in names}
+    return {name: value for name, value in settings.items() if name not in ("engine", "gates")}
 
 
 def _nothing_left(reason: str) -> StageError:
@@ -133,8 +132,8 @@ def label_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], context: 
 def gates_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
     """Judge labels together; each gets the list of reasons against it (empty: accepted)."""
     from superionic.labels.base import Label
-    from superionic.labels.gates import Gates, judge
+    from superionic.labels.gates import Gates, check_labels
 
     labels = [Label.from_dict(label) for label in inputs["labels"]]
-    reasons = judge(inputs["atoms"], labels, Gates(**settings["gates"]))
-    return {"reasons": [list(found) for found in reasons]}
+    verdicts = check_labels(inputs["atoms"], labels, Gates(**settings["gates"]))
+    return {"reasons": [[failure.reason for failure in verdict.failures] for verdict in verdicts]}

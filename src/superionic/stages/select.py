@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from superionic.errors import StageError
 from superionic.execution.task import Context, Ref, Task
+from superionic.references import normal_formula
 from superionic.stages.base import Candidate, StageResult, Workbench
 
 STAGE = "select"
@@ -32,8 +34,24 @@ def run(
     -------
     StageResult
         The selected candidates.
+
+    Raises
+    ------
+    StageError
+        If no ordering has one of the wanted compositions.
     """
-    orderings = [candidate for candidate in candidates if not candidate.is_reference]
+    wanted = {normal_formula(formula) for formula in settings["compositions"]}
+    orderings = [
+        candidate
+        for candidate in candidates
+        if not candidate.is_reference and (not wanted or normal_formula(candidate.facts["formula"]) in wanted)
+    ]
+    if not orderings:
+        raise StageError(
+            f"no ordering has one of the compositions {', '.join(settings['compositions'])}",
+            where="select.compositions",
+            fix=f"name some of: {', '.join(sorted({str(c.facts['formula']) for c in candidates if not c.is_reference}))}",
+        )
     inputs: dict[str, Any] = {"relaxed": [Ref(candidate.structure.task) for candidate in orderings]}
     if hull is not None:
         positions = {candidate.id: i for i, candidate in enumerate(candidates)}

@@ -61,10 +61,8 @@ def run(
         {"atoms": structures, "baseline": baseline["energies_eV"], "labels": labels},
     )
     data = {"atoms": structures, "dataset": Ref(dataset), "labels": labels}
-    options = {
-        name: settings[name]
-        for name in ("batch_size", "energy_weight", "epochs", "force_weight", "freeze", "learning_rate", "patience")
-    } | {"stress_weight": settings["stress_weight"]}
+    not_of_the_trainer = ("trainer", "validation_fraction", "test_fraction", "epochs_per_segment")
+    options = {name: value for name, value in settings.items() if name not in not_of_the_trainer}
     segments: list[Task] = []
     for number, first in enumerate(range(0, settings["epochs"], settings["epochs_per_segment"])):
         inputs: dict[str, Any] = dict(data)
@@ -186,4 +184,14 @@ def finish_task(_settings: Mapping[str, Any], inputs: Mapping[str, Any], _contex
     from superionic.training.chgnet import TrainState
 
     state = TrainState.from_dict(inputs["state"])
-    return {"best_epoch": state.best_epoch, "history": list(state.history), "weights": dict(state.best_weights)}
+    history = [
+        {"epoch": entry["epoch"], "learning_rate": entry["learning_rate"]}
+        | {
+            f"{part}_{name}": value
+            for part in ("train", "validation")
+            for name, value in (entry[part] or {}).items()
+            if name == "loss" or name.startswith(("mae_", "rmse_"))
+        }
+        for entry in state.history
+    ]
+    return {"best_epoch": state.best_epoch, "history": history, "weights": dict(state.best_weights)}

@@ -63,7 +63,7 @@ def run(
             ("force", "mae_force_meV_per_A", "meV/Å", settings["max_force_mae_meV_per_A"]),
             ("stress", "mae_stress_GPa", "GPa", settings["max_stress_mae_GPa"]),
         )
-        if limit is not None and errors[key] > limit
+        if limit is not None and errors[key] is not None and errors[key] > limit
     ]
     return StageResult({**result, "cautions": cautions, "key": task.key})
 
@@ -72,51 +72,28 @@ def validate_task(_settings: Mapping[str, Any], inputs: Mapping[str, Any], _cont
     """Compute errors on the test set (or, where there is none, on the validation or training set, and say so)."""
     import numpy as np
 
+    from superionic.training.dataset import LabelledSet, Targets
     from superionic.training.metrics import errors
     from superionic.units import GPA_PER_EV_PER_A3
 
     split = inputs["dataset"]
     name = next(part for part in ("test", "validation", "train") if split[part])
     chosen = split[name]
-    n_atoms = np.array([len(inputs["atoms"][i]) for i in chosen])
-    labels = [inputs["labels"][i] for i in chosen]
-    reference = {
-        "energies_eV": np.array([label["energy_eV"] for label in labels]) - split["shifts_eV"][chosen],
-        "forces_eV_per_A": [label["forces_eV_per_A"] for label in labels],
-        "stresses_eV_per_A3": np.array([label["stress_eV_per_A3"] for label in labels]),
-    }
-
-    def pick(made: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            "energies_eV": made["energies_eV"][chosen],
-            "forces_eV_per_A": [made["forces_eV_per_A"][i] for i in chosen],
-            "stresses_eV_per_A3": made["stresses_eV_per_A3"][chosen],
-        }
-
-    compared = {"before": pick(inputs["baseline"]), "after": pick(inputs["after"]), "reference": reference}
-    metrics = {
-        when: errors(
-            compared[when]["energies_eV"],
-            reference["energies_eV"],
-            compared[when]["forces_eV_per_A"],
-            reference["forces_eV_per_A"],
-            compared[when]["stresses_eV_per_A3"],
-            reference["stresses_eV_per_A3"],
-            n_atoms,
-        ).to_dict()
-        for when in ("before", "after")
+    compared = {
+        "reference": LabelledSet.from_labels(
+            inputs["atoms"], inputs["labels"], energy_shifts_eV=split["shifts_eV"]
+        ).targets.subset(chosen),
+        "before": Targets.from_dict(inputs["baseline"]).subset(chosen),
+        "after": Targets.from_dict(inputs["after"]).subset(chosen),
     }
     parity = {
-        "energy_eV_per_atom": {when: values["energies_eV"] / n_atoms for when, values in compared.items()},
-        "force_eV_per_A": {
-            when: np.concatenate([np.ravel(f) for f in values["forces_eV_per_A"]]) for when, values in compared.items()
-        },
-        "stress_GPa": {
-            when: np.ravel(values["stresses_eV_per_A3"]) * GPA_PER_EV_PER_A3 for when, values in compared.items()
-        },
+        "energy_eV_per_atom": {when: t.energies_eV / t.n_atoms for when, t in compared.items()},
+        "force_eV_per_A": {when: np.concatenate(t.forces_eV_per_A).ravel() for when, t in compared.items()},
+        "stress_GPa": {when: t.stresses_eV_per_A3.ravel() * GPA_PER_EV_PER_A3 for when, t in compared.items()},
     }
     return {
-        **metrics,
+        "after": errors(compared["after"], compared["reference"]).to_dict(),
+        "before": errors(compared["before"], compared["reference"]).to_dict(),
         "n_structures": len(chosen),
         "parity": {q: {when: [float(x) for x in v] for when, v in sides.items()} for q, sides in parity.items()},
         "set": name,

@@ -5,7 +5,8 @@ A guess is shown to the user and can be changed; nothing guesses behind a campai
 
 from __future__ import annotations
 
-from itertools import product
+from collections.abc import Sequence
+from itertools import islice, product
 from typing import Final
 
 from superionic.errors import CompositionError
@@ -15,13 +16,16 @@ _MOBILE: Final = ("Li", "Na", "Ag", "K", "Cu", "Mg", "Zn", "Ca", "F")
 _MAX_COMBINATIONS: Final = 200_000
 # Elements whose commonest state in solid electrolytes differs from, or narrows, the textbook lists.
 _PREFERRED: Final[dict[str, tuple[int, ...]]] = {
-    "H": (1,), "N": (-3, 5), "P": (5, 3), "As": (5, 3), "Sb": (5, 3), "S": (-2, 6), "Se": (-2, 4), "Te": (-2, 4),
+    "H": (1, -1), "N": (-3, 5), "P": (5, 3, 4, -3), "As": (5, 3), "Sb": (5, 3), "S": (-2, 6), "Se": (-2, 4),
+    "Te": (-2, 4),
     "Cl": (-1,), "Br": (-1,), "I": (-1,), "C": (4,), "Sn": (4, 2), "Ge": (4,), "Si": (4,), "Tl": (1, 3), "In": (3,),
 }  # fmt: skip
 
 
 def guess_oxidation_states(crystal: DisorderedCrystal, *, tolerance_e: float = 0.05) -> dict[str, int]:
     """Guess integer oxidation states that make the refined composition neutral.
+
+    One state for each element: crystals of mixed valence, such as Fe2+ and Fe3+, need theirs given.
 
     Parameters
     ----------
@@ -33,39 +37,50 @@ def guess_oxidation_states(crystal: DisorderedCrystal, *, tolerance_e: float = 0
     Returns
     -------
     dict
-        One oxidation state for each species. Of the neutral choices the one with the commonest states is taken.
+        One oxidation state for each species. Of the neutral choices the one with the commonest states is taken; rare
+        states are tried only if no common ones fit.
 
     Raises
     ------
     CompositionError
-        If no choice of common oxidation states is neutral.
+        If no choice of oxidation states is neutral.
     """
     from pymatgen.core import Element
 
     amounts = crystal.composition
-    options: list[tuple[int, ...]] = []
+    common: list[tuple[int, ...]] = []
+    rare: list[tuple[int, ...]] = []
     for species in amounts:
-        common = _PREFERRED.get(species)
-        if common is None:
-            common = tuple(int(v) for v in Element(species).common_oxidation_states) or (0,)
-        options.append(common)
-    atoms = sum(amounts.values())
+        element = Element(species)
+        usual = _PREFERRED.get(species) or tuple(int(v) for v in element.common_oxidation_states) or (0,)
+        others = sorted({int(v) for v in element.oxidation_states} - set(usual), key=lambda q: (abs(q), q))
+        common.append(usual)
+        rare.append((*usual, *others))
+    best = _best_choice(common, list(amounts.values()), tolerance_e)
+    if best is None:
+        best = _best_choice(rare, list(amounts.values()), tolerance_e)
+    if best is None:
+        raise CompositionError(
+            f"No oxidation states make {crystal.cell_formula} neutral.",
+            where=crystal.name,
+            fix="Give the oxidation states, or check the occupancies.",
+        )
+    return dict(zip(amounts, best, strict=True))
+
+
+def _best_choice(
+    options: Sequence[Sequence[int]], amounts: Sequence[float], tolerance_e: float
+) -> tuple[int, ...] | None:
+    """Return the neutral choice whose states stand earliest in their lists; None if none is neutral."""
+    atoms = sum(amounts)
     best: tuple[tuple[int, float, tuple[int, ...]], tuple[int, ...]] | None = None
-    for number, choice in enumerate(product(*options)):
-        if number >= _MAX_COMBINATIONS:
-            break
-        charge = abs(sum(q * a for q, a in zip(choice, amounts.values(), strict=True))) / atoms
+    for choice in islice(product(*options), _MAX_COMBINATIONS):
+        charge = abs(sum(q * a for q, a in zip(choice, amounts, strict=True))) / atoms
         rarity = tuple(o.index(q) for o, q in zip(options, choice, strict=True))
         rank = (sum(rarity), round(charge, 6), rarity)
         if charge <= tolerance_e and (best is None or rank < best[0]):
             best = (rank, choice)
-    if best is None:
-        raise CompositionError(
-            f"No common oxidation states make {crystal.cell_formula} neutral.",
-            where=crystal.name,
-            fix="Give the oxidation states, or check the occupancies.",
-        )
-    return dict(zip(amounts, best[1], strict=True))
+    return None if best is None else best[1]
 
 
 def guess_mobile_ion(crystal: DisorderedCrystal) -> str:

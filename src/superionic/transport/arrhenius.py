@@ -9,10 +9,10 @@ from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from superionic.errors import AnalysisError, CalculationFailed
-from superionic.transport.estimate import LEVEL_68, LEVEL_95, Estimate
+from superionic.transport.estimate import LEVEL_68, LEVEL_95, Estimate, student_quantile
 from superionic.units import BOLTZMANN_EV_PER_K
 
 FloatArray = NDArray[np.float64]
@@ -105,7 +105,7 @@ class ArrheniusFit:
         log_error = math.sqrt(max(float(gradient @ self.covariance @ gradient), 0.0))
         intervals = []
         for level in (LEVEL_68, LEVEL_95):
-            width = float(stats.t.ppf(0.5 + 0.5 * level, self.degrees_of_freedom)) * log_error
+            width = student_quantile(level, self.degrees_of_freedom) * log_error
             width = min(width, 600.0)  # beyond the range of floating point an interval says nothing more
             intervals.append((value * math.exp(-width), value * math.exp(width)))
         return Prediction(temperature_K, value, log_error, intervals[0], intervals[1], extrapolated)
@@ -188,7 +188,7 @@ def arrhenius_fit(
         parameters, covariance, chi2 = _line(design[used], y[used], log_sigma)
         if n > 2:
             reduced = chi2 / (n - 2)
-            if reduced > 1.0 and float(stats.chi2.sf(chi2, n - 2)) < _TINY_PROBABILITY:
+            if reduced > 1.0 and float(special.chdtrc(n - 2, chi2)) < _TINY_PROBABILITY:
                 covariance = covariance * reduced
                 flags.append(
                     f"The points scatter about the Arrhenius line more than their errors allow (χ² per degree of "

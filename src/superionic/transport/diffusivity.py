@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from superionic.errors import AnalysisError
 from superionic.transport.estimate import Estimate, count_like_estimate, ratio_estimate
@@ -40,6 +40,8 @@ FloatArray = NDArray[np.float64]
 
 SHORT_RUN_PS = 20.0
 """Runs shorter than this are flagged: hops to and fro take picoseconds to tell from diffusion."""
+LAGS_TO_SHOW_A_PLATEAU = 3
+"""With fewer lags to compare, that they agree says little."""
 FEW_HOPS = 30
 """Fewer independent hops than this are flagged."""
 
@@ -210,7 +212,7 @@ def tracer_diffusivity(
         n_hops=n_hops,
         bound_per_hop_A2_per_ps=per_hop,
         effective_hops=float(effective),
-        diffusive=choice.plateau,
+        diffusive=choice.plateau and choice.n_lags >= LAGS_TO_SHOW_A_PLATEAU,
         he2018=he2018_fit(msd, n_ions, hop_length_A=hop_length_A, duration_ps=duration_ps),
         paper_b=paper_b_fit(msd, n_ions, hop_length_A=hop_length_A, duration_ps=duration_ps),
         lags=_ladder_table(fits),
@@ -259,7 +261,7 @@ def charge_diffusivity(
     if value > 0.0 and math.isfinite(tracer.excess_relative_variance):
         variance += tracer.excess_relative_variance * value**2
     between, between_dof = block_variance(fit)
-    if between > variance * float(stats.f.ppf(0.95, between_dof, 1e6)):
+    if between > variance * float(special.fdtri(between_dof, 1e6, 0.95)):
         variance, dof = between, between_dof
     if not choice.plateau:
         variance += choice.variance
@@ -280,7 +282,7 @@ def charge_diffusivity(
     return ChargeDiffusivity(
         A2_per_ps=estimate,
         window_ps=(choice.used_lag_ps, duration_ps),
-        diffusive=choice.plateau,
+        diffusive=choice.plateau and tracer.diffusive,
         lags=_ladder_table(fits),
         flags=tuple(flags),
     )
@@ -313,7 +315,7 @@ def _heterogeneous(hops: NDArray[np.int64]) -> bool:
     mean = float(hops.mean())
     if len(hops) < 2 or mean < 1.0:
         return False
-    return float(np.sum((hops - mean) ** 2)) / mean > float(stats.chi2.isf(1e-3, len(hops) - 1))
+    return float(np.sum((hops - mean) ** 2)) / mean > float(special.chdtri(len(hops) - 1, 1e-3))
 
 
 def _flags(
@@ -339,7 +341,7 @@ def _flags(
             f"No diffusive regime: D still changes at the longest lag ({choice.used_lag_ps:.3g} ps); "
             "a longer run is needed."
         )
-    elif choice.n_lags < 3:
+    elif choice.n_lags < LAGS_TO_SHOW_A_PLATEAU:
         flags.append(f"The run is too short to show that D has levelled off (only {choice.n_lags} lags compared).")
     if n_ions < 10:
         flags.append(f"Only {n_ions} mobile ions in the cell: effects of its size are not in the error.")

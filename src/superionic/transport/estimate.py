@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from superionic.errors import AnalysisError
 
@@ -108,14 +108,14 @@ def count_like_estimate(
     effective = (value / sigma) ** 2 if sigma > 0.0 else math.inf
     intervals: list[tuple[float, float]] = []
     for level in (LEVEL_68, LEVEL_95):
-        widening = float(stats.t.ppf(0.5 + 0.5 * level, dof) / stats.norm.ppf(0.5 + 0.5 * level))
+        widening = student_quantile(level, dof) / student_quantile(level, math.inf)
         low, high = _interval(value, sigma * widening, level)
         if bound_per_hop is not None:
             high = max(high, -math.log1p(-level) * bound_per_hop)
         if bound_per_hop is not None or force_upper_bound or effective < 1.0:
             low = 0.0
         intervals.append((low, high))
-    error = sigma * float(stats.t.ppf(0.5 + 0.5 * LEVEL_68, dof))
+    error = sigma * student_quantile(LEVEL_68, dof)
     if bound_per_hop is not None:
         error = max(error, bound_per_hop)
     return Estimate(value, error, intervals[0], intervals[1], is_upper_bound=intervals[0][0] <= 0.0)
@@ -193,10 +193,17 @@ def _interval(value: float, sigma: float, level: float) -> tuple[float, float]:
     effective = (value / sigma) ** 2
     tail = 0.5 * (1.0 - level)
     if effective < 1.0:
-        return 0.0, sigma * float(stats.gamma.ppf(1.0 - tail, 1.5))
+        return 0.0, sigma * float(special.gammaincinv(1.5, 1.0 - tail))
     unit = value / effective
-    low, high = stats.gamma.ppf([tail, 1.0 - tail], effective + 0.5)
+    low, high = special.gammaincinv(effective + 0.5, [tail, 1.0 - tail])
     return float(low) * unit, float(high) * unit
+
+
+def student_quantile(level: float, degrees_of_freedom: float) -> float:
+    """Half-width, in standard errors, of the central interval of Student's t that holds the probability ``level``."""
+    if math.isinf(degrees_of_freedom):
+        return float(special.ndtri(0.5 + 0.5 * level))
+    return float(special.stdtrit(degrees_of_freedom, 0.5 + 0.5 * level))
 
 
 def _log(over: float, under: float) -> float:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from superionic.transport.increments import LagFit, average_blocks, ladder
 
@@ -19,6 +19,8 @@ BASE_LAGS_PER_RUN = 200
 """The ladder of lags begins at the run's length over this number: more would not lower the error."""
 MIN_INCREMENTS = 8
 """The longest lag leaves at least so many increments."""
+MIN_COLLECTIVE_INCREMENTS = 24
+"""The same for the one collective walker, whose D has a relative error near √(2/n)."""
 PLATEAU_SIGMAS = 2.5
 """Two lags disagree if their D differ by more than so many standard deviations of the difference."""
 
@@ -47,7 +49,8 @@ def fit_ladder(
     blocks = average_blocks(positions_A, frames)
     if len(blocks) < 3:  # two frames: their halves cannot be told apart, so the one increment counts twice
         blocks = np.concatenate([blocks, 2.0 * blocks[-1:] - blocks[-2:-1]])
-    return ladder(blocks, frames * frame_interval_ps, min_increments=MIN_INCREMENTS, axes=axes)
+    enough = MIN_INCREMENTS if positions_A.shape[1] > 1 else MIN_COLLECTIVE_INCREMENTS
+    return ladder(blocks, frames * frame_interval_ps, min_increments=enough, axes=axes)
 
 
 def choose_lag(fits: list[LagFit], *, safety: int = 1) -> LagChoice:
@@ -81,7 +84,8 @@ def choose_lag(fits: list[LagFit], *, safety: int = 1) -> LagChoice:
 
 
 def _segments(fit: LagFit) -> int:
-    return min(max(fit.n_increments // 4, min(3, fit.n_increments)), 32)
+    """Choose the number of spans of time: long ones, since contributions correlate over several increments."""
+    return min(max(fit.n_increments // 12, 4), 16, fit.n_increments)
 
 
 def _spread(deviations: FloatArray) -> float:
@@ -110,7 +114,7 @@ def own_variance(fit: LagFit) -> tuple[float, float]:
         dof = n - 1.0
     own, dof = max(own, fit.gaussian_variance), max(dof, 4.0)
     together, blocks_dof = block_variance(fit)
-    if together > own * float(stats.f.ppf(0.95, blocks_dof, max(dof, 1.0))):
+    if together > own * float(special.fdtri(blocks_dof, dof, 0.95)):
         return together, blocks_dof
     return own, dof
 

@@ -1,0 +1,59 @@
+"""Task functions that exercise a worker and nothing else: does an executor run, fail, crash and time out as it should?
+
+The tests use them, and so can anyone who writes an executor for a new cluster.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from superionic.errors import CalculationFailed, PotentialError
+from superionic.execution.task import Context
+
+
+def add(settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
+    """Add ``amount`` to the sum of the inputs ``terms``."""
+    total = settings["amount"] + sum(float(term) for term in inputs.get("terms", []))
+    return {"array": np.full(3, total), "sum": total}
+
+
+def calculation_fails(settings: Mapping[str, Any], _inputs: Mapping[str, Any], _context: Context) -> None:
+    """Fail as a calculation does: the reason is data."""
+    raise CalculationFailed(settings["reason"], {"step": 3})
+
+
+def input_is_wrong(_settings: Mapping[str, Any], _inputs: Mapping[str, Any], _context: Context) -> None:
+    """Fail as a wrong input does."""
+    raise PotentialError("this probe is always wrong", fix="do not run it")
+
+
+def raises(_settings: Mapping[str, Any], _inputs: Mapping[str, Any], _context: Context) -> None:
+    """Fail as a fault of the code does."""
+    raise ZeroDivisionError("a fault")
+
+
+def crash(_settings: Mapping[str, Any], _inputs: Mapping[str, Any], _context: Context) -> None:
+    """Kill the worker process."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def wait(settings: Mapping[str, Any], _inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
+    """Wait for ``seconds``, telling progress; the result names the process."""
+    steps = 10
+    for step in range(steps):
+        time.sleep(settings["seconds"] / steps)
+        context.progress((step + 1) / steps, "waiting")
+    return {"seconds": settings["seconds"]}
+
+
+def remember(_settings: Mapping[str, Any], _inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
+    """Count the calls that this worker process has seen, in the cache that it keeps."""
+    context.cache["calls"] = context.cache.get("calls", 0) + 1
+    (context.scratch / "file").write_text("gone when the task ends")
+    return {"calls": context.cache["calls"], "pid": os.getpid(), "scratch": str(context.scratch)}

@@ -1,0 +1,168 @@
+"""Measures how well a potential keeps the contract; the contract tests (and `engines check`) judge the numbers.
+
+It runs where the potential runs, so that one suite serves every adapter in every engine environment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from superionic.errors import PotentialError
+from superionic.potentials.base import Potential, load_potential
+from superionic.potentials.reference import li3ycl6_cell
+
+_FORCE_PROBES = ((0, 0), (4, 1), (10, 2), (15, 0), (27, 1))
+_STRAIN_PROBES = ((0, 0), (2, 2), (1, 2), (0, 1))
+_VOIGT = {(0, 0): 0, (1, 1): 1, (2, 2): 2, (1, 2): 3, (0, 2): 4, (0, 1): 5}
+
+
+def conform(settings: Mapping[str, Any], inputs: Mapping[str, Any] | None = None, context: Any = None) -> dict[str, Any]:
+    """Measure all points of the contract on the stored structure (a task).
+
+    Parameters
+    ----------
+    settings
+        ``potential``; ``model`` (optional); ``options`` of the adapter (optional); ``step_A``: displacement of the finite
+        differences in Å (and, divided by 1 Å, their strain).
+    inputs, context
+        Not needed.
+
+    Returns
+    -------
+    dict
+        Largest deviations: ``force_eV_per_A``, ``stress_eV_per_A3`` (against central differences of the energy);
+        ``permutation_*``, ``translation_*``, ``rotation_*``, ``extensivity_*`` with ``energy_eV_per_atom``, ``force_eV_per_A``,
+        ``stress_eV_per_A3``; ``net_force_eV_per_A``; ``without_stress_force_eV_per_A``; and whether ``mutated``,
+        ``repeatable``, ``refuses_unknown_element``, with ``energy_convention`` and ``elements``.
+    """
+    del inputs, context
+    potential = load_potential(
+        settings["potential"], model=settings.get("model"), **dict(settings.get("options") or {})
+    )
+    step = float(settings.get("step_A", 0.005))
+    atoms = li3ycl6_cell()
+    kept = atoms.copy()
+    first = potential.evaluate(atoms)
+    mutated = atoms != kept or atoms.calc is not None or set(atoms.arrays) != set(kept.arrays)
+    second = potential.evaluate(atoms)
+    cheap = potential.evaluate(atoms, stress=False)
+    report: dict[str, Any] = {
+        "energy_convention": potential.identity.energy_convention,
+        "elements": list(potential.identity.elements),
+        "mutated": bool(mutated),
+        "repeatable": bool(
+            first.energy_eV == second.energy_eV and np.array_equal(first.forces_eV_per_A, second.forces_eV_per_A)
+        ),
+        "refuses_unknown_element": _refuses_unknown(potential),
+        "no_stress_unless_asked": cheap.stress_eV_per_A3 is None,
+        "net_force_eV_per_A": float(np.abs(first.forces_eV_per_A.sum(axis=0)).max()),
+        "without_stress_force_eV_per_A": float(np.abs(cheap.forces_eV_per_A - first.forces_eV_per_A).max()),
+        "force_eV_per_A": _force_error(potential, atoms, step),
+        "stress_eV_per_A3": _stress_error(potential, atoms, step),
+    }
+
+    order = np.random.Generator(np.random.PCG64(1)).permutation(len(atoms))
+    _compare(report, "permutation", potential, atoms, atoms[order], lambda forces: forces[order])
+    moved = atoms.copy()
+    # By more than the cell, so that wrapping is put to the test.
+    moved.positions += [13.7, -25.1, 7.3]
+    _compare(report, "translation", potential, atoms, moved, lambda forces: forces)
+    turn = _rotation(0.7, np.array([1.0, -2.0, 0.5]))
+    turned = atoms.copy()
+    turned.set_cell(atoms.cell.array @ turn.T, scale_atoms=False)
+    turned.positions = atoms.positions @ turn.T
+    _compare(report, "rotation", potential, atoms, turned, lambda forces: forces @ turn.T, turn=turn)
+    doubled = atoms.repeat((1, 1, 2))
+    _compare(report, "extensivity", potential, atoms, doubled, lambda forces: np.vstack([forces, forces]))
+    return report
+
+
+def _force_error(potential: Potential, atoms: Atoms, step: float) -> float:
+    forces = potential.evaluate(atoms, stress=False).forces_eV_per_A
+    worst = 0.0
+    for atom, axis in _FORCE_PROBES:
+        energies = []
+        for sign in (1.0, -1.0):
+            moved = atoms.copy()
+            moved.positions[atom, axis] += sign * step
+            energies.append(potential.evaluate(moved, stress=False).energy_eV)
+        worst = max(worst, abs(-(energies[0] - energies[1]) / (2.0 * step) - forces[atom, axis]))
+    return float(worst)
+
+
+def _stress_error(potential: Potential, atoms: Atoms, step: float) -> float:
+    stress = potential.evaluate(atoms).stress_eV_per_A3
+    if stress is None:
+        return float("nan")
+    strain = 0.2 * step
+    worst = 0.0
+    for i, j in _STRAIN_PROBES:
+        energies = []
+        for sign in (1.0, -1.0):
+            deformation = np.eye(3)
+            deformation[i, j] += 0.5 * sign * strain
+            deformation[j, i] += 0.5 * sign * strain
+            strained = atoms.copy()
+            strained.set_cell(atoms.cell.array @ deformation, scale_atoms=True)
+            energies.append(potential.evaluate(strained, stress=False).energy_eV)
+        derivative = (energies[0] - energies[1]) / (2.0 * strain) / float(atoms.get_volume())
+        worst = max(worst, abs(derivative - stress[_VOIGT[i, j]]))
+    return float(worst)
+
+
+def _compare(
+    report: dict[str, Any],
+    name: str,
+    potential: Potential,
+    atoms: Atoms,
+    other: Atoms,
+    expected_forces: Any,
+    *,
+    turn: np.ndarray | None = None,
+) -> None:
+    reference, result = potential.evaluate(atoms), potential.evaluate(other)
+    energy = result.energy_eV / len(other) - reference.energy_eV / len(atoms)
+    report[f"{name}_energy_eV_per_atom"] = abs(float(energy))
+    report[f"{name}_force_eV_per_A"] = float(
+        np.abs(result.forces_eV_per_A - expected_forces(reference.forces_eV_per_A)).max()
+    )
+    before, after = _tensor(reference.stress_eV_per_A3), _tensor(result.stress_eV_per_A3)
+    if turn is not None:
+        before = turn @ before @ turn.T
+    report[f"{name}_stress_eV_per_A3"] = float(np.abs(after - before).max())
+
+
+def _tensor(voigt: np.ndarray | None) -> np.ndarray:
+    if voigt is None:
+        return np.full((3, 3), np.nan)
+    xx, yy, zz, yz, xz, xy = voigt
+    return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
+
+
+def _rotation(angle: float, axis: np.ndarray) -> np.ndarray:
+    x, y, z = axis / np.linalg.norm(axis)
+    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    return np.asarray(np.eye(3) + np.sin(angle) * cross + (1.0 - np.cos(angle)) * cross @ cross)
+
+
+def _refuses_unknown(potential: Potential) -> bool:
+    """Whether radon, which no potential here covers, is refused with the typed error, by all entrances."""
+    atoms = li3ycl6_cell()
+    atoms.numbers[0] = 86
+    calculated = atoms.copy()
+    calculated.calc = potential.calculator(stress=False)
+    refused = 0
+    for attempt in (
+        lambda: potential.check_elements(atoms),
+        lambda: potential.evaluate(atoms),
+        calculated.get_potential_energy,
+    ):
+        try:
+            attempt()
+        except PotentialError:
+            refused += 1
+    return refused == 3
