@@ -34,9 +34,7 @@ def shared() -> Path:
 def engine_call() -> Callable[..., Any]:
     """Run a task function in an engine's environment: ``engine_call(engine, "module:name", settings, inputs)``."""
 
-    def call(
-        engine: str, function: str, settings: Mapping[str, Any], inputs: Mapping[str, Any] | None = None
-    ) -> Any:
+    def call(engine: str, function: str, settings: Mapping[str, Any], inputs: Mapping[str, Any] | None = None) -> Any:
         return call_once(resolve_engine(engine).python, function, settings, inputs)
 
     return call

@@ -41,17 +41,7 @@ RunFolderOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 
-@app.callback()
-def _common(
-    _version: Annotated[
-        bool, typer.Option("--version", help="Print the version and end.", is_eager=True, callback=lambda v: _show_version(v))
-    ] = False,
-    _debug: Annotated[bool, typer.Option("--debug", help="Show the whole traceback of an error.")] = False,
-) -> None:
-    """Common options; ``--debug`` is looked up by :func:`main`."""
-
-
-def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
+def _show_version(wanted: bool) -> None:
     if wanted:
         from superionic import __version__
 
@@ -59,9 +49,22 @@ def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
         raise typer.Exit
 
 
+@app.callback()
+def _common(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and end.", is_eager=True, callback=_show_version),
+    ] = False,
+    _debug: Annotated[bool, typer.Option("--debug", help="Show the whole traceback of an error.")] = False,
+) -> None:
+    """Take the options of all commands; ``--debug`` is looked up by :func:`main`."""
+
+
 @app.command()
 def init(
-    crystal: Annotated[Path, typer.Argument(help="Crystal with partial occupancies: CIF, POSCAR, extxyz, pymatgen JSON.")],
+    crystal: Annotated[
+        Path, typer.Argument(help="Crystal with partial occupancies: CIF, POSCAR, extxyz, pymatgen JSON.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Campaign file to write.")] = Path("campaign.yaml"),
     mobile_ion: Annotated[str | None, typer.Option(help="Mobile ion, e.g. Li.  [default: guessed]")] = None,
     charges: Annotated[
@@ -75,7 +78,9 @@ def init(
     from superionic.errors import CampaignFileError
 
     if output.exists() and not force:
-        raise CampaignFileError("the file exists already", where=str(output), fix="choose another --output, or add --force")
+        raise CampaignFileError(
+            "the file exists already", where=str(output), fix="choose another --output, or add --force"
+        )
     text = draft_campaign(
         crystal,
         mobile_ion=mobile_ion,
@@ -187,7 +192,9 @@ def engines_list(as_json: JsonOption = False) -> None:
 @engines_app.command("install")
 def engines_install(
     names: Annotated[list[str], typer.Argument(help="Engines, e.g. chgnet gpaw.")],
-    allow_cuda: Annotated[bool, typer.Option("--allow-cuda", help="Take a CUDA build of PyTorch without a GPU.")] = False,
+    allow_cuda: Annotated[
+        bool, typer.Option("--allow-cuda", help="Take a CUDA build of PyTorch without a GPU.")
+    ] = False,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Make the environment anew.")] = False,
 ) -> None:
     """Make the environment of each engine from exact versions, and let it prove itself."""
@@ -232,7 +239,9 @@ def _parse_charges(text: str | None) -> dict[str, float] | None:
             charges[element.strip()] = float(charge)
         except ValueError:
             raise CampaignFileError(
-                f"{part.strip()!r} is not an element with its charge", where="--charges", fix="write e.g. 'Li=1,Y=3,Cl=-1'"
+                f"{part.strip()!r} is not an element with its charge",
+                where="--charges",
+                fix="write e.g. 'Li=1,Y=3,Cl=-1'",
             ) from None
     return charges
 

@@ -181,8 +181,8 @@ def show_status(campaign: Campaign, status: Status, *, all_tasks: bool) -> None:
         to_do = "?" if stage.state == "waiting" else str(stage.pending)
         table.add_row(stage.stage, stage.state, str(stage.done), str(stage.failed), to_do, _hours(stage.cpu_s / 3600))
     console.print(table)
-    for stage, label, reason in status.failures:
-        console.print(f"failed: {stage}: {label}: {reason}", style="yellow", highlight=False, markup=False)
+    for where, label, reason in status.failures:
+        console.print(f"failed: {where}: {label}: {reason}", style="yellow", highlight=False, markup=False)
     shown = status.pending if all_tasks else status.pending[:_SHOWN_PENDING]
     for task in shown:
         console.print(f"to do: {task.stage}: {task.label} ({task.reason})", highlight=False, markup=False)
@@ -198,7 +198,9 @@ def show_explanation(found: Explanation) -> None:
     if found.record is None:
         console.print("several tasks match; name one by its key:")
         for record in found.matches:
-            console.print(f"  {record.key[:12]}  {record.stage}: {record.label} ({record.state})", markup=False, highlight=False)
+            console.print(
+                f"  {record.key[:12]}  {record.stage}: {record.label} ({record.state})", markup=False, highlight=False
+            )
         return
     record = found.record
     descriptor = record.descriptor
@@ -206,14 +208,18 @@ def show_explanation(found: Explanation) -> None:
     lines = [f"key       {record.key}", f"function  {descriptor['function']} (version {descriptor['version']})"]
     lines.append(f"engine    {descriptor['engine']}")
     if record.cpu_s is not None:
-        lines.append(f"cost      {record.cpu_s:.1f} s CPU, {record.wall_s or 0:.1f} s wall, {record.peak_MB or 0:.0f} MB")
+        lines.append(
+            f"cost      {record.cpu_s:.1f} s CPU, {record.wall_s or 0:.1f} s wall, {record.peak_MB or 0:.0f} MB"
+        )
     lines += [f"setting   {name} = {_short(value)}" for name, value in descriptor["settings"].items()]
     for name, references in found.inputs.items():
         lines += [f"input     {name} ← {key[:12]}  {label}" for key, label in references[:_SHOWN_PENDING]]
         if len(references) > _SHOWN_PENDING:
             lines.append(f"input     {name} ← … {len(references) - _SHOWN_PENDING} more")
     lines.append(f"folder    {found.folder}")
-    lines += [f"file      {name}  {facts['bytes']} bytes  sha256 {facts['sha256']}" for name, facts in found.files.items()]
+    lines += [
+        f"file      {name}  {facts['bytes']} bytes  sha256 {facts['sha256']}" for name, facts in found.files.items()
+    ]
     if record.error:
         lines.append(f"error     {record.error}")
     for line in lines:

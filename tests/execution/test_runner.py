@@ -139,9 +139,8 @@ def test_the_walltime_ends_a_run_with_what_is_done_kept(make):
 
 
 def test_only_one_run_at_a_time_and_nothing_to_clear(tmp_path):
-    with run_lock(tmp_path):
-        with pytest.raises(StorageError, match=str(os.getpid())), run_lock(tmp_path):
-            pass
+    with run_lock(tmp_path), pytest.raises(StorageError, match=str(os.getpid())), run_lock(tmp_path):
+        pass
     with run_lock(tmp_path):
         pass
 

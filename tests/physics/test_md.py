@@ -19,7 +19,9 @@ def crystal(lattice_A=5.5):
 
 def run(n_steps, atoms=None, **settings):
     wanted = MDSettings(**{"temperature_K": 300.0, "timestep_fs": 2.0, "save_every": 2, **settings})
-    return run_segment(initial_state(crystal() if atoms is None else atoms, wanted, seed=11), POTENTIAL, wanted, n_steps)
+    return run_segment(
+        initial_state(crystal() if atoms is None else atoms, wanted, seed=11), POTENTIAL, wanted, n_steps
+    )
 
 
 def mean_and_error(values, skip):
@@ -32,10 +34,10 @@ def mean_and_error(values, skip):
 def test_nve_energy_is_conserved_to_second_order_in_the_time_step():
     spreads = []
     for timestep_fs in (2.0, 1.0):
-        segment = run(round(1000 / timestep_fs), ensemble="nve", timestep_fs=timestep_fs, save_every=1)
+        segment = run(round(600 / timestep_fs), ensemble="nve", timestep_fs=timestep_fs, save_every=1)
         energy = segment.conserved_eV / 8
         half = len(energy) // 2
-        assert abs(energy[half:].mean() - energy[:half].mean()) < 2e-5, "drift in eV/atom in 1 ps"
+        assert abs(energy[half:].mean() - energy[:half].mean()) < 2e-5, "drift in eV/atom in 0.6 ps"
         spreads.append(energy.std())
     # Velocity Verlet: the error of the energy goes with the square of the time step.
     assert spreads[0] / spreads[1] == pytest.approx(4.0, rel=0.25)
@@ -43,26 +45,29 @@ def test_nve_energy_is_conserved_to_second_order_in_the_time_step():
 
 @pytest.mark.parametrize("thermostat", ["nose-hoover-chain", "csvr", "langevin", "berendsen"])
 def test_nvt_mean_temperature(thermostat):
-    segment = run(4000, thermostat=thermostat, thermostat_time_fs=50.0)
-    mean, error = mean_and_error(segment.temperatures_K, 200)
+    segment = run(1500, thermostat=thermostat, thermostat_time_fs=50.0)
+    mean, error = mean_and_error(segment.temperatures_K, 100)
     assert abs(mean - 300.0) < max(4.0 * error, 3.0)
     assert np.abs(segment.state.momenta.sum(axis=0)).max() < 1e-8
     if thermostat != "berendsen":
         # Canonical: var T / T² = 2/g with g = 3n - 3. Berendsen's thermostat does not give that.
-        spread = segment.temperatures_K[200:].std() / mean
-        assert spread == pytest.approx(np.sqrt(2.0 / 21.0), rel=0.2)
+        spread = segment.temperatures_K[100:].std() / mean
+        assert spread == pytest.approx(np.sqrt(2.0 / 21.0), rel=0.25)
 
 
 def test_chain_and_rescaling_conserve_their_extended_energy():
     for thermostat in ("nose-hoover-chain", "csvr"):
-        segment = run(1000, thermostat=thermostat, timestep_fs=1.0)
+        segment = run(400, thermostat=thermostat, timestep_fs=1.0)
         assert np.ptp(segment.conserved_eV) / 8 < 2e-3
 
 
-@pytest.mark.parametrize("cell_motion", ["isotropic", "axes", "anisotropic"])
+@pytest.mark.parametrize(
+    "cell_motion",
+    ["isotropic", pytest.param("axes", marks=pytest.mark.slow), pytest.param("anisotropic", marks=pytest.mark.slow)],
+)
 def test_npt_mean_pressure_and_conserved_enthalpy(cell_motion):
     segment = run(
-        4000,
+        2000,
         ensemble="npt",
         cell_motion=cell_motion,
         pressure_GPa=1.0,
@@ -78,7 +83,7 @@ def test_npt_mean_pressure_and_conserved_enthalpy(cell_motion):
 
 def test_berendsen_barostat_reaches_its_pressure():
     segment = run(
-        2000, ensemble="npt", barostat="berendsen", thermostat="berendsen", pressure_GPa=1.0, barostat_time_fs=200.0
+        1000, ensemble="npt", barostat="berendsen", thermostat="berendsen", pressure_GPa=1.0, barostat_time_fs=200.0
     )
     mean, error = mean_and_error(segment.pressures_GPa, 300)
     assert abs(mean - 1.0) < max(4.0 * error, 0.2)

@@ -62,8 +62,11 @@ def test_a_silently_wrong_potential_is_refused(monkeypatch, options):
 
 
 def test_not_a_number_is_refused(monkeypatch):
-    monkeypatch.setattr(proof, "compare", lambda *a: dict.fromkeys(
-        ("energy_eV_per_atom", "force_eV_per_A", "stress_eV_per_A3"), float("nan")))
+    monkeypatch.setattr(
+        proof,
+        "compare",
+        lambda *a: dict.fromkeys(("energy_eV_per_atom", "force_eV_per_A", "stress_eV_per_A3"), float("nan")),
+    )
     with pytest.raises(EngineError, match="silently wrong"):
         prove({"potential": "pair"})
 

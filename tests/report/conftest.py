@@ -24,7 +24,9 @@ def sigma_at(temperature: float, ea: float, prefactor: float) -> float:
     return prefactor / temperature * float(np.exp(-ea / (K_EV * temperature)))
 
 
-def fit(identity: str, formula: str, crystal: str, temperatures: list[float], ea: float, error: float) -> dict[str, Any]:
+def fit(
+    identity: str, formula: str, crystal: str, temperatures: list[float], ea: float, error: float
+) -> dict[str, Any]:
     prefactor = 4.0e4
     inverse = np.linspace(1 / max(temperatures), 1 / 290.0, 60)
     line = np.array([sigma_at(1 / x, ea, prefactor) for x in inverse])
@@ -147,11 +149,15 @@ def demo() -> dict[str, Any]:
                 "duplicate_of": "li3ycl6-001" if index == 4 else None,
             }
         )
-    relaxed = sorted((e for e in entries if e["relaxed_eV_per_atom"] is not None), key=lambda e: e["relaxed_eV_per_atom"])
+    relaxed = sorted(
+        (e for e in entries if e["relaxed_eV_per_atom"] is not None), key=lambda e: e["relaxed_eV_per_atom"]
+    )
     lowest = relaxed[0]
     simulations, analyses = [], []
     for number, (temperature, hops) in enumerate(((600.0, 19), (700.0, 41), (800.0, 88))):
-        one, two = transport_run(f"{lowest['id']}-{temperature:g}K-r0", lowest["id"], formula, temperature, 0.25, rng, hops)
+        one, two = transport_run(
+            f"{lowest['id']}-{temperature:g}K-r0", lowest["id"], formula, temperature, 0.25, rng, hops
+        )
         two["replica"] = one["replica"] = number * 0
         simulations.append(one)
         analyses.append(two)
@@ -171,19 +177,84 @@ def demo() -> dict[str, Any]:
         )
     ]
     published = [
-        ("activation_energy", 0.24, "eV", "CHGNet fine-tuned up to 600 K (PBE labels)", "J. Böhm, A. Champagne, arXiv:2510.09861 (2025)", None, "calculated", 1.0),
-        ("conductivity", 15.7, "mS/cm", "CHGNet fine-tuned up to 600 K (PBE labels)", "J. Böhm, A. Champagne, arXiv:2510.09861 (2025)", 300.0, "calculated", 1.0),
-        ("activation_energy", 0.19, "eV", "AIMD", "S. Wang et al., Angew. Chem. Int. Ed. 58, 8039–8043 (2019)", None, "calculated", None),
-        ("conductivity", 14.0, "mS/cm", "AIMD", "S. Wang et al., Angew. Chem. Int. Ed. 58, 8039–8043 (2019)", 300.0, "calculated", None),
-        ("activation_energy", 0.4, "eV", "impedance spectroscopy", "T. Asano et al., Adv. Mater. 30, 1803075 (2018)", None, "measured", None),
-        ("conductivity", 0.51, "mS/cm", "impedance spectroscopy", "T. Asano et al., Adv. Mater. 30, 1803075 (2018)", 300.0, "measured", None),
-        ("volume_per_atom", 22.0, "A3/atom", "X-ray diffraction", "T. Asano et al., Adv. Mater. 30, 1803075 (2018)", 300.0, "measured", None),
-    ]  # fmt: skip
+        (
+            "activation_energy",
+            0.24,
+            "eV",
+            "CHGNet fine-tuned up to 600 K (PBE labels)",
+            "J. Böhm, A. Champagne, arXiv:2510.09861 (2025)",
+            None,
+            "calculated",
+            1.0,
+        ),
+        (
+            "conductivity",
+            15.7,
+            "mS/cm",
+            "CHGNet fine-tuned up to 600 K (PBE labels)",
+            "J. Böhm, A. Champagne, arXiv:2510.09861 (2025)",
+            300.0,
+            "calculated",
+            1.0,
+        ),
+        (
+            "activation_energy",
+            0.19,
+            "eV",
+            "AIMD",
+            "S. Wang et al., Angew. Chem. Int. Ed. 58, 8039–8043 (2019)",
+            None,
+            "calculated",
+            None,
+        ),
+        (
+            "conductivity",
+            14.0,
+            "mS/cm",
+            "AIMD",
+            "S. Wang et al., Angew. Chem. Int. Ed. 58, 8039–8043 (2019)",
+            300.0,
+            "calculated",
+            None,
+        ),
+        (
+            "activation_energy",
+            0.4,
+            "eV",
+            "impedance spectroscopy",
+            "T. Asano et al., Adv. Mater. 30, 1803075 (2018)",
+            None,
+            "measured",
+            None,
+        ),
+        (
+            "conductivity",
+            0.51,
+            "mS/cm",
+            "impedance spectroscopy",
+            "T. Asano et al., Adv. Mater. 30, 1803075 (2018)",
+            300.0,
+            "measured",
+            None,
+        ),
+        (
+            "volume_per_atom",
+            22.0,
+            "A3/atom",
+            "X-ray diffraction",
+            "T. Asano et al., Adv. Mater. 30, 1803075 (2018)",
+            300.0,
+            "measured",
+            None,
+        ),
+    ]
     ours = {"activation_energy": {"value": 0.25, "error": 0.045}, "conductivity": arrhenius["sigma_300K_mS_per_cm"]}
     return {
         "superionic": "0.1.0",
         "campaign": "li3ycl6 demo",
-        "crystals": [{"name": "P-3m1", "formula": "Li3YCl6", "spacegroup": "P-3m1 (164)", "source": "Schlem et al. 2021"}],
+        "crystals": [
+            {"name": "P-3m1", "formula": "Li3YCl6", "spacegroup": "P-3m1 (164)", "source": "Schlem et al. 2021"}
+        ],
         "warnings": [],
         "provenance": {"rank": {"potential": "sha256:5d8e…"}, "arrhenius": {lowest["id"]: "analyse/9f2c31ab"}},
         "stages": {
@@ -226,20 +297,38 @@ def demo() -> dict[str, Any]:
                         "coordinates": [1.0],
                         "formation_energy_eV_per_atom": e["relaxed_eV_per_atom"] - lowest["relaxed_eV_per_atom"],
                         "e_above_hull_eV_per_atom": e["relaxed_eV_per_atom"] - lowest["relaxed_eV_per_atom"],
-                        "e_above_hull_eV_per_formula_unit": 10 * (e["relaxed_eV_per_atom"] - lowest["relaxed_eV_per_atom"]),
+                        "e_above_hull_eV_per_formula_unit": 10
+                        * (e["relaxed_eV_per_atom"] - lowest["relaxed_eV_per_atom"]),
                         "stable": e is lowest,
                     }
                     for e in relaxed
                 ],
                 "polymorphs": [],
             },
-            "select": {"temperature_K": 800.0, "selected": [{"id": lowest["id"], "reason": "lowest of its composition"}]},
+            "select": {
+                "temperature_K": 800.0,
+                "selected": [{"id": lowest["id"], "reason": "lowest of its composition"}],
+            },
             "sample": {
-                "runs": [{"id": lowest["id"], "temperature_K": 600.0, "n_frames": 200, "n_snapshots": 20, "mean_temperature_K": 607.3}],
+                "runs": [
+                    {
+                        "id": lowest["id"],
+                        "temperature_K": 600.0,
+                        "n_frames": 200,
+                        "n_snapshots": 20,
+                        "mean_temperature_K": 607.3,
+                    }
+                ],
                 "failures": [],
             },
             "label": {
-                "labeller": {"code": "GPAW", "version": "26.7.0", "functional": "PBE", "ecut_eV": 300.0, "kpoint_spacing_per_A": 0.6},
+                "labeller": {
+                    "code": "GPAW",
+                    "version": "26.7.0",
+                    "functional": "PBE",
+                    "ecut_eV": 300.0,
+                    "kpoint_spacing_per_A": 0.6,
+                },
                 "n_requested": 20,
                 "n_accepted": 19,
                 "rejected": [{"label": "snapshot 13", "reason": "largest force 31 eV/Å is above the gate of 20 eV/Å"}],
@@ -265,12 +354,38 @@ def demo() -> dict[str, Any]:
             "validate": {
                 "set": "test",
                 "n_structures": 8,
-                "before": {"rmse_energy_meV_per_atom": 41.2, "mae_energy_meV_per_atom": 40.1, "rmse_force_meV_per_A": 131.0, "mae_force_meV_per_A": 95.4, "rmse_stress_GPa": 0.31, "mae_stress_GPa": 0.24},
-                "after": {"rmse_energy_meV_per_atom": 3.1, "mae_energy_meV_per_atom": 2.4, "rmse_force_meV_per_A": 78.0, "mae_force_meV_per_A": 55.0, "rmse_stress_GPa": 0.16, "mae_stress_GPa": 0.12},
+                "before": {
+                    "rmse_energy_meV_per_atom": 41.2,
+                    "mae_energy_meV_per_atom": 40.1,
+                    "rmse_force_meV_per_A": 131.0,
+                    "mae_force_meV_per_A": 95.4,
+                    "rmse_stress_GPa": 0.31,
+                    "mae_stress_GPa": 0.24,
+                },
+                "after": {
+                    "rmse_energy_meV_per_atom": 3.1,
+                    "mae_energy_meV_per_atom": 2.4,
+                    "rmse_force_meV_per_A": 78.0,
+                    "mae_force_meV_per_A": 55.0,
+                    "rmse_stress_GPa": 0.16,
+                    "mae_stress_GPa": 0.12,
+                },
                 "parity": {
-                    "energy_eV_per_atom": {"reference": energy, "before": energy + 0.04, "after": energy + rng.normal(0, 0.003, 8)},
-                    "force_eV_per_A": {"reference": reference, "before": 0.85 * reference + rng.normal(0, 0.08, reference.size), "after": reference + rng.normal(0, 0.07, reference.size)},
-                    "stress_GPa": {"reference": stress, "before": stress + rng.normal(0.1, 0.25, 48), "after": stress + rng.normal(0, 0.14, 48)},
+                    "energy_eV_per_atom": {
+                        "reference": energy,
+                        "before": energy + 0.04,
+                        "after": energy + rng.normal(0, 0.003, 8),
+                    },
+                    "force_eV_per_A": {
+                        "reference": reference,
+                        "before": 0.85 * reference + rng.normal(0, 0.08, reference.size),
+                        "after": reference + rng.normal(0, 0.07, reference.size),
+                    },
+                    "stress_GPa": {
+                        "reference": stress,
+                        "before": stress + rng.normal(0.1, 0.25, 48),
+                        "after": stress + rng.normal(0, 0.14, 48),
+                    },
                 },
             },
             "transport": {"runs": simulations, "failures": []},
@@ -307,11 +422,14 @@ def demo() -> dict[str, Any]:
                 ],
             },
             "quality": [
-                {"severity": "caution", "statement": "Cells of 60 atoms are small: ions meet their own images after 11 Å."},
+                {
+                    "severity": "caution",
+                    "statement": "Cells of 60 atoms are small: ions meet their own images after 11 Å.",
+                },
                 {"severity": "info", "statement": "Labels use PBE at 300 eV, which is not converged for stress."},
             ],
         },
-    }  # fmt: skip
+    }
 
 
 def line() -> dict[str, Any]:
@@ -323,26 +441,88 @@ def line() -> dict[str, Any]:
         formula = f"Li3YBr{6 * x:g}Cl{6 - 6 * x:g}".replace("Br0", "").replace("Cl0", "")
         energies = {}
         for crystal, offset in (("P-3m1", 0.006 * x), ("C2/m", 0.004 * (1 - x))):
-            spaces.append({"crystal": crystal, "composition_label": f"x={x:g}", "formula": formula, "supercell": [[1, 0, 0], [0, 1, 0], [0, 0, 2]], "raw": 10**14, "distinct": 10**12, "listed": 200, "method": "sampled", "group_order": 12, "ewald_eV": rng.gamma(5, 1, 200).tolist(), "degeneracies": [1] * 200})  # fmt: skip
+            spaces.append(
+                {
+                    "crystal": crystal,
+                    "composition_label": f"x={x:g}",
+                    "formula": formula,
+                    "supercell": [[1, 0, 0], [0, 1, 0], [0, 0, 2]],
+                    "raw": 10**14,
+                    "distinct": 10**12,
+                    "listed": 200,
+                    "method": "sampled",
+                    "group_order": 12,
+                    "ewald_eV": rng.gamma(5, 1, 200).tolist(),
+                    "degeneracies": [1] * 200,
+                }
+            )
             for ordering in range(3):
                 identity = f"{formula}-{crystal.replace('/', '')}-{ordering}"
                 formation = -0.012 * x * (1 - x) + offset + 0.003 * ordering
-                stable = formation - offset <= -0.012 * x * (1 - x) + 1e-9 and offset < 1e-9 or (step not in (0, 4) and crystal == "P-3m1" and ordering == 0 and x < 0.5)  # fmt: skip
-                entries.append({"id": identity, "crystal": crystal, "composition_label": f"x={x:g}", "formula": formula, "n_atoms": 30, "degeneracy": 3, "ewald_eV": float(rng.normal()), "single_point_eV_per_atom": -4 + formation + 0.01, "relaxed_eV_per_atom": -4 + formation, "volume_A3_per_atom": 22 + 5 * x, "converged": True, "n_steps": 50, "duplicate_of": None})  # fmt: skip
-                hull.append({"id": identity, "crystal": crystal, "formula": formula, "coordinates": [1 - x, x], "formation_energy_eV_per_atom": formation, "e_above_hull_eV_per_atom": 0.0 if stable else offset + 0.003 * ordering + 0.0005, "e_above_hull_eV_per_formula_unit": 0.0 if stable else 10 * (offset + 0.003 * ordering), "stable": bool(stable)})  # fmt: skip
+                entries.append(
+                    {
+                        "id": identity,
+                        "crystal": crystal,
+                        "composition_label": f"x={x:g}",
+                        "formula": formula,
+                        "n_atoms": 30,
+                        "degeneracy": 3,
+                        "ewald_eV": float(rng.normal()),
+                        "single_point_eV_per_atom": -4 + formation + 0.01,
+                        "relaxed_eV_per_atom": -4 + formation,
+                        "volume_A3_per_atom": 22 + 5 * x,
+                        "converged": True,
+                        "n_steps": 50,
+                        "duplicate_of": None,
+                    }
+                )
+                hull.append(
+                    {
+                        "id": identity,
+                        "crystal": crystal,
+                        "formula": formula,
+                        "coordinates": [1 - x, x],
+                        "formation_energy_eV_per_atom": formation,
+                        "x": x,
+                    }
+                )
                 energies.setdefault(crystal, -4 + formation)
             identity = f"{formula}-{crystal.replace('/', '')}-0"
             for temperature in (500.0, 650.0):
-                one, two = transport_run(f"{identity}-{temperature:g}", identity, formula, temperature, 0.26 + 0.1 * x, rng, 60)
+                one, two = transport_run(
+                    f"{identity}-{temperature:g}", identity, formula, temperature, 0.26 + 0.1 * x, rng, 60
+                )
                 simulations.append(one)
                 analyses.append(two)
             fits.append(fit(identity, formula, crystal, [500.0, 650.0], 0.26 + 0.1 * x, 0.03))
         polymorphs.append({"formula": formula, "crystals": energies, "lowest": min(energies, key=energies.__getitem__)})
+    lowest = {
+        x: min(e["formation_energy_eV_per_atom"] for e in hull if e["x"] == x) for x in (0.0, 0.25, 0.5, 0.75, 1.0)
+    }
+    for entry in hull:
+        x = entry.pop("x")
+        chords = [
+            (lowest[a] * (b - x) + lowest[b] * (x - a)) / (b - a)
+            for a in lowest
+            for b in lowest
+            if a <= x <= b and a < b
+        ]
+        above = max(entry["formation_energy_eV_per_atom"] - min(chords), 0.0)
+        entry |= {
+            "e_above_hull_eV_per_atom": above,
+            "e_above_hull_eV_per_formula_unit": 10 * above,
+            "stable": above < 1e-9,
+        }
     results = demo()
     stages = results["stages"]
     stages["enumerate"] = {"spaces": spaces}
     stages["rank"]["entries"] = entries
-    stages["hull"] = {"energy_convention": "MP2020-corrected PBE(+U)", "end_members": ["Li3YCl6", "Li3YBr6"], "entries": hull, "polymorphs": polymorphs}
+    stages["hull"] = {
+        "energy_convention": "MP2020-corrected PBE(+U)",
+        "end_members": ["Li3YCl6", "Li3YBr6"],
+        "entries": hull,
+        "polymorphs": polymorphs,
+    }
     stages["transport"]["runs"] = simulations
     stages["analyse"] |= {"runs": analyses, "arrhenius": fits, "densities": []}
     return results | {"campaign": "li3ycl6-xbrx line"}
@@ -357,10 +537,27 @@ def triangle() -> dict[str, Any]:
         for j in range(5 - i):
             shares = [1 - (i + j) / 4, i / 4, j / 4]
             corner = max(shares) == 1
-            formula = members[shares.index(1)] if corner else f"Li3In{1 - shares[2]:g}Y{shares[2]:g}Cl{6 * shares[0]:g}Br{6 - 6 * shares[0]:g}".replace("Y0C", "C")
+            formula = (
+                members[shares.index(1)]
+                if corner
+                else f"Li3In{1 - shares[2]:g}Y{shares[2]:g}Cl{6 * shares[0]:g}Br{6 - 6 * shares[0]:g}".replace(
+                    "Y0C", "C"
+                )
+            )
             identity = f"t{i}{j}"
             above = 0.0 if corner or (i, j) == (2, 2) else float(rng.uniform(0.0002, 0.003))
-            hull.append({"id": identity, "crystal": "C2/m", "formula": formula, "coordinates": shares, "formation_energy_eV_per_atom": above - 0.004, "e_above_hull_eV_per_atom": above, "e_above_hull_eV_per_formula_unit": 10 * above, "stable": above == 0})  # fmt: skip
+            hull.append(
+                {
+                    "id": identity,
+                    "crystal": "C2/m",
+                    "formula": formula,
+                    "coordinates": shares,
+                    "formation_energy_eV_per_atom": above - 0.004,
+                    "e_above_hull_eV_per_atom": above,
+                    "e_above_hull_eV_per_formula_unit": 10 * above,
+                    "stable": above == 0,
+                }
+            )
             fits.append(fit(identity, formula, "C2/m", [800.0, 1000.0], 0.24 + 0.05 * shares[2], 0.02))
     results = demo()
     results["stages"] = {

@@ -135,7 +135,9 @@ class Flow:
             return base
         settings = self.file.stage_settings
         first = self._potential(self.file.sample.potential or self.file.rank.potential)
-        driver, labelled, trained = first, (), None
+        driver = first
+        labelled: tuple[Candidate, ...] = ()
+        trained: StageResult | None = None
         rounds = self.file.sample.temperatures_K
         for number, temperature in enumerate_rounds(rounds):
             tail = f"round {number}" if len(rounds) > 1 else ""
@@ -192,7 +194,7 @@ class Flow:
 
 
 def enumerate_rounds(temperatures: Sequence[float]) -> list[tuple[int, float]]:
-    """Number the rounds of sampling, labelling and training from one."""
+    """Return the rounds of sampling, labelling and training, numbered from one."""
     return list(zip(range(1, len(temperatures) + 1), temperatures, strict=True))
 
 

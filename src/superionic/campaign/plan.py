@@ -177,7 +177,9 @@ class _Costs:
     def enumerate(self) -> PlanLine:
         listed = [min(s["distinct"], self._file.enumerate.max_orderings) for s in self._spaces]
         work = f"{sum(listed)} orderings of {len(self._spaces)} compositions"
-        return PlanLine("enumerate", work, 2 * len(listed), (len(listed) * 2 + sum(listed) * 2e-3) / 3600, sum(listed) * 2e-3)
+        return PlanLine(
+            "enumerate", work, 2 * len(listed), (len(listed) * 2 + sum(listed) * 2e-3) / 3600, sum(listed) * 2e-3
+        )
 
     def rank(self) -> PlanLine:
         settings = self._file.rank
@@ -187,7 +189,9 @@ class _Costs:
         seconds += relaxed * _RELAXATION_STEPS * self._per_step(settings.potential, self._atoms)
         seconds += sum(_RELAXATION_STEPS * self._per_step(settings.potential, n) for n in self._references)
         work = f"{singles} single points, {relaxed + len(self._references)} relaxations"
-        return PlanLine("rank", work, singles + relaxed + len(self._references), seconds / 3600, 0.01 * (singles + relaxed))
+        return PlanLine(
+            "rank", work, singles + relaxed + len(self._references), seconds / 3600, 0.01 * (singles + relaxed)
+        )
 
     def hull(self) -> PlanLine | None:
         return PlanLine("hull", "formation energies and the convex hull", 1, 0.0, 0.1)
@@ -202,7 +206,7 @@ class _Costs:
             return 0
         orderings = max(self._file.select.count, self._groups) if self._file.select else sum(self._kept)
         orderings = min(orderings, sum(min(kept, self._file.rank.relax_top) for kept in self._kept))
-        return orderings * sample.replicas * len(sample.temperatures_K)
+        return int(orderings * sample.replicas * len(sample.temperatures_K))
 
     def _labels(self) -> int:
         return self._runs() * (self._file.sample.snapshots if self._file.sample else 0)
@@ -239,7 +243,13 @@ class _Costs:
             return None
         seconds = settings.epochs * self._labels() * self._atoms * _TRAINING_S_PER_ATOM
         segments = -(-settings.epochs // settings.epochs_per_segment)
-        return PlanLine("train", f"up to {settings.epochs} epochs on {self._labels()} labels", segments, seconds / 3600, 8.0 * segments)
+        return PlanLine(
+            "train",
+            f"up to {settings.epochs} epochs on {self._labels()} labels",
+            segments,
+            seconds / 3600,
+            8.0 * segments,
+        )
 
     def validate(self) -> PlanLine | None:
         seconds = self._labels() * self._per_step(self._file.rank.potential, self._atoms)

@@ -15,8 +15,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -222,14 +221,9 @@ class Campaign:
             )
         return store
 
-    @contextmanager
-    def _ledger(self) -> Iterator[Ledger]:
+    def _ledger(self) -> Ledger:
         Store(self.run_folder / "store")  # makes the folder, or says why it cannot
-        ledger = Ledger(self.run_folder / "ledger.sqlite")
-        try:
-            yield ledger
-        finally:
-            ledger.close()
+        return Ledger(self.run_folder / "ledger.sqlite")
 
     def _walk(
         self,

@@ -37,7 +37,6 @@ def _each_once(axes: tuple[str, ...]) -> tuple[str, ...]:
     return axes
 
 
-
 Axes = Annotated[
     tuple[Literal["x", "y", "z"], ...], Field(strict=False, min_length=1, max_length=3), AfterValidator(_each_once)
 ]

@@ -81,7 +81,7 @@ def make_status(file: CampaignFile, flow: Flow, pending: Sequence[Task], ledger:
     for stage in computing:
         tasks = [task for task in everything.values() if task.stage == stage]
         done = [task for task in tasks if task.key not in missing]
-        state = "done" if stage in flow.results and stage != reached or not missing else "waiting"
+        state = "done" if (stage in flow.results and stage != reached) or not missing else "waiting"
         if stage == reached and missing:
             state = "pending"
         failed = [task for task in done if (found := records.get(task.key)) is not None and found.state == "failed"]

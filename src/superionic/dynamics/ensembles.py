@@ -1,7 +1,7 @@
-"""ASE's integrators, with the state that they keep to themselves made visible, so that a run can be cut and continued exactly.
+"""ASE's integrators with their hidden state made visible, so that a run can be cut and continued exactly.
 
-Each class here wraps one integrator of :mod:`ase.md` and offers the same four things: make a step, set the target temperature,
-give all internal variables, and give the conserved quantity if there is one.
+Each class here wraps one integrator of :mod:`ase.md` and offers the same four things: make a step, set the target
+temperature, give all internal variables, and give the conserved quantity if there is one.
 
 Degrees of freedom: the total momentum is zero in all of them, which leaves g = 3n - 3. ASE's Nosé–Hoover chain
 and MTK barostat count 3n, which would put a cell of 30 atoms 3.4 % above its target; here they are given n - 1 where
@@ -87,7 +87,7 @@ class NoseHooverChain(Integrator):
         return {"eta": self.dynamics._thermostat._eta, "p_eta": self.dynamics._thermostat._p_eta}
 
     def conserved_eV(self) -> float | None:
-        """Extended energy."""
+        """Give the extended energy."""
         return float(self.dynamics.get_conserved_energy())
 
     def _restore(self, internals: Internals) -> None:
@@ -101,9 +101,7 @@ class StochasticRescaling(Integrator):
     def _build(self) -> Any:
         from ase.md.bussi import Bussi
 
-        dynamics = Bussi(
-            self.atoms, self.dt, temperature_K=self.settings.temperature_K, taut=self.tau, rng=self.rng
-        )
+        dynamics = Bussi(self.atoms, self.dt, temperature_K=self.settings.temperature_K, taut=self.tau, rng=self.rng)
         dynamics.ndof = max(1, 3 * len(self.atoms) - 3)
         return dynamics
 
@@ -127,7 +125,7 @@ class StochasticRescaling(Integrator):
 
 
 class LangevinThermostat(Integrator):
-    """NVT by Langevin dynamics (Vanden-Eijnden and Ciccotti, Chem. Phys. Lett. 429, 310 (2006)), centre of mass fixed."""
+    """NVT by Langevin dynamics (Vanden-Eijnden and Ciccotti, Chem. Phys. Lett. 429, 310 (2006)), no drift."""
 
     def _build(self) -> Any:
         from ase.md.langevin import Langevin
@@ -152,14 +150,12 @@ class LangevinThermostat(Integrator):
 
 
 class BerendsenThermostat(Integrator):
-    """NVT by weak coupling (Berendsen et al., J. Chem. Phys. 81, 3684 (1984)); not canonical, for paper A's protocol."""
+    """NVT by weak coupling (Berendsen et al., J. Chem. Phys. 81, 3684 (1984)); not canonical, but paper A's."""
 
     def _build(self) -> Any:
         from ase.md.nvtberendsen import NVTBerendsen
 
-        return NVTBerendsen(
-            self.atoms, self.dt, temperature_K=self.settings.temperature_K, taut=self.tau, fixcm=True
-        )
+        return NVTBerendsen(self.atoms, self.dt, temperature_K=self.settings.temperature_K, taut=self.tau, fixcm=True)
 
     def set_temperature(self, temperature_K: float) -> None:
         """Set the target temperature; ASE measures it with 3n degrees of freedom, hence the factor."""
@@ -191,7 +187,7 @@ class BerendsenBarostat(BerendsenThermostat):
 
 
 class MartynaTobiasKlein(Integrator):
-    """NPT of Martyna, Tobias and Klein (J. Chem. Phys. 101, 4177 (1994)): isotropic, along the axes, or all of the cell."""
+    """NPT of Martyna, Tobias and Klein (J. Chem. Phys. 101, 4177 (1994)): isotropic, axes or whole cell."""
 
     def _build(self) -> Any:
         from ase.md import nose_hoover_chain as nhc
@@ -255,7 +251,7 @@ class MartynaTobiasKlein(Integrator):
         return values
 
     def conserved_eV(self) -> float | None:
-        """Extended enthalpy."""
+        """Give the extended enthalpy."""
         return float(self.dynamics.get_conserved_energy())
 
     def _restore(self, internals: Internals) -> None:
@@ -277,9 +273,7 @@ class MartynaTobiasKlein(Integrator):
             dynamics._p_g = np.array(internals["p_g"])
 
 
-def build_integrator(
-    atoms: Atoms, settings: MDSettings, internals: Internals, rng: np.random.Generator
-) -> Integrator:
+def build_integrator(atoms: Atoms, settings: MDSettings, internals: Internals, rng: np.random.Generator) -> Integrator:
     """Give the integrator that the settings ask for, on ``atoms`` (which it moves), with its internals restored."""
     if settings.ensemble == "nve":
         return Integrator(atoms, settings, internals, rng)

@@ -1,9 +1,9 @@
 """Molecular dynamics in segments that can be cut anywhere and continued exactly.
 
-``run_segment`` is a function from a state to a later state and the frames between them. Nothing survives from one call to the
-next but :class:`MDState`: k segments of n steps equal one of k·n steps bit for bit (same machine, same libraries), for every
-ensemble. A frame is kept at each step that is a multiple of ``save_every``, counted from the start of the run; the frame of step 0
-belongs to the first segment.
+``run_segment`` is a function from a state to a later state and the frames between them. Nothing survives from one
+call to the next but :class:`MDState`: k segments of n steps equal one of k·n steps bit for bit (same machine, same
+libraries), for every ensemble. A frame is kept at each step that is a multiple of ``save_every``, counted from the
+start of the run; the frame of step 0 belongs to the first segment.
 """
 
 from __future__ import annotations
@@ -127,8 +127,8 @@ def run_segment(
     Raises
     ------
     CalculationFailed
-        If the run blows up (not-a-number, runaway temperature, atoms in each other, volume). ``details`` has the step and a summary
-        of the last good frame.
+        If the run blows up (not-a-number, runaway temperature, atoms in each other, volume). ``details`` has the step
+        and a summary of the last good frame.
     PotentialError
         If the potential does not cover an element.
     """
@@ -147,7 +147,7 @@ def run_segment(
         try:
             integrator = build_integrator(atoms, settings, state.internals, rng)
             integrator.set_temperature(settings.target_temperature_K(step + 1))
-            if step == 0:
+            if step == 0 and n_steps > 0:
                 monitor.check_structure(atoms, step)
                 _record(frames, integrator, settings, step)
             for done in range(1, n_steps + 1):

@@ -1,7 +1,7 @@
 """Watching a run: what makes it a failure, and what is only worth a flag.
 
-The potential's own check catches numbers that are not finite. Here: temperature that runs away, ions that fall into each
-other, a cell that flies apart (paper B saw the pretrained CHGNet do that above 500 K).
+The potential's own check catches numbers that are not finite. Here: temperature that runs away, ions that fall into
+each other, a cell that flies apart (paper B saw the pretrained CHGNet do that above 500 K).
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Monitor:
 def soft_flags(
     settings: MDSettings, temperatures_K: FloatArray, cells_A: FloatArray, volume0_A3: float
 ) -> tuple[str, ...]:
-    """What a reader should know about a segment that did not fail."""
+    """Say what a reader should know about a segment that did not fail."""
     flags: list[str] = []
     if len(temperatures_K) == 0:
         return ()

@@ -115,13 +115,13 @@ def relax(
     potential
         Anything that :func:`superionic.potentials.base.load_potential` gives.
     fmax_eV_per_A
-        Threshold for the largest force (paper B: 0.01 eV/Å). With ``cell`` it also applies to the generalised force on the
-        cell, volume x stress / n_atoms.
+        Threshold for the largest force (paper B: 0.01 eV/Å). With ``cell`` it also applies to the generalised force
+        on the cell, volume x stress / n_atoms.
     max_steps
         Steps after which it stops unconverged.
     cell
-        Whether the cell relaxes too, through ASE's Frechet filter, which makes the cell's force a true gradient (of the energy in
-        the logarithm of the deformation).
+        Whether the cell relaxes too, through ASE's Frechet filter, which makes the cell's force a true gradient (of
+        the energy in the logarithm of the deformation).
     optimizer
         ``"FIRE"`` (paper B), ``"FIRE2"``, ``"LBFGS"``, ``"BFGS"`` or ``"GOQN"`` (good old quasi-Newton).
     pressure_GPa
@@ -156,7 +156,8 @@ def relax(
         # scipy's logm says this of errors of 1e-13, too.
         warnings.filterwarnings("ignore", message="logm result may be inaccurate", category=RuntimeWarning)
         try:
-            for converged in dynamics.irun(fmax=fmax_eV_per_A, steps=max_steps):
+            for below in dynamics.irun(fmax=fmax_eV_per_A, steps=max_steps):
+                converged = bool(below)
                 n_steps = int(dynamics.nsteps)
                 _check(moving, start_volume, n_steps)
                 if progress is not None and n_steps % 10 == 0:
@@ -175,7 +176,7 @@ def relax(
         stress_eV_per_A3=np.array(moving.get_stress()) if cell else None,
         n_steps=n_steps,
         n_evaluations=calculator.n_evaluations,
-        converged=bool(converged),
+        converged=converged,
         max_force_eV_per_A=float(np.linalg.norm(forces, axis=1).max()),
         start_energy_eV=start_energy,
         start_volume_A3=start_volume,

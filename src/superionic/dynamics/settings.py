@@ -25,13 +25,14 @@ class MDSettings:
         ``"nve"``, ``"nvt"`` or ``"npt"``.
     thermostat
         Of NVT: ``"nose-hoover-chain"`` (Martyna, Klein and Tuckerman 1992; paper B), ``"csvr"`` (Bussi, Donadio and
-        Parrinello 2007), ``"langevin"``, or ``"berendsen"`` (paper A; it does not sample the canonical ensemble: use it to
-        repeat published work). NPT uses the chain with the barostat ``"mtk"`` and Berendsen's with ``"berendsen"``.
+        Parrinello 2007), ``"langevin"``, or ``"berendsen"`` (paper A; it does not sample the canonical ensemble: use
+        it to repeat published work). NPT uses the chain with the barostat ``"mtk"`` and Berendsen's with
+        ``"berendsen"``.
     barostat
         Of NPT: ``"mtk"`` (Martyna, Tobias and Klein 1994) or ``"berendsen"``.
     cell_motion
-        Of NPT: ``"isotropic"``; ``"axes"`` (lengths of a, b, c on their own, angles fixed; ``"mtk"`` only); ``"anisotropic"``
-        (lengths and angles; ``"mtk"`` only).
+        Of NPT: ``"isotropic"``; ``"axes"`` (lengths of a, b, c on their own, angles fixed; ``"mtk"`` only);
+        ``"anisotropic"`` (lengths and angles; ``"mtk"`` only).
     pressure_GPa
         Target pressure of NPT (1 bar = 1e-4 GPa).
     timestep_fs
@@ -47,8 +48,9 @@ class MDSettings:
     save_every
         A frame is kept at each step that is a multiple of this.
     ramp_from_K, ramp_steps
-        Linear heating: the target goes from ``ramp_from_K`` to ``temperature_K`` over the first ``ramp_steps`` steps, and the
-        velocities start at ``ramp_from_K`` (paper B: from 100 K over 2 ps with the cell fixed). ``None`` and 0: no ramp.
+        Linear heating: the target goes from ``ramp_from_K`` to ``temperature_K`` over the first ``ramp_steps`` steps,
+        and the velocities start at ``ramp_from_K`` (paper B: from 100 K over 2 ps with the cell fixed). ``None`` and
+        0: no ramp.
     record_pressure
         Whether pressure is recorded in NVE and NVT too (it costs a stress evaluation a step); NPT always records it.
     """

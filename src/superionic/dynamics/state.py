@@ -132,7 +132,8 @@ def initial_state(atoms: Atoms, settings: MDSettings, seed: int) -> MDState:
 
     Notes
     -----
-    Momenta are drawn, not rescaled to the exact temperature, so that replicas sample the canonical ensemble from the start.
+    Momenta are drawn, not rescaled to the exact temperature, so that replicas sample the canonical ensemble from the
+    start.
     """
     rng = np.random.Generator(np.random.PCG64(seed))
     masses = np.array(atoms.get_masses(), dtype=np.float64)

@@ -189,7 +189,7 @@ def check_engine(name: str) -> EngineReport:
 def prove_engine(spec: EngineSpec, location: EngineLocation) -> EngineReport:
     """Run an engine's proof function in the Python at ``location``.
 
-    The function returns what it found, with ``differences`` by name of the quantity, and raises if they are too large.
+    The function returns what it found, with ``differences`` (or ``deviations``) by quantity, and raises if they are too large.
     """
     from superionic.execution.worker import call_once
 
@@ -199,7 +199,9 @@ def prove_engine(spec: EngineSpec, location: EngineLocation) -> EngineReport:
         return EngineReport(spec.name, False, failure.reason, location, dict(failure.details))
     except SuperionicError as error:
         return EngineReport(spec.name, False, error.message, location, {})
-    return EngineReport(spec.name, True, _praise(values.get("differences", {})), location, dict(values))
+    return EngineReport(
+        spec.name, True, _praise(values.get("differences") or values.get("deviations") or {}), location, dict(values)
+    )
 
 
 def _praise(differences: Mapping[str, float]) -> str:

@@ -70,6 +70,12 @@ class Ledger:
                 fix="mend the permissions, or delete this file: results are kept, only timings and history are lost",
             ) from error
 
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """Close the database."""
         with self._lock:
@@ -173,4 +179,4 @@ class Ledger:
         columns = "key, stage, label, descriptor, state, executions, finished, wall_s, cpu_s, peak_MB, error"
         with self._lock:
             rows = self._connection.execute(f"SELECT {columns} FROM tasks {clause}", values).fetchall()  # noqa: S608
-        return [Record(*row[:3], json.loads(row[3]), *row[4:]) for row in rows]
+        return [Record(row[0], row[1], row[2], json.loads(row[3]), *tuple(row[4:])) for row in rows]

@@ -1,4 +1,6 @@
-"""Task functions that exercise a worker and nothing else: does an executor run, fail, crash and time out as it should?
+"""Task functions that exercise a worker and nothing else.
+
+Does an executor run, fail, crash and time out as it should?
 
 The tests use them, and so can anyone who writes an executor for a new cluster.
 """

@@ -89,13 +89,13 @@ class Reporter(Protocol):
     """What a run tells while it works; the command line draws bars with it."""
 
     def stage_began(self, stage: str, total: int, already_done: int) -> None:
-        """A stage hands over ``total`` tasks, of which some are done."""
+        """Hear that a stage hands over ``total`` tasks, of which some are done."""
 
     def task_ended(self, task: Task, state: str, cost: Mapping[str, float]) -> None:
-        """A task ended as ``done``, ``failed`` or ``error``."""
+        """Hear that a task ended as ``done``, ``failed`` or ``error``."""
 
     def running(self, states: Sequence[tuple[Task, float, str]]) -> None:
-        """The tasks under way, with their fraction done and a word on it."""
+        """Hear of the tasks under way, with their fraction done and a word on it."""
 
 
 class SilentReporter:
@@ -181,7 +181,9 @@ class Runner:
         if missing and self._executor is None:
             raise TasksPending(missing)
         if order:
-            self._reporter.stage_began(order[-1].stage, len(order), len(done))
+            stage = order[-1].stage
+            own = [task for task in order if task.stage == stage]
+            self._reporter.stage_began(stage, len(own), sum(task.key in done for task in own))
         if missing:
             self._carry_out(missing, done)
         return [Outcome(task, self.store) for task in tasks]
@@ -288,4 +290,3 @@ def _error_text(reply: Reply) -> str | None:
     if reply["state"] != "error":
         return None
     return str(reply.get("traceback") or reply.get("message"))
-

@@ -1,8 +1,8 @@
 """One small protocol for every potential, and the registry that loads them by name.
 
 A potential turns ``ase.Atoms`` into energy, forces and (when asked for) stress. It declares who it is
-(:class:`PotentialIdentity`) without its engine being importable, so that plans, checks and reports can speak of it in an
-environment that has no torch.
+(:class:`PotentialIdentity`) without its engine being importable, so that plans, checks and reports can speak of it in
+an environment that has no torch.
 
 Signs and units are those of ASE: forces are -dE/dr in eV/Å; stress is (1/V) dE/dε in eV/Å³ in Voigt order
 xx, yy, zz, yz, xz, xy (positive under tension, negative under compression).
@@ -173,7 +173,7 @@ class BasePotential:
         return PotentialCalculator(self, stress=stress)
 
 
-class PotentialCalculator(Calculator):
+class PotentialCalculator(Calculator):  # type: ignore[misc]  # ASE has no type hints
     """ASE calculator around any :class:`Potential`.
 
     Parameters
@@ -197,6 +197,23 @@ class PotentialCalculator(Calculator):
         self.implemented_properties = ["energy", "free_energy", "forces", *(["stress"] if stress else [])]
         self._checked: bytes | None = None
         self.n_evaluations = 0
+
+    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
+        """List what changed since the last evaluation, by exact comparison (cheaper than ASE's own)."""
+        del tol
+        last = self.atoms
+        if last is None or len(last) != len(atoms):
+            return list(all_changes)
+        changes = []
+        if not np.array_equal(last.positions, atoms.positions):
+            changes.append("positions")
+        if not np.array_equal(last.numbers, atoms.numbers):
+            changes.append("numbers")
+        if not np.array_equal(last.cell.array, atoms.cell.array):
+            changes.append("cell")
+        if not np.array_equal(last.pbc, atoms.pbc):
+            changes.append("pbc")
+        return changes
 
     def calculate(
         self, atoms: Atoms | None = None, properties: list[str] | None = None, system_changes: Any = all_changes

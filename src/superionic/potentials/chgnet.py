@@ -7,7 +7,8 @@ The model's own layers and weights are used; what differs from its own ASE calcu
   differentiated again, for training); stress only where it is asked for, magnetic moments never;
 - energies of atoms are summed in double precision.
 
-Options of :func:`load`: ``dtype`` ("float32", or "float64" for tests of derivatives at twice the cost), ``device`` ("cpu", "cuda").
+Options of :func:`load`: ``dtype`` ("float32", or "float64" for tests of derivatives at twice the cost), ``device``
+("cpu", "cuda").
 """
 
 from __future__ import annotations
@@ -132,7 +133,7 @@ class CHGNetPotential(BasePotential):
         )
         if graph.n_isolated:
             raise CalculationFailed(
-                f"{graph.n_isolated} atom(s) have no neighbour within {converter.atom_graph_cutoff} Å, which CHGNet cannot see",
+                f"{graph.n_isolated} atom(s) have no neighbour within {converter.atom_graph_cutoff} Å; CHGNet cannot see them",
                 {"n_isolated": graph.n_isolated},
             )
         device = self._device

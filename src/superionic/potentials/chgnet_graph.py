@@ -1,7 +1,7 @@
 """CHGNet's crystal graph, built with array operations.
 
-The same graph as ``chgnet.graph.CrystalGraphConverter`` gives, edge for edge in the same order (tested), in a third of the
-time or less: the converter makes one Python object for each bond.
+The same graph as ``chgnet.graph.CrystalGraphConverter`` gives, edge for edge in the same order (tested), in a third
+of the time or less: the converter makes one Python object for each bond.
 """
 
 from __future__ import annotations
@@ -81,7 +81,14 @@ def build_graph(
         directed2undirected=directed2undirected.astype(np.int32),
         undirected2directed=undirected2directed.astype(np.int32),
         bond_graph=_angles(
-            centre, neighbour, distance, directed2undirected, undirected2directed, reverse, bond_cutoff_A, n_atoms
+            centre=centre,
+            neighbour=neighbour,
+            distance=distance,
+            directed2undirected=directed2undirected,
+            undirected2directed=undirected2directed,
+            reverse=reverse,
+            cutoff=bond_cutoff_A,
+            n_atoms=n_atoms,
         ),
         n_isolated=n_atoms - len(np.unique(centre)),
     )
@@ -95,7 +102,9 @@ def _reverse_bonds(
     reach = int(np.abs(shift).max()) + 1
     base = 2 * reach + 1
 
-    def key(start: npt.NDArray[np.int64], end: npt.NDArray[np.int64], offset: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def key(
+        start: npt.NDArray[np.int64], end: npt.NDArray[np.int64], offset: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int64]:
         packed = start.astype(np.int64) * n_atoms + end
         for axis in range(3):
             packed = packed * base + (offset[:, axis] + reach)
@@ -112,6 +121,7 @@ def _reverse_bonds(
 
 
 def _angles(
+    *,
     centre: npt.NDArray[np.int64],
     neighbour: npt.NDArray[np.int64],
     distance: FloatArray,

@@ -20,14 +20,16 @@ _STRAIN_PROBES = ((0, 0), (2, 2), (1, 2), (0, 1))
 _VOIGT = {(0, 0): 0, (1, 1): 1, (2, 2): 2, (1, 2): 3, (0, 2): 4, (0, 1): 5}
 
 
-def conform(settings: Mapping[str, Any], inputs: Mapping[str, Any] | None = None, context: Any = None) -> dict[str, Any]:
+def conform(
+    settings: Mapping[str, Any], inputs: Mapping[str, Any] | None = None, context: Any = None
+) -> dict[str, Any]:
     """Measure all points of the contract on the stored structure (a task).
 
     Parameters
     ----------
     settings
-        ``potential``; ``model`` (optional); ``options`` of the adapter (optional); ``step_A``: displacement of the finite
-        differences in Å (and, divided by 1 Å, their strain).
+        ``potential``; ``model`` (optional); ``options`` of the adapter (optional); ``step_A``: displacement of the
+        finite differences in Å (and, divided by 1 Å, their strain).
     inputs, context
         Not needed.
 
@@ -35,9 +37,9 @@ def conform(settings: Mapping[str, Any], inputs: Mapping[str, Any] | None = None
     -------
     dict
         Largest deviations: ``force_eV_per_A``, ``stress_eV_per_A3`` (against central differences of the energy);
-        ``permutation_*``, ``translation_*``, ``rotation_*``, ``extensivity_*`` with ``energy_eV_per_atom``, ``force_eV_per_A``,
-        ``stress_eV_per_A3``; ``net_force_eV_per_A``; ``without_stress_force_eV_per_A``; and whether ``mutated``,
-        ``repeatable``, ``refuses_unknown_element``, with ``energy_convention`` and ``elements``.
+        ``permutation_*``, ``translation_*``, ``rotation_*``, ``extensivity_*`` with ``energy_eV_per_atom``,
+        ``force_eV_per_A``, ``stress_eV_per_A3``; ``net_force_eV_per_A``; ``without_stress_force_eV_per_A``; and
+        whether ``mutated``, ``repeatable``, ``refuses_unknown_element``, with ``energy_convention`` and ``elements``.
     """
     del inputs, context
     potential = load_potential(
@@ -66,18 +68,20 @@ def conform(settings: Mapping[str, Any], inputs: Mapping[str, Any] | None = None
     }
 
     order = np.random.Generator(np.random.PCG64(1)).permutation(len(atoms))
-    _compare(report, "permutation", potential, atoms, atoms[order], lambda forces: forces[order])
+    _compare(report, "permutation", potential, atoms, atoms[order], expected_forces=lambda forces: forces[order])
     moved = atoms.copy()
     # By more than the cell, so that wrapping is put to the test.
     moved.positions += [13.7, -25.1, 7.3]
-    _compare(report, "translation", potential, atoms, moved, lambda forces: forces)
+    _compare(report, "translation", potential, atoms, moved, expected_forces=lambda forces: forces)
     turn = _rotation(0.7, np.array([1.0, -2.0, 0.5]))
     turned = atoms.copy()
     turned.set_cell(atoms.cell.array @ turn.T, scale_atoms=False)
     turned.positions = atoms.positions @ turn.T
-    _compare(report, "rotation", potential, atoms, turned, lambda forces: forces @ turn.T, turn=turn)
+    _compare(report, "rotation", potential, atoms, turned, expected_forces=lambda forces: forces @ turn.T, turn=turn)
     doubled = atoms.repeat((1, 1, 2))
-    _compare(report, "extensivity", potential, atoms, doubled, lambda forces: np.vstack([forces, forces]))
+    _compare(
+        report, "extensivity", potential, atoms, doubled, expected_forces=lambda forces: np.vstack([forces, forces])
+    )
     return report
 
 
@@ -120,8 +124,8 @@ def _compare(
     potential: Potential,
     atoms: Atoms,
     other: Atoms,
-    expected_forces: Any,
     *,
+    expected_forces: Any,
     turn: np.ndarray | None = None,
 ) -> None:
     reference, result = potential.evaluate(atoms), potential.evaluate(other)

@@ -58,7 +58,7 @@ def pairs_within(positions_A: FloatArray, cell_A: FloatArray, pbc: npt.ArrayLike
     fractional = positions @ inverse
     fractional = np.where(periodic, fractional - np.floor(fractional), fractional)
     wrapped = fractional @ basis
-    # Height of the cell along each reciprocal vector: an image further than cutoff/height outside cannot be a neighbour.
+    # An image that lies further outside than the cutoff over the height of the cell cannot be a neighbour.
     reach = cutoff_A * np.linalg.norm(inverse, axis=0)
     counts = np.where(periodic, np.ceil(reach).astype(int), 0)
     grids = [np.arange(-count, count + 1) for count in counts]

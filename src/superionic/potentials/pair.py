@@ -6,15 +6,16 @@ Each pair of ions i, j at distance r has
 
 Born–Mayer repulsion between ions of radii R (the form of Fumi and Tosi, J. Phys. Chem. Solids 25, 31 (1964), without
 dispersion) and a Coulomb term damped as in the damped shifted-force method of Fennell and Gezelter, J. Chem. Phys. 124,
-234104 (2006). The repulsion is set so that at contact, r = R_i + R_j, its force is a fixed fraction f of the bare Coulomb
-force, b_ij = f rho (e²/4πε₀) |q_i q_j|/(R_i + R_j)²: without that, highly charged ions would collapse onto each other. Both terms are shifted in energy and force, u(r) - u(r_c) - (r - r_c) u'(r_c), so that
-energy and forces go to zero continuously at the cutoff r_c. The constant self term of the damped method is included:
+234104 (2006). The repulsion is set so that at contact, r = R_i + R_j, its force is a fixed fraction f of the bare
+Coulomb force, b_ij = f rho (e²/4πε₀) |q_i q_j|/(R_i + R_j)²: without that, highly charged ions would collapse onto
+each other. Both terms are shifted in energy and force, u(r) - u(r_c) - (r - r_c) u'(r_c), so that energy and forces
+go to zero continuously at the cutoff r_c. The constant self term of the damped method is included:
 -(e²/4πε₀) Σ q_i² [erfc(alpha r_c)/(2 r_c) + alpha/√π].
 
-Radii are Shannon's effective ionic radii (Acta Cryst. A32, 751 (1976)) for the usual charge and coordination. The defaults put
-the lattice constants of NaCl, LiCl, KBr, LiF, MgO and CaF2 within 7 % of experiment (tested); ``charge_scale`` scales all
-energies and leaves static geometries as they are. It is a model potential: its energies are good for testing a workflow, never
-for a statement about a material.
+Radii are Shannon's effective ionic radii (Acta Cryst. A32, 751 (1976)) for the usual charge and coordination. The
+defaults put the lattice constants of NaCl, LiCl, KBr, LiF, MgO and CaF2 within 7 % of experiment (tested);
+``charge_scale`` scales all energies and leaves static geometries as they are. It is a model potential: its energies
+are good for testing a workflow, never for a statement about a material.
 """
 
 from __future__ import annotations
@@ -40,8 +41,9 @@ _VERSION = "1"
 # symbol: (formal charge in e, effective ionic radius in Å)
 _IONS: dict[str, tuple[float, float]] = {
     "H": (1, 0.30), "Li": (1, 0.76), "Be": (2, 0.45), "B": (3, 0.27), "C": (4, 0.16), "N": (-3, 1.46), "O": (-2, 1.40),
-    "F": (-1, 1.33), "Na": (1, 1.02), "Mg": (2, 0.72), "Al": (3, 0.535), "Si": (4, 0.40), "P": (5, 0.38), "S": (-2, 1.84),
-    "Cl": (-1, 1.81), "K": (1, 1.38), "Ca": (2, 1.00), "Sc": (3, 0.745), "Ti": (4, 0.605), "V": (5, 0.54),
+    "F": (-1, 1.33), "Na": (1, 1.02), "Mg": (2, 0.72), "Al": (3, 0.535), "Si": (4, 0.40), "P": (5, 0.38),
+    "S": (-2, 1.84), "Cl": (-1, 1.81), "K": (1, 1.38), "Ca": (2, 1.00), "Sc": (3, 0.745), "Ti": (4, 0.605),
+    "V": (5, 0.54),
     "Cr": (3, 0.615), "Mn": (2, 0.83), "Fe": (3, 0.645), "Co": (3, 0.61), "Ni": (2, 0.69), "Cu": (1, 0.77),
     "Zn": (2, 0.74), "Ga": (3, 0.62), "Ge": (4, 0.53), "As": (5, 0.46), "Se": (-2, 1.98), "Br": (-1, 1.96),
     "Rb": (1, 1.52), "Sr": (2, 1.18), "Y": (3, 0.90), "Zr": (4, 0.72), "Nb": (5, 0.64), "Mo": (6, 0.59),
@@ -86,10 +88,12 @@ class PairParameters:
     def __post_init__(self) -> None:
         if set(self.charges_e) - set(self.radii_A):
             missing = ", ".join(sorted(set(self.charges_e) - set(self.radii_A)))
-            raise PotentialError(f"The pair potential has a charge but no radius for {missing}.", fix="Give radii_A too.")
+            raise PotentialError(
+                f"The pair potential has a charge but no radius for {missing}.", fix="Give radii_A too."
+            )
         if min(self.contact_force_ratio, self.softness_A, self.cutoff_A) <= 0 or self.damping_per_A < 0:
             raise PotentialError(
-                "The pair potential needs a positive contact force ratio, softness and cutoff, and a damping of at least zero.",
+                "The pair potential needs a positive force ratio, softness and cutoff, and no negative damping.",
                 fix="Correct the options of the pair potential.",
             )
 
@@ -154,7 +158,9 @@ class PairPotential(BasePotential):
 
         # dE/dr_i of a directed pair list: each end of a pair gets its own entry, hence no factor of one half.
         pull = (slope / r)[:, None] * pairs.vectors_A
-        forces = np.stack([np.bincount(i, weights=pull[:, axis], minlength=len(atoms)) for axis in range(3)], axis=1)
+        forces: FloatArray = np.stack(
+            [np.bincount(i, weights=pull[:, axis], minlength=len(atoms)) for axis in range(3)], axis=1
+        )
         if not stress:
             return Prediction(total, forces)
         virial = 0.5 * pull.T @ pairs.vectors_A
@@ -202,7 +208,8 @@ def load(
     charges_e, radii_A
         Charges (e) and radii (Å) by element; they replace those of the elements named and leave the others.
     scalars
-        ``charge_scale``, ``contact_force_ratio``, ``softness_A``, ``damping_per_A``, ``cutoff_A``; see :class:`PairParameters`.
+        ``charge_scale``, ``contact_force_ratio``, ``softness_A``, ``damping_per_A``, ``cutoff_A``; see
+        :class:`PairParameters`.
 
     Raises
     ------

@@ -1,8 +1,9 @@
 """Each potential proves itself on a stored structure before it is believed.
 
-A wrong combination of package, weights and libraries can load without a word and give wrong energies whose forces still are
-their exact derivatives (matgl 4 with older weights: -1.9 instead of -4.3 eV/atom). Only values on record catch that. They
-are in ``proof_records.json``, measured with the pinned versions in single precision on one thread (x86-64).
+A wrong combination of package, weights and libraries can load without a word and give wrong energies whose forces
+still are their exact derivatives (matgl 4 with older weights: -1.9 instead of -4.3 eV/atom). Only values on record
+catch that. They are in ``proof_records.json``, measured with the pinned versions in single precision on one thread
+(x86-64).
 
 Tolerances are wide for rounding on another processor (1e-6 eV/atom is usual) and tight for a wrong model.
 """
@@ -38,8 +39,8 @@ def prove(settings: Mapping[str, Any], inputs: Mapping[str, Any] | None = None, 
     Returns
     -------
     dict
-        Name, model, versions here and on record, energy per atom, and the largest differences of energy (eV/atom), force
-        (eV/Å) and stress (eV/Å³).
+        Name, model, versions here and on record, energy per atom, and the largest differences of energy (eV/atom),
+        force (eV/Å) and stress (eV/Å³).
 
     Raises
     ------
@@ -73,7 +74,7 @@ def prove(settings: Mapping[str, Any], inputs: Mapping[str, Any] | None = None, 
     if wrong:
         told = ", ".join(f"{key} differs by {differences[key]:.3g} (allowed {tolerances[key]:.1g})" for key in wrong)
         raise EngineError(
-            f"{name} ({identity.model}, version {identity.version}) is silently wrong: on the reference structure {told}.",
+            f"{name} ({identity.model}, version {identity.version}) is silently wrong: {told}.",
             where="superionic/potentials/proof_records.json",
             fix=fix,
         )

@@ -9,9 +9,9 @@ from ase import Atoms
 def li3ycl6_cell() -> Atoms:
     """Give an ordered Li9Y3Cl18 cell (30 atoms) of trigonal Li3YCl6, slightly displaced so that all forces are alive.
 
-    Geometry: the trigonal (P-3m1) form of Li3YCl6 of Asano et al., Adv. Mater. 30, 1803075 (2018), rounded to 0.001, with
-    yttrium on (0, 0, 0) and on both (1/3, 2/3, 0.487) positions, lithium on the six positions of z = 1/2 and on three of the
-    six of z = 0. The displacements are a fixed sine pattern of 0.05 Å amplitude.
+    Geometry: the trigonal (P-3m1) form of Li3YCl6 of Asano et al., Adv. Mater. 30, 1803075 (2018), rounded to 0.001,
+    with yttrium on (0, 0, 0) and on both (1/3, 2/3, 0.487) positions, lithium on the six positions of z = 1/2 and on
+    three of the six of z = 0. The displacements are a fixed sine pattern of 0.05 Å amplitude.
     """
     x_li1, x_li2 = 0.326, 0.326
     fractional: list[tuple[float, float, float]] = []

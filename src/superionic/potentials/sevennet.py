@@ -1,7 +1,7 @@
 """SevenNet (Park et al., J. Chem. Theory Comput. 20, 4857 (2024)): adapter for the models that come in its wheel.
 
-Their energies are raw DFT energies, without the Materials Project's corrections: on Li3YCl6 they lie 0.37 eV/atom above CHGNet's
-(-0.614 eV per chlorine is the correction that CHGNet carries), so the two never share a hull.
+Their energies are raw DFT energies, without the Materials Project's corrections: on Li3YCl6 they lie 0.37 eV/atom
+above CHGNet's (-0.614 eV per chlorine is the correction that CHGNet carries), so the two never share a hull.
 
 7net-mf-0 holds two levels of theory; they are two models here, ``"7net-mf-0/PBE"`` and ``"7net-mf-0/R2SCAN"``.
 Option of :func:`load`: ``device`` ("cpu", "cuda").
@@ -45,9 +45,7 @@ def _record(model: str, sha256: str, convention: str, theory: str) -> PotentialI
 
 _MF_0_SHA256 = "81791329b37d445f46b531578c182c41792d98c7814222c9e5dde276402225fd"
 _RECORDS: dict[str, PotentialIdentity] = {
-    "7net-0": _record(
-        "7net-0", "7052cb42b7b3be42b40b97fa0d21077a48c54b5548948fc4dcf346629f813c36", _RAW_PBE, _MPTRJ
-    ),
+    "7net-0": _record("7net-0", "7052cb42b7b3be42b40b97fa0d21077a48c54b5548948fc4dcf346629f813c36", _RAW_PBE, _MPTRJ),
     "7net-l3i5": _record(
         "7net-l3i5", "a7ff190d41efe5b8317a03d20a468e4036a1a3e64e0b14fdbab64ac3f4bfc09d", _RAW_PBE, _MPTRJ
     ),

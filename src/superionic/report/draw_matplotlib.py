@@ -283,7 +283,7 @@ def _figure(plot: Plot) -> Any:
 def _draw_surface(axes: Any, surface: Surface) -> None:
     from mpl_toolkits.mplot3d.art3d import Line3DCollection  # type: ignore[import-untyped]
 
-    for vertices, triangles, _, colour, opacity in surface.meshes:
+    for vertices, triangles, _, colour, opacity in surface.print_meshes:
         if len(triangles):
             x, y, z = vertices.T
             axes.plot_trisurf(x, y, z, triangles=triangles, color=colour, alpha=opacity, lw=0, rasterized=True)

@@ -20,6 +20,10 @@ from superionic.report.words import composition_key, formula_text, listing, numb
 
 CompositionKey = tuple[tuple[str, float], ...]
 _ROOM_K: Final = 300.0
+_MOST_BANDS: Final = 4
+_BANDS: Final = (
+    "Dark and light band: where the line lies with 68 % and 95 % confidence; they hold only the statistical error. "
+)
 
 _TEMPERATURE_TICKS: Final = (200, 250, 300, 350, 400, 500, 600, 700, 800, 1000, 1200, 1500)
 
@@ -44,12 +48,16 @@ def arrhenius(results: Results) -> Plot | None:
     diffusion: list[Series] = []
     for index, (identity, found) in enumerate(by_id(runs).items()):
         diffusion.append(_diffusivities(found, names.get(identity, identity), pick(index), pick_marker(index)))
+    banded = len(fits) <= _MOST_BANDS
     for index, fit in enumerate(fits):
-        series += _arrhenius_series(fit, names.get(text(fit, "id"), text(fit, "id")), pick(index), pick_marker(index))
+        label = names.get(text(fit, "id"), text(fit, "id"))
+        series += _arrhenius_series(fit, label, pick(index), pick_marker(index), bands=banded)
     if not fits:
         for index, (identity, found) in enumerate(by_id(runs).items()):
             series += _lone_conductivities(found, names.get(identity, identity), pick(index), pick_marker(index))
     diffusion = [item for item in diffusion if item.x]
+    if not any(value is not None and value > 0 for item in series for value in item.y):
+        series = []
     if not series and not diffusion:
         return None
     if series:
@@ -85,10 +93,9 @@ def arrhenius(results: Results) -> Plot | None:
         "arrhenius",
         "conductivity",
         "Arrhenius plot",
-        "Points: simulated temperatures with 68 % intervals. Line: fit (dashed where it is "
-        "extrapolated). Dark and light "
-        "band: where the line lies with 68 % and 95 % confidence; the bands hold only the "
-        "statistical error. Open grey marks: published values.",
+        "Points: simulated temperatures with 68 % intervals. Line: fit (dashed where it is extrapolated). "
+        + (_BANDS if banded else "Bands are left out where more than four lines would overlap; see the table. ")
+        + "Grey marks: published values (filled: measured, open: computed).",
         panels,
         columns=2,
         height=430,

@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superionic.report.isosurface import coarsen, enclosing_level, isosurface
-from superionic.report.plots import BLUE, SKY, HeatMap, Panel, Plot, Surface
+from superionic.report.plots import BLUE, SKY, HeatMap, Mesh, Panel, Plot, Surface
 from superionic.report.values import Record, Results, numbers, real, records, text
 from superionic.report.words import number
 
 _MOST_MAPS: Final = 3
 _OUTER_SHARE: Final = 0.9
 _INNER_SHARE: Final = 0.5
+_PRINT_POINTS_PER_AXIS: Final = 18
 _AXES: Final = "abc"
 
 
@@ -70,11 +71,9 @@ def _plot(item: Record, grid: NDArray[np.float64], cell: NDArray[np.float64], re
     asked = real(item, "isovalue_per_A3")
     outer = asked if asked is not None and 0 < asked < float(coarse.max()) else enclosing_level(coarse, _OUTER_SHARE)
     inner = enclosing_level(coarse, _INNER_SHARE)
-    meshes = []
-    for level, colour, opacity in ((outer, SKY, 0.35), (inner, BLUE, 0.75)):
-        if level > 0 and not (level == inner and inner <= outer):
-            vertices, triangles = isosurface(coarse, cell, level)
-            meshes.append((vertices, triangles, f"density {number(level, 2)} Å⁻³", colour, opacity))
+    levels = [(outer, SKY, 0.35)] + ([(inner, BLUE, 0.75)] if inner > outer else [])
+    meshes = _meshes(coarse, cell, levels)
+    print_meshes = _meshes(coarsen(grid, _PRINT_POINTS_PER_AXIS), cell, levels)
     held = float(coarse[coarse >= outer].sum() / coarse.sum())
     lengths = np.linalg.norm(cell, axis=1)
     panels = [_projection(grid, axis, lengths) for axis in range(3)]
@@ -99,10 +98,18 @@ def _plot(item: Record, grid: NDArray[np.float64], cell: NDArray[np.float64], re
         + "Connected surfaces are paths that ions took in this run; a path not seen may only be one not taken yet. "
         "The maps show the density integrated along each cell vector, in fractions of the other two.",
         panels,
-        Surface(meshes, _framework(item), cell),
+        Surface(meshes, print_meshes, _framework(item), cell),
         columns=2,
         height=370,
     )
+
+
+def _meshes(grid: NDArray[np.float64], cell: NDArray[np.float64], levels: list[tuple[float, str, float]]) -> list[Mesh]:
+    meshes = []
+    for level, colour, opacity in levels:
+        vertices, triangles = isosurface(grid, cell, level)
+        meshes.append((vertices, triangles, f"density {number(level, 2)} Å⁻³", colour, opacity))
+    return meshes
 
 
 def _projection(grid: NDArray[np.float64], axis: int, lengths: NDArray[np.float64]) -> Panel:

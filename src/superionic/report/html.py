@@ -312,7 +312,9 @@ _SHORT: Final = 14
 
 
 def _side(table: Table, index: int, cell: str = "") -> str:
-    names = (["number"] if index in table.numeric else []) + (["short"] if cell and (len(cell) <= _SHORT or (" " not in cell and len(cell) <= 2 * _SHORT)) else [])
+    names = (["number"] if index in table.numeric else []) + (
+        ["short"] if cell and (len(cell) <= _SHORT or (" " not in cell and len(cell) <= 2 * _SHORT)) else []
+    )
     return f' class="{" ".join(names)}"' if names else ""
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Numbers = Sequence[float | None]
+Mesh = tuple[NDArray[np.float64], NDArray[np.int64], str, str, float]
 
 # Okabe and Ito's colours: told apart with every common kind of colour vision, in an order that differs in lightness.
 BLUE: Final = "#0072B2"
@@ -162,13 +163,16 @@ class Surface:
     ----------
     meshes
         ``(vertices (n, 3) in Å, triangles (m, 3), words, colour, opacity)``.
+    print_meshes
+        The same in fewer triangles, for drawing on paper.
     atoms
         ``(symbol, positions (n, 3) in Å)``.
     cell_A
         Cell vectors as rows, (3, 3), in Å.
     """
 
-    meshes: Sequence[tuple[NDArray[np.float64], NDArray[np.int64], str, str, float]]
+    meshes: Sequence[Mesh]
+    print_meshes: Sequence[Mesh]
     atoms: Sequence[tuple[str, NDArray[np.float64]]]
     cell_A: NDArray[np.float64]
 

@@ -303,7 +303,8 @@ def _arrhenius_statements(results: Results, names: dict[str, str]) -> list[State
         found.append(Statement("caution", words))
     outside = [fit for fit in fits if mapping(fit, "sigma_300K_mS_per_cm").get("extrapolated")]
     if outside:
-        coldest = min(t for fit in outside for t in numbers(fit, "temperatures_K") or [math.inf] if t is not None)
+        known = [t for fit in outside for t in numbers(fit, "temperatures_K") if t is not None]
+        coldest = min(known, default=math.inf)
         at = f" {coldest:g} K" if math.isfinite(coldest) else ""
         words = (
             f"Conductivities at 300 K are extrapolated from{at} and above. They hold only if the "

@@ -63,7 +63,7 @@ def number(value: float | None, digits: int = 3) -> str:
         return "0"
     exponent = _exponent(float(f"{value:.{digits - 1}e}"))
     if _SMALLEST_PLAIN <= exponent < _LARGEST_PLAIN:
-        return _fixed(round(value, digits - 1 - exponent), digits - 1 - exponent)
+        return _fixed(value, digits - 1 - exponent)
     return f"{_fixed(value / 10.0**exponent, digits - 1)} × {power_of_ten(exponent)}"
 
 

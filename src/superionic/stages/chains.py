@@ -167,9 +167,7 @@ def segment_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], context
     }
 
 
-def average_cell_task(
-    settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context
-) -> dict[str, Any]:
+def average_cell_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
     """Average the cell vectors of an NPT run, its first part left out."""
     import numpy as np
 

@@ -113,9 +113,7 @@ def hull_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: 
             {
                 "coordinates": [float(c) for c in hull.coordinates[i]],
                 "crystal": entry.crystal,
-                "decomposition": dict(
-                    zip(hull.decompositions[i].names, hull.decompositions[i].fractions, strict=True)
-                ),
+                "decomposition": dict(zip(hull.decompositions[i].names, hull.decompositions[i].fractions, strict=True)),
                 "e_above_hull_eV_per_atom": float(hull.energies_above_hull_eV_per_atom[i]),
                 "e_above_hull_eV_per_formula_unit": float(hull.energies_above_hull_eV_per_formula_unit[i]),
                 "formation_energy_eV_per_atom": float(hull.formation_energies_eV_per_atom[i]),

@@ -266,9 +266,7 @@ def _formula(composition: Mapping[str, int]) -> str:
     return reduced_formula(composition)
 
 
-def merge_task(
-    settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context
-) -> list[int | None]:
+def merge_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context) -> list[int | None]:
     """Tell for each relaxed structure, lowest energy first, which earlier one it repeats (None: no one).
 
     Two structures are the same if energy and volume agree within the tolerances and pymatgen's matcher maps one onto

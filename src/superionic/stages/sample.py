@@ -47,7 +47,10 @@ def run(
         If every run failed.
     """
     runs = [
-        (f"{candidate.id} {temperature_K:g} K" + (f" replica {replica + 1}" if settings["replicas"] > 1 else ""), candidate)
+        (
+            f"{candidate.id} {temperature_K:g} K" + (f" replica {replica + 1}" if settings["replicas"] > 1 else ""),
+            candidate,
+        )
         for candidate in candidates
         for replica in range(settings["replicas"])
     ]
@@ -119,11 +122,15 @@ def run(
             facts = {"formula": candidate.facts["formula"], "run": label, "temperature_K": temperature_K}
             structure = Ref(task, ("snapshots", index))
             snapshots.append(
-                Candidate(f"{label} snapshot {index + 1}", candidate.crystal, candidate.composition_label, structure, facts)
+                Candidate(
+                    f"{label} snapshot {index + 1}", candidate.crystal, candidate.composition_label, structure, facts
+                )
             )
     if not snapshots:
         reasons = "; ".join(sorted({failure.reason for failure in failures})[:3])
-        raise StageError(f"every sampling run failed ({reasons})", where=STAGE, fix="lower the temperature or time step")
+        raise StageError(
+            f"every sampling run failed ({reasons})", where=STAGE, fix="lower the temperature or time step"
+        )
     return StageResult(
         {"failures": failures_as_data(failures), "runs": summaries}, tuple(snapshots), failures=tuple(failures)
     )

@@ -97,7 +97,9 @@ def select_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _context
         for entry in inputs["relaxed"]:
             unit = sum(reduced_composition(entry["composition"]).values())
             per_unit.append(entry["energy_eV"] * unit / entry["n_atoms"])
-        lowest = {label: min(e for e, other in zip(per_unit, labels, strict=True) if other == label) for label in labels}
+        lowest = {
+            label: min(e for e, other in zip(per_unit, labels, strict=True) if other == label) for label in labels
+        }
         energies = np.array([energy - lowest[label] for energy, label in zip(per_unit, labels, strict=True)])
     indices = boltzmann_selection(
         energies,

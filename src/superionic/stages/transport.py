@@ -112,7 +112,9 @@ def run(
             }
         )
         trajectories.append(
-            Candidate(label, candidate.crystal, candidate.composition_label, Ref(task), {**facts, "ordering": candidate.id})
+            Candidate(
+                label, candidate.crystal, candidate.composition_label, Ref(task), {**facts, "ordering": candidate.id}
+            )
         )
     if not trajectories:
         reasons = "; ".join(sorted({failure.reason for failure in failures})[:3])

@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -407,7 +408,7 @@ def _step(
 ) -> tuple[float, Targets]:
     """Take one step of Adam; give the loss and the predictions before it."""
     optimiser.zero_grad(set_to_none=True)
-    output = network(graphs, task="efs")
+    output = _forward(network, graphs)
     loss = _loss(output, reference, options)
     value = float(loss.item())
     if not math.isfinite(value):
@@ -536,9 +537,18 @@ def _graphs(network: Any, structures: Sequence[Atoms]) -> list[Any]:
     return graphs
 
 
+def _forward(network: Any, graphs: list[Any]) -> dict[str, Any]:
+    """Energies per atom (eV), forces (eV/Å) and stresses (GPa) as tensors that can be differentiated."""
+    with warnings.catch_warnings():
+        # Of chgnet: it makes a tensor of volumes from tensors that require gradients; volumes need none here.
+        warnings.filterwarnings("ignore", message="Converting a tensor with requires_grad", category=UserWarning)
+        output: dict[str, Any] = network(graphs, task="efs")
+    return output
+
+
 def _predict(network: Any, graphs: Sequence[Any], batch_size: int) -> Targets:
     outputs = [
-        network(list(graphs[first : first + batch_size]), task="efs") for first in range(0, len(graphs), batch_size)
+        _forward(network, list(graphs[first : first + batch_size])) for first in range(0, len(graphs), batch_size)
     ]
     return _targets(outputs)
 

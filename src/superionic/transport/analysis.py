@@ -88,7 +88,7 @@ class TransportAnalysis:
         }
 
 
-def analyse_displacements(  # noqa: PLR0917 - its form is published
+def analyse_displacements(
     positions_A: FloatArray,
     cell_A: FloatArray,
     mobile_mask: NDArray[np.bool_],

@@ -3,7 +3,7 @@ r"""Diffusivity from the increments of block-averaged positions, at one time lag
 Positions are averaged over blocks of length τ. For a walker that diffuses and, faster than τ, does anything bounded
 (vibrates, rattles in a cage, hops back and forth), the increments of these averages have covariances
 :math:`c_0, c_1` and nothing beyond, and :math:`c_0 + 2 c_1 = 2 D τ` (Vestergaard, Blainey & Flyvbjerg, Phys. Rev. E
-89, 022726 (2014), eq. 14; with averaging Berglund, Phys. Rev. E 82, 011917 (2010)). Their covariance matrix is
+89, 022726 (2014); with averaging Berglund, Phys. Rev. E 82, 011917 (2010)). Their covariance matrix is
 tridiagonal Toeplitz, which the sine transform diagonalises exactly, with the eigenvalues
 
 .. math:: λ_k = 2Dτ · \tfrac12(1 + \cos ω_k) + L · \tfrac12(1 - \cos ω_k), \quad ω_k = πk/(n+1).

@@ -77,7 +77,7 @@ def mean_squared_displacement(
     """Time-averaged mean squared displacement of ions (paper A eq. 1, paper B eq. 1).
 
     The sum of squares over origins comes from cumulative sums, the correlation from one inverse transform of the power
-    spectra summed over ions (Wiener–Khinchin; Calandrini et al., Collection SFN 12, 201 (2011), §4.2). Cost
+    spectra summed over ions (Wiener–Khinchin; Calandrini et al., Collection SFN 12, 201 (2011)). Cost
     O(f log f) for each ion; the ions pass in chunks, so the memory beyond the input is bounded.
 
     Parameters

@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from superionic import Campaign
+from superionic.campaign.run import Campaign as CampaignClass
+from superionic.errors import CampaignFileError, CompositionError, EngineError, StorageError
+from superionic.execution.ledger import Ledger
+
+STAGES = ["enumerate", "rank", "hull", "select", "sample", "label", "transport", "analyse"]
+
+
+def products(folder: Path) -> dict[str, bytes]:
+    """All files of a report."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture
+def done(finished) -> CampaignClass:
+    return Campaign.load(finished())
+
+
+def test_a_campaign_goes_from_a_disordered_crystal_to_a_report(done):
+    results = done.load_results()
+    stages = results["stages"]
+    assert list(stages) == sorted(STAGES)
+    space = stages["enumerate"]["spaces"][0]
+    assert (space["raw"], space["distinct"], space["formula"]) == (360, 30, "Li3YCl6")
+    assert sum(space["degeneracies"]) == 360
+    assert space["ewald_eV"] == sorted(space["ewald_eV"])
+    assert len([e for e in stages["rank"]["entries"] if e["relaxed_eV_per_atom"] is not None]) == 4
+    assert stages["hull"]["end_members"] == ["LiCl", "YCl3"]
+    assert stages["label"]["labeller"]["stand_in"]
+    assert stages["label"]["n_accepted"] == stages["label"]["n_requested"] == 2
+    assert [run["temperature_K"] for run in stages["transport"]["runs"]] == [800.0, 1000.0]
+    assert all(run["n_mobile"] == 9 for run in stages["transport"]["runs"])
+    assert all(run["length_ps"] == pytest.approx(0.2) for run in stages["transport"]["runs"])
+    for run in stages["analyse"]["runs"]:
+        low, high = run["tracer_diffusivity_cm2_per_s"]["interval95"]
+        assert low <= run["tracer_diffusivity_cm2_per_s"]["value"] <= high
+    said = " ".join(note["statement"] for note in results["quality"])
+    assert "not from DFT" in said
+    assert "shorter than" in said
+    report = done.report_folder
+    assert (report / "report.html").stat().st_size > 10_000
+    with (report / "tables" / "diffusivities.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 2
+    from ase.io import read
+
+    relaxed = read(report / "structures" / "relaxed.extxyz", ":")
+    assert len(relaxed) == 4
+    assert all(np.isfinite(atoms.info["relaxed_eV_per_atom"]) for atoms in relaxed)
+
+
+def test_a_second_run_does_nothing_and_a_change_redoes_only_what_depends_on_it(done, finished):
+    with Ledger(done.run_folder / "ledger.sqlite") as ledger:
+        before = ledger.completions()
+    done.run()
+    with Ledger(done.run_folder / "ledger.sqlite") as ledger:
+        assert ledger.completions() == before
+        assert set(before.values()) == {1}
+    changed = Campaign.load(finished(("production_ps: 0.2", "production_ps: 0.24")))
+    status = changed.status()
+    assert not status.is_done
+    assert {task.stage for task in status.pending} == {"transport"}
+    reasons = {task.label: task.reason for task in status.pending}
+    # The first five segments are those of before; one more is new, and what collects them has another input.
+    lowest = changed.load_results()["stages"]["transport"]["runs"][0]["id"]
+    assert reasons == {f"{lowest} {temperature} K production 6": "new" for temperature in (800, 1000)} | {
+        f"trajectory of {lowest} {temperature} K": "changed: it reads “"
+        f"{lowest} {temperature} K production 6”, which changed"
+        for temperature in (800, 1000)
+    }
+    assert changed.load_results()["stages"]["transport"]["runs"][0]["length_ps"] == pytest.approx(0.2)
+    changed.run()
+    with Ledger(done.run_folder / "ledger.sqlite") as ledger:
+        after = ledger.completions()
+        stages = {record.stage for record in ledger.all() if record.key in set(after) - set(before)}
+    assert set(after.values()) == {1}
+    assert stages == {"transport", "analyse"}
+
+
+def test_status_says_which_setting_changed(finished):
+    status = Campaign.load(finished(("timestep_fs: 2\n  heating", "timestep_fs: 1\n  heating"))).status()
+    heating = next(task for task in status.pending if "heating" in task.label)
+    assert "md.timestep_fs 2.0 → 1.0" in heating.reason
+    assert {stage.stage: stage.state for stage in status.stages}["analyse"] == "waiting"
+    assert {stage.stage: stage.state for stage in status.stages}["rank"] == "done"
+
+
+def test_a_new_seed_reruns_what_is_random_and_nothing_else(finished):
+    status = Campaign.load(finished(("seed: 7", "seed: 8"))).status()
+    # All 30 orderings are listed, not drawn, so the first random choice is the selection.
+    assert {stage.stage for stage in status.stages if stage.state == "done"} == {"enumerate", "rank", "hull"}
+    assert [task.label for task in status.pending] == ["selection"]
+    assert "seed" in status.pending[0].reason
+
+
+def test_execution_settings_change_nothing(finished):
+    campaign = Campaign.load(finished(("analyse:", "execution: {workers: 1}\nanalyse:")))
+    assert campaign.status().is_done
+
+
+def test_until_stops_after_the_stage_and_a_later_run_goes_on(small_campaign):
+    campaign = Campaign.load(small_campaign())
+    results = campaign.run(until="hull")
+    assert sorted(results["stages"]) == ["enumerate", "hull", "rank"]
+    assert any("Not done yet" in warning for warning in results["warnings"])
+    with pytest.raises(CampaignFileError, match="no stage 'train'"):
+        campaign.run(until="train")
+
+
+def test_explain_leads_from_a_number_to_its_settings_and_files(done):
+    key = done.load_results()["stages"]["analyse"]["runs"][0]["key"]
+    found = done.explain(key[:10])
+    assert found.record is not None
+    assert found.record.stage == "analyse"
+    assert [label for refs in found.inputs.values() for _, label in refs if label.startswith("transport: ")]
+    assert {"result.json", "task.json"} <= set(found.files)
+    assert done.explain("relaxation").record is None
+    assert len(done.explain("relaxation").matches) == 4
+    with pytest.raises(StorageError, match="nothing in this campaign"):
+        done.explain("no such thing")
+
+
+def test_the_results_are_the_same_bytes_wherever_and_however_often_they_are_made(done, small_campaign):
+    other = Campaign.load(small_campaign(folder="elsewhere"))
+    other.run(workers=1)
+    assert products(other.report_folder) == products(done.report_folder)
+
+
+@pytest.mark.slow
+def test_twenty_kills_at_random_moments_lose_nothing(done, small_campaign):
+    path = small_campaign(folder="killed")
+    rng = np.random.default_rng(20)
+    kills = 0
+    command = [sys.executable, "-m", "superionic.cli", "run", str(path), "--quiet"]
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+    while kills < 20:
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            code = process.wait(timeout=float(rng.uniform(0.3, 6.0)))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+        else:
+            assert code == 0
+            # Finished before the kills are used up: begin anew, but keep counting.
+            shutil.rmtree(path.parent / "runs")
+    assert subprocess.run(command, env=environment, check=False).returncode == 0
+    killed = Campaign.load(path)
+    assert products(killed.report_folder) == products(done.report_folder)
+    with Ledger(killed.run_folder / "ledger.sqlite") as ledger:
+        assert max(ledger.completions().values()) == 1
+
+
+def test_workers_of_a_killed_run_end_by_themselves(small_campaign):
+    path = small_campaign()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "superionic.cli", "run", str(path), "--quiet"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    if not children.exists():
+        process.kill()
+        process.wait()
+        pytest.skip("no /proc")
+    workers: list[int] = []
+    deadline = time.monotonic() + 60
+    while not workers and time.monotonic() < deadline:
+        time.sleep(0.1)
+        for task in Path(f"/proc/{process.pid}/task").glob("*/children"):
+            workers += [int(pid) for pid in task.read_text().split()]
+    process.kill()
+    process.wait()
+    assert workers
+    deadline = time.monotonic() + 20
+    while any(Path(f"/proc/{pid}").exists() for pid in workers) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+
+
+def test_a_mobile_ion_that_is_not_in_the_crystal_is_refused(small_campaign):
+    path = small_campaign(("mobile_ion: Li", "mobile_ion: Na"), ("{Li: 1,", "{Li: 1, Na: 1,"))
+    with pytest.raises(CampaignFileError, match="mobile ion Na is not in the crystal"):
+        Campaign.load(path).check()
+
+
+def test_charges_that_cannot_balance_are_refused(small_campaign):
+    path = small_campaign(("Y: 3", "Y: 7"))
+    with pytest.raises(CompositionError) as caught:
+        Campaign.load(path).check()
+    assert caught.value.fix
+
+
+def test_an_engine_that_is_not_installed_is_named_with_the_command_that_installs_it(
+    small_campaign, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("SUPERIONIC_HOME", str(tmp_path / "nowhere"))
+    path = small_campaign(("pair: {engine: pair}", "pair: {engine: chgnet}"))
+    with pytest.raises(EngineError, match="chgnet") as caught:
+        Campaign.load(path).check()
+    assert "superionic engines install chgnet" in str(caught.value)
+
+
+def test_the_plan_counts_before_anything_runs(small_campaign):
+    campaign = Campaign.load(small_campaign())
+    plan = campaign.check()
+    assert [line.stage for line in plan.lines] == [*STAGES, "report"]
+    assert plan.spaces[0]["distinct"] == 30
+    assert plan.cpu_hours < 0.2
+    assert json.dumps(plan.to_dict())
+    assert not campaign.run_folder.exists()

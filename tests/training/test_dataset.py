@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase import Atoms
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from superionic.errors import StageError
+from superionic.labels.base import Label
+from superionic.training.dataset import (
+    ElementReferences,
+    LabelledSet,
+    composition_of,
+    fit_element_references,
+    split_by_group,
+    split_groups,
+)
+
+
+def atoms_of(formula: str) -> Atoms:
+    atoms = Atoms(formula, cell=[9, 9, 9], pbc=True)
+    atoms.positions[:] = np.arange(3 * len(atoms)).reshape(-1, 3) * 0.37
+    return atoms
+
+
+def label(atoms: Atoms, energy: float, settings_hash: str = "h") -> Label:
+    provenance = {"settings_hash": settings_hash, "energy_convention": "raw"}
+    return Label(energy, np.full((len(atoms), 3), 0.1), np.arange(6) * 0.01, provenance)
+
+
+def a_set(n: int = 6) -> LabelledSet:
+    structures = [atoms_of("Li3YCl6") for _ in range(n)]
+    groups = [f"run {i // 2}" for i in range(n)]
+    return LabelledSet.from_labels(structures, [label(a, float(i)) for i, a in enumerate(structures)], groups)
+
+
+def test_round_trip_and_subset() -> None:
+    whole = a_set()
+    again = LabelledSet.from_dict(whole.to_dict())
+    assert again.groups == whole.groups
+    assert again.settings_hash == "h"
+    assert again.energy_convention == "raw"
+    assert np.array_equal(again.targets.stresses_eV_per_A3, whole.targets.stresses_eV_per_A3)
+    part = whole.subset([4, 1])
+    assert part.targets.energies_eV.tolist() == [4.0, 1.0]
+    assert part.groups == ("run 2", "run 0")
+
+
+def test_labels_of_two_references_do_not_mix() -> None:
+    cells = [atoms_of("LiCl"), atoms_of("LiCl")]
+    with pytest.raises(StageError, match="different references"):
+        LabelledSet.from_labels(cells, [label(cells[0], 0.0), label(cells[1], 0.0, "other")])
+    with pytest.raises(StageError, match="nothing to train on"):
+        LabelledSet.from_labels([], [])
+
+
+def test_plain_labels_and_shifts_are_accepted() -> None:
+    cells = [atoms_of("LiCl")]
+    made = LabelledSet.from_labels(cells, [label(cells[0], 5.0).to_dict()], energy_shifts_eV=[2.0])
+    assert made.targets.energies_eV.tolist() == [3.0]
+
+
+def test_missing_stress_is_nan() -> None:
+    cell = atoms_of("LiCl")
+    bare = Label(0.0, np.zeros((2, 3)), None, {"settings_hash": "h"})
+    assert np.isnan(LabelledSet.from_labels([cell], [bare]).targets.stresses_eV_per_A3).all()
+
+
+def test_composition_is_in_order_of_atomic_number() -> None:
+    assert list(composition_of(atoms_of("YCl3Li2")).items()) == [("Li", 2), ("Cl", 3), ("Y", 1)]
+
+
+def test_references_are_found_where_compositions_span_them() -> None:
+    true = {"Li": -1.7, "Cl": 0.3, "Y": 2.2}
+    compositions = [{"Li": 3, "Y": 1, "Cl": 6}, {"Li": 1, "Cl": 1}, {"Y": 1, "Cl": 3}, {"Li": 6, "Y": 2, "Cl": 12}]
+    differences = [sum(n * true[e] for e, n in c.items()) for c in compositions]
+    fit = fit_element_references(differences, compositions)
+    # LiCl, YCl3 and Li3YCl6 lie on one line: two independent compositions for three elements.
+    assert fit.degenerate
+    assert fit.rank == 2
+    assert fit.energies_eV(compositions) == pytest.approx(differences)
+    more = [*compositions, {"Y": 1, "Cl": 2}]
+    fit = fit_element_references([*differences, 2.2 + 0.6], more)
+    assert not fit.degenerate
+    assert dict(fit.eV_per_atom) == pytest.approx(true)
+    assert fit.rms_residual_eV_per_atom < 1e-12
+    assert fit.shift_eV(["Li", "Cl", "Cl"]) == pytest.approx(-1.7 + 0.6)
+
+
+def test_one_composition_is_degenerate_and_minimum_norm() -> None:
+    fit = fit_element_references([10.0, 12.0], [{"Li": 3, "Y": 1, "Cl": 6}] * 2)
+    assert fit.degenerate
+    counts = np.array([3.0, 6.0, 1.0])
+    assert list(fit.eV_per_atom) == ["Li", "Cl", "Y"]
+    assert list(fit.eV_per_atom.values()) == pytest.approx(11.0 * counts / (counts @ counts))
+    assert fit.rms_residual_eV_per_atom == pytest.approx(0.1)
+    assert ElementReferences.from_dict(fit.to_dict()) == fit
+
+
+def test_element_outside_the_fit_is_an_error() -> None:
+    fit = fit_element_references([1.0], [{"Li": 1, "Cl": 1}])
+    with pytest.raises(StageError, match="Br"):
+        fit.energies_eV([{"Li": 1, "Br": 1}])
+
+
+def test_shifted_set_is_in_the_frame_of_the_potential() -> None:
+    whole = a_set()
+    fit = fit_element_references(whole.targets.energies_eV - 100.0, whole.compositions())
+    assert whole.shifted(fit).targets.energies_eV.mean() == pytest.approx(100.0)
+
+
+@given(
+    st.lists(st.integers(0, 7), min_size=3, max_size=40),
+    st.sampled_from([0.0, 0.1, 0.2, 0.3]),
+    st.sampled_from([0.0, 0.1, 0.2, 0.3]),
+    st.integers(0, 1000),
+)
+@settings(max_examples=150, deadline=None)
+def test_split_uses_each_index_once_and_never_leaks(runs: list[int], validation: float, test: float, seed: int) -> None:
+    groups = [f"run {run}" for run in runs]
+    split = split_groups(groups, validation_fraction=validation, test_fraction=test, seed=seed)
+    parts = [split.train, split.validation, split.test]
+    assert sorted(i for part in parts for i in part) == list(range(len(groups)))
+    assert split.train
+    assert bool(split.validation) == (validation > 0)
+    assert bool(split.test) == (test > 0)
+    if split.leak_free:
+        names = [{groups[i] for i in part} for part in parts]
+        assert sum(len(part) for part in names) == len(set(groups))
+        assert not split.notes
+    else:
+        assert len(set(groups)) < 3
+        assert "cut in time" in split.notes[0]
+    assert split == split_groups(groups, validation_fraction=validation, test_fraction=test, seed=seed)
+
+
+def test_split_gives_each_part_its_share() -> None:
+    groups = [f"run {i // 5}" for i in range(100)]
+    split = split_groups(groups, validation_fraction=0.2, test_fraction=0.2, seed=1)
+    assert (len(split.train), len(split.validation), len(split.test)) == (60, 20, 20)
+
+
+def test_too_few_for_a_split() -> None:
+    whole = a_set(2)
+    with pytest.raises(StageError, match="2 label"):
+        split_by_group(whole, validation_fraction=0.1, test_fraction=0.1, seed=0)
+    with pytest.raises(StageError, match="leakage"):
+        split_groups(["a"] * 9, validation_fraction=0.1, test_fraction=0.1, seed=0, within_groups=False)
+    with pytest.raises(ValueError, match="training"):
+        split_groups(["a"] * 9, validation_fraction=0.5, test_fraction=0.5, seed=0)
