@@ -142,8 +142,8 @@ def show_results(campaign: Campaign, results: Mapping[str, Any]) -> None:
             if other["formula"] == entry["formula"]
         ):
             console.print(
-                f"{entry['formula']} ({entry['crystal']}): {1000 * entry['e_above_hull_eV_per_atom']:.1f} meV/atom above "
-                "the hull",
+                f"{entry['formula']} ({entry['crystal']}): "
+                f"{1000 * entry['e_above_hull_eV_per_atom']:.1f} meV/atom above the hull",
                 highlight=False,
             )
     validate = stages.get("validate")

@@ -34,11 +34,11 @@ def done(finished) -> CampaignClass:
 def test_a_campaign_goes_from_a_disordered_crystal_to_a_report(done):
     results = done.load_results()
     stages = results["stages"]
-    assert list(stages) == sorted(STAGES)
+    assert sorted(stages) == sorted(STAGES)
     space = stages["enumerate"]["spaces"][0]
     assert (space["raw"], space["distinct"], space["formula"]) == (360, 30, "Li3YCl6")
     assert sum(space["degeneracies"]) == 360
-    assert space["ewald_eV"] == sorted(space["ewald_eV"])
+    assert np.all(np.diff(space["ewald_eV"]) > -1e-6)
     assert len([e for e in stages["rank"]["entries"] if e["relaxed_eV_per_atom"] is not None]) == 4
     assert stages["hull"]["end_members"] == ["LiCl", "YCl3"]
     assert stages["label"]["labeller"]["stand_in"]

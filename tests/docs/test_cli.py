@@ -84,7 +84,7 @@ def test_check_prints_the_plan_and_as_json_nothing_else(folder):
         (("Y: 3", "Y: 8"), "charge", "fix"),
         (("engine: pair", "engine: pear"), "pear", "pair"),
         (("Cl: -1}", "Cl: -1, Xx: 2}"), "Xx", "element"),
-        (("superionic: 1", "superionic: 1\nseed: maybe"), "seed", "integer"),
+        (("superionic: 1", "superionic: 1\nseed: maybe"), "seed", "whole number"),
     ],
 )
 def test_a_wrong_campaign_gives_one_screen_that_names_the_fix_and_exit_code_2(folder, change, text, fix):

@@ -32,6 +32,8 @@ def test_hexagonal_cell_uses_heights_not_edges() -> None:
     # |b| = 2π/(a sin 60°) = 0.648 Å⁻¹ and 2π/c = 1.042 Å⁻¹.
     assert kpoint_grid(cell, 0.7) == (1, 1, 2)
     assert kpoint_grid(cell, 0.64) == (2, 2, 2)
+    assert kpoint_grid(cell, 0.7, "offset") == (1, 1, 1)
+    assert kpoint_grid(cell, 0.32, "offset") == (2, 2, 2)
 
 
 def test_gamma_grid_has_gamma_and_offset_grid_has_not() -> None:
@@ -52,16 +54,25 @@ def test_grid_is_closed_under_time_reversal(offset: str, spacing: float) -> None
     assert len(keys) == len(points)
 
 
-@pytest.mark.parametrize("offset", ["gamma", "offset"])
-def test_grid_integrates_short_waves_exactly(offset: str) -> None:
-    # A mean over the grid of cos(2π k·R) is zero for lattice vectors R along one axis that the grid resolves.
-    settings = {"kpoint_spacing_per_A": 0.45, "kpoint_offset": offset}
-    points = kpoints(np.diag([5.0, 5.0, 14.0]), settings)  # 3 x 3 x 1
-    in_plane = [np.array([1, 0, 0]), np.array([0, 2, 0])]
-    for vector in in_plane:
-        assert abs(np.cos(2 * math.pi * points @ vector).mean()) < 1e-12
-    along = np.cos(2 * math.pi * points @ np.array([0, 0, 1])).mean()
-    assert along == pytest.approx(1.0 if offset == "gamma" else 0.0, abs=1e-12)
+def test_offset_grid_and_its_partners_have_the_asked_spacing() -> None:
+    spacing = 0.3
+    cell = np.diag([5.0, 9.0, 30.0])
+    points = kpoints(cell, {"kpoint_spacing_per_A": spacing, "kpoint_offset": "offset"})
+    for axis, edge in enumerate((5.0, 9.0, 30.0)):
+        along = np.unique(np.round(points[:, axis] % 1.0, 9))
+        gaps = np.diff([*along, along[0] + 1.0])
+        assert np.allclose(gaps, gaps[0])
+        assert gaps[0] * 2 * math.pi / edge <= spacing
+        assert 2 * gaps[0] * 2 * math.pi / edge > spacing or len(along) == 2
+
+
+@pytest.mark.parametrize(("offset", "along_short"), [("gamma", 1.0), ("offset", 0.0)])
+def test_grid_integrates_waves_along_an_axis(offset: str, along_short: float) -> None:
+    # The mean over the grid of cos(2π k·R) is zero for lattice vectors R along an axis, up to the period of the grid.
+    points = kpoints(np.diag([5.0, 5.0, 14.0]), {"kpoint_spacing_per_A": 0.45, "kpoint_offset": offset})
+    for vector in ([1, 0, 0], [0, 2, 0]):
+        assert abs(np.cos(2 * math.pi * points @ np.array(vector)).mean()) < 1e-12
+    assert np.cos(2 * math.pi * points @ np.array([0, 0, 1])).mean() == pytest.approx(along_short, abs=1e-12)
 
 
 def test_presets_go_under_given_settings() -> None:

@@ -63,7 +63,11 @@ def test_chain_and_rescaling_conserve_their_extended_energy():
 
 @pytest.mark.parametrize(
     "cell_motion",
-    ["isotropic", pytest.param("axes", marks=pytest.mark.slow), pytest.param("anisotropic", marks=pytest.mark.slow)],
+    [
+        pytest.param("isotropic", marks=pytest.mark.slow),
+        pytest.param("axes", marks=pytest.mark.slow),
+        pytest.param("anisotropic", marks=pytest.mark.slow),
+    ],
 )
 def test_npt_mean_pressure_and_conserved_enthalpy(cell_motion):
     segment = run(

@@ -53,7 +53,11 @@ class Page(HTMLParser):
 
 def rendered(results, arrays=None) -> str:
     view = Results(results)
-    return page(view, all_plots(view, arrays or {}), arrays or {})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "superionic.report.html._plotly_source", lambda: ""
+        )  # five megabytes that these tests do not need
+        return page(view, all_plots(view, arrays or {}), arrays or {})
 
 
 def charts_of(html: str) -> dict:
@@ -141,9 +145,9 @@ def test_figure_files_carry_no_date_and_no_random_names(triangle_results):
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_any_stage_may_be_missing(demo_results, density_arrays, stage):
+def test_any_stage_may_be_missing(demo_results, stage):
     del demo_results["stages"][stage]
-    assert Page(rendered(demo_results, density_arrays)).text
+    assert Page(rendered(demo_results)).text
 
 
 @pytest.mark.parametrize("stage", STAGES)

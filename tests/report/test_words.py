@@ -7,6 +7,7 @@ from superionic.report.words import (
     formula_text,
     interval,
     listing,
+    milli,
     number,
     plural,
     sentence,
@@ -86,3 +87,10 @@ def test_counts_and_sentences():
     assert sentence("few_hops") == "Few hops."
     assert sentence("the run is short") == "The run is short."
     assert sentence("") == ""
+
+
+def test_rounding_errors_of_energies_are_zero():
+    assert milli(2.2e-19) == "0"
+    assert milli(-1e-8) == "0"
+    assert milli(0.00225) == "2.25"
+    assert milli(None) == "–"

@@ -189,7 +189,8 @@ def check_engine(name: str) -> EngineReport:
 def prove_engine(spec: EngineSpec, location: EngineLocation) -> EngineReport:
     """Run an engine's proof function in the Python at ``location``.
 
-    The function returns what it found, with ``differences`` (or ``deviations``) by quantity, and raises if they are too large.
+    The function returns what it found, with ``differences`` (or ``deviations``) by quantity; it raises if they are too
+    large.
     """
     from superionic.execution.worker import call_once
 

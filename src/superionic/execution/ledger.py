@@ -151,7 +151,8 @@ class Ledger:
         """Return the tasks whose key begins with ``prefix``, or whose label contains it."""
         escaped = prefix.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         return self._records(
-            "WHERE key LIKE ? ESCAPE '\\' OR label LIKE ? ESCAPE '\\' ORDER BY stage, label, finished IS NULL, finished",
+            "WHERE key LIKE ? ESCAPE '\\' OR label LIKE ? ESCAPE '\\' "
+            "ORDER BY stage, label, finished IS NULL, finished",
             (f"{escaped}%", f"%{escaped}%"),
         )
 

@@ -11,10 +11,15 @@ What is fixed, and why
 k-points
     ``kpoint_spacing_per_A`` is the largest distance between neighbouring points along each reciprocal axis, where
     reciprocal vectors include 2π (length 2π/L for an edge L of a right-angled cell). This is the convention of VASP's
-    ``KSPACING``. Axis i gets ``ceil(b_i / spacing)`` points. ``kpoint_offset`` is ``"gamma"`` (the grid contains Γ;
-    both papers) or ``"offset"``, for few points and large cells: an axis with more than one point is shifted by half a
-    step, and the only point of an axis lies at 1/4. Time reversal adds -k to each k, so that one computed point acts
-    as two (on special points of this kind see Baldereschi, Phys. Rev. B 7, 5212 (1973)).
+    ``KSPACING``. ``kpoint_offset`` says how the grid lies:
+
+    ``"gamma"`` (both papers)
+        Axis i gets N = ceil(b_i/spacing) points j/N; the grid contains Γ.
+    ``"offset"`` (few points, large cells)
+        Axis i gets N = ceil(b_i/(2 spacing)) points (j + 1/4)/N. Time reversal adds -k to each k, free of cost, and
+        the two together have 2N evenly spaced points along each axis, hence the asked spacing with fewer points to
+        compute; what is lost are the cross terms of two axes (on special points of this kind: Baldereschi, Phys. Rev.
+        B 7, 5212 (1973); Monkhorst and Pack, Phys. Rev. B 13, 5188 (1976)).
 """
 
 from __future__ import annotations
@@ -238,8 +243,8 @@ def complete_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     return complete
 
 
-def kpoint_grid(cell_A: npt.ArrayLike, spacing_per_A: float) -> tuple[int, int, int]:
-    """Count the k-points along each reciprocal axis.
+def kpoint_grid(cell_A: npt.ArrayLike, spacing_per_A: float, offset: str = "gamma") -> tuple[int, int, int]:
+    """Count the k-points N along each reciprocal axis, see the module's text.
 
     Parameters
     ----------
@@ -247,15 +252,18 @@ def kpoint_grid(cell_A: npt.ArrayLike, spacing_per_A: float) -> tuple[int, int, 
         Cell vectors as rows, shape (3, 3), in Å.
     spacing_per_A
         Largest spacing in Å⁻¹ of neighbouring points, with reciprocal vectors that include 2π.
+    offset
+        ``"gamma"`` or ``"offset"``.
 
     Returns
     -------
     tuple of int
-        ``max(1, ceil(|b_i| / spacing))``. A quotient that exceeds an integer by less than 1e-6 counts as that integer,
-        so that rounding in the cell does not change the grid.
+        At least 1 each. A quotient that exceeds an integer by less than 1e-6 counts as that integer, so that rounding
+        in the cell does not change the grid.
     """
     lengths = 2.0 * math.pi * np.linalg.norm(np.linalg.inv(np.asarray(cell_A, dtype=np.float64)), axis=0)
-    first, second, third = (max(1, math.ceil(length / spacing_per_A - 1.0e-6)) for length in lengths)
+    wanted = lengths / (2.0 * spacing_per_A if offset == "offset" else spacing_per_A)
+    first, second, third = (max(1, math.ceil(number - 1.0e-6)) for number in wanted)
     return first, second, third
 
 
@@ -264,17 +272,14 @@ def kpoints(cell_A: npt.ArrayLike, settings: Mapping[str, Any]) -> npt.NDArray[n
 
     The set always has -k with k.
     """
-    grid = kpoint_grid(cell_A, settings["kpoint_spacing_per_A"])
-    offset = settings["kpoint_offset"] == "offset"
+    offset = settings["kpoint_offset"]
+    shift = 0.25 if offset == "offset" else 0.0
     axes = []
-    for number in grid:
-        shift = (0.25 if number == 1 else 0.5) if offset else 0.0
+    for number in kpoint_grid(cell_A, settings["kpoint_spacing_per_A"], offset):
         axis = (np.arange(number, dtype=np.float64) + shift) / number
         axes.append(axis - np.ceil(axis - 0.5))
     points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-    if offset and 1 in grid:
-        points = np.concatenate([points, -points])
-    return points
+    return np.concatenate([points, -points]) if offset == "offset" else points
 
 
 def _identity(settings: Mapping[str, Any], version: str, setups: str) -> LabellerIdentity:

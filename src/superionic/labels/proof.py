@@ -18,7 +18,7 @@ from superionic.labels.base import load_labeller
 SETTINGS: Final[Mapping[str, Any]] = {
     "functional": "PBE",
     "ecut_eV": 300.0,
-    "kpoint_spacing_per_A": 1.1,
+    "kpoint_spacing_per_A": 0.6,
     "kpoint_offset": "offset",
     "smearing_eV": 0.05,
     "energy_tolerance_eV": 1.0e-5,
@@ -26,9 +26,9 @@ SETTINGS: Final[Mapping[str, Any]] = {
 """Labeller settings of the proof."""
 
 # Recorded with GPAW 26.7.0, gpaw-data 1.2.1, libxc 5.2.3, OpenBLAS, x86-64.
-ENERGY_EV: Final = -7.306453686
-FORCE_ON_LI_EV_PER_A: Final = (0.0842377, 0.0326546, -0.0842307)
-STRESS_EV_PER_A3: Final = (-0.00611346, -0.00383606, -0.00537850, 0.02167045, 0.02157720, 0.02180250)
+ENERGY_EV: Final = -7.052833564
+FORCE_ON_LI_EV_PER_A: Final = (0.0615848, 0.0237736, -0.0572460)
+STRESS_EV_PER_A3: Final = (-0.02159539, -0.01937592, -0.02072811, 0.01163398, 0.01159237, 0.01166451)
 
 ENERGY_TOLERANCE_EV: Final = 2.0e-4
 FORCE_TOLERANCE_EV_PER_A: Final = 2.0e-3

@@ -133,7 +133,7 @@ class CHGNetPotential(BasePotential):
         )
         if graph.n_isolated:
             raise CalculationFailed(
-                f"{graph.n_isolated} atom(s) have no neighbour within {converter.atom_graph_cutoff} Å; CHGNet cannot see them",
+                f"{graph.n_isolated} atom(s) have no neighbour within {converter.atom_graph_cutoff} Å (CHGNet)",
                 {"n_isolated": graph.n_isolated},
             )
         device = self._device

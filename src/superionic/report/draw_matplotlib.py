@@ -295,6 +295,7 @@ def _draw_surface(axes: Any, surface: Surface) -> None:
     low, high = corners.min(axis=0), corners.max(axis=0)
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), zlim=(low[2], high[2]))
     axes.set_proj_type("ortho")
+    axes.view_init(elev=22, azim=-35)
     axes.set_box_aspect(np.maximum(high - low, 1e-6), zoom=1.35)
     axes.set_axis_off()
 

@@ -32,7 +32,7 @@ MARKERS: Final = ("circle", "square", "diamond", "triangle-up", "cross", "triang
 _LADDER: Final = ((0.00, (0, 42, 100)), (0.35, (87, 92, 109)), (0.70, (160, 150, 112)), (1.00, (240, 207, 60)))
 COLOUR_SCALE: Final = tuple((at, f"rgb({r},{g},{b})") for at, (r, g, b) in _LADDER)
 # From cold (dark blue) to hot (amber), rising in lightness and passing no green, for temperatures.
-_HEAT: Final = ((0.0, (36, 48, 143)), (0.35, (139, 47, 160)), (0.68, (206, 71, 116)), (1.0, (236, 142, 52)))
+_HEAT: Final = ((0.0, (64, 78, 184)), (0.35, (139, 47, 160)), (0.68, (206, 71, 116)), (1.0, (236, 142, 52)))
 
 
 def heat_colour(fraction: float) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from superionic.report.values import Record, Results, bounds, mapping, numbers, real, text, whole
-from superionic.report.words import formula_text, interval, listing, number, plural, sentence, with_error
+from superionic.report.words import formula_text, interval, listing, milli, number, plural, sentence, with_error
 
 Severity = Literal["info", "caution", "warning"]
 
@@ -147,13 +147,11 @@ def stability_words(results: Results, identity: str) -> str:
         return "not computed"
     if one_composition(results):
         return (
-            "lowest ordering found"
-            if entry.get("stable")
-            else f"{number(1000 * above, 2)} meV/atom above the lowest ordering"
+            "lowest ordering found" if entry.get("stable") else f"{milli(above, 2)} meV/atom above the lowest ordering"
         )
     if entry.get("stable"):
         return "on the hull"
-    return f"{number(1000 * above, 2)} meV/atom above"
+    return f"{milli(above, 2)} meV/atom above"
 
 
 def cards(results: Results) -> list[Card]:
@@ -161,7 +159,7 @@ def cards(results: Results) -> list[Card]:
     found = _transport_cards(results)
     entry = _headline_stability(results)
     if entry is not None:
-        above = f"{number(1000 * (real(entry, 'e_above_hull_eV_per_atom') or 0.0), 2)} meV/atom"
+        above = f"{milli(real(entry, 'e_above_hull_eV_per_atom'), 2)} meV/atom"
         name = f"{formula_text(text(entry, 'formula'))} {text(entry, 'crystal')}".strip()
         if one_composition(results):
             compared = len(results.records("hull", "entries"))

@@ -12,6 +12,7 @@ from superionic.report.words import (
     formula_text,
     interval,
     listing,
+    milli,
     number,
     plural,
     whole_text,
@@ -222,7 +223,7 @@ def ranking(results: Results) -> Table | None:
 
     def above(entry: Record, key: str) -> float | None:
         value = real(entry, key)
-        return None if value is None else 1000 * (value - lowest[text(entry, "formula"), key])
+        return None if value is None else value - lowest[text(entry, "formula"), key]
 
     def order(entry: Record) -> tuple[str, bool, float, float, str]:
         relaxed, single = above(entry, "relaxed_eV_per_atom"), above(entry, "single_point_eV_per_atom")
@@ -237,8 +238,8 @@ def ranking(results: Results) -> Table | None:
                 formula_text(text(e, "formula")),
                 cell(e, "crystal"),
                 whole_text(real(e, "degeneracy")),
-                number(above(e, "single_point_eV_per_atom")),
-                number(above(e, "relaxed_eV_per_atom")),
+                milli(above(e, "single_point_eV_per_atom")),
+                milli(above(e, "relaxed_eV_per_atom")),
                 UNKNOWN if value is None else f"{value:.4f}".replace("-", "−"),
                 number(real(e, "volume_A3_per_atom"), 4),
                 _state(e),
@@ -282,8 +283,7 @@ def hull(results: Results) -> Table | None:
     )
 
     def meV(entry: Record, key: str) -> str:
-        value = real(entry, key)
-        return UNKNOWN if value is None else number(1000 * value, 3)
+        return milli(real(entry, key))
 
     rows = [
         [
@@ -316,7 +316,7 @@ def polymorphs(results: Results) -> Table | None:
     for item in results.records("hull", "polymorphs"):
         energies = {k: float(v) for k, v in mapping(item, "crystals").items() if isinstance(v, int | float)}
         lowest = min(energies.values(), default=0.0)
-        words = [f"{k}: {number(1000 * (v - lowest), 2)}" for k, v in sorted(energies.items())]
+        words = [f"{k}: {milli(v - lowest, 2)}" for k, v in sorted(energies.items())]
         rows.append([formula_text(text(item, "formula")), cell(item, "lowest"), ", ".join(words)])
     kept, more = cut(rows, "polymorphs.csv")
     columns = ["Composition", "Favoured", "Above the favoured one, meV/atom"]

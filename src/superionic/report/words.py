@@ -67,6 +67,13 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{_fixed(value / 10.0**exponent, digits - 1)} × {power_of_ten(exponent)}"
 
 
+def milli(value_eV: float | None, digits: int = 3) -> str:
+    """Write an energy in eV as meV; what is smaller than rounding errors of energies is zero."""
+    if value_eV is None:
+        return UNKNOWN
+    return "0" if abs(value_eV) < 5e-7 else number(1000.0 * value_eV, digits)
+
+
 def _error_decimals(error: float) -> int:
     """Return the decimals that give an error two digits."""
     return 1 - _exponent(float(f"{error:.1e}"))

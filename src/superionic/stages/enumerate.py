@@ -55,7 +55,12 @@ def run(settings: Mapping[str, Any], bench: Workbench, spaces: Sequence[Space]) 
         for space in spaces
     ]
     numbered = [
-        (f"{space.id} composition {index + 1}" if len(outcome.value) > 1 else space.id, space, task, index)
+        (
+            f"{space.id} composition {index + 1}" if len(outcome.value) > 1 else space.id,
+            space,
+            task[index],
+            outcome.value[index]["distinct"] > settings["max_orderings"],
+        )
         for space, task, outcome in zip(spaces, compose, bench.runner.gather(compose), strict=True)
         if outcome.ok
         for index in range(len(outcome.value))
@@ -69,12 +74,12 @@ def run(settings: Mapping[str, Any], bench: Workbench, spaces: Sequence[Space]) 
             {
                 **space.settings,
                 "ewald_keep": settings["ewald_keep"],
-                "max_orderings": settings["max_orderings"],
-                "seed": bench.seed_for(STAGE, name),
+                # A listing is the same whatever the seed and the limit; only a sample depends on them.
+                "sample": {"number": settings["max_orderings"], "seed": bench.seed_for(STAGE, name)} if many else None,
             },
-            {"composition": source[index]},
+            {"composition": composition},
         )
-        for name, space, source, index in numbered
+        for name, space, composition, many in numbered
     ]
     candidates: list[Candidate] = []
     listed: list[dict[str, Any]] = []
@@ -157,8 +162,10 @@ def references(bench: Workbench, inputs: Sequence[Mapping[str, str]]) -> list[Ca
 def integer_compositions_task(
     settings: Mapping[str, Any], _inputs: Mapping[str, Any], context: Context
 ) -> list[dict[str, Any]]:
-    """Return the integer, charge-neutral compositions of a supercell that are nearest to the refinement."""
+    """Return the integer, charge-neutral compositions of a supercell that are nearest to the refinement, counted."""
     from superionic.structures.composition import integer_compositions
+    from superionic.structures.counting import count_orderings
+    from superionic.structures.supercells import supercell_sites
 
     crystal = _parent(settings, context)
     found = integer_compositions(
@@ -171,15 +178,19 @@ def integer_compositions_task(
         max_deviation=1.0 if settings["max_deviation"] is None else settings["max_deviation"],
         limit=settings["max_compositions"],
     )
-    return [composition.to_dict() for composition in found]
+    sites = supercell_sites(crystal, settings["supercell"])
+    counts = [count_orderings(sites, composition) for composition in found]
+    return [
+        {**composition.to_dict(), "distinct": count.distinct, "group_order": count.group_order, "raw": count.raw}
+        for composition, count in zip(found, counts, strict=True)
+    ]
 
 
 def enumerate_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
-    """Count the orderings of one composition, list or sample them, and order them by Ewald energy."""
+    """List the orderings of one composition, or sample them, and order them by Ewald energy."""
     import numpy as np
 
     from superionic.structures.composition import IntegerComposition
-    from superionic.structures.counting import count_orderings
     from superionic.structures.electrostatics import ewald_matrix, lowest, table_energies
     from superionic.structures.orderings import list_ordering_table, sample_ordering_table, to_atoms
     from superionic.structures.supercells import supercell_sites
@@ -187,13 +198,11 @@ def enumerate_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], conte
     crystal = _parent(settings, context)
     sites = supercell_sites(crystal, settings["supercell"])
     composition = IntegerComposition.from_dict(inputs["composition"])
-    context.progress(0.1, "counting")
-    count = count_orderings(sites, composition)
-    if count.distinct <= settings["max_orderings"]:
-        method, table = "list", list_ordering_table(sites, composition, limit=settings["max_orderings"])
+    sample = settings["sample"]
+    if sample is None:
+        table = list_ordering_table(sites, composition, limit=inputs["composition"]["distinct"])
     else:
-        rng = np.random.default_rng(settings["seed"])
-        method, table = "sample", sample_ordering_table(sites, composition, settings["max_orderings"], rng)
+        table = sample_ordering_table(sites, composition, sample["number"], np.random.default_rng(sample["seed"]))
     context.progress(0.6, "Ewald energies")
     energies = table_energies(ewald_matrix(sites.cell_A, sites.fractional), table, settings["oxidation_states"])
     order = lowest(energies, len(energies))
@@ -202,10 +211,10 @@ def enumerate_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], conte
         "all_degeneracies": np.asarray(table.degeneracies)[order],
         "all_ewald_eV": energies[order],
         "deviation": composition.deviation,
-        "distinct": count.distinct,
+        "distinct": inputs["composition"]["distinct"],
         "formula": composition.formula,
-        "group_order": count.group_order,
-        "method": method,
+        "group_order": inputs["composition"]["group_order"],
+        "method": "list" if sample is None else "sample",
         "orderings": [
             {
                 "atoms": (atoms := to_atoms(sites, table[int(i)])),
@@ -215,7 +224,7 @@ def enumerate_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], conte
             }
             for i in keep
         ],
-        "raw": count.raw,
+        "raw": inputs["composition"]["raw"],
         "spacegroup": crystal.spacegroup_symbol,
     }
 

@@ -47,10 +47,11 @@ def run(
         if not candidate.is_reference and (not wanted or normal_formula(candidate.facts["formula"]) in wanted)
     ]
     if not orderings:
+        there = {str(candidate.facts["formula"]) for candidate in candidates if not candidate.is_reference}
         raise StageError(
             f"no ordering has one of the compositions {', '.join(settings['compositions'])}",
             where="select.compositions",
-            fix=f"name some of: {', '.join(sorted({str(c.facts['formula']) for c in candidates if not c.is_reference}))}",
+            fix=f"name some of: {', '.join(sorted(there))}",
         )
     inputs: dict[str, Any] = {"relaxed": [Ref(candidate.structure.task) for candidate in orderings]}
     if hull is not None:
