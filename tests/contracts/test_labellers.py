@@ -11,7 +11,7 @@ from superionic.labels.base import Labeller, load_labeller
 from superionic.labels.conformance import conform
 
 CONFORM = "superionic.labels.conformance:conform"
-COARSE = {"ecut_eV": 300.0, "kpoint_spacing_per_A": 1.1, "kpoint_offset": "offset", "energy_tolerance_eV": 1e-6}
+COARSE = {"ecut_eV": 300.0, "kpoint_spacing_per_A": 0.9, "kpoint_offset": "offset", "energy_tolerance_eV": 1e-6}
 
 
 def judge(report: dict[str, Any], *, force: float, permutation: float) -> None:

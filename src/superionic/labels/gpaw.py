@@ -72,7 +72,7 @@ electrons per valence electron, ``eigenstates_tolerance`` the largest residual i
 
 PRESETS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
     {
-        # For 30 atoms of Li9Y3Cl18 one k-point to compute, about 33 CPU seconds on an idle core. Against 500 eV and
+        # For 30 atoms of Li9Y3Cl18 one k-point to compute, 33 (idle core) to 55 CPU seconds. Against 500 eV and
         # 2x2x4 points, and after per-element shifts: energy 0.2 meV/atom, forces 4 meV/Å, stress 0.1 GPa from the
         # k-points and a constant isotropic -0.2 GPa from the cutoff (docs/theory/labels-and-training.md).
         "demo": MappingProxyType(
