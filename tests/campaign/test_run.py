@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import csv
 import json
+import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +121,14 @@ def test_until_stops_after_the_stage_and_a_later_run_goes_on(small_campaign):
     assert any("Not done yet" in warning for warning in results["warnings"])
     with pytest.raises(CampaignFileError, match="no stage 'train'"):
         campaign.run(until="train")
+
+
+def test_any_executor_will_do(finished_folder, small_campaign):
+    campaign = Campaign.load(small_campaign())
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as executor:
+        results = campaign.run(until="hull", executor=executor, write_report=False)
+    before = Campaign.load(finished_folder / "campaign.yaml").load_results()
+    assert results["stages"]["hull"] == before["stages"]["hull"]
 
 
 def test_explain_leads_from_a_number_to_its_settings_and_files(done):

@@ -48,9 +48,7 @@ def write(tmp_path, sites=GOOD, a="4.1", gamma="90"):
         ("li3ycl6", "ycl3", "YCl3", "Y4 Cl12", 12, 2.58),
     ],
 )
-def test_examples_read_and_are_sane(
-    examples, folder, name, formula, cell_formula, number, shortest
-):
+def test_examples_read_and_are_sane(examples, folder, name, formula, cell_formula, number, shortest):
     crystal = read_crystal(examples / folder / f"{name}.cif")
     assert crystal.formula == formula
     assert crystal.cell_formula == cell_formula

@@ -39,6 +39,7 @@ PRESETS: Final[dict[str, dict[str, dict[str, Any]]]] = {
             "smearing_eV": 0.05,
             "energy_tolerance_eV": 1.0e-3,
             "density_tolerance": 1.0e-3,
+            "eigenstates_tolerance": 1.0e-6,
         },
         "train": {
             "epochs": 12,

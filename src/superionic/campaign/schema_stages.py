@@ -190,7 +190,9 @@ class LabelSettings(StageSection):
         "has it (paper A: 0.2).",
     )
     kpoint_offset: Literal["gamma", "offset"] = Field(
-        default="gamma", description="Γ-centred k-points (papers A and B), or shifted by half a step to save some."
+        default="gamma",
+        description="Γ-centred k-points (papers A and B), or a grid shifted by a quarter step, whose points and their "
+        "time-reversal partners together have the spacing: fewer points for the same accuracy.",
     )
     smearing_eV: NotNegative = Field(default=0.05, description="Width of the Fermi–Dirac occupation of the bands.")
     energy_tolerance_eV: Positive = Field(
@@ -200,6 +202,9 @@ class LabelSettings(StageSection):
     density_tolerance: Positive = Field(
         default=1.0e-4,
         description="Change of the density, in electrons per valence electron, that ends the minimisation.",
+    )
+    eigenstates_tolerance: Positive = Field(
+        default=4.0e-8, description="Residual of the bands, in eV² per valence electron, that ends the minimisation."
     )
     max_scf_steps: Count = Field(default=100, description="Electronic steps after which a label is given up.")
     gates: GateSettings = Field(default_factory=GateSettings, description="What a label must pass.")
