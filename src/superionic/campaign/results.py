@@ -11,6 +11,8 @@ import numpy as np
 from superionic import __version__
 from superionic.campaign.flow import merged
 from superionic.campaign.quality import doubts
+from superionic.report.summary import statements
+from superionic.report.values import Results
 
 if TYPE_CHECKING:
     from superionic.campaign.flow import Flow
@@ -64,6 +66,9 @@ def assemble(file: CampaignFile, flow: Flow) -> dict[str, Any]:
     }
     if "analyse" in stages:
         stages["analyse"]["comparison"] = _comparison(stages["analyse"])
+    results["quality"] = [
+        {"severity": statement.severity, "statement": statement.words} for statement in statements(Results(results))
+    ]
     return results
 
 

@@ -16,6 +16,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -137,11 +138,9 @@ class Campaign:
                 self._forget_failed(store, ledger)
             number = ledger.begin_run(os.getpid(), __version__)
             try:
-                if executor is not None:
-                    flow = self._walk(store, ledger, executor, slots, reporter, until)
-                else:
-                    with local_executor(slots) as local:
-                        flow = self._walk(store, ledger, local, slots, reporter, until)
+                with local_executor(slots) if executor is None else nullcontext(executor) as chosen:
+                    flow = self._flow(store, ledger, executor=chosen, slots=slots, reporter=reporter, until=until)
+                    flow.walk()
                 results = self._results(flow)
                 if write_report:
                     self._write_report(flow, results)
@@ -225,21 +224,8 @@ class Campaign:
         Store(self.run_folder / "store")  # makes the folder, or says why it cannot
         return Ledger(self.run_folder / "ledger.sqlite")
 
-    def _walk(
-        self,
-        store: Store,
-        ledger: Ledger,
-        executor: Executor | None,
-        slots: Slots,
-        reporter: Reporter | None,
-        until: str | None,
-    ) -> Flow:
-        flow = self._flow(store, ledger, executor, slots, reporter, until)
-        flow.walk()
-        return flow
-
     def _dry_walk(self, ledger: Ledger) -> tuple[Flow, list[Any]]:
-        flow = self._flow(self._open_store(), ledger, None, Slots(1), None, None)
+        flow = self._flow(self._open_store(), ledger)
         try:
             flow.walk()
         except TasksPending as pending:
@@ -250,10 +236,11 @@ class Campaign:
         self,
         store: Store,
         ledger: Ledger,
-        executor: Executor | None,
-        slots: Slots,
-        reporter: Reporter | None,
-        until: str | None,
+        *,
+        executor: Executor | None = None,
+        slots: Slots | None = None,
+        reporter: Reporter | None = None,
+        until: str | None = None,
     ) -> Flow:
         from superionic.campaign.flow import Flow
         from superionic.campaign.spaces import choose_potentials, read_text
@@ -264,7 +251,7 @@ class Campaign:
             store,
             ledger,
             executor=executor,
-            slots=slots,
+            slots=slots or Slots(1),
             python_of=lambda e: resolve_engine(e).python,
             reporter=reporter,
         )

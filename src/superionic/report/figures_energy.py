@@ -89,7 +89,8 @@ def ranking(results: Results) -> Plot | None:
         key = (text(entry, "formula"), text(entry, "crystal"), text(entry, "composition_label"))
         groups.setdefault(key, []).append(entry)
     panels = []
-    for entries in list(groups.values())[:_MOST_PANELS]:
+    # A space of one structure (an ordered reference phase) has nothing to rank.
+    for entries in [entries for entries in groups.values() if len(entries) > 1][:_MOST_PANELS]:
         panel = _ranking_panel([entries[index] for index in thin(len(entries), _MOST_POINTS)])
         if panel is not None:
             panels.append(panel)

@@ -11,7 +11,7 @@ from superionic.stages.base import Candidate, ChosenPotential, StageResult, Work
 from superionic.stages.chains import Phase, chain, md_settings
 
 STAGE = "transport"
-_RUN_VERSION = 1
+_RUN_VERSION = 2
 
 
 def run(
@@ -103,6 +103,7 @@ def run(
                 "n_atoms": value["n_atoms"],
                 "n_mobile": value["n_mobile"],
                 "npt": value["npt"],
+                "npt_drift": value["npt_drift"],
                 "potential": potential.name,
                 "replica": facts["replica"],
                 "run": label,
@@ -184,12 +185,17 @@ def collect_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _contex
     volume = abs(float(np.linalg.det(cell))) / len(numbers)
     temperatures = np.concatenate(inputs["temperatures_K"])
     npt: dict[str, list[float]] = {"time_ps": [], "volume_A3_per_atom": []}
+    drift = None
     if inputs["npt_cells"]:
         cells = np.concatenate(inputs["npt_cells"])
         times = np.concatenate(inputs["npt_times_ps"])
         stride = max(1, len(times) // 500)  # enough for a figure
         npt["time_ps"] = [float(t) for t in times[::stride]]
-        npt["volume_A3_per_atom"] = [float(v) for v in abs(np.linalg.det(cells))[::stride] / len(numbers)]
+        volumes = abs(np.linalg.det(cells)) / len(numbers)
+        npt["volume_A3_per_atom"] = [float(v) for v in volumes[::stride]]
+        if (quarter := len(volumes) // 4) > 0:
+            late, before = volumes[-quarter:].mean(), volumes[-2 * quarter : -quarter].mean()
+            drift = float((late - before) / before)
     return {
         "cell_A": cell,
         "flags": [flag for flags in inputs["flags"] for flag in flags],
@@ -198,6 +204,7 @@ def collect_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _contex
         "n_atoms": len(numbers),
         "n_mobile": int(np.sum(numbers == atomic_numbers[settings["mobile_ion"]])),
         "npt": npt,
+        "npt_drift": drift,
         "numbers": numbers,
         "volume_A3_per_atom": volume,
     }
