@@ -129,10 +129,10 @@ def _comparison(analysed: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     rows = []
     for fit in analysed["arrhenius"]:
-        sigma = fit["sigma_300K_mS_per_cm"]
-        pairs = [(fit["Ea_eV"], value) for value in lookup(fit["formula"], quantity="activation_energy")]
+        activation = None if fit["Ea_eV"] is None else {"value": fit["Ea_eV"], "error": fit["Ea_error_eV"]}
+        pairs = [(activation, value) for value in lookup(fit["formula"], quantity="activation_energy")]
         pairs += [
-            (None if sigma is None else sigma["value"], value)
+            (fit["sigma_300K_mS_per_cm"], value)
             for value in lookup(fit["formula"], quantity="conductivity")
             if value.temperature_K in (None, 300.0)
         ]
@@ -145,9 +145,12 @@ def _comparison(analysed: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "kind": value.kind,
                 "method": value.method,
                 "ours": ours,
+                "polymorph": value.polymorph,
+                "pressure_GPa": value.pressure_GPa,
                 "published": value.value,
                 "quantity": value.quantity.replace("_", " "),
                 "source": value.source,
+                "temperature_K": value.temperature_K,
                 "unit": value.unit,
             }
             for ours, value in pairs
