@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from superionic.campaign.run import Campaign
 
 # CPU seconds per atom and evaluation with forces, one thread.
-_EVALUATION_S_PER_ATOM = {"chgnet": 0.0025, "sevennet": 0.0065, "pair": 0.0001}
+_EVALUATION_S_PER_ATOM = {"chgnet": 0.0021, "sevennet": 0.0065, "pair": 0.0001}
 # CPU seconds per epoch and labelled atom.
 _TRAINING_S_PER_ATOM = 0.012
-# GPAW: CPU seconds of a 30-atom label at 300 eV and Γ; grows with the cutoff, the k-points and the atoms.
-_LABEL_S = 25.0
+# GPAW: CPU seconds of a 30-atom label at 300 eV and one k-point; grows with the cutoff, the k-points and the atoms.
+_LABEL_S = 40.0
 _RELAXATION_STEPS = 120
 _BYTES_PER_ATOM_AND_FRAME = 24
 
@@ -229,7 +229,7 @@ class _Costs:
         seconds = 1.0 * self._labels()
         if settings.engine == "gpaw":
             size = (self._atoms / 30.0) ** 2 * (settings.ecut_eV / 300.0) ** 1.5
-            kpoints = max(1.0, (0.35 / settings.kpoint_spacing_per_A) ** 3)
+            kpoints = max(1.0, (0.7 / settings.kpoint_spacing_per_A) ** 3 / 4.0)
             factor = {"SCAN": 3.0, "r2SCAN": 3.0}.get(settings.functional, 1.0)
             seconds = self._labels() * _LABEL_S * size * kpoints * factor
         work = f"{self._labels()} labels by {settings.engine} ({settings.functional}, {settings.ecut_eV:g} eV)"

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from superionic.transport.analysis import MOVING_FRAMEWORK
+
 if TYPE_CHECKING:
     from superionic.campaign.schema import CampaignFile
 
@@ -34,6 +36,7 @@ def doubts(file: CampaignFile, stages: Mapping[str, Any]) -> list[dict[str, str]
         ("train", _about_training),
         ("validate", _about_errors),
         ("transport", _about_runs),
+        ("analyse", _about_framework),
     ):
         if stage in stages:
             found += judge(stages[stage])
@@ -81,5 +84,16 @@ def _about_runs(summary: Mapping[str, Any]) -> Iterator[Doubt]:
         text = (
             f"In {len(drifting)} of {len(runs)} transport runs the volume had not come to rest at the end of the NPT "
             f"part (it still changed by up to {100 * worst:.0f} %), and conductivity depends strongly on volume."
+        )
+        yield "warning", text
+
+
+def _about_framework(summary: Mapping[str, Any]) -> Iterator[Doubt]:
+    moving = [run for run in summary["runs"] if (run["framework_moved"] or 0.0) > MOVING_FRAMEWORK]
+    if moving:
+        temperatures = ", ".join(f"{t:g}" for t in sorted({run["temperature_K"] for run in moving}))
+        text = (
+            f"In {len(moving)} of {len(summary['runs'])} runs (at {temperatures} K) atoms of the framework left "
+            f"their sites, up to {100 * max(run['framework_moved'] for run in moving):.0f} % of them: it may be melting."
         )
         yield "warning", text

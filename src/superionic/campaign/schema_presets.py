@@ -52,7 +52,7 @@ PRESETS: Final[dict[str, dict[str, dict[str, Any]]]] = {
         "validate": {},
         "transport": {
             "supercell": [1, 1, 1],
-            "temperatures_K": [700.0, 800.0, 900.0, 1000.0],
+            "temperatures_K": [600.0, 680.0, 760.0, 840.0],
             "timestep_fs": 2.0,
             "barostat_time_fs": 300.0,
             "cell_motion": "isotropic",
@@ -62,7 +62,7 @@ PRESETS: Final[dict[str, dict[str, dict[str, Any]]]] = {
             "npt_ps": 1.2,
             "npt_discard_fraction": 0.4,
             "nvt_equilibration_ps": 0.2,
-            "production_ps": 4.0,
+            "production_ps": 6.0,
             "save_every_fs": 20.0,
             "segment_ps": 0.4,
         },

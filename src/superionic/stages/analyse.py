@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from superionic.transport.estimate import Estimate
 
 STAGE = "analyse"
-_ANALYSE_VERSION = 1
+_ANALYSE_VERSION = 2
 _DENSITY_VERSION = 1
 _ARRHENIUS_VERSION = 1
 _SHARE_INSIDE_ISOSURFACE = 0.9

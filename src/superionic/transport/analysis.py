@@ -48,6 +48,8 @@ class TransportAnalysis:
         The full results.
     msd, framework_msd
         Mean squared displacement of the mobile ions and of the framework (None without one), thinned in log(lag).
+    framework_moved
+        Share of framework atoms that left their sites; None without a framework.
     """
 
     tracer_diffusivity_cm2_per_s: Estimate
@@ -66,6 +68,7 @@ class TransportAnalysis:
     charge: ChargeDiffusivity
     msd: MeanSquaredDisplacement
     framework_msd: MeanSquaredDisplacement | None
+    framework_moved: float | None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -83,6 +86,7 @@ class TransportAnalysis:
             "duration_ps": self.duration_ps,
             "volume_A3": self.volume_A3,
             "temperature_K": self.temperature_K,
+            "framework_moved": self.framework_moved,
             "tracer": self.tracer.to_dict(),
             "charge": self.charge.to_dict(),
         }
@@ -145,7 +149,7 @@ def analyse_displacements(
     numbers = _mobile_charges(charges, mask)
     flags: list[str] = []
     mobile = positions[:, mask]
-    framework_msd = None
+    framework_msd = framework_moved = None
     if mask.all():
         flags.append("No framework atoms: drift of the whole was not removed.")
     else:
@@ -154,7 +158,8 @@ def analyse_displacements(
         framework = positions[:, ~mask] - drift
         framework_msd = mean_squared_displacement(framework, frame_interval_ps, max_lag_fraction=0.5).thinned(200)
         moved = int(np.count_nonzero(count_hops(framework, frame_interval_ps, hop_distance_A=0.5 * hop_length_A)))
-        if moved > MOVING_FRAMEWORK * framework.shape[1]:
+        framework_moved = moved / framework.shape[1]
+        if framework_moved > MOVING_FRAMEWORK:
             flags.append(
                 f"The framework moves: {moved} of {framework.shape[1]} of its atoms left their sites. "
                 "It may be melting, and D may then not be that of the crystal."
@@ -194,6 +199,7 @@ def analyse_displacements(
         charge=charge,
         msd=msd,
         framework_msd=framework_msd,
+        framework_moved=framework_moved,
     )
 
 
