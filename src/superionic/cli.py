@@ -122,8 +122,12 @@ def run(
     from superionic import cli_screen
 
     opened = _open(campaign, run_folder)
-    with cli_screen.progress(quiet=quiet) as reporter:
-        results = opened.run(until=until, reporter=reporter, workers=workers, retry_failed=retry_failed)
+    try:
+        with cli_screen.progress(quiet=quiet) as reporter:
+            results = opened.run(until=until, reporter=reporter, workers=workers, retry_failed=retry_failed)
+    except KeyboardInterrupt:
+        typer.echo("stopped; all finished work is kept: run the same command again to go on", err=True)
+        raise typer.Exit(_EXIT_INTERRUPTED) from None
     cli_screen.show_results(opened, results)
 
 
@@ -287,9 +291,6 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         _print_error(error)
         sys.exit(_EXIT_USER_ERROR)
-    except KeyboardInterrupt:
-        typer.echo("\nstopped; all finished work is kept: run the same command again to go on", err=True)
-        sys.exit(_EXIT_INTERRUPTED)
     except Exception as error:
         if debug:
             raise

@@ -204,6 +204,23 @@ def test_workers_of_a_killed_run_end_by_themselves(small_campaign):
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
 
 
+def test_an_interrupt_from_the_keyboard_ends_the_run_with_a_word_and_nothing_lost(small_campaign):
+    path = small_campaign()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "superionic.cli", "run", str(path), "--quiet"], stderr=subprocess.PIPE, text=True
+    )
+    objects = path.parent / "runs" / "small" / "store" / "objects"
+    deadline = time.monotonic() + 100
+    while not any(objects.glob("*/*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "run the same command again" in said
+    assert "Traceback" not in said
+    assert any(stage.done for stage in Campaign.load(path).status().stages)
+
+
 def test_a_mobile_ion_that_is_not_in_the_crystal_is_refused(small_campaign):
     path = small_campaign(("mobile_ion: Li", "mobile_ion: Na"), ("{Li: 1,", "{Li: 1, Na: 1,"))
     with pytest.raises(CampaignFileError, match="mobile ion Na is not in the crystal"):

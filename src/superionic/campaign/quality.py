@@ -92,8 +92,9 @@ def _about_framework(summary: Mapping[str, Any]) -> Iterator[Doubt]:
     moving = [run for run in summary["runs"] if (run["framework_moved"] or 0.0) > MOVING_FRAMEWORK]
     if moving:
         temperatures = ", ".join(f"{t:g}" for t in sorted({run["temperature_K"] for run in moving}))
+        most = max(run["framework_moved"] for run in moving)
         text = (
-            f"In {len(moving)} of {len(summary['runs'])} runs (at {temperatures} K) atoms of the framework left "
-            f"their sites, up to {100 * max(run['framework_moved'] for run in moving):.0f} % of them: it may be melting."
+            f"In {len(moving)} of {len(summary['runs'])} runs (at {temperatures} K) atoms of the framework left their "
+            f"sites, up to {100 * most:.0f} % of them: it may be melting there."
         )
         yield "warning", text
