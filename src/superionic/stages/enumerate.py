@@ -54,6 +54,7 @@ def run(settings: Mapping[str, Any], bench: Workbench, spaces: Sequence[Space]) 
         )
         for space in spaces
     ]
+    composed = bench.runner.gather(compose)
     numbered = [
         (
             f"{space.id} composition {index + 1}" if len(outcome.value) > 1 else space.id,
@@ -61,7 +62,7 @@ def run(settings: Mapping[str, Any], bench: Workbench, spaces: Sequence[Space]) 
             task[index],
             outcome.value[index]["distinct"] > settings["max_orderings"],
         )
-        for space, task, outcome in zip(spaces, compose, bench.runner.gather(compose), strict=True)
+        for space, task, outcome in zip(spaces, compose, composed, strict=True)
         if outcome.ok
         for index in range(len(outcome.value))
     ]
@@ -83,7 +84,7 @@ def run(settings: Mapping[str, Any], bench: Workbench, spaces: Sequence[Space]) 
     ]
     candidates: list[Candidate] = []
     listed: list[dict[str, Any]] = []
-    failures = [outcome.failure for outcome in bench.runner.gather(compose) if outcome.failure is not None]
+    failures = [outcome.failure for outcome in composed if outcome.failure is not None]
     for (name, space, _, _), task, outcome in zip(numbered, tasks, bench.runner.gather(tasks), strict=True):
         if outcome.failure is not None:
             failures.append(outcome.failure)

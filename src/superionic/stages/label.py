@@ -132,8 +132,7 @@ def label_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], context: 
 def gates_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
     """Judge labels together; each gets the list of reasons against it (empty: accepted)."""
     from superionic.labels.base import Label
-    from superionic.labels.gates import Gates, check_labels
+    from superionic.labels.gates import Gates, judge
 
     labels = [Label.from_dict(label) for label in inputs["labels"]]
-    verdicts = check_labels(inputs["atoms"], labels, Gates(**settings["gates"]))
-    return {"reasons": [[failure.reason for failure in verdict.failures] for verdict in verdicts]}
+    return {"reasons": judge(inputs["atoms"], labels, Gates(**settings["gates"]))}
