@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from superionic.version import __version__
 
 if TYPE_CHECKING:
     from superionic.campaign.run import Campaign
+    from superionic.enumeration.request import enumerate_orderings
     from superionic.errors import SuperionicError
 
-__all__ = ["Campaign", "SuperionicError", "__version__"]
+__all__ = ["Campaign", "SuperionicError", "__version__", "enumerate_orderings"]
 
 
 def __getattr__(name: str) -> Any:
@@ -21,6 +22,10 @@ def __getattr__(name: str) -> Any:
         from superionic.campaign.run import Campaign
 
         return Campaign
+    if name == "enumerate_orderings":
+        from superionic.enumeration.request import enumerate_orderings
+
+        return enumerate_orderings
     if name == "SuperionicError":
         from superionic.errors import SuperionicError
 

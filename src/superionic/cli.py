@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from superionic.cli_enumerate import enumerate_command
+
 if TYPE_CHECKING:
     from superionic.campaign.run import Campaign
     from superionic.errors import SuperionicError
@@ -32,6 +34,8 @@ app.add_typer(engines_app, name="engines")
 
 _EXIT_USER_ERROR = 2
 _EXIT_INTERRUPTED = 130
+
+app.command("enumerate")(enumerate_command)
 
 CampaignArgument = Annotated[Path, typer.Argument(help="Campaign file (YAML), or the folder that holds campaign.yaml.")]
 RunFolderOption = Annotated[
@@ -84,7 +88,7 @@ def init(
     text = draft_campaign(
         crystal,
         mobile_ion=mobile_ion,
-        oxidation_states=_parse_charges(charges),
+        oxidation_states=parse_charges(charges),
         name=name,
         folder=output.resolve().parent,
     )
@@ -231,7 +235,8 @@ def _open(path: Path, run_folder: Path | None) -> Campaign:
     return Campaign.load(path, run_folder=run_folder)
 
 
-def _parse_charges(text: str | None) -> dict[str, float] | None:
+def parse_charges(text: str | None) -> dict[str, float] | None:
+    """Read oxidation states such as ``Li=1,Y=3,Cl=-1``."""
     from superionic.errors import CampaignFileError
 
     if text is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,17 @@ def progress(*, quiet: bool) -> Iterator[Reporter | None]:
             yield _Bars(bars)
     else:
         yield _Lines(console)
+
+
+@contextmanager
+def listing_progress(*, quiet: bool) -> Iterator[Callable[[str, int], None] | None]:
+    """Provide a callback that shows how many orderings a listing has met; None when quiet or not on a terminal."""
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield None
+        return
+    with console.status("reading the crystal") as status:
+        yield lambda label, met: status.update(f"{label} {met:,} orderings looked at".strip())
 
 
 class _Bars:

@@ -39,7 +39,8 @@ def test_a_campaign_goes_from_a_disordered_crystal_to_a_report(done):
     assert sorted(stages) == sorted(STAGES)
     space = stages["enumerate"]["spaces"][0]
     assert (space["raw"], space["distinct"], space["formula"]) == (360, 30, "Li3YCl6")
-    assert sum(space["degeneracies"]) == 360
+    assert sum(space["histogram"]["raw"]) == 360
+    assert (space["method"], space["listed"], space["excluded_pairs"]) == ("list", 30, 0)
     assert np.all(np.diff(space["ewald_eV"]) > -1e-6)
     assert len([e for e in stages["rank"]["entries"] if e["relaxed_eV_per_atom"] is not None]) == 4
     assert stages["hull"]["end_members"] == ["LiCl", "YCl3"]

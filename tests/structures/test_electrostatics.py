@@ -5,15 +5,23 @@ import pytest
 
 from superionic.errors import CompositionError
 from superionic.structures.composition import integer_compositions, substitute
-from superionic.structures.electrostatics import charges_of, ewald_energies, ewald_matrix, lowest, table_energies
+from superionic.structures.electrostatics import (
+    charges_of,
+    ewald_energies,
+    ewald_matrix,
+    lowest,
+    supercell_ewald_matrix,
+    table_energies,
+)
 from superionic.structures.orderings import list_ordering_table, to_atoms
+from superionic.structures.space import ordering_space
 from superionic.structures.supercells import supercell_sites
 
 
 @pytest.fixture(scope="module")
 def listed(lyc, charges):
     sites = supercell_sites(lyc, "1x1x1")
-    table = list_ordering_table(sites, integer_compositions(lyc, "1x1x1", charges)[0])
+    table = list_ordering_table(ordering_space(sites, integer_compositions(lyc, "1x1x1", charges)[0]))
     matrix = ewald_matrix(sites.cell_A, sites.fractional)
     return sites, table, matrix, table_energies(matrix, table, charges)
 
@@ -46,10 +54,18 @@ def test_halide_order_costs_no_point_charge_energy(lyc, charges):
     sites = supercell_sites(mixed, "1x1x1")
     overrides = {"Li1": {"Li": 1.0}, "Li2": {"Li": 0.5}, "Y2": {"Y": 1.0}, "Y3": {}}
     composition = integer_compositions(mixed, "1x1x1", charges, overrides=overrides)[0]
-    table = list_ordering_table(sites, composition)
+    table = list_ordering_table(ordering_space(sites, composition))
     energies = table_energies(ewald_matrix(sites.cell_A, sites.fractional), table, charges)
     assert len(table) > 300
     assert len(np.unique(np.round(energies, 6))) <= 3
+
+
+@pytest.mark.parametrize("cell", ["1x1x2", [[1, 1, 0], [0, 2, 0], [0, 0, 1]]])
+def test_symmetry_gives_the_same_matrix(lyc, cell):
+    sites = supercell_sites(lyc, cell)
+    np.testing.assert_allclose(
+        supercell_ewald_matrix(sites), ewald_matrix(sites.cell_A, sites.fractional), rtol=1e-11, atol=1e-11
+    )
 
 
 def test_lowest_is_stable_among_ties():

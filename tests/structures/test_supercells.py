@@ -6,7 +6,13 @@ import pytest
 from superionic.errors import StructureError
 from superionic.structures.disordered import crystal_from_sites
 from superionic.structures.electrostatics import ewald_matrix
-from superionic.structures.supercells import Supercell, SupercellSites, supercell_sites
+from superionic.structures.supercells import (
+    Supercell,
+    SupercellSites,
+    compactness,
+    inequivalent_supercells,
+    supercell_sites,
+)
 
 
 @pytest.mark.parametrize("value", ["1x1x2", "1 X 1".lower() + " x 2", [1, 1, 2], np.diag([1, 1, 2]), "1×1×2"])
@@ -66,3 +72,49 @@ def test_round_trip_through_plain_values(lyc):
     again = SupercellSites.from_dict(sites.to_dict())
     np.testing.assert_array_equal(again.permutations, sites.permutations)
     assert again.supercell == sites.supercell
+
+
+def fcc():
+    cell = 2.0 * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
+    return crystal_from_sites("fcc", cell, np.zeros((1, 3)), [{"Cu": 0.5, "Au": 0.5}])
+
+
+def test_inequivalent_supercells_of_fcc():
+    crystal = fcc()
+    # Hart & Forcade, Phys. Rev. B 77, 224115 (2008), table of the fcc lattice.
+    known = [1, 2, 3, 7, 5, 10, 7, 20, 14, 18, 11, 41]
+    assert [len(inequivalent_supercells(crystal, n)) for n in range(1, 13)] == known
+    cells = inequivalent_supercells(crystal, 4)
+    assert all(c.multiplicity == 4 for c in cells)
+    assert cells == inequivalent_supercells(crystal, 4)
+    ratios = [compactness(crystal, c).ratio for c in cells]
+    assert ratios == sorted(ratios, reverse=True)
+    # Four atoms: the conventional cube, whose edge is 2^(-1/6) of the best that its volume allows.
+    assert ratios[0] == pytest.approx(2.0 ** (-1 / 6))
+    assert compactness(crystal, cells[0]).shortest_A == pytest.approx(4.0)
+    assert compactness(crystal, "2x2x2").ratio == pytest.approx(1.0)
+
+
+def test_compactness_does_not_depend_on_the_choice_of_vectors(lyc):
+    skewed = [[1, 0, 0], [5, 1, 0], [3, -4, 2]]
+    assert compactness(lyc, skewed).shortest_A == pytest.approx(compactness(lyc, "1x1x2").shortest_A)
+
+
+def test_diagonal_supercells_only(lyc):
+    names = {str(c) for c in inequivalent_supercells(lyc, 4, diagonal_only=True)}
+    assert len(names) == 4
+    assert {"1x1x4", "2x2x1"} < names
+    with pytest.raises(StructureError):
+        inequivalent_supercells(lyc, 0)
+
+
+def test_translations_of_a_supercell(lyc):
+    sites = supercell_sites(lyc, "2x1x3")
+    moves = sites.translations
+    assert len(moves) == 6
+    np.testing.assert_array_equal(moves[0], np.arange(sites.n_sites))
+    assert all(np.array_equal(sites.parent_site[m], sites.parent_site) for m in moves)
+    # A centred parent has translations inside its own cell.
+    x = np.array([[0.0, 0, 0], [0.5, 0.5, 0.5]])
+    centred = crystal_from_sites("bcc", 3 * np.eye(3), x, [{"Fe": 0.5, "Co": 0.5}] * 2)
+    assert len(supercell_sites(centred, "1x1x2").translations) == 4

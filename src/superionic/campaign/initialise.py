@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from superionic.campaign.schema_base import ELEMENTS, did_you_mean
 from superionic.campaign.yaml_text import plain_scalar
@@ -22,15 +21,10 @@ from superionic.errors import CompositionError, StructureError
 if TYPE_CHECKING:
     from superionic.structures.disordered import DisorderedCrystal
 
-MOBILE_IONS: Final[tuple[str, ...]] = ("Li", "Na", "K", "Ag", "Cu", "Rb", "Mg", "Zn", "Ca", "Al", "F", "O")
-"""Ions that are known to conduct, in the order in which they are guessed."""
-
 MAX_ATOMS: Final = 150
 """Sites of the largest supercell that is guessed."""
 
-_MAX_STATES: Final = 200_000
 _NEUTRAL: Final = 0.005  # e for each atom: what rounding of refined occupancies may leave
-_NO_PAULING_VALUE: Final = frozenset({2, 10, 18})  # pymatgen warns when asked for those of He, Ne and Ar
 
 
 def draft_campaign(
@@ -103,11 +97,9 @@ def draft_campaign(
 def guess_oxidation_states(
     amounts: Mapping[str, float], known: Mapping[str, float], *, where: str | None = None
 ) -> dict[str, float]:
-    """Guess one charge for each element: of its common ones, those that come nearest to a neutral crystal.
+    """Guess one charge for each element, by :func:`superionic.structures.oxidation.find_oxidation_states`.
 
-    Among equally neutral choices the one is taken that puts negative charge on the more electronegative elements
-    (smallest sum of amount · charge · Pauling electronegativity). Refined occupancies need not be exactly neutral, so
-    nearness is enough.
+    Nearness to neutrality is enough here: the file shows the net charge that is left.
 
     Parameters
     ----------
@@ -121,50 +113,16 @@ def guess_oxidation_states(
     Returns
     -------
     dict of str to float
-        Charge of each element of ``amounts``, and of ``known`` besides, in their order.
+        Charge of each element of ``amounts``, and of ``known`` besides.
 
     Raises
     ------
     CompositionError
         If an element of the crystal has no known charge.
     """
-    from pymatgen.core import Element
+    from superionic.structures.oxidation import find_oxidation_states
 
-    elements = {symbol: Element(symbol) for symbol in amounts}
-    pull = {symbol: _electronegativity(element) for symbol, element in elements.items()}
-    found: list[tuple[float, ...]] = []
-    # Where the common charges leave the crystal charged (bismuth(V), say), those found in the ICSD are tried.
-    for states in ("common_oxidation_states", "icsd_oxidation_states"):
-        choices = [
-            tuple(float(charge) for charge in ((known[symbol],) if symbol in known else getattr(element, states)))
-            for symbol, element in elements.items()
-        ]
-        unknown = [symbol for symbol, charges in zip(elements, choices, strict=True) if not charges]
-        if unknown and not found:
-            raise CompositionError(
-                f"No charge is known for {', '.join(unknown)}.", where=where, fix=f"Give it, e.g. {unknown[0]}=2."
-            )
-        combinations = itertools.islice(itertools.product(*choices), _MAX_STATES)
-        found.append(min(combinations, key=lambda charges: _oddity(amounts, charges, pull), default=(0.0,) * len(pull)))
-        if _oddity(amounts, found[-1], pull)[0] < _NEUTRAL and not unknown:
-            break
-    best = found[-1] if _oddity(amounts, found[-1], pull)[0] < _NEUTRAL and any(found[-1]) else found[0]
-    return {**dict(zip(amounts, best, strict=True)), **{key: float(known[key]) for key in known if key not in amounts}}
-
-
-def _electronegativity(element: Any) -> float:
-    value = float(element.X) if element.Z not in _NO_PAULING_VALUE else math.nan
-    return 2.0 if math.isnan(value) else value
-
-
-def _oddity(
-    amounts: Mapping[str, float], charges: tuple[float, ...], pull: Mapping[str, float]
-) -> tuple[float, float, tuple[float, ...]]:
-    """Return what a choice of charges is judged by: net charge per atom, then polarity, then the charges."""
-    pairs = list(zip(amounts.items(), charges, strict=True))
-    net = abs(sum(amount * charge for (_, amount), charge in pairs))
-    polarity = sum(amount * charge * pull[symbol] for (symbol, amount), charge in pairs)
-    return (round(net / sum(amounts.values()), 3), round(polarity, 6), charges)
+    return dict(find_oxidation_states(amounts, known, tolerance_e=None, where=where).values)
 
 
 def _mobile_ion(crystal: DisorderedCrystal, amounts: Mapping[str, float], given: str | None, where: str) -> str:
@@ -176,21 +134,14 @@ def _mobile_ion(crystal: DisorderedCrystal, amounts: Mapping[str, float], given:
         fix = f"Name one of its elements: {listed}" + (f"; {hint}" if hint else ".")
         what = f"The crystal has no {given}." if given in ELEMENTS else f"'{given}' is not the symbol of an element."
         raise StructureError(what, where=where, fix=fix)
-    present = [ion for ion in MOBILE_IONS if ion in amounts]
-    if not present:
+    from superionic.structures.oxidation import guess_mobile_ion
+
+    try:
+        return guess_mobile_ion(crystal)
+    except CompositionError as error:
         raise StructureError(
-            "The crystal holds none of the ions that are known to conduct.",
-            where=where,
-            fix=f"Name the mobile ion, e.g. --mobile-ion {next(iter(amounts), 'Li')}.",
-        )
-    # Where several are there, the one on partly vacant sites is the likelier to move.
-    cations = [ion for ion in present if ion not in {"F", "O"}]
-    loose = [
-        ion
-        for ion in cations
-        if any(ion in sublattice.species and sublattice.vacancy > 1e-6 for sublattice in crystal.sublattices)
-    ]
-    return (loose or present)[0]
+            error.message, where=where, fix=f"Name the mobile ion, e.g. --mobile-ion {next(iter(amounts), 'Li')}."
+        ) from error
 
 
 def _charge_remark(amounts: Mapping[str, float], charges: Mapping[str, float]) -> str:
@@ -253,7 +204,7 @@ potentials:
   universal: {{engine: chgnet}}    # or sevennet
 
 enumerate:
-  max_orderings: 2000            # list all distinct orderings up to this number; sample this many of more
+  method: auto                   # list all distinct orderings; search the lowest where there are too many
   ewald_keep: 200                # orderings of lowest electrostatic energy that go on
 
 rank:

@@ -25,6 +25,8 @@ _TRAINING_S_PER_ATOM = 0.012
 # GPAW: CPU seconds of a 30-atom label at 300 eV and one k-point; grows with the cutoff, the k-points and the atoms.
 _LABEL_S = 40.0
 _RELAXATION_STEPS = 120
+_LISTED_PER_S = 1e7
+_LISTING_S, _SEARCH_S, _DRAW_S = 2.0, 30.0, 1e-3
 _BYTES_PER_ATOM_AND_FRAME = 24
 
 
@@ -125,35 +127,37 @@ def make_plan(campaign: Campaign) -> Plan:
 
 def count_space(campaign: Campaign, space: Any) -> dict[str, Any]:
     """Count the orderings of one space, exactly."""
-    from superionic.structures.composition import integer_compositions, substitute
-    from superionic.structures.counting import count_orderings
-    from superionic.structures.supercells import supercell_sites
+    from superionic.enumeration.counted import counted_spaces
+    from superionic.structures.axes import substitute
 
     crystal = campaign.crystals[space.crystal]
     if space.settings["substitutions"]:
         crystal = substitute(crystal, space.settings["substitutions"])
-    limit = campaign.file.enumerate.max_composition_deviation
-    nearest = integer_compositions(
+    settings = campaign.file.enumerate
+    counted = counted_spaces(
         crystal,
         space.settings["supercell"],
         space.settings["oxidation_states"],
         coupling=space.settings["coupling"],
         overrides=space.settings["occupancies"] or None,
         exact_species=space.settings["exact_species"],
-        max_deviation=1.0 if limit is None else limit,
-        limit=1,
+        max_deviation=settings.max_composition_deviation,
+        min_distance_A=settings.min_distance_A,
+        max_listed=settings.max_listed,
     )[0]
-    count = count_orderings(supercell_sites(crystal, space.settings["supercell"]), nearest)
+    composition, count = counted.composition, counted.count
     return {
         "composition_label": space.composition_label,
         "crystal": space.crystal,
-        "deviation": nearest.deviation,
+        "deviation": composition.deviation,
         "distinct": count.distinct,
-        "formula": nearest.formula,
-        "n_atoms": sum(nearest.totals.values()),
+        "distinct_allowed": counted.distinct,
+        "formula": composition.formula,
+        "method": counted.plan.method if settings.method == "auto" else settings.method,
+        "n_atoms": sum(composition.totals.values()),
         "raw": count.raw,
         "space": space.id,
-        "totals": dict(nearest.totals),
+        "totals": dict(composition.totals),
     }
 
 
@@ -161,11 +165,7 @@ class _Costs:
     def __init__(self, campaign: Campaign, spaces: list[dict[str, Any]]) -> None:
         self._file = campaign.file
         self._spaces = spaces
-        keep = self._file.enumerate.ewald_keep
-        self._kept = [
-            min(s["distinct"], self._file.enumerate.max_orderings, keep if keep is not None else s["distinct"])
-            for s in spaces
-        ]
+        self._kept = [min(s["distinct"], self._file.enumerate.ewald_keep) for s in spaces]
         self._atoms = float(np.mean([s["n_atoms"] for s in spaces]))
         self._references = [len(crystal.sites) for crystal in campaign.references.values()]
         self._groups = len({(s["crystal"], s["composition_label"]) for s in spaces})
@@ -175,11 +175,17 @@ class _Costs:
         return _EVALUATION_S_PER_ATOM[entry.engine] * atoms
 
     def enumerate(self) -> PlanLine:
-        listed = [min(s["distinct"], self._file.enumerate.max_orderings) for s in self._spaces]
-        work = f"{sum(listed)} orderings of {len(self._spaces)} compositions"
-        return PlanLine(
-            "enumerate", work, 2 * len(listed), (len(listed) * 2 + sum(listed) * 2e-3) / 3600, sum(listed) * 2e-3
+        settings = self._file.enumerate
+        listed = [s["distinct"] for s in self._spaces if s["method"] == "list"]
+        seconds = sum(_LISTING_S + n / _LISTED_PER_S for n in listed)
+        seconds += (len(self._spaces) - len(listed)) * (
+            _SEARCH_S if settings.method in {"auto", "search"} else settings.sample_draws * _DRAW_S
         )
+        work = f"{len(self._spaces)} compositions"
+        if listed:
+            work += f", {sum(listed):,} orderings listed"
+        kept = sum(self._kept)
+        return PlanLine("enumerate", work, 2 * len(self._spaces), seconds / 3600, kept * 2e-3)
 
     def rank(self) -> PlanLine:
         settings = self._file.rank

@@ -47,12 +47,37 @@ def doubts(file: CampaignFile, stages: Mapping[str, Any]) -> list[dict[str, str]
 
 def _about_orderings(summary: Mapping[str, Any]) -> Iterator[Doubt]:
     for space in summary["spaces"]:
+        name = f"{space['formula']} ({space['crystal']})"
         if space["method"] == "sample":
             text = (
-                f"{space['formula']} ({space['crystal']}): {space['listed']} of {space['distinct']:.4g} distinct "
+                f"{name}: {space['listed']} of {space['distinct']:.4g} distinct "
                 "orderings were looked at, drawn at random; a lower one may exist."
             )
             yield "info", text
+        if space["method"] == "search":
+            evidence = space["evidence"]
+            agreed = f"{evidence['agreeing_on_the_lowest']} of {evidence['searches']} independent searches"
+            if evidence["converged"]:
+                yield (
+                    "info",
+                    f"{name}: the orderings of lowest Ewald energy were searched; {agreed} agree on the lowest.",
+                )
+            else:
+                text = f"{name}: only {agreed} found the same lowest Ewald energy; a lower ordering is likely."
+                yield "caution", text
+        if space["tie"] is not None:
+            tie = space["tie"]
+            text = (
+                f"{name}: {tie['members']:,} orderings share the Ewald energy at which the choice ends, and "
+                f"{tie['taken']} of them were taken, spread evenly; point charges cannot tell them apart."
+            )
+            yield "info", text
+        if space["skipped_compositions"]:
+            text = (
+                f"{name}: {space['skipped_compositions']} compositions nearer to the refinement were passed over, as "
+                f"they cannot keep like ions {space['min_distance_A']:g} Å apart."
+            )
+            yield "caution", text
 
 
 def _about_training(summary: Mapping[str, Any]) -> Iterator[Doubt]:

@@ -16,7 +16,7 @@ LEARNING_STAGES: Final[tuple[str, ...]] = ("select", "sample", "label", "train",
 
 PRESETS: Final[dict[str, dict[str, dict[str, Any]]]] = {
     "demo": {
-        "enumerate": {"max_orderings": 500, "ewald_keep": 60},
+        "enumerate": {"ewald_keep": 60},
         "rank": {"relax_top": 6, "fmax_eV_per_A": 0.05, "max_steps": 200},
         "hull": {},
         "select": {"count": 3},
@@ -69,7 +69,7 @@ PRESETS: Final[dict[str, dict[str, dict[str, Any]]]] = {
         "analyse": {"density_grid_A": 0.5},
     },
     "paper-a": {
-        "enumerate": {"max_orderings": 2000, "ewald_keep": None},
+        "enumerate": {"method": "sample", "sample_draws": 2000, "ewald_keep": 2000},
         "rank": {"relax_top": 20, "fmax_eV_per_A": 0.01},
         "hull": {"repeat_with_fine_tuned": True},
         "select": {"temperature_K": 800.0},
@@ -106,7 +106,7 @@ PRESETS: Final[dict[str, dict[str, dict[str, Any]]]] = {
         "analyse": {"axes": ["x", "y", "z"], "arrhenius_form": "lnD"},
     },
     "paper-b": {
-        "enumerate": {"max_orderings": 10000, "ewald_keep": None},
+        "enumerate": {"ewald_keep": 10000},
         "rank": {"relax_top": 20, "fmax_eV_per_A": 0.01, "optimizer": "FIRE"},
         "hull": {},
         "select": {},

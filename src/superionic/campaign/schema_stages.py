@@ -46,13 +46,28 @@ Thermostat = Literal["nose-hoover-chain", "csvr", "langevin", "berendsen"]
 class EnumerateSettings(StageSection):
     """Integer compositions of each crystal and their symmetry-distinct orderings."""
 
-    max_orderings: Count = Field(
-        default=2000,
-        description="List all distinct orderings of a composition if there are no more than this; else sample this "
-        "many (paper A: 2000).",
+    method: Literal["auto", "list", "search", "sample"] = Field(
+        default="auto",
+        description="list: look at every distinct ordering. search: find those of lowest Ewald energy by replica "
+        "exchange. sample: draw at random. auto: list if there are no more than `max_listed`, else search.",
     )
-    ewald_keep: Count | None = Field(
-        default=200, description="Orderings of lowest Ewald energy that go on to the ranking; null keeps all."
+    max_listed: Count = Field(
+        default=100_000_000, description="Distinct orderings of a composition that are listed at most (some 10 s)."
+    )
+    ewald_keep: Count = Field(
+        default=200, description="Orderings of lowest Ewald energy of each composition that go on to the ranking."
+    )
+    sample_draws: Count = Field(
+        default=2000, description="Random draws of the method `sample`, before the lowest are kept (paper A: 2000)."
+    )
+    sample_weights: Literal["distinct", "degeneracy"] = Field(
+        default="distinct",
+        description="Chance of a draw: every distinct ordering alike, or in proportion to its degeneracy (thermal).",
+    )
+    min_distance_A: Positive | None = Field(
+        default=1.5,
+        description="Like ions are never closer than this (unlike ones 2/3 of it, with hydrogen 0.4): split sites are "
+        "not both occupied. null: no such rule.",
     )
     max_compositions: Count = Field(
         default=1,

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from superionic.campaign.schema_base import parse_formula
-from superionic.errors import CompositionError, PotentialError, StructureError
+from superionic.errors import PotentialError, StructureError
 from superionic.potentials.base import describe_potential
 from superionic.stages.base import ChosenPotential, Space
+from superionic.structures.axes import Axis, apply_point
+from superionic.structures.occupancies import with_occupancies
 
 if TYPE_CHECKING:
     from superionic.campaign.schema import CampaignFile
@@ -51,56 +53,77 @@ def build_spaces(file: CampaignFile, crystals: Mapping[str, DisorderedCrystal]) 
     spaces = []
     for entry in file.crystals:
         text = read_text(entry.file)
+        occupancies = {name: dict(species) for name, species in entry.occupancies.items()}
         for point in file.grid():
-            substitutions = _substitutions(file, crystals[entry.name], point)
-            exact = sorted({element for mixture in substitutions.values() for element in mixture})
+            composition = _composition(file, crystals[entry.name], occupancies, point)
             for matrix in entry.all_supercells:
                 settings: dict[str, Any] = {
                     "coupling": entry.coupling,
-                    "exact_species": exact,
                     "file_name": Path(entry.file).name,
-                    "occupancies": {name: dict(species) for name, species in entry.occupancies.items()},
                     "oxidation_states": {element: float(charge) for element, charge in file.oxidation_states.items()},
-                    "substitutions": substitutions,
                     "supercell": [list(row) for row in matrix],
                     "text": text,
+                    **composition,
                 }
                 label = " ".join(f"{name}={value:g}" for name, value in point.items())
                 spaces.append(Space(entry.name, label, settings))
     return spaces
 
 
-def _substitutions(
-    file: CampaignFile, crystal: DisorderedCrystal, point: Mapping[str, float]
-) -> dict[str, dict[str, float]]:
-    replaced: dict[str, dict[str, float]] = {}
+def _axes(file: CampaignFile) -> list[Axis]:
+    """Return the axes of the file, and the replacements along them, as those of the command line.
+
+    Where a replacement changes the charge (P → Si), the amount of the mobile ion follows.
+    """
+    axes = []
     for axis in file.composition_axes:
-        unit = parse_formula(axis.formula_unit)
-        steps = [(axis.replace, axis.by, point[axis.by])]
-        steps += [(other.replace, other.by, point[axis.by] * other.ratio) for other in axis.along]
-        for old, new, amount in steps:
-            sites = unit.get(old, 0.0) + unit.get(new, 0.0)
-            where = f"composition axis {old} → {new}"
-            if sites == 0 or amount > sites + 1e-9:
-                raise CompositionError(
-                    f"{amount:g} atoms of {new} do not fit on the {sites:g} sites of {old} in {axis.formula_unit}",
-                    where=where,
-                    fix="lower `values`, or give the formula unit that counts these sites",
-                )
-            fraction = min(1.0, amount / sites)
-            mixture = {element: share for element, share in ((old, 1.0 - fraction), (new, fraction)) if share > 0}
-            present = [element for element in (old, new) if element in crystal.species]
-            if len(present) != 1:
-                raise CompositionError(
-                    f"the crystal {crystal.name} holds "
-                    + ("both" if present else "neither")
-                    + f" of {old} and {new}, so the axis cannot tell which sites it fills",
-                    where=where,
-                    fix=f"give a crystal file with either {old} or {new} on these sites",
-                )
-            if mixture != {present[0]: 1.0}:
-                replaced[present[0]] = mixture
-    return replaced
+        steps = [(axis.replace, axis.by, 1.0)] + [(other.replace, other.by, other.ratio) for other in axis.along]
+        charges = file.oxidation_states
+        change = sum(ratio * (charges[new] - charges[old]) for old, new, ratio in steps)
+        moves = abs(change) > 1e-9 and all(file.mobile_ion not in step for step in steps)
+        axes += [
+            Axis(
+                replace=old,
+                by=new,
+                name=axis.by,
+                follows=(file.mobile_ion,) if moves else (),
+                formula_unit=axis.formula_unit,
+                factor=ratio,
+            )
+            for old, new, ratio in steps
+        ]
+    return axes
+
+
+def _composition(
+    file: CampaignFile,
+    crystal: DisorderedCrystal,
+    occupancies: dict[str, dict[str, float]],
+    point: Mapping[str, float],
+) -> dict[str, Any]:
+    """Return what makes the crystal one of this point: substitutions on all sites of an element, or occupancies."""
+    axes = _axes(file)
+    if not axes:
+        return {"exact_species": [], "occupancies": occupancies, "substitutions": {}}
+    start = with_occupancies(crystal, occupancies)
+    parent, exact = apply_point(start, axes, point, file.oxidation_states, balanced=False)
+    replaced: dict[str, dict[str, float]] = {}
+    for axis in axes:
+        present = [element for element in (axis.replace, axis.by) if element in start.species]
+        if len(present) != 1 or present[0] in replaced or axis.follows or occupancies:
+            changed = [s.name for s, old in zip(parent.sublattices, crystal.sublattices, strict=True) if s != old]
+            return {
+                "exact_species": sorted(element for element in exact if element in parent.species),
+                "occupancies": {name: dict(parent.sublattice(name).species) for name in changed},
+                "substitutions": {},
+            }
+        unit = parse_formula(axis.formula_unit or "")
+        fraction = min(1.0, point[axis.name] * axis.factor / (unit.get(axis.replace, 0.0) + unit.get(axis.by, 0.0)))
+        mixture = {e: share for e, share in ((axis.replace, 1.0 - fraction), (axis.by, fraction)) if share > 0}
+        if mixture != {present[0]: 1.0}:
+            replaced[present[0]] = mixture
+    elements = sorted({element for mixture in replaced.values() for element in mixture})
+    return {"exact_species": elements, "occupancies": occupancies, "substitutions": replaced}
 
 
 def end_members(file: CampaignFile, formulas_by_point: Mapping[str, str], references: Mapping[str, str]) -> list[str]:

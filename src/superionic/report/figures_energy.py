@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from superionic.report.plots import BLUE, GREEN, GREY, ORANGE, VERMILION, Panel, Plot, Series, pick, pick_marker
-from superionic.report.values import Record, Results, numbers, real, records, text, thin
+from superionic.report.values import Record, Results, mapping, numbers, real, records, text, thin
 from superionic.report.words import composition_key, formula_text, listing, number, with_error
 
 _MOST_PANELS: Final = 6
@@ -25,19 +26,37 @@ def _space_name(space: Record) -> str:
     return " · ".join(part for part in parts if part)
 
 
+def _binned(space: Record) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return counts and edges, above the lowest energy: of the whole listing, or of the orderings that were kept."""
+    whole = mapping(space, "histogram")
+    if whole:
+        counts, edges = np.array(whole["distinct"], dtype=np.float64), np.array(whole["edges_eV"], dtype=np.float64)
+        # Neighbouring bins are joined until no more than 60 are left.
+        join = -(-len(counts) // 60)
+        padded = np.zeros(-(-len(counts) // join) * join)
+        padded[: len(counts)] = counts
+        width = edges[1] - edges[0]
+        return padded.reshape(-1, join).sum(axis=1), np.arange(len(padded) // join + 1) * width * join
+    energies = np.array(_known(space, "ewald_eV"))
+    relative = energies - energies.min()
+    found, edges = np.histogram(relative, bins=int(min(40, max(8, round(2 * len(relative) ** 0.5)))))
+    return found.astype(np.float64), edges
+
+
 def ewald_histogram(results: Results) -> Plot | None:
     """Show how the electrostatic energies of the distinct orderings of each space are spread."""
-    spaces = [space for space in results.records("enumerate", "spaces") if len(_known(space, "ewald_eV")) > 1]
+    spaces = [
+        space
+        for space in results.records("enumerate", "spaces")
+        if space.get("histogram") or len(_known(space, "ewald_eV")) > 1
+    ]
     panels = []
     for space in spaces[:_MOST_PANELS]:
-        energies = np.array(_known(space, "ewald_eV"))
-        relative = energies - energies.min()
-        bins = int(min(40, max(8, round(2 * len(relative) ** 0.5))))
-        counts, edges = np.histogram(relative, bins=bins)
+        counts, edges = _binned(space)
         middles = 0.5 * (edges[1:] + edges[:-1])
         width = float(edges[1] - edges[0])
         hover = [
-            f"{count} orderings, {left:.3g} to {right:.3g} eV"
+            f"{count:,.0f} orderings, {left:.3g} to {right:.3g} eV"
             for count, left, right in zip(counts.tolist(), edges[:-1], edges[1:], strict=True)
         ]
         bars = Series(

@@ -13,9 +13,14 @@ if TYPE_CHECKING:
     from superionic.structures.disordered import DisorderedCrystal
 
 STAGE = "enumerate"
-_COMPOSE_VERSION = 1
-_ENUMERATE_VERSION = 1
+_COMPOSE_VERSION = 2
+_ENUMERATE_VERSION = 2
 _REFERENCE_VERSION = 1
+
+_REPORTED = (
+    "deviation", "distinct", "distinct_allowed", "evidence", "excluded_pairs", "formula", "group_order", "histogram",
+    "listed", "method", "min_distance_A", "plan", "raw", "skipped_compositions", "spacegroup", "tie",
+)  # fmt: skip
 
 
 def run(settings: Mapping[str, Any], bench: Workbench, spaces: Sequence[Space]) -> StageResult:
@@ -50,6 +55,8 @@ def run(settings: Mapping[str, Any], bench: Workbench, spaces: Sequence[Space]) 
                 **space.settings,
                 "max_compositions": settings["max_compositions"],
                 "max_deviation": settings["max_composition_deviation"],
+                "max_listed": settings["max_listed"],
+                "min_distance_A": settings["min_distance_A"],
             },
         )
         for space in spaces
@@ -60,7 +67,7 @@ def run(settings: Mapping[str, Any], bench: Workbench, spaces: Sequence[Space]) 
             f"{space.id} composition {index + 1}" if len(outcome.value) > 1 else space.id,
             space,
             task[index],
-            outcome.value[index]["distinct"] > settings["max_orderings"],
+            _method(settings, outcome.value[index]),
         )
         for space, task, outcome in zip(spaces, compose, composed, strict=True)
         if outcome.ok
@@ -75,12 +82,13 @@ def run(settings: Mapping[str, Any], bench: Workbench, spaces: Sequence[Space]) 
             {
                 **space.settings,
                 "ewald_keep": settings["ewald_keep"],
-                # A listing is the same whatever the seed and the limit; only a sample depends on them.
-                "sample": {"number": settings["max_orderings"], "seed": bench.seed_for(STAGE, name)} if many else None,
+                "method": method,
+                "min_distance_A": settings["min_distance_A"],
+                **_random_settings(method, settings, bench.seed_for(STAGE, name)),
             },
             {"composition": composition},
         )
-        for name, space, composition, many in numbered
+        for name, space, composition, method in numbered
     ]
     candidates: list[Candidate] = []
     listed: list[dict[str, Any]] = []
@@ -94,17 +102,10 @@ def run(settings: Mapping[str, Any], bench: Workbench, spaces: Sequence[Space]) 
             {
                 "composition_label": space.composition_label,
                 "crystal": space.crystal,
-                "degeneracies": [int(g) for g in result["all_degeneracies"]],
-                "deviation": result["deviation"],
-                "distinct": result["distinct"],
-                "ewald_eV": [float(e) for e in result["all_ewald_eV"]],
-                "formula": result["formula"],
-                "group_order": result["group_order"],
+                "degeneracies": [ordering["degeneracy"] for ordering in result["orderings"]],
+                "ewald_eV": [ordering["ewald_eV"] for ordering in result["orderings"]],
                 "key": task.key,
-                "listed": len(result["all_ewald_eV"]),
-                "method": result["method"],
-                "raw": result["raw"],
-                "spacegroup": result["spacegroup"],
+                **{name: result[name] for name in _REPORTED},
                 "supercell": space.settings["supercell"],
             }
         )
@@ -157,6 +158,22 @@ def references(bench: Workbench, inputs: Sequence[Mapping[str, str]]) -> list[Ca
     ]
 
 
+def _method(settings: Mapping[str, Any], composition: Mapping[str, Any]) -> str:
+    """Return how a composition is gone through; a space no larger than a sample of it is listed."""
+    if settings["method"] == "auto":
+        return str(composition["plan"]["method"])
+    small = composition["distinct_allowed"] is not None and composition["distinct"] <= settings["sample_draws"]
+    return "list" if settings["method"] == "sample" and small else str(settings["method"])
+
+
+def _random_settings(method: str, settings: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """Return what only random methods depend on: a listing is the same whatever the seed."""
+    if method == "list":
+        return {}
+    drawn = {name: settings[name] for name in ("sample_draws", "sample_weights")} if method == "sample" else {}
+    return {**drawn, "seed": seed}
+
+
 # ---- task functions -----------------------------------------------------------------------------------------------
 
 
@@ -164,69 +181,89 @@ def integer_compositions_task(
     settings: Mapping[str, Any], _inputs: Mapping[str, Any], context: Context
 ) -> list[dict[str, Any]]:
     """Return the integer, charge-neutral compositions of a supercell that are nearest to the refinement, counted."""
-    from superionic.structures.composition import integer_compositions
-    from superionic.structures.counting import count_orderings
-    from superionic.structures.supercells import supercell_sites
+    from superionic.enumeration.counted import counted_spaces
 
-    crystal = _parent(settings, context)
-    found = integer_compositions(
-        crystal,
+    found = counted_spaces(
+        _parent(settings, context),
         settings["supercell"],
         settings["oxidation_states"],
         coupling=settings["coupling"],
         overrides=settings["occupancies"] or None,
         exact_species=settings["exact_species"],
-        max_deviation=1.0 if settings["max_deviation"] is None else settings["max_deviation"],
-        limit=settings["max_compositions"],
+        max_deviation=settings["max_deviation"],
+        min_distance_A=settings["min_distance_A"],
+        number=settings["max_compositions"],
+        max_listed=settings["max_listed"],
     )
-    sites = supercell_sites(crystal, settings["supercell"])
-    counts = [count_orderings(sites, composition) for composition in found]
     return [
-        {**composition.to_dict(), "distinct": count.distinct, "group_order": count.group_order, "raw": count.raw}
-        for composition, count in zip(found, counts, strict=True)
+        {
+            **counted.composition.to_dict(),
+            "distinct": counted.count.distinct,
+            "distinct_allowed": counted.distinct,
+            "excluded_pairs": len(counted.space.exclusions),
+            "group_order": counted.count.group_order,
+            "min_distance_A": settings["min_distance_A"],
+            "plan": {"method": counted.plan.method, "reason": counted.plan.reason},
+            "raw": counted.count.raw,
+            "skipped_compositions": counted.skipped,
+        }
+        for counted in found
     ]
 
 
 def enumerate_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
-    """List the orderings of one composition, or sample them, and order them by Ewald energy."""
-    import numpy as np
-
+    """Choose orderings of one composition: the lowest in Ewald energy of all, of those searched, or of a sample."""
+    from superionic.enumeration.chosen import list_lowest, sample, search
     from superionic.structures.composition import IntegerComposition
-    from superionic.structures.electrostatics import ewald_matrix, lowest, table_energies
-    from superionic.structures.orderings import list_ordering_table, sample_ordering_table, to_atoms
+    from superionic.structures.electrostatics import lowest
+    from superionic.structures.space import ordering_space
     from superionic.structures.supercells import supercell_sites
 
     crystal = _parent(settings, context)
-    sites = supercell_sites(crystal, settings["supercell"])
-    composition = IntegerComposition.from_dict(inputs["composition"])
-    sample = settings["sample"]
-    if sample is None:
-        table = list_ordering_table(sites, composition, limit=inputs["composition"]["distinct"])
+    facts = inputs["composition"]
+    charges = settings["oxidation_states"]
+    space = ordering_space(
+        supercell_sites(crystal, settings["supercell"]),
+        IntegerComposition.from_dict(facts),
+        min_distance_A=settings["min_distance_A"],
+        oxidation_states=charges,
+    )
+    keep = settings["ewald_keep"]
+    if settings["method"] == "list":
+        total = max(1, facts["distinct_allowed"] or facts["distinct"])
+        chosen = list_lowest(
+            space, charges, keep, progress=lambda met: context.progress(met / total, f"{met:,} orderings")
+        )
+    elif settings["method"] == "search":
+        context.progress(0.1, "replica exchange")
+        chosen = search(space, charges, keep, seed=settings["seed"])
     else:
-        table = sample_ordering_table(sites, composition, sample["number"], np.random.default_rng(sample["seed"]))
-    context.progress(0.6, "Ewald energies")
-    energies = table_energies(ewald_matrix(sites.cell_A, sites.fractional), table, settings["oxidation_states"])
-    order = lowest(energies, len(energies))
-    keep = order[: settings["ewald_keep"]]
+        context.progress(0.1, "sampling")
+        chosen = sample(
+            space,
+            charges,
+            settings["sample_draws"],
+            seed=settings["seed"],
+            thermal=settings["sample_weights"] == "degeneracy",
+        )
+    frames = chosen.atoms(space)
     return {
-        "all_degeneracies": np.asarray(table.degeneracies)[order],
-        "all_ewald_eV": energies[order],
-        "deviation": composition.deviation,
-        "distinct": inputs["composition"]["distinct"],
-        "formula": composition.formula,
-        "group_order": inputs["composition"]["group_order"],
-        "method": "list" if sample is None else "sample",
+        **{name: facts[name] for name in _REPORTED if name in facts},
+        "evidence": dict(chosen.evidence),
+        "histogram": chosen.histogram_values(),
+        "listed": len(chosen) if chosen.looked_at is None else chosen.looked_at,
+        "method": chosen.method,
         "orderings": [
             {
-                "atoms": (atoms := to_atoms(sites, table[int(i)])),
-                "degeneracy": int(table.degeneracies[i]),
-                "ewald_eV": float(energies[i]),
-                "n_atoms": len(atoms),
+                "atoms": frames[index],
+                "degeneracy": int(chosen.table.degeneracies[index]),
+                "ewald_eV": float(chosen.energies_eV[index]),
+                "n_atoms": len(frames[index]),
             }
-            for i in keep
+            for index in (int(i) for i in lowest(chosen.energies_eV, keep))
         ],
-        "raw": inputs["composition"]["raw"],
         "spacegroup": crystal.spacegroup_symbol,
+        "tie": chosen.tie_values(),
     }
 
 
@@ -252,9 +289,9 @@ def reference_task(settings: Mapping[str, Any], _inputs: Mapping[str, Any], cont
 
 def _parent(settings: Mapping[str, Any], context: Context) -> DisorderedCrystal:
     from superionic.structures.composition import substitute
-    from superionic.structures.files import read_crystal
+    from superionic.structures.files import parse_crystal
 
     path = context.scratch / settings["file_name"]
     path.write_text(settings["text"], encoding="utf-8")
-    crystal = read_crystal(path)
+    crystal = parse_crystal(path)  # the file was checked, with limits, when the campaign was loaded
     return substitute(crystal, settings["substitutions"]) if settings["substitutions"] else crystal

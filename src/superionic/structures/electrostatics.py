@@ -22,6 +22,7 @@ import numpy as np
 from superionic.errors import CompositionError
 from superionic.structures.formulas import VACANCY
 from superionic.structures.orderings import OrderingTable
+from superionic.structures.supercells import SupercellSites
 from superionic.structures.symmetry import FloatArray, IntArray
 from superionic.units import COULOMB_EV_A
 
@@ -29,6 +30,32 @@ _REACH = 6.1
 """erfc(6.1) = 6e-18 and exp(-6.1²) = 7e-17: both sums are cut where nothing is left in double precision."""
 
 _CHUNK = 1 << 21
+
+
+def supercell_ewald_matrix(sites: SupercellSites) -> FloatArray:
+    """Build the matrix M of the point-charge energy of a supercell, one row for each site that symmetry tells apart.
+
+    Parameters
+    ----------
+    sites
+        The supercell; its sites obey its operations.
+
+    Returns
+    -------
+    (n_sites, n_sites) float
+        As :func:`ewald_matrix` gives it.
+    """
+    n = sites.n_sites
+    first = sites.permutations.min(axis=0)  # the smallest site of each orbit stands for it
+    representatives = np.unique(first)
+    rows = _ewald_rows(sites.cell_A, sites.fractional, representatives)
+    matrix = np.empty((n, n))
+    for row, site in zip(rows, representatives, strict=True):
+        images, operations = np.unique(sites.permutations[:, site], return_index=True)
+        # M[g i, g j] = M[i, j].
+        matrix[images[:, None], sites.permutations[operations]] = row
+    symmetric: FloatArray = 0.5 * (matrix + matrix.T)
+    return symmetric
 
 
 def ewald_matrix(cell_A: FloatArray, fractional: FloatArray, *, alpha_per_A: float | None = None) -> FloatArray:
@@ -49,15 +76,23 @@ def ewald_matrix(cell_A: FloatArray, fractional: FloatArray, *, alpha_per_A: flo
         In eV/e², symmetric; self terms included. For a cell with a net charge Q the energy is that with a homogeneous
         background of charge −Q, so that energies of cells of unequal charge are not comparable.
     """
+    rows = _ewald_rows(cell_A, fractional, np.arange(len(fractional)), alpha_per_A)
+    symmetric: FloatArray = 0.5 * (rows + rows.T)
+    return symmetric
+
+
+def _ewald_rows(
+    cell_A: FloatArray, fractional: FloatArray, rows: IntArray, alpha_per_A: float | None = None
+) -> FloatArray:
     cell = np.asarray(cell_A, dtype=np.float64)
     x = np.asarray(fractional, dtype=np.float64)
-    n = len(x)
     volume = float(abs(np.linalg.det(cell)))
-    # Real-space work grows as n² r_c³ and reciprocal work as n² k_c³, but the latter is a plain matrix product.
+    # Real-space work grows as r_c³ and reciprocal work as k_c³ for each pair, but the latter is a plain matrix product.
     alpha = 1.6 * (np.pi**1.5 / volume) ** (1.0 / 3.0) if alpha_per_A is None else float(alpha_per_A)
-    matrix = _real_space(cell, x, alpha) + _reciprocal_space(cell, x, alpha, volume)
-    matrix -= np.eye(n) * (2.0 * alpha / np.sqrt(np.pi)) + np.pi / (volume * alpha**2)
-    result: FloatArray = 0.25 * COULOMB_EV_A * (matrix + matrix.T)
+    matrix = _real_space(cell, x, rows, alpha) + _reciprocal_space(cell, x, rows, alpha, volume)
+    matrix[np.arange(len(rows)), rows] -= 2.0 * alpha / np.sqrt(np.pi)
+    matrix -= np.pi / (volume * alpha**2)
+    result: FloatArray = 0.5 * COULOMB_EV_A * matrix
     return result
 
 
@@ -69,19 +104,18 @@ def _lattice_points(basis: FloatArray, radius: float) -> IntArray:
     return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
 
 
-def _real_space(cell: FloatArray, x: FloatArray, alpha: float) -> FloatArray:
+def _real_space(cell: FloatArray, x: FloatArray, rows: IntArray, alpha: float) -> FloatArray:
     from scipy.special import erfc
 
-    n = len(x)
     cutoff = _REACH / alpha
     images = _lattice_points(cell, cutoff)
-    difference = x[:, None, :] - x[None, :, :]
+    difference = x[rows, None, :] - x[None, :, :]
     wrapped = (difference - np.round(difference)) @ cell
     translations = images @ cell
     # Separations are shorter than the sum of the half-diagonals; images beyond that reach nobody.
-    longest = float(np.linalg.norm(wrapped, axis=2).max()) if n else 0.0
+    longest = float(np.linalg.norm(wrapped, axis=2).max()) if len(rows) else 0.0
     translations = translations[np.linalg.norm(translations, axis=1) <= cutoff + longest + 1e-9]
-    total = np.zeros((n, n))
+    total = np.zeros(difference.shape[:2])
     for translation in translations:
         r = np.linalg.norm(wrapped + translation, axis=2)
         near = (r <= cutoff) & (r > 1e-8)
@@ -89,7 +123,7 @@ def _real_space(cell: FloatArray, x: FloatArray, alpha: float) -> FloatArray:
     return total
 
 
-def _reciprocal_space(cell: FloatArray, x: FloatArray, alpha: float, volume: float) -> FloatArray:
+def _reciprocal_space(cell: FloatArray, x: FloatArray, rows: IntArray, alpha: float, volume: float) -> FloatArray:
     reciprocal = np.asarray(2.0 * np.pi * np.linalg.inv(cell).T, dtype=np.float64)
     cutoff = 2.0 * alpha * _REACH
     integers = _lattice_points(reciprocal, cutoff)
@@ -99,14 +133,13 @@ def _reciprocal_space(cell: FloatArray, x: FloatArray, alpha: float, volume: flo
     k2 = np.sum((half @ reciprocal) ** 2, axis=1)
     half, k2 = half[k2 <= cutoff**2], k2[k2 <= cutoff**2]
     weights = np.sqrt(2.0 * 4.0 * np.pi / volume * np.exp(-k2 / (4.0 * alpha**2)) / k2)
-    n = len(x)
-    total = np.zeros((n, n))
-    step = max(1, _CHUNK // max(1, n))
+    total = np.zeros((len(rows), len(x)))
+    step = max(1, _CHUNK // max(1, len(x)))
     for start in range(0, len(half), step):
         phase = 2.0 * np.pi * (x @ half[start : start + step].T)
         factor = weights[start : start + step]
         cosine, sine = np.cos(phase) * factor, np.sin(phase) * factor
-        total += cosine @ cosine.T + sine @ sine.T
+        total += cosine[rows] @ cosine.T + sine[rows] @ sine.T
     return total
 
 

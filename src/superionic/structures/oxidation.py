@@ -1,101 +1,355 @@
-"""Guessing oxidation states and the mobile ion, for the files that `superionic init` writes.
+"""Oxidation states and the mobile ion of a crystal: given, from its file, or guessed and shown with the reason.
 
-A guess is shown to the user and can be changed; nothing guesses behind a campaign's back.
+All commands that need them ask here, so that a crystal has the same charges everywhere. A guess is shown to the user
+and can be changed.
+
+One state is guessed for each element. The cost of a choice is the sum of how unusual its states are, and 1 for each
+0.01 e per atom by which it leaves the refined composition charged; refined occupancies seldom balance exactly. How
+unusual a state is depends on the partners: phosphorus is P5+ beside O, S or a halogen and P3- in Li3P; hydrogen is
+H- in complexes with boron or aluminium and H+ otherwise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import islice, product
-from typing import Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType
+from typing import Final, Literal
 
 from superionic.errors import CompositionError
 from superionic.structures.disordered import DisorderedCrystal
+from superionic.structures.formulas import ELECTRONEGATIVITY, amounts_text, sort_species
 
-_MOBILE: Final = ("Li", "Na", "Ag", "K", "Cu", "Mg", "Zn", "Ca", "F")
-_MAX_COMBINATIONS: Final = 200_000
-# Elements whose commonest state in solid electrolytes differs from, or narrows, the textbook lists.
-_PREFERRED: Final[dict[str, tuple[int, ...]]] = {
-    "H": (1, -1), "N": (-3, 5), "P": (5, 3, 4, -3), "As": (5, 3), "Sb": (5, 3), "S": (-2, 6), "Se": (-2, 4),
-    "Te": (-2, 4),
-    "Cl": (-1,), "Br": (-1,), "I": (-1,), "C": (4,), "Sn": (4, 2), "Ge": (4,), "Si": (4,), "Tl": (1, 3), "In": (3,),
+Source = Literal["given", "file", "guessed"]
+
+MOBILE_IONS: Final = ("Li", "Na", "K", "Ag", "Cu", "Rb", "Mg", "Zn", "Ca", "Al", "F", "O")
+"""Ions that are known to conduct, in the order in which they are guessed."""
+
+TOLERANCE_E: Final = 0.05
+"""Net charge in e per atom up to which a refined composition counts as neutral."""
+
+_PER_CHARGE: Final = 100.0  # cost of 1 e per atom
+_RARE: Final = 6.0  # cost of a state that no list calls usual
+_MAX_NODES: Final = 200_000
+
+# Usual states, first the commonest, each with its cost; elements that are not here take pymatgen's lists.
+_USUAL: Final[Mapping[str, Mapping[int, float]]] = {
+    **{e: {1: 0.0} for e in ("Li", "Na", "K", "Rb", "Cs", "Ag")},
+    **{e: {2: 0.0} for e in ("Be", "Mg", "Ca", "Sr", "Ba", "Zn", "Cd")},
+    **{e: {3: 0.0} for e in ("Al", "Sc", "Y", "La", "Nd", "Gd", "Tb", "Dy", "Ho", "Er", "Tm", "Lu")},
+    **{e: {3: 0.0, 2: 2.0} for e in ("Sm", "Eu", "Yb")},
+    **{e: {4: 0.0} for e in ("Zr", "Hf", "Th")},
+    "Pr": {3: 0.0, 4: 1.5}, "Ce": {3: 0.0, 4: 0.3}, "Ga": {3: 0.0}, "In": {3: 0.0, 1: 3.0}, "Tl": {1: 0.0, 3: 0.5},
+    "Ti": {4: 0.0, 3: 1.5, 2: 4.0}, "Nb": {5: 0.0, 4: 2.0, 3: 4.0}, "Ta": {5: 0.0, 4: 4.0},
+    "V": {5: 0.0, 3: 0.3, 4: 0.3, 2: 0.6}, "Cr": {3: 0.0, 6: 0.6, 2: 0.6, 4: 2.0, 5: 2.0},
+    "Mn": {2: 0.0, 3: 0.3, 4: 0.3, 7: 2.0, 6: 3.0}, "Fe": {3: 0.0, 2: 0.1}, "Co": {2: 0.0, 3: 0.2, 4: 2.0},
+    "Ni": {2: 0.0, 3: 0.8, 4: 1.5}, "Cu": {2: 0.0, 1: 0.1, 3: 4.0}, "Mo": {6: 0.0, 4: 0.8, 5: 1.0, 3: 1.5},
+    "W": {6: 0.0, 4: 1.5, 5: 1.5}, "U": {6: 0.0, 4: 0.3}, "Si": {4: 0.0}, "Ge": {4: 0.0, 2: 1.5},
+    "Sn": {4: 0.0, 2: 0.3}, "Pb": {2: 0.0, 4: 0.8}, "Sb": {5: 0.0, 3: 0.1}, "Bi": {3: 0.0, 5: 0.5}, "B": {3: 0.0},
 }  # fmt: skip
 
+# Elements that take electrons, and the states in which they give them to more electronegative ones.
+_ANIONS: Final[Mapping[str, int]] = {
+    "F": -1, "Cl": -1, "Br": -1, "I": -1, "O": -2, "S": -2, "Se": -2, "Te": -2, "N": -3, "P": -3, "As": -3, "Sb": -3,
+    "C": -4, "Si": -4, "Ge": -4, "Sn": -4, "H": -1, "Bi": -3,
+}  # fmt: skip
+_POSITIVE: Final[Mapping[str, Mapping[int, float]]] = {
+    "S": {6: 1.5, 4: 2.5}, "Se": {4: 1.5, 6: 2.0}, "Te": {4: 1.0, 6: 1.0}, "N": {5: 1.5, 3: 3.0},
+    "Cl": {7: 3.0, 5: 4.0}, "Br": {5: 4.0}, "I": {5: 3.0, 7: 4.0}, "P": {5: 0.0, 4: 4.0, 3: 4.0},
+    "As": {5: 0.0, 3: 0.5}, "C": {4: 0.0, 2: 2.0}, "H": {1: 0.0},
+}  # fmt: skip
 
-def guess_oxidation_states(crystal: DisorderedCrystal, *, tolerance_e: float = 0.05) -> dict[str, int]:
-    """Guess integer oxidation states that make the refined composition neutral.
+# Elements that occur in two states in one crystal, and the range of the average.
+_MIXED: Final[Mapping[str, tuple[int, int]]] = {
+    "Ti": (3, 4), "V": (2, 5), "Cr": (2, 6), "Mn": (2, 4), "Fe": (2, 3), "Co": (2, 4), "Ni": (2, 4), "Cu": (1, 2),
+    "Nb": (4, 5), "Mo": (3, 6), "W": (4, 6), "Ce": (3, 4), "Eu": (2, 3), "Sn": (2, 4), "Sb": (3, 5), "Pb": (2, 4),
+    "Bi": (3, 5), "C": (-4, 4), "B": (0, 3),
+}  # fmt: skip
+_MIXED_WITH_HYDROGEN: Final = frozenset({"B", "C"})  # boranes and organic molecules
 
-    One state for each element: crystals of mixed valence, such as Fe2+ and Fe3+, need theirs given.
+
+@dataclass(frozen=True)
+class OxidationStates:
+    """The oxidation states of a crystal, and where they come from.
+
+    Parameters
+    ----------
+    values
+        Charge in e, by element.
+    sources
+        By element: ``"given"``, ``"file"`` or ``"guessed"``.
+    note
+        What there is to say about them, in one sentence.
+    net_charge_e
+        Net charge of the parent cell with them, for the refined composition.
+    """
+
+    values: Mapping[str, float]
+    sources: Mapping[str, Source]
+    note: str
+    net_charge_e: float = 0.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values", MappingProxyType(dict(self.values)))
+        object.__setattr__(self, "sources", MappingProxyType(dict(self.sources)))
+
+    @property
+    def source(self) -> Source:
+        """The least certain of the sources: guessed, before file, before given."""
+        for source in ("guessed", "file"):
+            if source in self.sources.values():
+                return source
+        return "given"
+
+    def __str__(self) -> str:
+        return ", ".join(f"{e}{q:+g}" for e, q in self.values.items()) + f" ({self.note})"
+
+
+def find_oxidation_states(
+    crystal: DisorderedCrystal | Mapping[str, float],
+    given: Mapping[str, float] | None = None,
+    from_file: Mapping[str, float] | None = None,
+    *,
+    also: Sequence[str] = (),
+    tolerance_e: float | None = TOLERANCE_E,
+    mixed_valence: bool = False,
+    where: str | None = None,
+) -> OxidationStates:
+    """Find the oxidation states: those given, else those of the file, else the likeliest guess.
 
     Parameters
     ----------
     crystal
-        The crystal.
+        The crystal, or the amount of each element.
+    given
+        Charges in e that the user gives; they are kept as they are.
+    from_file
+        Charges in e that the crystal's file gives.
+    also
+        Elements that the crystal does not hold but that need a state as well, such as those that an axis brings in.
     tolerance_e
-        Largest net charge in e per atom that counts as neutral (refined occupancies seldom balance exactly).
+        Largest net charge in e per atom that a guess may leave; None: any. Where nothing is guessed, nothing is
+        checked, since the integer compositions that follow are neutral anyhow.
+    mixed_valence
+        Let one element that is known in several states have an average in between, where no integers are neutral.
+    where
+        The file, for errors.
 
     Returns
     -------
-    dict
-        One oxidation state for each species. Of the neutral choices the one with the commonest states is taken; rare
-        states are tried only if no common ones fit.
+    OxidationStates
 
     Raises
     ------
     CompositionError
-        If no choice of oxidation states is neutral.
+        If an element has no known states, or no choice is neutral; the error names the average state that would be.
     """
+    amounts = dict(crystal.composition if isinstance(crystal, DisorderedCrystal) else crystal)
+    place = where or (crystal.name if isinstance(crystal, DisorderedCrystal) else None)
+    known = {e: float(q) for e, q in {**(from_file or {}), **(given or {})}.items()}
+    extra = {e: 0.0 for e in (*also, *(given or {})) if e not in amounts}
+    sources: dict[str, Source] = {
+        e: "given" if e in (given or {}) else ("file" if e in (from_file or {}) else "guessed")
+        for e in (*amounts, *extra)
+    }
+    guessed = [e for e in amounts if e not in known]
+    together = {**amounts, **extra}
+    options = {e: ({known[e]: 0.0} if e in known else _options(e, together)) for e in together}
+    if unknown := [e for e in together if not options[e]]:
+        raise CompositionError(
+            f"No charge is known for {', '.join(unknown)}.", where=place, fix=f"Give it, e.g. {unknown[0]}=2."
+        )
+    atoms = sum(amounts.values())
+    enough = TOLERANCE_E if tolerance_e is None else tolerance_e
+    for per_charge in (_PER_CHARGE, 1.0):  # where nothing is neutral, the commonest states are the likeliest
+        values = _best({e: options[e] for e in amounts}, amounts, per_charge)
+        net = sum(q * amounts[e] for e, q in values.items())
+        if abs(net) <= enough * atoms:
+            break
+    average = _average(options, amounts, guessed) if abs(net) > 0.005 * atoms else None
+    if average is not None and mixed_valence:
+        values = average
+        net = sum(q * amounts[e] for e, q in values.items())
+    if guessed and tolerance_e is not None and abs(net) > tolerance_e * atoms:
+        raise CompositionError(
+            f"No usual oxidation states make {amounts_text(amounts)} neutral: "
+            f"{_text(values)} leave {net:+.2f} e in the cell ({net / atoms:+.3f} e per atom).",
+            where=place,
+            fix=(_mixed_text(average, values) + ", if it has mixed valence; or check the occupancies.")
+            if average is not None
+            else f"Complete the occupancies; or, to take the nearest neutral compositions, give {_text(values, '=')}.",
+        )
+    for element in extra:
+        values[element] = min(options[element].items(), key=lambda item: (item[1], abs(item[0]), item[0]))[0]
+    return OxidationStates(
+        {e: values[e] for e in sort_species(values)}, sources, _note(sources, amounts, average, values), net
+    )
+
+
+def guess_oxidation_states(crystal: DisorderedCrystal, *, tolerance_e: float = TOLERANCE_E) -> dict[str, float]:
+    """Guess oxidation states that make the refined composition neutral; see :func:`find_oxidation_states`."""
+    return dict(find_oxidation_states(crystal, tolerance_e=tolerance_e).values)
+
+
+def _options(element: str, amounts: Mapping[str, float]) -> dict[float, float]:
+    """Return the states that an element may have beside its partners, with their costs."""
+    usual: dict[float, float] = {float(q): c for q, c in _USUAL.get(element, {}).items()}
+    if element not in _USUAL and element not in _ANIONS:
+        usual = {float(q): float(c) for q, c in _library_states(element)}
+    if element not in _ANIONS:
+        return usual
+    own = ELECTRONEGATIVITY.get(element, 2.0)
+    takers = [e for e in amounts if e in _ANIONS and ELECTRONEGATIVITY.get(e, 2.0) > own]
+    if element == "H":
+        # Boron and aluminium hold it as hydride, other nonmetals as proton.
+        if {"B", "Al"} & set(amounts):
+            return {-1.0: 0.0, 1.0: 0.3}
+        if "C" in amounts:
+            return {1.0: 0.0}
+        return {1.0: 0.0, -1.0: 2.0} if takers or {"P", "As"} & set(amounts) else {-1.0: 0.0}
+    negative = float(_ANIONS[element])
+    # A more electronegative partner that binds electrons itself leaves none for these.
+    stronger = [e for e in takers if e not in {"H", "C"} or element in {"Si", "Ge", "Sn"}]
+    metalloid = element in {"P", "As", "Sb", "Bi", "C", "Si", "Ge", "Sn"}
+    options = {negative: (8.0 if stronger else 0.2) if metalloid else 0.0}
+    if element in {"Si", "Ge", "Sn", "Bi"} and not stronger:
+        options[negative] = 2.0
+    if element == "C" and stronger:
+        options[negative] = 4.0
+    oxidisers = [e for e in takers if e in {"O", "F", "N", "S", "Se", "Cl", "Br", "I"}]
+    positive = _POSITIVE.get(element, {})
+    if oxidisers and (metalloid or {"O", "F"} & set(takers)):
+        options.update({float(q): c for q, c in positive.items()})
+    elif metalloid:
+        options.update({float(q): c + 4.0 for q, c in positive.items()})
+    options.update(usual)
+    if element == "O" and len(amounts) == 2 and any(_USUAL.get(e, {}).keys() in ({1}, {2}) for e in amounts):
+        options[-1.0] = 2.0  # peroxides of the alkali and alkaline earth metals
+    return options
+
+
+@cache
+def _library_states(element: str) -> tuple[tuple[int, float], ...]:
+    """Return states of an element from pymatgen: the usual ones, then those found in the ICSD."""
     from pymatgen.core import Element
 
-    amounts = crystal.composition
-    common: list[tuple[int, ...]] = []
-    rare: list[tuple[int, ...]] = []
-    for species in amounts:
-        element = Element(species)
-        usual = _PREFERRED.get(species) or tuple(int(v) for v in element.common_oxidation_states) or (0,)
-        others = sorted({int(v) for v in element.oxidation_states} - set(usual), key=lambda q: (abs(q), q))
-        common.append(usual)
-        rare.append((*usual, *others))
-    best = _best_choice(common, list(amounts.values()), tolerance_e)
-    if best is None:
-        best = _best_choice(rare, list(amounts.values()), tolerance_e)
-    if best is None:
-        raise CompositionError(
-            f"No oxidation states make {crystal.cell_formula} neutral.",
-            where=crystal.name,
-            fix="Give the oxidation states, or check the occupancies.",
-        )
-    return dict(zip(amounts, best, strict=True))
+    try:
+        data = Element(element)
+    except ValueError:
+        return ()
+    usual = [int(q) for q in data.common_oxidation_states]
+    rare = [int(q) for q in data.icsd_oxidation_states if int(q) not in usual]
+    return (*((q, 0.3 * k) for k, q in enumerate(usual)), *((q, _RARE / 2) for q in rare))
 
 
-def _best_choice(
-    options: Sequence[Sequence[int]], amounts: Sequence[float], tolerance_e: float
-) -> tuple[int, ...] | None:
-    """Return the neutral choice whose states stand earliest in their lists; None if none is neutral."""
-    atoms = sum(amounts)
-    best: tuple[tuple[int, float, tuple[int, ...]], tuple[int, ...]] | None = None
-    for choice in islice(product(*options), _MAX_COMBINATIONS):
-        charge = abs(sum(q * a for q, a in zip(choice, amounts, strict=True))) / atoms
-        rarity = tuple(o.index(q) for o, q in zip(options, choice, strict=True))
-        rank = (sum(rarity), round(charge, 6), rarity)
-        if charge <= tolerance_e and (best is None or rank < best[0]):
-            best = (rank, choice)
-    return None if best is None else best[1]
+def _best(
+    options: Mapping[str, Mapping[float, float]], amounts: Mapping[str, float], per_charge: float
+) -> dict[str, float]:
+    """Return the choice of least cost; of equals the one with negative charge on the more electronegative elements."""
+    atoms = sum(amounts.values())
+    order = sorted(amounts, key=lambda e: (len(options[e]), -amounts[e], e))
+    listed = [sorted(options[e].items(), key=lambda item: (item[1], -abs(item[0]), item[0])) for e in order]
+    share = [amounts[e] / atoms for e in order]
+    pull = [ELECTRONEGATIVITY.get(e, 2.0) for e in order]
+    # What the elements still to come can add to the charge, and what they cost at least.
+    low, high, least = [0.0], [0.0], [0.0]
+    for part, states in zip(reversed(share), reversed(listed), strict=True):
+        low.append(low[-1] + part * min(q for q, _ in states))
+        high.append(high[-1] + part * max(q for q, _ in states))
+        least.append(least[-1] + states[0][1])
+    low, high, least = low[::-1], high[::-1], least[::-1]
+    best: tuple[float, float, tuple[float, ...]] | None = None
+    nodes = 0
+    stack: list[tuple[tuple[float, ...], float, float]] = [((), 0.0, 0.0)]
+    while stack and nodes < _MAX_NODES:
+        chosen, net, cost = stack.pop()
+        nodes += 1
+        k = len(chosen)
+        if k == len(order):
+            polarity = sum(s * q * x for s, q, x in zip(share, chosen, pull, strict=True))
+            rank = (round(cost + per_charge * abs(net), 6), round(polarity, 6), chosen)
+            best = rank if best is None or rank < best else best
+            continue
+        gap = max(0.0, net + low[k], -net - high[k])
+        if best is not None and cost + least[k] + per_charge * gap > best[0] + 1e-9:
+            continue
+        for q, c in reversed(listed[k]):
+            stack.append(((*chosen, q), net + share[k] * q, cost + c))
+    assert best is not None  # noqa: S101 - the first dive always ends at a choice
+    return {e: dict(zip(order, best[2], strict=True))[e] for e in amounts}
+
+
+def _average(
+    options: Mapping[str, Mapping[float, float]], amounts: Mapping[str, float], guessed: Sequence[str]
+) -> dict[str, float] | None:
+    """Return the likeliest neutral choice in which one element has an average state; None if there is none."""
+    ranked: list[tuple[float, str, dict[str, float]]] = []
+    for element in guessed:
+        if element not in _MIXED or (element in _MIXED_WITH_HYDROGEN and "H" not in amounts):
+            continue
+        usual = {e: min(options[e].items(), key=lambda item: (item[1], item[0])) for e in amounts if e != element}
+        needed = -sum(q * amounts[e] for e, (q, _) in usual.items()) / amounts[element]
+        low, high = _MIXED[element]
+        if low <= needed <= high and needed != round(needed):
+            states = {e: usual[e][0] if e != element else round(needed, 3) for e in amounts}
+            ranked.append((sum(c for _, c in usual.values()), element, states))
+    return min(ranked, key=lambda r: r[:2])[2] if ranked else None
+
+
+def _text(values: Mapping[str, float], sign: str = "") -> str:
+    return ", ".join(f"{e}{sign}{q:g}" if sign else f"{e}{q:+g}" for e, q in values.items())
+
+
+def _mixed_text(average: Mapping[str, float], values: Mapping[str, float]) -> str:
+    element = next(e for e, q in average.items() if q != round(q))
+    return f"Give {element}={average[element]:g} (now {values[element]:g})"
+
+
+def _note(
+    sources: Mapping[str, Source],
+    amounts: Mapping[str, float],
+    average: Mapping[str, float] | None,
+    values: Mapping[str, float],
+) -> str:
+    words = {"given": "given", "file": "from the file", "guessed": "guessed"}
+    kinds: dict[Source, list[str]] = {}
+    for element, source in sources.items():
+        kinds.setdefault(source, []).append(element)
+    parts = [f"{', '.join(elements)} {words[source]}" for source, elements in kinds.items()]
+    text = "; ".join(parts) if len(kinds) > 1 else f"all {words[next(iter(kinds), 'given')]}"
+    if mixed := [e for e, q in values.items() if q != round(q)]:
+        text += f"; an average for {', '.join(mixed)}"
+    net, atoms = sum(values[e] * n for e, n in amounts.items()), sum(amounts.values())
+    if abs(net) < 0.005 * atoms:
+        return f"{text}; the refined composition is neutral with them"
+    text += f"; the refined composition has a net charge of {net:+.2f} e for {atoms:.4g} atoms with them; check them"
+    if average is not None and all(abs(n - round(n)) < 0.02 for n in amounts.values()):
+        element = next(e for e, q in average.items() if q != round(q))
+        text += f" ({element}{average[element]:+g} on average would make it neutral)"
+    return text
 
 
 def guess_mobile_ion(crystal: DisorderedCrystal) -> str:
-    """Guess which species moves: the first of Li, Na, Ag, K, Cu, Mg, Zn, Ca, F that the crystal holds.
+    """Guess which species moves: the first of the ions known to conduct that the crystal holds.
+
+    Of several cations the one on partly vacant sites is the likelier to move.
 
     Raises
     ------
     CompositionError
         If it holds none of them.
     """
-    for species in _MOBILE:
-        if species in crystal.species:
-            return species
-    raise CompositionError(
-        f"{crystal.formula} holds none of the usual mobile ions ({', '.join(_MOBILE)}).",
-        where=crystal.name,
-        fix="Name the mobile ion.",
-    )
+    present = [ion for ion in MOBILE_IONS if ion in crystal.species]
+    if not present:
+        raise CompositionError(
+            "The crystal holds none of the ions that are known to conduct.",
+            where=crystal.name,
+            fix=f"Name the mobile ion: one of {', '.join(crystal.species)}.",
+        )
+    loose = [
+        ion
+        for ion in present
+        if ion not in {"F", "O"} and any(ion in s.species and s.vacancy > 1e-6 for s in crystal.sublattices)
+    ]
+    return (loose or present)[0]

@@ -11,7 +11,10 @@ import numpy as np
 
 from superionic.errors import StructureError
 from superionic.structures.disordered import DisorderedCrystal
+from superionic.structures.hermite import compact_basis, inequivalent_hermite_matrices
 from superionic.structures.symmetry import FloatArray, IntArray, map_sites, row_hermite
+
+_TRANSLATION_TOLERANCE_A = 0.01
 
 
 @dataclass(frozen=True)
@@ -125,8 +128,10 @@ class SupercellSites:
 
     def __post_init__(self) -> None:
         for field in ("cell_A", "fractional", "parent_site", "permutations", "orbits"):
-            array = np.array(getattr(self, field))
-            array.setflags(write=False)
+            array = np.asarray(getattr(self, field))
+            if array.flags.writeable:  # what nobody can write need not be copied: permutations may be large
+                array = np.array(array)
+                array.setflags(write=False)
             object.__setattr__(self, field, array)
 
     @property
@@ -138,6 +143,23 @@ class SupercellSites:
     def group_order(self) -> int:
         """Number of operations."""
         return len(self.permutations)
+
+    @property
+    def translations(self) -> IntArray:
+        """(n_translations, n): the permutations that are pure translations, centrings included; the identity first.
+
+        An operation that is no translation but permutes the sites like one is not told from it.
+        """
+        moves = self.fractional[self.permutations[:, 0]] - self.fractional[0]
+        found = np.arange(self.group_order)
+        # A few sites rule out nearly all other operations; the rest is asked about every site.
+        for probe in (np.linspace(0, self.n_sites - 1, min(8, self.n_sites)).astype(np.int64), slice(None)):
+            moved = self.fractional[self.permutations[found][:, probe]]
+            miss = moved - self.fractional[probe] - moves[found, None]
+            away = np.abs((miss - np.round(miss)) @ self.cell_A).max(axis=(1, 2))
+            found = found[away < _TRANSLATION_TOLERANCE_A]
+        unique: IntArray = np.unique(self.permutations[found], axis=0)
+        return unique
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values and arrays, from which :meth:`from_dict` builds equal sites."""
@@ -155,6 +177,66 @@ class SupercellSites:
         """Build sites from what :meth:`to_dict` returned."""
         arrays = {k: data[k] for k in ("cell_A", "fractional", "parent_site", "permutations", "orbits")}
         return cls(**arrays, supercell=Supercell.parse(data["supercell"]))
+
+
+@dataclass(frozen=True)
+class Compactness:
+    """How far a supercell is from its own periodic images.
+
+    Parameters
+    ----------
+    shortest_A
+        Length of its shortest lattice vector in Å.
+    ratio
+        The same over the largest that a cell of this volume can have (that of face-centred cubic); 1 is the best.
+    """
+
+    shortest_A: float
+    ratio: float
+
+
+def compactness(crystal: DisorderedCrystal, supercell: Supercell | str | Sequence[Any]) -> Compactness:
+    """Measure the shortest periodic distance of a supercell."""
+    return _compactness(crystal, compact_basis(Supercell.parse(supercell).array, crystal.cell_A))
+
+
+def _compactness(crystal: DisorderedCrystal, reduced: IntArray) -> Compactness:
+    """Of a reduced basis, in which the shortest vector is one of the three."""
+    vectors = reduced @ crystal.cell_A
+    shortest = float(np.min(np.linalg.norm(vectors, axis=1)))
+    largest = 2.0 ** (1.0 / 6.0) * float(abs(np.linalg.det(vectors))) ** (1.0 / 3.0)
+    return Compactness(shortest, min(shortest / largest, 1.0))
+
+
+def inequivalent_supercells(crystal: DisorderedCrystal, index: int, *, diagonal_only: bool = False) -> list[Supercell]:
+    """List the supercells of an index that no symmetry of the parent carries into one another, most compact first.
+
+    Parameters
+    ----------
+    crystal
+        The parent. For the convention of enumeration codes give it in its primitive cell.
+    index
+        Number of parent cells in the supercell.
+    diagonal_only
+        Only supercells that repeat the parent along its own vectors.
+
+    Returns
+    -------
+    list of Supercell
+        In Minkowski-reduced, right-handed form.
+
+    Raises
+    ------
+    StructureError
+        If the index is not positive.
+    """
+    found = []
+    for matrix in inequivalent_hermite_matrices(index, crystal.rotations, diagonal_only=diagonal_only):
+        reduced = compact_basis(matrix, crystal.cell_A)
+        edges = np.linalg.norm(reduced @ crystal.cell_A, axis=1)
+        cell = Supercell.parse(matrix if diagonal_only else reduced)
+        found.append((-round(_compactness(crystal, reduced).ratio, 6), round(float(edges.sum()), 6), cell.matrix))
+    return [Supercell(matrix) for _, _, matrix in sorted(found)]
 
 
 def supercell_sites(crystal: DisorderedCrystal, supercell: Supercell | str | Sequence[Any]) -> SupercellSites:
@@ -185,18 +267,22 @@ def supercell_sites(crystal: DisorderedCrystal, supercell: Supercell | str | Seq
     images, shifts = map_sites(
         crystal.cell_A, fractional, [int(o) for o in orbits], crystal.rotations[kept], crystal.translations[kept]
     )
+    # The cosets are an abelian group: added[t, u] is the coset of t + u.
+    added = _coset_index((cells[:, None, :] + cells[None, :, :]).reshape(-1, 3), hermite).reshape(n_cells, n_cells)
     permutations = np.empty((len(kept), n_cells, n_parent, n_cells), dtype=np.int64)
     for g, operation in enumerate(kept):
         # Site (j, T) goes to (image of j, R T + shift of j), and on by each translation of the parent.
-        rotated = cells @ crystal.rotations[operation].T
-        moved = cells[:, None, None, :] + shifts[g][None, :, None, :] + rotated[None, None, :, :]
-        cosets = _coset_index(moved.reshape(-1, 3), hermite).reshape(n_cells, n_parent, n_cells)
-        permutations[g] = images[g][None, :, None] * n_cells + cosets
+        rotated = _coset_index(cells @ crystal.rotations[operation].T, hermite)
+        shifted = _coset_index(shifts[g], hermite)
+        moved = added[shifted[:, None], rotated[None, :]]
+        permutations[g] = images[g][None, :, None] * n_cells + added[:, moved]
+    flat = permutations.reshape(len(kept) * n_cells, n_parent * n_cells)
+    flat.setflags(write=False)
     return SupercellSites(
         cell_A=matrix @ crystal.cell_A,
         fractional=np.where(np.abs(wrapped) < 1e-10, 0.0, wrapped).reshape(-1, 3),
         parent_site=np.repeat(np.arange(n_parent), n_cells),
-        permutations=permutations.reshape(len(kept) * n_cells, n_parent * n_cells),
+        permutations=flat,
         orbits=np.repeat(orbits, n_cells),
         supercell=chosen,
     )

@@ -175,6 +175,47 @@ def map_sites(
     return images, shifts
 
 
+def action_on(permutations: IntArray, blocks: Sequence[Sequence[int]]) -> IntArray:
+    """Restrict permutations to blocks of sites, numbered one after another.
+
+    Parameters
+    ----------
+    permutations
+        (n_ops, n) permutations of all sites.
+    blocks
+        Indices of the sites of each block; no operation may carry a site out of its block.
+
+    Returns
+    -------
+    (n_ops, m) int
+        How the operations permute the sites of the blocks, in the blocks' own numbering.
+
+    Raises
+    ------
+    StructureError
+        If a site does not exist, or a block is not closed under the operations.
+    """
+    n_sites = permutations.shape[1]
+    label = np.full(n_sites, -1, dtype=np.int64)
+    position = np.full(n_sites, -1, dtype=np.int64)
+    index = np.array([m for b in blocks for m in b], dtype=np.int64)
+    if len(index) and (index.min() < 0 or index.max() >= n_sites):
+        raise StructureError(
+            f"The composition names site {int(index.max())}; the supercell has {n_sites} sites.",
+            fix="Use the composition with the supercell that it was made for.",
+        )
+    position[index] = np.arange(len(index))
+    label[index] = np.repeat(np.arange(len(blocks)), [len(b) for b in blocks])
+    images = permutations[:, index]
+    if np.any(label[images] != label[index]):
+        raise StructureError(
+            "A symmetry operation carries a site of one group of the composition into another group.",
+            fix="Use the composition with the supercell and the crystal that it was made for.",
+        )
+    mapped: IntArray = position[images]
+    return mapped
+
+
 def symmetrise(
     cell_A: FloatArray, fractional: FloatArray, labels: Sequence[int], symmetry: Symmetry, *, tolerance_A: float = 0.05
 ) -> tuple[FloatArray, FloatArray]:

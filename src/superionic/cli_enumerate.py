@@ -1,0 +1,272 @@
+"""The verb ``superionic enumerate``: parse, call, print, nothing else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from superionic.enumeration.result import EnumeratedPoint, Enumeration
+    from superionic.structures.counting import IndexCount
+
+_SHOWN = 20
+
+
+def enumerate_command(
+    file: Annotated[Path, typer.Argument(help="Crystal with partial occupancies: CIF, POSCAR, extxyz, pymatgen JSON.")],
+    supercell: Annotated[
+        str,
+        typer.Option(help="Supercell: 1x1x2, a matrix such as '[[1,1,0],[0,1,0],[0,0,2]]', or primitive."),
+    ] = "1x1x1",
+    count: Annotated[
+        bool, typer.Option("--count", help="Count only: exact numbers and a plan, in milliseconds, at any size.")
+    ] = False,
+    ewald_top: Annotated[
+        int | None,
+        typer.Option(min=1, help="List all orderings; give this many of lowest point-charge energy, exactly."),
+    ] = None,
+    sample: Annotated[
+        int | None,
+        typer.Option(min=1, help="Draw this many orderings, every distinct one with the same chance, from any space."),
+    ] = None,
+    thermal: Annotated[
+        bool, typer.Option("--thermal", help="With --sample: chances in proportion to degeneracy instead.")
+    ] = False,
+    search: Annotated[
+        int | None,
+        typer.Option(min=1, help="Look for this many of the lowest orderings by replica exchange, in any space."),
+    ] = None,
+    search_budget: Annotated[
+        int, typer.Option(min=1, help="With --search: attempted swaps, some million a second.")
+    ] = 50_000_000,
+    per_orbit: Annotated[
+        bool,
+        typer.Option(
+            "--per-orbit/--coupled",
+            help="Each crystallographic site keeps its own counts, or sites with the same species share one total.",
+        ),
+    ] = True,
+    axis: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Composition axis, e.g. 'Cl:Br:x=3', 'Cl:Br:x=0..6:0.5', 'P:Si:x=2,Na=follows'; repeat it for a grid."
+        ),
+    ] = None,
+    formula_unit: Annotated[
+        str | None, typer.Option(help="Formula unit in which axes count, e.g. Li3YCl6.  [default: the crystal's]")
+    ] = None,
+    hnf: Annotated[
+        bool, typer.Option("--hnf", help="All supercells of the primitive cell that symmetry does not make equal.")
+    ] = False,
+    max_index: Annotated[int | None, typer.Option(min=1, help="With --hnf: largest number of primitive cells.")] = None,
+    diagonal: Annotated[bool, typer.Option("--diagonal", help="With --hnf: diagonal matrices only.")] = False,
+    any_composition: Annotated[
+        bool, typer.Option("--any-composition", help="With --hnf --count: all concentrations of the free species.")
+    ] = False,
+    exchangeable: Annotated[
+        bool, typer.Option("--exchangeable", help="With --any-composition: species may be renamed (A and B alike).")
+    ] = False,
+    charges: Annotated[
+        str | None, typer.Option(help="Oxidation states, e.g. 'Li=1,Y=3,Cl=-1'.  [default: from the file, or guessed]")
+    ] = None,
+    min_distance: Annotated[
+        float, typer.Option(min=0.0, help="Like ions are never closer, in Å (unlike ones: 2/3 of it); 0: no such rule.")
+    ] = 1.5,
+    max_deviation: Annotated[
+        float | None,
+        typer.Option(help="Largest difference of an occupancy from the refined one.  [default: as needed]"),
+    ] = None,
+    max_listed: Annotated[
+        int, typer.Option(min=1, help="Refuse to list more distinct orderings than this.")
+    ] = 100_000_000,
+    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Write the orderings: .extxyz, .cif or .vasp (a file each).")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+) -> None:
+    """Count the orderings of a disordered crystal; list the lowest in energy, sample them, or search for them.
+
+    Without a wish for more it counts, says how to go on, and lists the lowest few where that is quick. Try
+    [b]--supercell 1x1x2 --count[/b], then [b]--ewald-top 100 --out lowest.extxyz[/b]; for a mixed composition
+    [b]--axis 'Cl:Br:x=0..6:0.5' --sample 200 --seed 1 --out sample.extxyz[/b]; for all cells
+    [b]--hnf --max-index 2 --count[/b].
+    """
+    from superionic.cli_screen import listing_progress
+    from superionic.errors import CompositionError
+
+    if hnf and max_index is None:
+        raise CompositionError("--hnf needs the largest index.", fix="Add --max-index, such as --max-index 4.")
+    if max_index is not None and not hnf:
+        raise CompositionError("--max-index goes with --hnf.", fix="Add --hnf.")
+    if out is not None and count:
+        raise CompositionError("A count gives no structures to write.", fix="Leave out --count or --out.")
+    coupling = "per-orbit" if per_orbit else "coupled"
+    given = _parse_charges(charges)
+    if hnf and not any((ewald_top, sample, search, out)):
+        from superionic.enumeration.series import count_supercells
+
+        series = count_supercells(
+            file, max_index or 1, coupling=coupling, oxidation_states=given, diagonal_only=diagonal,
+            any_composition=any_composition, exchangeable=exchangeable,
+        )  # fmt: skip
+        _print_json(series.to_dict()) if as_json else _show_series(series.by_index)
+        return
+    from superionic.enumeration.request import enumerate_orderings
+
+    quick = not (count or ewald_top or sample or search)
+    with listing_progress(quiet=as_json) as report:
+        result = enumerate_orderings(
+            file,
+            supercell=_parse_supercell(supercell),
+            max_index=max_index,
+            diagonal_only=diagonal,
+            coupling=coupling,
+            oxidation_states=given,
+            axes=axis or (),
+            formula_unit=formula_unit,
+            max_deviation=max_deviation,
+            min_distance_A=None if min_distance == 0.0 else min_distance,
+            ewald_top=ewald_top,
+            sample_draws=sample,
+            thermal=thermal,
+            search_lowest=search,
+            search_budget=search_budget,
+            quick_look=_SHOWN if quick else None,
+            list_all=quick and out is not None,
+            max_listed=max_listed,
+            seed=seed,
+            progress=report,
+        )
+        written = [] if out is None else result.write(out)
+    if as_json:
+        _print_json({**result.to_dict(), **({"written": [str(path) for path in written]} if out else {})})
+        return
+    _show(result)
+    if written:
+        more = f" and {len(written) - 1} more files" if len(written) > 1 else ""
+        typer.echo(f"wrote {len(result.atoms())} structures to {written[0]}{more}")
+
+
+def _print_json(values: dict[str, Any]) -> None:
+    typer.echo(json.dumps(values))
+
+
+def _parse_charges(text: str | None) -> dict[str, float] | None:
+    from superionic.cli import parse_charges
+
+    return parse_charges(text)
+
+
+def _parse_supercell(text: str) -> Any:
+    stripped = text.strip()
+    if not stripped.startswith("["):
+        return stripped
+    from superionic.errors import StructureError
+
+    try:
+        return json.loads(stripped)
+    except json.JSONDecodeError as error:
+        raise StructureError(
+            f"{text!r} is not a supercell.", fix="Write 1x1x2, primitive, or [[1,0,0],[0,1,0],[0,0,2]]."
+        ) from error
+
+
+def _show(result: Enumeration) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console()
+    crystal, charges = result.crystal, result.oxidation_states
+    states = ", ".join(f"{element} {value:+g}" for element, value in charges["values"].items())
+    note = f"; {charges['note']}" if charges["note"] else ""
+    console.print(
+        f"[bold]{escape(str(crystal['name']))}[/bold]  {crystal['spacegroup']} (No. {crystal['spacegroup_number']}), "
+        f"{escape(str(crystal['refined_cell']))} in the cell as refined"
+    )
+    console.print(f"charges ({charges['source']}): {escape(states + note)}")
+    for point in result.points:
+        console.print()
+        _show_point(console, point)
+    for reason in result.refused:
+        console.print(f"[yellow]left out:[/yellow] {escape(reason)}")
+
+
+def _show_point(console: Any, point: EnumeratedPoint) -> None:
+    from rich.table import Table
+
+    values = point.to_dict()
+    counted, chosen = point.counted, point.chosen
+    title = f"{values['formula']} in {counted.space.sites.supercell}"
+    console.print(f"[bold]{point.label + '  ' if point.label else ''}{title}[/bold]", end="  ")
+    console.print(f"{values['n_atoms']} atoms on {values['n_sites']} sites, {values['group_order']} operations")
+    groups = Table("sites", "number", "counts", box=None, pad_edge=False)
+    for group in values["composition"]:
+        if len(group["counts"]) > 1:
+            groups.add_row(group["name"], str(group["sites"]), " ".join(f"{s}{n}" for s, n in group["counts"].items()))
+    console.print(groups)
+    console.print(f"occupancies off the refined ones by {values['deviation']:.4f} (root mean square)")
+    if values["skipped_compositions"]:
+        console.print(f"{values['skipped_compositions']} nearer compositions have no ordering that keeps the distance")
+    console.print(f"{_big(values['raw'])} orderings, [bold]{_big(values['distinct'])} distinct[/bold]")
+    if counted.space.has_exclusions:
+        rule = f"with like ions at least {values['min_distance_A']:g} Å apart"
+        if values["distinct_allowed"] is not None:
+            console.print(
+                f"{_big(values['raw_allowed'])}, [bold]{_big(values['distinct_allowed'])} distinct[/bold], {rule}"
+            )
+        elif counted.fraction is not None:
+            console.print(f"{counted.fraction} of them {rule}")
+    console.print(f"plan: {values['plan']['method']} ({values['plan']['reason']})")
+    if chosen is None:
+        return
+    if chosen.tie is not None:
+        tie = chosen.tie
+        console.print(
+            f"[yellow]tie:[/yellow] {tie.members:,} orderings have {tie.energy_eV:.6f} eV, which point "
+            f"charges cannot tell apart; {tie.taken:,} of them were taken, spread evenly over the listing "
+            f"(seed {tie.seed})"
+        )
+    for key, value in chosen.evidence.items():
+        console.print(f"{key.replace('_', ' ')}: {value}")
+    table = Table(
+        "rank",
+        "Ewald energy (eV)",
+        "above the lowest (eV)",
+        "degeneracy",
+        *(["drawn"] if chosen.times_drawn is not None else []),
+        box=None,
+    )
+    lowest = min(chosen.energies_eV)
+    for rank in range(min(_SHOWN, len(chosen))):
+        energy = float(chosen.energies_eV[rank])
+        drawn = [] if chosen.times_drawn is None else [str(chosen.times_drawn[rank])]
+        table.add_row(
+            str(rank), f"{energy:.6f}", f"{energy - lowest:.6f}", str(chosen.table.degeneracies[rank]), *drawn
+        )
+    console.print(table)
+    if len(chosen) > _SHOWN:
+        console.print(f"... and {len(chosen) - _SHOWN:,} more (--json and --out give all)")
+
+
+def _show_series(series: tuple[IndexCount, ...]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("index", "supercells", "raw", "distinct", "not superperiodic", box=None)
+    for entry in series:
+        table.add_row(
+            str(entry.index),
+            str(entry.n_supercells),
+            _big(entry.raw),
+            _big(entry.distinct),
+            _big(entry.non_superperiodic),
+        )
+    Console().print(table)
+
+
+def _big(number: int) -> str:
+    return f"{number:,}" if number < 10**12 else f"{number:.4e}"

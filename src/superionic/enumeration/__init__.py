@@ -1,0 +1,1 @@
+"""From a disordered crystal to the orderings that matter: what ``superionic enumerate`` and the stage share."""

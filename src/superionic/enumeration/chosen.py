@@ -1,0 +1,285 @@
+"""The orderings of a counted space that go on: the lowest in energy, or a random sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from superionic.enumeration.counted import Method
+from superionic.errors import CompositionError
+from superionic.structures.electrostatics import charges_of, lowest, supercell_ewald_matrix, table_energies
+from superionic.structures.formulas import VACANCY
+from superionic.structures.orderings import OrderingTable, to_atoms
+from superionic.structures.ranking import EnergyHistogram, Tie, lowest_orderings
+from superionic.structures.space import CodeArray, OrderingSpace
+from superionic.structures.symmetry import FloatArray, IntArray
+
+SEARCH_BUDGET = 50_000_000
+"""Attempted swaps of a search: a minute of one core at most."""
+
+
+@dataclass(frozen=True, eq=False)
+class ChosenOrderings:
+    """Orderings of one space with their point-charge energies.
+
+    Parameters
+    ----------
+    method
+        How they were found: ``"list"``, ``"search"`` or ``"sample"``.
+    table
+        The orderings, each once; lowest energy first, a sample in the order of its draws.
+    energies_eV
+        (n,) point-charge (Ewald) energy of the supercell.
+    superperiodic
+        (n,) bool: whether a smaller supercell has the ordering too; None where that was not looked at.
+    times_drawn
+        (n,) how often each was drawn; None where nothing was drawn.
+    looked_at
+        Number of distinct orderings whose energies were compared; None where it is not known.
+    tie, histogram, mean_eV, standard_deviation_eV
+        Of a listing; see :class:`~superionic.structures.ranking.RankedOrderings`.
+    evidence
+        Of a search: how many independent searches agreed; of a sample: how exactly it was drawn. Plain values.
+    """
+
+    method: Method
+    table: OrderingTable
+    energies_eV: FloatArray
+    superperiodic: NDArray[np.bool_] | None = None
+    times_drawn: IntArray | None = None
+    looked_at: int | None = None
+    tie: Tie | None = None
+    histogram: EnergyHistogram | None = None
+    mean_eV: float | None = None
+    standard_deviation_eV: float | None = None
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def tie_values(self) -> dict[str, Any] | None:
+        """Return the tie as plain values."""
+        if self.tie is None:
+            return None
+        return {
+            "ewald_eV": self.tie.energy_eV,
+            "members": self.tie.members,
+            "raw": self.tie.raw,
+            "taken": self.tie.taken,
+            "seed": self.tie.seed,
+            "choice": "one at random from each of as many equal stretches of the listing as were wanted",
+        }
+
+    def histogram_values(self) -> dict[str, Any] | None:
+        """Return the histogram as plain values."""
+        if self.histogram is None:
+            return None
+        return {
+            "edges_eV": [float(e) for e in self.histogram.edges_eV],
+            "distinct": [int(n) for n in self.histogram.distinct],
+            "raw": [int(n) for n in self.histogram.raw],
+        }
+
+    def atoms(self, space: OrderingSpace) -> list[Any]:
+        """Return the orderings as ``ase.Atoms`` with degeneracy, energy and rank in ``info``."""
+        result = []
+        for index, ordering in enumerate(self.table):
+            atoms = to_atoms(space.sites, ordering)
+            atoms.info.update(
+                {
+                    "ewald_eV": float(self.energies_eV[index]),
+                    "rank": index,
+                    "method": self.method,
+                    "formula": space.composition.formula,
+                    "supercell": str(space.sites.supercell),
+                }
+            )
+            if self.superperiodic is not None:
+                atoms.info["superperiodic"] = bool(self.superperiodic[index])
+            if self.times_drawn is not None:
+                atoms.info["times_drawn"] = int(self.times_drawn[index])
+            result.append(atoms)
+        return result
+
+
+def list_lowest(
+    space: OrderingSpace,
+    oxidation_states: Mapping[str, float],
+    number: int,
+    *,
+    seed: int = 0,
+    max_nodes: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> ChosenOrderings:
+    """Look at every ordering of a space and return those of lowest point-charge energy, exactly.
+
+    Parameters
+    ----------
+    space, oxidation_states
+        The space, and the charge in e of every species.
+    number
+        How many are wanted.
+    seed
+        Of the choice within a tie.
+    max_nodes, progress
+        See :func:`~superionic.structures.ranking.lowest_orderings`.
+    """
+    found = lowest_orderings(
+        space,
+        supercell_ewald_matrix(space.sites),
+        oxidation_states,
+        number,
+        seed=seed,
+        max_nodes=max_nodes,
+        progress=progress,
+    )
+    return ChosenOrderings(
+        method="list",
+        table=OrderingTable.of(space, found.decorations, found.degeneracies),
+        energies_eV=found.energies_eV,
+        superperiodic=found.superperiodic,
+        looked_at=found.distinct,
+        tie=found.tie,
+        histogram=found.histogram,
+        mean_eV=found.mean_eV,
+        standard_deviation_eV=found.standard_deviation_eV,
+    )
+
+
+def sample(
+    space: OrderingSpace, oxidation_states: Mapping[str, float], draws: int, *, seed: int = 0, thermal: bool = False
+) -> ChosenOrderings:
+    """Draw orderings at random, from a space of any size.
+
+    Parameters
+    ----------
+    space, oxidation_states
+        The space, and the charge in e of every species.
+    draws
+        Number of independent draws; what is drawn again is merged, and counted in ``times_drawn``.
+    seed
+        Of the draws.
+    thermal
+        Draw in proportion to degeneracy, as at infinite temperature, instead of each distinct ordering alike.
+    """
+    from superionic.structures.sampling import sample_raw, sample_uniform_orbits
+
+    if draws < 1:
+        raise CompositionError(f"{draws} orderings cannot be drawn.", fix="Ask for one or more.")
+    rng = np.random.default_rng(seed)
+    drawn = (sample_raw if thermal else sample_uniform_orbits)(space, draws, rng)
+    _, first, times = np.unique(drawn.decorations, axis=0, return_index=True, return_counts=True)
+    order = np.argsort(first, kind="stable")
+    table = OrderingTable.of(space, drawn.decorations[first[order]], drawn.degeneracies[first[order]])
+    weights = "by degeneracy" if thermal else "alike"
+    return ChosenOrderings(
+        method="sample",
+        table=table,
+        energies_eV=table_energies(supercell_ewald_matrix(space.sites), table, oxidation_states),
+        times_drawn=times[order].astype(np.int64),
+        evidence={"draws": draws, "exact": drawn.exact, "how": drawn.method, "seed": seed, "weights": weights},
+    )
+
+
+def search(
+    space: OrderingSpace,
+    oxidation_states: Mapping[str, float],
+    number: int,
+    *,
+    seed: int = 0,
+    budget: int = SEARCH_BUDGET,
+) -> ChosenOrderings:
+    """Search the orderings of lowest point-charge energy of a space that is too large to be listed.
+
+    Replica exchange from independent starts (:func:`superionic.thermodynamics.montecarlo.search_ground_state`). Where
+    species of equal charge may change places, each pattern of charges that is found gets random ones of its orderings.
+
+    Parameters
+    ----------
+    space, oxidation_states
+        The space, and the charge in e of every species.
+    number
+        How many orderings are wanted; fewer are returned if fewer were met.
+    seed
+        Of the search.
+    budget
+        Attempted swaps of all searches together, some 10⁶ a second.
+    """
+    from superionic.structures.sampling import canonicalise, find_allowed
+    from superionic.thermodynamics.ground_state import search_ground_state
+    from superionic.thermodynamics.lattice import EwaldEnergy, SwapSpace
+
+    if number < 1:
+        raise CompositionError(f"{number} orderings cannot be searched for.", fix="Ask for one or more.")
+    rng = np.random.default_rng(seed)
+    start = find_allowed(space, rng)
+    if start is None or not len(start):
+        raise CompositionError(
+            "There is nothing to search: no ordering keeps the exclusions, or there is one only.",
+            where=f"supercell {space.sites.supercell}",
+            fix="Lower the smallest distance, or list instead.",
+        )
+    charges = [charges_of(block.species, oxidation_states) for block in space.blocks]
+    fixed = np.zeros(space.sites.n_sites)
+    for group, counts in zip(space.composition.groups, space.composition.counts, strict=True):
+        if len(counts) == 1:
+            fixed[list(group)] = charges_of(tuple(counts), oxidation_states)[0]
+    matrix = supercell_ewald_matrix(space.sites)
+    swaps = SwapSpace(
+        block_of=space.block_of,
+        start=start,
+        vacancies=tuple(b.species.index(VACANCY) if VACANCY in b.species else None for b in space.blocks),
+        exclusions=space.exclusions,
+        blocked=space.blocked,
+    )
+    energy = EwaldEnergy.from_sites(matrix, space.members, space.block_of, [list(q) for q in charges], fixed)
+    found = search_ground_state(swaps, energy, seed=seed, keep=number, permutations=space.permutations, budget=budget)
+    patterns = found.decorations
+    if found.interchangeable:
+        rounds = -(-number // len(patterns))
+        filled = [_shuffled(row, space, charges, rng) for row in patterns for _ in range(rounds)]
+        patterns = np.array(filled, dtype=np.uint8)
+    canonical, degeneracies = canonicalise(space, patterns)
+    _, first = np.unique(canonical, axis=0, return_index=True)
+    first = np.sort(first)[:number] if not found.interchangeable else np.sort(first)
+    table = OrderingTable.of(space, canonical[first], degeneracies[first])
+    energies = table_energies(matrix, table, oxidation_states)
+    order = lowest(energies, number)
+    evidence = found.evidence
+    return ChosenOrderings(
+        method="search",
+        table=OrderingTable(table.symbols, table.codes[order], table.degeneracies[order]),
+        energies_eV=energies[order],
+        evidence={
+            "converged": found.converged,
+            "searches": len(evidence.lowest_eV),
+            "agreeing_on_the_lowest": evidence.n_agreeing,
+            "needed_to_agree": evidence.n_needed,
+            "lowest_of_each_eV": [float(e) for e in evidence.lowest_eV],
+            "kept": len(evidence.found_by),
+            "kept_that_two_or_more_met": evidence.n_found_twice,
+            "attempted_swaps": evidence.attempts,
+            "equal_charges_change_places": found.interchangeable,
+            "seed": seed,
+        },
+    )
+
+
+def _shuffled(
+    row: CodeArray, space: OrderingSpace, charges: Sequence[FloatArray], rng: np.random.Generator
+) -> CodeArray:
+    """Let the species of equal charge of each block change places at random; vacancies stay."""
+    result = np.array(row)
+    for index, block in enumerate(space.blocks):
+        part = space.block_slice(index)
+        codes = result[part]
+        atoms = np.array([s != VACANCY for s in block.species])
+        for charge in np.unique(charges[index][atoms]):
+            alike = np.flatnonzero((charges[index] == charge) & atoms)
+            where = np.flatnonzero(np.isin(codes, alike))
+            codes[where] = rng.permutation(codes[where])
+    return result

@@ -1,0 +1,199 @@
+"""From a crystal to a counted space of orderings, with a plan of how to go on: list, search or sample."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Literal
+
+import numpy as np
+
+from superionic.errors import CompositionError
+from superionic.structures.composition import Coupling, IntegerComposition, integer_compositions
+from superionic.structures.counting import OrderingCount, count_orderings
+from superionic.structures.counting_exclusions import AllowedFraction, count_allowed, estimate_allowed
+from superionic.structures.disordered import DisorderedCrystal
+from superionic.structures.sampling import find_allowed
+from superionic.structures.space import OrderingSpace, ordering_space
+from superionic.structures.supercells import Supercell, supercell_sites
+
+DEFAULT_MIN_DISTANCE_A = 1.5
+"""No two like-charged ions of an electrolyte sit closer; refined split sites do."""
+
+MAX_LISTED = 100_000_000
+"""Distinct orderings that are listed without being asked: some ten seconds of one core."""
+
+_COMPOSITIONS_TRIED = 20
+_ESTIMATE_DRAWS = 20_000
+_NODES_PER_ORDERING = 40.0
+
+Method = Literal["list", "search", "sample"]
+
+
+@dataclass(frozen=True)
+class OrderingPlan:
+    """What can be done with a space of this size.
+
+    Parameters
+    ----------
+    method
+        ``"list"``: look at every ordering. ``"search"``: look for those of lowest energy by replica exchange, and
+        sample the rest.
+    reason
+        Why, in a sentence.
+    """
+
+    method: Method
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class CountedSpace:
+    """A composition of a supercell, the space of its orderings, and its size.
+
+    Parameters
+    ----------
+    crystal, oxidation_states
+        The parent, and the charge in e of each species.
+    space
+        The space, its exclusions included.
+    count
+        Exact numbers of all orderings, whatever the distances between the sites.
+    allowed
+        Exact numbers of those that keep the exclusions; None where they could not be counted within reason.
+    fraction
+        The estimated fraction of decorations that keep the exclusions, where they were not counted.
+    plan
+        How to go on.
+    skipped
+        Nearer compositions that were passed over, as no ordering of theirs keeps the exclusions.
+    """
+
+    crystal: DisorderedCrystal
+    oxidation_states: Mapping[str, float]
+    space: OrderingSpace
+    count: OrderingCount
+    allowed: OrderingCount | None
+    fraction: AllowedFraction | None
+    plan: OrderingPlan
+    skipped: int = 0
+
+    @property
+    def composition(self) -> IntegerComposition:
+        """The counts on each group of sites."""
+        return self.space.composition
+
+    @property
+    def distinct(self) -> int | None:
+        """Number of distinct orderings that can be chosen, None where it is not known."""
+        return None if self.allowed is None else self.allowed.distinct
+
+
+def counted_spaces(
+    crystal: DisorderedCrystal,
+    supercell: Supercell | str | Sequence[Any],
+    oxidation_states: Mapping[str, float],
+    *,
+    coupling: Coupling = "per-orbit",
+    overrides: Mapping[str, Mapping[str, float]] | None = None,
+    exact_species: Sequence[str] = (),
+    exact_totals: Mapping[str, int | float | Fraction] | None = None,
+    max_deviation: float | None = None,
+    min_distance_A: float | None = DEFAULT_MIN_DISTANCE_A,
+    number: int = 1,
+    max_listed: int = MAX_LISTED,
+    seed: int = 0,
+) -> list[CountedSpace]:
+    """Find the nearest neutral compositions of a supercell that have orderings, and count these.
+
+    Parameters
+    ----------
+    crystal, supercell, oxidation_states, coupling, overrides, exact_species, exact_totals, max_deviation
+        As in :func:`~superionic.structures.composition.integer_compositions`.
+    min_distance_A
+        Sites closer than this are not both occupied (see :func:`~superionic.structures.space.ordering_space`); None
+        for no such rule.
+    number
+        Compositions wanted at most, the nearest first. A composition none of whose orderings keeps the distance is
+        passed over.
+    max_listed
+        Largest number of distinct orderings for which the plan is to list them.
+    seed
+        Of the estimate, where the allowed orderings cannot be counted.
+
+    Raises
+    ------
+    CompositionError
+        If no neutral composition fits the supercell, or none that was tried has an ordering that keeps the distance.
+    """
+    chosen = Supercell.parse(supercell)
+    tried = integer_compositions(
+        crystal,
+        chosen,
+        oxidation_states,
+        coupling=coupling,
+        overrides=overrides,
+        exact_species=exact_species,
+        exact_totals=exact_totals,
+        max_deviation=max_deviation,
+        limit=number if min_distance_A is None else max(number, _COMPOSITIONS_TRIED),
+    )
+    sites = supercell_sites(crystal, chosen)
+    found: list[CountedSpace] = []
+    skipped = 0
+    for composition in tried:
+        space = ordering_space(sites, composition, min_distance_A=min_distance_A, oxidation_states=oxidation_states)
+        counted = _count(crystal, oxidation_states, space, max_listed, seed, skipped)
+        if counted is None:
+            skipped += 1
+            continue
+        found.append(counted)
+        if len(found) == number:
+            break
+    if not found:
+        raise CompositionError(
+            f"No ordering of the {len(tried)} nearest compositions keeps like ions {min_distance_A:g} Å apart.",
+            where=f"{crystal.name}, supercell {chosen}",
+            fix="Lower the smallest distance, use a larger supercell, or couple the sublattices.",
+        )
+    return found
+
+
+def _count(
+    crystal: DisorderedCrystal,
+    oxidation_states: Mapping[str, float],
+    space: OrderingSpace,
+    max_listed: int,
+    seed: int,
+    skipped: int,
+) -> CountedSpace | None:
+    """Count a space; None if it has no ordering that keeps the exclusions."""
+    # Full sites that are close are bonds of the refinement; split sites that rounding filled are a mistake.
+    may_be_vacant = [crystal.sublattices[orbit].vacancy > 0.0 for orbit in space.sites.orbits]
+    if any(may_be_vacant[i] or may_be_vacant[j] for i, j in space.unavoidable):
+        return None
+    count = count_orderings(space.sites, space.composition)
+    allowed: OrderingCount | None = count
+    fraction = None
+    if space.has_exclusions:
+        allowed = count_allowed(space)
+        if allowed is not None and allowed.distinct == 0:
+            return None
+        if allowed is None:
+            rng = np.random.default_rng(seed)
+            if find_allowed(space, rng) is None:
+                return None
+            fraction = estimate_allowed(space, rng, _ESTIMATE_DRAWS)
+    return CountedSpace(
+        crystal, dict(oxidation_states), space, count, allowed, fraction, _plan(count, allowed, max_listed), skipped
+    )
+
+
+def _plan(count: OrderingCount, allowed: OrderingCount | None, max_listed: int) -> OrderingPlan:
+    if count.distinct <= max_listed:
+        return OrderingPlan("list", f"{count.distinct:,} distinct orderings are no more than {max_listed:,}")
+    if allowed is not None and allowed.distinct <= max_listed and count.distinct <= max_listed * _NODES_PER_ORDERING:
+        return OrderingPlan("list", f"{allowed.distinct:,} of them keep the distance, no more than {max_listed:,}")
+    known = f"{count.distinct:.3g}" if allowed is None else f"{allowed.distinct:.3g}"
+    return OrderingPlan("search", f"{known} distinct orderings are more than {max_listed:,}")

@@ -1,0 +1,244 @@
+"""Enumerating the orderings of one crystal file: the Python twin of ``superionic enumerate``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from superionic.enumeration.chosen import SEARCH_BUDGET, ChosenOrderings, list_lowest, sample, search
+from superionic.enumeration.counted import DEFAULT_MIN_DISTANCE_A, MAX_LISTED, CountedSpace, counted_spaces
+from superionic.enumeration.result import EnumeratedPoint, Enumeration
+from superionic.errors import CompositionError
+from superionic.structures.axes import Axis, apply_point, grid_points, parse_axis
+from superionic.structures.composition import Coupling
+from superionic.structures.disordered import DisorderedCrystal
+from superionic.structures.files import read_crystal, read_oxidation_states
+from superionic.structures.oxidation import OxidationStates, find_oxidation_states
+from superionic.structures.supercells import Supercell, inequivalent_supercells
+
+_QUICK = 2_000_000
+_MAX_KEPT = 100_000
+
+PRIMITIVE = ("prim", "primitive")
+"""What names the primitive cell in place of a supercell."""
+
+
+def enumerate_orderings(
+    file: str | Path,
+    *,
+    supercell: Any = "1x1x1",
+    max_index: int | None = None,
+    diagonal_only: bool = False,
+    coupling: Coupling = "per-orbit",
+    oxidation_states: Mapping[str, float] | None = None,
+    axes: Sequence[str | Axis] = (),
+    formula_unit: str | None = None,
+    occupancies: Mapping[str, Mapping[str, float]] | None = None,
+    max_deviation: float | None = None,
+    min_distance_A: float | None = DEFAULT_MIN_DISTANCE_A,
+    ewald_top: int | None = None,
+    sample_draws: int | None = None,
+    thermal: bool = False,
+    search_lowest: int | None = None,
+    search_budget: int = SEARCH_BUDGET,
+    quick_look: int | None = None,
+    list_all: bool = False,
+    max_listed: int = MAX_LISTED,
+    seed: int = 0,
+    progress: Callable[[str, int], None] | None = None,
+) -> Enumeration:
+    """Count the orderings of a disordered crystal, and list, search or sample them.
+
+    Parameters
+    ----------
+    file
+        The crystal, with its partial occupancies: CIF, POSCAR, extxyz or pymatgen JSON.
+    supercell
+        ``"1x1x2"``, three integers, a 3 × 3 integer matrix, or ``"primitive"``.
+    max_index
+        Take all supercells of the primitive cell up to this many times its volume that symmetry does not make equal,
+        instead of `supercell`.
+    diagonal_only
+        With `max_index`: only those with diagonal matrices.
+    coupling
+        ``"per-orbit"``, ``"coupled"``, or lists of names of sublattices that share one total.
+    oxidation_states
+        Charges in e by species, as far as they are given; the others come from the file or are guessed.
+    axes
+        Composition axes as text, such as ``"Cl:Br:x=0..6:0.5"`` (see :mod:`superionic.structures.axes`).
+    formula_unit
+        Formula unit in which the axes count; that of the crystal if None.
+    occupancies
+        Occupancies to be used instead of the refined ones, by name of the sublattice.
+    max_deviation
+        Largest difference of an occupancy from the refinement; None: as wide as needed.
+    min_distance_A
+        Sites closer than this are not both occupied; None for no such rule.
+    ewald_top
+        Return this many orderings of lowest point-charge energy: exactly, by listing, where that is feasible.
+    sample_draws
+        Return this many random draws, uniform over the distinct orderings.
+    thermal
+        Draw in proportion to degeneracy instead.
+    search_lowest
+        Return this many of the lowest orderings that a replica-exchange search finds.
+    search_budget
+        Attempted swaps of the search, some 10⁶ a second.
+    quick_look
+        If nothing else is asked for: return this many of the lowest where listing takes no more than a second.
+    list_all
+        Return all orderings, if they are no more than 100,000.
+    max_listed
+        Refuse to list more distinct orderings than this.
+    seed
+        Of every random choice.
+    progress
+        Called with the label of the point and the number of orderings met, now and then.
+
+    Returns
+    -------
+    Enumeration
+
+    Raises
+    ------
+    StructureError
+        If the file cannot be read as a crystal.
+    CompositionError
+        If charges cannot be told, no neutral composition fits, a space is too large to be listed, or more than one of
+        `ewald_top`, `sample_draws` and `search_lowest` is given.
+    """
+    if sum(wish is not None for wish in (ewald_top, sample_draws, search_lowest)) > 1:
+        raise CompositionError(
+            "Orderings are either listed, sampled or searched for.", fix="Ask for one of the three at a time."
+        )
+    crystal = read_crystal(file)
+    parsed = [_axis(axis, formula_unit) for axis in axes]
+    charges = charges_of_crystal(crystal, file, oxidation_states, parsed)
+    wishes = _Wishes(
+        ewald_top, sample_draws, thermal, search_lowest, search_budget, quick_look, list_all, max_listed, seed
+    )
+    points: list[EnumeratedPoint] = []
+    refusals: list[CompositionError] = []
+    for parent, cell in _cells(crystal, supercell, max_index, diagonal_only):
+        for point in grid_points(parsed) if parsed else [{}]:
+            label = " ".join(f"{name}={value:g}" for name, value in point.items())
+            try:
+                counted = _counted(
+                    parent, cell, charges, parsed, point,
+                    coupling=coupling, overrides=occupancies, max_deviation=max_deviation,
+                    min_distance_A=min_distance_A, max_listed=max_listed, seed=seed,
+                )  # fmt: skip
+            except CompositionError as error:
+                refusals.append(error)
+                continue
+            report = None if progress is None else (lambda n, label=label: progress(label, n))
+            chosen = _choose(counted, wishes, report)
+            points.append(EnumeratedPoint(label, counted, chosen))
+    if not points:
+        raise refusals[0]
+    return Enumeration(
+        file=Path(file).name,
+        crystal={
+            "name": crystal.name,
+            "refined_formula": crystal.formula,
+            "refined_cell": crystal.cell_formula,
+            "spacegroup": crystal.spacegroup_symbol,
+            "spacegroup_number": crystal.spacegroup_number,
+        },
+        oxidation_states={"values": dict(charges.values), "source": charges.source, "note": charges.note},
+        coupling=coupling if isinstance(coupling, str) else [list(names) for names in coupling],
+        points=tuple(points),
+        refused=tuple(str(error.message) for error in refusals),
+    )
+
+
+def charges_of_crystal(
+    crystal: DisorderedCrystal,
+    file: str | Path,
+    given: Mapping[str, float] | None,
+    axes: Sequence[Axis] = (),
+) -> OxidationStates:
+    """Find the charge of every species of a crystal and of its axes: given, from the file, or guessed."""
+    in_file = None if given is not None and set(crystal.species) <= set(given) else read_oxidation_states(file)
+    added = [axis.by for axis in axes]
+    return find_oxidation_states(
+        crystal, given, None if in_file is None else in_file.states, also=added, mixed_valence=True, where=str(file)
+    )
+
+
+def _axis(axis: str | Axis, formula_unit: str | None) -> Axis:
+    if isinstance(axis, str):
+        return parse_axis(axis, formula_unit=formula_unit)
+    return axis if formula_unit is None else replace(axis, formula_unit=formula_unit)
+
+
+def _cells(
+    crystal: DisorderedCrystal, supercell: Any, max_index: int | None, diagonal_only: bool
+) -> list[tuple[DisorderedCrystal, Supercell]]:
+    """Return parents and supercells of them."""
+    if max_index is not None:
+        if max_index < 1:
+            raise CompositionError(f"The largest index is {max_index}.", fix="Give 1 or more.")
+        parent = crystal.primitive()
+        return [
+            (parent, cell)
+            for index in range(1, max_index + 1)
+            for cell in inequivalent_supercells(parent, index, diagonal_only=diagonal_only)
+        ]
+    if isinstance(supercell, str) and supercell.strip().lower() in PRIMITIVE:
+        return [(crystal.primitive(), Supercell.diagonal(1, 1, 1))]
+    return [(crystal, Supercell.parse(supercell))]
+
+
+def _counted(
+    crystal: DisorderedCrystal,
+    cell: Supercell,
+    charges: OxidationStates,
+    axes: Sequence[Axis],
+    point: Mapping[str, float],
+    **options: Any,
+) -> CountedSpace:
+    exact: Mapping[str, Any] = {}
+    if axes:
+        crystal, exact = apply_point(crystal, axes, point, charges.values)
+    return counted_spaces(crystal, cell, charges.values, exact_totals=exact, **options)[0]
+
+
+@dataclass(frozen=True)
+class _Wishes:
+    """Which orderings of a space are wanted; see :func:`enumerate_orderings`."""
+
+    ewald_top: int | None
+    sample_draws: int | None
+    thermal: bool
+    search_lowest: int | None
+    search_budget: int
+    quick_look: int | None
+    list_all: bool
+    max_listed: int
+    seed: int
+
+
+def _choose(counted: CountedSpace, wishes: _Wishes, progress: Callable[[int], None] | None) -> ChosenOrderings | None:
+    space, charges, seed = counted.space, counted.oxidation_states, wishes.seed
+    if wishes.sample_draws is not None:
+        return sample(space, charges, wishes.sample_draws, seed=seed, thermal=wishes.thermal)
+    if wishes.search_lowest is not None:
+        return search(space, charges, wishes.search_lowest, seed=seed, budget=wishes.search_budget)
+    number, most = wishes.ewald_top, wishes.max_listed
+    if wishes.list_all:
+        number, most = _MAX_KEPT, min(most, _MAX_KEPT)
+    if number is None:
+        if wishes.quick_look is None or counted.plan.method != "list" or counted.count.distinct > _QUICK:
+            return None
+        number = wishes.quick_look
+    if counted.plan.method != "list" or (counted.distinct or 0) > most:
+        raise CompositionError(
+            f"The orderings of {counted.composition.formula} are too many to be listed: {counted.plan.reason}.",
+            where=f"supercell {space.sites.supercell}",
+            fix="Search for the lowest (--search), sample (--sample), use a smaller supercell, "
+            f"or raise the limit (--max-listed, now {most:,}).",
+        )
+    return list_lowest(space, charges, number, seed=seed, progress=progress)

@@ -1,0 +1,157 @@
+"""What an enumeration gives: plain values for JSON and files, structures for whoever goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from superionic.enumeration.chosen import ChosenOrderings
+from superionic.enumeration.counted import CountedSpace
+from superionic.version import __version__
+
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+@dataclass(frozen=True, eq=False)
+class EnumeratedPoint:
+    """One composition in one supercell.
+
+    Parameters
+    ----------
+    label
+        The grid point, such as ``"x=3"``; empty without axes.
+    counted
+        The space and its size.
+    chosen
+        Orderings of it, if any were asked for.
+    """
+
+    label: str
+    counted: CountedSpace
+    chosen: ChosenOrderings | None = None
+
+    def atoms(self, provenance: Mapping[str, Any]) -> list[Any]:
+        """Return the chosen orderings as ``ase.Atoms``, with where they come from in ``info``."""
+        if self.chosen is None:
+            return []
+        frames = self.chosen.atoms(self.counted.space)
+        for frame in frames:
+            frame.info.update(provenance)
+            if self.label:
+                frame.info["grid_point"] = self.label
+        return frames
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values; what they mean is in docs/how-to/enumerate.md."""
+        space, count = self.counted.space, self.counted.count
+        composition = space.composition
+        fraction, allowed = self.counted.fraction, self.counted.allowed
+        values: dict[str, Any] = {
+            "grid_point": self.label,
+            "formula": composition.formula,
+            "supercell": [list(row) for row in space.sites.supercell.matrix],
+            "multiplicity": space.sites.supercell.multiplicity,
+            "n_sites": space.sites.n_sites,
+            "n_atoms": sum(composition.totals.values()),
+            "group_order": count.group_order,
+            "raw": count.raw,
+            "distinct": count.distinct,
+            "composition": [
+                {"name": name, "sites": len(group), "counts": dict(counts)}
+                for name, group, counts in zip(composition.names, composition.groups, composition.counts, strict=True)
+            ],
+            "deviation": composition.deviation,
+            "skipped_compositions": self.counted.skipped,
+            "min_distance_A": space.min_distance_A,
+            "excluded_pairs": len(space.exclusions),
+            "blocked_sites": int(space.blocked.sum()),
+            "raw_allowed": None if allowed is None else allowed.raw,
+            "distinct_allowed": None if allowed is None else allowed.distinct,
+            "allowed_fraction": None
+            if fraction is None
+            else {"value": fraction.fraction, "error": fraction.standard_error, "upper_bound95": fraction.upper_bound},
+            "plan": {"method": self.counted.plan.method, "reason": self.counted.plan.reason},
+        }
+        if self.chosen is not None:
+            values.update(_chosen_values(self.chosen))
+        return values
+
+
+def _chosen_values(chosen: ChosenOrderings) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "method": chosen.method,
+        "ewald_eV": [float(e) for e in chosen.energies_eV],
+        "degeneracies": [int(g) for g in chosen.table.degeneracies],
+        "symbols": list(chosen.table.symbols),
+        "codes": ["".join(_DIGITS[c] for c in row) for row in chosen.table.codes],
+        "looked_at": chosen.looked_at,
+        "evidence": dict(chosen.evidence),
+        "superperiodic": None if chosen.superperiodic is None else [bool(s) for s in chosen.superperiodic],
+        "times_drawn": None if chosen.times_drawn is None else [int(t) for t in chosen.times_drawn],
+        "tie": chosen.tie_values(),
+        "histogram": chosen.histogram_values(),
+        "mean_eV": chosen.mean_eV,
+        "standard_deviation_eV": chosen.standard_deviation_eV,
+    }
+    return values
+
+
+@dataclass(frozen=True, eq=False)
+class Enumeration:
+    """The result of :func:`superionic.enumerate_orderings`.
+
+    Parameters
+    ----------
+    file
+        Name of the crystal file.
+    crystal
+        Name, space group and formula of the crystal, as plain values.
+    oxidation_states
+        Charges in e, and where they come from, as plain values.
+    coupling
+        Which sites share their counts.
+    points
+        One for each supercell and grid point that fits.
+    refused
+        Why the others do not fit.
+    """
+
+    file: str
+    crystal: Mapping[str, Any]
+    oxidation_states: Mapping[str, Any]
+    coupling: Any
+    points: tuple[EnumeratedPoint, ...]
+    refused: tuple[str, ...] = ()
+
+    def atoms(self) -> list[Any]:
+        """Return all chosen orderings as ``ase.Atoms``; ``info`` says what each is and where it comes from."""
+        provenance = {"source": self.file, "superionic": __version__}
+        return [frame for point in self.points for frame in point.atoms(provenance)]
+
+    def write(self, path: str | Path) -> list[Path]:
+        """Write the chosen orderings; the suffix tells the format (.extxyz, .cif, .vasp).
+
+        Returns
+        -------
+        list of Path
+            The files written.
+        """
+        from superionic.structures.writing import write_structures
+
+        return write_structures(path, self.atoms())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values: those of the first point at the top, all points under ``points`` if there are more."""
+        points = [point.to_dict() for point in self.points]
+        return {
+            "superionic": __version__,
+            "file": self.file,
+            **self.crystal,
+            "oxidation_states": dict(self.oxidation_states),
+            "coupling": self.coupling,
+            **points[0],
+            **({"points": points} if len(points) > 1 else {}),
+            **({"refused": list(self.refused)} if self.refused else {}),
+        }

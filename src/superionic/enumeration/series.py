@@ -1,0 +1,129 @@
+"""Counts over all supercells up to an index, in both conventions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from superionic.enumeration.request import charges_of_crystal
+from superionic.structures.composition import Coupling, IntegerComposition, integer_compositions
+from superionic.structures.counting import IndexCount, count_by_index
+from superionic.structures.files import read_crystal
+from superionic.structures.supercells import Supercell
+from superionic.version import __version__
+
+
+@dataclass(frozen=True, eq=False)
+class SupercellSeries:
+    """Counts of all inequivalent supercells of the primitive cell, by index.
+
+    Parameters
+    ----------
+    file
+        Name of the crystal file.
+    oxidation_states
+        Charges in e, and where they come from, as plain values; empty where all compositions were counted.
+    n_sites, group_order
+        Sites of the primitive cell, and operations of the crystal in it.
+    by_index
+        The counts.
+    """
+
+    file: str
+    oxidation_states: Mapping[str, Any]
+    n_sites: int
+    group_order: int
+    by_index: tuple[IndexCount, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values; the sums over all indices stand at the top."""
+        return {
+            "superionic": __version__,
+            "file": self.file,
+            "oxidation_states": dict(self.oxidation_states),
+            "n_sites": self.n_sites,
+            "group_order": self.group_order,
+            "max_index": self.by_index[-1].index,
+            "supercells": sum(e.n_supercells for e in self.by_index),
+            "raw": sum(e.raw for e in self.by_index),
+            "distinct": sum(e.distinct for e in self.by_index),
+            "non_superperiodic": sum(e.non_superperiodic for e in self.by_index),
+            "by_index": [_index_values(entry) for entry in self.by_index],
+        }
+
+
+def _index_values(entry: IndexCount) -> dict[str, Any]:
+    return {
+        "index": entry.index,
+        "supercells": entry.n_supercells,
+        "raw": entry.raw,
+        "distinct": entry.distinct,
+        "non_superperiodic": entry.non_superperiodic,
+        "problem": entry.problem,
+        "each": [
+            {
+                "supercell": [list(row) for row in cell.supercell.matrix],
+                "raw": cell.raw,
+                "distinct": cell.distinct,
+                "non_superperiodic": cell.non_superperiodic,
+                "group_order": cell.group_order,
+                "formula": None if cell.composition is None else cell.composition.formula,
+                "deviation": None if cell.composition is None else cell.composition.deviation,
+            }
+            for cell in entry.supercells
+        ],
+    }
+
+
+def count_supercells(
+    file: str | Path,
+    max_index: int,
+    *,
+    coupling: Coupling = "per-orbit",
+    oxidation_states: Mapping[str, float] | None = None,
+    diagonal_only: bool = False,
+    any_composition: bool = False,
+    exchangeable: bool = False,
+    max_deviation: float | None = None,
+) -> SupercellSeries:
+    """Count the orderings of all inequivalent supercells of a crystal's primitive cell, up to an index.
+
+    Parameters
+    ----------
+    file
+        The crystal.
+    max_index
+        Largest number of primitive cells.
+    coupling, max_deviation
+        As in :func:`~superionic.structures.composition.integer_compositions`: each index takes its nearest neutral
+        composition.
+    oxidation_states
+        Charges in e, as far as they are given.
+    diagonal_only
+        Only supercells with diagonal matrices.
+    any_composition
+        Count all concentrations of the species together, whatever their charge.
+    exchangeable
+        Then also count those as one that renaming the species makes equal.
+
+    Raises
+    ------
+    StructureError, CompositionError
+        If the file cannot be read, or charges cannot be told.
+    """
+    parent = read_crystal(file).primitive()
+    charges: Mapping[str, Any] = {}
+    compose = None
+    if not any_composition:
+        states = charges_of_crystal(parent, file, oxidation_states)
+        charges = {"values": dict(states.values), "source": states.source, "note": states.note}
+
+        def compose(cell: Supercell) -> IntegerComposition:
+            return integer_compositions(
+                parent, cell, states.values, coupling=coupling, max_deviation=max_deviation, limit=1
+            )[0]
+
+    found = count_by_index(parent, max_index, compose, exchangeable=exchangeable, diagonal_only=diagonal_only)
+    return SupercellSeries(Path(file).name, charges, len(parent.sites), len(parent.rotations), found)

@@ -1,0 +1,364 @@
+"""Composition axes: replacing one species by another, step by step, on the sites of a disordered crystal.
+
+How an axis is written is told in :mod:`superionic.structures.axis_text`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import gcd
+from typing import TYPE_CHECKING, Any, Final
+
+from superionic.errors import CompositionError
+from superionic.structures.axis_text import Axis, grid_points, parse_axis, plain_formula
+from superionic.structures.disordered import DisorderedCrystal
+from superionic.structures.formulas import ELECTRONEGATIVITY, amounts_text, sort_species
+from superionic.structures.occupancies import follow_neutrality, redistribute, substitute
+
+if TYPE_CHECKING:
+    from superionic.structures.composition import Coupling, IntegerComposition, OccupancyBound
+    from superionic.structures.supercells import Supercell
+
+__all__ = [
+    "Axis",
+    "GridFit",
+    "apply_point",
+    "formula_unit",
+    "grid_points",
+    "parse_axis",
+    "plan_grid",
+    "substitute",
+]
+
+_WHOLE: Final = 0.02  # atoms a cell that refined totals may be off an integer
+
+
+@dataclass(frozen=True)
+class GridFit:
+    """Whether a point of a composition grid fits a supercell.
+
+    Parameters
+    ----------
+    point
+        Value of each variable.
+    supercell
+        The supercell that was asked for, or the smallest compact one that fits; None if none does.
+    compositions
+        The nearest neutral compositions of it; empty if it does not fit.
+    smallest_index
+        Smallest number of parent cells that fits the point; None if none was found.
+    message
+        The same in one sentence.
+    """
+
+    point: Mapping[str, float]
+    supercell: Supercell | None
+    compositions: tuple[IntegerComposition, ...]
+    smallest_index: int | None
+    message: str
+
+
+def formula_unit(crystal: DisorderedCrystal, axes: Sequence[Axis] = ()) -> tuple[str, int]:
+    """Return the formula unit in which the axes count, and how many of them the parent cell holds.
+
+    It is the reduced formula of the refined composition. The species of an axis count as one, since their ratio
+    varies; those that follow are left out for the same reason, where two others remain. So are amounts that are no
+    integers, unless they become ones together with the species that share their sites (Ti10.2 and Al1.8).
+
+    Parameters
+    ----------
+    crystal
+        The crystal.
+    axes
+        The axes.
+
+    Returns
+    -------
+    formula, number per parent cell
+
+    Raises
+    ------
+    CompositionError
+        If too few amounts are integers to tell.
+    """
+    amounts = crystal.composition
+    classes = _joined([[s] for s in amounts] + [[s for s in (a.replace, a.by) if s in amounts] for a in axes])
+    off = [c for c in classes if _integer(sum(amounts[s] for s in c)) is None]
+    if off:
+        sharing = [list(s.species) for s in crystal.sublattices if any(e in c for c in off for e in s.species)]
+        classes = _joined([*classes, *sharing])
+    follows = {s for a in axes for s in a.follows}
+    rest = [c for c in classes if not follows & set(c)]
+    whole = [n for n in (_integer(sum(amounts[s] for s in c)) for c in (rest if len(rest) > 1 else classes)) if n]
+    if len(whole) < 2 and not (len(amounts) == 1 and whole):
+        raise CompositionError(
+            f"The formula unit cannot be told from {crystal.cell_formula}: too few amounts are integers.",
+            where=crystal.name,
+            fix="Give the formula unit, such as Cl:Br:x=3@Li3YCl6.",
+        )
+    number = gcd(*whole)
+    return amounts_text({s: n / number for s, n in amounts.items()}).replace(" ", ""), number
+
+
+def _integer(amount: float) -> int | None:
+    return round(amount) if abs(amount - round(amount)) <= _WHOLE and round(amount) > 0 else None
+
+
+def _joined(sets: Iterable[Iterable[str]]) -> list[tuple[str, ...]]:
+    """Join sets that share an element, in the order of their first elements."""
+    classes: list[list[str]] = []
+    for members in sets:
+        new = list(dict.fromkeys(members))
+        for other in [c for c in classes if set(c) & set(new)]:
+            classes.remove(other)
+            new = list(dict.fromkeys([*other, *new]))
+        if new:
+            classes.append(new)
+    return [tuple(c) for c in classes]
+
+
+def apply_point(
+    crystal: DisorderedCrystal,
+    axes: Sequence[Axis],
+    point: Mapping[str, float],
+    oxidation_states: Mapping[str, int | float],
+    *,
+    balanced: bool = True,
+) -> tuple[DisorderedCrystal, dict[str, Fraction]]:
+    """Give a crystal the composition of a point of the grid.
+
+    Parameters
+    ----------
+    crystal
+        The parent; it may hold either end of an axis, or a mixture.
+    axes
+        The axes.
+    point
+        Value of each variable.
+    oxidation_states
+        Charge in e of every species, those of the axes included.
+    balanced
+        Refuse a point that changes the charge while no species follows; otherwise the integer compositions make up
+        for it wherever that is nearest to the refinement.
+
+    Returns
+    -------
+    crystal, totals
+        The crystal with its new occupancies, and the exact amounts per parent cell of the species of the axes, as
+        :func:`superionic.structures.composition.integer_compositions` takes them (`exact_totals`).
+
+    Raises
+    ------
+    CompositionError
+        If a value does not fit the sites, the formula unit cannot be told, or the charge changes and nothing follows.
+    """
+    before = crystal.composition
+    new = crystal
+    exact: dict[str, Fraction] = {}
+    for family in _joined([a.replace, a.by] for a in axes):
+        members = [a for a in axes if a.by in family]
+        totals, fixed = _totals(crystal, axes, members, family, point)
+        exact.update(fixed)
+        new = _fill(new, family, totals, members, point)
+    needed = [s for s in dict.fromkeys([*before, *new.composition]) if s not in oxidation_states]
+    if needed:
+        raise CompositionError(
+            f"No oxidation state is given for {', '.join(needed)}.",
+            where=crystal.name,
+            fix=f"Add it, such as {needed[0]}={-1 if ELECTRONEGATIVITY.get(needed[0], 2.0) > 2.5 else 1}.",
+        )
+    followers = list(dict.fromkeys(s for a in axes for s in a.follows))
+    for k, follower in enumerate(followers):
+        new = follow_neutrality(new, follower, oxidation_states, partly=k < len(followers) - 1)
+    if balanced and not followers:
+        change = sum(
+            float(oxidation_states[s]) * (new.composition.get(s, 0.0) - before.get(s, 0.0))
+            for s in sort_species([*before, *new.composition])
+        )
+        if abs(change) > 1e-6 * sum(before.values()):
+            mobile = next((s for s in before if oxidation_states[s] == 1 and s not in exact), "Li")
+            raise CompositionError(
+                f"{_point_text(point)} changes the charge of the parent cell by {change:+.4g} e, and nothing follows.",
+                where=f"axis {axes[0]}",
+                fix=f'Name the species that follows, such as "{axes[0]}={point[axes[0].name]:g},{mobile}=follows".',
+            )
+    return new, exact
+
+
+def _totals(
+    crystal: DisorderedCrystal,
+    axes: Sequence[Axis],
+    members: Sequence[Axis],
+    family: tuple[str, ...],
+    point: Mapping[str, float],
+) -> tuple[dict[str, float], dict[str, Fraction]]:
+    """Amounts per parent cell of a family of species that replace each other: all of them, and those that are exact."""
+    bases = [s for s in family if s not in {a.by for a in members}]
+    if len(bases) != 1:
+        raise CompositionError(
+            f"The axes {', '.join(map(str, members))} replace {' and '.join(family)} in a circle or from two ends.",
+            where=f"axis {members[0]}",
+            fix="Let all axes of these species replace the same one.",
+        )
+    amounts = crystal.composition
+    present = sum(amounts.get(s, 0.0) for s in family)
+    if present == 0.0:
+        known = difflib.get_close_matches(bases[0], list(amounts), n=1, cutoff=0.5)
+        raise CompositionError(
+            f"The crystal holds none of {', '.join(family)}.",
+            where=f"axis {members[0]}",
+            fix=f"Did you mean {known[0]}?" if known else f"Replace one of: {', '.join(amounts)}.",
+        )
+    whole = _integer(present)
+    exact: dict[str, Fraction] = {}
+    for axis in members:
+        number = _units(crystal, axes, axis, family, Fraction(whole) if whole else Fraction(present))
+        value = Fraction(point[axis.name]).limit_denominator(5040) * Fraction(axis.factor).limit_denominator(5040)
+        exact[axis.by] = value * number
+    totals = {s: float(n) for s, n in exact.items()}
+    totals[bases[0]] = present - sum(totals.values())
+    if whole:
+        exact[bases[0]] = max(Fraction(0), whole - sum(exact.values(), Fraction(0)))
+    return totals, exact
+
+
+def _units(
+    crystal: DisorderedCrystal, axes: Sequence[Axis], axis: Axis, family: tuple[str, ...], present: Fraction
+) -> Fraction:
+    """Return the number of formula units in the parent cell."""
+    if axis.formula_unit is None:
+        return Fraction(formula_unit(crystal, axes)[1])
+    unit = plain_formula(axis.formula_unit, f"axis {axis}")
+    sites = sum((unit.get(s, Fraction(0)) for s in family), Fraction(0))
+    if sites == 0:
+        raise CompositionError(
+            f"The formula unit {axis.formula_unit} has no {' or '.join(family)}.",
+            where=f"axis {axis}",
+            fix=f"Give one that has, such as {crystal.formula}.",
+        )
+    number = present / sites
+    near = round(number)
+    return Fraction(near) if near and abs(number / near - 1) < 0.005 else number.limit_denominator(1000)
+
+
+def _fill(
+    crystal: DisorderedCrystal,
+    family: tuple[str, ...],
+    totals: Mapping[str, float],
+    members: Sequence[Axis],
+    point: Mapping[str, float],
+) -> DisorderedCrystal:
+    """Redistribute a family over the sites that its species share, or over all its sites if they share none."""
+    holding = [(i, [e for e in family if e in s.species]) for i, s in enumerate(crystal.sublattices)]
+    shared = [i for i, found in holding if len(found) > 1]
+    chosen = shared or [i for i, found in holding if found]
+    outside = {
+        e: sum(s.species.get(e, 0.0) * s.multiplicity for i, s in enumerate(crystal.sublattices) if i not in chosen)
+        for e in family
+    }
+    targets = {e: totals[e] - outside[e] for e in family}
+    slack = _WHOLE + 1e-6
+    if min(targets.values()) < -slack:
+        axis = members[0]
+        most = sum(targets.values())
+        per = totals[axis.by] / (point[axis.name] * axis.factor) if point[axis.name] else 1.0
+        names = ", ".join(crystal.sublattices[i].name for i in chosen)
+        low = outside[axis.by] / per
+        raise CompositionError(
+            f"{_point_text(point)} does not fit on the sites of {' and '.join(family)} ({names}).",
+            where=f"axis {axis}",
+            fix=f"These sites take {low:.4g} to {low + most / per:.4g} {axis.by} per formula unit"
+            + (" together." if len(members) > 1 else "."),
+        )
+    return redistribute(crystal, targets, chosen)
+
+
+def _point_text(point: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} = {value:g}" for name, value in point.items())
+
+
+def plan_grid(
+    crystal: DisorderedCrystal,
+    axes: Sequence[Axis],
+    oxidation_states: Mapping[str, int | float],
+    *,
+    coupling: Coupling = "per-orbit",
+    supercells: Sequence[Supercell | str | Sequence[Any]] | None = None,
+    max_index: int = 24,
+    max_occupied: Sequence[OccupancyBound] = (),
+    max_deviation: float | None = 0.1,
+    limit: int = 1,
+) -> tuple[GridFit, ...]:
+    """Say which supercell fits which point of the grid, and the smallest that does.
+
+    Parameters
+    ----------
+    crystal, axes, oxidation_states
+        As in :func:`apply_point`.
+    coupling, max_occupied, max_deviation, limit
+        As in :func:`superionic.structures.composition.integer_compositions`.
+    supercells
+        Supercells to be tried at each point; where not given, the smallest compact one that fits is taken.
+    max_index
+        Largest number of parent cells to look at.
+
+    Returns
+    -------
+    tuple of GridFit
+        Points × supercells, or one for each point without supercells.
+
+    Raises
+    ------
+    CompositionError
+        If a point does not fit the sites of the crystal at all.
+    """
+    from superionic.structures.composition import compact_supercell, integer_compositions, smallest_index
+    from superionic.structures.supercells import Supercell
+
+    given = None if supercells is None else [Supercell.parse(s) for s in supercells]
+    fits = []
+    for point in grid_points(axes):
+        parent, exact = apply_point(crystal, axes, point, oxidation_states)
+        options: dict[str, Any] = {
+            "coupling": coupling,
+            "exact_totals": exact,
+            "max_occupied": max_occupied,
+            "max_deviation": max_deviation,
+        }
+        index = smallest_index(parent, oxidation_states, max_index=max_index, **options)
+        compact = None if index is None else compact_supercell(crystal, index)
+        for supercell in [compact] if given is None else given:
+            text = _point_text(point)
+            found: list[IntegerComposition] = []
+            if supercell is None or index is None or supercell.multiplicity < index:
+                found = []
+            else:
+                try:
+                    found = integer_compositions(parent, supercell, oxidation_states, limit=limit, **options)
+                except CompositionError:  # larger than the smallest, but no multiple of it
+                    found = []
+            fits.append(
+                GridFit(point, supercell, tuple(found), index, _message(text, supercell, found, compact, max_index))
+            )
+    return tuple(fits)
+
+
+def _message(
+    text: str,
+    supercell: Supercell | None,
+    found: Sequence[IntegerComposition],
+    smallest: Supercell | None,
+    max_index: int,
+) -> str:
+    if found and supercell is not None:
+        return f"{text} fits {supercell} as {found[0].formula} (deviation {found[0].deviation:.3f})."
+    if smallest is None:
+        return f"{text} fits no supercell of up to {max_index} parent cells."
+    cells = smallest.multiplicity
+    need = f"a supercell of {cells} parent cell{'s' * (cells > 1)}, such as {smallest}"
+    if supercell is not None and supercell.multiplicity > cells:
+        return f"{text} does not fit {supercell}; the smallest that fits is {need}."
+    return f"{text} needs {need}."

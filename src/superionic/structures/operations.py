@@ -1,0 +1,254 @@
+"""Symmetry operations as crystal files give them: as text, or by the name of the space group.
+
+The text is read term by term against a fixed grammar; nothing in it is evaluated.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Sequence
+from functools import cache, lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from superionic.errors import StructureError
+from superionic.structures.cif_text import shown
+from superionic.structures.symmetry import FloatArray, IntArray
+
+MAX_OPERATIONS = 1000
+"""A space group has 192 operations at most in a conventional cell; settings with more centring are rare."""
+
+_Row = tuple[int, int, int]
+Operation = tuple[tuple[_Row, _Row, _Row], tuple[float, float, float]]
+
+_MAX_LENGTH = 80
+_TERM = re.compile(r"([+-]?)(?:(\d{1,6}(?:\.\d{0,12})?|\.\d{1,12})(?:/(\d{1,6}))?)?\*?([xyz]?)")
+_METRIC = 0.03
+
+
+def parse_operation(text: str, where: str) -> Operation:
+    """Read an operation such as ``-x+1/2, y, z+0.5``.
+
+    Parameters
+    ----------
+    text
+        Three expressions in x, y and z; a fourth part (time reversal, in magnetic CIFs) is passed over.
+    where
+        Place in the file, for error messages.
+
+    Returns
+    -------
+    rotation : 3 × 3 integers, determinant ±1
+    translation : 3 numbers
+
+    Raises
+    ------
+    StructureError
+        If the text is anything else.
+    """
+    operation = _operation(text) if len(text) <= _MAX_LENGTH else None
+    if operation is None:
+        raise StructureError(
+            f"{shown(text)!r} is not a symmetry operation.", where=where, fix="Write it like '-x+1/2, y, z+1/2'."
+        )
+    return operation
+
+
+@lru_cache(maxsize=4096)
+def _operation(text: str) -> Operation | None:
+    words = re.sub(r"[ \t]", "", text.strip().lower()).split(",")
+    if len(words) == 4 and words[3] in {"1", "+1", "-1"}:
+        words = words[:3]
+    rows = [row for row in map(_expression, words) if row is not None]
+    if len(words) != 3 or len(rows) != 3:
+        return None
+    # NaN and infinity cannot come from the grammar; large coefficients fail by the determinant.
+    a, b, c = ((round(r[0]), round(r[1]), round(r[2])) for r in rows)
+    rotation = (a, b, c)
+    off = max(abs(row[k] - whole[k]) for row, whole in zip(rows, rotation, strict=True) for k in range(3))
+    if off > 1e-9 or abs(_determinant(rotation)) != 1:
+        return None
+    return rotation, (rows[0][3], rows[1][3], rows[2][3])
+
+
+def _expression(word: str) -> list[float] | None:
+    values = [0.0, 0.0, 0.0, 0.0]
+    position = 0
+    while position < len(word):
+        match = _TERM.match(word, position)
+        if match is None or match.end() == position or (position and not match[1]):
+            return None
+        sign, number, divisor, axis = match.groups()
+        if not number and not axis:
+            return None
+        if divisor is not None and int(divisor) == 0:
+            return None
+        amount = (float(number) if number else 1.0) / (int(divisor) if divisor else 1)
+        values["xyz".index(axis) if axis else 3] += -amount if sign == "-" else amount
+        position = match.end()
+    return values if word else None
+
+
+def _determinant(m: Sequence[Sequence[int]]) -> int:
+    (a, b, c), (d, e, f), (g, h, i) = m
+    return a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
+
+
+def check_group(rotations: IntArray, translations: FloatArray, where: str) -> tuple[IntArray, FloatArray]:
+    """Drop operations that are given twice and check that the rest form a group.
+
+    Parameters
+    ----------
+    rotations, translations
+        (n, 3, 3) and (n, 3).
+    where
+        Place in the file, for error messages.
+
+    Returns
+    -------
+    rotations, translations
+        Without duplicates, in the order given; translations in [0, 1).
+
+    Raises
+    ------
+    StructureError
+        If the identity or a product is missing.
+    """
+    translations = translations - np.floor(translations + 1e-6)
+    codes = rotations.reshape(len(rotations), 9) @ 5 ** np.arange(9)
+    kinds: dict[int, list[int]] = {}
+    for index, code in enumerate(codes.tolist()):
+        same = kinds.setdefault(code, [])
+        if not any(_near(translations[index] - translations[k]) for k in same):
+            same.append(index)
+    kept = sorted(i for same in kinds.values() for i in same)
+    first = np.array([same[0] for same in kinds.values()])
+    identity = int((np.eye(3, dtype=np.int64).reshape(9) @ 5 ** np.arange(9)).item())
+    centrings = translations[kinds.get(identity, [])]
+    # The group is (coset representatives) × (centrings): each rotation must occur once with each centring.
+    complete = len(kept) == len(kinds) * len(centrings) and len(centrings) > 0
+    if complete:
+        r, t = rotations[first], translations[first]
+        product = np.einsum("iab,jbc->ijac", r, r).reshape(-1, 9) @ 5 ** np.arange(9)
+        order = np.argsort(codes[first])
+        place = order[np.searchsorted(codes[first][order], product).clip(max=len(order) - 1)]
+        offset = (np.einsum("iab,jb->ija", r, t) + t[:, None]).reshape(-1, 3) - t[place]
+        inner = (centrings[:, None] + centrings[None]).reshape(-1, 3)
+        turned = np.einsum("iab,jb->ija", r, centrings).reshape(-1, 3)
+        complete = bool(np.all(codes[first][place] == product)) and all(
+            bool(np.all(np.any(_near(part[:, None] - centrings[None]), axis=1))) for part in (offset, inner, turned)
+        )
+    if not complete:
+        raise StructureError(
+            f"The {len(kept)} symmetry operations are not a group: "
+            + ("the identity is missing." if len(centrings) == 0 else "a product of two of them is missing."),
+            where=where,
+            fix="Complete the list of operations, or remove it and name the space group.",
+        )
+    return rotations[kept], translations[kept]
+
+
+def _near(difference: FloatArray) -> NDArray[np.bool_]:
+    # 0.333 instead of 1/3 is met in files.
+    near: NDArray[np.bool_] = np.all(np.abs(difference - np.round(difference)) < 2e-3, axis=-1)
+    return near
+
+
+def fits_cell(rotations: IntArray, cell_A: FloatArray) -> bool:
+    """Tell whether rotations keep the lengths and angles of a cell, within 3 %."""
+    metric = cell_A @ cell_A.T
+    turned = np.einsum("gba,bc,gcd->gad", rotations, metric, rotations)
+    scale = np.sqrt(np.outer(np.diag(metric), np.diag(metric)))
+    return bool(np.all(np.abs(turned - metric) <= _METRIC * scale))
+
+
+def operations_by_name(
+    hall: str | None, name: str | None, number: int | None, cell_A: FloatArray, where: str
+) -> tuple[IntArray, FloatArray]:
+    """Look up the operations of a space group by its Hall symbol, Hermann-Mauguin symbol or number.
+
+    The settings are those of spglib's table (530, after S. R. Hall). Where a symbol leaves the setting open, the one
+    that fits the cell is taken, unique axis b before c before a.
+
+    Raises
+    ------
+    StructureError
+        If no setting, or settings of different origin, go by the name.
+    """
+    import spglib
+
+    asked = hall or name or f"number {number}"
+    found = [s for s in _settings() if _goes_by(s, hall, name, number)]
+    fitting = []
+    for setting in found:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of its change to exceptions; nothing fails here
+            data = spglib.get_symmetry_from_database(setting[0])
+        rotations = np.asarray(data["rotations"], dtype=np.int64)
+        if fits_cell(rotations, cell_A):
+            fitting.append((setting, rotations, np.asarray(data["translations"], dtype=np.float64)))
+    if not fitting:
+        raise StructureError(
+            f"No setting of the space group {shown(asked)!r} {'fits the cell' if found else 'is known'}, "
+            "and the file lists no symmetry operations.",
+            where=where,
+            fix="List the operations (_space_group_symop_operation_xyz), or correct the name of the space group.",
+        )
+    if {s[2] for s, _, _ in fitting} >= {"1", "2"}:
+        raise StructureError(
+            f"The space group {shown(asked)!r} has two origins; without symmetry operations it is not said which.",
+            where=where,
+            fix="List the operations (_space_group_symop_operation_xyz), or add :1 or :2 to the name.",
+        )
+    _, rotations, translations = fitting[0]
+    return rotations, translations
+
+
+_Setting = tuple[int, int, str, str, frozenset[str]]
+
+
+@cache
+def _settings() -> tuple[_Setting, ...]:
+    """All settings: number in spglib's table, number of the group, choice of axes, Hall symbol, names."""
+    import spglib
+
+    settings: list[_Setting] = []
+    groups: set[int] = set()
+    for index in range(1, 531):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            kind = spglib.get_spacegroup_type(index)
+        pieces = kind.international.split("=")
+        full = kind.international_full
+        names = {full, pieces[-1], "".join(w for w in full.split() if w != "1")}
+        if kind.number not in groups or kind.choice in {"1", "2", "H", "R"}:
+            names |= {kind.international_short, pieces[0]}
+        groups.add(kind.number)
+        settings.append(
+            (index, kind.number, kind.choice, _hall(kind.hall_symbol), frozenset(_normal(n) for n in names))
+        )
+    return tuple(settings)
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[\s_'\"]", "", name).lower()
+
+
+def _hall(symbol: str) -> str:
+    return re.sub(r"[\s_]", "", symbol).lower()  # its quotes mean something
+
+
+def _goes_by(setting: _Setting, hall: str | None, name: str | None, number: int | None) -> bool:
+    _, group, choice, hall_symbol, names = setting
+    if hall is not None:
+        return _hall(hall) == hall_symbol
+    if name is None:
+        return group == number and (choice in {"", "1", "2", "H", "R"} or choice.startswith("b"))
+    wanted, _, suffix = _normal(name).partition(":")
+    if not suffix and wanted[-1:] in {"s", "z", "h", "r"} and wanted not in names:  # as the ICSD marks origin and axes
+        suffix, wanted = {"s": "1", "z": "2"}.get(wanted[-1], wanted[-1]), wanted[:-1]
+    if number is not None and group != number:
+        return False
+    return wanted in names and (not suffix or choice.lower() == suffix)

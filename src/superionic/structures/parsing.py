@@ -1,0 +1,115 @@
+"""From the text of a crystal file to a crystal, in this process. What is read from the disk is read elsewhere."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import PurePath
+
+import numpy as np
+
+from superionic.errors import StructureError
+from superionic.structures.cif import sites_of_cif
+from superionic.structures.cif_text import shown
+from superionic.structures.disordered import DisorderedCrystal, crystal_from_sites
+from superionic.structures.filesites import FileOxidationStates, FileSites, check_count, oxidation_states_of
+from superionic.structures.formats import sites_of_extxyz, sites_of_json, sites_of_poscar
+
+_READERS = {"cif": sites_of_cif, "json": sites_of_json, "poscar": sites_of_poscar, "extxyz": sites_of_extxyz}
+_SUFFIXES = {
+    ".cif": "cif", ".mcif": "cif", ".json": "json", ".vasp": "poscar", ".poscar": "poscar", ".xyz": "extxyz",
+    ".extxyz": "extxyz",
+}  # fmt: skip
+
+
+def kind_of_file(path: PurePath) -> str:
+    """Tell the format of a crystal file by its name: ``cif``, ``json``, ``poscar`` or ``extxyz``.
+
+    Raises
+    ------
+    StructureError
+        If the name is of none of them.
+    """
+    kind = _SUFFIXES.get(path.suffix.lower())
+    if kind is None and path.name.upper().startswith(("POSCAR", "CONTCAR")):
+        kind = "poscar"
+    if kind is None:
+        raise StructureError(
+            f"Crystals cannot be read from a file that ends in {path.suffix!r}.",
+            where=str(path),
+            fix="Give a .cif, .vasp (or POSCAR), .extxyz or pymatgen .json file.",
+        )
+    return kind
+
+
+def sites_of_text(text: str, kind: str, where: str) -> FileSites:
+    """Read the sites of a crystal from the text of a file.
+
+    Parameters
+    ----------
+    text
+        What stands in the file.
+    kind
+        Its format, as :func:`kind_of_file` tells it.
+    where
+        Name of the file, for error messages.
+
+    Raises
+    ------
+    StructureError
+        If the text is not a crystal in that format.
+    """
+    if "\0" in text:
+        raise StructureError(
+            "The file holds binary data, not text.", where=where, fix="Save it as plain text (UTF-8, not UTF-16)."
+        )
+    if not text.strip():
+        raise StructureError("The file is empty.", where=where, fix="Give a file with a crystal in it.")
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        try:
+            sites = _READERS[kind](text.removeprefix("\ufeff"), where)
+        except (StructureError, MemoryError):
+            raise
+        except Exception as error:  # whatever a hostile file brings about is a refusal
+            raise _misunderstood(error, where) from error
+    if not sites.occupancies:
+        raise StructureError("The crystal has no sites.", where=where, fix="Check that the file lists its atoms.")
+    check_count(len(sites.occupancies), where)
+    return sites
+
+
+def crystal_of_text(text: str, kind: str, where: str, *, name: str, symprec: float = 0.01) -> DisorderedCrystal:
+    """Read a crystal from the text of a file and find its symmetry; see :func:`sites_of_text`.
+
+    Raises
+    ------
+    StructureError
+        If the text is not a crystal in that format, or its crystal is impossible.
+    """
+    sites = sites_of_text(text, kind, where)
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            return crystal_from_sites(
+                name, sites.cell_A, sites.fractional, sites.occupancies, labels=sites.labels, symprec=symprec
+            )
+    except StructureError as error:
+        detail = "" if error.where is None else error.where.removeprefix(name).lstrip(", ")
+        raise StructureError(error.message, where=f"{where}, {detail}" if detail else where, fix=error.fix) from error
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise _misunderstood(error, where) from error
+
+
+def oxidation_states_of_text(text: str, kind: str, where: str) -> FileOxidationStates:
+    """Read the oxidation states that the text of a crystal file gives; see :func:`sites_of_text`."""
+    return oxidation_states_of(sites_of_text(text, kind, where))
+
+
+def _misunderstood(error: Exception, where: str) -> StructureError:
+    return StructureError(
+        f"The file cannot be understood ({type(error).__name__}: {shown(str(error), 120)}).",
+        where=where,
+        fix="Correct the file, or export the crystal anew with another program.",
+    )
