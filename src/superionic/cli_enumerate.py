@@ -13,13 +13,17 @@ if TYPE_CHECKING:
     from superionic.structures.counting import IndexCount
 
 _SHOWN = 20
+_FAR = 0.1
 
 
 def enumerate_command(
     file: Annotated[Path, typer.Argument(help="Crystal with partial occupancies: CIF, POSCAR, extxyz, pymatgen JSON.")],
     supercell: Annotated[
         str,
-        typer.Option(help="Supercell: 1x1x2, a matrix such as '[[1,1,0],[0,1,0],[0,0,2]]', or primitive."),
+        typer.Option(
+            help="Supercell: 1x1x2, a matrix such as '[[1,1,0],[0,1,0],[0,0,2]]', primitive, or auto (the smallest "
+            "that fits the occupancies)."
+        ),
     ] = "1x1x1",
     count: Annotated[
         bool, typer.Option("--count", help="Count only: exact numbers and a plan, in milliseconds, at any size.")
@@ -209,6 +213,10 @@ def _show_point(console: Any, point: EnumeratedPoint) -> None:
             groups.add_row(group["name"], str(group["sites"]), " ".join(f"{s}{n}" for s, n in group["counts"].items()))
     console.print(groups)
     console.print(f"occupancies off the refined ones by {values['deviation']:.4f} (root mean square)")
+    if values["deviation"] > _FAR:
+        console.print(
+            "[yellow]that is far:[/yellow] a larger supercell (auto takes the smallest that fits) or other charges"
+        )
     if values["skipped_compositions"]:
         console.print(f"{values['skipped_compositions']} nearer compositions have no ordering that keeps the distance")
     console.print(f"{_big(values['raw'])} orderings, [bold]{_big(values['distinct'])} distinct[/bold]")
@@ -219,7 +227,13 @@ def _show_point(console: Any, point: EnumeratedPoint) -> None:
                 f"{_big(values['raw_allowed'])}, [bold]{_big(values['distinct_allowed'])} distinct[/bold], {rule}"
             )
         elif counted.fraction is not None:
-            console.print(f"{counted.fraction} of them {rule}")
+            fraction = counted.fraction
+            part = (
+                f"{fraction.fraction:.3g} ± {fraction.standard_error:.1g} of them"
+                if fraction.fraction
+                else f"some, but fewer than {fraction.upper_bound:.2g} of them"
+            )
+            console.print(f"{part} {rule} (estimated from {fraction.draws:,} draws)")
     console.print(f"plan: {values['plan']['method']} ({values['plan']['reason']})")
     if chosen is None:
         return

@@ -41,7 +41,8 @@ def folder(root: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "init", "check", "run", "status", "report", "explain", "schema", "engines", "engines install"]
+    "command",
+    ["", "enumerate", "init", "check", "run", "status", "report", "explain", "schema", "engines", "engines install"],
 )
 def test_help_teaches(command):
     result = superionic(*command.split(), "--help")
@@ -162,3 +163,60 @@ def test_importing_superionic_is_quick_and_imports_nothing_heavy():
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
     )
+
+
+def test_enumerate_prints_json_and_nothing_else(folder):
+    result = superionic("enumerate", "li3ycl6_p-3m1.cif", "--supercell", "1x1x2", "--count", "--json", cwd=folder)
+    assert result.returncode == 0
+    values = json.loads(result.stdout)
+    assert {k: values[k] for k in ("raw", "distinct", "group_order", "n_sites")} == {
+        "raw": 1176120, "distinct": 49668, "group_order": 24, "n_sites": 70,
+    }  # fmt: skip
+    coupled = superionic("enumerate", "li3ycl6_p-3m1.cif", "--coupled", "--count", "--json", cwd=folder)
+    assert json.loads(coupled.stdout)["raw"] > values["raw"] / 10**6
+
+
+def test_enumerate_lists_samples_and_writes(folder):
+    lowest = superionic("enumerate", "li3ycl6_p-3m1.cif", "--ewald-top", "4", "--json", "--out", "a.extxyz", cwd=folder)
+    values = json.loads(lowest.stdout)
+    assert len(values["ewald_eV"]) == len(values["degeneracies"]) == 4
+    assert (folder / "a.extxyz").exists()
+    assert values["written"] == ["a.extxyz"]
+    sample = superionic("enumerate", "li3ycl6_p-3m1.cif", "--sample", "50", "--seed", "2", "--json", cwd=folder)
+    assert sum(json.loads(sample.stdout)["times_drawn"]) == 50
+    series = superionic("enumerate", "li3ycl6_p-3m1.cif", "--hnf", "--max-index", "2", "--json", cwd=folder)
+    assert [entry["index"] for entry in json.loads(series.stdout)["by_index"]] == [1, 2]
+
+
+def test_enumerate_shows_a_person_what_it_found(folder):
+    result = superionic("enumerate", "li3ycl6_p-3m1.cif", cwd=folder)
+    assert result.returncode == 0
+    for words in ("P-3m1", "charges (guessed)", "30 distinct", "plan: list", "Ewald energy (eV)"):
+        assert words in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["missing.cif"], "does not exist"),
+        (["li3ycl6_p-3m1.cif", "--supercell", "big"], "not a supercell"),
+        (["li3ycl6_p-3m1.cif", "--supercell", "2x2x2", "--ewald-top", "3"], "--search"),
+        (["li3ycl6_p-3m1.cif", "--axis", "Cl:Br"], "axis"),
+        (["li3ycl6_p-3m1.cif", "--hnf"], "--max-index"),
+        (["li3ycl6_p-3m1.cif", "--charges", "Li=1,Y=3,Cl=1"], "neutral"),
+        (["broken.cif"], "broken.cif"),
+    ],
+)
+def test_enumerate_refuses_with_the_fix_and_no_traceback(folder, arguments, words, monkeypatch, capsys):
+    from superionic.cli import main
+
+    monkeypatch.chdir(folder)
+    (folder / "broken.cif").write_text("data_x\n_cell_length_a 0\nloop_\n_atom_site_label\n")
+    with pytest.raises(SystemExit) as ended:  # in this process: one start of Python less for each
+        main(["enumerate", *arguments])
+    assert ended.value.code == 2
+    printed = capsys.readouterr()
+    assert "Traceback" not in printed.err
+    assert words in printed.err
+    assert "fix:" in printed.err
+    assert printed.out == ""

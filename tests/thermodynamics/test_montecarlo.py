@@ -275,7 +275,7 @@ def brute_force(energy, rows, permutations, keep):
 
     levels = energy.energies(rows)
     lowest = np.argsort(levels, kind="stable")[: 300 * keep]
-    images = canonical(np.ascontiguousarray(rows[lowest]), permutations)
+    images = canonical(np.ascontiguousarray(rows[lowest]), np.array(permutations))
     found = {}
     for image, level in zip(images, levels[lowest], strict=True):
         found.setdefault(image.tobytes(), level)

@@ -29,9 +29,9 @@ class ChosenOrderings:
     Parameters
     ----------
     method
-        How they were found: ``"list"``, ``"search"`` or ``"sample"``.
+        How they were found: ``"list"``, ``"search"``, ``"sample"`` or ``"monte-carlo"``.
     table
-        The orderings, each once; lowest energy first, a sample in the order of its draws.
+        The orderings, each once; lowest energy first, a sample or a Monte Carlo run in the order of its draws.
     energies_eV
         (n,) point-charge (Ewald) energy of the supercell.
     superperiodic
@@ -43,7 +43,8 @@ class ChosenOrderings:
     tie, histogram, mean_eV, standard_deviation_eV
         Of a listing; see :class:`~superionic.structures.ranking.RankedOrderings`.
     evidence
-        Of a search: how many independent searches agreed; of a sample: how exactly it was drawn. Plain values.
+        Of a search: how many independent searches agreed; of a sample: how exactly it was drawn; of Monte Carlo: how
+        well it converged, and the order it found. Plain values.
     """
 
     method: Method
@@ -209,35 +210,18 @@ def search(
     budget
         Attempted swaps of all searches together, some 10⁶ a second.
     """
-    from superionic.structures.sampling import canonicalise, find_allowed
+    from superionic.enumeration.lattice_of import lattice_of
+    from superionic.structures.sampling import canonicalise
     from superionic.thermodynamics.ground_state import search_ground_state
-    from superionic.thermodynamics.lattice import EwaldEnergy, SwapSpace
 
     if number < 1:
         raise CompositionError(f"{number} orderings cannot be searched for.", fix="Ask for one or more.")
     rng = np.random.default_rng(seed)
-    start = find_allowed(space, rng)
-    if start is None or not len(start):
-        raise CompositionError(
-            "There is nothing to search: no ordering keeps the exclusions, or there is one only.",
-            where=f"supercell {space.sites.supercell}",
-            fix="Lower the smallest distance, or list instead.",
-        )
-    charges = [charges_of(block.species, oxidation_states) for block in space.blocks]
-    fixed = np.zeros(space.sites.n_sites)
-    for group, counts in zip(space.composition.groups, space.composition.counts, strict=True):
-        if len(counts) == 1:
-            fixed[list(group)] = charges_of(tuple(counts), oxidation_states)[0]
-    matrix = supercell_ewald_matrix(space.sites)
-    swaps = SwapSpace(
-        block_of=space.block_of,
-        start=start,
-        vacancies=tuple(b.species.index(VACANCY) if VACANCY in b.species else None for b in space.blocks),
-        exclusions=space.exclusions,
-        blocked=space.blocked,
+    lattice = lattice_of(space, oxidation_states, rng)
+    charges, matrix = lattice.charges, lattice.matrix
+    found = search_ground_state(
+        lattice.swaps, lattice.ewald, seed=seed, keep=number, permutations=space.permutations, budget=budget
     )
-    energy = EwaldEnergy.from_sites(matrix, space.members, space.block_of, [list(q) for q in charges], fixed)
-    found = search_ground_state(swaps, energy, seed=seed, keep=number, permutations=space.permutations, budget=budget)
     patterns = found.decorations
     if found.interchangeable:
         rounds = -(-number // len(patterns))

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 
 from superionic.errors import CompositionError
-from superionic.structures.composition import Coupling, IntegerComposition, integer_compositions
+from superionic.structures.composition import Coupling, IntegerComposition, OccupancyBound, integer_compositions
 from superionic.structures.counting import OrderingCount, count_orderings
 from superionic.structures.counting_exclusions import AllowedFraction, count_allowed, estimate_allowed
 from superionic.structures.disordered import DisorderedCrystal
+from superionic.structures.exclusions import occupancy_bounds
 from superionic.structures.sampling import find_allowed
 from superionic.structures.space import OrderingSpace, ordering_space
 from superionic.structures.supercells import Supercell, supercell_sites
@@ -25,10 +27,11 @@ MAX_LISTED = 100_000_000
 """Distinct orderings that are listed without being asked: some ten seconds of one core."""
 
 _COMPOSITIONS_TRIED = 20
+_SHORTER_A = (1.4, 1.3, 1.2, 1.1, 1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
 _ESTIMATE_DRAWS = 20_000
 _NODES_PER_ORDERING = 40.0
 
-Method = Literal["list", "search", "sample"]
+Method = Literal["list", "search", "sample", "monte-carlo"]
 
 
 @dataclass(frozen=True)
@@ -128,18 +131,23 @@ def counted_spaces(
         If no neutral composition fits the supercell, or none that was tried has an ordering that keeps the distance.
     """
     chosen = Supercell.parse(supercell)
-    tried = integer_compositions(
-        crystal,
-        chosen,
-        oxidation_states,
-        coupling=coupling,
-        overrides=overrides,
-        exact_species=exact_species,
-        exact_totals=exact_totals,
-        max_deviation=max_deviation,
-        limit=number if min_distance_A is None else max(number, _COMPOSITIONS_TRIED),
-    )
     sites = supercell_sites(crystal, chosen)
+
+    def compositions(bounds: Sequence[OccupancyBound], limit: int) -> list[IntegerComposition]:
+        return integer_compositions(
+            crystal, chosen, oxidation_states,
+            coupling=coupling, overrides=overrides, exact_species=exact_species, exact_totals=exact_totals,
+            max_occupied=bounds, max_deviation=max_deviation, limit=limit,
+        )  # fmt: skip
+
+    bounds = occupancy_bounds(crystal, sites, min_distance_A, oxidation_states)
+    try:
+        tried = compositions(bounds, number if min_distance_A is None else max(number, _COMPOSITIONS_TRIED))
+    except CompositionError:
+        if not bounds or not _fits(partial(compositions, (), 1)):
+            raise
+        # It is the distance that stands in the way.
+        tried = []
     found: list[CountedSpace] = []
     skipped = 0
     for composition in tried:
@@ -152,12 +160,28 @@ def counted_spaces(
         if len(found) == number:
             break
     if not found:
+        assert min_distance_A is not None  # noqa: S101 - without a distance every composition has orderings
+        possible = None
+        for distance in _SHORTER_A:
+            shorter = occupancy_bounds(crystal, sites, distance, oxidation_states)
+            if distance < min_distance_A and _fits(partial(compositions, shorter, 1)):
+                possible = distance
+                break
+        hint = "" if possible is None else f" (counts exist at {possible:g} Å)"
         raise CompositionError(
-            f"No ordering of the {len(tried)} nearest compositions keeps like ions {min_distance_A:g} Å apart.",
+            f"No neutral composition near the refinement keeps like ions {min_distance_A:g} Å apart.",
             where=f"{crystal.name}, supercell {chosen}",
-            fix="Lower the smallest distance, use a larger supercell, or couple the sublattices.",
+            fix=f"Lower the smallest distance{hint}, use a larger supercell, or couple the sublattices.",
         )
     return found
+
+
+def _fits(compose: Callable[[], object]) -> bool:
+    try:
+        compose()
+    except CompositionError:
+        return False
+    return True
 
 
 def _count(

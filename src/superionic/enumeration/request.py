@@ -12,17 +12,21 @@ from superionic.enumeration.counted import DEFAULT_MIN_DISTANCE_A, MAX_LISTED, C
 from superionic.enumeration.result import EnumeratedPoint, Enumeration
 from superionic.errors import CompositionError
 from superionic.structures.axes import Axis, apply_point, grid_points, parse_axis
-from superionic.structures.composition import Coupling
+from superionic.structures.composition import Coupling, compact_supercell, smallest_index
 from superionic.structures.disordered import DisorderedCrystal
 from superionic.structures.files import read_crystal, read_oxidation_states
 from superionic.structures.oxidation import OxidationStates, find_oxidation_states
 from superionic.structures.supercells import Supercell, inequivalent_supercells
 
+_AUTO_DEVIATION = 0.1
 _QUICK = 2_000_000
 _MAX_KEPT = 100_000
 
 PRIMITIVE = ("prim", "primitive")
 """What names the primitive cell in place of a supercell."""
+
+AUTO = "auto"
+"""What names the smallest supercell that fits."""
 
 
 def enumerate_orderings(
@@ -56,7 +60,8 @@ def enumerate_orderings(
     file
         The crystal, with its partial occupancies: CIF, POSCAR, extxyz or pymatgen JSON.
     supercell
-        ``"1x1x2"``, three integers, a 3 × 3 integer matrix, or ``"primitive"``.
+        ``"1x1x2"``, three integers, a 3 × 3 integer matrix, ``"primitive"``, or ``"auto"``: the smallest one whose
+        integer compositions come within 0.1 (or `max_deviation`) of every refined occupancy.
     max_index
         Take all supercells of the primitive cell up to this many times its volume that symmetry does not make equal,
         instead of `supercell`.
@@ -176,8 +181,8 @@ def _axis(axis: str | Axis, formula_unit: str | None) -> Axis:
 
 def _cells(
     crystal: DisorderedCrystal, supercell: Any, max_index: int | None, diagonal_only: bool
-) -> list[tuple[DisorderedCrystal, Supercell]]:
-    """Return parents and supercells of them."""
+) -> list[tuple[DisorderedCrystal, Supercell | None]]:
+    """Return parents and supercells of them; None for the smallest one that fits."""
     if max_index is not None:
         if max_index < 1:
             raise CompositionError(f"The largest index is {max_index}.", fix="Give 1 or more.")
@@ -187,14 +192,17 @@ def _cells(
             for index in range(1, max_index + 1)
             for cell in inequivalent_supercells(parent, index, diagonal_only=diagonal_only)
         ]
-    if isinstance(supercell, str) and supercell.strip().lower() in PRIMITIVE:
+    name = supercell.strip().lower() if isinstance(supercell, str) else ""
+    if name in PRIMITIVE:
         return [(crystal.primitive(), Supercell.diagonal(1, 1, 1))]
+    if name == AUTO:
+        return [(crystal, None)]
     return [(crystal, Supercell.parse(supercell))]
 
 
 def _counted(
     crystal: DisorderedCrystal,
-    cell: Supercell,
+    cell: Supercell | None,
     charges: OxidationStates,
     axes: Sequence[Axis],
     point: Mapping[str, float],
@@ -203,6 +211,13 @@ def _counted(
     exact: Mapping[str, Any] = {}
     if axes:
         crystal, exact = apply_point(crystal, axes, point, charges.values)
+    if cell is None:
+        widest = options["max_deviation"] or _AUTO_DEVIATION
+        index = smallest_index(
+            crystal, charges.values, coupling=options["coupling"], exact_totals=exact, max_deviation=widest
+        )
+        # Where none fits, the smallest cell tells why.
+        cell = compact_supercell(crystal, index or 1)
     return counted_spaces(crystal, cell, charges.values, exact_totals=exact, **options)[0]
 
 

@@ -12,20 +12,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from superionic.errors import CompositionError
 from superionic.structures.composition import IntegerComposition
-from superionic.structures.disordered import close_pairs
+from superionic.structures.exclusions import find_contacts
 from superionic.structures.formulas import VACANCY, sort_species
 from superionic.structures.supercells import SupercellSites
 from superionic.structures.symmetry import IntArray, action_on
 
 CodeArray = NDArray[np.uint8]
-
-OPPOSITE_CHARGES = 2.0 / 3.0
-"""Ions of opposite charge may be bonded: they exclude each other below this part of the stated distance."""
-
-HYDROGEN = 0.4
-"""The same for a site that holds hydrogen, whose bonds are the shortest (O–H 0.96 Å)."""
 
 
 @dataclass(frozen=True)
@@ -209,7 +202,15 @@ def ordering_space(
     members_of = [b.members for b in blocks]
     actions = np.unique(action_on(sites.permutations, members_of), axis=0)
     moves = {row.tobytes() for row in action_on(sites.translations, members_of)[1:]}
-    exclusions, blocked, unavoidable = _exclusions(sites, composition, members, min_distance_A, oxidation_states or {})
+    holds: list[tuple[str, ...]] = [()] * sites.n_sites
+    for group, counts in zip(composition.groups, composition.counts, strict=True):
+        for site in group:
+            holds[site] = tuple(counts)
+    contacts = find_contacts(sites.cell_A, sites.fractional, holds, min_distance_A, oxidation_states or {})
+    # Sites that hold nothing but vacancies are in contact with nobody, so that these are all free.
+    free = np.full(sites.n_sites, -1, dtype=np.int64)
+    free[members] = np.arange(len(members))
+    exclusions = np.sort(free[contacts.exclusive], axis=1)
     return OrderingSpace(
         sites=sites,
         composition=composition,
@@ -219,57 +220,8 @@ def ordering_space(
         permutations=np.ascontiguousarray(actions, dtype=np.int64),
         translations=np.array([row.tobytes() in moves for row in actions], dtype=bool),
         group_order=sites.group_order,
-        exclusions=exclusions,
-        blocked=blocked,
-        unavoidable=unavoidable,
+        exclusions=exclusions[np.lexsort((exclusions[:, 1], exclusions[:, 0]))],
+        blocked=np.isin(members, contacts.blocked),
+        unavoidable=contacts.unavoidable,
         min_distance_A=min_distance_A,
     )
-
-
-def _exclusions(
-    sites: SupercellSites,
-    composition: IntegerComposition,
-    members: IntArray,
-    min_distance_A: float | None,
-    charges: Mapping[str, float],
-) -> tuple[IntArray, NDArray[np.bool_], IntArray]:
-    blocked = np.zeros(len(members), dtype=bool)
-    if min_distance_A is None:
-        return np.zeros((0, 2), dtype=np.int64), blocked, np.zeros((0, 2), dtype=np.int64)
-    if not min_distance_A > 0.0:
-        raise CompositionError(
-            f"The smallest distance is {min_distance_A:g} Å.", fix="Give a positive distance in Å, such as 1.5."
-        )
-    holds: list[tuple[str, ...]] = [()] * sites.n_sites
-    for group, counts in zip(composition.groups, composition.counts, strict=True):
-        for site in group:
-            holds[site] = tuple(counts)
-    free = {int(site): index for index, site in enumerate(members)}
-    pairs: set[tuple[int, int]] = set()
-    stuck: set[tuple[int, int]] = set()
-    for i, j, distance in zip(*close_pairs(sites.cell_A, sites.fractional, min_distance_A), strict=True):
-        if distance >= min_distance_A * _factor(holds[i], holds[j], charges):
-            continue
-        may_go = [s for s in (i, j) if VACANCY in holds[s] and s in free]
-        if i == j:
-            blocked[[free[s] for s in may_go[:1]]] = True
-        elif len(may_go) == 2:
-            pairs.add((min(free[i], free[j]), max(free[i], free[j])))
-        elif len(may_go) == 1 and VACANCY not in holds[i if may_go[0] == j else j]:
-            blocked[free[may_go[0]]] = True
-        elif VACANCY not in holds[i] and VACANCY not in holds[j]:
-            stuck.add((i, j))
-    return _rows(pairs), blocked, _rows(stuck)
-
-
-def _rows(pairs: set[tuple[int, int]]) -> IntArray:
-    return np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
-
-
-def _factor(first: tuple[str, ...], second: tuple[str, ...], charges: Mapping[str, float]) -> float:
-    """Return the part of the stated distance that counts between two sites."""
-    if "H" in first or "H" in second:
-        return HYDROGEN
-    signs = [{np.sign(charges.get(s, 0.0)) for s in names if s != VACANCY} for names in (first, second)]
-    opposite = all(len(s) == 1 for s in signs) and signs[0] == {-x for x in signs[1]} and signs[0] != {0.0}
-    return OPPOSITE_CHARGES if opposite else 1.0

@@ -109,14 +109,14 @@ class ClusterBasis:
     def tables(self, coefficients: FloatArray, constant: float) -> Tables:
         """Turn coefficients of the terms into tables for the compiled loops."""
         n, n_codes = len(self.block_of), max(len(f) for f in self.functions)
-        result = empty_tables()._replace(constant=constant, site=np.zeros((n, n_codes)))
+        result = empty_tables()._replace(constant=float(constant), site=np.zeros((n, n_codes)))
         weights: dict[int, FloatArray] = {}
         for (index, chosen), coefficient in zip(self.terms, coefficients, strict=True):
             if index < 0 and self.ewald is not None and coefficient != 0.0:
                 e = self.ewald
                 result = result._replace(
-                    constant=result.constant + coefficient * e.constant,
-                    charges=e.charges,
+                    constant=float(result.constant + coefficient * e.constant),
+                    charges=np.require(e.charges, np.float64, ["C", "W"]),
                     matrix=coefficient * e.matrix,
                     field=coefficient * e.field,
                 )

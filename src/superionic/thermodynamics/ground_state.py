@@ -95,7 +95,7 @@ def search_ground_state(
     *,
     seed: int = 0,
     n_searches: int = 6,
-    agree: int = 3,
+    agree: int = 4,
     budget: int = 50_000_000,
     keep: int = 20,
     permutations: IntArray | None = None,
@@ -134,7 +134,7 @@ def search_ground_state(
     _tables(energy)
     small, small_energy, label_of = _merge_equal_charges(space, energy)
     identity = np.arange(space.n_free)[None]
-    group = np.ascontiguousarray(identity if permutations is None else permutations, dtype=np.int64)
+    group = np.require(identity if permutations is None else permutations, np.int64, ["C", "W"])
     if len(small.moves().classes) == 0:
         return _single(space, small, energy, n_searches, agree)
     first, *seeds = np.random.SeedSequence(seed).spawn(n_searches + 1)

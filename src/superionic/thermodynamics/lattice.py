@@ -227,9 +227,11 @@ class EwaldEnergy:
 
     def tables(self) -> Tables:
         """Return the arrays for the compiled loops."""
-        return empty_tables()._replace(
-            constant=float(self.constant), charges=self.charges, matrix=self.matrix, field=self.field
+        # Of one type whatever was given: loops are compiled for each type, and read-only is another one.
+        charges, matrix, field = (
+            np.require(a, np.float64, ["C", "W"]) for a in (self.charges, self.matrix, self.field)
         )
+        return empty_tables()._replace(constant=float(self.constant), charges=charges, matrix=matrix, field=field)
 
 
 class IdealMixing:

@@ -24,9 +24,6 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 CodeArray = NDArray[np.uint8]
 
-REFRESH_SWEEPS = 500
-"""Energies and potentials are summed anew after this many sweeps, against the drift of rounding."""
-
 
 class Tables(NamedTuple):
     """The energy of a lattice model; empty arrays where a part is missing.
@@ -103,26 +100,6 @@ class Harvest(NamedTuple):
 
 
 @compiled
-def flip_energy(t: Tables, codes: CodeArray, i: int, new: int) -> float:
-    """Change of the short-range energy when site i takes the code `new`."""
-    old = codes[i]
-    total = 0.0
-    if len(t.site):
-        total += t.site[i, new] - t.site[i, old]
-    if len(t.pair_site):
-        for k in range(t.pair_start[i], t.pair_start[i + 1]):
-            other = codes[t.pair_site[k]]
-            total += t.pair_values[t.pair_table[k], new, other] - t.pair_values[t.pair_table[k], old, other]
-    if len(t.triplet_table):
-        for k in range(t.triplet_start[i], t.triplet_start[i + 1]):
-            b = codes[t.triplet_sites[k, 0]]
-            c = codes[t.triplet_sites[k, 1]]
-            w = t.triplet_table[k]
-            total += t.triplet_values[w, new, b, c] - t.triplet_values[w, old, b, c]
-    return total
-
-
-@compiled
 def charge_swap_energy(
     charges: FloatArray, matrix: FloatArray, potential: FloatArray, codes: CodeArray, i: int, j: int
 ) -> float:
@@ -138,13 +115,28 @@ def charge_swap_energy(
 @compiled
 def short_swap_energy(t: Tables, codes: CodeArray, i: int, j: int) -> float:
     """Change of the short-range energy when the codes of two sites of one block are swapped."""
-    a = codes[i]
-    b = codes[j]
+    first = codes[i]
+    total = 0.0
     # One site after the other: clusters that hold both are then counted right by themselves.
-    total = flip_energy(t, codes, i, b)
-    codes[i] = b
-    total += flip_energy(t, codes, j, a)
-    codes[i] = a
+    for step in range(2):
+        site = i if step == 0 else j
+        new = codes[j] if step == 0 else first
+        old = codes[site]
+        change = t.site[site, new] - t.site[site, old]
+        if len(t.pair_site):
+            for k in range(t.pair_start[site], t.pair_start[site + 1]):
+                other = codes[t.pair_site[k]]
+                change += t.pair_values[t.pair_table[k], new, other] - t.pair_values[t.pair_table[k], old, other]
+        if len(t.triplet_table):
+            for k in range(t.triplet_start[site], t.triplet_start[site + 1]):
+                b = codes[t.triplet_sites[k, 0]]
+                c = codes[t.triplet_sites[k, 1]]
+                w = t.triplet_table[k]
+                change += t.triplet_values[w, new, b, c] - t.triplet_values[w, old, b, c]
+        if step == 0:
+            codes[i] = new
+        total += change
+    codes[i] = first
     return total
 
 
@@ -299,7 +291,7 @@ def copy_codes(source: CodeArray, target: CodeArray) -> None:
 
 
 @compiled
-def run_sweeps(  # noqa: PLR0912 - one function compiles in half the time of two
+def run_sweeps(
     t: Tables,
     moves: Moves,
     replicas: Replicas,
@@ -322,28 +314,22 @@ def run_sweeps(  # noqa: PLR0912 - one function compiles in half the time of two
     n_sweeps, n_temperatures, n_attempts = picks.shape[0], picks.shape[1], picks.shape[2]
     # Passing a few arrays to the innermost functions, not whole records, lets the compiler inline them: 3 × faster.
     charges, matrix = t.charges, t.matrix
+    classes, cumulative, local_pairs, local_share, excluded_start, excluded, vacancy = moves
+    orders, ranks, decorations, potentials, totals = replicas
+    at, accepted, keys, hashes, limit = progress.at, progress.accepted, harvest.keys, harvest.hashes, harvest.limit
     charged, short = len(matrix) > 0, len(t.site) > 0
-    excluding, harvesting = len(moves.excluded) > 0, len(harvest.energies) > 0
+    excluding, harvesting = len(excluded) > 0, len(harvest.energies) > 0
     written = 0
     for s in range(n_sweeps):
         sweep = first_sweep + s
-        if sweep % REFRESH_SWEEPS == 0:
-            for r in range(n_temperatures):
-                replicas.energies[r] = refresh(t, replicas.codes[r], replicas.potential[r])
         for k in range(n_temperatures):
-            r = progress.at[k]
-            beta = betas[k]
-            order, rank = replicas.order[r], replicas.rank[r]
-            codes, potential = replicas.codes[r], replicas.potential[r]
-            energy, key = replicas.energies[r], harvest.hashes[r]
+            r = at[k]
+            order, rank, codes, potential = orders[r], ranks[r], decorations[r], potentials[r]
+            beta, energy, key = betas[k], totals[r], hashes[r]
             for a in range(n_attempts):
                 u0, u1, u2 = picks[s, k, a, 0], picks[s, k, a, 1], picks[s, k, a, 2]
-                i, j = propose(
-                    moves.classes, moves.cumulative, moves.local_pairs, moves.local_share, order, codes, u0, u1, u2
-                )
-                if i < 0 or (
-                    excluding and not keeps_exclusions(moves.vacancy, moves.excluded_start, moves.excluded, codes, i, j)
-                ):
+                i, j = propose(classes, cumulative, local_pairs, local_share, order, codes, u0, u1, u2)
+                if i < 0 or (excluding and not keeps_exclusions(vacancy, excluded_start, excluded, codes, i, j)):
                     continue
                 change = 0.0
                 if charged:
@@ -353,22 +339,22 @@ def run_sweeps(  # noqa: PLR0912 - one function compiles in half the time of two
                 if beta * change >= hurdles[s, k * n_attempts + a]:
                     continue
                 energy += change
-                progress.accepted[k] += 1
+                accepted[k] += 1
                 if harvesting:
                     c = codes[i]
                     d = codes[j]
-                    key ^= harvest.keys[i, c] ^ harvest.keys[j, d] ^ harvest.keys[i, d] ^ harvest.keys[j, c]
+                    key ^= keys[i, c] ^ keys[j, d] ^ keys[i, d] ^ keys[j, c]
                 swap(charges, matrix, order, rank, codes, potential, i, j)
-                if harvesting and energy < harvest.limit[0]:
+                if harvesting and energy < limit[0]:
                     harvest_state(harvest, codes, energy, key, sweep)
-            replicas.energies[r] = energy
-            harvest.hashes[r] = key
-        exchange(replicas.energies, progress, betas, hurdles[s, n_temperatures * n_attempts :], sweep)
+            totals[r] = energy
+            hashes[r] = key
+        exchange(totals, progress, betas, hurdles[s, n_temperatures * n_attempts :], sweep)
         for k in range(n_temperatures):
-            energies[s, k] = replicas.energies[progress.at[k]]
+            energies[s, k] = totals[at[k]]
         if (sweep + 1) % record_every == 0:
             for k in range(n_temperatures):
-                copy_codes(replicas.codes[progress.at[k]], snapshots[written, k])
+                copy_codes(decorations[at[k]], snapshots[written, k])
             written += 1
 
 
@@ -403,8 +389,8 @@ def quench(
     steps = 0
     while True:
         best = -threshold
-        best_i = -1
-        best_j = -1
+        # Not −1 for "none": a literal would have numba compile `swap` twice.
+        best_i = best_j = order[0]
         for c in range(len(moves.classes)):
             for p in range(moves.classes[c, 1]):
                 i = order[moves.classes[c, 0] + p]
@@ -424,7 +410,7 @@ def quench(
                         best = change
                         best_i = i
                         best_j = j
-        if best_i < 0:
+        if best_i == best_j:
             return steps
         swap(charges, matrix, order, rank, codes, potential, best_i, best_j)
         steps += 1

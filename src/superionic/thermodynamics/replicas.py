@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 _DRAWS = 1 << 15
 """Random numbers drawn at a time, roughly."""
 
+REFRESH_SWEEPS = 500
+"""Energies and potentials are summed anew after this many sweeps, against the drift of rounding."""
+
 
 @dataclass(frozen=True, eq=False)
 class MonteCarloState:
@@ -135,7 +138,7 @@ def advance(
     series, snapshots, failed = [state.energies_eV], [state.snapshots], state.n_failed
     sweep, end = state.sweep, state.sweep + n_sweeps
     while sweep < end:
-        block = min(step, end - sweep)
+        block = min(step, end - sweep, REFRESH_SWEEPS - sweep % REFRESH_SWEEPS)
         picks = uniform.random((block, n_t, attempts, 3))
         hurdles = exponential.standard_exponential((block, n_t * attempts + n_t))
         energies = np.empty((block, n_t))
@@ -146,6 +149,9 @@ def advance(
                 energy, moves, replicas, progress, betas, picks, hurdles, sweep, state.record_every, energies, records
             )
         else:
+            if sweep % REFRESH_SWEEPS == 0:
+                for r in range(n_t):
+                    replicas.energies[r] = kernels.refresh(tables, replicas.codes[r], replicas.potential[r])
             kernels.run_sweeps(
                 tables,
                 moves,

@@ -319,7 +319,7 @@ class _Data:
 
     def __init__(self, space: SwapSpace, energy: LatticeEnergy, permutations: IntArray | None) -> None:
         identity = np.arange(space.n_free)[None] if permutations is None else permutations
-        self.group = np.ascontiguousarray(identity, dtype=np.int64)
+        self.group = np.require(identity, np.int64, ["C", "W"])
         self.energy = energy
         self.seen: set[bytes] = set()
         self.decorations: list[CodeArray] = []
@@ -334,7 +334,7 @@ class _Data:
         """Pick n drawn decorations, evenly spread, that symmetry does not make equal to one that was tried."""
         from superionic.thermodynamics.montecarlo_kernels import canonical
 
-        images = canonical(np.ascontiguousarray(drawn), self.group)
+        images = canonical(np.require(drawn, np.uint8, ["C", "W"]), self.group)
         new: dict[bytes, int] = {}
         for index, image in enumerate(images):
             key = image.tobytes()

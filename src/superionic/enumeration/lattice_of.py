@@ -1,0 +1,149 @@
+"""A space of orderings as the lattice on which Monte Carlo swaps: who moves, with which charges, in which field."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from superionic.errors import CompositionError
+from superionic.structures.electrostatics import charges_of, supercell_ewald_matrix
+from superionic.structures.formulas import VACANCY
+from superionic.structures.sampling import find_allowed
+from superionic.structures.space import OrderingSpace
+from superionic.structures.symmetry import FloatArray
+from superionic.thermodynamics.lattice import EwaldEnergy, SwapSpace
+from superionic.thermodynamics.order_parameters import PairShells, pair_shells
+
+_LONGEST_A = 30.0
+
+
+@dataclass(frozen=True, eq=False)
+class ChargedLattice:
+    """What swaps of a space need.
+
+    Parameters
+    ----------
+    swaps
+        The decorations that swaps connect, with one to start from.
+    ewald
+        Their point-charge energy in vacuum.
+    charges
+        For each block the charge in e of each of its codes.
+    matrix
+        Ewald matrix of all sites, in eV/e².
+    """
+
+    swaps: SwapSpace
+    ewald: EwaldEnergy
+    charges: tuple[FloatArray, ...]
+    matrix: FloatArray
+
+    def screened(self, dielectric: float) -> EwaldEnergy:
+        """Return the point-charge energy in a medium of a relative permittivity."""
+        if not (np.isfinite(dielectric) and dielectric > 0.0):
+            raise CompositionError(
+                f"{dielectric:g} is no relative permittivity.", fix="Give a positive number; 1 is the vacuum."
+            )
+        e = self.ewald
+        return EwaldEnergy(e.matrix / dielectric, e.charges, e.field / dielectric, e.constant / dielectric)
+
+
+def lattice_of(
+    space: OrderingSpace, oxidation_states: Mapping[str, float], rng: np.random.Generator
+) -> ChargedLattice:
+    """Build the lattice of a space.
+
+    Parameters
+    ----------
+    space, oxidation_states
+        The space, and the charge in e of every species.
+    rng
+        Of the decoration to start from.
+
+    Raises
+    ------
+    CompositionError
+        If there is no freedom: all sites are decided, or no decoration keeps the exclusions.
+    """
+    start = find_allowed(space, rng)
+    if start is None:
+        raise CompositionError(
+            f"No ordering of {space.composition.formula} was found that keeps the distances.",
+            where=f"supercell {space.sites.supercell}",
+            fix="Lower the smallest distance, or use a larger supercell.",
+        )
+    if not len(start):
+        raise _no_freedom(space)
+    charges = tuple(charges_of(block.species, oxidation_states) for block in space.blocks)
+    fixed = np.zeros(space.sites.n_sites)
+    for group, counts in zip(space.composition.groups, space.composition.counts, strict=True):
+        if len(counts) == 1:
+            fixed[list(group)] = charges_of(tuple(counts), oxidation_states)[0]
+    matrix = supercell_ewald_matrix(space.sites)
+    swaps = SwapSpace(
+        block_of=space.block_of,
+        start=start,
+        vacancies=tuple(b.species.index(VACANCY) if VACANCY in b.species else None for b in space.blocks),
+        exclusions=space.exclusions,
+        blocked=space.blocked,
+    )
+    if len(swaps.moves().classes) == 0:
+        raise _no_freedom(space)
+    ewald = EwaldEnergy.from_sites(matrix, space.members, space.block_of, [list(q) for q in charges], fixed)
+    return ChargedLattice(swaps, ewald, charges, matrix)
+
+
+def _no_freedom(space: OrderingSpace) -> CompositionError:
+    return CompositionError(
+        f"{space.composition.formula} has no freedom: no two unlike species can change places, so there is one ordering.",
+        where=f"supercell {space.sites.supercell}",
+        fix="Take a composition or a supercell that mixes species (or ions and vacancies) on its sites, or list it.",
+    )
+
+
+def nearest_shells(space: OrderingSpace, number: int, *, cutoff_A: float = 6.0) -> PairShells | None:
+    """Return the nearest pairs of free sites, the first few shells of each pair of blocks.
+
+    Parameters
+    ----------
+    space
+        The space.
+    number
+        Shells of each pair of blocks at most.
+    cutoff_A
+        Longest distance; longer if there is no pair within.
+
+    Returns
+    -------
+    PairShells or None
+        None if no two free sites are within 30 Å.
+    """
+    from superionic.errors import AnalysisError
+
+    fractional = space.sites.fractional[space.members]
+    while True:
+        try:
+            found = pair_shells(space.sites.cell_A, fractional, space.block_of, cutoff_A)
+            break
+        except AnalysisError:
+            cutoff_A *= 1.5
+            if cutoff_A > _LONGEST_A:
+                return None
+    # Shells come sorted by blocks, then by distance.
+    seen: dict[tuple[int, int], int] = {}
+    kept = np.full(len(found.blocks), -1, dtype=np.int64)
+    for shell, (a, b) in enumerate(found.blocks.tolist()):
+        seen[a, b] = seen.get((a, b), 0) + 1
+        if seen[a, b] <= number:
+            kept[shell] = int((kept >= 0).sum())
+    pairs = kept[found.shell] >= 0
+    return PairShells(
+        first=found.first[pairs],
+        second=found.second[pairs],
+        shell=kept[found.shell[pairs]],
+        blocks=found.blocks[kept >= 0],
+        distances_A=found.distances_A[kept >= 0],
+        vectors_A=found.vectors_A[pairs],
+    )

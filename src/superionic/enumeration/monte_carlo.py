@@ -1,0 +1,226 @@
+"""Orderings as they are at a temperature: replica-exchange Monte Carlo by swaps, and what it says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from superionic.enumeration.chosen import ChosenOrderings
+from superionic.enumeration.lattice_of import ChargedLattice, lattice_of, nearest_shells
+from superionic.errors import CompositionError
+from superionic.structures.electrostatics import table_energies
+from superionic.structures.orderings import OrderingTable
+from superionic.structures.space import OrderingSpace
+from superionic.units import BOLTZMANN_EV_PER_K
+
+if TYPE_CHECKING:
+    from superionic.thermodynamics.lattice import LatticeEnergy
+    from superionic.thermodynamics.montecarlo_analysis import MonteCarloResult
+    from superionic.thermodynamics.order_parameters import OrderParameter
+
+DEFAULT_TEMPERATURE_K = 800.0
+"""About where electrolytes are synthesised, and their disorder is frozen in."""
+
+DEFAULT_DIELECTRIC = 10.0
+"""Relative permittivity by which point-charge energies are divided.
+
+Nothing screens bare point charges, so that their differences are several times those of a crystal, whose electrons and
+ions relax around an ordering: at 800 K they would freeze nearly everything. Ten is the order of the static permittivity
+of halide and oxide electrolytes. A potential (``enumerate.monte_carlo.potential``) does without such a number.
+"""
+
+DEFAULT_SWEEPS = 4000
+
+_SHELLS = 2
+_RECORD_EVERY = 10
+_HOTTEST_K = 3000.0
+_HOTTER = 5.0
+
+
+def monte_carlo(
+    space: OrderingSpace,
+    oxidation_states: Mapping[str, float],
+    number: int,
+    *,
+    temperature_K: float = DEFAULT_TEMPERATURE_K,
+    dielectric: float = DEFAULT_DIELECTRIC,
+    n_sweeps: int = DEFAULT_SWEEPS,
+    seed: int = 0,
+) -> ChosenOrderings:
+    """Draw decorrelated orderings at a temperature, by the energy of point charges in a dielectric.
+
+    Parameters
+    ----------
+    space, oxidation_states
+        The space, and the charge in e of every species.
+    number
+        How many draws are wanted; fewer are returned if the run has fewer that are independent. What is drawn again
+        is merged, and counted in ``times_drawn``.
+    temperature_K
+        The temperature of the draws. Replicas at higher ones, up to five times as hot and 3000 K at least, help over
+        barriers.
+    dielectric
+        Relative permittivity; see :data:`DEFAULT_DIELECTRIC`.
+    n_sweeps
+        Length of the run; a sweep is an attempted swap for each site that can move, at each temperature.
+    seed
+        Of the run.
+
+    Raises
+    ------
+    CompositionError
+        If a number is not positive, or nothing can be swapped.
+    """
+    check_numbers(number, temperature_K, n_sweeps)
+    lattice = lattice_of(space, oxidation_states, np.random.default_rng(seed))
+    return thermal_orderings(
+        space, oxidation_states, lattice, lattice.screened(dielectric), number,
+        temperature_K=temperature_K, n_sweeps=n_sweeps, seed=seed,
+        about={"energy": "point charges", "dielectric": float(dielectric)},
+    )  # fmt: skip
+
+
+def check_numbers(number: int, temperature_K: float, n_sweeps: int) -> None:
+    """Refuse numbers that mean nothing.
+
+    Raises
+    ------
+    CompositionError
+        If one of them is not positive.
+    """
+    if number < 1:
+        raise CompositionError(f"{number} orderings cannot be drawn.", fix="Ask for one or more.")
+    if not (np.isfinite(temperature_K) and temperature_K > 0.0):
+        raise CompositionError(f"{temperature_K:g} K is no temperature.", fix="Give a positive one, such as 800.")
+    if n_sweeps < 1:
+        raise CompositionError(f"A run of {n_sweeps} sweeps is none.", fix="Give a thousand or more.")
+
+
+def thermal_orderings(
+    space: OrderingSpace,
+    oxidation_states: Mapping[str, float],
+    lattice: ChargedLattice,
+    energy: LatticeEnergy,
+    number: int,
+    *,
+    temperature_K: float,
+    n_sweeps: int,
+    seed: int,
+    about: Mapping[str, Any],
+) -> ChosenOrderings:
+    """Draw decorrelated orderings at a temperature by any energy; `about` is put before the evidence.
+
+    Other parameters are those of :func:`monte_carlo`.
+    """
+    from superionic.structures.sampling import canonicalise
+
+    result = run(space, lattice, energy, number, temperature_K=temperature_K, n_sweeps=n_sweeps, seed=seed)
+    drawn = result.samples[0]
+    if len(drawn) > number:
+        drawn = drawn[np.linspace(0, len(drawn) - 1, number).astype(int)]
+    if not len(drawn):
+        drawn = result.state.snapshots[-1:, 0]
+    canonical, degeneracies = canonicalise(space, drawn)
+    _, first, times = np.unique(canonical, axis=0, return_index=True, return_counts=True)
+    order = np.argsort(first, kind="stable")
+    table = OrderingTable.of(space, canonical[first[order]], degeneracies[first[order]])
+    return ChosenOrderings(
+        method="monte-carlo",
+        table=table,
+        energies_eV=table_energies(lattice.matrix, table, oxidation_states),
+        times_drawn=times[order].astype(np.int64),
+        evidence={**about, **evidence(space, result, n_drawn=len(drawn), wanted=number), "seed": seed},
+    )
+
+
+def run(
+    space: OrderingSpace,
+    lattice: ChargedLattice,
+    energy: LatticeEnergy,
+    number: int,
+    *,
+    temperature_K: float,
+    n_sweeps: int,
+    seed: int,
+) -> MonteCarloResult:
+    """Run replica exchange from a temperature upward, long enough for order parameters of the nearest shells."""
+    from superionic.thermodynamics.montecarlo import TemperatureLadder, run_monte_carlo
+
+    return run_monte_carlo(
+        lattice.swaps,
+        energy,
+        ladder=TemperatureLadder(temperature_K, max(_HOTTER * temperature_K, _HOTTEST_K)),
+        n_sweeps=n_sweeps,
+        seed=seed,
+        # Often enough that independent orderings are there to be drawn, if the run has as many.
+        record_every=max(1, min(_RECORD_EVERY, n_sweeps // (4 * number))),
+        shells=nearest_shells(space, _SHELLS),
+    )
+
+
+def evidence(space: OrderingSpace, result: MonteCarloResult, *, n_drawn: int, wanted: int) -> dict[str, Any]:
+    """Return how well a run converged and what order it found at its lowest temperature, as plain values."""
+    flags = list(result.flags)
+    if n_drawn < wanted:
+        flags.append(f"{n_drawn} of {wanted} draws are independent: run longer for more.")
+    temperature = float(result.temperatures_K[0])
+    capacity = BOLTZMANN_EV_PER_K
+    return {
+        "temperature_K": temperature,
+        "converged": result.converged,
+        "flags": flags,
+        "independent_draws": n_drawn,
+        "sweeps": result.n_sweeps,
+        "sweeps_before_equilibrium": result.n_discarded,
+        "autocorrelation_sweeps": _plain(result.autocorrelation_sweeps[0]),
+        "temperatures_K": [_plain(t) for t in result.temperatures_K],
+        "acceptance": [_plain(a) for a in result.acceptance],
+        "exchange_rates": [_plain(e) for e in result.exchange],
+        "round_trips": result.round_trips,
+        "mean_energy_eV": _plain(result.energies_eV[0]),
+        "mean_energy_error_eV": _plain(result.energy_errors_eV[0]),
+        "heat_capacity_kB": _plain(result.heat_capacities_eV_per_K[0] / capacity),
+        "heat_capacity_error_kB": _plain(result.heat_capacity_errors_eV_per_K[0] / capacity),
+        "order_parameters": _order(space, result),
+    }
+
+
+def _order(space: OrderingSpace, result: MonteCarloResult) -> list[dict[str, Any]]:
+    if result.order is None:
+        return []
+    return [
+        {
+            **_names(space, parameter),
+            "distance_A": round(parameter.distance_A, 4),
+            "warren_cowley": _plain(value),
+            "error": _plain(error),
+        }
+        for parameter, value, error in zip(
+            result.order.parameters, result.order.values[0], result.order.errors[0], strict=True
+        )
+    ]
+
+
+def _names(space: OrderingSpace, parameter: OrderParameter) -> dict[str, str]:
+    a, b = space.blocks[parameter.block_a], space.blocks[parameter.block_b]
+    return {
+        "sites_a": a.name,
+        "species_a": a.species[parameter.code_a],
+        "sites_b": b.name,
+        "species_b": b.species[parameter.code_b],
+    }
+
+
+def telling(order: Sequence[Mapping[str, Any]], number: int) -> list[Mapping[str, Any]]:
+    """Return the largest of the order parameters that say something new, nearest first among equals.
+
+    Between two groups of sites those with a vacancy are left out: they follow from the others.
+    """
+    new = [p for p in order if p["sites_a"] == p["sites_b"] or "X" not in (p["species_a"], p["species_b"])]
+    return sorted(new, key=lambda p: (-round(abs(p["warren_cowley"] or 0.0), 6), p["distance_A"]))[:number]
+
+
+def _plain(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

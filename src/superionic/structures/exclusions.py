@@ -1,0 +1,158 @@
+"""Sites that are too close to be occupied together, and what they leave to the counts.
+
+Refinements split one atom over several close sites, and let sites overlap that are never occupied at once. Two sites
+closer than a stated distance are in *contact*. Ions of opposite charge may be bonded, and bonds to hydrogen are the
+shortest (O–H 0.96 Å), so that smaller parts of the distance count for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from superionic.errors import CompositionError
+from superionic.structures.composition import OccupancyBound
+from superionic.structures.disordered import DisorderedCrystal, close_pairs
+from superionic.structures.formulas import VACANCY
+from superionic.structures.supercells import SupercellSites
+from superionic.structures.symmetry import FloatArray, IntArray
+
+OPPOSITE_CHARGES = 2.0 / 3.0
+"""Part of the stated distance that counts between ions of opposite charge."""
+
+HYDROGEN = 0.4
+"""Part that counts for a site that holds hydrogen."""
+
+_MAX_CLIQUES = 20_000
+
+
+@dataclass(frozen=True, eq=False)
+class Contacts:
+    """Sites that are too close.
+
+    Parameters
+    ----------
+    exclusive
+        (n, 2) pairs of sites i < j that may both be vacant: not both are occupied.
+    blocked
+        (m,) sites that must be vacant, beside an atom that is always there or their own periodic image.
+    unavoidable
+        (k, 2) pairs of sites that are both always occupied.
+    """
+
+    exclusive: IntArray
+    blocked: IntArray
+    unavoidable: IntArray
+
+
+def find_contacts(
+    cell_A: FloatArray,
+    fractional: FloatArray,
+    holds: Sequence[tuple[str, ...]],
+    min_distance_A: float | None,
+    oxidation_states: Mapping[str, float],
+) -> Contacts:
+    """Find the sites that are closer than a distance.
+
+    Parameters
+    ----------
+    cell_A, fractional
+        (3, 3) in Å and (n, 3).
+    holds
+        What may be on each site, ``"X"`` for a vacancy.
+    min_distance_A
+        The distance; None: there are no contacts.
+    oxidation_states
+        Charges in e that tell opposite ones; species without one count as alike.
+
+    Raises
+    ------
+    CompositionError
+        If the distance is not positive.
+    """
+    exclusive: set[tuple[int, int]] = set()
+    blocked: set[int] = set()
+    unavoidable: set[tuple[int, int]] = set()
+    if min_distance_A is not None:
+        if not min_distance_A > 0.0:
+            raise CompositionError(
+                f"The smallest distance is {min_distance_A:g} Å.", fix="Give a positive distance in Å, such as 1.5."
+            )
+        for i, j, distance in zip(*close_pairs(cell_A, fractional, min_distance_A), strict=True):
+            # A site that nothing sits on is too close to nobody.
+            if (VACANCY,) in (holds[i], holds[j]):
+                continue
+            if distance >= min_distance_A * _factor(holds[i], holds[j], oxidation_states):
+                continue
+            may_go = [site for site in (i, j) if VACANCY in holds[site]]
+            if not may_go:
+                unavoidable.add((i, j))
+            elif i == j or len(may_go) == 1:
+                blocked.add(may_go[0])
+            else:
+                exclusive.add((min(i, j), max(i, j)))
+    return Contacts(_rows(exclusive), np.array(sorted(blocked), dtype=np.int64), _rows(unavoidable))
+
+
+def _rows(pairs: set[tuple[int, int]]) -> IntArray:
+    return np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
+
+
+def _factor(first: tuple[str, ...], second: tuple[str, ...], charges: Mapping[str, float]) -> float:
+    """Return the part of the stated distance that counts between two sites."""
+    if "H" in first or "H" in second:
+        return HYDROGEN
+    signs = [{np.sign(charges.get(s, 0.0)) for s in names if s != VACANCY} for names in (first, second)]
+    opposite = all(len(s) == 1 for s in signs) and signs[0] == {-x for x in signs[1]} and signs[0] != {0.0}
+    return OPPOSITE_CHARGES if opposite else 1.0
+
+
+def occupancy_bounds(
+    crystal: DisorderedCrystal,
+    sites: SupercellSites,
+    min_distance_A: float | None,
+    oxidation_states: Mapping[str, float],
+) -> list[OccupancyBound]:
+    """Bound how many sites of each sublattice can be occupied at once.
+
+    Of sites that are all in contact with one another (a clique) one is occupied at most. Summed over all cliques of
+    one kind this bounds the counts: Σ_A k_A n_A ≤ number of cliques, where each site of A is in k_A of them.
+
+    Parameters
+    ----------
+    crystal, sites
+        The parent and a supercell of it.
+    min_distance_A, oxidation_states
+        As in :func:`find_contacts`.
+    """
+    import networkx as nx
+
+    species = [(*s.species, VACANCY) if s.vacancy > 0.0 else tuple(s.species) for s in crystal.sublattices]
+    holds = [species[orbit] for orbit in sites.orbits]
+    contacts = find_contacts(sites.cell_A, sites.fractional, holds, min_distance_A, oxidation_states)
+    kinds: dict[tuple[int, ...], int] = {}
+    graph = nx.Graph()
+    graph.add_edges_from(contacts.exclusive.tolist())
+    for number, clique in enumerate(nx.find_cliques(graph)):
+        if number == _MAX_CLIQUES:  # bounds only save useless compositions: none is as right as all
+            kinds.clear()
+            break
+        kind = tuple(sorted(int(sites.orbits[site]) for site in clique))
+        kinds[kind] = kinds.get(kind, 0) + 1
+    cells = sites.supercell.multiplicity
+    bounds = []
+    for kind, number in sorted(kinds.items()):
+        # By symmetry every site of a sublattice is in equally many cliques of a kind.
+        weights = {
+            crystal.sublattices[orbit].name: kind.count(orbit)
+            * number
+            // (crystal.sublattices[orbit].multiplicity * cells)
+            for orbit in sorted(set(kind))
+        }
+        bounds.append(OccupancyBound(weights, Fraction(number, cells)))
+    blocked = sorted({int(sites.orbits[site]) for site in contacts.blocked})
+    bounds.extend(OccupancyBound({crystal.sublattices[orbit].name: 1}, 0) for orbit in blocked)
+    return bounds
