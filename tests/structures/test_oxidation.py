@@ -109,3 +109,7 @@ def test_many_elements_take_no_time():
     start = time.perf_counter()
     find_oxidation_states(many)
     assert time.perf_counter() - start < 2.0
+
+
+def test_an_alloy_has_no_charges():
+    assert find_oxidation_states({"Cu": 2.0, "Au": 2.0}).values == {"Cu": 0.0, "Au": 0.0}

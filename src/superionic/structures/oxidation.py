@@ -6,7 +6,7 @@ and can be changed.
 One state is guessed for each element. The cost of a choice is the sum of how unusual its states are, and 1 for each
 0.01 e per atom by which it leaves the refined composition charged; refined occupancies seldom balance exactly. How
 unusual a state is depends on the partners: phosphorus is P5+ beside O, S or a halogen and P3- in Li3P; hydrogen is
-H- in complexes with boron or aluminium and H+ otherwise.
+H- in complexes with boron or aluminium and H+ otherwise. A crystal of metals alone is an alloy without charges.
 """
 
 from __future__ import annotations
@@ -160,6 +160,9 @@ def find_oxidation_states(
         raise CompositionError(
             f"No charge is known for {', '.join(unknown)}.", where=place, fix=f"Give it, e.g. {unknown[0]}=2."
         )
+    if not known and not also and not set(amounts) & set(_ANIONS):
+        note = "guessed: nothing here takes electrons, so it is taken for an alloy without charges"
+        return OxidationStates(dict.fromkeys(sort_species(amounts), 0.0), sources, note)
     atoms = sum(amounts.values())
     enough = TOLERANCE_E if tolerance_e is None else tolerance_e
     for per_charge in (_PER_CHARGE, 1.0):  # where nothing is neutral, the commonest states are the likeliest
