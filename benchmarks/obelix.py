@@ -1,9 +1,10 @@
 """Enumerate every crystal of a folder of refined CIFs: what comes out, how long it takes, and whether it is right.
 
-Run with ``python benchmarks/obelix.py FOLDER [--limit N] [--table FILE.md]``. Each crystal is counted in its own cell, as
-``superionic enumerate FILE --count`` does; where no neutral composition fits, in the smallest supercell that has one
-(``--supercell auto``). One ordering of each is then drawn and checked by ASE alone: neutral, and no two atoms that could
-be apart closer than the stated distances. Times are wall seconds a crystal; memory is the peak of the whole process.
+Run with ``python benchmarks/obelix.py FOLDER [--limit N] [--table FILE.md]``. Each crystal is counted in its own
+cell, as ``superionic enumerate FILE --count`` does; where no neutral composition fits, in the smallest supercell that has one
+(``--supercell auto``). One ordering of each is then drawn and checked by ASE alone: neutral, and no two atoms closer
+than the stated distances if one of them could be elsewhere. Times are wall seconds a crystal; memory is the peak of the
+whole process.
 
 With ``--table`` a Markdown table of the outcomes is written, as in docs/obelix.md.
 """
@@ -29,6 +30,8 @@ from superionic.structures.exclusions import HYDROGEN, OPPOSITE_CHARGES
 
 @dataclass(frozen=True)
 class Outcome:
+    """What became of one crystal."""
+
     file: str
     seconds: float
     what: str
@@ -40,7 +43,7 @@ class Outcome:
 
 
 def close_contacts(point: EnumeratedPoint, min_distance_A: float = 1.5) -> tuple[int, float]:
-    """Count the pairs of atoms, one of which was free to be elsewhere, that are too close; and the shortest distance."""
+    """Count the pairs that are too close although one atom could be elsewhere; and find the shortest distance."""
     counted = point.counted
     (atoms,) = point.atoms({})
     charges = {s: np.sign(q) for s, q in counted.oxidation_states.items()}
@@ -78,7 +81,9 @@ def enumerate_one(file: Path) -> Outcome:
         space = point.counted.space
         charge = sum(n * counted.points[0].counted.oxidation_states[s] for s, n in space.composition.totals.items())
         bad, closest = close_contacts(point)
-        if abs(charge) > 1e-9 or bad:
+        # Averages of mixed valence, such as Fe 2.667, are met to a few hundredths of a charge.
+        averaged = any(q != round(q) for q in counted.points[0].counted.oxidation_states.values())
+        if abs(charge) > (0.05 if averaged else 1e-9) or bad:
             return Outcome(file.name, seconds, "WRONG", f"charge {charge:g}, {bad} contacts")
         plan = counted.points[0].counted.plan.method
         where = "its own cell" if supercell == "1x1x1" else "a supercell"
@@ -111,8 +116,8 @@ def main() -> int:
     good = [o for o in outcomes if o.what.startswith("neutral")]
     seconds = sorted(o.seconds for o in outcomes)
     lines.append(
-        f"{len(files)} crystals: {len(good)} with neutral orderings ({sum(o.exclusions > 0 for o in good)} of them with sites "
-        f"that exclude each other), {sum(o.what == 'refused' for o in outcomes)} refused, "
+        f"{len(files)} crystals: {len(good)} with neutral orderings ({sum(o.exclusions > 0 for o in good)} of them "
+        f"with sites that exclude each other), {sum(o.what == 'refused' for o in outcomes)} refused, "
         f"{sum(o.what == 'WRONG' for o in outcomes)} wrong, {len(crashes)} crashed. "
         f"Seconds a crystal: median {seconds[len(seconds) // 2]:.2f}, longest {seconds[-1]:.2f}. "
         f"Peak memory {memory_MB:.0f} MB. Largest space counted exactly: "

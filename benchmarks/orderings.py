@@ -85,10 +85,10 @@ def cases_of(data: Path | None, *, tiny: bool, large: bool) -> list[Case]:
         )  # fmt: skip
     cases.sort(key=lambda case: case.raw or 0)
     if large:
-        more = [
+        more = (
             ("lyc_orbit_113", "lyc_orbit.cif", "1x1x3", "per-orbit"),
-            ("lycb_x3_111", "lycb_x3.cif", "1x1x1", "coupled"),
-        ]
+            ("lycb_x3_coupled_111", "lycb_x3.cif", "1x1x1", "coupled"),
+        )
         cases += [Case(n, data / f, s, c, peers=False) for n, f, s, c in more if (data / f).is_file()]
     return cases
 
@@ -106,6 +106,8 @@ class Runner:
     def run(self, python: str, what: str, **job: Any) -> dict[str, Any] | str:
         """Return what the job found, or the reason why it found nothing."""
         self._number += 1
+        if sys.stderr.isatty():
+            print(f"{what} {job.get('name', '')} ...", file=sys.stderr)
         result = self.folder / f"{self._number}.result.json"
         job |= {"what": what, "result": str(result), "limit_s": self.limit_s, "memory_GB": self.memory_GB}
         file = self.folder / f"{self._number}.job.json"
@@ -225,12 +227,12 @@ def run_peers(
         found = ours.get(case.name)
         if not case.peers or found is None or "listed" not in found:
             continue
-        row = [case.name, number(found["distinct"]), seconds(found["whole_s"])]
+        row = [case.name, number(found["distinct"]), f"{seconds(found['whole_s'])} ({seconds(found['list_s'])})"]
         for name in names:
             if name in worst and found["raw"] >= ours[worst[name].name]["raw"]:
                 row.append(f"not tried: {worst[name].name} was over a limit")
                 continue
-            theirs = runner.run(peers[name][0], name, structure=found["structure"])
+            theirs = runner.run(peers[name][0], name, name=case.name, structure=found["structure"])
             if isinstance(theirs, str):
                 row.append(theirs)
                 if theirs.startswith("over"):
@@ -249,7 +251,7 @@ def run_peers(
         table(
             "from a structure in memory to all distinct orderings, symmetry included: CPU time, ratio to superionic's, "
             "peak memory",
-            ["case", "distinct", "superionic", *(f"{PEERS[name]} {peers[name][1]}" for name in names)],
+            ["case", "distinct", "superionic (list alone)", *(f"{PEERS[name]} {peers[name][1]}" for name in names)],
             rows,
         )
         print("\nsmallest ratios: " + ", ".join(f"{PEERS[n]} × {lowest[n]:.3g}" for n in names if n in lowest))
@@ -265,7 +267,7 @@ def run_ewald(
         found = ours.get(case.name)
         if not case.peers or found is None or "listed" not in found or (case.blocks and found["distinct"] < 10_000):
             continue
-        theirs = runner.run(peer[0], "ewald", structure=found["structure"], compared=compared)
+        theirs = runner.run(peer[0], "ewald", name=case.name, structure=found["structure"], compared=compared)
         if isinstance(theirs, str):
             rows.append([case.name, "", "", "", theirs, "", ""])
             continue
@@ -376,15 +378,16 @@ def work(job: dict[str, Any]) -> int:
     structure = json.loads(Path(job["structure"]).read_text(encoding="utf-8"))
     whole = {"shry": shry, "bsym": bsym, "icet": icet, "dsenum": dsenum}[job["what"]](structure)
     limit_memory(job["memory_GB"])
-    spent, best = 0.0, float("inf")
-    for _ in range(3):
+    spent, best, repeats = 0.0, float("inf"), 0
+    while spent < 10.0:
         limit_time(job["limit_s"])
         start = time.process_time()
         counted, listed = whole()
         took = time.process_time() - start
         spent, best = spent + took, min(best, took)
+        repeats += 1
         finish(job, {"counted": counted, "listed": listed, "whole_s": best, "peak_MB": peak_MB()})
-        if spent > 10.0:
+        if repeats >= 3 and spent > 0.5:
             break
     return 0
 
@@ -417,10 +420,10 @@ def peak_MB() -> float:
 
 
 def least(action: Callable[[], Any], repeats: int) -> tuple[float, Any]:
-    """Return the least CPU time of an action, and what it returned last; long actions are repeated once."""
+    """Return the least CPU time of an action, and what it returned last; short ones are repeated more often."""
     times: list[float] = []
     value = None
-    while len(times) < repeats and sum(times) < 5.0:
+    while not times or (len(times) < repeats and sum(times) < 15.0) or (repeats > 1 and sum(times) < 0.3):
         start = time.process_time()
         value = action()
         times.append(time.process_time() - start)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from superionic.enumeration.chosen import ChosenOrderings
     from superionic.enumeration.result import EnumeratedPoint, Enumeration
     from superionic.structures.counting import IndexCount
 
 _SHOWN = 20
+_SHOWN_ORDER = 10
 _FAR = 0.1
 
 
@@ -46,6 +49,24 @@ def enumerate_command(
     search_budget: Annotated[
         int, typer.Option(min=1, help="With --search: attempted swaps, some million a second.")
     ] = 50_000_000,
+    monte_carlo: Annotated[
+        int | None,
+        typer.Option(
+            "--monte-carlo",
+            min=1,
+            help="Draw this many independent orderings as they are at a temperature, with their short-range order.",
+        ),
+    ] = None,
+    temperature: Annotated[
+        float, typer.Option("--temperature-K", help="With --monte-carlo: the temperature at which order is frozen in.")
+    ] = 800.0,
+    dielectric: Annotated[
+        float,
+        typer.Option(help="With --monte-carlo: permittivity that screens point charges (1: vacuum, too stiff)."),
+    ] = 10.0,
+    sweeps: Annotated[
+        int, typer.Option(min=1, help="With --monte-carlo: length of the run, in swaps tried per site.")
+    ] = 4000,
     per_orbit: Annotated[
         bool,
         typer.Option(
@@ -92,12 +113,12 @@ def enumerate_command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
-    """Count the orderings of a disordered crystal; list the lowest in energy, sample them, or search for them.
+    """Count the orderings of a disordered crystal; list the lowest in energy, search for them, or sample them.
 
     Without a wish for more it counts, says how to go on, and lists the lowest few where that is quick. Try
     [b]--supercell 1x1x2 --count[/b], then [b]--ewald-top 100 --out lowest.extxyz[/b]; for a mixed composition
-    [b]--axis 'Cl:Br:x=0..6:0.5' --sample 200 --seed 1 --out sample.extxyz[/b]; for all cells
-    [b]--hnf --max-index 2 --count[/b].
+    [b]--axis 'Cl:Br:x=0..6:0.5' --sample 200 --seed 1 --out sample.extxyz[/b]; for the disorder at 900 K
+    [b]--monte-carlo 50 --temperature-K 900 --out thermal.extxyz[/b]; for all cells [b]--hnf --max-index 2 --count[/b].
     """
     from superionic.cli_screen import listing_progress
     from superionic.errors import CompositionError
@@ -108,9 +129,11 @@ def enumerate_command(
         raise CompositionError("--max-index goes with --hnf.", fix="Add --hnf.")
     if out is not None and count:
         raise CompositionError("A count gives no structures to write.", fix="Leave out --count or --out.")
+    if monte_carlo is not None and count:
+        raise CompositionError("A count draws no orderings.", fix="Take one of --count and --monte-carlo.")
     coupling = "per-orbit" if per_orbit else "coupled"
     given = _parse_charges(charges)
-    if hnf and not any((ewald_top, sample, search, out)):
+    if hnf and not any((ewald_top, sample, search, monte_carlo, out)):
         from superionic.enumeration.series import count_supercells
 
         series = count_supercells(
@@ -121,7 +144,7 @@ def enumerate_command(
         return
     from superionic.enumeration.request import enumerate_orderings
 
-    quick = not (count or ewald_top or sample or search)
+    quick = not (count or ewald_top or sample or search or monte_carlo)
     with listing_progress(quiet=as_json) as report:
         result = enumerate_orderings(
             file,
@@ -139,6 +162,10 @@ def enumerate_command(
             thermal=thermal,
             search_lowest=search,
             search_budget=search_budget,
+            monte_carlo_samples=monte_carlo,
+            temperature_K=temperature,
+            dielectric=dielectric,
+            sweeps=sweeps,
             quick_look=_SHOWN if quick else None,
             list_all=quick and out is not None,
             max_listed=max_listed,
@@ -235,8 +262,13 @@ def _show_point(console: Any, point: EnumeratedPoint) -> None:
             )
             console.print(f"{part} {rule} (estimated from {fraction.draws:,} draws)")
     console.print(f"plan: {values['plan']['method']} ({values['plan']['reason']})")
-    if chosen is None:
-        return
+    if chosen is not None:
+        _show_chosen(console, chosen)
+
+
+def _show_chosen(console: Any, chosen: ChosenOrderings) -> None:
+    from rich.table import Table
+
     if chosen.tie is not None:
         tie = chosen.tie
         console.print(
@@ -244,8 +276,11 @@ def _show_point(console: Any, point: EnumeratedPoint) -> None:
             f"charges cannot tell apart; {tie.taken:,} of them were taken, spread evenly over the listing "
             f"(seed {tie.seed})"
         )
-    for key, value in chosen.evidence.items():
-        console.print(f"{key.replace('_', ' ')}: {value}")
+    if chosen.method == "monte-carlo":
+        _show_monte_carlo(console, chosen.evidence)
+    else:
+        for key, value in chosen.evidence.items():
+            console.print(f"{key.replace('_', ' ')}: {value}")
     table = Table(
         "rank",
         "Ewald energy (eV)",
@@ -264,6 +299,43 @@ def _show_point(console: Any, point: EnumeratedPoint) -> None:
     console.print(table)
     if len(chosen) > _SHOWN:
         console.print(f"... and {len(chosen) - _SHOWN:,} more (--json and --out give all)")
+
+
+def _show_monte_carlo(console: Any, evidence: Mapping[str, Any]) -> None:
+    from rich.table import Table
+
+    from superionic.enumeration.monte_carlo import telling
+
+    console.print(
+        f"Monte Carlo at {evidence['temperature_K']:g} K on point charges, relative permittivity "
+        f"{evidence['dielectric']:g}: {evidence['independent_draws']} independent draws, {evidence['sweeps']:,} sweeps "
+        f"at {len(evidence['temperatures_K'])} temperatures, autocorrelation {evidence['autocorrelation_sweeps']:.3g} "
+        "sweeps"
+    )
+    if evidence["converged"]:
+        console.print("converged: nothing speaks against it")
+    for flag in evidence["flags"]:
+        console.print(f"[yellow]caution:[/yellow] {flag}")
+    error, capacity = evidence["heat_capacity_error_kB"], evidence["heat_capacity_kB"]
+    console.print(
+        f"mean energy {evidence['mean_energy_eV']:.4f} ± {evidence['mean_energy_error_eV']:.4f} eV, heat capacity "
+        f"{capacity:.3g}" + ("" if error is None else f" ± {error:.1g}") + " k_B a cell"
+    )
+    shown = telling(evidence["order_parameters"], _SHOWN_ORDER)
+    if not shown:
+        return
+    table = Table("pair", "sites", "distance (Å)", "Warren-Cowley α", "", box=None)
+    for p in shown:
+        sites = p["sites_a"] if p["sites_a"] == p["sites_b"] else f"{p['sites_a']} · {p['sites_b']}"
+        told = abs(p["warren_cowley"]) > 3.0 * p["error"] + 1e-9
+        meaning = ("together" if p["warren_cowley"] < 0 else "apart") if told else "as by chance"
+        value = f"{p['warren_cowley']:+.3f} ± {p['error']:.3f}"
+        table.add_row(f"{p['species_a']}-{p['species_b']}", sites, f"{p['distance_A']:.2f}", value, meaning)
+    console.print("short-range order (α: 0 by chance, negative: neighbours more often, 1: never)")
+    console.print(table)
+    rest = len(evidence["order_parameters"]) - len(shown)
+    if rest > 0:
+        console.print(f"... and {rest} more pairs (--json gives all)")
 
 
 def _show_series(series: tuple[IndexCount, ...]) -> None:

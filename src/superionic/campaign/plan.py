@@ -27,6 +27,8 @@ _LABEL_S = 40.0
 _RELAXATION_STEPS = 120
 _LISTED_PER_S = 1e7
 _LISTING_S, _SEARCH_S, _DRAW_S = 2.0, 30.0, 1e-3
+# Replica exchange of orderings: attempted swaps a second, temperatures, and what a run costs besides.
+_SWAPS_PER_S, _REPLICAS, _MONTE_CARLO_S = 3e6, 10, 5.0
 _BYTES_PER_ATOM_AND_FRAME = 24
 
 
@@ -165,7 +167,9 @@ class _Costs:
     def __init__(self, campaign: Campaign, spaces: list[dict[str, Any]]) -> None:
         self._file = campaign.file
         self._spaces = spaces
-        self._kept = [min(s["distinct"], self._file.enumerate.ewald_keep) for s in spaces]
+        ordering = self._file.enumerate
+        most = ordering.monte_carlo.n_samples if ordering.method == "monte-carlo" else ordering.ewald_keep
+        self._kept = [min(s["distinct"], most) for s in spaces]
         self._atoms = float(np.mean([s["n_atoms"] for s in spaces]))
         self._references = [len(crystal.sites) for crystal in campaign.references.values()]
         self._groups = len({(s["crystal"], s["composition_label"]) for s in spaces})
@@ -176,6 +180,8 @@ class _Costs:
 
     def enumerate(self) -> PlanLine:
         settings = self._file.enumerate
+        if settings.method == "monte-carlo":
+            return self._monte_carlo()
         listed = [s["distinct"] for s in self._spaces if s["method"] == "list"]
         seconds = sum(_LISTING_S + n / _LISTED_PER_S for n in listed)
         seconds += (len(self._spaces) - len(listed)) * (
@@ -186,6 +192,23 @@ class _Costs:
             work += f", {sum(listed):,} orderings listed"
         kept = sum(self._kept)
         return PlanLine("enumerate", work, 2 * len(self._spaces), seconds / 3600, kept * 2e-3)
+
+    def _monte_carlo(self) -> PlanLine:
+        settings, spaces = self._file.enumerate.monte_carlo, len(self._spaces)
+        sites = sum(s["n_atoms"] for s in self._spaces)
+        run = spaces * _MONTE_CARLO_S + sites * settings.n_sweeps * _REPLICAS / _SWAPS_PER_S
+        work = f"{spaces} compositions, {settings.n_samples} draws of each at {settings.temperature_K:g} K"
+        kept = sum(self._kept)
+        if settings.potential is None:
+            return PlanLine("enumerate", work, 2 * spaces, run / 3600, kept * 2e-3)
+        # All rounds: fewer where the fit is right before, or the space has fewer orderings.
+        most = settings.initial + settings.max_rounds * settings.batch
+        asked = sum(min(s["distinct"], most) for s in self._spaces)
+        energy = (settings.relax_steps + 1) * self._per_step(settings.potential, self._atoms)
+        seconds = (settings.max_rounds + 2) * run + asked * energy
+        work += f", up to {asked} energies by {settings.potential} in up to {settings.max_rounds} rounds"
+        tasks = asked + (settings.max_rounds + 3) * spaces
+        return PlanLine("enumerate", work, tasks, seconds / 3600, (asked + kept) * 5e-3)
 
     def rank(self) -> PlanLine:
         settings = self._file.rank

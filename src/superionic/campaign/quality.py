@@ -54,6 +54,8 @@ def _about_orderings(summary: Mapping[str, Any]) -> Iterator[Doubt]:
                 "orderings were looked at, drawn at random; a lower one may exist."
             )
             yield "info", text
+        if space["method"] == "monte-carlo":
+            yield from _about_monte_carlo(name, space["evidence"])
         if space["method"] == "search":
             evidence = space["evidence"]
             agreed = f"{evidence['agreeing_on_the_lowest']} of {evidence['searches']} independent searches"
@@ -78,6 +80,37 @@ def _about_orderings(summary: Mapping[str, Any]) -> Iterator[Doubt]:
                 f"they cannot keep like ions {space['min_distance_A']:g} Å apart."
             )
             yield "caution", text
+
+
+def _about_monte_carlo(name: str, evidence: Mapping[str, Any]) -> Iterator[Doubt]:
+    by = evidence["energy"]
+    if "dielectric" in evidence:
+        by = f"{by} with a relative permittivity of {evidence['dielectric']:g}"
+    text = (
+        f"{name}: the orderings are {evidence['independent_draws']} independent draws at "
+        f"{evidence['temperature_K']:g} K by {by}, without vibrations; they are not the lowest ones."
+    )
+    yield "info", text
+    if evidence.get("surrogate_converged") is False:
+        error = evidence["surrogate_error_meV_per_atom"]
+        told = "is not known" if error is None else f"is {error:.2g} meV/atom"
+        text = (
+            f"{name}: the error of the fit to the potential on orderings that it had not seen {told}, and "
+            f"{evidence['tolerance_meV_per_atom']:g} were asked for; raise `max_rounds`, `batch` or `pair_cutoff_A`."
+        )
+        yield "caution", text
+    failed = evidence.get("evaluations_failed", 0)
+    if failed:
+        yield "caution", f"{name}: {failed} of {evidence['evaluations']} energies for Monte Carlo failed."
+    left = evidence.get("evaluations_in_which_an_ion_left_its_site", 0)
+    if left:
+        text = (
+            f"{name}: in {left} of {evidence['evaluations']} relaxations for Monte Carlo an ion moved more than 1 Å; "
+            "their energies may be those of other orderings."
+        )
+        yield "caution", text
+    for flag in evidence["flags"]:
+        yield "caution", f"{name}: Monte Carlo: {flag}"
 
 
 def _about_training(summary: Mapping[str, Any]) -> Iterator[Doubt]:

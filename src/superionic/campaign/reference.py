@@ -19,6 +19,7 @@ from pydantic_core import PydanticUndefined
 
 from superionic.campaign.schema import CampaignFile, json_schema
 from superionic.campaign.schema_base import Matrix, StageSection
+from superionic.campaign.schema_enumerate import MonteCarloSettings
 from superionic.campaign.schema_inputs import (
     CompositionAxis,
     CompositionConstraint,
@@ -43,6 +44,7 @@ _SECTIONS: Final[tuple[tuple[str, type[BaseModel]], ...]] = (
     ("references[]", ReferenceInput),
     ("potentials.NAME", PotentialInput),
     *STAGE_SECTIONS.items(),
+    ("enumerate.monte_carlo", MonteCarloSettings),
     ("label.gates", GateSettings),
     ("transport.long_runs", LongRuns),
     ("execution", ExecutionSettings),

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from superionic.campaign.schema_base import FINE_TUNED, Element, Name, Number, PresetName, Problem, Section
 from superionic.campaign.schema_checks import cross_problems
+from superionic.campaign.schema_enumerate import EnumerateSettings
 from superionic.campaign.schema_inputs import (
     CompositionAxis,
     CompositionConstraint,
@@ -26,7 +27,6 @@ from superionic.campaign.schema_presets import complete
 from superionic.campaign.schema_stages import (
     STAGE_SECTIONS,
     AnalyseSettings,
-    EnumerateSettings,
     HullSettings,
     LabelSettings,
     RankSettings,

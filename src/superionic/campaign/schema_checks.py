@@ -210,6 +210,10 @@ def _potentials(raw: Mapping[str, Any]) -> Iterator[Problem]:
     rank = _mapping(raw.get("rank"))
     if raw.get("rank") is not None and rank.get("potential") is None and len(names) > 1:
         yield Problem(("rank",), "there are several potentials", "name one of them as `rank.potential`")
+    ordering = _mapping(_mapping(raw.get("enumerate")).get("monte_carlo")).get("potential")
+    if isinstance(ordering, str) and ordering not in potentials:
+        hint = did_you_mean(ordering, names) or f"choose one of: {', '.join(names)}"
+        yield Problem(("enumerate", "monte_carlo", "potential"), f"there is no potential '{ordering}'", hint)
     for stage in ("rank", "sample", "transport"):
         name = _mapping(raw.get(stage)).get("potential")
         if not isinstance(name, str):

@@ -25,6 +25,7 @@ from superionic.campaign.schema_base import (
     Temperatures,
     TimeStep,
 )
+from superionic.campaign.schema_enumerate import EnumerateSettings
 from superionic.campaign.schema_inputs import IDENTITY
 
 TWICE: RowsOfMatrix = ((2, 0, 0), (0, 2, 0), (0, 0, 2))
@@ -41,42 +42,6 @@ Axes = Annotated[
     tuple[Literal["x", "y", "z"], ...], Field(strict=False, min_length=1, max_length=3), AfterValidator(_each_once)
 ]
 Thermostat = Literal["nose-hoover-chain", "csvr", "langevin", "berendsen"]
-
-
-class EnumerateSettings(StageSection):
-    """Integer compositions of each crystal and their symmetry-distinct orderings."""
-
-    method: Literal["auto", "list", "search", "sample"] = Field(
-        default="auto",
-        description="list: look at every distinct ordering. search: find those of lowest Ewald energy by replica "
-        "exchange. sample: draw at random. auto: list if there are no more than `max_listed`, else search.",
-    )
-    max_listed: Count = Field(
-        default=100_000_000, description="Distinct orderings of a composition that are listed at most (some 10 s)."
-    )
-    ewald_keep: Count = Field(
-        default=200, description="Orderings of lowest Ewald energy of each composition that go on to the ranking."
-    )
-    sample_draws: Count = Field(
-        default=2000, description="Random draws of the method `sample`, before the lowest are kept (paper A: 2000)."
-    )
-    sample_weights: Literal["distinct", "degeneracy"] = Field(
-        default="distinct",
-        description="Chance of a draw: every distinct ordering alike, or in proportion to its degeneracy (thermal).",
-    )
-    min_distance_A: Positive | None = Field(
-        default=1.5,
-        description="Like ions are never closer than this (unlike ones 2/3 of it, with hydrogen 0.4): split sites are "
-        "not both occupied. null: no such rule.",
-    )
-    max_compositions: Count = Field(
-        default=1,
-        description="Integer compositions nearest to the refined occupancies that are taken at each grid point.",
-    )
-    max_composition_deviation: Positive = Field(
-        default=0.1,
-        description="Largest deviation of an occupancy from the refined one; one atom more or fewer is always allowed.",
-    )
 
 
 class RankSettings(StageSection):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from superionic.enumeration.counted import Method
 from superionic.errors import CompositionError
-from superionic.structures.electrostatics import charges_of, lowest, supercell_ewald_matrix, table_energies
+from superionic.structures.electrostatics import lowest, supercell_ewald_matrix, table_energies
 from superionic.structures.formulas import VACANCY
 from superionic.structures.orderings import OrderingTable, to_atoms
 from superionic.structures.ranking import EnergyHistogram, Tie, lowest_orderings
@@ -196,7 +196,7 @@ def search(
 ) -> ChosenOrderings:
     """Search the orderings of lowest point-charge energy of a space that is too large to be listed.
 
-    Replica exchange from independent starts (:func:`superionic.thermodynamics.montecarlo.search_ground_state`). Where
+    Replica exchange from independent starts (:func:`superionic.thermodynamics.ground_state.search_ground_state`). Where
     species of equal charge may change places, each pattern of charges that is found gets random ones of its orderings.
 
     Parameters

@@ -50,9 +50,7 @@ class ChargedLattice:
         return EwaldEnergy(e.matrix / dielectric, e.charges, e.field / dielectric, e.constant / dielectric)
 
 
-def lattice_of(
-    space: OrderingSpace, oxidation_states: Mapping[str, float], rng: np.random.Generator
-) -> ChargedLattice:
+def lattice_of(space: OrderingSpace, oxidation_states: Mapping[str, float], rng: np.random.Generator) -> ChargedLattice:
     """Build the lattice of a space.
 
     Parameters
@@ -97,7 +95,7 @@ def lattice_of(
 
 def _no_freedom(space: OrderingSpace) -> CompositionError:
     return CompositionError(
-        f"{space.composition.formula} has no freedom: no two unlike species can change places, so there is one ordering.",
+        f"{space.composition.formula} has no freedom: no two unlike species can change places.",
         where=f"supercell {space.sites.supercell}",
         fix="Take a composition or a supercell that mixes species (or ions and vacancies) on its sites, or list it.",
     )

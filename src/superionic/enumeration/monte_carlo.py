@@ -12,7 +12,7 @@ from superionic.enumeration.lattice_of import ChargedLattice, lattice_of, neares
 from superionic.errors import CompositionError
 from superionic.structures.electrostatics import table_energies
 from superionic.structures.orderings import OrderingTable
-from superionic.structures.space import OrderingSpace
+from superionic.structures.space import CodeArray, OrderingSpace
 from superionic.units import BOLTZMANN_EV_PER_K
 
 if TYPE_CHECKING:
@@ -37,6 +37,9 @@ _SHELLS = 2
 _RECORD_EVERY = 10
 _HOTTEST_K = 3000.0
 _HOTTER = 5.0
+_FIXED = 1e-12
+_RARE = 0.15
+_REFINEMENTS = 4
 
 
 def monte_carlo(
@@ -80,6 +83,25 @@ def monte_carlo(
         temperature_K=temperature_K, n_sweeps=n_sweeps, seed=seed,
         about={"energy": "point charges", "dielectric": float(dielectric)},
     )  # fmt: skip
+
+
+def monte_carlo_draws(
+    space: OrderingSpace,
+    oxidation_states: Mapping[str, float],
+    number: int,
+    *,
+    temperature_K: float,
+    dielectric: float,
+    n_sweeps: int,
+    seed: int,
+) -> CodeArray:
+    """Return all independent draws of :func:`monte_carlo` as (n, n_free) canonical decorations, repeated ones too."""
+    from superionic.structures.sampling import canonicalise
+
+    lattice = lattice_of(space, oxidation_states, np.random.default_rng(seed))
+    energy = lattice.screened(dielectric)
+    result = run(space, lattice, energy, number, temperature_K=temperature_K, n_sweeps=n_sweeps, seed=seed)
+    return canonicalise(space, result.samples[0])[0]
 
 
 def check_numbers(number: int, temperature_K: float, n_sweeps: int) -> None:
@@ -145,19 +167,32 @@ def run(
     n_sweeps: int,
     seed: int,
 ) -> MonteCarloResult:
-    """Run replica exchange from a temperature upward, long enough for order parameters of the nearest shells."""
+    """Run replica exchange from a temperature upward, with order parameters of the nearest shells.
+
+    Pilot runs do not always tell how close temperatures must be where much changes at once. Where a run then shows that
+    neighbours hardly exchange, temperatures are put in between, and it is run again.
+    """
     from superionic.thermodynamics.montecarlo import TemperatureLadder, run_monte_carlo
 
-    return run_monte_carlo(
-        lattice.swaps,
-        energy,
-        ladder=TemperatureLadder(temperature_K, max(_HOTTER * temperature_K, _HOTTEST_K)),
-        n_sweeps=n_sweeps,
-        seed=seed,
+    options: dict[str, Any] = {
+        "n_sweeps": n_sweeps,
+        "seed": seed,
         # Often enough that independent orderings are there to be drawn, if the run has as many.
-        record_every=max(1, min(_RECORD_EVERY, n_sweeps // (4 * number))),
-        shells=nearest_shells(space, _SHELLS),
-    )
+        "record_every": max(1, min(_RECORD_EVERY, n_sweeps // (4 * number))),
+        "shells": nearest_shells(space, _SHELLS),
+    }
+    ladder = TemperatureLadder(temperature_K, max(_HOTTER * temperature_K, _HOTTEST_K))
+    result = run_monte_carlo(lattice.swaps, energy, ladder=ladder, **options)
+    for _ in range(_REFINEMENTS):
+        low = result.temperatures_K
+        rare = np.flatnonzero(result.exchange < _RARE)
+        if not len(rare) or len(low) + len(rare) > ladder.max_replicas:
+            break
+        between = 2.0 / (1.0 / low[rare] + 1.0 / low[rare + 1])
+        result = run_monte_carlo(
+            lattice.swaps, energy, temperature_K=np.sort(np.concatenate([low, between])).tolist(), **options
+        )
+    return result
 
 
 def evidence(space: OrderingSpace, result: MonteCarloResult, *, n_drawn: int, wanted: int) -> dict[str, Any]:
@@ -166,7 +201,6 @@ def evidence(space: OrderingSpace, result: MonteCarloResult, *, n_drawn: int, wa
     if n_drawn < wanted:
         flags.append(f"{n_drawn} of {wanted} draws are independent: run longer for more.")
     temperature = float(result.temperatures_K[0])
-    capacity = BOLTZMANN_EV_PER_K
     return {
         "temperature_K": temperature,
         "converged": result.converged,
@@ -181,8 +215,8 @@ def evidence(space: OrderingSpace, result: MonteCarloResult, *, n_drawn: int, wa
         "round_trips": result.round_trips,
         "mean_energy_eV": _plain(result.energies_eV[0]),
         "mean_energy_error_eV": _plain(result.energy_errors_eV[0]),
-        "heat_capacity_kB": _plain(result.heat_capacities_eV_per_K[0] / capacity),
-        "heat_capacity_error_kB": _plain(result.heat_capacity_errors_eV_per_K[0] / capacity),
+        "heat_capacity_kB": _plain(result.heat_capacities_eV_per_K[0] / BOLTZMANN_EV_PER_K),
+        "heat_capacity_error_kB": _plain(result.heat_capacity_errors_eV_per_K[0] / BOLTZMANN_EV_PER_K),
         "order_parameters": _order(space, result),
     }
 
@@ -216,9 +250,15 @@ def _names(space: OrderingSpace, parameter: OrderParameter) -> dict[str, str]:
 def telling(order: Sequence[Mapping[str, Any]], number: int) -> list[Mapping[str, Any]]:
     """Return the largest of the order parameters that say something new, nearest first among equals.
 
-    Between two groups of sites those with a vacancy are left out: they follow from the others.
+    Between two groups of sites those with a vacancy are left out: they follow from the others; so are those that the
+    counts alone fix.
     """
-    new = [p for p in order if p["sites_a"] == p["sites_b"] or "X" not in (p["species_a"], p["species_b"])]
+    new = [
+        p
+        for p in order
+        if (p["sites_a"] == p["sites_b"] or "X" not in (p["species_a"], p["species_b"]))
+        and (abs(p["warren_cowley"] or 0.0) > _FIXED or (p["error"] or 0.0) > _FIXED)
+    ]
     return sorted(new, key=lambda p: (-round(abs(p["warren_cowley"] or 0.0), 6), p["distance_A"]))[:number]
 
 

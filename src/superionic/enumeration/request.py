@@ -9,6 +9,7 @@ from typing import Any
 
 from superionic.enumeration.chosen import SEARCH_BUDGET, ChosenOrderings, list_lowest, sample, search
 from superionic.enumeration.counted import DEFAULT_MIN_DISTANCE_A, MAX_LISTED, CountedSpace, counted_spaces
+from superionic.enumeration.monte_carlo import DEFAULT_DIELECTRIC, DEFAULT_SWEEPS, DEFAULT_TEMPERATURE_K, monte_carlo
 from superionic.enumeration.result import EnumeratedPoint, Enumeration
 from superionic.errors import CompositionError
 from superionic.structures.axes import Axis, apply_point, grid_points, parse_axis
@@ -47,13 +48,17 @@ def enumerate_orderings(
     thermal: bool = False,
     search_lowest: int | None = None,
     search_budget: int = SEARCH_BUDGET,
+    monte_carlo_samples: int | None = None,
+    temperature_K: float = DEFAULT_TEMPERATURE_K,
+    dielectric: float = DEFAULT_DIELECTRIC,
+    sweeps: int = DEFAULT_SWEEPS,
     quick_look: int | None = None,
     list_all: bool = False,
     max_listed: int = MAX_LISTED,
     seed: int = 0,
     progress: Callable[[str, int], None] | None = None,
 ) -> Enumeration:
-    """Count the orderings of a disordered crystal, and list, search or sample them.
+    """Count the orderings of a disordered crystal, and list, search or sample them, or draw them at a temperature.
 
     Parameters
     ----------
@@ -91,6 +96,14 @@ def enumerate_orderings(
         Return this many of the lowest orderings that a replica-exchange search finds.
     search_budget
         Attempted swaps of the search, some 10⁶ a second.
+    monte_carlo_samples
+        Return this many decorrelated draws at a temperature, by replica-exchange Monte Carlo on point charges.
+    temperature_K
+        That temperature.
+    dielectric
+        Relative permittivity by which the energy of the point charges is divided in Monte Carlo.
+    sweeps
+        Length of the Monte Carlo run.
     quick_look
         If nothing else is asked for: return this many of the lowest where listing takes no more than a second.
     list_all
@@ -112,18 +125,21 @@ def enumerate_orderings(
         If the file cannot be read as a crystal.
     CompositionError
         If charges cannot be told, no neutral composition fits, a space is too large to be listed, or more than one of
-        `ewald_top`, `sample_draws` and `search_lowest` is given.
+        `ewald_top`, `sample_draws`, `search_lowest` and `monte_carlo_samples` is given.
     """
-    if sum(wish is not None for wish in (ewald_top, sample_draws, search_lowest)) > 1:
+    if sum(wish is not None for wish in (ewald_top, sample_draws, search_lowest, monte_carlo_samples)) > 1:
         raise CompositionError(
-            "Orderings are either listed, sampled or searched for.", fix="Ask for one of the three at a time."
+            "Orderings are either listed, sampled, searched for or drawn at a temperature.",
+            fix="Ask for one of these at a time.",
         )
     crystal = read_crystal(file)
     parsed = [_axis(axis, formula_unit) for axis in axes]
     charges = charges_of_crystal(crystal, file, oxidation_states, parsed)
     wishes = _Wishes(
-        ewald_top, sample_draws, thermal, search_lowest, search_budget, quick_look, list_all, max_listed, seed
-    )
+        ewald_top, sample_draws, thermal, search_lowest, search_budget,
+        monte_carlo_samples, temperature_K, dielectric, sweeps,
+        quick_look, list_all, max_listed, seed,
+    )  # fmt: skip
     points: list[EnumeratedPoint] = []
     refusals: list[CompositionError] = []
     for parent, cell in _cells(crystal, supercell, max_index, diagonal_only):
@@ -230,6 +246,10 @@ class _Wishes:
     thermal: bool
     search_lowest: int | None
     search_budget: int
+    monte_carlo_samples: int | None
+    temperature_K: float
+    dielectric: float
+    sweeps: int
     quick_look: int | None
     list_all: bool
     max_listed: int
@@ -242,6 +262,11 @@ def _choose(counted: CountedSpace, wishes: _Wishes, progress: Callable[[int], No
         return sample(space, charges, wishes.sample_draws, seed=seed, thermal=wishes.thermal)
     if wishes.search_lowest is not None:
         return search(space, charges, wishes.search_lowest, seed=seed, budget=wishes.search_budget)
+    if wishes.monte_carlo_samples is not None:
+        return monte_carlo(
+            space, charges, wishes.monte_carlo_samples,
+            temperature_K=wishes.temperature_K, dielectric=wishes.dielectric, n_sweeps=wishes.sweeps, seed=seed,
+        )  # fmt: skip
     number, most = wishes.ewald_top, wishes.max_listed
     if wishes.list_all:
         number, most = _MAX_KEPT, min(most, _MAX_KEPT)

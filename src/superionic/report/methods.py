@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from superionic.references.values import BOEHM_2025, DENG_2025
-from superionic.report.values import Results, mapping, numbers, real, text, whole
+from superionic.report.values import Record, Results, mapping, numbers, real, text, whole
 from superionic.report.words import formula_text, listing, number, plural
 
 # citation, DOI
@@ -85,11 +86,24 @@ def _orderings(results: Results, out: _Text) -> str:
         "supercell, nearest to the refined "
         "occupancies. Orderings equivalent under the space group of the disordered parent were "
         "merged; their number was "
-        f"counted exactly by Burnside's lemma ({plural(distinct, 'distinct ordering')} in all). "
-        "Orderings were compared "
-        "by the electrostatic energy of point charges at formal oxidation states, by Ewald "
-        f"summation{out.cite('ewald')}."
+        f"counted exactly by Burnside's lemma ({plural(distinct, 'distinct ordering')} in all). " + _choice(spaces, out)
     )
+
+
+def _choice(spaces: Sequence[Record], out: _Text) -> str:
+    """Say how orderings were chosen among those counted, each way once."""
+    charges = (
+        f"the electrostatic energy of point charges at formal oxidation states, by Ewald summation{out.cite('ewald')}"
+    )
+    sentences = {
+        "list": f"All were compared by {charges}, and the lowest went on.",
+        "search": f"Those lowest in {charges}, were searched by replica exchange from independent starts.",
+        "sample": f"A random sample was drawn, and the lowest in {charges}, went on.",
+        "monte-carlo": "Orderings were drawn at a temperature by Monte Carlo with swaps of ions and replica exchange.",
+    }
+    ways = list(dict.fromkeys(text(space, "method") for space in spaces))
+    found = [sentences[way] for way in ways if way in sentences]
+    return " ".join(found or [f"Orderings were compared by {charges}."])
 
 
 def _ranking(results: Results, out: _Text) -> str:

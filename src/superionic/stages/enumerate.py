@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from superionic.errors import StageError, StructureError
-from superionic.execution.task import Context, Ref
+from superionic.errors import CompositionError, StageError, StructureError
+from superionic.execution.runner import Failure
+from superionic.execution.task import Context, Ref, Task
 from superionic.stages.base import Candidate, Space, StageResult, Workbench, failures_as_data
-
-if TYPE_CHECKING:
-    from superionic.structures.disordered import DisorderedCrystal
+from superionic.stages.learned_orderings import learned_orderings
+from superionic.stages.ordering_spaces import chosen_as_data, parent_crystal, space_of
 
 STAGE = "enumerate"
 _COMPOSE_VERSION = 2
@@ -38,12 +38,14 @@ def run(settings: Mapping[str, Any], bench: Workbench, spaces: Sequence[Space]) 
     Returns
     -------
     StageResult
-        Candidates are the orderings of lowest Ewald energy of each space.
+        Candidates are the orderings of lowest Ewald energy of each space, or those drawn at a temperature.
 
     Raises
     ------
     StageError
         If no space has any ordering.
+    CompositionError
+        If orderings are to be drawn at a temperature, and no space has more than one.
     """
     compose = [
         bench.task(
@@ -73,27 +75,19 @@ def run(settings: Mapping[str, Any], bench: Workbench, spaces: Sequence[Space]) 
         if outcome.ok
         for index in range(len(outcome.value))
     ]
-    tasks = [
-        bench.task(
-            STAGE,
-            f"orderings of {name}",
-            "superionic.stages.enumerate:enumerate_task",
-            _ENUMERATE_VERSION,
-            {
-                **space.settings,
-                "ewald_keep": settings["ewald_keep"],
-                "method": method,
-                "min_distance_A": settings["min_distance_A"],
-                **_random_settings(method, settings, bench.seed_for(STAGE, name)),
-            },
-            {"composition": composition},
+    if numbered and settings["method"] == "monte-carlo" and all(method == "list" for *_, method in numbered):
+        raise CompositionError(
+            "no composition has freedom for Monte Carlo: each has one ordering",
+            where="enumerate.method",
+            fix="write `method: auto`, take a larger supercell, or a composition that mixes species on a site",
         )
-        for name, space, composition, method in numbered
-    ]
+    failures = [outcome.failure for outcome in composed if outcome.failure is not None]
+    tasks = _ordered(settings, bench, numbered, failures)
     candidates: list[Candidate] = []
     listed: list[dict[str, Any]] = []
-    failures = [outcome.failure for outcome in composed if outcome.failure is not None]
-    for (name, space, _, _), task, outcome in zip(numbered, tasks, bench.runner.gather(tasks), strict=True):
+    outcomes = bench.runner.gather([tasks[name] for name, *_ in numbered if name in tasks])
+    made = [(name, space, tasks[name]) for name, space, *_ in numbered if name in tasks]
+    for (name, space, task), outcome in zip(made, outcomes, strict=True):
         if outcome.failure is not None:
             failures.append(outcome.failure)
             continue
@@ -115,6 +109,7 @@ def run(settings: Mapping[str, Any], bench: Workbench, spaces: Sequence[Space]) 
                 "ewald_eV": ordering["ewald_eV"],
                 "formula": result["formula"],
                 "n_atoms": ordering["n_atoms"],
+                **({"times_drawn": ordering["times_drawn"]} if "times_drawn" in ordering else {}),
             }
             structure = Ref(task, ("orderings", index, "atoms"))
             candidates.append(Candidate(f"{name} #{index}", space.crystal, space.composition_label, structure, facts))
@@ -158,18 +153,67 @@ def references(bench: Workbench, inputs: Sequence[Mapping[str, str]]) -> list[Ca
     ]
 
 
+def _ordered(
+    settings: Mapping[str, Any],
+    bench: Workbench,
+    numbered: Sequence[tuple[str, Space, Ref, str]],
+    failures: list[Failure],
+) -> dict[str, Task]:
+    """Return by name the task that holds the orderings of each composition; failures on the way are added."""
+    potential = settings["monte_carlo"]["potential"]
+    learned = [entry for entry in numbered if entry[3] == "monte-carlo" and potential is not None]
+    tasks: dict[str, Task] = {}
+    if learned:
+        found, lost = learned_orderings(
+            settings,
+            bench,
+            STAGE,
+            [(name, space, composition) for name, space, composition, _ in learned],
+            bench.potentials[potential],
+        )
+        tasks.update(found)
+        failures += lost
+    for entry in numbered:
+        if entry in learned:
+            continue
+        name, space, composition, method = entry
+        tasks[name] = bench.task(
+            STAGE,
+            f"orderings of {name}",
+            "superionic.stages.enumerate:enumerate_task",
+            _ENUMERATE_VERSION,
+            {
+                **space.settings,
+                "ewald_keep": settings["ewald_keep"],
+                "method": method,
+                "min_distance_A": settings["min_distance_A"],
+                **_random_settings(method, settings, bench.seed_for(STAGE, name)),
+            },
+            {"composition": composition},
+        )
+    return tasks
+
+
 def _method(settings: Mapping[str, Any], composition: Mapping[str, Any]) -> str:
     """Return how a composition is gone through; a space no larger than a sample of it is listed."""
     if settings["method"] == "auto":
         return str(composition["plan"]["method"])
-    small = composition["distinct_allowed"] is not None and composition["distinct"] <= settings["sample_draws"]
-    return "list" if settings["method"] == "sample" and small else str(settings["method"])
+    known = composition["distinct_allowed"]
+    small = known is not None and composition["distinct"] <= settings["sample_draws"]
+    # One ordering is the same at any temperature.
+    single = (composition["distinct"] if known is None else known) == 1
+    if (settings["method"] == "sample" and small) or (settings["method"] == "monte-carlo" and single):
+        return "list"
+    return str(settings["method"])
 
 
 def _random_settings(method: str, settings: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """Return what only random methods depend on: a listing is the same whatever the seed."""
     if method == "list":
         return {}
+    if method == "monte-carlo":
+        names = ("temperature_K", "dielectric", "n_sweeps", "n_samples")
+        return {"monte_carlo": {name: settings["monte_carlo"][name] for name in names}, "seed": seed}
     drawn = {name: settings[name] for name in ("sample_draws", "sample_weights")} if method == "sample" else {}
     return {**drawn, "seed": seed}
 
@@ -184,7 +228,7 @@ def integer_compositions_task(
     from superionic.enumeration.counted import counted_spaces
 
     found = counted_spaces(
-        _parent(settings, context),
+        parent_crystal(settings, context),
         settings["supercell"],
         settings["oxidation_states"],
         coupling=settings["coupling"],
@@ -212,22 +256,30 @@ def integer_compositions_task(
 
 
 def enumerate_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
-    """Choose orderings of one composition: the lowest in Ewald energy of all, of those searched, or of a sample."""
-    from superionic.enumeration.chosen import list_lowest, sample, search
-    from superionic.structures.composition import IntegerComposition
-    from superionic.structures.electrostatics import lowest
-    from superionic.structures.space import ordering_space
-    from superionic.structures.supercells import supercell_sites
+    """Choose orderings of one composition: the lowest in Ewald energy of all, of those searched, or of a sample.
 
-    crystal = _parent(settings, context)
+    Or those drawn at a temperature: these go on as they were drawn, the lowest and the others.
+    """
+    from superionic.enumeration.chosen import list_lowest, sample, search
+
     facts = inputs["composition"]
     charges = settings["oxidation_states"]
-    space = ordering_space(
-        supercell_sites(crystal, settings["supercell"]),
-        IntegerComposition.from_dict(facts),
-        min_distance_A=settings["min_distance_A"],
-        oxidation_states=charges,
-    )
+    crystal, space = space_of(settings, facts, context)
+    if settings["method"] == "monte-carlo":
+        from superionic.enumeration.monte_carlo import monte_carlo
+
+        context.progress(0.1, "Monte Carlo on point charges")
+        own = settings["monte_carlo"]
+        chosen = monte_carlo(
+            space,
+            charges,
+            own["n_samples"],
+            temperature_K=own["temperature_K"],
+            dielectric=own["dielectric"],
+            n_sweeps=own["n_sweeps"],
+            seed=settings["seed"],
+        )
+        return chosen_as_data(crystal, space, facts, chosen, None)
     keep = settings["ewald_keep"]
     if settings["method"] == "list":
         total = max(1, facts["distinct_allowed"] or facts["distinct"])
@@ -246,32 +298,14 @@ def enumerate_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], conte
             seed=settings["seed"],
             thermal=settings["sample_weights"] == "degeneracy",
         )
-    frames = chosen.atoms(space)
-    return {
-        **{name: facts[name] for name in _REPORTED if name in facts},
-        "evidence": dict(chosen.evidence),
-        "histogram": chosen.histogram_values(),
-        "listed": len(chosen) if chosen.looked_at is None else chosen.looked_at,
-        "method": chosen.method,
-        "orderings": [
-            {
-                "atoms": frames[index],
-                "degeneracy": int(chosen.table.degeneracies[index]),
-                "ewald_eV": float(chosen.energies_eV[index]),
-                "n_atoms": len(frames[index]),
-            }
-            for index in (int(i) for i in lowest(chosen.energies_eV, keep))
-        ],
-        "spacegroup": crystal.spacegroup_symbol,
-        "tie": chosen.tie_values(),
-    }
+    return chosen_as_data(crystal, space, facts, chosen, keep)
 
 
 def reference_task(settings: Mapping[str, Any], _inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
     """Read an ordered phase."""
     from ase import Atoms
 
-    crystal = _parent({**settings, "substitutions": {}}, context)
+    crystal = parent_crystal({**settings, "substitutions": {}}, context)
     if not crystal.is_ordered:
         raise StructureError(
             "a reference must be ordered: it stands for one energy",
@@ -285,13 +319,3 @@ def reference_task(settings: Mapping[str, Any], _inputs: Mapping[str, Any], cont
         pbc=True,
     )
     return {"atoms": atoms}
-
-
-def _parent(settings: Mapping[str, Any], context: Context) -> DisorderedCrystal:
-    from superionic.structures.composition import substitute
-    from superionic.structures.files import parse_crystal
-
-    path = context.scratch / settings["file_name"]
-    path.write_text(settings["text"], encoding="utf-8")
-    crystal = parse_crystal(path)  # the file was checked, with limits, when the campaign was loaded
-    return substitute(crystal, settings["substitutions"]) if settings["substitutions"] else crystal

@@ -1,0 +1,279 @@
+"""Orderings at a temperature by a potential: a cluster surrogate learns its energies where Monte Carlo goes.
+
+Monte Carlo asks for millions of energies, a potential gives hundreds. So a cluster expansion stands in for it: it is
+fitted to some energies, Monte Carlo runs on it, the potential is asked for the energies of some orderings that this
+run met, and so on, until the surrogate is right about orderings that it had not seen. Each step is a function here, so
+that the energies in between may come from anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from superionic.enumeration.chosen import ChosenOrderings
+from superionic.enumeration.lattice_of import ChargedLattice, lattice_of
+from superionic.enumeration.monte_carlo import check_numbers, monte_carlo_draws, run, thermal_orderings
+from superionic.errors import AnalysisError
+from superionic.structures.space import CodeArray, OrderingSpace
+from superionic.structures.symmetry import FloatArray
+
+if TYPE_CHECKING:
+    from superionic.thermodynamics.surrogate import ClusterSurrogate
+
+FEWEST_ENERGIES = 5
+"""A surrogate needs as many."""
+
+
+@dataclass(frozen=True)
+class LearningSettings:
+    """How a surrogate is learnt.
+
+    Parameters
+    ----------
+    temperature_K, n_sweeps
+        Of Monte Carlo.
+    pair_cutoff_A, triplet_cutoff_A
+        Longest clusters that the fit may choose from.
+    """
+
+    temperature_K: float
+    n_sweeps: int
+    pair_cutoff_A: float
+    triplet_cutoff_A: float
+
+
+@dataclass(frozen=True, eq=False)
+class KnownEnergies:
+    """What a potential said so far.
+
+    Parameters
+    ----------
+    decorations, energies_eV
+        (n, n_free) canonical, and (n,) energies a cell.
+    tried
+        (m, n_free) all that were asked for, failed ones included.
+    fresh, expected_eV
+        The last k of `energies_eV`, and what the surrogate before them expected, each (k,); empty before the first fit.
+    """
+
+    decorations: CodeArray
+    energies_eV: FloatArray
+    tried: CodeArray
+    fresh: FloatArray
+    expected_eV: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Proposal:
+    """Decorations whose energies are wanted next.
+
+    Parameters
+    ----------
+    facts
+        Size and errors of the fit behind them, as plain values.
+    decorations
+        (n, n_free) canonical; empty where Monte Carlo met none that was not tried before.
+    expected_eV
+        (n,) energies a cell that the surrogate expects of them.
+    error_on_met_meV_per_atom
+        Where there are none: error of the fit on all that was met, which is all there is at this temperature.
+    """
+
+    facts: Mapping[str, Any]
+    decorations: CodeArray
+    expected_eV: FloatArray
+    error_on_met_meV_per_atom: float | None
+
+
+def first_decorations(
+    space: OrderingSpace,
+    oxidation_states: Mapping[str, float],
+    number: int,
+    *,
+    temperature_K: float,
+    dielectric: float,
+    n_sweeps: int,
+    seed: int,
+) -> CodeArray:
+    """Return decorations to begin with: half as point charges like them at the temperature, the rest at random.
+
+    Returns
+    -------
+    (n, n_free) uint8
+        Canonical, each once; fewer than wanted where the space has fewer.
+
+    Raises
+    ------
+    CompositionError
+        If nothing can be swapped.
+    """
+    from superionic.structures.sampling import sample_uniform_orbits
+
+    check_numbers(number, temperature_K, n_sweeps)
+    thermal = monte_carlo_draws(
+        space, oxidation_states, number,
+        temperature_K=temperature_K, dielectric=dielectric, n_sweeps=n_sweeps, seed=seed,
+    )  # fmt: skip
+    chosen = _new(thermal, [], (number + 1) // 2)
+    # Ten times as many as are wanted: in a small space most are met again.
+    random = sample_uniform_orbits(space, 10 * number, np.random.default_rng(seed)).decorations
+    return np.concatenate([chosen, _new(random, chosen, number - len(chosen))])
+
+
+def propose(
+    space: OrderingSpace,
+    oxidation_states: Mapping[str, float],
+    known: KnownEnergies,
+    batch: int,
+    settings: LearningSettings,
+    seed: int,
+) -> Proposal:
+    """Fit a surrogate, run Monte Carlo on it, and pick orderings that this met and that were not tried before.
+
+    Raises
+    ------
+    AnalysisError
+        If there are too few energies for a fit.
+    """
+    from superionic.structures.sampling import canonicalise
+
+    lattice = lattice_of(space, oxidation_states, np.random.default_rng(seed))
+    surrogate, facts = _fit(space, lattice, known, settings)
+    met = run(
+        space, lattice, surrogate, batch,
+        temperature_K=settings.temperature_K, n_sweeps=settings.n_sweeps, seed=seed,
+    )  # fmt: skip
+    drawn = canonicalise(space, met.samples[0] if len(met.samples[0]) else met.state.snapshots[-1:, 0])[0]
+    fresh = _new(drawn, known.tried, batch)
+    error = None if len(fresh) else _error_on(drawn, surrogate.energies(drawn), known, _unit(space))
+    expected = surrogate.energies(fresh) if len(fresh) else np.zeros(0)
+    return Proposal(facts, fresh, expected, error)
+
+
+def learned_draws(
+    space: OrderingSpace,
+    oxidation_states: Mapping[str, float],
+    known: KnownEnergies,
+    number: int,
+    settings: LearningSettings,
+    *,
+    tolerance_meV_per_atom: float,
+    rounds: Sequence[Mapping[str, Any]],
+    seed: int,
+    about: Mapping[str, Any],
+    error_on_met_meV_per_atom: float | None = None,
+) -> ChosenOrderings:
+    """Fit the last surrogate, and draw orderings from Monte Carlo on it.
+
+    Parameters
+    ----------
+    space, oxidation_states, known, settings
+        What is ordered, by which energies, and how.
+    number
+        Draws wanted.
+    tolerance_meV_per_atom
+        Root mean square error, on orderings that the surrogate before had not seen, up to which it was right.
+    rounds
+        ``facts`` of the proposals before.
+    seed
+        Of the run.
+    about
+        What is put before the evidence of the draws.
+    error_on_met_meV_per_atom
+        Of the last proposal, if that had nothing new: it counts instead.
+
+    Raises
+    ------
+    AnalysisError
+        If there are too few energies for a fit.
+    """
+    lattice = lattice_of(space, oxidation_states, np.random.default_rng(seed))
+    surrogate, facts = _fit(space, lattice, known, settings)
+    exhausted = error_on_met_meV_per_atom is not None
+    error = error_on_met_meV_per_atom if exhausted else facts["error_on_fresh_meV_per_atom"]
+    good = error is not None and error < tolerance_meV_per_atom
+    chosen = thermal_orderings(
+        space, oxidation_states, lattice, surrogate, number,
+        temperature_K=settings.temperature_K, n_sweeps=settings.n_sweeps, seed=seed, about=about,
+    )  # fmt: skip
+    told = {
+        **chosen.evidence,
+        "converged": bool(good and chosen.evidence["converged"]),
+        "monte_carlo_converged": chosen.evidence["converged"],
+        "surrogate_converged": good,
+        "surrogate_error_meV_per_atom": error,
+        "tolerance_meV_per_atom": tolerance_meV_per_atom,
+        "all_that_is_met_was_evaluated": exhausted,
+        "rounds": [*rounds, facts],
+    }
+    return replace(chosen, evidence=told)
+
+
+def _unit(space: OrderingSpace) -> float:
+    """Return what turns eV a cell into meV an atom."""
+    return 1000.0 / sum(space.composition.totals.values())
+
+
+def _fit(
+    space: OrderingSpace, lattice: ChargedLattice, known: KnownEnergies, settings: LearningSettings
+) -> tuple[ClusterSurrogate, dict[str, Any]]:
+    from superionic.thermodynamics.surrogate import fit_surrogate
+
+    surrogate = fit_surrogate(_basis(space, lattice, settings), known.decorations, known.energies_eV)
+    unit = _unit(space)
+    miss = unit * (known.expected_eV - known.fresh)
+    facts = {
+        "energies": surrogate.n_data,
+        "terms": surrogate.n_terms,
+        "pair_cutoff_A": surrogate.pair_cutoff_A,
+        "triplet_cutoff_A": surrogate.triplet_cutoff_A,
+        "left_out_error_meV_per_atom": unit * float(surrogate.error_eV),
+        "fresh_of_the_round_before": len(miss),
+        "error_on_fresh_meV_per_atom": float(np.sqrt(np.mean(miss**2))) if len(miss) else None,
+        "bias_on_fresh_meV_per_atom": float(np.mean(miss)) if len(miss) else None,
+    }
+    return surrogate, facts
+
+
+def _error_on(drawn: CodeArray, expected: FloatArray, known: KnownEnergies, unit: float) -> float | None:
+    """Return the root mean square error on what was drawn, as often as it was; failed ones left out."""
+    energies = dict(zip((row.tobytes() for row in known.decorations), known.energies_eV.tolist(), strict=True))
+    pairs = zip((row.tobytes() for row in drawn), expected.tolist(), strict=True)
+    miss = [e - energies[key] for key, e in pairs if key in energies]
+    return unit * float(np.sqrt(np.mean(np.square(miss)))) if miss else None
+
+
+def _basis(space: OrderingSpace, lattice: ChargedLattice, settings: LearningSettings) -> Any:
+    from superionic.thermodynamics.cluster_basis import cluster_basis
+    from superionic.thermodynamics.order_parameters import pair_shells
+
+    cutoff, fractional = settings.pair_cutoff_A, space.sites.fractional[space.members]
+    try:
+        shells = pair_shells(space.sites.cell_A, fractional, space.block_of, cutoff)
+    except AnalysisError as error:
+        raise AnalysisError(
+            f"No two sites that order are within {cutoff:g} Å.", fix="Raise enumerate.monte_carlo.pair_cutoff_A."
+        ) from error
+    return cluster_basis(
+        lattice.swaps, shells, triplet_cutoff_A=min(cutoff, settings.triplet_cutoff_A), ewald=lattice.ewald
+    )
+
+
+def _new(drawn: CodeArray, old: CodeArray | Sequence[Any], number: int) -> CodeArray:
+    """Return up to `number` of the canonical decorations drawn, evenly spread, each once and none of the old ones."""
+    seen = {np.asarray(row, dtype=np.uint8).tobytes() for row in old}
+    found: list[int] = []
+    for index, row in enumerate(drawn):
+        key = row.tobytes()
+        if key not in seen:
+            seen.add(key)
+            found.append(index)
+    chosen = np.array(found, dtype=np.int64)
+    if len(chosen) > number:
+        chosen = chosen[np.linspace(0, len(chosen) - 1, number).astype(int)] if number else chosen[:0]
+    result: CodeArray = drawn[chosen]
+    return result

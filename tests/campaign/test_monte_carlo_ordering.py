@@ -1,0 +1,135 @@
+"""A campaign whose orderings are drawn at a temperature, by point charges or by a potential that is learnt."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from superionic import Campaign
+from superionic.campaign.quality import doubts
+from superionic.errors import CampaignFileError, CompositionError
+from superionic.execution.ledger import Ledger
+
+TEXT = """\
+superionic: 1
+name: thermal
+seed: 7
+mobile_ion: Li
+oxidation_states: {Li: 1, Y: 3, Cl: -1}
+crystals:
+  - {name: P-3m1, file: li3ycl6_p-3m1.cif}
+potentials:
+  pair: {engine: pair}
+enumerate:
+  method: monte-carlo
+  monte_carlo:
+    {potential: pair, temperature_K: 900, n_sweeps: 500, n_samples: 12,
+     relax_steps: 3, initial: 10, batch: 5, max_rounds: 2}
+"""
+
+
+@pytest.fixture
+def campaign(root: Path, tmp_path: Path) -> Callable[..., Campaign]:
+    def load(*replacements: tuple[str, str]) -> Campaign:
+        for name in ("li3ycl6_p-3m1.cif", "licl.cif"):
+            shutil.copy(root / "examples" / "li3ycl6" / name, tmp_path / name)
+        text = TEXT
+        for old, new in replacements:
+            assert old in text, old
+            text = text.replace(old, new)
+        (tmp_path / "campaign.yaml").write_text(text)
+        return Campaign.load(tmp_path / "campaign.yaml")
+
+    return load
+
+
+def test_a_potential_orders_the_ions_and_nothing_is_done_twice(campaign):
+    small = campaign()
+    results = small.run(until="enumerate")
+    space = results["stages"]["enumerate"]["spaces"][0]
+    evidence = space["evidence"]
+    assert space["method"] == "monte-carlo"
+    assert evidence["energy"] == "potential pair"
+    assert evidence["independent_draws"] <= 12
+    assert len(space["ewald_eV"]) == space["listed"] <= evidence["independent_draws"]
+    rounds = evidence["rounds"]
+    assert 2 <= len(rounds) <= 3
+    assert rounds[0]["energies"] == 10
+    assert rounds[0]["error_on_fresh_meV_per_atom"] is None
+    assert rounds[1]["error_on_fresh_meV_per_atom"] > 0
+    assert evidence["evaluations"] == rounds[-1]["energies"] + evidence["evaluations_failed"]
+    assert evidence["order_parameters"]
+    assert evidence["converged"] == (evidence["surrogate_converged"] and evidence["monte_carlo_converged"])
+    with Ledger(small.run_folder / "ledger.sqlite") as ledger:
+        before = ledger.completions()
+        labels = [record.label for record in ledger.all()]
+    assert set(before.values()) == {1}
+    assert sum(label.startswith("energy of P-3m1 round 0 ") for label in labels) == 10
+    small.run(until="enumerate")
+    with Ledger(small.run_folder / "ledger.sqlite") as ledger:
+        assert ledger.completions() == before
+    # More rounds, to a better fit, keep all that was done but the last draws.
+    longer = campaign(("max_rounds: 2", "max_rounds: 3, tolerance_meV_per_atom: 1.0e-6"))
+    pending = {task.label for task in longer.status().pending}
+    assert pending
+    assert pending & set(labels) <= {"orderings of P-3m1"}
+
+
+def test_point_charges_need_no_potential(campaign):
+    results = campaign(("{potential: pair, ", "{dielectric: 12, ")).run(until="enumerate")
+    space = results["stages"]["enumerate"]["spaces"][0]
+    assert (space["evidence"]["energy"], space["evidence"]["dielectric"]) == ("point charges", 12.0)
+    assert any("relative permittivity of 12" in note["statement"] for note in results["quality"])
+    assert (
+        any("50 independent samples" in flag for flag in space["evidence"]["flags"]) != space["evidence"]["converged"]
+    )
+
+
+def test_the_plan_counts_the_energies(campaign):
+    line = campaign().check().lines[0]
+    assert "up to 20 energies by pair" in line.work
+    assert line.tasks >= 20
+    free = campaign(("{potential: pair, ", "{")).check().lines[0]
+    assert "energies" not in free.work
+    assert free.cpu_hours < line.cpu_hours
+
+
+def test_an_unknown_potential_is_refused(campaign):
+    with pytest.raises(CampaignFileError, match="no potential 'pear'"):
+        campaign(("potential: pair", "potential: pear"))
+
+
+def test_a_composition_without_freedom_is_refused(campaign):
+    ordered = campaign(("li3ycl6_p-3m1.cif", "licl.cif"), ("Y: 3, ", ""))
+    with pytest.raises(CompositionError, match="no composition has freedom"):
+        ordered.run(until="enumerate")
+
+
+def test_learning_that_did_not_converge_is_doubted(campaign):
+    file = campaign().file
+    space = {
+        "crystal": "a",
+        "evidence": {
+            "energy": "potential pair",
+            "evaluations": 20,
+            "evaluations_failed": 2,
+            "evaluations_in_which_an_ion_left_its_site": 3,
+            "flags": ["The two halves of the run disagree at 800 K."],
+            "independent_draws": 10,
+            "surrogate_converged": False,
+            "surrogate_error_meV_per_atom": 4.2,
+            "temperature_K": 800.0,
+            "tolerance_meV_per_atom": 2.0,
+        },
+        "formula": "Li3YCl6",
+        "method": "monte-carlo",
+        "skipped_compositions": 0,
+        "tie": None,
+    }
+    found = doubts(file, {"enumerate": {"spaces": [space]}})
+    cautions = " ".join(note["statement"] for note in found if note["severity"] == "caution")
+    for words in ("is 4.2 meV/atom", "2 of 20 energies", "in 3 of 20 relaxations", "two halves"):
+        assert words in cautions
