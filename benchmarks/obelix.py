@@ -2,9 +2,9 @@
 
 Run with ``python benchmarks/obelix.py FOLDER [--limit N] [--table FILE.md]``. Each crystal is counted in its own
 cell, as ``superionic enumerate FILE --count`` does; where no neutral composition fits, in the smallest supercell that
-has one (``--supercell auto``). One ordering of each is then drawn and checked by ASE alone: neutral, and no two atoms closer
-than the stated distances if one of them could be elsewhere. Times are wall seconds a crystal; memory is the peak of the
-whole process.
+has one (``--supercell auto``). One ordering of each is then drawn and checked by ASE alone: neutral, and no two atoms
+closer than the stated distances if one of them could be elsewhere. Times are wall seconds a crystal; memory is the peak
+of the whole process.
 
 With ``--table`` a Markdown table of the outcomes is written, as in docs/obelix.md.
 """

@@ -131,6 +131,28 @@ def test_listing_equals_brute_force_for_any_group(exclusions):
     check()
 
 
+@pytest.mark.parametrize("exclusions", [False, True])
+def test_the_loop_is_the_same_without_numba(exclusions, monkeypatch):
+    from superionic.structures import listing_kernels
+
+    plain = getattr(listing_kernels.walk, "py_func", listing_kernels.walk)
+    pairs = [(0, 3), (1, 8)] if exclusions else []
+    space = abstract_space(
+        [{"Li": 3, "X": 3}, {"Y": 1, "Cl": 1, "X": 2}],
+        [(1, 2, 3, 4, 5, 0, 7, 8, 9, 6), (0, 5, 4, 3, 2, 1, 6, 9, 8, 7)],
+        pairs,
+    )
+    raw = np.random.default_rng(0).normal(size=(10, 10))
+    matrix = np.mean([(raw + raw.T)[np.ix_(g, g)] for g in space.permutations], axis=0)
+    whole = listed(space)
+    ranked = lowest_orderings(space, matrix, CHARGES, 3, seed=1)
+    monkeypatch.setattr(listing_kernels, "walk", plain)
+    assert listed(space, chunk=5) == whole == brute_force(space)
+    again = lowest_orderings(space, matrix, CHARGES, 3, seed=1)
+    np.testing.assert_array_equal(again.decorations, ranked.decorations)
+    np.testing.assert_array_equal(again.histogram.raw, ranked.histogram.raw)
+
+
 def test_a_stream_does_not_depend_on_where_it_is_interrupted():
     space = abstract_space([{"Li": 3, "X": 3}, {"Y": 2, "X": 2}], [(1, 2, 3, 4, 5, 0, 7, 8, 9, 6)], [])
     whole = listed(space)
