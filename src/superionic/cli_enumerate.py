@@ -131,6 +131,10 @@ def enumerate_command(
         raise CompositionError("A count gives no structures to write.", fix="Leave out --count or --out.")
     if monte_carlo is not None and count:
         raise CompositionError("A count draws no orderings.", fix="Take one of --count and --monte-carlo.")
+    from superionic.structures.reading import start_reader
+
+    # The process that reads the crystal starts while this one imports.
+    start_reader()
     coupling = "per-orbit" if per_orbit else "coupled"
     given = _parse_charges(charges)
     if hnf and not any((ewald_top, sample, search, monte_carlo, out)):
@@ -143,6 +147,9 @@ def enumerate_command(
         _print_json(series.to_dict()) if as_json else _show_series(series.by_index)
         return
     from superionic.enumeration.request import enumerate_orderings
+
+    if not count:
+        from superionic.structures import listing_kernels  # noqa: F401 - half a second, spent while the reader starts
 
     quick = not (count or ewald_top or sample or search or monte_carlo)
     with listing_progress(quiet=as_json) as report:

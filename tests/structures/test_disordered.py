@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from superionic.errors import StructureError
-from superionic.structures.disordered import DisorderedCrystal, crystal_from_sites
+from superionic.structures.disordered import DisorderedCrystal, close_pairs, crystal_from_sites
 from superionic.structures.formulas import amounts_text, reduced_formula, sort_species
 from superionic.structures.oxidation import guess_mobile_ion, guess_oxidation_states
 from superionic.structures.symmetry import map_sites, row_hermite
@@ -98,3 +98,20 @@ def test_row_hermite_spans_the_same_lattice():
 def test_guesses(lyc):
     assert guess_oxidation_states(lyc) == {"Li": 1, "Y": 3, "Cl": -1}
     assert guess_mobile_ion(lyc) == "Li"
+
+
+def test_close_pairs_are_those_of_ase():
+    from ase.neighborlist import primitive_neighbor_list
+
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        cell = rng.normal(size=(3, 3)) * 2 + 3 * np.eye(3)
+        if abs(np.linalg.det(cell)) < 5:
+            continue
+        x = rng.random((6, 3)) * 3 - 1
+        i, j, d = primitive_neighbor_list("ijd", (True, True, True), cell, x @ cell, 2.5)
+        keep = i <= j
+        expected = sorted(zip(i[keep].tolist(), j[keep].tolist(), np.round(d[keep], 8).tolist(), strict=True))
+        first, second, distances = close_pairs(cell, x, 2.5)
+        assert distances == sorted(distances)
+        assert sorted(zip(first, second, np.round(distances, 8).tolist(), strict=True)) == expected

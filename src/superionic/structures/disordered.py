@@ -23,6 +23,9 @@ OVERLAP_OCCUPANCY = 1.2
 """Summed occupancy above which two such sites are a mistake; refined split sites exceed 1 by some per cent."""
 
 
+_PAIRS_AT_ONCE = 1 << 21
+
+
 @dataclass(frozen=True)
 class Site:
     """One site of the parent cell.
@@ -461,13 +464,24 @@ def close_pairs(
     first, second, distances_A
         Lists of equal length.
     """
-    from ase.neighborlist import primitive_neighbor_list
-
-    i, j, d = primitive_neighbor_list("ijd", (True, True, True), cell_A, fractional @ cell_A, cutoff_A)
-    keep = i <= j
-    order = np.lexsort((j[keep], i[keep], np.round(d[keep], 6)))
-    return (
-        [int(v) for v in i[keep][order]],
-        [int(v) for v in j[keep][order]],
-        [float(v) for v in d[keep][order]],
-    )
+    # ase.neighborlist does the same, but importing it (and with it parts of scipy) costs more than reading a crystal.
+    n = len(fractional)
+    heights = 1.0 / np.linalg.norm(np.linalg.inv(cell_A), axis=0)
+    # Wrapped differences are half a cell at most; only images that can come within the cutoff are looked at.
+    reach = np.floor(cutoff_A / heights + 0.5 + 1e-9).astype(int)
+    shifts = np.stack(np.meshgrid(*(np.arange(-r, r + 1) for r in reach), indexing="ij"), axis=-1).reshape(-1, 3)
+    found: list[tuple[float, int, int]] = []
+    step = max(1, _PAIRS_AT_ONCE // max(1, n * len(shifts)))
+    for start in range(0, n, step):
+        difference = fractional[None, :, :] - fractional[start : start + step, None, :]
+        difference -= np.round(difference)
+        squared = np.sum(((difference[:, :, None, :] + shifts) @ cell_A) ** 2, axis=3)
+        i, j, image = np.nonzero(squared < cutoff_A**2)
+        distance = np.sqrt(squared[i, j, image])
+        i += start
+        # A site is no neighbour of itself; its images are, each twice.
+        itself = (i == j) & np.all(shifts[image] == 0, axis=1)
+        keep = (i <= j) & ~itself
+        found.extend(zip(distance[keep].tolist(), i[keep].tolist(), j[keep].tolist(), strict=True))
+    found.sort(key=lambda pair: (round(pair[0], 6), pair[1], pair[2]))
+    return [i for _, i, _ in found], [j for _, _, j in found], [d for d, _, _ in found]

@@ -7,7 +7,7 @@ shortest (O–H 0.96 Å), so that smaller parts of the distance count for them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -128,15 +128,11 @@ def occupancy_bounds(
     min_distance_A, oxidation_states
         As in :func:`find_contacts`.
     """
-    import networkx as nx
-
     species = [(*s.species, VACANCY) if s.vacancy > 0.0 else tuple(s.species) for s in crystal.sublattices]
     holds = [species[orbit] for orbit in sites.orbits]
     contacts = find_contacts(sites.cell_A, sites.fractional, holds, min_distance_A, oxidation_states)
     kinds: dict[tuple[int, ...], int] = {}
-    graph = nx.Graph()
-    graph.add_edges_from(contacts.exclusive.tolist())
-    for number, clique in enumerate(nx.find_cliques(graph)):
+    for number, clique in enumerate(_cliques(contacts.exclusive)):
         if number == _MAX_CLIQUES:  # bounds only save useless compositions: none is as right as all
             kinds.clear()
             break
@@ -156,3 +152,12 @@ def occupancy_bounds(
     blocked = sorted({int(sites.orbits[site]) for site in contacts.blocked})
     bounds.extend(OccupancyBound({crystal.sublattices[orbit].name: 1}, 0) for orbit in blocked)
     return bounds
+
+
+def _cliques(pairs: IntArray) -> Iterator[list[int]]:
+    if len(pairs):
+        import networkx as nx  # takes a quarter of a second, and most crystals have no contacts
+
+        graph = nx.Graph()
+        graph.add_edges_from(pairs.tolist())
+        yield from nx.find_cliques(graph)

@@ -89,6 +89,12 @@ def read_in_child(request: Mapping[str, Any], *, time_limit_s: float, memory_lim
     return result
 
 
+def start_reader() -> None:
+    """Start the child that reads crystal files, if there is none, while the caller does other things."""
+    with suppress(StructureError, OSError), _state.lock:  # whoever reads a file is told what is wrong
+        _state.child_for_next_file()
+
+
 def close_reader() -> None:
     """End the reader process, if there is one; the next file starts another."""
     with _state.lock:

@@ -21,6 +21,8 @@ from superionic.errors import StructureError
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
+_PAIRS_AT_ONCE = 1 << 20
+
 
 @dataclass(frozen=True, eq=False)
 class Symmetry:
@@ -157,21 +159,26 @@ def map_sites(
     for kind in np.unique(kinds):
         members = np.flatnonzero(kinds == kind)
         x = fractional[members]
-        for g in range(n_ops):
-            moved = x @ rotations[g].T + translations[g]
-            difference = moved[:, None, :] - x[None, :, :]
+        step = max(1, _PAIRS_AT_ONCE // len(members) ** 2)
+        for start in range(0, n_ops, step):
+            part = slice(start, start + step)
+            moved = x @ rotations[part].transpose(0, 2, 1) + translations[part, None, :]
+            difference = moved[:, :, None, :] - x
             lattice = np.round(difference)
-            distance = np.linalg.norm((difference - lattice) @ cell_A, axis=2)
-            nearest = np.argmin(distance, axis=1)
-            rows = np.arange(len(members))
-            if np.any(distance[rows, nearest] > tolerance_A) or len(np.unique(nearest)) != len(members):
+            squared = np.sum(((difference - lattice) @ cell_A) ** 2, axis=3)
+            nearest = np.argmin(squared, axis=2)
+            miss = np.sqrt(np.take_along_axis(squared, nearest[:, :, None], axis=2).max(axis=(1, 2)))
+            one_to_one = np.all(np.sort(nearest, axis=1) == np.arange(len(members)), axis=1)
+            wrong = np.flatnonzero((miss > tolerance_A) | ~one_to_one)
+            if len(wrong):
                 raise StructureError(
                     "A symmetry operation does not map the sites of the crystal onto themselves.",
-                    where=f"operation {g}, largest miss {distance[rows, nearest].max():.3f} Å",
+                    where=f"operation {start + wrong[0]}, largest miss {miss[wrong[0]]:.3f} Å",
                     fix="Try a smaller `symprec`, or give positions with more digits.",
                 )
-            images[g, members] = members[nearest]
-            shifts[g, members] = lattice[rows, nearest].astype(np.int64)
+            images[part, members] = members[nearest]
+            chosen = np.take_along_axis(lattice, nearest[:, :, None, None], axis=2)[:, :, 0, :]
+            shifts[part, members] = chosen.astype(np.int64)
     return images, shifts
 
 
