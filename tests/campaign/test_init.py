@@ -107,7 +107,7 @@ def test_difficult_file_names(tmp_path):
 
 def test_charges_of_one_sign_are_refused(tmp_path):
     path = cube(tmp_path, "alloy", ("Li", "0 0 0", 1), ("Mg", "0.5 0.5 0.5", 1))
-    with pytest.raises(CompositionError, match="one sign"):
+    with pytest.raises(CompositionError, match="both signs"):
         draft_campaign(path)
 
 

@@ -61,7 +61,7 @@ def draft_campaign(
     StructureError
         If the crystal cannot be read, holds no ion that is known to conduct, or not the one that is named.
     CompositionError
-        If no charges are known for one of its elements, or all have the same sign.
+        If no charges are known for one of its elements, or they do not have both signs.
     """
     from superionic.structures.files import read_crystal
 
@@ -70,10 +70,10 @@ def draft_campaign(
     amounts = {species: float(amount) for species, amount in crystal.composition.items()}
     ion = _mobile_ion(crystal, amounts, mobile_ion, str(path))
     charges = guess_oxidation_states(amounts, oxidation_states or {}, where=str(path))
-    if len(charges) > 1 and (min(charges.values()) > 0 or max(charges.values()) < 0):
+    if len(charges) > 1 and (min(charges.values()) >= 0 or max(charges.values()) <= 0):
         listed = ", ".join(f"{element}: {charge:g}" for element, charge in charges.items())
         raise CompositionError(
-            f"The charges {listed} all have one sign.",
+            f"The charges {listed} do not have both signs.",
             where=str(path),
             fix="Give charges that can make a neutral crystal.",
         )
