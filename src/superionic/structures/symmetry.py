@@ -156,6 +156,9 @@ def map_sites(
     images = np.zeros((n_ops, n_sites), dtype=np.int64)
     shifts = np.zeros((n_ops, n_sites, 3), dtype=np.int64)
     kinds = np.asarray(labels)
+    # A vector shorter than the tolerance changes no fractional coordinate by more than this.
+    narrow = tolerance_A * np.linalg.norm(np.linalg.inv(cell_A), axis=0)
+    axis = int(np.argmin(narrow))
     for kind in np.unique(kinds):
         members = np.flatnonzero(kinds == kind)
         x = fractional[members]
@@ -163,23 +166,38 @@ def map_sites(
         for start in range(0, n_ops, step):
             part = slice(start, start + step)
             moved = x @ rotations[part].transpose(0, 2, 1) + translations[part, None, :]
-            difference = moved[:, :, None, :] - x
+            # One coordinate rules out nearly all pairs; the distance is computed for the rest.
+            along = moved[:, :, None, axis] - x[:, axis]
+            along -= np.round(along)
+            op, source, target = np.nonzero(np.abs(along) <= narrow[axis] + 1e-12)
+            difference = moved[op, source] - x[target]
             lattice = np.round(difference)
-            squared = np.sum(((difference - lattice) @ cell_A) ** 2, axis=3)
-            nearest = np.argmin(squared, axis=2)
-            miss = np.sqrt(np.take_along_axis(squared, nearest[:, :, None], axis=2).max(axis=(1, 2)))
-            one_to_one = np.all(np.sort(nearest, axis=1) == np.arange(len(members)), axis=1)
-            wrong = np.flatnonzero((miss > tolerance_A) | ~one_to_one)
+            squared = np.sum(((difference - lattice) @ cell_A) ** 2, axis=1)
+            near = np.flatnonzero(squared <= tolerance_A**2)
+            near = near[np.lexsort((squared[near], source[near], op[near]))]
+            slot = op[near] * len(members) + source[near]
+            # Of several targets the nearest one comes first.
+            _, first = np.unique(slot, return_index=True)
+            near = near[first]
+            hit = np.zeros(moved.shape[:2], dtype=np.int64)
+            hit[op[near], target[near]] += 1
+            wrong = np.flatnonzero(~np.all(hit == 1, axis=1))
             if len(wrong):
                 raise StructureError(
                     "A symmetry operation does not map the sites of the crystal onto themselves.",
-                    where=f"operation {start + wrong[0]}, largest miss {miss[wrong[0]]:.3f} Å",
+                    where=f"operation {start + wrong[0]}, largest miss "
+                    f"{_largest_miss_A(cell_A, moved[wrong[0]], x):.3f} Å",
                     fix="Try a smaller `symprec`, or give positions with more digits.",
                 )
-            images[part, members] = members[nearest]
-            chosen = np.take_along_axis(lattice, nearest[:, :, None, None], axis=2)[:, :, 0, :]
-            shifts[part, members] = chosen.astype(np.int64)
+            images[start + op[near], members[source[near]]] = members[target[near]]
+            shifts[start + op[near], members[source[near]]] = lattice[near].astype(np.int64)
     return images, shifts
+
+
+def _largest_miss_A(cell_A: FloatArray, moved: FloatArray, x: FloatArray) -> float:
+    difference = moved[:, None, :] - x
+    distances = np.linalg.norm((difference - np.round(difference)) @ cell_A, axis=2)
+    return float(distances.min(axis=1).max())
 
 
 def action_on(permutations: IntArray, blocks: Sequence[Sequence[int]]) -> IntArray:
