@@ -18,6 +18,9 @@ from superionic.structures.ranking import EnergyHistogram, Tie, lowest_orderings
 from superionic.structures.space import CodeArray, OrderingSpace
 from superionic.structures.symmetry import FloatArray, IntArray
 
+MAX_NODES = 10_000_000_000
+"""Steps of a walk before it is given up: some minutes; exclusions can make a walk long that finds little."""
+
 SEARCH_BUDGET = 50_000_000
 """Attempted swaps of a search: a minute of one core at most."""
 
@@ -113,7 +116,7 @@ def list_lowest(
     number: int,
     *,
     seed: int = 0,
-    max_nodes: int | None = None,
+    max_nodes: int | None = MAX_NODES,
     progress: Callable[[int], None] | None = None,
 ) -> ChosenOrderings:
     """Look at every ordering of a space and return those of lowest point-charge energy, exactly.

@@ -162,9 +162,9 @@ def counted_spaces(
     if not found:
         assert min_distance_A is not None  # noqa: S101 - without a distance every composition has orderings
         possible = None
-        for distance in _SHORTER_A:
+        for distance in (d for d in _SHORTER_A if d < min_distance_A):
             shorter = occupancy_bounds(crystal, sites, distance, oxidation_states)
-            if distance < min_distance_A and _fits(partial(compositions, shorter, 1)):
+            if _fits(partial(compositions, shorter, 1)):
                 possible = distance
                 break
         hint = "" if possible is None else f" (counts exist at {possible:g} Å)"
