@@ -26,6 +26,7 @@ OPPOSITE_CHARGES = 2.0 / 3.0
 HYDROGEN = 0.4
 """Part that counts for a site that holds hydrogen."""
 
+_ROUNDING_A = 1e-6
 _MAX_CLIQUES = 20_000
 
 
@@ -85,7 +86,8 @@ def find_contacts(
             # A site that nothing sits on is too close to nobody.
             if (VACANCY,) in (holds[i], holds[j]):
                 continue
-            if distance >= min_distance_A * _factor(holds[i], holds[j], oxidation_states):
+            # Pairs that symmetry makes equal differ by rounding: they must fall on one side of the limit.
+            if distance >= min_distance_A * _factor(holds[i], holds[j], oxidation_states) - _ROUNDING_A:
                 continue
             may_go = [site for site in (i, j) if VACANCY in holds[site]]
             if not may_go:
