@@ -192,6 +192,9 @@ def _headline_stability(results: Results) -> Record | None:
     if rows:
         return hull_entry(results, text(rows[0], "id"))
     entries = [e for e in results.records("hull", "entries") if real(e, "e_above_hull_eV_per_atom") is not None]
+    # The campaign is about its own crystals: reference phases lie on the hull by definition.
+    own = {text(space, "crystal") for space in results.records("enumerate", "spaces")}
+    entries = [e for e in entries if text(e, "crystal") in own] or entries
     return min(entries, key=lambda e: (real(e, "e_above_hull_eV_per_atom") or 0.0, text(e, "id"))) if entries else None
 
 
