@@ -131,6 +131,46 @@ def test_listing_equals_brute_force_for_any_group(exclusions):
     check()
 
 
+def words(decorations: np.ndarray) -> np.ndarray:
+    """Decorations as numbers in lexicographic order."""
+    return decorations.astype(np.int64) @ 4 ** np.arange(decorations.shape[1] - 1, -1, -1, dtype=np.int64)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_spaces_of_up_to_a_hundred_thousand_decorations(seed):
+    rng = np.random.default_rng(seed)
+    shapes = [
+        [{"Li": 8, "X": 8}, {"Y": 1, "X": 3}],
+        [{"Li": 4, "X": 4}, {"Br": 4, "Cl": 4}, {"Y": 2, "X": 3}],
+        [{"Li": 3, "Y": 2, "X": 5}, {"Br": 3, "Cl": 3}],
+    ]
+    blocks = shapes[seed % 3]
+    sizes = [sum(b.values()) for b in blocks]
+    # Rotations and reflections of each block keep the group small enough and the stabilisers many.
+    turn, flip, start = [], [], 0
+    for size in sizes:
+        shift = int(rng.integers(1, size))
+        turn += [start + (i + shift) % size for i in range(size)]
+        flip += [start + (-i) % size for i in range(size)]
+        start += size
+    pairs = [(0, int(rng.integers(1, sizes[0])))] if seed >= 3 else []
+    space = abstract_space(blocks, [tuple(turn), tuple(flip)], pairs)
+    everything = np.zeros((1, 0), dtype=np.uint8)
+    for block in space.blocks:
+        part = np.array(list(product(range(len(block.counts)), repeat=block.size)), dtype=np.uint8)
+        part = part[np.all([np.sum(part == k, axis=1) == c for k, c in enumerate(block.counts)], axis=0)]
+        everything = np.hstack([np.repeat(everything, len(part), axis=0), np.tile(part, (len(everything), 1))])
+    assert len(everything) > 30_000
+    everything = everything[space.allows(everything)]
+    smallest = words(everything)
+    for g in space.permutations:
+        smallest = np.minimum(smallest, words(everything[:, np.argsort(g)]))
+    expected, sizes_of = np.unique(smallest, return_counts=True)
+    chunks = list(stream_orderings(space))
+    np.testing.assert_array_equal(words(np.concatenate([c.decorations for c in chunks])), expected)
+    np.testing.assert_array_equal(np.concatenate([c.degeneracies for c in chunks]), sizes_of)
+
+
 @pytest.mark.parametrize("exclusions", [False, True])
 def test_the_loop_is_the_same_without_numba(exclusions, monkeypatch):
     from superionic.structures import listing_kernels
