@@ -186,7 +186,7 @@ def enumerate_command(
     _show(result)
     if written:
         more = f" and {len(written) - 1} more files" if len(written) > 1 else ""
-        typer.echo(f"wrote {len(result.atoms())} structures to {written[0]}{more}")
+        typer.echo(f"wrote {result.n_chosen} structures to {written[0]}{more}")
 
 
 def _print_json(values: dict[str, Any]) -> None:

@@ -125,6 +125,11 @@ class Enumeration:
     points: tuple[EnumeratedPoint, ...]
     refused: tuple[str, ...] = ()
 
+    @property
+    def n_chosen(self) -> int:
+        """Number of orderings that were chosen, over all points."""
+        return sum(len(point.chosen) for point in self.points if point.chosen is not None)
+
     def atoms(self) -> list[Any]:
         """Return all chosen orderings as ``ase.Atoms``; ``info`` says what each is and where it comes from."""
         provenance = {"source": self.file, "superionic": __version__}

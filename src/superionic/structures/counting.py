@@ -304,17 +304,6 @@ def disordered_blocks(composition: IntegerComposition) -> list[tuple[tuple[int, 
     ]
 
 
-def group_permutations(sites: SupercellSites, members: Sequence[int]) -> IntArray:
-    """Return (n_ops, m): how the operations permute a group of sites, in the group's own numbering.
-
-    Raises
-    ------
-    StructureError
-        If the group is not closed under the operations.
-    """
-    return action_on(sites.permutations, [members])
-
-
 @dataclass(frozen=True, eq=False)
 class _System:
     """A class of operations together with a subgroup of translations.
