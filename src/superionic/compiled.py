@@ -21,3 +21,18 @@ def compiled(function: F) -> F:
         return function
     result: F = numba.njit(cache=True, nogil=True)(function)
     return result
+
+
+def compiled_fast(function: F) -> F:
+    """Compile as :func:`compiled` does, but let the compiler reorder sums so that it can use vector instructions.
+
+    Results still are the same on each run of one machine; on another processor they may differ in the last digits.
+    Numbers that are not finite keep their meaning.
+    """
+    try:
+        import numba
+    except ImportError:
+        return function
+    fastmath = {"reassoc", "contract", "arcp", "nsz"}
+    result: F = numba.njit(cache=True, nogil=True, fastmath=fastmath, error_model="numpy")(function)
+    return result

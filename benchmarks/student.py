@@ -1,0 +1,422 @@
+"""The student against its teacher: errors, a nanosecond of dynamics, diffusivity, and the cost of a step.
+
+    python benchmarks/student.py li3ycl6 --folder student-li3ycl6
+    python benchmarks/student.py li-in-y-br-cl --folder student-five --length-ps 1000
+
+Teacher is the pretrained CHGNet 0.3.0 (its engine must be installed; SevenNet's too for its column of the table).
+Everything done is kept in the folder and not done again: a killed run goes on. The parts, in order: data by the
+teacher (molecular dynamics at several temperatures and volumes, strained and rattled structures), training on one
+core, errors on a trajectory of the teacher that it never saw, NVT of the student in 240 atoms at 800 K, diffusivities
+of both in the same cell at equal length, microseconds per atom and step side by side.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import read, write
+
+from superionic.dynamics.md import Limits, MDSettings, MDState, initial_state, run_segment
+from superionic.errors import CalculationFailed
+from superionic.potentials.base import Potential, load_potential
+from superionic.potentials.reference import li3ycl6_cell
+
+SYSTEMS = ("li3ycl6", "li-in-y-br-cl")
+# Indium among the three metals and bromine among the eighteen anions of each composition of the data.
+GRID = (
+    (0, 0), (1, 0), (2, 0), (3, 0), (0, 6), (1, 6), (2, 9), (3, 6), (0, 12), (1, 12), (2, 15), (3, 18), (0, 18),
+    (3, 12), (1, 9),
+)  # fmt: skip
+HELD_OUT = (1, 9)
+TEMPERATURE_K = 800.0
+TIMESTEP_FS = 2.0
+EVERY = 10
+
+
+def crystal(system: str, composition: tuple[int, int], rng: np.random.Generator) -> Atoms:
+    """Give the 30-atom cell of a composition, anions and metals at random places, its volume scaled by ion size."""
+    atoms = li3ycl6_cell()
+    if system == "li-in-y-br-cl":
+        indium, bromine = composition
+        symbols = np.array(atoms.get_chemical_symbols(), dtype=object)
+        metals, anions = np.flatnonzero(symbols == "Y"), np.flatnonzero(symbols == "Cl")
+        symbols[rng.choice(metals, indium, replace=False)] = "In"
+        symbols[rng.choice(anions, bromine, replace=False)] = "Br"
+        atoms.set_chemical_symbols(list(symbols))
+        scale = (1.0 + 0.25 * bromine / 18 - 0.06 * indium / 3) ** (1 / 3)
+        atoms.set_cell(atoms.cell.array * scale, scale_atoms=True)
+    return atoms
+
+
+# ---- by the teacher, in its own environment -----------------------------------------------------------------------
+
+
+def labelled(teacher: Potential, atoms: Atoms, group: str, step: int) -> Atoms:
+    """Give a copy with the teacher's energy, forces and stress."""
+    found = teacher.evaluate(atoms)
+    bare = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True)
+    bare.calc = SinglePointCalculator(
+        bare,
+        energy=found.energy_eV,
+        forces=np.array(found.forces_eV_per_A),
+        stress=np.array(found.stress_eV_per_A3),
+    )
+    bare.info.update(group=group, step=step)
+    return bare
+
+
+def teacher_run(
+    teacher: Potential, atoms: Atoms, temperature_K: float, n_steps: int, seed: int, group: str, file: Path
+) -> None:
+    """Run NVT and append the labelled frames; steps before the 20th are left out."""
+    settings = MDSettings(
+        ensemble="nvt", thermostat="csvr", temperature_K=temperature_K, timestep_fs=TIMESTEP_FS, save_every=EVERY
+    )
+    state, done = initial_state(atoms, settings, seed), 0
+    while done < n_steps:
+        n = min(500, n_steps - done)
+        try:
+            segment = run_segment(state, teacher, settings, n)
+        except CalculationFailed as failure:
+            print(f"{group}: the teacher's run ended early: {failure.reason}", flush=True)
+            return
+        state, done, frames = segment.state, done + n, []
+        for k, positions in enumerate(segment.positions_A):
+            if segment.steps[k] >= 20:
+                frame = atoms.copy()
+                frame.positions = positions
+                frames.append(labelled(teacher, frame, group, int(segment.steps[k])))
+        write(file, frames, append=True)
+        print(f"{group}: {done} of {n_steps} steps", flush=True)
+
+
+def teacher_data(system: str, part: str, file: Path) -> None:
+    """Make one file of labelled structures: ``train``, or a long trajectory at a temperature."""
+    teacher = load_potential("chgnet")
+    rng = np.random.default_rng(7)
+    draft = file.with_suffix(".draft.extxyz")
+    draft.unlink(missing_ok=True)
+    if part != "train":
+        atoms = crystal(system, HELD_OUT, rng)
+        atoms.set_cell(atoms.cell.array * 1.03 ** (1 / 3), scale_atoms=True)
+        teacher_run(teacher, atoms, float(part), 20000, 1, f"held-{part}", draft)
+        draft.replace(file)
+        return
+    one = system == "li3ycl6"
+    plan = [(T, v) for v in (1.0, 1.06, 0.95, 1.12) for T in (400, 800, 1200)]
+    if not one:
+        plan = [(900, 1.03), (1200, 1.08), (500, 0.98)]
+    number = 0
+    for composition in GRID[:1] if one else GRID:
+        for temperature, volume in plan:
+            number += 1
+            atoms = crystal(system, composition, rng)
+            atoms.set_cell(atoms.cell.array * volume ** (1 / 3), scale_atoms=True)
+            group = f"{composition}-{temperature}-{volume}"
+            teacher_run(teacher, atoms, temperature, 500 if one else 240, 100 + number, group, draft)
+        start, frames = crystal(system, composition, rng), []
+        for k in range(120 if one else 15):
+            atoms = start.copy()
+            strain = rng.uniform(-0.05, 0.05, (3, 3))
+            deformation = (np.eye(3) + 0.5 * (strain + strain.T)) * rng.uniform(0.94, 1.1) ** (1 / 3)
+            atoms.set_cell(atoms.cell.array @ deformation, scale_atoms=True)
+            atoms.positions += rng.normal(0.0, rng.choice([0.05, 0.12, 0.2, 0.3]), atoms.positions.shape)
+            made = labelled(teacher, atoms, f"{composition}-rattle-{k}", 0)
+            if np.abs(made.get_forces()).max() < 30.0:
+                frames.append(made)
+        write(draft, frames, append=True)
+    draft.replace(file)
+
+
+# ---- by the student, here -----------------------------------------------------------------------------------------
+
+
+def load_set(file: Path) -> Any:
+    """Read labelled structures as the trainer wants them."""
+    from superionic.training.dataset import LabelledSet, Targets
+
+    frames = read(file, ":")
+    targets = Targets(
+        np.array([atoms.get_potential_energy() for atoms in frames]),
+        tuple(atoms.get_forces() for atoms in frames),
+        np.array([atoms.get_stress() for atoms in frames]),
+    )
+    groups = tuple(str(atoms.info["group"]) for atoms in frames)
+    return LabelledSet(tuple(frames), targets, groups, "chgnet", "MP2020-corrected PBE(+U)")
+
+
+def train_student(folder: Path, epochs: int) -> dict[str, Any]:
+    """Train on one core; every seventh group of structures is kept to choose the best epoch by."""
+    from superionic.training.nep import NepOptions, finish, start, train_epochs
+
+    data = load_set(folder / "teacher-train.extxyz")
+    kept = set(sorted(set(data.groups))[::7])
+    train = data.subset([i for i, group in enumerate(data.groups) if group not in kept])
+    validation = data.subset([i for i, group in enumerate(data.groups) if group in kept])
+    options = NepOptions(epochs=epochs)
+    began, cpu = time.monotonic(), time.process_time()
+    state = start(train, options, 0)
+    while state.epoch < options.epochs:
+        state = train_epochs(state, train, validation, 10)
+        errors = state.history[-1]["validation"]
+        print(f"epoch {state.epoch}: {1000.0 * errors['rmse_force_eV_per_A']:.1f} meV/Å on the kept groups", flush=True)
+    weights = finish(state, train)
+    cost = {
+        "n_structures": len(data),
+        "epochs": options.epochs,
+        "cpu_minutes": (time.process_time() - cpu) / 60.0,
+        "wall_minutes": (time.monotonic() - began) / 60.0,
+    }
+    np.savez(folder / "student.draft.npz", **weights)
+    (folder / "student.draft.npz").replace(folder / "student.npz")
+    return cost
+
+
+def load_student(folder: Path) -> Any:
+    """Load the trained student."""
+    return load_potential("nep", weights=dict(np.load(folder / "student.npz")))
+
+
+def held_out_errors(folder: Path) -> dict[str, float]:
+    """Errors on the teacher's own trajectory, a frame each 0.1 ps, the first picosecond left out."""
+    from superionic.training.metrics import errors
+    from superionic.training.nep import predict
+
+    test = load_set(folder / f"teacher-{TEMPERATURE_K:g}.extxyz")
+    test = test.subset(list(range(50, len(test), 5)))
+    found = errors(predict(dict(np.load(folder / "student.npz")), test.structures), test.targets)
+    forces = np.concatenate(test.targets.forces_eV_per_A)
+    rms = 1000.0 * float(np.sqrt(np.mean(forces**2)))
+    return {
+        "n_structures": found.n_structures,
+        "rmse_energy_meV_per_atom": found.rmse_energy_meV_per_atom,
+        "rmse_force_meV_per_A": found.rmse_force_meV_per_A,
+        "rms_force_meV_per_A": rms,
+        "force_ratio": found.rmse_force_meV_per_A / rms,
+        "rmse_stress_GPa": float(found.rmse_stress_GPa or 0.0),
+    }
+
+
+def long_run(
+    folder: Path, system: str, length_ps: float, copies: tuple[int, int, int], seed: int, name: str
+) -> dict[str, Any]:
+    """Run NVT of the student in segments of 10 ps; go on where an earlier call was cut."""
+    student = load_student(folder)
+    atoms = crystal(system, HELD_OUT, np.random.default_rng(7))
+    atoms.set_cell(atoms.cell.array * 1.03 ** (1 / 3), scale_atoms=True)
+    atoms = atoms.repeat(copies)
+    settings = MDSettings(
+        ensemble="nvt", thermostat="csvr", temperature_K=TEMPERATURE_K, timestep_fs=TIMESTEP_FS, save_every=50
+    )
+    parts = folder / name
+    parts.mkdir(exist_ok=True)
+    state, n_steps = initial_state(atoms, settings, seed), round(length_ps * 1000.0 / TIMESTEP_FS)
+    per_segment, number, cpu, failure, worst = 5000, 0, 0.0, None, 0.0
+    positions, temperatures = [], []
+    while state.step < n_steps:
+        file = parts / f"{number:05d}.npz"
+        if not file.exists():
+            began = time.process_time()
+            try:
+                segment = run_segment(
+                    state,
+                    student,
+                    settings,
+                    min(per_segment, n_steps - state.step),
+                    limits=Limits(extrapolation_every=50, collect_extrapolation=1e9, max_extrapolation=1e9),
+                )
+            except CalculationFailed as broken:
+                failure = broken.reason
+                break
+            made = {"cpu_s": time.process_time() - began, "positions": segment.positions_A.astype(np.float32)}
+            made |= {"temperatures": segment.temperatures_K, "grade": np.max(segment.extrapolation)}
+            plain = segment.state.to_dict()
+            inner = plain.pop("internals")
+            with (parts / "draft.npz").open("wb") as draft:
+                np.savez(
+                    draft,
+                    **made,
+                    **{f"state_{k}": v for k, v in plain.items()},
+                    **{f"inner_{k}": v for k, v in inner.items()},
+                )
+            (parts / "draft.npz").replace(file)
+            print(f"{name}: {segment.state.step * TIMESTEP_FS / 1000.0:g} of {length_ps:g} ps", flush=True)
+        kept = np.load(file)
+        plain = {k[6:]: kept[k] for k in kept.files if k.startswith("state_")}
+        plain["step"], plain["reference_volume_A3"] = int(plain["step"]), float(plain["reference_volume_A3"])
+        plain["internals"] = {k[6:]: kept[k] for k in kept.files if k.startswith("inner_")}
+        state = MDState.from_dict(plain)
+        cpu += float(kept["cpu_s"])
+        worst = max(worst, float(kept["grade"]))
+        positions.append(kept["positions"])
+        temperatures.append(kept["temperatures"])
+        number += 1
+    frames = np.concatenate(positions).astype(np.float64)
+    return {
+        "n_atoms": len(atoms),
+        "length_ps": state.step * TIMESTEP_FS / 1000.0,
+        "failure": failure,
+        "mean_temperature_K": float(np.mean(np.concatenate(temperatures))),
+        "us_per_atom_step": 1e6 * cpu / max(1, state.step) / len(atoms),
+        "largest_grade": worst,
+        **diffusivity(frames, atoms, settings.frame_interval_ps),
+    }
+
+
+def diffusivity(positions: Any, atoms: Atoms, interval_ps: float, discard_ps: float = 2.0) -> dict[str, Any]:
+    """Tracer diffusivity of lithium with its 68 % interval, and the lithium ions' hops."""
+    from superionic.transport.analysis import analyse_displacements
+
+    frames = positions[round(discard_ps / interval_ps) :]
+    found = analyse_displacements(frames, atoms.cell.array, atoms.numbers == 3, interval_ps)
+    tracer = found.tracer_diffusivity_cm2_per_s
+    return {
+        "D_cm2_per_s": tracer.value,
+        "D_low_cm2_per_s": tracer.interval68[0],
+        "D_high_cm2_per_s": tracer.interval68[1],
+        "n_hops": found.n_hops,
+        "flags": list(found.flags),
+    }
+
+
+def teacher_diffusivity(folder: Path) -> dict[str, Any]:
+    """Diffusivity in the teacher's trajectory."""
+    frames = read(folder / f"teacher-{TEMPERATURE_K:g}.extxyz", ":")
+    positions = np.array([atoms.positions for atoms in frames])
+    interval = EVERY * TIMESTEP_FS / 1000.0
+    found = diffusivity(positions, frames[0], interval)
+    return {"length_ps": len(frames) * interval, **found}
+
+
+def seconds_per_step(name: str, copies: tuple[int, int, int], weights: str | None = None) -> dict[str, float]:
+    """Time force evaluations of moving atoms on one core, in this Python."""
+    options = {} if weights is None else {"weights": dict(np.load(weights))}
+    potential = load_potential(name, **options)
+    atoms = li3ycl6_cell().repeat(copies)
+    rng = np.random.default_rng(0)
+    potential.evaluate(atoms, stress=False)
+    n, cpu = 0, time.process_time()
+    while n < 3 or time.process_time() - cpu < 5.0:
+        atoms.positions += 0.01 * rng.normal(size=atoms.positions.shape)
+        potential.evaluate(atoms, stress=False)
+        n += 1
+    return {"n_atoms": len(atoms), "us_per_atom_step": 1e6 * (time.process_time() - cpu) / n / len(atoms)}
+
+
+def in_engine(engine: str, *arguments: str) -> str:
+    """Call this script in an engine's environment and return what it prints last."""
+    from superionic.execution.engines import resolve_engine, worker_environment
+
+    source = str(Path(__file__).resolve().parents[1] / "src")
+    process = subprocess.Popen(
+        [str(resolve_engine(engine).python), __file__, *arguments],
+        env=worker_environment() | {"PYTHONPATH": source},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    line = ""
+    for line in process.stdout or ():
+        print(line, end="", flush=True)
+    if process.wait() != 0:
+        sys.exit(f"the part {' '.join(arguments)} in the environment of {engine} failed")
+    return line
+
+
+def kept(file: Path, make: Any) -> Any:
+    """Return what a JSON file holds; make it first if it is not there."""
+    if not file.exists():
+        file.write_text(json.dumps(make(), indent=2) + "\n")
+    return json.loads(file.read_text())
+
+
+def main() -> None:
+    """Do what is missing and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("system", choices=[*SYSTEMS, "data", "cost"])
+    parser.add_argument("rest", nargs="*", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, default=Path("student-benchmark"))
+    parser.add_argument("--epochs", type=int, default=300)
+    parser.add_argument("--length-ps", type=float, default=1000.0, help="length of the run in 240 atoms")
+    parser.add_argument("--engines", nargs="*", default=["chgnet", "sevennet"], help="whose steps are timed beside")
+    options = parser.parse_args()
+    if options.system == "data":
+        teacher_data(options.rest[0], options.rest[1], Path(options.rest[2]))
+        return
+    if options.system == "cost":
+        print(json.dumps(seconds_per_step(options.rest[0], tuple(map(int, options.rest[1:4])))))  # type: ignore[arg-type]
+        return
+    folder, system = options.folder.resolve(), options.system
+    folder.mkdir(parents=True, exist_ok=True)
+    for part in ("train", f"{TEMPERATURE_K:g}"):
+        file = folder / f"teacher-{part}.extxyz"
+        if not file.exists():
+            in_engine("chgnet", "data", system, part, str(file))
+    training = kept(folder / "training.json", lambda: train_student(folder, options.epochs))
+    errors = kept(folder / "errors.json", lambda: held_out_errors(folder))
+    teacher = kept(folder / "teacher.json", lambda: teacher_diffusivity(folder))
+    same = [
+        kept(
+            folder / f"same-{seed}.json",
+            lambda seed=seed: long_run(folder, system, teacher["length_ps"], (1, 1, 1), seed, f"same-{seed}"),
+        )
+        for seed in range(1, 5)
+    ]
+    long = kept(
+        folder / f"run-{options.length_ps:g}ps.json",
+        lambda: long_run(folder, system, options.length_ps, (2, 2, 2), 11, f"run-{options.length_ps:g}ps"),
+    )
+    cost = {}
+    for name in ("student", *options.engines):
+        for copies in ((1, 1, 1), (2, 2, 2)):
+            if name == "student":
+                found = seconds_per_step("nep", copies, str(folder / "student.npz"))
+            else:
+                found = json.loads(in_engine(name, "cost", name, *map(str, copies)))
+            cost[name, found["n_atoms"]] = found["us_per_atom_step"]
+
+    rows = [
+        ("training, one core", f"{training['cpu_minutes']:.1f} min of CPU, {training['epochs']} epochs"),
+        ("held-out trajectory", f"{errors['n_structures']} frames of the teacher at {TEMPERATURE_K:g} K"),
+        ("  energy RMSE", f"{errors['rmse_energy_meV_per_atom']:.2f} meV/atom"),
+        (
+            "  force RMSE",
+            f"{errors['rmse_force_meV_per_A']:.1f} meV/Å of {errors['rms_force_meV_per_A']:.0f} (RMS force)",
+        ),
+        ("  force RMSE / RMS force", f"{100.0 * errors['force_ratio']:.1f} %"),
+        ("  stress RMSE", f"{errors['rmse_stress_GPa']:.3f} GPa"),
+        (
+            f"NVT at {TEMPERATURE_K:g} K, {long['n_atoms']} atoms",
+            f"{long['length_ps']:g} ps, {long['failure'] or 'no failure'}",
+        ),
+        ("  mean temperature", f"{long['mean_temperature_K']:.1f} K; largest grade {long['largest_grade']:.1f}"),
+        ("  D*", told(long)),
+        ("  cost of the run", f"{long['us_per_atom_step']:.1f} µs/atom/step, all included"),
+        ("D* of the teacher, 30 atoms", told(teacher)),
+        *(("D* of the student, same cell", told(run)) for run in same),
+        ("µs/atom/step on one core", "30 atoms, 240 atoms (ratio to the student)"),
+    ]
+    for name in ("student", *options.engines):
+        each = [f"{cost[name, n]:.1f} ({cost[name, n] / cost['student', n]:.0f} ×)" for n in (30, 240)]
+        rows.append((f"  {name}", ", ".join(each)))
+    print(f"\n{system}: student of CHGNet 0.3.0 from {training['n_structures']} structures")
+    for name, value in rows:
+        print(f"{name:<32} {value}")
+
+
+def told(run: dict[str, Any]) -> str:
+    """Return a diffusivity as text."""
+    interval = f"68 %: {run['D_low_cm2_per_s']:.2e} to {run['D_high_cm2_per_s']:.2e}"
+    return f"{run['D_cm2_per_s']:.2e} cm²/s ({interval}), {run['n_hops']} hops, {run['length_ps']:g} ps"
+
+
+if __name__ == "__main__":
+    main()

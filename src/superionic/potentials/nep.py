@@ -1,0 +1,240 @@
+"""The fast student: a neuroevolution potential (NEP) evaluated by compiled loops, without torch or any other engine.
+
+Options of :func:`load`: ``weights`` (arrays from :func:`superionic.training.nep.finish`) or ``file`` (a ``nep.txt`` of
+GPUMD or of :meth:`NepPotential.to_text`); ``energy_convention`` and ``level_of_theory`` (those of its teacher).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from ase import Atoms
+
+from superionic.errors import EngineError, PotentialError
+from superionic.potentials.base import BasePotential, PotentialIdentity, Prediction, weights_sha256
+from superionic.potentials.nep_model import NepModel
+from superionic.potentials.nep_neighbours import NeighbourList
+
+FloatArray = npt.NDArray[np.float64]
+
+VERSION = "1"
+"""Version of the form and of the kernels: raise it when a number changes."""
+
+_LICENCE = "that of its teacher"
+_UNSTATED = "not stated"
+
+
+class NepPotential(BasePotential):
+    """A neuroevolution potential; make it with :func:`load`.
+
+    Evaluations share a neighbour list that is made anew only when atoms have moved far enough; results do not depend
+    on that history, bit for bit.
+    """
+
+    def __init__(self, identity: PotentialIdentity, model: NepModel) -> None:
+        super().__init__(identity)
+        self.model = model
+        self._list = NeighbourList(float(model.cutoffs_A[0]))
+        self._arrays = model.kernel_arrays()
+        self._numbers: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+        self._types: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+
+    def evaluate(self, atoms: Atoms, *, stress: bool = True) -> Prediction:
+        """Energy, forces and, if ``stress``, stress of ``atoms``; see :class:`Potential`.
+
+        Raises
+        ------
+        PotentialError
+            If an element is not covered, or stress is asked of a structure that is not periodic in all directions.
+        """
+        from superionic.potentials import nep_kernels
+
+        if stress and not atoms.pbc.all():
+            raise PotentialError(
+                "Stress needs a structure that is periodic in all directions.", fix="Evaluate it with stress=False."
+            )
+        arrays = self._arrays
+        positions = self._prepare(atoms)
+        energies, forces, virial = np.zeros(len(atoms)), np.zeros((len(atoms), 3)), np.zeros((3, 3))
+        nep_kernels.evaluate(
+            positions,
+            self._types,
+            self._list.first,
+            self._list.neighbours,
+            self._list.offsets_A,
+            arrays["cutoffs_A"],
+            arrays["shape"],
+            arrays["c_radial"],
+            arrays["c_angular"],
+            arrays["scale"],
+            arrays["w0"],
+            arrays["b0"],
+            arrays["w1"],
+            arrays["bias_eV"],
+            arrays["charges"],
+            arrays["zbl_inner_A"],
+            arrays["zbl_outer_A"],
+            energies,
+            forces,
+            virial,
+        )
+        voigt = None
+        if stress:
+            sigma = 0.5 * (virial + virial.T) / atoms.get_volume()
+            voigt = sigma[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+        return Prediction(float(energies.sum()), forces, voigt)
+
+    def descriptors(self, atoms: Atoms) -> FloatArray:
+        """Scaled descriptors of all atoms, shape (n_atoms, dim): what the networks see."""
+        from superionic.potentials import nep_kernels
+
+        positions = self._prepare(atoms)
+        out = np.zeros((len(atoms), self.model.dim))
+        nep_kernels.descriptors(
+            positions,
+            self._types,
+            self._list.first,
+            self._list.neighbours,
+            self._list.offsets_A,
+            self._arrays["cutoffs_A"],
+            self._arrays["shape"],
+            self._arrays["c_radial"],
+            self._arrays["c_angular"],
+            out,
+        )
+        scaled: FloatArray = out * self.model.scale
+        return scaled
+
+    def extrapolation_grade(self, atoms: Atoms) -> FloatArray:
+        """How far each atom's surroundings lie outside those of the training set, shape (n_atoms,).
+
+        The largest coefficient, by magnitude, that expresses an atom's descriptors by those of its element's active
+        set (MaxVol; Podryabinkin and Shapeev, Comput. Mater. Sci. 140, 171 (2017)): up to 1 is interpolation.
+
+        Raises
+        ------
+        PotentialError
+            If the potential carries no active set (a ``nep.txt`` does not), or does not cover an element.
+        """
+        if not self.model.active_inverse.size:
+            raise PotentialError(
+                "This NEP carries no active set, so it cannot tell how far it extrapolates.",
+                fix="Load the arrays that superionic.training.nep.finish returned instead of a nep.txt.",
+            )
+        features = np.column_stack([self.descriptors(atoms), np.ones(len(atoms))])
+        grades = np.zeros(len(atoms))
+        for kind in np.unique(self._types):
+            chosen = self._types == kind
+            grades[chosen] = np.abs(features[chosen] @ self.model.active_inverse[kind]).max(axis=1)
+        return grades
+
+    def to_text(self) -> str:
+        """Give the text of a ``nep.txt`` for GPUMD, LAMMPS (NEP) or calorine."""
+        return self.model.to_text()
+
+    def _prepare(self, atoms: Atoms) -> FloatArray:
+        if not np.array_equal(atoms.numbers, self._numbers):
+            self.check_elements(atoms)
+            self._numbers = np.array(atoms.numbers, dtype=np.int64)
+            self._types = self.model.types_of(self._numbers)
+        positions = np.ascontiguousarray(atoms.positions, dtype=np.float64)
+        self._list.update(positions, np.array(atoms.cell.array, dtype=np.float64), np.array(atoms.pbc, dtype=bool))
+        return positions
+
+
+def describe(model: str | None = None, **options: Any) -> PotentialIdentity:
+    """Describe a NEP; its elements and its hash are known only with its ``file``.
+
+    Raises
+    ------
+    PotentialError
+        If a model is named (there are none to choose from) or the file is not readable.
+    """
+    _check_model(model)
+    if options.get("file") is not None:
+        read, digest = _read(options["file"])
+        return _identity(read, digest, **options)
+    return _identity(None, "", **options)
+
+
+def load(
+    model: str | None = None,
+    *,
+    weights: Mapping[str, np.ndarray] | None = None,
+    threads: int = 1,
+    file: str | None = None,
+    energy_convention: str | None = None,
+    level_of_theory: str | None = None,
+) -> NepPotential:
+    """Load a NEP from arrays or from a ``nep.txt``.
+
+    Raises
+    ------
+    PotentialError
+        If neither or both are given, or what is given is not a NEP.
+    EngineError
+        If numba is not installed here.
+    """
+    del threads  # one thread: replicas are what fills the cores
+    _check_model(model)
+    try:
+        import numba  # noqa: F401 - without it an evaluation would take minutes
+    except ImportError as error:
+        raise EngineError(
+            "The student potential needs numba, which is not installed in this Python.",
+            fix="Install superionic with its requirements in the Python that runs it; the student runs there.",
+        ) from error
+    if (weights is None) == (file is None):
+        raise PotentialError(
+            "A NEP is loaded from weights or from a file, and exactly one of them was expected.",
+            fix="Give file: nep.txt in the campaign, or let the distil stage make the weights.",
+        )
+    if weights is not None:
+        read, digest = NepModel.from_arrays(weights), weights_sha256(weights)
+    else:
+        read, digest = _read(str(file))
+    return NepPotential(
+        _identity(read, digest, energy_convention=energy_convention, level_of_theory=level_of_theory), read
+    )
+
+
+def _identity(
+    model: NepModel | None,
+    digest: str,
+    *,
+    energy_convention: str | None = None,
+    level_of_theory: str | None = None,
+    **_other: Any,
+) -> PotentialIdentity:
+    return PotentialIdentity(
+        name="nep",
+        model="student",
+        version=VERSION,
+        checkpoint_sha256=digest,
+        energy_convention=energy_convention or _UNSTATED,
+        level_of_theory=level_of_theory or _UNSTATED,
+        elements=() if model is None else tuple(model.elements[k] for k in np.argsort(model.numbers)),
+        licence=_LICENCE,
+        engine="core",
+        fine_tuned=True,
+    )
+
+
+def _read(file: str) -> tuple[NepModel, str]:
+    try:
+        raw = Path(file).read_bytes()
+    except OSError as error:
+        raise PotentialError(
+            f"The NEP file cannot be read: {error.strerror}.", where=file, fix="Correct its path."
+        ) from error
+    return NepModel.from_text(raw.decode("utf-8", errors="replace"), where=file), hashlib.sha256(raw).hexdigest()
+
+
+def _check_model(model: str | None) -> None:
+    if model not in (None, "student"):
+        raise PotentialError(f"There is no NEP model {model!r} to choose.", fix="Leave `model` out, and give `file`.")

@@ -1,0 +1,285 @@
+"""Parameters of a neuroevolution potential (NEP), and the file that GPUMD, LAMMPS and calorine read.
+
+A NEP (Fan et al., Phys. Rev. B 104, 104309 (2021); J. Chem. Phys. 157, 114801 (2022)) is a network of one hidden layer
+on invariants of the neighbourhood, one network for each element. Each element has an energy bias of its own, which a
+student needs that serves a whole composition axis. The core is ZBL's repulsion with cutoffs for each pair of elements
+(the format's flexible ZBL).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from ase.data import atomic_numbers, chemical_symbols
+
+from superionic.errors import PotentialError
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+LEARNED = ("c_radial", "c_angular", "w0", "b0", "w1", "bias_eV")
+"""Names of the arrays that training changes."""
+
+_ZBL = (0.18175, 3.1998, 0.50986, 0.94229, 0.28022, 0.4029, 0.02817, 0.20162)
+_ALWAYS_ON = 20.0  # tanh of this is 1 to the last digit of double precision
+_HEADERS = ("nep4", "nep4_zbl", "nep5", "nep5_zbl")
+
+
+@dataclass(frozen=True, eq=False)
+class NepModel:
+    """A neuroevolution potential as plain arrays.
+
+    Attributes
+    ----------
+    numbers
+        Atomic numbers of the elements, shape (n_types,), in the order of the types.
+    shape
+        Seven integers: radial functions and their basis, angular functions and their basis, l_max (1 to 4), and 0 or 1
+        for the four-body (l = 2) and five-body (l = 1) invariants.
+    cutoffs_A
+        Radial and angular cutoff in Å, shape (2,).
+    c_radial, c_angular
+        Coefficients of the radial functions, shape (n_types, n_types, n_functions, n_basis); [own, neighbour].
+    w0, b0, w1
+        Network: shape (n_types, n_neurons, dim), (n_types, n_neurons), (n_types, n_neurons).
+    bias_eV
+        Energy taken off each atom by element, shape (n_types,), in eV.
+    scale
+        Factor of each descriptor, shape (dim,).
+    zbl_inner_A, zbl_outer_A
+        ZBL is whole below the inner and absent beyond the outer distance, shape (n_types, n_types), in Å; outer 0 for
+        none.
+    active_inverse
+        Inverse of the active set's matrix of each element, shape (n_types, dim + 1, dim + 1), for the extrapolation
+        grade; of size 0 if there is none.
+    """
+
+    numbers: IntArray
+    shape: IntArray
+    cutoffs_A: FloatArray
+    c_radial: FloatArray
+    c_angular: FloatArray
+    w0: FloatArray
+    b0: FloatArray
+    w1: FloatArray
+    bias_eV: FloatArray
+    scale: FloatArray
+    zbl_inner_A: FloatArray
+    zbl_outer_A: FloatArray
+    active_inverse: FloatArray
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            kind = np.int64 if field.name in ("numbers", "shape") else np.float64
+            array = np.array(getattr(self, field.name), dtype=kind, order="C")
+            array.setflags(write=False)
+            object.__setattr__(self, field.name, array)
+        t, dim = len(self.numbers), self.dim
+        n_radial, k_radial, n_angular, k_angular, l_max = (int(value) for value in self.shape[:5])
+        neurons = self.w0.shape[1] if self.w0.ndim == 3 else 0
+        expected: dict[str, tuple[int, ...]] = {
+            "shape": (7,),
+            "cutoffs_A": (2,),
+            "c_radial": (t, t, n_radial, k_radial),
+            "c_angular": (t, t, n_angular, k_angular),
+            "w0": (t, neurons, dim),
+            "b0": (t, neurons),
+            "w1": (t, neurons),
+            "bias_eV": (t,),
+            "scale": (dim,),
+            "zbl_inner_A": (t, t),
+            "zbl_outer_A": (t, t),
+        }
+        if self.active_inverse.size:
+            expected["active_inverse"] = (t, dim + 1, dim + 1)
+        for name, wanted in expected.items():
+            if getattr(self, name).shape != wanted:
+                raise PotentialError(
+                    f"The array {name} of the NEP has shape {getattr(self, name).shape} instead of {wanted}.",
+                    fix="Give the arrays that superionic.training.nep.finish returned, complete and unchanged.",
+                )
+        if not 1 <= l_max <= 4:
+            raise PotentialError(f"A NEP with l_max = {l_max} cannot be evaluated here.", fix="Use l_max from 1 to 4.")
+        if not 0.0 < self.cutoffs_A[1] <= self.cutoffs_A[0]:
+            raise PotentialError("The angular cutoff of a NEP must be positive and not beyond the radial one.")
+
+    @property
+    def dim(self) -> int:
+        """Number of descriptors."""
+        n_radial, _, n_angular, _, l_max, four, five = (int(value) for value in self.shape)
+        return n_radial + n_angular * (l_max + four + five)
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """Chemical symbols in the order of the types."""
+        return tuple(chemical_symbols[number] for number in self.numbers)
+
+    def types_of(self, numbers: npt.ArrayLike) -> IntArray:
+        """Give the type of each atom, shape (n_atoms,); all elements must be covered."""
+        table = np.full(len(chemical_symbols), -1, dtype=np.int64)
+        table[self.numbers] = np.arange(len(self.numbers))
+        return table[np.asarray(numbers, dtype=np.int64)]
+
+    def kernel_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Give writable copies by name for the compiled loops, which would be compiled again for frozen arrays."""
+        return self.to_arrays() | {"charges": self.numbers.astype(np.float64)}
+
+    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Give all arrays by name, from which :meth:`from_arrays` makes the same potential."""
+        return {field.name: np.array(getattr(self, field.name)) for field in fields(self)}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> NepModel:
+        """Invert :meth:`to_arrays`.
+
+        Raises
+        ------
+        PotentialError
+            If an array is missing or of a wrong shape.
+        """
+        names = [field.name for field in fields(cls)]
+        missing = [name for name in names if name not in arrays]
+        if missing:
+            raise PotentialError(
+                f"The weights are not those of a NEP: {', '.join(missing)} missing.",
+                fix="Give the arrays that superionic.training.nep.finish returned, complete and unchanged.",
+            )
+        return cls(**{name: np.asarray(arrays[name]) for name in names})
+
+    # ---- the file ----------------------------------------------------------------------------------------------------
+
+    def to_text(self) -> str:
+        """Give the text of a ``nep.txt`` (NEP4); the active set has no place in it.
+
+        NEP4 knows only one bias for all elements, so that of each is written as a neuron of its own that is always on.
+        """
+        t = len(self.numbers)
+        n_radial, k_radial, n_angular, k_angular, l_max, four, five = (int(value) for value in self.shape)
+        with_zbl = bool((self.zbl_outer_A > 0.0).any())
+        lines = [f"nep4{'_zbl' if with_zbl else ''} {t} {' '.join(self.elements)}"]
+        if with_zbl:
+            lines.append("zbl 0 0")
+        # The two numbers after the cutoffs size GPUMD's neighbour lists.
+        lines += [
+            f"cutoff {self.cutoffs_A[0]:.10g} {self.cutoffs_A[1]:.10g} 400 200",
+            f"n_max {n_radial - 1} {n_angular - 1}",
+            f"basis_size {k_radial - 1} {k_angular - 1}",
+            f"l_max {l_max} {2 * four} {five}",
+            f"ANN {self.w0.shape[1] + 1} 0",
+        ]
+        values: list[FloatArray] = []
+        for own in range(t):
+            values += [self.w0[own].ravel(), np.zeros(self.dim)]
+            values += [self.b0[own], np.array([-_ALWAYS_ON]), self.w1[own], -self.bias_eV[own : own + 1]]
+        values.append(np.zeros(1))
+        values += [self.c_radial.transpose(2, 3, 0, 1).ravel(), self.c_angular.transpose(2, 3, 0, 1).ravel()]
+        values.append(self.scale)
+        if with_zbl:
+            for first in range(t):
+                for second in range(first, t):
+                    outer = max(float(self.zbl_outer_A[first, second]), 1.0e-3)
+                    values.append(np.array([min(self.zbl_inner_A[first, second], 0.5 * outer), outer, *_ZBL]))
+        lines += [f"{value:.16e}" for value in np.concatenate(values)]
+        return "\n".join(lines) + "\n"
+
+    @classmethod
+    def from_text(cls, text: str, where: str | None = None) -> NepModel:
+        """Read the text of a ``nep.txt`` (NEP4 or NEP5 for energies; global or flexible ZBL).
+
+        Raises
+        ------
+        PotentialError
+            If the text is not of that kind, or holds too few or too many numbers.
+        """
+        lines = [line.split() for line in text.splitlines() if line.strip()]
+        fix = "Give an energy model that GPUMD or superionic wrote (nep4, nep4_zbl, nep5 or nep5_zbl)."
+        try:
+            return cls(**_parse(lines))
+        except PotentialError as error:
+            raise PotentialError(error.message, where=where, fix=error.fix or fix) from error
+        except (ValueError, IndexError, KeyError) as error:
+            raise PotentialError(f"The file is not a readable nep.txt: {error}.", where=where, fix=fix) from error
+
+
+def _parse(  # noqa: PLR0912, PLR0915 - the file, line by line
+    lines: list[list[str]],
+) -> dict[str, Any]:
+    kind, t = lines[0][0], int(lines[0][1])
+    if kind not in _HEADERS:
+        raise ValueError(f"it begins with {kind!r}")
+    symbols = lines[0][2:]
+    if len(symbols) != t or any(symbol not in atomic_numbers for symbol in symbols):
+        raise ValueError("its first line does not name its elements")
+    head: dict[str, list[str]] = {}
+    at = 1
+    while at < len(lines) and re.match(r"[A-Za-z]", lines[at][0]):
+        head[lines[at][0]] = lines[at][1:]
+        at += 1
+    values = np.array([float(line[0]) for line in lines[at:]])
+    if len(head["cutoff"]) != 4:
+        raise ValueError("it has cutoffs by element, which are not supported here")
+    cutoffs = [float(word) for word in head["cutoff"][:2]]
+    n_radial, n_angular = (int(word) + 1 for word in head["n_max"])
+    k_radial, k_angular = (int(word) + 1 for word in head["basis_size"])
+    l_words = [int(word) for word in head["l_max"]]
+    if any(l_words[3:]):
+        raise ValueError("it has invariants beyond q_222 and q_1111, which are not supported here")
+    l_max, four, five = l_words[0], int(l_words[1] > 0), int(len(l_words) > 2 and l_words[2] > 0)
+    neurons = int(head["ANN"][0])
+    dim = n_radial + n_angular * (l_max + four + five)
+    position = 0
+
+    def take(*shape: int) -> FloatArray:
+        nonlocal position
+        size = int(np.prod(shape))
+        if position + size > len(values):
+            raise ValueError("it holds too few numbers")
+        position += size
+        return values[position - size : position].reshape(shape)
+
+    w0, b0, w1, bias = [], [], [], []
+    for _ in range(t):
+        w0.append(take(neurons, dim))
+        b0.append(take(neurons))
+        w1.append(take(neurons))
+        bias.append(float(take(1)[0]) if kind.startswith("nep5") else 0.0)
+    common = float(take(1)[0])
+    c_radial = take(n_radial, k_radial, t, t).transpose(2, 3, 0, 1)
+    c_angular = take(n_angular, k_angular, t, t).transpose(2, 3, 0, 1)
+    scale = take(dim)
+    inner, outer = np.zeros((t, t)), np.zeros((t, t))
+    if kind.endswith("_zbl"):
+        words = [float(word) for word in head["zbl"]]
+        if len(words) != 2:
+            raise ValueError("its ZBL cutoffs follow covalent radii, which is not supported here")
+        inner[:], outer[:] = words
+        if words == [0.0, 0.0]:
+            for first in range(t):
+                for second in range(first, t):
+                    pair = take(10)
+                    if not np.allclose(pair[2:], _ZBL):
+                        raise ValueError("its flexible ZBL has fitted screening, which is not supported here")
+                    inner[first, second] = inner[second, first] = pair[0]
+                    outer[first, second] = outer[second, first] = pair[1]
+    if position != len(values):
+        raise ValueError("it holds more numbers than its header describes")
+    return {
+        "numbers": [atomic_numbers[symbol] for symbol in symbols],
+        "shape": [n_radial, k_radial, n_angular, k_angular, l_max, four, five],
+        "cutoffs_A": cutoffs,
+        "c_radial": c_radial,
+        "c_angular": c_angular,
+        "w0": np.array(w0),
+        "b0": np.array(b0),
+        "w1": np.array(w1),
+        "bias_eV": np.array(bias) + common,
+        "scale": scale,
+        "zbl_inner_A": inner,
+        "zbl_outer_A": outer,
+        "active_inverse": np.zeros(0),
+    }

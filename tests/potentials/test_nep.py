@@ -1,0 +1,193 @@
+"""The neuroevolution potential: right by another code, by finite differences, and whatever its history."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+
+from superionic.errors import PotentialError
+from superionic.potentials.base import load_potential
+from superionic.potentials.conformance import conform
+from superionic.potentials.neighbours import pairs_within
+from superionic.potentials.nep import NepPotential
+from superionic.potentials.nep_model import NepModel
+from superionic.potentials.nep_neighbours import NeighbourList
+from superionic.potentials.reference import li3ycl6_cell
+from superionic.training.active_set import active_inverse
+
+
+def model(seed: int = 3, *, l_max: int = 4, four: int = 1, five: int = 1) -> NepModel:
+    """A potential of random parameters in the form that training gives."""
+    rng = np.random.default_rng(seed)
+    t, n_radial, k_radial, n_angular, k_angular, neurons = 3, 4, 5, 3, 6, 7
+    dim = n_radial + n_angular * (l_max + four + five)
+    return NepModel(
+        numbers=[3, 17, 39],
+        shape=[n_radial, k_radial, n_angular, k_angular, l_max, four, five],
+        cutoffs_A=[6.0, 4.5],
+        c_radial=rng.normal(size=(t, t, n_radial, k_radial)),
+        c_angular=rng.normal(size=(t, t, n_angular, k_angular)),
+        w0=0.3 * rng.normal(size=(t, neurons, dim)),
+        b0=rng.normal(size=(t, neurons)),
+        w1=0.2 * rng.normal(size=(t, neurons)),
+        bias_eV=rng.normal(size=t),
+        scale=rng.uniform(0.02, 0.1, size=dim),
+        zbl_inner_A=np.full((t, t), 1.2),
+        zbl_outer_A=np.full((t, t), 2.4),
+        active_inverse=np.zeros(0),
+    )
+
+
+def potential(of: NepModel | None = None) -> NepPotential:
+    found = load_potential("nep", weights=(of or model()).to_arrays())
+    assert isinstance(found, NepPotential)
+    return found
+
+
+def crystal(seed: int = 1, amplitude_A: float = 0.2) -> Atoms:
+    atoms = li3ycl6_cell()
+    atoms.positions += amplitude_A * np.random.default_rng(seed).normal(size=atoms.positions.shape)
+    return atoms
+
+
+# What calorine 4.1 (CPUNEP, the code of the NEP authors) gives for `model(3).to_text()` on `crystal()`.
+CALORINE_ENERGY_EV = -21.12755804
+CALORINE_FORCES_EV_PER_A = np.array(
+    [
+        [-0.0267956, -0.05681539, -0.03295342],
+        [-0.91804965, 0.45388688, -1.09629109],
+        [0.18717963, -0.39772225, 0.43424642],
+    ]
+)  # of the first, eleventh and last atom
+CALORINE_STRESS_EV_PER_A3 = np.array(
+    [-0.0040967452, -0.0135298425, -0.0117688125, 0.0063511125, -0.0030814868, 0.0013169747]
+)
+
+
+def test_energy_forces_and_stress_are_those_of_another_code() -> None:
+    found = potential().evaluate(crystal())
+    assert found.stress_eV_per_A3 is not None
+    assert found.energy_eV == pytest.approx(CALORINE_ENERGY_EV, abs=1e-6)
+    # The other code's constants are rounded to 15 digits of the coefficients, not of the products.
+    assert np.abs(found.forces_eV_per_A[[0, 10, 29]] - CALORINE_FORCES_EV_PER_A).max() < 1e-6
+    assert np.abs(found.stress_eV_per_A3 - CALORINE_STRESS_EV_PER_A3).max() < 1e-8
+
+
+@pytest.mark.parametrize(("l_max", "four", "five"), [(1, 0, 1), (2, 1, 0), (3, 0, 0), (4, 1, 1)])
+def test_every_shape_passes_the_contract(tmp_path: Path, l_max: int, four: int, five: int) -> None:
+    file = tmp_path / "nep.txt"
+    file.write_text(model(l_max=l_max, four=four, five=five).to_text())
+    report = conform({"potential": "nep", "options": {"file": str(file)}, "step_A": 1e-3})
+    for promise in ("repeatable", "refuses_unknown_element", "no_stress_unless_asked"):
+        assert report[promise], promise
+    assert not report["mutated"]
+    numbers = {name: value for name, value in report.items() if name.endswith(("_A", "_A3", "_atom"))}
+    assert len(numbers) >= 14
+    assert all(
+        value < (2e-4 if name in ("force_eV_per_A", "stress_eV_per_A3") else 1e-10) for name, value in numbers.items()
+    ), numbers
+
+
+def test_the_core_repels_at_any_distance_and_its_force_is_its_slope() -> None:
+    student = potential()
+    energies = []
+    for distance in (0.4, 0.8, 1.2, 1.6):
+        pair = Atoms("LiCl", [[0, 0, 0], [0, 0, distance]], cell=[20, 20, 20], pbc=True)
+        found = student.evaluate(pair, stress=False)
+        moved = pair.copy()
+        moved.positions[1, 2] += 1e-5
+        slope = (student.evaluate(moved, stress=False).energy_eV - found.energy_eV) / 1e-5
+        assert -found.forces_eV_per_A[1, 2] == pytest.approx(slope, rel=1e-3)
+        energies.append(found.energy_eV)
+    assert energies == sorted(energies, reverse=True)
+    assert energies[0] > 200.0
+
+
+def test_a_kept_list_changes_no_bit() -> None:
+    student = potential()
+    atoms = crystal() * (2, 1, 1)
+    rng = np.random.default_rng(5)
+    for _ in range(60):
+        atoms.positions += 0.02 * rng.normal(size=atoms.positions.shape)
+        atoms.set_cell(atoms.cell.array * (1.0 + 1e-4 * rng.normal()), scale_atoms=True)
+        kept, fresh = student.evaluate(atoms), potential().evaluate(atoms)
+        assert kept.energy_eV == fresh.energy_eV
+        assert np.array_equal(kept.forces_eV_per_A, fresh.forces_eV_per_A)
+        assert np.array_equal(np.asarray(kept.stress_eV_per_A3), np.asarray(fresh.stress_eV_per_A3))
+    assert 1 < student._list.n_built < 40
+
+
+@pytest.mark.parametrize("cutoff_A", [2.5, 6.0, 11.0])
+def test_the_list_has_the_pairs_of_the_plain_search(cutoff_A: float) -> None:
+    atoms = crystal(amplitude_A=0.4)
+    atoms.set_cell(atoms.cell.array @ [[1, 0.2, 0], [0, 1, 0.4], [0.1, 0, 1]], scale_atoms=True)
+    atoms.positions += [30.0, -17.0, 4.0]  # far outside the cell, as in a long run
+    for pbc in ([True] * 3, [True, False, True], [False] * 3):
+        found = NeighbourList(cutoff_A, 0.0)
+        found.update(atoms.positions, atoms.cell.array, np.array(pbc))
+        centre = np.repeat(np.arange(len(atoms)), np.diff(found.first))
+        vectors = atoms.positions[found.neighbours] + found.offsets_A - atoms.positions[centre]
+        plain = pairs_within(atoms.positions, atoms.cell.array, pbc, cutoff_A)
+        assert len(found.neighbours) == len(plain.centre)
+        got = np.column_stack([centre, found.neighbours, vectors])
+        wanted = np.column_stack([plain.centre, plain.neighbour, plain.vectors_A])
+        order = [np.lexsort(np.round(pairs, 6).T[::-1]) for pairs in (got, wanted)]
+        assert np.abs(got[order[0]] - wanted[order[1]]).max() < 1e-9
+
+
+def test_the_file_carries_the_potential() -> None:
+    first = model()
+    again = NepModel.from_text(first.to_text())
+    assert np.abs(again.zbl_outer_A - first.zbl_outer_A).max() == 0.0
+    atoms = crystal()
+    one, two = potential(first).evaluate(atoms), potential(again).evaluate(atoms)
+    assert two.energy_eV == pytest.approx(one.energy_eV, abs=1e-11)
+    assert np.abs(two.forces_eV_per_A - one.forces_eV_per_A).max() < 1e-11
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda text: text.replace("nep4_zbl", "nep4_charge1", 1), "nep4_charge1"),
+        (lambda text: "\n".join(text.splitlines()[:-3]), "too few"),
+        (lambda text: text + "1.0\n", "more numbers"),
+        (lambda text: "", "not a readable"),
+        (lambda text: text.replace("Li", "Xx", 1), "elements"),
+    ],
+)
+def test_a_broken_file_is_refused_with_its_reason(tmp_path, change, told) -> None:  # type: ignore[no-untyped-def]
+    file = tmp_path / "nep.txt"
+    file.write_text(change(model().to_text()))
+    with pytest.raises(PotentialError, match=told) as caught:
+        load_potential("nep", file=str(file))
+    assert str(file) in str(caught.value.where)
+
+
+def test_wrong_calls_name_their_fix() -> None:
+    with pytest.raises(PotentialError, match="exactly one"):
+        load_potential("nep")
+    with pytest.raises(PotentialError, match="missing"):
+        load_potential("nep", weights={"w0": np.zeros(3)})
+    with pytest.raises(PotentialError, match="does not know"):
+        potential().evaluate(Atoms("Na", cell=[9, 9, 9], pbc=True))
+    with pytest.raises(PotentialError, match="active set"):
+        potential().extrapolation_grade(crystal())
+
+
+def test_the_grade_is_one_inside_and_more_outside() -> None:
+    student = potential()
+    seen = [crystal(seed, 0.1) for seed in range(30)]
+    features = [np.column_stack([student.descriptors(atoms), np.ones(30)]) for atoms in seen]
+    numbers = seen[0].numbers
+    inverse = np.array([active_inverse(np.concatenate(features)[np.tile(numbers == z, 30)]) for z in (3, 17, 39)])
+    arrays = student.model.to_arrays() | {"active_inverse": inverse}
+    graded = load_potential("nep", weights=arrays)
+    assert isinstance(graded, NepPotential)
+    assert max(graded.extrapolation_grade(atoms).max() for atoms in seen) < 1.03
+    assert graded.extrapolation_grade(crystal(99, 0.1)).max() < 5.0
+    far = graded.extrapolation_grade(crystal(99, 0.6))
+    assert far.max() > 5.0
+    assert far.shape == (30,)
