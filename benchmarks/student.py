@@ -108,7 +108,7 @@ def teacher_data(system: str, part: str, file: Path) -> None:
     if part != "train":
         atoms = crystal(system, HELD_OUT, rng)
         atoms.set_cell(atoms.cell.array * 1.03 ** (1 / 3), scale_atoms=True)
-        teacher_run(teacher, atoms, float(part), 20000, 1, f"held-{part}", draft)
+        teacher_run(teacher, atoms, float(part), 10000, 1, f"held-{part}", draft)
         draft.replace(file)
         return
     one = system == "li3ycl6"
@@ -219,7 +219,7 @@ def long_run(
     )
     parts = folder / name
     parts.mkdir(exist_ok=True)
-    state, n_steps = initial_state(atoms, settings, seed), round(length_ps * 1000.0 / TIMESTEP_FS)
+    state, n_steps = initial_state(atoms, settings, seed), round(length_ps * 1000.0 / TIMESTEP_FS / 50) * 50
     per_segment, number, cpu, failure, worst = 5000, 0, 0.0, None, 0.0
     positions, temperatures = [], []
     while state.step < n_steps:
@@ -312,6 +312,38 @@ def seconds_per_step(name: str, copies: tuple[int, int, int], weights: str | Non
     return {"n_atoms": len(atoms), "us_per_atom_step": 1e6 * (time.process_time() - cpu) / n / len(atoms)}
 
 
+CALORINE = """
+import json, sys, time
+import numpy as np
+from ase.io import read
+from calorine.calculators import CPUNEP
+atoms = read(sys.argv[1])
+atoms.calc = CPUNEP(sys.argv[2])
+rng = np.random.default_rng(0)
+energy, n, cpu = atoms.get_potential_energy(), 0, time.process_time()
+while n < 3 or time.process_time() - cpu < 5.0:
+    atoms.positions += 0.01 * rng.normal(size=atoms.positions.shape)
+    atoms.get_forces()
+    n += 1
+cost = 1e6 * (time.process_time() - cpu) / n / len(atoms)
+print(json.dumps({"n_atoms": len(atoms), "us_per_atom_step": cost, "energy_eV": energy}))
+"""
+
+
+def in_calorine(python: str, folder: Path, copies: tuple[int, int, int]) -> dict[str, float]:
+    """Time the same student in calorine, in a Python that has it, and see that it gives the same energy."""
+    student, atoms = load_student(folder), li3ycl6_cell().repeat(copies)
+    (folder / "nep.txt").write_text(student.to_text())
+    write(folder / "cell.json", atoms)
+    arguments = [python, "-c", CALORINE, str(folder / "cell.json"), str(folder / "nep.txt")]
+    ended = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    found: dict[str, float] = json.loads(ended.stdout.strip().splitlines()[-1])
+    difference = abs(found["energy_eV"] - student.evaluate(atoms).energy_eV) / len(atoms)
+    if difference > 1e-9:
+        sys.exit(f"calorine's energy differs by {difference:.1e} eV/atom")
+    return found
+
+
 def in_engine(engine: str, *arguments: str) -> str:
     """Call this script in an engine's environment and return what it prints last."""
     from superionic.execution.engines import resolve_engine, worker_environment
@@ -347,6 +379,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=300)
     parser.add_argument("--length-ps", type=float, default=1000.0, help="length of the run in 240 atoms")
     parser.add_argument("--engines", nargs="*", default=["chgnet", "sevennet"], help="whose steps are timed beside")
+    parser.add_argument("--calorine", metavar="PYTHON", help="a Python with calorine, to time the same potential in")
     options = parser.parse_args()
     if options.system == "data":
         teacher_data(options.rest[0], options.rest[1], Path(options.rest[2]))
@@ -375,10 +408,13 @@ def main() -> None:
         lambda: long_run(folder, system, options.length_ps, (2, 2, 2), 11, f"run-{options.length_ps:g}ps"),
     )
     cost = {}
-    for name in ("student", *options.engines):
+    names = ["student", *(["calorine"] if options.calorine else []), *options.engines]
+    for name in names:
         for copies in ((1, 1, 1), (2, 2, 2)):
             if name == "student":
                 found = seconds_per_step("nep", copies, str(folder / "student.npz"))
+            elif name == "calorine":
+                found = in_calorine(options.calorine, folder, copies)
             else:
                 found = json.loads(in_engine(name, "cost", name, *map(str, copies)))
             cost[name, found["n_atoms"]] = found["us_per_atom_step"]
@@ -404,7 +440,7 @@ def main() -> None:
         *(("D* of the student, same cell", told(run)) for run in same),
         ("µs/atom/step on one core", "30 atoms, 240 atoms (ratio to the student)"),
     ]
-    for name in ("student", *options.engines):
+    for name in names:
         each = [f"{cost[name, n]:.1f} ({cost[name, n] / cost['student', n]:.0f} ×)" for n in (30, 240)]
         rows.append((f"  {name}", ", ".join(each)))
     print(f"\n{system}: student of CHGNet 0.3.0 from {training['n_structures']} structures")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from superionic.cli_enumerate import enumerate_command
+from superionic.cli_export import export_command
 
 if TYPE_CHECKING:
     from superionic.campaign.run import Campaign
@@ -36,6 +37,7 @@ _EXIT_USER_ERROR = 2
 _EXIT_INTERRUPTED = 130
 
 app.command("enumerate")(enumerate_command)
+app.command("export")(export_command)
 
 CampaignArgument = Annotated[Path, typer.Argument(help="Campaign file (YAML), or the folder that holds campaign.yaml.")]
 RunFolderOption = Annotated[
@@ -116,6 +118,9 @@ def run(
     workers: Annotated[int | None, typer.Option(min=1, help="Worker processes.  [default: one per core]")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed calculations again.")] = False,
     run_folder: RunFolderOption = None,
+    install_engines: Annotated[
+        bool, typer.Option("--install-engines", help="First install the engines that the campaign needs and lacks.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
 ) -> None:
     """Do everything that is not done yet, then write the report.
@@ -128,7 +133,14 @@ def run(
     opened = _open(campaign, run_folder)
     try:
         with cli_screen.progress(quiet=quiet) as reporter:
-            results = opened.run(until=until, reporter=reporter, workers=workers, retry_failed=retry_failed)
+            results = opened.run(
+                until=until,
+                reporter=reporter,
+                workers=workers,
+                retry_failed=retry_failed,
+                install_engines=install_engines,
+                say=lambda line: typer.echo(line, err=True),
+            )
     except KeyboardInterrupt:
         typer.echo("stopped; all finished work is kept: run the same command again to go on", err=True)
         raise typer.Exit(_EXIT_INTERRUPTED) from None
@@ -204,31 +216,70 @@ def engines_install(
         bool, typer.Option("--allow-cuda", help="Take a CUDA build of PyTorch without a GPU.")
     ] = False,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Make the environment anew.")] = False,
+    where_possible: Annotated[
+        bool, typer.Option("--where-possible", help="Leave out those that this Python is too new for.")
+    ] = False,
 ) -> None:
     """Make the environment of each engine from exact versions, and let it prove itself; two at a time."""
-    from concurrent.futures import ThreadPoolExecutor
+    from superionic.campaign.prepare import install_engines
+    from superionic.execution.engine_specs import engine_spec
 
-    from superionic.execution.engine_install import install_engine
-
-    def install(name: str) -> None:
-        install_engine(name, say=typer.echo, allow_cuda=allow_cuda, rebuild=rebuild)
-
-    # One unpacks while the other compiles; what they say carries their names.
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        for done in [pool.submit(install, name) for name in dict.fromkeys(names)]:
-            done.result()
+    chosen = list(dict.fromkeys(names))
+    if where_possible:
+        chosen = [name for name in chosen if engine_spec(name).fits_python(sys.version_info[:2])]
+    install_engines(chosen, typer.echo, allow_cuda=allow_cuda, rebuild=rebuild)
 
 
 @engines_app.command("check")
-def engines_check(names: Annotated[list[str], typer.Argument(help="Engines, e.g. chgnet gpaw.")]) -> None:
-    """Let engines reproduce values on record; an engine that is silently wrong is refused."""
+def engines_check(
+    names: Annotated[list[str], typer.Argument(help="Engines, e.g. chgnet gpaw.")],
+    file: Annotated[
+        Path | None, typer.Option(help="Check this checkpoint (or folder) in the one engine named.")
+    ] = None,
+    energy_convention: Annotated[
+        str | None, typer.Option(help="What its energies are, e.g. 'MP raw PBE(+U)'; see the how-to on potentials.")
+    ] = None,
+    modal: Annotated[str | None, typer.Option(help="Level of theory, or head, of a file that has several.")] = None,
+    trust_sha256: Annotated[
+        str | None, typer.Option("--trust-sha256", help="Load this file although it runs code when it is loaded.")
+    ] = None,
+) -> None:
+    """Let engines reproduce values on record; an engine, or a file in it, that is silently wrong is refused."""
     from superionic.execution.engines import check_engine
 
+    if file is not None:
+        _check_file(names, file, energy_convention=energy_convention, modal=modal, trust_sha256=trust_sha256)
+        return
     reports = [check_engine(name) for name in names]
     for found in reports:
         typer.echo(f"{found.name}: {'right' if found.passed else 'WRONG'}: {found.message}")
     if not all(found.passed for found in reports):
         raise typer.Exit(_EXIT_USER_ERROR)
+
+
+@engines_app.command("convert")
+def engines_convert(
+    engine: Annotated[str, typer.Argument(help="mace")],
+    file: Annotated[Path, typer.Argument(help="A .model of MACE. Loading it runs the code that is stored in it.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="[default: beside it, with .npz]")] = None,
+    trust_sha256: Annotated[
+        str | None, typer.Option("--trust-sha256", help="SHA-256 of the file: a word that you know where it is from.")
+    ] = None,
+) -> None:
+    """Make a safe file (settings and arrays) of a checkpoint that is a pickle."""
+    from superionic.errors import EngineError
+    from superionic.execution.engines import resolve_engine
+    from superionic.execution.worker import call_once
+
+    if engine != "mace":
+        raise EngineError(f"Files of {engine} need no conversion.", fix="Name mace, whose .model files are pickles.")
+    target = output or file.with_suffix(".npz")
+    made = call_once(
+        resolve_engine(engine).python,
+        "superionic.potentials.mace_bridge:convert",
+        {"file": str(file.absolute()), "output": str(target.absolute()), "trust_sha256": trust_sha256},
+    )
+    typer.echo(f"wrote {target} (SHA-256 {made['sha256']})")
 
 
 # ---- helpers --------------------------------------------------------------------------------------------------------
@@ -260,6 +311,24 @@ def parse_charges(text: str | None) -> dict[str, float] | None:
                 fix="write e.g. 'Li=1,Y=3,Cl=-1'",
             ) from None
     return charges
+
+
+def _check_file(names: list[str], file: Path, **options: str | None) -> None:
+    """Prove a user's checkpoint and say on what ground."""
+    from superionic.campaign.prepare import check_file
+    from superionic.errors import EngineError
+
+    if len(names) != 1:
+        raise EngineError("A file is checked in one engine.", fix="Name one engine.")
+    given = {name: value for name, value in options.items() if value is not None}
+    found = check_file(names[0], None, {"file": str(file.absolute()), **given})
+    identity = found["identity"]
+    ground = "it reproduces the values on record" if found["basis"] == "values on record" else "it is plausible"
+    typer.echo(
+        f"{names[0]}: {ground}: {identity['model']}, {found['energy_eV_per_atom']:.4f} eV/atom for the stored cell, "
+        f"{identity['energy_convention']}, {len(identity['elements'])} elements, "
+        f"SHA-256 {identity['checkpoint_sha256']}"
+    )
 
 
 def _write(path: Path, text: str) -> None:

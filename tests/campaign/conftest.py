@@ -22,7 +22,7 @@ references:
 potentials:
   pair: {engine: pair}
 enumerate: {ewald_keep: 4}
-rank: {relax_top: 2, fmax_eV_per_A: 0.3, max_steps: 40}
+rank: {relax_top: 2, fmax_eV_per_A: 0.3, max_steps: 40, method: single-points}
 select: {count: 1}
 sample:
   {temperatures_K: [800], timestep_fs: 2, equilibration_ps: 0.04, production_ps: 0.08, segment_ps: 0.04, snapshots: 2}

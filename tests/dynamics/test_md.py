@@ -108,6 +108,37 @@ def test_evaluations_are_one_a_step():
         assert segment.n_evaluations <= limit, ensemble
 
 
+@pytest.mark.parametrize("cell_motion", [None, "isotropic", "axes", "anisotropic"])
+def test_the_light_integrators_go_where_those_of_ase_go(cell_motion):
+    from ase import units
+    from ase.md import nose_hoover_chain as nhc
+
+    npt = {} if cell_motion is None else {"ensemble": "npt", "cell_motion": cell_motion}
+    settings = MDSettings(temperature_K=600.0, save_every=40, **npt)
+    start = initial_state(li3ycl6_cell(), settings, seed=3)
+    ours = run_segment(start, load_potential("pair"), settings, 40)
+    atoms = start.to_atoms()
+    atoms.calc = load_potential("pair").calculator()
+    kT, tau, counted = units.kB * 600.0, 100.0 * units.fs, len(atoms) - 1
+    arguments = {"temperature_K": 600.0, "tdamp": tau}
+    if cell_motion is not None:
+        arguments |= {"pressure_au": 1.0e-4 / 160.2176634, "pdamp": 10.0 * tau}
+    if cell_motion == "axes":
+        arguments["mask"] = np.array([True, True, True])
+    integrators = {"isotropic": nhc.IsotropicMTKNPT, "axes": nhc.MaskedMTKNPT, "anisotropic": nhc.MTKNPT}
+    theirs = integrators.get(cell_motion, nhc.NoseHooverChainNVT)(atoms, 1.0 * units.fs, **arguments)
+    theirs._thermostat._num_atoms_global = counted
+    theirs._thermostat._Q[0] = 3 * counted * kT * tau**2
+    if cell_motion is not None:
+        theirs._num_atoms_global = theirs._barostat._num_atoms_global = counted
+        theirs._barostat._W = (3 if cell_motion == "isotropic" else 1) * (counted + 1) * kT * (10.0 * tau) ** 2
+    for _ in range(40):
+        theirs.step()
+    assert np.abs(ours.state.positions_A - atoms.positions).max() < 1e-11
+    assert np.abs(ours.state.cell_A - atoms.cell.array).max() < 1e-11
+    assert ours.conserved_eV[-1] == pytest.approx(theirs.get_conserved_energy(), abs=1e-9)
+
+
 def test_progress_is_told():
     told = []
     settings = MDSettings(temperature_K=300.0)

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from ase.build import bulk
 
-from superionic.dynamics.relax import Relaxation, relax
+from superionic.dynamics.optimizers import Optimizer
+from superionic.dynamics.quasi_newton import QuasiNewton, deformation, gradient_of_logarithm, model_hessian
+from superionic.dynamics.relax import Relaxation, go_on, relax
 from superionic.errors import CalculationFailed, PotentialError, SuperionicError
 from superionic.potentials.base import BasePotential, Prediction, describe_potential, load_potential
 from superionic.potentials.reference import li3ycl6_cell
-from superionic.units import gpa
+from superionic.units import ev_per_A3, gpa
 
 
 def test_a_relaxed_crystal_has_neither_forces_nor_stress():
@@ -45,7 +49,7 @@ def test_unconverged_is_returned_and_says_so():
     assert result.n_steps == 3
 
 
-@pytest.mark.parametrize("optimizer", ["FIRE2", "LBFGS", "BFGS", "GOQN"])
+@pytest.mark.parametrize("optimizer", ["QN", "FIRE2", "LBFGS", "BFGS", "GOQN"])
 def test_other_optimizers_go_down_too(optimizer):
     result = relax(li3ycl6_cell(), load_potential("pair"), optimizer=optimizer, max_steps=15)
     assert result.energy_eV < result.start_energy_eV
@@ -87,3 +91,74 @@ def test_wrong_requests():
     atoms.numbers[0] = 86
     with pytest.raises(PotentialError):
         relax(atoms, load_potential("pair"))
+
+
+@pytest.mark.parametrize("cell", [True, False])
+@pytest.mark.parametrize("optimizer", get_args(Optimizer))
+def test_parts_together_equal_one_relaxation_bit_by_bit(optimizer, cell):
+    potential = load_potential("pair")
+    once = relax(li3ycl6_cell(), potential, optimizer=optimizer, max_steps=9, cell=cell, pressure_GPa=1.0)
+    parts = relax(li3ycl6_cell(), potential, optimizer=optimizer, max_steps=0, cell=cell, pressure_GPa=1.0)
+    for steps in (1, 3, 0, 5):
+        parts = go_on(Relaxation.from_dict(parts.to_dict()), load_potential("pair"), max_steps=steps)
+    assert np.array_equal(parts.atoms.positions, once.atoms.positions)
+    assert np.array_equal(parts.atoms.cell.array, once.atoms.cell.array)
+    assert (parts.energy_eV, parts.n_steps, parts.n_evaluations) == (once.energy_eV, 9, once.n_evaluations)
+
+
+def test_the_gradient_of_the_deformation_is_that_of_the_energy():
+    atoms, potential = li3ycl6_cell(), load_potential("pair")
+    rng = np.random.default_rng(0)
+
+    def deformed(logarithm):
+        moved, change = atoms.copy(), deformation(logarithm)
+        moved.set_cell(atoms.cell.array @ change, scale_atoms=True)
+        return moved
+
+    for size in (0.0, 1e-6, 0.05):
+        logarithm = rng.normal(0.0, size, (3, 3)) if size else np.zeros((3, 3))
+        logarithm = 0.5 * (logarithm + logarithm.T)
+        here = deformed(logarithm)
+        xx, yy, zz, yz, xz, xy = potential.evaluate(here).stress_eV_per_A3
+        stress = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
+        gradient = gradient_of_logarithm(logarithm, here.get_volume() * stress)
+        for i, j in ((0, 0), (1, 2), (0, 1)):
+            change = np.zeros((3, 3))
+            change[i, j] += 0.5e-5
+            change[j, i] += 0.5e-5
+            up, down = (potential.evaluate(deformed(logarithm + s * change)).energy_eV for s in (1, -1))
+            assert (up - down) / 2e-5 == pytest.approx(gradient[i, j], abs=1e-6)
+
+
+def test_the_model_hessian_is_symmetric_positive_and_knows_the_elastic_cell():
+    atoms = li3ycl6_cell()
+    hessian = model_hessian(atoms, cell=True)
+    assert np.array_equal(hessian, hessian.T)
+    assert np.linalg.eigvalsh(hessian).min() > 0.0
+    squeeze = np.eye(3).ravel()
+    # An isotropic strain costs 9/2 V K e², so its second derivative is 9 V K.
+    assert squeeze @ hessian[-9:, -9:] @ squeeze == pytest.approx(9.0 * atoms.get_volume() * ev_per_A3(30.0))
+    assert model_hessian(atoms, cell=False).shape == (90, 90)
+
+
+def test_quasi_newton_solves_a_quadratic_problem_and_takes_no_long_steps():
+    rng = np.random.default_rng(1)
+    root = rng.normal(size=(12, 12))
+    truth = root @ root.T + 2.0 * np.eye(12)
+    method, place = QuasiNewton(10.0 * np.eye(12), 4), rng.normal(0.0, 0.05, 12)
+    for _ in range(60):
+        step = method.step(place, truth @ place)
+        assert np.linalg.norm(step.reshape(4, 3), axis=1).max() <= 0.2 + 1e-12
+        place = place + step
+    assert np.abs(place).max() < 1e-6
+    far = QuasiNewton(np.eye(21), 4).step(np.zeros(21), np.full(21, -1e3))
+    assert np.abs(far[12:]).max() <= 0.05 + 1e-12
+
+
+def test_quasi_newton_takes_far_fewer_evaluations_than_fire():
+    atoms, potential = bulk("NaCl", "rocksalt", a=5.2, cubic=True), load_potential("pair")
+    atoms.positions += 0.2 * np.sin(np.arange(24).reshape(8, 3))
+    ends = {name: relax(atoms, potential, optimizer=name) for name in ("QN", "FIRE")}
+    assert all(end.converged for end in ends.values())
+    assert ends["QN"].energy_eV == pytest.approx(ends["FIRE"].energy_eV, abs=1e-3)
+    assert ends["QN"].n_evaluations < 0.5 * ends["FIRE"].n_evaluations

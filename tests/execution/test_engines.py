@@ -98,7 +98,8 @@ def test_pinned_version_of_what_is_not_pinned_is_none():
 def test_unknown_engine_is_an_error_that_names_the_known_ones():
     with pytest.raises(EngineError) as caught:
         engine_spec("vasp6")
-    assert "chgnet, gpaw, sevennet" in str(caught.value)
+    assert "chgnet, gpaw, " in str(caught.value)
+    assert "mace, matgl, sevennet" in str(caught.value)
 
 
 def test_recipe_changes_with_a_pin_but_not_with_a_comment(monkeypatch):
@@ -295,6 +296,34 @@ def test_failed_step_names_log_and_fix(home, tiny):
     assert caught.value.where == str(home / "engines" / "tiny.log")
     assert "superionic engines install tiny" in str(caught.value.fix)
     assert {status.name: status.state for status in engines.list_engines()}["tiny"] == "incomplete"
+
+
+def test_a_python_that_is_too_new_is_said_before_anything_is_made(tiny, monkeypatch):
+    spec = dataclasses.replace(TINY, last_python=(3, 10))
+    assert spec.fits_python((3, 10))
+    assert not spec.fits_python((3, 11))
+    register(monkeypatch, spec)
+    with pytest.raises(EngineError, match=r"ends with Python 3\.10") as caught:
+        install_engine("tiny", say=[].append)
+    assert "Python 3.10" in str(caught.value.fix)
+
+
+@pytest.mark.slow
+def test_pins_that_exclude_each_other_are_installed_as_they_stand(home, tiny, monkeypatch):
+    wheel = next(tiny.iterdir())
+    with zipfile.ZipFile(wheel) as old:
+        members = {name: old.read(name) for name in old.namelist()}
+    metadata = "tinyengine-1.0.dist-info/METADATA"
+    members[metadata] += b"Requires-Dist: no-such-distribution\n"
+    with zipfile.ZipFile(wheel, "w") as new:
+        for name, content in members.items():
+            new.writestr(name, content)
+    with pytest.raises(EngineError, match="no-such-distribution"):
+        install_engine("tiny", say=[].append, prove=False)
+    spec = dataclasses.replace(TINY, as_pinned=True)
+    register(monkeypatch, spec)
+    assert install_engine("tiny", say=[].append, prove=False).identity == {"packages": {"tinyengine": "1.0"}}
+    assert spec.recipe_sha256() == TINY.recipe_sha256(), "how the same versions get there does not matter"
 
 
 def test_full_disk_is_said_before_anything_is_downloaded(tiny, monkeypatch):

@@ -23,11 +23,11 @@ from superionic.potentials.reference import li3ycl6_cell
 
 
 def test_names_and_descriptions():
-    assert potential_names() == ("chgnet", "pair", "sevennet")
+    assert potential_names() == ("ase", "chgnet", "mace", "matgl", "nep", "pair", "sevennet")
     assert describe_potential("chgnet").energy_convention == "MP2020-corrected PBE(+U)"
-    assert describe_potential("chgnet", "r2scan").energy_convention == "r2SCAN"
+    assert describe_potential("chgnet", "r2scan").energy_convention == "MP r2SCAN (CHGNet)"
     assert describe_potential("sevennet").energy_convention == "MP raw PBE(+U)"
-    assert describe_potential("sevennet", "7net-mf-0/R2SCAN").energy_convention == "r2SCAN"
+    assert describe_potential("sevennet", "7net-mf-0/R2SCAN").energy_convention == "MP r2SCAN (SevenNet)"
     assert len(describe_potential("chgnet").elements) == 89
     assert describe_potential("pair").engine == "core"
 
@@ -51,7 +51,7 @@ def test_describing_imports_no_engine():
 
 def test_a_missing_engine_names_its_installation(monkeypatch):
     class Adapter:
-        describe = staticmethod(lambda model=None: describe_potential("pair"))
+        describe = staticmethod(lambda model=None, **options: describe_potential("pair"))
 
         @staticmethod
         def load(model, **options):

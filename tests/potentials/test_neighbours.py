@@ -53,3 +53,15 @@ def test_blocks_give_the_same(monkeypatch):
 
 def test_no_atoms_no_pairs():
     assert len(pairs_within(np.zeros((0, 3)), np.eye(3), True, 3.0).distances_A) == 0
+
+
+@pytest.mark.parametrize("cutoff_A", [1.5, 2.2, 2.6])
+def test_the_tree_gives_the_same_bits_as_the_rows(cutoff_A, monkeypatch):
+    atoms = li3ycl6_cell().repeat(2)
+    atoms.rattle(0.3, seed=1)
+    found = []
+    for enough in (0, 10**9):
+        monkeypatch.setattr(neighbours, "_ENOUGH_FOR_A_TREE", enough)
+        found.append(pairs_within(atoms.positions, atoms.cell.array, atoms.pbc, cutoff_A))
+    for name in ("centre", "neighbour", "vectors_A", "distances_A"):
+        assert np.array_equal(getattr(found[0], name), getattr(found[1], name)), name

@@ -58,7 +58,7 @@ def test_a_silently_wrong_potential_is_refused(monkeypatch, options):
     monkeypatch.setattr(proof, "load_potential", lambda *a, **k: wrong)
     with pytest.raises(EngineError, match="silently wrong") as caught:
         prove({"potential": "pair"})
-    assert "superionic engines install" in caught.value.fix
+    assert "install superionic again" in caught.value.fix
 
 
 def test_not_a_number_is_refused(monkeypatch):

@@ -112,6 +112,100 @@ def transport_run(
     return simulation, analysis
 
 
+def distilled(rng: np.random.Generator) -> dict[str, Any]:
+    r = np.arange(0.05, 6.0, 0.1)
+    g = 1 + np.sin(3 * r) * np.exp(-0.3 * r)
+    force, energy = rng.normal(0, 0.9, 300), rng.normal(-4.3, 0.02, 20)
+    errors = {"rmse_energy_meV_per_atom": 2.1, "rmse_force_meV_per_A": 61.0, "rmse_stress_GPa": 0.11}
+    return {
+        "committee": {
+            "energy_meV_per_atom": 1.1,
+            "force_meV_per_A": 24.0,
+            "largest_force_meV_per_A": 210.0,
+            "stress_GPa": 0.05,
+        },
+        "compared": [
+            {
+                "diffusivities_cm2_per_s": [estimate(d * t / 700, 0.4) for d in (1.1e-5, 1.3e-5, 0.9e-5)],
+                "hops": [31, 36, 28],
+                "key": "abc",
+                "pairs": [
+                    {
+                        "members": [(g + rng.normal(0, 0.02, len(r))).tolist() for _ in range(2)],
+                        "noise": 0.01,
+                        "overlaps": [0.981, 0.984],
+                        "pair": pair,
+                        "r_A": r.tolist(),
+                        "teacher": g.tolist(),
+                    }
+                    for pair in ("Li-Li", "Li-Cl", "Cl-Cl")
+                ],
+                "run": f"P-3m1 #0 {t:g} K",
+                "temperature_K": t,
+                "volumes_A3_per_atom": [{"error": 0.05, "value": v + 1e-3 * t} for v in (22.0, 22.1, 21.9)],
+            }
+            for t in (700.0, 850.0)
+        ],
+        "data": {"contacts": 24, "distorted": 60, "held_out": 40, "relaxed": 32, "snapshots": 120, "total": 296},
+        "errors": {
+            "after": [errors, {**errors, "rmse_force_meV_per_A": 64.0}],
+            "after_mean": {**errors, "rmse_force_meV_per_A": 58.0},
+            "first": [{**errors, "rmse_force_meV_per_A": 90.0}],
+            "rms_force_meV_per_A": 905.0,
+        },
+        "failures": [],
+        "history": [
+            [
+                {
+                    "epoch": epoch,
+                    **{f"{part}_rmse_force_eV_per_A": 0.5 / epoch + 0.06 for part in ("train", "validation")},
+                    **{f"{part}_rmse_energy_eV_per_atom": 0.02 / epoch + 0.002 for part in ("train", "validation")},
+                }
+                for epoch in range(1, 21)
+            ]
+            for _ in range(2)
+        ],
+        "members": [{"key": "a", "n_train": 266, "n_validation": 30}, {"key": "b", "n_train": 268, "n_validation": 28}],
+        "parity": {
+            "energy_eV_per_atom": {"student": (energy + rng.normal(0, 0.002, 20)).tolist(), "teacher": energy.tolist()},
+            "force_eV_per_A": {"student": (force + rng.normal(0, 0.06, 300)).tolist(), "teacher": force.tolist()},
+        },
+        "required": True,
+        "rounds": [
+            {
+                "explorations": [{"clean_ps": 3.1, "ended": "the potential extrapolates", "worst_grade": 10.4}],
+                "labels": 60,
+                "round": 0,
+                "structures": 236,
+            },
+            {
+                "explorations": [{"clean_ps": 20.0, "ended": "", "worst_grade": 2.2}],
+                "labels": 0,
+                "round": 1,
+                "structures": 296,
+            },
+        ],
+        "teacher": {"called": "fine-tuned", "name": "chgnet"},
+        "transfer": {
+            "Ea_difference_eV": -0.02,
+            "Ea_eV": 0.0,
+            "Ea_resolution_eV": 0.1,
+            "ln_D_difference": 0.06,
+            "ln_D_resolution": 0.31,
+            "ln_D_spread": 0.12,
+            "ln_sigma": 0.12,
+            "temperature_K": 770.0,
+        },
+        "verdict": {
+            "criteria": [
+                {"name": "forces on unseen frames", "passed": True, "words": "RMSE 61 meV/Å", "value": 0.07},
+                {"name": "volume at constant pressure", "passed": None, "words": "not tested"},
+            ],
+            "passed": True,
+        },
+    }
+
+
 def density(n: tuple[int, int, int] = (40, 40, 22)) -> tuple[np.ndarray, np.ndarray]:
     """Return a density of ions along channels of a hexagonal cell, and the cell."""
     cell = np.array([[11.2, 0, 0], [-5.6, 9.699, 0], [0, 0, 6.05]])
@@ -388,6 +482,7 @@ def demo() -> dict[str, Any]:
                     },
                 },
             },
+            "distil": distilled(rng),
             "transport": {"runs": simulations, "failures": []},
             "analyse": {
                 "mobile_ion": "Li",

@@ -10,8 +10,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from superionic.campaign.schema_base import STUDENT
+from superionic.campaign.schema_distil import resolved
 from superionic.campaign.spaces import build_spaces, end_members
-from superionic.stages import analyse, enumerate, hull, label, rank, sample, select, train, transport, validate  # noqa: A004 - the stages' own names
+from superionic.stages import (
+    analyse,
+    distil,
+    enumerate,  # noqa: A004 - the stage's own name
+    hull,
+    label,
+    rank,
+    sample,
+    select,
+    train,
+    transport,
+    validate,
+)
 from superionic.stages.base import FINE_TUNED, Candidate, ChosenPotential, StageResult, Workbench
 
 if TYPE_CHECKING:
@@ -87,16 +101,21 @@ class Flow:
         potential = self._learn(chosen, base)
         if potential.name == FINE_TUNED and self.file.hull is not None and self.file.hull.repeat_with_fine_tuned:
             candidates = self._rank_again(candidates, potential)
-
-        if self.file.transport is not None:
-            self._at("transport")
-            driver = potential if self.file.transport.potential in (None, FINE_TUNED) else None
-            driver = driver or self._potential(self.file.transport.potential)
-            moved = transport.run(settings("transport"), self.bench, candidates, driver)
-            self._done("transport", moved)
-            if self.file.analyse is not None:
-                self._at("analyse")
-                self._done("analyse", analyse.run(settings("analyse"), self.bench, moved.candidates))
+        students = self._distil(candidates, potential)
+        if self.file.transport is None:
+            return
+        drivers = self._drivers(potential, students)
+        if not drivers:
+            # The student failed its gate and the campaign demands that it passes: there is nothing to report.
+            raise StopHere
+        self._at("transport")
+        moved = transport.run(settings("transport"), self.bench, candidates, drivers)
+        self._done("transport", moved)
+        if self.file.analyse is not None:
+            self._at("analyse")
+            transfer = self.results["distil"][-1].summary["transfer"] if drivers[0].name == STUDENT else None
+            analysed = analyse.run(settings("analyse"), self.bench, moved.candidates, transfer)
+            self._done("analyse", analysed)
 
     def _hull(self, ranked: StageResult, potential: ChosenPotential, round_label: str) -> StageResult | None:
         if self.file.hull is None:
@@ -167,6 +186,28 @@ class Flow:
             )
             self._done("validate", checked)
         return driver
+
+    def _distil(self, candidates: Sequence[Candidate], last: ChosenPotential) -> tuple[ChosenPotential, ...]:
+        """Distil students out of the last potential; none where they failed and have to pass, or are not wanted."""
+        if self.file.distil is None:
+            return ()
+        self._at("distil")
+        name = self.file.distil.teacher
+        teacher = last if name in (None, FINE_TUNED) else self._potential(name)
+        moving = self.file.stage_settings("transport") if self.file.transport is not None else None
+        settings = resolved(self.file.stage_settings("distil"), moving)
+        result = distil.run(settings, self.bench, candidates, teacher)
+        self._done("distil", result)
+        if settings["require_parity"] and not result.summary["verdict"]["passed"]:
+            return ()
+        return distil.committee_of(result, teacher)
+
+    def _drivers(self, last: ChosenPotential, students: tuple[ChosenPotential, ...]) -> tuple[ChosenPotential, ...]:
+        """Return what drives transport: one potential, or the members of a committee in turn."""
+        name = self.file.transport.potential if self.file.transport is not None else None
+        if name == STUDENT:
+            return students
+        return (last,) if name in (None, FINE_TUNED) else (self._potential(name),)
 
     def _rank_again(self, candidates: Sequence[Candidate], potential: ChosenPotential) -> tuple[Candidate, ...]:
         """Relax the ranked orderings with the fine-tuned potential and place them on a hull of their own (paper A)."""

@@ -6,6 +6,7 @@ mistake in one step does not hide those of the next where they can still be seen
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +17,7 @@ from superionic.campaign.load_messages import validation_problems
 from superionic.campaign.schema import STAGES, CampaignFile
 from superionic.campaign.schema_base import Problem, did_you_mean
 from superionic.campaign.schema_checks import cross_problems
+from superionic.campaign.schema_potentials import FOLDER_ENGINES
 from superionic.campaign.schema_presets import complete
 from superionic.campaign.yaml_text import Document, Place, parse_yaml
 from superionic.errors import CampaignFileError
@@ -127,16 +129,17 @@ def _validate(raw: dict[str, Any], source: Path) -> tuple[CampaignFile | None, l
     return (campaign if not problems else None), problems
 
 
-def _file_entries(raw: Mapping[str, Any]) -> Iterator[tuple[tuple[str, int], dict[str, Any]]]:
-    for section in ("crystals", "references"):
+def _file_entries(raw: Mapping[str, Any]) -> Iterator[tuple[tuple[str, Any], dict[str, Any]]]:
+    for section in ("crystals", "references", "potentials"):
         entries = raw.get(section)
-        for index, entry in enumerate(entries if isinstance(entries, list) else []):
+        listed = enumerate(entries) if isinstance(entries, list) else []
+        for index, entry in entries.items() if isinstance(entries, dict) else listed:
             if isinstance(entry, dict) and isinstance(entry.get("file"), str) and entry["file"]:
                 yield (section, index), entry
 
 
 def _with_absolute_files(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
-    result = {key: list(value) if isinstance(value, list) else value for key, value in raw.items()}
+    result = {key: copy.copy(value) if isinstance(value, (list, dict)) else value for key, value in raw.items()}
     for (section, index), entry in _file_entries(raw):
         result[section][index] = {**entry, "file": str(folder / Path(entry["file"]).expanduser())}
     return result
@@ -146,9 +149,10 @@ def _missing_files(raw: Mapping[str, Any], folder: Path) -> Iterator[Problem]:
     for (section, index), entry in _file_entries(raw):
         file = folder / Path(entry["file"]).expanduser()
         try:
-            if file.is_file():
+            wanted = Path.is_dir if entry.get("engine") in FOLDER_ENGINES else Path.is_file
+            if wanted(file):
                 continue
-            what = "is a folder" if file.is_dir() else "does not exist"
+            what = "is a folder" if file.is_dir() else "is no folder" if file.exists() else "does not exist"
         except (OSError, ValueError):
             what = "is not a valid path"
         hint = did_you_mean(file.name, _neighbours(file.parent)) or "paths are relative to the campaign file"

@@ -182,13 +182,16 @@ def _model_at(path: Path) -> type[BaseModel] | None:
     """Return the section model whose keys stand under a path of the file."""
     annotation: Any = CampaignFile
     for step in path:
+        if typing.get_origin(annotation) is dict:
+            annotation = typing.get_args(annotation)[1]  # a name in a mapping of sections
+            continue
         model = _find_model(annotation)
         if model is not None and isinstance(step, str):
             found = _fields(model).get(step)
             if found is None:
                 return None
             annotation = found.annotation
-        # A list position, or a name in a mapping of sections, leads to the model inside the same annotation.
+        # A list position leads to the model inside the same annotation.
     return _find_model(annotation)
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from superionic.campaign.schema_base import STUDENT
+from superionic.campaign.schema_distil import resolved
 from superionic.errors import CompositionError
 from superionic.execution.engines import resolve_engine
 
@@ -19,12 +21,22 @@ if TYPE_CHECKING:
     from superionic.campaign.run import Campaign
 
 # CPU seconds per atom and evaluation with forces, one thread.
-_EVALUATION_S_PER_ATOM = {"chgnet": 0.0021, "sevennet": 0.0065, "pair": 0.0001}
+_EVALUATION_S_PER_ATOM = {
+    "ase": 0.001,
+    "chgnet": 0.0021,
+    "mace": 0.0045,
+    "matgl": 0.003,
+    "nep": 0.00003,
+    "pair": 0.0001,
+    "sevennet": 0.0065,
+}
 # CPU seconds per epoch and labelled atom.
 _TRAINING_S_PER_ATOM = 0.012
+_STUDENT_TRAINING_S_PER_ATOM = 0.00005
 # GPAW: CPU seconds of a 30-atom label at 300 eV and one k-point; grows with the cutoff, the k-points and the atoms.
 _LABEL_S = 40.0
 _RELAXATION_STEPS = 120
+_QUASI_NEWTON_STEPS = 40
 _LISTED_PER_S = 1e7
 _LISTING_S, _SEARCH_S, _DRAW_S = 2.0, 30.0, 1e-3
 # Replica exchange of orderings: attempted swaps a second, temperatures, and what a run costs besides.
@@ -116,6 +128,8 @@ def make_plan(campaign: Campaign) -> Plan:
     engines = {chosen.engine for chosen in potentials.values()}
     if file.label is not None and file.label.engine == "gpaw":
         engines.add("gpaw")
+    if "lammps" in {stage.md_engine for stage in (file.sample, file.transport) if stage is not None}:
+        engines.add("lammps")
     found = {name: resolve_engine(name).kind for name in sorted(engines - {"core"})}
     for crystal in campaign.references.values():
         if not crystal.is_ordered:
@@ -211,16 +225,33 @@ class _Costs:
         return PlanLine("enumerate", work, tasks, seconds / 3600, (asked + kept) * 5e-3)
 
     def rank(self) -> PlanLine:
-        settings = self._file.rank
-        singles = sum(self._kept)
-        relaxed = sum(min(kept, settings.relax_top) for kept in self._kept)
-        seconds = singles * self._per_step(settings.potential, self._atoms)
-        seconds += relaxed * _RELAXATION_STEPS * self._per_step(settings.potential, self._atoms)
-        seconds += sum(_RELAXATION_STEPS * self._per_step(settings.potential, n) for n in self._references)
-        work = f"{singles} single points, {relaxed + len(self._references)} relaxations"
-        return PlanLine(
-            "rank", work, singles + relaxed + len(self._references), seconds / 3600, 0.01 * (singles + relaxed)
-        )
+        settings, steps = self._file.rank, _RELAXATION_STEPS
+        if settings.optimizer == "QN":
+            steps = _QUASI_NEWTON_STEPS
+        per_step = self._per_step(settings.potential, self._atoms)
+        seconds, screened = 0.0, self._kept
+        if settings.prescreen != "none":
+            screened = [min(kept, settings.prescreen_keep) for kept in self._kept]
+        if settings.prescreen not in ("none", "ewald"):
+            cheap = self._per_step(settings.prescreen, self._atoms)
+            seconds += sum(self._kept) * (1 + settings.prescreen_steps) * cheap
+        relaxed = sum(min(kept, settings.relax_top) for kept in screened)
+        if settings.method == "single-points":
+            seconds += (sum(screened) + relaxed * steps) * per_step
+            work = f"{sum(screened)} single points, {relaxed + len(self._references)} relaxations"
+        else:
+            # For halving at the worst: where the noise is large nothing is culled.
+            seconds += sum(screened) * steps * per_step
+            work = f"{sum(screened) + len(self._references)} relaxations"
+            if settings.method == "halving":
+                work = f"{sum(screened)} orderings, at least {relaxed} of them relaxed to the end"
+        seconds += sum(steps * self._per_step(settings.potential, n) for n in self._references)
+        for name in settings.compare_with:
+            further = 1 if settings.compare_after == "same structures" else steps
+            seconds += relaxed * further * self._per_step(name, self._atoms)
+            work += f", compared with {name}"
+        tasks = sum(screened) + relaxed + len(self._references)
+        return PlanLine("rank", work, tasks, seconds / 3600, 0.06 * sum(screened))
 
     def hull(self) -> PlanLine | None:
         return PlanLine("hull", "formation energies and the convex hull", 1, 0.0, 0.1)
@@ -298,10 +329,50 @@ class _Costs:
             length += lengths.nvt_equilibration_ps + lengths.production_ps
         length *= runs / len(settings.temperatures_K)
         name = settings.potential if settings.potential in self._file.potentials else self._file.rank.potential
-        seconds = length * 1000 / settings.timestep_fs * self._per_step(name, atoms)
+        step = _EVALUATION_S_PER_ATOM["nep"] * atoms if settings.potential == STUDENT else self._per_step(name, atoms)
+        seconds = length * 1000 / settings.timestep_fs * step
         frames = length * 1000 / settings.save_every_fs
         work = f"{runs} runs, {length:g} ps in all, {atoms:g} atoms"
         return PlanLine("transport", work, runs, seconds / 3600, frames * atoms * _BYTES_PER_ATOM_AND_FRAME / 1e6)
+
+    def distil(self) -> PlanLine | None:
+        if self._file.distil is None:
+            return None
+        moving = self._file.stage_settings("transport") if self._file.transport is not None else None
+        settings = resolved(self._file.stage_settings("distil"), moving)
+        data, loop = settings["data"], settings["explore"]
+        atoms = self._atoms * abs(round(float(np.linalg.det(np.array(settings["supercell"])))))
+        temperatures = len(settings["temperatures_K"])
+        lowest = sum(min(count, data["orderings"]) for count in self._relaxed_each().values())
+        starts = min(self._groups, data["md_orderings"])
+        steps_per_ps = 1000.0 / settings["timestep_fs"]
+        length = starts * temperatures * (settings["npt_ps"] + settings["equilibration_ps"] + settings["production_ps"])
+        unseen = (starts + 1) // 2 * (settings["equilibration_ps"] + settings["held_out_ps"])
+        still = data["distorted"] + data["contacts"] + data["relax_cycles"] * data["relax_steps"]
+        room = data["max_structures"] - loop["rounds"] * loop["labels_per_round"]
+        first = min(room, starts * temperatures * data["snapshots"] + lowest * still)
+        most = min(data["max_structures"], first + loop["rounds"] * loop["labels_per_round"])
+        name = settings["teacher"] if settings["teacher"] in self._file.potentials else self._file.rank.potential
+        teacher = ((length + unseen) * steps_per_ps + most) * self._per_step(name, atoms)
+        epochs = settings["epochs"] + loop["rounds"] * settings["refit_epochs"]
+        learning = settings["students"] * epochs * most * atoms * _STUDENT_TRAINING_S_PER_ATOM
+        hot = starts * (loop["rounds"] + 1) * loop["length_ps"]
+        own = (hot + settings["students"] * length) * steps_per_ps * atoms * _EVALUATION_S_PER_ATOM["nep"]
+        work = (
+            f"{length + unseen:g} ps of the teacher, up to {most} labels, {settings['students']} students, "
+            f"up to {loop['rounds']} rounds"
+        )
+        segments = settings["students"] * -(-epochs // settings["epochs_per_segment"])
+        tasks = starts * temperatures * 4 + most // 20 + segments
+        return PlanLine("distil", work, tasks, (teacher + learning + own) / 3600, 0.01 * most + segments)
+
+    def _relaxed_each(self) -> dict[tuple[str, str], int]:
+        """Count the relaxed orderings of each crystal and composition."""
+        counts: dict[tuple[str, str], int] = {}
+        for space, kept in zip(self._spaces, self._kept, strict=True):
+            group = (space["crystal"], space["composition_label"])
+            counts[group] = counts.get(group, 0) + min(kept, self._file.rank.relax_top)
+        return counts
 
     def analyse(self) -> PlanLine | None:
         return PlanLine("analyse", "diffusivity, conductivity, activation energy, density", 3, 0.005, 2.0)

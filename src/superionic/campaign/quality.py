@@ -6,7 +6,8 @@ by :func:`superionic.report.summary.statements`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from superionic.transport.analysis import MOVING_FRAMEWORK
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 _SMALL_CELL = 100
 _DRIFTING = 0.02
+_FAR_OUTSIDE = 10.0
 
 Doubt = tuple[str, str]
 
@@ -35,13 +37,15 @@ def doubts(file: CampaignFile, stages: Mapping[str, Any]) -> list[dict[str, str]
         ("enumerate", _about_orderings),
         ("train", _about_training),
         ("validate", _about_errors),
+        ("distil", _about_student),
         ("transport", _about_runs),
         ("analyse", _about_framework),
     ):
         if stage in stages:
             found += judge(stages[stage])
     if file.train is None:
-        found.append(("info", "No fine-tuning in this campaign: all dynamics are by the pretrained potential."))
+        whose = "a student of the pretrained potential" if file.distil is not None else "the pretrained potential"
+        found.append(("info", f"No fine-tuning in this campaign: all dynamics are by {whose}."))
     return [{"severity": severity, "statement": statement} for severity, statement in found]
 
 
@@ -131,8 +135,67 @@ def _about_errors(summary: Mapping[str, Any]) -> Iterator[Doubt]:
         yield "caution", f"Fine-tuned potential: {text}."
 
 
+def _about_student(summary: Mapping[str, Any]) -> Iterator[Doubt]:
+    failed = [item for item in summary["verdict"]["criteria"] if item["passed"] is False]
+    if failed:
+        named = "; ".join(f"{item['name']} ({item['words']})" for item in failed)
+        if summary["required"]:
+            text = (
+                f"The student failed parity with its teacher, and nothing was computed with it: {named}. "
+                f"{_way_out(failed)}, or let the teacher drive `transport` itself (`transport.potential`)."
+            )
+        else:
+            text = (
+                f"The student failed parity with its teacher: {named}. Its conductivities are no results until it "
+                f"passes. {_way_out(failed)}."
+            )
+        yield "warning", text
+    for item in summary["verdict"]["criteria"]:
+        if item["passed"] is None:
+            yield "caution", f"Of the student, the {item['name']} could not be compared: {item['words']}."
+    transfer = summary["transfer"]
+    if transfer is None:
+        text = (
+            "No diffusivity of the teacher is more than an upper bound, so that the error of the step to the student "
+            "is not known and not in the error bars; lengthen `distil.production_ps` or raise `distil.temperatures_K`."
+        )
+        yield "caution", text
+    else:
+        seen = math.exp(min(transfer["ln_D_resolution"], 50.0))
+        text = (
+            f"Student and teacher were compared in runs of the teacher's length: a difference of less than a factor "
+            f"of {seen:.2g} in the diffusivity could not have been seen."
+        )
+        yield "info", text
+    for note in summary["data"]["notes"]:
+        yield "info", f"Student: {note}"
+
+
+def _way_out(failed: Sequence[Mapping[str, Any]]) -> str:
+    """Say what mends a failed student."""
+    names = {item["name"] for item in failed}
+    if names & {"a clean run when hot", "runs that repeat the teacher's"}:
+        return "Allow more `distil.explore.rounds`, or `labels_per_round`"
+    if any(name.startswith("diffusivity") for name in names):
+        return "Lengthen `distil.production_ps`, or give more data (`distil.data`)"
+    return "Give more data (`distil.data`) or `distil.epochs`"
+
+
+def _about_extrapolation(runs: Sequence[Mapping[str, Any]]) -> Iterator[Doubt]:
+    graded = [run for run in runs if run.get("worst_extrapolation") is not None]
+    far = [run for run in graded if run["worst_extrapolation"] > _FAR_OUTSIDE]
+    if far:
+        worst = max(run["worst_extrapolation"] for run in far)
+        text = (
+            f"In {len(far)} of {len(graded)} transport runs the student extrapolated far beyond its data (highest "
+            f"grade {worst:.3g}, where {_FAR_OUTSIDE:g} is far): raise `distil.explore.temperature_K` or `length_ps`."
+        )
+        yield "warning", text
+
+
 def _about_runs(summary: Mapping[str, Any]) -> Iterator[Doubt]:
     runs = summary["runs"]
+    yield from _about_extrapolation(runs)
     if runs and min(run["n_atoms"] for run in runs) < _SMALL_CELL:
         atoms = min(run["n_atoms"] for run in runs)
         yield "caution", f"The simulation cell has {atoms} atoms; finite-size effects on diffusion are likely."

@@ -19,6 +19,7 @@ from pydantic_core import PydanticUndefined
 
 from superionic.campaign.schema import CampaignFile, json_schema
 from superionic.campaign.schema_base import Matrix, StageSection
+from superionic.campaign.schema_distil import DistilData, DistilExplore, ParityLimits
 from superionic.campaign.schema_enumerate import MonteCarloSettings
 from superionic.campaign.schema_inputs import (
     CompositionAxis,
@@ -46,6 +47,9 @@ _SECTIONS: Final[tuple[tuple[str, type[BaseModel]], ...]] = (
     *STAGE_SECTIONS.items(),
     ("enumerate.monte_carlo", MonteCarloSettings),
     ("label.gates", GateSettings),
+    ("distil.data", DistilData),
+    ("distil.explore", DistilExplore),
+    ("distil.parity", ParityLimits),
     ("transport.long_runs", LongRuns),
     ("execution", ExecutionSettings),
 )

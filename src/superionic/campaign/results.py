@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from superionic import __version__
 from superionic.campaign.flow import merged
 from superionic.campaign.quality import doubts
+from superionic.campaign.schema_base import STUDENT
 from superionic.report.summary import statements
 from superionic.report.values import Results
 
 if TYPE_CHECKING:
     from superionic.campaign.flow import Flow
     from superionic.campaign.schema import CampaignFile
+
+
+REFUSED: Final = "refused: student failed parity"
+"""What ``status`` says where a student may not drive transport."""
 
 
 def assemble(file: CampaignFile, flow: Flow) -> dict[str, Any]:
@@ -60,6 +65,7 @@ def assemble(file: CampaignFile, flow: Flow) -> dict[str, Any]:
         "quality": doubts(file, stages),
         "settings": {stage: file.stage_settings(stage) for stage in file.stages},
         "stages": stages,
+        "status": _status(file, flow),
         "superionic": __version__,
         "title": file.report.title or file.name,
         "warnings": _warnings(file, flow),
@@ -114,13 +120,43 @@ def write_structures(flow: Flow, folder: Path) -> list[Path]:
     return written
 
 
+def write_students(flow: Flow, folder: Path) -> list[Path]:
+    """Write the students as ``nep.txt`` files, for GPUMD, LAMMPS with NEP, or calorine."""
+    from superionic.potentials.nep_model import NepModel
+
+    distilled = flow.results.get("distil")
+    if not distilled:
+        return []
+    store = flow.bench.runner.store
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, task in distilled[-1].tasks.items():
+        path = folder / f"{_file_name(name)}.nep.txt"
+        path.write_text(NepModel.from_arrays(store.load(task.key)["weights"]).to_text(), encoding="utf-8")
+        written.append(path)
+    return written
+
+
 def _file_name(text: str) -> str:
     return "".join(c if c.isalnum() or c in "-._=" else "_" for c in text)
 
 
 def _warnings(file: CampaignFile, flow: Flow) -> list[str]:
     undone = [stage for stage in file.stages if stage != "report" and stage not in flow.results]
+    if _status(file, flow) == REFUSED:
+        undone = [stage for stage in undone if stage not in ("transport", "analyse")]
     return [f"Not done yet: {', '.join(undone)}."] if undone else []
+
+
+def _status(file: CampaignFile, flow: Flow) -> str:
+    """Say whether these are results: ``complete``, ``incomplete``, or refused since the student failed its gate."""
+    judged = flow.results.get("distil")
+    if judged and file.distil is not None and file.transport is not None and file.transport.potential == STUDENT:
+        passed = judged[-1].summary["verdict"]["passed"]
+        if not passed:
+            return REFUSED if file.distil.require_parity else "student failed parity"
+    done = all(stage in flow.results for stage in file.stages if stage != "report")
+    return "complete" if done else "incomplete"
 
 
 def _comparison(analysed: Mapping[str, Any]) -> list[dict[str, Any]]:

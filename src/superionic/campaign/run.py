@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
@@ -84,6 +84,7 @@ class Campaign:
         """
         from superionic.campaign.plan import make_plan
 
+        self._prepare()
         return make_plan(self)
 
     def run(
@@ -95,6 +96,8 @@ class Campaign:
         retry_failed: bool = False,
         executor: Executor | None = None,
         write_report: bool = True,
+        install_engines: bool = False,
+        say: Callable[[str], None] = print,
     ) -> dict[str, Any]:
         """Do everything that is not done yet, write the report, and return the results.
 
@@ -113,6 +116,10 @@ class Campaign:
             if None.
         write_report
             Write the report and the machine-readable results at the end.
+        install_engines
+            First install what engines the campaign needs and lacks.
+        say
+            Hears what the installation says.
 
         Returns
         -------
@@ -130,6 +137,7 @@ class Campaign:
                 where="--until",
                 fix=f"choose one of {', '.join(self.file.stages)}",
             )
+        self._prepare(until=until, install=install_engines, say=say)
         store = self._open_store(need_space=True)
         slots = default_slots(workers or self.file.execution.workers, self.file.execution.threads_per_worker)
         with run_lock(self.run_folder), self._ledger() as ledger:
@@ -163,6 +171,14 @@ class Campaign:
         with self._ledger() as ledger:
             flow, _ = self._dry_walk(ledger)
         return self._write_report(flow, self._results(flow))
+
+    def export(self, form: str, folder: Path) -> list[Path]:
+        """Write the transport runs as input of another program; see :mod:`superionic.campaign.export`."""
+        from superionic.campaign.export import export_runs
+
+        with self._ledger() as ledger:
+            flow, _ = self._dry_walk(ledger)
+        return export_runs(self.file, flow, form, folder)
 
     def explain(self, what: str) -> Explanation:
         """Tell where a number comes from.
@@ -219,6 +235,20 @@ class Campaign:
                 fix="free some space, or choose another folder with --run-folder",
             )
         return store
+
+    def _prepare(self, *, until: str | None = None, install: bool = False, say: Callable[[str], None] = print) -> None:
+        """See that all engines are there, and that the checkpoints of users can be believed in them."""
+        from superionic.campaign import prepare
+        from superionic.campaign.spaces import choose_potentials
+
+        potentials = choose_potentials(self.file)
+        needed = prepare.needed_engines(self.file, potentials)
+        if install:
+            prepare.install_engines(prepare.missing_engines(needed), say)
+        if until is None:  # else an engine of a later stage may well be missing
+            prepare.require_engines(needed)
+        if until != "enumerate":
+            prepare.prove_files(potentials)
 
     def _ledger(self) -> Ledger:
         Store(self.run_folder / "store")  # makes the folder, or says why it cannot
@@ -289,11 +319,12 @@ class Campaign:
         return assemble(self.file, flow)
 
     def _write_report(self, flow: Flow, results: dict[str, Any]) -> Path:
-        from superionic.campaign.results import report_arrays, write_structures
+        from superionic.campaign.results import report_arrays, write_structures, write_students
         from superionic.report.export import write_report
 
         files = write_report(results, self.report_folder, arrays=report_arrays(flow))
         write_structures(flow, self.report_folder / "structures")
+        write_students(flow, self.report_folder / "student")
         return Path(files.html)
 
     def load_results(self) -> dict[str, Any]:

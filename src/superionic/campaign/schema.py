@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from superionic.campaign.schema_base import FINE_TUNED, Element, Name, Number, PresetName, Problem, Section
 from superionic.campaign.schema_checks import cross_problems
+from superionic.campaign.schema_distil import DistilSettings
 from superionic.campaign.schema_enumerate import EnumerateSettings
 from superionic.campaign.schema_inputs import (
     CompositionAxis,
@@ -85,6 +86,7 @@ class CampaignFile(Section):
     label: LabelSettings | None = Field(default=None, description=LabelSettings.__doc__)
     train: TrainSettings | None = Field(default=None, description=TrainSettings.__doc__)
     validate_: ValidateSettings | None = Field(default=None, alias="validate", description=ValidateSettings.__doc__)
+    distil: DistilSettings | None = Field(default=None, description=DistilSettings.__doc__)
     transport: TransportSettings | None = Field(default=None, description=TransportSettings.__doc__)
     analyse: AnalyseSettings | None = Field(default=None, description=AnalyseSettings.__doc__)
     report: ReportSettings = Field(default_factory=ReportSettings, description=ReportSettings.__doc__)
@@ -120,7 +122,7 @@ class CampaignFile(Section):
         return getattr(self, "validate_" if stage == "validate" else stage)
 
     def potential_of(self, stage: str) -> str:
-        """Return the name of the potential of `rank`, `sample` or `transport`; :data:`FINE_TUNED` for the trained one.
+        """Return the name of the potential of `rank`, `sample` or `transport`; `fine-tuned` and `student` for our own.
 
         Raises
         ------
@@ -167,8 +169,8 @@ class CampaignFile(Section):
         KeyError
             If there is no potential of that name.
         """
-        settings: dict[str, Any] = self.potentials[name].model_dump(mode="json")
-        return settings
+        entry = self.potentials[name]
+        return {"engine": entry.engine, "model": entry.model, "options": entry.load_options()}
 
     def grid(self) -> tuple[dict[str, float], ...]:
         """Return the points of the composition grid that meet all constraints.

@@ -33,6 +33,9 @@ PRESET_NAMES: Final[tuple[str, ...]] = ("demo", "paper-a", "paper-b")
 FINE_TUNED: Final = "fine-tuned"
 """The name that stands for the potential which this campaign trains."""
 
+STUDENT: Final = "student"
+"""The name that stands for the fast potential which this campaign distils."""
+
 NEEDS: Final[tuple[tuple[str, str], ...]] = (
     ("select", "hull"),
     ("sample", "select"),

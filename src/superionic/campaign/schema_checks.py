@@ -10,10 +10,16 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from superionic.campaign.schema_base import FINE_TUNED, NEEDS, Problem, did_you_mean, parse_formula
+from superionic.campaign.schema_base import FINE_TUNED, NEEDS, STUDENT, Problem, did_you_mean, parse_formula
+from superionic.campaign.schema_distil import distil_problems
+from superionic.campaign.schema_potentials import potential_problems
+
 
 MAX_GRID_POINTS: Final = 100_000
 STAND_IN: Final = "potential:"
+MADE_BY: Final = {FINE_TUNED: "train", STUDENT: "distil"}
+"""Potentials that a campaign makes itself, and the sections that make them."""
+_RUN_BY_LAMMPS: Final = ("nep", "pair")
 
 
 def cross_problems(raw: Mapping[str, Any]) -> list[Problem]:
@@ -36,9 +42,11 @@ def cross_problems(raw: Mapping[str, Any]) -> list[Problem]:
         *_occupancies(raw),
         *_axes(raw),
         *_constraints(raw),
+        *potential_problems(_mapping(raw.get("potentials"))),
         *_potentials(raw),
         *_stages(raw),
         *_training(raw),
+        *distil_problems(raw),
         *_ensembles(raw),
         *_durations(raw),
     ]
@@ -199,14 +207,34 @@ def _meets(point: Mapping[str, float | None], rules: list[Mapping[str, Any]]) ->
     return True
 
 
+def _kept_names(names: list[str]) -> Iterator[Problem]:
+    for kept, made in ((FINE_TUNED, "trains"), (STUDENT, "distils")):
+        if kept in names:
+            message = f"the name '{kept}' is kept for the potential that the campaign {made}"
+            yield Problem(("potentials", kept), message, "choose another name", at_key=True)
+
+
+def _ranking_potentials(rank: Mapping[str, Any], names: list[str]) -> Iterator[Problem]:
+    """Check the names of the potentials that screen before the ranking and compare after it."""
+    by = rank.get("prescreen")
+    if isinstance(by, str) and by not in ("none", "ewald", *names):
+        hint = did_you_mean(by, ["none", "ewald", *names]) or f"write none, ewald, or one of: {', '.join(names)}"
+        yield Problem(("rank", "prescreen"), f"'{by}' is neither a potential nor ewald", hint)
+    others = rank.get("compare_with")
+    for index, name in enumerate(others if isinstance(others, (list, tuple)) else ()):
+        if isinstance(name, str) and name not in names:
+            hint = did_you_mean(name, names) or f"choose one of: {', '.join(names)}"
+            yield Problem(("rank", "compare_with", index), f"there is no potential '{name}'", hint)
+        elif isinstance(name, str) and name == rank.get("potential"):
+            yield Problem(("rank", "compare_with", index), f"'{name}' is the potential that ranks", "leave it out")
+
+
 def _potentials(raw: Mapping[str, Any]) -> Iterator[Problem]:
     potentials = raw.get("potentials")
     if not isinstance(potentials, Mapping):
         return
     names = [name for name in potentials if isinstance(name, str)]
-    if FINE_TUNED in names:
-        message = f"the name '{FINE_TUNED}' is kept for the potential that the campaign trains"
-        yield Problem(("potentials", FINE_TUNED), message, "choose another name", at_key=True)
+    yield from _kept_names(names)
     rank = _mapping(raw.get("rank"))
     if raw.get("rank") is not None and rank.get("potential") is None and len(names) > 1:
         yield Problem(("rank",), "there are several potentials", "name one of them as `rank.potential`")
@@ -214,16 +242,18 @@ def _potentials(raw: Mapping[str, Any]) -> Iterator[Problem]:
     if isinstance(ordering, str) and ordering not in potentials:
         hint = did_you_mean(ordering, names) or f"choose one of: {', '.join(names)}"
         yield Problem(("enumerate", "monte_carlo", "potential"), f"there is no potential '{ordering}'", hint)
+    yield from _ranking_potentials(rank, names)
     for stage in ("rank", "sample", "transport"):
         name = _mapping(raw.get(stage)).get("potential")
         if not isinstance(name, str):
             continue
-        if name == FINE_TUNED and stage == "transport":
-            if raw.get("train") is None:
-                message = f"'{FINE_TUNED}' needs a `train` section, which this campaign leaves out"
-                yield Problem((stage, "potential"), message, f"add `train`, or name one of: {', '.join(names)}")
+        if name in MADE_BY and stage == "transport":
+            section = MADE_BY[name]
+            if raw.get(section) is None:
+                message = f"'{name}' needs a `{section}` section, which this campaign leaves out"
+                yield Problem((stage, "potential"), message, f"add `{section}`, or name one of: {', '.join(names)}")
         elif name not in potentials:
-            choices = [*names, FINE_TUNED] if stage == "transport" else names
+            choices = [*names, *MADE_BY] if stage == "transport" else names
             hint = did_you_mean(name, choices) or f"choose one of: {', '.join(choices)}"
             yield Problem((stage, "potential"), f"there is no potential '{name}'", hint)
     engine = _mapping(raw.get("label")).get("engine")
@@ -280,6 +310,38 @@ def _ensembles(raw: Mapping[str, Any]) -> Iterator[Problem]:
     if transport.get("barostat") == "berendsen" and transport.get("cell_motion", "anisotropic") != "isotropic":
         message = "Berendsen's barostat changes only the size of the cell"
         yield Problem(("transport", "barostat"), message, "add `cell_motion: isotropic`, or take the barostat mtk")
+    for stage in ("sample", "transport"):
+        section = _mapping(raw.get(stage))
+        if section.get("md_engine") != "lammps":
+            continue
+        name, engine = _driver(raw, stage)
+        if engine is not None and engine not in _RUN_BY_LAMMPS:
+            message = (
+                f"LAMMPS cannot run the potential '{name}' of engine {engine}: they live in different environments"
+            )
+            fix = "take md_engine: ase, or drive the run by the student or by a potential of engine nep or pair"
+            yield Problem((stage, "md_engine"), message, fix)
+
+
+def _driver(raw: Mapping[str, Any], stage: str) -> tuple[str, str | None]:
+    """Name the potential that drives the dynamics of a stage, and its engine where that is known."""
+    name = _mapping(raw.get(stage)).get("potential")
+    if stage == "transport" and name is None:
+        made = [
+            maker for maker, section in ((STUDENT, "distil"), (FINE_TUNED, "train")) if raw.get(section) is not None
+        ]
+        name = made[0] if made else None
+    if name == STUDENT:
+        return STUDENT, "nep"
+    shown = name
+    if name == FINE_TUNED:
+        name = _mapping(raw.get("sample")).get("potential")
+    name = name or _mapping(raw.get("rank")).get("potential")
+    potentials = _mapping(raw.get("potentials"))
+    if not isinstance(name, str):
+        name = next(iter(potentials), None)
+    engine = _mapping(potentials.get(str(name))).get("engine")
+    return str(shown or name), engine if isinstance(engine, str) else None
 
 
 def _occupancies(raw: Mapping[str, Any]) -> Iterator[Problem]:

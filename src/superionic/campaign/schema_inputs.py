@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from superionic.campaign.schema_base import (
     Amounts,
@@ -98,18 +98,74 @@ class ReferenceInput(Section):
     file: str = Field(min_length=1, description="Structure file of the ordered phase, relative to the campaign file.")
 
 
+def _check_sha256(text: str) -> str:
+    if len(text) != 64 or set(text.lower()) - set("0123456789abcdef"):
+        raise ValueError(f"'{text[:20]}' is no SHA-256: 64 digits and letters a to f (sha256sum FILE tells it)")
+    return text.lower()
+
+
 class PotentialInput(Section):
     """One machine-learned potential, or the pair potential, under the name that the stages use for it."""
 
-    engine: Literal["chgnet", "sevennet", "pair"] = Field(description="Program that evaluates the potential.")
+    engine: Literal["chgnet", "sevennet", "mace", "matgl", "nep", "pair", "ase"] = Field(
+        description="Program that evaluates the potential; `ase` is a calculator of an installed package."
+    )
     model: str | None = Field(
         default=None,
         min_length=1,
-        description="Model of the engine, e.g. 0.3.0 or 7net-0; the engine's default if left out.",
+        description="Model of the engine, e.g. 0.3.0 or 7net-0; the engine's default if left out. With `file`, a name "
+        "for it in reports.",
+    )
+    file: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Checkpoint of the potential, relative to the campaign file: of mace an .npz made by `superionic "
+        "engines convert` (or a .model), of matgl the folder with model.json and state.pt, of sevennet a .pth, of nep "
+        "a nep.txt.",
+    )
+    modal: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Level of theory (sevennet: modal, mace: head) of a `file` that has several.",
+    )
+    precision: Literal["float32", "float64"] | None = Field(
+        default=None,
+        description="Precision of chgnet, mace and matgl; float32 if left out (as published, and twice as fast).",
+    )
+    energy_convention: str | None = Field(
+        default=None,
+        min_length=1,
+        description="What the energies of `file` or `calculator` are, e.g. MP raw PBE(+U), or `own: ...`; energies of "
+        "two conventions never meet on one hull. Needed where it is not on record.",
+    )
+    level_of_theory: str | None = Field(
+        default=None,
+        min_length=1,
+        description="What the `file` or `calculator` reproduces, in words, for the report.",
+    )
+    calculator: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Name under which an installed package registers its ASE calculator (engine `ase` only).",
+    )
+    elements: Annotated[tuple[Element, ...], Field(strict=False)] | None = Field(
+        default=None, description="Elements that the `calculator` covers (engine `ase` only)."
+    )
+    trust_sha256: Annotated[str, AfterValidator(_check_sha256)] | None = Field(
+        default=None,
+        description="SHA-256 of a mace .model that may be loaded although loading it runs code that is stored in it.",
     )
     options: dict[str, bool | int | Number | str | dict[str, Number]] = Field(
         default_factory=dict, description="Further options of the engine, passed on as they are."
     )
+
+    def load_options(self) -> dict[str, Any]:
+        """Return the options with which the potential is loaded, as plain values; what was left out is left out."""
+        own = ("file", "modal", "precision", "energy_convention", "level_of_theory", "calculator", "trust_sha256")
+        options: dict[str, Any] = {name: getattr(self, name) for name in own if getattr(self, name) is not None}
+        if self.elements is not None:
+            options["elements"] = list(self.elements)
+        return {**self.options, **options}
 
 
 class ExecutionSettings(Section):

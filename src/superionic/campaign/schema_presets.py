@@ -9,9 +9,9 @@ import copy
 from collections.abc import Mapping
 from typing import Any, Final
 
-from superionic.campaign.schema_base import FINE_TUNED, NEEDS
+from superionic.campaign.schema_base import FINE_TUNED, NEEDS, STUDENT
 
-LEARNING_STAGES: Final[tuple[str, ...]] = ("select", "sample", "label", "train", "validate")
+LEARNING_STAGES: Final[tuple[str, ...]] = ("select", "sample", "label", "train", "validate", "distil")
 """Stages that are in a campaign only where its file or its preset has them."""
 
 PRESETS: Final[dict[str, dict[str, dict[str, Any]]]] = {
@@ -50,27 +50,49 @@ PRESETS: Final[dict[str, dict[str, dict[str, Any]]]] = {
             "epochs_per_segment": 3,
         },
         "validate": {},
+        "distil": {
+            "temperatures_K": [700.0, 840.0],
+            "npt_ps": 1.2,
+            "equilibration_ps": 0.2,
+            "production_ps": 3.0,
+            "held_out_ps": 1.0,
+            "held_out_frames": 25,
+            "segment_ps": 0.6,
+            "data": {
+                "orderings": 1,
+                "snapshots": 70,
+                "distorted": 60,
+                "relax_cycles": 4,
+                "relax_steps": 6,
+                "contacts": 24,
+            },
+            "epochs": 150,
+            "learning_rate": 0.002,
+            "epochs_per_segment": 50,
+            "explore": {"rounds": 2, "length_ps": 10.0, "labels_per_round": 40},
+        },
         "transport": {
-            "supercell": [1, 1, 1],
+            "supercell": [1, 1, 2],
             "temperatures_K": [600.0, 680.0, 760.0, 840.0],
+            "replicas": 2,
             "timestep_fs": 2.0,
             "barostat_time_fs": 300.0,
             "cell_motion": "isotropic",
             "pressure_GPa": 1.0,
             "heating_ps": 0.2,
             "nvt_before_npt_ps": 0.0,
-            "npt_ps": 1.2,
-            "npt_discard_fraction": 0.4,
-            "nvt_equilibration_ps": 0.2,
-            "production_ps": 6.0,
+            "npt_ps": 4.0,
+            "npt_discard_fraction": 0.3,
+            "nvt_equilibration_ps": 1.0,
+            "production_ps": 50.0,
             "save_every_fs": 20.0,
-            "segment_ps": 0.4,
+            "segment_ps": 25.0,
         },
         "analyse": {"density_grid_A": 0.5},
     },
     "paper-a": {
         "enumerate": {"method": "sample", "sample_draws": 2000, "ewald_keep": 2000},
-        "rank": {"relax_top": 20, "fmax_eV_per_A": 0.01},
+        "rank": {"relax_top": 20, "fmax_eV_per_A": 0.01, "method": "single-points", "optimizer": "FIRE"},
         "hull": {"repeat_with_fine_tuned": True},
         "select": {"temperature_K": 800.0},
         "sample": {
@@ -107,7 +129,7 @@ PRESETS: Final[dict[str, dict[str, dict[str, Any]]]] = {
     },
     "paper-b": {
         "enumerate": {"ewald_keep": 10000},
-        "rank": {"relax_top": 20, "fmax_eV_per_A": 0.01, "optimizer": "FIRE"},
+        "rank": {"relax_top": 20, "fmax_eV_per_A": 0.01, "method": "single-points", "optimizer": "FIRE"},
         "hull": {},
         "select": {},
         "sample": {
@@ -230,7 +252,8 @@ def _fill_potentials(filled: dict[str, Any]) -> None:
         if rank.get("potential") is None and first is not None:
             rank["potential"] = first
         first = rank.get("potential", first)
-    for stage, default in (("sample", first), ("transport", FINE_TUNED if _present(filled, "train") else first)):
+    own = STUDENT if _present(filled, "distil") else FINE_TUNED if _present(filled, "train") else first
+    for stage, default in (("sample", first), ("transport", own)):
         section = filled.get(stage)
         if isinstance(section, dict) and section.get("potential") is None and default is not None:
             section["potential"] = default

@@ -25,6 +25,7 @@ from superionic.campaign.schema_base import (
     Temperatures,
     TimeStep,
 )
+from superionic.campaign.schema_distil import DistilSettings
 from superionic.campaign.schema_enumerate import EnumerateSettings
 from superionic.campaign.schema_inputs import IDENTITY
 
@@ -34,7 +35,7 @@ BAR_GPA = 1.0e-4
 
 def _each_once(axes: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(axes)) < len(axes):
-        raise ValueError("each axis may stand here once")
+        raise ValueError("each may stand here once")
     return axes
 
 
@@ -42,22 +43,76 @@ Axes = Annotated[
     tuple[Literal["x", "y", "z"], ...], Field(strict=False, min_length=1, max_length=3), AfterValidator(_each_once)
 ]
 Thermostat = Literal["nose-hoover-chain", "csvr", "langevin", "berendsen"]
+MDEngine = Literal["ase", "lammps"]
+_MD_ENGINE = "Program that integrates: `ase`, or `lammps` (for the student, and potentials of engine `nep` or `pair`)."
+
+
+class HalvingSettings(Section):
+    """Successive halving: all take a few steps, those that may still be among the lowest go on."""
+
+    first_steps: Count = Field(default=10, description="Steps that every ordering takes.")
+    growth: Annotated[float, Field(ge=1, le=10)] = Field(
+        default=3.0, description="How many times more steps the next rung has than the one before."
+    )
+    max_rungs: Count = Field(default=3, description="Rungs, after each of which orderings are culled.")
+    keep_fraction: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.34,
+        description="Share of a rung that goes on at least; so does all that is within the noise of the comparison, "
+        "which the pilots tell, of the last of `relax_top`.",
+    )
+    audit_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.02,
+        description="Share of all orderings (the pilots), and of those culled (the audit), that is drawn at random and "
+        "relaxed to the end.",
+    )
+    audit_at_least: Annotated[int, Field(ge=2)] = Field(
+        default=6, description="... and at least this many of each composition."
+    )
 
 
 class RankSettings(StageSection):
-    """Single points of all orderings, relaxation of the lowest ones, merging of duplicates."""
+    """Pre-screen, relaxation of the orderings or of the lowest ones, merging of duplicates, comparison."""
 
     potential: str | None = Field(
         default=None, description="Name of an entry of `potentials`; the only entry if left out."
     )
+    prescreen: str = Field(
+        default="none",
+        description="What looks at all orderings first: `none`, `ewald` (point charges), or the name of a cheap entry "
+        "of `potentials`, such as a student.",
+    )
+    prescreen_keep: Count = Field(
+        default=1000, description="Orderings of each composition that the pre-screen leaves, the lowest ones."
+    )
+    prescreen_steps: Annotated[int, Field(ge=0)] = Field(
+        default=0,
+        description="Steps by which the cheap potential relaxes each ordering; 0 for a single point. The ranking goes "
+        "on from what it gives.",
+    )
+    method: Literal["relax-all", "halving", "single-points"] = Field(
+        default="relax-all",
+        description="Which orderings are relaxed to the end: all (the only way that misses none); by successive "
+        "halving, with an audit of what it missed; or those with the lowest single points (paper B).",
+    )
+    halving: HalvingSettings = Field(
+        default_factory=HalvingSettings,
+        description="How orderings are culled while they relax, with `method: halving`.",
+    )
+    warm_start: Annotated[int, Field(ge=0)] = Field(
+        default=3,
+        description="The first orderings of each composition are relaxed before all others, which start from the mean "
+        "deformation of their cells; 0 starts from the cell of the crystal. Not with `method: single-points`.",
+    )
     relax_top: Count = Field(
         default=20,
-        description="Orderings of each composition with the lowest single points that are relaxed (paper B: 20).",
+        description="Lowest orderings of each composition that are wanted, relaxed to the end (paper B: 20).",
     )
     fmax_eV_per_A: Positive = Field(default=0.01, description="Largest force that ends a relaxation (paper B: 0.01).")
     max_steps: Count = Field(default=500, description="Steps after which a relaxation is given up as not converged.")
-    optimizer: Literal["FIRE", "FIRE2", "LBFGS", "BFGS", "GOQN"] = Field(
-        default="FIRE", description="Optimizer (paper B: FIRE)."
+    optimizer: Literal["QN", "FIRE", "FIRE2", "LBFGS", "BFGS", "GOQN"] = Field(
+        default="QN",
+        description="Optimizer: quasi-Newton from a Hessian of springs (QN, the fewest evaluations; "
+        "docs/performance.md), FIRE (paper B), or another one of ASE.",
     )
     relax_cell: bool = Field(default=True, description="Relax the cell as well as the positions.")
     duplicate_tolerance_meV_per_atom: NotNegative = Field(
@@ -65,6 +120,15 @@ class RankSettings(StageSection):
     )
     duplicate_volume_tolerance_percent: NotNegative = Field(
         default=0.1, description="... if their volumes differ by no more than this."
+    )
+    compare_with: Annotated[tuple[str, ...], Field(strict=False), AfterValidator(_each_once)] = Field(
+        default=(),
+        description="Other entries of `potentials` that evaluate the ranked orderings too, each in its own engine; the "
+        "report tells how far they agree. Their energies never enter the hull.",
+    )
+    compare_after: Literal["same structures", "relaxation"] = Field(
+        default="same structures",
+        description="Whether they evaluate the structures as the first potential relaxed them, or relax them further.",
     )
 
 
@@ -114,7 +178,11 @@ class SampleSettings(StageSection):
     supercell: Matrix = Field(default=IDENTITY, description="Repetition of the selected orderings for sampling.")
     replicas: Count = Field(default=1, description="Runs of each selected ordering, with different velocities.")
     timestep_fs: TimeStep = Field(default=1.0, description="Time step (papers A and B: 1).")
-    thermostat: Thermostat = Field(default="nose-hoover-chain", description="Thermostat (paper B: Nosé–Hoover).")
+    md_engine: MDEngine = Field(default="ase", description=_MD_ENGINE)
+    thermostat: Thermostat = Field(
+        default="nose-hoover-chain",
+        description="Thermostat of the NVT runs (paper B: Nosé–Hoover); the NPT run has the Nosé–Hoover chain.",
+    )
     thermostat_time_fs: Positive = Field(default=100.0, description="Relaxation time of the thermostat (paper B: 100).")
     barostat_time_fs: Positive = Field(default=1000.0, description="Relaxation time of the barostat (paper B: 1000).")
     pressure_GPa: Number = Field(default=BAR_GPA, description="Pressure of the NPT part (paper B: 1 bar = 0.0001 GPa).")
@@ -245,8 +313,8 @@ class TransportSettings(StageSection):
 
     potential: str | None = Field(
         default=None,
-        description="`fine-tuned`, or the name of an entry of `potentials`; if left out, fine-tuned where `train` is "
-        "in the campaign, else that of `rank`.",
+        description="`student`, `fine-tuned`, or the name of an entry of `potentials`; if left out, the student where "
+        "`distil` is in the campaign, else fine-tuned where `train` is, else that of `rank`.",
     )
     supercell: Matrix = Field(default=TWICE, description="Repetition of the ordering (paper A: 2x2x2).")
     per_composition: Count = Field(
@@ -262,8 +330,11 @@ class TransportSettings(StageSection):
     )
     replicas: Count = Field(default=1, description="Independent runs at each temperature.")
     timestep_fs: TimeStep = Field(default=1.0, description="Time step (paper B: 1).")
+    md_engine: MDEngine = Field(default="ase", description=_MD_ENGINE)
     thermostat: Thermostat = Field(
-        default="nose-hoover-chain", description="Thermostat (paper A: berendsen; paper B: nose-hoover-chain)."
+        default="nose-hoover-chain",
+        description="Thermostat of the NVT runs (paper A: berendsen; paper B: nose-hoover-chain); the NPT run has the "
+        "one that belongs to its barostat.",
     )
     thermostat_time_fs: Positive = Field(default=100.0, description="Relaxation time of the thermostat (paper B: 100).")
     barostat: Literal["mtk", "berendsen"] = Field(
@@ -334,6 +405,7 @@ STAGE_SECTIONS: dict[str, type[StageSection]] = {
     "label": LabelSettings,
     "train": TrainSettings,
     "validate": ValidateSettings,
+    "distil": DistilSettings,
     "transport": TransportSettings,
     "analyse": AnalyseSettings,
     "report": ReportSettings,

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from superionic.campaign.prepare import describe_with_options, known_elements
 from superionic.campaign.schema_base import parse_formula
 from superionic.errors import PotentialError, StructureError
-from superionic.potentials.base import describe_potential
 from superionic.stages.base import ChosenPotential, Space
 from superionic.structures.axes import Axis, apply_point
 from superionic.structures.occupancies import with_occupancies
@@ -166,17 +166,20 @@ def choose_potentials(file: CampaignFile) -> dict[str, ChosenPotential]:
     elements = set(file.oxidation_states) | {file.mobile_ion}
     elements |= {element for axis in file.composition_axes for element in (axis.replace, axis.by)}
     for name, entry in file.potentials.items():
-        identity = describe_potential(entry.engine, entry.model)
-        missing = sorted(elements - set(identity.elements))
+        options = entry.load_options()
+        if entry.engine == "pair" and "charges_e" not in options:
+            options["charges_e"] = {element: float(charge) for element, charge in file.oxidation_states.items()}
+        identity, options = describe_with_options(entry.engine, entry.model, options, where=f"potentials.{name}")
+        settings = {"model": identity.model, "name": identity.name, "options": options}
+        # Which elements a pickled checkpoint covers is known once its engine has read it.
+        covered = identity.elements or known_elements(settings)
+        missing = sorted(elements - set(covered)) if covered else []
         if missing:
             raise PotentialError(
                 f"the potential {name} ({identity.name} {identity.model}) does not know {', '.join(missing)}",
                 where=f"potentials.{name}",
                 fix="choose a potential that covers these elements",
             )
-        options = dict(entry.options)
-        if entry.engine == "pair" and "charges_e" not in options:
-            options["charges_e"] = {element: float(charge) for element, charge in file.oxidation_states.items()}
         facts = {
             "checkpoint_sha256": identity.checkpoint_sha256,
             "energy_convention": identity.energy_convention,
@@ -186,6 +189,5 @@ def choose_potentials(file: CampaignFile) -> dict[str, ChosenPotential]:
             "name": identity.name,
             "version": identity.version,
         }
-        settings = {"model": identity.model, "name": identity.name, "options": options}
         chosen[name] = ChosenPotential(name, identity.engine, settings, facts)
     return chosen

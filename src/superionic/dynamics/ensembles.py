@@ -4,8 +4,10 @@ Each class here wraps one integrator of :mod:`ase.md` and offers the same four t
 temperature, give all internal variables, and give the conserved quantity if there is one.
 
 Degrees of freedom: the total momentum is zero in all of them, which leaves g = 3n - 3. ASE's Nosé–Hoover chain
-and MTK barostat count 3n, which would put a cell of 30 atoms 3.4 % above its target; here they are given n - 1 where
-they count atoms, which is exactly g in all their equations.
+and MTK barostat count 3n, which would put a cell of 30 atoms 3.4 % above its target; here their chains are given g
+(and the equations of the cell n - 1 where they count atoms, which is the same).
+
+The chains are those of :mod:`superionic.dynamics.nose_hoover`: ASE's own take 1 ms a step.
 """
 
 from __future__ import annotations
@@ -18,11 +20,16 @@ import numpy.typing as npt
 from ase import Atoms, units
 from ase.constraints import FixCom
 
+from superionic.dynamics.nose_hoover import CellChain, ParticleChain
 from superionic.dynamics.settings import MDSettings
+from superionic.dynamics.state import degrees_of_freedom
+from superionic.errors import SuperionicError
 from superionic.units import ev_per_A3
 
 FloatArray = npt.NDArray[np.float64]
-Internals = Mapping[str, FloatArray]
+Internals = Mapping[str, npt.NDArray[Any]]
+
+_OF_LAMMPS = "lammps_restart"
 
 
 class Integrator:
@@ -45,13 +52,16 @@ class Integrator:
     def set_temperature(self, temperature_K: float) -> None:
         """Set the target temperature (it has none in NVE)."""
 
-    def internals(self) -> dict[str, FloatArray]:
+    def internals(self) -> dict[str, npt.NDArray[Any]]:
         """Everything beyond positions, momenta and cell that the next step depends on."""
         return {}
 
     def conserved_eV(self) -> float | None:
         """Conserved quantity in eV; ``None`` where there is none."""
         return float(self.atoms.get_potential_energy() + self.atoms.get_kinetic_energy())
+
+    def close(self) -> None:
+        """Let go of what the integrator holds."""
 
     def _build(self) -> Any:
         from ase.md.verlet import VelocityVerlet
@@ -75,24 +85,25 @@ class NoseHooverChain(Integrator):
             tdamp=self.tau,
             tchain=self.settings.chain_length,
         )
-        dynamics._thermostat._num_atoms_global = max(1, len(self.atoms) - 1)
+        self._chain = ParticleChain(degrees_of_freedom(len(self.atoms)), self.settings.chain_length, dynamics.masses)
+        dynamics._thermostat = self._chain
         return dynamics
 
     def set_temperature(self, temperature_K: float) -> None:
         """Set the target temperature of the chain."""
-        _set_chain_temperature(self.dynamics._thermostat, temperature_K, self.tau)
+        self._chain.set_temperature(units.kB * temperature_K, self.tau)
 
-    def internals(self) -> dict[str, FloatArray]:
+    def internals(self) -> dict[str, npt.NDArray[Any]]:
         """Positions and momenta of the chain."""
-        return {"eta": self.dynamics._thermostat._eta, "p_eta": self.dynamics._thermostat._p_eta}
+        return {"eta": np.array(self._chain.positions), "p_eta": np.array(self._chain.momenta)}
 
     def conserved_eV(self) -> float | None:
         """Give the extended energy."""
         return float(self.dynamics.get_conserved_energy())
 
     def _restore(self, internals: Internals) -> None:
-        self.dynamics._thermostat._eta = np.array(internals["eta"])
-        self.dynamics._thermostat._p_eta = np.array(internals["p_eta"])
+        self._chain.positions = internals["eta"].tolist()
+        self._chain.momenta = internals["p_eta"].tolist()
 
 
 class StochasticRescaling(Integrator):
@@ -110,7 +121,7 @@ class StochasticRescaling(Integrator):
         self.dynamics.temp = temperature_K * units.kB
         self.dynamics.target_kinetic_energy = 0.5 * self.dynamics.temp * self.dynamics.ndof
 
-    def internals(self) -> dict[str, FloatArray]:
+    def internals(self) -> dict[str, npt.NDArray[Any]]:
         """Energy that the thermostat has put in so far."""
         return {"transferred_energy": np.array(self.dynamics.transferred_energy)}
 
@@ -190,7 +201,7 @@ class MartynaTobiasKlein(Integrator):
     """NPT of Martyna, Tobias and Klein (J. Chem. Phys. 101, 4177 (1994)): isotropic, axes or whole cell."""
 
     def _build(self) -> Any:
-        from ase.md import nose_hoover_chain as nhc
+        from superionic.dynamics import mtk
 
         settings = self.settings
         arguments: dict[str, Any] = {
@@ -203,39 +214,41 @@ class MartynaTobiasKlein(Integrator):
         }
         if settings.cell_motion == "axes":
             arguments["mask"] = (True, True, True)
-        classes = {"isotropic": nhc.IsotropicMTKNPT, "axes": nhc.MaskedMTKNPT, "anisotropic": nhc.MTKNPT}
+        classes: dict[str, Any] = {
+            "isotropic": mtk.LightIsotropic,
+            "axes": mtk.LightAxes,
+            "anisotropic": mtk.LightAnisotropic,
+        }
         dynamics = classes[settings.cell_motion](self.atoms, self.dt, **arguments)
-        if settings.cell_motion == "axes":
-            # ASE indexes with the mask, which selects elements only if it is an array.
-            dynamics.mask = np.array([True, True, True])
-        counted = max(1, len(self.atoms) - 1)
-        dynamics._num_atoms_global = counted
-        dynamics._thermostat._num_atoms_global = counted
-        dynamics._barostat._num_atoms_global = counted
+        self._counted = max(1, len(self.atoms) - 1)
+        dynamics._num_atoms_global = self._counted
+        self._particles = ParticleChain(
+            degrees_of_freedom(len(self.atoms)), self.settings.chain_length, dynamics.masses
+        )
+        cell_dof = {"isotropic": 1, "axes": 3, "anisotropic": 9}[settings.cell_motion]
+        self._cell = CellChain(cell_dof, settings.chain_length)
+        dynamics._thermostat, dynamics._barostat = self._particles, self._cell
         return dynamics
 
     def set_temperature(self, temperature_K: float) -> None:
         """Set the target temperature of both chains and the masses that follow from it."""
         kT = units.kB * temperature_K
-        dynamics, barostat = self.dynamics, self.dynamics._barostat
-        dynamics._temperature_K = temperature_K
-        dynamics._kT = kT
-        _set_chain_temperature(dynamics._thermostat, temperature_K, self.tau)
-        barostat._kT = kT
-        tau2 = barostat._pdamp**2
+        time = self.settings.barostat_time_fs * units.fs
         isotropic = self.settings.cell_motion == "isotropic"
-        barostat._W = (3 if isotropic else 1) * (barostat._num_atoms_global + 1) * kT * tau2
-        barostat._R[0] = (9 if isotropic else barostat._cell_dof) * kT * tau2
-        barostat._R[1:] = kT * tau2
+        self.dynamics._temperature_K = temperature_K
+        self.dynamics._kT = kT
+        self._particles.set_temperature(kT, self.tau)
+        self._cell.set_temperature(kT, time, first=9 if isotropic else None)
+        self._cell.W = (3 if isotropic else 1) * (self._counted + 1) * kT * time**2
 
-    def internals(self) -> dict[str, FloatArray]:
+    def internals(self) -> dict[str, npt.NDArray[Any]]:
         """Both chains, and the cell's momentum and reference."""
         dynamics = self.dynamics
         values = {
-            "eta": dynamics._thermostat._eta,
-            "p_eta": dynamics._thermostat._p_eta,
-            "xi": dynamics._barostat._xi,
-            "p_xi": dynamics._barostat._p_xi,
+            "eta": np.array(self._particles.positions),
+            "p_eta": np.array(self._particles.momenta),
+            "xi": np.array(self._cell.positions),
+            "p_xi": np.array(self._cell.momenta),
         }
         if self.settings.cell_motion == "isotropic":
             values |= {
@@ -256,10 +269,10 @@ class MartynaTobiasKlein(Integrator):
 
     def _restore(self, internals: Internals) -> None:
         dynamics = self.dynamics
-        dynamics._thermostat._eta = np.array(internals["eta"])
-        dynamics._thermostat._p_eta = np.array(internals["p_eta"])
-        dynamics._barostat._xi = np.array(internals["xi"])
-        dynamics._barostat._p_xi = np.array(internals["p_xi"])
+        self._particles.positions = internals["eta"].tolist()
+        self._particles.momenta = internals["p_eta"].tolist()
+        self._cell.positions = internals["xi"].tolist()
+        self._cell.momenta = internals["p_xi"].tolist()
         if self.settings.cell_motion == "isotropic":
             # As plain floats, because numpy scalars and 0-d arrays may take another path through exp.
             dynamics._eps = float(internals["eps"])
@@ -273,8 +286,25 @@ class MartynaTobiasKlein(Integrator):
             dynamics._p_g = np.array(internals["p_g"])
 
 
-def build_integrator(atoms: Atoms, settings: MDSettings, internals: Internals, rng: np.random.Generator) -> Integrator:
-    """Give the integrator that the settings ask for, on ``atoms`` (which it moves), with its internals restored."""
+def build_integrator(
+    atoms: Atoms, settings: MDSettings, internals: Internals, rng: np.random.Generator, step: int = 0
+) -> Integrator:
+    """Give the integrator that the settings ask for, on ``atoms`` (which it moves), with its internals restored.
+
+    Raises
+    ------
+    SuperionicError
+        If the internals are those of the other engine.
+    """
+    if internals and (_OF_LAMMPS in internals) != (settings.engine == "lammps"):
+        raise SuperionicError(
+            f"This state is in the middle of a run by another engine than {settings.engine}.",
+            fix="Go on with the engine that began it, or start a new phase with continued_state.",
+        )
+    if settings.engine == "lammps":
+        from superionic.dynamics.lammps import LammpsIntegrator
+
+        return LammpsIntegrator(atoms, settings, internals, rng, step)
     if settings.ensemble == "nve":
         return Integrator(atoms, settings, internals, rng)
     if settings.ensemble == "npt":
@@ -287,10 +317,3 @@ def build_integrator(atoms: Atoms, settings: MDSettings, internals: Internals, r
         "berendsen": BerendsenThermostat,
     }
     return thermostats[settings.thermostat](atoms, settings, internals, rng)
-
-
-def _set_chain_temperature(thermostat: Any, temperature_K: float, tau: float) -> None:
-    kT = units.kB * temperature_K
-    thermostat._kT = kT
-    thermostat._Q[0] = 3 * thermostat._num_atoms_global * kT * tau**2
-    thermostat._Q[1:] = kT * tau**2

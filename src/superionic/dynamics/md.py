@@ -2,20 +2,23 @@
 
 ``run_segment`` is a function from a state to a later state and the frames between them. Nothing survives from one
 call to the next but :class:`MDState`: k segments of n steps equal one of k·n steps bit for bit (same machine, same
-libraries), for every ensemble. A frame is kept at each step that is a multiple of ``save_every``, counted from the
-start of the run; the frame of step 0 belongs to the first segment.
+libraries), for every ensemble of both engines. A frame is kept at each step that is a multiple of ``save_every``,
+counted from the start of the run; the frame of step 0 belongs to the first segment.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from ase import Atoms
 
 from superionic.dynamics.ensembles import Integrator, build_integrator
+from superionic.dynamics.evaluation import Evaluation
+from superionic.dynamics.extrapolation import Extrapolation
 from superionic.dynamics.monitors import Limits, Monitor, soft_flags, summary
 from superionic.dynamics.settings import MDSettings
 from superionic.dynamics.state import (
@@ -37,6 +40,7 @@ Progress = Callable[[float, str], None]
 
 _FLOATS = ("positions_A", "cells_A", "temperatures_K", "potential_energies_eV", "kinetic_energies_eV")
 _MAYBE = ("pressures_GPa", "conserved_eV")
+_EXTRAPOLATION = ("extrapolation", "collected_positions_A", "collected_cells_A", "collected_grades")
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +69,16 @@ class Segment:
         Evaluations of the potential.
     flags
         What a reader should know.
+    extrapolation_steps, extrapolation
+        Largest extrapolation grade over the atoms and the steps at which it was looked at, shape (n,); see
+        :class:`Limits`.
+    collected_positions_A, collected_cells_A, collected_grades
+        Structures that the potential should learn: shapes (m, n_atoms, 3), (m, 3, 3) and (m,).
+    stopped
+        Why the segment ended before its last step; ``None`` if it did not. Frames up to then are good.
+    engine_parity
+        Of the first segment of a run by LAMMPS: what
+        :func:`superionic.dynamics.lammps_parity.check_engine_parity` found.
     """
 
     state: MDState
@@ -79,6 +93,13 @@ class Segment:
     frame_interval_ps: float
     n_evaluations: int
     flags: tuple[str, ...] = ()
+    extrapolation_steps: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    extrapolation: FloatArray = field(default_factory=lambda: np.zeros(0))
+    collected_positions_A: FloatArray = field(default_factory=lambda: np.zeros((0, 0, 3)))
+    collected_cells_A: FloatArray = field(default_factory=lambda: np.zeros((0, 3, 3)))
+    collected_grades: FloatArray = field(default_factory=lambda: np.zeros(0))
+    stopped: str | None = None
+    engine_parity: Mapping[str, float] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain arrays and JSON scalars; exact."""
@@ -90,6 +111,10 @@ class Segment:
         plain["frame_interval_ps"] = float(self.frame_interval_ps)
         plain["n_evaluations"] = int(self.n_evaluations)
         plain["flags"] = list(self.flags)
+        plain["extrapolation_steps"] = np.array(self.extrapolation_steps)
+        plain |= {name: np.array(getattr(self, name)) for name in _EXTRAPOLATION}
+        plain["stopped"] = self.stopped
+        plain["engine_parity"] = None if self.engine_parity is None else dict(self.engine_parity)
         return plain
 
     @classmethod
@@ -128,101 +153,173 @@ def run_segment(
     ------
     CalculationFailed
         If the run blows up (not-a-number, runaway temperature, atoms in each other, volume). ``details`` has the step
-        and a summary of the last good frame.
+        and a summary of the last good frame. Where the limits have structures collected the segment is ``stopped``
+        instead, so that they are not lost.
     PotentialError
-        If the potential does not cover an element.
+        If the potential does not cover an element, or has no extrapolation grade where one is asked for.
+    EngineError
+        If LAMMPS is asked for and is not installed here, or fails the parity check.
+    SuperionicError
+        If the state is in the middle of a run by the other engine.
     """
+    limits = limits or Limits()
     atoms = state.to_atoms()
     potential.check_elements(atoms)
-    calculator = potential.calculator(stress=settings.needs_stress)
-    atoms.calc = calculator
+    extrapolation = Extrapolation(potential, limits)
+    if n_steps == 0:
+        return _gathered(state, settings, [], extrapolation, 0)
+    parity = None
+    if settings.engine == "lammps" and state.step == 0:
+        from superionic.dynamics.lammps_parity import check_engine_parity
+
+        parity = check_engine_parity(state, potential)
+    evaluation = Evaluation(potential, stress=settings.needs_stress)
+    atoms.calc = evaluation
     rng = unpack_rng(state.rng)
-    monitor = Monitor(state.numbers, settings, limits or Limits(), state.reference_volume_A3)
-    frames: dict[str, list[Any]] = {name: [] for name in ("steps", *_FLOATS, *_MAYBE)}
-    step = state.step
-    report_every = max(1, n_steps // 100)
+    course = _Course(atoms, state, settings, limits, extrapolation)
+    stopped, internals = None, {}
 
     # An exploding run overflows before a monitor sees it; the monitors decide, not numpy's warnings.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         try:
-            integrator = build_integrator(atoms, settings, state.internals, rng)
-            integrator.set_temperature(settings.target_temperature_K(step + 1))
-            if step == 0 and n_steps > 0:
-                monitor.check_structure(atoms, step)
-                _record(frames, integrator, settings, step)
-            for done in range(1, n_steps + 1):
-                step += 1
-                if step <= settings.ramp_steps:
-                    integrator.set_temperature(settings.target_temperature_K(step))
-                integrator.step()
-                monitor.check_temperature(_temperature(atoms), step)
-                keep = step % settings.save_every == 0
-                if keep or step % monitor.limits.check_every == 0:
-                    monitor.check_structure(atoms, step)
-                if keep:
-                    _record(frames, integrator, settings, step)
-                if progress is not None and (done % report_every == 0 or done == n_steps):
-                    progress(done / n_steps, f"step {step}, {_temperature(atoms):.0f} K")
+            integrator = course.integrator = build_integrator(atoms, settings, state.internals, rng, state.step)
+            stopped = course.run(n_steps, progress)
+            internals = integrator.internals()
         except CalculationFailed as failure:
-            time_ps = step * settings.timestep_fs * 1.0e-3
-            details = {"step": step, "time_ps": time_ps, **failure.details, "last_good": summary(frames)}
-            raise CalculationFailed(f"after {time_ps:.3f} ps {failure.reason}", details) from failure
-
-        temperatures = np.array(frames["temperatures_K"], dtype=np.float64)
-        cells = np.array(frames["cells_A"], dtype=np.float64).reshape(-1, 3, 3)
-        return Segment(
-            state=MDState(
-                numbers=state.numbers,
-                positions_A=atoms.get_positions(),
-                momenta=atoms.get_momenta(),
-                masses_amu=state.masses_amu,
-                cell_A=atoms.cell.array,
-                pbc=state.pbc,
-                step=step,
-                rng=pack_rng(rng),
-                reference_volume_A3=state.reference_volume_A3,
-                internals=integrator.internals(),
-            ),
-            steps=np.array(frames["steps"], dtype=np.int64),
-            positions_A=np.array(frames["positions_A"], dtype=np.float64).reshape(-1, len(atoms), 3),
-            cells_A=cells,
-            temperatures_K=temperatures,
-            potential_energies_eV=np.array(frames["potential_energies_eV"], dtype=np.float64),
-            kinetic_energies_eV=np.array(frames["kinetic_energies_eV"], dtype=np.float64),
-            pressures_GPa=_maybe(frames["pressures_GPa"]),
-            conserved_eV=_maybe(frames["conserved_eV"]),
-            frame_interval_ps=settings.frame_interval_ps,
-            n_evaluations=calculator.n_evaluations,
-            flags=soft_flags(settings, temperatures, cells, state.reference_volume_A3),
+            time_ps = course.time_ps
+            if limits.extrapolation_every == 0 or limits.max_collected == 0:
+                details = {"step": course.step, "time_ps": time_ps, **failure.details}
+                details["last_good"] = summary(course.frames)
+                raise CalculationFailed(f"after {time_ps:.3f} ps {failure.reason}", details) from failure
+            stopped = failure.reason
+        finally:
+            if course.integrator is not None:
+                course.integrator.close()
+        end = MDState(
+            numbers=state.numbers,
+            positions_A=atoms.get_positions(),
+            momenta=atoms.get_momenta(),
+            masses_amu=state.masses_amu,
+            cell_A=atoms.cell.array,
+            pbc=state.pbc,
+            step=course.step,
+            rng=pack_rng(rng),
+            reference_volume_A3=state.reference_volume_A3,
+            internals=internals,
         )
+        segment = _gathered(end, settings, course.frames, extrapolation, evaluation.n_evaluations)
+    reason = None if stopped is None else f"after {course.time_ps:.3f} ps {stopped}"
+    return replace(segment, stopped=reason, engine_parity=parity)
 
 
-def _record(frames: dict[str, list[Any]], integrator: Integrator, settings: MDSettings, step: int) -> None:
-    # All values first: an evaluation that fails must not leave half a frame behind.
+class _Course:
+    """A segment on its way: steps, monitors and frames."""
+
+    def __init__(
+        self, atoms: Atoms, state: MDState, settings: MDSettings, limits: Limits, extrapolation: Extrapolation
+    ) -> None:
+        self.integrator: Integrator | None = None
+        self.frames: list[dict[str, Any]] = []
+        self.step = state.step
+        self._atoms = atoms
+        self._settings = settings
+        self._limits = limits
+        self._extrapolation = extrapolation
+        self._monitor = Monitor(state.numbers, settings, limits, state.reference_volume_A3)
+
+    @property
+    def time_ps(self) -> float:
+        """Time since the start of the run."""
+        return self.step * self._settings.timestep_fs * 1.0e-3
+
+    def run(self, n_steps: int, progress: Progress | None) -> str | None:
+        """Make the steps; give the reason if they end early."""
+        integrator, settings = self.integrator, self._settings
+        if integrator is None:
+            return None
+        report_every = max(1, n_steps // 100)
+        integrator.set_temperature(settings.target_temperature_K(self.step + 1))
+        stopped = None
+        if self.step == 0:
+            stopped = self._look(integrator, float(self._atoms.get_kinetic_energy()), keep=True)
+        for done in range(1, n_steps + 1):
+            if stopped is not None:
+                break
+            self.step += 1
+            if self.step <= settings.ramp_steps:
+                integrator.set_temperature(settings.target_temperature_K(self.step))
+            integrator.step()
+            kinetic = float(self._atoms.get_kinetic_energy())
+            temperature = _temperature(kinetic, len(self._atoms))
+            self._monitor.check_temperature(temperature, self.step)
+            stopped = self._look(integrator, kinetic, keep=self.step % settings.save_every == 0)
+            if progress is not None and (done % report_every == 0 or done == n_steps):
+                progress(done / n_steps, f"step {self.step}, {temperature:.0f} K")
+        return stopped
+
+    def _look(self, integrator: Integrator, kinetic: float, *, keep: bool) -> str | None:
+        if keep or self.step % self._limits.check_every == 0:
+            self._monitor.check_structure(self._atoms, self.step)
+        stopped = None
+        if self._extrapolation.is_due(self.step):
+            stopped = self._extrapolation.look(self._atoms, self.step)
+        if keep and stopped is None:
+            self.frames.append(_frame(integrator, self._settings, self.step, kinetic))
+        return stopped
+
+
+def _gathered(
+    state: MDState,
+    settings: MDSettings,
+    frames: list[dict[str, Any]],
+    extrapolation: Extrapolation,
+    n_evaluations: int,
+) -> Segment:
+    column = {name: [frame[name] for frame in frames] for name in ("steps", *_FLOATS, *_MAYBE)}
+    temperatures = np.array(column["temperatures_K"], dtype=np.float64)
+    cells = np.array(column["cells_A"], dtype=np.float64).reshape(-1, 3, 3)
+    positions, collected_cells, grades = extrapolation.collected(len(state.numbers))
+    return Segment(
+        state=state,
+        steps=np.array(column["steps"], dtype=np.int64),
+        positions_A=np.array(column["positions_A"], dtype=np.float64).reshape(-1, len(state.numbers), 3),
+        cells_A=cells,
+        temperatures_K=temperatures,
+        potential_energies_eV=np.array(column["potential_energies_eV"], dtype=np.float64),
+        kinetic_energies_eV=np.array(column["kinetic_energies_eV"], dtype=np.float64),
+        pressures_GPa=_maybe(column["pressures_GPa"]),
+        conserved_eV=_maybe(column["conserved_eV"]),
+        frame_interval_ps=settings.frame_interval_ps,
+        n_evaluations=n_evaluations,
+        flags=soft_flags(settings, temperatures, cells, state.reference_volume_A3),
+        extrapolation_steps=np.array(extrapolation.steps, dtype=np.int64),
+        extrapolation=np.array(extrapolation.grades, dtype=np.float64),
+        collected_positions_A=positions,
+        collected_cells_A=collected_cells,
+        collected_grades=grades,
+    )
+
+
+def _frame(integrator: Integrator, settings: MDSettings, step: int, kinetic: float) -> dict[str, Any]:
     atoms = integrator.atoms
-    kinetic = float(atoms.get_kinetic_energy())
-    potential_energy = float(atoms.get_potential_energy())
     pressure = None
     if settings.needs_stress:
         stress = atoms.get_stress(apply_constraint=False)
         pressure = gpa(-float(stress[:3].sum()) / 3.0 + 2.0 * kinetic / (3.0 * float(atoms.get_volume())))
-    frame = {
+    return {
         "steps": step,
         "positions_A": atoms.get_positions(),
         "cells_A": atoms.cell.array.copy(),
-        "temperatures_K": _temperature(atoms),
-        "potential_energies_eV": potential_energy,
+        "temperatures_K": _temperature(kinetic, len(atoms)),
+        "potential_energies_eV": float(atoms.get_potential_energy()),
         "kinetic_energies_eV": kinetic,
         "pressures_GPa": pressure,
         "conserved_eV": integrator.conserved_eV(),
     }
-    for name, value in frame.items():
-        frames[name].append(value)
 
 
-def _temperature(atoms: Any) -> float:
-    kinetic = float(atoms.get_kinetic_energy())
-    return 2.0 * kinetic / (degrees_of_freedom(len(atoms)) * BOLTZMANN_EV_PER_K)
+def _temperature(kinetic_eV: float, n_atoms: int) -> float:
+    return 2.0 * kinetic_eV / (degrees_of_freedom(n_atoms) * BOLTZMANN_EV_PER_K)
 
 
 def _maybe(values: list[float | None]) -> FloatArray | None:

@@ -7,6 +7,7 @@ each other, a cell that flies apart (paper B saw the pretrained CHGNet do that a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from ase import Atoms
 from ase.data import covalent_radii
 
 from superionic.dynamics.settings import MDSettings
-from superionic.errors import CalculationFailed
+from superionic.errors import CalculationFailed, SuperionicError
 from superionic.potentials.neighbours import pairs_within
 
 FloatArray = npt.NDArray[np.float64]
@@ -35,6 +36,15 @@ class Limits:
         Stop if the volume differs from the starting one by more than this fraction.
     check_every
         Distances are looked at each so many steps (and at each kept frame).
+    extrapolation_every
+        The potential's extrapolation grade is looked at each so many steps; 0: never. Above 1 the potential
+        extrapolates from its training set (Podryabinkin and Shapeev, Comput. Mater. Sci. 140, 171 (2017)).
+    collect_extrapolation
+        Structures of a higher grade are collected, to be labelled.
+    max_extrapolation
+        A run ends, cleanly, at the first structure of a higher grade; that structure is the last one collected.
+    max_collected
+        Structures collected in one segment at most. If more qualify, they are thinned out evenly in time.
     """
 
     temperature_factor: float = 4.0
@@ -42,6 +52,17 @@ class Limits:
     distance_fraction: float = 0.5
     volume_change: float = 0.5
     check_every: int = 10
+    extrapolation_every: int = 0
+    collect_extrapolation: float = 2.0
+    max_extrapolation: float = 10.0
+    max_collected: int = 20
+
+    def __post_init__(self) -> None:
+        if self.check_every < 1 or self.extrapolation_every < 0 or self.max_collected < 0:
+            raise SuperionicError(
+                "Limits of a run: check_every, extrapolation_every or max_collected is out of range.",
+                fix="Give whole numbers of at least 1, 0 and 0.",
+            )
 
 
 class Monitor:
@@ -53,11 +74,12 @@ class Monitor:
         self.volume0_A3 = volume0_A3
         self._radii: FloatArray = np.asarray(covalent_radii, dtype=np.float64)[numbers]
         self._cutoff = 2.0 * limits.distance_fraction * float(self._radii.max())
+        self._temperature_limit = limits.temperature_factor * settings.temperature_K + limits.temperature_offset_K
 
     def check_temperature(self, temperature_K: float, step: int) -> None:
         """Raise :class:`CalculationFailed` if the temperature is not finite or has run away."""
-        limit = self.limits.temperature_factor * self.settings.temperature_K + self.limits.temperature_offset_K
-        if not np.isfinite(temperature_K):
+        limit = self._temperature_limit
+        if not isfinite(temperature_K):
             raise CalculationFailed("the temperature is no longer a number", {"step": step})
         if temperature_K > limit:
             raise CalculationFailed(
@@ -106,14 +128,15 @@ def soft_flags(
     return tuple(flags)
 
 
-def summary(frames: dict[str, Any]) -> dict[str, Any]:
-    """Summarise the last good frames for the record of a failure: JSON scalars only."""
-    if not frames["steps"]:
+def summary(frames: list[dict[str, Any]]) -> dict[str, Any]:
+    """Summarise the last good frame for the record of a failure: JSON scalars only."""
+    if not frames:
         return {"n_frames": 0}
+    last = frames[-1]
     return {
-        "n_frames": len(frames["steps"]),
-        "last_step": int(frames["steps"][-1]),
-        "temperature_K": float(frames["temperatures_K"][-1]),
-        "potential_energy_eV": float(frames["potential_energies_eV"][-1]),
-        "volume_A3": float(abs(np.linalg.det(frames["cells_A"][-1]))),
+        "n_frames": len(frames),
+        "last_step": int(last["steps"]),
+        "temperature_K": float(last["temperatures_K"]),
+        "potential_energy_eV": float(last["potential_energies_eV"]),
+        "volume_A3": float(abs(np.linalg.det(last["cells_A"]))),
     }

@@ -1,23 +1,23 @@
-"""Relaxation of positions and cell."""
+"""Relaxation of positions and cell, in one go or in parts that together equal one go bit by bit."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, fields, replace
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 from ase import Atoms
 
+from superionic.dynamics.optimizers import Optimizer, driver
 from superionic.errors import CalculationFailed, SuperionicError
 from superionic.potentials.base import Potential
 from superionic.potentials.neighbours import pairs_within
 from superionic.units import ev_per_A3
 
 FloatArray = npt.NDArray[np.float64]
-Optimizer = Literal["FIRE", "FIRE2", "LBFGS", "BFGS", "GOQN"]
 
 # A relaxation that ends outside these has left the crystal that it began as.
 _CLOSEST_A = 0.5
@@ -27,12 +27,12 @@ _VOLUME_FACTOR = 3.0
 
 @dataclass(frozen=True, eq=False)
 class Relaxation:
-    """Outcome of a relaxation.
+    """Where a relaxation has come to, with all that it needs to go on.
 
     Attributes
     ----------
     atoms
-        The structure at the end, without calculator.
+        The structure, without calculator.
     energy_eV
         Its energy in eV.
     forces_eV_per_A
@@ -40,17 +40,23 @@ class Relaxation:
     stress_eV_per_A3
         Its stress (Voigt, ASE's sign), shape (6,), in eV/Å³; ``None`` if the cell was kept.
     n_steps
-        Steps of the optimiser.
+        Steps of the optimiser since the start.
     n_evaluations
-        Evaluations of the potential.
+        Evaluations of the potential since the start.
     converged
         Whether the largest (generalised) force went below the threshold. An unconverged result is returned, not raised.
     max_force_eV_per_A
-        Largest force on an atom at the end.
+        Largest force on an atom.
     start_energy_eV
         Energy of the structure that was given.
     start_volume_A3
         Volume of the structure that was given.
+    optimizer, pressure_GPa
+        As :func:`relax` was given them.
+    reference_cell_A
+        Cell from which the deformation is counted, shape (3, 3), in Å.
+    memory
+        What the optimiser remembers: arrays and numbers.
     """
 
     atoms: Atoms
@@ -63,6 +69,10 @@ class Relaxation:
     max_force_eV_per_A: float
     start_energy_eV: float
     start_volume_A3: float
+    optimizer: Optimizer
+    pressure_GPa: float
+    reference_cell_A: FloatArray
+    memory: Mapping[str, Any]
 
     @property
     def energy_eV_per_atom(self) -> float:
@@ -76,18 +86,7 @@ class Relaxation:
 
     def to_dict(self) -> dict[str, Any]:
         """Atoms, arrays and JSON scalars; exact."""
-        return {
-            "atoms": self.atoms.copy(),
-            "energy_eV": self.energy_eV,
-            "forces_eV_per_A": np.array(self.forces_eV_per_A),
-            "stress_eV_per_A3": None if self.stress_eV_per_A3 is None else np.array(self.stress_eV_per_A3),
-            "n_steps": self.n_steps,
-            "n_evaluations": self.n_evaluations,
-            "converged": self.converged,
-            "max_force_eV_per_A": self.max_force_eV_per_A,
-            "start_energy_eV": self.start_energy_eV,
-            "start_volume_A3": self.start_volume_A3,
-        }
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Relaxation:
@@ -116,14 +115,15 @@ def relax(
         Anything that :func:`superionic.potentials.base.load_potential` gives.
     fmax_eV_per_A
         Threshold for the largest force (paper B: 0.01 eV/Å). With ``cell`` it also applies to the generalised force
-        on the cell, volume x stress / n_atoms.
+        on the cell, volume x (stress + pressure) / n_atoms, row by row.
     max_steps
         Steps after which it stops unconverged.
     cell
         Whether the cell relaxes too, through ASE's Frechet filter, which makes the cell's force a true gradient (of
         the energy in the logarithm of the deformation).
     optimizer
-        ``"FIRE"`` (paper B), ``"FIRE2"``, ``"LBFGS"``, ``"BFGS"`` or ``"GOQN"`` (good old quasi-Newton).
+        ``"QN"`` (quasi-Newton from a Hessian of springs, :mod:`superionic.dynamics.quasi_newton`: the fewest
+        evaluations), ``"FIRE"`` (paper B), ``"FIRE2"``, ``"LBFGS"``, ``"BFGS"`` or ``"GOQN"`` (good old quasi-Newton).
     pressure_GPa
         Hydrostatic pressure with ``cell``.
     progress
@@ -142,59 +142,114 @@ def relax(
         )
     potential.check_elements(atoms)
     moving = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-    calculator = potential.calculator(stress=cell)
-    moving.calc = calculator
-    start_volume = float(moving.get_volume())
-    start_energy = float(moving.get_potential_energy())
-    _check(moving, start_volume, 0)
+    moving.calc = potential.calculator(stress=cell)
+    started = Relaxation(
+        atoms=moving,
+        energy_eV=float(moving.get_potential_energy()),
+        forces_eV_per_A=np.array(moving.get_forces()),
+        stress_eV_per_A3=np.array(moving.get_stress()) if cell else None,
+        n_steps=0,
+        n_evaluations=1,
+        converged=False,
+        max_force_eV_per_A=0.0,
+        start_energy_eV=float(moving.get_potential_energy()),
+        start_volume_A3=float(moving.get_volume()),
+        optimizer=optimizer,
+        pressure_GPa=pressure_GPa,
+        reference_cell_A=moving.cell.array.copy(),
+        memory={},
+    )
+    _check(moving, started.start_volume_A3, 0)
+    return go_on(started, potential, fmax_eV_per_A=fmax_eV_per_A, max_steps=max_steps, progress=progress)
 
-    target = _filtered(moving, pressure_GPa) if cell else moving
-    dynamics = _optimizer_class(optimizer)(target, logfile=None)
-    n_steps, converged = 0, False
+
+def go_on(
+    before: Relaxation,
+    potential: Potential,
+    *,
+    fmax_eV_per_A: float = 0.01,
+    max_steps: int = 500,
+    progress: Callable[[float, str], None] | None = None,
+) -> Relaxation:
+    """Take further steps of a relaxation, as if it had never stopped: parts together equal one go, bit by bit.
+
+    Parameters
+    ----------
+    before
+        Where it has come to; left as it is.
+    potential
+        The same potential as before.
+    fmax_eV_per_A, progress
+        As for :func:`relax`.
+    max_steps
+        Further steps after which it stops unconverged.
+
+    Raises
+    ------
+    CalculationFailed
+        As for :func:`relax`.
+    """
+    cell = before.stress_eV_per_A3 is not None
+    moving = Atoms(
+        numbers=before.atoms.numbers, positions=before.atoms.positions, cell=before.atoms.cell, pbc=before.atoms.pbc
+    )
+    moving.calc = calculator = potential.calculator(stress=cell)
+    _remember_evaluation(calculator, moving, before)
+    pressure = ev_per_A3(before.pressure_GPa)
+    optimizer = driver(before.optimizer, moving, pressure if cell else None, before.reference_cell_A, before.memory)
+    taken = 0
     # logm and expm of an exploding cell overflow before the check below sees it.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"), warnings.catch_warnings():
         # scipy's logm says this of errors of 1e-13, too.
         warnings.filterwarnings("ignore", message="logm result may be inaccurate", category=RuntimeWarning)
         try:
-            for below in dynamics.irun(fmax=fmax_eV_per_A, steps=max_steps):
-                converged = bool(below)
-                n_steps = int(dynamics.nsteps)
-                _check(moving, start_volume, n_steps)
-                if progress is not None and n_steps % 10 == 0:
-                    progress(n_steps / max_steps, f"step {n_steps} of at most {max_steps}")
+            while not (converged := _largest_force(moving, cell, pressure) < fmax_eV_per_A) and taken < max_steps:
+                optimizer.step()
+                taken += 1
+                _check(moving, before.start_volume_A3, before.n_steps + taken)
+                if progress is not None and taken % 10 == 0:
+                    progress(taken / max_steps, f"step {taken} of at most {max_steps}")
         except (ValueError, np.linalg.LinAlgError, FloatingPointError) as error:
+            step = before.n_steps + taken
             raise CalculationFailed(
-                "the relaxation broke down numerically", {"step": n_steps, "message": str(error)}
+                "the relaxation broke down numerically", {"step": step, "message": str(error)}
             ) from error
 
     forces = np.array(moving.get_forces())
-    final = moving.copy()
-    return Relaxation(
-        atoms=final,
+    return replace(
+        before,
+        atoms=moving.copy(),
         energy_eV=float(moving.get_potential_energy()),
         forces_eV_per_A=forces,
         stress_eV_per_A3=np.array(moving.get_stress()) if cell else None,
-        n_steps=n_steps,
-        n_evaluations=calculator.n_evaluations,
+        n_steps=before.n_steps + taken,
+        n_evaluations=before.n_evaluations + calculator.n_evaluations,
         converged=converged,
         max_force_eV_per_A=float(np.linalg.norm(forces, axis=1).max()),
-        start_energy_eV=start_energy,
-        start_volume_A3=start_volume,
+        memory=optimizer.memory(),
     )
 
 
-def _filtered(atoms: Atoms, pressure_GPa: float) -> Any:
-    from ase.filters import FrechetCellFilter
+def _remember_evaluation(calculator: Any, atoms: Atoms, before: Relaxation) -> None:
+    """Give the calculator the evaluation that ended the part before, so that it is not done twice."""
+    calculator.atoms = atoms.copy()
+    calculator.results = {
+        "energy": before.energy_eV,
+        "free_energy": before.energy_eV,
+        "forces": np.array(before.forces_eV_per_A),
+    }
+    if before.stress_eV_per_A3 is not None:
+        calculator.results["stress"] = np.array(before.stress_eV_per_A3)
 
-    return FrechetCellFilter(atoms, scalar_pressure=ev_per_A3(pressure_GPa))
 
-
-def _optimizer_class(name: Optimizer) -> Any:
-    from ase import optimize
-
-    if name == "GOQN":
-        return optimize.GoodOldQuasiNewton
-    return getattr(optimize, name)
+def _largest_force(atoms: Atoms, cell: bool, pressure_eV_per_A3: float) -> float:
+    """Largest norm of a force on an atom or of a row of the generalised force on the cell, in eV/Å."""
+    largest = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
+    if cell:
+        stress = atoms.get_stress(voigt=False) + pressure_eV_per_A3 * np.eye(3)
+        rows = np.linalg.norm(stress, axis=1) * atoms.get_volume() / len(atoms)
+        largest = max(largest, float(rows.max()))
+    return largest
 
 
 def _check(atoms: Atoms, start_volume: float, step: int) -> None:

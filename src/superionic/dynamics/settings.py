@@ -11,6 +11,7 @@ Ensemble = Literal["nve", "nvt", "npt"]
 Thermostat = Literal["nose-hoover-chain", "csvr", "langevin", "berendsen"]
 Barostat = Literal["mtk", "berendsen"]
 CellMotion = Literal["isotropic", "axes", "anisotropic"]
+Engine = Literal["ase", "lammps"]
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,8 @@ class MDSettings:
     thermostat
         Of NVT: ``"nose-hoover-chain"`` (Martyna, Klein and Tuckerman 1992; paper B), ``"csvr"`` (Bussi, Donadio and
         Parrinello 2007), ``"langevin"``, or ``"berendsen"`` (paper A; it does not sample the canonical ensemble: use
-        it to repeat published work). NPT uses the chain with the barostat ``"mtk"`` and Berendsen's with
-        ``"berendsen"``.
+        it to repeat published work). A barostat brings the thermostat that it was derived with: ``"mtk"`` the chain,
+        ``"berendsen"`` Berendsen's; another one in NPT is an error.
     barostat
         Of NPT: ``"mtk"`` (Martyna, Tobias and Klein 1994) or ``"berendsen"``.
     cell_motion
@@ -51,6 +52,9 @@ class MDSettings:
         Linear heating: the target goes from ``ramp_from_K`` to ``temperature_K`` over the first ``ramp_steps`` steps,
         and the velocities start at ``ramp_from_K`` (paper B: from 100 K over 2 ps with the cell fixed). ``None`` and
         0: no ramp.
+    engine
+        Program that integrates: ``"ase"``, or ``"lammps"`` (its Python module must be importable; see
+        :mod:`superionic.dynamics.lammps`). Both keep to this class and give the same observables within errors.
     record_pressure
         Whether pressure is recorded in NVE and NVT too (it costs a stress evaluation a step); NPT always records it.
     """
@@ -70,6 +74,7 @@ class MDSettings:
     ramp_from_K: float | None = None
     ramp_steps: int = 0
     record_pressure: bool = False
+    engine: Engine = "ase"
 
     def __post_init__(self) -> None:
         for name, allowed in (
@@ -77,6 +82,7 @@ class MDSettings:
             ("thermostat", Thermostat),
             ("barostat", Barostat),
             ("cell_motion", CellMotion),
+            ("engine", Engine),
         ):
             value = getattr(self, name)
             if value not in get_args(allowed):

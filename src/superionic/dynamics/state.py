@@ -46,7 +46,7 @@ class MDState:
     reference_volume_A3
         Volume at the start of the run, for the volume monitor.
     internals
-        Variables of the thermostat and barostat by name, as arrays.
+        Variables of the thermostat and barostat by name, as arrays of floats or (LAMMPS' restart file) bytes.
     """
 
     numbers: npt.NDArray[np.int64]
@@ -58,7 +58,7 @@ class MDState:
     step: int
     rng: npt.NDArray[np.uint64]
     reference_volume_A3: float
-    internals: Mapping[str, FloatArray] = field(default_factory=dict)
+    internals: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "numbers", _frozen(self.numbers, np.int64))
@@ -66,7 +66,7 @@ class MDState:
         object.__setattr__(self, "rng", _frozen(self.rng, np.uint64))
         for name in _ARRAYS:
             object.__setattr__(self, name, _frozen(getattr(self, name), np.float64))
-        internals = {key: _frozen(value, np.float64) for key, value in sorted(self.internals.items())}
+        internals = {key: _frozen(value, _internal_dtype(value)) for key, value in sorted(self.internals.items())}
         object.__setattr__(self, "internals", internals)
         n = len(self.numbers)
         shapes = {"positions_A": (n, 3), "momenta": (n, 3), "masses_amu": (n,), "cell_A": (3, 3)}
@@ -202,6 +202,10 @@ def unpack_rng(packed: npt.NDArray[np.uint64]) -> np.random.Generator:
         "uinteger": numbers[5],
     }
     return np.random.Generator(bits)
+
+
+def _internal_dtype(value: Any) -> Any:
+    return np.uint8 if getattr(value, "dtype", None) == np.uint8 else np.float64
 
 
 def _frozen(value: Any, dtype: Any) -> npt.NDArray[Any]:

@@ -78,6 +78,7 @@ def install_engine(
         if there is not None and not rebuild:
             say(f"{name}: {spec.requirement} is installed already")
             return there
+        _demand_python(spec)
         _demand_space(spec, folder)
         if spec.native is not None and sys.version_info[:2] >= spec.native.from_python:
             _demand_native(spec, spec.native, say)
@@ -173,6 +174,8 @@ def _make_environment(
     torch = spec.pinned_version("torch")
     if torch is not None:
         _install_torch(torch, pip, shell, allow_cuda=allow_cuda, retry=retry)
+        if spec.as_pinned:  # PyTorch's own requirements depend on the build, so they cannot all be among the pins
+            shell.run([*pip, f"torch=={torch}"], fix=retry)
     shell.say(f"installing its packages (about {spec.size_GB:g} GB when done)")
     if spec.build_environment:
         pins = folder / "pins-without-engine.txt"
@@ -186,7 +189,7 @@ def _make_environment(
     else:
         pins = folder / "pins.txt"
         pins.write_text(spec.pins(), encoding="utf-8")
-        shell.run([*pip, "-r", str(pins)], fix=retry)
+        shell.run([*pip, *(["--no-deps"] if spec.as_pinned else []), "-r", str(pins)], fix=retry)
     versions = _import_and_ask(spec, python, shell)
     location = EngineLocation(
         spec.name, python, "environment", {"packages": {package: versions[package] for package in spec.main_packages}}
@@ -245,6 +248,16 @@ def _import_and_ask(spec: EngineSpec, python: Path, shell: _Shell) -> dict[str, 
 
 
 # ---- what the machine must bring -------------------------------------------------------------------------------------
+
+
+def _demand_python(spec: EngineSpec) -> None:
+    if spec.last_python is not None and not spec.fits_python(sys.version_info[:2]):
+        last = ".".join(map(str, spec.last_python))
+        raise EngineError(
+            f"The engine {spec.name!r} cannot be installed for Python {sys.version_info[0]}.{sys.version_info[1]}: "
+            f"what it needs ends with Python {last}.",
+            fix=f"install superionic in Python {last}, or do without this engine",
+        )
 
 
 def _demand_space(spec: EngineSpec, folder: Path) -> None:

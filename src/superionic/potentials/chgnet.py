@@ -7,7 +7,7 @@ The model's own layers and weights are used; what differs from its own ASE calcu
   differentiated again, for training); stress only where it is asked for, magnetic moments never;
 - energies of atoms are summed in double precision.
 
-Options of :func:`load`: ``dtype`` ("float32", or "float64" for tests of derivatives at twice the cost), ``device``
+Options of :func:`load`: ``precision`` ("float32", or "float64" for tests of derivatives at twice the cost), ``device``
 ("cpu", "cuda").
 """
 
@@ -19,12 +19,14 @@ import io
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from ase import Atoms
 
+from superionic.conventions import MP2020, MP_R2SCAN_CHGNET
 from superionic.errors import CalculationFailed, EngineError, PotentialError
+from superionic.potentials import checkpoints
 from superionic.potentials.base import BasePotential, PotentialIdentity, Prediction, weights_sha256
 from superionic.potentials.chgnet_graph import build_graph
 from superionic.potentials.elements import mptrj_elements
@@ -39,7 +41,7 @@ _RECORDS: dict[str, PotentialIdentity] = {
         model="0.3.0",
         version=PINNED_VERSION,
         checkpoint_sha256="d14ab7c0f093efe64b60a7bcd540bca10e74fb7f46c86108a079af60524659d1",
-        energy_convention="MP2020-corrected PBE(+U)",
+        energy_convention=MP2020,
         level_of_theory="PBE and PBE+U of the Materials Project (MPtrj), with its 2020 energy corrections",
         elements=mptrj_elements(),
         licence=_LICENCE,
@@ -50,7 +52,7 @@ _RECORDS: dict[str, PotentialIdentity] = {
         model="r2scan",
         version=PINNED_VERSION,
         checkpoint_sha256="8eba3db0f35a2788bb3ae22885ad340591e27996f213c6643af522a633b50dad",
-        energy_convention="r2SCAN",
+        energy_convention=MP_R2SCAN_CHGNET,
         level_of_theory="r2SCAN of the Materials Project (MP-r2SCAN), by transfer from 0.3.0",
         elements=mptrj_elements(without=("Yb",)),
         licence=_LICENCE,
@@ -62,12 +64,12 @@ _RECORDS: dict[str, PotentialIdentity] = {
 class CHGNetPotential(BasePotential):
     """CHGNet with published or fine-tuned weights; make it with :func:`load`."""
 
-    def __init__(self, identity: PotentialIdentity, model: Any, *, dtype: str, device: str) -> None:
+    def __init__(self, identity: PotentialIdentity, model: Any, *, precision: str, device: str) -> None:
         import torch
 
         super().__init__(identity)
         self._torch = torch
-        self._dtype = getattr(torch, dtype)
+        self._dtype = checkpoints.torch_dtype(precision, "CHGNet")
         self._device = torch.device(device)
         self._model = model.to(device=self._device, dtype=self._dtype).eval()
         for parameter in self._model.parameters():
@@ -107,9 +109,7 @@ class CHGNetPotential(BasePotential):
         if not stress:
             return Prediction(energy, forces)
         tensor = gradients[1].astype(np.float64) / float(atoms.get_volume())
-        tensor = 0.5 * (tensor + tensor.T)
-        voigt = np.array([tensor[0, 0], tensor[1, 1], tensor[2, 2], tensor[1, 2], tensor[0, 2], tensor[0, 1]])
-        return Prediction(energy, forces, voigt)
+        return Prediction(energy, forces, checkpoints.voigt(tensor))
 
     def state_arrays(self) -> dict[str, np.ndarray]:
         """All weights as arrays by name: what ``weights`` of :func:`load` takes."""
@@ -120,13 +120,7 @@ class CHGNetPotential(BasePotential):
 
         torch = self._torch
         cell = atoms.cell.array
-        if abs(np.linalg.det(cell)) < 1e-6:
-            raise CalculationFailed("CHGNet needs a periodic cell with a volume", {"n_atoms": len(atoms)})
-        if not np.isfinite(atoms.positions).all() or not np.isfinite(cell).all():
-            raise CalculationFailed("a position or the cell is not a finite number", {"n_atoms": len(atoms)})
-        # Wrapped, because far from the origin single precision would eat digits of an unwrapped trajectory.
-        fractional = np.linalg.solve(cell.T, atoms.positions.T).T
-        fractional -= np.where(atoms.pbc, np.floor(fractional), 0.0)
+        fractional = checkpoints.wrapped_fractions(atoms, "CHGNet")
         converter = self._model.graph_converter
         graph = build_graph(
             fractional @ cell, cell, atoms.pbc, converter.atom_graph_cutoff, converter.bond_graph_cutoff
@@ -158,7 +152,7 @@ class CHGNetPotential(BasePotential):
         )
 
 
-def describe(model: str | None = None) -> PotentialIdentity:
+def describe(model: str | None = None, **_options: Any) -> PotentialIdentity:
     """Describe a published model, without importing chgnet."""
     name = _DEFAULT if model is None else model
     if name not in _RECORDS:
@@ -171,7 +165,7 @@ def load(
     *,
     weights: Mapping[str, np.ndarray] | None = None,
     threads: int = 1,
-    dtype: Literal["float32", "float64"] = "float32",
+    precision: str = "float32",
     device: str = "cpu",
 ) -> CHGNetPotential:
     """Load CHGNet.
@@ -184,7 +178,7 @@ def load(
         Fine-tuned weights, all of them, by the names of the model's own state dict.
     threads
         Threads of torch in this process (a setting of the whole process).
-    dtype
+    precision
         ``"float32"`` as published, or ``"float64"``.
     device
         Torch device.
@@ -197,8 +191,7 @@ def load(
         On an unknown model or option, or weights of other names or shapes.
     """
     record = describe(model)
-    if dtype not in ("float32", "float64"):
-        raise PotentialError(f"CHGNet does not run in {dtype!r}.", fix="Use float32 or float64.")
+    checkpoints.torch_dtype(precision, "CHGNet")
     import torch
     from chgnet.model import model as chgnet_model
 
@@ -228,7 +221,7 @@ def load(
         engine=record.engine,
         fine_tuned=weights is not None,
     )
-    return CHGNetPotential(identity, network, dtype=dtype, device=device)
+    return CHGNetPotential(identity, network, precision=precision, device=device)
 
 
 def _load_weights(network: Any, weights: Mapping[str, np.ndarray]) -> None:

@@ -5,6 +5,7 @@ It runs where the potential runs, so that one suite serves every adapter in ever
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,7 +40,8 @@ def conform(
         Largest deviations: ``force_eV_per_A``, ``stress_eV_per_A3`` (against central differences of the energy);
         ``permutation_*``, ``translation_*``, ``rotation_*``, ``extensivity_*`` with ``energy_eV_per_atom``,
         ``force_eV_per_A``, ``stress_eV_per_A3``; ``net_force_eV_per_A``; ``without_stress_force_eV_per_A``; and
-        whether ``mutated``, ``repeatable``, ``refuses_unknown_element``, with ``energy_convention`` and ``elements``.
+        whether ``mutated``, ``repeatable``, ``refuses_unknown_element``, with ``energy_convention``, ``elements`` and
+        the number of ``threads`` that torch uses (None without torch).
     """
     del inputs, context
     potential = load_potential(
@@ -55,6 +57,7 @@ def conform(
     report: dict[str, Any] = {
         "energy_convention": potential.identity.energy_convention,
         "elements": list(potential.identity.elements),
+        "threads": sys.modules["torch"].get_num_threads() if "torch" in sys.modules else None,
         "mutated": bool(mutated),
         "repeatable": bool(
             first.energy_eV == second.energy_eV and np.array_equal(first.forces_eV_per_A, second.forces_eV_per_A)
@@ -83,6 +86,13 @@ def conform(
         report, "extensivity", potential, atoms, doubled, expected_forces=lambda forces: np.vstack([forces, forces])
     )
     return report
+
+
+def conform_all(
+    settings: Mapping[str, Any], inputs: Mapping[str, Any] | None = None, context: Any = None
+) -> list[dict[str, Any]]:
+    """Run :func:`conform` for each of ``runs`` in one process, which imports its engine once (a task)."""
+    return [conform(run, inputs, context) for run in settings["runs"]]
 
 
 def _force_error(potential: Potential, atoms: Atoms, step: float) -> float:

@@ -15,6 +15,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.intp]
 
 _PAIRS_AT_ONCE = 2_000_000
+_ENOUGH_FOR_A_TREE = 100
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,9 @@ def pairs_within(positions_A: FloatArray, cell_A: FloatArray, pbc: npt.ArrayLike
         Cutoff in Å. It may exceed the cell: all images are found.
     """
     positions = np.asarray(positions_A, dtype=np.float64)
+    if len(positions) == 0:
+        empty = np.zeros(0, dtype=np.intp)
+        return Pairs(empty, empty, np.zeros((0, 3)), np.zeros(0))
     periodic = np.broadcast_to(np.asarray(pbc, dtype=bool), 3)
     basis = _complete(np.asarray(cell_A, dtype=np.float64), periodic)
     inverse = np.linalg.inv(basis)
@@ -63,22 +67,36 @@ def pairs_within(positions_A: FloatArray, cell_A: FloatArray, pbc: npt.ArrayLike
     counts = np.where(periodic, np.ceil(reach).astype(int), 0)
     grids = [np.arange(-count, count + 1) for count in counts]
     shifts = np.stack(np.meshgrid(*grids, indexing="ij"), axis=-1).reshape(-1, 3)
-    ghost_fractional = fractional[None, :, :] + shifts[:, None, :]
-    inside = (ghost_fractional > -reach) & (ghost_fractional < 1.0 + reach)
-    keep = np.logical_or(inside, ~periodic).all(axis=-1)
-    image, ghost_index = np.nonzero(keep)
+    # One axis after the other: each is a small table of shifts against atoms.
+    kept = np.ones((1, len(positions)), dtype=bool)
+    for axis, grid in enumerate(grids):
+        there = fractional[None, :, axis] + grid[:, None]
+        inside = ((there > -reach[axis]) & (there < 1.0 + reach[axis])) | (not periodic[axis])
+        kept = (kept[:, None, :] & inside[None, :, :]).reshape(-1, len(positions))
+    image, ghost_index = np.nonzero(kept)
     ghosts = wrapped[ghost_index] + shifts[image] @ basis
     is_home = (shifts[image] == 0).all(axis=1)
 
+    home_ghost = np.full(len(positions), -1)
+    home_ghost[ghost_index[is_home]] = np.nonzero(is_home)[0]
+    # A tree also finds the pairs among the ghosts, so it pays only where an atom has few neighbours.
+    few = len(ghosts) > _ENOUGH_FOR_A_TREE and len(ghosts) * cutoff_A**3 < abs(float(np.linalg.det(basis)))
+    search = _by_tree if few and periodic.all() else _by_rows
+    centre, ghost, vectors, squares = search(wrapped, ghosts, home_ghost, cutoff_A)
+    return Pairs(centre, ghost_index[ghost], vectors, np.sqrt(squares))
+
+
+def _by_rows(
+    wrapped: FloatArray, ghosts: FloatArray, home_ghost: IntArray, cutoff_A: float
+) -> tuple[IntArray, IntArray, FloatArray, FloatArray]:
+    """Compare every atom with every ghost."""
     centres: list[IntArray] = []
-    neighbours: list[IntArray] = []
+    found: list[IntArray] = []
     vectors: list[FloatArray] = []
     squares: list[FloatArray] = []
     rows = max(1, _PAIRS_AT_ONCE // max(1, len(ghosts)))
-    home_ghost = np.full(len(positions), -1)
-    home_ghost[ghost_index[is_home]] = np.nonzero(is_home)[0]
-    for start in range(0, len(positions), rows):
-        stop = min(start + rows, len(positions))
+    for start in range(0, len(wrapped), rows):
+        stop = min(start + rows, len(wrapped))
         # Component by component: far less memory traffic than an (n, m, 3) array.
         square = np.zeros((stop - start, len(ghosts)))
         for axis in range(3):
@@ -86,18 +104,32 @@ def pairs_within(positions_A: FloatArray, cell_A: FloatArray, pbc: npt.ArrayLike
         square[np.arange(stop - start), home_ghost[start:stop]] = np.inf
         local, ghost = np.nonzero(square < cutoff_A**2)
         centres.append(local + start)
-        neighbours.append(ghost_index[ghost])
+        found.append(ghost)
         vectors.append(ghosts[ghost] - wrapped[local + start])
         squares.append(square[local, ghost])
-    if not centres:
-        empty = np.zeros(0, dtype=np.intp)
-        return Pairs(empty, empty, np.zeros((0, 3)), np.zeros(0))
-    return Pairs(
-        np.concatenate(centres),
-        np.concatenate(neighbours),
-        np.concatenate(vectors),
-        np.sqrt(np.concatenate(squares)),
-    )
+    return np.concatenate(centres), np.concatenate(found), np.concatenate(vectors), np.concatenate(squares)
+
+
+def _by_tree(
+    wrapped: FloatArray, ghosts: FloatArray, home_ghost: IntArray, cutoff_A: float
+) -> tuple[IntArray, IntArray, FloatArray, FloatArray]:
+    """Do the same with a tree of the ghosts; the same pairs in the same order, to the last bit."""
+    from scipy.spatial import cKDTree
+
+    atom_of = np.full(len(ghosts), -1)
+    atom_of[home_ghost] = np.arange(len(wrapped))
+    either = cKDTree(ghosts).query_pairs(cutoff_A * (1.0 + 1e-9), output_type="ndarray")
+    both = np.concatenate([either, either[:, ::-1]])
+    both = both[atom_of[both[:, 0]] >= 0]
+    centre, ghost = atom_of[both[:, 0]], both[:, 1]
+    order = np.lexsort((ghost, centre))
+    centre, ghost = centre[order], ghost[order]
+    vectors = ghosts[ghost] - wrapped[centre]
+    squares = np.zeros(len(centre))
+    for axis in range(3):
+        squares += vectors[:, axis] ** 2
+    inside = squares < cutoff_A**2
+    return centre[inside], ghost[inside], vectors[inside], squares[inside]
 
 
 def _complete(cell: FloatArray, periodic: npt.NDArray[np.bool_]) -> FloatArray:

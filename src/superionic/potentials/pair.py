@@ -24,6 +24,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -180,10 +181,9 @@ class PairPotential(BasePotential):
         return self._charges, self._radii
 
 
-def describe(model: str | None = None) -> PotentialIdentity:
-    """Describe the pair potential with its default parameters."""
-    _check_model(model)
-    return _identity(PairParameters())
+def describe(model: str | None = None, **options: Any) -> PotentialIdentity:
+    """Describe the pair potential with the parameters that ``options`` of :func:`load` give."""
+    return load(model, **options).identity
 
 
 def load(

@@ -3,7 +3,8 @@
 A wrong combination of package, weights and libraries can load without a word and give wrong energies whose forces
 still are their exact derivatives (matgl 4 with older weights: -1.9 instead of -4.3 eV/atom). Only values on record
 catch that. They are in ``proof_records.json``, measured with the pinned versions in single precision on one thread
-(x86-64).
+(x86-64). Engines without weights of their own are proved on small networks with fixed random weights, and the files
+that a user brings by :func:`prove_file`.
 
 Tolerances are wide for rounding on another processor (1e-6 eV/atom is usual) and tight for a wrong model.
 """
@@ -16,14 +17,26 @@ from importlib.resources import files
 from typing import Any
 
 import numpy as np
+from ase import Atoms
 
+from superionic.conventions import CONVENTIONS, WINDOW_EV_PER_ATOM
 from superionic.errors import EngineError
-from superionic.potentials.base import Prediction, describe_potential, load_potential
-from superionic.potentials.reference import li3ycl6_cell
+from superionic.potentials.base import Potential, PotentialIdentity, Prediction, describe_potential, load_potential
+from superionic.potentials.reference import cell_of, li3ycl6_cell
 
 ENERGY_TOLERANCE_EV_PER_ATOM = 1.0e-4
 FORCE_TOLERANCE_EV_PER_A = 2.0e-3
 STRESS_TOLERANCE_EV_PER_A3 = 2.0e-5
+_TOLERANCES = {
+    "energy_eV_per_atom": ENERGY_TOLERANCE_EV_PER_ATOM,
+    "force_eV_per_A": FORCE_TOLERANCE_EV_PER_A,
+    "stress_eV_per_A3": STRESS_TOLERANCE_EV_PER_A3,
+}
+# Of the checks that need no record: central differences in single precision, with a step of 0.01 Å.
+_STEP_A = 0.01
+_DERIVATIVE_EV_PER_A = 0.03
+_PERMUTATION_EV_PER_ATOM = 1.0e-4
+_PROBES = ((0, 0), (10, 2), (15, 0))
 
 
 def prove(settings: Mapping[str, Any], inputs: Mapping[str, Any] | None = None, context: Any = None) -> dict[str, Any]:
@@ -32,7 +45,7 @@ def prove(settings: Mapping[str, Any], inputs: Mapping[str, Any] | None = None, 
     Parameters
     ----------
     settings
-        ``potential``: name; ``model``: which one, or ``None`` for the default.
+        ``potential``: name; ``model``: which one, or ``None`` for the default; or ``models``: several in turn.
     inputs, context
         Not needed.
 
@@ -40,7 +53,7 @@ def prove(settings: Mapping[str, Any], inputs: Mapping[str, Any] | None = None, 
     -------
     dict
         Name, model, versions here and on record, energy per atom, and the largest differences of energy (eV/atom),
-        force (eV/Å) and stress (eV/Å³).
+        force (eV/Å) and stress (eV/Å³); of several models the last one, and the largest differences of all.
 
     Raises
     ------
@@ -51,35 +64,75 @@ def prove(settings: Mapping[str, Any], inputs: Mapping[str, Any] | None = None, 
         If there is no such potential or model.
     """
     del inputs, context
-    name, model = settings["potential"], settings.get("model")
-    record = record_of(name, model)
-    potential = load_potential(name, model=model)
+    name = settings["potential"]
+    models = settings.get("models") or [settings.get("model")]
+    told: dict[str, Any] = {}
+    for model in models:
+        record = record_of(name, model)
+        found = _prove_by_record(load_potential(name, model=model), record)
+        if told:
+            worst = {key: max(found["differences"][key], told["differences"][key]) for key in found["differences"]}
+            found["differences"] = worst
+        told = found
+    return told
+
+
+def prove_file(
+    settings: Mapping[str, Any], inputs: Mapping[str, Any] | None = None, context: Any = None
+) -> dict[str, Any]:
+    """Decide whether a user's checkpoint is to be believed in this engine (a task).
+
+    A file on record must give the values on record. Any other must be finite and repeatable, independent of the order
+    of the atoms, have forces that are the derivatives of its energy, and, where it covers Li, Y and Cl and states a
+    known energy convention, lie within 0.3 eV/atom of what that convention gives for the stored Li9Y3Cl18 cell. What
+    it gives at its first use is kept by the caller, and must be given again ever after.
+
+    Parameters
+    ----------
+    settings
+        ``potential``, ``model`` and ``options`` (with ``file``) as :func:`superionic.potentials.base.load_potential`
+        takes them; ``first_use``: what this function gave before for the same file, or None.
+    inputs, context
+        Not needed.
+
+    Returns
+    -------
+    dict
+        ``identity`` as plain values, ``basis`` ("values on record", "first use" or "plausible"), energy, forces and
+        ``differences``.
+
+    Raises
+    ------
+    EngineError
+        If it is not to be believed, with the reason.
+    """
+    del inputs, context
+    potential = load_potential(settings["potential"], model=settings.get("model"), **dict(settings["options"]))
+    identity = potential.identity
+    structure = cell_of(identity.elements)
+    first = potential.evaluate(structure)
+    told = {
+        "energy_eV": first.energy_eV,
+        "energy_eV_per_atom": first.energy_eV / len(structure),
+        "forces_eV_per_A": np.array(first.forces_eV_per_A),
+        "stress_eV_per_A3": np.zeros(6) if first.stress_eV_per_A3 is None else np.array(first.stress_eV_per_A3),
+        "identity": {**vars(identity), "elements": list(identity.elements)},
+    }
+    record, basis = find_record(identity), "values on record"
+    if record is None:
+        _demand_plausible(potential, structure, first)
+        record, basis = settings.get("first_use"), "first use"
+    if record is None:
+        return {**told, "basis": "plausible", "differences": {}}
+    return {**told, "basis": basis, "differences": _demand_record(potential, first, record, basis)}
+
+
+def _prove_by_record(potential: Potential, record: Mapping[str, Any]) -> dict[str, Any]:
     identity = potential.identity
     first = potential.evaluate(li3ycl6_cell())
-    second = potential.evaluate(li3ycl6_cell())
-    fix = f"Install the engine again with its pinned versions: superionic engines install {identity.engine}"
-    if not _identical(first, second):
-        raise EngineError(
-            f"{name} ({identity.model}) gave two different results for the same structure.",
-            fix=fix,
-        )
-    differences = compare(first, record)
-    tolerances = {
-        "energy_eV_per_atom": ENERGY_TOLERANCE_EV_PER_ATOM,
-        "force_eV_per_A": FORCE_TOLERANCE_EV_PER_A,
-        "stress_eV_per_A3": STRESS_TOLERANCE_EV_PER_A3,
-    }
-    # Written so that a difference that is not a number fails, too.
-    wrong = [key for key, tolerance in tolerances.items() if not differences[key] <= tolerance]
-    if wrong:
-        told = ", ".join(f"{key} differs by {differences[key]:.3g} (allowed {tolerances[key]:.1g})" for key in wrong)
-        raise EngineError(
-            f"{name} ({identity.model}, version {identity.version}) is silently wrong: {told}.",
-            where="superionic/potentials/proof_records.json",
-            fix=fix,
-        )
+    _demand_repeatable(identity, first, potential.evaluate(li3ycl6_cell()))
     return {
-        "potential": name,
+        "potential": identity.name,
         "model": identity.model,
         "version": identity.version,
         "version_on_record": record["version"],
@@ -87,14 +140,97 @@ def prove(settings: Mapping[str, Any], inputs: Mapping[str, Any] | None = None, 
         "energy_convention": identity.energy_convention,
         "licence": identity.licence,
         "energy_eV_per_atom": first.energy_eV / len(first.forces_eV_per_A),
-        "differences": differences,
-        "tolerances": tolerances,
+        "differences": _demand_record(potential, first, record, "values on record"),
+        "tolerances": dict(_TOLERANCES),
     }
 
 
-def measure(name: str, model: str | None = None) -> dict[str, Any]:
+def _demand_record(
+    potential: Potential, prediction: Prediction, record: Mapping[str, Any], basis: str
+) -> dict[str, float]:
+    identity = potential.identity
+    differences = compare(prediction, record)
+    # Written so that a difference that is not a number fails, too.
+    wrong = [key for key, tolerance in _TOLERANCES.items() if not differences[key] <= tolerance]
+    if not wrong:
+        return differences
+    told = ", ".join(f"{key} differs by {differences[key]:.3g} (allowed {_TOLERANCES[key]:.1g})" for key in wrong)
+    energies = f"{prediction.energy_eV / len(prediction.forces_eV_per_A):.3f} eV/atom"
+    known = f"{record['energy_eV'] / len(prediction.forces_eV_per_A):.3f}"
+    raise EngineError(
+        f"{identity.name} ({identity.model}, version {identity.version}) is silently wrong: {told}; the stored cell "
+        f"has {energies} and not {known} ({basis}).",
+        where="superionic/potentials/proof_records.json" if basis == "values on record" else None,
+        fix=_fix(identity),
+    )
+
+
+def _demand_plausible(potential: Potential, structure: Atoms, prediction: Prediction) -> None:
+    """Raise EngineError if a checkpoint without a record cannot be right."""
+    identity = potential.identity
+    who = f"{identity.name} ({identity.model}, version {identity.version})"
+    if not prediction.is_finite:
+        raise EngineError(f"{who} gives numbers that are not finite for the stored cell.", fix=_fix(identity))
+    _demand_repeatable(identity, prediction, potential.evaluate(structure))
+    n_atoms = len(structure)
+    order = np.random.Generator(np.random.PCG64(1)).permutation(n_atoms)
+    shuffled = potential.evaluate(structure[order], stress=False).energy_eV
+    if not abs(shuffled - prediction.energy_eV) / n_atoms <= _PERMUTATION_EV_PER_ATOM:
+        raise EngineError(
+            f"{who} gives another energy when the atoms stand in another order, by "
+            f"{abs(shuffled - prediction.energy_eV) / n_atoms:.2g} eV/atom.",
+            fix=_fix(identity),
+        )
+    worst = _derivative_error(potential, structure, prediction)
+    if not worst <= _DERIVATIVE_EV_PER_A:
+        raise EngineError(
+            f"{who} gives forces that are not the derivatives of its energy: they differ by {worst:.2g} eV/Å.",
+            fix=_fix(identity),
+        )
+    convention = CONVENTIONS.get(identity.energy_convention)
+    expected = None if convention is None else convention.reference_eV_per_atom
+    if expected is None or not {"Li", "Y", "Cl"} <= set(identity.elements):
+        return
+    energy = prediction.energy_eV / n_atoms
+    if not abs(energy - expected) <= WINDOW_EV_PER_ATOM:
+        raise EngineError(
+            f"{who} gives {energy:.2f} eV/atom for the stored Li9Y3Cl18 cell, and energies of the convention "
+            f"{identity.energy_convention!r} are near {expected:.2f}. Weights and program do not belong together, or "
+            "the convention is another one. (Its forces are right derivatives, so nothing else would tell.)",
+            fix="Correct energy_convention if the file is of another one; else do not use the file with this engine.",
+        )
+
+
+def _derivative_error(potential: Potential, structure: Atoms, prediction: Prediction) -> float:
+    worst = 0.0
+    for atom, axis in _PROBES:
+        energies = []
+        for sign in (1.0, -1.0):
+            moved = structure.copy()
+            moved.positions[atom, axis] += sign * _STEP_A
+            energies.append(potential.evaluate(moved, stress=False).energy_eV)
+        slope = (energies[0] - energies[1]) / (2.0 * _STEP_A)
+        worst = max(worst, abs(slope + prediction.forces_eV_per_A[atom, axis]))
+    return float(worst)
+
+
+def _demand_repeatable(identity: PotentialIdentity, first: Prediction, second: Prediction) -> None:
+    if not _identical(first, second):
+        raise EngineError(
+            f"{identity.name} ({identity.model}) gave two different results for the same structure.",
+            fix=_fix(identity),
+        )
+
+
+def _fix(identity: PotentialIdentity) -> str:
+    if identity.engine == "core":
+        return "Use another file; if it is superionic's own potential, install superionic again."
+    return f"Install the engine again with its pinned versions: superionic engines install {identity.engine}"
+
+
+def measure(name: str, model: str | None = None, **options: Any) -> dict[str, Any]:
     """Evaluate the stored structure: what a record is made from."""
-    potential = load_potential(name, model=model)
+    potential = load_potential(name, model=model, **options)
     prediction = potential.evaluate(li3ycl6_cell())
     if prediction.stress_eV_per_A3 is None:
         raise EngineError(f"{name} gives no stress.", fix="A potential must give energy, forces and stress.")
@@ -118,8 +254,7 @@ def record_of(name: str, model: str | None = None) -> dict[str, Any]:
         If there is no such potential or model.
     """
     key = f"{name}:{describe_potential(name, model).model}"
-    text = files("superionic.potentials").joinpath("proof_records.json").read_text(encoding="utf-8")
-    records: dict[str, dict[str, Any]] = json.loads(text)
+    records = _records()
     if key not in records:
         raise EngineError(
             f"There are no values on record for {key}.",
@@ -127,6 +262,18 @@ def record_of(name: str, model: str | None = None) -> dict[str, Any]:
             fix="Measure them with superionic.potentials.proof.measure and add them.",
         )
     return records[key]
+
+
+def find_record(identity: PotentialIdentity) -> dict[str, Any] | None:
+    """Give the values on record of a loaded potential, by its name, model and checksum; None if there are none."""
+    record = _records().get(f"{identity.name}:{identity.model}")
+    return record if record is not None and record["checkpoint_sha256"] == identity.checkpoint_sha256 else None
+
+
+def _records() -> dict[str, dict[str, Any]]:
+    text = files("superionic.potentials").joinpath("proof_records.json").read_text(encoding="utf-8")
+    records: dict[str, dict[str, Any]] = json.loads(text)
+    return records
 
 
 def compare(prediction: Prediction, record: Mapping[str, Any]) -> dict[str, float]:

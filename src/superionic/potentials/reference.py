@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from ase import Atoms
 
@@ -29,6 +31,27 @@ def li3ycl6_cell() -> Atoms:
     atoms = Atoms(symbols, scaled_positions=np.array(fractional), cell=cell, pbc=True)
     phase = np.arange(3 * len(atoms), dtype=np.float64).reshape(-1, 3)
     atoms.positions += 0.05 * np.sin(1.0 + 2.3 * phase)
+    return atoms
+
+
+def cell_of(elements: Sequence[str]) -> Atoms:
+    """Give the cell of :func:`li3ycl6_cell`, or one like it of other elements where Li, Y or Cl is not covered.
+
+    Lithium becomes the lightest element, chlorine the heaviest and yttrium one between, and lengths scale with
+    the covalent radii: a structure of sane distances for checks that hold for any potential, not a compound.
+    """
+    atoms = li3ycl6_cell()
+    if {"Li", "Y", "Cl"} <= set(elements):
+        return atoms
+    from ase.data import atomic_numbers, covalent_radii
+
+    numbers = sorted(atomic_numbers[symbol] for symbol in elements)
+    stands_for = {3: numbers[0], 39: numbers[len(numbers) // 2], 17: numbers[-1]}
+    weights = {3: 1.0, 39: 1.0, 17: 2.0}
+    before = sum(weight * covalent_radii[number] for number, weight in weights.items())
+    after = sum(weight * covalent_radii[stands_for[number]] for number, weight in weights.items())
+    atoms.numbers = np.array([stands_for[number] for number in atoms.numbers])
+    atoms.set_cell(atoms.cell.array * (after / before), scale_atoms=True)
     return atoms
 
 

@@ -1,31 +1,36 @@
-"""SevenNet (Park et al., J. Chem. Theory Comput. 20, 4857 (2024)): adapter for the models that come in its wheel.
+"""SevenNet (Park et al., J. Chem. Theory Comput. 20, 4857 (2024)): adapter.
 
-Their energies are raw DFT energies, without the Materials Project's corrections: on Li3YCl6 they lie 0.37 eV/atom
-above CHGNet's (-0.614 eV per chlorine is the correction that CHGNet carries), so the two never share a hull.
+The energies of the models in its wheel are raw DFT energies, without the Materials Project's corrections: on Li3YCl6
+they lie 0.37 eV/atom above CHGNet's (-0.614 eV per chlorine is the correction that CHGNet carries), so the two never
+share a hull. 7net-mf-0 holds two levels of theory; they are two models here, ``"7net-mf-0/PBE"`` and
+``"7net-mf-0/R2SCAN"``.
 
-7net-mf-0 holds two levels of theory; they are two models here, ``"7net-mf-0/PBE"`` and ``"7net-mf-0/R2SCAN"``.
-Option of :func:`load`: ``device`` ("cpu", "cuda").
+Options of :func:`load`: ``file`` (a user's checkpoint, such as 7net-mf-ompa), with its ``modal`` where it has several,
+and its ``energy_convention`` and ``level_of_theory``; ``precision`` ("float32" only: sevenn's graphs are made in it);
+``device`` ("cpu", "cuda"). A checkpoint is read as plain data first, and refused if it holds anything else.
 """
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 
-from superionic.errors import CalculationFailed, EngineError, PotentialError
+from superionic.conventions import MP_R2SCAN_SEVENNET, MP_RAW
+from superionic.errors import EngineError, PotentialError
+from superionic.potentials import checkpoints
 from superionic.potentials.base import BasePotential, PotentialIdentity, Prediction, weights_sha256
+from superionic.potentials.checkpoints import Statement
 from superionic.potentials.elements import mptrj_elements
 
 PINNED_VERSION = "0.13.0"
 _DEFAULT = "7net-0"
 _LICENCE = "MIT"  # of the wheel 0.13.0, checkpoints included; releases before it were under the GPL-3.0
-_RAW_PBE = "MP raw PBE(+U)"
 _MPTRJ = "PBE and PBE+U of the Materials Project (MPtrj), uncorrected"
 
 
@@ -45,13 +50,16 @@ def _record(model: str, sha256: str, convention: str, theory: str) -> PotentialI
 
 _MF_0_SHA256 = "81791329b37d445f46b531578c182c41792d98c7814222c9e5dde276402225fd"
 _RECORDS: dict[str, PotentialIdentity] = {
-    "7net-0": _record("7net-0", "7052cb42b7b3be42b40b97fa0d21077a48c54b5548948fc4dcf346629f813c36", _RAW_PBE, _MPTRJ),
+    "7net-0": _record("7net-0", "7052cb42b7b3be42b40b97fa0d21077a48c54b5548948fc4dcf346629f813c36", MP_RAW, _MPTRJ),
     "7net-l3i5": _record(
-        "7net-l3i5", "a7ff190d41efe5b8317a03d20a468e4036a1a3e64e0b14fdbab64ac3f4bfc09d", _RAW_PBE, _MPTRJ
+        "7net-l3i5", "a7ff190d41efe5b8317a03d20a468e4036a1a3e64e0b14fdbab64ac3f4bfc09d", MP_RAW, _MPTRJ
     ),
-    "7net-mf-0/PBE": _record("7net-mf-0/PBE", _MF_0_SHA256, _RAW_PBE, f"{_MPTRJ}, with r2SCAN as a second fidelity"),
+    "7net-mf-0/PBE": _record("7net-mf-0/PBE", _MF_0_SHA256, MP_RAW, f"{_MPTRJ}, with r2SCAN as a second fidelity"),
     "7net-mf-0/R2SCAN": _record(
-        "7net-mf-0/R2SCAN", _MF_0_SHA256, "r2SCAN", "r2SCAN of the Materials Project, with PBE as a second fidelity"
+        "7net-mf-0/R2SCAN",
+        _MF_0_SHA256,
+        MP_R2SCAN_SEVENNET,
+        "r2SCAN of the Materials Project, with PBE as a second fidelity",
     ),
 }
 
@@ -60,7 +68,13 @@ class SevenNetPotential(BasePotential):
     """SevenNet; make it with :func:`load`."""
 
     def __init__(
-        self, identity: PotentialIdentity, model: Any, *, cutoff_A: float, modal: str | None, device: str
+        self,
+        identity: PotentialIdentity,
+        model: Any,
+        *,
+        cutoff_A: float,
+        modal: str | None,
+        device: str,
     ) -> None:
         import torch
 
@@ -88,10 +102,7 @@ class SevenNetPotential(BasePotential):
 
         self.check_elements(atoms)
         cell = atoms.cell.array
-        if not np.isfinite(atoms.positions).all() or not abs(np.linalg.det(cell)) > 1e-6:
-            raise CalculationFailed(
-                "a position is not a finite number, or the cell has no volume", {"n_atoms": len(atoms)}
-            )
+        checkpoints.wrapped_fractions(atoms, "SevenNet")
         wrapped = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=cell, pbc=atoms.pbc)
         wrapped.wrap(eps=0.0)
         data = AtomGraphData.from_numpy_dict(unlabeled_atoms_to_graph(wrapped, self._cutoff_A, with_shift=False))
@@ -116,8 +127,11 @@ class SevenNetPotential(BasePotential):
         }
 
 
-def describe(model: str | None = None) -> PotentialIdentity:
-    """Describe a published model, without importing sevenn."""
+def describe(model: str | None = None, **options: Any) -> PotentialIdentity:
+    """Describe a published model, or a user's file as far as that goes without importing sevenn."""
+    if options.get("file") is not None:
+        digest = checkpoints.checksum(options["file"])
+        return _of_file(digest, model, options, elements=())
     name = _DEFAULT if model is None else model
     if name not in _RECORDS:
         raise PotentialError(f"SevenNet has no model {name!r} here.", fix=f"Choose one of: {', '.join(_RECORDS)}.")
@@ -129,6 +143,11 @@ def load(
     *,
     weights: Mapping[str, np.ndarray] | None = None,
     threads: int = 1,
+    file: str | None = None,
+    modal: str | None = None,
+    energy_convention: str | None = None,
+    level_of_theory: str | None = None,
+    precision: str = "float32",
     device: str = "cpu",
 ) -> SevenNetPotential:
     """Load SevenNet.
@@ -136,11 +155,20 @@ def load(
     Parameters
     ----------
     model
-        ``"7net-0"`` (default), ``"7net-l3i5"``, ``"7net-mf-0/PBE"`` or ``"7net-mf-0/R2SCAN"``.
+        ``"7net-0"`` (default), ``"7net-l3i5"``, ``"7net-mf-0/PBE"`` or ``"7net-mf-0/R2SCAN"``; with ``file`` a name
+        for it, for people.
     weights
         Fine-tuned weights, all of them, by the names of the model's own state dict.
     threads
         Threads of torch in this process (a setting of the whole process).
+    file
+        A checkpoint of SevenNet (``.pth``).
+    modal
+        Level of theory of a ``file`` that has several; needed then.
+    energy_convention, level_of_theory
+        What the energies of ``file`` are.
+    precision
+        ``"float32"``.
     device
         Torch device.
 
@@ -149,13 +177,16 @@ def load(
     EngineError
         If sevenn cannot be imported, or its checkpoint is not the one on record.
     PotentialError
-        On an unknown model, or weights of other names or shapes.
+        On an unknown model or option, a file that is no checkpoint, or weights of other names or shapes.
     """
-    record = describe(model)
+    if precision != "float32":
+        raise PotentialError(f"SevenNet does not run in {precision!r} here.", fix="Use precision: float32.")
+    record = None if file is not None else describe(model)
+    if record is not None and modal is not None:
+        raise PotentialError("`modal` belongs to a file.", fix="Write it into the model, e.g. 7net-mf-0/PBE.")
     import torch
 
     torch.set_num_threads(threads)
-    base, _, modal = record.model.partition("/")
     with warnings.catch_warnings():
         # Of sevenn and e3nn as they are imported and built: they still use torch.jit.script.
         warnings.simplefilter("ignore")
@@ -163,35 +194,102 @@ def load(
         import sevenn.train.dataload  # noqa: F401 - here, under the filter, so that the first evaluation imports nothing
         from sevenn.util import load_checkpoint, pretrained_name_to_path
 
-        path = Path(pretrained_name_to_path(base))
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        if digest != record.checkpoint_sha256:
+        base, _, part = ("", "", "") if record is None else record.model.partition("/")
+        path = Path(str(file)) if record is None else Path(pretrained_name_to_path(base))
+        digest = checkpoints.checksum(path)
+        if record is not None and digest != record.checkpoint_sha256:
             raise EngineError(
                 f"The checkpoint of SevenNet {base} in this environment is not the one on record.",
                 where=str(path),
                 fix="Install the engine again: superionic engines install sevennet",
             )
+        _demand_plain_data(path)
         checkpoint = load_checkpoint(str(path))
         network = checkpoint.build_model()
     network.set_is_batch_data(False)
+    modal = part or modal
+    if record is None:
+        modal = _modal(checkpoint.config, modal)
+        options = {"energy_convention": energy_convention, "level_of_theory": level_of_theory, "modal": modal}
+        record = _of_file(digest, model, options, elements=_species(checkpoint.config))
     if weights is not None:
         digest = weights_sha256(weights)
         _load_weights(network, weights)
-    identity = PotentialIdentity(
-        name=record.name,
-        model=record.model,
+    identity = replace(
+        record,
         version=_installed_version(),
         checkpoint_sha256=digest,
-        energy_convention=record.energy_convention,
         level_of_theory=record.level_of_theory if weights is None else f"fine-tuned from: {record.level_of_theory}",
-        elements=record.elements,
-        licence=record.licence,
-        engine=record.engine,
         fine_tuned=weights is not None,
     )
     return SevenNetPotential(
-        identity, network, cutoff_A=float(checkpoint.config["cutoff"]), modal=modal or None, device=device
+        identity,
+        network,
+        cutoff_A=float(checkpoint.config["cutoff"]),
+        modal=modal or None,
+        device=device,
     )
+
+
+def _of_file(
+    digest: str, model: str | None, options: Mapping[str, Any], *, elements: tuple[str, ...]
+) -> PotentialIdentity:
+    """Identity of a user's file; a copy of a published checkpoint is known by its checksum."""
+    modal = options.get("modal")
+    known = [
+        Statement(record.model, record.energy_convention, record.level_of_theory, record.licence)
+        for record in _RECORDS.values()
+        if record.checkpoint_sha256 == digest and record.model.partition("/")[2] in ("", modal)
+    ]
+    statement = checkpoints.stated(
+        digest,
+        known[0] if known else None,
+        engine="SevenNet",
+        model=model,
+        energy_convention=options.get("energy_convention"),
+        level_of_theory=options.get("level_of_theory"),
+    )
+    licence = statement.licence if known else f"{_LICENCE} (code); checkpoint: {statement.licence}"
+    return PotentialIdentity(
+        name="sevennet",
+        model=statement.model,
+        version=PINNED_VERSION,
+        checkpoint_sha256=digest,
+        energy_convention=statement.energy_convention,
+        level_of_theory=statement.level_of_theory,
+        elements=elements,
+        licence=licence,
+        engine="sevennet",
+    )
+
+
+def _demand_plain_data(path: Path) -> None:
+    """Raise PotentialError if a checkpoint holds more than tensors, numbers, names and arrays of numpy."""
+    from numpy._core import multiarray
+
+    arrays = [np.ndarray, np.dtype, (multiarray._reconstruct, "numpy.core.multiarray._reconstruct")]
+    arrays += [multiarray._reconstruct, multiarray.scalar, (multiarray.scalar, "numpy.core.multiarray.scalar")]
+    arrays += [type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8", "?")]
+    checkpoints.load_tensors(path, allow=arrays)
+
+
+def _modal(config: Mapping[str, Any], modal: str | None) -> str | None:
+    names = list(config.get("_modal_map") or {})
+    if not names and modal is None:
+        return None
+    if modal not in names:
+        what = f"no modal {modal!r}" if modal is not None else "several modals"
+        raise PotentialError(
+            f"The SevenNet checkpoint has {what}.",
+            fix=f"Name one as `modal`: {', '.join(names)}." if names else "Leave `modal` out.",
+        )
+    return modal
+
+
+def _species(config: Mapping[str, Any]) -> tuple[str, ...]:
+    from ase.data import atomic_numbers
+
+    return tuple(sorted(config["chemical_species"], key=lambda symbol: atomic_numbers[symbol]))
 
 
 def _load_weights(network: Any, weights: Mapping[str, np.ndarray]) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from numpy.typing import NDArray
 
-from superionic.report import tables, tables_transport
+from superionic.report import tables, tables_ranking, tables_student, tables_transport
 from superionic.report.draw_plotly import panel_json, surface_json
 from superionic.report.figures_density import maps_without_grid
 from superionic.report.methods import methods
@@ -28,6 +28,7 @@ _SECTIONS: Final = (
     ("ranking", "Ranking by the potential", ("rank",)),
     ("stability", "Stability", ("hull",)),
     ("model", "Labels, training and validation", ("label", "train", "validate")),
+    ("student", "Student", ("distil",)),
     ("volumes", "Simulations and volumes", ("transport",)),
     ("diffusion", "Diffusion", ("analyse",)),
     ("conductivity", "Conductivity", ("analyse",)),
@@ -69,7 +70,11 @@ def page(
     bodies["done"] = _table(tables.workflow(results)) + _table(tables.crystals(results))
     bodies["orderings"] = _figures(plots, "orderings", charts, formats) + _table(tables.spaces(results))
     bodies["ranking"] = (
-        _ranking_note(results) + _figures(plots, "ranking", charts, formats) + _table(tables.ranking(results))
+        _ranking_note(results)
+        + _figures(plots, "ranking", charts, formats)
+        + _table(tables.ranking(results))
+        + _table(tables_ranking.culling(results))
+        + _table(tables_ranking.comparisons(results))
     )
     bodies["stability"] = (
         _figures(plots, "stability", charts, formats)
@@ -77,6 +82,7 @@ def page(
         + _table(tables.polymorphs(results))
     )
     bodies["model"] = _model(results, plots, charts, formats)
+    bodies["student"] = _student(results, plots, charts, formats)
     bodies["volumes"] = _figures(plots, "volumes", charts, formats) + _table(tables_transport.simulations(results))
     bodies["diffusion"] = _figures(plots, "diffusion", charts, formats) + _table(
         tables_transport.diffusivities(results)
@@ -84,6 +90,7 @@ def page(
     bodies["conductivity"] = _figures(plots, "conductivity", charts, formats) + _table(
         tables_transport.arrhenius(results)
     )
+    bodies["conductivity"] += _table(tables_student.budget(results))
     bodies["density"] = _figures(plots, "density", charts, formats) + _density_note(results, arrays)
     bodies["comparison"] = _figures(plots, "comparison", charts, formats) + _table(tables_transport.comparison(results))
     bodies["failures"] = _table(tables_transport.rejections(results)) or _paragraph(
@@ -221,6 +228,22 @@ def _model(results: Results, plots: Sequence[Plot], charts: dict[str, Any], form
     ]
     out += [_figures(plots, "model", charts, formats), _table(tables_transport.element_references(results))]
     return "".join(out)
+
+
+def _student(results: Results, plots: Sequence[Plot], charts: dict[str, Any], formats: Sequence[str]) -> str:
+    words = tables_student.lead(results)
+    if not words:
+        return ""
+    return "".join(
+        [
+            _paragraph(words),
+            _table(tables_student.verdict(results)),
+            _table(tables_student.errors(results)),
+            _paragraph(said) if (said := tables_student.transfer(results)) else "",
+            _figures(plots, "student", charts, formats),
+            _table(tables_student.rounds(results)),
+        ]
+    )
 
 
 def _short(value: Any) -> str:

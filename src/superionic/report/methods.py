@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from superionic.references.values import BOEHM_2025, DENG_2025
-from superionic.report.values import Record, Results, mapping, numbers, real, text, whole
+from superionic.report.values import Record, Results, mapping, numbers, real, records, text, whole
 from superionic.report.words import formula_text, listing, number, plural
 
 # citation, DOI
@@ -30,6 +30,11 @@ _SOURCES: Final[dict[str, tuple[str, str]]] = {
     ),
     "csvr": ("G. Bussi, D. Donadio, M. Parrinello, J. Chem. Phys. 126, 014101 (2007)", "10.1063/1.2408420"),
     "berendsen": ("H. J. C. Berendsen et al., J. Chem. Phys. 81, 3684 (1984)", "10.1063/1.448118"),
+    "nep": ("Z. Fan et al., J. Chem. Phys. 157, 114801 (2022)", "10.1063/5.0106617"),
+    "maxvol": (
+        "E. V. Podryabinkin, A. V. Shapeev, Comput. Mater. Sci. 140, 171–180 (2017)",
+        "10.1016/j.commatsci.2017.08.031",
+    ),
     "he2018": ("X. He, Y. Zhu, A. Epstein, Y. Mo, npj Comput. Mater. 4, 18 (2018)", "10.1038/s41524-018-0074-y"),
 }
 _THERMOSTATS: Final = {
@@ -69,7 +74,7 @@ def methods(results: Results) -> tuple[list[str], list[tuple[str, str]]]:
         f"Böhm and Champagne{out.cite('paper A', 'paper B')}, with the Atomic Simulation Environment, pymatgen and "
         f"spglib{out.cite('ase', 'pymatgen', 'spglib')}."
     )
-    for part in (_orderings, _ranking, _hull, _labels, _training, _dynamics, _analysis):
+    for part in (_orderings, _ranking, _hull, _labels, _training, _distillation, _dynamics, _analysis):
         words = part(results, out)
         if words:
             out.paragraphs.append(words)
@@ -171,6 +176,23 @@ def _training(results: Results, out: _Text) -> str:
     )
 
 
+def _distillation(results: Results, out: _Text) -> str:
+    stage = results.stage("distil")
+    members = len(records(stage, "members"))
+    if not members:
+        return ""
+    teacher = text(mapping(stage, "teacher"), "called") or "the potential"
+    explored = sum(whole(item, "labels") or 0 for item in records(stage, "rounds"))
+    loop = f", {explored} of them from hot runs of the students" if explored else ""
+    total = whole(mapping(stage, "data"), "total") or 0
+    return (
+        f"{plural(members, 'neuroevolution potential')}{out.cite('nep')}, the students, learned energies, forces and "
+        f"stresses of {teacher} on {plural(total, 'structure')}{loop}. Extrapolation was watched by the D-optimality "
+        f"of the descriptors{out.cite('maxvol')}. The students were compared with {teacher} on unseen frames and in "
+        "runs of the same start, cell and length."
+    )
+
+
 def _dynamics(results: Results, out: _Text) -> str:
     runs = results.records("transport", "runs")
     if not runs:
@@ -186,6 +208,8 @@ def _dynamics(results: Results, out: _Text) -> str:
         if lengths
         else "unknown length"
     )
+    members = sorted({member for run in runs if (member := whole(run, "member")) is not None})
+    by = " Replicas took turns with the students." if len(members) > 1 else ""
     npt = (
         " The cell was first equilibrated at constant pressure and its average kept."
         if any(run.get("npt") for run in runs)
@@ -194,7 +218,7 @@ def _dynamics(results: Results, out: _Text) -> str:
     return (
         f"Molecular dynamics ran for {span} at {listing([f'{t:g}' for t in temperatures])} K"
         + (f", with {listing(named)} as thermostat" if named else "")
-        + f".{npt}"
+        + f".{npt}{by}"
     )
 
 

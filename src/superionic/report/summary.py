@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from superionic.report.tables_ranking import ranking_doubts
 from superionic.report.values import Record, Results, bounds, mapping, numbers, real, text, whole
 from superionic.report.words import formula_text, interval, listing, milli, number, plural, sentence, with_error
 
@@ -26,6 +27,7 @@ MISSING_STAGES: Final = {
     "label": "No reference labels were computed.",
     "train": "The potential was not trained; it was used as published.",
     "validate": "The potential was not validated against reference labels in this campaign.",
+    "distil": "No student potential was distilled.",
     "transport": "No molecular dynamics was run.",
     "analyse": "Transport was not analysed: there is no diffusivity, conductivity or activation energy.",
 }
@@ -106,6 +108,9 @@ def lead_sentence(results: Results) -> str:
         parts.append(f"computed {plural(accepted, 'label')} with {code}")
     if results.has("train"):
         parts.append("fine-tuned the potential")
+    students = len(results.records("distil", "members"))
+    if students:
+        parts.append(f"distilled {plural(students, 'student')}")
     placed = results.records("hull", "entries")
     if placed and not entries:
         parts.append(f"placed {plural(len(placed), 'ordering')} on a convex hull")
@@ -237,20 +242,25 @@ def _transport_cards(results: Results) -> list[Card]:
 def statements(results: Results) -> list[Statement]:
     """Return what a reader has to know, the gravest first; those of the campaign itself and those read off here."""
     found = [Statement("warning", sentence(str(words))) for words in results.top("warnings") if isinstance(words, str)]
-    for item in results.top("quality"):
-        if isinstance(item, dict):
-            severity = text(item, "severity", "info")
-            kind: Severity = "warning" if severity == "warning" else "caution" if severity == "caution" else "info"
-            found.append(Statement(kind, sentence(text(item, "statement"))))
+    found += [
+        Statement(_severity(text(item, "severity", "info")), sentence(text(item, "statement")))
+        for item in results.top("quality")
+        if isinstance(item, dict)
+    ]
     found += (
         _transport_statements(results)
         + _model_statements(results)
         + _stability_statements(results)
         + _failure_statements(results)
+        + [Statement(_severity(level), words) for level, words in ranking_doubts(results)]
     )
     unique = {statement.words: statement for statement in reversed(found) if statement.words}
     ordered = [unique[words] for words in dict.fromkeys(s.words for s in found) if words in unique]
     return sorted(ordered, key=lambda statement: _SEVERITIES[statement.severity])
+
+
+def _severity(level: str) -> Severity:
+    return "warning" if level == "warning" else "caution" if level == "caution" else "info"
 
 
 def _transport_statements(results: Results) -> list[Statement]:
@@ -378,6 +388,7 @@ def _failure_statements(results: Results) -> list[Statement]:
         ("rank", "failures", "relaxation"),
         ("sample", "failures", "sampling run"),
         ("label", "rejected", "label"),
+        ("distil", "failures", "run of teacher or student"),
         ("transport", "failures", "transport run"),
     ):
         count = len(results.records(stage, key))

@@ -81,8 +81,9 @@ _STAGE_NAMES: Final = {
     "label": "6 Label",
     "train": "7 Train",
     "validate": "8 Validate",
-    "transport": "9 Molecular dynamics",
-    "analyse": "10 Analyse transport",
+    "distil": "9 Distil a student",
+    "transport": "10 Molecular dynamics",
+    "analyse": "11 Analyse transport",
 }
 
 
@@ -150,12 +151,21 @@ def _workflow_words(results: Results) -> dict[str, str]:
         "validate": (
             f"{plural(validated or 0, 'structure')} of the {text(results.stage('validate'), 'set') or 'held-out'} set"
         ),
+        "distil": _distilled(results),
         "transport": f"{plural(len(runs), 'run')}, {number(total)} ps in total, at {listing([f'{t:g}' for t in at])} K",
         "analyse": (
             f"{plural(len(results.records('analyse', 'runs')), 'diffusivity', 'diffusivities')}, "
             f"{plural(len(fits), 'Arrhenius fit')}"
         ),
     }
+
+
+def _distilled(results: Results) -> str:
+    stage = results.stage("distil")
+    passed = mapping(stage, "verdict").get("passed")
+    told = "not judged" if passed is None else f"parity with the teacher {'passed' if passed else 'failed'}"
+    learned = whole(mapping(stage, "data"), "total") or 0
+    return f"{plural(len(records(stage, 'members')), 'student')}, {plural(learned, 'structure')}; {told}"
 
 
 def spaces(results: Results) -> Table | None:

@@ -224,6 +224,7 @@ def rejected(results: Results) -> list[tuple[str, str, str]]:
             ("rank", "failures"),
             ("sample", "failures"),
             ("label", "rejected"),
+            ("distil", "failures"),
             ("transport", "failures"),
         )
         for item in results.records(stage, key)

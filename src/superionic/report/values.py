@@ -22,6 +22,7 @@ STAGES: Final = (
     "label",
     "train",
     "validate",
+    "distil",
     "transport",
     "analyse",
 )

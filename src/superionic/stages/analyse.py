@@ -9,6 +9,8 @@ from superionic.execution.task import Context, Ref, Task
 from superionic.stages.base import Candidate, StageResult, Workbench, failures_as_data
 
 if TYPE_CHECKING:
+    from superionic.transport.arrhenius import ArrheniusFit, Prediction
+    from superionic.transport.budget import TransferTerm
     from superionic.transport.estimate import Estimate
 
 STAGE = "analyse"
@@ -19,7 +21,12 @@ _SHARE_INSIDE_ISOSURFACE = 0.9
 _AXES = {"x": 0, "y": 1, "z": 2}
 
 
-def run(settings: Mapping[str, Any], bench: Workbench, trajectories: Sequence[Candidate]) -> StageResult:
+def run(
+    settings: Mapping[str, Any],
+    bench: Workbench,
+    trajectories: Sequence[Candidate],
+    transfer: Mapping[str, Any] | None = None,
+) -> StageResult:
     """Analyse every run, and every material over its temperatures.
 
     Parameters
@@ -30,6 +37,9 @@ def run(settings: Mapping[str, Any], bench: Workbench, trajectories: Sequence[Ca
         The workbench.
     trajectories
         Runs of the stage *transport*.
+    transfer
+        What the step from teacher to student adds to the errors (see
+        :class:`superionic.training.parity.TransferError`); None where no student drove the runs, or none is known.
 
     Returns
     -------
@@ -64,6 +74,7 @@ def run(settings: Mapping[str, Any], bench: Workbench, trajectories: Sequence[Ca
             "formula": run.facts["formula"],
             "id": run.facts["ordering"],
             "key": task.key,
+            "member": run.facts["member"],
             "replica": run.facts["replica"],
             "run": run.id,
             "temperature_K": run.facts["temperature_K"],
@@ -83,6 +94,7 @@ def run(settings: Mapping[str, Any], bench: Workbench, trajectories: Sequence[Ca
                 "form": settings["arrhenius_form"],
                 "report_temperatures_K": settings["report_temperatures_K"],
                 "temperatures_K": [run.facts["temperature_K"] for run, _ in members],
+                **_transfer_settings(transfer),
             },
             {
                 "conductivities": [task["nernst_einstein_conductivity_S_per_cm"] for _, task in members],
@@ -112,6 +124,12 @@ def run(settings: Mapping[str, Any], bench: Workbench, trajectories: Sequence[Ca
         "runs": runs,
     }
     return StageResult(summary, arrays=arrays, failures=tuple(failures))
+
+
+def _transfer_settings(transfer: Mapping[str, Any] | None) -> dict[str, Any]:
+    if transfer is None:
+        return {}
+    return {"transfer": {name: transfer[name] for name in ("Ea_eV", "ln_sigma", "temperature_K")}}
 
 
 def _densities(
@@ -221,6 +239,7 @@ def arrhenius_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _cont
 
     from superionic.errors import AnalysisError, CalculationFailed
     from superionic.transport.arrhenius import arrhenius_fit_estimates
+    from superionic.transport.budget import LEVELS, TransferTerm, widened
     from superionic.transport.estimate import pool
 
     temperatures = sorted(set(settings["temperatures_K"]))
@@ -270,8 +289,16 @@ def arrhenius_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _cont
                 for index, side in enumerate(("low", "high"))
             },
         }
+    term = TransferTerm.from_dict(settings["transfer"]) if "transfer" in settings else None
+    if term is not None:
+        result |= _budget(fit, [line.predict(temperature) for temperature in wanted], term)
+        if result["band"] is not None:
+            _widen_band(result["band"], term)
     for temperature in wanted:
         point = line.predict(temperature).to_dict()
+        if term is not None:
+            for name, level in LEVELS.items():
+                point[name] = widened(point["value"], point[name], term.log_error(temperature), level)
         scaled = {
             "extrapolated": point["extrapolated"],
             "interval68": None if point["interval68"] is None else [1000.0 * x for x in point["interval68"]],
@@ -283,6 +310,42 @@ def arrhenius_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _cont
         if temperature == 300.0:
             result["sigma_300K_mS_per_cm"] = scaled
     return result
+
+
+def _budget(fit: ArrheniusFit, predictions: Sequence[Prediction], term: TransferTerm) -> dict[str, Any]:
+    """Set the error of the statistics and that of the transfer side by side, and put them together in quadrature."""
+    import math
+
+    statistics = fit.Ea_error_eV
+    return {
+        "Ea_error_eV": None if statistics is None else math.hypot(statistics, term.Ea_eV),
+        "budget": [
+            {
+                "Ea_eV": statistics,
+                "ln_sigma": {f"{point.temperature_K:g}": point.log_error for point in predictions},
+                "source": "statistics of the runs, and the Arrhenius line",
+            },
+            {
+                "Ea_eV": term.Ea_eV,
+                "ln_sigma": {f"{p.temperature_K:g}": term.log_error(p.temperature_K) for p in predictions},
+                "source": "transfer from the teacher to the student",
+            },
+        ],
+    }
+
+
+def _widen_band(band: dict[str, Any], term: TransferTerm) -> None:
+    from superionic.transport.budget import LEVELS, widened
+
+    for index, (inverse, value) in enumerate(
+        zip(band["inverse_temperature_per_K"], band["sigma_S_per_cm"], strict=True)
+    ):
+        for name, level in LEVELS.items():
+            width = name.removeprefix("interval")
+            now = (band[f"low{width}"][index], band[f"high{width}"][index])
+            wider = widened(value, now, term.log_error(1.0 / inverse), level)
+            if wider is not None:
+                band[f"low{width}"][index], band[f"high{width}"][index] = wider
 
 
 def _estimate(values: Mapping[str, Any]) -> Estimate:

@@ -14,7 +14,7 @@ from typing import Any
 from superionic.execution.task import Context, Ref, Task
 from superionic.stages.base import ChosenPotential, Workbench, potential_of
 
-_SEGMENT_VERSION = 1
+_SEGMENT_VERSION = 2
 _CELL_VERSION = 1
 
 
@@ -36,6 +36,9 @@ class Phase:
         Name of an earlier NPT phase in whose average cell this phase runs.
     discard_fraction
         First part of that phase that the average leaves out.
+    limits
+        Arguments of :class:`superionic.dynamics.md.Limits`; None for its defaults. Where they end a segment early,
+        the segments after it make no steps and carry the reason on.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Phase:
     segment_ps: float
     average_cell_of: str | None = None
     discard_fraction: float = 0.0
+    limits: Mapping[str, Any] | None = None
 
 
 def chain(
@@ -64,6 +68,7 @@ def chain(
     """
     built: dict[str, list[Task]] = {}
     previous: Task | None = None
+    may_stop = any(phase.limits is not None for phase in phases)
     for phase in phases:
         steps = round(phase.length_ps * 1000.0 / phase.md["timestep_fs"])
         every = phase.md["save_every"]
@@ -77,7 +82,10 @@ def chain(
                 "superionic.stages.chains:average_cell_task",
                 _CELL_VERSION,
                 {"discard_fraction": phase.discard_fraction},
-                {"cells": [segment["cells"] for segment in built[phase.average_cell_of]]},
+                {
+                    "cells": [segment["cells"] for segment in built[phase.average_cell_of]],
+                    **({"stopped": built[phase.average_cell_of][-1]["stopped"]} if may_stop else {}),
+                },
             )
             built["average cell"] = [cell]
         longest = max(every, round(phase.segment_ps * 1000.0 / phase.md["timestep_fs"]) // every * every)
@@ -87,6 +95,8 @@ def chain(
                 "md": {**phase.md, "ramp_steps": steps if phase.md.get("ramp_from_K") is not None else 0},
                 "n_steps": min(longest, steps - first),
             }
+            if phase.limits is not None:
+                settings["limits"] = dict(phase.limits)
             inputs: dict[str, Ref | Sequence[Ref]] = {}
             if previous is None:
                 settings["seed"] = bench.seed_for(stage, label)
@@ -95,6 +105,8 @@ def chain(
             else:
                 settings["new_phase"] = number == 0
                 inputs["state"] = previous["state"]
+                if may_stop:
+                    inputs["stopped"] = previous["stopped"]
             if cell is not None and number == 0:
                 inputs["cell"] = cell["cell"]
             previous = bench.task(
@@ -105,6 +117,7 @@ def chain(
                 settings,
                 inputs,
                 potential=potential,
+                engine="lammps" if phase.md.get("engine") == "lammps" else None,
             )
             segments.append(previous)
         built[phase.name] = segments
@@ -114,6 +127,7 @@ def chain(
 def md_settings(settings: Mapping[str, Any], temperature_K: float, ensemble: str, **more: Any) -> dict[str, Any]:
     """Collect the arguments of :class:`superionic.dynamics.md.MDSettings` from a stage's section."""
     chosen = {
+        "engine": settings.get("md_engine", "ase"),
         "ensemble": ensemble,
         "save_every": max(1, round(settings["save_every_fs"] / settings["timestep_fs"])),
         "temperature_K": temperature_K,
@@ -139,10 +153,12 @@ def md_settings(settings: Mapping[str, Any], temperature_K: float, ensemble: str
 
 def segment_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
     """Run one segment, from a structure (the first of a chain) or from the state that the segment before left."""
+    from dataclasses import replace
+
     import numpy as np
     from ase.build import make_supercell
 
-    from superionic.dynamics.md import MDSettings, MDState, continued_state, initial_state, run_segment
+    from superionic.dynamics.md import Limits, MDSettings, MDState, continued_state, initial_state, run_segment
 
     potential = potential_of(settings, inputs, context)
     md = MDSettings(**settings["md"])
@@ -152,26 +168,39 @@ def segment_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], context
         state = initial_state(atoms, md, settings["seed"])
     else:
         state = MDState.from_dict(inputs["state"])
-        if settings["new_phase"]:
+        if settings["new_phase"] and inputs.get("stopped") is None:
             state = continued_state(state, cell_A=inputs.get("cell"))
-    segment = run_segment(state, potential, md, settings["n_steps"], progress=context.progress)
+    limits = Limits(**settings["limits"]) if "limits" in settings else None
+    if inputs.get("stopped") is None:
+        segment = run_segment(state, potential, md, settings["n_steps"], progress=context.progress, limits=limits)
+    else:
+        segment = replace(run_segment(state, potential, md, 0, limits=limits), stopped=inputs["stopped"])
     return {
         "cells": np.asarray(segment.cells_A),
+        "collected_cells_A": np.asarray(segment.collected_cells_A),
+        "collected_grades": np.asarray(segment.collected_grades),
+        "collected_positions_A": np.asarray(segment.collected_positions_A),
+        "engine_parity": None if segment.engine_parity is None else dict(segment.engine_parity),
+        "extrapolation": np.asarray(segment.extrapolation),
+        "extrapolation_steps": np.asarray(segment.extrapolation_steps),
         "flags": list(segment.flags),
         "numbers": np.asarray(segment.state.numbers),
         "positions": np.asarray(segment.positions_A),
         "potential_energies_eV": np.asarray(segment.potential_energies_eV),
         "state": segment.state.to_dict(),
+        "stopped": segment.stopped,
         "temperatures_K": np.asarray(segment.temperatures_K),
         "times_ps": np.asarray(segment.steps) * (md.timestep_fs * 1.0e-3),
     }
 
 
 def average_cell_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
-    """Average the cell vectors of an NPT run, its first part left out."""
+    """Average the cell vectors of an NPT run, its first part left out; no cell if it stopped before its first frame."""
     import numpy as np
 
     from superionic.dynamics.trajectory import average_cell
 
     cells = np.concatenate(inputs["cells"])
+    if len(cells) == 0 and inputs.get("stopped") is not None:
+        return {"cell": None, "n_frames": 0}
     return {"cell": average_cell(cells, settings["discard_fraction"]), "n_frames": len(cells)}

@@ -1,4 +1,4 @@
-"""Stage *rank*: energies of the orderings by a universal potential; the lowest are relaxed, duplicates merged."""
+"""Stage *rank*: orderings are pre-screened, halved, relaxed to the end, merged, and compared between potentials."""
 
 from __future__ import annotations
 
@@ -8,20 +8,17 @@ from typing import Any
 
 from superionic.errors import StageError
 from superionic.execution.runner import Failure
-from superionic.execution.task import Context, Ref
-from superionic.stages.base import (
-    Candidate,
-    ChosenPotential,
-    StageResult,
-    Workbench,
-    failures_as_data,
-    potential_of,
-)
+from superionic.execution.task import Ref
+from superionic.stages.base import Candidate, ChosenPotential, StageResult, Workbench, failures_as_data
+from superionic.stages.halving import Group, halve
+from superionic.stages.rank_compare import compare
+from superionic.stages.relaxations import Member, Relaxations, single_points
 
 STAGE = "rank"
-_SINGLE_POINT_VERSION = 1
-_RELAX_VERSION = 1
-_MERGE_VERSION = 1
+_MERGE_VERSION = 2
+_REPEATED_VERSION = 1
+# Orderings that differ by rounding only keep the order of the enumeration.
+_DIGITS = 6
 
 
 def run(
@@ -33,7 +30,7 @@ def run(
     *,
     round_label: str = "",
 ) -> StageResult:
-    """Rank the orderings of each composition and relax the lowest ones, and all references.
+    """Find and relax the lowest orderings of each composition, and all references.
 
     Parameters
     ----------
@@ -46,7 +43,8 @@ def run(
     potential
         The potential that ranks.
     round_label
-        Distinguishes a second ranking by the fine-tuned potential.
+        Distinguishes a second ranking, by the fine-tuned potential, of what the first has chosen: no pre-screen and no
+        comparison then.
 
     Returns
     -------
@@ -58,60 +56,39 @@ def run(
     StageError
         If nothing could be relaxed.
     """
-    tail = f" {round_label}" if round_label else ""
-    singles = [
-        bench.task(
-            STAGE,
-            f"single point of {candidate.id}{tail}",
-            "superionic.stages.rank:single_point_task",
-            _SINGLE_POINT_VERSION,
-            {},
-            {"atoms": candidate.structure},
-            potential=potential,
-        )
-        for candidate in candidates
-    ]
+    again, tail = bool(round_label), f" {round_label}" if round_label else ""
+    if again:
+        settings = {**settings, "method": "relax-all", "warm_start": 0}  # they start relaxed
+    facts: dict[str, dict[str, Any]] = {candidate.id: {} for candidate in candidates}
     failures: list[Failure] = []
-    single_energy: dict[str, float] = {}
-    for candidate, outcome in zip(candidates, bench.runner.gather(singles), strict=True):
-        if outcome.failure is not None:
-            failures.append(outcome.failure)
-        else:
-            single_energy[candidate.id] = outcome.value["energy_eV"] / outcome.value["n_atoms"]
-    chosen = [*_lowest_of_each_composition(candidates, single_energy, settings["relax_top"]), *references]
-    relaxations = [
-        bench.task(
-            STAGE,
-            f"relaxation of {candidate.id}{tail}",
-            "superionic.stages.rank:relax_task",
-            _RELAX_VERSION,
-            {name: settings[name] for name in ("fmax_eV_per_A", "max_steps", "optimizer", "relax_cell")},
-            {"atoms": candidate.structure},
-            potential=potential,
-        )
-        for candidate in chosen
+    repeated = {} if again else _repeated_starts(bench, candidates)
+    members = [Member(candidate, candidate.structure) for candidate in candidates if candidate.id not in repeated]
+    screened: dict[str, Any] = {"kept": len(members), "of": len(members), "by": settings["prescreen"]}
+    if not again and settings["prescreen"] != "none":
+        members = _prescreened(settings, bench, members, facts, failures)
+        screened["kept"] = len(members)
+    relaxations = Relaxations(bench, STAGE, potential, settings, tail)
+    groups = [Group(" ".join(name).strip(), inside) for name, inside in _grouped(members).items()]
+    if settings["method"] == "single-points":
+        _lowest_single_points(settings, bench, groups, facts, potential, tail)
+        relaxations.finish([member for group in groups for member in group.alive], "to the end")
+        halved: list[dict[str, Any]] = []
+    else:
+        halved = halve(settings, bench, relaxations, groups)
+    phases = [Member(candidate, candidate.structure) for candidate in references]
+    relaxations.finish(phases, "references")
+    finished = [*(member for group in groups for member in group.finished), *phases]
+    ranked = [
+        replace(member.candidate, structure=task["atoms"], facts=_relaxed_facts(member, task.key, value, facts))
+        for member, task, value in relaxations.relaxed(finished)
     ]
-    ranked: list[Candidate] = []
-    for candidate, task, outcome in zip(chosen, relaxations, bench.runner.gather(relaxations), strict=True):
-        if outcome.failure is not None:
-            failures.append(outcome.failure)
-            continue
-        value = outcome.value
-        facts = {
-            **candidate.facts,
-            "composition": value["composition"],
-            "converged": value["converged"],
-            "formula": value["formula"],
-            "key": task.key,
-            "largest_force_eV_per_A": value["largest_force_eV_per_A"],
-            "n_atoms": value["n_atoms"],
-            "n_steps": value["n_steps"],
-            "relaxed_eV": value["energy_eV"],
-            "relaxed_eV_per_atom": value["energy_eV"] / value["n_atoms"],
-            "single_point_eV_per_atom": single_energy.get(candidate.id),
-            "volume_A3_per_atom": value["volume_A3"] / value["n_atoms"],
-        }
-        ranked.append(replace(candidate, structure=task["atoms"], facts=facts))
+    failures += [member.failure for member in (*members, *phases) if member.failure is not None]
+    for member in members:
+        known = facts[member.candidate.id]
+        if member.energies_eV_per_atom:
+            known.setdefault("single_point_eV_per_atom", member.energies_eV_per_atom[0])
+            known["n_evaluations"] = member.n_evaluations
+            known["reached_eV_per_atom"] = member.energies_eV_per_atom[-1]
     if not any(not candidate.is_reference for candidate in ranked):
         reasons = "; ".join(sorted({failure.reason for failure in failures})[:3])
         raise StageError(f"no ordering could be relaxed ({reasons})", where=STAGE)
@@ -123,25 +100,159 @@ def run(
             fix="check its structure file, or leave it out of `references`",
         )
     ranked, duplicate_of = _without_duplicates(settings, bench, ranked, tail)
-    return StageResult(_summary(potential, candidates, ranked, duplicate_of, single_energy, failures), tuple(ranked))
+    compared = []
+    if settings["compare_with"] and not again:
+        orderings = [candidate for candidate in ranked if not candidate.is_reference]
+        compared = compare(settings, bench, STAGE, orderings, potential.name)
+    summary = {
+        "comparisons": compared,
+        "entries": _entries(candidates, ranked, duplicate_of, repeated, facts),
+        "failures": failures_as_data(failures),
+        "halving": halved,
+        "method": settings["method"],
+        "optimizer": settings["optimizer"],
+        "potential": dict(potential.identity),
+        "prescreen": screened,
+        "repeated_before_ranking": len(repeated),
+    }
+    return StageResult(summary, tuple(ranked), failures=tuple(failures))
 
 
-def _lowest_of_each_composition(
-    candidates: Sequence[Candidate], energies: Mapping[str, float], count: int
-) -> list[Candidate]:
-    groups: dict[tuple[str, str, str], list[Candidate]] = {}
-    for candidate in candidates:
-        if candidate.id in energies:
-            groups.setdefault(_group(candidate), []).append(candidate)
-    chosen: list[Candidate] = []
-    for group in groups.values():
-        # Rounded to 1 µeV/atom, so that orderings that only differ by rounding keep the order of the enumeration.
-        chosen += sorted(group, key=lambda candidate: round(energies[candidate.id], 6))[:count]
-    return chosen
+def _grouped(members: Sequence[Member]) -> dict[tuple[str, str, str], list[Member]]:
+    groups: dict[tuple[str, str, str], list[Member]] = {}
+    for member in members:
+        groups.setdefault(_group(member.candidate), []).append(member)
+    return groups
 
 
 def _group(candidate: Candidate) -> tuple[str, str, str]:
     return candidate.crystal, candidate.composition_label, str(candidate.facts.get("formula"))
+
+
+def _repeated_starts(bench: Workbench, candidates: Sequence[Candidate]) -> dict[str, str]:
+    """Tell which orderings repeat an earlier one; those of one enumeration are distinct already."""
+    groups: dict[tuple[str, str, str], list[Candidate]] = {}
+    for candidate in candidates:
+        groups.setdefault(_group(candidate), []).append(candidate)
+    mixed = {name: inside for name, inside in groups.items() if len({c.structure.task.key for c in inside}) > 1}
+    tasks = [
+        bench.task(
+            STAGE,
+            f"orderings that repeat one another among {' '.join(name).strip()}",
+            "superionic.stages.duplicates:repeated_starts_task",
+            _REPEATED_VERSION,
+            {},
+            {"atoms": [candidate.structure for candidate in inside]},
+        )
+        for name, inside in mixed.items()
+    ]
+    return {
+        candidate.id: inside[original].id
+        for inside, outcome in zip(mixed.values(), bench.runner.gather(tasks), strict=True)
+        for candidate, original in zip(inside, outcome.value, strict=True)
+        if original is not None
+    }
+
+
+def _prescreened(
+    settings: Mapping[str, Any],
+    bench: Workbench,
+    members: Sequence[Member],
+    facts: dict[str, dict[str, Any]],
+    failures: list[Failure],
+) -> list[Member]:
+    """Keep the lowest of each composition by point charges or by a cheap potential; the latter may relax them."""
+    by = settings["prescreen"]
+    if by == "ewald":
+        heights = {member.candidate.id: _ewald(member.candidate) for member in members}
+    else:
+        heights = _screened_by_potential(settings, bench, members, by, failures)
+    for name, height in heights.items():
+        facts[name]["prescreen_eV_per_atom"] = height
+    kept: list[Member] = []
+    for inside in _grouped([m for m in members if m.candidate.id in heights]).values():
+        kept += sorted(inside, key=lambda m: round(heights[m.candidate.id], _DIGITS))[: settings["prescreen_keep"]]
+    return kept
+
+
+def _ewald(candidate: Candidate) -> float:
+    energy = candidate.facts.get("ewald_eV")
+    if energy is None:
+        raise StageError(
+            f"{candidate.id} has no Ewald energy",
+            where="rank.prescreen",
+            fix="write `prescreen: none`, or name a potential",
+        )
+    return float(energy) / int(candidate.facts["n_atoms"])
+
+
+def _screened_by_potential(
+    settings: Mapping[str, Any], bench: Workbench, members: Sequence[Member], by: str, failures: list[Failure]
+) -> dict[str, float]:
+    """Return energies per atom by the cheap potential; where it relaxes, the members start from what it gave."""
+    heights: dict[str, float] = {}
+    if settings["prescreen_steps"] == 0:
+        structures = [member.start for member in members]
+        found = single_points(bench, STAGE, f"pre-screen by {by}", structures, bench.potentials[by])
+        for member, (place, item) in zip(members, found, strict=True):
+            if "failed" in item:
+                failures.append(Failure(f"pre-screen of {member.candidate.id}", item["failed"], place.task.key))
+            else:
+                heights[member.candidate.id] = item["energy_eV"] / item["n_atoms"]
+        return heights
+    cheap = Relaxations(bench, STAGE, bench.potentials[by], settings, f" by {by}")
+    trials = [Member(member.candidate, member.start) for member in members]
+    cheap.advance(trials, settings["prescreen_steps"], "pre-screen")
+    for member, tried in zip(members, trials, strict=True):
+        if tried.failure is not None:
+            failures.append(tried.failure)
+        elif tried.place is not None:
+            heights[member.candidate.id] = tried.energies_eV_per_atom[-1]
+            member.start = Ref(tried.place[0], ("items", tried.place[1], "atoms"))
+    return heights
+
+
+def _lowest_single_points(
+    settings: Mapping[str, Any],
+    bench: Workbench,
+    groups: Sequence[Group],
+    facts: dict[str, dict[str, Any]],
+    potential: ChosenPotential,
+    tail: str,
+) -> None:
+    """Let the orderings with the lowest single points go on, as paper B does."""
+    members = [member for group in groups for member in group.members]
+    found = single_points(bench, STAGE, f"single points{tail}", [member.start for member in members], potential)
+    for member, (place, item) in zip(members, found, strict=True):
+        if "failed" in item:
+            member.failure = Failure(f"single point of {member.candidate.id}", item["failed"], place.task.key)
+        else:
+            facts[member.candidate.id]["single_point_eV_per_atom"] = item["energy_eV"] / item["n_atoms"]
+    for group in groups:
+        good = [member for member in group.members if member.failure is None]
+        energy = {m.candidate.id: facts[m.candidate.id]["single_point_eV_per_atom"] for m in good}
+        good.sort(key=lambda member: round(energy[member.candidate.id], _DIGITS))
+        group.alive = good[: settings["relax_top"]]
+
+
+def _relaxed_facts(
+    member: Member, key: str, value: Mapping[str, Any], facts: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    known = facts.get(member.candidate.id, {})
+    return {
+        **member.candidate.facts,
+        "composition": value["composition"],
+        "converged": value["converged"],
+        "formula": value["formula"],
+        "key": key,
+        "largest_force_eV_per_A": value["largest_force_eV_per_A"],
+        "n_atoms": value["n_atoms"],
+        "n_steps": value["n_steps"],
+        "relaxed_eV": value["energy_eV"],
+        "relaxed_eV_per_atom": value["energy_eV"] / value["n_atoms"],
+        "single_point_eV_per_atom": known.get("single_point_eV_per_atom", member.energies_eV_per_atom[0]),
+        "volume_A3_per_atom": value["volume_A3"] / value["n_atoms"],
+    }
 
 
 def _without_duplicates(
@@ -155,7 +266,7 @@ def _without_duplicates(
         bench.task(
             STAGE,
             f"duplicates among {' '.join(group).strip()}{tail}",
-            "superionic.stages.rank:merge_task",
+            "superionic.stages.duplicates:merge_task",
             _MERGE_VERSION,
             {
                 "energy_tolerance_eV_per_atom": settings["duplicate_tolerance_meV_per_atom"] / 1000.0,
@@ -183,121 +294,39 @@ def _relaxed_energy(candidate: Candidate) -> float:
     return float(candidate.facts["relaxed_eV_per_atom"])
 
 
-def _summary(
-    potential: ChosenPotential,
+def _entries(
     candidates: Sequence[Candidate],
     ranked: Sequence[Candidate],
     duplicate_of: Mapping[str, tuple[str, Candidate]],
-    single_energy: Mapping[str, float],
-    failures: Sequence[Failure],
-) -> dict[str, Any]:
+    repeated: Mapping[str, str],
+    known: Mapping[str, Mapping[str, Any]],
+) -> list[dict[str, Any]]:
     relaxed = {candidate.id: candidate for candidate in ranked}
     relaxed.update({name: member for name, (_, member) in duplicate_of.items()})
     entries = []
     for candidate in [*candidates, *(c for c in ranked if c.is_reference)]:
         facts = relaxed[candidate.id].facts if candidate.id in relaxed else candidate.facts
+        told = known.get(candidate.id, {})
+        merged = duplicate_of[candidate.id][0] if candidate.id in duplicate_of else None
         entries.append(
             {
                 "composition_label": candidate.composition_label,
                 "converged": facts.get("converged"),
                 "crystal": candidate.crystal,
                 "degeneracy": facts.get("degeneracy"),
-                "duplicate_of": duplicate_of[candidate.id][0] if candidate.id in duplicate_of else None,
+                "duplicate_of": merged or repeated.get(candidate.id),
                 "ewald_eV": facts.get("ewald_eV"),
                 "formula": facts.get("formula"),
                 "id": candidate.id,
                 "key": facts.get("key"),
                 "n_atoms": facts.get("n_atoms"),
+                "n_evaluations": told.get("n_evaluations"),
                 "n_steps": facts.get("n_steps"),
+                "prescreen_eV_per_atom": told.get("prescreen_eV_per_atom"),
+                "reached_eV_per_atom": told.get("reached_eV_per_atom"),
                 "relaxed_eV_per_atom": facts.get("relaxed_eV_per_atom"),
-                "single_point_eV_per_atom": single_energy.get(candidate.id),
+                "single_point_eV_per_atom": facts.get("single_point_eV_per_atom", told.get("single_point_eV_per_atom")),
                 "volume_A3_per_atom": facts.get("volume_A3_per_atom"),
             }
         )
-    return {"entries": entries, "failures": failures_as_data(failures), "potential": dict(potential.identity)}
-
-
-# ---- task functions -----------------------------------------------------------------------------------------------
-
-
-def single_point_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
-    """Evaluate one structure."""
-    potential = potential_of(settings, inputs, context)
-    potential.check_elements(inputs["atoms"])
-    prediction = potential.evaluate(inputs["atoms"], stress=False)
-    return {"energy_eV": prediction.energy_eV, "n_atoms": len(inputs["atoms"])}
-
-
-def relax_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
-    """Relax one structure."""
-    import numpy as np
-
-    from superionic.dynamics.relax import relax
-
-    potential = potential_of(settings, inputs, context)
-    potential.check_elements(inputs["atoms"])
-    done = relax(
-        inputs["atoms"],
-        potential,
-        fmax_eV_per_A=settings["fmax_eV_per_A"],
-        max_steps=settings["max_steps"],
-        cell=settings["relax_cell"],
-        optimizer=settings["optimizer"],
-        progress=context.progress,
-    )
-    symbols = done.atoms.get_chemical_symbols()
-    composition = {symbol: symbols.count(symbol) for symbol in sorted(set(symbols))}
-    return {
-        "atoms": done.atoms,
-        "composition": composition,
-        "converged": done.converged,
-        "energy_eV": done.energy_eV,
-        "formula": _formula(composition),
-        "largest_force_eV_per_A": float(np.abs(done.forces_eV_per_A).max()),
-        "n_atoms": len(symbols),
-        "n_steps": done.n_steps,
-        "volume_A3": float(done.atoms.get_volume()),
-    }
-
-
-def _formula(composition: Mapping[str, int]) -> str:
-    from superionic.thermodynamics.composition import reduced_formula
-
-    return reduced_formula(composition)
-
-
-def merge_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context) -> list[int | None]:
-    """Tell for each relaxed structure, lowest energy first, which earlier one it repeats (None: no one).
-
-    Two structures are the same if energy and volume agree within the tolerances and pymatgen's matcher maps one onto
-    the other.
-    """
-    from pymatgen.analysis.structure_matcher import StructureMatcher
-    from pymatgen.io.ase import AseAtomsAdaptor
-
-    matcher = StructureMatcher(primitive_cell=False, attempt_supercell=False)
-    relaxed = inputs["relaxed"]
-    structures = [AseAtomsAdaptor.get_structure(_bare(entry["atoms"])) for entry in relaxed]
-    same_as: list[int | None] = []
-    for i, entry in enumerate(relaxed):
-        found = None
-        for j in range(i):
-            other = relaxed[j]
-            energy_gap = abs(entry["energy_eV"] / entry["n_atoms"] - other["energy_eV"] / other["n_atoms"])
-            volume_gap = abs(entry["volume_A3"] / entry["n_atoms"] / (other["volume_A3"] / other["n_atoms"]) - 1.0)
-            if (
-                same_as[j] is None
-                and energy_gap <= settings["energy_tolerance_eV_per_atom"]
-                and volume_gap <= settings["volume_tolerance"]
-                and matcher.fit(structures[i], structures[j])
-            ):
-                found = j
-                break
-        same_as.append(found)
-    return same_as
-
-
-def _bare(atoms: Any) -> Any:
-    from ase import Atoms
-
-    return Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True)
+    return entries

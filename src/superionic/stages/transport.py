@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from superionic.errors import StageError
-from superionic.execution.task import Context, Ref
+from superionic.execution.task import Context, Ref, Task
 from superionic.stages.base import Candidate, ChosenPotential, StageResult, Workbench, failures_as_data
 from superionic.stages.chains import Phase, chain, md_settings
 
 STAGE = "transport"
 _RUN_VERSION = 2
+_STUDENT = "student"
+# A grade costs about as much as a step of the student.
+_GRADE_EVERY_FS = 200.0
+_NEVER = 1.0e12
 
 
 def run(
-    settings: Mapping[str, Any], bench: Workbench, candidates: Sequence[Candidate], potential: ChosenPotential
+    settings: Mapping[str, Any],
+    bench: Workbench,
+    candidates: Sequence[Candidate],
+    potentials: Sequence[ChosenPotential],
 ) -> StageResult:
     """Run molecular dynamics of the lowest orderings.
 
@@ -27,8 +35,9 @@ def run(
         The workbench.
     candidates
         Relaxed orderings with their energies; references are left out.
-    potential
-        The potential that drives the dynamics.
+    potentials
+        The potential that drives the dynamics, or the members of a committee: replicas take turns with them, so that
+        what the replicas scatter by holds what the members disagree by.
 
     Returns
     -------
@@ -41,11 +50,12 @@ def run(
     StageError
         If every run failed, or no ordering is left to run.
     """
-    chosen = _chosen(settings, candidates)
+    chosen = lowest_orderings(settings, candidates)
     runs, tasks = [], []
     for candidate in chosen:
         for temperature in settings["temperatures_K"]:
             for replica in range(settings["replicas"]):
+                member = replica % len(potentials)
                 label = f"{candidate.id} {temperature:g} K"
                 if settings["replicas"] > 1:
                     label += f" replica {replica + 1}"
@@ -55,8 +65,8 @@ def run(
                     label,
                     candidate.structure,
                     settings["supercell"],
-                    potential,
-                    _phases(settings, temperature),
+                    potentials[member],
+                    _phases(settings, temperature, _limits(settings, potentials[member])),
                 )
                 production, npt = built["production"], built.get("npt", [])
                 tasks.append(
@@ -73,6 +83,7 @@ def run(
                             "npt_times_ps": [segment["times_ps"] for segment in npt],
                             "numbers": production[0]["numbers"],
                             "temperatures_K": [segment["temperatures_K"] for segment in production],
+                            **_grades(potentials[member], [*npt, *production]),
                         },
                     )
                 )
@@ -80,6 +91,7 @@ def run(
                     **candidate.facts,
                     "positions": [segment["positions"] for segment in production],
                     "frame_interval_ps": _frame_interval_ps(settings),
+                    "member": member + 1 if len(potentials) > 1 else None,
                     "replica": replica + 1,
                     "temperature_K": temperature,
                 }
@@ -100,16 +112,18 @@ def run(
                 "key": task.key,
                 "length_ps": value["length_ps"],
                 "mean_temperature_K": value["mean_temperature_K"],
+                "member": facts["member"],
                 "n_atoms": value["n_atoms"],
                 "n_mobile": value["n_mobile"],
                 "npt": value["npt"],
                 "npt_drift": value["npt_drift"],
-                "potential": potential.name,
+                "potential": potentials[0].name,
                 "replica": facts["replica"],
                 "run": label,
                 "temperature_K": facts["temperature_K"],
                 "thermostat": settings["thermostat"],
                 "volume_A3_per_atom": value["volume_A3_per_atom"],
+                "worst_extrapolation": value.get("worst_extrapolation"),
             }
         )
         trajectories.append(
@@ -123,13 +137,20 @@ def run(
             f"every transport run failed ({reasons})", where=STAGE, fix="lower the temperatures or the time step"
         )
     return StageResult(
-        {"failures": failures_as_data(failures), "potential": potential.name, "runs": summaries},
+        {"failures": failures_as_data(failures), "potential": potentials[0].name, "runs": summaries},
         tuple(trajectories),
         failures=tuple(failures),
     )
 
 
-def _chosen(settings: Mapping[str, Any], candidates: Sequence[Candidate]) -> list[Candidate]:
+def lowest_orderings(settings: Mapping[str, Any], candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Return the orderings that are run: the lowest of each crystal and composition, within the limit above the hull.
+
+    Raises
+    ------
+    StageError
+        If no ordering is within the limit.
+    """
     groups: dict[tuple[str, str], list[Candidate]] = {}
     for candidate in candidates:
         if not candidate.is_reference:
@@ -151,20 +172,39 @@ def _chosen(settings: Mapping[str, Any], candidates: Sequence[Candidate]) -> lis
     return chosen
 
 
-def _phases(settings: Mapping[str, Any], temperature_K: float) -> tuple[Phase, ...]:
+def _limits(settings: Mapping[str, Any], potential: ChosenPotential) -> dict[str, Any] | None:
+    """Let a student tell how far it extrapolates, without stopping: the report judges."""
+    if potential.name != _STUDENT:
+        return None
+    every = max(1, round(_GRADE_EVERY_FS / settings["timestep_fs"]))
+    return {"extrapolation_every": every, "max_collected": 0, "max_extrapolation": _NEVER}
+
+
+def _grades(potential: ChosenPotential, segments: Sequence[Task]) -> dict[str, list[Ref]]:
+    return {"grades": [segment["extrapolation"] for segment in segments]} if potential.name == _STUDENT else {}
+
+
+def lengths_at(settings: Mapping[str, Any], temperature_K: float) -> Mapping[str, Any]:
+    """Return ``nvt_equilibration_ps`` and ``production_ps`` at a temperature."""
     long_runs = settings["long_runs"]
-    lengths = long_runs if long_runs is not None and temperature_K < long_runs["below_K"] else settings
+    chosen = long_runs if long_runs is not None and temperature_K < long_runs["below_K"] else settings
+    return {name: chosen[name] for name in ("nvt_equilibration_ps", "production_ps")}
+
+
+def _phases(settings: Mapping[str, Any], temperature_K: float, limits: Mapping[str, Any] | None) -> tuple[Phase, ...]:
+    lengths = lengths_at(settings, temperature_K)
     segment = settings["segment_ps"]
     nvt = md_settings(settings, temperature_K, "nvt")
     equilibration = lengths["nvt_equilibration_ps"]
     average = {"average_cell_of": "npt", "discard_fraction": settings["npt_discard_fraction"]}
-    return (
+    phases = (
         Phase("heating", {**nvt, "ramp_from_K": settings["heating_from_K"]}, settings["heating_ps"], segment),
         Phase("nvt before npt", nvt, settings["nvt_before_npt_ps"], segment),
         Phase("npt", md_settings(settings, temperature_K, "npt"), settings["npt_ps"], segment),
         Phase("equilibration", nvt, equilibration, segment, **average),
         Phase("production", nvt, lengths["production_ps"], segment, **(average if equilibration == 0 else {})),
     )
+    return phases if limits is None else tuple(replace(phase, limits=limits) for phase in phases)
 
 
 def _frame_interval_ps(settings: Mapping[str, Any]) -> float:
@@ -196,7 +236,10 @@ def collect_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _contex
         if (quarter := len(volumes) // 4) > 0:
             late, before = volumes[-quarter:].mean(), volumes[-2 * quarter : -quarter].mean()
             drift = float((late - before) / before)
+    worst = [float(np.max(grades)) for grades in inputs.get("grades", []) if len(grades)]
+    more = {"worst_extrapolation": max(worst)} if worst else {}
     return {
+        **more,
         "cell_A": cell,
         "flags": [flag for flags in inputs["flags"] for flag in flags],
         "length_ps": (len(temperatures) - 1) * settings["frame_interval_ps"],

@@ -12,6 +12,7 @@ from fractions import Fraction
 from math import isfinite
 from typing import Literal
 
+from superionic.conventions import difference
 from superionic.errors import CompositionError, PotentialError
 from superionic.thermodynamics.composition import (
     Amount,
@@ -146,8 +147,10 @@ def require_one_convention(entries: Sequence[Entry]) -> str:
         by_convention.setdefault(entry.energy_convention, entry.name)
     if len(by_convention) > 1:
         shown = "; ".join(f"{name!r} is {convention!r}" for convention, name in by_convention.items())
+        first, second, *_ = by_convention
         raise PotentialError(
-            f"Energies of {len(by_convention)} conventions cannot be put on one hull: {shown}",
+            f"Energies of {len(by_convention)} conventions cannot be put on one hull: {shown}"
+            f" ({difference(first, second)})",
             fix="compute all entries with one potential, or with potentials of one energy convention",
         )
     return next(iter(by_convention))

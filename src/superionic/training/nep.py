@@ -326,7 +326,7 @@ def _prepare(part: LabelledSet, model: NepModel) -> list[_Item]:
     return items
 
 
-def _evaluated(parameters: Mapping[str, FloatArray], item: _Item) -> tuple[float, FloatArray, FloatArray]:
+def _evaluated(parameters: Mapping[str, npt.NDArray[Any]], item: _Item) -> tuple[float, FloatArray, FloatArray]:
     from superionic.potentials import nep_kernels
 
     n = len(item.types)
@@ -376,7 +376,7 @@ def _loss(item: _Item, options: NepOptions, energy: float, forces: FloatArray, v
 
 
 def _add_gradient(
-    parameters: Mapping[str, FloatArray],
+    parameters: Mapping[str, npt.NDArray[Any]],
     item: _Item,
     options: NepOptions,
     share: float,

@@ -1,0 +1,135 @@
+"""The transport runs of a campaign as input of LAMMPS or GPUMD."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from superionic.campaign.schema_base import FINE_TUNED, STUDENT
+from superionic.errors import PotentialError, StageError, SuperionicError
+
+if TYPE_CHECKING:
+    from superionic.campaign.flow import Flow
+    from superionic.campaign.schema import CampaignFile
+
+Format = Literal["lammps", "gpumd"]
+
+
+def export_runs(file: CampaignFile, flow: Flow, form: str, folder: Path) -> list[Path]:
+    """Write one folder for each run: ordering, temperature and replica.
+
+    Parameters
+    ----------
+    file
+        The campaign.
+    flow
+        A walk through its stages, at least to ``rank``.
+    form
+        ``"lammps"`` or ``"gpumd"``.
+    folder
+        Where to; made if it is not there. Files of the same names are written over.
+
+    Returns
+    -------
+    list of Path
+        The files written.
+
+    Raises
+    ------
+    StageError
+        If the campaign has no transport, or has not come far enough.
+    PotentialError
+        If the potential cannot be taken there.
+    """
+    from ase.build import make_supercell
+
+    from superionic.dynamics import export
+    from superionic.execution.task import select
+    from superionic.stages import transport
+
+    if form not in get_args(Format):
+        raise SuperionicError(f"There is no format {form!r}.", where="--format", fix="Choose lammps or gpumd.")
+    if file.transport is None:
+        raise StageError("This campaign has no transport runs.", where="transport", fix="Add `transport: {}`.")
+    ranked = flow.results.get("hull") or flow.results.get("rank")
+    if not ranked:
+        raise StageError(
+            "The orderings are not ranked yet.", where="rank", fix="Run first: superionic run CAMPAIGN --until rank"
+        )
+    settings = file.stage_settings("transport")
+    name, options, text = _driver(file, flow)
+    if form == "gpumd" and text is None:
+        raise PotentialError(
+            f"GPUMD cannot evaluate the potential {name}.", fix="Distil a student of it (stage distil) and export that."
+        )
+    chosen = transport.lowest_orderings(settings, ranked[-1].candidates)
+    store = flow.bench.runner.store
+    written: list[Path] = []
+
+    def write(path: Path, content: str) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+        written.append(path)
+
+    for candidate in chosen:
+        relaxed = select(store.load(candidate.structure.task.key), candidate.structure.path)
+        atoms = make_supercell(relaxed, settings["supercell"])
+        elements = export.elements_of(atoms) if text is None else _elements(text)
+        for temperature in settings["temperatures_K"]:
+            for replica in range(settings["replicas"]):
+                label = f"{candidate.id} {temperature:g} K replica {replica + 1}"
+                seed = 1 + flow.bench.seed_for("export", label) % 900_000_000
+                place = folder / "".join(c if c.isalnum() or c in "-._=" else "_" for c in label)
+                lengths = transport.lengths_at(settings, temperature)
+                if form == "lammps":
+                    lines = export.lammps_potential(name, elements, options)
+                    write(place / "run.data", export.lammps_data(atoms, f"{label}, {file.name}", elements))
+                    content = export.lammps_input(settings, lengths, temperature, seed, "run.data", lines)
+                    write(place / "in.run", content)
+                    folders = [place]
+                else:
+                    inputs = export.gpumd_inputs(settings, lengths, temperature, seed)
+                    for part, content in inputs.items():
+                        write(place / part / "run.in", content)
+                    write(place / next(iter(inputs)) / "model.xyz", export.gpumd_model(atoms))
+                    folders = [place / part for part in inputs]
+                if text is not None:
+                    for where in folders:
+                        write(where / "nep.txt", text)
+    return written
+
+
+def _driver(file: CampaignFile, flow: Flow) -> tuple[str, dict[str, Any], str | None]:
+    """Return registry name, options and (for a NEP) the text of ``nep.txt`` of what drives the transport runs."""
+    from superionic.potentials.nep import NepPotential
+    from superionic.potentials.nep_model import NepModel
+
+    wanted = file.transport.potential if file.transport is not None else None
+    if wanted == STUDENT or (wanted is None and file.distil is not None):
+        distilled = flow.results.get("distil")
+        if not distilled or not distilled[-1].tasks:
+            raise StageError(
+                "There is no student yet.", where="distil", fix="Run first: superionic run CAMPAIGN --until distil"
+            )
+        task = next(iter(distilled[-1].tasks.values()))
+        return "nep", {}, NepModel.from_arrays(flow.bench.runner.store.load(task.key)["weights"]).to_text()
+    if wanted == FINE_TUNED or (wanted is None and file.train is not None):
+        raise PotentialError(
+            "The fine-tuned potential cannot be taken to another program.",
+            where="transport.potential",
+            fix="Distil a student of it (stage distil) and export that.",
+        )
+    entry = flow.bench.potentials[wanted or file.rank.potential or next(iter(file.potentials))]
+    chosen = entry.settings
+    text = None
+    if chosen["name"] == "nep":
+        from superionic.potentials.base import load_potential
+
+        potential = load_potential("nep", model=chosen["model"], **chosen["options"])
+        text = potential.to_text() if isinstance(potential, NepPotential) else None
+    return str(chosen["name"]), dict(chosen["options"]), text
+
+
+def _elements(text: str) -> list[str]:
+    """Elements of a ``nep.txt``, in its order: the first line is ``nep4_zbl 3 Li Y Cl``."""
+    return text.splitlines()[0].split()[2:]

@@ -1,0 +1,188 @@
+"""What must be there before a campaign computes: its engines installed, and its users' checkpoints proved."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from superionic.conventions import CONVENTIONS
+from superionic.errors import EngineError, PotentialError
+from superionic.execution.engines import CORE, resolve_engine
+from superionic.execution.kept_files import first_use, keep, note_first_use
+
+if TYPE_CHECKING:
+    from superionic.campaign.schema import CampaignFile
+    from superionic.potentials.base import PotentialIdentity
+    from superionic.stages.base import ChosenPotential
+
+PROOF = "superionic.potentials.proof:prove_file"
+
+
+def describe_with_options(
+    engine: str, model: str | None, options: Mapping[str, Any], *, where: str
+) -> tuple[PotentialIdentity, dict[str, Any]]:
+    """Describe a potential, and give the options by which tasks load it: files by their checksum.
+
+    Parameters
+    ----------
+    engine, model
+        Name in the registry, and model of that name.
+    options
+        Options with ``file`` as a path.
+    where
+        Place in the campaign file, for messages.
+
+    Raises
+    ------
+    PotentialError
+        If there is no such potential, model or file, or the options do not fit.
+    """
+    from superionic.potentials.base import describe_potential
+    from superionic.potentials.matgl import MEMBERS
+
+    settings = dict(options)
+    try:
+        identity = describe_potential(engine, model, **settings)
+    except PotentialError as error:
+        raise PotentialError(error.message, where=error.where or where, fix=error.fix) from error
+    except TypeError as error:
+        raise PotentialError(
+            f"an option is not known to the engine {engine}: {error}", where=where, fix="correct `options`"
+        ) from error
+    if "file" in settings:
+        settings["file"] = keep(settings["file"], MEMBERS if engine == "matgl" else ())
+    if engine == "ase":
+        settings["version"] = identity.version  # a calculator of another version is another potential
+    return identity, settings
+
+
+def needed_engines(file: CampaignFile, potentials: Mapping[str, ChosenPotential]) -> list[str]:
+    """Name the engine environments that a campaign needs, in alphabetical order."""
+    needed = {chosen.engine for chosen in potentials.values()}
+    if file.label is not None and file.label.engine == "gpaw":
+        needed.add("gpaw")
+    needed |= {stage.md_engine for stage in (file.sample, file.transport) if stage is not None} & {"lammps"}
+    return sorted(needed - {CORE})
+
+
+def missing_engines(engines: Sequence[str]) -> list[str]:
+    """Name those of the engines that are not there in their pinned versions."""
+    missing = []
+    for name in engines:
+        try:
+            resolve_engine(name)
+        except EngineError:
+            missing.append(name)
+    return missing
+
+
+def require_engines(engines: Sequence[str]) -> None:
+    """Raise EngineError if engines are not there; it names the one command that installs them all."""
+    missing = missing_engines(engines)
+    if len(missing) == 1:
+        resolve_engine(missing[0])
+    if missing:
+        raise EngineError(
+            f"The engines {', '.join(missing)} are not installed, or not in their pinned versions.",
+            fix=f"superionic engines install {' '.join(missing)}, or superionic run --install-engines",
+        )
+
+
+def install_engines(
+    engines: Sequence[str], say: Callable[[str], None], *, allow_cuda: bool = False, rebuild: bool = False
+) -> None:
+    """Install engines, two at a time: one unpacks while the other compiles."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from superionic.execution.engine_install import install_engine
+
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        jobs = [pool.submit(install_engine, name, say=say, allow_cuda=allow_cuda, rebuild=rebuild) for name in engines]
+        for job in jobs:
+            job.result()
+
+
+def prove_files(potentials: Mapping[str, ChosenPotential]) -> None:
+    """Prove the checkpoints that users brought, each once for each version of its engine, and their ASE calculators.
+
+    Calculators that state a convention of their own are not evaluated here: nothing is known to compare them with, and
+    one may be a DFT code.
+
+    Raises
+    ------
+    EngineError
+        If one is not to be believed (see :func:`superionic.potentials.proof.prove_file`).
+    PotentialError
+        If one cannot be loaded.
+    """
+    from superionic.execution.worker import call_once
+
+    for chosen in potentials.values():
+        options = chosen.settings["options"]
+        if "file" in options:
+            prove_file(chosen.settings, chosen.engine)
+        elif chosen.settings["name"] == "ase" and chosen.identity["energy_convention"] in CONVENTIONS:
+            asked = {"potential": "ase", "model": chosen.settings["model"], "options": options}
+            call_once(resolve_engine(chosen.engine).python, PROOF, asked)
+
+
+def prove_file(settings: Mapping[str, Any], engine: str) -> dict[str, Any]:
+    """Prove a checkpoint unless this version of its engine has done so, and note what it gave at its first use.
+
+    Parameters
+    ----------
+    settings
+        ``name``, ``model`` and ``options`` of a potential as tasks have them.
+    engine
+        Its engine.
+
+    Returns
+    -------
+    dict
+        The note: energy, forces and stress of the stored cell, identity, basis and versions that proved it.
+    """
+    from superionic.execution.worker import call_once
+
+    location = resolve_engine(engine)
+    options = dict(settings["options"])
+    place = _note_name(settings["name"], options)
+    known = first_use(options["file"], place)
+    how = {"engine": location.identity, "options": {**options, "file": ""}}
+    if known is not None and how in known["proved"]:
+        return known
+    found = call_once(
+        location.python,
+        PROOF,
+        {"potential": settings["name"], "model": settings["model"], "options": options, "first_use": known},
+    )
+    values = {
+        **{key: found[key] for key in ("basis", "differences", "energy_eV", "energy_eV_per_atom", "identity")},
+        "forces_eV_per_A": found["forces_eV_per_A"].tolist(),
+        "stress_eV_per_A3": found["stress_eV_per_A3"].tolist(),
+    }
+    note = {**(values if known is None else known), "proved": [*([] if known is None else known["proved"]), how]}
+    note_first_use(options["file"], place, note)
+    return note
+
+
+def known_elements(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Elements of a checkpoint as its first use showed them; empty before that, or without a file."""
+    options = settings["options"]
+    if "file" not in options:
+        return ()
+    known = first_use(options["file"], _note_name(settings["name"], options))
+    return () if known is None else tuple(known["identity"]["elements"])
+
+
+def check_file(engine: str, model: str | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Prove one checkpoint outside a campaign; see :func:`prove_file`."""
+    identity, settings = describe_with_options(engine, model, options, where="--file")
+    return prove_file({"name": engine, "model": identity.model, "options": settings}, identity.engine)
+
+
+def _note_name(potential: str, options: Mapping[str, Any]) -> str:
+    """Name of the note: one for each part of a checkpoint that gives energies of its own."""
+    part = options.get("modal")
+    return potential if part is None else f"{potential}-{hashlib.sha256(json.dumps(part).encode()).hexdigest()[:8]}"

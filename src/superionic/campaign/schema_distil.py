@@ -1,0 +1,289 @@
+"""The section `distil` of the campaign file: a fast student learns from the slow potential, and is put to the test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, Field
+
+from superionic.campaign.schema_base import (
+    FINE_TUNED,
+    STUDENT,
+    Count,
+    CountOrZero,
+    Fraction,
+    Matrix,
+    NotNegative,
+    Number,
+    Positive,
+    Problem,
+    Section,
+    StageSection,
+    Temperatures,
+    TimeStep,
+    did_you_mean,
+)
+from superionic.campaign.schema_inputs import IDENTITY
+
+MOST_STRUCTURES: Final = 1500
+_NOT_OPTIONS: Final = ("epochs", "learning_rate")
+
+
+def _range(value: tuple[float, ...]) -> tuple[float, ...]:
+    if len(value) != 2 or not value[0] <= value[1]:
+        raise ValueError("give two numbers, the smaller one first")
+    return value
+
+
+Range = Annotated[tuple[Positive, ...], Field(strict=False, min_length=2, max_length=2), AfterValidator(_range)]
+"""Two positive numbers [from, to]."""
+
+
+class DistilData(Section):
+    """What the teacher labels at the start; counts are lowered in proportion where they would pass `max_structures`."""
+
+    orderings: Count = Field(
+        default=2,
+        description="Orderings of lowest energy of *each* crystal and composition that are distorted, so that one "
+        "student serves the whole campaign.",
+    )
+    md_orderings: Count = Field(
+        default=4,
+        description="Largest number of orderings that the teacher runs molecular dynamics of: the lowest of each "
+        "composition, spread evenly over the compositions.",
+    )
+    snapshots: Count = Field(default=60, description="Frames that are labelled from each of these runs.")
+    distorted: CountOrZero = Field(default=60, description="Scaled, strained and rattled structures of each ordering.")
+    volumes: Range = Field(default=(0.92, 1.10), description="Factors on the relaxed volume of these, [from, to].")
+    max_strain: Annotated[float, Field(ge=0, le=0.2)] = Field(
+        default=0.03, description="Largest component of their random strain."
+    )
+    rattles_A: Annotated[tuple[Positive, ...], Field(strict=False, min_length=1)] = Field(
+        default=(0.05, 0.15, 0.3), description="Standard deviations of their rattling in Å, taking turns."
+    )
+    relax_cycles: CountOrZero = Field(
+        default=4, description="Rattle–relax–repeat: how often each ordering is rattled and partly relaxed again."
+    )
+    relax_steps: Count = Field(default=8, description="Steps of each of these relaxations; every one is a label.")
+    contacts: CountOrZero = Field(
+        default=24, description="Structures of each ordering in which one pair of atoms is pushed together."
+    )
+    contact_fractions: Range = Field(
+        default=(0.55, 0.95), description="To which fractions of the usual shortest distance of its kind, [from, to]."
+    )
+    max_force_eV_per_A: Positive = Field(
+        default=60.0, description="Labels with a larger force are left out: there the teacher itself guesses."
+    )
+    max_structures: Annotated[int, Field(ge=10, le=MOST_STRUCTURES)] = Field(
+        default=1000, description="Most labelled structures in all, those of the rounds of exploration included."
+    )
+
+
+class DistilExplore(Section):
+    """The loop: the student runs hot; where it extrapolates the teacher labels, and the student learns on."""
+
+    rounds: CountOrZero = Field(
+        default=3, description="Most rounds of collecting and learning on; 0 only looks how long a run stays clean."
+    )
+    temperature_K: Positive | None = Field(
+        default=None, description="Temperature of these runs; 1.1 times the highest one of the campaign if left out."
+    )
+    length_ps: Positive = Field(default=20.0, description="Length of each of these runs, one of each ordering with MD.")
+    clean_ps: Positive | None = Field(default=None, description="How much of it must run clean; all of it if left out.")
+    check_every_fs: Positive = Field(default=20.0, description="Interval at which the extrapolation grade is taken.")
+    collect_above: Positive = Field(
+        default=2.0,
+        description="Extrapolation grade above which a frame is kept for the teacher; the data end at 1.",
+    )
+    stop_above: Positive = Field(default=10.0, description="Extrapolation grade above which a run is stopped.")
+    labels_per_round: Count = Field(default=60, description="Most frames that are labelled after a round.")
+
+
+class ParityLimits(Section):
+    """What a student must reach before its numbers are results (see docs/how-to/distil.md)."""
+
+    max_energy_rmse_meV_per_atom: Positive = Field(default=5.0, description="On frames that it has not seen.")
+    max_force_error_ratio: Positive = Field(
+        default=0.2, description="RMSE of the forces on these frames over their root mean square."
+    )
+    max_stress_rmse_GPa: Positive = Field(default=0.3, description="On these frames.")
+    min_overlap: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.95,
+        description="Overlap of the distributions of pair distances in equal runs (1: equal), for each pair of "
+        "elements; what the halves of a run differ by chance is allowed for.",
+    )
+    max_volume_difference_percent: Positive = Field(
+        default=1.5, description="Difference of the mean volumes at constant pressure, at each temperature."
+    )
+
+
+class DistilSettings(StageSection):
+    """A fast potential, the student, learns from the last one, the teacher, and is compared with it before use."""
+
+    teacher: str | None = Field(
+        default=None,
+        description="`fine-tuned`, or the name of an entry of `potentials`; the last potential of the campaign if left "
+        "out.",
+    )
+    supercell: Matrix = Field(
+        default=IDENTITY, description="Repetition of the orderings in the teacher's runs and in the student's data."
+    )
+    temperatures_K: Temperatures | None = Field(
+        default=None,
+        description="Temperatures of the teacher's runs, two at least; 0.8 and 1 times the highest one of `transport` "
+        "if left out.",
+    )
+    npt_ps: NotNegative = Field(
+        default=2.0, description="The teacher's run at constant pressure, for V(T) and the cell of what follows."
+    )
+    equilibration_ps: NotNegative = Field(default=0.5, description="NVT run that is thrown away.")
+    production_ps: Positive = Field(
+        default=5.0, description="NVT run for data; the student repeats it, and structure and diffusivity are compared."
+    )
+    held_out_ps: Positive = Field(
+        default=1.5, description="A run of its own at the highest temperature, on which errors are measured."
+    )
+    held_out_frames: Count = Field(default=40, description="Frames of it.")
+    timestep_fs: TimeStep | None = Field(default=None, description="Time step; that of `transport` if left out.")
+    thermostat: Literal["nose-hoover-chain", "csvr", "langevin", "berendsen"] = Field(
+        default="nose-hoover-chain", description="Thermostat of NVT."
+    )
+    thermostat_time_fs: Positive = Field(default=100.0, description="Its relaxation time.")
+    pressure_GPa: Number | None = Field(default=None, description="Pressure; that of `transport` if left out.")
+    cell_motion: Literal["isotropic", "axes", "anisotropic"] | None = Field(
+        default=None, description="How the cell moves; as in `transport` if left out."
+    )
+    barostat_time_fs: Positive | None = Field(
+        default=None, description="Relaxation time of the barostat; that of `transport` if left out."
+    )
+    save_every_fs: Positive = Field(default=20.0, description="Interval of the saved frames.")
+    segment_ps: Positive = Field(default=1.0, description="Length of one segment: what a killed run loses at most.")
+    data: DistilData = Field(default_factory=DistilData, description="What the teacher labels.")
+    students: Count = Field(
+        default=2,
+        description="Members of the committee: students that differ in their start and in the data they leave out. "
+        "The replicas of `transport` take turns with them.",
+    )
+    validation_fraction: Fraction = Field(
+        default=0.1,
+        description="Share of the data, of the teacher's runs, by which each student chooses its epoch.",
+    )
+    epochs: Count = Field(default=200, description="Epochs of the first training.")
+    refit_epochs: Count = Field(default=40, description="Further epochs after each round of exploration.")
+    epochs_per_segment: Count = Field(default=20, description="Epochs in one segment: what a killed run loses at most.")
+    learning_rate: Positive | None = Field(
+        default=None, description="Highest learning rate of the first training; the trainer's own if left out."
+    )
+    refit_rate_fraction: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.5, description="Highest learning rate after a round of exploration, as a fraction of that."
+    )
+    options: dict[str, bool | int | Number | str] = Field(
+        default_factory=dict,
+        description="Further options of the student: form, batch size, weights; see docs/theory/student.md.",
+    )
+    explore: DistilExplore = Field(default_factory=DistilExplore, description="The loop of exploration.")
+    parity: ParityLimits = Field(default_factory=ParityLimits, description="What the student must reach.")
+    require_parity: bool = Field(
+        default=True,
+        description="Whether a student that fails is refused, so that there is no transport by it; otherwise its "
+        "numbers come with a warning.",
+    )
+
+
+OF_TRANSPORT = {
+    "timestep_fs": 1.0,
+    "pressure_GPa": 1.0e-4,
+    "cell_motion": "isotropic",
+    "barostat_time_fs": 1000.0,
+}
+"""What is taken over from `transport` where `distil` leaves it out, and its value in a campaign without transport."""
+
+
+def resolved(distil: dict[str, Any], transport: dict[str, Any] | None) -> dict[str, Any]:
+    """Fill in what the section takes over from `transport`.
+
+    Parameters
+    ----------
+    distil, transport
+        The sections as plain values; None for a campaign without transport.
+
+    Returns
+    -------
+    dict
+        A copy of ``distil`` without gaps.
+    """
+    filled = dict(distil)
+    for name, default in OF_TRANSPORT.items():
+        if filled[name] is None:
+            filled[name] = default if transport is None else transport[name]
+    hottest = max(transport["temperatures_K"]) if transport is not None else 1000.0
+    if filled["temperatures_K"] is None:
+        filled["temperatures_K"] = [float(10 * round(0.08 * hottest)), float(hottest)]
+    explore = dict(filled["explore"])
+    if explore["temperature_K"] is None:
+        explore["temperature_K"] = float(10 * round(0.11 * max(hottest, *filled["temperatures_K"])))
+    if explore["clean_ps"] is None:
+        explore["clean_ps"] = explore["length_ps"]
+    filled["explore"] = explore
+    return filled
+
+
+def distil_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    """Find the mistakes of the section that show only where values are seen together; wrong types are skipped."""
+    section = raw.get("distil")
+    if not isinstance(section, Mapping):
+        return
+    potentials, transport = raw.get("potentials"), raw.get("transport")
+    names = [name for name in potentials if isinstance(name, str)] if isinstance(potentials, Mapping) else []
+    teacher = section.get("teacher")
+    if teacher == FINE_TUNED and raw.get("train") is None:
+        message = f"'{FINE_TUNED}' needs a `train` section, which this campaign leaves out"
+        yield Problem(("distil", "teacher"), message, "add `train`, or leave out `teacher`")
+    elif isinstance(teacher, str) and teacher != FINE_TUNED and names and teacher not in names:
+        hint = did_you_mean(teacher, [*names, FINE_TUNED]) or f"choose one of: {', '.join([*names, FINE_TUNED])}"
+        yield Problem(("distil", "teacher"), f"there is no potential '{teacher}'", hint)
+    temperatures = section.get("temperatures_K")
+    if isinstance(temperatures, (list, tuple)) and len(temperatures) == 1:
+        message = "the diffusivities of student and teacher are compared at two temperatures at least"
+        yield Problem(("distil", "temperatures_K"), message, "add one, or leave `temperatures_K` out")
+    if isinstance(transport, Mapping) and transport.get("potential") == STUDENT:
+        without = _number(section.get("npt_ps", 2.0)) == 0.0
+        if without and _number(transport.get("npt_ps", 140.0)) not in (None, 0.0):
+            message = "`transport` runs the student at constant pressure, where it would not have been compared"
+            yield Problem(("distil", "npt_ps"), message, "set `distil.npt_ps` above 0, or `transport.npt_ps` to 0")
+    yield from _durations(section)
+    yield from _options(section.get("options"))
+
+
+def _durations(section: Mapping[str, Any]) -> Iterator[Problem]:
+    step, every = _number(section.get("timestep_fs")), _number(section.get("save_every_fs", 20.0))
+    if step is None or every is None or step <= 0 or every <= 0:
+        return
+    if abs(every / step - round(every / step)) > 1e-6 or every < step:
+        message = f"{every:g} fs is not a whole number of time steps of {step:g} fs"
+        yield Problem(("distil", "save_every_fs"), message)
+    for name in ("production_ps", "held_out_ps"):
+        length = _number(section.get(name))
+        if length is not None and 0 < 1000.0 * length < 4 * every:
+            yield Problem(("distil", name), f"the run saves fewer than four frames (every {every:g} fs)", "run longer")
+
+
+def _options(options: Any) -> Iterator[Problem]:
+    if not isinstance(options, Mapping) or not options:
+        return
+    from dataclasses import fields
+
+    from superionic.training.nep_state import NepOptions
+
+    known = {field.name for field in fields(NepOptions)}
+    for name in options:
+        if name in _NOT_OPTIONS:
+            yield Problem(("distil", "options", name), f"`{name}` stands in `distil` itself", at_key=True)
+        elif name not in known:
+            hint = did_you_mean(str(name), known) or f"the options are {', '.join(sorted(known - set(_NOT_OPTIONS)))}"
+            yield Problem(("distil", "options", name), f"the student has no option '{name}'", hint, at_key=True)
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None

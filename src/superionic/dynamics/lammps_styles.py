@@ -1,0 +1,51 @@
+"""Potentials of this project in LAMMPS' own words."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.special import erfc
+
+from superionic.potentials.pair import PairPotential
+from superionic.units import COULOMB_EV_A
+
+
+def pair_commands(potential: PairPotential, symbols: Sequence[str]) -> tuple[str, ...]:
+    """Give the commands by which LAMMPS evaluates the pair potential itself, less its self energy.
+
+    ``pair_style lepton`` (package LEPTON) takes a formula and differentiates it, so the potential is the same to
+    rounding. ``born/coul/dsf`` has the same forces but for the shift of the repulsion (1e-7 eV/Å); its energy lacks
+    the constant of the shifted force, and so jumps as ions cross the cutoff.
+
+    Parameters
+    ----------
+    potential
+        The pair potential.
+    symbols
+        Chemical symbol of each type, in order.
+    """
+    p = potential.parameters
+    alpha, cutoff, rho = p.damping_per_A, p.cutoff_A, p.softness_A
+    coulomb = float(erfc(alpha * cutoff)) / cutoff
+    coulomb_slope = -coulomb / cutoff - 2.0 * alpha / np.sqrt(np.pi) * np.exp(-((alpha * cutoff) ** 2)) / cutoff
+    lines = [f"pair_style lepton {cutoff!r}"]
+    for (i, first), (j, second) in itertools.combinations_with_replacement(enumerate(symbols, start=1), 2):
+        contact = p.radii_A[first] + p.radii_A[second]
+        qq = COULOMB_EV_A * p.charge_scale**2 * p.charges_e[first] * p.charges_e[second]
+        strength = p.contact_force_ratio * rho * abs(qq) / contact**2
+        end = strength * np.exp((contact - cutoff) / rho)
+        slope = float(-end / rho + qq * coulomb_slope)
+        constant = float(-(end + qq * coulomb) + cutoff * slope)
+        formula = f"{strength!r}*exp(({contact!r}-r)/{rho!r})+({qq!r})*erfc({alpha!r}*r)/r-({slope!r})*r+({constant!r})"
+        lines.append(f'pair_coeff {i} {j} "{formula}"')
+    return tuple(lines)
+
+
+def pair_self_energy_eV(potential: PairPotential, symbols: Sequence[str]) -> float:
+    """Give the constant that ``pair_commands`` leaves out, for atoms of these symbols, in eV."""
+    p = potential.parameters
+    at_cutoff = float(erfc(p.damping_per_A * p.cutoff_A)) / p.cutoff_A
+    squares = sum((p.charge_scale * p.charges_e[symbol]) ** 2 for symbol in symbols)
+    return float(-COULOMB_EV_A * (0.5 * at_cutoff + p.damping_per_A / np.sqrt(np.pi)) * squares)

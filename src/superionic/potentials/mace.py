@@ -1,0 +1,308 @@
+"""MACE (Batatia et al., Adv. Neural Inf. Process. Syst. 35 (2022)): adapter for a user's checkpoint.
+
+No weights come with its wheel. A checkpoint is either a *bridge file* (``.npz``: settings and arrays, nothing that
+runs; :mod:`superionic.potentials.mace_bridge` makes it and reads it with any version of e3nn), or a ``.model`` of MACE,
+which is a pickle that runs code when it is loaded and is therefore accepted only by its checksum.
+
+Options of :func:`load`: ``file``; ``energy_convention`` and ``level_of_theory`` of the file; ``modal`` (the head of a
+model with several); ``precision`` ("float32" or "float64"); ``device`` ("cpu", "cuda"); ``trust_sha256``.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols
+
+from superionic.errors import PotentialError
+from superionic.potentials import checkpoints
+from superionic.potentials.base import BasePotential, PotentialIdentity, Prediction, weights_sha256
+from superionic.potentials.checkpoints import Statement
+
+PINNED_VERSION = "0.3.16"
+TEST_MODEL = "test"
+"""A small network with fixed random weights, built on the spot: it proves the engine, not a material."""
+
+_TEST = Statement(TEST_MODEL, "own: a test model", "nothing: a test model with random weights", "MIT")
+
+
+class MACEPotential(BasePotential):
+    """MACE with a user's checkpoint; make it with :func:`load`."""
+
+    def __init__(self, identity: PotentialIdentity, network: Any, *, precision: str, head: int, device: str) -> None:
+        import torch
+
+        super().__init__(identity)
+        self._dtype = checkpoints.torch_dtype(precision, "MACE")
+        self._device = torch.device(device)
+        self._network = network.to(device=self._device, dtype=self._dtype).eval()
+        for parameter in self._network.parameters():
+            parameter.requires_grad_(False)
+        self._cutoff_A = float(network.r_max)
+        self._head = head
+        numbers = network.atomic_numbers.cpu().numpy()
+        self._species = np.full(int(numbers.max()) + 1, -1)
+        self._species[numbers] = np.arange(len(numbers))
+        self._n_species = len(numbers)
+
+    def evaluate(self, atoms: Atoms, *, stress: bool = True) -> Prediction:
+        """Energy, forces and stress; see :class:`superionic.potentials.base.Potential`.
+
+        Raises
+        ------
+        PotentialError
+            If an element is not covered.
+        CalculationFailed
+            If a position is not finite or the cell has no volume.
+        """
+        import torch
+        from matscipy.neighbours import neighbour_list
+
+        self.check_elements(atoms)
+        cell = np.array(atoms.cell.array)
+        positions = checkpoints.wrapped_fractions(atoms, "MACE") @ cell
+        centre, neighbour, image = neighbour_list(
+            "ijS", cutoff=self._cutoff_A, positions=positions, cell=cell, pbc=np.array(atoms.pbc)
+        )
+
+        def tensor(array: np.ndarray) -> Any:
+            return torch.as_tensor(array, dtype=self._dtype, device=self._device)
+
+        def indices(array: np.ndarray) -> Any:
+            return torch.as_tensor(array, dtype=torch.int64, device=self._device)
+
+        data = {
+            "batch": indices(np.zeros(len(atoms))),
+            "cell": tensor(cell),
+            "edge_index": indices(np.stack([centre, neighbour])),
+            "head": indices(np.array([self._head])),
+            "node_attrs": tensor(np.eye(self._n_species)[self._species[atoms.numbers]]),
+            "positions": tensor(positions),
+            "ptr": indices(np.array([0, len(atoms)])),
+            "shifts": tensor(image @ cell),
+            "unit_shifts": tensor(image),
+        }
+        output = self._network(data, compute_force=True, compute_stress=stress)
+        energy = float(np.sum(output["node_energy"].detach().cpu().numpy().astype(np.float64)))
+        forces = output["forces"].detach().cpu().numpy().astype(np.float64)
+        if not stress:
+            return Prediction(energy, forces)
+        tensor3 = output["stress"].detach().cpu().numpy().astype(np.float64).reshape(3, 3)
+        return Prediction(energy, forces, checkpoints.voigt(tensor3))
+
+    def state_arrays(self) -> dict[str, np.ndarray]:
+        """All weights as arrays by name: what ``weights`` of :func:`load` takes."""
+        return {name: value.detach().cpu().numpy().copy() for name, value in self._network.state_dict().items()}
+
+
+def describe(model: str | None = None, **options: Any) -> PotentialIdentity:
+    """Describe a checkpoint as far as that goes without importing mace; of a pickle the elements stay unknown."""
+    file = options.get("file")
+    if file is None:
+        statement = _TEST if model == TEST_MODEL else Statement("-", checkpoints.NOT_STATED, checkpoints.NOT_STATED)
+        elements = ("Li", "Cl", "Y") if model == TEST_MODEL else ()
+        return _identity(statement, "", elements)
+    digest = checkpoints.checksum(file)
+    statement = _stated(digest, model, options)
+    if is_bridge(file):
+        from superionic.potentials.mace_bridge import read_settings
+
+        return _identity(statement, digest, _symbols(read_settings(file)["atomic_numbers"]))
+    checkpoints.demand_trust(file, digest, options.get("trust_sha256"), instead=_INSTEAD)
+    return _identity(statement, digest, ())
+
+
+_INSTEAD = "Let superionic engines convert mace FILE make a safe file of it once, where you trust it, and use that."
+
+
+def load(
+    model: str | None = None,
+    *,
+    weights: Mapping[str, np.ndarray] | None = None,
+    threads: int = 1,
+    file: str | None = None,
+    energy_convention: str | None = None,
+    level_of_theory: str | None = None,
+    modal: str | None = None,
+    precision: str = "float32",
+    device: str = "cpu",
+    trust_sha256: str | None = None,
+) -> MACEPotential:
+    """Load MACE.
+
+    Parameters
+    ----------
+    model
+        A name for the checkpoint, for people; ``"test"`` without ``file`` builds the small test network.
+    weights
+        Fine-tuned weights, all of them, by the names of the model's own state dict.
+    threads
+        Threads of torch in this process (a setting of the whole process).
+    file
+        A bridge file, or a ``.model`` of MACE.
+    energy_convention
+        A word of :mod:`superionic.conventions`; required with ``file``.
+    level_of_theory
+        What the checkpoint was trained to reproduce.
+    modal
+        Head of a model with several; needed then.
+    precision
+        ``"float32"`` or ``"float64"``.
+    device
+        Torch device.
+    trust_sha256
+        SHA-256 of a ``.model`` that may be loaded although it is a pickle.
+
+    Raises
+    ------
+    PotentialError
+        On a file that is none of these, an unknown head, option or convention, or weights that do not fit.
+    """
+    checkpoints.torch_dtype(precision, "MACE")
+    import torch
+
+    torch.set_num_threads(threads)
+    if file is None:
+        if model != TEST_MODEL:
+            raise PotentialError("MACE has no model of its own here.", fix="Give the `file` of a checkpoint.")
+        network, statement, digest = test_network(), _TEST, ""
+    else:
+        digest = checkpoints.checksum(file)
+        statement = _stated(digest, model, {"energy_convention": energy_convention, "level_of_theory": level_of_theory})
+        network = _read(file, digest, trust_sha256)
+    if weights is not None or file is None:
+        arrays = weights if weights is not None else {n: v.numpy() for n, v in network.state_dict().items()}
+        digest = weights_sha256(arrays)
+    if weights is not None:
+        from superionic.potentials.mace_bridge import load_arrays
+
+        load_arrays(network, weights)
+        statement = replace(statement, level_of_theory=f"fine-tuned from: {statement.level_of_theory}")
+    identity = _identity(
+        statement, digest, _symbols(network.atomic_numbers.tolist()), fine_tuned=weights is not None, version=_version()
+    )
+    return MACEPotential(identity, network, precision=precision, head=_head(network, modal), device=device)
+
+
+def is_bridge(file: str | Path) -> bool:
+    """Whether a file is a bridge file (by its name)."""
+    return Path(file).suffix == ".npz"
+
+
+def import_mace() -> Any:
+    """Import mace without its remarks, and without its switch that would make every later torch.load unsafe."""
+    import contextlib
+    import io
+    import logging
+    import os
+
+    before, level = os.environ.get("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"), logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            # Of e3nn 0.4: torch.jit, and a file of constants of its own that it loads as a pickle.
+            warnings.simplefilter("ignore")
+            import mace.modules
+            import torch
+
+            # Without fusion: torch would compile other kernels after some evaluations, which round in another way, and a
+            # result would depend on what its process did before.
+            torch.jit.set_fusion_strategy([("STATIC", 0), ("DYNAMIC", 0)])
+    finally:
+        logging.disable(level)
+        if before is None:
+            os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)
+    return mace.modules
+
+
+def test_network() -> Any:
+    """Build the small network of :data:`TEST_MODEL`, in double precision, always with the same weights."""
+    from superionic.potentials.mace_bridge import build
+
+    network = build(
+        {
+            "MLP_irreps": "8x0e", "apply_cutoff": True, "atomic_numbers": [3, 17, 39], "avg_num_neighbors": 20.0,
+            "correlation": 2, "distance_transform": None, "edge_irreps": None, "gate": "silu", "heads": ["Default"],
+            "hidden_irreps": "8x0e + 8x1o", "interaction_cls": "RealAgnosticResidualInteractionBlock",
+            "interaction_cls_first": "RealAgnosticInteractionBlock", "max_ell": 2, "num_bessel": 4,
+            "num_interactions": 2, "num_polynomial_cutoff": 5, "pair_repulsion": False, "r_max": 4.5,
+            "radial_MLP": [16, 16], "radial_type": "bessel", "readout_cls": "NonLinearReadoutBlock",
+            "use_agnostic_product": False, "use_edge_irreps_first": False, "use_last_readout_only": False,
+            "use_reduced_cg": True, "use_so3": False,
+        },
+        {
+            "atomic_energies": np.array([[-1.9, -1.8, -6.5]]),
+            "atomic_inter_scale": np.array(300.0),
+            "atomic_inter_shift": np.array(0.0),
+        },
+    )  # fmt: skip
+    checkpoints.fill(network, seed=7, normalised=True)
+    return network
+
+
+def _stated(digest: str, model: str | None, options: Mapping[str, Any]) -> Statement:
+    return checkpoints.stated(
+        digest,
+        None,
+        engine="MACE",
+        model=model,
+        energy_convention=options.get("energy_convention"),
+        level_of_theory=options.get("level_of_theory"),
+    )
+
+
+def _read(file: str, digest: str, trust_sha256: str | None) -> Any:
+    from superionic.potentials import mace_bridge
+
+    if is_bridge(file):
+        return mace_bridge.read(file)
+    checkpoints.demand_trust(file, digest, trust_sha256, instead=_INSTEAD)
+    return mace_bridge.unpickle(file)
+
+
+def _head(network: Any, modal: str | None) -> int:
+    heads = list(getattr(network, "heads", ["Default"]))
+    if modal is None and len(heads) == 1:
+        return 0
+    if modal not in heads:
+        what = "several heads" if modal is None else f"no head {modal!r}"
+        raise PotentialError(f"The MACE model has {what}.", fix=f"Name one as `modal`: {', '.join(heads)}.")
+    return heads.index(modal)
+
+
+def _symbols(numbers: Any) -> tuple[str, ...]:
+    return tuple(chemical_symbols[number] for number in sorted(int(number) for number in numbers))
+
+
+def _identity(
+    statement: Statement,
+    digest: str,
+    elements: tuple[str, ...],
+    *,
+    fine_tuned: bool = False,
+    version: str = PINNED_VERSION,
+) -> PotentialIdentity:
+    return PotentialIdentity(
+        name="mace",
+        model=statement.model,
+        version=version,
+        checkpoint_sha256=digest,
+        energy_convention=statement.energy_convention,
+        level_of_theory=statement.level_of_theory,
+        elements=elements,
+        licence=f"MIT (code); checkpoint: {statement.licence}",
+        engine="mace",
+        fine_tuned=fine_tuned,
+    )
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("mace-torch")

@@ -1,0 +1,276 @@
+"""A safe file format for MACE: settings as JSON and weights as arrays in one ``.npz``, nothing that runs code.
+
+A ``.model`` of MACE pickles whole Python objects, e3nn's compiled ones among them: it runs code when it is loaded, and
+only with the version of e3nn that wrote it. The bridge keeps what the network is made from and its weights. It is
+made once where the ``.model`` can be loaded and is trusted (``superionic engines convert``), and read anywhere: the
+network is built anew by the installed mace and e3nn, out of classes of mace that are named here.
+
+The file also carries what the original gave for the stored structure (or one like it of elements that the model
+covers), so that a bridge that is not true is noticed when it is read.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from superionic.errors import EngineError, PotentialError
+
+_SETTINGS = "settings"
+_FORMAT = 1
+_NO_BRIDGE = "This is no MACE file of superionic (settings and arrays)."
+_MAKE_IT = "Make it with superionic engines convert mace FILE.model"
+_GATES = ("silu", "tanh", "abs", None)
+_ARRAYS = ("atomic_energies", "atomic_inter_scale", "atomic_inter_shift")
+# Names of numbers that e3nn makes for itself; they differ from version to version and are made again.
+_MADE_BY_E3NN = ("_compiled_main", "_w3j", "output_mask", ".bias")
+_NAMES = (
+    "MLP_irreps", "apply_cutoff", "atomic_numbers", "avg_num_neighbors", "correlation", "distance_transform",
+    "edge_irreps", "gate", "heads", "hidden_irreps", "interaction_cls", "interaction_cls_first", "max_ell",
+    "num_bessel", "num_interactions", "num_polynomial_cutoff", "pair_repulsion", "r_max", "radial_MLP", "radial_type",
+    "readout_cls", "use_agnostic_product", "use_edge_irreps_first", "use_last_readout_only", "use_reduced_cg",
+    "use_so3",
+)  # fmt: skip
+_TOLERANCE_EV_PER_ATOM = 1e-4
+_TOLERANCE_EV_PER_A = 2e-3
+
+
+def settings_of(network: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Give what a network of MACE is made from: JSON values, and arrays.
+
+    Raises
+    ------
+    PotentialError
+        If it is of a kind that the bridge does not know.
+    """
+    from mace.tools.scripts_utils import extract_config_mace_model
+
+    kind = type(network).__name__
+    config = dict(extract_config_mace_model(network)) if kind == "ScaleShiftMACE" else {}
+    unknown = [name for name in ("cueq_config", "embedding_specs") if config.get(name) is not None]
+    if not config or unknown or config["use_embedding_readout"]:
+        raise PotentialError(
+            f"The bridge knows MACE's ScaleShiftMACE without extra inputs, and not this model ({kind}).",
+            fix="Use the .model itself, with trust_sha256.",
+        )
+    gate = config["gate"]
+    config["gate"] = None if gate is None else getattr(gate, "__name__", str(gate))
+    for name in ("interaction_cls", "interaction_cls_first", "readout_cls"):
+        config[name] = config[name].__name__
+    for name in ("MLP_irreps", "edge_irreps", "hidden_irreps"):
+        config[name] = None if config[name] is None else str(config[name])
+    for name in ("r_max", "num_polynomial_cutoff", "avg_num_neighbors"):
+        config[name] = float(config[name])
+    for name in ("num_bessel", "max_ell", "num_interactions"):
+        config[name] = int(config[name])
+    config["atomic_numbers"] = [int(number) for number in config["atomic_numbers"]]
+    config["heads"] = [str(head) for head in config["heads"]]
+    config["radial_MLP"] = [int(width) for width in config["radial_MLP"]]
+    correlation = config["correlation"]
+    config["correlation"] = [int(c) for c in correlation] if isinstance(correlation, list) else int(correlation)
+    arrays = {name: np.asarray(config[name], dtype=np.float64) for name in _ARRAYS}
+    return {name: config[name] for name in _NAMES}, arrays
+
+
+def build(settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
+    """Build a network with the installed mace and e3nn, in double precision; its weights are still to be loaded.
+
+    Raises
+    ------
+    PotentialError
+        If a setting is missing or names what mace does not have.
+    """
+    import warnings
+
+    import torch
+
+    from superionic.potentials.mace import import_mace
+
+    modules = import_mace()
+    from e3nn import o3
+
+    missing = [name for name in _NAMES if name not in settings] + [name for name in _ARRAYS if name not in arrays]
+    if missing:
+        raise PotentialError(f"The MACE file lacks {', '.join(missing)}.", fix="Make it anew from the .model.")
+    chosen: dict[str, Any] = {name: settings[name] for name in _NAMES}
+    if chosen["gate"] not in _GATES:
+        raise PotentialError(f"The bridge has no gate {chosen['gate']!r}.", fix="Use the .model with trust_sha256.")
+    gates = {"silu": torch.nn.functional.silu, "tanh": torch.tanh, "abs": torch.abs, None: None}
+    chosen["gate"] = gates[chosen["gate"]]
+    for name, table in (
+        ("interaction_cls", modules.interaction_classes),
+        ("interaction_cls_first", modules.interaction_classes),
+        ("readout_cls", modules.readout_classes),
+    ):
+        if chosen[name] not in table:
+            raise PotentialError(f"The installed mace has no {chosen[name]!r}.", fix="Install the engine again.")
+        chosen[name] = table[chosen[name]]
+    for name in ("MLP_irreps", "edge_irreps", "hidden_irreps"):
+        chosen[name] = None if chosen[name] is None else o3.Irreps(chosen[name])
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of e3nn 0.4: it still uses torch.jit
+            return modules.ScaleShiftMACE(
+                **chosen,
+                num_elements=len(chosen["atomic_numbers"]),
+                **{name: np.array(arrays[name], dtype=np.float64) for name in _ARRAYS},
+            )
+    finally:
+        torch.set_default_dtype(before)
+
+
+def load_arrays(network: Any, arrays: Mapping[str, np.ndarray]) -> None:
+    """Give a network its weights.
+
+    Raises
+    ------
+    PotentialError
+        If a weight is missing, too many or of another shape. Only constants that e3nn makes for itself may differ.
+    """
+    import torch
+
+    state = network.state_dict()
+    fitting = {
+        name: torch.from_numpy(np.array(array))
+        for name, array in arrays.items()
+        if name in state and tuple(state[name].shape) == np.shape(array)
+    }
+    odd = [name for name in {*arrays, *state} - set(fitting) if not any(part in name for part in _MADE_BY_E3NN)]
+    if odd:
+        raise PotentialError(
+            f"The weights do not fit the MACE model: {len(odd)} differ, e.g. {min(odd)}.",
+            fix="Give the complete state dict of the same model that they were trained from.",
+        )
+    network.load_state_dict(fitting, strict=False)
+
+
+def write(network: Any, path: str | Path) -> None:
+    """Write a network of MACE as a bridge file, with what it gives for the structure of :func:`proof_structure`."""
+    settings, arrays = settings_of(network)
+    settings["format"] = _FORMAT
+    state = {f"weight:{name}": value.detach().cpu().numpy() for name, value in network.state_dict().items()}
+    energy, forces = _evaluate(network)
+    arrays |= {"proof:energy_eV": np.array(energy), "proof:forces_eV_per_A": forces}
+    text = np.frombuffer(json.dumps(settings, sort_keys=True).encode(), dtype=np.uint8)
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **{_SETTINGS: text}, **arrays, **state)
+    Path(path).write_bytes(buffer.getvalue())
+
+
+def read_settings(path: str | Path) -> dict[str, Any]:
+    """Read the settings of a bridge file; needs numpy only.
+
+    Raises
+    ------
+    PotentialError
+        If it is no bridge file.
+    """
+    return _open(path)[0]
+
+
+def read(path: str | Path) -> Any:
+    """Build the network of a bridge file and check that it gives what the original gave.
+
+    Raises
+    ------
+    PotentialError
+        If it is no bridge file, or does not fit the installed mace.
+    EngineError
+        If the network gives other numbers than the one that it was made from.
+    """
+    settings, arrays = _open(path)
+    network = build(settings, arrays)
+    load_arrays(network, {n.partition(":")[2]: a for n, a in arrays.items() if n.startswith("weight:")})
+    energy, forces = _evaluate(network)
+    energy_error = abs(energy - float(arrays["proof:energy_eV"])) / len(forces)
+    force_error = float(np.abs(forces - arrays["proof:forces_eV_per_A"]).max())
+    if not (energy_error <= _TOLERANCE_EV_PER_ATOM and force_error <= _TOLERANCE_EV_PER_A):
+        raise EngineError(
+            f"This MACE file gives other numbers here than where it was made (energy {energy_error:.2g} eV/atom, "
+            f"force {force_error:.2g} eV/Å).",
+            where=str(path),
+            fix="Do not use it with this engine; make it anew from the .model.",
+        )
+    return network
+
+
+def unpickle(path: str | Path) -> Any:
+    """Load a ``.model``, which runs the code in it; only for a file that the user trusts by its checksum.
+
+    Raises
+    ------
+    PotentialError
+        If it holds no model of MACE that can be loaded here.
+    """
+    import warnings
+
+    import torch
+
+    from superionic.potentials.mace import import_mace
+
+    import_mace()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            network = torch.load(path, map_location="cpu", weights_only=False)
+    except Exception as error:
+        raise PotentialError(
+            f"The file cannot be loaded as a MACE model ({type(error).__name__}: {str(error)[:150]}).",
+            where=str(path),
+            fix="It must be a .model (not compiled for LAMMPS), written with a version of e3nn that fits this engine.",
+        ) from error
+    if not hasattr(network, "r_max") or not hasattr(network, "atomic_numbers"):
+        raise PotentialError("The file holds no MACE model.", where=str(path), fix="Give the .model file.")
+    return network
+
+
+def convert(settings: Mapping[str, Any], inputs: Any = None, context: Any = None) -> dict[str, Any]:
+    """Make a bridge file of a trusted ``.model`` (a task): ``file``, ``output``, ``trust_sha256``."""
+    del inputs, context
+    from superionic.potentials import checkpoints
+
+    digest = checkpoints.checksum(settings["file"])
+    checkpoints.demand_trust(
+        settings["file"], digest, settings.get("trust_sha256"), instead="Conversion loads the file once."
+    )
+    write(unpickle(settings["file"]), settings["output"])
+    return {"sha256": checkpoints.checksum(settings["output"]), "settings": read_settings(settings["output"])}
+
+
+def _evaluate(network: Any) -> tuple[float, np.ndarray]:
+    """Energy and forces of the proof structure in double precision, by a copy of the network."""
+    import copy
+
+    from ase.data import chemical_symbols
+
+    from superionic.potentials.base import PotentialIdentity
+    from superionic.potentials.mace import MACEPotential
+    from superionic.potentials.reference import cell_of
+
+    numbers = sorted(int(number) for number in network.atomic_numbers)
+    elements = tuple(chemical_symbols[number] for number in numbers)
+    identity = PotentialIdentity("mace", "", "", "", "", "", elements, "")
+    potential = MACEPotential(identity, copy.deepcopy(network), precision="float64", head=0, device="cpu")
+    prediction = potential.evaluate(cell_of(elements), stress=False)
+    return prediction.energy_eV, np.array(prediction.forces_eV_per_A)
+
+
+def _open(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        settings: dict[str, Any] = json.loads(arrays.pop(_SETTINGS).tobytes())
+        known = settings["format"] == _FORMAT
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise PotentialError(_NO_BRIDGE, where=str(path), fix=_MAKE_IT) from error
+    if not known:
+        raise PotentialError("This MACE file is of a later superionic.", where=str(path), fix=_MAKE_IT)
+    return settings, arrays

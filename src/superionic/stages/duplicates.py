@@ -1,0 +1,142 @@
+"""Orderings that are the same crystal: a fingerprint that no choice of cell changes, then an exact match.
+
+The fingerprint holds, for each ordered pair of elements, the mean distance from an atom of the first to its nearest,
+second nearest … atom of the second (averages of minimum distances, Widdowson et al., MATCH 87, 529 (2022), by element).
+It is the same for all cells, origins and orders of atoms: structures whose fingerprints differ need no matching.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from superionic.execution.task import Context
+
+_NEIGHBOURS = 8
+_FIRST_REACH_A = 6.0
+_LARGEST_REACH_A = 40.0
+# Unrelaxed orderings of one parent lie on the same sites exactly; relaxed ones repeat to the force threshold.
+_SAME_SITES_A = 1.0e-3
+_SAME_RELAXED_A = 0.05
+# Of pymatgen's matcher, per atom and in units of the cube root of the volume per atom: far less than a hop.
+_SAME_SITES_STOL = 0.02
+
+
+def fingerprint(atoms: Any) -> np.ndarray:
+    """Return the fingerprint of a crystal, shape (n_elements² x 8,), in Å; elements in order of atomic number."""
+    from superionic.potentials.neighbours import pairs_within
+
+    elements = sorted(set(atoms.numbers.tolist()))
+    reach = _FIRST_REACH_A
+    while reach <= _LARGEST_REACH_A:
+        pairs = pairs_within(atoms.positions, atoms.cell.array, True, reach)
+        rows = []
+        for first in elements:
+            centres = np.flatnonzero(atoms.numbers == first)
+            for second in elements:
+                of_kind = atoms.numbers[pairs.neighbour] == second
+                near = [
+                    np.sort(pairs.distances_A[of_kind & (pairs.centre == centre)])[:_NEIGHBOURS] for centre in centres
+                ]
+                rows.append(near)
+        if all(len(distances) == _NEIGHBOURS for near in rows for distances in near):
+            return np.concatenate([np.mean(near, axis=0) for near in rows])
+        reach *= 1.3
+    raise ValueError("an element of the crystal is too dilute to compare")
+
+
+def repeats(
+    structures: Sequence[Any], *, relaxed: bool, energies_eV_per_atom: Sequence[float], volumes_A3_per_atom: Any,
+    energy_tolerance_eV_per_atom: float, volume_tolerance: float,
+) -> list[int | None]:  # fmt: skip
+    """Tell for each structure which earlier one it repeats (None: no one).
+
+    Two structures are the same if energy, volume and fingerprint agree within tolerances and pymatgen's matcher maps
+    one onto the other.
+
+    Parameters
+    ----------
+    structures
+        ``ase.Atoms`` of the same elements.
+    relaxed
+        Whether they are relaxed, so that places agree less than exactly.
+    energies_eV_per_atom, volumes_A3_per_atom
+        Of each.
+    energy_tolerance_eV_per_atom, volume_tolerance
+        Largest difference of energies, and of volumes as a fraction.
+    """
+    from pymatgen.analysis.structure_matcher import StructureMatcher
+    from pymatgen.io.ase import AseAtomsAdaptor
+
+    matcher = (
+        StructureMatcher(primitive_cell=True, attempt_supercell=False)
+        if relaxed
+        else StructureMatcher(primitive_cell=True, attempt_supercell=False, scale=False, stol=_SAME_SITES_STOL)
+    )
+    energies, volumes = np.asarray(energies_eV_per_atom), np.asarray(volumes_A3_per_atom)
+    tolerance = _SAME_RELAXED_A if relaxed else _SAME_SITES_A
+    prints = np.array([fingerprint(atoms) for atoms in structures])
+    converted: dict[int, Any] = {}
+
+    def structure(i: int) -> Any:
+        if i not in converted:
+            converted[i] = AseAtomsAdaptor.get_structure(_bare(structures[i]))
+        return converted[i]
+
+    same_as: list[int | None] = []
+    for i in range(len(structures)):
+        near = (
+            (np.abs(energies[:i] - energies[i]) <= energy_tolerance_eV_per_atom)
+            & (np.abs(volumes[:i] / volumes[i] - 1.0) <= volume_tolerance)
+            & (np.abs(prints[:i] - prints[i]).max(axis=1, initial=0.0) <= tolerance)
+        )
+        found = next(
+            (
+                j
+                for j in np.flatnonzero(near).tolist()
+                if same_as[j] is None and matcher.fit(structure(i), structure(j))
+            ),
+            None,
+        )
+        same_as.append(found)
+    return same_as
+
+
+def _bare(atoms: Any) -> Any:
+    from ase import Atoms
+
+    return Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True)
+
+
+# ---- task functions -----------------------------------------------------------------------------------------------
+
+
+def merge_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context) -> list[int | None]:
+    """Tell for each relaxed structure, lowest energy first, which earlier one it repeats (None: no one)."""
+    relaxed = inputs["relaxed"]
+    return repeats(
+        [entry["atoms"] for entry in relaxed],
+        relaxed=True,
+        energies_eV_per_atom=[entry["energy_eV"] / entry["n_atoms"] for entry in relaxed],
+        volumes_A3_per_atom=[entry["volume_A3"] / entry["n_atoms"] for entry in relaxed],
+        energy_tolerance_eV_per_atom=settings["energy_tolerance_eV_per_atom"],
+        volume_tolerance=settings["volume_tolerance"],
+    )
+
+
+def repeated_starts_task(
+    _settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context
+) -> list[int | None]:
+    """Tell for each ordering, before anything is relaxed, which earlier one it repeats (None: no one)."""
+    structures = inputs["atoms"]
+    volumes = [atoms.get_volume() / len(atoms) for atoms in structures]
+    return repeats(
+        structures,
+        relaxed=False,
+        energies_eV_per_atom=[0.0] * len(structures),
+        volumes_A3_per_atom=volumes,
+        energy_tolerance_eV_per_atom=0.0,
+        volume_tolerance=1.0e-6,
+    )

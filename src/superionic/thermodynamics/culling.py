@@ -1,0 +1,129 @@
+"""Which orderings may be given up before they are relaxed to the end: decisions on plain numbers.
+
+The energy of a half-relaxed ordering tells its relaxed energy up to what it still falls. How far orderings fall is
+known from some that were drawn at random and relaxed to the end (*pilots*); what differs between their falls is the
+noise of the comparison, and nothing is culled within it. Successive halving itself is that of Jamieson and Talwalkar
+(Proc. AISTATS 51, 240 (2016)).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+_DEVIATIONS = 2.0
+_BOOTSTRAPS = 1000
+_SAME_EV = 1.0e-6
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What one culling kept.
+
+    Attributes
+    ----------
+    kept
+        Shape (n,).
+    gaps_eV_per_atom
+        How far each energy lies above the last one of the wanted number, shape (n,); negative below it.
+    """
+
+    kept: BoolArray
+    gaps_eV_per_atom: FloatArray
+
+
+def cut(energies_eV_per_atom: FloatArray, wanted: int, keep_fraction: float, margin_eV_per_atom: float) -> Cut:
+    """Keep the lowest share, at least the wanted number, and everything within the margin above that.
+
+    Parameters
+    ----------
+    energies_eV_per_atom
+        Energies at the same rung, shape (n,).
+    wanted
+        How many of the lowest are asked for in the end.
+    keep_fraction
+        Share that is kept even where the margin is small.
+    margin_eV_per_atom
+        Noise of the comparison.
+    """
+    energies = np.round(energies_eV_per_atom / _SAME_EV) * _SAME_EV  # ties by rounding keep the order of the listing
+    order = np.argsort(energies, kind="stable")
+    place = np.empty(len(order), dtype=np.intp)
+    place[order] = np.arange(len(order))
+    gaps: FloatArray = energies - energies[order[min(wanted, len(order)) - 1]]
+    least = max(wanted, int(np.ceil(keep_fraction * len(order) - 1e-9)))
+    return Cut((place < least) | (gaps <= margin_eV_per_atom), gaps)
+
+
+def noise_eV_per_atom(falls_eV_per_atom: FloatArray) -> float:
+    """Return the noise of energies that still fall: two standard deviations of the falls, or the farthest of them.
+
+    Only orderings that fall farther than most can be culled wrongly, so it is the upper side that counts.
+
+    Parameters
+    ----------
+    falls_eV_per_atom
+        Energy at the rung minus relaxed energy, of orderings drawn at random, shape (n,).
+    """
+    falls = np.asarray(falls_eV_per_atom, dtype=np.float64)
+    if len(falls) < 2:
+        return float("inf")
+    return float(max(_DEVIATIONS * falls.std(ddof=1), falls.max() - np.median(falls), 0.0))
+
+
+def expected_missed(
+    left_to_fall_eV_per_atom: FloatArray, falls_eV_per_atom: Sequence[FloatArray], rungs: Sequence[int], seed: int
+) -> tuple[float, float, float]:
+    """Expect how many of the culled orderings belong among the wanted ones, with a 95 % interval.
+
+    Each culled ordering belongs there if it still falls as far as its energy lies above that of the last wanted one.
+    The chance of that is the upper tail of Student's t distribution of the falls of others from the same rung, which
+    (unlike the falls themselves) reaches beyond the largest that was seen.
+
+    Parameters
+    ----------
+    left_to_fall_eV_per_atom
+        Energy at which each was culled minus the relaxed energy of the last wanted ordering, shape (n,).
+    falls_eV_per_atom
+        For each rung the falls from there to the end of orderings drawn at random.
+    rungs
+        Rung at which each was culled.
+    seed
+        Seed of the bootstrap over the falls.
+
+    Returns
+    -------
+    expected, low, high
+        Numbers of orderings.
+    """
+    from scipy.stats import t
+
+    heights, places = np.asarray(left_to_fall_eV_per_atom, dtype=np.float64), np.asarray(rungs, dtype=np.intp)
+    rng = np.random.default_rng(seed)
+    total, draws = 0.0, np.zeros(_BOOTSTRAPS)
+    for rung in sorted(set(places.tolist())):
+        here, falls = heights[places == rung], np.asarray(falls_eV_per_atom[rung], dtype=np.float64)
+        n = len(falls)
+        if n < 2:
+            return float(len(heights)), 0.0, float(len(heights))
+        samples = np.vstack([falls, rng.choice(falls, size=(_BOOTSTRAPS, n))])
+        means, spreads = samples.mean(axis=1)[:, None], samples.std(axis=1, ddof=1)[:, None]
+        width = np.maximum(spreads, _SAME_EV) * np.sqrt(1.0 + 1.0 / n)
+        missed = t.sf((here[None, :] - means) / width, n - 1).sum(axis=1)
+        total += float(missed[0])
+        draws += missed[1:]
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return total, float(min(low, total)), float(max(high, total))
+
+
+def drawn(candidates: int, fraction: float, at_least: int, seed: int) -> list[int]:
+    """Draw a share of positions at random, at least some, all if there are no more; in rising order."""
+    count = min(candidates, max(at_least, int(np.ceil(fraction * candidates - 1e-9))))
+    rng = np.random.default_rng(seed)
+    return sorted(int(i) for i in rng.choice(candidates, size=count, replace=False)) if count else []

@@ -1,0 +1,167 @@
+"""How far two rankings agree, and what an audit says about the orderings that a ranking culled.
+
+Everything here is of plain arrays; intervals are 95 %.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+
+_BOOTSTRAPS = 1000
+_LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """A rank correlation with its interval.
+
+    Attributes
+    ----------
+    value
+        Between -1 and 1; ``None`` where one of the two rankings has nothing but ties.
+    low, high
+        Ends of the interval (percentile bootstrap over the structures).
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+def correlations(first: npt.ArrayLike, second: npt.ArrayLike, seed: int) -> dict[str, Correlation]:
+    """Return Spearman's rho and Kendall's tau-b of two sets of energies, with bootstrap intervals.
+
+    Parameters
+    ----------
+    first, second
+        Energies of the same structures, shape (n,).
+    seed
+        Seed of the bootstrap.
+
+    Returns
+    -------
+    dict
+        ``spearman`` and ``kendall``.
+    """
+    x, y = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if x.shape != y.shape or x.ndim != 1:
+        raise ValueError("the two rankings must be of the same structures")
+    if len(x) < 3 or np.ptp(x) == 0.0 or np.ptp(y) == 0.0:
+        return {"kendall": Correlation(None, None, None), "spearman": Correlation(None, None, None)}
+    # A bootstrap sample is how often each structure was drawn; the first row is the sample as it is.
+    rng = np.random.default_rng(seed)
+    times = np.vstack([np.ones((1, len(x))), rng.multinomial(len(x), np.full(len(x), 1.0 / len(x)), _BOOTSTRAPS)])
+    found = {}
+    for name, values in (("kendall", _kendall(x, y, times)), ("spearman", _spearman(x, y, times))):
+        low, high = np.nanquantile(values[1:], [(1.0 - _LEVEL) / 2.0, (1.0 + _LEVEL) / 2.0])
+        found[name] = Correlation(float(values[0]), float(low), float(high))
+    return found
+
+
+def _kendall(x: FloatArray, y: FloatArray, times: FloatArray) -> FloatArray:
+    """Kendall's tau-b of each sample (rows of ``times``); not a number where all of a sample are tied."""
+    one, two = np.sign(x[:, None] - x[None, :]), np.sign(y[:, None] - y[None, :])
+
+    def pairs(signs: FloatArray) -> FloatArray:
+        total: FloatArray = ((times @ signs) * times).sum(axis=1)
+        return total
+
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found: FloatArray = pairs(one * two) / np.sqrt(pairs(np.abs(one)) * pairs(np.abs(two)))
+    return found
+
+
+def _spearman(x: FloatArray, y: FloatArray, times: FloatArray) -> FloatArray:
+    """Spearman's rho of each sample (rows of ``times``): the correlation of its ranks, ties at their mean rank."""
+
+    def centred(values: FloatArray) -> FloatArray:
+        below = (values[None, :] < values[:, None]) + 0.5 * (values[None, :] == values[:, None])
+        ranks: FloatArray = times @ below.T
+        mean: FloatArray = (ranks * times).sum(axis=1, keepdims=True) / len(values)
+        return ranks - mean
+
+    one, two = centred(x), centred(y)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found: FloatArray = (times * one * two).sum(axis=1) / np.sqrt(
+            (times * one**2).sum(axis=1) * (times * two**2).sum(axis=1)
+        )
+    return found
+
+
+def overlap_of_lowest(first: npt.ArrayLike, second: npt.ArrayLike, count: int) -> float:
+    """Return the share of the ``count`` lowest of one ranking that are among the ``count`` lowest of the other.
+
+    Ties go by position. 1 where there are no more than ``count`` structures.
+    """
+    x, y = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    most = min(count, len(x))
+    lowest = [set(np.argsort(values, kind="stable")[:most].tolist()) for values in (x, y)]
+    return len(lowest[0] & lowest[1]) / most if most else 1.0
+
+
+def proportion_interval(found: int, trials: int, population: int) -> tuple[float, float]:
+    """Return the interval of how many of a population have a property that ``found`` of ``trials`` drawn ones have.
+
+    The exact interval of Clopper and Pearson (Biometrika 26, 404 (1934)) for drawing without replacement: all numbers
+    under which neither so many nor so few would be found by a chance of less than 2.5 %.
+
+    Parameters
+    ----------
+    found, trials
+        Members with the property, and members drawn.
+    population
+        Members in all.
+
+    Returns
+    -------
+    low, high
+        Numbers of members with the property.
+    """
+    from scipy.stats import hypergeom
+
+    if not 0 <= found <= trials <= population:
+        raise ValueError("found, trials and population must not fall below one another")
+    if trials == 0:
+        return 0.0, float(population)
+    numbers = np.arange(found, population - (trials - found) + 1)
+    tail = (1.0 - _LEVEL) / 2.0
+    enough = hypergeom.sf(found - 1, population, numbers, trials) > tail
+    few = hypergeom.cdf(found, population, numbers, trials) > tail
+    possible = numbers[enough & few]
+    return float(possible.min()), float(possible.max())
+
+
+def element_shift(
+    differences_eV: Sequence[float], compositions: Sequence[dict[str, int]]
+) -> tuple[dict[str, float], FloatArray]:
+    """Take what elements explain out of the differences between two energy scales.
+
+    Two potentials may count energies from different zeros (raw DFT, corrected, fitted references). A shift for each
+    element removes that; what is left of the difference between two compositions is a difference of chemistry.
+
+    Parameters
+    ----------
+    differences_eV
+        Energy of the second minus the first potential, of whole cells, shape (n,), in eV.
+    compositions
+        Atoms of each element in each cell.
+
+    Returns
+    -------
+    shifts, left
+        Shift of each element in eV/atom (least squares, the smallest one where compositions leave it open), and what
+        is left in eV/atom, shape (n,).
+    """
+    elements = sorted({symbol for composition in compositions for symbol in composition})
+    counts = np.array([[float(composition.get(symbol, 0)) for symbol in elements] for composition in compositions])
+    atoms = counts.sum(axis=1)
+    per_atom = np.asarray(differences_eV, dtype=np.float64) / atoms
+    shifts = np.linalg.lstsq(counts / atoms[:, None], per_atom, rcond=1e-10)[0]
+    left: FloatArray = per_atom - (counts / atoms[:, None]) @ shifts
+    return {symbol: float(value) for symbol, value in zip(elements, shifts, strict=True)}, left

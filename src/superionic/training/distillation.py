@@ -1,0 +1,424 @@
+"""From a slow potential, the teacher, to the data that a fast one, the student, learns from.
+
+Pure functions: structures that show the student where it may go (other volumes, strains, rattled and half relaxed,
+pairs pushed together), labels of them by the teacher, and sets of both that are quick to store. They know no tasks and
+no files; the stage ``distil`` calls them, and so can anybody (see ``docs/how-to/distil.md``).
+
+A student that has only seen the teacher's molecular dynamics is wrong just outside it, and there a fast run goes: an
+unprotected one blew up within 400 fs. So a part of the data is geometries that the teacher's own runs do not visit, and
+pairs at short distances are shown on purpose.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from ase import Atoms
+
+from superionic.errors import CalculationFailed, StageError
+from superionic.potentials.base import Potential
+from superionic.potentials.neighbours import pairs_within
+from superionic.thermodynamics.selection import random_strain
+from superionic.training.dataset import LabelledSet, Targets
+
+FloatArray = npt.NDArray[np.float64]
+Progress = Callable[[float, str], None]
+
+_CONTACT_RANGE_A = 5.0
+_LONGEST_MOVE_A = 0.1
+_MOVE_PER_FORCE_A2_PER_EV = 0.02
+
+
+# ---- geometries ---------------------------------------------------------------------------------------------------
+
+
+def distorted_structures(
+    atoms: Atoms,
+    count: int,
+    rng: np.random.Generator,
+    *,
+    volumes: tuple[float, float] = (0.94, 1.08),
+    max_strain: float = 0.03,
+    rattles_A: Sequence[float] = (0.05, 0.15, 0.3),
+) -> list[Atoms]:
+    """Scale, strain and rattle a structure.
+
+    Volumes are spread evenly over their range (one in each of ``count`` equal parts, in random order); the amplitudes
+    of rattling take turns.
+
+    Parameters
+    ----------
+    atoms
+        The structure, as a rule relaxed.
+    count
+        How many to make.
+    rng
+        Source of chance.
+    volumes
+        Smallest and largest factor on the volume.
+    max_strain
+        Largest component of the random symmetric strain that comes on top.
+    rattles_A
+        Standard deviations of the displacements along each axis, in Å.
+
+    Returns
+    -------
+    list of Atoms
+        Without calculators.
+    """
+    low, high = volumes
+    if not 0.0 < low <= high:
+        raise ValueError(f"volumes must be a rising pair of positive factors, not {volumes}")
+    places = (rng.permutation(count) + rng.random(count)) / max(count, 1)
+    made = []
+    for number in range(count):
+        copy = _bare(atoms)
+        factor = (low + (high - low) * float(places[number])) ** (1.0 / 3.0)
+        copy.set_cell(copy.cell.array * factor, scale_atoms=True)
+        if max_strain > 0.0:
+            copy = random_strain(copy, max_strain, rng)
+        amplitude = rattles_A[number % len(rattles_A)] if rattles_A else 0.0
+        copy.positions += amplitude * rng.standard_normal((len(copy), 3))
+        made.append(_bare(copy))
+    return made
+
+
+def close_contacts(
+    atoms: Atoms,
+    count: int,
+    rng: np.random.Generator,
+    *,
+    fractions: tuple[float, float] = (0.55, 0.95),
+    rattle_A: float = 0.1,
+) -> list[Atoms]:
+    """Push one pair of atoms together in each of some copies of a structure.
+
+    The kinds of pairs take turns, so that rare ones are shown as often as common ones. The pair is chosen at random
+    among those of its kind within 5 Å, and put at a random fraction of the shortest distance that its kind has in the
+    structure, along the line between them, each atom going half of the way.
+
+    Parameters
+    ----------
+    atoms
+        The structure.
+    count
+        How many to make.
+    rng
+        Source of chance.
+    fractions
+        Smallest and largest fraction.
+    rattle_A
+        Standard deviation of the displacements of all atoms before, in Å.
+
+    Returns
+    -------
+    list of Atoms
+        Fewer than ``count`` only if no two atoms are within 5 Å of one another.
+    """
+    pairs = pairs_within(atoms.positions, atoms.cell.array, atoms.pbc, _CONTACT_RANGE_A)
+    first, second = atoms.numbers[pairs.centre], atoms.numbers[pairs.neighbour]
+    # Once from one end only, and never an atom with its own image.
+    once = pairs.centre < pairs.neighbour
+    kinds = sorted({(int(a), int(b)) for a, b in zip(first[once], second[once], strict=True)})
+    kinds = sorted({(min(kind), max(kind)) for kind in kinds})
+    made: list[Atoms] = []
+    for number in range(count if kinds else 0):
+        a, b = kinds[number % len(kinds)]
+        of_kind = np.flatnonzero(once & (((first == a) & (second == b)) | ((first == b) & (second == a))))
+        chosen = int(rng.choice(of_kind))
+        vector = pairs.vectors_A[chosen]
+        distance = float(pairs.distances_A[chosen])
+        target = float(rng.uniform(*fractions)) * float(pairs.distances_A[of_kind].min())
+        copy = _bare(atoms)
+        copy.positions += rattle_A * rng.standard_normal((len(copy), 3))
+        i, j = int(pairs.centre[chosen]), int(pairs.neighbour[chosen])
+        centre = 0.5 * (atoms.positions[i] + atoms.positions[i] + vector)
+        image = atoms.positions[i] + vector - atoms.positions[j]
+        half = 0.5 * target * vector / distance
+        # The pair has the distance exactly; all others keep their rattle.
+        copy.positions[i] = centre - half
+        copy.positions[j] = centre + half - image
+        made.append(copy)
+    return made
+
+
+def rattled_and_relaxed(
+    atoms: Atoms,
+    potential: Potential,
+    rng: np.random.Generator,
+    *,
+    cycles: int,
+    rattle_A: float = 0.3,
+    steps: int = 8,
+    max_strain: float = 0.0,
+    progress: Progress | None = None,
+) -> LabelledSet:
+    """Rattle, relax a few steps, and again from there: a walk through the basins around a structure.
+
+    Every geometry on the way comes with the label that its step has computed anyway. The relaxation is a descent along
+    the forces with steps of at most 0.1 Å; it is not meant to arrive.
+
+    Parameters
+    ----------
+    atoms
+        Where to start.
+    potential
+        The teacher.
+    rng
+        Source of chance.
+    cycles
+        How many times to rattle; the geometries of one cycle share a group.
+    rattle_A
+        Standard deviation of the displacements along each axis, in Å.
+    steps
+        Steps of each relaxation.
+    max_strain
+        Largest component of the random strain of each cycle.
+    progress
+        Called with the fraction done and a word.
+
+    Returns
+    -------
+    LabelledSet
+        Evaluations that fail end their cycle early and are left out.
+    """
+    structures: list[Atoms] = []
+    groups: list[str] = []
+    values: list[Any] = []
+    current = _bare(atoms)
+    for cycle in range(cycles):
+        walker = random_strain(current, max_strain, rng) if max_strain > 0.0 else _bare(current)
+        walker.positions += rattle_A * rng.standard_normal((len(walker), 3))
+        for step in range(steps):
+            try:
+                prediction = potential.evaluate(walker)
+            except CalculationFailed:
+                break
+            if not prediction.is_finite:
+                break
+            structures.append(_bare(walker))
+            groups.append(f"cycle {cycle + 1}")
+            values.append(prediction)
+            move = _MOVE_PER_FORCE_A2_PER_EV * (step + 1) * prediction.forces_eV_per_A
+            walker.positions += np.clip(move, -_LONGEST_MOVE_A, _LONGEST_MOVE_A)
+        else:
+            # Only the sites go on to the next cycle; the strain starts anew from the cell given.
+            current = Atoms(walker.numbers, scaled_positions=walker.get_scaled_positions(), cell=atoms.cell, pbc=True)
+        if progress is not None:
+            progress((cycle + 1) / cycles, "cycles")
+    return _as_set(structures, groups, values, potential)
+
+
+def evenly(count: int, wanted: int) -> list[int]:
+    """Return ``wanted`` indices of ``range(count)``, evenly spread, the last one among them; all if there are fewer."""
+    if wanted >= count:
+        return list(range(count))
+    return [int(np.ceil((k + 1) * count / wanted)) - 1 for k in range(wanted)]
+
+
+def pick_by_grade(grades: Sequence[float], wanted: int) -> list[int]:
+    """Pick frames of one run by extrapolation: the highest grade in each of ``wanted`` equal parts of time.
+
+    Parameters
+    ----------
+    grades
+        Grade of each frame, in order of time.
+    wanted
+        How many to pick.
+
+    Returns
+    -------
+    list of int
+        In order of time; all if there are no more than wanted.
+    """
+    if len(grades) <= wanted:
+        return list(range(len(grades)))
+    parts = np.array_split(np.arange(len(grades)), wanted)
+    return [int(part[int(np.argmax(np.asarray(grades)[part]))]) for part in parts]
+
+
+# ---- labels -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TeacherLabels:
+    """Labels of a teacher, and what was left out.
+
+    Attributes
+    ----------
+    labelled
+        Structures with finite labels and no force above the limit.
+    dropped
+        For each one left out, why.
+    """
+
+    labelled: LabelledSet
+    dropped: tuple[str, ...]
+
+
+def label_structures(
+    potential: Potential,
+    structures: Sequence[Atoms],
+    groups: Sequence[str],
+    *,
+    max_force_eV_per_A: float = np.inf,
+    progress: Progress | None = None,
+) -> TeacherLabels:
+    """Label structures with a potential.
+
+    Parameters
+    ----------
+    potential
+        The teacher.
+    structures
+        What to label.
+    groups
+        Common origin of each (see :class:`superionic.training.dataset.LabelledSet`).
+    max_force_eV_per_A
+        A label with a larger force on an atom is left out: there the teacher itself guesses.
+    progress
+        Called with the fraction done and a word.
+    """
+    kept: list[Atoms] = []
+    kept_groups: list[str] = []
+    values: list[Any] = []
+    dropped: list[str] = []
+    for number, (atoms, group) in enumerate(zip(structures, groups, strict=True)):
+        reason = ""
+        try:
+            prediction = potential.evaluate(atoms)
+        except CalculationFailed as failure:
+            reason = failure.reason
+        else:
+            largest = float(np.linalg.norm(prediction.forces_eV_per_A, axis=1).max())
+            if not prediction.is_finite:
+                reason = "a value is not finite"
+            elif largest > max_force_eV_per_A:
+                reason = f"a force of {largest:.0f} eV/Å is above the limit of {max_force_eV_per_A:g} eV/Å"
+            else:
+                kept.append(atoms)
+                kept_groups.append(group)
+                values.append(prediction)
+        if reason:
+            dropped.append(reason)
+        if progress is not None:
+            progress((number + 1) / len(structures), "structures")
+    return TeacherLabels(_as_set(kept, kept_groups, values, potential), tuple(dropped))
+
+
+def _as_set(
+    structures: Sequence[Atoms], groups: Sequence[str], values: Sequence[Any], potential: Potential
+) -> LabelledSet:
+    identity = potential.identity
+    reference = f"{identity.name}|{identity.model}|{identity.checkpoint_sha256}"
+    return LabelledSet(
+        tuple(structures),
+        Targets(
+            np.array([value.energy_eV for value in values], dtype=np.float64),
+            tuple(np.array(value.forces_eV_per_A) for value in values),
+            np.array([value.stress_eV_per_A3 for value in values], dtype=np.float64).reshape(-1, 6),
+        ),
+        tuple(groups),
+        hashlib.sha256(reference.encode()).hexdigest(),
+        identity.energy_convention,
+    )
+
+
+# ---- sets in few arrays -------------------------------------------------------------------------------------------
+
+
+def pack_structures(structures: Sequence[Atoms], groups: Sequence[str]) -> dict[str, Any]:
+    """Put structures into a handful of arrays: a set of a thousand is stored and read in milliseconds.
+
+    Returns
+    -------
+    dict
+        ``n_atoms`` (n,), ``numbers`` (total,), ``positions_A`` (total, 3), ``cells_A`` (n, 3, 3), ``groups``.
+    """
+    return {
+        "n_atoms": np.array([len(atoms) for atoms in structures], dtype=np.int64),
+        "numbers": np.concatenate([np.zeros(0, np.int64), *(np.asarray(a.numbers, np.int64) for a in structures)]),
+        "positions_A": np.concatenate([np.zeros((0, 3)), *(a.positions for a in structures)]),
+        "cells_A": np.array([atoms.cell.array for atoms in structures], dtype=np.float64).reshape(-1, 3, 3),
+        "groups": [str(group) for group in groups],
+    }
+
+
+def unpack_structures(packed: Mapping[str, Any]) -> tuple[list[Atoms], list[str]]:
+    """Invert :func:`pack_structures`."""
+    edges = np.concatenate([[0], np.cumsum(packed["n_atoms"])]).astype(int)
+    structures = [
+        Atoms(
+            numbers=packed["numbers"][first:last],
+            positions=packed["positions_A"][first:last],
+            cell=packed["cells_A"][index],
+            pbc=True,
+        )
+        for index, (first, last) in enumerate(pairwise(edges))
+    ]
+    return structures, list(packed["groups"])
+
+
+def pack_labelled(labelled: LabelledSet) -> dict[str, Any]:
+    """Put a labelled set into a handful of arrays (see :func:`pack_structures`)."""
+    targets = labelled.targets
+    return {
+        **pack_structures(labelled.structures, labelled.groups),
+        "energies_eV": np.array(targets.energies_eV),
+        "forces_eV_per_A": np.concatenate([np.zeros((0, 3)), *targets.forces_eV_per_A]),
+        "stresses_eV_per_A3": np.array(targets.stresses_eV_per_A3),
+        "settings_hash": labelled.settings_hash,
+        "energy_convention": labelled.energy_convention,
+    }
+
+
+def unpack_labelled(packed: Mapping[str, Any]) -> LabelledSet:
+    """Invert :func:`pack_labelled`."""
+    structures, groups = unpack_structures(packed)
+    edges = np.cumsum(packed["n_atoms"])[:-1]
+    forces = np.split(packed["forces_eV_per_A"], edges) if len(structures) else []
+    return LabelledSet(
+        tuple(structures),
+        Targets(packed["energies_eV"], tuple(forces), packed["stresses_eV_per_A3"]),
+        tuple(groups),
+        packed["settings_hash"],
+        packed["energy_convention"],
+    )
+
+
+def merge_sets(sets: Sequence[LabelledSet]) -> LabelledSet:
+    """Put sets of one reference together, in order.
+
+    Raises
+    ------
+    StageError
+        If there is nothing, or the labels are not all of one reference.
+    """
+    filled = [labelled for labelled in sets if len(labelled)]
+    if not filled:
+        raise StageError("The teacher has given no label that can be used.", fix="Raise the limit on its forces.")
+    if len({(labelled.settings_hash, labelled.energy_convention) for labelled in filled}) > 1:
+        raise StageError(
+            "Labels of different teachers would be mixed in one set.", fix="Label all structures with one potential."
+        )
+    return LabelledSet(
+        tuple(atoms for labelled in filled for atoms in labelled.structures),
+        Targets(
+            np.concatenate([labelled.targets.energies_eV for labelled in filled]),
+            tuple(forces for labelled in filled for forces in labelled.targets.forces_eV_per_A),
+            np.concatenate([labelled.targets.stresses_eV_per_A3 for labelled in filled]),
+        ),
+        tuple(group for labelled in filled for group in labelled.groups),
+        filled[0].settings_hash,
+        filled[0].energy_convention,
+    )
+
+
+def _bare(atoms: Atoms) -> Atoms:
+    return Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell.array, pbc=True)

@@ -1,0 +1,147 @@
+"""How alike the structures of two runs are: distributions of the distances between the atoms of two elements."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from superionic.potentials.neighbours import pairs_within
+
+FloatArray = npt.NDArray[np.float64]
+
+_MOST_FRAMES = 200
+
+
+@dataclass(frozen=True)
+class PairDistances:
+    """How often the atoms of two elements are how far apart, in two halves of a run.
+
+    Attributes
+    ----------
+    pair
+        Symbols, e.g. ``"Li-Cl"``.
+    edges_A
+        Edges of the bins, shape (n + 1,), in Å.
+    counts
+        Pairs in each bin, of the first and of the second half of the run, shape (2, n).
+    g
+        Radial distribution function of the whole run, shape (n,).
+    neighbours
+        Mean number of neighbours of the second kind within range of an atom of the first.
+    """
+
+    pair: str
+    edges_A: FloatArray
+    counts: FloatArray
+    g: FloatArray
+    neighbours: float
+
+    @property
+    def centres_A(self) -> FloatArray:
+        """Centres of the bins."""
+        middle: FloatArray = 0.5 * (self.edges_A[1:] + self.edges_A[:-1])
+        return middle
+
+
+def pair_distances(
+    positions_A: FloatArray, cell_A: FloatArray, numbers: npt.ArrayLike, *, r_max_A: float = 6.0, bin_A: float = 0.1
+) -> list[PairDistances]:
+    """Count pair distances of a run at fixed cell, for each pair of elements.
+
+    Parameters
+    ----------
+    positions_A
+        Shape (n_frames, n_atoms, 3), in Å; at most 200 frames are looked at, evenly spread.
+    cell_A
+        Cell vectors as rows, shape (3, 3), in Å.
+    numbers
+        Atomic numbers, shape (n_atoms,).
+    r_max_A, bin_A
+        Range and width of the bins.
+
+    Returns
+    -------
+    list of PairDistances
+        In order of atomic numbers.
+    """
+    from ase.data import chemical_symbols
+
+    atomic = np.asarray(numbers, dtype=np.int64)
+    n_bins = max(1, round(r_max_A / bin_A))
+    edges = np.linspace(0.0, r_max_A, n_bins + 1)
+    kinds = [(int(a), int(b)) for i, a in enumerate(np.unique(atomic)) for b in np.unique(atomic)[i:]]
+    counts = {kind: np.zeros((2, n_bins)) for kind in kinds}
+    n_frames = len(positions_A)
+    chosen = np.unique(np.linspace(0, n_frames - 1, min(n_frames, _MOST_FRAMES)).round().astype(int))
+    for order, frame in enumerate(chosen):
+        half = 0 if 2 * order < len(chosen) else 1
+        pairs = pairs_within(positions_A[frame], cell_A, np.ones(3, dtype=bool), r_max_A)
+        first, second = atomic[pairs.centre], atomic[pairs.neighbour]
+        bins = np.minimum((pairs.distances_A / r_max_A * n_bins).astype(int), n_bins - 1)
+        for a, b in kinds:
+            counts[a, b][half] += np.bincount(bins[(first == a) & (second == b)], minlength=n_bins)[:n_bins]
+    volume = abs(float(np.linalg.det(cell_A)))
+    shells = 4.0 / 3.0 * np.pi * np.diff(edges**3)
+    found = []
+    for a, b in kinds:
+        n_a, n_b = int(np.sum(atomic == a)), int(np.sum(atomic == b))
+        ideal = len(chosen) * n_a * n_b / volume * shells
+        found.append(
+            PairDistances(
+                f"{chemical_symbols[a]}-{chemical_symbols[b]}",
+                edges,
+                counts[a, b],
+                np.asarray(counts[a, b].sum(axis=0) / ideal),
+                float(counts[a, b].sum()) / (len(chosen) * n_a),
+            )
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How alike two distributions of pair distances are.
+
+    Attributes
+    ----------
+    pair
+        Symbols.
+    overlap
+        Shared area of the two normalised distributions: 1 for equal ones, 0 for disjoint ones.
+    noise
+        By how much the overlap of two equal runs of this length would fall short of 1 by chance, from the difference
+        between the halves of each run.
+    """
+
+    pair: str
+    overlap: float
+    noise: float
+
+
+def distance_overlap(one: PairDistances, other: PairDistances) -> Overlap | None:
+    """Compare the distances of one pair of elements in two runs.
+
+    With p and q the shares of distances in each bin, the overlap is Σ min(p, q) = 1 − Σ|p − q|/2. Two halves of one run
+    differ by d; two whole runs would then differ by d/√2 by chance alone, if halves are independent.
+
+    Returns
+    -------
+    Overlap or None
+        None where an atom has on average less than one neighbour of that kind within range in both runs: what crosses
+        the edge of the range now and then says nothing.
+    """
+    if max(one.neighbours, other.neighbours) < 1.0:
+        return None
+    p, q = _shares(one.counts.sum(axis=0)), _shares(other.counts.sum(axis=0))
+    halves = [0.5 * float(np.abs(_shares(run.counts[0]) - _shares(run.counts[1])).sum()) for run in (one, other)]
+    noise = math.sqrt(0.5 * (halves[0] ** 2 + halves[1] ** 2)) / math.sqrt(2.0)
+    return Overlap(one.pair, float(np.minimum(p, q).sum()), noise)
+
+
+def _shares(counts: FloatArray) -> FloatArray:
+    total = float(counts.sum())
+    shares: FloatArray = counts / total if total > 0.0 else np.zeros_like(counts)
+    return shares

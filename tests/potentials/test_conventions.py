@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import itertools
+import json
+from importlib.resources import files
+
+import pytest
+
+from superionic.conventions import (
+    CONVENTIONS,
+    MP2020,
+    MP_RAW,
+    OWN,
+    WINDOW_EV_PER_ATOM,
+    advice,
+    difference,
+    is_convention,
+)
+from superionic.errors import PotentialError
+from superionic.potentials.base import describe_potential
+from superionic.potentials.proof import record_of
+from superionic.thermodynamics.formation import Entry
+from superionic.thermodynamics.hull import convex_hull
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [("chgnet", "0.3.0"), ("chgnet", "r2scan"), ("sevennet", "7net-0"), ("sevennet", "7net-mf-0/R2SCAN")],
+)
+def test_reference_energies_are_those_on_record(name, model):
+    convention = CONVENTIONS[describe_potential(name, model).energy_convention]
+    assert record_of(name, model)["energy_eV"] / 30 == pytest.approx(convention.reference_eV_per_atom, abs=0.001)
+
+
+def test_records_of_files_lie_where_their_conventions_say():
+    records = json.loads(files("superionic.potentials").joinpath("proof_records.json").read_text())
+    for key, convention in (
+        ("matgl:M3GNet-MP-2021.2.8", MP_RAW),
+        ("matgl:TensorNet-MatPES-PBE-2025.1", "MatPES PBE"),
+        ("matgl:TensorNet-MatPES-r2SCAN-2025.1", "MatPES r2SCAN"),
+    ):
+        expected = CONVENTIONS[convention].reference_eV_per_atom
+        assert records[key]["energy_eV"] / 30 == pytest.approx(expected, abs=0.005)
+
+
+def test_the_window_tells_corrected_from_raw_energies():
+    corrected, raw = (CONVENTIONS[name].reference_eV_per_atom for name in (MP2020, MP_RAW))
+    assert abs(corrected - raw) > WINDOW_EV_PER_ATOM
+    for wrong in (-1.9, -3.1):  # matgl 4 with older weights
+        assert all(abs(wrong - c.reference_eV_per_atom) > 1 for c in CONVENTIONS.values() if c.reference_eV_per_atom)
+
+
+def test_the_vocabulary_is_closed_but_for_own_words():
+    assert all(map(is_convention, CONVENTIONS))
+    assert is_convention("own: SCAN, VASP 6.4")
+    for wrong in ("", "PBE", "r2SCAN", OWN, "own:SCAN", "own:   "):
+        assert not is_convention(wrong)
+    assert "did you mean 'MP raw PBE(+U)'" in advice("MP raw PBE")
+
+
+def test_the_two_r2scan_models_do_not_share_a_convention():
+    first = describe_potential("chgnet", "r2scan").energy_convention
+    assert first != describe_potential("sevennet", "7net-mf-0/R2SCAN").energy_convention
+
+
+def test_chgnet_and_raw_pbe_on_one_hull_are_refused_with_the_reason():
+    corrected = describe_potential("chgnet").energy_convention
+    raw = describe_potential("sevennet").energy_convention
+    entries = [
+        Entry("Li3YCl6 by CHGNet", {"Li": 9, "Y": 3, "Cl": 18}, record_of("chgnet")["energy_eV"], corrected, "a"),
+        Entry("LiCl by SevenNet", {"Li": 1, "Cl": 1}, -7.37, raw, "LiCl"),
+        Entry("YCl3 by SevenNet", {"Y": 1, "Cl": 3}, -17.9, raw, "YCl3"),
+    ]
+    with pytest.raises(PotentialError) as caught:
+        convex_hull(entries, [{"Li": 1, "Cl": 1}, {"Y": 1, "Cl": 3}])
+    assert "cannot be put on one hull" in caught.value.message
+    assert "the first carries the Materials Project's corrections" in caught.value.message
+    assert "-0.365 eV/atom on Li3YCl6" in caught.value.message
+    assert "one potential" in caught.value.fix
+
+
+def test_every_difference_has_a_reason():
+    for first, second in itertools.permutations([*CONVENTIONS, "own: SCAN"], 2):
+        assert difference(first, second)
+    assert "the second carries" in difference(MP_RAW, MP2020)
+    assert "+0.367 eV/atom" not in difference("MatPES PBE", "MatPES r2SCAN")
+    assert "+4.281 eV/atom" in difference("MatPES PBE", "MatPES r2SCAN")

@@ -1,0 +1,51 @@
+"""A workbench whose tasks run in this process, through a real store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from superionic.execution import worker
+from superionic.execution.ledger import Ledger
+from superionic.execution.runner import Runner, Slots
+from superionic.execution.store import Store
+from superionic.stages.base import ChosenPotential, Workbench
+
+
+class InThisProcess(Executor):
+    """Runs each task at once, with the worker's own code."""
+
+    def __init__(self) -> None:
+        self.cache: dict[str, Any] = {}
+
+    def submit(self, _function: Any, request: Any, /, *_args: Any, **_kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(worker._answer(request, self.cache))
+        return future
+
+
+@pytest.fixture
+def workbench(tmp_path: Path) -> Callable[..., Workbench]:
+    """Make a workbench with a store of its own and some pair potentials."""
+
+    def make(name: str = "store", **options: Any) -> Workbench:
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        store, ledger = Store(folder), Ledger(folder / "ledger.sqlite")
+        runner = Runner(store, ledger, executor=InThisProcess(), slots=Slots(1), python_of=lambda _engine: Path("x"))
+        potentials = {
+            title: ChosenPotential(
+                title,
+                "core",
+                {"name": "pair", "model": None, "options": chosen},
+                {"name": title, "energy_convention": title},
+            )
+            for title, chosen in {"pair": {}, "scaled": {"charge_scale": 0.5}, **options}.items()
+        }
+        return Workbench(runner, 3, "Li", {"Li": 1.0}, potentials, lambda _engine: {})
+
+    return make

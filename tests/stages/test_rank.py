@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+
+from superionic.campaign.schema_stages import RankSettings
+from superionic.dynamics.relax import relax
+from superionic.errors import StageError
+from superionic.execution.task import Context, Ref, Task
+from superionic.potentials.base import load_potential
+from superionic.stages import rank
+from superionic.stages.base import Candidate
+from superionic.stages.relaxations import Member, Relaxations, relax_batch_task, warm_start_task
+
+CONTEXT = Context(None, lambda _fraction, _message: None, {})  # type: ignore[arg-type]
+
+
+def settings(**given):
+    # Small batches of cheap relaxations.
+    return RankSettings(potential="pair", fmax_eV_per_A=0.05, **given).model_dump(mode="json")
+
+
+def orderings(count: int, seed: int = 1) -> list[Atoms]:
+    """Rock salt of sixteen atoms with half of its Na replaced by Li, at random; all different."""
+    rng = np.random.default_rng(seed)
+    parent = bulk("NaCl", "rocksalt", a=5.3, cubic=True) * (2, 1, 1)
+    cations = np.flatnonzero(parent.numbers == 11)
+    found: dict[tuple[int, ...], Atoms] = {}
+    while len(found) < count:
+        chosen = tuple(sorted(rng.choice(cations, 4, replace=False).tolist()))
+        atoms = parent.copy()
+        atoms.numbers[list(chosen)] = 3
+        # A displacement that differs from ordering to ordering, so that symmetry makes none the same as another.
+        atoms.positions += 0.25 * np.sin(np.arange(48).reshape(-1, 3) * (1.0 + len(found)))
+        found[chosen] = atoms
+    return list(found.values())
+
+
+def candidates(bench, structures, source="made") -> list[Candidate]:
+    task = Task("enumerate", source, "m:f", 1, {"source": source})
+    energies = [float(i) for i in range(len(structures))]
+    stored = {"orderings": [{"atoms": atoms} for atoms in structures]}
+    bench.runner.store.commit(task.key, task.descriptor(), stored)
+    return [
+        Candidate(
+            f"{source} #{i}",
+            "salt",
+            "",
+            Ref(task, ("orderings", i, "atoms")),
+            {"formula": "LiNaCl2", "n_atoms": len(structures[i]), "ewald_eV": -energies[i], "degeneracy": 1},
+        )
+        for i in range(len(structures))
+    ]
+
+
+def test_the_lowest_are_found_as_by_relaxing_all(workbench):
+    structures = orderings(40)
+    whole = workbench("whole")
+    everything = rank.run(
+        settings(relax_top=40), whole, candidates(whole, structures), [], whole.potentials["pair"]
+    ).summary
+    halved = workbench("halved")
+    few = rank.run(
+        settings(relax_top=3, method="halving", halving={"first_steps": 3, "growth": 2, "audit_at_least": 4}),
+        halved,
+        candidates(halved, structures),
+        [],
+        halved.potentials["pair"],
+    ).summary
+
+    def lowest(summary):
+        done = [e for e in summary["entries"] if e["relaxed_eV_per_atom"] is not None]
+        return [e["id"] for e in sorted(done, key=lambda e: e["relaxed_eV_per_atom"])][:3]
+
+    assert lowest(few) == lowest(everything)
+    (told,) = few["halving"]
+    assert told["orderings"] == 40
+    assert told["culled"] > 0
+    assert told["relaxed"] + told["culled"] - sum(a["audited"] for a in told["audits"]) == 40
+    assert told["evaluations"] == sum(entry["n_evaluations"] for entry in few["entries"])
+    assert told["evaluations"] < everything["halving"][0]["evaluations"]
+    assert told["evaluations_if_all"] == pytest.approx(everything["halving"][0]["evaluations"], rel=0.3)
+    assert 0.0 <= told["recall_interval95"][0] <= told["recall"] <= told["recall_interval95"][1] <= 1.0
+    culled = [entry for entry in few["entries"] if entry["relaxed_eV_per_atom"] is None]
+    assert all(entry["reached_eV_per_atom"] < entry["single_point_eV_per_atom"] for entry in culled)
+
+
+def test_two_runs_give_the_same_bytes_and_a_second_run_does_nothing(workbench):
+    structures, chosen = (
+        orderings(34),
+        settings(
+            relax_top=2, method="halving", halving={"first_steps": 3, "audit_at_least": 3}, compare_with=["scaled"]
+        ),
+    )
+    summaries = []
+    for name in ("a", "b", "a"):
+        bench = workbench(name)
+        result = rank.run(chosen, bench, candidates(bench, structures), [], bench.potentials["pair"])
+        summaries.append(result.summary)
+    assert summaries[0] == summaries[1] == summaries[2]
+    assert len({task.key for task in bench.runner.used.values()}) == len(bench.runner.used)
+    bench = workbench("a")
+    bench.runner._executor = None  # a dry walk raises where anything is missing
+    assert rank.run(chosen, bench, candidates(bench, structures), [], bench.potentials["pair"]).summary == summaries[0]
+
+
+def test_rungs_through_the_store_equal_one_relaxation(workbench):
+    bench, (atoms,) = workbench(), orderings(1)
+    (candidate,) = candidates(bench, [atoms])
+    member = Member(candidate, candidate.structure)
+    relaxations = Relaxations(bench, "rank", bench.potentials["pair"], settings(max_steps=30))
+    for rung, steps in enumerate((1, 3, 5)):
+        relaxations.advance([member], steps, f"rung {rung}")
+    relaxations.finish([member], "to the end")
+    ((_, task, value),) = relaxations.relaxed([member])
+    once = relax(atoms, load_potential("pair"), fmax_eV_per_A=0.05, max_steps=30, optimizer="QN")
+    assert value["converged"]
+    assert np.array_equal(value["atoms"].positions, once.atoms.positions)
+    assert np.array_equal(value["atoms"].cell.array, once.atoms.cell.array)
+    assert (value["energy_eV"], value["n_steps"], value["n_evaluations"]) == (
+        once.energy_eV,
+        once.n_steps,
+        once.n_evaluations,
+    )
+    assert task.label == "relaxation of made #0"
+
+
+def test_no_relaxation_takes_more_steps_than_it_may(workbench):
+    bench = workbench()
+    made = candidates(bench, orderings(3))
+    members = [Member(candidate, candidate.structure) for candidate in made]
+    relaxations = Relaxations(bench, "rank", bench.potentials["pair"], {**settings(max_steps=7), "fmax_eV_per_A": 1e-9})
+    relaxations.advance(members[:1], 4, "rung 1")
+    relaxations.finish(members, "to the end")
+    assert [member.n_steps for member in members] == [7, 7, 7]
+    assert not any(member.converged for member in members)
+
+
+def test_a_failure_takes_nothing_with_it(workbench):
+    bench, structures = workbench(), orderings(4)
+    structures[2].positions[1] = structures[2].positions[0] + [0.05, 0.0, 0.0]
+    result = rank.run(settings(), bench, candidates(bench, structures), [], bench.potentials["pair"])
+    assert [failure["label"] for failure in result.summary["failures"]] == ["relaxation of made #2"]
+    assert {candidate.id for candidate in result.candidates} <= {"made #0", "made #1", "made #3"}
+    with pytest.raises(StageError, match="no ordering could be relaxed"):
+        rank.run(settings(), bench, candidates(bench, structures[2:3], "bad"), [], bench.potentials["pair"])
+
+
+def test_batches_tell_of_failures_and_start_deformed():
+    good, bad = orderings(2)
+    bad.positions[1] = bad.positions[0] + [0.05, 0.0, 0.0]
+    chosen = {"fmax_eV_per_A": 0.05, "optimizer": "QN", "relax_cell": True, "steps": 0}
+    chosen["potential"] = {"name": "pair", "model": None, "options": {}}
+    stretch = np.diag([1.1, 1.0, 1.0])
+    items = relax_batch_task(chosen, {"atoms": [good, bad], "deformation": stretch}, CONTEXT)["items"]
+    assert items[0]["atoms"].cell.array == pytest.approx(good.cell.array @ stretch)
+    assert items[0]["atoms"].get_scaled_positions(wrap=False) == pytest.approx(good.get_scaled_positions(wrap=False))
+    assert "failed" in items[1]
+
+
+def test_a_warm_start_leaves_out_rotations():
+    before = bulk("NaCl", "rocksalt", a=5.0, cubic=True)
+    stretch = np.diag([1.1, 1.0, 0.95])
+    turn = np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    after, turned = before.copy(), before.copy()
+    after.set_cell(before.cell.array @ stretch, scale_atoms=True)
+    turned.set_cell(before.cell.array @ stretch @ turn, scale_atoms=True)
+    for ends in ([after], [turned], [after, turned]):
+        found = warm_start_task({}, {"before": [before] * len(ends), "after": ends}, CONTEXT)["deformation"]
+        assert found == pytest.approx(stretch)
+
+
+def test_the_prescreen_keeps_the_lowest_and_may_relax(workbench):
+    structures = orderings(8)
+    bench = workbench()
+    made = candidates(bench, structures)
+    by_charges = rank.run(
+        settings(prescreen="ewald", prescreen_keep=3), bench, made, [], bench.potentials["pair"]
+    ).summary
+    done = [e["id"] for e in by_charges["entries"] if e["relaxed_eV_per_atom"] is not None or e["duplicate_of"]]
+    assert sorted(done) == ["made #5", "made #6", "made #7"]
+    assert by_charges["prescreen"] == {"by": "ewald", "kept": 3, "of": 8}
+    relaxed = rank.run(
+        settings(prescreen="scaled", prescreen_keep=4, prescreen_steps=200, warm_start=0),
+        bench,
+        made,
+        [],
+        bench.potentials["pair"],
+    ).summary
+    cold = rank.run(settings(warm_start=0), bench, made, [], bench.potentials["pair"]).summary
+    kept = {e["id"]: e["n_evaluations"] for e in relaxed["entries"] if e["n_evaluations"]}
+    assert len(kept) == 4
+    # A potential that differs by a scale has the same minima: little is left to do.
+    evaluations = {e["id"]: e["n_evaluations"] for e in cold["entries"]}
+    assert sum(kept.values()) < 0.8 * sum(evaluations[name] for name in kept)
+    lowest = sorted(relaxed["entries"], key=lambda e: e["prescreen_eV_per_atom"])[:4]
+    assert {e["id"] for e in lowest} == set(kept)
+
+
+def test_orderings_that_repeat_one_another_are_ranked_once(workbench):
+    bench, structures = workbench(), orderings(3)
+    doubled = structures[1] * (1, 1, 2)
+    made = [*candidates(bench, structures), *candidates(bench, [doubled], "larger")]
+    summary = rank.run(settings(), bench, made, [], bench.potentials["pair"]).summary
+    assert summary["repeated_before_ranking"] == 1
+    assert {e["id"]: e["duplicate_of"] for e in summary["entries"]}["larger #0"] == "made #1"
+
+
+def test_paper_b_relaxes_the_lowest_single_points(workbench):
+    bench, structures = workbench(), orderings(6)
+    chosen = settings(method="single-points", relax_top=2, optimizer="FIRE", max_steps=5)
+    summary = rank.run(chosen, bench, candidates(bench, structures), [], bench.potentials["pair"]).summary
+    potential = load_potential("pair")
+    heights = [potential.evaluate(atoms).energy_eV for atoms in structures]
+    lowest = {f"made #{i}" for i in np.argsort(heights)[:2]}
+    assert {e["id"] for e in summary["entries"] if e["relaxed_eV_per_atom"] is not None} == lowest
+    assert all(e["single_point_eV_per_atom"] is not None for e in summary["entries"])
+
+
+@pytest.mark.parametrize("after", ["same structures", "relaxation"])
+def test_another_potential_is_compared_and_never_mixed(workbench, after):
+    bench, structures = workbench(), orderings(9)
+    chosen = settings(compare_with=["scaled"], compare_after=after)
+    result = rank.run(chosen, bench, candidates(bench, structures), [], bench.potentials["pair"])
+    (told,) = result.summary["comparisons"]
+    (group,) = told["groups"]
+    assert told["second"] == "scaled"
+    assert told["potential"]["energy_convention"] == "scaled"
+    # Charges scaled by one half scale all energies by one quarter.
+    assert group["spearman"]["value"] == pytest.approx(1.0)
+    assert group["same_lowest"]
+    assert [e["second_eV_per_atom"] / e["first_eV_per_atom"] for e in told["energies"]] == pytest.approx(
+        [0.25] * group["n"], rel=1e-3
+    )
+    assert all(c.facts["relaxed_eV_per_atom"] < -2.0 for c in result.candidates)
+    again = rank.run(chosen, bench, candidates(bench, structures), [], bench.potentials["pair"], round_label="again")
+    assert again.summary["comparisons"] == []
