@@ -46,24 +46,23 @@ def bare(path: Path, count: int) -> list[Atoms]:
 def optimizers(arguments: argparse.Namespace) -> None:
     structures, potential = bare(arguments.file, arguments.count), load_potential(arguments.potential)
     print(f"{len(structures)} orderings of {structures[0].get_chemical_formula()}, fmax {_FMAX} eV/Å, cell relaxed")
-    print("| optimizer | evaluations, mean | median | most | converged | above the lowest minimum found, meV/atom: "
-          "mean | worst | within 0.1 | s |")  # fmt: skip
-    print("|---|---|---|---|---|---|---|---|---|")
-    rows, ends = [], []
+    print("| optimizer | evaluations, mean | median | most | converged | CPU s |\n|---|---|---|---|---|---|")
+    ends: dict[str, Any] = {}
     for name in arguments.only or get_args(Optimizer):
         began = time.process_time()
         done = [relax(a, potential, optimizer=name, fmax_eV_per_A=_FMAX, max_steps=_MOST) for a in structures]
-        rows.append(
-            (name, [d.n_evaluations for d in done], sum(d.converged for d in done), time.process_time() - began)
-        )
-        ends.append([1000.0 * d.energy_eV_per_atom for d in done])
-        print(f"({name} done)", flush=True)
-    above = np.array(ends) - np.min(ends, axis=0)
-    for (name, evaluations, converged, seconds), height in zip(rows, above, strict=True):
+        ends[name] = np.array([1000.0 * d.energy_eV_per_atom for d in done])
+        evaluations = [d.n_evaluations for d in done]
         print(
-            f"| {name} | {np.mean(evaluations):.0f} | {np.median(evaluations):.0f} | {max(evaluations)} | {converged} "
-            f"| {height.mean():.2f} | {height.max():.1f} | {np.sum(height < _SAME_MEV)} | {seconds:.0f} |"
+            f"| {name} | {np.mean(evaluations):.0f} | {np.median(evaluations):.0f} | {max(evaluations)} "
+            f"| {sum(d.converged for d in done)} | {time.process_time() - began:.0f} |",
+            flush=True,
         )
+    lowest = np.min(list(ends.values()), axis=0)
+    print("\n| optimizer | above the lowest minimum found, meV/atom: mean | worst | within 0.1 |\n|---|---|---|---|")
+    for name, heights in ends.items():
+        above = heights - lowest
+        print(f"| {name} | {above.mean():.2f} | {above.max():.1f} | {np.sum(above < _SAME_MEV)} |")
 
 
 def traces(arguments: argparse.Namespace) -> list[list[float]]:

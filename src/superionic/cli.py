@@ -241,7 +241,7 @@ def engines_check(
     ] = None,
     modal: Annotated[str | None, typer.Option(help="Level of theory, or head, of a file that has several.")] = None,
     trust_sha256: Annotated[
-        str | None, typer.Option("--trust-sha256", help="Load this file although it runs code when it is loaded.")
+        str | None, typer.Option("--trust", help="SHA-256 of a file to load although that runs code in it.")
     ] = None,
 ) -> None:
     """Let engines reproduce values on record; an engine, or a file in it, that is silently wrong is refused."""
@@ -263,7 +263,7 @@ def engines_convert(
     file: Annotated[Path, typer.Argument(help="A .model of MACE. Loading it runs the code that is stored in it.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="[default: beside it, with .npz]")] = None,
     trust_sha256: Annotated[
-        str | None, typer.Option("--trust-sha256", help="SHA-256 of the file: a word that you know where it is from.")
+        str | None, typer.Option("--trust", help="SHA-256 of the file: a word that you know where it is from.")
     ] = None,
 ) -> None:
     """Make a safe file (settings and arrays) of a checkpoint that is a pickle."""

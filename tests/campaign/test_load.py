@@ -120,8 +120,8 @@ transport:
         "c.yaml:11:11  crystals[1].name: the name 'A' is also that of crystals[0]",
         f"c.yaml:12:11  crystals[1].file: the file {folder / 'q.cif'} does not exist (did you mean 'p.cif'?)",
         (
-            "c.yaml:14:15  potentials.u.engine: must be one of chgnet, sevennet, mace, matgl, nep, pair, ase; it is 'chgnett' (did you mean "
-            "'chgnet'?)"
+            "c.yaml:14:15  potentials.u.engine: must be one of chgnet, sevennet, mace, matgl, nep, pair, ase; "
+            "it is 'chgnett' (did you mean 'chgnet'?)"
         ),
         "c.yaml:16:14  rank.relax_top: a whole number is expected, not 2.5",
         "c.yaml:17:18  rank.fmax_eV_per_A: a number is expected, not '1e-4' (leave out the quotes)",

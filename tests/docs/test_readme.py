@@ -123,7 +123,7 @@ def test_commands_and_options_in_the_pages_exist(page):
         r"superionic (enumerate|init|check|run|status|report|explain|engines)\b([^`\n#]*)", text
     ):
         for option in re.findall(r"--[a-z-]+", options):
-            subcommand = [word for word in options.split() if word in {"install", "list", "check"}][:1]
+            subcommand = [word for word in options.split() if word in {"install", "list", "check", "convert"}][:1]
             assert option in helped(command, *(subcommand if command == "engines" else [])), f"{command} {option}"
 
 

@@ -357,7 +357,7 @@ class _Costs:
         epochs = settings["epochs"] + loop["rounds"] * settings["refit_epochs"]
         learning = settings["students"] * epochs * most * atoms * _STUDENT_TRAINING_S_PER_ATOM
         hot = starts * (loop["rounds"] + 1) * loop["length_ps"]
-        own = (hot + settings["students"] * length) * steps_per_ps * atoms * _EVALUATION_S_PER_ATOM["nep"]
+        own = settings["students"] * (hot + length) * steps_per_ps * atoms * _EVALUATION_S_PER_ATOM["nep"]
         work = (
             f"{length + unseen:g} ps of the teacher, up to {most} labels, {settings['students']} students, "
             f"up to {loop['rounds']} rounds"

@@ -14,7 +14,6 @@ from superionic.campaign.schema_base import FINE_TUNED, NEEDS, STUDENT, Problem,
 from superionic.campaign.schema_distil import distil_problems
 from superionic.campaign.schema_potentials import potential_problems
 
-
 MAX_GRID_POINTS: Final = 100_000
 STAND_IN: Final = "potential:"
 MADE_BY: Final = {FINE_TUNED: "train", STUDENT: "distil"}

@@ -67,10 +67,10 @@ class DistilData(Section):
     )
     relax_steps: Count = Field(default=8, description="Steps of each of these relaxations; every one is a label.")
     contacts: CountOrZero = Field(
-        default=24, description="Structures of each ordering in which one pair of atoms is pushed together."
+        default=30, description="Structures of each ordering in which one pair of atoms is pushed together."
     )
     contact_fractions: Range = Field(
-        default=(0.55, 0.95), description="To which fractions of the usual shortest distance of its kind, [from, to]."
+        default=(0.45, 0.95), description="To which fractions of the usual shortest distance of its kind, [from, to]."
     )
     max_force_eV_per_A: Positive = Field(
         default=60.0, description="Labels with a larger force are left out: there the teacher itself guesses."
@@ -89,11 +89,13 @@ class DistilExplore(Section):
     temperature_K: Positive | None = Field(
         default=None, description="Temperature of these runs; 1.1 times the highest one of the campaign if left out."
     )
-    length_ps: Positive = Field(default=20.0, description="Length of each of these runs, one of each ordering with MD.")
+    length_ps: Positive = Field(
+        default=20.0, description="Length of these runs: one by each student, for each ordering with MD."
+    )
     clean_ps: Positive | None = Field(default=None, description="How much of it must run clean; all of it if left out.")
     check_every_fs: Positive = Field(default=20.0, description="Interval at which the extrapolation grade is taken.")
     collect_above: Positive = Field(
-        default=2.0,
+        default=1.5,
         description="Extrapolation grade above which a frame is kept for the teacher; the data end at 1.",
     )
     stop_above: Positive = Field(default=10.0, description="Extrapolation grade above which a run is stopped.")

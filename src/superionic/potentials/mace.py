@@ -211,8 +211,8 @@ def import_mace() -> Any:
             import mace.modules
             import torch
 
-            # Without fusion: torch would compile other kernels after some evaluations, which round in another way, and a
-            # result would depend on what its process did before.
+            # Without fusion: torch would compile other kernels after some evaluations, which round in another way, so
+            # that a result would depend on what its process did before.
             torch.jit.set_fusion_strategy([("STATIC", 0), ("DYNAMIC", 0)])
     finally:
         logging.disable(level)

@@ -239,7 +239,7 @@ def convert(settings: Mapping[str, Any], inputs: Any = None, context: Any = None
 
     digest = checkpoints.checksum(settings["file"])
     checkpoints.demand_trust(
-        settings["file"], digest, settings.get("trust_sha256"), instead="Conversion loads the file once."
+        settings["file"], digest, settings.get("trust_sha256"), instead="Converting loads it once (--trust)."
     )
     write(unpickle(settings["file"]), settings["output"])
     return {"sha256": checkpoints.checksum(settings["output"]), "settings": read_settings(settings["output"])}

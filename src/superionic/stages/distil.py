@@ -1,8 +1,8 @@
 """Stage *distil*: a fast student learns from the slow potential, explores, learns on, and is put to the test.
 
 The teacher runs molecular dynamics, labels distorted structures, and relaxes rattled ones. Students learn from that.
-One of them runs hot until it extrapolates; the teacher labels what it met there, and all learn on, until a run stays
-clean or the rounds are used up. Then the gate: the students repeat the teacher's runs, and are compared with it on
+They run hot until they extrapolate; the teacher labels what they met there, and they learn on, until nothing new comes
+or the rounds are used up. Then the gate: the students repeat the teacher's runs, and are compared with it on
 frames that they have never seen. The parts are in ``distil_data``, ``distil_learning`` and ``distil_gate``.
 """
 
@@ -242,7 +242,7 @@ def _learn(
         now = fit(settings, bench, known, teacher, number, fits[-1] if fits else None)
         bench.runner.gather(now.finished)
         fits.append(now)
-        explored = explore(settings, bench, starts, now.students[0], number)
+        explored = explore(settings, bench, starts, now.students, number)
         entry: dict[str, Any] = {
             "explorations": [_told(exploration) for exploration in explored],
             "labels": 0,
@@ -250,8 +250,9 @@ def _learn(
             "structures": bench.runner.one(now.dataset)["n"],
         }
         rounds.append(entry)
-        clean = all(one.clean_ps >= settings["explore"]["clean_ps"] * (1.0 - 1e-9) for one in explored)
-        if clean or number == settings["explore"]["rounds"]:
+        # A run that came through, but far from the data now and then, has still something to teach.
+        nothing_new = all(not one.ended and one.n_collected == 0 for one in explored)
+        if nothing_new or number == settings["explore"]["rounds"]:
             break
         new = [
             task
@@ -272,6 +273,7 @@ def _told(exploration: Exploration) -> dict[str, Any]:
         "collected": exploration.n_collected,
         "ended": exploration.ended,
         "id": exploration.run.candidate.id,
+        "member": exploration.member + 1,
         "worst_grade": exploration.worst_grade,
     }
 

@@ -135,6 +135,8 @@ class Exploration:
     ----------
     run
         Where it started.
+    member
+        Which student ran.
     clean_ps
         How long it ran before it extrapolated too far or failed.
     ended
@@ -148,6 +150,7 @@ class Exploration:
     """
 
     run: ComparedRun
+    member: int
     clean_ps: float
     ended: str
     worst_grade: float | None
@@ -159,10 +162,10 @@ def explore(
     settings: Mapping[str, Any],
     bench: Workbench,
     runs: Sequence[ComparedRun],
-    student: ChosenPotential,
+    students: Sequence[ChosenPotential],
     round_number: int,
 ) -> list[Exploration]:
-    """Let a student run hot from each start, and see how far it comes."""
+    """Let every student run hot from each start, and see how far it comes."""
     chosen = settings["explore"]
     every = max(1, round(chosen["check_every_fs"] / settings["timestep_fs"]))
     limits = {
@@ -172,22 +175,23 @@ def explore(
         "max_extrapolation": chosen["stop_above"],
     }
     hot = {**settings, "equilibration_ps": 0.0}
+    walks = [(run, member) for run in runs for member in range(len(students))]
     chains = [
         nvt(
             hot,
             bench,
-            f"exploration {round_number} of {run.candidate.id}",
+            f"exploration {round_number} of {run.candidate.id} by student {member + 1}",
             run.start,
             chosen["temperature_K"],
-            student,
+            students[member],
             chosen["length_ps"],
             limits=limits,
         )
-        for run in runs
+        for run, member in walks
     ]
     outcomes = iter(bench.runner.gather([segment for segments in chains for segment in segments]))
     found = []
-    for run, segments in zip(runs, chains, strict=True):
+    for (run, member), segments in zip(walks, chains, strict=True):
         clean, ended, grades, collected = 0.0, "", [], 0
         good = []
         for segment, outcome in [(segment, next(outcomes)) for segment in segments]:
@@ -201,7 +205,7 @@ def explore(
             if not ended:
                 clean = value["state"]["step"] * settings["timestep_fs"] * 1.0e-3
                 ended = value["stopped"] or ""
-        found.append(Exploration(run, clean, ended, max(grades, default=None), collected, tuple(good)))
+        found.append(Exploration(run, member, clean, ended, max(grades, default=None), collected, tuple(good)))
     return found
 
 
@@ -219,7 +223,7 @@ def collected_frames(
     share = max(1, settings["explore"]["labels_per_round"] // max(1, len(explored)))
     found = []
     for exploration in explored:
-        label = f"{exploration.run.candidate.id} exploration {round_number}"
+        label = f"{exploration.run.candidate.id} exploration {round_number} by student {exploration.member + 1}"
         if exploration.good:
             take = share if exploration.n_collected else max(1, share // 2)
             task = bench.task(
@@ -240,7 +244,7 @@ def collected_frames(
             found.append((label, task, take))
         if exploration.ended and not exploration.n_collected:
             counts = (max(1, share // 4), max(1, share // 4))
-            word = f"after round {round_number}"
+            word = f"after round {round_number} by student {exploration.member + 1}"
             once = {**settings, "supercell": ((1, 0, 0), (0, 1, 0), (0, 0, 1))}
             task = distorted(once, bench, exploration.run.candidate.id, exploration.run.start, counts, word)
             found.append((f"{label} distorted", task, sum(counts)))

@@ -111,6 +111,10 @@ def compare_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _contex
     first, second = np.array(inputs["first_eV"]) / atoms, np.array(inputs["second_eV"]) / atoms
     formulas = [reduced_formula(composition) for composition in compositions]
     shifts, left = element_shift((second - first) * atoms, compositions)
+    # Few compositions leave the shifts of single elements open, though not their sums.
+    elements = sorted({symbol for composition in compositions for symbol in composition})
+    counts = np.array([[composition.get(symbol, 0) for symbol in elements] for composition in compositions])
+    determined = int(np.linalg.matrix_rank(counts)) == len(elements)
     groups = []
     for formula in sorted(set(formulas)):
         chosen = np.flatnonzero([other == formula for other in formulas])
@@ -131,7 +135,7 @@ def compare_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _contex
             }
         )
     return {
-        "element_shifts_eV_per_atom": shifts,
+        "element_shifts_eV_per_atom": shifts if determined else None,
         "energies": [
             {
                 "first_eV_per_atom": float(first[i]),
