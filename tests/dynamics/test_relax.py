@@ -162,3 +162,14 @@ def test_quasi_newton_takes_far_fewer_evaluations_than_fire():
     assert all(end.converged for end in ends.values())
     assert ends["QN"].energy_eV == pytest.approx(ends["FIRE"].energy_eV, abs=1e-3)
     assert ends["QN"].n_evaluations < 0.5 * ends["FIRE"].n_evaluations
+
+
+def test_quasi_newton_goes_on_exactly_past_the_renewal_of_its_hessian():
+    potential, longest = load_potential("pair"), 45  # it forgets after forty steps
+    once = relax(li3ycl6_cell(), potential, optimizer="QN", max_steps=longest, fmax_eV_per_A=1e-9)
+    parts = relax(li3ycl6_cell(), potential, optimizer="QN", max_steps=38, fmax_eV_per_A=1e-9)
+    for steps in (2, 1, 4):
+        parts = go_on(parts, potential, max_steps=steps, fmax_eV_per_A=1e-9)
+    assert parts.n_steps == longest
+    assert np.array_equal(parts.atoms.positions, once.atoms.positions)
+    assert np.array_equal(parts.atoms.cell.array, once.atoms.cell.array)

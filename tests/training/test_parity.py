@@ -172,3 +172,13 @@ def test_the_shortest_clean_run_counts():
     assert stability_criterion([20.0, 20.0], 20.0, 900.0).passed
     assert not stability_criterion([20.0, 4.0], 20.0, 900.0).passed
     assert not stability_criterion([], 1.0, 900.0).passed
+
+
+def test_an_atom_and_its_own_image_are_no_pair():
+    atoms = bulk("LiCl", "rocksalt", a=5.13)
+    positions = np.repeat(atoms.positions[None], 4, axis=0)
+    found = {one.pair: one for one in pair_distances(positions, atoms.cell.array, atoms.numbers, r_max_A=6.0)}
+    assert found["Li-Li"].counts.sum() == 0
+    assert found["Li-Cl"].counts.sum() > 0
+    assert distance_overlap(found["Li-Li"], found["Li-Li"]) is None
+    assert distance_overlap(found["Li-Cl"], found["Li-Cl"]).overlap == 1.0

@@ -29,6 +29,11 @@ _ATTRIBUTES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
+# Steps after which the quasi-Newton method forgets what it learned: where the energy is rough, a Hessian can go so far
+# astray that it never comes back (seen in one of sixty relaxations with CHGNet).
+_RENEW_AFTER = 40
+
+
 class Driver(Protocol):
     """Moves atoms downhill, step by step."""
 
@@ -89,16 +94,20 @@ class _Ours:
         self._atoms, self._pressure, self._reference = atoms, pressure_eV_per_A3, reference_cell_A
         cell = pressure_eV_per_A3 is not None
         if memory:
-            self._at = np.array(memory["at"])
+            self._at, self._age = np.array(memory["at"]), int(memory["age"])
             self._method = QuasiNewton(np.zeros((len(self._at), len(self._at))), len(atoms))
             self._method.remember(memory)
         else:
             self._at = np.concatenate([atoms.positions.ravel(), np.zeros(9 if cell else 0)])
-            self._method = QuasiNewton(model_hessian(atoms, cell=cell), len(atoms))
+            self._method, self._age = QuasiNewton(model_hessian(atoms, cell=cell), len(atoms)), 0
 
     def step(self) -> None:
-        from superionic.dynamics.quasi_newton import deformation
+        from superionic.dynamics.quasi_newton import QuasiNewton, deformation, model_hessian
 
+        if self._age == _RENEW_AFTER:
+            cell = self._pressure is not None
+            self._method, self._age = QuasiNewton(model_hessian(self._atoms, cell=cell), len(self._atoms)), 0
+        self._age += 1
         self._at = self._at + self._method.step(self._at, self._gradient())
         places = self._at[: 3 * len(self._atoms)].reshape(-1, 3)
         if self._pressure is None:
@@ -109,7 +118,7 @@ class _Ours:
         self._atoms.positions = places @ change
 
     def memory(self) -> dict[str, Any]:
-        return {**self._method.memory(), "at": self._at.copy()}
+        return {**self._method.memory(), "age": self._age, "at": self._at.copy()}
 
     def _gradient(self) -> FloatArray:
         from superionic.dynamics.quasi_newton import deformation, gradient_of_logarithm

@@ -79,8 +79,10 @@ def pair_distances(
     for order, frame in enumerate(chosen):
         half = 0 if 2 * order < len(chosen) else 1
         pairs = pairs_within(positions_A[frame], cell_A, np.ones(3, dtype=bool), r_max_A)
-        first, second = atomic[pairs.centre], atomic[pairs.neighbour]
-        bins = np.minimum((pairs.distances_A / r_max_A * n_bins).astype(int), n_bins - 1)
+        # An atom and its own image are as far apart as the cell says, in any run: they would feign agreement.
+        others = pairs.centre != pairs.neighbour
+        first, second = atomic[pairs.centre[others]], atomic[pairs.neighbour[others]]
+        bins = np.minimum((pairs.distances_A[others] / r_max_A * n_bins).astype(int), n_bins - 1)
         for a, b in kinds:
             counts[a, b][half] += np.bincount(bins[(first == a) & (second == b)], minlength=n_bins)[:n_bins]
     volume = abs(float(np.linalg.det(cell_A)))
