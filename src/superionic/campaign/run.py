@@ -26,6 +26,7 @@ from superionic.campaign.load import load_campaign
 from superionic.errors import CampaignFileError, StorageError
 from superionic.execution.engines import resolve_engine
 from superionic.execution.executors import default_slots, local_executor, run_lock
+from superionic.execution.interrupts import Interrupts, remembered_interrupts
 from superionic.execution.ledger import Ledger
 from superionic.execution.runner import Reporter, Runner, Slots, TasksPending
 from superionic.execution.store import Store
@@ -140,14 +141,22 @@ class Campaign:
         self._prepare(until=until, install=install_engines, say=say)
         store = self._open_store(need_space=True)
         slots = default_slots(workers or self.file.execution.workers, self.file.execution.threads_per_worker)
-        with run_lock(self.run_folder), self._ledger() as ledger:
+        with run_lock(self.run_folder), self._ledger() as ledger, remembered_interrupts() as interrupts:
             store.sweep()
             if retry_failed:
                 self._forget_failed(store, ledger)
             number = ledger.begin_run(os.getpid(), __version__)
             try:
                 with local_executor(slots) if executor is None else nullcontext(executor) as chosen:
-                    flow = self._flow(store, ledger, executor=chosen, slots=slots, reporter=reporter, until=until)
+                    flow = self._flow(
+                        store,
+                        ledger,
+                        executor=chosen,
+                        slots=slots,
+                        reporter=reporter,
+                        until=until,
+                        interrupts=interrupts,
+                    )
                     flow.walk()
                 results = self._results(flow)
                 if write_report:
@@ -271,6 +280,7 @@ class Campaign:
         slots: Slots | None = None,
         reporter: Reporter | None = None,
         until: str | None = None,
+        interrupts: Interrupts | None = None,
     ) -> Flow:
         from superionic.campaign.flow import Flow
         from superionic.campaign.spaces import choose_potentials, read_text
@@ -284,6 +294,7 @@ class Campaign:
             slots=slots or Slots(1),
             python_of=lambda e: resolve_engine(e).python,
             reporter=reporter,
+            interrupts=interrupts,
         )
         bench = Workbench(
             runner,

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from superionic.errors import StageError
+from superionic.execution.interrupts import Interrupts
 from superionic.execution.ledger import Ledger
 from superionic.execution.store import Store, StoredFailure
 from superionic.execution.task import Ref, Task
@@ -136,6 +137,8 @@ class Runner:
         Hears of progress.
     walltime_s
         Time after which no further task is started.
+    interrupts
+        Interrupts from the keyboard, asked for between tasks.
     """
 
     def __init__(
@@ -148,7 +151,9 @@ class Runner:
         python_of: Callable[[str], Path],
         reporter: Reporter | None = None,
         walltime_s: float | None = None,
+        interrupts: Interrupts | None = None,
     ) -> None:
+        self._interrupts = interrupts or Interrupts()
         self.store = store
         self._ledger = ledger
         self._executor = executor
@@ -197,6 +202,7 @@ class Runner:
         running: dict[Future[Reply], Task] = {}
         trouble: Reply | None = None
         while waiting or running:
+            self._interrupts.check()
             if trouble is None and self._deadline is not None and time.monotonic() > self._deadline:
                 trouble = _WALLTIME_IS_UP
             if trouble is None:

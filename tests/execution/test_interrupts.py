@@ -1,0 +1,45 @@
+"""An interrupt from the keyboard is remembered, even where Python drops the exception."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+
+import pytest
+
+from superionic.execution.interrupts import remembered_interrupts
+
+
+def test_an_interrupt_that_was_swallowed_is_raised_when_asked_for() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with remembered_interrupts() as interrupts:
+        interrupts.check()
+        with contextlib.suppress(KeyboardInterrupt):  # as a callback from C would
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            interrupts.check()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_handlers_of_the_caller_and_other_threads_are_left_alone() -> None:
+    heard: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _frame: heard.append(number))
+    try:
+        with remembered_interrupts() as interrupts:
+            signal.raise_signal(signal.SIGINT)
+            interrupts.check()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert heard == [signal.SIGINT]
+
+    def elsewhere() -> None:
+        with remembered_interrupts() as found:
+            found.check()
+            done.append(True)
+
+    done: list[bool] = []
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert done == [True]
