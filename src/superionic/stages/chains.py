@@ -58,8 +58,13 @@ def chain(
     supercell: Sequence[Sequence[int]],
     potential: ChosenPotential,
     phases: Sequence[Phase],
+    *,
+    seed_name: str | None = None,
 ) -> dict[str, list[Task]]:
     """Build the tasks of one run.
+
+    The seed of the first velocities is named by ``seed_name``, by the label if None: runs of one seed name start with
+    the same velocities.
 
     Returns
     -------
@@ -99,7 +104,7 @@ def chain(
                 settings["limits"] = dict(phase.limits)
             inputs: dict[str, Ref | Sequence[Ref]] = {}
             if previous is None:
-                settings["seed"] = bench.seed_for(stage, label)
+                settings["seed"] = bench.seed_for(stage, label if seed_name is None else seed_name)
                 settings["supercell"] = [list(row) for row in supercell]
                 inputs["structure"] = structure
             else:

@@ -139,7 +139,12 @@ def _npt(
         return ()
     md = md_settings(settings, temperature_K, "npt")
     phases = [Phase("npt", md, settings["npt_ps"], settings["segment_ps"])]
-    return tuple(chain(bench, STAGE, label, candidate.structure, settings["supercell"], potential, phases)["npt"])
+    # Teacher and students start with the same velocities: in short runs much of the noise of V(T) is then the same.
+    seed_name = f"npt {candidate.id} {temperature_K:g} K"
+    built = chain(
+        bench, STAGE, label, candidate.structure, settings["supercell"], potential, phases, seed_name=seed_name
+    )
+    return tuple(built["npt"])
 
 
 def frames_of(bench: Workbench, label: str, segments: Sequence[Task], count: int) -> Task:

@@ -22,12 +22,13 @@ import numpy.typing as npt
 from superionic.training.dataset import Targets
 from superionic.training.metrics import ErrorMetrics, errors
 from superionic.training.pair_distances import Overlap
-from superionic.transport.estimate import Estimate
+from superionic.transport.estimate import Estimate, student_quantile
 from superionic.units import BOLTZMANN_EV_PER_K
 
 FloatArray = npt.NDArray[np.float64]
 
 _BLOCKS = 4
+_WIDENING = 1.2  # 68 % of Student's t with three degrees of freedom, over that of a normal distribution
 
 
 # ---- the verdict --------------------------------------------------------------------------------------------------
@@ -213,8 +214,7 @@ def mean_volume(cells_A: FloatArray, n_atoms: int, *, discard_fraction: float = 
     volumes = np.abs(np.linalg.det(np.asarray(cells_A, dtype=np.float64).reshape(-1, 3, 3))) / n_atoms
     kept = volumes[int(discard_fraction * len(volumes)) :]
     blocks = [float(block.mean()) for block in np.array_split(kept, min(_BLOCKS, len(kept)))]
-    widening = 1.2  # 68 % of Student's t with three degrees of freedom, over that of a normal distribution
-    error = widening * float(np.std(blocks, ddof=1)) / math.sqrt(len(blocks)) if len(blocks) > 1 else math.inf
+    error = _WIDENING * float(np.std(blocks, ddof=1)) / math.sqrt(len(blocks)) if len(blocks) > 1 else math.inf
     return MeanVolume(float(kept.mean()), error)
 
 
@@ -228,16 +228,20 @@ def volume_criterion(
     pairs
         By name of the run: volume of the teacher, and of each member.
     max_difference_percent
-        The limit; a difference of less than two standard errors passes as well.
+        The limit; what noise explains passes as well: less than the 95 % interval of all comparisons together, since
+        the worst of them is judged (Student's t, Bonferroni).
     """
     judged = []
+    comparisons = sum(len(members) for _, members in pairs.values())
+    # Errors of three degrees of freedom on each side, widened to 68 % already.
+    reach = student_quantile(1.0 - 0.05 / max(1, comparisons), 2.0 * (_BLOCKS - 1)) / _WIDENING
     for name, (teacher, members) in pairs.items():
         for member in members:
             percent = 100.0 * (member.A3_per_atom / teacher.A3_per_atom - 1.0)
             noise = 100.0 * math.hypot(member.error, teacher.error) / teacher.A3_per_atom
             if not math.isfinite(noise):
                 return Criterion("volume at constant pressure", False, f"the run {name} is too short to tell")
-            judged.append((abs(percent) - max(max_difference_percent, 2.0 * noise), percent, noise, name))
+            judged.append((abs(percent) - max(max_difference_percent, reach * noise), percent, noise, name))
     if not judged:
         return Criterion("volume at constant pressure", None, "not tested: there is no run at constant pressure")
     excess, percent, noise, name = max(judged)
