@@ -99,6 +99,23 @@ def test_mean_volume_is_right_as_often_as_its_error_says():
     assert 0.6 < hits / 400 < 0.78
 
 
+def test_the_error_of_a_volume_knows_that_neighbours_in_time_are_alike():
+    rng = np.random.default_rng(4)
+    hits, naive = 0, 0
+    for _ in range(300):
+        # A first-order autoregression with a correlation time of a tenth of the run.
+        noise = np.zeros(200)
+        for k in range(1, 200):
+            noise[k] = math.exp(-1 / 20) * noise[k - 1] + math.sqrt(1 - math.exp(-2 / 20)) * rng.standard_normal()
+        cells = np.eye(3) * (1000.0 + 10.0 * noise)[:, None, None] ** (1 / 3)
+        found = mean_volume(cells, 50, correlation_fraction=0.1)
+        hits += abs(found.A3_per_atom - 20.0) < found.error
+        blind = mean_volume(cells, 50)
+        naive += abs(blind.A3_per_atom - 20.0) < blind.error
+    assert 0.6 < hits / 300 < 0.85
+    assert naive < hits
+
+
 def test_volumes_pass_within_the_limit_or_within_their_noise():
     teacher = MeanVolume(20.0, 0.02)
     assert volume_criterion({"a": (teacher, [MeanVolume(20.2, 0.02)])}, max_difference_percent=1.5).passed

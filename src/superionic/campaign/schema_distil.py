@@ -93,7 +93,7 @@ class DistilExplore(Section):
         default=20.0, description="Length of these runs: one by each student, for each ordering with MD."
     )
     clean_ps: Positive | None = Field(default=None, description="How much of it must run clean; all of it if left out.")
-    check_every_fs: Positive = Field(default=20.0, description="Interval at which the extrapolation grade is taken.")
+    check_every_fs: Positive = Field(default=40.0, description="Interval at which the extrapolation grade is taken.")
     collect_above: Positive = Field(
         default=1.5,
         description="Extrapolation grade above which a frame is kept for the teacher; the data end at 1.",

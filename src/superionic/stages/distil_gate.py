@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _MERGE_VERSION = 1
 _PREDICT_VERSION = 1
-_COMPARE_VERSION = 2
+_COMPARE_VERSION = 3
 _VERDICT_VERSION = 2
 
 _MOST_PARITY_FORCES = 1500
@@ -104,11 +104,19 @@ def _comparison(
             "frame_interval_ps": every * settings["timestep_fs"] * 1.0e-3,
             "mobile_ion": bench.mobile_ion,
             "n_runs": 1 + len(members),
+            "npt_correlation_fraction": _correlation_fraction(settings),
             "r_max_A": _RDF_RANGE_A,
             "temperature_K": run.temperature_K,
         },
         inputs,
     )
+
+
+def _correlation_fraction(settings: Mapping[str, Any]) -> float:
+    """Return the relaxation time of the barostat over the length of the NPT run."""
+    if settings["npt_ps"] == 0:
+        return 0.0
+    return min(1.0, float(settings["barostat_time_fs"]) * 1.0e-3 / float(settings["npt_ps"]))
 
 
 def verdict_task_of(
@@ -200,7 +208,10 @@ def compare_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _contex
         diffusivities.append(analysis.tracer_diffusivity_cm2_per_s.to_dict())
         hops.append(int(analysis.n_hops))
     npt = [inputs[f"npt_cells_{run}"] for run in runs]
-    volumes = [mean_volume(np.concatenate(parts), len(numbers)) for parts in npt if parts]
+    correlation = settings["npt_correlation_fraction"]
+    volumes = [
+        mean_volume(np.concatenate(parts), len(numbers), correlation_fraction=correlation) for parts in npt if parts
+    ]
     overlaps = [
         [found for member in distances[1:] if (found := distance_overlap(teacher, member[index])) is not None]
         for index, teacher in enumerate(distances[0])

@@ -206,16 +206,32 @@ class MeanVolume:
     error: float
 
 
-def mean_volume(cells_A: FloatArray, n_atoms: int, *, discard_fraction: float = 0.3) -> MeanVolume:
+def mean_volume(
+    cells_A: FloatArray, n_atoms: int, *, correlation_fraction: float = 0.0, discard_fraction: float = 0.3
+) -> MeanVolume:
     """Average the volume of a run at constant pressure, its first part left out.
 
-    The error is that of the mean of four blocks, widened as Student's t with three degrees of freedom asks.
+    The error is the larger one of two: that of the mean of four blocks, widened as Student's t with three degrees of
+    freedom asks; and σ √(2τ/t) for a correlation time τ over a time t, since a volume is not independent of itself
+    within the relaxation time of the barostat, and blocks shorter than that agree for no good reason.
+
+    Parameters
+    ----------
+    cells_A
+        Cells of the frames, shape (n_frames, 3, 3), in Å.
+    n_atoms
+        Atoms in the cell.
+    correlation_fraction
+        τ over the length of the whole run.
+    discard_fraction
+        First part of the run that is left out.
     """
     volumes = np.abs(np.linalg.det(np.asarray(cells_A, dtype=np.float64).reshape(-1, 3, 3))) / n_atoms
     kept = volumes[int(discard_fraction * len(volumes)) :]
     blocks = [float(block.mean()) for block in np.array_split(kept, min(_BLOCKS, len(kept)))]
     error = _WIDENING * float(np.std(blocks, ddof=1)) / math.sqrt(len(blocks)) if len(blocks) > 1 else math.inf
-    return MeanVolume(float(kept.mean()), error)
+    share = min(1.0, 2.0 * correlation_fraction / (1.0 - discard_fraction))
+    return MeanVolume(float(kept.mean()), max(error, float(np.std(kept)) * math.sqrt(share)))
 
 
 def volume_criterion(
