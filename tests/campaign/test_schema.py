@@ -14,8 +14,9 @@ from superionic.campaign.reference import MARKER, reference_markdown, schema_tex
 from superionic.campaign.schema import FINE_TUNED, STAGES, CampaignFile, json_schema
 from superionic.campaign.schema_base import ELEMENTS, STUDENT, parse_formula
 from superionic.campaign.schema_checks import cross_problems
+from superionic.campaign.schema_label import GateSettings
 from superionic.campaign.schema_presets import LEARNING_STAGES, PRESETS, complete
-from superionic.campaign.schema_stages import STAGE_SECTIONS, GateSettings, TransportSettings
+from superionic.campaign.schema_stages import STAGE_SECTIONS, TransportSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 

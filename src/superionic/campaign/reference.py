@@ -30,8 +30,9 @@ from superionic.campaign.schema_inputs import (
     ReferenceInput,
     Substitution,
 )
+from superionic.campaign.schema_label import GateSettings
 from superionic.campaign.schema_presets import LEARNING_STAGES, PRESETS
-from superionic.campaign.schema_stages import STAGE_SECTIONS, GateSettings, LongRuns
+from superionic.campaign.schema_stages import STAGE_SECTIONS, LongRuns
 
 MARKER: Final = "<!-- From here on this page is written from the schema; see superionic/campaign/reference.py. -->"
 MARKDOWN_FILE: Final = "campaign-file.md"

@@ -24,20 +24,18 @@ from superionic.campaign.schema_inputs import (
     PotentialInput,
     ReferenceInput,
 )
+from superionic.campaign.schema_label import LabelSettings
 from superionic.campaign.schema_presets import complete
+from superionic.campaign.schema_sample import SampleSettings, SelectSettings
 from superionic.campaign.schema_stages import (
     STAGE_SECTIONS,
     AnalyseSettings,
     HullSettings,
-    LabelSettings,
     RankSettings,
     ReportSettings,
-    SampleSettings,
-    SelectSettings,
-    TrainSettings,
     TransportSettings,
-    ValidateSettings,
 )
+from superionic.campaign.schema_train import TrainSettings, ValidateSettings
 
 FORMAT_VERSION: Final = 1
 """Version of the campaign file format that this superionic reads."""

@@ -27,10 +27,12 @@ from superionic.campaign.schema_base import (
 )
 from superionic.campaign.schema_distil import DistilSettings
 from superionic.campaign.schema_enumerate import EnumerateSettings
-from superionic.campaign.schema_inputs import IDENTITY
+from superionic.campaign.schema_label import LabelSettings
+from superionic.campaign.schema_md import BAR_GPA, MD_ENGINE, MDEngine, Thermostat
+from superionic.campaign.schema_sample import SampleSettings, SelectSettings
+from superionic.campaign.schema_train import TrainSettings, ValidateSettings
 
 TWICE: RowsOfMatrix = ((2, 0, 0), (0, 2, 0), (0, 0, 2))
-BAR_GPA = 1.0e-4
 
 
 def _each_once(axes: tuple[str, ...]) -> tuple[str, ...]:
@@ -42,9 +44,6 @@ def _each_once(axes: tuple[str, ...]) -> tuple[str, ...]:
 Axes = Annotated[
     tuple[Literal["x", "y", "z"], ...], Field(strict=False, min_length=1, max_length=3), AfterValidator(_each_once)
 ]
-Thermostat = Literal["nose-hoover-chain", "csvr", "langevin", "berendsen"]
-MDEngine = Literal["ase", "lammps"]
-_MD_ENGINE = "Program that integrates: `ase`, or `lammps` (for the student, and potentials of engine `nep` or `pair`)."
 
 
 class HalvingSettings(Section):
@@ -149,155 +148,6 @@ class HullSettings(StageSection):
     )
 
 
-class SelectSettings(StageSection):
-    """Boltzmann selection of the orderings that are sampled; the lowest of each composition is always kept."""
-
-    temperature_K: Positive = Field(
-        default=800.0,
-        description="Temperature of the Boltzmann factor of the energy above the hull per formula unit (paper A: 800).",
-    )
-    compositions: Formulas = Field(
-        default=(), description="Compositions that are sampled; all of the campaign if empty (paper B: its ends)."
-    )
-    count: Count = Field(
-        default=20, description="Orderings that are selected, the lowest of each composition among them."
-    )
-
-
-class SampleSettings(StageSection):
-    """Molecular dynamics that visits the geometries to be labelled."""
-
-    potential: str | None = Field(
-        default=None, description="Name of an entry of `potentials`; that of `rank` if left out."
-    )
-    temperatures_K: Temperatures = Field(
-        default=(800.0,),
-        description="Temperatures of the rounds of sampling, labelling and training; each round samples with the "
-        "potential of the one before (paper A: [800]; paper B: [200, 400, 600, 800]).",
-    )
-    supercell: Matrix = Field(default=IDENTITY, description="Repetition of the selected orderings for sampling.")
-    replicas: Count = Field(default=1, description="Runs of each selected ordering, with different velocities.")
-    timestep_fs: TimeStep = Field(default=1.0, description="Time step (papers A and B: 1).")
-    md_engine: MDEngine = Field(default="ase", description=_MD_ENGINE)
-    thermostat: Thermostat = Field(
-        default="nose-hoover-chain",
-        description="Thermostat of the NVT runs (paper B: Nosé–Hoover); the NPT run has the Nosé–Hoover chain.",
-    )
-    thermostat_time_fs: Positive = Field(default=100.0, description="Relaxation time of the thermostat (paper B: 100).")
-    barostat_time_fs: Positive = Field(default=1000.0, description="Relaxation time of the barostat (paper B: 1000).")
-    pressure_GPa: Number = Field(default=BAR_GPA, description="Pressure of the NPT part (paper B: 1 bar = 0.0001 GPa).")
-    npt_ps: NotNegative = Field(
-        default=0.0,
-        description="NPT run before, from which the average cell is taken; 0 keeps the relaxed cell (paper A).",
-    )
-    equilibration_ps: NotNegative = Field(default=5.0, description="NVT run that is thrown away (paper A: 5).")
-    production_ps: Positive = Field(default=10.0, description="NVT run that is sampled (paper A: 10; paper B: 1000).")
-    save_every_fs: Positive = Field(default=10.0, description="Interval of the saved frames (paper B: 10).")
-    snapshots: Count = Field(default=30, description="Snapshots taken from each run (paper A: 30).")
-    snapshot_method: Literal["random", "farthest-point"] = Field(
-        default="random", description="Random frames (paper A), or farthest-point sampling of the positions (paper B)."
-    )
-    max_strain: Annotated[float, Field(ge=0, le=0.2)] = Field(
-        default=0.03, description="Random strain within ± this is applied to each snapshot (paper A: 0.03; 0 for none)."
-    )
-    segment_ps: Positive = Field(default=5.0, description="Length of one segment: what a killed run loses at most.")
-
-
-class GateSettings(Section):
-    """What a label must pass before it is used for training; null switches a gate off."""
-
-    max_force_eV_per_A: Positive | None = Field(default=30.0, description="Largest force on an atom.")
-    max_net_force_eV_per_A: Positive | None = Field(default=0.5, description="Largest net force on the cell.")
-    max_stress_GPa: Positive | None = Field(default=50.0, description="Largest absolute component of the stress.")
-    min_distance_A: Positive | None = Field(default=0.8, description="Shortest distance between two atoms.")
-    max_smearing_energy_eV_per_atom: Positive | None = Field(
-        default=0.01, description="Largest energy of smearing: more tells of a metal or of a broken electronic state."
-    )
-    energy_outlier_sigma: Positive | None = Field(
-        default=6.0, description="Largest robust deviation of the energy from that of the other labels."
-    )
-    duplicate_distance_A: Positive | None = Field(
-        default=1.0e-3, description="Two structures are the same if no atom and no cell vector differs by more."
-    )
-
-
-class LabelSettings(StageSection):
-    """Reference energies, forces and stresses of the snapshots."""
-
-    engine: str = Field(
-        default="gpaw",
-        description="`gpaw`, or `potential:<name>` for an entry of `potentials` as a named stand-in for DFT.",
-    )
-    functional: Literal["PBE", "PBEsol", "LDA", "SCAN", "r2SCAN"] = Field(
-        default="PBE", description="Exchange–correlation functional (paper A: SCAN; paper B: PBE)."
-    )
-    ecut_eV: Positive = Field(default=520.0, description="Plane-wave cutoff (paper A: 520; paper B: 350).")
-    kpoint_spacing_per_A: Positive = Field(
-        default=0.2,
-        description="Largest spacing of k-points along each reciprocal axis, whose length is 2π/L, as VASP's KSPACING "
-        "has it (paper A: 0.2).",
-    )
-    kpoint_offset: Literal["gamma", "offset"] = Field(
-        default="gamma",
-        description="Γ-centred k-points (papers A and B), or a grid shifted by a quarter step, whose points and their "
-        "time-reversal partners together have the spacing: fewer points for the same accuracy.",
-    )
-    smearing_eV: NotNegative = Field(default=0.05, description="Width of the Fermi–Dirac occupation of the bands.")
-    energy_tolerance_eV: Positive = Field(
-        default=1.0e-5,
-        description="Change of the energy of the cell that ends the electronic minimisation (paper A: 1e-5).",
-    )
-    density_tolerance: Positive = Field(
-        default=1.0e-4,
-        description="Change of the density, in electrons per valence electron, that ends the minimisation.",
-    )
-    eigenstates_tolerance: Positive = Field(
-        default=4.0e-8, description="Residual of the bands, in eV² per valence electron, that ends the minimisation."
-    )
-    max_scf_steps: Count = Field(default=100, description="Electronic steps after which a label is given up.")
-    gates: GateSettings = Field(default_factory=GateSettings, description="What a label must pass.")
-
-
-class TrainSettings(StageSection):
-    """Fine-tuning of the potential that sampled, on the labels."""
-
-    trainer: Literal["chgnet"] = Field(
-        default="chgnet", description="Trainer; it fits the engine of the sampling potential."
-    )
-    epochs: Count = Field(default=100, description="Largest number of epochs (paper A: 500).")
-    patience: Count | None = Field(
-        default=20,
-        description="Epochs without a better validation loss after which training ends (paper A: 20); null: never.",
-    )
-    learning_rate: Positive = Field(default=0.001, description="Initial learning rate (paper A, MACE: 0.01).")
-    decay_fraction: NotNegative = Field(
-        default=0.01, description="Learning rate at the end, as a fraction of the initial one (cosine in between)."
-    )
-    batch_size: Count = Field(default=8, description="Structures in one batch.")
-    freeze: Literal["none", "embeddings", "all-but-readout"] = Field(
-        default="none", description="Parts of the network that keep their pretrained weights."
-    )
-    energy_weight: NotNegative = Field(default=1.0, description="Weight of the energy per atom in the loss.")
-    force_weight: NotNegative = Field(default=1.0, description="Weight of the forces in the loss.")
-    stress_weight: NotNegative = Field(default=0.1, description="Weight of the stress in the loss.")
-    huber_delta: Positive = Field(
-        default=0.1, description="Where the Huber loss turns linear, in eV/atom, eV/Å and GPa (CHGNet: 0.1)."
-    )
-    validation_fraction: Fraction = Field(default=0.1, description="Share of the labels that choose the best epoch.")
-    test_fraction: Fraction = Field(default=0.1, description="Share of the labels that are kept for `validate`.")
-    epochs_per_segment: Count = Field(default=5, description="Epochs in one segment: what a killed run loses at most.")
-
-
-class ValidateSettings(StageSection):
-    """Errors of the fine-tuned and of the original potential on labels that training has not seen."""
-
-    max_energy_mae_meV_per_atom: Positive | None = Field(
-        default=3.5, description="The report warns of a model above this (paper B reached 3.5); null for no such limit."
-    )
-    max_force_mae_meV_per_A: Positive | None = Field(default=50.0, description="The same for forces (paper B: 50).")
-    max_stress_mae_GPa: Positive | None = Field(default=0.085, description="The same for stresses (paper B: 0.085).")
-
-
 class LongRuns(Section):
     """Longer runs for low temperatures (paper A: below 800 K, 200 ps thrown away and 800 ps used)."""
 
@@ -330,7 +180,7 @@ class TransportSettings(StageSection):
     )
     replicas: Count = Field(default=1, description="Independent runs at each temperature.")
     timestep_fs: TimeStep = Field(default=1.0, description="Time step (paper B: 1).")
-    md_engine: MDEngine = Field(default="ase", description=_MD_ENGINE)
+    md_engine: MDEngine = Field(default="ase", description=MD_ENGINE)
     thermostat: Thermostat = Field(
         default="nose-hoover-chain",
         description="Thermostat of the NVT runs (paper A: berendsen; paper B: nose-hoover-chain); the NPT run has the "

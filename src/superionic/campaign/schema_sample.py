@@ -1,0 +1,79 @@
+"""The sections ``select`` and ``sample`` of the campaign file: which structures get labels.
+
+Defaults are the values of the papers where they give one: paper A is Deng et al. 2025 (doi 10.1039/d5ta05321h), paper B
+the study of Li3YCl6-xBrx with a fine-tuned CHGNet.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from superionic.campaign.schema_base import (
+    Count,
+    Formulas,
+    Matrix,
+    NotNegative,
+    Number,
+    Positive,
+    StageSection,
+    Temperatures,
+    TimeStep,
+)
+from superionic.campaign.schema_inputs import IDENTITY
+from superionic.campaign.schema_md import BAR_GPA, MD_ENGINE, MDEngine, Thermostat
+
+
+class SelectSettings(StageSection):
+    """Boltzmann selection of the orderings that are sampled; the lowest of each composition is always kept."""
+
+    temperature_K: Positive = Field(
+        default=800.0,
+        description="Temperature of the Boltzmann factor of the energy above the hull per formula unit (paper A: 800).",
+    )
+    compositions: Formulas = Field(
+        default=(), description="Compositions that are sampled; all of the campaign if empty (paper B: its ends)."
+    )
+    count: Count = Field(
+        default=20, description="Orderings that are selected, the lowest of each composition among them."
+    )
+
+
+class SampleSettings(StageSection):
+    """Molecular dynamics that visits the geometries to be labelled."""
+
+    potential: str | None = Field(
+        default=None, description="Name of an entry of `potentials`; that of `rank` if left out."
+    )
+    temperatures_K: Temperatures = Field(
+        default=(800.0,),
+        description="Temperatures of the rounds of sampling, labelling and training; each round samples with the "
+        "potential of the one before (paper A: [800]; paper B: [200, 400, 600, 800]).",
+    )
+    supercell: Matrix = Field(default=IDENTITY, description="Repetition of the selected orderings for sampling.")
+    replicas: Count = Field(default=1, description="Runs of each selected ordering, with different velocities.")
+    timestep_fs: TimeStep = Field(default=1.0, description="Time step (papers A and B: 1).")
+    md_engine: MDEngine = Field(default="ase", description=MD_ENGINE)
+    thermostat: Thermostat = Field(
+        default="nose-hoover-chain",
+        description="Thermostat of the NVT runs (paper B: Nosé–Hoover); the NPT run has the Nosé–Hoover chain.",
+    )
+    thermostat_time_fs: Positive = Field(default=100.0, description="Relaxation time of the thermostat (paper B: 100).")
+    barostat_time_fs: Positive = Field(default=1000.0, description="Relaxation time of the barostat (paper B: 1000).")
+    pressure_GPa: Number = Field(default=BAR_GPA, description="Pressure of the NPT part (paper B: 1 bar = 0.0001 GPa).")
+    npt_ps: NotNegative = Field(
+        default=0.0,
+        description="NPT run before, from which the average cell is taken; 0 keeps the relaxed cell (paper A).",
+    )
+    equilibration_ps: NotNegative = Field(default=5.0, description="NVT run that is thrown away (paper A: 5).")
+    production_ps: Positive = Field(default=10.0, description="NVT run that is sampled (paper A: 10; paper B: 1000).")
+    save_every_fs: Positive = Field(default=10.0, description="Interval of the saved frames (paper B: 10).")
+    snapshots: Count = Field(default=30, description="Snapshots taken from each run (paper A: 30).")
+    snapshot_method: Literal["random", "farthest-point"] = Field(
+        default="random", description="Random frames (paper A), or farthest-point sampling of the positions (paper B)."
+    )
+    max_strain: Annotated[float, Field(ge=0, le=0.2)] = Field(
+        default=0.03, description="Random strain within ± this is applied to each snapshot (paper A: 0.03; 0 for none)."
+    )
+    segment_ps: Positive = Field(default=5.0, description="Length of one segment: what a killed run loses at most.")
