@@ -2,12 +2,14 @@
 
     python benchmarks/student.py li3ycl6 --folder student-li3ycl6
     python benchmarks/student.py li-in-y-br-cl --folder student-five --length-ps 1000
+    python benchmarks/student.py li3ycl6 --folder student-700K --temperature-K 700 --explore 2 --teacher-ps 50
 
 Teacher is the pretrained CHGNet 0.3.0 (its engine must be installed; SevenNet's too for its column of the table).
 Everything done is kept in the folder and not done again: a killed run goes on. The parts, in order: data by the
 teacher (molecular dynamics at several temperatures and volumes, strained and rattled structures), training on one
-core, errors on a trajectory of the teacher that it never saw, NVT of the student in 240 atoms at 800 K, diffusivities
-of both in the same cell at equal length, microseconds per atom and step side by side.
+core, rounds of exploration (the student runs 150 K hotter in 60 atoms, the teacher labels what it met outside of
+its data, the student learns anew), errors on a trajectory of the teacher that it never saw, NVT of the student in
+240 atoms, diffusivities of both in the same cell at equal length, microseconds per atom and step side by side.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ GRID = (
     (3, 12), (1, 9),
 )  # fmt: skip
 HELD_OUT = (1, 9)
-TEMPERATURE_K = 800.0
+HOTTER_K, EXPLORE_PS = 150.0, 30.0
 TIMESTEP_FS = 2.0
 EVERY = 10
 
@@ -54,6 +56,13 @@ def crystal(system: str, composition: tuple[int, int], rng: np.random.Generator)
         atoms.set_chemical_symbols(list(symbols))
         scale = (1.0 + 0.25 * bromine / 18 - 0.06 * indium / 3) ** (1 / 3)
         atoms.set_cell(atoms.cell.array * scale, scale_atoms=True)
+    return atoms
+
+
+def expanded(system: str, composition: tuple[int, int], rng: np.random.Generator) -> Atoms:
+    """Give the cell of a composition with three per cent more volume, as it has at high temperature."""
+    atoms = crystal(system, composition, rng)
+    atoms.set_cell(atoms.cell.array * 1.03 ** (1 / 3), scale_atoms=True)
     return atoms
 
 
@@ -99,16 +108,19 @@ def teacher_run(
         print(f"{group}: {done} of {n_steps} steps", flush=True)
 
 
-def teacher_data(system: str, part: str, file: Path) -> None:
-    """Make one file of labelled structures: ``train``, or a long trajectory at a temperature."""
+def teacher_data(system: str, part: str, file: Path, length_ps: float) -> None:
+    """Make one file of labelled structures: ``train``, a trajectory at a temperature, or those of a file to label."""
     teacher = load_potential("chgnet")
     rng = np.random.default_rng(7)
     draft = file.with_suffix(".draft.extxyz")
     draft.unlink(missing_ok=True)
+    if part.endswith(".extxyz"):
+        write(draft, [labelled(teacher, met, str(met.info["group"]), 0) for met in read(part, ":")])
+        draft.replace(file)
+        return
     if part != "train":
-        atoms = crystal(system, HELD_OUT, rng)
-        atoms.set_cell(atoms.cell.array * 1.03 ** (1 / 3), scale_atoms=True)
-        teacher_run(teacher, atoms, float(part), 10000, 1, f"held-{part}", draft)
+        n_steps = round(length_ps * 1000.0 / TIMESTEP_FS)
+        teacher_run(teacher, expanded(system, HELD_OUT, rng), float(part), n_steps, 1, f"held-{part}", draft)
         draft.replace(file)
         return
     one = system == "li3ycl6"
@@ -140,11 +152,11 @@ def teacher_data(system: str, part: str, file: Path) -> None:
 # ---- by the student, here -----------------------------------------------------------------------------------------
 
 
-def load_set(file: Path) -> Any:
+def load_set(files: list[Path]) -> Any:
     """Read labelled structures as the trainer wants them."""
     from superionic.training.dataset import LabelledSet, Targets
 
-    frames = read(file, ":")
+    frames = [atoms for file in files for atoms in read(file, ":")]
     targets = Targets(
         np.array([atoms.get_potential_energy() for atoms in frames]),
         tuple(atoms.get_forces() for atoms in frames),
@@ -154,11 +166,11 @@ def load_set(file: Path) -> Any:
     return LabelledSet(tuple(frames), targets, groups, "chgnet", "MP2020-corrected PBE(+U)")
 
 
-def train_student(folder: Path, epochs: int) -> dict[str, Any]:
-    """Train on one core; every seventh group of structures is kept to choose the best epoch by."""
+def train_student(folder: Path, epochs: int, met: int, weights_file: Path) -> dict[str, Any]:
+    """Train on one core, with what so many rounds met; every seventh group is kept to choose the best epoch by."""
     from superionic.training.nep import NepOptions, finish, start, train_epochs
 
-    data = load_set(folder / "teacher-train.extxyz")
+    data = load_set([folder / "teacher-train.extxyz", *(folder / f"met-{n}.extxyz" for n in range(1, met + 1))])
     kept = set(sorted(set(data.groups))[::7])
     train = data.subset([i for i, group in enumerate(data.groups) if group not in kept])
     validation = data.subset([i for i, group in enumerate(data.groups) if group in kept])
@@ -176,24 +188,78 @@ def train_student(folder: Path, epochs: int) -> dict[str, Any]:
         "cpu_minutes": (time.process_time() - cpu) / 60.0,
         "wall_minutes": (time.monotonic() - began) / 60.0,
     }
-    np.savez(folder / "student.draft.npz", **weights)
-    (folder / "student.draft.npz").replace(folder / "student.npz")
+    np.savez(folder / "draft.npz", **weights)
+    (folder / "draft.npz").replace(weights_file)
     return cost
 
 
-def load_student(folder: Path) -> Any:
-    """Load the trained student."""
-    return load_potential("nep", weights=dict(np.load(folder / "student.npz")))
+def load_student(weights_file: Path) -> Any:
+    """Load a trained student."""
+    return load_potential("nep", weights=dict(np.load(weights_file)))
 
 
-def held_out_errors(folder: Path) -> dict[str, float]:
+def explore(folder: Path, system: str, temperature_K: float, number: int, weights_file: Path) -> dict[str, Any]:
+    """Run the student hot; keep for the teacher what is outside of its data, to the first structure far outside."""
+    student = load_student(weights_file)
+    settings = MDSettings(
+        ensemble="nvt",
+        thermostat="csvr",
+        temperature_K=temperature_K + HOTTER_K,
+        timestep_fs=TIMESTEP_FS,
+        save_every=50,
+    )
+    limits = Limits(extrapolation_every=10, collect_extrapolation=1.5, max_extrapolation=10.0, max_collected=20)
+    rng, met, reached = np.random.default_rng(900 + number), [], []
+    compositions = [HELD_OUT] * 3 if system == "li3ycl6" else [HELD_OUT, *(GRID[i] for i in rng.choice(13, 5, False))]
+    for run, composition in enumerate(compositions):
+        atoms = expanded(system, composition, rng).repeat((1, 1, 2))
+        state, group, failed = initial_state(atoms, settings, 1000 * number + run), f"met-{number}-{run}", False
+        while state.step < round(EXPLORE_PS * 1000.0 / TIMESTEP_FS) and not failed:
+            try:
+                segment = run_segment(state, student, settings, 2500, limits=limits)
+            except CalculationFailed:
+                break
+            for positions in segment.collected_positions_A:
+                frame = atoms.copy()
+                frame.positions = positions
+                frame.wrap()
+                frame.info["group"] = group
+                met.append(frame)
+            state, failed = segment.state, bool(segment.stopped)
+        reached.append(state.step * TIMESTEP_FS / 1000.0)
+    if met:
+        write(folder / f"met-{number}.bare.extxyz", met)
+        in_engine(
+            "chgnet", "data", system, str(folder / f"met-{number}.bare.extxyz"), str(folder / f"met-{number}.extxyz")
+        )
+    return {"n_met": len(met), "reached_ps": reached}
+
+
+def learned(
+    folder: Path, system: str, temperature_K: float, n_rounds: int, epochs: int
+) -> tuple[Path, dict[str, Any], list[dict[str, Any]]]:
+    """Train, explore, train anew; return the last weights, what their training cost, and what each round met."""
+    weights, rounds = folder / "student.npz", []
+    training = kept(folder / "training.json", lambda: train_student(folder, epochs, 0, weights))
+    for number in range(1, n_rounds + 1):
+        file, before = folder / f"explore-{number}.json", weights
+        rounds.append(kept(file, lambda n=number, w=before: explore(folder, system, temperature_K, n, w)))
+        if rounds[-1]["n_met"] == 0:
+            break
+        weights = folder / f"student-{number}.npz"
+        file = folder / f"training-{number}.json"
+        training = kept(file, lambda n=number, w=weights: train_student(folder, epochs, n, w))
+    return weights, training, rounds
+
+
+def held_out_errors(folder: Path, temperature_K: float, weights_file: Path) -> dict[str, float]:
     """Errors on the teacher's own trajectory, a frame each 0.1 ps, the first picosecond left out."""
     from superionic.training.metrics import errors
     from superionic.training.nep import predict
 
-    test = load_set(folder / f"teacher-{TEMPERATURE_K:g}.extxyz")
+    test = load_set([folder / f"teacher-{temperature_K:g}.extxyz"])
     test = test.subset(list(range(50, len(test), 5)))
-    found = errors(predict(dict(np.load(folder / "student.npz")), test.structures), test.targets)
+    found = errors(predict(dict(np.load(weights_file)), test.structures), test.targets)
     forces = np.concatenate(test.targets.forces_eV_per_A)
     rms = 1000.0 * float(np.sqrt(np.mean(forces**2)))
     return {
@@ -207,17 +273,19 @@ def held_out_errors(folder: Path) -> dict[str, float]:
 
 
 def long_run(
-    folder: Path, system: str, length_ps: float, copies: tuple[int, int, int], seed: int, name: str
+    parts: Path,
+    student: Any,
+    system: str,
+    temperature_K: float,
+    length_ps: float,
+    copies: tuple[int, int, int],
+    seed: int,
 ) -> dict[str, Any]:
     """Run NVT of the student in segments of 10 ps; go on where an earlier call was cut."""
-    student = load_student(folder)
-    atoms = crystal(system, HELD_OUT, np.random.default_rng(7))
-    atoms.set_cell(atoms.cell.array * 1.03 ** (1 / 3), scale_atoms=True)
-    atoms = atoms.repeat(copies)
+    atoms, name = expanded(system, HELD_OUT, np.random.default_rng(7)).repeat(copies), parts.name
     settings = MDSettings(
-        ensemble="nvt", thermostat="csvr", temperature_K=TEMPERATURE_K, timestep_fs=TIMESTEP_FS, save_every=50
+        ensemble="nvt", thermostat="csvr", temperature_K=temperature_K, timestep_fs=TIMESTEP_FS, save_every=50
     )
-    parts = folder / name
     parts.mkdir(exist_ok=True)
     state, n_steps = initial_state(atoms, settings, seed), round(length_ps * 1000.0 / TIMESTEP_FS / 50) * 50
     per_segment, number, cpu, failure, worst = 5000, 0, 0.0, None, 0.0
@@ -284,13 +352,14 @@ def diffusivity(positions: Any, atoms: Atoms, interval_ps: float, discard_ps: fl
         "D_low_cm2_per_s": tracer.interval68[0],
         "D_high_cm2_per_s": tracer.interval68[1],
         "n_hops": found.n_hops,
+        "framework_moved": found.framework_moved,
         "flags": list(found.flags),
     }
 
 
-def teacher_diffusivity(folder: Path) -> dict[str, Any]:
+def teacher_diffusivity(file: Path) -> dict[str, Any]:
     """Diffusivity in the teacher's trajectory."""
-    frames = read(folder / f"teacher-{TEMPERATURE_K:g}.extxyz", ":")
+    frames = read(file, ":")
     positions = np.array([atoms.positions for atoms in frames])
     interval = EVERY * TIMESTEP_FS / 1000.0
     found = diffusivity(positions, frames[0], interval)
@@ -330,9 +399,9 @@ print(json.dumps({"n_atoms": len(atoms), "us_per_atom_step": cost, "energy_eV": 
 """
 
 
-def in_calorine(python: str, folder: Path, copies: tuple[int, int, int]) -> dict[str, float]:
+def in_calorine(python: str, folder: Path, student: Any, copies: tuple[int, int, int]) -> dict[str, float]:
     """Time the same student in calorine, in a Python that has it, and see that it gives the same energy."""
-    student, atoms = load_student(folder), li3ycl6_cell().repeat(copies)
+    atoms = li3ycl6_cell().repeat(copies)
     (folder / "nep.txt").write_text(student.to_text())
     write(folder / "cell.json", atoms)
     arguments = [python, "-c", CALORINE, str(folder / "cell.json"), str(folder / "nep.txt")]
@@ -378,50 +447,64 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("student-benchmark"))
     parser.add_argument("--epochs", type=int, default=300)
     parser.add_argument("--length-ps", type=float, default=1000.0, help="length of the run in 240 atoms")
+    parser.add_argument("--temperature-K", type=float, default=800.0, help="of the trajectories that are compared")
+    parser.add_argument("--teacher-ps", type=float, default=20.0, help="length of the teacher's trajectory")
+    parser.add_argument("--explore", type=int, default=0, metavar="ROUNDS", help="hot runs with return to the teacher")
     parser.add_argument("--engines", nargs="*", default=["chgnet", "sevennet"], help="whose steps are timed beside")
     parser.add_argument("--calorine", metavar="PYTHON", help="a Python with calorine, to time the same potential in")
     options = parser.parse_args()
     if options.system == "data":
-        teacher_data(options.rest[0], options.rest[1], Path(options.rest[2]))
+        teacher_data(options.rest[0], options.rest[1], Path(options.rest[2]), options.teacher_ps)
         return
     if options.system == "cost":
         print(json.dumps(seconds_per_step(options.rest[0], tuple(map(int, options.rest[1:4])))))  # type: ignore[arg-type]
         return
-    folder, system = options.folder.resolve(), options.system
+    folder, system, temperature = options.folder.resolve(), options.system, options.temperature_K
     folder.mkdir(parents=True, exist_ok=True)
-    for part in ("train", f"{TEMPERATURE_K:g}"):
-        file = folder / f"teacher-{part}.extxyz"
+    trajectory = folder / f"teacher-{temperature:g}.extxyz"
+    for part, file in (("train", folder / "teacher-train.extxyz"), (f"{temperature:g}", trajectory)):
         if not file.exists():
-            in_engine("chgnet", "data", system, part, str(file))
-    training = kept(folder / "training.json", lambda: train_student(folder, options.epochs))
-    errors = kept(folder / "errors.json", lambda: held_out_errors(folder))
-    teacher = kept(folder / "teacher.json", lambda: teacher_diffusivity(folder))
+            in_engine("chgnet", "data", system, part, str(file), "--teacher-ps", str(options.teacher_ps))
+    weights, training, rounds = learned(folder, system, temperature, options.explore, options.epochs)
+    student, end = load_student(weights), f"-{weights.stem}-{temperature:g}K"
+    errors = kept(folder / f"errors{end}.json", lambda: held_out_errors(folder, temperature, weights))
+    teacher = kept(folder / f"teacher-{temperature:g}K.json", lambda: teacher_diffusivity(trajectory))
     same = [
         kept(
-            folder / f"same-{seed}.json",
-            lambda seed=seed: long_run(folder, system, teacher["length_ps"], (1, 1, 1), seed, f"same-{seed}"),
+            folder / f"same-{seed}{end}.json",
+            lambda seed=seed: long_run(
+                folder / f"same-{seed}{end}", student, system, temperature, teacher["length_ps"], (1, 1, 1), seed
+            ),
         )
         for seed in range(1, 5)
     ]
+    length = options.length_ps
     long = kept(
-        folder / f"run-{options.length_ps:g}ps.json",
-        lambda: long_run(folder, system, options.length_ps, (2, 2, 2), 11, f"run-{options.length_ps:g}ps"),
+        folder / f"run-{length:g}ps{end}.json",
+        lambda: long_run(folder / f"run-{length:g}ps{end}", student, system, temperature, length, (2, 2, 2), 11),
     )
     cost = {}
     names = ["student", *(["calorine"] if options.calorine else []), *options.engines]
     for name in names:
         for copies in ((1, 1, 1), (2, 2, 2)):
             if name == "student":
-                found = seconds_per_step("nep", copies, str(folder / "student.npz"))
+                found = seconds_per_step("nep", copies, str(weights))
             elif name == "calorine":
-                found = in_calorine(options.calorine, folder, copies)
+                found = in_calorine(options.calorine, folder, student, copies)
             else:
                 found = json.loads(in_engine(name, "cost", name, *map(str, copies)))
             cost[name, found["n_atoms"]] = found["us_per_atom_step"]
 
     rows = [
         ("training, one core", f"{training['cpu_minutes']:.1f} min of CPU, {training['epochs']} epochs"),
-        ("held-out trajectory", f"{errors['n_structures']} frames of the teacher at {TEMPERATURE_K:g} K"),
+        *(
+            (
+                f"round {n}: hot runs reached",
+                f"{told_times(found['reached_ps'])} ps; {found['n_met']} structures labelled",
+            )
+            for n, found in enumerate(rounds, 1)
+        ),
+        ("held-out trajectory", f"{errors['n_structures']} frames of the teacher at {temperature:g} K"),
         ("  energy RMSE", f"{errors['rmse_energy_meV_per_atom']:.2f} meV/atom"),
         (
             "  force RMSE",
@@ -430,10 +513,11 @@ def main() -> None:
         ("  force RMSE / RMS force", f"{100.0 * errors['force_ratio']:.1f} %"),
         ("  stress RMSE", f"{errors['rmse_stress_GPa']:.3f} GPa"),
         (
-            f"NVT at {TEMPERATURE_K:g} K, {long['n_atoms']} atoms",
+            f"NVT at {temperature:g} K, {long['n_atoms']} atoms",
             f"{long['length_ps']:g} ps, {long['failure'] or 'no failure'}",
         ),
         ("  mean temperature", f"{long['mean_temperature_K']:.1f} K; largest grade {long['largest_grade']:.1f}"),
+        ("  framework atoms off their sites", f"{100.0 * (long['framework_moved'] or 0.0):.0f} %"),
         ("  D*", told(long)),
         ("  cost of the run", f"{long['us_per_atom_step']:.1f} µs/atom/step, all included"),
         ("D* of the teacher, 30 atoms", told(teacher)),
@@ -446,6 +530,11 @@ def main() -> None:
     print(f"\n{system}: student of CHGNet 0.3.0 from {training['n_structures']} structures")
     for name, value in rows:
         print(f"{name:<32} {value}")
+
+
+def told_times(times: list[float]) -> str:
+    """Return lengths of runs as text."""
+    return ", ".join(f"{time:g}" for time in times)
 
 
 def told(run: dict[str, Any]) -> str:
