@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from superionic.transport.estimate import Estimate
 
 STAGE = "analyse"
-_ANALYSE_VERSION = 2
+_ANALYSE_VERSION = 3
 _DENSITY_VERSION = 1
-_ARRHENIUS_VERSION = 1
+_ARRHENIUS_VERSION = 2
 _SHARE_INSIDE_ISOSURFACE = 0.9
 _AXES = {"x": 0, "y": 1, "z": 2}
 

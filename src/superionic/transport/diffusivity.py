@@ -3,10 +3,9 @@
 The way of an estimate (docs/theory/transport.md has the derivations):
 
 1. positions are averaged over blocks and D is fitted at a ladder of doubling lags (:mod:`.increments`);
-2. the diffusive regime begins at the shortest lag whose D agrees with that of every longer lag; the lag used is one
-   octave longer, where what is left of fast, bounded motion has at least halved;
+2. what D levels off to is averaged over descriptions of the way there, weighted by their evidence (:mod:`.regime`);
 3. the variance is that of the contributions of each ion in time, or, where ions move together, that of the whole in
-   time; half of what D still changes by at the next lag, beyond noise, is added for the choice of the lag;
+   time; how much the descriptions differ is part of it;
 4. the interval is the one of a rate of rare events (:func:`.estimate.count_like_estimate`).
 """
 
@@ -28,10 +27,11 @@ from superionic.transport.literature import LiteratureFit, he2018_fit, paper_b_f
 from superionic.transport.msd import mean_squared_displacement
 from superionic.transport.regime import (
     BASE_LAGS_PER_RUN,
-    LagChoice,
     block_variance,
-    choose_lag,
     fit_ladder,
+    ladder_covariance,
+    level_off,
+    level_off_with,
     own_variance,
 )
 from superionic.units import A2_PER_PS_TO_CM2_PER_S
@@ -42,6 +42,8 @@ SHORT_RUN_PS = 20.0
 """Runs shorter than this are flagged: hops to and fro take picoseconds to tell from diffusion."""
 LAGS_TO_SHOW_A_PLATEAU = 3
 """With fewer lags to compare, that they agree says little."""
+LEVEL_WITH = 0.5
+"""Probability, at least, that D levels off over three lags; below it the result is flagged."""
 FEW_HOPS = 30
 """Fewer independent hops than this are flagged."""
 
@@ -68,8 +70,6 @@ class TracerDiffusivity:
         (3, 3) diffusion tensor by the same fit; a third of its trace is the value (over all three axes).
     window_ps
         Shortest and longest lag that the fit rests on.
-    plateau_lag_ps
-        Shortest lag whose D agrees with that of all longer ones; the window begins one octave later.
     n_hops
         Hops counted, those to and fro included.
     bound_per_hop_A2_per_ps
@@ -84,13 +84,18 @@ class TracerDiffusivity:
         D against lag.
     flags
         Sentences that a reader of the result needs to see.
+    hop_noise
+        Relative variance of D beyond that of Gaussian increments: of the number of hops, which D_σ shares.
+    excess_A2_per_ps, excess_variance_A4_per_ps2
+        (n_lags,) what D at each lag is above its limit, and the variance of that.
+    beyond_hops_A2_per_ps
+        The estimate without the noise that D* and D_σ share, for their ratio.
     """
 
     A2_per_ps: Estimate
     tensor_A2_per_ps: FloatArray
     window_ps: tuple[float, float]
     n_ions: int
-    plateau_lag_ps: float
     n_hops: int
     bound_per_hop_A2_per_ps: float
     effective_hops: float
@@ -99,7 +104,10 @@ class TracerDiffusivity:
     paper_b: LiteratureFit | None
     lags: LagLadder
     flags: tuple[str, ...]
-    excess_relative_variance: float
+    hop_noise: float
+    excess_A2_per_ps: FloatArray
+    excess_variance_A4_per_ps2: FloatArray
+    beyond_hops_A2_per_ps: Estimate
 
     @property
     def cm2_per_s(self) -> Estimate:
@@ -134,6 +142,7 @@ class ChargeDiffusivity:
     diffusive: bool
     lags: LagLadder
     flags: tuple[str, ...]
+    beyond_hops_A2_per_ps: Estimate
 
     @property
     def cm2_per_s(self) -> Estimate:
@@ -185,39 +194,54 @@ def tracer_diffusivity(
     hops = count_hops(positions_A, frame_interval_ps, hop_distance_A=0.5 * hop_length_A)
     n_hops = int(hops.sum())
     fits = fit_ladder(positions_A, frame_interval_ps, axes, base_ps=duration_ps / BASE_LAGS_PER_RUN)
-    choice = choose_lag(fits)
-    fit = fits[choice.used]
-    value = fit.value_A2_per_ps
-    variance, dof = own_variance(fit)
+    level = level_off(fits, n_ions * duration_ps / n_hops if n_hops else math.inf)
+    fit, value = fits[level.first_lag], level.value_A2_per_ps
+    covariance = ladder_covariance(fits)
+    own, dof = own_variance(fit)  # larger than that of independent ions where they move together
+    alone = covariance[level.first_lag, level.first_lag]
+    variance = level.variance * max(1.0, own / alone) if alone > 0.0 else own
     if 0 < n_hops < FEW_HOPS:  # the scatter of so few contributions is itself a poor measure: not below Poisson's
         variance = max(variance, value**2 / n_hops)
-    variance += choice.variance
+    diffusive = len(fits) >= LAGS_TO_SHOW_A_PLATEAU and level.probability_level >= LEVEL_WITH
     per_hop = hop_length_A**2 / (2.0 * len(axes) * n_ions * duration_ps)
     estimate = count_like_estimate(
         value, variance, degrees_of_freedom=dof, bound_per_hop=per_hop if n_hops == 0 else None
     )
     effective = value**2 / variance if value > 0.0 and variance > 0.0 else 0.0
-    flags = _flags(choice, estimate, duration_ps=duration_ps, n_ions=n_ions, n_hops=n_hops, effective=effective)
+    flags = _flags(estimate, duration_ps=duration_ps, n_ions=n_ions, n_hops=n_hops, effective=effective)
+    if len(fits) < LAGS_TO_SHOW_A_PLATEAU:
+        flags.append(f"The run is too short to show that D has levelled off (only {len(fits)} lags compared).")
+    elif not diffusive:
+        flags.append(
+            f"No diffusive regime: D still changes at the longest lags ({fits[-1].lag_ps:.3g} ps); a longer run is "
+            "needed."
+        )
     if (idle := int(np.count_nonzero(hops == 0))) and _heterogeneous(hops):
         flags.append(f"{idle} of {n_ions} mobile ions never hopped, more than chance explains; D is their average.")
     msd = mean_squared_displacement(positions_A, frame_interval_ps, axes=axes, max_lag_fraction=0.7)
-    shortest_ps = choice.used_lag_ps
-    relative_gauss = fit.gaussian_variance / value**2 if value > 0.0 else 0.0
+    from_limit = np.eye(len(fits)) - level.weights
     return TracerDiffusivity(
         A2_per_ps=estimate,
-        tensor_A2_per_ps=fit.tensor_A2_per_ps,
-        window_ps=(shortest_ps, duration_ps),
+        tensor_A2_per_ps=np.einsum("k,kab->ab", level.weights, np.array([one.tensor_A2_per_ps for one in fits])),
+        window_ps=(fit.lag_ps, duration_ps),
         n_ions=n_ions,
-        plateau_lag_ps=choice.plateau_lag_ps,
         n_hops=n_hops,
         bound_per_hop_A2_per_ps=per_hop,
         effective_hops=float(effective),
-        diffusive=choice.plateau and choice.n_lags >= LAGS_TO_SHOW_A_PLATEAU,
+        diffusive=diffusive,
         he2018=he2018_fit(msd, n_ions, hop_length_A=hop_length_A, duration_ps=duration_ps),
         paper_b=paper_b_fit(msd, n_ions, hop_length_A=hop_length_A, duration_ps=duration_ps),
         lags=_ladder_table(fits),
         flags=tuple(flags),
-        excess_relative_variance=max(variance / value**2 - relative_gauss, 0.0) if value > 0.0 else math.inf,
+        hop_noise=max(own - fit.gaussian_variance, 0.0) / value**2 if value > 0.0 else math.inf,
+        excess_A2_per_ps=np.array([one.value_A2_per_ps for one in fits]) - value,
+        excess_variance_A4_per_ps2=np.einsum("ka,ab,kb->k", from_limit, covariance, from_limit),
+        beyond_hops_A2_per_ps=count_like_estimate(
+            value,
+            max(variance - own, 0.0) + fit.gaussian_variance,
+            degrees_of_freedom=dof,
+            bound_per_hop=per_hop if n_hops == 0 else None,
+        ),
     )
 
 
@@ -231,10 +255,10 @@ def charge_diffusivity(
 ) -> ChargeDiffusivity:
     """Estimate D_σ from the collective displacement of charge.
 
-    There is one collective walker, so its own fluctuations hardly show where the diffusive regime begins: the fit
-    starts where the tracer's D levels off (a bias too small to see there is far below the error here). Its increments
-    are sums over many ions and so nearly Gaussian; to that variance the hop noise of the tracer is added, and the
-    scatter between blocks of time replaces both where it is significantly larger.
+    There is one collective walker, so its own fluctuations hardly show how D_σ levels off; the tracer's do
+    (:func:`.regime.level_off_with`). Its increments are sums over many ions and so nearly Gaussian; to that variance
+    the hop noise of the tracer is added, and the scatter between blocks of time replaces both where it is significantly
+    larger.
 
     Parameters
     ----------
@@ -253,18 +277,18 @@ def charge_diffusivity(
     norm = math.sqrt(float(numbers @ numbers))
     walker = np.einsum("fia,i->fa", positions_A, numbers / norm, optimize=True)[:, None, :]
     duration_ps = (n_frames - 1) * frame_interval_ps
-    fits = fit_ladder(walker, frame_interval_ps, axes, base_ps=tracer.plateau_lag_ps)
-    choice = choose_lag(fits, safety=0)
-    fit = fits[choice.used]
-    value = fit.value_A2_per_ps
-    variance, dof = fit.gaussian_variance, float(len(axes) * fit.n_increments)
-    if value > 0.0 and math.isfinite(tracer.excess_relative_variance):
-        variance += tracer.excess_relative_variance * value**2
+    fits = fit_ladder(walker, frame_interval_ps, axes, base_ps=duration_ps / BASE_LAGS_PER_RUN)
+    n = min(len(fits), len(tracer.excess_A2_per_ps))
+    fits = fits[:n]
+    excess, excess_variance = tracer.excess_A2_per_ps[:n], tracer.excess_variance_A4_per_ps2[:n]
+    value, variance, weights = level_off_with(fits, excess, excess_variance, tracer.A2_per_ps.value)
+    fit = fits[int(np.argmax(weights))]
+    dof = float(len(axes) * fit.n_increments)
+    hop_noise = tracer.hop_noise if value > 0.0 and math.isfinite(tracer.hop_noise) else 0.0
+    variance += hop_noise * value**2
     between, between_dof = block_variance(fit)
     if between > variance * float(special.fdtri(between_dof, 1e6, 0.95)):
-        variance, dof = between, between_dof
-    if not choice.plateau:
-        variance += choice.variance
+        variance, dof, hop_noise = between, between_dof, 0.0
     estimate = count_like_estimate(
         value,
         variance,
@@ -272,25 +296,29 @@ def charge_diffusivity(
         bound_per_hop=tracer.bound_per_hop_A2_per_ps if tracer.n_hops == 0 else None,
     )
     flags = []
-    if not choice.plateau:
-        flags.append(
-            "Charge diffusivity: no diffusive regime, D_σ still changes at the longest lag "
-            f"({choice.used_lag_ps:.3g} ps); a longer run is needed."
-        )
     if estimate.is_upper_bound:
         flags.append("Charge diffusivity: its interval begins at zero; only the upper bound means something.")
     return ChargeDiffusivity(
         A2_per_ps=estimate,
-        window_ps=(choice.used_lag_ps, duration_ps),
-        diffusive=choice.plateau and tracer.diffusive,
+        window_ps=(fit.lag_ps, duration_ps),
+        diffusive=tracer.diffusive,
         lags=_ladder_table(fits),
         flags=tuple(flags),
+        beyond_hops_A2_per_ps=count_like_estimate(
+            value,
+            variance - hop_noise * value**2,
+            degrees_of_freedom=dof,
+            bound_per_hop=tracer.bound_per_hop_A2_per_ps if tracer.n_hops == 0 else None,
+        ),
     )
 
 
 def haven_ratio(tracer: TracerDiffusivity, charge: ChargeDiffusivity) -> Estimate:
-    """H = D*/D_σ with its intervals; 1 for ions that ignore one another (Murch, Solid State Ionics 7, 177 (1982))."""
-    return ratio_estimate(tracer.A2_per_ps, charge.A2_per_ps)
+    """H = D*/D_σ with its intervals; 1 for ions that ignore one another (Murch, Solid State Ionics 7, 177 (1982)).
+
+    D* and D_σ grow together by the same hops, so the noise of their number is left out of the ratio.
+    """
+    return ratio_estimate(tracer.beyond_hops_A2_per_ps, charge.beyond_hops_A2_per_ps)
 
 
 def checked_positions(positions_A: FloatArray, frame_interval_ps: float) -> FloatArray:
@@ -318,9 +346,7 @@ def _heterogeneous(hops: NDArray[np.int64]) -> bool:
     return float(np.sum((hops - mean) ** 2)) / mean > float(special.chdtri(len(hops) - 1, 1e-3))
 
 
-def _flags(
-    choice: LagChoice, estimate: Estimate, *, duration_ps: float, n_ions: int, n_hops: int, effective: float
-) -> list[str]:
+def _flags(estimate: Estimate, *, duration_ps: float, n_ions: int, n_hops: int, effective: float) -> list[str]:
     flags = []
     if duration_ps < SHORT_RUN_PS:
         flags.append(
@@ -336,13 +362,6 @@ def _flags(
     if n_hops > 0 and min(n_hops, effective) < FEW_HOPS:
         independent = f", worth {effective:.2g} independent ones" if effective < 0.7 * n_hops else ""
         flags.append(f"Few hops ({n_hops}{independent}): the error of D is large and its interval skewed.")
-    if not choice.plateau:
-        flags.append(
-            f"No diffusive regime: D still changes at the longest lag ({choice.used_lag_ps:.3g} ps); "
-            "a longer run is needed."
-        )
-    elif choice.n_lags < LAGS_TO_SHOW_A_PLATEAU:
-        flags.append(f"The run is too short to show that D has levelled off (only {choice.n_lags} lags compared).")
     if n_ions < 10:
         flags.append(f"Only {n_ions} mobile ions in the cell: effects of its size are not in the error.")
     return flags

@@ -182,7 +182,11 @@ def pool(estimates: Sequence[Estimate], weights: Sequence[float] | None = None) 
     between = float((share**2) @ ((values - mean) ** 2)) / remaining if remaining > 1e-12 else 0.0
     effective = 1.0 / float(share @ share)
     if between > propagated:
-        return count_like_estimate(mean, between, degrees_of_freedom=max(effective - 1.0, 1.0))
+        # What the scatter adds is known as poorly as it has members, the rest is known (Welch and Satterthwaite): two
+        # replicas that differ a little more than they should do not throw all certainty away.
+        added = between - propagated
+        dof = max(effective - 1.0, 1.0) * (between / added) ** 2
+        return count_like_estimate(mean, between, degrees_of_freedom=dof)
     bounded = all(e.is_upper_bound for e in estimates)
     return count_like_estimate(mean, propagated, force_upper_bound=bounded)
 
