@@ -11,7 +11,7 @@ from superionic.stages.base import Candidate, StageResult, Workbench, failures_a
 if TYPE_CHECKING:
     from superionic.transport.arrhenius import ArrheniusFit, Prediction
     from superionic.transport.budget import TransferTerm
-    from superionic.transport.estimate import Estimate
+    from superionic.transport.estimate import Estimate, PooledEstimate
 
 STAGE = "analyse"
 _ANALYSE_VERSION = 3
@@ -92,6 +92,7 @@ def run(
             _ARRHENIUS_VERSION,
             {
                 "form": settings["arrhenius_form"],
+                "orderings": [run.facts["ordering"] for run, _ in members],
                 "report_temperatures_K": settings["report_temperatures_K"],
                 "temperatures_K": [run.facts["temperature_K"] for run, _ in members],
                 **_transfer_settings(transfer),
@@ -240,17 +241,22 @@ def arrhenius_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _cont
     from superionic.errors import AnalysisError, CalculationFailed
     from superionic.transport.arrhenius import arrhenius_fit_estimates
     from superionic.transport.budget import LEVELS, TransferTerm, widened
-    from superionic.transport.estimate import pool
+    from superionic.transport.estimate import pool_orderings
+    from superionic.transport.slope_break import slope_break_of_estimates
 
     temperatures = sorted(set(settings["temperatures_K"]))
 
-    def at_each(values: Sequence[Mapping[str, Any]]) -> list[Estimate]:
-        return [
-            pool([_estimate(v) for t, v in zip(settings["temperatures_K"], values, strict=True) if t == temperature])
-            for temperature in temperatures
-        ]
+    def at_each(values: Sequence[Mapping[str, Any]]) -> list[PooledEstimate]:
+        pooled = []
+        for temperature in temperatures:
+            chosen = [i for i, t in enumerate(settings["temperatures_K"]) if t == temperature]
+            of_each = [_estimate(values[i]) for i in chosen]
+            pooled.append(pool_orderings(of_each, [settings["orderings"][i] for i in chosen]))
+        return pooled
 
-    sigma, diffusivity = at_each(inputs["conductivities"]), at_each(inputs["diffusivities"])
+    pooled = at_each(inputs["conductivities"])
+    sigma = [each.estimate for each in pooled]
+    diffusivity = [each.estimate for each in at_each(inputs["diffusivities"])]
     result: dict[str, Any] = {
         "Ea_eV": None,
         "Ea_error_eV": None,
@@ -276,6 +282,10 @@ def arrhenius_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _cont
         result["flags"] = [f"No activation energy: {error.args[0]}"]
         return result
     result |= {"Ea_eV": fit.Ea_eV, "Ea_error_eV": fit.Ea_error_eV, "flags": list(fit.flags), "fit": fit.to_dict()}
+    broken = slope_break_of_estimates(temperatures, diffusivity)
+    if broken is not None:
+        result["slope_break"] = broken.to_dict()
+        result["flags"] += [broken.flag] if broken.flag else []
     wanted = settings["report_temperatures_K"]
     inverse = np.linspace(1.0 / max(temperatures), 1.0 / min([*wanted, *temperatures]), 60)
     curve = [line.predict(1.0 / x) for x in inverse]
@@ -290,10 +300,9 @@ def arrhenius_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _cont
             },
         }
     term = TransferTerm.from_dict(settings["transfer"]) if "transfer" in settings else None
-    if term is not None:
-        result |= _budget(fit, [line.predict(temperature) for temperature in wanted], term)
-        if result["band"] is not None:
-            _widen_band(result["band"], term)
+    result |= _budget(fit, [line.predict(temperature) for temperature in wanted], pooled, term)
+    if term is not None and result["band"] is not None:
+        _widen_band(result["band"], term)
     for temperature in wanted:
         point = line.predict(temperature).to_dict()
         if term is not None:
@@ -312,26 +321,40 @@ def arrhenius_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _cont
     return result
 
 
-def _budget(fit: ArrheniusFit, predictions: Sequence[Prediction], term: TransferTerm) -> dict[str, Any]:
-    """Set the error of the statistics and that of the transfer side by side, and put them together in quadrature."""
+def _budget(
+    fit: ArrheniusFit, predictions: Sequence[Prediction], pooled: Sequence[PooledEstimate], term: TransferTerm | None
+) -> dict[str, Any]:
+    """Set the parts of the error side by side, and put them together in quadrature."""
     import math
 
+    errors = [(each.statistical**2, each.ordering**2) for each in pooled if math.isfinite(each.statistical)]
+    together = sum(one + other for one, other in errors)
+    share = sum(other for _, other in errors) / together if together > 0.0 else 0.0
+
+    def part(fraction: float, source: str) -> dict[str, Any]:
+        root = math.sqrt(fraction)
+        return {
+            "Ea_eV": None if fit.Ea_error_eV is None else root * fit.Ea_error_eV,
+            "ln_sigma": {
+                f"{p.temperature_K:g}": None if p.log_error is None else root * p.log_error for p in predictions
+            },
+            "source": source,
+        }
+
+    budget = [part(1.0 - share, "statistics of the runs, and the Arrhenius line")]
+    if max(each.n_orderings for each in pooled) > 1:
+        budget.append(part(share, "differences between orderings"))
+    if term is None:
+        return {"budget": budget}
+    budget.append(
+        {
+            "Ea_eV": term.Ea_eV,
+            "ln_sigma": {f"{p.temperature_K:g}": term.log_error(p.temperature_K) for p in predictions},
+            "source": "transfer from the teacher to the student",
+        }
+    )
     statistics = fit.Ea_error_eV
-    return {
-        "Ea_error_eV": None if statistics is None else math.hypot(statistics, term.Ea_eV),
-        "budget": [
-            {
-                "Ea_eV": statistics,
-                "ln_sigma": {f"{point.temperature_K:g}": point.log_error for point in predictions},
-                "source": "statistics of the runs, and the Arrhenius line",
-            },
-            {
-                "Ea_eV": term.Ea_eV,
-                "ln_sigma": {f"{p.temperature_K:g}": term.log_error(p.temperature_K) for p in predictions},
-                "source": "transfer from the teacher to the student",
-            },
-        ],
-    }
+    return {"Ea_error_eV": None if statistics is None else math.hypot(statistics, term.Ea_eV), "budget": budget}
 
 
 def _widen_band(band: dict[str, Any], term: TransferTerm) -> None:

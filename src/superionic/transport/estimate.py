@@ -191,6 +191,57 @@ def pool(estimates: Sequence[Estimate], weights: Sequence[float] | None = None) 
     return count_like_estimate(mean, propagated, force_upper_bound=bounded)
 
 
+@dataclass(frozen=True)
+class PooledEstimate:
+    """An average over orderings of averages over replicas, and where its variance comes from.
+
+    Attributes
+    ----------
+    estimate
+        The average.
+    statistical, ordering
+        Relative standard errors of the average by the statistics of the runs, and by what the orderings differ beyond
+        it; zero where there is one ordering.
+    n_orderings
+        How many there are.
+    """
+
+    estimate: Estimate
+    statistical: float
+    ordering: float
+    n_orderings: int
+
+
+def pool_orderings(estimates: Sequence[Estimate], orderings: Sequence[str]) -> PooledEstimate:
+    """Average replicas of each ordering, then the orderings, and split the variance (one-way random effects).
+
+    What the averages of orderings scatter beyond their own errors is counted to the orderings (DerSimonian and Laird,
+    Control. Clin. Trials 7, 177 (1986), with equal weights).
+
+    Parameters
+    ----------
+    estimates
+        One for each run.
+    orderings
+        The name of the ordering of each run.
+    """
+    if len(estimates) != len(orderings):
+        raise AnalysisError(f"{len(estimates)} estimates do not go with {len(orderings)} names of orderings.")
+    groups = [
+        [e for e, name in zip(estimates, orderings, strict=True) if name == wanted] for wanted in sorted(set(orderings))
+    ]
+    each = [pool(group) for group in groups]
+    together = pool(each)
+    n = len(each)
+    if n == 1 or together.value <= 0.0:
+        relative = together.error / together.value if together.value > 0.0 else math.inf
+        return PooledEstimate(together, relative, 0.0, n)
+    statistical = sum(e.error**2 / len(group) ** 2 for group in groups for e in group) / n**2
+    between = float(np.var([e.value for e in each], ddof=1)) / n
+    ordering = math.sqrt(max(between - statistical, 0.0))
+    return PooledEstimate(together, math.sqrt(statistical) / together.value, ordering / together.value, n)
+
+
 def _interval(value: float, sigma: float, level: float) -> tuple[float, float]:
     if sigma <= 0.0:
         return value, value
