@@ -202,3 +202,27 @@ def test_wrong_input_names_itself():
     ):
         with pytest.raises(AnalysisError, match=words):
             call()
+
+
+def test_single_precision_and_planes_of_the_cell():
+    """Positions in single precision give the same; the ac plane of a skew cell is found by its vectors."""
+    from superionic.transport.analysis import analyse_displacements
+
+    rng = np.random.default_rng(8)
+    cell = np.array([[9.0, 0.0, 0.0], [-4.5, 7.8, 0.0], [1.0, 0.5, 8.0]])
+    steps = rng.normal(size=(3001, 12, 2)) * [0.3, 0.1]
+    along = cell[0] / np.linalg.norm(cell[0])
+    across = np.cross(np.cross(cell[0], cell[2]), cell[0])
+    across /= np.linalg.norm(across)
+    positions = steps.cumsum(axis=0) @ np.array([along, across])
+    mask = np.ones(12, dtype=bool)
+    plane = analyse_displacements(positions, cell, mask, 0.1, plane=(0, 2))
+    truth = 0.5 * (0.3**2 + 0.1**2) / (2 * 0.1)
+    assert plane.tracer.A2_per_ps.value == pytest.approx(truth, rel=0.1)
+    tensor = plane.tracer.tensor_A2_per_ps
+    assert tensor[0, 0] / tensor[1, 1] == pytest.approx(9.0, rel=0.3)
+    assert abs(tensor[2, 2]) < 1e-9
+    single = analyse_displacements(positions.astype(np.float32), cell, mask, 0.1, plane=(0, 2))
+    assert single.tracer.A2_per_ps.value == pytest.approx(plane.tracer.A2_per_ps.value, rel=1e-4)
+    with pytest.raises(AnalysisError, match="two of the cell's vectors"):
+        analyse_displacements(positions, cell, mask, 0.1, plane=(1, 1))

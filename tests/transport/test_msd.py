@@ -10,6 +10,7 @@ from superionic.transport.msd import (
     collective_displacement,
     framework_drift,
     mean_squared_displacement,
+    multi_tau_displacement,
     remove_drift,
 )
 
@@ -97,3 +98,36 @@ def test_wrong_shapes(shape):
 def test_wrong_fraction():
     with pytest.raises(AnalysisError, match="fraction"):
         mean_squared_displacement(np.zeros((5, 1, 3)), 1.0, max_lag_fraction=1.5)
+
+
+def test_the_ladder_of_lags_equals_the_double_loop():
+    """Up to 31 frames every origin is taken, beyond it origins a sixteenth of the lag apart."""
+    rng = np.random.default_rng(5)
+    positions = rng.normal(size=(300, 6, 3)).cumsum(axis=0)
+    drift = rng.normal(size=(300, 3)).cumsum(axis=0)
+    chosen = np.array([True, False, True, True, False, True])
+    expected = double_loop(positions[:, chosen] - drift[:, None])
+    msd = multi_tau_displacement(
+        positions.astype(np.float32), 0.5, atoms=chosen, drift_A=drift, axes=(0, 2), max_lag_fraction=0.8
+    )
+    lags = (msd.lags_ps / 0.5).round().astype(int)
+    assert lags[:34].tolist() == [*range(32), 32, 34]
+    assert lags[-1] <= 0.8 * 299
+    np.testing.assert_allclose(msd.tensor_A2[:32], expected[:32], rtol=1e-5, atol=1e-4)
+    for k in range(32, len(lags)):
+        stride = max(lags[k] // 16, 1)
+        steps = (positions - drift[:, None])[:, chosen]
+        steps = (steps[lags[k] :] - steps[: -lags[k]])[::stride]
+        assert msd.n_origins[k] == len(steps)
+        mean = np.einsum("tia,tib->ab", steps, steps) / (len(steps) * 4)
+        np.testing.assert_allclose(msd.tensor_A2[k], mean, rtol=1e-5, atol=1e-3)
+    np.testing.assert_allclose(msd.msd_A2, msd.tensor_A2[:, 0, 0] + msd.tensor_A2[:, 2, 2])
+
+
+def test_the_running_diffusivity_of_a_ladder_takes_lags_that_have_their_double():
+    positions = np.random.default_rng(5).normal(size=(400, 3, 3)).cumsum(axis=0)
+    lags, values = multi_tau_displacement(positions, 1.0).running_diffusivity()
+    whole = mean_squared_displacement(positions, 1.0)
+    exact = (whole.msd_A2[14] - whole.msd_A2[7]) / (6.0 * 7.0)
+    assert values[list(lags).index(7.0)] == pytest.approx(exact, rel=1e-9)
+    assert np.all(np.isin(2.0 * lags, multi_tau_displacement(positions, 1.0).lags_ps))

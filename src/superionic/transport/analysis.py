@@ -14,13 +14,22 @@ from superionic.transport.diffusivity import (
     ChargeDiffusivity,
     TracerDiffusivity,
     charge_diffusivity,
+    check_axes,
     checked_positions,
     haven_ratio,
     tracer_diffusivity,
 )
 from superionic.transport.estimate import Estimate
 from superionic.transport.hops import count_hops
-from superionic.transport.msd import MeanSquaredDisplacement, framework_drift, mean_squared_displacement
+from superionic.transport.msd import (
+    MANY_FRAMES,
+    MeanSquaredDisplacement,
+    displacement,
+    framework_drift,
+    is_compiled,
+    mean_squared_displacement,
+    multi_tau_displacement,
+)
 
 FloatArray = NDArray[np.float64]
 
@@ -103,6 +112,7 @@ def analyse_displacements(
     masses: FloatArray | None = None,
     hop_length_A: float = 3.0,
     axes: tuple[int, ...] = (0, 1, 2),
+    plane: tuple[int, int] | None = None,
 ) -> TransportAnalysis:
     """Diffusivities, Haven ratio and conductivities with honest errors from unwrapped positions.
 
@@ -127,6 +137,9 @@ def analyse_displacements(
         Usual distance between neighbouring sites.
     axes
         Cartesian axes to average over; two for planar diffusion.
+    plane
+        Instead of axes, the plane of two vectors of the (mean) cell, such as (0, 2) for the ac plane of paper A; d = 2.
+        Tensors are then given in axes of the plane: the first along the first vector, the third across it.
 
     Raises
     ------
@@ -134,6 +147,7 @@ def analyse_displacements(
         For arrays that do not fit together, positions that are not finite, or no mobile ion. Never for few hops.
     """
     positions = checked_positions(positions_A, frame_interval_ps)
+    check_axes(axes, hop_length_A)
     n_frames, n_atoms, _ = positions.shape
     mask = np.asarray(mobile_mask, dtype=bool)
     if mask.shape != (n_atoms,):
@@ -153,21 +167,23 @@ def analyse_displacements(
     if mask.all():
         flags.append("No framework atoms: drift of the whole was not removed.")
     else:
-        drift = framework_drift(positions, ~mask, masses=masses)[:, None, :]
-        mobile = mobile - drift
-        framework = positions[:, ~mask] - drift
-        framework_msd = mean_squared_displacement(framework, frame_interval_ps, max_lag_fraction=0.5).thinned(200)
-        moved = int(np.count_nonzero(count_hops(framework, frame_interval_ps, hop_distance_A=0.5 * hop_length_A)))
-        framework_moved = moved / framework.shape[1]
+        drift = framework_drift(positions, ~mask, masses=masses)
+        mobile -= drift[:, None, :].astype(mobile.dtype)
+        framework_msd = _framework_displacement(positions, ~mask, drift, frame_interval_ps)
+        hops = count_hops(positions, frame_interval_ps, hop_distance_A=0.5 * hop_length_A, atoms=~mask, drift_A=drift)
+        moved = int(np.count_nonzero(hops))
+        framework_moved = moved / len(hops)
         if framework_moved > MOVING_FRAMEWORK:
             flags.append(
-                f"The framework moves: {moved} of {framework.shape[1]} of its atoms left their sites. "
+                f"The framework moves: {moved} of {len(hops)} of its atoms left their sites. "
                 "It may be melting, and D may then not be that of the crystal."
             )
-        del framework
-    tracer = tracer_diffusivity(mobile, frame_interval_ps, hop_length_A=hop_length_A, axes=axes)
+    if plane is not None:
+        mobile = (mobile @ _axes_of_plane(cells, plane).T).astype(mobile.dtype)
+        axes = (0, 1)
+    msd = displacement(mobile, frame_interval_ps, axes=axes, max_lag_fraction=0.7)
+    tracer = tracer_diffusivity(mobile, frame_interval_ps, hop_length_A=hop_length_A, axes=axes, msd=msd)
     charge = charge_diffusivity(mobile, frame_interval_ps, 1.0 if numbers is None else numbers, tracer, axes=axes)
-    msd = mean_squared_displacement(mobile, frame_interval_ps, axes=axes, max_lag_fraction=0.7).thinned(200)
     n_ions = int(mask.sum())
     nernst = ionic = None
     if numbers is not None and temperature_K is not None:
@@ -197,10 +213,35 @@ def analyse_displacements(
         temperature_K=temperature_K,
         tracer=tracer,
         charge=charge,
-        msd=msd,
+        msd=msd.thinned(200),
         framework_msd=framework_msd,
         framework_moved=framework_moved,
     )
+
+
+def _axes_of_plane(cells: FloatArray, plane: tuple[int, int]) -> FloatArray:
+    """Orthonormal rows: along the first vector of the plane, in the plane across it, and normal to the plane."""
+    if sorted(plane) not in ([0, 1], [0, 2], [1, 2]):
+        raise AnalysisError(f"A plane is spanned by two of the cell's vectors 0, 1 and 2, not by {plane!r}.")
+    mean = cells if cells.ndim == 2 else cells.mean(axis=0)
+    first = mean[plane[0]] / np.linalg.norm(mean[plane[0]])
+    normal = np.cross(first, mean[plane[1]])
+    normal /= np.linalg.norm(normal)
+    return np.array([first, np.cross(normal, first), normal])
+
+
+def _framework_displacement(
+    positions_A: FloatArray, framework: NDArray[np.bool_], drift_A: FloatArray, frame_interval_ps: float
+) -> MeanSquaredDisplacement:
+    """Mean squared displacement of the framework about its own centre; a long run is not copied for it."""
+    if len(positions_A) > MANY_FRAMES and is_compiled():
+        found = multi_tau_displacement(
+            positions_A, frame_interval_ps, atoms=framework, drift_A=drift_A, max_lag_fraction=0.5
+        )
+    else:
+        still = positions_A[:, framework] - drift_A[:, None, :]
+        found = mean_squared_displacement(still, frame_interval_ps, max_lag_fraction=0.5)
+    return found.thinned(200)
 
 
 def _mobile_charges(charges: FloatArray | float | None, mask: NDArray[np.bool_]) -> FloatArray | None:

@@ -24,7 +24,7 @@ from superionic.transport.estimate import Estimate, count_like_estimate, ratio_e
 from superionic.transport.hops import count_hops
 from superionic.transport.increments import LagFit
 from superionic.transport.literature import LiteratureFit, he2018_fit, paper_b_fit
-from superionic.transport.msd import mean_squared_displacement
+from superionic.transport.msd import MeanSquaredDisplacement, collective_walker, displacement
 from superionic.transport.regime import (
     BASE_LAGS_PER_RUN,
     block_variance,
@@ -165,6 +165,7 @@ def tracer_diffusivity(
     *,
     hop_length_A: float = 3.0,
     axes: tuple[int, ...] = (0, 1, 2),
+    msd: MeanSquaredDisplacement | None = None,
 ) -> TracerDiffusivity:
     """Estimate D* of ions from their unwrapped positions.
 
@@ -180,6 +181,8 @@ def tracer_diffusivity(
         Usual distance between neighbouring sites: half of it counts as a hop; with no hop at all it sets the bound.
     axes
         Cartesian axes to average over: all three, or two for planar diffusion (n = 2 of paper A).
+    msd
+        The mean squared displacement over the same axes, to 0.7 of the run, if it is known already.
 
     Raises
     ------
@@ -187,8 +190,7 @@ def tracer_diffusivity(
         For arrays of the wrong shape, positions that are not finite, or fewer than two frames.
     """
     positions_A = checked_positions(positions_A, frame_interval_ps)
-    if hop_length_A <= 0.0 or not axes or any(axis not in (0, 1, 2) for axis in axes):
-        raise AnalysisError("The hop length must be positive and the axes taken from 0, 1 and 2.")
+    check_axes(axes, hop_length_A)
     n_frames, n_ions, _ = positions_A.shape
     duration_ps = (n_frames - 1) * frame_interval_ps
     hops = count_hops(positions_A, frame_interval_ps, hop_distance_A=0.5 * hop_length_A)
@@ -218,7 +220,8 @@ def tracer_diffusivity(
         )
     if (idle := int(np.count_nonzero(hops == 0))) and _heterogeneous(hops):
         flags.append(f"{idle} of {n_ions} mobile ions never hopped, more than chance explains; D is their average.")
-    msd = mean_squared_displacement(positions_A, frame_interval_ps, axes=axes, max_lag_fraction=0.7)
+    if msd is None:
+        msd = displacement(positions_A, frame_interval_ps, axes=axes, max_lag_fraction=0.7)
     from_limit = np.eye(len(fits)) - level.weights
     return TracerDiffusivity(
         A2_per_ps=estimate,
@@ -270,12 +273,8 @@ def charge_diffusivity(
         The tracer diffusivity of the same ions from the same frames.
     """
     positions_A = checked_positions(positions_A, frame_interval_ps)
-    n_frames, n_ions, _ = positions_A.shape
-    numbers = np.broadcast_to(np.asarray(charges, dtype=np.float64), (n_ions,))
-    if not np.all(np.isfinite(numbers)) or not np.any(numbers != 0.0):
-        raise AnalysisError("The charges of the mobile ions must be finite and not all zero.")
-    norm = math.sqrt(float(numbers @ numbers))
-    walker = np.einsum("fia,i->fa", positions_A, numbers / norm, optimize=True)[:, None, :]
+    n_frames = len(positions_A)
+    walker = collective_walker(positions_A, charges)
     duration_ps = (n_frames - 1) * frame_interval_ps
     fits = fit_ladder(walker, frame_interval_ps, axes, base_ps=duration_ps / BASE_LAGS_PER_RUN)
     n = min(len(fits), len(tracer.excess_A2_per_ps))
@@ -332,10 +331,18 @@ def checked_positions(positions_A: FloatArray, frame_interval_ps: float) -> Floa
         raise AnalysisError("A trajectory of one frame holds no motion.", fix="Give at least two frames.")
     if not (math.isfinite(frame_interval_ps) and frame_interval_ps > 0.0):
         raise AnalysisError(f"The time between frames must be positive, not {frame_interval_ps!r} ps.")
-    array = array.astype(np.float64, copy=False)
-    if not np.all(np.isfinite(array)):
-        raise AnalysisError("Some positions are not finite numbers.", fix="Cut the trajectory before they begin.")
+    if array.dtype not in (np.float32, np.float64):
+        array = array.astype(np.float64)
+    for first in range(0, len(array), 4096):  # a copy of all truth values would be as large as the frames themselves
+        if not np.all(np.isfinite(array[first : first + 4096])):
+            raise AnalysisError("Some positions are not finite numbers.", fix="Cut the trajectory before they begin.")
     return array
+
+
+def check_axes(axes: tuple[int, ...], hop_length_A: float) -> None:
+    """Raise :class:`AnalysisError` for axes that are not some of 0, 1 and 2, or a hop length that is not positive."""
+    if hop_length_A <= 0.0 or not axes or len(set(axes)) < len(axes) or any(axis not in (0, 1, 2) for axis in axes):
+        raise AnalysisError("The hop length must be positive and the axes taken from 0, 1 and 2.")
 
 
 def _heterogeneous(hops: NDArray[np.int64]) -> bool:

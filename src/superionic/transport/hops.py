@@ -17,6 +17,8 @@ def count_hops(
     *,
     hop_distance_A: float = 1.5,
     residence_ps: float = 0.25,
+    atoms: NDArray[np.bool_] | None = None,
+    drift_A: FloatArray | None = None,
 ) -> NDArray[np.int64]:
     """Count how often each ion moved for good from where it was: (n_ions,) integers.
 
@@ -34,14 +36,22 @@ def count_hops(
         Half of a usual distance between neighbouring sites (3 Å), so that vibrations do not reach it.
     residence_ps
         Averaging time in ps; at least one frame.
+    atoms
+        (n_ions,) which of the ions to follow; all if omitted.
+    drift_A
+        (n_frames, 3) is taken off all positions.
     """
     if hop_distance_A <= 0.0:
         raise AnalysisError("The hop distance must be positive.")
     frames = max(1, round(residence_ps / frame_interval_ps))
     frames = max(1, min(frames, len(positions_A) // 3))
     blocks = average_blocks(positions_A, frames)
+    if atoms is not None:
+        blocks = blocks[:, atoms]
+    if drift_A is not None:
+        blocks = blocks - average_blocks(drift_A[:, None, :], frames)
     anchors = blocks[0].copy()
-    counts = np.zeros(positions_A.shape[1], dtype=np.int64)
+    counts = np.zeros(blocks.shape[1], dtype=np.int64)
     limit = hop_distance_A**2
     away_before = np.zeros(len(counts), dtype=bool)
     for block in blocks[1:]:

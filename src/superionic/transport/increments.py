@@ -101,7 +101,7 @@ def average_blocks(positions: FloatArray, frames: int) -> FloatArray:
     """Average positions (frames, atoms, 3) over consecutive, complete blocks of ``frames`` frames."""
     whole = len(positions) // frames
     if frames == 1:
-        return np.ascontiguousarray(positions[:whole])
+        return np.ascontiguousarray(positions[:whole], dtype=np.float64)
     shape = (whole, frames, *positions.shape[1:])
     return cast(FloatArray, positions[: whole * frames].reshape(shape).mean(axis=1, dtype=np.float64))
 

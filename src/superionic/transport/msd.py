@@ -1,10 +1,11 @@
-"""Mean squared displacement over all time origins, by fast Fourier transform."""
+"""Mean squared displacement: over all time origins by Fourier transform, or on a ladder of lags for very long runs."""
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,12 @@ from superionic.errors import AnalysisError
 
 FloatArray = NDArray[np.float64]
 
+MANY_FRAMES = 50_000
+"""Longer runs are analysed on a ladder of lags (:func:`multi_tau_displacement`)."""
 _CHUNK_BYTES = 64_000_000
+_CHUNK_FRAMES = 4096
+_LAGS_PER_OCTAVE = 16
+_MOST_DISPLACEMENTS = 2_000_000
 _PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 
 
@@ -47,10 +53,11 @@ class MeanSquaredDisplacement:
 
     def running_diffusivity(self) -> tuple[FloatArray, FloatArray]:
         """D(τ) = [MSD(2τ) − MSD(τ)] / (2 d τ): lags in ps and values in Å²/ps; free of the vibrational offset."""
-        last = (len(self.lags_ps) - 1) // 2
-        index = np.arange(1, last + 1)
+        twice = np.searchsorted(self.lags_ps, 2.0 * self.lags_ps * (1.0 - 1e-9))
+        index = np.flatnonzero((twice < len(self.lags_ps)) & (self.lags_ps > 0.0))
+        index = index[np.isclose(self.lags_ps[twice[index]], 2.0 * self.lags_ps[index])]
         lags = self.lags_ps[index]
-        return lags, (self.msd_A2[2 * index] - self.msd_A2[index]) / (2.0 * self.dimensions * lags)
+        return lags, (self.msd_A2[twice[index]] - self.msd_A2[index]) / (2.0 * self.dimensions * lags)
 
     def thinned(self, n_points: int) -> MeanSquaredDisplacement:
         """Keep about ``n_points`` lags, spaced evenly in log(lag), for figures and files."""
@@ -68,7 +75,7 @@ class MeanSquaredDisplacement:
 
 
 def mean_squared_displacement(
-    positions_A: FloatArray,
+    positions_A: NDArray[np.floating[Any]],
     frame_interval_ps: float,
     *,
     axes: tuple[int, ...] = (0, 1, 2),
@@ -135,6 +142,86 @@ def mean_squared_displacement(
     )
 
 
+def multi_tau_displacement(
+    positions_A: NDArray[np.floating[Any]],
+    frame_interval_ps: float,
+    *,
+    atoms: NDArray[np.bool_] | None = None,
+    drift_A: FloatArray | None = None,
+    axes: tuple[int, ...] = (0, 1, 2),
+    max_lag_fraction: float = 1.0,
+) -> MeanSquaredDisplacement:
+    """Mean squared displacement at sixteen lags an octave, in constant memory beyond the input.
+
+    Origins lie a sixteenth of the lag apart, and at most some two million displacements are taken at a lag: those from
+    origins closer than that are nearly the same, so next to nothing is lost (multiple-tau correlators: Ramírez et al.,
+    J. Chem. Phys. 133, 154103 (2010); positions are picked here, not averaged, so that no lag is blurred).
+
+    Parameters
+    ----------
+    positions_A
+        (n_frames ≥ 2, n_atoms, 3) unwrapped positions in Å, single or double precision; not copied.
+    frame_interval_ps
+        Time between frames.
+    atoms
+        (n_atoms,) which atoms to average over; all if omitted.
+    drift_A
+        (n_frames, 3) is taken off all positions.
+    axes, max_lag_fraction
+        As in :func:`mean_squared_displacement`.
+    """
+    from superionic.transport.msd_kernels import displacement_products
+
+    n_frames, n_atoms, _ = positions_A.shape
+    longest = max(1, math.floor((n_frames - 1) * max_lag_fraction))
+    lags: list[int] = []
+    step = 1
+    while not lags or lags[-1] + step <= longest:
+        first = 1 if step == 1 else _LAGS_PER_OCTAVE * step
+        lags.extend(lag for lag in range(first, 2 * _LAGS_PER_OCTAVE * step, step) if lag <= longest)
+        step *= 2
+    of_lags = np.array(lags, dtype=np.int64)
+    chosen = np.arange(n_atoms) if atoms is None else np.flatnonzero(atoms)
+    if len(chosen) == 0:
+        raise AnalysisError("There are no atoms to average the displacement over.")
+    strides = np.maximum(of_lags // _LAGS_PER_OCTAVE, max(1, n_frames * len(chosen) // _MOST_DISPLACEMENTS))
+    drift = np.zeros((n_frames, 3)) if drift_A is None else np.array(drift_A, dtype=np.float64)
+    sums = np.zeros((len(lags), len(_PAIRS)))
+    displacement_products(positions_A, chosen, drift, of_lags, strides, sums)
+    origins = (n_frames - of_lags - 1) // strides + 1
+    values = sums / (origins[:, None] * len(chosen))
+    tensor = np.zeros((len(lags) + 1, 3, 3))
+    for pair, (a, b) in enumerate(_PAIRS):
+        tensor[1:, a, b] = tensor[1:, b, a] = values[:, pair]
+    used = list(axes)
+    return MeanSquaredDisplacement(
+        lags_ps=np.concatenate([[0.0], of_lags * frame_interval_ps]),
+        msd_A2=tensor[:, used, used].sum(axis=1),
+        tensor_A2=tensor,
+        n_origins=np.concatenate([[n_frames], origins]).astype(np.int64),
+        dimensions=len(used),
+        n_walkers=len(chosen),
+    )
+
+
+def displacement(
+    positions_A: NDArray[np.floating[Any]],
+    frame_interval_ps: float,
+    *,
+    axes: tuple[int, ...] = (0, 1, 2),
+    max_lag_fraction: float = 1.0,
+) -> MeanSquaredDisplacement:
+    """Return :func:`mean_squared_displacement`, or :func:`multi_tau_displacement` for more than 50,000 frames."""
+    if len(positions_A) > MANY_FRAMES and is_compiled():
+        return multi_tau_displacement(positions_A, frame_interval_ps, axes=axes, max_lag_fraction=max_lag_fraction)
+    return mean_squared_displacement(positions_A, frame_interval_ps, axes=axes, max_lag_fraction=max_lag_fraction)
+
+
+def is_compiled() -> bool:
+    """Whether loops are compiled here."""
+    return importlib.util.find_spec("numba") is not None
+
+
 def collective_displacement(
     positions_A: FloatArray,
     frame_interval_ps: float,
@@ -152,12 +239,32 @@ def collective_displacement(
     charges
         One charge number, or one for each ion (n_ions,).
     """
+    walker = collective_walker(positions_A, charges)
+    return displacement(walker, frame_interval_ps, axes=axes, max_lag_fraction=max_lag_fraction)
+
+
+def collective_walker(positions_A: NDArray[np.floating[Any]], charges: FloatArray | float) -> FloatArray:
+    """Σᵢ zᵢ rᵢ / √(Σᵢ zᵢ²) as the positions of one walker: (n_frames, 1, 3) in Å.
+
+    Raises
+    ------
+    AnalysisError
+        If the charges are not finite, or all zero.
+    """
     numbers = np.broadcast_to(np.asarray(charges, dtype=np.float64), (positions_A.shape[1],))
-    norm = math.sqrt(float(numbers @ numbers))
-    if norm <= 0.0:
-        raise AnalysisError("The charges of the mobile ions are all zero.")
-    walker = np.einsum("fia,i->fa", positions_A, numbers / norm, optimize=True)[:, None, :]
-    return mean_squared_displacement(walker, frame_interval_ps, axes=axes, max_lag_fraction=max_lag_fraction)
+    if not np.all(np.isfinite(numbers)) or not np.any(numbers != 0.0):
+        raise AnalysisError("The charges of the mobile ions must be finite and not all zero.")
+    return weighted_sum(positions_A, numbers / math.sqrt(float(numbers @ numbers)))[:, None, :]
+
+
+def weighted_sum(positions_A: NDArray[np.floating[Any]], weights: FloatArray) -> FloatArray:
+    """Σᵢ wᵢ rᵢ in each frame, (n_frames, 3), in double precision and without a copy of the positions."""
+    atoms = np.flatnonzero(weights)
+    total = np.empty((len(positions_A), 3))
+    for first in range(0, len(positions_A), _CHUNK_FRAMES):
+        part = positions_A[first : first + _CHUNK_FRAMES][:, atoms]
+        total[first : first + _CHUNK_FRAMES] = np.einsum("fia,i->fa", part, weights[atoms], dtype=np.float64)
+    return total
 
 
 def remove_drift(
@@ -187,6 +294,5 @@ def framework_drift(
 ) -> FloatArray:
     """Displacement of the centre of the reference atoms since the first frame: (n_frames, 3) in Å."""
     weights = reference.astype(np.float64) if masses is None else np.where(reference, masses, 0.0)
-    weights = weights / weights.sum()
-    centre = np.einsum("fia,i->fa", positions_A, weights, optimize=True)
+    centre = weighted_sum(positions_A, weights / weights.sum())
     return cast(FloatArray, centre - centre[0])

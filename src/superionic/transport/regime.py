@@ -193,8 +193,8 @@ def ladder_covariance(fits: list[LagFit]) -> FloatArray:
 
     Half of it comes from the contributions of walkers over spans of time, which know of ions that never move. A lag
     whose D is high by chance shows more scatter there, too, and would be trusted less than its neighbours; so the other
-    half is what Gaussian increments scatter (an efficient estimate at a short lag shares all of its variance with one at
-    a longer lag), and the noise of the number of hops, common to all. Never less than the Gaussian part.
+    half is what Gaussian increments scatter (an efficient estimate at a short lag shares all of its variance with one
+    at a longer lag), and the noise of the number of hops, common to all. Never less than the Gaussian part.
     """
     deviations = [fit.deviations(_segments(fits[-1])) for fit in fits]
     n, n_lags = len(deviations[0]), len(fits)
