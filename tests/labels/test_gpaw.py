@@ -135,9 +135,47 @@ def test_unconverged_or_impossible_is_a_failed_calculation(engine_call: Callable
 
     unconverged = outcome(good)
     assert unconverged["outcome"] == "failed"
-    assert "did not converge in 3 steps" in unconverged["reason"]
+    assert "did not converge in 3 steps; tried in this order: as set, mixing, eigensolver" in unconverged["reason"]
     assert unconverged["details"]["scf_steps"] == 3
+    assert len(unconverged["details"]["attempts"]) == 4
     molecule = Atoms("LiCl", positions=[[0, 0, 0], [0, 0, 2.0]], cell=[8, 8, 8], pbc=False)
     assert outcome(molecule)["outcome"] == "failed"
     unknown = Atoms("UCl", positions=[[0, 0, 0], [half, half, half]], cell=cell, pbc=True)
     assert outcome(unknown)["outcome"] == "refused"
+
+
+@pytest.mark.engine("gpaw")
+@pytest.mark.slow
+@pytest.mark.parametrize("functional", ["PBE", "r2SCAN"])
+def test_forces_and_stress_are_the_derivatives_of_the_energy(engine_call: Callable[..., Any], functional: str) -> None:
+    tight = {
+        "functional": functional,
+        "ecut_eV": 300.0,
+        "kpoint_spacing_per_A": 1.3,
+        "kpoint_offset": "offset",
+        "energy_tolerance_eV": 1e-9,
+        "density_tolerance": 1e-9,
+        "eigenstates_tolerance": 1e-15,
+    }
+    request = {"labeller": "gpaw", "labeller_settings": tight, "step_A": 0.005, "strain": 1e-5}
+    found = engine_call("gpaw", "superionic.labels.conformance:derivatives", request)
+    assert found["same_basis"]
+    assert found["force_eV_per_A"] < 1e-3
+    assert found["stress_GPa"] < 0.01
+
+
+@pytest.mark.engine("gpaw")
+@pytest.mark.slow
+def test_all_rungs_of_the_ladder_lead_to_the_same_label(engine_call: Callable[..., Any]) -> None:
+    coarse = {
+        "ecut_eV": 250.0,
+        "kpoint_spacing_per_A": 1.3,
+        "kpoint_offset": "offset",
+        "density_tolerance": 1e-6,  # at 1e-4 forces of two rungs differ by 10 meV/Å, as far as that tolerance lets them
+        "eigenstates_tolerance": 1e-10,
+    }
+    found = engine_call("gpaw", "superionic.labels.conformance:rungs", {"labeller_settings": coarse})
+    assert set(found) == {"as set", "mixing", "eigensolver", "smearing"}
+    for name, values in found.items():
+        assert values["energy_eV"] < 1e-6, name
+        assert values["force_eV_per_A"] < 1e-3, name

@@ -6,11 +6,11 @@ the study of Li3YCl6-xBrx with a fine-tuned CHGNet.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from superionic.campaign.schema_base import Count, NotNegative, Positive, Section, StageSection
+from superionic.campaign.schema_base import Count, Element, NotNegative, Number, Positive, Section, StageSection
 
 
 class GateSettings(Section):
@@ -24,10 +24,65 @@ class GateSettings(Section):
         default=0.01, description="Largest energy of smearing: more tells of a metal or of a broken electronic state."
     )
     energy_outlier_sigma: Positive | None = Field(
-        default=6.0, description="Largest robust deviation of the energy from that of the other labels."
+        default=4.5,
+        description="Largest deviation of the energy from what the sampling potential and per-element shifts explain, "
+        "in robust standard deviations of the set.",
     )
+    force_outlier_sigma: Positive | None = Field(
+        default=6.0,
+        description="Largest deviation of the forces from those of the sampling potential, compared with the other "
+        "labels; on a logarithmic scale.",
+    )
+    stress_outlier_sigma: Positive | None = Field(default=6.0, description="The same of the stress.")
     duplicate_distance_A: Positive | None = Field(
         default=1.0e-3, description="Two structures are the same if no atom and no cell vector differs by more."
+    )
+
+
+class VaspSettings(Section):
+    """What VASP alone is told; how to run it and where its POTCARs are is said by environment variables."""
+
+    version: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Version of VASP that runs, e.g. 6.3.2; another one is refused. State it: labels of two versions "
+        "are not mixed.",
+    )
+    potcar_functional: str = Field(
+        default="PBE_54", min_length=1, description="Release of the POTCARs (paper A: PBE_54)."
+    )
+    potcars: dict[Element, str] = Field(
+        default_factory=dict,
+        description="POTCARs by element, e.g. {Li: Li_sv}, over paper A's and the Materials Project's.",
+    )
+    incar: dict[str, bool | int | Number | str] = Field(
+        default_factory=dict, description="Further tags of the INCAR, e.g. {NCORE: 4}."
+    )
+
+
+class FinishedSettings(Section):
+    """Finished calculations that join the labels of the first round."""
+
+    files: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        default=(),
+        description="Files, or folders to search: vasprun.xml, vasprun.xml.gz, .gpw, .extxyz; relative to the campaign "
+        "file.",
+    )
+    every: Count = Field(default=1, description="Of a run of many ionic steps, take each so many-th.")
+    kpoint_spacing_per_A: Positive | None = Field(
+        default=None,
+        description="State the k-points by this spacing, as `label.kpoint_spacing_per_A`; coarser grids are refused.",
+    )
+    code: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Code that made frames of .extxyz which do not say, with `version` and `functional`; who states "
+        "it answers for convergence too.",
+    )
+    version: str | None = Field(default=None, min_length=1, description="Its version.")
+    functional: str | None = Field(default=None, min_length=1, description="Its functional.")
+    energy_convention: str | None = Field(
+        default=None, min_length=1, description="What its energies count from, in words."
     )
 
 
@@ -36,7 +91,8 @@ class LabelSettings(StageSection):
 
     engine: str = Field(
         default="gpaw",
-        description="`gpaw`, or `potential:<name>` for an entry of `potentials` as a named stand-in for DFT.",
+        description="`gpaw`, `vasp`, `potential:<name>` for an entry of `potentials` as a named stand-in for DFT, or "
+        "`finished` for the labels of `finished` alone.",
     )
     functional: Literal["PBE", "PBEsol", "LDA", "SCAN", "r2SCAN"] = Field(
         default="PBE", description="Exchange–correlation functional (paper A: SCAN; paper B: PBE)."
@@ -65,4 +121,8 @@ class LabelSettings(StageSection):
         default=4.0e-8, description="Residual of the bands, in eV² per valence electron, that ends the minimisation."
     )
     max_scf_steps: Count = Field(default=100, description="Electronic steps after which a label is given up.")
+    vasp: VaspSettings = Field(default_factory=VaspSettings, description="What VASP alone is told.")
+    finished: FinishedSettings = Field(
+        default_factory=FinishedSettings, description="Finished calculations that join the labels."
+    )
     gates: GateSettings = Field(default_factory=GateSettings, description="What a label must pass.")

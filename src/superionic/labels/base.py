@@ -29,7 +29,11 @@ Progress = Callable[[float, str], None]
 
 # Modules of this room that know the labellers; each offers `describe(settings, **kwargs) -> LabellerIdentity` and
 # `load(settings, **kwargs) -> Labeller`, and imports its engine only inside `load` or later.
-_ADAPTERS: dict[str, str] = {"gpaw": "superionic.labels.gpaw", "potential": "superionic.labels.potential"}
+_ADAPTERS: dict[str, str] = {
+    "gpaw": "superionic.labels.gpaw",
+    "vasp": "superionic.labels.vasp",
+    "potential": "superionic.labels.potential",
+}
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class LabellerIdentity:
     Attributes
     ----------
     name
-        Name in the registry: ``"gpaw"`` or ``"potential:<name>"``.
+        Name in the registry: ``"gpaw"``, ``"vasp"`` or ``"potential:<name>"``.
     code, version
         The program that computes, and its version.
     functional
@@ -215,7 +219,7 @@ def settings_hash(value: Any) -> str:
 
 def labeller_names() -> tuple[str, ...]:
     """Names that :func:`load_labeller` knows (``potential:<name>`` stands for any potential of the registry)."""
-    return ("gpaw", "potential:<name>")
+    return ("gpaw", "vasp", "potential:<name>")
 
 
 def describe_labeller(
@@ -226,7 +230,7 @@ def describe_labeller(
     Parameters
     ----------
     name
-        ``"gpaw"`` or ``"potential:<name>"``.
+        ``"gpaw"``, ``"vasp"`` or ``"potential:<name>"``.
     settings
         Settings of the labeller, see its module; keys that are left out take their documented default.
     potential_options
@@ -276,6 +280,6 @@ def _parse(name: str) -> tuple[str, str]:
         raise CampaignFileError(
             f"There is no labeller called {name!r}.",
             where="label.engine",
-            fix="Use 'gpaw', or 'potential:<name>' to let another potential stand in for a reference method.",
+            fix="Use 'gpaw', 'vasp', or 'potential:<name>' to let another potential stand in for a reference method.",
         )
     return kind, argument

@@ -14,8 +14,10 @@ from ase import Atoms
 from superionic.errors import CalculationFailed, PotentialError
 from superionic.labels.base import Label, Labeller, describe_labeller, load_labeller
 from superionic.labels.proof import lithium_chloride
+from superionic.units import gpa
 
 _STRAINS = ((0, 0, 0), (1, 2, 3))  # row, column, Voigt index
+_DISTORTION = ((0.010, 0.004, -0.003), (0.004, -0.007, 0.006), (-0.003, 0.006, 0.002))
 
 
 def conform(
@@ -66,6 +68,104 @@ def conform(
         "permutation_force_eV_per_A": float(np.abs(swapped.forces_eV_per_A[::-1] - first.forces_eV_per_A).max()),
         "force_eV_per_A": _force_error(labeller, atoms, first, step),
         "stress_eV_per_A3": _stress_error(labeller, atoms, first) if settings.get("stress", False) else None,
+    }
+
+
+def derivatives(
+    settings: Mapping[str, Any], inputs: Mapping[str, Any] | None = None, context: Any = None
+) -> dict[str, Any]:
+    """Compare forces and stress with central differences of the energy on a LiCl cell (a task).
+
+    Plane-wave codes give the stress at a fixed number of plane waves. A strain of 1e-5 moves no wave across the cutoff
+    unless one lies within 2e-5 of it, so the energies of the two strained cells have the same basis, and that is
+    checked: ``same_basis``. Forces are compared before the net force is taken off, since that is what the energy's
+    derivative is.
+
+    Parameters
+    ----------
+    settings
+        ``labeller``, ``labeller_settings`` (with tolerances tight enough for the steps), ``step_A`` and ``strain``.
+    inputs
+        Not needed.
+    context
+        Context of a task, of which ``scratch`` is used; may be None.
+
+    Returns
+    -------
+    dict
+        ``force_eV_per_A`` and ``stress_GPa``: largest deviations; ``net_force_eV_per_A``, ``same_basis``, and the
+        values compared.
+    """
+    del inputs
+    scratch = None if context is None else context.scratch
+    labeller = load_labeller(settings["labeller"], settings.get("labeller_settings") or {})
+    step, strain = float(settings.get("step_A", 0.01)), float(settings.get("strain", 1.0e-5))
+    atoms = lithium_chloride()
+    # Strained, so that no two components of the stress are equal and no shell of plane waves is degenerate.
+    atoms.set_cell(np.asarray(atoms.cell) @ (np.eye(3) + np.array(_DISTORTION)), scale_atoms=True)
+    first = labeller.label(atoms, scratch=scratch)
+    net = np.asarray(first.diagnostics.get("net_force_eV_per_A", np.zeros(3)))
+    raw = first.forces_eV_per_A + net / len(atoms)
+    bases = {first.diagnostics.get("plane_waves")}
+
+    def slope(moved: list[Atoms], width: float) -> float:
+        labels = [labeller.label(each, scratch=scratch) for each in moved]
+        bases.update(label.diagnostics.get("plane_waves") for label in labels)
+        return (labels[0].energy_eV - labels[1].energy_eV) / width
+
+    forces, by_forces = [], []
+    for axis in range(3):
+        pair = []
+        for sign in (1.0, -1.0):
+            moved = atoms.copy()
+            moved.positions[1, axis] += sign * step
+            pair.append(moved)
+        forces.append(float(raw[1, axis]))
+        by_forces.append(-slope(pair, 2.0 * step))
+    stresses, by_strain = [], []
+    for voigt, (row, column) in enumerate(((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))):
+        pair = [_strained(atoms, row, column, sign * strain) for sign in (1.0, -1.0)]
+        stresses.append(float(first.stress_eV_per_A3[voigt]) if first.stress_eV_per_A3 is not None else float("nan"))
+        by_strain.append(slope(pair, 2.0 * strain) / float(atoms.get_volume()))
+    return {
+        "force_eV_per_A": float(np.abs(np.subtract(forces, by_forces)).max()),
+        "stress_GPa": float(gpa(float(np.abs(np.subtract(stresses, by_strain)).max()))),
+        "net_force_eV_per_A": float(np.linalg.norm(net)),
+        "same_basis": len(bases) == 1,
+        "forces_eV_per_A": forces,
+        "stresses_eV_per_A3": stresses,
+    }
+
+
+def rungs(settings: Mapping[str, Any], inputs: Mapping[str, Any] | None = None, context: Any = None) -> dict[str, Any]:
+    """Make the LiCl cell's calculation by GPAW in the way of each rung of its ladder (a task).
+
+    Parameters
+    ----------
+    settings
+        ``labeller_settings``.
+    inputs, context
+        Not needed.
+
+    Returns
+    -------
+    dict
+        By the name of each rung ``energy_eV`` and ``force_eV_per_A`` (largest component), as deviations from those of
+        the first rung, and ``scf_steps``.
+    """
+    del inputs, context
+    from superionic.labels.gpaw import LADDER, GpawLabeller, complete_settings
+
+    labeller = GpawLabeller(complete_settings(settings["labeller_settings"]))
+    found = {rung.name: labeller.attempt(lithium_chloride(), rung) for rung in LADDER}
+    first = found[LADDER[0].name]
+    return {
+        name: {
+            "energy_eV": abs(values["energy"] - first["energy"]),
+            "force_eV_per_A": float(np.abs(values["forces"] - first["forces"]).max()),
+            "scf_steps": values["size"]["scf_steps"],
+        }
+        for name, values in found.items()
     }
 
 
@@ -121,15 +221,17 @@ def _force_error(labeller: Labeller, atoms: Atoms, label: Label, step_A: float) 
 def _stress_error(labeller: Labeller, atoms: Atoms, label: Label) -> float:
     strain, worst = 1.0e-4, 0.0
     for row, column, voigt in _STRAINS:
-        energies = []
-        for sign in (1.0, -1.0):
-            deformation = np.eye(3)
-            deformation[row, column] += 0.5 * sign * strain
-            deformation[column, row] += 0.5 * sign * strain
-            strained = atoms.copy()
-            strained.set_cell(np.asarray(atoms.cell) @ deformation, scale_atoms=True)
-            energies.append(labeller.label(strained).energy_eV)
+        energies = [labeller.label(_strained(atoms, row, column, s * strain)).energy_eV for s in (1.0, -1.0)]
         slope = (energies[0] - energies[1]) / (2.0 * strain) / float(atoms.get_volume())
         if label.stress_eV_per_A3 is not None:
             worst = max(worst, abs(slope - float(label.stress_eV_per_A3[voigt])))
     return worst
+
+
+def _strained(atoms: Atoms, row: int, column: int, strain: float) -> Atoms:
+    deformation = np.eye(3)
+    deformation[row, column] += 0.5 * strain
+    deformation[column, row] += 0.5 * strain
+    strained = atoms.copy()
+    strained.set_cell(np.asarray(atoms.cell) @ deformation, scale_atoms=True)
+    return strained

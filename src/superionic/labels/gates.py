@@ -11,16 +11,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from ase import Atoms
 from ase.geometry import minkowski_reduce
 
 from superionic.labels.base import Label
+from superionic.labels.residuals import Baseline, Sharpness, residual_findings
+from superionic.labels.robust import element_design, least_absolute, robust_sigma, widened
 from superionic.units import gpa
 
-_MAD_TO_SIGMA = 1.4826022185056018  # 1/Φ⁻¹(3/4): from the median absolute deviation to a normal standard deviation
 _SMALLEST_SIGMA_EV_PER_ATOM = 1.0e-3  # below this spread a deviation says more about the spread than about the label
+_NORMAL_QUANTILE_85 = 1.4395  # of the absolute value of a normal variable
 _FEWEST_FOR_OUTLIERS = 6  # a median absolute deviation of fewer numbers rejects sound labels
+_SMALLEST_LOG_FORCE_SIGMA = 0.25  # forces of 300 and 1200 K differ by a factor of two, and that is no slip
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,11 @@ class Gates:
         Shortest distance between two atoms.
     max_smearing_energy_eV_per_atom
         Largest energy of smearing, a sign of a metal or of a broken electronic state where an insulator is expected.
-    energy_outlier_sigma
-        Largest deviation of the energy per atom, after per-element shifts, from the median of the set, in units of a
-        robust standard deviation (scaled median absolute deviation, but never less than 1 meV/atom).
+    energy_outlier_sigma, force_outlier_sigma, stress_outlier_sigma
+        Largest deviation from the rest of the set in units of a robust standard deviation. With predictions of a
+        baseline the deviation is that of what the baseline does not explain (:mod:`superionic.labels.residuals`);
+        without, energies per atom are compared after per-element shifts (standard deviation at least 1 meV/atom), and
+        the sizes of forces on a logarithmic scale.
     duplicate_distance_A
         Two structures of a set are duplicates if no atom and no cell vector differs by more.
     """
@@ -51,7 +55,9 @@ class Gates:
     max_stress_GPa: float | None = 50.0
     min_distance_A: float | None = 0.8
     max_smearing_energy_eV_per_atom: float | None = 0.01
-    energy_outlier_sigma: float | None = 6.0
+    energy_outlier_sigma: float | None = 4.5
+    force_outlier_sigma: float | None = 6.0
+    stress_outlier_sigma: float | None = 6.0
     duplicate_distance_A: float | None = 1.0e-3
 
 
@@ -158,7 +164,7 @@ def check_label(atoms: Atoms, label: Label, gates: Gates | None = None, *, asked
     if not failures:
         failures += _distance(atoms, chosen)
     if asked is not None:
-        failures += _same_structure(atoms, asked)
+        failures += same_structure(atoms, asked)
     shapes = _shapes(atoms, label)
     failures += shapes or _values(label, chosen)
     return Verdict(tuple(failures))
@@ -170,13 +176,15 @@ def check_labels(
     gates: Gates | None = None,
     *,
     asked: Sequence[Atoms] | None = None,
+    baseline: Baseline | None = None,
 ) -> list[Verdict]:
-    """Check labels as a set: each by itself, then one reference for all, energy outliers and duplicates.
+    """Check labels as a set: each by itself, then one reference for all, duplicates and outliers.
 
     The reference (settings hash, and setups per element) that most of the sound labels share is the one that stays; of
     equal numbers the one that came first. The later one of two duplicates fails. Outliers are judged among labels that
-    passed everything else, if there are at least six, against the median of the energies per atom after the per-element
-    shifts that fit them best (median-based, so that the outliers do not move the scale).
+    passed everything else, if there are at least six: with a baseline by what it does not explain, without one by the
+    energies per atom after per-element shifts and by the sizes of the forces. All scales are medians, so that outliers
+    do not move them.
 
     Parameters
     ----------
@@ -186,6 +194,8 @@ def check_labels(
         Where the gates stand.
     asked
         The structures that were asked for, if they went out and came back.
+    baseline
+        Predictions of a potential for the structures: the one that made them, or any other that knows the chemistry.
 
     Returns
     -------
@@ -199,15 +209,20 @@ def check_labels(
     ]
     _one_reference(labels, failures)
     _duplicates(structures, chosen, failures)
-    _energy_outliers(structures, labels, chosen, failures)
+    if baseline is not None:
+        _residuals(structures, labels, baseline, chosen, failures)
+    _force_outliers(labels, chosen, failures)
+    if baseline is None:
+        _energy_outliers(structures, labels, chosen, failures)
     return [Verdict(tuple(found)) for found in failures]
 
 
-def judge(structures: Sequence[Atoms], labels: Sequence[Label], gates: Gates | None = None) -> list[tuple[str, ...]]:
+def judge(
+    structures: Sequence[Atoms], labels: Sequence[Label], gates: Gates | None = None, baseline: Baseline | None = None
+) -> list[tuple[str, ...]]:
     """Give the reasons against each label, none for a label that may enter the set; see :func:`check_labels`."""
-    return [
-        tuple(failure.reason for failure in verdict.failures) for verdict in check_labels(structures, labels, gates)
-    ]
+    verdicts = check_labels(structures, labels, gates, baseline=baseline)
+    return [tuple(failure.reason for failure in verdict.failures) for verdict in verdicts]
 
 
 def _finite_structure(atoms: Atoms) -> list[GateFailure]:
@@ -231,7 +246,8 @@ def _distance(atoms: Atoms, gates: Gates) -> list[GateFailure]:
     ]
 
 
-def _same_structure(atoms: Atoms, asked: Atoms) -> list[GateFailure]:
+def same_structure(atoms: Atoms, asked: Atoms) -> list[GateFailure]:
+    """Compare what came back with what was asked for: species in their order, cell, and positions up to the cell."""
     if len(atoms) != len(asked):
         return [GateFailure("same-structure", f"{len(atoms)} atoms came back for {len(asked)} that were asked for")]
     if not np.array_equal(atoms.numbers, asked.numbers):
@@ -345,42 +361,71 @@ def _equal(one: Atoms, other: Atoms, tolerance_A: float) -> bool:
     return bool(np.linalg.norm((shift - np.round(shift)) @ np.asarray(one.cell), axis=1).max() <= tolerance_A)
 
 
-def _energy_outliers(
-    structures: Sequence[Atoms], labels: Sequence[Label], gates: Gates, failures: list[list[GateFailure]]
+def _sound(failures: list[list[GateFailure]]) -> list[int]:
+    return [index for index, found in enumerate(failures) if not found]
+
+
+def _residuals(
+    structures: Sequence[Atoms],
+    labels: Sequence[Label],
+    baseline: Baseline,
+    gates: Gates,
+    failures: list[list[GateFailure]],
 ) -> None:
-    if gates.energy_outlier_sigma is None:
+    sound = _sound(failures)
+    part = Baseline(
+        baseline.energies_eV[sound],
+        tuple(baseline.forces_eV_per_A[index] for index in sound),
+        baseline.stresses_eV_per_A3[sound],
+    )
+    sharpness = Sharpness(gates.energy_outlier_sigma, gates.force_outlier_sigma, gates.stress_outlier_sigma)
+    found = residual_findings([structures[i] for i in sound], [labels[i] for i in sound], part, sharpness)
+    for index, findings in zip(sound, found, strict=True):
+        failures[index].extend(GateFailure(gate, reason) for gate, reason in findings)
+
+
+def _force_outliers(labels: Sequence[Label], gates: Gates, failures: list[list[GateFailure]]) -> None:
+    sound = _sound(failures)
+    if gates.force_outlier_sigma is None or len(sound) < _FEWEST_FOR_OUTLIERS:
         return
-    sound = [index for index, found in enumerate(failures) if not found]
-    if len(sound) < _FEWEST_FOR_OUTLIERS:
+    sizes = np.array([np.sqrt(np.mean(np.square(labels[index].forces_eV_per_A))) for index in sound])
+    centre = float(np.median(sizes))
+    if centre <= 0.0:
         return
-    residuals = _robust_residuals([structures[i] for i in sound], np.array([labels[i].energy_eV for i in sound]))
-    sigma = max(_MAD_TO_SIGMA * float(np.median(np.abs(residuals))), _SMALLEST_SIGMA_EV_PER_ATOM)
-    for index, residual in zip(sound, residuals, strict=True):
-        if abs(residual) > gates.energy_outlier_sigma * sigma:
+    logarithms = np.log(np.maximum(sizes, 1.0e-9 * centre) / centre)
+    sigma = max(robust_sigma(logarithms), _SMALLEST_LOG_FORCE_SIGMA)
+    for index, size, logarithm in zip(sound, sizes, logarithms, strict=True):
+        if abs(logarithm) > gates.force_outlier_sigma * sigma:
             failures[index].append(
                 GateFailure(
-                    "energy-outlier",
-                    f"the energy is {1000 * residual:+.1f} meV/atom from the rest, {abs(residual) / sigma:.1f} robust "
-                    f"standard deviations (allowed: {gates.energy_outlier_sigma:g})",
+                    "force-outlier",
+                    f"the forces are {size / centre:.3g} times those of the other labels: a slip of units?",
                 )
             )
 
 
-def _robust_residuals(structures: Sequence[Atoms], energies_eV: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Energies per atom (eV) less per-element shifts, by iteratively reweighted least absolute deviations."""
-    elements = np.unique(np.concatenate([atoms.numbers for atoms in structures]))
-    counts = np.array([[np.count_nonzero(atoms.numbers == z) for z in elements] for atoms in structures], dtype=float)
-    n_atoms = counts.sum(axis=1)
-    design, target = counts / n_atoms[:, None], energies_eV / n_atoms
-    # The minimum-norm solution leaves directions that the compositions do not span alone. Start from the median, so
-    # that one wild energy (a unit slip is hundreds of eV/atom) does not set the scale of the first weights.
-    centre = float(np.median(target))
-    weights = 1.0 / np.maximum(np.abs(target - centre), _SMALLEST_SIGMA_EV_PER_ATOM)
-    residuals = target - centre
-    for _ in range(50):
-        root = np.sqrt(weights)[:, None]
-        shifts = np.linalg.lstsq(design * root, (target - centre) * root[:, 0], rcond=1.0e-9)[0]
-        residuals = target - centre - design @ shifts
-        weights = 1.0 / np.maximum(np.abs(residuals), _SMALLEST_SIGMA_EV_PER_ATOM)
-    centred: npt.NDArray[np.float64] = residuals - float(np.median(residuals))
-    return centred
+def _energy_outliers(
+    structures: Sequence[Atoms], labels: Sequence[Label], gates: Gates, failures: list[list[GateFailure]]
+) -> None:
+    sound = _sound(failures)
+    if gates.energy_outlier_sigma is None or len(sound) < _FEWEST_FOR_OUTLIERS:
+        return
+    design, n_atoms = element_design([structures[i] for i in sound])
+    target = np.array([labels[i].energy_eV for i in sound]) / n_atoms
+    _, residuals = least_absolute(design, target, floor=_SMALLEST_SIGMA_EV_PER_ATOM)
+    residuals = residuals - float(np.median(residuals))
+    # Sets of several temperatures are no normal distribution; the quantile keeps the hot ones in, as long as fewer than
+    # one in seven labels is wrong.
+    middle = robust_sigma(residuals, np.linalg.matrix_rank(design, tol=1e-6))
+    wide = float(np.quantile(np.abs(residuals), 0.85)) / _NORMAL_QUANTILE_85
+    sigma = max(middle, wide, _SMALLEST_SIGMA_EV_PER_ATOM)
+    allowed = gates.energy_outlier_sigma * widened(len(sound))
+    for index, residual in zip(sound, residuals, strict=True):
+        if abs(residual) > allowed * sigma:
+            failures[index].append(
+                GateFailure(
+                    "energy-outlier",
+                    f"the energy is {1000 * residual:+.1f} meV/atom from the rest, {abs(residual) / sigma:.1f} robust "
+                    f"standard deviations (allowed: {allowed:.1f})",
+                )
+            )

@@ -6,7 +6,11 @@ What is fixed, and why
     - Spin-paired and without point-group symmetry: snapshots of a hot crystal have none, and finding some by accident
       would make two labels of one set differ. Time reversal pairs k with -k.
     - FFTs are planned by rule (``ESTIMATE``), not by stopwatch, so that the same input gives the same bits.
-    - A run that does not meet its convergence criteria is a :class:`CalculationFailed`, never a label.
+    - A run that does not meet its convergence criteria is tried again by other ways to the same end (:data:`LADDER`);
+      if none arrives it is a :class:`CalculationFailed`, never a label.
+    - The stress is the derivative of the energy at a fixed number of plane waves, as in all plane-wave codes; at a
+      finite cutoff it differs from the derivative at fixed cutoff by the Pulay stress (a nearly isotropic constant,
+      docs/theory/labels-and-training.md).
 
 k-points
     ``kpoint_spacing_per_A`` is the largest distance between neighbouring points along each reciprocal axis, where
@@ -37,6 +41,7 @@ from ase import Atoms
 
 from superionic.errors import CalculationFailed, CampaignFileError, EngineError, PotentialError
 from superionic.labels.base import Label, Labeller, LabellerIdentity, Progress
+from superionic.labels.retries import NotConverged, Rung, climb
 
 PINNED_VERSION: Final = "26.7.0"
 PINNED_SETUPS: Final = "1.2.1"
@@ -96,6 +101,15 @@ PRESETS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
 )
 """Ready-made settings; ``preset`` in the settings names one, and other keys go over it."""
 
+LADDER: Final[tuple[Rung, ...]] = (
+    Rung("as set"),
+    Rung("mixing", {"mixer": {"name": "pulay", "beta": 0.02, "nmaxold": 10}}),
+    Rung("eigensolver", {"eigensolver": {"name": "davidson", "niter": 4}}),
+    Rung("smearing", {"eigensolver": {"name": "davidson", "niter": 4}, "first_smearing_eV": 0.3}),
+)
+"""Ways to converge, in order. The last one converges with wide smearing first and goes on from there with the bands
+and the density that it found, at the smearing of the settings."""
+
 
 class GpawLabeller:
     """Labels by GPAW in this process; meant to run in the worker process of the gpaw environment.
@@ -133,69 +147,96 @@ class GpawLabeller:
 
         GPAW's own text goes to ``gpaw.txt`` in ``scratch``.
         """
-        from gpaw import GPAW, PW, KohnShamConvergenceError
-
         _plan_ffts_by_rule()
         work = _clean_copy(atoms)
-        points = kpoints(np.asarray(work.cell), self._settings)
         text = None if scratch is None else scratch / "gpaw.txt"
-        tolerance = self._settings["energy_tolerance_eV"]
+        found, attempts = climb(LADDER, lambda rung: self.attempt(work, rung, text, progress))
+        forces, net_force = found["forces"], found["forces"].sum(axis=0)
+        return Label(
+            energy_eV=found["energy"],
+            forces_eV_per_A=forces - net_force / len(work),
+            stress_eV_per_A3=found["stress"],
+            provenance=self._identity.provenance() | {"setups": found["setups"]},
+            diagnostics={
+                "converged": True,
+                "net_force_eV_per_A": [float(value) for value in net_force],
+                "smearing_energy_eV": 2.0 * (found["energy"] - found["extrapolated"]),
+                **found["size"],
+                **({"attempts": attempts} if len(attempts) > 1 else {}),
+            },
+        )
+
+    def attempt(
+        self, work: Atoms, rung: Rung, text: Path | None = None, progress: Progress | None = None
+    ) -> dict[str, Any]:
+        """Make one calculation in the way of a rung; the values are those of :meth:`label` before any correction."""
+        from gpaw import GPAW, PW, KohnShamConvergenceError
+
+        settings = self._settings
+        points = kpoints(np.asarray(work.cell), settings)
+        first_smearing = rung.options.get("first_smearing_eV")
+        smearing = settings["smearing_eV"]
         parameters = {
-            "mode": PW(self._settings["ecut_eV"]),
-            "xc": FUNCTIONALS[self._settings["functional"]],
+            "mode": PW(settings["ecut_eV"]),
+            "xc": FUNCTIONALS[settings["functional"]],
             "kpts": points,
             "symmetry": {"point_group": False, "time_reversal": True},
-            "occupations": _occupations(self._settings["smearing_eV"]),
+            "occupations": _occupations(smearing if first_smearing is None else max(smearing, first_smearing)),
             "spinpol": False,
             "convergence": {
-                "energy": {"name": "energy", "tol": tolerance, "relative": False},
-                "density": self._settings["density_tolerance"],
-                "eigenstates": self._settings["eigenstates_tolerance"],
+                "energy": {"name": "energy", "tol": settings["energy_tolerance_eV"], "relative": False},
+                "density": settings["density_tolerance"],
+                "eigenstates": settings["eigenstates_tolerance"],
             },
             "nbands": -_EMPTY_BANDS,  # negative: so many more than are occupied
-            "maxiter": self._settings["max_scf_steps"],
+            "maxiter": settings["max_scf_steps"],
             "txt": None if text is None else str(text),
+            **{name: rung.options[name] for name in ("mixer", "eigensolver") if name in rung.options},
         }
         steps: list[float] = []
         try:
             calculator = GPAW(**parameters)
-            calculator.hooks["scf_step"] = _counter(steps, self._settings["max_scf_steps"], progress)
+            calculator.hooks["scf_step"] = _counter(steps, settings["max_scf_steps"], progress)
             work.calc = calculator
+            if first_smearing is not None:
+                work.get_potential_energy()
+                calculator.dft.change(occupations=_occupations(smearing))
+                steps.clear()
             energy = float(work.get_potential_energy(force_consistent=True))
             extrapolated = float(work.get_potential_energy())
             forces = np.array(work.get_forces(apply_constraint=False), dtype=np.float64)
             stress = np.array(work.get_stress(apply_constraint=False), dtype=np.float64)
         except KohnShamConvergenceError as error:
-            raise CalculationFailed(
-                f"the electronic minimisation did not converge in {self._settings['max_scf_steps']} steps",
-                _failure(atoms, steps, text),
+            raise NotConverged(
+                f"the electronic minimisation did not converge in {settings['max_scf_steps']} steps",
+                _failure(work, steps, text),
             ) from error
         except FileNotFoundError as error:
             raise PotentialError(
-                f"GPAW has no setup for an element of {atoms.get_chemical_formula()}: {error}",
+                f"GPAW has no setup for an element of {work.get_chemical_formula()}: {error}",
                 fix="Choose another labeller for this chemistry, or add the setup to GPAW_SETUP_PATH.",
             ) from error
         except (ArithmeticError, AssertionError, RuntimeError, ValueError, np.linalg.LinAlgError) as error:
             raise CalculationFailed(
-                f"GPAW stopped: {type(error).__name__}: {error}".strip(), _failure(atoms, steps, text)
+                f"GPAW stopped: {type(error).__name__}: {error}".strip(), _failure(work, steps, text)
             ) from error
+        finally:
+            work.calc = None
         if not (math.isfinite(energy) and np.isfinite(forces).all() and np.isfinite(stress).all()):
-            raise CalculationFailed("GPAW returned a number that is not finite", _failure(atoms, steps, text))
-        net_force = forces.sum(axis=0)
-        return Label(
-            energy_eV=energy,
-            forces_eV_per_A=forces - net_force / len(work),
-            stress_eV_per_A3=stress,
-            provenance=self._identity.provenance() | {"setups": _setup_fingerprints(calculator)},
-            diagnostics={
-                "converged": True,
+            raise CalculationFailed("GPAW returned a number that is not finite", _failure(work, steps, text))
+        return {
+            "energy": energy,
+            "extrapolated": extrapolated,
+            "forces": forces,
+            "stress": stress,
+            "setups": _setup_fingerprints(calculator),
+            "size": {
                 "scf_steps": len(steps),
-                "net_force_eV_per_A": [float(value) for value in net_force],
-                "smearing_energy_eV": 2.0 * (energy - extrapolated),
                 "kpoints": len(points),
                 "ibz_kpoints": _half(points),
+                "plane_waves": sum(int(np.prod(wfs.psit_nX.desc.shape)) for wfs in calculator.dft.ibzwfs),
             },
-        )
+        }
 
 
 def describe(argument: str, settings: Mapping[str, Any]) -> LabellerIdentity:

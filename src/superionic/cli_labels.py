@@ -1,0 +1,155 @@
+"""``superionic labels``: finished reference calculations as labels, and the gates that labels have to pass."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from superionic.campaign.labelled_files import Checked
+    from superionic.labels.imports import Imported
+
+labels_app = typer.Typer(
+    help="Labels: energies, forces and stresses of a reference method. Import finished calculations; check a set.",
+    no_args_is_help=True,
+)
+_EXIT_FOUND_FAULTS = 1
+_MOST_LINES = 40
+
+
+@labels_app.command("import")
+def import_command(
+    paths: Annotated[
+        list[Path], typer.Argument(help="Files, or folders to search: vasprun.xml, vasprun.xml.gz, .gpw, .extxyz.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Package to write (extended XYZ).")] = Path("labels.extxyz"),
+    every: Annotated[int, typer.Option(min=1, help="Of a run of many ionic steps, take each so many-th.")] = 1,
+    kpoint_spacing: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="State k-points by their spacing in 1/Å (with 2π, as VASP's KSPACING), so that cells of many shapes "
+            "can share a set; coarser grids are refused.  [default: each grid as it is]",
+        ),
+    ] = None,
+    code: Annotated[
+        str | None, typer.Option(help="Code that made frames which do not say; by this you answer for convergence too.")
+    ] = None,
+    code_version: Annotated[str | None, typer.Option(help="Its version.")] = None,
+    functional: Annotated[str | None, typer.Option(help="Its functional, e.g. PBE.")] = None,
+    energy_convention: Annotated[str | None, typer.Option(help="What its energies count from.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+) -> None:
+    """Read finished calculations, refuse what is unconverged, cut off or foreign, and write one package.
+
+    Exit code 0 if every file gave labels, 1 if some were refused (each with its reason), 2 if nothing could be read.
+    """
+    from superionic.campaign.labelled_files import import_to
+
+    found = import_to(
+        paths,
+        out,
+        every=every,
+        kpoint_spacing_per_A=kpoint_spacing,
+        stated={
+            "code": code,
+            "version": code_version,
+            "functional": functional,
+            "energy_convention": energy_convention,
+        },
+    )
+    if as_json:
+        typer.echo(json.dumps(_import_json(found, out), indent=1))
+    else:
+        _show_import(found, out)
+    if not found.entries:
+        raise typer.Exit(2)
+    if found.refusals:
+        raise typer.Exit(_EXIT_FOUND_FAULTS)
+
+
+@labels_app.command("check")
+def check_command(
+    file: Annotated[Path, typer.Argument(help="Package of labels (extended XYZ).")],
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            help="Potential whose predictions make the gates sharp, e.g. chgnet; its engine has to be installed."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+) -> None:
+    """Pass a set of labels through all gates and say of each that fails why. Nothing is changed.
+
+    Exit code 0 if all labels pass, 1 if not. Without --baseline, slips of units or sign in forces and stress are found
+    only where they are large.
+    """
+    from superionic.campaign.labelled_files import check_package
+
+    checked = check_package(file, baseline=baseline)
+    if as_json:
+        typer.echo(json.dumps(checked.to_dict(), indent=1))
+    else:
+        _show_check(checked, file)
+    if not checked.passed:
+        raise typer.Exit(_EXIT_FOUND_FAULTS)
+
+
+def _import_json(found: Imported, out: Path) -> dict[str, Any]:
+    from superionic.campaign.labelled_files import references
+
+    return {
+        "out": str(out) if found.entries else None,
+        "n_labels": len(found.entries),
+        "references": references(found.entries),
+        "refused": [vars(refusal) for refusal in found.refusals],
+    }
+
+
+def _show_import(found: Imported, out: Path) -> None:
+    from superionic.campaign.labelled_files import references
+
+    if found.entries:
+        typer.echo(f"{len(found.entries)} label{'s' * (len(found.entries) > 1)} in {out}")
+    _show_references(references(found.entries))
+    if found.refusals:
+        typer.echo(f"{len(found.refusals)} refused:")
+        for refusal in found.refusals[:_MOST_LINES]:
+            typer.echo(f"  {refusal.file}: {refusal.reason}")
+        _and_more(len(found.refusals))
+    if found.entries:
+        typer.echo(f"next: superionic labels check {out} --baseline chgnet")
+
+
+def _show_check(checked: Checked, file: Path) -> None:
+    from superionic.campaign.labelled_files import references
+
+    passed = sum(verdict.passed for verdict in checked.verdicts)
+    typer.echo(f"{file}: {passed} of {len(checked.verdicts)} labels pass")
+    _show_references(references(checked.entries))
+    failed = [(n, verdict) for n, verdict in enumerate(checked.verdicts) if not verdict.passed]
+    for number, verdict in failed[:_MOST_LINES]:
+        entry = checked.entries[number]
+        typer.echo(f"  {number:>5}  {entry.atoms.get_chemical_formula():<16} {verdict.reason}")
+    _and_more(len(failed))
+    for reason in checked.unreadable[:_MOST_LINES]:
+        typer.echo(f"  {reason}")
+    _and_more(len(checked.unreadable))
+
+
+def _show_references(found: list[dict[str, Any]]) -> None:
+    for reference in found:
+        typer.echo(
+            f"  {reference['n_labels']:>5} by {reference['code']} {reference['version']}, {reference['functional']} "
+            f"(settings {reference['settings_hash'][:12]})"
+        )
+    if len(found) > 1:
+        typer.echo(f"  {len(found)} references in one file: one set takes only one of them")
+
+
+def _and_more(number: int) -> None:
+    if number > _MOST_LINES:
+        typer.echo(f"  ... and {number - _MOST_LINES} more (--json lists all)")

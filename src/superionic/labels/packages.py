@@ -1,0 +1,150 @@
+"""Data packages: labels in extended XYZ, exact, each frame with its provenance.
+
+One frame is one label. The comment line has ``Lattice``, ``Properties``, ``pbc``, ``energy`` (the one that the forces
+are the derivative of) and ``stress`` (ASE's sign, eV/Å³, nine components) as every reader of extended XYZ knows them,
+and three JSON texts of ours: ``provenance``, ``diagnostics`` and ``origin`` (the group of snapshots that it belongs to,
+the file it came from and its checksum). Numbers are written with as many digits as a double needs, so reading gives
+back what was written bit for bit; ASE's own writer prints eight digits.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from ase import Atoms
+
+from superionic.errors import CalculationFailed
+from superionic.labels.base import Label, canonical_settings_json
+
+_JSON: Final = "_JSON "
+_PROPERTIES: Final = "species:S:1:pos:R:3:forces:R:3"
+_FULL: Final = ((0, 5, 4), (5, 1, 3), (4, 3, 2))  # places of the Voigt components in the 3×3 tensor
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One label of a package.
+
+    Attributes
+    ----------
+    atoms
+        The structure, without a calculator.
+    label
+        Its label.
+    group
+        Which trajectory or other common origin it is from; entries of one group are correlated.
+    source
+        Name of the file that it came from, and ``sha256`` of it, where it is known.
+    """
+
+    atoms: Atoms
+    label: Label
+    group: str
+    source: Mapping[str, Any] = field(default_factory=dict)
+
+
+def write_package(path: Path, entries: Sequence[Entry]) -> None:
+    """Write a package; the same entries give the same bytes."""
+    text = "".join(_frame(entry) for entry in entries)
+    draft = path.with_name(f".{path.name}.part")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
+
+
+def read_package(path: Path, stated: Mapping[str, Any] | None = None) -> Iterator[Entry | CalculationFailed]:
+    """Read the frames of an extended XYZ file, each as an entry or as the reason why it is none.
+
+    Parameters
+    ----------
+    path
+        The file.
+    stated
+        Provenance for frames that bring none of their own: whoever states it answers for convergence too.
+
+    Raises
+    ------
+    CalculationFailed
+        If the file as a whole cannot be read.
+    """
+    from ase.io import iread
+
+    number = 0
+    frames = iread(path, index=":", format="extxyz")
+    while True:
+        try:
+            atoms = next(frames)
+        except StopIteration:
+            return
+        except Exception as error:  # a file of any content; ASE raises errors of every kind
+            raise CalculationFailed(
+                f"frame {number} is cut off or not extended XYZ ({type(error).__name__}: {error})"
+            ) from error
+        try:
+            yield _entry(atoms, path, number, stated)
+        except CalculationFailed as failure:
+            yield failure
+        number += 1
+
+
+def _frame(entry: Entry) -> str:
+    atoms, label = entry.atoms, entry.label
+    words = [
+        f'Lattice="{_numbers(np.asarray(atoms.cell).ravel())}"',
+        f"Properties={_PROPERTIES}",
+        f"energy={label.energy_eV!r}",
+    ]
+    if label.stress_eV_per_A3 is not None:
+        tensor = [label.stress_eV_per_A3[place] for row in _FULL for place in row]
+        words.append(f'stress="{_numbers(np.array(tensor))}"')
+    words.append('pbc="T T T"')
+    origin = {"group": entry.group, "source": dict(entry.source)}
+    for name, values in (("provenance", label.provenance), ("diagnostics", label.diagnostics), ("origin", origin)):
+        text = canonical_settings_json(values).replace("\\", "\\\\").replace('"', '\\"')
+        words.append(f'{name}="{_JSON}{text}"')
+    lines = [str(len(atoms)), " ".join(words)]
+    for symbol, position, force in zip(
+        atoms.get_chemical_symbols(), atoms.positions, label.forces_eV_per_A, strict=True
+    ):
+        lines.append(f"{symbol} {_numbers(position)} {_numbers(force)}")
+    return "\n".join(lines) + "\n"
+
+
+def _numbers(values: Any) -> str:
+    return " ".join(repr(float(value)) for value in values)
+
+
+def _entry(atoms: Atoms, path: Path, number: int, stated: Mapping[str, Any] | None) -> Entry:
+    info = {name: _parsed(value) for name, value in atoms.info.items()}
+    results = dict(atoms.calc.results) if atoms.calc is not None else {}
+    energy = results.get("free_energy", results.get("energy"))
+    missing = [name for name, value in (("energy", energy), ("forces", results.get("forces"))) if value is None]
+    if missing or energy is None:
+        raise CalculationFailed(f"frame {number} has no {' and no '.join(missing)}")
+    provenance, diagnostics = info.get("provenance"), info.get("diagnostics", {})
+    if not (isinstance(provenance, dict) and "settings_hash" in provenance):
+        if stated is None:
+            raise CalculationFailed(
+                f"frame {number} does not say what made it: state code, version, functional and energy convention"
+            )
+        provenance, diagnostics = dict(stated), {"converged": True, "stated": True}
+    origin = info.get("origin", {})
+    stress = results.get("stress")
+    bare = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=np.array(atoms.cell), pbc=atoms.pbc)
+    return Entry(
+        bare,
+        Label(float(energy), results["forces"], stress, provenance, diagnostics),
+        str(origin.get("group") or path.name),
+        dict(origin.get("source") or {}),
+    )
+
+
+def _parsed(value: Any) -> Any:
+    """ASE reads JSON texts itself in some versions and leaves them as texts in others."""
+    if isinstance(value, str) and value.startswith(_JSON.strip()):
+        return json.loads(value.removeprefix(_JSON.strip()))
+    return value
