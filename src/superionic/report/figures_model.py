@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from superionic.report.plots import BLUE, ORANGE, VERMILION, Panel, Plot, Series
@@ -73,6 +74,56 @@ def learning_curve(results: Results) -> Plot | None:
         panels[:4],
         columns=2,
         height=300,
+    )
+
+
+def study_plots(name: str, results: Record) -> list[Plot]:
+    """Give the figures of a study of training: the curve over the number of labels."""
+    found = size_curve(results) if name == "curve" else None
+    return [found] if found is not None else []
+
+
+def size_curve(results: Record) -> Plot | None:
+    """Show errors on the test set against the number of training labels, with their power laws."""
+    rows = [row for row in records(results, "rows") if (real(row, "n") or 0) > 0]
+    before = next((row for row in records(results, "rows") if real(row, "n") == 0), {})
+    own = records(results, "own_table")
+    laws = mapping(results, "laws")
+    names = ["mae_energy_meV_per_atom", "mae_force_meV_per_A", "mae_stress_GPa"]
+    names += [key for key in laws if key not in names and not key.startswith(("mae_", "rmse_"))]
+    panels = []
+    for key in names:
+        pairs = [(real(row, "n"), real(row, key)) for row in (rows if key.startswith("mae_") else own)]
+        points = [(n, e) for n, e in pairs if n and e is not None and e > 0]
+        if not points:
+            continue
+        series = [Series([n for n, _ in points], [e for _, e in points], "trained", colour=BLUE)]
+        law = mapping(laws, key)
+        slope, intercept = real(law, "b"), real(law, "ln_a")
+        if slope is not None and intercept is not None:
+            ends = [min(n for n, _ in points), 2.0 * max(n for n, _ in points)]
+            fitted = [math.exp(intercept - slope * math.log(n)) for n in ends]
+            series.append(Series(ends, fitted, f"power law, N^{-slope:.2f}", "line", VERMILION, dash="dash"))
+        start = real(before, key)
+        if start is not None and start > 0:
+            ends = [min(n for n, _ in points), max(n for n, _ in points)]
+            series.append(Series(ends, [start, start], "pretrained", "line", ORANGE, dash="dot"))
+        unit = _unit_of(key)
+        words = {"mae_energy_meV_per_atom": "energy MAE", "mae_force_meV_per_A": "force MAE"}.get(key)
+        words = words or ("stress MAE" if key == "mae_stress_GPa" else key.replace("_", " "))
+        shown = f"{words} ({unit})" if unit else words
+        panels.append(Panel(series, x_label="training labels", y_label=shown, x_log=True, y_log=True))
+    if not panels:
+        return None
+    return Plot(
+        "size_curve",
+        "model",
+        "Errors against the number of labels",
+        "Each point is one training on a subset of the labels; all are judged on the same test set. The broken line is "
+        "a power law, drawn on to twice the labels there are.",
+        panels,
+        columns=min(3, len(panels)),
+        height=330,
     )
 
 

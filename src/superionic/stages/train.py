@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from superionic.execution.task import Context, Ref, Task
+from superionic.errors import StageError
+from superionic.execution.task import Ref, Task
 from superionic.stages.base import Candidate, ChosenPotential, StageResult, Workbench
+from superionic.stages.fitting import DATASET, DATASET_VERSION, PREFLIGHT, PREFLIGHT_VERSION, Data, fit
 from superionic.stages.predictions import predictions
 
 STAGE = "train"
-_DATASET_VERSION = 1
-_TRAIN_VERSION = 1
-_FINISH_VERSION = 1
+_NOT_OF_THE_TRAINER = (
+    "trainer",
+    "split_by",
+    "validation_fraction",
+    "test_fraction",
+    "epochs_per_segment",
+    "options",
+    "preflight",
+)
 
 
 def run(
@@ -31,7 +39,8 @@ def run(
     bench
         The workbench.
     labelled
-        Snapshots with accepted labels; snapshots of one run never come into two of the three sets.
+        Snapshots with accepted labels of all rounds so far; snapshots of one run never come into two of the three sets,
+        and what was held out in a round is held out in all later ones.
     pretrained
         The universal potential to begin with.
     round_label
@@ -42,56 +51,58 @@ def run(
     StageResult
         ``tasks["weights"]`` has the weights of the best epoch, ``tasks["dataset"]`` the split,
         ``tasks["baseline"]`` the predictions of the pretrained potential.
+
+    Raises
+    ------
+    StageError
+        If the pre-flight finds what would spoil the training.
     """
     tail = f" {round_label}" if round_label else ""
-    structures = [snapshot.structure for snapshot in labelled]
-    labels = [Ref(_label_task(snapshot)) for snapshot in labelled]
-    baseline = predictions(bench, STAGE, f"predictions before training{tail}", structures, pretrained)
+    data = Data([snapshot.structure for snapshot in labelled], [Ref(_label_task(snapshot)) for snapshot in labelled])
+    trainer, options = options_for(settings, pretrained)
+    groups = [group_of(snapshot, settings["split_by"]) for snapshot in labelled]
+    baseline = predictions(bench, STAGE, f"predictions before training{tail}", data.structures, pretrained)
     dataset = bench.task(
         STAGE,
         f"training set{tail}",
-        "superionic.stages.train:dataset_task",
-        _DATASET_VERSION,
+        DATASET,
+        DATASET_VERSION,
         {
-            "groups": [snapshot.facts["run"] for snapshot in labelled],
+            "groups": groups,
+            "rounds": rounds_of(labelled),
             "seed": bench.seed_for(STAGE, "split"),
             "test_fraction": settings["test_fraction"],
             "validation_fraction": settings["validation_fraction"],
         },
-        {"atoms": structures, "baseline": baseline["energies_eV"], "labels": labels},
+        {**data.inputs(), "baseline": baseline["energies_eV"]},
     )
-    data = {"atoms": structures, "dataset": Ref(dataset), "labels": labels}
-    not_of_the_trainer = ("trainer", "validation_fraction", "test_fraction", "epochs_per_segment")
-    options = {name: value for name, value in settings.items() if name not in not_of_the_trainer}
-    segments: list[Task] = []
-    for number, first in enumerate(range(0, settings["epochs"], settings["epochs_per_segment"])):
-        inputs: dict[str, Any] = dict(data)
-        if segments:
-            inputs["state"] = segments[-1]["state"]
-        segments.append(
-            bench.task(
-                STAGE,
-                f"training{tail} {number + 1}",
-                "superionic.stages.train:train_task",
-                _TRAIN_VERSION,
-                {
-                    "n_epochs": min(settings["epochs_per_segment"], settings["epochs"] - first),
-                    "options": options,
-                    "seed": bench.seed_for(STAGE, "training", round_label),
-                    "trainer": settings["trainer"],
-                },
-                inputs,
-                potential=pretrained,
-            )
-        )
-    finish = bench.task(
+    checked = bench.task(
         STAGE,
-        f"fine-tuned weights{tail}",
-        "superionic.stages.train:finish_task",
-        _FINISH_VERSION,
-        {},
-        {"state": segments[-1]["state"]},
-        engine=pretrained.engine,
+        f"pre-flight{tail}",
+        PREFLIGHT,
+        PREFLIGHT_VERSION,
+        {"elements": list(pretrained.identity.get("elements", [])), "groups": groups, "options": options},
+        {**data.inputs(), "baseline": Ref(baseline), "dataset": Ref(dataset)},
+    )
+    findings = bench.runner.one(checked)["findings"]
+    wrong = [finding for finding in findings if finding["severity"] == "error"]
+    if wrong and settings["preflight"] == "stop":
+        raise StageError(
+            "the labels would spoil the training: " + "; ".join(f"{f['name']}: {f['evidence']}" for f in wrong),
+            where=f"{STAGE}: pre-flight{tail}",
+            fix=f"{wrong[0]['fix']} If the labels are right all the same, set `train.preflight: warn`.",
+        )
+    finish = fit(
+        bench,
+        STAGE,
+        f"training{tail}",
+        data,
+        dataset,
+        pretrained,
+        trainer=trainer,
+        options=options,
+        epochs_per_segment=settings["epochs_per_segment"],
+        seed=bench.seed_for(STAGE, "training", round_label),
     )
     finished = bench.runner.one(finish)
     split = bench.runner.one(dataset)
@@ -104,94 +115,51 @@ def run(
         "n_test": len(split["test"]),
         "n_train": len(split["train"]),
         "n_validation": len(split["validation"]),
-        "notes": split["notes"],
-        "trainer": settings["trainer"],
+        "notes": [*split["notes"], *(f"Pre-flight: {f['name']}: {f['evidence']}" for f in findings)],
+        "preflight": findings,
+        "split_by": settings["split_by"],
+        "trainer": trainer,
     }
     return StageResult(summary, tasks={"baseline": baseline, "dataset": dataset, "weights": finish})
+
+
+def options_for(settings: Mapping[str, Any], pretrained: ChosenPotential) -> tuple[str, dict[str, Any]]:
+    """Name the trainer of a potential, and choose its options out of the ``train`` section.
+
+    Raises
+    ------
+    CampaignFileError
+        If there is none, or an option is impossible.
+    """
+    from superionic.training.base import options_of
+
+    name = settings["trainer"] or str(pretrained.settings["name"])
+    shared = {key: value for key, value in settings.items() if key not in _NOT_OF_THE_TRAINER}
+    # A file with several heads or levels of theory is trained in the one in which it sampled.
+    shared["modal"] = pretrained.settings["options"].get("modal")
+    return name, options_of(name, shared, settings.get("options"))
+
+
+def group_of(snapshot: Candidate, split_by: str) -> str:
+    """Name what a snapshot must stay together with: its run, its ordering, or its composition."""
+    facts = snapshot.facts
+    if split_by == "composition":
+        return snapshot.composition_label or str(facts["formula"])
+    if split_by == "ordering":
+        # A run is called by its ordering, its temperature and its replica.
+        return str(facts.get("ordering") or str(facts["run"]).rsplit(f" {facts['temperature_K']:g} K", 1)[0])
+    return str(facts["run"])
+
+
+def rounds_of(labelled: Sequence[Candidate]) -> list[int]:
+    """Give each snapshot the number of its round; rungs of a ladder are told apart by their temperatures."""
+    if all("round" in snapshot.facts for snapshot in labelled):
+        return [int(snapshot.facts["round"]) for snapshot in labelled]
+    temperatures = dict.fromkeys(float(snapshot.facts["temperature_K"]) for snapshot in labelled)
+    number = {temperature: position for position, temperature in enumerate(temperatures)}
+    return [number[float(snapshot.facts["temperature_K"])] for snapshot in labelled]
 
 
 def _label_task(snapshot: Candidate) -> Task:
     task: Task = snapshot.facts["label"]
     return task
-
-
-# ---- task functions -----------------------------------------------------------------------------------------------
-
-
-def dataset_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
-    """Split the labels by run, and find the per-element energies that bring labels to the potential's own zero."""
-    import numpy as np
-
-    from superionic.training.dataset import fit_element_references, split_groups
-
-    split = split_groups(
-        settings["groups"],
-        validation_fraction=settings["validation_fraction"],
-        test_fraction=settings["test_fraction"],
-        seed=settings["seed"],
-    )
-    symbols = [atoms.get_chemical_symbols() for atoms in inputs["atoms"]]
-    difference = np.array([label["energy_eV"] for label in inputs["labels"]]) - inputs["baseline"]
-    references = fit_element_references(
-        [difference[i] for i in split.train],
-        [{s: symbols[i].count(s) for s in sorted(set(symbols[i]))} for i in split.train],
-    )
-    return {
-        "degenerate": bool(references.degenerate),
-        "element_references_eV": dict(references.eV_per_atom),
-        "notes": list(split.notes),
-        "shifts_eV": np.array([references.shift_eV(symbols_of) for symbols_of in symbols]),
-        "test": [int(i) for i in split.test],
-        "train": [int(i) for i in split.train],
-        "validation": [int(i) for i in split.validation],
-    }
-
-
-def train_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
-    """Train for some epochs, from the pretrained weights or from the state that the segment before left."""
-    from superionic.training.chgnet import TrainOptions, TrainState, start, train_epochs
-    from superionic.training.dataset import LabelledSet
-
-    split = inputs["dataset"]
-
-    def subset(indices: Sequence[int]) -> LabelledSet:
-        return LabelledSet.from_labels(
-            [inputs["atoms"][i] for i in indices],
-            [inputs["labels"][i] for i in indices],
-            energy_shifts_eV=[split["shifts_eV"][i] for i in indices],
-        )
-
-    options = TrainOptions(**settings["options"])
-    if "state" in inputs:
-        state = TrainState.from_dict(inputs["state"])
-    else:
-        state = start(
-            settings["potential"]["model"], weights=inputs.get("weights"), seed=settings["seed"], options=options
-        )
-    state = train_epochs(
-        state,
-        subset(split["train"]),
-        subset(split["validation"]),
-        settings["n_epochs"],
-        options,
-        progress=context.progress,
-    )
-    return {"state": state.to_dict()}
-
-
-def finish_task(_settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
-    """Take the weights of the best epoch out of the last training state."""
-    from superionic.training.chgnet import TrainState
-
-    state = TrainState.from_dict(inputs["state"])
-    history = [
-        {"epoch": entry["epoch"], "learning_rate": entry["learning_rate"]}
-        | {
-            f"{part}_{name}": value
-            for part in ("train", "validation")
-            for name, value in (entry[part] or {}).items()
-            if name == "loss" or name.startswith(("mae_", "rmse_"))
-        }
-        for entry in state.history
-    ]
-    return {"best_epoch": state.best_epoch, "history": history, "weights": dict(state.best_weights)}

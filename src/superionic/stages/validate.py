@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from superionic.execution.task import Context, Ref, Task
+from superionic.execution.task import Ref, Task
 from superionic.stages.base import Candidate, ChosenPotential, StageResult, Workbench
+from superionic.stages.fitting import ERRORS, ERRORS_VERSION
 from superionic.stages.predictions import predictions
 
 STAGE = "validate"
-_VALIDATE_VERSION = 1
 
 
 def run(
@@ -43,9 +43,9 @@ def run(
     task = bench.task(
         STAGE,
         "errors before and after",
-        "superionic.stages.validate:validate_task",
-        _VALIDATE_VERSION,
-        {},
+        ERRORS,
+        ERRORS_VERSION,
+        {"kinds": kinds_of(labelled)},
         {
             "after": Ref(after),
             "atoms": structures,
@@ -68,33 +68,10 @@ def run(
     return StageResult({**result, "cautions": cautions, "key": task.key})
 
 
-def validate_task(_settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
-    """Compute errors on the test set (or, where there is none, on the validation or training set, and say so)."""
-    import numpy as np
-
-    from superionic.training.dataset import LabelledSet, Targets
-    from superionic.training.metrics import errors
-    from superionic.units import GPA_PER_EV_PER_A3
-
-    split = inputs["dataset"]
-    name = next(part for part in ("test", "validation", "train") if split[part])
-    chosen = split[name]
-    compared = {
-        "reference": LabelledSet.from_labels(
-            inputs["atoms"], inputs["labels"], energy_shifts_eV=split["shifts_eV"]
-        ).targets.subset(chosen),
-        "before": Targets.from_dict(inputs["baseline"]).subset(chosen),
-        "after": Targets.from_dict(inputs["after"]).subset(chosen),
-    }
-    parity = {
-        "energy_eV_per_atom": {when: t.energies_eV / t.n_atoms for when, t in compared.items()},
-        "force_eV_per_A": {when: np.concatenate(t.forces_eV_per_A).ravel() for when, t in compared.items()},
-        "stress_GPa": {when: t.stresses_eV_per_A3.ravel() * GPA_PER_EV_PER_A3 for when, t in compared.items()},
-    }
+def kinds_of(labelled: Sequence[Candidate]) -> dict[str, list[str | float | None]]:
+    """Sort snapshots by composition, phase and temperature, for errors apart."""
     return {
-        "after": errors(compared["after"], compared["reference"]).to_dict(),
-        "before": errors(compared["before"], compared["reference"]).to_dict(),
-        "n_structures": len(chosen),
-        "parity": {q: {when: [float(x) for x in v] for when, v in sides.items()} for q, sides in parity.items()},
-        "set": name,
+        "composition": [str(snapshot.composition_label or snapshot.facts["formula"]) for snapshot in labelled],
+        "phase": [snapshot.crystal for snapshot in labelled],
+        "temperature_K": [snapshot.facts.get("temperature_K") for snapshot in labelled],
     }

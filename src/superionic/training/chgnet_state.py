@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import ClassVar, Final
 
-import numpy as np
-import numpy.typing as npt
-
-from superionic.errors import CampaignFileError
-from superionic.training.dataset import ElementReferences
-
-Arrays = Mapping[str, npt.NDArray[np.float32]]
+from superionic.training.state import LoopOptions, LoopState
 
 MODELS: Final = ("0.3.0", "r2scan")
 """Models that the chgnet wheel brings and that can be the start of a fine-tuning."""
@@ -36,165 +29,33 @@ _ALL_BUT_READOUT: Final = (
 FREEZE: Final[Mapping[str, tuple[str, ...]]] = {
     "none": (),
     "embeddings": _EMBEDDINGS,
+    "one-block": (*_EMBEDDINGS, "atom_conv_layers.0", "bond_conv_layers.0", "angle_layers.0"),
+    "two-blocks": (
+        *_EMBEDDINGS,
+        "atom_conv_layers.0",
+        "atom_conv_layers.1",
+        "bond_conv_layers.0",
+        "bond_conv_layers.1",
+        "angle_layers.0",
+        "angle_layers.1",
+    ),
     "all-but-readout": _ALL_BUT_READOUT,
 }
-"""Choices of ``freeze`` → modules that keep their weights. ``"all-but-readout"`` leaves the last atom convolution, the
-bond weights and the readout to be trained. CHGNet's per-element energies are always frozen: the shift replaces them."""
+"""Choices of ``freeze`` → modules that keep their weights, more and more of them (the number of frozen layers that
+paper B optimised). ``"all-but-readout"`` leaves the last atom convolution, the bond weights and the readout to be
+trained. CHGNet's per-element energies are always frozen: the shift replaces them."""
 
 
 @dataclass(frozen=True)
-class TrainOptions:
-    """How to train.
+class TrainOptions(LoopOptions):
+    """How to train; see :class:`superionic.training.state.LoopOptions`."""
 
-    Attributes
-    ----------
-    epochs
-        Length of the whole training, over which the learning rate falls; segments are parts of it.
-    batch_size
-        Structures in one step.
-    learning_rate
-        Initial learning rate of Adam.
-    decay_fraction
-        Learning rate at the end, as a fraction of the initial one.
-    freeze
-        Which modules keep their weights, see :data:`FREEZE`.
-    energy_weight, force_weight, stress_weight
-        Weights in the loss of the energy (eV/atom), the forces (eV/Å) and the stress (GPa).
-    huber_delta
-        Where the Huber loss turns from quadratic to linear, in the units above.
-    patience
-        Epochs without a better validation loss after which training ends; ``None`` for never.
-    """
-
-    epochs: int = 50
-    batch_size: int = 8
-    learning_rate: float = 1.0e-3
-    decay_fraction: float = 1.0e-2
-    freeze: str = "none"
-    energy_weight: float = 1.0
-    force_weight: float = 1.0
-    stress_weight: float = 0.1
-    huber_delta: float = 0.1
-    patience: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.freeze not in FREEZE:
-            _refuse("freeze", self.freeze, f"Choose one of: {', '.join(FREEZE)}.")
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                _refuse(name, getattr(self, name), "Give a whole number of at least 1.")
-        for name in ("learning_rate", "huber_delta"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0.0):
-                _refuse(name, getattr(self, name), "Give a number above 0.")
-        for name in ("energy_weight", "force_weight", "stress_weight", "decay_fraction"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0.0):
-                _refuse(name, getattr(self, name), "Give a number that is not negative.")
-        if self.patience is not None and self.patience < 1:
-            _refuse("patience", self.patience, "Give a whole number of at least 1, or null.")
-
-    @classmethod
-    def from_settings(cls, settings: Mapping[str, Any]) -> TrainOptions:
-        """Build from plain values.
-
-        Raises
-        ------
-        CampaignFileError
-            If a key is unknown or a value impossible.
-        """
-        known = [field.name for field in fields(cls)]
-        unknown = sorted(set(settings) - set(known))
-        if unknown:
-            _refuse(unknown[0], settings[unknown[0]], f"Training of CHGNet knows only: {', '.join(known)}.")
-        return cls(**settings)
+    freezes: ClassVar[Mapping[str, tuple[str, ...]]] = FREEZE
+    trainer_name: ClassVar[str] = "CHGNet"
 
 
 @dataclass(frozen=True)
-class TrainState:
-    """All that the rest of a training depends on.
+class TrainState(LoopState):
+    """All that the rest of a training depends on; see :class:`superionic.training.state.LoopState`."""
 
-    Attributes
-    ----------
-    model
-        Published model at the start.
-    seed
-        Seed of the order of the batches.
-    options
-        How to train.
-    epoch
-        Epochs done.
-    weights
-        Weights now, by parameter name (the whole state dict of CHGNet).
-    first_moments, second_moments
-        Moments of Adam, by name of trained parameter (empty before the first step).
-    steps
-        Steps of Adam done.
-    best_weights, best_epoch, best_loss
-        Weights at the lowest validation loss so far; epoch 0 is the untouched start. Without a validation part: the
-        weights of the last epoch.
-    references
-        Per-element shifts that are taken off the labels; ``None`` if they are in CHGNet's frame already.
-    history
-        One entry for each epoch (0 is before training): ``epoch``, ``learning_rate`` at its end, ``train`` and
-        ``validation``, each with ``loss`` and the metrics of :class:`superionic.training.metrics.ErrorMetrics`
-        (``validation`` is None without a validation part). Training errors are those met on the way through the epoch.
-    """
-
-    model: str
-    seed: int
-    options: TrainOptions
-    epoch: int
-    weights: Arrays
-    first_moments: Arrays
-    second_moments: Arrays
-    steps: int
-    best_weights: Arrays
-    best_epoch: int
-    best_loss: float | None
-    references: ElementReferences | None
-    history: tuple[Mapping[str, Any], ...]
-
-    @property
-    def stopped_early(self) -> bool:
-        """Whether patience has run out."""
-        patience = self.options.patience
-        return patience is not None and self.best_loss is not None and self.epoch - self.best_epoch >= patience
-
-    @property
-    def finished(self) -> bool:
-        """Whether there is nothing left to do."""
-        return self.epoch >= self.options.epochs or self.stopped_early
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give plain values and arrays, from which :meth:`from_dict` makes the same state bit for bit."""
-        return {
-            "model": self.model,
-            "seed": self.seed,
-            "options": asdict(self.options),
-            "epoch": self.epoch,
-            "weights": dict(self.weights),
-            "first_moments": dict(self.first_moments),
-            "second_moments": dict(self.second_moments),
-            "steps": self.steps,
-            "best_weights": dict(self.best_weights),
-            "best_epoch": self.best_epoch,
-            "best_loss": self.best_loss,
-            "references": None if self.references is None else self.references.to_dict(),
-            "history": [dict(entry) for entry in self.history],
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> TrainState:
-        """Invert :meth:`to_dict`."""
-        references = values["references"]
-        return cls(
-            **{
-                **values,
-                "options": TrainOptions(**values["options"]),
-                "references": None if references is None else ElementReferences.from_dict(references),
-                "history": tuple(values["history"]),
-            }
-        )
-
-
-def _refuse(key: str, value: Any, fix: str) -> None:
-    raise CampaignFileError(f"{key} of the training cannot be {value!r}.", where=f"train.{key}", fix=fix)
+    options_class: ClassVar[type[LoopOptions]] = TrainOptions

@@ -1,84 +1,149 @@
-"""Checks of a trainer that run where the trainer runs; the tests judge the numbers."""
+"""Checks of the contract of :mod:`superionic.training.base`, which run where a trainer runs; the tests judge them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 
-from superionic.training import chgnet
+from superionic.training.base import Trainer, trainer
 from superionic.training.dataset import LabelledSet, Targets
 
 
 def resume_exactly(
     settings: Mapping[str, Any], inputs: Mapping[str, Any] | None = None, context: Any = None
 ) -> dict[str, Any]:
-    """Train in one run and in segments, on labels that are CHGNet's own with weaker forces (a task).
+    """Train in one run and in segments, on labels that are the model's own with weaker forces (a task).
 
     Parameters
     ----------
     settings
-        ``options`` of :class:`superionic.training.chgnet.TrainOptions`; ``shift_eV``: what is added to the label of
-        each atom, to be found again by the reference fit.
+        ``trainer`` (its name; chgnet by default), ``model`` and ``file`` to begin from, ``options``;
+        ``shift_eV``: what is added to the label of each atom, to be found again by the reference fit.
     inputs, context
         Not needed.
 
     Returns
     -------
     dict
-        Whether the two runs are ``identical`` in weights, moments and history; ``history``; ``best_epoch``;
-        ``frozen``: names of parameters that did not change; ``eV_per_atom`` of the reference fit; ``predicted_change``:
-        largest change of a predicted force in eV/Å between first and best weights; and ``another_seed``: whether
-        another seed leads to other weights.
+        Whether the two runs are ``identical`` in all that their states hold; ``history``; ``best_epoch``; ``frozen``:
+        names of parameters that did not change; ``eV_per_atom`` of the reference fit; ``predicted_change``: largest
+        change of a predicted force in eV/Å between first and best weights; ``another_seed``: whether another seed leads
+        to other weights; ``mutated``: whether a state that was trained on has changed; ``loaded_force_eV_per_A``: how
+        far the potential, loaded with the best weights, is from the trainer's own prediction; and
+        ``options_refused``: whether options that differ from the state's are refused, and unknown ones.
     """
     del inputs, context
-    options = chgnet.TrainOptions.from_settings(settings["options"])
-    labelled = small_set(float(settings.get("shift_eV", 0.0)))
+    chosen = trainer(settings.get("trainer", "chgnet"))
+    model, file = settings.get("model"), settings.get("file")
+    options = chosen.TrainOptions.from_settings(settings["options"])
+    labelled = small_set(chosen, float(settings.get("shift_eV", 0.0)), model, file)
     train, validation = labelled.subset([0, 1, 2]), labelled.subset([3])
-    start = chgnet.start(seed=3, options=options, train=train)
-    whole = chgnet.train_epochs(start, train, validation, options.epochs)
-    parts = start
+
+    def begin(seed: int) -> Any:
+        return chosen.start(model, file=file, seed=seed, options=options, train=train)
+
+    start = begin(3)
+    before_training = start.to_dict()
+    whole = chosen.train_epochs(start, train, validation, options.epochs)
+    parts = begin(3)
     while not parts.finished:
-        parts = chgnet.TrainState.from_dict(chgnet.train_epochs(parts, train, validation, 1).to_dict())
-    other = chgnet.train_epochs(chgnet.start(seed=4, options=options, train=train), train, validation, options.epochs)
-    before = chgnet.predict(labelled.structures, weights=start.weights)
-    after = chgnet.predict(labelled.structures, weights=whole.best_weights)
+        again = chosen.TrainState.from_dict(chosen.train_epochs(parts, train, validation, 1).to_dict())
+        parts = _at(again, file)
+    other = chosen.train_epochs(begin(4), train, validation, options.epochs)
+    before = chosen.predict(labelled.structures, model=model, file=file, weights=start.best_weights)
+    after = chosen.predict(labelled.structures, model=model, file=file, weights=whole.best_weights)
     changes = [np.abs(a - b).max() for a, b in zip(after.forces_eV_per_A, before.forces_eV_per_A, strict=True)]
     return {
-        "identical": _identical(whole, parts),
-        "another_seed": any(not np.array_equal(other.weights[key], whole.weights[key]) for key in whole.weights),
+        "identical": same(whole.to_dict(), parts.to_dict()),
+        "another_seed": not same(dict(other.weights), dict(whole.weights)),
+        "mutated": not same(start.to_dict(), before_training),
         "history": [dict(entry) for entry in whole.history],
         "best_epoch": whole.best_epoch,
         "epoch": whole.epoch,
         "frozen": [key for key in whole.weights if np.array_equal(whole.weights[key], start.weights[key])],
         "eV_per_atom": {} if start.references is None else dict(start.references.eV_per_atom),
         "predicted_change": float(max(changes)),
+        "loaded_force_eV_per_A": _loaded(settings, whole.best_weights, labelled, after),
+        "options_refused": _refuses(chosen, whole, train),
     }
 
 
-def small_set(shift_eV: float) -> LabelledSet:
-    """Give four LiCl cells of two atoms with CHGNet's own values: energies shifted, forces and stresses 0.8 of them."""
+def small_set(chosen: Trainer, shift_eV: float, model: str | None = None, file: str | None = None) -> LabelledSet:
+    """Give four LiCl cells of two atoms with the model's own values: energies shifted, forces, stresses 0.8 of them."""
     half = 5.13 / 2.0
     cell = np.array([[0.0, half, half], [half, 0.0, half], [half, half, 0.0]])
     moves = np.random.default_rng(11).uniform(-0.2, 0.2, size=(4, 3))
     structures = [
         Atoms("LiCl", positions=[[0.0, 0.0, 0.0], np.full(3, half) + move], cell=cell, pbc=True) for move in moves
     ]
-    own = chgnet.predict(structures)
+    own = chosen.predict(structures, model=model, file=file)
     targets = Targets(
         own.energies_eV + 2.0 * shift_eV,
         tuple(0.8 * forces for forces in own.forces_eV_per_A),
         0.8 * own.stresses_eV_per_A3,
     )
-    return LabelledSet(tuple(structures), targets, ("a", "a", "a", "b"), "none", "CHGNet, shifted")
+    return LabelledSet(tuple(structures), targets, ("a", "a", "a", "b"), "none", "the model's own, shifted")
 
 
-def _identical(one: chgnet.TrainState, other: chgnet.TrainState) -> bool:
-    arrays = ("weights", "first_moments", "second_moments", "best_weights")
-    return one.history == other.history and all(
-        getattr(one, name).keys() == getattr(other, name).keys()
-        and all(np.array_equal(value, getattr(other, name)[key]) for key, value in getattr(one, name).items())
-        for name in arrays
-    )
+def same(one: Any, other: Any) -> bool:
+    """Whether two trees of plain values, arrays and structures are equal bit for bit."""
+    if isinstance(one, Mapping):
+        return (
+            isinstance(other, Mapping)
+            and one.keys() == other.keys()
+            and all(same(value, other[key]) for key, value in one.items())
+        )
+    if isinstance(one, np.ndarray):
+        return (
+            isinstance(other, np.ndarray)
+            and one.dtype == other.dtype
+            and np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
+        )
+    if isinstance(one, Atoms):
+        return isinstance(other, Atoms) and one == other
+    if isinstance(one, Sequence) and not isinstance(one, str):
+        return len(one) == len(other) and all(same(a, b) for a, b in zip(one, other, strict=True))
+    return bool(one == other or (one != one and other != other))  # noqa: PLR0124 - NaN equals NaN here
+
+
+def _at(state: Any, file: str | None) -> Any:
+    from dataclasses import replace
+
+    return replace(state, file=file) if file is not None and "file" in {f.name for f in fields(state)} else state
+
+
+def _loaded(
+    settings: Mapping[str, Any], weights: Mapping[str, Any], labelled: LabelledSet, predicted: Targets
+) -> float:
+    """Load the potential with the weights, as a campaign does after a training, and compare forces."""
+    from superionic.potentials.base import load_potential
+
+    more = dict(settings.get("potential_options", {}))
+    if settings.get("file") is not None:
+        more["file"] = settings["file"]
+    potential = load_potential(settings.get("trainer", "chgnet"), model=settings.get("model"), weights=weights, **more)
+    pairs = zip(labelled.structures, predicted.forces_eV_per_A, strict=True)
+    return float(max(np.abs(potential.evaluate(atoms).forces_eV_per_A - forces).max() for atoms, forces in pairs))
+
+
+def _refuses(chosen: Trainer, state: Any, train: LabelledSet) -> bool:
+    from dataclasses import replace
+
+    from superionic.errors import CampaignFileError
+
+    changed = replace(state.options, batch_size=state.options.batch_size + 1)
+    try:
+        chosen.train_epochs(state, train, None, 1, changed)
+    except ValueError:
+        pass
+    else:
+        return False
+    try:
+        chosen.TrainOptions.from_settings({"no_such_option": 1})
+    except CampaignFileError:
+        return True
+    return False

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -81,6 +83,36 @@ def errors(predicted: Targets, reference: Targets) -> ErrorMetrics:
         mae_stress_GPa=_mae(stress) if len(stress) else None,
         rmse_stress_GPa=_rmse(stress) if len(stress) else None,
     )
+
+
+def errors_by(
+    predicted: Targets, reference: Targets, kinds: Mapping[str, Sequence[str | float | None]]
+) -> list[dict[str, Any]]:
+    """Errors apart by composition, phase, temperature or whatever structures are sorted by.
+
+    Parameters
+    ----------
+    predicted, reference
+        As for :func:`errors`.
+    kinds
+        Name of a kind to what each structure is of it; None where that is not known.
+
+    Returns
+    -------
+    list of dict
+        One row for each value of each kind that has two values or more, rising: ``by``, ``value`` and the fields of
+        :class:`ErrorMetrics`.
+    """
+    rows = []
+    for kind, values in kinds.items():
+        found = sorted({value for value in values if value is not None})
+        if len(found) < 2:
+            continue
+        for value in found:
+            members = [index for index, one in enumerate(values) if one == value]
+            metrics = errors(predicted.subset(members), reference.subset(members))
+            rows.append({"by": kind, "value": value, **metrics.to_dict()})
+    return rows
 
 
 def _mae(values: npt.NDArray[np.float64]) -> float:

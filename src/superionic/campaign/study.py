@@ -1,0 +1,225 @@
+"""A study of training on a file of labels, without a campaign file: its workbench, in a folder of its own."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from superionic.errors import CampaignFileError, StructureError
+
+if TYPE_CHECKING:
+    from superionic.execution.runner import Reporter
+    from superionic.stages.base import ChosenPotential
+    from superionic.stages.studies import SplitRule, Study
+
+WORKERS = 2
+"""Trainings at once, unless told otherwise: each takes a core and half a gigabyte."""
+
+
+def choose(engine: str, model: str | None = None, options: Mapping[str, Any] | None = None) -> ChosenPotential:
+    """Describe the potential that is to be trained.
+
+    Raises
+    ------
+    PotentialError
+        If there is no such potential, model or file.
+    """
+    from superionic.campaign.prepare import describe_with_options
+    from superionic.stages.base import ChosenPotential
+
+    identity, kept = describe_with_options(engine, model, options or {}, where="--engine")
+    facts = {
+        "checkpoint_sha256": identity.checkpoint_sha256,
+        "elements": list(identity.elements),
+        "energy_convention": identity.energy_convention,
+        "level_of_theory": identity.level_of_theory,
+        "model": identity.model,
+        "name": identity.name,
+    }
+    settings = {"model": identity.model, "name": identity.name, "options": kept}
+    return ChosenPotential(engine, identity.engine, settings, facts)
+
+
+@contextmanager
+def open_study(
+    labels: str | Path,
+    folder: str | Path,
+    *,
+    engine: str = "chgnet",
+    model: str | None = None,
+    potential_options: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+    rule: SplitRule | None = None,
+    seed: int = 0,
+    workers: int | None = None,
+    reporter: Reporter | None = None,
+) -> Iterator[Study]:
+    """Provide a study; everything it computes is kept in ``folder`` and never computed twice.
+
+    Parameters
+    ----------
+    labels
+        Extended XYZ with energy, forces and stress, and in the comment line of each structure ``run`` and, where they
+        are known, ``temperature_K``, ``phase``, ``composition``, ``round``, ``set``.
+    folder
+        Where results go.
+    engine, model, potential_options
+        The potential to begin with.
+    options
+        Options of its trainer.
+    rule
+        How labels are divided.
+    seed
+        Parent of all seeds.
+    workers
+        Processes; two if left out.
+    reporter
+        Hears of progress.
+
+    Raises
+    ------
+    SuperionicError
+        If the labels, the potential, its engine or the folder will not do.
+    """
+    import os
+
+    from superionic.campaign.prepare import prove_files, require_engines
+    from superionic.execution.engines import CORE, resolve_engine
+    from superionic.execution.executors import default_slots, local_executor, run_lock
+    from superionic.execution.interrupts import remembered_interrupts
+    from superionic.execution.kept_files import keep
+    from superionic.execution.ledger import Ledger
+    from superionic.execution.runner import Runner
+    from superionic.execution.store import Store
+    from superionic.stages.base import Workbench
+    from superionic.stages.studies import open_study as read
+    from superionic.version import __version__
+
+    source = Path(labels)
+    if not source.is_file():
+        raise StructureError("there is no such file of labels", where=str(labels), fix="check the path")
+    potential = choose(engine, model, potential_options)
+    if potential.engine != CORE:
+        require_engines([potential.engine])
+    prove_files({engine: potential})
+    kept = keep(source)
+    root = Path(folder)
+    store = Store(root / "store")
+    slots = default_slots(workers or WORKERS)
+    with run_lock(root), Ledger(root / "ledger.sqlite") as ledger, remembered_interrupts() as interrupts:
+        store.sweep()
+        number = ledger.begin_run(os.getpid(), __version__)
+        state = "interrupted"
+        try:
+            with local_executor(slots) as executor:
+                runner = Runner(
+                    store,
+                    ledger,
+                    executor=executor,
+                    slots=slots,
+                    python_of=lambda name: resolve_engine(name).python,
+                    reporter=reporter,
+                    interrupts=interrupts,
+                )
+                bench = Workbench(runner, seed, "", {}, {engine: potential}, lambda name: resolve_engine(name).identity)
+                yield read(bench, kept, source.name, potential, options=options, rule=rule, seed=seed)
+            state = "done"
+        except Exception:
+            state = "error"
+            raise
+        finally:
+            ledger.end_run(number, state)
+
+
+def parse_value(text: str) -> bool | int | float | str | None:
+    """Read one value of an option as a campaign file would: true, 3, 1e-4, null, or a word."""
+    words: dict[str, bool | None] = {"true": True, "false": False, "null": None, "none": None}
+    if text.strip() in ("true", "false", "null"):
+        return words[text.strip()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text.strip()
+
+
+def parse_options(given: Sequence[str], *, several: bool = False) -> dict[str, Any]:
+    """Read options written as ``name=value``, or as ``name=value,value`` where several are asked for.
+
+    Raises
+    ------
+    CampaignFileError
+        If one is not of this form, or named twice.
+    """
+    found: dict[str, Any] = {}
+    for text in given:
+        name, sign, value = text.partition("=")
+        name = name.strip().replace("-", "_")
+        if not sign or not name or name in found:
+            raise CampaignFileError(
+                f"{text!r} is not an option with its value, or is there twice",
+                where="--option",
+                fix="write e.g. learning_rate=0.0005" + (",0.001" if several else ""),
+            )
+        found[name] = [parse_value(part) for part in value.split(",")] if several else parse_value(value)
+    return found
+
+
+def read_table(path: str | Path) -> list[dict[str, Any]]:
+    """Read a CSV table whose column ``n`` is a number of labels.
+
+    Raises
+    ------
+    StructureError
+        If it cannot be read or has no such column.
+    """
+    try:
+        with Path(path).open(encoding="utf-8", newline="") as file:
+            rows = [{str(k): parse_value(v or "") for k, v in row.items()} for row in csv.DictReader(file)]
+    except OSError as error:
+        raise StructureError(f"the table cannot be read: {error.strerror}", where=str(path), fix="check it") from error
+    if not rows or not all(isinstance(row.get("n"), int) for row in rows):
+        raise StructureError("the table has no column n with whole numbers", where=str(path), fix="add one")
+    return rows
+
+
+def write_results(folder: str | Path, name: str, results: Mapping[str, Any]) -> list[Path]:
+    """Write the results of a study: JSON, its rows as CSV, and its figures where there are any.
+
+    Returns
+    -------
+    list of Path
+        The files.
+    """
+    from superionic.report.figures_model import study_plots
+
+    root = Path(folder)
+    root.mkdir(parents=True, exist_ok=True)
+    written = [root / f"{name}.json"]
+    written[0].write_text(json.dumps(results, indent=1, sort_keys=True, allow_nan=True) + "\n", encoding="utf-8")
+    rows = [
+        {key: value for key, value in row.items() if not isinstance(value, (list, dict))}
+        | dict(row.get("changes") or {})
+        for row in results.get("rows", [])
+    ]
+    if rows:
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        written.append(root / f"{name}.csv")
+        with written[-1].open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+    plots = study_plots(name, results)
+    if plots:
+        from superionic.report.draw_matplotlib import draw
+
+        for plot in plots:
+            for kind, data in draw(plot, ("png", "svg")).items():
+                written.append(root / f"{plot.key}.{kind}")
+                written[-1].write_bytes(data)
+    return written

@@ -1,0 +1,429 @@
+"""The verbs ``superionic train ...``: parse, call, print, nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from superionic.stages.studies import Study
+
+train_app = typer.Typer(
+    help=(
+        "Training on a file of labels, without a campaign: look it over, search settings, find out how many labels are "
+        "enough, compare ways of training. What is computed is kept: the same command again goes on where it stopped."
+    ),
+    no_args_is_help=True,
+)
+
+_EXIT_FOUND = 2
+_EXIT_INTERRUPTED = 130
+_UNITS = {
+    "energy_meV_per_atom": ("energy", "meV/atom", 1.0),
+    "force_meV_per_A": ("force", "meV/Å", 1.0),
+    "stress_GPa": ("stress", "MPa", 1000.0),
+}
+DEFAULT_SEARCH: dict[str, list[Any]] = {
+    "learning_rate": [0.001, 0.0003, 0.003],
+    "batch_size": [4, 2, 8],
+    "freeze": ["none", "embeddings", "two-blocks"],
+    "epochs": [50, 100],
+}
+"""Settings that are searched unless told otherwise: those that paper B optimised."""
+
+Labels = Annotated[
+    Path,
+    typer.Argument(
+        help="Labels: extended XYZ with energy, forces, stress; `run=...` in each comment line says the trajectory."
+    ),
+]
+Engine = Annotated[str, typer.Option(help="Potential to train: chgnet, sevennet, mace, matgl.")]
+Model = Annotated[str | None, typer.Option(help="Which model of it, e.g. r2scan.  [default: its own]")]
+File = Annotated[Path | None, typer.Option(help="Checkpoint of yours to begin from (sevennet, mace, matgl).")]
+PotentialOption = Annotated[
+    list[str] | None, typer.Option(help="How to load it, e.g. energy_convention='MP raw PBE(+U)'; repeatable.")
+]
+Option = Annotated[
+    list[str] | None,
+    typer.Option("--option", help="Option of the trainer, e.g. epochs=100, learning_rate=0.0005; repeatable."),
+]
+Folder = Annotated[
+    Path | None, typer.Option("--folder", help="Where results go.  [default: train-NAME beside the labels]")
+]
+SplitBy = Annotated[
+    str, typer.Option(help="What lies on one side of the split as a whole: run, ordering or composition.")
+]
+TestRun = Annotated[list[str] | None, typer.Option("--test-run", help="A run to hold out for the test; repeatable.")]
+ValidationRun = Annotated[
+    list[str] | None, typer.Option("--validation-run", help="A run to choose the best epoch by; repeatable.")
+]
+TestFraction = Annotated[float, typer.Option(min=0, max=0.9, help="Share held out, where no runs are named.")]
+ValidationFraction = Annotated[float, typer.Option(min=0.01, max=0.9, help="Share that chooses the best epoch.")]
+Seed = Annotated[int, typer.Option(help="Seed of splits and trainings.")]
+Seeds = Annotated[int, typer.Option(min=1, help="Trainings of each kind, with different seeds.")]
+Workers = Annotated[int, typer.Option(min=1, help="Trainings at once.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+
+
+@train_app.command("check")
+def check_command(
+    labels: Labels,
+    engine: Engine = "chgnet",
+    model: Model = None,
+    file: File = None,
+    potential_option: PotentialOption = None,
+    option: Option = None,
+    folder: Folder = None,
+    split_by: SplitBy = "run",
+    test_run: TestRun = None,
+    validation_run: ValidationRun = None,
+    test_fraction: TestFraction = 0.2,
+    validation_fraction: ValidationFraction = 0.15,
+    seed: Seed = 0,
+    workers: Workers = 2,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Look labels over before training: units, signs, leakage, missing elements, ranges, duplicates.
+
+    Exit code 2 if something would spoil the training.
+    """
+    from superionic.stages.studies import check
+
+    with _study(locals()) as study:
+        found = check(study)
+    _write(folder, labels, "check", found)
+    errors = [finding for finding in found["findings"] if finding["severity"] == "error"]
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+    else:
+        for part in ("train", "validation", "test"):
+            runs = found["runs"][part]
+            typer.echo(f"{part:<11}{found[f'n_{part}']:>5} labels of {len(runs)} runs: {', '.join(runs[:6])}")
+        shifts = ", ".join(f"{element} {value:+.3f}" for element, value in found["element_references_eV"].items())
+        typer.echo(f"energy references (eV/atom): {shifts}")
+        typer.echo(f"what they leave of the energies: {1000 * found['rms_residual_eV_per_atom']:.1f} meV/atom")
+        _notes(found)
+        for finding in found["findings"]:
+            typer.echo(f"{finding['severity']}: {finding['name']}: {finding['evidence']}\n  fix: {finding['fix']}")
+        if not found["findings"]:
+            typer.echo("nothing is wrong with these labels")
+    if errors:
+        raise typer.Exit(_EXIT_FOUND)
+
+
+@train_app.command("curve")
+def curve_command(
+    labels: Labels,
+    sizes: Annotated[
+        str | None, typer.Option(help="Training-set sizes, e.g. 8,16,32.  [default: halvings of all]")
+    ] = None,
+    engine: Engine = "chgnet",
+    model: Model = None,
+    file: File = None,
+    potential_option: PotentialOption = None,
+    option: Option = None,
+    folder: Folder = None,
+    split_by: SplitBy = "run",
+    test_run: TestRun = None,
+    validation_run: ValidationRun = None,
+    test_fraction: TestFraction = 0.2,
+    validation_fraction: ValidationFraction = 0.15,
+    same: Annotated[
+        str, typer.Option(help="What all sizes share: steps (small sets are passed over more often) or epochs.")
+    ] = "steps",
+    worth: Annotated[
+        float, typer.Option(min=0.001, max=0.9, help="By how much a doubling must lower an error to be worth it.")
+    ] = 0.1,
+    further: Annotated[str | None, typer.Option(help="Numbers of further labels to plan for, e.g. 100,500.")] = None,
+    hours_per_label: Annotated[float | None, typer.Option(help="What one label costs, for the plan.")] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(help="CSV of your own: column n (labels) and others, such as an error of Ea, by size."),
+    ] = None,
+    seeds: Seeds = 1,
+    seed: Seed = 0,
+    workers: Workers = 2,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train on nested subsets, and say what the next labels would buy.
+
+    All sizes are judged on one test set. A power law is fitted to each error; "enough" means that a doubling of the
+    labels would lower it by less than --worth.
+    """
+    from superionic.campaign.study import read_table
+    from superionic.errors import CampaignFileError
+    from superionic.stages.studies import curve
+
+    own = read_table(table) if table is not None else []
+    chosen, planned = _whole_numbers(sizes, "--sizes"), _whole_numbers(further, "--further")
+    if same not in ("steps", "epochs"):
+        raise CampaignFileError(f"{same!r} is not what sizes can share", where="--same", fix="use steps or epochs")
+    with _study(locals()) as study:
+        found = curve(
+            study,
+            chosen,
+            seeds=seeds,
+            same=same,
+            worth=worth,
+            further=planned,
+            cost_per_label_h=hours_per_label,
+            table=own,
+        )
+    written = _write(folder, labels, "curve", found)
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+        return
+    _error_table(found["rows"], ["n", "seed", "best_epoch"], f"test set: {found['n_test']} labels")
+    for name, verdict in found["enough"].items():
+        if name.startswith("mae_") or not name.startswith("rmse_"):
+            typer.echo(verdict["words"].replace(name, _spoken(name)[0]))
+    for name, rows in found["budget"].items():
+        if name.startswith("mae_"):
+            for row in rows:
+                word, unit, scale = _spoken(name)
+                low, high = (scale * (row[end] or 0.0) for end in ("low", "high"))
+                between = "" if row["low"] is None else f" ({low:.3g} to {high:.3g})"
+                hours = "" if row["hours"] is None else f", {row['hours']:.3g} h"
+                far = "" if row["extrapolated"] <= 4.0 else "; far beyond what was measured"
+                typer.echo(
+                    f"{row['further']} more labels{hours}: {word} {scale * row['expected']:.3g}{between} {unit}{far}"
+                )
+    _notes(found)
+    _say_where(written)
+
+
+@train_app.command("search")
+def search_command(
+    labels: Labels,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--vary",
+            help="Values of an option to try, e.g. learning_rate=0.001,0.0003; repeatable.  [default: paper B]",
+        ),
+    ] = None,
+    grid: Annotated[bool, typer.Option("--grid", help="All combinations; else one option after the other.")] = False,
+    engine: Engine = "chgnet",
+    model: Model = None,
+    file: File = None,
+    potential_option: PotentialOption = None,
+    option: Option = None,
+    folder: Folder = None,
+    split_by: SplitBy = "run",
+    test_run: TestRun = None,
+    validation_run: ValidationRun = None,
+    test_fraction: TestFraction = 0.2,
+    validation_fraction: ValidationFraction = 0.15,
+    seeds: Seeds = 1,
+    seed: Seed = 0,
+    workers: Workers = 2,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Search the settings of a training by the validation loss (paper B: batch size, epochs, rate, frozen layers).
+
+    The test set judges the chosen setting alone.
+    """
+    from superionic.campaign.study import parse_options
+    from superionic.stages.study_search import search
+
+    choices = parse_options(vary, several=True) if vary else DEFAULT_SEARCH
+    with _study(locals()) as study:
+        found = search(study, choices, grid=grid, seeds=seeds)
+    written = _write(folder, labels, "search", found)
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+        return
+    for row in found["rows"]:
+        changes = ", ".join(f"{name} {value}" for name, value in row["changes"].items()) or "settings as given"
+        spread = f" ± {0.5 * row['spread']:.4f}" if seeds > 1 else ""
+        typer.echo(f"{row['validation_loss']:.5f}{spread}  best epoch {row['best_epoch'][0]}  {changes}")
+    best = found["best_row"]["changes"]
+    typer.echo("best: " + (", ".join(f"{name} {value}" for name, value in best.items()) or "the settings as given"))
+    test = found["test"]
+    rows = [{"training": when, **test[when]} for when in ("before", "after")]
+    _error_table(rows, ["training"], f"{test['set']} set")
+    _notes(found)
+    _say_where(written)
+
+
+@train_app.command("compare")
+def compare_command(
+    labels: Labels,
+    methods: Annotated[
+        str | None,
+        typer.Option(help="Ways to train, e.g. naive,frozen,scratch (mace: also lora, multihead).  [default: all]"),
+    ] = None,
+    others: Annotated[
+        Path | None,
+        typer.Option(help="Structures of other chemistries for the forgetting test.  [default: 14 simple crystals]"),
+    ] = None,
+    temperature: Annotated[
+        float, typer.Option("--temperature-K", help="Temperature of the stability test: your highest.")
+    ] = 800.0,
+    length: Annotated[
+        float, typer.Option("--length-ps", min=0, help="Length of the stability test; 0 leaves it out.")
+    ] = 2.0,
+    timestep: Annotated[float, typer.Option("--timestep-fs", min=0.1, max=10, help="Its time step.")] = 2.0,
+    engine: Engine = "chgnet",
+    model: Model = None,
+    file: File = None,
+    potential_option: PotentialOption = None,
+    option: Option = None,
+    folder: Folder = None,
+    split_by: SplitBy = "run",
+    test_run: TestRun = None,
+    validation_run: ValidationRun = None,
+    test_fraction: TestFraction = 0.2,
+    validation_fraction: ValidationFraction = 0.15,
+    seeds: Seeds = 1,
+    seed: Seed = 0,
+    workers: Workers = 2,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare ways of training on the same labels and budget: errors, forgetting, stability.
+
+    Forgetting: how far predictions on other chemistries move away from the pretrained ones. Stability: a run at a high
+    temperature that must not blow up.
+    """
+    from superionic.execution.kept_files import keep
+    from superionic.stages.study_compare import choose_methods, compare
+
+    stability = {"temperature_K": temperature, "length_ps": length, "timestep_fs": timestep} if length > 0 else None
+    chosen = choose_methods(engine, None if methods is None else [name.strip() for name in methods.split(",")])
+    with _study(locals()) as study:
+        kept = None if others is None else keep(others)
+        found = compare(study, chosen, others=kept, stability=stability, seeds=seeds)
+    written = _write(folder, labels, "compare", found)
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+        return
+    _error_table(found["rows"], ["method", "seed", "best_epoch"], f"test set: {found['n_test']} labels")
+    gone = [
+        {"method": row["method"], "seed": row["seed"]}
+        | {key.removeprefix("forgotten_"): value for key, value in row.items() if key.startswith("forgotten_")}
+        for row in found["rows"]
+    ]
+    _error_table(gone, ["method", "seed"], f"moved away from the pretrained: {found['n_others']} other structures")
+    for row in found["rows"]:
+        if "stable" in row:
+            end = "held" if row["stable"] else f"ended: {row['stopped']}"
+            typer.echo(
+                f"{row['method']} (seed {row['seed']}) at {temperature:g} K: {row.get('stable_ps', 0):g} ps, {end}"
+            )
+        if "failed" in row:
+            typer.echo(f"{row['method']} (seed {row['seed']}) failed: {row['failed']}")
+    _notes(found)
+    _say_where(written)
+
+
+# ---- helpers --------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _study(given: Mapping[str, Any]) -> Iterator[Study]:
+    from superionic import cli_screen
+    from superionic.campaign.study import open_study, parse_options
+    from superionic.errors import CampaignFileError
+    from superionic.stages.studies import SplitRule
+
+    if given["split_by"] not in ("run", "ordering", "composition"):
+        raise CampaignFileError(
+            f"{given['split_by']!r} is no way to split", where="--split-by", fix="use run, ordering or composition"
+        )
+    loading = parse_options(given["potential_option"] or [])
+    if given["file"] is not None:
+        loading["file"] = str(given["file"].absolute())
+    rule = SplitRule(
+        given["split_by"],
+        given["validation_fraction"],
+        given["test_fraction"],
+        tuple(given["test_run"] or ()),
+        tuple(given["validation_run"] or ()),
+    )
+    try:
+        with (
+            cli_screen.progress(quiet=given["quiet"] or given["as_json"]) as reporter,
+            open_study(
+                given["labels"],
+                _folder(given["folder"], given["labels"]),
+                engine=given["engine"],
+                model=given["model"],
+                potential_options=loading,
+                options=parse_options(given["option"] or []),
+                rule=rule,
+                seed=given["seed"],
+                workers=given["workers"],
+                reporter=reporter,
+            ) as study,
+        ):
+            yield study
+    except KeyboardInterrupt:
+        typer.echo("stopped; all finished work is kept: run the same command again to go on", err=True)
+        raise typer.Exit(_EXIT_INTERRUPTED) from None
+
+
+def _folder(folder: Path | None, labels: Path) -> Path:
+    return folder if folder is not None else labels.absolute().parent / f"train-{labels.stem}"
+
+
+def _write(folder: Path | None, labels: Path, name: str, found: Mapping[str, Any]) -> list[Path]:
+    from superionic.campaign.study import write_results
+
+    return write_results(_folder(folder, labels), name, found)
+
+
+def _whole_numbers(text: str | None, where: str) -> list[int] | None:
+    from superionic.errors import CampaignFileError
+
+    if text is None:
+        return None
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise CampaignFileError(
+            f"{text!r} is no list of whole numbers", where=where, fix="write e.g. 8,16,32"
+        ) from None
+
+
+def _error_table(rows: Sequence[Mapping[str, Any]], first: Sequence[str], title: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for name in first:
+        table.add_column(name.replace("_", " "), no_wrap=True)
+    shown = [(f"{kind}_{what}", *_UNITS[what]) for what in _UNITS for kind in ("mae", "rmse")]
+    for key, word, unit, _ in shown:
+        table.add_column(f"{word} {key.partition('_')[0].upper()}\n{unit}", justify="right")
+    for row in rows:
+        numbers = [row.get(key) for key, *_ in shown]
+        cells = ["" if row.get(name) is None else str(row[name]) for name in first]
+        scaled = zip(numbers, shown, strict=True)
+        table.add_row(*cells, *("-" if value is None else f"{value * scale:.3g}" for value, (*_, scale) in scaled))
+    Console().print(table)
+
+
+def _spoken(name: str) -> tuple[str, str, float]:
+    """Give the words, the unit and the factor by which a column is told."""
+    kind, _, what = name.partition("_")
+    word, unit, scale = _UNITS.get(what, (name, "", 1.0))
+    return (f"{word} {kind.upper()}" if what in _UNITS else name), unit, scale
+
+
+def _notes(found: Mapping[str, Any]) -> None:
+    for note in found["notes"]:
+        typer.echo(f"caution: {note}")
+
+
+def _say_where(written: Sequence[Path]) -> None:
+    typer.echo("wrote " + ", ".join(str(path) for path in written))

@@ -1,0 +1,203 @@
+"""One contract for every trainer, and the registry that finds them by name.
+
+A trainer is a module that offers five names:
+
+``TrainOptions``
+    Frozen dataclass of plain values with a default for each; ``TrainOptions.from_settings(mapping)`` refuses what it
+    does not know. Names that trainers share mean the same in all of them: ``epochs``, ``batch_size``,
+    ``learning_rate``, ``freeze``, ``energy_weight``, ``force_weight``, ``stress_weight``, ``patience``.
+``TrainState``
+    Frozen; all that the rest of a training depends on. ``to_dict`` and ``from_dict`` are exact inverses of one another;
+    ``epoch``, ``history``, ``best_epoch``, ``best_weights``, ``finished``. A state of a model from a ``file`` has the
+    attribute ``file``, which is where that lies on this machine and not part of ``to_dict``.
+``start(model=None, *, file=None, weights=None, seed, options=None, train=None, replay=None) -> TrainState``
+    ``train``: the per-element energies of its labels are fitted and taken off. ``replay``: labels of other chemistries
+    that a multi-head training goes on learning; trainers without one refuse it.
+``train_epochs(state, train, validation, n_epochs, options=None, *, progress=None) -> TrainState``
+    One segment. k segments equal one run bit for bit on one thread of a CPU.
+``predict(structures, *, model=None, file=None, weights=None) -> Targets``
+    The network's energies, forces and stresses.
+
+Importing a trainer imports no engine; :mod:`superionic.training.conformance` judges each in its engine's environment.
+``best_weights`` are what ``weights`` of :func:`superionic.potentials.base.load_potential` takes, for the same model.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any, Final, Protocol
+
+from ase import Atoms
+
+from superionic.errors import CampaignFileError
+from superionic.labels.base import Progress
+from superionic.training.dataset import LabelledSet, Targets
+
+TRAINERS: Final[Mapping[str, str]] = {
+    "chgnet": "superionic.training.chgnet",
+    "mace": "superionic.training.mace",
+    "matgl": "superionic.training.matgl",
+    "nep": "superionic.training.nep_labels",
+    "sevennet": "superionic.training.sevennet",
+}
+"""Trainers by name, which is that of the potential they train and of its engine.
+
+``nep`` is the exception: it makes a potential of its own out of the labels, whatever sampled, and runs in the core.
+"""
+FROM_LABELS: Final = "nep"
+"""The trainer that keeps nothing of the potential that sampled."""
+
+
+METHODS: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
+    "chgnet": {"naive": {}, "frozen": {"freeze": "all-but-readout"}, "scratch": {"initial": "random"}},
+    "mace": {
+        "naive": {"mode": "naive"},
+        "frozen": {"mode": "frozen", "freeze": "all-but-readout"},
+        "lora": {"mode": "lora"},
+        "multihead": {"mode": "multihead", "replay_labels": "foundation"},
+        "scratch": {"mode": "scratch"},
+    },
+    "matgl": {"naive": {}, "frozen": {"freeze": "all-but-readout"}, "scratch": {"initial": "random"}},
+    "nep": {"scratch": {}},
+    "sevennet": {"naive": {}, "frozen": {"freeze": "all-but-readout"}, "scratch": {"initial": "random"}},
+}
+"""Ways of training that a bake-off compares → options by which each trainer takes them."""
+
+NEEDS_REPLAY: Final = "multihead"
+"""The way that needs replay data."""
+
+
+class State(Protocol):
+    """What a ``TrainState`` offers."""
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        ...
+
+    @property
+    def history(self) -> tuple[Mapping[str, Any], ...]:
+        """One entry for each epoch: ``epoch``, ``learning_rate``, ``train`` and ``validation`` with their errors."""
+        ...
+
+    @property
+    def best_epoch(self) -> int:
+        """Epoch of the lowest validation loss; 0 is the start."""
+        ...
+
+    @property
+    def best_weights(self) -> Mapping[str, Any]:
+        """Weights of that epoch by name."""
+        ...
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to do."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain values and arrays."""
+        ...
+
+
+class Trainer(Protocol):
+    """The names that the module of a trainer offers; see the head of this module."""
+
+    TrainOptions: Any
+    TrainState: Any
+
+    def start(
+        self,
+        model: str | None = None,
+        *,
+        file: str | None = None,
+        weights: Mapping[str, Any] | None = None,
+        seed: int,
+        options: Any = None,
+        train: LabelledSet | None = None,
+        replay: LabelledSet | None = None,
+    ) -> Any:
+        """Begin a training."""
+        ...
+
+    def train_epochs(
+        self,
+        state: Any,
+        train: LabelledSet,
+        validation: LabelledSet | None,
+        n_epochs: int,
+        options: Any = None,
+        *,
+        progress: Progress | None = None,
+    ) -> Any:
+        """Train for one segment."""
+        ...
+
+    def predict(
+        self,
+        structures: Sequence[Atoms],
+        *,
+        model: str | None = None,
+        file: str | None = None,
+        weights: Mapping[str, Any] | None = None,
+    ) -> Targets:
+        """Evaluate many structures."""
+        ...
+
+
+def trainer_names() -> tuple[str, ...]:
+    """Names of the trainers that there are, in alphabetical order."""
+    return tuple(name for name in sorted(TRAINERS) if importlib.util.find_spec(TRAINERS[name]) is not None)
+
+
+def trainer(name: str) -> Trainer:
+    """Find a trainer.
+
+    Raises
+    ------
+    CampaignFileError
+        If there is none of this name.
+    """
+    if name not in trainer_names():
+        raise CampaignFileError(
+            f"There is no trainer for the potential {name!r}.",
+            where="train.trainer",
+            fix=f"Sample with a potential of one of: {', '.join(trainer_names())}; or leave out `train`.",
+        )
+    found: Trainer = importlib.import_module(TRAINERS[name])
+    return found
+
+
+def options_of(name: str, settings: Mapping[str, Any], further: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Choose from shared settings those that a trainer has, and judge them.
+
+    Parameters
+    ----------
+    name
+        The trainer.
+    settings
+        Shared settings; None stands for the trainer's own default, and so does a name that the trainer does not have.
+    further
+        Options of this trainer alone; each must be known to it.
+
+    Returns
+    -------
+    dict
+        Plain values that ``TrainOptions.from_settings`` takes.
+
+    Raises
+    ------
+    CampaignFileError
+        If there is no such trainer, or an option is unknown or impossible.
+    """
+    options = trainer(name).TrainOptions
+    known = {field.name for field in fields(options)}
+    if "foundation_head" in known and settings.get("modal") is not None:  # what MACE calls it
+        settings = {**settings, "foundation_head": settings["modal"]}
+    chosen = {key: value for key, value in settings.items() if key in known and value is not None}
+    chosen |= dict(further or {})
+    options.from_settings(chosen)
+    return chosen

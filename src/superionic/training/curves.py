@@ -1,0 +1,321 @@
+"""Learning curves: how an error falls with the number of labels, what is enough, and what the next labels would buy.
+
+Over the range that a few hundred labels span, errors of a potential fall as a power of the number of labels N, or
+flatten out where the model or the labels themselves set a floor (Cortes et al., Adv. Neural Inf. Process. Syst. 6
+(1993); Hestness et al., arXiv:1712.00409). Here ln ε = ln a - b ln N is fitted to the measured points by least squares.
+From b follows what each doubling of the labels is worth, 1 - 2^(-b); *enough* is said only for a stated worth, and the
+uncertainty of b goes into every statement.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from superionic.errors import StageError
+
+IntArray = npt.NDArray[np.int64]
+
+_FLAT = 1.0e-6
+
+
+def nested_subsets(groups: Sequence[str], sizes: Sequence[int], seed: int) -> list[tuple[int, ...]]:
+    """Choose training subsets of given sizes, each within the next, spread over all runs.
+
+    Runs are shuffled by the seed, and so are the structures in each; then runs give one structure each in turn. So a
+    small subset is of as many runs as it can be, as if fewer snapshots had been labelled of each run.
+
+    Parameters
+    ----------
+    groups
+        Run of each structure of the training part.
+    sizes
+        Numbers of structures.
+    seed
+        Seed of the shuffles.
+
+    Returns
+    -------
+    list of tuple of int
+        Indices into ``groups``, ascending, one tuple for each size.
+
+    Raises
+    ------
+    StageError
+        If a size is below 1 or above the number of structures.
+    """
+    if not sizes or min(sizes) < 1 or max(sizes) > len(groups):
+        raise StageError(
+            f"the sizes of a learning curve lie between 1 and {len(groups)}, the labels of the training part",
+            fix="give such sizes, or leave them out",
+        )
+    rng = np.random.default_rng(seed)
+    members: dict[str, list[int]] = {}
+    for index, group in enumerate(groups):
+        members.setdefault(group, []).append(index)
+    queues = [[int(i) for i in rng.permutation(found)] for found in members.values()]
+    queues = [queues[int(i)] for i in rng.permutation(len(queues))]
+    order: list[int] = []
+    while any(queues):
+        order += [queue.pop(0) for queue in queues if queue]
+    return [tuple(sorted(order[:size])) for size in sizes]
+
+
+def default_sizes(n: int, points: int = 5, *, smallest: int = 4) -> list[int]:
+    """Give sizes that halve from all n labels downwards, rising; at most ``points`` of them."""
+    sizes: list[int] = []
+    size = float(n)
+    while len(sizes) < points and round(size) >= min(smallest, n):
+        sizes.append(round(size))
+        size /= 2.0
+    return sorted(set(sizes))
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """Fit of ln ε = ln a - b ln N.
+
+    Attributes
+    ----------
+    quantity
+        What ε is, e.g. ``"mae_force_meV_per_A"``.
+    ln_a, b
+        Intercept and exponent.
+    covariance
+        Of (ln a, b), shape (2, 2), scaled by the scatter of the points about the line; None with two sizes or fewer,
+        when nothing tells the scatter.
+    n_points, n_sizes
+        Points and different sizes of the fit.
+    largest
+        Largest size in the fit.
+    rms_residual
+        Root mean square scatter of ln ε about the line.
+    """
+
+    quantity: str
+    ln_a: float
+    b: float
+    covariance: tuple[tuple[float, float], tuple[float, float]] | None
+    n_points: int
+    n_sizes: int
+    largest: int
+    rms_residual: float
+
+    @property
+    def b_error(self) -> float | None:
+        """Standard error of the exponent."""
+        return None if self.covariance is None else math.sqrt(max(self.covariance[1][1], 0.0))
+
+    def error_at(self, n: float) -> float:
+        """Error expected with n labels."""
+        return math.exp(self.ln_a - self.b * math.log(n))
+
+    def interval_at(self, n: float) -> tuple[float, float] | None:
+        """Give the interval of 95 % (Student's t) for the expected error with n labels; None if it is not known."""
+        if self.covariance is None:
+            return None
+        gradient = np.array([1.0, -math.log(n)])
+        spread = _t95(self.n_points - 2) * math.sqrt(max(float(gradient @ np.array(self.covariance) @ gradient), 0.0))
+        spread = min(spread, 50.0)
+        middle = self.error_at(n)
+        return middle * math.exp(-spread), middle * math.exp(spread)
+
+    def gain_per_doubling(self) -> float:
+        """Fraction by which the error falls when the labels are doubled."""
+        return float(1.0 - 2.0**-self.b)
+
+    def gain_interval(self) -> tuple[float, float] | None:
+        """Give the interval of 95 % of :meth:`gain_per_doubling`."""
+        if self.b_error is None:
+            return None
+        spread = _t95(self.n_points - 2) * self.b_error
+        return 1.0 - 2.0 ** -(self.b - spread), 1.0 - 2.0 ** -(self.b + spread)
+
+    def labels_for(self, target: float) -> float | None:
+        """Give the number of labels with which the error is expected to reach ``target``; None if never so."""
+        if target <= 0.0:
+            raise ValueError("the target must be above 0")
+        if self.b <= _FLAT:
+            return None
+        exponent = (self.ln_a - math.log(target)) / self.b
+        return math.exp(exponent) if exponent < 60.0 else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain JSON values, with the gain per doubling."""
+        interval = self.gain_interval()
+        return asdict(self) | {
+            "b_error": self.b_error,
+            "gain_per_doubling": self.gain_per_doubling(),
+            "gain_per_doubling_95": None if interval is None else list(interval),
+        }
+
+
+def fit_power_law(sizes: Sequence[float], errors: Sequence[float], quantity: str = "error") -> PowerLaw:
+    """Fit a power law to measured errors.
+
+    Parameters
+    ----------
+    sizes, errors
+        Number of labels and error of each training; several trainings of one size (seeds) count each.
+    quantity
+        What the errors are.
+
+    Raises
+    ------
+    StageError
+        With fewer than two different sizes.
+    ValueError
+        If an error is not a positive number.
+    """
+    n, e = np.asarray(sizes, dtype=np.float64), np.asarray(errors, dtype=np.float64)
+    if len(n) != len(e) or not (np.isfinite(e) & (e > 0.0)).all():
+        raise ValueError("give one error above 0 for each size")
+    distinct = np.unique(n)
+    if len(distinct) < 2:
+        raise StageError("a learning curve needs two sizes at least", fix="give more --sizes")
+    design = np.stack([np.ones(len(n)), -np.log(n)], axis=1)
+    solution, *_ = np.linalg.lstsq(design, np.log(e), rcond=None)
+    residual = np.log(e) - design @ solution
+    covariance = None
+    if len(distinct) > 2:
+        found = np.linalg.inv(design.T @ design) * float(residual @ residual) / (len(n) - 2)
+        covariance = ((float(found[0, 0]), float(found[0, 1])), (float(found[1, 0]), float(found[1, 1])))
+    return PowerLaw(
+        quantity=quantity,
+        ln_a=float(solution[0]),
+        b=float(solution[1]),
+        covariance=covariance,
+        n_points=len(n),
+        n_sizes=len(distinct),
+        largest=int(n.max()),
+        rms_residual=float(np.sqrt(np.mean(residual**2))),
+    )
+
+
+@dataclass(frozen=True)
+class Enough:
+    """Whether there are enough labels, in the sense of a stated worth of a doubling.
+
+    Attributes
+    ----------
+    verdict
+        ``"not falling"``: the error rises with the labels, so something else than their number sets it (a test set
+        beyond the range of training, training that is too short, chance); ``"enough"``: a doubling is worth less than
+        ``worth``, and even the upper end of its interval is;
+        ``"more labels help"``: it is worth more, and even the lower end is; ``"undecided"`` otherwise.
+    worth
+        Fraction by which a doubling must lower the error to be worth it.
+    gain, interval
+        What a doubling is expected to bring, and its interval of 95 %.
+    words
+        The same as a sentence.
+    """
+
+    verdict: str
+    worth: float
+    gain: float
+    interval: tuple[float, float] | None
+    words: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain JSON values."""
+        return asdict(self)
+
+
+def enough(law: PowerLaw, worth: float = 0.1) -> Enough:
+    """Say whether the largest set of a curve is enough: a doubling would lower the error by less than ``worth``.
+
+    A power law has no end of its own, so *enough* cannot mean that the error stops falling. It means that the next
+    doubling is not worth its price, which is the user's to state.
+    """
+    gain, interval = law.gain_per_doubling(), law.gain_interval()
+    low, high = (-math.inf, math.inf) if interval is None else interval
+    verdict = (
+        "not falling"
+        if gain <= 0.0
+        else "enough"
+        if high < worth
+        else "more labels help"
+        if low > worth
+        else "undecided"
+    )
+    between = "" if interval is None else f" (95 %: {100 * low:.0f} to {100 * high:.0f} %)"
+    if verdict == "not falling":
+        words = f"{law.quantity} does not fall with the number of labels here{between}: something else sets it"
+        return Enough(verdict, worth, gain, interval, words)
+    words = f"doubling the {law.largest} labels is expected to lower {law.quantity} by {100 * gain:.0f} %{between}"
+    return Enough(verdict, worth, gain, interval, f"{words}: {verdict} where {100 * worth:.0f} % is what counts")
+
+
+def budget(law: PowerLaw, further: Sequence[int], *, cost_per_label_h: float | None = None) -> list[dict[str, Any]]:
+    """Plan a budget: what the next labels are expected to buy.
+
+    Parameters
+    ----------
+    law
+        Fit of the curve so far.
+    further
+        Numbers of further labels.
+    cost_per_label_h
+        Hours that one label costs, if that is known.
+
+    Returns
+    -------
+    list of dict
+        For each number: ``further``, ``n``, ``expected``, ``low`` and ``high`` (95 %, None if unknown), ``change``
+        (fraction, against the expectation at the largest size), ``hours``, and ``extrapolated``: how many times
+        the largest set that was measured it is; beyond 4 the power law is a hope.
+    """
+    now = law.error_at(law.largest)
+    rows = []
+    for number in further:
+        n = law.largest + number
+        interval = law.interval_at(n)
+        rows.append(
+            {
+                "further": number,
+                "n": n,
+                "expected": law.error_at(n),
+                "low": None if interval is None else interval[0],
+                "high": None if interval is None else interval[1],
+                "change": law.error_at(n) / now - 1.0,
+                "hours": None if cost_per_label_h is None else number * cost_per_label_h,
+                "extrapolated": n / law.largest,
+            }
+        )
+    return rows
+
+
+def fit_all(table: Sequence[Mapping[str, Any]], *, size: str = "n") -> dict[str, PowerLaw]:
+    """Fit a power law to each numerical column of a table by size: errors, or whatever a user judges a potential by.
+
+    Parameters
+    ----------
+    table
+        Rows with the number of labels under ``size`` and other columns, such as errors, the deviation of an activation
+        energy or of ln σ from the largest set's, or the number of swapped places in the order on a hull. Columns with a
+        value that is missing, no number or not above 0 are left out, and so are those that are the same everywhere.
+    """
+    laws = {}
+    for name in table[0] if table else ():
+        values = [row.get(name) for row in table]
+        if name == size or not all(_is_positive(value) for value in values) or len(set(values)) < 2:
+            continue
+        numbers = [float(value) for value in values if value is not None]
+        laws[name] = fit_power_law([row[size] for row in table], numbers, name)
+    return laws
+
+
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value > 0.0
+
+
+def _t95(degrees: int) -> float:
+    from scipy.stats import t
+
+    return float(t.ppf(0.975, max(1, degrees)))

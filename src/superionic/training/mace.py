@@ -1,0 +1,351 @@
+"""Training of MACE in segments that resume exactly: a user's checkpoint tuned in several ways, and new networks.
+
+Modes (:data:`superionic.training.mace_state.MODES`):
+
+- ``naive``: all weights are tuned. It learns fast and forgets what it is not shown.
+- ``frozen``: the modules that ``freeze`` names keep their weights.
+- ``lora``: small additions of low rank are tuned (``mace.modules.lora``); the result has them put into its weights.
+- ``multihead``: a second head learns the labels while the first goes on learning replay data, so that the part that
+  they share is held in place (paper A). Each step takes a batch of labels and one of replay data. Without replay data
+  it is refused: it would be naive fine-tuning under another name.
+- ``scratch``: a new network.
+
+mace's own runner cannot be stopped and resumed without a trace and changes settings in silence (see
+``docs/how-to/train-mace.md``), so networks, heads and losses are mace's and the loop is ours: the order of the batches
+is a function of seed and epoch, the learning rate of the step, and weights, their running means and moments of Adam
+travel in :class:`TrainState` bit for bit. On one CPU thread k segments equal one long run exactly.
+
+Labels are brought to the checkpoint's energy frame by per-element shifts, which :func:`start` fits on the training part
+(or takes from the options) and :func:`train_epochs` takes off; a tuned model stays in that frame. A new network takes
+the frame of its labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from superionic.errors import CampaignFileError, StageError
+from superionic.labels.base import Progress
+from superionic.potentials import mace_weights
+from superionic.potentials.checkpoints import checksum
+from superionic.training import mace_graphs, mace_network
+from superionic.training.dataset import ElementReferences, LabelledSet, Targets, fit_element_references
+from superionic.training.mace_loop import EVALUATED_AT_A_TIME, Run, arrays, check_frame
+from superionic.training.mace_state import MODES, TrainOptions, TrainState
+from superionic.training.metrics import errors
+
+__all__ = ["MODES", "TrainOptions", "TrainState", "predict", "pseudo_labelled", "start", "train_epochs", "write_file"]
+
+
+def start(
+    model: str | None = None,
+    *,
+    file: str | None = None,
+    weights: Mapping[str, np.ndarray] | None = None,
+    seed: int,
+    options: TrainOptions | None = None,
+    train: LabelledSet | None = None,
+    replay: LabelledSet | None = None,
+    trust_sha256: str | None = None,
+) -> TrainState:
+    """Begin a training.
+
+    Parameters
+    ----------
+    model
+        Name of the checkpoint, for people; ``"test"`` without ``file`` begins from the small test network.
+    file
+        The checkpoint: a bridge file (``superionic engines convert mace``), or a ``.model`` with ``trust_sha256``.
+    weights
+        Weights of an earlier training to go on from (a further rung of a ladder); ``scratch`` begins anew all the same.
+    seed
+        Seed of the order of the batches, and of the weights that begin as random numbers.
+    options
+        How to train.
+    train
+        The training part, to fit the per-element shifts of its labels on; without it labels must be in the
+        checkpoint's frame. A new network (``scratch``) needs it.
+    replay
+        Replay data of ``multihead``: labels in the checkpoint's frame, best those it was trained on; or any structures,
+        if ``replay_labels`` is ``"foundation"``.
+    trust_sha256
+        SHA-256 of a ``.model`` that may be loaded although it is a pickle.
+
+    Raises
+    ------
+    CampaignFileError
+        If replay data are missing or of no use, or an option contradicts the checkpoint.
+    PotentialError
+        If the checkpoint cannot be read, or does not know an element of the labels.
+    StageError
+        If the labels teach no stress although it has a weight, or replay labels are in another frame.
+    EngineError
+        If mace cannot be imported here.
+    """
+    options = TrainOptions() if options is None else options
+    _check_sets(options, train, replay)
+    mace_network.prepare()
+    import torch
+
+    dtype = getattr(torch, options.dtype)
+    notes: list[str] = []
+    references: ElementReferences | None = None
+    digest = ""
+    if options.mode == "scratch" and train is not None:
+        network = mace_network.scratch(options, train, seed).to(dtype=dtype)
+    else:
+        network = mace_network.checkpoint(
+            model, file, weights, foundation_head=options.foundation_head, trust_sha256=trust_sha256
+        )
+        digest = checksum(file) if file is not None else ""
+        if not digest and weights is not None and mace_weights.is_complete(weights):
+            digest = mace_network.file_of(weights)
+        mace_network.check_form(network, options)
+        if options.mode == "multihead":
+            network = network if mace_network.is_double(network) else mace_network.double_head(network)
+        else:
+            network = mace_network.single_head(network, None)
+        network = network.to(dtype=dtype)
+        numbers = [int(number) for number in network.atomic_numbers]
+        if replay is not None:
+            mace_graphs.check_elements(replay.structures, numbers, "the replay data")
+            replay, more = _replay(network, replay, options)
+            notes.extend(more)
+        if train is not None:
+            mace_graphs.check_elements(train.structures, numbers, "the training part")
+            references = _references(network, train, options)
+            if references.degenerate:
+                notes.append(
+                    "the training labels do not determine each element's energy shift, only that of cells composed as "
+                    "they are"
+                )
+    if train is not None:
+        notes.extend(mace_graphs.stress_notes(train, "the training part"))
+    first = mace_weights.pack(network, file_sha256=digest)
+    if options.mode == "lora":
+        network = mace_network.add_lora(network, options, seed)
+    trained = arrays(mace_network.trained_parameters(network, options))
+    return TrainState(
+        model=model or (f"file {digest[:12]}" if digest else options.mode),
+        file_sha256=digest,
+        seed=seed,
+        options=options,
+        epoch=0,
+        steps=0,
+        fixed={name: array for name, array in first.items() if name not in trained},
+        trained=trained,
+        averaged={} if options.ema_decay is None else trained,
+        first_moments={},
+        second_moments={},
+        largest_moments={},
+        best_weights=first,
+        best_epoch=0,
+        best_loss=None,
+        references=references,
+        replay=replay,
+        notes=tuple(notes),
+        history=(),
+        file=file,
+    )
+
+
+def train_epochs(
+    state: TrainState,
+    train: LabelledSet,
+    validation: LabelledSet | None,
+    n_epochs: int,
+    options: TrainOptions | None = None,
+    *,
+    progress: Progress | None = None,
+) -> TrainState:
+    """Train for one segment.
+
+    Parameters
+    ----------
+    state
+        Where the training stands; not changed.
+    train, validation
+        Labels as they came from the reference; the shifts in ``state`` are taken off here. ``None`` or an empty
+        validation part: the last weights count as the best.
+    n_epochs
+        Epochs of this segment. Fewer are done if the training is finished before.
+    options
+        Those that the training began with, if they are to be checked.
+    progress
+        Called after each step of Adam.
+
+    Returns
+    -------
+    TrainState
+        The state after the segment.
+
+    Raises
+    ------
+    CalculationFailed
+        If the loss is not finite any more (a learning rate that is too high, or a broken label).
+    PotentialError
+        If the network does not know an element of the labels.
+    StageError
+        If the labels are in another energy frame than the network, or teach no stress although it has a weight.
+    EngineError
+        If mace cannot be imported here.
+    ValueError
+        If ``options`` are not those of ``state``.
+    """
+    if options is not None and options != state.options:
+        raise ValueError("options cannot change in the course of a training")
+    _check_stress(train, state.options)
+    mace_network.prepare()
+    run = Run(state, train, validation)
+    if state.epoch == 0 and not state.history:
+        state = run.before(state)
+    last = min(state.epoch + n_epochs, state.options.epochs)
+    n_planned = max(1, (last - state.epoch) * run.n_batches)
+    first_step = state.steps
+
+    def told(steps: int, epoch: int, loss: float) -> None:
+        if progress is not None:
+            progress((steps - first_step) / n_planned, f"epoch {epoch}/{run.options.epochs}, loss {loss:.4g}")
+
+    while state.epoch < last and not state.stopped_early:
+        state = run.epoch(state, told)
+    return state
+
+
+def predict(
+    structures: Sequence[Atoms],
+    *,
+    model: str | None = None,
+    file: str | None = None,
+    weights: Mapping[str, np.ndarray] | None = None,
+    head: str | None = None,
+    trust_sha256: str | None = None,
+    dtype: str = "float64",
+    batch_size: int = EVALUATED_AT_A_TIME,
+) -> Targets:
+    """Evaluate MACE on many structures, in its own energy frame.
+
+    Parameters
+    ----------
+    structures
+        Periodic structures.
+    model, file, weights, trust_sha256
+        As :func:`start` takes them.
+    head
+        Which head; needed for a file with several. Weights of a multi-head training give the tuned head by default,
+        ``"foundation"`` the other.
+    dtype
+        Precision of the evaluation.
+    batch_size
+        Structures evaluated at a time.
+
+    Raises
+    ------
+    PotentialError
+        If the checkpoint cannot be read, has no such head or does not know an element.
+    """
+    mace_network.prepare()
+    import torch
+
+    network = mace_network.checkpoint(model, file, weights, head=head, trust_sha256=trust_sha256)
+    index = mace_weights.choose_head(list(network.heads), None)
+    network = network.to(dtype=getattr(torch, dtype))
+    mace_graphs.check_elements(structures, [int(z) for z in network.atomic_numbers], "the set")
+    return mace_graphs.evaluate(network, mace_graphs.graphs(network, structures), index, batch_size)
+
+
+def pseudo_labelled(structures: Sequence[Atoms], **checkpoint: Any) -> LabelledSet:
+    """Label structures by a checkpoint itself, as replay data for it; options of :func:`predict`."""
+    labels = predict(structures, **checkpoint)
+    groups = tuple(str(number) for number in range(len(structures)))
+    return LabelledSet(tuple(structures), labels, groups, "the checkpoint itself", "that of the checkpoint")
+
+
+def write_file(weights: Mapping[str, np.ndarray], path: str, *, head: str | None = None) -> str:
+    """Write trained weights as a bridge file with one head, which every part of superionic takes as ``file``.
+
+    Parameters
+    ----------
+    weights
+        ``best_weights`` of a training.
+    path
+        Where to; it ends in ``.npz``.
+    head
+        Which head of a multi-head training; the tuned one by default.
+
+    Returns
+    -------
+    str
+        SHA-256 of the file.
+    """
+    from superionic.potentials.mace_bridge import write
+
+    mace_network.prepare()
+    with mace_network.double_precision():
+        write(mace_network.single_head(mace_weights.unpack(weights), head), path)
+    return checksum(path)
+
+
+def _check_sets(options: TrainOptions, train: LabelledSet | None, replay: LabelledSet | None) -> None:
+    """Refuse a training that could not be what it is called."""
+    if options.mode == "multihead" and (replay is None or len(replay) == 0):
+        raise CampaignFileError(
+            "Multi-head training of MACE needs replay data: without them its first head forgets, as in naive "
+            "fine-tuning.",
+            where="train.mode",
+            fix="Give a part of what the checkpoint was trained on, or structures with replay_labels: foundation; or "
+            "say mode: naive.",
+        )
+    if options.mode != "multihead" and replay is not None:
+        raise CampaignFileError(
+            f"Mode {options.mode} of MACE has no use for replay data.",
+            where="train.mode",
+            fix="Say mode: multihead, or leave out the replay data.",
+        )
+    if options.mode == "scratch" and train is None:
+        raise CampaignFileError(
+            "A new MACE network is made for its training labels, and none are given.",
+            where="train.mode",
+            fix="Give the training part to start().",
+        )
+    if train is not None:
+        _check_stress(train, options)
+
+
+def _check_stress(train: LabelledSet, options: TrainOptions) -> None:
+    if options.stress_weight > 0.0 and not np.isfinite(train.targets.stresses_eV_per_A3).all(axis=1).any():
+        raise StageError(
+            f"The stress has a weight of {options.stress_weight:g} in the loss, and no training label has a stress.",
+            where="train.stress_weight",
+            fix="Make labels with stress (cells that change need it), or say stress_weight: 0.",
+        )
+
+
+def _replay(network: Any, replay: LabelledSet, options: TrainOptions) -> tuple[LabelledSet, tuple[str, ...]]:
+    """Replay data as the first head learns them, and what is to be said of them."""
+    own = mace_graphs.evaluate(network, mace_graphs.graphs(network, replay.structures), 0, EVALUATED_AT_A_TIME)
+    if options.replay_labels == "foundation":
+        made = f"the {len(replay)} structures of the replay data are labelled by the checkpoint itself"
+        return replace(replay, targets=own), (made,)
+    error = errors(own, replay.targets).mean_error_energy_meV_per_atom
+    check_frame(error, "replay labels", options)
+    return replay, mace_graphs.stress_notes(replay, "the replay data")
+
+
+def _references(network: Any, train: LabelledSet, options: TrainOptions) -> ElementReferences:
+    """Shifts from the network's energies to the labels: fitted, or as the options say."""
+    head = mace_weights.choose_head(list(network.heads), None)
+    own = mace_graphs.evaluate(network, mace_graphs.graphs(network, train.structures), head, EVALUATED_AT_A_TIME)
+    differences = train.targets.energies_eV - own.energies_eV
+    if options.e0s is None:
+        return fit_element_references(differences, train.compositions())
+    shifts = mace_network.declared_shifts(network, head, options.e0s, train)
+    references = ElementReferences(shifts, rank=len(shifts), rms_residual_eV_per_atom=0.0)
+    left = (differences - references.energies_eV(train.compositions())) / train.targets.n_atoms
+    check_frame(-1.0e3 * float(np.mean(left)), "training labels", options)
+    return replace(references, rms_residual_eV_per_atom=float(np.sqrt(np.mean(left**2))))

@@ -1,0 +1,278 @@
+"""The loop of a training of MACE: one network, its data and its optimiser, epoch by epoch.
+
+Energies, forces and stresses of the labels by one head, and of the replay data by the other; Adam under a cosine
+learning rate; a running mean of the weights. Everything that the next epoch depends on goes back into
+:class:`superionic.training.mace_state.TrainState`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from superionic.conventions import WINDOW_EV_PER_ATOM
+from superionic.errors import CalculationFailed, StageError
+from superionic.potentials import mace_weights
+from superionic.training import mace_graphs, mace_network
+from superionic.training.dataset import ElementReferences, LabelledSet, Targets
+from superionic.training.mace_graphs import Graph
+from superionic.training.mace_state import TrainOptions, TrainState
+from superionic.training.metrics import errors
+
+EVALUATED_AT_A_TIME: Final = 16
+"""Structures in a batch of an evaluation."""
+
+Told = Callable[[int, int, float], None]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A set that is ready for the network: labels in its frame, neighbours found."""
+
+    labels: LabelledSet
+    graphs: list[Graph]
+    head: int
+
+
+class Run:
+    """A network in training with its data; one segment's worth of epochs is done with it."""
+
+    def __init__(self, state: TrainState, train: LabelledSet, validation: LabelledSet | None) -> None:
+        import torch
+
+        self.options = state.options
+        self.seed = state.seed
+        self.settings = np.array(state.fixed[mace_weights.SETTINGS])
+        self.network = mace_network.rebuild(state.fixed, state.trained, state.options, state.seed)
+        self.trained = mace_network.trained_parameters(self.network, state.options)
+        self.averaged = {name: torch.from_numpy(np.array(array)) for name, array in state.averaged.items()}
+        is_double = mace_network.is_double(self.network)
+        head = mace_weights.choose_head(list(self.network.heads), None)
+        self.train = self._part(shifted(train, state.references), head, "the training part")
+        self.validation = None
+        if validation is not None and len(validation) > 0:
+            self.validation = self._part(shifted(validation, state.references), head, "the validation part")
+        self.replay = self._part(state.replay, 0, "the replay data") if state.replay is not None and is_double else None
+        self.n_batches = math.ceil(len(train) / self.options.batch_size)
+        groups = [
+            {
+                "params": [p for name, p in self.trained.items() if mace_network.decays(name) == decays],
+                "weight_decay": self.options.weight_decay if decays else 0.0,
+            }
+            for decays in (True, False)
+        ]
+        self.optimiser = torch.optim.Adam(
+            [group for group in groups if group["params"]],
+            lr=self.options.learning_rate,
+            amsgrad=self.options.amsgrad,
+            foreach=False,
+        )
+        self._restore(state)
+
+    def before(self, state: TrainState) -> TrainState:
+        """Record the untouched start, and refuse labels in another frame."""
+        train = self._evaluate(self.train)
+        if self.options.mode != "scratch":
+            check_frame(train["mean_error_energy_meV_per_atom"], "training labels", self.options)
+        entry = {
+            "epoch": 0,
+            "learning_rate": 0.0,
+            "train": train,
+            "replay": None if self.replay is None else self._evaluate(self.replay),
+        }
+        return self._record(state, entry)
+
+    def epoch(self, state: TrainState, told: Told) -> TrainState:
+        """Train for one epoch."""
+        epoch, steps, rate = state.epoch + 1, state.steps, 0.0
+        summary = _Running(self.train.labels)
+        replayed = None if self.replay is None else _Running(self.replay.labels)
+        replay_batches = self._replay_batches(epoch)
+        for batch in _batches(len(self.train.labels), self.options.batch_size, [self.seed, epoch]):
+            rate = _learning_rate(self.options, steps, self.n_batches)
+            for group in self.optimiser.param_groups:
+                group["lr"] = rate
+            self.optimiser.zero_grad(set_to_none=True)
+            loss = self._learn(self.train, batch, 1.0, summary)
+            if self.replay is not None and replayed is not None:
+                self._learn(self.replay, next(replay_batches), self.options.replay_weight, replayed)
+            self._step(steps + 1)
+            steps += 1
+            told(steps, epoch, loss)
+        state = replace(
+            state,
+            epoch=epoch,
+            steps=steps,
+            trained=arrays(self.trained),
+            averaged=arrays(self.averaged),
+            first_moments=self._moments("exp_avg"),
+            second_moments=self._moments("exp_avg_sq"),
+            largest_moments=self._moments("max_exp_avg_sq"),
+        )
+        entry = {
+            "epoch": epoch,
+            "learning_rate": rate,
+            "train": summary.result(),
+            "replay": None if replayed is None else replayed.result(),
+        }
+        return self._record(state, entry)
+
+    def _part(self, labels: LabelledSet, head: int, what: str) -> _Part:
+        mace_graphs.check_elements(labels.structures, [int(z) for z in self.network.atomic_numbers], what)
+        return _Part(labels, mace_graphs.graphs(self.network, labels.structures), head)
+
+    def _replay_batches(self, epoch: int) -> Iterator[list[int]]:
+        """Batches of the replay data without end, in an order that is a function of seed and epoch."""
+        lap = 0
+        while self.replay is not None:
+            yield from _batches(len(self.replay.labels), self.options.batch_size, [self.seed, epoch, lap, 1])
+            lap += 1
+
+    def _learn(self, part: _Part, batch: list[int], weight: float, summary: _Running) -> float:
+        """Add the gradient of a batch; give its loss."""
+        output = mace_graphs.forward(self.network, [part.graphs[i] for i in batch], part.head, training=True)
+        loss = mace_graphs.loss_of(output, part.labels.targets.subset(batch), self.options)
+        value = float(loss.item())
+        if not math.isfinite(value):
+            raise CalculationFailed(
+                "the loss of the training is not a finite number any more: the learning rate is too high, or a label "
+                "is broken",
+                {"learning_rate": self.options.learning_rate, "loss": value},
+            )
+        (weight * loss).backward()
+        summary.add(batch, mace_graphs.targets([output]), value)
+        return value
+
+    def _step(self, n_updates: int) -> None:
+        import torch
+
+        if self.options.clip_gradient is not None:
+            torch.nn.utils.clip_grad_norm_(list(self.trained.values()), self.options.clip_gradient, foreach=False)
+        self.optimiser.step()
+        if self.options.ema_decay is None:
+            return
+        # The first means would be those of the start alone; the same rule as in torch_ema, which mace uses.
+        decay = min(self.options.ema_decay, (1.0 + n_updates) / (10.0 + n_updates))
+        with torch.no_grad():
+            for name, mean in self.averaged.items():
+                mean.add_(self.trained[name].detach() - mean, alpha=1.0 - decay)
+
+    def _record(self, state: TrainState, entry: dict[str, Any]) -> TrainState:
+        """Add an epoch to the history, and keep its weights if they are the best so far."""
+        kept = {name: parameter.detach().clone() for name, parameter in self.trained.items()}
+        means = {name: mean.numpy() for name, mean in self.averaged.items()}
+        mace_network.put(self.trained, means)
+        entry["validation"] = None if self.validation is None else self._evaluate(self.validation)
+        loss = None if entry["validation"] is None else entry["validation"]["loss"]
+        if loss is None or state.best_loss is None or loss < state.best_loss:
+            best = mace_network.complete(self.network, self.settings)
+            state = replace(state, best_weights=best, best_epoch=state.epoch, best_loss=loss)
+        mace_network.put(self.trained, {name: tensor.numpy() for name, tensor in kept.items()})
+        return replace(state, history=(*state.history, entry))
+
+    def _evaluate(self, part: _Part) -> dict[str, Any]:
+        predicted = mace_graphs.evaluate(self.network, part.graphs, part.head, EVALUATED_AT_A_TIME)
+        reference = part.labels.targets
+        loss = mace_graphs.loss_over(predicted, reference, self.options)
+        return {"loss": loss, **errors(predicted, reference).to_dict()}
+
+    def _moments(self, key: str) -> dict[str, npt.NDArray[Any]]:
+        state = {name: self.optimiser.state.get(parameter, {}) for name, parameter in self.trained.items()}
+        return {name: values[key].numpy().copy() for name, values in state.items() if key in values}
+
+    def _restore(self, state: TrainState) -> None:
+        import torch
+
+        for name, first in state.first_moments.items():
+            values = {"exp_avg": first, "exp_avg_sq": state.second_moments[name]}
+            if name in state.largest_moments:
+                values["max_exp_avg_sq"] = state.largest_moments[name]
+            self.optimiser.state[self.trained[name]] = {
+                "step": torch.tensor(float(state.steps), dtype=torch.float32),
+                **{key: torch.from_numpy(np.array(array)) for key, array in values.items()},
+            }
+
+
+class _Running:
+    """Predictions met on the way through an epoch; the last of each structure that was met."""
+
+    def __init__(self, labelled: LabelledSet) -> None:
+        self.reference = labelled.targets
+        self.met: dict[int, tuple[float, npt.NDArray[np.float64], npt.NDArray[np.float64]]] = {}
+        self.losses: list[tuple[float, int]] = []
+
+    def add(self, batch: Sequence[int], predicted: Targets, loss: float) -> None:
+        self.losses.append((loss, len(batch)))
+        for position, index in enumerate(batch):
+            self.met[index] = (
+                float(predicted.energies_eV[position]),
+                predicted.forces_eV_per_A[position],
+                predicted.stresses_eV_per_A3[position],
+            )
+
+    def result(self) -> dict[str, Any]:
+        order = sorted(self.met)
+        energies, forces, stresses = zip(*(self.met[index] for index in order), strict=True)
+        predicted = Targets(np.array(energies), tuple(forces), np.array(stresses))
+        loss = sum(value * n for value, n in self.losses) / sum(n for _, n in self.losses)
+        return {"loss": loss, **errors(predicted, self.reference.subset(order)).to_dict()}
+
+
+def check_frame(mean_error_meV_per_atom: float, what: str, options: TrainOptions) -> None:
+    """Refuse labels that lie in another energy frame than the network.
+
+    Parameters
+    ----------
+    mean_error_meV_per_atom
+        Mean of prediction less label.
+    what
+        ``"training labels"`` or ``"replay labels"``.
+    options
+        Those of the training.
+
+    Raises
+    ------
+    StageError
+        If no fine-tuning should have to learn such a difference.
+    """
+    if abs(mean_error_meV_per_atom) <= 1.0e3 * WINDOW_EV_PER_ATOM:
+        return
+    fix = "Give the training part to start(), which fits the shift of each element"
+    if what == "replay labels":
+        fix = "Give labels of the checkpoint's own reference, or say replay_labels: foundation"
+    elif options.e0s is not None:
+        fix = "Correct e0s, or leave it out to have the shifts fitted"
+    raise StageError(
+        f"The {what} lie {-1.0e-3 * mean_error_meV_per_atom:+.3f} eV/atom off the checkpoint's energies: they "
+        "are in another energy frame.",
+        fix=f"{fix}.",
+    )
+
+
+def _learning_rate(options: TrainOptions, step: int, n_batches: int) -> float:
+    """Cosine from the initial rate to its decay fraction over all epochs, step by step."""
+    lowest = options.decay_fraction * options.learning_rate
+    phase = min(1.0, step / (options.epochs * n_batches))
+    return lowest + 0.5 * (options.learning_rate - lowest) * (1.0 + math.cos(math.pi * phase))
+
+
+def _batches(n: int, size: int, seed: Sequence[int]) -> Iterator[list[int]]:
+    """Order of the structures in an epoch: a function of the seed alone."""
+    order = np.random.default_rng(list(seed)).permutation(n)
+    for first in range(0, n, size):
+        yield [int(index) for index in order[first : first + size]]
+
+
+def shifted(labelled: LabelledSet, references: ElementReferences | None) -> LabelledSet:
+    """Take the per-element shifts off, if there are any."""
+    return labelled if references is None else labelled.shifted(references)
+
+
+def arrays(tensors: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
+    """Copy tensors into arrays."""
+    return {name: tensor.detach().numpy().copy() for name, tensor in tensors.items()}

@@ -1,0 +1,352 @@
+"""Networks of MACE for training: read from a checkpoint, made anew, given a second head or additions of low rank.
+
+What mace has for this is used: :func:`load_foundations_elements` (weights into a network with more heads),
+``remove_pt_head`` (one head out of several) and ``mace.modules.lora``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from ase.data import atomic_numbers
+
+from superionic.errors import CampaignFileError, EngineError, PotentialError
+from superionic.potentials import mace_weights
+from superionic.potentials.mace_weights import FOUNDATION, SETTINGS, TUNED
+from superionic.training.dataset import LabelledSet, fit_element_references
+from superionic.training.mace_state import FREEZE, Arrays, TrainOptions
+
+_MAX_ELL: Final = 3
+_DECAYS: Final = ("linear.weight", "skip_tp_full.weight")
+
+
+def prepare() -> None:
+    """Import torch and mace on one thread; raise :class:`EngineError` if they are not here."""
+    try:
+        import torch
+
+        from superionic.potentials.mace import import_mace
+
+        import_mace()
+    except ModuleNotFoundError as error:
+        raise EngineError(
+            f"Training MACE needs the module {error.name}, which is not installed in this environment.",
+            fix="Install its engine: superionic engines install mace",
+        ) from error
+    torch.set_num_threads(1)
+
+
+def checkpoint(
+    model: str | None,
+    file: str | None,
+    weights: Mapping[str, np.ndarray] | None,
+    *,
+    head: str | None = None,
+    foundation_head: str | None = None,
+    trust_sha256: str | None = None,
+) -> Any:
+    """Read the network to begin from: of a file, of earlier weights, or the test network.
+
+    A network with several heads is brought to one: ``head``, or ``foundation_head`` where a file is read. Weights of a
+    multi-head training keep their two heads unless ``head`` is named.
+
+    Raises
+    ------
+    PotentialError
+        If the file is none, a pickle that is not trusted, or no head is named where it has several.
+    """
+    from superionic.potentials.mace import is_bridge, read_network
+    from superionic.potentials.mace_bridge import load_arrays
+
+    if weights is not None and mace_weights.is_complete(weights):
+        if file is not None:
+            from superionic.potentials.checkpoints import checksum
+
+            mace_weights.check_origin(weights, checksum(file))
+        network = mace_weights.unpack(weights)
+        own = True
+    else:
+        network = read_network(model, file=file, trust_sha256=trust_sha256)
+        network = network if file is None or is_bridge(file) else _anew(network)
+        own = False
+        if weights is not None:
+            load_arrays(network, weights)
+    if own and head is None and is_double(network):
+        return network
+    return single_head(network, head if own else head or foundation_head)
+
+
+def is_double(network: Any) -> bool:
+    """Whether a network has the two heads of a multi-head training."""
+    return tuple(network.heads) == (FOUNDATION, TUNED)
+
+
+def single_head(network: Any, head: str | None) -> Any:
+    """Take one head out of a network; errors as :func:`superionic.potentials.mace_weights.choose_head`."""
+    heads = list(getattr(network, "heads", ["Default"]))
+    index = mace_weights.choose_head(heads, head)
+    if len(heads) == 1:
+        return network
+    from mace.tools.scripts_utils import remove_pt_head
+
+    with double_precision():
+        return remove_pt_head(network, heads[index])
+
+
+def double_head(network: Any) -> Any:
+    """Give a network of one head a second one that begins as a copy of it.
+
+    Raises
+    ------
+    PotentialError
+        If mace's own function cannot do it for this network (three and more layers).
+    """
+    from mace.tools.finetuning_utils import load_foundations_elements
+    from mace.tools.utils import AtomicNumberTable
+
+    from superionic.potentials.mace_bridge import build, settings_of
+
+    settings, arrays = settings_of(network)
+    settings["heads"] = [FOUNDATION, TUNED]
+    wider = {name: np.repeat(np.atleast_1d(array), 2) for name, array in arrays.items() if name != "atomic_energies"}
+    wider["atomic_energies"] = np.repeat(np.atleast_2d(arrays["atomic_energies"]), 2, axis=0)
+    table = AtomicNumberTable([int(number) for number in network.atomic_numbers])
+    with double_precision():
+        import torch
+        from e3nn import o3
+
+        largest = o3.Irreps(settings["hidden_irreps"]).lmax
+        doubled = build(settings, wider)
+        try:
+            with torch.no_grad():
+                load_foundations_elements(
+                    doubled, network, table, load_readout=True, max_L=largest, default_dtype=torch.float64
+                )
+        except (RuntimeError, AttributeError, IndexError) as error:
+            raise PotentialError(
+                f"mace cannot give this network a second head ({str(error)[:120]}).",
+                fix="Use mode naive, frozen or lora with this checkpoint.",
+            ) from error
+    return _anew(doubled)
+
+
+def _anew(network: Any) -> Any:
+    """Build a network again from its own weights.
+
+    mace's surgery, and old checkpoints, hold constants (those of the radial basis) as parameters that would be trained.
+    """
+    return mace_weights.unpack(mace_weights.pack(network))
+
+
+def scratch(options: TrainOptions, train: LabelledSet, seed: int) -> Any:
+    """Make a new network for a training set; random weights are a function of the seed.
+
+    The atoms' energies are those of the options or fitted to the labels; the scale is the root mean square of the
+    forces; the mean of what the atoms' energies leave becomes the shift.
+
+    Raises
+    ------
+    CampaignFileError
+        If the options lack an element's energy.
+    CalculationFailed
+        If an atom has no neighbour.
+    """
+    import torch
+    from matscipy.neighbours import neighbour_list
+
+    from superionic.potentials.mace_bridge import build
+
+    form = options.architecture()
+    numbers = sorted({int(number) for atoms in train.structures for number in atoms.numbers})
+    compositions = train.compositions()
+    table = options.e0s
+    if table is None:
+        table = fit_element_references(train.targets.energies_eV, compositions).eV_per_atom
+    symbols = {number: symbol for symbol, number in atomic_numbers.items()}
+    missing = [symbols[number] for number in numbers if symbols[number] not in table]
+    if missing:
+        _missing_e0s(missing)
+    rest = [
+        (energy - sum(n * table[element] for element, n in counts.items())) / sum(counts.values())
+        for energy, counts in zip(train.targets.energies_eV, compositions, strict=True)
+    ]
+    edges = sum(
+        len(neighbour_list("i", cutoff=float(form["r_max_A"]), positions=a.positions, cell=a.cell.array, pbc=a.pbc))
+        for a in train.structures
+    )
+    spread = float(np.sqrt(np.mean(np.concatenate(train.targets.forces_eV_per_A) ** 2)))
+    channels = form["channels"]
+    hidden = " + ".join(f"{channels}x{degree}{'e' if degree % 2 == 0 else 'o'}" for degree in range(form["max_L"] + 1))
+    settings = {
+        "MLP_irreps": "16x0e", "apply_cutoff": True, "atomic_numbers": numbers,
+        "avg_num_neighbors": max(1.0, edges / float(train.targets.n_atoms.sum())),
+        "correlation": form["correlation"], "distance_transform": None, "edge_irreps": None, "gate": "silu",
+        "heads": ["Default"], "hidden_irreps": hidden, "interaction_cls": "RealAgnosticResidualInteractionBlock",
+        "interaction_cls_first": "RealAgnosticResidualInteractionBlock", "max_ell": _MAX_ELL, "num_bessel": 10,
+        "num_interactions": form["layers"], "num_polynomial_cutoff": 5, "pair_repulsion": False,
+        "r_max": float(form["r_max_A"]), "radial_MLP": [64, 64, 64], "radial_type": "bessel",
+        "readout_cls": "NonLinearReadoutBlock", "use_agnostic_product": False, "use_edge_irreps_first": False,
+        "use_last_readout_only": False, "use_reduced_cg": True, "use_so3": False,
+    }  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build(
+            settings,
+            {
+                "atomic_energies": np.array([[table[symbols[number]] for number in numbers]]),
+                "atomic_inter_scale": np.array(spread if spread > 0.0 else 1.0),
+                "atomic_inter_shift": np.array(float(np.mean(rest))),
+            },
+        )
+
+
+def check_form(network: Any, options: TrainOptions) -> None:
+    """Refuse a form in the options that is not that of the checkpoint: it could not be heeded.
+
+    Raises
+    ------
+    CampaignFileError
+        If they differ.
+    """
+    from superionic.potentials.mace_bridge import settings_of
+
+    settings, _ = settings_of(network)
+    from e3nn import o3
+
+    irreps = o3.Irreps(settings["hidden_irreps"])
+    has = {
+        "channels": irreps.count("0e"),
+        "layers": settings["num_interactions"],
+        "correlation": settings["correlation"],
+        "r_max_A": settings["r_max"],
+        "max_L": irreps.lmax,
+    }
+    for name, value in has.items():
+        given = getattr(options, name)
+        if given is not None and given != value:
+            raise CampaignFileError(
+                f"{name} of the training is {given}, and that of the checkpoint {value}.",
+                where=f"train.{name}",
+                fix="Leave it out: a checkpoint keeps its form. Or use mode scratch for a network of your own.",
+            )
+
+
+def declared_shifts(network: Any, head: int, e0s: Mapping[str, float], train: LabelledSet) -> dict[str, float]:
+    """Shifts from the atoms' energies of a network to those of the labels, for the elements of the training set.
+
+    Raises
+    ------
+    CampaignFileError
+        If an element's energy is not given.
+    """
+    own = np.atleast_2d(network.atomic_energies_fn.atomic_energies.cpu().numpy())[head]
+    place = {int(number): i for i, number in enumerate(network.atomic_numbers)}
+    symbols = list(dict.fromkeys(symbol for counts in train.compositions() for symbol in counts))
+    missing = [symbol for symbol in symbols if symbol not in e0s]
+    if missing:
+        _missing_e0s(missing)
+    return {symbol: float(e0s[symbol] - own[place[atomic_numbers[symbol]]]) for symbol in symbols}
+
+
+def add_lora(network: Any, options: TrainOptions, seed: int) -> Any:
+    """Give a network additions of low rank, which begin as nothing; its own weights are then fixed."""
+    import torch
+    from mace.modules.lora import inject_LoRAs
+
+    with torch.random.fork_rng(devices=[]), double_precision():
+        torch.manual_seed(seed)
+        inject_LoRAs(network, rank=options.lora_rank, alpha=options.lora_alpha)
+    return network.to(dtype=getattr(torch, options.dtype))
+
+
+def trained_parameters(network: Any, options: TrainOptions) -> dict[str, Any]:
+    """Set what is trained, and give it by name in the order of the network."""
+    trained = {}
+    for name, parameter in network.named_parameters():
+        if options.mode == "lora":
+            learns = "lora_A" in name or "lora_B" in name
+        else:
+            learns = not any(name == part or name.startswith(f"{part}.") for part in FREEZE[options.freeze])
+        learns = learns and parameter.numel() > 0
+        parameter.requires_grad_(learns)
+        if learns:
+            trained[name] = parameter
+    return trained
+
+
+def decays(name: str) -> bool:
+    """Whether mace puts its penalty on a parameter: linear maps of the messages, and the products."""
+    return name.startswith("products.") or (name.startswith("interactions.") and any(d in name for d in _DECAYS))
+
+
+def rebuild(fixed: Arrays, trained: Arrays, options: TrainOptions, seed: int) -> Any:
+    """Make the network of a state, in the precision of the training."""
+    import torch
+
+    dtype = getattr(torch, options.dtype)
+    if options.mode == "lora":
+        network = add_lora(mace_weights.unpack(fixed).to(dtype=dtype), options, seed)
+        put(dict(network.named_parameters()), trained)
+        return network
+    return mace_weights.unpack({**fixed, **trained}).to(dtype=dtype)
+
+
+def complete(network: Any, settings: npt.NDArray[Any]) -> dict[str, np.ndarray]:
+    """Give complete weights of a network; additions of low rank are put into the weights that they are added to."""
+    from mace.modules.lora import LoRADenseLinear, LoRAFCLayer, LoRAO3Linear
+
+    arrays = mace_weights.arrays_of(network)
+    for name, module in network.named_modules():
+        if isinstance(module, LoRAO3Linear):
+            merged = module.compute_merged_weight()
+        elif isinstance(module, LoRADenseLinear | LoRAFCLayer):
+            merged = module.base.weight + module.scaling * module.compute_delta()
+        else:
+            continue
+        arrays[f"{name}.base.weight"] = merged.detach().numpy().copy()
+    kept = {name.replace(".base.", "."): array for name, array in arrays.items() if ".lora_" not in name}
+    return {SETTINGS: np.array(settings)} | kept
+
+
+def put(parameters: Mapping[str, Any], arrays: Arrays) -> None:
+    """Give parameters the values of arrays."""
+    import torch
+
+    with torch.no_grad():
+        for name, array in arrays.items():
+            parameters[name].copy_(torch.from_numpy(np.array(array)))
+
+
+def file_of(weights: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of the checkpoint that complete weights began from; empty if there is none."""
+    return str(json.loads(np.asarray(weights[SETTINGS], dtype=np.uint8).tobytes()).get("file_sha256", ""))
+
+
+def _missing_e0s(symbols: Sequence[str]) -> None:
+    raise CampaignFileError(
+        f"e0s of the training lacks {', '.join(symbols)}.",
+        where="train.e0s",
+        fix="Give the energy of an isolated atom of every element of the labels, or leave e0s out to have them fitted.",
+    )
+
+
+@contextlib.contextmanager
+def double_precision() -> Iterator[None]:
+    """Have mace build in double precision, and silence e3nn's warnings of torch.jit."""
+    import warnings
+
+    import torch
+
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        torch.set_default_dtype(before)

@@ -1,0 +1,430 @@
+"""What makes a fine-tuning fail in silence, looked for before it begins.
+
+A universal potential is a good witness against its own training data: its forces and stresses are right to some tens
+of per cent and its energies, once the per-element reference is off, to some hundredths of an eV per atom. So labels in
+another unit or of another sign stand out as a slope between label and prediction near the factor of that unit, and a
+set that is right gives a slope near 1. Leakage, missing elements, duplicates and ranges are seen on the labels alone.
+
+Every finding has a name, the evidence with numbers, and what to do. An *error* is one that no sound set gives; a
+*caution* is reported and does not stop anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from ase import Atoms
+
+from superionic.training.dataset import Targets, composition_of, fit_element_references
+from superionic.units import GPA_PER_EV_PER_A3
+
+FloatArray = npt.NDArray[np.float64]
+
+_HARTREE_EV, _BOHR_A = 27.211386, 0.529177
+_KCAL_EV, _KJ_EV = 0.0433641, 0.0103643
+_ENERGY_SLIPS: Final[Mapping[float, str]] = {
+    _HARTREE_EV: "they look like eV where a code gave Hartree and they were multiplied once too often",
+    1.0 / _HARTREE_EV: "they are in Hartree",
+    2.0 / _HARTREE_EV: "they are in Rydberg",
+    1.0 / _KCAL_EV: "they are in kcal/mol",
+    1.0 / _KJ_EV: "they are in kJ/mol",
+    1000.0: "they are in meV",
+    -1.0: "their sign is turned",
+}
+_FORCE_SLIPS: Final[Mapping[float, str]] = {
+    _HARTREE_EV / _BOHR_A: "they were multiplied by Hartree/Bohr once too often",
+    _BOHR_A / _HARTREE_EV: "they are in Hartree/Bohr",
+    2.0 * _BOHR_A / _HARTREE_EV: "they are in Rydberg/Bohr",
+    _BOHR_A: "they are in eV/Bohr",
+    1.0 / _BOHR_A: "a length in them is in Bohr where Å is meant",
+    1.0 / _KCAL_EV: "they are in kcal/mol/Å",
+    1.0 / _KJ_EV: "they are in kJ/mol/Å",
+    1000.0: "they are in meV/Å",
+    -1.0: "they are gradients, not forces: their sign is turned",
+}
+_STRESS_SLIPS: Final[Mapping[float, str]] = {
+    -1.0: "their sign is turned (VASP and many codes give compression as positive; here, as in ASE, tension is)",
+    GPA_PER_EV_PER_A3: "they are in GPa",
+    -GPA_PER_EV_PER_A3: "they are in GPa, and their sign is turned",
+    10.0 * GPA_PER_EV_PER_A3: "they are in kbar",
+    -10.0 * GPA_PER_EV_PER_A3: "they are in kbar, and their sign is turned",
+    0.1: "they were divided by 10 (kbar taken for GPa, or the other way round)",
+    -0.1: "they were divided by 10 (kbar taken for GPa), and their sign is turned",
+    10.0: "they were multiplied by 10 (GPa taken for kbar)",
+    -10.0: "they were multiplied by 10 (GPa taken for kbar), and their sign is turned",
+    _BOHR_A**3 / _HARTREE_EV: "they are in Hartree/Bohr³",
+}
+_FEWEST_WITHOUT_MEAN: Final = 6
+_FEWEST_ENERGIES: Final = 8
+_AT_REST_EV_PER_A: Final = 0.1
+_CORRELATED: Final = 0.6
+_USUAL: Final = (0.8, 1.5)
+"""Slopes of sound labels: universal potentials are soft (Deng et al., npj Comput. Mater. 11, 9 (2025))."""
+_BEARABLE: Final = (0.7, 1.75)
+_SAME_A: Final = 1.0e-3
+_NEARLY_SAME_A: Final = 0.05
+_OUTSIDE: Final = 1.25
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong, or may be.
+
+    Attributes
+    ----------
+    name
+        Short name, stable across versions.
+    severity
+        ``"error"`` or ``"caution"``.
+    evidence
+        What was seen, with numbers.
+    fix
+        What to do.
+    """
+
+    name: str
+    severity: str
+    evidence: str
+    fix: str
+
+    def to_dict(self) -> dict[str, str]:
+        """Give plain JSON values."""
+        return asdict(self)
+
+
+def preflight(
+    structures: Sequence[Atoms],
+    labels: Sequence[Mapping[str, Any]],
+    baseline: Targets | None,
+    *,
+    train: Sequence[int],
+    validation: Sequence[int] = (),
+    test: Sequence[int] = (),
+    groups: Sequence[str] | None = None,
+    elements: Sequence[str] | None = None,
+    options: Mapping[str, Any] | None = None,
+    with_replay: bool = False,
+) -> list[Finding]:
+    """Look a labelled set over before a training.
+
+    Parameters
+    ----------
+    structures
+        The n structures.
+    labels
+        Their labels, as :meth:`superionic.labels.base.Label.to_dict` gives them.
+    baseline
+        Predictions of the pretrained potential for them; None leaves out what needs a witness.
+    train, validation, test
+        Indices of the three parts.
+    groups
+        Run of each structure.
+    elements
+        Elements that the potential covers; None leaves that out.
+    options
+        Options of the training; ``stress_weight`` and a multi-head ``mode`` are looked at.
+    with_replay
+        Whether there are replay data for a multi-head training.
+
+    Returns
+    -------
+    list of Finding
+        Errors first.
+    """
+    options = {} if options is None else options
+    missing = np.full(6, np.nan)
+    targets = Targets(
+        np.array([label["energy_eV"] for label in labels]),
+        tuple(label["forces_eV_per_A"] for label in labels),
+        np.array(
+            [missing if label["stress_eV_per_A3"] is None else label["stress_eV_per_A3"] for label in labels]
+        ).reshape(-1, 6),
+    )
+    found = [*_one_reference(labels), *_finite(targets), *_covered(structures, train, elements)]
+    if baseline is not None and not any(finding.name == "broken numbers" for finding in found):
+        found += _units(structures, targets, baseline)
+    found += _leakage(structures, train, validation, test, groups)
+    found += _ranges(structures, targets, train, test)
+    found += _weights(targets, options, with_replay=with_replay)
+    return sorted(found, key=lambda finding: finding.severity != "error")
+
+
+def slope(reference: FloatArray, predicted: FloatArray) -> tuple[float, float]:
+    """Slope of labels against predictions through the origin, as a ratio of sizes with a sign, and their correlation.
+
+    The ratio of root mean squares is used and not a regression of one on the other: it is the same in both directions,
+    and errors of the potential do not pull it towards 0.
+    """
+    a, b = np.asarray(reference, dtype=np.float64).ravel(), np.asarray(predicted, dtype=np.float64).ravel()
+    size_a, size_b = float(np.sqrt(np.mean(a**2))), float(np.sqrt(np.mean(b**2)))
+    if size_a == 0.0 or size_b == 0.0:
+        return 0.0, 0.0
+    correlation = float(np.mean(a * b)) / (size_a * size_b)
+    return float(np.copysign(size_a / size_b, correlation)), correlation
+
+
+def _one_reference(labels: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+    hashes = {label["provenance"].get("settings_hash") for label in labels}
+    if len(hashes) > 1:
+        yield Finding(
+            "mixed references",
+            "error",
+            f"the labels are of {len(hashes)} different codes, versions or settings",
+            "Train on each set by itself, or label all with one reference.",
+        )
+
+
+def _finite(targets: Targets) -> Iterator[Finding]:
+    broken = [
+        index
+        for index, (energy, forces) in enumerate(zip(targets.energies_eV, targets.forces_eV_per_A, strict=True))
+        if not (np.isfinite(energy) and np.isfinite(forces).all())
+    ]
+    if broken:
+        yield Finding(
+            "broken numbers",
+            "error",
+            f"{len(broken)} labels have an energy or force that is no finite number, the first is number {broken[0]}",
+            "Leave them out; look at how they were read.",
+        )
+
+
+def _covered(structures: Sequence[Atoms], train: Sequence[int], elements: Sequence[str] | None) -> Iterator[Finding]:
+    present = {symbol for atoms in structures for symbol in atoms.get_chemical_symbols()}
+    unknown = sorted(present - set(elements)) if elements else []
+    if unknown:
+        yield Finding(
+            "elements not covered",
+            "error",
+            f"the potential does not know {', '.join(unknown)}",
+            "Begin with a potential that covers them.",
+        )
+    trained = {symbol for index in train for symbol in structures[index].get_chemical_symbols()}
+    untrained = sorted(present - trained)
+    if untrained:
+        yield Finding(
+            "elements only held out",
+            "error",
+            f"no training label has {', '.join(untrained)}, so their energy reference cannot be fitted",
+            "Put at least one structure with each element into the training part, or split by run.",
+        )
+
+
+def _units(structures: Sequence[Atoms], targets: Targets, baseline: Targets) -> Iterator[Finding]:
+    n_atoms = targets.n_atoms
+    forces, predicted = np.concatenate(targets.forces_eV_per_A), np.concatenate(baseline.forces_eV_per_A)
+    # Near a minimum of energy, what is left of the forces says nothing about their unit.
+    if len(forces) and max(_rms(forces), _rms(predicted)) > _AT_REST_EV_PER_A:
+        yield from _slip("forces", *slope(forces, predicted), _FORCE_SLIPS)
+    both = np.isfinite(targets.stresses_eV_per_A3).all(axis=1)
+    if both.any():
+        one, other = targets.stresses_eV_per_A3[both], baseline.stresses_eV_per_A3[both]
+        if len(one) >= _FEWEST_WITHOUT_MEAN:  # two functionals differ by a pressure, which is no slip
+            one, other = one - one.mean(axis=0), other - other.mean(axis=0)
+        yield from _slip("stresses", *slope(one, other), _STRESS_SLIPS, sure=len(one) >= _FEWEST_WITHOUT_MEAN)
+    compositions = [composition_of(atoms) for atoms in structures]
+    # Without the part that elements explain, what is left are the energies of displacements, as good as forces are.
+    left = [
+        energies - fit_element_references(energies, compositions).energies_eV(compositions)
+        for energies in (targets.energies_eV, baseline.energies_eV)
+    ]
+    per_atom = [values / n_atoms for values in left]
+    if len(structures) > 2 and float(np.std(per_atom[1])) > 1.0e-3:
+        sure = len(structures) >= _FEWEST_ENERGIES
+        yield from _slip("energies", *slope(per_atom[0], per_atom[1]), _ENERGY_SLIPS, sure=sure)
+    references = fit_element_references(targets.energies_eV - baseline.energies_eV, compositions)
+    size = float(np.median(np.abs(targets.energies_eV) / n_atoms))
+    if not 0.2 < size < 2.0e4:
+        yield Finding(
+            "energies out of range",
+            "error",
+            f"the median size of the energies is {size:.3g} eV/atom",
+            "Give energies of the whole cell in eV, not per atom and not in another unit.",
+        )
+    residual = references.rms_residual_eV_per_atom
+    if residual > 0.2:
+        yield Finding(
+            "energies do not fit the structures",
+            "error" if residual > 1.0 else "caution",
+            f"after the per-element shift, labels and pretrained potential still differ by {residual:.2g} eV/atom "
+            "(root mean square; 0.01 to 0.05 is usual)",
+            "See that energies are of the whole cell, force-consistent, and in the order of the structures.",
+        )
+
+
+def _slip(
+    what: str, ratio: float, correlation: float, slips: Mapping[float, str], *, sure: bool = True
+) -> Iterator[Finding]:
+    """Judge a slope; with too few numbers to be sure, nothing is more than a caution."""
+    evidence = f"{what} are {ratio:.3g} times those of the pretrained potential (correlation {correlation:.2f})"
+    name = f"unit of {what}" if ratio > 0.0 else f"sign of {what}"
+    low, high = _USUAL
+    near = sorted(
+        (f for f in slips if f * ratio > 0.0 and low <= ratio / f <= high), key=lambda f: abs(np.log(ratio / f))
+    )
+    fix = f"Read the {what} of the reference again, in "
+    fix += {"forces": "eV/Å.", "stresses": "eV/Å³ with tension positive.", "energies": "eV of the whole cell."}[what]
+    if abs(correlation) < _CORRELATED:
+        if abs(correlation) < 0.3 or not 1.0 / 3.0 < abs(ratio) < 3.0:
+            yield Finding(
+                f"{what} unlike the potential's",
+                "error" if what == "forces" else "caution",
+                evidence,
+                "See that labels and structures are in the same order, and atoms too.",
+            )
+        return
+    if low <= ratio <= high:
+        return
+    if near:
+        evidence += ", so " + ", or ".join(slips[factor] for factor in near)
+    if not sure:
+        yield Finding(name, "caution", f"{evidence}; there are few labels to tell", fix)
+    elif _BEARABLE[0] <= ratio <= _BEARABLE[1]:
+        fix += " A potential that is very soft or stiff gives such a slope too."
+        yield Finding(name, "caution", evidence, fix)
+    else:
+        yield Finding(name, "error", evidence, fix)
+
+
+def _rms(values: FloatArray) -> float:
+    return float(np.sqrt(np.mean(values**2)))
+
+
+def _leakage(
+    structures: Sequence[Atoms],
+    train: Sequence[int],
+    validation: Sequence[int],
+    test: Sequence[int],
+    groups: Sequence[str] | None,
+) -> Iterator[Finding]:
+    sides = (("validation", validation), ("test", test))
+    overlap = (set(train) & set(test)) | (set(train) & set(validation)) | (set(validation) & set(test))
+    if overlap:
+        yield Finding(
+            "a structure in two parts", "error", f"{len(overlap)} structures are in two parts", "Split again."
+        )
+    if groups is not None:
+        for name, part in sides:
+            shared = sorted({groups[i] for i in train} & {groups[i] for i in part})
+            if shared:
+                yield Finding(
+                    f"runs in training and {name}",
+                    "caution",
+                    f"{len(shared)} runs lie on both sides, e.g. {shared[0]}: errors look smaller than they are",
+                    "Sample more runs, so that whole ones can be held out.",
+                )
+    same, nearly = _twins(structures, train, [*validation, *test])
+    if same:
+        yield Finding(
+            "the same structure in two parts",
+            "error",
+            f"{len(same)} held-out structures are in the training part too, e.g. number {same[0][1]} is {same[0][0]}",
+            "Leave duplicates out; see that a structure was not exported twice.",
+        )
+    if nearly:
+        worst = min(nearly, key=lambda pair: pair[2])
+        yield Finding(
+            "nearly the same structure in two parts",
+            "caution",
+            f"{len(nearly)} held-out structures differ from one of training by less than {_NEARLY_SAME_A} Å on "
+            f"average (numbers {worst[0]} and {worst[1]}: {worst[2]:.3f} Å)",
+            "Hold out whole runs, and take snapshots further apart.",
+        )
+    double, _ = _twins(structures, train, train)
+    if double:
+        yield Finding(
+            "duplicates",
+            "caution",
+            f"{len(double)} structures of the training part are there twice",
+            "Leave one of each out: it counts double in the loss.",
+        )
+
+
+def _twins(
+    structures: Sequence[Atoms], first: Sequence[int], second: Sequence[int]
+) -> tuple[list[tuple[int, int]], list[tuple[int, int, float]]]:
+    """Pairs of structures that are the same, and nearly so: same atoms in the same order, similar cell."""
+    by_kind: dict[bytes, list[int]] = {}
+    for index in dict.fromkeys([*first, *second]):
+        by_kind.setdefault(structures[index].numbers.tobytes(), []).append(index)
+    in_first, in_second = set(first), set(second)
+    same, nearly = [], []
+    for members in by_kind.values():
+        fractions = np.array([structures[i].get_scaled_positions(wrap=True) for i in members])
+        cells = np.array([structures[i].cell.array for i in members])
+        for position, index in enumerate(members):
+            if index not in in_second:
+                continue
+            step = fractions - fractions[position]
+            step -= np.round(step)
+            moved = np.linalg.norm(np.einsum("nai,nij->naj", step, 0.5 * (cells + cells[position])), axis=2)
+            bent = np.abs(cells - cells[position]).max(axis=(1, 2))
+            largest, mean = np.maximum(moved.max(axis=1), bent), np.maximum(moved.mean(axis=1), bent)
+            others = [k for k, other in enumerate(members) if other in in_first and other != index]
+            if first is second or in_first == in_second:
+                others = [k for k in others if members[k] < index]
+            twins = [k for k in others if largest[k] < _SAME_A]
+            close = [k for k in others if mean[k] < _NEARLY_SAME_A and k not in twins]
+            if twins:
+                same.append((members[twins[0]], index))
+            elif close:
+                best = min(close, key=lambda k: mean[k])
+                nearly.append((members[best], index, float(mean[best])))
+    return same, nearly
+
+
+def _ranges(
+    structures: Sequence[Atoms], targets: Targets, train: Sequence[int], test: Sequence[int]
+) -> Iterator[Finding]:
+    if not len(train) or not len(test):
+        return
+    volumes = np.array([atoms.get_volume() / len(atoms) for atoms in structures])
+    forces = np.array([np.abs(array).max() for array in targets.forces_eV_per_A])
+    told = []
+    for name, values, unit in (("volume", volumes, "Å³/atom"), ("largest force", forces, "eV/Å")):
+        low, high = values[list(train)].min(), values[list(train)].max()
+        slack = 0.05 * low if name == "volume" else (_OUTSIDE - 1.0) * high
+        outside = [i for i in test if values[i] > high + slack or (name == "volume" and values[i] < low - slack)]
+        if outside:
+            furthest = max(outside, key=lambda i: abs(values[i] - 0.5 * (low + high)))
+            told.append(f"{len(outside)} by {name} ({values[furthest]:.3g} against {low:.3g} to {high:.3g} {unit})")
+    kinds = {tuple(sorted(composition_of(structures[i]).items())) for i in train}
+    strange = [i for i in test if tuple(sorted(composition_of(structures[i]).items())) not in kinds]
+    if strange:
+        told.append(f"{len(strange)} by composition")
+    if told:
+        yield Finding(
+            "test outside the range of training",
+            "caution",
+            "test structures lie outside what training covers: " + "; ".join(told),
+            "Errors there are of extrapolation: label such structures for training too, if they will occur.",
+        )
+
+
+def _weights(targets: Targets, options: Mapping[str, Any], *, with_replay: bool) -> Iterator[Finding]:
+    with_stress = int(np.isfinite(targets.stresses_eV_per_A3).all(axis=1).sum())
+    if options.get("stress_weight", 1.0) == 0.0 and with_stress:
+        yield Finding(
+            "stress is not trained",
+            "caution",
+            f"{with_stress} labels have a stress, and its weight is 0: volumes and NPT will drift",
+            "Give stress_weight a value above 0.",
+        )
+    if options.get("stress_weight", 0.0) > 0.0 and with_stress < len(targets):
+        yield Finding(
+            "labels without stress",
+            "caution",
+            f"{len(targets) - with_stress} of {len(targets)} labels have no stress",
+            "Let the reference compute it, if volumes matter.",
+        )
+    if options.get("mode") == "multihead" and not with_replay:
+        yield Finding(
+            "multi-head without replay",
+            "error",
+            "a multi-head training has no replay data, and libraries then fall back to naive training in silence",
+            "Give replay data, or choose mode: naive.",
+        )

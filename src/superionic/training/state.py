@@ -1,0 +1,193 @@
+"""Options and state that the trainers of :mod:`superionic.training.loop` share: plain values and arrays, no engine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from superionic.errors import CampaignFileError
+from superionic.training.dataset import ElementReferences
+
+Arrays = Mapping[str, npt.NDArray[np.float32]]
+
+INITIAL = ("pretrained", "random")
+
+
+@dataclass(frozen=True)
+class LoopOptions:
+    """How to train.
+
+    Attributes
+    ----------
+    epochs
+        Length of the whole training, over which the learning rate falls; segments are parts of it.
+    batch_size
+        Structures in one step.
+    learning_rate
+        Initial learning rate of Adam.
+    decay_fraction
+        Learning rate at the end, as a fraction of the initial one.
+    freeze
+        Which modules keep their weights, a key of :attr:`freezes`.
+    initial
+        ``"pretrained"``, or ``"random"`` to train from scratch (weights drawn from the seed; what the network holds of
+        energies of elements and of its basis stays).
+    energy_weight, force_weight, stress_weight
+        Weights in the loss of the energy (eV/atom), the forces (eV/Å) and the stress (GPa).
+    huber_delta
+        Where the Huber loss turns from quadratic to linear, in the units above.
+    patience
+        Epochs without a better validation loss after which training ends; ``None`` for never.
+    """
+
+    epochs: int = 50
+    batch_size: int = 8
+    learning_rate: float = 1.0e-3
+    decay_fraction: float = 1.0e-2
+    freeze: str = "none"
+    initial: str = "pretrained"
+    energy_weight: float = 1.0
+    force_weight: float = 1.0
+    stress_weight: float = 0.1
+    huber_delta: float = 0.1
+    patience: int | None = None
+
+    freezes: ClassVar[Mapping[str, tuple[str, ...]]] = {"none": ()}
+    trainer_name: ClassVar[str] = "this potential"
+
+    def __post_init__(self) -> None:
+        if self.freeze not in self.freezes:
+            _refuse("freeze", self.freeze, f"Choose one of: {', '.join(self.freezes)}.")
+        if self.initial not in INITIAL:
+            _refuse("initial", self.initial, f"Choose one of: {', '.join(INITIAL)}.")
+        if self.initial == "random" and self.freeze != "none":
+            _refuse("freeze", self.freeze, "From random weights, everything has to be trained: use freeze: none.")
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                _refuse(name, getattr(self, name), "Give a whole number of at least 1.")
+        for name in ("learning_rate", "huber_delta"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0.0):
+                _refuse(name, getattr(self, name), "Give a number above 0.")
+        for name in ("energy_weight", "force_weight", "stress_weight", "decay_fraction"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0.0):
+                _refuse(name, getattr(self, name), "Give a number that is not negative.")
+        if self.patience is not None and self.patience < 1:
+            _refuse("patience", self.patience, "Give a whole number of at least 1, or null.")
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
+        """Build from plain values.
+
+        Raises
+        ------
+        CampaignFileError
+            If a key is unknown or a value impossible.
+        """
+        known = [field.name for field in fields(cls)]
+        unknown = sorted(set(settings) - set(known))
+        if unknown:
+            fix = f"Training of {cls.trainer_name} knows only: {', '.join(known)}."
+            _refuse(unknown[0], settings[unknown[0]], fix)
+        return cls(**settings)
+
+
+@dataclass(frozen=True)
+class LoopState:
+    """All that the rest of a training depends on.
+
+    Attributes
+    ----------
+    model
+        Model at the start.
+    seed
+        Seed of the order of the batches.
+    options
+        How to train.
+    epoch
+        Epochs done.
+    weights
+        Weights now, by parameter name (the whole state dict of the network).
+    first_moments, second_moments
+        Moments of Adam, by name of trained parameter (empty before the first step).
+    steps
+        Steps of Adam done.
+    best_weights, best_epoch, best_loss
+        Weights at the lowest validation loss so far; epoch 0 is the untouched start. Without a validation part: the
+        weights of the last epoch.
+    references
+        Per-element shifts that are taken off the labels; ``None`` if they are in the network's frame already.
+    history
+        One entry for each epoch (0 is before training): ``epoch``, ``learning_rate`` at its end, ``train`` and
+        ``validation``, each with ``loss`` and the metrics of :class:`superionic.training.metrics.ErrorMetrics`
+        (``validation`` is None without a validation part). Training errors are those met on the way through the epoch.
+    file
+        Where the model's file lies on this machine, if it is none of the published ones; not part of :meth:`to_dict`.
+    """
+
+    model: str
+    seed: int
+    options: Any
+    epoch: int
+    weights: Arrays
+    first_moments: Arrays
+    second_moments: Arrays
+    steps: int
+    best_weights: Arrays
+    best_epoch: int
+    best_loss: float | None
+    references: ElementReferences | None
+    history: tuple[Mapping[str, Any], ...]
+    file: str | None = None
+
+    options_class: ClassVar[type[LoopOptions]] = LoopOptions
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether patience has run out."""
+        patience = self.options.patience
+        return patience is not None and self.best_loss is not None and self.epoch - self.best_epoch >= patience
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to do."""
+        return bool(self.epoch >= self.options.epochs or self.stopped_early)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain values and arrays, from which :meth:`from_dict` makes the same state bit for bit."""
+        return {
+            "model": self.model,
+            "seed": self.seed,
+            "options": asdict(self.options),
+            "epoch": self.epoch,
+            "weights": dict(self.weights),
+            "first_moments": dict(self.first_moments),
+            "second_moments": dict(self.second_moments),
+            "steps": self.steps,
+            "best_weights": dict(self.best_weights),
+            "best_epoch": self.best_epoch,
+            "best_loss": self.best_loss,
+            "references": None if self.references is None else self.references.to_dict(),
+            "history": [dict(entry) for entry in self.history],
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Invert :meth:`to_dict`."""
+        references = values["references"]
+        return cls(
+            **{
+                **values,
+                "options": cls.options_class(**values["options"]),
+                "references": None if references is None else ElementReferences.from_dict(references),
+                "history": tuple(values["history"]),
+            }
+        )
+
+
+def _refuse(key: str, value: Any, fix: str) -> None:
+    raise CampaignFileError(f"{key} of the training cannot be {value!r}.", where=f"train.{key}", fix=fix)
