@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from superionic.compiled import compiled
+
 FloatArray = NDArray[np.float64]
 
 
@@ -71,29 +73,52 @@ def lattice_gas(
 ) -> FloatArray:  # fmt: skip
     """Ions that exclude one another on a simple cubic lattice with periodic boundaries; returns positions."""
     rng = np.random.default_rng(seed)
-    edge = sites_per_edge
-    n_sites = edge**3
-    n_ions = round(concentration * n_sites)
-    where = rng.permutation(n_sites)[:n_ions]
-    occupied = np.zeros(n_sites, dtype=bool)
-    occupied[where] = True
-    coordinates = np.stack(np.unravel_index(where, (edge, edge, edge)), axis=1)
+    n_ions = round(concentration * sites_per_edge**3)
+    where = rng.permutation(sites_per_edge**3)[:n_ions]
     n_frames = round(duration_ps / frame_interval_ps) + 1
-    path = np.empty((n_frames, n_ions, 3))
-    moves = np.array([[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]])
-    for frame in range(n_frames):
-        path[frame] = coordinates
-        n_attempts = rng.poisson(n_ions * attempts_per_ps * frame_interval_ps)
-        for ion, direction in zip(rng.integers(n_ions, size=n_attempts), rng.integers(6, size=n_attempts), strict=True):
-            target = coordinates[ion] + moves[direction]
-            x, y, z = target % edge
-            site = (x * edge + y) * edge + z
-            if not occupied[site]:
-                x, y, z = coordinates[ion] % edge
-                occupied[(x * edge + y) * edge + z] = False
-                occupied[site] = True
-                coordinates[ion] = target
+    attempts = rng.poisson(n_ions * attempts_per_ps * frame_interval_ps, n_frames)
+    ions, directions = rng.integers(n_ions, size=attempts.sum()), rng.integers(6, size=attempts.sum())
+    path = _lattice_path(sites_per_edge, where, attempts, ions, directions)
     return path * hop_length_A + _vibration(rng, n_frames, n_ions, vibration_A, 1.0)
+
+
+@compiled
+def _lattice_path(
+    edge: int,
+    where: NDArray[np.int64],
+    attempts: NDArray[np.int64],
+    ions: NDArray[np.int64],
+    directions: NDArray[np.int64],
+) -> FloatArray:
+    """Follow attempts to hop, so many before each next frame; those to occupied sites do nothing."""
+    occupied = np.zeros(edge**3, dtype=np.bool_)
+    place = np.zeros((len(where), 3), dtype=np.int64)
+    for ion in range(len(where)):
+        occupied[where[ion]] = True
+        place[ion, 0] = where[ion] // (edge * edge)
+        place[ion, 1] = (where[ion] // edge) % edge
+        place[ion, 2] = where[ion] % edge
+    path = np.empty((len(attempts), len(where), 3))
+    attempt = 0
+    for frame in range(len(attempts)):
+        path[frame] = place
+        for _ in range(attempts[frame]):
+            ion, direction = ions[attempt], directions[attempt]
+            attempt += 1
+            x, y, z = place[ion, 0], place[ion, 1], place[ion, 2]
+            before = ((x % edge) * edge + (y % edge)) * edge + (z % edge)
+            step = 1 - 2 * (direction % 2)
+            if direction // 2 == 0:
+                x += step
+            elif direction // 2 == 1:
+                y += step
+            else:
+                z += step
+            after = ((x % edge) * edge + (y % edge)) * edge + (z % edge)
+            if not occupied[after]:
+                occupied[before], occupied[after] = False, True
+                place[ion, 0], place[ion, 1], place[ion, 2] = x, y, z
+    return path
 
 
 def _vibration(

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from superionic.version import __version__
 
 if TYPE_CHECKING:
+    from superionic.campaign.analysing import analyse
     from superionic.campaign.run import Campaign
     from superionic.enumeration.request import enumerate_orderings
     from superionic.errors import SuperionicError
 
-__all__ = ["Campaign", "SuperionicError", "__version__", "enumerate_orderings"]
+__all__ = ["Campaign", "SuperionicError", "__version__", "analyse", "enumerate_orderings"]
 
 
 def __getattr__(name: str) -> Any:
@@ -22,6 +23,10 @@ def __getattr__(name: str) -> Any:
         from superionic.campaign.run import Campaign
 
         return Campaign
+    if name == "analyse":
+        from superionic.campaign.analysing import analyse
+
+        return analyse
     if name == "enumerate_orderings":
         from superionic.enumeration.request import enumerate_orderings
 

@@ -1,0 +1,278 @@
+"""The verb ``superionic analyse``: parse, call, print, nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from superionic.campaign.analysing import Analysis
+    from superionic.dynamics.unwrapped import Progress
+
+_DENSITY_GRID_A = 0.25
+_ROWS = (
+    ("tracer_diffusivity_cm2_per_s", "D* of the ions", "cm²/s"),
+    ("charge_diffusivity_cm2_per_s", "D_σ of charge", "cm²/s"),
+    ("haven_ratio", "Haven ratio", ""),
+    ("nernst_einstein_conductivity_S_per_cm", "σ from D*", "S/cm"),
+    ("ionic_conductivity_S_per_cm", "σ from D_σ", "S/cm"),
+)
+
+
+def analyse_command(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            help="XDATCAR, vasprun.xml, LAMMPS dump, extxyz, ASE .traj, H5MD, XTC, DCD; or the run folder of a "
+            "campaign. Several files are one trajectory, in this order."
+        ),
+    ],
+    mobile: Annotated[
+        str | None, typer.Option(help="Mobile ion, e.g. Li (several: Li,Na).  [default: guessed]")
+    ] = None,
+    frame_interval: Annotated[
+        float | None,
+        typer.Option("--frame-interval-fs", help="Time between frames.  [default: from the file, where it says]"),
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option("--temperature-K", help="Temperature of the run, for the conductivity.")
+    ] = None,
+    temperatures: Annotated[
+        str | None,
+        typer.Option("--temperatures-K", help="One for each file, e.g. 600,700,800: each file is then a run."),
+    ] = None,
+    replicas: Annotated[
+        bool, typer.Option("--replicas", help="Each file is a run of its own at one temperature.")
+    ] = False,
+    arrhenius: Annotated[
+        bool | None,
+        typer.Option("--arrhenius/--no-arrhenius", help="Fit an activation energy.  [default: with two temperatures]"),
+    ] = None,
+    report_at: Annotated[
+        str, typer.Option("--report-K", help="Temperatures at which the Arrhenius fit is read off.")
+    ] = "300",
+    charges: Annotated[
+        str | None, typer.Option(help="Oxidation states, e.g. 'Li=1,Y=3,Cl=-1'.  [default: guessed and shown]")
+    ] = None,
+    axes: Annotated[str, typer.Option(help="Axes to average over: xyz, or xy for diffusion in a plane.")] = "xyz",
+    plane: Annotated[
+        str | None, typer.Option(help="Plane of two cell vectors to average over instead: ab, ac or bc.")
+    ] = None,
+    skip: Annotated[float, typer.Option("--skip-ps", min=0.0, help="Leave out the beginning of each run.")] = 0.0,
+    stride: Annotated[int, typer.Option(min=1, help="Take each so many frames only.")] = 1,
+    framework: Annotated[
+        str | None,
+        typer.Option(help="Elements that the drift is measured by, e.g. Y,Cl.  [default: all that are not mobile]"),
+    ] = None,
+    drift: Annotated[
+        str | None,
+        typer.Option(help="Drift removed: of the framework's centre of mass, of number, or none.  [default: mass]"),
+    ] = None,
+    hop_length: Annotated[
+        float, typer.Option("--hop-length-A", help="Usual distance between neighbouring sites.")
+    ] = 3.0,
+    elements: Annotated[
+        str | None, typer.Option(help="LAMMPS, VASP 4: element of each type, in order, e.g. Li,Y,Cl.")
+    ] = None,
+    units: Annotated[str | None, typer.Option(help="LAMMPS: units of the dump, e.g. metal or real.")] = None,
+    timestep: Annotated[
+        float | None, typer.Option("--timestep-fs", help="LAMMPS, DCD: time step, where the file counts steps.")
+    ] = None,
+    structure: Annotated[
+        Path | None, typer.Option(help="XTC, DCD, VASP 4: a file with the same atoms in the same order.")
+    ] = None,
+    file_format: Annotated[
+        str | None, typer.Option("--format", help="Format of the files.  [default: found out]")
+    ] = None,
+    unwrap: Annotated[
+        str, typer.Option(help="Where the cell changes: mean-cell (best for crystals) or toroidal.")
+    ] = "mean-cell",
+    run: Annotated[str | None, typer.Option(help="Run folder: words of the run's name.  [default: all runs]")] = None,
+    part: Annotated[str, typer.Option(help="Run folder: production or npt.")] = "production",
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder that keeps unwrapped positions; a killed reading goes on where it was.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for result.json, CSV, figures, density and a page.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+) -> None:
+    """Find diffusivity, Haven ratio and conductivity, with honest errors, in trajectories that you have.
+
+    No window is asked for: the diffusive regime is found, and what speaks against a number is said beside it. Try
+    [b]superionic analyse XDATCAR --mobile Li --frame-interval-fs 20 --temperature-K 700[/b]; for a LAMMPS dump add
+    [b]--units metal --elements Li,Y,Cl --timestep-fs 2[/b]; for an activation energy
+    [b]superionic analyse 600K.xdatcar 800K.xdatcar --temperatures-K 600,800[/b]; add [b]--out FOLDER[/b] for figures.
+    """
+    from superionic.campaign.analysing import analyse
+    from superionic.cli import parse_charges
+
+    with _progress(quiet=as_json) as report:
+        found = analyse(
+            files,
+            mobile=_words(mobile),
+            frame_interval_fs=frame_interval,
+            temperature_K=temperature,
+            temperatures_K=None if temperatures is None else _numbers(temperatures, "--temperatures-K"),
+            replicas=replicas,
+            arrhenius=arrhenius,
+            report_temperatures_K=_numbers(report_at, "--report-K"),
+            charges=parse_charges(charges),
+            axes=axes,
+            plane=plane,
+            framework=_words(framework),
+            drift=drift,  # type: ignore[arg-type]
+            hop_length_A=hop_length,
+            skip_ps=skip,
+            stride=stride,
+            density_grid_A=None if out is None else _DENSITY_GRID_A,
+            format=file_format,
+            elements=_words(elements),
+            units=units,
+            timestep_fs=timestep,
+            structure=structure,
+            unwrap=unwrap,  # type: ignore[arg-type]
+            cache=cache,
+            run=run,
+            part=part,
+            progress=report,
+        )
+    page = None if out is None else found.write(out)
+    if as_json:
+        from superionic.report.values import plain
+
+        typer.echo(json.dumps(plain(found.to_dict()), ensure_ascii=False, allow_nan=False))
+        return
+    _show(found)
+    if page is not None:
+        typer.echo(f"wrote {page}")
+
+
+def _words(text: str | None) -> tuple[str, ...]:
+    return () if text is None else tuple(word for word in text.replace(",", " ").split() if word)
+
+
+def _numbers(text: str, option: str) -> list[float]:
+    from superionic.errors import AnalysisError
+
+    try:
+        found = [float(word) for word in text.replace(",", " ").split()]
+    except ValueError:
+        found = []
+    if not found or any(not value > 0.0 for value in found):
+        raise AnalysisError(f"{text!r} are no temperatures.", where=option, fix=f"Write e.g. {option} 600,700,800.")
+    return found
+
+
+@contextmanager
+def _progress(*, quiet: bool) -> Iterator[Progress | None]:
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield None
+        return
+    with console.status("reading") as status:
+
+        def report(done: int, total: int | None) -> None:
+            status.update(f"{done:,} frames read" + (f" of {total:,}" if total else ""))
+
+        yield report
+
+
+def _show(found: Analysis) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console()
+    for name, run in zip(found.names, found.runs, strict=True):
+        values = run.to_dict()
+        at = f" at {run.transport.temperature_K:g} K" if run.transport.temperature_K is not None else ""
+        console.print(
+            f"[bold]{escape(name)}[/bold]  {values['formula']}{at}: {values['n_frames']:,} frames, "
+            f"{run.transport.duration_ps:g} ps, {run.transport.n_ions} {'+'.join(run.mobile)}"
+        )
+        stated = ", ".join(f"{element} {charge:+g}" for element, charge in run.charges.items())
+        framework = ", ".join(run.framework)
+        console.print(
+            (f"charges: {stated} ({escape(run.charges_note)}); " if stated else "")
+            + (f"drift of {framework} removed (centre of {run.drift})" if framework else "no drift removed")
+        )
+        _show_table(console, values)
+        start, end = run.transport.window_ps
+        hops = run.transport.n_hops
+        console.print(f"from lags of {start:.3g} to {end:.3g} ps, {hops:,} hops counted")
+        if run.mean_cell is not None:
+            _show_cell(console, values)
+        for flag in run.flags:
+            console.print(f"[yellow]caution:[/yellow] {escape(flag)}")
+        for notice in run.trajectory.notices[:5]:
+            console.print(f"[yellow]reading:[/yellow] {escape(str(notice))}")
+        if len(run.trajectory.notices) > 5:
+            console.print(f"[yellow]reading:[/yellow] and {len(run.trajectory.notices) - 5} more (--json has all)")
+        console.print()
+    if found.pooled:
+        console.print("[bold]average over the replicas[/bold]")
+        _show_table(console, found.pooled)
+    if found.arrhenius is not None:
+        _show_arrhenius(console, found.arrhenius)
+    if found.expansion is not None:
+        from superionic.report.words import with_error
+
+        words = with_error(found.expansion.linear_per_K, found.expansion.linear_error_per_K, "K⁻¹")
+        console.print(f"linear thermal expansion {words}")
+        for flag in found.expansion.flags:
+            console.print(f"[yellow]caution:[/yellow] {escape(flag)}")
+
+
+def _show_table(console: Any, values: Any) -> None:
+    from rich.table import Table
+
+    from superionic.report.values import plain
+    from superionic.report.words import interval, number, with_error
+
+    table = Table("", "value", "68 %", "95 %", box=None, pad_edge=False)
+    for key, name, unit in _ROWS:
+        estimate = plain(values.get(key))
+        if estimate is None:
+            continue
+        value = with_error(estimate["value"], estimate["error"], unit)
+        if estimate["is_upper_bound"] and key != "haven_ratio":
+            value = f"below {number(estimate['interval95'][1], 2)} {unit}"
+        table.add_row(name, value, interval(*estimate["interval68"]), interval(*estimate["interval95"]))
+    console.print(table)
+
+
+def _show_cell(console: Any, values: Any) -> None:
+    from superionic.report.words import with_error
+
+    volume = values["mean_cell"]["volume_per_atom_A3"]
+    words = with_error(volume["value"], volume["error"], "Å³/atom")
+    console.print(f"mean volume {words} (first {values['mean_cell']['discarded_ps']:.3g} ps left out)")
+    for item in values["volume_comparisons"]:
+        console.print(
+            f"  {item['difference_percent']:+.2f} % from the {item['kind']} {item['published']:g} Å³/atom at "
+            f"{item['temperature_K']:g} K ({item['source'].split(',')[0]} et al.)"
+        )
+
+
+def _show_arrhenius(console: Any, fit: Any) -> None:
+    from rich.markup import escape
+
+    from superionic.report.words import interval, number, with_error
+
+    if fit["Ea_eV"] is not None:
+        console.print(f"[bold]activation energy[/bold] {with_error(fit['Ea_eV'], fit['Ea_error_eV'], 'eV')}, of ln(σT)")
+    for point in fit["predictions"]:
+        beyond = " [yellow](extrapolated)[/yellow]" if point["extrapolated"] else ""
+        ends = point["interval68"] or (None, None)
+        console.print(
+            f"σ({point['temperature_K']:g} K) = {number(point['value'])} mS/cm (68 %: {interval(*ends)}){beyond}"
+        )
+    for flag in fit["flags"]:
+        console.print(f"[yellow]caution:[/yellow] {escape(flag)}")

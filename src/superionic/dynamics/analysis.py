@@ -1,0 +1,366 @@
+"""One trajectory, from unwrapped positions to everything that is reported about transport in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from superionic.dynamics.reading.base import counted
+from superionic.dynamics.unwrapped import UnwrappedTrajectory
+from superionic.errors import AnalysisError, CompositionError
+from superionic.references.compare import Comparison, compare
+from superionic.structures.oxidation import MOBILE_IONS, find_oxidation_states
+from superionic.transport.analysis import TransportAnalysis, analyse_displacements
+from superionic.transport.density import Density, DensityCounter, FrameworkCentre
+from superionic.transport.volumes import MeanCell, mean_cell
+from superionic.units import cm2_per_s
+
+FloatArray = npt.NDArray[np.float64]
+Drift = Literal["mass", "number", "none"]
+DRIFTS: tuple[Drift, ...] = ("mass", "number", "none")
+
+_BLOCK = 2048
+_NEUTRAL_E = 0.05
+_USUAL_CHARGES = {
+    "Li": 1.0, "Na": 1.0, "K": 1.0, "Rb": 1.0, "Cs": 1.0, "Ag": 1.0, "Cu": 1.0, "H": 1.0,
+    "Mg": 2.0, "Ca": 2.0, "Zn": 2.0, "Al": 3.0, "F": -1.0, "Cl": -1.0, "Br": -1.0, "I": -1.0, "O": -2.0, "S": -2.0,
+}  # fmt: skip
+"""Of ions that move: taken where a composition says nothing (a test of walkers without a crystal)."""
+_NEAR_K = 26.0
+"""Published volumes at temperatures as near as this are compared with (300 K with 298 K and 323 K)."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a trajectory.
+
+    Attributes
+    ----------
+    mobile
+        Elements of the mobile ions; the first known conductor among the atoms if empty.
+    temperature_K
+        Of the run; without it there is no conductivity.
+    charges
+        Oxidation states by element, as far as they are given; the others are guessed.
+    axes
+        Cartesian axes to average over.
+    plane
+        Instead, the plane of two vectors of the mean cell.
+    framework
+        Elements whose centre the drift is measured by; all that are not mobile if empty.
+    drift
+        Whether the centre is that of mass or of number, or drift stays; None: of mass where there is a framework.
+    hop_length_A
+        Usual distance between neighbouring sites.
+    density_grid_A
+        Edge of a voxel of the density; None for no density.
+    """
+
+    mobile: tuple[str, ...] = ()
+    temperature_K: float | None = None
+    charges: Mapping[str, float] | None = None
+    axes: tuple[int, ...] = (0, 1, 2)
+    plane: tuple[int, int] | None = None
+    framework: tuple[str, ...] = ()
+    drift: Drift | None = None
+    hop_length_A: float = 3.0
+    density_grid_A: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class RunAnalysis:
+    """What one trajectory says.
+
+    Attributes
+    ----------
+    transport
+        Diffusivities, Haven ratio, conductivities.
+    mobile, framework
+        Elements of the mobile ions, and of those that the drift is measured by.
+    drift
+        How the drift was measured; ``"none"`` where it stays.
+    charges, charges_note
+        Oxidation states in e by element, and where they are from; empty where none could be found.
+    composition
+        Atoms of each element.
+    mean_cell
+        Of a run whose cell changes; None for a fixed cell.
+    comparisons
+        Mean volume beside published ones.
+    density, framework_sites
+        Density of the mobile ions on a grid, and the mean positions ``(symbol, (3,) Å)`` of all other atoms.
+    flags
+        Sentences for the reader: those of the reading, of the cell, of the analysis.
+    """
+
+    transport: TransportAnalysis
+    trajectory: UnwrappedTrajectory
+    mobile: tuple[str, ...]
+    framework: tuple[str, ...]
+    drift: Drift
+    charges: Mapping[str, float]
+    charges_note: str
+    composition: Mapping[str, int]
+    mean_cell: MeanCell | None
+    comparisons: tuple[Comparison, ...]
+    density: Density | None
+    framework_sites: tuple[tuple[str, tuple[float, float, float]], ...]
+    flags: tuple[str, ...]
+
+    @property
+    def formula(self) -> str:
+        """Composition in smallest whole numbers, elements in the order of the file."""
+        divisor = int(np.gcd.reduce(list(self.composition.values())))
+        return "".join(e + (str(n // divisor) if n != divisor else "") for e, n in self.composition.items())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        trajectory = self.trajectory
+        msd, ladder = self.transport.msd, self.transport.tracer.lags
+        return {
+            **self.transport.to_dict(),
+            "flags": list(self.flags),
+            "formula": self.formula,
+            "mobile": list(self.mobile),
+            "framework": list(self.framework),
+            "drift": self.drift,
+            "charges": {"values": dict(self.charges), "note": self.charges_note},
+            "composition": dict(self.composition),
+            "n_frames": len(trajectory.positions_A),
+            "frame_interval_ps": trajectory.frame_interval_ps,
+            "cell_A": [[float(x) for x in row] for row in trajectory.mean_cell_A],
+            "cell_varies": trajectory.cell_varies,
+            "largest_displacement_between_frames_A": trajectory.largest_displacement_A,
+            "n_filled_frames": trajectory.n_filled,
+            "n_left_out_frames": trajectory.n_left_out,
+            "notices": [str(notice) for notice in trajectory.notices],
+            "mean_cell": None if self.mean_cell is None else self.mean_cell.to_dict(),
+            "volume_comparisons": [_comparison_dict(item) for item in self.comparisons],
+            "lag_ladder": {
+                "lag_ps": [float(x) for x in ladder.lag_ps],
+                "value_cm2_per_s": [cm2_per_s(float(x)) for x in ladder.value_A2_per_ps],
+                "error_cm2_per_s": [cm2_per_s(float(x)) for x in ladder.error_A2_per_ps],
+            },
+            "msd": {
+                "lags_ps": [float(x) for x in msd.lags_ps],
+                "msd_A2": [float(x) for x in msd.msd_A2],
+                **{axis * 2: [float(x) for x in msd.tensor_A2[:, i, i]] for i, axis in enumerate("xyz")},
+            },
+        }
+
+
+def analyse_trajectory(trajectory: UnwrappedTrajectory, question: Question) -> RunAnalysis:
+    """Analyse one trajectory.
+
+    Raises
+    ------
+    AnalysisError
+        If an element that is asked for is not there, or there is no framework to measure the drift by.
+    CompositionError
+        If given charges make no sense.
+    """
+    from ase.data import atomic_masses, atomic_numbers
+
+    symbols = np.array(trajectory.symbols)
+    composition = counted(trajectory.symbols)
+    mobile = _mobile(question.mobile, composition)
+    is_mobile = np.isin(symbols, mobile)
+    framework, is_framework, drift = _framework(question, composition, symbols, is_mobile)
+    charges, note, flags = _charges(question, composition, mobile)
+    chosen = is_mobile | is_framework
+    positions: npt.NDArray[Any] = trajectory.positions_A
+    if not chosen.all():
+        positions = np.ascontiguousarray(positions[:, chosen])
+    masses = np.array([atomic_masses[atomic_numbers[s]] for s in symbols])
+    per_atom = np.array([charges.get(s, 0.0) for s in symbols])
+    transport = analyse_displacements(
+        positions,
+        trajectory.cells_A,
+        is_mobile[chosen],
+        trajectory.frame_interval_ps,
+        question.temperature_K,
+        per_atom[chosen] if charges else None,
+        masses=masses[chosen] if drift == "mass" else None,
+        hop_length_A=question.hop_length_A,
+        axes=question.axes,
+        plane=question.plane,
+    )
+    if question.temperature_K is None:
+        flags.append("No temperature was given, so there is no conductivity: --temperature-K 600.")
+    cell = None
+    if trajectory.cell_varies:
+        cell = mean_cell(trajectory.cells_A, trajectory.frame_interval_ps, n_atoms=len(symbols))
+        flags += cell.flags
+    density: Density | None = None
+    sites: list[tuple[str, tuple[float, float, float]]] = []
+    if question.density_grid_A is not None:
+        density, sites = _density(trajectory, is_mobile, is_framework, masses, drift, question.density_grid_A)
+    return RunAnalysis(
+        transport=transport,
+        trajectory=trajectory,
+        mobile=mobile,
+        framework=framework,
+        drift=drift,
+        charges=charges,
+        charges_note=note,
+        composition=composition,
+        mean_cell=cell,
+        comparisons=_comparisons(trajectory, composition, cell, question.temperature_K),
+        density=density,
+        framework_sites=tuple(sites),
+        flags=tuple(dict.fromkeys([*trajectory.flags, *flags, *transport.flags])),
+    )
+
+
+def _mobile(wanted: Sequence[str], composition: Mapping[str, int]) -> tuple[str, ...]:
+    if not wanted:
+        present = [ion for ion in MOBILE_IONS if ion in composition]
+        if not present:
+            raise AnalysisError(
+                f"None of the atoms ({', '.join(composition)}) is known to conduct.",
+                fix=f"Name the mobile ion: --mobile {next(iter(composition))}.",
+            )
+        return (present[0],)
+    for element in wanted:
+        if element not in composition:
+            raise AnalysisError(
+                f"There is no {element} in the trajectory; it holds {', '.join(composition)}.",
+                fix=f"Name one of these as the mobile ion: --mobile {next(iter(composition))}.",
+            )
+    return tuple(dict.fromkeys(wanted))
+
+
+def _framework(
+    question: Question, composition: Mapping[str, int], symbols: npt.NDArray[np.str_], is_mobile: npt.NDArray[np.bool_]
+) -> tuple[tuple[str, ...], npt.NDArray[np.bool_], Drift]:
+    if question.drift is not None and question.drift not in DRIFTS:
+        raise AnalysisError(f"There is no drift {question.drift!r}.", fix=f"Choose one of {', '.join(DRIFTS)}.")
+    for element in question.framework:
+        if element not in composition:
+            raise AnalysisError(
+                f"There is no {element} in the trajectory; it holds {', '.join(composition)}.",
+                fix="Name elements of the framework that are there: --framework Y,Cl.",
+            )
+    is_framework = ~is_mobile & (np.isin(symbols, question.framework) if question.framework else True)
+    nothing = np.zeros(len(symbols), dtype=bool)
+    if not is_framework.any():
+        if question.framework or question.drift in ("mass", "number"):
+            raise AnalysisError(
+                "There is no framework to measure the drift by: all atoms named are mobile.",
+                fix="Choose --drift none, or name other atoms as the framework: --framework Y,Cl.",
+            )
+        return (), nothing, "none"
+    if question.drift == "none":
+        return (), nothing, "none"
+    names = tuple(e for e in composition if bool((is_framework & (symbols == e)).any()))
+    return names, is_framework, question.drift or "mass"
+
+
+def _charges(
+    question: Question, composition: Mapping[str, int], mobile: Sequence[str]
+) -> tuple[dict[str, float], str, list[str]]:
+    given = dict(question.charges or {})
+    for element in given:
+        if element not in composition:
+            raise AnalysisError(
+                f"A charge is given for {element}, which the trajectory does not hold ({', '.join(composition)}).",
+                fix="Leave it out of --charges.",
+            )
+    if all(element in given for element in mobile):
+        rest = "" if len(given) == len(composition) else "; the charges of the other atoms are not needed"
+        return given, f"given{rest}", []
+    values: dict[str, float] = {}
+    flags: list[str] = []
+    try:
+        found = find_oxidation_states(
+            {e: float(n) for e, n in composition.items()}, given or None, tolerance_e=None, mixed_valence=True
+        )
+    except CompositionError as error:
+        note = error.message
+    else:
+        values = {e: float(q) for e, q in found.values.items()}
+        note = found.note.replace("refined composition", "composition")
+        if abs(found.net_charge_e) > _NEUTRAL_E * sum(composition.values()):
+            flags.append(
+                f"The guessed charges leave a net charge of {found.net_charge_e:+.3g} e: check them (--charges)."
+            )
+    lacking = [element for element in mobile if not values.get(element)]
+    if lacking and all(element in _USUAL_CHARGES for element in lacking):
+        usual = {element: _USUAL_CHARGES[element] for element in lacking}
+        words = ", ".join(f"{e} {q:+g}" for e, q in usual.items())
+        flags.append(f"The composition does not tell the charge of the mobile ion; the usual one was taken: {words}.")
+        values, lacking = {**values, **usual}, []
+    if lacking:
+        flags.append(f"No charge is known for {', '.join(lacking)}, so there is no conductivity: give --charges.")
+        return {}, note, flags
+    return values, note, flags
+
+
+def _density(
+    trajectory: UnwrappedTrajectory,
+    is_mobile: npt.NDArray[np.bool_],
+    is_framework: npt.NDArray[np.bool_],
+    masses: FloatArray,
+    drift: Drift,
+    grid_A: float,
+) -> tuple[Density, list[tuple[str, tuple[float, float, float]]]]:
+    """Count visits and average the other atoms, block by block."""
+    positions = trajectory.positions_A
+    columns = np.flatnonzero(is_framework)
+    # Positions are in the frame of the mean cell, whatever the cell of the moment was.
+    cell = trajectory.mean_cell_A
+    counter = DensityCounter(cell, np.flatnonzero(is_mobile), grid_spacing_A=grid_A)
+    centre = FrameworkCentre(columns, masses[columns] if drift == "mass" else None) if len(columns) else None
+    total = np.zeros((positions.shape[1], 3))
+    for start in range(0, len(positions), _BLOCK):
+        block = np.array(positions[start : start + _BLOCK], dtype=np.float32)
+        moved = np.zeros((len(block), 3)) if centre is None else centre.add(block)
+        counter.add(block, cell, moved)
+        total += block.sum(axis=0, dtype=np.float64) - moved.sum(axis=0)
+    mean = total / len(positions)
+    others = np.flatnonzero(~is_mobile)
+    inside = np.mod(mean[others] @ np.linalg.inv(cell), 1.0) @ cell
+    sites = [
+        (trajectory.symbols[i], (float(x), float(y), float(z))) for i, (x, y, z) in zip(others, inside, strict=True)
+    ]
+    return counter.result(), sites
+
+
+def _comparisons(
+    trajectory: UnwrappedTrajectory,
+    composition: Mapping[str, int],
+    cell: MeanCell | None,
+    temperature_K: float | None,
+) -> tuple[Comparison, ...]:
+    """Compare the mean volume of a run at constant pressure with published ones near its temperature."""
+    from superionic.references.published import lookup
+
+    if cell is None or cell.volume_per_atom_A3 is None or temperature_K is None:
+        return ()
+    formula = "".join(f"{element}{count}" for element, count in composition.items())
+    volume = cell.volume_per_atom_A3
+    return tuple(
+        compare(volume.value, published, error=volume.error)
+        for published in lookup(formula, quantity="volume_per_atom")
+        if published.temperature_K is not None and abs(published.temperature_K - temperature_K) <= _NEAR_K
+    )
+
+
+def _comparison_dict(item: Comparison) -> dict[str, Any]:
+    published = item.published
+    return {
+        "ours": item.ours,
+        "published": published.value,
+        "unit": published.unit,
+        "difference_percent": item.difference,
+        "expected_scatter_percent": item.expected_scatter,
+        "temperature_K": published.temperature_K,
+        "kind": published.kind,
+        "polymorph": published.polymorph,
+        "source": published.source,
+        "doi": published.doi,
+    }

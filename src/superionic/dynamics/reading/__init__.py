@@ -1,0 +1,8 @@
+"""Reading trajectories of molecular dynamics: one door, many formats, block by block in constant memory."""
+
+from __future__ import annotations
+
+from superionic.dynamics.reading.base import Block, Notice, ReadingOptions, TrajectoryReader
+from superionic.dynamics.reading.opening import FORMATS, open_trajectory
+
+__all__ = ["FORMATS", "Block", "Notice", "ReadingOptions", "TrajectoryReader", "open_trajectory"]

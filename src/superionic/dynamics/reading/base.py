@@ -1,0 +1,257 @@
+"""What every reader of a trajectory gives: atoms, blocks of frames, and notices of what could not be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from superionic.errors import AnalysisError
+
+FloatArray = npt.NDArray[np.float64]
+
+FRAMES_PER_BLOCK = 256
+
+Place = dict[str, int]
+"""Where a reader is in its file: enough to go on from there."""
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something in a file that could not be read, or was not taken.
+
+    Attributes
+    ----------
+    frame
+        Number of the frame in its file, from 0; None where no frame is meant.
+    byte
+        Place in the (uncompressed) file; None where the format has none.
+    reason
+        What is wrong, in one sentence.
+    lost
+        How many frames are missing because of it; None where that cannot be known.
+    file
+        Name of the file.
+    """
+
+    frame: int | None
+    byte: int | None
+    reason: str
+    lost: int | None = 1
+    file: str = ""
+
+    def __str__(self) -> str:
+        place = [self.file] if self.file else []
+        place += [f"frame {self.frame}"] if self.frame is not None else []
+        place += [f"byte {self.byte}"] if self.byte is not None else []
+        return f"{', '.join(place)}: {self.reason}" if place else self.reason
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Consecutive frames of a file.
+
+    Attributes
+    ----------
+    steps
+        (n_frames,) numbers of the frames as the file counts them (molecular dynamics steps, configurations, or simply
+        0, 1, 2, …): equally spaced but where frames are missing, and lower than before where a run was started anew.
+    fractional
+        (n_frames, n_atoms, 3) positions in units of the cell vectors, wrapped into the cell or not as the reader says.
+    cells_A
+        (n_frames, 3, 3) cell vectors as rows, in Å.
+    """
+
+    steps: npt.NDArray[np.int64]
+    fractional: FloatArray
+    cells_A: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+
+@dataclass(frozen=True)
+class ReadingOptions:
+    """What a file may not say about itself.
+
+    Attributes
+    ----------
+    elements
+        Element symbols: one for each atom type (LAMMPS), one for each kind of atom in order (VASP 4), or one for each
+        atom.
+    units
+        LAMMPS units of the dump: ``metal``, ``real``, ``si``, ``cgs``, ``electron``, ``micro`` or ``nano``.
+    timestep_fs
+        Time step of the run, where the file counts steps without saying how long one is.
+    structure
+        A file that ASE can read, with the atoms (and the cell) of the trajectory: for XTC, DCD and old XDATCAR files.
+    """
+
+    elements: tuple[str, ...] = ()
+    units: str | None = None
+    timestep_fs: float | None = None
+    structure: Path | None = None
+
+
+class TrajectoryReader(Protocol):
+    """A trajectory that is open for reading from its start, any number of times.
+
+    Attributes
+    ----------
+    name
+        Of the file.
+    format
+        Name of the format.
+    symbols
+        (n_atoms,) element symbols, in the order of the blocks.
+    n_frames
+        Number of frames where the file says it without being read to its end.
+    frame_interval_ps
+        Time between frames where the file knows it.
+    unwrapped
+        Whether positions go on beyond the cell, so that no jump across a boundary has to be undone.
+    notices
+        What could not be read; complete once the blocks have been read to their end.
+    counts_steps
+        Whether the numbers of the frames go on from one file of a run to the next, as molecular dynamics steps do.
+    place
+        Where the reader is after the block that it yielded last.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 - attributes are described above
+    @property
+    def format(self) -> str: ...  # noqa: D102
+    @property
+    def symbols(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def n_frames(self) -> int | None: ...  # noqa: D102
+    @property
+    def frame_interval_ps(self) -> float | None: ...  # noqa: D102
+    @property
+    def unwrapped(self) -> bool: ...  # noqa: D102
+    @property
+    def notices(self) -> list[Notice]: ...  # noqa: D102
+    @property
+    def place(self) -> Place: ...  # noqa: D102
+    @property
+    def counts_steps(self) -> bool: ...  # noqa: D102
+
+    def blocks(self, frames_per_block: int = FRAMES_PER_BLOCK, start: Place | None = None) -> Iterator[Block]:
+        """Yield the whole frames in order, from the first or from where an earlier reading was."""
+        ...
+
+
+@dataclass
+class FrameCollector:
+    """Frames put together to blocks of a given length; arrays are reused only after they were handed over.
+
+    Parameters
+    ----------
+    n_atoms
+        Atoms of each frame.
+    size
+        Frames of a block.
+    """
+
+    n_atoms: int
+    size: int
+    _count: int = 0
+    _steps: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    _fractional: FloatArray = field(default_factory=lambda: np.zeros(0))
+    _cells: FloatArray = field(default_factory=lambda: np.zeros(0))
+
+    def __post_init__(self) -> None:
+        self._fresh()
+
+    def _fresh(self) -> None:
+        self._count = 0
+        self._steps = np.empty(self.size, dtype=np.int64)
+        self._fractional = np.empty((self.size, self.n_atoms, 3))
+        self._cells = np.empty((self.size, 3, 3))
+
+    @property
+    def slot(self) -> FloatArray:
+        """Array (n_atoms, 3) that the next frame is to be written into."""
+        found: FloatArray = self._fractional[self._count]
+        return found
+
+    def add(self, step: int, cell_A: FloatArray) -> Block | None:
+        """Keep what was written into the slot as a frame; return a block when one is full."""
+        self._steps[self._count] = step
+        self._cells[self._count] = cell_A
+        self._count += 1
+        return self.flush() if self._count == self.size else None
+
+    def flush(self) -> Block | None:
+        """Return the frames kept so far as a block, if any."""
+        if self._count == 0:
+            return None
+        n = self._count
+        block = Block(self._steps[:n], self._fractional[:n], self._cells[:n])
+        self._fresh()
+        return block
+
+
+def checked_symbols(elements: tuple[str, ...], where: str) -> tuple[str, ...]:
+    """Return element symbols as they are usually written.
+
+    Raises
+    ------
+    AnalysisError
+        If one is not an element.
+    """
+    from ase.data import atomic_numbers
+
+    wrong = [e for e in elements if e not in atomic_numbers or e == "X"]
+    if wrong:
+        raise AnalysisError(
+            f"{wrong[0]!r} is not an element.", where=where, fix="Name elements such as --elements Li,Y,Cl, in order."
+        )
+    return elements
+
+
+def read_structure(path: Path) -> tuple[tuple[str, ...], FloatArray | None]:
+    """Read symbols, and the cell where there is one, of a structure file.
+
+    Raises
+    ------
+    AnalysisError
+        If ASE cannot read it.
+    """
+    from ase.io import read
+
+    try:
+        atoms = read(path)
+        if isinstance(atoms, list):
+            atoms = atoms[0]
+        symbols = tuple(atoms.get_chemical_symbols())
+        cell = np.array(atoms.cell.array, dtype=np.float64)
+    except Exception as error:
+        raise AnalysisError(
+            f"The structure file cannot be read: {error}", where=str(path), fix="Give a POSCAR, CIF or extxyz file."
+        ) from error
+    return symbols, cell if abs(float(np.linalg.det(cell))) > 1e-9 else None
+
+
+def cell_of(rows: object, where: str) -> FloatArray:
+    """Return a (3, 3) cell that has a volume.
+
+    Raises
+    ------
+    ValueError
+        If it has not.
+    """
+    cell = np.asarray(rows, dtype=np.float64)
+    if cell.shape != (3, 3) or not np.isfinite(cell).all() or abs(float(np.linalg.det(cell))) < 1e-6:
+        raise ValueError(f"the cell of {where} has no volume")
+    return cell
+
+
+def counted(symbols: tuple[str, ...]) -> Mapping[str, int]:
+    """Count the atoms of each element, in order of their first appearance."""
+    return {symbol: symbols.count(symbol) for symbol in dict.fromkeys(symbols)}

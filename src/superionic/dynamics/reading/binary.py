@@ -1,0 +1,422 @@
+"""Binary trajectories: ASE's .traj, H5MD, XTC and DCD."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from superionic.dynamics.reading.base import (
+    FRAMES_PER_BLOCK,
+    Block,
+    FloatArray,
+    FrameCollector,
+    Notice,
+    Place,
+    ReadingOptions,
+    cell_of,
+    checked_symbols,
+    read_structure,
+)
+from superionic.errors import AnalysisError
+
+_AKMA_TIME_PS = 0.04888821
+"""Unit of time of CHARMM's DCD header in ps (√(amu Å²/(kcal/mol)))."""
+_NO_FRAMES = "The file has no whole frame."
+
+
+class _IndexedReader:
+    """A reader of a file whose frames can be fetched by number."""
+
+    format = ""
+    unwrapped = False
+    counts_steps = False
+    frame_interval_ps: float | None = None
+    n_frames: int | None = None
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = path.name
+        self.symbols: tuple[str, ...] = ()
+        self.notices: list[Notice] = []
+        self.place: Place = {}
+
+    def _open(self) -> tuple[Callable[[int], tuple[int, FloatArray, FloatArray, bool]], int, Callable[[], None]]:
+        """Return a function from a frame's number to step, positions, cell (and whether positions are fractional)."""
+        raise NotImplementedError
+
+    def blocks(self, frames_per_block: int = FRAMES_PER_BLOCK, start: Place | None = None) -> Iterator[Block]:
+        """Yield the whole frames in order, from the first or from a :attr:`place`."""
+        self.notices.clear()
+        collector = FrameCollector(len(self.symbols), frames_per_block)
+        fetch, n_frames, close = self._open()
+        known: FloatArray = np.zeros((3, 3))
+        inverse: FloatArray = np.eye(3)
+        try:
+            for frame in range(0 if start is None else start["frame"], n_frames):
+                try:
+                    step, positions, cell, fractional = fetch(frame)
+                    if positions.shape != (len(self.symbols), 3) or not np.isfinite(positions).all():
+                        raise ValueError("positions are missing or not finite")  # noqa: TRY301 - a damaged frame
+                    if not np.array_equal(cell, known):
+                        cell_of(cell, "the frame")
+                        known, inverse = cell, np.asarray(np.linalg.inv(cell), dtype=np.float64)
+                except Exception as error:  # noqa: BLE001 - libraries raise what they like over damaged bytes
+                    self.notices.append(Notice(frame, None, f"{type(error).__name__}: {error}", 1, self.name))
+                    continue
+                collector.slot[:] = positions if fractional else positions @ inverse
+                if (block := collector.add(step, cell)) is not None:
+                    self.place = {"frame": frame + 1}
+                    yield block
+        finally:
+            close()
+        if (block := collector.flush()) is not None:
+            yield block
+
+
+class AseTrajectoryReader(_IndexedReader):
+    """Reader of ASE's .traj; positions go on as ASE's integrators leave them, jumps across the cell are undone.
+
+    Raises
+    ------
+    AnalysisError
+        If it cannot be opened, has no frame, or no cell.
+    """
+
+    format = "ase-traj"
+
+    def __init__(self, path: Path, options: ReadingOptions) -> None:
+        super().__init__(path)
+        from ase.data import chemical_symbols
+
+        try:
+            backend = self._ulm()
+            self.n_frames = len(backend)
+            numbers = np.asarray(backend.numbers) if self.n_frames else np.zeros(0, dtype=int)
+            cell = np.asarray(backend.cell, dtype=np.float64) if self.n_frames else np.zeros((3, 3))
+            backend.close()
+        except Exception as error:
+            raise AnalysisError(
+                f"The trajectory cannot be opened by ASE: {error}", where=str(path), fix="Check the file."
+            ) from error
+        if not self.n_frames:
+            raise AnalysisError(_NO_FRAMES, where=str(path), fix="Check the file.")
+        if abs(float(np.linalg.det(cell))) < 1e-6:
+            raise AnalysisError("The trajectory has no cell.", where=str(path), fix="Give a periodic one.")
+        self.symbols = tuple(chemical_symbols[n] for n in numbers)
+        if len(options.elements) == len(numbers):
+            self.symbols = checked_symbols(options.elements, str(path))
+
+    def _ulm(self) -> Any:
+        from ase.io import ulm
+
+        backend = ulm.open(str(self.path), "r")
+        if backend.get_tag() != "ASE-Trajectory":
+            raise OSError("it is not a trajectory of ASE")
+        return backend
+
+    def _open(self) -> tuple[Callable[[int], tuple[int, FloatArray, FloatArray, bool]], int, Callable[[], None]]:
+        backend = self._ulm()
+        numbers = np.asarray(backend.numbers)
+
+        def fetch(frame: int) -> tuple[int, FloatArray, FloatArray, bool]:
+            found = backend[frame]
+            if "numbers" in found and not np.array_equal(found.numbers, numbers):
+                raise ValueError("the atoms are not those of the first frame")
+            return (
+                frame,
+                np.asarray(found.positions, dtype=np.float64),
+                np.asarray(found.cell, dtype=np.float64),
+                False,
+            )
+
+        return fetch, len(backend), backend.close
+
+
+class H5mdReader(_IndexedReader):
+    """Reader of H5MD 1.x (https://www.nongnu.org/h5md/h5md.html); the image flags are used where there are any.
+
+    Raises
+    ------
+    AnalysisError
+        If h5py is missing, the file is no H5MD, or it does not say its elements and units.
+    """
+
+    format = "h5md"
+
+    def __init__(self, path: Path, options: ReadingOptions) -> None:
+        super().__init__(path)
+        h5py = _library("h5py", "h5md", str(path))
+        try:
+            file = h5py.File(path, "r")
+        except OSError as error:
+            raise AnalysisError(
+                f"The file cannot be opened as HDF5: {error}",
+                where=str(path),
+                fix="It may have been cut off while it was written: `h5clear -s` may mend it.",
+            ) from error
+        with file:
+            groups = list(file["particles"]) if "particles" in file else []
+            self._group = next((f"particles/{g}" for g in groups if "position" in file[f"particles/{g}"]), "")
+            if not self._group:
+                raise AnalysisError(
+                    "The file has no positions of particles.", where=str(path), fix="Give an H5MD file."
+                )
+            group = file[self._group]
+            position = group["position/value"]
+            self.n_frames, n_atoms = int(position.shape[0]), int(position.shape[1])
+            self.unwrapped = "image" in group
+            self.counts_steps = bool(getattr(group["position"].get("step"), "shape", ()))
+            self._length = _h5_unit(position, _LENGTH_UNITS, options, str(path))
+            self.symbols = self._elements(h5py, group, n_atoms, options)
+            if "box/edges" not in group:
+                raise AnalysisError("The file has no box.", where=str(path), fix="Write box/edges.")
+            self.frame_interval_ps = _h5_interval(group["position"], options)
+        if not self.n_frames:
+            raise AnalysisError(_NO_FRAMES, where=str(path), fix="Check the file.")
+
+    def _elements(self, h5py: Any, group: Any, n_atoms: int, options: ReadingOptions) -> tuple[str, ...]:
+        from ase.data import atomic_numbers, chemical_symbols
+
+        where = str(self.path)
+        if len(options.elements) == n_atoms:
+            return checked_symbols(options.elements, where)
+        if options.structure is not None:
+            found = read_structure(options.structure)[0]
+            if len(found) == n_atoms:
+                return found
+        species = group.get("species")
+        if species is not None:
+            data = species["value"] if isinstance(species, h5py.Group) else species
+            values = np.asarray(data[0] if data.ndim == 2 else data[()])
+            names = h5py.check_enum_dtype(data.dtype)
+            if names is not None:
+                words = {value: name for name, value in names.items()}
+                if all(word in atomic_numbers for word in words.values()):
+                    return tuple(words[int(v)] for v in values)
+            if values.dtype.kind in "SO":
+                words_of = tuple(v.decode() if isinstance(v, bytes) else str(v) for v in values)
+                if all(word in atomic_numbers for word in words_of):
+                    return words_of
+            elif options.elements:
+                distinct = sorted({int(v) for v in values})
+                if len(distinct) == len(options.elements):
+                    symbols = checked_symbols(options.elements, where)
+                    return tuple(symbols[distinct.index(int(v))] for v in values)
+            elif all(0 < int(v) < len(chemical_symbols) for v in values) and max(int(v) for v in values) > 2:
+                return tuple(chemical_symbols[int(v)] for v in values)
+        raise AnalysisError(
+            "The file does not say which elements its particles are.",
+            where=where,
+            fix="Name one for each species: --elements Li,Y,Cl, or a file with the atoms: --structure POSCAR.",
+        )
+
+    def _open(self) -> tuple[Callable[[int], tuple[int, FloatArray, FloatArray, bool]], int, Callable[[], None]]:
+        import h5py
+
+        file = h5py.File(self.path, "r")
+        group = file[self._group]
+        position = group["position/value"]
+        edges = group["box/edges"]
+        values = edges["value"] if isinstance(edges, h5py.Group) else edges
+        changing = isinstance(edges, h5py.Group) and values.shape[0] > 1
+        step = group["position"].get("step")
+        image = group["image/value"] if self.unwrapped else None
+
+        def fetch(frame: int) -> tuple[int, FloatArray, FloatArray, bool]:
+            box = np.asarray(
+                values[frame] if changing else (values[0] if isinstance(edges, h5py.Group) else values[()])
+            )
+            box = np.asarray(box, dtype=np.float64) * self._length
+            cell = np.diag(box) if box.ndim == 1 else box
+            fractional = np.asarray(position[frame], dtype=np.float64) * self._length @ np.linalg.inv(cell)
+            if image is not None:
+                fractional = fractional + np.asarray(image[frame])
+            number = int(step[frame]) if step is not None and step.shape else frame
+            return number, fractional, cell, True
+
+        return fetch, int(position.shape[0]), file.close
+
+
+class XtcReader(_IndexedReader):
+    """Reader of GROMACS' XTC through MDAnalysis; positions are precise to 0.01 Å as a rule.
+
+    Raises
+    ------
+    AnalysisError
+        If MDAnalysis is missing, the file is damaged at its head, or the atoms are not given.
+    """
+
+    format = "xtc"
+    counts_steps = True
+
+    def __init__(self, path: Path, options: ReadingOptions) -> None:
+        super().__init__(path)
+        opened = self._file()
+        try:
+            self.n_frames = len(opened)
+            first = opened.read()
+            times = [float(first.time)] + ([float(opened.read().time)] if self.n_frames > 1 else [])
+        except Exception as error:
+            raise AnalysisError(f"{_NO_FRAMES} ({error})", where=str(path), fix="Check the file.") from error
+        finally:
+            opened.close()
+        self.symbols = _given_atoms(options, first.x.shape[0], str(path))
+        if len(times) > 1 and times[1] > times[0]:
+            self.frame_interval_ps = times[1] - times[0]
+
+    def _file(self) -> Any:
+        _library("MDAnalysis", "trajectories", str(self.path))
+        from MDAnalysis.lib.formats.libmdaxdr import XTCFile
+
+        try:
+            return XTCFile(str(self.path))
+        except OSError as error:
+            raise AnalysisError(
+                f"The file cannot be opened: {error}", where=str(self.path), fix="Check the file."
+            ) from error
+
+    def _open(self) -> tuple[Callable[[int], tuple[int, FloatArray, FloatArray, bool]], int, Callable[[], None]]:
+        opened = self._file()
+        n_frames = len(opened)
+        opened.seek(0)
+
+        def fetch(frame: int) -> tuple[int, FloatArray, FloatArray, bool]:
+            if opened.tell() != frame:
+                opened.seek(frame)
+            found = opened.read()
+            return int(found.step), found.x.astype(np.float64) * 10.0, found.box.astype(np.float64) * 10.0, False
+
+        return fetch, n_frames, opened.close
+
+
+class DcdReader(_IndexedReader):
+    """Reader of DCD (CHARMM, NAMD, LAMMPS) through MDAnalysis.
+
+    Raises
+    ------
+    AnalysisError
+        If MDAnalysis is missing, the file is damaged at its head, has no cell, or the atoms are not given.
+    """
+
+    format = "dcd"
+
+    def __init__(self, path: Path, options: ReadingOptions) -> None:
+        super().__init__(path)
+        opened = self._file()
+        try:
+            self.n_frames = len(opened)
+            header = opened.header
+            n_atoms = int(opened.read().xyz.shape[0]) if self.n_frames else 0
+        finally:
+            opened.close()
+        if not self.n_frames:
+            raise AnalysisError(_NO_FRAMES, where=str(path), fix="Check the file.")
+        self.symbols = _given_atoms(options, n_atoms, str(path))
+        every, delta = int(header["nsavc"]), float(header["delta"])
+        if options.timestep_fs is not None and every > 0:
+            self.frame_interval_ps = every * options.timestep_fs * 1.0e-3
+        elif every > 0 and delta > 0.0 and abs(delta - 1.0) > 1e-6:  # LAMMPS writes 1 for every time step
+            self.frame_interval_ps = every * delta * _AKMA_TIME_PS
+
+    def _file(self) -> Any:
+        _library("MDAnalysis", "trajectories", str(self.path))
+        from MDAnalysis.lib.formats.libdcd import DCDFile
+
+        try:
+            return DCDFile(str(self.path))
+        except OSError as error:
+            raise AnalysisError(
+                f"The file cannot be opened: {error}", where=str(self.path), fix="Check the file."
+            ) from error
+
+    def _open(self) -> tuple[Callable[[int], tuple[int, FloatArray, FloatArray, bool]], int, Callable[[], None]]:
+        from ase.geometry import cellpar_to_cell
+
+        opened = self._file()
+
+        def fetch(frame: int) -> tuple[int, FloatArray, FloatArray, bool]:
+            if opened.tell() != frame:
+                opened.seek(frame)
+            found = opened.read()
+            a, gamma, b, beta, alpha, c = (float(x) for x in found.unitcell)
+            angles = np.array([alpha, beta, gamma])
+            if np.all(np.abs(angles) <= 1.0):  # CHARMM and NAMD write cosines
+                angles = np.degrees(np.arccos(angles))
+            cell = np.asarray(cellpar_to_cell([a, b, c, *angles]), dtype=np.float64)
+            return frame, found.xyz.astype(np.float64), cell, False
+
+        return fetch, len(opened), opened.close
+
+
+_LENGTH_UNITS = {"angstrom": 1.0, "Angstrom": 1.0, "A": 1.0, "Å": 1.0, "nm": 10.0, "pm": 0.01, "um": 1.0e4, "m": 1.0e10}
+_TIME_UNITS = {"ps": 1.0, "fs": 1.0e-3, "ns": 1.0e3, "us": 1.0e6, "s": 1.0e12}
+
+
+def _library(name: str, extra: str, where: str) -> Any:
+    """Import an optional library.
+
+    Raises
+    ------
+    AnalysisError
+        If it is missing; names the command that installs it.
+    """
+    from importlib import import_module
+
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise AnalysisError(
+            f"Reading this format needs the library {name}.", where=where, fix=f"pip install 'superionic[{extra}]'"
+        ) from error
+
+
+def _given_atoms(options: ReadingOptions, n_atoms: int, where: str) -> tuple[str, ...]:
+    symbols: tuple[str, ...] = ()
+    if options.structure is not None:
+        symbols = read_structure(options.structure)[0]
+    elif options.elements:
+        symbols = checked_symbols(options.elements, where)
+    if len(symbols) == n_atoms:
+        return symbols
+    given = f"{len(symbols)} are named" if symbols else "the file names none of them"
+    raise AnalysisError(
+        f"The trajectory has {n_atoms} atoms; {given}.",
+        where=where,
+        fix="Name a file with the same atoms in the same order: --structure POSCAR (or PDB, GRO, extxyz).",
+    )
+
+
+def _h5_unit(data: Any, units: dict[str, float], options: ReadingOptions, where: str) -> float:
+    from superionic.dynamics.reading.lammps_dump import LENGTHS_A
+
+    word = data.attrs.get("unit")
+    word = word.decode() if isinstance(word, bytes) else word
+    if word is not None and str(word) in units:
+        return units[str(word)]
+    if options.units in LENGTHS_A:
+        return LENGTHS_A[options.units]
+    raise AnalysisError(
+        f"The file does not say in which units its positions are ({word!r}).",
+        where=where,
+        fix="Name them: --units metal or real (Å), nano (nm), si (m).",
+    )
+
+
+def _h5_interval(element: Any, options: ReadingOptions) -> float | None:
+    time, step = element.get("time"), element.get("step")
+    if time is not None:
+        word = time.attrs.get("unit")
+        word = word.decode() if isinstance(word, bytes) else word
+        unit = _TIME_UNITS.get(str(word))
+        if unit is not None:
+            if not time.shape:
+                return float(time[()]) * unit
+            if time.shape[0] > 1:
+                return float(time[1] - time[0]) * unit
+    if options.timestep_fs is not None and step is not None:
+        spacing = int(step[()]) if not step.shape else int(step[1] - step[0]) if step.shape[0] > 1 else 0
+        return spacing * options.timestep_fs * 1.0e-3 if spacing > 0 else None
+    return None

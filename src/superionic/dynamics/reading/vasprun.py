@@ -1,0 +1,166 @@
+"""vasprun.xml of VASP, without building its tree in memory."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from superionic.dynamics.reading.base import (
+    FRAMES_PER_BLOCK,
+    Block,
+    FloatArray,
+    FrameCollector,
+    Notice,
+    Place,
+    ReadingOptions,
+    cell_of,
+    checked_symbols,
+)
+from superionic.dynamics.reading.text import Window
+from superionic.errors import AnalysisError
+
+_BEGIN = b"<calculation"
+_END = b"</calculation>"
+_BASIS = b'name="basis"'
+_POSITIONS = b'name="positions"'
+_ATOM = re.compile(rb"<rc>\s*<c>\s*([A-Za-z]+)\s*</c>")
+_HEAD_LIMIT = 1 << 26
+
+
+class VasprunReader:
+    """Reader of vasprun.xml; see :class:`superionic.dynamics.reading.base.TrajectoryReader`.
+
+    Each ``<calculation>`` is a frame. The time between them is POTIM; where the file was thinned by NBLOCK this must be
+    said (the file holds all ionic steps of ab-initio runs).
+
+    Raises
+    ------
+    AnalysisError
+        If the file has no atoms.
+    """
+
+    format = "vasprun"
+    counts_steps = False
+    unwrapped = False
+    n_frames = None
+
+    def __init__(self, path: Path, options: ReadingOptions) -> None:
+        self.path = path
+        self.name = path.name
+        self.notices: list[Notice] = []
+        self.place: Place = {}
+        with Window(path) as window:
+            while window.data.find(_BEGIN, 0, window.end) < 0 and window.end < _HEAD_LIMIT and window.more():
+                pass
+            stop = window.data.find(_BEGIN, 0, window.end)
+            head = bytes(window.data[: stop if stop >= 0 else window.end])
+        start = head.find(b'<array name="atoms"')
+        found = _ATOM.findall(head[start : head.find(b"</array>", start)]) if start >= 0 else []
+        symbols = tuple(word.decode() for word in found)
+        if not symbols:
+            raise AnalysisError(
+                "This is not a vasprun.xml: it names no atoms.", where=str(path), fix="Check the file, or its format."
+            )
+        self.symbols = checked_symbols(
+            options.elements if len(options.elements) == len(symbols) else symbols, str(path)
+        )
+        potim = re.search(rb'name="POTIM">\s*([-+0-9.eE]+)', head)
+        blocks = re.search(rb'name="ML_OUTBLOCK">\s*(\d+)', head)
+        self.frame_interval_ps = None
+        if potim is not None and float(potim.group(1)) > 0.0 and _is_dynamics(head):
+            self.frame_interval_ps = float(potim.group(1)) * 1.0e-3 * (int(blocks.group(1)) if blocks else 1)
+
+    def blocks(  # noqa: PLR0912, PLR0915 - the states of a parser, in the order in which a file has them
+        self, frames_per_block: int = FRAMES_PER_BLOCK, start: Place | None = None
+    ) -> Iterator[Block]:
+        """Yield the whole frames in order, from the first or from a :attr:`place`."""
+        from superionic.dynamics.reading.text_kernels import OK, POWERS, read_tagged
+
+        self.notices.clear()
+        n_atoms = len(self.symbols)
+        collector = FrameCollector(n_atoms, frames_per_block)
+        frame = 0
+        with Window(self.path) as window:
+            if start is not None:
+                window.seek(start["byte"])
+                frame = start["frame"]
+            while True:
+                found = window.find(_BEGIN)
+                if (frame or start is not None) and _POSITIONS in window.passed and b"finalpos" not in window.passed:
+                    self.notices.append(Notice(frame, window.place, "its <calculation> is damaged", 1, self.name))
+                    frame += 1
+                if found is None:
+                    break
+                window.begin += found
+                length = _whole(window)
+                cut = length is None
+                stop = window.begin + (length if length is not None else window.end - window.begin)
+                basis = window.data.find(_BASIS, window.begin, stop)
+                places = window.data.find(_POSITIONS, window.begin, stop)
+                cell: FloatArray | None = None
+                reason = "it has no cell and positions"
+                if basis >= 0 and places >= 0:
+                    numbers = np.empty(9)
+                    status, *_ = read_tagged(window.array, _after(window, basis), stop, POWERS, numbers)
+                    flat = collector.slot.reshape(-1)
+                    good, after, count = read_tagged(window.array, _after(window, places), stop, POWERS, flat)
+                    try:
+                        cell = cell_of(numbers.reshape(3, 3), "the calculation") if status == OK else None
+                    except ValueError:
+                        cell = None
+                    reason = "its cell or its positions are damaged"
+                    if good != OK or window.data[int(after) : stop].lstrip()[:4] != b"</v>":
+                        cell = None
+                        reason = f"atom {int(count) // 3}: not three numbers"
+                    elif (
+                        not window.data[int(after) : min(stop, int(after) + 200)]
+                        .split(b"</v>", 1)[1]
+                        .lstrip()[:9]
+                        .startswith(b"</varray>")
+                    ):
+                        cell = None
+                        reason = f"has not {n_atoms} positions"
+                if cell is None:
+                    where = "cut off: " if cut else ""
+                    self.notices.append(Notice(frame, window.place, where + reason, 1, self.name))
+                window.begin = stop if length is not None else min(window.end, window.begin + len(_BEGIN))
+                if cell is not None and (block := collector.add(frame, cell)) is not None:
+                    self.place = {"byte": window.place, "frame": frame + 1}
+                    yield block
+                frame += 1
+                if cut:
+                    break
+            if window.fault:
+                self.notices.append(Notice(frame, window.base + window.end, window.fault, None, self.name))
+        if (block := collector.flush()) is not None:
+            yield block
+
+
+def _whole(window: Window) -> int | None:
+    """Return the length of the calculation that begins the window; to the next one where its end is missing."""
+    searched = len(_BEGIN)
+    while True:
+        start = window.begin + searched
+        end = window.data.find(_END, start, window.end)
+        another = window.data.find(_BEGIN + b">", start, window.end)
+        if end >= 0 and (another < 0 or end < another):
+            return end + len(_END) - window.begin
+        if another >= 0:
+            return another - window.begin
+        searched = max(searched, window.end - window.begin - len(_END))
+        if not window.more():
+            return None
+
+
+def _after(window: Window, at: int) -> int:
+    """Return where the tag that holds ``at`` ends."""
+    stop = window.data.find(b">", at, window.end)
+    return stop + 1 if stop >= 0 else window.end
+
+
+def _is_dynamics(head: bytes) -> bool:
+    found = re.search(rb'name="IBRION">\s*([-+0-9]+)', head)
+    return found is None or int(found.group(1)) == 0

@@ -1,0 +1,268 @@
+"""The verb ``superionic analyse`` and its Python twin."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import superionic
+from superionic.cli import main
+from superionic.errors import AnalysisError
+
+_SPEC = importlib.util.spec_from_file_location(
+    "trajectory_files", Path(__file__).parents[2] / "benchmarks" / "trajectory_files.py"
+)
+files = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(files)
+
+CELL = np.array([[12.0, 0.0, 0.0], [3.0, 12.0, 0.0], [-3.0, 2.0, 12.0]])
+# 24 Li, 8 Y, 48 Cl: neutral.
+SYMBOLS = ("Li",) * 24 + ("Y",) * 8 + ("Cl",) * 48
+DT_FS = 100.0
+
+
+def hopping(rate: float, *, n_frames: int = 1500, seed: int = 0) -> np.ndarray:
+    """Unwrapped fractional positions: Li hops on a 4 × 4 × 4 grid, the rest rattles, and the whole drifts."""
+    rng = np.random.default_rng(seed)
+    grid = np.stack(np.meshgrid(*[np.arange(4)] * 3, indexing="ij"), axis=-1).reshape(-1, 3) / 4.0
+    jumps = np.zeros((n_frames, 24, 3))
+    frames, ions = np.nonzero(rng.random((n_frames, 24)) < rate)
+    jumps[frames, ions, rng.integers(0, 3, len(frames))] = rng.choice([-0.25, 0.25], len(frames))
+    others = np.concatenate([grid[:28], grid[30:58]]) + 0.125
+    paths = np.concatenate([grid[:24] + np.cumsum(jumps, axis=0), np.broadcast_to(others, (n_frames, 56, 3))], axis=1)
+    return paths + rng.normal(0.0, 0.005, paths.shape) + np.linspace(0.0, 0.4, n_frames)[:, None, None]
+
+
+def true_diffusivity(rate: float) -> float:
+    """D of these hops in cm²/s."""
+    squares = (np.linalg.norm(CELL / 4.0, axis=1) ** 2).mean()
+    return rate * squares / (6.0 * DT_FS * 1.0e-3) * 1.0e-4
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    made = tmp_path_factory.mktemp("runs")
+    for temperature, rate in ((600, 0.02), (800, 0.06)):
+        paths = hopping(rate, seed=temperature)
+        files.xdatcar(made / f"{temperature}.xdatcar", paths, CELL, SYMBOLS)
+        scale = 1.0 + 2e-5 * (temperature - 600) + 0.002 * np.random.default_rng(temperature).normal(size=len(paths))
+        files.lammps_dump(made / f"{temperature}.dump", paths, CELL * scale[:, None, None], SYMBOLS)
+    files.xdatcar(made / "second.xdatcar", hopping(0.02, seed=5), CELL, SYMBOLS)
+    return made
+
+
+def run(capsys, *arguments):
+    """Run the command line; return its exit code, output and errors."""
+    code = 0
+    try:
+        main([str(a) for a in arguments])
+    except SystemExit as ended:
+        code = ended.code or 0
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+def test_json_has_the_names_that_are_promised(folder, capsys):
+    code, out, _ = run(
+        capsys, "analyse", folder / "600.xdatcar", "--mobile", "Li", "--frame-interval-fs", DT_FS,
+        "--temperature-K", 600, "--json",
+    )  # fmt: skip
+    assert code == 0
+    assert out.count("\n") == 1
+    values = json.loads(out)
+    for name in (
+        "tracer_diffusivity_cm2_per_s",
+        "charge_diffusivity_cm2_per_s",
+        "haven_ratio",
+        "nernst_einstein_conductivity_S_per_cm",
+    ):
+        assert {"value", "error", "interval68", "interval95"} <= set(values[name])
+    assert len(values["window_ps"]) == 2
+    assert values["n_hops"] > 500
+    assert values["flags"] == []
+    found = values["tracer_diffusivity_cm2_per_s"]
+    assert found["interval95"][0] < true_diffusivity(0.02) < found["interval95"][1]
+    assert abs(values["haven_ratio"]["value"] - 1.0) < 3.0 * values["haven_ratio"]["error"]
+    assert values["charges"]["values"] == {"Li": 1.0, "Y": 3.0, "Cl": -1.0}
+    volume = np.linalg.det(CELL)
+    sigma = 24 * 1.602176634e-19**2 * found["value"] * 1e-4 / (volume * 1e-30 * 1.380649e-23 * 600) / 100
+    assert values["nernst_einstein_conductivity_S_per_cm"]["value"] == pytest.approx(sigma, rel=1e-6)
+
+
+def test_a_person_sees_a_table_with_units_and_intervals(folder, capsys):
+    code, out, _ = run(capsys, "analyse", folder / "600.xdatcar", "--frame-interval-fs", DT_FS, "--temperature-K", 600)
+    assert code == 0
+    for words in ("cm²/s", "S/cm", "68 %", "95 %", "Li +1, Y +3, Cl -1", "drift of Y, Cl removed", "hops counted"):
+        assert words in out
+
+
+def test_no_temperature_no_conductivity_and_it_is_said(folder):
+    found = superionic.analyse(folder / "600.xdatcar", mobile="Li", frame_interval_fs=DT_FS)
+    values = found.to_dict()
+    assert values["nernst_einstein_conductivity_S_per_cm"] is None
+    assert any("--temperature-K" in flag for flag in values["flags"])
+
+
+def test_options_change_what_they_say(folder):
+    path = folder / "600.xdatcar"
+    usual = superionic.analyse(path, frame_interval_fs=DT_FS, temperature_K=600).runs[0]
+    halved = superionic.analyse(path, frame_interval_fs=DT_FS, temperature_K=600, skip_ps=75.0, stride=2).runs[0]
+    assert halved.transport.duration_ps == pytest.approx(74.8, abs=0.3)
+    planar = superionic.analyse(path, frame_interval_fs=DT_FS, temperature_K=600, axes="xy").runs[0]
+    tensor = usual.transport.tracer.tensor_A2_per_ps
+    expected = 0.5 * (tensor[0, 0] + tensor[1, 1]) * 1e-4
+    assert planar.transport.tracer_diffusivity_cm2_per_s.value == pytest.approx(expected, rel=0.2)
+    doubled = superionic.analyse(path, frame_interval_fs=DT_FS, temperature_K=600, charges={"Li": 2.0}).runs[0]
+    ratio = (
+        doubled.transport.nernst_einstein_conductivity_S_per_cm.value
+        / usual.transport.nernst_einstein_conductivity_S_per_cm.value
+    )
+    assert ratio == pytest.approx(4.0)
+    drifting = superionic.analyse(path, frame_interval_fs=DT_FS, drift="none").runs[0]
+    assert drifting.drift == "none"
+    assert any("drift" in flag.lower() for flag in drifting.flags)
+    by_number = superionic.analyse(path, frame_interval_fs=DT_FS, drift="number", framework=["Y"]).runs[0]
+    assert by_number.framework == ("Y",)
+    assert by_number.transport.tracer_diffusivity_cm2_per_s.value == pytest.approx(
+        usual.transport.tracer_diffusivity_cm2_per_s.value, rel=0.05
+    )
+
+
+def test_temperatures_give_an_activation_energy_and_thermal_expansion(folder, capsys, tmp_path):
+    code, out, _ = run(
+        capsys, "analyse", folder / "600.dump", folder / "800.dump", "--temperatures-K", "600,800", "--arrhenius",
+        "--units", "metal", "--elements", "Li,Y,Cl", "--timestep-fs", 1, "--report-K", "300,700",
+        "--out", tmp_path / "out", "--json",
+    )  # fmt: skip
+    assert code == 0
+    values = json.loads(out)
+    assert len(values["runs"]) == 2
+    kB = 8.617333262e-5
+    truth = np.log(3.0 * 800 / 800) / (1 / 600 - 1 / 800) * kB
+    fit = values["arrhenius"]
+    assert abs(fit["Ea_eV"] - truth) < 4.0 * fit["Ea_error_eV"]
+    assert [p["temperature_K"] for p in fit["predictions"]] == [300.0, 700.0]
+    assert fit["predictions"][0]["extrapolated"]
+    assert not fit["predictions"][1]["extrapolated"]
+    expansion = values["thermal_expansion"]
+    assert abs(expansion["linear_per_K"] - 2e-5) < 4.0 * expansion["linear_error_per_K"]
+    assert values["runs"][0]["mean_cell"]["volume_per_atom_A3"]["value"] == pytest.approx(
+        np.linalg.det(CELL) / 80, rel=2e-3
+    )
+    made = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*") if p.is_file()}
+    assert {"analysis.html", "result.json", "results.csv", "msd.csv", "density_000.cube", "figures/msd.png"} <= made
+    assert json.loads((tmp_path / "out" / "result.json").read_text())["runs"][0]["run"] == "600.dump"
+    page = (tmp_path / "out" / "analysis.html").read_text()
+    assert "http://" not in page.split("<script>")[0]
+    assert "Activation energy" in page
+    from ase.io.cube import read_cube
+
+    with (tmp_path / "out" / "density_000.cube").open() as file:
+        cube = read_cube(file)
+    voxel = abs(np.linalg.det(cube["atoms"].cell.array)) / cube["data"].size
+    assert cube["data"].sum() * voxel == pytest.approx(1.0, abs=1e-3)
+    assert len(cube["atoms"]) == 56
+
+
+def test_replicas_are_averaged(folder):
+    paths = [folder / "600.xdatcar", folder / "second.xdatcar"]
+    found = superionic.analyse(paths, frame_interval_fs=DT_FS, temperature_K=600, replicas=True)
+    assert len(found.runs) == 2
+    pooled = found.to_dict()["tracer_diffusivity_cm2_per_s"]
+    single = [r.transport.tracer_diffusivity_cm2_per_s for r in found.runs]
+    assert pooled["value"] == pytest.approx(np.mean([e.value for e in single]))
+    assert pooled["interval95"][0] < true_diffusivity(0.02) < pooled["interval95"][1]
+    joined = superionic.analyse(paths, frame_interval_fs=DT_FS, temperature_K=600)
+    assert len(joined.runs) == 1
+    assert joined.runs[0].transport.duration_ps == pytest.approx(299.9)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["600.xdatcar"], "--frame-interval-fs"),
+        (["600.xdatcar", "--mobile", "Na", "--frame-interval-fs", "100"], "Li, Y, Cl"),
+        (["600.xdatcar", "--framework", "Zr", "--frame-interval-fs", "100"], "--framework"),
+        (["600.xdatcar", "--mobile", "Li,Y,Cl", "--drift", "mass", "--frame-interval-fs", "100"], "--drift none"),
+        (["600.xdatcar", "--drift", "weight", "--frame-interval-fs", "100"], "number"),
+        (["600.xdatcar", "--axes", "q", "--frame-interval-fs", "100"], "xyz"),
+        (["600.xdatcar", "--temperatures-K", "600,700", "--frame-interval-fs", "100"], "one temperature for each"),
+        (["600.xdatcar", "--temperatures-K", "hot", "--frame-interval-fs", "100"], "600,700,800"),
+        (["600.xdatcar", "--arrhenius", "--temperature-K", "600", "--frame-interval-fs", "100"], "two temperatures"),
+        (["600.xdatcar", "--charges", "Na=1", "--frame-interval-fs", "100"], "--charges"),
+        (["600.dump"], "--units"),
+        (["600.dump", "--units", "metal"], "--elements"),
+        (["nothing.here"], "no such file"),
+        (["600.xdatcar", "--unwrap", "magic", "--frame-interval-fs", "100"], "toroidal"),
+    ],
+)
+def test_mistakes_name_the_fix(folder, capsys, monkeypatch, arguments, words):
+    monkeypatch.chdir(folder)
+    code, out, err = run(capsys, "analyse", *arguments)
+    assert code == 2
+    assert out == ""
+    assert "Traceback" not in err
+    assert words in err
+
+
+def test_walkers_without_a_crystal_have_the_usual_charge(tmp_path):
+    path = files.xdatcar(tmp_path / "XDATCAR", hopping(0.02)[:, :24], CELL, ("Li",) * 24)
+    found = superionic.analyse(path, frame_interval_fs=DT_FS, temperature_K=600).runs[0]
+    assert found.transport.nernst_einstein_conductivity_S_per_cm.value > 0.0
+    assert any("usual one was taken: Li +1" in flag for flag in found.flags)
+
+
+def test_a_damaged_file_is_analysed_and_its_damage_is_said(folder, tmp_path):
+    lines = (folder / "600.xdatcar").read_text().splitlines()
+    lines[7 + 81 * 300 + 5] = "garbage"
+    (tmp_path / "XDATCAR").write_text("\n".join(lines[: 7 + 81 * 900 + 33]))
+    found = superionic.analyse(tmp_path / "XDATCAR", frame_interval_fs=DT_FS, temperature_K=600).runs[0]
+    assert found.transport.duration_ps == pytest.approx(89.9)
+    assert len(found.trajectory.notices) == 2
+    assert any("Not everything could be read" in flag for flag in found.flags)
+    assert any("missing frames" in flag for flag in found.flags)
+
+
+def test_a_run_of_a_campaign(tmp_path):
+    """Segments in the store and a ledger, as the stage *transport* leaves them."""
+    from ase.data import atomic_numbers
+
+    from superionic.execution.ledger import Ledger
+    from superionic.execution.store import Store
+
+    paths = hopping(0.02, seed=3, n_frames=900) @ CELL
+    store = Store(tmp_path / "store")
+    keys = []
+    numbers = np.array([atomic_numbers[s] for s in SYMBOLS])
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        for k in range(3):
+            part = slice(300 * k, 300 * k + 300)
+            key = f"{k}" * 64
+            value = {
+                "positions": paths[part],
+                "cells": np.broadcast_to(CELL, (300, 3, 3)).copy(),
+                "times_ps": np.arange(part.start, part.stop) * 0.1,
+                "numbers": numbers,
+            }
+            descriptor = {"inputs": {}, "settings": {"md": {"temperature_K": 650.0}}}
+            store.commit(key, descriptor, value)
+            ledger.started(key, "transport", f"run A production {k + 1}", descriptor)
+            ledger.finished(key, "done", {})
+            keys.append(key)
+        refs = [{"task": key, "path": ["cells"]} for key in keys]
+        about = {"inputs": {"cells": refs, "npt_cells": []}, "settings": {"frame_interval_ps": 0.1}}
+        ledger.started("f" * 64, "transport", "trajectory of run A", about)
+        ledger.finished("f" * 64, "done", {})
+    found = superionic.analyse(tmp_path, mobile="Li").runs[0]
+    assert found.transport.temperature_K == 650.0
+    assert found.transport.duration_ps == pytest.approx(89.9)
+    estimate = found.transport.tracer_diffusivity_cm2_per_s
+    assert estimate.interval95[0] < true_diffusivity(0.02) < estimate.interval95[1]
+    with pytest.raises(AnalysisError, match="run A"):
+        superionic.analyse(tmp_path, run="run B")
+    with pytest.raises(AnalysisError, match="npt"):
+        superionic.analyse(tmp_path, part="npt")
