@@ -98,6 +98,21 @@ def check_command(
         raise typer.Exit(_EXIT_FOUND_FAULTS)
 
 
+@labels_app.command("export")
+def export_command(
+    campaign: Annotated[Path, typer.Argument(help="Campaign file (YAML), or the folder that holds campaign.yaml.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Package to write (extended XYZ).")] = Path("labels.extxyz"),
+    run_folder: Annotated[Path | None, typer.Option("--run-folder", help="Where the campaign's results are.")] = None,
+) -> None:
+    """Write the accepted labels of a campaign as a package: structures, labels, provenance, trajectory, round."""
+    from superionic.campaign.run import Campaign
+
+    path = campaign / "campaign.yaml" if (campaign / "campaign.yaml").is_file() else campaign
+    number = Campaign.load(path, run_folder=run_folder).export_labels(out)
+    typer.echo(f"{number} labels in {out}")
+    typer.echo(f"next: superionic labels check {out} --baseline chgnet")
+
+
 def _import_json(found: Imported, out: Path) -> dict[str, Any]:
     from superionic.campaign.labelled_files import references
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from superionic.errors import CalculationFailed, CampaignFileError
+from superionic.errors import CalculationFailed, CampaignFileError, StageError
+from superionic.execution.task import Task
 from superionic.labels.base import Label
 from superionic.labels.gates import Gates, Verdict, check_labels
 from superionic.labels.imports import Imported, find_files, import_labels, stated_provenance
 from superionic.labels.packages import Entry, read_package, write_package
 from superionic.labels.residuals import Baseline
+
+if TYPE_CHECKING:
+    from superionic.campaign.flow import Flow
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,48 @@ def import_to(
     if found.entries:
         write_package(out, found.entries)
     return found
+
+
+def export_labels(flow: Flow, out: Path) -> tuple[Entry, ...]:
+    """Write the accepted labels of a campaign as a package, with the trajectory, temperature and round of each.
+
+    Parameters
+    ----------
+    flow
+        A walk through the campaign's stages; what is labelled so far is taken.
+    out
+        The package to write.
+
+    Raises
+    ------
+    StageError
+        If nothing is labelled yet.
+    """
+    from superionic.execution.task import select
+
+    store = flow.bench.runner.store
+    entries: list[Entry] = []
+    for number, made in enumerate(flow.results.get("label", []), 1):
+        for snapshot in made.candidates:
+            facts = snapshot.facts
+            atoms = select(store.load(snapshot.structure.task.key), snapshot.structure.path)
+            task = facts["label"]
+            key = task.key if isinstance(task, Task) else task.task.key
+            label = Label.from_dict(store.load(key) if isinstance(task, Task) else select(store.load(key), task.path))
+            known: dict[str, str | int | float] = {
+                "run": str(facts["run"]),
+                "phase": snapshot.crystal,
+                "composition": str(facts["formula"]),
+                "round": int(facts.get("round", number)),
+                **({"temperature_K": float(facts["temperature_K"])} if "temperature_K" in facts else {}),
+            }
+            entries.append(Entry(atoms, label, str(facts["run"]), {"campaign": flow.file.name, "task": key}, known))
+    if not entries:
+        raise StageError(
+            "This campaign has no labels yet.", where="label", fix="Run first: superionic run CAMPAIGN --until label"
+        )
+    write_package(out, entries)
+    return tuple(entries)
 
 
 def check_package(path: Path, *, baseline: str | None = None, gates: Gates | None = None) -> Checked:

@@ -189,6 +189,14 @@ class Campaign:
             flow, _ = self._dry_walk(ledger)
         return export_runs(self.file, flow, form, folder)
 
+    def export_labels(self, out: Path) -> int:
+        """Write the accepted labels as a package; see :func:`superionic.campaign.labelled_files.export_labels`."""
+        from superionic.campaign.labelled_files import export_labels
+
+        with self._ledger() as ledger:
+            flow, _ = self._dry_walk(ledger)
+        return len(export_labels(flow, out))
+
     def explain(self, what: str) -> Explanation:
         """Tell where a number comes from.
 

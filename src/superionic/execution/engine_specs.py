@@ -175,7 +175,7 @@ ENGINES: Mapping[str, EngineSpec] = MappingProxyType(
             name="mace",
             requirement="mace-torch==0.3.16",
             module="mace",
-            purpose="universal and own potentials MACE, by a user's checkpoint file",
+            purpose="universal and own potentials MACE, by a user's checkpoint file, and their training",
             licence="MIT (checkpoints have licences of their own)",
             main_packages=("ase", "e3nn", "mace-torch", "matscipy", "numpy", "scipy", "torch"),
             size_GB=1.4,

@@ -22,6 +22,8 @@ from superionic.errors import CalculationFailed
 from superionic.labels.base import Label, canonical_settings_json
 
 _JSON: Final = "_JSON "
+FACTS: Final = ("run", "ordering", "phase", "composition", "round", "temperature_K")
+"""Facts of a structure that a package may carry, as plain words of the comment line."""
 _PROPERTIES: Final = "species:S:1:pos:R:3:forces:R:3"
 _FULL: Final = ((0, 5, 4), (5, 1, 3), (4, 3, 2))  # places of the Voigt components in the 3×3 tensor
 
@@ -40,12 +42,16 @@ class Entry:
         Which trajectory or other common origin it is from; entries of one group are correlated.
     source
         Name of the file that it came from, and ``sha256`` of it, where it is known.
+    facts
+        What else is known of the structure, of :data:`FACTS`: ``run`` (its trajectory), ``ordering``, ``phase``,
+        ``composition``, ``round`` of a learning loop, ``temperature_K``.
     """
 
     atoms: Atoms
     label: Label
     group: str
     source: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, str | int | float] = field(default_factory=dict)
 
 
 def write_package(path: Path, entries: Sequence[Entry]) -> None:
@@ -102,6 +108,10 @@ def _frame(entry: Entry) -> str:
         tensor = [label.stress_eV_per_A3[place] for row in _FULL for place in row]
         words.append(f'stress="{_numbers(np.array(tensor))}"')
     words.append('pbc="T T T"')
+    for name in FACTS:
+        if name in entry.facts:
+            value = entry.facts[name]
+            words.append(f'{name}="{value}"' if isinstance(value, str) else f"{name}={value!r}")
     origin = {"group": entry.group, "source": dict(entry.source)}
     for name, values in (("provenance", label.provenance), ("diagnostics", label.diagnostics), ("origin", origin)):
         text = canonical_settings_json(values).replace("\\", "\\\\").replace('"', '\\"')
@@ -140,7 +150,12 @@ def _entry(atoms: Atoms, path: Path, number: int, stated: Mapping[str, Any] | No
         Label(float(energy), results["forces"], stress, provenance, diagnostics),
         str(origin.get("group") or path.name),
         dict(origin.get("source") or {}),
+        {name: _plain(info[name]) for name in FACTS if name in info},
     )
+
+
+def _plain(value: Any) -> str | int | float:
+    return value if isinstance(value, str) else int(value) if float(value).is_integer() else float(value)
 
 
 def _parsed(value: Any) -> Any:

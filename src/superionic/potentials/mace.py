@@ -5,7 +5,8 @@ runs; :mod:`superionic.potentials.mace_bridge` makes it and reads it with any ve
 which is a pickle that runs code when it is loaded and is therefore accepted only by its checksum.
 
 Options of :func:`load`: ``file``; ``energy_convention`` and ``level_of_theory`` of the file; ``modal`` (the head of a
-model with several); ``precision`` ("float32" or "float64"); ``device`` ("cpu", "cuda"); ``trust_sha256``.
+file with several); ``head`` (that of a multi-head training, the tuned one by default); ``precision`` ("float32" or
+"float64"); ``device`` ("cpu", "cuda"); ``trust_sha256``.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from ase import Atoms
 from ase.data import chemical_symbols
 
 from superionic.errors import PotentialError
-from superionic.potentials import checkpoints
+from superionic.potentials import checkpoints, mace_weights
 from superionic.potentials.base import BasePotential, PotentialIdentity, Prediction, weights_sha256
 from superionic.potentials.checkpoints import Statement
 
@@ -61,10 +62,36 @@ class MACEPotential(BasePotential):
         CalculationFailed
             If a position is not finite or the cell has no volume.
         """
+        self.check_elements(atoms)
+        output = self._network(self._data(atoms), compute_force=True, compute_stress=stress)
+        energy = float(np.sum(output["node_energy"].detach().cpu().numpy().astype(np.float64)))
+        forces = output["forces"].detach().cpu().numpy().astype(np.float64)
+        if not stress:
+            return Prediction(energy, forces)
+        tensor3 = output["stress"].detach().cpu().numpy().astype(np.float64).reshape(3, 3)
+        return Prediction(energy, forces, checkpoints.voigt(tensor3))
+
+    def descriptors(self, atoms: Atoms) -> np.ndarray:
+        """Features of the atoms after the last interaction, which are invariant: (n_atoms, channels).
+
+        Raises
+        ------
+        PotentialError
+            If an element is not covered.
+        CalculationFailed
+            As in :meth:`evaluate`.
+        """
+        self.check_elements(atoms)
+        features = self._network(self._data(atoms), compute_force=False)["node_feats"]
+        # The features of all layers stand side by side; those of the last one are scalars.
+        last = int(self._network.products[-1].linear.irreps_out.dim)
+        found: np.ndarray = features.detach().cpu().numpy().astype(np.float64)[:, -last:]
+        return found
+
+    def _data(self, atoms: Atoms) -> dict[str, Any]:
         import torch
         from matscipy.neighbours import neighbour_list
 
-        self.check_elements(atoms)
         cell = np.array(atoms.cell.array)
         positions = checkpoints.wrapped_fractions(atoms, "MACE") @ cell
         centre, neighbour, image = neighbour_list(
@@ -77,7 +104,7 @@ class MACEPotential(BasePotential):
         def indices(array: np.ndarray) -> Any:
             return torch.as_tensor(array, dtype=torch.int64, device=self._device)
 
-        data = {
+        return {
             "batch": indices(np.zeros(len(atoms))),
             "cell": tensor(cell),
             "edge_index": indices(np.stack([centre, neighbour])),
@@ -88,13 +115,6 @@ class MACEPotential(BasePotential):
             "shifts": tensor(image @ cell),
             "unit_shifts": tensor(image),
         }
-        output = self._network(data, compute_force=True, compute_stress=stress)
-        energy = float(np.sum(output["node_energy"].detach().cpu().numpy().astype(np.float64)))
-        forces = output["forces"].detach().cpu().numpy().astype(np.float64)
-        if not stress:
-            return Prediction(energy, forces)
-        tensor3 = output["stress"].detach().cpu().numpy().astype(np.float64).reshape(3, 3)
-        return Prediction(energy, forces, checkpoints.voigt(tensor3))
 
     def state_arrays(self) -> dict[str, np.ndarray]:
         """All weights as arrays by name: what ``weights`` of :func:`load` takes."""
@@ -130,6 +150,7 @@ def load(
     energy_convention: str | None = None,
     level_of_theory: str | None = None,
     modal: str | None = None,
+    head: str | None = None,
     precision: str = "float32",
     device: str = "cpu",
     trust_sha256: str | None = None,
@@ -141,7 +162,8 @@ def load(
     model
         A name for the checkpoint, for people; ``"test"`` without ``file`` builds the small test network.
     weights
-        Fine-tuned weights, all of them, by the names of the model's own state dict.
+        Trained weights: those of :mod:`superionic.training.mace`, which bring their network with them (a ``file`` is
+        then the checkpoint they began from, and not read), or all weights of the model's own state dict by name.
     threads
         Threads of torch in this process (a setting of the whole process).
     file
@@ -151,7 +173,9 @@ def load(
     level_of_theory
         What the checkpoint was trained to reproduce.
     modal
-        Head of a model with several; needed then.
+        Head of a file with several; needed then.
+    head
+        Head of trained weights with several: ``"tuned"`` (the default) or ``"foundation"``.
     precision
         ``"float32"`` or ``"float64"``.
     device
@@ -168,26 +192,49 @@ def load(
     import torch
 
     torch.set_num_threads(threads)
-    if file is None:
-        if model != TEST_MODEL:
-            raise PotentialError("MACE has no model of its own here.", fix="Give the `file` of a checkpoint.")
-        network, statement, digest = test_network(), _TEST, ""
+    said = {"energy_convention": energy_convention, "level_of_theory": level_of_theory}
+    complete = weights is not None and mace_weights.is_complete(weights)
+    if weights is not None and complete:
+        network = mace_weights.unpack(weights)
     else:
-        digest = checkpoints.checksum(file)
-        statement = _stated(digest, model, {"energy_convention": energy_convention, "level_of_theory": level_of_theory})
-        network = _read(file, digest, trust_sha256)
-    if weights is not None or file is None:
-        arrays = weights if weights is not None else {n: v.numpy() for n, v in network.state_dict().items()}
-        digest = weights_sha256(arrays)
-    if weights is not None:
-        from superionic.potentials.mace_bridge import load_arrays
+        network = read_network(model, file=file, trust_sha256=trust_sha256)
+        if weights is not None:
+            from superionic.potentials.mace_bridge import load_arrays
 
-        load_arrays(network, weights)
+            load_arrays(network, weights)
+    digest = weights_sha256(mace_weights.arrays_of(network) if weights is None else weights)
+    if file is not None:
+        of_file = checkpoints.checksum(file)
+        statement = _stated(of_file, model, said)
+        if weights is None:
+            digest = of_file
+        elif complete:
+            mace_weights.check_origin(weights, of_file)
+    else:
+        statement = _TEST if model == TEST_MODEL else _stated(digest, model, said)
+    if weights is not None:
         statement = replace(statement, level_of_theory=f"fine-tuned from: {statement.level_of_theory}")
     identity = _identity(
         statement, digest, _symbols(network.atomic_numbers.tolist()), fine_tuned=weights is not None, version=_version()
     )
-    return MACEPotential(identity, network, precision=precision, head=_head(network, modal), device=device)
+    heads = list(getattr(network, "heads", ["Default"]))
+    index = mace_weights.choose_head(heads, head if complete else head or modal)
+    return MACEPotential(identity, network, precision=precision, head=index, device=device)
+
+
+def read_network(model: str | None = None, *, file: str | None = None, trust_sha256: str | None = None) -> Any:
+    """Read the network of a checkpoint, or build the test network, as a module of torch in double precision.
+
+    Raises
+    ------
+    PotentialError
+        On neither of the two, a file that is no checkpoint of MACE, or a pickle that is not trusted.
+    """
+    if file is None:
+        if model != TEST_MODEL:
+            raise PotentialError("MACE has no model of its own here.", fix="Give the `file` of a checkpoint.")
+        return test_network()
+    return _read(file, checkpoints.checksum(file), trust_sha256)
 
 
 def is_bridge(file: str | Path) -> bool:
@@ -261,19 +308,12 @@ def _read(file: str, digest: str, trust_sha256: str | None) -> Any:
     from superionic.potentials import mace_bridge
 
     if is_bridge(file):
-        return mace_bridge.read(file)
+        with warnings.catch_warnings():
+            # Of e3nn 0.4: it copies a network (for the bridge's proof) by torch.jit.
+            warnings.filterwarnings("ignore", message=r"`?torch\.jit", category=DeprecationWarning)
+            return mace_bridge.read(file)
     checkpoints.demand_trust(file, digest, trust_sha256, instead=_INSTEAD)
     return mace_bridge.unpickle(file)
-
-
-def _head(network: Any, modal: str | None) -> int:
-    heads = list(getattr(network, "heads", ["Default"]))
-    if modal is None and len(heads) == 1:
-        return 0
-    if modal not in heads:
-        what = "several heads" if modal is None else f"no head {modal!r}"
-        raise PotentialError(f"The MACE model has {what}.", fix=f"Name one as `modal`: {', '.join(heads)}.")
-    return heads.index(modal)
 
 
 def _symbols(numbers: Any) -> tuple[str, ...]:

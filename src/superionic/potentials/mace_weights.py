@@ -1,0 +1,136 @@
+"""Weights of a trained MACE that say by themselves what network they belong to.
+
+A training changes the network: from scratch there is no checkpoint at all, and multi-head training adds a head. So the
+weights that :mod:`superionic.training.mace` gives carry the settings of their network among the arrays (under
+:data:`SETTINGS`), and can be loaded without the checkpoint that they began from.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from superionic.errors import PotentialError
+
+SETTINGS: Final = "superionic.settings"
+"""Name of the array with the settings of the network, as the bytes of JSON text."""
+
+_ORIGIN: Final = "file_sha256"
+_WHERE: Final = "`modal` of a file, `foundation_head` to train from it, `head` of trained weights"
+
+FOUNDATION: Final = "foundation"
+"""Head of a multi-head training that goes on giving what the checkpoint gave."""
+
+TUNED: Final = "tuned"
+"""Head of a multi-head training for the new labels."""
+
+
+def is_complete(weights: Mapping[str, np.ndarray]) -> bool:
+    """Whether weights say what network they belong to."""
+    return SETTINGS in weights
+
+
+def settings_of_weights(weights: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Read what the network of complete weights is made from.
+
+    Raises
+    ------
+    PotentialError
+        If they are not complete, or damaged.
+    """
+    try:
+        settings: dict[str, Any] = json.loads(np.asarray(weights[SETTINGS], dtype=np.uint8).tobytes())
+    except (KeyError, ValueError) as error:
+        raise PotentialError(
+            "These weights do not say what MACE network they belong to.",
+            fix="Give the `best_weights` of a training of superionic as they are.",
+        ) from error
+    return settings
+
+
+def check_origin(weights: Mapping[str, np.ndarray], file_sha256: str) -> None:
+    """Check that complete weights began from a file, as far as they say from which.
+
+    Raises
+    ------
+    PotentialError
+        If they began from another one.
+    """
+    origin = settings_of_weights(weights).get(_ORIGIN, "")
+    if origin not in ("", file_sha256):
+        raise PotentialError(
+            f"These weights were trained from another checkpoint (SHA-256 {origin[:12]}...) than the one that is given "
+            f"({file_sha256[:12]}...).",
+            fix="Give the `file` that the training began from.",
+        )
+
+
+def pack(network: Any, *, file_sha256: str = "") -> dict[str, np.ndarray]:
+    """Give all weights of a network of MACE by name, and its settings with them.
+
+    Parameters
+    ----------
+    network
+        The network.
+    file_sha256
+        SHA-256 of the checkpoint that it began from, if there is one.
+
+    Raises
+    ------
+    PotentialError
+        If it is of a kind that the bridge does not know.
+    """
+    from superionic.potentials.mace_bridge import settings_of
+
+    settings, _ = settings_of(network)
+    settings[_ORIGIN] = file_sha256
+    text = np.frombuffer(json.dumps(settings, sort_keys=True).encode(), dtype=np.uint8).copy()
+    return {SETTINGS: text} | arrays_of(network)
+
+
+def arrays_of(network: Any) -> dict[str, np.ndarray]:
+    """Give all weights of a network by name, without its settings."""
+    return {name: tensor.detach().cpu().numpy().copy() for name, tensor in network.state_dict().items()}
+
+
+def unpack(weights: Mapping[str, np.ndarray]) -> Any:
+    """Build the network of complete weights, in double precision.
+
+    Raises
+    ------
+    PotentialError
+        If the weights are not complete or do not fit the installed mace.
+    """
+    from superionic.potentials.mace_bridge import build, load_arrays
+
+    settings = settings_of_weights(weights)
+    arrays = {name: array for name, array in weights.items() if name != SETTINGS}
+    names = {
+        "atomic_energies": "atomic_energies_fn.atomic_energies",
+        "atomic_inter_scale": "scale_shift.scale",
+        "atomic_inter_shift": "scale_shift.shift",
+    }
+    network = build(settings, {name: arrays[key] for name, key in names.items() if key in arrays})
+    load_arrays(network, arrays)
+    return network
+
+
+def choose_head(heads: Sequence[str], head: str | None) -> int:
+    """Find a head by name; without a name the only one, or the tuned one of a multi-head training.
+
+    Raises
+    ------
+    PotentialError
+        If there is no such head, or several and none is named: energies of the wrong head look right and are not.
+    """
+    if head is None and len(heads) == 1:
+        return 0
+    if head is None and tuple(heads) == (FOUNDATION, TUNED):
+        return list(heads).index(TUNED)
+    if head is None or head not in heads:
+        what = "several heads" if head is None else f"no head {head!r}"
+        raise PotentialError(f"The MACE model has {what}.", fix=f"Name one ({_WHERE}): {', '.join(heads)}.")
+    return list(heads).index(head)
