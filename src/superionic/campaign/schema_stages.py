@@ -238,6 +238,11 @@ class AnalyseSettings(StageSection):
     density_grid_A: Positive | None = Field(
         default=0.3, description="Grid spacing of the probability density of the mobile ion; null for no density map."
     )
+    sites: Literal["density", "none"] = Field(
+        default="density",
+        description="Sites between which jumps are counted: the maxima of the density, those that the framework's "
+        "symmetry makes equivalent under one label; or none, for no jumps, percolation and van Hove functions.",
+    )
 
 
 class ReportSettings(StageSection):

@@ -5,10 +5,22 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Sequence
 from io import StringIO
-from typing import Any
+from typing import Any, Final
 
 from superionic.report.tables_transport import rejected
 from superionic.report.values import Record, Results, bounds, flat_numbers, mapping, numbers, records
+
+_ERRORS_APART: Final = (
+    "by",
+    "value",
+    "n_structures",
+    *(
+        f"{statistic}_{quantity}_{when}"
+        for quantity in ("energy_meV_per_atom", "force_meV_per_A", "stress_GPa")
+        for statistic in ("mae", "rmse")
+        for when in ("before", "after")
+    ),
+)
 
 Column = tuple[str, Callable[[Record], Any]]
 
@@ -125,6 +137,7 @@ def csv_tables(results: Results) -> dict[str, str]:
             _plain("formula", "crystal", "energy_eV_per_atom", "lowest"), _polymorph_rows(results)
         ),
         "errors.csv": _written(_plain("set", "n_structures", "statistic", "before", "after"), _error_rows(results)),
+        "errors_apart.csv": _written(_plain(*_ERRORS_APART), records(results.stage("validate"), "by")),
         "learning_curve.csv": _written(_plain("epoch", *epochs), history),
         "volumes.csv": _written(runs, results.records("transport", "runs")),
         "diffusivities.csv": _written(diffusivities, results.records("analyse", "runs")),

@@ -288,15 +288,18 @@ def _draw_surface(axes: Any, surface: Surface) -> None:
             x, y, z = vertices.T
             axes.plot_trisurf(x, y, z, triangles=triangles, color=colour, alpha=opacity, lw=0, rasterized=True)
     axes.add_collection3d(Line3DCollection(cell_edges(surface.cell_A), colors="#6b7280", linewidths=0.8))
+    for ends, words, colour, width in surface.segments:
+        axes.add_collection3d(Line3DCollection(ends, colors=colour, linewidths=width, label=_safe(words)))
     for index, (symbol, positions) in enumerate(surface.atoms):
         colour = ("#6b7280", "#CC79A7", "#009E73", "#8c6d31", "#5254a3")[index % 5]
         axes.scatter(*positions.T, s=26 if index else 40, color=colour, label=symbol, depthshade=False)
     corners = np.array(cell_edges(surface.cell_A)).reshape(-1, 3)
+    corners = np.concatenate([corners, *(ends.reshape(-1, 3) for ends, _, _, _ in surface.segments)])
     low, high = corners.min(axis=0), corners.max(axis=0)
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), zlim=(low[2], high[2]))
     axes.set_proj_type("ortho")
     axes.view_init(elev=22, azim=-35)
-    axes.set_box_aspect(np.maximum(high - low, 1e-6), zoom=1.35)
+    axes.set_box_aspect(np.maximum(high - low, 1e-6), zoom=1.05 if surface.segments else 1.35)
     axes.set_axis_off()
 
 

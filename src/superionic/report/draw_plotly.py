@@ -314,6 +314,12 @@ def surface_json(surface: Surface, height: int) -> dict[str, Any]:
     edges = {axis: [None if point is None else _round(point[i]) for point in path] for i, axis in enumerate("xyz")}
     frame = {"type": "scatter3d", "mode": "lines", "line": {"color": GREY, "width": 3}, "hoverinfo": "skip"}
     data.append(frame | edges | {"showlegend": False})
+    for ends, words, colour, width in surface.segments:
+        places = np.full((len(ends), 3, 3), np.nan)  # the third point is a gap between two lines
+        places[:, :2] = ends
+        trace = {axis: _list(places[:, :, i].ravel().tolist()) for i, axis in enumerate("xyz")}
+        trace |= {"type": "scatter3d", "mode": "lines", "line": {"color": colour, "width": 2.2 * width}}
+        data.append(trace | {"name": _words(words), "hoverinfo": "name", "showlegend": True})
     for index, (symbol, positions) in enumerate(surface.atoms):
         colour = ("#6b7280", "#CC79A7", "#009E73", "#8c6d31", "#5254a3")[index % 5]
         place = {axis: _list(positions[:, i].tolist()) for i, axis in enumerate("xyz")}

@@ -15,6 +15,7 @@ from superionic.report import (
     figures_transport,
 )
 from superionic.report.figures_density import density_plots
+from superionic.report.figures_sites import migration_plots
 from superionic.report.plots import Plot
 from superionic.report.values import Results
 
@@ -47,4 +48,4 @@ def all_plots(results: Results, arrays: Mapping[str, NDArray[Any]]) -> list[Plot
         figures_conductivity.conductivity_against_activation_energy(results),
         figures_conductivity.composition_trends(results),
     ]
-    return [plot for plot in plots if plot is not None] + density_plots(results, arrays)
+    return [plot for plot in plots if plot is not None] + density_plots(results, arrays) + migration_plots(results)

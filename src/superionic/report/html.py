@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from numpy.typing import NDArray
 
-from superionic.report import tables, tables_ranking, tables_student, tables_transport
+from superionic.report import tables, tables_model, tables_ranking, tables_sites, tables_student, tables_transport
 from superionic.report.draw_plotly import panel_json, surface_json
 from superionic.report.figures_density import maps_without_grid
 from superionic.report.methods import methods
@@ -92,6 +92,8 @@ def page(
     )
     bodies["conductivity"] += _table(tables_student.budget(results))
     bodies["density"] = _figures(plots, "density", charts, formats) + _density_note(results, arrays)
+    for found in (tables_sites.occupancies(results), tables_sites.jumps(results), tables_sites.percolation(results)):
+        bodies["density"] += _table(found)
     bodies["comparison"] = _figures(plots, "comparison", charts, formats) + _table(tables_transport.comparison(results))
     bodies["failures"] = _table(tables_transport.rejections(results)) or _paragraph(
         "Nothing failed and nothing was refused."
@@ -225,6 +227,8 @@ def _model(results: Results, plots: Sequence[Plot], charts: dict[str, Any], form
         _table(tables_transport.selected(results)),
         _table(tables_transport.sampling(results)),
         _table(tables_transport.errors(results)),
+        _table(tables_model.errors_apart(results)),
+        _table(tables_model.preflight(results)),
     ]
     out += [_figures(plots, "model", charts, formats), _table(tables_transport.element_references(results))]
     return "".join(out)

@@ -169,12 +169,15 @@ class Surface:
         ``(symbol, positions (n, 3) in Å)``.
     cell_A
         Cell vectors as rows, (3, 3), in Å.
+    segments
+        Lines ``(ends (n, 2, 3) in Å, words, colour, width)``, such as the jumps between sites.
     """
 
     meshes: Sequence[Mesh]
     print_meshes: Sequence[Mesh]
     atoms: Sequence[tuple[str, NDArray[np.float64]]]
     cell_A: NDArray[np.float64]
+    segments: Sequence[tuple[NDArray[np.float64], str, str, float]] = ()
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from superionic.execution.task import Context, Ref, Task
+from superionic.stages.analyse_migration import migration_records
 from superionic.stages.base import Candidate, StageResult, Workbench, failures_as_data
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 STAGE = "analyse"
 _ANALYSE_VERSION = 3
-_DENSITY_VERSION = 1
+_DENSITY_VERSION = 2
 _ARRHENIUS_VERSION = 2
 _SHARE_INSIDE_ISOSURFACE = 0.9
 _AXES = {"x": 0, "y": 1, "z": 2}
@@ -44,7 +45,8 @@ def run(
     Returns
     -------
     StageResult
-        The summary has ``runs``, ``arrhenius`` and ``densities``; the density grids are among the arrays.
+        The summary has ``runs``, ``arrhenius``, ``densities`` and ``migration``; the density grids are among the
+        arrays.
     """
     charge = bench.oxidation_states[bench.mobile_ion]
     tasks = [
@@ -121,6 +123,7 @@ def run(
         "charge": charge,
         "densities": densities,
         "failures": failures_as_data(failures),
+        "migration": migration_records(STAGE, settings, bench, [(run, task) for run, task, _ in good]),
         "mobile_ion": bench.mobile_ion,
         "runs": runs,
     }
@@ -220,16 +223,13 @@ def density_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _contex
     density = probability_density(positions[:, mobile], cell, grid_spacing_A=settings["grid_spacing_A"])
     probability = density.probability_per_A3
     mean = positions[:, ~mobile].mean(axis=0)
-    falling = np.sort(probability, axis=None)[::-1]
-    share = np.cumsum(falling) / falling.sum()
     return {
         "cell_A": np.asarray(density.cell_A),
         "framework": [
             {"symbol": chemical_symbols[number], "position_A": [float(x) for x in position]}
             for number, position in zip(numbers[~mobile], mean, strict=True)
         ],
-        # A fixed level such as 1e-4 Å⁻³ depends on the cell; this surface holds a fixed share of the ions in any cell.
-        "isovalue_per_A3": float(falling[np.searchsorted(share, _SHARE_INSIDE_ISOSURFACE)]),
+        "isovalue_per_A3": density.isovalue_per_A3(_SHARE_INSIDE_ISOSURFACE),
         "probability_per_A3": np.asarray(probability, dtype=np.float32),
     }
 

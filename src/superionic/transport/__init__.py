@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from superionic.transport.density import Density, probability_density
     from superionic.transport.diffusivity import ChargeDiffusivity, TracerDiffusivity
     from superionic.transport.estimate import Estimate
+    from superionic.transport.jumps import SiteTracker, follow_sites
+    from superionic.transport.migration import Migration, analyse_migration
     from superionic.transport.msd import MeanSquaredDisplacement, mean_squared_displacement
+    from superionic.transport.sites import SiteSet
 
 _HOMES = {
     "ArrheniusFit": "arrhenius",
@@ -19,11 +22,16 @@ _HOMES = {
     "Density": "density",
     "Estimate": "estimate",
     "MeanSquaredDisplacement": "msd",
+    "Migration": "migration",
+    "SiteSet": "sites",
+    "SiteTracker": "jumps",
     "TracerDiffusivity": "diffusivity",
     "TransportAnalysis": "analysis",
     "analyse_displacements": "analysis",
+    "analyse_migration": "migration",
     "arrhenius_fit": "arrhenius",
     "arrhenius_fit_estimates": "arrhenius",
+    "follow_sites": "jumps",
     "mean_squared_displacement": "msd",
     "probability_density": "density",
 }
@@ -34,11 +42,16 @@ __all__ = [
     "Density",
     "Estimate",
     "MeanSquaredDisplacement",
+    "Migration",
+    "SiteSet",
+    "SiteTracker",
     "TracerDiffusivity",
     "TransportAnalysis",
     "analyse_displacements",
+    "analyse_migration",
     "arrhenius_fit",
     "arrhenius_fit_estimates",
+    "follow_sites",
     "mean_squared_displacement",
     "probability_density",
 ]

@@ -1,0 +1,256 @@
+"""Where ions go, in one call: density, sites, jumps, percolation, profiles, and how far from Gaussian it all is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from superionic.errors import AnalysisError
+from superionic.transport.density import Density, DensityCounter
+from superionic.transport.gaussianity import NonGaussianCounter, NonGaussianity, log_lags
+from superionic.transport.jump_rates import JumpNetwork
+from superionic.transport.jumps import COMMIT, SiteOccupation, SiteTracker
+from superionic.transport.pathways import FreeEnergyProfile, free_energy_profile
+from superionic.transport.percolation import (
+    Cluster,
+    DensityPercolation,
+    Span,
+    density_percolation,
+    network_clusters,
+    network_spans,
+)
+from superionic.transport.sites import SiteSet, density_basins, merge_by_symmetry
+from superionic.transport.van_hove import VanHove, VanHoveCounter
+from superionic.units import A2_PER_PS_TO_CM2_PER_S, BOLTZMANN_EV_PER_K
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+Block = tuple[NDArray[Any], FloatArray, FloatArray | None]
+"""Positions (n_frames, n_atoms, 3), cells (3, 3) or (n_frames, 3, 3), and drift (n_frames, 3) or None."""
+
+ATTEMPTS_PER_PS = 10.0
+"""Attempt frequency that turns rates into effective barriers (10¹³ s⁻¹, as is usual for ions in solids)."""
+
+_MOST_PROFILES = 4
+_MOST_EDGES = 2000
+_ORIGINS = 1000
+_PAIR_ORIGINS = 200
+_VAN_HOVE_LAGS = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Migration:
+    """All that one run says about where its ions go.
+
+    Attributes
+    ----------
+    density, percolation
+        Where they were, and at which barrier the density spans the crystal.
+    occupation, network
+        On which sites, and their jumps.
+    clusters, alone, together
+        What the jumps connect: all of them, each kind alone, and the kinds together by rising effective barrier,
+        k_B T ln(10 ps⁻¹/rate).
+    profiles
+        ``(kind, profile)`` of the most frequent kinds of jumps.
+    non_gaussian, van_hove
+        Of the displacements.
+    flags
+        Sentences for the reader.
+    """
+
+    density: Density
+    percolation: DensityPercolation
+    occupation: SiteOccupation
+    network: JumpNetwork
+    clusters: tuple[Cluster, ...]
+    alone: tuple[Span, ...]
+    together: tuple[Span, ...]
+    profiles: tuple[tuple[str, FreeEnergyProfile], ...]
+    non_gaussian: NonGaussianity
+    van_hove: VanHove
+    flags: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; the grid is not among them."""
+        occupation, network = self.occupation, self.network
+        jump_diffusivity = occupation.jump_diffusivity().scaled(A2_PER_PS_TO_CM2_PER_S)
+        residence = occupation.residence_times()
+        rows = np.column_stack([network.rows, network.counts])[:_MOST_EDGES]
+        return {
+            "back_jumps": _finite(occupation.back_jumps),
+            "between": occupation.between,
+            "cell_A": [[float(x) for x in row] for row in occupation.sites.cell_A],
+            "clusters": [asdict(cluster) for cluster in self.clusters if cluster.dimension > 0],
+            "edges": [[int(x) for x in row] for row in rows],
+            "flags": list(self.flags),
+            "jump_diffusivity_cm2_per_s": jump_diffusivity.to_dict(),
+            "jump_kinds": [asdict(kind) for kind in network.kinds()],
+            "n_jumps": occupation.n_jumps,
+            "non_gaussian": {
+                "alpha2": [_finite(x) for x in self.non_gaussian.alpha2],
+                "error": [_finite(x) for x in self.non_gaussian.error],
+                "lags_ps": [float(x) for x in self.non_gaussian.lags_ps],
+            },
+            "percolation": self.percolation.to_dict(),
+            "profiles": [{"kind": kind, **profile.to_dict()} for kind, profile in self.profiles],
+            "site_kinds": [
+                {
+                    "label": label,
+                    "n_sites": n_sites,
+                    "occupancy": occupancy,
+                    "residence_interval68_ps": [_finite(x) for x in residence[label].interval68_ps],
+                    "residence_ps": _finite(residence[label].mean_ps),
+                }
+                for label, (n_sites, occupancy) in occupation.kind_occupancies().items()
+                if label in residence
+            ],
+            "sites": [
+                {"amplitude_A": float(a), "fractional": [float(v) for v in x], "label": label, "occupancy": float(n)}
+                for x, label, n, a in zip(
+                    occupation.sites.fractional,
+                    occupation.sites.labels,
+                    occupation.occupancies,
+                    occupation.amplitudes_A,
+                    strict=True,
+                )
+            ],
+            "spans_alone": [asdict(span) for span in self.alone],
+            "spans_together": [asdict(span) for span in self.together],
+            "van_hove": {
+                "distinct_over_mean": _rows(
+                    self.van_hove.distinct_per_A3 / max(self.van_hove.mean_density_per_A3, 1e-12)
+                ),
+                "distinct_r_A": _middles(self.van_hove.distinct_edges_A),
+                "lags_ps": [float(x) for x in self.van_hove.lags_ps],
+                "r_A": _middles(self.van_hove.edges_A),
+                "self_per_A": _rows(self.van_hove.radial_self_per_A),
+            },
+        }
+
+
+def _middles(edges: FloatArray) -> list[float]:
+    return [float(x) for x in 0.5 * (edges[1:] + edges[:-1])]
+
+
+def _rows(values: FloatArray) -> list[list[float]]:
+    """Return rows of numbers with the four digits that a map can show."""
+    return [[float(f"{x:.4g}") for x in row] for row in values]
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def analyse_migration(
+    blocks: Callable[[], Iterable[Block]],
+    columns: NDArray[np.int64],
+    n_frames: int,
+    frame_interval_ps: float,
+    temperature_K: float,
+    *,
+    sites: SiteSet | None = None,
+    operations: tuple[IntArray, FloatArray] | None = None,
+    grid_spacing_A: float = 0.25,
+    commit: float = COMMIT,
+) -> Migration:
+    """Analyse where the ions of one run go, in two passes over its blocks and constant memory.
+
+    Parameters
+    ----------
+    blocks
+        Gives the blocks of the run from the beginning, each time it is called.
+    columns
+        Indices of the mobile ions.
+    n_frames
+        Frames in all blocks, from which lags are chosen.
+    sites
+        Known sites; places where the density shows more are added as interstitials. All from the density if omitted.
+    operations
+        Rotations and translations of the average crystal in this cell, which give equivalent sites one label.
+    commit
+        How far towards the next site is there (:class:`~superionic.transport.jumps.SiteTracker`).
+
+    Raises
+    ------
+    AnalysisError
+        For fewer than eight frames, wrong shapes, or a density without places that are sites.
+    """
+    if n_frames < 8:
+        raise AnalysisError(f"{n_frames} frames are too few to see where ions go.", fix="Analyse a longer run.")
+    density = _density(blocks, columns, grid_spacing_A)
+    basins = density_basins(density)
+    found, occupancies = basins.sites, basins.occupancies
+    if operations is not None:
+        found, occupancies = merge_by_symmetry(found, occupancies, *operations)
+    chosen = found if sites is None else sites.joined(found)
+    lags = log_lags(max(1, n_frames // 4))
+    some = lags[:: max(1, len(lags) // _VAN_HOVE_LAGS)]
+    cell = np.asarray(density.cell_A)
+    tracker = SiteTracker(chosen, columns, commit=commit)
+    gaussian = NonGaussianCounter(lags, stride=max(1, n_frames // _ORIGINS), columns=columns)
+    pairs = VanHoveCounter(cell, some, stride=max(1, n_frames // _PAIR_ORIGINS), columns=columns)
+    for positions, cells, drift in blocks():
+        tracker.add(positions, cells, drift)
+        gaussian.add(positions, drift)
+        pairs.add(positions, drift)
+    occupation = tracker.result(frame_interval_ps)
+    network = occupation.edges()
+    alone, together = _spans(network, temperature_K)
+    profiles = tuple(_profiles(network, density, temperature_K))
+    return Migration(
+        density=density,
+        percolation=density_percolation(density, temperature_K),
+        occupation=occupation,
+        network=network,
+        clusters=tuple(network_clusters(len(chosen), network.rows)),
+        alone=alone,
+        together=together,
+        profiles=profiles,
+        non_gaussian=gaussian.result(frame_interval_ps),
+        van_hove=pairs.result(frame_interval_ps),
+        flags=tuple(occupation.flags()),
+    )
+
+
+def _density(blocks: Callable[[], Iterable[Block]], columns: NDArray[np.int64], grid_spacing_A: float) -> Density:
+    counter: DensityCounter | None = None
+    for positions, cells, drift in blocks():
+        if counter is None:
+            first = np.asarray(cells, dtype=np.float64).reshape(-1, 3, 3).mean(axis=0)
+            counter = DensityCounter(first, columns, grid_spacing_A=grid_spacing_A)
+        counter.add(positions, cells, drift)
+    if counter is None:
+        raise AnalysisError("There are no frames to count.")
+    return counter.result()
+
+
+def _spans(network: JumpNetwork, temperature_K: float) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
+    """Find what each kind of jumps connects; its barrier is the effective one of its rate."""
+    if len(network.rows) == 0:
+        return (), ()
+    barriers = BOLTZMANN_EV_PER_K * temperature_K * np.log(ATTEMPTS_PER_PS / network.rates_per_ps)
+    alone, together = network_spans(
+        len(network.sites), network.rows, network.kind_names(), [float(x) for x in barriers]
+    )
+    return tuple(alone), tuple(together)
+
+
+def _profiles(network: JumpNetwork, density: Density, temperature_K: float) -> Iterable[tuple[str, FreeEnergyProfile]]:
+    """Yield the profile of the most frequent pair of each of the most frequent kinds."""
+    names, x = network.kind_names(), network.sites.fractional
+    order = np.argsort(-network.counts, kind="stable")
+    total: dict[str, int] = {}
+    for name, count in zip(names, network.counts, strict=True):
+        total[name] = total.get(name, 0) + int(count)
+    for wanted in sorted(total, key=lambda name: (-total[name], name))[:_MOST_PROFILES]:
+        row = network.rows[next(int(k) for k in order if names[k] == wanted)]
+        try:
+            yield wanted, free_energy_profile(density, x[row[0]], x[row[1]] + row[2:], temperature_K)
+        except AnalysisError:
+            continue  # ions jumped so seldom that the way between has empty voxels
