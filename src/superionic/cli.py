@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from superionic.cli_analyse import analyse_command
 from superionic.cli_enumerate import enumerate_command
 from superionic.cli_export import export_command
+from superionic.cli_labels import labels_app
+from superionic.cli_train import train_app
 
 if TYPE_CHECKING:
     from superionic.campaign.run import Campaign
@@ -32,11 +35,14 @@ engines_app = typer.Typer(
     help="Engines: potentials and DFT codes, each in an environment of its own.", no_args_is_help=True
 )
 app.add_typer(engines_app, name="engines")
+app.add_typer(labels_app, name="labels")
+app.add_typer(train_app, name="train")
 
 _EXIT_USER_ERROR = 2
 _EXIT_INTERRUPTED = 130
 
 app.command("enumerate")(enumerate_command)
+app.command("analyse")(analyse_command)
 app.command("export")(export_command)
 
 CampaignArgument = Annotated[Path, typer.Argument(help="Campaign file (YAML), or the folder that holds campaign.yaml.")]

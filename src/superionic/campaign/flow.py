@@ -8,23 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from superionic.campaign.learning import learn
 from superionic.campaign.schema_base import STUDENT
 from superionic.campaign.schema_distil import resolved
-from superionic.campaign.spaces import build_spaces, end_members
+from superionic.campaign.spaces import build_spaces, end_members, read_text
 from superionic.stages import (
     analyse,
     distil,
     enumerate,  # noqa: A004 - the stage's own name
     hull,
-    label,
     rank,
-    sample,
     select,
-    train,
     transport,
-    validate,
 )
 from superionic.stages.base import FINE_TUNED, Candidate, ChosenPotential, StageResult, Workbench
 
@@ -85,20 +83,20 @@ class Flow:
 
     def _walk(self) -> None:
         settings = self.file.stage_settings
-        base = self._potential(self.file.rank.potential)
-        self._at("enumerate")
+        base = self.potential(self.file.rank.potential)
+        self.at("enumerate")
         found = enumerate.run(settings("enumerate"), self.bench, build_spaces(self.file, self.crystals))
         end_phases = enumerate.references(self.bench, self.reference_texts)
-        self._done("enumerate", found)
+        self.done("enumerate", found)
 
-        self._at("rank")
+        self.at("rank")
         ranked = rank.run(settings("rank"), self.bench, found.candidates, end_phases, base)
-        self._done("rank", ranked)
+        self.done("rank", ranked)
 
         placed = self._hull(ranked, base, "")
         candidates = placed.candidates if placed is not None else ranked.candidates
         chosen = self._select(candidates, placed)
-        potential = self._learn(chosen, base)
+        potential = learn(self, chosen, base)
         if potential.name == FINE_TUNED and self.file.hull is not None and self.file.hull.repeat_with_fine_tuned:
             candidates = self._rank_again(candidates, potential)
         students = self._distil(candidates, potential)
@@ -108,19 +106,30 @@ class Flow:
         if not drivers:
             # The student failed its gate and the campaign demands that it passes: there is nothing to report.
             raise StopHere
-        self._at("transport")
+        self.at("transport")
         moved = transport.run(settings("transport"), self.bench, candidates, drivers)
-        self._done("transport", moved)
+        self.done("transport", moved)
         if self.file.analyse is not None:
-            self._at("analyse")
+            self.at("analyse")
             transfer = self.results["distil"][-1].summary["transfer"] if drivers[0].name == STUDENT else None
-            analysed = analyse.run(settings("analyse"), self.bench, moved.candidates, transfer)
-            self._done("analyse", analysed)
+            analysed = analyse.run(settings("analyse"), self.bench, moved.candidates, transfer, self._crystal_texts())
+            self.done("analyse", analysed)
+
+    def _crystal_texts(self) -> dict[str, dict[str, Any]]:
+        """Return each crystal as a task can read it."""
+        return {
+            entry.name: {
+                "file_name": Path(entry.file).name,
+                "occupancies": {name: dict(species) for name, species in entry.occupancies.items()},
+                "text": read_text(entry.file),
+            }
+            for entry in self.file.crystals
+        }
 
     def _hull(self, ranked: StageResult, potential: ChosenPotential, round_label: str) -> StageResult | None:
         if self.file.hull is None:
             return None
-        self._at("hull")
+        self.at("hull")
         formulas = {c.composition_label: str(c.facts["formula"]) for c in ranked.candidates if not c.is_reference}
         references = {name: crystal.formula for name, crystal in self.references.items()}
         vertices = end_members(self.file, formulas, references)
@@ -132,72 +141,33 @@ class Flow:
             vertices,
             round_label=round_label,
         )
-        self._done("hull", result)
+        self.done("hull", result)
         return result
 
     def _select(self, candidates: Sequence[Candidate], placed: StageResult | None) -> tuple[Candidate, ...]:
         if self.file.select is None:
             return tuple(candidate for candidate in candidates if not candidate.is_reference)
-        self._at("select")
+        self.at("select")
         result = select.run(
             self.file.stage_settings("select"),
             self.bench,
             candidates,
             placed.tasks["hull"] if placed is not None else None,
         )
-        self._done("select", result)
+        self.done("select", result)
         return result.candidates
-
-    def _learn(self, chosen: Sequence[Candidate], base: ChosenPotential) -> ChosenPotential:
-        """Sample, label and train, once for each temperature of the ladder; return the last potential."""
-        if self.file.sample is None:
-            return base
-        settings = self.file.stage_settings
-        first = self._potential(self.file.sample.potential or self.file.rank.potential)
-        driver = first
-        labelled: tuple[Candidate, ...] = ()
-        trained: StageResult | None = None
-        rounds = self.file.sample.temperatures_K
-        for number, temperature in enumerate_rounds(rounds):
-            tail = f"round {number}" if len(rounds) > 1 else ""
-            self._at("sample")
-            sampled = sample.run(settings("sample"), self.bench, chosen, driver, temperature)
-            self._done("sample", sampled, last=number == len(rounds))
-            if self.file.label is None:
-                continue
-            self._at("label")
-            name = self.file.label.engine
-            stand_in = self._potential(name.partition(":")[2]) if name.startswith("potential:") else None
-            made = label.run(settings("label"), self.bench, sampled.candidates, stand_in, tail)
-            self._done("label", made, last=number == len(rounds))
-            labelled = (*labelled, *made.candidates)
-            if self.file.train is None:
-                continue
-            self._at("train")
-            trained = train.run(settings("train"), self.bench, labelled, first, tail)
-            self._done("train", trained, last=number == len(rounds))
-            driver = first.tuned(trained.tasks["weights"]["weights"])
-        if trained is None:
-            return base
-        if self.file.section("validate") is not None:
-            self._at("validate")
-            checked = validate.run(
-                settings("validate"), self.bench, labelled, driver, trained.tasks["baseline"], trained.tasks["dataset"]
-            )
-            self._done("validate", checked)
-        return driver
 
     def _distil(self, candidates: Sequence[Candidate], last: ChosenPotential) -> tuple[ChosenPotential, ...]:
         """Distil students out of the last potential; none where they failed and have to pass, or are not wanted."""
         if self.file.distil is None:
             return ()
-        self._at("distil")
+        self.at("distil")
         name = self.file.distil.teacher
-        teacher = last if name in (None, FINE_TUNED) else self._potential(name)
+        teacher = last if name in (None, FINE_TUNED) else self.potential(name)
         moving = self.file.stage_settings("transport") if self.file.transport is not None else None
         settings = resolved(self.file.stage_settings("distil"), moving)
         result = distil.run(settings, self.bench, candidates, teacher)
-        self._done("distil", result)
+        self.done("distil", result)
         if settings["require_parity"] and not result.summary["verdict"]["passed"]:
             return ()
         return distil.committee_of(result, teacher)
@@ -207,7 +177,7 @@ class Flow:
         name = self.file.transport.potential if self.file.transport is not None else None
         if name == STUDENT:
             return students
-        return (last,) if name in (None, FINE_TUNED) else (self._potential(name),)
+        return (last,) if name in (None, FINE_TUNED) else (self.potential(name),)
 
     def _rank_again(self, candidates: Sequence[Candidate], potential: ChosenPotential) -> tuple[Candidate, ...]:
         """Relax the ranked orderings with the fine-tuned potential and place them on a hull of their own (paper A)."""
@@ -215,28 +185,32 @@ class Flow:
         orderings = [candidate for candidate in candidates if not candidate.is_reference]
         phases = [candidate for candidate in candidates if candidate.is_reference]
         settings = {**self.file.stage_settings("rank"), "relax_top": len(orderings)}
-        self._at("rank")
+        self.at("rank")
         ranked = rank.run(settings, self.bench, orderings, phases, potential, round_label=round_label)
-        self._done("rank", ranked)
+        self.done("rank", ranked)
         placed = self._hull(ranked, potential, round_label)
         return placed.candidates if placed is not None else ranked.candidates
 
-    def _potential(self, name: str | None) -> ChosenPotential:
+    def potential(self, name: str | None) -> ChosenPotential:
+        """Return a potential of the campaign by its name, the first one if None."""
         potentials = self.bench.potentials
         return potentials[name] if name is not None else next(iter(potentials.values()))
 
-    def _at(self, stage: str) -> None:
+    def at(self, stage: str) -> None:
+        """Note that the walk has come to a stage."""
         self.reached = stage
 
-    def _done(self, stage: str, result: StageResult, *, last: bool = True) -> None:
+    def done(self, stage: str, result: StageResult, *, last: bool = True) -> None:
+        """Keep what a stage gave; stop here if this was its last round and the walk goes no further.
+
+        Raises
+        ------
+        StopHere
+            If ``until`` names the stage and this was its last round.
+        """
         self.results.setdefault(stage, []).append(result)
         if last and stage == self.until:
             raise StopHere
-
-
-def enumerate_rounds(temperatures: Sequence[float]) -> list[tuple[int, float]]:
-    """Return the rounds of sampling, labelling and training, numbered from one."""
-    return list(zip(range(1, len(temperatures) + 1), temperatures, strict=True))
 
 
 def merged(results: Sequence[StageResult]) -> dict[str, Any]:

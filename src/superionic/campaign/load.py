@@ -142,7 +142,31 @@ def _with_absolute_files(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
     result = {key: copy.copy(value) if isinstance(value, (list, dict)) else value for key, value in raw.items()}
     for (section, index), entry in _file_entries(raw):
         result[section][index] = {**entry, "file": str(folder / Path(entry["file"]).expanduser())}
+    files = _finished_files(raw)
+    if files:
+        absolute = [str(folder / Path(file).expanduser()) for file in files]
+        result["label"]["finished"] = {**result["label"]["finished"], "files": absolute}
+    replay = _replay_file(raw)
+    if replay is not None:
+        result["train"]["replay"] = str(folder / Path(replay).expanduser())
     return result
+
+
+def _finished_files(raw: Mapping[str, Any]) -> list[str]:
+    """Files and folders of finished labels, where they are a list of texts."""
+    label = raw.get("label")
+    finished = label.get("finished") if isinstance(label, dict) else None
+    files = finished.get("files") if isinstance(finished, dict) else None
+    return files if isinstance(files, list) and all(isinstance(file, str) and file for file in files) else []
+
+
+def _replay_file(raw: Mapping[str, Any]) -> str | None:
+    """File of replay data of the training, where there is one."""
+    from superionic.training.base import FOUNDATION
+
+    train = raw.get("train")
+    replay = train.get("replay") if isinstance(train, dict) else None
+    return replay if isinstance(replay, str) and replay not in ("", FOUNDATION) else None
 
 
 def _missing_files(raw: Mapping[str, Any], folder: Path) -> Iterator[Problem]:
@@ -157,6 +181,35 @@ def _missing_files(raw: Mapping[str, Any], folder: Path) -> Iterator[Problem]:
             what = "is not a valid path"
         hint = did_you_mean(file.name, _neighbours(file.parent)) or "paths are relative to the campaign file"
         yield Problem((section, index, "file"), f"the file {file} {what}", hint)
+    for index, name in enumerate(_finished_files(raw)):
+        if not (folder / Path(name).expanduser()).exists():
+            hint = "paths are relative to the campaign file"
+            yield Problem(("label", "finished", "files", index), f"{folder / name} does not exist", hint)
+    replay = _replay_file(raw)
+    if replay is not None:
+        yield from _replay_problems(raw, folder / Path(replay).expanduser())
+
+
+def _replay_problems(raw: Mapping[str, Any], file: Path) -> Iterator[Problem]:
+    """Look at the first structure of the replay data: training is far away, and the wrong file is named quickly."""
+    place = ("train", "replay")
+    try:
+        with file.open(encoding="utf-8") as lines:
+            count, comment = lines.readline(), lines.readline()
+    except (OSError, ValueError):
+        hint = did_you_mean(file.name, _neighbours(file.parent)) or "name an extended XYZ file, or write foundation"
+        yield Problem(place, f"the file {file} cannot be read", hint)
+        return
+    options = raw["train"].get("options")
+    needed = ["Lattice="]
+    if not isinstance(options, dict) or options.get("replay_labels") != "foundation":
+        needed += ["energy", "forces"]
+    missing = [word for word in needed if word not in comment]
+    if not count.strip().isdigit() or "Lattice=" in missing:
+        yield Problem(place, f"{file.name} is no extended XYZ file", "write it as ASE does")
+    elif missing:
+        hint = "give labels, or let the checkpoint label them: `options: {replay_labels: foundation}`"
+        yield Problem(place, f"the first structure of {file.name} has no {' and no '.join(missing)}", hint)
 
 
 def _error(document: Document, source: Path) -> CampaignFileError:

@@ -14,6 +14,7 @@ import numpy as np
 
 from superionic.campaign.schema_base import STUDENT
 from superionic.campaign.schema_distil import resolved
+from superionic.campaign.schema_learn import Learning, learning_of
 from superionic.errors import CompositionError
 from superionic.execution.engines import resolve_engine
 
@@ -269,7 +270,23 @@ class _Costs:
         return int(orderings * sample.replicas * len(sample.temperatures_K))
 
     def _labels(self) -> int:
-        return self._runs() * (self._file.sample.snapshots if self._file.sample else 0)
+        if self._file.sample is None:
+            return 0
+        plan = self._learning()
+        each = self._runs() // len(self._file.sample.temperatures_K)
+        planned = each * sum(count for runs in plan.rounds for _, count in runs)
+        if plan.strategy != "active":
+            return planned
+        most = planned + plan.active["max_rounds"] * plan.active["labels_per_round"]
+        limit = plan.active["max_labels"]
+        return int(most if limit is None else max(planned, min(most, limit)))
+
+    def _learning(self) -> Learning:
+        return learning_of(self._file.learn, self._file.stage_settings("sample"))
+
+    def _trainings(self) -> int:
+        plan = self._learning()
+        return len(plan.rounds) + (int(plan.active["max_rounds"]) if plan.strategy == "active" else 0)
 
     def sample(self) -> PlanLine | None:
         settings = self._file.sample
@@ -277,10 +294,15 @@ class _Costs:
             return None
         atoms = self._atoms * abs(round(float(np.linalg.det(np.array(settings.supercell)))))
         length = settings.npt_ps + settings.equilibration_ps + settings.production_ps
-        seconds = self._runs() * length * 1000 / settings.timestep_fs * self._per_step(settings.potential, atoms)
-        frames = self._runs() * length * 1000 / settings.save_every_fs
-        work = f"{self._runs()} runs of {length:g} ps"
-        return PlanLine("sample", work, self._runs(), seconds / 3600, frames * atoms * _BYTES_PER_ATOM_AND_FRAME / 1e6)
+        runs, work = self._runs(), f"{self._runs()} runs of {length:g} ps"
+        plan = self._learning()
+        if plan.strategy == "active":
+            each = runs // len(settings.temperatures_K) * len(plan.explored_K)
+            runs += each * (plan.active["max_rounds"] + 1)
+            work += f", up to {plan.active['max_rounds'] + 1} explorations of {each} runs"
+        seconds = runs * length * 1000 / settings.timestep_fs * self._per_step(settings.potential, atoms)
+        frames = runs * length * 1000 / settings.save_every_fs
+        return PlanLine("sample", work, runs, seconds / 3600, frames * atoms * _BYTES_PER_ATOM_AND_FRAME / 1e6)
 
     def label(self) -> PlanLine | None:
         settings = self._file.label
@@ -293,7 +315,11 @@ class _Costs:
             factor = {"SCAN": 3.0, "r2SCAN": 3.0}.get(settings.functional, 1.0)
             seconds = self._labels() * _LABEL_S * size * kpoints * factor
         work = f"{self._labels()} labels by {settings.engine} ({settings.functional}, {settings.ecut_eV:g} eV)"
-        if settings.engine != "gpaw":
+        if settings.engine == "vasp":
+            work += ", whose cost is not estimated"
+        elif settings.engine == "finished":
+            work = "finished labels"
+        elif settings.engine != "gpaw":
             work = f"{self._labels()} labels by {settings.engine}, a stand-in for DFT"
         return PlanLine("label", work, self._labels(), seconds / 3600, 0.05 * self._labels())
 
@@ -301,11 +327,16 @@ class _Costs:
         settings = self._file.train
         if settings is None:
             return None
-        seconds = settings.epochs * self._labels() * self._atoms * _TRAINING_S_PER_ATOM
-        segments = -(-settings.epochs // settings.epochs_per_segment)
+        trainings, members = self._trainings(), self._learning().members
+        # Each training is on all labels so far, so the sets grow evenly up to the last one.
+        whole = members * (trainings + 1) / 2.0
+        seconds = whole * settings.epochs * self._labels() * self._atoms * _TRAINING_S_PER_ATOM
+        segments = members * trainings * -(-settings.epochs // settings.epochs_per_segment)
+        several = f", {trainings} trainings" if trainings > 1 else ""
+        committee = f" of {members} potentials each" if members > 1 else ""
         return PlanLine(
             "train",
-            f"up to {settings.epochs} epochs on {self._labels()} labels",
+            f"up to {settings.epochs} epochs on {self._labels()} labels{several}{committee}",
             segments,
             seconds / 3600,
             8.0 * segments,

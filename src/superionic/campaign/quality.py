@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _SMALL_CELL = 100
 _DRIFTING = 0.02
 _FAR_OUTSIDE = 10.0
+_BLIND = 0.3
+"""Largest disagreement of a committee over its error on unseen labels, below which its agreement says little."""
 
 Doubt = tuple[str, str]
 
@@ -35,6 +37,7 @@ def doubts(file: CampaignFile, stages: Mapping[str, Any]) -> list[dict[str, str]
     found: list[Doubt] = []
     for stage, judge in (
         ("enumerate", _about_orderings),
+        ("sample", _about_sampling),
         ("train", _about_training),
         ("validate", _about_errors),
         ("distil", _about_student),
@@ -43,6 +46,7 @@ def doubts(file: CampaignFile, stages: Mapping[str, Any]) -> list[dict[str, str]
     ):
         if stage in stages:
             found += judge(stages[stage])
+    found += _about_a_blind_committee(stages.get("sample", {}), stages.get("validate", {}))
     if file.train is None:
         whose = "a student of the pretrained potential" if file.distil is not None else "the pretrained potential"
         found.append(("info", f"No fine-tuning in this campaign: all dynamics are by {whose}."))
@@ -207,6 +211,47 @@ def _about_runs(summary: Mapping[str, Any]) -> Iterator[Doubt]:
             f"part (it still changed by up to {100 * worst:.0f} %), and conductivity depends strongly on volume."
         )
         yield "warning", text
+
+
+def _about_sampling(summary: Mapping[str, Any]) -> Iterator[Doubt]:
+    runs = summary["runs"]
+    torn = [run for run in runs if run["explored"] is not None]
+    stopped = [run for run in runs if run["stopped"] is not None and run not in torn]
+    if stopped:
+        reasons = "; ".join(sorted({f"{run['run']}: {run['stopped']}" for run in stopped})[:3])
+        count = f"{len(stopped)} of {len(runs) - len(torn)}"
+        yield "caution", f"{count} sampling runs were stopped by a monitor, and sampled up to there ({reasons})."
+    melted = [run for run in runs if any("melts" in flag for flag in run["flags"])]
+    if melted:
+        temperatures = ", ".join(f"{t:g}" for t in sorted({run["temperature_K"] for run in melted}))
+        where = f"{len(melted)} of {len(runs)} sampling runs (at {temperatures} K)"
+        yield "info", f"The framework left its sites in {where}: some labels are of a melt."
+    learning = summary.get("learning")
+    if learning is not None:
+        last = learning["rounds"][-1]
+        told = (
+            f"{last['above']} of {last['looked_at']} frames in {last['length_ps']:.3g} ps were above the threshold, "
+            f"the largest disagreement was {last['worst_eV_per_A']:.2g} eV/Å"
+        )
+        if learning["agrees"]:
+            yield "info", f"The active loop ended since the committee agrees: {told}."
+        else:
+            yield "caution", f"The active loop ended before the committee agreed ({learning['ended']}): {told}."
+
+
+def _about_a_blind_committee(sampling: Mapping[str, Any], errors: Mapping[str, Any]) -> Iterator[Doubt]:
+    """Doubt a committee whose members disagree far less than they err on labels that none of them has seen."""
+    learning = sampling.get("learning")
+    if learning is None or not errors:
+        return
+    worst = 1.0e3 * learning["rounds"][-1]["worst_eV_per_A"]
+    error = errors["after"]["rmse_force_meV_per_A"]
+    if worst < _BLIND * error:
+        text = (
+            f"The committee disagrees by {worst:.2g} meV/Å at most, but errs by {error:.3g} on unseen labels: its "
+            "members are too alike to tell where they are wrong. Train longer, or trust the error, not the agreement."
+        )
+        yield "caution", text
 
 
 def _about_framework(summary: Mapping[str, Any]) -> Iterator[Doubt]:

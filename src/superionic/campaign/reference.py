@@ -30,8 +30,10 @@ from superionic.campaign.schema_inputs import (
     ReferenceInput,
     Substitution,
 )
-from superionic.campaign.schema_label import GateSettings
+from superionic.campaign.schema_label import FinishedSettings, GateSettings, VaspSettings
+from superionic.campaign.schema_learn import ActiveSettings, LadderSettings, LearnSettings
 from superionic.campaign.schema_presets import LEARNING_STAGES, PRESETS
+from superionic.campaign.schema_sample import MonitorSettings
 from superionic.campaign.schema_stages import STAGE_SECTIONS, LongRuns
 
 MARKER: Final = "<!-- From here on this page is written from the schema; see superionic/campaign/reference.py. -->"
@@ -47,7 +49,13 @@ _SECTIONS: Final[tuple[tuple[str, type[BaseModel]], ...]] = (
     ("potentials.NAME", PotentialInput),
     *STAGE_SECTIONS.items(),
     ("enumerate.monte_carlo", MonteCarloSettings),
+    ("sample.monitors", MonitorSettings),
+    ("label.vasp", VaspSettings),
+    ("label.finished", FinishedSettings),
     ("label.gates", GateSettings),
+    ("learn", LearnSettings),
+    ("learn.ladder", LadderSettings),
+    ("learn.active", ActiveSettings),
     ("distil.data", DistilData),
     ("distil.explore", DistilExplore),
     ("distil.parity", ParityLimits),

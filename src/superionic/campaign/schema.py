@@ -25,6 +25,7 @@ from superionic.campaign.schema_inputs import (
     ReferenceInput,
 )
 from superionic.campaign.schema_label import LabelSettings
+from superionic.campaign.schema_learn import LearnSettings
 from superionic.campaign.schema_presets import complete
 from superionic.campaign.schema_sample import SampleSettings, SelectSettings
 from superionic.campaign.schema_stages import (
@@ -84,6 +85,7 @@ class CampaignFile(Section):
     label: LabelSettings | None = Field(default=None, description=LabelSettings.__doc__)
     train: TrainSettings | None = Field(default=None, description=TrainSettings.__doc__)
     validate_: ValidateSettings | None = Field(default=None, alias="validate", description=ValidateSettings.__doc__)
+    learn: LearnSettings | None = Field(default=None, description=LearnSettings.__doc__)
     distil: DistilSettings | None = Field(default=None, description=DistilSettings.__doc__)
     transport: TransportSettings | None = Field(default=None, description=TransportSettings.__doc__)
     analyse: AnalyseSettings | None = Field(default=None, description=AnalyseSettings.__doc__)
@@ -108,14 +110,14 @@ class CampaignFile(Section):
         return tuple(stage for stage in STAGES if self.section(stage) is not None)
 
     def section(self, stage: str) -> Any:
-        """Return the settings of a stage as a typed section, or None where the campaign leaves it out.
+        """Return the settings of a stage, or `learn`, as a typed section, or None where the campaign leaves it out.
 
         Raises
         ------
         KeyError
             If there is no stage of that name.
         """
-        if stage not in STAGE_SECTIONS:
+        if stage not in STAGE_SECTIONS and stage != "learn":
             raise KeyError(stage)
         return getattr(self, "validate_" if stage == "validate" else stage)
 

@@ -42,6 +42,7 @@ NEEDS: Final[tuple[tuple[str, str], ...]] = (
     ("label", "sample"),
     ("train", "label"),
     ("validate", "train"),
+    ("learn", "train"),
     ("analyse", "transport"),
 )
 """Stages that make no sense without another one."""

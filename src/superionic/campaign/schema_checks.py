@@ -12,10 +12,14 @@ from typing import Any, Final
 
 from superionic.campaign.schema_base import FINE_TUNED, NEEDS, STUDENT, Problem, did_you_mean, parse_formula
 from superionic.campaign.schema_distil import distil_problems
+from superionic.campaign.schema_learn import learn_problems
 from superionic.campaign.schema_potentials import potential_problems
+from superionic.campaign.schema_train import replay_problems
+from superionic.errors import CampaignFileError
 
 MAX_GRID_POINTS: Final = 100_000
 STAND_IN: Final = "potential:"
+LABEL_ENGINES: Final = ("gpaw", "vasp", "finished")
 MADE_BY: Final = {FINE_TUNED: "train", STUDENT: "distil"}
 """Potentials that a campaign makes itself, and the sections that make them."""
 _RUN_BY_LAMMPS: Final = ("nep", "pair")
@@ -45,6 +49,7 @@ def cross_problems(raw: Mapping[str, Any]) -> list[Problem]:
         *_potentials(raw),
         *_stages(raw),
         *_training(raw),
+        *learn_problems(raw),
         *distil_problems(raw),
         *_ensembles(raw),
         *_durations(raw),
@@ -255,16 +260,32 @@ def _potentials(raw: Mapping[str, Any]) -> Iterator[Problem]:
             choices = [*names, *MADE_BY] if stage == "transport" else names
             hint = did_you_mean(name, choices) or f"choose one of: {', '.join(choices)}"
             yield Problem((stage, "potential"), f"there is no potential '{name}'", hint)
-    engine = _mapping(raw.get("label")).get("engine")
-    if isinstance(engine, str) and engine != "gpaw":
+    yield from _labels(_mapping(raw.get("label")), names)
+
+
+def _labels(label: Mapping[str, Any], names: list[str]) -> Iterator[Problem]:
+    """Check what makes the labels."""
+    engine, finished = label.get("engine"), _mapping(label.get("finished"))
+    if isinstance(engine, str) and engine not in LABEL_ENGINES:
         name = engine.removeprefix(STAND_IN)
         if not engine.startswith(STAND_IN):
-            hint = did_you_mean(engine, ["gpaw", *(STAND_IN + name for name in names)])
+            hint = did_you_mean(engine, [*LABEL_ENGINES, *(STAND_IN + name for name in names)])
             message = f"'{engine}' is not an engine for labels"
-            yield Problem(("label", "engine"), message, hint or "write gpaw, or potential:<name>")
-        elif name not in potentials:
+            yield Problem(
+                ("label", "engine"), message, hint or f"write {', '.join(LABEL_ENGINES)}, or potential:<name>"
+            )
+        elif name not in names:
             hint = did_you_mean(name, names) or f"choose one of: {', '.join(names)}"
             yield Problem(("label", "engine"), f"there is no potential '{name}'", hint)
+    if engine == "vasp" and label.get("kpoint_offset") == "offset":
+        message = "VASP takes Γ-centred k-points here"
+        yield Problem(("label", "kpoint_offset"), message, "add `kpoint_offset: gamma`, and a spacing of 0.2 or so")
+    if engine == "finished" and not finished.get("files"):
+        yield Problem(("label", "engine"), "no finished labels are named", "name files or folders in `finished.files`")
+    stated = [name for name in ("code", "version", "functional") if finished.get(name) is not None]
+    if stated and len(stated) < 3:
+        message = "a stated provenance needs `code`, `version` and `functional`"
+        yield Problem(("label", "finished", stated[0]), message)
 
 
 def _stages(raw: Mapping[str, Any]) -> Iterator[Problem]:
@@ -278,7 +299,8 @@ def _stages(raw: Mapping[str, Any]) -> Iterator[Problem]:
             ("hull", "repeat_with_fine_tuned"), "this needs a `train` section, which this campaign leaves out"
         )
     rounds = _mapping(raw.get("sample")).get("temperatures_K")
-    if isinstance(rounds, (list, tuple)) and len(rounds) > 1 and raw.get("train") is None:
+    climbs = _mapping(raw.get("learn")).get("strategy") != "one-shot"
+    if isinstance(rounds, (list, tuple)) and len(rounds) > 1 and raw.get("train") is None and climbs:
         message = "several rounds of sampling need a `train` section, which this campaign leaves out"
         yield Problem(("sample", "temperatures_K"), message)
 
@@ -287,12 +309,22 @@ def _training(raw: Mapping[str, Any]) -> Iterator[Problem]:
     train = raw.get("train")
     if not isinstance(train, Mapping):
         return
-    trainer, name = train.get("trainer", "chgnet"), _mapping(raw.get("sample")).get("potential")
+    from superionic.training.base import FROM_LABELS, trainer_names
+
+    trainer, name = train.get("trainer"), _mapping(raw.get("sample")).get("potential")
     entry = _mapping(_mapping(raw.get("potentials")).get(name)) if isinstance(name, str) else {}
     engine = entry.get("engine")
-    if isinstance(trainer, str) and isinstance(engine, str) and engine != trainer:
+    if trainer == FROM_LABELS:  # it keeps nothing of the potential that sampled, so any may sample
+        yield from (*_trainer_options(train, FROM_LABELS), *replay_problems(raw, train, FROM_LABELS))
+    elif isinstance(engine, str) and engine not in trainer_names():
+        message = f"superionic cannot train the potential '{name}' of `sample`, which is of {engine}"
+        hint = f"sample with a potential of one of: {', '.join(trainer_names())}; or leave out `train`"
+        yield Problem(("train", "trainer"), message, hint)
+    elif isinstance(trainer, str) and isinstance(engine, str) and engine != trainer:
         message = f"the trainer '{trainer}' cannot train the potential '{name}' of `sample`, which is of {engine}"
         yield Problem(("train", "trainer"), message, "sample with a potential of that engine, or leave out `train`")
+    elif isinstance(engine, str):
+        yield from (*_trainer_options(train, engine), *replay_problems(raw, train, engine))
     validation, test = (_number(train.get(key, 0.1)) for key in ("validation_fraction", "test_fraction"))
     if validation is not None and test is not None and validation + test >= 1.0:
         message = f"validation ({validation:g}) and test ({test:g}) fractions leave nothing to train on"
@@ -302,6 +334,23 @@ def _training(raw: Mapping[str, Any]) -> Iterator[Problem]:
     weights = [train.get(key, 1.0) for key in ("energy_weight", "force_weight", "stress_weight")]
     if all(_number(weight) == 0.0 for weight in weights):
         yield Problem(("train", "energy_weight"), "at least one of the weights of the loss must be above 0")
+
+
+def _trainer_options(train: Mapping[str, Any], engine: str) -> Iterator[Problem]:
+    """Let the trainer judge its options; what is of a wrong type is reported elsewhere."""
+    from superionic.training.base import options_of
+
+    names = ("epochs", "batch_size", "learning_rate", "freeze", "initial")
+    shared = {key: train[key] for key in names if isinstance(train.get(key), (int, float, str))}
+    further = train.get("options")
+    try:
+        options_of(engine, shared, further if isinstance(further, Mapping) else None)
+    except CampaignFileError as error:
+        key = str(error.where or "").rpartition(".")[2]
+        place = ("train", "options", key) if isinstance(further, Mapping) and key in further else ("train", key)
+        yield Problem(place if key in train or len(place) == 3 else ("train",), error.message, error.fix or "")
+    except TypeError:
+        return
 
 
 def _ensembles(raw: Mapping[str, Any]) -> Iterator[Problem]:
@@ -333,6 +382,8 @@ def _driver(raw: Mapping[str, Any], stage: str) -> tuple[str, str | None]:
     if name == STUDENT:
         return STUDENT, "nep"
     shown = name
+    if name == FINE_TUNED and _mapping(raw.get("train")).get("trainer") == "nep":
+        return FINE_TUNED, "nep"  # trained from the labels alone, whatever sampled
     if name == FINE_TUNED:
         name = _mapping(raw.get("sample")).get("potential")
     name = name or _mapping(raw.get("rank")).get("potential")
@@ -375,7 +426,9 @@ def _durations(raw: Mapping[str, Any]) -> Iterator[Problem]:
         frames = 1000.0 * production / every
         if frames < 1:
             yield Problem((stage, "production_ps"), f"the run is shorter than one save interval ({every:g} fs)")
-        snapshots = _number(section.get("snapshots", 30)) if stage == "sample" else None
+        asked = section.get("snapshots", 30) if stage == "sample" else None
+        budgets = [n for n in map(_number, asked if isinstance(asked, (list, tuple)) else [asked]) if n is not None]
+        snapshots = max(budgets, default=None)
         if snapshots is not None and snapshots > frames * (1 + 1e-9) >= 1:
             message = f"{snapshots:g} snapshots are asked of a run that saves {int(frames + 1e-9)} frames"
             yield Problem((stage, "snapshots"), message, "take fewer, run longer, or save more often")

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from superionic.campaign.schema_base import FINE_TUNED, NEEDS, STUDENT
+from superionic.campaign.schema_learn import rungs
 
-LEARNING_STAGES: Final[tuple[str, ...]] = ("select", "sample", "label", "train", "validate", "distil")
-"""Stages that are in a campaign only where its file or its preset has them."""
+LEARNING_STAGES: Final[tuple[str, ...]] = ("select", "sample", "label", "train", "validate", "learn", "distil")
+"""Sections that are in a campaign only where its file or its preset has them."""
 
 PRESETS: Final[dict[str, dict[str, dict[str, Any]]]] = {
     "demo": {
@@ -94,7 +95,7 @@ PRESETS: Final[dict[str, dict[str, dict[str, Any]]]] = {
         "enumerate": {"method": "sample", "sample_draws": 2000, "ewald_keep": 2000},
         "rank": {"relax_top": 20, "fmax_eV_per_A": 0.01, "method": "single-points", "optimizer": "FIRE"},
         "hull": {"repeat_with_fine_tuned": True},
-        "select": {"temperature_K": 800.0},
+        "select": {"temperature_K": 800.0, "count": 83},
         "sample": {
             "temperatures_K": [800.0],
             "timestep_fs": 1.0,
@@ -111,6 +112,7 @@ PRESETS: Final[dict[str, dict[str, dict[str, Any]]]] = {
             "kpoint_spacing_per_A": 0.2,
             "energy_tolerance_eV": 1.0e-5,
         },
+        "learn": {"strategy": "one-shot"},
         "train": {"epochs": 500, "patience": 20, "learning_rate": 0.01},
         "validate": {},
         "transport": {
@@ -131,7 +133,8 @@ PRESETS: Final[dict[str, dict[str, dict[str, Any]]]] = {
         "enumerate": {"ewald_keep": 10000},
         "rank": {"relax_top": 20, "fmax_eV_per_A": 0.01, "method": "single-points", "optimizer": "FIRE"},
         "hull": {},
-        "select": {},
+        "select": {"count": 1},
+        "learn": {"strategy": "ladder"},
         "sample": {
             "temperatures_K": [200.0, 400.0, 600.0, 800.0],
             "timestep_fs": 1.0,
@@ -149,7 +152,7 @@ PRESETS: Final[dict[str, dict[str, dict[str, Any]]]] = {
             "segment_ps": 50.0,
         },
         "label": {"functional": "PBE", "ecut_eV": 350.0, "kpoint_spacing_per_A": 0.2},
-        "train": {"trainer": "chgnet"},
+        "train": {},
         "validate": {
             "max_energy_mae_meV_per_atom": 3.5,
             "max_force_mae_meV_per_A": 50.0,
@@ -197,7 +200,7 @@ def complete(raw: Mapping[str, Any], stages: tuple[str, ...]) -> dict[str, Any]:
     """
     filled: dict[str, Any] = copy.deepcopy(dict(raw))
     overall = _preset(filled)
-    for stage in stages:
+    for stage in (*stages, "learn"):
         section = filled.get(stage)
         if stage in filled and not isinstance(section, dict):
             continue  # null leaves the stage out; anything else is a mistake that the validation reports
@@ -211,6 +214,9 @@ def complete(raw: Mapping[str, Any], stages: tuple[str, ...]) -> dict[str, Any]:
             filled.pop(stage, None)
     if "repeat_with_fine_tuned" not in _section(raw, "hull") and filled.get("train") is None:
         _section(filled, "hull").pop("repeat_with_fine_tuned", None)
+    climbed = rungs(_section(filled, "learn").get("ladder"))
+    if climbed is not None and "temperatures_K" not in _section(raw, "sample"):
+        _section(filled, "sample")["temperatures_K"] = climbed
     hull, axes = _section(filled, "hull"), filled.get("composition_axes")
     if hull.get("formula_unit") is None:
         first = axes[0] if isinstance(axes, (list, tuple)) and axes else None

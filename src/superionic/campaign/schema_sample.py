@@ -12,17 +12,22 @@ from pydantic import Field
 
 from superionic.campaign.schema_base import (
     Count,
+    CountOrZero,
     Formulas,
     Matrix,
     NotNegative,
     Number,
     Positive,
+    Section,
     StageSection,
     Temperatures,
     TimeStep,
 )
 from superionic.campaign.schema_inputs import IDENTITY
 from superionic.campaign.schema_md import BAR_GPA, MD_ENGINE, MDEngine, Thermostat
+
+Method = Literal["random", "farthest-point", "descriptors", "cur", "committee"]
+"""Ways to choose snapshots out of a run."""
 
 
 class SelectSettings(StageSection):
@@ -37,6 +42,32 @@ class SelectSettings(StageSection):
     )
     count: Count = Field(
         default=20, description="Orderings that are selected, the lowest of each composition among them."
+    )
+
+
+class MonitorSettings(Section):
+    """What stops a sampling run. The frames before are kept, the last ones are labelled, and the reason is reported."""
+
+    melting: Literal["off", "warn", "stop"] = Field(
+        default="warn", description="What happens when ions of the framework leave their sites."
+    )
+    melting_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.25,
+        description="Share of these ions that must have left: be further off than half the distance to the next site "
+        "of their element.",
+    )
+    min_distance_fraction: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.5, description="Two atoms may not come closer than this fraction of the sum of their covalent radii."
+    )
+    max_volume_change: Positive = Field(
+        default=0.5, description="The volume may not change by more than this fraction (paper B saw cells diverge)."
+    )
+    max_drift_meV_per_atom: Positive | None = Field(
+        default=100.0,
+        description="The conserved energy of the ensemble may not change by more within a segment; null: not watched.",
+    )
+    last_frames: CountOrZero = Field(
+        default=3, description="Snapshots of a stopped run that are its last frames; they are not strained."
     )
 
 
@@ -69,11 +100,27 @@ class SampleSettings(StageSection):
     equilibration_ps: NotNegative = Field(default=5.0, description="NVT run that is thrown away (paper A: 5).")
     production_ps: Positive = Field(default=10.0, description="NVT run that is sampled (paper A: 10; paper B: 1000).")
     save_every_fs: Positive = Field(default=10.0, description="Interval of the saved frames (paper B: 10).")
-    snapshots: Count = Field(default=30, description="Snapshots taken from each run (paper A: 30).")
-    snapshot_method: Literal["random", "farthest-point"] = Field(
-        default="random", description="Random frames (paper A), or farthest-point sampling of the positions (paper B)."
+    snapshots: Count | Annotated[tuple[Count, ...], Field(strict=False, min_length=1)] = Field(
+        default=30,
+        description="Snapshots taken from each run: one number (paper A: 30), or one for each temperature.",
+    )
+    snapshot_method: Method | Literal["mixture"] = Field(
+        default="random",
+        description="How they are chosen. random: at random (paper A); farthest-point: by the mean squared difference "
+        "of positions (paper B); descriptors: farthest points in the potential's own descriptors; cur: by leverage "
+        "scores on these; committee: where the potentials of the round before disagree (see `learn.members`; in the "
+        "first round descriptors decide); mixture: several of these.",
+    )
+    snapshot_mixture: dict[Method, Positive] = Field(
+        default_factory=dict, description="Shares of the methods of a mixture, e.g. {descriptors: 0.5, random: 0.5}."
+    )
+    candidate_frames: Count = Field(
+        default=500,
+        description="Frames of each run, evenly spread, among which descriptors, cur and committee choose: each costs "
+        "an evaluation.",
     )
     max_strain: Annotated[float, Field(ge=0, le=0.2)] = Field(
         default=0.03, description="Random strain within ± this is applied to each snapshot (paper A: 0.03; 0 for none)."
     )
     segment_ps: Positive = Field(default=5.0, description="Length of one segment: what a killed run loses at most.")
+    monitors: MonitorSettings = Field(default_factory=MonitorSettings, description="What stops a run.")

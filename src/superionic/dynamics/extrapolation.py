@@ -26,11 +26,14 @@ class Extrapolation:
 
     def __init__(self, potential: Potential, limits: Limits) -> None:
         self._limits = limits
+        self._limit_text: str = getattr(
+            potential, "grade_limit_text", "the potential extrapolates: grade {grade:.1f} is above {limit:g}"
+        )
         self._grade_of: Callable[[Atoms], FloatArray] = getattr(potential, "extrapolation_grade", _no_grade)
         if limits.extrapolation_every > 0 and self._grade_of is _no_grade:
             raise PotentialError(
                 f"The potential {potential.identity.name} cannot tell whether it extrapolates.",
-                fix="Set extrapolation_every to 0, or use a student (nep) with its active set.",
+                fix="Set extrapolation_every to 0, or use a student (nep) with its active set, or a committee.",
             )
         self.steps: list[int] = []
         self.grades: list[float] = []
@@ -52,7 +55,7 @@ class Extrapolation:
             self._collect(grade, atoms, always=ends)
         if not ends:
             return None
-        return f"the potential extrapolates: grade {grade:.1f} is above {self._limits.max_extrapolation:g}"
+        return self._limit_text.format(grade=grade, limit=self._limits.max_extrapolation)
 
     def collected(self, n_atoms: int) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Positions, shape (n, n_atoms, 3), cells, (n, 3, 3), and grades, (n,), of the collected structures."""

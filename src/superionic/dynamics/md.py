@@ -131,6 +131,7 @@ def run_segment(
     *,
     progress: Progress | None = None,
     limits: Limits | None = None,
+    reference: Atoms | None = None,
 ) -> Segment:
     """Make ``n_steps`` steps from ``state``.
 
@@ -148,13 +149,15 @@ def run_segment(
         Called now and then with the fraction done and a message.
     limits
         Where the run is stopped; ``None`` for the defaults of :class:`Limits`.
+    reference
+        The structure that the whole run started from, for the monitor of melting; the same for all segments.
 
     Raises
     ------
     CalculationFailed
-        If the run blows up (not-a-number, runaway temperature, atoms in each other, volume). ``details`` has the step
-        and a summary of the last good frame. Where the limits have structures collected the segment is ``stopped``
-        instead, so that they are not lost.
+        If the run blows up (not-a-number, runaway temperature, atoms in each other, volume, drift of the conserved
+        energy, melting). ``details`` has the step and a summary of the last good frame. Where the limits keep frames
+        or have structures collected, the segment is ``stopped`` instead, so that they are not lost.
     PotentialError
         If the potential does not cover an element, or has no extrapolation grade where one is asked for.
     EngineError
@@ -176,7 +179,7 @@ def run_segment(
     evaluation = Evaluation(potential, stress=settings.needs_stress)
     atoms.calc = evaluation
     rng = unpack_rng(state.rng)
-    course = _Course(atoms, state, settings, limits, extrapolation)
+    course = _Course(atoms, state, settings, limits, extrapolation, reference)
     stopped, internals = None, {}
 
     # An exploding run overflows before a monitor sees it; the monitors decide, not numpy's warnings.
@@ -187,7 +190,8 @@ def run_segment(
             internals = integrator.internals()
         except CalculationFailed as failure:
             time_ps = course.time_ps
-            if limits.extrapolation_every == 0 or limits.max_collected == 0:
+            collects = limits.extrapolation_every > 0 and limits.max_collected > 0
+            if not (limits.keep_frames or collects):
                 details = {"step": course.step, "time_ps": time_ps, **failure.details}
                 details["last_good"] = summary(course.frames)
                 raise CalculationFailed(f"after {time_ps:.3f} ps {failure.reason}", details) from failure
@@ -209,14 +213,20 @@ def run_segment(
         )
         segment = _gathered(end, settings, course.frames, extrapolation, evaluation.n_evaluations)
     reason = None if stopped is None else f"after {course.time_ps:.3f} ps {stopped}"
-    return replace(segment, stopped=reason, engine_parity=parity)
+    return replace(segment, stopped=reason, engine_parity=parity, flags=(*segment.flags, *course.flags))
 
 
 class _Course:
     """A segment on its way: steps, monitors and frames."""
 
     def __init__(
-        self, atoms: Atoms, state: MDState, settings: MDSettings, limits: Limits, extrapolation: Extrapolation
+        self,
+        atoms: Atoms,
+        state: MDState,
+        settings: MDSettings,
+        limits: Limits,
+        extrapolation: Extrapolation,
+        reference: Atoms | None,
     ) -> None:
         self.integrator: Integrator | None = None
         self.frames: list[dict[str, Any]] = []
@@ -225,7 +235,12 @@ class _Course:
         self._settings = settings
         self._limits = limits
         self._extrapolation = extrapolation
-        self._monitor = Monitor(state.numbers, settings, limits, state.reference_volume_A3)
+        self._monitor = Monitor(state.numbers, settings, limits, state.reference_volume_A3, reference)
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What the monitors noted without stopping the run."""
+        return self._monitor.flags()
 
     @property
     def time_ps(self) -> float:
@@ -239,6 +254,7 @@ class _Course:
             return None
         report_every = max(1, n_steps // 100)
         integrator.set_temperature(settings.target_temperature_K(self.step + 1))
+        self._monitor.begin(integrator.conserved_eV())
         stopped = None
         if self.step == 0:
             stopped = self._look(integrator, float(self._atoms.get_kinetic_energy()), keep=True)
@@ -260,6 +276,8 @@ class _Course:
     def _look(self, integrator: Integrator, kinetic: float, *, keep: bool) -> str | None:
         if keep or self.step % self._limits.check_every == 0:
             self._monitor.check_structure(self._atoms, self.step)
+            self._monitor.check_framework(self._atoms, self.step)
+            self._monitor.check_conserved(integrator.conserved_eV(), self.step)
         stopped = None
         if self._extrapolation.is_due(self.step):
             stopped = self._extrapolation.look(self._atoms, self.step)
@@ -279,6 +297,8 @@ def _gathered(
     temperatures = np.array(column["temperatures_K"], dtype=np.float64)
     cells = np.array(column["cells_A"], dtype=np.float64).reshape(-1, 3, 3)
     positions, collected_cells, grades = extrapolation.collected(len(state.numbers))
+    conserved = _maybe(column["conserved_eV"])
+    per_atom = None if conserved is None else conserved / len(state.numbers)
     return Segment(
         state=state,
         steps=np.array(column["steps"], dtype=np.int64),
@@ -288,10 +308,10 @@ def _gathered(
         potential_energies_eV=np.array(column["potential_energies_eV"], dtype=np.float64),
         kinetic_energies_eV=np.array(column["kinetic_energies_eV"], dtype=np.float64),
         pressures_GPa=_maybe(column["pressures_GPa"]),
-        conserved_eV=_maybe(column["conserved_eV"]),
+        conserved_eV=conserved,
         frame_interval_ps=settings.frame_interval_ps,
         n_evaluations=n_evaluations,
-        flags=soft_flags(settings, temperatures, cells, state.reference_volume_A3),
+        flags=soft_flags(settings, temperatures, cells, state.reference_volume_A3, per_atom),
         extrapolation_steps=np.array(extrapolation.steps, dtype=np.int64),
         extrapolation=np.array(extrapolation.grades, dtype=np.float64),
         collected_positions_A=positions,

@@ -1,14 +1,19 @@
 """Watching a run: what makes it a failure, and what is only worth a flag.
 
 The potential's own check catches numbers that are not finite. Here: temperature that runs away, ions that fall into
-each other, a cell that flies apart (paper B saw the pretrained CHGNet do that above 500 K).
+each other, a cell that flies apart (paper B saw the pretrained CHGNet do that above 500 K), a conserved quantity that
+drifts, and a framework that melts. How far a potential extrapolates or a committee disagrees is watched in
+:mod:`superionic.dynamics.extrapolation`.
+
+Every verdict follows from the state, from the reference positions that the caller passes to each segment, and (drift of
+the conserved quantity) from the segment's own first value. So a run that is continued is judged as if it were not cut.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +25,13 @@ from superionic.errors import CalculationFailed, SuperionicError
 from superionic.potentials.neighbours import pairs_within
 
 FloatArray = npt.NDArray[np.float64]
+Melting = Literal["off", "warn", "stop"]
+
+_SITE_FRACTION = 0.5
+"""A framework ion has left its site when it is further off than this fraction of the way to the next of its kind."""
+_DRIFT_FLAG_EV = 1.0e-3
+_DRIFT_FLAG_LEAST_EV = 5.0e-3
+"""Drift of the conserved quantity that is flagged: per atom and ps, and per atom in all."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +57,20 @@ class Limits:
         A run ends, cleanly, at the first structure of a higher grade; that structure is the last one collected.
     max_collected
         Structures collected in one segment at most. If more qualify, they are thinned out evenly in time.
+    conserved_eV_per_atom
+        Stop if the conserved quantity of the ensemble (the energy in NVE, the extended energy with a Nosé–Hoover chain
+        or stochastic rescaling) has changed by more than this since the start of the segment; None: never. Berendsen's
+        and Langevin's baths conserve nothing, and a ramp of the temperature changes what is conserved.
+    melting
+        What happens when the framework leaves its sites: nothing, a flag, or the run is stopped. It needs reference
+        positions.
+    melting_share
+        Share of the framework ions that must have left their sites.
+    mobile_number
+        Atomic number of the mobile ion, which is not part of the framework; 0: all ions are.
+    keep_frames
+        A run that fails ends as *stopped*, with the reason, so that the frames before are kept; otherwise the failure
+        is raised and the segment is lost.
     """
 
     temperature_factor: float = 4.0
@@ -56,8 +82,18 @@ class Limits:
     collect_extrapolation: float = 2.0
     max_extrapolation: float = 10.0
     max_collected: int = 20
+    conserved_eV_per_atom: float | None = 0.1
+    melting: Melting = "off"
+    melting_share: float = 0.25
+    mobile_number: int = 0
+    keep_frames: bool = False
 
     def __post_init__(self) -> None:
+        if self.melting not in get_args(Melting) or not 0.0 < self.melting_share <= 1.0:
+            raise SuperionicError(
+                f"Limits of a run: melting is {self.melting!r} with a share of {self.melting_share}.",
+                fix="Write off, warn or stop, and a share above 0 and up to 1.",
+            )
         if self.check_every < 1 or self.extrapolation_every < 0 or self.max_collected < 0:
             raise SuperionicError(
                 "Limits of a run: check_every, extrapolation_every or max_collected is out of range.",
@@ -65,16 +101,87 @@ class Limits:
             )
 
 
-class Monitor:
-    """Checks a run as it goes; it decides from the state alone, never from its own history."""
+class Framework:
+    """Tells how much of the framework has left its sites.
 
-    def __init__(self, numbers: npt.NDArray[np.int64], settings: MDSettings, limits: Limits, volume0_A3: float) -> None:
+    An ion has left its site when it is further away than half the distance to the nearest site of its own element, the
+    mean displacement of the framework taken off. Vibrations do not come that far (Lindemann's criterion has melting at
+    a root mean square of about 0.1 of that distance); ions that swap places do, and so do rigid groups that turn.
+
+    Parameters
+    ----------
+    reference
+        The structure whose sites count, as a rule the one that the run started from; its cell may differ from that of
+        the run.
+    mobile_number
+        Atomic number of the mobile ion; 0: none.
+
+    Raises
+    ------
+    SuperionicError
+        If there is no framework.
+    """
+
+    def __init__(self, reference: Atoms, mobile_number: int) -> None:
+        self._of_framework = np.flatnonzero(reference.numbers != mobile_number)
+        if len(self._of_framework) == 0:
+            raise SuperionicError(
+                "There is no framework to watch: all ions are mobile.", fix="Set melting to off, or the mobile ion."
+            )
+        inverse = np.linalg.inv(reference.cell.array)
+        self._fractional: FloatArray = (reference.positions @ inverse)[self._of_framework]
+        self._reach_A = _SITE_FRACTION * _nearest_of_kind(reference)[self._of_framework]
+
+    def share_moved(self, atoms: Atoms) -> float:
+        """Share of the framework ions of ``atoms``, whose positions are unwrapped, that have left their sites."""
+        cell = atoms.cell.array
+        moved = atoms.positions[self._of_framework] - self._fractional @ cell
+        moved -= moved.mean(axis=0)
+        return float(np.mean(np.sum(moved**2, axis=1) > self._reach_A**2))
+
+
+class Monitor:
+    """Checks a run as it goes; it decides from the state and the reference, never from its own history.
+
+    Parameters
+    ----------
+    numbers
+        Atomic numbers.
+    settings
+        Of the run.
+    limits
+        Where it is stopped.
+    volume0_A3
+        Volume at the start of the run.
+    reference
+        Structure with the sites of the framework; None: melting is not watched.
+    """
+
+    def __init__(
+        self,
+        numbers: npt.NDArray[np.int64],
+        settings: MDSettings,
+        limits: Limits,
+        volume0_A3: float,
+        reference: Atoms | None = None,
+    ) -> None:
         self.settings = settings
         self.limits = limits
         self.volume0_A3 = volume0_A3
         self._radii: FloatArray = np.asarray(covalent_radii, dtype=np.float64)[numbers]
         self._cutoff = 2.0 * limits.distance_fraction * float(self._radii.max())
         self._temperature_limit = limits.temperature_factor * settings.temperature_K + limits.temperature_offset_K
+        self._framework: Framework | None = None
+        if limits.melting != "off":
+            if reference is None or not np.array_equal(reference.numbers, numbers):
+                raise SuperionicError(
+                    "Melting is to be watched, but there are no reference positions of these ions.",
+                    fix="Pass the structure that the run started from, or set melting to off.",
+                )
+            self._framework = Framework(reference, limits.mobile_number)
+        self._conserved0_eV: float | None = None
+        self.melted_from: int | None = None
+        self.most_moved = 0.0
 
     def check_temperature(self, temperature_K: float, step: int) -> None:
         """Raise :class:`CalculationFailed` if the temperature is not finite or has run away."""
@@ -86,6 +193,47 @@ class Monitor:
                 f"the temperature ran away to {temperature_K:.0f} K (target {self.settings.temperature_K:.0f} K)",
                 {"step": step, "temperature_K": temperature_K, "limit_K": limit},
             )
+
+    def begin(self, conserved_eV: float | None) -> None:
+        """Take the conserved quantity at the start of the segment; None where there is none or it is not watched."""
+        watched = self.limits.conserved_eV_per_atom is not None and self.settings.ramp_from_K is None
+        self._conserved0_eV = conserved_eV if watched else None
+
+    def check_conserved(self, conserved_eV: float | None, step: int) -> None:
+        """Raise :class:`CalculationFailed` if the conserved quantity has changed too much since the segment began."""
+        limit = self.limits.conserved_eV_per_atom
+        if self._conserved0_eV is None or conserved_eV is None or limit is None:
+            return
+        change = (conserved_eV - self._conserved0_eV) / len(self._radii)
+        if not abs(change) <= limit:
+            raise CalculationFailed(
+                f"the conserved energy drifted by {1e3 * change:+.0f} meV/atom within the segment",
+                {"step": step, "drift_eV_per_atom": change, "limit_eV_per_atom": limit},
+            )
+
+    def check_framework(self, atoms: Atoms, step: int) -> None:
+        """Note, or raise :class:`CalculationFailed`, that the framework has left its sites."""
+        if self._framework is None:
+            return
+        share = self._framework.share_moved(atoms)
+        self.most_moved = max(self.most_moved, share)
+        if share < self.limits.melting_share:
+            return
+        if self.melted_from is None:
+            self.melted_from = step
+        if self.limits.melting == "stop":
+            raise CalculationFailed(
+                f"the framework melts: {100.0 * share:.0f} % of its ions have left their sites",
+                {"step": step, "share": share, "limit": self.limits.melting_share},
+            )
+
+    def flags(self) -> tuple[str, ...]:
+        """Say what was noted on the way and did not stop the run."""
+        if self.melted_from is None:
+            return ()
+        time_ps = self.melted_from * self.settings.timestep_fs * 1.0e-3
+        most = f"{100.0 * self.most_moved:.0f} %"
+        return (f"the framework melts from {time_ps:.3f} ps on: up to {most} of its ions have left their sites",)
 
     def check_structure(self, atoms: Atoms, step: int) -> None:
         """Raise :class:`CalculationFailed` if atoms have come too close or the volume has changed too much."""
@@ -112,9 +260,25 @@ class Monitor:
 
 
 def soft_flags(
-    settings: MDSettings, temperatures_K: FloatArray, cells_A: FloatArray, volume0_A3: float
+    settings: MDSettings,
+    temperatures_K: FloatArray,
+    cells_A: FloatArray,
+    volume0_A3: float,
+    conserved_eV_per_atom: FloatArray | None = None,
 ) -> tuple[str, ...]:
-    """Say what a reader should know about a segment that did not fail."""
+    """Say what a reader should know about a segment that did not fail.
+
+    Parameters
+    ----------
+    settings
+        Of the run.
+    temperatures_K, cells_A
+        Of the frames.
+    volume0_A3
+        Volume at the start of the run.
+    conserved_eV_per_atom
+        Conserved quantity of the frames; None where there is none.
+    """
     flags: list[str] = []
     if len(temperatures_K) == 0:
         return ()
@@ -125,6 +289,12 @@ def soft_flags(
     change = float(np.abs(np.linalg.det(cells_A)).max() / volume0_A3 - 1.0)
     if abs(change) > 0.2:
         flags.append(f"volume changed by {100.0 * change:+.0f} %")
+    if conserved_eV_per_atom is not None and len(conserved_eV_per_atom) > 2 and settings.ramp_from_K is None:
+        # A straight line through the segment: the conserved quantity oscillates, and only its drift is at fault.
+        times = np.arange(len(conserved_eV_per_atom)) * settings.frame_interval_ps
+        slope = float(np.polyfit(times, conserved_eV_per_atom - conserved_eV_per_atom[0], 1)[0])
+        if abs(slope) > _DRIFT_FLAG_EV and abs(slope) * times[-1] > _DRIFT_FLAG_LEAST_EV:
+            flags.append(f"the conserved energy drifts by {1e3 * slope:+.1f} meV/atom per ps")
     return tuple(flags)
 
 
@@ -140,3 +310,22 @@ def summary(frames: list[dict[str, Any]]) -> dict[str, Any]:
         "potential_energy_eV": float(last["potential_energies_eV"]),
         "volume_A3": float(abs(np.linalg.det(last["cells_A"]))),
     }
+
+
+def _nearest_of_kind(atoms: Atoms) -> FloatArray:
+    """Distance from each ion to the nearest other site of its element (images included), in Å; shape (n,)."""
+    nearest = np.zeros(len(atoms))
+    # An image of an ion itself is a site of its kind, too: in a small cell nothing is further away than a cell vector.
+    longest = float(np.linalg.norm(atoms.cell.array, axis=1).min())
+    for number in np.unique(atoms.numbers):
+        chosen = np.flatnonzero(atoms.numbers == number)
+        cutoff = 3.0
+        while True:
+            pairs = pairs_within(atoms.positions[chosen], atoms.cell.array, atoms.pbc, cutoff)
+            found = np.full(len(chosen), np.inf)
+            np.minimum.at(found, pairs.centre, pairs.distances_A)
+            if np.all(np.isfinite(found)) or cutoff > longest + 1.0:
+                break
+            cutoff *= 1.5
+        nearest[chosen] = np.where(np.isfinite(found), found, longest)
+    return nearest

@@ -87,20 +87,10 @@ class CHGNetPotential(BasePotential):
         CalculationFailed
             If an atom has no neighbour within 6 Å (the model does not see it), or the cell is singular.
         """
-        from chgnet.model.model import BatchedGraph
-
         torch = self._torch
         self.check_elements(atoms)
-        with warnings.catch_warnings():
-            # Of chgnet: it makes a tensor of volumes from tensors that require gradients, and does not use it here.
-            warnings.filterwarnings("ignore", message="Converting a tensor with requires_grad", category=UserWarning)
-            batch = BatchedGraph.from_graphs(
-                [self._graph(atoms)],
-                bond_basis_expansion=self._model.bond_basis_expansion,
-                angle_basis_expansion=self._model.angle_basis_expansion,
-                compute_stress=stress,
-            )
-            site_energies = self._model._compute(batch, return_site_energies=True)["site_energies"][0]
+        batch, output = self._computed(atoms, stress=stress, return_site_energies=True)
+        site_energies = output["site_energies"][0]
         wanted = [batch.atom_positions[0]] + ([batch.strains[0]] if stress else [])
         gradients = [part.cpu().numpy() for part in torch.autograd.grad(site_energies.sum(), wanted)]
         energy = float(np.sum(site_energies.detach().cpu().numpy().astype(np.float64)))
@@ -110,6 +100,35 @@ class CHGNetPotential(BasePotential):
             return Prediction(energy, forces)
         tensor = gradients[1].astype(np.float64) / float(atoms.get_volume())
         return Prediction(energy, forces, checkpoints.voigt(tensor))
+
+    def descriptors(self, atoms: Atoms) -> np.ndarray:
+        """Features of the atoms as the last interaction sees them (those that give magnetic moments), (n_atoms, 64).
+
+        Raises
+        ------
+        PotentialError
+            If an element is not covered.
+        CalculationFailed
+            As in :meth:`evaluate`.
+        """
+        self.check_elements(atoms)
+        _, output = self._computed(atoms, stress=False, return_atom_feas=True)
+        features: np.ndarray = output["atom_fea"][0].detach().cpu().numpy().astype(np.float64)
+        return features
+
+    def _computed(self, atoms: Atoms, *, stress: bool, **wanted: bool) -> tuple[Any, Any]:
+        from chgnet.model.model import BatchedGraph
+
+        with warnings.catch_warnings():
+            # Of chgnet: it makes a tensor of volumes from tensors that require gradients, and does not use it here.
+            warnings.filterwarnings("ignore", message="Converting a tensor with requires_grad", category=UserWarning)
+            batch = BatchedGraph.from_graphs(
+                [self._graph(atoms)],
+                bond_basis_expansion=self._model.bond_basis_expansion,
+                angle_basis_expansion=self._model.angle_basis_expansion,
+                compute_stress=stress,
+            )
+            return batch, self._model._compute(batch, **wanted)
 
     def state_arrays(self) -> dict[str, np.ndarray]:
         """All weights as arrays by name: what ``weights`` of :func:`load` takes."""

@@ -180,3 +180,31 @@ def _refuses_unknown(potential: Potential) -> bool:
         except PotentialError:
             refused += 1
     return refused == 3
+
+
+def describe_surroundings(
+    settings: Mapping[str, Any], inputs: Mapping[str, Any] | None = None, context: Any = None
+) -> dict[str, Any]:
+    """Tell whether a potential's descriptors change when the crystal is turned, shifted and renumbered (a task).
+
+    Returns
+    -------
+    dict
+        ``shape`` of the descriptors, their ``largest`` magnitude, and the ``largest_change``.
+    """
+    del inputs, context
+    potential: Any = load_potential(settings["name"], model=settings.get("model"))
+    atoms = li3ycl6_cell()
+    atoms.rattle(0.1, seed=1)
+    order = np.random.default_rng(0).permutation(len(atoms))
+    other = atoms.copy()
+    other.rotate(33.0, (1, 2, 3), rotate_cell=True)
+    other.positions += 1.7
+    other = other[order]
+    other.wrap()
+    here, there = potential.descriptors(atoms), potential.descriptors(other)
+    return {
+        "largest": float(np.abs(here).max()),
+        "largest_change": float(np.abs(there - here[order]).max()),
+        "shape": list(here.shape),
+    }

@@ -39,6 +39,9 @@ class ChosenPotential:
         What :func:`superionic.potentials.base.describe_potential` says of it, as plain values.
     weights
         Fine-tuned weights, or None for the published ones.
+    committee
+        Weights of all members of a committee, the first of which drives; empty for a single potential. Such a
+        potential has their disagreement as its extrapolation grade.
     """
 
     name: str
@@ -46,6 +49,7 @@ class ChosenPotential:
     settings: Mapping[str, Any]
     identity: Mapping[str, Any]
     weights: Ref | None = None
+    committee: tuple[Ref, ...] = ()
 
     def tuned(self, weights: Ref) -> ChosenPotential:
         """Return this potential with fine-tuned weights."""
@@ -100,6 +104,9 @@ class Workbench:
             if potential.weights is not None:
                 inputs["weights"] = potential.weights
                 settings["potential"]["weights"] = potential.weights.task.key
+            if potential.committee:
+                inputs["committee"] = list(potential.committee)
+                settings["potential"]["committee"] = [weights.task.key for weights in potential.committee]
         engine = engine or "core"
         identity = {} if engine == "core" else self.engine_identity(engine)
         return Task(stage, label, function, version, settings, inputs, engine, identity, walltime_s)
@@ -206,9 +213,16 @@ def potential_of(settings: Mapping[str, Any], inputs: Mapping[str, Any], context
     if token not in context.cache:
         for old in [name for name in context.cache if name.startswith("potential:")]:
             del context.cache[old]  # one at a time: two universal potentials do not both fit a small machine
-        context.cache[token] = load_potential(
-            chosen["name"], model=chosen["model"], weights=inputs.get("weights"), **chosen["options"]
-        )
+        members = [
+            load_potential(chosen["name"], model=chosen["model"], weights=weights, **chosen["options"])
+            for weights in inputs.get("committee") or [inputs.get("weights")]
+        ]
+        if len(members) > 1:
+            from superionic.potentials.committee import Committee
+
+            context.cache[token] = Committee(members)
+        else:
+            context.cache[token] = members[0]
     found: Potential = context.cache[token]
     return found
 

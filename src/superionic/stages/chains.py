@@ -74,6 +74,7 @@ def chain(
     built: dict[str, list[Task]] = {}
     previous: Task | None = None
     may_stop = any(phase.limits is not None for phase in phases)
+    watches_sites = any((phase.limits or {}).get("melting", "off") != "off" for phase in phases)
     for phase in phases:
         steps = round(phase.length_ps * 1000.0 / phase.md["timestep_fs"])
         every = phase.md["save_every"]
@@ -112,6 +113,9 @@ def chain(
                 inputs["state"] = previous["state"]
                 if may_stop:
                     inputs["stopped"] = previous["stopped"]
+                if watches_sites:  # all segments measure from the structure that the chain began with
+                    settings["supercell"] = [list(row) for row in supercell]
+                    inputs["reference"] = structure
             if cell is not None and number == 0:
                 inputs["cell"] = cell["cell"]
             previous = bench.task(
@@ -167,17 +171,28 @@ def segment_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], context
 
     potential = potential_of(settings, inputs, context)
     md = MDSettings(**settings["md"])
+    reference = None
+    for name in ("structure", "reference"):
+        if name in inputs:
+            reference = make_supercell(inputs[name], np.array(settings["supercell"]))
     if "structure" in inputs:
-        atoms = make_supercell(inputs["structure"], np.array(settings["supercell"]))
-        potential.check_elements(atoms)
-        state = initial_state(atoms, md, settings["seed"])
+        potential.check_elements(reference)
+        state = initial_state(reference, md, settings["seed"])
     else:
         state = MDState.from_dict(inputs["state"])
         if settings["new_phase"] and inputs.get("stopped") is None:
             state = continued_state(state, cell_A=inputs.get("cell"))
     limits = Limits(**settings["limits"]) if "limits" in settings else None
     if inputs.get("stopped") is None:
-        segment = run_segment(state, potential, md, settings["n_steps"], progress=context.progress, limits=limits)
+        segment = run_segment(
+            state,
+            potential,
+            md,
+            settings["n_steps"],
+            progress=context.progress,
+            limits=limits,
+            reference=reference,
+        )
     else:
         segment = replace(run_segment(state, potential, md, 0, limits=limits), stopped=inputs["stopped"])
     return {

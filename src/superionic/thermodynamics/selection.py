@@ -100,7 +100,9 @@ def boltzmann_selection(
     return np.sort(order[: min(n, len(energies))]).astype(np.int64)
 
 
-def farthest_point_sampling(positions_A: ArrayLike, cell_A: ArrayLike, n: int, *, start: int = 0) -> IntArray:
+def farthest_point_sampling(
+    positions_A: ArrayLike, cell_A: ArrayLike, n: int, *, start: int = 0, taken: Sequence[int] = ()
+) -> IntArray:
     """Pick n frames that are as different as can be, by the mean squared difference of atomic positions.
 
     From the start on, each next frame is the one whose nearest picked frame is farthest,
@@ -116,7 +118,9 @@ def farthest_point_sampling(positions_A: ArrayLike, cell_A: ArrayLike, n: int, *
     n
         How many frames.
     start
-        The frame picked first.
+        The frame picked first, where none is taken.
+    taken
+        Frames that were picked by someone else: the picked ones lie far from them, too.
 
     Returns
     -------
@@ -137,7 +141,8 @@ def farthest_point_sampling(positions_A: ArrayLike, cell_A: ArrayLike, n: int, *
             fix="give one array of frames and one cell",
         )
     n_frames = len(positions)
-    if not 0 < n <= n_frames or not 0 <= start < n_frames:
+    gone = set(taken)
+    if not 0 < n <= n_frames - len(gone) or not 0 <= start < n_frames or any(not 0 <= i < n_frames for i in gone):
         raise AnalysisError(
             f"{n} frames from frame {start} on are to be picked, but the trajectory has {n_frames}",
             fix="pick fewer frames, or run or save more",
@@ -146,16 +151,13 @@ def farthest_point_sampling(positions_A: ArrayLike, cell_A: ArrayLike, n: int, *
         raise AnalysisError("The trajectory holds positions that are not finite", fix="leave broken frames out")
     image = _ShortestImage(cell)
     nearest = np.full(n_frames, np.inf)
-    picked = [start]
-    for _ in range(n - 1):
-        reference = positions[picked[-1]]
-        for first in range(0, n_frames, _FRAMES_PER_CHUNK):
-            part = slice(first, first + _FRAMES_PER_CHUNK)
-            squares = image.squared_lengths(positions[part] - reference)
-            np.minimum(nearest[part], squares.mean(axis=1), out=nearest[part])
-        nearest[picked[-1]] = -1.0
+    picked = sorted(gone) or [start]
+    for index in picked[:-1]:
+        _lower(nearest, image, positions, index)
+    while len(picked) < len(gone) + n:
+        _lower(nearest, image, positions, picked[-1])
         picked.append(int(np.argmax(nearest)))
-    return np.array(picked, dtype=np.int64)
+    return np.array(picked[len(gone) :], dtype=np.int64)
 
 
 def random_snapshots(n_frames: int, n: int, rng: np.random.Generator) -> IntArray:
@@ -212,6 +214,15 @@ def random_strain(atoms: Atoms, max_strain: float, rng: np.random.Generator) -> 
     strained = atoms.copy()
     strained.set_cell(np.asarray(atoms.cell) @ (np.eye(3) + strain), scale_atoms=True)
     return strained
+
+
+def _lower(nearest: FloatArray, image: _ShortestImage, positions: FloatArray, index: int) -> None:
+    """Lower the distances of all frames from their nearest picked one, now that this frame is picked."""
+    for first in range(0, len(positions), _FRAMES_PER_CHUNK):
+        part = slice(first, first + _FRAMES_PER_CHUNK)
+        squares = image.squared_lengths(positions[part] - positions[index])
+        np.minimum(nearest[part], squares.mean(axis=1), out=nearest[part])
+    nearest[index] = -1.0
 
 
 class _ShortestImage:

@@ -1,0 +1,357 @@
+"""How sampling, labelling and training follow one another: the section `learn`, the ladder, the active loop, kills."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from superionic import Campaign
+from superionic.campaign.learning import _judged
+from superionic.campaign.quality import _about_a_blind_committee
+from superionic.campaign.schema import STAGES, CampaignFile
+from superionic.campaign.schema_checks import cross_problems
+from superionic.campaign.schema_learn import LearnSettings, learning_of, rungs
+from superionic.campaign.schema_presets import PRESETS, complete
+from superionic.execution.ledger import Ledger
+from superionic.stages.base import StageResult
+
+MINIMAL = {
+    "superionic": 1,
+    "name": "test",
+    "mobile_ion": "Li",
+    "oxidation_states": {"Li": 1, "Cl": -1},
+    "crystals": [{"name": "p", "file": "p.cif"}],
+}
+
+
+def filled(preset=None, **sections):
+    own = {} if preset else {"select": {}, "label": {}, "train": {}, "sample": {}}
+    return complete({**MINIMAL, **({"preset": preset} if preset else {}), **own, **sections}, STAGES)
+
+
+def problems(**sections):
+    return {problem.dotted: f"{problem.message}; {problem.hint}" for problem in cross_problems(filled(**sections))}
+
+
+def plan_of(**sections):
+    file = CampaignFile.model_validate(filled(**sections))
+    return learning_of(file.learn, file.stage_settings("sample"))
+
+
+# ---- the section ----------------------------------------------------------------------------------------------------
+
+
+def test_files_without_the_section_mean_what_they_meant():
+    one = plan_of()
+    assert (one.strategy, one.members, one.rounds) == ("one-shot", 1, (((800.0, 30),),))
+    several = plan_of(sample={"temperatures_K": [200, 400, 600]})
+    assert several.strategy == "ladder"
+    assert several.rounds == (((200.0, 30),), ((400.0, 30),), ((600.0, 30),))
+
+
+def test_each_preset_has_its_strategy():
+    assert plan_of(preset="demo").strategy == "one-shot"
+    a = plan_of(preset="paper-a")
+    assert (a.strategy, a.rounds) == ("one-shot", (((800.0, 30),),))
+    b = plan_of(preset="paper-b")
+    assert (b.strategy, b.rounds) == ("ladder", tuple(((t, 75),) for t in (200.0, 400.0, 600.0, 800.0)))
+
+
+def test_the_presets_select_and_sample_as_the_papers_say():
+    a, b = PRESETS["paper-a"], PRESETS["paper-b"]
+    # Paper A: 30 snapshots of each run make about 2500 structures; Boltzmann factor at 800 K; 5 + 10 ps; ±3 %.
+    assert 30 * a["select"]["count"] == pytest.approx(2500, rel=0.01)
+    assert a["select"]["temperature_K"] == 800.0
+    assert [a["sample"][k] for k in ("equilibration_ps", "production_ps", "snapshots", "max_strain")] == [
+        5,
+        10,
+        30,
+        0.03,
+    ]
+    # Paper B: one structure of each end member; 10^6 steps of 1 fs, every 10th stored; 150 to 300 labels a rung.
+    assert b["select"]["count"] == 1
+    steps = b["sample"]["production_ps"] * 1000 / b["sample"]["timestep_fs"]
+    assert (steps, b["sample"]["save_every_fs"]) == (1.0e6, 10.0)
+    assert 150 <= 2 * b["sample"]["snapshots"] <= 300
+    assert b["sample"]["snapshot_method"] == "farthest-point"
+
+
+def test_a_ladder_by_its_spacing_fills_the_temperatures():
+    assert rungs({"from_K": 200, "step_K": 200, "to_K": 800}) == [200, 400, 600, 800]
+    assert rungs({"from_K": 300, "step_K": 150, "to_K": 700}) == [300, 450, 600, 700]
+    assert rungs({"from_K": 500, "step_K": 100, "to_K": 500}) == [500]
+    assert rungs({"from_K": 800, "step_K": 100, "to_K": 500}) is None
+    assert rungs({"from_K": 1, "step_K": 0.001, "to_K": 500}) is None
+    ladder = {"from_K": 300, "step_K": 150, "to_K": 600}
+    assert plan_of(learn={"ladder": ladder}).rounds == (((300.0, 30),), ((450.0, 30),), ((600.0, 30),))
+    # It wins over the rungs of a preset, and completing twice changes nothing further.
+    raw = filled(preset="paper-b", learn={"ladder": ladder})
+    assert raw["sample"]["temperatures_K"] == [300, 450, 600]
+    assert complete(raw, STAGES) == raw
+
+
+def test_budgets_are_one_number_or_one_for_each_temperature():
+    plan = plan_of(sample={"temperatures_K": [200, 400], "snapshots": [50, 80]})
+    assert plan.rounds == (((200.0, 50),), ((400.0, 80),))
+    once = plan_of(sample={"temperatures_K": [200, 400], "snapshots": [50, 80]}, learn={"strategy": "one-shot"})
+    assert once.rounds == (((200.0, 50), (400.0, 80)),)
+    found = problems(sample={"temperatures_K": [200, 400], "snapshots": [50]})
+    assert "1 budgets for 2 temperatures" in found["sample.snapshots"]
+    found = problems(sample={"temperatures_K": [200, 400], "snapshots": [50, 5000], "production_ps": 10})
+    assert "5000 snapshots are asked" in found["sample.snapshots"]
+
+
+def test_the_active_loop_has_a_committee_and_its_own_temperatures():
+    plan = plan_of(learn={"strategy": "active"})
+    assert (plan.members, plan.explored_K) == (3, (800.0,))
+    plan = plan_of(learn={"strategy": "active", "members": 2, "active": {"temperatures_K": [500, 700]}})
+    assert (plan.members, plan.explored_K, plan.active["max_rounds"]) == (2, (500.0, 700.0), 5)
+    assert learning_of(LearnSettings(), {"temperatures_K": [800.0], "snapshots": 30}).explored_K == ()
+
+
+def test_mistakes_are_named_with_the_fix():
+    found = problems(learn={"strategy": "active", "members": 1})
+    assert "two members" in found["learn.members"]
+    found = problems(learn={"ladder": {"from_K": 200, "step_K": 100, "to_K": 400}}, sample={"temperatures_K": [300]})
+    assert "200, 300, 400 K" in found["learn.ladder"]
+    assert "no ladder" in problems(learn={"ladder": {"from_K": 400, "step_K": 100, "to_K": 200}})["learn.ladder"]
+    found = problems(learn={"strategy": "one-shot", "ladder": {"from_K": 200, "step_K": 100, "to_K": 400}})
+    assert "strategy: ladder" in found["learn.ladder"]
+    active = {"collect_above_eV_per_A": 2.0, "check_every_fs": 3.0}
+    found = problems(learn={"strategy": "active", "active": active}, sample={"timestep_fs": 2})
+    assert "before a frame above 2 eV/Å" in found["learn.active.stop_above_eV_per_A"]
+    assert "whole number of time steps" in found["learn.active.check_every_fs"]
+    assert "members: 3" in problems(sample={"snapshot_method": "committee"})["sample.snapshot_method"]
+    assert problems(sample={"snapshot_method": "committee"}, learn={"members": 2}) == {}
+    assert "needs shares" in problems(sample={"snapshot_method": "mixture"})["sample.snapshot_mixture"]
+    assert "no mixture" in problems(sample={"snapshot_mixture": {"cur": 1.0}})["sample.snapshot_mixture"]
+    mixed = {"snapshot_method": "mixture", "snapshot_mixture": {"cur": 0.5, "committee": 0.5}}
+    assert "needs a committee" in problems(sample=mixed)["sample.snapshot_method"]
+    alone = complete({**MINIMAL, "learn": {}}, STAGES)
+    assert any(p.dotted == "learn" and "`train`" in p.message for p in cross_problems(alone))
+
+
+def test_any_potential_may_sample_for_a_training_from_labels():
+    sections = {"potentials": {"pair": {"engine": "pair"}}}
+    assert "cannot train" in problems(**sections)["train.trainer"]
+    assert problems(**sections, train={"trainer": "nep"}) == {}
+    found = problems(**sections, train={"trainer": "nep", "options": {"n_neuron": 3}})
+    assert "n_neurons" in found["train.options.n_neuron"]
+
+
+def test_agreement_counts_only_of_members_that_differ_in_runs_that_came_to_their_end():
+    active = plan_of(learn={"strategy": "active"}).active
+
+    def judged(above=0, worst=0.05, stopped=None, **more):
+        explored = {"looked_at": 100, "above": above, "length_ps": 1.0, "worst_eV_per_A": worst}
+        summary = {"runs": [{"explored": explored, "stopped": stopped}]}
+        return _judged([StageResult(summary)], {**active, **more})["agrees"]
+
+    assert judged()
+    assert judged(above=2)
+    assert not judged(above=3)
+    assert not judged(worst=0.0)  # the same weights in all members
+    assert not judged(stopped="after 0.1 ps two atoms fell into each other")
+    assert judged(done_ps=1.0)
+    assert not judged(done_ps=5.0)
+
+
+def test_a_committee_that_errs_more_than_it_disagrees_is_doubted():
+    learning = {"rounds": [{"worst_eV_per_A": 0.001}]}
+    told = list(_about_a_blind_committee({"learning": learning}, {"after": {"rmse_force_meV_per_A": 80.0}}))
+    assert len(told) == 1
+    assert "too alike" in told[0][1]
+    assert not list(_about_a_blind_committee({"learning": learning}, {"after": {"rmse_force_meV_per_A": 2.0}}))
+    assert not list(_about_a_blind_committee({}, {"after": {"rmse_force_meV_per_A": 2.0}}))
+
+
+# ---- campaigns ------------------------------------------------------------------------------------------------------
+
+TEXT = """\
+superionic: 1
+name: learning
+seed: 3
+mobile_ion: Li
+oxidation_states: {Li: 1, Y: 3, Cl: -1}
+crystals:
+  - {name: P-3m1, file: li3ycl6_p-3m1.cif}
+references:
+  - {name: LiCl, file: licl.cif}
+  - {name: YCl3, file: ycl3.cif}
+potentials:
+  pair: {engine: pair}
+  softer: {engine: pair, options: {charge_scale: 0.9}}
+enumerate: {ewald_keep: 2}
+rank: {relax_top: 1, fmax_eV_per_A: 0.5, max_steps: 20, method: single-points, potential: pair}
+select: {count: 1}
+sample:
+  potential: pair
+  temperatures_K: [300, 600]
+  timestep_fs: 2
+  replicas: 2
+  equilibration_ps: 0
+  production_ps: 0.08
+  segment_ps: 0.08
+  snapshots: [4, 3]
+  monitors: {max_drift_meV_per_atom: null}
+label: {engine: "potential:softer", gates: {energy_outlier_sigma: null}}
+learn: {strategy: ladder}
+train:
+  trainer: nep
+  epochs: 6
+  epochs_per_segment: 2
+  patience: null
+  validation_fraction: 0.2
+  test_fraction: 0.2
+  preflight: warn
+  options: {n_radial: 3, n_angular: 2, l_max: 2, n_neurons: 6, cutoff_radial_A: 4.5, cutoff_angular_A: 3.5}
+validate: {}
+transport: null
+analyse: null
+"""
+ACTIVE = """\
+learn:
+  strategy: active
+  members: 2
+  active: {max_rounds: 1, labels_per_round: 4, collect_above_eV_per_A: 0.01, stop_above_eV_per_A: 50}
+"""
+
+
+def written(root: Path, folder: Path, learn: str = "learn: {strategy: ladder}\n", *replacements) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("li3ycl6_p-3m1.cif", "licl.cif", "ycl3.cif"):
+        shutil.copy(root / "examples" / "li3ycl6" / name, folder / name)
+    text = TEXT.replace("learn: {strategy: ladder}\n", learn)
+    for old, new in replacements:
+        assert old in text, old
+        text = text.replace(old, new)
+    path = folder / "campaign.yaml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.slow
+def test_a_ladder_samples_with_what_it_has_learned(root, tmp_path):
+    campaign = Campaign.load(written(root, tmp_path))
+    results = campaign.run(write_report=False)
+    stages = results["stages"]
+    runs = stages["sample"]["runs"]
+    assert [(run["temperature_K"], run["potential"]) for run in runs] == [
+        (300.0, "pair"),
+        (300.0, "pair"),
+        (600.0, "fine-tuned"),
+        (600.0, "fine-tuned"),
+    ]
+    assert [run["n_snapshots"] for run in runs] == [4, 4, 3, 3]
+    assert stages["label"]["n_requested"] == 14
+    split = stages["train"]
+    assert split["n_train"] + split["n_validation"] + split["n_test"] == stages["label"]["n_accepted"]
+    assert stages["validate"]["n_structures"] == split["n_test"] > 0
+    assert campaign.status().is_done
+
+
+@pytest.mark.slow
+def test_one_shot_samples_all_temperatures_with_the_pretrained_potential(root, tmp_path):
+    path = written(root, tmp_path, "learn: {strategy: one-shot}\n")
+    results = Campaign.load(path).run(until="train", write_report=False)
+    assert {run["potential"] for run in results["stages"]["sample"]["runs"]} == {"pair"}
+    assert results["stages"]["label"]["n_requested"] == 14
+
+
+@pytest.mark.slow
+def test_the_active_loop_labels_what_the_committee_disagrees_about_until_it_may_not_go_on(root, tmp_path):
+    campaign = Campaign.load(written(root, tmp_path, ACTIVE))
+    results = campaign.run(write_report=False)
+    stages = results["stages"]
+    learning = stages["sample"]["learning"]
+    assert [entry["round"] for entry in learning["rounds"]] == [2, 3]
+    asked = sum(run["n_snapshots"] for run in stages["sample"]["runs"] if run["explored"] is None)
+    assert asked == 14
+    assert 1 <= learning["rounds"][0]["labels"] <= 4
+    assert learning["ended"] == "all rounds are used up"
+    assert not learning["agrees"]
+    assert [member["round"] for member in stages["train"]["members"]] == [1, 2]
+    said = " ".join(note["statement"] for note in results["quality"])
+    assert "committee" in said
+    # A threshold that nothing reaches: the loop ends after its first exploration.
+    easy = ACTIVE.replace("collect_above_eV_per_A: 0.01", "collect_above_eV_per_A: 49.9")
+    calm = Campaign.load(written(root, tmp_path, easy)).run(write_report=False)
+    assert calm["stages"]["sample"]["learning"]["ended"] == "the committee agrees"
+    # Runs that fell over all the same (the committee was wrong together) gave their last frames.
+    again = calm["stages"]["sample"]["learning"]["rounds"]
+    assert calm["stages"]["label"]["n_requested"] == 14 + sum(entry["labels"] for entry in again)
+    assert again[-1]["stopped"] == again[-1]["above"] == 0
+    # And a budget of labels ends it, too.
+    poor = ACTIVE.replace("max_rounds: 1", "max_rounds: 1, max_labels: 14")
+    spent = Campaign.load(written(root, tmp_path, poor)).run(write_report=False)
+    assert spent["stages"]["sample"]["learning"]["ended"] == "all labels are used up"
+
+
+def products(store: Path) -> dict[str, bytes]:
+    """What every task gave, by its key."""
+    return {
+        str(path.relative_to(store)): path.read_bytes()
+        for path in sorted((store / "objects").rglob("*"))
+        if path.name in ("result.json", "arrays.npz")
+    }
+
+
+@pytest.mark.slow
+def test_twenty_kills_in_the_middle_of_labelling_or_training_change_no_byte(root, tmp_path):
+    undisturbed = Campaign.load(written(root, tmp_path / "undisturbed", ACTIVE))
+    undisturbed.run(write_report=False)
+    path = written(root, tmp_path / "killed", ACTIVE)
+    ledger = path.parent / "runs" / "learning" / "ledger.sqlite"
+    command = [sys.executable, "-m", "superionic.cli", "run", str(path), "--quiet"]
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+    rng = np.random.default_rng(20)
+    kills = {"label": 0, "train": 0}
+    while sum(kills.values()) < 20:
+        # The first half as soon as a label or a segment of training is begun, the other half in training.
+        aims = set(kills) if sum(kills.values()) < 10 else {"train"}
+        begun = time.time()
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while process.poll() is None and last_begun(ledger, begun) not in aims:
+            time.sleep(0.02)
+        if process.poll() is None:
+            # At once, among the labels, or some segments of training later.
+            time.sleep(float(rng.choice([0.0, rng.uniform(0.0, 0.2), rng.uniform(0.0, 1.5)])))
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            stage = last_begun(ledger, begun)
+            if stage in kills:
+                kills[stage] += 1
+        else:
+            assert process.returncode == 0
+            shutil.rmtree(path.parent / "runs")  # done before the kills are used up: begin anew, but keep counting
+    assert subprocess.run(command, env=environment, check=False).returncode == 0
+    assert min(kills.values()) >= 2
+    ours, theirs = products(path.parent / "runs" / "learning" / "store"), products(undisturbed.run_folder / "store")
+    assert ours == theirs
+    assert any("arrays.npz" in name for name in ours)
+    with Ledger(ledger) as found:
+        assert max(found.completions().values()) == 1
+
+
+def last_begun(ledger: Path, since: float) -> str:
+    """The stage of the task that was begun last since then."""
+    if not ledger.exists():
+        return ""
+    question = "SELECT stage FROM events JOIN tasks USING (key) WHERE at > ? AND event = 'started' ORDER BY at DESC"
+    try:
+        with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True, timeout=5)) as database:
+            found = database.execute(question, (since,)).fetchone()
+    except sqlite3.OperationalError:  # it is just being made
+        return ""
+    return "" if found is None else str(found[0])
