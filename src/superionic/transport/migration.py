@@ -41,6 +41,7 @@ _MOST_EDGES = 2000
 _ORIGINS = 1000
 _PAIR_ORIGINS = 200
 _VAN_HOVE_LAGS = 20
+_MOST_SITES_PER_ION = 30.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,14 +51,14 @@ class Migration:
     Attributes
     ----------
     density, percolation
-        Where they were, and at which barrier the density spans the crystal.
+        Where they were, and at which barrier the density spans the crystal; None without a temperature.
     occupation, network
         On which sites, and their jumps.
     clusters, alone, together
         What the jumps connect: all of them, each kind alone, and the kinds together by rising effective barrier,
-        k_B T ln(10 ps⁻¹/rate).
+        k_B T ln(10 ps⁻¹/rate). Empty without a temperature.
     profiles
-        ``(kind, profile)`` of the most frequent kinds of jumps.
+        ``(kind, profile)`` of the most frequent kinds of jumps; empty without a temperature.
     non_gaussian, van_hove
         Of the displacements.
     flags
@@ -65,7 +66,7 @@ class Migration:
     """
 
     density: Density
-    percolation: DensityPercolation
+    percolation: DensityPercolation | None
     occupation: SiteOccupation
     network: JumpNetwork
     clusters: tuple[Cluster, ...]
@@ -97,7 +98,7 @@ class Migration:
                 "error": [_finite(x) for x in self.non_gaussian.error],
                 "lags_ps": [float(x) for x in self.non_gaussian.lags_ps],
             },
-            "percolation": self.percolation.to_dict(),
+            "percolation": None if self.percolation is None else self.percolation.to_dict(),
             "profiles": [{"kind": kind, **profile.to_dict()} for kind, profile in self.profiles],
             "site_kinds": [
                 {
@@ -152,7 +153,7 @@ def analyse_migration(
     columns: NDArray[np.int64],
     n_frames: int,
     frame_interval_ps: float,
-    temperature_K: float,
+    temperature_K: float | None,
     *,
     sites: SiteSet | None = None,
     operations: tuple[IntArray, FloatArray] | None = None,
@@ -169,6 +170,8 @@ def analyse_migration(
         Indices of the mobile ions.
     n_frames
         Frames in all blocks, from which lags are chosen.
+    temperature_K
+        Of the run; None leaves out what is in eV: barriers, profiles.
     sites
         Known sites; places where the density shows more are added as interstitials. All from the density if omitted.
     operations
@@ -179,16 +182,13 @@ def analyse_migration(
     Raises
     ------
     AnalysisError
-        For fewer than eight frames, wrong shapes, or a density without places that are sites.
+        For fewer than eight frames, wrong shapes, or a density without places that are sites: too few visits, or
+        ions that are as likely to be anywhere.
     """
     if n_frames < 8:
         raise AnalysisError(f"{n_frames} frames are too few to see where ions go.", fix="Analyse a longer run.")
     density = _density(blocks, columns, grid_spacing_A)
-    basins = density_basins(density)
-    found, occupancies = basins.sites, basins.occupancies
-    if operations is not None:
-        found, occupancies = merge_by_symmetry(found, occupancies, *operations)
-    chosen = found if sites is None else sites.joined(found)
+    chosen = _chosen(density, sites, operations)
     lags = log_lags(max(1, n_frames // 4))
     some = lags[:: max(1, len(lags) // _VAN_HOVE_LAGS)]
     cell = np.asarray(density.cell_A)
@@ -201,11 +201,14 @@ def analyse_migration(
         pairs.add(positions, drift)
     occupation = tracker.result(frame_interval_ps)
     network = occupation.edges()
-    alone, together = _spans(network, temperature_K)
-    profiles = tuple(_profiles(network, density, temperature_K))
+    alone, together = ((), ()) if temperature_K is None else _spans(network, temperature_K)
+    profiles = () if temperature_K is None else tuple(_profiles(network, density, temperature_K))
+    flags = occupation.flags()
+    if temperature_K is None:
+        flags.append("No temperature is known, so there are no barriers and no free energies.")
     return Migration(
         density=density,
-        percolation=density_percolation(density, temperature_K),
+        percolation=None if temperature_K is None else density_percolation(density, temperature_K),
         occupation=occupation,
         network=network,
         clusters=tuple(network_clusters(len(chosen), network.rows)),
@@ -214,7 +217,7 @@ def analyse_migration(
         profiles=profiles,
         non_gaussian=gaussian.result(frame_interval_ps),
         van_hove=pairs.result(frame_interval_ps),
-        flags=tuple(occupation.flags()),
+        flags=tuple(flags),
     )
 
 
@@ -228,6 +231,28 @@ def _density(blocks: Callable[[], Iterable[Block]], columns: NDArray[np.int64], 
     if counter is None:
         raise AnalysisError("There are no frames to count.")
     return counter.result()
+
+
+def _chosen(density: Density, known: SiteSet | None, operations: tuple[IntArray, FloatArray] | None) -> SiteSet:
+    """Return the known sites and what the density shows besides, or all that it shows."""
+    basins = density_basins(density)
+    found, occupancies = basins.sites, basins.occupancies
+    if known is not None:
+        beside = known.apart(found)
+        if len(beside) == 0:
+            return known
+        # numbered anew: the first interstitial is i1, however many maxima lie on known sites
+        labels = tuple(f"i{k + 1}" for k in range(len(beside)))
+        found, occupancies = SiteSet(found.fractional[beside], labels, found.cell_A), occupancies[beside]
+    if len(found) > _MOST_SITES_PER_ION * density.n_ions:
+        raise AnalysisError(
+            f"The density has {len(found)} maxima for {density.n_ions} ions: they do not stay on sites, or the run is "
+            "too short to tell.",
+            fix="Analyse a longer run, or a solid.",
+        )
+    if operations is not None:
+        found, _ = merge_by_symmetry(found, occupancies, *operations)
+    return found if known is None else known.joined(found)
 
 
 def _spans(network: JumpNetwork, temperature_K: float) -> tuple[tuple[Span, ...], tuple[Span, ...]]:

@@ -85,14 +85,18 @@ class SiteSet:
         """Move all sites together: by the displacement of the mean framework from the framework of the crystal."""
         return SiteSet(self.fractional + np.asarray(shift_A) @ np.linalg.inv(self.cell_A), self.labels, self.cell_A)
 
-    def joined(self, other: SiteSet, *, closest_A: float = 1.0) -> SiteSet:
-        """Add the sites of ``other`` that lie at least ``closest_A`` from all of these."""
+    def apart(self, other: SiteSet, *, closest_A: float = 1.0) -> IntArray:
+        """Return the indices of the sites of ``other`` that lie at least ``closest_A`` from all of these."""
         points, _, _ = images_around(self.fractional, self.cell_A)
         from scipy.spatial import cKDTree
 
         wrapped = other.fractional - np.floor(other.fractional)
         distances, _ = cKDTree(points).query(wrapped @ self.cell_A)
-        far = np.flatnonzero(distances >= closest_A)
+        return np.flatnonzero(distances >= closest_A)
+
+    def joined(self, other: SiteSet, *, closest_A: float = 1.0) -> SiteSet:
+        """Add the sites of ``other`` that lie at least ``closest_A`` from all of these."""
+        far = self.apart(other, closest_A=closest_A)
         return SiteSet(
             np.concatenate([self.fractional, other.fractional[far]]),
             (*self.labels, *(other.labels[k] for k in far)),
@@ -358,25 +362,29 @@ def merge_by_symmetry(
     """
     x, cell = np.asarray(sites.fractional), np.asarray(sites.cell_A)
     points, which, cells = images_around(x, cell)
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
     from scipy.spatial import cKDTree
 
     nearest = cKDTree(points)
-    orbit = np.arange(len(x))
-    total, count = np.zeros_like(x), np.zeros(len(x))
+    n = len(x)
+    total, count, links = np.zeros_like(x), np.zeros(n), np.zeros((n, n), dtype=bool)
     lone: list[tuple[FloatArray, int]] = []
     for rotation, translation in zip(rotations, translations, strict=True):
         moved = x @ np.asarray(rotation).T + translation
-        floors = np.floor(moved)
-        distance, found = nearest.query((moved - floors) @ cell)
-        for i in range(len(x)):
-            j = which[found[i]]
-            if distance[i] > tolerance_A:
-                lone.append((moved[i] - floors[i], i))
-                continue
-            total[j] += moved[i] - floors[i] - cells[found[i]]
-            count[j] += 1
-            low, high = sorted((orbit[i], orbit[j]))
-            orbit[orbit == high] = low
+        moved -= np.floor(moved)
+        distance, found = nearest.query(moved @ cell)
+        near = distance <= tolerance_A
+        to = which[found[near]]
+        np.add.at(total, to, moved[near] - cells[found[near]])
+        np.add.at(count, to, 1)
+        links[np.flatnonzero(near), to] = True
+        if complete:
+            lone += [(moved[i], int(i)) for i in np.flatnonzero(~near)]
+    _, component = connected_components(coo_array(links), directed=False)
+    first = np.full(n, n, dtype=np.int64)
+    np.minimum.at(first, component, np.arange(n))
+    orbit = first[component]
     places = np.where(count[:, None] > 0, total / np.maximum(count, 1)[:, None], x)
     held = np.asarray(occupancies, dtype=np.float64)
     if complete and lone:
