@@ -42,7 +42,10 @@ def folder(root: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     "command",
-    ["", "enumerate", "init", "check", "run", "status", "report", "explain", "schema", "engines", "engines install"],
+    [
+        *("", "enumerate", "init", "check", "run", "status", "report", "explain", "schema", "export"),
+        *("engines", "engines install", "labels", "train", "analyse"),
+    ],
 )
 def test_help_teaches(command):
     result = superionic(*command.split(), "--help")

@@ -17,7 +17,12 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "AGENTS.md", "CHANGELOG.md")]
 PAGES += sorted((ROOT / "docs").rglob("*.md"))
 SCRIPTS = ["scripts/setup", "scripts/demo", "scripts/test", ".ci/run"]
-COMMANDS = {"enumerate", "init", "check", "run", "status", "report", "explain", "engines"}
+COMMANDS = {"enumerate", "init", "check", "run", "status", "report", "explain", "engines", "analyse", "labels", "train"}
+SUBCOMMANDS = {
+    "engines": {"install", "list", "check", "convert"},
+    "labels": {"import", "check", "export"},
+    "train": {"check", "search", "curve", "compare"},
+}
 
 
 def blocks(language: str) -> list[str]:
@@ -119,12 +124,12 @@ def test_every_command_of_the_readme_is_one_of_the_program():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_and_options_in_the_pages_exist(page):
     text = page.read_text(encoding="utf-8")
-    for command, options in re.findall(
-        r"superionic (enumerate|init|check|run|status|report|explain|engines)\b([^`\n#]*)", text
-    ):
-        for option in re.findall(r"--[a-z-]+", options):
-            subcommand = [word for word in options.split() if word in {"install", "list", "check", "convert"}][:1]
-            assert option in helped(command, *(subcommand if command == "engines" else [])), f"{command} {option}"
+    names = "|".join(sorted(COMMANDS))
+    for command, options in re.findall(rf"superionic ({names})\b([^`\n#]*)", text):
+        first = options.split()[:1]
+        subcommand = [word for word in first if word in SUBCOMMANDS.get(command, ())]
+        for option in re.findall(r"(?<=\s)--[a-z-]+", options):
+            assert option in helped(command, *subcommand), f"{command} {option}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
