@@ -93,21 +93,21 @@ class Density:
         with np.errstate(divide="ignore"):
             return np.asarray(np.sqrt(self.correlated_visits / self.counts))
 
-    def noise_level_per_A3(self, sigmas: float = 3.0) -> float:
+    def noise_level_per_A3(self, sigmas: float = 3.0, *, smoothing_A: float = 0.0) -> float:
         """Return the probability density that stands ``sigmas`` of its own errors above zero: g·sigmas² visits."""
-        visits = float(self.correlated_visits * sigmas * sigmas)
-        return visits / (self.n_ions * self.n_frames * self.voxel_volume_A3)
+        return float(self.correlated_visits * sigmas * sigmas) * self.one_visit_per_A3(smoothing_A)
 
-    def isovalue_per_A3(self, share: float = 0.9, *, sigmas: float = 3.0) -> float:
+    def isovalue_per_A3(self, share: float = 0.9, *, sigmas: float = 3.0, smoothing_A: float = 0.0) -> float:
         """Return the level of P whose surface encloses ``share`` of the ions, but never below the noise.
 
-        A fixed level such as 1e-4 Å⁻³ means another surface in another cell; this one does not depend on the cell.
+        A fixed level such as 1e-4 Å⁻³ means another surface in another cell; this one does not depend on the cell. With
+        ``smoothing_A`` it is the level of the smoothed density, whose noise is lower.
         """
         if not 0.0 < share < 1.0:
             raise AnalysisError(f"The share of the ions inside the surface must lie between 0 and 1, not {share!r}.")
-        falling = np.sort(self.probability_per_A3, axis=None)[::-1]
+        falling = np.sort(self.smoothed(smoothing_A), axis=None)[::-1]
         enclosing = float(falling[np.searchsorted(np.cumsum(falling), share * falling.sum())])
-        return min(max(enclosing, self.noise_level_per_A3(sigmas)), float(falling[0]))
+        return min(max(enclosing, self.noise_level_per_A3(sigmas, smoothing_A=smoothing_A)), float(falling[0]))
 
     def smoothed(self, sigma_A: float) -> FloatArray:
         """P in Å⁻³ folded with a Gaussian of ``sigma_A`` in space (exact in any cell); its integral stays 1."""

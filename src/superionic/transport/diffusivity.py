@@ -88,6 +88,8 @@ class TracerDiffusivity:
         Relative variance of D beyond that of Gaussian increments: of the number of hops, which D_σ shares.
     excess_A2_per_ps, excess_variance_A4_per_ps2
         (n_lags,) what D at each lag is above its limit, and the variance of that.
+    one_ion_variance_A4_per_ps2
+        (n_lags,) Gaussian variance that D at each lag would have if there were one ion.
     beyond_hops_A2_per_ps
         The estimate without the noise that D* and D_σ share, for their ratio.
     """
@@ -107,6 +109,7 @@ class TracerDiffusivity:
     hop_noise: float
     excess_A2_per_ps: FloatArray
     excess_variance_A4_per_ps2: FloatArray
+    one_ion_variance_A4_per_ps2: FloatArray
     beyond_hops_A2_per_ps: Estimate
 
     @property
@@ -239,6 +242,7 @@ def tracer_diffusivity(
         hop_noise=max(own - fit.gaussian_variance, 0.0) / value**2 if value > 0.0 else math.inf,
         excess_A2_per_ps=np.array([one.value_A2_per_ps for one in fits]) - value,
         excess_variance_A4_per_ps2=np.einsum("ka,ab,kb->k", from_limit, covariance, from_limit),
+        one_ion_variance_A4_per_ps2=n_ions * np.array([one.gaussian_variance for one in fits]),
         beyond_hops_A2_per_ps=count_like_estimate(
             value,
             max(variance - own, 0.0) + fit.gaussian_variance,
@@ -280,7 +284,9 @@ def charge_diffusivity(
     n = min(len(fits), len(tracer.excess_A2_per_ps))
     fits = fits[:n]
     excess, excess_variance = tracer.excess_A2_per_ps[:n], tracer.excess_variance_A4_per_ps2[:n]
-    value, variance, weights = level_off_with(fits, excess, excess_variance, tracer.A2_per_ps.value)
+    value, variance, weights = level_off_with(
+        fits, excess, excess_variance, tracer.one_ion_variance_A4_per_ps2[:n], tracer.A2_per_ps.value
+    )
     fit = fits[int(np.argmax(weights))]
     dof = float(len(axes) * fit.n_increments)
     hop_noise = tracer.hop_noise if value > 0.0 and math.isfinite(tracer.hop_noise) else 0.0

@@ -37,6 +37,7 @@ ATTEMPTS_PER_PS = 10.0
 """Attempt frequency that turns rates into effective barriers (10¹³ s⁻¹, as is usual for ions in solids)."""
 
 _MOST_PROFILES = 4
+_LONGEST_PATH = 1.6
 _MOST_EDGES = 2000
 _ORIGINS = 1000
 _PAIR_ORIGINS = 200
@@ -276,6 +277,7 @@ def _profiles(network: JumpNetwork, density: Density, temperature_K: float) -> I
     for wanted in sorted(total, key=lambda name: (-total[name], name))[:_MOST_PROFILES]:
         row = network.rows[next(int(k) for k in order if names[k] == wanted)]
         try:
-            yield wanted, free_energy_profile(density, x[row[0]], x[row[1]] + row[2:], temperature_K)
+            start, end = x[row[0]], x[row[1]] + row[2:]
+            yield wanted, free_energy_profile(density, start, end, temperature_K, longest=_LONGEST_PATH)
         except AnalysisError:
             continue  # ions jumped so seldom that the way between has empty voxels

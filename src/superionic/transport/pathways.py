@@ -91,6 +91,7 @@ def free_energy_profile(
     *,
     smoothing_A: float = 0.2,
     margin_A: float = 2.5,
+    longest: float = math.inf,
 ) -> FreeEnergyProfile:
     """Find the path between two places with the lowest saddle, and the free energy along it.
 
@@ -111,6 +112,9 @@ def free_energy_profile(
         (:meth:`~superionic.transport.density.Density.sharpened`).
     margin_A
         How far the path may go outside the box around both ends.
+    longest
+        The two distances of a place on the path from the ends may add up to this many times the distance of the ends
+        (and to 2 Å more than it in any case). With 1.6 a path between two sites does not lead over a third.
 
     Raises
     ------
@@ -119,6 +123,8 @@ def free_energy_profile(
     """
     from superionic.transport.pathways_kernels import largest_flux_path, widest_level
 
+    if not longest > 1.0:
+        raise AnalysisError(f"A path may be longer than the straight line only, not {longest!r} times as long.")
     if temperature_K <= 0.0:
         raise AnalysisError(f"The temperature must be positive, not {temperature_K!r} K.")
     kt = BOLTZMANN_EV_PER_K * temperature_K
@@ -132,7 +138,8 @@ def free_energy_profile(
     places = [_densest(grid, np.asarray(place, dtype=np.float64), cell) for place in (start, end)]
     low = np.minimum(*places) - reach
     size = np.maximum(*places) + reach + 1 - low
-    box = grid[np.ix_(*(np.arange(low[k], low[k] + size[k]) % shape[k] for k in range(3)))].ravel()
+    box = grid[np.ix_(*(np.arange(low[k], low[k] + size[k]) % shape[k] for k in range(3)))]
+    box = np.where(_on_the_way(low, size, places, shape, cell, longest), box, 0.0).ravel()
     first, last = (int(np.ravel_multi_index(tuple(place - low), tuple(size))) for place in places)
     size64 = size.astype(np.int64)
     level = float(widest_level(box, size64, first, last))
@@ -154,6 +161,19 @@ def free_energy_profile(
     values = -kt * np.log(grid[where])
     errors, barrier_error = _errors(density, where, smoothing_A, kt, values)
     return FreeEnergyProfile(fractional, distance, values - values.min(), errors, temperature_K, barrier_error)
+
+
+def _on_the_way(
+    low: IntArray, size: IntArray, places: Sequence[IntArray], shape: IntArray, cell: FloatArray, longest: float
+) -> NDArray[np.bool_]:
+    """Tell which voxels of a box lie within the ellipsoid around both ends of a path."""
+    if not math.isfinite(longest):
+        return np.ones(tuple(size), dtype=bool)
+    ends = [(place + 0.5) / shape @ cell for place in places]
+    apart = float(np.linalg.norm(ends[1] - ends[0]))
+    middles = (np.stack(np.meshgrid(*(np.arange(n) for n in size), indexing="ij"), axis=-1) + low + 0.5) / shape @ cell
+    detour = np.linalg.norm(middles - ends[0], axis=-1) + np.linalg.norm(middles - ends[1], axis=-1)
+    return np.asarray(detour <= max(longest * apart, apart + 2.0))
 
 
 def _densest(grid: FloatArray, place: FloatArray, cell: FloatArray, *, within_A: float = 0.7) -> IntArray:

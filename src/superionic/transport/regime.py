@@ -149,7 +149,11 @@ def level_off(fits: list[LagFit], residence_ps: float) -> Level:
 
 
 def level_off_with(
-    fits: list[LagFit], excess: FloatArray, excess_variance: FloatArray, tracer_A2_per_ps: float
+    fits: list[LagFit],
+    excess: FloatArray,
+    excess_variance: FloatArray,
+    one_ion_variance: FloatArray,
+    tracer_A2_per_ps: float,
 ) -> tuple[float, float, FloatArray]:
     """Find what the one collective walker's D levels off to, knowing how much the tracer's exceeds its limit.
 
@@ -165,6 +169,9 @@ def level_off_with(
         D at doubling lags of one walker.
     excess, excess_variance
         (n_lags,) what the tracer's D at the same lags exceeds its limit by, and the variance of that.
+    one_ion_variance
+        (n_lags,) Gaussian variance of the tracer's D if it were that of one ion: the collective walker's, but for its
+        size. Its own estimate is low where D_σ is low by chance, and weights must not follow that.
     tracer_A2_per_ps
         The tracer's limit.
 
@@ -173,10 +180,11 @@ def level_off_with(
     D_σ, its variance (Gaussian), and the weights of the lags.
     """
     values = np.array([fit.value_A2_per_ps for fit in fits])
-    gaussian = np.array([fit.gaussian_variance for fit in fits])
     n = len(values)
-    if not np.any(gaussian > 0.0):
+    own = np.array([fit.gaussian_variance for fit in fits])
+    if not np.any(own > 0.0) or not np.any(one_ion_variance > 0.0):
         return 0.0, 0.0, np.full(n, 1.0 / n)
+    gaussian = one_ion_variance * float(np.mean(own)) / float(np.mean(one_ion_variance))
     scale = max(float(np.median(values)), math.sqrt(gaussian[-1]))
     scatter = np.sqrt(gaussian)
     octaves = np.abs(np.subtract.outer(np.arange(n), np.arange(n)))
