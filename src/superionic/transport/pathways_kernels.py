@@ -22,7 +22,7 @@ def widest_level(values: FloatArray, shape: IntArray, start: int, end: int) -> f
     heap = [(-values[start], start)]
     while len(heap) > 0:
         negative, here = heapq.heappop(heap)
-        width = -negative
+        width: float = -negative
         if here == end:
             return width
         if width < best[here]:
