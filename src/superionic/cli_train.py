@@ -312,6 +312,7 @@ def compare_command(
         {"method": row["method"], "seed": row["seed"]}
         | {key.removeprefix("forgotten_"): value for key, value in row.items() if key.startswith("forgotten_")}
         for row in found["rows"]
+        if any(key.startswith("forgotten_") for key in row)
     ]
     _error_table(gone, ["method", "seed"], f"moved away from the pretrained: {found['n_others']} other structures")
     for row in found["rows"]:

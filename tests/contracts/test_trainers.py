@@ -45,6 +45,9 @@ def test_options_are_judged_by_name(name):
     # None is the trainer's own default, and a shared setting that it lacks is left out.
     chosen = options_of(name, {"epochs": 7, "learning_rate": None, "not_of_any_trainer": 3})
     assert chosen == {"epochs": 7}
+    # But no patience is never, whatever the trainer's own is.
+    without = trainer(name).TrainOptions.from_settings(options_of(name, {"patience": None}))
+    assert without.patience is None
     for changes in METHODS[name].values():
         assert options_of(name, {}, changes) == dict(changes)
 

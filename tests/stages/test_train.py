@@ -9,9 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
 
+from superionic.campaign import learning
 from superionic.campaign.schema_train import TrainSettings, ValidateSettings
-from superionic.errors import CampaignFileError, StageError
+from superionic.errors import CampaignFileError, StageError, StructureError
 from superionic.execution.task import Ref
 from superionic.labels.base import Label
 from superionic.potentials import base as potentials
@@ -19,6 +22,8 @@ from superionic.potentials.base import load_potential
 from superionic.potentials.reference import li3ycl6_cell
 from superionic.stages import train, validate
 from superionic.stages.base import Candidate, ChosenPotential
+from superionic.stages.fitting import dataset_task
+from superionic.stages.replay import replay_data
 from superionic.training import base
 
 SCALE = 1.4
@@ -179,3 +184,106 @@ def test_options_of_a_trainer_are_judged(workbench):
     pair = bench.potentials["pair"]
     with pytest.raises(CampaignFileError, match="no trainer"):
         train.options_for(settings(), pair)
+
+
+# ---- replay data ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def replayed(monkeypatch):
+    """Let the fake trainer take replay data, and give what it is handed."""
+    import scaled_springs
+
+    handed = []
+    start = scaled_springs.start
+
+    def take(*arguments, replay=None, **more):
+        handed.append(replay)
+        return start(*arguments, **more)
+
+    monkeypatch.setattr(scaled_springs, "start", take)
+    monkeypatch.setattr(base, "METHODS", {**base.METHODS, "scaled": {"multihead": {"mode": "multihead"}}})
+    return handed
+
+
+def replay_file(path, n=3):
+    cells = []
+    for number in range(n):
+        cell = li3ycl6_cell()
+        cell.positions[0] += 0.1 * number
+        force, stress = np.full((len(cell), 3), float(number)), np.full(6, 0.01) if number else None
+        cell.calc = SinglePointCalculator(cell, energy=-100.0 - number, forces=force, stress=stress)
+        cells.append(cell)
+    path.parent.mkdir(exist_ok=True)
+    write(path, cells)
+    return str(path)
+
+
+def test_replay_labels_of_a_file_reach_the_trainer_by_their_content(workbench, replayed, tmp_path, monkeypatch):
+    monkeypatch.setenv("SUPERIONIC_HOME", str(tmp_path / "home"))
+    bench = workbench(scaled={})
+    candidates = labelled(bench)
+    options = {"options": {"mode": "multihead"}}
+    result = train.run(settings(replay=replay_file(tmp_path / "a" / "r.xyz"), **options), bench, candidates, SCALED)
+    (given,) = replayed
+    assert given.targets.energies_eV.tolist() == [-100.0, -101.0, -102.0]
+    assert [float(forces[0, 0]) for forces in given.targets.forces_eV_per_A] == [0.0, 1.0, 2.0]
+    assert np.isnan(given.targets.stresses_eV_per_A3[0]).all()
+    assert given.targets.stresses_eV_per_A3[1].tolist() == [0.01] * 6
+    assert result.summary["n_replay"] == 3
+    assert not any("replay" in note for note in result.summary["notes"])
+    # The same content elsewhere is the same training; other content is another one.
+    again = settings(replay=replay_file(tmp_path / "b" / "r.xyz"), **options)
+    assert train.run(again, bench, candidates, SCALED).tasks["weights"].key == result.tasks["weights"].key
+    other = settings(replay=replay_file(tmp_path / "b" / "r.xyz", n=2), **options)
+    assert train.run(other, bench, candidates, SCALED).tasks["weights"].key != result.tasks["weights"].key
+    plain = train.run(settings(), bench, candidates, SCALED)
+    assert replayed[-1] is None
+    assert "n_replay" not in plain.summary
+
+
+def test_the_pretrained_potential_labels_the_ranking_or_the_structures_of_a_file(
+    workbench, replayed, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("SUPERIONIC_HOME", str(tmp_path / "home"))
+    bench = workbench(scaled={})
+    candidates = labelled(bench)
+    ranked = candidates[:2]
+    options = {"mode": "multihead"}
+    train.run(settings(replay="foundation", options=options), bench, candidates, SCALED, "", ranked)
+    given = replayed[-1]
+    relaxed = [bench.runner.one(c.structure.task)["atoms"][c.structure.path[1]] for c in ranked]
+    for atoms, first, energy in zip(given.structures, relaxed, given.targets.energies_eV, strict=True):
+        moved = (atoms.get_scaled_positions() - first.get_scaled_positions() + 0.5) % 1.0 - 0.5
+        assert 0.05 < np.sqrt(np.mean((moved @ first.cell.array) ** 2)) < 0.12
+        assert 0.001 < np.abs(atoms.cell.array - first.cell.array).max() < 0.5
+        assert energy == pytest.approx(load_potential("pair").evaluate(atoms).energy_eV)
+    with pytest.raises(StructureError, match="no ranked structures"):
+        train.run(settings(replay="foundation", options=options), bench, candidates, SCALED)
+    # All members of a committee replay the same.
+    of_ranking = settings(replay="foundation", options=options)
+    first = train.run(of_ranking, bench, candidates, SCALED, "", ranked)
+    learning._members(of_ranking, bench, candidates, SCALED, first, 3, "")
+    assert all(np.array_equal(m.targets.energies_eV, given.targets.energies_eV) for m in replayed[-2:])
+    assert len(replayed) == 3
+    # What a file says is left aside where the pretrained potential is to label it.
+    task = replay_data(replay_file(tmp_path / "r.xyz"), bench, "train", SCALED, (), by_foundation=True)
+    found = bench.runner.one(task)
+    assert found["n"] == 3
+    assert found["targets"]["energies_eV"][0] == pytest.approx(
+        load_potential("pair").evaluate(li3ycl6_cell()).energy_eV
+    )
+
+
+def test_declared_energies_are_taken_as_they_are():
+    cells = [li3ycl6_cell() for _ in range(3)]
+    declared = {"Li": 1.0, "Y": -2.0, "Cl": 0.5}
+    shift = sum(declared[symbol] for symbol in cells[0].get_chemical_symbols())
+    labels = [{"energy_eV": -100.0 + shift + 0.3 * number} for number in range(3)]
+    parts = {"train": [0, 1], "validation": [2], "test": []}
+    inputs = {"atoms": cells, "labels": labels, "baseline": np.full(3, -100.0), "declared": declared}
+    found = dataset_task({"parts": parts}, inputs, None)
+    assert found["element_references_eV"] == declared
+    assert not found["degenerate"]
+    assert found["shifts_eV"] == pytest.approx(np.full(3, shift))
+    assert found["rms_residual_eV_per_atom"] == pytest.approx(0.3 / np.sqrt(2) / len(cells[0]))

@@ -6,11 +6,21 @@ the study of Li3YCl6-xBrx with a fine-tuned CHGNet.
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
 
 from pydantic import Field
 
-from superionic.campaign.schema_base import Count, Fraction, NotNegative, Positive, StageSection
+from superionic.campaign.schema_base import (
+    Count,
+    Element,
+    Fraction,
+    NotNegative,
+    Number,
+    Positive,
+    Problem,
+    StageSection,
+)
 
 
 class TrainSettings(StageSection):
@@ -55,6 +65,23 @@ class TrainSettings(StageSection):
     options: dict[str, bool | int | float | str | None] = Field(
         default_factory=dict, description="Further options that this trainer alone has, by name."
     )
+    replay: str | None = Field(
+        default=None,
+        min_length=1,
+        description="What multi-head training (`options: {mode: multihead}`, mace alone) goes on learning, so that it "
+        "does not forget: an extended XYZ file of labels that the checkpoint was trained on, relative to the campaign "
+        "file; or `foundation`: the ranked structures and reference phases, displaced, labelled by the checkpoint "
+        "itself. Structures without labels need `options: {replay_labels: foundation}`.",
+    )
+    replay_weight: Positive | None = Field(
+        default=None,
+        description="Weight of the loss over the replay data against that over the labels; left out: 1.",
+    )
+    e0s: dict[Element, Number] | None = Field(
+        default=None,
+        description="Energy in eV of an isolated atom of each element by the method of the labels (mace alone); left "
+        "out, the shifts between labels and potential are fitted to the training labels.",
+    )
     split_by: Literal["run", "ordering", "composition"] = Field(
         default="run",
         description="What never lies on two sides of the split: a run of sampling, all runs of an ordering, or all of "
@@ -78,3 +105,49 @@ class ValidateSettings(StageSection):
     )
     max_force_mae_meV_per_A: Positive | None = Field(default=50.0, description="The same for forces (paper B: 50).")
     max_stress_mae_GPa: Positive | None = Field(default=0.085, description="The same for stresses (paper B: 0.085).")
+
+
+def replay_problems(raw: Mapping[str, Any], train: Mapping[str, Any], engine: str) -> Iterator[Problem]:
+    """Find replay data that are missing or of no use, and atomic energies that the trainer cannot take.
+
+    Parameters
+    ----------
+    raw
+        The completed campaign file as plain values; values of a wrong type are skipped.
+    train
+        Its section ``train``.
+    engine
+        Name of the trainer.
+    """
+    from superionic.training.base import FOUNDATION, METHODS, NEEDS_REPLAY, can_replay, has_option
+
+    able = ", ".join(name for name in METHODS if can_replay(name))
+    options = train.get("options")
+    options = options if isinstance(options, Mapping) else {}
+    multihead = options.get("mode") == NEEDS_REPLAY and can_replay(engine)
+    given = train.get("replay")
+    if given is not None and not can_replay(engine):
+        message = f"the trainer '{engine}' cannot learn from replay data"
+        yield Problem(("train", "replay"), message, f"leave `replay` out, or sample with a potential of {able}")
+    elif given is not None and not multihead:
+        message = "replay data are of use in multi-head training alone"
+        yield Problem(("train", "replay"), message, "add `options: {mode: multihead}`, or leave `replay` out")
+    elif multihead and given is None:
+        message = "multi-head training without replay data forgets, as naive fine-tuning does"
+        hint = f"add `replay: FILE` (extended XYZ) or `replay: {FOUNDATION}`, or say `mode: naive`"
+        yield Problem(("train", "options", "mode"), message, hint)
+    if train.get("replay_weight") is not None and given is None:
+        yield Problem(("train", "replay_weight"), "there are no replay data to weigh", "add `replay`, or leave it out")
+    e0s = train.get("e0s")
+    if not isinstance(e0s, Mapping):
+        return
+    if not has_option(engine, "e0s"):
+        message = f"the trainer '{engine}' fits the energies of the elements"
+        yield Problem(("train", "e0s"), message, "leave `e0s` out")
+    elif options.get("mode") == "scratch":
+        message = "a new network takes the energies of its labels"
+        yield Problem(("train", "e0s"), message, "leave `e0s` out, or choose another `mode`")
+    states = raw.get("oxidation_states")
+    missing = [str(element) for element in states if element not in e0s] if isinstance(states, Mapping) else []
+    if missing:
+        yield Problem(("train", "e0s"), f"the energy of {', '.join(missing)} is missing", "give that of every element")

@@ -22,6 +22,7 @@ PREFLIGHT = "superionic.stages.fitting:preflight_task"
 PREFLIGHT_VERSION = 1
 _TRAIN_VERSION = 1
 _FINISH_VERSION = 1
+_DECLARED_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -114,20 +115,60 @@ def fit(
         f"weights of {label}",
         "superionic.stages.fitting:finish_task",
         _FINISH_VERSION,
-        {"trainer": trainer},
+        {"trainer": trainer, **({"with_replay": True} if replay is not None else {})},
         {"state": segments[-1]["state"]},
         engine=engine,
+    )
+
+
+def declared(
+    bench: Workbench,
+    stage: str,
+    label: str,
+    data: Data,
+    pretrained: ChosenPotential,
+    trainer: str,
+    options: Mapping[str, Any],
+) -> Task:
+    """Build the task that turns the option ``e0s`` into the shift of each element, ``element_references_eV``."""
+    return bench.task(
+        stage,
+        label,
+        "superionic.stages.fitting:declared_task",
+        _DECLARED_VERSION,
+        {"options": dict(options), "trainer": trainer},
+        {"atoms": data.structures},
+        potential=pretrained,
     )
 
 
 # ---- task functions -----------------------------------------------------------------------------------------------
 
 
+def declared_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
+    """Find the shifts from the atoms' energies of a potential to those that the options declare."""
+    from superionic.training.base import trainer
+
+    potential = settings["potential"]
+    chosen: Any = trainer(settings["trainer"])
+    shifts = chosen.declared_shifts(
+        inputs["atoms"],
+        chosen.TrainOptions.from_settings(settings["options"]),
+        model=potential["model"],
+        file=potential["options"].get("file"),
+        weights=inputs.get("weights"),
+        **_trust(potential),
+    )
+    return {"element_references_eV": shifts}
+
+
 def dataset_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
     """Split the labels (or take the parts as given), and find the energies that bring them to the potential's zero."""
+    from dataclasses import replace
+
     import numpy as np
 
-    from superionic.training.dataset import Split, composition_of, fit_element_references
+    from superionic.training.dataset import ElementReferences, Split, composition_of, fit_element_references
     from superionic.training.split import split_in_rounds
 
     if "parts" in settings:
@@ -143,7 +184,14 @@ def dataset_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _contex
         )
     compositions = [composition_of(atoms) for atoms in inputs["atoms"]]
     difference = np.array([label["energy_eV"] for label in inputs["labels"]]) - inputs["baseline"]
-    references = fit_element_references(difference[list(split.train)], [compositions[i] for i in split.train])
+    trained = [compositions[i] for i in split.train]
+    if "declared" in inputs:
+        references = ElementReferences(dict(inputs["declared"]), len(inputs["declared"]), 0.0)
+        left = difference[list(split.train)] - references.energies_eV(trained)
+        left /= np.array([sum(counts.values()) for counts in trained])
+        references = replace(references, rms_residual_eV_per_atom=float(np.sqrt(np.mean(left**2))))
+    else:
+        references = fit_element_references(difference[list(split.train)], trained)
     # An element that no training label has cannot be shifted: its labels would be off by electronvolts.
     shifts = np.full(len(compositions), np.nan)
     for i, counts in enumerate(compositions):
@@ -195,11 +243,13 @@ def train_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], context: 
     options = chosen.TrainOptions.from_settings(settings["options"])
     file = potential["options"].get("file")
 
+    declares = settings["options"].get("e0s") is not None  # the trainer then takes the same shifts off by itself
+
     def subset(indices: Sequence[int]) -> LabelledSet:
         return LabelledSet.from_labels(
             [inputs["atoms"][i] for i in indices],
             [inputs["labels"][i] for i in indices],
-            energy_shifts_eV=[split["shifts_eV"][i] for i in indices],
+            energy_shifts_eV=None if declares else [split["shifts_eV"][i] for i in indices],
         )
 
     if "state" in inputs:
@@ -219,7 +269,6 @@ def train_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], context: 
                 "replay",
                 "the pretrained model's own",
             )
-        trust = {name: potential["options"][name] for name in ("trust_sha256",) if name in potential["options"]}
         state = chosen.start(
             potential["model"],
             file=file,
@@ -228,7 +277,7 @@ def train_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], context: 
             options=options,
             train=subset(split["train"]),
             replay=replay,
-            **trust,
+            **_trust(potential),
         )
     state = chosen.train_epochs(
         state,
@@ -246,12 +295,13 @@ def finish_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _context
     from superionic.training.base import trainer
 
     state = trainer(settings["trainer"]).TrainState.from_dict(inputs["state"])
+    parts = ("train", "validation", *(("replay",) if settings.get("with_replay") else ()))
     history = [
         {"epoch": entry["epoch"], "learning_rate": entry["learning_rate"]}
         | {
             f"{part}_{name}": value
-            for part in ("train", "validation")
-            for name, value in (entry[part] or {}).items()
+            for part in parts
+            for name, value in (entry.get(part) or {}).items()
             if name == "loss" or name.startswith(("mae_", "rmse_"))
         }
         for entry in state.history
@@ -309,3 +359,7 @@ def errors_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _context
         "parity": {q: {when: [float(x) for x in v] for when, v in sides.items()} for q, sides in parity.items()},
         "set": name,
     }
+
+
+def _trust(potential: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: potential["options"][name] for name in ("trust_sha256",) if name in potential["options"]}

@@ -105,16 +105,17 @@ def compare(
     for name, number, fitted in fits:
         potential = study.potential if fitted is None else fitted.tuned
         label = name if fitted is None else fitted.label
-        after = predictions(study.bench, STAGE, f"other chemistries after {label}", at["judge"], potential)
-        forgot = study.bench.task(
-            STAGE,
-            f"forgotten by {label}",
-            "superionic.stages.study_compare:forgotten_task",
-            _FORGOTTEN_VERSION,
-            {},
-            {"after": Ref(after), "before": Ref(before["judge"])},
-        )
-        run = None
+        forgot = run = None
+        if methods.get(name, {}).get("mode") != "scratch":  # MACE's new network knows the elements of its labels alone
+            after = predictions(study.bench, STAGE, f"other chemistries after {label}", at["judge"], potential)
+            forgot = study.bench.task(
+                STAGE,
+                f"forgotten by {label}",
+                "superionic.stages.study_compare:forgotten_task",
+                _FORGOTTEN_VERSION,
+                {},
+                {"after": Ref(after), "before": Ref(before["judge"])},
+            )
         if stability is not None:
             first = (study.parts["test"] or study.parts["validation"])[0]
             run = study.bench.task(
@@ -144,7 +145,8 @@ def compare(
             row |= {"best_epoch": found["best_epoch"], "epochs": found["epochs"]}
             row |= shown(outcomes[fitted.errors.key].value["after"])
             by[fitted.label] = outcomes[fitted.errors.key].value["by"]
-        row |= {f"forgotten_{key}": value for key, value in shown(outcomes[forgot.key].value).items()}
+        if forgot is not None:
+            row |= {f"forgotten_{key}": value for key, value in shown(outcomes[forgot.key].value).items()}
         if run is not None:
             outcome = outcomes[run.key]
             row |= {"stable": False, "stopped": outcome.failure.reason} if outcome.failure else dict(outcome.value)

@@ -8,8 +8,9 @@ from typing import Any
 from superionic.errors import StageError
 from superionic.execution.task import Ref, Task
 from superionic.stages.base import Candidate, ChosenPotential, StageResult, Workbench
-from superionic.stages.fitting import DATASET, DATASET_VERSION, PREFLIGHT, PREFLIGHT_VERSION, Data, fit
+from superionic.stages.fitting import DATASET, DATASET_VERSION, PREFLIGHT, PREFLIGHT_VERSION, Data, declared, fit
 from superionic.stages.predictions import predictions
+from superionic.stages.replay import replay_data
 
 STAGE = "train"
 _NOT_OF_THE_TRAINER = (
@@ -20,6 +21,7 @@ _NOT_OF_THE_TRAINER = (
     "epochs_per_segment",
     "options",
     "preflight",
+    "replay",
 )
 
 
@@ -29,6 +31,7 @@ def run(
     labelled: Sequence[Candidate],
     pretrained: ChosenPotential,
     round_label: str = "",
+    ranked: Sequence[Candidate] = (),
 ) -> StageResult:
     """Fine-tune a potential.
 
@@ -45,23 +48,35 @@ def run(
         The universal potential to begin with.
     round_label
         The round that this training ends.
+    ranked
+        Orderings and reference phases of the ranking, which ``replay: foundation`` goes on learning.
 
     Returns
     -------
     StageResult
         ``tasks["weights"]`` has the weights of the best epoch, ``tasks["dataset"]`` the split,
-        ``tasks["baseline"]`` the predictions of the pretrained potential.
+        ``tasks["baseline"]`` the predictions of the pretrained potential; where the settings ask for them,
+        ``tasks["replay"]`` the replay data and ``tasks["declared"]`` the energy shifts that ``e0s`` declares.
 
     Raises
     ------
     StageError
         If the pre-flight finds what would spoil the training.
     """
+    from superionic.training.base import FOUNDATION
+
     tail = f" {round_label}" if round_label else ""
     data = Data([snapshot.structure for snapshot in labelled], [Ref(_label_task(snapshot)) for snapshot in labelled])
     trainer, options = options_for(settings, pretrained)
     groups = [group_of(snapshot, settings["split_by"]) for snapshot in labelled]
     baseline = predictions(bench, STAGE, f"predictions before training{tail}", data.structures, pretrained)
+    made = {"baseline": baseline}
+    if options.get("e0s") is not None:
+        made["declared"] = declared(bench, STAGE, f"declared energies{tail}", data, pretrained, trainer, options)
+    if settings.get("replay") is not None:
+        by_foundation = options.get("replay_labels") == FOUNDATION
+        made["replay"] = replay_data(settings["replay"], bench, STAGE, pretrained, ranked, by_foundation=by_foundation)
+    replay = {"with_replay": True} if "replay" in made else {}
     dataset = bench.task(
         STAGE,
         f"training set{tail}",
@@ -74,14 +89,14 @@ def run(
             "test_fraction": settings["test_fraction"],
             "validation_fraction": settings["validation_fraction"],
         },
-        {**data.inputs(), "baseline": baseline["energies_eV"]},
+        {**data.inputs(), **frame(made)},
     )
     checked = bench.task(
         STAGE,
         f"pre-flight{tail}",
         PREFLIGHT,
         PREFLIGHT_VERSION,
-        {"elements": list(pretrained.identity.get("elements", [])), "groups": groups, "options": options},
+        {"elements": list(pretrained.identity.get("elements", [])), "groups": groups, "options": options, **replay},
         {**data.inputs(), "baseline": Ref(baseline), "dataset": Ref(dataset)},
     )
     findings = bench.runner.one(checked)["findings"]
@@ -103,6 +118,7 @@ def run(
         options=options,
         epochs_per_segment=settings["epochs_per_segment"],
         seed=bench.seed_for(STAGE, "training", round_label),
+        replay=replay_of(made),
     )
     finished = bench.runner.one(finish)
     split = bench.runner.one(dataset)
@@ -115,12 +131,18 @@ def run(
         "n_test": len(split["test"]),
         "n_train": len(split["train"]),
         "n_validation": len(split["validation"]),
-        "notes": [*split["notes"], *(f"Pre-flight: {f['name']}: {f['evidence']}" for f in findings)],
+        "notes": [
+            *split["notes"],
+            *finished["notes"],
+            *(f"Pre-flight: {f['name']}: {f['evidence']}" for f in findings),
+        ],
         "preflight": findings,
         "split_by": settings["split_by"],
         "trainer": trainer,
     }
-    return StageResult(summary, tasks={"baseline": baseline, "dataset": dataset, "weights": finish})
+    if "replay" in made:
+        summary["n_replay"] = bench.runner.one(made["replay"])["n"]
+    return StageResult(summary, tasks={**made, "dataset": dataset, "weights": finish})
 
 
 def options_for(settings: Mapping[str, Any], pretrained: ChosenPotential) -> tuple[str, dict[str, Any]]:
@@ -131,13 +153,26 @@ def options_for(settings: Mapping[str, Any], pretrained: ChosenPotential) -> tup
     CampaignFileError
         If there is none, or an option is impossible.
     """
-    from superionic.training.base import options_of
+    from superionic.training.base import FOUNDATION, options_of
 
     name = settings["trainer"] or str(pretrained.settings["name"])
     shared = {key: value for key, value in settings.items() if key not in _NOT_OF_THE_TRAINER}
     # A file with several heads or levels of theory is trained in the one in which it sampled.
     shared["modal"] = pretrained.settings["options"].get("modal")
+    if settings.get("replay") == FOUNDATION:
+        shared["replay_labels"] = FOUNDATION
     return name, options_of(name, shared, settings.get("options"))
+
+
+def frame(tasks: Mapping[str, Task]) -> dict[str, Ref]:
+    """Take what brings labels to the potential's zero of energy out of the tasks of a training, as inputs."""
+    found = {"baseline": tasks["baseline"]["energies_eV"]}
+    return {**found, "declared": tasks["declared"]["element_references_eV"]} if "declared" in tasks else found
+
+
+def replay_of(tasks: Mapping[str, Task]) -> Ref | None:
+    """Take the replay data out of the tasks of a training; None where it has none."""
+    return Ref(tasks["replay"]) if "replay" in tasks else None
 
 
 def group_of(snapshot: Candidate, split_by: str) -> str:

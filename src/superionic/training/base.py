@@ -69,6 +69,9 @@ METHODS: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
 NEEDS_REPLAY: Final = "multihead"
 """The way that needs replay data."""
 
+FOUNDATION: Final = "foundation"
+"""Replay data that the pretrained model labels itself."""
+
 
 class State(Protocol):
     """What a ``TrainState`` offers."""
@@ -171,6 +174,16 @@ def trainer(name: str) -> Trainer:
     return found
 
 
+def can_replay(name: str) -> bool:
+    """Say whether a trainer has a way that learns from replay data."""
+    return NEEDS_REPLAY in METHODS.get(name, {})
+
+
+def has_option(name: str, option: str) -> bool:
+    """Say whether a trainer has an option of this name."""
+    return option in {field.name for field in fields(trainer(name).TrainOptions)}
+
+
 def options_of(name: str, settings: Mapping[str, Any], further: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Choose from shared settings those that a trainer has, and judge them.
 
@@ -179,7 +192,8 @@ def options_of(name: str, settings: Mapping[str, Any], further: Mapping[str, Any
     name
         The trainer.
     settings
-        Shared settings; None stands for the trainer's own default, and so does a name that the trainer does not have.
+        Shared settings; None stands for the trainer's own default, but for ``patience``, where it means never. A name
+        that the trainer does not have is left out.
     further
         Options of this trainer alone; each must be known to it.
 
@@ -198,6 +212,8 @@ def options_of(name: str, settings: Mapping[str, Any], further: Mapping[str, Any
     if "foundation_head" in known and settings.get("modal") is not None:  # what MACE calls it
         settings = {**settings, "foundation_head": settings["modal"]}
     chosen = {key: value for key, value in settings.items() if key in known and value is not None}
+    if "patience" in settings and settings["patience"] is None and getattr(options(), "patience", None) is not None:
+        chosen["patience"] = None
     chosen |= dict(further or {})
     options.from_settings(chosen)
     return chosen

@@ -39,7 +39,17 @@ from superionic.training.mace_loop import EVALUATED_AT_A_TIME, Run, arrays, chec
 from superionic.training.mace_state import MODES, TrainOptions, TrainState
 from superionic.training.metrics import errors
 
-__all__ = ["MODES", "TrainOptions", "TrainState", "predict", "pseudo_labelled", "start", "train_epochs", "write_file"]
+__all__ = [
+    "MODES",
+    "TrainOptions",
+    "TrainState",
+    "declared_shifts",
+    "predict",
+    "pseudo_labelled",
+    "start",
+    "train_epochs",
+    "write_file",
+]
 
 
 def start(
@@ -217,6 +227,33 @@ def train_epochs(
     return state
 
 
+def declared_shifts(
+    structures: Sequence[Atoms],
+    options: TrainOptions,
+    *,
+    model: str | None = None,
+    file: str | None = None,
+    weights: Mapping[str, np.ndarray] | None = None,
+    trust_sha256: str | None = None,
+) -> dict[str, float]:
+    """Shift in eV of each element of structures that ``options.e0s`` declares: its energy less the checkpoint's.
+
+    Raises
+    ------
+    CampaignFileError
+        If ``options`` declare no energy of an element.
+    PotentialError
+        If the checkpoint cannot be read, or does not know an element.
+    """
+    mace_network.prepare()
+    head = options.foundation_head
+    network = mace_network.checkpoint(model, file, weights, foundation_head=head, trust_sha256=trust_sha256)
+    network = mace_network.single_head(network, None)
+    mace_graphs.check_elements(structures, [int(number) for number in network.atomic_numbers], "the labels")
+    symbols = dict.fromkeys(symbol for atoms in structures for symbol in sorted(set(atoms.get_chemical_symbols())))
+    return mace_network.declared_shifts(network, 0, options.e0s or {}, symbols)
+
+
 def predict(
     structures: Sequence[Atoms],
     *,
@@ -344,7 +381,8 @@ def _references(network: Any, train: LabelledSet, options: TrainOptions) -> Elem
     differences = train.targets.energies_eV - own.energies_eV
     if options.e0s is None:
         return fit_element_references(differences, train.compositions())
-    shifts = mace_network.declared_shifts(network, head, options.e0s, train)
+    symbols = dict.fromkeys(symbol for counts in train.compositions() for symbol in counts)
+    shifts = mace_network.declared_shifts(network, head, options.e0s, symbols)
     references = ElementReferences(shifts, rank=len(shifts), rms_residual_eV_per_atom=0.0)
     left = (differences - references.energies_eV(train.compositions())) / train.targets.n_atoms
     check_frame(-1.0e3 * float(np.mean(left)), "training labels", options)

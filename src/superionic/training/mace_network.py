@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -236,8 +236,8 @@ def check_form(network: Any, options: TrainOptions) -> None:
             )
 
 
-def declared_shifts(network: Any, head: int, e0s: Mapping[str, float], train: LabelledSet) -> dict[str, float]:
-    """Shifts from the atoms' energies of a network to those of the labels, for the elements of the training set.
+def declared_shifts(network: Any, head: int, e0s: Mapping[str, float], symbols: Iterable[str]) -> dict[str, float]:
+    """Shifts from the atoms' energies of a network to those of the labels, for some elements.
 
     Raises
     ------
@@ -246,7 +246,7 @@ def declared_shifts(network: Any, head: int, e0s: Mapping[str, float], train: La
     """
     own = np.atleast_2d(network.atomic_energies_fn.atomic_energies.cpu().numpy())[head]
     place = {int(number): i for i, number in enumerate(network.atomic_numbers)}
-    symbols = list(dict.fromkeys(symbol for counts in train.compositions() for symbol in counts))
+    symbols = list(symbols)
     missing = [symbol for symbol in symbols if symbol not in e0s]
     if missing:
         _missing_e0s(missing)
