@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from superionic.dynamics.unwrapped import Progress
 
 _DENSITY_GRID_A = 0.25
+_MOST_ROWS = 12
 _ROWS = (
     ("tracer_diffusivity_cm2_per_s", "D* of the ions", "cm²/s"),
     ("charge_diffusivity_cm2_per_s", "D_σ of charge", "cm²/s"),
@@ -94,11 +95,25 @@ def analyse_command(
     ] = "mean-cell",
     run: Annotated[str | None, typer.Option(help="Run folder: words of the run's name.  [default: all runs]")] = None,
     part: Annotated[str, typer.Option(help="Run folder: production or npt.")] = "production",
+    sites: Annotated[
+        str | None,
+        typer.Option(
+            help="Sites that ions jump between: density (its maxima), the CIF of the crystal, which may be disordered "
+            "(its sites by their labels, interstitials besides), or none.  [default: density with --out, else none]"
+        ),
+    ] = None,
+    isovalue: Annotated[
+        float | None,
+        typer.Option(
+            help="Level of the density's surface in Å⁻³ (∫P = 1).  [default: 90 % of the ions inside, above the noise]"
+        ),
+    ] = None,
     cache: Annotated[
         Path | None, typer.Option(help="Folder that keeps unwrapped positions; a killed reading goes on where it was.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder for result.json, CSV, figures, density and a page.")
+        Path | None,
+        typer.Option("--out", "-o", help="Folder for result.json, CSV, figures, density, sites, jumps and a page."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
@@ -107,11 +122,15 @@ def analyse_command(
     No window is asked for: the diffusive regime is found, and what speaks against a number is said beside it. Try
     [b]superionic analyse XDATCAR --mobile Li --frame-interval-fs 20 --temperature-K 700[/b]; for a LAMMPS dump add
     [b]--units metal --elements Li,Y,Cl --timestep-fs 2[/b]; for an activation energy
-    [b]superionic analyse 600K.xdatcar 800K.xdatcar --temperatures-K 600,800[/b]; add [b]--out FOLDER[/b] for figures.
+    [b]superionic analyse 600K.xdatcar 800K.xdatcar --temperatures-K 600,800[/b]; add [b]--out FOLDER[/b] for figures
+    and for where ions go: density, sites, jumps, percolation ([b]--sites crystal.cif[/b]: on the sites of the crystal).
     """
     from superionic.campaign.analysing import analyse
     from superionic.cli import parse_charges
+    from superionic.errors import AnalysisError
 
+    if isovalue is not None and not isovalue > 0.0:
+        raise AnalysisError(f"{isovalue:g} Å⁻³ is no level of a density.", where="--isovalue", fix="Give e.g. 1e-3.")
     with _progress(quiet=as_json) as report:
         found = analyse(
             files,
@@ -131,6 +150,7 @@ def analyse_command(
             skip_ps=skip,
             stride=stride,
             density_grid_A=None if out is None else _DENSITY_GRID_A,
+            sites=sites or ("none" if out is None else "density"),
             format=file_format,
             elements=_words(elements),
             units=units,
@@ -142,7 +162,7 @@ def analyse_command(
             part=part,
             progress=report,
         )
-    page = None if out is None else found.write(out)
+    page = None if out is None else found.write(out, isovalue_per_A3=isovalue)
     if as_json:
         from superionic.report.values import plain
 
@@ -209,6 +229,7 @@ def _show(found: Analysis) -> None:
         console.print(f"from lags of {start:.3g} to {end:.3g} ps, {hops:,} hops counted")
         if run.mean_cell is not None:
             _show_cell(console, values)
+        _show_migration(console, values["migration"])
         for flag in run.flags:
             console.print(f"[yellow]caution:[/yellow] {escape(flag)}")
         for notice in run.trajectory.notices[:5]:
@@ -259,6 +280,40 @@ def _show_cell(console: Any, values: Any) -> None:
             f"  {item['difference_percent']:+.2f} % from the {item['kind']} {item['published']:g} Å³/atom at "
             f"{item['temperature_K']:g} K ({item['source'].split(',')[0]} et al.)"
         )
+
+
+def _show_migration(console: Any, found: Any) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from superionic.report.words import interval, number
+
+    if found is None:
+        return
+    if "site_kinds" in found:
+        refined = any("refined_occupancy" in kind for kind in found["site_kinds"])
+        table = Table("site", "number", "ions on one", box=None, pad_edge=False)
+        for name in [*(["in the crystal"] if refined else []), "mean stay, ps", "68 %"]:
+            table.add_column(name)
+        for kind in found["site_kinds"][:_MOST_ROWS]:
+            more = [number(kind["refined_occupancy"], 3)] if refined else []
+            stay = interval(*kind["residence_interval68_ps"])
+            held = number(kind["occupancy"], 3)
+            table.add_row(kind["label"], str(kind["n_sites"]), held, *more, number(kind["residence_ps"], 3), stay)
+        console.print(table)
+        if len(found["site_kinds"]) > _MOST_ROWS:
+            console.print(f"and {len(found['site_kinds']) - _MOST_ROWS} more kinds of sites (--json has all)")
+        axes = sorted({axis for cluster in found["clusters"] for axis in cluster["axes"]})
+        spanned = f"connect the crystal along {', '.join(axes)}" if axes else "do not connect the crystal"
+        console.print(f"{found['n_jumps']:,} jumps between sites {spanned}")
+    if found.get("percolation"):
+        barriers = found["percolation"]["barriers_eV"]
+        words = [
+            f"{axis} {'not spanned' if b is None else f'{b:.2g} eV'}" for axis, b in zip("abc", barriers, strict=True)
+        ]
+        console.print(f"barriers of the density: {', '.join(words)}")
+    for flag in found["flags"]:
+        console.print(f"[yellow]caution (sites):[/yellow] {escape(flag)}")
 
 
 def _show_arrhenius(console: Any, fit: Any) -> None:

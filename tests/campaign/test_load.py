@@ -67,7 +67,7 @@ def test_paths_are_relative_to_the_file_not_to_the_working_folder(folder, monkey
 )
 def test_the_examples_load(path):
     loaded = load_campaign(path)
-    assert "transport" in loaded.stages
+    assert {"transport", "validate"} & set(loaded.stages)
 
 
 def test_all_mistakes_are_told_at_once_with_their_places(folder):

@@ -164,7 +164,7 @@ def test_temperatures_give_an_activation_energy_and_thermal_expansion(folder, ca
     with (tmp_path / "out" / "density_000.cube").open() as file:
         cube = read_cube(file)
     voxel = abs(np.linalg.det(cube["atoms"].cell.array)) / cube["data"].size
-    assert cube["data"].sum() * voxel == pytest.approx(1.0, abs=1e-3)
+    assert cube["data"].sum() * voxel == pytest.approx(0.529177**3, abs=1e-3)  # the file is in Bohr⁻³
     assert len(cube["atoms"]) == 56
 
 
@@ -266,3 +266,111 @@ def test_a_run_of_a_campaign(tmp_path):
         superionic.analyse(tmp_path, run="run B")
     with pytest.raises(AnalysisError, match="npt"):
         superionic.analyse(tmp_path, part="npt")
+
+
+CIF = """data_grid
+_symmetry_space_group_name_H-M 'P 1'
+_cell_length_a {lengths[0]:.6f}
+_cell_length_b {lengths[1]:.6f}
+_cell_length_c {lengths[2]:.6f}
+_cell_angle_alpha {angles[0]:.6f}
+_cell_angle_beta {angles[1]:.6f}
+_cell_angle_gamma {angles[2]:.6f}
+loop_
+_symmetry_equiv_pos_as_xyz
+'x, y, z'
+loop_
+_atom_site_label
+_atom_site_type_symbol
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+_atom_site_occupancy
+Li1 Li 0 0 0 0.375
+M1 Y {place} {place} {place} 0.14
+X1 Cl {place} {place} {place} 0.86
+"""
+
+
+def crystal_file(path, *, place=0.5, stretched=1.0):
+    """The disordered crystal of the hopping ions: a Li site and one of Y and Cl in a cell of a quarter of the edges."""
+    from ase.cell import Cell
+
+    found = Cell(CELL / 4.0).cellpar() * [stretched, 1, 1, 1, 1, 1]
+    path.write_text(CIF.format(lengths=found[:3], angles=found[3:], place=place))
+    return path
+
+
+def test_where_ions_go_is_told_on_the_sites_of_the_crystal(folder, capsys, tmp_path):
+    code, out, _ = run(
+        capsys, "analyse", folder / "600.xdatcar", "--frame-interval-fs", DT_FS, "--temperature-K", 600, "--json",
+        "--sites", crystal_file(tmp_path / "c.cif"), "--isovalue", 2e-3, "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert code == 0
+    found = json.loads(out)["migration"]
+    assert [kind["label"] for kind in found["site_kinds"]] == ["Li1 (1a)"]
+    assert found["site_kinds"][0]["n_sites"] == 64
+    assert found["site_kinds"][0]["refined_occupancy"] == pytest.approx(0.375)
+    assert found["site_kinds"][0]["occupancy"] == pytest.approx(24 / 64)
+    assert found["site_kinds"][0]["residence_ps"] == pytest.approx(5.0, rel=0.15)  # a hop in 50 frames of 0.1 ps
+    assert found["n_jumps"] == pytest.approx(1500 * 24 * 0.02, rel=0.15)
+    assert found["crystal_sites"]["supercell"] == [[4, 0, 0], [0, 4, 0], [0, 0, 4]]
+    assert found["clusters"][0]["axes"] == ["a", "b", "c"]
+    assert found["tracer_factor"]["value"] == pytest.approx(1.0, abs=0.25)
+    made = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*") if p.is_file()}
+    assert {
+        "CHGCAR_density_000.vasp", "density_000.cube", "sites.csv", "site_kinds.csv", "jumps.csv", "jump_rates.csv",
+        "percolation.csv", "van_hove.csv", "non_gaussian.csv", "figures/density_600-xdatcar.png",
+        "figures/network_600-xdatcar.png", "figures/van_hove_600-xdatcar.png", "figures/non_gaussian.png",
+    } <= made  # fmt: skip
+    jumps = (tmp_path / "out" / "jumps.csv").read_text().splitlines()
+    assert len(jumps) == found["n_jumps"] + 1
+    page = (tmp_path / "out" / "analysis.html").read_text()
+    for words in (
+        "Occupancy of the sites",
+        "Percolation",
+        "Sites are those of",
+        "4 × 4 × 4",
+        "CHGCAR_density_000.vasp",
+    ):
+        assert words in page
+    assert "Surface: 0.0020" in page or "surface: 0.0020" in page
+
+
+def test_sites_of_the_density_and_none(folder, capsys):
+    path = folder / "600.xdatcar"
+    found = superionic.analyse(path, frame_interval_fs=DT_FS, sites="density").runs[0]  # no temperature
+    record = found.migration_record()
+    assert found.migration.occupation.occupancies.sum() == pytest.approx(24.0)
+    assert record["percolation"] is None
+    assert record["profiles"] == []
+    assert any("No temperature" in flag for flag in record["flags"])
+    assert superionic.analyse(path, frame_interval_fs=DT_FS).to_dict()["migration"] is None
+    code, out, _ = run(capsys, "analyse", path, "--frame-interval-fs", DT_FS, "--sites", "density")
+    assert code == 0
+    assert "jumps between sites connect the crystal along a, b, c" in out
+
+
+def test_ions_without_sites_still_have_a_diffusivity(tmp_path):
+    rng = np.random.default_rng(0)
+    steps = rng.normal(0.0, 0.004, (3000, 24, 3))
+    others = np.broadcast_to(rng.random((56, 3)), (3000, 56, 3)) + rng.normal(0.0, 0.002, (3000, 56, 3))
+    paths = np.concatenate([rng.random((24, 3)) + np.cumsum(steps, axis=0), others], axis=1)
+    files.xdatcar(tmp_path / "fluid", paths[:7], CELL, SYMBOLS)
+    found = superionic.analyse(tmp_path / "fluid", frame_interval_fs=DT_FS, sites="density", temperature_K=900)
+    assert found.to_dict()["migration"]["flags"][0].startswith("No sites: 7 frames are too few")
+    assert found.runs[0].density is not None
+    page = found.write(tmp_path / "out").read_text()
+    assert "too few to see where ions go" in page
+
+
+def test_a_crystal_that_does_not_fit_is_refused(folder, capsys, tmp_path):
+    path = crystal_file(tmp_path / "c.cif", stretched=1.3)
+    code, out, err = run(capsys, "analyse", folder / "600.xdatcar", "--frame-interval-fs", DT_FS, "--sites", path)
+    assert code == 2
+    assert out == ""
+    assert "of the crystal" in " ".join(err.split())
+    assert "--sites density" in err
+    code, _, err = run(capsys, "analyse", folder / "600.xdatcar", "--frame-interval-fs", DT_FS, "--sites", "maxima")
+    assert code == 2
+    assert "Choose density, none" in err

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from superionic.errors import AnalysisError
+from superionic.execution.task import Context
 from superionic.report.draw_matplotlib import draw
 from superionic.report.draw_plotly import surface_json
 from superionic.report.figures_sites import migration_plots
@@ -92,7 +93,30 @@ def test_report_of_it(result):
     assert occupancies(empty) is None
 
 
-def test_task_of_a_run():
+CIF = """data_c
+_symmetry_space_group_name_H-M 'P 1'
+_cell_length_a {a}
+_cell_length_b {a}
+_cell_length_c 7.0
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 90
+loop_
+_symmetry_equiv_pos_as_xyz
+'x, y, z'
+loop_
+_atom_site_label
+_atom_site_type_symbol
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+_atom_site_occupancy
+Li1 Li 0 0 0.5 0.75
+Cl1 Cl 0.5 0.5 0 1
+"""
+
+
+def test_task_of_a_run(tmp_path):
     mobile = layers(seed=2, n_frames=3000)
     rng = np.random.default_rng(3)
     corners = np.array([[1.5, 1.5, 0], [4.5, 1.5, 0], [1.5, 4.5, 0], [4.5, 4.5, 0]])
@@ -109,5 +133,21 @@ def test_task_of_a_run():
     assert record["site_kinds"][0]["n_sites"] == 4
     assert record["n_jumps"] == pytest.approx(3000 * 3 * 0.03, rel=0.2)
     assert record["tracer_factor"]["value"] == pytest.approx(4.5e-5 / record["jump_diffusivity_cm2_per_s"]["value"])
+    # the same run on the sites of the campaign's crystal, and on those of one that does not fit
+    (tmp_path / "c").mkdir()
+    context = Context(scratch=tmp_path / "c", progress=lambda *_: None, cache={})
+    crystal = {"file_name": "c.cif", "occupancies": {}, "text": CIF.format(a=3.0)}
+    record = migration_task(settings | {"crystal": crystal}, inputs, context)
+    assert record["crystal_sites"]["supercell"] == [[2, 0, 0], [0, 2, 0], [0, 0, 1]]
+    assert [(kind["label"], kind["n_sites"]) for kind in record["site_kinds"]] == [("Li1 (1b)", 4)]
+    assert record["site_kinds"][0]["refined_occupancy"] == pytest.approx(0.75)
+    assert record["site_kinds"][0]["occupancy"] == pytest.approx(0.75)
+    json.dumps(record, allow_nan=False)
+    results = Results({"campaign": "t", "stages": {"analyse": {"migration": [record | {"id": "x", "run": "x"}]}}})
+    assert occupancies(results).columns[4] == "In the crystal"
+    assert occupancies(results).rows[0][4] == "0.750"
+    lost = migration_task(settings | {"crystal": crystal | {"text": CIF.format(a=3.7)}}, inputs, context)
+    assert "crystal's do not fit" in lost["flags"][0]
+    assert [kind["label"] for kind in lost["site_kinds"]] == ["i1"]
     short = migration_task(settings, inputs | {"positions": [positions[:4]]}, None)
     assert list(short) == ["flags"]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from superionic.campaign.trajectories import is_run_folder, open_run
 from superionic.dynamics.analysis import Drift, Question, RunAnalysis, analyse_trajectory
@@ -19,6 +19,9 @@ from superionic.execution.task import Context
 from superionic.stages.analyse import arrhenius_task
 from superionic.transport.estimate import pool
 from superionic.transport.volumes import ThermalExpansion, thermal_expansion
+
+if TYPE_CHECKING:
+    from superionic.structures.disordered import DisorderedCrystal
 
 _AXES = {"x": 0, "y": 1, "z": 2}
 _PLANES = {"ab": (0, 1), "ac": (0, 2), "bc": (1, 2)}
@@ -73,11 +76,28 @@ class Analysis:
             "thermal_expansion": None if self.expansion is None else self.expansion.to_dict(),
         }
 
-    def write(self, folder: str | Path, *, formats: Sequence[str] = ("png", "svg")) -> Path:
-        """Write result.json, CSV tables, figures, densities (cube) and a page; return the page."""
+    def write(
+        self,
+        folder: str | Path,
+        *,
+        formats: Sequence[str] = ("png", "svg"),
+        isovalue_per_A3: float | None = None,
+    ) -> Path:
+        """Write result.json, CSV tables, figures, densities (cube, CHGCAR) and a page; return the page.
+
+        Parameters
+        ----------
+        folder
+            Where to write; made if missing.
+        formats
+            Of the figures.
+        isovalue_per_A3
+            Of the surface in the figure of the density (∫P = 1); one that encloses 90 % of the ions, and is above the
+            noise, if None.
+        """
         from superionic.campaign.analysing_files import write_files
 
-        return write_files(self, Path(folder), formats)
+        return write_files(self, Path(folder), formats, isovalue_per_A3)
 
 
 def analyse(
@@ -99,6 +119,7 @@ def analyse(
     skip_ps: float = 0.0,
     stride: int = 1,
     density_grid_A: float | None = None,
+    sites: str | Path | DisorderedCrystal = "none",
     format: str | None = None,  # noqa: A002 - as in ASE
     elements: Sequence[str] = (),
     units: str | None = None,
@@ -134,6 +155,9 @@ def analyse(
     charges, axes, plane, framework, drift, hop_length_A, density_grid_A
         See :class:`superionic.dynamics.analysis.Question`; `axes` as letters, such as ``"xy"``,
         `plane` as those of two cell vectors, such as ``"ac"``.
+    sites
+        Where ions go: ``"none"`` does not ask; ``"density"`` takes the maxima of the density for sites; a crystal, or
+        its CIF, takes its sites (with its labels, such as ``"Li1 (6h)"``) and finds interstitials besides.
     skip_ps, stride
         Leave out the beginning of each run; take each so many frames.
     format, elements, units, timestep_fs, structure
@@ -167,6 +191,7 @@ def analyse(
         drift=drift,
         hop_length_A=hop_length_A,
         density_grid_A=density_grid_A,
+        sites=_sites(sites),
     )
     if unwrap not in SCHEMES:
         raise AnalysisError(f"There is no way to unwrap {unwrap!r}.", fix=f"Choose one of {', '.join(SCHEMES)}.")
@@ -248,6 +273,22 @@ def _plane(text: str | None) -> tuple[int, int] | None:
     if text.lower() not in _PLANES:
         raise AnalysisError(f"{text!r} is no plane of the cell.", fix="Write ab, ac or bc.")
     return _PLANES[text.lower()]
+
+
+def _sites(chosen: str | Path | DisorderedCrystal) -> Literal["none", "density"] | DisorderedCrystal:
+    if not isinstance(chosen, str | Path):
+        return chosen
+    if chosen in ("none", "density"):
+        return chosen  # type: ignore[return-value]
+    from superionic.structures.files import read_crystal
+
+    if not Path(chosen).exists():
+        raise AnalysisError(
+            f"There is no file {str(chosen)!r} to take sites from.",
+            where="--sites",
+            fix="Choose density, none, or the CIF of the crystal.",
+        )
+    return read_crystal(chosen)
 
 
 def _pooled(runs: Sequence[RunAnalysis]) -> dict[str, Mapping[str, Any]]:

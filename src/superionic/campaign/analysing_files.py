@@ -7,26 +7,40 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from superionic.errors import StorageError
+from superionic.transport.density_text import chgcar_text, cube_text
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from superionic.campaign.analysing import Analysis
     from superionic.dynamics.analysis import RunAnalysis
+    from superionic.transport.density import Density
 
 _TRACE_POINTS = 500
+_SMOOTHING_A = 0.3
+"""Of the density in the figure: single voxels hold too few visits for a surface."""
 
 
-def write_files(analysis: Analysis, folder: Path, formats: Sequence[str] = ("png", "svg")) -> Path:
+def write_files(
+    analysis: Analysis, folder: Path, formats: Sequence[str] = ("png", "svg"), isovalue_per_A3: float | None = None
+) -> Path:
     """Write all files of an analysis and return the page."""
     from superionic import __version__
     from superionic.report.analysis_page import write_analysis
+    from superionic.report.csv_sites import csv_of_jumps, csv_of_sites
 
     arrays: dict[str, Any] = {}
-    records, densities = [], []
+    records, densities, migration = [], [], []
     single = len({run.formula for run in analysis.runs}) == 1
     for number, (name, run) in enumerate(zip(analysis.names, analysis.runs, strict=True)):
         identity = run.formula if single else name
-        records.append({**run.to_dict(), "id": identity, "run": name, "replica": 1, **_trace(run)})
+        values = run.to_dict()
+        moved = values.pop("migration")
+        records.append({**values, "id": identity, "run": name, "replica": 1, **_trace(run)})
+        temperature = run.transport.temperature_K
+        if moved is not None:
+            migration.append({**moved, "id": identity, "run": name, "temperature_K": temperature})
         if run.density is None:
             continue
         key = f"density_{number:03d}"
@@ -37,15 +51,17 @@ def write_files(analysis: Analysis, folder: Path, formats: Sequence[str] = ("png
                 "cell_A": run.density.cell_A.tolist(),
                 "framework": [{"symbol": s, "position_A": list(p)} for s, p in run.framework_sites],
                 "id": identity,
-                "isovalue_per_A3": run.density.isovalue_per_A3(),
+                "isovalue_per_A3": isovalue_per_A3 or run.density.isovalue_per_A3(smoothing_A=_SMOOTHING_A),
                 "run": name,
-                "temperature_K": run.transport.temperature_K,
+                "smoothing_A": _SMOOTHING_A,
+                "temperature_K": temperature,
             }
         )
     fit = analysis.arrhenius
     stage = {
         "arrhenius": [] if fit is None else [{**fit, "id": records[0]["id"], "formula": records[0]["formula"]}],
         "densities": densities,
+        "migration": migration,
         "mobile_ion": ", ".join(analysis.runs[0].mobile),
         "pooled": dict(analysis.pooled),
         "runs": records,
@@ -53,10 +69,25 @@ def write_files(analysis: Analysis, folder: Path, formats: Sequence[str] = ("png
     }
     title = analysis.names[0] if len(analysis.names) == 1 else f"{analysis.runs[0].formula}: {len(analysis.names)} runs"
     results = {"campaign": title, "superionic": __version__, "stages": {"analyse": stage}}
-    written = write_analysis(analysis.to_dict(), results, folder, arrays=arrays, formats=formats)
-    for number, run in enumerate(analysis.runs):
-        if run.density is not None:
-            _write_cube(folder / f"density_{number:03d}.cube", run)
+    tables = csv_of_sites(migration)
+    jumped = [
+        (name, run.migration.occupation, np.flatnonzero(np.isin(run.trajectory.symbols, run.mobile)))
+        for name, run in zip(analysis.names, analysis.runs, strict=True)
+        if run.migration is not None
+    ]
+    if jumped:
+        tables["jumps.csv"] = csv_of_jumps(jumped)
+    maps = [
+        (f"density_{number:03d}", run.density, run.framework_sites)
+        for number, run in enumerate(analysis.runs)
+        if run.density is not None
+    ]
+    files = [name for key, _, _ in maps for name in (f"{key}.cube", f"CHGCAR_{key}.vasp")]
+    written = write_analysis(
+        analysis.to_dict(), results, folder, arrays=arrays, formats=formats, tables=tables, files=files
+    )
+    for key, density, atoms in maps:
+        _write_maps(folder, key, density, atoms)
     return written.html
 
 
@@ -71,17 +102,20 @@ def _trace(run: RunAnalysis) -> dict[str, Any]:
     return {"volume_trace": {"time_ps": times.tolist(), "volume_A3_per_atom": volumes.tolist()}}
 
 
-def _write_cube(path: Path, run: RunAnalysis) -> None:
-    """Write the density (∫ = 1, in Å⁻³) with the framework as a Gaussian cube file."""
-    from ase import Atoms
-    from ase.io.cube import write_cube
-
-    assert run.density is not None  # noqa: S101 - asked before
-    atoms = Atoms(
-        [s for s, _ in run.framework_sites],
-        positions=np.array([p for _, p in run.framework_sites]).reshape(-1, 3),
-        cell=run.density.cell_A,
-        pbc=True,
-    )
-    with path.open("w", encoding="utf-8") as file:
-        write_cube(file, atoms, data=run.density.probability_per_A3, comment="probability density in 1/A^3, integral 1")
+def _write_maps(
+    folder: Path, key: str, density: Density, atoms: Sequence[tuple[str, tuple[float, float, float]]]
+) -> None:
+    """Write a density (∫P = 1) with the mean framework, as cube and as CHGCAR."""
+    symbols = [symbol for symbol, _ in atoms]
+    places = np.array([place for _, place in atoms], dtype=np.float64).reshape(-1, 3)
+    what = (density.probability_per_A3, density.cell_A, symbols, places)
+    title = "probability density of the mobile ions, integral 1"
+    try:
+        (folder / f"{key}.cube").write_text(cube_text(*what, title=title), encoding="utf-8")
+        (folder / f"CHGCAR_{key}.vasp").write_text(chgcar_text(*what, title=title), encoding="utf-8")
+    except OSError as error:
+        raise StorageError(
+            f"The density cannot be written: {error.strerror or error}",
+            where=str(error.filename or folder),
+            fix="Choose another folder with --out.",
+        ) from error

@@ -139,7 +139,9 @@ def _file_entries(raw: Mapping[str, Any]) -> Iterator[tuple[tuple[str, Any], dic
 
 
 def _with_absolute_files(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
-    result: dict[str, Any] = {key: copy.copy(value) if isinstance(value, (list, dict)) else value for key, value in raw.items()}
+    result: dict[str, Any] = {
+        key: copy.copy(value) if isinstance(value, (list, dict)) else value for key, value in raw.items()
+    }
     for (section, index), entry in _file_entries(raw):
         result[section][index] = {**entry, "file": str(folder / Path(entry["file"]).expanduser())}
     files = _finished_files(raw)

@@ -238,10 +238,12 @@ class AnalyseSettings(StageSection):
     density_grid_A: Positive | None = Field(
         default=0.3, description="Grid spacing of the probability density of the mobile ion; null for no density map."
     )
-    sites: Literal["density", "none"] = Field(
-        default="density",
-        description="Sites between which jumps are counted: the maxima of the density, those that the framework's "
-        "symmetry makes equivalent under one label; or none, for no jumps, percolation and van Hove functions.",
+    sites: Literal["crystal", "density", "none"] = Field(
+        default="crystal",
+        description="Sites between which jumps are counted: those of the crystal, such as `Li1 (6h)`, interstitials "
+        "where the density shows more, or the density's maxima if an ordering has left its crystal (`crystal`); the "
+        "maxima of the density alone, those that the framework's symmetry makes equivalent under one label "
+        "(`density`); or none, for no jumps, percolation and van Hove functions.",
     )
 
 

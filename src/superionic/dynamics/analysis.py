@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from superionic.dynamics.crystal_sites import CrystalSites, crystal_sites, framework_symmetry, mean_places
 from superionic.dynamics.reading.base import counted
 from superionic.dynamics.unwrapped import UnwrappedTrajectory
 from superionic.errors import AnalysisError, CompositionError
@@ -16,14 +17,19 @@ from superionic.references.compare import Comparison, compare
 from superionic.structures.oxidation import MOBILE_IONS, find_oxidation_states
 from superionic.transport.analysis import TransportAnalysis, analyse_displacements
 from superionic.transport.density import Density, DensityCounter, FrameworkCentre
+from superionic.transport.migration import Block, Migration, analyse_migration
 from superionic.transport.volumes import MeanCell, mean_cell
 from superionic.units import cm2_per_s
+
+if TYPE_CHECKING:
+    from superionic.structures.disordered import DisorderedCrystal
 
 FloatArray = npt.NDArray[np.float64]
 Drift = Literal["mass", "number", "none"]
 DRIFTS: tuple[Drift, ...] = ("mass", "number", "none")
 
 _BLOCK = 2048
+_DENSITY_GRID_A = 0.25
 _NEUTRAL_E = 0.05
 _USUAL_CHARGES = {
     "Li": 1.0, "Na": 1.0, "K": 1.0, "Rb": 1.0, "Cs": 1.0, "Ag": 1.0, "Cu": 1.0, "H": 1.0,
@@ -58,6 +64,9 @@ class Question:
         Usual distance between neighbouring sites.
     density_grid_A
         Edge of a voxel of the density; None for no density.
+    sites
+        ``"density"`` or a crystal: find sites and jumps, on the maxima of the density or on the sites of the crystal
+        (interstitials are found besides); ``"none"`` for neither.
     """
 
     mobile: tuple[str, ...] = ()
@@ -69,6 +78,7 @@ class Question:
     drift: Drift | None = None
     hop_length_A: float = 3.0
     density_grid_A: float | None = None
+    sites: Literal["none", "density"] | DisorderedCrystal = "none"
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +103,10 @@ class RunAnalysis:
         Mean volume beside published ones.
     density, framework_sites
         Density of the mobile ions on a grid, and the mean positions ``(symbol, (3,) Å)`` of all other atoms.
+    migration, crystal
+        Where ions go, and on the sites of which crystal; None where it was not asked for or cannot be told.
+    migration_flags
+        Sentences about it.
     flags
         Sentences for the reader: those of the reading, of the cell, of the analysis.
     """
@@ -109,6 +123,9 @@ class RunAnalysis:
     comparisons: tuple[Comparison, ...]
     density: Density | None
     framework_sites: tuple[tuple[str, tuple[float, float, float]], ...]
+    migration: Migration | None
+    crystal: CrystalSites | None
+    migration_flags: tuple[str, ...]
     flags: tuple[str, ...]
 
     @property
@@ -150,7 +167,19 @@ class RunAnalysis:
                 "msd_A2": [float(x) for x in msd.msd_A2],
                 **{axis * 2: [float(x) for x in msd.tensor_A2[:, i, i]] for i, axis in enumerate("xyz")},
             },
+            "migration": self.migration_record(),
         }
+
+    def migration_record(self) -> dict[str, Any] | None:
+        """Plain values of where ions go; only ``flags`` where that cannot be told, None where nobody asked."""
+        if self.migration is None:
+            return {"flags": list(self.migration_flags)} if self.migration_flags else None
+        record = self.migration.to_dict()
+        if self.crystal is not None:
+            record = self.crystal.described(record)
+        jump, tracer = record["jump_diffusivity_cm2_per_s"]["value"], self.transport.tracer_diffusivity_cm2_per_s.value
+        record["tracer_factor"] = {"value": tracer / jump} if jump and np.isfinite(tracer) else None
+        return record
 
 
 def analyse_trajectory(trajectory: UnwrappedTrajectory, question: Question) -> RunAnalysis:
@@ -197,8 +226,9 @@ def analyse_trajectory(trajectory: UnwrappedTrajectory, question: Question) -> R
         flags += cell.flags
     density: Density | None = None
     sites: list[tuple[str, tuple[float, float, float]]] = []
-    if question.density_grid_A is not None:
-        density, sites = _density(trajectory, is_mobile, is_framework, masses, drift, question.density_grid_A)
+    found = _Migrating()
+    if question.density_grid_A is not None or question.sites != "none":
+        density, sites, found = _where(trajectory, question, mobile, is_mobile, is_framework, masses, drift)
     return RunAnalysis(
         transport=transport,
         trajectory=trajectory,
@@ -212,6 +242,9 @@ def analyse_trajectory(trajectory: UnwrappedTrajectory, question: Question) -> R
         comparisons=_comparisons(trajectory, composition, cell, question.temperature_K),
         density=density,
         framework_sites=tuple(sites),
+        migration=found.migration,
+        crystal=found.crystal,
+        migration_flags=found.flags,
         flags=tuple(dict.fromkeys([*trajectory.flags, *flags, *transport.flags])),
     )
 
@@ -300,34 +333,63 @@ def _charges(
     return values, note, flags
 
 
-def _density(
+@dataclass(frozen=True, eq=False)
+class _Migrating:
+    migration: Migration | None = None
+    crystal: CrystalSites | None = None
+    flags: tuple[str, ...] = ()
+
+
+def _where(
     trajectory: UnwrappedTrajectory,
+    question: Question,
+    mobile: Sequence[str],
     is_mobile: npt.NDArray[np.bool_],
     is_framework: npt.NDArray[np.bool_],
     masses: FloatArray,
     drift: Drift,
-    grid_A: float,
-) -> tuple[Density, list[tuple[str, tuple[float, float, float]]]]:
-    """Count visits and average the other atoms, block by block."""
-    positions = trajectory.positions_A
-    columns = np.flatnonzero(is_framework)
-    # Positions are in the frame of the mean cell, whatever the cell of the moment was.
-    cell = trajectory.mean_cell_A
-    counter = DensityCounter(cell, np.flatnonzero(is_mobile), grid_spacing_A=grid_A)
-    centre = FrameworkCentre(columns, masses[columns] if drift == "mass" else None) if len(columns) else None
-    total = np.zeros((positions.shape[1], 3))
-    for start in range(0, len(positions), _BLOCK):
-        block = np.array(positions[start : start + _BLOCK], dtype=np.float32)
-        moved = np.zeros((len(block), 3)) if centre is None else centre.add(block)
-        counter.add(block, cell, moved)
-        total += block.sum(axis=0, dtype=np.float64) - moved.sum(axis=0)
-    mean = total / len(positions)
-    others = np.flatnonzero(~is_mobile)
-    inside = np.mod(mean[others] @ np.linalg.inv(cell), 1.0) @ cell
-    sites = [
-        (trajectory.symbols[i], (float(x), float(y), float(z))) for i, (x, y, z) in zip(others, inside, strict=True)
-    ]
-    return counter.result(), sites
+) -> tuple[Density, list[tuple[str, tuple[float, float, float]]], _Migrating]:
+    """Count visits, average the other atoms, and follow ions from site to site, block by block."""
+    positions, cell = trajectory.positions_A, trajectory.mean_cell_A
+    columns, ions, others = np.flatnonzero(is_framework), np.flatnonzero(is_mobile), np.flatnonzero(~is_mobile)
+
+    def blocks() -> Iterator[Block]:
+        centre = FrameworkCentre(columns, masses[columns] if drift == "mass" else None) if len(columns) else None
+        for start in range(0, len(positions), _BLOCK):
+            block = np.asarray(positions[start : start + _BLOCK])
+            # Positions are in the frame of the mean cell, whatever the cell of the moment was.
+            yield block, cell, None if centre is None else centre.add(block)
+
+    places = mean_places(blocks(), others)
+    symbols = [trajectory.symbols[i] for i in others]
+    inside = np.mod(places @ np.linalg.inv(cell), 1.0) @ cell
+    sites = [(symbol, (float(x), float(y), float(z))) for symbol, (x, y, z) in zip(symbols, inside, strict=True)]
+    grid_A = question.density_grid_A or _DENSITY_GRID_A
+    if question.sites != "none":
+        known = None
+        if not isinstance(question.sites, str):
+            known = crystal_sites(question.sites, mobile, cell, symbols, places)
+        try:
+            found = analyse_migration(
+                blocks,
+                ions,
+                len(positions),
+                trajectory.frame_interval_ps,
+                question.temperature_K,
+                sites=None if known is None else known.sites,
+                operations=framework_symmetry(cell, symbols, places) if known is None else known.operations,
+                grid_spacing_A=grid_A,
+            )
+        except AnalysisError as error:  # a run too short to show sites still has a diffusivity
+            failed = _Migrating(flags=(f"No sites: {error.message}",))
+        else:
+            return found.density, sites, _Migrating(found, known)
+    else:
+        failed = _Migrating()
+    counter = DensityCounter(cell, ions, grid_spacing_A=grid_A)
+    for block, cells, moved in blocks():
+        counter.add(block, cells, moved)
+    return counter.result(), sites, failed
 
 
 def _comparisons(

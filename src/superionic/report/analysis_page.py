@@ -13,10 +13,18 @@ from typing import Any, Final
 from numpy.typing import NDArray
 
 from superionic.errors import StorageError
-from superionic.report import figures_analysis, figures_conductivity, figures_transport, html, tables_transport
+from superionic.report import (
+    figures_analysis,
+    figures_conductivity,
+    figures_transport,
+    html,
+    tables_sites,
+    tables_transport,
+)
 from superionic.report.draw_matplotlib import draw
 from superionic.report.export import ReportFiles, _write
 from superionic.report.figures_density import density_plots
+from superionic.report.figures_sites import migration_plots
 from superionic.report.plots import Plot
 from superionic.report.summary import Card
 from superionic.report.table import Table
@@ -28,7 +36,7 @@ _SECTIONS: Final = (
     ("diffusion", "Diffusion"),
     ("conductivity", "Conductivity"),
     ("volumes", "Volumes"),
-    ("density", "Where the ions are"),
+    ("density", "Where the ions are, and where they go"),
     ("reading", "What was read, and how"),
 )
 _QUANTITIES: Final = (
@@ -47,6 +55,8 @@ def write_analysis(
     *,
     arrays: Mapping[str, NDArray[Any]] | None = None,
     formats: Sequence[str] = ("png", "svg"),
+    tables: Mapping[str, str] | None = None,
+    files: Sequence[str] = (),
 ) -> ReportFiles:
     """Write ``result.json``, ``analysis.html``, CSV tables and figures of an analysis.
 
@@ -62,6 +72,10 @@ def write_analysis(
         Grids that the results name.
     formats
         Formats of the figures.
+    tables
+        More CSV tables by file name.
+    files
+        Names of further files in the folder, which the page names.
 
     Raises
     ------
@@ -70,15 +84,15 @@ def write_analysis(
     """
     view, grids, target = Results(results), dict(arrays or {}), Path(folder)
     plots = _plots(view, grids)
-    tables = {"results.csv": _results_csv(view), "msd.csv": _msd_csv(view)}
-    content = page(view, plots, formats=formats, csv_names=tuple(tables))
+    texts = {"results.csv": _results_csv(view), "msd.csv": _msd_csv(view), **(tables or {})}
+    content = page(view, plots, formats=formats, csv_names=(*texts, *files))
     try:
         (target / "figures").mkdir(parents=True, exist_ok=True)
         json_path = _write(
             target / "result.json",
             (json.dumps(plain(document), ensure_ascii=False, allow_nan=False, indent=1) + "\n").encode(),
         )
-        csv_paths = {name: _write(target / name, words.encode()) for name, words in tables.items()}
+        csv_paths = {name: _write(target / name, words.encode()) for name, words in texts.items()}
         figures = [
             _write(target / "figures" / f"{plot.key}.{kind}", data)
             for plot in plots
@@ -105,7 +119,7 @@ def page(results: Results, plots: Sequence[Plot], *, formats: Sequence[str], csv
         "conductivity": html._figures(plots, "conductivity", charts, formats)
         + html._table(tables_transport.arrhenius(results)),
         "volumes": html._figures(plots, "volumes", charts, formats) + html._table(_volumes(results, runs)),
-        "density": html._figures(plots, "density", charts, formats),
+        "density": html._figures(plots, "density", charts, formats) + _migration(results),
         "reading": html._table(_reading(runs)) + _notices(runs) + _files(csv_names),
     }
     shown = [(key, title) for key, title in _SECTIONS if bodies[key]]
@@ -142,7 +156,7 @@ def _plots(results: Results, arrays: Mapping[str, NDArray[Any]]) -> list[Plot]:
         figures_conductivity.arrhenius(results) if several else None,
         figures_analysis.volume_traces(results),
     ]
-    return [plot for plot in found if plot is not None] + density_plots(results, arrays)
+    return [plot for plot in found if plot is not None] + density_plots(results, arrays) + migration_plots(results)
 
 
 def _summary(results: Results, runs: Sequence[Record]) -> str:
@@ -239,6 +253,38 @@ def _volumes(results: Results, runs: Sequence[Record]) -> Table | None:
         if rows
         else None
     )
+
+
+def _migration(results: Results) -> str:
+    """Return the tables of sites, jumps and percolation, and what speaks against them."""
+    tables = (tables_sites.occupancies(results), tables_sites.jumps(results), tables_sites.percolation(results))
+    out = [html._table(table) for table in tables]
+    found = results.records("analyse", "migration")
+    flags = [(text(run, "run"), str(flag)) for run in found for flag in run.get("flags") or []]
+    if flags:
+        several = len(found) > 1
+        items = "".join(
+            f"<li>{escape(run + ': ' if several else '')}{escape(sentence(flag))}</li>" for run, flag in flags
+        )
+        out.append(f"<h3>How far to trust sites and jumps</h3><ul>{items}</ul>\n")
+    fits = [mapping(run, "crystal_sites") for run in found if run.get("crystal_sites")]
+    for fit in fits[:1]:
+        rows = fit.get("supercell")
+        diagonal = isinstance(rows, list) and all(rows[i][j] == 0 for i in range(3) for j in range(3) if i != j)
+        shape = " × ".join(str(rows[i][i]) for i in range(3)) if diagonal and isinstance(rows, list) else str(rows)
+        misfit = real(fit, "framework_misfit_A")
+        out.append(
+            f"<p>Sites are those of {escape(text(fit, 'name'))} in the supercell {escape(shape)}; lengths differ from "
+            f"the crystal's by up to {number(100.0 * (real(fit, 'strain') or 0.0), 2)} %"
+            + (f", mean places of the framework by {number(misfit, 2)} Å (rms)" if misfit is not None else "")
+            + (
+                f" (laid down otherwise, which exchanges labels, by {number(rival, 2)} Å)"
+                if (rival := real(fit, "rival_misfit_A")) is not None
+                else ""
+            )
+            + ". Labels i1, i2, … are interstitials: places where the density shows more.</p>\n"
+        )
+    return "".join(out)
 
 
 def _mean(found: Record) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from superionic.report.plots import COLOUR_SCALE, HeatMap, Numbers, Panel, Plot, Series, Surface
+from superionic.report.plots import ATOM_COLOURS, COLOUR_SCALE, HeatMap, Numbers, Panel, Plot, Series, Surface
 from superionic.report.words import number, power_of_ten
 
 if TYPE_CHECKING:
@@ -291,7 +291,7 @@ def _draw_surface(axes: Any, surface: Surface) -> None:
     for ends, words, colour, width in surface.segments:
         axes.add_collection3d(Line3DCollection(ends, colors=colour, linewidths=width, label=_safe(words)))
     for index, (symbol, positions) in enumerate(surface.atoms):
-        colour = ("#6b7280", "#CC79A7", "#009E73", "#8c6d31", "#5254a3")[index % 5]
+        colour = ATOM_COLOURS[index % len(ATOM_COLOURS)]
         axes.scatter(*positions.T, s=26 if index else 40, color=colour, label=symbol, depthshade=False)
     corners = np.array(cell_edges(surface.cell_A)).reshape(-1, 3)
     corners = np.concatenate([corners, *(ends.reshape(-1, 3) for ends, _, _, _ in surface.segments)])
@@ -299,7 +299,13 @@ def _draw_surface(axes: Any, surface: Surface) -> None:
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), zlim=(low[2], high[2]))
     axes.set_proj_type("ortho")
     axes.view_init(elev=22, azim=-35)
-    axes.set_box_aspect(np.maximum(high - low, 1e-6), zoom=1.05 if surface.segments else 1.35)
+    # as large as the projection allows: seen from here, a tall cell is higher than its edges
+    elevation, azimuth = np.radians(22.0), np.radians(-35.0)
+    right = np.array([-np.sin(azimuth), np.cos(azimuth), 0.0])
+    up = np.array([-np.sin(elevation) * np.cos(azimuth), -np.sin(elevation) * np.sin(azimuth), np.cos(elevation)])
+    seen = max(float(np.ptp(corners @ right)), float(np.ptp(corners @ up)), 1e-6)
+    zoom = min(0.93 * float(np.linalg.norm(high - low)) / seen, 1.8)
+    axes.set_box_aspect(np.maximum(high - low, 1e-6), zoom=zoom)
     axes.set_axis_off()
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superionic.report.draw_matplotlib import cell_edges
-from superionic.report.plots import COLOUR_SCALE, GREY, Numbers, Panel, Series, Surface
+from superionic.report.plots import ATOM_COLOURS, COLOUR_SCALE, GREY, Numbers, Panel, Series, Surface
 
 FONT: Final = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 INK: Final = "#1f2937"
@@ -317,11 +317,11 @@ def surface_json(surface: Surface, height: int) -> dict[str, Any]:
     for ends, words, colour, width in surface.segments:
         places = np.full((len(ends), 3, 3), np.nan)  # the third point is a gap between two lines
         places[:, :2] = ends
-        trace = {axis: _list(places[:, :, i].ravel().tolist()) for i, axis in enumerate("xyz")}
+        trace: dict[str, Any] = {axis: _list(places[:, :, i].ravel().tolist()) for i, axis in enumerate("xyz")}
         trace |= {"type": "scatter3d", "mode": "lines", "line": {"color": colour, "width": 2.2 * width}}
         data.append(trace | {"name": _words(words), "hoverinfo": "name", "showlegend": True})
     for index, (symbol, positions) in enumerate(surface.atoms):
-        colour = ("#6b7280", "#CC79A7", "#009E73", "#8c6d31", "#5254a3")[index % 5]
+        colour = ATOM_COLOURS[index % len(ATOM_COLOURS)]
         place = {axis: _list(positions[:, i].tolist()) for i, axis in enumerate("xyz")}
         look = {"size": 5.5, "color": colour, "line": {"width": 0}}
         trace = {"type": "scatter3d", "mode": "markers", "marker": look, "name": _words(symbol)}

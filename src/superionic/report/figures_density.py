@@ -13,6 +13,7 @@ from superionic.report.isosurface import coarsen, enclosing_level, isosurface
 from superionic.report.plots import BLUE, SKY, HeatMap, Mesh, Panel, Plot, Surface
 from superionic.report.values import Record, Results, numbers, real, records, text
 from superionic.report.words import number
+from superionic.transport.density import smooth
 
 _MOST_MAPS: Final = 3
 _OUTER_SHARE: Final = 0.9
@@ -67,6 +68,8 @@ def _framework(item: Record) -> list[tuple[str, NDArray[np.float64]]]:
 
 
 def _plot(item: Record, grid: NDArray[np.float64], cell: NDArray[np.float64], results: Results) -> Plot:
+    smoothing = real(item, "smoothing_A") or 0.0
+    grid = smooth(grid, cell, smoothing)
     coarse = coarsen(grid)
     asked = real(item, "isovalue_per_A3")
     outer = asked if asked is not None and 0 < asked < float(coarse.max()) else enclosing_level(coarse, _OUTER_SHARE)
@@ -94,6 +97,7 @@ def _plot(item: Record, grid: NDArray[np.float64], cell: NDArray[np.float64], re
         "density",
         f"Where {ion} is: {name}{at}",
         f"Probability density of {ion} over the run (its integral over the cell is 1), with the framework as points. "
+        + (f"Smoothed by {number(smoothing, 2)} Å. " if smoothing > 0.0 else "")
         + shown
         + "Connected surfaces are paths that ions took in this run; a path not seen may only be one not taken yet. "
         "The maps show the density integrated along each cell vector, in fractions of the other two.",

@@ -8,7 +8,21 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from superionic.report.plots import GREY, HeatMap, Panel, Plot, Series, Surface, heat_colours, pick
+from superionic.report.plots import (
+    ATOM_COLOURS,
+    BLUE,
+    GREY,
+    ORANGE,
+    SKY,
+    VERMILION,
+    HeatMap,
+    Panel,
+    Plot,
+    Series,
+    Surface,
+    heat_colours,
+    pick,
+)
 from superionic.report.values import Record, Results, mapping, numbers, real, records, text
 from superionic.report.words import number
 
@@ -17,6 +31,7 @@ _MOST_CURVES: Final = 8
 _WIDEST: Final = 2.4
 _AXES: Final = "abc"
 _LONGEST_A: Final = 8.0
+_JUMP_COLOURS: Final = (BLUE, VERMILION, ORANGE, SKY, "#b8336a", "#5c946e")
 
 
 def migration_plots(results: Results) -> list[Plot]:
@@ -67,7 +82,7 @@ def _network(item: Record, results: Results) -> Plot | None:
         (
             ends[kinds[name]] @ cell,
             f"{name}: {int(counts[kinds[name]].sum())} jumps",
-            pick(i),
+            _jump_colour(i),
             _width(counts, kinds[name]),
         )
         for i, name in enumerate(ordered)
@@ -100,6 +115,11 @@ def _strings(values: Any) -> list[str]:
     return [str(value) for value in values] if isinstance(values, list) else []
 
 
+def _jump_colour(index: int) -> str:
+    """Return a colour that no kind of site has, as long as there are such."""
+    return _JUMP_COLOURS[index % len(_JUMP_COLOURS)]
+
+
 def _width(counts: NDArray[np.float64], members: list[int]) -> float:
     share = float(counts[members].mean() / counts.max())
     return 0.6 + (_WIDEST - 0.6) * share
@@ -129,14 +149,14 @@ def _projection(
             if chosen:
                 width = 2.6 if strong else 1.0
                 label = f"{name}: {int(counts[kinds[name]].sum())} jumps"
-                series.append(Series(xs, ys, label, "line", pick(i), width=width, opacity=0.75))
+                series.append(Series(xs, ys, label, "line", _jump_colour(i), width=width, opacity=0.75))
     for j, label in enumerate(dict.fromkeys(labels)):
         members = [k for k, other in enumerate(labels) if other == label]
         full = float(np.mean([real(sites[k], "occupancy") or 0.0 for k in members]))
         hover = [f"{label} #{k}: {number(real(sites[k], 'occupancy'), 2)} ions" for k in members]
         xs, ys = [float(x[k, across]) for k in members], [float(x[k, up]) for k in members]
         size = 4.0 + 5.0 * min(full, 1.0)
-        colour = GREY if j == 0 else pick(j + 1)
+        colour = ATOM_COLOURS[j % len(ATOM_COLOURS)]
         series.append(Series(xs, ys, label, "points", colour, size=size, hover=hover))
     return Panel(
         series,

@@ -26,6 +26,7 @@ ORANGE: Final = "#E69F00"
 SKY: Final = "#56B4E9"
 GREY: Final = "#7b8494"
 PALETTE: Final = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, "#8c6d31", "#5254a3")
+ATOM_COLOURS: Final = ("#6b7280", "#CC79A7", "#009E73", "#8c6d31", "#5254a3")
 MARKERS: Final = ("circle", "square", "diamond", "triangle-up", "cross", "triangle-down", "x", "star")
 
 # Ends and middle of a colour scale that rises in lightness alone, readable in grey print (as cividis).

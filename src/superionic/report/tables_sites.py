@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 from superionic.report.table import Table, cell, cut
-from superionic.report.values import Results, bounds, mapping, numbers, real, records, text
+from superionic.report.values import Record, Results, bounds, mapping, numbers, real, records, text
 from superionic.report.words import interval, number, whole_text
 
 
 def occupancies(results: Results) -> Table | None:
     """Return how full each kind of site is, and how long ions stay."""
+    refined = any("refined_occupancy" in kind for run in _runs(results) for kind in records(run, "site_kinds"))
     rows = [
         [
             cell(run, "run"),
             text(kind, "label"),
             whole_text(real(kind, "n_sites")),
             number(real(kind, "occupancy"), 3),
+            *([number(real(kind, "refined_occupancy"), 3)] if refined else []),
             number(real(kind, "residence_ps"), 3),
             interval(*bounds(kind, "residence_interval68_ps")),
         ]
-        for run in results.records("analyse", "migration")
+        for run in _runs(results)
         for kind in records(run, "site_kinds")
     ]
-    columns = ["Run", "Kind of site", "Sites", "Ions on one", "Mean stay, ps", "68 % interval, ps"]
+    columns = [
+        "Run", "Kind of site", "Sites", "Ions on one", *(["In the crystal"] if refined else []), "Mean stay, ps",
+        "68 % interval, ps",
+    ]  # fmt: skip
     kept, more = cut(rows, "sites in results.json")
-    return Table("Occupancy of the sites.", columns, kept, frozenset({2, 3, 4, 5}), more) if rows else None
+    return Table("Occupancy of the sites.", columns, kept, frozenset(range(2, len(columns))), more) if rows else None
+
+
+def _runs(results: Results) -> list[Record]:
+    return results.records("analyse", "migration")
 
 
 def jumps(results: Results) -> Table | None:
@@ -37,7 +46,7 @@ def jumps(results: Results) -> Table | None:
             number(real(kind, "rate_per_ps"), 3),
             interval(*bounds(kind, "interval68_per_ps")),
         ]
-        for run in results.records("analyse", "migration")
+        for run in _runs(results)
         for kind in records(run, "jump_kinds")[:12]
     ]
     columns = ["Run", "Jump", "Length, Å", "Seen", "Rate of an ion there, ps⁻¹", "68 % interval, ps⁻¹"]
@@ -48,7 +57,7 @@ def jumps(results: Results) -> Table | None:
 def percolation(results: Results) -> Table | None:
     """Return the barriers at which the density spans the crystal, and what the jumps connect."""
     rows = []
-    for run in results.records("analyse", "migration"):
+    for run in _runs(results):
         found = mapping(run, "percolation")
         barriers, errors = numbers(found, "barriers_eV"), numbers(found, "barrier_errors_eV")
         if len(barriers) != 3 or len(errors) != 3:

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 STAGE = "analyse"
 _ANALYSE_VERSION = 3
-_DENSITY_VERSION = 2
+_DENSITY_VERSION = 3
 _ARRHENIUS_VERSION = 2
 _SHARE_INSIDE_ISOSURFACE = 0.9
+_SMOOTHING_A = 0.3
 _AXES = {"x": 0, "y": 1, "z": 2}
 
 
@@ -27,6 +28,7 @@ def run(
     bench: Workbench,
     trajectories: Sequence[Candidate],
     transfer: Mapping[str, Any] | None = None,
+    crystals: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> StageResult:
     """Analyse every run, and every material over its temperatures.
 
@@ -41,6 +43,8 @@ def run(
     transfer
         What the step from teacher to student adds to the errors (see
         :class:`superionic.training.parity.TransferError`); None where no student drove the runs, or none is known.
+    crystals
+        ``file_name``, ``text`` and ``occupancies`` of each crystal, whose sites ions are found on.
 
     Returns
     -------
@@ -123,7 +127,7 @@ def run(
         "charge": charge,
         "densities": densities,
         "failures": failures_as_data(failures),
-        "migration": migration_records(STAGE, settings, bench, [(run, task) for run, task, _ in good]),
+        "migration": migration_records(STAGE, settings, bench, [(run, task) for run, task, _ in good], crystals or {}),
         "mobile_ion": bench.mobile_ion,
         "runs": runs,
     }
@@ -169,6 +173,7 @@ def _densities(
                 "isovalue_per_A3": value["isovalue_per_A3"],
                 "key": task.key,
                 "run": run.id,
+                "smoothing_A": _SMOOTHING_A,
                 "temperature_K": run.facts["temperature_K"],
             }
         )
@@ -229,7 +234,7 @@ def density_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _contex
             {"symbol": chemical_symbols[number], "position_A": [float(x) for x in position]}
             for number, position in zip(numbers[~mobile], mean, strict=True)
         ],
-        "isovalue_per_A3": density.isovalue_per_A3(_SHARE_INSIDE_ISOSURFACE),
+        "isovalue_per_A3": density.isovalue_per_A3(_SHARE_INSIDE_ISOSURFACE, smoothing_A=_SMOOTHING_A),
         "probability_per_A3": np.asarray(probability, dtype=np.float32),
     }
 

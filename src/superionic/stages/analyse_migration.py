@@ -9,15 +9,17 @@ from superionic.execution.task import Context, Task
 from superionic.stages.base import Candidate, Workbench
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from superionic.structures.disordered import DisorderedCrystal
 
-_MIGRATION_VERSION = 1
-_SYMMETRY_TOLERANCE_A = 0.3
+_MIGRATION_VERSION = 2
 
 
 def migration_records(
-    stage: str, settings: Mapping[str, Any], bench: Workbench, runs: Sequence[tuple[Candidate, Task]]
+    stage: str,
+    settings: Mapping[str, Any],
+    bench: Workbench,
+    runs: Sequence[tuple[Candidate, Task]],
+    crystals: Mapping[str, Mapping[str, Any]],
 ) -> list[dict[str, Any]]:
     """Analyse where the ions of each run go; what could not be analysed has the reason among its flags.
 
@@ -29,6 +31,9 @@ def migration_records(
         The ``analyse`` section.
     runs
         Runs of the stage *transport*, each with the task that found its diffusivities.
+    crystals
+        For each crystal ``file_name``, ``text`` and ``occupancies`` of the campaign, whose sites are taken where
+        ``sites`` is *crystal*.
     """
     if settings["sites"] == "none":
         return []
@@ -43,6 +48,11 @@ def migration_records(
                 "grid_spacing_A": settings["density_grid_A"] or 0.3,
                 "mobile_ion": bench.mobile_ion,
                 "temperature_K": run.facts["temperature_K"],
+                **(
+                    {"crystal": dict(crystals[run.crystal])}
+                    if settings["sites"] == "crystal" and run.crystal in crystals
+                    else {}
+                ),
             },
             {
                 "positions": run.facts["positions"],
@@ -69,11 +79,12 @@ def migration_records(
 # ---- task functions -----------------------------------------------------------------------------------------------
 
 
-def migration_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
+def migration_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
     """Find sites, jumps, percolation, profiles and van Hove functions of one run."""
     import numpy as np
-    from ase.data import atomic_masses, atomic_numbers
+    from ase.data import atomic_masses, atomic_numbers, chemical_symbols
 
+    from superionic.dynamics.crystal_sites import crystal_sites, framework_symmetry, mean_places
     from superionic.errors import AnalysisError
     from superionic.transport.density import FrameworkCentre
     from superionic.transport.migration import Block, analyse_migration
@@ -82,6 +93,7 @@ def migration_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _cont
     cell = np.asarray(inputs["run"]["cell_A"], dtype=np.float64)
     mobile = numbers == atomic_numbers[settings["mobile_ion"]]
     framework = np.flatnonzero(~mobile)
+    symbols = [chemical_symbols[number] for number in numbers[framework]]
     segments = [np.asarray(part) for part in inputs["positions"]]
 
     def blocks() -> Iterator[Block]:
@@ -89,6 +101,15 @@ def migration_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _cont
         for part in segments:
             yield part, cell, None if centre is None else centre.add(part)
 
+    places = mean_places(blocks(), framework)
+    known, flags = None, []
+    if "crystal" in settings:
+        try:
+            crystal = _crystal(settings["crystal"], context)
+            known = crystal_sites(crystal, (settings["mobile_ion"],), cell, symbols, places)
+        except AnalysisError as error:  # an ordering that relaxed away from its crystal still has a density
+            flags.append(f"Sites are those of the density, for the crystal's do not fit: {error.message}")
+    operations = framework_symmetry(cell, symbols, places) if known is None else known.operations
     try:
         found = analyse_migration(
             blocks,
@@ -96,45 +117,25 @@ def migration_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _cont
             sum(len(part) for part in segments),
             settings["frame_interval_ps"],
             settings["temperature_K"],
-            operations=_framework_symmetry(cell, numbers[framework], _mean_framework(blocks(), framework)),
+            sites=None if known is None else known.sites,
+            operations=operations,
             grid_spacing_A=settings["grid_spacing_A"],
         )
     except AnalysisError as error:  # a run too short to show sites is no reason to lose its diffusivity
-        return {"flags": [f"No sites: {error.message}"]}
-    record = found.to_dict()
+        return {"flags": [*flags, f"No sites: {error.message}"]}
+    record = found.to_dict() if known is None else known.described(found.to_dict())
+    record["flags"] = flags + record["flags"]
     record["tracer_factor"] = _tracer_factor(inputs["tracer_diffusivity_cm2_per_s"]["value"], record)
     return record
 
 
-def _mean_framework(blocks: Iterator[Any], framework: NDArray[np.int64]) -> NDArray[np.float64]:
-    import numpy as np
+def _crystal(settings: Mapping[str, Any], context: Context) -> DisorderedCrystal:
+    """Return the campaign's crystal; elements that the run has in place of its own do not matter for the sites."""
+    from superionic.stages.ordering_spaces import parent_crystal
+    from superionic.structures.occupancies import with_occupancies
 
-    total, count = np.zeros((len(framework), 3)), 0
-    for positions, _, drift in blocks:
-        total += positions[:, framework].sum(axis=0, dtype=np.float64)
-        total -= 0.0 if drift is None else drift.sum(axis=0)
-        count += len(positions)
-    return np.asarray(total / max(count, 1), dtype=np.float64)
-
-
-def _framework_symmetry(
-    cell_A: NDArray[np.float64], numbers: NDArray[np.int64], positions_A: NDArray[np.float64]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]] | None:
-    """Operations of the mean framework, which make equivalent sites one kind; None where it has no symmetry."""
-    import numpy as np
-
-    from superionic.errors import StructureError
-    from superionic.structures.symmetry import find_symmetry
-
-    if len(numbers) == 0:
-        return None
-    try:
-        found = find_symmetry(
-            cell_A, positions_A @ np.linalg.inv(cell_A), numbers.tolist(), symprec=_SYMMETRY_TOLERANCE_A
-        )
-    except StructureError:
-        return None
-    return np.asarray(found.rotations), np.asarray(found.translations)
+    crystal = parent_crystal({**settings, "substitutions": {}}, context)
+    return with_occupancies(crystal, settings["occupancies"]) if settings["occupancies"] else crystal
 
 
 def _tracer_factor(tracer: float | None, record: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -130,6 +130,8 @@ class Density:
         twice = self.smoothed(math.sqrt(2.0) * sigma_A)
         # where fewer than a tenth of a visit was seen nearby, there is nothing but the tail of the Gaussian
         seen = once > 0.1 * self.one_visit_per_A3(sigma_A)
+        # of any density, the wider Gaussian leaves at least 2^(−3/2) of the narrower; less is ringing of the grid
+        twice = np.maximum(twice, 2.0**-1.5 * once)
         return np.where(seen, np.square(once) / np.where(seen, twice, 1.0), 0.0)
 
     def jackknife(self) -> list[Density]:
