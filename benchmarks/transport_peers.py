@@ -39,7 +39,7 @@ EDGE_A = 24.0
 A2_PER_PS = 1.0e4  # cm²/s over Å²/ps, inverse
 
 PEER = """
-import json, resource, sys, time, warnings
+import json, sys, time, warnings
 warnings.simplefilter("ignore")
 import numpy as np
 name, file, dt_ps, edge = sys.argv[1], sys.argv[2], float(sys.argv[3]), float(sys.argv[4])
@@ -93,7 +93,9 @@ for key in loaded.files:
         value = float(metrics.tracer_diffusivity(dimensions=3)) * 1e8
         haven = float(metrics.haven_ratio(dimensions=3))
     rows.append({"value": value, "error": error, "haven": haven, "cpu_s": time.process_time() - start})
-memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
+# Not ru_maxrss: a child inherits that of its parent.
+status = open("/proc/self/status").read() if sys.platform == "linux" else "VmHWM: nan kB"
+memory = float(status.split("VmHWM:")[1].split()[0]) / 1024.0
 print(json.dumps({"version": version, "rows": rows, "memory_MB": memory}))
 """
 
