@@ -190,7 +190,7 @@ def speed(options):
     path, _ = hopping_walkers(
         n_ions=72, duration_ps=(options.speed - 1) * 0.01, frame_interval_ps=0.01, hops_per_ion=20, seed=1
     )
-    ours([path[:2000]], 0.01)  # compiles
+    ours([path[:12000]], 0.01)  # compiles
     rows, _ = ours([path], 0.01)
     own = rows[0]["cpu_s"]
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0

@@ -222,6 +222,17 @@ ENGINES: Mapping[str, EngineSpec] = MappingProxyType(
             size_GB=0.9,
             proof="superionic.dynamics.lammps_proof:prove",
         ),
+        "tblite": EngineSpec(
+            name="tblite",
+            requirement="tblite==0.8.0",
+            module="tblite",
+            purpose="fast labels by tight binding (GFN1-xTB, GFN2-xTB; Γ point), for tests and studies of method",
+            licence="LGPL-3.0-or-later",
+            main_packages=("ase", "numpy", "scipy", "tblite"),
+            size_GB=0.4,
+            proof="superionic.labels.proof:prove",
+            proof_settings={"labeller": "tblite"},
+        ),
     }
 )
 

@@ -32,6 +32,7 @@ Progress = Callable[[float, str], None]
 _ADAPTERS: dict[str, str] = {
     "gpaw": "superionic.labels.gpaw",
     "vasp": "superionic.labels.vasp",
+    "tblite": "superionic.labels.tblite",
     "potential": "superionic.labels.potential",
 }
 
@@ -43,7 +44,7 @@ class LabellerIdentity:
     Attributes
     ----------
     name
-        Name in the registry: ``"gpaw"``, ``"vasp"`` or ``"potential:<name>"``.
+        Name in the registry: ``"gpaw"``, ``"vasp"``, ``"tblite"`` or ``"potential:<name>"``.
     code, version
         The program that computes, and its version.
     functional
@@ -219,7 +220,7 @@ def settings_hash(value: Any) -> str:
 
 def labeller_names() -> tuple[str, ...]:
     """Names that :func:`load_labeller` knows (``potential:<name>`` stands for any potential of the registry)."""
-    return ("gpaw", "vasp", "potential:<name>")
+    return ("gpaw", "vasp", "tblite", "potential:<name>")
 
 
 def describe_labeller(
@@ -230,7 +231,7 @@ def describe_labeller(
     Parameters
     ----------
     name
-        ``"gpaw"``, ``"vasp"`` or ``"potential:<name>"``.
+        ``"gpaw"``, ``"vasp"``, ``"tblite"`` or ``"potential:<name>"``.
     settings
         Settings of the labeller, see its module; keys that are left out take their documented default.
     potential_options
@@ -280,6 +281,7 @@ def _parse(name: str) -> tuple[str, str]:
         raise CampaignFileError(
             f"There is no labeller called {name!r}.",
             where="label.engine",
-            fix="Use 'gpaw', 'vasp', or 'potential:<name>' to let another potential stand in for a reference method.",
+            fix="Use 'gpaw', 'vasp', 'tblite', or 'potential:<name>' to let another potential stand in for a "
+            "reference method.",
         )
     return kind, argument

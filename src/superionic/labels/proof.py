@@ -1,4 +1,4 @@
-"""The proof that GPAW computes here what it computed when its values were put on record.
+"""The proof that GPAW or tblite computes here what it computed when its values were put on record.
 
 A rock-salt LiCl cell of two atoms, chlorine off its site so that forces and shear stress are alive, labelled by the
 adapter itself: what is proved is the whole way of a label, and not only that a library can be imported.
@@ -7,6 +7,8 @@ adapter itself: what is proved is the whole way of a label, and not only that a 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -15,24 +17,66 @@ from ase import Atoms
 from superionic.errors import CalculationFailed, EngineError
 from superionic.labels.base import load_labeller
 
-SETTINGS: Final[Mapping[str, Any]] = {
-    "functional": "PBE",
-    "ecut_eV": 300.0,
-    "kpoint_spacing_per_A": 0.6,
-    "kpoint_offset": "offset",
-    "smearing_eV": 0.05,
-    "energy_tolerance_eV": 1.0e-5,
-}
-"""Labeller settings of the proof."""
 
-# Recorded with GPAW 26.7.0, gpaw-data 1.2.1, libxc 5.2.3, OpenBLAS, x86-64.
-ENERGY_EV: Final = -7.052833564
-FORCE_ON_LI_EV_PER_A: Final = (0.0615848, 0.0237736, -0.0572460)
-STRESS_EV_PER_A3: Final = (-0.02159539, -0.01937592, -0.02072811, 0.01163398, 0.01159237, 0.01166451)
+@dataclass(frozen=True)
+class Record:
+    """What a labeller gave for the cell of the proof, and how far off it may be elsewhere.
 
-ENERGY_TOLERANCE_EV: Final = 2.0e-4
-FORCE_TOLERANCE_EV_PER_A: Final = 2.0e-3
-STRESS_TOLERANCE_EV_PER_A3: Final = 2.0e-5
+    Attributes
+    ----------
+    code
+        Its name for people.
+    settings
+        Labeller settings of the proof.
+    energy_eV, force_on_Li_eV_per_A, stress_eV_per_A3
+        Values on record.
+    tolerances
+        Largest deviations of ``energy_eV``, ``forces_eV_per_A`` and ``stress_eV_per_A3``.
+    fix
+        What to do if a value is off.
+    """
+
+    code: str
+    settings: Mapping[str, Any]
+    energy_eV: float
+    force_on_Li_eV_per_A: tuple[float, float, float]
+    stress_eV_per_A3: tuple[float, float, float, float, float, float]
+    tolerances: Mapping[str, float]
+    fix: str
+
+
+RECORDS: Final[Mapping[str, Record]] = MappingProxyType(
+    {
+        # Recorded with GPAW 26.7.0, gpaw-data 1.2.1, libxc 5.2.3, OpenBLAS, x86-64.
+        "gpaw": Record(
+            code="GPAW",
+            settings={
+                "functional": "PBE",
+                "ecut_eV": 300.0,
+                "kpoint_spacing_per_A": 0.6,
+                "kpoint_offset": "offset",
+                "smearing_eV": 0.05,
+                "energy_tolerance_eV": 1.0e-5,
+            },
+            energy_eV=-7.052833564,
+            force_on_Li_eV_per_A=(0.0615848, 0.0237736, -0.0572460),
+            stress_eV_per_A3=(-0.02159539, -0.01937592, -0.02072811, 0.01163398, 0.01159237, 0.01166451),
+            tolerances={"energy_eV": 2.0e-4, "forces_eV_per_A": 2.0e-3, "stress_eV_per_A3": 2.0e-5},
+            fix="Check libxc and BLAS, then install it again with its pinned versions: superionic engines install gpaw",
+        ),
+        # Recorded with tblite 0.8.0 (wheel), x86-64.
+        "tblite": Record(
+            code="tblite",
+            settings={"method": "GFN1-xTB", "accuracy": 0.01},
+            energy_eV=0.0,
+            force_on_Li_eV_per_A=(0.0, 0.0, 0.0),
+            stress_eV_per_A3=(0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+            tolerances={"energy_eV": 1.0e-6, "forces_eV_per_A": 1.0e-5, "stress_eV_per_A3": 1.0e-6},
+            fix="Install it again with its pinned versions: superionic engines install tblite",
+        ),
+    }
+)
+"""By the name of the labeller."""
 
 
 def lithium_chloride() -> Atoms:
@@ -48,7 +92,9 @@ def prove(settings: Mapping[str, Any], inputs: Mapping[str, Any], context: Any) 
 
     Parameters
     ----------
-    settings, inputs
+    settings
+        ``labeller``: ``"gpaw"`` (default) or ``"tblite"``.
+    inputs
         Not used.
     context
         Context of a task: ``scratch`` and ``progress``.
@@ -61,31 +107,29 @@ def prove(settings: Mapping[str, Any], inputs: Mapping[str, Any], context: Any) 
     Raises
     ------
     EngineError
-        If GPAW cannot be imported, does not finish, or a value is off by more than its tolerance.
+        If the code cannot be imported, does not finish, or a value is off by more than its tolerance.
     """
-    del settings, inputs
-    labeller = load_labeller("gpaw", SETTINGS)
+    del inputs
+    name = str(settings.get("labeller", "gpaw"))
+    record = RECORDS[name]
+    labeller = load_labeller(name, record.settings)
     atoms = lithium_chloride()
     try:
         label = labeller.label(atoms, scratch=context.scratch, progress=context.progress)
     except CalculationFailed as error:
         raise EngineError(
-            f"GPAW did not finish its proof, a two-atom LiCl cell: {error.reason}.",
-            fix="Install it again with its pinned versions: superionic engines install gpaw",
+            f"{record.code} did not finish its proof, a two-atom LiCl cell: {error.reason}.",
+            fix=f"Install it again with its pinned versions: superionic engines install {name}",
         ) from error
     stress = label.stress_eV_per_A3
     if stress is None:
-        raise EngineError("GPAW gave no stress for the two-atom LiCl cell of its proof.")
+        raise EngineError(f"{record.code} gave no stress for the two-atom LiCl cell of its proof.")
     deviations = {
-        "energy_eV": abs(label.energy_eV - ENERGY_EV),
-        "forces_eV_per_A": float(np.abs(label.forces_eV_per_A[0] - np.array(FORCE_ON_LI_EV_PER_A)).max()),
-        "stress_eV_per_A3": float(np.abs(stress - np.array(STRESS_EV_PER_A3)).max()),
+        "energy_eV": abs(label.energy_eV - record.energy_eV),
+        "forces_eV_per_A": float(np.abs(label.forces_eV_per_A[0] - np.array(record.force_on_Li_eV_per_A)).max()),
+        "stress_eV_per_A3": float(np.abs(stress - np.array(record.stress_eV_per_A3)).max()),
     }
-    allowed = {
-        "energy_eV": ENERGY_TOLERANCE_EV,
-        "forces_eV_per_A": FORCE_TOLERANCE_EV_PER_A,
-        "stress_eV_per_A3": STRESS_TOLERANCE_EV_PER_A3,
-    }
+    allowed = record.tolerances
     found = {
         "labeller": labeller.identity.provenance(),
         "energy_eV": label.energy_eV,
@@ -93,12 +137,12 @@ def prove(settings: Mapping[str, Any], inputs: Mapping[str, Any], context: Any) 
         "stress_eV_per_A3": stress.tolist(),
         "deviations": deviations,
     }
-    off = [name for name, deviation in deviations.items() if not deviation <= allowed[name]]
+    off = [what for what, deviation in deviations.items() if not deviation <= allowed[what]]
     if off:
-        name = off[0]
+        what = off[0]
         raise EngineError(
-            f"GPAW is not to be trusted here: for the two-atom LiCl cell of its proof {name} is off by "
-            f"{deviations[name]:.2e} (allowed: {allowed[name]:.0e}).",
-            fix="Check libxc and BLAS, then install it again with its pinned versions: superionic engines install gpaw",
+            f"{record.code} is not to be trusted here: for the two-atom LiCl cell of its proof {what} is off by "
+            f"{deviations[what]:.2e} (allowed: {allowed[what]:.0e}).",
+            fix=record.fix,
         )
     return found

@@ -15,12 +15,12 @@ from superionic.errors import AnalysisError
 
 FloatArray = NDArray[np.float64]
 
-MANY_FRAMES = 50_000
+MANY_FRAMES = 10_000
 """Longer runs are analysed on a ladder of lags (:func:`multi_tau_displacement`)."""
 _CHUNK_BYTES = 64_000_000
 _CHUNK_FRAMES = 4096
 _LAGS_PER_OCTAVE = 16
-_MOST_DISPLACEMENTS = 2_000_000
+_MOST_DISPLACEMENTS = 500_000
 _PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 
 
@@ -153,7 +153,7 @@ def multi_tau_displacement(
 ) -> MeanSquaredDisplacement:
     """Mean squared displacement at sixteen lags an octave, in constant memory beyond the input.
 
-    Origins lie a sixteenth of the lag apart, and at most some two million displacements are taken at a lag: those from
+    Origins lie a sixteenth of the lag apart, and at most half a million displacements are taken at a lag: those from
     origins closer than that are nearly the same, so next to nothing is lost (multiple-tau correlators: Ramírez et al.,
     J. Chem. Phys. 133, 154103 (2010); positions are picked here, not averaged, so that no lag is blurred).
 
@@ -211,7 +211,7 @@ def displacement(
     axes: tuple[int, ...] = (0, 1, 2),
     max_lag_fraction: float = 1.0,
 ) -> MeanSquaredDisplacement:
-    """Return :func:`mean_squared_displacement`, or :func:`multi_tau_displacement` for more than 50,000 frames."""
+    """Return :func:`mean_squared_displacement`, or :func:`multi_tau_displacement` for more than 10,000 frames."""
     if len(positions_A) > MANY_FRAMES and is_compiled():
         return multi_tau_displacement(positions_A, frame_interval_ps, axes=axes, max_lag_fraction=max_lag_fraction)
     return mean_squared_displacement(positions_A, frame_interval_ps, axes=axes, max_lag_fraction=max_lag_fraction)
