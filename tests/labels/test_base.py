@@ -54,7 +54,7 @@ def test_label_must_carry_its_settings_hash() -> None:
         Label(0.0, np.ones((1, 3)), None, {})
 
 
-@pytest.mark.parametrize("name", ["cp2k", "vasp:x", "potential", "gpaw:x", ""])
+@pytest.mark.parametrize("name", ["cp2k", "vasp:x", "potential", "gpaw:x", "tblite:x", ""])
 def test_unknown_labeller_is_an_error_with_a_fix(name: str) -> None:
     with pytest.raises(CampaignFileError) as caught:
         load_labeller(name, {})

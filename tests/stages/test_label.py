@@ -153,6 +153,15 @@ def test_settings_of_each_engine_are_those_that_its_labeller_knows() -> None:
             describe_labeller(kind, load)
 
 
+def test_tblite_takes_its_own_settings_and_the_others_do_not() -> None:
+    from superionic.labels.base import describe_labeller
+
+    found = label.labeller_settings(settings(engine="tblite", tblite={"method": "GFN2-xTB"}), None)
+    assert describe_labeller("tblite", found).functional == "GFN2-xTB"
+    assert "ecut_eV" not in found
+    assert "tblite" not in label.labeller_settings(settings(engine="gpaw"), None)
+
+
 def test_labels_that_fail_are_counted_with_their_reason(workbench: Callable[..., Workbench]) -> None:
     bench = workbench()
     structures = rattled(7)

@@ -36,6 +36,8 @@ _TRAINING_S_PER_ATOM = 0.012
 _STUDENT_TRAINING_S_PER_ATOM = 0.00005
 # GPAW: CPU seconds of a 30-atom label at 300 eV and one k-point; grows with the cutoff, the k-points and the atoms.
 _LABEL_S = 40.0
+# tblite: CPU seconds of a 64-atom label; grows as the square of the atoms at such sizes.
+_TIGHT_BINDING_LABEL_S = 7.0
 _RELAXATION_STEPS = 120
 _QUASI_NEWTON_STEPS = 40
 _LISTED_PER_S = 1e7
@@ -127,8 +129,8 @@ def make_plan(campaign: Campaign) -> Plan:
     file = campaign.file
     potentials = choose_potentials(file)
     engines = {chosen.engine for chosen in potentials.values()}
-    if file.label is not None and file.label.engine == "gpaw":
-        engines.add("gpaw")
+    if file.label is not None and file.label.engine in ("gpaw", "tblite"):
+        engines.add(file.label.engine)
     if "lammps" in {stage.md_engine for stage in (file.sample, file.transport) if stage is not None}:
         engines.add("lammps")
     found = {name: resolve_engine(name).kind for name in sorted(engines - {"core"})}
@@ -319,6 +321,9 @@ class _Costs:
             work += ", whose cost is not estimated"
         elif settings.engine == "finished":
             work = "finished labels"
+        elif settings.engine == "tblite":
+            seconds = self._labels() * _TIGHT_BINDING_LABEL_S * (self._atoms / 64.0) ** 2
+            work = f"{self._labels()} labels by tblite ({settings.tblite.method})"
         elif settings.engine != "gpaw":
             work = f"{self._labels()} labels by {settings.engine}, a stand-in for DFT"
         return PlanLine("label", work, self._labels(), seconds / 3600, 0.05 * self._labels())

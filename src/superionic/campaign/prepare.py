@@ -61,8 +61,8 @@ def describe_with_options(
 def needed_engines(file: CampaignFile, potentials: Mapping[str, ChosenPotential]) -> list[str]:
     """Name the engine environments that a campaign needs, in alphabetical order."""
     needed = {chosen.engine for chosen in potentials.values()}
-    if file.label is not None and file.label.engine == "gpaw":
-        needed.add("gpaw")
+    if file.label is not None and file.label.engine in ("gpaw", "tblite"):
+        needed.add(file.label.engine)
     needed |= {stage.md_engine for stage in (file.sample, file.transport) if stage is not None} & {"lammps"}
     return sorted(needed - {CORE})
 

@@ -19,7 +19,7 @@ from superionic.errors import CampaignFileError
 
 MAX_GRID_POINTS: Final = 100_000
 STAND_IN: Final = "potential:"
-LABEL_ENGINES: Final = ("gpaw", "vasp", "finished")
+LABEL_ENGINES: Final = ("gpaw", "vasp", "tblite", "finished")
 MADE_BY: Final = {FINE_TUNED: "train", STUDENT: "distil"}
 """Potentials that a campaign makes itself, and the sections that make them."""
 _RUN_BY_LAMMPS: Final = ("nep", "pair")

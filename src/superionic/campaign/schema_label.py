@@ -60,6 +60,18 @@ class VaspSettings(Section):
     )
 
 
+class TbliteSettings(Section):
+    """What tblite is told; of the other fields of `label` it takes `max_scf_steps` alone."""
+
+    method: Literal["GFN1-xTB", "GFN2-xTB"] = Field(
+        default="GFN1-xTB", description="Tight-binding method. At the Γ point only: take edges of 10 Å or more."
+    )
+    electronic_temperature_K: Positive = Field(default=300.0, description="Temperature of the electrons.")
+    accuracy: Positive = Field(
+        default=0.1, description="Scales tblite's thresholds of convergence and cutoffs (tblite's own default: 1)."
+    )
+
+
 class FinishedSettings(Section):
     """Finished calculations that join the labels of the first round."""
 
@@ -91,8 +103,8 @@ class LabelSettings(StageSection):
 
     engine: str = Field(
         default="gpaw",
-        description="`gpaw`, `vasp`, `potential:<name>` for an entry of `potentials` as a named stand-in for DFT, or "
-        "`finished` for the labels of `finished` alone.",
+        description="`gpaw`, `vasp`, `tblite` (tight binding, for tests and studies of method), `potential:<name>` for "
+        "an entry of `potentials` as a named stand-in for DFT, or `finished` for the labels of `finished` alone.",
     )
     functional: Literal["PBE", "PBEsol", "LDA", "SCAN", "r2SCAN"] = Field(
         default="PBE", description="Exchange–correlation functional (paper A: SCAN; paper B: PBE)."
@@ -122,6 +134,7 @@ class LabelSettings(StageSection):
     )
     max_scf_steps: Count = Field(default=100, description="Electronic steps after which a label is given up.")
     vasp: VaspSettings = Field(default_factory=VaspSettings, description="What VASP alone is told.")
+    tblite: TbliteSettings = Field(default_factory=TbliteSettings, description="What tblite alone is told.")
     finished: FinishedSettings = Field(
         default_factory=FinishedSettings, description="Finished calculations that join the labels."
     )

@@ -68,9 +68,9 @@ RECORDS: Final[Mapping[str, Record]] = MappingProxyType(
         "tblite": Record(
             code="tblite",
             settings={"method": "GFN1-xTB", "accuracy": 0.01},
-            energy_eV=0.0,
-            force_on_Li_eV_per_A=(0.0, 0.0, 0.0),
-            stress_eV_per_A3=(0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+            energy_eV=-123.015353155,
+            force_on_Li_eV_per_A=(0.11991608, 0.05801794, -0.09424545),
+            stress_eV_per_A3=(-0.22471975, -0.22422595, -0.22447043, -0.00046601, -0.00093090, 0.00056469),
             tolerances={"energy_eV": 1.0e-6, "forces_eV_per_A": 1.0e-5, "stress_eV_per_A3": 1.0e-6},
             fix="Install it again with its pinned versions: superionic engines install tblite",
         ),

@@ -23,6 +23,14 @@ _SOURCES: Final[dict[str, tuple[str, str]]] = {
     "chgnet": ("B. Deng et al., Nat. Mach. Intell. 5, 1031–1041 (2023)", "10.1038/s42256-023-00716-3"),
     "sevennet": ("Y. Park et al., J. Chem. Theory Comput. 20, 4857–4868 (2024)", "10.1021/acs.jctc.4c00190"),
     "gpaw": ("J. J. Mortensen et al., J. Chem. Phys. 160, 092503 (2024)", "10.1063/5.0182685"),
+    "gfn1-xtb": (
+        "S. Grimme, C. Bannwarth, P. Shushkov, J. Chem. Theory Comput. 13, 1989–2009 (2017)",
+        "10.1021/acs.jctc.7b00118",
+    ),
+    "gfn2-xtb": (
+        "C. Bannwarth, S. Ehlert, S. Grimme, J. Chem. Theory Comput. 15, 1652–1671 (2019)",
+        "10.1021/acs.jctc.8b01176",
+    ),
     "pbe": ("J. P. Perdew, K. Burke, M. Ernzerhof, Phys. Rev. Lett. 77, 3865 (1996)", "10.1103/PhysRevLett.77.3865"),
     "nose-hoover-chain": (
         "G. J. Martyna, M. L. Klein, M. Tuckerman, J. Chem. Phys. 97, 2635 (1992)",
@@ -146,6 +154,8 @@ def _labels(results: Results, out: _Text) -> str:
     code = text(labeller, "code") or "the reference method"
     functional = text(labeller, "functional")
     theory = f" with the {functional} functional" if functional else ""
+    if functional.endswith("xTB"):
+        theory = f" with the tight-binding method {functional} at the Γ point"
     keys = [key for key in (code.lower(), functional.lower()) if key]
     version = f" {text(labeller, 'version')}" if text(labeller, "version") else ""
     return (

@@ -21,7 +21,7 @@ _GATE_VERSION = 2
 _STRUCTURES_VERSION = 1
 _IMPORT_VERSION = 1
 _WALLTIME_S = 6 * 3600.0
-_ENGINES = {"gpaw": "gpaw", "vasp": "core"}  # VASP is started by a worker of the core
+_ENGINES = {"gpaw": "gpaw", "tblite": "tblite", "vasp": "core"}  # VASP is started by a worker of the core
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,10 @@ def labeller_settings(settings: Mapping[str, Any], stand_in: ChosenPotential | N
             "max_scf_steps",
         )
         return {**{name: settings[name] for name in shared}, **settings["vasp"]}
-    return {name: value for name, value in settings.items() if name not in ("engine", "finished", "gates", "vasp")}
+    if settings["engine"] == "tblite":
+        return {**settings["tblite"], "max_scf_steps": settings["max_scf_steps"]}
+    apart = ("engine", "finished", "gates", "tblite", "vasp")
+    return {name: value for name, value in settings.items() if name not in apart}
 
 
 def _nothing_left(reason: str) -> StageError:
