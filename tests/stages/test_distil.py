@@ -301,6 +301,7 @@ TRANSPORT = {
     "segment_ps": 0.2,
 }
 ANALYSE = {
+    "sites": "none",
     "axes": ["x", "y", "z"],
     "arrhenius_form": "lnD",
     "report_temperatures_K": [300.0],
@@ -331,12 +332,17 @@ def estimates(values):
 
 
 def test_the_transfer_error_is_a_part_of_its_own_in_the_budget():
-    settings = {"form": "lnD", "report_temperatures_K": [300.0], "temperatures_K": [600.0, 750.0, 900.0]}
+    settings = {
+        "form": "lnD",
+        "orderings": ["a", "a", "a"],
+        "report_temperatures_K": [300.0],
+        "temperatures_K": [600.0, 750.0, 900.0],
+    }
     inputs = {"conductivities": estimates([0.01, 0.05, 0.15]), "diffusivities": estimates([1e-6, 6e-6, 2e-5])}
     plain = analyse.arrhenius_task(settings, inputs, None)
     transfer = {"Ea_eV": 0.04, "ln_sigma": 0.5, "temperature_K": 740.0}
     wider = analyse.arrhenius_task({**settings, "transfer": transfer}, inputs, None)
-    assert "budget" not in plain
+    assert [part["source"] for part in plain["budget"]] == ["statistics of the runs, and the Arrhenius line"]
     assert wider["Ea_eV"] == plain["Ea_eV"]
     assert wider["Ea_error_eV"] == pytest.approx(np.hypot(plain["Ea_error_eV"], 0.04))
     assert [part["Ea_eV"] for part in wider["budget"]] == [plain["Ea_error_eV"], 0.04]

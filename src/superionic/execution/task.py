@@ -44,7 +44,7 @@ class Ref:
     path: tuple[str | int, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Task:
     """One unit of work.
 
@@ -78,6 +78,10 @@ class Task:
     engine: str = "core"
     engine_identity: Mapping[str, Any] = field(default_factory=dict)
     walltime_s: float | None = None
+
+    def __repr__(self) -> str:
+        """Return a line: tasks hold the tasks before them, and a whole campaign is too long to print."""
+        return f"Task({self.stage!r}, {self.label!r}, {self.function!r}, version={self.version})"
 
     def __getitem__(self, part: str | int) -> Ref:
         """Refer to one part of this task's result."""
