@@ -47,7 +47,7 @@ def count_hops(
     frames = max(1, min(frames, len(positions_A) // 3))
     blocks = average_blocks(positions_A, frames)
     if atoms is not None:
-        blocks = blocks[:, atoms]
+        blocks = np.take(blocks, np.flatnonzero(atoms), axis=1)
     if drift_A is not None:
         blocks = blocks - average_blocks(drift_A[:, None, :], frames)
     anchors = blocks[0].copy()

@@ -20,7 +20,7 @@ MANY_FRAMES = 10_000
 _CHUNK_BYTES = 64_000_000
 _CHUNK_FRAMES = 4096
 _LAGS_PER_OCTAVE = 16
-_MOST_DISPLACEMENTS = 500_000
+_MOST_DISPLACEMENTS = 250_000
 _PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 
 
@@ -153,9 +153,9 @@ def multi_tau_displacement(
 ) -> MeanSquaredDisplacement:
     """Mean squared displacement at sixteen lags an octave, in constant memory beyond the input.
 
-    Origins lie a sixteenth of the lag apart, and at most half a million displacements are taken at a lag: those from
-    origins closer than that are nearly the same, so next to nothing is lost (multiple-tau correlators: Ramírez et al.,
-    J. Chem. Phys. 133, 154103 (2010); positions are picked here, not averaged, so that no lag is blurred).
+    Origins lie a sixteenth of the lag apart, and at most a quarter of a million displacements are taken at a lag: those
+    from origins closer than that are nearly the same, so next to nothing is lost (multiple-tau correlators: Ramírez et
+    al., J. Chem. Phys. 133, 154103 (2010); positions are picked here, not averaged, so that no lag is blurred).
 
     Parameters
     ----------
