@@ -22,13 +22,9 @@ from superionic.transport.diffusivity import (
 from superionic.transport.estimate import Estimate
 from superionic.transport.hops import count_hops
 from superionic.transport.msd import (
-    MANY_FRAMES,
     MeanSquaredDisplacement,
     displacement,
     framework_drift,
-    is_compiled,
-    mean_squared_displacement,
-    multi_tau_displacement,
 )
 
 FloatArray = NDArray[np.float64]
@@ -169,7 +165,9 @@ def analyse_displacements(
     else:
         drift = framework_drift(positions, ~mask, masses=masses)
         mobile -= drift[:, None, :].astype(mobile.dtype)
-        framework_msd = _framework_displacement(positions, ~mask, drift, frame_interval_ps)
+        framework_msd = displacement(
+            positions, frame_interval_ps, atoms=~mask, drift_A=drift, max_lag_fraction=0.5
+        ).thinned(200)
         hops = count_hops(positions, frame_interval_ps, hop_distance_A=0.5 * hop_length_A, atoms=~mask, drift_A=drift)
         moved = int(np.count_nonzero(hops))
         framework_moved = moved / len(hops)
@@ -228,20 +226,6 @@ def _axes_of_plane(cells: FloatArray, plane: tuple[int, int]) -> FloatArray:
     normal = np.cross(first, mean[plane[1]])
     normal /= np.linalg.norm(normal)
     return np.array([first, np.cross(normal, first), normal])
-
-
-def _framework_displacement(
-    positions_A: FloatArray, framework: NDArray[np.bool_], drift_A: FloatArray, frame_interval_ps: float
-) -> MeanSquaredDisplacement:
-    """Mean squared displacement of the framework about its own centre; a long run is not copied for it."""
-    if len(positions_A) > MANY_FRAMES and is_compiled():
-        found = multi_tau_displacement(
-            positions_A, frame_interval_ps, atoms=framework, drift_A=drift_A, max_lag_fraction=0.5
-        )
-    else:
-        still = positions_A[:, framework] - drift_A[:, None, :]
-        found = mean_squared_displacement(still, frame_interval_ps, max_lag_fraction=0.5)
-    return found.thinned(200)
 
 
 def _mobile_charges(charges: FloatArray | float | None, mask: NDArray[np.bool_]) -> FloatArray | None:

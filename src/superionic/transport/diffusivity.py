@@ -29,7 +29,6 @@ from superionic.transport.regime import (
     BASE_LAGS_PER_RUN,
     block_variance,
     fit_ladder,
-    ladder_covariance,
     level_off,
     level_off_with,
     own_variance,
@@ -201,9 +200,8 @@ def tracer_diffusivity(
     fits = fit_ladder(positions_A, frame_interval_ps, axes, base_ps=duration_ps / BASE_LAGS_PER_RUN)
     level = level_off(fits, n_ions * duration_ps / n_hops if n_hops else math.inf)
     fit, value = fits[level.first_lag], level.value_A2_per_ps
-    covariance = ladder_covariance(fits)
     own, dof = own_variance(fit)  # larger than that of independent ions where they move together
-    alone = covariance[level.first_lag, level.first_lag]
+    alone = level.covariance[level.first_lag, level.first_lag]
     variance = level.variance * max(1.0, own / alone) if alone > 0.0 else own
     if 0 < n_hops < FEW_HOPS:  # the scatter of so few contributions is itself a poor measure: not below Poisson's
         variance = max(variance, value**2 / n_hops)
@@ -241,7 +239,7 @@ def tracer_diffusivity(
         flags=tuple(flags),
         hop_noise=max(own - fit.gaussian_variance, 0.0) / value**2 if value > 0.0 else math.inf,
         excess_A2_per_ps=np.array([one.value_A2_per_ps for one in fits]) - value,
-        excess_variance_A4_per_ps2=np.einsum("ka,ab,kb->k", from_limit, covariance, from_limit),
+        excess_variance_A4_per_ps2=np.einsum("ka,ab,kb->k", from_limit, level.covariance, from_limit),
         one_ion_variance_A4_per_ps2=n_ions * np.array([one.gaussian_variance for one in fits]),
         beyond_hops_A2_per_ps=count_like_estimate(
             value,

@@ -208,13 +208,24 @@ def displacement(
     positions_A: NDArray[np.floating[Any]],
     frame_interval_ps: float,
     *,
+    atoms: NDArray[np.bool_] | None = None,
+    drift_A: FloatArray | None = None,
     axes: tuple[int, ...] = (0, 1, 2),
     max_lag_fraction: float = 1.0,
 ) -> MeanSquaredDisplacement:
     """Return :func:`mean_squared_displacement`, or :func:`multi_tau_displacement` for more than 10,000 frames."""
     if len(positions_A) > MANY_FRAMES and is_compiled():
-        return multi_tau_displacement(positions_A, frame_interval_ps, axes=axes, max_lag_fraction=max_lag_fraction)
-    return mean_squared_displacement(positions_A, frame_interval_ps, axes=axes, max_lag_fraction=max_lag_fraction)
+        return multi_tau_displacement(
+            positions_A,
+            frame_interval_ps,
+            atoms=atoms,
+            drift_A=drift_A,
+            axes=axes,
+            max_lag_fraction=max_lag_fraction,
+        )
+    chosen = positions_A if atoms is None else positions_A[:, atoms]
+    still = chosen if drift_A is None else chosen - drift_A[:, None, :]
+    return mean_squared_displacement(still, frame_interval_ps, axes=axes, max_lag_fraction=max_lag_fraction)
 
 
 def is_compiled() -> bool:

@@ -65,6 +65,8 @@ class Level:
         Index of the lag from which on D is described: the median over all descriptions.
     probability_level
         Probability that D was seen to level off, over three lags at least.
+    covariance
+        (n_lags, n_lags) of the D of all lags, see :func:`ladder_covariance`.
     """
 
     value_A2_per_ps: float
@@ -72,6 +74,7 @@ class Level:
     weights: FloatArray
     first_lag: int
     probability_level: float
+    covariance: FloatArray
 
 
 def fit_ladder(
@@ -108,7 +111,7 @@ def level_off(fits: list[LagFit], residence_ps: float) -> Level:
     n = len(values)
     scale = max(float(np.median(values)), math.sqrt(covariance[-1, -1]))
     if scale <= 0.0:
-        return Level(0.0, 0.0, np.full(n, 1.0 / n), 0, 1.0 if n > 2 else 0.0)
+        return Level(0.0, 0.0, np.full(n, 1.0 / n), 0, 1.0 if n > 2 else 0.0, covariance)
     lags = np.array([fit.lag_ps for fit in fits])
     shapes = [(lags**-power, 1.0 / len(POWERS)) for power in POWERS]
     if math.isfinite(residence_ps):
@@ -145,6 +148,7 @@ def level_off(fits: list[LagFit], residence_ps: float) -> Level:
         weights=probability @ np.array([entry[4] for entry in found]),
         first_lag=int(np.searchsorted(np.cumsum(by_first), 0.5)),
         probability_level=float(by_first[: n - 2].sum()) if n > 2 else 0.0,
+        covariance=covariance,
     )
 
 
