@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -216,6 +216,15 @@ def canonical_settings_json(value: Any) -> str:
 def settings_hash(value: Any) -> str:
     """SHA-256 of the canonical JSON text of plain values."""
     return hashlib.sha256(canonical_settings_json(value).encode("ascii")).hexdigest()
+
+
+def refuse_unknown(settings: Mapping[str, Any], known: Sequence[str], who: str, where: str = "label") -> None:
+    """Raise :class:`CampaignFileError` if a setting is none of those that the labeller ``who`` knows."""
+    unknown = sorted(set(settings) - set(known))
+    if unknown:
+        raise CampaignFileError(
+            f"{who} no setting called {', '.join(unknown)}.", where=where, fix=f"Use only: {', '.join(known)}."
+        )
 
 
 def labeller_names() -> tuple[str, ...]:

@@ -40,7 +40,7 @@ import numpy.typing as npt
 from ase import Atoms
 
 from superionic.errors import CalculationFailed, CampaignFileError, EngineError, PotentialError
-from superionic.labels.base import Label, Labeller, LabellerIdentity, Progress
+from superionic.labels.base import Label, Labeller, LabellerIdentity, Progress, refuse_unknown
 from superionic.labels.retries import NotConverged, Rung, climb
 
 PINNED_VERSION: Final = "26.7.0"
@@ -267,13 +267,7 @@ def complete_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
             where="label.preset",
             fix=f"Choose one of: {', '.join(PRESETS)}.",
         )
-    unknown = sorted(set(given) - set(DEFAULTS))
-    if unknown:
-        raise CampaignFileError(
-            f"GPAW labels have no setting called {', '.join(unknown)}.",
-            where="label",
-            fix=f"Use only: preset, {', '.join(DEFAULTS)}.",
-        )
+    refuse_unknown(given, ("preset", *DEFAULTS), "GPAW labels have")
     complete = {**DEFAULTS, **(PRESETS[preset] if preset is not None else {}), **given}
     _check_choice(complete, "functional", tuple(FUNCTIONALS))
     _check_choice(complete, "kpoint_offset", ("gamma", "offset"))

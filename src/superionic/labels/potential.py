@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from superionic.errors import CalculationFailed, CampaignFileError
-from superionic.labels.base import Label, Labeller, LabellerIdentity, Progress
+from superionic.errors import CalculationFailed
+from superionic.labels.base import Label, Labeller, LabellerIdentity, Progress, refuse_unknown
 from superionic.potentials.base import Potential, PotentialIdentity, describe_potential, load_potential, weights_sha256
 
 _OWN_SETTINGS = ("model", "options")
@@ -90,13 +90,7 @@ def load(name: str, settings: Mapping[str, Any], *, weights: Mapping[str, np.nda
 
 
 def _own(settings: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
-    unknown = sorted(set(settings) - set(_OWN_SETTINGS))
-    if unknown:
-        raise CampaignFileError(
-            f"A potential as labeller has no setting called {', '.join(unknown)}.",
-            where="label",
-            fix=f"Use only: {', '.join(_OWN_SETTINGS)}.",
-        )
+    refuse_unknown(settings, _OWN_SETTINGS, "A potential as labeller has")
     return settings.get("model"), dict(settings.get("options") or {})
 
 

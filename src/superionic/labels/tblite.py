@@ -29,7 +29,7 @@ from ase import Atoms
 from ase.units import Bohr, Hartree, kB
 
 from superionic.errors import CalculationFailed, CampaignFileError, EngineError, PotentialError
-from superionic.labels.base import Label, Labeller, LabellerIdentity, Progress
+from superionic.labels.base import Label, Labeller, LabellerIdentity, Progress, refuse_unknown
 
 PINNED_VERSION: Final = "0.8.0"
 METHODS: Final = ("GFN1-xTB", "GFN2-xTB")
@@ -157,13 +157,7 @@ def complete_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     CampaignFileError
         If a key is unknown or a value impossible.
     """
-    unknown = sorted(set(settings) - set(DEFAULTS))
-    if unknown:
-        raise CampaignFileError(
-            f"Labels by tblite have no setting called {', '.join(unknown)}.",
-            where="label.tblite",
-            fix=f"Use only: {', '.join(DEFAULTS)}.",
-        )
+    refuse_unknown(settings, tuple(DEFAULTS), "Labels by tblite have", "label.tblite")
     complete = {**DEFAULTS, **settings}
     if complete["method"] not in METHODS:
         raise CampaignFileError(

@@ -30,7 +30,7 @@ import numpy as np
 from ase import Atoms
 
 from superionic.errors import CalculationFailed, CampaignFileError, EngineError, PotentialError
-from superionic.labels.base import Label, Labeller, LabellerIdentity, Progress
+from superionic.labels.base import Label, Labeller, LabellerIdentity, Progress, refuse_unknown
 from superionic.labels.gates import same_structure
 from superionic.labels.gpaw import kpoint_grid
 from superionic.labels.retries import NotConverged, Rung, climb
@@ -236,13 +236,7 @@ def complete_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     CampaignFileError
         If a key is unknown or a value impossible.
     """
-    unknown = sorted(set(settings) - set(DEFAULTS))
-    if unknown:
-        raise CampaignFileError(
-            f"VASP labels have no setting called {', '.join(unknown)}.",
-            where="label",
-            fix=f"Use only: {', '.join(DEFAULTS)}.",
-        )
+    refuse_unknown(settings, tuple(DEFAULTS), "VASP labels have")
     complete = {**DEFAULTS, **settings}
     if complete["functional"] not in _FUNCTIONAL_TAGS:
         raise CampaignFileError(
