@@ -10,7 +10,7 @@ import pytest
 from superionic import Campaign
 from superionic.campaign.schema import STAGES, CampaignFile
 from superionic.campaign.schema_checks import cross_problems
-from superionic.campaign.schema_distil import DistilSettings, resolved
+from superionic.settings.distil import DistilSettings, resolved
 from superionic.campaign.schema_presets import complete
 
 MINIMAL = {

@@ -20,7 +20,7 @@ from superionic.campaign.learning import _judged
 from superionic.campaign.quality import _about_a_blind_committee
 from superionic.campaign.schema import STAGES, CampaignFile
 from superionic.campaign.schema_checks import cross_problems
-from superionic.campaign.schema_learn import LearnSettings, learning_of, rungs
+from superionic.settings.learn import LearnSettings, learning_of, rungs
 from superionic.campaign.schema_presets import PRESETS, complete
 from superionic.execution.ledger import Ledger
 from superionic.stages.base import StageResult

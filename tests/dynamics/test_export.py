@@ -7,7 +7,7 @@ import pytest
 from ase.build import bulk
 from ase.io import read
 
-from superionic.campaign.schema_stages import TransportSettings
+from superionic.settings.stages import TransportSettings
 from superionic.dynamics import export
 from superionic.errors import PotentialError
 from superionic.potentials.base import load_potential

@@ -8,8 +8,8 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from superionic.campaign.schema_sample import SampleSettings
-from superionic.campaign.schema_stages import TransportSettings
+from superionic.settings.sample import SampleSettings
+from superionic.settings.stages import TransportSettings
 from superionic.dynamics.conformance import ENSEMBLES, observe
 from superionic.dynamics.ensembles import build_integrator
 from superionic.dynamics.lammps_library import Frame

@@ -48,7 +48,7 @@ def test_every_setting_is_part_of_the_reference() -> None:
 
 
 def test_defaults_are_those_of_the_campaign_file() -> None:
-    from superionic.campaign.schema_label import TbliteSettings
+    from superionic.settings.label import TbliteSettings
 
     fields = TbliteSettings().model_dump()
     assert fields == {key: DEFAULTS[key] for key in fields}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
-from superionic.campaign.schema_distil import DistilSettings, resolved
+from superionic.settings.distil import DistilSettings, resolved
 from superionic.errors import CalculationFailed, StageError
 from superionic.execution.codec import decode, encode
 from superionic.execution.runner import Failure

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from superionic.campaign.schema_label import LabelSettings
+from superionic.settings.label import LabelSettings
 from superionic.errors import StageError
 from superionic.execution.task import Ref, Task
 from superionic.labels.base import Label, load_labeller

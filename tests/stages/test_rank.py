@@ -5,7 +5,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from superionic.campaign.schema_stages import RankSettings
+from superionic.settings.stages import RankSettings
 from superionic.dynamics.relax import relax
 from superionic.errors import StageError
 from superionic.execution.task import Context, Ref, Task

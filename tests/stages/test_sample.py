@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from superionic.campaign.schema_sample import SampleSettings
+from superionic.settings.sample import SampleSettings
 from superionic.errors import StageError
 from superionic.execution.task import Ref, Task, select
 from superionic.potentials.base import load_potential

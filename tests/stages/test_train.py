@@ -13,7 +13,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
 from superionic.campaign import learning
-from superionic.campaign.schema_train import TrainSettings, ValidateSettings
+from superionic.settings.train import TrainSettings, ValidateSettings
 from superionic.errors import CampaignFileError, StageError, StructureError
 from superionic.execution.task import Ref
 from superionic.labels.base import Label

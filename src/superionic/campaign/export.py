@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from superionic.campaign.schema_base import FINE_TUNED, STUDENT
+from superionic.settings.base import FINE_TUNED, STUDENT
 from superionic.errors import PotentialError, StageError, SuperionicError
 
 if TYPE_CHECKING:

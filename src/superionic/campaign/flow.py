@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from superionic.campaign.learning import learn
-from superionic.campaign.schema_base import STUDENT
-from superionic.campaign.schema_distil import resolved
+from superionic.settings.base import STUDENT
+from superionic.settings.distil import resolved
 from superionic.campaign.spaces import build_spaces, end_members, read_text
 from superionic.stages import (
     analyse,

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from superionic.campaign.schema_base import ELEMENTS, did_you_mean
+from superionic.settings.base import ELEMENTS, did_you_mean
 from superionic.campaign.yaml_text import plain_scalar
 from superionic.errors import CompositionError, StructureError
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from superionic.campaign.schema_learn import Learning, learning_of
+from superionic.settings.learn import Learning, learning_of
 from superionic.execution.task import Ref, Task
 from superionic.stages import fitting, label, sample, train, validate
 from superionic.stages.base import FINE_TUNED, Candidate, ChosenPotential, StageResult, Workbench

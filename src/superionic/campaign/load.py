@@ -15,9 +15,9 @@ from pydantic import ValidationError
 
 from superionic.campaign.load_messages import validation_problems
 from superionic.campaign.schema import STAGES, CampaignFile
-from superionic.campaign.schema_base import Problem, did_you_mean
+from superionic.settings.base import Problem, did_you_mean
 from superionic.campaign.schema_checks import cross_problems
-from superionic.campaign.schema_potentials import FOLDER_ENGINES
+from superionic.settings.potentials import FOLDER_ENGINES
 from superionic.campaign.schema_presets import complete
 from superionic.campaign.yaml_text import Document, Place, parse_yaml
 from superionic.errors import CampaignFileError

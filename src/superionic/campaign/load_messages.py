@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from superionic.campaign.schema import CampaignFile
-from superionic.campaign.schema_base import Problem, did_you_mean
+from superionic.settings.base import Problem, did_you_mean
 
 _NUMBER_WITH_UNIT = re.compile(r"\s*[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?\s*([A-Za-zÅ°µ/^%·-]+[0-9]*)\s*")
 _NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from superionic.campaign.schema_base import STUDENT
-from superionic.campaign.schema_distil import resolved
-from superionic.campaign.schema_learn import Learning, learning_of
+from superionic.settings.base import STUDENT
+from superionic.settings.distil import resolved
+from superionic.settings.learn import Learning, learning_of
 from superionic.errors import CompositionError
 from superionic.execution.engines import resolve_engine
 

@@ -18,10 +18,10 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from superionic.campaign.schema import CampaignFile, json_schema
-from superionic.campaign.schema_base import Matrix, StageSection
-from superionic.campaign.schema_distil import DistilData, DistilExplore, ParityLimits
-from superionic.campaign.schema_enumerate import MonteCarloSettings
-from superionic.campaign.schema_inputs import (
+from superionic.settings.base import Matrix, StageSection
+from superionic.settings.distil import DistilData, DistilExplore, ParityLimits
+from superionic.settings.enumerate import MonteCarloSettings
+from superionic.settings.inputs import (
     CompositionAxis,
     CompositionConstraint,
     CrystalInput,
@@ -30,11 +30,11 @@ from superionic.campaign.schema_inputs import (
     ReferenceInput,
     Substitution,
 )
-from superionic.campaign.schema_label import FinishedSettings, GateSettings, VaspSettings
-from superionic.campaign.schema_learn import ActiveSettings, LadderSettings, LearnSettings
+from superionic.settings.label import FinishedSettings, GateSettings, VaspSettings
+from superionic.settings.learn import ActiveSettings, LadderSettings, LearnSettings
 from superionic.campaign.schema_presets import LEARNING_STAGES, PRESETS
-from superionic.campaign.schema_sample import MonitorSettings
-from superionic.campaign.schema_stages import STAGE_SECTIONS, LongRuns
+from superionic.settings.sample import MonitorSettings
+from superionic.settings.stages import STAGE_SECTIONS, LongRuns
 
 MARKER: Final = "<!-- From here on this page is written from the schema; see superionic/campaign/reference.py. -->"
 MARKDOWN_FILE: Final = "campaign-file.md"

@@ -11,7 +11,7 @@ import numpy as np
 from superionic import __version__
 from superionic.campaign.flow import merged
 from superionic.campaign.quality import doubts
-from superionic.campaign.schema_base import STUDENT
+from superionic.settings.base import STUDENT
 from superionic.report.summary import statements
 from superionic.report.values import Results
 

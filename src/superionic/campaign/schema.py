@@ -12,11 +12,11 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, model_validator
 
-from superionic.campaign.schema_base import FINE_TUNED, Element, Name, Number, PresetName, Problem, Section
+from superionic.settings.base import FINE_TUNED, Element, Name, Number, PresetName, Problem, Section
 from superionic.campaign.schema_checks import cross_problems
-from superionic.campaign.schema_distil import DistilSettings
-from superionic.campaign.schema_enumerate import EnumerateSettings
-from superionic.campaign.schema_inputs import (
+from superionic.settings.distil import DistilSettings
+from superionic.settings.enumerate import EnumerateSettings
+from superionic.settings.inputs import (
     CompositionAxis,
     CompositionConstraint,
     CrystalInput,
@@ -24,11 +24,11 @@ from superionic.campaign.schema_inputs import (
     PotentialInput,
     ReferenceInput,
 )
-from superionic.campaign.schema_label import LabelSettings
-from superionic.campaign.schema_learn import LearnSettings
+from superionic.settings.label import LabelSettings
+from superionic.settings.learn import LearnSettings
 from superionic.campaign.schema_presets import complete
-from superionic.campaign.schema_sample import SampleSettings, SelectSettings
-from superionic.campaign.schema_stages import (
+from superionic.settings.sample import SampleSettings, SelectSettings
+from superionic.settings.stages import (
     STAGE_SECTIONS,
     AnalyseSettings,
     HullSettings,
@@ -36,7 +36,7 @@ from superionic.campaign.schema_stages import (
     ReportSettings,
     TransportSettings,
 )
-from superionic.campaign.schema_train import TrainSettings, ValidateSettings
+from superionic.settings.train import TrainSettings, ValidateSettings
 
 FORMAT_VERSION: Final = 1
 """Version of the campaign file format that this superionic reads."""

@@ -10,11 +10,11 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from superionic.campaign.schema_base import FINE_TUNED, NEEDS, STUDENT, Problem, did_you_mean, parse_formula
-from superionic.campaign.schema_distil import distil_problems
-from superionic.campaign.schema_learn import learn_problems
-from superionic.campaign.schema_potentials import potential_problems
-from superionic.campaign.schema_train import replay_problems
+from superionic.settings.base import FINE_TUNED, NEEDS, STUDENT, Problem, did_you_mean, parse_formula
+from superionic.settings.distil import distil_problems
+from superionic.settings.learn import learn_problems
+from superionic.settings.potentials import potential_problems
+from superionic.settings.train import replay_problems
 from superionic.errors import CampaignFileError
 
 MAX_GRID_POINTS: Final = 100_000

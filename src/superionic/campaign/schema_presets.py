@@ -9,8 +9,8 @@ import copy
 from collections.abc import Mapping
 from typing import Any, Final
 
-from superionic.campaign.schema_base import FINE_TUNED, NEEDS, STUDENT
-from superionic.campaign.schema_learn import rungs
+from superionic.settings.base import FINE_TUNED, NEEDS, STUDENT
+from superionic.settings.learn import rungs
 
 LEARNING_STAGES: Final[tuple[str, ...]] = ("select", "sample", "label", "train", "validate", "learn", "distil")
 """Sections that are in a campaign only where its file or its preset has them."""

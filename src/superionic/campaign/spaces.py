@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from superionic.campaign.prepare import describe_with_options, known_elements
-from superionic.campaign.schema_base import parse_formula
+from superionic.settings.base import parse_formula
 from superionic.errors import PotentialError, StructureError
 from superionic.stages.base import ChosenPotential, Space
 from superionic.structures.axes import Axis, apply_point

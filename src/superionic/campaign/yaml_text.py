@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from superionic.campaign.schema_base import Problem
+from superionic.settings.base import Problem
 
 Path = tuple[str | int, ...]
 

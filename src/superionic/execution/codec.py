@@ -1,19 +1,26 @@
 """Exact, deterministic encoding of task results.
 
-A result is a tree of dictionaries, lists, JSON scalars, numpy arrays and :class:`ase.Atoms`. It becomes one JSON text
-and one uncompressed ``.npz`` file. The same value always gives the same bytes (fixed dates inside the archive, sorted
-keys), and every float comes back bit for bit. No pickles: a result can be read by any version of Python or numpy, and
-nothing in it can run code.
+A result is a frozen dataclass, or a tree of dictionaries, lists, JSON scalars, numpy arrays and :class:`ase.Atoms`. It
+becomes one JSON text and one uncompressed ``.npz`` file. The same value always gives the same bytes (fixed dates inside
+the archive, sorted keys), and every float comes back bit for bit. No pickles: a result can be read by any version of
+Python or numpy, and nothing in it can run code.
+
+What is stored is the tree; which classes it is read as, the type hints of the reader say (:func:`from_tree`). The same
+codec serves the store, the inputs of tasks, and ``results.json`` (:func:`plain_json`).
 """
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import io
 import json
 import math
+import types
+import typing
 import zipfile
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 import numpy as np
 
@@ -51,7 +58,7 @@ def encode(value: Any) -> tuple[str, bytes]:
         If the value holds something that a result may not hold; the message names its place.
     """
     arrays: dict[str, np.ndarray] = {}
-    tree = _encode(value, arrays, "result")
+    tree = _encode(to_tree(value), arrays, "result")
     text = json.dumps(tree, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
     return text + "\n", _pack(arrays) if arrays else b""
 
@@ -85,7 +92,7 @@ def _encode(value: Any, arrays: dict[str, np.ndarray], place: str) -> Any:
         return {key: _encode(item, arrays, f"{place}.{key}") for key, item in sorted(value.items())}
     if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
         return [_encode(item, arrays, f"{place}[{index}]") for index, item in enumerate(value)]
-    if type(value).__module__.startswith("ase.") and hasattr(value, "get_positions"):
+    if _is_atoms(value):
         return {"__atoms__": _encode(_atoms_to_tree(value), arrays, place)}
     raise TypeError(f"{place}: a {type(value).__name__} cannot be stored in a result")
 
@@ -140,3 +147,268 @@ def _pack(arrays: Mapping[str, np.ndarray]) -> bytes:
 def _unpack(data: bytes) -> dict[str, np.ndarray]:
     with np.load(io.BytesIO(data), allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
+
+
+# ---- typed values ---------------------------------------------------------------------------------------------------
+
+
+class ShapeError(ValueError):
+    """A tree does not have the shape of the type that it is read as; the message names the place."""
+
+
+def to_tree(value: Any, place: str = "result") -> Any:
+    """Turn frozen results into a tree of dictionaries, lists and scalars; arrays and structures stay as they are.
+
+    A dataclass becomes a dictionary of its fields, a tuple a list. :func:`from_tree` is the inverse.
+
+    Raises
+    ------
+    TypeError
+        If the value holds something that a result may not hold; the message names its place.
+    """
+    if value is None or isinstance(value, (bool, int, str, float, np.ndarray, np.generic)):
+        return value.item() if isinstance(value, np.generic) else value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {
+            field.name: to_tree(getattr(value, field.name), f"{place}.{field.name}")
+            for field in dataclasses.fields(value)
+            if field.init
+        }
+    if isinstance(value, Mapping):
+        return {_key(key, place): to_tree(item, f"{place}.{key}") for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
+        return [to_tree(item, f"{place}[{index}]") for index, item in enumerate(value)]
+    if _is_atoms(value):
+        return value
+    raise TypeError(f"{place}: a {type(value).__name__} cannot be stored in a result")
+
+
+def from_tree(tree: Any, hint: Any, place: str = "result") -> Any:
+    """Read a tree as the type that a hint names: the inverse of :func:`to_tree`.
+
+    Parameters
+    ----------
+    tree
+        What :func:`to_tree` gave, or the same after a way through JSON, where arrays have become nested lists.
+    hint
+        A dataclass, a scalar, ``Literal``, a union, ``tuple[...]``, ``Sequence[...]``, ``list[...]``, ``Mapping[...]``,
+        ``dict[...]``, a numpy array, ``ase.Atoms`` or ``Any``. The fields of a dataclass are read by their own hints.
+
+    Raises
+    ------
+    ShapeError
+        If the tree does not fit; the message names the place.
+    """
+    return _reader(hint)(tree, place)
+
+
+def plain_json(tree: Any) -> Any:
+    """Turn a tree into values of strict JSON: arrays become nested lists, numbers that are not finite become text.
+
+    The texts are ``"Infinity"``, ``"-Infinity"`` and ``"NaN"``; :func:`from_tree` reads them where a number is wanted.
+    """
+    if isinstance(tree, np.ndarray):
+        return plain_json(tree.tolist())
+    if isinstance(tree, float) and not math.isfinite(tree):
+        return "NaN" if math.isnan(tree) else "Infinity" if tree > 0 else "-Infinity"
+    if isinstance(tree, dict):
+        return {key: plain_json(item) for key, item in tree.items()}
+    if isinstance(tree, list):
+        return [plain_json(item) for item in tree]
+    return tree
+
+
+@functools.cache
+def field_hints(cls: type) -> dict[str, Any]:
+    """Return the resolved types of a dataclass's fields, in their order."""
+    hints = typing.get_type_hints(cls)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls) if field.init}
+
+
+_Reader = Callable[[Any, str], Any]
+_NOT_FINITE = {"Infinity": math.inf, "-Infinity": -math.inf, "NaN": math.nan}
+
+
+@functools.cache
+def _reader(hint: Any) -> _Reader:
+    """Return the function that reads a tree as a hint; made once for each hint."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        return _reader(arguments[0])
+    if hint is Any or hint is object:
+        return lambda tree, _: tree
+    if hint is float:
+        return _read_float
+    if hint in (int, str, bool, type(None)):
+        return _scalar_reader(hint)
+    if origin is Literal:
+        return _literal_reader(arguments)
+    if origin in (Union, types.UnionType):
+        return _union_reader(arguments)
+    if hint is np.ndarray or origin is np.ndarray:
+        return _array_reader(arguments)
+    if origin in (tuple, list, Sequence):
+        return _sequence_reader(origin, arguments)
+    if origin in (dict, Mapping):
+        return _mapping_reader(arguments)
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return _dataclass_reader(hint)
+    if isinstance(hint, type) and hint.__module__.startswith("ase."):
+        return _atoms_reader(hint)
+    raise TypeError(f"the codec cannot read values of the type {hint!r}")
+
+
+def _read_float(tree: Any, place: str) -> Any:
+    if isinstance(tree, str) and tree in _NOT_FINITE:
+        return _NOT_FINITE[tree]
+    if isinstance(tree, bool) or not isinstance(tree, (int, float)):
+        raise ShapeError(f"{place}: {_shown(tree)} is not a number")
+    return tree
+
+
+def _scalar_reader(hint: type) -> _Reader:
+    def read(tree: Any, place: str) -> Any:
+        # A truth value is an integer to Python, and is none here.
+        if not isinstance(tree, hint) or (hint is int and isinstance(tree, bool)):
+            raise ShapeError(f"{place}: {_shown(tree)} is not {'null' if hint is type(None) else hint.__name__}")
+        return tree
+
+    return read
+
+
+def _literal_reader(choices: tuple[Any, ...]) -> _Reader:
+    def read(tree: Any, place: str) -> Any:
+        if tree not in choices:
+            raise ShapeError(f"{place}: {_shown(tree)} is none of {', '.join(map(str, choices))}")
+        return tree
+
+    return read
+
+
+def _union_reader(arguments: tuple[Any, ...]) -> _Reader:
+    options = [option for option in arguments if option is not type(None)]
+    optional = len(options) < len(arguments)
+    # Dataclasses of one union are told apart by their fields.
+    classes: dict[frozenset[str], Any] = {
+        frozenset(field_hints(option)): option for option in options if dataclasses.is_dataclass(option)
+    }
+    others: Any = [option for option in options if not dataclasses.is_dataclass(option)]
+
+    def read(tree: Any, place: str) -> Any:
+        if tree is None and optional:
+            return None
+        if len(options) == 1:
+            only: Any = options[0]
+            return _reader(only)(tree, place)
+        if isinstance(tree, dict) and (chosen := classes.get(frozenset(tree))) is not None:
+            return _reader(chosen)(tree, place)
+        for option in others:
+            try:
+                return _reader(option)(tree, place)
+            except ShapeError:
+                continue
+        raise ShapeError(f"{place}: {_shown(tree)} is none of {', '.join(str(option) for option in arguments)}")
+
+    return read
+
+
+def _array_reader(arguments: tuple[Any, ...]) -> _Reader:
+    # NDArray[np.float64] is np.ndarray[shape, np.dtype[np.float64]].
+    wanted = typing.get_args(arguments[1])[0] if len(arguments) == 2 and typing.get_args(arguments[1]) else None
+    dtype = wanted if isinstance(wanted, type) else None
+
+    def read(tree: Any, place: str) -> Any:
+        if isinstance(tree, np.ndarray):
+            return tree
+        if not isinstance(tree, list):
+            raise ShapeError(f"{place}: {_shown(tree)} is not an array")
+        return np.array(_with_numbers(tree), dtype=dtype)
+
+    return read
+
+
+def _with_numbers(tree: Any) -> Any:
+    if isinstance(tree, list):
+        return [_with_numbers(item) for item in tree]
+    return _NOT_FINITE.get(tree, tree) if isinstance(tree, str) else tree
+
+
+def _sequence_reader(origin: Any, arguments: tuple[Any, ...]) -> _Reader:
+    make: Callable[[Any], Any] = list if origin is list else tuple
+    of_any_length = origin is not tuple or (len(arguments) == 2 and arguments[1] is Ellipsis)
+    readers = [_reader(argument) for argument in arguments if argument is not Ellipsis]
+
+    def read(tree: Any, place: str) -> Any:
+        if isinstance(tree, np.ndarray):
+            tree = tree.tolist()
+        if not isinstance(tree, (list, tuple)):
+            raise ShapeError(f"{place}: {_shown(tree)} is not a list")
+        if of_any_length:
+            return make(readers[0](item, f"{place}[{index}]") for index, item in enumerate(tree))
+        if len(tree) != len(readers):
+            raise ShapeError(f"{place}: a list of {len(tree)} where {len(readers)} are wanted")
+        pairs = enumerate(zip(readers, tree, strict=True))
+        return make(one(item, f"{place}[{index}]") for index, (one, item) in pairs)
+
+    return read
+
+
+def _mapping_reader(arguments: tuple[Any, ...]) -> _Reader:
+    of_key, of_value = arguments if arguments else (str, Any)
+    read_value = _reader(of_value)
+
+    def read(tree: Any, place: str) -> Any:
+        if not isinstance(tree, Mapping):
+            raise ShapeError(f"{place}: {_shown(tree)} is not an object")
+        return {
+            (of_key(key) if of_key in (int, float) else key): read_value(item, f"{place}.{key}")
+            for key, item in tree.items()
+        }
+
+    return read
+
+
+def _dataclass_reader(cls: type) -> _Reader:
+    hints = field_hints(cls)
+    needed = {
+        field.name
+        for field in dataclasses.fields(cls)
+        if field.init and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    }
+
+    def read(tree: Any, place: str) -> Any:
+        if isinstance(tree, cls):
+            return tree
+        if not isinstance(tree, Mapping):
+            raise ShapeError(f"{place}: {_shown(tree)} is not a {cls.__name__}")
+        if unknown := sorted(set(tree) - set(hints)):
+            raise ShapeError(f"{place}: a {cls.__name__} has no {unknown[0]!r}")
+        if missing := sorted(needed - set(tree)):
+            raise ShapeError(f"{place}: the {cls.__name__} lacks {missing[0]!r}")
+        return cls(**{name: _reader(hints[name])(item, f"{place}.{name}") for name, item in tree.items()})
+
+    return read
+
+
+def _atoms_reader(cls: type) -> _Reader:
+    def read(tree: Any, place: str) -> Any:
+        if not isinstance(tree, cls):
+            raise ShapeError(f"{place}: {_shown(tree)} is not a structure")
+        return tree
+
+    return read
+
+
+def _key(key: Any, place: str) -> str:
+    if isinstance(key, bool) or not isinstance(key, (str, int, float)):
+        raise TypeError(f"{place}: {key!r} cannot be a key of a result")
+    return key if isinstance(key, str) else repr(key)
+
+
+def _is_atoms(value: Any) -> bool:
+    return type(value).__module__.startswith("ase.") and hasattr(value, "get_positions")
+
+
+def _shown(tree: Any) -> str:
+    text = repr(tree)
+    return text if len(text) <= 40 else f"{text[:37]}…"

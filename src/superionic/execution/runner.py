@@ -14,14 +14,17 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from superionic.errors import StageError
 from superionic.execution.interrupts import Interrupts
 from superionic.execution.ledger import Ledger
 from superionic.execution.store import Store, StoredFailure
-from superionic.execution.task import Ref, Task
+from superionic.execution.task import Ref, Task, ref_of
 from superionic.execution.worker import Reply, error_from_reply, execute, request_for
+
+R = TypeVar("R")
+T = TypeVar("T")
 
 _POLL_S = 0.25
 _WALLTIME_IS_UP: Reply = {
@@ -35,7 +38,7 @@ _WALLTIME_IS_UP: Reply = {
 class TasksPending(Exception):  # noqa: N818 - it is news, not an error
     """A dry run came to tasks that have not been done."""
 
-    def __init__(self, tasks: Sequence[Task]) -> None:
+    def __init__(self, tasks: Sequence[Task[Any]]) -> None:
         super().__init__(f"{len(tasks)} tasks are not done")
         self.tasks = list(tasks)
 
@@ -49,16 +52,17 @@ class Failure:
     key: str
 
 
-class Outcome:
+class Outcome(Generic[R]):
     """How a task ended; its result is read from the store when it is asked for."""
 
-    def __init__(self, task: Task, store: Store) -> None:
+    def __init__(self, task: Task[R], store: Store) -> None:
         self.task = task
         self._store = store
 
     @cached_property
     def _content(self) -> Any:
-        return self._store.load(self.task.key)
+        content = self._store.load(self.task.key)
+        return content if isinstance(content, StoredFailure) else self.task.read(content)
 
     @property
     def failure(self) -> Failure | None:
@@ -73,7 +77,7 @@ class Outcome:
         return self.failure is None
 
     @property
-    def value(self) -> Any:
+    def value(self) -> R:
         """The result.
 
         Raises
@@ -83,7 +87,8 @@ class Outcome:
         """
         if (failure := self.failure) is not None:
             raise StageError(f"{failure.label} failed: {failure.reason}")
-        return self._content
+        result: R = self._content
+        return result
 
 
 class Reporter(Protocol):
@@ -92,10 +97,10 @@ class Reporter(Protocol):
     def stage_began(self, stage: str, total: int, already_done: int) -> None:
         """Hear that a stage hands over ``total`` tasks, of which some are done."""
 
-    def task_ended(self, task: Task, state: str, cost: Mapping[str, float]) -> None:
+    def task_ended(self, task: Task[Any], state: str, cost: Mapping[str, float]) -> None:
         """Hear that a task ended as ``done``, ``failed`` or ``error``."""
 
-    def running(self, states: Sequence[tuple[Task, float, str]]) -> None:
+    def running(self, states: Sequence[tuple[Task[Any], float, str]]) -> None:
         """Hear of the tasks under way, with their fraction done and a word on it."""
 
 
@@ -105,10 +110,10 @@ class SilentReporter:
     def stage_began(self, stage: str, total: int, already_done: int) -> None:
         """Say nothing."""
 
-    def task_ended(self, task: Task, state: str, cost: Mapping[str, float]) -> None:
+    def task_ended(self, task: Task[Any], state: str, cost: Mapping[str, float]) -> None:
         """Say nothing."""
 
-    def running(self, states: Sequence[tuple[Task, float, str]]) -> None:
+    def running(self, states: Sequence[tuple[Task[Any], float, str]]) -> None:
         """Say nothing."""
 
 
@@ -161,9 +166,9 @@ class Runner:
         self._python_of = python_of
         self._reporter = reporter or SilentReporter()
         self._deadline = None if walltime_s is None else time.monotonic() + walltime_s
-        self.used: dict[str, Task] = {}
+        self.used: dict[str, Task[Any]] = {}
 
-    def gather(self, tasks: Sequence[Task]) -> list[Outcome]:
+    def gather(self, tasks: Sequence[Task[R]]) -> list[Outcome[R]]:
         """Do the tasks, and whatever they read, and return their outcomes in order.
 
         A task that reads from a failed one fails itself, without being run.
@@ -193,13 +198,28 @@ class Runner:
             self._carry_out(missing, done)
         return [Outcome(task, self.store) for task in tasks]
 
-    def one(self, task: Task) -> Any:
+    def one(self, task: Task[R]) -> R:
         """Do one task and return its result."""
         return self.gather([task])[0].value
 
-    def _carry_out(self, missing: list[Task], done: set[str]) -> None:
+    def value_of(self, part: T) -> T:
+        """Return the value behind a part of a result (see :class:`superionic.execution.task.Part`).
+
+        Raises
+        ------
+        StageError
+            If the calculation failed.
+        """
+        ref = ref_of(part)
+        value: Any = self.one(ref.task)
+        for step in ref.path:
+            value = value[step] if isinstance(step, int) or isinstance(value, Mapping) else getattr(value, step)
+        found: T = value
+        return found
+
+    def _carry_out(self, missing: list[Task[Any]], done: set[str]) -> None:
         waiting = list(missing)
-        running: dict[Future[Reply], Task] = {}
+        running: dict[Future[Reply], Task[Any]] = {}
         trouble: Reply | None = None
         while waiting or running:
             self._interrupts.check()
@@ -226,7 +246,7 @@ class Runner:
             task = trouble["task"]
             raise error_from_reply(trouble, where=f"{task.stage}: {task.label} (key {task.key[:12]})")
 
-    def _start_what_can(self, waiting: list[Task], running: dict[Future[Reply], Task], done: set[str]) -> None:
+    def _start_what_can(self, waiting: list[Task[Any]], running: dict[Future[Reply], Task[Any]], done: set[str]) -> None:
         for task in list(waiting):
             if len(running) >= self._slots.workers:
                 return
@@ -245,7 +265,7 @@ class Runner:
                 continue
             running[self._submit(task)] = task
 
-    def _submit(self, task: Task) -> Future[Reply]:
+    def _submit(self, task: Task[Any]) -> Future[Reply]:
         if self._executor is None:
             raise TasksPending([task])
         self._ledger.started(task.key, task.stage, task.label, task.descriptor())
@@ -262,7 +282,7 @@ class Runner:
         )
         return self._executor.submit(execute, request)
 
-    def _progress(self, task: Task) -> tuple[float, str]:
+    def _progress(self, task: Task[Any]) -> tuple[float, str]:
         try:
             news = json.loads(self.store.progress_file(task.key).read_text())
             return float(news["fraction"]), str(news["message"])
@@ -270,10 +290,10 @@ class Runner:
             return 0.0, ""
 
 
-def _in_order(tasks: Sequence[Task]) -> list[Task]:
+def _in_order(tasks: Sequence[Task[Any]]) -> list[Task[Any]]:
     """Return the tasks and everything they read, each once, what is read before what reads it."""
-    order: dict[str, Task] = {}
-    stack: list[tuple[Task, bool]] = [(task, False) for task in reversed(tasks)]
+    order: dict[str, Task[Any]] = {}
+    stack: list[tuple[Task[Any], bool]] = [(task, False) for task in reversed(tasks)]
     while stack:
         task, expanded = stack.pop()
         if task.key in order:
@@ -286,7 +306,7 @@ def _in_order(tasks: Sequence[Task]) -> list[Task]:
     return list(order.values())
 
 
-def _address(value: Ref | Sequence[Ref]) -> Any:
+def _address(value: Any) -> Any:
     if isinstance(value, Ref):
         return {"task": value.task.key, "path": list(value.path)}
     return [_address(item) for item in value]

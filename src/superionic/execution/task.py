@@ -8,13 +8,18 @@ before anything runs, so a whole chain of tasks can be planned, compared with th
 from __future__ import annotations
 
 import hashlib
+import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, Generic, NoReturn, ParamSpec, Protocol, TypeVar, cast, runtime_checkable
 
-from superionic.execution.codec import canonical_json
+from superionic.execution.codec import canonical_json, from_tree, to_tree
+
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True)
@@ -40,13 +45,63 @@ class Context:
 class Ref:
     """A part of another task's result, found by walking ``path`` from the result's root."""
 
-    task: Task
+    task: Task[Any]
     path: tuple[str | int, ...] = ()
 
 
+class Part:
+    """A part of a result that need not be there yet, written as if it were.
+
+    ``task.result`` is one; attributes and items of it are parts as well. To the type checker a part *is* the value
+    that it stands for, so a stage that asks for a field which a result does not have is found before anything runs.
+    Parts can be handed to tasks and compared; anything else needs the value (:meth:`Runner.value_of`).
+    """
+
+    __slots__ = ("_ref",)
+
+    def __init__(self, ref: Ref) -> None:
+        self._ref = ref
+
+    def __getattr__(self, name: str) -> Part:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self[name]
+
+    def __getitem__(self, step: str | int) -> Part:
+        return Part(Ref(self._ref.task, (*self._ref.path, step)))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Part) and self._ref == other._ref
+
+    def __hash__(self) -> int:
+        return hash(self._ref)
+
+    def __repr__(self) -> str:
+        return f"Part({self._ref.task.label!r}, {list(self._ref.path)})"
+
+    def _is_not_there(self, *_: object) -> NoReturn:
+        raise TypeError(f"{self!r} is a part of a result that may not be there yet; ask the runner for its value")
+
+    __iter__ = __len__ = __bool__ = __float__ = __int__ = __index__ = __array__ = _is_not_there
+    __lt__ = __le__ = __gt__ = __ge__ = __add__ = __sub__ = __mul__ = __truediv__ = _is_not_there
+
+
+def ref_of(part: object) -> Ref:
+    """Return the reference behind a part.
+
+    Raises
+    ------
+    TypeError
+        If it is a value and not a part.
+    """
+    if not isinstance(part, Part):
+        raise TypeError(f"{part!r} is no part of a task's result")
+    return part._ref
+
+
 @dataclass(frozen=True, repr=False)
-class Task:
-    """One unit of work.
+class Task(Generic[R_co]):
+    """One unit of work, whose result is an ``R_co``.
 
     Attributes
     ----------
@@ -67,6 +122,8 @@ class Task:
         The environment that runs it, and the versions and checksums that its result depends on.
     walltime_s
         Longest time that it may take; not part of the key.
+    returns
+        Type of the result, by which it is read out of the store; not part of the key.
     """
 
     stage: str
@@ -78,6 +135,16 @@ class Task:
     engine: str = "core"
     engine_identity: Mapping[str, Any] = field(default_factory=dict)
     walltime_s: float | None = None
+    returns: Any = Any
+
+    @property
+    def result(self) -> R_co:
+        """What the task gives, to be handed to other tasks, whole or in parts (see :class:`Part`)."""
+        return cast(R_co, Part(Ref(self)))
+
+    def read(self, tree: Any) -> R_co:
+        """Read what the store has under the task's key as the type of its result."""
+        return cast(R_co, from_tree(tree, self.returns, self.label))
 
     def __repr__(self) -> str:
         """Return a line: tasks hold the tasks before them, and a whole campaign is too long to print."""
@@ -103,12 +170,11 @@ class Task:
         """SHA-256 of :meth:`descriptor`, in hexadecimal."""
         return hashlib.sha256(canonical_json(self.descriptor()).encode()).hexdigest()
 
-    def dependencies(self) -> Iterator[Task]:
+    def dependencies(self) -> Iterator[Task[Any]]:
         """Yield the tasks whose results this one reads, once each, in a fixed order."""
         seen: set[str] = set()
         for name in sorted(self.inputs):
-            value = self.inputs[name]
-            for ref in [value] if isinstance(value, Ref) else value:
+            for ref in refs_in(self.inputs[name]):
                 if ref.task.key not in seen:
                     seen.add(ref.task.key)
                     yield ref.task
@@ -120,10 +186,144 @@ class Task:
         return isinstance(other, Task) and other.key == self.key
 
 
-def _describe(value: Ref | Sequence[Ref]) -> Any:
+def _describe(value: Any) -> Any:
     if isinstance(value, Ref):
         return {"path": list(value.path), "task": value.task.key}
     return [_describe(item) for item in value]
+
+
+def refs_in(value: Any) -> Iterator[Ref]:
+    """Yield the references in an input, however deeply lists nest them."""
+    if isinstance(value, Ref):
+        yield value
+    else:
+        for item in value:
+            yield from refs_in(item)
+
+
+# ---- task functions -------------------------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class TaskArgument(Protocol):
+    """An argument of a task that says itself what of it belongs into the key, and what is read from other tasks."""
+
+    def task_settings(self) -> dict[str, Any]:
+        """Return its plain values, under the names that they have in the settings of a task."""
+
+    def task_inputs(self) -> dict[str, Any]:
+        """Return its parts of other results, under the names that they have in the inputs of a task."""
+
+    @classmethod
+    def from_task(cls, settings: Mapping[str, Any], inputs: Mapping[str, Any]) -> Any:
+        """Build it again out of all settings and inputs of a task, inside the worker."""
+
+
+@dataclass(frozen=True)
+class Call(Generic[R_co]):
+    """A task function with its arguments, values or parts of other results; see :meth:`TaskFunction.of`."""
+
+    function: TaskFunction[..., R_co]
+    arguments: Mapping[str, Any]
+
+    def settings_and_inputs(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Part the arguments into plain values and references."""
+        settings: dict[str, Any] = {}
+        inputs: dict[str, Any] = {}
+        for name, value in self.arguments.items():
+            if isinstance(value, TaskArgument):
+                settings |= {key: to_tree(item, name) for key, item in value.task_settings().items()}
+                inputs |= {key: _as_refs(item, key) for key, item in value.task_inputs().items()}
+            elif _holds_parts(value):
+                inputs[name] = _as_refs(value, name)
+            else:
+                settings[name] = to_tree(value, name)
+        return settings, inputs
+
+
+class TaskFunction(Generic[P, R_co]):
+    """A module-level function that tasks run, made by :func:`task`.
+
+    Called like the function it does the work at once; :meth:`of` builds the call of a task instead.
+
+    Attributes
+    ----------
+    name
+        ``module:name``, as keys and workers have it.
+    version
+        Raised when results change; part of the key.
+    """
+
+    def __init__(self, function: Callable[Concatenate[Context, P], R_co], version: int) -> None:
+        self._function = function
+        self.version = version
+        self.name = f"{function.__module__}:{function.__qualname__}"
+        self.__doc__ = function.__doc__
+
+    def __call__(self, context: Context, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Do the work."""
+        return self._function(context, *args, **kwargs)
+
+    def of(self, *args: P.args, **kwargs: P.kwargs) -> Call[R_co]:
+        """Bind arguments for a task. Those left out are not part of its key, and have their defaults."""
+        if args:
+            raise TypeError(f"{self.name} takes its arguments by name")
+        return Call(self, kwargs)
+
+    @cached_property
+    def hints(self) -> dict[str, Any]:
+        """Types of the arguments and of the result, resolved."""
+        return typing.get_type_hints(self._function)
+
+    def perform(self, settings: Mapping[str, Any], inputs: Mapping[str, Any], context: Context) -> R_co:
+        """Do the work of a task: read settings and inputs as the types of the function's arguments first."""
+        given = {**settings, **inputs}
+        arguments: dict[str, Any] = {}
+        for name, hint in self.hints.items():
+            own: Any = next((h for h in (hint, *typing.get_args(hint)) if isinstance(h, type) and _says_itself(h)), None)
+            if own is not None:
+                arguments[name] = own.from_task(settings, inputs)
+            elif name in given:
+                arguments[name] = from_tree(given[name], hint, name)
+        return self._function(context, **arguments)  # type: ignore[call-arg]
+
+
+def task(*, version: int) -> Callable[[Callable[Concatenate[Context, P], R]], TaskFunction[P, R]]:
+    """Make a function ``f(context, *, …) -> result`` one that tasks run.
+
+    Its arguments are settings and the results (or parts of results) of other tasks; their types, and that of the
+    result, must be ones that :func:`superionic.execution.codec.from_tree` reads and be importable where the task runs.
+
+    Parameters
+    ----------
+    version
+        Of what it computes. A change of results, if only in the last digit, or of their shape raises it.
+    """
+
+    def decorate(function: Callable[Concatenate[Context, P], R]) -> TaskFunction[P, R]:
+        return TaskFunction(function, version)
+
+    return decorate
+
+
+def _says_itself(cls: type) -> bool:
+    return all(hasattr(cls, name) for name in ("task_settings", "task_inputs", "from_task"))
+
+
+def _holds_parts(value: Any) -> bool:
+    if isinstance(value, (Part, Ref)):
+        return True
+    return isinstance(value, (list, tuple)) and any(_holds_parts(item) for item in value)
+
+
+def _as_refs(value: Any, place: str) -> Any:
+    if isinstance(value, Part):
+        return ref_of(value)
+    if isinstance(value, Ref):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_as_refs(item, place) for item in value]
+    raise TypeError(f"{place}: values and parts of other results are mixed in one argument")
 
 
 def select(result: Any, path: Sequence[str | int]) -> Any:

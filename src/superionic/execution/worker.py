@@ -27,7 +27,7 @@ from superionic.errors import CalculationFailed, EngineError, StorageError, Supe
 from superionic.execution.engines import worker_environment
 from superionic.execution.kept_files import placed
 from superionic.execution.store import Store, StoredFailure
-from superionic.execution.task import Context, select
+from superionic.execution.task import Context, TaskFunction, select
 
 Request = dict[str, Any]
 Reply = dict[str, Any]
@@ -92,6 +92,8 @@ def _perform(request: Request, cache: dict[str, Any]) -> str:
         return "failed" if isinstance(store.load(key), StoredFailure) else "done"
     module, _, name = request["function"].partition(":")
     function = getattr(importlib.import_module(module), name)
+    if isinstance(function, TaskFunction):
+        function = function.perform
     loaded: dict[str, Any] = {}
     inputs = {name: _resolve(value, store, loaded) for name, value in request["inputs"].items()}
     scratch = store.scratch(key)

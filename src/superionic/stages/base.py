@@ -1,26 +1,34 @@
-"""What all stages share: the workbench that they work at, and the things that they hand on to one another.
+"""What all stages share: the workbench that they work at, and the orderings that they hand on to one another.
 
-A stage's ``run`` only wires: it builds tasks out of settings and references, has them done, and returns references
-for the stages below it and a summary for the report. All computing happens in task functions, which run in worker
-processes, some of them in an engine's environment where only numpy, scipy and ASE are sure to be there. So the
-modules of this room import nothing else at their top.
+A stage's ``run`` only wires: it builds tasks out of settings and parts of other results, has them done, and returns its
+result, as the report and ``results.json`` have it, with what the stages below it go on from. All computing happens in
+task functions, which run in worker processes, some of them in an engine's environment where only numpy, scipy and ASE
+are sure to be there. So the modules of this room import nothing else at their top.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ase import Atoms
 
 from superionic.execution.codec import canonical_json
-from superionic.execution.runner import Failure, Runner
-from superionic.execution.task import Context, Ref, Task
+from superionic.execution.runner import Runner
+from superionic.execution.task import Call, Context, Task, ref_of
+from superionic.results.identity import Material, Ordering, ReferencePhase
 
 if TYPE_CHECKING:
     from superionic.potentials.base import Potential
 
+R = TypeVar("R")
+
 FINE_TUNED = "fine-tuned"
+
+Weights = Mapping[str, Any]
+"""Weights of a potential as its engine names them."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +56,39 @@ class ChosenPotential:
     engine: str
     settings: Mapping[str, Any]
     identity: Mapping[str, Any]
-    weights: Ref | None = None
-    committee: tuple[Ref, ...] = ()
+    weights: Weights | None = None
+    committee: tuple[Weights, ...] = ()
 
-    def tuned(self, weights: Ref) -> ChosenPotential:
+    def tuned(self, weights: Weights) -> ChosenPotential:
         """Return this potential with fine-tuned weights."""
         return replace(self, name=FINE_TUNED, weights=weights)
+
+    @property
+    def single(self) -> ChosenPotential:
+        """This potential without its committee: asking all members costs."""
+        return replace(self, committee=())
+
+    def task_settings(self) -> dict[str, Any]:
+        """Return what the key of a task that evaluates it depends on."""
+        chosen = dict(self.settings)
+        if self.weights is not None:
+            chosen["weights"] = ref_of(self.weights).task.key
+        if self.committee:
+            chosen["committee"] = [ref_of(weights).task.key for weights in self.committee]
+        return {"potential": chosen}
+
+    def task_inputs(self) -> dict[str, Any]:
+        """Return its weights, as parts of the results that made them."""
+        inputs: dict[str, Any] = {} if self.weights is None else {"weights": self.weights}
+        return inputs | ({"committee": list(self.committee)} if self.committee else {})
+
+    @classmethod
+    def from_task(cls, settings: Mapping[str, Any], inputs: Mapping[str, Any]) -> ChosenPotential | None:
+        """Build it inside a worker, where its weights are there; None for a task without a potential."""
+        if "potential" not in settings:
+            return None
+        chosen = settings["potential"]
+        return cls(chosen["name"], "", chosen, {}, inputs.get("weights"), tuple(inputs.get("committee", ())))
 
 
 @dataclass(frozen=True)
@@ -84,67 +119,30 @@ class Workbench:
     engine_identity: Callable[[str], Mapping[str, Any]]
 
     def task(
-        self,
-        stage: str,
-        label: str,
-        function: str,
-        version: int,
-        settings: Mapping[str, Any],
-        inputs: Mapping[str, Ref | Sequence[Ref]] | None = None,
-        *,
-        potential: ChosenPotential | None = None,
-        engine: str | None = None,
-        walltime_s: float | None = None,
-    ) -> Task:
-        """Build a task; with a potential, in its engine's environment and with its weights among the inputs."""
-        settings, inputs = dict(settings), dict(inputs or {})
-        if potential is not None:
-            engine = engine or potential.engine
-            settings["potential"] = dict(potential.settings)
-            if potential.weights is not None:
-                inputs["weights"] = potential.weights
-                settings["potential"]["weights"] = potential.weights.task.key
-            if potential.committee:
-                inputs["committee"] = list(potential.committee)
-                settings["potential"]["committee"] = [weights.task.key for weights in potential.committee]
-        engine = engine or "core"
-        identity = {} if engine == "core" else self.engine_identity(engine)
-        return Task(stage, label, function, version, settings, inputs, engine, identity, walltime_s)
+        self, stage: str, label: str, call: Call[R], *, engine: str | None = None, walltime_s: float | None = None
+    ) -> Task[R]:
+        """Build a task; where it evaluates a potential, in its engine's environment unless another one is named."""
+        settings, inputs = call.settings_and_inputs()
+        if engine is None:
+            evaluated = [value.engine for value in call.arguments.values() if isinstance(value, ChosenPotential)]
+            engine = evaluated[0] if evaluated else "core"
+        function = call.function
+        return Task(
+            stage,
+            label,
+            function.name,
+            function.version,
+            settings,
+            inputs,
+            engine,
+            {} if engine == "core" else self.engine_identity(engine),
+            walltime_s,
+            function.hints["return"],
+        )
 
     def seed_for(self, *words: str | float) -> int:
         """Return the seed of one random choice, named by words; independent of all others."""
         return derive_seed(self.seed, *words)
-
-
-@dataclass(frozen=True)
-class Space:
-    """One crystal at one composition in one supercell: what is enumerated.
-
-    Attributes
-    ----------
-    crystal
-        Name of the crystal.
-    composition_label
-        Place on the composition axes, e.g. ``"Br=3"``; empty without axes.
-    settings
-        All that the enumeration depends on, as plain values.
-    """
-
-    crystal: str
-    composition_label: str
-    settings: Mapping[str, Any]
-
-    @property
-    def id(self) -> str:
-        """Name of the space, unique within the campaign."""
-        name = self.crystal if not self.composition_label else f"{self.crystal} {self.composition_label}"
-        supercell = self.settings["supercell"]
-        diagonal = [supercell[i][i] for i in range(3)]
-        off = any(supercell[i][j] for i in range(3) for j in range(3) if i != j)
-        if diagonal == [1, 1, 1] and not off:
-            return name
-        text = "x".join(map(str, diagonal)) if not off else str([list(row) for row in supercell]).replace(" ", "")
-        return f"{name} {text}"
 
 
 @dataclass(frozen=True)
@@ -153,49 +151,107 @@ class Candidate:
 
     Attributes
     ----------
-    id
-        Its name, e.g. ``"P-3m1 #4"``.
-    crystal, composition_label
-        Where it comes from; the composition label is empty for references.
+    identity
+        Which one it is.
     structure
-        Reference to its :class:`ase.Atoms`, relaxed once the ranking has done so.
-    facts
-        Plain values about it: formula, n_atoms, degeneracy, Ewald energy, energies of the ranking.
-    is_reference
-        Whether it is an end member rather than an ordering of a crystal under study.
+        Its atoms, relaxed once the ranking has done so: a part of a task's result.
+    formula
+        Reduced formula; empty for a reference that has not been relaxed.
+    n_atoms
+        Atoms of the cell; 0 for a reference that has not been relaxed.
+    degeneracy, ewald_eV
+        How many decorations of the supercell it stands for, and its point-charge energy a cell; None for references.
+    times_drawn
+        How often Monte Carlo or sampling drew it; None where nothing was drawn.
+    relaxed
+        The relaxation that the structure is from: a part of a task's result. None before the ranking.
+    relaxed_eV_per_atom
+        Its energy.
+    e_above_hull_eV_per_atom
+        None before the hull, and in campaigns without one.
     """
 
-    id: str
-    crystal: str
-    composition_label: str
-    structure: Ref
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    is_reference: bool = False
+    identity: Ordering | ReferencePhase
+    structure: Atoms
+    formula: str = ""
+    n_atoms: int = 0
+    degeneracy: int | None = None
+    ewald_eV: float | None = None
+    times_drawn: int | None = None
+    relaxed: RelaxedOrdering | None = None
+    relaxed_eV_per_atom: float | None = None
+    e_above_hull_eV_per_atom: float | None = None
+
+    @property
+    def id(self) -> str:
+        """Name, unique within the campaign."""
+        return self.identity.id
+
+    @property
+    def ordering(self) -> Ordering:
+        """Which ordering it is.
+
+        Raises
+        ------
+        TypeError
+            If it is a reference phase.
+        """
+        if not isinstance(self.identity, Ordering):
+            raise TypeError(f"{self.id} is a reference phase and no ordering")
+        return self.identity
+
+    @property
+    def material(self) -> Material:
+        """Crystal and composition; a reference is a material of its own."""
+        return self.identity.material if isinstance(self.identity, Ordering) else Material(self.identity.name)
+
+    @property
+    def crystal(self) -> str:
+        """Name of the crystal, or of the reference."""
+        return self.material.crystal
+
+    @property
+    def composition_label(self) -> str:
+        """Place on the composition axes, for people; empty for references."""
+        return self.material.composition_label
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether it is an end member rather than an ordering of a crystal under study."""
+        return isinstance(self.identity, ReferencePhase)
 
 
 @dataclass(frozen=True)
-class StageResult:
-    """What a stage hands on.
+class RelaxedOrdering:
+    """A structure that a potential has relaxed.
 
     Attributes
     ----------
-    summary
-        Plain values for the report and ``results.json``.
-    candidates
-        Orderings that go on, where the stage passes any.
-    tasks
-        Named tasks whose results later stages refer to.
-    arrays
-        Large arrays of the summary by name, as references.
-    failures
-        Calculations that failed: recorded, excluded, counted.
+    atoms
+        The relaxed structure.
+    composition
+        Atoms of each element in the cell.
+    formula
+        Reduced formula.
+    energy_eV, start_energy_eV
+        Of the cell, at the end and at the start.
+    largest_force_eV_per_A
+        Largest component that is left.
+    n_evaluations, n_steps, converged
+        Of the relaxation.
     """
 
-    summary: Mapping[str, Any]
-    candidates: tuple[Candidate, ...] = ()
-    tasks: Mapping[str, Task] = field(default_factory=dict)
-    arrays: Mapping[str, Ref] = field(default_factory=dict)
-    failures: tuple[Failure, ...] = ()
+    atoms: Atoms
+    composition: Mapping[str, int]
+    converged: bool
+    energy_eV: float
+    formula: str
+    largest_force_eV_per_A: float
+    n_atoms: int
+    n_evaluations: int
+    n_steps: int
+    start_energy_eV: float
+    volume_A3: float
 
 
 def derive_seed(seed: int, *words: str | float) -> int:
@@ -204,18 +260,18 @@ def derive_seed(seed: int, *words: str | float) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
-def potential_of(settings: Mapping[str, Any], inputs: Mapping[str, Any], context: Context) -> Potential:
+def load(potential: ChosenPotential, context: Context) -> Potential:
     """Return the potential of a task, loaded once per worker process and kept."""
     from superionic.potentials.base import load_potential
 
-    chosen = settings["potential"]
-    token = "potential:" + canonical_json(chosen)
+    chosen = potential.settings
+    token = "potential:" + canonical_json(dict(chosen))
     if token not in context.cache:
         for old in [name for name in context.cache if name.startswith("potential:")]:
             del context.cache[old]  # one at a time: two universal potentials do not both fit a small machine
         members = [
             load_potential(chosen["name"], model=chosen["model"], weights=weights, **chosen["options"])
-            for weights in inputs.get("committee") or [inputs.get("weights")]
+            for weights in potential.committee or [potential.weights]
         ]
         if len(members) > 1:
             from superionic.potentials.committee import Committee
@@ -223,10 +279,5 @@ def potential_of(settings: Mapping[str, Any], inputs: Mapping[str, Any], context
             context.cache[token] = Committee(members)
         else:
             context.cache[token] = members[0]
-    found: Potential = context.cache[token]
-    return found
-
-
-def failures_as_data(failures: Sequence[Failure]) -> list[dict[str, str]]:
-    """Return failures as the report lists them."""
-    return [{"label": failure.label, "reason": failure.reason, "key": failure.key} for failure in failures]
+    loaded: Potential = context.cache[token]
+    return loaded

@@ -41,7 +41,7 @@ def run(
     Parameters
     ----------
     settings
-        The ``distil`` section, its gaps filled (see :func:`superionic.campaign.schema_distil.resolved`).
+        The ``distil`` section, its gaps filled (see :func:`superionic.settings.distil.resolved`).
     bench
         The workbench.
     candidates

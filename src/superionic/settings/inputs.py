@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from superionic.campaign.schema_base import (
+from superionic.settings.base import (
     Amounts,
     Count,
     Element,

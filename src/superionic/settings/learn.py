@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from superionic.campaign.schema_base import (
+from superionic.settings.base import (
     Count,
     Fraction,
     Positive,

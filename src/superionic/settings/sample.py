@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from superionic.campaign.schema_base import (
+from superionic.settings.base import (
     Count,
     CountOrZero,
     Formulas,
@@ -23,8 +23,8 @@ from superionic.campaign.schema_base import (
     Temperatures,
     TimeStep,
 )
-from superionic.campaign.schema_inputs import IDENTITY
-from superionic.campaign.schema_md import BAR_GPA, MD_ENGINE, MDEngine, Thermostat
+from superionic.settings.inputs import IDENTITY
+from superionic.settings.md import BAR_GPA, MD_ENGINE, MDEngine, Thermostat
 
 Method = Literal["random", "farthest-point", "descriptors", "cur", "committee"]
 """Ways to choose snapshots out of a run."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from superionic.campaign.schema_base import Problem, did_you_mean
+from superionic.settings.base import Problem, did_you_mean
 from superionic.conventions import CONVENTIONS, OWN, advice, is_convention
 
 # Which keys mean something to which engine, besides `engine`, `model` and `options`.

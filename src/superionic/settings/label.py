@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from superionic.campaign.schema_base import Count, Element, NotNegative, Number, Positive, Section, StageSection
+from superionic.settings.base import Count, Element, NotNegative, Number, Positive, Section, StageSection
 
 
 class GateSettings(Section):

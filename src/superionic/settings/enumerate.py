@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from superionic.campaign.schema_base import Count, CountOrZero, NotNegative, Positive, Section, StageSection
+from superionic.settings.base import Count, CountOrZero, NotNegative, Positive, Section, StageSection
 
 
 class MonteCarloSettings(Section):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field
 
-from superionic.campaign.schema_base import (
+from superionic.settings.base import (
     FINE_TUNED,
     STUDENT,
     Count,
@@ -24,7 +24,7 @@ from superionic.campaign.schema_base import (
     TimeStep,
     did_you_mean,
 )
-from superionic.campaign.schema_inputs import IDENTITY
+from superionic.settings.inputs import IDENTITY
 
 MOST_STRUCTURES: Final = 1500
 _NOT_OPTIONS: Final = ("epochs", "learning_rate")

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from superionic.campaign.schema_base import (
+from superionic.settings.base import (
     Count,
     Formula,
     Formulas,
@@ -25,12 +25,12 @@ from superionic.campaign.schema_base import (
     Temperatures,
     TimeStep,
 )
-from superionic.campaign.schema_distil import DistilSettings
-from superionic.campaign.schema_enumerate import EnumerateSettings
-from superionic.campaign.schema_label import LabelSettings
-from superionic.campaign.schema_md import BAR_GPA, MD_ENGINE, MDEngine, Thermostat
-from superionic.campaign.schema_sample import SampleSettings, SelectSettings
-from superionic.campaign.schema_train import TrainSettings, ValidateSettings
+from superionic.settings.distil import DistilSettings
+from superionic.settings.enumerate import EnumerateSettings
+from superionic.settings.label import LabelSettings
+from superionic.settings.md import BAR_GPA, MD_ENGINE, MDEngine, Thermostat
+from superionic.settings.sample import SampleSettings, SelectSettings
+from superionic.settings.train import TrainSettings, ValidateSettings
 
 TWICE: RowsOfMatrix = ((2, 0, 0), (0, 2, 0), (0, 0, 2))
 

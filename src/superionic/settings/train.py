@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from superionic.campaign.schema_base import (
+from superionic.settings.base import (
     Count,
     Element,
     Fraction,

@@ -1,0 +1,1 @@
+"""What the stages of a campaign give: frozen results, from the task to the page."""

@@ -1,0 +1,126 @@
+"""The results of a campaign: what ``results.json`` holds and :meth:`superionic.campaign.run.Campaign.run` returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from superionic.results.learning import LabelResult, LearningResult, SampleResult, TrainResult, ValidateResult
+from superionic.results.orderings import EnumerateResult
+from superionic.results.ranking import RankResult
+from superionic.results.stability import HullResult, SelectResult
+from superionic.results.student import DistilResult
+from superionic.results.transport import AnalyseResult, TransportResult
+
+Severity = Literal["info", "caution", "warning"]
+Status = Literal["complete", "incomplete", "student failed parity", "refused: student failed parity"]
+
+
+@dataclass(frozen=True)
+class Statement:
+    """Something that a reader has to know before using the numbers."""
+
+    severity: Severity
+    words: str
+
+
+@dataclass(frozen=True)
+class CrystalSummary:
+    """One crystal of the campaign, as it was read.
+
+    Attributes
+    ----------
+    name
+        In the campaign file.
+    formula
+        As refined.
+    spacegroup
+        Hermann–Mauguin symbol.
+    spacegroup_number
+        1 to 230.
+    source
+        Name of its file.
+    """
+
+    name: str
+    formula: str
+    spacegroup: str
+    spacegroup_number: int
+    source: str
+
+
+@dataclass(frozen=True)
+class AxisSummary:
+    """One composition axis, as the campaign file has it.
+
+    Attributes
+    ----------
+    axis
+        The element that comes in: what :class:`superionic.results.identity.AxisValue` calls the axis.
+    replace
+        The element that it replaces.
+    formula_unit
+        Formula unit in which the axis counts atoms.
+    values
+        Points of the grid.
+    """
+
+    axis: str
+    replace: str
+    formula_unit: str
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that a campaign gave, as far as it has come; no dates and no timings, so equal campaigns are equal.
+
+    Attributes
+    ----------
+    superionic
+        Version of the program.
+    campaign, title
+        Name in the campaign file, and title of the report.
+    status
+        Whether these are results at all.
+    mobile_ion, charge
+        What conducts, and its charge in e.
+    crystals, axes
+        What is studied.
+    warnings
+        What is missing.
+    statements
+        How far to trust the numbers, the gravest first.
+    enumerate … analyse
+        Result of each stage; None where it has not run. Stages that run in rounds have one result for each round: the
+        ranking and the hull by the first potential and, where the campaign asks for it, by the fine-tuned one.
+    learning
+        How the active loop ended; None for other strategies.
+    settings
+        Settings of each stage as plain values.
+    """
+
+    superionic: str
+    campaign: str
+    title: str
+    status: Status
+    mobile_ion: str
+    charge: float
+    crystals: tuple[CrystalSummary, ...]
+    axes: tuple[AxisSummary, ...]
+    warnings: tuple[str, ...]
+    statements: tuple[Statement, ...]
+    enumerate: EnumerateResult | None
+    rank: tuple[RankResult, ...]
+    hull: tuple[HullResult, ...]
+    select: SelectResult | None
+    sample: tuple[SampleResult, ...]
+    learning: LearningResult | None
+    label: tuple[LabelResult, ...]
+    train: tuple[TrainResult, ...]
+    validate: ValidateResult | None
+    distil: DistilResult | None
+    transport: TransportResult | None
+    analyse: AnalyseResult | None
+    settings: Mapping[str, Any]

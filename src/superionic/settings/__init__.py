@@ -1,0 +1,1 @@
+"""The settings of the stages, as typed sections of the campaign file."""
