@@ -290,7 +290,9 @@ def _union_reader(arguments: tuple[Any, ...]) -> _Reader:
     optional = len(options) < len(arguments)
     # Dataclasses of one union are told apart by their fields.
     classes: dict[frozenset[str], Any] = {
-        frozenset(field_hints(option)): option for option in options if dataclasses.is_dataclass(option)
+        frozenset(field_hints(typing.cast(Any, option))): option
+        for option in options
+        if dataclasses.is_dataclass(option)
     }
     others: Any = [option for option in options if not dataclasses.is_dataclass(option)]
 

@@ -246,7 +246,9 @@ class Runner:
             task = trouble["task"]
             raise error_from_reply(trouble, where=f"{task.stage}: {task.label} (key {task.key[:12]})")
 
-    def _start_what_can(self, waiting: list[Task[Any]], running: dict[Future[Reply], Task[Any]], done: set[str]) -> None:
+    def _start_what_can(
+        self, waiting: list[Task[Any]], running: dict[Future[Reply], Task[Any]], done: set[str]
+    ) -> None:
         for task in list(waiting):
             if len(running) >= self._slots.workers:
                 return

@@ -231,7 +231,7 @@ class Call(Generic[R_co]):
         settings: dict[str, Any] = {}
         inputs: dict[str, Any] = {}
         for name, value in self.arguments.items():
-            if isinstance(value, TaskArgument):
+            if _says_itself(type(value)):
                 settings |= {key: to_tree(item, name) for key, item in value.task_settings().items()}
                 inputs |= {key: _as_refs(item, key) for key, item in value.task_inputs().items()}
             elif _holds_parts(value):
@@ -280,7 +280,9 @@ class TaskFunction(Generic[P, R_co]):
         given = {**settings, **inputs}
         arguments: dict[str, Any] = {}
         for name, hint in self.hints.items():
-            own: Any = next((h for h in (hint, *typing.get_args(hint)) if isinstance(h, type) and _says_itself(h)), None)
+            own: Any = next(
+                (h for h in (hint, *typing.get_args(hint)) if isinstance(h, type) and _says_itself(h)), None
+            )
             if own is not None:
                 arguments[name] = own.from_task(settings, inputs)
             elif name in given:
