@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ase import Atoms
@@ -252,6 +252,26 @@ class RelaxedOrdering:
     n_steps: int
     start_energy_eV: float
     volume_A3: float
+
+
+@dataclass(frozen=True)
+class CrystalText:
+    """A crystal of the campaign as a task can read it.
+
+    Attributes
+    ----------
+    name
+        In the campaign file.
+    file_name, text
+        Name of its file, whose ending says the format, and what is in it.
+    occupancies
+        Occupancies by sublattice that the campaign sets; empty where those of the file hold.
+    """
+
+    name: str
+    file_name: str
+    text: str
+    occupancies: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 def derive_seed(seed: int, *words: str | float) -> int:
