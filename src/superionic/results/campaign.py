@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from superionic.execution.codec import plain_json, to_tree
 from superionic.results.learning import LabelResult, LearningResult, SampleResult, TrainResult, ValidateResult
 from superionic.results.orderings import EnumerateResult
 from superionic.results.ranking import RankResult
@@ -72,7 +73,7 @@ class AxisSummary:
     values: tuple[float, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Results:
     """Everything that a campaign gave, as far as it has come; no dates and no timings, so equal campaigns are equal.
 
@@ -124,3 +125,9 @@ class Results:
     transport: TransportResult | None
     analyse: AnalyseResult | None
     settings: Mapping[str, Any]
+
+    def __eq__(self, other: object) -> bool:
+        # Arrays compare element by element, so equality is that of what both would write.
+        return isinstance(other, Results) and plain_json(to_tree(self)) == plain_json(to_tree(other))
+
+    __hash__ = None  # type: ignore[assignment]

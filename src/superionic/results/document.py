@@ -1,0 +1,146 @@
+"""The file ``results.json``: its version, its JSON schema, and the way from results to text and back.
+
+The file is the results themselves (:class:`superionic.results.campaign.Results`), field by field: what Python has as
+``results.analyse.runs[0].analysis`` is ``.analyse.runs[0].analysis`` in the file. Arrays are nested lists; numbers that
+are not finite are the texts ``"Infinity"``, ``"-Infinity"`` and ``"NaN"``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import types
+import typing
+from pathlib import Path
+from typing import Any, Final, Literal, Union
+
+import numpy as np
+
+from superionic.errors import StorageError
+from superionic.execution.codec import ShapeError, field_hints, from_tree, plain_json, to_tree
+from superionic.results.campaign import Results
+
+FORMAT: Final = "superionic results"
+VERSION: Final = 2
+"""Version of the layout of ``results.json``. Version 1, of superionic 0.1, was untyped and had no number."""
+
+T = typing.TypeVar("T")
+
+
+def to_json(value: Any, *, kind: str = FORMAT) -> str:
+    """Write results as the text of a JSON file: the same results give the same bytes."""
+    head = {"format": kind, "version": VERSION}
+    return json.dumps(head | plain_json(to_tree(value)), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+
+
+def from_json(text: str, *, where: str = "results.json") -> Results:
+    """Read the text of a ``results.json``.
+
+    Raises
+    ------
+    StorageError
+        If it is no such file, or of another version; the message says what to do.
+    """
+    return read_json(text, Results, kind=FORMAT, where=where)
+
+
+def read_json(text: str, cls: type[T], *, kind: str, where: str) -> T:
+    """Read what :func:`to_json` wrote of a value of this class; errors as :func:`from_json`."""
+    try:
+        tree = json.loads(text)
+    except ValueError as error:
+        raise StorageError(f"the file is no JSON: {error}", where=where, fix="write the report again") from error
+    if not isinstance(tree, dict) or tree.get("format") != kind:
+        if isinstance(tree, dict) and "stages" in tree and "superionic" in tree:
+            raise StorageError(
+                f"these results were written by superionic {tree['superionic']}, in a layout without types",
+                where=where,
+                fix="run `superionic report CAMPAIGN` once more: it writes them anew from the run folder",
+            )
+        raise StorageError(f"the file does not hold {kind}", where=where, fix="name a results.json of a report")
+    if tree.get("version") != VERSION:
+        newer = isinstance(tree.get("version"), int) and tree["version"] > VERSION
+        raise StorageError(
+            f"the layout of these results has the version {tree.get('version')}; this superionic reads {VERSION}",
+            where=where,
+            fix="update superionic" if newer else "run `superionic report CAMPAIGN` once more",
+        )
+    body = {name: item for name, item in tree.items() if name not in ("format", "version")}
+    try:
+        read: T = from_tree(body, cls, "results")
+    except ShapeError as error:
+        raise StorageError(f"the results are damaged: {error}", where=where, fix="write the report again") from error
+    return read
+
+
+def read_results(path: Path | str) -> Results:
+    """Read a ``results.json`` from disk; errors as :func:`from_json`, or where there is no such file."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise StorageError(
+            f"there are no results: {error.strerror}", where=str(path), fix="run the campaign first"
+        ) from error
+    return from_json(text, where=str(path))
+
+
+# ---- schema ---------------------------------------------------------------------------------------------------------
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema of ``results.json`` (draft 2020-12), made from the types of the results."""
+    definitions: dict[str, Any] = {}
+    schema = _of_class(Results, definitions)
+    schema["properties"] = {"format": {"const": FORMAT}, "version": {"const": VERSION}, **schema["properties"]}
+    schema["required"] = ["format", "version", *schema["required"]]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Results of a superionic campaign",
+        **schema,
+        "$defs": dict(sorted(definitions.items())),
+    }
+
+
+def _of(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    plain: dict[Any, dict[str, Any]] = {
+        str: {"type": "string"},
+        bool: {"type": "boolean"},
+        int: {"type": "integer"},
+        float: {"anyOf": [{"type": "number"}, {"enum": ["Infinity", "-Infinity", "NaN"]}]},
+        type(None): {"type": "null"},
+    }
+    if hint in plain:
+        return plain[hint]
+    if origin is Literal:
+        return {"enum": list(arguments)}
+    if origin in (Union, types.UnionType):
+        return {"anyOf": [_of(option, definitions) for option in arguments]}
+    if hint is np.ndarray or origin is np.ndarray:
+        return {"type": "array", "description": "numbers, nested as deep as the array has dimensions"}
+    if origin is tuple and not (len(arguments) == 2 and arguments[1] is Ellipsis):
+        items = [_of(item, definitions) for item in arguments]
+        return {"type": "array", "prefixItems": items, "minItems": len(items), "maxItems": len(items)}
+    if origin in (tuple, list) or (isinstance(origin, type) and issubclass(origin, typing.Sequence)):  # type: ignore[arg-type]
+        return {"type": "array", "items": _of(arguments[0], definitions)}
+    if isinstance(origin, type) and issubclass(origin, typing.Mapping):  # type: ignore[arg-type]
+        return {"type": "object", "additionalProperties": _of(arguments[1], definitions)}
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        if hint.__name__ not in definitions:
+            definitions[hint.__name__] = {}  # first, so that a class that holds itself ends
+            definitions[hint.__name__] = _of_class(hint, definitions)
+        return {"$ref": f"#/$defs/{hint.__name__}"}
+    return {}
+
+
+def _of_class(cls: type, definitions: dict[str, Any]) -> dict[str, Any]:
+    properties = {name: _of(hint, definitions) for name, hint in field_hints(cls).items()}
+    words = (inspect.getdoc(cls) or "").split("\n\n")[0].replace("\n", " ")
+    return {
+        "type": "object",
+        "description": words,
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
