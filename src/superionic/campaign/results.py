@@ -1,121 +1,105 @@
-"""From what the stages gave to ``results.json``: one tree of plain values, with the doubts in words."""
+"""From what the stages gave to the results of a campaign, and the files that go with them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
-
-import numpy as np
+from typing import TYPE_CHECKING, TypeVar
 
 from superionic import __version__
-from superionic.campaign.flow import merged
-from superionic.campaign.quality import doubts
+from superionic.report.doubts import statements
+from superionic.results.campaign import AxisSummary, CrystalSummary, Results, Status
 from superionic.settings.base import STUDENT
-from superionic.report.summary import statements
-from superionic.report.values import Results
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
     from superionic.campaign.flow import Flow
-    from superionic.campaign.schema import CampaignFile
+
+T = TypeVar("T")
 
 
-REFUSED: Final = "refused: student failed parity"
-"""What ``status`` says where a student may not drive transport."""
-
-
-def assemble(file: CampaignFile, flow: Flow) -> dict[str, Any]:
-    """Return the results of a campaign, as far as it has come.
-
-    Parameters
-    ----------
-    file
-        The campaign file.
-    flow
-        A walk through its stages, whole or not.
-
-    Returns
-    -------
-    dict
-        Plain values; no dates and no timings, so that equal campaigns give equal bytes.
-    """
-    stages: dict[str, Any] = {}
-    for stage, rounds in flow.results.items():
-        if stage == "rank":
-            stages["rank"] = dict(rounds[0].summary)
-            if len(rounds) > 1:
-                stages["rank_again"] = dict(rounds[-1].summary)
-        elif stage == "hull":
-            stages["hull"] = dict(rounds[-1].summary)
-            if len(rounds) > 1:
-                stages["hull_before"] = dict(rounds[0].summary)
-        else:
-            stages[stage] = merged(rounds)
-    results: dict[str, Any] = {
-        "campaign": file.name,
-        "crystals": [
-            {
-                "formula": flow.crystals[entry.name].formula,
-                "name": entry.name,
-                "source": Path(entry.file).name,
-                "spacegroup": flow.crystals[entry.name].spacegroup_symbol,
-            }
+def assemble(flow: Flow) -> Results:
+    """Return the results of a campaign, as far as a walk through its stages has come."""
+    file, outputs = flow.file, flow.outputs
+    results = Results(
+        superionic=__version__,
+        campaign=file.name,
+        title=file.report.title or file.name,
+        status=_status(flow),
+        mobile_ion=file.mobile_ion,
+        charge=flow.bench.oxidation_states[file.mobile_ion],
+        crystals=tuple(
+            CrystalSummary(
+                name=entry.name,
+                formula=flow.crystals[entry.name].formula,
+                spacegroup=flow.crystals[entry.name].spacegroup_symbol,
+                spacegroup_number=flow.crystals[entry.name].spacegroup_number,
+                source=Path(entry.file).name,
+            )
             for entry in file.crystals
-        ],
-        "quality": doubts(file, stages),
-        "settings": {stage: file.stage_settings(stage) for stage in file.stages},
-        "stages": stages,
-        "status": _status(file, flow),
-        "superionic": __version__,
-        "title": file.report.title or file.name,
-        "warnings": _warnings(file, flow),
-    }
-    if "analyse" in stages:
-        stages["analyse"]["comparison"] = _comparison(stages["analyse"])
-    results["quality"] = [
-        {"severity": statement.severity, "statement": statement.words} for statement in statements(Results(results))
-    ]
-    return results
+        ),
+        axes=tuple(
+            AxisSummary(axis.by, axis.replace, axis.formula_unit or "", tuple(axis.values))
+            for axis in file.composition_axes
+        ),
+        warnings=_warnings(flow),
+        statements=(),
+        enumerate=_last([output.result for output in outputs.enumerate]),
+        rank=tuple(output.result for output in outputs.rank),
+        hull=tuple(output.result for output in outputs.hull),
+        select=_last([output.result for output in outputs.select]),
+        sample=tuple(output.result for output in outputs.sample),
+        learning=_last(outputs.learning),
+        label=tuple(output.result for output in outputs.label),
+        train=tuple(output.result for output in outputs.train),
+        validate=_last(outputs.validate),
+        distil=_last([output.result for output in outputs.distil]),
+        transport=_last([output.result for output in outputs.transport]),
+        analyse=_last([output.result for output in outputs.analyse]),
+        settings={stage: file.stage_settings(stage) for stage in file.stages},
+    )
+    return replace(results, statements=statements(results))
 
 
-def report_arrays(flow: Flow) -> dict[str, np.ndarray]:
-    """Load the large arrays that the report draws."""
-    from superionic.execution.task import select
-
-    store = flow.bench.runner.store
-    return {
-        name: select(store.load(ref.task.key), ref.path)
-        for results in flow.results.values()
-        for result in results
-        for name, ref in result.arrays.items()
-    }
+def density_grids(flow: Flow) -> dict[str, NDArray[np.float64]]:
+    """Load the density maps that the report draws, by the names that the results have for them."""
+    analysed = _last(flow.outputs.analyse)
+    if analysed is None:
+        return {}
+    return {name: flow.bench.runner.value_of(grid) for name, grid in analysed.grids.items()}
 
 
 def write_structures(flow: Flow, folder: Path) -> list[Path]:
     """Write the relaxed orderings as extended XYZ and CIF, with energy, degeneracy and key."""
-    from superionic.execution.task import select
+    from superionic.execution.task import ref_of
     from superionic.structures.files import write_cif, write_extxyz
 
-    ranked = flow.results.get("hull") or flow.results.get("rank")
-    if not ranked:
+    candidates = flow.outputs.ranked
+    if not candidates:
         return []
-    store = flow.bench.runner.store
     folder.mkdir(parents=True, exist_ok=True)
     structures = []
-    names = ("degeneracy", "relaxed_eV_per_atom", "e_above_hull_eV_per_atom", "ewald_eV", "key")
-    for candidate in ranked[-1].candidates:
-        atoms = select(store.load(candidate.structure.task.key), candidate.structure.path).copy()
+    for candidate in candidates:
+        atoms = flow.bench.runner.value_of(candidate.structure).copy()
         atoms.calc = None
-        atoms.info = {
-            "id": candidate.id,
-            **{name: candidate.facts[name] for name in names if candidate.facts.get(name) is not None},
+        facts = {
+            "degeneracy": candidate.degeneracy,
+            "relaxed_eV_per_atom": candidate.relaxed_eV_per_atom,
+            "e_above_hull_eV_per_atom": candidate.e_above_hull_eV_per_atom,
+            "ewald_eV": candidate.ewald_eV,
+            "key": ref_of(candidate.structure).task.key,
         }
+        atoms.info = {"id": candidate.id, **{name: value for name, value in facts.items() if value is not None}}
         structures.append(atoms)
     written = [folder / "relaxed.extxyz"]
     write_extxyz(written[0], structures)
-    for atoms in structures:
-        path = folder / (_file_name(atoms.info["id"]) + ".cif")
-        write_cif(path, atoms, name=atoms.info["id"])
+    for candidate, atoms in zip(candidates, structures, strict=True):
+        path = folder / (_file_name(candidate.id) + ".cif")
+        write_cif(path, atoms, name=candidate.id)
         written.append(path)
     return written
 
@@ -124,72 +108,45 @@ def write_students(flow: Flow, folder: Path) -> list[Path]:
     """Write the students as ``nep.txt`` files, for GPUMD, LAMMPS with NEP, or calorine."""
     from superionic.potentials.nep_model import NepModel
 
-    distilled = flow.results.get("distil")
-    if not distilled:
+    distilled = _last(flow.outputs.distil)
+    if distilled is None:
         return []
-    store = flow.bench.runner.store
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for name, task in distilled[-1].tasks.items():
-        path = folder / f"{_file_name(name)}.nep.txt"
-        path.write_text(NepModel.from_arrays(store.load(task.key)["weights"]).to_text(), encoding="utf-8")
+    for number, task in enumerate(distilled.students, 1):
+        path = folder / f"{STUDENT}_{number}.nep.txt"
+        path.write_text(
+            NepModel.from_arrays(flow.bench.runner.one(task).weights).to_text(), encoding="utf-8"
+        )
         written.append(path)
     return written
+
+
+def _last(outputs: Sequence[T]) -> T | None:
+    return outputs[-1] if outputs else None
 
 
 def _file_name(text: str) -> str:
     return "".join(c if c.isalnum() or c in "-._=" else "_" for c in text)
 
 
-def _warnings(file: CampaignFile, flow: Flow) -> list[str]:
-    undone = [stage for stage in file.stages if stage != "report" and stage not in flow.results]
-    if _status(file, flow) == REFUSED:
+def _warnings(flow: Flow) -> tuple[str, ...]:
+    undone = [stage for stage in flow.file.stages if stage != "report" and stage not in flow.ended]
+    if _status(flow) == "refused: student failed parity":
         undone = [stage for stage in undone if stage not in ("transport", "analyse")]
-    return [f"Not done yet: {', '.join(undone)}."] if undone else []
+    return (f"Not done yet: {', '.join(undone)}.",) if undone else ()
 
 
-def _status(file: CampaignFile, flow: Flow) -> str:
-    """Say whether these are results: ``complete``, ``incomplete``, or refused since the student failed its gate."""
-    judged = flow.results.get("distil")
-    if judged and file.distil is not None and file.transport is not None and file.transport.potential == STUDENT:
-        passed = judged[-1].summary["verdict"]["passed"]
-        if not passed:
-            return REFUSED if file.distil.require_parity else "student failed parity"
-    done = all(stage in flow.results for stage in file.stages if stage != "report")
+def _status(flow: Flow) -> Status:
+    """Say whether these are results: complete, incomplete, or refused since the student failed its gate."""
+    file, distilled = flow.file, _last(flow.outputs.distil)
+    if (
+        distilled is not None
+        and file.distil is not None
+        and file.transport is not None
+        and file.transport.potential == STUDENT
+        and not distilled.result.verdict.passed
+    ):
+        return "refused: student failed parity" if file.distil.require_parity else "student failed parity"
+    done = all(stage in flow.ended for stage in file.stages if stage != "report")
     return "complete" if done else "incomplete"
-
-
-def _comparison(analysed: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Put published values next to ours, for the formulas and quantities that both have."""
-    from superionic.references import lookup
-
-    rows = []
-    for fit in analysed["arrhenius"]:
-        activation = None if fit["Ea_eV"] is None else {"value": fit["Ea_eV"], "error": fit["Ea_error_eV"]}
-        pairs = [(activation, value) for value in lookup(fit["formula"], quantity="activation_energy")]
-        pairs += [
-            (fit["sigma_300K_mS_per_cm"], value)
-            for value in lookup(fit["formula"], quantity="conductivity")
-            if value.temperature_K in (None, 300.0)
-        ]
-        rows += [
-            {
-                "bound": value.bound,
-                "doi": value.doi,
-                "formula": fit["formula"],
-                "id": fit["id"],
-                "kind": value.kind,
-                "method": value.method,
-                "ours": ours,
-                "polymorph": value.polymorph,
-                "pressure_GPa": value.pressure_GPa,
-                "published": value.value,
-                "quantity": value.quantity.replace("_", " "),
-                "source": value.source,
-                "temperature_K": value.temperature_K,
-                "unit": value.unit,
-            }
-            for ours, value in pairs
-            if ours is not None
-        ]
-    return rows

@@ -7,12 +7,12 @@ Everything that the command line does is a method here::
     campaign = Campaign.load("examples/li3ycl6/campaign.yaml")
     print(campaign.check())
     results = campaign.run()
-    results["stages"]["analyse"]["arrhenius"]
+    for material in results.analyse.arrhenius:
+        print(material.formula, material.dependence.headline)
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from superionic.campaign.plan import Plan
     from superionic.campaign.schema import CampaignFile
     from superionic.campaign.status import Status
+    from superionic.execution.task import Task
+    from superionic.results.campaign import Results
     from superionic.structures.disordered import DisorderedCrystal
 
 _LEAST_FREE_BYTES = 200 * 1024 * 1024
@@ -99,7 +101,7 @@ class Campaign:
         write_report: bool = True,
         install_engines: bool = False,
         say: Callable[[str], None] = print,
-    ) -> dict[str, Any]:
+    ) -> Results:
         """Do everything that is not done yet, write the report, and return the results.
 
         Parameters
@@ -124,14 +126,16 @@ class Campaign:
 
         Returns
         -------
-        dict
-            What ``report/results.json`` holds.
+        Results
+            What ``report/results.json`` holds, field by field.
 
         Raises
         ------
         SuperionicError
             If something that the user can mend is wrong. What was finished is kept.
         """
+        from superionic.campaign.results import assemble
+
         if until is not None and until not in self.file.stages:
             raise CampaignFileError(
                 f"the campaign has no stage {until!r}",
@@ -158,7 +162,7 @@ class Campaign:
                         interrupts=interrupts,
                     )
                     flow.walk()
-                results = self._results(flow)
+                results = assemble(flow)
                 if write_report:
                     self._write_report(flow, results)
             except BaseException as error:
@@ -177,9 +181,11 @@ class Campaign:
 
     def report(self) -> Path:
         """Write the report from what is done so far, and return its HTML file."""
+        from superionic.campaign.results import assemble
+
         with self._ledger() as ledger:
             flow, _ = self._dry_walk(ledger)
-        return self._write_report(flow, self._results(flow))
+        return self._write_report(flow, assemble(flow))
 
     def export(self, form: str, folder: Path) -> list[Path]:
         """Write the transport runs as input of another program; see :mod:`superionic.campaign.export`."""
@@ -271,7 +277,7 @@ class Campaign:
         Store(self.run_folder / "store")  # makes the folder, or says why it cannot
         return Ledger(self.run_folder / "ledger.sqlite")
 
-    def _dry_walk(self, ledger: Ledger) -> tuple[Flow, list[Any]]:
+    def _dry_walk(self, ledger: Ledger) -> tuple[Flow, list[Task[Any]]]:
         flow = self._flow(self._open_store(), ledger)
         try:
             flow.walk()
@@ -292,7 +298,7 @@ class Campaign:
     ) -> Flow:
         from superionic.campaign.flow import Flow
         from superionic.campaign.spaces import choose_potentials, read_text
-        from superionic.stages.base import Workbench
+        from superionic.stages.base import CrystalText, Workbench
 
         potentials = choose_potentials(self.file)
         runner = Runner(
@@ -313,8 +319,7 @@ class Campaign:
             self._engine_identity,
         )
         texts = [
-            {"name": entry.name, "file_name": Path(entry.file).name, "text": read_text(entry.file)}
-            for entry in self.file.references
+            CrystalText(entry.name, Path(entry.file).name, read_text(entry.file)) for entry in self.file.references
         ]
         return Flow(self.file, bench, self.crystals, self.references, texts, until)
 
@@ -332,31 +337,23 @@ class Campaign:
             if record.state == "failed":
                 store.forget(record.key)
 
-    def _results(self, flow: Flow) -> dict[str, Any]:
-        from superionic.campaign.results import assemble
-
-        return assemble(self.file, flow)
-
-    def _write_report(self, flow: Flow, results: dict[str, Any]) -> Path:
-        from superionic.campaign.results import report_arrays, write_structures, write_students
+    def _write_report(self, flow: Flow, results: Results) -> Path:
+        from superionic.campaign.results import density_grids, write_structures, write_students
         from superionic.report.export import write_report
 
-        files = write_report(results, self.report_folder, arrays=report_arrays(flow))
+        files = write_report(results, self.report_folder, grids=density_grids(flow))
         write_structures(flow, self.report_folder / "structures")
         write_students(flow, self.report_folder / "student")
-        return Path(files.html)
+        return files.html
 
-    def load_results(self) -> dict[str, Any]:
+    def load_results(self) -> Results:
         """Read ``results.json`` of the last report.
 
         Raises
         ------
         StorageError
-            If no report was written yet.
+            If no report was written yet, or by a superionic whose results have another layout.
         """
-        path = self.report_folder / "results.json"
-        try:
-            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise StorageError("there is no report yet", where=str(path), fix="run the campaign first") from error
-        return found
+        from superionic.results.document import read_results
+
+        return read_results(self.report_folder / "results.json")
