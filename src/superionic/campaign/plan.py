@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from superionic.errors import CompositionError
+from superionic.execution.codec import to_tree
+from superionic.execution.engines import resolve_engine
+from superionic.results.identity import Material, OrderedCell
 from superionic.settings.base import STUDENT
 from superionic.settings.distil import resolved
 from superionic.settings.learn import Learning, learning_of
-from superionic.errors import CompositionError
-from superionic.execution.engines import resolve_engine
 
 if TYPE_CHECKING:
     from superionic.campaign.run import Campaign
+    from superionic.stages.ordering_spaces import Space
 
 # CPU seconds per atom and evaluation with forces, one thread.
 _EVALUATION_S_PER_ATOM = {
@@ -71,6 +74,39 @@ class PlanLine:
 
 
 @dataclass(frozen=True)
+class CountedSpace:
+    """How many orderings one material has in one supercell.
+
+    Attributes
+    ----------
+    cell
+        Crystal, composition and supercell.
+    formula
+        Reduced formula of the nearest integer composition.
+    deviation
+        Root-mean-square difference in occupancy from the refinement.
+    method
+        How they will be gone through.
+    n_atoms
+        Atoms of the cell.
+    totals
+        Atoms of each element.
+    raw, distinct, distinct_allowed
+        All decorations, those distinct by symmetry, and those of these that keep like ions apart (None: not counted).
+    """
+
+    cell: OrderedCell
+    formula: str
+    deviation: float
+    method: str
+    n_atoms: int
+    totals: Mapping[str, int]
+    raw: int
+    distinct: int
+    distinct_allowed: int | None
+
+
+@dataclass(frozen=True)
 class Plan:
     """The plan of a campaign.
 
@@ -89,7 +125,7 @@ class Plan:
     """
 
     lines: tuple[PlanLine, ...]
-    spaces: tuple[Mapping[str, Any], ...]
+    spaces: tuple[CountedSpace, ...]
     engines: Mapping[str, str]
     workers: int
     run_folder: str
@@ -106,15 +142,9 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for ``--json``."""
-        return {
-            "cpu_hours": self.cpu_hours,
-            "engines": dict(self.engines),
-            "run_folder": self.run_folder,
-            "spaces": [dict(space) for space in self.spaces],
-            "stages": [vars(line) for line in self.lines],
-            "wall_hours": self.wall_hours,
-            "workers": self.workers,
-        }
+        tree: dict[str, Any] = to_tree(self)
+        stages = tree.pop("lines")
+        return tree | {"cpu_hours": self.cpu_hours, "stages": stages, "wall_hours": self.wall_hours}
 
     def __str__(self) -> str:
         rows = [f"{line.stage:<10} {line.work}: about {line.cpu_hours:.2f} CPU hours" for line in self.lines]
@@ -133,7 +163,7 @@ def make_plan(campaign: Campaign) -> Plan:
         engines.add(file.label.engine)
     if "lammps" in {stage.md_engine for stage in (file.sample, file.transport) if stage is not None}:
         engines.add("lammps")
-    found = {name: resolve_engine(name).kind for name in sorted(engines - {"core"})}
+    engines_here = {name: resolve_engine(name).kind for name in sorted(engines - {"core"})}
     for crystal in campaign.references.values():
         if not crystal.is_ordered:
             raise CompositionError(f"the reference {crystal.name} is disordered", fix="give an ordered structure")
@@ -141,55 +171,53 @@ def make_plan(campaign: Campaign) -> Plan:
     cost = _Costs(campaign, spaces)
     lines = [line for stage in file.stages if (line := getattr(cost, stage, lambda: None)()) is not None]
     slots = default_slots(file.execution.workers, file.execution.threads_per_worker)
-    return Plan(tuple(lines), tuple(spaces), found, slots.workers, str(campaign.run_folder))
+    return Plan(tuple(lines), tuple(spaces), engines_here, slots.workers, str(campaign.run_folder))
 
 
-def count_space(campaign: Campaign, space: Any) -> dict[str, Any]:
+def count_space(campaign: Campaign, space: Space) -> CountedSpace:
     """Count the orderings of one space, exactly."""
     from superionic.enumeration.counted import counted_spaces
     from superionic.structures.axes import substitute
 
-    crystal = campaign.crystals[space.crystal]
-    if space.settings["substitutions"]:
-        crystal = substitute(crystal, space.settings["substitutions"])
-    settings = campaign.file.enumerate
+    chosen, settings = space.settings, campaign.file.enumerate
+    crystal = campaign.crystals[space.cell.material.crystal]
+    if chosen.substitutions:
+        crystal = substitute(crystal, chosen.substitutions)
     counted = counted_spaces(
         crystal,
-        space.settings["supercell"],
-        space.settings["oxidation_states"],
-        coupling=space.settings["coupling"],
-        overrides=space.settings["occupancies"] or None,
-        exact_species=space.settings["exact_species"],
+        chosen.supercell,
+        chosen.oxidation_states,
+        coupling=chosen.coupling,
+        overrides=chosen.occupancies or None,
+        exact_species=chosen.exact_species,
         max_deviation=settings.max_composition_deviation,
         min_distance_A=settings.min_distance_A,
         max_listed=settings.max_listed,
     )[0]
     composition, count = counted.composition, counted.count
-    return {
-        "composition_label": space.composition_label,
-        "crystal": space.crystal,
-        "deviation": composition.deviation,
-        "distinct": count.distinct,
-        "distinct_allowed": counted.distinct,
-        "formula": composition.formula,
-        "method": counted.plan.method if settings.method == "auto" else settings.method,
-        "n_atoms": sum(composition.totals.values()),
-        "raw": count.raw,
-        "space": space.id,
-        "totals": dict(composition.totals),
-    }
+    return CountedSpace(
+        cell=space.cell,
+        formula=composition.formula,
+        deviation=composition.deviation,
+        method=counted.plan.method if settings.method == "auto" else settings.method,
+        n_atoms=sum(composition.totals.values()),
+        totals=dict(composition.totals),
+        raw=count.raw,
+        distinct=count.distinct,
+        distinct_allowed=counted.distinct,
+    )
 
 
 class _Costs:
-    def __init__(self, campaign: Campaign, spaces: list[dict[str, Any]]) -> None:
+    def __init__(self, campaign: Campaign, spaces: list[CountedSpace]) -> None:
         self._file = campaign.file
         self._spaces = spaces
         ordering = self._file.enumerate
         most = ordering.monte_carlo.n_samples if ordering.method == "monte-carlo" else ordering.ewald_keep
-        self._kept = [min(s["distinct"], most) for s in spaces]
-        self._atoms = float(np.mean([s["n_atoms"] for s in spaces]))
+        self._kept = [min(s.distinct, most) for s in spaces]
+        self._atoms = float(np.mean([s.n_atoms for s in spaces]))
         self._references = [len(crystal.sites) for crystal in campaign.references.values()]
-        self._groups = len({(s["crystal"], s["composition_label"]) for s in spaces})
+        self._groups = len({s.cell.material for s in spaces})
 
     def _per_step(self, name: str | None, atoms: float) -> float:
         entry = self._file.potentials[name] if name else next(iter(self._file.potentials.values()))
@@ -199,7 +227,7 @@ class _Costs:
         settings = self._file.enumerate
         if settings.method == "monte-carlo":
             return self._monte_carlo()
-        listed = [s["distinct"] for s in self._spaces if s["method"] == "list"]
+        listed = [s.distinct for s in self._spaces if s.method == "list"]
         seconds = sum(_LISTING_S + n / _LISTED_PER_S for n in listed)
         seconds += (len(self._spaces) - len(listed)) * (
             _SEARCH_S if settings.method in {"auto", "search"} else settings.sample_draws * _DRAW_S
@@ -212,7 +240,7 @@ class _Costs:
 
     def _monte_carlo(self) -> PlanLine:
         settings, spaces = self._file.enumerate.monte_carlo, len(self._spaces)
-        sites = sum(s["n_atoms"] for s in self._spaces)
+        sites = sum(s.n_atoms for s in self._spaces)
         run = spaces * _MONTE_CARLO_S + sites * settings.n_sweeps * _REPLICAS / _SWAPS_PER_S
         work = f"{spaces} compositions, {settings.n_samples} draws of each at {settings.temperature_K:g} K"
         kept = sum(self._kept)
@@ -220,7 +248,7 @@ class _Costs:
             return PlanLine("enumerate", work, 2 * spaces, run / 3600, kept * 2e-3)
         # All rounds: fewer where the fit is right before, or the space has fewer orderings.
         most = settings.initial + settings.max_rounds * settings.batch
-        asked = sum(min(s["distinct"], most) for s in self._spaces)
+        asked = sum(min(s.distinct, most) for s in self._spaces)
         energy = (settings.relax_steps + 1) * self._per_step(settings.potential, self._atoms)
         seconds = (settings.max_rounds + 2) * run + asked * energy
         work += f", up to {asked} energies by {settings.potential} in up to {settings.max_rounds} rounds"
@@ -279,16 +307,16 @@ class _Costs:
         planned = each * sum(count for runs in plan.rounds for _, count in runs)
         if plan.strategy != "active":
             return planned
-        most = planned + plan.active["max_rounds"] * plan.active["labels_per_round"]
-        limit = plan.active["max_labels"]
+        most = planned + plan.active.max_rounds * plan.active.labels_per_round
+        limit = plan.active.max_labels
         return int(most if limit is None else max(planned, min(most, limit)))
 
     def _learning(self) -> Learning:
-        return learning_of(self._file.learn, self._file.stage_settings("sample"))
+        return learning_of(self._file.learn, self._file.sample)
 
     def _trainings(self) -> int:
         plan = self._learning()
-        return len(plan.rounds) + (int(plan.active["max_rounds"]) if plan.strategy == "active" else 0)
+        return len(plan.rounds) + (int(plan.active.max_rounds) if plan.strategy == "active" else 0)
 
     def sample(self) -> PlanLine | None:
         settings = self._file.sample
@@ -300,7 +328,7 @@ class _Costs:
         plan = self._learning()
         if plan.strategy == "active":
             each = runs // len(settings.temperatures_K) * len(plan.explored_K)
-            runs += each * (plan.active["max_rounds"] + 1)
+            runs += each * (plan.active.max_rounds + 1)
             work += f", up to {plan.active['max_rounds'] + 1} explorations of {each} runs"
         seconds = runs * length * 1000 / settings.timestep_fs * self._per_step(settings.potential, atoms)
         frames = runs * length * 1000 / settings.save_every_fs
@@ -376,37 +404,37 @@ class _Costs:
             return None
         moving = self._file.stage_settings("transport") if self._file.transport is not None else None
         settings = resolved(self._file.stage_settings("distil"), moving)
-        data, loop = settings["data"], settings["explore"]
-        atoms = self._atoms * abs(round(float(np.linalg.det(np.array(settings["supercell"])))))
-        temperatures = len(settings["temperatures_K"])
-        lowest = sum(min(count, data["orderings"]) for count in self._relaxed_each().values())
-        starts = min(self._groups, data["md_orderings"])
-        steps_per_ps = 1000.0 / settings["timestep_fs"]
-        length = starts * temperatures * (settings["npt_ps"] + settings["equilibration_ps"] + settings["production_ps"])
-        unseen = (starts + 1) // 2 * (settings["equilibration_ps"] + settings["held_out_ps"])
-        still = data["distorted"] + data["contacts"] + data["relax_cycles"] * data["relax_steps"]
-        room = data["max_structures"] - loop["rounds"] * loop["labels_per_round"]
-        first = min(room, starts * temperatures * data["snapshots"] + lowest * still)
-        most = min(data["max_structures"], first + loop["rounds"] * loop["labels_per_round"])
-        name = settings["teacher"] if settings["teacher"] in self._file.potentials else self._file.rank.potential
+        data, loop = settings.data, settings.explore
+        atoms = self._atoms * abs(round(float(np.linalg.det(np.array(settings.supercell)))))
+        temperatures = len(settings.temperatures_K)
+        lowest = sum(min(count, data.orderings) for count in self._relaxed_each().values())
+        starts = min(self._groups, data.md_orderings)
+        steps_per_ps = 1000.0 / settings.timestep_fs
+        length = starts * temperatures * (settings.npt_ps + settings.equilibration_ps + settings.production_ps)
+        unseen = (starts + 1) // 2 * (settings.equilibration_ps + settings.held_out_ps)
+        still = data.distorted + data.contacts + data.relax_cycles * data.relax_steps
+        room = data.max_structures - loop.rounds * loop.labels_per_round
+        first = min(room, starts * temperatures * data.snapshots + lowest * still)
+        most = min(data.max_structures, first + loop.rounds * loop.labels_per_round)
+        name = settings.teacher if settings.teacher in self._file.potentials else self._file.rank.potential
         teacher = ((length + unseen) * steps_per_ps + most) * self._per_step(name, atoms)
-        epochs = settings["epochs"] + loop["rounds"] * settings["refit_epochs"]
-        learning = settings["students"] * epochs * most * atoms * _STUDENT_TRAINING_S_PER_ATOM
-        hot = starts * (loop["rounds"] + 1) * loop["length_ps"]
-        own = settings["students"] * (hot + length) * steps_per_ps * atoms * _EVALUATION_S_PER_ATOM["nep"]
+        epochs = settings.epochs + loop.rounds * settings.refit_epochs
+        learning = settings.students * epochs * most * atoms * _STUDENT_TRAINING_S_PER_ATOM
+        hot = starts * (loop.rounds + 1) * loop.length_ps
+        own = settings.students * (hot + length) * steps_per_ps * atoms * _EVALUATION_S_PER_ATOM["nep"]
         work = (
             f"{length + unseen:g} ps of the teacher, up to {most} labels, {settings['students']} students, "
             f"up to {loop['rounds']} rounds"
         )
-        segments = settings["students"] * -(-epochs // settings["epochs_per_segment"])
+        segments = settings.students * -(-epochs // settings.epochs_per_segment)
         tasks = starts * temperatures * 4 + most // 20 + segments
         return PlanLine("distil", work, tasks, (teacher + learning + own) / 3600, 0.01 * most + segments)
 
-    def _relaxed_each(self) -> dict[tuple[str, str], int]:
+    def _relaxed_each(self) -> dict[Material, int]:
         """Count the relaxed orderings of each crystal and composition."""
-        counts: dict[tuple[str, str], int] = {}
+        counts: dict[Material, int] = {}
         for space, kept in zip(self._spaces, self._kept, strict=True):
-            group = (space["crystal"], space["composition_label"])
+            group = space.cell.material
             counts[group] = counts.get(group, 0) + min(kept, self._file.rank.relax_top)
         return counts
 

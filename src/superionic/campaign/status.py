@@ -70,7 +70,7 @@ class Status:
         }
 
 
-def make_status(file: CampaignFile, flow: Flow, pending: Sequence[Task], ledger: Ledger) -> Status:
+def make_status(file: CampaignFile, flow: Flow, pending: Sequence[Task[Any]], ledger: Ledger) -> Status:
     """Compare what the walk asked for with what the store and the ledger have."""
     missing = {task.key for task in pending}
     everything = {**flow.bench.runner.used, **{task.key: task for task in pending}}
@@ -81,7 +81,7 @@ def make_status(file: CampaignFile, flow: Flow, pending: Sequence[Task], ledger:
     for stage in computing:
         tasks = [task for task in everything.values() if task.stage == stage]
         done = [task for task in tasks if task.key not in missing]
-        state = "done" if (stage in flow.results and stage != reached) or not missing else "waiting"
+        state = "done" if (stage in flow.ended and stage != reached) or not missing else "waiting"
         if stage == reached and missing:
             state = "pending"
         failed = [task for task in done if (found := records.get(task.key)) is not None and found.state == "failed"]
@@ -96,13 +96,13 @@ def make_status(file: CampaignFile, flow: Flow, pending: Sequence[Task], ledger:
     return Status(tuple(stages), tuple(waiting), tuple(failures))
 
 
-def ledger_reason(flow: Flow, task: Task) -> str:
+def ledger_reason(flow: Flow, task: Task[Any]) -> str:
     """Return why a task failed, from its stored outcome."""
     stored = flow.bench.runner.store.load(task.key)
     return str(getattr(stored, "reason", "unknown"))
 
 
-def why_pending(task: Task, records: Mapping[str, Record], ledger: Ledger, missing: set[str]) -> str:
+def why_pending(task: Task[Any], records: Mapping[str, Record], ledger: Ledger, missing: set[str]) -> str:
     """Say why a task has to be done: it is new, was cut off, ended in an error, or something that it reads changed."""
     record = records.get(task.key)
     if record is not None and record.state in ("interrupted", "running"):
