@@ -6,6 +6,7 @@ It runs where the engine runs, so that one suite serves both. The potential is t
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any, Final
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy.typing as npt
 from ase import Atoms
 from ase.build import bulk
 
-from superionic.dynamics.md import MDSettings, MDState, Segment, initial_state, run_segment
+from superionic.dynamics.md import MDSettings, initial_state, run_segment
 from superionic.potentials.base import load_potential
 from superionic.potentials.reference import li3ycl6_cell
 
@@ -133,10 +134,8 @@ def _unlike(atoms: Atoms, wanted: MDSettings) -> list[str]:
     whole = run_segment(start, load_potential("pair", cutoff_A=5.0), wanted, 32)
     parts = []
     for n_steps in (7, 5, 0, 20):
-        # Through plain data and with a fresh potential, as after a kill.
-        state = MDState.from_dict(state.to_dict())
-        part = run_segment(state, load_potential("pair", cutoff_A=5.0), wanted, n_steps)
-        parts.append(Segment.from_dict(part.to_dict()))
+        # From a copy and with a fresh potential, as after a kill.
+        parts.append(run_segment(deepcopy(state), load_potential("pair", cutoff_A=5.0), wanted, n_steps))
         state = parts[-1].state
     unlike = [name for name in _STATE if not np.array_equal(getattr(whole.state, name), getattr(state, name))]
     unlike += sorted(whole.state.internals.keys() ^ state.internals.keys())

@@ -40,7 +40,6 @@ Progress = Callable[[float, str], None]
 
 _FLOATS = ("positions_A", "cells_A", "temperatures_K", "potential_energies_eV", "kinetic_energies_eV")
 _MAYBE = ("pressures_GPa", "conserved_eV")
-_EXTRAPOLATION = ("extrapolation", "collected_positions_A", "collected_cells_A", "collected_grades")
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +62,8 @@ class Segment:
         Pressure with its kinetic part, shape (n_frames,); ``None`` where stress was not evaluated.
     conserved_eV
         Conserved quantity of the ensemble, shape (n_frames,); ``None`` for Langevin and Berendsen.
+    times_ps
+        Time of each frame since the start of the run, shape (n_frames,).
     frame_interval_ps
         Time between frames in ps.
     n_evaluations
@@ -90,6 +91,7 @@ class Segment:
     kinetic_energies_eV: FloatArray
     pressures_GPa: FloatArray | None
     conserved_eV: FloatArray | None
+    times_ps: FloatArray
     frame_interval_ps: float
     n_evaluations: int
     flags: tuple[str, ...] = ()
@@ -100,27 +102,6 @@ class Segment:
     collected_grades: FloatArray = field(default_factory=lambda: np.zeros(0))
     stopped: str | None = None
     engine_parity: Mapping[str, float] | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain arrays and JSON scalars; exact."""
-        plain: dict[str, Any] = {"state": self.state.to_dict(), "steps": np.array(self.steps)}
-        plain |= {name: np.array(getattr(self, name)) for name in _FLOATS}
-        for name in _MAYBE:
-            value = getattr(self, name)
-            plain[name] = None if value is None else np.array(value)
-        plain["frame_interval_ps"] = float(self.frame_interval_ps)
-        plain["n_evaluations"] = int(self.n_evaluations)
-        plain["flags"] = list(self.flags)
-        plain["extrapolation_steps"] = np.array(self.extrapolation_steps)
-        plain |= {name: np.array(getattr(self, name)) for name in _EXTRAPOLATION}
-        plain["stopped"] = self.stopped
-        plain["engine_parity"] = None if self.engine_parity is None else dict(self.engine_parity)
-        return plain
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Segment:
-        """Inverse of :meth:`to_dict`."""
-        return cls(**{**values, "state": MDState.from_dict(values["state"]), "flags": tuple(values["flags"])})
 
 
 def run_segment(
@@ -299,9 +280,10 @@ def _gathered(
     positions, collected_cells, grades = extrapolation.collected(len(state.numbers))
     conserved = _maybe(column["conserved_eV"])
     per_atom = None if conserved is None else conserved / len(state.numbers)
+    steps = np.array(column["steps"], dtype=np.int64)
     return Segment(
         state=state,
-        steps=np.array(column["steps"], dtype=np.int64),
+        steps=steps,
         positions_A=np.array(column["positions_A"], dtype=np.float64).reshape(-1, len(state.numbers), 3),
         cells_A=cells,
         temperatures_K=temperatures,
@@ -309,6 +291,7 @@ def _gathered(
         kinetic_energies_eV=np.array(column["kinetic_energies_eV"], dtype=np.float64),
         pressures_GPa=_maybe(column["pressures_GPa"]),
         conserved_eV=conserved,
+        times_ps=np.array(steps * (settings.timestep_fs * 1.0e-3), dtype=np.float64),
         frame_interval_ps=settings.frame_interval_ps,
         n_evaluations=n_evaluations,
         flags=soft_flags(settings, temperatures, cells, state.reference_volume_A3, per_atom),

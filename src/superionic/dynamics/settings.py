@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, get_args
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 from superionic.errors import SuperionicError
 
@@ -129,19 +129,6 @@ class MDSettings:
     def frame_interval_ps(self) -> float:
         """Time between kept frames in ps."""
         return self.save_every * self.timestep_fs * 1.0e-3
-
-    def to_dict(self) -> dict[str, Any]:
-        """All settings as JSON scalars."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> MDSettings:
-        """Inverse of :meth:`to_dict`; unknown names are refused."""
-        known = {field.name for field in fields(cls)}
-        unknown = sorted(set(values) - known)
-        if unknown:
-            raise _wrong(f"there is no setting {', '.join(unknown)}", f"the settings are {', '.join(sorted(known))}")
-        return cls(**values)
 
 
 def _wrong(what: str, fix: str) -> SuperionicError:

@@ -104,19 +104,6 @@ class MDState:
         atoms.set_momenta(self.momenta)
         return atoms
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain arrays and numbers; exact."""
-        plain: dict[str, Any] = {name: np.array(getattr(self, name)) for name in ("numbers", *_ARRAYS, "pbc", "rng")}
-        plain["step"] = int(self.step)
-        plain["reference_volume_A3"] = float(self.reference_volume_A3)
-        plain["internals"] = {key: np.array(value) for key, value in self.internals.items()}
-        return plain
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> MDState:
-        """Inverse of :meth:`to_dict`."""
-        return cls(**{**values, "internals": dict(values["internals"])})
-
 
 def initial_state(atoms: Atoms, settings: MDSettings, seed: int) -> MDState:
     """Start a run: Maxwell–Boltzmann velocities with zero total momentum.

@@ -21,11 +21,13 @@ from superionic.execution.task import Call, Context, Task, ref_of
 from superionic.results.identity import Material, Ordering, ReferencePhase
 
 if TYPE_CHECKING:
+    from superionic.labels.base import Label
     from superionic.potentials.base import Potential
 
 R = TypeVar("R")
 
 FINE_TUNED = "fine-tuned"
+FINISHED = "finished"
 
 Weights = Mapping[str, Any]
 """Weights of a potential as its engine names them."""
@@ -272,6 +274,51 @@ class CrystalText:
     file_name: str
     text: str
     occupancies: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One structure that is labelled and trained on.
+
+    Attributes
+    ----------
+    id
+        Name, unique within the campaign.
+    structure
+        Its atoms: a part of a task's result.
+    formula
+        Reduced formula of the ordering that it is of; that of the cell for a finished label.
+    run
+        The trajectory that it is from, or the group of a finished label: snapshots of one are never parted between
+        training and test.
+    ordering
+        What moved; None for a finished label.
+    temperature_K
+        Of the run; None for a finished label.
+    round
+        Round of learning, from 1, in which it was made.
+    label
+        Its label: a part of a task's result; None before it is labelled.
+    """
+
+    id: str
+    structure: Atoms
+    formula: str
+    run: str
+    ordering: Ordering | None = None
+    temperature_K: float | None = None
+    round: int = 1
+    label: Label | None = None
+
+    @property
+    def phase(self) -> str:
+        """Name of its crystal; ``"finished"`` for a finished label."""
+        return FINISHED if self.ordering is None else self.ordering.material.crystal
+
+    @property
+    def composition(self) -> str:
+        """Place on the composition axes, or the formula where there is none."""
+        return self.formula if self.ordering is None else self.ordering.material.composition_label or self.formula
 
 
 def derive_seed(seed: int, *words: str | float) -> int:

@@ -8,14 +8,20 @@ fixed by the settings, so an interrupted chain equals an uninterrupted one.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
 
-from superionic.execution.task import Context, Ref, Task
-from superionic.stages.base import ChosenPotential, Workbench, potential_of
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
 
-_SEGMENT_VERSION = 2
-_CELL_VERSION = 1
+from superionic.dynamics.md import MDState, Segment, continued_state, initial_state, run_segment
+from superionic.dynamics.monitors import Limits
+from superionic.dynamics.settings import Barostat, CellMotion, Engine, MDSettings, Thermostat
+from superionic.execution.task import Context, Task, task
+from superionic.stages.base import ChosenPotential, Workbench, load
+
+Rows = Sequence[Sequence[int]]
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,7 @@ class Phase:
     name
         ``heating``, ``npt``, ``production`` …
     md
-        Arguments of :class:`superionic.dynamics.md.MDSettings`.
+        What is run, without a ramp.
     length_ps
         How long; a phase of no length is left out.
     segment_ps
@@ -37,190 +43,267 @@ class Phase:
     discard_fraction
         First part of that phase that the average leaves out.
     limits
-        Arguments of :class:`superionic.dynamics.md.Limits`; None for its defaults. Where they end a segment early,
-        the segments after it make no steps and carry the reason on.
+        Where it stops; None for the defaults. Where limits end a segment early, the segments after it make no steps and
+        carry the reason on.
+    ramp_from_K
+        The target rises from this temperature over the whole phase; None for no ramp.
     """
 
     name: str
-    md: Mapping[str, Any]
+    md: MDSettings
     length_ps: float
     segment_ps: float
     average_cell_of: str | None = None
     discard_fraction: float = 0.0
-    limits: Mapping[str, Any] | None = None
+    limits: Limits | None = None
+    ramp_from_K: float | None = None
+
+    def n_steps(self, length_ps: float) -> int:
+        """Return the steps of a length of time."""
+        return round(length_ps * 1000.0 / self.md.timestep_fs)
+
+
+@dataclass(frozen=True)
+class AverageCell:
+    """The mean cell of an NPT phase.
+
+    Attributes
+    ----------
+    cell
+        Vectors as rows, shape (3, 3), in Å; None if the phase stopped before its first frame.
+    n_frames
+        Frames of the phase, those that the average leaves out among them.
+    """
+
+    cell: NDArray[np.float64] | None
+    n_frames: int
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The tasks of one run.
+
+    Attributes
+    ----------
+    phases
+        Segments of each phase that has a length, by its name, in the order in which they run.
+    average_cell
+        The task that averages the cell of the NPT phase, if a later phase runs in it.
+    """
+
+    phases: Mapping[str, tuple[Task[Segment], ...]]
+    average_cell: Task[AverageCell] | None = None
+
+    def segments(self, *phases: str) -> tuple[Task[Segment], ...]:
+        """Return the segments of phases, one after the other; none of a phase that was left out."""
+        return tuple(segment for phase in phases for segment in self.phases.get(phase, ()))
+
+
+class MDSection(Protocol):
+    """What the sections of stages with molecular dynamics share."""
+
+    @property
+    def timestep_fs(self) -> float:
+        """Time step."""
+        ...
+
+    @property
+    def save_every_fs(self) -> float:
+        """Interval of the kept frames."""
+        ...
+
+    @property
+    def thermostat(self) -> Thermostat:
+        """Thermostat of NVT."""
+        ...
+
+    @property
+    def thermostat_time_fs(self) -> float:
+        """Its relaxation time."""
+        ...
+
+    @property
+    def barostat_time_fs(self) -> float:
+        """Relaxation time of the barostat."""
+        ...
+
+    @property
+    def pressure_GPa(self) -> float:
+        """Pressure of NPT."""
+        ...
+
+
+def md_settings(
+    section: MDSection,
+    temperature_K: float,
+    ensemble: Literal["nvt", "npt"],
+    *,
+    engine: Engine = "ase",
+    barostat: Barostat = "mtk",
+    cell_motion: CellMotion = "anisotropic",
+) -> MDSettings:
+    """Return the settings of a run out of a stage's section; barostat and motion of the cell are those of NPT."""
+    nvt = MDSettings(
+        temperature_K,
+        thermostat=section.thermostat,
+        timestep_fs=section.timestep_fs,
+        thermostat_time_fs=section.thermostat_time_fs,
+        save_every=max(1, round(section.save_every_fs / section.timestep_fs)),
+        engine=engine,
+    )
+    if ensemble == "nvt":
+        return nvt
+    return replace(
+        nvt,
+        ensemble="npt",
+        # Each barostat has the thermostat that it was derived with; the stage's own one drives NVT.
+        thermostat="berendsen" if barostat == "berendsen" else "nose-hoover-chain",
+        barostat=barostat,
+        barostat_time_fs=section.barostat_time_fs,
+        cell_motion=cell_motion,
+        pressure_GPa=section.pressure_GPa,
+    )
 
 
 def chain(
     bench: Workbench,
     stage: str,
     label: str,
-    structure: Ref,
-    supercell: Sequence[Sequence[int]],
+    structure: Atoms,
+    supercell: Rows,
     potential: ChosenPotential,
     phases: Sequence[Phase],
     *,
     seed_name: str | None = None,
-) -> dict[str, list[Task]]:
+) -> Chain:
     """Build the tasks of one run.
 
     The seed of the first velocities is named by ``seed_name``, by the label if None: runs of one seed name start with
-    the same velocities.
-
-    Returns
-    -------
-    dict
-        The segments of each phase, by its name; under ``average cell`` the task that averages the NPT cell, if any.
+    the same velocities. ``structure`` is a part of a task's result.
     """
-    built: dict[str, list[Task]] = {}
-    previous: Task | None = None
+    built: dict[str, tuple[Task[Segment], ...]] = {}
+    average: Task[AverageCell] | None = None
+    previous: Task[Segment] | None = None
     may_stop = any(phase.limits is not None for phase in phases)
-    watches_sites = any((phase.limits or {}).get("melting", "off") != "off" for phase in phases)
+    watches_sites = any(phase.limits is not None and phase.limits.melting != "off" for phase in phases)
     for phase in phases:
-        steps = round(phase.length_ps * 1000.0 / phase.md["timestep_fs"])
-        every = phase.md["save_every"]
+        steps = phase.n_steps(phase.length_ps)
         if steps == 0:
             continue
-        cell: Task | None = None
+        cell: Task[AverageCell] | None = None
         if phase.average_cell_of in built:
-            cell = bench.task(
+            averaged = built[phase.average_cell_of]
+            average = cell = bench.task(
                 stage,
                 f"average cell of {label}",
-                "superionic.stages.chains:average_cell_task",
-                _CELL_VERSION,
-                {"discard_fraction": phase.discard_fraction},
-                {
-                    "cells": [segment["cells"] for segment in built[phase.average_cell_of]],
-                    **({"stopped": built[phase.average_cell_of][-1]["stopped"]} if may_stop else {}),
-                },
+                average_cell_task.of(
+                    discard_fraction=phase.discard_fraction,
+                    cells=[segment.result.cells_A for segment in averaged],
+                    stopped=averaged[-1].result.stopped if may_stop else None,
+                ),
             )
-            built["average cell"] = [cell]
-        longest = max(every, round(phase.segment_ps * 1000.0 / phase.md["timestep_fs"]) // every * every)
-        segments: list[Task] = []
+        md = phase.md
+        if phase.ramp_from_K is not None:
+            md = replace(md, ramp_from_K=phase.ramp_from_K, ramp_steps=steps)
+        every = md.save_every
+        longest = max(every, phase.n_steps(phase.segment_ps) // every * every)
+        segments: list[Task[Segment]] = []
         for number, first in enumerate(range(0, steps, longest)):
-            settings: dict[str, Any] = {
-                "md": {**phase.md, "ramp_steps": steps if phase.md.get("ramp_from_K") is not None else 0},
-                "n_steps": min(longest, steps - first),
-            }
-            if phase.limits is not None:
-                settings["limits"] = dict(phase.limits)
-            inputs: dict[str, Ref | Sequence[Ref]] = {}
+            n_steps = min(longest, steps - first)
             if previous is None:
-                settings["seed"] = bench.seed_for(stage, label if seed_name is None else seed_name)
-                settings["supercell"] = [list(row) for row in supercell]
-                inputs["structure"] = structure
+                call = first_segment_task.of(
+                    potential=potential,
+                    md=md,
+                    n_steps=n_steps,
+                    limits=phase.limits,
+                    structure=structure,
+                    supercell=supercell,
+                    seed=bench.seed_for(stage, label if seed_name is None else seed_name),
+                )
             else:
-                settings["new_phase"] = number == 0
-                inputs["state"] = previous["state"]
-                if may_stop:
-                    inputs["stopped"] = previous["stopped"]
-                if watches_sites:  # all segments measure from the structure that the chain began with
-                    settings["supercell"] = [list(row) for row in supercell]
-                    inputs["reference"] = structure
-            if cell is not None and number == 0:
-                inputs["cell"] = cell["cell"]
+                call = next_segment_task.of(
+                    potential=potential,
+                    md=md,
+                    n_steps=n_steps,
+                    limits=phase.limits,
+                    state=previous.result.state,
+                    new_phase=number == 0,
+                    cell=cell.result.cell if cell is not None and number == 0 else None,
+                    stopped=previous.result.stopped if may_stop else None,
+                    # All segments measure from the structure that the chain began with.
+                    reference=structure if watches_sites else None,
+                    supercell=supercell if watches_sites else None,
+                )
             previous = bench.task(
-                stage,
-                f"{label} {phase.name} {number + 1}",
-                "superionic.stages.chains:segment_task",
-                _SEGMENT_VERSION,
-                settings,
-                inputs,
-                potential=potential,
-                engine="lammps" if phase.md.get("engine") == "lammps" else None,
+                stage, f"{label} {phase.name} {number + 1}", call, engine="lammps" if md.engine == "lammps" else None
             )
             segments.append(previous)
-        built[phase.name] = segments
-    return built
+        built[phase.name] = tuple(segments)
+    return Chain(built, average)
 
 
-def md_settings(settings: Mapping[str, Any], temperature_K: float, ensemble: str, **more: Any) -> dict[str, Any]:
-    """Collect the arguments of :class:`superionic.dynamics.md.MDSettings` from a stage's section."""
-    chosen = {
-        "engine": settings.get("md_engine", "ase"),
-        "ensemble": ensemble,
-        "save_every": max(1, round(settings["save_every_fs"] / settings["timestep_fs"])),
-        "temperature_K": temperature_K,
-        "thermostat": settings["thermostat"],
-        "thermostat_time_fs": settings["thermostat_time_fs"],
-        "timestep_fs": settings["timestep_fs"],
-    }
-    if ensemble == "npt":
-        barostat = settings.get("barostat", "mtk")
-        chosen |= {
-            "barostat": barostat,
-            "barostat_time_fs": settings["barostat_time_fs"],
-            "cell_motion": settings.get("cell_motion", "anisotropic"),
-            "pressure_GPa": settings["pressure_GPa"],
-            # Each barostat has the thermostat that it was derived with; the stage's own one drives NVT.
-            "thermostat": "berendsen" if barostat == "berendsen" else "nose-hoover-chain",
-        }
-    return {**chosen, **more}
+# ---- task functions -------------------------------------------------------------------------------------------------
 
 
-# ---- task functions -----------------------------------------------------------------------------------------------
+@task(version=1)
+def first_segment_task(
+    context: Context,
+    *,
+    potential: ChosenPotential,
+    md: MDSettings,
+    n_steps: int,
+    limits: Limits | None,
+    structure: Atoms,
+    supercell: Rows,
+    seed: int,
+) -> Segment:
+    """Run the first segment of a chain, from a structure and velocities at random."""
+    driver = load(potential, context)
+    start = _repeated(structure, supercell)
+    driver.check_elements(start)
+    state = initial_state(start, md, seed)
+    return run_segment(state, driver, md, n_steps, progress=context.progress, limits=limits, reference=start)
 
 
-def segment_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
-    """Run one segment, from a structure (the first of a chain) or from the state that the segment before left."""
-    from dataclasses import replace
-
-    import numpy as np
-    from ase.build import make_supercell
-
-    from superionic.dynamics.md import Limits, MDSettings, MDState, continued_state, initial_state, run_segment
-
-    potential = potential_of(settings, inputs, context)
-    md = MDSettings(**settings["md"])
-    reference = None
-    for name in ("structure", "reference"):
-        if name in inputs:
-            reference = make_supercell(inputs[name], np.array(settings["supercell"]))
-    if "structure" in inputs:
-        potential.check_elements(reference)
-        state = initial_state(reference, md, settings["seed"])
-    else:
-        state = MDState.from_dict(inputs["state"])
-        if settings["new_phase"] and inputs.get("stopped") is None:
-            state = continued_state(state, cell_A=inputs.get("cell"))
-    limits = Limits(**settings["limits"]) if "limits" in settings else None
-    if inputs.get("stopped") is None:
-        segment = run_segment(
-            state,
-            potential,
-            md,
-            settings["n_steps"],
-            progress=context.progress,
-            limits=limits,
-            reference=reference,
-        )
-    else:
-        segment = replace(run_segment(state, potential, md, 0, limits=limits), stopped=inputs["stopped"])
-    return {
-        "cells": np.asarray(segment.cells_A),
-        "collected_cells_A": np.asarray(segment.collected_cells_A),
-        "collected_grades": np.asarray(segment.collected_grades),
-        "collected_positions_A": np.asarray(segment.collected_positions_A),
-        "engine_parity": None if segment.engine_parity is None else dict(segment.engine_parity),
-        "extrapolation": np.asarray(segment.extrapolation),
-        "extrapolation_steps": np.asarray(segment.extrapolation_steps),
-        "flags": list(segment.flags),
-        "numbers": np.asarray(segment.state.numbers),
-        "positions": np.asarray(segment.positions_A),
-        "potential_energies_eV": np.asarray(segment.potential_energies_eV),
-        "state": segment.state.to_dict(),
-        "stopped": segment.stopped,
-        "temperatures_K": np.asarray(segment.temperatures_K),
-        "times_ps": np.asarray(segment.steps) * (md.timestep_fs * 1.0e-3),
-    }
+@task(version=1)
+def next_segment_task(
+    context: Context,
+    *,
+    potential: ChosenPotential,
+    md: MDSettings,
+    n_steps: int,
+    limits: Limits | None,
+    state: MDState,
+    new_phase: bool,
+    cell: NDArray[np.float64] | None,
+    stopped: str | None,
+    reference: Atoms | None,
+    supercell: Rows | None,
+) -> Segment:
+    """Run a segment from the state that the segment before left; no step of a run that has ``stopped``."""
+    driver = load(potential, context)
+    if stopped is not None:
+        return replace(run_segment(state, driver, md, 0, limits=limits), stopped=stopped)
+    if new_phase:
+        state = continued_state(state, cell_A=cell)
+    start = None if reference is None or supercell is None else _repeated(reference, supercell)
+    return run_segment(state, driver, md, n_steps, progress=context.progress, limits=limits, reference=start)
 
 
-def average_cell_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
+@task(version=1)
+def average_cell_task(
+    _context: Context, *, discard_fraction: float, cells: Sequence[NDArray[np.float64]], stopped: str | None
+) -> AverageCell:
     """Average the cell vectors of an NPT run, its first part left out; no cell if it stopped before its first frame."""
-    import numpy as np
-
     from superionic.dynamics.trajectory import average_cell
 
-    cells = np.concatenate(inputs["cells"])
-    if len(cells) == 0 and inputs.get("stopped") is not None:
-        return {"cell": None, "n_frames": 0}
-    return {"cell": average_cell(cells, settings["discard_fraction"]), "n_frames": len(cells)}
+    joined = np.concatenate(cells)
+    if len(joined) == 0 and stopped is not None:
+        return AverageCell(None, 0)
+    return AverageCell(average_cell(joined, discard_fraction), len(joined))
+
+
+def _repeated(structure: Atoms, supercell: Rows) -> Atoms:
+    from ase.build import make_supercell
+
+    return make_supercell(structure, np.array(supercell))
