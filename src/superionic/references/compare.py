@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import hypot, isfinite, log10
+from math import hypot, isfinite, log, log10
 from typing import Literal
 
 from superionic.errors import AnalysisError
@@ -42,7 +42,13 @@ class Comparison:
     expected_scatter: float | None
 
 
-def compare(ours: float, published: PublishedValue, *, error: float | None = None) -> Comparison:
+def compare(
+    ours: float,
+    published: PublishedValue,
+    *,
+    error: float | None = None,
+    interval68: tuple[float, float] | None = None,
+) -> Comparison:
     """Compare a result with a published value: conductivities in decades, volumes in percent, energies by difference.
 
     Parameters
@@ -53,6 +59,8 @@ def compare(ours: float, published: PublishedValue, *, error: float | None = Non
         The value to compare with.
     error
         Standard error of the result in the same unit.
+    interval68
+        Its 68 % interval in the same unit, taken instead of `error`: half of it in the measure of the comparison.
 
     Returns
     -------
@@ -67,11 +75,15 @@ def compare(ours: float, published: PublishedValue, *, error: float | None = Non
         raise AnalysisError(
             f"A {published.quantity} of {ours} {published.unit} cannot be compared", fix="leave the failed result out"
         )
-    errors = [value for value in (error, published.error) if value is not None]
+    own_error = error if interval68 is None else (interval68[1] - interval68[0]) / 2
+    errors = [value for value in (own_error, published.error) if value is not None]
     if published.quantity == "conductivity":
-        relative = [] if error is None else [error / ours]
-        relative += [] if published.error is None else [published.error / published.value]
-        scatter = [value / 2.302585092994046 for value in relative]
+        relative = [] if published.error is None else [published.error / published.value]
+        if interval68 is not None and interval68[0] > 0:
+            relative.append(log(interval68[1] / interval68[0]) / 2)
+        elif own_error is not None:
+            relative.append(own_error / ours)
+        scatter = [value / log(10.0) for value in relative]
         scatter += [MEASURED_CONDUCTIVITY_SCATTER_DEX] if published.kind == "measured" else []
         return Comparison(published, ours, log10(ours / published.value), "decades", _combined(scatter))
     if published.quantity == "volume_per_atom":

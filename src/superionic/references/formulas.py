@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
-from functools import reduce
+from functools import lru_cache, reduce
 from math import gcd, lcm
 
 from superionic.errors import CompositionError
@@ -68,6 +68,7 @@ def parse_formula(formula: str) -> dict[str, Fraction]:
     return composition
 
 
+@lru_cache(maxsize=4096)
 def normal_formula(formula: str) -> str:
     """Return the formula in smallest whole numbers with elements in alphabetical order: equal for equal compositions.
 

@@ -17,9 +17,12 @@ def all_values() -> tuple[PublishedValue, ...]:
     return (
         *paper_b.volumes(),
         *paper_b.transport(),
+        *paper_b.mixed_halides(),
+        *paper_b.model_errors(),
         *paper_a.halides(),
         *paper_a.benchmarks(),
         *paper_a.stability(),
+        *paper_a.model_errors(),
     )
 
 
@@ -30,7 +33,7 @@ def lookup(
     kind: str | None = None,
     polymorph: str | None = None,
 ) -> list[PublishedValue]:
-    """Return the published values for a composition.
+    """Return the published values of exactly a composition; `matching` also finds those of families that hold it.
 
     Parameters
     ----------
@@ -57,7 +60,8 @@ def lookup(
     return [
         value
         for value in all_values()
-        if normal_formula(value.formula) == wanted
+        if not value.composition.is_family
+        and normal_formula(value.formula) == wanted
         and (quantity is None or value.quantity == quantity)
         and (kind is None or value.kind == kind)
         and (polymorph is None or value.polymorph == polymorph)

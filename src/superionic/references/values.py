@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from superionic.references.compositions import Composition, exactly
+from superionic.references.spacegroups import spacegroup_number
+
 Quantity = Literal[
     "activation_energy",
     "conductivity",
@@ -12,9 +15,22 @@ Quantity = Literal[
     "formation_energy",
     "energy_above_hull",
     "energy_above_polymorph",
+    "transition_temperature",
+    "mae_energy",
+    "mae_force",
+    "mae_stress",
+    "rmse_energy",
+    "rmse_force",
+    "rmse_stress",
+    "max_error_energy",
 ]
+"""`mae_…`, `rmse_…` and `max_error_…` are errors of a potential against the DFT that it was trained on, over structures
+that it was not trained on. A transition is between two phases of one composition."""
 
 Kind = Literal["measured", "calculated"]
+Approach = Literal["measured", "dft", "universal", "fine-tuned"]
+"""Measured; by DFT (static or AIMD); by a universal potential as published; by one fine-tuned on the system."""
+
 Bound = Literal["lower", "upper", "about"]
 
 UNITS: dict[Quantity, str] = {
@@ -24,6 +40,14 @@ UNITS: dict[Quantity, str] = {
     "formation_energy": "meV/atom",
     "energy_above_hull": "meV/atom",
     "energy_above_polymorph": "meV/atom",
+    "transition_temperature": "K",
+    "mae_energy": "meV/atom",
+    "mae_force": "meV/A",
+    "mae_stress": "MPa",
+    "rmse_energy": "meV/atom",
+    "rmse_force": "meV/A",
+    "rmse_stress": "MPa",
+    "max_error_energy": "meV/atom",
 }
 """The one unit in which each quantity is kept."""
 
@@ -42,8 +66,8 @@ class PublishedValue:
 
     Attributes
     ----------
-    formula
-        The composition, as usually written.
+    composition
+        What it holds for: one composition or a family.
     quantity, unit
         What it is, see `Quantity` and `UNITS`. Conductivities published in S/cm are given in mS/cm.
     value
@@ -51,18 +75,31 @@ class PublishedValue:
     error
         The stated error in `unit`, or None.
     temperature_K
-        The temperature it holds for; 300 for "room temperature"; None for activation energies.
+        The temperature it holds for; 300 for "room temperature"; 0 for relaxed structures; None for activation energies
+        and other values of no single temperature.
+    temperature_range_K
+        The temperatures that an activation energy was fitted over, or that a test set was drawn from, where stated.
     pressure_GPa
-        The pressure at which the cell was equilibrated, where that is stated.
-    kind
-        "measured" or "calculated".
+        The pressure at which the cell was equilibrated, where that is stated; None is ambient or not stated.
+    approach
+        How it was got, as far as that decides what it compares with.
+    model
+        Family of the potential ("CHGNet", "MACE", "SevenNet"); None for measurements and DFT.
     method
-        How it was got.
+        How it was got, in words.
     bound
         "lower" or "upper" where the value is an end of a published range or a limit; "about" where it was published
         as approximate; None otherwise.
     polymorph
-        Phase or space group where the source names one, "" otherwise.
+        Phase or space group as the source names it, "" where it names none.
+    spacegroup
+        Number of the space group of that polymorph (of the disordered parent crystal where orderings of it were
+        simulated); None where the source names none.
+    relative_to
+        Formulas of the phases that an energy is relative to: the ends of a hull or of a formation energy.
+    other_spacegroup
+        Space group of the phases in `relative_to`; the polymorph that an energy above a polymorph is counted from; the
+        phase that a transition leads to.
     source, doi
         Citation and DOI of the work that the value is from.
     reported_in
@@ -71,21 +108,36 @@ class PublishedValue:
         What else has to be known to compare with it.
     """
 
-    formula: str
+    composition: Composition
     quantity: Quantity
     value: float
     unit: str
     error: float | None
     temperature_K: float | None
+    temperature_range_K: tuple[float, float] | None
     pressure_GPa: float | None
-    kind: Kind
+    approach: Approach
+    model: str | None
     method: str
     bound: Bound | None
     polymorph: str
+    spacegroup: int | None
+    relative_to: tuple[str, ...]
+    other_spacegroup: int | None
     source: str
     doi: str | None
     reported_in: str
     note: str
+
+    @property
+    def formula(self) -> str:
+        """The composition as usually written."""
+        return self.composition.written
+
+    @property
+    def kind(self) -> Kind:
+        """Whether it was measured or calculated."""
+        return "measured" if self.approach == "measured" else "calculated"
 
 
 PAPER_A_DOI = "10.1039/d5ta05321h"
@@ -117,37 +169,55 @@ LI3INBR6_MEASURED = Source(
 LI3PS4_MEASURED = Source(
     "refs. 66 and 67 of Deng et al. 2025 (J.-S. Kim et al. 2018; N. J. de Klerk et al. 2018)", None
 )
+LI3PS4_PHASES = Source(
+    "refs. 66, 67 and 70–73 of Deng et al. 2025 (among them K. Homma et al., Solid State Ionics 182, 53–58, 2011)", None
+)
 
 
 def published_value(
-    formula: str,
+    composition: str | Composition,
     quantity: Quantity,
     value: float,
     *,
     source: Source,
     reported_in: str,
-    kind: Kind,
+    approach: Approach,
     method: str,
+    model: str | None = None,
     error: float | None = None,
     temperature_K: float | None = None,
+    temperature_range_K: tuple[float, float] | None = None,
     pressure_GPa: float | None = None,
     bound: Bound | None = None,
     polymorph: str = "",
+    spacegroup: int | None = None,
+    relative_to: tuple[str, ...] = (),
+    other_spacegroup: int | None = None,
     note: str = "",
 ) -> PublishedValue:
-    """Build a value in the unit of its quantity, with citation and DOI of its source."""
+    """Build a value in the unit of its quantity, with citation and DOI of its source.
+
+    A `polymorph` that is no symbol of a space group ("alpha") needs its `spacegroup` beside it.
+    """
+    if spacegroup is None and polymorph:
+        spacegroup = spacegroup_number(polymorph)
     return PublishedValue(
-        formula=formula,
+        composition=exactly(composition) if isinstance(composition, str) else composition,
         quantity=quantity,
         value=value,
         unit=UNITS[quantity],
         error=error,
         temperature_K=temperature_K,
+        temperature_range_K=temperature_range_K,
         pressure_GPa=pressure_GPa,
-        kind=kind,
+        approach=approach,
+        model=model,
         method=method,
         bound=bound,
         polymorph=polymorph,
+        spacegroup=spacegroup,
+        relative_to=relative_to,
+        other_spacegroup=other_spacegroup,
         source=source.citation,
         doi=source.doi,
         reported_in=reported_in,
