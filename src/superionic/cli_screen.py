@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from superionic.results.identity import Ordering
+
 if TYPE_CHECKING:
     from superionic.campaign.explain import Explanation
     from superionic.campaign.plan import Plan
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from superionic.execution.engines import EngineStatus
     from superionic.execution.runner import Reporter
     from superionic.execution.task import Task
+    from superionic.results.campaign import Results
+    from superionic.results.stability import HullEntry
 
 _SHOWN_PENDING = 12
 _LOG_EVERY_S = 30.0
@@ -121,13 +126,13 @@ def show_plan(campaign: Campaign, plan: Plan) -> None:
     spaces = Table("crystal", "composition", "formula", "atoms", "raw orderings", "distinct", "off refinement")
     for space in plan.spaces:
         spaces.add_row(
-            space["crystal"],
-            space["composition_label"] or "–",
-            space["formula"],
-            str(space["n_atoms"]),
-            _big(space["raw"]),
-            _big(space["distinct"]),
-            f"{space['deviation']:.3f}",
+            space.cell.material.crystal,
+            space.cell.material.composition_label or "–",
+            space.formula,
+            str(space.n_atoms),
+            _big(space.raw),
+            _big(space.distinct),
+            f"{space.deviation:.3f}",
         )
     console.print(spaces)
     stages = Table("stage", "work", "CPU time", "files")
@@ -142,45 +147,45 @@ def show_plan(campaign: Campaign, plan: Plan) -> None:
     console.print(f"files go to {plan.run_folder}", soft_wrap=True, highlight=False)
 
 
-def show_results(campaign: Campaign, results: Mapping[str, Any]) -> None:
+def show_results(campaign: Campaign, results: Results) -> None:
     """Print the main results of a run."""
     console = Console(soft_wrap=True)
-    stages = results["stages"]
-    for entry in (e for e in stages.get("hull", {}).get("entries", []) if e["id"] != e["crystal"]):
-        if entry["e_above_hull_eV_per_atom"] <= min(
-            other["e_above_hull_eV_per_atom"]
-            for other in stages["hull"]["entries"]
-            if other["formula"] == entry["formula"]
-        ):
+    for hull in results.hull[-1:]:
+        orderings = [entry for entry in hull.entries if isinstance(entry.identity, Ordering)]
+        lowest: dict[str, HullEntry] = {}
+        for entry in sorted(orderings, key=lambda entry: entry.e_above_hull_eV_per_atom):
+            lowest.setdefault(entry.formula, entry)
+        for entry in lowest.values():
+            above = 1000 * entry.e_above_hull_eV_per_atom
             console.print(
-                f"{entry['formula']} ({entry['crystal']}): "
-                f"{1000 * entry['e_above_hull_eV_per_atom']:.1f} meV/atom above the hull",
+                f"{entry.formula} ({entry.identity.material.crystal}): {above:.1f} meV/atom above the hull",
                 highlight=False,
             )
-    validate = stages.get("validate")
-    if validate is not None:
-        before, after = validate["before"], validate["after"]
+    if results.validate is not None:
+        before, after = results.validate.before, results.validate.after
         console.print(
-            f"fine-tuning: force MAE {before['mae_force_meV_per_A']:.0f} → {after['mae_force_meV_per_A']:.0f} meV/Å on "
-            f"{validate['n_structures']} unseen structures",
+            f"fine-tuning: force MAE {before.mae_force_meV_per_A:.0f} → {after.mae_force_meV_per_A:.0f} meV/Å on "
+            f"{results.validate.n_structures} unseen structures",
             highlight=False,
         )
-    for fit in stages.get("analyse", {}).get("arrhenius", []):
-        if fit["Ea_eV"] is not None:
-            error = "" if fit["Ea_error_eV"] is None else f" ± {fit['Ea_error_eV']:.2f}"
-            console.print(f"{fit['id']}: Ea = {fit['Ea_eV']:.2f}{error} eV", highlight=False)
-        for flag in fit["flags"]:
+    for material in results.analyse.arrhenius if results.analyse is not None else ():
+        dependence = material.dependence
+        if dependence.Ea_eV is not None:
+            error = "" if dependence.Ea_error_eV is None else f" ± {dependence.Ea_error_eV:.2f}"
+            console.print(f"{material.material.label}: Ea = {dependence.Ea_eV:.2f}{error} eV", highlight=False)
+        for flag in dependence.flags:
             console.print(f"  {flag}", style="yellow", highlight=False)
-        for point in fit["predictions"]:
-            low, high = point["interval68"] or (float("nan"), float("nan"))
-            tail = ", extrapolated" if point["extrapolated"] else ""
+        for point in dependence.predictions:
+            low, high = point.interval68 or (math.nan, math.nan)
+            tail = ", extrapolated" if point.extrapolated else ""
             console.print(
-                f"  σ({point['temperature_K']:g} K) = {point['value']:.3g} mS/cm (68 %: {low:.2g} to {high:.2g}{tail})",
+                f"  σ({point.temperature_K:g} K) = {1000 * point.value:.3g} mS/cm "
+                f"(68 %: {1000 * low:.2g} to {1000 * high:.2g}{tail})",
                 highlight=False,
             )
-    for note in results["quality"]:
-        if note["severity"] != "info":
-            console.print(f"{note['severity']}: {note['statement']}", style="yellow", highlight=False)
+    for statement in results.statements:
+        if statement.severity != "info":
+            console.print(f"{statement.severity}: {statement.words}", style="yellow", highlight=False)
     console.print(f"report: {campaign.report_folder / 'report.html'}", highlight=False)
 
 
