@@ -183,18 +183,18 @@ def trained_potential(pretrained: ChosenPotential, trainer: str, weights: Ref) -
     """
     if trainer != FROM_LABELS:
         return pretrained.tuned(weights)
-    convention = pretrained.identity["energy_convention"]
+    convention = pretrained.identity.energy_convention
     level = "the campaign's labels"
-    identity = {
-        **pretrained.identity,
-        "checkpoint_sha256": weights.task.key,
-        "engine": "core",
-        "level_of_theory": level,
-        "licence": "that of the labels",
-        "model": "nep, from labels",
-        "name": "nep",
-        "version": "1",
-    }
+    identity = replace(
+        pretrained.identity,
+        checkpoint_sha256=weights.task.key,
+        engine="core",
+        level_of_theory=level,
+        licence="that of the labels",
+        model="nep, from labels",
+        name="nep",
+        version="1",
+    )
     options = {"energy_convention": convention, "level_of_theory": level}
     return ChosenPotential(FINE_TUNED, "core", {"name": "nep", "model": None, "options": options}, identity, weights)
 

@@ -123,7 +123,7 @@ def prove_files(potentials: Mapping[str, ChosenPotential]) -> None:
         options = chosen.settings["options"]
         if "file" in options:
             prove_file(chosen.settings, chosen.engine)
-        elif chosen.settings["name"] == "ase" and chosen.identity["energy_convention"] in CONVENTIONS:
+        elif chosen.settings["name"] == "ase" and chosen.identity.energy_convention in CONVENTIONS:
             asked = {"potential": "ase", "model": chosen.settings["model"], "options": options}
             call_once(resolve_engine(chosen.engine).python, PROOF, asked)
 

@@ -180,14 +180,5 @@ def choose_potentials(file: CampaignFile) -> dict[str, ChosenPotential]:
                 where=f"potentials.{name}",
                 fix="choose a potential that covers these elements",
             )
-        facts = {
-            "checkpoint_sha256": identity.checkpoint_sha256,
-            "energy_convention": identity.energy_convention,
-            "level_of_theory": identity.level_of_theory,
-            "licence": identity.licence,
-            "model": identity.model,
-            "name": identity.name,
-            "version": identity.version,
-        }
-        chosen[name] = ChosenPotential(name, identity.engine, settings, facts)
+        chosen[name] = ChosenPotential(name, identity.engine, settings, identity)
     return chosen

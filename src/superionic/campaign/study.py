@@ -32,16 +32,8 @@ def choose(engine: str, model: str | None = None, options: Mapping[str, Any] | N
     from superionic.stages.base import ChosenPotential
 
     identity, kept = describe_with_options(engine, model, options or {}, where="--engine")
-    facts = {
-        "checkpoint_sha256": identity.checkpoint_sha256,
-        "elements": list(identity.elements),
-        "energy_convention": identity.energy_convention,
-        "level_of_theory": identity.level_of_theory,
-        "model": identity.model,
-        "name": identity.name,
-    }
     settings = {"model": identity.model, "name": identity.name, "options": kept}
-    return ChosenPotential(engine, identity.engine, settings, facts)
+    return ChosenPotential(engine, identity.engine, settings, identity)
 
 
 @contextmanager

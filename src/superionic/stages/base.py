@@ -18,6 +18,7 @@ from ase import Atoms
 from superionic.execution.codec import canonical_json
 from superionic.execution.runner import Runner
 from superionic.execution.task import Call, Context, Task, ref_of
+from superionic.potentials.base import PotentialIdentity
 from superionic.results.identity import Material, Ordering, ReferencePhase
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ class ChosenPotential:
     settings
         Name in the registry, model and options.
     identity
-        What :func:`superionic.potentials.base.describe_potential` says of it, as plain values.
+        What :func:`superionic.potentials.base.describe_potential` says of it. Inside a worker only name and model are
+        known of it.
     weights
         Fine-tuned weights, or None for the published ones.
     committee
@@ -57,13 +59,13 @@ class ChosenPotential:
     name: str
     engine: str
     settings: Mapping[str, Any]
-    identity: Mapping[str, Any]
+    identity: PotentialIdentity
     weights: Weights | None = None
     committee: tuple[Weights, ...] = ()
 
     def tuned(self, weights: Weights) -> ChosenPotential:
         """Return this potential with fine-tuned weights."""
-        return replace(self, name=FINE_TUNED, weights=weights)
+        return replace(self, name=FINE_TUNED, weights=weights, identity=replace(self.identity, fine_tuned=True))
 
     @property
     def single(self) -> ChosenPotential:
@@ -90,7 +92,8 @@ class ChosenPotential:
         if "potential" not in settings:
             return None
         chosen = settings["potential"]
-        return cls(chosen["name"], "", chosen, {}, inputs.get("weights"), tuple(inputs.get("committee", ())))
+        identity = PotentialIdentity(chosen["name"], str(chosen["model"]), "", "", "", "", (), "")
+        return cls(chosen["name"], "", chosen, identity, inputs.get("weights"), tuple(inputs.get("committee", ())))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ A part of the stage *distil*.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from superionic.execution.task import Context, Ref, Task
@@ -23,17 +23,17 @@ STUDENT = "student"
 
 def student_of(weights: Ref, teacher: ChosenPotential, member: int) -> ChosenPotential:
     """Return a trained student as a potential for tasks: in the core, with the teacher's scale of energy."""
-    convention = teacher.identity["energy_convention"]
-    level = f"{teacher.identity['level_of_theory']}, by a student of {teacher.name}"
-    identity = {
-        **teacher.identity,
-        "checkpoint_sha256": weights.task.key,
-        "level_of_theory": level,
-        "licence": "that of the teacher",
-        "model": f"student {member + 1} of {teacher.name}",
-        "name": "nep",
-        "version": "1",
-    }
+    convention = teacher.identity.energy_convention
+    level = f"{teacher.identity.level_of_theory}, by a student of {teacher.name}"
+    identity = replace(
+        teacher.identity,
+        checkpoint_sha256=weights.task.key,
+        level_of_theory=level,
+        licence="that of the teacher",
+        model=f"student {member + 1} of {teacher.name}",
+        name="nep",
+        version="1",
+    )
     options = {"energy_convention": convention, "level_of_theory": level}
     return ChosenPotential(STUDENT, "core", {"name": "nep", "model": None, "options": options}, identity, weights)
 

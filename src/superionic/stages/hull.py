@@ -50,7 +50,7 @@ def run(
         _HULL_VERSION,
         {
             "end_members": list(end_members),
-            "energy_convention": potential.identity["energy_convention"],
+            "energy_convention": potential.identity.energy_convention,
             "formula_unit": settings["formula_unit"],
             "names": [candidate.id for candidate in candidates],
             "crystals": [candidate.crystal for candidate in candidates],

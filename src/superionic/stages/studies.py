@@ -269,7 +269,7 @@ def check(study: Study) -> dict[str, Any]:
         PREFLIGHT,
         PREFLIGHT_VERSION,
         {
-            "elements": list(study.potential.identity.get("elements", [])),
+            "elements": list(study.potential.identity.elements),
             "groups": list(study.groups),
             "options": all_options(study),
         },

@@ -75,7 +75,7 @@ def compare(
         "structures of other chemistries",
         "superionic.stages.study_compare:others_task",
         _OTHERS_VERSION,
-        {"file": others, "elements": list(study.potential.identity.get("elements", [])), "seed": study.seed},
+        {"file": others, "elements": list(study.potential.identity.elements), "seed": study.seed},
     )
     n_others = study.bench.runner.one(strange)["n"]
     asked = [i for i in range(n_others) if i % 2 == 0]

@@ -96,7 +96,7 @@ def run(
         f"pre-flight{tail}",
         PREFLIGHT,
         PREFLIGHT_VERSION,
-        {"elements": list(pretrained.identity.get("elements", [])), "groups": groups, "options": options, **replay},
+        {"elements": list(pretrained.identity.elements), "groups": groups, "options": options, **replay},
         {**data.inputs(), "baseline": Ref(baseline), "dataset": Ref(dataset)},
     )
     findings = bench.runner.one(checked)["findings"]
