@@ -13,13 +13,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 from ase import Atoms
+from numpy.typing import NDArray
 
 from superionic.execution.codec import canonical_json
 from superionic.execution.runner import Runner
 from superionic.execution.task import Call, Context, Task, ref_of
 from superionic.potentials.base import PotentialIdentity
-from superionic.results.identity import Material, Ordering, ReferencePhase
+from superionic.results.identity import Material, Ordering, ReferencePhase, Run
+from superionic.results.transport import VolumeTrace
+from superionic.transport.volumes import MeanCell
 
 if TYPE_CHECKING:
     from superionic.labels.base import Label
@@ -30,6 +34,8 @@ R = TypeVar("R")
 FINE_TUNED = "fine-tuned"
 FINISHED = "finished"
 
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 Weights = Mapping[str, Any]
 """Weights of a potential as its engine names them."""
 
@@ -206,6 +212,19 @@ class Candidate:
         return self.identity
 
     @property
+    def relaxation(self) -> RelaxedOrdering:
+        """The relaxation that its structure is from.
+
+        Raises
+        ------
+        TypeError
+            Before the ranking.
+        """
+        if self.relaxed is None:
+            raise TypeError(f"{self.id} is not relaxed")
+        return self.relaxed
+
+    @property
     def material(self) -> Material:
         """Crystal and composition; a reference is a material of its own."""
         return self.identity.material if isinstance(self.identity, Ordering) else Material(self.identity.name)
@@ -322,6 +341,63 @@ class Snapshot:
     def composition(self) -> str:
         """Place on the composition axes, or the formula where there is none."""
         return self.formula if self.ordering is None else self.ordering.material.composition_label or self.formula
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """What is known of a transport run without its positions, which stay in its segments.
+
+    Attributes
+    ----------
+    cell_A, numbers
+        Cell of the production part, shape (3, 3), and atomic numbers.
+    flags
+        Sentences for the reader, in the order of the segments.
+    length_ps, mean_temperature_K, n_atoms, n_mobile, volume_A3_per_atom
+        Of the production part.
+    npt, mean_cell, npt_drift
+        Of the NPT part; see :class:`superionic.results.transport.SimulatedRun`.
+    worst_extrapolation
+        Highest extrapolation grade of a student that drove; None for other potentials.
+    """
+
+    cell_A: FloatArray
+    numbers: IntArray
+    flags: tuple[str, ...]
+    length_ps: float
+    mean_temperature_K: float
+    n_atoms: int
+    n_mobile: int
+    npt: VolumeTrace
+    mean_cell: MeanCell | None
+    npt_drift: float | None
+    volume_A3_per_atom: float
+    worst_extrapolation: float | None
+
+
+@dataclass(frozen=True)
+class TransportRun:
+    """A transport run on its way to the analysis.
+
+    Attributes
+    ----------
+    run
+        Which one.
+    formula
+        Reduced formula of its ordering.
+    trajectory
+        What is known of it: a part of a task's result.
+    positions_A
+        Unwrapped positions of each segment, shape (n_frames, n_atoms, 3): parts of tasks' results.
+    frame_interval_ps
+        Time between frames.
+    """
+
+    run: Run
+    formula: str
+    trajectory: Trajectory
+    positions_A: tuple[FloatArray, ...]
+    frame_interval_ps: float
 
 
 def derive_seed(seed: int, *words: str | float) -> int:

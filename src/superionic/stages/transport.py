@@ -2,29 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
-from superionic.errors import StageError
-from superionic.execution.task import Context, Ref, Task
-from superionic.stages.base import Candidate, ChosenPotential, StageResult, Workbench, failures_as_data
-from superionic.stages.chains import Phase, chain, md_settings
+import numpy as np
+from numpy.typing import NDArray
+
+from superionic.dynamics.monitors import Limits
+from superionic.errors import AnalysisError, StageError
+from superionic.execution.task import Context, Task, task
+from superionic.results.identity import Material, Run
+from superionic.results.transport import SimulatedRun, TransportResult, VolumeTrace
+from superionic.stages.base import Candidate, ChosenPotential, Trajectory, TransportRun, Workbench
+from superionic.stages.chains import Chain, Phase, chain, md_settings
+from superionic.transport.volumes import MeanCell, mean_cell
+
+if TYPE_CHECKING:
+    from superionic.settings.stages import LongRuns, TransportSettings
+
+FloatArray = NDArray[np.float64]
 
 STAGE = "transport"
-_RUN_VERSION = 2
-_STUDENT = "student"
+_STUDENT: Final = "student"
 # A grade costs about as much as a step of the student.
 _GRADE_EVERY_FS = 200.0
 _NEVER = 1.0e12
+# Points of a trace that is enough for a figure.
+_TRACE_POINTS = 500
+
+
+@dataclass(frozen=True)
+class TransportOutput:
+    """What the stage gives: its result, and the runs for the analysis."""
+
+    result: TransportResult
+    runs: tuple[TransportRun, ...]
 
 
 def run(
-    settings: Mapping[str, Any],
+    settings: TransportSettings,
     bench: Workbench,
     candidates: Sequence[Candidate],
     potentials: Sequence[ChosenPotential],
-) -> StageResult:
+) -> TransportOutput:
     """Run molecular dynamics of the lowest orderings.
 
     Parameters
@@ -39,111 +60,61 @@ def run(
         The potential that drives the dynamics, or the members of a committee: replicas take turns with them, so that
         what the replicas scatter by holds what the members disagree by.
 
-    Returns
-    -------
-    StageResult
-        Candidates are the runs: their structure is the trajectory (see :func:`collect_task`), their facts say which
-        ordering, temperature and replica.
-
     Raises
     ------
     StageError
         If every run failed, or no ordering is left to run.
     """
-    chosen = lowest_orderings(settings, candidates)
-    runs, tasks = [], []
-    for candidate in chosen:
-        for temperature in settings["temperatures_K"]:
-            for replica in range(settings["replicas"]):
-                member = replica % len(potentials)
-                label = f"{candidate.id} {temperature:g} K"
-                if settings["replicas"] > 1:
-                    label += f" replica {replica + 1}"
-                built = chain(
-                    bench,
-                    STAGE,
-                    label,
-                    candidate.structure,
-                    settings["supercell"],
-                    potentials[member],
-                    _phases(settings, temperature, _limits(settings, potentials[member])),
-                )
-                production, npt = built["production"], built.get("npt", [])
-                tasks.append(
-                    bench.task(
-                        STAGE,
-                        f"trajectory of {label}",
-                        "superionic.stages.transport:collect_task",
-                        _RUN_VERSION,
-                        {"frame_interval_ps": _frame_interval_ps(settings), "mobile_ion": bench.mobile_ion},
-                        {
-                            "cells": [segment["cells"] for segment in production],
-                            "flags": [segment["flags"] for segment in [*npt, *production]],
-                            "npt_cells": [segment["cells"] for segment in npt],
-                            "npt_times_ps": [segment["times_ps"] for segment in npt],
-                            "numbers": production[0]["numbers"],
-                            "temperatures_K": [segment["temperatures_K"] for segment in production],
-                            **_grades(potentials[member], [*npt, *production]),
-                        },
-                    )
-                )
-                facts = {
-                    **candidate.facts,
-                    "positions": [segment["positions"] for segment in production],
-                    "frame_interval_ps": _frame_interval_ps(settings),
-                    "member": member + 1 if len(potentials) > 1 else None,
-                    "replica": replica + 1,
-                    "temperature_K": temperature,
-                }
-                runs.append((label, candidate, facts))
-    trajectories: list[Candidate] = []
-    summaries, failures = [], []
-    for (label, candidate, facts), task, outcome in zip(runs, tasks, bench.runner.gather(tasks), strict=True):
+    planned = [
+        (candidate, _identity(settings, candidate, temperature, replica, potentials))
+        for candidate in lowest_orderings(settings, candidates)
+        for temperature in settings.temperatures_K
+        for replica in range(settings.replicas)
+    ]
+    chains = [_chain(settings, bench, candidate, run, potentials) for candidate, run in planned]
+    tasks = [
+        _collect(settings, bench, run, built, potentials[0].name == _STUDENT)
+        for (_, run), built in zip(planned, chains, strict=True)
+    ]
+    interval = _frame_interval_ps(settings)
+    simulated: list[SimulatedRun] = []
+    runs: list[TransportRun] = []
+    outcomes = bench.runner.gather(tasks)
+    for (candidate, run), built, trajectory, outcome in zip(planned, chains, tasks, outcomes, strict=True):
         if outcome.failure is not None:
-            failures.append(outcome.failure)
             continue
-        value = outcome.value
-        summaries.append(
-            {
-                "ensemble": "NVT",
-                "flags": list(dict.fromkeys(value["flags"])),
-                "formula": candidate.facts["formula"],
-                "id": candidate.id,
-                "key": task.key,
-                "length_ps": value["length_ps"],
-                "mean_temperature_K": value["mean_temperature_K"],
-                "member": facts["member"],
-                "n_atoms": value["n_atoms"],
-                "n_mobile": value["n_mobile"],
-                "npt": value["npt"],
-                "npt_drift": value["npt_drift"],
-                "potential": potentials[0].name,
-                "replica": facts["replica"],
-                "run": label,
-                "temperature_K": facts["temperature_K"],
-                "thermostat": settings["thermostat"],
-                "volume_A3_per_atom": value["volume_A3_per_atom"],
-                "worst_extrapolation": value.get("worst_extrapolation"),
-            }
-        )
-        trajectories.append(
-            Candidate(
-                label, candidate.crystal, candidate.composition_label, Ref(task), {**facts, "ordering": candidate.id}
+        collected = outcome.value
+        simulated.append(
+            SimulatedRun(
+                run=run,
+                formula=candidate.formula,
+                key=trajectory.key,
+                ensemble="NVT",
+                thermostat=settings.thermostat,
+                length_ps=collected.length_ps,
+                mean_temperature_K=collected.mean_temperature_K,
+                n_atoms=collected.n_atoms,
+                n_mobile=collected.n_mobile,
+                volume_A3_per_atom=collected.volume_A3_per_atom,
+                npt=collected.npt,
+                mean_cell=collected.mean_cell,
+                npt_drift=collected.npt_drift,
+                worst_extrapolation=collected.worst_extrapolation,
+                flags=tuple(dict.fromkeys(collected.flags)),
             )
         )
-    if not trajectories:
+        positions = tuple(segment.result.positions_A for segment in built.segments("production"))
+        runs.append(TransportRun(run, candidate.formula, trajectory.result, positions, interval))
+    failures = tuple(outcome.failure for outcome in outcomes if outcome.failure is not None)
+    if not runs:
         reasons = "; ".join(sorted({failure.reason for failure in failures})[:3])
         raise StageError(
             f"every transport run failed ({reasons})", where=STAGE, fix="lower the temperatures or the time step"
         )
-    return StageResult(
-        {"failures": failures_as_data(failures), "potential": potentials[0].name, "runs": summaries},
-        tuple(trajectories),
-        failures=tuple(failures),
-    )
+    return TransportOutput(TransportResult(potentials[0].name, tuple(simulated), failures), tuple(runs))
 
 
-def lowest_orderings(settings: Mapping[str, Any], candidates: Sequence[Candidate]) -> list[Candidate]:
+def lowest_orderings(settings: TransportSettings, candidates: Sequence[Candidate]) -> list[Candidate]:
     """Return the orderings that are run: the lowest of each crystal and composition, within the limit above the hull.
 
     Raises
@@ -151,16 +122,16 @@ def lowest_orderings(settings: Mapping[str, Any], candidates: Sequence[Candidate
     StageError
         If no ordering is within the limit.
     """
-    groups: dict[tuple[str, str], list[Candidate]] = {}
+    groups: dict[Material, list[Candidate]] = {}
     for candidate in candidates:
         if not candidate.is_reference:
-            groups.setdefault((candidate.crystal, candidate.composition_label), []).append(candidate)
-    limit = settings["max_energy_above_hull_meV_per_atom"]
+            groups.setdefault(candidate.material, []).append(candidate)
+    limit = settings.max_energy_above_hull_meV_per_atom
     chosen = []
     for group in groups.values():
-        group.sort(key=lambda candidate: candidate.facts["relaxed_eV_per_atom"])
-        for candidate in group[: settings["per_composition"]]:
-            above = candidate.facts.get("e_above_hull_eV_per_atom")
+        group.sort(key=lambda candidate: candidate.relaxed_eV_per_atom or 0.0)
+        for candidate in group[: settings.per_composition]:
+            above = candidate.e_above_hull_eV_per_atom
             if limit is None or above is None or above * 1000.0 <= limit:
                 chosen.append(candidate)
     if not chosen:
@@ -172,82 +143,145 @@ def lowest_orderings(settings: Mapping[str, Any], candidates: Sequence[Candidate
     return chosen
 
 
-def _limits(settings: Mapping[str, Any], potential: ChosenPotential) -> dict[str, Any] | None:
+def lengths_at(settings: TransportSettings, temperature_K: float) -> TransportSettings | LongRuns:
+    """Return the section that has ``nvt_equilibration_ps`` and ``production_ps`` of a temperature."""
+    long_runs = settings.long_runs
+    return long_runs if long_runs is not None and temperature_K < long_runs.below_K else settings
+
+
+def _identity(
+    settings: TransportSettings,
+    candidate: Candidate,
+    temperature_K: float,
+    replica: int,
+    potentials: Sequence[ChosenPotential],
+) -> Run:
+    several = f" replica {replica + 1}" if settings.replicas > 1 else ""
+    return Run(
+        ordering=candidate.ordering,
+        temperature_K=temperature_K,
+        replica=replica + 1,
+        potential=potentials[0].name,
+        pressure_GPa=settings.pressure_GPa if settings.npt_ps > 0 else None,
+        member=replica % len(potentials) + 1 if len(potentials) > 1 else None,
+        label=f"{candidate.id} {temperature_K:g} K{several}",
+    )
+
+
+def _chain(
+    settings: TransportSettings,
+    bench: Workbench,
+    candidate: Candidate,
+    run: Run,
+    potentials: Sequence[ChosenPotential],
+) -> Chain:
+    potential = potentials[0 if run.member is None else run.member - 1]
+    lengths = lengths_at(settings, run.temperature_K)
+    nvt = md_settings(settings, run.temperature_K, "nvt", engine=settings.md_engine)
+    npt = md_settings(
+        settings,
+        run.temperature_K,
+        "npt",
+        engine=settings.md_engine,
+        barostat=settings.barostat,
+        cell_motion=settings.cell_motion,
+    )
+    limits, longest, discard = _limits(settings, potential), settings.segment_ps, settings.npt_discard_fraction
+    equilibration = lengths.nvt_equilibration_ps
+    before = Phase("nvt before npt", nvt, settings.nvt_before_npt_ps, longest, limits=limits)
+    averaged = replace(before, average_cell_of="npt", discard_fraction=discard)
+    phases = (
+        replace(before, name="heating", length_ps=settings.heating_ps, ramp_from_K=settings.heating_from_K),
+        before,
+        replace(before, name="npt", md=npt, length_ps=settings.npt_ps),
+        replace(averaged, name="equilibration", length_ps=equilibration),
+        replace(averaged if equilibration == 0 else before, name="production", length_ps=lengths.production_ps),
+    )
+    return chain(bench, STAGE, run.label, candidate.structure, settings.supercell, potential, phases)
+
+
+def _limits(settings: TransportSettings, potential: ChosenPotential) -> Limits | None:
     """Let a student tell how far it extrapolates, without stopping: the report judges."""
     if potential.name != _STUDENT:
         return None
-    every = max(1, round(_GRADE_EVERY_FS / settings["timestep_fs"]))
-    return {"extrapolation_every": every, "max_collected": 0, "max_extrapolation": _NEVER}
+    every = max(1, round(_GRADE_EVERY_FS / settings.timestep_fs))
+    return Limits(extrapolation_every=every, max_collected=0, max_extrapolation=_NEVER)
 
 
-def _grades(potential: ChosenPotential, segments: Sequence[Task]) -> dict[str, list[Ref]]:
-    return {"grades": [segment["extrapolation"] for segment in segments]} if potential.name == _STUDENT else {}
-
-
-def lengths_at(settings: Mapping[str, Any], temperature_K: float) -> Mapping[str, Any]:
-    """Return ``nvt_equilibration_ps`` and ``production_ps`` at a temperature."""
-    long_runs = settings["long_runs"]
-    chosen = long_runs if long_runs is not None and temperature_K < long_runs["below_K"] else settings
-    return {name: chosen[name] for name in ("nvt_equilibration_ps", "production_ps")}
-
-
-def _phases(settings: Mapping[str, Any], temperature_K: float, limits: Mapping[str, Any] | None) -> tuple[Phase, ...]:
-    lengths = lengths_at(settings, temperature_K)
-    segment = settings["segment_ps"]
-    nvt = md_settings(settings, temperature_K, "nvt")
-    equilibration = lengths["nvt_equilibration_ps"]
-    average = {"average_cell_of": "npt", "discard_fraction": settings["npt_discard_fraction"]}
-    phases = (
-        Phase("heating", {**nvt, "ramp_from_K": settings["heating_from_K"]}, settings["heating_ps"], segment),
-        Phase("nvt before npt", nvt, settings["nvt_before_npt_ps"], segment),
-        Phase("npt", md_settings(settings, temperature_K, "npt"), settings["npt_ps"], segment),
-        Phase("equilibration", nvt, equilibration, segment, **average),
-        Phase("production", nvt, lengths["production_ps"], segment, **(average if equilibration == 0 else {})),
+def _collect(settings: TransportSettings, bench: Workbench, run: Run, built: Chain, graded: bool) -> Task[Trajectory]:
+    production, npt = built.segments("production"), built.segments("npt")
+    call = collect_task.of(
+        run=run,
+        frame_interval_ps=_frame_interval_ps(settings),
+        mobile_ion=bench.mobile_ion,
+        cells=[segment.result.cells_A for segment in production],
+        flags=[segment.result.flags for segment in (*npt, *production)],
+        grades=[segment.result.extrapolation for segment in (*npt, *production)] if graded else [],
+        npt_cells=[segment.result.cells_A for segment in npt],
+        npt_times_ps=[segment.result.times_ps for segment in npt],
+        numbers=production[0].result.state.numbers,
+        temperatures_K=[segment.result.temperatures_K for segment in production],
     )
-    return phases if limits is None else tuple(replace(phase, limits=limits) for phase in phases)
+    return bench.task(STAGE, f"trajectory of {run.label}", call)
 
 
-def _frame_interval_ps(settings: Mapping[str, Any]) -> float:
-    every = max(1, round(settings["save_every_fs"] / settings["timestep_fs"]))
-    return float(every * settings["timestep_fs"] * 1.0e-3)
+def _frame_interval_ps(settings: TransportSettings) -> float:
+    every = max(1, round(settings.save_every_fs / settings.timestep_fs))
+    return float(every * settings.timestep_fs * 1.0e-3)
 
 
 # ---- task functions -----------------------------------------------------------------------------------------------
 
 
-def collect_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
+@task(version=3)
+def collect_task(
+    _context: Context,
+    *,
+    run: Run,
+    frame_interval_ps: float,
+    mobile_ion: str,
+    cells: Sequence[FloatArray],
+    flags: Sequence[tuple[str, ...]],
+    grades: Sequence[FloatArray],
+    npt_cells: Sequence[FloatArray],
+    npt_times_ps: Sequence[FloatArray],
+    numbers: NDArray[np.int64],
+    temperatures_K: Sequence[FloatArray],
+) -> Trajectory:
     """Describe a run: cell, temperature, volumes on the way, who is mobile. The positions stay in its segments."""
-    import numpy as np
     from ase.data import atomic_numbers
 
-    numbers = np.asarray(inputs["numbers"])
-    cell = inputs["cells"][0][0]
-    volume = abs(float(np.linalg.det(cell))) / len(numbers)
-    temperatures = np.concatenate(inputs["temperatures_K"])
-    npt: dict[str, list[float]] = {"time_ps": [], "volume_A3_per_atom": []}
-    drift = None
-    if inputs["npt_cells"]:
-        cells = np.concatenate(inputs["npt_cells"])
-        times = np.concatenate(inputs["npt_times_ps"])
-        stride = max(1, len(times) // 500)  # enough for a figure
-        npt["time_ps"] = [float(t) for t in times[::stride]]
-        volumes = abs(np.linalg.det(cells)) / len(numbers)
-        npt["volume_A3_per_atom"] = [float(v) for v in volumes[::stride]]
+    cell = cells[0][0]
+    temperatures = np.concatenate(temperatures_K)
+    npt, mean, drift = VolumeTrace(), None, None
+    if npt_cells:
+        through, times = np.concatenate(npt_cells), np.concatenate(npt_times_ps)
+        volumes = abs(np.linalg.det(through)) / len(numbers)
+        stride = max(1, len(times) // _TRACE_POINTS)
+        npt = VolumeTrace(tuple(times[::stride].tolist()), tuple(volumes[::stride].tolist()))
+        mean = _mean_cell(through, frame_interval_ps, len(numbers))
         if (quarter := len(volumes) // 4) > 0:
             late, before = volumes[-quarter:].mean(), volumes[-2 * quarter : -quarter].mean()
             drift = float((late - before) / before)
-    worst = [float(np.max(grades)) for grades in inputs.get("grades", []) if len(grades)]
-    more = {"worst_extrapolation": max(worst)} if worst else {}
-    return {
-        **more,
-        "cell_A": cell,
-        "flags": [flag for flags in inputs["flags"] for flag in flags],
-        "length_ps": (len(temperatures) - 1) * settings["frame_interval_ps"],
-        "mean_temperature_K": float(temperatures.mean()),
-        "n_atoms": len(numbers),
-        "n_mobile": int(np.sum(numbers == atomic_numbers[settings["mobile_ion"]])),
-        "npt": npt,
-        "npt_drift": drift,
-        "numbers": numbers,
-        "volume_A3_per_atom": volume,
-    }
+    worst = [float(np.max(of_segment)) for of_segment in grades if len(of_segment)]
+    return Trajectory(
+        cell_A=cell,
+        numbers=numbers,
+        flags=tuple(flag for of_segment in flags for flag in of_segment),
+        length_ps=(len(temperatures) - 1) * frame_interval_ps,
+        mean_temperature_K=float(temperatures.mean()),
+        n_atoms=len(numbers),
+        n_mobile=int(np.sum(numbers == atomic_numbers[mobile_ion])),
+        npt=npt,
+        mean_cell=mean,
+        npt_drift=drift,
+        volume_A3_per_atom=abs(float(np.linalg.det(cell))) / len(numbers),
+        worst_extrapolation=max(worst, default=None),
+    )
+
+
+def _mean_cell(cells: FloatArray, frame_interval_ps: float, n_atoms: int) -> MeanCell | None:
+    try:
+        return mean_cell(cells, frame_interval_ps, n_atoms=n_atoms)
+    except AnalysisError:  # too few frames for a mean with an error: the trace is there all the same
+        return None
