@@ -3,24 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from superionic.execution.task import Context
-from superionic.stages.base import Candidate, ChosenPotential, StageResult, Workbench
+from superionic.execution.task import Context, Task, task
+from superionic.results.identity import Ordering, ReferencePhase
+from superionic.results.stability import (
+    HullEntry,
+    HullResult,
+    PhaseDiagram,
+    PhaseShare,
+    PolymorphEnergy,
+    Polymorphs,
+)
+from superionic.stages.base import Candidate, ChosenPotential, Workbench
+
+if TYPE_CHECKING:
+    from superionic.settings.stages import HullSettings
 
 STAGE = "hull"
-_HULL_VERSION = 1
+
+
+@dataclass(frozen=True)
+class HullOutput:
+    """What the stage gives.
+
+    Attributes
+    ----------
+    result
+        For the report.
+    candidates
+        The candidates with their energies above the hull.
+    task
+        The task behind it.
+    """
+
+    result: HullResult
+    candidates: tuple[Candidate, ...]
+    task: Task[PhaseDiagram]
 
 
 def run(
-    settings: Mapping[str, Any],
+    settings: HullSettings,
     bench: Workbench,
     candidates: Sequence[Candidate],
     potential: ChosenPotential,
     end_members: Sequence[str],
     *,
+    replacements: Sequence[tuple[str, str]] = (),
     round_label: str = "",
-) -> StageResult:
+) -> HullOutput:
     """Place every relaxed candidate on the hull between the end members.
 
     Parameters
@@ -35,94 +67,124 @@ def run(
         The potential whose energies they carry.
     end_members
         Formulas of the vertices.
+    replacements
+        Pairs of elements that replace each other along the composition axes.
     round_label
         Distinguishes a second hull by the fine-tuned potential.
-
-    Returns
-    -------
-    StageResult
-        The same candidates, with ``e_above_hull_*`` among their facts.
     """
-    task = bench.task(
+    relaxations = [candidate.relaxation for candidate in candidates]
+    placing = bench.task(
         STAGE,
         f"hull {round_label}".strip(),
-        "superionic.stages.hull:hull_task",
-        _HULL_VERSION,
-        {
-            "end_members": list(end_members),
-            "energy_convention": potential.identity.energy_convention,
-            "formula_unit": settings["formula_unit"],
-            "names": [candidate.id for candidate in candidates],
-            "crystals": [candidate.crystal for candidate in candidates],
-        },
-        {
-            "compositions": [_part(candidate, "composition") for candidate in candidates],
-            "energies_eV": [_part(candidate, "energy_eV") for candidate in candidates],
-        },
+        hull_task.of(
+            end_members=list(end_members),
+            energy_convention=potential.identity.energy_convention,
+            formula_unit=settings.formula_unit,
+            replacements=list(replacements),
+            mobile_ion=bench.mobile_ion,
+            identities=[candidate.identity for candidate in candidates],
+            compositions=[relaxed.composition for relaxed in relaxations],
+            energies_eV=[relaxed.energy_eV for relaxed in relaxations],
+        ),
     )
-    result = bench.runner.one(task)
-    placed = []
-    for candidate, entry in zip(candidates, result["entries"], strict=True):
-        facts = {**candidate.facts, **{name: entry[name] for name in entry if name.startswith("e_above_hull")}}
-        placed.append(Candidate(**{**candidate.__dict__, "facts": facts}))
-    summary = {**result, "key": task.key, "potential": potential.name}
-    return StageResult(summary, tuple(placed), {"hull": task})
+    diagram = bench.runner.one(placing)
+    result = HullResult(
+        end_members=diagram.end_members,
+        energy_convention=diagram.energy_convention,
+        formula_unit=diagram.formula_unit,
+        entries=diagram.entries,
+        polymorphs=diagram.polymorphs,
+        key=placing.key,
+        potential=potential.name,
+    )
+    placed = tuple(
+        replace(candidate, e_above_hull_eV_per_atom=entry.e_above_hull_eV_per_atom)
+        for candidate, entry in zip(candidates, diagram.entries, strict=True)
+    )
+    return HullOutput(result, placed, placing)
 
 
-def _part(candidate: Candidate, name: str) -> Any:
-    return candidate.structure.task[name]
+@task(version=2)
+def hull_task(
+    context: Context,
+    *,
+    end_members: Sequence[str],
+    energy_convention: str,
+    formula_unit: str | None,
+    replacements: Sequence[tuple[str, str]],
+    mobile_ion: str,
+    identities: Sequence[Ordering | ReferencePhase],
+    compositions: Sequence[Mapping[str, int]],
+    energies_eV: Sequence[float],
+) -> PhaseDiagram:
+    """Compute formation energies and the hull from total energies.
 
-
-def hull_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
-    """Compute formation energies and the hull from total energies."""
+    A cell counts by the framework of the formula unit (:func:`superionic.thermodynamics.formation.formula_units`). One
+    that does not have it counts by the end members that it is made of, and against simple phases by its own formula.
+    """
+    del context
     from superionic.references import parse_formula
-    from superionic.thermodynamics.formation import Entry
+    from superionic.thermodynamics.formation import Entry, formula_units
     from superionic.thermodynamics.hull import compare_polymorphs, convex_hull
 
-    unit = settings["formula_unit"]
-    atoms_per_unit = None if unit is None else int(sum(parse_formula(unit).values()))
-    entries = []
-    for name, crystal, composition, energy in zip(
-        settings["names"], settings["crystals"], inputs["compositions"], inputs["energies_eV"], strict=True
-    ):
-        n_atoms = sum(composition.values())
-        is_reference = name == crystal
-        fits = atoms_per_unit is not None and not is_reference and n_atoms % atoms_per_unit == 0
-        units = n_atoms // atoms_per_unit if fits and atoms_per_unit else None
-        entries.append(Entry(name, composition, energy, settings["energy_convention"], crystal, formula_units=units))
-    # Against simple phases (LiCl + YCl3) a formula unit is that of the compound; along a solid solution every
-    # composition counts as one unit of its end members.
+    unit = None if formula_unit is None else parse_formula(formula_unit)
+    entries = [
+        Entry(
+            identity.id,
+            composition,
+            energy,
+            energy_convention,
+            identity.material.crystal if isinstance(identity, Ordering) else identity.name,
+            formula_units=None
+            if unit is None
+            else formula_units(composition, unit, replacements=replacements, mobile_ion=mobile_ion),
+        )
+        for identity, composition, energy in zip(identities, compositions, energies_eV, strict=True)
+    ]
+    simple_phases = any(isinstance(identity, ReferencePhase) for identity in identities)
     hull = convex_hull(
         entries,
-        [parse_formula(member) for member in settings["end_members"]],
-        formula_unit="reduced" if any(e.name == e.crystal for e in entries) else "end-members",
+        [parse_formula(member) for member in end_members],
+        formula_unit="reduced" if simple_phases else "end-members",
     )
-    polymorphs = [
-        {
-            "crystals": dict(zip(found.crystals, found.energies_eV_per_atom, strict=True)),
-            "formula": found.formula,
-            "lowest": found.crystals[0],
-        }
-        for found in compare_polymorphs(entries)
-        if len(found.crystals) > 1
-    ]
-    return {
-        "end_members": list(hull.end_members),
-        "energy_convention": hull.energy_convention,
-        "entries": [
-            {
-                "coordinates": [float(c) for c in hull.coordinates[i]],
-                "crystal": entry.crystal,
-                "decomposition": dict(zip(hull.decompositions[i].names, hull.decompositions[i].fractions, strict=True)),
-                "e_above_hull_eV_per_atom": float(hull.energies_above_hull_eV_per_atom[i]),
-                "e_above_hull_eV_per_formula_unit": float(hull.energies_above_hull_eV_per_formula_unit[i]),
-                "formation_energy_eV_per_atom": float(hull.formation_energies_eV_per_atom[i]),
-                "formation_energy_eV_per_formula_unit": float(hull.formation_energies_eV_per_formula_unit[i]),
-                "formula": entry.formula,
-                "id": entry.name,
-                "stable": bool(hull.stable[i]),
-            }
-            for i, entry in enumerate(entries)
-        ],
-        "polymorphs": polymorphs,
-    }
+    by_name = {identity.id: identity for identity in identities}
+    return PhaseDiagram(
+        end_members=hull.end_members,
+        energy_convention=hull.energy_convention,
+        formula_unit=formula_unit,
+        entries=tuple(
+            HullEntry(
+                identity=identity,
+                formula=entries[i].formula,
+                coordinates=tuple(float(share) for share in hull.coordinates[i]),
+                decomposition=tuple(
+                    PhaseShare(by_name[name], fraction)
+                    for name, fraction in zip(
+                        hull.decompositions[i].names, hull.decompositions[i].fractions, strict=True
+                    )
+                ),
+                formation_energy_eV_per_atom=float(hull.formation_energies_eV_per_atom[i]),
+                formation_energy_eV_per_formula_unit=float(hull.formation_energies_eV_per_formula_unit[i]),
+                e_above_hull_eV_per_atom=float(hull.energies_above_hull_eV_per_atom[i]),
+                e_above_hull_eV_per_formula_unit=float(hull.energies_above_hull_eV_per_formula_unit[i]),
+                formula_units=float(hull.formula_units[i]),
+                stable=bool(hull.stable[i]),
+            )
+            for i, identity in enumerate(identities)
+        ),
+        polymorphs=tuple(
+            Polymorphs(
+                formula=competing.formula,
+                point=next((phase.material.point for phase in phases if isinstance(phase, Ordering)), ()),
+                energies=tuple(
+                    PolymorphEnergy(crystal, phase, energy)
+                    for crystal, phase, energy in zip(
+                        competing.crystals, phases, competing.energies_eV_per_atom, strict=True
+                    )
+                ),
+            )
+            for competing in compare_polymorphs(entries)
+            if len(competing.crystals) > 1
+            for phases in [[by_name[name] for name in competing.names]]
+        ),
+    )

@@ -3,20 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from superionic.errors import StageError
-from superionic.execution.task import Context, Ref, Task
+from superionic.execution.task import Context, Task, task
 from superionic.references import normal_formula
-from superionic.stages.base import Candidate, StageResult, Workbench
+from superionic.results.identity import Material
+from superionic.results.stability import PhaseDiagram, Reason, SelectedOrdering, SelectResult
+from superionic.stages.base import Candidate, Workbench
+
+if TYPE_CHECKING:
+    from superionic.settings.sample import SelectSettings
 
 STAGE = "select"
-_SELECT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class SelectOutput:
+    """What the stage gives.
+
+    Attributes
+    ----------
+    result
+        For the report.
+    candidates
+        The selected ones.
+    """
+
+    result: SelectResult
+    candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Orderings that were drawn, as places among those that could be.
+
+    Attributes
+    ----------
+    indices
+        Rising.
+    reasons, energies_eV_per_fu
+        Of each.
+    """
+
+    indices: tuple[int, ...]
+    reasons: tuple[Reason, ...]
+    energies_eV_per_fu: tuple[float, ...]
 
 
 def run(
-    settings: Mapping[str, Any], bench: Workbench, candidates: Sequence[Candidate], hull: Task | None
-) -> StageResult:
+    settings: SelectSettings,
+    bench: Workbench,
+    candidates: Sequence[Candidate],
+    hull: Task[PhaseDiagram] | None,
+    *,
+    formula_unit: str | None = None,
+    replacements: Sequence[tuple[str, str]] = (),
+) -> SelectOutput:
     """Select orderings to be sampled; references never are.
 
     Parameters
@@ -29,93 +73,136 @@ def run(
         Relaxed orderings, lowest of each composition first.
     hull
         The hull's task; without a hull the energy above the lowest ordering of the same composition takes its place.
-
-    Returns
-    -------
-    StageResult
-        The selected candidates.
+    formula_unit, replacements
+        Formula unit of the solid solution, and the elements that replace each other in it; a hull counts by its own.
 
     Raises
     ------
     StageError
-        If no ordering has one of the wanted compositions.
+        If no ordering has one of the compositions that are asked for.
     """
-    wanted = {normal_formula(formula) for formula in settings["compositions"]}
-    orderings = [
-        candidate
-        for candidate in candidates
-        if not candidate.is_reference and (not wanted or normal_formula(candidate.facts["formula"]) in wanted)
+    asked_for = {normal_formula(formula) for formula in settings.compositions}
+    places = [
+        place
+        for place, candidate in enumerate(candidates)
+        if not candidate.is_reference and (not asked_for or normal_formula(candidate.formula) in asked_for)
     ]
-    if not orderings:
-        there = {str(candidate.facts["formula"]) for candidate in candidates if not candidate.is_reference}
+    if not places:
+        there = {candidate.formula for candidate in candidates if not candidate.is_reference}
         raise StageError(
-            f"no ordering has one of the compositions {', '.join(settings['compositions'])}",
+            f"no ordering has one of the compositions {', '.join(settings.compositions)}",
             where="select.compositions",
             fix=f"name some of: {', '.join(sorted(there))}",
         )
-    inputs: dict[str, Any] = {"relaxed": [Ref(candidate.structure.task) for candidate in orderings]}
+    orderings = [candidates[place] for place in places]
+    materials = [candidate.material for candidate in orderings]
+    formulas = [candidate.formula for candidate in orderings]
     if hull is not None:
-        positions = {candidate.id: i for i, candidate in enumerate(candidates)}
-        inputs["e_above_hull_eV_per_fu"] = [
-            Ref(hull, ("entries", positions[candidate.id], "e_above_hull_eV_per_formula_unit"))
-            for candidate in orderings
-        ]
-    task = bench.task(
-        STAGE,
-        "selection",
-        "superionic.stages.select:select_task",
-        _SELECT_VERSION,
-        {
-            "compositions": [f"{candidate.crystal}|{candidate.facts['formula']}" for candidate in orderings],
-            "count": settings["count"],
-            "seed": bench.seed_for(STAGE),
-            "temperature_K": settings["temperature_K"],
-        },
-        inputs,
+        call = select_task.of(
+            materials=materials,
+            formulas=formulas,
+            count=settings.count,
+            seed=bench.seed_for(STAGE),
+            temperature_K=settings.temperature_K,
+            e_above_hull_eV_per_fu=[hull.result.entries[place].e_above_hull_eV_per_formula_unit for place in places],
+        )
+    else:
+        call = select_task.of(
+            materials=materials,
+            formulas=formulas,
+            count=settings.count,
+            seed=bench.seed_for(STAGE),
+            temperature_K=settings.temperature_K,
+            compositions=[candidate.relaxation.composition for candidate in orderings],
+            energies_eV=[candidate.relaxation.energy_eV for candidate in orderings],
+            formula_unit=formula_unit,
+            replacements=list(replacements),
+            mobile_ion=bench.mobile_ion,
+        )
+    drawing = bench.task(STAGE, "selection", call)
+    drawn = bench.runner.one(drawing)
+    chosen = tuple(orderings[index] for index in drawn.indices)
+    selected = tuple(
+        SelectedOrdering(candidate.ordering, candidate.formula, reason, energy)
+        for candidate, reason, energy in zip(chosen, drawn.reasons, drawn.energies_eV_per_fu, strict=True)
     )
-    result = bench.runner.one(task)
-    chosen = tuple(orderings[index] for index in result["indices"])
-    selected = [
-        {"id": candidate.id, "reason": reason, "energy_eV_per_fu": energy}
-        for candidate, reason, energy in zip(chosen, result["reasons"], result["energies_eV_per_fu"], strict=True)
-    ]
-    summary = {"key": task.key, "selected": selected, "temperature_K": settings["temperature_K"]}
-    return StageResult(summary, chosen, {"selection": task})
+    result = SelectResult(
+        key=drawing.key,
+        temperature_K=settings.temperature_K,
+        above="lowest ordering" if hull is None else "hull",
+        selected=selected,
+    )
+    return SelectOutput(result, chosen)
 
 
-def select_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
-    """Draw orderings with p ∝ exp(−E/k_BT), the lowest of each composition always among them."""
+@task(version=2)
+def select_task(
+    context: Context,
+    *,
+    materials: Sequence[Material],
+    formulas: Sequence[str],
+    count: int,
+    seed: int,
+    temperature_K: float,
+    e_above_hull_eV_per_fu: Sequence[float] | None = None,
+    compositions: Sequence[Mapping[str, int]] = (),
+    energies_eV: Sequence[float] = (),
+    formula_unit: str | None = None,
+    replacements: Sequence[tuple[str, str]] = (),
+    mobile_ion: str | None = None,
+) -> Selection:
+    """Draw orderings with p ∝ exp(−E/k_BT), the lowest of each crystal and composition always among them.
+
+    E is the energy above the hull; without a hull it is that above the lowest ordering of the same crystal and
+    composition, per formula unit of the solid solution, or per reduced formula where the cell has none of it.
+    """
+    del context
     import numpy as np
 
-    from superionic.thermodynamics.composition import reduced_composition
     from superionic.thermodynamics.selection import boltzmann_selection
 
-    labels = settings["compositions"]
-    if "e_above_hull_eV_per_fu" in inputs:
-        energies = np.array(inputs["e_above_hull_eV_per_fu"])
+    groups = list(zip(materials, formulas, strict=True))
+    if e_above_hull_eV_per_fu is not None:
+        energies = np.array(e_above_hull_eV_per_fu)
     else:
-        per_unit = []
-        for entry in inputs["relaxed"]:
-            unit = sum(reduced_composition(entry["composition"]).values())
-            per_unit.append(entry["energy_eV"] * unit / entry["n_atoms"])
+        units = [_formula_units(cell, formula_unit, replacements, mobile_ion) for cell in compositions]
+        per_unit = [energy / unit for energy, unit in zip(energies_eV, units, strict=True)]
         lowest = {
-            label: min(e for e, other in zip(per_unit, labels, strict=True) if other == label) for label in labels
+            group: min(e for e, other in zip(per_unit, groups, strict=True) if other == group) for group in groups
         }
-        energies = np.array([energy - lowest[label] for energy, label in zip(per_unit, labels, strict=True)])
+        energies = np.array([energy - lowest[group] for energy, group in zip(per_unit, groups, strict=True)])
     indices = boltzmann_selection(
         energies,
-        labels,
-        n=max(settings["count"], len(set(labels))),  # the lowest of each composition is always kept
-        rng=np.random.default_rng(settings["seed"]),
-        temperature_K=settings["temperature_K"],
+        groups,
+        n=max(count, len(set(groups))),  # the lowest of each composition is always kept
+        rng=np.random.default_rng(seed),
+        temperature_K=temperature_K,
     )
-    best: dict[str, float] = {}
-    for energy, label in zip(energies, labels, strict=True):
-        best[label] = min(best.get(label, np.inf), float(energy))
-    return {
-        "energies_eV_per_fu": [float(energies[i]) for i in indices],
-        "indices": [int(i) for i in indices],
-        "reasons": [
-            "lowest of its composition" if float(energies[i]) == best[labels[i]] else "Boltzmann draw" for i in indices
-        ],
-    }
+    best: dict[tuple[Material, str], float] = {}
+    for energy, group in zip(energies, groups, strict=True):
+        best[group] = min(best.get(group, np.inf), float(energy))
+    return Selection(
+        indices=tuple(int(i) for i in indices),
+        reasons=tuple(
+            "lowest of its composition" if float(energies[i]) == best[groups[i]] else "Boltzmann draw" for i in indices
+        ),
+        energies_eV_per_fu=tuple(float(energies[i]) for i in indices),
+    )
+
+
+def _formula_units(
+    composition: Mapping[str, int],
+    formula_unit: str | None,
+    replacements: Sequence[tuple[str, str]],
+    mobile_ion: str | None,
+) -> float:
+    from superionic.references import parse_formula
+    from superionic.thermodynamics.composition import reduced_composition
+    from superionic.thermodynamics.formation import formula_units
+
+    if formula_unit is not None:
+        unit = parse_formula(formula_unit)
+        units = formula_units(composition, unit, replacements=replacements, mobile_ion=mobile_ion)
+        if units is not None:
+            return float(units)
+    return sum(composition.values()) / sum(reduced_composition(composition).values())

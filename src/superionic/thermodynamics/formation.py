@@ -6,7 +6,7 @@ members of a pseudo-binary or pseudo-ternary system; paper B (Böhm and Champagn
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import isfinite
@@ -27,9 +27,60 @@ FormulaUnit = Literal["end-members", "reduced"]
 """What one formula unit is, for entries that do not say how many of them their cell has.
 
 ``"end-members"``: the cell is Σ n_j formula units, n_j those of the end members that it is made of, so that every
-composition of Li3InxY1−xBr6yCl6−6y counts in units of one Li3MX6, whatever its reduced formula.
-``"reduced"``: one reduced formula of the entry (Li12InY3Br24 at x = 1/4, four times as many atoms).
+composition of Li3InxY1−xBr6yCl6−6y counts in units of one Li3MX6, whatever its reduced formula (paper A: its cell of
+20 atoms "comprises two formula units" at all of them).
+``"reduced"``: one reduced formula of the entry (Li12InY3Br24 at x = 1/4, four times as many atoms); for compounds
+against simple phases, where Li3YCl6 is one unit and not the four of 3 LiCl + YCl3.
 """
+
+
+def formula_units(
+    composition: Mapping[str, Amount],
+    unit: Mapping[str, Amount],
+    *,
+    replacements: Iterable[tuple[str, str]] = (),
+    mobile_ion: str | None = None,
+) -> Fraction | None:
+    """Count the formula units of a cell along a solid solution.
+
+    Elements that replace one another are counted as one, since they share their sites; the mobile ion is not counted,
+    since its amount follows the charge or the refinement. What is left is the framework, and a cell that has n times
+    the framework of the formula unit holds n of them: Na4Zr2Si3O12 (21 atoms) is one unit of Na1+xZr2SixP3−xO12 as is
+    NaZr2P3O12 (18 atoms). Paper A counts E_hull of its solid solutions in these units.
+
+    Parameters
+    ----------
+    composition
+        Element → atoms in the cell.
+    unit
+        Element → atoms in the formula unit, at any composition of the solid solution.
+    replacements
+        Pairs of elements that replace each other along the composition axes.
+    mobile_ion
+        Symbol of the mobile ion; None where all elements count.
+
+    Returns
+    -------
+    Fraction or None
+        Formula units in the cell; None where the cell does not have the framework of the unit, for instance a phase
+        that is none of the solid solution.
+    """
+    cell, one = exact_composition(composition), exact_composition(unit)
+    sharing = {element: frozenset({element}) for element in {*cell, *one}}
+    for replaced, by in replacements:
+        together = sharing.get(replaced, frozenset({replaced})) | sharing.get(by, frozenset({by}))
+        sharing |= dict.fromkeys(together, together)
+    ratios = set()
+    for elements in set(sharing.values()) - {frozenset({mobile_ion})}:
+        in_cell, in_unit = (
+            sum((amounts.get(element, Fraction(0)) for element in elements), Fraction(0)) for amounts in (cell, one)
+        )
+        if in_cell == in_unit == 0:
+            continue  # a replacement that neither of them knows
+        if in_cell == 0 or in_unit == 0:
+            return None
+        ratios.add(in_cell / in_unit)
+    return ratios.pop() if len(ratios) == 1 else None
 
 
 @dataclass(frozen=True)
@@ -64,7 +115,7 @@ class Entry:
     energy_eV: float
     energy_convention: str
     crystal: str = ""
-    formula_units: int | None = None
+    formula_units: int | Fraction | None = None
 
     def __post_init__(self) -> None:
         where = f"entry {self.name!r}"
@@ -79,9 +130,9 @@ class Entry:
             raise PotentialError(
                 f"The energy is {self.energy_eV}", where=where, fix="leave failed calculations out of the hull"
             )
-        if self.formula_units is not None and self.formula_units < 1:
+        if self.formula_units is not None and self.formula_units <= 0:
             raise CompositionError(
-                f"The cell has {self.formula_units} formula units", where=where, fix="give a positive whole number"
+                f"The cell has {self.formula_units} formula units", where=where, fix="give a positive number"
             )
         object.__setattr__(self, "composition", {element: int(amount) for element, amount in exact.items()})
         object.__setattr__(self, "energy_eV", float(self.energy_eV))
