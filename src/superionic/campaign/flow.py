@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from superionic.campaign.learning import learn
-from superionic.campaign.spaces import build_spaces, end_members, read_text
+from superionic.campaign.spaces import build_spaces, end_members, read_text, replacements
 from superionic.settings.base import STUDENT
 from superionic.settings.distil import resolved
 from superionic.stages import (
@@ -170,7 +170,15 @@ class Flow:
         formulas = {c.material.point: c.formula for c in candidates if not c.is_reference}
         references = {name: crystal.formula for name, crystal in self.references.items()}
         vertices = end_members(self.file, formulas, references)
-        placed = hull.run(self.file.hull, self.bench, candidates, potential, vertices, round_label=round_label)
+        placed = hull.run(
+            self.file.hull,
+            self.bench,
+            candidates,
+            potential,
+            vertices,
+            replacements=replacements(self.file),
+            round_label=round_label,
+        )
         self.done("hull", self.outputs.hull, placed)
         return placed
 
@@ -178,8 +186,14 @@ class Flow:
         if self.file.select is None:
             return tuple(candidate for candidate in candidates if not candidate.is_reference)
         self.at("select")
+        axes = self.file.composition_axes
         selected = select.run(
-            self.file.select, self.bench, candidates, placed.task if placed is not None else None
+            self.file.select,
+            self.bench,
+            candidates,
+            placed.task if placed is not None else None,
+            formula_unit=axes[0].formula_unit if axes else None,
+            replacements=replacements(self.file),
         )
         self.done("select", self.outputs.select, selected)
         return selected.candidates

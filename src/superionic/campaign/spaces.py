@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from superionic.campaign.prepare import describe_with_options, known_elements
-from superionic.settings.base import parse_formula
 from superionic.errors import PotentialError, StructureError
+from superionic.results.identity import AxisValue
+from superionic.settings.base import parse_formula
 from superionic.stages.base import ChosenPotential, Space
 from superionic.structures.axes import Axis, apply_point
 from superionic.structures.occupancies import with_occupancies
@@ -126,7 +127,9 @@ def _composition(
     return {"exact_species": elements, "occupancies": occupancies, "substitutions": replaced}
 
 
-def end_members(file: CampaignFile, formulas_by_point: Mapping[str, str], references: Mapping[str, str]) -> list[str]:
+def end_members(
+    file: CampaignFile, formulas_by_point: Mapping[tuple[AxisValue, ...], str], references: Mapping[str, str]
+) -> list[str]:
     """Return the formulas of the hull's vertices.
 
     Given ones come first; else the references; else the ends of the composition axes; else all compositions there are
@@ -137,7 +140,7 @@ def end_members(file: CampaignFile, formulas_by_point: Mapping[str, str], refere
     file
         The campaign file.
     formulas_by_point
-        Reduced formula at each composition label.
+        Reduced formula at each point of the composition grid.
     references
         Reduced formula of each reference.
     """
@@ -146,12 +149,16 @@ def end_members(file: CampaignFile, formulas_by_point: Mapping[str, str], refere
         return list(hull.end_members)
     if references:
         return list(dict.fromkeys(references.values()))
-    points = file.grid()
-    names = [axis.by for axis in file.composition_axes]
-    bounds = {name: (min(p[name] for p in points), max(p[name] for p in points)) for name in names}
-    corners = [dict(zip(names, corner, strict=True)) for corner in itertools.product(*(bounds[name] for name in names))]
-    labels = [" ".join(f"{name}={value:g}" for name, value in corner.items()) for corner in corners]
-    return list(dict.fromkeys(formulas_by_point[label] for label in labels if label in formulas_by_point))
+    grid = file.grid()
+    ends = [{point[axis.by] for point in grid} for axis in file.composition_axes]
+    corners = itertools.product(*((min(values), max(values)) for values in ends))
+    points = [tuple(map(AxisValue, (axis.by for axis in file.composition_axes), corner)) for corner in corners]
+    return list(dict.fromkeys(formulas_by_point[point] for point in points if point in formulas_by_point))
+
+
+def replacements(file: CampaignFile) -> list[tuple[str, str]]:
+    """Return all pairs of elements that replace each other along the composition axes."""
+    return [(axis.replace, axis.by) for axis in _axes(file)]
 
 
 def choose_potentials(file: CampaignFile) -> dict[str, ChosenPotential]:
