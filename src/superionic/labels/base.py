@@ -150,25 +150,46 @@ class Label:
         """The hash that all labels of one set share."""
         return str(self.provenance["settings_hash"])
 
-    def to_dict(self) -> dict[str, Any]:
-        """Give plain values and arrays, from which :meth:`from_dict` makes the same label."""
-        return {
-            "energy_eV": self.energy_eV,
-            "forces_eV_per_A": np.array(self.forces_eV_per_A),
-            "stress_eV_per_A3": None if self.stress_eV_per_A3 is None else np.array(self.stress_eV_per_A3),
-            "provenance": dict(self.provenance),
-            "diagnostics": dict(self.diagnostics),
-        }
+
+@dataclass(frozen=True)
+class Reference:
+    """What the labels of one set share: the method that they are of.
+
+    Attributes
+    ----------
+    labeller
+        Name of what made them; empty where a file does not say.
+    code, version, functional, energy_convention
+        As :class:`LabellerIdentity` has them.
+    settings_hash
+        SHA-256 of the method with all its settings.
+    stand_in
+        Whether a potential stands in for a reference method.
+    settings
+        Of the method.
+    """
+
+    labeller: str
+    code: str
+    version: str
+    functional: str
+    energy_convention: str
+    settings_hash: str
+    stand_in: bool
+    settings: Mapping[str, Any]
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Label:
-        """Invert :meth:`to_dict`."""
+    def of(cls, label: Label) -> Reference:
+        """Take it out of what a label carries along."""
+        words = {
+            name: str(label.provenance.get(name, ""))
+            for name in ("labeller", "code", "version", "functional", "energy_convention")
+        }
         return cls(
-            energy_eV=values["energy_eV"],
-            forces_eV_per_A=values["forces_eV_per_A"],
-            stress_eV_per_A3=values["stress_eV_per_A3"],
-            provenance=values["provenance"],
-            diagnostics=values["diagnostics"],
+            **words,
+            settings_hash=label.settings_hash,
+            stand_in=bool(label.provenance.get("stand_in", False)),
+            settings=dict(label.provenance.get("settings", {})),
         )
 
 

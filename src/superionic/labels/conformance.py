@@ -42,7 +42,7 @@ def conform(
         ``force_eV_per_A`` and ``stress_eV_per_A3``: largest deviations from central differences of the energy;
         ``permutation_energy_eV``, ``permutation_force_eV_per_A``; ``net_force_eV_per_A``; and whether ``mutated``,
         ``repeatable``, ``described`` (the description without the engine has the same settings hash),
-        ``round_trip`` (through plain values), with ``provenance`` and ``progress`` (the fractions reported).
+        with ``provenance`` and ``progress`` (the fractions reported).
     """
     del inputs
     scratch = None if context is None else context.scratch
@@ -61,7 +61,6 @@ def conform(
         "progress": fractions,
         "mutated": bool(mutated),
         "repeatable": _same(first, second),
-        "round_trip": _same(first, Label.from_dict(first.to_dict())),
         "described": describe_labeller(name, options).settings_hash == first.settings_hash,
         "net_force_eV_per_A": float(np.abs(first.forces_eV_per_A.sum(axis=0)).max()),
         "permutation_energy_eV": abs(swapped.energy_eV - first.energy_eV),

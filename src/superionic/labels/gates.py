@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -92,10 +91,6 @@ class Verdict:
     def reason(self) -> str:
         """All reasons in one line; empty if the label passed."""
         return "; ".join(failure.reason for failure in self.failures)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give plain JSON values for the record."""
-        return {"passed": self.passed, "failures": [{"gate": f.gate, "reason": f.reason} for f in self.failures]}
 
 
 def shortest_distance(atoms: Atoms) -> float:

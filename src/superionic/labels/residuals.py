@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -90,15 +90,6 @@ class Baseline:
     energies_eV: FloatArray
     forces_eV_per_A: tuple[FloatArray, ...]
     stresses_eV_per_A3: FloatArray
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Baseline:
-        """Make one of ``energies_eV``, ``forces_eV_per_A`` and ``stresses_eV_per_A3``."""
-        return cls(
-            np.asarray(values["energies_eV"], dtype=np.float64),
-            tuple(np.asarray(forces, dtype=np.float64) for forces in values["forces_eV_per_A"]),
-            np.asarray(values["stresses_eV_per_A3"], dtype=np.float64).reshape(-1, 6),
-        )
 
 
 @dataclass(frozen=True)

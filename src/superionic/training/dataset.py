@@ -54,6 +54,17 @@ class Targets:
         object.__setattr__(self, "forces_eV_per_A", forces)
         object.__setattr__(self, "stresses_eV_per_A3", stresses)
 
+    @classmethod
+    def of_labels(cls, labels: Sequence[Label], shifts_eV: Sequence[float] | FloatArray | None = None) -> Targets:
+        """Take the values of labels, with ``shifts_eV`` of each cell taken off its energy."""
+        missing = np.full(6, np.nan)
+        energies = np.array([label.energy_eV for label in labels])
+        return cls(
+            energies - (0.0 if shifts_eV is None else np.asarray(shifts_eV, dtype=np.float64)),
+            tuple(label.forces_eV_per_A for label in labels),
+            np.array([missing if s is None else s for s in (label.stress_eV_per_A3 for label in labels)]),
+        )
+
     def __len__(self) -> int:
         return len(self.energies_eV)
 
@@ -124,7 +135,7 @@ class LabelledSet:
     def from_labels(
         cls,
         structures: Sequence[Atoms],
-        labels: Sequence[Label | Mapping[str, Any]],
+        labels: Sequence[Label],
         groups: Sequence[str] | None = None,
         *,
         energy_shifts_eV: Sequence[float] | None = None,
@@ -134,7 +145,7 @@ class LabelledSet:
         Parameters
         ----------
         structures, labels
-            Of equal length; labels as :class:`Label` or as its ``to_dict()``.
+            Of equal length.
         groups
             Trajectory of each structure; by default each is its own.
         energy_shifts_eV
@@ -145,25 +156,18 @@ class LabelledSet:
         StageError
             If the set is empty or its labels are not all of one reference.
         """
-        made = [label if isinstance(label, Label) else Label.from_dict(label) for label in labels]
-        if not made:
+        if not labels:
             raise StageError(
                 "No label passed the gates, so there is nothing to train on.", fix="Look at their reasons."
             )
-        hashes = dict.fromkeys(label.settings_hash for label in made)
+        hashes = dict.fromkeys(label.settings_hash for label in labels)
         if len(hashes) > 1:
             raise StageError(
                 f"Labels of {len(hashes)} different references would be mixed in one set.",
                 fix="Label all structures with the same code, version and settings, or train on each set by itself.",
             )
-        missing = np.full(6, np.nan)
-        targets = Targets(
-            np.array([label.energy_eV for label in made])
-            - (0.0 if energy_shifts_eV is None else np.asarray(energy_shifts_eV, dtype=np.float64)),
-            tuple(label.forces_eV_per_A for label in made),
-            np.array([missing if s is None else s for s in (label.stress_eV_per_A3 for label in made)]),
-        )
-        convention = str(made[0].provenance.get("energy_convention", "not stated"))
+        targets = Targets.of_labels(labels, energy_shifts_eV)
+        convention = str(labels[0].provenance.get("energy_convention", "not stated"))
         named = [str(number) for number in range(len(labels))] if groups is None else groups
         return cls(tuple(structures), targets, tuple(named), next(iter(hashes)), convention)
 

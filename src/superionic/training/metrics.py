@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -85,9 +85,28 @@ def errors(predicted: Targets, reference: Targets) -> ErrorMetrics:
     )
 
 
+@dataclass(frozen=True)
+class KindErrors:
+    """Errors of the structures of one kind.
+
+    Attributes
+    ----------
+    by
+        What structures are sorted by: ``"composition"``, ``"phase"``, ``"temperature_K"``.
+    value
+        Which ones these are.
+    errors
+        Over them.
+    """
+
+    by: str
+    value: str | float
+    errors: ErrorMetrics
+
+
 def errors_by(
     predicted: Targets, reference: Targets, kinds: Mapping[str, Sequence[str | float | None]]
-) -> list[dict[str, Any]]:
+) -> list[KindErrors]:
     """Errors apart by composition, phase, temperature or whatever structures are sorted by.
 
     Parameters
@@ -99,9 +118,8 @@ def errors_by(
 
     Returns
     -------
-    list of dict
-        One row for each value of each kind that has two values or more, rising: ``by``, ``value`` and the fields of
-        :class:`ErrorMetrics`.
+    list of KindErrors
+        One for each value of each kind that has two values or more, rising.
     """
     rows = []
     for kind, values in kinds.items():
@@ -110,9 +128,52 @@ def errors_by(
             continue
         for value in found:
             members = [index for index, one in enumerate(values) if one == value]
-            metrics = errors(predicted.subset(members), reference.subset(members))
-            rows.append({"by": kind, "value": value, **metrics.to_dict()})
+            rows.append(KindErrors(kind, value, errors(predicted.subset(members), reference.subset(members))))
     return rows
+
+
+@dataclass(frozen=True)
+class EpochErrors:
+    """Loss and errors on one part of the labels after an epoch; None where a trainer does not compute one."""
+
+    loss: float | None = None
+    mae_energy_meV_per_atom: float | None = None
+    rmse_energy_meV_per_atom: float | None = None
+    mae_force_meV_per_A: float | None = None
+    rmse_force_meV_per_A: float | None = None
+    mae_stress_GPa: float | None = None
+    rmse_stress_GPa: float | None = None
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One pass over the labels.
+
+    Attributes
+    ----------
+    epoch
+        0 is before training.
+    learning_rate
+        At its end.
+    train, validation, replay
+        Errors on the parts; None where there is none.
+    """
+
+    epoch: int
+    learning_rate: float | None
+    train: EpochErrors | None
+    validation: EpochErrors | None
+    replay: EpochErrors | None
+
+
+def epoch_record(entry: Mapping[str, Any]) -> EpochRecord:
+    """Read one entry of the history of a trainer's state (see :class:`superionic.training.state.LoopState`)."""
+    names = [field.name for field in fields(EpochErrors)]
+    parts = {
+        part: EpochErrors(**{name: found[name] for name in names if name in found}) if found is not None else None
+        for part, found in ((part, entry.get(part)) for part in ("train", "validation", "replay"))
+    }
+    return EpochRecord(entry["epoch"], entry["learning_rate"], **parts)
 
 
 def _mae(values: npt.NDArray[np.float64]) -> float:

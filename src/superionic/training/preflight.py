@@ -12,13 +12,14 @@ Every finding has a name, the evidence with numbers, and what to do. An *error* 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 from ase import Atoms
 
+from superionic.labels.base import Label
 from superionic.training.dataset import Targets, composition_of, fit_element_references
 from superionic.units import GPA_PER_EV_PER_A3
 
@@ -79,7 +80,7 @@ class Finding:
     name
         Short name, stable across versions.
     severity
-        ``"error"`` or ``"caution"``.
+        See the head of the module.
     evidence
         What was seen, with numbers.
     fix
@@ -87,18 +88,14 @@ class Finding:
     """
 
     name: str
-    severity: str
+    severity: Literal["error", "caution"]
     evidence: str
     fix: str
-
-    def to_dict(self) -> dict[str, str]:
-        """Give plain JSON values."""
-        return asdict(self)
 
 
 def preflight(
     structures: Sequence[Atoms],
-    labels: Sequence[Mapping[str, Any]],
+    labels: Sequence[Label],
     baseline: Targets | None,
     *,
     train: Sequence[int],
@@ -116,7 +113,7 @@ def preflight(
     structures
         The n structures.
     labels
-        Their labels, as :meth:`superionic.labels.base.Label.to_dict` gives them.
+        Their labels.
     baseline
         Predictions of the pretrained potential for them; None leaves out what needs a witness.
     train, validation, test
@@ -136,14 +133,7 @@ def preflight(
         Errors first.
     """
     options = {} if options is None else options
-    missing = np.full(6, np.nan)
-    targets = Targets(
-        np.array([label["energy_eV"] for label in labels]),
-        tuple(label["forces_eV_per_A"] for label in labels),
-        np.array(
-            [missing if label["stress_eV_per_A3"] is None else label["stress_eV_per_A3"] for label in labels]
-        ).reshape(-1, 6),
-    )
+    targets = Targets.of_labels(labels)
     found = [*_one_reference(labels), *_finite(targets), *_covered(structures, train, elements)]
     if baseline is not None and not any(finding.name == "broken numbers" for finding in found):
         found += _units(structures, targets, baseline)
@@ -167,8 +157,8 @@ def slope(reference: FloatArray, predicted: FloatArray) -> tuple[float, float]:
     return float(np.copysign(size_a / size_b, correlation)), correlation
 
 
-def _one_reference(labels: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
-    hashes = {label["provenance"].get("settings_hash") for label in labels}
+def _one_reference(labels: Sequence[Label]) -> Iterator[Finding]:
+    hashes = {label.settings_hash for label in labels}
     if len(hashes) > 1:
         yield Finding(
             "mixed references",
