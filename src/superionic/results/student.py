@@ -5,10 +5,300 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from superionic.execution.runner import Failure
+from superionic.potentials.base import PotentialIdentity
+from superionic.results.identity import Ordering
+from superionic.training.committee import CommitteeSpread
+from superionic.training.metrics import ErrorMetrics
+from superionic.training.nep_state import Epoch
+from superionic.training.parity import MeanVolume, TransferError, Verdict
+from superionic.transport.estimate import Estimate
+
+
+@dataclass(frozen=True)
+class PairComparison:
+    """Distances between the atoms of two elements, in a run of the teacher and in the students' repetitions of it.
+
+    Attributes
+    ----------
+    pair
+        Symbols, e.g. ``"Li-Cl"``.
+    overlaps
+        Overlap of the distributions of teacher and each student (1: equal).
+    noise
+        By how much the overlap of two equal runs would fall short of 1 by chance, the largest of all students.
+    r_A
+        Distances, in Å.
+    teacher, members
+        Radial distribution functions at these distances, of the teacher and of each student.
+    """
+
+    pair: str
+    overlaps: tuple[float, ...]
+    noise: float
+    r_A: tuple[float, ...]
+    teacher: tuple[float, ...]
+    members: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class RunComparison:
+    """One run of the teacher beside the students' repetitions of it: same start, cell, length and temperature.
+
+    Attributes
+    ----------
+    length_ps, n_atoms
+        Of the runs at constant volume.
+    diffusivities_cm2_per_s, hops
+        Tracer diffusivities and hops counted: the teacher's, then each student's.
+    volumes_A3_per_atom
+        Mean volumes at constant pressure, in the same order; empty where there was no such run.
+    pairs
+        Structure, one entry for each pair of elements that has neighbours within range.
+    """
+
+    length_ps: float
+    n_atoms: int
+    diffusivities_cm2_per_s: tuple[Estimate, ...]
+    hops: tuple[int, ...]
+    volumes_A3_per_atom: tuple[MeanVolume, ...]
+    pairs: tuple[PairComparison, ...]
+
+
+@dataclass(frozen=True)
+class EqualRuns:
+    """Runs that teacher and students made alike.
+
+    Attributes
+    ----------
+    ordering, temperature_K
+        What ran, and how hot.
+    key
+        Of the task that compared them.
+    comparison
+        What it saw.
+    """
+
+    ordering: Ordering
+    temperature_K: float
+    key: str
+    comparison: RunComparison
+
+    @property
+    def label(self) -> str:
+        """For people, e.g. ``"p-3m1 Br=3 #4 600 K"``."""
+        return f"{self.ordering.id} {self.temperature_K:g} K"
+
+
+@dataclass(frozen=True)
+class StudentErrors:
+    """Errors against the teacher on frames that no student has seen.
+
+    Attributes
+    ----------
+    first, after
+        Of each student after the first training (empty where there was only one training), and at the end.
+    after_mean
+        Of the mean of the students, at the end.
+    rms_force_meV_per_A
+        Root mean square of the teacher's force components on these frames.
+    """
+
+    first: tuple[ErrorMetrics, ...]
+    after: tuple[ErrorMetrics, ...]
+    after_mean: ErrorMetrics
+    rms_force_meV_per_A: float
+
+
+@dataclass(frozen=True)
+class ParityPoints:
+    """Values of one quantity by the teacher and by the mean of the students."""
+
+    teacher: tuple[float, ...]
+    student: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class StudentParity:
+    """Energies per atom of the unseen frames, and force components on them, evenly thinned for a figure."""
+
+    energy_eV_per_atom: ParityPoints
+    force_eV_per_A: ParityPoints
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the gate says of the students, and what it goes by.
+
+    Attributes
+    ----------
+    verdict
+        The criteria.
+    errors, parity
+        On unseen frames.
+    committee
+        How far the students disagree on these frames; None for a single one.
+    transfer
+        What the step from teacher to student adds to the error of a conductivity; None where no diffusivity of the
+        teacher is more than an upper bound.
+    """
+
+    verdict: Verdict
+    errors: StudentErrors
+    parity: StudentParity
+    committee: CommitteeSpread | None
+    transfer: TransferError | None
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """One hot run of a student.
+
+    Attributes
+    ----------
+    ordering
+        What ran.
+    member
+        Which student ran, from 1.
+    key
+        Of the last segment of the run.
+    clean_ps
+        How long it ran before it extrapolated too far or failed.
+    ended
+        Why it ended early; empty if it did not.
+    worst_grade
+        Largest extrapolation grade on the way; None if none was taken.
+    collected
+        Frames kept for the teacher.
+    """
+
+    ordering: Ordering
+    member: int
+    key: str
+    clean_ps: float
+    ended: str
+    worst_grade: float | None
+    collected: int
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round of learning and hot runs.
+
+    Attributes
+    ----------
+    round
+        Counts from 0, the first training.
+    structures
+        What the students learned from in it.
+    explorations
+        The hot runs after it.
+    labels
+        What the teacher labelled after these.
+    """
+
+    round: int
+    structures: int
+    explorations: tuple[Exploration, ...]
+    labels: int
+
+
+@dataclass(frozen=True)
+class LearnedFrom:
+    """How many structures there were.
+
+    Attributes
+    ----------
+    snapshots, distorted, contacts, relaxed
+        Asked of the teacher before the first training: frames of its runs, distorted structures, structures with a
+        close contact, and steps of relaxations.
+    dropped
+        Labels that were left out, e.g. for too large a force.
+    total, groups
+        In the last training, and their common origins.
+    held_out
+        Frames that no student has seen.
+    notes
+        What a report has to say of how the data were split.
+    """
+
+    snapshots: int
+    distorted: int
+    contacts: int
+    relaxed: int
+    dropped: int
+    total: int
+    groups: int
+    held_out: int
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Student:
+    """One member of the committee.
+
+    Attributes
+    ----------
+    key
+        Of the task that gave its weights.
+    n_train, n_validation
+        Structures in the two parts of its data.
+    history
+        How it learned.
+    """
+
+    key: str
+    n_train: int
+    n_validation: int
+    history: tuple[Epoch, ...]
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """The potential that the students learned from: its name in the campaign, and what it is."""
+
+    name: str
+    identity: PotentialIdentity
 
 
 @dataclass(frozen=True)
 class DistilResult:
-    """Students, and what the gate says of them."""
+    """Students, and what the gate says of them.
 
+    Attributes
+    ----------
+    key
+        Of the task that judged.
+    teacher
+        What they learned from.
+    temperatures_K
+        Of the teacher's runs.
+    required
+        Whether students that fail are refused.
+    verdict, errors, parity, committee, transfer
+        See :class:`Judgement`.
+    compared
+        Runs that teacher and students made alike.
+    learned_from
+        Structures.
+    rounds
+        Learning and hot runs.
+    members
+        The students.
+    failures
+        Calculations that failed.
+    """
+
+    key: str
+    teacher: Teacher
+    temperatures_K: tuple[float, ...]
+    required: bool
+    verdict: Verdict
+    errors: StudentErrors
+    parity: StudentParity
+    committee: CommitteeSpread | None
+    transfer: TransferError | None
+    compared: tuple[EqualRuns, ...]
+    learned_from: LearnedFrom
+    rounds: tuple[Round, ...]
+    members: tuple[Student, ...]
     failures: tuple[Failure, ...]

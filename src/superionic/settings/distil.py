@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field
 
@@ -25,6 +25,9 @@ from superionic.settings.base import (
     did_you_mean,
 )
 from superionic.settings.inputs import IDENTITY
+
+if TYPE_CHECKING:
+    from superionic.settings.stages import TransportSettings
 
 MOST_STRUCTURES: Final = 1500
 _NOT_OPTIONS: Final = ("epochs", "learning_rate")
@@ -193,42 +196,57 @@ class DistilSettings(StageSection):
     )
 
 
-OF_TRANSPORT = {
-    "timestep_fs": 1.0,
-    "pressure_GPa": 1.0e-4,
-    "cell_motion": "isotropic",
-    "barostat_time_fs": 1000.0,
-}
-"""What is taken over from `transport` where `distil` leaves it out, and its value in a campaign without transport."""
+class ResolvedExplore(DistilExplore):
+    """The loop of exploration without gaps."""
+
+    temperature_K: Positive
+    clean_ps: Positive
 
 
-def resolved(distil: dict[str, Any], transport: dict[str, Any] | None) -> dict[str, Any]:
+class ResolvedDistil(DistilSettings):
+    """The section without gaps, as the stage takes it."""
+
+    temperatures_K: Temperatures
+    timestep_fs: TimeStep
+    pressure_GPa: Number
+    cell_motion: Literal["isotropic", "axes", "anisotropic"]
+    barostat_time_fs: Positive
+    explore: ResolvedExplore
+
+
+class _OfTransport(NamedTuple):
+    """What is taken over from `transport` where `distil` leaves it out; the values are those without `transport`."""
+
+    timestep_fs: float = 1.0
+    pressure_GPa: float = 1.0e-4
+    cell_motion: Literal["isotropic", "axes", "anisotropic"] = "isotropic"
+    barostat_time_fs: float = 1000.0
+
+
+def resolved(distil: DistilSettings, transport: TransportSettings | None) -> ResolvedDistil:
     """Fill in what the section takes over from `transport`.
 
     Parameters
     ----------
     distil, transport
-        The sections as plain values; None for a campaign without transport.
-
-    Returns
-    -------
-    dict
-        A copy of ``distil`` without gaps.
+        The sections; None for a campaign without transport.
     """
-    filled = dict(distil)
-    for name, default in OF_TRANSPORT.items():
-        if filled[name] is None:
-            filled[name] = default if transport is None else transport[name]
-    hottest = max(transport["temperatures_K"]) if transport is not None else 1000.0
-    if filled["temperatures_K"] is None:
-        filled["temperatures_K"] = [float(10 * round(0.08 * hottest)), float(hottest)]
-    explore = dict(filled["explore"])
-    if explore["temperature_K"] is None:
-        explore["temperature_K"] = float(10 * round(0.11 * max(hottest, *filled["temperatures_K"])))
-    if explore["clean_ps"] is None:
-        explore["clean_ps"] = explore["length_ps"]
-    filled["explore"] = explore
-    return filled
+    if transport is None:
+        moving, hottest = _OfTransport(), 1000.0
+    else:
+        moving = _OfTransport(
+            transport.timestep_fs, transport.pressure_GPa, transport.cell_motion, transport.barostat_time_fs
+        )
+        hottest = max(transport.temperatures_K)
+    own = dict(distil)
+    own |= {name: value for name, value in moving._asdict().items() if own[name] is None}
+    temperatures = distil.temperatures_K or (float(10 * round(0.08 * hottest)), float(hottest))
+    explore = dict(distil.explore)
+    if distil.explore.temperature_K is None:
+        explore["temperature_K"] = float(10 * round(0.11 * max(hottest, *temperatures)))
+    if distil.explore.clean_ps is None:
+        explore["clean_ps"] = distil.explore.length_ps
+    return ResolvedDistil(**(own | {"temperatures_K": temperatures, "explore": ResolvedExplore(**explore)}))
 
 
 def distil_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:

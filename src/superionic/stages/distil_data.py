@@ -5,27 +5,48 @@ A part of the stage *distil*. Everything here is built as tasks; nothing is gath
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from superionic.execution.task import Context, Ref, Task
-from superionic.stages.base import Candidate, ChosenPotential, Workbench, potential_of
+import numpy as np
+import numpy.typing as npt
+from ase import Atoms
+from ase.build import make_supercell
+
+from superionic.dynamics.md import Segment
+from superionic.dynamics.monitors import Limits
+from superionic.dynamics.trajectory import average_cell
+from superionic.errors import StageError
+from superionic.execution.task import Context, Task, task
+from superionic.results.identity import ONCE, Material, Rows
+from superionic.stages.base import Candidate, ChosenPotential, Workbench, load
 from superionic.stages.chains import Phase, chain, md_settings
+from superionic.training.distillation import (
+    PackedSet,
+    PackedStructures,
+    close_contacts,
+    distorted_structures,
+    evenly,
+    label_structures,
+    pack_labelled,
+    pack_structures,
+    rattled_and_relaxed,
+)
+
+if TYPE_CHECKING:
+    from superionic.settings.distil import ResolvedDistil
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 STAGE = "distil"
-_START_VERSION = 1
-_FRAMES_VERSION = 1
-_DISTORT_VERSION = 1
-_RELAX_VERSION = 1
-_LABEL_VERSION = 1
 
 _DISCARD_FRACTION = 0.3
 _BATCH = 20
 _PARTS_OF_RUN = 10
 PART_OF_RUN = " part "
 """What the names of groups hold that are parts of a run of the teacher."""
-_ONCE = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
 
 
 @dataclass(frozen=True)
@@ -49,31 +70,33 @@ class ComparedRun:
     name: str
     candidate: Candidate
     temperature_K: float
-    start: Ref
-    npt: tuple[Task, ...]
-    production: tuple[Task, ...]
+    start: Atoms
+    npt: tuple[Task[Segment], ...]
+    production: tuple[Task[Segment], ...]
 
     @property
-    def last(self) -> Task:
+    def last(self) -> Task[Segment]:
         """The segment that is made last."""
         return self.production[-1]
 
 
 def lowest_of_each(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
     """Return the ``count`` orderings of lowest energy of each crystal and composition; references are left out."""
-    groups: dict[tuple[str, str], list[Candidate]] = {}
+    groups: dict[Material, list[Candidate]] = {}
     for candidate in candidates:
         if not candidate.is_reference:
-            groups.setdefault((candidate.crystal, candidate.composition_label), []).append(candidate)
-    return [
-        candidate
-        for group in groups.values()
-        for candidate in sorted(group, key=lambda c: float(c.facts["relaxed_eV_per_atom"]))[:count]
-    ]
+            groups.setdefault(candidate.material, []).append(candidate)
+    return [candidate for group in groups.values() for candidate in sorted(group, key=_energy)[:count]]
+
+
+def _energy(candidate: Candidate) -> float:
+    if candidate.relaxed_eV_per_atom is None:
+        raise StageError(f"{candidate.id} has not been relaxed", where=STAGE)
+    return candidate.relaxed_eV_per_atom
 
 
 def teacher_run(
-    settings: Mapping[str, Any], bench: Workbench, candidate: Candidate, temperature_K: float, teacher: ChosenPotential
+    settings: ResolvedDistil, bench: Workbench, candidate: Candidate, temperature_K: float, teacher: ChosenPotential
 ) -> ComparedRun:
     """Build one run of the teacher: NPT, the average cell of it, NVT in that cell."""
     name = f"{candidate.id} {temperature_K:g} K"
@@ -81,156 +104,162 @@ def teacher_run(
     start = bench.task(
         STAGE,
         f"start of {name}",
-        "superionic.stages.distil_data:start_task",
-        _START_VERSION,
-        {"discard_fraction": _DISCARD_FRACTION, "supercell": [list(row) for row in settings["supercell"]]},
-        {"atoms": candidate.structure, "cells": [segment["cells"] for segment in npt]},
-    )["atoms"]
-    production = nvt(settings, bench, f"teacher {name}", start, temperature_K, teacher, settings["production_ps"])
+        start_task.of(
+            atoms=candidate.structure,
+            cells=[segment.result.cells_A for segment in npt],
+            discard_fraction=_DISCARD_FRACTION,
+            supercell=settings.supercell,
+        ),
+    ).result
+    production = nvt(settings, bench, f"teacher {name}", start, temperature_K, teacher, settings.production_ps)
     return ComparedRun(name, candidate, temperature_K, start, npt, production)
 
 
 def student_run(
-    settings: Mapping[str, Any], bench: Workbench, run: ComparedRun, member: int, student: ChosenPotential
+    settings: ResolvedDistil, bench: Workbench, run: ComparedRun, member: int, student: ChosenPotential
 ) -> ComparedRun:
     """Build the same run by a student: its own NPT, and NVT in the teacher's cell."""
     label = f"student {member + 1} {run.name}"
     npt = _npt(settings, bench, label, run.candidate, run.temperature_K, student)
-    production = nvt(settings, bench, label, run.start, run.temperature_K, student, settings["production_ps"])
+    production = nvt(settings, bench, label, run.start, run.temperature_K, student, settings.production_ps)
     return ComparedRun(run.name, run.candidate, run.temperature_K, run.start, npt, production)
 
 
 def held_out_run(
-    settings: Mapping[str, Any], bench: Workbench, run: ComparedRun, teacher: ChosenPotential
-) -> tuple[Task, ...]:
+    settings: ResolvedDistil, bench: Workbench, run: ComparedRun, teacher: ChosenPotential
+) -> tuple[Task[Segment], ...]:
     """Build a run of the teacher that no student learns from: other velocities, so another way."""
-    return nvt(settings, bench, f"held out {run.name}", run.start, run.temperature_K, teacher, settings["held_out_ps"])
+    return nvt(settings, bench, f"held out {run.name}", run.start, run.temperature_K, teacher, settings.held_out_ps)
 
 
 def nvt(
-    settings: Mapping[str, Any],
+    settings: ResolvedDistil,
     bench: Workbench,
     label: str,
-    start: Ref,
+    start: Atoms,
     temperature_K: float,
     potential: ChosenPotential,
     length_ps: float,
     *,
-    limits: Mapping[str, Any] | None = None,
-) -> tuple[Task, ...]:
-    """Build an NVT run from a structure, its equilibration left out of what is returned."""
+    equilibration_ps: float | None = None,
+    limits: Limits | None = None,
+) -> tuple[Task[Segment], ...]:
+    """Build an NVT run from a structure, its equilibration (the section's own by default) left out of the result."""
     md = md_settings(settings, temperature_K, "nvt")
+    first_ps = settings.equilibration_ps if equilibration_ps is None else equilibration_ps
     phases = [
-        Phase("equilibration", md, settings["equilibration_ps"], settings["segment_ps"], limits=limits),
-        Phase("production", md, length_ps, settings["segment_ps"], limits=limits),
+        Phase("equilibration", md, first_ps, settings.segment_ps, limits=limits),
+        Phase("production", md, length_ps, settings.segment_ps, limits=limits),
     ]
-    return tuple(chain(bench, STAGE, label, start, _ONCE, potential, phases)["production"])
+    return chain(bench, STAGE, label, start, ONCE, potential, phases).segments("production")
 
 
 def _npt(
-    settings: Mapping[str, Any],
+    settings: ResolvedDistil,
     bench: Workbench,
     label: str,
     candidate: Candidate,
     temperature_K: float,
     potential: ChosenPotential,
-) -> tuple[Task, ...]:
-    if settings["npt_ps"] == 0:
+) -> tuple[Task[Segment], ...]:
+    if settings.npt_ps == 0:
         return ()
-    md = md_settings(settings, temperature_K, "npt")
-    phases = [Phase("npt", md, settings["npt_ps"], settings["segment_ps"])]
+    md = md_settings(settings, temperature_K, "npt", cell_motion=settings.cell_motion)
+    phases = [Phase("npt", md, settings.npt_ps, settings.segment_ps)]
     # Teacher and students start with the same velocities: in short runs much of the noise of V(T) is then the same.
     seed_name = f"npt {candidate.id} {temperature_K:g} K"
-    built = chain(
-        bench, STAGE, label, candidate.structure, settings["supercell"], potential, phases, seed_name=seed_name
-    )
-    return tuple(built["npt"])
+    built = chain(bench, STAGE, label, candidate.structure, settings.supercell, potential, phases, seed_name=seed_name)
+    return built.segments("npt")
 
 
-def frames_of(bench: Workbench, label: str, segments: Sequence[Task], count: int) -> Task:
+def frames_of(bench: Workbench, label: str, segments: Sequence[Task[Segment]], count: int) -> Task[PackedStructures]:
     """Build the task that takes frames of a run, evenly spread; consecutive ones form groups."""
     return bench.task(
         STAGE,
         f"frames of {label}",
-        "superionic.stages.distil_data:frames_task",
-        _FRAMES_VERSION,
-        {"count": count, "group": label},
-        {
-            "cells": [segment["cells"] for segment in segments],
-            "numbers": segments[0]["numbers"],
-            "positions": [segment["positions"] for segment in segments],
-        },
+        frames_task.of(
+            cells=[segment.result.cells_A for segment in segments],
+            numbers=segments[0].result.state.numbers,
+            positions=[segment.result.positions_A for segment in segments],
+            count=count,
+            group=label,
+        ),
     )
 
 
 def distorted(
-    settings: Mapping[str, Any], bench: Workbench, label: str, structure: Ref, counts: tuple[int, int], word: str = ""
-) -> Task:
+    settings: ResolvedDistil,
+    bench: Workbench,
+    label: str,
+    structure: Atoms,
+    supercell: Rows,
+    counts: tuple[int, int],
+    word: str = "",
+) -> Task[PackedStructures]:
     """Build the task that distorts a structure; ``counts`` are of distorted ones and of close contacts."""
-    data = settings["data"]
+    data = settings.data
     tail = f" {word}" if word else ""
     return bench.task(
         STAGE,
         f"distorted {label}{tail}",
-        "superionic.stages.distil_data:distort_task",
-        _DISTORT_VERSION,
-        {
-            "contact_fractions": list(data["contact_fractions"]),
-            "contacts": counts[1],
-            "distorted": counts[0],
-            "group": f"{label}{tail}",
-            "max_strain": data["max_strain"],
-            "rattles_A": list(data["rattles_A"]),
-            "seed": bench.seed_for(STAGE, "distort", label, word),
-            "supercell": [list(row) for row in settings["supercell"]],
-            "volumes": list(data["volumes"]),
-        },
-        {"atoms": structure},
+        distort_task.of(
+            atoms=structure,
+            supercell=supercell,
+            seed=bench.seed_for(STAGE, "distort", label, word),
+            group=f"{label}{tail}",
+            distorted=counts[0],
+            volumes=(data.volumes[0], data.volumes[1]),
+            max_strain=data.max_strain,
+            rattles_A=data.rattles_A,
+            contacts=counts[1],
+            contact_fractions=(data.contact_fractions[0], data.contact_fractions[1]),
+        ),
     )
 
 
 def rattled(
-    settings: Mapping[str, Any], bench: Workbench, candidate: Candidate, cycles: int, teacher: ChosenPotential
-) -> Task:
+    settings: ResolvedDistil, bench: Workbench, candidate: Candidate, cycles: int, teacher: ChosenPotential
+) -> Task[LabelledBatch]:
     """Build the task in which the teacher relaxes a rattled ordering a few steps, again and again."""
-    data = settings["data"]
+    data = settings.data
     return bench.task(
         STAGE,
         f"rattled and relaxed {candidate.id}",
-        "superionic.stages.distil_data:rattle_relax_task",
-        _RELAX_VERSION,
-        {
-            "cycles": cycles,
-            "group": candidate.id,
-            "max_force_eV_per_A": data["max_force_eV_per_A"],
-            "max_strain": data["max_strain"],
-            "rattle_A": max(data["rattles_A"]),
-            "seed": bench.seed_for(STAGE, "rattle", candidate.id),
-            "steps": data["relax_steps"],
-            "supercell": [list(row) for row in settings["supercell"]],
-        },
-        {"atoms": candidate.structure},
-        potential=teacher,
+        rattle_relax_task.of(
+            potential=teacher,
+            atoms=candidate.structure,
+            supercell=settings.supercell,
+            seed=bench.seed_for(STAGE, "rattle", candidate.id),
+            group=candidate.id,
+            cycles=cycles,
+            rattle_A=max(data.rattles_A),
+            steps=data.relax_steps,
+            max_strain=data.max_strain,
+            max_force_eV_per_A=data.max_force_eV_per_A,
+        ),
     )
 
 
 def labels_of(
-    settings: Mapping[str, Any], bench: Workbench, label: str, frames: Task, count: int, teacher: ChosenPotential
-) -> list[Task]:
+    settings: ResolvedDistil,
+    bench: Workbench,
+    label: str,
+    frames: Task[PackedStructures],
+    count: int,
+    teacher: ChosenPotential,
+) -> list[Task[LabelledBatch]]:
     """Build the tasks that label frames by the teacher, some at a time: a kill costs one batch."""
     return [
         bench.task(
             STAGE,
             f"labels of {label} from {first + 1}",
-            "superionic.stages.distil_data:label_task",
-            _LABEL_VERSION,
-            {
-                "first": first,
-                "last": min(first + _BATCH, count),
-                "max_force_eV_per_A": settings["data"]["max_force_eV_per_A"],
-            },
-            {"frames": Ref(frames)},
-            potential=teacher,
+            label_task.of(
+                potential=teacher,
+                frames=frames.result,
+                first=first,
+                last=min(first + _BATCH, count),
+                max_force_eV_per_A=settings.data.max_force_eV_per_A,
+            ),
         )
         for first in range(0, count, _BATCH)
     ]
@@ -239,109 +268,150 @@ def labels_of(
 # ---- task functions -----------------------------------------------------------------------------------------------
 
 
-def start_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
+@dataclass(frozen=True)
+class LabelledBatch:
+    """Labels of the teacher.
+
+    Attributes
+    ----------
+    dropped
+        For each structure that was left out, why.
+    set
+        The others.
+    """
+
+    dropped: tuple[str, ...]
+    set: PackedSet
+
+
+@task(version=2)
+def start_task(
+    _context: Context, *, atoms: Atoms, cells: Sequence[FloatArray], discard_fraction: float, supercell: Rows
+) -> Atoms:
     """Repeat a structure and bring it to the average cell of an NPT run, fractional coordinates kept."""
-    import numpy as np
-
-    from superionic.dynamics.trajectory import average_cell
-
-    atoms = _repeated(inputs["atoms"], settings["supercell"])
-    if inputs["cells"]:
-        atoms.set_cell(average_cell(np.concatenate(inputs["cells"]), settings["discard_fraction"]), scale_atoms=True)
-    return {"atoms": atoms}
+    repeated = _repeated(atoms, supercell)
+    if cells:
+        repeated.set_cell(average_cell(np.concatenate(cells), discard_fraction), scale_atoms=True)
+    return repeated
 
 
-def frames_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
+@task(version=1)
+def frames_task(
+    _context: Context,
+    *,
+    cells: Sequence[FloatArray],
+    numbers: IntArray,
+    positions: Sequence[FloatArray],
+    count: int,
+    group: str,
+) -> PackedStructures:
     """Take frames of a trajectory, evenly spread."""
-    import numpy as np
-    from ase import Atoms
-
-    from superionic.training.distillation import evenly, pack_structures
-
-    positions, cells = np.concatenate(inputs["positions"]), np.concatenate(inputs["cells"])
-    chosen = evenly(len(positions), settings["count"])
-    structures = [
-        Atoms(numbers=inputs["numbers"], positions=positions[frame], cell=cells[frame], pbc=True) for frame in chosen
-    ]
-    for atoms in structures:
-        atoms.wrap()
+    all_positions, all_cells = np.concatenate(positions), np.concatenate(cells)
+    structures = wrapped(numbers, all_positions, all_cells, evenly(len(all_positions), count))
     # Neighbours in time stay together, and a part that is left out to choose the epoch has its like in the training
     # part. What errors are reported on is a run of its own.
     parts = [order * _PARTS_OF_RUN // len(structures) + 1 for order in range(len(structures))]
-    return pack_structures(structures, [f"{settings['group']}{PART_OF_RUN}{part}" for part in parts])
+    return pack_structures(structures, [f"{group}{PART_OF_RUN}{part}" for part in parts])
 
 
-def distort_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
+@task(version=1)
+def distort_task(
+    _context: Context,
+    *,
+    atoms: Atoms,
+    supercell: Rows,
+    seed: int,
+    group: str,
+    distorted: int,
+    volumes: tuple[float, float],
+    max_strain: float,
+    rattles_A: Sequence[float],
+    contacts: int,
+    contact_fractions: tuple[float, float],
+) -> PackedStructures:
     """Distort a structure, and push pairs of its atoms together; each result is a group by itself."""
-    import numpy as np
-
-    from superionic.training.distillation import close_contacts, distorted_structures, pack_structures
-
-    atoms = _repeated(inputs["atoms"], settings["supercell"])
-    rng = np.random.default_rng(settings["seed"])
+    repeated = _repeated(atoms, supercell)
+    rng = np.random.default_rng(seed)
     structures = distorted_structures(
-        atoms,
-        settings["distorted"],
-        rng,
-        volumes=tuple(settings["volumes"]),
-        max_strain=settings["max_strain"],
-        rattles_A=settings["rattles_A"],
+        repeated, distorted, rng, volumes=volumes, max_strain=max_strain, rattles_A=rattles_A
     )
-    groups = [f"{settings['group']} distorted {number + 1}" for number in range(len(structures))]
-    contacts = close_contacts(atoms, settings["contacts"], rng, fractions=tuple(settings["contact_fractions"]))
-    groups += [f"{settings['group']} contact {number + 1}" for number in range(len(contacts))]
-    return pack_structures([*structures, *contacts], groups)
+    groups = [f"{group} distorted {number + 1}" for number in range(len(structures))]
+    close = close_contacts(repeated, contacts, rng, fractions=contact_fractions)
+    groups += [f"{group} contact {number + 1}" for number in range(len(close))]
+    return pack_structures([*structures, *close], groups)
 
 
-def rattle_relax_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
+@task(version=1)
+def rattle_relax_task(
+    context: Context,
+    *,
+    potential: ChosenPotential,
+    atoms: Atoms,
+    supercell: Rows,
+    seed: int,
+    group: str,
+    cycles: int,
+    rattle_A: float,
+    steps: int,
+    max_strain: float,
+    max_force_eV_per_A: float,
+) -> LabelledBatch:
     """Rattle, relax a few steps, repeat; each cycle is a group."""
-    import numpy as np
-
-    from superionic.training.distillation import pack_labelled, rattled_and_relaxed
-
-    potential = potential_of(settings, inputs, context)
-    atoms = _repeated(inputs["atoms"], settings["supercell"])
-    potential.check_elements(atoms)
+    teacher = load(potential, context)
+    repeated = _repeated(atoms, supercell)
+    teacher.check_elements(repeated)
     labelled = rattled_and_relaxed(
-        atoms,
-        potential,
-        np.random.default_rng(settings["seed"]),
-        cycles=settings["cycles"],
-        rattle_A=settings["rattle_A"],
-        steps=settings["steps"],
-        max_strain=settings["max_strain"],
+        repeated,
+        teacher,
+        np.random.default_rng(seed),
+        cycles=cycles,
+        rattle_A=rattle_A,
+        steps=steps,
+        max_strain=max_strain,
         progress=context.progress,
     )
     largest = [float(np.linalg.norm(forces, axis=1).max()) for forces in labelled.targets.forces_eV_per_A]
-    kept = [index for index, force in enumerate(largest) if force <= settings["max_force_eV_per_A"]]
-    packed = pack_labelled(labelled.subset(kept))
-    packed["groups"] = [f"{settings['group']} relaxed {group}" for group in packed["groups"]]
-    return {"dropped": ["the force is above the limit"] * (len(labelled) - len(kept)), "set": packed}
+    kept = labelled.subset([index for index, force in enumerate(largest) if force <= max_force_eV_per_A])
+    named = replace(kept, groups=tuple(f"{group} relaxed {cycle}" for cycle in kept.groups))
+    dropped = ("the force is above the limit",) * (len(labelled) - len(kept))
+    return LabelledBatch(dropped, pack_labelled(named))
 
 
-def label_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
+@task(version=1)
+def label_task(
+    context: Context,
+    *,
+    potential: ChosenPotential,
+    frames: PackedStructures,
+    first: int,
+    last: int,
+    max_force_eV_per_A: float,
+) -> LabelledBatch:
     """Label some of the frames by the teacher."""
-    from superionic.training.distillation import label_structures, pack_labelled, unpack_structures
-
-    potential = potential_of(settings, inputs, context)
-    structures, groups = unpack_structures(inputs["frames"])
-    chosen = slice(settings["first"], settings["last"])
-    for atoms in structures[chosen][:1]:
-        potential.check_elements(atoms)
+    teacher = load(potential, context)
+    structures = frames.structures[first:last]
+    for atoms in structures[:1]:
+        teacher.check_elements(atoms)
     labels = label_structures(
-        potential,
-        structures[chosen],
-        groups[chosen],
-        max_force_eV_per_A=settings["max_force_eV_per_A"],
+        teacher,
+        structures,
+        frames.groups[first:last],
+        max_force_eV_per_A=max_force_eV_per_A,
         progress=context.progress,
     )
-    return {"dropped": list(labels.dropped), "set": pack_labelled(labels.labelled)}
+    return LabelledBatch(labels.dropped, pack_labelled(labels.labelled))
 
 
-def _repeated(atoms: Any, supercell: Sequence[Sequence[int]]) -> Any:
-    import numpy as np
-    from ase import Atoms
-    from ase.build import make_supercell
+def wrapped(numbers: IntArray, positions_A: FloatArray, cells_A: FloatArray, frames: Sequence[int]) -> list[Atoms]:
+    """Return frames of a trajectory with all atoms inside the cell."""
+    structures = [
+        Atoms(numbers=numbers, positions=positions_A[frame], cell=cells_A[frame], pbc=True) for frame in frames
+    ]
+    for atoms in structures:
+        atoms.wrap()
+    return structures
 
+
+def _repeated(atoms: Atoms, supercell: Rows) -> Atoms:
     bare = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True)
     return make_supercell(bare, np.array(supercell))

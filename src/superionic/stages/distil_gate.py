@@ -5,59 +5,77 @@ A part of the stage *distil*.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from ase.data import atomic_masses, atomic_numbers
 
 from superionic.execution.runner import Failure
-from superionic.execution.task import Context, Ref, Task
-from superionic.stages.base import ChosenPotential, Workbench, potential_of
-from superionic.stages.distil_data import STAGE, ComparedRun, student_run
+from superionic.execution.task import Context, Task, task
+from superionic.results.student import (
+    Judgement,
+    PairComparison,
+    ParityPoints,
+    RunComparison,
+    StudentErrors,
+    StudentParity,
+)
+from superionic.stages.base import ChosenPotential, Workbench, load
+from superionic.stages.distil_data import STAGE, ComparedRun, LabelledBatch, student_run
+from superionic.training.committee import committee_mean, disagreement
+from superionic.training.distillation import PackedSet, PackedTargets, evenly, merge_sets, pack_labelled
+from superionic.training.metrics import errors
+from superionic.training.pair_distances import Overlap, PairDistances, distance_overlap, pair_distances
+from superionic.training.parity import (
+    Criterion,
+    DiffusivityPair,
+    ParityLimits,
+    Verdict,
+    diffusivity_criteria,
+    error_criteria,
+    mean_volume,
+    rms_force_eV_per_A,
+    stability_criterion,
+    structure_criterion,
+    transfer_error,
+    volume_criterion,
+)
+from superionic.transport.analysis import analyse_displacements
 
 if TYPE_CHECKING:
-    from superionic.training.dataset import Targets
-    from superionic.training.parity import DiffusivityPair
-    from superionic.transport.estimate import Estimate
+    from superionic.settings.distil import ResolvedDistil
 
-_MERGE_VERSION = 1
-_PREDICT_VERSION = 1
-_COMPARE_VERSION = 4
-_VERDICT_VERSION = 2
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 _MOST_PARITY_FORCES = 1500
 _RDF_RANGE_A = 8.0
 
 
-def held_out_set(bench: Workbench, labels: Sequence[Task]) -> Task:
+def held_out_set(bench: Workbench, labels: Sequence[Task[LabelledBatch]]) -> Task[PackedSet]:
     """Build the task that puts the labels of the unseen frames together."""
-    return bench.task(
-        STAGE,
-        "held-out set",
-        "superionic.stages.distil_gate:merge_task",
-        _MERGE_VERSION,
-        {},
-        {"sets": [task["set"] for task in labels]},
-    )
+    return bench.task(STAGE, "held-out set", merge_task.of(sets=[task.result.set for task in labels]))
 
 
-def predictions_of(bench: Workbench, label: str, held_out: Task, students: Sequence[ChosenPotential]) -> list[Task]:
+def predictions_of(
+    bench: Workbench, label: str, held_out: Task[PackedSet], students: Sequence[ChosenPotential]
+) -> list[Task[PackedTargets]]:
     """Build the tasks in which each member evaluates the unseen frames."""
     return [
         bench.task(
             STAGE,
             f"student {member + 1} on unseen frames {label}",
-            "superionic.stages.distil_gate:predict_task",
-            _PREDICT_VERSION,
-            {},
-            {"set": held_out["set"]},
-            potential=student,
+            predict_task.of(potential=student, set=held_out.result),
         )
         for member, student in enumerate(students)
     ]
 
 
 def compared(
-    settings: Mapping[str, Any], bench: Workbench, runs: Sequence[ComparedRun], students: Sequence[ChosenPotential]
-) -> tuple[list[tuple[ComparedRun, Task]], list[Failure]]:
+    settings: ResolvedDistil, bench: Workbench, runs: Sequence[ComparedRun], students: Sequence[ChosenPotential]
+) -> tuple[list[tuple[ComparedRun, Task[RunComparison]]], list[Failure]]:
     """Let the students repeat the teacher's runs; build the comparisons of those that came to their end.
 
     Returns
@@ -70,9 +88,8 @@ def compared(
     repeated = [
         [student_run(settings, bench, run, member, student) for member, student in enumerate(students)] for run in runs
     ]
-    wanted = [own for members in repeated for own in members]
     # NPT and NVT of a member do not read one another, so both are asked for.
-    ends = [task for own in wanted for task in [*own.npt[-1:], own.last]]
+    ends = [task for members in repeated for own in members for task in [*own.npt[-1:], own.last]]
     failed = {o.task.key: o.failure for o in bench.runner.gather(ends) if o.failure is not None}
     failures = list({f.key: f for f in failed.values()}.values())
     comparisons = []
@@ -84,271 +101,232 @@ def compared(
 
 
 def _comparison(
-    settings: Mapping[str, Any], bench: Workbench, run: ComparedRun, members: Sequence[ComparedRun]
-) -> Task:
-    every = max(1, round(settings["save_every_fs"] / settings["timestep_fs"]))
-    inputs: dict[str, Ref | Sequence[Ref]] = {
-        "cell": run.production[0]["cells"],
-        "numbers": run.production[0]["numbers"],
-    }
-    for number, one in enumerate([run, *members]):
-        inputs[f"npt_cells_{number}"] = [segment["cells"] for segment in one.npt]
-        inputs[f"positions_{number}"] = [segment["positions"] for segment in one.production]
+    settings: ResolvedDistil, bench: Workbench, run: ComparedRun, members: Sequence[ComparedRun]
+) -> Task[RunComparison]:
+    every = max(1, round(settings.save_every_fs / settings.timestep_fs))
+    first = run.production[0].result
     return bench.task(
         STAGE,
         f"comparison of {run.name}",
-        "superionic.stages.distil_gate:compare_task",
-        _COMPARE_VERSION,
-        {
-            "charge": bench.oxidation_states[bench.mobile_ion],
-            "frame_interval_ps": every * settings["timestep_fs"] * 1.0e-3,
-            "mobile_ion": bench.mobile_ion,
-            "n_runs": 1 + len(members),
-            "npt_correlation_fraction": _correlation_fraction(settings),
-            "r_max_A": _RDF_RANGE_A,
-            "temperature_K": run.temperature_K,
-        },
-        inputs,
+        compare_task.of(
+            cells=first.cells_A,
+            numbers=first.state.numbers,
+            npt_cells=[[segment.result.cells_A for segment in one.npt] for one in (run, *members)],
+            positions=[[segment.result.positions_A for segment in one.production] for one in (run, *members)],
+            charge=bench.oxidation_states[bench.mobile_ion],
+            frame_interval_ps=every * settings.timestep_fs * 1.0e-3,
+            mobile_ion=bench.mobile_ion,
+            npt_correlation_fraction=_correlation_fraction(settings),
+            r_max_A=_RDF_RANGE_A,
+            temperature_K=run.temperature_K,
+        ),
     )
 
 
-def _correlation_fraction(settings: Mapping[str, Any]) -> float:
+def _correlation_fraction(settings: ResolvedDistil) -> float:
     """Return the relaxation time of the barostat over the length of the NPT run."""
-    if settings["npt_ps"] == 0:
+    if settings.npt_ps == 0:
         return 0.0
-    return min(1.0, float(settings["barostat_time_fs"]) * 1.0e-3 / float(settings["npt_ps"]))
+    return min(1.0, settings.barostat_time_fs * 1.0e-3 / settings.npt_ps)
 
 
 def verdict_task_of(
-    settings: Mapping[str, Any],
+    settings: ResolvedDistil,
     bench: Workbench,
-    held_out: Task,
-    predictions: Sequence[Task],
-    first_predictions: Sequence[Task],
-    comparisons: Sequence[tuple[ComparedRun, Task]],
+    held_out: Task[PackedSet],
+    predictions: Sequence[Task[PackedTargets]],
+    first_predictions: Sequence[Task[PackedTargets]],
+    comparisons: Sequence[tuple[ComparedRun, Task[RunComparison]]],
     failures: Sequence[Failure],
     clean_ps: Sequence[float],
-) -> Task:
+) -> Task[Judgement]:
     """Build the task that judges."""
+    parity = settings.parity
     return bench.task(
         STAGE,
         "verdict",
-        "superionic.stages.distil_gate:verdict_task",
-        _VERDICT_VERSION,
-        {
-            "clean_ps": list(clean_ps),
-            "explore_K": settings["explore"]["temperature_K"],
-            "failures": [f"{failure.label}: {failure.reason}" for failure in failures],
-            "limits": dict(settings["parity"]),
-            "n_runs": len(comparisons),
-            "names": [run.name for run, _ in comparisons],
-            "temperatures_K": [run.temperature_K for run, _ in comparisons],
-            "wanted_ps": settings["explore"]["clean_ps"],
-        },
-        {
-            "compared": [Ref(task) for _, task in comparisons],
-            "first": [Ref(task) for task in first_predictions],
-            "members": [Ref(task) for task in predictions],
-            "set": held_out["set"],
-        },
+        verdict_task.of(
+            set=held_out.result,
+            members=[task.result for task in predictions],
+            first=[task.result for task in first_predictions],
+            compared=[task.result for _, task in comparisons],
+            names=[run.name for run, _ in comparisons],
+            temperatures_K=[run.temperature_K for run, _ in comparisons],
+            failures=[f"{failure.label}: {failure.reason}" for failure in failures],
+            clean_ps=clean_ps,
+            wanted_ps=settings.explore.clean_ps,
+            explore_K=settings.explore.temperature_K,
+            limits=ParityLimits(
+                max_energy_rmse_meV_per_atom=parity.max_energy_rmse_meV_per_atom,
+                max_force_error_ratio=parity.max_force_error_ratio,
+                max_stress_rmse_GPa=parity.max_stress_rmse_GPa,
+                min_overlap=parity.min_overlap,
+                max_volume_difference_percent=parity.max_volume_difference_percent,
+            ),
+        ),
     )
 
 
 # ---- task functions -----------------------------------------------------------------------------------------------
 
 
-def merge_task(_settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
+@task(version=2)
+def merge_task(_context: Context, *, sets: Sequence[PackedSet]) -> PackedSet:
     """Put labelled sets together."""
-    from superionic.training.distillation import merge_sets, pack_labelled, unpack_labelled
-
-    merged = merge_sets([unpack_labelled(packed) for packed in inputs["sets"]])
-    return {"n": len(merged), "set": pack_labelled(merged)}
+    return pack_labelled(merge_sets([packed.labelled for packed in sets]))
 
 
-def predict_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
-    """Evaluate a set by a student; forces of all structures in one array."""
-    import numpy as np
+@task(version=1)
+def predict_task(
+    context: Context,
+    *,
+    potential: ChosenPotential,
+    set: PackedSet,  # noqa: A002 - the data's own name
+) -> PackedTargets:
+    """Evaluate a set by a student."""
+    student = load(potential, context)
+    made = [student.evaluate(atoms) for atoms in set.structures]
+    return PackedTargets(
+        energies_eV=np.array([one.energy_eV for one in made]),
+        forces_eV_per_A=np.concatenate([one.forces_eV_per_A for one in made]),
+        stresses_eV_per_A3=np.array([one.stress_eV_per_A3 for one in made]),
+    )
 
-    from superionic.training.distillation import unpack_structures
 
-    potential = potential_of(settings, inputs, context)
-    structures, _ = unpack_structures(inputs["set"])
-    made = [potential.evaluate(atoms) for atoms in structures]
-    return {
-        "energies_eV": np.array([one.energy_eV for one in made]),
-        "forces_eV_per_A": np.concatenate([one.forces_eV_per_A for one in made]),
-        "stresses_eV_per_A3": np.array([one.stress_eV_per_A3 for one in made]),
-    }
-
-
-def compare_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
-    """Compare one run of the teacher with the members' repetitions of it: distances, volumes, diffusivities."""
-    import numpy as np
-    from ase.data import atomic_masses, atomic_numbers
-
-    from superionic.training.pair_distances import distance_overlap, pair_distances
-    from superionic.training.parity import mean_volume
-    from superionic.transport.analysis import analyse_displacements
-
-    numbers, cell = np.asarray(inputs["numbers"]), np.asarray(inputs["cell"])[0]
-    distances, diffusivities, hops = [], [], []
-    runs = range(settings["n_runs"])
-    for run in runs:
-        positions = np.concatenate(inputs[f"positions_{run}"])
-        distances.append(pair_distances(positions, cell, numbers, r_max_A=settings["r_max_A"]))
-        analysis = analyse_displacements(
-            positions,
+@task(version=5)
+def compare_task(
+    _context: Context,
+    *,
+    cells: FloatArray,
+    numbers: IntArray,
+    npt_cells: Sequence[Sequence[FloatArray]],
+    positions: Sequence[Sequence[FloatArray]],
+    charge: float,
+    frame_interval_ps: float,
+    mobile_ion: str,
+    npt_correlation_fraction: float,
+    r_max_A: float,
+    temperature_K: float,
+) -> RunComparison:
+    """Compare one run of the teacher, the first, with the members' repetitions: distances, volumes, diffusivities."""
+    cell = cells[0]
+    joined = [np.concatenate(parts) for parts in positions]
+    distances = [pair_distances(run, cell, numbers, r_max_A=r_max_A) for run in joined]
+    analyses = [
+        analyse_displacements(
+            run,
             cell,
-            numbers == atomic_numbers[settings["mobile_ion"]],
-            settings["frame_interval_ps"],
-            settings["temperature_K"],
-            settings["charge"],
+            numbers == atomic_numbers[mobile_ion],
+            frame_interval_ps,
+            temperature_K,
+            charge,
             masses=atomic_masses[numbers],
         )
-        diffusivities.append(analysis.tracer_diffusivity_cm2_per_s.to_dict())
-        hops.append(int(analysis.n_hops))
-    npt = [inputs[f"npt_cells_{run}"] for run in runs]
-    correlation = settings["npt_correlation_fraction"]
+        for run in joined
+    ]
     volumes = [
-        mean_volume(np.concatenate(parts), len(numbers), correlation_fraction=correlation) for parts in npt if parts
+        mean_volume(np.concatenate(parts), len(numbers), correlation_fraction=npt_correlation_fraction)
+        for parts in npt_cells
+        if parts
     ]
-    overlaps = [
-        [found for member in distances[1:] if (found := distance_overlap(teacher, member[index])) is not None]
-        for index, teacher in enumerate(distances[0])
-    ]
-    return {
-        "diffusivities_cm2_per_s": diffusivities,
-        "hops": hops,
-        "length_ps": (sum(len(part) for part in inputs["positions_0"]) - 1) * settings["frame_interval_ps"],
-        "n_atoms": len(numbers),
-        "pairs": [
-            {
-                "members": [[float(g) for g in np.round(member[index].g, 4)] for member in distances[1:]],
-                "noise": max(overlap.noise for overlap in overlaps[index]),
-                "overlaps": [overlap.overlap for overlap in overlaps[index]],
-                "pair": teacher.pair,
-                "r_A": [float(r) for r in np.round(teacher.centres_A, 4)],
-                "teacher": [float(g) for g in np.round(teacher.g, 4)],
-            }
-            for index, teacher in enumerate(distances[0])
-            if overlaps[index]
-        ],
-        "volumes_A3_per_atom": [{"error": volume.error, "value": volume.A3_per_atom} for volume in volumes],
-    }
+    pairs = [_pair(teacher, [member[index] for member in distances[1:]]) for index, teacher in enumerate(distances[0])]
+    return RunComparison(
+        length_ps=(len(joined[0]) - 1) * frame_interval_ps,
+        n_atoms=len(numbers),
+        diffusivities_cm2_per_s=tuple(analysis.tracer_diffusivity_cm2_per_s for analysis in analyses),
+        hops=tuple(int(analysis.n_hops) for analysis in analyses),
+        volumes_A3_per_atom=tuple(volumes),
+        pairs=tuple(pair for pair in pairs if pair is not None),
+    )
 
 
-def verdict_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
+def _pair(teacher: PairDistances, members: Sequence[PairDistances]) -> PairComparison | None:
+    """Compare the distances of one pair of elements; None where such atoms are no neighbours."""
+    overlaps = [overlap for member in members if (overlap := distance_overlap(teacher, member)) is not None]
+    if not overlaps:
+        return None
+    return PairComparison(
+        pair=teacher.pair,
+        overlaps=tuple(overlap.overlap for overlap in overlaps),
+        noise=max(overlap.noise for overlap in overlaps),
+        r_A=_rounded(teacher.centres_A),
+        teacher=_rounded(teacher.g),
+        members=tuple(_rounded(member.g) for member in members),
+    )
+
+
+def _rounded(values: FloatArray) -> tuple[float, ...]:
+    return tuple(np.round(values, 4).tolist())
+
+
+@task(version=3)
+def verdict_task(
+    _context: Context,
+    *,
+    set: PackedSet,  # noqa: A002 - the data's own name
+    members: Sequence[PackedTargets],
+    first: Sequence[PackedTargets],
+    compared: Sequence[RunComparison],
+    names: Sequence[str],
+    temperatures_K: Sequence[float],
+    failures: Sequence[str],
+    clean_ps: Sequence[float],
+    wanted_ps: float,
+    explore_K: float,
+    limits: ParityLimits,
+) -> Judgement:
     """Judge the students by all that was compared, and say what the transfer adds to the error."""
-    import numpy as np
-
-    from superionic.training.committee import committee_mean, disagreement
-    from superionic.training.distillation import evenly, unpack_labelled
-    from superionic.training.metrics import errors
-    from superionic.training.pair_distances import Overlap
-    from superionic.training.parity import (
-        Criterion,
-        MeanVolume,
-        Verdict,
-        diffusivity_criteria,
-        error_criteria,
-        rms_force_eV_per_A,
-        stability_criterion,
-        structure_criterion,
-        transfer_error,
-        volume_criterion,
-    )
-
-    limits, teacher = settings["limits"], unpack_labelled(inputs["set"]).targets
-    members = [_targets(values, teacher) for values in inputs["members"]]
-    first = [_targets(values, teacher) for values in inputs["first"]]
+    teacher = set.labelled.targets
+    predicted = [one.targets(set.n_atoms) for one in members]
     criteria, metrics = error_criteria(
-        members,
+        predicted,
         teacher,
-        max_energy_rmse_meV_per_atom=limits["max_energy_rmse_meV_per_atom"],
-        max_force_error_ratio=limits["max_force_error_ratio"],
-        max_stress_rmse_GPa=limits["max_stress_rmse_GPa"],
+        max_energy_rmse_meV_per_atom=limits.max_energy_rmse_meV_per_atom,
+        max_force_error_ratio=limits.max_force_error_ratio,
+        max_stress_rmse_GPa=limits.max_stress_rmse_GPa,
     )
-    overlaps = {
-        name: [Overlap(pair["pair"], min(pair["overlaps"]), pair["noise"]) for pair in found["pairs"]]
-        for name, found in zip(settings["names"], inputs["compared"], strict=True)
-    }
+    runs = list(zip(names, temperatures_K, compared, strict=True))
+    overlaps = {name: [Overlap(p.pair, min(p.overlaps), p.noise) for p in run.pairs] for name, _, run in runs}
     volumes = {
-        name: (sizes[0], sizes[1:])
-        for name, found in zip(settings["names"], inputs["compared"], strict=True)
-        if (sizes := [MeanVolume(v["value"], v["error"]) for v in found["volumes_A3_per_atom"]])
+        name: (run.volumes_A3_per_atom[0], run.volumes_A3_per_atom[1:])
+        for name, _, run in runs
+        if run.volumes_A3_per_atom
     }
     pairs = [
-        _pair(name, temperature, found)
-        for name, temperature, found in zip(
-            settings["names"], settings["temperatures_K"], inputs["compared"], strict=True
-        )
+        DiffusivityPair(name, temperature, run.diffusivities_cm2_per_s[0], run.diffusivities_cm2_per_s[1:], run.hops)
+        for name, temperature, run in runs
     ]
-    criteria.append(stability_criterion(settings["clean_ps"], settings["wanted_ps"], settings["explore_K"]))
-    failed = settings["failures"]
+    criteria.append(stability_criterion(clean_ps, wanted_ps, explore_K))
     criteria.append(
         Criterion(
             "runs that repeat the teacher's",
-            not failed,
-            f"{len(failed)} failed, the first: {failed[0]}" if failed else "none failed",
+            not failures,
+            f"{len(failures)} failed, the first: {failures[0]}" if failures else "none failed",
         )
     )
-    criteria.append(structure_criterion(overlaps, min_overlap=limits["min_overlap"]))
-    criteria.append(volume_criterion(volumes, max_difference_percent=limits["max_volume_difference_percent"]))
+    criteria.append(structure_criterion(overlaps, min_overlap=limits.min_overlap))
+    criteria.append(volume_criterion(volumes, max_difference_percent=limits.max_volume_difference_percent))
     criteria += diffusivity_criteria(pairs)
-    transfer = transfer_error(pairs)
-    mean = committee_mean(members)
-    reference = np.concatenate(teacher.forces_eV_per_A).ravel()
-    shown = evenly(len(reference), _MOST_PARITY_FORCES)
-    predicted = np.concatenate(mean.forces_eV_per_A).ravel()
-    return {
-        "committee": None if len(members) < 2 else disagreement(members).summary(),
-        "errors": {
-            "after": [metric.to_dict() for metric in metrics],
-            "after_mean": errors(mean, teacher).to_dict(),
-            "first": [errors(one, teacher).to_dict() for one in first],
-            "rms_force_meV_per_A": 1.0e3 * rms_force_eV_per_A(teacher),
-        },
-        "parity": {
-            "energy_eV_per_atom": {
-                "student": [float(x) for x in mean.energies_eV / mean.n_atoms],
-                "teacher": [float(x) for x in teacher.energies_eV / teacher.n_atoms],
-            },
-            "force_eV_per_A": {
-                "student": [float(predicted[i]) for i in shown],
-                "teacher": [float(reference[i]) for i in shown],
-            },
-        },
-        "transfer": None if transfer is None else transfer.to_dict(),
-        "verdict": Verdict(tuple(criteria)).to_dict(),
-    }
-
-
-def _targets(values: Mapping[str, Any], like: Targets) -> Targets:
-    import numpy as np
-
-    from superionic.training.dataset import Targets
-
-    forces = np.split(values["forces_eV_per_A"], np.cumsum(like.n_atoms)[:-1])
-    return Targets(values["energies_eV"], tuple(forces), values["stresses_eV_per_A3"])
-
-
-def _pair(name: str, temperature_K: float, found: Mapping[str, Any]) -> DiffusivityPair:
-    from superionic.training.parity import DiffusivityPair
-
-    estimates = [_estimate(values) for values in found["diffusivities_cm2_per_s"]]
-    return DiffusivityPair(name, temperature_K, estimates[0], tuple(estimates[1:]), tuple(found["hops"]))
-
-
-def _estimate(values: Mapping[str, Any]) -> Estimate:
-    from superionic.transport.estimate import Estimate
-
-    def number(value: float | None) -> float:
-        return float("inf") if value is None else value
-
-    return Estimate(
-        value=number(values["value"]),
-        error=number(values["error"]),
-        interval68=(number(values["interval68"][0]), number(values["interval68"][1])),
-        interval95=(number(values["interval95"][0]), number(values["interval95"][1])),
-        is_upper_bound=values["is_upper_bound"],
+    mean = committee_mean(predicted)
+    forces, by_teacher = (np.concatenate(one.forces_eV_per_A).ravel() for one in (mean, teacher))
+    shown = evenly(len(by_teacher), _MOST_PARITY_FORCES)
+    return Judgement(
+        verdict=Verdict(tuple(criteria)),
+        errors=StudentErrors(
+            first=tuple(errors(one.targets(set.n_atoms), teacher) for one in first),
+            after=tuple(metrics),
+            after_mean=errors(mean, teacher),
+            rms_force_meV_per_A=1.0e3 * rms_force_eV_per_A(teacher),
+        ),
+        parity=StudentParity(
+            energy_eV_per_atom=ParityPoints(
+                teacher=tuple((teacher.energies_eV / teacher.n_atoms).tolist()),
+                student=tuple((mean.energies_eV / mean.n_atoms).tolist()),
+            ),
+            force_eV_per_A=ParityPoints(
+                teacher=tuple(by_teacher[shown].tolist()), student=tuple(forces[shown].tolist())
+            ),
+        ),
+        committee=disagreement(predicted).summary() if len(predicted) > 1 else None,
+        transfer=transfer_error(pairs),
     )

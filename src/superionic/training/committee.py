@@ -50,6 +50,28 @@ def member_split(
 
 
 @dataclass(frozen=True)
+class CommitteeSpread:
+    """How far the members of a committee disagree on a set.
+
+    Attributes
+    ----------
+    energy_meV_per_atom
+        Root mean square of the energy per atom.
+    force_meV_per_A
+        Root mean square of a Cartesian component, to be read beside the RMSE of the forces.
+    largest_force_meV_per_A
+        The largest one of an atom.
+    stress_GPa
+        Root mean square of a component.
+    """
+
+    energy_meV_per_atom: float
+    force_meV_per_A: float
+    largest_force_meV_per_A: float
+    stress_GPa: float
+
+
+@dataclass(frozen=True)
 class Disagreement:
     """Standard deviations over the members of a committee.
 
@@ -68,16 +90,15 @@ class Disagreement:
     forces_eV_per_A: tuple[FloatArray, ...]
     stresses_GPa: FloatArray
 
-    def summary(self) -> dict[str, float]:
+    def summary(self) -> CommitteeSpread:
         """Root mean squares over the set, and the largest one of an atom."""
         forces = np.concatenate(self.forces_eV_per_A)
-        return {
-            "energy_meV_per_atom": 1.0e3 * float(np.sqrt(np.mean(self.energies_eV_per_atom**2))),
-            # Per Cartesian component, to be read beside the RMSE of the forces.
-            "force_meV_per_A": 1.0e3 * float(np.sqrt(np.mean(forces**2) / 3.0)),
-            "largest_force_meV_per_A": 1.0e3 * float(forces.max()),
-            "stress_GPa": float(np.sqrt(np.mean(self.stresses_GPa**2))),
-        }
+        return CommitteeSpread(
+            energy_meV_per_atom=1.0e3 * float(np.sqrt(np.mean(self.energies_eV_per_atom**2))),
+            force_meV_per_A=1.0e3 * float(np.sqrt(np.mean(forces**2) / 3.0)),
+            largest_force_meV_per_A=1.0e3 * float(forces.max()),
+            stress_GPa=float(np.sqrt(np.mean(self.stresses_GPa**2))),
+        )
 
 
 def disagreement(predictions: Sequence[Targets]) -> Disagreement:

@@ -12,22 +12,22 @@ pairs at short distances are shown on purpose.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from ase import Atoms
 
 from superionic.errors import CalculationFailed, StageError
-from superionic.potentials.base import Potential
+from superionic.potentials.base import Potential, Prediction
 from superionic.potentials.neighbours import pairs_within
 from superionic.thermodynamics.selection import random_strain
 from superionic.training.dataset import LabelledSet, Targets
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 Progress = Callable[[float, str], None]
 
 _CONTACT_RANGE_A = 5.0
@@ -190,7 +190,7 @@ def rattled_and_relaxed(
     """
     structures: list[Atoms] = []
     groups: list[str] = []
-    values: list[Any] = []
+    values: list[Prediction] = []
     current = _bare(atoms)
     for cycle in range(cycles):
         walker = random_strain(current, max_strain, rng) if max_strain > 0.0 else _bare(current)
@@ -287,7 +287,7 @@ def label_structures(
     """
     kept: list[Atoms] = []
     kept_groups: list[str] = []
-    values: list[Any] = []
+    values: list[Prediction] = []
     dropped: list[str] = []
     for number, (atoms, group) in enumerate(zip(structures, groups, strict=True)):
         reason = ""
@@ -313,7 +313,7 @@ def label_structures(
 
 
 def _as_set(
-    structures: Sequence[Atoms], groups: Sequence[str], values: Sequence[Any], potential: Potential
+    structures: Sequence[Atoms], groups: Sequence[str], values: Sequence[Prediction], potential: Potential
 ) -> LabelledSet:
     identity = potential.identity
     reference = f"{identity.name}|{identity.model}|{identity.checkpoint_sha256}"
@@ -333,62 +333,119 @@ def _as_set(
 # ---- sets in few arrays -------------------------------------------------------------------------------------------
 
 
-def pack_structures(structures: Sequence[Atoms], groups: Sequence[str]) -> dict[str, Any]:
-    """Put structures into a handful of arrays: a set of a thousand is stored and read in milliseconds.
+@dataclass(frozen=True, eq=False)
+class PackedStructures:
+    """Structures in a handful of arrays: a set of a thousand is stored and read in milliseconds.
 
-    Returns
-    -------
-    dict
-        ``n_atoms`` (n,), ``numbers`` (total,), ``positions_A`` (total, 3), ``cells_A`` (n, 3, 3), ``groups``.
+    Attributes
+    ----------
+    n_atoms
+        Atoms of each structure, shape (n,).
+    numbers
+        Atomic numbers of all atoms, one structure after the other, shape (total,).
+    positions_A
+        Their positions, shape (total, 3), in Å.
+    cells_A
+        Cell vectors as rows, shape (n, 3, 3), in Å.
+    groups
+        Common origin of each structure (see :class:`superionic.training.dataset.LabelledSet`).
     """
-    return {
-        "n_atoms": np.array([len(atoms) for atoms in structures], dtype=np.int64),
-        "numbers": np.concatenate([np.zeros(0, np.int64), *(np.asarray(a.numbers, np.int64) for a in structures)]),
-        "positions_A": np.concatenate([np.zeros((0, 3)), *(a.positions for a in structures)]),
-        "cells_A": np.array([atoms.cell.array for atoms in structures], dtype=np.float64).reshape(-1, 3, 3),
-        "groups": [str(group) for group in groups],
-    }
+
+    n_atoms: IntArray
+    numbers: IntArray
+    positions_A: FloatArray
+    cells_A: FloatArray
+    groups: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.n_atoms)
+
+    @property
+    def structures(self) -> list[Atoms]:
+        """The structures."""
+        edges = np.concatenate([[0], np.cumsum(self.n_atoms)]).astype(int)
+        return [
+            Atoms(
+                numbers=self.numbers[first:last],
+                positions=self.positions_A[first:last],
+                cell=self.cells_A[index],
+                pbc=True,
+            )
+            for index, (first, last) in enumerate(pairwise(edges))
+        ]
 
 
-def unpack_structures(packed: Mapping[str, Any]) -> tuple[list[Atoms], list[str]]:
-    """Invert :func:`pack_structures`."""
-    edges = np.concatenate([[0], np.cumsum(packed["n_atoms"])]).astype(int)
-    structures = [
-        Atoms(
-            numbers=packed["numbers"][first:last],
-            positions=packed["positions_A"][first:last],
-            cell=packed["cells_A"][index],
-            pbc=True,
+@dataclass(frozen=True, eq=False)
+class PackedTargets:
+    """Energies, forces and stresses of structures in three arrays.
+
+    Attributes
+    ----------
+    energies_eV
+        Shape (n,), in eV.
+    forces_eV_per_A
+        Of all atoms, one structure after the other, shape (total, 3), in eV/Å.
+    stresses_eV_per_A3
+        Shape (n, 6), in eV/Å³.
+    """
+
+    energies_eV: FloatArray
+    forces_eV_per_A: FloatArray
+    stresses_eV_per_A3: FloatArray
+
+    def targets(self, n_atoms: IntArray) -> Targets:
+        """Deal the forces out to the structures, by how many atoms each has."""
+        edges = np.cumsum(n_atoms)[:-1]
+        forces = np.split(self.forces_eV_per_A, edges) if len(n_atoms) else []
+        return Targets(self.energies_eV, tuple(forces), self.stresses_eV_per_A3)
+
+
+@dataclass(frozen=True, eq=False)
+class PackedSet(PackedTargets, PackedStructures):
+    """A labelled set in a handful of arrays.
+
+    Attributes
+    ----------
+    settings_hash, energy_convention
+        As in :class:`superionic.training.dataset.LabelledSet`; all else as in the classes that this one unites.
+    """
+
+    settings_hash: str
+    energy_convention: str
+
+    @property
+    def labelled(self) -> LabelledSet:
+        """The set."""
+        return LabelledSet(
+            tuple(self.structures), self.targets(self.n_atoms), self.groups, self.settings_hash, self.energy_convention
         )
-        for index, (first, last) in enumerate(pairwise(edges))
-    ]
-    return structures, list(packed["groups"])
 
 
-def pack_labelled(labelled: LabelledSet) -> dict[str, Any]:
-    """Put a labelled set into a handful of arrays (see :func:`pack_structures`)."""
-    targets = labelled.targets
-    return {
-        **pack_structures(labelled.structures, labelled.groups),
-        "energies_eV": np.array(targets.energies_eV),
-        "forces_eV_per_A": np.concatenate([np.zeros((0, 3)), *targets.forces_eV_per_A]),
-        "stresses_eV_per_A3": np.array(targets.stresses_eV_per_A3),
-        "settings_hash": labelled.settings_hash,
-        "energy_convention": labelled.energy_convention,
-    }
+def pack_structures(structures: Sequence[Atoms], groups: Sequence[str]) -> PackedStructures:
+    """Put structures into a handful of arrays."""
+    return PackedStructures(
+        n_atoms=np.array([len(atoms) for atoms in structures], dtype=np.int64),
+        numbers=np.concatenate([np.zeros(0, np.int64), *(np.asarray(a.numbers, np.int64) for a in structures)]),
+        positions_A=np.concatenate([np.zeros((0, 3)), *(a.positions for a in structures)]),
+        cells_A=np.array([atoms.cell.array for atoms in structures], dtype=np.float64).reshape(-1, 3, 3),
+        groups=tuple(str(group) for group in groups),
+    )
 
 
-def unpack_labelled(packed: Mapping[str, Any]) -> LabelledSet:
-    """Invert :func:`pack_labelled`."""
-    structures, groups = unpack_structures(packed)
-    edges = np.cumsum(packed["n_atoms"])[:-1]
-    forces = np.split(packed["forces_eV_per_A"], edges) if len(structures) else []
-    return LabelledSet(
-        tuple(structures),
-        Targets(packed["energies_eV"], tuple(forces), packed["stresses_eV_per_A3"]),
-        tuple(groups),
-        packed["settings_hash"],
-        packed["energy_convention"],
+def pack_labelled(labelled: LabelledSet) -> PackedSet:
+    """Put a labelled set into a handful of arrays."""
+    bare, targets = pack_structures(labelled.structures, labelled.groups), labelled.targets
+    return PackedSet(
+        n_atoms=bare.n_atoms,
+        numbers=bare.numbers,
+        positions_A=bare.positions_A,
+        cells_A=bare.cells_A,
+        groups=bare.groups,
+        energies_eV=np.array(targets.energies_eV),
+        forces_eV_per_A=np.concatenate([np.zeros((0, 3)), *targets.forces_eV_per_A]),
+        stresses_eV_per_A3=np.array(targets.stresses_eV_per_A3),
+        settings_hash=labelled.settings_hash,
+        energy_convention=labelled.energy_convention,
     )
 
 

@@ -28,7 +28,7 @@ from superionic.potentials.nep_model import LEARNED, NepModel
 from superionic.potentials.nep_neighbours import NeighbourList
 from superionic.training.active_set import active_inverse
 from superionic.training.dataset import LabelledSet, Targets, fit_element_references
-from superionic.training.nep_state import Arrays, NepOptions, NepState, zeros_like
+from superionic.training.nep_state import Arrays, Epoch, EpochErrors, NepOptions, NepState, zeros_like
 from superionic.units import GPA_PER_EV_PER_A3
 
 __all__ = ["NepOptions", "NepState", "continue_with", "finish", "predict", "start", "train_epochs"]
@@ -207,26 +207,20 @@ def train_epochs(
                 )
             _adam(parameters, gradient, first, second, step - state.schedule_from, rate, state.centre)
         model = replace(state.model, **{name: parameters[name] for name in LEARNED})
-        entry: dict[str, Any] = {
-            "epoch": epoch,
-            "learning_rate": rate,
-            "train": _named(sums / len(data)),
-            "validation": None,
-        }
-        loss = None
+        learned, checked = _named(sums / len(data)), None
         if checks:
             measured = np.zeros(5)
             for item in checks:
                 measured += _loss(item, chosen, *_evaluated(parameters, item))[0]
-            entry["validation"] = _named(measured / len(checks))
-            loss = float(entry["validation"]["loss"])
-        history.append(entry)
+            checked = _named(measured / len(checks))
+        loss = None if checked is None else checked.loss
+        history.append(Epoch(epoch, rate, learned, checked))
         if loss is None or best_loss is None or loss < best_loss:
             best, best_epoch, best_loss = model, epoch, loss
         if progress is not None:
-            shown = entry["validation"] or entry["train"]
-            told = f"epoch {epoch} of {chosen.epochs}, {1000.0 * shown['rmse_force_eV_per_A']:.0f} meV/Å"
-            progress((epoch - state.epoch) / max(1, last - state.epoch), told)
+            force = (checked or learned).rmse_force_eV_per_A
+            words = f"epoch {epoch} of {chosen.epochs}, {1000.0 * force:.0f} meV/Å"
+            progress((epoch - state.epoch) / max(1, last - state.epoch), words)
     return replace(
         state,
         model=model,
@@ -425,13 +419,13 @@ def _add_gradient(
     return np.asarray(told)
 
 
-def _named(means: FloatArray) -> dict[str, float]:
-    return {
-        "loss": float(means[0]),
-        "rmse_energy_eV_per_atom": math.sqrt(means[1]),
-        "rmse_force_eV_per_A": math.sqrt(means[2]),
-        "rmse_stress_GPa": GPA_PER_EV_PER_A3 * math.sqrt(means[3]),
-    }
+def _named(means: FloatArray) -> EpochErrors:
+    return EpochErrors(
+        loss=float(means[0]),
+        rmse_energy_eV_per_atom=math.sqrt(means[1]),
+        rmse_force_eV_per_A=math.sqrt(means[2]),
+        rmse_stress_GPa=GPA_PER_EV_PER_A3 * math.sqrt(means[3]),
+    )
 
 
 # ---- descent ------------------------------------------------------------------------------------------------------

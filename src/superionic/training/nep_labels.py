@@ -21,7 +21,7 @@ from superionic.errors import CampaignFileError, StageError
 from superionic.labels.base import Progress
 from superionic.training import nep
 from superionic.training.dataset import LabelledSet, Targets
-from superionic.training.nep_state import NepOptions, NepState
+from superionic.training.nep_state import Epoch, EpochErrors, NepOptions, NepState
 
 __all__ = ["TrainOptions", "TrainState", "predict", "start", "train_epochs"]
 
@@ -140,7 +140,7 @@ class TrainState:
     @property
     def history(self) -> tuple[Mapping[str, Any], ...]:
         """One entry for each epoch, with the errors named as for the other trainers."""
-        return () if self.nep is None else tuple(_told(entry) for entry in self.nep.history)
+        return () if self.nep is None else tuple(_named(entry) for entry in self.nep.history)
 
     @property
     def finished(self) -> bool:
@@ -279,15 +279,24 @@ def predict(
     return nep.predict(weights, structures)
 
 
-def _told(entry: Mapping[str, Any]) -> dict[str, Any]:
+def _named(entry: Epoch) -> dict[str, Any]:
     """Name the errors of an epoch as the metrics of the other trainers are named."""
-    told: dict[str, Any] = {"epoch": entry["epoch"], "learning_rate": entry["learning_rate"]}
-    for part in ("train", "validation"):
-        found = entry[part]
-        told[part] = found and {
-            "loss": found["loss"],
-            "rmse_energy_meV_per_atom": 1.0e3 * found["rmse_energy_eV_per_atom"],
-            "rmse_force_meV_per_A": 1.0e3 * found["rmse_force_eV_per_A"],
-            "rmse_stress_GPa": found["rmse_stress_GPa"],
-        }
-    return told
+
+    def part(found: EpochErrors | None) -> dict[str, float] | None:
+        return (
+            None
+            if found is None
+            else {
+                "loss": found.loss,
+                "rmse_energy_meV_per_atom": 1.0e3 * found.rmse_energy_eV_per_atom,
+                "rmse_force_meV_per_A": 1.0e3 * found.rmse_force_eV_per_A,
+                "rmse_stress_GPa": found.rmse_stress_GPa,
+            }
+        )
+
+    return {
+        "epoch": entry.epoch,
+        "learning_rate": entry.learning_rate,
+        "train": part(entry.train),
+        "validation": part(entry.validation),
+    }

@@ -105,6 +105,44 @@ class NepOptions:
         )
 
 
+@dataclass(frozen=True)
+class EpochErrors:
+    """Errors of the student on one part of the data, after an epoch.
+
+    Attributes
+    ----------
+    loss
+        Weighted mean of the squared errors.
+    rmse_energy_eV_per_atom, rmse_force_eV_per_A, rmse_stress_GPa
+        Root mean square errors over the structures.
+    """
+
+    loss: float
+    rmse_energy_eV_per_atom: float
+    rmse_force_eV_per_A: float
+    rmse_stress_GPa: float
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One pass over the data.
+
+    Attributes
+    ----------
+    epoch
+        Counts from 1 and goes on through refits.
+    learning_rate
+        Of its last step.
+    train, validation
+        Errors on the two parts; None without a validation part.
+    """
+
+    epoch: int
+    learning_rate: float
+    train: EpochErrors
+    validation: EpochErrors | None
+
+
 @dataclass(frozen=True, eq=False)
 class NepState:
     """Where a training stands; :meth:`to_dict` keeps every bit.
@@ -129,7 +167,7 @@ class NepState:
     best_model, best_epoch, best_loss
         The student of the lowest validation loss so far.
     history
-        One entry per epoch: epoch, learning rate, loss and errors on both parts.
+        One entry per epoch.
     """
 
     options: NepOptions
@@ -144,7 +182,7 @@ class NepState:
     best_model: NepModel
     best_epoch: int
     best_loss: float | None
-    history: tuple[Mapping[str, Any], ...]
+    history: tuple[Epoch, ...]
 
     @property
     def last_epoch(self) -> int:
@@ -157,7 +195,7 @@ class NepState:
         plain["options"] = asdict(self.options)
         plain["model"] = self.model.to_arrays()
         plain["best_model"] = self.best_model.to_arrays()
-        plain["history"] = [dict(entry) for entry in self.history]
+        plain["history"] = [asdict(entry) for entry in self.history]
         return plain
 
     @classmethod
@@ -171,9 +209,16 @@ class NepState:
                 "best_model": NepModel.from_arrays(values["best_model"]),
                 "first_moments": dict(values["first_moments"]),
                 "second_moments": dict(values["second_moments"]),
-                "history": tuple(values["history"]),
+                "history": tuple(_epoch(**entry) for entry in values["history"]),
             }
         )
+
+
+def _epoch(
+    *, epoch: int, learning_rate: float, train: Mapping[str, float], validation: Mapping[str, float] | None
+) -> Epoch:
+    checked = None if validation is None else EpochErrors(**validation)
+    return Epoch(epoch, learning_rate, EpochErrors(**train), checked)
 
 
 def zeros_like(model: NepModel) -> Arrays:

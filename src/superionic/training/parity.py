@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +21,7 @@ import numpy.typing as npt
 from superionic.training.dataset import Targets
 from superionic.training.metrics import ErrorMetrics, errors
 from superionic.training.pair_distances import Overlap
+from superionic.transport.budget import TransferTerm
 from superionic.transport.estimate import Estimate, student_quantile
 from superionic.units import BOLTZMANN_EV_PER_K
 
@@ -59,10 +59,6 @@ class Criterion:
     limit: float | None = None
     unit: str = ""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class Verdict:
@@ -86,9 +82,28 @@ class Verdict:
         """The criteria that failed."""
         return tuple(criterion for criterion in self.criteria if criterion.passed is False)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return {"passed": self.passed, "criteria": [criterion.to_dict() for criterion in self.criteria]}
+
+@dataclass(frozen=True)
+class ParityLimits:
+    """What a student must reach before its numbers are results.
+
+    Attributes
+    ----------
+    max_energy_rmse_meV_per_atom, max_stress_rmse_GPa
+        On frames that it has not seen.
+    max_force_error_ratio
+        RMSE of the forces on these frames over their root mean square.
+    min_overlap
+        Overlap of the distributions of pair distances in equal runs (1: equal).
+    max_volume_difference_percent
+        Difference of the mean volumes at constant pressure.
+    """
+
+    max_energy_rmse_meV_per_atom: float
+    max_force_error_ratio: float
+    max_stress_rmse_GPa: float
+    min_overlap: float
+    max_volume_difference_percent: float
 
 
 # ---- errors -------------------------------------------------------------------------------------------------------
@@ -355,9 +370,10 @@ class TransferError:
     Ea_eV: float
     temperature_K: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
+    @property
+    def term(self) -> TransferTerm:
+        """What goes into the budget of a conductivity's errors."""
+        return TransferTerm(self.ln_sigma, self.Ea_eV, self.temperature_K)
 
 
 def transfer_error(pairs: Sequence[DiffusivityPair]) -> TransferError | None:
