@@ -43,7 +43,13 @@ def assemble(flow: Flow) -> Results:
             for entry in file.crystals
         ),
         axes=tuple(
-            AxisSummary(axis.by, axis.replace, axis.formula_unit or "", tuple(axis.values))
+            AxisSummary(
+                axis=axis.by,
+                replace=axis.replace,
+                formula_unit=axis.formula_unit,
+                values=axis.values,
+                along=tuple((step.replace, step.by) for step in axis.along),
+            )
             for axis in file.composition_axes
         ),
         warnings=_warnings(flow),

@@ -65,12 +65,15 @@ class AxisSummary:
         Formula unit in which the axis counts atoms.
     values
         Points of the grid.
+    along
+        Replacements that go along with this one: ``(replaced, by)``.
     """
 
     axis: str
     replace: str
     formula_unit: str
     values: tuple[float, ...]
+    along: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
