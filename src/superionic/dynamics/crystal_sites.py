@@ -11,6 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superionic.errors import AnalysisError, StructureError
+from superionic.transport.estimate import Estimate
+from superionic.transport.migration import Migration
+from superionic.transport.migration_summary import CrystalFit, MigrationSummary
 from superionic.transport.sites import SiteSet, images_around, operations_in_supercell, sites_in_supercell
 
 if TYPE_CHECKING:
@@ -67,25 +70,29 @@ class CrystalSites:
     rival_misfit_A: float | None
     flags: tuple[str, ...]
 
-    def described(self, record: dict[str, Any]) -> dict[str, Any]:
-        """Add to what :meth:`superionic.transport.migration.Migration.to_dict` gave which crystal its sites are of."""
-        kinds = [{**kind, "refined_occupancy": self.occupancies.get(kind["label"])} for kind in record["site_kinds"]]
-        return {
-            **record,
-            "crystal_sites": self.to_dict(),
-            "flags": [*self.flags, *record["flags"]],
-            "site_kinds": kinds,
-        }
+    @property
+    def fit(self) -> CrystalFit:
+        """How the crystal was laid under the trajectory."""
+        return CrystalFit(
+            name=self.crystal,
+            supercell=tuple(tuple(int(x) for x in row) for row in self.matrix),
+            strain=self.strain,
+            framework_misfit_A=self.misfit_A,
+            rival_misfit_A=self.rival_misfit_A,
+        )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
-            "framework_misfit_A": self.misfit_A,
-            "name": self.crystal,
-            "rival_misfit_A": self.rival_misfit_A,
-            "strain": self.strain,
-            "supercell": [[int(x) for x in row] for row in self.matrix],
-        }
+
+def summary_of(migration: Migration, tracer_cm2_per_s: Estimate, sites: CrystalSites | None) -> MigrationSummary:
+    """Sum up where ions go, on the sites of a crystal where there is one."""
+    if sites is None:
+        return MigrationSummary.of(migration, tracer_cm2_per_s)
+    return MigrationSummary.of(
+        migration,
+        tracer_cm2_per_s,
+        crystal=sites.fit,
+        refined_occupancies=sites.occupancies,
+        flags=sites.flags,
+    )
 
 
 def crystal_sites(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ from superionic.transport.percolation import (
 )
 from superionic.transport.sites import SiteSet, density_basins, merge_by_symmetry
 from superionic.transport.van_hove import VanHove, VanHoveCounter
-from superionic.units import A2_PER_PS_TO_CM2_PER_S, BOLTZMANN_EV_PER_K
+from superionic.units import BOLTZMANN_EV_PER_K
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -38,11 +37,18 @@ ATTEMPTS_PER_PS = 10.0
 
 _MOST_PROFILES = 4
 _LONGEST_PATH = 1.6
-_MOST_EDGES = 2000
 _ORIGINS = 1000
 _PAIR_ORIGINS = 200
 _VAN_HOVE_LAGS = 20
 _MOST_SITES_PER_ION = 30.0
+
+
+@dataclass(frozen=True)
+class PathProfile:
+    """The free energy along the path of one kind of jump, of its most frequent pair of sites."""
+
+    kind: str
+    profile: FreeEnergyProfile
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +65,7 @@ class Migration:
         What the jumps connect: all of them, each kind alone, and the kinds together by rising effective barrier,
         k_B T ln(10 ps⁻¹/rate). Empty without a temperature.
     profiles
-        ``(kind, profile)`` of the most frequent kinds of jumps; empty without a temperature.
+        Of the most frequent kinds of jumps; empty without a temperature.
     non_gaussian, van_hove
         Of the displacements.
     flags
@@ -73,80 +79,10 @@ class Migration:
     clusters: tuple[Cluster, ...]
     alone: tuple[Span, ...]
     together: tuple[Span, ...]
-    profiles: tuple[tuple[str, FreeEnergyProfile], ...]
+    profiles: tuple[PathProfile, ...]
     non_gaussian: NonGaussianity
     van_hove: VanHove
     flags: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; the grid is not among them."""
-        occupation, network = self.occupation, self.network
-        jump_diffusivity = occupation.jump_diffusivity().scaled(A2_PER_PS_TO_CM2_PER_S)
-        residence = occupation.residence_times()
-        rows = np.column_stack([network.rows, network.counts])[:_MOST_EDGES]
-        return {
-            "back_jumps": _finite(occupation.back_jumps),
-            "between": occupation.between,
-            "cell_A": [[float(x) for x in row] for row in occupation.sites.cell_A],
-            "clusters": [asdict(cluster) for cluster in self.clusters if cluster.dimension > 0],
-            "edges": [[int(x) for x in row] for row in rows],
-            "flags": list(self.flags),
-            "jump_diffusivity_cm2_per_s": jump_diffusivity.to_dict(),
-            "jump_kinds": [asdict(kind) for kind in network.kinds()],
-            "n_jumps": occupation.n_jumps,
-            "non_gaussian": {
-                "alpha2": [_finite(x) for x in self.non_gaussian.alpha2],
-                "error": [_finite(x) for x in self.non_gaussian.error],
-                "lags_ps": [float(x) for x in self.non_gaussian.lags_ps],
-            },
-            "percolation": None if self.percolation is None else self.percolation.to_dict(),
-            "profiles": [{"kind": kind, **profile.to_dict()} for kind, profile in self.profiles],
-            "site_kinds": [
-                {
-                    "label": label,
-                    "n_sites": n_sites,
-                    "occupancy": occupancy,
-                    "residence_interval68_ps": [_finite(x) for x in residence[label].interval68_ps],
-                    "residence_ps": _finite(residence[label].mean_ps),
-                }
-                for label, (n_sites, occupancy) in occupation.kind_occupancies().items()
-                if label in residence
-            ],
-            "sites": [
-                {"amplitude_A": float(a), "fractional": [float(v) for v in x], "label": label, "occupancy": float(n)}
-                for x, label, n, a in zip(
-                    occupation.sites.fractional,
-                    occupation.sites.labels,
-                    occupation.occupancies,
-                    occupation.amplitudes_A,
-                    strict=True,
-                )
-            ],
-            "spans_alone": [asdict(span) for span in self.alone],
-            "spans_together": [asdict(span) for span in self.together],
-            "van_hove": {
-                "distinct_over_mean": _rows(
-                    self.van_hove.distinct_per_A3 / max(self.van_hove.mean_density_per_A3, 1e-12)
-                ),
-                "distinct_r_A": _middles(self.van_hove.distinct_edges_A),
-                "lags_ps": [float(x) for x in self.van_hove.lags_ps],
-                "r_A": _middles(self.van_hove.edges_A),
-                "self_per_A": _rows(self.van_hove.radial_self_per_A),
-            },
-        }
-
-
-def _middles(edges: FloatArray) -> list[float]:
-    return [float(x) for x in 0.5 * (edges[1:] + edges[:-1])]
-
-
-def _rows(values: FloatArray) -> list[list[float]]:
-    """Return rows of numbers with the four digits that a map can show."""
-    return [[float(f"{x:.4g}") for x in row] for row in values]
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
 
 
 def analyse_migration(
@@ -267,7 +203,7 @@ def _spans(network: JumpNetwork, temperature_K: float) -> tuple[tuple[Span, ...]
     return tuple(alone), tuple(together)
 
 
-def _profiles(network: JumpNetwork, density: Density, temperature_K: float) -> Iterable[tuple[str, FreeEnergyProfile]]:
+def _profiles(network: JumpNetwork, density: Density, temperature_K: float) -> Iterable[PathProfile]:
     """Yield the profile of the most frequent pair of each of the most frequent kinds."""
     names, x = network.kind_names(), network.sites.fractional
     order = np.argsort(-network.counts, kind="stable")
@@ -278,6 +214,6 @@ def _profiles(network: JumpNetwork, density: Density, temperature_K: float) -> I
         row = network.rows[next(int(k) for k in order if names[k] == wanted)]
         try:
             start, end = x[row[0]], x[row[1]] + row[2:]
-            yield wanted, free_energy_profile(density, start, end, temperature_K, longest=_LONGEST_PATH)
+            yield PathProfile(wanted, free_energy_profile(density, start, end, temperature_K, longest=_LONGEST_PATH))
         except AnalysisError:
             continue  # ions jumped so seldom that the way between has empty voxels

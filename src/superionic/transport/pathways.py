@@ -6,7 +6,6 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,23 +63,6 @@ class FreeEnergyProfile:
     def is_seen(self) -> bool:
         """Whether ions were seen all along the path."""
         return bool(np.isfinite(self.free_energy_eV).all())
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; None for what is not finite."""
-
-        def plain(values: FloatArray) -> list[float | None]:
-            return [float(x) if math.isfinite(x) else None for x in values]
-
-        return {
-            "barrier_eV": self.barrier_eV if self.is_seen else None,
-            "barrier_error_eV": self.barrier_error_eV if math.isfinite(self.barrier_error_eV) else None,
-            "distance_A": plain(self.distance_A),
-            "error_eV": plain(self.error_eV),
-            "fractional": [[float(x) for x in row] for row in self.fractional],
-            "free_energy_eV": plain(self.free_energy_eV),
-            "reverse_barrier_eV": self.reverse_barrier_eV if self.is_seen else None,
-            "temperature_K": self.temperature_K,
-        }
 
 
 def free_energy_profile(

@@ -8,10 +8,8 @@ fooled by a path that enters through one face and leaves through another (Newman
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,21 +96,6 @@ class DensityPercolation:
     barriers_eV: tuple[float, float, float]
     barrier_errors_eV: tuple[float, float, float]
     dimension_barriers_eV: tuple[float, float, float]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; None where an axis is not spanned."""
-
-        def plain(values: Sequence[float]) -> list[float | None]:
-            return [float(x) if math.isfinite(x) else None for x in values]
-
-        return {
-            "axes": list(AXES),
-            "barrier_errors_eV": plain(self.barrier_errors_eV),
-            "barriers_eV": plain(self.barriers_eV),
-            "dimension_barriers_eV": plain(self.dimension_barriers_eV),
-            "levels_per_A3": plain(self.levels_per_A3),
-            "temperature_K": self.temperature_K,
-        }
 
 
 def density_percolation(

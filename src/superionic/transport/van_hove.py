@@ -53,6 +53,21 @@ class VanHove:
         """(n_lags, n_bins) probability 4πr² G_s of a displacement of length r; its integral is 1 less ``beyond``."""
         return np.asarray(self.self_per_A3 * shell_volumes(self.edges_A) / np.diff(self.edges_A))
 
+    @property
+    def distinct_over_mean(self) -> FloatArray:
+        """(n_lags, m) G_d over the mean density."""
+        return np.asarray(self.distinct_per_A3 / max(self.mean_density_per_A3, 1e-12))
+
+    @property
+    def r_A(self) -> FloatArray:
+        """(n_bins,) middles of the bins of G_s."""
+        return np.asarray(0.5 * (self.edges_A[1:] + self.edges_A[:-1]))
+
+    @property
+    def distinct_r_A(self) -> FloatArray:
+        """(m,) middles of the bins of G_d."""
+        return np.asarray(0.5 * (self.distinct_edges_A[1:] + self.distinct_edges_A[:-1]))
+
 
 def shell_volumes(edges_A: FloatArray) -> FloatArray:
     """Volumes of the shells between radii."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,6 @@ _LONGEST_DISCARD = 0.5
 FEW_SAMPLES = 10.0
 """Fewer independent samples than this are flagged."""
 _IMPROBABLE = 0.01
-_LABELS = ("a", "b", "c", "alpha", "beta", "gamma", "volume")
 
 
 @dataclass(frozen=True)
@@ -51,18 +50,6 @@ class SeriesMean:
     correlation_time_ps: float
     independent_samples: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
-            "value": self.value,
-            "error": self.error,
-            "interval68": list(self.interval68),
-            "interval95": list(self.interval95),
-            "standard_deviation": self.standard_deviation,
-            "correlation_time_ps": self.correlation_time_ps,
-            "independent_samples": self.independent_samples,
-        }
-
 
 @dataclass(frozen=True)
 class MeanCell:
@@ -88,19 +75,6 @@ class MeanCell:
     volume_per_atom_A3: SeriesMean | None
     discarded_ps: float
     flags: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        named = dict(zip(_LABELS, (*self.lengths_A, *self.angles_deg, self.volume_A3), strict=True))
-        per_atom = self.volume_per_atom_A3
-        return {
-            "lengths_A": {name: named[name].to_dict() for name in _LABELS[:3]},
-            "angles_deg": {name: named[name].to_dict() for name in _LABELS[3:6]},
-            "volume_A3": self.volume_A3.to_dict(),
-            "volume_per_atom_A3": None if per_atom is None else per_atom.to_dict(),
-            "discarded_ps": self.discarded_ps,
-            "flags": list(self.flags),
-        }
 
 
 @dataclass(frozen=True)
@@ -137,19 +111,6 @@ class ThermalExpansion:
     def linear_error_per_K(self) -> float:
         """Error of α."""
         return self.volumetric_error_per_K / 3.0
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
-            "volumetric_per_K": self.volumetric_per_K,
-            "volumetric_error_per_K": self.volumetric_error_per_K,
-            "linear_per_K": self.linear_per_K,
-            "linear_error_per_K": self.linear_error_per_K,
-            "volume_at_mean_A3": self.volume_at_mean_A3,
-            "mean_temperature_K": self.mean_temperature_K,
-            "reduced_chi2": self.reduced_chi2,
-            "flags": list(self.flags),
-        }
 
 
 def correlation_samples(series: FloatArray) -> float:
