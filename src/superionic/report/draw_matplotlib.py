@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import math
 import warnings
+from importlib import metadata, resources
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from superionic.execution.codec import encode
 from superionic.report.plots import ATOM_COLOURS, COLOUR_SCALE, HeatMap, Numbers, Panel, Plot, Series, Surface
 from superionic.report.words import number, power_of_ten
 
@@ -319,6 +323,23 @@ def cell_edges(cell_A: np.ndarray[Any, np.dtype[np.float64]]) -> list[list[list[
                 start = i * first + j * second
                 edges.append([start.tolist(), (start + cell_A[axis]).tolist()])
     return edges
+
+
+@functools.cache
+def _drawing_code() -> str:
+    """Return what the bytes of a figure depend on besides its data: this code, and the library that draws."""
+    room = resources.files("superionic.report")
+    code = "".join(room.joinpath(name).read_text(encoding="utf-8") for name in ("draw_matplotlib.py", "plots.py", "words.py"))
+    return f"{metadata.version('matplotlib')} {code}"
+
+
+def drawn_from(plot: Plot) -> str:
+    """Return a checksum of all that the files of a plot depend on: with the same one they need not be drawn again."""
+    text, arrays = encode(plot)
+    found = hashlib.sha256(_drawing_code().encode())
+    for part in (text.encode(), arrays):
+        found.update(b"\0" + part)
+    return found.hexdigest()
 
 
 def draw(plot: Plot, formats: tuple[str, ...]) -> dict[str, bytes]:

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import errno
-import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+import numpy as np
 from numpy.typing import NDArray
 
-from superionic.errors import StorageError
-from superionic.report.csv_tables import csv_tables
-from superionic.report.draw_matplotlib import draw
-from superionic.report.figures import all_plots
+from superionic.report.contents import report_sections
+from superionic.report.csv_tables import csv_text
+from superionic.report.draw_matplotlib import draw, drawn_from
+from superionic.report.folder import ReportFolder, report_folder
 from superionic.report.html import page
-from superionic.report.values import Results
+from superionic.report.plots import Plot
+from superionic.report.section import Section
+from superionic.results.campaign import Results
+from superionic.results.document import to_json
 
 FIGURE_FORMATS: Final = ("png", "svg", "pdf")
-_OUR_FIGURES: Final = re.compile(
-    r"(ewald_histogram|ranking|hull|polymorphs|learning_curve|parity|volumes|msd|anisotropy|arrhenius|"
-    r"conductivity_and_activation_energy|composition_trends|density_[A-Za-z0-9_-]+)\.(png|svg|pdf)"
-)
 
 
 @dataclass(frozen=True)
@@ -49,84 +46,98 @@ class ReportFiles:
 
 
 def write_report(
-    results: Mapping[str, Any],
+    results: Results,
     folder: Path | str,
     *,
-    arrays: Mapping[str, NDArray[Any]] | None = None,
+    grids: Mapping[str, NDArray[np.float64]] | None = None,
     formats: Sequence[str] = ("png", "svg"),
+    further: Callable[[Path], object] | None = None,
 ) -> ReportFiles:
     """Write the report of a campaign.
 
-    The same results and arrays make the same bytes. Each file appears whole or not at all; figures of an earlier report
-    in the same folder that this one does not have are removed.
+    The same results and grids make the same bytes. Each file appears whole or not at all; a figure is drawn only if its
+    data or the way of drawing changed; files of an earlier report that this one does not have are removed.
 
     Parameters
     ----------
     results
-        What ``results.json`` is to hold: values of JSON, numpy numbers and arrays. Any stage may be missing or empty.
-        Numbers that are not finite are written as null.
+        What to report.
     folder
         Where to write; made if missing.
-    arrays
-        The density grids that the results name, (n1, n2, n3) in 1/Å³, by their key.
+    grids
+        The density grids that the results name, (n1, n2, n3) in 1/Å³, by their name.
     formats
         Formats of the figures: "png", "svg", "pdf".
-
-    Returns
-    -------
-    ReportFiles
+    further
+        Writes more files of the report, such as structures, below the folder that it is called with.
 
     Raises
     ------
     StorageError
         The folder cannot be written.
-    TypeError
-        The results hold something that is not data.
     ValueError
         A format of figures is unknown.
     """
+    check_formats(formats)
+    with report_folder(folder) as target:
+        json_path = target.write("results.json", to_json(results).encode())
+        if further is not None:
+            with target.aside() as place:
+                further(place)
+        sections = report_sections(results, grids or {}, target.names)
+        csv, figures = write_tables_and_figures(target, sections, formats, tables="tables/")
+        content = page(
+            kind="superionic report",
+            title=results.title,
+            version=results.superionic,
+            sections=sections,
+            formats=formats,
+        )
+        html_path = target.write("report.html", content.encode())
+    return ReportFiles(html_path, json_path, csv, figures)
+
+
+def check_formats(formats: Sequence[str]) -> None:
+    """Refuse a format of figures that nobody can draw."""
     unknown = [kind for kind in formats if kind not in FIGURE_FORMATS]
     if unknown:
         raise ValueError(f"unknown format of figures: {unknown[0]!r}; known are {', '.join(FIGURE_FORMATS)}")
-    grids = dict(arrays or {})
-    view = Results(results)
-    plots = all_plots(view, grids)
-    tables = csv_tables(view)
-    html = page(view, plots, grids, formats=formats, csv_names=tuple(tables))
-    target = Path(folder)
-    written = json.dumps(view.raw, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
-    try:
-        (target / "figures").mkdir(parents=True, exist_ok=True)
-        (target / "tables").mkdir(exist_ok=True)
-        json_path = _write(target / "results.json", written.encode())
-        csv_paths = {name: _write(target / "tables" / name, content.encode()) for name, content in tables.items()}
-        figures = []
-        for plot in plots:
-            for kind, data in draw(plot, tuple(formats)).items():
-                figures.append(_write(target / "figures" / f"{plot.key}.{kind}", data))
-        html_path = _write(target / "report.html", html.encode())
-        _remove_stale(target / "figures", {path.name for path in figures})
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        raise StorageError(
-            f"The report cannot be written: {error.strerror or error}",
-            where=str(error.filename or target),
-            fix="free some disk space" if full else "choose a folder that you may write to",
-        ) from error
-    return ReportFiles(html_path, json_path, csv_paths, tuple(figures))
 
 
-def _write(path: Path, data: bytes) -> Path:
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_bytes(data)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path
+def write_tables_and_figures(
+    folder: ReportFolder, sections: Sequence[Section], formats: Sequence[str], *, tables: str
+) -> tuple[dict[str, Path], tuple[Path, ...]]:
+    """Write the CSV tables of sections, by name, and their figures.
+
+    Parameters
+    ----------
+    folder
+        Of the report.
+    sections
+        Whose tables and figures.
+    formats
+        Of the figures.
+    tables
+        Where the tables go in the folder: empty, or a path that ends with ``/``.
+    """
+    csv = {
+        table.name: folder.write(tables + table.name, csv_text(table).encode())
+        for section in sections
+        for table in section.csv
+    }
+    figures = [path for section in sections for plot in section.plots for path in _figures(folder, plot, formats)]
+    return csv, tuple(figures)
 
 
-def _remove_stale(folder: Path, current: set[str]) -> None:
-    for path in sorted(folder.iterdir()):
-        if path.name not in current and _OUR_FIGURES.fullmatch(path.name):
-            path.unlink()
+def _figures(folder: ReportFolder, plot: Plot, formats: Sequence[str]) -> list[Path]:
+    """Write one figure in all formats; what was drawn from the same data before is left as it is."""
+    source = drawn_from(plot)
+    names = {kind: f"figures/{plot.key}.{kind}" for kind in formats}
+    found = {kind: folder.keep(name, drawn_from=source) for kind, name in names.items()}
+    # The formats are drawn together: the first lays the panels out for all.
+    if None in found.values():
+        found |= {
+            kind: folder.write(names[kind], data, drawn_from=source)
+            for kind, data in draw(plot, tuple(formats)).items()
+        }
+    return [path for path in found.values() if path is not None]

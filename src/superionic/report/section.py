@@ -12,6 +12,7 @@ from typing import Literal
 
 from superionic.report.plots import Plot
 from superionic.report.table import Table
+from superionic.results.campaign import Severity, Statement
 
 CsvCell = str | int | float | bool | None
 
@@ -22,6 +23,55 @@ class Paragraph:
 
     words: str
     kind: Literal["plain", "quiet", "missing"] = "plain"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the first screen: a result in a few words, and in smaller letters how it came about."""
+
+    words: str
+    detail: str = ""
+    severity: Severity = "info"
+
+
+@dataclass(frozen=True)
+class Lines:
+    """The first screen: the results and how far to trust them, five lines at most."""
+
+    lines: tuple[Line, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.lines) > 5:
+            raise ValueError(f"the first screen has five lines at most, not {len(self.lines)}")
+
+
+@dataclass(frozen=True)
+class Statements:
+    """What a reader must know, in the order in which it has to be said."""
+
+    title: str
+    statements: tuple[Statement, ...]
+
+
+@dataclass(frozen=True)
+class Code:
+    """A command to be typed."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Links:
+    """Files beside the page, by their path from it."""
+
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Numbered sources: ``(citation, DOI)``; the DOI is empty where there is none."""
+
+    sources: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -43,7 +93,7 @@ class CsvTable:
     rows: tuple[tuple[CsvCell, ...], ...]
 
 
-Block = Paragraph | Table | Plot
+Block = Paragraph | Table | Plot | Lines | Statements | Code | Links | Sources
 
 
 @dataclass(frozen=True)

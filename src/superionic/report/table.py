@@ -4,26 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
-from superionic.report.values import Record, text
-from superionic.report.words import (
-    UNKNOWN,
-)
-
-_MOST_ROWS: Final = 30
+from superionic.report.words import UNKNOWN
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the page.
+    """A table of the page, with all its rows: long ones are folded there.
 
     Attributes
     ----------
     numeric
-        Numbers of the columns that are set flush right.
-    more
-        How many rows were left out, and the file that has them all.
+        Numbers of the columns that are set flush right, and sorted by number.
     notes
         Remarks that cells refer to by a letter: a, b, …
     """
@@ -32,13 +24,7 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     numeric: frozenset[int] = frozenset()
-    more: tuple[int, str] | None = None
     notes: Sequence[str] = ()
-
-
-def cut(rows: list[list[str]], file: str) -> tuple[list[list[str]], tuple[int, str] | None]:
-    """Return the first rows, and how many more stand in the file."""
-    return (rows, None) if len(rows) <= _MOST_ROWS else (rows[:_MOST_ROWS], (len(rows) - _MOST_ROWS, file))
 
 
 class Notes:
@@ -61,8 +47,3 @@ def note_letter(index: int) -> str:
     """Return the letter of a remark: a to z, then aa, ab and so on."""
     first, last = divmod(index, 26)
     return (chr(96 + first) if first else "") + chr(97 + last)
-
-
-def cell(record: Record, key: str) -> str:
-    """Return the text under `key`, or a dash."""
-    return text(record, key) or UNKNOWN

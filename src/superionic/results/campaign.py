@@ -20,10 +20,21 @@ Status = Literal["complete", "incomplete", "student failed parity", "refused: st
 
 @dataclass(frozen=True)
 class Statement:
-    """Something that a reader has to know before using the numbers."""
+    """Something that a reader has to know before using the numbers.
+
+    Attributes
+    ----------
+    severity
+        How loudly it has to be said.
+    words
+        In sentences.
+    short
+        In a few words, for the first screen; empty where it is not worth a place there.
+    """
 
     severity: Severity
     words: str
+    short: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,35 @@
+"""What the report of a campaign consists of: its sections, in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from superionic.report.section import Section
+from superionic.report.sections import failures, methods, provenance, summary, workflow
+from superionic.results.campaign import Results
+
+
+def report_sections(
+    results: Results, grids: Mapping[str, NDArray[np.float64]], files: Sequence[str]
+) -> tuple[Section, ...]:
+    """Return all sections of a campaign's report, the first screen first.
+
+    Parameters
+    ----------
+    results
+        What to report.
+    grids
+        The density grids that the results name, (n1, n2, n3) in 1/Å³, by their name.
+    files
+        Paths, from the page, of what lies beside it besides tables and figures.
+    """
+    return (
+        summary.section(results),
+        workflow.section(results),
+        failures.section(results),
+        provenance.section(results, files),
+        methods.section(results),
+    )

@@ -1,0 +1,177 @@
+"""The folder of a report: every file in it appears whole, and what an earlier report left there goes.
+
+A manifest, ``.files.json``, names each file that a report wrote, with its size and checksum. Only what it names is ever
+removed, and only while it is as it was written: a file of somebody else, a changed one, and whatever lies behind a
+symbolic link stay.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from superionic.errors import StorageError
+from superionic.execution.codec import ShapeError, from_tree
+
+MANIFEST: Final = ".files.json"
+
+
+@dataclass(frozen=True)
+class WrittenFile:
+    """What the manifest says of one file.
+
+    Attributes
+    ----------
+    sha256, size
+        Of its content.
+    drawn_from
+        Checksum of the data that a figure was drawn from; empty for other files.
+    """
+
+    sha256: str
+    size: int
+    drawn_from: str = ""
+
+
+@dataclass(frozen=True)
+class _Manifest:
+    version: int
+    files: dict[str, WrittenFile]
+
+
+class ReportFolder:
+    """A folder that a report is being written to; see :func:`report_folder`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._before = _read_manifest(path / MANIFEST)
+        self._now: dict[str, WrittenFile] = {}
+
+    def write(self, name: str, data: bytes, *, drawn_from: str = "") -> Path:
+        """Write a file, whole or not at all; one that has this content already is left alone.
+
+        Parameters
+        ----------
+        name
+            Path in the folder, with ``/`` between its parts.
+        data
+            The content.
+        drawn_from
+            Checksum of what a figure was drawn from.
+        """
+        entry = WrittenFile(hashlib.sha256(data).hexdigest(), len(data), drawn_from)
+        target = self.path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not _is_as_written(target, entry):
+            part = target.with_name(f".{target.name}.part")
+            part.unlink(missing_ok=True)
+            try:
+                with part.open("xb") as stream:
+                    stream.write(data)
+                part.replace(target)
+            finally:
+                part.unlink(missing_ok=True)
+        self._now[name] = entry
+        return target
+
+    def keep(self, name: str, *, drawn_from: str) -> Path | None:
+        """Return a figure that an earlier report drew from the same data, if it is still as it was drawn."""
+        entry = self._before.get(name)
+        target = self.path / name
+        if entry is None or entry.drawn_from != drawn_from or not _is_as_written(target, entry):
+            return None
+        self._now[name] = entry
+        return target
+
+    @contextmanager
+    def aside(self) -> Iterator[Path]:
+        """Yield an empty folder; what is written there becomes part of the report, file by file."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        place = Path(tempfile.mkdtemp(prefix=".part-", dir=self.path))
+        try:
+            yield place
+            for file in sorted(path for path in place.rglob("*") if path.is_file()):
+                self.write(file.relative_to(place).as_posix(), file.read_bytes())
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The files written so far, by their paths in the folder."""
+        return tuple(self._now)
+
+    def close(self) -> None:
+        """Remove what only the earlier report had, and write the manifest."""
+        for name, entry in self._before.items():
+            if name not in self._now and _is_ours(self.path, name, entry):
+                target = self.path / name
+                target.unlink()
+                if target.parent != self.path and not any(target.parent.iterdir()):
+                    target.parent.rmdir()
+        files = {name: asdict(self._now[name]) for name in sorted(self._now)}
+        text = json.dumps({"version": 1, "files": files}, ensure_ascii=False, indent=1) + "\n"
+        self.write(MANIFEST, text.encode())
+
+
+@contextmanager
+def report_folder(path: Path | str) -> Iterator[ReportFolder]:
+    """Open a folder for a report; stale files of an earlier one are removed when all is written.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be written to. What was written before stays.
+    """
+    target = Path(path)
+    try:
+        folder = ReportFolder(target)
+        target.mkdir(parents=True, exist_ok=True)
+        yield folder
+        folder.close()
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise StorageError(
+            f"The report cannot be written: {error.strerror or error}",
+            where=str(error.filename or target),
+            fix="free some disk space" if full else "choose a folder that you may write to",
+        ) from error
+
+
+def _read_manifest(path: Path) -> dict[str, WrittenFile]:
+    """Read the manifest of an earlier report; one that is missing, damaged or of another version names nothing."""
+    try:
+        read: _Manifest = from_tree(json.loads(path.read_text(encoding="utf-8")), _Manifest)
+    except (FileNotFoundError, ValueError, ShapeError):
+        return {}
+    return read.files if read.version == 1 else {}
+
+
+def _is_as_written(path: Path, entry: WrittenFile) -> bool:
+    try:
+        found = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return (
+        stat.S_ISREG(found.st_mode)
+        and found.st_size == entry.size
+        and hashlib.sha256(path.read_bytes()).hexdigest() == entry.sha256
+    )
+
+
+def _is_ours(folder: Path, name: str, entry: WrittenFile) -> bool:
+    """Whether a file lies in the folder itself, behind no symbolic link, and is as it was written."""
+    parts = PurePosixPath(name).parts
+    if not parts or PurePosixPath(name).is_absolute() or ".." in parts:
+        return False
+    if any((folder / PurePosixPath(*parts[:depth])).is_symlink() for depth in range(1, len(parts))):
+        return False
+    return _is_as_written(folder / name, entry)

@@ -1,0 +1,97 @@
+"""What failed or was refused, and is left out of the results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from superionic.execution.runner import Failure
+from superionic.report.section import CsvTable, Paragraph, Section
+from superionic.report.table import Table
+from superionic.report.words import plural, sentence
+from superionic.results.campaign import Results, Statement
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """One thing that is not in the results: where, what, why, and the key under which the reason is stored."""
+
+    stage: str
+    what: str
+    reason: str
+    key: str
+
+
+def section(results: Results) -> Section:
+    """Return everything that failed or was refused, with its reason."""
+    found = list(left_out(results))
+    rows = [[item.stage, item.what, sentence(item.reason)] for item in found]
+    table = Table("Left out of the results.", ["Stage", "What", "Why"], rows)
+    return Section(
+        "failures",
+        "Failures and rejections",
+        [table if found else Paragraph("Nothing failed and nothing was refused.")],
+        [
+            CsvTable(
+                "rejections.csv",
+                ("stage", "label", "reason", "key"),
+                tuple((item.stage, item.what, item.reason, item.key) for item in found),
+            )
+        ],
+    )
+
+
+def doubts(results: Results) -> Iterator[Statement]:
+    """Say how many calculations of each stage are missing, and which relaxations are unfinished."""
+    names = {
+        "enumerate": "enumeration",
+        "rank": "relaxation",
+        "sample": "sampling run",
+        "label": "label",
+        "distil": "run of teacher or student",
+        "transport": "transport run",
+        "analyse": "analysis",
+    }
+    stages = [item.stage for item in left_out(results)]
+    for stage, name in names.items():
+        count = stages.count(stage)
+        if count:
+            verb = "was" if count == 1 else "were"
+            many = "analyses" if name == "analysis" else None
+            words = f"{plural(count, name, many)} failed or {verb} refused and left out; see “Failures and rejections”."
+            yield Statement("caution", words)
+    entries = [entry for ranking in results.rank[:1] for entry in ranking.entries]
+    loose = sum(entry.converged is False for entry in entries)
+    if loose:
+        words = (
+            f"{loose} of {plural(len(entries), 'relaxation')} did not reach the force criterion; "
+            "their energies are upper bounds."
+        )
+        yield Statement("caution", words)
+
+
+def left_out(results: Results) -> Iterator[LeftOut]:
+    """Yield everything that failed or was refused, in the order of the stages."""
+    if results.enumerate is not None:
+        yield from _failed("enumerate", results.enumerate.failures)
+    for ranking in results.rank:
+        yield from _failed("rank", ranking.failures)
+        for comparison in ranking.comparisons:
+            yield from _failed("rank", comparison.failures)
+    for sampled in results.sample:
+        yield from _failed("sample", sampled.failures)
+    for labels in results.label:
+        for rejection in labels.rejected:
+            yield LeftOut("label", rejection.label, rejection.reason, rejection.key)
+        yield from _failed("label", labels.failures)
+    if results.distil is not None:
+        yield from _failed("distil", results.distil.failures)
+    if results.transport is not None:
+        yield from _failed("transport", results.transport.failures)
+    if results.analyse is not None:
+        yield from _failed("analyse", results.analyse.failures)
+
+
+def _failed(stage: str, failures: Sequence[Failure]) -> Iterator[LeftOut]:
+    for failure in failures:
+        yield LeftOut(stage, failure.label, failure.reason, failure.key)

@@ -1,0 +1,86 @@
+"""Where each number comes from, the settings of all stages, and the files with all digits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from superionic.report.section import Code, Links, Paragraph, Section
+from superionic.report.table import Table
+from superionic.results.campaign import Results
+
+
+def section(results: Results, files: Sequence[str]) -> Section:
+    """Return keys, settings and files.
+
+    Parameters
+    ----------
+    results
+        The results.
+    files
+        Paths, from the page, of what lies beside it besides tables and figures.
+    """
+    settings = [
+        [stage, name, value]
+        for stage, values in results.settings.items()
+        for name, value in _settings(values if isinstance(values, Mapping) else {"": values})
+    ]
+    return Section(
+        "provenance",
+        "Provenance",
+        [
+            Paragraph(
+                "Every number here is the result of a task that is stored under a key made from its inputs, its "
+                "settings and the versions of its tools. To see where one comes from, run in the folder of the "
+                "campaign:"
+            ),
+            Code("superionic explain KEY"),
+            Table("Keys of the main results.", ["What", "Key"], [list(pair) for pair in _keys(results)]),
+            Table("Settings of all stages.", ["Stage", "Setting", "Value"], settings),
+            Paragraph("Beside this page lie:"),
+            Links(tuple(files)),
+        ],
+    )
+
+
+def _keys(results: Results) -> Iterator[tuple[str, str]]:
+    if results.enumerate is not None:
+        for space in results.enumerate.spaces:
+            yield f"orderings of {space.cell.id}", space.key
+    for number, hull in enumerate(results.hull, 1):
+        yield f"hull by {hull.potential}" + (f" ({number})" if len(results.hull) > 1 else ""), hull.key
+    for train in results.train:
+        yield f"training, round {train.round}", train.key
+    if results.validate is not None:
+        yield "errors of the potential", results.validate.key
+    if results.distil is not None:
+        for number, student in enumerate(results.distil.members, 1):
+            yield f"student {number}", student.key
+        yield "judgement of the students", results.distil.key
+    if results.analyse is not None:
+        for material in results.analyse.arrhenius:
+            yield f"σ(T) of {material.material.label}", material.key
+        for run in results.analyse.runs:
+            yield f"diffusivity: {run.run.label}", run.key
+
+
+def _settings(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    """Yield ``(path of names, value)`` of each setting."""
+    for name, value in values.items():
+        path = f"{above}.{name}" if above else name
+        if isinstance(value, Mapping) and value:
+            yield from _settings(value, path)
+        else:
+            yield path, _written(value)
+
+
+def _written(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(_written(item) for item in value) or "none"
+    if isinstance(value, Mapping):
+        return "; ".join(f"{name} {_written(item)}" for name, item in value.items()) or "none"
+    return f"{value:.12g}" if isinstance(value, float) else str(value)
