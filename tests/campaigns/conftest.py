@@ -1,0 +1,244 @@
+"""Small real campaigns, run once a session: what reads results is tested on what campaigns give, never on forgeries.
+
+Tests are spread over processes. The first process that needs a campaign runs it, the others wait and find it done.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from superionic import Campaign
+from superionic.results.campaign import Results
+
+_MD = """\
+  supercell: 1x1x1
+  timestep_fs: 2
+  heating_ps: 0.1
+  nvt_before_npt_ps: 0
+  npt_ps: 0.2
+  production_ps: 3
+  segment_ps: 2
+  save_every_fs: 20
+"""
+
+# Paper A's halides: Li3InxY1-xBr6yCl6-6y with x + y ≥ 1, six compositions on two axes.
+TWO_AXES = f"""\
+superionic: 1
+name: two-axes
+seed: 3
+mobile_ion: Li
+oxidation_states: {{Li: 1, In: 3, Y: 3, Cl: -1, Br: -1}}
+crystals:
+  - {{name: c2m, file: li3ybr6_c2m.cif}}
+composition_axes:
+  - {{replace: Y, by: In, formula_unit: Li3YCl6, values: [0, 0.5, 1]}}
+  - {{replace: Cl, by: Br, formula_unit: Li3YCl6, values: [0, 3, 6]}}
+composition_constraints:
+  - {{weights: {{In: 6, Br: 1}}, minimum: 6}}
+potentials:
+  pair: {{engine: pair}}
+enumerate: {{ewald_keep: 2}}
+rank: {{relax_top: 2, fmax_eV_per_A: 0.3, max_steps: 30, warm_start: 0}}
+hull: {{formula_unit: Li3YCl6}}
+transport:
+  temperatures_K: [900, 1200]
+{_MD}
+analyse: {{report_temperatures_K: [800], density_grid_A: null, sites: none}}
+"""
+
+# Paper B's series: Li3YCl6-xBrx in two polymorphs, with replicas, sites and densities.
+POLYMORPHS = f"""\
+superionic: 1
+name: polymorphs
+seed: 3
+mobile_ion: Li
+oxidation_states: {{Li: 1, Y: 3, Cl: -1, Br: -1}}
+crystals:
+  - {{name: p-3m1, file: li3ycl6_p-3m1.cif}}
+  - {{name: c2m, file: li3ybr6_c2m.cif}}
+composition_axes:
+  - {{replace: Cl, by: Br, formula_unit: Li3YCl6, values: [0, 3, 6]}}
+potentials:
+  pair: {{engine: pair}}
+enumerate: {{ewald_keep: 2}}
+rank: {{relax_top: 2, fmax_eV_per_A: 0.3, max_steps: 30, warm_start: 0}}
+hull: {{formula_unit: Li3YCl6}}
+transport:
+  temperatures_K: [900, 1200]
+{_MD}
+analyse: {{report_temperatures_K: [350, 800], density_grid_A: 1.0}}
+"""
+
+# Orderings drawn at a temperature, against reference phases, run by a committee's worth of replicas.
+MONTE_CARLO = f"""\
+superionic: 1
+name: monte-carlo
+seed: 7
+mobile_ion: Li
+oxidation_states: {{Li: 1, Y: 3, Cl: -1}}
+crystals:
+  - {{name: p-3m1, file: li3ycl6_p-3m1.cif}}
+references:
+  - {{name: LiCl, file: licl.cif}}
+  - {{name: YCl3, file: ycl3.cif}}
+potentials:
+  pair: {{engine: pair}}
+enumerate:
+  method: monte-carlo
+  monte_carlo:
+    {{potential: pair, temperature_K: 900, n_sweeps: 500, n_samples: 6,
+     relax_steps: 3, initial: 10, batch: 5, max_rounds: 2}}
+rank: {{relax_top: 2, fmax_eV_per_A: 0.3, max_steps: 30, warm_start: 0}}
+hull: {{}}
+transport:
+  temperatures_K: [900]
+  replicas: 2
+{_MD}
+analyse: {{density_grid_A: 1.0, sites: density}}
+"""
+
+_LEARNING = """\
+superionic: 1
+name: learning
+seed: 3
+mobile_ion: Li
+oxidation_states: {Li: 1, Y: 3, Cl: -1}
+crystals:
+  - {name: p-3m1, file: li3ycl6_p-3m1.cif}
+references:
+  - {name: LiCl, file: licl.cif}
+  - {name: YCl3, file: ycl3.cif}
+potentials:
+  pair: {engine: pair}
+  softer: {engine: pair, options: {charge_scale: 0.9}}
+enumerate: {ewald_keep: 2}
+rank: {relax_top: 1, fmax_eV_per_A: 0.5, max_steps: 20, method: single-points, potential: pair}
+select: {count: 1}
+sample:
+  potential: pair
+  temperatures_K: [300, 600]
+  timestep_fs: 2
+  replicas: 2
+  equilibration_ps: 0
+  production_ps: 0.08
+  segment_ps: 0.08
+  snapshots: [4, 3]
+  monitors: {max_drift_meV_per_atom: null}
+label: {engine: "potential:softer", gates: {energy_outlier_sigma: null}}
+train:
+  trainer: nep
+  epochs: 6
+  epochs_per_segment: 2
+  patience: null
+  validation_fraction: 0.2
+  test_fraction: 0.2
+  preflight: warn
+  options: {n_radial: 3, n_angular: 2, l_max: 2, n_neurons: 6, cutoff_radial_A: 4.5, cutoff_angular_A: 3.5}
+validate: {}
+transport: null
+analyse: null
+"""
+
+# Paper B's ladder: each rung samples with what the rungs below taught.
+LADDER = _LEARNING.replace("name: learning", "name: ladder") + "learn: {strategy: ladder}\n"
+
+# An active loop by a committee.
+COMMITTEE = (
+    _LEARNING.replace("name: learning", "name: committee")
+    + """\
+learn:
+  strategy: active
+  members: 2
+  active: {max_rounds: 1, labels_per_round: 4, collect_above_eV_per_A: 0.01, stop_above_eV_per_A: 50}
+"""
+)
+
+TEXTS = {
+    "two-axes": TWO_AXES,
+    "polymorphs": POLYMORPHS,
+    "monte-carlo": MONTE_CARLO,
+    "ladder": LADDER,
+    "committee": COMMITTEE,
+}
+_FILES = ("li3ycl6/li3ycl6_p-3m1.cif", "li3ycl6/licl.cif", "li3ycl6/ycl3.cif", "li3ycl6-xbrx/li3ybr6_c2m.cif")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A campaign that ran to its end; its folder is shared, and not to be changed."""
+
+    campaign: Campaign
+    results: Results
+
+    @property
+    def report(self) -> Path:
+        """Folder of its report."""
+        return self.campaign.report_folder
+
+
+@pytest.fixture(scope="session")
+def finished(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Finished]:
+    """Return a campaign by its name, run to its end."""
+    shared = tmp_path_factory.getbasetemp()
+    if shared.name.startswith("popen-"):  # one of several processes: their common folder
+        shared = shared.parent
+    known: dict[str, Finished] = {}
+
+    def finish(name: str) -> Finished:
+        if name not in known:
+            folder = shared / "campaigns" / name
+            folder.mkdir(parents=True, exist_ok=True)
+            with (folder / "lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                path = write_campaign(root, folder, TEXTS[name])
+                campaign = Campaign.load(path)
+                done = (campaign.report_folder / "report.html").exists()
+                known[name] = Finished(campaign, campaign.load_results() if done else campaign.run())
+        return known[name]
+
+    return finish
+
+
+@pytest.fixture(scope="session")
+def two_axes(finished: Callable[[str], Finished]) -> Finished:
+    """Six compositions on two axes."""
+    return finished("two-axes")
+
+
+@pytest.fixture(scope="session")
+def polymorphs(finished: Callable[[str], Finished]) -> Finished:
+    """Three compositions on one axis in two polymorphs."""
+    return finished("polymorphs")
+
+
+@pytest.fixture(scope="session")
+def monte_carlo(finished: Callable[[str], Finished]) -> Finished:
+    """Orderings drawn at a temperature, replicas, reference phases."""
+    return finished("monte-carlo")
+
+
+@pytest.fixture(scope="session")
+def ladder(finished: Callable[[str], Finished]) -> Finished:
+    """Two rungs of sampling, labelling and training."""
+    return finished("ladder")
+
+
+@pytest.fixture(scope="session")
+def committee(finished: Callable[[str], Finished]) -> Finished:
+    """An active loop by two potentials."""
+    return finished("committee")
+
+
+def write_campaign(root: Path, folder: Path, text: str) -> Path:
+    """Write a campaign file with the crystals that these campaigns name, and return it."""
+    for name in _FILES:
+        shutil.copy(root / "examples" / name, folder / Path(name).name)
+    path = folder / "campaign.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
