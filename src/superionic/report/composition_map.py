@@ -1,0 +1,131 @@
+"""Compositions on two axes as a map: a triangle or a square, with a ring at each composition."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from superionic.report.composition_axes import Point
+from superionic.report.plots import HeatMap, Series
+
+Place = tuple[float, float]
+"""Where a composition stands in a map: both numbers lie between 0 and 1."""
+
+RING_RADIUS: Final = 0.047
+_RING_STEPS: Final = 40
+_CELLS: Final = 161
+
+
+@dataclass(frozen=True)
+class CompositionMap:
+    """Compositions on two axes as a figure has them: a triangle where the grid has three corners, else a square.
+
+    Attributes
+    ----------
+    places
+        Where each composition stands.
+    corners
+        The compositions that enclose all others, counter-clockwise.
+    """
+
+    places: Mapping[Point, Place]
+    corners: tuple[Point, ...]
+
+    @property
+    def outline(self) -> tuple[list[float], list[float]]:
+        """Coordinates of the border, closed."""
+        border = [self.places[corner] for corner in (*self.corners, self.corners[0])]
+        return [x for x, _ in border], [y for _, y in border]
+
+    def beside(self, corner: Point, gap: float = 0.075) -> Place:
+        """Return a place outside the border for the name of a corner."""
+        x, y = self.places[corner]
+        low, high = (f(place[1] for place in self.places.values()) for f in (min, max))
+        return x, y - gap if y < 0.5 * (low + high) else y + gap
+
+
+def composition_map(points: Sequence[Point]) -> CompositionMap | None:
+    """Lay compositions on two axes out in the plane; None where they lie on one line.
+
+    Three corners make an equilateral triangle, since every side of it is then a pseudo-binary system; other shapes are
+    drawn over both axes, each from its lowest to its highest value.
+    """
+    distinct = sorted(set(points))
+    corners = _convex_corners(distinct)
+    if len(corners) < 3:
+        return None
+    if len(corners) == 3:
+        start = corners.index(min(corners, key=lambda corner: (corner[1], corner[0])))
+        corners = [*corners[start:], *corners[:start]]
+        triangle = np.array([(0.0, 0.0), (1.0, 0.0), (0.5, math.sqrt(3) / 2)])
+        places = _barycentric(np.array(distinct), np.array(corners)) @ triangle
+    else:
+        values = np.array(distinct)
+        low, high = values.min(axis=0), values.max(axis=0)
+        places = (values - low) / (high - low)
+    return CompositionMap(
+        {point: (float(x), float(y)) for point, (x, y) in zip(distinct, places, strict=True)}, tuple(corners)
+    )
+
+
+def _barycentric(points: NDArray[np.float64], corners: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the (n, 3) shares of three corners in (n, 2) points."""
+    matrix = np.vstack([corners.T, np.ones(3)])
+    shares: NDArray[np.float64] = np.linalg.solve(matrix, np.vstack([points.T, np.ones(len(points))])).T
+    return shares
+
+
+def _convex_corners(points: Sequence[Point]) -> list[Point]:
+    """Return the corners of the smallest convex shape around sorted points, counter-clockwise (Andrew's chain)."""
+
+    def half(ordered: Sequence[Point]) -> list[Point]:
+        chain: list[Point] = []
+        for point in ordered:
+            while len(chain) > 1 and _turn(chain[-2], chain[-1], point) <= 1e-9:
+                chain.pop()
+            chain.append(point)
+        return chain
+
+    lower, upper = half(points), half(points[::-1])
+    return lower[:-1] + upper[:-1]
+
+
+def _turn(a: Point, b: Point, c: Point) -> float:
+    return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+
+
+def rings(places: Mapping[Point, Place], stable: Mapping[Point, bool], colour: str) -> list[Series]:
+    """Draw a ring around each composition: solid on the hull, dashed above it."""
+    series = []
+    for on_hull, words in ((True, "on the hull (stable at 0 K)"), (False, "above the hull")):
+        x: list[float | None] = []
+        y: list[float | None] = []
+        for point in stable:
+            if stable[point] is on_hull:
+                for step in range(_RING_STEPS + 1):
+                    angle = 2 * math.pi * step / _RING_STEPS
+                    x.append(places[point][0] + RING_RADIUS * math.cos(angle))
+                    y.append(places[point][1] + RING_RADIUS * math.sin(angle))
+                x.append(None)
+                y.append(None)
+        if x:
+            series.append(Series(x, y, words, "line", colour, dash="solid" if on_hull else "dot", width=2.0))
+    return series
+
+
+def interpolated(places: Sequence[Place], values: Sequence[float], label: str) -> HeatMap:
+    """Interpolate values between places, linearly in the triangles that neighbours form (Delaunay); NaN outside."""
+    from scipy.interpolate import LinearNDInterpolator
+
+    corners = np.array(places)
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    x = np.linspace(low[0], high[0], _CELLS)
+    y = np.linspace(low[1], high[1], _CELLS)
+    grid = np.stack(np.meshgrid(x, y), axis=-1)
+    found = np.asarray(LinearNDInterpolator(corners, np.array(values))(grid), dtype=np.float64)
+    return HeatMap(x.tolist(), y.tolist(), found, label)

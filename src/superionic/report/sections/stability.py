@@ -1,0 +1,508 @@
+"""Stability: the convex hull, energies above it, and polymorphs at equal composition."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from superionic.report.composition_axes import (
+    amounts_per_unit,
+    axis_column,
+    axis_values,
+    line_words,
+    place_on_axes,
+    unit_formula,
+    varying_axes,
+)
+from superionic.report.composition_map import composition_map, rings
+from superionic.report.plots import BLUE, GREY, VERMILION, Panel, Plot, Series, pick, pick_marker
+from superionic.report.section import Block, CsvCell, CsvTable, Paragraph, Section
+from superionic.report.table import Table
+from superionic.report.words import formula_text, listing, milli, number
+from superionic.results.campaign import Results, Statement
+from superionic.results.identity import Material, Ordering, ReferencePhase
+from superionic.results.stability import HullEntry, HullResult, Polymorphs
+
+_MOST_POINTS: Final = 2500
+_MOST_BARS: Final = 30
+
+
+# ---- what other sections ask -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class MaterialStability:
+    """How stable the lowest ordering of one material is.
+
+    Attributes
+    ----------
+    identity
+        That ordering.
+    formula
+        Its reduced formula.
+    e_above_hull_eV_per_atom
+        Its energy above the hull.
+    stable
+        Whether it is on the hull.
+    end_members
+        Reduced formulas of what the hull spans.
+    compared
+        How many structures the hull was made of.
+    """
+
+    identity: Ordering | ReferencePhase
+    formula: str
+    e_above_hull_eV_per_atom: float
+    stable: bool
+    end_members: tuple[str, ...]
+    compared: int
+
+    @property
+    def one_composition(self) -> bool:
+        """Whether the hull has one composition only, so that it compares orderings and no compounds."""
+        return len(self.end_members) <= 1
+
+    @property
+    def words(self) -> str:
+        """Say it in a few words."""
+        above = f"{milli(self.e_above_hull_eV_per_atom, 2)} meV/atom above"
+        if self.one_composition:
+            return "lowest ordering" if self.stable else f"{above} the lowest ordering"
+        return "on the hull" if self.stable else above
+
+
+def stability_of(results: Results, material: Material) -> MaterialStability | None:
+    """Return how stable a material is, by the last hull; None where it was not computed."""
+    if not results.hull:
+        return None
+    hull = results.hull[-1]
+    own = [entry for entry in hull.entries if entry.material == material]
+    if not own:
+        return None
+    lowest = min(own, key=lambda entry: entry.e_above_hull_eV_per_atom)
+    return MaterialStability(
+        identity=lowest.identity,
+        formula=lowest.formula,
+        e_above_hull_eV_per_atom=lowest.e_above_hull_eV_per_atom,
+        stable=lowest.stable,
+        end_members=hull.end_members,
+        compared=len(hull.entries),
+    )
+
+
+def doubts(results: Results) -> Iterator[Statement]:
+    """Say what the hull does not tell."""
+    if not results.hull:
+        return
+    if results.hull[-1].one_composition:
+        yield Statement(
+            "info", "Stability was not tested: with one composition the hull only says which ordering is lowest."
+        )
+        return
+    yield Statement(
+        "info",
+        "Stability is at 0 K, without vibrations or configurational entropy, and against the end members only.",
+    )
+
+
+# ---- the section -----------------------------------------------------------------------------------------------------
+
+
+def section(results: Results) -> Section:
+    """Describe the hull by the last potential; the files hold those of all rounds."""
+    if not results.hull:
+        return Section("stability", "Stability", [Paragraph("Stability was not computed.", "missing")])
+    hull = results.hull[-1]
+    blocks: list[Block] = []
+    if len(results.hull) > 1:
+        before = listing([round_.potential for round_ in results.hull[:-1]])
+        blocks.append(
+            Paragraph(f"By the potential {hull.potential}; hull.csv also has the hull by {before}.", kind="quiet")
+        )
+    blocks.append(_hull_plot(results, hull))
+    blocks += [plot for plot in [_polymorph_plot(results, hull)] if plot is not None]
+    blocks.append(_hull_table(results, hull))
+    if hull.polymorphs:
+        blocks.append(_polymorph_table(results, hull))
+    return Section("stability", "Stability", blocks, [_hull_csv(results), _polymorph_csv(results)])
+
+
+# ---- the hull --------------------------------------------------------------------------------------------------------
+
+
+def _hull_plot(results: Results, hull: HullResult) -> Plot:
+    """Draw the hull over the composition axes; without axes, over the shares of the end members or as bars."""
+    members = listing([formula_text(member) for member in hull.end_members])
+    points = [point for entry in hull.entries if (point := place_on_axes(entry.identity)) is not None]
+    axes = varying_axes(results, points)
+    simple_phases = any(isinstance(entry.identity, ReferencePhase) for entry in hull.entries)
+    if len(axes) == 1:
+        panel = _hull_over_line(results, hull, axes[0], simple_phases=simple_phases)
+        words = (
+            f"Energy of every ordering above the hull of mixtures of {members}. A compound above it gains energy by "
+            "decomposing."
+            if simple_phases
+            else f"Formation energy of every ordering against {members}. The line joins the phases that are stable at "
+            "0 K; a phase above it gains energy by separating into its neighbours on the line."
+        )
+    elif len(axes) == 2 and composition_map(points) is not None:
+        panel = _hull_over_map(results, hull)
+        words = (
+            f"Lowest energy above the convex hull at each composition, against {members}. A solid ring is on the hull "
+            "(stable at 0 K), a dashed one above it; the colour says how far."
+        )
+    elif len(hull.end_members) == 2:
+        panel = _hull_over_share(hull)
+        words = (
+            f"Formation energy of every ordering against {members}. The line joins the phases that are stable at 0 K; "
+            "a phase above it gains energy by separating into its neighbours on the line."
+        )
+    else:
+        panel = _hull_bars(hull)
+        words = "Energy above the convex hull of each structure, the lowest first." + (
+            " With one end member the hull is its lowest ordering: the bars compare orderings, not compounds."
+            if hull.one_composition
+            else ""
+        )
+    scale = f" All energies are on one scale: {hull.energy_convention}." if hull.energy_convention else ""
+    return Plot("hull", "stability", "Convex hull", words + scale, [panel], columns=1, height=460)
+
+
+def _hull_over_line(results: Results, hull: HullResult, axis: int, *, simple_phases: bool) -> Panel:
+    """Draw the hull against the axis that varies."""
+    entries = [(point[axis], entry) for entry in hull.entries if (point := place_on_axes(entry.identity)) is not None]
+    x_label = line_words(results, axis, {x: entry.formula for x, entry in entries})
+    if simple_phases:
+        # The hull runs through phases that are not on this line.
+        return Panel(
+            _hull_points(entries, lambda entry: entry.e_above_hull_eV_per_atom),
+            x_label=x_label,
+            y_label="energy above the hull (meV/atom)",
+        )
+    # Between two compositions the hull is straight for each formula unit, and for each atom if they have equally many.
+    amounts = [amounts_per_unit(results, entry.formula) for _, entry in entries]
+    sizes = {None if each is None else sum(each.values()) for each in amounts}
+    if len(sizes) == 1:
+        y_label, height = "formation energy (meV/atom)", _formation_per_atom
+    else:
+        y_label, height = "formation energy (meV per formula unit)", _formation_per_unit
+    return Panel(
+        [*_hull_line(entries, height), *_hull_points(entries, height)],
+        x_label=x_label,
+        y_label=y_label,
+    )
+
+
+def _hull_over_share(hull: HullResult) -> Panel:
+    """Draw the hull against the share of the second end member."""
+    entries = [(entry.coordinates[1], entry) for entry in hull.entries]
+    first, last = (formula_text(member) for member in hull.end_members)
+    return Panel(
+        [*_hull_line(entries, _formation_per_atom), *_hull_points(entries, _formation_per_atom)],
+        x_label=f"fraction x of {last} in (1 − x) {first} + x {last}",
+        y_label="formation energy (meV/atom)",
+    )
+
+
+def _formation_per_atom(entry: HullEntry) -> float:
+    return entry.formation_energy_eV_per_atom
+
+
+def _formation_per_unit(entry: HullEntry) -> float:
+    return entry.formation_energy_eV_per_formula_unit
+
+
+def _hull_line(entries: Sequence[tuple[float, HullEntry]], height: Callable[[HullEntry], float]) -> list[Series]:
+    lowest: dict[float, float] = {}
+    for x, entry in entries:
+        if entry.stable:
+            lowest[round(x, 9)] = min(lowest.get(round(x, 9), math.inf), 1000 * height(entry))
+    x_values = sorted(lowest)
+    return [Series(x_values, [lowest[x] for x in x_values], "convex hull", "line", VERMILION)] if lowest else []
+
+
+def _hull_points(entries: Sequence[tuple[float, HullEntry]], height: Callable[[HullEntry], float]) -> list[Series]:
+    series = []
+    crystals = sorted({entry.material.crystal for _, entry in entries})
+    for index, crystal in enumerate(crystals):
+        for stable in (False, True):
+            chosen = [
+                (x, entry) for x, entry in entries if entry.material.crystal == crystal and entry.stable is stable
+            ]
+            step = -(-len(chosen) // _MOST_POINTS)
+            chosen = chosen[:: step or 1]
+            if not chosen:
+                continue
+            series.append(
+                Series(
+                    [x for x, _ in chosen],
+                    [1000 * height(entry) for _, entry in chosen],
+                    f"{crystal}, on the hull" if stable else f"{crystal}, above the hull",
+                    colour=VERMILION if stable else pick((0, 2, 3, 4, 5)[index % 5]),
+                    marker=pick_marker(index),
+                    filled=stable,
+                    size=10 if stable else 7,
+                    hover=[_hover(entry) for _, entry in chosen],
+                )
+            )
+    return series
+
+
+def _hover(entry: HullEntry) -> str:
+    return (
+        f"{formula_text(entry.formula)} {entry.material.crystal} ({entry.identity.id}): formation "
+        f"{milli(entry.formation_energy_eV_per_atom)} meV/atom, {milli(entry.e_above_hull_eV_per_atom)} meV/atom above "
+        "the hull"
+    )
+
+
+def lowest_by_point(hull: HullResult, crystal: str | None = None) -> dict[tuple[float, ...], HullEntry]:
+    """Return the lowest ordering at each point of the grid, of one crystal or of all."""
+    lowest: dict[tuple[float, ...], HullEntry] = {}
+    for entry in hull.entries:
+        point = place_on_axes(entry.identity)
+        if point is None or crystal not in (None, entry.material.crystal):
+            continue
+        if point not in lowest or entry.e_above_hull_eV_per_atom < lowest[point].e_above_hull_eV_per_atom:
+            lowest[point] = entry
+    return lowest
+
+
+def _hull_over_map(results: Results, hull: HullResult) -> Panel:
+    lowest = lowest_by_point(hull)
+    plane = composition_map(list(lowest))
+    assert plane is not None  # noqa: S101 - the caller has looked
+    return Panel(
+        [
+            Series(*plane.outline, "", "line", GREY, width=1.2, legend=False),
+            *rings(plane.places, {point: entry.stable for point, entry in lowest.items()}, GREY),
+            Series(
+                [plane.places[point][0] for point in lowest],
+                [plane.places[point][1] for point in lowest],
+                size=14,
+                hover=[_hover(entry) for entry in lowest.values()],
+                colour_values=[1000 * entry.e_above_hull_eV_per_atom for entry in lowest.values()],
+                colour_label="energy above the hull (meV/atom)",
+                legend=False,
+            ),
+        ],
+        notes=[(*plane.beside(corner), unit_formula(results, lowest[corner].formula)) for corner in plane.corners],
+        bare=True,
+        x_range=(-0.15, 1.15),
+        y_range=(-0.15, 1.15 if len(plane.corners) > 3 else 1.02),
+    )
+
+
+def _hull_bars(hull: HullResult) -> Panel:
+    ordered = sorted(hull.entries, key=lambda entry: (entry.e_above_hull_eV_per_atom, entry.identity.id))[:_MOST_BARS]
+    several = len({entry.formula for entry in ordered}) > 1
+    names = [
+        f"{formula_text(entry.formula)} {entry.material.crystal}" if several else entry.identity.id for entry in ordered
+    ]
+    heights = [1000 * entry.e_above_hull_eV_per_atom for entry in ordered]
+    positions = [float(index) for index in range(len(heights))]
+    bars = Series(positions, heights, "above the hull", "bars", BLUE, hover=[_hover(e) for e in ordered], legend=False)
+    on_hull = [x for x, entry in zip(positions, ordered, strict=True) if entry.stable]
+    dots = Series(on_hull, [0.0] * len(on_hull), "on the hull", colour=VERMILION, size=11)
+    return Panel([bars, dots], y_label="energy above the hull (meV/atom)", categories=names)
+
+
+def _hull_table(results: Results, hull: HullResult) -> Table:
+    entries = sorted(hull.entries, key=lambda entry: (entry.e_above_hull_eV_per_atom, entry.identity.id))
+    rows = [
+        [
+            unit_formula(results, entry.formula),
+            entry.material.crystal,
+            entry.identity.id,
+            milli(entry.formation_energy_eV_per_atom),
+            milli(entry.e_above_hull_eV_per_atom),
+            milli(entry.e_above_hull_eV_per_formula_unit),
+            "yes" if entry.stable else "no",
+        ]
+        for entry in entries
+    ]
+    unit = f" Formula units (f.u.) are those of {formula_text(hull.formula_unit)}." if hull.formula_unit else ""
+    columns = [
+        "Composition",
+        "Crystal",
+        "Ordering",
+        "Formation energy, meV/atom",
+        "Above hull, meV/atom",
+        "Above hull, meV/f.u.",
+        "Stable at 0 K",
+    ]
+    return Table(f"Energies against the hull.{unit}", columns, rows, frozenset({3, 4, 5}))
+
+
+def _hull_csv(results: Results) -> CsvTable:
+    members = list(dict.fromkeys(member for hull in results.hull for member in hull.end_members))
+    rows: list[tuple[CsvCell, ...]] = []
+    for hull in results.hull:
+        for entry in hull.entries:
+            shares = dict(zip(hull.end_members, entry.coordinates, strict=True))
+            rows.append(
+                (
+                    entry.material.crystal,
+                    *axis_values(results, entry.material),
+                    entry.identity.id,
+                    hull.potential,
+                    entry.formula,
+                    entry.formula_units,
+                    *(shares.get(member) for member in members),
+                    entry.formation_energy_eV_per_atom,
+                    entry.formation_energy_eV_per_formula_unit,
+                    entry.e_above_hull_eV_per_atom,
+                    entry.e_above_hull_eV_per_formula_unit,
+                    entry.stable,
+                    " + ".join(f"{part.fraction:.6g} {part.identity.id}" for part in entry.decomposition),
+                )
+            )
+    columns = (
+        "crystal",
+        *(axis_column(axis) for axis in results.axes),
+        "ordering",
+        "potential",
+        "formula",
+        "formula_units_per_cell",
+        *(f"share_{member}" for member in members),
+        "formation_energy_eV_per_atom",
+        "formation_energy_eV_per_formula_unit",
+        "e_above_hull_eV_per_atom",
+        "e_above_hull_eV_per_formula_unit",
+        "stable",
+        "decomposition",
+    )
+    return CsvTable("hull.csv", columns, tuple(rows))
+
+
+# ---- polymorphs ------------------------------------------------------------------------------------------------------
+
+
+def polymorph_panel(results: Results, hull: HullResult) -> Panel | None:
+    """Draw E(polymorph 1) − E(polymorph 2) against the axis that varies; None unless there is one such axis.
+
+    Of more than two crystals each is compared with the last one.
+    """
+    competing = [item for item in hull.polymorphs if item.point]
+    axes = varying_axes(results, [tuple(value.value for value in item.point) for item in competing])
+    crystals = [crystal.name for crystal in results.crystals]
+    if len(axes) != 1 or len(crystals) < 2:
+        return None
+    *others, last = crystals
+    series = []
+    for index, crystal in enumerate(others):
+        known = sorted(
+            (item.point[axes[0]].value, 1000 * gap, item.formula)
+            for item in competing
+            if (gap := _gap_eV(item, crystal, last)) is not None
+        )
+        x, gaps = [at for at, _, _ in known], [gap for _, gap, _ in known]
+        hover = [
+            f"{unit_formula(results, formula)}: E({crystal}) − E({last}) = {number(gap)} meV/atom"
+            for _, gap, formula in known
+        ]
+        colour, name = pick(index), f"E({crystal}) − E({last})"
+        series += [
+            Series(x, gaps, name, "line", colour, dash="dot", width=1.2, legend=False),
+            Series(
+                x, gaps, name, colour=colour, marker=pick_marker(index), size=9, hover=hover, legend=len(others) > 1
+            ),
+        ]
+    if not any(each.x for each in series):
+        return None
+    ends = [value for each in series for value in each.x if value is not None]
+    zero = Series([min(ends), max(ends)], [0.0, 0.0], "", "line", GREY, width=1.0, legend=False)
+    return Panel(
+        [zero, *series],
+        x_label=line_words(results, axes[0], {item.point[axes[0]].value: item.formula for item in competing}),
+        y_label=f"E({others[0]}) − E({last}) (meV/atom)" if len(others) == 1 else f"E − E({last}) (meV/atom)",
+        title="Competing polymorphs",
+    )
+
+
+def _gap_eV(item: Polymorphs, crystal: str, other: str) -> float | None:
+    first, second = item.energy_eV_per_atom(crystal), item.energy_eV_per_atom(other)
+    return None if first is None or second is None else first - second
+
+
+def _polymorph_plot(results: Results, hull: HullResult) -> Plot | None:
+    if not hull.polymorphs:
+        return None
+    panel = polymorph_panel(results, hull)
+    if panel is not None:
+        words = (
+            "Difference between the energies of the lowest orderings of two crystal types at equal composition; below "
+            "zero the first one is favoured. The dotted line only guides the eye."
+        )
+    else:
+        panel = _polymorphs_by_name(results, hull)
+        words = "Energy of the lowest ordering of each crystal type at equal composition; zero is the favoured one."
+    words += " A few meV/atom are within reach of temperature and of the error of the potential."
+    return Plot("polymorphs", "stability", "Competing polymorphs", words, [panel], columns=1, height=340)
+
+
+def _polymorphs_by_name(results: Results, hull: HullResult) -> Panel:
+    crystals = sorted({energy.crystal for item in hull.polymorphs for energy in item.energies})
+    series = []
+    for index, crystal in enumerate(crystals):
+        gaps = [_gap_eV(item, crystal, item.energies[0].crystal) for item in hull.polymorphs]
+        heights = [None if gap is None else 1000 * gap for gap in gaps]
+        offset = 0.16 * (index - (len(crystals) - 1) / 2)
+        hover = [
+            f"{unit_formula(results, item.formula)} {crystal}: {number(height)} meV/atom"
+            for item, height in zip(hull.polymorphs, heights, strict=True)
+        ]
+        positions = [place + offset for place in range(len(heights))]
+        series.append(
+            Series(positions, heights, crystal, colour=pick(index), marker=pick_marker(index), size=10, hover=hover)
+        )
+    names = [unit_formula(results, item.formula) for item in hull.polymorphs]
+    return Panel(series, y_label="energy, relative (meV/atom)", categories=names)
+
+
+def _polymorph_table(results: Results, hull: HullResult) -> Table:
+    rows = [
+        [
+            unit_formula(results, item.formula),
+            item.energies[0].crystal,
+            ", ".join(
+                f"{energy.crystal}: {milli(energy.energy_eV_per_atom - item.energies[0].energy_eV_per_atom, 2)}"
+                for energy in sorted(item.energies, key=lambda energy: energy.crystal)
+            ),
+        ]
+        for item in hull.polymorphs
+    ]
+    return Table(
+        "Polymorphs at equal composition.", ["Composition", "Favoured", "Above the favoured one, meV/atom"], rows
+    )
+
+
+def _polymorph_csv(results: Results) -> CsvTable:
+    rows: list[tuple[CsvCell, ...]] = []
+    for hull in results.hull:
+        for item in hull.polymorphs:
+            values = {value.axis: value.value for value in item.point}
+            rows += [
+                (
+                    energy.crystal,
+                    *(values.get(axis.axis) for axis in results.axes),
+                    energy.identity.id,
+                    hull.potential,
+                    item.formula,
+                    energy.energy_eV_per_atom,
+                    energy.energy_eV_per_atom - item.energies[0].energy_eV_per_atom,
+                )
+                for energy in item.energies
+            ]
+    columns = (
+        "crystal",
+        *(axis_column(axis) for axis in results.axes),
+        "ordering",
+        "potential",
+        "formula",
+        "energy_eV_per_atom",
+        "e_above_favoured_eV_per_atom",
+    )
+    return CsvTable("polymorphs.csv", columns, tuple(rows))
