@@ -9,17 +9,24 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from superionic.dynamics.crystal_sites import CrystalSites, crystal_sites, framework_symmetry, mean_places
-from superionic.dynamics.reading.base import counted
+from superionic.dynamics.crystal_sites import (
+    CrystalSites,
+    crystal_sites,
+    framework_symmetry,
+    mean_places,
+    summary_of,
+)
+from superionic.dynamics.reading.base import Notice, counted
 from superionic.dynamics.unwrapped import UnwrappedTrajectory
 from superionic.errors import AnalysisError, CompositionError
 from superionic.references.compare import Comparison, compare
 from superionic.structures.oxidation import MOBILE_IONS, find_oxidation_states
 from superionic.transport.analysis import TransportAnalysis, analyse_displacements
 from superionic.transport.density import Density, DensityCounter, FrameworkCentre
+from superionic.transport.density_map import DensityMap, FrameworkSite, framework_sites
 from superionic.transport.migration import Block, Migration, analyse_migration
-from superionic.transport.volumes import MeanCell, mean_cell
-from superionic.units import cm2_per_s
+from superionic.transport.migration_summary import MigrationSummary
+from superionic.transport.volumes import MeanCell, VolumeTrace, mean_cell
 
 if TYPE_CHECKING:
     from superionic.structures.disordered import DisorderedCrystal
@@ -30,6 +37,7 @@ DRIFTS: tuple[Drift, ...] = ("mass", "number", "none")
 
 _BLOCK = 2048
 _DENSITY_GRID_A = 0.25
+_TRACE_POINTS = 500
 _NEUTRAL_E = 0.05
 _USUAL_CHARGES = {
     "Li": 1.0, "Na": 1.0, "K": 1.0, "Rb": 1.0, "Cs": 1.0, "Ag": 1.0, "Cu": 1.0, "H": 1.0,
@@ -67,6 +75,9 @@ class Question:
     sites
         ``"density"`` or a crystal: find sites and jumps, on the maxima of the density or on the sites of the crystal
         (interstitials are found besides); ``"none"`` for neither.
+    isovalue_per_A3
+        Level of the surface of the density (∫P = 1); one that encloses 90 % of the ions, and is above the noise, if
+        None.
     """
 
     mobile: tuple[str, ...] = ()
@@ -79,14 +90,17 @@ class Question:
     hop_length_A: float = 3.0
     density_grid_A: float | None = None
     sites: Literal["none", "density"] | DisorderedCrystal = "none"
+    isovalue_per_A3: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class RunAnalysis:
-    """What one trajectory says.
+    """What one trajectory says; the results, without the trajectory itself.
 
     Attributes
     ----------
+    name
+        Of the files, or of the run.
     transport
         Diffusivities, Haven ratio, conductivities.
     mobile, framework
@@ -94,37 +108,53 @@ class RunAnalysis:
     drift
         How the drift was measured; ``"none"`` where it stays.
     charges, charges_note
-        Oxidation states in e by element, and where they are from; empty where none could be found.
+        Oxidation states in e by element, and where they are from; empty where none could be guessed.
     composition
         Atoms of each element.
-    mean_cell
-        Of a run whose cell changes; None for a fixed cell.
+    n_frames, frame_interval_ps
+        Of the trajectory as it was analysed.
+    cell_A, cell_varies
+        (3, 3) mean cell, and whether it changes in time.
+    largest_displacement_A
+        Longest displacement of an atom between successive frames.
+    n_filled_frames, n_left_out_frames, notices
+        What was missing and was filled by straight lines, what lies outside the longest part without a long gap, and
+        what could not be read.
+    mean_cell, volumes
+        Of a run whose cell changes: None and empty for a fixed cell.
     comparisons
         Mean volume beside published ones.
-    density, framework_sites
-        Density of the mobile ions on a grid, and the mean positions ``(symbol, (3,) Å)`` of all other atoms.
-    migration, crystal
-        Where ions go, and on the sites of which crystal; None where it was not asked for or cannot be told.
+    density
+        Where the ions were, without the grid; None where nobody asked.
+    migration
+        Where ions go; None where nobody asked, or where it cannot be told.
     migration_flags
         Sentences about it.
     flags
         Sentences for the reader: those of the reading, of the cell, of the analysis.
     """
 
+    name: str
     transport: TransportAnalysis
-    trajectory: UnwrappedTrajectory
     mobile: tuple[str, ...]
     framework: tuple[str, ...]
     drift: Drift
     charges: Mapping[str, float]
     charges_note: str
     composition: Mapping[str, int]
+    n_frames: int
+    frame_interval_ps: float
+    cell_A: FloatArray
+    cell_varies: bool
+    largest_displacement_A: float
+    n_filled_frames: int
+    n_left_out_frames: int
+    notices: tuple[Notice, ...]
     mean_cell: MeanCell | None
+    volumes: VolumeTrace
     comparisons: tuple[Comparison, ...]
-    density: Density | None
-    framework_sites: tuple[tuple[str, tuple[float, float, float]], ...]
-    migration: Migration | None
-    crystal: CrystalSites | None
+    density: DensityMap | None
+    migration: MigrationSummary | None
     migration_flags: tuple[str, ...]
     flags: tuple[str, ...]
 
@@ -134,56 +164,43 @@ class RunAnalysis:
         divisor = int(np.gcd.reduce(list(self.composition.values())))
         return "".join(e + (str(n // divisor) if n != divisor else "") for e, n in self.composition.items())
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        trajectory = self.trajectory
-        msd, ladder = self.transport.msd, self.transport.tracer.lags
-        return {
-            **self.transport.to_dict(),
-            "flags": list(self.flags),
-            "formula": self.formula,
-            "mobile": list(self.mobile),
-            "framework": list(self.framework),
-            "drift": self.drift,
-            "charges": {"values": dict(self.charges), "note": self.charges_note},
-            "composition": dict(self.composition),
-            "n_frames": len(trajectory.positions_A),
-            "frame_interval_ps": trajectory.frame_interval_ps,
-            "cell_A": [[float(x) for x in row] for row in trajectory.mean_cell_A],
-            "cell_varies": trajectory.cell_varies,
-            "largest_displacement_between_frames_A": trajectory.largest_displacement_A,
-            "n_filled_frames": trajectory.n_filled,
-            "n_left_out_frames": trajectory.n_left_out,
-            "notices": [str(notice) for notice in trajectory.notices],
-            "mean_cell": None if self.mean_cell is None else self.mean_cell.to_dict(),
-            "volume_comparisons": [_comparison_dict(item) for item in self.comparisons],
-            "lag_ladder": {
-                "lag_ps": [float(x) for x in ladder.lag_ps],
-                "value_cm2_per_s": [cm2_per_s(float(x)) for x in ladder.value_A2_per_ps],
-                "error_cm2_per_s": [cm2_per_s(float(x)) for x in ladder.error_A2_per_ps],
-            },
-            "msd": {
-                "lags_ps": [float(x) for x in msd.lags_ps],
-                "msd_A2": [float(x) for x in msd.msd_A2],
-                **{axis * 2: [float(x) for x in msd.tensor_A2[:, i, i]] for i, axis in enumerate("xyz")},
-            },
-            "migration": self.migration_record(),
-        }
 
-    def migration_record(self) -> dict[str, Any] | None:
-        """Plain values of where ions go; only ``flags`` where that cannot be told, None where nobody asked."""
-        if self.migration is None:
-            return {"flags": list(self.migration_flags)} if self.migration_flags else None
-        record = self.migration.to_dict()
-        if self.crystal is not None:
-            record = self.crystal.described(record)
-        jump, tracer = record["jump_diffusivity_cm2_per_s"]["value"], self.transport.tracer_diffusivity_cm2_per_s.value
-        record["tracer_factor"] = {"value": tracer / jump} if jump and np.isfinite(tracer) else None
-        return record
+@dataclass(frozen=True, eq=False)
+class AnalysedTrajectory:
+    """A trajectory with what it says.
+
+    Attributes
+    ----------
+    result
+        The results.
+    trajectory
+        What was analysed.
+    density
+        Density of the mobile ions on a grid; None where nobody asked.
+    migration, crystal
+        Every jump, and the crystal on whose sites; None where nobody asked, or where it cannot be told.
+    """
+
+    result: RunAnalysis
+    trajectory: UnwrappedTrajectory
+    density: Density | None
+    migration: Migration | None
+    crystal: CrystalSites | None
 
 
-def analyse_trajectory(trajectory: UnwrappedTrajectory, question: Question) -> RunAnalysis:
+def analyse_trajectory(
+    trajectory: UnwrappedTrajectory, question: Question, *, name: str = "trajectory"
+) -> AnalysedTrajectory:
     """Analyse one trajectory.
+
+    Parameters
+    ----------
+    trajectory
+        Unwrapped positions.
+    question
+        What is asked of it.
+    name
+        By which the results call it.
 
     Raises
     ------
@@ -224,29 +241,49 @@ def analyse_trajectory(trajectory: UnwrappedTrajectory, question: Question) -> R
     if trajectory.cell_varies:
         cell = mean_cell(trajectory.cells_A, trajectory.frame_interval_ps, n_atoms=len(symbols))
         flags += cell.flags
-    density: Density | None = None
-    sites: list[tuple[str, tuple[float, float, float]]] = []
-    found = _Migrating()
+    where = _Where()
     if question.density_grid_A is not None or question.sites != "none":
-        density, sites, found = _where(trajectory, question, mobile, is_mobile, is_framework, masses, drift)
-    return RunAnalysis(
+        where = _where(trajectory, question, mobile, is_mobile, is_framework, masses, drift)
+    tracer = transport.tracer_diffusivity_cm2_per_s
+    summary = None if where.migration is None else summary_of(where.migration, tracer, where.crystal)
+    result = RunAnalysis(
+        name=name,
         transport=transport,
-        trajectory=trajectory,
         mobile=mobile,
         framework=framework,
         drift=drift,
         charges=charges,
         charges_note=note,
         composition=composition,
+        n_frames=len(trajectory.positions_A),
+        frame_interval_ps=trajectory.frame_interval_ps,
+        cell_A=np.asarray(trajectory.mean_cell_A),
+        cell_varies=trajectory.cell_varies,
+        largest_displacement_A=trajectory.largest_displacement_A,
+        n_filled_frames=trajectory.n_filled,
+        n_left_out_frames=trajectory.n_left_out,
+        notices=trajectory.notices,
         mean_cell=cell,
-        comparisons=_comparisons(trajectory, composition, cell, question.temperature_K),
-        density=density,
-        framework_sites=tuple(sites),
-        migration=found.migration,
-        crystal=found.crystal,
-        migration_flags=found.flags,
+        volumes=_volumes(trajectory),
+        comparisons=_comparisons(composition, cell, question.temperature_K),
+        density=(
+            None if where.density is None else DensityMap.of(where.density, where.sites, question.isovalue_per_A3)
+        ),
+        migration=summary,
+        migration_flags=where.flags if summary is None else summary.flags,
         flags=tuple(dict.fromkeys([*trajectory.flags, *flags, *transport.flags])),
     )
+    return AnalysedTrajectory(result, trajectory, where.density, where.migration, where.crystal)
+
+
+def _volumes(trajectory: UnwrappedTrajectory) -> VolumeTrace:
+    """Thin the volumes of a run whose cell changes for a figure."""
+    if not trajectory.cell_varies:
+        return VolumeTrace()
+    stride = max(1, len(trajectory.cells_A) // _TRACE_POINTS)
+    volumes = np.abs(np.linalg.det(trajectory.cells_A[::stride])) / len(trajectory.symbols)
+    times = np.arange(len(volumes)) * stride * trajectory.frame_interval_ps
+    return VolumeTrace(tuple(times.tolist()), tuple(volumes.tolist()))
 
 
 def _mobile(wanted: Sequence[str], composition: Mapping[str, int]) -> tuple[str, ...]:
@@ -334,7 +371,9 @@ def _charges(
 
 
 @dataclass(frozen=True, eq=False)
-class _Migrating:
+class _Where:
+    density: Density | None = None
+    sites: tuple[FrameworkSite, ...] = ()
     migration: Migration | None = None
     crystal: CrystalSites | None = None
     flags: tuple[str, ...] = ()
@@ -348,7 +387,7 @@ def _where(
     is_framework: npt.NDArray[np.bool_],
     masses: FloatArray,
     drift: Drift,
-) -> tuple[Density, list[tuple[str, tuple[float, float, float]]], _Migrating]:
+) -> _Where:
     """Count visits, average the other atoms, and follow ions from site to site, block by block."""
     positions, cell = trajectory.positions_A, trajectory.mean_cell_A
     columns, ions, others = np.flatnonzero(is_framework), np.flatnonzero(is_mobile), np.flatnonzero(~is_mobile)
@@ -363,7 +402,8 @@ def _where(
     places = mean_places(blocks(), others)
     symbols = [trajectory.symbols[i] for i in others]
     inside = np.mod(places @ np.linalg.inv(cell), 1.0) @ cell
-    sites = [(symbol, (float(x), float(y), float(z))) for symbol, (x, y, z) in zip(symbols, inside, strict=True)]
+    sites = framework_sites(symbols, inside)
+    flags: tuple[str, ...] = ()
     grid_A = question.density_grid_A or _DENSITY_GRID_A
     if question.sites != "none":
         known = None
@@ -381,22 +421,17 @@ def _where(
                 grid_spacing_A=grid_A,
             )
         except AnalysisError as error:  # a run too short to show sites still has a diffusivity
-            failed = _Migrating(flags=(f"No sites: {error.message}",))
+            flags = (f"No sites: {error.message}",)
         else:
-            return found.density, sites, _Migrating(found, known)
-    else:
-        failed = _Migrating()
+            return _Where(found.density, sites, found, known)
     counter = DensityCounter(cell, ions, grid_spacing_A=grid_A)
     for block, cells, moved in blocks():
         counter.add(block, cells, moved)
-    return counter.result(), sites, failed
+    return _Where(counter.result(), sites, flags=flags)
 
 
 def _comparisons(
-    trajectory: UnwrappedTrajectory,
-    composition: Mapping[str, int],
-    cell: MeanCell | None,
-    temperature_K: float | None,
+    composition: Mapping[str, int], cell: MeanCell | None, temperature_K: float | None
 ) -> tuple[Comparison, ...]:
     """Compare the mean volume of a run at constant pressure with published ones near its temperature."""
     from superionic.references.published import lookup
@@ -410,19 +445,3 @@ def _comparisons(
         for published in lookup(formula, quantity="volume_per_atom")
         if published.temperature_K is not None and abs(published.temperature_K - temperature_K) <= _NEAR_K
     )
-
-
-def _comparison_dict(item: Comparison) -> dict[str, Any]:
-    published = item.published
-    return {
-        "ours": item.ours,
-        "published": published.value,
-        "unit": published.unit,
-        "difference_percent": item.difference,
-        "expected_scatter_percent": item.expected_scatter,
-        "temperature_K": published.temperature_K,
-        "kind": published.kind,
-        "polymorph": published.polymorph,
-        "source": published.source,
-        "doi": published.doi,
-    }

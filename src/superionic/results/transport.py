@@ -5,16 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from superionic.execution.runner import Failure
-from superionic.results.identity import Run
-from superionic.transport.volumes import MeanCell
-
-
-@dataclass(frozen=True)
-class VolumeTrace:
-    """Volume on the way through the NPT part of a run, thinned for a figure; empty without such a part."""
-
-    time_ps: tuple[float, ...] = ()
-    volume_A3_per_atom: tuple[float, ...] = ()
+from superionic.results.identity import Material, Run
+from superionic.transport.analysis import TransportAnalysis
+from superionic.transport.conductivity_of_temperature import TemperatureDependence
+from superionic.transport.density_map import DensityMap
+from superionic.transport.migration_summary import MigrationSummary
+from superionic.transport.volumes import MeanCell, VolumeTrace
 
 
 @dataclass(frozen=True)
@@ -81,8 +77,119 @@ class TransportResult:
     failures: tuple[Failure, ...]
 
 
-@dataclass(frozen=True)
-class AnalyseResult:
-    """Diffusivities, conductivities, activation energies and paths."""
+@dataclass(frozen=True, eq=False)
+class AnalysedRun:
+    """What one run says about transport.
 
+    Attributes
+    ----------
+    run
+        Which one.
+    formula
+        Reduced formula of its ordering.
+    key
+        Of the task that analysed it.
+    analysis
+        Diffusivities, Haven ratio, conductivities; displacements at 200 lags at most.
+    """
+
+    run: Run
+    formula: str
+    key: str
+    analysis: TransportAnalysis
+
+
+@dataclass(frozen=True, eq=False)
+class MaterialTransport:
+    """σ(T) of one material, from all its runs.
+
+    Attributes
+    ----------
+    material
+        Crystal and composition.
+    formula
+        Its reduced formula.
+    key
+        Of the task that fitted it.
+    n_runs
+        How many runs it rests on.
+    dependence
+        Line, values at the report temperatures, budget of errors, doubts.
+    """
+
+    material: Material
+    formula: str
+    key: str
+    n_runs: int
+    dependence: TemperatureDependence
+
+
+@dataclass(frozen=True, eq=False)
+class RunDensity:
+    """Where the mobile ions of one run were.
+
+    Attributes
+    ----------
+    run
+        Which one.
+    key
+        Of the task that counted.
+    grid
+        Name of the grid, which is handed to the report beside the results.
+    density
+        All but the grid.
+    """
+
+    run: Run
+    key: str
+    grid: str
+    density: DensityMap
+
+
+@dataclass(frozen=True, eq=False)
+class MigrationRecord:
+    """Where the mobile ions of one run go.
+
+    Attributes
+    ----------
+    run
+        Which one.
+    key
+        Of the task that followed them.
+    migration
+        Sites, jumps, percolation; None where that cannot be told.
+    flags
+        Sentences for the reader, those of `migration` among them.
+    """
+
+    run: Run
+    key: str
+    migration: MigrationSummary | None
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class AnalyseResult:
+    """Diffusivities, conductivities, activation energies and paths.
+
+    Attributes
+    ----------
+    mobile_ion, charge
+        What conducts, and its charge in e.
+    runs
+        Each run.
+    arrhenius
+        Each material over its temperatures.
+    densities, migration
+        Where ions are and where they go, run by run; empty where nobody asked.
+    failures
+        What could not be analysed.
+    """
+
+    mobile_ion: str
+    charge: float
+    runs: tuple[AnalysedRun, ...]
+    arrhenius: tuple[MaterialTransport, ...]
+    densities: tuple[RunDensity, ...]
+    migration: tuple[MigrationRecord, ...]
     failures: tuple[Failure, ...]

@@ -13,10 +13,10 @@ from superionic.dynamics.monitors import Limits
 from superionic.errors import AnalysisError, StageError
 from superionic.execution.task import Context, Task, task
 from superionic.results.identity import Material, Run
-from superionic.results.transport import SimulatedRun, TransportResult, VolumeTrace
+from superionic.results.transport import SimulatedRun, TransportResult
 from superionic.stages.base import Candidate, ChosenPotential, Trajectory, TransportRun, Workbench
 from superionic.stages.chains import Chain, Phase, chain, md_settings
-from superionic.transport.volumes import MeanCell, mean_cell
+from superionic.transport.volumes import MeanCell, VolumeTrace, mean_cell
 
 if TYPE_CHECKING:
     from superionic.settings.stages import LongRuns, TransportSettings

@@ -78,6 +78,14 @@ class MeanCell:
 
 
 @dataclass(frozen=True)
+class VolumeTrace:
+    """Volume on the way through a run whose cell changes, thinned for a figure; empty without such a run."""
+
+    time_ps: tuple[float, ...] = ()
+    volume_A3_per_atom: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
 class ThermalExpansion:
     """A straight line through volumes (or lengths) at several temperatures.
 
