@@ -212,14 +212,6 @@ def check_labels(
     return [Verdict(tuple(found)) for found in failures]
 
 
-def judge(
-    structures: Sequence[Atoms], labels: Sequence[Label], gates: Gates | None = None, baseline: Baseline | None = None
-) -> list[tuple[str, ...]]:
-    """Give the reasons against each label, none for a label that may enter the set; see :func:`check_labels`."""
-    verdicts = check_labels(structures, labels, gates, baseline=baseline)
-    return [tuple(failure.reason for failure in verdict.failures) for verdict in verdicts]
-
-
 def _finite_structure(atoms: Atoms) -> list[GateFailure]:
     if len(atoms) == 0:
         return [GateFailure("structure", "the structure has no atoms")]

@@ -306,7 +306,7 @@ class Parity:
 
 
 @dataclass(frozen=True)
-class ValidateResult:
+class HeldOutErrors:
     """Errors of the trained and of the pretrained potential on labels that training has not seen.
 
     Attributes
@@ -321,10 +321,6 @@ class ValidateResult:
         The same apart by composition, phase and temperature.
     parity
         Predictions beside reference values.
-    cautions
-        Limits of the campaign that the errors are above, in words.
-    key
-        Of the task that compared.
     """
 
     set: str
@@ -333,5 +329,22 @@ class ValidateResult:
     after: ErrorMetrics
     by: tuple[ErrorsApart, ...]
     parity: Parity
+
+
+@dataclass(frozen=True)
+class ValidateResult:
+    """What validation says of the trained potential.
+
+    Attributes
+    ----------
+    errors
+        Its errors, and those of the pretrained one.
+    cautions
+        Limits of the campaign that they are above, in words.
+    key
+        Of the task that compared.
+    """
+
+    errors: HeldOutErrors
     cautions: tuple[str, ...]
     key: str

@@ -22,8 +22,7 @@ from superionic.execution.runner import Runner
 from superionic.execution.task import Call, Context, Task, ref_of
 from superionic.potentials.base import PotentialIdentity
 from superionic.results.identity import Material, Ordering, ReferencePhase, Run
-from superionic.results.transport import VolumeTrace
-from superionic.transport.volumes import MeanCell
+from superionic.transport.volumes import MeanCell, VolumeTrace
 
 if TYPE_CHECKING:
     from superionic.labels.base import Label
@@ -75,8 +74,20 @@ class ChosenPotential:
 
     @property
     def single(self) -> ChosenPotential:
-        """This potential without its committee: asking all members costs."""
+        """The potential without its committee: asking all members costs."""
         return replace(self, committee=())
+
+    @property
+    def model(self) -> str | None:
+        """Which model of its name; None for the usual one."""
+        model: str | None = self.settings["model"]
+        return model
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """How it is loaded."""
+        options: Mapping[str, Any] = self.settings["options"]
+        return options
 
     def task_settings(self) -> dict[str, Any]:
         """Return what the key of a task that evaluates it depends on."""
@@ -95,7 +106,7 @@ class ChosenPotential:
     @classmethod
     def from_task(cls, settings: Mapping[str, Any], inputs: Mapping[str, Any]) -> ChosenPotential | None:
         """Build it inside a worker, where its weights are there; None for a task without a potential."""
-        if "potential" not in settings:
+        if settings.get("potential") is None:
             return None
         chosen = settings["potential"]
         identity = PotentialIdentity(chosen["name"], str(chosen["model"]), "", "", "", "", (), "")

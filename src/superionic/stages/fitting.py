@@ -8,39 +8,112 @@ environment of its own engine.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from superionic.execution.task import Context, Ref, Task
-from superionic.stages.base import ChosenPotential, Workbench
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
 
-DATASET = "superionic.stages.fitting:dataset_task"
-DATASET_VERSION = 1
-ERRORS = "superionic.stages.fitting:errors_task"
-ERRORS_VERSION = 1
-PREFLIGHT = "superionic.stages.fitting:preflight_task"
-PREFLIGHT_VERSION = 1
-_TRAIN_VERSION = 1
-_FINISH_VERSION = 1
-_DECLARED_VERSION = 1
+from superionic.execution.task import Context, Task, task
+from superionic.labels.base import Label
+from superionic.results.learning import ErrorsApart, HeldOutErrors, Parity, ParityPoints
+from superionic.stages.base import ChosenPotential, Snapshot, Weights, Workbench
+from superionic.stages.label_file import SetName
+from superionic.training.dataset import (
+    ElementReferences,
+    LabelledSet,
+    Split,
+    Targets,
+    composition_of,
+    fit_element_references,
+)
+from superionic.training.metrics import EpochRecord, epoch_record, errors, errors_by
+from superionic.training.preflight import Finding, preflight
+from superionic.training.split import split_in_rounds
+from superionic.units import GPA_PER_EV_PER_A3
+
+FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Data:
-    """Labelled structures as tasks name them.
+    """Labelled structures as tasks name them: parts of results, equally many."""
+
+    structures: Sequence[Atoms]
+    labels: Sequence[Label]
+
+    @classmethod
+    def of(cls, snapshots: Sequence[Snapshot]) -> Data:
+        """Take snapshots that have their labels."""
+        labels = [snapshot.label for snapshot in snapshots if snapshot.label is not None]
+        return cls([snapshot.structure for snapshot in snapshots], labels)
+
+
+@dataclass(frozen=True)
+class Shifts:
+    """Energies by which labels differ from a potential, in eV per atom of each element."""
+
+    element_references_eV: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A divided set of labels.
 
     Attributes
     ----------
-    structures, labels
-        References to structures and to their labels, of equal length.
+    split
+        Indices of its parts.
+    element_references
+        What brings labels to the potential's zero of energy, by the training part.
+    shifts_eV
+        The same for the cell of each label, shape (n,); NaN where an element is in no training label.
     """
 
-    structures: Sequence[Ref]
-    labels: Sequence[Ref]
+    split: Split
+    element_references: ElementReferences
+    shifts_eV: FloatArray
 
-    def inputs(self) -> dict[str, Sequence[Ref]]:
-        """Give the two as inputs of a task."""
-        return {"atoms": self.structures, "labels": self.labels}
+
+@dataclass(frozen=True)
+class Checked:
+    """What was noticed about labels before training."""
+
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """Where a training stands, in the words of its trainer (see :class:`superionic.training.base.State`)."""
+
+    state: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A training that has ended.
+
+    Attributes
+    ----------
+    best_epoch, best_loss
+        Epoch of the lowest validation loss, and that loss; None where the trainer does not keep it.
+    epochs
+        Epochs done.
+    history
+        All of them.
+    notes
+        What a reader has to know, in sentences.
+    weights
+        Of the best epoch.
+    """
+
+    best_epoch: int
+    best_loss: float | None
+    epochs: int
+    history: tuple[EpochRecord, ...]
+    notes: tuple[str, ...]
+    weights: Weights
 
 
 def fit(
@@ -48,15 +121,15 @@ def fit(
     stage: str,
     label: str,
     data: Data,
-    dataset: Task,
+    dataset: Task[Dataset],
     pretrained: ChosenPotential,
     *,
     trainer: str,
     options: Mapping[str, Any],
     epochs_per_segment: int,
     seed: int,
-    replay: Ref | None = None,
-) -> Task:
+    replay: LabelledSet | None = None,
+) -> Task[Trained]:
     """Build the chain of tasks of one fit, and return its last, which gives the weights of the best epoch.
 
     Parameters
@@ -68,7 +141,7 @@ def fit(
     data
         Structures and labels.
     dataset
-        Their split and energy shifts, by :func:`dataset_task`.
+        Their split and energy shifts.
     pretrained
         The potential to begin with.
     trainer
@@ -80,113 +153,246 @@ def fit(
     seed
         Seed of the training.
     replay
-        Labels of other chemistries for a multi-head training, ``atoms`` and ``targets``.
+        Labels of other chemistries for a multi-head training: a part of a task's result.
     """
     from superionic.training.base import FROM_LABELS
 
     epochs = int(options["epochs"])
     engine = "core" if trainer == FROM_LABELS else pretrained.engine
-    segments: list[Task] = []
-    for number, first in enumerate(range(0, epochs, epochs_per_segment)):
-        inputs: dict[str, Any] = {**data.inputs(), "dataset": Ref(dataset)}
-        if replay is not None:
-            inputs["replay"] = replay
-        if segments:
-            inputs["state"] = segments[-1]["state"]
-        segments.append(
-            bench.task(
-                stage,
-                f"{label} {number + 1}",
-                "superionic.stages.fitting:train_task",
-                _TRAIN_VERSION,
-                {
-                    "n_epochs": min(epochs_per_segment, epochs - first),
-                    "options": dict(options),
-                    "seed": seed,
-                    "trainer": trainer,
-                },
-                inputs,
-                potential=pretrained,
-                engine=engine,
-            )
+    state: Mapping[str, Any] | None = None
+    for number, first in enumerate(range(0, epochs, epochs_per_segment), 1):
+        call = train_task.of(
+            potential=pretrained,
+            trainer=trainer,
+            options=options,
+            n_epochs=min(epochs_per_segment, epochs - first),
+            seed=seed,
+            atoms=data.structures,
+            labels=data.labels,
+            dataset=dataset.result,
+            state=state,
+            replay=replay,
         )
-    return bench.task(
-        stage,
-        f"weights of {label}",
-        "superionic.stages.fitting:finish_task",
-        _FINISH_VERSION,
-        {"trainer": trainer, **({"with_replay": True} if replay is not None else {})},
-        {"state": segments[-1]["state"]},
-        engine=engine,
-    )
+        state = bench.task(stage, f"{label} {number}", call, engine=engine).result.state
+    if state is None:
+        raise ValueError("a training has one epoch at least")
+    return bench.task(stage, f"weights of {label}", finish_task.of(trainer=trainer, state=state), engine=engine)
 
 
-def declared(
-    bench: Workbench,
-    stage: str,
-    label: str,
-    data: Data,
-    pretrained: ChosenPotential,
+# ---- task functions -------------------------------------------------------------------------------------------------
+
+
+@task(version=2)
+def declared_task(
+    _context: Context,
+    *,
+    potential: ChosenPotential,
     trainer: str,
     options: Mapping[str, Any],
-) -> Task:
-    """Build the task that turns the option ``e0s`` into the shift of each element, ``element_references_eV``."""
-    return bench.task(
-        stage,
-        label,
-        "superionic.stages.fitting:declared_task",
-        _DECLARED_VERSION,
-        {"options": dict(options), "trainer": trainer},
-        {"atoms": data.structures},
-        potential=pretrained,
-    )
+    atoms: Sequence[Atoms],
+) -> Shifts:
+    """Find the shifts from the atoms' energies of a potential to those that the option ``e0s`` declares."""
+    from superionic.training import base
 
-
-# ---- task functions -----------------------------------------------------------------------------------------------
-
-
-def declared_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
-    """Find the shifts from the atoms' energies of a potential to those that the options declare."""
-    from superionic.training.base import trainer
-
-    potential = settings["potential"]
-    chosen: Any = trainer(settings["trainer"])
-    shifts = chosen.declared_shifts(
-        inputs["atoms"],
-        chosen.TrainOptions.from_settings(settings["options"]),
-        model=potential["model"],
-        file=potential["options"].get("file"),
-        weights=inputs.get("weights"),
-        **_trust(potential),
-    )
-    return {"element_references_eV": shifts}
-
-
-def dataset_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
-    """Split the labels (or take the parts as given), and find the energies that bring them to the potential's zero."""
-    from dataclasses import replace
-
-    import numpy as np
-
-    from superionic.training.dataset import ElementReferences, Split, composition_of, fit_element_references
-    from superionic.training.split import split_in_rounds
-
-    if "parts" in settings:
-        given = {name: tuple(settings["parts"][name]) for name in ("train", "validation", "test")}
-        split = Split(**given, leak_free=True)
-    else:
-        split = split_in_rounds(
-            settings["groups"],
-            settings["rounds"],
-            validation_fraction=settings["validation_fraction"],
-            test_fraction=settings["test_fraction"],
-            seed=settings["seed"],
+    chosen: Any = base.trainer(trainer)
+    return Shifts(
+        chosen.declared_shifts(
+            atoms,
+            chosen.TrainOptions.from_settings(options),
+            model=potential.model,
+            file=potential.options.get("file"),
+            weights=potential.weights,
+            **_trust(potential),
         )
-    compositions = [composition_of(atoms) for atoms in inputs["atoms"]]
-    difference = np.array([label["energy_eV"] for label in inputs["labels"]]) - inputs["baseline"]
+    )
+
+
+@task(version=2)
+def dataset_task(
+    _context: Context,
+    *,
+    atoms: Sequence[Atoms],
+    labels: Sequence[Label],
+    baseline: FloatArray,
+    declared: Mapping[str, float] | None,
+    groups: Sequence[str],
+    rounds: Sequence[int],
+    validation_fraction: float,
+    test_fraction: float,
+    seed: int,
+) -> Dataset:
+    """Split labels as they came in rounds, and find the energies that bring them to the potential's zero."""
+    split = split_in_rounds(
+        groups, rounds, validation_fraction=validation_fraction, test_fraction=test_fraction, seed=seed
+    )
+    return _dataset(split, atoms, labels, baseline, declared)
+
+
+@task(version=2)
+def divided_task(
+    _context: Context,
+    *,
+    atoms: Sequence[Atoms],
+    labels: Sequence[Label],
+    baseline: FloatArray,
+    declared: Mapping[str, float] | None,
+    split: Split,
+) -> Dataset:
+    """Take the parts as they are given, and find the energies that bring labels to the potential's zero."""
+    return _dataset(split, atoms, labels, baseline, declared)
+
+
+@task(version=2)
+def preflight_task(
+    _context: Context,
+    *,
+    atoms: Sequence[Atoms],
+    labels: Sequence[Label],
+    baseline: Targets,
+    dataset: Dataset,
+    groups: Sequence[str],
+    elements: Sequence[str],
+    options: Mapping[str, Any],
+    with_replay: bool,
+) -> Checked:
+    """Look for what makes a training fail in silence, before it begins."""
+    found = preflight(
+        atoms,
+        labels,
+        baseline,
+        train=dataset.split.train,
+        validation=dataset.split.validation,
+        test=dataset.split.test,
+        groups=groups,
+        elements=elements,
+        options=options,
+        with_replay=with_replay,
+    )
+    return Checked(tuple(found))
+
+
+@task(version=2)
+def train_task(
+    context: Context,
+    *,
+    potential: ChosenPotential,
+    trainer: str,
+    options: Mapping[str, Any],
+    n_epochs: int,
+    seed: int,
+    atoms: Sequence[Atoms],
+    labels: Sequence[Label],
+    dataset: Dataset,
+    state: Mapping[str, Any] | None,
+    replay: LabelledSet | None,
+) -> TrainingState:
+    """Train for some epochs, from the pretrained weights or from the state that the segment before left."""
+    from superionic.training import base
+
+    chosen = base.trainer(trainer)
+    how = chosen.TrainOptions.from_settings(options)
+    file = potential.options.get("file")
+
+    declares = options.get("e0s") is not None  # the trainer then takes the same shifts off by itself
+
+    def subset(indices: Sequence[int]) -> LabelledSet:
+        return LabelledSet.from_labels(
+            [atoms[i] for i in indices],
+            [labels[i] for i in indices],
+            energy_shifts_eV=None if declares else [float(dataset.shifts_eV[i]) for i in indices],
+        )
+
+    if state is not None:
+        current = chosen.TrainState.from_dict(state)
+        if file is not None and hasattr(current, "file"):
+            current = replace(current, file=file)
+        if current.finished:
+            return TrainingState(current.to_dict())
+    else:
+        current = chosen.start(
+            potential.model,
+            file=file,
+            weights=potential.weights,
+            seed=seed,
+            options=how,
+            train=subset(dataset.split.train),
+            replay=replay,
+            **_trust(potential),
+        )
+    current = chosen.train_epochs(
+        current,
+        subset(dataset.split.train),
+        subset(dataset.split.validation) if dataset.split.validation else None,
+        n_epochs,
+        how,
+        progress=context.progress,
+    )
+    return TrainingState(current.to_dict())
+
+
+@task(version=2)
+def finish_task(_context: Context, *, trainer: str, state: Mapping[str, Any]) -> Trained:
+    """Take the weights of the best epoch out of the last training state."""
+    from superionic.training import base
+
+    ended = base.trainer(trainer).TrainState.from_dict(state)
+    return Trained(
+        best_epoch=ended.best_epoch,
+        best_loss=getattr(ended, "best_loss", None),
+        epochs=ended.epoch,
+        history=tuple(epoch_record(entry) for entry in ended.history),
+        notes=tuple(getattr(ended, "notes", ())),
+        weights=dict(ended.best_weights),
+    )
+
+
+@task(version=2)
+def errors_task(
+    _context: Context,
+    *,
+    atoms: Sequence[Atoms],
+    labels: Sequence[Label],
+    baseline: Targets,
+    after: Targets,
+    dataset: Dataset,
+    kinds: Mapping[str, Sequence[str | float | None]],
+    sets: Sequence[SetName],
+) -> HeldOutErrors:
+    """Compute errors on the first of ``sets`` that is not empty."""
+    parts = {"train": dataset.split.train, "validation": dataset.split.validation, "test": dataset.split.test}
+    name = next(part for part in sets if parts[part])
+    chosen = [i for i in parts[name] if np.isfinite(dataset.shifts_eV[i])]
+    every = LabelledSet.from_labels(atoms, labels, energy_shifts_eV=[float(shift) for shift in dataset.shifts_eV])
+    reference, old, new = every.targets.subset(chosen), baseline.subset(chosen), after.subset(chosen)
+    sorted_by = {kind: [values[i] for i in chosen] for kind, values in kinds.items()}
+    pairs = zip(errors_by(old, reference, sorted_by), errors_by(new, reference, sorted_by), strict=True)
+    has_stress = np.isfinite(reference.stresses_eV_per_A3)
+    return HeldOutErrors(
+        set=name,
+        n_structures=len(chosen),
+        before=errors(old, reference),
+        after=errors(new, reference),
+        by=tuple(ErrorsApart(b.by, b.value, b.errors, a.errors) for b, a in pairs),
+        parity=Parity(
+            energy_eV_per_atom=_points(*(t.energies_eV / t.n_atoms for t in (reference, old, new))),
+            force_eV_per_A=_points(*(np.concatenate(t.forces_eV_per_A).ravel() for t in (reference, old, new))),
+            stress_GPa=_points(*(t.stresses_eV_per_A3[has_stress] * GPA_PER_EV_PER_A3 for t in (reference, old, new))),
+        ),
+    )
+
+
+def _dataset(
+    split: Split,
+    atoms: Sequence[Atoms],
+    labels: Sequence[Label],
+    baseline: FloatArray,
+    declared: Mapping[str, float] | None,
+) -> Dataset:
+    compositions = [composition_of(structure) for structure in atoms]
+    difference = np.array([label.energy_eV for label in labels]) - baseline
     trained = [compositions[i] for i in split.train]
-    if "declared" in inputs:
-        references = ElementReferences(dict(inputs["declared"]), len(inputs["declared"]), 0.0)
+    if declared is not None:
+        references = ElementReferences(declared, len(declared), 0.0)
         left = difference[list(split.train)] - references.energies_eV(trained)
         left /= np.array([sum(counts.values()) for counts in trained])
         references = replace(references, rms_residual_eV_per_atom=float(np.sqrt(np.mean(left**2))))
@@ -197,169 +403,12 @@ def dataset_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _contex
     for i, counts in enumerate(compositions):
         if set(counts) <= set(references.eV_per_atom):
             shifts[i] = references.energies_eV([counts])[0]
-    return {
-        "degenerate": bool(references.degenerate),
-        "element_references_eV": dict(references.eV_per_atom),
-        "leak_free": split.leak_free,
-        "notes": list(split.notes),
-        "rms_residual_eV_per_atom": references.rms_residual_eV_per_atom,
-        "shifts_eV": shifts,
-        "test": [int(i) for i in split.test],
-        "train": [int(i) for i in split.train],
-        "validation": [int(i) for i in split.validation],
-    }
+    return Dataset(split, references, shifts)
 
 
-def preflight_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
-    """Look for what makes a training fail in silence, before it begins."""
-    from superionic.training.dataset import Targets
-    from superionic.training.preflight import preflight
-
-    split = inputs["dataset"]
-    findings = preflight(
-        inputs["atoms"],
-        inputs["labels"],
-        Targets.from_dict(inputs["baseline"]),
-        train=split["train"],
-        validation=split["validation"],
-        test=split["test"],
-        groups=settings.get("groups"),
-        elements=settings.get("elements"),
-        options=settings.get("options", {}),
-        with_replay=settings.get("with_replay", False),
-    )
-    return {"findings": [finding.to_dict() for finding in findings]}
+def _points(reference: FloatArray, before: FloatArray, after: FloatArray) -> ParityPoints:
+    return ParityPoints(*(tuple(float(value) for value in values) for values in (reference, before, after)))
 
 
-def train_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
-    """Train for some epochs, from the pretrained weights or from the state that the segment before left."""
-    from dataclasses import replace
-
-    from superionic.training.base import trainer
-    from superionic.training.dataset import LabelledSet, Targets
-
-    split, potential = inputs["dataset"], settings["potential"]
-    chosen = trainer(settings["trainer"])
-    options = chosen.TrainOptions.from_settings(settings["options"])
-    file = potential["options"].get("file")
-
-    declares = settings["options"].get("e0s") is not None  # the trainer then takes the same shifts off by itself
-
-    def subset(indices: Sequence[int]) -> LabelledSet:
-        return LabelledSet.from_labels(
-            [inputs["atoms"][i] for i in indices],
-            [inputs["labels"][i] for i in indices],
-            energy_shifts_eV=None if declares else [split["shifts_eV"][i] for i in indices],
-        )
-
-    if "state" in inputs:
-        state = chosen.TrainState.from_dict(inputs["state"])
-        if file is not None and hasattr(state, "file"):
-            state = replace(state, file=file)
-        if state.finished:
-            return {"state": state.to_dict()}
-    else:
-        replay = None
-        if "replay" in inputs:
-            given = inputs["replay"]
-            replay = LabelledSet(
-                tuple(given["atoms"]),
-                Targets.from_dict(given["targets"]),
-                tuple(str(number) for number in range(len(given["atoms"]))),
-                "replay",
-                "the pretrained model's own",
-            )
-        state = chosen.start(
-            potential["model"],
-            file=file,
-            weights=inputs.get("weights"),
-            seed=settings["seed"],
-            options=options,
-            train=subset(split["train"]),
-            replay=replay,
-            **_trust(potential),
-        )
-    state = chosen.train_epochs(
-        state,
-        subset(split["train"]),
-        subset(split["validation"]) if split["validation"] else None,
-        settings["n_epochs"],
-        options,
-        progress=context.progress,
-    )
-    return {"state": state.to_dict()}
-
-
-def finish_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
-    """Take the weights of the best epoch out of the last training state."""
-    from superionic.training.base import trainer
-
-    state = trainer(settings["trainer"]).TrainState.from_dict(inputs["state"])
-    parts = ("train", "validation", *(("replay",) if settings.get("with_replay") else ()))
-    history = [
-        {"epoch": entry["epoch"], "learning_rate": entry["learning_rate"]}
-        | {
-            f"{part}_{name}": value
-            for part in parts
-            for name, value in (entry.get(part) or {}).items()
-            if name == "loss" or name.startswith(("mae_", "rmse_"))
-        }
-        for entry in state.history
-    ]
-    return {
-        "best_epoch": state.best_epoch,
-        "best_loss": getattr(state, "best_loss", None),
-        "epochs": state.epoch,
-        "history": history,
-        "notes": list(getattr(state, "notes", ())),
-        "weights": dict(state.best_weights),
-    }
-
-
-def errors_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
-    """Compute errors on the test set (or, where there is none, on the validation or training set, and say so)."""
-    import numpy as np
-
-    from superionic.training.dataset import LabelledSet, Targets
-    from superionic.training.metrics import errors, errors_by
-    from superionic.units import GPA_PER_EV_PER_A3
-
-    split = inputs["dataset"]
-    name = next(part for part in settings.get("sets", ("test", "validation", "train")) if split[part])
-    chosen = [i for i in split[name] if np.isfinite(split["shifts_eV"][i])]
-    compared = {
-        "reference": LabelledSet.from_labels(
-            inputs["atoms"], inputs["labels"], energy_shifts_eV=split["shifts_eV"]
-        ).targets.subset(chosen),
-        "before": Targets.from_dict(inputs["baseline"]).subset(chosen),
-        "after": Targets.from_dict(inputs["after"]).subset(chosen),
-    }
-    parity = {
-        "energy_eV_per_atom": {when: t.energies_eV / t.n_atoms for when, t in compared.items()},
-        "force_eV_per_A": {when: np.concatenate(t.forces_eV_per_A).ravel() for when, t in compared.items()},
-        "stress_GPa": {when: t.stresses_eV_per_A3.ravel() * GPA_PER_EV_PER_A3 for when, t in compared.items()},
-    }
-    kinds = {kind: [values[i] for i in chosen] for kind, values in settings.get("kinds", {}).items()}
-    after = {(row["by"], row["value"]): row for row in errors_by(compared["after"], compared["reference"], kinds)}
-    before = errors_by(compared["before"], compared["reference"], kinds)
-    return {
-        "after": errors(compared["after"], compared["reference"]).to_dict(),
-        "before": errors(compared["before"], compared["reference"]).to_dict(),
-        "by": [
-            {"by": row["by"], "value": row["value"], "n_structures": row["n_structures"]}
-            | {
-                f"{name}_{when}": side[name]
-                for name in row
-                if name.startswith(("mae_", "rmse_"))
-                for when, side in (("before", row), ("after", after[row["by"], row["value"]]))
-            }
-            for row in before
-        ],
-        "n_structures": len(chosen),
-        "parity": {q: {when: [float(x) for x in v] for when, v in sides.items()} for q, sides in parity.items()},
-        "set": name,
-    }
-
-
-def _trust(potential: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: potential["options"][name] for name in ("trust_sha256",) if name in potential["options"]}
+def _trust(potential: ChosenPotential) -> dict[str, Any]:
+    return {name: potential.options[name] for name in ("trust_sha256",) if name in potential.options}

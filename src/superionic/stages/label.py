@@ -5,42 +5,74 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from ase import Atoms
 
 from superionic.errors import StageError
 from superionic.execution.kept_files import keep
 from superionic.execution.runner import Failure
-from superionic.execution.task import Context, Ref
-from superionic.stages.base import Candidate, ChosenPotential, StageResult, Workbench, failures_as_data
+from superionic.execution.task import Context, ref_of, task
+from superionic.labels.base import Label, Reference
+from superionic.labels.gates import Gates, Verdict
+from superionic.labels.imports import Imported
+from superionic.results.learning import LabelResult, Rejection
+from superionic.stages.base import FINISHED, ChosenPotential, Snapshot, Workbench
+from superionic.stages.fitting import Data
 from superionic.stages.predictions import predictions
+from superionic.training.dataset import Targets
+
+if TYPE_CHECKING:
+    from superionic.settings.label import LabelSettings
 
 STAGE = "label"
-FINISHED = "finished"
-_LABEL_VERSION = 1
-_GATE_VERSION = 2
-_STRUCTURES_VERSION = 1
-_IMPORT_VERSION = 1
 _WALLTIME_S = 6 * 3600.0
 _ENGINES = {"gpaw": "gpaw", "tblite": "tblite", "vasp": "core"}  # VASP is started by a worker of the core
+_OF_VASP = ("functional", "ecut_eV", "kpoint_spacing_per_A", "smearing_eV", "energy_tolerance_eV", "max_scf_steps")
+
+
+@dataclass(frozen=True)
+class LabelOutput:
+    """What the labelling of one round gives: its result, and the snapshots whose label was accepted."""
+
+    result: LabelResult
+    snapshots: tuple[Snapshot, ...]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the gates say, one verdict for each structure."""
+
+    verdicts: tuple[Verdict, ...]
+
+
+@dataclass(frozen=True)
+class KeptFile:
+    """A file of the user: where it is kept, and its name."""
+
+    kept: str
+    name: str
 
 
 @dataclass(frozen=True)
 class _Made:
-    """Labels before the gates: candidates with their label tasks, and what did not come so far."""
+    """Labels before the gates, and what did not come so far."""
 
-    candidates: tuple[Candidate, ...] = ()
+    snapshots: tuple[Snapshot, ...] = ()
     failures: tuple[Failure, ...] = ()
-    refused: tuple[Mapping[str, str], ...] = ()
+    refused: tuple[Rejection, ...] = ()
 
 
 def run(
-    settings: Mapping[str, Any],
+    settings: LabelSettings,
     bench: Workbench,
-    snapshots: Sequence[Candidate],
+    snapshots: Sequence[Snapshot],
     stand_in: ChosenPotential | None,
     round_label: str,
     baseline_potential: ChosenPotential | None = None,
-) -> StageResult:
+    *,
+    number: int = 1,
+) -> LabelOutput:
     """Label snapshots, add finished labels, and pass all of them through the gates.
 
     Parameters
@@ -54,69 +86,62 @@ def run(
     stand_in
         The potential that stands in for a reference method, or None for the engine that the settings name.
     round_label
-        The round of sampling that the snapshots come from. Finished labels join the first round.
+        The round of sampling that the snapshots come from.
     baseline_potential
         The potential that sampled: the gates compare labels with its predictions and are far sharper with it.
-
-    Returns
-    -------
-    StageResult
-        Candidates are the snapshots whose label was accepted; their facts hold the label's task.
+    number
+        Number of the round. Finished labels join the first one.
 
     Raises
     ------
     StageError
         If no label was accepted.
     """
-    made = _Made() if settings["engine"] == FINISHED else _labelled(settings, bench, snapshots, stand_in, round_label)
-    finished = _finished(settings, bench) if round_label in ("", "round 1") else _Made()
-    candidates = (*finished.candidates, *made.candidates)
-    refused = [*finished.refused, *made.refused]
-    if not candidates:
-        reasons = [*(failure.reason for failure in made.failures), *(entry["reason"] for entry in refused)]
+    made = _Made() if settings.engine == FINISHED else _labelled(settings, bench, snapshots, stand_in, round_label)
+    finished = _finished(settings, bench) if number == 1 else _Made()
+    labelled = (*finished.snapshots, *made.snapshots)
+    refused = (*finished.refused, *made.refused)
+    if not labelled:
+        reasons = [*(failure.reason for failure in made.failures), *(entry.reason for entry in refused)]
         raise _nothing_left(reasons[0] if reasons else "there were no snapshots")
-    structures = [candidate.structure for candidate in candidates]
-    inputs: dict[str, Any] = {
-        "atoms": structures,
-        "labels": [Ref(candidate.facts["label"]) for candidate in candidates],
-    }
+    data = Data.of(labelled)
+    baseline: Targets | None = None
     if baseline_potential is not None:
         words = f"predictions for the gates {round_label}".strip()
-        inputs["baseline"] = Ref(predictions(bench, STAGE, words, structures, baseline_potential))
+        baseline = predictions(bench, STAGE, words, data.structures, baseline_potential).result
     gates = bench.task(
         STAGE,
         f"gates {round_label}".strip(),
-        "superionic.stages.label:gates_task",
-        _GATE_VERSION,
-        {"gates": settings["gates"], "names": [candidate.id for candidate in candidates]},
-        inputs,
+        gates_task.of(
+            gates=Gates(**settings.gates.model_dump()), atoms=data.structures, labels=data.labels, baseline=baseline
+        ),
     )
-    verdicts = bench.runner.one(gates)["reasons"]
-    judged = list(zip(candidates, verdicts, strict=True))
-    accepted = tuple(candidate for candidate, reasons in judged if not reasons)
-    rejected = [
-        {"label": candidate.id, "reason": "; ".join(reasons), "key": candidate.facts["label"].key}
-        for candidate, reasons in judged
-        if reasons
-    ]
-    if not accepted:
-        raise _nothing_left(rejected[0]["reason"])
-    of_the_set = bench.runner.gather([accepted[0].facts["label"]])[0].value["provenance"]
-    summary = {
-        "baseline": None if baseline_potential is None else baseline_potential.name,
-        "labeller": of_the_set,
-        "n_accepted": len(accepted),
-        "n_finished": len(finished.candidates),
-        "n_requested": len(candidates) + len(made.failures) + len(made.refused),
-        "rejected": [*failures_as_data(made.failures), *refused, *rejected],
-    }
-    return StageResult(summary, accepted, failures=made.failures)
+    verdicts = bench.runner.one(gates).verdicts
+    accepted = tuple(snapshot for snapshot, verdict in zip(labelled, verdicts, strict=True) if verdict.passed)
+    rejected = tuple(
+        Rejection(snapshot.id, verdict.reason, ref_of(snapshot.label).task.key)
+        for snapshot, verdict in zip(labelled, verdicts, strict=True)
+        if not verdict.passed
+    )
+    if not accepted or accepted[0].label is None:
+        raise _nothing_left(rejected[0].reason)
+    result = LabelResult(
+        round=number,
+        reference=Reference.of(bench.runner.value_of(accepted[0].label)),
+        baseline=None if baseline_potential is None else baseline_potential.name,
+        n_requested=len(labelled) + len(made.failures) + len(made.refused),
+        n_finished=len(finished.snapshots),
+        n_accepted=len(accepted),
+        rejected=(*refused, *rejected),
+        failures=made.failures,
+    )
+    return LabelOutput(result, accepted)
 
 
 def _labelled(
-    settings: Mapping[str, Any],
+    settings: LabelSettings,
     bench: Workbench,
-    snapshots: Sequence[Candidate],
+    snapshots: Sequence[Snapshot],
     stand_in: ChosenPotential | None,
     round_label: str,
 ) -> _Made:
@@ -126,102 +151,88 @@ def _labelled(
     looked_at = bench.task(
         STAGE,
         f"structures {round_label}".strip(),
-        "superionic.stages.label:structures_task",
-        _STRUCTURES_VERSION,
-        {"min_distance_A": settings["gates"]["min_distance_A"]},
-        {"atoms": [snapshot.structure for snapshot in snapshots]},
+        structures_task.of(
+            min_distance_A=settings.gates.min_distance_A, atoms=[snapshot.structure for snapshot in snapshots]
+        ),
     )
-    reasons = bench.runner.one(looked_at)["reasons"]
+    judged = list(zip(snapshots, bench.runner.one(looked_at).verdicts, strict=True))
     refused = tuple(
-        {"label": snapshot.id, "reason": reason, "key": looked_at.key}
-        for snapshot, reason in zip(snapshots, reasons, strict=True)
-        if reason
+        Rejection(snapshot.id, verdict.reason, looked_at.key) for snapshot, verdict in judged if not verdict.passed
     )
-    worth = [snapshot for snapshot, reason in zip(snapshots, reasons, strict=True) if not reason]
-    labeller = settings["engine"] if stand_in is None else f"potential:{stand_in.settings['name']}"
+    worth = [snapshot for snapshot, verdict in judged if verdict.passed]
+    labeller = settings.engine if stand_in is None else f"potential:{stand_in.identity.name}"
+    engine = _ENGINES[labeller] if stand_in is None else stand_in.engine
+    how = labeller_settings(settings, stand_in)
     tasks = [
         bench.task(
             STAGE,
             f"label of {snapshot.id}",
-            "superionic.stages.label:label_task",
-            _LABEL_VERSION,
-            {"labeller": labeller, "labeller_settings": labeller_settings(settings, stand_in)},
-            {"atoms": snapshot.structure},
-            engine=_ENGINES[labeller] if stand_in is None else stand_in.engine,
+            label_task.of(labeller=labeller, labeller_settings=how, atoms=snapshot.structure),
+            engine=engine,
             walltime_s=_WALLTIME_S,
         )
         for snapshot in worth
     ]
     outcomes = bench.runner.gather(tasks)
     made = tuple(
-        replace(snapshot, facts={**snapshot.facts, "label": task})
-        for snapshot, task, outcome in zip(worth, tasks, outcomes, strict=True)
+        replace(snapshot, label=labelling.result)
+        for snapshot, labelling, outcome in zip(worth, tasks, outcomes, strict=True)
         if outcome.ok
     )
     return _Made(made, tuple(o.failure for o in outcomes if o.failure is not None), refused)
 
 
-def _finished(settings: Mapping[str, Any], bench: Workbench) -> _Made:
+def _finished(settings: LabelSettings, bench: Workbench) -> _Made:
     """Bring in the finished labels of the campaign, by what is in their files and not by where these lie."""
-    own = settings.get("finished")
-    if not own or not own["files"]:
+    own = settings.finished
+    if not own.files:
         return _Made()
     from superionic.labels.imports import find_files
 
-    files = find_files([Path(file) for file in own["files"]])
-    task = bench.task(
+    files = find_files([Path(file) for file in own.files])
+    importing = bench.task(
         STAGE,
         "finished labels",
-        "superionic.stages.label:import_task",
-        _IMPORT_VERSION,
-        {
-            "files": [{"kept": keep(file), "name": f"{file.parent.name}/{file.name}"} for file in files],
-            **{name: value for name, value in own.items() if name != "files"},
-        },
+        import_task.of(
+            files=[KeptFile(keep(file), f"{file.parent.name}/{file.name}") for file in files],
+            every=own.every,
+            kpoint_spacing_per_A=own.kpoint_spacing_per_A,
+            code=own.code,
+            version=own.version,
+            functional=own.functional,
+            energy_convention=own.energy_convention,
+        ),
     )
-    found = bench.runner.one(task)
-    candidates = []
-    for index, entry in enumerate(found["entries"]):
-        label = bench.task(
-            STAGE,
-            f"finished label {index + 1}",
-            "superionic.stages.label:one_of_task",
-            _IMPORT_VERSION,
-            {},
-            {"label": Ref(task, ("entries", index, "label"))},
+    found = bench.runner.one(importing)
+    labels = [
+        bench.task(STAGE, f"finished label {index + 1}", one_of_task.of(label=importing.result.entries[index].label))
+        for index in range(len(found.entries))
+    ]
+    bench.runner.gather(labels)
+    snapshots = tuple(
+        Snapshot(
+            id=f"finished {index + 1} of {entry.group}",
+            structure=importing.result.entries[index].atoms,
+            formula=entry.atoms.get_chemical_formula(),
+            run=entry.group,
+            label=label.result,
         )
-        facts = {
-            "formula": entry["formula"],
-            "label": label,
-            "ordering": entry["group"],
-            "round": 1,
-            "run": entry["group"],
-        }
-        structure = Ref(task, ("entries", index, "atoms"))
-        candidates.append(Candidate(f"finished {index + 1} of {entry['group']}", FINISHED, "", structure, facts))
-    bench.runner.gather([candidate.facts["label"] for candidate in candidates])
-    refused = tuple({"label": entry["file"], "reason": entry["reason"], "key": task.key} for entry in found["refusals"])
-    return _Made(tuple(candidates), refused=refused)
+        for index, (entry, label) in enumerate(zip(found.entries, labels, strict=True))
+    )
+    refused = tuple(Rejection(refusal.file, refusal.reason, importing.key) for refusal in found.refusals)
+    return _Made(snapshots, refused=refused)
 
 
-def labeller_settings(settings: Mapping[str, Any], stand_in: ChosenPotential | None) -> dict[str, Any]:
+def labeller_settings(settings: LabelSettings, stand_in: ChosenPotential | None) -> dict[str, Any]:
     """Return the settings of the labeller out of the ``label`` section."""
     if stand_in is not None:
-        return {"model": stand_in.settings["model"], "options": dict(stand_in.settings["options"])}
-    if settings["engine"] == "vasp":
-        shared = (
-            "functional",
-            "ecut_eV",
-            "kpoint_spacing_per_A",
-            "smearing_eV",
-            "energy_tolerance_eV",
-            "max_scf_steps",
-        )
-        return {**{name: settings[name] for name in shared}, **settings["vasp"]}
-    if settings["engine"] == "tblite":
-        return {**settings["tblite"], "max_scf_steps": settings["max_scf_steps"]}
-    apart = ("engine", "finished", "gates", "tblite", "vasp")
-    return {name: value for name, value in settings.items() if name not in apart}
+        return {"model": stand_in.model, "options": dict(stand_in.options)}
+    if settings.engine == "vasp":
+        shared = settings.model_dump(mode="json", include=set(_OF_VASP))
+        return {**shared, **settings.vasp.model_dump(mode="json")}
+    if settings.engine == "tblite":
+        return {**settings.tblite.model_dump(mode="json"), "max_scf_steps": settings.max_scf_steps}
+    return settings.model_dump(mode="json", exclude={"engine", "finished", "gates", "preset", "tblite", "vasp"})
 
 
 def _nothing_left(reason: str) -> StageError:
@@ -232,72 +243,73 @@ def _nothing_left(reason: str) -> StageError:
     )
 
 
-# ---- task functions -----------------------------------------------------------------------------------------------
+# ---- task functions -------------------------------------------------------------------------------------------------
 
 
-def label_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
+@task(version=1)
+def label_task(context: Context, *, labeller: str, labeller_settings: Mapping[str, Any], atoms: Atoms) -> Label:
     """Label one structure."""
     from superionic.execution.codec import canonical_json
     from superionic.labels.base import load_labeller
 
-    token = "labeller:" + canonical_json(settings)
+    token = "labeller:" + canonical_json([labeller, dict(labeller_settings)])
     if token not in context.cache:
-        context.cache[token] = load_labeller(settings["labeller"], settings["labeller_settings"])
-    label = context.cache[token].label(inputs["atoms"], scratch=context.scratch, progress=context.progress)
-    found: dict[str, Any] = label.to_dict()
-    return found
+        context.cache[token] = load_labeller(labeller, labeller_settings)
+    label: Label = context.cache[token].label(atoms, scratch=context.scratch, progress=context.progress)
+    return label
 
 
-def structures_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
-    """Look at structures before their labels are paid for; an empty reason lets one pass."""
-    from superionic.labels.gates import Gates, check_structure
+@task(version=2)
+def structures_task(_context: Context, *, min_distance_A: float | None, atoms: Sequence[Atoms]) -> Judged:
+    """Look at structures before their labels are paid for."""
+    from superionic.labels.gates import check_structure
 
-    gates = Gates(min_distance_A=settings["min_distance_A"])
-    return {"reasons": [check_structure(atoms, gates).reason for atoms in inputs["atoms"]]}
+    gates = Gates(min_distance_A=min_distance_A)
+    return Judged(tuple(check_structure(structure, gates) for structure in atoms))
 
 
-def import_task(settings: Mapping[str, Any], _inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
+@task(version=2)
+def import_task(
+    _context: Context,
+    *,
+    files: Sequence[KeptFile],
+    every: int,
+    kpoint_spacing_per_A: float | None,
+    code: str | None,
+    version: str | None,
+    functional: str | None,
+    energy_convention: str | None,
+) -> Imported:
     """Read finished calculations out of kept files."""
     from superionic.labels.imports import import_labels, stated_provenance
 
     stated = None
-    if settings["code"]:
-        stated = stated_provenance(
-            settings["code"], settings["version"], settings["functional"], settings["energy_convention"]
-        )
-    found = import_labels(
-        [Path(entry["kept"]) for entry in settings["files"]],
-        names=[entry["name"] for entry in settings["files"]],
-        every=settings["every"],
-        kpoint_spacing_per_A=settings["kpoint_spacing_per_A"],
+    if code is not None:
+        stated = stated_provenance(code, version or "", functional or "", energy_convention)
+    return import_labels(
+        [Path(file.kept) for file in files],
+        names=[file.name for file in files],
+        every=every,
+        kpoint_spacing_per_A=kpoint_spacing_per_A,
         stated=stated,
     )
-    return {
-        "entries": [
-            {
-                "atoms": entry.atoms,
-                "formula": entry.atoms.get_chemical_formula(),
-                "group": entry.group,
-                "label": entry.label.to_dict(),
-                "source": dict(entry.source),
-            }
-            for entry in found.entries
-        ],
-        "refusals": [{"file": refusal.file, "reason": refusal.reason} for refusal in found.refusals],
-    }
 
 
-def one_of_task(_settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
+@task(version=1)
+def one_of_task(_context: Context, *, label: Label) -> Label:
     """Give one label of many a result of its own, as labels that are made here have."""
-    return dict(inputs["label"])
+    return label
 
 
-def gates_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
-    """Judge labels together; each gets the list of reasons against it (empty: accepted)."""
-    from superionic.labels.base import Label
-    from superionic.labels.gates import Gates, judge
+@task(version=3)
+def gates_task(
+    _context: Context, *, gates: Gates, atoms: Sequence[Atoms], labels: Sequence[Label], baseline: Targets | None
+) -> Judged:
+    """Judge labels together."""
+    from superionic.labels.gates import check_labels
     from superionic.labels.residuals import Baseline
 
-    labels = [Label.from_dict(label) for label in inputs["labels"]]
-    baseline = Baseline.from_dict(inputs["baseline"]) if "baseline" in inputs else None
-    return {"reasons": judge(inputs["atoms"], labels, Gates(**settings["gates"]), baseline)}
+    compared = None
+    if baseline is not None:
+        compared = Baseline(baseline.energies_eV, baseline.forces_eV_per_A, baseline.stresses_eV_per_A3)
+    return Judged(tuple(check_labels(atoms, labels, gates, baseline=compared)))

@@ -3,33 +3,71 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
 
 from superionic.errors import StructureError
-from superionic.execution.task import Context
+from superionic.execution.task import Context, task
+from superionic.labels.base import Label
 
-READ = "superionic.stages.label_file:read_task"
-READ_VERSION = 1
-
-_FACTS = ("run", "ordering", "composition", "phase", "temperature_K", "round", "set")
-_SETS = ("train", "validation", "test")
+FloatArray = NDArray[np.float64]
+SetName = Literal["train", "validation", "test"]
+PARTS: tuple[SetName, ...] = get_args(SetName)
 
 
-def read_task(settings: Mapping[str, Any], _inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
-    """Read structures, their labels, and what the file says of each (see :func:`facts_of`).
+@dataclass(frozen=True)
+class Facts:
+    """What a file says of a structure.
+
+    Attributes
+    ----------
+    run
+        Its trajectory; else its ``group``, as data packages have it; else each structure is its own.
+    ordering, composition
+        What it is of; else its run and its formula.
+    phase, temperature_K
+        None where they are not known.
+    round
+        Of a learning loop; 0 where it is not known.
+    set
+        Where the file itself says the split.
+    """
+
+    run: str
+    ordering: str
+    composition: str
+    phase: str | None
+    temperature_K: float | None
+    round: int
+    set: SetName | None
+
+
+@dataclass(frozen=True)
+class LabelFile:
+    """The structures of a file, their labels, and what the file says of each."""
+
+    atoms: tuple[Atoms, ...]
+    labels: tuple[Label, ...]
+    facts: tuple[Facts, ...]
+
+
+@task(version=1)
+def read_task(_context: Context, *, file: str, name: str) -> LabelFile:
+    """Read a file of labels.
 
     Raises
     ------
     StructureError
         If the file cannot be read, or a structure has no energy or forces.
     """
-    import numpy as np
-    from ase import Atoms
     from ase.io import read
 
-    path, name = settings["file"], settings["name"]
     try:
-        frames = read(path, index=":", format="extxyz")
+        frames = read(file, index=":", format="extxyz")
     except Exception as error:  # whatever ASE's reader stumbles over
         raise StructureError(
             f"the labels cannot be read: {error}", where=name, fix="give an extended XYZ file, as ASE writes it"
@@ -48,51 +86,53 @@ def read_task(settings: Mapping[str, Any], _inputs: Mapping[str, Any], _context:
         stress = values.get("stress")
         structures.append(Atoms(numbers=frame.numbers, positions=frame.positions, cell=frame.cell, pbc=True))
         labels.append(
-            {
-                "energy_eV": float(values["energy"]),
-                "forces_eV_per_A": np.array(values["forces"], dtype=np.float64),
-                "stress_eV_per_A3": None if stress is None else _voigt(np.array(stress, dtype=np.float64)),
-                "provenance": _provenance(frame.info, name),
-                "diagnostics": {},
-            }
+            Label(
+                energy_eV=float(values["energy"]),
+                forces_eV_per_A=np.array(values["forces"], dtype=np.float64),
+                stress_eV_per_A3=None if stress is None else _voigt(np.array(stress, dtype=np.float64)),
+                provenance=_provenance(frame.info, name),
+            )
         )
-        facts.append(facts_of(frame.info, frame.get_chemical_formula(), number))
+        facts.append(facts_of(frame.info, frame.get_chemical_formula(), number, name))
     if not structures:
         raise StructureError("the file has no structures", where=name, fix="check the file")
-    for fact in facts:
-        if fact["set"] not in (None, *_SETS):
-            raise StructureError(
-                f"the set of a structure is {fact['set']!r}", where=name, fix=f"write one of {', '.join(_SETS)}"
-            )
-    return {"atoms": structures, "labels": labels, "facts": facts}
+    return LabelFile(tuple(structures), tuple(labels), tuple(facts))
 
 
-def facts_of(info: Mapping[str, Any], formula: str, number: int) -> dict[str, Any]:
-    """Take what is known of a structure out of its comment line.
+def facts_of(info: Mapping[str, Any], formula: str, number: int, name: str = "") -> Facts:
+    """Take what is known of a structure out of its comment line (see :class:`Facts`).
 
-    ``run`` (its trajectory; else its ``group``, as data packages have it; else each structure is its own),
-    ``ordering``, ``composition`` (else the formula),
-    ``phase``, ``temperature_K``, ``round`` (a number) and ``set`` (``train``, ``validation`` or ``test``, where the
-    file itself says the split).
+    Raises
+    ------
+    StructureError
+        If it is said to be in a part of the labels that there is none of.
     """
-    facts: dict[str, Any] = {name: info.get(name) for name in _FACTS}
-    for name in ("run", "ordering", "composition", "phase", "set"):
-        facts[name] = None if facts[name] is None else str(facts[name])
-    facts["temperature_K"] = None if facts["temperature_K"] is None else float(facts["temperature_K"])
-    facts["round"] = 0 if facts["round"] is None else int(facts["round"])
+    words = {
+        key: str(info[key]) for key in ("run", "ordering", "composition", "phase", "set") if info.get(key) is not None
+    }
     origin = info.get("origin")  # of a data package
     group = origin.get("group") if isinstance(origin, Mapping) else info.get("group")
-    facts["run"] = facts["run"] or (str(group) if group else f"structure {number}")
-    facts["ordering"] = facts["ordering"] or facts["run"]
-    facts["composition"] = facts["composition"] or formula
-    return facts
+    run = words.get("run") or (str(group) if group else f"structure {number}")
+    part = words.get("set")
+    if part not in (None, *PARTS):
+        raise StructureError(f"the set of a structure is {part!r}", where=name, fix=f"write one of {', '.join(PARTS)}")
+    temperature, round_number = info.get("temperature_K"), info.get("round")
+    return Facts(
+        run=run,
+        ordering=words.get("ordering") or run,
+        composition=words.get("composition") or formula,
+        phase=words.get("phase"),
+        temperature_K=None if temperature is None else float(temperature),
+        round=0 if round_number is None else int(round_number),
+        set=part,
+    )
 
 
 def _provenance(info: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Take what a data package says of the reference; of any other file all labels count as of one."""
-    told = info.get("provenance")
-    if isinstance(told, Mapping) and "settings_hash" in told:
-        return dict(told)
+    own = info.get("provenance")
+    if isinstance(own, Mapping) and "settings_hash" in own:
+        return dict(own)
     return {"settings_hash": str(info.get("settings_hash", name)), "file": name}
 
 
@@ -107,5 +147,5 @@ def _values(frame: Any) -> dict[str, Any]:
     return values
 
 
-def _voigt(stress: Any) -> Any:
+def _voigt(stress: FloatArray) -> FloatArray:
     return stress if stress.shape == (6,) else stress.reshape(3, 3)[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]

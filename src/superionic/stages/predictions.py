@@ -2,43 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from superionic.execution.task import Context, Ref, Task
-from superionic.stages.base import ChosenPotential, Workbench, potential_of
+import numpy as np
+from ase import Atoms
 
-_PREDICT_VERSION = 1
+from superionic.execution.task import Context, Task, task
+from superionic.stages.base import ChosenPotential, Workbench, load
+from superionic.training.dataset import Targets
 
 
 def predictions(
-    bench: Workbench, stage: str, label: str, structures: Sequence[Ref], potential: ChosenPotential
-) -> Task:
-    """Build the task that evaluates a potential on many structures."""
-    return bench.task(
-        stage,
-        label,
-        "superionic.stages.predictions:predict_task",
-        _PREDICT_VERSION,
-        {},
-        {"atoms": structures},
-        potential=potential,
-    )
+    bench: Workbench, stage: str, label: str, structures: Sequence[Atoms], potential: ChosenPotential
+) -> Task[Targets]:
+    """Build the task that evaluates a potential on many structures, which are parts of results."""
+    return bench.task(stage, label, predict_task.of(potential=potential, atoms=structures))
 
 
-# ---- task functions -----------------------------------------------------------------------------------------------
+# ---- task functions -------------------------------------------------------------------------------------------------
 
 
-def predict_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
+@task(version=1)
+def predict_task(context: Context, *, potential: ChosenPotential, atoms: Sequence[Atoms]) -> Targets:
     """Evaluate energies, forces and stresses of structures."""
-    import numpy as np
-
-    potential = potential_of(settings, inputs, context)
-    energies, forces, stresses = [], [], []
-    for done, atoms in enumerate(inputs["atoms"]):
-        prediction = potential.evaluate(atoms)
-        energies.append(prediction.energy_eV)
-        forces.append(np.array(prediction.forces_eV_per_A))
-        stresses.append(np.array(prediction.stress_eV_per_A3))
-        context.progress((done + 1) / len(inputs["atoms"]), "structures")
-    return {"energies_eV": np.array(energies), "forces_eV_per_A": forces, "stresses_eV_per_A3": np.array(stresses)}
+    loaded = load(potential, context)
+    found = []
+    for done, structure in enumerate(atoms, 1):
+        found.append(loaded.evaluate(structure))
+        context.progress(done / len(atoms), "structures")
+    return Targets(
+        np.array([prediction.energy_eV for prediction in found]),
+        tuple(np.array(prediction.forces_eV_per_A) for prediction in found),
+        np.array([prediction.stress_eV_per_A3 for prediction in found]),
+    )

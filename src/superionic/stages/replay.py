@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
+
+import numpy as np
+from ase import Atoms
 
 from superionic.errors import StructureError
 from superionic.execution.kept_files import keep
-from superionic.execution.task import Context, Ref, Task
+from superionic.execution.task import Context, Task, task
 from superionic.stages.base import Candidate, ChosenPotential, Workbench
 from superionic.stages.label_file import read_task
 from superionic.stages.predictions import predictions
+from superionic.training.dataset import LabelledSet, Targets
 
-_LABELS_VERSION = 1
-_STRUCTURES_VERSION = 1
-_DISPLACED_VERSION = 1
-_PREDICTED_VERSION = 1
 MOST_OF_THE_RANKING: Final = 100
 _DISPLACEMENT_A: Final = 0.08
 _STRAIN: Final = 0.02
+
+
+@dataclass(frozen=True)
+class Structures:
+    """Structures without labels."""
+
+    atoms: tuple[Atoms, ...]
 
 
 def replay_data(
@@ -30,8 +38,8 @@ def replay_data(
     ranked: Sequence[Candidate],
     *,
     by_foundation: bool,
-) -> Task:
-    """Build the tasks that make replay data, and return the last: ``atoms`` and ``targets``.
+) -> Task[LabelledSet]:
+    """Build the tasks that make replay data, and return the last.
 
     Parameters
     ----------
@@ -49,39 +57,29 @@ def replay_data(
     from superionic.training.base import FOUNDATION
     from superionic.training.distillation import evenly
 
-    own = replay == FOUNDATION
-    file = {} if own else {"file": keep(replay), "name": Path(replay).name}
-    if not own and not by_foundation:
-        function = "superionic.stages.replay:labels_task"
-        return bench.task(stage, "replay labels", function, _LABELS_VERSION, file)
-    if own:
+    if replay == FOUNDATION:
         if not ranked:
             raise StructureError(
                 "there are no ranked structures to replay", where=f"{stage}: replay", fix="give a file as `replay`"
             )
-        taken = [ranked[index] for index in evenly(len(ranked), MOST_OF_THE_RANKING)]
-        structures = bench.task(
-            stage,
-            "structures of replay data",
-            "superionic.stages.replay:displaced_task",
-            _DISPLACED_VERSION,
-            {"seed": bench.seed_for(stage, "replay data")},
-            {"atoms": [candidate.structure for candidate in taken]},
-        )
+        taken = [ranked[index].structure for index in evenly(len(ranked), MOST_OF_THE_RANKING)]
+        call = displaced_task.of(seed=bench.seed_for(stage, "replay data"), atoms=taken)
     else:
-        function = "superionic.stages.replay:structures_task"
-        structures = bench.task(stage, "structures of replay data", function, _STRUCTURES_VERSION, file)
-    atoms = [Ref(structures, ("atoms", index)) for index in range(bench.runner.one(structures)["n"])]
+        file, name = keep(replay), Path(replay).name
+        if not by_foundation:
+            return bench.task(stage, "replay labels", labels_task.of(file=file, name=name))
+        call = structures_task.of(file=file, name=name)
+    structures = bench.task(stage, "structures of replay data", call)
+    atoms = [structures.result.atoms[index] for index in range(len(bench.runner.one(structures).atoms))]
     predicted = predictions(bench, stage, "labels of replay data", atoms, pretrained)
-    function = "superionic.stages.replay:predicted_task"
-    inputs: dict[str, Any] = {"atoms": atoms, "targets": Ref(predicted)}
-    return bench.task(stage, "replay data", function, _PREDICTED_VERSION, {}, inputs)
+    return bench.task(stage, "replay data", predicted_task.of(atoms=atoms, targets=predicted.result))
 
 
-# ---- task functions -----------------------------------------------------------------------------------------------
+# ---- task functions -------------------------------------------------------------------------------------------------
 
 
-def labels_task(settings: Mapping[str, Any], _inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
+@task(version=2)
+def labels_task(context: Context, *, file: str, name: str) -> LabelledSet:
     """Read structures and their labels out of a file.
 
     Raises
@@ -89,23 +87,12 @@ def labels_task(settings: Mapping[str, Any], _inputs: Mapping[str, Any], context
     StructureError
         If the file cannot be read, or a structure has no energy or forces.
     """
-    import numpy as np
-
-    found = read_task(settings, {}, context)
-    missing = np.full(6, np.nan)
-    stresses = [label["stress_eV_per_A3"] for label in found["labels"]]
-    return {
-        "atoms": found["atoms"],
-        "n": len(found["atoms"]),
-        "targets": {
-            "energies_eV": np.array([label["energy_eV"] for label in found["labels"]]),
-            "forces_eV_per_A": [label["forces_eV_per_A"] for label in found["labels"]],
-            "stresses_eV_per_A3": np.array([missing if stress is None else stress for stress in stresses]),
-        },
-    }
+    found = read_task(context, file=file, name=name)
+    return _replay_set(found.atoms, Targets.of_labels(found.labels))
 
 
-def structures_task(settings: Mapping[str, Any], _inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
+@task(version=2)
+def structures_task(_context: Context, *, file: str, name: str) -> Structures:
     """Read structures out of a file, whatever it says of them.
 
     Raises
@@ -113,12 +100,10 @@ def structures_task(settings: Mapping[str, Any], _inputs: Mapping[str, Any], _co
     StructureError
         If the file cannot be read, has no structures, or one of them is not periodic.
     """
-    from ase import Atoms
     from ase.io import read
 
-    name = settings["name"]
     try:
-        frames = read(settings["file"], index=":", format="extxyz")
+        frames = read(file, index=":", format="extxyz")
     except Exception as error:  # whatever ASE's reader stumbles over
         raise StructureError(
             f"the structures cannot be read: {error}", where=name, fix="give an extended XYZ file, as ASE writes it"
@@ -126,30 +111,29 @@ def structures_task(settings: Mapping[str, Any], _inputs: Mapping[str, Any], _co
     if not frames or not all(frame.pbc.all() for frame in frames):
         problem = "a structure is not periodic" if frames else "the file has no structures"
         raise StructureError(problem, where=name, fix='write pbc="T T T"' if frames else "check the file")
-    atoms = [Atoms(numbers=f.numbers, positions=f.positions, cell=f.cell, pbc=True) for f in frames]
-    return {"atoms": atoms, "n": len(atoms)}
+    return Structures(tuple(Atoms(numbers=f.numbers, positions=f.positions, cell=f.cell, pbc=True) for f in frames))
 
 
-def displaced_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
+@task(version=2)
+def displaced_task(_context: Context, *, seed: int, atoms: Sequence[Atoms]) -> Structures:
     """Strain and displace structures at random: relaxed ones have no forces, and would teach little."""
-    import numpy as np
-    from ase import Atoms
-
     structures = []
-    for number, atoms in enumerate(inputs["atoms"]):
-        rng = np.random.default_rng([settings["seed"], number])
+    for number, structure in enumerate(atoms):
+        rng = np.random.default_rng([seed, number])
         strain = rng.uniform(-_STRAIN, _STRAIN, (3, 3))
-        moved = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True)
+        moved = Atoms(numbers=structure.numbers, positions=structure.positions, cell=structure.cell, pbc=True)
         moved.set_cell(moved.cell.array @ (np.eye(3) + 0.5 * (strain + strain.T)), scale_atoms=True)
         moved.positions += rng.normal(0.0, _DISPLACEMENT_A, moved.positions.shape)
         structures.append(moved)
-    return {"atoms": structures, "n": len(structures)}
+    return Structures(tuple(structures))
 
 
-def predicted_task(_settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
+@task(version=2)
+def predicted_task(_context: Context, *, atoms: Sequence[Atoms], targets: Targets) -> LabelledSet:
     """Put structures and the pretrained potential's values for them together."""
-    return {
-        "atoms": [atoms.copy() for atoms in inputs["atoms"]],
-        "n": len(inputs["atoms"]),
-        "targets": dict(inputs["targets"]),
-    }
+    return _replay_set(atoms, targets)
+
+
+def _replay_set(atoms: Sequence[Atoms], targets: Targets) -> LabelledSet:
+    groups = tuple(str(number) for number in range(len(atoms)))
+    return LabelledSet(tuple(atoms), targets, groups, "replay", "the pretrained model's own")

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from superionic.execution.task import Ref, Task
-from superionic.stages.base import Candidate, ChosenPotential, StageResult, Workbench
-from superionic.stages.fitting import ERRORS, ERRORS_VERSION
+from superionic.execution.task import Task
+from superionic.results.learning import ValidateResult
+from superionic.stages.base import ChosenPotential, Snapshot, Workbench
+from superionic.stages.fitting import Data, Dataset, errors_task
 from superionic.stages.predictions import predictions
+from superionic.training.dataset import Targets
+from superionic.training.metrics import ErrorMetrics
+
+if TYPE_CHECKING:
+    from superionic.settings.train import ValidateSettings
 
 STAGE = "validate"
 
 
 def run(
-    settings: Mapping[str, Any],
+    settings: ValidateSettings,
     bench: Workbench,
-    labelled: Sequence[Candidate],
+    labelled: Sequence[Snapshot],
     tuned: ChosenPotential,
-    baseline: Task,
-    dataset: Task,
-) -> StageResult:
+    baseline: Task[Targets],
+    dataset: Task[Dataset],
+) -> ValidateResult:
     """Compare predictions before and after training with the labels.
 
     Parameters
@@ -38,40 +44,39 @@ def run(
     dataset
         The split into sets, and the energy shifts.
     """
-    structures = [snapshot.structure for snapshot in labelled]
-    after = predictions(bench, STAGE, "predictions after training", structures, tuned)
-    task = bench.task(
+    data = Data.of(labelled)
+    after = predictions(bench, STAGE, "predictions after training", data.structures, tuned)
+    compared = bench.task(
         STAGE,
         "errors before and after",
-        ERRORS,
-        ERRORS_VERSION,
-        {"kinds": kinds_of(labelled)},
-        {
-            "after": Ref(after),
-            "atoms": structures,
-            "baseline": Ref(baseline),
-            "dataset": Ref(dataset),
-            "labels": [Ref(snapshot.facts["label"]) for snapshot in labelled],
-        },
+        errors_task.of(
+            atoms=data.structures,
+            labels=data.labels,
+            baseline=baseline.result,
+            after=after.result,
+            dataset=dataset.result,
+            kinds=kinds_of(labelled),
+            sets=("test", "validation", "train"),
+        ),
     )
-    result = bench.runner.one(task)
-    errors = result["after"]
-    cautions = [
-        f"{name} error {errors[key]:.3g} {unit} is above the limit of {limit:g} {unit}"
-        for name, key, unit, limit in (
-            ("energy", "mae_energy_meV_per_atom", "meV/atom", settings["max_energy_mae_meV_per_atom"]),
-            ("force", "mae_force_meV_per_A", "meV/Å", settings["max_force_mae_meV_per_A"]),
-            ("stress", "mae_stress_GPa", "GPa", settings["max_stress_mae_GPa"]),
-        )
-        if limit is not None and errors[key] is not None and errors[key] > limit
-    ]
-    return StageResult({**result, "cautions": cautions, "key": task.key})
+    errors = bench.runner.one(compared)
+    return ValidateResult(errors, tuple(_cautions(settings, errors.after)), compared.key)
 
 
-def kinds_of(labelled: Sequence[Candidate]) -> dict[str, list[str | float | None]]:
+def _cautions(settings: ValidateSettings, errors: ErrorMetrics) -> Iterator[str]:
+    for name, value, unit, limit in (
+        ("energy", errors.mae_energy_meV_per_atom, "meV/atom", settings.max_energy_mae_meV_per_atom),
+        ("force", errors.mae_force_meV_per_A, "meV/Å", settings.max_force_mae_meV_per_A),
+        ("stress", errors.mae_stress_GPa, "GPa", settings.max_stress_mae_GPa),
+    ):
+        if limit is not None and value is not None and value > limit:
+            yield f"{name} error {value:.3g} {unit} is above the limit of {limit:g} {unit}"
+
+
+def kinds_of(labelled: Sequence[Snapshot]) -> dict[str, list[str | float | None]]:
     """Sort snapshots by composition, phase and temperature, for errors apart."""
     return {
-        "composition": [str(snapshot.composition_label or snapshot.facts["formula"]) for snapshot in labelled],
-        "phase": [snapshot.crystal for snapshot in labelled],
-        "temperature_K": [snapshot.facts.get("temperature_K") for snapshot in labelled],
+        "composition": [snapshot.composition for snapshot in labelled],
+        "phase": [snapshot.phase for snapshot in labelled],
+        "temperature_K": [snapshot.temperature_K for snapshot in labelled],
     }
