@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superionic.report.composition_axes import Point
-from superionic.report.plots import HeatMap, Series
+from superionic.report.plots import WHITE, HeatMap, Series
 
 Place = tuple[float, float]
 """Where a composition stands in a map: both numbers lie between 0 and 1."""
 
 RING_RADIUS: Final = 0.047
 _RING_STEPS: Final = 40
-_CELLS: Final = 161
+_CELLS: Final = 121
 
 
 @dataclass(frozen=True)
@@ -100,22 +100,25 @@ def _turn(a: Point, b: Point, c: Point) -> float:
 
 
 def rings(places: Mapping[Point, Place], stable: Mapping[Point, bool], colour: str) -> list[Series]:
-    """Draw a ring around each composition: solid on the hull, dashed above it."""
-    series = []
+    """Draw a ring around each composition, solid on the hull and dashed above it, on a white one to be read on a map."""
+    x, y = _circles([places[point] for point in stable])
+    series = [Series(x, y, "", "line", WHITE, width=5.0, legend=False)]
     for on_hull, words in ((True, "on the hull (stable at 0 K)"), (False, "above the hull")):
-        x: list[float | None] = []
-        y: list[float | None] = []
-        for point in stable:
-            if stable[point] is on_hull:
-                for step in range(_RING_STEPS + 1):
-                    angle = 2 * math.pi * step / _RING_STEPS
-                    x.append(places[point][0] + RING_RADIUS * math.cos(angle))
-                    y.append(places[point][1] + RING_RADIUS * math.sin(angle))
-                x.append(None)
-                y.append(None)
+        x, y = _circles([places[point] for point in stable if stable[point] is on_hull])
         if x:
             series.append(Series(x, y, words, "line", colour, dash="solid" if on_hull else "dot", width=2.0))
     return series
+
+
+def _circles(places: Sequence[Place]) -> tuple[list[float | None], list[float | None]]:
+    """Return one line that runs around all places, with gaps."""
+    x: list[float | None] = []
+    y: list[float | None] = []
+    for x_at, y_at in places:
+        angles = [2 * math.pi * step / _RING_STEPS for step in range(_RING_STEPS + 1)]
+        x += [*(x_at + RING_RADIUS * math.cos(angle) for angle in angles), None]
+        y += [*(y_at + RING_RADIUS * math.sin(angle) for angle in angles), None]
+    return x, y
 
 
 def interpolated(places: Sequence[Place], values: Sequence[float], label: str) -> HeatMap:

@@ -13,7 +13,19 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from superionic.execution.codec import encode
-from superionic.report.plots import ATOM_COLOURS, COLOUR_SCALE, HeatMap, Numbers, Panel, Plot, Series, Surface
+from superionic.report.plots import (
+    ATOM_COLOURS,
+    COLOUR_SCALE,
+    INK,
+    WHITE,
+    ColourScale,
+    HeatMap,
+    Numbers,
+    Panel,
+    Plot,
+    Series,
+    Surface,
+)
 from superionic.report.words import number, power_of_ten
 
 if TYPE_CHECKING:
@@ -73,11 +85,11 @@ def _root(axes: Axes) -> Any:
     return axes.get_figure(root=True)
 
 
-def _colour_map() -> Any:
+def _colour_map(scale: ColourScale) -> Any:
     from matplotlib.colors import LinearSegmentedColormap
 
     stops = []
-    for at, colour in COLOUR_SCALE:
+    for at, colour in scale:
         red, green, blue = (int(part) / 255.0 for part in colour[4:-1].split(","))
         stops.append((at, (red, green, blue)))
     return LinearSegmentedColormap.from_list("superionic", stops)
@@ -101,7 +113,7 @@ def _draw_points(axes: Axes, series: Series, label: str) -> None:
             x,
             y,
             c=_gaps(series.colour_values),
-            cmap=_colour_map(),
+            cmap=_colour_map(series.colour_scale),
             s=series.size**2,
             marker=marker,
             edgecolors="white",
@@ -109,7 +121,7 @@ def _draw_points(axes: Axes, series: Series, label: str) -> None:
             label=label,
             zorder=3,
         )
-        _root(axes).colorbar(drawn, ax=axes, label=_safe(series.colour_label), shrink=0.8)
+        _root(axes).colorbar(drawn, ax=axes, label=_safe(series.colour_label), shrink=0.8, location=series.colour_bar)
     else:
         axes.errorbar(
             x,
@@ -163,7 +175,7 @@ def _draw(axes: Axes, series: Series, seen: set[str]) -> None:
 
 def _draw_heat_map(axes: Axes, heat_map: HeatMap) -> None:
     drawn = axes.pcolormesh(
-        heat_map.x, heat_map.y, heat_map.values, cmap=_colour_map(), shading="nearest", rasterized=True
+        heat_map.x, heat_map.y, heat_map.values, cmap=_colour_map(COLOUR_SCALE), shading="nearest", rasterized=True
     )
     axes.grid(visible=False)
     _root(axes).colorbar(drawn, ax=axes, label=_safe(heat_map.label), shrink=0.85)
@@ -246,6 +258,9 @@ def _annotate(axes: Axes, panel: Panel) -> None:
         axes.text(x_at, 0.99, f" {_safe(words)}", transform=place, fontsize=7.5, color="#4b5563", va="top")
     for x_at, y_at, words in panel.notes:
         axes.text(x_at, y_at, _safe(words), fontsize=8.5, ha="center", va="center", color="#1f2937")
+    for x_at, y_at, words in panel.tags:
+        ground = {"facecolor": WHITE, "edgecolor": "none", "alpha": 0.85, "pad": 1.2}
+        axes.text(x_at, y_at, _safe(words), fontsize=7.5, ha="center", va="center", color=INK, bbox=ground, zorder=5)
     if panel.categories:
         crowded = sum(len(name) for name in panel.categories) > 36
         axes.set_xticks(range(len(panel.categories)), [_safe(name) for name in panel.categories])
@@ -329,7 +344,9 @@ def cell_edges(cell_A: np.ndarray[Any, np.dtype[np.float64]]) -> list[list[list[
 def _drawing_code() -> str:
     """Return what the bytes of a figure depend on besides its data: this code, and the library that draws."""
     room = resources.files("superionic.report")
-    code = "".join(room.joinpath(name).read_text(encoding="utf-8") for name in ("draw_matplotlib.py", "plots.py", "words.py"))
+    code = "".join(
+        room.joinpath(name).read_text(encoding="utf-8") for name in ("draw_matplotlib.py", "plots.py", "words.py")
+    )
     return f"{metadata.version('matplotlib')} {code}"
 
 

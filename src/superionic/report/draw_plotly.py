@@ -9,16 +9,15 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from superionic.report.draw_matplotlib import cell_edges
-from superionic.report.plots import ATOM_COLOURS, COLOUR_SCALE, GREY, Numbers, Panel, Series, Surface
+from superionic.report.plots import ATOM_COLOURS, COLOUR_SCALE, GREY, INK, WHITE, Numbers, Panel, Series, Surface
 
 FONT: Final = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
-INK: Final = "#1f2937"
 GRID: Final = "#e5e7eb"
 LINE: Final = "#9ca3af"
 _DIGITS: Final = 6
@@ -67,16 +66,23 @@ def _error_bar(values: Numbers, low: Numbers, high: Numbers, colour: str) -> dic
     }
 
 
+def _colour_bar(words: str, side: Literal["right", "bottom"] = "right") -> dict[str, Any]:
+    if side == "right":
+        return {"title": {"text": _words(words), "side": "right"}, "thickness": 12}
+    below = {"orientation": "h", "y": 0, "yanchor": "top", "xanchor": "center", "x": 0.5}
+    return below | {"title": {"text": _words(words), "side": "bottom"}, "thickness": 12}
+
+
 def _points(series: Series) -> dict[str, Any]:
     symbol = series.marker if series.filled else f"{series.marker}-open"
     marker: dict[str, Any] = {"symbol": symbol, "size": series.size, "opacity": series.opacity}
     if series.colour_values:
         marker |= {
             "color": _list(series.colour_values),
-            "colorscale": [list(stop) for stop in COLOUR_SCALE],
+            "colorscale": [list(stop) for stop in series.colour_scale],
             "showscale": True,
-            "line": {"color": "#ffffff", "width": 1},
-            "colorbar": {"title": {"text": _words(series.colour_label), "side": "right"}, "thickness": 12, "len": 0.85},
+            "line": {"color": WHITE, "width": 1},
+            "colorbar": _colour_bar(series.colour_label, series.colour_bar) | {"len": 0.85},
         }
     else:
         marker |= {"color": series.colour, "line": {"width": 1.4, "color": series.colour}}
@@ -220,7 +226,8 @@ def panel_json(panel: Panel, height: int) -> dict[str, Any]:
                 "y": _list(list(panel.heat_map.y)),
                 "z": [_list(row) for row in panel.heat_map.values.tolist()],
                 "colorscale": [list(stop) for stop in COLOUR_SCALE],
-                "colorbar": {"title": {"text": _words(panel.heat_map.label), "side": "right"}, "thickness": 12},
+                "colorbar": _colour_bar(panel.heat_map.label),
+                "hoverongaps": False,
             }
         )
         x_axis["showgrid"] = y_axis["showgrid"] = False
@@ -278,6 +285,9 @@ def _decorate(panel: Panel, layout: dict[str, Any]) -> None:
     for x_at, y_at, words in panel.notes:
         y_place = math.log10(y_at) if panel.y_log else y_at
         layout["annotations"].append(_note(_round(x_at), _round(y_place), words))
+    for x_at, y_at, words in panel.tags:
+        ground = {"bgcolor": _transparent(WHITE, 0.85), "borderpad": 1, "font": {"size": 10.5, "color": INK}}
+        layout["annotations"].append(_note(_round(x_at), _round(y_at), words) | ground)
     if panel.categories:
         layout["xaxis"] |= {
             "tickvals": list(range(len(panel.categories))),

@@ -25,15 +25,20 @@ PURPLE: Final = "#CC79A7"
 ORANGE: Final = "#E69F00"
 SKY: Final = "#56B4E9"
 GREY: Final = "#7b8494"
+# What stands on data and not on the page: the same on a light page and on a dark one.
+INK: Final = "#1f2937"
+WHITE: Final = "#ffffff"
 PALETTE: Final = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, "#8c6d31", "#5254a3")
 ATOM_COLOURS: Final = ("#6b7280", "#CC79A7", "#009E73", "#8c6d31", "#5254a3")
 MARKERS: Final = ("circle", "square", "diamond", "triangle-up", "cross", "triangle-down", "x", "star")
 
 # Ends and middle of a colour scale that rises in lightness alone, readable in grey print (as cividis).
 _LADDER: Final = ((0.00, (0, 42, 100)), (0.35, (87, 92, 109)), (0.70, (160, 150, 112)), (1.00, (240, 207, 60)))
-COLOUR_SCALE: Final = tuple((at, f"rgb({r},{g},{b})") for at, (r, g, b) in _LADDER)
+ColourScale = tuple[tuple[float, str], ...]
+COLOUR_SCALE: Final[ColourScale] = tuple((at, f"rgb({r},{g},{b})") for at, (r, g, b) in _LADDER)
 # From cold (dark blue) to hot (amber), rising in lightness and passing no green, for temperatures.
 _HEAT: Final = ((0.0, (64, 78, 184)), (0.35, (139, 47, 160)), (0.68, (206, 71, 116)), (1.0, (236, 142, 52)))
+HEAT_SCALE: Final[ColourScale] = tuple((at, f"rgb({r},{g},{b})") for at, (r, g, b) in _HEAT)
 
 
 def heat_colour(fraction: float) -> str:
@@ -75,8 +80,8 @@ class Series:
         Coordinates; None leaves a gap.
     low, high
         Lower and upper end of the error bar of each point, or the edges of the band; as values, not as lengths.
-    colour_values, colour_label
-        Values shown by colour, and what they are.
+    colour_values, colour_label, colour_scale, colour_bar
+        Values shown by colour, what they are, from which colours, and on which side of the panel the scale stands.
     hover
         What the screen says at each point.
     legend
@@ -102,13 +107,15 @@ class Series:
     texts: Sequence[str] = ()
     colour_values: Numbers = ()
     colour_label: str = ""
+    colour_scale: ColourScale = COLOUR_SCALE
+    colour_bar: Literal["right", "bottom"] = "right"
     bar_width: float | None = None
     legend: bool = True
 
 
 @dataclass(frozen=True)
 class HeatMap:
-    """A map of one quantity over two axes; `values` has the shape (len(y), len(x))."""
+    """A map of one quantity over two axes; `values` has the shape (len(y), len(x)), NaN where there is none."""
 
     x: Sequence[float]
     y: Sequence[float]
@@ -130,8 +137,8 @@ class Panel:
         Names that stand at x = 0, 1, 2, … instead of numbers.
     top_axis
         ``(positions, names, title)`` of a second x axis.
-    notes
-        Words ``(x, y, words)`` in the panel.
+    notes, tags
+        Words ``(x, y, words)`` in the panel; tags have a ground of their own, to be read on a map.
     bare
         Draw no axes and give both directions one scale (for composition triangles).
     square
@@ -151,6 +158,7 @@ class Panel:
     categories: Sequence[str] = ()
     top_axis: tuple[Sequence[float], Sequence[str], str] | None = None
     notes: Sequence[tuple[float, float, str]] = ()
+    tags: Sequence[tuple[float, float, str]] = ()
     bare: bool = False
     square: bool = False
     heat_map: HeatMap | None = None

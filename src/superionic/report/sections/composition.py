@@ -1,0 +1,360 @@
+"""Transport against composition: the figures that papers A and B exist for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from superionic.report.composition_axes import (
+    Point,
+    axis_column,
+    axis_values,
+    line_words,
+    unit_formula,
+    varying_axes,
+)
+from superionic.report.composition_map import CompositionMap, composition_map, interpolated, rings
+from superionic.report.plots import GREY, HEAT_SCALE, INK, Panel, Plot, Series, pick, pick_marker
+from superionic.report.section import CsvCell, CsvTable, Paragraph, Section
+from superionic.report.sections.stability import MaterialStability, polymorph_panel, stability_of
+from superionic.report.words import listing, milli, number, plural, with_error
+from superionic.results.campaign import Results, Statement
+from superionic.results.transport import MaterialTransport
+from superionic.transport.conductivity_line import ConductivityAt
+
+_KEY: Final = "composition"
+_TITLE: Final = "Transport against composition"
+_FEW_POINTS: Final = 10
+_WIDE: Final = 20.0  # from this ratio of the highest to the lowest value on, colours show the logarithm
+_LARGE_S_PER_CM: Final = 0.1
+
+
+@dataclass(frozen=True)
+class _Composition:
+    """What is known of one material.
+
+    Attributes
+    ----------
+    point
+        Its values on the axes.
+    crystal, name
+        Its crystal, and its formula for people.
+    conductivity
+        At the headline's temperature; None where it cannot be given.
+    Ea_eV, Ea_error_eV
+        None without a line.
+    stability
+        None without a hull.
+    """
+
+    point: Point
+    crystal: str
+    name: str
+    conductivity: ConductivityAt | None
+    Ea_eV: float | None
+    Ea_error_eV: float | None
+    stability: MaterialStability | None
+
+    @property
+    def bounds_S_per_cm(self) -> tuple[float | None, float | None, float | None]:
+        """Where σ is drawn, and the ends of its 68 % interval; an upper bound stands at its 95 % end."""
+        sigma = self.conductivity
+        if sigma is None:
+            return None, None, None
+        if sigma.is_upper_bound:
+            return sigma.interval95_S_per_cm[1], None, None
+        low, high = sigma.interval68_S_per_cm
+        return sigma.value_S_per_cm, low, high if math.isfinite(high) else None
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """The unit in which conductivities of one size are read."""
+
+    factor: float
+    unit: str
+
+    def of(self, value_S_per_cm: float | None) -> float | None:
+        return None if value_S_per_cm is None else self.factor * value_S_per_cm
+
+
+def section(results: Results) -> Section:
+    """Draw σ and Ea over the composition axes; a campaign with one composition has no such section."""
+    analysed = results.analyse
+    if not results.axes:
+        return Section(_KEY, _TITLE, [])
+    if analysed is None:
+        return Section(_KEY, _TITLE, [Paragraph("Transport was not analysed.", "missing")])
+    found = [_composition(results, each) for each in analysed.arrhenius]
+    found = [each for each in found if len(each.point) == len(results.axes)]
+    axes = varying_axes(results, [each.point for each in found])
+    temperature = _temperature(analysed.arrhenius)
+    plot: Plot | None = None
+    if temperature is not None and len(axes) == 1:
+        plot = _line_plot(results, found, axes[0], temperature)
+    elif temperature is not None and len(axes) == 2:
+        plot = _map_plot(results, found, temperature)
+    if plot is None:
+        words = (
+            "There is one composition with a conductivity or an activation energy, and no trend to draw."
+            if not axes
+            else f"Compositions that differ along {plural(len(axes), 'axis', 'axes')} cannot be drawn; the table of "
+            "conductivities has them."
+        )
+        return Section(_KEY, _TITLE, [Paragraph(words, "missing")], [_csv(results)])
+    return Section(_KEY, _TITLE, [plot], [_csv(results)])
+
+
+def doubts(results: Results) -> Iterator[Statement]:
+    """Say where the map of compositions rests on few of them."""
+    if results.analyse is None or not results.axes:
+        return
+    points = [tuple(value.value for value in each.material.point) for each in results.analyse.arrhenius]
+    distinct = set(points)
+    if len(varying_axes(results, points)) == 2 and len(distinct) < _FEW_POINTS:
+        yield Statement(
+            "info", f"The map of conductivities is interpolated between {plural(len(distinct), 'composition')} only."
+        )
+
+
+def _temperature(materials: Sequence[MaterialTransport]) -> float | None:
+    """Return the temperature of the headline."""
+    return next((each.dependence.report_temperatures_K[0] for each in materials), None)
+
+
+def _composition(results: Results, transport: MaterialTransport) -> _Composition:
+    dependence = transport.dependence
+    return _Composition(
+        point=tuple(value.value for value in transport.material.point),
+        crystal=transport.material.crystal,
+        name=unit_formula(results, transport.formula),
+        conductivity=dependence.headline,
+        Ea_eV=dependence.Ea_eV,
+        Ea_error_eV=dependence.Ea_error_eV,
+        stability=stability_of(results, transport.material),
+    )
+
+
+def _scale(found: Sequence[_Composition]) -> _Scale:
+    """Choose S/cm where conductivities are those of hot runs, and mS/cm else."""
+    known = [value for each in found if (value := each.bounds_S_per_cm[0]) is not None]
+    return _Scale(1.0, "S/cm") if known and max(known) >= _LARGE_S_PER_CM else _Scale(1000.0, "mS/cm")
+
+
+def _hover(each: _Composition, scale: _Scale, temperature_K: float) -> str:
+    value, low, high = (scale.of(bound) for bound in each.bounds_S_per_cm)
+    if each.conductivity is None:
+        sigma = f"no σ({temperature_K:g} K)"
+    elif each.conductivity.is_upper_bound:
+        sigma = f"σ({temperature_K:g} K) below {number(value)} {scale.unit}"
+    else:
+        sigma = f"σ({temperature_K:g} K) = {number(value)} {scale.unit} (68 %: {number(low)} to {number(high)})"
+    above = "" if each.stability is None else f"; {each.stability.words}"
+    energy = "no Eₐ" if each.Ea_eV is None else f"Eₐ = {with_error(each.Ea_eV, each.Ea_error_eV, 'eV')}"
+    return f"{each.name} {each.crystal}: {sigma}; {energy}{above}"
+
+
+# ---- one axis --------------------------------------------------------------------------------------------------------
+
+
+def _line_plot(results: Results, found: Sequence[_Composition], axis: int, temperature_K: float) -> Plot:
+    scale = _scale(found)
+    formulas = (
+        {}
+        if results.analyse is None
+        else {
+            each.material.point[axis].value: each.formula for each in results.analyse.arrhenius if each.material.point
+        }
+    )
+    x_label = line_words(results, axis, formulas)
+    sigma: list[Series] = []
+    energy: list[Series] = []
+    crystals = [crystal.name for crystal in results.crystals]
+    for index, crystal in enumerate(crystals):
+        own = sorted((each for each in found if each.crystal == crystal), key=lambda each: each.point)
+        if not own:
+            continue
+        colour, marker = pick(index), pick_marker(index)
+        x = [each.point[axis] for each in own]
+        hover = [_hover(each, scale, temperature_K) for each in own]
+        values = [scale.of(each.bounds_S_per_cm[0]) for each in own]
+        sigma.append(Series(x, values, crystal, "line", colour, dash="dot", width=1.2, legend=False))
+        for bound in (False, True):
+            chosen = [
+                number_
+                for number_, each in enumerate(own)
+                if each.conductivity is not None and each.conductivity.is_upper_bound is bound
+            ]
+            if chosen:
+                limits = [own[number_].bounds_S_per_cm for number_ in chosen]
+                sigma.append(
+                    Series(
+                        [x[number_] for number_ in chosen],
+                        [values[number_] for number_ in chosen],
+                        f"{crystal}: upper bound" if bound else crystal,
+                        colour=colour,
+                        marker="triangle-down" if bound else marker,
+                        filled=not bound,
+                        low=[] if bound else [scale.of(low) for _, low, _ in limits],
+                        high=[] if bound else [scale.of(high) for _, _, high in limits],
+                        hover=[hover[number_] for number_ in chosen],
+                        size=9,
+                    )
+                )
+        energies = [each.Ea_eV for each in own]
+        errors = [each.Ea_error_eV or 0.0 for each in own]
+        energy += [
+            Series(x, energies, crystal, "line", colour, dash="dot", width=1.2, legend=False),
+            Series(
+                x,
+                energies,
+                crystal,
+                colour=colour,
+                marker=marker,
+                low=[None if e is None else e - d for e, d in zip(energies, errors, strict=True)],
+                high=[None if e is None else e + d for e, d in zip(energies, errors, strict=True)],
+                hover=hover,
+                size=9,
+            ),
+        ]
+    panels = [
+        Panel(
+            sigma,
+            x_label=x_label,
+            y_label=f"σ({temperature_K:g} K) ({scale.unit})",
+            y_log=True,
+            title=f"Conductivity at {temperature_K:g} K",
+        ),
+        Panel(energy, x_label=x_label, y_label="activation energy Eₐ (eV)", title="Activation energy"),
+    ]
+    below = polymorph_panel(results, results.hull[-1]) if results.hull else None
+    caption = "Points with 68 % intervals; the dotted lines only guide the eye."
+    if below is not None:
+        panels.append(below)
+        caption += " Below: which crystal type is favoured at 0 K, at each composition."
+    without = [each.name for each in found if each.conductivity is None]
+    if without:
+        caption += f" No conductivity can be given for {listing(without)}."
+    return Plot("composition", _KEY, _TITLE, caption, panels, columns=2, height=340)
+
+
+# ---- two axes --------------------------------------------------------------------------------------------------------
+
+
+def _map_plot(results: Results, found: Sequence[_Composition], temperature_K: float) -> Plot | None:
+    scale = _scale(found)
+    panels = []
+    few = []
+    for crystal in (crystal.name for crystal in results.crystals):
+        own = {each.point: each for each in found if each.crystal == crystal}
+        plane = composition_map(list(own))
+        if plane is None:
+            continue
+        panels.append(_map_panel(own, plane, scale, temperature_K, crystal if len(results.crystals) > 1 else ""))
+        known = sum(each.conductivity is not None for each in own.values())
+        if known < _FEW_POINTS:
+            few.append(known)
+    if not panels:
+        return None
+    caption = (
+        f"Colours between the rings: σ({temperature_K:g} K), interpolated linearly between neighbouring compositions. "
+        "A ring stands at each composition that was simulated: solid where it is on the convex hull, dashed where it "
+        "is above, with its energy above the hull in meV/atom. The filling of the ring is the activation energy."
+    )
+    if few:
+        caption += f" The map rests on {plural(min(few), 'composition')} only: what lies between the rings is a guess."
+    if not results.hull:
+        caption += " Stability was not computed."
+    return Plot("composition", _KEY, _TITLE, caption, panels, columns=2 if len(panels) > 1 else 1, height=520)
+
+
+def _map_panel(
+    own: Mapping[Point, _Composition], plane: CompositionMap, scale: _Scale, temperature_K: float, title: str
+) -> Panel:
+    known = {point: value for point, each in own.items() if (value := scale.of(each.bounds_S_per_cm[0])) is not None}
+    label = f"σ({temperature_K:g} K) ({scale.unit})"
+    if known and max(known.values()) > _WIDE * min(known.values()):
+        known = {point: math.log10(value) for point, value in known.items()}
+        label = f"log₁₀ of {label}"
+    heat_map = None
+    if composition_map(list(known)) is not None:
+        heat_map = interpolated([plane.places[point] for point in known], list(known.values()), label)
+    stable = {point: each.stability is None or each.stability.stable for point, each in own.items()}
+    energies = [own[point].Ea_eV for point in own]
+    filled = Series(
+        [plane.places[point][0] for point in own],
+        [plane.places[point][1] for point in own],
+        size=13,
+        hover=[_hover(each, scale, temperature_K) for each in own.values()],
+        colour_values=energies,
+        colour_label="activation energy Eₐ (eV)",
+        colour_scale=HEAT_SCALE,
+        colour_bar="bottom",
+        legend=False,
+    )
+    tags = [
+        (plane.places[point][0], plane.places[point][1] - 0.085, milli(each.stability.e_above_hull_eV_per_atom, 2))
+        for point, each in own.items()
+        if each.stability is not None and not each.stability.stable
+    ]
+    return Panel(
+        [
+            Series(*plane.outline, "", "line", GREY, width=1.2, legend=False),
+            *rings(plane.places, stable, INK),
+            filled,
+        ],
+        notes=[(*plane.beside(corner), own[corner].name) for corner in plane.corners],
+        tags=tags,
+        bare=True,
+        title=title,
+        x_range=(-0.15, 1.15),
+        y_range=(-0.15, 1.15 if len(plane.corners) > 3 else 1.02),
+        heat_map=heat_map,
+    )
+
+
+# ---- the file --------------------------------------------------------------------------------------------------------
+
+
+def _csv(results: Results) -> CsvTable:
+    rows: list[tuple[CsvCell, ...]] = []
+    for each in results.analyse.arrhenius if results.analyse is not None else ():
+        dependence, sigma = each.dependence, each.dependence.headline
+        stability = stability_of(results, each.material)
+        rows.append(
+            (
+                each.material.crystal,
+                *axis_values(results, each.material),
+                each.formula,
+                dependence.report_temperatures_K[0],
+                None if sigma is None else sigma.value_S_per_cm,
+                *((None, None) if sigma is None else sigma.interval68_S_per_cm),
+                *((None, None) if sigma is None else sigma.interval95_S_per_cm),
+                None if sigma is None else sigma.extrapolated,
+                dependence.verdict.kind,
+                dependence.Ea_eV,
+                dependence.Ea_error_eV,
+                None if stability is None else stability.e_above_hull_eV_per_atom,
+                None if stability is None else stability.stable,
+            )
+        )
+    columns = (
+        "crystal",
+        *(axis_column(axis) for axis in results.axes),
+        "formula",
+        "temperature_K",
+        "sigma_S_per_cm",
+        "sigma_low68_S_per_cm",
+        "sigma_high68_S_per_cm",
+        "sigma_low95_S_per_cm",
+        "sigma_high95_S_per_cm",
+        "extrapolated",
+        "verdict",
+        "Ea_eV",
+        "Ea_error_eV",
+        "e_above_hull_eV_per_atom",
+        "on_hull",
+    )
+    return CsvTable("composition.csv", columns, tuple(rows))
