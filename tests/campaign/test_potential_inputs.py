@@ -136,7 +136,7 @@ def test_a_file_is_proved_once_for_each_version_of_its_engine(folder, monkeypatc
     prepare.prove_files(chosen)
     prepare.prove_files(chosen)
     assert asked == [("superionic.potentials.proof:prove_file", None)]
-    assert prepare.known_elements(chosen["it"].settings) == ("Li", "Y", "Cl")
+    assert prepare.known_elements(chosen["it"].identity.name, chosen["it"].options) == ("Li", "Y", "Cl")
     Location.identity = {"packages": {"matgl": "4.1.2"}}
     prepare.prove_files(chosen)
     assert len(asked) == 2

@@ -44,26 +44,23 @@ def export_runs(file: CampaignFile, flow: Flow, form: str, folder: Path) -> list
     from ase.build import make_supercell
 
     from superionic.dynamics import export
-    from superionic.execution.task import select
     from superionic.stages import transport
 
     if form not in get_args(Format):
         raise SuperionicError(f"There is no format {form!r}.", where="--format", fix="Choose lammps or gpumd.")
     if file.transport is None:
         raise StageError("This campaign has no transport runs.", where="transport", fix="Add `transport: {}`.")
-    ranked = flow.results.get("hull") or flow.results.get("rank")
-    if not ranked:
+    if not flow.outputs.ranked:
         raise StageError(
             "The orderings are not ranked yet.", where="rank", fix="Run first: superionic run CAMPAIGN --until rank"
         )
-    settings = file.stage_settings("transport")
+    settings, plain = file.transport, file.stage_settings("transport")
     name, options, text = _driver(file, flow)
     if form == "gpumd" and text is None:
         raise PotentialError(
             f"GPUMD cannot evaluate the potential {name}.", fix="Distil a student of it (stage distil) and export that."
         )
-    chosen = transport.lowest_orderings(settings, ranked[-1].candidates)
-    store = flow.bench.runner.store
+    chosen = transport.lowest_orderings(settings, flow.outputs.ranked)
     written: list[Path] = []
 
     def write(path: Path, content: str) -> None:
@@ -72,23 +69,26 @@ def export_runs(file: CampaignFile, flow: Flow, form: str, folder: Path) -> list
         written.append(path)
 
     for candidate in chosen:
-        relaxed = select(store.load(candidate.structure.task.key), candidate.structure.path)
-        atoms = make_supercell(relaxed, settings["supercell"])
+        atoms = make_supercell(flow.bench.runner.value_of(candidate.structure), settings.supercell)
         elements = export.elements_of(atoms) if text is None else _elements(text)
-        for temperature in settings["temperatures_K"]:
-            for replica in range(settings["replicas"]):
+        for temperature in settings.temperatures_K:
+            for replica in range(settings.replicas):
                 label = f"{candidate.id} {temperature:g} K replica {replica + 1}"
                 seed = 1 + flow.bench.seed_for("export", label) % 900_000_000
                 place = folder / "".join(c if c.isalnum() or c in "-._=" else "_" for c in label)
-                lengths = transport.lengths_at(settings, temperature)
+                section = transport.lengths_at(settings, temperature)
+                lengths = {
+                    "nvt_equilibration_ps": section.nvt_equilibration_ps,
+                    "production_ps": section.production_ps,
+                }
                 if form == "lammps":
                     lines = export.lammps_potential(name, elements, options)
                     write(place / "run.data", export.lammps_data(atoms, f"{label}, {file.name}", elements))
-                    content = export.lammps_input(settings, lengths, temperature, seed, "run.data", lines)
+                    content = export.lammps_input(plain, lengths, temperature, seed, "run.data", lines)
                     write(place / "in.run", content)
                     folders = [place]
                 else:
-                    inputs = export.gpumd_inputs(settings, lengths, temperature, seed)
+                    inputs = export.gpumd_inputs(plain, lengths, temperature, seed)
                     for part, content in inputs.items():
                         write(place / part / "run.in", content)
                     write(place / next(iter(inputs)) / "model.xyz", export.gpumd_model(atoms))
@@ -106,13 +106,12 @@ def _driver(file: CampaignFile, flow: Flow) -> tuple[str, dict[str, Any], str | 
 
     wanted = file.transport.potential if file.transport is not None else None
     if wanted == STUDENT or (wanted is None and file.distil is not None):
-        distilled = flow.results.get("distil")
-        if not distilled or not distilled[-1].tasks:
+        students = flow.outputs.distil[-1].students if flow.outputs.distil else ()
+        if not students:
             raise StageError(
                 "There is no student yet.", where="distil", fix="Run first: superionic run CAMPAIGN --until distil"
             )
-        task = next(iter(distilled[-1].tasks.values()))
-        return "nep", {}, NepModel.from_arrays(flow.bench.runner.store.load(task.key)["weights"]).to_text()
+        return "nep", {}, NepModel.from_arrays(flow.bench.runner.one(students[0]).weights).to_text()
     if wanted == FINE_TUNED or (wanted is None and file.train is not None):
         raise PotentialError(
             "The fine-tuned potential cannot be taken to another program.",
@@ -120,14 +119,13 @@ def _driver(file: CampaignFile, flow: Flow) -> tuple[str, dict[str, Any], str | 
             fix="Distil a student of it (stage distil) and export that.",
         )
     entry = flow.bench.potentials[wanted or file.rank.potential or next(iter(file.potentials))]
-    chosen = entry.settings
     text = None
-    if chosen["name"] == "nep":
+    if entry.identity.name == "nep":
         from superionic.potentials.base import load_potential
 
-        potential = load_potential("nep", model=chosen["model"], **chosen["options"])
+        potential = load_potential("nep", model=entry.model, **entry.options)
         text = potential.to_text() if isinstance(potential, NepPotential) else None
-    return str(chosen["name"]), dict(chosen["options"]), text
+    return entry.identity.name, dict(entry.options), text
 
 
 def _elements(text: str) -> list[str]:

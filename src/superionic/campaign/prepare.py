@@ -120,21 +120,20 @@ def prove_files(potentials: Mapping[str, ChosenPotential]) -> None:
     from superionic.execution.worker import call_once
 
     for chosen in potentials.values():
-        options = chosen.settings["options"]
-        if "file" in options:
-            prove_file(chosen.settings, chosen.engine)
-        elif chosen.settings["name"] == "ase" and chosen.identity.energy_convention in CONVENTIONS:
-            asked = {"potential": "ase", "model": chosen.settings["model"], "options": options}
+        if "file" in chosen.options:
+            prove_file(chosen.identity.name, chosen.model, chosen.options, chosen.engine)
+        elif chosen.identity.name == "ase" and chosen.identity.energy_convention in CONVENTIONS:
+            asked = {"potential": "ase", "model": chosen.model, "options": chosen.options}
             call_once(resolve_engine(chosen.engine).python, PROOF, asked)
 
 
-def prove_file(settings: Mapping[str, Any], engine: str) -> dict[str, Any]:
+def prove_file(name: str, model: str | None, options: Mapping[str, Any], engine: str) -> dict[str, Any]:
     """Prove a checkpoint unless this version of its engine has done so, and note what it gave at its first use.
 
     Parameters
     ----------
-    settings
-        ``name``, ``model`` and ``options`` of a potential as tasks have them.
+    name, model, options
+        Of the potential, as tasks have them.
     engine
         Its engine.
 
@@ -146,16 +145,15 @@ def prove_file(settings: Mapping[str, Any], engine: str) -> dict[str, Any]:
     from superionic.execution.worker import call_once
 
     location = resolve_engine(engine)
-    options = dict(settings["options"])
-    place = _note_name(settings["name"], options)
-    known = first_use(options["file"], place)
+    place, file = _note_name(name, options), str(options["file"])
+    known = first_use(file, place)
     how = {"engine": location.identity, "options": {**options, "file": ""}}
     if known is not None and how in known["proved"]:
         return known
     found = call_once(
         location.python,
         PROOF,
-        {"potential": settings["name"], "model": settings["model"], "options": options, "first_use": known},
+        {"potential": name, "model": model, "options": dict(options), "first_use": known},
     )
     values = {
         **{key: found[key] for key in ("basis", "differences", "energy_eV", "energy_eV_per_atom", "identity")},
@@ -163,23 +161,22 @@ def prove_file(settings: Mapping[str, Any], engine: str) -> dict[str, Any]:
         "stress_eV_per_A3": found["stress_eV_per_A3"].tolist(),
     }
     note = {**(values if known is None else known), "proved": [*([] if known is None else known["proved"]), how]}
-    note_first_use(options["file"], place, note)
+    note_first_use(file, place, note)
     return note
 
 
-def known_elements(settings: Mapping[str, Any]) -> tuple[str, ...]:
+def known_elements(name: str, options: Mapping[str, Any]) -> tuple[str, ...]:
     """Elements of a checkpoint as its first use showed them; empty before that, or without a file."""
-    options = settings["options"]
     if "file" not in options:
         return ()
-    known = first_use(options["file"], _note_name(settings["name"], options))
+    known = first_use(options["file"], _note_name(name, options))
     return () if known is None else tuple(known["identity"]["elements"])
 
 
 def check_file(engine: str, model: str | None, options: Mapping[str, Any]) -> dict[str, Any]:
     """Prove one checkpoint outside a campaign; see :func:`prove_file`."""
     identity, settings = describe_with_options(engine, model, options, where="--file")
-    return prove_file({"name": engine, "model": identity.model, "options": settings}, identity.engine)
+    return prove_file(engine, identity.model, settings, identity.engine)
 
 
 def _note_name(potential: str, options: Mapping[str, Any]) -> str:

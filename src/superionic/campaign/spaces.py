@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from superionic.campaign.prepare import describe_with_options, known_elements
 from superionic.errors import PotentialError, StructureError
-from superionic.results.identity import AxisValue
+from superionic.results.identity import AxisValue, Material
 from superionic.settings.base import parse_formula
-from superionic.stages.base import ChosenPotential, Space
+from superionic.stages.base import ChosenPotential
+from superionic.stages.ordering_spaces import Space, SpaceSettings
 from superionic.structures.axes import Axis, apply_point
 from superionic.structures.occupancies import with_occupancies
 
@@ -52,23 +54,43 @@ def build_spaces(file: CampaignFile, crystals: Mapping[str, DisorderedCrystal]) 
         If an axis does not apply to a crystal, or asks for more atoms than there are sites.
     """
     spaces = []
+    charges = {element: float(charge) for element, charge in file.oxidation_states.items()}
     for entry in file.crystals:
-        text = read_text(entry.file)
+        crystal, text = crystals[entry.name], read_text(entry.file)
         occupancies = {name: dict(species) for name, species in entry.occupancies.items()}
         for point in file.grid():
-            composition = _composition(file, crystals[entry.name], occupancies, point)
-            for matrix in entry.all_supercells:
-                settings: dict[str, Any] = {
-                    "coupling": entry.coupling,
-                    "file_name": Path(entry.file).name,
-                    "oxidation_states": {element: float(charge) for element, charge in file.oxidation_states.items()},
-                    "supercell": [list(row) for row in matrix],
-                    "text": text,
-                    **composition,
-                }
-                label = " ".join(f"{name}={value:g}" for name, value in point.items())
-                spaces.append(Space(entry.name, label, settings))
+            material = Material(entry.name, _place(point))
+            made = _composition(file, crystal, occupancies, point)
+            spaces += [
+                Space(
+                    material,
+                    SpaceSettings(
+                        file_name=Path(entry.file).name,
+                        text=text,
+                        supercell=matrix,
+                        oxidation_states=charges,
+                        coupling=entry.coupling,
+                        exact_species=made.exact_species,
+                        occupancies=made.occupancies,
+                        substitutions=made.substitutions,
+                    ),
+                )
+                for matrix in entry.all_supercells
+            ]
     return spaces
+
+
+def _place(point: Mapping[str, float]) -> tuple[AxisValue, ...]:
+    return tuple(AxisValue(axis, value) for axis, value in point.items())
+
+
+@dataclass(frozen=True)
+class _Composition:
+    """What makes a crystal one of a point of the grid; see :class:`SpaceSettings`."""
+
+    occupancies: Mapping[str, Mapping[str, float]]
+    substitutions: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    exact_species: tuple[str, ...] = ()
 
 
 def _axes(file: CampaignFile) -> list[Axis]:
@@ -101,11 +123,11 @@ def _composition(
     crystal: DisorderedCrystal,
     occupancies: dict[str, dict[str, float]],
     point: Mapping[str, float],
-) -> dict[str, Any]:
+) -> _Composition:
     """Return what makes the crystal one of this point: substitutions on all sites of an element, or occupancies."""
     axes = _axes(file)
     if not axes:
-        return {"exact_species": [], "occupancies": occupancies, "substitutions": {}}
+        return _Composition(occupancies)
     start = with_occupancies(crystal, occupancies)
     parent, exact = apply_point(start, axes, point, file.oxidation_states, balanced=False)
     replaced: dict[str, dict[str, float]] = {}
@@ -113,18 +135,17 @@ def _composition(
         present = [element for element in (axis.replace, axis.by) if element in start.species]
         if len(present) != 1 or present[0] in replaced or axis.follows or occupancies:
             changed = [s.name for s, old in zip(parent.sublattices, crystal.sublattices, strict=True) if s != old]
-            return {
-                "exact_species": sorted(element for element in exact if element in parent.species),
-                "occupancies": {name: dict(parent.sublattice(name).species) for name in changed},
-                "substitutions": {},
-            }
+            return _Composition(
+                {name: dict(parent.sublattice(name).species) for name in changed},
+                exact_species=tuple(sorted(element for element in exact if element in parent.species)),
+            )
         unit = parse_formula(axis.formula_unit or "")
         fraction = min(1.0, point[axis.name] * axis.factor / (unit.get(axis.replace, 0.0) + unit.get(axis.by, 0.0)))
         mixture = {e: share for e, share in ((axis.replace, 1.0 - fraction), (axis.by, fraction)) if share > 0}
         if mixture != {present[0]: 1.0}:
             replaced[present[0]] = mixture
     elements = sorted({element for mixture in replaced.values() for element in mixture})
-    return {"exact_species": elements, "occupancies": occupancies, "substitutions": replaced}
+    return _Composition(occupancies, replaced, tuple(elements))
 
 
 def end_members(
@@ -179,7 +200,7 @@ def choose_potentials(file: CampaignFile) -> dict[str, ChosenPotential]:
         identity, options = describe_with_options(entry.engine, entry.model, options, where=f"potentials.{name}")
         settings = {"model": identity.model, "name": identity.name, "options": options}
         # Which elements a pickled checkpoint covers is known once its engine has read it.
-        covered = identity.elements or known_elements(settings)
+        covered = identity.elements or known_elements(identity.name, options)
         missing = sorted(elements - set(covered)) if covered else []
         if missing:
             raise PotentialError(
