@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from superionic.campaign.labelled_files import Checked
+    from superionic.campaign.labelled_files import Checked, CountedReference
     from superionic.labels.imports import Imported
 
 labels_app = typer.Typer(
@@ -88,10 +88,11 @@ def check_command(
     only where they are large.
     """
     from superionic.campaign.labelled_files import check_package
+    from superionic.execution.codec import to_tree
 
     checked = check_package(file, baseline=baseline)
     if as_json:
-        typer.echo(json.dumps(checked.to_dict(), indent=1))
+        typer.echo(json.dumps(to_tree(checked.report()), indent=1))
     else:
         _show_check(checked, file)
     if not checked.passed:
@@ -115,12 +116,13 @@ def export_command(
 
 def _import_json(found: Imported, out: Path) -> dict[str, Any]:
     from superionic.campaign.labelled_files import references
+    from superionic.execution.codec import to_tree
 
     return {
         "out": str(out) if found.entries else None,
         "n_labels": len(found.entries),
-        "references": references(found.entries),
-        "refused": [vars(refusal) for refusal in found.refusals],
+        "references": to_tree(references(found.entries)),
+        "refused": to_tree(found.refusals),
     }
 
 
@@ -155,11 +157,11 @@ def _show_check(checked: Checked, file: Path) -> None:
     _and_more(len(checked.unreadable))
 
 
-def _show_references(found: list[dict[str, Any]]) -> None:
+def _show_references(found: tuple[CountedReference, ...]) -> None:
     for reference in found:
         typer.echo(
-            f"  {reference['n_labels']:>5} by {reference['code']} {reference['version']}, {reference['functional']} "
-            f"(settings {reference['settings_hash'][:12]})"
+            f"  {reference.n_labels:>5} by {reference.code} {reference.version}, {reference.functional} "
+            f"(settings {reference.settings_hash[:12]})"
         )
     if len(found) > 1:
         typer.echo(f"  {len(found)} references in one file: one set takes only one of them")

@@ -7,16 +7,53 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ase import Atoms
+
 from superionic.errors import CalculationFailed, CampaignFileError, StageError
-from superionic.execution.task import Task
+from superionic.execution.codec import from_tree
+from superionic.execution.task import ref_of
 from superionic.labels.base import Label
-from superionic.labels.gates import Gates, Verdict, check_labels
+from superionic.labels.gates import GateFailure, Gates, Verdict, check_labels
 from superionic.labels.imports import Imported, find_files, import_labels, stated_provenance
 from superionic.labels.packages import Entry, read_package, write_package
 from superionic.labels.residuals import Baseline
+from superionic.training.dataset import Targets
 
 if TYPE_CHECKING:
     from superionic.campaign.flow import Flow
+
+
+@dataclass(frozen=True)
+class CountedReference:
+    """A reference method of a file, and how many labels are of it."""
+
+    settings_hash: str
+    n_labels: int
+    code: str | None
+    version: str | None
+    functional: str | None
+
+
+@dataclass(frozen=True)
+class CheckedLabel:
+    """One label of a package, and what the gates say of it."""
+
+    number: int
+    formula: str
+    group: str
+    passed: bool
+    failures: tuple[GateFailure, ...]
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What ``superionic labels check --json`` prints."""
+
+    n_labels: int
+    n_passed: int
+    references: tuple[CountedReference, ...]
+    unreadable: tuple[str, ...]
+    labels: tuple[CheckedLabel, ...]
 
 
 @dataclass(frozen=True)
@@ -42,18 +79,18 @@ class Checked:
         """Whether every frame is a label that may enter a set."""
         return not self.unreadable and bool(self.verdicts) and all(verdict.passed for verdict in self.verdicts)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Give plain values, for ``--json``."""
-        return {
-            "n_labels": len(self.entries),
-            "n_passed": sum(verdict.passed for verdict in self.verdicts),
-            "references": references(self.entries),
-            "unreadable": list(self.unreadable),
-            "labels": [
-                {"number": n, "formula": entry.atoms.get_chemical_formula(), "group": entry.group, **verdict.to_dict()}
+    def report(self) -> CheckReport:
+        """Give what ``--json`` prints."""
+        return CheckReport(
+            n_labels=len(self.entries),
+            n_passed=sum(verdict.passed for verdict in self.verdicts),
+            references=references(self.entries),
+            unreadable=self.unreadable,
+            labels=tuple(
+                CheckedLabel(n, entry.atoms.get_chemical_formula(), entry.group, verdict.passed, verdict.failures)
                 for n, (entry, verdict) in enumerate(zip(self.entries, self.verdicts, strict=True))
-            ],
-        }
+            ),
+        )
 
 
 def import_to(
@@ -114,25 +151,23 @@ def export_labels(flow: Flow, out: Path) -> tuple[Entry, ...]:
     StageError
         If nothing is labelled yet.
     """
-    from superionic.execution.task import select
-
-    store = flow.bench.runner.store
     entries: list[Entry] = []
-    for number, made in enumerate(flow.results.get("label", []), 1):
-        for snapshot in made.candidates:
-            facts = snapshot.facts
-            atoms = select(store.load(snapshot.structure.task.key), snapshot.structure.path)
-            task = facts["label"]
-            key = task.key if isinstance(task, Task) else task.task.key
-            label = Label.from_dict(store.load(key) if isinstance(task, Task) else select(store.load(key), task.path))
-            known: dict[str, str | int | float] = {
-                "run": str(facts["run"]),
-                "phase": snapshot.crystal,
-                "composition": str(facts["formula"]),
-                "round": int(facts.get("round", number)),
-                **({"temperature_K": float(facts["temperature_K"])} if "temperature_K" in facts else {}),
+    value_of = flow.bench.runner.value_of
+    for made in flow.outputs.label:
+        for snapshot in made.snapshots:
+            if snapshot.label is None:
+                continue
+            facts: dict[str, str | int | float] = {
+                "run": snapshot.run,
+                "phase": snapshot.phase,
+                "composition": snapshot.formula,
+                "round": snapshot.round,
             }
-            entries.append(Entry(atoms, label, str(facts["run"]), {"campaign": flow.file.name, "task": key}, known))
+            if snapshot.temperature_K is not None:
+                facts |= {"temperature_K": snapshot.temperature_K}
+            source = {"campaign": flow.file.name, "task": ref_of(snapshot.label).task.key}
+            atoms, label = value_of(snapshot.structure), value_of(snapshot.label)
+            entries.append(Entry(atoms, label, snapshot.run, source, facts))
     if not entries:
         raise StageError(
             "This campaign has no labels yet.", where="label", fix="Run first: superionic run CAMPAIGN --until label"
@@ -178,29 +213,32 @@ def check_package(path: Path, *, baseline: str | None = None, gates: Gates | Non
     )
 
 
-def references(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+def references(entries: Sequence[Entry]) -> tuple[CountedReference, ...]:
     """Count the labels of each reference (code, version, functional and settings)."""
-    counts: dict[str, int] = {}
     first: dict[str, Label] = {}
     for entry in entries:
-        key = entry.label.settings_hash
-        counts[key] = counts.get(key, 0) + 1
-        first.setdefault(key, entry.label)
-    return [
-        {
-            "settings_hash": key,
-            "n_labels": count,
-            **{name: first[key].provenance.get(name) for name in ("code", "version", "functional")},
-        }
-        for key, count in counts.items()
-    ]
+        first.setdefault(entry.label.settings_hash, entry.label)
+    hashes = [entry.label.settings_hash for entry in entries]
+    return tuple(
+        CountedReference(
+            settings_hash=key,
+            n_labels=hashes.count(key),
+            code=label.provenance.get("code"),
+            version=label.provenance.get("version"),
+            functional=label.provenance.get("functional"),
+        )
+        for key, label in first.items()
+    )
 
 
 def _stated(values: Mapping[str, str | None]) -> dict[str, Any] | None:
-    given = {name: value for name, value in values.items() if value}
-    if not given:
+    code, version, functional, convention = (
+        values.get(name) or "" for name in ("code", "version", "functional", "energy_convention")
+    )
+    if not (code or version or functional or convention):
         return None
-    missing = [name for name in ("code", "version", "functional") if name not in given]
+    needed = (("code", code), ("version", version), ("functional", functional))
+    missing = [name for name, value in needed if not value]
     if missing:
         raise CampaignFileError(
             f"A stated provenance needs code, version and functional; {' and '.join(missing)} "
@@ -208,20 +246,21 @@ def _stated(values: Mapping[str, str | None]) -> dict[str, Any] | None:
             where="--code, --code-version, --functional",
             fix="State all three: labels of two references must never meet in one set.",
         )
-    return stated_provenance(given["code"], given["version"], given["functional"], given.get("energy_convention"))
+    return stated_provenance(code, version, functional, convention or None)
 
 
-def _predictions(name: str, structures: Sequence[Any]) -> Baseline:
+def _predictions(name: str, structures: Sequence[Atoms]) -> Baseline:
     from superionic.execution.engines import resolve_engine
     from superionic.execution.worker import call_once
     from superionic.potentials.base import describe_potential
+    from superionic.stages.base import ChosenPotential
+    from superionic.stages.predictions import predict_task
 
     identity = describe_potential(name)
-    settings = {"potential": {"name": name, "model": identity.model, "options": {}}}
+    settings = {"name": name, "model": identity.model, "options": {}}
+    potential = ChosenPotential(name, identity.engine, settings, identity)
     found = call_once(
-        resolve_engine(identity.engine).python,
-        "superionic.stages.predictions:predict_task",
-        settings,
-        {"atoms": list(structures)},
+        resolve_engine(identity.engine).python, predict_task.name, potential.task_settings(), {"atoms": structures}
     )
-    return Baseline.from_dict(found)
+    predicted = from_tree(found, Targets)
+    return Baseline(predicted.energies_eV, predicted.forces_eV_per_A, predicted.stresses_eV_per_A3)

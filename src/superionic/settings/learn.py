@@ -8,15 +8,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from superionic.settings.base import (
-    Count,
-    Fraction,
-    Positive,
-    Problem,
-    Section,
-    StageSection,
-    Temperatures,
-)
+from superionic.settings.base import Count, Fraction, Positive, Problem, Section, StageSection, Temperatures
+from superionic.settings.sample import SampleSettings
 
 Strategy = Literal["one-shot", "ladder", "active"]
 MOST_RUNGS: Final = 100
@@ -101,17 +94,17 @@ class Learning:
     explored_K
         Temperatures in K of the exploration by a committee; empty but for the active loop.
     active
-        The ``learn.active`` section as plain values.
+        The ``learn.active`` section.
     """
 
     strategy: Strategy
     members: int
     rounds: tuple[tuple[tuple[float, int], ...], ...]
     explored_K: tuple[float, ...]
-    active: Mapping[str, Any]
+    active: ActiveSettings
 
 
-def learning_of(learn: LearnSettings | None, sample: Mapping[str, Any]) -> Learning:
+def learning_of(learn: LearnSettings | None, sample: SampleSettings) -> Learning:
     """Fill the gaps of the section ``learn``.
 
     Parameters
@@ -122,15 +115,15 @@ def learning_of(learn: LearnSettings | None, sample: Mapping[str, Any]) -> Learn
         The settings of ``sample``.
     """
     learn = learn or LearnSettings()
-    temperatures = tuple(sample["temperatures_K"])
+    temperatures = sample.temperatures_K
     strategy: Strategy = learn.strategy or ("ladder" if len(temperatures) > 1 else "one-shot")
-    budgets = sample["snapshots"]
-    each = list(budgets) if isinstance(budgets, (list, tuple)) else [budgets] * len(temperatures)
+    budgets = sample.snapshots
+    each = [budgets] * len(temperatures) if isinstance(budgets, int) else budgets
     runs = tuple(zip(temperatures, each, strict=True))
     rounds = tuple((run,) for run in runs) if strategy == "ladder" else (runs,)
     members = learn.members or (_MEMBERS_OF_ACTIVE if strategy == "active" else 1)
     explored = (learn.active.temperatures_K or temperatures) if strategy == "active" else ()
-    return Learning(strategy, members, rounds, tuple(explored), learn.active.model_dump(mode="json"))
+    return Learning(strategy, members, rounds, tuple(explored), learn.active)
 
 
 def rungs(ladder: Any) -> list[float] | None:
