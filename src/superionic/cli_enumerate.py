@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from superionic.enumeration.chosen import ChosenOrderings
+    from superionic.enumeration.evidence import MonteCarloEvidence
     from superionic.enumeration.result import EnumeratedPoint, Enumeration
     from superionic.structures.counting import IndexCount
 
@@ -276,6 +276,9 @@ def _show_point(console: Any, point: EnumeratedPoint) -> None:
 def _show_chosen(console: Any, chosen: ChosenOrderings) -> None:
     from rich.table import Table
 
+    from superionic.enumeration.evidence import MonteCarloEvidence
+    from superionic.execution.codec import to_tree
+
     if chosen.tie is not None:
         tie = chosen.tie
         console.print(
@@ -283,10 +286,10 @@ def _show_chosen(console: Any, chosen: ChosenOrderings) -> None:
             f"charges cannot tell apart; {tie.taken:,} of them were taken, spread evenly over the listing "
             f"(seed {tie.seed})"
         )
-    if chosen.method == "monte-carlo":
+    if isinstance(chosen.evidence, MonteCarloEvidence):
         _show_monte_carlo(console, chosen.evidence)
-    else:
-        for key, value in chosen.evidence.items():
+    elif chosen.evidence is not None:
+        for key, value in to_tree(chosen.evidence).items():
             console.print(f"{key.replace('_', ' ')}: {value}")
     table = Table(
         "rank",
@@ -308,41 +311,49 @@ def _show_chosen(console: Any, chosen: ChosenOrderings) -> None:
         console.print(f"... and {len(chosen) - _SHOWN:,} more (--json and --out give all)")
 
 
-def _show_monte_carlo(console: Any, evidence: Mapping[str, Any]) -> None:
+def _show_monte_carlo(console: Any, evidence: MonteCarloEvidence) -> None:
     from rich.table import Table
 
     from superionic.enumeration.monte_carlo import telling
 
+    by = "" if evidence.dielectric is None else f", relative permittivity {evidence.dielectric:g}"
     console.print(
-        f"Monte Carlo at {evidence['temperature_K']:g} K on point charges, relative permittivity "
-        f"{evidence['dielectric']:g}: {evidence['independent_draws']} independent draws, {evidence['sweeps']:,} sweeps "
-        f"at {len(evidence['temperatures_K'])} temperatures, autocorrelation {evidence['autocorrelation_sweeps']:.3g} "
-        "sweeps"
+        f"Monte Carlo at {evidence.temperature_K:g} K on {evidence.energy}{by}: "
+        f"{evidence.independent_draws} independent draws, {evidence.sweeps:,} sweeps at "
+        f"{len(evidence.temperatures_K)} temperatures, autocorrelation "
+        f"{_written(evidence.autocorrelation_sweeps, '.3g')} sweeps"
     )
-    if evidence["converged"]:
+    if evidence.converged:
         console.print("converged: nothing speaks against it")
-    for flag in evidence["flags"]:
+    for flag in evidence.flags:
         console.print(f"[yellow]caution:[/yellow] {flag}")
-    error, capacity = evidence["heat_capacity_error_kB"], evidence["heat_capacity_kB"]
+    error = "" if evidence.heat_capacity_error_kB is None else f" ± {evidence.heat_capacity_error_kB:.1g}"
+    mean, mean_error = _written(evidence.mean_energy_eV, ".4f"), _written(evidence.mean_energy_error_eV, ".4f")
     console.print(
-        f"mean energy {evidence['mean_energy_eV']:.4f} ± {evidence['mean_energy_error_eV']:.4f} eV, heat capacity "
-        f"{capacity:.3g}" + ("" if error is None else f" ± {error:.1g}") + " k_B a cell"
+        f"mean energy {mean} ± {mean_error} eV, heat capacity "
+        f"{_written(evidence.heat_capacity_kB, '.3g')}{error} k_B a cell"
     )
-    shown = telling(evidence["order_parameters"], _SHOWN_ORDER)
+    shown = telling(evidence.order_parameters, _SHOWN_ORDER)
     if not shown:
         return
     table = Table("pair", "sites", "distance (Å)", "Warren-Cowley α", "", box=None)
     for p in shown:
-        sites = p["sites_a"] if p["sites_a"] == p["sites_b"] else f"{p['sites_a']} · {p['sites_b']}"
-        told = abs(p["warren_cowley"]) > 3.0 * p["error"] + 1e-9
-        meaning = ("together" if p["warren_cowley"] < 0 else "apart") if told else "as by chance"
-        value = f"{p['warren_cowley']:+.3f} ± {p['error']:.3f}"
-        table.add_row(f"{p['species_a']}-{p['species_b']}", sites, f"{p['distance_A']:.2f}", value, meaning)
+        sites = p.sites_a if p.sites_a == p.sites_b else f"{p.sites_a} · {p.sites_b}"
+        meaning = ""
+        if p.warren_cowley is not None and p.error is not None:
+            differs = abs(p.warren_cowley) > 3.0 * p.error + 1e-9
+            meaning = ("together" if p.warren_cowley < 0 else "apart") if differs else "as by chance"
+        value = f"{_written(p.warren_cowley, '+.3f')} ± {_written(p.error, '.3f')}"
+        table.add_row(f"{p.species_a}-{p.species_b}", sites, f"{p.distance_A:.2f}", value, meaning)
     console.print("short-range order (α: 0 by chance, negative: neighbours more often, 1: never)")
     console.print(table)
-    rest = len(evidence["order_parameters"]) - len(shown)
+    rest = len(evidence.order_parameters) - len(shown)
     if rest > 0:
         console.print(f"... and {rest} more pairs (--json gives all)")
+
+
+def _written(value: float | None, digits: str) -> str:
+    return "unknown" if value is None else format(value, digits)
 
 
 def _show_series(series: tuple[IndexCount, ...]) -> None:

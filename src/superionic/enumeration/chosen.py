@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from superionic.enumeration.counted import Method
+from superionic.enumeration.evidence import Evidence, SampleEvidence, SearchEvidence
 from superionic.errors import CompositionError
 from superionic.structures.electrostatics import lowest, supercell_ewald_matrix, table_energies
 from superionic.structures.formulas import VACANCY
@@ -46,8 +47,8 @@ class ChosenOrderings:
     tie, histogram, mean_eV, standard_deviation_eV
         Of a listing; see :class:`~superionic.structures.ranking.RankedOrderings`.
     evidence
-        Of a search: how many independent searches agreed; of a sample: how exactly it was drawn; of Monte Carlo: how
-        well it converged, and the order it found. Plain values.
+        Of a search: how many independent runs agreed; of a sample: how exactly it was drawn; of Monte Carlo: how well
+        it converged, and the order that it found. None for a listing, which needs none.
     """
 
     method: Method
@@ -60,33 +61,10 @@ class ChosenOrderings:
     histogram: EnergyHistogram | None = None
     mean_eV: float | None = None
     standard_deviation_eV: float | None = None
-    evidence: Mapping[str, Any] = field(default_factory=dict)
+    evidence: Evidence | None = None
 
     def __len__(self) -> int:
         return len(self.table)
-
-    def tie_values(self) -> dict[str, Any] | None:
-        """Return the tie as plain values."""
-        if self.tie is None:
-            return None
-        return {
-            "ewald_eV": self.tie.energy_eV,
-            "members": self.tie.members,
-            "raw": self.tie.raw,
-            "taken": self.tie.taken,
-            "seed": self.tie.seed,
-            "choice": "one at random from each of as many equal stretches of the listing as were wanted",
-        }
-
-    def histogram_values(self) -> dict[str, Any] | None:
-        """Return the histogram as plain values."""
-        if self.histogram is None:
-            return None
-        return {
-            "edges_eV": [float(e) for e in self.histogram.edges_eV],
-            "distinct": [int(n) for n in self.histogram.distinct],
-            "raw": [int(n) for n in self.histogram.raw],
-        }
 
     def atoms(self, space: OrderingSpace) -> list[Any]:
         """Return the orderings as ``ase.Atoms`` with degeneracy, energy and rank in ``info``."""
@@ -185,7 +163,7 @@ def sample(
         table=table,
         energies_eV=table_energies(supercell_ewald_matrix(space.sites), table, oxidation_states),
         times_drawn=times[order].astype(np.int64),
-        evidence={"draws": draws, "exact": drawn.exact, "how": drawn.method, "seed": seed, "weights": weights},
+        evidence=SampleEvidence(draws=draws, exact=drawn.exact, how=drawn.method, seed=seed, weights=weights),
     )
 
 
@@ -241,18 +219,18 @@ def search(
         method="search",
         table=OrderingTable(table.symbols, table.codes[order], table.degeneracies[order]),
         energies_eV=energies[order],
-        evidence={
-            "converged": found.converged,
-            "searches": len(evidence.lowest_eV),
-            "agreeing_on_the_lowest": evidence.n_agreeing,
-            "needed_to_agree": evidence.n_needed,
-            "lowest_of_each_eV": [float(e) for e in evidence.lowest_eV],
-            "kept": len(evidence.found_by),
-            "kept_that_two_or_more_met": evidence.n_found_twice,
-            "attempted_swaps": evidence.attempts,
-            "equal_charges_change_places": found.interchangeable,
-            "seed": seed,
-        },
+        evidence=SearchEvidence(
+            converged=bool(found.converged),
+            searches=len(evidence.lowest_eV),
+            agreeing_on_the_lowest=int(evidence.n_agreeing),
+            needed_to_agree=int(evidence.n_needed),
+            lowest_of_each_eV=tuple(float(e) for e in evidence.lowest_eV),
+            kept=len(evidence.found_by),
+            kept_that_two_or_more_met=int(evidence.n_found_twice),
+            attempted_swaps=int(evidence.attempts),
+            equal_charges_change_places=bool(found.interchangeable),
+            seed=seed,
+        ),
     )
 
 

@@ -92,6 +92,43 @@ class CountedSpace:
         """Number of distinct orderings that can be chosen, None where it is not known."""
         return None if self.allowed is None else self.allowed.distinct
 
+    @property
+    def summary(self) -> CountedComposition:
+        """The composition and the numbers alone."""
+        space = self.space
+        return CountedComposition(
+            space.composition, self.count, self.allowed, self.plan, self.skipped, space.min_distance_A,
+            len(space.exclusions),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CountedComposition:
+    """An integer composition of a supercell, and how many orderings it has: a counted space without its arrays.
+
+    Parameters
+    ----------
+    composition
+        The counts on each group of sites.
+    count, allowed, plan, skipped
+        As in :class:`CountedSpace`.
+    min_distance_A, excluded_pairs
+        Smallest distance of like ions (None: no such rule), and how many pairs of sites it excludes.
+    """
+
+    composition: IntegerComposition
+    count: OrderingCount
+    allowed: OrderingCount | None
+    plan: OrderingPlan
+    skipped: int
+    min_distance_A: float | None
+    excluded_pairs: int
+
+    @property
+    def formula(self) -> str:
+        """Reduced formula."""
+        return self.composition.formula
+
 
 def counted_spaces(
     crystal: DisorderedCrystal,

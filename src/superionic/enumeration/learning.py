@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from superionic.enumeration.chosen import ChosenOrderings
+from superionic.enumeration.evidence import Evaluations, MonteCarloEvidence, SurrogateEvidence, SurrogateFit
 from superionic.enumeration.lattice_of import ChargedLattice, lattice_of
 from superionic.enumeration.monte_carlo import check_numbers, monte_carlo_draws, run, thermal_orderings
 from superionic.errors import AnalysisError
@@ -73,8 +74,8 @@ class Proposal:
 
     Parameters
     ----------
-    facts
-        Size and errors of the fit behind them, as plain values.
+    fit
+        Size and errors of the fit behind them.
     decorations
         (n, n_free) canonical; empty where Monte Carlo met none that was not tried before.
     expected_eV
@@ -83,7 +84,7 @@ class Proposal:
         Where there are none: error of the fit on all that was met, which is all there is at this temperature.
     """
 
-    facts: Mapping[str, Any]
+    fit: SurrogateFit
     decorations: CodeArray
     expected_eV: FloatArray
     error_on_met_meV_per_atom: float | None
@@ -142,7 +143,7 @@ def propose(
     from superionic.structures.sampling import canonicalise
 
     lattice = lattice_of(space, oxidation_states, np.random.default_rng(seed))
-    surrogate, facts = _fit(space, lattice, known, settings)
+    surrogate, fit = _fit(space, lattice, known, settings)
     met = run(
         space, lattice, surrogate, batch,
         temperature_K=settings.temperature_K, n_sweeps=settings.n_sweeps, seed=seed,
@@ -151,7 +152,7 @@ def propose(
     fresh = _new(drawn, known.tried, batch)
     error = None if len(fresh) else _error_on(drawn, surrogate.energies(drawn), known, _unit(space))
     expected = surrogate.energies(fresh) if len(fresh) else np.zeros(0)
-    return Proposal(facts, fresh, expected, error)
+    return Proposal(fit, fresh, expected, error)
 
 
 def learned_draws(
@@ -162,9 +163,10 @@ def learned_draws(
     settings: LearningSettings,
     *,
     tolerance_meV_per_atom: float,
-    rounds: Sequence[Mapping[str, Any]],
+    fits: Sequence[SurrogateFit],
     seed: int,
-    about: Mapping[str, Any],
+    energy_name: str,
+    evaluations: Evaluations | None = None,
     error_on_met_meV_per_atom: float | None = None,
 ) -> ChosenOrderings:
     """Fit the last surrogate, and draw orderings from Monte Carlo on it.
@@ -177,12 +179,12 @@ def learned_draws(
         Draws wanted.
     tolerance_meV_per_atom
         Root mean square error, on orderings that the surrogate before had not seen, up to which it was right.
-    rounds
-        ``facts`` of the proposals before.
+    fits
+        Those of the proposals before.
     seed
         Of the run.
-    about
-        What is put before the evidence of the draws.
+    energy_name, evaluations
+        What gave the energies, and what it was asked for; they go into the evidence.
     error_on_met_meV_per_atom
         Of the last proposal, if that had nothing new: it counts instead.
 
@@ -192,25 +194,26 @@ def learned_draws(
         If there are too few energies for a fit.
     """
     lattice = lattice_of(space, oxidation_states, np.random.default_rng(seed))
-    surrogate, facts = _fit(space, lattice, known, settings)
+    surrogate, fit = _fit(space, lattice, known, settings)
     exhausted = error_on_met_meV_per_atom is not None
-    error = error_on_met_meV_per_atom if exhausted else facts["error_on_fresh_meV_per_atom"]
+    error = error_on_met_meV_per_atom if exhausted else fit.error_on_fresh_meV_per_atom
     good = error is not None and error < tolerance_meV_per_atom
     chosen = thermal_orderings(
         space, oxidation_states, lattice, surrogate, number,
-        temperature_K=settings.temperature_K, n_sweeps=settings.n_sweeps, seed=seed, about=about,
+        temperature_K=settings.temperature_K, n_sweeps=settings.n_sweeps, seed=seed, energy_name=energy_name,
     )  # fmt: skip
-    told = {
-        **chosen.evidence,
-        "converged": bool(good and chosen.evidence["converged"]),
-        "monte_carlo_converged": chosen.evidence["converged"],
-        "surrogate_converged": good,
-        "surrogate_error_meV_per_atom": error,
-        "tolerance_meV_per_atom": tolerance_meV_per_atom,
-        "all_that_is_met_was_evaluated": exhausted,
-        "rounds": [*rounds, facts],
-    }
-    return replace(chosen, evidence=told)
+    evidence = chosen.evidence
+    assert isinstance(evidence, MonteCarloEvidence)  # noqa: S101 - to the type checker: draws have no other
+    learned = SurrogateEvidence(
+        evaluations=evaluations,
+        monte_carlo_converged=evidence.converged,
+        surrogate_converged=good,
+        error_meV_per_atom=error,
+        tolerance_meV_per_atom=tolerance_meV_per_atom,
+        all_that_is_met_was_evaluated=exhausted,
+        fits=(*fits, fit),
+    )
+    return replace(chosen, evidence=replace(evidence, converged=good and evidence.converged, surrogate=learned))
 
 
 def _unit(space: OrderingSpace) -> float:
@@ -220,23 +223,23 @@ def _unit(space: OrderingSpace) -> float:
 
 def _fit(
     space: OrderingSpace, lattice: ChargedLattice, known: KnownEnergies, settings: LearningSettings
-) -> tuple[ClusterSurrogate, dict[str, Any]]:
+) -> tuple[ClusterSurrogate, SurrogateFit]:
     from superionic.thermodynamics.surrogate import fit_surrogate
 
     surrogate = fit_surrogate(_basis(space, lattice, settings), known.decorations, known.energies_eV)
     unit = _unit(space)
     miss = unit * (known.expected_eV - known.fresh)
-    facts = {
-        "energies": surrogate.n_data,
-        "terms": surrogate.n_terms,
-        "pair_cutoff_A": surrogate.pair_cutoff_A,
-        "triplet_cutoff_A": surrogate.triplet_cutoff_A,
-        "left_out_error_meV_per_atom": unit * float(surrogate.error_eV),
-        "fresh_of_the_round_before": len(miss),
-        "error_on_fresh_meV_per_atom": float(np.sqrt(np.mean(miss**2))) if len(miss) else None,
-        "bias_on_fresh_meV_per_atom": float(np.mean(miss)) if len(miss) else None,
-    }
-    return surrogate, facts
+    fit = SurrogateFit(
+        energies=surrogate.n_data,
+        terms=surrogate.n_terms,
+        pair_cutoff_A=surrogate.pair_cutoff_A,
+        triplet_cutoff_A=surrogate.triplet_cutoff_A,
+        left_out_error_meV_per_atom=unit * float(surrogate.error_eV),
+        fresh_of_the_round_before=len(miss),
+        error_on_fresh_meV_per_atom=float(np.sqrt(np.mean(miss**2))) if len(miss) else None,
+        bias_on_fresh_meV_per_atom=float(np.mean(miss)) if len(miss) else None,
+    )
+    return surrogate, fit
 
 
 def _error_on(drawn: CodeArray, expected: FloatArray, known: KnownEnergies, unit: float) -> float | None:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from superionic.enumeration.chosen import ChosenOrderings
+from superionic.enumeration.evidence import MonteCarloEvidence, PairOrder
 from superionic.enumeration.lattice_of import ChargedLattice, lattice_of, nearest_shells
 from superionic.errors import CompositionError
 from superionic.structures.electrostatics import table_energies
+from superionic.structures.formulas import VACANCY
 from superionic.structures.orderings import OrderingTable
 from superionic.structures.space import CodeArray, OrderingSpace
 from superionic.units import BOLTZMANN_EV_PER_K
@@ -18,7 +20,6 @@ from superionic.units import BOLTZMANN_EV_PER_K
 if TYPE_CHECKING:
     from superionic.thermodynamics.lattice import LatticeEnergy
     from superionic.thermodynamics.montecarlo_analysis import MonteCarloResult
-    from superionic.thermodynamics.order_parameters import OrderParameter
 
 DEFAULT_TEMPERATURE_K = 800.0
 """About where electrolytes are synthesised, and their disorder is frozen in."""
@@ -81,7 +82,7 @@ def monte_carlo(
     return thermal_orderings(
         space, oxidation_states, lattice, lattice.screened(dielectric), number,
         temperature_K=temperature_K, n_sweeps=n_sweeps, seed=seed,
-        about={"energy": "point charges", "dielectric": float(dielectric)},
+        energy_name="point charges", dielectric=float(dielectric),
     )  # fmt: skip
 
 
@@ -130,9 +131,10 @@ def thermal_orderings(
     temperature_K: float,
     n_sweeps: int,
     seed: int,
-    about: Mapping[str, Any],
+    energy_name: str,
+    dielectric: float | None = None,
 ) -> ChosenOrderings:
-    """Draw decorrelated orderings at a temperature by any energy; `about` is put before the evidence.
+    """Draw decorrelated orderings at a temperature by any energy; its name and the permittivity go into the evidence.
 
     Other parameters are those of :func:`monte_carlo`.
     """
@@ -153,7 +155,27 @@ def thermal_orderings(
         table=table,
         energies_eV=table_energies(lattice.matrix, table, oxidation_states),
         times_drawn=times[order].astype(np.int64),
-        evidence={**about, **evidence(space, result, n_drawn=len(drawn), wanted=number), "seed": seed},
+        evidence=MonteCarloEvidence(
+            energy=energy_name,
+            dielectric=dielectric,
+            temperature_K=float(result.temperatures_K[0]),
+            converged=result.converged,
+            flags=_flags(result, n_drawn=len(drawn), asked_for=number),
+            independent_draws=len(drawn),
+            sweeps=result.n_sweeps,
+            sweeps_before_equilibrium=result.n_discarded,
+            autocorrelation_sweeps=_finite(result.autocorrelation_sweeps[0]),
+            temperatures_K=tuple(result.temperatures_K.tolist()),
+            acceptance=tuple(_finite(share) for share in result.acceptance),
+            exchange_rates=tuple(_finite(share) for share in result.exchange),
+            round_trips=int(result.round_trips),
+            mean_energy_eV=_finite(result.energies_eV[0]),
+            mean_energy_error_eV=_finite(result.energy_errors_eV[0]),
+            heat_capacity_kB=_finite(result.heat_capacities_eV_per_K[0] / BOLTZMANN_EV_PER_K),
+            heat_capacity_error_kB=_finite(result.heat_capacity_errors_eV_per_K[0] / BOLTZMANN_EV_PER_K),
+            order_parameters=_order(space, result),
+            seed=seed,
+        ),
     )
 
 
@@ -195,59 +217,34 @@ def run(
     return result
 
 
-def evidence(space: OrderingSpace, result: MonteCarloResult, *, n_drawn: int, wanted: int) -> dict[str, Any]:
-    """Return how well a run converged and what order it found at its lowest temperature, as plain values."""
-    flags = list(result.flags)
-    if n_drawn < wanted:
-        flags.append(f"{n_drawn} of {wanted} draws are independent: run longer for more.")
-    temperature = float(result.temperatures_K[0])
-    return {
-        "temperature_K": temperature,
-        "converged": result.converged,
-        "flags": flags,
-        "independent_draws": n_drawn,
-        "sweeps": result.n_sweeps,
-        "sweeps_before_equilibrium": result.n_discarded,
-        "autocorrelation_sweeps": _plain(result.autocorrelation_sweeps[0]),
-        "temperatures_K": [_plain(t) for t in result.temperatures_K],
-        "acceptance": [_plain(a) for a in result.acceptance],
-        "exchange_rates": [_plain(e) for e in result.exchange],
-        "round_trips": result.round_trips,
-        "mean_energy_eV": _plain(result.energies_eV[0]),
-        "mean_energy_error_eV": _plain(result.energy_errors_eV[0]),
-        "heat_capacity_kB": _plain(result.heat_capacities_eV_per_K[0] / BOLTZMANN_EV_PER_K),
-        "heat_capacity_error_kB": _plain(result.heat_capacity_errors_eV_per_K[0] / BOLTZMANN_EV_PER_K),
-        "order_parameters": _order(space, result),
-    }
+def _flags(result: MonteCarloResult, *, n_drawn: int, asked_for: int) -> tuple[str, ...]:
+    few = f"{n_drawn} of {asked_for} draws are independent: run longer for more."
+    return (*result.flags, few) if n_drawn < asked_for else tuple(result.flags)
 
 
-def _order(space: OrderingSpace, result: MonteCarloResult) -> list[dict[str, Any]]:
+def _order(space: OrderingSpace, result: MonteCarloResult) -> tuple[PairOrder, ...]:
     if result.order is None:
-        return []
-    return [
-        {
-            **_names(space, parameter),
-            "distance_A": round(parameter.distance_A, 4),
-            "warren_cowley": _plain(value),
-            "error": _plain(error),
-        }
-        for parameter, value, error in zip(
-            result.order.parameters, result.order.values[0], result.order.errors[0], strict=True
+        return ()
+    orders = []
+    for parameter, value, error in zip(
+        result.order.parameters, result.order.values[0], result.order.errors[0], strict=True
+    ):
+        a, b = space.blocks[parameter.block_a], space.blocks[parameter.block_b]
+        orders.append(
+            PairOrder(
+                sites_a=a.name,
+                species_a=a.species[parameter.code_a],
+                sites_b=b.name,
+                species_b=b.species[parameter.code_b],
+                distance_A=round(parameter.distance_A, 4),
+                warren_cowley=_finite(value),
+                error=_finite(error),
+            )
         )
-    ]
+    return tuple(orders)
 
 
-def _names(space: OrderingSpace, parameter: OrderParameter) -> dict[str, str]:
-    a, b = space.blocks[parameter.block_a], space.blocks[parameter.block_b]
-    return {
-        "sites_a": a.name,
-        "species_a": a.species[parameter.code_a],
-        "sites_b": b.name,
-        "species_b": b.species[parameter.code_b],
-    }
-
-
-def telling(order: Sequence[Mapping[str, Any]], number: int) -> list[Mapping[str, Any]]:
+def telling(order: Sequence[PairOrder], number: int) -> list[PairOrder]:
     """Return the largest of the order parameters that say something new, nearest first among equals.
 
     Between two groups of sites those with a vacancy are left out: they follow from the others; so are those that the
@@ -256,11 +253,11 @@ def telling(order: Sequence[Mapping[str, Any]], number: int) -> list[Mapping[str
     new = [
         p
         for p in order
-        if (p["sites_a"] == p["sites_b"] or "X" not in (p["species_a"], p["species_b"]))
-        and (abs(p["warren_cowley"] or 0.0) > _FIXED or (p["error"] or 0.0) > _FIXED)
+        if (p.sites_a == p.sites_b or VACANCY not in (p.species_a, p.species_b))
+        and (abs(p.warren_cowley or 0.0) > _FIXED or (p.error or 0.0) > _FIXED)
     ]
-    return sorted(new, key=lambda p: (-round(abs(p["warren_cowley"] or 0.0), 6), p["distance_A"]))[:number]
+    return sorted(new, key=lambda p: (-round(abs(p.warren_cowley or 0.0), 6), p.distance_A))[:number]
 
 
-def _plain(value: float) -> float | None:
+def _finite(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None

@@ -9,6 +9,7 @@ from typing import Any
 
 from superionic.enumeration.chosen import ChosenOrderings
 from superionic.enumeration.counted import CountedSpace
+from superionic.execution.codec import to_tree
 from superionic.version import __version__
 
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -87,11 +88,11 @@ def _chosen_values(chosen: ChosenOrderings) -> dict[str, Any]:
         "symbols": list(chosen.table.symbols),
         "codes": ["".join(_DIGITS[c] for c in row) for row in chosen.table.codes],
         "looked_at": chosen.looked_at,
-        "evidence": dict(chosen.evidence),
+        "evidence": to_tree(chosen.evidence),
         "superperiodic": None if chosen.superperiodic is None else [bool(s) for s in chosen.superperiodic],
         "times_drawn": None if chosen.times_drawn is None else [int(t) for t in chosen.times_drawn],
-        "tie": chosen.tie_values(),
-        "histogram": chosen.histogram_values(),
+        "tie": to_tree(chosen.tie),
+        "histogram": to_tree(chosen.histogram),
         "mean_eV": chosen.mean_eV,
         "standard_deviation_eV": chosen.standard_deviation_eV,
     }

@@ -7,12 +7,15 @@ It is the same for all cells, origins and orders of atoms: structures whose fing
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
 
-from superionic.execution.task import Context
+from superionic.execution.task import Context, task
+from superionic.stages.base import RelaxedOrdering
 
 _NEIGHBOURS = 8
 _FIRST_REACH_A = 6.0
@@ -24,7 +27,7 @@ _SAME_RELAXED_A = 0.05
 _SAME_SITES_STOL = 0.02
 
 
-def fingerprint(atoms: Any) -> np.ndarray:
+def fingerprint(atoms: Atoms) -> NDArray[np.float64]:
     """Return the fingerprint of a crystal, shape (n_elements² x 8,), in Å; elements in order of atomic number."""
     from superionic.potentials.neighbours import pairs_within
 
@@ -48,7 +51,8 @@ def fingerprint(atoms: Any) -> np.ndarray:
 
 
 def repeats(
-    structures: Sequence[Any], *, relaxed: bool, energies_eV_per_atom: Sequence[float], volumes_A3_per_atom: Any,
+    structures: Sequence[Atoms], *, relaxed: bool, energies_eV_per_atom: Sequence[float],
+    volumes_A3_per_atom: Sequence[float],
     energy_tolerance_eV_per_atom: float, volume_tolerance: float,
 ) -> list[int | None]:  # fmt: skip
     """Tell for each structure which earlier one it repeats (None: no one).
@@ -59,7 +63,7 @@ def repeats(
     Parameters
     ----------
     structures
-        ``ase.Atoms`` of the same elements.
+        Of the same elements.
     relaxed
         Whether they are relaxed, so that places agree less than exactly.
     energies_eV_per_atom, volumes_A3_per_atom
@@ -104,39 +108,44 @@ def repeats(
     return same_as
 
 
-def _bare(atoms: Any) -> Any:
-    from ase import Atoms
-
+def _bare(atoms: Atoms) -> Atoms:
     return Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True)
 
 
 # ---- task functions -----------------------------------------------------------------------------------------------
 
 
-def merge_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context) -> list[int | None]:
+@task(version=2)
+def merge_task(
+    _context: Context,
+    *,
+    relaxed: Sequence[RelaxedOrdering],
+    energy_tolerance_eV_per_atom: float,
+    volume_tolerance: float,
+) -> tuple[int | None, ...]:
     """Tell for each relaxed structure, lowest energy first, which earlier one it repeats (None: no one)."""
-    relaxed = inputs["relaxed"]
-    return repeats(
-        [entry["atoms"] for entry in relaxed],
-        relaxed=True,
-        energies_eV_per_atom=[entry["energy_eV"] / entry["n_atoms"] for entry in relaxed],
-        volumes_A3_per_atom=[entry["volume_A3"] / entry["n_atoms"] for entry in relaxed],
-        energy_tolerance_eV_per_atom=settings["energy_tolerance_eV_per_atom"],
-        volume_tolerance=settings["volume_tolerance"],
+    return tuple(
+        repeats(
+            [ordering.atoms for ordering in relaxed],
+            relaxed=True,
+            energies_eV_per_atom=[ordering.energy_eV / ordering.n_atoms for ordering in relaxed],
+            volumes_A3_per_atom=[ordering.volume_A3 / ordering.n_atoms for ordering in relaxed],
+            energy_tolerance_eV_per_atom=energy_tolerance_eV_per_atom,
+            volume_tolerance=volume_tolerance,
+        )
     )
 
 
-def repeated_starts_task(
-    _settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context
-) -> list[int | None]:
+@task(version=1)
+def repeated_starts_task(_context: Context, *, atoms: Sequence[Atoms]) -> tuple[int | None, ...]:
     """Tell for each ordering, before anything is relaxed, which earlier one it repeats (None: no one)."""
-    structures = inputs["atoms"]
-    volumes = [atoms.get_volume() / len(atoms) for atoms in structures]
-    return repeats(
-        structures,
-        relaxed=False,
-        energies_eV_per_atom=[0.0] * len(structures),
-        volumes_A3_per_atom=volumes,
-        energy_tolerance_eV_per_atom=0.0,
-        volume_tolerance=1.0e-6,
+    return tuple(
+        repeats(
+            atoms,
+            relaxed=False,
+            energies_eV_per_atom=[0.0] * len(atoms),
+            volumes_A3_per_atom=[structure.get_volume() / len(structure) for structure in atoms],
+            energy_tolerance_eV_per_atom=0.0,
+            volume_tolerance=1.0e-6,
+        )
     )

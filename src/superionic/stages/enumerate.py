@@ -2,28 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
+from ase import Atoms
+
+from superionic.enumeration.counted import CountedComposition, Method
 from superionic.errors import CompositionError, StageError, StructureError
 from superionic.execution.runner import Failure
-from superionic.execution.task import Context, Ref, Task
-from superionic.stages.base import Candidate, Space, StageResult, Workbench, failures_as_data
+from superionic.execution.task import Context, Task, task
+from superionic.results.identity import OrderedCell, Ordering, ReferencePhase
+from superionic.results.orderings import EnumeratedOrdering, EnumeratedSpace, EnumerateResult
+from superionic.stages.base import Candidate, CrystalText, Workbench
 from superionic.stages.learned_orderings import learned_orderings
-from superionic.stages.ordering_spaces import chosen_as_data, parent_crystal, space_of
+from superionic.stages.ordering_spaces import (
+    KeptOrderings,
+    Space,
+    SpaceSettings,
+    kept_orderings,
+    ordering_space_of,
+    parent_crystal,
+    read_parent,
+)
+
+if TYPE_CHECKING:
+    from superionic.settings.enumerate import EnumerateSettings, MonteCarloSettings
 
 STAGE = "enumerate"
-_COMPOSE_VERSION = 2
-_ENUMERATE_VERSION = 2
-_REFERENCE_VERSION = 1
-
-_REPORTED = (
-    "deviation", "distinct", "distinct_allowed", "evidence", "excluded_pairs", "formula", "group_order", "histogram",
-    "listed", "method", "min_distance_A", "plan", "raw", "skipped_compositions", "spacegroup", "tie",
-)  # fmt: skip
 
 
-def run(settings: Mapping[str, Any], bench: Workbench, spaces: Sequence[Space]) -> StageResult:
+@dataclass(frozen=True)
+class EnumerateOutput:
+    """What the stage hands on: its result, and the orderings of lowest Ewald energy or those drawn at a temperature."""
+
+    result: EnumerateResult
+    candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True)
+class _Composition:
+    """One integer composition of a space on its way: a part of a task's result, and the value behind it."""
+
+    cell: OrderedCell
+    space: SpaceSettings
+    counted: CountedComposition
+    method: Method
+
+
+def run(settings: EnumerateSettings, bench: Workbench, spaces: Sequence[Space]) -> EnumerateOutput:
     """Enumerate all spaces.
 
     Parameters
@@ -37,7 +64,7 @@ def run(settings: Mapping[str, Any], bench: Workbench, spaces: Sequence[Space]) 
 
     Returns
     -------
-    StageResult
+    EnumerateOutput
         Candidates are the orderings of lowest Ewald energy of each space, or those drawn at a temperature.
 
     Raises
@@ -47,81 +74,44 @@ def run(settings: Mapping[str, Any], bench: Workbench, spaces: Sequence[Space]) 
     CompositionError
         If orderings are to be drawn at a temperature, and no space has more than one.
     """
-    compose = [
-        bench.task(
-            STAGE,
-            f"compositions of {space.id}",
-            "superionic.stages.enumerate:integer_compositions_task",
-            _COMPOSE_VERSION,
-            {
-                **space.settings,
-                "max_compositions": settings["max_compositions"],
-                "max_deviation": settings["max_composition_deviation"],
-                "max_listed": settings["max_listed"],
-                "min_distance_A": settings["min_distance_A"],
-            },
-        )
-        for space in spaces
-    ]
-    composed = bench.runner.gather(compose)
-    numbered = [
-        (
-            f"{space.id} composition {index + 1}" if len(outcome.value) > 1 else space.id,
-            space,
-            task[index],
-            _method(settings, outcome.value[index]),
-        )
-        for space, task, outcome in zip(spaces, compose, composed, strict=True)
-        if outcome.ok
-        for index in range(len(outcome.value))
-    ]
-    if numbered and settings["method"] == "monte-carlo" and all(method == "list" for *_, method in numbered):
+    failures: list[Failure] = []
+    compositions = _compositions(settings, bench, spaces, failures)
+    if compositions and settings.method == "monte-carlo" and all(c.method == "list" for c in compositions):
         raise CompositionError(
             "no composition has freedom for Monte Carlo: each has one ordering",
             where="enumerate.method",
             fix="write `method: auto`, take a larger supercell, or a composition that mixes species on a site",
         )
-    failures = [outcome.failure for outcome in composed if outcome.failure is not None]
-    tasks = _ordered(settings, bench, numbered, failures)
+    tasks = _ordered(settings, bench, compositions, failures)
+    enumerated: list[EnumeratedSpace] = []
     candidates: list[Candidate] = []
-    listed: list[dict[str, Any]] = []
-    outcomes = bench.runner.gather([tasks[name] for name, *_ in numbered if name in tasks])
-    made = [(name, space, tasks[name]) for name, space, *_ in numbered if name in tasks]
-    for (name, space, task), outcome in zip(made, outcomes, strict=True):
+    made = [composition for composition in compositions if composition.cell in tasks]
+    outcomes = bench.runner.gather([tasks[composition.cell] for composition in made])
+    for composition, outcome in zip(made, outcomes, strict=True):
         if outcome.failure is not None:
             failures.append(outcome.failure)
             continue
-        result = outcome.value
-        listed.append(
-            {
-                "composition_label": space.composition_label,
-                "crystal": space.crystal,
-                "degeneracies": [ordering["degeneracy"] for ordering in result["orderings"]],
-                "ewald_eV": [ordering["ewald_eV"] for ordering in result["orderings"]],
-                "key": task.key,
-                **{name: result[name] for name in _REPORTED},
-                "supercell": space.settings["supercell"],
-            }
-        )
-        for index, ordering in enumerate(result["orderings"]):
-            facts = {
-                "degeneracy": ordering["degeneracy"],
-                "ewald_eV": ordering["ewald_eV"],
-                "formula": result["formula"],
-                "n_atoms": ordering["n_atoms"],
-                **({"times_drawn": ordering["times_drawn"]} if "times_drawn" in ordering else {}),
-            }
-            structure = Ref(task, ("orderings", index, "atoms"))
-            candidates.append(Candidate(f"{name} #{index}", space.crystal, space.composition_label, structure, facts))
+        chosen = tasks[composition.cell]
+        enumerated.append(_enumerated(composition.cell, chosen, outcome.value))
+        candidates += [
+            Candidate(
+                identity=Ordering(composition.cell, index),
+                structure=chosen.result.orderings[index].atoms,
+                formula=outcome.value.counted.formula,
+                n_atoms=ordering.n_atoms,
+                degeneracy=ordering.degeneracy,
+                ewald_eV=ordering.ewald_eV,
+                times_drawn=ordering.times_drawn,
+            )
+            for index, ordering in enumerate(outcome.value.orderings)
+        ]
     if not candidates:
         reasons = "; ".join(f"{failure.label}: {failure.reason}" for failure in failures)
         raise StageError(f"there is no ordering to go on with ({reasons})", where=STAGE)
-    return StageResult(
-        {"spaces": listed, "failures": failures_as_data(failures)}, tuple(candidates), failures=tuple(failures)
-    )
+    return EnumerateOutput(EnumerateResult(tuple(enumerated), tuple(failures)), tuple(candidates))
 
 
-def references(bench: Workbench, inputs: Sequence[Mapping[str, str]]) -> list[Candidate]:
+def references(bench: Workbench, inputs: Sequence[CrystalText]) -> list[Candidate]:
     """Read the ordered reference phases.
 
     Parameters
@@ -129,7 +119,7 @@ def references(bench: Workbench, inputs: Sequence[Mapping[str, str]]) -> list[Ca
     bench
         The workbench.
     inputs
-        ``name``, ``file_name`` and ``text`` of each.
+        The phases, as tasks read them.
 
     Raises
     ------
@@ -137,185 +127,257 @@ def references(bench: Workbench, inputs: Sequence[Mapping[str, str]]) -> list[Ca
         If one of them is disordered: a reference has one energy.
     """
     tasks = [
-        bench.task(
-            STAGE,
-            f"reference {entry['name']}",
-            "superionic.stages.enumerate:reference_task",
-            _REFERENCE_VERSION,
-            {"file_name": entry["file_name"], "text": entry["text"]},
-        )
-        for entry in inputs
+        bench.task(STAGE, f"reference {phase.name}", reference_task.of(file_name=phase.file_name, text=phase.text))
+        for phase in inputs
     ]
     bench.runner.gather(tasks)
-    return [
-        Candidate(entry["name"], entry["name"], "", task["atoms"], is_reference=True)
-        for entry, task in zip(inputs, tasks, strict=True)
+    return [Candidate(ReferencePhase(phase.name), read.result) for phase, read in zip(inputs, tasks, strict=True)]
+
+
+def _compositions(
+    settings: EnumerateSettings, bench: Workbench, spaces: Sequence[Space], failures: list[Failure]
+) -> list[_Composition]:
+    """Return the integer compositions of all spaces; failures on the way are added."""
+    tasks = [
+        bench.task(
+            STAGE,
+            f"compositions of {space.cell.id}",
+            integer_compositions_task.of(
+                space=space.settings,
+                max_compositions=settings.max_compositions,
+                max_deviation=settings.max_composition_deviation,
+                max_listed=settings.max_listed,
+                min_distance_A=settings.min_distance_A,
+            ),
+        )
+        for space in spaces
     ]
+    compositions = []
+    for space, composed, outcome in zip(spaces, tasks, bench.runner.gather(tasks), strict=True):
+        if outcome.failure is not None:
+            failures.append(outcome.failure)
+            continue
+        several = len(outcome.value) > 1
+        for index, counted in enumerate(outcome.value):
+            cell = replace(space.cell, composition_number=index + 1 if several else None)
+            part = composed.result[index]
+            compositions.append(_Composition(cell, space.settings, part, _method(settings, counted)))
+    return compositions
 
 
 def _ordered(
-    settings: Mapping[str, Any],
-    bench: Workbench,
-    numbered: Sequence[tuple[str, Space, Ref, str]],
-    failures: list[Failure],
-) -> dict[str, Task]:
-    """Return by name the task that holds the orderings of each composition; failures on the way are added."""
-    potential = settings["monte_carlo"]["potential"]
-    learned = [entry for entry in numbered if entry[3] == "monte-carlo" and potential is not None]
-    tasks: dict[str, Task] = {}
-    if learned:
-        found, lost = learned_orderings(
-            settings,
-            bench,
-            STAGE,
-            [(name, space, composition) for name, space, composition, _ in learned],
-            bench.potentials[potential],
-        )
-        tasks.update(found)
+    settings: EnumerateSettings, bench: Workbench, compositions: Sequence[_Composition], failures: list[Failure]
+) -> dict[OrderedCell, Task[KeptOrderings]]:
+    """Return by cell the task that holds the orderings of each composition; failures on the way are added."""
+    potential = settings.monte_carlo.potential
+    learnt = [(c.cell, c.space, c.counted) for c in compositions if c.method == "monte-carlo"]
+    tasks: dict[OrderedCell, Task[KeptOrderings]] = {}
+    if learnt and potential is not None:
+        drawn, lost = learned_orderings(settings.monte_carlo, bench, STAGE, learnt, bench.potentials[potential])
+        tasks.update(drawn)
         failures += lost
-    for entry in numbered:
-        if entry in learned:
-            continue
-        name, space, composition, method = entry
-        tasks[name] = bench.task(
-            STAGE,
-            f"orderings of {name}",
-            "superionic.stages.enumerate:enumerate_task",
-            _ENUMERATE_VERSION,
-            {
-                **space.settings,
-                "ewald_keep": settings["ewald_keep"],
-                "method": method,
-                "min_distance_A": settings["min_distance_A"],
-                **_random_settings(method, settings, bench.seed_for(STAGE, name)),
-            },
-            {"composition": composition},
-        )
+    for composition in compositions:
+        if composition.method != "monte-carlo" or potential is None:
+            tasks[composition.cell] = _chosen(settings, bench, composition)
     return tasks
 
 
-def _method(settings: Mapping[str, Any], composition: Mapping[str, Any]) -> str:
+def _chosen(settings: EnumerateSettings, bench: Workbench, composition: _Composition) -> Task[KeptOrderings]:
+    """Return the task that chooses the orderings of a composition; it depends on nothing that its method leaves out."""
+    label = f"orderings of {composition.cell.id}"
+    seed = bench.seed_for(STAGE, composition.cell.id)
+    space, counted, keep = composition.space, composition.counted, settings.ewald_keep
+    if composition.method == "list":
+        return bench.task(STAGE, label, list_task.of(space=space, composition=counted, ewald_keep=keep))
+    if composition.method == "search":
+        return bench.task(STAGE, label, search_task.of(space=space, composition=counted, ewald_keep=keep, seed=seed))
+    if composition.method == "sample":
+        call = sample_task.of(
+            space=space,
+            composition=counted,
+            ewald_keep=keep,
+            sample_draws=settings.sample_draws,
+            sample_weights=settings.sample_weights,
+            seed=seed,
+        )
+        return bench.task(STAGE, label, call)
+    drawn: MonteCarloSettings = settings.monte_carlo
+    return bench.task(
+        STAGE,
+        label,
+        monte_carlo_task.of(
+            space=space,
+            composition=counted,
+            temperature_K=drawn.temperature_K,
+            dielectric=drawn.dielectric,
+            n_sweeps=drawn.n_sweeps,
+            n_samples=drawn.n_samples,
+            seed=seed,
+        ),
+    )
+
+
+def _method(settings: EnumerateSettings, counted: CountedComposition) -> Method:
     """Return how a composition is gone through; a space no larger than a sample of it is listed."""
-    if settings["method"] == "auto":
-        return str(composition["plan"]["method"])
-    known = composition["distinct_allowed"]
-    small = known is not None and composition["distinct"] <= settings["sample_draws"]
+    if settings.method == "auto":
+        return counted.plan.method
+    allowed = counted.allowed
+    small = allowed is not None and counted.count.distinct <= settings.sample_draws
     # One ordering is the same at any temperature.
-    single = (composition["distinct"] if known is None else known) == 1
-    if (settings["method"] == "sample" and small) or (settings["method"] == "monte-carlo" and single):
+    single = (counted.count if allowed is None else allowed).distinct == 1
+    if (settings.method == "sample" and small) or (settings.method == "monte-carlo" and single):
         return "list"
-    return str(settings["method"])
+    return settings.method
 
 
-def _random_settings(method: str, settings: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """Return what only random methods depend on: a listing is the same whatever the seed."""
-    if method == "list":
-        return {}
-    if method == "monte-carlo":
-        names = ("temperature_K", "dielectric", "n_sweeps", "n_samples")
-        return {"monte_carlo": {name: settings["monte_carlo"][name] for name in names}, "seed": seed}
-    drawn = {name: settings[name] for name in ("sample_draws", "sample_weights")} if method == "sample" else {}
-    return {**drawn, "seed": seed}
+def _enumerated(cell: OrderedCell, chosen: Task[KeptOrderings], value: KeptOrderings) -> EnumeratedSpace:
+    return EnumeratedSpace(
+        cell=cell,
+        key=chosen.key,
+        counted=value.counted,
+        spacegroup=value.spacegroup,
+        method=value.method,
+        listed=value.listed,
+        evidence=value.evidence,
+        tie=value.tie,
+        histogram=value.histogram,
+        orderings=tuple(
+            EnumeratedOrdering(Ordering(cell, index), kept.degeneracy, kept.ewald_eV, kept.times_drawn)
+            for index, kept in enumerate(value.orderings)
+        ),
+    )
 
 
 # ---- task functions -----------------------------------------------------------------------------------------------
 
 
+@task(version=3)
 def integer_compositions_task(
-    settings: Mapping[str, Any], _inputs: Mapping[str, Any], context: Context
-) -> list[dict[str, Any]]:
+    context: Context,
+    *,
+    space: SpaceSettings,
+    max_compositions: int,
+    max_deviation: float,
+    max_listed: int,
+    min_distance_A: float | None,
+) -> tuple[CountedComposition, ...]:
     """Return the integer, charge-neutral compositions of a supercell that are nearest to the refinement, counted."""
     from superionic.enumeration.counted import counted_spaces
 
-    found = counted_spaces(
-        parent_crystal(settings, context),
-        settings["supercell"],
-        settings["oxidation_states"],
-        coupling=settings["coupling"],
-        overrides=settings["occupancies"] or None,
-        exact_species=settings["exact_species"],
-        max_deviation=settings["max_deviation"],
-        min_distance_A=settings["min_distance_A"],
-        number=settings["max_compositions"],
-        max_listed=settings["max_listed"],
+    spaces = counted_spaces(
+        parent_crystal(space, context),
+        space.supercell,
+        space.oxidation_states,
+        coupling=space.coupling,
+        overrides=space.occupancies or None,
+        exact_species=space.exact_species,
+        max_deviation=max_deviation,
+        min_distance_A=min_distance_A,
+        number=max_compositions,
+        max_listed=max_listed,
     )
-    return [
-        {
-            **counted.composition.to_dict(),
-            "distinct": counted.count.distinct,
-            "distinct_allowed": counted.distinct,
-            "excluded_pairs": len(counted.space.exclusions),
-            "group_order": counted.count.group_order,
-            "min_distance_A": settings["min_distance_A"],
-            "plan": {"method": counted.plan.method, "reason": counted.plan.reason},
-            "raw": counted.count.raw,
-            "skipped_compositions": counted.skipped,
-        }
-        for counted in found
-    ]
+    return tuple(counted.summary for counted in spaces)
 
 
-def enumerate_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
-    """Choose orderings of one composition: the lowest in Ewald energy of all, of those searched, or of a sample.
+@task(version=3)
+def list_task(
+    context: Context, *, space: SpaceSettings, composition: CountedComposition, ewald_keep: int
+) -> KeptOrderings:
+    """Look at all orderings of a composition, and keep those of lowest Ewald energy."""
+    from superionic.enumeration.chosen import list_lowest
 
-    Or those drawn at a temperature: these go on as they were drawn, the lowest and the others.
+    crystal, orderings = ordering_space_of(space, composition, context)
+    total = max(1, (composition.allowed or composition.count).distinct)
+    chosen = list_lowest(
+        orderings,
+        space.oxidation_states,
+        ewald_keep,
+        progress=lambda met: context.progress(met / total, f"{met:,} orderings"),
+    )
+    return kept_orderings(crystal, orderings, composition, chosen, ewald_keep)
+
+
+@task(version=3)
+def search_task(
+    context: Context, *, space: SpaceSettings, composition: CountedComposition, ewald_keep: int, seed: int
+) -> KeptOrderings:
+    """Search the orderings of lowest Ewald energy of a composition that has too many to be listed."""
+    from superionic.enumeration.chosen import search
+
+    crystal, orderings = ordering_space_of(space, composition, context)
+    context.progress(0.1, "replica exchange")
+    chosen = search(orderings, space.oxidation_states, ewald_keep, seed=seed)
+    return kept_orderings(crystal, orderings, composition, chosen, ewald_keep)
+
+
+@task(version=3)
+def sample_task(
+    context: Context,
+    *,
+    space: SpaceSettings,
+    composition: CountedComposition,
+    ewald_keep: int,
+    sample_draws: int,
+    sample_weights: str,
+    seed: int,
+) -> KeptOrderings:
+    """Draw orderings of a composition at random, and keep those of lowest Ewald energy."""
+    from superionic.enumeration.chosen import sample
+
+    crystal, orderings = ordering_space_of(space, composition, context)
+    context.progress(0.1, "sampling")
+    chosen = sample(orderings, space.oxidation_states, sample_draws, seed=seed, thermal=sample_weights == "degeneracy")
+    return kept_orderings(crystal, orderings, composition, chosen, ewald_keep)
+
+
+@task(version=3)
+def monte_carlo_task(
+    context: Context,
+    *,
+    space: SpaceSettings,
+    composition: CountedComposition,
+    temperature_K: float,
+    dielectric: float,
+    n_sweeps: int,
+    n_samples: int,
+    seed: int,
+) -> KeptOrderings:
+    """Draw orderings of a composition at a temperature; they go on as they were drawn, the lowest and the others."""
+    from superionic.enumeration.monte_carlo import monte_carlo
+
+    crystal, orderings = ordering_space_of(space, composition, context)
+    context.progress(0.1, "Monte Carlo on point charges")
+    chosen = monte_carlo(
+        orderings,
+        space.oxidation_states,
+        n_samples,
+        temperature_K=temperature_K,
+        dielectric=dielectric,
+        n_sweeps=n_sweeps,
+        seed=seed,
+    )
+    return kept_orderings(crystal, orderings, composition, chosen, None)
+
+
+@task(version=2)
+def reference_task(context: Context, *, file_name: str, text: str) -> Atoms:
+    """Read an ordered phase.
+
+    Raises
+    ------
+    StructureError
+        If it is disordered.
     """
-    from superionic.enumeration.chosen import list_lowest, sample, search
-
-    facts = inputs["composition"]
-    charges = settings["oxidation_states"]
-    crystal, space = space_of(settings, facts, context)
-    if settings["method"] == "monte-carlo":
-        from superionic.enumeration.monte_carlo import monte_carlo
-
-        context.progress(0.1, "Monte Carlo on point charges")
-        own = settings["monte_carlo"]
-        chosen = monte_carlo(
-            space,
-            charges,
-            own["n_samples"],
-            temperature_K=own["temperature_K"],
-            dielectric=own["dielectric"],
-            n_sweeps=own["n_sweeps"],
-            seed=settings["seed"],
-        )
-        return chosen_as_data(crystal, space, facts, chosen, None)
-    keep = settings["ewald_keep"]
-    if settings["method"] == "list":
-        total = max(1, facts["distinct_allowed"] or facts["distinct"])
-        chosen = list_lowest(
-            space, charges, keep, progress=lambda met: context.progress(met / total, f"{met:,} orderings")
-        )
-    elif settings["method"] == "search":
-        context.progress(0.1, "replica exchange")
-        chosen = search(space, charges, keep, seed=settings["seed"])
-    else:
-        context.progress(0.1, "sampling")
-        chosen = sample(
-            space,
-            charges,
-            settings["sample_draws"],
-            seed=settings["seed"],
-            thermal=settings["sample_weights"] == "degeneracy",
-        )
-    return chosen_as_data(crystal, space, facts, chosen, keep)
-
-
-def reference_task(settings: Mapping[str, Any], _inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
-    """Read an ordered phase."""
-    from ase import Atoms
-
-    crystal = parent_crystal({**settings, "substitutions": {}}, context)
+    crystal = read_parent(file_name, text, context)
     if not crystal.is_ordered:
         raise StructureError(
             "a reference must be ordered: it stands for one energy",
-            where=settings["file_name"],
+            where=file_name,
             fix="give a structure without partial occupancies",
         )
-    atoms = Atoms(
+    return Atoms(
         symbols=[next(iter(site.species)) for site in crystal.sites],
         scaled_positions=crystal.fractional,
         cell=crystal.cell_A,
         pbc=True,
     )
-    return {"atoms": atoms}

@@ -10,17 +10,21 @@ once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from superionic.execution.task import Ref
+from superionic.results.identity import Material, Ordering, ReferencePhase
+from superionic.results.ranking import Audit, HalvingReport
 from superionic.stages.base import Workbench
 from superionic.stages.relaxations import Member, Relaxations, warm_start
 from superionic.thermodynamics.culling import cut, drawn, expected_missed, noise_eV_per_atom
 from superionic.thermodynamics.rank_statistics import proportion_interval
+
+if TYPE_CHECKING:
+    from superionic.settings.stages import HalvingSettings, RankSettings
 
 # How much wider culling becomes where the audit failed.
 _MORE = 2.0
@@ -34,22 +38,36 @@ class Group:
 
     Attributes
     ----------
-    name
-        For people, unique.
+    material, formula
+        Whose orderings they are.
     members
         In the order of the pre-screen.
+    scouts, pilots, alive, audited
+        See the module.
+    culled
+        For each the rung at which it was given up, and how far it lay above the last wanted one, in eV/atom.
+    margins_eV_per_atom
+        Noise within which nothing was culled, for each rung.
+    audits, widened
+        What the audits said, and whether culling was made wider.
     """
 
-    name: str
+    material: Material
+    formula: str
     members: list[Member]
     scouts: list[Member] = field(default_factory=list)
     pilots: list[Member] = field(default_factory=list)
     alive: list[Member] = field(default_factory=list)
-    culled: dict[str, tuple[int, float]] = field(default_factory=dict)
+    culled: dict[Ordering | ReferencePhase, tuple[int, float]] = field(default_factory=dict)
     margins_eV_per_atom: list[float] = field(default_factory=list)
-    audits: list[dict[str, int]] = field(default_factory=list)
+    audits: list[Audit] = field(default_factory=list)
     audited: list[Member] = field(default_factory=list)
     widened: bool = False
+
+    @property
+    def name(self) -> str:
+        """For people, unique; draws at random are seeded by it."""
+        return group_name(self.material, self.formula)
 
     @property
     def running(self) -> list[Member]:
@@ -63,9 +81,14 @@ class Group:
         return [m for m in self.members if id(m) in chosen and m.failure is None]
 
 
+def group_name(material: Material, formula: str) -> str:
+    """Name the orderings of one crystal and composition."""
+    return " ".join((material.crystal, material.composition_label, formula)).strip()
+
+
 def halve(
-    settings: Mapping[str, Any], bench: Workbench, relaxations: Relaxations, groups: Sequence[Group]
-) -> list[dict[str, Any]]:
+    settings: RankSettings, bench: Workbench, relaxations: Relaxations, groups: Sequence[Group]
+) -> list[HalvingReport]:
     """Relax all of each group, or, with the method halving, the lowest with as few evaluations as the noise allows.
 
     Parameters
@@ -81,15 +104,15 @@ def halve(
 
     Returns
     -------
-    list of dict
+    list of HalvingReport
         For each group what was spent, what was culled, and what the audit says.
     """
-    halving, wanted = settings["halving"], int(settings["relax_top"])
+    halving, wanted = settings.halving, settings.relax_top
     # Scouts, pilots and audit cost more than they save where there are few orderings.
-    few = wanted + settings["warm_start"] + _ALL_IF_FEWER * halving["audit_at_least"]
-    large = [g for g in groups if settings["method"] == "halving" and len(g.members) > few]
+    few = wanted + settings.warm_start + _ALL_IF_FEWER * halving.audit_at_least
+    large = [g for g in groups if settings.method == "halving" and len(g.members) > few]
     small = [group for group in groups if group not in large]
-    _warm_start(settings, bench, relaxations, [g for g in groups if len(g.members) > 2 * settings["warm_start"]])
+    _warm_start(settings, bench, relaxations, [g for g in groups if len(g.members) > 2 * settings.warm_start])
     for group in groups:
         group.alive = group.members[len(group.scouts) :]
     if large:
@@ -97,62 +120,62 @@ def halve(
         _first_rung(halving, bench, relaxations, large, lengths)
         for rung, steps in enumerate(lengths):
             if rung > 0:
-                relaxations.advance(_all(large, "alive"), steps, f"rung {rung + 1}")
+                relaxations.advance(_alive(large), steps, f"rung {rung + 1}")
             for group in large:
-                _cull(group, rung, wanted, halving["keep_fraction"])
-    relaxations.finish([*_all(small, "alive"), *_all(large, "alive")], "to the end")
+                _cull(group, rung, wanted, halving.keep_fraction)
+    relaxations.finish([*_alive(small), *_alive(large)], "to the end")
     for attempt in (1, 2):
         _audit(halving, bench, relaxations, large, attempt, wanted)
-        failed = [group for group in large if group.audits and group.audits[-1]["entered"] and not group.widened]
+        failed = [group for group in large if group.audits and group.audits[-1].entered and not group.widened]
         if attempt == 2 or not failed:
             break
         for group in failed:
-            _widen(group, halving["keep_fraction"], wanted)
-        relaxations.finish(_all(failed, "alive"), "to the end, widened")
-    return [_told(group, bench, wanted) for group in groups]
+            _widen(group, halving.keep_fraction, wanted)
+        relaxations.finish(_alive(failed), "to the end, widened")
+    return [_report(group, bench, wanted) for group in groups]
 
 
-def _all(groups: Sequence[Group], what: str) -> list[Member]:
-    return [member for group in groups for member in getattr(group, what)]
+def _alive(groups: Sequence[Group]) -> list[Member]:
+    return [member for group in groups for member in group.alive]
 
 
-def _rungs(halving: Mapping[str, Any]) -> list[int]:
+def _rungs(halving: HalvingSettings) -> list[int]:
     """Return the steps of each rung."""
-    return [max(1, round(halving["first_steps"] * halving["growth"] ** rung)) for rung in range(halving["max_rungs"])]
+    return [max(1, round(halving.first_steps * halving.growth**rung)) for rung in range(halving.max_rungs)]
 
 
-def _warm_start(
-    settings: Mapping[str, Any], bench: Workbench, relaxations: Relaxations, groups: Sequence[Group]
-) -> None:
-    if settings["warm_start"] == 0 or not settings["relax_cell"]:
+def _warm_start(settings: RankSettings, bench: Workbench, relaxations: Relaxations, groups: Sequence[Group]) -> None:
+    if settings.warm_start == 0 or not settings.relax_cell:
         return
     for group in groups:
-        group.scouts = group.members[: settings["warm_start"]]
-    relaxations.finish(_all(groups, "scouts"), "scouts")
+        group.scouts = group.members[: settings.warm_start]
+    relaxations.finish([member for group in groups for member in group.scouts], "scouts")
     for group in groups:
-        good = [m for m in group.scouts if m.failure is None and m.place is not None]
-        if not good:
+        pairs = [
+            (m.start, m.reached.relaxed.atoms) for m in group.scouts if m.failure is None and m.reached is not None
+        ]
+        if not pairs:
             continue
-        pairs = [(m.start, Ref(m.place[0], ("items", m.place[1], "atoms"))) for m in good if m.place is not None]
         deformation = warm_start(bench, relaxations.stage, f"warm start of {group.name}{relaxations.tail}", pairs)
         for member in group.members[len(group.scouts) :]:
             member.deformation = deformation
 
 
 def _first_rung(
-    halving: Mapping[str, Any], bench: Workbench, relaxations: Relaxations, groups: Sequence[Group], lengths: list[int]
+    halving: HalvingSettings, bench: Workbench, relaxations: Relaxations, groups: Sequence[Group], lengths: list[int]
 ) -> None:
     """Let all take the first rung, and the pilots all rungs and the rest of the way."""
-    relaxations.advance(_all(groups, "alive"), lengths[0], "rung 1")
+    relaxations.advance(_alive(groups), lengths[0], "rung 1")
     for group in groups:
         seed = bench.seed_for(relaxations.stage, "pilots", group.name)
-        chosen = drawn(len(group.running), halving["audit_fraction"], halving["audit_at_least"], seed)
+        chosen = drawn(len(group.running), halving.audit_fraction, halving.audit_at_least, seed)
         group.pilots = [group.running[i] for i in chosen]
         taken = {id(member) for member in group.pilots}
         group.alive = [member for member in group.alive if id(member) not in taken]
+    pilots = [member for group in groups for member in group.pilots]
     for rung, steps in enumerate(lengths[1:], 2):
-        relaxations.advance(_all(groups, "pilots"), steps, f"rung {rung} of the pilots")
-    relaxations.finish(_all(groups, "pilots"), "pilots to the end")
+        relaxations.advance(pilots, steps, f"rung {rung} of the pilots")
+    relaxations.finish(pilots, "pilots to the end")
 
 
 def _falls(group: Group) -> np.ndarray:
@@ -178,7 +201,7 @@ def _all_falls(group: Group, last_rung: int) -> list[np.ndarray]:
     pilots = _falls(group)
     found = []
     for rung in range(last_rung + 1):
-        audited = [m for m in group.audited if group.culled.get(m.candidate.id, (-1, 0.0))[0] >= rung]
+        audited = [m for m in group.audited if group.culled.get(m.candidate.identity, (-1, 0.0))[0] >= rung]
         later = [m.energies_eV_per_atom[rung + 1] - m.energies_eV_per_atom[-1] for m in audited]
         found.append(np.concatenate([_fall_from(pilots, rung), np.array(later)]))
     return found
@@ -203,7 +226,7 @@ def _cull(group: Group, rung: int, wanted: int, keep_fraction: float) -> None:
         if keep or member.converged:
             kept.append(member)
         else:
-            group.culled[member.candidate.id] = (rung, float(gap))
+            group.culled[member.candidate.identity] = (rung, float(gap))
     group.alive = kept
 
 
@@ -215,7 +238,7 @@ def _last_wanted(group: Group, wanted: int) -> float:
 
 
 def _audit(
-    halving: Mapping[str, Any],
+    halving: HalvingSettings,
     bench: Workbench,
     relaxations: Relaxations,
     groups: Sequence[Group],
@@ -228,9 +251,9 @@ def _audit(
         if attempt == 2 and not group.widened:
             continue
         before = {id(member) for member in group.audited}
-        culled = [m for m in group.members if m.candidate.id in group.culled and id(m) not in before]
+        culled = [m for m in group.members if m.candidate.identity in group.culled and id(m) not in before]
         seed = bench.seed_for(relaxations.stage, "audit", group.name, attempt)
-        chosen = drawn(len(culled), halving["audit_fraction"], halving["audit_at_least"], seed)
+        chosen = drawn(len(culled), halving.audit_fraction, halving.audit_at_least, seed)
         drawn_now[group.name] = [culled[i] for i in chosen]
     label = "audit" if attempt == 1 else "audit after widening"
     relaxations.finish([member for members in drawn_now.values() for member in members], label)
@@ -239,63 +262,69 @@ def _audit(
             continue
         found = [member for member in drawn_now[group.name] if member.failure is None]
         last = _last_wanted(group, wanted)
-        population = sum(1 for m in group.members if m.candidate.id in group.culled and m not in group.audited)
-        entered = [m.candidate.id for m in found if m.energies_eV_per_atom[-1] < last]
+        population = sum(1 for m in group.members if m.candidate.identity in group.culled and m not in group.audited)
+        entered = [m for m in found if m.energies_eV_per_atom[-1] < last]
         group.audited += found
-        group.audits.append({"audited": len(found), "culled": population, "entered": len(entered)})
+        group.audits.append(Audit(audited=len(found), culled=population, entered=len(entered)))
 
 
 def _widen(group: Group, keep_fraction: float, wanted: int) -> None:
     """Take back what was culled as closely as an audited one that belongs among the lowest, and twice as many."""
     last = _last_wanted(group, wanted)
-    wrong = [m.candidate.id for m in group.audited if m.energies_eV_per_atom[-1] < last]
-    margin = max(group.culled[name][1] for name in wrong)
-    by_id = {member.candidate.id: member for member in group.members}
-    audited = {member.candidate.id for member in group.audited}
-    closest = sorted(group.culled, key=lambda name: (group.culled[name][1], name))
+    wrong = [m.candidate.identity for m in group.audited if m.energies_eV_per_atom[-1] < last]
+    margin = max(group.culled[identity][1] for identity in wrong)
+    members = {member.candidate.identity: member for member in group.members}
+    audited = {member.candidate.identity for member in group.audited}
+    closest = sorted(group.culled, key=lambda identity: (group.culled[identity][1], identity.id))
     more = int(np.ceil((_MORE - 1.0) * keep_fraction * len(closest)))
-    for place, name in enumerate(closest):
-        if name not in audited and (place < more or group.culled[name][1] <= margin):
-            group.alive.append(by_id[name])
-            del group.culled[name]
+    for place, identity in enumerate(closest):
+        if identity not in audited and (place < more or group.culled[identity][1] <= margin):
+            group.alive.append(members[identity])
+            del group.culled[identity]
     group.widened = True
 
 
-def _told(group: Group, bench: Workbench, wanted: int) -> dict[str, Any]:
+def _report(group: Group, bench: Workbench, wanted: int) -> HalvingReport:
     spent = sum(member.n_evaluations for member in group.members)
     pilots = [member.n_evaluations for member in group.pilots if member.failure is None]
-    told: dict[str, Any] = {
-        "audits": group.audits,
-        "culled": len(group.culled),
-        "evaluations": spent,
-        "group": group.name,
-        "margins_meV_per_atom": [1000.0 * margin for margin in group.margins_eV_per_atom if np.isfinite(margin)],
-        "orderings": len(group.members),
-        "pilots": len(pilots),
-        "relaxed": len(group.finished),
-        "widened": group.widened,
-        "wanted": min(wanted, len(group.members)),
-    }
+    report = HalvingReport(
+        material=group.material,
+        formula=group.formula,
+        orderings=len(group.members),
+        pilots=len(pilots),
+        relaxed=len(group.finished),
+        culled=len(group.culled),
+        wanted=min(wanted, len(group.members)),
+        evaluations=spent,
+        evaluations_if_all=float(spent),
+        margins_meV_per_atom=tuple(1000.0 * margin for margin in group.margins_eV_per_atom if np.isfinite(margin)),
+        audits=tuple(group.audits),
+        widened=group.widened,
+        recall=1.0,
+        recall_interval95=(1.0, 1.0),
+        recall_at_least_by_audit=None,
+    )
     if not group.culled:
-        return {**told, "evaluations_if_all": float(spent), "recall": 1.0, "recall_interval95": [1.0, 1.0]}
+        return report
     last = _last_wanted(group, wanted)
-    audited = {member.candidate.id for member in group.audited}
-    unseen = [m for m in group.members if m.candidate.id in group.culled and m.candidate.id not in audited]
-    rungs = [group.culled[m.candidate.id][0] for m in unseen]
+    audited = {member.candidate.identity for member in group.audited}
+    culled = [member for member in group.members if member.candidate.identity in group.culled]
+    unseen = [member for member in culled if member.candidate.identity not in audited]
+    rungs = [group.culled[member.candidate.identity][0] for member in unseen]
     heights = np.array([m.energies_eV_per_atom[-1] - last for m in unseen])
     seed = bench.seed_for("rank", "recall", group.name)
     expected, low, high = expected_missed(heights, _all_falls(group, max(rungs, default=0)), rungs, seed)
-    audit = group.audits[-1] if group.audits else {"audited": 0, "culled": len(unseen), "entered": 0}
-    most = proportion_interval(audit["entered"], audit["audited"], audit["culled"])[1]
+    audit = group.audits[-1] if group.audits else Audit(audited=0, culled=len(unseen), entered=0)
+    most = proportion_interval(audit.entered, audit.audited, audit.culled)[1]
 
     def recall(missed: float) -> float:
         return max(0.0, 1.0 - missed / wanted)
 
-    return {
-        **told,
-        "evaluations_if_all": float(np.mean(pilots)) * len(group.members) if pilots else None,
-        "recall": recall(expected),
-        "recall_interval95": [recall(high), recall(low)],
+    return replace(
+        report,
+        evaluations_if_all=float(np.mean(pilots)) * len(group.members) if pilots else None,
+        recall=recall(expected),
+        recall_interval95=(recall(high), recall(low)),
         # What the audit itself found is not missed any more.
-        "recall_at_least_by_audit": recall(most - audit["entered"]),
-    }
+        recall_at_least_by_audit=recall(most - audit.entered),
+    )

@@ -9,143 +9,177 @@ rounds keep what was done.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from superionic.enumeration.counted import CountedComposition
+from superionic.enumeration.evidence import Evaluations, SurrogateFit
 from superionic.execution.runner import Failure, Outcome
-from superionic.execution.task import Context, Ref, Task
-from superionic.stages.base import ChosenPotential, Space, Workbench, potential_of
-from superionic.stages.ordering_spaces import chosen_as_data, space_of
+from superionic.execution.task import Context, Task, task
+from superionic.results.identity import OrderedCell
+from superionic.stages.base import ChosenPotential, Workbench, load
+from superionic.stages.ordering_spaces import KeptOrderings, SpaceSettings, kept_orderings, ordering_space_of
 
 if TYPE_CHECKING:
-    from superionic.enumeration.learning import KnownEnergies, Proposal
+    from superionic.enumeration.learning import KnownEnergies
+    from superionic.settings.enumerate import MonteCarloSettings
     from superionic.structures.space import OrderingSpace
-
-_START_VERSION = 1
-_EVALUATE_VERSION = 1
-_PROPOSE_VERSION = 1
-_DRAW_VERSION = 1
 
 _FMAX_EV_PER_A = 0.05
 _LEFT_ITS_SITE_A = 1.0
 
-_OF_LEARNING = ("temperature_K", "n_sweeps", "pair_cutoff_A", "triplet_cutoff_A")
+
+@dataclass(frozen=True)
+class Requested:
+    """Orderings whose energies are asked for next.
+
+    Attributes
+    ----------
+    atoms, decorations
+        Their structures, and (n, n_free) codes of the free sites; none where Monte Carlo met no new ones.
+    expected_eV
+        (n,) energies of the supercell that the surrogate expects; empty before the first fit.
+    error_on_met_meV_per_atom
+        Where there are none: error of the fit on all that was met.
+    fit
+        The fit that proposed them; None before the first.
+    """
+
+    atoms: tuple[Atoms, ...]
+    decorations: NDArray[np.uint8]
+    expected_eV: NDArray[np.float64]
+    error_on_met_meV_per_atom: float | None
+    fit: SurrogateFit | None
+
+
+@dataclass(frozen=True)
+class OrderingEnergy:
+    """The energy of one ordering by a potential.
+
+    Attributes
+    ----------
+    energy_eV
+        Of the supercell.
+    largest_displacement_A
+        How far an ion moved in the relaxation.
+    n_steps
+        Of the relaxation.
+    """
+
+    energy_eV: float
+    largest_displacement_A: float
+    n_steps: int
 
 
 @dataclass
 class _Job:
     """One composition on its way through the rounds."""
 
-    name: str
-    settings: Mapping[str, Any]
-    composition: Ref
-    ahead: Task
-    proposals: list[Task] = field(default_factory=list)
+    cell: OrderedCell
+    space: SpaceSettings
+    composition: CountedComposition
+    ahead: Task[Requested]
+    proposals: list[Task[Requested]] = field(default_factory=list)
     evaluated: list[list[int]] = field(default_factory=list)
-    evaluations: list[Task] = field(default_factory=list)
+    evaluations: list[Task[OrderingEnergy]] = field(default_factory=list)
     failed: int = 0
 
 
 def learned_orderings(
-    settings: Mapping[str, Any],
+    settings: MonteCarloSettings,
     bench: Workbench,
     stage: str,
-    spaces: Sequence[tuple[str, Space, Ref]],
+    spaces: Sequence[tuple[OrderedCell, SpaceSettings, CountedComposition]],
     potential: ChosenPotential,
-) -> tuple[dict[str, Task], list[Failure]]:
+) -> tuple[dict[OrderedCell, Task[KeptOrderings]], list[Failure]]:
     """Learn the energies of a potential where Monte Carlo goes, for each composition.
 
     Parameters
     ----------
     settings
-        The ``enumerate`` section.
+        The section ``enumerate.monte_carlo``.
     bench, stage
         The workbench, and the stage that this is a part of.
     spaces
-        Name, space and composition of each.
+        Cell, crystal, and composition (a part of a task's result) of each.
     potential
         Whose energies order the ions.
 
     Returns
     -------
     tasks
-        By name the task whose result holds the orderings; compositions without enough energies are missing.
+        By cell the task whose result holds the orderings; compositions without enough energies are missing.
     failures
         Evaluations that failed, and compositions that were given up.
     """
     from superionic.enumeration.learning import FEWEST_ENERGIES
 
-    chosen = settings["monte_carlo"]
     jobs = []
-    for name, space, composition in spaces:
-        given = {**space.settings, "min_distance_A": settings["min_distance_A"]}
-        first = bench.task(
-            stage,
-            f"first orderings of {name}",
-            "superionic.stages.learned_orderings:start_task",
-            _START_VERSION,
-            {
-                **given,
-                **{key: chosen[key] for key in ("temperature_K", "dielectric", "n_sweeps", "initial")},
-                "seed": bench.seed_for(stage, name, "start"),
-            },
-            {"composition": composition},
+    for cell, space, composition in spaces:
+        call = start_task.of(
+            space=space,
+            composition=composition,
+            temperature_K=settings.temperature_K,
+            dielectric=settings.dielectric,
+            n_sweeps=settings.n_sweeps,
+            initial=settings.initial,
+            seed=bench.seed_for(stage, cell.id, "start"),
         )
-        jobs.append(_Job(name, {**given, **{key: chosen[key] for key in _OF_LEARNING}}, composition, first))
-    ended: list[tuple[_Job, Task]] = []
+        jobs.append(_Job(cell, space, composition, bench.task(stage, f"first orderings of {cell.id}", call)))
+    drawn: dict[OrderedCell, Task[KeptOrderings]] = {}
     failures: list[Failure] = []
-    for number in range(chosen["max_rounds"] + 1):
+    for number in range(settings.max_rounds + 1):
         if not jobs:
             break
-        going: list[tuple[_Job, Outcome]] = []
+        going: list[tuple[_Job, Outcome[Requested]]] = []
         for job, outcome in zip(jobs, bench.runner.gather([job.ahead for job in jobs]), strict=True):
             if outcome.failure is not None:
                 failures.append(outcome.failure)
-            elif _is_right(outcome.value, chosen["tolerance_meV_per_atom"]):
-                met = outcome.value["error_on_met_meV_per_atom"]
-                ended.append((job, _draw(job, bench, stage, potential, chosen, met)))
+            elif _is_right(outcome.value, settings.tolerance_meV_per_atom):
+                met = outcome.value.error_on_met_meV_per_atom
+                drawn[job.cell] = _draw(job, bench, stage, potential, settings, met)
             else:
                 going.append((job, outcome))
-        failures += _evaluate(chosen["relax_steps"], bench, stage, going, potential, number)
+        failures += _evaluate(settings.relax_steps, bench, stage, going, potential, number)
         jobs = []
         for job, _ in going:
             if len(job.evaluations) < FEWEST_ENERGIES:
                 reason = f"{len(job.evaluations)} energies are too few for a surrogate, {job.failed} failed"
-                failures.append(Failure(f"Monte Carlo of {job.name}", reason, job.ahead.key))
-            elif number == chosen["max_rounds"]:
-                ended.append((job, _draw(job, bench, stage, potential, chosen, None)))
+                failures.append(Failure(f"Monte Carlo of {job.cell.id}", reason, job.ahead.key))
+            elif number == settings.max_rounds:
+                drawn[job.cell] = _draw(job, bench, stage, potential, settings, None)
             else:
-                job.ahead = _propose(job, bench, stage, chosen["batch"], number + 1)
+                job.ahead = _propose(job, bench, stage, settings, number + 1)
                 jobs.append(job)
-    return {job.name: task for job, task in ended}, failures
+    return drawn, failures
 
 
-def _is_right(proposal: Mapping[str, Any], tolerance: float) -> bool:
+def _is_right(requested: Requested, tolerance: float) -> bool:
     """Tell whether learning can end: the fit was right about the last orderings, or there are no new ones."""
-    error = proposal["facts"].get("error_on_fresh_meV_per_atom")
-    return not proposal["atoms"] or (error is not None and error < tolerance)
+    error = None if requested.fit is None else requested.fit.error_on_fresh_meV_per_atom
+    return not requested.atoms or (error is not None and error < tolerance)
 
 
 def _evaluate(
     relax_steps: int,
     bench: Workbench,
     stage: str,
-    going: Sequence[tuple[_Job, Outcome]],
+    going: Sequence[tuple[_Job, Outcome[Requested]]],
     potential: ChosenPotential,
     number: int,
 ) -> list[Failure]:
     """Ask the potential for the energies that the jobs want, all together; returns what failed."""
-    asked = [(job, index) for job, outcome in going for index in range(len(outcome.value["atoms"]))]
+    asked = [(job, index) for job, outcome in going for index in range(len(outcome.value.atoms))]
     tasks = [
         bench.task(
             stage,
-            f"energy of {job.name} round {number} #{index}",
-            "superionic.stages.learned_orderings:evaluate_task",
-            _EVALUATE_VERSION,
-            {"relax_steps": relax_steps},
-            {"atoms": Ref(job.ahead, ("atoms", index))},
-            potential=potential,
+            f"energy of {job.cell.id} round {number} #{index}",
+            evaluate_task.of(atoms=job.ahead.result.atoms[index], relax_steps=relax_steps, potential=potential),
         )
         for job, index in asked
     ]
@@ -153,38 +187,32 @@ def _evaluate(
         job.proposals.append(job.ahead)
         job.evaluated.append([])
     failures = []
-    for (job, index), task, outcome in zip(asked, tasks, bench.runner.gather(tasks), strict=True):
+    for (job, index), evaluation, outcome in zip(asked, tasks, bench.runner.gather(tasks), strict=True):
         if outcome.failure is not None:
             job.failed += 1
             failures.append(outcome.failure)
         else:
             job.evaluated[-1].append(index)
-            job.evaluations.append(task)
+            job.evaluations.append(evaluation)
     return failures
 
 
-def _known(job: _Job) -> tuple[dict[str, Any], dict[str, Ref | Sequence[Ref]]]:
-    """Return settings and inputs by which tasks know all energies so far."""
-    settings = {**job.settings, "evaluated": [list(indices) for indices in job.evaluated]}
-    inputs: dict[str, Ref | Sequence[Ref]] = {
-        "composition": job.composition,
-        "decorations": [task["decorations"] for task in job.proposals],
-        "energies_eV": [task["energy_eV"] for task in job.evaluations],
-        "expected_eV": job.proposals[-1]["expected_eV"],
-    }
-    return settings, inputs
-
-
-def _propose(job: _Job, bench: Workbench, stage: str, batch: int, number: int) -> Task:
-    settings, inputs = _known(job)
-    return bench.task(
-        stage,
-        f"proposals for {job.name} round {number}",
-        "superionic.stages.learned_orderings:propose_task",
-        _PROPOSE_VERSION,
-        {**settings, "batch": batch, "seed": bench.seed_for(stage, job.name, "round", number)},
-        inputs,
+def _propose(job: _Job, bench: Workbench, stage: str, settings: MonteCarloSettings, number: int) -> Task[Requested]:
+    call = propose_task.of(
+        space=job.space,
+        composition=job.composition,
+        temperature_K=settings.temperature_K,
+        n_sweeps=settings.n_sweeps,
+        pair_cutoff_A=settings.pair_cutoff_A,
+        triplet_cutoff_A=settings.triplet_cutoff_A,
+        batch=settings.batch,
+        seed=bench.seed_for(stage, job.cell.id, "round", number),
+        evaluated=job.evaluated,
+        decorations=[proposal.result.decorations for proposal in job.proposals],
+        energies_eV=[evaluation.result.energy_eV for evaluation in job.evaluations],
+        expected_eV=job.proposals[-1].result.expected_eV,
     )
+    return bench.task(stage, f"proposals for {job.cell.id} round {number}", call)
 
 
 def _draw(
@@ -192,150 +220,188 @@ def _draw(
     bench: Workbench,
     stage: str,
     potential: ChosenPotential,
-    chosen: Mapping[str, Any],
+    settings: MonteCarloSettings,
     error_on_met: float | None,
-) -> Task:
-    settings, inputs = _known(job)
-    return bench.task(
-        stage,
-        f"orderings of {job.name}",
-        "superionic.stages.learned_orderings:draw_task",
-        _DRAW_VERSION,
-        {
-            **settings,
-            "error_on_met_meV_per_atom": error_on_met,
-            "failed": job.failed,
-            "n_samples": chosen["n_samples"],
-            "potential_name": potential.name,
-            "seed": bench.seed_for(stage, job.name, "draw"),
-            "tolerance_meV_per_atom": chosen["tolerance_meV_per_atom"],
-        },
-        {
-            **inputs,
-            "displacements_A": [task["largest_displacement_A"] for task in job.evaluations],
-            "facts": [task["facts"] for task in job.proposals[1:]],
-        },
+) -> Task[KeptOrderings]:
+    call = draw_task.of(
+        space=job.space,
+        composition=job.composition,
+        temperature_K=settings.temperature_K,
+        n_sweeps=settings.n_sweeps,
+        pair_cutoff_A=settings.pair_cutoff_A,
+        triplet_cutoff_A=settings.triplet_cutoff_A,
+        n_samples=settings.n_samples,
+        seed=bench.seed_for(stage, job.cell.id, "draw"),
+        tolerance_meV_per_atom=settings.tolerance_meV_per_atom,
+        potential_name=potential.name,
+        failed=job.failed,
+        error_on_met_meV_per_atom=error_on_met,
+        evaluated=job.evaluated,
+        decorations=[proposal.result.decorations for proposal in job.proposals],
+        energies_eV=[evaluation.result.energy_eV for evaluation in job.evaluations],
+        displacements_A=[evaluation.result.largest_displacement_A for evaluation in job.evaluations],
+        expected_eV=job.proposals[-1].result.expected_eV,
+        fits=[proposal.result.fit for proposal in job.proposals[1:]],
     )
+    return bench.task(stage, f"orderings of {job.cell.id}", call)
 
 
 # ---- task functions -----------------------------------------------------------------------------------------------
 
 
-def start_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
+@task(version=2)
+def start_task(
+    context: Context,
+    *,
+    space: SpaceSettings,
+    composition: CountedComposition,
+    temperature_K: float,
+    dielectric: float,
+    n_sweeps: int,
+    initial: int,
+    seed: int,
+) -> Requested:
     """Choose the orderings whose energies are asked for first."""
-    import numpy as np
+    from superionic.enumeration.learning import first_decorations
 
-    from superionic.enumeration.learning import Proposal, first_decorations
-
-    _, space = space_of(settings, inputs["composition"], context)
+    _, orderings = ordering_space_of(space, composition, context)
     context.progress(0.1, "Monte Carlo on point charges")
     chosen = first_decorations(
-        space,
-        settings["oxidation_states"],
-        settings["initial"],
-        **{key: settings[key] for key in ("temperature_K", "dielectric", "n_sweeps", "seed")},
+        orderings,
+        space.oxidation_states,
+        initial,
+        temperature_K=temperature_K,
+        dielectric=dielectric,
+        n_sweeps=n_sweeps,
+        seed=seed,
     )
-    return _wanted(space, Proposal({}, chosen, np.zeros(0), None))
+    return Requested(_structures(orderings, chosen), chosen, np.zeros(0), None, None)
 
 
-def evaluate_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
+@task(version=2)
+def evaluate_task(context: Context, *, atoms: Atoms, relax_steps: int, potential: ChosenPotential) -> OrderingEnergy:
     """Return the energy of one ordering, relaxed at fixed cell by no more than some steps."""
-    import numpy as np
-
     from superionic.dynamics.relax import relax
 
-    potential = potential_of(settings, inputs, context)
-    atoms = inputs["atoms"]
-    potential.check_elements(atoms)
-    if settings["relax_steps"] == 0:
-        energy = potential.evaluate(atoms, stress=False).energy_eV
-        return {"energy_eV": float(energy), "largest_displacement_A": 0.0, "n_steps": 0}
-    found = relax(
+    evaluator = load(potential, context)
+    evaluator.check_elements(atoms)
+    if relax_steps == 0:
+        energy = evaluator.evaluate(atoms, stress=False).energy_eV
+        return OrderingEnergy(float(energy), 0.0, 0)
+    relaxed = relax(
         atoms,
-        potential,
+        evaluator,
         fmax_eV_per_A=_FMAX_EV_PER_A,
-        max_steps=settings["relax_steps"],
+        max_steps=relax_steps,
         cell=False,
         progress=context.progress,
     )
-    moved = np.linalg.norm(found.atoms.positions - atoms.positions, axis=1)  # not wrapped: the way each ion went
-    return {
-        "energy_eV": float(found.energy_eV),
-        "largest_displacement_A": float(moved.max()),
-        "n_steps": found.n_steps,
-    }
+    moved = np.linalg.norm(relaxed.atoms.positions - atoms.positions, axis=1)  # not wrapped: the way each ion went
+    return OrderingEnergy(float(relaxed.energy_eV), float(moved.max()), relaxed.n_steps)
 
 
-def propose_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
+@task(version=2)
+def propose_task(
+    context: Context,
+    *,
+    space: SpaceSettings,
+    composition: CountedComposition,
+    temperature_K: float,
+    n_sweeps: int,
+    pair_cutoff_A: float,
+    triplet_cutoff_A: float,
+    batch: int,
+    seed: int,
+    evaluated: Sequence[Sequence[int]],
+    decorations: Sequence[NDArray[np.uint8]],
+    energies_eV: Sequence[float],
+    expected_eV: NDArray[np.float64],
+) -> Requested:
     """Judge the last surrogate, fit the next, and choose the orderings whose energies are asked for next."""
     from superionic.enumeration.learning import LearningSettings, propose
 
-    _, space = space_of(settings, inputs["composition"], context)
+    _, orderings = ordering_space_of(space, composition, context)
     context.progress(0.1, "Monte Carlo on the surrogate")
-    learning = LearningSettings(**{name: settings[name] for name in _OF_LEARNING})
-    known = _energies(space, settings, inputs)
-    return _wanted(
-        space, propose(space, settings["oxidation_states"], known, settings["batch"], learning, settings["seed"])
+    learning = LearningSettings(temperature_K, n_sweeps, pair_cutoff_A, triplet_cutoff_A)
+    known = _known(orderings, evaluated, decorations, energies_eV, expected_eV)
+    proposal = propose(orderings, space.oxidation_states, known, batch, learning, seed)
+    return Requested(
+        atoms=_structures(orderings, proposal.decorations),
+        decorations=proposal.decorations,
+        expected_eV=proposal.expected_eV,
+        error_on_met_meV_per_atom=proposal.error_on_met_meV_per_atom,
+        fit=proposal.fit,
     )
 
 
-def draw_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
+@task(version=2)
+def draw_task(
+    context: Context,
+    *,
+    space: SpaceSettings,
+    composition: CountedComposition,
+    temperature_K: float,
+    n_sweeps: int,
+    pair_cutoff_A: float,
+    triplet_cutoff_A: float,
+    n_samples: int,
+    seed: int,
+    tolerance_meV_per_atom: float,
+    potential_name: str,
+    failed: int,
+    error_on_met_meV_per_atom: float | None,
+    evaluated: Sequence[Sequence[int]],
+    decorations: Sequence[NDArray[np.uint8]],
+    energies_eV: Sequence[float],
+    displacements_A: Sequence[float],
+    expected_eV: NDArray[np.float64],
+    fits: Sequence[SurrogateFit | None],
+) -> KeptOrderings:
     """Draw orderings by the last surrogate."""
     from superionic.enumeration.learning import LearningSettings, learned_draws
 
-    crystal, space = space_of(settings, inputs["composition"], context)
+    crystal, orderings = ordering_space_of(space, composition, context)
     context.progress(0.1, "Monte Carlo on the surrogate")
+    left_its_site = sum(displacement > _LEFT_ITS_SITE_A for displacement in displacements_A)
     chosen = learned_draws(
-        space,
-        settings["oxidation_states"],
-        _energies(space, settings, inputs),
-        settings["n_samples"],
-        LearningSettings(**{name: settings[name] for name in _OF_LEARNING}),
-        tolerance_meV_per_atom=settings["tolerance_meV_per_atom"],
-        rounds=inputs["facts"],
-        seed=settings["seed"],
-        about={
-            "energy": f"potential {settings['potential_name']}",
-            "evaluations": len(inputs["energies_eV"]) + settings["failed"],
-            "evaluations_failed": settings["failed"],
-            "evaluations_in_which_an_ion_left_its_site": int(
-                sum(d > _LEFT_ITS_SITE_A for d in inputs["displacements_A"])
-            ),
-        },
-        error_on_met_meV_per_atom=settings["error_on_met_meV_per_atom"],
+        orderings,
+        space.oxidation_states,
+        _known(orderings, evaluated, decorations, energies_eV, expected_eV),
+        n_samples,
+        LearningSettings(temperature_K, n_sweeps, pair_cutoff_A, triplet_cutoff_A),
+        tolerance_meV_per_atom=tolerance_meV_per_atom,
+        fits=[fit for fit in fits if fit is not None],
+        seed=seed,
+        energy_name=f"potential {potential_name}",
+        evaluations=Evaluations(len(energies_eV) + failed, failed, left_its_site),
+        error_on_met_meV_per_atom=error_on_met_meV_per_atom,
     )
-    return chosen_as_data(crystal, space, inputs["composition"], chosen, None)
+    return kept_orderings(crystal, orderings, composition, chosen, None)
 
 
-def _energies(space: OrderingSpace, settings: Mapping[str, Any], inputs: Mapping[str, Any]) -> KnownEnergies:
-    import numpy as np
-
+def _known(
+    space: OrderingSpace,
+    evaluated: Sequence[Sequence[int]],
+    decorations: Sequence[NDArray[np.uint8]],
+    energies_eV: Sequence[float],
+    expected_eV: NDArray[np.float64],
+) -> KnownEnergies:
     from superionic.enumeration.learning import KnownEnergies
 
-    asked = [np.asarray(part, dtype=np.uint8).reshape(-1, space.n_free) for part in inputs["decorations"]]
-    energies = np.array(inputs["energies_eV"], dtype=np.float64)
-    expected = np.asarray(inputs["expected_eV"], dtype=np.float64)
-    last = settings["evaluated"][-1] if len(asked) > 1 else []
+    asked = [np.asarray(part, dtype=np.uint8).reshape(-1, space.n_free) for part in decorations]
+    energies = np.array(energies_eV, dtype=np.float64)
+    last = list(evaluated[-1]) if len(asked) > 1 else []
     return KnownEnergies(
-        decorations=np.concatenate([part[i] for part, i in zip(asked, settings["evaluated"], strict=True)]),
+        decorations=np.concatenate([part[list(i)] for part, i in zip(asked, evaluated, strict=True)]),
         energies_eV=energies,
         tried=np.concatenate(asked),
         fresh=energies[len(energies) - len(last) :],
-        expected_eV=expected[last],
+        expected_eV=np.asarray(expected_eV, dtype=np.float64)[last],
     )
 
 
-def _wanted(space: OrderingSpace, proposal: Proposal) -> dict[str, Any]:
-    import numpy as np
-
+def _structures(space: OrderingSpace, decorations: NDArray[np.uint8]) -> tuple[Atoms, ...]:
     from superionic.structures.orderings import OrderingTable, to_atoms
 
-    decorations = proposal.decorations
     table = OrderingTable.of(space, decorations, np.ones(len(decorations), dtype=np.int64))
-    return {
-        "atoms": [to_atoms(space.sites, ordering) for ordering in table],
-        "decorations": decorations,
-        "error_on_met_meV_per_atom": proposal.error_on_met_meV_per_atom,
-        "expected_eV": proposal.expected_eV,
-        "facts": dict(proposal.facts),
-    }
+    return tuple(to_atoms(space.sites, ordering) for ordering in table)

@@ -1,64 +1,160 @@
-"""What tasks about orderings share: the space of a composition, from settings, and the orderings chosen of it."""
+"""What is enumerated, as tasks have it, and what they share: the space of a composition, and the orderings chosen."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from ase import Atoms
+
+from superionic.enumeration.counted import CountedComposition, Method
+from superionic.enumeration.evidence import Evidence
 from superionic.execution.task import Context
+from superionic.results.identity import Material, OrderedCell, Rows
+from superionic.structures.equations import Coupling
+from superionic.structures.ranking import EnergyHistogram, Tie
 
 if TYPE_CHECKING:
     from superionic.enumeration.chosen import ChosenOrderings
     from superionic.structures.disordered import DisorderedCrystal
     from superionic.structures.space import OrderingSpace
 
-_OF_COMPOSITION = (
-    "deviation", "distinct", "distinct_allowed", "excluded_pairs", "formula", "group_order", "min_distance_A", "plan",
-    "raw", "skipped_compositions",
-)  # fmt: skip
+
+@dataclass(frozen=True)
+class SpaceSettings:
+    """What the orderings of one crystal at one composition in one supercell depend on.
+
+    Attributes
+    ----------
+    file_name, text
+        Name of the crystal's file, whose ending says the format, and what is in it.
+    supercell
+        Integer matrix, rows as multiples of the crystal's vectors.
+    oxidation_states
+        Charge of each element, in e.
+    coupling
+        Which sites share their counts.
+    exact_species
+        Elements whose totals have to be met exactly.
+    occupancies
+        Occupancies by sublattice that replace those of the file.
+    substitutions
+        Elements that are replaced on all their sites, by mixtures.
+    """
+
+    file_name: str
+    text: str
+    supercell: Rows
+    oxidation_states: Mapping[str, float]
+    coupling: Coupling
+    exact_species: tuple[str, ...]
+    occupancies: Mapping[str, Mapping[str, float]]
+    substitutions: Mapping[str, Mapping[str, float]]
 
 
-def parent_crystal(settings: Mapping[str, Any], context: Context) -> DisorderedCrystal:
-    """Return the crystal of a task, its elements replaced."""
-    from superionic.structures.composition import substitute
+@dataclass(frozen=True)
+class Space:
+    """One crystal at one composition in one supercell: what is enumerated.
+
+    Attributes
+    ----------
+    material
+        Crystal and composition.
+    settings
+        All that the enumeration depends on.
+    """
+
+    material: Material
+    settings: SpaceSettings
+
+    @property
+    def cell(self) -> OrderedCell:
+        """Crystal, composition and supercell."""
+        return OrderedCell(self.material, self.settings.supercell)
+
+
+@dataclass(frozen=True)
+class KeptOrdering:
+    """An ordering that goes on.
+
+    Attributes
+    ----------
+    atoms
+        Its structure, not relaxed.
+    n_atoms
+        Atoms of it.
+    degeneracy, ewald_eV, times_drawn
+        As in :class:`superionic.results.orderings.EnumeratedOrdering`.
+    """
+
+    atoms: Atoms
+    n_atoms: int
+    degeneracy: int
+    ewald_eV: float
+    times_drawn: int | None
+
+
+@dataclass(frozen=True)
+class KeptOrderings:
+    """The orderings of one composition that go on; see :class:`superionic.results.orderings.EnumeratedSpace`."""
+
+    counted: CountedComposition
+    spacegroup: str
+    method: Method
+    listed: int
+    evidence: Evidence | None
+    tie: Tie | None
+    histogram: EnergyHistogram | None
+    orderings: tuple[KeptOrdering, ...]
+
+
+def read_parent(file_name: str, text: str, context: Context) -> DisorderedCrystal:
+    """Read a crystal of the campaign inside a task; the file was checked, with limits, when the campaign was loaded."""
     from superionic.structures.files import parse_crystal
 
-    path = context.scratch / settings["file_name"]
-    path.write_text(settings["text"], encoding="utf-8")
-    crystal = parse_crystal(path)  # the file was checked, with limits, when the campaign was loaded
-    return substitute(crystal, settings["substitutions"]) if settings["substitutions"] else crystal
+    path = context.scratch / file_name
+    path.write_text(text, encoding="utf-8")
+    return parse_crystal(path)
 
 
-def space_of(
-    settings: Mapping[str, Any], composition: Mapping[str, Any], context: Context
+def parent_crystal(space: SpaceSettings, context: Context) -> DisorderedCrystal:
+    """Return the crystal of a space, its elements replaced."""
+    from superionic.structures.composition import substitute
+
+    crystal = read_parent(space.file_name, space.text, context)
+    return substitute(crystal, space.substitutions) if space.substitutions else crystal
+
+
+def ordering_space_of(
+    space: SpaceSettings, counted: CountedComposition, context: Context
 ) -> tuple[DisorderedCrystal, OrderingSpace]:
-    """Return the crystal of a task, and the space of orderings of one of its compositions."""
-    from superionic.structures.composition import IntegerComposition
+    """Return the crystal of a space, and the orderings of one of its compositions."""
     from superionic.structures.space import ordering_space
     from superionic.structures.supercells import supercell_sites
 
-    crystal = parent_crystal(settings, context)
-    space = ordering_space(
-        supercell_sites(crystal, settings["supercell"]),
-        IntegerComposition.from_dict(composition),
-        min_distance_A=settings["min_distance_A"],
-        oxidation_states=settings["oxidation_states"],
+    crystal = parent_crystal(space, context)
+    orderings = ordering_space(
+        supercell_sites(crystal, space.supercell),
+        counted.composition,
+        min_distance_A=counted.min_distance_A,
+        oxidation_states=space.oxidation_states,
     )
-    return crystal, space
+    return crystal, orderings
 
 
-def chosen_as_data(
+def kept_orderings(
     crystal: DisorderedCrystal,
     space: OrderingSpace,
-    composition: Mapping[str, Any],
+    counted: CountedComposition,
     chosen: ChosenOrderings,
     keep: int | None,
-) -> dict[str, Any]:
+) -> KeptOrderings:
     """Return the orderings that go on, and what is reported of their space.
 
     Parameters
     ----------
-    crystal, space, composition, chosen
+    crystal, space, counted, chosen
         What was ordered, and the orderings chosen.
     keep
         How many of lowest Ewald energy go on; None: all, in their order.
@@ -68,22 +164,22 @@ def chosen_as_data(
     frames = chosen.atoms(space)
     times = chosen.times_drawn if keep is None else None
     indices = range(len(chosen)) if keep is None else [int(i) for i in lowest(chosen.energies_eV, keep)]
-    return {
-        **{name: composition[name] for name in _OF_COMPOSITION if name in composition},
-        "evidence": dict(chosen.evidence),
-        "histogram": chosen.histogram_values(),
-        "listed": len(chosen) if chosen.looked_at is None else chosen.looked_at,
-        "method": chosen.method,
-        "orderings": [
-            {
-                "atoms": frames[index],
-                "degeneracy": int(chosen.table.degeneracies[index]),
-                "ewald_eV": float(chosen.energies_eV[index]),
-                "n_atoms": len(frames[index]),
-                **({"times_drawn": int(times[index])} if times is not None else {}),
-            }
+    return KeptOrderings(
+        counted=counted,
+        spacegroup=crystal.spacegroup_symbol,
+        method=chosen.method,
+        listed=len(chosen) if chosen.looked_at is None else chosen.looked_at,
+        evidence=chosen.evidence,
+        tie=chosen.tie,
+        histogram=chosen.histogram,
+        orderings=tuple(
+            KeptOrdering(
+                atoms=frames[index],
+                n_atoms=len(frames[index]),
+                degeneracy=int(chosen.table.degeneracies[index]),
+                ewald_eV=float(chosen.energies_eV[index]),
+                times_drawn=None if times is None else int(times[index]),
+            )
             for index in indices
-        ],
-        "spacegroup": crystal.spacegroup_symbol,
-        "tie": chosen.tie_values(),
-    }
+        ),
+    )

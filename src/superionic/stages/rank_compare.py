@@ -8,20 +8,24 @@ element; they are never put on one hull.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from superionic.execution.runner import Failure
-from superionic.execution.task import Context, Ref
-from superionic.stages.base import Candidate, Workbench, failures_as_data
-from superionic.stages.relaxations import Member, Relaxations, single_points
+from superionic.execution.task import Context, task
+from superionic.results.identity import Ordering
+from superionic.results.ranking import Agreement, ComparedEnergies, Comparison, TwoRankings
+from superionic.stages.base import Candidate, ChosenPotential, Workbench
+from superionic.stages.relaxations import FailedCalculation, Member, Relaxations, relaxed_of, single_points
 
-_COMPARE_VERSION = 1
+if TYPE_CHECKING:
+    from superionic.settings.stages import RankSettings
 
 
 def compare(
-    settings: Mapping[str, Any], bench: Workbench, stage: str, ranked: Sequence[Candidate], first: str
-) -> list[dict[str, Any]]:
+    settings: RankSettings, bench: Workbench, stage: str, ranked: Sequence[Candidate], first: str
+) -> list[Comparison]:
     """Have the ranked orderings evaluated by every potential of ``compare_with``.
 
     Parameters
@@ -36,81 +40,101 @@ def compare(
         Relaxed orderings, references left out.
     first
         Name of the potential that ranked.
-
-    Returns
-    -------
-    list of dict
-        For each potential who it is, how far it agrees within each composition, what is left between compositions, and
-        the energies themselves.
     """
-    found = []
-    for name in settings["compare_with"]:
-        other = bench.potentials[name]
-        places: list[tuple[Candidate, Ref]] = []
-        failures: list[Failure] = []
-        if settings["compare_after"] == "relaxation":
-            members = [Member(candidate, candidate.structure) for candidate in ranked]
-            relaxations = Relaxations(bench, stage, other, settings, f" by {name}")
-            relaxations.finish(members, "comparison")
-            for member in members:
-                if member.failure is not None:
-                    failures.append(member.failure)
-                elif member.place is not None:
-                    places.append((member.candidate, Ref(member.place[0], ("items", member.place[1]))))
+    return [_compared(settings, bench, stage, ranked, first, name) for name in settings.compare_with]
+
+
+def _compared(
+    settings: RankSettings, bench: Workbench, stage: str, ranked: Sequence[Candidate], first: str, name: str
+) -> Comparison:
+    other, failures = bench.potentials[name], list[Failure]()
+    if settings.compare_after == "relaxation":
+        energies = _relaxed_energies(settings, bench, stage, ranked, other, failures)
+    else:
+        energies = _energies(bench, stage, ranked, other, failures)
+    rankings, key = None, None
+    if energies:
+        compared = bench.task(
+            stage,
+            f"comparison of {first} and {name}",
+            compare_task.of(
+                count=settings.relax_top,
+                orderings=[candidate.ordering for candidate, _ in energies],
+                seed=bench.seed_for(stage, "comparison", name),
+                compositions=[relaxed_of(candidate).composition for candidate, _ in energies],
+                first_eV=[relaxed_of(candidate).energy_eV for candidate, _ in energies],
+                second_eV=[energy for _, energy in energies],
+            ),
+        )
+        rankings, key = bench.runner.one(compared), compared.key
+    return Comparison(
+        first=first,
+        second=name,
+        potential=other.identity,
+        after=settings.compare_after,
+        key=key,
+        rankings=rankings,
+        failures=tuple(failures),
+    )
+
+
+def _relaxed_energies(
+    settings: RankSettings,
+    bench: Workbench,
+    stage: str,
+    ranked: Sequence[Candidate],
+    other: ChosenPotential,
+    failures: list[Failure],
+) -> list[tuple[Candidate, float]]:
+    """Relax further with the other potential; energies are parts of results, failures are added."""
+    members = [Member(candidate, candidate.structure) for candidate in ranked]
+    Relaxations(bench, stage, other, settings, f" by {other.name}").finish(members, "comparison")
+    failures += [member.failure for member in members if member.failure is not None]
+    return [
+        (member.candidate, member.reached.relaxed.energy_eV)
+        for member in members
+        if member.failure is None and member.reached is not None
+    ]
+
+
+def _energies(
+    bench: Workbench, stage: str, ranked: Sequence[Candidate], other: ChosenPotential, failures: list[Failure]
+) -> list[tuple[Candidate, float]]:
+    """Evaluate the structures as they are; energies are parts of results, failures are added."""
+    structures = [candidate.structure for candidate in ranked]
+    energies = []
+    for candidate, evaluation in zip(
+        ranked, single_points(bench, stage, f"comparison by {other.name}", structures, other), strict=True
+    ):
+        if isinstance(evaluation.value, FailedCalculation):
+            failures.append(Failure(f"{candidate.id} by {other.name}", evaluation.value.failed, evaluation.key))
         else:
-            structures = [candidate.structure for candidate in ranked]
-            for candidate, (place, item) in zip(
-                ranked, single_points(bench, stage, f"comparison by {name}", structures, other), strict=True
-            ):
-                if "failed" in item:
-                    failures.append(Failure(f"{candidate.id} by {name}", item["failed"], place.task.key))
-                else:
-                    places.append((candidate, place))
-        told = {
-            "after": settings["compare_after"],
-            "failures": failures_as_data(failures),
-            "first": first,
-            "potential": dict(other.identity),
-            "second": name,
-        }
-        if places:
-            task = bench.task(
-                stage,
-                f"comparison of {first} and {name}",
-                "superionic.stages.rank_compare:compare_task",
-                _COMPARE_VERSION,
-                {
-                    "count": settings["relax_top"],
-                    "crystals": [candidate.crystal for candidate, _ in places],
-                    "names": [candidate.id for candidate, _ in places],
-                    "seed": bench.seed_for(stage, "comparison", name),
-                },
-                {
-                    "compositions": [candidate.structure.task["composition"] for candidate, _ in places],
-                    "first_eV": [candidate.structure.task["energy_eV"] for candidate, _ in places],
-                    "second_eV": [Ref(place.task, (*place.path, "energy_eV")) for _, place in places],
-                },
-            )
-            told |= {**bench.runner.one(task), "key": task.key}
-        found.append(told)
-    return found
+            energies.append((candidate, evaluation.part.energy_eV))
+    return energies
 
 
 # ---- task function ------------------------------------------------------------------------------------------------
 
 
-def compare_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
+@task(version=2)
+def compare_task(
+    _context: Context,
+    *,
+    count: int,
+    orderings: Sequence[Ordering],
+    seed: int,
+    compositions: Sequence[Mapping[str, int]],
+    first_eV: Sequence[float],
+    second_eV: Sequence[float],
+) -> TwoRankings:
     """Compare two sets of energies of the same orderings."""
-    import numpy as np
-
     from superionic.thermodynamics.composition import reduced_formula
     from superionic.thermodynamics.rank_statistics import correlations, element_shift, overlap_of_lowest
 
-    compositions = inputs["compositions"]
     atoms = np.array([sum(composition.values()) for composition in compositions], dtype=float)
-    first, second = np.array(inputs["first_eV"]) / atoms, np.array(inputs["second_eV"]) / atoms
+    first, second = np.array(first_eV) / atoms, np.array(second_eV) / atoms
     formulas = [reduced_formula(composition) for composition in compositions]
-    shifts, left = element_shift((second - first) * atoms, compositions)
+    shifts, left = element_shift(((second - first) * atoms).tolist(), compositions)
     # Few compositions leave the shifts of single elements open, though not their sums.
     elements = sorted({symbol for composition in compositions for symbol in composition})
     counts = np.array([[composition.get(symbol, 0) for symbol in elements] for composition in compositions])
@@ -119,32 +143,25 @@ def compare_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], _contex
     for formula in sorted(set(formulas)):
         chosen = np.flatnonzero([other == formula for other in formulas])
         a, b = first[chosen], second[chosen]
-        measures = correlations(a, b, settings["seed"])
+        correlation = correlations(a, b, seed)
+        # With no more orderings than are counted, all are among the lowest: nothing to tell.
+        lowest = min(count, max(1, len(chosen) // 2))
         groups.append(
-            {
-                "formula": formula,
-                "kendall": asdict(measures["kendall"]),
-                # With no more orderings than are counted, all are among the lowest: nothing to tell.
-                "lowest_count": min(settings["count"], max(1, len(chosen) // 2)),
-                "lowest_shared": overlap_of_lowest(a, b, min(settings["count"], max(1, len(chosen) // 2))),
-                "n": len(chosen),
-                "mean_difference_left_meV_per_atom": float(1000.0 * left[chosen].mean()),
-                "same_lowest": settings["names"][chosen[int(a.argmin())]] == settings["names"][chosen[int(b.argmin())]],
-                "spearman": asdict(measures["spearman"]),
-                "spread_meV_per_atom": [float(1000.0 * a.std()), float(1000.0 * b.std())],
-            }
+            Agreement(
+                formula=formula,
+                n=len(chosen),
+                spearman=correlation.spearman,
+                kendall=correlation.kendall,
+                lowest_count=lowest,
+                lowest_shared=overlap_of_lowest(a, b, lowest),
+                same_lowest=int(a.argmin()) == int(b.argmin()),
+                spread_meV_per_atom=(float(1000.0 * a.std()), float(1000.0 * b.std())),
+                mean_difference_left_meV_per_atom=float(1000.0 * left[chosen].mean()),
+            )
         )
-    return {
-        "element_shifts_eV_per_atom": shifts if determined else None,
-        "energies": [
-            {
-                "first_eV_per_atom": float(first[i]),
-                "formula": formulas[i],
-                "id": name,
-                "left_meV_per_atom": float(1000.0 * left[i]),
-                "second_eV_per_atom": float(second[i]),
-            }
-            for i, name in enumerate(settings["names"])
-        ],
-        "groups": groups,
-    }
+    energies = zip(orderings, formulas, first.tolist(), second.tolist(), (1000.0 * left).tolist(), strict=True)
+    return TwoRankings(
+        energies=tuple(ComparedEnergies(*one) for one in energies),
+        groups=tuple(groups),
+        element_shifts_eV_per_atom=shifts if determined else None,
+    )

@@ -7,25 +7,98 @@ calculation that fails is a part of its batch's result; the others of the batch 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from superionic.dynamics.optimizers import Optimizer
+from superionic.dynamics.relax import Relaxation
 from superionic.errors import CalculationFailed
 from superionic.execution.runner import Failure
-from superionic.execution.task import Context, Ref, Task
-from superionic.stages.base import Candidate, ChosenPotential, Workbench, potential_of
+from superionic.execution.task import Call, Context, Task, ref_of, task
+from superionic.stages.base import Candidate, ChosenPotential, RelaxedOrdering, Workbench, load
 
-_BATCH_VERSION = 1
-_RELAXED_VERSION = 1
-_SINGLE_POINTS_VERSION = 1
-_WARM_START_VERSION = 1
+if TYPE_CHECKING:
+    from superionic.settings.stages import RankSettings
 
 # Evaluations in one task: what a kill costs at most, in each worker (some 15 s with CHGNet and 30 atoms).
 _EVALUATIONS_IN_A_TASK = 200
 _LARGEST_BATCH = 50
 # Steps of one part of a relaxation that goes to its end.
 _PART_STEPS = 100
+
+
+@dataclass(frozen=True)
+class FailedCalculation:
+    """A structure of a batch whose calculation failed; the others of the batch go on."""
+
+    failed: str
+
+
+@dataclass(frozen=True)
+class BatchedRelaxation:
+    """Where one relaxation of a batch has come to.
+
+    Attributes
+    ----------
+    relaxed
+        What it has reached.
+    state
+        What it needs to go on; None once it has converged.
+    """
+
+    relaxed: RelaxedOrdering
+    state: Relaxation | None
+
+
+@dataclass(frozen=True)
+class RelaxedBatch:
+    """Relaxations of one task, in the order that they were given in."""
+
+    items: tuple[BatchedRelaxation | FailedCalculation, ...]
+
+
+@dataclass(frozen=True)
+class SinglePoint:
+    """The energy of a structure as it is."""
+
+    energy_eV: float
+    n_atoms: int
+
+    @property
+    def energy_eV_per_atom(self) -> float:
+        """Energy per atom."""
+        return self.energy_eV / self.n_atoms
+
+
+@dataclass(frozen=True)
+class SinglePoints:
+    """Energies of one task, in the order that its structures were given in."""
+
+    items: tuple[SinglePoint | FailedCalculation, ...]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The energy of one structure, with where it is.
+
+    Attributes
+    ----------
+    key
+        Of the task that evaluated it.
+    part
+        The energy as a part of that task's result; only of use where there is a value.
+    value
+        The energy itself, or why there is none.
+    """
+
+    key: str
+    part: SinglePoint
+    value: SinglePoint | FailedCalculation
 
 
 @dataclass
@@ -37,11 +110,13 @@ class Member:
     candidate
         The ordering.
     start
-        The structure that it starts from.
+        The structure that it starts from: a part of a task's result.
     deformation
-        What its cell is deformed by before the start; None for nothing.
-    place
-        The last batch that it was in, and where; None before the first.
+        What its cell is deformed by before the start, a part of a task's result too; None for nothing.
+    reached
+        Where the last batch has brought it: a part of that batch's result. None before the first.
+    prescreen_eV_per_atom, single_point_eV_per_atom
+        Energies before the relaxation, where a pre-screen or single points were asked for.
     energies_eV_per_atom
         Energy at the start and at the end of each rung.
     n_evaluations, n_steps, converged
@@ -51,9 +126,11 @@ class Member:
     """
 
     candidate: Candidate
-    start: Ref
-    deformation: Ref | None = None
-    place: tuple[Task, int] | None = None
+    start: Atoms
+    deformation: NDArray[np.float64] | None = None
+    reached: BatchedRelaxation | None = None
+    prescreen_eV_per_atom: float | None = None
+    single_point_eV_per_atom: float | None = None
     energies_eV_per_atom: list[float] = field(default_factory=list)
     n_evaluations: int = 0
     n_steps: int = 0
@@ -72,7 +149,7 @@ class Relaxations:
     potential
         Evaluates.
     settings
-        ``fmax_eV_per_A``, ``max_steps``, ``optimizer`` and ``relax_cell``.
+        The ``rank`` section: force, steps, optimiser and cell.
     tail
         Ends the labels of the tasks.
     """
@@ -80,7 +157,7 @@ class Relaxations:
     bench: Workbench
     stage: str
     potential: ChosenPotential
-    settings: Mapping[str, Any]
+    settings: RankSettings
     tail: str = ""
 
     def advance(self, members: Sequence[Member], steps: int, what: str) -> None:
@@ -100,29 +177,22 @@ class Relaxations:
         # What has a start of its own kind goes together; the order is that of the members.
         kinds: dict[tuple[bool, str], list[Member]] = {}
         for member in moving:
-            deformation = member.deformation.task.key if member.deformation is not None else ""
-            kinds.setdefault((member.place is None, deformation), []).append(member)
+            deformation = ref_of(member.deformation).task.key if member.deformation is not None else ""
+            kinds.setdefault((member.reached is None, deformation), []).append(member)
         batches = [group[i : i + size] for group in kinds.values() for i in range(0, len(group), size)]
         tasks = [
-            self.bench.task(
-                self.stage,
-                f"{what}, batch {number}{self.tail}",
-                "superionic.stages.relaxations:relax_batch_task",
-                _BATCH_VERSION,
-                {**self._settings(), "steps": steps},
-                _inputs(batch),
-                potential=self.potential,
-            )
+            self.bench.task(self.stage, f"{what}, batch {number}{self.tail}", self._steps(batch, steps))
             for number, batch in enumerate(batches, 1)
         ]
-        for batch, task, outcome in zip(batches, tasks, self.bench.runner.gather(tasks), strict=True):
-            items = [outcome.failure.reason] * len(batch) if outcome.failure is not None else outcome.value["items"]
-            for position, (member, item) in enumerate(zip(batch, items, strict=True)):
-                _take(member, task, position, item)
+        for batch, relaxed, outcome in zip(batches, tasks, self.bench.runner.gather(tasks), strict=True):
+            for position, member in enumerate(batch):
+                failed = outcome.failure
+                item = outcome.value.items[position] if failed is None else FailedCalculation(failed.reason)
+                _take(member, relaxed, position, item)
 
     def finish(self, members: Sequence[Member], what: str) -> None:
         """Go on until every member has converged, failed or used up its steps."""
-        most, part = int(self.settings["max_steps"]), 0
+        most, part = self.settings.max_steps, 0
         while True:
             moving = [m for m in members if not m.converged and m.failure is None and m.n_steps < most]
             if not moving:
@@ -135,203 +205,207 @@ class Relaxations:
             for steps, group in sorted(by_steps.items()):
                 self.advance(group, steps, f"{what}, part {part} of {steps} steps")
 
-    def relaxed(self, members: Sequence[Member]) -> list[tuple[Member, Task, Any]]:
+    def relaxed(self, members: Sequence[Member]) -> list[tuple[Member, Task[RelaxedOrdering], RelaxedOrdering]]:
         """Give each member that reached the end a task and a result of its own; failures are noted in the members."""
-        there = [member for member in members if member.place is not None]
-        tasks = [self._relaxed_task(member) for member in there]
-        found = []
-        for member, task, outcome in zip(there, tasks, self.bench.runner.gather(tasks), strict=True):
+        there = [(m, m.reached) for m in members if m.failure is None and m.reached is not None]
+        tasks = [
+            self.bench.task(
+                self.stage, f"relaxation of {member.candidate.id}{self.tail}", relaxed_task.of(item=reached)
+            )
+            for member, reached in there
+        ]
+        relaxed = []
+        for (member, _), own, outcome in zip(there, tasks, self.bench.runner.gather(tasks), strict=True):
             if outcome.failure is not None:
                 member.failure = outcome.failure
             else:
-                found.append((member, task, outcome.value))
-        return found
+                relaxed.append((member, own, outcome.value))
+        return relaxed
 
-    def _relaxed_task(self, member: Member) -> Task:
-        if member.place is None:
-            raise ValueError(f"{member.candidate.id} has not begun")
-        batch, position = member.place
-        return self.bench.task(
-            self.stage,
-            f"relaxation of {member.candidate.id}{self.tail}",
-            "superionic.stages.relaxations:relaxed_task",
-            _RELAXED_VERSION,
-            {},
-            {"item": Ref(batch, ("items", position))},
+    def _steps(self, batch: Sequence[Member], steps: int) -> Call[RelaxedBatch]:
+        """Return the call that takes some steps with members that all begin, or all go on."""
+        chosen = self.settings
+        before = [member.reached for member in batch if member.reached is not None]
+        if before:
+            return relax_batch_task.of(
+                fmax_eV_per_A=chosen.fmax_eV_per_A,
+                optimizer=chosen.optimizer,
+                relax_cell=chosen.relax_cell,
+                steps=steps,
+                before=before,
+                potential=self.potential,
+            )
+        return relax_batch_task.of(
+            fmax_eV_per_A=chosen.fmax_eV_per_A,
+            optimizer=chosen.optimizer,
+            relax_cell=chosen.relax_cell,
+            steps=steps,
+            atoms=[member.start for member in batch],
+            deformation=batch[0].deformation,
+            potential=self.potential,
         )
-
-    def _settings(self) -> dict[str, Any]:
-        return {name: self.settings[name] for name in ("fmax_eV_per_A", "optimizer", "relax_cell")}
 
 
 def single_points(
-    bench: Workbench, stage: str, what: str, structures: Sequence[Ref], potential: ChosenPotential
-) -> list[tuple[Ref, Any]]:
-    """Evaluate structures in batches.
-
-    Returns
-    -------
-    list
-        For each structure where its result is, and the result: ``energy_eV`` and ``n_atoms``, or ``failed``.
-    """
+    bench: Workbench, stage: str, what: str, structures: Sequence[Atoms], potential: ChosenPotential
+) -> list[Evaluation]:
+    """Evaluate structures (parts of tasks' results) in batches, and return their energies in order."""
     batches = [structures[i : i + _LARGEST_BATCH] for i in range(0, len(structures), _LARGEST_BATCH)]
     tasks = [
-        bench.task(
-            stage,
-            f"{what}, batch {number}",
-            "superionic.stages.relaxations:single_points_task",
-            _SINGLE_POINTS_VERSION,
-            {},
-            {"atoms": list(batch)},
-            potential=potential,
-        )
+        bench.task(stage, f"{what}, batch {number}", single_points_task.of(atoms=list(batch), potential=potential))
         for number, batch in enumerate(batches, 1)
     ]
-    found: list[tuple[Ref, Any]] = []
-    for batch, task, outcome in zip(batches, tasks, bench.runner.gather(tasks), strict=True):
-        lost = None if outcome.failure is None else {"failed": outcome.failure.reason}
-        found += [(Ref(task, ("items", i)), lost or outcome.value["items"][i]) for i in range(len(batch))]
-    return found
+    evaluations = []
+    for batch, evaluated, outcome in zip(batches, tasks, bench.runner.gather(tasks), strict=True):
+        lost = None if outcome.failure is None else FailedCalculation(outcome.failure.reason)
+        evaluations += [
+            Evaluation(evaluated.key, cast(SinglePoint, evaluated.result.items[i]), lost or outcome.value.items[i])
+            for i in range(len(batch))
+        ]
+    return evaluations
 
 
-def warm_start(bench: Workbench, stage: str, label: str, scouts: Sequence[tuple[Ref, Ref]]) -> Ref:
-    """Return the mean deformation from the start to the end of some relaxations, for the others to start with."""
-    task = bench.task(
-        stage,
-        label,
-        "superionic.stages.relaxations:warm_start_task",
-        _WARM_START_VERSION,
-        {},
-        {"before": [before for before, _ in scouts], "after": [after for _, after in scouts]},
-    )
-    bench.runner.one(task)
-    return task["deformation"]
+def warm_start(bench: Workbench, stage: str, label: str, scouts: Sequence[tuple[Atoms, Atoms]]) -> NDArray[np.float64]:
+    """Return the mean deformation from the start to the end of some relaxations, for the others to start with.
+
+    Starts, ends and deformation are parts of tasks' results.
+    """
+    call = warm_start_task.of(before=[before for before, _ in scouts], after=[after for _, after in scouts])
+    averaged = bench.task(stage, label, call)
+    bench.runner.one(averaged)
+    return averaged.result
 
 
-def _inputs(batch: Sequence[Member]) -> dict[str, Ref | Sequence[Ref]]:
-    if batch[0].place is not None:
-        return {"before": [Ref(m.place[0], ("items", m.place[1])) for m in batch if m.place is not None]}
-    inputs: dict[str, Ref | Sequence[Ref]] = {"atoms": [member.start for member in batch]}
-    if batch[0].deformation is not None:
-        inputs["deformation"] = batch[0].deformation
-    return inputs
+def relaxed_of(candidate: Candidate) -> RelaxedOrdering:
+    """Return the relaxation that a candidate is from, a part of a task's result."""
+    if candidate.relaxed is None:
+        raise ValueError(f"{candidate.id} has not been relaxed")
+    return candidate.relaxed
 
 
-def _take(member: Member, task: Task, position: int, item: Any) -> None:
-    reason = item if isinstance(item, str) else item.get("failed")
-    member.place = (task, position)
-    if reason is not None:
-        member.failure = Failure(f"relaxation of {member.candidate.id}", reason, task.key)
+def _take(
+    member: Member, batch: Task[RelaxedBatch], position: int, item: BatchedRelaxation | FailedCalculation
+) -> None:
+    if isinstance(item, FailedCalculation):
+        member.failure = Failure(f"relaxation of {member.candidate.id}", item.failed, batch.key)
         return
+    member.reached = cast(BatchedRelaxation, batch.result.items[position])
+    relaxed = item.relaxed
     if not member.energies_eV_per_atom:
-        member.energies_eV_per_atom.append(item["start_energy_eV"] / item["n_atoms"])
-    member.energies_eV_per_atom.append(item["energy_eV"] / item["n_atoms"])
-    member.n_evaluations, member.n_steps = item["n_evaluations"], item["n_steps"]
-    member.converged = item["converged"]
+        member.energies_eV_per_atom.append(relaxed.start_energy_eV / relaxed.n_atoms)
+    member.energies_eV_per_atom.append(relaxed.energy_eV / relaxed.n_atoms)
+    member.n_evaluations, member.n_steps = relaxed.n_evaluations, relaxed.n_steps
+    member.converged = relaxed.converged
 
 
 # ---- task functions -----------------------------------------------------------------------------------------------
 
 
-def relax_batch_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
-    """Take some steps with each structure, from its start or from where the batch before left it."""
-    from superionic.dynamics.relax import Relaxation, go_on, relax
+@task(version=2)
+def relax_batch_task(
+    context: Context,
+    *,
+    fmax_eV_per_A: float,
+    optimizer: Optimizer,
+    relax_cell: bool,
+    steps: int,
+    potential: ChosenPotential,
+    atoms: Sequence[Atoms] = (),
+    deformation: NDArray[np.float64] | None = None,
+    before: Sequence[BatchedRelaxation] = (),
+) -> RelaxedBatch:
+    """Take some steps with each structure, from its start, or from where the batch before left it."""
+    from superionic.dynamics.relax import go_on, relax
 
-    potential = potential_of(settings, inputs, context)
-    given = inputs["before"] if "before" in inputs else inputs["atoms"]
-    items = []
-    for number, one in enumerate(given):
+    evaluator = load(potential, context)
+    starts: Sequence[Atoms | BatchedRelaxation] = [*before, *atoms]
+    items: list[BatchedRelaxation | FailedCalculation] = []
+    for number, start in enumerate(starts, 1):
 
-        def tell(fraction: float, message: str, number: int = number) -> None:
-            context.progress((number + fraction) / len(given), f"structure {number + 1} of {len(given)}, {message}")
+        def progress(fraction: float, message: str, number: int = number) -> None:
+            context.progress((number - 1 + fraction) / len(starts), f"structure {number} of {len(starts)}, {message}")
 
         try:
-            if "before" in inputs:
-                state = Relaxation.from_dict({**one["state"], "atoms": one["atoms"]})
-                arguments = {"fmax_eV_per_A": settings["fmax_eV_per_A"], "max_steps": settings["steps"]}
-                done = go_on(state, potential, **arguments, progress=tell)
+            if isinstance(start, BatchedRelaxation):
+                if start.state is None:
+                    raise ValueError("a relaxation that has converged does not go on")
+                done = go_on(start.state, evaluator, fmax_eV_per_A=fmax_eV_per_A, max_steps=steps, progress=progress)
             else:
                 done = relax(
-                    _deformed(one, inputs.get("deformation")),
-                    potential,
-                    fmax_eV_per_A=settings["fmax_eV_per_A"],
-                    max_steps=settings["steps"],
-                    cell=settings["relax_cell"],
-                    optimizer=settings["optimizer"],
-                    progress=tell,
+                    start if deformation is None else _deformed(start, deformation),
+                    evaluator,
+                    fmax_eV_per_A=fmax_eV_per_A,
+                    max_steps=steps,
+                    cell=relax_cell,
+                    optimizer=optimizer,
+                    progress=progress,
                 )
-            items.append(_item(done))
+            # What has converged needs its memory no more.
+            items.append(BatchedRelaxation(_relaxed(done), None if done.converged else done))
         except CalculationFailed as failure:
-            items.append({"failed": failure.reason})
-    return {"items": items}
+            items.append(FailedCalculation(failure.reason))
+    return RelaxedBatch(tuple(items))
 
 
-def _deformed(atoms: Any, deformation: Any) -> Any:
-    if deformation is None:
-        return atoms
+def _deformed(atoms: Atoms, deformation: NDArray[np.float64]) -> Atoms:
     moved = atoms.copy()
     moved.set_cell(atoms.cell.array @ deformation, scale_atoms=True)
     return moved
 
 
-def _item(done: Any) -> dict[str, Any]:
-    import numpy as np
-
+def _relaxed(done: Relaxation) -> RelaxedOrdering:
     from superionic.thermodynamics.composition import reduced_formula
 
     symbols = done.atoms.get_chemical_symbols()
     composition = {symbol: symbols.count(symbol) for symbol in sorted(set(symbols))}
-    state = {name: value for name, value in done.to_dict().items() if name != "atoms"}
-    return {
-        "atoms": done.atoms,
-        "composition": composition,
-        "converged": done.converged,
-        "energy_eV": done.energy_eV,
-        "formula": reduced_formula(composition),
-        "largest_force_eV_per_A": float(np.abs(done.forces_eV_per_A).max()),
-        "n_atoms": len(symbols),
-        "n_evaluations": done.n_evaluations,
-        "n_steps": done.n_steps,
-        "start_energy_eV": done.start_energy_eV,
-        # What has converged needs its memory no more.
-        "state": None if done.converged else state,
-        "volume_A3": float(done.atoms.get_volume()),
-    }
+    return RelaxedOrdering(
+        atoms=done.atoms,
+        composition=composition,
+        converged=done.converged,
+        energy_eV=done.energy_eV,
+        formula=reduced_formula(composition),
+        largest_force_eV_per_A=float(np.abs(done.forces_eV_per_A).max()),
+        n_atoms=len(symbols),
+        n_evaluations=done.n_evaluations,
+        n_steps=done.n_steps,
+        start_energy_eV=done.start_energy_eV,
+        volume_A3=float(done.atoms.get_volume()),
+    )
 
 
-def relaxed_task(_settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
+@task(version=1)
+def relaxed_task(_context: Context, *, item: BatchedRelaxation) -> RelaxedOrdering:
     """Give one structure of a batch a result of its own."""
-    item: dict[str, Any] = inputs["item"]
-    if "failed" in item:
-        raise CalculationFailed(item["failed"], {})
-    return {name: value for name, value in item.items() if name != "state"}
+    return item.relaxed
 
 
-def single_points_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
+@task(version=1)
+def single_points_task(context: Context, *, atoms: Sequence[Atoms], potential: ChosenPotential) -> SinglePoints:
     """Evaluate structures."""
-    potential = potential_of(settings, inputs, context)
-    items: list[dict[str, Any]] = []
-    for number, atoms in enumerate(inputs["atoms"]):
-        potential.check_elements(atoms)
+    evaluator = load(potential, context)
+    items: list[SinglePoint | FailedCalculation] = []
+    for number, structure in enumerate(atoms, 1):
+        evaluator.check_elements(structure)
         try:
-            energy = potential.calculator(stress=False).get_potential_energy(atoms)  # refuses what is not finite
-            items.append({"energy_eV": float(energy), "n_atoms": len(atoms)})
+            energy = evaluator.calculator(stress=False).get_potential_energy(structure)  # refuses what is not finite
+            items.append(SinglePoint(float(energy), len(structure)))
         except CalculationFailed as failure:
-            items.append({"failed": failure.reason})
-        context.progress((number + 1) / len(inputs["atoms"]), f"structure {number + 1} of {len(inputs['atoms'])}")
-    return {"items": items}
+            items.append(FailedCalculation(failure.reason))
+        context.progress(number / len(atoms), f"structure {number} of {len(atoms)}")
+    return SinglePoints(tuple(items))
 
 
-def warm_start_task(_settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
+@task(version=2)
+def warm_start_task(_context: Context, *, before: Sequence[Atoms], after: Sequence[Atoms]) -> NDArray[np.float64]:
     """Average the logarithms of the stretches, which leaves out rotations; shape (3, 3), rows of a cell times it."""
-    import numpy as np
     from scipy.linalg import polar
 
     logarithms = []
-    for before, after in zip(inputs["before"], inputs["after"], strict=True):
-        stretch = polar(np.linalg.solve(before.cell.array, after.cell.array), side="left")[1]
+    for start, end in zip(before, after, strict=True):
+        stretch = polar(np.linalg.solve(start.cell.array, end.cell.array), side="left")[1]
         values, vectors = np.linalg.eigh(0.5 * (stretch + stretch.T))
         logarithms.append(vectors @ np.diag(np.log(values)) @ vectors.T)
     mean = np.mean(logarithms, axis=0)
     values, vectors = np.linalg.eigh(0.5 * (mean + mean.T))
-    return {"deformation": vectors @ np.diag(np.exp(values)) @ vectors.T}
+    deformation: NDArray[np.float64] = vectors @ np.diag(np.exp(values)) @ vectors.T
+    return deformation

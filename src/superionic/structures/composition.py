@@ -92,27 +92,6 @@ class IntegerComposition:
                     sums[species] = sums.get(species, 0) + number
         return {s: sums[s] for s in sort_species(sums)}
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, from which :meth:`from_dict` builds an equal composition."""
-        return {
-            "counts": [dict(c) for c in self.counts],
-            "groups": [list(g) for g in self.groups],
-            "deviation": self.deviation,
-            "formula": self.formula,
-            "names": list(self.names),
-        }
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> IntegerComposition:
-        """Build a composition from what :meth:`to_dict` returned."""
-        return cls(
-            counts=tuple(data["counts"]),
-            groups=tuple(tuple(int(i) for i in g) for g in data["groups"]),
-            deviation=float(data["deviation"]),
-            formula=str(data["formula"]),
-            names=tuple(str(n) for n in data["names"]),
-        )
-
 
 def integer_compositions(
     crystal: DisorderedCrystal,

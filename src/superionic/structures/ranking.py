@@ -54,7 +54,7 @@ class Tie:
     seed: int
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class EnergyHistogram:
     """How the energies of a listing are distributed.
 
@@ -66,9 +66,9 @@ class EnergyHistogram:
         (b,) distinct orderings, and decorations (distinct ones by their degeneracy), in each bin.
     """
 
-    edges_eV: FloatArray
-    distinct: IntArray
-    raw: IntArray
+    edges_eV: tuple[float, ...]
+    distinct: tuple[int, ...]
+    raw: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -285,7 +285,7 @@ def _histogram(walker: Walker) -> EnergyHistogram | None:
     first, last = int(filled[0]), int(filled[-1])
     low, width = float(walker.floats[kernels.LOW]), float(walker.floats[kernels.WIDTH])
     return EnergyHistogram(
-        edges_eV=np.asarray(walker.base_energy_eV + low + width * np.arange(first, last + 2), dtype=np.float64),
-        distinct=walker.histogram[first : last + 1].copy(),
-        raw=walker.histogram_raw[first : last + 1].copy(),
+        edges_eV=tuple((walker.base_energy_eV + low + width * np.arange(first, last + 2)).tolist()),
+        distinct=tuple(walker.histogram[first : last + 1].tolist()),
+        raw=tuple(walker.histogram_raw[first : last + 1].tolist()),
     )

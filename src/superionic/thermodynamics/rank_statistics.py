@@ -5,7 +5,7 @@ Everything here is of plain arrays; intervals are 95 %.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +34,15 @@ class Correlation:
     high: float | None
 
 
-def correlations(first: npt.ArrayLike, second: npt.ArrayLike, seed: int) -> dict[str, Correlation]:
+@dataclass(frozen=True)
+class RankCorrelations:
+    """Spearman's rho and Kendall's tau-b of two rankings."""
+
+    spearman: Correlation
+    kendall: Correlation
+
+
+def correlations(first: npt.ArrayLike, second: npt.ArrayLike, seed: int) -> RankCorrelations:
     """Return Spearman's rho and Kendall's tau-b of two sets of energies, with bootstrap intervals.
 
     Parameters
@@ -43,25 +51,22 @@ def correlations(first: npt.ArrayLike, second: npt.ArrayLike, seed: int) -> dict
         Energies of the same structures, shape (n,).
     seed
         Seed of the bootstrap.
-
-    Returns
-    -------
-    dict
-        ``spearman`` and ``kendall``.
     """
     x, y = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if x.shape != y.shape or x.ndim != 1:
         raise ValueError("the two rankings must be of the same structures")
     if len(x) < 3 or np.ptp(x) == 0.0 or np.ptp(y) == 0.0:
-        return {"kendall": Correlation(None, None, None), "spearman": Correlation(None, None, None)}
+        return RankCorrelations(Correlation(None, None, None), Correlation(None, None, None))
     # A bootstrap sample is how often each structure was drawn; the first row is the sample as it is.
     rng = np.random.default_rng(seed)
     times = np.vstack([np.ones((1, len(x))), rng.multinomial(len(x), np.full(len(x), 1.0 / len(x)), _BOOTSTRAPS)])
-    found = {}
-    for name, values in (("kendall", _kendall(x, y, times)), ("spearman", _spearman(x, y, times))):
-        low, high = np.nanquantile(values[1:], [(1.0 - _LEVEL) / 2.0, (1.0 + _LEVEL) / 2.0])
-        found[name] = Correlation(float(values[0]), float(low), float(high))
-    return found
+    return RankCorrelations(_with_interval(_spearman(x, y, times)), _with_interval(_kendall(x, y, times)))
+
+
+def _with_interval(values: FloatArray) -> Correlation:
+    """Return the correlation of the first sample, with its interval from the others."""
+    low, high = np.nanquantile(values[1:], [(1.0 - _LEVEL) / 2.0, (1.0 + _LEVEL) / 2.0])
+    return Correlation(float(values[0]), float(low), float(high))
 
 
 def _kendall(x: FloatArray, y: FloatArray, times: FloatArray) -> FloatArray:
@@ -138,7 +143,7 @@ def proportion_interval(found: int, trials: int, population: int) -> tuple[float
 
 
 def element_shift(
-    differences_eV: Sequence[float], compositions: Sequence[dict[str, int]]
+    differences_eV: Sequence[float], compositions: Sequence[Mapping[str, int]]
 ) -> tuple[dict[str, float], FloatArray]:
     """Take what elements explain out of the differences between two energy scales.
 
