@@ -100,7 +100,7 @@ def _turn(a: Point, b: Point, c: Point) -> float:
 
 
 def rings(places: Mapping[Point, Place], stable: Mapping[Point, bool], colour: str) -> list[Series]:
-    """Draw a ring around each composition, solid on the hull and dashed above it, on a white one to be read on a map."""
+    """Draw a ring around each composition, solid on the hull and dashed above it; white beneath, for dark maps."""
     x, y = _circles([places[point] for point in stable])
     series = [Series(x, y, "", "line", WHITE, width=5.0, legend=False)]
     for on_hull, words in ((True, "on the hull (stable at 0 K)"), (False, "above the hull")):
