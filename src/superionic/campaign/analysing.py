@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
+from superionic import __version__
 from superionic.campaign.trajectories import is_run_folder, open_run
-from superionic.dynamics.analysis import Drift, Question, RunAnalysis, analyse_trajectory
+from superionic.dynamics.analysis import AnalysedTrajectory, Drift, Question, RunAnalysis, analyse_trajectory
 from superionic.dynamics.reading import ReadingOptions, TrajectoryReader, open_trajectory
 from superionic.dynamics.unwrapped import Progress, read_unwrapped
 from superionic.dynamics.unwrapped_cache import key_of
 from superionic.dynamics.unwrapping import SCHEMES, Scheme
 from superionic.errors import AnalysisError
-from superionic.execution.task import Context
-from superionic.stages.analyse import arrhenius_task
-from superionic.transport.estimate import pool
+from superionic.results.analysis import Analysis, PooledTransport, SeriesOfRuns
+from superionic.results.identity import Material, Run
+from superionic.transport.conductivity_of_temperature import RunTransport, temperature_dependence
+from superionic.transport.estimate import Estimate, pool
 from superionic.transport.volumes import ThermalExpansion, thermal_expansion
 
 if TYPE_CHECKING:
@@ -25,64 +26,21 @@ if TYPE_CHECKING:
 
 _AXES = {"x": 0, "y": 1, "z": 2}
 _PLANES = {"ab": (0, 1), "ac": (0, 2), "bc": (1, 2)}
-_RUN_NAME = re.compile(r" [0-9.e+]+ K( replica [0-9]+)?$")
-_ESTIMATES = (
-    "tracer_diffusivity_cm2_per_s",
-    "charge_diffusivity_cm2_per_s",
-    "haven_ratio",
-    "nernst_einstein_conductivity_S_per_cm",
-    "ionic_conductivity_S_per_cm",
-)
 
 
 @dataclass(frozen=True, eq=False)
-class Analysis:
-    """What files say: one trajectory, replicas, or several temperatures.
+class TrajectoryAnalysis(Analysis):
+    """The results of trajectories, with the trajectories at hand.
 
     Attributes
     ----------
-    names
-        Of the runs.
-    runs
-        Their analyses, in the order of the files.
-    pooled
-        Estimates averaged over replicas, by name; empty unless there are several runs at one temperature.
-    arrhenius
-        Activation energy and conductivity at other temperatures, as the stage *analyse* gives it; None without.
-    expansion
-        Thermal expansion from runs at constant pressure and several temperatures; None without.
+    trajectories
+        Positions, density grids and single jumps behind the results, in the same order; not part of them.
     """
 
-    names: tuple[str, ...]
-    runs: tuple[RunAnalysis, ...]
-    pooled: Mapping[str, Mapping[str, Any]]
-    arrhenius: Mapping[str, Any] | None
-    expansion: ThermalExpansion | None
+    trajectories: tuple[AnalysedTrajectory, ...] = field(init=False, default=())
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: those of the one run, or of all under ``runs`` with what they say together."""
-        from superionic import __version__
-
-        runs = [{**run.to_dict(), "run": name} for name, run in zip(self.names, self.runs, strict=True)]
-        head: dict[str, Any] = {"superionic": __version__}
-        if len(runs) == 1:
-            return head | runs[0]
-        flags = list(dict.fromkeys(flag for run in self.runs for flag in run.flags))
-        return head | {
-            **self.pooled,
-            "runs": runs,
-            "flags": flags,
-            "arrhenius": None if self.arrhenius is None else dict(self.arrhenius),
-            "thermal_expansion": None if self.expansion is None else self.expansion.to_dict(),
-        }
-
-    def write(
-        self,
-        folder: str | Path,
-        *,
-        formats: Sequence[str] = ("png", "svg"),
-        isovalue_per_A3: float | None = None,
-    ) -> Path:
+    def write(self, folder: str | Path, *, formats: Sequence[str] = ("png", "svg")) -> Path:
         """Write result.json, CSV tables, figures, densities (cube, CHGCAR) and a page; return the page.
 
         Parameters
@@ -91,13 +49,10 @@ class Analysis:
             Where to write; made if missing.
         formats
             Of the figures.
-        isovalue_per_A3
-            Of the surface in the figure of the density (∫P = 1); one that encloses 90 % of the ions, and is above the
-            noise, if None.
         """
         from superionic.campaign.analysing_files import write_files
 
-        return write_files(self, Path(folder), formats, isovalue_per_A3)
+        return write_files(self, Path(folder), formats)
 
 
 def analyse(
@@ -119,6 +74,7 @@ def analyse(
     skip_ps: float = 0.0,
     stride: int = 1,
     density_grid_A: float | None = None,
+    isovalue_per_A3: float | None = None,
     sites: str | Path | DisorderedCrystal = "none",
     format: str | None = None,  # noqa: A002 - as in ASE
     elements: Sequence[str] = (),
@@ -130,7 +86,7 @@ def analyse(
     run: str | None = None,
     part: str = "production",
     progress: Progress | None = None,
-) -> Analysis:
+) -> TrajectoryAnalysis:
     """Analyse trajectories: diffusivities, Haven ratio, conductivities, volumes, each with its error.
 
     Parameters
@@ -151,8 +107,8 @@ def analyse(
     arrhenius
         Fit an activation energy; None: where there are two temperatures or more.
     report_temperatures_K
-        Temperatures at which the fit is read off.
-    charges, axes, plane, framework, drift, hop_length_A, density_grid_A
+        Temperatures at which the fit is read off; the first is the headline's.
+    charges, axes, plane, framework, drift, hop_length_A, density_grid_A, isovalue_per_A3
         See :class:`superionic.dynamics.analysis.Question`; `axes` as letters, such as ``"xy"``,
         `plane` as those of two cell vectors, such as ``"ac"``.
     sites
@@ -173,7 +129,8 @@ def analyse(
 
     Returns
     -------
-    Analysis
+    TrajectoryAnalysis
+        The results, and the trajectories behind them.
 
     Raises
     ------
@@ -191,15 +148,17 @@ def analyse(
         drift=drift,
         hop_length_A=hop_length_A,
         density_grid_A=density_grid_A,
+        isovalue_per_A3=isovalue_per_A3,
         sites=_sites(sites),
     )
     if unwrap not in SCHEMES:
         raise AnalysisError(f"There is no way to unwrap {unwrap!r}.", fix=f"Choose one of {', '.join(SCHEMES)}.")
     groups = _groups(paths, options, format, temperature_K, temperatures_K, replicas, run, part)
     interval = None if frame_interval_fs is None else frame_interval_fs * 1.0e-3
-    names, found = [], []
-    for readers, group_files, temperature in groups:
-        key = key_of(group_files, options, [r.format for r in readers], unwrap) if cache and group_files else ""
+    done = []
+    for group in groups:
+        readers = group.readers
+        key = key_of(group.files, options, [r.format for r in readers], unwrap) if cache and group.files else ""
         trajectory = read_unwrapped(
             readers,
             frame_interval_ps=interval,
@@ -209,26 +168,40 @@ def analyse(
             progress=progress,
         )
         kept = trajectory.part(skip_ps, stride)
-        found.append(analyse_trajectory(kept, replace(question, temperature_K=temperature)))
-        names.append(readers[0].name + (f" and {len(readers) - 1} more" if len(readers) > 1 else ""))
-    temperatures = [analysis.transport.temperature_K for analysis in found]
-    several = len({t for t in temperatures if t is not None}) > 1
-    wanted = several if arrhenius is None else arrhenius
-    if wanted and not several:
+        name = readers[0].name + (f" and {len(readers) - 1} more" if len(readers) > 1 else "")
+        done.append(analyse_trajectory(kept, replace(question, temperature_K=group.temperature_K), name=name))
+    runs = tuple(each.result for each in done)
+    identities = tuple(group.run for group in groups if group.run is not None)
+    temperatures = {run.transport.temperature_K for run in runs}
+    several = len(temperatures - {None}) > 1
+    if arrhenius and not several:
         raise AnalysisError(
             "An Arrhenius fit needs runs at two temperatures at least.",
             fix="Give one for each file: --temperatures-K 600,800.",
         )
-    return Analysis(
-        names=tuple(names),
-        runs=tuple(found),
-        pooled=_pooled(found) if len(found) > 1 and len(set(temperatures)) == 1 else {},
-        arrhenius=_arrhenius(found, names, report_temperatures_K) if wanted else None,
-        expansion=_expansion(found),
+    fitted = several if arrhenius is None else arrhenius
+    one_material = len({_material(run) for run in identities}) <= 1
+    analysis = TrajectoryAnalysis(
+        superionic=__version__,
+        runs=runs,
+        identities=identities,
+        pooled=_pooled(runs) if len(runs) > 1 and len(temperatures) == 1 and one_material else None,
+        arrhenius=tuple(_series(runs, identities, report_temperatures_K)) if fitted else (),
+        expansion=_expansion(runs) if one_material else None,
     )
+    # Not part of the results, and so none of the arguments that make them.
+    object.__setattr__(analysis, "trajectories", tuple(done))
+    return analysis
 
 
-Group = tuple[list[TrajectoryReader], list[Path], float | None]
+@dataclass(frozen=True)
+class _Group:
+    """What makes one run: its readers, its files if it has such, its temperature, and which run of a campaign it is."""
+
+    readers: Sequence[TrajectoryReader]
+    files: Sequence[Path]
+    temperature_K: float | None
+    run: Run | None = None
 
 
 def _groups(
@@ -240,13 +213,12 @@ def _groups(
     replicas: bool,
     run: str | None,
     part: str,
-) -> list[Group]:
-    """Return the readers of each run, with their files and temperatures."""
+) -> list[_Group]:
     if not paths:
         raise AnalysisError("No file is given.", fix="Name a trajectory.")
     if any(is_run_folder(path) for path in paths):
-        opened = [pair for path in paths for pair in open_run(path, run, part)]
-        return [([reader], [], temperature_K or temperature) for reader, temperature in opened]
+        opened = [each for path in paths for each in open_run(path, run, part)]
+        return [_Group([each.reader], [], temperature_K or each.run.temperature_K, each.run) for each in opened]
     readers = [open_trajectory(path, format=form, options=options) for path in paths]
     if temperatures_K is not None:
         if len(temperatures_K) != len(paths):
@@ -254,10 +226,10 @@ def _groups(
                 f"{len(paths)} files do not go with {len(temperatures_K)} temperatures.",
                 fix="Give one temperature for each file, in order: --temperatures-K 600,700,800.",
             )
-        return [([r], [p], t) for r, p, t in zip(readers, paths, temperatures_K, strict=True)]
+        return [_Group([r], [p], t) for r, p, t in zip(readers, paths, temperatures_K, strict=True)]
     if replicas:
-        return [([r], [p], temperature_K) for r, p in zip(readers, paths, strict=True)]
-    return [(readers, list(paths), temperature_K)]
+        return [_Group([r], [p], temperature_K) for r, p in zip(readers, paths, strict=True)]
+    return [_Group(readers, list(paths), temperature_K)]
 
 
 def _axes(text: str) -> tuple[int, ...]:
@@ -291,43 +263,47 @@ def _sites(chosen: str | Path | DisorderedCrystal) -> Literal["none", "density"]
     return read_crystal(chosen)
 
 
-def _pooled(runs: Sequence[RunAnalysis]) -> dict[str, Mapping[str, Any]]:
+def _pooled(runs: Sequence[RunAnalysis]) -> PooledTransport:
     """Average replicas, weighted by ions × time (not by their errors, which are low where the value is)."""
     weights = [run.transport.n_ions * run.transport.duration_ps for run in runs]
-    found: dict[str, Mapping[str, Any]] = {}
-    for name in _ESTIMATES:
-        estimates = [getattr(run.transport, name) for run in runs]
-        if all(estimate is not None for estimate in estimates):
-            found[name] = pool(estimates, weights).to_dict()
-    return found
+
+    def where_known(estimates: Sequence[Estimate | None]) -> Estimate | None:
+        known = [estimate for estimate in estimates if estimate is not None]
+        return pool(known, weights) if len(known) == len(runs) else None
+
+    found = [run.transport for run in runs]
+    return PooledTransport(
+        tracer_diffusivity_cm2_per_s=pool([each.tracer_diffusivity_cm2_per_s for each in found], weights),
+        charge_diffusivity_cm2_per_s=pool([each.charge_diffusivity_cm2_per_s for each in found], weights),
+        haven_ratio=pool([each.haven_ratio for each in found], weights),
+        nernst_einstein_conductivity_S_per_cm=where_known([e.nernst_einstein_conductivity_S_per_cm for e in found]),
+        ionic_conductivity_S_per_cm=where_known([each.ionic_conductivity_S_per_cm for each in found]),
+    )
 
 
-def _arrhenius(runs: Sequence[RunAnalysis], names: Sequence[str], wanted_K: Sequence[float]) -> dict[str, Any]:
-    temperatures = [run.transport.temperature_K for run in runs]
-    conductivities = [run.transport.nernst_einstein_conductivity_S_per_cm for run in runs]
-    if any(c is None for c in conductivities):
+def _material(run: Run) -> Material:
+    return run.ordering.material
+
+
+def _series(
+    runs: Sequence[RunAnalysis], identities: Sequence[Run], report_temperatures_K: Sequence[float]
+) -> Iterator[SeriesOfRuns]:
+    """Yield σ(T) of each material; files are taken to be of one structure."""
+    if any(run.transport.nernst_einstein_conductivity_S_per_cm is None for run in runs):
         raise AnalysisError(
             "An Arrhenius fit of conductivities needs the charges of the mobile ions.",
             fix="Give them: --charges Li=1.",
         )
-    settings = {
-        "form": "lnSigmaT",
-        # Runs of a campaign are named by ordering, temperature and replica; files are taken to be of one structure.
-        "orderings": [_RUN_NAME.sub("", name) if _RUN_NAME.search(name) else "" for name in names],
-        "report_temperatures_K": sorted({300.0, *wanted_K}),
-        "temperatures_K": temperatures,
-    }
-    inputs = {
-        "conductivities": [c.to_dict() for c in conductivities if c is not None],
-        "diffusivities": [run.transport.tracer_diffusivity_cm2_per_s.to_dict() for run in runs],
-    }
-    return arrhenius_task(settings, inputs, _context())
-
-
-def _context() -> Context:
-    from tempfile import gettempdir
-
-    return Context(scratch=Path(gettempdir()), progress=lambda _share, _words: None, cache={})
+    groups: dict[Material | None, list[tuple[RunAnalysis, str]]] = {} if identities else {None: [(r, "") for r in runs]}
+    for run, identity in zip(runs, identities, strict=False):
+        groups.setdefault(_material(identity), []).append((run, identity.ordering.id))
+    for material, members in groups.items():
+        dependence = temperature_dependence(
+            [RunTransport.of(run.transport, ordering=ordering) for run, ordering in members],
+            form="lnSigmaT",
+            report_temperatures_K=report_temperatures_K,
+        )
+        yield SeriesOfRuns(material, members[0][0].formula, dependence)
 
 
 def _expansion(runs: Sequence[RunAnalysis]) -> ThermalExpansion | None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from superionic.dynamics.md import Segment
 from superionic.dynamics.reading.base import FRAMES_PER_BLOCK, Block, Notice, Place
 from superionic.errors import AnalysisError
+from superionic.execution.codec import from_tree
 from superionic.execution.ledger import Ledger, Record
 from superionic.execution.store import Store, StoredFailure
+from superionic.results.identity import Run
+from superionic.stages.transport import collect_task
 
-_LABEL = "trajectory of "
-_STAGE = "transport"
 PARTS = ("production", "npt")
 
 
@@ -38,7 +40,7 @@ class SegmentsReader:
     counts_steps = True
     n_frames = None
 
-    def __init__(self, store: Store, label: str, keys: list[str], frame_interval_ps: float | None) -> None:
+    def __init__(self, store: Store, label: str, keys: Sequence[str], frame_interval_ps: float | None) -> None:
         from ase.data import chemical_symbols
 
         self.name = label
@@ -49,8 +51,8 @@ class SegmentsReader:
         first = self._segment(0)
         if first is None:
             raise AnalysisError("The first segment of the run is not in the store.", where=label, fix="Run it again.")
-        self.symbols = tuple(chemical_symbols[n] for n in first["numbers"])
-        times = np.asarray(first["times_ps"])
+        self.symbols = tuple(chemical_symbols[n] for n in first.state.numbers)
+        times = first.times_ps
         self.frame_interval_ps = frame_interval_ps or (float(times[1] - times[0]) if len(times) > 1 else None)
 
     def blocks(self, frames_per_block: int = FRAMES_PER_BLOCK, start: Place | None = None) -> Iterator[Block]:
@@ -62,23 +64,24 @@ class SegmentsReader:
             if segment is None:
                 self.notices.append(Notice(None, None, f"segment {number + 1} is not in the store", None, self.name))
                 return
-            cells = np.asarray(segment["cells"])
-            positions = np.asarray(segment["positions"])
-            times = np.asarray(segment["times_ps"])
-            steps = np.rint(times / (self.frame_interval_ps or 1.0)).astype(np.int64)
+            steps = np.rint(segment.times_ps / (self.frame_interval_ps or 1.0)).astype(np.int64)
             for begin in range(0, len(steps), frames_per_block):
                 part = slice(begin, begin + frames_per_block)
-                fractional = positions[part] @ np.linalg.inv(cells[part])
+                cells = segment.cells_A[part]
+                fractional = segment.positions_A[part] @ np.linalg.inv(cells)
                 if begin + frames_per_block >= len(steps):
                     self.place = {"segment": number + 1}
-                yield Block(steps[part], fractional, cells[part])
+                yield Block(steps[part], fractional, cells)
 
-    def _segment(self, number: int) -> Mapping[str, Any] | None:
+    def _segment(self, number: int) -> Segment | None:
         key = self._keys[number]
         if not self._store.has(key):
             return None
-        found = self._store.load(key)
-        return None if isinstance(found, StoredFailure) else found
+        stored = self._store.load(key)
+        if isinstance(stored, StoredFailure):
+            return None
+        segment: Segment = from_tree(stored, Segment, self.name)
+        return segment
 
 
 def is_run_folder(path: Path) -> bool:
@@ -86,9 +89,15 @@ def is_run_folder(path: Path) -> bool:
     return path.is_dir() and (path / "ledger.sqlite").is_file()
 
 
-def open_run(
-    folder: Path, run: str | None = None, part: str = "production"
-) -> list[tuple[SegmentsReader, float | None]]:
+@dataclass(frozen=True)
+class OpenedRun:
+    """A run of a campaign, ready to be read."""
+
+    run: Run
+    reader: SegmentsReader
+
+
+def open_run(folder: Path, run: str | None = None, part: str = "production") -> list[OpenedRun]:
     """Open runs of the stage *transport*.
 
     Parameters
@@ -100,38 +109,49 @@ def open_run(
     part
         ``"production"`` or ``"npt"``.
 
-    Returns
-    -------
-    list
-        Readers with the temperatures of their runs.
-
     Raises
     ------
     AnalysisError
         If there is no such run.
     """
     with Ledger(folder / "ledger.sqlite") as ledger:
-        records = [r for r in ledger.all() if r.stage == _STAGE and r.label.startswith(_LABEL) and r.state == "done"]
-        newest = {record.label: record for record in records}
-        labels = [label.removeprefix(_LABEL) for label in newest]
-        chosen = [r for label, r in newest.items() if run is None or run in label.removeprefix(_LABEL)]
-        if not chosen:
-            raise AnalysisError(
-                "The campaign has no finished transport run" + (f" like {run!r}" if run else "") + ".",
-                where=str(folder),
-                fix=f"Name one of: {'; '.join(labels[:8])}." if labels else "Run the stage transport first.",
-            )
-        store = Store(folder / "store")
-        return [_opened(store, ledger, record, part) for record in chosen]
+        # The newest of a label comes last.
+        recorded = {run.run.label: run for run in map(_recorded, ledger.all()) if run is not None}
+    chosen = [each for label, each in recorded.items() if run is None or run in label]
+    if not chosen:
+        raise AnalysisError(
+            "The campaign has no finished transport run" + (f" like {run!r}" if run else "") + ".",
+            where=str(folder),
+            fix=f"Name one of: {'; '.join(list(recorded)[:8])}." if recorded else "Run the stage transport first.",
+        )
+    store = Store(folder / "store")
+    return [OpenedRun(each.run, each.reader(store, part)) for each in chosen]
 
 
-def _opened(store: Store, ledger: Ledger, record: Record, part: str) -> tuple[SegmentsReader, float | None]:
-    inputs = record.descriptor["inputs"]
-    keys = [str(ref["task"]) for ref in inputs["cells" if part == "production" else "npt_cells"]]
-    label = record.label.removeprefix(_LABEL)
-    if not keys:
-        raise AnalysisError(f"The run {label!r} has no part {part!r}.", fix="Choose production.")
-    segment = ledger.record(keys[0])
-    temperature = None if segment is None else segment.descriptor["settings"].get("md", {}).get("temperature_K")
-    interval = record.descriptor["settings"].get("frame_interval_ps") if part == "production" else None
-    return SegmentsReader(store, label, keys, interval), temperature
+@dataclass(frozen=True)
+class _RecordedRun:
+    """What the ledger knows of a finished run: which one it is, and the keys of its segments."""
+
+    run: Run
+    frame_interval_ps: float
+    production: tuple[str, ...]
+    npt: tuple[str, ...]
+
+    def reader(self, store: Store, part: str) -> SegmentsReader:
+        if part == "production":
+            return SegmentsReader(store, self.run.label, self.production, self.frame_interval_ps)
+        if part != "npt" or not self.npt:
+            raise AnalysisError(f"The run {self.run.label!r} has no part {part!r}.", fix="Choose production.")
+        return SegmentsReader(store, self.run.label, self.npt, None)
+
+
+def _recorded(record: Record) -> _RecordedRun | None:
+    """Read the record of a task; None if it does not describe a whole run."""
+    about = record.descriptor
+    if record.state != "done" or (about["function"], about["version"]) != (collect_task.name, collect_task.version):
+        return None
+    settings, inputs = about["settings"], about["inputs"]
+    keys = {name: tuple(str(ref["task"]) for ref in inputs.get(name, ())) for name in ("cells", "npt_cells")}
+    return _RecordedRun(
+        from_tree(settings["run"], Run, record.label), settings["frame_interval_ps"], keys["cells"], keys["npt_cells"]
+    )

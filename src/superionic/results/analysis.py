@@ -1,0 +1,107 @@
+"""What ``superionic analyse`` gives: the results of trajectories that a user has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from superionic.dynamics.analysis import RunAnalysis
+from superionic.errors import StorageError
+from superionic.execution.codec import plain_json, to_tree
+from superionic.results.document import read_json, to_json
+from superionic.results.identity import Material, Run
+from superionic.transport.conductivity_of_temperature import TemperatureDependence
+from superionic.transport.estimate import Estimate
+from superionic.transport.volumes import ThermalExpansion
+
+ANALYSIS: Final = "superionic analysis"
+"""What the file ``result.json`` says that it holds."""
+
+
+@dataclass(frozen=True)
+class PooledTransport:
+    """Averages over replicas, weighted by ions × time; their scatter is in the errors.
+
+    Attributes are those of :class:`superionic.transport.analysis.TransportAnalysis`.
+    """
+
+    tracer_diffusivity_cm2_per_s: Estimate
+    charge_diffusivity_cm2_per_s: Estimate
+    haven_ratio: Estimate
+    nernst_einstein_conductivity_S_per_cm: Estimate | None
+    ionic_conductivity_S_per_cm: Estimate | None
+
+
+@dataclass(frozen=True, eq=False)
+class SeriesOfRuns:
+    """σ(T) of runs at several temperatures.
+
+    Attributes
+    ----------
+    material
+        What they are of, where they are runs of a campaign; None for files, which are taken to be of one structure.
+    formula
+        Of the cell.
+    dependence
+        Line, values at the report temperatures, budget of errors, doubts.
+    """
+
+    material: Material | None
+    formula: str
+    dependence: TemperatureDependence
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """What files say: one trajectory, replicas, or several temperatures.
+
+    Attributes
+    ----------
+    superionic
+        Version of the program.
+    runs
+        What each run says, in the order of the files.
+    identities
+        Which runs of a campaign these are, in the same order; empty for files.
+    pooled
+        Averages over replicas; None unless there are several runs at one temperature.
+    arrhenius
+        Activation energy and conductivity at other temperatures, a series for each material; empty where nobody asked.
+    expansion
+        Thermal expansion from runs at constant pressure and several temperatures; None without.
+    """
+
+    superionic: str
+    runs: tuple[RunAnalysis, ...]
+    identities: tuple[Run, ...]
+    pooled: PooledTransport | None
+    arrhenius: tuple[SeriesOfRuns, ...]
+    expansion: ThermalExpansion | None
+
+    def __eq__(self, other: object) -> bool:
+        # Arrays compare element by element, so equality is that of what both would write.
+        return isinstance(other, Analysis) and plain_json(to_tree(self)) == plain_json(to_tree(other))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def to_json(self) -> str:
+        """Return the text of ``result.json``: the same results give the same bytes."""
+        return to_json(self, kind=ANALYSIS)
+
+
+def read_analysis(path: Path | str) -> Analysis:
+    """Read the ``result.json`` of an analysis.
+
+    Raises
+    ------
+    StorageError
+        If it is no such file, or of another version; the message says what to do.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise StorageError(
+            f"there are no results: {error.strerror}", where=str(path), fix="run `superionic analyse --out` first"
+        ) from error
+    return read_json(text, Analysis, kind=ANALYSIS, where=str(path))
