@@ -17,7 +17,7 @@ import pytest
 
 from superionic import Campaign
 from superionic.campaign.run import Campaign as CampaignClass
-from superionic.errors import CampaignFileError, CompositionError, EngineError, StorageError
+from superionic.errors import CampaignFileError, CompositionError, EngineError, StageError, StorageError
 from superionic.execution.ledger import Ledger
 
 STAGES = ["enumerate", "rank", "hull", "select", "sample", "label", "transport", "analyse"]
@@ -123,6 +123,49 @@ def test_until_stops_after_the_stage_and_a_later_run_goes_on(small_campaign):
     assert any("Not done yet" in warning for warning in results["warnings"])
     with pytest.raises(CampaignFileError, match="no stage 'train'"):
         campaign.run(until="train")
+
+
+def test_a_comment_in_a_crystal_file_is_never_taken_for_a_file(small_campaign, tmp_path, monkeypatch):
+    from ase.io import read
+
+    monkeypatch.setenv("SUPERIONIC_HOME", str(tmp_path / "home"))
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "precious").write_text("years of work")
+    path = small_campaign(("file: licl.cif", "file: licl.vasp"))
+    poscar = path.parent / "licl.vasp"
+    read(path.parent / "licl.cif").write(poscar, format="vasp")
+    # Below home/files, two folders up are tmp_path.
+    lines = ["sha256:../../theirs/x", *poscar.read_text().splitlines()[1:]]
+    poscar.write_text("\n".join(lines) + "\n")
+    results = Campaign.load(path).run(until="hull", write_report=False)
+    assert results["stages"]["hull"]["end_members"] == ["LiCl", "YCl3"]
+    assert (tmp_path / "theirs" / "precious").read_text() == "years of work"
+
+
+def test_the_walltime_of_the_campaign_file_stops_a_run_that_a_later_one_goes_on_with(done, finished, small_campaign):
+    limited = ("analyse:", "execution: {walltime_h: 1.0e-9}\nanalyse:")
+    campaign = Campaign.load(small_campaign(limited))
+    with pytest.raises(StageError, match="the time of this run is up") as caught:
+        campaign.run()
+    assert caught.value.where == "execution.walltime_h"
+    assert "run the same command again" in caught.value.fix
+    assert not campaign.status().is_done
+    # A limit that comes in the middle: what was done before it is kept and not done again.
+    path = small_campaign()
+    Campaign.load(path).run(until="hull", write_report=False)
+    with pytest.raises(StageError, match="the time of this run is up"):
+        Campaign.load(small_campaign(limited)).run()
+    with Ledger(campaign.run_folder / "ledger.sqlite") as ledger:
+        before = ledger.completions()
+    assert before
+    going_on = Campaign.load(small_campaign(("analyse:", "execution: {walltime_h: 1}\nanalyse:")))
+    going_on.run()
+    with Ledger(campaign.run_folder / "ledger.sqlite") as ledger:
+        assert set(ledger.completions().values()) == {1}
+        assert set(before) < set(ledger.completions())
+    assert products(going_on.report_folder) == products(done.report_folder)
+    # Where nothing is left to do, a limit stops nothing.
+    Campaign.load(finished(limited)).run()
 
 
 def test_any_executor_will_do(finished_folder, small_campaign):
