@@ -248,8 +248,8 @@ def test_workers_of_a_killed_run_end_by_themselves(small_campaign):
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
 
 
-def test_an_interrupt_from_the_keyboard_ends_the_run_with_a_word_and_nothing_lost(small_campaign):
-    path = small_campaign()
+def run_until_something_is_done(path: Path) -> subprocess.Popen[str]:
+    """Start a run of a campaign and return it when its first result is there."""
     process = subprocess.Popen(
         [sys.executable, "-m", "superionic.cli", "run", str(path), "--quiet"], stderr=subprocess.PIPE, text=True
     )
@@ -257,11 +257,38 @@ def test_an_interrupt_from_the_keyboard_ends_the_run_with_a_word_and_nothing_los
     deadline = time.monotonic() + 100
     while not any(objects.glob("*/*")) and time.monotonic() < deadline:
         time.sleep(0.05)
+    return process
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_an_interrupt_from_the_keyboard_ends_the_run_with_a_word_and_nothing_lost(small_campaign):
+    path = small_campaign()
+    process = run_until_something_is_done(path)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "run the same command again" in said
+    assert "cannot be interrupted" not in said
     assert "Traceback" not in said
+    assert any(stage.done for stage in Campaign.load(path).status().stages)
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_a_run_that_ignores_interrupts_says_so_and_how_to_stop_it(small_campaign):
+    path = small_campaign()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # children inherit it, as from a script's background
+    process = run_until_something_is_done(path)
+    objects = path.parent / "runs" / "small" / "store" / "objects"
+    before = len(list(objects.glob("*/*")))
+    process.send_signal(signal.SIGINT)
+    deadline = time.monotonic() + 100
+    while len(list(objects.glob("*/*"))) < before + 2 and time.monotonic() < deadline:  # it goes on
+        time.sleep(0.02)
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGTERM
+    assert said.count("cannot be interrupted with Ctrl-C") == 1
+    assert f"kill {process.pid}" in said
     assert any(stage.done for stage in Campaign.load(path).status().stages)
 
 
