@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from superionic.results.studies import Cell, StudyResult
     from superionic.stages.studies import Study
 
 train_app = typer.Typer(
@@ -94,27 +94,28 @@ def check_command(
 
     Exit code 2 if something would spoil the training.
     """
+    from superionic.campaign.study import results_json
     from superionic.stages.studies import check
 
     with _study(locals()) as study:
         found = check(study)
     _write(folder, labels, "check", found)
-    errors = [finding for finding in found["findings"] if finding["severity"] == "error"]
     if as_json:
-        typer.echo(json.dumps(found, indent=1))
+        typer.echo(results_json(found))
     else:
-        for part in ("train", "validation", "test"):
-            runs = found["runs"][part]
-            typer.echo(f"{part:<11}{found[f'n_{part}']:>5} labels of {len(runs)} runs: {', '.join(runs[:6])}")
-        shifts = ", ".join(f"{element} {value:+.3f}" for element, value in found["element_references_eV"].items())
+        parts = (("train", found.n_train), ("validation", found.n_validation), ("test", found.n_test))
+        for part, number in parts:
+            runs = found.runs[part]
+            typer.echo(f"{part:<11}{number:>5} labels of {len(runs)} runs: {', '.join(runs[:6])}")
+        shifts = ", ".join(f"{element} {value:+.3f}" for element, value in found.element_references_eV.items())
         typer.echo(f"energy references (eV/atom): {shifts}")
-        typer.echo(f"what they leave of the energies: {1000 * found['rms_residual_eV_per_atom']:.1f} meV/atom")
+        typer.echo(f"what they leave of the energies: {1000 * found.rms_residual_eV_per_atom:.1f} meV/atom")
         _notes(found)
-        for finding in found["findings"]:
-            typer.echo(f"{finding['severity']}: {finding['name']}: {finding['evidence']}\n  fix: {finding['fix']}")
-        if not found["findings"]:
+        for finding in found.findings:
+            typer.echo(f"{finding.severity}: {finding.name}: {finding.evidence}\n  fix: {finding.fix}")
+        if not found.findings:
             typer.echo("nothing is wrong with these labels")
-    if errors:
+    if any(finding.severity == "error" for finding in found.findings):
         raise typer.Exit(_EXIT_FOUND)
 
 
@@ -158,7 +159,7 @@ def curve_command(
     All sizes are judged on one test set. A power law is fitted to each error; "enough" means that a doubling of the
     labels would lower it by less than --worth.
     """
-    from superionic.campaign.study import read_table
+    from superionic.campaign.study import read_table, results_json
     from superionic.errors import CampaignFileError
     from superionic.stages.studies import curve
 
@@ -179,23 +180,21 @@ def curve_command(
         )
     written = _write(folder, labels, "curve", found)
     if as_json:
-        typer.echo(json.dumps(found, indent=1))
+        typer.echo(results_json(found))
         return
-    _error_table(found["rows"], ["n", "seed", "best_epoch"], f"test set: {found['n_test']} labels")
-    for name, verdict in found["enough"].items():
+    _error_table([row.cells() for row in found.rows], ["n", "seed", "best_epoch"], f"test set: {found.n_test} labels")
+    for name, verdict in found.enough.items():
         if name.startswith("mae_") or not name.startswith("rmse_"):
-            typer.echo(verdict["words"].replace(name, _spoken(name)[0]))
-    for name, rows in found["budget"].items():
-        if name.startswith("mae_"):
-            for row in rows:
-                word, unit, scale = _spoken(name)
-                low, high = (scale * (row[end] or 0.0) for end in ("low", "high"))
-                between = "" if row["low"] is None else f" ({low:.3g} to {high:.3g})"
-                hours = "" if row["hours"] is None else f", {row['hours']:.3g} h"
-                far = "" if row["extrapolated"] <= 4.0 else "; far beyond what was measured"
-                typer.echo(
-                    f"{row['further']} more labels{hours}: {word} {scale * row['expected']:.3g}{between} {unit}{far}"
-                )
+            typer.echo(verdict.words.replace(name, _spoken(name)[0]))
+    for name, rows in found.budget.items():
+        word, unit, scale = _spoken(name)
+        for row in rows if name.startswith("mae_") else ():
+            between = (
+                "" if row.low is None or row.high is None else f" ({scale * row.low:.3g} to {scale * row.high:.3g})"
+            )
+            hours = "" if row.hours is None else f", {row.hours:.3g} h"
+            far = "" if row.extrapolated <= 4.0 else "; far beyond what was measured"
+            typer.echo(f"{row.further} more labels{hours}: {word} {scale * row.expected:.3g}{between} {unit}{far}")
     _notes(found)
     _say_where(written)
 
@@ -232,7 +231,8 @@ def search_command(
 
     The test set judges the chosen setting alone.
     """
-    from superionic.campaign.study import parse_options
+    from superionic.campaign.study import parse_options, results_json
+    from superionic.results.studies import shown
     from superionic.stages.study_search import search
 
     choices = parse_options(vary, several=True) if vary else DEFAULT_SEARCH
@@ -240,17 +240,16 @@ def search_command(
         found = search(study, choices, grid=grid, seeds=seeds)
     written = _write(folder, labels, "search", found)
     if as_json:
-        typer.echo(json.dumps(found, indent=1))
+        typer.echo(results_json(found))
         return
-    for row in found["rows"]:
-        changes = ", ".join(f"{name} {value}" for name, value in row["changes"].items()) or "settings as given"
-        spread = f" ± {0.5 * row['spread']:.4f}" if seeds > 1 else ""
-        typer.echo(f"{row['validation_loss']:.5f}{spread}  best epoch {row['best_epoch'][0]}  {changes}")
-    best = found["best_row"]["changes"]
-    typer.echo("best: " + (", ".join(f"{name} {value}" for name, value in best.items()) or "the settings as given"))
-    test = found["test"]
-    rows = [{"training": when, **test[when]} for when in ("before", "after")]
-    _error_table(rows, ["training"], f"{test['set']} set")
+    for row in found.rows:
+        spread = f" ± {0.5 * row.spread:.4f}" if seeds > 1 else ""
+        words = _settings(row.changes) or "settings as given"
+        typer.echo(f"{row.validation_loss:.5f}{spread}  best epoch {row.best_epoch[0]}  {words}")
+    typer.echo("best: " + (_settings(found.rows[0].changes) or "the settings as given"))
+    before: dict[str, Cell] = {"training": "before", **shown(found.before)}
+    after: dict[str, Cell] = {"training": "after", **shown(found.after)}
+    _error_table([before, after], ["training"], f"{found.set} set")
     _notes(found)
     _say_where(written)
 
@@ -295,34 +294,34 @@ def compare_command(
     Forgetting: how far predictions on other chemistries move away from the pretrained ones. Stability: a run at a high
     temperature that must not blow up.
     """
+    from superionic.campaign.study import results_json
     from superionic.execution.kept_files import keep
+    from superionic.results.studies import StabilityTest, shown
     from superionic.stages.study_compare import choose_methods, compare
 
-    stability = {"temperature_K": temperature, "length_ps": length, "timestep_fs": timestep} if length > 0 else None
+    stability = StabilityTest(temperature, length, timestep) if length > 0 else None
     chosen = choose_methods(engine, None if methods is None else [name.strip() for name in methods.split(",")])
     with _study(locals()) as study:
         kept = None if others is None else keep(others)
         found = compare(study, chosen, others=kept, stability=stability, seeds=seeds)
     written = _write(folder, labels, "compare", found)
     if as_json:
-        typer.echo(json.dumps(found, indent=1))
+        typer.echo(results_json(found))
         return
-    _error_table(found["rows"], ["method", "seed", "best_epoch"], f"test set: {found['n_test']} labels")
-    gone = [
-        {"method": row["method"], "seed": row["seed"]}
-        | {key.removeprefix("forgotten_"): value for key, value in row.items() if key.startswith("forgotten_")}
-        for row in found["rows"]
-        if any(key.startswith("forgotten_") for key in row)
+    columns = ["method", "seed", "best_epoch"]
+    _error_table([row.cells() for row in found.rows], columns, f"test set: {found.n_test} labels")
+    moved: list[dict[str, Cell]] = [
+        {"method": row.method, "seed": row.seed, **shown(row.forgotten)}
+        for row in found.rows
+        if row.forgotten is not None
     ]
-    _error_table(gone, ["method", "seed"], f"moved away from the pretrained: {found['n_others']} other structures")
-    for row in found["rows"]:
-        if "stable" in row:
-            end = "held" if row["stable"] else f"ended: {row['stopped']}"
-            typer.echo(
-                f"{row['method']} (seed {row['seed']}) at {temperature:g} K: {row.get('stable_ps', 0):g} ps, {end}"
-            )
-        if "failed" in row:
-            typer.echo(f"{row['method']} (seed {row['seed']}) failed: {row['failed']}")
+    _error_table(moved, columns[:2], f"moved away from the pretrained: {found.n_others} other structures")
+    for row in found.rows:
+        if row.run is not None:
+            end = "held" if row.run.stable else f"ended: {row.run.stopped}"
+            typer.echo(f"{row.method} (seed {row.seed}) at {temperature:g} K: {row.run.stable_ps:g} ps, {end}")
+        if row.failed is not None:
+            typer.echo(f"{row.method} (seed {row.seed}) failed: {row.failed}")
     _notes(found)
     _say_where(written)
 
@@ -377,7 +376,7 @@ def _folder(folder: Path | None, labels: Path) -> Path:
     return folder if folder is not None else labels.absolute().parent / f"train-{labels.stem}"
 
 
-def _write(folder: Path | None, labels: Path, name: str, found: Mapping[str, Any]) -> list[Path]:
+def _write(folder: Path | None, labels: Path, name: str, found: StudyResult) -> list[Path]:
     from superionic.campaign.study import write_results
 
     return write_results(_folder(folder, labels), name, found)
@@ -396,7 +395,7 @@ def _whole_numbers(text: str | None, where: str) -> list[int] | None:
         ) from None
 
 
-def _error_table(rows: Sequence[Mapping[str, Any]], first: Sequence[str], title: str) -> None:
+def _error_table(rows: Sequence[Mapping[str, Cell]], first: Sequence[str], title: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -407,10 +406,11 @@ def _error_table(rows: Sequence[Mapping[str, Any]], first: Sequence[str], title:
     for key, word, unit, _ in shown:
         table.add_column(f"{word} {key.partition('_')[0].upper()}\n{unit}", justify="right")
     for row in rows:
-        numbers = [row.get(key) for key, *_ in shown]
         cells = ["" if row.get(name) is None else str(row[name]) for name in first]
-        scaled = zip(numbers, shown, strict=True)
-        table.add_row(*cells, *("-" if value is None else f"{value * scale:.3g}" for value, (*_, scale) in scaled))
+        for key, _, _, scale in shown:
+            value = row.get(key)
+            cells.append(f"{value * scale:.3g}" if isinstance(value, (int, float)) else "-")
+        table.add_row(*cells)
     Console().print(table)
 
 
@@ -421,8 +421,12 @@ def _spoken(name: str) -> tuple[str, str, float]:
     return (f"{word} {kind.upper()}" if what in _UNITS else name), unit, scale
 
 
-def _notes(found: Mapping[str, Any]) -> None:
-    for note in found["notes"]:
+def _settings(changes: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in changes.items())
+
+
+def _notes(found: StudyResult) -> None:
+    for note in found.notes:
         typer.echo(f"caution: {note}")
 
 

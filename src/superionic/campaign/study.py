@@ -13,6 +13,7 @@ from superionic.errors import CampaignFileError, StructureError
 
 if TYPE_CHECKING:
     from superionic.execution.runner import Reporter
+    from superionic.results.studies import StudyResult
     from superionic.stages.base import ChosenPotential
     from superionic.stages.studies import SplitRule, Study
 
@@ -180,7 +181,7 @@ def read_table(path: str | Path) -> list[dict[str, Any]]:
     return rows
 
 
-def write_results(folder: str | Path, name: str, results: Mapping[str, Any]) -> list[Path]:
+def write_results(folder: str | Path, name: str, results: StudyResult) -> list[Path]:
     """Write the results of a study: JSON, its rows as CSV, and its figures where there are any.
 
     Returns
@@ -188,17 +189,14 @@ def write_results(folder: str | Path, name: str, results: Mapping[str, Any]) -> 
     list of Path
         The files.
     """
-    from superionic.report.figures_model import study_plots
+    from superionic.report.figures_model import size_curve
+    from superionic.results.studies import Curve, LabelCheck
 
     root = Path(folder)
     root.mkdir(parents=True, exist_ok=True)
     written = [root / f"{name}.json"]
-    written[0].write_text(json.dumps(results, indent=1, sort_keys=True, allow_nan=True) + "\n", encoding="utf-8")
-    rows = [
-        {key: value for key, value in row.items() if not isinstance(value, (list, dict))}
-        | dict(row.get("changes") or {})
-        for row in results.get("rows", [])
-    ]
+    written[0].write_text(results_json(results) + "\n", encoding="utf-8")
+    rows = [] if isinstance(results, LabelCheck) else [row.cells() for row in results.rows]
     if rows:
         columns = list(dict.fromkeys(key for row in rows for key in row))
         written.append(root / f"{name}.csv")
@@ -206,12 +204,18 @@ def write_results(folder: str | Path, name: str, results: Mapping[str, Any]) -> 
             writer = csv.DictWriter(file, columns, lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
-    plots = study_plots(name, results)
-    if plots:
+    plot = size_curve(results) if isinstance(results, Curve) else None
+    if plot is not None:
         from superionic.report.draw_matplotlib import draw
 
-        for plot in plots:
-            for kind, data in draw(plot, ("png", "svg")).items():
-                written.append(root / f"{plot.key}.{kind}")
-                written[-1].write_bytes(data)
+        for kind, data in draw(plot, ("png", "svg")).items():
+            written.append(root / f"{plot.key}.{kind}")
+            written[-1].write_bytes(data)
     return written
+
+
+def results_json(results: StudyResult) -> str:
+    """Return the results of a study as the text of one strict JSON object."""
+    from superionic.execution.codec import plain_json, to_tree
+
+    return json.dumps(plain_json(to_tree(results)), indent=1, sort_keys=True, allow_nan=False)

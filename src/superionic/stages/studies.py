@@ -10,36 +10,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from superionic.errors import StageError
-from superionic.execution.task import Ref, Task
+from superionic.execution.task import Task
+from superionic.results.learning import HeldOutErrors
+from superionic.results.studies import Curve, CurveRow, LabelCheck, shown
 from superionic.stages.base import ChosenPotential, Workbench
-from superionic.stages.fitting import (
-    DATASET,
-    DATASET_VERSION,
-    ERRORS,
-    ERRORS_VERSION,
-    PREFLIGHT,
-    PREFLIGHT_VERSION,
-    Data,
-    fit,
-)
-from superionic.stages.label_file import READ, READ_VERSION
+from superionic.stages.fitting import Data, Dataset, Trained, divided_task, errors_task, fit, preflight_task
+from superionic.stages.label_file import PARTS, Facts, read_task
 from superionic.stages.predictions import predictions
+from superionic.training.curves import PowerLaw
+from superionic.training.dataset import LabelledSet, Split, Targets
 
 STAGE = "study"
 _SEGMENTS = 4
-_PARTS = ("train", "validation", "test")
-SHOWN = (
-    "mae_energy_meV_per_atom",
-    "rmse_energy_meV_per_atom",
-    "mae_force_meV_per_A",
-    "rmse_force_meV_per_A",
-    "mae_stress_GPa",
-    "rmse_stress_GPa",
-)
+SplitBy = Literal["run", "ordering", "composition"]
 
 
 @dataclass(frozen=True)
@@ -49,18 +36,22 @@ class SplitRule:
     Attributes
     ----------
     split_by
-        ``"run"``, ``"ordering"`` or ``"composition"``.
+        What is never parted.
     validation_fraction, test_fraction
         Shares, where nothing else says it.
     test_runs, validation_runs
         Names of runs that are held out; the rest is divided by the fractions that are still open.
     """
 
-    split_by: str = "run"
+    split_by: SplitBy = "run"
     validation_fraction: float = 0.15
     test_fraction: float = 0.2
     test_runs: tuple[str, ...] = ()
     validation_runs: tuple[str, ...] = ()
+
+    def group_of(self, facts: Facts) -> str:
+        """Name what a structure must stay together with."""
+        return {"run": facts.run, "ordering": facts.ordering, "composition": facts.composition}[self.split_by]
 
 
 @dataclass(frozen=True)
@@ -77,10 +68,8 @@ class Study:
         The labels, and what the file says of each structure.
     groups
         What each structure must stay together with.
-    parts
-        Indices of ``train``, ``validation`` and ``test``.
-    notes
-        What is to be said of the split.
+    split
+        Indices of the three parts.
     baseline
         Predictions of the pretrained potential.
     seed
@@ -92,24 +81,31 @@ class Study:
     trainer: str
     options: Mapping[str, Any]
     data: Data
-    facts: Sequence[Mapping[str, Any]]
+    facts: Sequence[Facts]
     groups: Sequence[str]
-    parts: Mapping[str, Sequence[int]]
-    notes: Sequence[str]
-    baseline: Task
+    split: Split
+    baseline: Task[Targets]
     seed: int
-    kinds: Mapping[str, list[Any]] = field(default_factory=dict)
+
+    @property
+    def kinds(self) -> dict[str, list[str | float | None]]:
+        """What structures are sorted by, for errors apart."""
+        return {
+            "composition": [fact.composition for fact in self.facts],
+            "phase": [fact.phase for fact in self.facts],
+            "temperature_K": [fact.temperature_K for fact in self.facts],
+        }
 
 
 @dataclass(frozen=True)
-class Trained:
+class Fit:
     """One fit of a study: its tasks."""
 
     label: str
-    dataset: Task
-    finish: Task
+    dataset: Task[Dataset]
+    finish: Task[Trained]
     tuned: ChosenPotential
-    errors: Task
+    errors: Task[HeldOutErrors]
 
 
 def open_study(
@@ -143,23 +139,20 @@ def open_study(
     """
     from superionic.training.base import options_of
 
-    trainer = str(potential.settings["name"])
-    chosen = options_of(trainer, {"modal": potential.settings["options"].get("modal")}, options)
+    trainer = potential.identity.name
+    chosen = options_of(trainer, {"modal": potential.options.get("modal")}, options)
     rule = SplitRule() if rule is None else rule
-    read = bench.task(STAGE, f"labels of {name}", READ, READ_VERSION, {"file": file, "name": name})
-    facts = bench.runner.one(read)["facts"]
-    n = len(facts)
-    data = Data([Ref(read, ("atoms", i)) for i in range(n)], [Ref(read, ("labels", i)) for i in range(n)])
-    parts, notes = divide(facts, rule, seed)
+    read = bench.task(STAGE, f"labels of {name}", read_task.of(file=file, name=name))
+    facts = bench.runner.one(read).facts
+    numbers = range(len(facts))
+    data = Data([read.result.atoms[i] for i in numbers], [read.result.labels[i] for i in numbers])
+    groups = [rule.group_of(fact) for fact in facts]
+    split = divide(facts, rule, seed)
     baseline = predictions(bench, STAGE, "predictions before training", data.structures, potential)
-    kinds = {kind: [fact[kind] for fact in facts] for kind in ("composition", "phase", "temperature_K")}
-    groups = [str(fact[rule.split_by]) for fact in facts]
-    return Study(bench, potential, trainer, chosen, data, facts, groups, parts, notes, baseline, seed, kinds)
+    return Study(bench, potential, trainer, chosen, data, facts, groups, split, baseline, seed)
 
 
-def divide(
-    facts: Sequence[Mapping[str, Any]], rule: SplitRule, seed: int
-) -> tuple[dict[str, tuple[int, ...]], tuple[str, ...]]:
+def divide(facts: Sequence[Facts], rule: SplitRule, seed: int) -> Split:
     """Divide labels into training, validation and test: as the file says, by named runs, or by shares.
 
     Raises
@@ -169,56 +162,65 @@ def divide(
     """
     from superionic.training.split import split_in_rounds
 
-    if any(fact["set"] for fact in facts):
-        told = {part: tuple(i for i, fact in enumerate(facts) if (fact["set"] or "train") == part) for part in _PARTS}
-        return _whole(told), ()
-    runs = [fact["run"] for fact in facts]
+    if any(fact.set for fact in facts):
+        train, validation, test = (
+            tuple(i for i, fact in enumerate(facts) if (fact.set or "train") == part) for part in PARTS
+        )
+        return _whole(Split(train, validation, test, leak_free=True))
+    runs = [fact.run for fact in facts]
     unknown = sorted({*rule.test_runs, *rule.validation_runs} - set(runs))
     if unknown:
         raise StageError(
             f"no structure is of the run {unknown[0]!r}", fix=f"the runs are: {', '.join(sorted(set(runs))[:20])}"
         )
-    given = {
-        "test": tuple(i for i, run in enumerate(runs) if run in rule.test_runs),
-        "validation": tuple(i for i, run in enumerate(runs) if run in rule.validation_runs),
-    }
-    rest = [i for i in range(len(facts)) if i not in {*given["test"], *given["validation"]}]
+    test = tuple(i for i, run in enumerate(runs) if run in rule.test_runs)
+    validation = tuple(i for i, run in enumerate(runs) if run in rule.validation_runs)
+    rest = [i for i in range(len(facts)) if i not in {*test, *validation}]
     split = split_in_rounds(
-        [str(facts[i][rule.split_by]) for i in rest],
-        [facts[i]["round"] for i in rest],
-        validation_fraction=0.0 if given["validation"] else rule.validation_fraction,
-        test_fraction=0.0 if given["test"] else rule.test_fraction,
+        [rule.group_of(facts[i]) for i in rest],
+        [facts[i].round for i in rest],
+        validation_fraction=0.0 if validation else rule.validation_fraction,
+        test_fraction=0.0 if test else rule.test_fraction,
         seed=seed,
     )
-    parts = {
-        "train": tuple(rest[i] for i in split.train),
-        "validation": given["validation"] or tuple(rest[i] for i in split.validation),
-        "test": given["test"] or tuple(rest[i] for i in split.test),
-    }
-    return _whole(parts), split.notes
+    return _whole(
+        replace(
+            split,
+            train=tuple(rest[i] for i in split.train),
+            validation=validation or tuple(rest[i] for i in split.validation),
+            test=test or tuple(rest[i] for i in split.test),
+        )
+    )
 
 
-def _whole(parts: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    for part in ("train", "validation"):
-        if not parts[part]:
+def _whole(split: Split) -> Split:
+    for part, indices in (("train", split.train), ("validation", split.validation)):
+        if not indices:
             raise StageError(
                 f"there is nothing in the {part} part", fix="hold fewer runs out, or give it a share of the labels"
             )
-    return parts
+    return split
 
 
 def train(
-    study: Study, label: str, chosen: Sequence[int], options: Mapping[str, Any], seed: int, **more: Any
-) -> Trained:
+    study: Study,
+    label: str,
+    chosen: Sequence[int],
+    options: Mapping[str, Any],
+    seed: int,
+    replay: LabelledSet | None = None,
+) -> Fit:
     """Build the tasks of one fit on some of the training part, and of its errors."""
-    parts = {**{part: list(study.parts[part]) for part in _PARTS}, "train": sorted(chosen)}
     dataset = study.bench.task(
         STAGE,
         f"training set of {label}",
-        DATASET,
-        DATASET_VERSION,
-        {"parts": parts},
-        {**study.data.inputs(), "baseline": study.baseline["energies_eV"]},
+        divided_task.of(
+            atoms=study.data.structures,
+            labels=study.data.labels,
+            baseline=study.baseline.result.energies_eV,
+            declared=None,
+            split=replace(study.split, train=tuple(sorted(chosen)), notes=()),
+        ),
     )
     finish = fit(
         study.bench,
@@ -231,19 +233,24 @@ def train(
         options=options,
         epochs_per_segment=max(5, math.ceil(int(options["epochs"]) / _SEGMENTS)),
         seed=seed,
-        **more,
+        replay=replay,
     )
-    tuned = study.potential.tuned(finish["weights"])
+    tuned = study.potential.tuned(finish.result.weights)
     after = predictions(study.bench, STAGE, f"predictions after {label}", study.data.structures, tuned)
     errors = study.bench.task(
         STAGE,
         f"errors of {label}",
-        ERRORS,
-        ERRORS_VERSION,
-        {"kinds": dict(study.kinds), "sets": ["test", "validation"]},
-        {**study.data.inputs(), "after": Ref(after), "baseline": Ref(study.baseline), "dataset": Ref(dataset)},
+        errors_task.of(
+            atoms=study.data.structures,
+            labels=study.data.labels,
+            baseline=study.baseline.result,
+            after=after.result,
+            dataset=dataset.result,
+            kinds=study.kinds,
+            sets=("test", "validation"),
+        ),
     )
-    return Trained(label, dataset, finish, tuned, errors)
+    return Fit(label, dataset, finish, tuned, errors)
 
 
 def all_options(study: Study, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -260,31 +267,37 @@ def all_options(study: Study, changes: Mapping[str, Any] | None = None) -> dict[
 # ---- the studies ----------------------------------------------------------------------------------------------------
 
 
-def check(study: Study) -> dict[str, Any]:
+def check(study: Study) -> LabelCheck:
     """Look the labels over: the pre-flight of the stage *train*."""
-    everything = train(study, "all labels", study.parts["train"], all_options(study), study.seed)
-    task = study.bench.task(
+    split = study.split
+    everything = train(study, "all labels", split.train, all_options(study), study.seed)
+    preflight = study.bench.task(
         STAGE,
         "pre-flight",
-        PREFLIGHT,
-        PREFLIGHT_VERSION,
-        {
-            "elements": list(study.potential.identity.elements),
-            "groups": list(study.groups),
-            "options": all_options(study),
-        },
-        {**study.data.inputs(), "baseline": Ref(study.baseline), "dataset": Ref(everything.dataset)},
+        preflight_task.of(
+            atoms=study.data.structures,
+            labels=study.data.labels,
+            baseline=study.baseline.result,
+            dataset=everything.dataset.result,
+            groups=study.groups,
+            elements=study.potential.identity.elements,
+            options=all_options(study),
+            with_replay=False,
+        ),
     )
-    dataset, checked = (outcome.value for outcome in study.bench.runner.gather([everything.dataset, task]))
-    return {
-        **{f"n_{part}": len(study.parts[part]) for part in _PARTS},
-        "runs": {part: sorted({study.facts[i]["run"] for i in study.parts[part]}) for part in _PARTS},
-        "element_references_eV": dataset["element_references_eV"],
-        "element_references_degenerate": dataset["degenerate"],
-        "rms_residual_eV_per_atom": dataset["rms_residual_eV_per_atom"],
-        "notes": list(study.notes),
-        "findings": checked["findings"],
-    }
+    references = study.bench.runner.one(everything.dataset).element_references
+    parts = {"train": split.train, "validation": split.validation, "test": split.test}
+    return LabelCheck(
+        n_train=len(split.train),
+        n_validation=len(split.validation),
+        n_test=len(split.test),
+        runs={part: tuple(sorted({study.facts[i].run for i in indices})) for part, indices in parts.items()},
+        element_references_eV=references.eV_per_atom,
+        element_references_degenerate=references.degenerate,
+        rms_residual_eV_per_atom=references.rms_residual_eV_per_atom,
+        notes=split.notes,
+        findings=study.bench.runner.one(preflight).findings,
+    )
 
 
 def curve(
@@ -297,7 +310,7 @@ def curve(
     further: Sequence[int] | None = None,
     cost_per_label_h: float | None = None,
     table: Sequence[Mapping[str, Any]] = (),
-) -> dict[str, Any]:
+) -> Curve:
     """Measure the learning curve: train on nested subsets, judge all on the same test set.
 
     Parameters
@@ -320,74 +333,51 @@ def curve(
     table
         Rows of a user's own by size (key ``n``): activation energy, ln σ, order on the hull, whatever was computed
         with potentials of these sizes. Their columns are fitted too.
-
-    Returns
-    -------
-    dict
-        ``rows`` (one for each training, and ``n = 0``: the pretrained potential), ``laws``, ``enough``, ``budget``.
     """
     from superionic.training.curves import budget, default_sizes, enough, fit_all, nested_subsets
 
-    _needs_test(study)
-    pool = list(study.parts["train"])
+    if not study.split.test:
+        raise StageError("there is no test part", fix="hold some runs out, or give it a share of the labels")
+    pool = study.split.train
     sizes = sorted(set(sizes or default_sizes(len(pool))))
     base = all_options(study)
-    fits = []
+    epochs, patience, batch = int(base["epochs"]), base.get("patience"), int(base["batch_size"])
+    fits: list[tuple[int, int, Fit]] = []
     for number in range(seeds):
         seed = study.bench.seed_for(STAGE, "curve", study.seed, number)
-        subsets = nested_subsets([study.facts[i]["run"] for i in pool], sizes, seed)
+        subsets = nested_subsets([study.facts[i].run for i in pool], sizes, seed)
         for size, subset in zip(sizes, subsets, strict=True):
             options = dict(base)
             if same == "steps":
-                batches = math.ceil(size / int(base["batch_size"]))
-                factor = math.ceil(len(pool) / int(base["batch_size"])) / batches
-                options["epochs"] = round(int(base["epochs"]) * factor)
-                if base.get("patience") is not None:
-                    options["patience"] = round(int(base["patience"]) * factor)
+                factor = math.ceil(len(pool) / batch) / math.ceil(size / batch)
+                options |= {"epochs": round(epochs * factor)}
+                if patience is not None:
+                    options |= {"patience": round(int(patience) * factor)}
             label = f"{size} labels, seed {number + 1}"
             fits.append((size, number, train(study, label, [pool[i] for i in subset], options, seed)))
-    rows: list[dict[str, Any]] = []
     outcomes = study.bench.runner.gather([fitted.errors for _, _, fitted in fits])
+    rows = [CurveRow(0, None, None, 0, outcomes[0].value.before)]
     for (size, number, fitted), outcome in zip(fits, outcomes, strict=True):
-        found = study.bench.runner.one(fitted.finish)
-        if not rows:
-            rows.append({"n": 0, "seed": None, "best_epoch": None, "epochs": 0, **shown(outcome.value["before"])})
-        told = {"best_epoch": found["best_epoch"], "epochs": found["epochs"]}
-        rows.append({"n": size, "seed": number, **told, **shown(outcome.value["after"])})
-    measured = [{"n": row["n"], **shown(row)} for row in rows[1:]]
-    laws = {}
+        ended = study.bench.runner.one(fitted.finish)
+        rows.append(CurveRow(size, number, ended.best_epoch, ended.epochs, outcome.value.after))
+    laws: dict[str, PowerLaw] = {}
     if len(sizes) > 1:
-        laws = fit_all(measured)
-        own = [row for row in table if row.get("n")]
-        laws |= {name: law for name, law in fit_all(own).items() if name not in laws}
-    further = [len(pool), 3 * len(pool), 7 * len(pool)] if further is None else list(further)
-    return {
-        "rows": rows,
-        "own_table": [dict(row) for row in table],
-        "laws": {name: law.to_dict() for name, law in laws.items()},
-        "enough": {name: enough(law, worth).to_dict() for name, law in laws.items()},
-        "budget": {name: budget(law, further, cost_per_label_h=cost_per_label_h) for name, law in laws.items()},
-        "n_test": len(study.parts["test"]),
-        "n_validation": len(study.parts["validation"]),
-        "same": same,
-        "options": base,
-        "notes": list(study.notes),
-    }
-
-
-def with_options(study: Study, options: Mapping[str, Any]) -> Study:
-    """Give the same study with other options of the trainer."""
-    return replace(study, options={**study.options, **options})
-
-
-def _needs_test(study: Study) -> None:
-    if not study.parts["test"]:
-        raise StageError("there is no test part", fix="hold some runs out, or give it a share of the labels")
-
-
-def shown(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Take the errors that tables show."""
-    return {name: metrics.get(name) for name in SHOWN}
+        laws = fit_all([{"n": row.n, **shown(row.errors)} for row in rows[1:]])
+        own = fit_all([row for row in table if row.get("n")])
+        laws |= {name: law for name, law in own.items() if name not in laws}
+    further = [len(pool), 3 * len(pool), 7 * len(pool)] if further is None else further
+    return Curve(
+        rows=tuple(rows),
+        own_table=tuple(table),
+        laws=laws,
+        enough={name: enough(law, worth) for name, law in laws.items()},
+        budget={name: budget(law, further, cost_per_label_h=cost_per_label_h) for name, law in laws.items()},
+        n_test=len(study.split.test),
+        n_validation=len(study.split.validation),
+        same=same,
+        options=base,
+        notes=study.split.notes,
+    )
 
 
 def training_seed(study: Study, number: int) -> int:

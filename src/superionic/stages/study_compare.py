@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from superionic.errors import CampaignFileError, StageError
-from superionic.execution.task import Context, Ref, Task
-from superionic.stages.predictions import predictions
-from superionic.stages.studies import STAGE, Study, Trained, all_options, shown, train, training_seed
+import numpy as np
+from ase import Atoms
 
-_STABILITY_VERSION = 1
-_OTHERS_VERSION = 1
-_FORGOTTEN_VERSION = 1
-_REPLAY_VERSION = 1
+from superionic.dynamics.md import Limits, MDSettings, initial_state, run_segment
+from superionic.errors import CalculationFailed, CampaignFileError, StageError
+from superionic.execution.runner import Outcome
+from superionic.execution.task import Context, Task, task
+from superionic.results.learning import ErrorsApart
+from superionic.results.studies import CompareRow, Comparison, StabilityRun, StabilityTest
+from superionic.stages.base import ChosenPotential, load
+from superionic.stages.predictions import predictions
+from superionic.stages.replay import Structures, predicted_task
+from superionic.stages.studies import STAGE, Fit, Study, all_options, train, training_seed
+from superionic.training.dataset import Targets
+from superionic.training.metrics import ErrorMetrics
+from superionic.training.metrics import errors as errors_of
+
+
+@dataclass(frozen=True)
+class _Entrant:
+    """One row of the comparison: its tasks."""
+
+    method: str
+    seed: int
+    fitted: Fit | None
+    forgotten: Task[ErrorMetrics] | None
+    run: Task[StabilityRun] | None
+
+    @property
+    def tasks(self) -> list[Task[Any]]:
+        """All that its row is made of."""
+        errors = None if self.fitted is None else self.fitted.errors
+        return [one for one in (errors, self.forgotten, self.run) if one is not None]
 
 
 def choose_methods(trainer: str, names: Sequence[str] | None = None) -> dict[str, Mapping[str, Any]]:
@@ -44,9 +70,9 @@ def compare(
     methods: Mapping[str, Mapping[str, Any]],
     *,
     others: str | None = None,
-    stability: Mapping[str, Any] | None = None,
+    stability: StabilityTest | None = None,
     seeds: int = 1,
-) -> dict[str, Any]:
+) -> Comparison:
     """Train in several ways on the same labels, with the same budget, and compare what comes out.
 
     Parameters
@@ -58,167 +84,139 @@ def compare(
     others
         Kept name of a file with structures of other chemistries, for the forgetting test; None for the built-in set.
     stability
-        ``temperature_K``, ``length_ps``, ``timestep_fs`` of a run of the first test structure; None leaves it out.
+        A run of the first test structure; None leaves it out.
     seeds
         Trainings of each method.
-
-    Returns
-    -------
-    dict
-        ``rows``: one for the pretrained potential and one for each method and seed, with errors on the test set, what
-        was forgotten, and how the run ended.
     """
     from superionic.training.base import NEEDS_REPLAY
 
-    strange = study.bench.task(
+    bench = study.bench
+    strange = bench.task(
         STAGE,
         "structures of other chemistries",
-        "superionic.stages.study_compare:others_task",
-        _OTHERS_VERSION,
-        {"file": others, "elements": list(study.potential.identity.elements), "seed": study.seed},
+        others_task.of(file=others, elements=study.potential.identity.elements, seed=study.seed),
     )
-    n_others = study.bench.runner.one(strange)["n"]
-    asked = [i for i in range(n_others) if i % 2 == 0]
-    judged = [i for i in range(n_others) if i % 2 == 1]
+    parts = [strange.result.atoms[i] for i in range(len(bench.runner.one(strange).atoms))]
     # Half of the structures are replay data and half judge, so that a multi-head training is not judged on its replay.
-    at = {"replay": [Ref(strange, ("atoms", i)) for i in asked], "judge": [Ref(strange, ("atoms", i)) for i in judged]}
-    before = {use: predictions(study.bench, STAGE, f"{use} before training", at[use], study.potential) for use in at}
-    replay = study.bench.task(
-        STAGE,
-        "replay data",
-        "superionic.stages.study_compare:replay_task",
-        _REPLAY_VERSION,
-        {},
-        {"atoms": at["replay"], "targets": Ref(before["replay"])},
-    )
-    fits: list[tuple[str, int, Trained | None]] = [("pretrained", 0, None)]
+    asked, judged = parts[::2], parts[1::2]
+    own = predictions(bench, STAGE, "replay before training", asked, study.potential)
+    before = predictions(bench, STAGE, "judge before training", judged, study.potential)
+    replay = bench.task(STAGE, "replay data", predicted_task.of(atoms=asked, targets=own.result))
+    fits: list[tuple[str, int, Fit | None]] = [("pretrained", 0, None)]
     for name, changes in methods.items():
-        more = {"replay": Ref(replay)} if name == NEEDS_REPLAY else {}
         for number in range(seeds):
-            options = all_options(study, changes)
-            label = f"{name}, seed {number + 1}"
-            fits.append(
-                (name, number, train(study, label, study.parts["train"], options, training_seed(study, number), **more))
+            fitted = train(
+                study,
+                f"{name}, seed {number + 1}",
+                study.split.train,
+                all_options(study, changes),
+                training_seed(study, number),
+                replay.result if name == NEEDS_REPLAY else None,
             )
-    tasks: list[Task] = []
-    per_fit = []
-    for name, number, fitted in fits:
-        potential = study.potential if fitted is None else fitted.tuned
-        label = name if fitted is None else fitted.label
-        forgot = run = None
+            fits.append((name, number, fitted))
+    entrants = []
+    for name, number, entered in fits:
+        potential = study.potential if entered is None else entered.tuned
+        label = name if entered is None else entered.label
+        forgotten: Task[ErrorMetrics] | None = None
         if methods.get(name, {}).get("mode") != "scratch":  # MACE's new network knows the elements of its labels alone
-            after = predictions(study.bench, STAGE, f"other chemistries after {label}", at["judge"], potential)
-            forgot = study.bench.task(
-                STAGE,
-                f"forgotten by {label}",
-                "superionic.stages.study_compare:forgotten_task",
-                _FORGOTTEN_VERSION,
-                {},
-                {"after": Ref(after), "before": Ref(before["judge"])},
-            )
+            after = predictions(bench, STAGE, f"other chemistries after {label}", judged, potential)
+            call = forgotten_task.of(after=after.result, before=before.result)
+            forgotten = bench.task(STAGE, f"forgotten by {label}", call)
+        run: Task[StabilityRun] | None = None
         if stability is not None:
-            first = (study.parts["test"] or study.parts["validation"])[0]
-            run = study.bench.task(
-                STAGE,
-                f"stability of {label}",
-                "superionic.stages.study_compare:stability_task",
-                _STABILITY_VERSION,
-                {**stability, "seed": study.seed},
-                {"atoms": study.data.structures[first]},
-                potential=potential,
-            )
-        per_fit.append((name, number, fitted, forgot, run))
-        tasks += [task for task in (fitted.errors if fitted else None, forgot, run) if task is not None]
-    outcomes = {outcome.task.key: outcome for outcome in study.bench.runner.gather(tasks)}
-    rows = []
-    by: dict[str, Any] = {}
-    first_errors = next(outcomes[f.errors.key] for _, _, f, _, _ in per_fit if f is not None)
-    for name, number, fitted, forgot, run in per_fit:
-        row: dict[str, Any] = {"method": name, "seed": number}
-        if fitted is None:
-            row |= shown(first_errors.value["before"]) if first_errors.ok else {}
-        elif (failure := outcomes[fitted.errors.key].failure) is not None:
-            rows.append({**row, "failed": failure.reason})
-            continue
-        else:
-            found = study.bench.runner.one(fitted.finish)
-            row |= {"best_epoch": found["best_epoch"], "epochs": found["epochs"]}
-            row |= shown(outcomes[fitted.errors.key].value["after"])
-            by[fitted.label] = outcomes[fitted.errors.key].value["by"]
-        if forgot is not None:
-            row |= {f"forgotten_{key}": value for key, value in shown(outcomes[forgot.key].value).items()}
-        if run is not None:
-            outcome = outcomes[run.key]
-            row |= {"stable": False, "stopped": outcome.failure.reason} if outcome.failure else dict(outcome.value)
-        rows.append(row)
-    return {
-        "rows": rows,
-        "by": by,
-        "n_others": len(judged),
-        "n_replay": len(asked),
-        "n_test": len(study.parts["test"]),
-        "options": all_options(study),
-        "stability": None if stability is None else dict(stability),
-        "notes": list(study.notes),
-    }
+            first = study.data.structures[(study.split.test or study.split.validation)[0]]
+            hot = stability_task.of(potential=potential, how=stability, seed=study.seed, atoms=first)
+            run = bench.task(STAGE, f"stability of {label}", hot)
+        entrants.append(_Entrant(name, number, entered, forgotten, run))
+    bench.runner.gather([one for entrant in entrants for one in entrant.tasks])
+    return Comparison(
+        rows=tuple(_row(study, entrant, entrants) for entrant in entrants),
+        by=_apart(study, entrants),
+        n_others=len(judged),
+        n_replay=len(asked),
+        n_test=len(study.split.test),
+        options=all_options(study),
+        stability=stability,
+        notes=study.split.notes,
+    )
 
 
-# ---- task functions -----------------------------------------------------------------------------------------------
+def _row(study: Study, entrant: _Entrant, entrants: Sequence[_Entrant]) -> CompareRow:
+    runner = study.bench.runner
+    row = CompareRow(entrant.method, entrant.seed)
+    if entrant.fitted is None:
+        trained = next(other.fitted for other in entrants if other.fitted is not None)
+        outcome = runner.gather([trained.errors])[0]
+        row = replace(row, errors=outcome.value.before if outcome.ok else None)
+    else:
+        outcome = runner.gather([entrant.fitted.errors])[0]
+        if outcome.failure is not None:
+            return replace(row, failed=outcome.failure.reason)
+        ended = runner.one(entrant.fitted.finish)
+        row = replace(row, best_epoch=ended.best_epoch, epochs=ended.epochs, errors=outcome.value.after)
+    return replace(
+        row,
+        forgotten=None if entrant.forgotten is None else runner.one(entrant.forgotten),
+        run=None if entrant.run is None else _ended(runner.gather([entrant.run])[0]),
+    )
 
 
-def others_task(settings: Mapping[str, Any], _inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
+def _apart(study: Study, entrants: Sequence[_Entrant]) -> dict[str, tuple[ErrorsApart, ...]]:
+    fits = [entrant.fitted for entrant in entrants if entrant.fitted is not None]
+    outcomes = study.bench.runner.gather([fitted.errors for fitted in fits])
+    return {fitted.label: outcome.value.by for fitted, outcome in zip(fits, outcomes, strict=True) if outcome.ok}
+
+
+def _ended(outcome: Outcome[StabilityRun]) -> StabilityRun:
+    if outcome.failure is not None:
+        return StabilityRun(stable=False, stable_ps=0.0, stopped=outcome.failure.reason, mean_temperature_K=math.nan)
+    return outcome.value
+
+
+# ---- task functions -------------------------------------------------------------------------------------------------
+
+
+@task(version=2)
+def others_task(_context: Context, *, file: str | None, elements: Sequence[str], seed: int) -> Structures:
     """Give structures of other chemistries that the potential covers: of a file, or the built-in set."""
     from superionic.training.forgetting import other_chemistries
 
-    if settings["file"] is None:
-        structures = other_chemistries(settings["seed"], settings["elements"])
+    if file is None:
+        structures = other_chemistries(seed, elements)
     else:
         from ase.io import read
 
-        structures = [atoms for atoms in read(settings["file"], index=":") if atoms.pbc.all()]
+        structures = [atoms for atoms in read(file, index=":") if atoms.pbc.all()]
         for atoms in structures:
             atoms.calc = None
     if len(structures) < 2:
         raise StageError(
             "there are too few structures of other chemistries for a forgetting test", fix="give a file with more"
         )
-    return {"atoms": structures, "n": len(structures)}
+    return Structures(tuple(structures))
 
 
-def replay_task(_settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
-    """Put structures and the pretrained potential's values for them together, as replay data."""
-    return {"atoms": [atoms.copy() for atoms in inputs["atoms"]], "targets": dict(inputs["targets"])}
-
-
-def forgotten_task(_settings: Mapping[str, Any], inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
+@task(version=1)
+def forgotten_task(_context: Context, *, after: Targets, before: Targets) -> ErrorMetrics:
     """Compare predictions on other chemistries after training with those before."""
-    from superionic.training.dataset import Targets
-    from superionic.training.metrics import errors
-
-    return errors(Targets.from_dict(inputs["after"]), Targets.from_dict(inputs["before"])).to_dict()
+    return errors_of(after, before)
 
 
-def stability_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
+@task(version=1)
+def stability_task(
+    context: Context, *, potential: ChosenPotential, how: StabilityTest, seed: int, atoms: Atoms
+) -> StabilityRun:
     """Run hot, and say whether it held for the stated time."""
-    import numpy as np
-
-    from superionic.dynamics.md import Limits, MDSettings, initial_state, run_segment
-    from superionic.errors import CalculationFailed
-    from superionic.stages.base import potential_of
-
-    potential = potential_of(settings, inputs, context)
-    md = MDSettings(
-        temperature_K=float(settings["temperature_K"]),
-        thermostat="csvr",
-        timestep_fs=float(settings["timestep_fs"]),
-        save_every=20,
-    )
-    n_steps = max(1, round(1000.0 * float(settings["length_ps"]) / md.timestep_fs))
-    state, done, temperatures, stopped = initial_state(inputs["atoms"], md, settings["seed"] % 2**32), 0, [], None
+    driver = load(potential, context)
+    md = MDSettings(temperature_K=how.temperature_K, thermostat="csvr", timestep_fs=how.timestep_fs, save_every=20)
+    n_steps = max(1, round(1000.0 * how.length_ps / md.timestep_fs))
+    state, done, stopped = initial_state(atoms, md, seed % 2**32), 0, None
+    temperatures: list[float] = []
     while done < n_steps and stopped is None:
         n = min(250, n_steps - done)
         try:
-            segment = run_segment(state, potential, md, n, limits=Limits())
+            segment = run_segment(state, driver, md, n, limits=Limits())
         except CalculationFailed as failure:
             stopped = failure.reason
             break
@@ -226,9 +224,9 @@ def stability_task(settings: Mapping[str, Any], inputs: Mapping[str, Any], conte
         temperatures += [float(t) for t in segment.temperatures_K]
         stopped = segment.stopped
         context.progress(done / n_steps, f"{done} of {n_steps} steps")
-    return {
-        "stable": stopped is None,
-        "stable_ps": done * md.timestep_fs * 1.0e-3,
-        "stopped": stopped or "",
-        "mean_temperature_K": float(np.mean(temperatures)) if temperatures else float("nan"),
-    }
+    return StabilityRun(
+        stable=stopped is None,
+        stable_ps=done * md.timestep_fs * 1.0e-3,
+        stopped=stopped or "",
+        mean_temperature_K=float(np.mean(temperatures)) if temperatures else math.nan,
+    )

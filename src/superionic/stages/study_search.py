@@ -10,13 +10,15 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from superionic.errors import CampaignFileError
-from superionic.stages.studies import Study, all_options, shown, train, training_seed
+from superionic.errors import CampaignFileError, StageError
+from superionic.results.studies import Search, SearchRow
+from superionic.stages.fitting import Trained
+from superionic.stages.studies import Study, all_options, train, training_seed
 
 
 def search(
     study: Study, choices: Mapping[str, Sequence[Any]], *, grid: bool = False, seeds: int = 1, rounds: int = 1
-) -> dict[str, Any]:
+) -> Search:
     """Look for the settings of lowest validation loss; the test set judges the one that is chosen, once.
 
     Paper B optimised batch size, epochs, learning rate and frozen layers in this way.
@@ -33,12 +35,6 @@ def search(
         Trainings of each setting; their mean validation loss counts.
     rounds
         How often all options are gone through, without ``grid``.
-
-    Returns
-    -------
-    dict
-        ``rows`` (settings in the order of their trial, with validation loss and its spread), ``best`` (options),
-        ``best_row``, ``test`` (errors of the best before and after).
     """
     fixed = {"energy_weight", "force_weight", "stress_weight", "huber_delta", "loss"} & set(choices)
     if fixed:
@@ -46,8 +42,8 @@ def search(
             f"{', '.join(sorted(fixed))} cannot be searched by the validation loss, which it is part of",
             fix="compare such settings by their errors: superionic train compare",
         )
-    known: dict[str, dict[str, Any]] = {}
-    best: dict[str, Any] = {}
+    known: dict[str, SearchRow] = {}
+    best: Mapping[str, Any] = {}
     passes: list[list[dict[str, Any]]] = []
     if grid:
         names = list(choices)
@@ -62,22 +58,19 @@ def search(
         tried = [change for change in [dict(best), *tried] if _text(change, study) not in known]
         unique = {_text(change, study): change for change in tried}
         known |= _validation_losses(study, unique, seeds)
-        winner = min(known.values(), key=lambda row: (row["validation_loss"], row["number"]))
-        best = dict(winner["changes"])
-    rows = sorted(known.values(), key=lambda row: row["validation_loss"])
-    fitted = train(
-        study, "best settings, seed 1", study.parts["train"], all_options(study, best), training_seed(study, 0)
-    )
+        best = min(known.values(), key=lambda row: (row.validation_loss, row.number)).changes
+    fitted = train(study, "best settings, seed 1", study.split.train, all_options(study, best), training_seed(study, 0))
     errors = study.bench.runner.one(fitted.errors)
-    return {
-        "rows": rows,
-        "best": all_options(study, best),
-        "best_row": rows[0],
-        "test": {"set": errors["set"], "before": shown(errors["before"]), "after": shown(errors["after"])},
-        "by": errors["by"],
-        "choices": {name: list(values) for name, values in choices.items()},
-        "notes": list(study.notes),
-    }
+    return Search(
+        rows=tuple(sorted(known.values(), key=lambda row: row.validation_loss)),
+        best=all_options(study, best),
+        set=errors.set,
+        before=errors.before,
+        after=errors.after,
+        by=errors.by,
+        choices={name: tuple(values) for name, values in choices.items()},
+        notes=study.split.notes,
+    )
 
 
 def _text(changes: Mapping[str, Any], study: Study) -> str:
@@ -85,15 +78,13 @@ def _text(changes: Mapping[str, Any], study: Study) -> str:
     return ", ".join(f"{name} {options[name]}" for name in sorted(options))
 
 
-def _validation_losses(
-    study: Study, settings: Mapping[str, Mapping[str, Any]], seeds: int
-) -> dict[str, dict[str, Any]]:
+def _validation_losses(study: Study, settings: Mapping[str, Mapping[str, Any]], seeds: int) -> dict[str, SearchRow]:
     fits = {
         text: [
             train(
                 study,
                 f"{_words(changes)}, seed {number + 1}",
-                study.parts["train"],
+                study.split.train,
                 all_options(study, changes),
                 training_seed(study, number),
             )
@@ -101,22 +92,34 @@ def _validation_losses(
         ]
         for text, changes in settings.items()
     }
-    outcomes = study.bench.runner.gather([fitted.finish for group in fits.values() for fitted in group])
-    found = {outcome.task.key: outcome for outcome in outcomes}
+    outcomes = iter(study.bench.runner.gather([fitted.finish for group in fits.values() for fitted in group]))
     rows = {}
     for number, (text, group) in enumerate(fits.items()):
-        ended = [found[fitted.finish.key] for fitted in group]
-        losses = [float(outcome.value["best_loss"]) if outcome.ok else math.inf for outcome in ended]
+        ended = [next(outcomes) for _ in group]
+        losses = [_loss(outcome.value) if outcome.ok else math.inf for outcome in ended]
         mean = sum(losses) / len(losses)
-        rows[text] = {
-            "changes": dict(settings[text]),
-            "number": number,
-            "validation_loss": mean,
-            "spread": max(losses) - min(losses) if math.isfinite(mean) else 0.0,
-            "best_epoch": [outcome.value["best_epoch"] if outcome.ok else None for outcome in ended],
-            "failed": [outcome.failure.reason for outcome in ended if outcome.failure is not None],
-        }
+        rows[text] = SearchRow(
+            changes=settings[text],
+            number=number,
+            validation_loss=mean,
+            spread=max(losses) - min(losses) if math.isfinite(mean) else 0.0,
+            best_epoch=tuple(outcome.value.best_epoch if outcome.ok else None for outcome in ended),
+            failed=tuple(outcome.failure.reason for outcome in ended if outcome.failure is not None),
+        )
     return rows
+
+
+def _loss(ended: Trained) -> float:
+    """Return the validation loss by which settings are compared.
+
+    Raises
+    ------
+    StageError
+        If the trainer does not keep it.
+    """
+    if ended.best_loss is None:
+        raise StageError("this trainer does not say its validation loss", fix="compare: superionic train compare")
+    return ended.best_loss
 
 
 def _words(changes: Mapping[str, Any]) -> str:

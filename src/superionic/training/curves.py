@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -145,15 +145,6 @@ class PowerLaw:
         exponent = (self.ln_a - math.log(target)) / self.b
         return math.exp(exponent) if exponent < 60.0 else None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Give plain JSON values, with the gain per doubling."""
-        interval = self.gain_interval()
-        return asdict(self) | {
-            "b_error": self.b_error,
-            "gain_per_doubling": self.gain_per_doubling(),
-            "gain_per_doubling_95": None if interval is None else list(interval),
-        }
-
 
 def fit_power_law(sizes: Sequence[float], errors: Sequence[float], quantity: str = "error") -> PowerLaw:
     """Fit a power law to measured errors.
@@ -222,10 +213,6 @@ class Enough:
     interval: tuple[float, float] | None
     words: str
 
-    def to_dict(self) -> dict[str, Any]:
-        """Give plain JSON values."""
-        return asdict(self)
-
 
 def enough(law: PowerLaw, worth: float = 0.1) -> Enough:
     """Say whether the largest set of a curve is enough: a doubling would lower the error by less than ``worth``.
@@ -252,7 +239,35 @@ def enough(law: PowerLaw, worth: float = 0.1) -> Enough:
     return Enough(verdict, worth, gain, interval, f"{words}: {verdict} where {100 * worth:.0f} % is what counts")
 
 
-def budget(law: PowerLaw, further: Sequence[int], *, cost_per_label_h: float | None = None) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class BudgetRow:
+    """What a number of further labels is expected to buy.
+
+    Attributes
+    ----------
+    further, n
+        Further labels, and how many there would be in all.
+    expected, low, high
+        Error with them, and its interval of 95 %; None where that is unknown.
+    change
+        Fraction by which the error changes, against the expectation at the largest size.
+    hours
+        What the labels cost; None where that is unknown.
+    extrapolated
+        How many times the largest set that was measured it is; beyond 4 the power law is a hope.
+    """
+
+    further: int
+    n: int
+    expected: float
+    low: float | None
+    high: float | None
+    change: float
+    hours: float | None
+    extrapolated: float
+
+
+def budget(law: PowerLaw, further: Sequence[int], *, cost_per_label_h: float | None = None) -> tuple[BudgetRow, ...]:
     """Plan a budget: what the next labels are expected to buy.
 
     Parameters
@@ -263,32 +278,26 @@ def budget(law: PowerLaw, further: Sequence[int], *, cost_per_label_h: float | N
         Numbers of further labels.
     cost_per_label_h
         Hours that one label costs, if that is known.
-
-    Returns
-    -------
-    list of dict
-        For each number: ``further``, ``n``, ``expected``, ``low`` and ``high`` (95 %, None if unknown), ``change``
-        (fraction, against the expectation at the largest size), ``hours``, and ``extrapolated``: how many times
-        the largest set that was measured it is; beyond 4 the power law is a hope.
     """
     now = law.error_at(law.largest)
     rows = []
     for number in further:
         n = law.largest + number
         interval = law.interval_at(n)
+        low, high = (None, None) if interval is None else interval
         rows.append(
-            {
-                "further": number,
-                "n": n,
-                "expected": law.error_at(n),
-                "low": None if interval is None else interval[0],
-                "high": None if interval is None else interval[1],
-                "change": law.error_at(n) / now - 1.0,
-                "hours": None if cost_per_label_h is None else number * cost_per_label_h,
-                "extrapolated": n / law.largest,
-            }
+            BudgetRow(
+                further=number,
+                n=n,
+                expected=law.error_at(n),
+                low=low,
+                high=high,
+                change=law.error_at(n) / now - 1.0,
+                hours=None if cost_per_label_h is None else number * cost_per_label_h,
+                extrapolated=n / law.largest,
+            )
         )
-    return rows
+    return tuple(rows)
 
 
 def fit_all(table: Sequence[Mapping[str, Any]], *, size: str = "n") -> dict[str, PowerLaw]:
