@@ -1,0 +1,351 @@
+"""Diffusion: displacements, where D levels off, anisotropy, and D with its errors for every run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final, Literal
+
+import numpy as np
+
+from superionic.report.plots import BLUE, GREEN, GREY, ORANGE, VERMILION, Panel, Plot, Series
+from superionic.report.runs import NamedRuns, RunName, runs_of_campaign
+from superionic.report.section import Block, CsvCell, CsvTable, Paragraph, Section
+from superionic.report.table import Notes, Table
+from superionic.report.thinning import thin, thin_log
+from superionic.report.words import UNKNOWN, interval, number, plural, sentence, whole_text, with_error
+from superionic.results.campaign import Results, Statement
+from superionic.transport.analysis import MOVING_FRAMEWORK, TransportAnalysis
+from superionic.transport.diffusivity import FEW_HOPS
+from superionic.transport.estimate import Estimate
+from superionic.transport.literature import LiteratureFit
+from superionic.units import cm2_per_s
+
+_MOST_PANELS: Final = 6
+_MOST_CURVE_POINTS: Final = 220
+_DASHES: Final[tuple[Literal["solid", "dash", "dot"], ...]] = ("solid", "dash", "dot")
+
+
+def section(results: Results) -> Section:
+    """Describe the diffusion in the runs of a campaign."""
+    if results.analyse is None:
+        words = "Transport was not analysed: there is no diffusivity, conductivity or activation energy."
+        return Section("diffusion", "Diffusion", [Paragraph(words, "missing")])
+    return diffusion(runs_of_campaign(results, [(each.run, each.analysis) for each in results.analyse.runs]))
+
+
+def diffusion(runs: NamedRuns[TransportAnalysis]) -> Section:
+    """Describe the diffusion in runs of any origin."""
+    plots = (_displacements(runs), _running(runs), _anisotropy(runs))
+    blocks: list[Block] = [plot for plot in plots if plot is not None]
+    if runs:
+        blocks.append(_table(runs))
+    return Section("diffusion", "Diffusion", blocks, [_csv(runs), _msd_csv(runs)])
+
+
+def doubts(results: Results) -> Iterator[Statement]:
+    """Say what speaks against the diffusivities of a campaign."""
+    runs = results.analyse.runs if results.analyse is not None else ()
+    moved = [
+        (each.run.temperature_K, each.analysis.framework_moved)
+        for each in runs
+        if each.analysis.framework_moved is not None and each.analysis.framework_moved > MOVING_FRAMEWORK
+    ]
+    if moved:
+        temperatures = ", ".join(f"{temperature:g}" for temperature in sorted({t for t, _ in moved}))
+        yield Statement(
+            "warning",
+            f"In {len(moved)} of {len(runs)} runs (at {temperatures} K) atoms of the framework left their sites, up to "
+            f"{100 * max(share for _, share in moved):.0f} % of them: it may be melting there.",
+            "the framework moves",
+        )
+    few = [each.analysis.n_hops for each in runs if each.analysis.n_hops < FEW_HOPS]
+    if few:
+        yield Statement(
+            "warning",
+            f"{len(few)} of {plural(len(runs), 'run')} saw fewer than {FEW_HOPS} hops of the mobile ion (the fewest: "
+            f"{min(few)}). Their diffusivities rest on a handful of events; read their intervals, not their values.",
+            "few hops",
+        )
+
+
+# ---- figures ---------------------------------------------------------------------------------------------------------
+
+
+def _displacements(runs: NamedRuns[TransportAnalysis]) -> Plot | None:
+    """Show mean squared displacements on logarithmic axes, with the span that was fitted."""
+    panels = []
+    for group, members in list(runs.groups().items())[:_MOST_PANELS]:
+        series: list[Series] = []
+        windows = set()
+        for name, analysis in members:
+            pairs = zip(analysis.msd.lags_ps.tolist(), analysis.msd.msd_A2.tolist(), strict=True)
+            points = [(t, m) for t, m in pairs if t > 0 and m > 0]
+            if len(points) < 2:
+                continue
+            start, end = analysis.window_ps
+            windows.add((max(start, points[0][0]), end))
+            kept = [points[i] for i in thin_log(len(points), _MOST_CURVE_POINTS)]
+            inside = [(t, m) for t, m in kept if start <= t <= end]
+            thin_line = Series(
+                [t for t, _ in kept],
+                [m for _, m in kept],
+                name.in_group,
+                "line",
+                runs.colour_of(name),
+                width=1.2,
+                opacity=0.75,
+            )
+            bold = replace(
+                thin_line, x=[t for t, _ in inside], y=[m for _, m in inside], width=3.0, opacity=1.0, legend=False
+            )
+            series += [thin_line, bold]
+        if series:
+            series.append(_slope_one(series))
+            panels.append(
+                Panel(
+                    series,
+                    x_label="time lag (ps)",
+                    y_label="mean squared displacement (Å²)",
+                    title=group,
+                    x_log=True,
+                    y_log=True,
+                    shaded=[(start, end, "fitted span") for start, end in sorted(windows)],
+                )
+            )
+    if not panels:
+        return None
+    return Plot(
+        "msd",
+        "diffusion",
+        "Mean squared displacements of the mobile ion",
+        "Averaged over all time origins and ions. Where ions diffuse, the curve runs parallel to the dotted line "
+        "(slope 1); a flat curve means that ions only rattle in their sites. The shaded span, drawn bold, gave the "
+        "diffusivity.",
+        panels,
+        columns=2,
+        height=360,
+    )
+
+
+def _slope_one(series: list[Series]) -> Series:
+    x = [value for each in series for value in each.x if value is not None]
+    first, last = min(x), max(x)
+    middle = (first * last) ** 0.5
+    level = 1.25 * max(value for each in series for value in each.y if value is not None)
+    return Series([middle, last], [level * middle / last, level], "slope 1", "line", GREY, dash="dot", width=1.4)
+
+
+def _running(runs: NamedRuns[TransportAnalysis]) -> Plot | None:
+    """Show D against the lag that it is measured at, with the plateau that was taken."""
+    panels = [panel for panel in (_running_panel(*each) for each in runs.items[:_MOST_PANELS]) if panel is not None]
+    if not panels:
+        return None
+    return Plot(
+        "running_diffusivity",
+        "diffusion",
+        "Does D level off?",
+        "Tracer diffusivity as it comes out at each time lag, with one standard error. At short lags ions rattle and "
+        "hop to and fro, and D is too large; D counts only where it does not change with the lag any more. Line and "
+        "band: the value that was taken and its 68 % interval; shaded: the lags that it rests on."
+        + (f" The first {_MOST_PANELS} of {len(runs.items)} runs." if len(runs.items) > _MOST_PANELS else ""),
+        panels,
+        columns=2,
+        height=340,
+    )
+
+
+def _running_panel(name: RunName, analysis: TransportAnalysis) -> Panel | None:
+    lags = analysis.tracer.lags
+    rows = zip(lags.lag_ps.tolist(), lags.value_A2_per_ps.tolist(), lags.error_A2_per_ps.tolist(), strict=True)
+    points = [(t, cm2_per_s(d), cm2_per_s(e) if np.isfinite(e) else 0.0) for t, d, e in rows if t > 0]
+    if len(points) < 2:
+        return None
+    tracer = analysis.tracer_diffusivity_cm2_per_s
+    low, high = tracer.interval68
+    x = [t for t, _, _ in points]
+    edge = [min(x), max(x)]
+    start, end = analysis.window_ps
+    end = min(end, 1.25 * max(x))
+    return Panel(
+        [
+            Series(edge, [tracer.value] * 2, "68 % interval", "band", BLUE, [low] * 2, [high] * 2, opacity=0.18),
+            Series(edge, [tracer.value] * 2, "D* taken", "line", BLUE, width=1.8),
+            Series(
+                x,
+                [d for _, d, _ in points],
+                "D at this lag",
+                colour=VERMILION,
+                low=[d - e for _, d, e in points],
+                high=[d + e for _, d, e in points],
+                size=7,
+            ),
+        ],
+        x_label="time lag (ps)",
+        y_label="tracer diffusivity (cm²/s)",
+        title=name.label + (f", {name.temperature_K:g} K" if name.temperature_K is not None else ""),
+        x_log=True,
+        shaded=[(start, end, "lags taken")] if end > start else [],
+        guides=[] if end > start else [(start, "lag taken")],
+    )
+
+
+def _anisotropy(runs: NamedRuns[TransportAnalysis]) -> Plot | None:
+    """Show the displacements along x, y and z of the hottest run of each structure."""
+    panels = []
+    for name, analysis in runs.hottest()[:_MOST_PANELS]:
+        msd, (_, end) = analysis.msd, analysis.window_ps
+        kept = [i for i, lag in enumerate(msd.lags_ps) if lag <= 1.6 * end]
+        kept = [kept[i] for i in thin(len(kept), _MOST_CURVE_POINTS)]
+        lags = [float(msd.lags_ps[i]) for i in kept]
+        series = [
+            Series(
+                lags,
+                [float(msd.tensor_A2[i, axis, axis]) for i in kept],
+                f"along {'xyz'[axis]}",
+                "line",
+                (BLUE, ORANGE, GREEN)[axis],
+                dash=_DASHES[axis],
+                width=2.2,
+            )
+            for axis in range(3)
+        ]
+        title = f"{name.group}, {name.in_group}"
+        panels.append(Panel(series, x_label="time lag (ps)", y_label="displacement² (Å²)", title=title))
+    if not panels:
+        return None
+    return Plot(
+        "anisotropy",
+        "diffusion",
+        "Is diffusion the same in all directions?",
+        "Mean squared displacement along the Cartesian axes (z is along c* where the cell is in standard setting). "
+        "Curves that part mean that ions move more easily along some directions; with few hops, chance parts them too.",
+        panels,
+        columns=3 if len(panels) > 2 else 2,
+        height=310,
+    )
+
+
+# ---- tables ----------------------------------------------------------------------------------------------------------
+
+
+def _table(runs: NamedRuns[TransportAnalysis]) -> Table:
+    notes = Notes()
+    rows = []
+    for name, analysis in runs.items:
+        tracer = analysis.tracer_diffusivity_cm2_per_s
+        start, end = analysis.window_ps
+        rows.append(
+            [
+                name.group,
+                number(name.temperature_K),
+                with_error(tracer.value, tracer.error),
+                interval(*tracer.interval95),
+                *(number(value, 2) for value in analysis.tracer.along_axes_cm2_per_s),
+                *(number(value, 2) for value in analysis.tracer.in_planes_cm2_per_s),
+                _he2018(analysis.tracer.he2018),
+                _haven(analysis.haven_ratio),
+                f"{number(start, 2)}–{number(end, 2)}",
+                whole_text(analysis.n_hops),
+                notes.refer([sentence(flag) for flag in analysis.flags]),
+            ]
+        )
+    columns = [
+        "Composition", "T, K", "D*, cm²/s", "95 % interval", "D along x", "y", "z", "D in xy", "xz", "yz",
+        "D* by He 2018", "Haven ratio", "Fit, ps", "Hops", "Remarks",
+    ]  # fmt: skip
+    caption = (
+        "Diffusivities, in cm²/s. D along axes and in planes are parts of one tensor, without errors of their own. He "
+        "2018: the value and the error that the empirical formula of X. He et al., npj Comput. Mater. 4, 18 (2018) "
+        "gives."
+    )
+    return Table(caption, columns, rows, frozenset(range(1, 14)), notes.words)
+
+
+def _he2018(fit: LiteratureFit | None) -> str:
+    return UNKNOWN if fit is None else with_error(fit.value_cm2_per_s, fit.error_cm2_per_s)
+
+
+def _haven(ratio: Estimate) -> str:
+    return UNKNOWN if not np.isfinite(ratio.value) else f"{number(ratio.value, 2)} ({interval(*ratio.interval68)})"
+
+
+def estimate_columns(name: str) -> tuple[str, ...]:
+    """Name the columns of an estimate in a file."""
+    return (name, *(f"{name}_{part}" for part in ("error", "low68", "high68", "low95", "high95", "is_upper_bound")))
+
+
+def estimate_cells(estimate: Estimate | None) -> tuple[CsvCell, ...]:
+    """Return the cells of an estimate in a file; empty where there is none."""
+    if estimate is None:
+        return (None,) * 7
+    e = estimate
+    return (e.value, e.error, *e.interval68, *e.interval95, e.is_upper_bound)
+
+
+def _csv(runs: NamedRuns[TransportAnalysis]) -> CsvTable:
+    columns = (
+        *runs.columns,
+        *estimate_columns("tracer_diffusivity_cm2_per_s"),
+        *estimate_columns("charge_diffusivity_cm2_per_s"),
+        *estimate_columns("haven_ratio"),
+        *estimate_columns("nernst_einstein_conductivity_S_per_cm"),
+        *estimate_columns("ionic_conductivity_S_per_cm"),
+        *(f"D_{axes}_cm2_per_s" for axes in ("xx", "yy", "zz", "xy", "xz", "yz")),
+        *(f"D_plane_{plane}_cm2_per_s" for plane in ("xy", "xz", "yz")),
+        *(f"D_principal_{number}_cm2_per_s" for number in (1, 2, 3)),
+        *_literature_columns("he2018"),
+        *_literature_columns("paper_b"),
+        "window_start_ps", "window_end_ps", "diffusive", "n_hops", "effective_hops", "n_ions", "duration_ps",
+        "volume_A3", "framework_moved", "flags",
+    )  # fmt: skip
+    return CsvTable("diffusivities.csv", columns, tuple(_csv_row(*each) for each in runs.items))
+
+
+def _csv_row(name: RunName, analysis: TransportAnalysis) -> tuple[CsvCell, ...]:
+    tracer = analysis.tracer
+    tensor = tracer.tensor_cm2_per_s
+    return (
+        *name.cells,
+        *estimate_cells(analysis.tracer_diffusivity_cm2_per_s),
+        *estimate_cells(analysis.charge_diffusivity_cm2_per_s),
+        *estimate_cells(analysis.haven_ratio),
+        *estimate_cells(analysis.nernst_einstein_conductivity_S_per_cm),
+        *estimate_cells(analysis.ionic_conductivity_S_per_cm),
+        *(float(tensor[i, j]) for i, j in ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))),
+        *tracer.in_planes_cm2_per_s,
+        *tracer.principal_cm2_per_s,
+        *_literature_cells(tracer.he2018),
+        *_literature_cells(tracer.paper_b),
+        *analysis.window_ps,
+        tracer.diffusive,
+        analysis.n_hops,
+        tracer.effective_hops,
+        analysis.n_ions,
+        analysis.duration_ps,
+        analysis.volume_A3,
+        analysis.framework_moved,
+        "; ".join(analysis.flags),
+    )
+
+
+def _literature_columns(name: str) -> tuple[str, ...]:
+    return tuple(
+        f"{name}_{part}" for part in ("cm2_per_s", "error_cm2_per_s", "window_start_ps", "window_end_ps", "hops")
+    )
+
+
+def _literature_cells(fit: LiteratureFit | None) -> tuple[CsvCell, ...]:
+    if fit is None:
+        return (None,) * 5
+    return (fit.value_cm2_per_s, fit.error_cm2_per_s, *fit.window_ps, fit.effective_hops)
+
+
+def _msd_csv(runs: NamedRuns[TransportAnalysis]) -> CsvTable:
+    rows = []
+    for name, analysis in runs.items:
+        msd = analysis.msd
+        for lag, value, tensor in zip(msd.lags_ps, msd.msd_A2, msd.tensor_A2, strict=True):
+            diagonal = (float(tensor[axis, axis]) for axis in range(3))
+            rows.append((*name.cells, float(lag), float(value), *diagonal))
+    return CsvTable("msd.csv", (*runs.columns, "lag_ps", "msd_A2", "xx_A2", "yy_A2", "zz_A2"), tuple(rows))
