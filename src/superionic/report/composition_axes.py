@@ -40,7 +40,7 @@ def unit_formula(results: Results, formula: str) -> str:
     amounts = amounts_per_unit(results, formula)
     if amounts is None:
         return formula_text(formula)
-    return formula_text("".join(_part(element, amounts[element]) for element in _order(results, amounts)))
+    return formula_text("".join(_part(element, amount) for element, amount in amounts.items()))
 
 
 def _order(results: Results, amounts: Mapping[str, Fraction]) -> list[str]:
@@ -49,7 +49,7 @@ def _order(results: Results, amounts: Mapping[str, Fraction]) -> list[str]:
     for axis in results.axes:
         for replaced, by in ((axis.replace, axis.axis), *axis.along):
             if by not in order:
-                order.insert(order.index(replaced) if replaced in order else len(order), by)
+                order.insert(order.index(replaced) + 1 if replaced in order else len(order), by)
     return [element for element in [*order, *sorted(set(amounts) - set(order))] if element in amounts]
 
 

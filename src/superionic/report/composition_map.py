@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superionic.report.composition_axes import Point
-from superionic.report.plots import WHITE, HeatMap, Series
+from superionic.report.plots import GREY, WHITE, HeatMap, Series
 
 Place = tuple[float, float]
 """Where a composition stands in a map: both numbers lie between 0 and 1."""
@@ -37,10 +38,23 @@ class CompositionMap:
     corners: tuple[Point, ...]
 
     @property
-    def outline(self) -> tuple[list[float], list[float]]:
-        """Coordinates of the border, closed."""
-        border = [self.places[corner] for corner in (*self.corners, self.corners[0])]
-        return [x for x, _ in border], [y for _, y in border]
+    def outline(self) -> Series:
+        """The border, open where a ring stands on it."""
+        x: list[float | None] = []
+        y: list[float | None] = []
+        for first, last in zip(self.corners, (*self.corners[1:], self.corners[0]), strict=True):
+            start, end = np.array(self.places[first]), np.array(self.places[last])
+            length = float(np.linalg.norm(end - start))
+            along = (end - start) / length
+            offsets = [np.array(place) - start for place in self.places.values()]
+            stops = sorted(float(o @ along) for o in offsets if abs(along[0] * o[1] - along[1] * o[0]) < 1e-6)
+            for here, there in itertools.pairwise(stops):
+                for stop in (here + RING_RADIUS, there - RING_RADIUS):
+                    x.append(float(start[0] + stop * along[0]))
+                    y.append(float(start[1] + stop * along[1]))
+                x.append(None)
+                y.append(None)
+        return Series(x, y, "", "line", GREY, width=1.2, legend=False)
 
     def beside(self, corner: Point, gap: float = 0.075) -> Place:
         """Return a place outside the border for the name of a corner."""

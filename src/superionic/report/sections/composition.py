@@ -16,10 +16,10 @@ from superionic.report.composition_axes import (
     varying_axes,
 )
 from superionic.report.composition_map import CompositionMap, composition_map, interpolated, rings
-from superionic.report.plots import GREY, HEAT_SCALE, INK, Panel, Plot, Series, pick, pick_marker
+from superionic.report.plots import HEAT_SCALE, INK, Panel, Plot, Series, pick, pick_marker
 from superionic.report.section import CsvCell, CsvTable, Paragraph, Section
-from superionic.report.sections.stability import MaterialStability, polymorph_panel, stability_of
-from superionic.report.words import listing, milli, number, plural, with_error
+from superionic.report.sections.stability import MaterialStability, energy_tags, polymorph_panel, stability_of
+from superionic.report.words import listing, number, plural, with_error
 from superionic.results.campaign import Results, Statement
 from superionic.results.transport import MaterialTransport
 from superionic.transport.conductivity_line import ConductivityAt
@@ -294,19 +294,19 @@ def _map_panel(
         colour_bar="bottom",
         legend=False,
     )
-    tags = [
-        (plane.places[point][0], plane.places[point][1] - 0.085, milli(each.stability.e_above_hull_eV_per_atom, 2))
+    above = {
+        point: each.stability.e_above_hull_eV_per_atom
         for point, each in own.items()
         if each.stability is not None and not each.stability.stable
-    ]
+    }
     return Panel(
         [
-            Series(*plane.outline, "", "line", GREY, width=1.2, legend=False),
+            plane.outline,
             *rings(plane.places, stable, INK),
             filled,
         ],
         notes=[(*plane.beside(corner), own[corner].name) for corner in plane.corners],
-        tags=tags,
+        tags=energy_tags(plane, above),
         bare=True,
         title=title,
         x_range=(-0.15, 1.15),

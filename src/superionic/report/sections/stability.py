@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from superionic.report.composition_axes import (
+    Point,
     amounts_per_unit,
     axis_column,
     axis_values,
@@ -16,7 +17,7 @@ from superionic.report.composition_axes import (
     unit_formula,
     varying_axes,
 )
-from superionic.report.composition_map import composition_map, rings
+from superionic.report.composition_map import CompositionMap, composition_map, rings
 from superionic.report.plots import BLUE, GREY, VERMILION, Panel, Plot, Series, pick, pick_marker
 from superionic.report.section import Block, CsvCell, CsvTable, Paragraph, Section
 from superionic.report.table import Table
@@ -27,6 +28,7 @@ from superionic.results.stability import HullEntry, HullResult, Polymorphs
 
 _MOST_POINTS: Final = 2500
 _MOST_BARS: Final = 30
+_SMALLEST_SHOWN_MEV: Final = 0.005
 
 
 # ---- what other sections ask -----------------------------------------------------------------------------------------
@@ -274,25 +276,29 @@ def _hull_over_map(results: Results, hull: HullResult) -> Panel:
     lowest = lowest_by_point(hull)
     plane = composition_map(list(lowest))
     assert plane is not None  # noqa: S101 - the caller has looked
+    above = [1000 * entry.e_above_hull_eV_per_atom for entry in lowest.values()]
+    discs = Series(
+        [plane.places[point][0] for point in lowest],
+        [plane.places[point][1] for point in lowest],
+        size=14,
+        hover=[_hover(entry) for entry in lowest.values()],
+        legend=False,
+    )
+    if max(above) > _SMALLEST_SHOWN_MEV:
+        discs = replace(discs, colour_values=above, colour_label="energy above the hull (meV/atom)")
     return Panel(
-        [
-            Series(*plane.outline, "", "line", GREY, width=1.2, legend=False),
-            *rings(plane.places, {point: entry.stable for point, entry in lowest.items()}, GREY),
-            Series(
-                [plane.places[point][0] for point in lowest],
-                [plane.places[point][1] for point in lowest],
-                size=14,
-                hover=[_hover(entry) for entry in lowest.values()],
-                colour_values=[1000 * entry.e_above_hull_eV_per_atom for entry in lowest.values()],
-                colour_label="energy above the hull (meV/atom)",
-                legend=False,
-            ),
-        ],
+        [plane.outline, *rings(plane.places, {point: entry.stable for point, entry in lowest.items()}, GREY), discs],
         notes=[(*plane.beside(corner), unit_formula(results, lowest[corner].formula)) for corner in plane.corners],
+        tags=energy_tags(plane, {p: e.e_above_hull_eV_per_atom for p, e in lowest.items() if not e.stable}),
         bare=True,
         x_range=(-0.15, 1.15),
         y_range=(-0.15, 1.15 if len(plane.corners) > 3 else 1.02),
     )
+
+
+def energy_tags(plane: CompositionMap, above_eV: Mapping[Point, float]) -> list[tuple[float, float, str]]:
+    """Write energies above the hull, in meV/atom, below their rings."""
+    return [(plane.places[p][0], plane.places[p][1] - 0.085, milli(energy, 2)) for p, energy in above_eV.items()]
 
 
 def _hull_bars(hull: HullResult) -> Panel:
