@@ -189,7 +189,7 @@ def write_results(folder: str | Path, name: str, results: StudyResult) -> list[P
     list of Path
         The files.
     """
-    from superionic.report.figures_model import size_curve
+    from superionic.report.size_curve import size_curve
     from superionic.results.studies import Curve, LabelCheck
 
     root = Path(folder)

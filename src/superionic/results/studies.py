@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from superionic.results.learning import ErrorsApart
 from superionic.training.curves import BudgetRow, Enough, PowerLaw
@@ -12,20 +12,18 @@ from superionic.training.metrics import ErrorMetrics
 from superionic.training.preflight import Finding
 
 Cell = str | int | float | bool | None
-SHOWN: Final = (
-    "mae_energy_meV_per_atom",
-    "rmse_energy_meV_per_atom",
-    "mae_force_meV_per_A",
-    "rmse_force_meV_per_A",
-    "mae_stress_GPa",
-    "rmse_stress_GPa",
-)
-"""Errors that tables show."""
 
 
 def shown(errors: ErrorMetrics, prefix: str = "") -> dict[str, float | None]:
     """Take the errors that tables show, as cells of a row."""
-    return {prefix + name: getattr(errors, name) for name in SHOWN}
+    return {
+        f"{prefix}mae_energy_meV_per_atom": errors.mae_energy_meV_per_atom,
+        f"{prefix}rmse_energy_meV_per_atom": errors.rmse_energy_meV_per_atom,
+        f"{prefix}mae_force_meV_per_A": errors.mae_force_meV_per_A,
+        f"{prefix}rmse_force_meV_per_A": errors.rmse_force_meV_per_A,
+        f"{prefix}mae_stress_GPa": errors.mae_stress_GPa,
+        f"{prefix}rmse_stress_GPa": errors.rmse_stress_GPa,
+    }
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ def section(results: Results, files: Sequence[str]) -> Section:
     settings = [
         [stage, name, value]
         for stage, values in results.settings.items()
-        for name, value in _settings(values if isinstance(values, Mapping) else {"": values})
+        for name, value in setting_rows(values if isinstance(values, Mapping) else {"": values})
     ]
     return Section(
         "provenance",
@@ -64,12 +64,12 @@ def _keys(results: Results) -> Iterator[tuple[str, str]]:
             yield f"diffusivity: {run.run.label}", run.key
 
 
-def _settings(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+def setting_rows(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
     """Yield ``(path of names, value)`` of each setting."""
     for name, value in values.items():
         path = f"{above}.{name}" if above else name
         if isinstance(value, Mapping) and value:
-            yield from _settings(value, path)
+            yield from setting_rows(value, path)
         else:
             yield path, _written(value)
 

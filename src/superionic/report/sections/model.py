@@ -1,0 +1,680 @@
+"""Labels, training and validation: what the potential of a campaign has learned, and how right it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from superionic.labels.base import Reference
+from superionic.report.plots import BLUE, ORANGE, VERMILION, Panel, Plot, Series
+from superionic.report.section import Block, CsvCell, CsvTable, Paragraph, Section
+from superionic.report.sections.provenance import setting_rows
+from superionic.report.table import Table
+from superionic.report.thinning import thin
+from superionic.report.words import MINUS, UNKNOWN, formula_text, number, plural, sentence, whole_text
+from superionic.results.campaign import Results, Statement
+from superionic.results.identity import Material, Ordering
+from superionic.results.learning import (
+    ErrorsApart,
+    HeldOutErrors,
+    LabelResult,
+    LearningResult,
+    Parity,
+    ParityPoints,
+    SampledRun,
+    TrainResult,
+)
+from superionic.training.metrics import EpochErrors, EpochRecord, ErrorMetrics
+
+KEY: Final = "model"
+_TITLE: Final = "Labels, training and validation"
+_FEW_LABELS: Final = 50
+_FEW_STRUCTURES: Final = 20
+_BLIND: Final = 0.3
+"""Largest disagreement of a committee over its error on unseen labels, below which its agreement says little."""
+_MOST_PARITY_POINTS: Final = 1500
+_MOST_PANELS: Final = 4
+_KINDS: Final = {"composition": "composition", "phase": "phase", "temperature_K": "temperature"}
+
+# One row for each statistic: its name in files, its words, its unit, and where it stands.
+_ERRORS: Final[tuple[tuple[str, str, str, Callable[[ErrorMetrics], float | None]], ...]] = (
+    ("mae_energy_meV_per_atom", "Energy, MAE", "meV/atom", lambda e: e.mae_energy_meV_per_atom),
+    ("rmse_energy_meV_per_atom", "Energy, RMSE", "meV/atom", lambda e: e.rmse_energy_meV_per_atom),
+    ("mae_force_meV_per_A", "Force, MAE", "meV/Å", lambda e: e.mae_force_meV_per_A),
+    ("rmse_force_meV_per_A", "Force, RMSE", "meV/Å", lambda e: e.rmse_force_meV_per_A),
+    ("mae_stress_GPa", "Stress, MAE", "GPa", lambda e: e.mae_stress_GPa),
+    ("rmse_stress_GPa", "Stress, RMSE", "GPa", lambda e: e.rmse_stress_GPa),
+)
+_OF_SETS: Final[tuple[tuple[str, Callable[[ErrorMetrics], float | None]], ...]] = (
+    ("n_forces", lambda e: e.n_forces),
+    ("n_stresses", lambda e: e.n_stresses),
+    ("mean_error_energy_meV_per_atom", lambda e: e.mean_error_energy_meV_per_atom),
+)
+_OF_EPOCHS: Final[tuple[tuple[str, str, Callable[[EpochErrors], float | None]], ...]] = (
+    ("loss", "loss", lambda e: e.loss),
+    ("mae_energy_meV_per_atom", "MAE energy (meV/atom)", lambda e: e.mae_energy_meV_per_atom),
+    ("rmse_energy_meV_per_atom", "RMSE energy (meV/atom)", lambda e: e.rmse_energy_meV_per_atom),
+    ("mae_force_meV_per_A", "MAE force (meV/Å)", lambda e: e.mae_force_meV_per_A),
+    ("rmse_force_meV_per_A", "RMSE force (meV/Å)", lambda e: e.rmse_force_meV_per_A),
+    ("mae_stress_GPa", "MAE stress (GPa)", lambda e: e.mae_stress_GPa),
+    ("rmse_stress_GPa", "RMSE stress (GPa)", lambda e: e.rmse_stress_GPa),
+)
+_PARTS: Final[tuple[tuple[str, Callable[[EpochRecord], EpochErrors | None]], ...]] = (
+    ("train", lambda record: record.train),
+    ("validation", lambda record: record.validation),
+    ("replay", lambda record: record.replay),
+)
+
+
+# ---- the section ----------------------------------------------------------------------------------------------------
+
+
+def section(results: Results) -> Section:
+    """Describe the labels, the training of each round and the errors of the last potential."""
+    if not results.sample:
+        return Section(KEY, _TITLE, [Paragraph("The potential was not trained in this campaign.", "missing")])
+    blocks: list[Block] = []
+    if results.label:
+        blocks += [Paragraph(_label_words(results.label)), _reference_table(results.label)]
+    blocks += [_selected_table(results), _sampling_table(results)]
+    if results.learning is not None:
+        blocks += [Paragraph(f"The active loop ended: {results.learning.ended}."), _exploration_table(results.learning)]
+    if len(results.train) > 1:
+        blocks.append(_round_table(results))
+    if not results.train:
+        blocks.append(Paragraph("Nothing was trained.", "missing"))
+    else:
+        last = results.train[-1]
+        blocks += [_preflight_table(last), *_learning_curve(last)]
+    if results.validate is not None:
+        errors = results.validate.errors
+        blocks += [_error_table(errors), _apart_table(errors), _parity_plot(errors)]
+    elif results.train:
+        blocks.append(Paragraph("The trained potential was not validated.", "missing"))
+    if results.train:
+        blocks.append(_element_table(results.train[-1]))
+    shown = [block for block in blocks if not isinstance(block, Table) or block.rows]
+    return Section(KEY, _TITLE, shown, [table for table in _files(results) if table.rows])
+
+
+# ---- what a reader must know ----------------------------------------------------------------------------------------
+
+
+def doubts(results: Results) -> Iterator[Statement]:
+    """Say how far labels, training and errors can be trusted."""
+    yield from _about_sampling(results)
+    yield from _about_learning(results)
+    if results.label:
+        yield from _about_labels(results.label[-1].reference)
+    if results.train:
+        yield from _about_training(results.train[-1])
+    if results.validate is not None:
+        yield from _about_errors(results.validate.errors, results.validate.cautions)
+
+
+def _about_sampling(results: Results) -> Iterator[Statement]:
+    runs = [run for sampled in results.sample for run in sampled.runs]
+    plain = [run for run in runs if run.explored is None]
+    stopped = [run for run in plain if run.stopped is not None]
+    if stopped:
+        reasons = "; ".join(sorted({f"{run.run.label}: {run.stopped}" for run in stopped})[:3])
+        words = f"{len(stopped)} of {len(plain)} sampling runs were stopped by a monitor, and sampled up to there"
+        yield Statement("caution", f"{words} ({reasons}).")
+    melted = [run for run in runs if any("melts" in flag for flag in run.flags)]
+    if melted:
+        temperatures = ", ".join(f"{t:g}" for t in sorted({run.run.temperature_K for run in melted}))
+        where = f"{len(melted)} of {len(runs)} sampling runs (at {temperatures} K)"
+        yield Statement("info", f"The framework left its sites in {where}: some labels are of a melt.")
+
+
+def _about_learning(results: Results) -> Iterator[Statement]:
+    learning = results.learning
+    if learning is None:
+        return
+    last = learning.rounds[-1]
+    seen = (
+        f"{last.above} of {last.looked_at} frames in {last.length_ps:.3g} ps were above the threshold, "
+        f"the largest disagreement was {last.worst_eV_per_A:.2g} eV/Å"
+    )
+    if learning.agrees:
+        yield Statement("info", f"The active loop ended since the committee agrees: {seen}.")
+    else:
+        words = f"The active loop ended before the committee agreed ({learning.ended}): {seen}."
+        yield Statement("caution", words, "the committee did not agree")
+    if results.validate is None:
+        return
+    # Members that disagree far less than they err on labels that none of them has seen are blind to their error.
+    worst, error = 1.0e3 * last.worst_eV_per_A, results.validate.errors.after.rmse_force_meV_per_A
+    if worst < _BLIND * error:
+        words = (
+            f"The committee disagrees by {worst:.2g} meV/Å at most, but errs by {error:.3g} on unseen labels: its "
+            "members are too alike to tell where they are wrong. Train longer, or trust the error, not the agreement."
+        )
+        yield Statement("caution", words)
+
+
+def _about_labels(reference: Reference) -> Iterator[Statement]:
+    if reference.code.startswith("potential:"):
+        words = (
+            f"The labels come from a stand-in potential ({reference.code.removeprefix('potential:')}), not from a DFT "
+            "code: they test the workflow, not the material."
+        )
+        yield Statement("warning", words, "labels by a stand-in")
+
+
+def _about_training(train: TrainResult) -> Iterator[Statement]:
+    if train.element_references.degenerate:
+        words = (
+            "The labels have too few compositions to tell the energies of the elements apart: only their sum over "
+            "these compositions was fitted, and energies of other compositions keep the pretrained scale."
+        )
+        yield Statement("info", words)
+    for note in train.notes:
+        yield Statement("caution", sentence(note))
+    if train.n_train < _FEW_LABELS:
+        words = (
+            f"The potential was fine-tuned on {plural(train.n_train, 'label')}. That mends offsets and softness of the "
+            "potential, but it is far from the hundreds to thousands of labels of a production model."
+        )
+        yield Statement("caution", words, f"trained on {plural(train.n_train, 'label')}")
+
+
+def _about_errors(errors: HeldOutErrors, cautions: Sequence[str]) -> Iterator[Statement]:
+    if errors.set != "test":
+        yield Statement("caution", f"There was no test set; the errors are those of the {errors.set} set.")
+    for words in cautions:
+        yield Statement("caution", f"Fine-tuned potential: {words}.", "errors above the limits")
+    if errors.n_structures < _FEW_STRUCTURES:
+        words = (
+            f"The errors of the potential are measured on {plural(errors.n_structures, 'structure')}; they are "
+            "estimates with a large error of their own."
+        )
+        yield Statement("caution", words)
+    before, after = errors.before.rmse_force_meV_per_A, errors.after.rmse_force_meV_per_A
+    if after > before:
+        words = f"Training made the forces worse on the held-out set ({number(before)} to {number(after)} meV/Å RMSE)."
+        yield Statement("warning", words, "training made the forces worse")
+
+
+# ---- labels and sampling --------------------------------------------------------------------------------------------
+
+
+def _label_words(labels: Sequence[LabelResult]) -> str:
+    reference = labels[-1].reference
+    accepted, requested = sum(one.n_accepted for one in labels), sum(one.n_requested for one in labels)
+    left_out = sum(len(one.rejected) + len(one.failures) for one in labels)
+    words = f"{accepted} of {requested} labels by {_method(reference)} passed the gates"
+    if len(labels) > 1:
+        words += f" in {plural(len(labels), 'round')}"
+    refused = plural(left_out, "was", "were")
+    return words + (f"; {refused} refused (see “Failures and rejections”)." if left_out else ".")
+
+
+def _method(reference: Reference) -> str:
+    words = (reference.code, reference.version, reference.functional)
+    return " ".join(word for word in words if word) or "an unnamed method"
+
+
+def _reference_table(labels: Sequence[LabelResult]) -> Table:
+    rows = []
+    for reference in {one.reference.settings_hash: one.reference for one in labels}.values():
+        named = (
+            ("code", reference.code),
+            ("version", reference.version),
+            ("functional", reference.functional),
+            ("energy scale", reference.energy_convention),
+            ("stand-in", "yes" if reference.stand_in else "no"),
+            ("hash of all settings", reference.settings_hash),
+        )
+        rows += [[name, value or UNKNOWN] for name, value in named]
+        rows += [[name.replace("_", " "), value] for name, value in setting_rows(reference.settings)]
+    return Table("What the labels are of.", ["Setting", "Value"], rows)
+
+
+def _selected_table(results: Results) -> Table:
+    rows = [
+        [one.ordering.id, formula_text(one.formula), sentence(one.reason)]
+        for one in (results.select.selected if results.select is not None else ())
+    ]
+    return Table("Orderings carried on.", ["Ordering", "Composition", "Why"], rows)
+
+
+def _sampling_table(results: Results) -> Table:
+    several = len({sampled.round for sampled in results.sample}) > 1
+    rows = [
+        [
+            *([str(sampled.round)] if several else []),
+            run.run.ordering.id,
+            run.run.potential,
+            number(run.run.temperature_K),
+            number(run.mean_temperature_K),
+            whole_text(run.n_frames),
+            whole_text(run.n_snapshots),
+            "; ".join(f"{method}: {count}" for method, count in run.chosen_by.items()) or UNKNOWN,
+            sentence(run.stopped) if run.stopped is not None else UNKNOWN,
+        ]
+        for sampled in results.sample
+        for run in sampled.runs
+    ]
+    columns = ["Ordering", "Potential", "Temperature set, K", "Mean temperature, K", "Frames", "Structures taken"]
+    first = 2 + several
+    return Table(
+        "Runs that structures for labels were taken from.",
+        [*(["Round"] if several else []), *columns, "Chosen by", "Stopped"],
+        rows,
+        frozenset(range(first, first + 4)),
+    )
+
+
+def _exploration_table(learning: LearningResult) -> Table:
+    rows = [
+        [
+            str(one.round),
+            number(one.length_ps),
+            whole_text(one.looked_at),
+            f"{whole_text(one.above)} ({number(100 * one.share_above, 2)} %)",
+            number(one.worst_eV_per_A, 2),
+            whole_text(one.stopped),
+            whole_text(one.labels),
+        ]
+        for one in learning.rounds
+    ]
+    columns = [
+        "Round",
+        "Explored, ps",
+        "Frames looked at",
+        "Above the threshold",
+        "Largest disagreement, eV/Å",
+        "Runs stopped",
+        "Labels",
+    ]
+    return Table("What the committee said of its own runs.", columns, rows, frozenset(range(7)))
+
+
+# ---- training -------------------------------------------------------------------------------------------------------
+
+
+def _round_table(results: Results) -> Table:
+    accepted = {one.round: one.n_accepted for one in results.label}
+    temperatures = {
+        train.round: sorted({one.temperature_K for one in results.sample if one.round == train.round})
+        for train in results.train
+    }
+    rows = []
+    for train in results.train:
+        kept = _kept_errors(train)
+        rows.append(
+            [
+                str(train.round),
+                ", ".join(f"{t:g}" for t in temperatures[train.round]) or UNKNOWN,
+                whole_text(accepted.get(train.round)),
+                whole_text(train.n_train),
+                f"{train.best_epoch} of {max((record.epoch for record in train.history), default=0)}",
+                number(kept.rmse_energy_meV_per_atom if kept is not None else None),
+                number(kept.rmse_force_meV_per_A if kept is not None else None),
+                number(kept.rmse_stress_GPa if kept is not None else None),
+            ]
+        )
+    columns = [
+        "Round",
+        "Sampled at, K",
+        "New labels",
+        "Trained on",
+        "Epoch kept",
+        "Energy, meV/atom",
+        "Force, meV/Å",
+        "Stress, GPa",
+    ]
+    caption = "The rounds of learning, with root mean square errors on the validation set at the epoch that was kept."
+    return Table(caption, columns, rows, frozenset({0, 2, 3, 5, 6, 7}))
+
+
+def _kept_errors(train: TrainResult) -> EpochErrors | None:
+    return next((record.validation for record in train.history if record.epoch == train.best_epoch), None)
+
+
+def _preflight_table(train: TrainResult) -> Table:
+    rows = [[finding.name, finding.severity, finding.evidence, finding.fix] for finding in train.preflight]
+    return Table("Noticed about the labels before training.", ["What", "Severity", "Evidence", "What to do"], rows)
+
+
+def _element_table(train: TrainResult) -> Table:
+    shifts = sorted(train.element_references.eV_per_atom.items())
+    rows = [[symbol, f"{shift:+.4f}".replace("-", MINUS)] for symbol, shift in shifts]
+    caption = "Energy per element that brings the labels to the scale of the potential."
+    return Table(caption, ["Element", "Shift, eV/atom"], rows, frozenset({1}))
+
+
+def _learning_curve(train: TrainResult) -> list[Plot]:
+    """Show loss and errors of the training and validation set against the epoch, of the last round."""
+    epochs = [float(record.epoch) for record in train.history]
+    panels = []
+    for _, words, value_of in _OF_EPOCHS:
+        series = []
+        for part, label, colour in ((_PARTS[0], "training set", BLUE), (_PARTS[1], "validation set", VERMILION)):
+            values = [_positive(part[1](record), value_of) for record in train.history]
+            if part is _PARTS[0] and all(value is None for value in values):
+                break  # this trainer does not have it
+            if any(value is not None for value in values):
+                hover = [f"epoch {number(e)}: {number(v)}" for e, v in zip(epochs, values, strict=True)]
+                series.append(Series(epochs, values, label, "line", colour))
+                series.append(Series(epochs, values, label, colour=colour, size=5, hover=hover, legend=False))
+        if series:
+            guides = [(float(train.best_epoch), "kept")]
+            panels.append(Panel(series, x_label="epoch", y_label=words, y_log=True, guides=guides))
+    if not panels:
+        return []
+    caption = (
+        "Loss (and errors, where recorded) after each pass over the labels. The weights kept are those of the epoch "
+        "with the lowest validation loss. A validation curve that turns up while training goes on down means "
+        "overfitting."
+    )
+    title = "Learning curve" if train.round == 1 else f"Learning curve of round {train.round}"
+    return [Plot("learning_curve", KEY, title, caption, panels[:_MOST_PANELS], columns=2, height=300)]
+
+
+def _positive(errors: EpochErrors | None, value_of: Callable[[EpochErrors], float | None]) -> float | None:
+    value = None if errors is None else value_of(errors)
+    return value if value is not None and value > 0 else None
+
+
+# ---- errors ---------------------------------------------------------------------------------------------------------
+
+
+def _error_table(errors: HeldOutErrors) -> Table:
+    rows = []
+    for _, words, unit, value_of in _ERRORS:
+        before, after = value_of(errors.before), value_of(errors.after)
+        if before is None and after is None:
+            continue
+        change = f"{number(100 * (after - before) / before, 2)} %" if before and after is not None else UNKNOWN
+        rows.append([words, number(before), number(after), unit, change])
+    caption = f"Errors against the reference on the {errors.set} set ({plural(errors.n_structures, 'structure')})."
+    return Table(caption, ["Quantity", "Before", "After", "Unit", "Change"], rows, frozenset({1, 2, 4}))
+
+
+def _apart_table(errors: HeldOutErrors) -> Table:
+    rows = []
+    for row in errors.by:
+        before, after = row.before, row.after
+        rows.append(
+            [
+                _KINDS.get(row.by, row.by),
+                _kind_words(row),
+                whole_text(after.n_structures),
+                _change(before.mae_energy_meV_per_atom, after.mae_energy_meV_per_atom),
+                _change(before.mae_force_meV_per_A, after.mae_force_meV_per_A),
+                _change(before.mae_stress_GPa, after.mae_stress_GPa, 1000.0),
+            ]
+        )
+    columns = ["By", "Value", "Structures", "Energy, meV/atom", "Forces, meV/Å", "Stress, MPa"]
+    caption = f"Mean absolute errors on the {errors.set} set, before → after training."
+    return Table(caption, columns, rows, frozenset({2, 3, 4, 5}))
+
+
+def _kind_words(row: ErrorsApart) -> str:
+    if row.by == "temperature_K":
+        return f"{row.value:g} K" if not isinstance(row.value, str) else row.value
+    return formula_text(str(row.value)) if row.by == "composition" else str(row.value)
+
+
+def _change(before: float | None, after: float | None, scale: float = 1.0) -> str:
+    return " → ".join(UNKNOWN if value is None else number(scale * value, 3) for value in (before, after))
+
+
+def _parity_plot(errors: HeldOutErrors) -> Plot:
+    """Show predictions against reference values, before and after training."""
+    panels = [
+        Panel(
+            _parity_series(points),
+            x_label=f"reference ({unit})",
+            y_label=f"predicted ({unit})",
+            title=title,
+            square=True,
+        )
+        for title, unit, points in _of_parity(errors.parity)
+        if points.reference
+    ]
+    return Plot(
+        "parity",
+        KEY,
+        "Predictions against reference",
+        f"Each point compares the potential with the reference on the {errors.set} set "
+        f"({plural(errors.n_structures, 'structure')}), which the training did not see. On the diagonal the two agree.",
+        panels,
+        columns=3,
+        height=330,
+    )
+
+
+def _of_parity(parity: Parity) -> tuple[tuple[str, str, ParityPoints], ...]:
+    return (
+        ("Energy", "eV/atom", parity.energy_eV_per_atom),
+        ("Force components", "eV/Å", parity.force_eV_per_A),
+        ("Stress components", "GPa", parity.stress_GPa),
+    )
+
+
+def _parity_series(points: ParityPoints) -> list[Series]:
+    kept = thin(len(points.reference), _MOST_PARITY_POINTS)
+    few = len(kept) < 100
+    reference = [points.reference[i] for i in kept]
+    size, opacity = (7.0, 0.8) if few else (4.0, 0.55)
+    before, after = ([side[i] for i in kept] for side in (points.before, points.after))
+    return [
+        Series(
+            reference,
+            before,
+            "before training",
+            colour=ORANGE,
+            filled=False,
+            marker="diamond",
+            size=size,
+            opacity=opacity,
+        ),
+        Series(reference, after, "after training", colour=BLUE, size=size, opacity=opacity),
+    ]
+
+
+# ---- files ----------------------------------------------------------------------------------------------------------
+
+
+def _files(results: Results) -> Iterator[CsvTable]:
+    yield _sampling_csv(results)
+    yield _labels_csv(results)
+    yield _exploration_csv(results)
+    yield _learning_csv(results)
+    yield _elements_csv(results)
+    if results.validate is not None:
+        errors, key = results.validate.errors, results.validate.key
+        yield _errors_csv(errors, key)
+        yield _apart_csv(errors, key)
+        yield _parity_csv(errors.parity)
+
+
+def _place(material: Material, axes: Sequence[str]) -> tuple[CsvCell, ...]:
+    place = {value.axis: value.value for value in material.point}
+    return (material.crystal, *(place.get(axis) for axis in axes))
+
+
+def _sampling_csv(results: Results) -> CsvTable:
+    axes = [axis.axis for axis in results.axes]
+
+    def cells(number_of_round: int, run: SampledRun) -> tuple[CsvCell, ...]:
+        ordering: Ordering = run.run.ordering
+        explored = run.explored
+        return (
+            number_of_round,
+            *_place(ordering.material, axes),
+            ordering.id,
+            run.formula,
+            run.run.temperature_K,
+            run.run.replica,
+            run.run.potential,
+            run.run.pressure_GPa,
+            run.mean_temperature_K,
+            run.n_frames,
+            run.n_snapshots,
+            "; ".join(f"{method}: {count}" for method, count in run.chosen_by.items()),
+            *(
+                (None, None, None, None)
+                if explored is None
+                else (explored.length_ps, explored.looked_at, explored.above, explored.worst_eV_per_A)
+            ),
+            run.stopped,
+            "; ".join(run.flags),
+            run.key,
+        )
+
+    columns = (
+        "round",
+        "crystal",
+        *axes,
+        "ordering",
+        "formula",
+        "temperature_K",
+        "replica",
+        "potential",
+        "pressure_GPa",
+        "mean_temperature_K",
+        "n_frames",
+        "n_snapshots",
+        "chosen_by",
+        "explored_ps",
+        "looked_at",
+        "above_threshold",
+        "worst_eV_per_A",
+        "stopped",
+        "flags",
+        "key",
+    )
+    rows = tuple(cells(sampled.round, run) for sampled in results.sample for run in sampled.runs)
+    return CsvTable("sampling.csv", columns, rows)
+
+
+def _labels_csv(results: Results) -> CsvTable:
+    columns = (
+        "round",
+        "code",
+        "version",
+        "functional",
+        "energy_convention",
+        "settings_hash",
+        "stand_in",
+        "baseline",
+        "n_requested",
+        "n_finished",
+        "n_accepted",
+        "n_rejected",
+        "n_failed",
+    )
+    rows = tuple(
+        (
+            one.round,
+            one.reference.code,
+            one.reference.version,
+            one.reference.functional,
+            one.reference.energy_convention,
+            one.reference.settings_hash,
+            one.reference.stand_in,
+            one.baseline,
+            one.n_requested,
+            one.n_finished,
+            one.n_accepted,
+            len(one.rejected),
+            len(one.failures),
+        )
+        for one in results.label
+    )
+    return CsvTable("labels.csv", columns, rows)
+
+
+def _exploration_csv(results: Results) -> CsvTable:
+    columns = (
+        "round",
+        "length_ps",
+        "looked_at",
+        "above_threshold",
+        "share_above",
+        "worst_eV_per_A",
+        "stopped",
+        "agrees",
+        "labels",
+    )
+    rows = tuple(
+        (
+            one.round,
+            one.length_ps,
+            one.looked_at,
+            one.above,
+            one.share_above,
+            one.worst_eV_per_A,
+            one.stopped,
+            one.agrees,
+            one.labels,
+        )
+        for one in (results.learning.rounds if results.learning is not None else ())
+    )
+    return CsvTable("exploration.csv", columns, rows)
+
+
+def _learning_csv(results: Results) -> CsvTable:
+    """Return all epochs of all rounds; a column that no trainer of the campaign fills is left out."""
+    columns = {
+        f"{part}_{name}": (errors_of, value_of) for part, errors_of in _PARTS for name, _, value_of in _OF_EPOCHS
+    }
+    records = [(train, record) for train in results.train for record in train.history]
+
+    def cell(record: EpochRecord, column: str) -> float | None:
+        errors_of, value_of = columns[column]
+        errors = errors_of(record)
+        return None if errors is None else value_of(errors)
+
+    filled = [name for name in columns if any(cell(record, name) is not None for _, record in records)]
+    rows = tuple(
+        (train.round, record.epoch, record.learning_rate, *(cell(record, name) for name in filled), train.key)
+        for train, record in records
+    )
+    return CsvTable("learning_curve.csv", ("round", "epoch", "learning_rate", *filled, "key"), rows)
+
+
+def _elements_csv(results: Results) -> CsvTable:
+    rows = tuple(
+        (train.round, symbol, shift, train.element_references.degenerate)
+        for train in results.train
+        for symbol, shift in sorted(train.element_references.eV_per_atom.items())
+    )
+    return CsvTable("element_references.csv", ("round", "element", "shift_eV_per_atom", "degenerate"), rows)
+
+
+def _errors_csv(errors: HeldOutErrors, key: str) -> CsvTable:
+    statistics = sorted([*((name, value_of) for name, _, _, value_of in _ERRORS), *_OF_SETS])
+    rows = tuple(
+        (errors.set, errors.n_structures, name, value_of(errors.before), value_of(errors.after), key)
+        for name, value_of in statistics
+    )
+    return CsvTable("errors.csv", ("set", "n_structures", "statistic", "before", "after", "key"), rows)
+
+
+def _apart_csv(errors: HeldOutErrors, key: str) -> CsvTable:
+    columns = [f"{name}_{when}" for name, _, _, _ in _ERRORS for when in ("before", "after")]
+    rows = tuple(
+        (
+            row.by,
+            row.value,
+            row.after.n_structures,
+            *(value_of(side) for _, _, _, value_of in _ERRORS for side in (row.before, row.after)),
+            key,
+        )
+        for row in errors.by
+    )
+    return CsvTable("errors_apart.csv", ("by", "value", "n_structures", *columns, "key"), rows)
+
+
+def _parity_csv(parity: Parity) -> CsvTable:
+    rows = tuple(
+        (title.lower(), unit, reference, before, after)
+        for title, unit, points in _of_parity(parity)
+        for reference, before, after in zip(points.reference, points.before, points.after, strict=True)
+    )
+    return CsvTable("parity.csv", ("quantity", "unit", "reference", "before", "after"), rows)
