@@ -156,6 +156,12 @@ def _hover(each: _Composition, scale: _Scale, temperature_K: float) -> str:
     return f"{each.name} {each.crystal}: {sigma}; {energy}{above}"
 
 
+def _without_conductivity(found: Sequence[_Composition]) -> str:
+    several = len({each.crystal for each in found}) > 1
+    without = [f"{each.name} {each.crystal}" if several else each.name for each in found if each.conductivity is None]
+    return f" No conductivity can be given for {listing(without)}." if without else ""
+
+
 # ---- one axis --------------------------------------------------------------------------------------------------------
 
 
@@ -234,9 +240,7 @@ def _line_plot(results: Results, found: Sequence[_Composition], axis: int, tempe
     if below is not None:
         panels.append(below)
         caption += " Below: which crystal type is favoured at 0 K, at each composition."
-    without = [each.name for each in found if each.conductivity is None]
-    if without:
-        caption += f" No conductivity can be given for {listing(without)}."
+    caption += _without_conductivity(found)
     return Plot("composition", _KEY, _TITLE, caption, panels, columns=2, height=340)
 
 
@@ -265,6 +269,7 @@ def _map_plot(results: Results, found: Sequence[_Composition], temperature_K: fl
     )
     if few:
         caption += f" The map rests on {plural(min(few), 'composition')} only: what lies between the rings is a guess."
+    caption += _without_conductivity(found)
     if not results.hull:
         caption += " Stability was not computed."
     return Plot("composition", _KEY, _TITLE, caption, panels, columns=2 if len(panels) > 1 else 1, height=520)

@@ -297,8 +297,13 @@ def _hull_over_map(results: Results, hull: HullResult) -> Panel:
 
 
 def energy_tags(plane: CompositionMap, above_eV: Mapping[Point, float]) -> list[tuple[float, float, str]]:
-    """Write energies above the hull, in meV/atom, below their rings."""
-    return [(plane.places[p][0], plane.places[p][1] - 0.085, milli(energy, 2)) for p, energy in above_eV.items()]
+    """Write energies above the hull, in meV/atom, beside their rings, where no name of a corner stands."""
+    tags = []
+    for point, energy in above_eV.items():
+        x, y = plane.places[point]
+        gap = 0.085 if point in plane.corners and plane.beside(point)[1] < y else -0.085
+        tags.append((x, y + gap, milli(energy, 2)))
+    return tags
 
 
 def _hull_bars(hull: HullResult) -> Panel:
@@ -409,7 +414,7 @@ def polymorph_panel(results: Results, hull: HullResult) -> Panel | None:
             f"{unit_formula(results, formula)}: E({crystal}) − E({last}) = {number(gap)} meV/atom"
             for _, gap, formula in known
         ]
-        colour, name = pick(index), f"E({crystal}) − E({last})"
+        colour, name = pick(index + 2), f"E({crystal}) − E({last})"
         series += [
             Series(x, gaps, name, "line", colour, dash="dot", width=1.2, legend=False),
             Series(
