@@ -361,8 +361,8 @@ class TransferError:
         Where ln_sigma holds; elsewhere the error of Ea comes on top.
     """
 
-    ln_D_difference: float | None
-    ln_D_resolution: float | None
+    ln_D_difference: float
+    ln_D_resolution: float
     ln_D_spread: float
     ln_sigma: float
     Ea_difference_eV: float | None

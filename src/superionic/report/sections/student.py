@@ -1,0 +1,516 @@
+"""The student: what it learned from, whether it says what its teacher says, and what the step to it adds to the errors.
+
+The gate's words are those of :mod:`superionic.training.parity`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, Literal
+
+from superionic.report.composition_axes import axis_column, axis_values
+from superionic.report.plots import BLUE, GREY, VERMILION, Panel, Plot, Series, pick
+from superionic.report.section import Block, CsvCell, CsvTable, Paragraph, Section
+from superionic.report.table import Table
+from superionic.report.words import UNKNOWN, listing, number, plural, sentence, whole_text
+from superionic.results.campaign import Results, Statement
+from superionic.results.identity import Ordering
+from superionic.results.student import DistilResult, ParityPoints
+from superionic.training.metrics import ErrorMetrics
+from superionic.training.nep_state import EpochErrors
+from superionic.training.parity import Criterion, MeanVolume, TransferError
+from superionic.transport.estimate import Estimate
+
+_MOST_DISTANCE_PANELS: Final = 6
+_PASSED: Final = {True: "yes", False: "no", None: "not tested"}
+
+
+def section(results: Results) -> Section:
+    """Describe how the students learned and how they compare with their teacher."""
+    found = results.distil
+    if found is None:
+        return Section("student", "Student", [Paragraph("No student potential was distilled.", "missing")])
+    blocks: list[Block] = [Paragraph(_lead(found)), _verdict_table(found), _errors_table(found)]
+    if found.transfer is not None:
+        blocks.append(Paragraph(_transfer_words(found.transfer)))
+    plots = [_parity_plot(found), _learning_plot(found), _distances_plot(found), _properties_plot(found)]
+    blocks += [plot for plot in plots if plot is not None]
+    blocks.append(_rounds_table(found))
+    tables = [
+        _criteria_csv(found),
+        _errors_csv(found),
+        _learning_csv(found),
+        _rounds_csv(results, found),
+        _runs_csv(results, found),
+        _distances_csv(results, found),
+    ]
+    return Section("student", "Student", blocks, tables)
+
+
+# ---- words -----------------------------------------------------------------------------------------------------------
+
+
+def doubts(results: Results) -> Iterator[Statement]:
+    """Say what the gate refused, what it could not test, and how coarse the comparison was."""
+    found = results.distil
+    if found is None:
+        return
+    failed = found.verdict.failed
+    if failed:
+        named = "; ".join(f"{criterion.name} ({criterion.words})" for criterion in failed)
+        if found.required:
+            words = (
+                f"The student failed parity with its teacher, and nothing was computed with it: {named}. "
+                f"{_way_out(failed)}, or let the teacher drive `transport` itself (`transport.potential`)."
+            )
+        else:
+            words = (
+                f"The student failed parity with its teacher: {named}. Its conductivities are no results until it "
+                f"passes. {_way_out(failed)}."
+            )
+        yield Statement("warning", words)
+    for criterion in found.verdict.criteria:
+        if criterion.passed is None:
+            yield Statement(
+                "caution", f"Of the student, the {criterion.name} could not be compared: {criterion.words}."
+            )
+    transfer = found.transfer
+    if transfer is None:
+        yield Statement(
+            "caution",
+            "No diffusivity of the teacher is more than an upper bound, so that the error of the step to the student "
+            "is not known and not in the error bars; lengthen `distil.production_ps` or raise `distil.temperatures_K`.",
+            "the error of the student is not known",
+        )
+    else:
+        yield Statement(
+            "info",
+            "Student and teacher were compared in runs of the teacher's length: a difference of less than a factor "
+            f"of {_factor(transfer.ln_D_resolution):.2g} in the diffusivity could not have been seen.",
+        )
+    for note in found.learned_from.notes:
+        yield Statement("info", f"Student: {note}")
+
+
+def _way_out(failed: Sequence[Criterion]) -> str:
+    """Say what mends a failed student."""
+    names = {criterion.name for criterion in failed}
+    if names & {"a clean run when hot", "runs that repeat the teacher's"}:
+        return "Allow more `distil.explore.rounds`, or `labels_per_round`"
+    if any(name.startswith("diffusivity") for name in names):
+        return "Lengthen `distil.production_ps`, or give more data (`distil.data`)"
+    return "Give more data (`distil.data`) or `distil.epochs`"
+
+
+def _lead(found: DistilResult) -> str:
+    """Say in a sentence or two from what the students learned, and what the gate says."""
+    data = found.learned_from
+    counts = (
+        (data.snapshots, "frames of its runs"),
+        (data.distorted, "distorted structures"),
+        (data.relaxed, "steps of relaxations"),
+        (data.contacts, "close contacts"),
+        (sum(one.labels for one in found.rounds), "frames of hot runs of the students"),
+    )
+    parts = [f"{whole_text(count)} {words}" for count, words in counts if count]
+    passed = "They passed the gate." if found.verdict.passed else "They did not pass the gate."
+    return (
+        f"{plural(len(found.members), 'student')} learned from {whole_text(data.total)} structures labelled by "
+        f"{found.teacher.name}: {listing(parts)}. {passed}"
+    )
+
+
+def _transfer_words(transfer: TransferError) -> str:
+    """Say in a sentence what the step from teacher to student adds to the errors."""
+    return (
+        f"In runs of equal length the students' diffusivity is {number(_factor(transfer.ln_D_difference))} times the "
+        f"teacher's (known to a factor of {number(_factor(transfer.ln_D_resolution))}); between the students it "
+        f"scatters by a factor of {number(_factor(transfer.ln_D_spread))} beyond their statistics. Conductivities "
+        f"carry a factor of {number(_factor(transfer.ln_sigma))} for it."
+    )
+
+
+def _factor(logarithm: float) -> float:
+    """Return the factor that a logarithm, or the standard deviation of one, stands for."""
+    return math.exp(min(logarithm, 50.0))
+
+
+# ---- tables ----------------------------------------------------------------------------------------------------------
+
+
+def _verdict_table(found: DistilResult) -> Table:
+    rows = [
+        [sentence(criterion.name).rstrip("."), _PASSED[criterion.passed], sentence(criterion.words)]
+        for criterion in found.verdict.criteria
+    ]
+    caption = "What a student must do as its teacher does before its numbers are results."
+    return Table(caption, ["Compared", "Passed", "Finding"], rows)
+
+
+def _measured(found: DistilResult) -> Iterator[tuple[int | None, str, ErrorMetrics]]:
+    """Yield member (from 1; None for the mean of all), moment and errors of everything that was measured."""
+    for when, members in (("after the first training", found.errors.first), ("at the end", found.errors.after)):
+        for member, metrics in enumerate(members, 1):
+            yield member, when, metrics
+    if len(found.errors.after) > 1:
+        yield None, "at the end", found.errors.after_mean
+
+
+def _errors_table(found: DistilResult) -> Table:
+    rows = [
+        [
+            "mean of the students" if member is None else f"student {member}, {when}",
+            number(metrics.rmse_energy_meV_per_atom),
+            number(metrics.rmse_force_meV_per_A),
+            number(metrics.rmse_stress_GPa),
+        ]
+        for member, when, metrics in _measured(found)
+    ]
+    spread = found.committee
+    if spread is not None:
+        numbers = (spread.energy_meV_per_atom, spread.force_meV_per_A, spread.stress_GPa)
+        rows.append(["what they disagree by", *(number(value) for value in numbers)])
+    caption = (
+        "Root mean square errors against the teacher on frames that no student has seen "
+        f"(RMS force {number(found.errors.rms_force_meV_per_A)} meV/Å)."
+    )
+    return Table(caption, ["", "Energy, meV/atom", "Forces, meV/Å", "Stress, GPa"], rows, frozenset({1, 2, 3}))
+
+
+def _rounds_table(found: DistilResult) -> Table:
+    rows = []
+    for one in found.rounds:
+        grades = [run.worst_grade for run in one.explorations if run.worst_grade is not None]
+        ended = list(dict.fromkeys(run.ended for run in one.explorations if run.ended))
+        rows.append(
+            [
+                whole_text(one.round),
+                whole_text(one.structures),
+                number(min((run.clean_ps for run in one.explorations), default=None)),
+                number(max(grades)) if grades else UNKNOWN,
+                whole_text(one.labels),
+                sentence("; ".join(ended)) or "all ran to their ends.",
+            ]
+        )
+    columns = ["Round", "Structures", "Shortest clean run, ps", "Highest grade", "New labels", "How runs ended"]
+    caption = "Rounds of learning and hot runs; a grade above 1 says that a student extrapolates."
+    return Table(caption, columns, rows, frozenset({0, 1, 2, 3, 4}))
+
+
+# ---- figures ---------------------------------------------------------------------------------------------------------
+
+
+def _learning_plot(found: DistilResult) -> Plot:
+    """Show the errors of each student against the epoch."""
+    panels = [
+        _learning_panel(found, "RMSE of forces (eV/Å)", lambda errors: errors.rmse_force_eV_per_A),
+        _learning_panel(found, "RMSE of energies (eV/atom)", lambda errors: errors.rmse_energy_eV_per_atom),
+    ]
+    return Plot(
+        "student_learning",
+        "student",
+        "How the students learned",
+        "Errors against the teacher after each pass over the data, on the data that each student learns from and on "
+        "those that it leaves out. A rise begins where frames of an exploration came to the data.",
+        panels,
+        columns=2,
+        height=300,
+    )
+
+
+def _learning_panel(found: DistilResult, y_label: str, error_of: Callable[[EpochErrors], float]) -> Panel:
+    series = []
+    for index, student in enumerate(found.members):
+        epochs = [one.epoch for one in student.history]
+        parts: tuple[tuple[str, Literal["solid", "dot"], list[EpochErrors | None]], ...] = (
+            ("training", "dot", [one.train for one in student.history]),
+            ("validation", "solid", [one.validation for one in student.history]),
+        )
+        for name, dash, history in parts:
+            # The axis is logarithmic, and a single structure without forces has no error.
+            values = [None if part is None else error_of(part) or None for part in history]
+            if any(value is not None for value in values):
+                label = f"student {index + 1}, {name}"
+                series.append(Series(epochs, values, label, "line", pick(index), dash=dash))
+    return Panel(series, x_label="epoch", y_label=y_label, y_log=True)
+
+
+def _parity_plot(found: DistilResult) -> Plot:
+    """Show energies and forces of the students against those of the teacher on unseen frames."""
+    panels = [
+        _parity_panel(found.parity.energy_eV_per_atom, "Energy", "eV/atom"),
+        _parity_panel(found.parity.force_eV_per_A, "Force components", "eV/Å"),
+    ]
+    return Plot(
+        "student_parity",
+        "student",
+        "Students against their teacher",
+        "Each point is a value on frames of a run of the teacher from which no student has learned.",
+        panels,
+        columns=2,
+        height=330,
+    )
+
+
+def _parity_panel(points: ParityPoints, title: str, unit: str) -> Panel:
+    few = len(points.teacher) < 100
+    series = Series(
+        points.teacher,
+        points.student,
+        "mean of the students",
+        colour=BLUE,
+        size=7.0 if few else 4.0,
+        opacity=0.8 if few else 0.55,
+    )
+    return Panel([series], x_label=f"teacher ({unit})", y_label=f"student ({unit})", title=title, square=True)
+
+
+def _distances_plot(found: DistilResult) -> Plot | None:
+    """Show the radial distribution functions of teacher and students in the hottest run that both made."""
+    hottest = max(found.compared, key=lambda runs: runs.temperature_K, default=None)
+    if hottest is None or not hottest.comparison.pairs:
+        return None
+    panels = []
+    for pair in hottest.comparison.pairs[:_MOST_DISTANCE_PANELS]:
+        teacher = Series(pair.r_A, pair.teacher, "teacher", "line", GREY, width=3.0)
+        members = [
+            Series(pair.r_A, g, f"student {index + 1}", "line", pick(index), width=1.3)
+            for index, g in enumerate(pair.members)
+        ]
+        title = f"{pair.pair.replace('-', '–')} (overlap {min(pair.overlaps):.3f})"
+        panels.append(Panel([teacher, *members], x_label="distance (Å)", y_label="g(r)", title=title))
+    return Plot(
+        "student_distances",
+        "student",
+        "Structure in equal runs",
+        f"Radial distribution functions of teacher and students in {hottest.label}: same start, cell and length.",
+        panels,
+        columns=3,
+        height=260,
+    )
+
+
+_Point = tuple[float, float, float | None, float | None]
+"""Temperature, value, and the ends of its error bar."""
+
+
+def _properties_plot(found: DistilResult) -> Plot | None:
+    """Show volumes and diffusivities of teacher and students at each temperature."""
+    volumes: list[list[_Point]] = []
+    diffusivities: list[list[_Point]] = []
+    for runs in found.compared:
+        for index, volume in enumerate(runs.comparison.volumes_A3_per_atom):
+            _at(volumes, index).append(_volume_point(runs.temperature_K, volume))
+        for index, estimate in enumerate(runs.comparison.diffusivities_cm2_per_s):
+            if estimate.value > 0:
+                _at(diffusivities, index).append(_diffusivity_point(runs.temperature_K, estimate))
+    panels = []
+    if any(volumes):
+        panels.append(
+            Panel(
+                _side_by_side(volumes), x_label="temperature (K)", y_label="volume (Å³/atom)", title="Constant pressure"
+            )
+        )
+    if any(diffusivities):
+        panels.append(
+            Panel(
+                _side_by_side(diffusivities),
+                x_label="temperature (K)",
+                y_label="D* (cm²/s)",
+                title="Equal runs",
+                y_log=True,
+            )
+        )
+    if not panels:
+        return None
+    return Plot(
+        "student_properties",
+        "student",
+        "Volumes and diffusivities of teacher and students",
+        "Bars are 68 % for volumes and 95 % for diffusivities. The runs are as short as the teacher's, so intervals "
+        "are wide; the students' long runs are in the sections below. An open end of a bar is not drawn.",
+        panels,
+        columns=2,
+        height=320,
+    )
+
+
+def _at(lists: list[list[_Point]], index: int) -> list[_Point]:
+    """Return the list of the teacher (0) or a student, which may be the first of its kind."""
+    while len(lists) <= index:
+        lists.append([])
+    return lists[index]
+
+
+def _volume_point(temperature_K: float, volume: MeanVolume) -> _Point:
+    mean, error = volume.A3_per_atom, volume.error
+    return (
+        (temperature_K, mean, mean - error, mean + error) if math.isfinite(error) else (temperature_K, mean, None, None)
+    )
+
+
+def _diffusivity_point(temperature_K: float, estimate: Estimate) -> _Point:
+    low, high = estimate.interval95
+    return temperature_K, estimate.value, low if low > 0 else None, high if math.isfinite(high) else None
+
+
+def _side_by_side(points: Sequence[Sequence[_Point]]) -> list[Series]:
+    """Return one series for the teacher and each student, side by side at each temperature."""
+    series = []
+    for index, own in enumerate(points):
+        if not own:
+            continue
+        label = "teacher" if index == 0 else f"student {index}"
+        x = [temperature + 4.0 * index for temperature, *_ in own]
+        series.append(
+            Series(
+                x,
+                [value for _, value, _, _ in own],
+                label,
+                colour=VERMILION if index == 0 else pick(2 * (index - 1)),
+                low=[low for _, _, low, _ in own],
+                high=[high for _, _, _, high in own],
+                marker="circle" if index == 0 else "square",
+                hover=[f"{label}, {number(temperature)} K: {number(value)}" for temperature, value, _, _ in own],
+                size=8,
+            )
+        )
+    return series
+
+
+# ---- files -----------------------------------------------------------------------------------------------------------
+
+
+def _criteria_csv(found: DistilResult) -> CsvTable:
+    rows = tuple((c.name, c.passed, c.value, c.limit, c.unit, c.words) for c in found.verdict.criteria)
+    return CsvTable("student_criteria.csv", ("criterion", "passed", "value", "limit", "unit", "words"), rows)
+
+
+def _errors_csv(found: DistilResult) -> CsvTable:
+    rows = tuple(
+        (
+            "mean" if member is None else f"student {member}",
+            when,
+            metrics.n_structures,
+            metrics.mae_energy_meV_per_atom,
+            metrics.rmse_energy_meV_per_atom,
+            metrics.mae_force_meV_per_A,
+            metrics.rmse_force_meV_per_A,
+            metrics.mae_stress_GPa,
+            metrics.rmse_stress_GPa,
+        )
+        for member, when, metrics in _measured(found)
+    )
+    quantities = ("energy_meV_per_atom", "force_meV_per_A", "stress_GPa")
+    statistics = (f"{statistic}_{quantity}" for quantity in quantities for statistic in ("mae", "rmse"))
+    return CsvTable("student_errors.csv", ("potential", "when", "n_structures", *statistics), rows)
+
+
+def _learning_csv(found: DistilResult) -> CsvTable:
+    def errors(part: EpochErrors | None) -> tuple[CsvCell, ...]:
+        if part is None:
+            return (None,) * 4
+        return part.loss, part.rmse_energy_eV_per_atom, part.rmse_force_eV_per_A, part.rmse_stress_GPa
+
+    rows = tuple(
+        (f"student {member}", one.epoch, one.learning_rate, *errors(one.train), *errors(one.validation))
+        for member, student in enumerate(found.members, 1)
+        for one in student.history
+    )
+    names = ("loss", "rmse_energy_eV_per_atom", "rmse_force_eV_per_A", "rmse_stress_GPa")
+    parts = (f"{part}_{name}" for part in ("train", "validation") for name in names)
+    return CsvTable("student_learning_curve.csv", ("potential", "epoch", "learning_rate", *parts), rows)
+
+
+def _rounds_csv(results: Results, found: DistilResult) -> CsvTable:
+    rows = tuple(
+        (
+            one.round,
+            one.structures,
+            one.labels,
+            *_of_ordering(results, run.ordering),
+            f"student {run.member}",
+            run.clean_ps,
+            run.worst_grade,
+            run.collected,
+            run.ended,
+        )
+        for one in found.rounds
+        for run in one.explorations
+    )
+    columns = (
+        "round",
+        "structures",
+        "labels",
+        *_ordering_columns(results),
+        "potential",
+        "clean_ps",
+        "worst_extrapolation_grade",
+        "frames_collected",
+        "ended",
+    )
+    return CsvTable("student_explorations.csv", columns, rows)
+
+
+def _runs_csv(results: Results, found: DistilResult) -> CsvTable:
+    rows: list[tuple[CsvCell, ...]] = []
+    for runs in found.compared:
+        one = runs.comparison
+        for index, (estimate, hops) in enumerate(zip(one.diffusivities_cm2_per_s, one.hops, strict=True)):
+            volume = one.volumes_A3_per_atom[index] if one.volumes_A3_per_atom else None
+            rows.append(
+                (
+                    *_of_ordering(results, runs.ordering),
+                    runs.temperature_K,
+                    _driver(index),
+                    one.length_ps,
+                    one.n_atoms,
+                    estimate.value,
+                    estimate.error,
+                    *estimate.interval68,
+                    *estimate.interval95,
+                    estimate.is_upper_bound,
+                    hops,
+                    None if volume is None else volume.A3_per_atom,
+                    None if volume is None else volume.error,
+                )
+            )
+    diffusivity = "tracer_diffusivity_cm2_per_s"
+    columns = (
+        *_ordering_columns(results),
+        "temperature_K",
+        "potential",
+        "length_ps",
+        "n_atoms",
+        diffusivity,
+        *(f"{diffusivity}_{part}" for part in ("error", "low68", "high68", "low95", "high95", "is_upper_bound")),
+        "n_hops",
+        "volume_A3_per_atom",
+        "volume_A3_per_atom_error",
+    )
+    return CsvTable("student_runs.csv", columns, tuple(rows))
+
+
+def _distances_csv(results: Results, found: DistilResult) -> CsvTable:
+    rows = tuple(
+        (*_of_ordering(results, runs.ordering), runs.temperature_K, _driver(index), pair.pair, distance, value)
+        for runs in found.compared
+        for pair in runs.comparison.pairs
+        for index, g in enumerate((pair.teacher, *pair.members))
+        for distance, value in zip(pair.r_A, g, strict=True)
+    )
+    columns = (*_ordering_columns(results), "temperature_K", "potential", "pair", "distance_A", "g")
+    return CsvTable("student_distances.csv", columns, rows)
+
+
+def _driver(index: int) -> str:
+    return "teacher" if index == 0 else f"student {index}"
+
+
+def _ordering_columns(results: Results) -> tuple[str, ...]:
+    return "crystal", *(axis_column(axis) for axis in results.axes), "ordering"
+
+
+def _of_ordering(results: Results, ordering: Ordering) -> tuple[CsvCell, ...]:
+    return ordering.material.crystal, *axis_values(results, ordering.material), ordering.id
