@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superionic.report.section import Section
-from superionic.report.sections import failures, methods, provenance, summary, workflow
+from superionic.report.sections import composition, failures, methods, provenance, stability, summary, workflow
 from superionic.results.campaign import Results
 
 
@@ -26,10 +26,14 @@ def report_sections(
     files
         Paths, from the page, of what lies beside it besides tables and figures.
     """
-    return (
+    sections = (
         summary.section(results),
         workflow.section(results),
+        stability.section(results),
+        composition.section(results),
         failures.section(results),
         provenance.section(results, files),
         methods.section(results),
     )
+    # What a campaign cannot have at all, such as trends where there is one composition, has no place in its report.
+    return tuple(section for section in sections if section.blocks)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from superionic.report.sections import failures, workflow
+from superionic.report.sections import composition, failures, stability, workflow
 from superionic.results.campaign import Results, Severity, Statement
 
-_SECTIONS: Final = (workflow, failures)
+_SECTIONS: Final = (workflow, stability, composition, failures)
 _GRAVITY: Final[tuple[Severity, ...]] = ("warning", "caution", "info")
 
 

@@ -175,7 +175,8 @@ def _trained(results: Results) -> str:
 def _validated(results: Results) -> str:
     if results.validate is None:
         return ""
-    return f"{plural(results.validate.n_structures, 'structure')} of the {results.validate.set} set"
+    errors = results.validate.errors
+    return f"{plural(errors.n_structures, 'structure')} of the {errors.set} set"
 
 
 def _distilled(results: Results) -> str:

@@ -1,0 +1,352 @@
+"""Beside published values: everything of ours that others have published too, matched by all that must agree."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from superionic.references import Match, OwnResult, matching
+from superionic.references.values import PublishedValue, Quantity
+from superionic.report.composition_axes import unit_formula
+from superionic.report.own_results import Own, own_results
+from superionic.report.plots import BLUE, GREY, ORANGE, VERMILION, Panel, Plot, Series, pick, pick_marker
+from superionic.report.published import short_citation, source_words
+from superionic.report.section import Block, CsvCell, CsvTable, Paragraph, Section
+from superionic.report.table import Notes, Table
+from superionic.report.words import MINUS, formula_text, interval, number, sentence, with_error
+from superionic.results.campaign import Results
+
+_MILLI: Final = 1000.0
+_ROOM_K: Final = 300.0
+_NAMES: Final[dict[Quantity, str]] = {
+    "activation_energy": "activation energy Eₐ",
+    "conductivity": "conductivity σ",
+    "volume_per_atom": "volume",
+    "formation_energy": "formation energy",
+    "energy_above_hull": "energy above the hull",
+    "energy_above_polymorph": "energy above the other polymorph",
+    "transition_temperature": "transition temperature",
+    "mae_energy": "error of energies, mean absolute",
+    "mae_force": "error of forces, mean absolute",
+    "mae_stress": "error of stresses, mean absolute",
+    "rmse_energy": "error of energies, root mean square",
+    "rmse_force": "error of forces, root mean square",
+    "rmse_stress": "error of stresses, root mean square",
+    "max_error_energy": "error of energies, largest",
+}
+_UNITS: Final = {"A3/atom": "Å³/atom", "meV/A": "meV/Å"}
+_PANELS: Final[tuple[tuple[str, tuple[Quantity, ...], bool], ...]] = (
+    ("activation energy (eV)", ("activation_energy",), False),
+    ("conductivity (mS/cm)", ("conductivity",), True),
+    ("volume (Å³/atom)", ("volume_per_atom",), False),
+    ("energy (meV/atom)", ("formation_energy", "energy_above_hull", "energy_above_polymorph"), False),
+)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One result of ours beside one published value: what it is of, the result, and how the two differ."""
+
+    of: Own
+    match: Match
+
+    @property
+    def own(self) -> OwnResult:
+        """Our result."""
+        return self.of.result
+
+    @property
+    def published(self) -> PublishedValue:
+        """The published value."""
+        return self.match.comparison.published
+
+
+def section(results: Results) -> Section:
+    """Put everything of ours beside what others published of it."""
+    found = list(comparisons(results))
+    title = "Beside published values"
+    if not found:
+        words = "No published value of these materials and quantities, at these conditions, is known to superionic."
+        return Section("comparison", title, [Paragraph(words, "missing")])
+    plots = (_parity(results, found), _pairs(results, found))
+    blocks: list[Block] = [plot for plot in plots if plot is not None]
+    return Section("comparison", title, [*blocks, _table(results, found)], [_csv(found)])
+
+
+def comparisons(results: Results) -> Iterator[Compared]:
+    """Yield every pair of a result and a published value that may honestly stand side by side."""
+    for own in own_results(results):
+        for match in matching(own.result):
+            yield Compared(own, match)
+
+
+# ---- how it is shown -------------------------------------------------------------------------------------------------
+
+
+def _own_words(own: OwnResult) -> str:
+    if own.interval68 is not None:
+        return f"{number(own.value)} ({interval(*own.interval68)})"
+    return with_error(own.value, own.error)
+
+
+def _difference(match: Match) -> str:
+    comparison = match.comparison
+    if comparison.measure == "decades":
+        return f"× {number(10.0**comparison.difference, 2)}"
+    sign = "+" if comparison.difference > 0 else ""
+    percent = " %" if comparison.measure == "percent" else ""
+    return f"{sign}{number(comparison.difference, 2)}{percent}".replace("-", MINUS)
+
+
+def _what(results: Results, item: Compared) -> str:
+    formula = unit_formula(results, item.own.formula)
+    if item.of.material is None:
+        return f"{formula} and others" if item.own.further_formulas else formula
+    return f"{formula} ({item.of.material.crystal})"
+
+
+def _quantity(item: Compared) -> str:
+    temperature = item.own.temperature_K
+    at = f" at {temperature:g} K" if temperature is not None else ""
+    return f"{_NAMES[item.own.quantity]}{at}"
+
+
+def _table(results: Results, found: list[Compared]) -> Table:
+    notes = Notes()
+    bounds = {"lower": "at least ", "upper": "at most ", "about": "about ", None: ""}
+    rows = []
+    for item in found:
+        published = item.published
+        doi = f" · doi:{published.doi}" if published.doi and published.doi not in published.source else ""
+        rows.append(
+            [
+                _what(results, item),
+                _quantity(item),
+                item.of.run.label if item.of.run is not None else item.of.potential,
+                _own_words(item.own),
+                bounds[published.bound] + with_error(published.value, published.error),
+                _UNITS.get(published.unit, published.unit),
+                _difference(item.match),
+                f"{published.kind}: {published.method}" if published.method else published.kind,
+                notes.refer([sentence(words) for words in item.match.differs]),
+                published.source + doi,
+            ]
+        )
+    columns = [
+        "Composition",
+        "Quantity",
+        "Run or potential",
+        "This work",
+        "Published",
+        "Unit",
+        "Difference",
+        "How published value was got",
+        "Remarks",
+        "Source",
+    ]
+    caption = "This work beside published values of the same composition, polymorph, temperature and pressure."
+    return Table(caption, columns, rows, frozenset({3, 4, 6}), notes=notes.words)
+
+
+def _csv(found: list[Compared]) -> CsvTable:
+    columns = (
+        "crystal", "composition", "formula", "ordering", "run", "potential", "quantity", "temperature_K",
+        "pressure_GPa", "ours", "ours_error", "ours_low68", "ours_high68", "published", "published_error", "bound",
+        "unit", "difference", "measure", "expected_scatter", "same_method", "within_bound", "approach", "method",
+        "polymorph", "published_temperature_K", "published_pressure_GPa", "differs", "source", "doi",
+    )  # fmt: skip
+    return CsvTable("comparison.csv", columns, tuple(_csv_row(item) for item in found))
+
+
+def _csv_row(item: Compared) -> tuple[CsvCell, ...]:
+    own, match, published = item.own, item.match, item.published
+    low, high = own.interval68 or (None, None)
+    return (
+        item.of.material.crystal if item.of.material is not None else None,
+        item.of.material.composition_label if item.of.material is not None else None,
+        own.formula,
+        item.of.run.ordering.id if item.of.run is not None else None,
+        item.of.run.label if item.of.run is not None else None,
+        item.of.potential,
+        own.quantity,
+        own.temperature_K,
+        own.pressure_GPa,
+        own.value,
+        own.error,
+        low,
+        high,
+        published.value,
+        published.error,
+        published.bound,
+        published.unit,
+        match.comparison.difference,
+        match.comparison.measure,
+        match.comparison.expected_scatter,
+        match.same_method,
+        match.within,
+        published.approach,
+        published.method,
+        published.polymorph,
+        published.temperature_K,
+        published.pressure_GPa,
+        "; ".join(match.differs),
+        published.source,
+        published.doi,
+    )
+
+
+def _group(item: Compared) -> int:
+    """Sort published values: measured, by the same kind of potential, otherwise calculated."""
+    return 0 if item.published.approach == "measured" else 1 if item.match.same_method else 2
+
+
+_GROUPS: Final = (
+    ("measured", BLUE, "circle", True),
+    ("calculated with the same kind of potential", VERMILION, "diamond", True),
+    ("calculated otherwise", ORANGE, "square", False),
+)
+
+
+def _parity(results: Results, found: list[Compared]) -> Plot | None:
+    """Show ours against published values, one panel for each sort of quantity."""
+    panels = []
+    for title, quantities, log in _PANELS:
+        items = [
+            item
+            for item in found
+            if item.own.quantity in quantities and (not log or min(item.own.value, item.published.value) > 0)
+        ]
+        if items:
+            panels.append(_parity_panel(results, title, items, log=log))
+    if not panels:
+        return None
+    return Plot(
+        "published_values",
+        "comparison",
+        "This work against published values",
+        "Each of our results, with its 68 % interval, against each published value of the same composition, "
+        "polymorph, temperature and pressure; on the line both are equal. Published limits (at least, at most) are "
+        "drawn at the limit.",
+        panels,
+        height=360,
+    )
+
+
+def _parity_panel(results: Results, title: str, items: list[Compared], *, log: bool) -> Panel:
+    values = [value for item in items for value in (item.published.value, item.own.value)]
+    low, high = min(values), max(values)
+    pad = 0.0 if log else 0.05 * (high - low) or 0.05 * abs(high) or 1.0
+    ends = [low / 1.5, high * 1.5] if log else [low - pad, high + pad]
+    series = [Series(ends, ends, "equal", "line", GREY, width=1.2)]
+    for group, (label, colour, marker, filled) in enumerate(_GROUPS):
+        own = [item for item in items if _group(item) == group]
+        if own:
+            spans = [_span(item.own) for item in own]
+            series.append(
+                Series(
+                    [item.published.value for item in own],
+                    [item.own.value for item in own],
+                    label,
+                    colour=colour,
+                    marker=marker,
+                    filled=filled,
+                    low=[span[0] for span in spans],
+                    high=[span[1] for span in spans],
+                    hover=[_hover(results, item) for item in own],
+                )
+            )
+    return Panel(series, f"published {title}", f"this work, {title}", x_log=log, y_log=log)
+
+
+def _span(own: OwnResult) -> tuple[float, float]:
+    if own.interval68 is not None:
+        return own.interval68
+    error = own.error or 0.0
+    return own.value - error, own.value + error
+
+
+def _hover(results: Results, item: Compared) -> str:
+    unit = _UNITS.get(item.published.unit, item.published.unit)
+    return (
+        f"{_what(results, item)}: {_quantity(item)}, ours {_own_words(item.own)}, "
+        f"published {number(item.published.value)} {unit} ({short_citation(item.published.source)})"
+    )
+
+
+def _pairs(results: Results, found: list[Compared]) -> Plot | None:
+    """Show activation energy and conductivity at 300 K together, ours beside published pairs of one sample."""
+    ours: list[Series] = []
+    pairs: dict[tuple[PublishedValue, PublishedValue], None] = {}
+    for each in results.analyse.arrhenius if results.analyse is not None else ():
+        value, Ea_eV = each.dependence.conductivity_at(_ROOM_K), each.dependence.Ea_eV
+        samples = list(_published_pairs([item.published for item in found if item.of.material == each.material]))
+        if value is None or value.is_upper_bound or Ea_eV is None or not samples:
+            continue
+        pairs |= dict.fromkeys(samples)
+        error = each.dependence.Ea_error_eV or 0.0
+        name = f"{unit_formula(results, each.formula)} ({each.material.crystal})"
+        sigma = _MILLI * value.value_S_per_cm
+        low, high = (_MILLI * end for end in value.interval68_S_per_cm)
+        ours.append(
+            Series(
+                [Ea_eV],
+                [sigma],
+                f"{name}, this work",
+                colour=pick(len(ours)),
+                low=[low],
+                high=[high if math.isfinite(high) else None],
+                x_low=[Ea_eV - error],
+                x_high=[Ea_eV + error],
+                size=11,
+                hover=[f"{name}: {with_error(Ea_eV, error or None, 'eV')}, {number(sigma)} mS/cm"],
+            )
+        )
+    if not ours:
+        return None
+    panel = Panel(
+        [*ours, *_pair_series(pairs)], x_label="activation energy Eₐ (eV)", y_label="σ at 300 K (mS/cm)", y_log=True
+    )
+    return Plot(
+        "conductivity_and_activation_energy",
+        "comparison",
+        "Against the literature",
+        "Activation energy and conductivity at 300 K, ours with 68 % intervals, beside published pairs (filled: "
+        "measured; open: computed). Simulated values at 300 K are usually extrapolated from hotter runs.",
+        [panel],
+        columns=1,
+        height=440,
+    )
+
+
+def _pair_series(pairs: Iterable[tuple[PublishedValue, PublishedValue]]) -> Iterator[Series]:
+    for index, (energy, sigma) in enumerate(pairs):
+        label = f"{formula_text(energy.formula)}: {source_words(energy)}"
+        yield Series(
+            [energy.value],
+            [sigma.value],
+            label,
+            colour=GREY,
+            marker=pick_marker(index % 6 + 1),
+            size=9,
+            filled=energy.kind == "measured",
+            hover=[f"{label}: {number(energy.value)} eV, {number(sigma.value)} mS/cm"],
+        )
+
+
+def _published_pairs(values: Iterable[PublishedValue]) -> Iterator[tuple[PublishedValue, PublishedValue]]:
+    """Yield activation energies with the conductivity at 300 K of the same sample."""
+    energies: dict[tuple[str, ...], list[PublishedValue]] = {}
+    sigmas: dict[tuple[str, ...], list[PublishedValue]] = {}
+    for value in dict.fromkeys(values):
+        method = "" if value.kind == "measured" else value.method
+        sample: tuple[str, ...] = (value.formula, value.source, method, value.polymorph, str(value.pressure_GPa))
+        if value.quantity == "activation_energy":
+            energies.setdefault(sample, []).append(value)
+        elif value.quantity == "conductivity" and value.temperature_K == _ROOM_K:
+            sigmas.setdefault(sample, []).append(value)
+    for one, of_energies in energies.items():
+        # A work with several samples lists them in the same order for both quantities.
+        if len(of_energies) == len(sigmas.get(one, ())):
+            yield from zip(of_energies, sigmas[one], strict=True)
