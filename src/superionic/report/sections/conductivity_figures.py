@@ -1,0 +1,287 @@
+"""Figures of the section conductivity."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from superionic.references.values import PublishedValue
+from superionic.report.plots import GREY, Panel, Plot, Series, pick, pick_marker
+from superionic.report.published import source_words
+from superionic.report.runs import NamedRuns, RunName
+from superionic.report.sections.named_dependence import NamedDependence
+from superionic.report.words import formula_text, number, with_error
+from superionic.transport.analysis import TransportAnalysis
+from superionic.transport.estimate import Estimate
+
+_MOST_BANDS: Final = 4
+_MILLI: Final = 1000.0
+_SAME_K: Final = 5.0
+_TEMPERATURE_TICKS: Final = (*range(200, 401, 50), *range(500, 801, 100), 1000, 1200, 1500)  # upper axis, in K
+_PUBLISHED: Final = "#5b6472"
+
+
+def arrhenius(found: Sequence[NamedDependence], runs: NamedRuns[TransportAnalysis]) -> Plot | None:
+    """Show conductivities against inverse temperature with their bands, beside published values; and D."""
+    banded = len(found) <= _MOST_BANDS
+    sigma = [
+        series
+        for index, each in enumerate(found)
+        for series in _sigma_series(each, pick(index), pick_marker(index), bands=banded)
+    ]
+    if sigma:
+        sigma += _published_sigma(found)
+    diffusion = [
+        _diffusivities(group, members, pick(index), pick_marker(index))
+        for index, (group, members) in enumerate(runs.groups().items())
+    ]
+    diffusion = [series for series in diffusion if series.x]
+    if len({name.temperature_K for name, _ in runs.items}) < 2 and not any(each.dependence.line for each in found):
+        return None
+    wanted = dict.fromkeys(t for each in found for t in each.dependence.report_temperatures_K)
+    panels = []
+    for series_of_panel, label, title in (
+        (sigma, "ionic conductivity σ (S/cm)", "Conductivity"),
+        (diffusion, "tracer diffusivity D* (cm²/s)", "Diffusivity of the mobile ion"),
+    ):
+        x = [value for series in series_of_panel for value in series.x if value is not None]
+        if not x:
+            continue
+        pad = 0.05 * (max(x) - min(x)) or 0.1
+        span = (min(x) - pad, max(x) + pad)
+        guides = [(1000.0 / t, f"{t:g} K") for t in wanted if span[0] <= 1000.0 / t <= span[1]]
+        panels.append(
+            Panel(
+                series_of_panel,
+                x_label="1000/T (K⁻¹)",
+                y_label=label,
+                title=title,
+                y_log=True,
+                x_range=span,
+                y_range=_range(series_of_panel),
+                guides=guides,
+                top_axis=_top_axis(*span),
+            )
+        )
+    if not panels:
+        return None
+    transferred = any(each.dependence.transfer is not None for each in found)
+    bands = (
+        "Dark and light band: where the line lies with 68 % and 95 % confidence; they hold the statistical error"
+        + (" and that of the student potential. " if transferred else " only. ")
+        if banded
+        else "Bands are left out where more than four lines would overlap; see the table. "
+    )
+    return Plot(
+        "arrhenius",
+        "conductivity",
+        "Arrhenius plot",
+        "Points: simulated temperatures with 68 % intervals. Line: fit (dashed where it is extrapolated). "
+        + bands
+        + "Grey marks: published values (filled: measured, open: computed).",
+        panels,
+        columns=2,
+        height=430,
+    )
+
+
+def _range(found: Sequence[Series]) -> tuple[float, float]:
+    """Return a range that holds all points and lines, and bands only as far as they can be read."""
+    core = [v for s in found if s.kind != "band" for v in s.y if v is not None and v > 0]
+    wide = [v for s in found for v in [*s.low, *s.high] if v is not None and v > 0]
+    low, high = min(core), max(core)
+    low = max(min([low, *wide]), low / 100.0)
+    high = min(max([high, *wide]), high * 100.0)
+    return low / 1.6, high * 1.6
+
+
+def _top_axis(low: float, high: float) -> tuple[list[float], list[str], str]:
+    ticks: list[float] = []
+    names = []
+    for temperature in _TEMPERATURE_TICKS:
+        at = 1000.0 / temperature
+        if low <= at <= high and all(abs(at - other) > 0.09 * (high - low) for other in ticks):
+            ticks.append(at)
+            names.append(f"{temperature}")
+    return ticks, names, "temperature (K)"
+
+
+def _diffusivities(
+    group: str, members: Sequence[tuple[RunName, TransportAnalysis]], colour: str, marker: str
+) -> Series:
+    points = []
+    for name, analysis in members:
+        tracer = analysis.tracer_diffusivity_cm2_per_s
+        if name.temperature_K is not None and tracer.value > 0:
+            words = f"{group}, {name.label}, {name.temperature_K:g} K: {number(tracer.value)} cm²/s"
+            points.append((1000.0 / name.temperature_K, tracer.value, *_drawn_bounds(tracer), words))
+    points.sort(key=lambda point: point[0])
+    return Series(
+        [p[0] for p in points],
+        [p[1] for p in points],
+        group,
+        colour=colour,
+        marker=marker,
+        low=[p[2] for p in points],
+        high=[p[3] for p in points],
+        hover=[p[4] for p in points],
+        size=8,
+    )
+
+
+def _drawn_bounds(estimate: Estimate) -> tuple[float, float | None]:
+    """Return the ends of a 68 % interval on a logarithmic axis: one that begins at zero reaches down a decade."""
+    low, high = estimate.interval68
+    return low if low > 0 else estimate.value / 10, high if math.isfinite(high) else None
+
+
+def _sigma_series(each: NamedDependence, colour: str, marker: str, *, bands: bool) -> list[Series]:
+    out: list[Series] = []
+    dependence, band = each.dependence, each.dependence.band
+    points = [p for p in dependence.points if p.conductivity_S_per_cm.estimate.value > 0]
+    if band is not None:
+        inverse = [1000.0 * value for value in band.inverse_temperature_per_K]
+        edges = (
+            ("95", band.low95_S_per_cm, band.high95_S_per_cm, 0.13),
+            ("68", band.low68_S_per_cm, band.high68_S_per_cm, 0.22),
+        )
+        for level, low, high, opacity in edges if bands else ():
+            label = f"{each.name}: {level} % band"
+            out.append(Series(inverse, [], label, "band", colour, low, high, opacity=opacity, legend=False))
+        curve = sorted(zip(inverse, band.sigma_S_per_cm, strict=True))
+        known = [1000.0 / point.temperature_K for point in dependence.points]
+        inside = [p for p in curve if min(known) - 1e-9 <= p[0] <= max(known) + 1e-9]
+        out.append(_line(curve, each.name, colour, dashed=True))
+        if len(inside) > 1:
+            out.append(_line(inside, each.name, colour, dashed=False))
+    estimates = [point.conductivity_S_per_cm.estimate for point in points]
+    out.append(
+        Series(
+            [1000.0 / point.temperature_K for point in points],
+            [estimate.value for estimate in estimates],
+            each.name,
+            colour=colour,
+            marker=marker,
+            low=[estimate.interval68[0] for estimate in estimates],
+            high=[estimate.interval68[1] for estimate in estimates],
+            hover=[
+                f"{each.name} at {point.temperature_K:g} K: {number(estimate.value)} S/cm"
+                for point, estimate in zip(points, estimates, strict=True)
+            ],
+            size=9,
+        )
+    )
+    return [series for series in out if series.x]
+
+
+def _line(points: Sequence[tuple[float, float]], label: str, colour: str, *, dashed: bool) -> Series:
+    return Series(
+        [x for x, _ in points],
+        [y for _, y in points],
+        label,
+        "line",
+        colour,
+        dash="dash" if dashed else "solid",
+        width=1.3 if dashed else 2.2,
+        legend=False,
+    )
+
+
+def _published_sigma(found: Sequence[NamedDependence]) -> list[Series]:
+    groups: dict[tuple[str, bool], list[PublishedValue]] = {}
+    for value in dict.fromkeys(value for each in found for value in each.published):
+        if value.quantity == "conductivity" and value.temperature_K is not None and value.value > 0:
+            groups.setdefault((value.formula, value.kind == "measured"), []).append(value)
+    return [
+        Series(
+            [1000.0 / (value.temperature_K or math.inf) for value in values],
+            [value.value / _MILLI for value in values],
+            f"{formula_text(formula)}, {'measured' if measured else 'computed'} (published)",
+            colour=_PUBLISHED,
+            marker=("square", "diamond", "triangle-up", "triangle-down")[index % 4],
+            filled=measured,
+            opacity=0.85,
+            size=8,
+            hover=[
+                f"{formula_text(formula)}, {source_words(value)}: {number(value.value / _MILLI)} S/cm at "
+                f"{value.temperature_K:g} K"
+                for value in values
+            ],
+        )
+        for index, ((formula, measured), values) in enumerate(groups.items())
+    ]
+
+
+def against_energy(found: Sequence[NamedDependence]) -> Plot | None:
+    """Show ours and the published pairs of activation energy and conductivity at the headline's temperature."""
+    series, pairs = [], []
+    temperature = found[0].dependence.report_temperatures_K[0] if found else 0.0
+    for index, each in enumerate(found):
+        energy, sigma = each.dependence.Ea_eV, each.dependence.headline
+        if energy is None or sigma is None or sigma.value_S_per_cm <= 0:
+            continue
+        error = each.dependence.Ea_error_eV or 0.0
+        series.append(
+            Series(
+                [energy],
+                [_MILLI * sigma.value_S_per_cm],
+                f"{each.name}, this work",
+                colour=pick(index),
+                low=[_MILLI * sigma.interval68_S_per_cm[0]],
+                high=[_MILLI * sigma.interval68_S_per_cm[1]],
+                x_low=[energy - error],
+                x_high=[energy + error],
+                size=11,
+                hover=[
+                    f"{each.name}: {with_error(energy, error, 'eV')}, {number(_MILLI * sigma.value_S_per_cm)} mS/cm"
+                ],
+            )
+        )
+        colour = pick(index) if len(found) > 1 else GREY
+        pairs += [(value, energy_, sigma_, colour) for value, energy_, sigma_ in _published_pairs(each, temperature)]
+    if not series or not pairs:
+        return None
+    for index, (value, energy, published, colour) in enumerate(pairs):
+        label = f"{formula_text(value.formula)}: {source_words(value)}"
+        series.append(
+            Series(
+                [energy],
+                [published],
+                label,
+                colour=colour,
+                marker=pick_marker(index % 6 + 1),
+                size=9,
+                filled=value.kind == "measured",
+                hover=[f"{label}: {number(energy)} eV, {number(published)} mS/cm"],
+            )
+        )
+    at = f"{temperature:g} K"
+    return Plot(
+        "conductivity_and_activation_energy",
+        "conductivity",
+        "Against the literature",
+        f"Activation energy and conductivity at {at}, ours with 68 % intervals, beside published pairs of the same "
+        "polymorph at the same pressure (filled: measured; open: computed). Conductivities of simulations at low "
+        "temperatures are usually extrapolated from hotter runs.",
+        [Panel(series, x_label="activation energy Eₐ (eV)", y_label=f"σ({at}) (mS/cm)", y_log=True)],
+        columns=1,
+        height=440,
+    )
+
+
+def _published_pairs(each: NamedDependence, temperature_K: float) -> Iterator[tuple[PublishedValue, float, float]]:
+    """Yield published activation energies (eV) with the conductivity at a temperature (mS/cm) of the same sample."""
+    energies: dict[tuple[str, str, str], list[PublishedValue]] = {}
+    sigmas: dict[tuple[str, str, str], list[float]] = {}
+    for value in each.published:
+        # A work with several samples lists them in the same order for both quantities.
+        sample = (value.formula, value.source, "" if value.kind == "measured" else value.method)
+        if value.quantity == "activation_energy":
+            energies.setdefault(sample, []).append(value)
+        elif value.temperature_K is not None and abs(value.temperature_K - temperature_K) <= _SAME_K:
+            sigmas.setdefault(sample, []).append(value.value)
+    for sample, values in energies.items():
+        published = sigmas.get(sample, [])
+        if len(values) == len(published):
+            yield from ((value, value.value, sigma) for value, sigma in zip(values, published, strict=True))
