@@ -1,0 +1,300 @@
+"""Where the ions are, and where they go: densities, sites, jumps, percolation, van Hove functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from superionic.report.runs import NamedRuns, RunName, runs_of_campaign
+from superionic.report.section import Block, CsvCell, CsvTable, Paragraph, Section
+from superionic.report.sections.paths_density import NamedGrid, density_plots
+from superionic.report.sections.paths_figures import migration_plots
+from superionic.report.table import Table
+from superionic.report.words import interval, listing, number, sentence, whole_text
+from superionic.results.campaign import Results, Statement
+from superionic.results.transport import MigrationRecord
+from superionic.transport.migration_summary import CrystalFit, MigrationSummary
+from superionic.transport.percolation import AXES
+
+_TITLE: Final = "Where the ions are, and where they go"
+
+
+def section(results: Results, grids: Mapping[str, NDArray[np.float64]]) -> Section:
+    """Describe densities and paths in the runs of a campaign."""
+    analysed = results.analyse
+    if analysed is None:
+        return Section("paths", _TITLE, [Paragraph("Transport was not analysed.", "missing")])
+    if not analysed.densities and not analysed.migration:
+        words = "Neither a density nor sites were asked for (`analyse.density_grid_A`, `analyse.sites`)."
+        return Section("paths", _TITLE, [Paragraph(words, "missing")])
+    maps = [(each.run, NamedGrid(each.density, grids[each.grid])) for each in analysed.densities if each.grid in grids]
+    without = [each.run.label for each in analysed.densities if each.grid not in grids]
+    migration = runs_of_campaign(results, [(each.run, each) for each in analysed.migration])
+    return paths(
+        analysed.mobile_ion,
+        runs_of_campaign(results, maps),
+        _with_sites(migration),
+        [(name, each.flags) for name, each in migration.items],
+        without,
+    )
+
+
+def _with_sites(found: NamedRuns[MigrationRecord]) -> NamedRuns[MigrationSummary]:
+    items = tuple((name, each.migration) for name, each in found.items if each.migration is not None)
+    return NamedRuns(found.columns, items)
+
+
+def paths(
+    ion: str,
+    maps: NamedRuns[NamedGrid],
+    migration: NamedRuns[MigrationSummary],
+    flags: Sequence[tuple[RunName, Sequence[str]]],
+    without_grid: Sequence[str] = (),
+) -> Section:
+    """Describe densities and paths of runs of any origin.
+
+    Parameters
+    ----------
+    ion
+        What moves.
+    maps
+        Density maps whose grids are at hand.
+    migration
+        Where ions go, as far as it could be told.
+    flags
+        Sentences about the sites of each run, of those without sites as well.
+    without_grid
+        Runs with a density map whose grid is not at hand.
+    """
+    blocks: list[Block] = [*density_plots(ion, maps), *migration_plots(migration)]
+    if without_grid:
+        words = f"The density grid is not at hand, so there is no figure of it: {listing(without_grid)}."
+        blocks.append(Paragraph(words, "missing"))
+    if migration:
+        blocks += [_occupancies(migration), _jumps(migration)]
+        blocks += [table for table in [_percolation(migration)] if table is not None]
+    blocks += [Paragraph(_fit_words(fit), "quiet") for fit in _fits(migration)[:1]]
+    said: dict[str, list[str]] = {}
+    for name, words_of_run in flags:
+        for words in words_of_run:
+            said.setdefault(words, []).append(name.label)
+    several = len(flags) > 1
+    blocks += [
+        Paragraph(f"{listing(_some(runs))}: {sentence(words)}" if several else sentence(words))
+        for words, runs in said.items()
+    ]
+    return Section("paths", _TITLE, blocks, _files(migration) if migration else ())
+
+
+def _some(names: Sequence[str]) -> Sequence[str]:
+    return names if len(names) <= 4 else [*names[:3], f"{len(names) - 3} others"]
+
+
+def doubts(results: Results) -> Iterator[Statement]:
+    """Say where paths could not be told."""
+    found = results.analyse.migration if results.analyse is not None else ()
+    lost = [each for each in found if each.migration is None]
+    if lost:
+        words = f"In {len(lost)} of {len(found)} runs the places of the ions show no sites, so that there are no paths."
+        yield Statement("caution", words)
+
+
+# ---- words and tables ------------------------------------------------------------------------------------------------
+
+
+def _fits(migration: NamedRuns[MigrationSummary]) -> list[CrystalFit]:
+    return [each.crystal for _, each in migration.items if each.crystal is not None]
+
+
+def _fit_words(fit: CrystalFit) -> str:
+    diagonal = all(fit.supercell[i][j] == 0 for i in range(3) for j in range(3) if i != j)
+    shape = (
+        " × ".join(str(fit.supercell[i][i]) for i in range(3)) if diagonal else str([list(r) for r in fit.supercell])
+    )
+    misfit = ""
+    if fit.framework_misfit_A is not None:
+        misfit = f", mean places of the framework by {number(fit.framework_misfit_A, 2)} Å (rms)"
+    if fit.rival_misfit_A is not None:
+        misfit += f" (laid down otherwise, which exchanges labels, by {number(fit.rival_misfit_A, 2)} Å)"
+    return (
+        f"Sites are those of {fit.name} in the supercell {shape}; lengths differ from the crystal's by up to "
+        f"{number(100.0 * fit.strain, 2)} %{misfit}. Labels i1, i2, … are interstitials: places where the density "
+        "shows more."
+    )
+
+
+def _occupancies(migration: NamedRuns[MigrationSummary]) -> Table:
+    refined = any(kind.refined_occupancy is not None for _, each in migration.items for kind in each.site_kinds)
+    rows = [
+        [
+            name.label,
+            kind.label,
+            whole_text(kind.n_sites),
+            number(kind.occupancy),
+            *([number(kind.refined_occupancy)] if refined else []),
+            number(kind.residence.mean_ps),
+            interval(*_ends(kind.residence.interval68_ps)),
+        ]
+        for name, each in migration.items
+        for kind in each.site_kinds
+    ]
+    columns = [
+        "Run", "Kind of site", "Sites", "Ions on one", *(["In the crystal"] if refined else []), "Mean stay, ps",
+        "68 % interval, ps",
+    ]  # fmt: skip
+    return Table("Occupancy of the sites.", columns, rows, frozenset(range(2, len(columns))))
+
+
+def _ends(ends: tuple[float, float]) -> tuple[float | None, float | None]:
+    """Return an interval with None for an open end."""
+    low, high = (float(end) if np.isfinite(end) else None for end in ends)
+    return low, high
+
+
+def _jumps(migration: NamedRuns[MigrationSummary]) -> Table:
+    rows = [
+        [
+            name.label,
+            f"{kind.start} → {kind.end}",
+            number(kind.length_A),
+            whole_text(kind.count),
+            number(kind.rate_per_ps),
+            interval(*kind.interval68_per_ps),
+        ]
+        for name, each in migration.items
+        for kind in each.jump_kinds
+    ]
+    columns = ["Run", "Jump", "Length, Å", "Seen", "Rate of an ion there, ps⁻¹", "68 % interval, ps⁻¹"]
+    return Table("Jumps between sites.", columns, rows, frozenset({2, 3, 4, 5}))
+
+
+def _percolation(migration: NamedRuns[MigrationSummary]) -> Table | None:
+    rows = []
+    for name, each in migration.items:
+        if each.percolation is None:
+            continue
+        ends = zip(each.percolation.barriers_eV, each.percolation.barrier_errors_eV, strict=True)
+        rows.append(
+            [
+                name.label,
+                *(_barrier(barrier, error) for barrier, error in ends),
+                ", ".join(each.connected_axes) or "none",
+                number(each.back_jumps, 2),
+                number(each.tracer_factor, 2),
+            ]
+        )
+    if not rows:
+        return None
+    columns = [
+        "Run", "Barrier along a, eV", "along b, eV", "along c, eV", "Jumps connect", "Back jumps, share", "D*/D_J",
+    ]  # fmt: skip
+    caption = (
+        "Percolation: the barrier, from the densest place, above which the density goes on without end along each axis."
+    )
+    return Table(caption, columns, rows, frozenset({1, 2, 3, 5, 6}))
+
+
+def _barrier(barrier_eV: float, error_eV: float) -> str:
+    if not np.isfinite(barrier_eV):
+        return "not spanned"
+    return number(barrier_eV) + (f" ± {number(error_eV, 1)}" if np.isfinite(error_eV) else "")
+
+
+# ---- files -----------------------------------------------------------------------------------------------------------
+
+
+def _files(migration: NamedRuns[MigrationSummary]) -> list[CsvTable]:
+    def table(name: str, columns: Sequence[str], rows_of: Iterable[Iterable[tuple[CsvCell, ...]]]) -> CsvTable:
+        rows = [(*run.cells, *row) for (run, _), rows in zip(migration.items, rows_of, strict=True) for row in rows]
+        return CsvTable(name, (*migration.columns, *columns), tuple(rows))
+
+    runs = [each for _, each in migration.items]
+    stay = ("residence_ps", "residence_low68_ps", "residence_high68_ps", "stays_ended", "stays_cut")
+    rate = ("rate_per_ps", *(f"rate_{end}_per_ps" for end in ("low68", "high68", "low95", "high95")))
+    return [
+        table(
+            "sites.csv",
+            ("site", "label", "a_fraction", "b_fraction", "c_fraction", "ions", "amplitude_A"),
+            map(_site_rows, runs),
+        ),
+        table(
+            "site_kinds.csv",
+            ("label", "n_sites", "ions_on_one", "ions_on_one_in_the_crystal", *stay),
+            map(_site_kind_rows, runs),
+        ),
+        table("jump_rates.csv", ("from", "to", "length_A", "count", *rate), map(_jump_rows, runs)),
+        table(
+            "percolation.csv",
+            ("axis", "barrier_eV", "barrier_error_eV", "level_per_A3", "spanned_by_jumps"),
+            map(_percolation_rows, runs),
+        ),
+        table("van_hove.csv", ("function", "lag_ps", "r_A", "value"), map(_van_hove_rows, runs)),
+        table("non_gaussian.csv", ("lag_ps", "alpha2", "error"), map(_non_gaussian_rows, runs)),
+        table("free_energy.csv", ("jump", "distance_A", "free_energy_eV", "error_eV"), map(_free_energy_rows, runs)),
+    ]
+
+
+def _site_rows(run: MigrationSummary) -> Iterator[tuple[CsvCell, ...]]:
+    for index, site in enumerate(run.sites):
+        yield (index, site.label, *site.fractional, site.occupancy, site.amplitude_A)
+
+
+def _site_kind_rows(run: MigrationSummary) -> Iterator[tuple[CsvCell, ...]]:
+    for kind in run.site_kinds:
+        stay = kind.residence
+        yield (
+            kind.label,
+            kind.n_sites,
+            kind.occupancy,
+            kind.refined_occupancy,
+            stay.mean_ps,
+            *stay.interval68_ps,
+            stay.n_ended,
+            stay.n_cut,
+        )
+
+
+def _jump_rows(run: MigrationSummary) -> Iterator[tuple[CsvCell, ...]]:
+    for kind in run.jump_kinds:
+        ends = (*kind.interval68_per_ps, *kind.interval95_per_ps)
+        yield (kind.start, kind.end, kind.length_A, kind.count, kind.rate_per_ps, *ends)
+
+
+def _percolation_rows(run: MigrationSummary) -> Iterator[tuple[CsvCell, ...]]:
+    found = run.percolation
+    for index, axis in enumerate(AXES):
+        barrier: tuple[CsvCell, ...] = (None, None, None)
+        if found is not None:
+            barrier = (
+                found.barriers_eV[index],
+                found.barrier_errors_eV[index],
+                found.levels_per_A3[index],
+            )
+        yield (axis, *barrier, axis in run.connected_axes)
+
+
+def _van_hove_rows(run: MigrationSummary) -> Iterator[tuple[CsvCell, ...]]:
+    maps = run.van_hove
+    for name, radii, rows in (
+        ("4 pi r^2 G_s (1/A)", maps.r_A, maps.radial_self_per_A),
+        ("G_d / mean density", maps.distinct_r_A, maps.distinct_over_mean),
+    ):
+        for lag, values in zip(maps.lags_ps, rows, strict=True):
+            for r, value in zip(radii, values, strict=True):
+                yield (name, float(lag), round(float(r), 6), float(value))
+
+
+def _non_gaussian_rows(run: MigrationSummary) -> Iterator[tuple[CsvCell, ...]]:
+    found = run.non_gaussian
+    for lag, alpha2, error in zip(found.lags_ps, found.alpha2, found.error, strict=True):
+        yield (float(lag), float(alpha2), float(error))
+
+
+def _free_energy_rows(run: MigrationSummary) -> Iterator[tuple[CsvCell, ...]]:
+    for path in run.profiles:
+        profile = path.profile
+        for row in zip(profile.distance_A, profile.free_energy_eV, profile.error_eV, strict=True):
+            yield (path.kind, *(float(value) for value in row))

@@ -1,0 +1,266 @@
+"""Figures of sites and jumps: the network, free-energy profiles, van Hove maps, the non-Gaussian parameter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from superionic.report.plots import (
+    ATOM_COLOURS,
+    BLUE,
+    ORANGE,
+    SKY,
+    VERMILION,
+    HeatMap,
+    Panel,
+    Plot,
+    Series,
+    Surface,
+    pick,
+)
+from superionic.report.runs import NamedRuns, RunName
+from superionic.report.sections.paths_density import safe_name
+from superionic.report.words import number
+from superionic.transport.migration_summary import MigrationSummary
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+_MOST_RUNS: Final = 2
+_MOST_CURVES: Final = 8
+_MOST_PANELS: Final = 4
+_WIDEST: Final = 2.4
+_AXES: Final = "abc"
+_LONGEST_A: Final = 8.0
+_BRIGHTEST: Final = 0.985
+_JUMP_COLOURS: Final = (BLUE, VERMILION, ORANGE, SKY, "#b8336a", "#5c946e")  # those that no kind of site has
+
+
+def migration_plots(migration: NamedRuns[MigrationSummary]) -> list[Plot]:
+    """Draw where ions go: for the hottest run of each structure."""
+    chosen = migration.hottest()[:_MOST_RUNS]
+    plots = [_network(*each) for each in chosen] + [_van_hove(*each) for each in chosen]
+    plots += [_profiles(chosen), _non_gaussian(migration)]
+    return [plot for plot in plots if plot is not None]
+
+
+# ---- the network -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Network:
+    """Sites, and the jumps between them by pairs of labels, the most frequent pair of labels first."""
+
+    run: MigrationSummary
+    places: FloatArray
+    ends: FloatArray
+    counts: IntArray
+    kinds: dict[str, list[int]]
+
+    @property
+    def labels(self) -> list[str]:
+        return [site.label for site in self.run.sites]
+
+    def name(self, kind: str) -> str:
+        return f"{kind}: {int(self.counts[self.kinds[kind]].sum())} jumps"
+
+
+def _of(run: MigrationSummary) -> _Network | None:
+    edges = np.asarray(run.edges).reshape(-1, 6)
+    if len(edges) == 0:
+        return None
+    places = np.array([site.fractional for site in run.sites])
+    counts = edges[:, 5]
+    kinds: dict[str, list[int]] = {}
+    for index, (start, end) in enumerate(edges[:, :2]):
+        kinds.setdefault("–".join(sorted((run.sites[start].label, run.sites[end].label))), []).append(index)
+    ordered = sorted(kinds, key=lambda name: -counts[kinds[name]].sum())
+    ends = np.stack([places[edges[:, 0]], places[edges[:, 1]] + edges[:, 2:5]], axis=1)
+    return _Network(run, places, ends, counts, {name: kinds[name] for name in ordered})
+
+
+def _network(name: RunName, run: MigrationSummary) -> Plot | None:
+    network = _of(run)
+    if network is None:
+        return None
+    cell = np.asarray(run.cell_A)
+    segments = [
+        (network.ends[members] @ cell, network.name(kind), _jump_colour(index), _width(network.counts, members))
+        for index, (kind, members) in enumerate(network.kinds.items())
+    ]
+    labels = network.labels
+    held = [
+        (label, network.places[[k for k, other in enumerate(labels) if other == label]] @ cell)
+        for label in dict.fromkeys(labels)
+    ]
+    spans = [" and ".join(cluster.axes) for cluster in run.clusters]
+    connected = (
+        f"All jumps together go on without end along {' ; '.join(dict.fromkeys(spans))}. "
+        if spans
+        else "The jumps seen do not connect the crystal along any axis. "
+    )
+    return Plot(
+        f"network_{safe_name(name.label)}",
+        "paths",
+        f"Jumps between sites: {name.title}",
+        "Sites (points, larger where they are fuller) and the jumps seen between them (lines, wider where there "
+        "were more; those through a face of the cell end outside it). "
+        + connected
+        + "The maps look along each cell vector.",
+        [_projection(network, axis) for axis in range(3)],
+        Surface((), (), held, cell, segments),
+        columns=2,
+        height=370,
+    )
+
+
+def _jump_colour(index: int) -> str:
+    return _JUMP_COLOURS[index % len(_JUMP_COLOURS)]
+
+
+def _width(counts: IntArray, members: list[int]) -> float:
+    share = float(counts[members].mean() / counts.max())
+    return 0.6 + (_WIDEST - 0.6) * share
+
+
+def _projection(network: _Network, axis: int) -> Panel:
+    across, up = (other for other in range(3) if other != axis)
+    ends, counts = network.ends, network.counts
+    series: list[Series] = []
+    for index, (kind, members) in enumerate(network.kinds.items()):
+        for strong in (False, True):
+            chosen = [k for k in members if (counts[k] > 0.5 * counts.max()) == strong]
+            xs: list[float | None] = []
+            ys: list[float | None] = []
+            for k in chosen:
+                xs += [float(ends[k, 0, across]), float(ends[k, 1, across]), None]
+                ys += [float(ends[k, 0, up]), float(ends[k, 1, up]), None]
+            if chosen:
+                width = 2.6 if strong else 1.0
+                series.append(
+                    Series(xs, ys, network.name(kind), "line", _jump_colour(index), width=width, opacity=0.75)
+                )
+    labels, sites, x = network.labels, network.run.sites, network.places
+    for index, label in enumerate(dict.fromkeys(labels)):
+        members = [k for k, other in enumerate(labels) if other == label]
+        full = float(np.mean([sites[k].occupancy for k in members]))
+        series.append(
+            Series(
+                [float(x[k, across]) for k in members],
+                [float(x[k, up]) for k in members],
+                label,
+                colour=ATOM_COLOURS[index % len(ATOM_COLOURS)],
+                size=4.0 + 5.0 * min(full, 1.0),
+                hover=[f"{label} #{k}: {number(sites[k].occupancy, 2)} ions" for k in members],
+            )
+        )
+    lengths = np.linalg.norm(network.run.cell_A, axis=1)
+    return Panel(
+        series,
+        x_label=f"along {_AXES[across]} (fraction of {lengths[across]:.2f} Å)",
+        y_label=f"along {_AXES[up]} (fraction of {lengths[up]:.2f} Å)",
+        title=f"Seen along {_AXES[axis]}",
+    )
+
+
+# ---- curves and maps -------------------------------------------------------------------------------------------------
+
+
+def _profiles(chosen: list[tuple[RunName, MigrationSummary]]) -> Plot | None:
+    panels = []
+    for name, run in chosen:
+        series = []
+        for index, path in enumerate(run.profiles[:_MOST_CURVES]):
+            profile = path.profile
+            label = f"{path.kind}: {number(profile.barrier_eV if profile.is_seen else None, 2)} eV"
+            series += _with_band(profile.distance_A, profile.free_energy_eV, profile.error_eV, label, pick(index), 0.18)
+        if series:
+            panels.append(Panel(series, x_label="along the path (Å)", y_label="free energy (eV)", title=name.title))
+    if not panels:
+        return None
+    return Plot(
+        "free_energy_profiles",
+        "paths",
+        "Free energy along the paths",
+        "−k_BT ln P along the path of the lowest saddle between two sites, for the most frequent jumps, with its "
+        "standard error (band). It is that of one ion with the others where they happen to be, at the temperature "
+        "of the run.",
+        panels,
+        columns=2,
+        height=330,
+    )
+
+
+def _with_band(
+    x: FloatArray, y: FloatArray, error: FloatArray, label: str, colour: str, opacity: float
+) -> list[Series]:
+    """Draw a line with a band of one standard error; there is a gap where a number is not known."""
+    xs, middle = _known(x), _known(y)
+    band = Series(xs, [], "", "band", colour, _known(y - error), _known(y + error), opacity=opacity, legend=False)
+    return [band, Series(xs, middle, label, "line", colour, width=2.0)]
+
+
+def _known(values: FloatArray) -> list[float | None]:
+    return [float(value) if np.isfinite(value) else None for value in values]
+
+
+def _van_hove(name: RunName, run: MigrationSummary) -> Plot | None:
+    maps = run.van_hove
+    panels = []
+    for radii, values, title, label in (
+        (maps.r_A, maps.radial_self_per_A, "The same ion", "4πr² G_s (Å⁻¹)"),
+        (maps.distinct_r_A, maps.distinct_over_mean, "The other ions", "G_d/density"),
+    ):
+        if len(maps.lags_ps) < 2 or len(radii) < 2:
+            continue
+        shown = radii <= _LONGEST_A
+        drawn = np.minimum(values[:, shown], np.quantile(values[:, shown], _BRIGHTEST))
+        spread = HeatMap(radii[shown].tolist(), maps.lags_ps.tolist(), _rounded(drawn), label)
+        panels.append(Panel(x_label="distance (Å)", y_label="time (ps)", y_log=True, title=title, heat_map=spread))
+    if not panels:
+        return None
+    return Plot(
+        f"van_hove_{safe_name(name.label)}",
+        "paths",
+        f"Van Hove functions: {name.title}",
+        "How far an ion has gone after some time (left), and how dense the other ions are at a distance from where it "
+        "was (right; 1 is the mean). Separate ridges at the distances between sites are jumps; density that grows at "
+        "r = 0 on the right are ions that step into the place another has left. The brightest 1.5 % are cut off.",
+        panels,
+        columns=2,
+        height=330,
+    )
+
+
+def _rounded(values: FloatArray) -> FloatArray:
+    """Keep the four digits that a map can show."""
+    return np.array([[float(f"{value:.4g}") for value in row] for row in values])
+
+
+def _non_gaussian(migration: NamedRuns[MigrationSummary]) -> Plot | None:
+    panels = []
+    for group, members in list(migration.groups().items())[:_MOST_PANELS]:
+        series = []
+        for name, run in members:
+            curve = run.non_gaussian
+            if len(curve.lags_ps) > 1:
+                colour = migration.colour_of(name)
+                series += _with_band(curve.lags_ps, curve.alpha2, curve.error, name.in_group, colour, 0.15)
+        if series:
+            panels.append(Panel(series, x_label="time (ps)", y_label="α₂", x_log=True, title=group))
+    if not panels:
+        return None
+    return Plot(
+        "non_gaussian",
+        "paths",
+        "Non-Gaussian parameter",
+        "α₂ is zero for Brownian motion and large while a few ions jump and the others rattle; it falls as one over "
+        "time once every ion has jumped several times. Where it is still high at the end, the run is short. "
+        "Bands: one standard error.",
+        panels,
+        columns=2,
+        height=310,
+    )
