@@ -1,0 +1,444 @@
+"""Ranking: energies of the orderings by the potential, what was culled on the way, and what other potentials say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from superionic.report.composition_axes import axis_column, axis_values, unit_formula
+from superionic.report.plots import BLUE, GREY, Panel, Plot, Series
+from superionic.report.section import Block, CsvTable, Paragraph, Section
+from superionic.report.table import Table
+from superionic.report.thinning import thin
+from superionic.report.words import UNKNOWN, interval, milli, number, plural, whole_text
+from superionic.results.campaign import Results, Statement
+from superionic.results.identity import Material, Ordering, ReferencePhase
+from superionic.results.ranking import Agreement, Comparison, HalvingReport, RankedOrdering, RankResult
+
+_MOST_PANELS: Final = 6
+_MOST_POINTS: Final = 2500
+_SURE: Final = 0.95
+_LITTLE_AGREEMENT: Final = 0.5
+
+
+def section(results: Results) -> Section:
+    """Describe the ranking, and the one by the fine-tuned potential where there is one."""
+    title = "Ranking by the potential"
+    if not results.rank:
+        return Section("ranking", title, [Paragraph("Orderings were not ranked with a potential.", "missing")])
+    blocks: list[Block] = []
+    for number_of_round, ranking in enumerate(results.rank, 1):
+        blocks.append(_potential(ranking))
+        blocks += [plot for plot in [_plot(results, ranking, number_of_round)] if plot is not None]
+        blocks.append(_table(results, ranking))
+        if ranking.halving:
+            blocks.append(_culling(results, ranking.halving))
+        if any(other.rankings is not None for other in ranking.comparisons):
+            blocks.append(_comparisons(results, ranking.comparisons))
+    files = [_orderings_csv(results), _culling_csv(results), _comparisons_csv(results)]
+    return Section("ranking", title, blocks, [file for file in files if file.rows])
+
+
+def _material(identity: Ordering | ReferencePhase) -> Material:
+    return identity.material if isinstance(identity, Ordering) else Material(identity.name)
+
+
+# ---- what a reader must know -----------------------------------------------------------------------------------------
+
+
+def doubts(results: Results) -> Iterator[Statement]:
+    """Say what culling may have missed, and where potentials disagree."""
+    for ranking in results.rank:
+        for report in ranking.halving:
+            yield from _about_culling(_name(results, report), report)
+        for other in ranking.comparisons:
+            for group in other.rankings.groups if other.rankings is not None else ():
+                if group.spearman.value is not None and group.spearman.value < _LITTLE_AGREEMENT:
+                    yield Statement(
+                        "caution",
+                        f"{other.first} and {other.second} order the orderings of "
+                        f"{unit_formula(results, group.formula)} differently "
+                        f"(Spearman ρ = {number(group.spearman.value, 2)}).",
+                        "potentials rank orderings differently",
+                    )
+
+
+def _about_culling(name: str, report: HalvingReport) -> Iterator[Statement]:
+    if report.recall < _SURE:
+        yield Statement(
+            "caution",
+            f"{name}: of the {plural(report.wanted, 'lowest ordering')} some {100 * report.recall:.0f} % (95 % "
+            f"interval {interval(*report.recall_interval95)}) are expected among the relaxed ones; the rest were "
+            "culled. Raise `rank.halving.keep_fraction`.",
+            "low orderings may have been culled",
+        )
+    if report.widened:
+        words = f"{name}: an audited ordering belonged among the lowest, so culling was made wider, once."
+        yield Statement("info", words)
+
+
+def _name(results: Results, report: HalvingReport) -> str:
+    return f"{unit_formula(results, report.formula)} ({report.material.label})"
+
+
+# ---- the potential and the figure ------------------------------------------------------------------------------------
+
+
+def _potential(ranking: RankResult) -> Paragraph:
+    who = ranking.potential
+    parts = [
+        f"{name}: {value}"
+        for name, value in (
+            ("Potential", who.name if ranking.potential_name == who.name else f"{ranking.potential_name} ({who.name})"),
+            ("model", who.model),
+            ("version", who.version),
+            ("level of theory", who.level_of_theory),
+            ("energy scale", who.energy_convention),
+        )
+        if value
+    ]
+    return Paragraph("; ".join(parts) + ".", "quiet")
+
+
+def _plot(results: Results, ranking: RankResult, number_of_round: int) -> Plot | None:
+    """Show the energies of the potential against those of the point charges, for each composition of each crystal."""
+    groups: dict[tuple[Material, str], list[RankedOrdering]] = {}
+    for entry in ranking.entries:
+        groups.setdefault((_material(entry.identity), entry.formula), []).append(entry)
+    # One structure (an ordered reference phase) has nothing to rank.
+    several = [(name, entries) for name, entries in groups.items() if len(entries) > 1]
+    panels = [
+        panel
+        for (material, formula), entries in several[:_MOST_PANELS]
+        if (panel := _panel(f"{unit_formula(results, formula)} · {material.label}", entries)) is not None
+    ]
+    if not panels:
+        return None
+    more = f" Shown are {_MOST_PANELS} of {len(several)} compositions." if len(several) > _MOST_PANELS else ""
+    return Plot(
+        "ranking" if number_of_round == 1 else f"ranking_{number_of_round}",
+        "ranking",
+        f"Energies of the orderings by {'the potential' if len(results.rank) == 1 else ranking.potential_name}",
+        "Each point is one ordering: before relaxation (open) and after relaxation of positions and cell (filled), "
+        "above the lowest of its kind. If the points rise together, the Ewald filter keeps the right orderings." + more,
+        panels,
+        columns=3 if len(panels) > 2 else 2,
+        height=320,
+    )
+
+
+def _panel(title: str, all_entries: Sequence[RankedOrdering]) -> Panel | None:
+    entries = [all_entries[index] for index in thin(len(all_entries), _MOST_POINTS)]
+    ewald = [entry.ewald_eV for entry in entries if entry.ewald_eV is not None]
+    by_ewald = len(ewald) == len(entries) and len(set(ewald)) > 1
+    x = [energy - min(ewald) for energy in ewald] if by_ewald else [float(i) for i in range(1, len(entries) + 1)]
+    before, after = "before relaxation", "after relaxation"
+    series = [
+        *_points(x, entries, [entry.single_point_eV_per_atom for entry in entries], before, GREY, filled=False),
+        *_points(x, entries, [entry.relaxed_eV_per_atom for entry in entries], after, BLUE, filled=True),
+    ]
+    if not series:
+        return None
+    return Panel(
+        series,
+        x_label="Ewald energy, relative (eV)" if by_ewald else "ordering, by rank",
+        y_label="energy, relative (meV/atom)",
+        title=title,
+    )
+
+
+def _points(
+    x: list[float],
+    entries: Sequence[RankedOrdering],
+    energies: Sequence[float | None],
+    label: str,
+    colour: str,
+    *,
+    filled: bool,
+) -> list[Series]:
+    lowest = min((energy for energy in energies if energy is not None), default=None)
+    if lowest is None:
+        return []
+    y = [None if energy is None else 1000 * (energy - lowest) for energy in energies]
+    hover = [
+        f"{entry.identity.id}: {number(height)} meV/atom above the lowest {label}"
+        + (" (not converged)" if filled and entry.converged is False else "")
+        + (f", same as {entry.duplicate_of.id}" if entry.duplicate_of is not None else "")
+        for entry, height in zip(entries, y, strict=True)
+    ]
+    return [Series(x, y, label, colour=colour, filled=filled, hover=hover, opacity=0.85)]
+
+
+# ---- the orderings ---------------------------------------------------------------------------------------------------
+
+
+def _table(results: Results, ranking: RankResult) -> Table:
+    unrelaxed = _above_lowest((entry, entry.single_point_eV_per_atom) for entry in ranking.entries)
+    relaxed = _above_lowest((entry, entry.relaxed_eV_per_atom) for entry in ranking.entries)
+
+    def order(entry: RankedOrdering) -> tuple[str, bool, float, float, str]:
+        after, before = relaxed.get(entry.identity), unrelaxed.get(entry.identity)
+        return (entry.formula, after is None, after or 0.0, before or 0.0, entry.identity.id)
+
+    rows = []
+    for entry in sorted(ranking.entries, key=order):
+        energy = entry.relaxed_eV_per_atom
+        rows.append(
+            [
+                entry.identity.id,
+                unit_formula(results, entry.formula),
+                _material(entry.identity).crystal,
+                whole_text(entry.degeneracy),
+                milli(unrelaxed.get(entry.identity)),
+                milli(relaxed.get(entry.identity)),
+                UNKNOWN if energy is None else f"{energy:.4f}".replace("-", "−"),
+                number(entry.volume_A3_per_atom, 4),
+                _state(entry),
+            ]
+        )
+    columns = [
+        "Ordering",
+        "Composition",
+        "Crystal",
+        "Degeneracy",
+        "Unrelaxed, above lowest, meV/atom",
+        "Relaxed, above lowest, meV/atom",
+        "Relaxed energy, eV/atom",
+        "Volume, Å³/atom",
+        "State",
+    ]
+    by = "" if len(results.rank) == 1 else f" by {ranking.potential_name}"
+    caption = f"Orderings by energy{by}, lowest first; energies above the lowest of the same composition."
+    return Table(caption, columns, rows, frozenset({3, 4, 5, 6, 7}))
+
+
+def _above_lowest(
+    energies: Iterable[tuple[RankedOrdering, float | None]],
+) -> dict[Ordering | ReferencePhase, float]:
+    """Return by how much each energy lies above the lowest one of the same composition."""
+    known = [(entry, energy) for entry, energy in energies if energy is not None]
+    lowest: dict[str, float] = {}
+    for entry, energy in known:
+        lowest[entry.formula] = min(energy, lowest.get(entry.formula, energy))
+    return {entry.identity: energy - lowest[entry.formula] for entry, energy in known}
+
+
+def _state(entry: RankedOrdering) -> str:
+    if entry.duplicate_of is not None:
+        return f"same as {entry.duplicate_of.id}"
+    if entry.n_steps is None:
+        return "not relaxed"
+    return f"{'relaxed' if entry.converged else 'not converged'} in {plural(entry.n_steps, 'step')}"
+
+
+def _orderings_csv(results: Results) -> CsvTable:
+    columns = (
+        "crystal",
+        *(axis_column(axis) for axis in results.axes),
+        "ordering",
+        "potential",
+        "formula",
+        "n_atoms",
+        "degeneracy",
+        "ewald_eV",
+        "prescreen_eV_per_atom",
+        "single_point_eV_per_atom",
+        "reached_eV_per_atom",
+        "relaxed_eV_per_atom",
+        "volume_A3_per_atom",
+        "largest_force_eV_per_A",
+        "converged",
+        "n_steps",
+        "n_evaluations",
+        "duplicate_of",
+        "key",
+    )
+    rows = tuple(
+        (
+            _material(entry.identity).crystal,
+            *axis_values(results, _material(entry.identity)),
+            entry.identity.id,
+            ranking.potential_name,
+            entry.formula,
+            entry.n_atoms,
+            entry.degeneracy,
+            entry.ewald_eV,
+            entry.prescreen_eV_per_atom,
+            entry.single_point_eV_per_atom,
+            entry.reached_eV_per_atom,
+            entry.relaxed_eV_per_atom,
+            entry.volume_A3_per_atom,
+            entry.largest_force_eV_per_A,
+            entry.converged,
+            entry.n_steps,
+            entry.n_evaluations,
+            entry.duplicate_of.id if entry.duplicate_of is not None else None,
+            entry.key,
+        )
+        for ranking in results.rank
+        for entry in ranking.entries
+    )
+    return CsvTable("orderings.csv", columns, rows)
+
+
+# ---- culling ---------------------------------------------------------------------------------------------------------
+
+
+def _culling(results: Results, reports: Sequence[HalvingReport]) -> Table:
+    """One row per crystal and composition: how many were relaxed, what was spent, and what may be missing."""
+    rows = [
+        [
+            _name(results, report),
+            whole_text(report.orderings),
+            whole_text(report.relaxed),
+            whole_text(report.culled),
+            whole_text(report.evaluations),
+            whole_text(None if report.evaluations_if_all is None else round(report.evaluations_if_all)),
+            "; ".join(f"{audit.entered} of {audit.audited}" for audit in report.audits) or UNKNOWN,
+            number(report.recall, 3),
+            interval(*report.recall_interval95),
+            "yes" if report.widened else "no",
+        ]
+        for report in reports
+    ]
+    columns = [
+        "Orderings of",
+        "Ranked",
+        "Relaxed",
+        "Culled",
+        "Evaluations",
+        "If all were relaxed",
+        "Audited that belong among the lowest",
+        "Recall",
+        "95 % interval",
+        "Widened",
+    ]
+    caption = (
+        "Culling. Recall: expected share of the wanted lowest orderings that are among the relaxed ones, from how far "
+        "orderings drawn at random still fell."
+    )
+    return Table(caption, columns, rows, frozenset({1, 2, 3, 4, 5, 7}))
+
+
+def _culling_csv(results: Results) -> CsvTable:
+    columns = (
+        "crystal",
+        *(axis_column(axis) for axis in results.axes),
+        "formula",
+        "potential",
+        "ranked",
+        "pilots",
+        "relaxed",
+        "culled",
+        "wanted",
+        "evaluations",
+        "evaluations_if_all",
+        "audited",
+        "audited_among_the_lowest",
+        "widened",
+        "recall",
+        "recall_low95",
+        "recall_high95",
+        "recall_at_least_by_audit",
+    )
+    rows = tuple(
+        (
+            report.material.crystal,
+            *axis_values(results, report.material),
+            report.formula,
+            ranking.potential_name,
+            report.orderings,
+            report.pilots,
+            report.relaxed,
+            report.culled,
+            report.wanted,
+            report.evaluations,
+            report.evaluations_if_all,
+            sum(audit.audited for audit in report.audits),
+            sum(audit.entered for audit in report.audits),
+            report.widened,
+            report.recall,
+            *report.recall_interval95,
+            report.recall_at_least_by_audit,
+        )
+        for ranking in results.rank
+        for report in ranking.halving
+    )
+    return CsvTable("culling.csv", columns, rows)
+
+
+# ---- other potentials ------------------------------------------------------------------------------------------------
+
+
+def _comparisons(results: Results, others: Sequence[Comparison]) -> Table:
+    """One row per other potential and composition: how far it orders the same orderings in the same way."""
+    rows = [
+        [other.second, other.after, *_agreement(results, group)]
+        for other in others
+        for group in (other.rankings.groups if other.rankings is not None else ())
+    ]
+    columns = [
+        "Potential",
+        "Compared on",
+        "Composition",
+        "Orderings",
+        "Spearman ρ",
+        "95 % interval",
+        "Kendall τ",
+        "Lowest shared",
+        "Same lowest",
+        "Spread, meV/atom",
+        "Left between compositions, meV/atom",
+    ]
+    caption = (
+        "Other potentials on the same orderings. Their energies are compared within a composition, and between "
+        "compositions after a shift for each element; they are on no hull."
+    )
+    return Table(caption, columns, rows, frozenset({3, 4, 6, 10}))
+
+
+def _agreement(results: Results, group: Agreement) -> list[str]:
+    return [
+        unit_formula(results, group.formula),
+        whole_text(group.n),
+        number(group.spearman.value, 2),
+        interval(group.spearman.low, group.spearman.high),
+        number(group.kendall.value, 2),
+        f"{round(group.lowest_shared * group.lowest_count)} of {group.lowest_count}",
+        "yes" if group.same_lowest else "no",
+        " and ".join(number(spread, 2) for spread in group.spread_meV_per_atom),
+        number(group.mean_difference_left_meV_per_atom, 2),
+    ]
+
+
+def _comparisons_csv(results: Results) -> CsvTable:
+    columns = (
+        "crystal",
+        *(axis_column(axis) for axis in results.axes),
+        "ordering",
+        "formula",
+        "first_potential",
+        "second_potential",
+        "compared_on",
+        "first_eV_per_atom",
+        "second_eV_per_atom",
+        "difference_left_meV_per_atom",
+    )
+    rows = tuple(
+        (
+            energies.ordering.material.crystal,
+            *axis_values(results, energies.ordering.material),
+            energies.ordering.id,
+            energies.formula,
+            other.first,
+            other.second,
+            other.after,
+            energies.first_eV_per_atom,
+            energies.second_eV_per_atom,
+            energies.left_meV_per_atom,
+        )
+        for ranking in results.rank
+        for other in ranking.comparisons
+        for energies in (other.rankings.energies if other.rankings is not None else ())
+    )
+    return CsvTable("ranking_comparison.csv", columns, rows)
