@@ -8,6 +8,7 @@ before anything runs, so a whole chain of tasks can be planned, compared with th
 from __future__ import annotations
 
 import hashlib
+import inspect
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -265,10 +266,18 @@ class TaskFunction(Generic[P, R_co]):
         return self._function(context, *args, **kwargs)
 
     def of(self, *args: P.args, **kwargs: P.kwargs) -> Call[R_co]:
-        """Bind arguments for a task. Those left out are not part of its key, and have their defaults."""
+        """Bind arguments for a task. None where that is the default counts as left out, and is not part of its key."""
         if args:
             raise TypeError(f"{self.name} takes its arguments by name")
-        return Call(self, kwargs)
+        given = {name: value for name, value in kwargs.items() if value is not None or not self._may_be_left_out(name)}
+        return Call(self, given)
+
+    def _may_be_left_out(self, name: str) -> bool:
+        return self._parameters[name].default is None
+
+    @cached_property
+    def _parameters(self) -> Mapping[str, inspect.Parameter]:
+        return inspect.signature(self._function).parameters
 
     @cached_property
     def hints(self) -> dict[str, Any]:
