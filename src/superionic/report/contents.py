@@ -8,7 +8,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superionic.report.section import Section
-from superionic.report.sections import composition, failures, methods, provenance, stability, summary, workflow
+from superionic.report.sections import (
+    comparison,
+    composition,
+    conductivity,
+    diffusion,
+    failures,
+    methods,
+    model,
+    orderings,
+    paths,
+    provenance,
+    ranking,
+    simulations,
+    stability,
+    student,
+    summary,
+    workflow,
+)
 from superionic.results.campaign import Results
 
 
@@ -29,8 +46,17 @@ def report_sections(
     sections = (
         summary.section(results),
         workflow.section(results),
+        orderings.section(results),
+        ranking.section(results),
         stability.section(results),
         composition.section(results),
+        model.section(results),
+        student.section(results),
+        simulations.section(results),
+        diffusion.section(results),
+        conductivity.section(results),
+        paths.section(results, grids),
+        comparison.section(results),
         failures.section(results),
         provenance.section(results, files),
         methods.section(results),

@@ -4,10 +4,37 @@ from __future__ import annotations
 
 from typing import Final
 
-from superionic.report.sections import composition, failures, stability, workflow
+from superionic.report.sections import (
+    composition,
+    conductivity,
+    diffusion,
+    failures,
+    model,
+    orderings,
+    paths,
+    ranking,
+    simulations,
+    stability,
+    student,
+    workflow,
+)
 from superionic.results.campaign import Results, Severity, Statement
 
-_SECTIONS: Final = (workflow, stability, composition, failures)
+# In the order in which doubts of one gravity are said: those about the headline first.
+_SECTIONS: Final = (
+    workflow,
+    student,
+    conductivity,
+    diffusion,
+    simulations,
+    model,
+    paths,
+    stability,
+    composition,
+    ranking,
+    orderings,
+    failures,
+)
 _GRAVITY: Final[tuple[Severity, ...]] = ("warning", "caution", "info")
 
 

@@ -74,7 +74,7 @@ _MANY_POINTS: Final = 1500
 
 
 def _gaps(values: Numbers) -> np.ndarray[Any, np.dtype[np.float64]]:
-    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+    return np.array([np.nan if value is None or not math.isfinite(value) else value for value in values])
 
 
 def _safe(words: str) -> str:

@@ -98,7 +98,8 @@ def with_error(value: float | None, error: float | None, unit: str = "") -> str:
 
 
 def interval(low: float | None, high: float | None, digits: int = 2) -> str:
-    """Write ``8.1 to 18``; an open end is said in words."""
+    """Write ``8.1 to 18``; an end that is not known or not finite is open, and said in words."""
+    low, high = (None if end is None or not math.isfinite(end) else end for end in (low, high))
     if low is None and high is None:
         return "not bounded"
     if high is None:

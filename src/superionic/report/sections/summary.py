@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from superionic.report.composition_axes import axis_column, axis_values, unit_formula
 from superionic.report.section import Block, CsvCell, CsvTable, Line, Lines, Paragraph, Section, Statements
@@ -22,10 +23,10 @@ from superionic.results.campaign import Results, Statement
 from superionic.results.identity import Material, Ordering
 from superionic.results.transport import MaterialTransport
 from superionic.transport.conductivity_line import ConductivityAt
+from superionic.transport.conductivity_of_temperature import TemperatureDependence
 from superionic.transport.doubts import Severity
 
 _MOST_REASONS = 4
-_TO_MILLI = 1000.0
 
 
 def section(results: Results) -> Section:
@@ -37,12 +38,13 @@ def section(results: Results) -> Section:
         *_potential_line(results),
     ]
     blocks: list[Block] = [
-        Lines((*lines, *trust_line(results.statements)))
+        Lines((*lines, *trust_line(results.statements, _factor(ranked))))
         if lines
         else Paragraph("There is no conductivity, activation energy or stability to report yet.", "missing")
     ]
     if ranked:
-        blocks.append(_table(results, ranked))
+        words = "* extrapolated beyond the simulated temperatures. Factor: upper over lower end of the 68 % interval."
+        blocks += [_table(results, ranked), Paragraph(words, "quiet")]
     if results.statements:
         blocks.append(Statements("How far to trust these numbers", results.statements))
     return Section("summary", "Summary", blocks, [_csv(results, ranked)] if ranked else ())
@@ -60,8 +62,14 @@ def best_first(found: Sequence[MaterialTransport]) -> list[MaterialTransport]:
     return sorted(found, key=order)
 
 
-def trust_line(statements: Sequence[Statement]) -> Iterator[Line]:
-    """Sum the doubts up in one line."""
+def _factor(ranked: Sequence[MaterialTransport]) -> float | None:
+    """Return the width of the interval of the headline, where it is that of the only material."""
+    headline = ranked[0].dependence.headline if len(ranked) == 1 else None
+    return headline.precision.factor if headline is not None else None
+
+
+def trust_line(statements: Sequence[Statement], factor: float | None = None) -> Iterator[Line]:
+    """Sum the doubts up in one line; a thin interval is said with its width, the ratio of its ends."""
     counts = [
         plural(count, name)
         for severity, name in (("warning", "warning"), ("caution", "caution"), ("info", "note"))
@@ -70,6 +78,9 @@ def trust_line(statements: Sequence[Statement]) -> Iterator[Line]:
     if not counts:
         return
     reasons = list(dict.fromkeys(statement.short for statement in statements if statement.short))
+    if factor is not None:
+        thin = "statistically thin"
+        reasons = [f"{thin} (factor {number(factor, 2)})" if reason == thin else reason for reason in reasons]
     named = reasons[:_MOST_REASONS] + (["and more"] if len(reasons) > _MOST_REASONS else [])
     yield Line(
         f"Trust: {', '.join(named) if named else 'no grave doubt'}",
@@ -78,26 +89,52 @@ def trust_line(statements: Sequence[Statement]) -> Iterator[Line]:
     )
 
 
+@dataclass(frozen=True)
+class SigmaUnit:
+    """A unit of conductivities, so that they need no powers of ten: its name, and how much of it is 1 S/cm."""
+
+    name: str
+    per_S_per_cm: float
+
+    @classmethod
+    def of(cls, values: Iterable[ConductivityAt | None]) -> SigmaUnit:
+        """Choose it by the largest of some values."""
+        largest = max((value.value_S_per_cm for value in values if value is not None), default=0.0)
+        return cls("S/cm", 1.0) if largest >= 1.0 else cls("mS/cm", 1000.0)
+
+    def value(self, sigma_S_per_cm: float) -> str:
+        """Write a conductivity, without the unit."""
+        return number(self.per_S_per_cm * sigma_S_per_cm, 2)
+
+    def ends(self, interval_S_per_cm: tuple[float, float]) -> str:
+        """Write an interval, without the unit."""
+        low, high = interval_S_per_cm
+        return interval(self.per_S_per_cm * low, self.per_S_per_cm * high)
+
+
 def sigma_words(value: ConductivityAt) -> str:
     """Write σ at a temperature, or the bound that is known."""
-    at = f"σ({value.temperature_K:g} K)"
-    if value.is_upper_bound:
-        return f"{at} < {number(_TO_MILLI * value.interval95_S_per_cm[1], 2)} mS/cm"
-    return f"{at} = {number(_TO_MILLI * value.value_S_per_cm, 2)} mS/cm"
+    unit = SigmaUnit.of([value])
+    known = (
+        f"< {unit.value(value.interval95_S_per_cm[1])}"
+        if value.is_upper_bound
+        else f"= {unit.value(value.value_S_per_cm)}"
+    )
+    return f"σ({value.temperature_K:g} K) {known} {unit.name}"
 
 
 def sigma_detail(value: ConductivityAt, span_K: tuple[float, float] | None) -> str:
     """Say how sure a conductivity is, and how it came about."""
-    sure = "an upper bound (95 %)" if value.is_upper_bound else f"68 %: {_milli_interval(value.interval68_S_per_cm)}"
+    unit = SigmaUnit.of([value])
+    sure = "an upper bound (95 %)" if value.is_upper_bound else f"68 %: {unit.ends(value.interval68_S_per_cm)}"
     if value.origin == "runs":
         return f"{sure} · average of the runs at this temperature"
     span = f"{span_K[0]:g}–{span_K[1]:g} K" if span_K is not None else "the simulated temperatures"
     return f"{sure} · {'extrapolated' if value.extrapolated else 'interpolated'} from {span}"
 
 
-def energy_line(found: MaterialTransport) -> Iterator[Line]:
+def energy_line(dependence: TemperatureDependence) -> Iterator[Line]:
     """Give the activation energy where there is one and it can be one."""
-    dependence = found.dependence
     if dependence.Ea_eV is None or dependence.line is None or any(d.kind == "unphysical" for d in dependence.doubts):
         return
     low, high = dependence.line.temperature_range_K
@@ -130,7 +167,7 @@ def _conductivity_lines(results: Results, ranked: Sequence[MaterialTransport]) -
         line = best.dependence.line
         detail = sigma_detail(headline, None if line is None else line.temperature_range_K)
         yield Line(sigma_words(headline), f"{detail} · {name}", verdict.severity)
-    yield from energy_line(best)
+    yield from energy_line(best.dependence)
 
 
 def _stability_line(results: Results, ranked: Sequence[MaterialTransport]) -> Iterator[Line]:
@@ -174,24 +211,20 @@ def _name(results: Results, formula: str, material: Material) -> str:
     return f"{unit_formula(results, formula)} ({material.crystal})"
 
 
-def _milli_interval(ends_S_per_cm: tuple[float, float]) -> str:
-    low, high = ends_S_per_cm
-    return interval(_TO_MILLI * low, _TO_MILLI * high)
-
-
 def _table(results: Results, ranked: Sequence[MaterialTransport]) -> Table:
     temperatures = list(dict.fromkeys(t for found in ranked for t in found.dependence.report_temperatures_K))
     single = len(temperatures) == 1
     columns = ["Composition", "Crystal"]
-    for temperature in temperatures:
-        columns += [f"σ({temperature:g} K), mS/cm", "68 % interval"] + ["95 % interval"] * single
+    units = {t: SigmaUnit.of(found.dependence.conductivity_at(t) for found in ranked) for t in temperatures}
+    for temperature, unit in units.items():
+        columns += [f"σ({temperature:g} K), {unit.name}", "68 % interval"] + ["95 % interval"] * single
     numeric = frozenset(range(2, len(columns) + 1))
     columns += ["Eₐ, eV", "Stability, meV/atom", "Verdict"]
     rows = []
     for found in ranked:
         row = [unit_formula(results, found.formula), found.material.crystal]
-        for temperature in temperatures:
-            row += _sigma_cells(found.dependence.conductivity_at(temperature), single)
+        for temperature, unit in units.items():
+            row += _sigma_cells(found.dependence.conductivity_at(temperature), unit, single)
         verdict = found.dependence.verdict
         stability = stability_of(results, found.material)
         row += [
@@ -200,11 +233,7 @@ def _table(results: Results, ranked: Sequence[MaterialTransport]) -> Table:
             _verdict(found) if verdict.kind in ("sound", "statistically thin") else verdict.kind,
         ]
         rows.append(row)
-    caption = (
-        "Main results, the highest conductivity first. * extrapolated beyond the simulated temperatures. Factor: upper "
-        "over lower end of the 68 % interval."
-    )
-    return Table(caption, columns, rows, numeric)
+    return Table("Main results, the highest conductivity first.", columns, rows, numeric)
 
 
 def _verdict(found: MaterialTransport) -> str:
@@ -212,13 +241,14 @@ def _verdict(found: MaterialTransport) -> str:
     return found.dependence.verdict.kind if headline is None else headline.precision.words
 
 
-def _sigma_cells(value: ConductivityAt | None, single: bool) -> list[str]:
+def _sigma_cells(value: ConductivityAt | None, unit: SigmaUnit, single: bool) -> list[str]:
     if value is None:
         return [UNKNOWN] * (3 if single else 2)
     ends = [value.interval68_S_per_cm] + [value.interval95_S_per_cm] * single
     star = "*" if value.extrapolated else ""
-    middle = "below" if value.is_upper_bound else number(_TO_MILLI * value.value_S_per_cm, 2) + star
-    return [middle, *(_milli_interval(pair) for pair in ends)]
+    bound = f"< {unit.value(value.interval95_S_per_cm[1])}"
+    middle = bound if value.is_upper_bound else unit.value(value.value_S_per_cm) + star
+    return [middle, *(unit.ends(pair) for pair in ends)]
 
 
 def _csv(results: Results, ranked: Sequence[MaterialTransport]) -> CsvTable:
