@@ -179,8 +179,8 @@ def train_student(folder: Path, epochs: int, met: int, weights_file: Path) -> di
     state = start(train, options, 0)
     while state.epoch < options.epochs:
         state = train_epochs(state, train, validation, 10)
-        errors = state.history[-1]["validation"]
-        print(f"epoch {state.epoch}: {1000.0 * errors['rmse_force_eV_per_A']:.1f} meV/Å on the kept groups", flush=True)
+        errors = state.history[-1].validation
+        print(f"epoch {state.epoch}: {1000.0 * errors.rmse_force_eV_per_A:.1f} meV/Å on the kept groups", flush=True)
     weights = finish(state, train)
     cost = {
         "n_structures": len(data),

@@ -8,11 +8,13 @@ from ase import Atoms
 from ase.build import bulk
 
 from superionic.errors import CalculationFailed, StageError
+from superionic.execution.codec import decode, encode, from_tree
 from superionic.potentials.base import Prediction, load_potential
 from superionic.potentials.neighbours import pairs_within
 from superionic.training.committee import committee_mean, disagreement, member_split
 from superionic.training.dataset import Targets
 from superionic.training.distillation import (
+    PackedSet,
     close_contacts,
     distorted_structures,
     evenly,
@@ -22,8 +24,6 @@ from superionic.training.distillation import (
     pack_structures,
     pick_by_grade,
     rattled_and_relaxed,
-    unpack_labelled,
-    unpack_structures,
 )
 
 
@@ -127,19 +127,19 @@ def test_labels_that_cannot_be_used_are_left_out_with_their_reason(salt, teacher
 def test_packed_sets_come_back_exactly_also_with_cells_of_different_size(salt, teacher):
     structures = [*distorted_structures(salt, 2, np.random.default_rng(6)), bulk("LiCl", "rocksalt", a=5.2)]
     packed = pack_structures(structures, ["x", "x", "y"])
-    back, groups = unpack_structures(packed)
-    assert groups == ["x", "x", "y"]
-    for one, other in zip(structures, back, strict=True):
+    assert packed.groups == ("x", "x", "y")
+    assert len(packed) == 3
+    for one, other in zip(structures, packed.structures, strict=True):
         assert np.array_equal(one.positions, other.positions)
         assert np.array_equal(one.cell.array, other.cell.array)
-    labelled = label_structures(teacher, structures, groups).labelled
-    same = unpack_labelled(pack_labelled(labelled))
+    labelled = label_structures(teacher, structures, packed.groups).labelled
+    same = from_tree(decode(*encode(pack_labelled(labelled))), PackedSet).labelled
     assert same.settings_hash == labelled.settings_hash
     for index in range(3):
         assert np.array_equal(same.targets.forces_eV_per_A[index], labelled.targets.forces_eV_per_A[index])
     assert np.array_equal(same.targets.stresses_eV_per_A3, labelled.targets.stresses_eV_per_A3)
     empty = labelled.subset([])
-    assert len(unpack_labelled(pack_labelled(empty))) == 0
+    assert len(pack_labelled(empty).labelled) == 0
 
 
 def test_sets_of_two_teachers_do_not_mix(salt, teacher):
@@ -186,15 +186,15 @@ def committee(n_members: int, sigma: float, n_structures: int = 200, n_atoms: in
 
 def test_disagreement_is_the_standard_deviation_that_went_in():
     found = disagreement(committee(6, 0.05)).summary()
-    assert found["energy_meV_per_atom"] == pytest.approx(50.0, rel=0.05)
-    assert found["force_meV_per_A"] == pytest.approx(50.0, rel=0.03)
-    assert found["stress_GPa"] == pytest.approx(0.05 * 160.2, rel=0.05)
-    assert found["largest_force_meV_per_A"] > found["force_meV_per_A"]
+    assert found.energy_meV_per_atom == pytest.approx(50.0, rel=0.05)
+    assert found.force_meV_per_A == pytest.approx(50.0, rel=0.03)
+    assert found.stress_GPa == pytest.approx(0.05 * 160.2, rel=0.05)
+    assert found.largest_force_meV_per_A > found.force_meV_per_A
 
 
 def test_members_that_agree_have_no_spread_and_their_mean_is_what_they_say():
     one = committee(1, 0.1)[0]
-    assert disagreement([one, one]).summary()["force_meV_per_A"] == 0.0
+    assert disagreement([one, one]).summary().force_meV_per_A == 0.0
     mean = committee_mean([one, one])
     assert np.array_equal(mean.energies_eV, one.energies_eV)
     with pytest.raises(ValueError, match="two members"):
