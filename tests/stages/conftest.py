@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from superionic.execution import worker
 from superionic.execution.ledger import Ledger
 from superionic.execution.runner import Runner, Slots
 from superionic.execution.store import Store
+from superionic.potentials.base import describe_potential
 from superionic.stages.base import ChosenPotential, Workbench
 
 
@@ -42,7 +44,7 @@ def workbench(tmp_path: Path) -> Callable[..., Workbench]:
                 title,
                 "core",
                 {"name": "pair", "model": None, "options": chosen},
-                {"name": title, "energy_convention": title},
+                replace(describe_potential("pair"), energy_convention=title),
             )
             for title, chosen in {"pair": {}, "scaled": {"charge_scale": 0.5}, **options}.items()
         }

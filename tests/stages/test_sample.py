@@ -7,14 +7,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from superionic.settings.sample import SampleSettings
 from superionic.errors import StageError
-from superionic.execution.task import Ref, Task, select
+from superionic.execution.task import Context, task
 from superionic.potentials.base import load_potential
 from superionic.potentials.committee import Committee
 from superionic.potentials.reference import li3ycl6_cell
+from superionic.results.identity import Material, OrderedCell, Ordering
+from superionic.settings.learn import ActiveSettings
+from superionic.settings.sample import SampleSettings
 from superionic.stages import sample
 from superionic.stages.base import Candidate
+from superionic.stages.fitting import Shifts
+from superionic.stages.replay import Structures
 from superionic.stages.sample_choice import BEFORE_THE_STOP, Frames, choose, last_frames
 from superionic.thermodynamics.selection import farthest_point_sampling, random_snapshots
 from superionic.training.distillation import pick_by_grade
@@ -29,31 +33,31 @@ SHORT = {
     "snapshots": 6,
     "max_strain": 0.0,
 }
-EXPLORE = {
-    "collect_above_eV_per_A": 0.02,
-    "stop_above_eV_per_A": 50.0,
-    "check_every_fs": 10.0,
-    "labels_per_round": 6,
-}
+EXPLORE = ActiveSettings(collect_above_eV_per_A=0.02, stop_above_eV_per_A=50.0, check_every_fs=10.0, labels_per_round=6)
+CELL = Ordering(OrderedCell(Material("cell")), 0)
 
 
 def settings(**more):
-    return SampleSettings(**{**SHORT, **more}).model_dump(mode="json")
+    return SampleSettings(**{**SHORT, **more})
 
 
-def crystal_task(_settings, _inputs, _context):
+@task(version=1)
+def crystal_task(_context: Context) -> Structures:
     """Give the cell of 30 atoms."""
-    return {"atoms": li3ycl6_cell()}
+    return Structures((li3ycl6_cell(),))
 
 
-def weights_task(_settings, _inputs, _context):
+@task(version=1)
+def weights_task(_context: Context, *, scale: float) -> Shifts:
     """Stand for the weights of a training."""
-    return {"weights": {}}
+    return Shifts({"scale": scale})
 
 
-def candidate():
-    task = Task("rank", "relaxed", "tests.stages.test_sample:crystal_task", 1)
-    return Candidate("cell #0", "cell", "", Ref(task, ("atoms",)), {"formula": "Li3YCl6"})
+def sampled(bench, chosen, potential, temperature_K=600.0, *, count=6, **more):
+    """Sample the cell of 30 atoms."""
+    crystal = bench.task("rank", "relaxed", crystal_task.of())
+    candidate = Candidate(CELL, crystal.result.atoms[0], "Li3YCl6")
+    return sample.run(chosen, bench, [candidate], potential, temperature_K, count=count, **more)
 
 
 @pytest.fixture(autouse=True)
@@ -61,8 +65,8 @@ def importable(monkeypatch, root):
     monkeypatch.syspath_prepend(str(root))
 
 
-def structures(bench, result):
-    return [select(bench.runner.store.load(c.structure.task.key), c.structure.path) for c in result.candidates]
+def structures(bench, output):
+    return [bench.runner.value_of(snapshot.structure) for snapshot in output.snapshots]
 
 
 # ---- the choice of frames -------------------------------------------------------------------------------------------
@@ -140,29 +144,34 @@ def test_the_last_frames_are_apart():
 
 def test_a_run_gives_snapshots_that_know_their_run_and_ordering(workbench):
     bench = workbench()
-    result = sample.run(settings(), bench, [candidate()], bench.potentials["pair"], 600.0)
-    assert len(result.candidates) == 6
-    facts = result.candidates[0].facts
-    assert (facts["run"], facts["ordering"], facts["temperature_K"]) == ("cell #0 600 K", "cell #0", 600.0)
-    run = result.summary["runs"][0]
-    assert run["stopped"] is None
-    assert run["chosen_by"] == {"random": 6}
-    assert run["n_frames"] == 21
+    output = sampled(bench, settings(), bench.potentials["pair"])
+    assert len(output.snapshots) == 6
+    first = output.snapshots[0]
+    assert (first.run, first.ordering, first.temperature_K, first.round) == ("cell #0 600 K", CELL, 600.0, 1)
+    assert first.id == "cell #0 600 K snapshot 1"
+    (run,) = output.result.runs
+    assert run.run.ordering == CELL
+    assert run.run.potential == output.result.potential == "pair"
+    assert run.stopped is None
+    assert run.chosen_by == {"random": 6}
+    assert run.n_frames == 21
 
 
 def test_strain_is_applied_to_each_snapshot_and_bounded(workbench):
     bench = workbench()
-    result = sample.run(settings(max_strain=0.03), bench, [candidate()], bench.potentials["pair"], 600.0)
+    output = sampled(bench, settings(max_strain=0.03), bench.potentials["pair"])
     cell = np.array(li3ycl6_cell().cell)
-    strains = [np.linalg.solve(cell, np.array(atoms.cell)) - np.eye(3) for atoms in structures(bench, result)]
+    strains = [np.linalg.solve(cell, np.array(atoms.cell)) - np.eye(3) for atoms in structures(bench, output)]
     assert all(0.0 < np.abs(strain).max() <= 0.03 + 1e-12 for strain in strains)
     assert len({round(strain[0, 0], 12) for strain in strains}) == 6
 
 
-def test_a_budget_for_each_temperature_overrules_the_settings(workbench):
+def test_replicas_are_runs_of_their_own(workbench):
     bench = workbench()
-    result = sample.run(settings(), bench, [candidate()], bench.potentials["pair"], 600.0, count=3)
-    assert len(result.candidates) == 3
+    output = sampled(bench, settings(replicas=2), bench.potentials["pair"], count=3, number=4)
+    assert [run.run.replica for run in output.result.runs] == [1, 2]
+    assert {snapshot.run for snapshot in output.snapshots} == {"cell #0 600 K replica 1", "cell #0 600 K replica 2"}
+    assert {snapshot.round for snapshot in output.snapshots} == {output.result.round} == {4}
 
 
 def test_a_run_that_stops_gives_its_last_frames_unstrained_and_the_reason(workbench):
@@ -170,32 +179,32 @@ def test_a_run_that_stops_gives_its_last_frames_unstrained_and_the_reason(workbe
     # Y and Cl come within 75 % of the sum of their covalent radii in the course of the run, not at its start.
     hot = {"max_strain": 0.03, "equilibration_ps": 0.0}
     strict = settings(**hot, monitors={"min_distance_fraction": 0.75, "last_frames": 2})
-    result = sample.run(strict, bench, [candidate()], bench.potentials["pair"], 1500.0)
-    run = result.summary["runs"][0]
-    assert run["stopped"] is not None
-    assert "fell into each other" in run["stopped"]
-    assert result.failures == ()
-    assert run["chosen_by"][BEFORE_THE_STOP] == len(structures(bench, result)[-2:]) == 2
+    output = sampled(bench, strict, bench.potentials["pair"], 1500.0)
+    (run,) = output.result.runs
+    assert run.stopped is not None
+    assert "fell into each other" in run.stopped
+    assert output.result.failures == ()
+    last = structures(bench, output)[-2:]
+    assert run.chosen_by[BEFORE_THE_STOP] == len(last) == 2
     cell = np.array(li3ycl6_cell().cell)
-    last = structures(bench, result)[-2:]
     assert all(np.array_equal(np.array(atoms.cell), cell) for atoms in last)
 
 
 def test_a_run_that_stops_before_its_production_still_gives_its_last_frames(workbench):
     bench = workbench()
     strict = settings(equilibration_ps=0.2, monitors={"min_distance_fraction": 0.72})
-    result = sample.run(strict, bench, [candidate()], bench.potentials["pair"], 1500.0)
-    run = result.summary["runs"][0]
-    assert run["n_frames"] == 0
-    assert set(run["chosen_by"]) == {BEFORE_THE_STOP}
-    assert 1 <= len(result.candidates) <= 3
+    output = sampled(bench, strict, bench.potentials["pair"], 1500.0)
+    (run,) = output.result.runs
+    assert run.n_frames == 0
+    assert set(run.chosen_by) == {BEFORE_THE_STOP}
+    assert 1 <= len(output.snapshots) <= 3
 
 
 def test_runs_that_stop_before_their_first_frame_fail_the_stage(workbench):
     bench = workbench()
     impossible = settings(monitors={"min_distance_fraction": 0.99})
     with pytest.raises(StageError, match="every sampling run failed"):
-        sample.run(impossible, bench, [candidate()], bench.potentials["pair"], 600.0)
+        sampled(bench, impossible, bench.potentials["pair"])
 
 
 def committee_of(bench, monkeypatch, scales=(1.0, 0.9)):
@@ -203,13 +212,10 @@ def committee_of(bench, monkeypatch, scales=(1.0, 0.9)):
     from superionic.potentials import base
 
     plain = base.load_potential
-    weights = [
-        Ref(
-            Task("train", f"weights {scale}", "tests.stages.test_sample:weights_task", 1, {"scale": scale}),
-            ("weights",),
-        )
+    weights = tuple(
+        bench.task("train", f"weights {scale}", weights_task.of(scale=scale)).result.element_references_eV
         for scale in scales
-    ]
+    )
     given = iter(range(10**6))
 
     def load(name, *, weights=None, **options):
@@ -217,41 +223,38 @@ def committee_of(bench, monkeypatch, scales=(1.0, 0.9)):
         return plain(name, **{**options, "charge_scale": scales[next(given) % len(scales)]})
 
     monkeypatch.setattr(base, "load_potential", load)
-    return replace(bench.potentials["pair"], weights=weights[0], committee=tuple(weights))
+    return replace(bench.potentials["pair"], weights=weights[0], committee=weights)
 
 
 def test_an_exploration_collects_what_the_committee_disagrees_about_and_tells_the_share(workbench, monkeypatch):
     bench = workbench()
     committee = committee_of(bench, monkeypatch)
-    result = sample.run(
-        settings(), bench, [candidate()], committee, 600.0, count=4, explore=EXPLORE, round_label="round 2"
-    )
-    run = result.summary["runs"][0]
-    assert run["run"] == "cell #0 600 K round 2"
-    assert run["chosen_by"] == {"committee": 4}
-    explored = run["explored"]
-    assert explored["length_ps"] == pytest.approx(0.24)
-    assert explored["looked_at"] == 26  # every 10 fs of both phases, and both starts
-    assert explored["above"] == explored["looked_at"]
-    assert explored["worst_eV_per_A"] > 0.02
+    output = sampled(bench, settings(), committee, count=4, explore=EXPLORE, round_label="round 2")
+    (run,) = output.result.runs
+    assert run.run.label == "cell #0 600 K round 2"
+    assert run.chosen_by == {"committee": 4}
+    assert run.explored.length_ps == pytest.approx(0.24)
+    assert run.explored.looked_at == 26  # every 10 fs of both phases, and both starts
+    assert run.explored.above == run.explored.looked_at
+    assert run.explored.worst_eV_per_A > 0.02
 
 
 def test_an_exploration_that_disagrees_about_nothing_gives_nothing(workbench, monkeypatch):
     bench = workbench()
     committee = committee_of(bench, monkeypatch, (1.0, 1.0))
-    result = sample.run(settings(), bench, [candidate()], committee, 600.0, count=4, explore=EXPLORE)
-    assert result.candidates == ()
-    assert result.summary["runs"][0]["explored"]["above"] == 0
+    output = sampled(bench, settings(), committee, count=4, explore=EXPLORE)
+    assert output.snapshots == ()
+    assert output.result.runs[0].explored.above == 0
 
 
 def test_an_exploration_is_stopped_by_disagreement_and_its_last_frame_is_collected(workbench, monkeypatch):
     bench = workbench()
     committee = committee_of(bench, monkeypatch, (1.0, 0.7))
-    limits = {**EXPLORE, "stop_above_eV_per_A": 0.5}
-    result = sample.run(settings(), bench, [candidate()], committee, 900.0, count=4, explore=limits)
-    run = result.summary["runs"][0]
-    assert "the committee disagrees" in run["stopped"]
-    assert len(result.candidates) >= 1
+    limits = EXPLORE.model_copy(update={"stop_above_eV_per_A": 0.5})
+    output = sampled(bench, settings(), committee, 900.0, count=4, explore=limits)
+    (run,) = output.result.runs
+    assert "the committee disagrees" in run.stopped
+    assert len(output.snapshots) >= 1
 
 
 def test_grades_are_picked_over_the_whole_run():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,23 +12,30 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
-from superionic.campaign import learning
-from superionic.settings.train import TrainSettings, ValidateSettings
 from superionic.errors import CampaignFileError, StageError, StructureError
-from superionic.execution.task import Ref
+from superionic.execution.task import Context, task
 from superionic.labels.base import Label
 from superionic.potentials import base as potentials
-from superionic.potentials.base import load_potential
+from superionic.potentials.base import describe_potential, load_potential
 from superionic.potentials.reference import li3ycl6_cell
+from superionic.results.identity import Material, OrderedCell, Ordering
+from superionic.settings.train import TrainSettings, ValidateSettings
 from superionic.stages import train, validate
-from superionic.stages.base import Candidate, ChosenPotential
-from superionic.stages.fitting import dataset_task
+from superionic.stages.base import Candidate, ChosenPotential, Snapshot
+from superionic.stages.fitting import divided_task
+from superionic.stages.label import one_of_task
 from superionic.stages.replay import replay_data
 from superionic.training import base
+from superionic.training.dataset import Split
 
 SCALE = 1.4
 SHIFT_EV = {"Li": 0.3, "Y": -0.2, "Cl": 0.5}
-SCALED = ChosenPotential("scaled", "core", {"name": "scaled", "model": None, "options": {}}, {"name": "scaled"})
+SCALED = ChosenPotential(
+    "scaled",
+    "core",
+    {"name": "scaled", "model": None, "options": {}},
+    replace(describe_potential("pair"), name="scaled"),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -42,137 +49,139 @@ def scaled(monkeypatch):
     sys.modules.pop("scaled_springs", None)
 
 
-def structures_task(settings, _inputs, _context):
-    """Give displaced cells and labels that are SCALE times the pair potential's (a task)."""
-    rng = np.random.default_rng(settings["seed"])
+@dataclass(frozen=True)
+class Made:
+    """Structures with their labels."""
+
+    atoms: tuple[Atoms, ...]
+    labels: tuple[Label, ...]
+
+
+@task(version=1)
+def made_task(_context: Context, *, n: int, seed: int, stress_factor: float) -> Made:
+    """Give displaced cells and labels that are SCALE times the pair potential's."""
+    rng = np.random.default_rng(seed)
     teacher = load_potential("pair")
     atoms, labels = [], []
-    for number in range(settings["n"]):
+    for number in range(n):
         cell: Atoms = li3ycl6_cell()
         cell.positions += rng.normal(0.0, 0.1, cell.positions.shape)
         found = teacher.evaluate(cell)
         energy = SCALE * found.energy_eV + sum(SHIFT_EV[s] for s in cell.get_chemical_symbols())
         provenance = {"settings_hash": "one", "energy_convention": "own: test"}
-        stress = settings.get("stress_factor", 1.0) * SCALE * np.array(found.stress_eV_per_A3)
-        label = Label(energy, SCALE * found.forces_eV_per_A, stress, provenance, {"number": number})
+        stress = stress_factor * SCALE * np.array(found.stress_eV_per_A3)
         atoms.append(cell)
-        labels.append(label.to_dict())
-    return {"atoms": atoms, "labels": labels}
+        labels.append(Label(energy, SCALE * found.forces_eV_per_A, stress, provenance, {"number": number}))
+    return Made(tuple(atoms), tuple(labels))
 
 
-def labelled(bench, n_runs=6, per_run=1, rounds=1, **more):
-    """Make candidates of several rounds; each label is the whole result of a task of its own."""
-    candidates = []
+def labelled(bench, n_runs=6, per_run=1, rounds=1, stress_factor=1.0, crystals=("P-3m1",)):
+    """Make snapshots of several rounds; each label is the whole result of a task of its own."""
+    snapshots = []
     for number in range(rounds):
         for run in range(n_runs):
-            made = bench.task(
-                "label",
-                f"made {number} {run}",
-                f"{__name__}:structures_task",
-                1,
-                {"n": per_run, "seed": 100 * number + run, **more},
-            )
+            call = made_task.of(n=per_run, seed=100 * number + run, stress_factor=stress_factor)
+            made = bench.task("label", f"made {number} {run}", call)
+            temperature = 400.0 + 200.0 * number
             for k in range(per_run):
-                name = f"label {number} {run} {k}"
-                inputs = {"label": Ref(made, ("labels", k))}
-                label = bench.task("label", name, f"{__name__}:one_task", 1, {}, inputs)
-                facts = {
-                    "formula": "Li3YCl6",
-                    "label": label,
-                    "run": f"#{run} {400 + 200 * number} K",
-                    "temperature_K": 400.0 + 200.0 * number,
-                }
-                name = f"#{run} {400 + 200 * number} K snapshot {k}"
-                candidates.append(Candidate(name, "P-3m1", "", Ref(made, ("atoms", k)), facts))
-    return candidates
-
-
-def one_task(_settings, inputs, _context):
-    """Give one label as the result of a task."""
-    return dict(inputs["label"])
+                one = one_of_task.of(label=made.result.labels[k])
+                label = bench.task("label", f"label {number} {run} {k}", one)
+                crystal = crystals[len(snapshots) % len(crystals)]
+                ordering = Ordering(OrderedCell(Material(crystal)), run)
+                name = f"{ordering.id} {temperature:g} K"
+                snapshots.append(
+                    Snapshot(
+                        f"{name} snapshot {k}",
+                        made.result.atoms[k],
+                        "Li3YCl6",
+                        name,
+                        ordering,
+                        temperature,
+                        number + 1,
+                        label.result,
+                    )
+                )
+    return snapshots
 
 
 def settings(**changes):
-    values = TrainSettings(epochs=6, epochs_per_segment=2, patience=None, **changes).model_dump(mode="json")
-    return {name: value for name, value in values.items() if name != "preset"}
+    return TrainSettings(epochs=6, epochs_per_segment=2, patience=None, **changes)
+
+
+def judged(bench, snapshots, trained):
+    """Validate what was trained."""
+    tuned = SCALED.tuned(trained.weights[0])
+    return validate.run(ValidateSettings(), bench, snapshots, tuned, trained.baseline, trained.dataset)
 
 
 def test_a_training_finds_scale_and_shift_and_lowers_the_errors(workbench):
     bench = workbench(scaled={})
-    candidates = labelled(bench)
-    result = train.run(settings(), bench, candidates, SCALED)
-    summary = result.summary
-    assert summary["trainer"] == "scaled"
-    assert summary["best_epoch"] == 6
-    assert [row["epoch"] for row in summary["history"]] == list(range(7))
-    weights = bench.runner.one(result.tasks["weights"])["weights"]
+    snapshots = labelled(bench)
+    trained = train.run(settings(), bench, snapshots, SCALED)
+    result = trained.result
+    assert result.trainer == "scaled"
+    assert result.best_epoch == 6
+    assert [record.epoch for record in result.history] == list(range(7))
+    assert result.history[-1].train.mae_force_meV_per_A < result.history[0].train.mae_force_meV_per_A
+    weights = bench.runner.value_of(trained.weights[0])
     # Six steps of a third of the way from 1 to the slope of the labels.
     assert weights["scale"][0] == pytest.approx(SCALE - (SCALE - 1.0) * (2 / 3) ** 6)
-    tuned = SCALED.tuned(result.tasks["weights"]["weights"])
-    limits = ValidateSettings().model_dump(mode="json")
-    checked = validate.run(limits, bench, candidates, tuned, result.tasks["baseline"], result.tasks["dataset"])
-    before, after = checked.summary["before"], checked.summary["after"]
-    assert checked.summary["set"] == "test"
-    assert after["mae_force_meV_per_A"] == pytest.approx(before["mae_force_meV_per_A"] * (2 / 3) ** 6, rel=1e-6)
+    errors = judged(bench, snapshots, trained).errors
+    assert errors.set == "test"
+    factor = errors.after.mae_force_meV_per_A / errors.before.mae_force_meV_per_A
+    assert factor == pytest.approx((2 / 3) ** 6, rel=1e-6)
+    forces = errors.parity.force_eV_per_A
+    assert len(forces.reference) == len(forces.after) == errors.after.n_forces
+    off = np.abs(np.array(forces.after) - np.array(forces.reference))
+    assert 1000.0 * off.mean() == pytest.approx(errors.after.mae_force_meV_per_A)
 
 
 def test_errors_are_told_by_temperature_and_phase(workbench):
     bench = workbench(scaled={})
-    candidates = labelled(bench, rounds=2)
-    candidates = [replace(c, crystal="C2/m" if i % 2 else "P-3m1") for i, c in enumerate(candidates)]
-    result = train.run(settings(test_fraction=0.3), bench, candidates, SCALED)
-    tuned = SCALED.tuned(result.tasks["weights"]["weights"])
-    limits = ValidateSettings().model_dump(mode="json")
-    checked = validate.run(limits, bench, candidates, tuned, result.tasks["baseline"], result.tasks["dataset"])
-    rows = checked.summary["by"]
-    assert {(row["by"], row["value"]) for row in rows} == {
+    snapshots = labelled(bench, rounds=2, crystals=("P-3m1", "C2/m"))
+    errors = judged(bench, snapshots, train.run(settings(test_fraction=0.3), bench, snapshots, SCALED)).errors
+    assert {(row.by, row.value) for row in errors.by} == {
         ("phase", "C2/m"),
         ("phase", "P-3m1"),
         ("temperature_K", 400.0),
         ("temperature_K", 600.0),
     }
-    for row in rows:
-        assert row["mae_force_meV_per_A_after"] < row["mae_force_meV_per_A_before"]
+    for row in errors.by:
+        assert row.after.mae_force_meV_per_A < row.before.mae_force_meV_per_A
     for kind in ("phase", "temperature_K"):
-        assert sum(row["n_structures"] for row in rows if row["by"] == kind) == checked.summary["n_structures"]
+        assert sum(row.after.n_structures for row in errors.by if row.by == kind) == errors.n_structures
 
 
 @pytest.mark.parametrize("split_by", ["run", "ordering"])
 def test_what_is_held_out_in_one_round_is_held_out_in_the_next(workbench, split_by):
     bench = workbench(scaled={})
-    candidates = labelled(bench, n_runs=6, rounds=3)
+    snapshots = labelled(bench, n_runs=6, rounds=3)
     chosen = settings(split_by=split_by, test_fraction=0.25, validation_fraction=0.2)
-    parts = []
+    splits = []
     for n in (6, 12, 18):
-        result = train.run(chosen, bench, candidates[:n], SCALED, f"round {n // 6}")
-        parts.append(bench.runner.one(result.tasks["dataset"]))
+        trained = train.run(chosen, bench, snapshots[:n], SCALED, f"round {n // 6}")
+        splits.append(bench.runner.one(trained.dataset).split)
     for early, late in ((0, 1), (1, 2)):
         n = 6 * (early + 1)
         for part in ("train", "validation", "test"):
-            assert parts[early][part] == [i for i in parts[late][part] if i < n]
-    groups = [train.group_of(candidate, split_by) for candidate in candidates]
-    assert {groups[i] for i in parts[2]["test"]}.isdisjoint(groups[i] for i in parts[2]["train"])
+            assert getattr(splits[early], part) == tuple(i for i in getattr(splits[late], part) if i < n)
+    groups = [train.group_of(snapshot, split_by) for snapshot in snapshots]
+    assert {groups[i] for i in splits[2].test}.isdisjoint(groups[i] for i in splits[2].train)
     if split_by == "ordering":
-        assert set(groups) == {f"#{i}" for i in range(6)}
-        assert {candidates[i].facts["temperature_K"] for i in parts[2]["test"]} == {400.0, 600.0, 800.0}
-
-
-def test_rounds_are_those_of_the_candidates_where_they_say_so(workbench):
-    candidates = labelled(workbench(scaled={}), n_runs=2, rounds=2)
-    assert train.rounds_of(candidates) == [0, 0, 1, 1]
-    told = [replace(c, facts={**c.facts, "round": 7 - i}) for i, c in enumerate(candidates)]
-    assert train.rounds_of(told) == [7, 6, 5, 4]
+        assert set(groups) == {f"P-3m1 #{i}" for i in range(6)}
+        assert {snapshots[i].temperature_K for i in splits[2].test} == {400.0, 600.0, 800.0}
 
 
 def test_a_turned_sign_of_stress_stops_the_campaign_before_it_trains(workbench):
     bench = workbench(scaled={})
-    candidates = labelled(bench, stress_factor=-1.0)
+    snapshots = labelled(bench, stress_factor=-1.0)
     with pytest.raises(StageError, match="sign of stresses") as caught:
-        train.run(settings(), bench, candidates, SCALED)
+        train.run(settings(), bench, snapshots, SCALED)
     assert "preflight: warn" in (caught.value.fix or "")
     assert not any("training " in task.label and task.label[-1].isdigit() for task in bench.runner.used.values())
-    warned = train.run(settings(preflight="warn"), bench, candidates, SCALED)
-    assert any("sign of stresses" in note for note in warned.summary["notes"])
+    warned = train.run(settings(preflight="warn"), bench, snapshots, SCALED)
+    assert any("sign of stresses" in note for note in warned.result.notes)
+    assert "error" in {finding.severity for finding in warned.result.preflight}
 
 
 def test_options_of_a_trainer_are_judged(workbench):
@@ -184,6 +193,20 @@ def test_options_of_a_trainer_are_judged(workbench):
     pair = bench.potentials["pair"]
     with pytest.raises(CampaignFileError, match="no trainer"):
         train.options_for(settings(), pair)
+
+
+def test_the_members_of_a_committee_have_splits_of_their_own_and_one_test_set(workbench):
+    bench = workbench(scaled={})
+    snapshots = labelled(bench, n_runs=12)
+    trained = train.run(settings(), bench, snapshots, SCALED, "round 2", number=2, members=3)
+    assert [member.member for member in trained.result.members] == [2, 3]
+    assert len(trained.weights) == 3
+    assert trained.result.round == 2
+    used = {task.label: task for task in bench.runner.used.values()}
+    splits = [bench.runner.one(used[f"training set of member {n} round 2"]).split for n in (2, 3)]
+    first = bench.runner.one(trained.dataset).split
+    assert {split.test for split in splits} == {first.test}
+    assert splits[0].validation != splits[1].validation
 
 
 # ---- replay data ----------------------------------------------------------------------------------------------------
@@ -222,24 +245,24 @@ def replay_file(path, n=3):
 def test_replay_labels_of_a_file_reach_the_trainer_by_their_content(workbench, replayed, tmp_path, monkeypatch):
     monkeypatch.setenv("SUPERIONIC_HOME", str(tmp_path / "home"))
     bench = workbench(scaled={})
-    candidates = labelled(bench)
+    snapshots = labelled(bench)
     options = {"options": {"mode": "multihead"}}
-    result = train.run(settings(replay=replay_file(tmp_path / "a" / "r.xyz"), **options), bench, candidates, SCALED)
+    trained = train.run(settings(replay=replay_file(tmp_path / "a" / "r.xyz"), **options), bench, snapshots, SCALED)
     (given,) = replayed
     assert given.targets.energies_eV.tolist() == [-100.0, -101.0, -102.0]
     assert [float(forces[0, 0]) for forces in given.targets.forces_eV_per_A] == [0.0, 1.0, 2.0]
     assert np.isnan(given.targets.stresses_eV_per_A3[0]).all()
     assert given.targets.stresses_eV_per_A3[1].tolist() == [0.01] * 6
-    assert result.summary["n_replay"] == 3
-    assert not any("replay" in note for note in result.summary["notes"])
+    assert trained.result.n_replay == 3
+    assert not any("replay" in note for note in trained.result.notes)
     # The same content elsewhere is the same training; other content is another one.
     again = settings(replay=replay_file(tmp_path / "b" / "r.xyz"), **options)
-    assert train.run(again, bench, candidates, SCALED).tasks["weights"].key == result.tasks["weights"].key
+    assert train.run(again, bench, snapshots, SCALED).result.key == trained.result.key
     other = settings(replay=replay_file(tmp_path / "b" / "r.xyz", n=2), **options)
-    assert train.run(other, bench, candidates, SCALED).tasks["weights"].key != result.tasks["weights"].key
-    plain = train.run(settings(), bench, candidates, SCALED)
+    assert train.run(other, bench, snapshots, SCALED).result.key != trained.result.key
+    plain = train.run(settings(), bench, snapshots, SCALED)
     assert replayed[-1] is None
-    assert "n_replay" not in plain.summary
+    assert plain.result.n_replay is None
 
 
 def test_the_pretrained_potential_labels_the_ranking_or_the_structures_of_a_file(
@@ -247,43 +270,45 @@ def test_the_pretrained_potential_labels_the_ranking_or_the_structures_of_a_file
 ):
     monkeypatch.setenv("SUPERIONIC_HOME", str(tmp_path / "home"))
     bench = workbench(scaled={})
-    candidates = labelled(bench)
-    ranked = candidates[:2]
-    options = {"mode": "multihead"}
-    train.run(settings(replay="foundation", options=options), bench, candidates, SCALED, "", ranked)
+    snapshots = labelled(bench)
+    ranked = [Candidate(snapshot.ordering, snapshot.structure, snapshot.formula) for snapshot in snapshots[:2]]
+    of_ranking = settings(replay="foundation", options={"mode": "multihead"})
+    train.run(of_ranking, bench, snapshots, SCALED, "", ranked)
     given = replayed[-1]
-    relaxed = [bench.runner.one(c.structure.task)["atoms"][c.structure.path[1]] for c in ranked]
+    relaxed = [bench.runner.value_of(candidate.structure) for candidate in ranked]
     for atoms, first, energy in zip(given.structures, relaxed, given.targets.energies_eV, strict=True):
         moved = (atoms.get_scaled_positions() - first.get_scaled_positions() + 0.5) % 1.0 - 0.5
         assert 0.05 < np.sqrt(np.mean((moved @ first.cell.array) ** 2)) < 0.12
         assert 0.001 < np.abs(atoms.cell.array - first.cell.array).max() < 0.5
         assert energy == pytest.approx(load_potential("pair").evaluate(atoms).energy_eV)
     with pytest.raises(StructureError, match="no ranked structures"):
-        train.run(settings(replay="foundation", options=options), bench, candidates, SCALED)
+        train.run(of_ranking, bench, snapshots, SCALED)
     # All members of a committee replay the same.
-    of_ranking = settings(replay="foundation", options=options)
-    first = train.run(of_ranking, bench, candidates, SCALED, "", ranked)
-    learning._members(of_ranking, bench, candidates, SCALED, first, 3, "")
+    train.run(of_ranking, bench, snapshots, SCALED, "", ranked, members=3)
     assert all(np.array_equal(m.targets.energies_eV, given.targets.energies_eV) for m in replayed[-2:])
     assert len(replayed) == 3
     # What a file says is left aside where the pretrained potential is to label it.
-    task = replay_data(replay_file(tmp_path / "r.xyz"), bench, "train", SCALED, (), by_foundation=True)
-    found = bench.runner.one(task)
-    assert found["n"] == 3
-    assert found["targets"]["energies_eV"][0] == pytest.approx(
-        load_potential("pair").evaluate(li3ycl6_cell()).energy_eV
-    )
+    made = replay_data(replay_file(tmp_path / "r.xyz"), bench, "train", SCALED, (), by_foundation=True)
+    found = bench.runner.one(made)
+    assert len(found) == 3
+    assert found.targets.energies_eV[0] == pytest.approx(load_potential("pair").evaluate(li3ycl6_cell()).energy_eV)
 
 
 def test_declared_energies_are_taken_as_they_are():
     cells = [li3ycl6_cell() for _ in range(3)]
     declared = {"Li": 1.0, "Y": -2.0, "Cl": 0.5}
     shift = sum(declared[symbol] for symbol in cells[0].get_chemical_symbols())
-    labels = [{"energy_eV": -100.0 + shift + 0.3 * number} for number in range(3)]
-    parts = {"train": [0, 1], "validation": [2], "test": []}
-    inputs = {"atoms": cells, "labels": labels, "baseline": np.full(3, -100.0), "declared": declared}
-    found = dataset_task({"parts": parts}, inputs, None)
-    assert found["element_references_eV"] == declared
-    assert not found["degenerate"]
-    assert found["shifts_eV"] == pytest.approx(np.full(3, shift))
-    assert found["rms_residual_eV_per_atom"] == pytest.approx(0.3 / np.sqrt(2) / len(cells[0]))
+    forces = np.zeros((len(cells[0]), 3))
+    labels = [Label(-100.0 + shift + 0.3 * number, forces, None, {"settings_hash": "one"}) for number in range(3)]
+    found = divided_task(
+        None,
+        atoms=cells,
+        labels=labels,
+        baseline=np.full(3, -100.0),
+        declared=declared,
+        split=Split((0, 1), (2,), (), leak_free=True),
+    )
+    assert found.element_references.eV_per_atom == declared
+    assert not found.element_references.degenerate
+    assert found.shifts_eV == pytest.approx(np.full(3, shift))
+    assert found.element_references.rms_residual_eV_per_atom == pytest.approx(0.3 / np.sqrt(2) / len(cells[0]))

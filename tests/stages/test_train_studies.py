@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +16,22 @@ from ase.io import write
 from superionic.campaign.study import parse_options, read_table, write_results
 from superionic.errors import CampaignFileError, StageError, StructureError
 from superionic.potentials import base as potentials
-from superionic.potentials.base import load_potential
+from superionic.potentials.base import describe_potential, load_potential
+from superionic.results.studies import StabilityTest
 from superionic.stages.base import ChosenPotential
-from superionic.stages.label_file import read_task
+from superionic.stages.label_file import Facts, read_task
 from superionic.stages.studies import SplitRule, check, curve, divide, open_study
 from superionic.stages.study_compare import choose_methods, compare
 from superionic.stages.study_search import search
 from superionic.training import base
 
 SCALE = 1.4
-SCALED = ChosenPotential("scaled", "core", {"name": "scaled", "model": None, "options": {}}, {"name": "scaled"})
+SCALED = ChosenPotential(
+    "scaled",
+    "core",
+    {"name": "scaled", "model": None, "options": {}},
+    replace(describe_potential("pair"), name="scaled"),
+)
 CELL = np.diag([5.2, 5.2, 5.2])
 
 
@@ -64,18 +71,18 @@ def opened(bench, path, **more):
 
 
 def test_a_file_is_read_as_it_was_written(labels):
-    found = read_task({"file": str(labels), "name": "labels.extxyz"}, {}, None)
-    assert len(found["atoms"]) == 15
-    assert found["facts"][4] == {
-        "composition": "Cl4Li4",
-        "ordering": "run1",
-        "phase": "rocksalt",
-        "round": 0,
-        "run": "run1",
-        "set": None,
-        "temperature_K": 400.0,
-    }
-    assert found["labels"][0]["stress_eV_per_A3"].shape == (6,)
+    found = read_task(None, file=str(labels), name="labels.extxyz")
+    assert len(found.atoms) == 15
+    assert found.facts[4] == Facts(
+        run="run1",
+        ordering="run1",
+        composition="Cl4Li4",
+        phase="rocksalt",
+        temperature_K=400.0,
+        round=0,
+        set=None,
+    )
+    assert found.labels[0].stress_eV_per_A3.shape == (6,)
 
 
 def test_other_names_of_values_and_missing_ones(tmp_path):
@@ -83,34 +90,38 @@ def test_other_names_of_values_and_missing_ones(tmp_path):
     atoms.info.update(REF_energy=-3.5, REF_stress=np.eye(3), origin={"group": "a run"})
     atoms.arrays["REF_forces"] = np.ones((2, 3))
     write(tmp_path / "ref.extxyz", atoms)
-    found = read_task({"file": str(tmp_path / "ref.extxyz"), "name": "ref"}, {}, None)
-    assert found["labels"][0]["energy_eV"] == -3.5
-    assert found["labels"][0]["stress_eV_per_A3"].tolist() == [1.0, 1.0, 1.0, 0.0, 0.0, 0.0]
-    assert found["facts"][0]["run"] == "a run"
+    found = read_task(None, file=str(tmp_path / "ref.extxyz"), name="ref")
+    assert found.labels[0].energy_eV == -3.5
+    assert found.labels[0].stress_eV_per_A3.tolist() == [1.0, 1.0, 1.0, 0.0, 0.0, 0.0]
+    assert found.facts[0].run == "a run"
     write(tmp_path / "bare.extxyz", Atoms("Li", cell=CELL, pbc=True))
     for content in ("bare", "nothing"):
         path = tmp_path / f"{content}.extxyz"
         if not path.exists():
             path.write_text("this is no extended XYZ\n")
         with pytest.raises(StructureError) as caught:
-            read_task({"file": str(path), "name": path.name}, {}, None)
+            read_task(None, file=str(path), name=path.name)
         assert caught.value.fix
 
 
 def fact(run, part=None, number=0):
-    return {"run": run, "ordering": run, "composition": "x", "set": part, "round": number}
+    return Facts(run, run, "x", None, None, number, part)
+
+
+def parts(split):
+    return split.train, split.validation, split.test
 
 
 def test_a_division_follows_the_file_then_the_named_runs_then_the_shares():
-    told = [fact("a", "test"), fact("a"), fact("b", "validation")]
-    assert divide(told, SplitRule(), 0)[0] == {"train": (1,), "validation": (2,), "test": (0,)}
+    by_file = [fact("a", "test"), fact("a"), fact("b", "validation")]
+    assert parts(divide(by_file, SplitRule(), 0)) == ((1,), (2,), (0,))
     runs = [fact(f"r{i // 2}") for i in range(10)]
-    parts, _ = divide(runs, SplitRule(test_runs=("r1",), validation_runs=("r3",)), 0)
-    assert parts == {"train": (0, 1, 4, 5, 8, 9), "validation": (6, 7), "test": (2, 3)}
-    parts, notes = divide(runs, SplitRule(test_runs=("r1",), validation_fraction=0.3), 0)
-    assert parts["test"] == (2, 3)
-    assert len(parts["validation"]) == 2
-    assert not notes
+    split = divide(runs, SplitRule(test_runs=("r1",), validation_runs=("r3",)), 0)
+    assert parts(split) == ((0, 1, 4, 5, 8, 9), (6, 7), (2, 3))
+    split = divide(runs, SplitRule(test_runs=("r1",), validation_fraction=0.3), 0)
+    assert split.test == (2, 3)
+    assert len(split.validation) == 2
+    assert not split.notes
     with pytest.raises(StageError, match="nowhere"):
         divide(runs, SplitRule(test_runs=("nowhere",)), 0)
     with pytest.raises(StageError, match="validation"):
@@ -119,12 +130,12 @@ def test_a_division_follows_the_file_then_the_named_runs_then_the_shares():
 
 def test_check(workbench, labels):
     found = check(opened(workbench(), labels))
-    assert found["n_train"] + found["n_validation"] + found["n_test"] == 15
-    assert [f for f in found["findings"] if f["severity"] == "error"] == []
+    assert found.n_train + found.n_validation + found.n_test == 15
+    assert [finding for finding in found.findings if finding.severity == "error"] == []
     # One composition cannot tell lithium's energy from chlorine's, only their sum.
-    assert found["element_references_degenerate"]
-    assert set(found["element_references_eV"]) == {"Li", "Cl"}
-    assert found["rms_residual_eV_per_atom"] < 0.2
+    assert found.element_references_degenerate
+    assert set(found.element_references_eV) == {"Li", "Cl"}
+    assert found.rms_residual_eV_per_atom < 0.2
 
 
 def test_a_curve_is_of_nested_sets_on_one_test_set_and_is_not_computed_twice(workbench, labels, tmp_path):
@@ -132,12 +143,12 @@ def test_a_curve_is_of_nested_sets_on_one_test_set_and_is_not_computed_twice(wor
     study = opened(bench, labels, options={"epochs": 30})
     own = [{"n": n, "Ea_error_meV": 60.0 / n} for n in (2, 4, 8)]
     found = curve(study, [2, 4, 9], seeds=2, same="epochs", worth=0.05, further=[9], table=own)
-    assert [row["n"] for row in found["rows"]] == [0, 2, 4, 9, 2, 4, 9]
-    assert found["rows"][0]["mae_force_meV_per_A"] > found["rows"][3]["mae_force_meV_per_A"]
-    assert found["laws"]["mae_force_meV_per_A"]["n_points"] == 6
-    assert found["laws"]["Ea_error_meV"]["b"] == pytest.approx(1.0)
-    assert found["enough"]["Ea_error_meV"]["verdict"] == "more labels help"
-    assert found["budget"]["Ea_error_meV"][0]["expected"] == pytest.approx(60.0 / 17)
+    assert [row.n for row in found.rows] == [0, 2, 4, 9, 2, 4, 9]
+    assert found.rows[0].errors.mae_force_meV_per_A > found.rows[3].errors.mae_force_meV_per_A
+    assert found.laws["mae_force_meV_per_A"].n_points == 6
+    assert found.laws["Ea_error_meV"].b == pytest.approx(1.0)
+    assert found.enough["Ea_error_meV"].verdict == "more labels help"
+    assert found.budget["Ea_error_meV"][0].expected == pytest.approx(60.0 / 17)
     executed = dict(bench.runner._ledger.completions())
     again = curve(opened(bench, labels, options={"epochs": 30}), [2, 4, 9], seeds=2, same="epochs", worth=0.05,
                   further=[9], table=own)  # fmt: skip
@@ -145,14 +156,17 @@ def test_a_curve_is_of_nested_sets_on_one_test_set_and_is_not_computed_twice(wor
     assert bench.runner._ledger.completions() == executed
     written = write_results(tmp_path / "out", "curve", found)
     assert {path.name for path in written} == {"curve.json", "curve.csv", "size_curve.png", "size_curve.svg"}
-    assert json.loads(written[0].read_text())["rows"] == found["rows"]
+    rows = json.loads(written[0].read_text())["rows"]
+    assert [row["errors"]["mae_force_meV_per_A"] for row in rows] == [
+        row.errors.mae_force_meV_per_A for row in found.rows
+    ]
     assert read_table(written[1])[1]["n"] == 2
 
 
 def test_small_sets_get_as_many_steps(workbench, labels):
     study = opened(workbench(), labels, options={"epochs": 4, "batch_size": 1})
     found = curve(study, [3, 9], same="steps")
-    assert [row["epochs"] for row in found["rows"]] == [0, 12, 4]
+    assert [row.epochs for row in found.rows] == [0, 12, 4]
     with pytest.raises(StageError, match="sizes"):
         curve(study, [100])
 
@@ -161,15 +175,14 @@ def test_a_search_goes_by_the_validation_loss_alone(workbench, labels):
     bench = workbench()
     study = opened(bench, labels, options={"epochs": 2})
     found = search(study, {"learning_rate": [0.1, 1.0, 2.0], "epochs": [2, 20]})
-    losses = [row["validation_loss"] for row in found["rows"]]
+    losses = [row.validation_loss for row in found.rows]
     assert losses == sorted(losses)
-    assert found["best"]["epochs"] == 20
-    assert found["best_row"]["validation_loss"] == losses[0]
-    assert found["test"]["after"]["mae_force_meV_per_A"] < found["test"]["before"]["mae_force_meV_per_A"]
+    assert found.best["epochs"] == 20
+    assert found.after.mae_force_meV_per_A < found.before.mae_force_meV_per_A
     # Only one training was ever judged on the test set.
     assert sum(task.label.startswith("errors of") for task in bench.runner.used.values()) == 1
     gridded = search(study, {"learning_rate": [0.1, 1.0], "epochs": [2, 20]}, grid=True)
-    assert len(gridded["rows"]) == 4
+    assert len(gridded.rows) == 4
     with pytest.raises(CampaignFileError, match="force_weight"):
         search(study, {"force_weight": [1.0, 2.0]})
 
@@ -178,25 +191,26 @@ def test_a_comparison_has_errors_forgetting_and_stability(workbench, labels, tmp
     others = tmp_path / "others.extxyz"
     write(others, [Atoms("LiCl", cell=CELL, pbc=True, positions=[[0, 0, 0], [2.6, 0.1 * i, 0]]) for i in range(4)])
     study = opened(workbench(), labels, options={"epochs": 12})
-    run = {"temperature_K": 300.0, "length_ps": 0.02, "timestep_fs": 1.0}
-    found = compare(study, choose_methods("scaled"), others=str(others), stability=run)
-    rows = {row["method"]: row for row in found["rows"]}
+    found = compare(study, choose_methods("scaled"), others=str(others), stability=StabilityTest(300.0, 0.02, 1.0))
+    rows = {row.method: row for row in found.rows}
     assert list(rows) == ["pretrained", "naive", "slow"]
-    assert rows["naive"]["mae_force_meV_per_A"] < rows["slow"]["mae_force_meV_per_A"]
-    assert rows["slow"]["mae_force_meV_per_A"] < rows["pretrained"]["mae_force_meV_per_A"]
-    assert rows["pretrained"]["forgotten_mae_force_meV_per_A"] == 0.0
-    assert rows["naive"]["forgotten_mae_force_meV_per_A"] > rows["slow"]["forgotten_mae_force_meV_per_A"] > 0.0
-    assert all(row["stable"] and row["stable_ps"] == pytest.approx(0.02) for row in rows.values())
-    assert (found["n_others"], found["n_replay"]) == (2, 2)
+    errors = {name: row.errors.mae_force_meV_per_A for name, row in rows.items()}
+    assert errors["naive"] < errors["slow"] < errors["pretrained"]
+    moved = {name: row.forgotten.mae_force_meV_per_A for name, row in rows.items()}
+    assert moved["naive"] > moved["slow"] > moved["pretrained"] == 0.0
+    assert all(row.run.stable and row.run.stable_ps == pytest.approx(0.02) for row in rows.values())
+    assert (found.n_others, found.n_replay) == (2, 2)
+    cells = rows["naive"].cells()
+    assert cells["forgotten_mae_force_meV_per_A"] == moved["naive"]
+    assert cells["stable"] is True
 
 
 def test_a_run_that_blows_up_is_told(workbench, labels):
     study = opened(workbench(), labels, options={"epochs": 1})
-    run = {"temperature_K": 50000.0, "length_ps": 0.5, "timestep_fs": 10.0}
-    found = compare(study, choose_methods("scaled", ["naive"]), stability=run)
-    row = found["rows"][1]
-    assert not row["stable"]
-    assert row["stopped"]
+    found = compare(study, choose_methods("scaled", ["naive"]), stability=StabilityTest(50000.0, 0.5, 10.0))
+    run = found.rows[1].run
+    assert not run.stable
+    assert run.stopped
 
 
 def test_ways_of_training_are_named():
