@@ -12,14 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superionic.report.composition_axes import Point
-from superionic.report.plots import GREY, WHITE, HeatMap, Series
+from superionic.report.plots import GREY, INK, WHITE, HeatMap, Series
 
 Place = tuple[float, float]
 """Where a composition stands in a map: both numbers lie between 0 and 1."""
 
 RING_RADIUS: Final = 0.047
 _RING_STEPS: Final = 40
-_CELLS: Final = 121
+_CELLS: Final = 181
+_DIGITS: Final = 4
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,11 @@ class CompositionMap:
 
     places: Mapping[Point, Place]
     corners: tuple[Point, ...]
+
+    @property
+    def ranges(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Ranges of both axes that leave room for rings and names."""
+        return (-0.17, 1.17), (-0.17, max(y for _, y in self.places.values()) + 0.17)
 
     @property
     def outline(self) -> Series:
@@ -56,7 +62,7 @@ class CompositionMap:
                 y.append(None)
         return Series(x, y, "", "line", GREY, width=1.2, legend=False)
 
-    def beside(self, corner: Point, gap: float = 0.075) -> Place:
+    def beside(self, corner: Point, gap: float = 0.1) -> Place:
         """Return a place outside the border for the name of a corner."""
         x, y = self.places[corner]
         low, high = (f(place[1] for place in self.places.values()) for f in (min, max))
@@ -113,10 +119,23 @@ def _turn(a: Point, b: Point, c: Point) -> float:
     return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
 
 
-def rings(places: Mapping[Point, Place], stable: Mapping[Point, bool], colour: str) -> list[Series]:
-    """Draw a ring around each composition, solid on the hull and dashed above it; white beneath, for dark maps."""
-    x, y = _circles([places[point] for point in stable])
-    series = [Series(x, y, "", "line", WHITE, width=5.0, legend=False)]
+def rings(places: Mapping[Point, Place], stable: Mapping[Point, bool], *, on_colours: bool) -> list[Series]:
+    """Draw a ring around each composition: solid on the hull, dashed above it.
+
+    Parameters
+    ----------
+    places
+        Where each composition stands.
+    stable
+        Whether each is on the hull.
+    on_colours
+        Whether the rings stand on a map of colours: dark ones on white are read on any.
+    """
+    series, colour = [], GREY
+    if on_colours:
+        x, y = _circles([places[point] for point in stable])
+        series.append(Series(x, y, "", "line", WHITE, width=5.0, legend=False))
+        colour = INK
     for on_hull, words in ((True, "on the hull (stable at 0 K)"), (False, "above the hull")):
         x, y = _circles([places[point] for point in stable if stable[point] is on_hull])
         if x:
@@ -145,4 +164,7 @@ def interpolated(places: Sequence[Place], values: Sequence[float], label: str) -
     y = np.linspace(low[1], high[1], _CELLS)
     grid = np.stack(np.meshgrid(x, y), axis=-1)
     found = np.asarray(LinearNDInterpolator(corners, np.array(values))(grid), dtype=np.float64)
-    return HeatMap(x.tolist(), y.tolist(), found, label)
+    # Digits that no colour shows would make the page larger.
+    largest = max(abs(value) for value in values)
+    decimals = _DIGITS - 1 - math.floor(math.log10(largest)) if largest > 0 else 0
+    return HeatMap(x.tolist(), y.tolist(), np.round(found, decimals), label)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from superionic.report.composition_axes import (
@@ -16,7 +16,7 @@ from superionic.report.composition_axes import (
     varying_axes,
 )
 from superionic.report.composition_map import CompositionMap, composition_map, interpolated, rings
-from superionic.report.plots import HEAT_SCALE, INK, Panel, Plot, Series, pick, pick_marker
+from superionic.report.plots import GREY, HEAT_SCALE, Panel, Plot, Series, pick, pick_marker
 from superionic.report.section import CsvCell, CsvTable, Paragraph, Section
 from superionic.report.sections.stability import MaterialStability, energy_tags, polymorph_panel, stability_of
 from superionic.report.words import listing, number, plural, with_error
@@ -287,18 +287,29 @@ def _map_panel(
     if composition_map(list(known)) is not None:
         heat_map = interpolated([plane.places[point] for point in known], list(known.values()), label)
     stable = {point: each.stability is None or each.stability.stable for point, each in own.items()}
-    energies = [own[point].Ea_eV for point in own]
-    filled = Series(
-        [plane.places[point][0] for point in own],
-        [plane.places[point][1] for point in own],
-        size=13,
-        hover=[_hover(each, scale, temperature_K) for each in own.values()],
-        colour_values=energies,
-        colour_label="activation energy Eₐ (eV)",
-        colour_scale=HEAT_SCALE,
-        colour_bar="bottom",
-        legend=False,
-    )
+    discs = []
+    for with_line in (True, False):
+        chosen = {point: each for point, each in own.items() if (each.Ea_eV is not None) is with_line}
+        disc = Series(
+            [plane.places[point][0] for point in chosen],
+            [plane.places[point][1] for point in chosen],
+            "" if with_line else "no activation energy",
+            colour=GREY,
+            filled=with_line,
+            size=16 if with_line else 9,
+            hover=[_hover(each, scale, temperature_K) for each in chosen.values()],
+            legend=not with_line,
+        )
+        if with_line and chosen:
+            disc = replace(
+                disc,
+                colour_values=[each.Ea_eV for each in chosen.values()],
+                colour_label="activation energy Eₐ (eV)",
+                colour_scale=HEAT_SCALE,
+                colour_bar="bottom",
+            )
+        if chosen:
+            discs.append(disc)
     above = {
         point: each.stability.e_above_hull_eV_per_atom
         for point, each in own.items()
@@ -307,15 +318,15 @@ def _map_panel(
     return Panel(
         [
             plane.outline,
-            *rings(plane.places, stable, INK),
-            filled,
+            *rings(plane.places, stable, on_colours=True),
+            *discs,
         ],
         notes=[(*plane.beside(corner), own[corner].name) for corner in plane.corners],
         tags=energy_tags(plane, above),
         bare=True,
         title=title,
-        x_range=(-0.15, 1.15),
-        y_range=(-0.15, 1.15 if len(plane.corners) > 3 else 1.02),
+        x_range=plane.ranges[0],
+        y_range=plane.ranges[1],
         heat_map=heat_map,
     )
 

@@ -284,15 +284,16 @@ def _hull_over_map(results: Results, hull: HullResult) -> Panel:
         hover=[_hover(entry) for entry in lowest.values()],
         legend=False,
     )
+    stable = {point: entry.stable for point, entry in lowest.items()}
     if max(above) > _SMALLEST_SHOWN_MEV:
         discs = replace(discs, colour_values=above, colour_label="energy above the hull (meV/atom)")
     return Panel(
-        [plane.outline, *rings(plane.places, {point: entry.stable for point, entry in lowest.items()}, GREY), discs],
+        [plane.outline, *rings(plane.places, stable, on_colours=False), discs],
         notes=[(*plane.beside(corner), unit_formula(results, lowest[corner].formula)) for corner in plane.corners],
         tags=energy_tags(plane, {p: e.e_above_hull_eV_per_atom for p, e in lowest.items() if not e.stable}),
         bare=True,
-        x_range=(-0.15, 1.15),
-        y_range=(-0.15, 1.15 if len(plane.corners) > 3 else 1.02),
+        x_range=plane.ranges[0],
+        y_range=plane.ranges[1],
     )
 
 
