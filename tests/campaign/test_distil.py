@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 
 import pytest
@@ -10,8 +9,11 @@ import pytest
 from superionic import Campaign
 from superionic.campaign.schema import STAGES, CampaignFile
 from superionic.campaign.schema_checks import cross_problems
-from superionic.settings.distil import DistilSettings, resolved
 from superionic.campaign.schema_presets import complete
+from superionic.report.sections import student
+from superionic.report.table import Table
+from superionic.settings.distil import DistilSettings, resolved
+from superionic.settings.stages import TransportSettings
 
 MINIMAL = {
     "superionic": 1,
@@ -36,16 +38,28 @@ def test_a_campaign_with_a_student_lets_it_drive_transport():
 
 
 def test_what_is_left_out_follows_transport():
-    own = DistilSettings().model_dump(mode="json")
-    moving = {"timestep_fs": 2.0, "pressure_GPa": 1.0, "cell_motion": "axes", "barostat_time_fs": 300.0}
-    filled = resolved(own, {**moving, "temperatures_K": [600.0, 900.0]})
-    assert {name: filled[name] for name in moving} == moving
-    assert filled["temperatures_K"] == [720.0, 900.0]
-    assert filled["explore"]["temperature_K"] == 990.0
-    assert filled["explore"]["clean_ps"] == filled["explore"]["length_ps"]
-    alone = resolved(own, None)
-    assert alone["temperatures_K"] == [800.0, 1000.0]
-    assert alone["timestep_fs"] == 1.0
+    moving = TransportSettings(
+        timestep_fs=2.0, pressure_GPa=1.0, cell_motion="axes", barostat_time_fs=300.0, temperatures_K=[600.0, 900.0]
+    )
+    filled = resolved(DistilSettings(), moving)
+    assert (filled.timestep_fs, filled.pressure_GPa, filled.cell_motion) == (2.0, 1.0, "axes")
+    assert filled.barostat_time_fs == 300.0
+    assert filled.temperatures_K == (720.0, 900.0)
+    assert filled.explore.temperature_K == 990.0
+    assert filled.explore.clean_ps == filled.explore.length_ps
+    alone = resolved(DistilSettings(), None)
+    assert alone.temperatures_K == (800.0, 1000.0)
+    assert (alone.timestep_fs, alone.pressure_GPa, alone.cell_motion) == (1.0, 1.0e-4, "isotropic")
+
+
+def test_what_is_given_stays():
+    given = DistilSettings(
+        temperatures_K=[500, 700], timestep_fs=0.5, explore={"temperature_K": 800, "clean_ps": 3}, students=3
+    )
+    filled = resolved(given, TransportSettings(temperatures_K=[600.0, 900.0]))
+    assert filled.temperatures_K == (500.0, 700.0)
+    assert (filled.timestep_fs, filled.students) == (0.5, 3)
+    assert (filled.explore.temperature_K, filled.explore.clean_ps) == (800.0, 3.0)
 
 
 def test_mistakes_are_named_with_the_fix():
@@ -123,15 +137,15 @@ def test_the_plan_tells_what_a_student_costs(refused):
 @pytest.mark.slow
 def test_a_student_that_fails_drives_nothing_and_the_report_says_why_and_what_to_do(refused):
     results = refused.load_results()
-    assert not results["stages"]["distil"]["verdict"]["passed"]
-    assert results["status"] == "refused: student failed parity"
-    assert "transport" not in results["stages"]
-    assert results["warnings"] == []
-    first = results["quality"][0]
-    assert first["severity"] == "warning"
-    assert first["statement"].startswith("The student failed parity with its teacher, and nothing was computed with it")
-    assert "forces on unseen frames" in first["statement"]
-    assert "transport.potential" in first["statement"]
+    assert not results.distil.verdict.passed
+    assert results.status == "refused: student failed parity"
+    assert results.transport is None
+    assert results.warnings == ()
+    first = next(doubt for doubt in student.doubts(results) if doubt.severity == "warning")
+    assert first in results.statements
+    assert first.words.startswith("The student failed parity with its teacher, and nothing was computed with it")
+    assert "forces on unseen frames" in first.words
+    assert "transport.potential" in first.words
     page = (refused.report_folder / "report.html").read_text(encoding="utf-8")
     assert "They did not pass the gate." in page
     assert refused.status().is_done
@@ -142,14 +156,49 @@ def test_a_student_that_fails_drives_nothing_and_the_report_says_why_and_what_to
 
 
 @pytest.mark.slow
+def test_the_section_shows_what_the_gate_saw_and_gives_every_number(refused):
+    results = refused.load_results()
+    found = results.distil
+    section = student.section(results)
+    tables = [block for block in section.blocks if isinstance(block, Table)]
+    assert [len(table.rows) for table in tables] == [
+        len(found.verdict.criteria),
+        len(found.errors.first) + len(found.errors.after) + 2,  # their mean, and what they disagree by
+        len(found.rounds),
+    ]
+    assert [plot.key for plot in section.plots] == [
+        "student_parity",
+        "student_learning",
+        "student_distances",
+        "student_properties",
+    ]
+    files = {table.name: table for table in section.csv}
+    assert all(len(row) == len(table.columns) for table in section.csv for row in table.rows)
+    runs = [dict(zip(files["student_runs.csv"].columns, row, strict=True)) for row in files["student_runs.csv"].rows]
+    assert [(run["ordering"], run["temperature_K"], run["potential"]) for run in runs[:3]] == [
+        ("salt #0", 900.0, "teacher"),
+        ("salt #0", 900.0, "student 1"),
+        ("salt #0", 900.0, "student 2"),
+    ]
+    comparison = found.compared[0].comparison
+    assert [run["tracer_diffusivity_cm2_per_s"] for run in runs[:3]] == [
+        estimate.value for estimate in comparison.diffusivities_cm2_per_s
+    ]
+    assert [run["volume_A3_per_atom"] for run in runs[:3]] == [
+        volume.A3_per_atom for volume in comparison.volumes_A3_per_atom
+    ]
+    curve = files["student_learning_curve.csv"]
+    assert len(curve.rows) == sum(len(member.history) for member in found.members)
+
+
+@pytest.mark.slow
 def test_without_the_demand_the_numbers_come_with_a_warning(refused):
     path = refused.path
     path.write_text(TEXT.replace("distil:\n", "distil:\n  require_parity: false\n"))
     campaign = Campaign.load(path)
     results = campaign.run(write_report=False)
     path.write_text(TEXT)
-    assert results["status"] == "student failed parity"
-    runs = results["stages"]["transport"]["runs"]
-    assert [run["member"] for run in runs] == [1, 2, 1, 2]
-    assert "are no results until it passes" in results["quality"][0]["statement"]
-    assert json.dumps(results["stages"]["analyse"]["arrhenius"])
+    assert results.status == "student failed parity"
+    assert [one.run.member for one in results.transport.runs] == [1, 2, 1, 2]
+    assert any("are no results until it passes" in statement.words for statement in results.statements)
+    assert results.analyse.arrhenius

@@ -402,8 +402,7 @@ class _Costs:
     def distil(self) -> PlanLine | None:
         if self._file.distil is None:
             return None
-        moving = self._file.stage_settings("transport") if self._file.transport is not None else None
-        settings = resolved(self._file.stage_settings("distil"), moving)
+        settings = resolved(self._file.distil, self._file.transport)
         data, loop = settings.data, settings.explore
         atoms = self._atoms * abs(round(float(np.linalg.det(np.array(settings.supercell)))))
         temperatures = len(settings.temperatures_K)
@@ -423,8 +422,8 @@ class _Costs:
         hot = starts * (loop.rounds + 1) * loop.length_ps
         own = settings.students * (hot + length) * steps_per_ps * atoms * _EVALUATION_S_PER_ATOM["nep"]
         work = (
-            f"{length + unseen:g} ps of the teacher, up to {most} labels, {settings['students']} students, "
-            f"up to {loop['rounds']} rounds"
+            f"{length + unseen:g} ps of the teacher, up to {most} labels, {settings.students} students, "
+            f"up to {loop.rounds} rounds"
         )
         segments = settings.students * -(-epochs // settings.epochs_per_segment)
         tasks = starts * temperatures * 4 + most // 20 + segments
