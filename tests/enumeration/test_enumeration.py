@@ -77,7 +77,7 @@ def test_a_search_finds_what_the_list_finds(lyc_file):
     listed = enumerate_orderings(lyc_file, supercell="1x1x2", ewald_top=5)
     found = enumerate_orderings(lyc_file, supercell="1x1x2", search_lowest=5, search_budget=3_000_000, seed=1)
     np.testing.assert_allclose(found.to_dict()["ewald_eV"], listed.to_dict()["ewald_eV"], atol=1e-7)
-    assert found.points[0].chosen.evidence["converged"]
+    assert found.points[0].chosen.evidence.converged
 
 
 def test_a_search_of_a_mixture_gives_several_orderings_of_a_pattern(lyc_file):

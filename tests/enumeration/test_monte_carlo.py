@@ -18,6 +18,7 @@ from superionic.enumeration.learning import (
 )
 from superionic.enumeration.monte_carlo import monte_carlo, telling
 from superionic.errors import CompositionError
+from superionic.execution.codec import to_tree
 from superionic.structures.electrostatics import supercell_ewald_matrix
 from superionic.structures.files import read_crystal
 from superionic.structures.ranking import lowest_orderings
@@ -51,10 +52,10 @@ def test_draws_follow_boltzmann(small):
     draws = 500
     found = monte_carlo(small, CHARGES, draws, temperature_K=temperature, dielectric=dielectric, seed=1)
     told = found.evidence
-    assert told["converged"]
-    assert told["flags"] == []
-    assert abs(told["mean_energy_eV"] - mean) < 5 * told["mean_energy_error_eV"]
-    assert abs(told["heat_capacity_kB"] - capacity) < 5 * told["heat_capacity_error_kB"]
+    assert told.converged
+    assert told.flags == ()
+    assert abs(told.mean_energy_eV - mean) < 5 * told.mean_energy_error_eV
+    assert abs(told.heat_capacity_kB - capacity) < 5 * told.heat_capacity_error_kB
     # The draws themselves: each distinct ordering as often as its weight says, within what counting allows.
     assert found.times_drawn.sum() == draws
     times = {codes.tobytes(): int(n) for codes, n in zip(found.table.codes, found.times_drawn, strict=True)}
@@ -72,15 +73,15 @@ def test_draws_follow_boltzmann(small):
 
 def test_a_high_permittivity_leaves_chance_alone(larger):
     told = monte_carlo(larger, CHARGES, 100, dielectric=1e6, n_sweeps=2000).evidence
-    order = told["order_parameters"]
+    order = told.order_parameters
     assert len(order) > 10
-    assert all(abs(p["warren_cowley"]) < 5 * p["error"] + 1e-9 for p in order)
-    assert told["heat_capacity_kB"] < 1e-6
+    assert all(abs(p.warren_cowley) < 5 * p.error + 1e-9 for p in order)
+    assert told.heat_capacity_kB < 1e-6
     cold = monte_carlo(larger, CHARGES, 100, dielectric=10.0, n_sweeps=2000).evidence
     # Y on both of two sites 3 Å apart is as good as excluded.
-    worst = telling(cold["order_parameters"], 1)[0]
-    assert (worst["species_a"], worst["species_b"], worst["warren_cowley"] > 0.9) == ("Y", "Y", True)
-    json.dumps(cold, allow_nan=False)
+    worst = telling(cold.order_parameters, 1)[0]
+    assert (worst.species_a, worst.species_b, worst.warren_cowley > 0.9) == ("Y", "Y", True)
+    json.dumps(to_tree(cold), allow_nan=False)
 
 
 def test_a_seed_is_a_run(small):
@@ -109,8 +110,8 @@ def test_ions_of_equal_charge_mix_by_chance(lyc_file):
 
 def test_what_cannot_be_drawn_is_said(small, lyc_file):
     few = monte_carlo(small, CHARGES, 5000, n_sweeps=200)
-    assert any("of 5000 draws are independent" in flag for flag in few.evidence["flags"])
-    assert few.times_drawn.sum() == few.evidence["independent_draws"] < 5000
+    assert any("of 5000 draws are independent" in flag for flag in few.evidence.flags)
+    assert few.times_drawn.sum() == few.evidence.independent_draws < 5000
     for wrong in ({"number": 0}, {"temperature_K": 0.0}, {"dielectric": -1.0}, {"n_sweeps": 0}):
         with pytest.raises(CompositionError):
             monte_carlo(small, CHARGES, **{"number": 1, **wrong})
@@ -143,7 +144,7 @@ LEARNING = LearningSettings(temperature_K=800.0, n_sweeps=1000, pair_cutoff_A=5.
 def learn(space, energy, *, initial, max_rounds, tolerance=0.3, batch=6, fails=lambda row: False):
     """The loop that the campaign spreads over tasks."""
     asked = [first_decorations(space, CHARGES, initial, temperature_K=800.0, dielectric=5.0, n_sweeps=1000, seed=1)]
-    known, values, facts, expected, met = [], [], [], np.zeros(0), None
+    known, values, fits, expected, met = [], [], [], np.zeros(0), None
     for number in range(max_rounds + 1):
         good = np.array([not fails(row) for row in asked[-1]])
         new = energy(asked[-1][good])
@@ -158,10 +159,10 @@ def learn(space, energy, *, initial, max_rounds, tolerance=0.3, batch=6, fails=l
         if number == max_rounds:
             break
         found = propose(space, CHARGES, energies, batch, LEARNING, number)
-        error, met = found.facts["error_on_fresh_meV_per_atom"], found.error_on_met_meV_per_atom
+        error, met = found.fit.error_on_fresh_meV_per_atom, found.error_on_met_meV_per_atom
         if not len(found.decorations) or (error is not None and error < tolerance):
             break
-        facts, expected = [*facts, found.facts], found.expected_eV
+        fits, expected = [*fits, found.fit], found.expected_eV
         asked.append(found.decorations)
     chosen = learned_draws(
         space,
@@ -170,9 +171,9 @@ def learn(space, energy, *, initial, max_rounds, tolerance=0.3, batch=6, fails=l
         20,
         LEARNING,
         tolerance_meV_per_atom=tolerance,
-        rounds=facts,
+        fits=fits,
         seed=7,
-        about={"energy": "test"},
+        energy_name="test",
         error_on_met_meV_per_atom=met,
     )
     return chosen, asked
@@ -191,12 +192,13 @@ def test_a_surrogate_learns_energies_that_it_can_have(larger):
 
     chosen, asked = learn(larger, energy, initial=20, max_rounds=4)
     told = chosen.evidence
-    assert told["surrogate_converged"]
-    assert told["surrogate_error_meV_per_atom"] < 0.1
-    rounds = told["rounds"]
-    assert rounds[0]["error_on_fresh_meV_per_atom"] is None
-    assert rounds[-1]["error_on_fresh_meV_per_atom"] == told["surrogate_error_meV_per_atom"]
-    assert rounds[-1]["energies"] == sum(map(len, asked)) < 50
+    surrogate = told.surrogate
+    assert surrogate.surrogate_converged
+    assert surrogate.error_meV_per_atom < 0.1
+    fits = surrogate.fits
+    assert fits[0].error_on_fresh_meV_per_atom is None
+    assert fits[-1].error_on_fresh_meV_per_atom == surrogate.error_meV_per_atom
+    assert fits[-1].energies == sum(map(len, asked)) < 50
     everything = np.concatenate(asked)
     assert len(np.unique(everything, axis=0)) == len(everything)
     assert larger.allows(everything).all()
@@ -207,7 +209,7 @@ def test_a_surrogate_learns_energies_that_it_can_have(larger):
     weights = listed.degeneracies * np.exp(-(exact - exact.min()) / (BOLTZMANN_EV_PER_K * 800.0))
     mean = weights @ exact / weights.sum()
     unweighted = listed.degeneracies @ screened.energies(listed.decorations) / 1_176_120
-    assert abs(told["mean_energy_eV"] - mean) < 5 * told["mean_energy_error_eV"] + 0.005 < 0.1 * abs(unweighted - mean)
+    assert abs(told.mean_energy_eV - mean) < 5 * told.mean_energy_error_eV + 0.005 < 0.1 * abs(unweighted - mean)
 
 
 def test_a_small_space_is_evaluated_until_nothing_new_is_met(small):
@@ -220,17 +222,17 @@ def test_a_small_space_is_evaluated_until_nothing_new_is_met(small):
         return row.tobytes() == broken
 
     chosen, asked = learn(small, lattice.screened(8.0).energies, initial=10, max_rounds=9, fails=fails)
-    told = chosen.evidence
-    assert told["all_that_is_met_was_evaluated"] or told["surrogate_converged"]
+    told = chosen.evidence.surrogate
+    assert told.all_that_is_met_was_evaluated or told.surrogate_converged
     # The one that failed is not asked for again.
     assert sum(row.tobytes() == broken for part in asked for row in part) == 1
-    assert told["rounds"][-1]["energies"] == sum(map(len, asked)) - 1
+    assert told.fits[-1].energies == sum(map(len, asked)) - 1
 
 
 def test_learning_that_is_cut_short_says_so(larger):
     noise = np.random.default_rng(5)
     chosen, _ = learn(larger, lambda rows: noise.normal(0.0, 3.0, len(rows)), initial=8, max_rounds=1)
-    assert not chosen.evidence["surrogate_converged"]
-    assert not chosen.evidence["converged"]
-    assert chosen.evidence["surrogate_error_meV_per_atom"] > 10
+    assert not chosen.evidence.surrogate.surrogate_converged
+    assert not chosen.evidence.converged
+    assert chosen.evidence.surrogate.error_meV_per_atom > 10
     assert len(chosen) > 0

@@ -18,13 +18,13 @@ def test_correlations_are_those_of_scipy_and_their_intervals_hold_the_value():
     x = rng.normal(size=40)
     y = x + rng.normal(size=40)
     found = correlations(x, y, 1)
-    assert found["spearman"].value == pytest.approx(spearmanr(x, y).statistic)
-    assert found["kendall"].value == pytest.approx(kendalltau(x, y).statistic)
-    for measure in found.values():
+    assert found.spearman.value == pytest.approx(spearmanr(x, y).statistic)
+    assert found.kendall.value == pytest.approx(kendalltau(x, y).statistic)
+    for measure in (found.spearman, found.kendall):
         assert measure.low < measure.value < measure.high
     assert correlations(x, y, 1) == found
-    assert correlations([1.0, 1.0, 1.0], [1.0, 2.0, 3.0], 1)["spearman"].value is None
-    assert correlations([1.0, 2.0], [1.0, 2.0], 1)["kendall"].value is None
+    assert correlations([1.0, 1.0, 1.0], [1.0, 2.0, 3.0], 1).spearman.value is None
+    assert correlations([1.0, 2.0], [1.0, 2.0], 1).kendall.value is None
 
 
 def test_intervals_of_correlation_cover_the_truth():
@@ -34,7 +34,7 @@ def test_intervals_of_correlation_cover_the_truth():
     for seed in range(40):
         x = rng.normal(size=60)
         y = 0.6 * x + 0.8 * rng.normal(size=60)
-        found = correlations(x, y, seed)["spearman"]
+        found = correlations(x, y, seed).spearman
         covered += found.low <= truth <= found.high
     assert covered >= 34
 

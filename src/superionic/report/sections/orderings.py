@@ -159,11 +159,12 @@ def _binned(space: EnumeratedSpace) -> tuple[NDArray[np.float64], NDArray[np.flo
         padded = np.zeros(-(-len(counts) // join) * join)
         padded[: len(counts)] = counts
         width = space.histogram.edges_eV[1] - space.histogram.edges_eV[0]
-        return padded.reshape(-1, join).sum(axis=1), np.arange(len(padded) // join + 1) * width * join
+        edges = np.arange(len(padded) // join + 1, dtype=np.float64) * width * join
+        return padded.reshape(-1, join).sum(axis=1), edges
     energies = np.array([ordering.ewald_eV for ordering in space.orderings])
     relative = energies - energies.min()
-    drawn, edges = np.histogram(relative, bins=int(min(40, max(8, round(2 * len(relative) ** 0.5)))))
-    return drawn.astype(np.float64), np.asarray(edges, dtype=np.float64)
+    drawn, ends = np.histogram(relative, bins=int(min(40, max(8, round(2 * len(relative) ** 0.5)))))
+    return drawn.astype(np.float64), ends
 
 
 # ---- table and file --------------------------------------------------------------------------------------------------
