@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from superionic.campaign.analysing import Analysis
+    from rich.console import Console
+
+    from superionic.dynamics.analysis import RunAnalysis
     from superionic.dynamics.unwrapped import Progress
+    from superionic.results.analysis import Analysis, PooledTransport, SeriesOfRuns
+    from superionic.transport.analysis import TransportAnalysis
+    from superionic.transport.migration_summary import MigrationSummary
 
 _DENSITY_GRID_A = 0.25
 _MOST_ROWS = 12
-_ROWS = (
-    ("tracer_diffusivity_cm2_per_s", "D* of the ions", "cm²/s"),
-    ("charge_diffusivity_cm2_per_s", "D_σ of charge", "cm²/s"),
-    ("haven_ratio", "Haven ratio", ""),
-    ("nernst_einstein_conductivity_S_per_cm", "σ from D*", "S/cm"),
-    ("ionic_conductivity_S_per_cm", "σ from D_σ", "S/cm"),
-)
+_MOST_NOTICES = 5
 
 
 def analyse_command(
@@ -150,6 +149,7 @@ def analyse_command(
             skip_ps=skip,
             stride=stride,
             density_grid_A=None if out is None else _DENSITY_GRID_A,
+            isovalue_per_A3=isovalue,
             sites=sites or ("none" if out is None else "density"),
             format=file_format,
             elements=_words(elements),
@@ -162,11 +162,9 @@ def analyse_command(
             part=part,
             progress=report,
         )
-    page = None if out is None else found.write(out, isovalue_per_A3=isovalue)
+    page = None if out is None else found.write(out)
     if as_json:
-        from superionic.report.values import plain
-
-        typer.echo(json.dumps(plain(found.to_dict()), ensure_ascii=False, allow_nan=False))
+        typer.echo(found.to_json(), nl=False)
         return
     _show(found)
     if page is not None:
@@ -210,12 +208,12 @@ def _show(found: Analysis) -> None:
     from rich.markup import escape
 
     console = Console()
-    for name, run in zip(found.names, found.runs, strict=True):
-        values = run.to_dict()
-        at = f" at {run.transport.temperature_K:g} K" if run.transport.temperature_K is not None else ""
+    for run in found.runs:
+        transport = run.transport
+        at = f" at {transport.temperature_K:g} K" if transport.temperature_K is not None else ""
         console.print(
-            f"[bold]{escape(name)}[/bold]  {values['formula']}{at}: {values['n_frames']:,} frames, "
-            f"{run.transport.duration_ps:g} ps, {run.transport.n_ions} {'+'.join(run.mobile)}"
+            f"[bold]{escape(run.name)}[/bold]  {run.formula}{at}: {run.n_frames:,} frames, "
+            f"{transport.duration_ps:g} ps, {transport.n_ions} {'+'.join(run.mobile)}"
         )
         stated = ", ".join(f"{element} {charge:+g}" for element, charge in run.charges.items())
         framework = ", ".join(run.framework)
@@ -223,25 +221,26 @@ def _show(found: Analysis) -> None:
             (f"charges: {stated} ({escape(run.charges_note)}); " if stated else "")
             + (f"drift of {framework} removed (centre of {run.drift})" if framework else "no drift removed")
         )
-        _show_table(console, values)
-        start, end = run.transport.window_ps
-        hops = run.transport.n_hops
-        console.print(f"from lags of {start:.3g} to {end:.3g} ps, {hops:,} hops counted")
-        if run.mean_cell is not None:
-            _show_cell(console, values)
-        _show_migration(console, values["migration"])
+        _show_estimates(console, transport)
+        start, end = transport.window_ps
+        console.print(f"from lags of {start:.3g} to {end:.3g} ps, {transport.n_hops:,} hops counted")
+        _show_cell(console, run)
+        if run.migration is not None:
+            _show_migration(console, run.migration)
+        for flag in run.migration_flags:
+            console.print(f"[yellow]caution (sites):[/yellow] {escape(flag)}")
         for flag in run.flags:
             console.print(f"[yellow]caution:[/yellow] {escape(flag)}")
-        for notice in run.trajectory.notices[:5]:
+        for notice in run.notices[:_MOST_NOTICES]:
             console.print(f"[yellow]reading:[/yellow] {escape(str(notice))}")
-        if len(run.trajectory.notices) > 5:
-            console.print(f"[yellow]reading:[/yellow] and {len(run.trajectory.notices) - 5} more (--json has all)")
+        if len(run.notices) > _MOST_NOTICES:
+            console.print(f"[yellow]reading:[/yellow] and {len(run.notices) - _MOST_NOTICES} more (--json has all)")
         console.print()
-    if found.pooled:
+    if found.pooled is not None:
         console.print("[bold]average over the replicas[/bold]")
-        _show_table(console, found.pooled)
-    if found.arrhenius is not None:
-        _show_arrhenius(console, found.arrhenius)
+        _show_estimates(console, found.pooled)
+    for series in found.arrhenius:
+        _show_dependence(console, series, several=len(found.arrhenius) > 1)
     if found.expansion is not None:
         from superionic.report.words import with_error
 
@@ -251,83 +250,97 @@ def _show(found: Analysis) -> None:
             console.print(f"[yellow]caution:[/yellow] {escape(flag)}")
 
 
-def _show_table(console: Any, values: Any) -> None:
+def _show_estimates(console: Console, found: TransportAnalysis | PooledTransport) -> None:
     from rich.table import Table
 
-    from superionic.report.values import plain
-    from superionic.report.words import interval, number, with_error
+    from superionic.report.words import number, with_error
 
     table = Table("", "value", "68 %", "95 %", box=None, pad_edge=False)
-    for key, name, unit in _ROWS:
-        estimate = plain(values.get(key))
+    for estimate, name, unit in (
+        (found.tracer_diffusivity_cm2_per_s, "D* of the ions", "cm²/s"),
+        (found.charge_diffusivity_cm2_per_s, "D_σ of charge", "cm²/s"),
+        (found.haven_ratio, "Haven ratio", ""),
+        (found.nernst_einstein_conductivity_S_per_cm, "σ from D*", "S/cm"),
+        (found.ionic_conductivity_S_per_cm, "σ from D_σ", "S/cm"),
+    ):
         if estimate is None:
             continue
-        value = with_error(estimate["value"], estimate["error"], unit)
-        if estimate["is_upper_bound"] and key != "haven_ratio":
-            value = f"below {number(estimate['interval95'][1], 2)} {unit}"
-        table.add_row(name, value, interval(*estimate["interval68"]), interval(*estimate["interval95"]))
+        value = with_error(estimate.value, estimate.error, unit)
+        if estimate.is_upper_bound and unit:
+            value = f"below {number(estimate.interval95[1], 2)} {unit}"
+        table.add_row(name, value, _interval(estimate.interval68), _interval(estimate.interval95))
     console.print(table)
 
 
-def _show_cell(console: Any, values: Any) -> None:
+def _interval(ends: tuple[float, float]) -> str:
+    from superionic.report.words import interval
+
+    low, high = (end if math.isfinite(end) else None for end in ends)
+    return interval(low, high)
+
+
+def _show_cell(console: Console, run: RunAnalysis) -> None:
     from superionic.report.words import with_error
 
-    volume = values["mean_cell"]["volume_per_atom_A3"]
-    words = with_error(volume["value"], volume["error"], "Å³/atom")
-    console.print(f"mean volume {words} (first {values['mean_cell']['discarded_ps']:.3g} ps left out)")
-    for item in values["volume_comparisons"]:
+    volume = None if run.mean_cell is None else run.mean_cell.volume_per_atom_A3
+    if run.mean_cell is None or volume is None:
+        return
+    words = with_error(volume.value, volume.error, "Å³/atom")
+    console.print(f"mean volume {words} (first {run.mean_cell.discarded_ps:.3g} ps left out)")
+    for item in run.comparisons:
+        value = item.published
         console.print(
-            f"  {item['difference_percent']:+.2f} % from the {item['kind']} {item['published']:g} Å³/atom at "
-            f"{item['temperature_K']:g} K ({item['source'].split(',')[0]} et al.)"
+            f"  {item.difference:+.2f} % from the {value.kind} {value.value:g} Å³/atom at {value.temperature_K:g} K "
+            f"({value.source.split(',')[0]} et al.)"
         )
 
 
-def _show_migration(console: Any, found: Any) -> None:
-    from rich.markup import escape
+def _show_migration(console: Console, found: MigrationSummary) -> None:
     from rich.table import Table
 
-    from superionic.report.words import interval, number
+    from superionic.report.words import number
 
-    if found is None:
-        return
-    if "site_kinds" in found:
-        refined = any("refined_occupancy" in kind for kind in found["site_kinds"])
-        table = Table("site", "number", "ions on one", box=None, pad_edge=False)
-        for name in [*(["in the crystal"] if refined else []), "mean stay, ps", "68 %"]:
-            table.add_column(name)
-        for kind in found["site_kinds"][:_MOST_ROWS]:
-            more = [number(kind["refined_occupancy"], 3)] if refined else []
-            stay = interval(*kind["residence_interval68_ps"])
-            held = number(kind["occupancy"], 3)
-            table.add_row(kind["label"], str(kind["n_sites"]), held, *more, number(kind["residence_ps"], 3), stay)
-        console.print(table)
-        if len(found["site_kinds"]) > _MOST_ROWS:
-            console.print(f"and {len(found['site_kinds']) - _MOST_ROWS} more kinds of sites (--json has all)")
-        axes = sorted({axis for cluster in found["clusters"] for axis in cluster["axes"]})
-        spanned = f"connect the crystal along {', '.join(axes)}" if axes else "do not connect the crystal"
-        console.print(f"{found['n_jumps']:,} jumps between sites {spanned}")
-    if found.get("percolation"):
-        barriers = found["percolation"]["barriers_eV"]
+    refined = found.crystal is not None
+    table = Table("site", "number", "ions on one", box=None, pad_edge=False)
+    for name in [*(["in the crystal"] if refined else []), "mean stay, ps", "68 %"]:
+        table.add_column(name)
+    for kind in found.site_kinds[:_MOST_ROWS]:
+        more = [number(kind.refined_occupancy)] if refined else []
+        stay = number(kind.residence.mean_ps), _interval(kind.residence.interval68_ps)
+        table.add_row(kind.label, str(kind.n_sites), number(kind.occupancy), *more, *stay)
+    console.print(table)
+    if len(found.site_kinds) > _MOST_ROWS:
+        console.print(f"and {len(found.site_kinds) - _MOST_ROWS} more kinds of sites (--json has all)")
+    axes = ", ".join(found.connected_axes)
+    spanned = f"connect the crystal along {axes}" if axes else "do not connect the crystal"
+    console.print(f"{found.n_jumps:,} jumps between sites {spanned}")
+    if found.percolation is not None:
         words = [
-            f"{axis} {'not spanned' if b is None else f'{b:.2g} eV'}" for axis, b in zip("abc", barriers, strict=True)
+            f"{axis} {f'{barrier:.2g} eV' if math.isfinite(barrier) else 'not spanned'}"
+            for axis, barrier in zip("abc", found.percolation.barriers_eV, strict=True)
         ]
         console.print(f"barriers of the density: {', '.join(words)}")
-    for flag in found["flags"]:
-        console.print(f"[yellow]caution (sites):[/yellow] {escape(flag)}")
 
 
-def _show_arrhenius(console: Any, fit: Any) -> None:
+def _show_dependence(console: Console, series: SeriesOfRuns, *, several: bool) -> None:
     from rich.markup import escape
 
-    from superionic.report.words import interval, number, with_error
+    from superionic.report.words import number, with_error
 
-    if fit["Ea_eV"] is not None:
-        console.print(f"[bold]activation energy[/bold] {with_error(fit['Ea_eV'], fit['Ea_error_eV'], 'eV')}, of ln(σT)")
-    for point in fit["predictions"]:
-        beyond = " [yellow](extrapolated)[/yellow]" if point["extrapolated"] else ""
-        ends = point["interval68"] or (None, None)
-        console.print(
-            f"σ({point['temperature_K']:g} K) = {number(point['value'])} mS/cm (68 %: {interval(*ends)}){beyond}"
-        )
-    for flag in fit["flags"]:
-        console.print(f"[yellow]caution:[/yellow] {escape(flag)}")
+    dependence = series.dependence
+    if several and series.material is not None:
+        console.print(f"[bold]{escape(series.material.label)}[/bold]")
+    if dependence.Ea_eV is not None:
+        energy = with_error(dependence.Ea_eV, dependence.Ea_error_eV, "eV")
+        console.print(f"[bold]activation energy[/bold] {energy}, of ln(σT)")
+    for temperature in dependence.report_temperatures_K:
+        value = dependence.conductivity_at(temperature)
+        if value is None:
+            console.print(f"σ({temperature:g} K) cannot be given")
+            continue
+        beyond = " [yellow](extrapolated)[/yellow]" if value.extrapolated else ""
+        low, high = value.interval68_S_per_cm
+        ends = _interval((1000.0 * low, 1000.0 * high))
+        console.print(f"σ({temperature:g} K) = {number(1000.0 * value.value_S_per_cm)} mS/cm (68 %: {ends}){beyond}")
+    for doubt in dependence.doubts:
+        console.print(f"[yellow]{doubt.severity}:[/yellow] {escape(doubt.words)}")

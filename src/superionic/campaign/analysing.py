@@ -169,7 +169,9 @@ def analyse(
         )
         kept = trajectory.part(skip_ps, stride)
         name = readers[0].name + (f" and {len(readers) - 1} more" if len(readers) > 1 else "")
-        done.append(analyse_trajectory(kept, replace(question, temperature_K=group.temperature_K), name=name))
+        pressure = None if group.run is None else group.run.pressure_GPa
+        asked = replace(question, temperature_K=group.temperature_K, pressure_GPa=pressure)
+        done.append(analyse_trajectory(kept, asked, name=name))
     runs = tuple(each.result for each in done)
     identities = tuple(group.run for group in groups if group.run is not None)
     temperatures = {run.transport.temperature_K for run in runs}

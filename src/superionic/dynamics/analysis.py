@@ -56,8 +56,8 @@ class Question:
     ----------
     mobile
         Elements of the mobile ions; the first known conductor among the atoms if empty.
-    temperature_K
-        Of the run; without it there is no conductivity.
+    temperature_K, pressure_GPa
+        Of the run; without a temperature there is no conductivity, without a pressure it is taken as ambient.
     charges
         Oxidation states by element, as far as they are given; the others are guessed.
     axes
@@ -82,6 +82,7 @@ class Question:
 
     mobile: tuple[str, ...] = ()
     temperature_K: float | None = None
+    pressure_GPa: float | None = None
     charges: Mapping[str, float] | None = None
     axes: tuple[int, ...] = (0, 1, 2)
     plane: tuple[int, int] | None = None
@@ -265,7 +266,7 @@ def analyse_trajectory(
         notices=trajectory.notices,
         mean_cell=cell,
         volumes=_volumes(trajectory),
-        comparisons=_comparisons(composition, cell, question.temperature_K),
+        comparisons=_comparisons(composition, cell, question),
         density=(
             None if where.density is None else DensityMap.of(where.density, where.sites, question.isovalue_per_A3)
         ),
@@ -430,18 +431,20 @@ def _where(
     return _Where(counter.result(), sites, flags=flags)
 
 
-def _comparisons(
-    composition: Mapping[str, int], cell: MeanCell | None, temperature_K: float | None
-) -> tuple[Comparison, ...]:
-    """Compare the mean volume of a run at constant pressure with published ones near its temperature."""
+def _comparisons(composition: Mapping[str, int], cell: MeanCell | None, question: Question) -> tuple[Comparison, ...]:
+    """Compare the mean volume of a run at constant pressure with published ones at it, near its temperature."""
+    from superionic.references.matching import PRESSURE_TOLERANCE_GPA
     from superionic.references.published import lookup
 
-    if cell is None or cell.volume_per_atom_A3 is None or temperature_K is None:
+    temperature = question.temperature_K
+    if cell is None or cell.volume_per_atom_A3 is None or temperature is None:
         return ()
     formula = "".join(f"{element}{count}" for element, count in composition.items())
     volume = cell.volume_per_atom_A3
     return tuple(
         compare(volume.value, published, error=volume.error)
         for published in lookup(formula, quantity="volume_per_atom")
-        if published.temperature_K is not None and abs(published.temperature_K - temperature_K) <= _NEAR_K
+        if published.temperature_K is not None
+        and abs(published.temperature_K - temperature) <= _NEAR_K
+        and abs((published.pressure_GPa or 0.0) - (question.pressure_GPa or 0.0)) <= PRESSURE_TOLERANCE_GPA
     )

@@ -235,10 +235,8 @@ def _line(name: str, estimate: Estimate | None, unit: str, what: str) -> Line:
     words = f"{name} = {with_error(estimate.value, estimate.error, unit)}"
     if estimate.is_upper_bound and unit:
         words = f"{name} < {number(estimate.interval95[1], 2)} {unit}"
-    severity = "caution" if estimate.is_upper_bound else "info"
-    return Line(
-        words, f"68 %: {_interval(estimate.interval68)} · 95 %: {_interval(estimate.interval95)} · {what}", severity
-    )
+    ends = f"68 %: {_interval(estimate.interval68)} · 95 %: {_interval(estimate.interval95)}"
+    return Line(words, f"{ends} · {what}", "caution" if estimate.is_upper_bound else "info")
 
 
 def _interval(ends: tuple[float, float]) -> str:
