@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from superionic.execution.runner import Reporter
     from superionic.execution.task import Task
     from superionic.results.campaign import Results
-    from superionic.results.stability import HullEntry
+    from superionic.transport.conductivity_of_temperature import TemperatureDependence
 
 _SHOWN_PENDING = 12
 _LOG_EVERY_S = 30.0
@@ -76,7 +75,7 @@ class _Bars:
         known[0], known[1] = max(known[0], known[1] - already_done + total), max(known[1], already_done)
         self._bars.update(self._ids[stage], total=known[0], completed=known[1])
 
-    def task_ended(self, task: Task, state: str, cost: Mapping[str, float]) -> None:
+    def task_ended(self, task: Task[Any], state: str, cost: Mapping[str, float]) -> None:
         del cost
         if task.stage in self._ids:
             self._totals[task.stage][1] += 1
@@ -84,7 +83,7 @@ class _Bars:
         if state != "done":
             self._bars.console.print(f"[yellow]{state}[/]: {escape(task.label)}")
 
-    def running(self, states: Sequence[tuple[Task, float, str]]) -> None:
+    def running(self, states: Sequence[tuple[Task[Any], float, str]]) -> None:
         now: dict[str, list[str]] = {}
         for task, fraction, message in states:
             now.setdefault(task.stage, []).append(f"{task.label} {fraction:.0%} {message}".strip())
@@ -102,7 +101,7 @@ class _Lines:
         if already_done < total:
             self._console.print(f"{stage}: {total - already_done} of {total} tasks to do", highlight=False)
 
-    def task_ended(self, task: Task, state: str, cost: Mapping[str, float]) -> None:
+    def task_ended(self, task: Task[Any], state: str, cost: Mapping[str, float]) -> None:
         self._done += 1
         now = time.monotonic()
         if state != "done" or now - self._last > _LOG_EVERY_S or cost.get("wall_s", 0.0) > _LOG_EVERY_S / 3:
@@ -111,7 +110,7 @@ class _Lines:
                 f"  {task.stage}: {escape(task.label)} {state} ({cost.get('wall_s', 0.0):.1f} s)", highlight=False
             )
 
-    def running(self, states: Sequence[tuple[Task, float, str]]) -> None:
+    def running(self, states: Sequence[tuple[Task[Any], float, str]]) -> None:
         now = time.monotonic()
         if states and now - self._last > _LOG_EVERY_S:
             self._last = now
@@ -151,42 +150,48 @@ def show_results(campaign: Campaign, results: Results) -> None:
     """Print the main results of a run."""
     console = Console(soft_wrap=True)
     for hull in results.hull[-1:]:
-        orderings = [entry for entry in hull.entries if isinstance(entry.identity, Ordering)]
-        lowest: dict[str, HullEntry] = {}
-        for entry in sorted(orderings, key=lambda entry: entry.e_above_hull_eV_per_atom):
-            lowest.setdefault(entry.formula, entry)
-        for entry in lowest.values():
-            above = 1000 * entry.e_above_hull_eV_per_atom
-            console.print(
-                f"{entry.formula} ({entry.identity.material.crystal}): {above:.1f} meV/atom above the hull",
-                highlight=False,
-            )
+        lowest: dict[str, tuple[Ordering, float]] = {}
+        for entry in sorted(hull.entries, key=lambda entry: entry.e_above_hull_eV_per_atom):
+            if isinstance(entry.identity, Ordering):
+                lowest.setdefault(entry.formula, (entry.identity, 1000 * entry.e_above_hull_eV_per_atom))
+        for formula, (ordering, above) in lowest.items():
+            crystal = ordering.material.crystal
+            console.print(f"{formula} ({crystal}): {above:.1f} meV/atom above the hull", highlight=False)
     if results.validate is not None:
-        before, after = results.validate.before, results.validate.after
+        errors = results.validate.errors
         console.print(
-            f"fine-tuning: force MAE {before.mae_force_meV_per_A:.0f} → {after.mae_force_meV_per_A:.0f} meV/Å on "
-            f"{results.validate.n_structures} unseen structures",
+            f"fine-tuning: force MAE {errors.before.mae_force_meV_per_A:.0f} → "
+            f"{errors.after.mae_force_meV_per_A:.0f} meV/Å on {errors.n_structures} unseen structures",
             highlight=False,
         )
     for material in results.analyse.arrhenius if results.analyse is not None else ():
-        dependence = material.dependence
-        if dependence.Ea_eV is not None:
-            error = "" if dependence.Ea_error_eV is None else f" ± {dependence.Ea_error_eV:.2f}"
-            console.print(f"{material.material.label}: Ea = {dependence.Ea_eV:.2f}{error} eV", highlight=False)
-        for flag in dependence.flags:
-            console.print(f"  {flag}", style="yellow", highlight=False)
-        for point in dependence.predictions:
-            low, high = point.interval68 or (math.nan, math.nan)
-            tail = ", extrapolated" if point.extrapolated else ""
-            console.print(
-                f"  σ({point.temperature_K:g} K) = {1000 * point.value:.3g} mS/cm "
-                f"(68 %: {1000 * low:.2g} to {1000 * high:.2g}{tail})",
-                highlight=False,
-            )
+        _show_dependence(console, material.material.label, material.dependence)
     for statement in results.statements:
         if statement.severity != "info":
             console.print(f"{statement.severity}: {statement.words}", style="yellow", highlight=False)
     console.print(f"report: {campaign.report_folder / 'report.html'}", highlight=False)
+
+
+def _show_dependence(console: Console, name: str, dependence: TemperatureDependence) -> None:
+    """Print the activation energy and σ at the report temperatures, as far as they may be given."""
+    if dependence.Ea_eV is not None:
+        error = "" if dependence.Ea_error_eV is None else f" ± {dependence.Ea_error_eV:.2f}"
+        console.print(f"{name}: Ea = {dependence.Ea_eV:.2f}{error} eV", highlight=False)
+    for flag in dependence.flags:
+        console.print(f"  {flag}", style="yellow", highlight=False)
+    for temperature in dependence.report_temperatures_K:
+        point = dependence.conductivity_at(temperature)
+        if point is None:
+            words = dependence.verdict_at(temperature).words
+            console.print(f"  no σ({temperature:g} K): {words}", style="yellow", highlight=False)
+            continue
+        low, high = point.interval68_S_per_cm
+        how = ", extrapolated" if point.extrapolated else ""
+        console.print(
+            f"  σ({temperature:g} K) = {1000 * point.value_S_per_cm:.3g} mS/cm "
+            f"(68 %: {1000 * low:.2g} to {1000 * high:.2g}{how})",
+            highlight=False,
+        )
 
 
 def show_status(campaign: Campaign, status: Status, *, all_tasks: bool) -> None:

@@ -19,6 +19,7 @@ from superionic.results.identity import Material, OrderedCell
 from superionic.settings.base import STUDENT
 from superionic.settings.distil import resolved
 from superionic.settings.learn import Learning, learning_of
+from superionic.settings.sample import SampleSettings
 
 if TYPE_CHECKING:
     from superionic.campaign.run import Campaign
@@ -312,7 +313,7 @@ class _Costs:
         return int(most if limit is None else max(planned, min(most, limit)))
 
     def _learning(self) -> Learning:
-        return learning_of(self._file.learn, self._file.sample)
+        return learning_of(self._file.learn, self._file.sample or SampleSettings())
 
     def _trainings(self) -> int:
         plan = self._learning()
@@ -329,7 +330,7 @@ class _Costs:
         if plan.strategy == "active":
             each = runs // len(settings.temperatures_K) * len(plan.explored_K)
             runs += each * (plan.active.max_rounds + 1)
-            work += f", up to {plan.active['max_rounds'] + 1} explorations of {each} runs"
+            work += f", up to {plan.active.max_rounds + 1} explorations of {each} runs"
         seconds = runs * length * 1000 / settings.timestep_fs * self._per_step(settings.potential, atoms)
         frames = runs * length * 1000 / settings.save_every_fs
         return PlanLine("sample", work, runs, seconds / 3600, frames * atoms * _BYTES_PER_ATOM_AND_FRAME / 1e6)

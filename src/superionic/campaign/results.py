@@ -71,7 +71,7 @@ def assemble(flow: Flow) -> Results:
     return replace(results, statements=statements(results))
 
 
-def density_grids(flow: Flow) -> dict[str, NDArray[np.float64]]:
+def density_grids(flow: Flow) -> dict[str, NDArray[np.float32]]:
     """Load the density maps that the report draws, by the names that the results have for them."""
     analysed = _last(flow.outputs.analyse)
     if analysed is None:
@@ -121,9 +121,7 @@ def write_students(flow: Flow, folder: Path) -> list[Path]:
     written = []
     for number, task in enumerate(distilled.students, 1):
         path = folder / f"{STUDENT}_{number}.nep.txt"
-        path.write_text(
-            NepModel.from_arrays(flow.bench.runner.one(task).weights).to_text(), encoding="utf-8"
-        )
+        path.write_text(NepModel.from_arrays(flow.bench.runner.one(task).weights).to_text(), encoding="utf-8")
         written.append(path)
     return written
 

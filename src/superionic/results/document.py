@@ -122,9 +122,9 @@ def _of(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     if origin is tuple and not (len(arguments) == 2 and arguments[1] is Ellipsis):
         items = [_of(item, definitions) for item in arguments]
         return {"type": "array", "prefixItems": items, "minItems": len(items), "maxItems": len(items)}
-    if origin in (tuple, list) or (isinstance(origin, type) and issubclass(origin, typing.Sequence)):  # type: ignore[arg-type]
+    if origin in (tuple, list) or (isinstance(origin, type) and issubclass(origin, typing.Sequence)):
         return {"type": "array", "items": _of(arguments[0], definitions)}
-    if isinstance(origin, type) and issubclass(origin, typing.Mapping):  # type: ignore[arg-type]
+    if isinstance(origin, type) and issubclass(origin, typing.Mapping):
         return {"type": "object", "additionalProperties": _of(arguments[1], definitions)}
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         if hint.__name__ not in definitions:
