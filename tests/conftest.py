@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -50,8 +51,11 @@ def interruptible() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests of engines that are not installed."""
+    """Skip tests of engines and of a browser that are not installed."""
+    no_browser = shutil.which("chromium") is None or shutil.which("chromedriver") is None
     for item in items:
+        if no_browser and item.get_closest_marker("browser"):
+            item.add_marker(pytest.mark.skip(reason="chromium and chromedriver are not installed"))
         for marker in item.iter_markers("engine"):
             name = marker.args[0]
             try:

@@ -24,6 +24,7 @@ from superionic.report.plots import (
     Panel,
     Plot,
     Series,
+    Side,
     Surface,
 )
 from superionic.report.words import number, power_of_ten
@@ -93,6 +94,11 @@ def _colour_map(scale: ColourScale) -> Any:
         red, green, blue = (int(part) / 255.0 for part in colour[4:-1].split(","))
         stops.append((at, (red, green, blue)))
     return LinearSegmentedColormap.from_list("superionic", stops)
+
+
+def _draw_colour_bar(axes: Axes, drawn: Any, words: str, side: Side) -> None:
+    look: dict[str, Any] = {"aspect": 30, "shrink": 0.6} if side == "bottom" else {"shrink": 0.8}
+    _root(axes).colorbar(drawn, ax=axes, label=_safe(words), location=side, **look)
 
 
 def _errors(series: Series, values: Numbers, low: Numbers, high: Numbers) -> Any:
@@ -178,7 +184,7 @@ def _draw_heat_map(axes: Axes, heat_map: HeatMap) -> None:
         heat_map.x, heat_map.y, heat_map.values, cmap=_colour_map(COLOUR_SCALE), shading="nearest", rasterized=True
     )
     axes.grid(visible=False)
-    _root(axes).colorbar(drawn, ax=axes, label=_safe(heat_map.label), shrink=0.85)
+    _draw_colour_bar(axes, drawn, heat_map.label, heat_map.colour_bar)
 
 
 def _square(axes: Axes) -> None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from superionic.report.draw_matplotlib import cell_edges
-from superionic.report.plots import ATOM_COLOURS, COLOUR_SCALE, GREY, INK, WHITE, Numbers, Panel, Series, Surface
+from superionic.report.plots import ATOM_COLOURS, COLOUR_SCALE, GREY, INK, WHITE, Numbers, Panel, Series, Side, Surface
 
 FONT: Final = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 GRID: Final = "#e5e7eb"
@@ -66,11 +66,12 @@ def _error_bar(values: Numbers, low: Numbers, high: Numbers, colour: str) -> dic
     }
 
 
-def _colour_bar(words: str, side: Literal["right", "bottom"] = "right") -> dict[str, Any]:
+def _colour_bar(words: str, side: Side, place: int = 0) -> dict[str, Any]:
+    """Return the scale of colours on one side of a panel; below it, `place` counts scales from the top."""
+    bar: dict[str, Any] = {"title": {"text": _words(words), "side": side}, "thickness": 12}
     if side == "right":
-        return {"title": {"text": _words(words), "side": "right"}, "thickness": 12}
-    below = {"orientation": "h", "y": 0, "yanchor": "top", "xanchor": "center", "x": 0.5}
-    return below | {"title": {"text": _words(words), "side": "bottom"}, "thickness": 12}
+        return bar
+    return bar | {"orientation": "h", "x": 0.5, "xanchor": "center", "y": -0.22 * place, "yanchor": "top"}
 
 
 def _points(series: Series) -> dict[str, Any]:
@@ -168,7 +169,7 @@ def _span_of(panel: Panel, axis: str) -> list[float]:
     values: list[float] = []
     for series in panel.series:
         groups = (series.x, series.x_low, series.x_high) if axis == "x" else (series.y, series.low, series.high)
-        values += [value for group in groups for value in group if value is not None]
+        values += [value for group in groups for value in group if value is not None and math.isfinite(value)]
     return values
 
 
@@ -226,7 +227,7 @@ def panel_json(panel: Panel, height: int) -> dict[str, Any]:
                 "y": _list(list(panel.heat_map.y)),
                 "z": [_list(row) for row in panel.heat_map.values.tolist()],
                 "colorscale": [list(stop) for stop in COLOUR_SCALE],
-                "colorbar": _colour_bar(panel.heat_map.label),
+                "colorbar": _colour_bar(panel.heat_map.label, panel.heat_map.colour_bar, 1) | {"len": 0.85},
                 "hoverongaps": False,
             }
         )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,15 +10,13 @@ from superionic.references import Match, OwnResult, matching
 from superionic.references.values import PublishedValue, Quantity
 from superionic.report.composition_axes import unit_formula
 from superionic.report.own_results import Own, own_results
-from superionic.report.plots import BLUE, GREY, ORANGE, VERMILION, Panel, Plot, Series, pick, pick_marker
-from superionic.report.published import short_citation, source_words
+from superionic.report.plots import BLUE, GREY, ORANGE, VERMILION, Panel, Plot, Series
+from superionic.report.published import short_citation
 from superionic.report.section import Block, CsvCell, CsvTable, Paragraph, Section
 from superionic.report.table import Notes, Table
-from superionic.report.words import MINUS, formula_text, interval, number, sentence, with_error
+from superionic.report.words import MINUS, interval, number, sentence, with_error
 from superionic.results.campaign import Results
 
-_MILLI: Final = 1000.0
-_ROOM_K: Final = 300.0
 _NAMES: Final[dict[Quantity, str]] = {
     "activation_energy": "activation energy Eₐ",
     "conductivity": "conductivity σ",
@@ -70,9 +67,9 @@ def section(results: Results) -> Section:
     if not found:
         words = "No published value of these materials and quantities, at these conditions, is known to superionic."
         return Section("comparison", title, [Paragraph(words, "missing")])
-    plots = (_parity(results, found), _pairs(results, found))
-    blocks: list[Block] = [plot for plot in plots if plot is not None]
-    return Section("comparison", title, [*blocks, _table(results, found)], [_csv(found)])
+    plot = _parity(results, found)
+    blocks: list[Block] = [*([plot] if plot is not None else []), _table(results, found)]
+    return Section("comparison", title, blocks, [_csv(found)])
 
 
 def comparisons(results: Results) -> Iterator[Compared]:
@@ -273,80 +270,3 @@ def _hover(results: Results, item: Compared) -> str:
         f"{_what(results, item)}: {_quantity(item)}, ours {_own_words(item.own)}, "
         f"published {number(item.published.value)} {unit} ({short_citation(item.published.source)})"
     )
-
-
-def _pairs(results: Results, found: list[Compared]) -> Plot | None:
-    """Show activation energy and conductivity at 300 K together, ours beside published pairs of one sample."""
-    ours: list[Series] = []
-    pairs: dict[tuple[PublishedValue, PublishedValue], None] = {}
-    for each in results.analyse.arrhenius if results.analyse is not None else ():
-        value, Ea_eV = each.dependence.conductivity_at(_ROOM_K), each.dependence.Ea_eV
-        samples = list(_published_pairs([item.published for item in found if item.of.material == each.material]))
-        if value is None or value.is_upper_bound or Ea_eV is None or not samples:
-            continue
-        pairs |= dict.fromkeys(samples)
-        error = each.dependence.Ea_error_eV or 0.0
-        name = f"{unit_formula(results, each.formula)} ({each.material.crystal})"
-        sigma = _MILLI * value.value_S_per_cm
-        low, high = (_MILLI * end for end in value.interval68_S_per_cm)
-        ours.append(
-            Series(
-                [Ea_eV],
-                [sigma],
-                f"{name}, this work",
-                colour=pick(len(ours)),
-                low=[low],
-                high=[high if math.isfinite(high) else None],
-                x_low=[Ea_eV - error],
-                x_high=[Ea_eV + error],
-                size=11,
-                hover=[f"{name}: {with_error(Ea_eV, error or None, 'eV')}, {number(sigma)} mS/cm"],
-            )
-        )
-    if not ours:
-        return None
-    panel = Panel(
-        [*ours, *_pair_series(pairs)], x_label="activation energy Eₐ (eV)", y_label="σ at 300 K (mS/cm)", y_log=True
-    )
-    return Plot(
-        "conductivity_and_activation_energy",
-        "comparison",
-        "Against the literature",
-        "Activation energy and conductivity at 300 K, ours with 68 % intervals, beside published pairs (filled: "
-        "measured; open: computed). Simulated values at 300 K are usually extrapolated from hotter runs.",
-        [panel],
-        columns=1,
-        height=440,
-    )
-
-
-def _pair_series(pairs: Iterable[tuple[PublishedValue, PublishedValue]]) -> Iterator[Series]:
-    for index, (energy, sigma) in enumerate(pairs):
-        label = f"{formula_text(energy.formula)}: {source_words(energy)}"
-        yield Series(
-            [energy.value],
-            [sigma.value],
-            label,
-            colour=GREY,
-            marker=pick_marker(index % 6 + 1),
-            size=9,
-            filled=energy.kind == "measured",
-            hover=[f"{label}: {number(energy.value)} eV, {number(sigma.value)} mS/cm"],
-        )
-
-
-def _published_pairs(values: Iterable[PublishedValue]) -> Iterator[tuple[PublishedValue, PublishedValue]]:
-    """Yield activation energies with the conductivity at 300 K of the same sample."""
-    energies: dict[tuple[str, ...], list[PublishedValue]] = {}
-    sigmas: dict[tuple[str, ...], list[PublishedValue]] = {}
-    for value in dict.fromkeys(values):
-        method = "" if value.kind == "measured" else value.method
-        sample: tuple[str, ...] = (value.formula, value.source, method, value.polymorph, str(value.pressure_GPa))
-        if value.quantity == "activation_energy":
-            energies.setdefault(sample, []).append(value)
-        elif value.quantity == "conductivity" and value.temperature_K == _ROOM_K:
-            sigmas.setdefault(sample, []).append(value)
-    for one, of_energies in energies.items():
-        # A work with several samples lists them in the same order for both quantities.
-        if len(of_energies) == len(sigmas.get(one, ())):
-            yield from zip(of_energies, sigmas[one], strict=True)

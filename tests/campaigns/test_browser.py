@@ -1,0 +1,235 @@
+"""The pages of real campaigns in Debian's Chromium: what is only visible in a browser."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+_FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--enable-unsafe-swiftshader",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+)
+_DRAWN = """
+return Array.from(document.querySelectorAll(".chart")).map(function (chart) {
+  var points = (chart.data || []).reduce(function (sum, trace) {
+    var x = trace.x || trace.z || [];
+    return sum + (x.bdata ? x.bdata.length : x.length);
+  }, 0);
+  return {id: chart.id, told: !!chart.querySelector(".no-webgl"), points: points,
+          svg: !!chart.querySelector(".main-svg"), canvas: !!chart.querySelector("canvas"),
+          width: chart.getBoundingClientRect().width};
+});
+"""
+
+
+class Tab:
+    """A tab of the browser, and what a reader does in it."""
+
+    def __init__(self, driver) -> None:
+        self.driver = driver
+
+    def open(self, page: Path, *, width: int = 1200, height: int = 900, scheme: str = "light") -> None:
+        self.command(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
+        )
+        self.command("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        self.requests()  # forget those before
+        self.errors()
+        self.driver.get(page.as_uri())
+
+    def command(self, name: str, **arguments) -> dict:
+        return self.driver.execute_cdp_cmd(name, arguments)
+
+    def script(self, code: str, *arguments):
+        return self.driver.execute_script(code, *arguments)
+
+    def press(self, key: str) -> None:
+        from selenium.webdriver.common.action_chains import ActionChains
+        from selenium.webdriver.common.keys import Keys
+
+        ActionChains(self.driver).send_keys(getattr(Keys, key)).perform()
+
+    def click(self, selector: str) -> None:
+        self.script("document.querySelector(arguments[0]).scrollIntoView({block: 'center'})", selector)
+        self.find(selector).click()
+
+    def find(self, selector: str):
+        return self.driver.find_element("css selector", selector)
+
+    def focused(self) -> str:
+        return self.script("return document.activeElement.className || document.activeElement.id")
+
+    def errors(self) -> list[str]:
+        return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
+
+    def requests(self) -> list[str]:
+        messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
+        return [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+
+
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory) -> Iterator[Tab]:
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium") or ""
+    for flag in (*_FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    # The path is given, so that selenium looks for no driver elsewhere.
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    try:
+        yield Tab(driver)
+    finally:
+        driver.quit()
+
+
+@pytest.fixture(scope="module")
+def analysis_page(polymorphs, tmp_path_factory) -> Path:
+    """The page of the analysis of all runs of a campaign."""
+    from superionic import analyse
+
+    return analyse(polymorphs.campaign.run_folder, density_grid_A=1.0, sites="density").write(
+        tmp_path_factory.mktemp("analysis"), formats=("svg",)
+    )
+
+
+@pytest.fixture(params=["two axes", "polymorphs", "ladder", "analysis"])
+def page(request) -> Path:
+    if request.param == "analysis":
+        return request.getfixturevalue("analysis_page")
+    return request.getfixturevalue(request.param.replace(" ", "_")).report / "report.html"
+
+
+def test_everything_is_drawn_and_nothing_is_asked_of_anyone(tab, page):
+    tab.open(page)
+    charts = tab.script(_DRAWN)
+    assert charts
+    for chart in charts:
+        assert chart["told"] or (chart["svg"] and chart["points"]), chart
+    assert tab.errors() == []
+    asked = [url for url in tab.requests() if not url.startswith(("data:", "blob:"))]
+    assert asked == [page.as_uri()]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_narrow_screen_needs_no_scrolling_sideways(tab, page, scheme):
+    tab.open(page, width=400, height=800, scheme=scheme)
+    assert tab.script("return document.documentElement.scrollWidth") <= 400
+    assert all(chart["width"] <= 400 for chart in tab.script(_DRAWN))
+    assert tab.errors() == []
+
+
+def test_the_first_screen_says_the_result_and_how_far_to_trust_it(tab, page):
+    tab.open(page)
+    lines = tab.script("return Array.from(document.querySelectorAll('.line')).map(line => line.innerText)")
+    bottom = tab.script("return document.querySelector('.lines').getBoundingClientRect().bottom")
+    assert 2 <= len(lines) <= 5
+    assert bottom <= 900
+
+
+def test_links_lead_to_files_that_are_there(tab, page):
+    tab.open(page)
+    for target in tab.script(
+        "return Array.from(document.querySelectorAll('a[href]')).map(a => a.getAttribute('href'))"
+    ):
+        if target.startswith("#"):
+            assert tab.script("return !!document.getElementById(arguments[0])", target[1:]), target
+        else:
+            assert tab.script("return new URL(arguments[0], location).protocol", target) == "file:"
+            assert Path(tab.script("return decodeURI(new URL(arguments[0], location).pathname)", target)).is_file()
+
+
+def test_the_light_is_switched_by_keyboard_and_remembered(tab, polymorphs):
+    page = polymorphs.report / "report.html"
+    tab.open(page, scheme="dark")
+    theme = "return document.documentElement.dataset.theme"
+    ink = "return document.querySelector('.chart').layout.font.color"
+    assert tab.script(theme) == "dark"
+    dark_ink = tab.script(ink)
+    tab.script("document.getElementById('theme').focus()")
+    tab.press("ENTER")
+    assert tab.script(theme) == "light"
+    assert tab.script(ink) != dark_ink
+    tab.open(page, scheme="dark")
+    assert tab.script(theme) == "light"
+    tab.script("localStorage.clear()")
+
+
+def test_the_keyboard_reaches_the_results_past_the_contents(tab, polymorphs):
+    tab.open(polymorphs.report / "report.html")
+    tab.press("TAB")
+    assert tab.focused() == "skip"
+    tab.press("ENTER")
+    assert tab.script("return location.hash") == "#summary"
+    tab.press("TAB")
+    assert tab.script("return !!document.activeElement.closest('main')")
+
+
+def test_long_tables_are_folded(tab, polymorphs):
+    tab.open(polymorphs.report / "report.html")
+    shown = (
+        "var table = document.getElementById(document.querySelector('button.fold').getAttribute('aria-controls'));"
+        "return Array.from(table.querySelectorAll('tbody tr')).filter(row => row.offsetParent !== null).length"
+    )
+    rows = tab.script(shown.replace(".filter(row => row.offsetParent !== null)", ""))
+    assert rows > 30
+    assert tab.script(shown) == 30
+    tab.script("document.querySelector('button.fold').focus()")
+    tab.press("ENTER")
+    assert tab.script(shown) == rows
+    assert tab.find("button.fold").get_attribute("aria-expanded") == "true"
+    tab.press("SPACE")
+    assert tab.script(shown) == 30
+
+
+def test_tables_are_sorted_by_number_and_back(tab, polymorphs):
+    tab.open(polymorphs.report / "report.html")
+    head = "#stability table.sortable thead th.number"
+    cells = (
+        "var head = document.querySelector(arguments[0]), table = head.closest('table');"
+        "return Array.from(table.tBodies[0].rows).map(row => row.cells[head.cellIndex].innerText)"
+    )
+
+    def numbers() -> list[float]:
+        return [float(cell.replace("\N{MINUS SIGN}", "-")) for cell in tab.script(cells, head)]
+
+    original = numbers()
+    assert tab.find(head).get_attribute("aria-sort") == "none"
+    tab.click(f"{head} button")
+    assert tab.find(head).get_attribute("aria-sort") == "ascending"
+    assert numbers() == sorted(original)
+    tab.press("ENTER")
+    assert tab.find(head).get_attribute("aria-sort") == "descending"
+    assert numbers() == sorted(original, reverse=True)
+    tab.press("ENTER")
+    assert numbers() == original
+
+
+def test_names_of_the_legend_hide_what_they_name(tab, polymorphs):
+    tab.open(polymorphs.report / "report.html")
+    tab.click(".legend button")
+    name = tab.find(".legend button").get_attribute("data-name")
+    visible = tab.script(
+        "return Array.from(document.querySelector('.legend').closest('figure').querySelectorAll('.chart'))"
+        ".flatMap(chart => chart.data || []).filter(trace => trace.meta === arguments[0]).map(trace => trace.visible)",
+        name,
+    )
+    assert visible
+    assert not any(visible)
+    tab.click(".legend button")
+    assert tab.find(".legend button").get_attribute("aria-pressed") == "true"
