@@ -11,7 +11,6 @@ from superionic.report import (
     figures_conductivity,
     figures_energy,
     figures_model,
-    figures_student,
     figures_transport,
 )
 from superionic.report.figures_density import density_plots
@@ -37,10 +36,6 @@ def all_plots(results: Results, arrays: Mapping[str, NDArray[Any]]) -> list[Plot
         figures_energy.polymorphs(results),
         figures_model.learning_curve(results),
         figures_model.parity(results),
-        figures_student.parity(results),
-        figures_student.learning(results),
-        figures_student.distances(results),
-        figures_student.properties(results),
         figures_transport.volumes(results),
         figures_transport.displacements(results),
         figures_transport.anisotropy(results),

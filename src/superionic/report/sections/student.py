@@ -114,10 +114,11 @@ def _lead(found: DistilResult) -> str:
         (sum(one.labels for one in found.rounds), "frames of hot runs of the students"),
     )
     parts = [f"{whole_text(count)} {words}" for count, words in counts if count]
+    teacher = "the fine-tuned potential" if found.teacher.identity.fine_tuned else found.teacher.name
     passed = "They passed the gate." if found.verdict.passed else "They did not pass the gate."
     return (
         f"{plural(len(found.members), 'student')} learned from {whole_text(data.total)} structures labelled by "
-        f"{found.teacher.name}: {listing(parts)}. {passed}"
+        f"{teacher}: {listing(parts)}. {passed}"
     )
 
 
