@@ -19,13 +19,20 @@ from superionic.results.campaign import Results, Statement
 from superionic.transport.analysis import TransportAnalysis
 from superionic.transport.conductivity_line import ConductivityAt
 from superionic.transport.conductivity_of_temperature import TemperatureDependence
-from superionic.transport.doubts import Doubt
+from superionic.transport.doubts import Doubt, DoubtKind
 from superionic.transport.estimate import Estimate
 from superionic.transport.slope_break import SlopeBreak
 
 _COMPARED: Final[tuple[Quantity, ...]] = ("conductivity", "activation_energy")
 _MOST_DOUBTS: Final = 3
 _MILLI: Final = 1000.0
+_SHORT: Final[dict[DoubtKind, str]] = {
+    "no line": "no Arrhenius line",
+    "unphysical": "unphysical activation energy",
+    "upper bound": "only an upper bound",
+    "insignificant": "activation energy not significant",
+    "two temperatures": "two temperatures only",
+}
 _FORMS: Final = {"lnD": "ln D against 1/T", "lnSigmaT": "ln(σT) against 1/T"}
 
 
@@ -112,7 +119,7 @@ def statements_of(found: Sequence[NamedDependence]) -> Iterator[Statement]:
         shown = listed if len(listed) <= _MOST_DOUBTS + 1 else listed[:_MOST_DOUBTS]
         for doubt, names in shown:
             whom = f"{_some(names)}: " if len(found) > 1 else ""
-            yield Statement(doubt.severity, whom + doubt.words, doubt.kind if doubt.severity != "info" else "")
+            yield Statement(doubt.severity, whom + doubt.words, _SHORT.get(doubt.kind, doubt.kind))
         if len(shown) < len(listed):
             others = [name for _, names in listed[len(shown) :] for name in names]
             doubt = listed[len(shown)][0]
