@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from superionic.dynamics.md import Limits, MDSettings, Segment, initial_state, run_segment
 from superionic.errors import CalculationFailed, PotentialError, SuperionicError
-from superionic.execution.task import Context, Task
+from superionic.execution.codec import decode, encode, from_tree
+from superionic.execution.task import Context, Part, Task, ref_of
 from superionic.potentials.base import BasePotential, Prediction, describe_potential, load_potential
 from superionic.potentials.reference import li3ycl6_cell
+from superionic.results.identity import ONCE
+from superionic.settings.sample import SampleSettings
 from superionic.stages import chains
 from superionic.stages.base import ChosenPotential
 
@@ -79,7 +84,7 @@ def test_a_run_ends_cleanly_above_the_limit(grade):
     assert segment.collected_grades[:1] == [3.0]
     assert np.array_equal(segment.collected_grades[1:], [grade], equal_nan=True)
     assert np.array_equal(segment.collected_positions_A[-1], segment.state.positions_A)
-    assert Segment.from_dict(segment.to_dict()).stopped == segment.stopped
+    assert from_tree(decode(*encode(segment)), Segment).stopped == segment.stopped
 
 
 def test_collected_frames_are_spread_over_the_segment():
@@ -123,82 +128,91 @@ def test_impossible_limits_are_refused(wrong):
 # ---- in a chain of tasks ----
 
 
-class Bench:
-    """What a chain needs of a workbench."""
+class Workbench:
+    """What a chain needs of a workbench; it keeps the calls, so that they can be done in this process."""
 
-    def task(self, stage, label, function, version, settings, inputs, *, potential=None, engine=None):
-        engine = engine or (potential.engine if potential else "core")
-        return Task(stage, label, function, version, settings, inputs, engine)
+    def __init__(self):
+        self.calls = {}
+
+    def task(self, stage, label, call, *, engine=None):
+        settings, inputs = call.settings_and_inputs()
+        task = Task(stage, label, call.function.name, call.function.version, settings, inputs, engine or "core")
+        self.calls[task.key] = call
+        return task
 
     def seed_for(self, *words):
         return len(words)
 
 
-def chained(limits, **md):
-    potential = ChosenPotential("graded", "core", {"name": "pair", "model": None, "options": {}}, {})
-    common = {"temperature_K": 300.0, "timestep_fs": 1.0, "save_every": 5, **md}
+def chained(limits, bench=None, **md):
+    chosen = ChosenPotential(
+        "graded", "core", {"name": "pair", "model": None, "options": {}}, describe_potential("pair")
+    )
+    nvt = MDSettings(300.0, save_every=5, **md)
     phases = [
-        chains.Phase("npt", {**common, "ensemble": "npt"}, 0.02, 0.01, limits=limits),
-        chains.Phase("production", common, 0.03, 0.01, "npt", 0.0, limits=limits),
+        chains.Phase("npt", replace(nvt, ensemble="npt"), 0.02, 0.01, limits=limits),
+        chains.Phase("production", nvt, 0.03, 0.01, "npt", 0.0, limits=limits),
     ]
-    structure = Task("test", "structure", "x:y", 1)["atoms"]
-    return chains.chain(Bench(), "test", "run", structure, np.eye(3, dtype=int).tolist(), potential, phases)
+    structure = Task("test", "structure", "x:y", 1).result
+    return chains.chain(bench or Workbench(), "test", "run", structure, ONCE, chosen, phases)
 
 
-def carry_out(built, tmp_path, potential, monkeypatch):
-    """Do the tasks of a chain in this process."""
-    monkeypatch.setattr(chains, "potential_of", lambda *_: potential)
+def carry_out(limits, tmp_path, potential, monkeypatch):
+    """Do the tasks of a chain in this process; give the results of NPT, average cell and production."""
+    monkeypatch.setattr(chains, "load", lambda *_: potential)
+    bench = Workbench()
+    built = chained(limits, bench)
     context = Context(tmp_path, lambda *_: None, {})
     results = {}
 
-    def value(ref):
-        if ref.task.stage == "test" and ref.task.label == "structure":
-            return li3ycl6_cell()
-        return results[ref.task.key][ref.path[0]]
+    def value(part):
+        if isinstance(part, list):
+            return [value(one) for one in part]
+        if not isinstance(part, Part):
+            return part
+        ref = ref_of(part)
+        found = li3ycl6_cell() if ref.task.label == "structure" else results[ref.task.key]
+        for step in ref.path:
+            found = getattr(found, step)
+        return found
 
-    order = [*built["npt"], *built["average cell"], *built["production"]]
+    order = [*built.segments("npt"), built.average_cell, *built.segments("production")]
     for task in order:
-        inputs = {
-            name: [value(ref) for ref in refs] if isinstance(refs, list) else value(refs)
-            for name, refs in task.inputs.items()
-        }
-        function = getattr(chains, task.function.partition(":")[2])
-        results[task.key] = function(task.settings, inputs, context)
+        call = bench.calls[task.key]
+        results[task.key] = call.function(context, **{name: value(part) for name, part in call.arguments.items()})
     return [results[task.key] for task in order]
 
 
 @pytest.mark.parametrize("at", [0, 1, 3])
 def test_a_chain_after_an_early_end_is_simply_finished(at, tmp_path, monkeypatch):
-    built = chained({"extrapolation_every": 10, "max_extrapolation": 9.0})
-    done = carry_out(built, tmp_path, Graded([1.0] * at + [99.0]), monkeypatch)
+    limits = Limits(extrapolation_every=10, max_extrapolation=9.0)
+    done = carry_out(limits, tmp_path, Graded([1.0] * at + [99.0]), monkeypatch)
     segments = [done[0], done[1], *done[3:]]
-    assert [len(segment["extrapolation"]) for segment in segments].count(0) == len(segments) - max(1, at)
-    reason = segments[-1]["stopped"]
+    assert [len(segment.extrapolation) for segment in segments].count(0) == len(segments) - max(1, at)
+    reason = segments[-1].stopped
     assert "extrapolates" in reason
-    first = next(i for i, segment in enumerate(segments) if segment["stopped"])
-    assert all(segment["stopped"] == reason for segment in segments[first:])
-    assert all(len(segment["positions"]) == 0 for segment in segments[first + 1 :])
-    assert segments[-1]["positions"].shape == (0, 30, 3)
-    assert len(segments[-1]["collected_positions_A"]) == 0
-    assert (done[2]["cell"] is None) == (at == 0)
+    first = next(i for i, segment in enumerate(segments) if segment.stopped)
+    assert all(segment.stopped == reason for segment in segments[first:])
+    assert all(len(segment.positions_A) == 0 for segment in segments[first + 1 :])
+    assert segments[-1].positions_A.shape == (0, 30, 3)
+    assert len(segments[-1].collected_positions_A) == 0
+    assert (done[2].cell is None) == (at == 0)
 
 
 def test_a_chain_without_limits_has_no_such_inputs(tmp_path, monkeypatch):
-    built = chained(None)
-    assert all("stopped" not in task.inputs for tasks in built.values() for task in tasks)
-    done = carry_out(built, tmp_path, load_potential("pair"), monkeypatch)
-    assert done[-1]["stopped"] is None
-    assert sum(len(segment["times_ps"]) for segment in done[3:]) == 7
+    assert all("stopped" not in task.inputs for task in chained(None).segments("npt", "production"))
+    done = carry_out(None, tmp_path, load_potential("pair"), monkeypatch)
+    assert done[-1].stopped is None
+    assert sum(len(segment.times_ps) for segment in done[3:]) == 7
 
 
 def test_a_chain_of_lammps_runs_in_its_environment():
     built = chained(None, engine="lammps")
-    assert {task.engine for task in [*built["npt"], *built["production"]]} == {"lammps"}
-    assert built["average cell"][0].engine == "core"
-    assert {task.engine for tasks in chained(None).values() for task in tasks} == {"core"}
+    assert {task.engine for task in built.segments("npt", "production")} == {"lammps"}
+    assert built.average_cell.engine == "core"
+    assert {task.engine for task in chained(None).segments("npt", "production")} == {"core"}
 
 
 def test_the_engine_comes_from_the_stage():
-    settings = {"save_every_fs": 10.0, "timestep_fs": 1.0, "thermostat": "csvr", "thermostat_time_fs": 100.0}
-    assert chains.md_settings(settings, 300.0, "nvt")["engine"] == "ase"
-    assert chains.md_settings({**settings, "md_engine": "lammps"}, 300.0, "nvt")["engine"] == "lammps"
+    assert chains.md_settings(SampleSettings(), 300.0, "nvt").engine == "ase"
+    assert chains.md_settings(SampleSettings(), 300.0, "nvt", engine="lammps").engine == "lammps"

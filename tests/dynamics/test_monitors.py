@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from ase import Atoms
 
-from superionic.dynamics.md import Limits, MDSettings, MDState, Segment, initial_state, run_segment
+from superionic.dynamics.md import Limits, MDSettings, initial_state, run_segment
 from superionic.dynamics.monitors import Framework, soft_flags
 from superionic.errors import CalculationFailed, SuperionicError
 from superionic.potentials.base import BasePotential, Prediction, describe_potential, load_potential
@@ -101,8 +102,8 @@ def test_the_verdict_on_melting_does_not_hang_on_where_the_run_is_cut(how):
     whole = run_segment(flying(), Free(), NVE, 120, limits=limits, reference=atoms)
     state, parts = flying(), []
     for n_steps in (50, 34, 36):
-        part = run_segment(MDState.from_dict(state.to_dict()), Free(), NVE, n_steps, limits=limits, reference=atoms)
-        parts.append(Segment.from_dict(part.to_dict()))
+        part = run_segment(deepcopy(state), Free(), NVE, n_steps, limits=limits, reference=atoms)
+        parts.append(part)
         state = part.state
         if part.stopped is not None:
             break

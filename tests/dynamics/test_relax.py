@@ -10,6 +10,7 @@ from superionic.dynamics.optimizers import Optimizer
 from superionic.dynamics.quasi_newton import QuasiNewton, deformation, gradient_of_logarithm, model_hessian
 from superionic.dynamics.relax import Relaxation, go_on, relax
 from superionic.errors import CalculationFailed, PotentialError, SuperionicError
+from superionic.execution.codec import decode, encode, from_tree, to_tree
 from superionic.potentials.base import BasePotential, Prediction, describe_potential, load_potential
 from superionic.potentials.reference import li3ycl6_cell
 from superionic.units import ev_per_A3, gpa
@@ -27,7 +28,7 @@ def test_a_relaxed_crystal_has_neither_forces_nor_stress():
     assert np.abs(result.stress_eV_per_A3).max() * result.atoms.get_volume() / 30 <= 0.06
     again = load_potential("pair").evaluate(result.atoms)
     assert again.energy_eV == pytest.approx(result.energy_eV, abs=1e-9)
-    assert Relaxation.from_dict(result.to_dict()).energy_eV_per_atom == result.energy_eV_per_atom
+    assert from_tree(to_tree(result), Relaxation).energy_eV_per_atom == result.energy_eV_per_atom
 
 
 def test_relaxation_is_deterministic():
@@ -100,7 +101,8 @@ def test_parts_together_equal_one_relaxation_bit_by_bit(optimizer, cell):
     once = relax(li3ycl6_cell(), potential, optimizer=optimizer, max_steps=9, cell=cell, pressure_GPa=1.0)
     parts = relax(li3ycl6_cell(), potential, optimizer=optimizer, max_steps=0, cell=cell, pressure_GPa=1.0)
     for steps in (1, 3, 0, 5):
-        parts = go_on(Relaxation.from_dict(parts.to_dict()), load_potential("pair"), max_steps=steps)
+        stored = from_tree(decode(*encode(parts)), Relaxation)
+        parts = go_on(stored, load_potential("pair"), max_steps=steps)
     assert np.array_equal(parts.atoms.positions, once.atoms.positions)
     assert np.array_equal(parts.atoms.cell.array, once.atoms.cell.array)
     assert (parts.energy_eV, parts.n_steps, parts.n_evaluations) == (once.energy_eV, 9, once.n_evaluations)

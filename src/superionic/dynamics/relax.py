@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 import numpy as np
@@ -83,15 +83,6 @@ class Relaxation:
     def volume_change(self) -> float:
         """Relative change of the volume."""
         return float(self.atoms.get_volume()) / self.start_volume_A3 - 1.0
-
-    def to_dict(self) -> dict[str, Any]:
-        """Atoms, arrays and JSON scalars; exact."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Relaxation:
-        """Inverse of :meth:`to_dict`."""
-        return cls(**values)
 
 
 def relax(
