@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superionic.report.composition_axes import Point
-from superionic.report.plots import GREY, INK, WHITE, HeatMap, Series
+from superionic.report.plots import GREY, WHITE, HeatMap, Series
 
 Place = tuple[float, float]
 """Where a composition stands in a map: both numbers lie between 0 and 1."""
 
 RING_RADIUS: Final = 0.047
+RING: Final = "#6b7280"  # read on white, and on a dark page
 _RING_STEPS: Final = 40
 _CELLS: Final = 181
 _DIGITS: Final = 4
@@ -129,17 +130,16 @@ def rings(places: Mapping[Point, Place], stable: Mapping[Point, bool], *, on_col
     stable
         Whether each is on the hull.
     on_colours
-        Whether the rings stand on a map of colours: dark ones on white are read on any.
+        Whether the rings stand on a map of colours: with white beneath they are read on any.
     """
-    series, colour = [], GREY
+    series = []
     if on_colours:
         x, y = _circles([places[point] for point in stable])
-        series.append(Series(x, y, "", "line", WHITE, width=5.0, legend=False))
-        colour = INK
+        series.append(Series(x, y, "", "line", WHITE, width=6.0, legend=False))
     for on_hull, words in ((True, "on the hull (stable at 0 K)"), (False, "above the hull")):
         x, y = _circles([places[point] for point in stable if stable[point] is on_hull])
         if x:
-            series.append(Series(x, y, words, "line", colour, dash="solid" if on_hull else "dot", width=2.0))
+            series.append(Series(x, y, words, "line", RING, dash="solid" if on_hull else "dot", width=2.2))
     return series
 
 
@@ -167,4 +167,4 @@ def interpolated(places: Sequence[Place], values: Sequence[float], label: str) -
     # Digits that no colour shows would make the page larger.
     largest = max(abs(value) for value in values)
     decimals = _DIGITS - 1 - math.floor(math.log10(largest)) if largest > 0 else 0
-    return HeatMap(x.tolist(), y.tolist(), np.round(found, decimals), label)
+    return HeatMap(x.tolist(), y.tolist(), np.round(found, decimals), label, colour_bar="bottom")

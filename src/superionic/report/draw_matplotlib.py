@@ -120,14 +120,14 @@ def _draw_points(axes: Axes, series: Series, label: str) -> None:
             y,
             c=_gaps(series.colour_values),
             cmap=_colour_map(series.colour_scale),
-            s=series.size**2,
+            s=(0.8 * series.size) ** 2,
             marker=marker,
             edgecolors="white",
             linewidths=0.7,
             label=label,
             zorder=3,
         )
-        _root(axes).colorbar(drawn, ax=axes, label=_safe(series.colour_label), shrink=0.8, location=series.colour_bar)
+        _draw_colour_bar(axes, drawn, series.colour_label, series.colour_bar)
     else:
         axes.errorbar(
             x,
@@ -278,6 +278,12 @@ def _annotate(axes: Axes, panel: Panel) -> None:
         axes.grid(visible=False, axis="x")
 
 
+def _bars_below(panel: Panel) -> int:
+    """Count the scales of colours below a panel, which take their room from it."""
+    sides = [series.colour_bar for series in panel.series if series.colour_values]
+    return [*sides, panel.heat_map.colour_bar if panel.heat_map is not None else "right"].count("bottom")
+
+
 def _figure(plot: Plot) -> Any:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -286,7 +292,8 @@ def _figure(plot: Plot) -> Any:
     columns = max(1, min(plot.columns, count))
     rows = math.ceil(count / columns)
     width = 6.6 if columns == 1 else 3.7 * columns
-    figure = Figure(figsize=(width, rows * (3.3 if columns > 1 else 4.0) + 0.4), layout="constrained")
+    height = (3.3 if columns > 1 else 4.0) + 0.7 * max((_bars_below(panel) for panel in plot.panels), default=0)
+    figure = Figure(figsize=(width, rows * height + 0.4), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(rows, columns)
     for index, panel in enumerate(plot.panels):

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Numbers = Sequence[float | None]
+Side = Literal["right", "bottom"]
 Mesh = tuple[NDArray[np.float64], NDArray[np.int64], str, str, float]
 
 # Okabe and Ito's colours: told apart with every common kind of colour vision, in an order that differs in lightness.
@@ -108,7 +109,7 @@ class Series:
     colour_values: Numbers = ()
     colour_label: str = ""
     colour_scale: ColourScale = COLOUR_SCALE
-    colour_bar: Literal["right", "bottom"] = "right"
+    colour_bar: Side = "right"
     bar_width: float | None = None
     legend: bool = True
 
@@ -121,6 +122,7 @@ class HeatMap:
     y: Sequence[float]
     values: NDArray[np.float64]
     label: str
+    colour_bar: Side = "right"
 
 
 @dataclass(frozen=True)

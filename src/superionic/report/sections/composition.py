@@ -241,7 +241,7 @@ def _line_plot(results: Results, found: Sequence[_Composition], axis: int, tempe
         panels.append(below)
         caption += " Below: which crystal type is favoured at 0 K, at each composition."
     caption += _without_conductivity(found)
-    return Plot("composition", _KEY, _TITLE, caption, panels, columns=2, height=340)
+    return Plot("composition", _KEY, "Conductivity and activation energy", caption, panels, columns=2, height=340)
 
 
 # ---- two axes --------------------------------------------------------------------------------------------------------
@@ -272,7 +272,8 @@ def _map_plot(results: Results, found: Sequence[_Composition], temperature_K: fl
     caption += _without_conductivity(found)
     if not results.hull:
         caption += " Stability was not computed."
-    return Plot("composition", _KEY, _TITLE, caption, panels, columns=2 if len(panels) > 1 else 1, height=520)
+    title = "Map of the conductivity and the activation energy"
+    return Plot("composition", _KEY, title, caption, panels, columns=2 if len(panels) > 1 else 1, height=560)
 
 
 def _map_panel(

@@ -128,7 +128,10 @@ def section(results: Results) -> Section:
     blocks.append(_hull_table(results, hull))
     if hull.polymorphs:
         blocks.append(_polymorph_table(results, hull))
-    return Section("stability", "Stability", blocks, [_hull_csv(results), _polymorph_csv(results)])
+    files = [_hull_csv(results)]
+    if any(round_.polymorphs for round_ in results.hull):
+        files.append(_polymorph_csv(results))
+    return Section("stability", "Stability", blocks, files)
 
 
 # ---- the hull --------------------------------------------------------------------------------------------------------
@@ -444,6 +447,7 @@ def _polymorph_plot(results: Results, hull: HullResult) -> Plot | None:
         return None
     panel = polymorph_panel(results, hull)
     if panel is not None:
+        panel = replace(panel, title="")
         words = (
             "Difference between the energies of the lowest orderings of two crystal types at equal composition; below "
             "zero the first one is favoured. The dotted line only guides the eye."
