@@ -5,21 +5,30 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from superionic.settings.stages import RankSettings
 from superionic.dynamics.relax import relax
 from superionic.errors import StageError
-from superionic.execution.task import Context, Ref, Task
+from superionic.execution.task import Context, Part, Ref, Task
 from superionic.potentials.base import load_potential
+from superionic.results.identity import ONCE, Material, OrderedCell, Ordering
+from superionic.results.ranking import Prescreen
+from superionic.settings.stages import RankSettings
 from superionic.stages import rank
 from superionic.stages.base import Candidate
-from superionic.stages.relaxations import Member, Relaxations, relax_batch_task, warm_start_task
+from superionic.stages.relaxations import (
+    FailedCalculation,
+    Member,
+    Relaxations,
+    relax_batch_task,
+    warm_start_task,
+)
 
 CONTEXT = Context(None, lambda _fraction, _message: None, {})  # type: ignore[arg-type]
+DOUBLED = ((1, 0, 0), (0, 1, 0), (0, 0, 2))
 
 
-def settings(**given):
+def settings(**given) -> RankSettings:
     # Small batches of cheap relaxations.
-    return RankSettings(potential="pair", fmax_eV_per_A=0.05, **given).model_dump(mode="json")
+    return RankSettings(**{"potential": "pair", "fmax_eV_per_A": 0.05, **given})
 
 
 def orderings(count: int, seed: int = 1) -> list[Atoms]:
@@ -38,21 +47,26 @@ def orderings(count: int, seed: int = 1) -> list[Atoms]:
     return list(found.values())
 
 
-def candidates(bench, structures, source="made") -> list[Candidate]:
-    task = Task("enumerate", source, "m:f", 1, {"source": source})
-    energies = [float(i) for i in range(len(structures))]
+def candidates(bench, structures, supercell=ONCE) -> list[Candidate]:
+    """Orderings as the enumeration hands them on: parts of one task's result."""
+    task = Task("enumerate", "made", "m:f", 1, {"supercell": [list(row) for row in supercell], "n": len(structures)})
     stored = {"orderings": [{"atoms": atoms} for atoms in structures]}
     bench.runner.store.commit(task.key, task.descriptor(), stored)
     return [
         Candidate(
-            f"{source} #{i}",
-            "salt",
-            "",
-            Ref(task, ("orderings", i, "atoms")),
-            {"formula": "LiNaCl2", "n_atoms": len(structures[i]), "ewald_eV": -energies[i], "degeneracy": 1},
+            Ordering(OrderedCell(Material("salt"), supercell), i),
+            Part(Ref(task, ("orderings", i, "atoms"))),
+            formula="LiNaCl2",
+            n_atoms=len(structures[i]),
+            degeneracy=1,
+            ewald_eV=-float(i),
         )
         for i in range(len(structures))
     ]
+
+
+def relaxed_of(result) -> list[str]:
+    return [entry.identity.id for entry in result.entries if entry.relaxed_eV_per_atom is not None]
 
 
 def test_the_lowest_are_found_as_by_relaxing_all(workbench):
@@ -60,7 +74,7 @@ def test_the_lowest_are_found_as_by_relaxing_all(workbench):
     whole = workbench("whole")
     everything = rank.run(
         settings(relax_top=40), whole, candidates(whole, structures), [], whole.potentials["pair"]
-    ).summary
+    ).result
     halved = workbench("halved")
     few = rank.run(
         settings(relax_top=3, method="halving", halving={"first_steps": 3, "growth": 2, "audit_at_least": 4}),
@@ -68,23 +82,24 @@ def test_the_lowest_are_found_as_by_relaxing_all(workbench):
         candidates(halved, structures),
         [],
         halved.potentials["pair"],
-    ).summary
+    ).result
 
-    def lowest(summary):
-        done = [e for e in summary["entries"] if e["relaxed_eV_per_atom"] is not None]
-        return [e["id"] for e in sorted(done, key=lambda e: e["relaxed_eV_per_atom"])][:3]
+    def lowest(result):
+        done = [e for e in result.entries if e.relaxed_eV_per_atom is not None]
+        return [e.identity for e in sorted(done, key=lambda e: e.relaxed_eV_per_atom)][:3]
 
     assert lowest(few) == lowest(everything)
-    (told,) = few["halving"]
-    assert told["orderings"] == 40
-    assert told["culled"] > 0
-    assert told["relaxed"] + told["culled"] - sum(a["audited"] for a in told["audits"]) == 40
-    assert told["evaluations"] == sum(entry["n_evaluations"] for entry in few["entries"])
-    assert told["evaluations"] < everything["halving"][0]["evaluations"]
-    assert told["evaluations_if_all"] == pytest.approx(everything["halving"][0]["evaluations"], rel=0.3)
-    assert 0.0 <= told["recall_interval95"][0] <= told["recall"] <= told["recall_interval95"][1] <= 1.0
-    culled = [entry for entry in few["entries"] if entry["relaxed_eV_per_atom"] is None]
-    assert all(entry["reached_eV_per_atom"] < entry["single_point_eV_per_atom"] for entry in culled)
+    (report,) = few.halving
+    assert (report.material, report.formula, report.orderings) == (Material("salt"), "LiNaCl2", 40)
+    assert report.culled > 0
+    assert report.relaxed + report.culled - sum(audit.audited for audit in report.audits) == 40
+    assert report.evaluations == sum(entry.n_evaluations for entry in few.entries)
+    assert report.evaluations < everything.halving[0].evaluations
+    assert report.evaluations_if_all == pytest.approx(everything.halving[0].evaluations, rel=0.3)
+    low, high = report.recall_interval95
+    assert 0.0 <= low <= report.recall <= high <= 1.0
+    culled = [entry for entry in few.entries if entry.relaxed_eV_per_atom is None]
+    assert all(entry.reached_eV_per_atom < entry.single_point_eV_per_atom for entry in culled)
 
 
 def test_two_runs_give_the_same_bytes_and_a_second_run_does_nothing(workbench):
@@ -94,16 +109,16 @@ def test_two_runs_give_the_same_bytes_and_a_second_run_does_nothing(workbench):
             relax_top=2, method="halving", halving={"first_steps": 3, "audit_at_least": 3}, compare_with=["scaled"]
         ),
     )
-    summaries = []
+    results = []
     for name in ("a", "b", "a"):
         bench = workbench(name)
-        result = rank.run(chosen, bench, candidates(bench, structures), [], bench.potentials["pair"])
-        summaries.append(result.summary)
-    assert summaries[0] == summaries[1] == summaries[2]
+        output = rank.run(chosen, bench, candidates(bench, structures), [], bench.potentials["pair"])
+        results.append(output.result)
+    assert results[0] == results[1] == results[2]
     assert len({task.key for task in bench.runner.used.values()}) == len(bench.runner.used)
     bench = workbench("a")
     bench.runner._executor = None  # a dry walk raises where anything is missing
-    assert rank.run(chosen, bench, candidates(bench, structures), [], bench.potentials["pair"]).summary == summaries[0]
+    assert rank.run(chosen, bench, candidates(bench, structures), [], bench.potentials["pair"]).result == results[0]
 
 
 def test_rungs_through_the_store_equal_one_relaxation(workbench):
@@ -116,22 +131,19 @@ def test_rungs_through_the_store_equal_one_relaxation(workbench):
     relaxations.finish([member], "to the end")
     ((_, task, value),) = relaxations.relaxed([member])
     once = relax(atoms, load_potential("pair"), fmax_eV_per_A=0.05, max_steps=30, optimizer="QN")
-    assert value["converged"]
-    assert np.array_equal(value["atoms"].positions, once.atoms.positions)
-    assert np.array_equal(value["atoms"].cell.array, once.atoms.cell.array)
-    assert (value["energy_eV"], value["n_steps"], value["n_evaluations"]) == (
-        once.energy_eV,
-        once.n_steps,
-        once.n_evaluations,
-    )
-    assert task.label == "relaxation of made #0"
+    assert value.converged
+    assert np.array_equal(value.atoms.positions, once.atoms.positions)
+    assert np.array_equal(value.atoms.cell.array, once.atoms.cell.array)
+    assert (value.energy_eV, value.n_steps, value.n_evaluations) == (once.energy_eV, once.n_steps, once.n_evaluations)
+    assert task.label == "relaxation of salt #0"
 
 
 def test_no_relaxation_takes_more_steps_than_it_may(workbench):
     bench = workbench()
     made = candidates(bench, orderings(3))
     members = [Member(candidate, candidate.structure) for candidate in made]
-    relaxations = Relaxations(bench, "rank", bench.potentials["pair"], {**settings(max_steps=7), "fmax_eV_per_A": 1e-9})
+    chosen = settings(max_steps=7, fmax_eV_per_A=1e-9)
+    relaxations = Relaxations(bench, "rank", bench.potentials["pair"], chosen)
     relaxations.advance(members[:1], 4, "rung 1")
     relaxations.finish(members, "to the end")
     assert [member.n_steps for member in members] == [7, 7, 7]
@@ -141,23 +153,31 @@ def test_no_relaxation_takes_more_steps_than_it_may(workbench):
 def test_a_failure_takes_nothing_with_it(workbench):
     bench, structures = workbench(), orderings(4)
     structures[2].positions[1] = structures[2].positions[0] + [0.05, 0.0, 0.0]
-    result = rank.run(settings(), bench, candidates(bench, structures), [], bench.potentials["pair"])
-    assert [failure["label"] for failure in result.summary["failures"]] == ["relaxation of made #2"]
-    assert {candidate.id for candidate in result.candidates} <= {"made #0", "made #1", "made #3"}
+    output = rank.run(settings(), bench, candidates(bench, structures), [], bench.potentials["pair"])
+    assert [failure.label for failure in output.result.failures] == ["relaxation of salt #2"]
+    assert {candidate.id for candidate in output.candidates} <= {"salt #0", "salt #1", "salt #3"}
     with pytest.raises(StageError, match="no ordering could be relaxed"):
-        rank.run(settings(), bench, candidates(bench, structures[2:3], "bad"), [], bench.potentials["pair"])
+        rank.run(settings(), bench, candidates(bench, structures[2:3], DOUBLED), [], bench.potentials["pair"])
 
 
-def test_batches_tell_of_failures_and_start_deformed():
+def test_batches_tell_of_failures_and_start_deformed(workbench):
     good, bad = orderings(2)
     bad.positions[1] = bad.positions[0] + [0.05, 0.0, 0.0]
-    chosen = {"fmax_eV_per_A": 0.05, "optimizer": "QN", "relax_cell": True, "steps": 0}
-    chosen["potential"] = {"name": "pair", "model": None, "options": {}}
     stretch = np.diag([1.1, 1.0, 1.0])
-    items = relax_batch_task(chosen, {"atoms": [good, bad], "deformation": stretch}, CONTEXT)["items"]
-    assert items[0]["atoms"].cell.array == pytest.approx(good.cell.array @ stretch)
-    assert items[0]["atoms"].get_scaled_positions(wrap=False) == pytest.approx(good.get_scaled_positions(wrap=False))
-    assert "failed" in items[1]
+    first, second = relax_batch_task(
+        CONTEXT,
+        fmax_eV_per_A=0.05,
+        optimizer="QN",
+        relax_cell=True,
+        steps=0,
+        potential=workbench().potentials["pair"],
+        atoms=[good, bad],
+        deformation=stretch,
+    ).items
+    atoms = first.relaxed.atoms
+    assert atoms.cell.array == pytest.approx(good.cell.array @ stretch)
+    assert atoms.get_scaled_positions(wrap=False) == pytest.approx(good.get_scaled_positions(wrap=False))
+    assert isinstance(second, FailedCalculation)
 
 
 def test_a_warm_start_leaves_out_rotations():
@@ -168,8 +188,7 @@ def test_a_warm_start_leaves_out_rotations():
     after.set_cell(before.cell.array @ stretch, scale_atoms=True)
     turned.set_cell(before.cell.array @ stretch @ turn, scale_atoms=True)
     for ends in ([after], [turned], [after, turned]):
-        found = warm_start_task({}, {"before": [before] * len(ends), "after": ends}, CONTEXT)["deformation"]
-        assert found == pytest.approx(stretch)
+        assert warm_start_task(CONTEXT, before=[before] * len(ends), after=ends) == pytest.approx(stretch)
 
 
 def test_the_prescreen_keeps_the_lowest_and_may_relax(workbench):
@@ -178,62 +197,60 @@ def test_the_prescreen_keeps_the_lowest_and_may_relax(workbench):
     made = candidates(bench, structures)
     by_charges = rank.run(
         settings(prescreen="ewald", prescreen_keep=3), bench, made, [], bench.potentials["pair"]
-    ).summary
-    done = [e["id"] for e in by_charges["entries"] if e["relaxed_eV_per_atom"] is not None or e["duplicate_of"]]
-    assert sorted(done) == ["made #5", "made #6", "made #7"]
-    assert by_charges["prescreen"] == {"by": "ewald", "kept": 3, "of": 8}
+    ).result
+    done = [e.identity.id for e in by_charges.entries if e.relaxed_eV_per_atom is not None or e.duplicate_of]
+    assert sorted(done) == ["salt #5", "salt #6", "salt #7"]
+    assert by_charges.prescreen == Prescreen(by="ewald", kept=3, of=8)
     relaxed = rank.run(
         settings(prescreen="scaled", prescreen_keep=4, prescreen_steps=200, warm_start=0),
         bench,
         made,
         [],
         bench.potentials["pair"],
-    ).summary
-    cold = rank.run(settings(warm_start=0), bench, made, [], bench.potentials["pair"]).summary
-    kept = {e["id"]: e["n_evaluations"] for e in relaxed["entries"] if e["n_evaluations"]}
+    ).result
+    cold = rank.run(settings(warm_start=0), bench, made, [], bench.potentials["pair"]).result
+    kept = {e.identity: e.n_evaluations for e in relaxed.entries if e.n_evaluations}
     assert len(kept) == 4
     # A potential that differs by a scale has the same minima: little is left to do.
-    evaluations = {e["id"]: e["n_evaluations"] for e in cold["entries"]}
-    assert sum(kept.values()) < 0.8 * sum(evaluations[name] for name in kept)
-    lowest = sorted(relaxed["entries"], key=lambda e: e["prescreen_eV_per_atom"])[:4]
-    assert {e["id"] for e in lowest} == set(kept)
+    evaluations = {e.identity: e.n_evaluations for e in cold.entries}
+    assert sum(kept.values()) < 0.8 * sum(evaluations[identity] for identity in kept)
+    lowest = sorted(relaxed.entries, key=lambda e: e.prescreen_eV_per_atom)[:4]
+    assert {e.identity for e in lowest} == set(kept)
 
 
 def test_orderings_that_repeat_one_another_are_ranked_once(workbench):
     bench, structures = workbench(), orderings(3)
     doubled = structures[1] * (1, 1, 2)
-    made = [*candidates(bench, structures), *candidates(bench, [doubled], "larger")]
-    summary = rank.run(settings(), bench, made, [], bench.potentials["pair"]).summary
-    assert summary["repeated_before_ranking"] == 1
-    assert {e["id"]: e["duplicate_of"] for e in summary["entries"]}["larger #0"] == "made #1"
+    small, large = candidates(bench, structures), candidates(bench, [doubled], DOUBLED)
+    result = rank.run(settings(), bench, [*small, *large], [], bench.potentials["pair"]).result
+    assert result.repeated_before_ranking == 1
+    assert {e.identity: e.duplicate_of for e in result.entries}[large[0].identity] == small[1].identity
 
 
 def test_paper_b_relaxes_the_lowest_single_points(workbench):
     bench, structures = workbench(), orderings(6)
     chosen = settings(method="single-points", relax_top=2, optimizer="FIRE", max_steps=5)
-    summary = rank.run(chosen, bench, candidates(bench, structures), [], bench.potentials["pair"]).summary
+    result = rank.run(chosen, bench, candidates(bench, structures), [], bench.potentials["pair"]).result
     potential = load_potential("pair")
     heights = [potential.evaluate(atoms).energy_eV for atoms in structures]
-    lowest = {f"made #{i}" for i in np.argsort(heights)[:2]}
-    assert {e["id"] for e in summary["entries"] if e["relaxed_eV_per_atom"] is not None} == lowest
-    assert all(e["single_point_eV_per_atom"] is not None for e in summary["entries"])
+    assert set(relaxed_of(result)) == {f"salt #{i}" for i in np.argsort(heights)[:2]}
+    assert all(e.single_point_eV_per_atom is not None for e in result.entries)
 
 
 @pytest.mark.parametrize("after", ["same structures", "relaxation"])
 def test_another_potential_is_compared_and_never_mixed(workbench, after):
     bench, structures = workbench(), orderings(9)
     chosen = settings(compare_with=["scaled"], compare_after=after)
-    result = rank.run(chosen, bench, candidates(bench, structures), [], bench.potentials["pair"])
-    (told,) = result.summary["comparisons"]
-    (group,) = told["groups"]
-    assert told["second"] == "scaled"
-    assert told["potential"]["energy_convention"] == "scaled"
+    output = rank.run(chosen, bench, candidates(bench, structures), [], bench.potentials["pair"])
+    (other,) = output.result.comparisons
+    (group,) = other.rankings.groups
+    assert (other.second, other.potential.energy_convention) == ("scaled", "scaled")
     # Charges scaled by one half scale all energies by one quarter.
-    assert group["spearman"]["value"] == pytest.approx(1.0)
-    assert group["same_lowest"]
-    assert [e["second_eV_per_atom"] / e["first_eV_per_atom"] for e in told["energies"]] == pytest.approx(
-        [0.25] * group["n"], rel=1e-3
-    )
-    assert all(c.facts["relaxed_eV_per_atom"] < -2.0 for c in result.candidates)
+    assert group.spearman.value == pytest.approx(1.0)
+    assert group.same_lowest
+    energies = other.rankings.energies
+    assert [e.second_eV_per_atom / e.first_eV_per_atom for e in energies] == pytest.approx([0.25] * group.n, rel=1e-3)
+    assert [e.ordering for e in energies] == [candidate.ordering for candidate in output.candidates]
+    assert all(candidate.relaxed_eV_per_atom < -2.0 for candidate in output.candidates)
     again = rank.run(chosen, bench, candidates(bench, structures), [], bench.potentials["pair"], round_label="again")
-    assert again.summary["comparisons"] == []
+    assert again.result.comparisons == ()

@@ -5,6 +5,7 @@ import pytest
 from ase.build import bulk, make_supercell
 
 from superionic.potentials.reference import li3ycl6_cell
+from superionic.stages.base import RelaxedOrdering
 from superionic.stages.duplicates import fingerprint, merge_task, repeated_starts_task, repeats
 
 
@@ -38,7 +39,7 @@ def test_repeats_are_found_across_cells_and_different_orderings_are_not():
         atoms.numbers[cations[chosen]] = 3
         structures.append(atoms)
     structures.append(structures[1] * (1, 1, 2))
-    same_as = repeated_starts_task({}, {"atoms": structures}, None)
+    same_as = list(repeated_starts_task(None, atoms=structures))
     # By symmetry, the pair of one layer is that of the other layer; the fourth is the second in a larger cell.
     assert same_as[1] is None
     assert same_as[3] == 1
@@ -46,18 +47,33 @@ def test_repeats_are_found_across_cells_and_different_orderings_are_not():
     assert same_as[2] in (None, 0)
 
 
+def relaxed(atoms, energy_eV):
+    return RelaxedOrdering(
+        atoms=atoms,
+        composition={"Cl": 18, "Li": 9, "Y": 3},
+        converged=True,
+        energy_eV=energy_eV,
+        formula="Li3YCl6",
+        largest_force_eV_per_A=0.0,
+        n_atoms=30,
+        n_evaluations=1,
+        n_steps=0,
+        start_energy_eV=energy_eV,
+        volume_A3=float(atoms.get_volume()),
+    )
+
+
 def test_relaxed_structures_are_merged_within_tolerances_only():
     atoms = li3ycl6_cell()
     again = atoms[::-1]
-    entry = {"atoms": atoms, "energy_eV": -120.0, "n_atoms": 30, "volume_A3": atoms.get_volume()}
     tolerances = {"energy_tolerance_eV_per_atom": 1e-4, "volume_tolerance": 1e-3}
-    near = {**entry, "atoms": again, "energy_eV": -120.0 + 30 * 0.9e-4}
-    far = {**entry, "atoms": again, "energy_eV": -120.0 + 30 * 1.1e-4}
-    assert merge_task(tolerances, {"relaxed": [entry, near]}, None) == [None, 0]
-    assert merge_task(tolerances, {"relaxed": [entry, far]}, None) == [None, None]
+    first = relaxed(atoms, -120.0)
+    near, far = relaxed(again, -120.0 + 30 * 0.9e-4), relaxed(again, -120.0 + 30 * 1.1e-4)
+    assert merge_task(None, relaxed=[first, near], **tolerances) == (None, 0)
+    assert merge_task(None, relaxed=[first, far], **tolerances) == (None, None)
     moved = atoms.copy()
     moved.positions[0] += [1.0, 0.0, 0.0]
-    assert merge_task(tolerances, {"relaxed": [entry, {**entry, "atoms": moved}]}, None) == [None, None]
+    assert merge_task(None, relaxed=[first, relaxed(moved, -120.0)], **tolerances) == (None, None)
 
 
 def test_an_element_that_is_too_dilute_is_refused():
