@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from superionic import Campaign
-from superionic.campaign.quality import doubts
 from superionic.errors import CampaignFileError, CompositionError
 from superionic.execution.ledger import Ledger
 
@@ -48,21 +47,20 @@ def campaign(root: Path, tmp_path: Path) -> Callable[..., Campaign]:
 
 def test_a_potential_orders_the_ions_and_nothing_is_done_twice(campaign):
     small = campaign()
-    results = small.run(until="enumerate")
-    space = results["stages"]["enumerate"]["spaces"][0]
-    evidence = space["evidence"]
-    assert space["method"] == "monte-carlo"
-    assert evidence["energy"] == "potential pair"
-    assert evidence["independent_draws"] <= 12
-    assert len(space["ewald_eV"]) == space["listed"] <= evidence["independent_draws"]
-    rounds = evidence["rounds"]
-    assert 2 <= len(rounds) <= 3
-    assert rounds[0]["energies"] == 10
-    assert rounds[0]["error_on_fresh_meV_per_atom"] is None
-    assert rounds[1]["error_on_fresh_meV_per_atom"] > 0
-    assert evidence["evaluations"] == rounds[-1]["energies"] + evidence["evaluations_failed"]
-    assert evidence["order_parameters"]
-    assert evidence["converged"] == (evidence["surrogate_converged"] and evidence["monte_carlo_converged"])
+    (space,) = small.run(until="enumerate").enumerate.spaces
+    evidence = space.evidence
+    assert space.method == "monte-carlo"
+    assert (evidence.energy, evidence.dielectric) == ("potential pair", None)
+    assert evidence.independent_draws == sum(ordering.times_drawn for ordering in space.orderings) <= 12
+    assert len(space.orderings) == space.listed
+    surrogate = evidence.surrogate
+    assert 2 <= len(surrogate.fits) <= 3
+    assert surrogate.fits[0].energies == 10
+    assert surrogate.fits[0].error_on_fresh_meV_per_atom is None
+    assert surrogate.fits[1].error_on_fresh_meV_per_atom > 0
+    assert surrogate.evaluations.count == surrogate.fits[-1].energies + surrogate.evaluations.failed
+    assert evidence.order_parameters
+    assert evidence.converged == (surrogate.surrogate_converged and surrogate.monte_carlo_converged)
     with Ledger(small.run_folder / "ledger.sqlite") as ledger:
         before = ledger.completions()
         labels = [record.label for record in ledger.all()]
@@ -80,12 +78,11 @@ def test_a_potential_orders_the_ions_and_nothing_is_done_twice(campaign):
 
 def test_point_charges_need_no_potential(campaign):
     results = campaign(("{potential: pair, ", "{dielectric: 12, ")).run(until="enumerate")
-    space = results["stages"]["enumerate"]["spaces"][0]
-    assert (space["evidence"]["energy"], space["evidence"]["dielectric"]) == ("point charges", 12.0)
-    assert any("relative permittivity of 12" in note["statement"] for note in results["quality"])
-    assert (
-        any("50 independent samples" in flag for flag in space["evidence"]["flags"]) != space["evidence"]["converged"]
-    )
+    (space,) = results.enumerate.spaces
+    evidence = space.evidence
+    assert (evidence.energy, evidence.dielectric, evidence.surrogate) == ("point charges", 12.0, None)
+    assert any("relative permittivity of 12" in statement.words for statement in results.statements)
+    assert any("50 independent samples" in flag for flag in evidence.flags) != evidence.converged
 
 
 def test_the_plan_counts_the_energies(campaign):
@@ -109,27 +106,11 @@ def test_a_composition_without_freedom_is_refused(campaign):
 
 
 def test_learning_that_did_not_converge_is_doubted(campaign):
-    file = campaign().file
-    space = {
-        "crystal": "a",
-        "evidence": {
-            "energy": "potential pair",
-            "evaluations": 20,
-            "evaluations_failed": 2,
-            "evaluations_in_which_an_ion_left_its_site": 3,
-            "flags": ["The two halves of the run disagree at 800 K."],
-            "independent_draws": 10,
-            "surrogate_converged": False,
-            "surrogate_error_meV_per_atom": 4.2,
-            "temperature_K": 800.0,
-            "tolerance_meV_per_atom": 2.0,
-        },
-        "formula": "Li3YCl6",
-        "method": "monte-carlo",
-        "skipped_compositions": 0,
-        "tie": None,
-    }
-    found = doubts(file, {"enumerate": {"spaces": [space]}})
-    cautions = " ".join(note["statement"] for note in found if note["severity"] == "caution")
-    for words in ("is 4.2 meV/atom", "2 of 20 energies", "in 3 of 20 relaxations", "two halves"):
+    # Neither can the fit be right to a thousandth of a meV, nor is the run long enough.
+    hopeless = campaign(("max_rounds: 2", "max_rounds: 1, tolerance_meV_per_atom: 1.0e-9"))
+    results = hopeless.run(until="enumerate")
+    surrogate = results.enumerate.spaces[0].evidence.surrogate
+    assert not surrogate.surrogate_converged
+    cautions = " ".join(each.words for each in results.statements if each.severity == "caution")
+    for words in (f"is {surrogate.error_meV_per_atom:.2g} meV/atom", "1e-09 were asked for", "run longer"):
         assert words in cautions

@@ -42,29 +42,29 @@ def spaces(path, axis, *, ion="Li", more="", crystal=None):
 def nearest(space, path, crystal=None):
     crystal = read_crystal(path) if crystal is None else crystal
     given = space.settings
-    if given["substitutions"]:
-        crystal = substitute(crystal, given["substitutions"])
+    if given.substitutions:
+        crystal = substitute(crystal, given.substitutions)
     return integer_compositions(
         crystal,
-        given["supercell"],
-        given["oxidation_states"],
-        coupling=given["coupling"],
-        overrides=given["occupancies"] or None,
-        exact_species=given["exact_species"],
+        given.supercell,
+        given.oxidation_states,
+        coupling=given.coupling,
+        overrides=given.occupancies or None,
+        exact_species=given.exact_species,
     )[0]
 
 
 def test_a_crystal_of_one_end_is_substituted():
     _, found = spaces(LYC, HALIDES)
-    assert [s.composition_label for s in found] == ["Br=0", "Br=1", "Br=3", "Br=6"]
-    assert [s.settings["substitutions"] for s in found] == [
+    assert [s.material.composition_label for s in found] == ["Br=0", "Br=1", "Br=3", "Br=6"]
+    assert [s.settings.substitutions for s in found] == [
         {},
         {"Cl": {"Cl": pytest.approx(5 / 6), "Br": pytest.approx(1 / 6)}},
         {"Cl": {"Cl": 0.5, "Br": 0.5}},
         {"Cl": {"Br": 1.0}},
     ]
-    assert found[2].settings["exact_species"] == ["Br", "Cl"]
-    assert found[2].settings["occupancies"] == {}
+    assert found[2].settings.exact_species == ("Br", "Cl")
+    assert found[2].settings.occupancies == {}
     assert nearest(found[1], LYC).formula == "Li3YBrCl5"
 
 
@@ -76,7 +76,7 @@ def test_a_crystal_that_holds_both_ends_is_filled_anew():
         best = nearest(space, LYC, mixed)
         assert best.totals.get("Br", 0) == bromine
         assert best.totals.get("Cl", 0) == 18 - bromine
-    assert found[2].settings["substitutions"] == {}
+    assert found[2].settings.substitutions == {}
 
 
 def test_occupancies_and_axes_go_together():
