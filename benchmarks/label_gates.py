@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ Poison = Callable[[Atoms, Label, np.random.Generator, float], Label]
 
 def changed(label: Label, **values: Any) -> Label:
     """Return a label with other values."""
-    return Label.from_dict({**label.to_dict(), **values})
+    return replace(label, **values)
 
 
 def scaled(energy: float = 1.0, forces: float = 1.0, stress: float = 1.0) -> Poison:
@@ -158,30 +159,28 @@ def pair_data(frames: int, seed: int) -> tuple[list[Atoms], list[Label], Baselin
     return structures, *labelled(structures, predicted("pair", {}, structures), predicted("pair", SOFTER, structures))
 
 
-def predicted(name: str, options: dict[str, Any], structures: list[Atoms]) -> dict[str, Any]:
+def predicted(name: str, options: dict[str, Any], structures: list[Atoms]) -> Baseline:
     """Evaluate a potential of the core."""
     potential = load_potential(name, **options)
     found = [potential.evaluate(atoms) for atoms in structures]
-    return {
-        "energies_eV": np.array([p.energy_eV for p in found]),
-        "forces_eV_per_A": [np.array(p.forces_eV_per_A) for p in found],
-        "stresses_eV_per_A3": np.array([p.stress_eV_per_A3 for p in found]),
-    }
+    return Baseline(
+        np.array([p.energy_eV for p in found]),
+        tuple(np.array(p.forces_eV_per_A) for p in found),
+        np.array([p.stress_eV_per_A3 for p in found]),
+    )
 
 
-def labelled(
-    structures: list[Atoms], teacher: dict[str, Any], baseline: dict[str, Any]
-) -> tuple[list[Label], Baseline]:
+def labelled(structures: list[Atoms], teacher: Baseline, baseline: Baseline) -> tuple[list[Label], Baseline]:
     """Make labels of the teacher's predictions, and a baseline of the other's."""
     labels = [
         Label(energy, forces, stress, {"settings_hash": "teacher"}, {"converged": True})
         for energy, forces, stress in zip(
-            teacher["energies_eV"], teacher["forces_eV_per_A"], teacher["stresses_eV_per_A3"], strict=True
+            teacher.energies_eV, teacher.forces_eV_per_A, teacher.stresses_eV_per_A3, strict=True
         )
     ]
     if len(labels) != len(structures):
         raise ValueError("labels and structures must be equally many")
-    return labels, Baseline.from_dict(baseline)
+    return labels, baseline
 
 
 def engine_data(

@@ -307,7 +307,7 @@ def long_run(
                 break
             made = {"cpu_s": time.process_time() - began, "positions": segment.positions_A.astype(np.float32)}
             made |= {"temperatures": segment.temperatures_K, "grade": np.max(segment.extrapolation)}
-            plain = segment.state.to_dict()
+            plain = dict(vars(segment.state))
             inner = plain.pop("internals")
             with (parts / "draft.npz").open("wb") as draft:
                 np.savez(
@@ -322,7 +322,7 @@ def long_run(
         plain = {k[6:]: kept[k] for k in kept.files if k.startswith("state_")}
         plain["step"], plain["reference_volume_A3"] = int(plain["step"]), float(plain["reference_volume_A3"])
         plain["internals"] = {k[6:]: kept[k] for k in kept.files if k.startswith("inner_")}
-        state = MDState.from_dict(plain)
+        state = MDState(**plain)
         cpu += float(kept["cpu_s"])
         worst = max(worst, float(kept["grade"]))
         positions.append(kept["positions"])

@@ -12,14 +12,16 @@ from pathlib import Path
 import pytest
 
 from superionic import Campaign
-from superionic.campaign.learning import _judged
-from superionic.campaign.quality import _about_a_blind_committee
+from superionic.campaign.learning import judged
 from superionic.campaign.schema import STAGES, CampaignFile
 from superionic.campaign.schema_checks import cross_problems
-from superionic.settings.learn import LearnSettings, learning_of, rungs
 from superionic.campaign.schema_presets import PRESETS, complete
 from superionic.execution.ledger import Ledger
-from superionic.stages.base import StageResult
+from superionic.report.sections import model
+from superionic.report.table import Table
+from superionic.results.learning import Exploration
+from superionic.settings.learn import LearnSettings, learning_of, rungs
+from superionic.settings.sample import SampleSettings
 
 MINIMAL = {
     "superionic": 1,
@@ -41,7 +43,8 @@ def problems(**sections):
 
 def plan_of(**sections):
     file = CampaignFile.model_validate(filled(**sections))
-    return learning_of(file.learn, file.stage_settings("sample"))
+    assert file.sample is not None
+    return learning_of(file.learn, file.sample)
 
 
 # ---- the section ----------------------------------------------------------------------------------------------------
@@ -111,8 +114,8 @@ def test_the_active_loop_has_a_committee_and_its_own_temperatures():
     plan = plan_of(learn={"strategy": "active"})
     assert (plan.members, plan.explored_K) == (3, (800.0,))
     plan = plan_of(learn={"strategy": "active", "members": 2, "active": {"temperatures_K": [500, 700]}})
-    assert (plan.members, plan.explored_K, plan.active["max_rounds"]) == (2, (500.0, 700.0), 5)
-    assert learning_of(LearnSettings(), {"temperatures_K": [800.0], "snapshots": 30}).explored_K == ()
+    assert (plan.members, plan.explored_K, plan.active.max_rounds) == (2, (500.0, 700.0), 5)
+    assert learning_of(LearnSettings(), SampleSettings()).explored_K == ()
 
 
 def test_mistakes_are_named_with_the_fix():
@@ -148,27 +151,17 @@ def test_any_potential_may_sample_for_a_training_from_labels():
 def test_agreement_counts_only_of_members_that_differ_in_runs_that_came_to_their_end():
     active = plan_of(learn={"strategy": "active"}).active
 
-    def judged(above=0, worst=0.05, stopped=None, **more):
-        explored = {"looked_at": 100, "above": above, "length_ps": 1.0, "worst_eV_per_A": worst}
-        summary = {"runs": [{"explored": explored, "stopped": stopped}]}
-        return _judged([StageResult(summary)], {**active, **more})["agrees"]
+    def agrees(above=0, worst=0.05, stopped=0, **more):
+        explored = Exploration(length_ps=1.0, looked_at=100, worst_eV_per_A=worst, above=above)
+        return judged(2, [explored], stopped, active.model_copy(update=more)).agrees
 
-    assert judged()
-    assert judged(above=2)
-    assert not judged(above=3)
-    assert not judged(worst=0.0)  # the same weights in all members
-    assert not judged(stopped="after 0.1 ps two atoms fell into each other")
-    assert judged(done_ps=1.0)
-    assert not judged(done_ps=5.0)
-
-
-def test_a_committee_that_errs_more_than_it_disagrees_is_doubted():
-    learning = {"rounds": [{"worst_eV_per_A": 0.001}]}
-    told = list(_about_a_blind_committee({"learning": learning}, {"after": {"rmse_force_meV_per_A": 80.0}}))
-    assert len(told) == 1
-    assert "too alike" in told[0][1]
-    assert not list(_about_a_blind_committee({"learning": learning}, {"after": {"rmse_force_meV_per_A": 2.0}}))
-    assert not list(_about_a_blind_committee({}, {"after": {"rmse_force_meV_per_A": 2.0}}))
+    assert agrees()
+    assert agrees(above=2)
+    assert not agrees(above=3)
+    assert not agrees(worst=0.0)  # the same weights in all members
+    assert not agrees(stopped=1)
+    assert agrees(done_ps=1.0)
+    assert not agrees(done_ps=5.0)
 
 
 # ---- campaigns ------------------------------------------------------------------------------------------------------
@@ -240,57 +233,96 @@ def written(root: Path, folder: Path, learn: str = "learn: {strategy: ladder}\n"
 def test_a_ladder_samples_with_what_it_has_learned(root, tmp_path):
     campaign = Campaign.load(written(root, tmp_path))
     results = campaign.run(write_report=False)
-    stages = results["stages"]
-    runs = stages["sample"]["runs"]
-    assert [(run["temperature_K"], run["potential"]) for run in runs] == [
+    runs = [run for sampled in results.sample for run in sampled.runs]
+    assert [(run.run.temperature_K, run.run.potential) for run in runs] == [
         (300.0, "pair"),
         (300.0, "pair"),
         (600.0, "fine-tuned"),
         (600.0, "fine-tuned"),
     ]
-    assert [run["n_snapshots"] for run in runs] == [4, 4, 3, 3]
-    assert stages["label"]["n_requested"] == 14
-    split = stages["train"]
-    assert split["n_train"] + split["n_validation"] + split["n_test"] == stages["label"]["n_accepted"]
-    assert stages["validate"]["n_structures"] == split["n_test"] > 0
+    assert [run.n_snapshots for run in runs] == [4, 4, 3, 3]
+    assert [sampled.round for sampled in results.sample] == [1, 2]
+    assert [labels.round for labels in results.label] == [1, 2]
+    assert sum(labels.n_requested for labels in results.label) == 14
+    first, last = results.train
+    accepted = [labels.n_accepted for labels in results.label]
+    assert first.n_train + first.n_validation + first.n_test == accepted[0]
+    assert last.n_train + last.n_validation + last.n_test == sum(accepted)
+    errors = results.validate.errors
+    assert errors.n_structures == errors.after.n_structures == last.n_test > 0
+    assert errors.after != errors.before
     assert campaign.status().is_done
+    shown_as_sections(results)
+
+
+def shown_as_sections(results):
+    """The section has a row for each round, run and number, and the files have all digits."""
+    section = model.section(results)
+    tables = {block.caption: block for block in section.blocks if isinstance(block, Table)}
+    rounds = next(table for caption, table in tables.items() if caption.startswith("The rounds of learning"))
+    assert [row[0] for row in rounds.rows] == ["1", "2"]
+    assert len(tables["Runs that structures for labels were taken from."].rows) == 4
+    assert tables["What the labels are of."].rows[0] == ["code", "potential:pair"]
+    assert [plot.key for plot in section.plots] == ["learning_curve", "parity"]
+    files = {table.name: table for table in section.csv}
+    assert {len(row) == len(table.columns) for table in files.values() for row in table.rows} == {True}
+    errors = {row[2]: row[3:5] for row in files["errors.csv"].rows}
+    found = results.validate.errors
+    assert errors["rmse_force_meV_per_A"] == (found.before.rmse_force_meV_per_A, found.after.rmse_force_meV_per_A)
+    epochs = files["learning_curve.csv"]
+    assert [row[:2] for row in epochs.rows] == [
+        (n, record.epoch) for n in (1, 2) for record in results.train[0].history
+    ]
+    last = results.train[1].history[-1]
+    assert epochs.rows[-1][epochs.columns.index("train_loss")] == last.train.loss
+    parity = [row for row in files["parity.csv"].rows if row[0] == "force components"]
+    assert tuple(row[4] for row in parity) == found.parity.force_eV_per_A.after
+    said = " ".join(doubt.words for doubt in model.doubts(results))
+    assert "stand-in potential (pair)" in said
+    assert f"fine-tuned on {results.train[-1].n_train} labels" in said
 
 
 @pytest.mark.slow
 def test_one_shot_samples_all_temperatures_with_the_pretrained_potential(root, tmp_path):
     path = written(root, tmp_path, "learn: {strategy: one-shot}\n")
     results = Campaign.load(path).run(until="train", write_report=False)
-    assert {run["potential"] for run in results["stages"]["sample"]["runs"]} == {"pair"}
-    assert results["stages"]["label"]["n_requested"] == 14
+    assert {sampled.potential for sampled in results.sample} == {"pair"}
+    assert [(labels.round, labels.n_requested) for labels in results.label] == [(1, 14)]
+    assert results.validate is None
 
 
 @pytest.mark.slow
 def test_the_active_loop_labels_what_the_committee_disagrees_about_until_it_may_not_go_on(root, tmp_path):
     campaign = Campaign.load(written(root, tmp_path, ACTIVE))
     results = campaign.run(write_report=False)
-    stages = results["stages"]
-    learning = stages["sample"]["learning"]
-    assert [entry["round"] for entry in learning["rounds"]] == [2, 3]
-    asked = sum(run["n_snapshots"] for run in stages["sample"]["runs"] if run["explored"] is None)
-    assert asked == 14
-    assert 1 <= learning["rounds"][0]["labels"] <= 4
-    assert learning["ended"] == "all rounds are used up"
-    assert not learning["agrees"]
-    assert [member["round"] for member in stages["train"]["members"]] == [1, 2]
-    said = " ".join(note["statement"] for note in results["quality"])
-    assert "committee" in said
+    learning = results.learning
+    assert [entry.round for entry in learning.rounds] == [2, 3]
+    plain = [run for sampled in results.sample for run in sampled.runs if run.explored is None]
+    assert sum(run.n_snapshots for run in plain) == 14
+    assert 1 <= learning.rounds[0].labels <= 4
+    assert learning.ended == "all rounds are used up"
+    assert not learning.agrees
+    assert [(train.round, [member.member for member in train.members]) for train in results.train] == [
+        (1, [2]),
+        (2, [2]),
+    ]
+    said = " ".join(statement.words for statement in results.statements)
+    assert "before the committee agreed (all rounds are used up)" in said
+    # A committee that errs more than it disagrees is doubted.
+    worst, error = 1.0e3 * learning.rounds[-1].worst_eV_per_A, results.validate.errors.after.rmse_force_meV_per_A
+    assert ("too alike" in said) == (worst < 0.3 * error)
     # A threshold that nothing reaches: the loop ends after its first exploration.
     easy = ACTIVE.replace("collect_above_eV_per_A: 0.01", "collect_above_eV_per_A: 49.9")
     calm = Campaign.load(written(root, tmp_path, easy)).run(write_report=False)
-    assert calm["stages"]["sample"]["learning"]["ended"] == "the committee agrees"
+    assert calm.learning.ended == "the committee agrees"
     # Runs that fell over all the same (the committee was wrong together) gave their last frames.
-    again = calm["stages"]["sample"]["learning"]["rounds"]
-    assert calm["stages"]["label"]["n_requested"] == 14 + sum(entry["labels"] for entry in again)
-    assert again[-1]["stopped"] == again[-1]["above"] == 0
+    rounds = calm.learning.rounds
+    assert sum(labels.n_requested for labels in calm.label) == 14 + sum(entry.labels for entry in rounds)
+    assert rounds[-1].stopped == rounds[-1].above == 0
     # And a budget of labels ends it, too.
     poor = ACTIVE.replace("max_rounds: 1", "max_rounds: 1, max_labels: 14")
     spent = Campaign.load(written(root, tmp_path, poor)).run(write_report=False)
-    assert spent["stages"]["sample"]["learning"]["ended"] == "all labels are used up"
+    assert spent.learning.ended == "all labels are used up"
 
 
 def products(store: Path) -> dict[str, bytes]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from superionic.execution.task import ref_of
 from superionic.potentials.base import PotentialIdentity
-from superionic.results.learning import ExplorationRound, LearningResult
+from superionic.results.learning import Exploration, ExplorationRound, LearningResult
 from superionic.settings.learn import ActiveSettings, Learning, learning_of
 from superionic.settings.sample import SampleSettings
 from superionic.stages import label, sample, train, validate
@@ -122,9 +122,12 @@ class _Loop:
         rounds: list[ExplorationRound] = []
         number, ended = 2, ""
         while not ended:
-            explored = self._exploration(number)
-            seen = _judged(number, explored, active)
-            snapshots = self._worth_a_label(explored)
+            outputs = self._exploration(number)
+            runs = [run for output in outputs for run in output.result.runs]
+            failed = sum(len(output.result.failures) for output in outputs)
+            stopped = failed + sum(run.stopped is not None for run in runs)
+            seen = judged(number, [run.explored for run in runs if run.explored is not None], stopped, active)
+            snapshots = self._worth_a_label(outputs)
             if seen.agrees:
                 ended = "the committee agrees"
             elif seen.looked_at and seen.worst_eV_per_A == 0.0:
@@ -146,7 +149,7 @@ class _Loop:
         flow.at("sample")
         n_runs = len(self.chosen) * self.sampling.replicas * len(self.plan.explored_K)
         share = max(1, active.labels_per_round // n_runs)
-        explored = []
+        outputs = []
         for temperature in self.plan.explored_K:
             sampled = sample.run(
                 self.sampling,
@@ -160,16 +163,16 @@ class _Loop:
                 number=number,
             )
             flow.done("sample", flow.outputs.sample, sampled, last=False)
-            explored.append(sampled)
-        return explored
+            outputs.append(sampled)
+        return outputs
 
     def _room(self) -> int:
         """How many more labels may be asked for after a round."""
         most, room = self.plan.active.max_labels, self.plan.active.labels_per_round
         return room if most is None else max(0, min(room, most - self.n_asked))
 
-    def _worth_a_label(self, explored: Sequence[sample.SampleOutput]) -> list[Snapshot]:
-        snapshots = [snapshot for output in explored for snapshot in output.snapshots]
+    def _worth_a_label(self, outputs: Sequence[sample.SampleOutput]) -> list[Snapshot]:
+        snapshots = [snapshot for output in outputs for snapshot in output.snapshots]
         return [snapshots[index] for index in evenly(len(snapshots), self._room())] if self._room() else []
 
 
@@ -197,26 +200,34 @@ def trained_potential(pretrained: ChosenPotential, trainer: str, weights: Weight
     return ChosenPotential(FINE_TUNED, "core", {"name": "nep", "model": None, "options": options}, identity, weights)
 
 
-def _judged(number: int, explored: Sequence[sample.SampleOutput], active: ActiveSettings) -> ExplorationRound:
-    """Tell what an exploration showed, and whether the committee agrees."""
-    runs = [run for output in explored for run in output.result.runs]
-    seen = [run.explored for run in runs if run.explored is not None]
-    looked_at, above = sum(one.looked_at for one in seen), sum(one.above for one in seen)
-    length = sum(one.length_ps for one in seen)
-    worst = max((one.worst_eV_per_A or 0.0 for one in seen), default=0.0)
-    failed = sum(len(output.result.failures) for output in explored)
-    stopped = failed + sum(run.stopped is not None for run in runs)
+def judged(number: int, explored: Sequence[Exploration], n_stopped: int, active: ActiveSettings) -> ExplorationRound:
+    """Tell what the exploration of a round showed, and whether the committee agrees.
+
+    Parameters
+    ----------
+    number
+        Of the round.
+    explored
+        What the committee said of each run.
+    n_stopped
+        Runs that failed or were stopped.
+    active
+        The ``learn.active`` section.
+    """
+    looked_at, above = sum(one.looked_at for one in explored), sum(one.above for one in explored)
+    length = sum(one.length_ps for one in explored)
+    worst = max((one.worst_eV_per_A or 0.0 for one in explored), default=0.0)
     share = above / looked_at if looked_at else 1.0
     long_enough = active.done_ps is None or length >= active.done_ps
     return ExplorationRound(
         round=number,
         # Members that all kept the pretrained weights agree to the last digit, and that means nothing.
-        agrees=bool(looked_at and worst and share <= active.done_share and stopped == 0 and long_enough),
+        agrees=bool(looked_at and worst and share <= active.done_share and n_stopped == 0 and long_enough),
         labels=0,
         length_ps=length,
         looked_at=looked_at,
         above=above,
         share_above=share,
-        stopped=stopped,
+        stopped=n_stopped,
         worst_eV_per_A=worst,
     )
