@@ -185,7 +185,8 @@ class Campaign:
 
         with self._ledger() as ledger:
             flow, _ = self._dry_walk(ledger)
-        return self._write_report(flow, assemble(flow))
+            # The density maps are read through the ledger as well.
+            return self._write_report(flow, assemble(flow))
 
     def export(self, form: str, folder: Path) -> list[Path]:
         """Write the transport runs as input of another program; see :mod:`superionic.campaign.export`."""

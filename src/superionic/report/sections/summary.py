@@ -54,7 +54,7 @@ def best_first(found: Sequence[MaterialTransport]) -> list[MaterialTransport]:
     """Sort materials by the conductivity at the first temperature asked for; those without one stand last."""
 
     def order(material: MaterialTransport) -> tuple[bool, bool, float]:
-        headline = material.dependence.headline
+        headline = headline_of(material)
         if headline is None:
             return (True, True, 0.0)
         return (False, headline.is_upper_bound, -headline.value_S_per_cm)
@@ -62,9 +62,21 @@ def best_first(found: Sequence[MaterialTransport]) -> list[MaterialTransport]:
     return sorted(found, key=order)
 
 
+def headline_of(found: MaterialTransport) -> ConductivityAt | None:
+    """Return σ at the first temperature asked for, if it can head a report.
+
+    A value extrapolated along a line that rises on cooling cannot, be its slope significant or not: the colder, the
+    higher it would be.
+    """
+    headline, Ea_eV = found.dependence.headline, found.dependence.Ea_eV
+    if headline is None or (headline.extrapolated and Ea_eV is not None and Ea_eV <= 0.0):
+        return None
+    return headline
+
+
 def _factor(ranked: Sequence[MaterialTransport]) -> float | None:
     """Return the width of the interval of the headline, where it is that of the only material."""
-    headline = ranked[0].dependence.headline if len(ranked) == 1 else None
+    headline = headline_of(ranked[0]) if len(ranked) == 1 else None
     return headline.precision.factor if headline is not None else None
 
 
@@ -154,12 +166,15 @@ def _conductivity_lines(results: Results, ranked: Sequence[MaterialTransport]) -
         return
     best = ranked[0]
     name = _name(results, best.formula, best.material)
-    given = sum(each.dependence.headline is not None for each in ranked)
+    given = sum(headline_of(each) is not None for each in ranked)
     if given > 1:
         name += f", the highest of {given}"
-    headline, verdict = best.dependence.headline, best.dependence.verdict
+    headline, verdict = headline_of(best), best.dependence.verdict
     if headline is None:
-        yield Line(f"No σ({best.dependence.report_temperatures_K[0]:g} K)", f"{verdict.words} · {name}", "warning")
+        words = verdict.words
+        if best.dependence.headline is not None:
+            words = "σ falls on heating in these runs, so that nothing can be extrapolated to lower temperatures."
+        yield Line(f"No σ({best.dependence.report_temperatures_K[0]:g} K)", f"{words} · {name}", "warning")
     elif results.status == "student failed parity":
         detail = f"its {sigma_words(headline)} is none until it passes · {name}"
         yield Line("No result: the student failed parity with its teacher", detail, "warning")
