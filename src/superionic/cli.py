@@ -198,11 +198,14 @@ def explain(
 
 
 @app.command()
-def schema() -> None:
-    """Print the JSON schema of the campaign file, for editors."""
-    from superionic.campaign.schema import json_schema
+def schema(
+    results: Annotated[bool, typer.Option("--results", help="The schema of results.json instead.")] = False,
+) -> None:
+    """Print the JSON schema of the campaign file, for editors, or that of results.json."""
+    from superionic.campaign import schema as campaign_file
+    from superionic.results import document
 
-    typer.echo(json.dumps(json_schema(), indent=1))
+    typer.echo(json.dumps(document.json_schema() if results else campaign_file.json_schema(), indent=1))
 
 
 @engines_app.command("list")
