@@ -344,10 +344,12 @@ class Campaign:
         from superionic.campaign.results import density_grids, write_structures, write_students
         from superionic.report.export import write_report
 
-        files = write_report(results, self.report_folder, grids=density_grids(flow))
-        write_structures(flow, self.report_folder / "structures")
-        write_students(flow, self.report_folder / "student")
-        return files.html
+        def structures_and_students(place: Path) -> None:
+            write_structures(flow, place / "structures")
+            write_students(flow, place / "student")
+
+        grids = density_grids(flow)
+        return write_report(results, self.report_folder, grids=grids, further=structures_and_students).html
 
     def load_results(self) -> Results:
         """Read ``results.json`` of the last report.
