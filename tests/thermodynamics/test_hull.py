@@ -129,3 +129,73 @@ def test_polymorphs_at_equal_composition():
 def test_polymorphs_of_equal_energy_come_in_order_of_name():
     both = [mixed("a", 0, -40.0, crystal="P-3m1"), mixed("b", 0, -40.0, crystal="C2/m", cells=3)]
     assert compare_polymorphs(both)[0].crystals == ("C2/m", "P-3m1")
+
+
+def halide(name, n_in, n_br, energy, cells=4):
+    """Li3In(x)Y(1-x)Br(6y)Cl(6-6y) with n_in of four In and n_br of 24 Br."""
+    counts = {"Li": 12, "In": n_in, "Y": 4 - n_in, "Br": n_br, "Cl": 24 - n_br}
+    return Entry(name, {element: count for element, count in counts.items() if count}, cells * energy, "PBE")
+
+
+SQUARE = [
+    {"Li": 3, "Y": 1, "Cl": 6},
+    {"Li": 3, "In": 1, "Cl": 6},
+    {"Li": 3, "Y": 1, "Br": 6},
+    {"Li": 3, "In": 1, "Br": 6},
+]
+
+
+def test_square_of_a_reciprocal_system_by_hand():
+    # YCl + InBr lies 0.2 eV below YBr + InCl: the diagonal between the former is a tie line of the end members.
+    corners = [
+        halide("YCl", 0, 0, -40.0),
+        halide("InCl", 4, 0, -38.0),
+        halide("YBr", 0, 24, -34.0),
+        halide("InBr", 4, 24, -32.2),
+    ]
+    middle = halide("middle", 2, 12, -36.1 + 0.05)
+    edge = halide("edge", 2, 0, -39.0 - 0.1)
+    off = halide("off", 1, 18, -35.5)
+    hull = convex_hull([*corners, middle, edge, off], SQUARE)
+    assert hull.coordinates.shape == (7, 4)
+    np.testing.assert_allclose(hull.coordinates.sum(axis=1), 1.0)
+    # In the middle: half YCl + half InBr has -36.1 per formula unit; half YBr + half InCl -36.0.
+    np.testing.assert_allclose(hull.coordinates[4], [0.5, 0, 0, 0.5])
+    assert hull.formation_energies_eV_per_formula_unit[4] == pytest.approx(0.05, abs=1e-12)
+    # It decomposes into 2/3 off + 1/3 InCl, at -36 1/3.
+    assert hull.energies_above_hull_eV_per_formula_unit[4] == pytest.approx(36 + 1 / 3 - 36.05, abs=1e-12)
+    assert hull.decompositions[4].names == ("InCl", "off")
+    assert hull.formation_energies_eV_per_formula_unit[5] == pytest.approx(-0.1, abs=1e-12)
+    assert hull.stable.tolist() == [True, True, True, True, False, True, True]
+    # x = 1/4, y = 3/4 lies in the triangle YCl, YBr, InBr: 1/4 YCl + 1/2 YBr + 1/4 InBr = -35.05
+    np.testing.assert_allclose(hull.coordinates[6], [0.25, 0, 0.5, 0.25])
+    assert hull.formation_energies_eV_per_formula_unit[6] == pytest.approx(-35.5 + 35.05, abs=1e-12)
+    np.testing.assert_allclose(hull.formula_units, 4.0)
+
+
+def test_square_equals_the_triangle_that_holds_the_same_entries():
+    rng = np.random.default_rng(5)
+    triangle = [halide("InCl", 4, 0, -38.0), halide("YBr", 0, 24, -34.0), halide("InBr", 4, 24, -32.2)]
+    inner = [
+        halide(f"e{i}", n_in, n_br, -36 - rng.normal())
+        for i, (n_in, n_br) in enumerate((a, b) for a in range(5) for b in range(0, 25, 6) if 6 * a + b >= 24)
+    ]
+    far = halide("YCl", 0, 0, +100.0)  # so high that it takes no part
+    three = convex_hull([*triangle, *inner], SQUARE[1:])
+    four = convex_hull([*triangle, *inner, far], SQUARE)
+    np.testing.assert_allclose(
+        four.energies_above_hull_eV_per_atom[:-1], three.energies_above_hull_eV_per_atom, atol=1e-14
+    )
+    np.testing.assert_allclose(
+        four.formation_energies_eV_per_atom[:-1], three.formation_energies_eV_per_atom, atol=1e-14
+    )
+
+
+def test_end_members_are_corners_and_enclose():
+    entries = [halide("YCl", 0, 0, -40.0), halide("YBr", 0, 24, -34.0), halide("half", 0, 12, -37.0)]
+    with pytest.raises(CompositionError, match="Li3YBr3Cl3 is a mixture of the others"):
+        convex_hull(entries, [SQUARE[0], SQUARE[2], {"Li": 3, "Y": 1, "Cl": 3, "Br": 3}])
+    corners = [halide(f"c{i}", a, b, -36.0) for i, (a, b) in enumerate([(0, 0), (4, 0), (0, 12), (4, 12)])]
+    members = [*SQUARE[:2], {"Li": 3, "Y": 1, "Cl": 3, "Br": 3}, {"Li": 3, "In": 1, "Cl": 3, "Br": 3}]
+    with pytest.raises(CompositionError, match="outside"):
+        convex_hull([*corners, halide("br", 2, 18, -36.0)], members)

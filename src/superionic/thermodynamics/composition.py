@@ -160,6 +160,25 @@ def end_member_amounts(
     return tuple(amounts)
 
 
+def independent(compositions: Sequence[Mapping[str, Amount]]) -> list[int]:
+    """Return the indices of those compositions that are linearly independent of the ones before them."""
+    chosen: list[int] = []
+    reduced: list[dict[str, Fraction]] = []  # each with its leading element, which is in none of the later ones
+    for index, composition in enumerate(compositions):
+        rest = exact_composition(composition)
+        for row in reduced:
+            lead = next(iter(row))
+            factor = rest.get(lead, Fraction(0)) / row[lead]
+            rest = {
+                e: rest.get(e, Fraction(0)) - factor * row.get(e, Fraction(0)) for e in dict.fromkeys([*rest, *row])
+            }
+        rest = {element: amount for element, amount in rest.items() if amount != 0}
+        if rest:
+            chosen.append(index)
+            reduced.append(rest)
+    return chosen
+
+
 class _Unsolved(Enum):
     """Why a system of equations has no single solution."""
 

@@ -20,9 +20,11 @@ from superionic.errors import CompositionError
 from superionic.thermodynamics.composition import (
     Amount,
     end_member_amounts,
+    independent,
     reduced_composition,
     reduced_formula,
 )
+from superionic.thermodynamics.envelope import LowerEnvelope
 from superionic.thermodynamics.formation import (
     Entry,
     FormulaUnit,
@@ -61,9 +63,10 @@ class Hull:
     names
         Names of the n entries.
     coordinates
-        (n, k) shares of the k end members, in formula units; each row adds up to one.
+        (n, k) shares of the k end members, in formula units; each row adds up to one. Where the end members depend on
+        each other, those of the mixture of lowest energy.
     formation_energies_eV_per_atom, formation_energies_eV_per_formula_unit
-        (n,) against the end members, in eV.
+        (n,) against the end members, or where these depend on each other against their mixture of lowest energy, in eV.
     energies_above_hull_eV_per_atom, energies_above_hull_eV_per_formula_unit
         (n,) zero or more, in eV.
     stable
@@ -112,7 +115,8 @@ def convex_hull(
         The n phases; several may share a composition (polymorphs, orderings), the lowest of them makes the hull.
     end_members
         The k corners of the diagram: compositions, whose energy is that of the lowest entry there, or entries of
-        their own. k = 1 compares structures of one composition, 2 is a pseudo-binary, 3 a pseudo-ternary diagram.
+        their own. k = 1 compares structures of one composition, 2 is a pseudo-binary, 3 a pseudo-ternary diagram. They
+        may depend on each other: the four corners of a reciprocal system, such as Li3(In,Y)(Br,Cl)6, form a square.
     formula_unit
         What the values per formula unit refer to where an entry does not say, see `FormulaUnit`.
     stable_within_eV_per_atom
@@ -133,25 +137,39 @@ def convex_hull(
     require_unique_names(entries)
     pool = [*entries, *(m for m in end_members if isinstance(m, Entry) and m not in entries)]
     members = [reduced_composition(m.composition if isinstance(m, Entry) else m) for m in end_members]
-    amounts = [end_member_amounts(entry.composition, members, where=f"entry {entry.name!r}") for entry in pool]
+    frame = independent(members)
+    axes = [members[i] for i in frame]
+    square = len(frame) < len(members)
+    if square:
+        _require_corners(members, axes)
+    amounts = [
+        end_member_amounts(entry.composition, axes, where=f"entry {entry.name!r}", inside=not square) for entry in pool
+    ]
     totals = [sum(n, Fraction(0)) for n in amounts]
     lowest = lowest_by_composition(pool)
     corners = [_corner(member, lowest) for member in members]
 
-    corner_energies = [exact_energy_per_atom(pool[i]) * sum(m.values()) for i, m in zip(corners, members, strict=True)]
+    potentials = [exact_energy_per_atom(pool[corners[i]]) * sum(members[i].values()) for i in frame]
     formation = [
-        (Fraction(entry.energy_eV) - sum((n * mu for n, mu in zip(parts, corner_energies, strict=True)), Fraction(0)))
+        (Fraction(entry.energy_eV) - sum((n * mu for n, mu in zip(parts, potentials, strict=True)), Fraction(0)))
         / total
         for entry, parts, total in zip(pool, amounts, totals, strict=True)
     ]
     shares = [tuple(n / total for n in parts) for parts, total in zip(amounts, totals, strict=True)]
+    coordinates = shares
+    if square:
+        # Energies have been taken against some of the end members; now against the best mixture of all of them.
+        mixtures = LowerEnvelope([shares[i] for i in corners], [formation[i] for i in corners], len(corners))
+        best = [_mixture(mixtures, share, entry, members) for share, entry in zip(shares, pool, strict=True)]
+        coordinates = [tuple(dict(mixture).get(j, Fraction(0)) for j in range(len(members))) for mixture in best]
+        plane = [sum((weight * mixtures.energies[c] for c, weight in mixture), Fraction(0)) for mixture in best]
     candidates = corners + [i for i in lowest.values() if i not in corners]
-    envelope = _LowerEnvelope([shares[i] for i in candidates], [formation[i] for i in candidates])
+    envelope = LowerEnvelope([shares[i] for i in candidates], [formation[i] for i in candidates], len(corners))
 
     above: list[Fraction] = []
     decompositions: list[Decomposition] = []
-    for share, energy in zip(shares[: len(entries)], formation[: len(entries)], strict=True):
-        mixture = envelope.mixture(share)
+    for entry, share, energy in zip(entries, shares[: len(entries)], formation[: len(entries)], strict=True):
+        mixture = _mixture(envelope, share, entry, members)
         above.append(energy - sum((weight * envelope.energies[c] for c, weight in mixture), Fraction(0)))
         decompositions.append(
             Decomposition(
@@ -159,6 +177,8 @@ def convex_hull(
                 fractions=tuple(float(weight) for _, weight in mixture),
             )
         )
+    if square:
+        formation = [energy - level for energy, level in zip(formation, plane, strict=True)]
     units = [
         resolve_formula_units(entry, parts, members, formula_unit)
         for entry, parts in zip(entries, amounts[: len(entries)], strict=True)
@@ -168,7 +188,7 @@ def convex_hull(
     above_per_atom = _array([a * f for a, f in zip(above, per_atom, strict=True)])
     return Hull(
         names=tuple(entry.name for entry in entries),
-        coordinates=_array([list(share) for share in shares[: len(entries)]]),
+        coordinates=_array([list(share) for share in coordinates[: len(entries)]]),
         formation_energies_eV_per_atom=_array([e * f for e, f in zip(formation, per_atom, strict=False)]),
         formation_energies_eV_per_formula_unit=_array([e * f for e, f in zip(formation, per_unit, strict=False)]),
         energies_above_hull_eV_per_atom=above_per_atom,
@@ -181,54 +201,6 @@ def convex_hull(
         energy_convention=convention,
         stable_within_eV_per_atom=stable_within_eV_per_atom,
     )
-
-
-class _LowerEnvelope:
-    """min Σ λ_i e_i over λ ≥ 0 with Σ λ_i x_i = x, by the simplex method on exact fractions with Bland's rule.
-
-    The first k points are the corners of the diagram, with unit vectors as coordinates and energy zero, so that they
-    are a feasible basis for every x. An optimal basis is a facet of the hull; it serves all points above it.
-    """
-
-    def __init__(self, coordinates: Sequence[tuple[Fraction, ...]], energies: Sequence[Fraction]) -> None:
-        self.coordinates = list(coordinates)
-        self.energies = list(energies)
-        self.rank = len(self.coordinates[0])
-        self._facets: list[tuple[list[int], list[list[Fraction]]]] = []
-
-    def mixture(self, target: tuple[Fraction, ...]) -> list[tuple[int, Fraction]]:
-        """Return the points that make up the hull at a target, with their weights, by index."""
-        for basis, inverse in self._facets:
-            weights = [sum((a * x for a, x in zip(row, target, strict=True)), Fraction(0)) for row in inverse]
-            if all(weight >= 0 for weight in weights):
-                return _nonzero(basis, weights)
-        basis, inverse, weights = self._solve(target)
-        self._facets.append((basis, inverse))
-        return _nonzero(basis, weights)
-
-    def _solve(self, target: tuple[Fraction, ...]) -> tuple[list[int], list[list[Fraction]], list[Fraction]]:
-        """Return the optimal basis, the inverse of its coordinate matrix, and the weights at the target."""
-        rows = [[point[j] for point in self.coordinates] + [target[j]] for j in range(self.rank)]
-        reduced_costs = list(self.energies)
-        basis = list(range(self.rank))
-        while True:
-            entering = next((i for i, cost in enumerate(reduced_costs) if cost < 0), None)
-            if entering is None:
-                return basis, [row[: self.rank] for row in rows], [row[-1] for row in rows]
-            # The weights add up to one, so that some row always bounds the step.
-            leaving = min(
-                (j for j in range(self.rank) if rows[j][entering] > 0),
-                key=lambda j: (rows[j][-1] / rows[j][entering], basis[j]),
-            )
-            lead = rows[leaving][entering]
-            rows[leaving] = [value / lead for value in rows[leaving]]
-            for j in range(self.rank):
-                factor = rows[j][entering]
-                if j != leaving and factor != 0:
-                    rows[j] = [value - factor * top for value, top in zip(rows[j], rows[leaving], strict=True)]
-            factor = reduced_costs[entering]
-            reduced_costs = [value - factor * top for value, top in zip(reduced_costs, rows[leaving][:-1], strict=True)]
-            basis[leaving] = entering
 
 
 @dataclass(frozen=True)
@@ -319,8 +291,37 @@ def _corner(member: Mapping[str, int], lowest: Mapping[tuple[tuple[str, int], ..
     return index
 
 
-def _nonzero(basis: Sequence[int], weights: Sequence[Fraction]) -> list[tuple[int, Fraction]]:
-    return sorted((i, weight) for i, weight in zip(basis, weights, strict=True) if weight != 0)
+def _require_corners(members: Sequence[Mapping[str, int]], axes: Sequence[Mapping[str, int]]) -> None:
+    """Raise CompositionError if an end member is a mixture of the others, or cannot be counted in units of the axes."""
+    amounts = [end_member_amounts(member, axes, inside=False) for member in members]
+    names = [reduced_formula(member) for member in members]
+    if any(sum(parts) <= 0 for parts in amounts):
+        raise CompositionError(
+            f"The end members {', '.join(names)} do not count in formula units of {len(axes)} of them",
+            fix="choose end members that enclose the compositions",
+        )
+    shares = [tuple(part / sum(parts) for part in parts) for parts in amounts]
+    for j, share in enumerate(shares):
+        others = [*shares[:j], *shares[j + 1 :]]
+        if LowerEnvelope(others, [Fraction(0)] * len(others), len(others)).mixture(share) is not None:
+            raise CompositionError(
+                f"The end members {', '.join(names)} are not independent: {names[j]} is a mixture of the others",
+                fix="leave the dependent end member out",
+            )
+
+
+def _mixture(
+    envelope: LowerEnvelope, share: tuple[Fraction, ...], entry: Entry, members: Sequence[Mapping[str, int]]
+) -> list[tuple[int, Fraction]]:
+    """Return what the hull is made of at an entry, or raise CompositionError if it lies outside."""
+    mixture = envelope.mixture(share)
+    if mixture is None:
+        raise CompositionError(
+            f"{entry.formula} lies outside the range between {', '.join(map(reduced_formula, members))}",
+            where=f"entry {entry.name!r}",
+            fix="choose end members that enclose it, or leave this composition out of the hull",
+        )
+    return mixture
 
 
 def _array(values: Sequence[Any]) -> FloatArray:
