@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from superionic.report.composition_axes import axis_column, axis_values, unit_formula
+from superionic.report.own_results import believable
 from superionic.report.section import Block, CsvCell, CsvTable, Line, Lines, Paragraph, Section, Statements
 from superionic.report.sections.stability import MaterialStability, stability_of
 from superionic.report.table import Table
@@ -63,15 +64,8 @@ def best_first(found: Sequence[MaterialTransport]) -> list[MaterialTransport]:
 
 
 def headline_of(found: MaterialTransport) -> ConductivityAt | None:
-    """Return σ at the first temperature asked for, if it can head a report.
-
-    A value extrapolated along a line that rises on cooling cannot, be its slope significant or not: the colder, the
-    higher it would be.
-    """
-    headline, Ea_eV = found.dependence.headline, found.dependence.Ea_eV
-    if headline is None or (headline.extrapolated and Ea_eV is not None and Ea_eV <= 0.0):
-        return None
-    return headline
+    """Return σ at the first temperature asked for, if it can head a report."""
+    return believable(found.dependence, found.dependence.report_temperatures_K[0])
 
 
 def _factor(ranked: Sequence[MaterialTransport]) -> float | None:
