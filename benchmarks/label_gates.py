@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from superionic.dynamics.md import MDSettings, initial_state, run_segment
+from superionic.dynamics.md import MDSettings, Segment, initial_state, run_segment
 from superionic.labels.base import Label
 from superionic.labels.gates import Gates, check_labels
 from superionic.labels.residuals import Baseline
@@ -196,19 +196,19 @@ def engine_data(
         for positions, cell in zip(values["positions"], values["cells"], strict=True)
     ]
     sides = [
-        {
-            "energies_eV": values[f"{side}_energies"],
-            "forces_eV_per_A": list(values[f"{side}_forces"]),
-            "stresses_eV_per_A3": values[f"{side}_stresses"],
-        }
+        Baseline(values[f"{side}_energies"], tuple(values[f"{side}_forces"]), values[f"{side}_stresses"])
         for side in ("teacher", "baseline")
     ]
     return structures, *labelled(structures, *sides)
 
 
 def _make(teacher: str, baseline: str, frames: int, seed: int, cache: Path) -> None:
+    from superionic.execution.codec import from_tree, to_tree
     from superionic.execution.engines import resolve_engine
     from superionic.execution.worker import call_once
+    from superionic.stages.chains import first_segment_task
+    from superionic.stages.predictions import predict_task
+    from superionic.training.dataset import Targets
 
     def by(name: str, function: str, settings: dict[str, Any], inputs: dict[str, Any]) -> Any:
         settings = {"potential": {"name": name, "model": None, "options": {}}, **settings}
@@ -218,23 +218,23 @@ def _make(teacher: str, baseline: str, frames: int, seed: int, cache: Path) -> N
     for number, temperature in enumerate(TEMPERATURES_K):
         start = li3ycl6_cell()
         start.set_cell(np.asarray(start.cell) * (1.0 + 0.015 * (number - 1.5)), scale_atoms=True)
-        md = {
-            "ensemble": "nvt",
-            "temperature_K": temperature,
-            "timestep_fs": TIMESTEP_FS,
-            "thermostat": "csvr",
-            "thermostat_time_fs": 50.0,
-            "save_every": SAVE_EVERY,
-        }
+        md = MDSettings(
+            temperature,
+            timestep_fs=TIMESTEP_FS,
+            thermostat="csvr",
+            thermostat_time_fs=50.0,
+            save_every=SAVE_EVERY,
+        )
         settings = {
-            "md": md,
+            "md": to_tree(md),
             "seed": seed + number,
             "n_steps": EQUILIBRATION_STEPS + frames * SAVE_EVERY,
+            "limits": None,
             "supercell": np.eye(3, dtype=int).tolist(),
         }
-        run = by(baseline, "superionic.stages.chains:segment_task", settings, {"structure": start})
-        for positions, cell in list(zip(run["positions"], run["cells"], strict=True))[-frames:]:
-            structures.append(Atoms(numbers=run["numbers"], positions=positions, cell=cell, pbc=True))
+        run = from_tree(by(baseline, first_segment_task.name, settings, {"structure": start}), Segment)
+        for positions, cell in list(zip(run.positions_A, run.cells_A, strict=True))[-frames:]:
+            structures.append(Atoms(numbers=run.state.numbers, positions=positions, cell=cell, pbc=True))
         print(f"{temperature:g} K: {len(structures)} structures", flush=True)
     arrays: dict[str, Any] = {
         "numbers": structures[0].numbers,
@@ -242,10 +242,10 @@ def _make(teacher: str, baseline: str, frames: int, seed: int, cache: Path) -> N
         "cells": np.array([np.asarray(atoms.cell) for atoms in structures]),
     }
     for side, name in (("teacher", teacher), ("baseline", baseline)):
-        found = by(name, "superionic.stages.predictions:predict_task", {}, {"atoms": structures})
-        arrays[f"{side}_energies"] = found["energies_eV"]
-        arrays[f"{side}_forces"] = np.array(found["forces_eV_per_A"])
-        arrays[f"{side}_stresses"] = found["stresses_eV_per_A3"]
+        found = from_tree(by(name, predict_task.name, {}, {"atoms": structures}), Targets)
+        arrays[f"{side}_energies"] = found.energies_eV
+        arrays[f"{side}_forces"] = np.array(found.forces_eV_per_A)
+        arrays[f"{side}_stresses"] = found.stresses_eV_per_A3
     np.savez_compressed(cache, **arrays)
 
 
