@@ -11,7 +11,9 @@ import pytest
 
 import superionic
 from superionic.cli import main
-from superionic.errors import AnalysisError
+from superionic.errors import StorageError
+from superionic.results.analysis import read_analysis
+from superionic.results.document import VERSION, read_results
 
 _SPEC = importlib.util.spec_from_file_location(
     "trajectory_files", Path(__file__).parents[2] / "benchmarks" / "trajectory_files.py"
@@ -72,8 +74,10 @@ def test_json_has_the_names_that_are_promised(folder, capsys):
         "--temperature-K", 600, "--json",
     )  # fmt: skip
     assert code == 0
-    assert out.count("\n") == 1
-    values = json.loads(out)
+    document = json.loads(out)
+    assert (document["format"], document["version"]) == ("superionic analysis", VERSION)
+    [found_run] = document["runs"]
+    values = found_run["transport"]
     for name in (
         "tracer_diffusivity_cm2_per_s",
         "charge_diffusivity_cm2_per_s",
@@ -87,7 +91,7 @@ def test_json_has_the_names_that_are_promised(folder, capsys):
     found = values["tracer_diffusivity_cm2_per_s"]
     assert found["interval95"][0] < true_diffusivity(0.02) < found["interval95"][1]
     assert abs(values["haven_ratio"]["value"] - 1.0) < 3.0 * values["haven_ratio"]["error"]
-    assert values["charges"]["values"] == {"Li": 1.0, "Y": 3.0, "Cl": -1.0}
+    assert found_run["charges"] == {"Li": 1.0, "Y": 3.0, "Cl": -1.0}
     volume = np.linalg.det(CELL)
     sigma = 24 * 1.602176634e-19**2 * found["value"] * 1e-4 / (volume * 1e-30 * 1.380649e-23 * 600) / 100
     assert values["nernst_einstein_conductivity_S_per_cm"]["value"] == pytest.approx(sigma, rel=1e-6)
@@ -102,9 +106,8 @@ def test_a_person_sees_a_table_with_units_and_intervals(folder, capsys):
 
 def test_no_temperature_no_conductivity_and_it_is_said(folder):
     found = superionic.analyse(folder / "600.xdatcar", mobile="Li", frame_interval_fs=DT_FS)
-    values = found.to_dict()
-    assert values["nernst_einstein_conductivity_S_per_cm"] is None
-    assert any("--temperature-K" in flag for flag in values["flags"])
+    assert found.runs[0].transport.nernst_einstein_conductivity_S_per_cm is None
+    assert any("--temperature-K" in flag for flag in found.runs[0].flags)
 
 
 def test_options_change_what_they_say(folder):
@@ -135,7 +138,7 @@ def test_options_change_what_they_say(folder):
 def test_temperatures_give_an_activation_energy_and_thermal_expansion(folder, capsys, tmp_path):
     code, out, _ = run(
         capsys, "analyse", folder / "600.dump", folder / "800.dump", "--temperatures-K", "600,800", "--arrhenius",
-        "--units", "metal", "--elements", "Li,Y,Cl", "--timestep-fs", 1, "--report-K", "300,700",
+        "--units", "metal", "--elements", "Li,Y,Cl", "--timestep-fs", 1, "--report-K", "350,700",
         "--out", tmp_path / "out", "--json",
     )  # fmt: skip
     assert code == 0
@@ -143,22 +146,28 @@ def test_temperatures_give_an_activation_energy_and_thermal_expansion(folder, ca
     assert len(values["runs"]) == 2
     kB = 8.617333262e-5
     truth = np.log(3.0 * 800 / 800) / (1 / 600 - 1 / 800) * kB
-    fit = values["arrhenius"]
+    fit = values["arrhenius"][0]["dependence"]
     assert abs(fit["Ea_eV"] - truth) < 4.0 * fit["Ea_error_eV"]
-    assert [p["temperature_K"] for p in fit["predictions"]] == [300.0, 700.0]
+    assert [p["temperature_K"] for p in fit["predictions"]] == [350.0, 700.0]
     assert fit["predictions"][0]["extrapolated"]
     assert not fit["predictions"][1]["extrapolated"]
-    expansion = values["thermal_expansion"]
-    assert abs(expansion["linear_per_K"] - 2e-5) < 4.0 * expansion["linear_error_per_K"]
+    expansion = values["expansion"]
+    assert abs(expansion["volumetric_per_K"] - 6e-5) < 4.0 * expansion["volumetric_error_per_K"]
     assert values["runs"][0]["mean_cell"]["volume_per_atom_A3"]["value"] == pytest.approx(
         np.linalg.det(CELL) / 80, rel=2e-3
     )
     made = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*") if p.is_file()}
-    assert {"analysis.html", "result.json", "results.csv", "msd.csv", "density_000.cube", "figures/msd.png"} <= made
-    assert json.loads((tmp_path / "out" / "result.json").read_text())["runs"][0]["run"] == "600.dump"
+    assert {
+        "analysis.html", "result.json", "diffusivities.csv", "msd.csv", "arrhenius.csv", "conductivities.csv",
+        "volumes.csv", "density_000.cube", "figures/msd.png", "figures/arrhenius.png", "figures/volume_traces.png",
+    } <= made  # fmt: skip
+    assert (tmp_path / "out" / "result.json").read_text() == out
+    assert values["runs"][0]["name"] == "600.dump"
     page = (tmp_path / "out" / "analysis.html").read_text()
     assert "http://" not in page.split("<script>")[0]
-    assert "Activation energy" in page
+    for words in ("σ(350 K) = ", "extrapolated from 600–800 K", "Eₐ = ", "What the errors consist of", "Mean cells"):
+        assert words in page
+    assert "300 K" not in page.split("<script>")[0].split("published")[0]
     from ase.io.cube import read_cube
 
     with (tmp_path / "out" / "density_000.cube").open() as file:
@@ -172,10 +181,10 @@ def test_replicas_are_averaged(folder):
     paths = [folder / "600.xdatcar", folder / "second.xdatcar"]
     found = superionic.analyse(paths, frame_interval_fs=DT_FS, temperature_K=600, replicas=True)
     assert len(found.runs) == 2
-    pooled = found.to_dict()["tracer_diffusivity_cm2_per_s"]
+    pooled = found.pooled.tracer_diffusivity_cm2_per_s
     single = [r.transport.tracer_diffusivity_cm2_per_s for r in found.runs]
-    assert pooled["value"] == pytest.approx(np.mean([e.value for e in single]))
-    assert pooled["interval95"][0] < true_diffusivity(0.02) < pooled["interval95"][1]
+    assert pooled.value == pytest.approx(np.mean([e.value for e in single]))
+    assert pooled.interval95[0] < true_diffusivity(0.02) < pooled.interval95[1]
     joined = superionic.analyse(paths, frame_interval_fs=DT_FS, temperature_K=600)
     assert len(joined.runs) == 1
     assert joined.runs[0].transport.duration_ps == pytest.approx(299.9)
@@ -222,50 +231,35 @@ def test_a_damaged_file_is_analysed_and_its_damage_is_said(folder, tmp_path):
     (tmp_path / "XDATCAR").write_text("\n".join(lines[: 7 + 81 * 900 + 33]))
     found = superionic.analyse(tmp_path / "XDATCAR", frame_interval_fs=DT_FS, temperature_K=600).runs[0]
     assert found.transport.duration_ps == pytest.approx(89.9)
-    assert len(found.trajectory.notices) == 2
+    assert len(found.notices) == 2
     assert any("Not everything could be read" in flag for flag in found.flags)
     assert any("missing frames" in flag for flag in found.flags)
 
 
-def test_a_run_of_a_campaign(tmp_path):
-    """Segments in the store and a ledger, as the stage *transport* leaves them."""
-    from ase.data import atomic_numbers
+def test_what_is_written_is_read_back_equal(folder, tmp_path):
+    found = superionic.analyse(
+        [folder / "600.dump", folder / "800.dump"], temperatures_K=[600, 800], units="metal",
+        elements=["Li", "Y", "Cl"], timestep_fs=1, sites="density", density_grid_A=0.5,
+    )  # fmt: skip
+    found.write(tmp_path, formats=("svg",))
+    again = read_analysis(tmp_path / "result.json")
+    assert again == found
+    assert again.to_json() == found.to_json()
+    assert again.arrhenius[0].dependence.conductivity_at(450.0) == found.arrhenius[0].dependence.conductivity_at(450.0)
+    with pytest.raises(StorageError, match="does not hold superionic results"):
+        read_results(tmp_path / "result.json")
 
-    from superionic.execution.ledger import Ledger
-    from superionic.execution.store import Store
 
-    paths = hopping(0.02, seed=3, n_frames=900) @ CELL
-    store = Store(tmp_path / "store")
-    keys = []
-    numbers = np.array([atomic_numbers[s] for s in SYMBOLS])
-    with Ledger(tmp_path / "ledger.sqlite") as ledger:
-        for k in range(3):
-            part = slice(300 * k, 300 * k + 300)
-            key = f"{k}" * 64
-            value = {
-                "positions": paths[part],
-                "cells": np.broadcast_to(CELL, (300, 3, 3)).copy(),
-                "times_ps": np.arange(part.start, part.stop) * 0.1,
-                "numbers": numbers,
-            }
-            descriptor = {"inputs": {}, "settings": {"md": {"temperature_K": 650.0}}}
-            store.commit(key, descriptor, value)
-            ledger.started(key, "transport", f"run A production {k + 1}", descriptor)
-            ledger.finished(key, "done", {})
-            keys.append(key)
-        refs = [{"task": key, "path": ["cells"]} for key in keys]
-        about = {"inputs": {"cells": refs, "npt_cells": []}, "settings": {"frame_interval_ps": 0.1}}
-        ledger.started("f" * 64, "transport", "trajectory of run A", about)
-        ledger.finished("f" * 64, "done", {})
-    found = superionic.analyse(tmp_path, mobile="Li").runs[0]
-    assert found.transport.temperature_K == 650.0
-    assert found.transport.duration_ps == pytest.approx(89.9)
-    estimate = found.transport.tracer_diffusivity_cm2_per_s
-    assert estimate.interval95[0] < true_diffusivity(0.02) < estimate.interval95[1]
-    with pytest.raises(AnalysisError, match="run A"):
-        superionic.analyse(tmp_path, run="run B")
-    with pytest.raises(AnalysisError, match="npt"):
-        superionic.analyse(tmp_path, part="npt")
+def test_the_first_report_temperature_is_the_headline(folder):
+    files = [folder / "600.xdatcar", folder / "800.xdatcar"]
+    found = (
+        superionic.analyse(files, temperatures_K=[600, 800], frame_interval_fs=DT_FS, report_temperatures_K=(350.0,))
+        .arrhenius[0]
+        .dependence
+    )
+    assert found.headline.temperature_K == 350.0
+    assert [point.temperature_K for point in found.predictions] == [350.0]
+    assert found.verdict.kind == "extrapolated"
 
 
 CIF = """data_grid
@@ -307,16 +301,18 @@ def test_where_ions_go_is_told_on_the_sites_of_the_crystal(folder, capsys, tmp_p
         "--sites", crystal_file(tmp_path / "c.cif"), "--isovalue", 2e-3, "--out", tmp_path / "out",
     )  # fmt: skip
     assert code == 0
-    found = json.loads(out)["migration"]
+    found = json.loads(out)["runs"][0]["migration"]
     assert [kind["label"] for kind in found["site_kinds"]] == ["Li1 (1a)"]
     assert found["site_kinds"][0]["n_sites"] == 64
     assert found["site_kinds"][0]["refined_occupancy"] == pytest.approx(0.375)
     assert found["site_kinds"][0]["occupancy"] == pytest.approx(24 / 64)
-    assert found["site_kinds"][0]["residence_ps"] == pytest.approx(5.0, rel=0.15)  # a hop in 50 frames of 0.1 ps
+    assert found["site_kinds"][0]["residence"]["mean_ps"] == pytest.approx(
+        5.0, rel=0.15
+    )  # a hop in 50 frames of 0.1 ps
     assert found["n_jumps"] == pytest.approx(1500 * 24 * 0.02, rel=0.15)
-    assert found["crystal_sites"]["supercell"] == [[4, 0, 0], [0, 4, 0], [0, 0, 4]]
+    assert found["crystal"]["supercell"] == [[4, 0, 0], [0, 4, 0], [0, 0, 4]]
     assert found["clusters"][0]["axes"] == ["a", "b", "c"]
-    assert found["tracer_factor"]["value"] == pytest.approx(1.0, abs=0.25)
+    assert found["tracer_factor"] == pytest.approx(1.0, abs=0.25)
     made = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*") if p.is_file()}
     assert {
         "CHGCAR_density_000.vasp", "density_000.cube", "sites.csv", "site_kinds.csv", "jumps.csv", "jump_rates.csv",
@@ -339,13 +335,14 @@ def test_where_ions_go_is_told_on_the_sites_of_the_crystal(folder, capsys, tmp_p
 
 def test_sites_of_the_density_and_none(folder, capsys):
     path = folder / "600.xdatcar"
-    found = superionic.analyse(path, frame_interval_fs=DT_FS, sites="density").runs[0]  # no temperature
-    record = found.migration_record()
-    assert found.migration.occupation.occupancies.sum() == pytest.approx(24.0)
-    assert record["percolation"] is None
-    assert record["profiles"] == []
-    assert any("No temperature" in flag for flag in record["flags"])
-    assert superionic.analyse(path, frame_interval_fs=DT_FS).to_dict()["migration"] is None
+    found = superionic.analyse(path, frame_interval_fs=DT_FS, sites="density")  # no temperature
+    assert found.trajectories[0].migration.occupation.occupancies.sum() == pytest.approx(24.0)
+    migration = found.runs[0].migration
+    assert sum(site.occupancy for site in migration.sites) == pytest.approx(24.0)
+    assert migration.percolation is None
+    assert migration.profiles == ()
+    assert any("No temperature" in flag for flag in found.runs[0].migration_flags)
+    assert superionic.analyse(path, frame_interval_fs=DT_FS).runs[0].migration is None
     code, out, _ = run(capsys, "analyse", path, "--frame-interval-fs", DT_FS, "--sites", "density")
     assert code == 0
     assert "jumps between sites connect the crystal along a, b, c" in out
@@ -358,7 +355,8 @@ def test_ions_without_sites_still_have_a_diffusivity(tmp_path):
     paths = np.concatenate([rng.random((24, 3)) + np.cumsum(steps, axis=0), others], axis=1)
     files.xdatcar(tmp_path / "fluid", paths[:7], CELL, SYMBOLS)
     found = superionic.analyse(tmp_path / "fluid", frame_interval_fs=DT_FS, sites="density", temperature_K=900)
-    assert found.to_dict()["migration"]["flags"][0].startswith("No sites: 7 frames are too few")
+    assert found.runs[0].migration is None
+    assert found.runs[0].migration_flags[0].startswith("No sites: 7 frames are too few")
     assert found.runs[0].density is not None
     page = found.write(tmp_path / "out").read_text()
     assert "too few to see where ions go" in page

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import math
 
 import numpy as np
@@ -31,7 +30,6 @@ def test_exact_line(form):
     assert at_300.value == pytest.approx(float(line(300.0)) / (300.0 if form == "lnSigmaT" else 1.0), rel=1e-9)
     low, high = at_300.interval68
     assert low * high == pytest.approx(at_300.value**2)
-    json.dumps([fit.to_dict(), at_300.to_dict()], allow_nan=False)
 
 
 def test_equals_an_independent_weighted_fit_with_covariance():

@@ -14,7 +14,6 @@ def test_the_transfer_error_grows_away_from_where_it_was_measured():
     assert term.log_error(750.0) == pytest.approx(0.3)
     lever = (1 / 300 - 1 / 750) / BOLTZMANN_EV_PER_K
     assert term.log_error(300.0) == pytest.approx(math.hypot(0.3, 0.05 * lever))
-    assert TransferTerm.from_dict({"ln_sigma": 0.3, "Ea_eV": 0.05, "temperature_K": 750.0, "more": 1}) == term
 
 
 @pytest.mark.parametrize("name", ["interval68", "interval95"])

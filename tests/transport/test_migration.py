@@ -7,16 +7,22 @@ import numpy as np
 import pytest
 
 from superionic.errors import AnalysisError
+from superionic.execution.codec import from_tree, plain_json, to_tree
 from superionic.execution.task import Context
 from superionic.report.draw_matplotlib import draw
 from superionic.report.draw_plotly import surface_json
-from superionic.report.figures_sites import migration_plots
-from superionic.report.tables_sites import jumps, occupancies, percolation
-from superionic.report.values import Results
+from superionic.report.runs import FILE_COLUMNS, NamedRuns, RunName
+from superionic.report.section import Paragraph
+from superionic.report.sections.paths import paths
+from superionic.report.table import Table
 from superionic.stages.analyse_migration import migration_task
+from superionic.stages.base import CrystalText, Trajectory
+from superionic.transport.estimate import Estimate
 from superionic.transport.jumps import tracer_factor
 from superionic.transport.migration import analyse_migration
+from superionic.transport.migration_summary import MigrationSummary
 from superionic.transport.sites import SiteSet
+from superionic.transport.volumes import VolumeTrace
 
 CELL = np.diag([6.0, 6.0, 7.0])
 
@@ -72,25 +78,46 @@ def test_known_sites_keep_their_labels():
         analyse_migration(lambda: [(positions[:5], CELL, None)], np.arange(3), 5, 0.1, 600.0)
 
 
+def section_of(migration, flags=()):
+    """The section of one run, whose paths may not be known."""
+    name = RunName("x", "x #0 600 K", 600.0, ("x #0 600 K", 600.0))
+    items = () if migration is None else ((name, migration),)
+    return paths("Li", NamedRuns(FILE_COLUMNS, ()), NamedRuns(FILE_COLUMNS, items), [(name, flags)])
+
+
+def table_of(section, caption):
+    return next(block for block in section.blocks if isinstance(block, Table) and block.caption.startswith(caption))
+
+
 def test_report_of_it(result):
-    record = result.to_dict() | {"id": "x #0", "run": "x #0 600 K", "temperature_K": 600.0}
-    record["tracer_factor"] = {"value": 0.8}
-    json.dumps(record, allow_nan=False)
-    results = Results({"campaign": "t", "stages": {"analyse": {"mobile_ion": "Li", "migration": [record]}}})
-    plots = migration_plots(results)
-    assert [plot.key.split("_")[0] for plot in plots] == ["network", "van", "free", "non"]
-    for plot in plots:
-        assert draw(plot, ("png",))["png"] == draw(plot, ("png",))["png"]
-    assert plots[0].surface is not None
-    kinds = [trace["type"] for trace in surface_json(plots[0].surface, 400)["data"]]
-    assert kinds == ["scatter3d"] * 3
-    assert "along a and b" in plots[0].caption
-    tables = [occupancies(results), jumps(results), percolation(results)]
-    assert all(table is not None for table in tables)
-    assert tables[2].rows[0][3] == "not spanned"
-    empty = Results({"campaign": "t", "stages": {"analyse": {"migration": [{"flags": ["No sites: x"], "id": "x"}]}}})
-    assert migration_plots(empty) == []
-    assert occupancies(empty) is None
+    jump = result.occupation.jump_diffusivity()
+    summary = MigrationSummary.of(result, jump.scaled(0.8e-4))
+    assert summary.tracer_factor == pytest.approx(0.8)
+    assert summary.connected_axes == ("a", "b")
+    plain = json.loads(json.dumps(plain_json(to_tree(summary)), allow_nan=False))
+    assert plain_json(to_tree(from_tree(plain, MigrationSummary))) == plain
+    for each in (summary, from_tree(plain, MigrationSummary)):
+        plots = section_of(each).plots
+        assert [plot.key.split("_")[0] for plot in plots] == ["network", "van", "free", "non"]
+        for plot in plots:
+            assert draw(plot, ("png",))["png"] == draw(plot, ("png",))["png"]
+        assert plots[0].surface is not None
+        kinds = [trace["type"] for trace in surface_json(plots[0].surface, 400)["data"]]
+        assert kinds == ["scatter3d"] * 3
+        assert "along a and b" in plots[0].caption
+    section = section_of(summary)
+    assert table_of(section, "Percolation").rows[0][3] == "not spanned"
+    files = {table.name: table for table in section.csv}
+    assert len(files["sites.csv"].rows) == 4
+    assert [row[-1] for row in files["percolation.csv"].rows] == [True, True, False]
+    assert sum(row[-6] for row in files["jump_rates.csv"].rows) == summary.n_jumps
+
+
+def test_where_no_sites_are_seen_the_reason_is_shown():
+    section = section_of(None, ["No sites: x"])
+    assert section.plots == ()
+    assert section.csv == ()
+    assert section.blocks == [Paragraph("No sites: x.")]
 
 
 CIF = """data_c
@@ -122,32 +149,56 @@ def test_task_of_a_run(tmp_path):
     corners = np.array([[1.5, 1.5, 0], [4.5, 1.5, 0], [1.5, 4.5, 0], [4.5, 4.5, 0]])
     positions = np.concatenate([mobile, corners + rng.normal(0, 0.1, (3000, 4, 3))], axis=1)
     positions = positions + np.cumsum(rng.normal(0, 0.02, (3000, 1, 3)), axis=0)  # the whole drifts
-    settings = {"frame_interval_ps": 0.1, "grid_spacing_A": 0.4, "mobile_ion": "Li", "temperature_K": 600.0}
-    inputs = {
-        "positions": [positions[:1000], positions[1000:]],
-        "run": {"numbers": np.array([3, 3, 3, 17, 17, 17, 17]), "cell_A": CELL},
-        "tracer_diffusivity_cm2_per_s": {"value": 4.5e-5},
-    }
-    record = migration_task(settings, inputs, None)
-    assert [kind["label"] for kind in record["site_kinds"]] == ["i1"]  # equivalent by the framework's symmetry
-    assert record["site_kinds"][0]["n_sites"] == 4
-    assert record["n_jumps"] == pytest.approx(3000 * 3 * 0.03, rel=0.2)
-    assert record["tracer_factor"]["value"] == pytest.approx(4.5e-5 / record["jump_diffusivity_cm2_per_s"]["value"])
-    # the same run on the sites of the campaign's crystal, and on those of one that does not fit
+    trajectory = Trajectory(
+        cell_A=CELL,
+        numbers=np.array([3, 3, 3, 17, 17, 17, 17]),
+        flags=(),
+        length_ps=299.9,
+        mean_temperature_K=600.0,
+        n_atoms=7,
+        n_mobile=3,
+        npt=VolumeTrace(),
+        mean_cell=None,
+        npt_drift=None,
+        volume_A3_per_atom=36.0,
+        worst_extrapolation=None,
+    )
+    tracer = Estimate(4.5e-5, 1e-6, (4.4e-5, 4.6e-5), (4.3e-5, 4.7e-5))
     (tmp_path / "c").mkdir()
     context = Context(scratch=tmp_path / "c", progress=lambda *_: None, cache={})
-    crystal = {"file_name": "c.cif", "occupancies": {}, "text": CIF.format(a=3.0)}
-    record = migration_task(settings | {"crystal": crystal}, inputs, context)
-    assert record["crystal_sites"]["supercell"] == [[2, 0, 0], [0, 2, 0], [0, 0, 1]]
-    assert [(kind["label"], kind["n_sites"]) for kind in record["site_kinds"]] == [("Li1 (1b)", 4)]
-    assert record["site_kinds"][0]["refined_occupancy"] == pytest.approx(0.75)
-    assert record["site_kinds"][0]["occupancy"] == pytest.approx(0.75)
-    json.dumps(record, allow_nan=False)
-    results = Results({"campaign": "t", "stages": {"analyse": {"migration": [record | {"id": "x", "run": "x"}]}}})
-    assert occupancies(results).columns[4] == "In the crystal"
-    assert occupancies(results).rows[0][4] == "0.750"
-    lost = migration_task(settings | {"crystal": crystal | {"text": CIF.format(a=3.7)}}, inputs, context)
-    assert "crystal's do not fit" in lost["flags"][0]
-    assert [kind["label"] for kind in lost["site_kinds"]] == ["i1"]
-    short = migration_task(settings, inputs | {"positions": [positions[:4]]}, None)
-    assert list(short) == ["flags"]
+
+    def analysed(parts, crystal=None):
+        return migration_task(
+            context,
+            frame_interval_ps=0.1,
+            grid_spacing_A=0.4,
+            mobile_ion="Li",
+            temperature_K=600.0,
+            positions=parts,
+            run=trajectory,
+            tracer_diffusivity_cm2_per_s=tracer,
+            crystal=crystal,
+        )
+
+    parts = [positions[:1000], positions[1000:]]
+    found = analysed(parts).migration
+    assert [kind.label for kind in found.site_kinds] == ["i1"]  # equivalent by the framework's symmetry
+    assert found.site_kinds[0].n_sites == 4
+    assert found.n_jumps == pytest.approx(3000 * 3 * 0.03, rel=0.2)
+    assert found.tracer_factor == pytest.approx(4.5e-5 / found.jump_diffusivity_cm2_per_s.value)
+    # the same run on the sites of the campaign's crystal, and on those of one that does not fit
+    crystal = CrystalText("c", "c.cif", CIF.format(a=3.0))
+    found = analysed(parts, crystal).migration
+    assert found.crystal.supercell == ((2, 0, 0), (0, 2, 0), (0, 0, 1))
+    assert [(kind.label, kind.n_sites) for kind in found.site_kinds] == [("Li1 (1b)", 4)]
+    assert found.site_kinds[0].refined_occupancy == pytest.approx(0.75)
+    assert found.site_kinds[0].occupancy == pytest.approx(0.75)
+    table = table_of(section_of(found), "Occupancy")
+    assert table.columns[4] == "In the crystal"
+    assert table.rows[0][4] == "0.750"
+    lost = analysed(parts, CrystalText("c", "c.cif", CIF.format(a=3.7)))
+    assert "crystal's do not fit" in lost.flags[0]
+    assert [kind.label for kind in lost.migration.site_kinds] == ["i1"]
+    short = analysed([positions[:4]])
+    assert short.migration is None
+    assert short.flags[0].startswith("No sites")

@@ -119,8 +119,6 @@ def test_density_percolation_barriers_and_errors():
     found = density_percolation(density, temperature, smoothing_A=0.15)
     assert np.all(np.abs(found.barriers_eV - heights) < 0.003 + 3 * np.array(found.barrier_errors_eV))
     assert np.all(np.array(found.barrier_errors_eV) < 0.005)
-    assert found.to_dict()["levels_per_A3"][2] == pytest.approx(
-        density.sharpened(0.15).max() * np.exp(-found.barriers_eV[2] / kt)
-    )
+    assert found.levels_per_A3[2] == pytest.approx(density.sharpened(0.15).max() * np.exp(-found.barriers_eV[2] / kt))
     with pytest.raises(AnalysisError, match="temperature"):
         density_percolation(density, 0.0)

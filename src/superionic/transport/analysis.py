@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,27 +73,6 @@ class TransportAnalysis:
     msd: MeanSquaredDisplacement
     framework_msd: MeanSquaredDisplacement | None
     framework_moved: float | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        nernst, ionic = self.nernst_einstein_conductivity_S_per_cm, self.ionic_conductivity_S_per_cm
-        return {
-            "tracer_diffusivity_cm2_per_s": self.tracer_diffusivity_cm2_per_s.to_dict(),
-            "charge_diffusivity_cm2_per_s": self.charge_diffusivity_cm2_per_s.to_dict(),
-            "haven_ratio": self.haven_ratio.to_dict(),
-            "nernst_einstein_conductivity_S_per_cm": None if nernst is None else nernst.to_dict(),
-            "ionic_conductivity_S_per_cm": None if ionic is None else ionic.to_dict(),
-            "window_ps": list(self.window_ps),
-            "n_hops": self.n_hops,
-            "flags": list(self.flags),
-            "n_ions": self.n_ions,
-            "duration_ps": self.duration_ps,
-            "volume_A3": self.volume_A3,
-            "temperature_K": self.temperature_K,
-            "framework_moved": self.framework_moved,
-            "tracer": self.tracer.to_dict(),
-            "charge": self.charge.to_dict(),
-        }
 
 
 def analyse_displacements(

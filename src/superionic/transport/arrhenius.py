@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,17 +36,6 @@ class Prediction:
     interval68: tuple[float, float] | None
     interval95: tuple[float, float] | None
     extrapolated: bool
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
-            "temperature_K": self.temperature_K,
-            "value": self.value,
-            "log_error": self.log_error,
-            "interval68": None if self.interval68 is None else list(self.interval68),
-            "interval95": None if self.interval95 is None else list(self.interval95),
-            "extrapolated": self.extrapolated,
-        }
 
 
 @dataclass(frozen=True)
@@ -109,22 +98,6 @@ class ArrheniusFit:
             width = min(width, 600.0)  # beyond the range of floating point an interval says nothing more
             intervals.append((value * math.exp(-width), value * math.exp(width)))
         return Prediction(temperature_K, value, log_error, intervals[0], intervals[1], extrapolated)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
-            "form": self.form,
-            "Ea_eV": self.Ea_eV,
-            "Ea_error_eV": self.Ea_error_eV,
-            "prefactor": self.prefactor if self.ln_prefactor < 700.0 else None,
-            "ln_prefactor": self.ln_prefactor,
-            "covariance": None if self.covariance is None else self.covariance.tolist(),
-            "degrees_of_freedom": self.degrees_of_freedom if math.isfinite(self.degrees_of_freedom) else None,
-            "reduced_chi2": self.reduced_chi2,
-            "temperature_range_K": list(self.temperature_range_K),
-            "used": list(self.used),
-            "flags": list(self.flags),
-        }
 
 
 def arrhenius_fit(

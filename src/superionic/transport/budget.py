@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,11 +37,6 @@ class TransferTerm:
     ln_sigma: float
     Ea_eV: float
     temperature_K: float
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, float]) -> TransferTerm:
-        """Read the three numbers out of a mapping that may hold more."""
-        return cls(float(values["ln_sigma"]), float(values["Ea_eV"]), float(values["temperature_K"]))
 
     def log_error(self, temperature_K: float) -> float:
         """Give the standard deviation of ln σ at a temperature; it grows away from where the two were compared."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -143,21 +142,6 @@ class TracerDiffusivity:
         low, middle, high = (float(value) for value in np.linalg.eigvalsh(0.5 * (tensor + tensor.T)))
         return high, middle, low
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
-            "tracer_diffusivity_cm2_per_s": self.cm2_per_s.to_dict(),
-            "tensor_cm2_per_s": (self.tensor_A2_per_ps * A2_PER_PS_TO_CM2_PER_S).tolist(),
-            "window_ps": list(self.window_ps),
-            "n_ions": self.n_ions,
-            "n_hops": self.n_hops,
-            "effective_hops": self.effective_hops if math.isfinite(self.effective_hops) else None,
-            "diffusive": self.diffusive,
-            "he2018": None if self.he2018 is None else self.he2018.to_dict(),
-            "paper_b": None if self.paper_b is None else self.paper_b.to_dict(),
-            "flags": list(self.flags),
-        }
-
 
 @dataclass(frozen=True)
 class ChargeDiffusivity:
@@ -177,15 +161,6 @@ class ChargeDiffusivity:
     def cm2_per_s(self) -> Estimate:
         """The estimate in cm²/s."""
         return self.A2_per_ps.scaled(A2_PER_PS_TO_CM2_PER_S)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
-            "charge_diffusivity_cm2_per_s": self.cm2_per_s.to_dict(),
-            "window_ps": list(self.window_ps),
-            "diffusive": self.diffusive,
-            "flags": list(self.flags),
-        }
 
 
 def tracer_diffusivity(

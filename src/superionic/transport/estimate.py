@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy import special
@@ -61,16 +60,6 @@ class Estimate:
         if low <= 0.0 or not math.isfinite(high):
             return math.inf
         return 0.5 * math.log(high / low)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; what is not finite becomes None."""
-        return {
-            "value": _finite(self.value),
-            "error": _finite(self.error),
-            "interval68": [_finite(x) for x in self.interval68],
-            "interval95": [_finite(x) for x in self.interval95],
-            "is_upper_bound": self.is_upper_bound,
-        }
 
 
 def count_like_estimate(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -37,15 +36,6 @@ class LiteratureFit:
     def error_cm2_per_s(self) -> float:
         """The error of He 2018 in cm²/s."""
         return self.error_A2_per_ps * A2_PER_PS_TO_CM2_PER_S
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, D in cm²/s."""
-        return {
-            "value_cm2_per_s": self.value_cm2_per_s,
-            "error_cm2_per_s": self.error_cm2_per_s,
-            "window_ps": list(self.window_ps),
-            "effective_hops": self.effective_hops,
-        }
 
 
 def he2018_fit(

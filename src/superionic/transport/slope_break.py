@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,10 +48,6 @@ class SlopeBreak:
     Ea_above_error_eV: float
     p_value: float
     significant: bool
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     @property
     def flag(self) -> str | None:

@@ -1,0 +1,161 @@
+"""Transport on real campaigns: the same numbers in results, report, files, and in an analysis of the trajectories."""
+
+from __future__ import annotations
+
+import csv
+import math
+
+import numpy as np
+import pytest
+
+import superionic
+from superionic.cli import main
+from superionic.errors import AnalysisError
+from superionic.report.runs import material_names, ordering_names
+from superionic.report.sections import conductivity, diffusion, paths, simulations
+from superionic.report.table import Table
+from superionic.results.analysis import read_analysis
+from superionic.results.document import from_json, to_json
+
+
+def rows_of(report, name):
+    with (report / "tables" / name).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def table_of(section, caption):
+    return next(block for block in section.blocks if isinstance(block, Table) and block.caption.startswith(caption))
+
+
+def test_runs_of_a_campaign_bring_their_identity(polymorphs, capsys, tmp_path):
+    """What the campaign says of its runs, the analysis of its trajectories says again."""
+    made, folder = polymorphs.results.analyse, polymorphs.campaign.run_folder
+    found = superionic.analyse(folder, mobile="Li", report_temperatures_K=(350, 800))
+    assert {run.label for run in found.identities} == {each.run.label for each in made.runs}
+    theirs = {each.run: each.analysis for each in made.runs}
+    for run, identity in zip(found.runs, found.identities, strict=True):
+        assert run.transport.temperature_K == identity.temperature_K
+        ours, same = run.transport.tracer_diffusivity_cm2_per_s, theirs[identity].tracer_diffusivity_cm2_per_s
+        assert ours.value == pytest.approx(same.value, rel=1e-3, abs=1e-9)  # positions pass through single precision
+    of_materials = {each.material: each.dependence for each in made.arrhenius}
+    assert {series.material for series in found.arrhenius} == set(of_materials)
+    for series in found.arrhenius:
+        same = of_materials[series.material]
+        assert series.dependence.n_runs == same.n_runs
+        assert [p.temperature_K for p in series.dependence.points] == [p.temperature_K for p in same.points]
+    main(["analyse", str(folder), "--mobile", "Li", "--run", "c2m", "--part", "npt", "--out", str(tmp_path)])
+    assert "p-3m1" not in capsys.readouterr().out
+    again = read_analysis(tmp_path / "result.json")
+    assert {run.ordering.material.crystal for run in again.identities} == {"c2m"}
+    assert all(run.volumes.time_ps for run in again.runs)
+    with pytest.raises(AnalysisError, match="c2m"):
+        superionic.analyse(folder, run="no such run")
+    with pytest.raises(AnalysisError, match="no part"):
+        superionic.analyse(folder, part="heating")
+
+
+@pytest.mark.parametrize("name", ["two-axes", "polymorphs", "monte-carlo"])
+def test_results_are_read_back_equal_with_all_their_types(finished, name):
+    results = finished(name).results
+    assert from_json(to_json(results)) == results
+    assert results.analyse.failures == ()
+    assert len(results.analyse.runs) == len(results.transport.runs)
+
+
+@pytest.mark.parametrize("name", ["two-axes", "polymorphs", "monte-carlo"])
+def test_every_run_has_everything_that_is_computed_in_the_files(finished, name):
+    done = finished(name)
+    results = done.results
+    diffusivities = {row["run"]: row for row in rows_of(done.report, "diffusivities.csv")}
+    assert set(diffusivities) == {each.run.label for each in results.analyse.runs}
+    for each in results.analyse.runs:
+        row, analysis = diffusivities[each.run.label], each.analysis
+        assert float(row["tracer_diffusivity_cm2_per_s"]) == analysis.tracer_diffusivity_cm2_per_s.value
+        assert float(row["tracer_diffusivity_cm2_per_s_error"]) == analysis.tracer_diffusivity_cm2_per_s.error
+        assert (
+            float(row["nernst_einstein_conductivity_S_per_cm_high95"])
+            == (analysis.nernst_einstein_conductivity_S_per_cm.interval95[1])
+        )
+        planes = [float(row[f"D_plane_{plane}_cm2_per_s"]) for plane in ("xy", "xz", "yz")]
+        axes = [float(row[f"D_{axis}_cm2_per_s"]) for axis in ("xx", "yy", "zz")]
+        assert np.mean(planes) == pytest.approx(np.mean(axes))
+        haven = analysis.haven_ratio.value
+        assert row["haven_ratio"] == (repr(haven) if math.isfinite(haven) else "")
+        assert (row["he2018_cm2_per_s"] == "") == (analysis.tracer.he2018 is None)
+        assert row["crystal"] == each.run.ordering.material.crystal
+        assert float(row["temperature_K"]) == each.run.temperature_K
+        assert int(row["replica"]) == each.run.replica
+        assert row["potential"] == each.run.potential
+        for value in each.run.ordering.material.point:
+            assert float(next(row[key] for key in row if key.startswith(f"{value.axis}_per_"))) == value.value
+    volumes = {row["run"]: row for row in rows_of(done.report, "volumes.csv")}
+    for run in results.transport.runs:
+        row = volumes[run.run.label]
+        assert float(row["volume_A3_per_atom"]) == run.volume_A3_per_atom
+        cell = run.mean_cell
+        assert (row["npt_volume_error_A3_per_atom"] == "") == (cell is None)
+        if cell is not None:
+            assert float(row["npt_volume_A3_per_atom"]) == cell.volume_per_atom_A3.value
+
+
+def test_conductivities_are_those_at_the_temperatures_that_were_asked_for(two_axes, polymorphs):
+    for done, temperatures in ((two_axes, {800.0}), (polymorphs, {350.0, 800.0})):
+        rows = rows_of(done.report, "conductivities.csv")
+        assert {float(row["temperature_K"]) for row in rows} == temperatures
+        known = {(each.key, t): each for each in done.results.analyse.arrhenius for t in temperatures}
+        assert len(rows) == len(known)
+        for row in rows:
+            temperature = float(row["temperature_K"])
+            dependence = known[row["key"], temperature].dependence
+            value = dependence.conductivity_at(temperature)
+            assert row["verdict"] == dependence.verdict_at(temperature).kind
+            assert row["sigma_S_per_cm"] == ("" if value is None else repr(value.value_S_per_cm))
+        section = conductivity.section(done.results)
+        table = table_of(section, "Conductivities at")
+        assert [row[1] for row in table.rows] == [
+            f"{t:g}" for each in done.results.analyse.arrhenius for t in each.dependence.report_temperatures_K
+        ]
+        for block in section.blocks:
+            words = block.caption if hasattr(block, "caption") else ""
+            assert "300 K" not in words
+
+
+def test_the_doubts_of_all_materials_are_said(two_axes):
+    said = [statement.words for statement in two_axes.results.statements]
+    for each in two_axes.results.analyse.arrhenius:
+        for doubt in each.dependence.doubts:
+            assert any(doubt.words in words or f"({doubt.kind})" in words for words in said)
+    assert any("The runs are 3 ps long" in words for words in said)
+
+
+def test_names_tell_runs_and_materials_apart(two_axes, polymorphs, monte_carlo):
+    for done in (two_axes, polymorphs, monte_carlo):
+        materials, orderings = material_names(done.results), ordering_names(done.results)
+        assert len(set(materials.values())) == len(materials)
+        assert len(set(orderings.values())) == len(orderings)
+    assert "Li₃YCl₃Br₃ (c2m)" in set(material_names(polymorphs.results).values())
+
+
+def test_paths_are_shown_for_every_structure(polymorphs, monte_carlo):
+    for done in (polymorphs, monte_carlo):
+        analysed = done.results.analyse
+        assert len(analysed.densities) == len(analysed.migration) == len(analysed.runs)
+        section = paths.section(done.results, {})  # without the grids, which lie in the store
+        assert any("grid is not at hand" in getattr(block, "words", "") for block in section.blocks)
+        names = {table.name: table for table in section.csv}
+        known = [each for each in analysed.migration if each.migration is not None]
+        if known:
+            assert len(names["sites.csv"].rows) == sum(len(each.migration.sites) for each in known)
+        written = {path.name for path in (done.report / "figures").glob("density_*.png")}
+        assert len(written) == min(3, len({each.run.ordering for each in analysed.runs}))
+
+
+def test_sections_say_so_where_there_was_nothing_to_do(ladder):
+    for section in (
+        simulations.section(ladder.results),
+        diffusion.section(ladder.results),
+        conductivity.section(ladder.results),
+        paths.section(ladder.results, {}),
+    ):
+        assert [block.kind for block in section.blocks] == ["missing"]
+        assert section.csv == ()
