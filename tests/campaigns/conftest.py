@@ -159,7 +159,37 @@ learn:
 """
 )
 
+# Orderings of two compositions culled by successive halving, compared with another potential, and nothing after that.
+HALVING = """\
+superionic: 1
+name: halving
+seed: 7
+mobile_ion: Li
+oxidation_states: {Li: 1, Y: 3, Cl: -1, Br: -1}
+crystals:
+  - {name: p-3m1, file: li3ycl6_p-3m1.cif}
+composition_axes:
+  - {replace: Cl, by: Br, formula_unit: Li3YCl6, values: [0, 3]}
+potentials:
+  pair: {engine: pair}
+  harder: {engine: pair, options: {charge_scale: 1.1}}
+enumerate: {ewald_keep: 30}
+rank:
+  potential: pair
+  prescreen: ewald
+  prescreen_keep: 26
+  method: halving
+  halving: {first_steps: 3, audit_at_least: 3}
+  relax_top: 2
+  fmax_eV_per_A: 0.1
+  max_steps: 60
+  compare_with: [harder]
+transport: null
+analyse: null
+"""
+
 TEXTS = {
+    "halving": HALVING,
     "two-axes": TWO_AXES,
     "polymorphs": POLYMORPHS,
     "monte-carlo": MONTE_CARLO,
@@ -203,6 +233,12 @@ def finished(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[
         return known[name]
 
     return finish
+
+
+@pytest.fixture(scope="session")
+def halving(finished: Callable[[str], Finished]) -> Finished:
+    """Two compositions, ranked by successive halving and compared between two potentials."""
+    return finished("halving")
 
 
 @pytest.fixture(scope="session")
