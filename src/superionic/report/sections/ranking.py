@@ -118,13 +118,18 @@ def _plot(results: Results, ranking: RankResult, number_of_round: int) -> Plot |
     return Plot(
         "ranking" if number_of_round == 1 else f"ranking_{number_of_round}",
         "ranking",
-        f"Energies of the orderings by {'the potential' if len(results.rank) == 1 else ranking.potential_name}",
+        f"Energies of the orderings by the potential{_which(results, ranking)}",
         "Each point is one ordering: before relaxation (open) and after relaxation of positions and cell (filled), "
         "above the lowest of its kind. If the points rise together, the Ewald filter keeps the right orderings." + more,
         panels,
         columns=3 if len(panels) > 2 else 2,
         height=320,
     )
+
+
+def _which(results: Results, ranking: RankResult) -> str:
+    """Name the potential where there is more than one ranking."""
+    return f" {ranking.potential_name}" if len(results.rank) > 1 else ""
 
 
 def _panel(title: str, all_entries: Sequence[RankedOrdering]) -> Panel | None:
@@ -207,8 +212,8 @@ def _table(results: Results, ranking: RankResult) -> Table:
         "Volume, Å³/atom",
         "State",
     ]
-    by = "" if len(results.rank) == 1 else f" by {ranking.potential_name}"
-    caption = f"Orderings by energy{by}, lowest first; energies above the lowest of the same composition."
+    by = f", by the potential{_which(results, ranking)}" if len(results.rank) > 1 else ""
+    caption = f"Orderings by energy, lowest first; energies above the lowest of the same composition{by}."
     return Table(caption, columns, rows, frozenset({3, 4, 5, 6, 7}))
 
 
