@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from superionic.errors import CampaignFileError, PotentialError
+from superionic.execution.codec import decode, encode, from_tree
 from superionic.labels.base import Label, LabellerIdentity, describe_labeller, load_labeller
 
 
@@ -34,7 +35,7 @@ def test_hash_changes_with_everything_that_changes_a_number() -> None:
 
 def test_label_round_trip_and_immutability() -> None:
     label = Label(1.5, np.ones((2, 3)), None, {"settings_hash": "h"}, {"scf_steps": 3})
-    again = Label.from_dict(label.to_dict())
+    again = from_tree(decode(*encode(label)), Label)
     assert again.energy_eV == 1.5
     assert again.stress_eV_per_A3 is None
     assert np.array_equal(again.forces_eV_per_A, label.forces_eV_per_A)

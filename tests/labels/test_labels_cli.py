@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -75,9 +75,9 @@ def test_check_names_the_labels_that_fail(tmp_path: Path) -> None:
     write_package(path, made)
     assert call("check", str(path)) == (0, f"{path}: 12 of 12 labels pass\n{reference_line(made[0].label, 12)}\n")
     poisoned = list(made)
-    values = made[3].label.to_dict()
-    poisoned[3] = Entry(made[3].atoms, Label.from_dict({**values, "energy_eV": 27.2 * values["energy_eV"]}), "run 1")
-    poisoned[5] = Entry(made[5].atoms, Label.from_dict({**made[5].label.to_dict(), "diagnostics": {}}), "run 1")
+    hartree = replace(made[3].label, energy_eV=27.2 * made[3].label.energy_eV)
+    poisoned[3] = Entry(made[3].atoms, hartree, "run 1")
+    poisoned[5] = Entry(made[5].atoms, replace(made[5].label, diagnostics={}), "run 1")
     write_package(path, poisoned)
     code, output = call("check", str(path))
     assert code == 1
@@ -88,8 +88,7 @@ def test_check_names_the_labels_that_fail(tmp_path: Path) -> None:
 
 def test_check_with_a_baseline_sees_a_turned_sign(tmp_path: Path) -> None:
     made, path = entries(12), tmp_path / "labels.extxyz"
-    values = made[4].label.to_dict()
-    turned = Label.from_dict({**values, "stress_eV_per_A3": -np.asarray(values["stress_eV_per_A3"])})
+    turned = replace(made[4].label, stress_eV_per_A3=-made[4].label.stress_eV_per_A3)
     made[4] = Entry(made[4].atoms, turned, "run 1")
     write_package(path, made)
     assert call("check", str(path))[0] == 0
@@ -109,8 +108,8 @@ def reference_line(label: Label, number: int) -> str:
 
 def test_two_references_in_a_file_are_told(tmp_path: Path) -> None:
     made, path = entries(8), tmp_path / "labels.extxyz"
-    values = made[6].label.to_dict()
-    other = Label.from_dict({**values, "provenance": {**values["provenance"], "version": "2", "settings_hash": "x"}})
+    provenance = {**made[6].label.provenance, "version": "2", "settings_hash": "x"}
+    other = replace(made[6].label, provenance=provenance)
     made[6] = Entry(made[6].atoms, other, "run 1")
     write_package(path, made)
     code, output = call("check", str(path))

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from superionic.labels.base import Label
 from superionic.labels.gates import Gates, check_labels
 from superionic.labels.residuals import Baseline
 
@@ -63,7 +63,7 @@ def test_poisoned_labels_are_turned_away_and_no_others(bench: Any, data: Any) ->
 
 def judged(data: Any, changes: dict[int, dict[str, Any]]) -> dict[int, str]:
     structures, labels, baseline = data
-    given = [Label.from_dict({**label.to_dict(), **changes.get(number, {})}) for number, label in enumerate(labels)]
+    given = [replace(label, **changes.get(number, {})) for number, label in enumerate(labels)]
     verdicts = check_labels(structures, given, Gates(min_distance_A=None), baseline=baseline)
     return {number: verdict.reason for number, verdict in enumerate(verdicts) if not verdict.passed}
 

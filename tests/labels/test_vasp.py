@@ -54,7 +54,6 @@ def test_the_contract_of_labellers() -> None:
     report = conform({"labeller": "vasp", "labeller_settings": COARSE, "stress": False, "step_A": 1e-3})
     assert not report["mutated"]
     assert report["repeatable"]
-    assert report["round_trip"]
     assert report["described"]
     assert report["net_force_eV_per_A"] < 1e-6
     assert report["force_eV_per_A"] < 1e-4

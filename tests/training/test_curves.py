@@ -83,10 +83,10 @@ def test_enough_is_said_only_with_certainty():
 def test_what_the_next_labels_buy():
     law = fit_power_law(SIZES, [100.0 * n**-0.5 for n in SIZES])
     rows = budget(law, [128, 384], cost_per_label_h=0.5)
-    assert rows[0]["change"] == pytest.approx(2**-0.5 - 1.0)
-    assert rows[1]["expected"] == pytest.approx(100.0 / math.sqrt(512))
-    assert rows[1]["hours"] == pytest.approx(192.0)
-    assert rows[1]["extrapolated"] == pytest.approx(4.0)
+    assert rows[0].change == pytest.approx(2**-0.5 - 1.0)
+    assert rows[1].expected == pytest.approx(100.0 / math.sqrt(512))
+    assert rows[1].hours == pytest.approx(192.0)
+    assert rows[1].extrapolated == pytest.approx(4.0)
 
 
 def test_a_flat_curve_never_reaches_its_target():

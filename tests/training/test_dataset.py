@@ -55,9 +55,9 @@ def test_labels_of_two_references_do_not_mix() -> None:
         LabelledSet.from_labels([], [])
 
 
-def test_plain_labels_and_shifts_are_accepted() -> None:
+def test_shifts_are_taken_off() -> None:
     cells = [atoms_of("LiCl")]
-    made = LabelledSet.from_labels(cells, [label(cells[0], 5.0).to_dict()], energy_shifts_eV=[2.0])
+    made = LabelledSet.from_labels(cells, [label(cells[0], 5.0)], energy_shifts_eV=[2.0])
     assert made.targets.energies_eV.tolist() == [3.0]
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ase import Atoms
 
+from superionic.labels.base import Label
 from superionic.training.dataset import Targets
 from superionic.training.preflight import preflight, slope
 
@@ -13,7 +16,7 @@ N = 24
 CELL = np.diag([6.0, 6.2, 12.1])
 
 
-def a_set(seed: int = 0, n: int = N) -> tuple[list[Atoms], list[dict], Targets]:
+def a_set(seed: int = 0, n: int = N) -> tuple[list[Atoms], list[Label], Targets]:
     """Labels, and a soft potential with noise, another zero and another pressure that predicts them."""
     rng = np.random.default_rng(seed)
     sites = rng.uniform(0.0, 1.0, (10, 3))
@@ -27,14 +30,7 @@ def a_set(seed: int = 0, n: int = N) -> tuple[list[Atoms], list[dict], Targets]:
         energy = -40.0 + 2.5 * float((moves**2).sum()) + rng.normal(0.0, 0.02)
         stress = np.concatenate([0.3 * strain, rng.normal(0.0, 0.003, 3)]) + rng.normal(0.0, 5e-4, 6)
         structures.append(atoms)
-        labels.append(
-            {
-                "energy_eV": energy,
-                "forces_eV_per_A": force,
-                "stress_eV_per_A3": stress,
-                "provenance": {"settings_hash": "one"},
-            }
-        )
+        labels.append(Label(energy, force, stress, {"settings_hash": "one"}))
         energies.append(-44.0 + 0.85 * (energy + 40.0))
         forces.append(0.8 * force + rng.normal(0.0, 0.1, force.shape))
         stresses.append(0.85 * stress + np.array([0.004] * 3 + [0.0] * 3) + rng.normal(0.0, 5e-4, 6))
@@ -75,8 +71,7 @@ def test_a_sound_set_passes(seed):
 @pytest.mark.parametrize("seed", range(3))
 def test_a_slip_is_named(key, factor, name, word, seed):
     structures, labels, baseline = a_set(seed)
-    for label in labels:
-        label[key] = factor * label[key]
+    labels = [replace(label, **{key: factor * getattr(label, key)}) for label in labels]
     found = [finding for finding in preflight(structures, labels, baseline, **PARTS) if finding.severity == "error"]
     assert name in names(found), found
     assert word in next(finding.evidence for finding in found if finding.name == name)
@@ -85,8 +80,7 @@ def test_a_slip_is_named(key, factor, name, word, seed):
 
 def test_energies_per_atom_do_not_pass():
     structures, labels, baseline = a_set()
-    for label in labels:
-        label["energy_eV"] /= 10.0
+    labels = [replace(label, energy_eV=label.energy_eV / 10.0) for label in labels]
     assert "unit of energies" in names(preflight(structures, labels, baseline, **PARTS), "error")
 
 
@@ -94,9 +88,10 @@ def test_few_labels_are_no_ground_to_stop():
     for seed in range(20):
         structures, labels, baseline = a_set(seed, 4)
         rng = np.random.default_rng(seed)
-        for label in labels:  # energies and stresses that are noise
-            label["energy_eV"] = -40.0 + rng.normal(0.0, 0.1)
-            label["stress_eV_per_A3"] = rng.normal(0.0, 0.01, 6)
+        labels = [  # energies and stresses that are noise
+            replace(label, energy_eV=-40.0 + rng.normal(0.0, 0.1), stress_eV_per_A3=rng.normal(0.0, 0.01, 6))
+            for label in labels
+        ]
         found = preflight(structures, labels, baseline, train=range(2), validation=[2], test=[3])
         assert names(found, "error") == []
 
@@ -104,8 +99,7 @@ def test_few_labels_are_no_ground_to_stop():
 def test_relaxed_structures_say_nothing_about_the_unit_of_forces():
     structures, labels, baseline = a_set()
     rng = np.random.default_rng(0)
-    for label in labels:
-        label["forces_eV_per_A"] = rng.normal(0.0, 0.005, (10, 3))
+    labels = [replace(label, forces_eV_per_A=rng.normal(0.0, 0.005, (10, 3))) for label in labels]
     still = Targets(
         baseline.energies_eV,
         tuple(rng.normal(0.0, 0.05, (10, 3)) for _ in labels),
@@ -117,8 +111,7 @@ def test_relaxed_structures_say_nothing_about_the_unit_of_forces():
 def test_shuffled_forces_are_seen():
     structures, labels, baseline = a_set()
     rng = np.random.default_rng(1)
-    for label in labels:
-        label["forces_eV_per_A"] = label["forces_eV_per_A"][rng.permutation(10)]
+    labels = [replace(label, forces_eV_per_A=label.forces_eV_per_A[rng.permutation(10)]) for label in labels]
     assert "forces unlike the potential's" in names(preflight(structures, labels, baseline, **PARTS), "error")
 
 
@@ -156,8 +149,8 @@ def test_elements():
 
 def test_mixed_references_and_broken_numbers():
     structures, labels, baseline = a_set()
-    labels[3]["provenance"] = {"settings_hash": "another"}
-    labels[5]["energy_eV"] = float("nan")
+    labels[3] = replace(labels[3], provenance={"settings_hash": "another"})
+    labels[5] = replace(labels[5], energy_eV=float("nan"))
     found = names(preflight(structures, labels, baseline, **PARTS), "error")
     assert found == ["mixed references", "broken numbers"]
 
@@ -165,7 +158,7 @@ def test_mixed_references_and_broken_numbers():
 def test_a_test_beyond_the_range_is_told():
     structures, labels, baseline = a_set()
     structures[21].set_cell(structures[21].cell.array * 1.1, scale_atoms=True)
-    labels[22]["forces_eV_per_A"] = labels[22]["forces_eV_per_A"] * 3.0
+    labels[22] = replace(labels[22], forces_eV_per_A=3.0 * labels[22].forces_eV_per_A)
     found = preflight(structures, labels, baseline, **PARTS)
     told = next(finding for finding in found if finding.name == "test outside the range of training")
     assert "volume" in told.evidence
@@ -176,7 +169,7 @@ def test_stress_and_replay():
     structures, labels, _ = a_set()
     found = names(preflight(structures, labels, None, **PARTS, options={"stress_weight": 0.0, "mode": "multihead"}))
     assert found == ["multi-head without replay", "stress is not trained"]
-    labels[0]["stress_eV_per_A3"] = None
+    labels[0] = replace(labels[0], stress_eV_per_A3=None)
     replayed = preflight(structures, labels, None, **PARTS, options={"stress_weight": 0.1}, with_replay=True)
     assert names(replayed) == ["labels without stress"]
 
