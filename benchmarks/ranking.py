@@ -27,6 +27,7 @@ from ase.io import read
 from superionic.dynamics.optimizers import Optimizer
 from superionic.dynamics.relax import go_on, relax
 from superionic.potentials.base import load_potential
+from superionic.results.identity import Material, ReferencePhase
 from superionic.stages.base import Candidate, derive_seed
 from superionic.stages.halving import Group, halve
 from superionic.stages.relaxations import Member, warm_start_task
@@ -73,7 +74,7 @@ def traces(arguments: argparse.Namespace) -> list[list[float]]:
     structures, potential = bare(arguments.file, arguments.count), load_potential(arguments.potential)
     began, found = time.process_time(), []
     scouts = [relax(a, potential, optimizer="QN", fmax_eV_per_A=_FMAX, max_steps=_MOST) for a in structures[:3]]
-    change = warm_start_task({}, {"before": structures[:3], "after": [s.atoms for s in scouts]}, None)["deformation"]  # type: ignore[arg-type]
+    change = warm_start_task(None, before=structures[:3], after=[s.atoms for s in scouts])  # type: ignore[arg-type]
     for atoms in structures:
         atoms.set_cell(atoms.cell.array @ change, scale_atoms=True)
         state = relax(atoms, potential, optimizer="QN", fmax_eV_per_A=_FMAX, max_steps=0)
@@ -134,18 +135,18 @@ def halving(arguments: argparse.Namespace) -> None:
 def _replayed(
     known: list[list[float]], truth: set[int], first: int, growth: float, keep: float, seed: int
 ) -> tuple[float, float, float]:
-    settings: dict[str, Any] = {
-        "halving": {"audit_at_least": 6, "audit_fraction": 0.02, "first_steps": first, "growth": growth,
-                    "keep_fraction": keep, "max_rungs": 3},
-        "method": "halving", "relax_cell": False, "relax_top": len(truth), "warm_start": 0,
-    }  # fmt: skip
+    # An engine's environment has no pydantic, and so none of the campaign's settings.
+    culling = SimpleNamespace(
+        audit_at_least=6, audit_fraction=0.02, first_steps=first, growth=growth, keep_fraction=keep, max_rungs=3
+    )
+    settings = SimpleNamespace(halving=culling, method="halving", relax_cell=False, relax_top=len(truth), warm_start=0)
     bench = SimpleNamespace(seed_for=lambda *words: derive_seed(seed, *words))
-    members = [Member(Candidate(str(i), "x", "", None), None) for i in range(len(known))]  # type: ignore[arg-type]
-    group = Group("x", members)
-    (told,) = halve(settings, bench, Replay(known), [group])  # type: ignore[arg-type]
-    found = {int(member.candidate.id) for member in group.finished}
+    members = [Member(Candidate(ReferencePhase(str(i)), None), None) for i in range(len(known))]  # type: ignore[arg-type]
+    group = Group(Material("x"), "", members)
+    (report,) = halve(settings, bench, Replay(known), [group])  # type: ignore[arg-type]
+    relaxed = {int(member.candidate.id) for member in group.finished}
     whole = sum(len(energies) for energies in known)
-    return len(found & truth) / len(truth), whole / told["evaluations"], told["recall"]
+    return len(relaxed & truth) / len(truth), whole / report.evaluations, report.recall
 
 
 def main() -> None:
