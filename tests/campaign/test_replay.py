@@ -188,20 +188,20 @@ def test_a_campaign_trains_a_second_head_and_goes_on_learning_its_replay_data(ro
     environment = {**os.environ, "PYTHONPATH": str(root / "src"), "OMP_NUM_THREADS": "1"}
     python = resolve_engine("mace").python
     subprocess.run([str(python), "-c", MAKE, str(tmp_path)], env=environment, check=True)
-    by_itself = small(root, tmp_path, "foundation").run()["stages"]
-    trained = by_itself["train"]
-    assert trained["trainer"] == "mace"
-    assert trained["n_replay"] == 3  # the relaxed orderings
-    assert any("labelled by the checkpoint itself" in note for note in trained["notes"])
-    assert [row["epoch"] for row in trained["history"]] == [0, 1, 2]
-    assert trained["history"][0]["replay_mae_force_meV_per_A"] < 1e-6  # its own labels
-    assert trained["history"][2]["replay_loss"] > 0.0
-    assert by_itself["validate"]["after"] != by_itself["validate"]["before"]
+    by_itself = small(root, tmp_path, "foundation").run()
+    (trained,) = by_itself.train
+    assert trained.trainer == "mace"
+    assert trained.n_replay == 3  # the relaxed orderings
+    assert any("labelled by the checkpoint itself" in note for note in trained.notes)
+    assert [record.epoch for record in trained.history] == [0, 1, 2]
+    assert trained.history[0].replay.mae_force_meV_per_A < 1e-6  # its own labels
+    assert trained.history[2].replay.loss > 0.0
+    assert by_itself.validate.errors.after != by_itself.validate.errors.before
     # The same from a file; where that lies changes nothing.
     campaign = small(root, tmp_path, "replay.xyz")
-    of_file = campaign.run()["stages"]["train"]
-    assert of_file["n_replay"] == 4
-    assert of_file["history"][0]["replay_mae_energy_meV_per_atom"] < 1e-3
+    (of_file,) = campaign.run().train
+    assert of_file.n_replay == 4
+    assert of_file.history[0].replay.mae_energy_meV_per_atom < 1e-3
     before = executed(campaign)
     (tmp_path / "moved").mkdir()
     shutil.move(tmp_path / "replay.xyz", tmp_path / "moved" / "replay.xyz")
