@@ -92,7 +92,7 @@ def test_a_file_of_another_version_is_refused_with_words(finished, tmp_path: Pat
     with pytest.raises(StorageError, match="does not hold"):
         from_json("[]")
     document["transport"] = {"runs": 1}
-    with pytest.raises(StorageError, match="damaged.*results.transport"):
+    with pytest.raises(StorageError, match=r"damaged.*results\.transport"):
         from_json(json.dumps(document))
     with pytest.raises(StorageError, match="there are no results"):
         read_results(tmp_path / "results.json")

@@ -63,7 +63,9 @@ def test_numbers_that_are_not_finite_survive():
     assert back[1:] == [math.inf, -math.inf]
 
 
-@pytest.mark.parametrize("value", [{(1, 2): 2}, {"__array__": 1}, object(), np.array([object()]), {"x": {1, 2}}, b"bytes"])
+@pytest.mark.parametrize(
+    "value", [{(1, 2): 2}, {"__array__": 1}, object(), np.array([object()]), {"x": {1, 2}}, b"bytes"]
+)
 def test_what_cannot_be_stored_is_refused_with_its_place(value):
     with pytest.raises(TypeError, match="result"):
         encode({"part": value} if not isinstance(value, dict) else value)
