@@ -156,7 +156,7 @@ def _hull_plot(results: Results, hull: HullResult) -> Plot:
         panel = _hull_over_map(results, hull)
         words = (
             f"Lowest energy above the convex hull at each composition, against {members}. A solid ring is on the hull "
-            "(stable at 0 K), a dashed one above it; the colour says how far."
+            "(stable at 0 K), a dashed one above it; its number and the colour say how far, in meV/atom."
         )
     elif len(hull.end_members) == 2:
         panel = _hull_over_share(hull)
