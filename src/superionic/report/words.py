@@ -142,6 +142,11 @@ def listing(items: Sequence[str], conjunction: str = "and") -> str:
     return f"{', '.join(items[:-1])} {conjunction} {items[-1]}"
 
 
+def some(names: Sequence[str]) -> str:
+    """Name all of a few, or the first, and count the others."""
+    return listing(names if len(names) <= 4 else [*names[:3], plural(len(names) - 3, "other")])
+
+
 def sentence(words: str) -> str:
     """Return `words` with a capital letter and a full stop; ``snake_case`` codes become words."""
     clean = words.strip()
@@ -149,5 +154,6 @@ def sentence(words: str) -> str:
         clean = clean.replace("_", " ").replace("-", " ")
     if not clean:
         return ""
-    clean = clean[0].upper() + clean[1:]
+    if clean[0].isascii():  # a symbol such as σ stays what it is
+        clean = clean[0].upper() + clean[1:]
     return clean if clean[-1] in ".!?" else clean + "."

@@ -15,6 +15,7 @@ from superionic.results.analysis import Analysis
 from superionic.transport.volumes import SeriesMean
 
 _MOST_PANELS: Final = 6
+_ROUNDING: Final = 1e-10
 _LABELS: Final = ("a_A", "b_A", "c_A", "alpha_deg", "beta_deg", "gamma_deg", "volume_A3", "volume_A3_per_atom")
 
 
@@ -87,7 +88,11 @@ def _means(run: RunAnalysis) -> list[SeriesMean | None]:
 
 
 def _mean(found: SeriesMean | None) -> str:
-    return UNKNOWN if found is None else with_error(found.value, found.error)
+    if found is None:
+        return UNKNOWN
+    # Angles of a cell whose shape is fixed have nothing but rounding errors.
+    fixed = found.error < _ROUNDING * abs(found.value)
+    return number(found.value, 6) if fixed else with_error(found.value, found.error)
 
 
 def _comparison(run: RunAnalysis, found: Comparison) -> str:
