@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from superionic.report.export import ReportFiles, check_formats, write_tables_and_figures
 from superionic.report.folder import report_folder
 from superionic.report.html import page
+from superionic.report.own_results import believable
 from superionic.report.runs import FILE_COLUMNS, NamedRuns, runs_of_files
 from superionic.report.section import Block, CsvCell, CsvTable, Line, Lines, Links, Paragraph, Section, Statements
 from superionic.report.sections import conductivity, diffusion, paths
@@ -20,7 +21,7 @@ from superionic.report.sections.named_dependence import NamedDependence
 from superionic.report.sections.paths_density import NamedGrid
 from superionic.report.sections.summary import energy_line, sigma_detail, sigma_words, trust_line
 from superionic.report.table import Table
-from superionic.report.words import UNKNOWN, formula_text, interval, number, plural, sentence, with_error
+from superionic.report.words import UNKNOWN, formula_text, interval, number, plural, sentence, some, with_error
 from superionic.results.analysis import Analysis, PooledTransport
 from superionic.results.campaign import Statement
 from superionic.transport.analysis import TransportAnalysis
@@ -175,7 +176,7 @@ def statements(analysis: Analysis) -> list[Statement]:
     several = len(analysis.runs) > 1
     found = list(conductivity.statements_of(_dependences(analysis)))
     found += [
-        Statement("caution", f"{', '.join(names)}: {sentence(flag)}" if several else sentence(flag))
+        Statement("caution", f"{some(names)}: {sentence(flag)}" if several else sentence(flag))
         for flag, names in of_runs.items()
     ]
     if analysis.expansion is not None:
@@ -203,7 +204,7 @@ def _lines(analysis: Analysis) -> list[Line]:
     for series in analysis.arrhenius[:2]:
         dependence = series.dependence
         name = f" · {series.material.label}" if series.material is not None else ""
-        headline, verdict = dependence.headline, dependence.verdict
+        headline, verdict = believable(dependence, dependence.report_temperatures_K[0]), dependence.verdict
         if headline is None:
             lines.append(Line(f"No σ({dependence.report_temperatures_K[0]:g} K)", verdict.words + name, "warning"))
         else:

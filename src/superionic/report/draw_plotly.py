@@ -158,9 +158,17 @@ def _log_ticks(axis: dict[str, Any], values: list[float]) -> None:
     positive = [value for value in values if value > 0]
     if not positive:
         return
-    decades = math.log10(max(positive) / min(positive))
-    if decades < 1.6:
-        axis["dtick"] = "D2" if decades < 1.2 else "D1" if decades < 0.4 else "D2"
+    low, high = min(positive), max(positive)
+    decades = math.log10(high / low)
+    if decades < 1.6 and low >= 1e-3 and high < 1e5:
+        axis["tickformat"] = "~g"  # whole numbers: without it plotly writes the digit alone between powers of ten
+    if 0.0 < decades < 0.3:
+        step = 10.0 ** math.floor(math.log10((high - low) / 2.0))
+        axis["dtick"] = (
+            f"L{step * (5.0 if (high - low) / step > 10.0 else 2.0 if (high - low) / step > 4.0 else 1.0):g}"
+        )
+    elif decades < 1.6:
+        axis["dtick"] = "D2"
     elif decades > 8:
         axis["dtick"] = math.ceil(decades / 6)
 

@@ -14,7 +14,7 @@ from superionic.report.sections.conductivity_figures import against_energy, arrh
 from superionic.report.sections.conductivity_files import arrhenius_csv, budget_csv, conductivities_csv, points_csv
 from superionic.report.sections.named_dependence import NamedDependence
 from superionic.report.table import Notes, Table
-from superionic.report.words import UNKNOWN, interval, listing, number, plural, sentence, with_error
+from superionic.report.words import UNKNOWN, interval, number, plural, sentence, some, with_error
 from superionic.results.campaign import Results, Statement
 from superionic.transport.analysis import TransportAnalysis
 from superionic.transport.conductivity_line import ConductivityAt
@@ -118,21 +118,16 @@ def statements_of(found: Sequence[NamedDependence]) -> Iterator[Statement]:
         listed = list(of_kind.items())
         shown = listed if len(listed) <= _MOST_DOUBTS + 1 else listed[:_MOST_DOUBTS]
         for doubt, names in shown:
-            whom = f"{_some(names)}: " if len(found) > 1 else ""
+            whom = f"{some(names)}: " if len(found) > 1 else ""
             yield Statement(doubt.severity, whom + doubt.words, _SHORT.get(doubt.kind, doubt.kind))
         if len(shown) < len(listed):
             others = [name for _, names in listed[len(shown) :] for name in names]
             doubt = listed[len(shown)][0]
             yield Statement(
                 doubt.severity,
-                f"The same ({doubt.kind}) holds for {plural(len(others), 'further composition')}: {_some(others)}; see "
+                f"The same ({doubt.kind}) holds for {plural(len(others), 'further composition')}: {some(others)}; see "
                 "the table of conductivities.",
             )
-
-
-def _some(names: Sequence[str]) -> str:
-    """Name the first, and count the others."""
-    return listing(list(names) if len(names) <= 4 else [*names[:3], plural(len(names) - 3, "other")])
 
 
 # ---- tables ----------------------------------------------------------------------------------------------------------

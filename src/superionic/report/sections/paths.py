@@ -13,7 +13,7 @@ from superionic.report.section import Block, CsvCell, CsvTable, Paragraph, Secti
 from superionic.report.sections.paths_density import NamedGrid, density_plots
 from superionic.report.sections.paths_figures import migration_plots
 from superionic.report.table import Table
-from superionic.report.words import interval, listing, number, sentence, whole_text
+from superionic.report.words import interval, listing, number, sentence, some, whole_text
 from superionic.results.campaign import Results, Statement
 from superionic.results.transport import MigrationRecord
 from superionic.transport.migration_summary import CrystalFit, MigrationSummary
@@ -83,14 +83,9 @@ def paths(
             said.setdefault(words, []).append(name.label)
     several = len(flags) > 1
     blocks += [
-        Paragraph(f"{listing(_some(runs))}: {sentence(words)}" if several else sentence(words))
-        for words, runs in said.items()
+        Paragraph(f"{some(runs)}: {sentence(words)}" if several else sentence(words)) for words, runs in said.items()
     ]
     return Section("paths", _TITLE, blocks, _files(migration) if migration else ())
-
-
-def _some(names: Sequence[str]) -> Sequence[str]:
-    return names if len(names) <= 4 else [*names[:3], f"{len(names) - 3} others"]
 
 
 def doubts(results: Results) -> Iterator[Statement]:
