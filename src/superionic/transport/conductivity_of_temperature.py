@@ -179,7 +179,7 @@ class TemperatureDependence:
 
         It is read off the line. Where there is none, or its activation energy is unphysical, the average of the runs at
         this temperature stands; between the simulated temperatures an unphysical line still holds σ; beyond them it
-        does not, and the answer is None.
+        does not, nor does any line along which σT does not fall on cooling, and the answer is None.
 
         Raises
         ------
@@ -187,7 +187,7 @@ class TemperatureDependence:
             For a temperature that is not positive.
         """
         unphysical = _unphysical(self.fit, self.line, self.transfer)
-        return _given(temperature_K, self.points, self.line, unphysical, self.transfer)
+        return _given(temperature_K, self.points, self.fit, self.line, unphysical, self.transfer)
 
     def verdict_at(self, temperature_K: float) -> Verdict:
         """Say how far σ at any temperature can be believed, and if there is none, why.
@@ -344,6 +344,7 @@ def _simulated(temperature_K: float, points: Sequence[TemperaturePoint]) -> Temp
 def _given(
     temperature_K: float,
     points: Sequence[TemperaturePoint],
+    fit: ArrheniusFit | None,
     line: ArrheniusFit | None,
     unphysical: ArrheniusFit | None,
     transfer: TransferTerm | None,
@@ -352,10 +353,11 @@ def _given(
     point = _simulated(temperature_K, points)
     if point is not None and (line is None or unphysical is not None):
         return of_runs(point.conductivity_S_per_cm.estimate, temperature_K, transfer=transfer)
-    if line is None:
+    if fit is None or line is None:
         return None
     value = read_off(line, temperature_K, transfer=transfer, simulated=point is not None)
-    return None if unphysical is not None and value.extrapolated else value
+    leads_nowhere = unphysical is not None or min(fit.Ea_eV, line.Ea_eV) <= 0.0
+    return None if value.extrapolated and leads_nowhere else value
 
 
 def _unphysical(
@@ -379,7 +381,7 @@ def _doubts(
 ) -> tuple[Doubt, ...]:
     """Return all doubts about σ at these temperatures, the gravest first."""
     unphysical = _unphysical(fit, line, transfer)
-    values = [_given(t, points, line, unphysical, transfer) for t in wanted]
+    values = [_given(t, points, fit, line, unphysical, transfer) for t in wanted]
     withheld = [t for t, value in zip(wanted, values, strict=True) if value is None]
     found = about_values([value for value in values if value is not None], line)
     judged = fit if unphysical is None else unphysical

@@ -121,7 +121,7 @@ def about_line(
     broken
         The test for two regimes.
     withheld_K
-        Report temperatures at which no conductivity can be given if Ea is unphysical.
+        Report temperatures at which no conductivity can be given, since Ea is unphysical or not above zero.
     """
     found = []
     energy = energy_words(Ea_eV, Ea_error_eV)
@@ -144,7 +144,9 @@ def about_line(
             f"The activation energy is not significant: {energy} is within two errors of zero, and how σ changes with "
             "temperature is not known from these runs."
         )
-        found.append(Doubt("insignificant", "caution", words))
+        if withheld_K:
+            words += f" No {sigma_at(withheld_K, 'or')} can be extrapolated along a line that does not fall on cooling."
+        found.append(Doubt("insignificant", "warning" if withheld_K else "caution", words))
     if broken is not None and broken.flag is not None:
         found.append(Doubt("two regimes", "caution", broken.flag))
     if sum(line.used) == 2:
