@@ -242,6 +242,9 @@ def test_an_activation_energy_within_its_error_of_zero_is_a_caution():
     (doubt,) = [doubt for doubt in found.doubts if doubt.kind == "insignificant"]
     assert doubt.severity == "caution"
     assert "within two errors of zero" in doubt.words
+    # what a student potential may add to Ea counts as well
+    assert "unphysical" in kinds(material(Ea=-0.07, relative=0.1))
+    assert "insignificant" in kinds(material(Ea=-0.07, relative=0.1, transfer=TRANSFER))
 
 
 def test_nothing_is_extrapolated_along_a_line_that_rises_on_cooling():
