@@ -12,7 +12,7 @@ from superionic.report.table import Table
 from superionic.report.thinning import thin
 from superionic.report.words import UNKNOWN, interval, milli, number, plural, whole_text
 from superionic.results.campaign import Results, Statement
-from superionic.results.identity import Material, Ordering, ReferencePhase
+from superionic.results.identity import Material, OrderedCell, Ordering, ReferencePhase
 from superionic.results.ranking import Agreement, Comparison, HalvingReport, RankedOrdering, RankResult
 
 _MOST_PANELS: Final = 6
@@ -101,26 +101,28 @@ def _potential(ranking: RankResult) -> Paragraph:
 
 
 def _plot(results: Results, ranking: RankResult, number_of_round: int) -> Plot | None:
-    """Show the energies of the potential against those of the point charges, for each composition of each crystal."""
-    groups: dict[tuple[Material, str], list[RankedOrdering]] = {}
+    """Show the energies of the potential against those of the point charges, for each space of orderings."""
+    # Point-charge energies are those of a supercell: two of them cannot stand on one axis.
+    groups: dict[OrderedCell, list[RankedOrdering]] = {}
     for entry in ranking.entries:
-        groups.setdefault((_material(entry.identity), entry.formula), []).append(entry)
-    # One structure (an ordered reference phase) has nothing to rank.
-    several = [(name, entries) for name, entries in groups.items() if len(entries) > 1]
+        if isinstance(entry.identity, Ordering):
+            groups.setdefault(entry.identity.cell, []).append(entry)
+    several = [(cell, entries) for cell, entries in groups.items() if len(entries) > 1]
     panels = [
         panel
-        for (material, formula), entries in several[:_MOST_PANELS]
-        if (panel := _panel(f"{unit_formula(results, formula)} · {material.label}", entries)) is not None
+        for cell, entries in several[:_MOST_PANELS]
+        if (panel := _panel(f"{unit_formula(results, entries[0].formula)} · {cell.id}", entries)) is not None
     ]
     if not panels:
         return None
-    more = f" Shown are {_MOST_PANELS} of {len(several)} compositions." if len(several) > _MOST_PANELS else ""
+    more = f" Shown are {_MOST_PANELS} of {len(several)} spaces." if len(several) > _MOST_PANELS else ""
     return Plot(
         "ranking" if number_of_round == 1 else f"ranking_{number_of_round}",
         "ranking",
         f"Energies of the orderings by the potential{_which(results, ranking)}",
         "Each point is one ordering: before relaxation (open) and after relaxation of positions and cell (filled), "
-        "above the lowest of its kind. If the points rise together, the Ewald filter keeps the right orderings." + more,
+        "above the lowest of its space. If the points rise together, the Ewald filter keeps the right orderings."
+        + more,
         panels,
         columns=3 if len(panels) > 2 else 2,
         height=320,
