@@ -241,10 +241,12 @@ def _selected_table(results: Results) -> Table:
 
 def _sampling_table(results: Results) -> Table:
     several = len({sampled.round for sampled in results.sample}) > 1
+    replicas = any(run.run.replica > 1 for sampled in results.sample for run in sampled.runs)
     rows = [
         [
             *([str(sampled.round)] if several else []),
             run.run.ordering.id,
+            *([str(run.run.replica)] if replicas else []),
             run.run.potential,
             number(run.run.temperature_K),
             number(run.mean_temperature_K),
@@ -256,14 +258,21 @@ def _sampling_table(results: Results) -> Table:
         for sampled in results.sample
         for run in sampled.runs
     ]
-    columns = ["Ordering", "Potential", "Temperature set, K", "Mean temperature, K", "Frames", "Structures taken"]
-    first = 2 + several
-    return Table(
-        "Runs that structures for labels were taken from.",
-        [*(["Round"] if several else []), *columns, "Chosen by", "Stopped"],
-        rows,
-        frozenset(range(first, first + 4)),
-    )
+    columns = [
+        *(["Round"] if several else []),
+        "Ordering",
+        *(["Replica"] if replicas else []),
+        "Potential",
+        "Temperature set, K",
+        "Mean temperature, K",
+        "Frames",
+        "Structures taken",
+        "Chosen by",
+        "Stopped",
+    ]
+    first = columns.index("Temperature set, K")
+    caption = "Runs that structures for labels were taken from."
+    return Table(caption, columns, rows, frozenset(range(first, first + 4)))
 
 
 def _exploration_table(learning: LearningResult) -> Table:
