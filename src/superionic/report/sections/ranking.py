@@ -105,7 +105,7 @@ def _plot(results: Results, ranking: RankResult, number_of_round: int) -> Plot |
     # Point-charge energies are those of a supercell: two of them cannot stand on one axis.
     groups: dict[OrderedCell, list[RankedOrdering]] = {}
     for entry in ranking.entries:
-        if isinstance(entry.identity, Ordering):
+        if isinstance(entry.identity, Ordering) and entry.single_point_eV_per_atom is not None:
             groups.setdefault(entry.identity.cell, []).append(entry)
     several = [(cell, entries) for cell, entries in groups.items() if len(entries) > 1]
     panels = [
