@@ -12,10 +12,10 @@ from pydantic import ValidationError
 
 from superionic.campaign.reference import MARKER, reference_markdown, schema_text, write_reference
 from superionic.campaign.schema import FINE_TUNED, STAGES, CampaignFile, json_schema
-from superionic.settings.base import ELEMENTS, STUDENT, parse_formula
 from superionic.campaign.schema_checks import cross_problems
-from superionic.settings.label import GateSettings
 from superionic.campaign.schema_presets import LEARNING_STAGES, PRESETS, complete
+from superionic.settings.base import ELEMENTS, STUDENT, parse_formula
+from superionic.settings.label import GateSettings
 from superionic.settings.stages import STAGE_SECTIONS, TransportSettings
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from superionic.settings.base import FINE_TUNED, STUDENT
 from superionic.errors import PotentialError, StageError, SuperionicError
+from superionic.settings.base import FINE_TUNED, STUDENT
 
 if TYPE_CHECKING:
     from superionic.campaign.flow import Flow

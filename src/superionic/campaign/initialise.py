@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from superionic.settings.base import ELEMENTS, did_you_mean
 from superionic.campaign.yaml_text import plain_scalar
 from superionic.errors import CompositionError, StructureError
+from superionic.settings.base import ELEMENTS, did_you_mean
 
 if TYPE_CHECKING:
     from superionic.structures.disordered import DisorderedCrystal

@@ -15,12 +15,12 @@ from pydantic import ValidationError
 
 from superionic.campaign.load_messages import validation_problems
 from superionic.campaign.schema import STAGES, CampaignFile
-from superionic.settings.base import Problem, did_you_mean
 from superionic.campaign.schema_checks import cross_problems
-from superionic.settings.potentials import FOLDER_ENGINES
 from superionic.campaign.schema_presets import complete
 from superionic.campaign.yaml_text import Document, Place, parse_yaml
 from superionic.errors import CampaignFileError
+from superionic.settings.base import Problem, did_you_mean
+from superionic.settings.potentials import FOLDER_ENGINES
 
 MAX_BYTES: Final = 2_000_000
 MAX_SHOWN: Final = 40

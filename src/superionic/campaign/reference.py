@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from superionic.campaign.schema import CampaignFile, json_schema
+from superionic.campaign.schema_presets import LEARNING_STAGES, PRESETS
 from superionic.settings.base import Matrix, StageSection
 from superionic.settings.distil import DistilData, DistilExplore, ParityLimits
 from superionic.settings.enumerate import MonteCarloSettings
@@ -32,7 +33,6 @@ from superionic.settings.inputs import (
 )
 from superionic.settings.label import FinishedSettings, GateSettings, VaspSettings
 from superionic.settings.learn import ActiveSettings, LadderSettings, LearnSettings
-from superionic.campaign.schema_presets import LEARNING_STAGES, PRESETS
 from superionic.settings.sample import MonitorSettings
 from superionic.settings.stages import STAGE_SECTIONS, LongRuns
 

@@ -12,8 +12,9 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, model_validator
 
-from superionic.settings.base import FINE_TUNED, Element, Name, Number, PresetName, Problem, Section
 from superionic.campaign.schema_checks import cross_problems
+from superionic.campaign.schema_presets import complete
+from superionic.settings.base import FINE_TUNED, Element, Name, Number, PresetName, Problem, Section
 from superionic.settings.distil import DistilSettings
 from superionic.settings.enumerate import EnumerateSettings
 from superionic.settings.inputs import (
@@ -26,7 +27,6 @@ from superionic.settings.inputs import (
 )
 from superionic.settings.label import LabelSettings
 from superionic.settings.learn import LearnSettings
-from superionic.campaign.schema_presets import complete
 from superionic.settings.sample import SampleSettings, SelectSettings
 from superionic.settings.stages import (
     STAGE_SECTIONS,

@@ -10,12 +10,12 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from superionic.errors import CampaignFileError
 from superionic.settings.base import FINE_TUNED, NEEDS, STUDENT, Problem, did_you_mean, parse_formula
 from superionic.settings.distil import distil_problems
 from superionic.settings.learn import learn_problems
 from superionic.settings.potentials import potential_problems
 from superionic.settings.train import replay_problems
-from superionic.errors import CampaignFileError
 
 MAX_GRID_POINTS: Final = 100_000
 STAND_IN: Final = "potential:"

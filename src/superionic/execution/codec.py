@@ -356,7 +356,7 @@ def _sequence_reader(origin: Any, arguments: tuple[Any, ...]) -> _Reader:
 
 
 def _mapping_reader(arguments: tuple[Any, ...]) -> _Reader:
-    of_key, of_value = arguments if arguments else (str, Any)
+    of_key, of_value = arguments or (str, Any)
     read_value = _reader(of_value)
 
     def read(tree: Any, place: str) -> Any:

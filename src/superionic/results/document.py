@@ -12,6 +12,7 @@ import inspect
 import json
 import types
 import typing
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, Union
 
@@ -102,36 +103,47 @@ def json_schema() -> dict[str, Any]:
     }
 
 
+_SCALARS: Final[dict[Any, dict[str, Any]]] = {
+    str: {"type": "string"},
+    bool: {"type": "boolean"},
+    int: {"type": "integer"},
+    float: {"anyOf": [{"type": "number"}, {"enum": ["Infinity", "-Infinity", "NaN"]}]},
+    type(None): {"type": "null"},
+}
+
+
 def _of(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a hint; classes are defined once, under their names."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    plain: dict[Any, dict[str, Any]] = {
-        str: {"type": "string"},
-        bool: {"type": "boolean"},
-        int: {"type": "integer"},
-        float: {"anyOf": [{"type": "number"}, {"enum": ["Infinity", "-Infinity", "NaN"]}]},
-        type(None): {"type": "null"},
-    }
-    if hint in plain:
-        return plain[hint]
+    schema: dict[str, Any] = _SCALARS.get(hint, {})
     if origin is Literal:
-        return {"enum": list(arguments)}
-    if origin in (Union, types.UnionType):
-        return {"anyOf": [_of(option, definitions) for option in arguments]}
-    if hint is np.ndarray or origin is np.ndarray:
-        return {"type": "array", "description": "numbers, nested as deep as the array has dimensions"}
-    if origin is tuple and not (len(arguments) == 2 and arguments[1] is Ellipsis):
+        schema = {"enum": list(arguments)}
+    elif origin in (Union, types.UnionType):
+        schema = {"anyOf": [_of(option, definitions) for option in arguments]}
+    elif hint is np.ndarray or origin is np.ndarray:
+        schema = {"type": "array", "description": "numbers, nested as deep as the array has dimensions"}
+    elif origin is tuple and not (len(arguments) == 2 and arguments[1] is Ellipsis):
         items = [_of(item, definitions) for item in arguments]
-        return {"type": "array", "prefixItems": items, "minItems": len(items), "maxItems": len(items)}
-    if origin in (tuple, list) or (isinstance(origin, type) and issubclass(origin, typing.Sequence)):
-        return {"type": "array", "items": _of(arguments[0], definitions)}
-    if isinstance(origin, type) and issubclass(origin, typing.Mapping):
-        return {"type": "object", "additionalProperties": _of(arguments[1], definitions)}
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        if hint.__name__ not in definitions:
-            definitions[hint.__name__] = {}  # first, so that a class that holds itself ends
-            definitions[hint.__name__] = _of_class(hint, definitions)
-        return {"$ref": f"#/$defs/{hint.__name__}"}
-    return {}
+        schema = {"type": "array", "prefixItems": items, "minItems": len(items), "maxItems": len(items)}
+    elif origin in (tuple, list, Sequence):
+        schema = {"type": "array", "items": _of(arguments[0], definitions)}
+    elif origin in (dict, Mapping):
+        schema = {"type": "object", "additionalProperties": _of(arguments[1], definitions)}
+    elif dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        schema = {"$ref": f"#/$defs/{_defined(hint, definitions)}"}
+    return schema
+
+
+def _defined(cls: type, definitions: dict[str, Any]) -> str:
+    """Define a class, and return its name; a second class of one name takes its module's in front."""
+    name = cls.__name__
+    module = f"{cls.__module__}.{cls.__qualname__}"
+    if name in definitions and definitions[name].get("title") != module:
+        name = f"{cls.__module__.rpartition('.')[2]}.{name}"
+    if name not in definitions:
+        definitions[name] = {"title": module}  # first, so that a class that holds itself ends
+        definitions[name] |= _of_class(cls, definitions)
+    return name
 
 
 def _of_class(cls: type, definitions: dict[str, Any]) -> dict[str, Any]:

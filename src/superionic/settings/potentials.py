@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from superionic.settings.base import Problem, did_you_mean
 from superionic.conventions import CONVENTIONS, OWN, advice, is_convention
+from superionic.settings.base import Problem, did_you_mean
 
 # Which keys mean something to which engine, besides `engine`, `model` and `options`.
 _KEYS: Final[Mapping[str, frozenset[str]]] = {

@@ -136,9 +136,9 @@ class HullSettings(StageSection):
 
     formula_unit: Formula | None = Field(
         default=None,
-        description="Formula unit for energies per formula unit, e.g. Li3YCl6, at any composition of the solid solution; "
-        "that of the first composition axis if left out, without axes that of the end members (or, beside `references`, "
-        "the reduced formula).",
+        description="Formula unit for energies per formula unit, e.g. Li3YCl6, at any composition of the solid "
+        "solution; that of the first composition axis if left out, without axes that of the end members (or, beside "
+        "`references`, the reduced formula).",
     )
     end_members: Formulas = Field(
         default=(),
