@@ -79,7 +79,12 @@ def arrhenius(found: Sequence[NamedDependence], runs: NamedRuns[TransportAnalysi
         "Arrhenius plot",
         "Points: simulated temperatures with 68 % intervals. Line: fit (dashed where it is extrapolated). "
         + bands
-        + "Grey marks: published values (filled: measured, open: computed).",
+        + (
+            "Squares and diamonds in the colour of a composition: published values (filled: measured, open: computed); "
+            "grey where they hold for several."
+            if len(found) > 1
+            else "Grey marks: published values (filled: measured, open: computed)."
+        ),
         panels,
         columns=2,
         height=430,
@@ -142,15 +147,20 @@ def _sigma_series(each: NamedDependence, colour: str, marker: str, *, bands: boo
     points = [p for p in dependence.points if p.conductivity_S_per_cm.estimate.value > 0]
     if band is not None:
         inverse = [1000.0 * value for value in band.inverse_temperature_per_K]
+        known = [1000.0 / point.temperature_K for point in dependence.points]
+        # Beyond the simulated temperatures a line that can be none says nothing.
+        extrapolates = dependence.conductivity_at(1000.0 / max(inverse)) is not None
+        shown = [i for i, x in enumerate(inverse) if extrapolates or min(known) - 1e-9 <= x <= max(known) + 1e-9]
+        inverse = [inverse[i] for i in shown]
         edges = (
             ("95", band.low95_S_per_cm, band.high95_S_per_cm, 0.13),
             ("68", band.low68_S_per_cm, band.high68_S_per_cm, 0.22),
         )
         for level, low, high, opacity in edges if bands else ():
             label = f"{each.name}: {level} % band"
-            out.append(Series(inverse, [], label, "band", colour, low, high, opacity=opacity, legend=False))
-        curve = sorted(zip(inverse, band.sigma_S_per_cm, strict=True))
-        known = [1000.0 / point.temperature_K for point in dependence.points]
+            ends = [low[i] for i in shown], [high[i] for i in shown]
+            out.append(Series(inverse, [], label, "band", colour, *ends, opacity=opacity, legend=False))
+        curve = sorted(zip(inverse, [band.sigma_S_per_cm[i] for i in shown], strict=True))
         inside = [p for p in curve if min(known) - 1e-9 <= p[0] <= max(known) + 1e-9]
         out.append(_line(curve, each.name, colour, dashed=True))
         if len(inside) > 1:
@@ -189,17 +199,23 @@ def _line(points: Sequence[tuple[float, float]], label: str, colour: str, *, das
 
 
 def _published_sigma(found: Sequence[NamedDependence]) -> list[Series]:
-    groups: dict[tuple[str, bool], list[PublishedValue]] = {}
-    for value in dict.fromkeys(value for each in found for value in each.published):
-        if value.quantity == "conductivity" and value.temperature_K is not None and value.value > 0:
-            groups.setdefault((value.formula, value.kind == "measured"), []).append(value)
+    """Return published conductivities in the colours of their materials; grey for one material, and for families."""
+    owners: dict[PublishedValue, list[int]] = {}
+    for index, each in enumerate(found):
+        for value in each.published:
+            if value.quantity == "conductivity" and value.temperature_K is not None and value.value > 0:
+                owners.setdefault(value, []).append(index)
+    groups: dict[tuple[str, str, bool], list[PublishedValue]] = {}
+    for value, indices in owners.items():
+        colour = pick(indices[0]) if len(found) > 1 and len(indices) == 1 else _PUBLISHED
+        groups.setdefault((colour, value.formula, value.kind == "measured"), []).append(value)
     return [
         Series(
             [1000.0 / (value.temperature_K or math.inf) for value in values],
             [value.value / _MILLI for value in values],
-            f"{formula_text(formula)}, {'measured' if measured else 'computed'} (published)",
-            colour=_PUBLISHED,
-            marker=("square", "diamond", "triangle-up", "triangle-down")[index % 4],
+            f"{'measured' if measured else 'computed'} (published)",
+            colour=colour,
+            marker="square" if measured else "diamond",
             filled=measured,
             opacity=0.85,
             size=8,
@@ -209,7 +225,7 @@ def _published_sigma(found: Sequence[NamedDependence]) -> list[Series]:
                 for value in values
             ],
         )
-        for index, ((formula, measured), values) in enumerate(groups.items())
+        for (colour, formula, measured), values in groups.items()
     ]
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from superionic.report.plots import GREY, Panel, Plot, Series, pick, pick_marker
+from superionic.references.values import Approach, PublishedValue
+from superionic.report.plots import GREY, Panel, Plot, Series, pick
 from superionic.report.published import published_values, source_words
 from superionic.report.runs import NamedRuns, runs_of_campaign
 from superionic.report.section import Block, CsvTable, Paragraph, Section
@@ -21,6 +22,12 @@ _SHORT_PS: Final = 100.0
 _SMALL_CELL: Final = 100
 _DRIFTING: Final = 0.02
 _FAR_OUTSIDE: Final = 10.0
+_APPROACHES: Final[dict[Approach, tuple[str, str]]] = {
+    "measured": ("measured", "square"),
+    "dft": ("by DFT", "diamond"),
+    "universal": ("by universal potentials", "triangle-up"),
+    "fine-tuned": ("by fine-tuned potentials", "triangle-down"),
+}
 
 
 def section(results: Results) -> Section:
@@ -98,7 +105,8 @@ def _volumes(results: Results, runs: NamedRuns[SimulatedRun]) -> Plot | None:
         "Volumes",
         "Volume while the cell adapts to temperature and pressure, and the volume used in the runs at constant volume "
         "that follow. A trace that still drifts at its end has not come to rest, and conductivity depends strongly on "
-        "volume. Grey: published volumes of the same polymorph at the same pressure.",
+        "volume. Squares, diamonds and triangles: published volumes of the same polymorph at the same pressure, in the "
+        "colour of the composition where there are several.",
         panels,
         columns=2,
         height=310,
@@ -118,28 +126,37 @@ def _mean_volumes(results: Results, runs: NamedRuns[SimulatedRun]) -> Panel:
 
 
 def _published(results: Results, runs: NamedRuns[SimulatedRun]) -> list[Series]:
-    conditions = {(each.run.ordering.material.crystal, each.formula, each.run.pressure_GPa) for _, each in runs.items}
-    groups: dict[str, dict[float, float]] = {}
-    for crystal, formula, pressure in sorted(conditions, key=str):
+    """Return published volumes in the colours of their compositions; grey for one composition."""
+    several = len(runs.groups()) > 1
+    series, seen = [], set()
+    for index, members in enumerate(runs.groups().values()):
+        each = members[0][1]
+        place = (each.run.ordering.material.crystal, each.formula, each.run.pressure_GPa)
+        if place in seen:
+            continue
+        seen.add(place)
+        crystal, formula, pressure = place
+        groups: dict[Approach, list[PublishedValue]] = {}
         for value in published_values(results, crystal, formula, "volume_per_atom", pressure):
             if value.temperature_K is not None:
-                label = source_words(value)
-                if len({formula for _, formula, _ in conditions}) > 1:
-                    label = f"{value.formula}: {label}"
-                groups.setdefault(label, {})[value.temperature_K] = value.value
-    return [
-        Series(
-            list(points),
-            list(points.values()),
-            label,
-            colour=GREY,
-            marker=pick_marker(index + 1),
-            filled=False,
-            size=8,
-            hover=[f"{label}: {number(volume, 4)} Å³/atom" for volume in points.values()],
-        )
-        for index, (label, points) in enumerate(groups.items())
-    ]
+                groups.setdefault(value.approach, []).append(value)
+        for approach, values in groups.items():
+            words, marker = _APPROACHES[approach]
+            series.append(
+                Series(
+                    [value.temperature_K for value in values],
+                    [value.value for value in values],
+                    f"published, {words}",
+                    colour=pick(index) if several else GREY,
+                    marker=marker,
+                    filled=approach == "measured",
+                    size=8,
+                    hover=[
+                        f"{value.formula}: {source_words(value)}: {number(value.value, 4)} Å³/atom" for value in values
+                    ],
+                )
+            )
+    return series
 
 
 # ---- runs ------------------------------------------------------------------------------------------------------------
