@@ -64,7 +64,9 @@ class Tab:
         ActionChains(self.driver).send_keys(getattr(Keys, key)).perform()
 
     def click(self, selector: str) -> None:
-        self.script("document.querySelector(arguments[0]).scrollIntoView({block: 'center', behavior: 'instant'})", selector)
+        self.script(
+            "document.querySelector(arguments[0]).scrollIntoView({block: 'center', behavior: 'instant'})", selector
+        )
         self.find(selector).click()
 
     def find(self, selector: str):
