@@ -19,7 +19,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from superionic.compiled import compiled, compiled_fast
+from superionic.compiled import compiled_fast
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -50,7 +50,7 @@ _K222 = -36.0 * math.sqrt(2.0 / 35.0) * _Y20**3
 _K1111 = 7.0 / 15.0
 
 
-@compiled
+@compiled_fast
 def harmonics(x: float, y: float, z: float, l_max: int, out: FloatArray) -> None:
     """Real spherical harmonics l = 1 … l_max (≤ 4) of a unit vector, l by l, into ``out``."""
     xx, yy, zz = x * x, y * y, z * z
@@ -123,7 +123,7 @@ def harmonics_slope(x: float, y: float, z: float, l_max: int, h: FloatArray) -> 
     return gx, gy, gz
 
 
-@compiled
+@compiled_fast
 def radial_basis(r: float, cutoff: float, n: int, value: FloatArray) -> None:
     """Functions f_k = ½ (T_k(2 (r/r_c - 1)² - 1) + 1) f_c(r), k < n, with f_c = ½ (1 + cos π r/r_c)."""
     fc = 0.5 * (1.0 + math.cos(_PI * r / cutoff))
@@ -136,7 +136,7 @@ def radial_basis(r: float, cutoff: float, n: int, value: FloatArray) -> None:
         before, now = now, 2.0 * x * now - before
 
 
-@compiled
+@compiled_fast
 def radial_basis_slope(r: float, cutoff: float, n: int, value: FloatArray, slope: FloatArray) -> None:
     """Functions of :func:`radial_basis` and their derivatives by r."""
     angle = _PI * r / cutoff
@@ -158,7 +158,7 @@ def radial_basis_slope(r: float, cutoff: float, n: int, value: FloatArray, slope
         u_before, u_now = u_now, 2.0 * x * u_now - u_before
 
 
-@compiled
+@compiled_fast
 def _invariants(
     s: FloatArray, l_max: int, has_222: int, has_1111: int, n_angular: int, n: int, q: FloatArray, start: int
 ) -> None:
@@ -185,7 +185,7 @@ def _invariants(
         q[start + row * n_angular + n] = _K1111 * one * one
 
 
-@compiled
+@compiled_fast
 def _invariants_slope(
     s: FloatArray,
     l_max: int,
@@ -258,7 +258,7 @@ def _network(
     return energy
 
 
-@compiled
+@compiled_fast
 def zbl(r: float, zi: float, zj: float, inner: float, outer: float) -> tuple[float, float]:
     """Screened nuclear repulsion (Ziegler et al. 1985), switched off from inner to outer, and its slope."""
     inverse_a = (zi**0.23 + zj**0.23) * 2.134563
