@@ -110,7 +110,7 @@ def test_materials_have_their_numbers_in_the_file(polymorphs):
 def test_no_headline_along_a_line_that_rises_on_cooling(polymorphs, two_axes):
     for campaign in (polymorphs, two_axes):
         for each in campaign.results.analyse.arrhenius:
-            headline = summary.headline_of(each)
+            headline = each.dependence.headline
             if headline is not None and headline.extrapolated:
                 assert each.dependence.Ea_eV > 0.0
 

@@ -71,7 +71,7 @@ def assemble(flow: Flow) -> Results:
     return replace(results, statements=statements(results))
 
 
-def density_grids(flow: Flow) -> dict[str, NDArray[np.float32]]:
+def density_grids(flow: Flow) -> dict[str, NDArray[np.floating]]:
     """Load the density maps that the report draws, by the names that the results have for them."""
     analysed = _last(flow.outputs.analyse)
     if analysed is None:

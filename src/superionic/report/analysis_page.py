@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from superionic.report.export import ReportFiles, check_formats, write_tables_and_figures
 from superionic.report.folder import report_folder
 from superionic.report.html import page
-from superionic.report.own_results import believable
 from superionic.report.runs import FILE_COLUMNS, NamedRuns, runs_of_files
 from superionic.report.section import Block, CsvCell, CsvTable, Line, Lines, Links, Paragraph, Section, Statements
 from superionic.report.sections import conductivity, diffusion, paths
@@ -204,7 +203,7 @@ def _lines(analysis: Analysis) -> list[Line]:
     for series in analysis.arrhenius[:2]:
         dependence = series.dependence
         name = f" · {series.material.label}" if series.material is not None else ""
-        headline, verdict = believable(dependence, dependence.report_temperatures_K[0]), dependence.verdict
+        headline, verdict = dependence.headline, dependence.verdict
         if headline is None:
             lines.append(Line(f"No σ({dependence.report_temperatures_K[0]:g} K)", verdict.words + name, "warning"))
         else:

@@ -30,7 +30,7 @@ from superionic.results.campaign import Results
 
 
 def report_sections(
-    results: Results, grids: Mapping[str, NDArray[np.float64]], files: Sequence[str]
+    results: Results, grids: Mapping[str, NDArray[np.floating]], files: Sequence[str]
 ) -> tuple[Section, ...]:
     """Return all sections of a campaign's report, the first screen first.
 

@@ -49,7 +49,7 @@ def write_report(
     results: Results,
     folder: Path | str,
     *,
-    grids: Mapping[str, NDArray[np.float64]] | None = None,
+    grids: Mapping[str, NDArray[np.floating]] | None = None,
     formats: Sequence[str] = ("png", "svg"),
     further: Callable[[Path], object] | None = None,
 ) -> ReportFiles:

@@ -18,8 +18,6 @@ from superionic.results.stability import HullResult
 from superionic.results.transport import MaterialTransport
 from superionic.settings.base import FINE_TUNED, STUDENT
 from superionic.training.metrics import ErrorMetrics
-from superionic.transport.conductivity_line import ConductivityAt
-from superionic.transport.conductivity_of_temperature import TemperatureDependence
 
 _MPA_PER_GPA: Final = 1000.0
 _MILLI: Final = 1000.0
@@ -58,17 +56,6 @@ def own_results(results: Results) -> Iterator[Own]:
     yield from _of_errors(results)
 
 
-def believable(dependence: TemperatureDependence, temperature_K: float) -> ConductivityAt | None:
-    """Return σ at a temperature, if it can head a report or stand beside published values.
-
-    A value extrapolated along a line that rises on cooling cannot, be its slope significant or not: the colder, the
-    higher it would be.
-    """
-    value, Ea_eV = dependence.conductivity_at(temperature_K), dependence.Ea_eV
-    rises = Ea_eV is not None and Ea_eV <= 0.0
-    return None if value is None or (value.extrapolated and rises) else value
-
-
 def _of_line(results: Results, found: MaterialTransport) -> Iterator[Own]:
     """Yield the activation energy, and σ where it was asked for and where others have published it."""
     analysed = results.analyse.runs if results.analyse is not None else ()
@@ -96,7 +83,7 @@ def _of_line(results: Results, found: MaterialTransport) -> Iterator[Own]:
         )
         yield Own(found.material, None, potential, energy)
     for temperature in sorted({*dependence.report_temperatures_K, *temperatures_of(found.formula, spacegroup)}):
-        value = believable(dependence, temperature)
+        value = dependence.conductivity_at(temperature)
         if value is None or value.is_upper_bound:
             continue
         low, high = (_MILLI * end for end in value.interval68_S_per_cm)

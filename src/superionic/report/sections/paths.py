@@ -22,7 +22,7 @@ from superionic.transport.percolation import AXES
 _TITLE: Final = "Where the ions are, and where they go"
 
 
-def section(results: Results, grids: Mapping[str, NDArray[np.float64]]) -> Section:
+def section(results: Results, grids: Mapping[str, NDArray[np.floating]]) -> Section:
     """Describe densities and paths in the runs of a campaign."""
     analysed = results.analyse
     if analysed is None:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from superionic.report.composition_axes import axis_column, axis_values, unit_formula
-from superionic.report.own_results import believable
 from superionic.report.section import Block, CsvCell, CsvTable, Line, Lines, Paragraph, Section, Statements
 from superionic.report.sections.stability import MaterialStability, stability_of
 from superionic.report.table import Table
@@ -55,7 +54,7 @@ def best_first(found: Sequence[MaterialTransport]) -> list[MaterialTransport]:
     """Sort materials by the conductivity at the first temperature asked for; those without one stand last."""
 
     def order(material: MaterialTransport) -> tuple[bool, bool, float]:
-        headline = headline_of(material)
+        headline = material.dependence.headline
         if headline is None:
             return (True, True, 0.0)
         return (False, headline.is_upper_bound, -headline.value_S_per_cm)
@@ -63,14 +62,9 @@ def best_first(found: Sequence[MaterialTransport]) -> list[MaterialTransport]:
     return sorted(found, key=order)
 
 
-def headline_of(found: MaterialTransport) -> ConductivityAt | None:
-    """Return σ at the first temperature asked for, if it can head a report."""
-    return believable(found.dependence, found.dependence.report_temperatures_K[0])
-
-
 def _factor(ranked: Sequence[MaterialTransport]) -> float | None:
     """Return the width of the interval of the headline, where it is that of the only material."""
-    headline = headline_of(ranked[0]) if len(ranked) == 1 else None
+    headline = ranked[0].dependence.headline if len(ranked) == 1 else None
     return headline.precision.factor if headline is not None else None
 
 
@@ -160,15 +154,13 @@ def _conductivity_lines(results: Results, ranked: Sequence[MaterialTransport]) -
         return
     best = ranked[0]
     name = _name(results, best.formula, best.material)
-    given = sum(headline_of(each) is not None for each in ranked)
+    given = sum(each.dependence.headline is not None for each in ranked)
     if given > 1:
         name += f", the highest of {given}"
-    headline, verdict = headline_of(best), best.dependence.verdict
+    headline, verdict = best.dependence.headline, best.dependence.verdict
     if headline is None:
-        words = verdict.words
-        if best.dependence.headline is not None:
-            words = "σ falls on heating in these runs, so that nothing can be extrapolated to lower temperatures."
-        yield Line(f"No σ({best.dependence.report_temperatures_K[0]:g} K)", f"{words} · {name}", "warning")
+        asked = best.dependence.report_temperatures_K[0]
+        yield Line(f"No σ({asked:g} K)", f"{verdict.words} · {name}", "warning")
     elif results.status == "student failed parity":
         detail = f"its {sigma_words(headline)} is none until it passes · {name}"
         yield Line("No result: the student failed parity with its teacher", detail, "warning")
