@@ -88,6 +88,7 @@ def test_what_cannot_be_read_is_said_and_is_no_damage(tmp_path, monkeypatch, num
 
     verified = Store(tmp_path)
     assert verified.has(KEY)
+    (tmp_path / "verified.jsonl").unlink()  # for what was verified is not read again
     with monkeypatch.context() as failing:
         failing.setattr(Path, "open", fail)
         with pytest.raises(StorageError, match="cannot be read") as caught:
@@ -315,3 +316,44 @@ def test_a_broken_ledger_is_said(tmp_path):
     (tmp_path / "ledger.sqlite").write_bytes(b"this is no database" * 100)
     with pytest.raises(StorageError, match="ledger cannot be opened"):
         Ledger(tmp_path / "ledger.sqlite")
+
+
+def test_what_was_verified_is_trusted_by_its_size_and_time(tmp_path, monkeypatch):
+    key = "ab" * 32
+    Store(tmp_path).commit(key, {}, {"x": np.arange(5.0)})
+    assert Store(tmp_path).has(key)
+    hashed = []
+    monkeypatch.setattr(store_module, "_is_whole", lambda folder: hashed.append(folder) or True)
+    assert Store(tmp_path).has(key)
+    assert not hashed
+    # Another time or size, or a file more, is looked at again.
+    result = Store(tmp_path).folder(key) / "result.json"
+    os.utime(result, ns=(1, 1))
+    assert Store(tmp_path).has(key)
+    assert len(hashed) == 1
+    assert Store(tmp_path).has(key)
+    assert len(hashed) == 1
+    (result.parent / "further").write_text("")
+    assert Store(tmp_path).has(key)
+    assert len(hashed) == 2
+
+
+def test_a_changed_file_is_damage_though_it_was_verified(tmp_path):
+    key = "ab" * 32
+    Store(tmp_path).commit(key, {}, {"x": 1})
+    assert Store(tmp_path).has(key)
+    result = Store(tmp_path).folder(key) / "result.json"
+    result.write_text(result.read_text().replace("1", "2"))
+    assert not Store(tmp_path).has(key)
+
+
+def test_records_of_verification_that_are_cut_off_or_cannot_be_written_do_no_harm(tmp_path):
+    key = "ab" * 32
+    Store(tmp_path).commit(key, {}, {"x": 1})
+    record = tmp_path / "verified.jsonl"
+    record.write_text(f'{{"key": "{key}", "files": {{"resul')
+    assert Store(tmp_path).has(key)
+    record.unlink()
+    record.mkdir()  # nothing can be written there, even by root
+    assert Store(tmp_path).has(key)
+    assert Store(tmp_path).load(key) == {"x": 1}

@@ -11,6 +11,7 @@ Only what is missing or has other content than its manifest says is damage; what
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -31,6 +32,8 @@ _CHECK_WHOLE_BELOW_BYTES = 64 * 1024 * 1024
 _KEY: Final = re.compile(r"[0-9a-f]{64}")
 _OWN_FOLDERS: Final = re.compile(r"(scratch-)?[0-9a-f]{16}-[0-9a-f]{32}")
 _OWN_FILES: Final = re.compile(r"probe-[0-9a-f]{32}|[0-9a-f]{64}\.(json|[0-9]+)")
+_VERIFIED: Final = "verified.jsonl"
+Stamps = dict[str, tuple[int, int]]
 _DAMAGE: Final = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
@@ -62,6 +65,7 @@ class Store:
         self._tmp = root / "tmp"
         self._progress = root / "progress"
         self._verified: set[str] = set()
+        self._trusted: dict[str, Stamps] | None = None
         try:
             for folder in (self._objects, self._tmp, self._progress):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -78,6 +82,9 @@ class Store:
     def has(self, key: str) -> bool:
         """Tell whether a whole, undamaged result is there. Damaged ones are moved aside and count as absent.
 
+        Checksums are computed once: files that were verified before, and have the size and the time that they had
+        then, are trusted, in this process and in later ones.
+
         Raises
         ------
         StorageError
@@ -87,14 +94,38 @@ class Store:
             return True
         folder = self.folder(key)
         try:
-            whole = _is_whole(folder)
+            stamps = _stamps(folder)  # before the files are read: a change on the way is noticed the next time
+            whole = bool(stamps) and (self._trust().get(key) == stamps or _is_whole(folder))
         except OSError as error:
             raise _unreadable(error, folder) from error
         if not whole:
             self._set_aside(key)
             return False
         self._verified.add(key)
+        self._remember(key, stamps)
         return True
+
+    def _trust(self) -> dict[str, Stamps]:
+        """Return size and time of the files of each verified result; lines that are no such record are passed over."""
+        if self._trusted is None:
+            self._trusted = {}
+            with contextlib.suppress(OSError, UnicodeDecodeError):
+                for line in (self.root / _VERIFIED).read_text(encoding="ascii").splitlines():
+                    with contextlib.suppress(ValueError, TypeError, KeyError):
+                        record = json.loads(line)
+                        self._trusted[record["key"]] = {
+                            name: (int(size), int(time)) for name, (size, time) in record["files"].items()
+                        }
+        return self._trusted
+
+    def _remember(self, key: str, stamps: Stamps) -> None:
+        if self._trust().get(key) == stamps:
+            return
+        self._trust()[key] = stamps
+        record = json.dumps({"files": stamps, "key": key}, separators=(",", ":"), sort_keys=True)
+        # A courtesy to the next run: on a medium that cannot be written it computes the checksums again.
+        with contextlib.suppress(OSError), (self.root / _VERIFIED).open("a", encoding="ascii") as file:
+            file.write(record + "\n")
 
     def load(self, key: str) -> Any:
         """Return a result, or a :class:`StoredFailure`.
@@ -255,6 +286,16 @@ def _remove_own(leftover: Path) -> None:
             leftover.unlink()
     except FileNotFoundError:  # a worker that outlived its run has removed it
         return
+
+
+def _stamps(folder: Path) -> Stamps:
+    """Return size in bytes and time of the last change in ns of each file of a folder; empty where there is none."""
+    try:
+        with os.scandir(folder) as entries:
+            stats = {entry.name: entry.stat() for entry in entries}
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in sorted(stats.items())}
 
 
 def _is_whole(folder: Path) -> bool:
