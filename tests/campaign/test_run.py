@@ -323,3 +323,19 @@ def test_the_plan_counts_before_anything_runs(small_campaign):
     assert plan.cpu_hours < 0.2
     assert json.dumps(plan.to_dict())
     assert not campaign.run_folder.exists()
+
+
+def test_two_campaign_files_of_one_name_in_one_folder_are_refused(small_campaign):
+    path = small_campaign()
+    other = path.with_name("other.yml")
+    other.write_text(path.read_text().replace("name: small", "name: another"))
+    Campaign.load(path)
+    other.write_text(path.read_text())
+    with pytest.raises(CampaignFileError, match=r"other\.yml is a campaign of the same name, 'small'") as refused:
+        Campaign.load(path)
+    assert "--run-folder" in str(refused.value.fix)
+    Campaign.load(path, run_folder=path.parent / "elsewhere")
+    # Files that are no campaigns do not matter, nor what cannot be read.
+    other.write_text("superionic: [small")
+    (path.parent / "bytes.yaml").write_bytes(b"\xff superionic small")
+    Campaign.load(path)

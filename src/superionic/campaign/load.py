@@ -52,6 +52,32 @@ def load_campaign(path: str | Path) -> CampaignFile:
     return parse_campaign(_read(source), source)
 
 
+def demand_own_name(path: Path, name: str) -> None:
+    """See that no other campaign file of the folder has this name: both would write the same run folder.
+
+    Raises
+    ------
+    CampaignFileError
+        If one has.
+    """
+    for other in sorted({*path.parent.glob("*.yaml"), *path.parent.glob("*.yml")}):
+        try:
+            if other.resolve() == path.resolve() or other.stat().st_size > MAX_BYTES:
+                continue
+            text = other.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            continue  # whatever it is, it is no campaign file that could be run
+        if "superionic" not in text or name not in text:
+            continue
+        value = parse_yaml(text).value
+        if isinstance(value, Mapping) and "superionic" in value and value.get("name") == name:
+            raise CampaignFileError(
+                f"{other.name} is a campaign of the same name, {name!r}: both would write runs/{name}",
+                where=f"{path}: name",
+                fix="give one of them another `name`, or another folder with --run-folder",
+            )
+
+
 def parse_campaign(text: str, path: str | Path) -> CampaignFile:
     """Validate the text of a campaign file as if it stood at ``path``; see :func:`load_campaign`."""
     source = Path(path)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from superionic import __version__
-from superionic.campaign.load import load_campaign
+from superionic.campaign.load import demand_own_name, load_campaign
 from superionic.errors import CampaignFileError, StorageError
 from superionic.execution.engines import resolve_engine
 from superionic.execution.executors import default_slots, local_executor, run_lock
@@ -71,9 +71,13 @@ class Campaign:
         Raises
         ------
         CampaignFileError
-            With all mistakes of the file at once.
+            With all mistakes of the file at once; or if another campaign file of the folder has its name, and so its
+            run folder.
         """
-        return cls(load_campaign(path), Path(path), None if run_folder is None else Path(run_folder))
+        file = load_campaign(path)
+        if run_folder is None:
+            demand_own_name(Path(path), file.name)
+        return cls(file, Path(path), None if run_folder is None else Path(run_folder))
 
     # ---- what can be done ------------------------------------------------------------------------------------------
 
