@@ -13,6 +13,7 @@ from superionic.campaign import prepare
 from superionic.campaign.load import load_campaign
 from superionic.campaign.spaces import choose_potentials
 from superionic.errors import CampaignFileError, EngineError, PotentialError
+from superionic.execution.codec import to_tree
 from superionic.execution.engine_specs import ENGINES
 
 HEAD = """\
@@ -85,13 +86,12 @@ def test_a_file_enters_keys_by_its_content_and_not_by_its_place(folder):
     entry = "{engine: matgl, file: m3gnet, energy_convention: 'own: mine', precision: float64}"
     chosen = choose_potentials(load(folder, entry))["it"]
     assert chosen.engine == "matgl"
-    name = chosen.settings["options"]["file"]
-    assert name == f"sha256:{chosen.identity['checkpoint_sha256']}/m3gnet"
-    assert chosen.settings["options"]["precision"] == "float64"
-    assert chosen.identity["energy_convention"] == "own: mine"
-    assert str(folder) not in json.dumps([dict(chosen.settings), dict(chosen.identity)])
+    assert chosen.options["file"] == f"sha256:{chosen.identity.checkpoint_sha256}/m3gnet"
+    assert chosen.options["precision"] == "float64"
+    assert chosen.identity.energy_convention == "own: mine"
+    assert str(folder) not in json.dumps([chosen.task_settings(), to_tree(chosen.identity)])
     (folder / "m3gnet" / "state.pt").write_bytes(b"other weights")
-    assert choose_potentials(load(folder, entry))["it"].settings != chosen.settings
+    assert choose_potentials(load(folder, entry))["it"].task_settings() != chosen.task_settings()
 
 
 def test_an_element_that_a_file_does_not_cover(folder):

@@ -145,9 +145,7 @@ class Workbench:
 
 
 def chained(limits, bench=None, **md):
-    chosen = ChosenPotential(
-        "graded", "core", {"name": "pair", "model": None, "options": {}}, describe_potential("pair")
-    )
+    chosen = ChosenPotential("graded", describe_potential("pair"))
     nvt = MDSettings(300.0, save_every=5, **md)
     phases = [
         chains.Phase("npt", replace(nvt, ensemble="npt"), 0.02, 0.01, limits=limits),

@@ -40,12 +40,7 @@ def workbench(tmp_path: Path) -> Callable[..., Workbench]:
         store, ledger = Store(folder), Ledger(folder / "ledger.sqlite")
         runner = Runner(store, ledger, executor=InThisProcess(), slots=Slots(1), python_of=lambda _engine: Path("x"))
         potentials = {
-            title: ChosenPotential(
-                title,
-                "core",
-                {"name": "pair", "model": None, "options": chosen},
-                replace(describe_potential("pair"), energy_convention=title),
-            )
+            title: ChosenPotential(title, replace(describe_potential("pair"), energy_convention=title), options=chosen)
             for title, chosen in {"pair": {}, "scaled": {"charge_scale": 0.5}, **options}.items()
         }
         return Workbench(runner, 3, "Li", {"Li": 1.0}, potentials, lambda _engine: {})

@@ -30,7 +30,7 @@ from superionic.stages.distil_data import lowest_of_each
 from superionic.stages.predictions import predictions
 from superionic.training.nep_state import Epoch
 
-TEACHER = ChosenPotential("pair", "core", {"name": "pair", "model": None, "options": {}}, describe_potential("pair"))
+TEACHER = ChosenPotential("pair", describe_potential("pair"))
 STUDENT = {"n_radial": 4, "n_angular": 3, "basis_radial": 6, "basis_angular": 6, "l_max": 2, "n_neurons": 10}
 SETTINGS = {
     "temperatures_K": [900, 1200],

@@ -32,8 +32,6 @@ SCALE = 1.4
 SHIFT_EV = {"Li": 0.3, "Y": -0.2, "Cl": 0.5}
 SCALED = ChosenPotential(
     "scaled",
-    "core",
-    {"name": "scaled", "model": None, "options": {}},
     replace(describe_potential("pair"), name="scaled"),
 )
 

@@ -28,8 +28,6 @@ from superionic.training import base
 SCALE = 1.4
 SCALED = ChosenPotential(
     "scaled",
-    "core",
-    {"name": "scaled", "model": None, "options": {}},
     replace(describe_potential("pair"), name="scaled"),
 )
 CELL = np.diag([5.2, 5.2, 5.2])

@@ -34,7 +34,7 @@ def bench() -> Workbench:
     return Workbench(None, 3, "Li", {"Li": 1.0}, {}, lambda engine: {"packages": {engine: "1"}})  # type: ignore[arg-type]
 
 
-PAIR = ChosenPotential("pair", "core", {"name": "pair", "model": None, "options": {}}, describe_potential("pair"))
+PAIR = ChosenPotential("pair", describe_potential("pair"))
 
 
 def structure(bench: Workbench) -> Atoms:

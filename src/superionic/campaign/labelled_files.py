@@ -250,17 +250,14 @@ def _stated(values: Mapping[str, str | None]) -> dict[str, Any] | None:
 
 
 def _predictions(name: str, structures: Sequence[Atoms]) -> Baseline:
+    from superionic.campaign.prepare import choose_potential
     from superionic.execution.engines import resolve_engine
     from superionic.execution.worker import call_once
-    from superionic.potentials.base import describe_potential
-    from superionic.stages.base import ChosenPotential
     from superionic.stages.predictions import predict_task
 
-    identity = describe_potential(name)
-    settings = {"name": name, "model": identity.model, "options": {}}
-    potential = ChosenPotential(name, identity.engine, settings, identity)
+    potential = choose_potential(name, name, None, {}, where="--baseline")
     found = call_once(
-        resolve_engine(identity.engine).python, predict_task.name, potential.task_settings(), {"atoms": structures}
+        resolve_engine(potential.engine).python, predict_task.name, potential.task_settings(), {"atoms": structures}
     )
     predicted = from_tree(found, Targets)
     return Baseline(predicted.energies_eV, predicted.forces_eV_per_A, predicted.stresses_eV_per_A3)

@@ -197,7 +197,7 @@ def trained_potential(pretrained: ChosenPotential, trainer: str, weights: Weight
         fine_tuned=True,
     )
     options = {"energy_convention": identity.energy_convention, "level_of_theory": level}
-    return ChosenPotential(FINE_TUNED, "core", {"name": "nep", "model": None, "options": options}, identity, weights)
+    return ChosenPotential(FINE_TUNED, identity, options=options, weights=weights)
 
 
 def judged(number: int, explored: Sequence[Exploration], n_stopped: int, active: ActiveSettings) -> ExplorationRound:

@@ -11,22 +11,23 @@ from superionic.conventions import CONVENTIONS
 from superionic.errors import EngineError, PotentialError
 from superionic.execution.engines import CORE, resolve_engine
 from superionic.execution.kept_files import first_use, keep, note_first_use
+from superionic.stages.base import ChosenPotential
 
 if TYPE_CHECKING:
     from superionic.campaign.schema import CampaignFile
-    from superionic.potentials.base import PotentialIdentity
-    from superionic.stages.base import ChosenPotential
 
 PROOF = "superionic.potentials.proof:prove_file"
 
 
-def describe_with_options(
-    engine: str, model: str | None, options: Mapping[str, Any], *, where: str
-) -> tuple[PotentialIdentity, dict[str, Any]]:
-    """Describe a potential, and give the options by which tasks load it: files by their checksum.
+def choose_potential(
+    name: str, engine: str, model: str | None, options: Mapping[str, Any], *, where: str
+) -> ChosenPotential:
+    """Describe a potential; the options by which tasks load it have files by their checksum.
 
     Parameters
     ----------
+    name
+        The campaign's name for it.
     engine, model
         Name in the registry, and model of that name.
     options
@@ -55,7 +56,7 @@ def describe_with_options(
         settings["file"] = keep(settings["file"], MEMBERS if engine == "matgl" else ())
     if engine == "ase":
         settings["version"] = identity.version  # a calculator of another version is another potential
-    return identity, settings
+    return ChosenPotential(name, identity, identity.model, settings)
 
 
 def needed_engines(file: CampaignFile, potentials: Mapping[str, ChosenPotential]) -> list[str]:
@@ -175,8 +176,8 @@ def known_elements(name: str, options: Mapping[str, Any]) -> tuple[str, ...]:
 
 def check_file(engine: str, model: str | None, options: Mapping[str, Any]) -> dict[str, Any]:
     """Prove one checkpoint outside a campaign; see :func:`prove_file`."""
-    identity, settings = describe_with_options(engine, model, options, where="--file")
-    return prove_file(engine, identity.model, settings, identity.engine)
+    chosen = choose_potential(engine, engine, model, options, where="--file")
+    return prove_file(engine, chosen.model, chosen.options, chosen.engine)
 
 
 def _note_name(potential: str, options: Mapping[str, Any]) -> str:

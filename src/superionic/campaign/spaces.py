@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from superionic.campaign.prepare import describe_with_options, known_elements
+from superionic.campaign.prepare import choose_potential, known_elements
 from superionic.errors import PotentialError, StructureError
 from superionic.results.identity import AxisValue, Material
 from superionic.settings.base import parse_formula
-from superionic.stages.base import ChosenPotential
 from superionic.stages.ordering_spaces import Space, SpaceSettings
 from superionic.structures.axes import Axis, apply_point
 from superionic.structures.occupancies import with_occupancies
 
 if TYPE_CHECKING:
     from superionic.campaign.schema import CampaignFile
+    from superionic.stages.base import ChosenPotential
     from superionic.structures.disordered import DisorderedCrystal
 
 
@@ -197,10 +197,10 @@ def choose_potentials(file: CampaignFile) -> dict[str, ChosenPotential]:
         options = entry.load_options()
         if entry.engine == "pair" and "charges_e" not in options:
             options["charges_e"] = {element: float(charge) for element, charge in file.oxidation_states.items()}
-        identity, options = describe_with_options(entry.engine, entry.model, options, where=f"potentials.{name}")
-        settings = {"model": identity.model, "name": identity.name, "options": options}
+        chosen[name] = choose_potential(name, entry.engine, entry.model, options, where=f"potentials.{name}")
+        identity = chosen[name].identity
         # Which elements a pickled checkpoint covers is known once its engine has read it.
-        covered = identity.elements or known_elements(identity.name, options)
+        covered = identity.elements or known_elements(identity.name, chosen[name].options)
         missing = sorted(elements - set(covered)) if covered else []
         if missing:
             raise PotentialError(
@@ -208,5 +208,4 @@ def choose_potentials(file: CampaignFile) -> dict[str, ChosenPotential]:
                 where=f"potentials.{name}",
                 fix="choose a potential that covers these elements",
             )
-        chosen[name] = ChosenPotential(name, identity.engine, settings, identity)
     return chosen

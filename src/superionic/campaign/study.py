@@ -14,27 +14,10 @@ from superionic.errors import CampaignFileError, StructureError
 if TYPE_CHECKING:
     from superionic.execution.runner import Reporter
     from superionic.results.studies import StudyResult
-    from superionic.stages.base import ChosenPotential
     from superionic.stages.studies import SplitRule, Study
 
 WORKERS = 2
 """Trainings at once, unless told otherwise: each takes a core and half a gigabyte."""
-
-
-def choose(engine: str, model: str | None = None, options: Mapping[str, Any] | None = None) -> ChosenPotential:
-    """Describe the potential that is to be trained.
-
-    Raises
-    ------
-    PotentialError
-        If there is no such potential, model or file.
-    """
-    from superionic.campaign.prepare import describe_with_options
-    from superionic.stages.base import ChosenPotential
-
-    identity, kept = describe_with_options(engine, model, options or {}, where="--engine")
-    settings = {"model": identity.model, "name": identity.name, "options": kept}
-    return ChosenPotential(engine, identity.engine, settings, identity)
 
 
 @contextmanager
@@ -80,7 +63,7 @@ def open_study(
     """
     import os
 
-    from superionic.campaign.prepare import prove_files, require_engines
+    from superionic.campaign.prepare import choose_potential, prove_files, require_engines
     from superionic.execution.engines import CORE, resolve_engine
     from superionic.execution.executors import default_slots, local_executor, run_lock
     from superionic.execution.interrupts import remembered_interrupts
@@ -95,7 +78,7 @@ def open_study(
     source = Path(labels)
     if not source.is_file():
         raise StructureError("there is no such file of labels", where=str(labels), fix="check the path")
-    potential = choose(engine, model, potential_options)
+    potential = choose_potential(engine, engine, model, potential_options or {}, where="--engine")
     if potential.engine != CORE:
         require_engines([potential.engine])
     prove_files({engine: potential})

@@ -47,13 +47,13 @@ class ChosenPotential:
     ----------
     name
         The campaign's name for it.
-    engine
-        Environment in which it is evaluated.
-    settings
-        Name in the registry, model and options.
     identity
-        What :func:`superionic.potentials.base.describe_potential` says of it. Inside a worker only name and model are
-        known of it.
+        What :func:`superionic.potentials.base.describe_potential` says of it. Inside a worker only its name in the
+        registry is known, and a checksum that tells it from others.
+    model
+        Which model of that name; None for the usual one.
+    options
+        How it is loaded.
     weights
         Fine-tuned weights, or None for the published ones.
     committee
@@ -62,9 +62,9 @@ class ChosenPotential:
     """
 
     name: str
-    engine: str
-    settings: Mapping[str, Any]
     identity: PotentialIdentity
+    model: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
     weights: Weights | None = None
     committee: tuple[Weights, ...] = ()
 
@@ -78,20 +78,13 @@ class ChosenPotential:
         return replace(self, committee=())
 
     @property
-    def model(self) -> str | None:
-        """Which model of its name; None for the usual one."""
-        model: str | None = self.settings["model"]
-        return model
-
-    @property
-    def options(self) -> Mapping[str, Any]:
-        """How it is loaded."""
-        options: Mapping[str, Any] = self.settings["options"]
-        return options
+    def engine(self) -> str:
+        """Environment in which it is evaluated."""
+        return self.identity.engine
 
     def task_settings(self) -> dict[str, Any]:
         """Return what the key of a task that evaluates it depends on."""
-        chosen = dict(self.settings)
+        chosen: dict[str, Any] = {"name": self.identity.name, "model": self.model, "options": dict(self.options)}
         if self.weights is not None:
             chosen["weights"] = ref_of(self.weights).task.key
         if self.committee:
@@ -109,8 +102,10 @@ class ChosenPotential:
         if settings.get("potential") is None:
             return None
         chosen = settings["potential"]
-        identity = PotentialIdentity(chosen["name"], str(chosen["model"]), "", "", "", "", (), "")
-        return cls(chosen["name"], "", chosen, identity, inputs.get("weights"), tuple(inputs.get("committee", ())))
+        name, model, options = chosen["name"], chosen["model"], chosen["options"]
+        checksum = hashlib.sha256(canonical_json(chosen).encode()).hexdigest()
+        identity = PotentialIdentity(name, str(model), "", checksum, "", "", (), "")
+        return cls(name, identity, model, options, inputs.get("weights"), tuple(inputs.get("committee", ())))
 
 
 @dataclass(frozen=True)
@@ -421,13 +416,13 @@ def load(potential: ChosenPotential, context: Context) -> Potential:
     """Return the potential of a task, loaded once per worker process and kept."""
     from superionic.potentials.base import load_potential
 
-    chosen = potential.settings
-    token = "potential:" + canonical_json(dict(chosen))
+    name, checksum = potential.identity.name, potential.identity.checkpoint_sha256
+    token = "potential:" + canonical_json([name, checksum, potential.model, dict(potential.options)])
     if token not in context.cache:
-        for old in [name for name in context.cache if name.startswith("potential:")]:
+        for old in [kept for kept in context.cache if kept.startswith("potential:")]:
             del context.cache[old]  # one at a time: two universal potentials do not both fit a small machine
         members = [
-            load_potential(chosen["name"], model=chosen["model"], weights=weights, **chosen["options"])
+            load_potential(name, model=potential.model, weights=weights, **potential.options)
             for weights in potential.committee or [potential.weights]
         ]
         if len(members) > 1:

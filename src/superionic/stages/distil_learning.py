@@ -45,6 +45,7 @@ def student_of(weights: Weights, teacher: ChosenPotential, member: int) -> Chose
     identity = replace(
         teacher.identity,
         name="nep",
+        engine="core",
         model=f"student {member + 1} of {teacher.name}",
         version="1",
         checkpoint_sha256=ref_of(weights).task.key,
@@ -52,7 +53,7 @@ def student_of(weights: Weights, teacher: ChosenPotential, member: int) -> Chose
         licence="that of the teacher",
     )
     options = {"energy_convention": identity.energy_convention, "level_of_theory": identity.level_of_theory}
-    return ChosenPotential(STUDENT, "core", {"name": "nep", "model": None, "options": options}, identity, weights)
+    return ChosenPotential(STUDENT, identity, options=options, weights=weights)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from types import MappingProxyType
 from typing import Any
 
 from superionic.errors import CompositionError
@@ -71,14 +70,12 @@ class IntegerComposition:
     names: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        frozen = tuple(
-            MappingProxyType({s: int(c[s]) for s in sorted(c, key=species_key) if c[s] > 0}) for c in self.counts
-        )
-        object.__setattr__(self, "counts", frozen)
-        for name, count, group in zip(self.names, frozen, self.groups, strict=True):
+        counts = tuple({s: int(c[s]) for s in sorted(c, key=species_key) if c[s] > 0} for c in self.counts)
+        object.__setattr__(self, "counts", counts)
+        for name, count, group in zip(self.names, counts, self.groups, strict=True):
             if sum(count.values()) != len(group) or any(v < 0 for v in count.values()):
                 raise CompositionError(
-                    f"The counts {dict(count)} do not fill the {len(group)} sites of {name}.",
+                    f"The counts {count} do not fill the {len(group)} sites of {name}.",
                     fix="Let the counts of a group, vacancies included, sum to the number of its sites.",
                 )
 
