@@ -21,8 +21,10 @@ import numpy as np
 from superionic.structures.composition import integer_compositions
 from superionic.structures.electrostatics import ewald_matrix, table_energies
 from superionic.structures.files import read_crystal
-from superionic.structures.orderings import sample_ordering_table, to_atoms
+from superionic.structures.orderings import OrderingTable, to_atoms
 from superionic.structures.oxidation import guess_oxidation_states
+from superionic.structures.sampling import sample_raw
+from superionic.structures.space import ordering_space
 from superionic.structures.supercells import supercell_sites
 
 DEMO = Path(__file__).parents[1] / "examples" / "li3ycl6" / "li3ycl6_p-3m1.cif"
@@ -43,7 +45,9 @@ def main() -> None:
     charges = guess_oxidation_states(crystal)
     sites = supercell_sites(crystal, options.supercell)
     composition = integer_compositions(crystal, options.supercell, charges)[0]
-    table = sample_ordering_table(sites, composition, options.orderings, np.random.default_rng(0))
+    space = ordering_space(sites, composition)
+    drawn = sample_raw(space, options.orderings, np.random.default_rng(0))
+    table = OrderingTable.of(space, drawn.decorations, drawn.degeneracies)
 
     start = time.perf_counter()
     matrix = ewald_matrix(sites.cell_A, sites.fractional)
