@@ -25,8 +25,7 @@ from superionic.results.student import DistilResult
 from superionic.settings.distil import DistilSettings, resolved
 from superionic.settings.stages import TransportSettings
 from superionic.stages import distil, transport
-from superionic.stages.base import Candidate, ChosenPotential, Workbench
-from superionic.stages.distil_data import lowest_of_each
+from superionic.stages.base import Candidate, ChosenPotential, Workbench, lowest_of_each
 from superionic.stages.predictions import predictions
 from superionic.training.nep_state import Epoch
 

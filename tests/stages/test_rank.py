@@ -125,17 +125,18 @@ def test_rungs_through_the_store_equal_one_relaxation(workbench):
     bench, (atoms,) = workbench(), orderings(1)
     (candidate,) = candidates(bench, [atoms])
     member = Member(candidate, candidate.structure)
-    relaxations = Relaxations(bench, "rank", bench.potentials["pair"], settings(max_steps=30))
+    relaxations = Relaxations(bench, bench.potentials["pair"], settings(max_steps=30))
     for rung, steps in enumerate((1, 3, 5)):
         relaxations.advance([member], steps, f"rung {rung}")
     relaxations.finish([member], "to the end")
-    ((_, task, value),) = relaxations.relaxed([member])
+    ((_, outcome),) = relaxations.relaxed([member])
+    value = outcome.value
     once = relax(atoms, load_potential("pair"), fmax_eV_per_A=0.05, max_steps=30, optimizer="QN")
     assert value.converged
     assert np.array_equal(value.atoms.positions, once.atoms.positions)
     assert np.array_equal(value.atoms.cell.array, once.atoms.cell.array)
     assert (value.energy_eV, value.n_steps, value.n_evaluations) == (once.energy_eV, once.n_steps, once.n_evaluations)
-    assert task.label == "relaxation of salt #0"
+    assert outcome.task.label == "relaxation of salt #0"
 
 
 def test_no_relaxation_takes_more_steps_than_it_may(workbench):
@@ -143,7 +144,7 @@ def test_no_relaxation_takes_more_steps_than_it_may(workbench):
     made = candidates(bench, orderings(3))
     members = [Member(candidate, candidate.structure) for candidate in made]
     chosen = settings(max_steps=7, fmax_eV_per_A=1e-9)
-    relaxations = Relaxations(bench, "rank", bench.potentials["pair"], chosen)
+    relaxations = Relaxations(bench, bench.potentials["pair"], chosen)
     relaxations.advance(members[:1], 4, "rung 1")
     relaxations.finish(members, "to the end")
     assert [member.n_steps for member in members] == [7, 7, 7]

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from superionic import __version__
 from superionic.campaign.trajectories import is_run_folder, open_run
 from superionic.dynamics.analysis import AnalysedTrajectory, Drift, Question, RunAnalysis, analyse_trajectory
@@ -50,9 +52,20 @@ class TrajectoryAnalysis(Analysis):
         formats
             Of the figures.
         """
-        from superionic.campaign.analysing_files import write_files
+        from superionic.report.analysis_page import grid_name, jumps_csv, write_analysis
 
-        return write_files(self, Path(folder), formats)
+        grids = {
+            grid_name(index): each.density.probability_per_A3
+            for index, each in enumerate(self.trajectories)
+            if each.density is not None
+        }
+        jumped = []
+        for each in self.trajectories:
+            if each.migration is not None:
+                mobile = np.flatnonzero(np.isin(each.trajectory.symbols, each.result.mobile))
+                jumped.append((each.result.name, each.migration.occupation, mobile))
+        jumps = jumps_csv(jumped) if jumped else None
+        return write_analysis(self, Path(folder), grids=grids, jumps=jumps, formats=formats).html
 
 
 def analyse(

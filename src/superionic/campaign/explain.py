@@ -71,7 +71,7 @@ def make_explanation(what: str, ledger: Ledger, store: Store) -> Explanation:
     if chosen is None:
         return Explanation(None, tuple(matches[:_MOST_MATCHES]))
     inputs = {
-        name: [(key, _label(key, ledger)) for key in dict.fromkeys(_keys(value))]
+        name: [(key, _label(key, ledger)) for key in dict.fromkeys(keys_in(value))]
         for name, value in chosen.descriptor["inputs"].items()
     }
     folder = store.folder(chosen.key)
@@ -85,7 +85,9 @@ def _label(key: str, ledger: Ledger) -> str:
     return "unknown" if record is None else f"{record.stage}: {record.label}"
 
 
-def _keys(value: Any) -> list[str]:
-    if isinstance(value, Mapping):
-        return [str(value["task"])]
-    return [key for part in value for key in _keys(part)]
+def keys_in(inputs: Any) -> list[str]:
+    """Return the keys of the tasks that inputs of a descriptor refer to, however they are nested."""
+    if isinstance(inputs, Mapping) and "task" in inputs:
+        return [str(inputs["task"])]
+    parts = inputs.values() if isinstance(inputs, Mapping) else inputs
+    return [key for part in parts for key in keys_in(part)]

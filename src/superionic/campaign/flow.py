@@ -24,13 +24,23 @@ from superionic.stages import (
     select,
     transport,
 )
-from superionic.stages.base import FINE_TUNED, Candidate, ChosenPotential, CrystalText, Workbench
+from superionic.stages.base import (
+    FINE_TUNED,
+    Candidate,
+    ChosenPotential,
+    CrystalText,
+    WithCandidates,
+    WithSnapshots,
+    Workbench,
+)
 
 if TYPE_CHECKING:
     from superionic.campaign.schema import CampaignFile
-    from superionic.results.learning import LearningResult, ValidateResult
-    from superionic.stages.label import LabelOutput
-    from superionic.stages.sample import SampleOutput
+    from superionic.results.learning import LabelResult, LearningResult, SampleResult, ValidateResult
+    from superionic.results.orderings import EnumerateResult
+    from superionic.results.ranking import RankResult
+    from superionic.results.stability import SelectResult
+    from superionic.settings.stages import RankSettings
     from superionic.stages.train import TrainOutput
     from superionic.structures.disordered import DisorderedCrystal
 
@@ -45,12 +55,12 @@ class StopHere(Exception):  # noqa: N818 - it is an order, not an error
 class Outputs:
     """What the stages gave so far, one entry for each round that a stage ran in; empty before its first."""
 
-    enumerate: list[enumerate.EnumerateOutput] = field(default_factory=list)
-    rank: list[rank.RankOutput] = field(default_factory=list)
+    enumerate: list[WithCandidates[EnumerateResult]] = field(default_factory=list)
+    rank: list[WithCandidates[RankResult]] = field(default_factory=list)
     hull: list[hull.HullOutput] = field(default_factory=list)
-    select: list[select.SelectOutput] = field(default_factory=list)
-    sample: list[SampleOutput] = field(default_factory=list)
-    label: list[LabelOutput] = field(default_factory=list)
+    select: list[WithCandidates[SelectResult]] = field(default_factory=list)
+    sample: list[WithSnapshots[SampleResult]] = field(default_factory=list)
+    label: list[WithSnapshots[LabelResult]] = field(default_factory=list)
     train: list[TrainOutput] = field(default_factory=list)
     learning: list[LearningResult] = field(default_factory=list)
     validate: list[ValidateResult] = field(default_factory=list)
@@ -122,17 +132,12 @@ class Flow:
         enumerated = enumerate.run(file.enumerate, self.bench, build_spaces(file, self.crystals))
         end_phases = enumerate.references(self.bench, self.reference_texts)
         self.done("enumerate", self.outputs.enumerate, enumerated)
-
-        self.at("rank")
-        ranked = rank.run(file.rank, self.bench, enumerated.candidates, end_phases, base)
-        self.done("rank", self.outputs.rank, ranked)
-
-        placed = self._hull(ranked.candidates, base, "")
-        candidates = placed.candidates if placed is not None else ranked.candidates
-        chosen = self._select(candidates, placed)
+        self._rank(file.rank, enumerated.candidates, end_phases, base, "")
+        chosen = self._select(self.outputs.ranked)
         potential = learn(self, chosen, base)
         if potential.name == FINE_TUNED and file.hull is not None and file.hull.repeat_with_fine_tuned:
-            candidates = self._rank_again(candidates, potential)
+            self._rank_again(potential)
+        candidates = self.outputs.ranked
         students = self._distil(candidates, potential)
         if file.transport is None:
             return
@@ -161,11 +166,21 @@ class Flow:
             for entry in self.file.crystals
         }
 
-    def _hull(
-        self, candidates: Sequence[Candidate], potential: ChosenPotential, round_label: str
-    ) -> hull.HullOutput | None:
+    def _rank(
+        self,
+        settings: RankSettings,
+        orderings: Sequence[Candidate],
+        phases: Sequence[Candidate],
+        potential: ChosenPotential,
+        round_label: str,
+    ) -> None:
+        """Rank orderings by a potential, and place them on a hull where the campaign has one."""
+        self.at("rank")
+        ranked = rank.run(settings, self.bench, orderings, phases, potential, round_label=round_label)
+        self.done("rank", self.outputs.rank, ranked)
         if self.file.hull is None:
-            return None
+            return
+        candidates = ranked.candidates
         self.at("hull")
         formulas = {c.material.point: c.formula for c in candidates if not c.is_reference}
         references = {name: crystal.formula for name, crystal in self.references.items()}
@@ -180,9 +195,8 @@ class Flow:
             round_label=round_label,
         )
         self.done("hull", self.outputs.hull, placed)
-        return placed
 
-    def _select(self, candidates: Sequence[Candidate], placed: hull.HullOutput | None) -> tuple[Candidate, ...]:
+    def _select(self, candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
         if self.file.select is None:
             return tuple(candidate for candidate in candidates if not candidate.is_reference)
         self.at("select")
@@ -191,7 +205,7 @@ class Flow:
             self.file.select,
             self.bench,
             candidates,
-            placed.task if placed is not None else None,
+            self.outputs.hull[-1].task if self.outputs.hull else None,
             formula_unit=axes[0].formula_unit if axes else None,
             replacements=replacements(self.file),
         )
@@ -219,17 +233,12 @@ class Flow:
             return students
         return (last,) if name in (None, FINE_TUNED) else (self.potential(name),)
 
-    def _rank_again(self, candidates: Sequence[Candidate], potential: ChosenPotential) -> tuple[Candidate, ...]:
+    def _rank_again(self, potential: ChosenPotential) -> None:
         """Relax the ranked orderings with the fine-tuned potential and place them on a hull of their own (paper A)."""
-        round_label = "by the fine-tuned potential"
-        orderings = [candidate for candidate in candidates if not candidate.is_reference]
-        phases = [candidate for candidate in candidates if candidate.is_reference]
+        orderings = [candidate for candidate in self.outputs.ranked if not candidate.is_reference]
+        phases = [candidate for candidate in self.outputs.ranked if candidate.is_reference]
         settings = self.file.rank.model_copy(update={"relax_top": len(orderings)})
-        self.at("rank")
-        ranked = rank.run(settings, self.bench, orderings, phases, potential, round_label=round_label)
-        self.done("rank", self.outputs.rank, ranked)
-        placed = self._hull(ranked.candidates, potential, round_label)
-        return placed.candidates if placed is not None else ranked.candidates
+        self._rank(settings, orderings, phases, potential, "by the fine-tuned potential")
 
     def potential(self, name: str | None) -> ChosenPotential:
         """Return a potential of the campaign by its name, the first one if None."""

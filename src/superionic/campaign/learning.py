@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from superionic.execution.task import ref_of
 from superionic.potentials.base import PotentialIdentity
-from superionic.results.learning import Exploration, ExplorationRound, LearningResult
+from superionic.results.learning import Exploration, ExplorationRound, LearningResult, SampleResult
 from superionic.settings.learn import ActiveSettings, Learning, learning_of
 from superionic.settings.sample import SampleSettings
 from superionic.stages import label, sample, train, validate
-from superionic.stages.base import FINE_TUNED, Candidate, ChosenPotential, Snapshot, Weights
+from superionic.stages.base import FINE_TUNED, Candidate, ChosenPotential, Snapshot, Weights, WithSnapshots
 from superionic.training.base import FROM_LABELS
 from superionic.training.distillation import evenly
 
@@ -58,7 +58,8 @@ class _Loop:
         for number, runs in enumerate(self.plan.rounds, 1):
             last = number == len(self.plan.rounds) and not active
             tail = f"round {number}" if several else ""
-            self._round(number, tail, self._sampled(number, runs, last=last), last=last)
+            sampled = self._sampled(number, runs, last=last)
+            self._round(number, tail, [snapshot for output in sampled for snapshot in output.snapshots], last=last)
         if active and self.trained is not None:
             self._explore()
         if self.trained is None:
@@ -104,25 +105,45 @@ class _Loop:
         self.driver = replace(potential, committee=weights if len(weights) > 1 else ())
         return len(made.snapshots)
 
-    def _sampled(self, number: int, runs: Sequence[tuple[float, int]], *, last: bool) -> tuple[Snapshot, ...]:
+    def _sampled(
+        self,
+        number: int,
+        runs: Sequence[tuple[float, int]],
+        *,
+        last: bool = False,
+        explore: ActiveSettings | None = None,
+    ) -> list[WithSnapshots[SampleResult]]:
+        """Sample at temperatures, each with its number of snapshots of a run."""
         flow = self.flow
         flow.at("sample")
-        snapshots: list[Snapshot] = []
+        outputs: list[WithSnapshots[SampleResult]] = []
         for position, (temperature, count) in enumerate(runs, 1):
             sampled = sample.run(
-                self.sampling, flow.bench, self.chosen, self.driver, temperature, count=count, number=number
+                self.sampling,
+                flow.bench,
+                self.chosen,
+                self.driver,
+                temperature,
+                count=count,
+                explore=explore,
+                round_label="" if explore is None else f"round {number}",
+                number=number,
             )
             flow.done("sample", flow.outputs.sample, sampled, last=last and position == len(runs))
-            snapshots += sampled.snapshots
-        return tuple(snapshots)
+            outputs.append(sampled)
+        return outputs
 
     def _explore(self) -> None:
         """Let the committee run, label what it disagrees about, and train on, until it agrees or may not go on."""
         active, flow = self.plan.active, self.flow
+        n_runs = len(self.chosen) * self.sampling.replicas * len(self.plan.explored_K)
+        hot = [(temperature, max(1, active.labels_per_round // n_runs)) for temperature in self.plan.explored_K]
         rounds: list[ExplorationRound] = []
         number, ended = 2, ""
         while not ended:
-            outputs = self._exploration(number)
+            outputs = self._sampled(
+                number, [(temperature, share) for temperature in self.plan.explored_K], explore=active
+            )
             runs = [run for output in outputs for run in output.result.runs]
             failed = sum(len(output.result.failures) for output in outputs)
             stopped = failed + sum(run.stopped is not None for run in runs)
@@ -144,34 +165,12 @@ class _Loop:
         for stage in ("sample", "label", "train"):
             flow.end(stage)
 
-    def _exploration(self, number: int) -> list[sample.SampleOutput]:
-        active, flow = self.plan.active, self.flow
-        flow.at("sample")
-        n_runs = len(self.chosen) * self.sampling.replicas * len(self.plan.explored_K)
-        share = max(1, active.labels_per_round // n_runs)
-        outputs = []
-        for temperature in self.plan.explored_K:
-            sampled = sample.run(
-                self.sampling,
-                flow.bench,
-                self.chosen,
-                self.driver,
-                temperature,
-                count=share,
-                explore=active,
-                round_label=f"round {number}",
-                number=number,
-            )
-            flow.done("sample", flow.outputs.sample, sampled, last=False)
-            outputs.append(sampled)
-        return outputs
-
     def _room(self) -> int:
         """How many more labels may be asked for after a round."""
         most, room = self.plan.active.max_labels, self.plan.active.labels_per_round
         return room if most is None else max(0, min(room, most - self.n_asked))
 
-    def _worth_a_label(self, outputs: Sequence[sample.SampleOutput]) -> list[Snapshot]:
+    def _worth_a_label(self, outputs: Sequence[WithSnapshots[SampleResult]]) -> list[Snapshot]:
         snapshots = [snapshot for output in outputs for snapshot in output.snapshots]
         return [snapshots[index] for index in evenly(len(snapshots), self._room())] if self._room() else []
 

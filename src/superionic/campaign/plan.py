@@ -75,7 +75,7 @@ class PlanLine:
 
 
 @dataclass(frozen=True)
-class CountedSpace:
+class PlannedSpace:
     """How many orderings one material has in one supercell.
 
     Attributes
@@ -126,7 +126,7 @@ class Plan:
     """
 
     lines: tuple[PlanLine, ...]
-    spaces: tuple[CountedSpace, ...]
+    spaces: tuple[PlannedSpace, ...]
     engines: Mapping[str, str]
     workers: int
     run_folder: str
@@ -154,17 +154,12 @@ class Plan:
 
 def make_plan(campaign: Campaign) -> Plan:
     """Read the crystals, count their orderings, and estimate every stage."""
+    from superionic.campaign.prepare import needed_engines
     from superionic.campaign.spaces import build_spaces, choose_potentials
     from superionic.execution.executors import default_slots
 
     file = campaign.file
-    potentials = choose_potentials(file)
-    engines = {chosen.engine for chosen in potentials.values()}
-    if file.label is not None and file.label.engine in ("gpaw", "tblite"):
-        engines.add(file.label.engine)
-    if "lammps" in {stage.md_engine for stage in (file.sample, file.transport) if stage is not None}:
-        engines.add("lammps")
-    engines_here = {name: resolve_engine(name).kind for name in sorted(engines - {"core"})}
+    engines = {name: resolve_engine(name).kind for name in needed_engines(file, choose_potentials(file))}
     for crystal in campaign.references.values():
         if not crystal.is_ordered:
             raise CompositionError(f"the reference {crystal.name} is disordered", fix="give an ordered structure")
@@ -172,31 +167,20 @@ def make_plan(campaign: Campaign) -> Plan:
     cost = _Costs(campaign, spaces)
     lines = [line for stage in file.stages if (line := getattr(cost, stage, lambda: None)()) is not None]
     slots = default_slots(file.execution.workers, file.execution.threads_per_worker)
-    return Plan(tuple(lines), tuple(spaces), engines_here, slots.workers, str(campaign.run_folder))
+    return Plan(tuple(lines), tuple(spaces), engines, slots.workers, str(campaign.run_folder))
 
 
-def count_space(campaign: Campaign, space: Space) -> CountedSpace:
+def count_space(campaign: Campaign, space: Space) -> PlannedSpace:
     """Count the orderings of one space, exactly."""
-    from superionic.enumeration.counted import counted_spaces
-    from superionic.structures.axes import substitute
-
-    chosen, settings = space.settings, campaign.file.enumerate
-    crystal = campaign.crystals[space.cell.material.crystal]
-    if chosen.substitutions:
-        crystal = substitute(crystal, chosen.substitutions)
-    counted = counted_spaces(
-        crystal,
-        chosen.supercell,
-        chosen.oxidation_states,
-        coupling=chosen.coupling,
-        overrides=chosen.occupancies or None,
-        exact_species=chosen.exact_species,
+    settings = campaign.file.enumerate
+    counted = space.settings.counted(
+        campaign.crystals[space.material.crystal],
         max_deviation=settings.max_composition_deviation,
         min_distance_A=settings.min_distance_A,
         max_listed=settings.max_listed,
     )[0]
     composition, count = counted.composition, counted.count
-    return CountedSpace(
+    return PlannedSpace(
         cell=space.cell,
         formula=composition.formula,
         deviation=composition.deviation,
@@ -210,7 +194,7 @@ def count_space(campaign: Campaign, space: Space) -> CountedSpace:
 
 
 class _Costs:
-    def __init__(self, campaign: Campaign, spaces: list[CountedSpace]) -> None:
+    def __init__(self, campaign: Campaign, spaces: list[PlannedSpace]) -> None:
         self._file = campaign.file
         self._spaces = spaces
         ordering = self._file.enumerate

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from superionic.campaign.explain import keys_in
+
 if TYPE_CHECKING:
     from superionic.campaign.flow import Flow
     from superionic.campaign.schema import CampaignFile
@@ -123,7 +125,7 @@ def why_pending(task: Task[Any], records: Mapping[str, Record], ledger: Ledger, 
     ]
     if not changes:
         labels = {d.key: d.label for d in task.dependencies()}
-        before_keys, now_keys = set(_keys(old["inputs"])), list(_keys(new["inputs"]))
+        before_keys, now_keys = set(keys_in(old["inputs"])), keys_in(new["inputs"])
         changed = [labels[key] for key in dict.fromkeys(now_keys) if key not in before_keys and key in labels]
         changes = [f"it reads “{label}”, which changed" for label in changed[:2]]
     return "changed: " + "; ".join(changes[:4]) if changes else "changed"
@@ -147,10 +149,3 @@ def _differences(old: Any, new: Any, place: str) -> list[str]:
 def _short(value: Any) -> str:
     text = str(value)
     return text if len(text) <= 40 else f"{text[:37]}…"
-
-
-def _keys(inputs: Any) -> list[str]:
-    if isinstance(inputs, Mapping) and "task" in inputs:
-        return [str(inputs["task"])]
-    parts = inputs.values() if isinstance(inputs, Mapping) else inputs
-    return [key for part in parts for key in _keys(part)]

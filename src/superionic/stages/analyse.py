@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from superionic.execution.task import Context, Task, task
-from superionic.results.identity import Material
+from superionic.execution.runner import Outcome
+from superionic.execution.task import Context, task
 from superionic.results.transport import AnalysedRun, AnalyseResult, MaterialTransport, RunDensity
-from superionic.stages.analyse_migration import migration_records
-from superionic.stages.base import CrystalText, Trajectory, TransportRun, Workbench
+from superionic.stages.analyse_migration import STAGE, migration_records
+from superionic.stages.base import CrystalText, FloatArray, Trajectory, TransportRun, Workbench, failures_of, grouped
 from superionic.transport.analysis import TransportAnalysis
 from superionic.transport.arrhenius import ArrheniusForm
 from superionic.transport.budget import TransferTerm
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from superionic.settings.stages import AnalyseSettings
     from superionic.training.parity import TransferError
 
-FloatArray = NDArray[np.float64]
-
-STAGE = "analyse"
 _AXES = {"x": 0, "y": 1, "z": 2}
 
 
@@ -83,17 +80,16 @@ def run(
         for each in runs
     ]
     outcomes = bench.runner.gather(tasks)
-    triples = list(zip(runs, tasks, outcomes, strict=True))
-    good = [(each, analysed) for each, analysed, outcome in triples if outcome.ok]
+    good = [(each, outcome) for each, outcome in zip(runs, outcomes, strict=True) if outcome.ok]
     densities, grids = _densities(settings, bench, [each for each, _ in good])
     result = AnalyseResult(
         mobile_ion=bench.mobile_ion,
         charge=charge,
-        runs=tuple(AnalysedRun(each.run, each.formula, o.task.key, o.value) for each, _, o in triples if o.ok),
+        runs=tuple(AnalysedRun(each.run, each.formula, o.task.key, o.value) for each, o in good),
         arrhenius=_materials(settings, bench, good, transfer),
         densities=densities,
-        migration=migration_records(STAGE, settings, bench, good, crystals),
-        failures=tuple(outcome.failure for outcome in outcomes if outcome.failure is not None),
+        migration=migration_records(settings, bench, good, crystals),
+        failures=failures_of(outcomes),
     )
     return AnalyseOutput(result, grids)
 
@@ -101,12 +97,10 @@ def run(
 def _materials(
     settings: AnalyseSettings,
     bench: Workbench,
-    runs: Sequence[tuple[TransportRun, Task[TransportAnalysis]]],
+    runs: Sequence[tuple[TransportRun, Outcome[TransportAnalysis]]],
     transfer: TransferError | None,
 ) -> tuple[MaterialTransport, ...]:
-    materials: dict[Material, list[tuple[TransportRun, Task[TransportAnalysis]]]] = {}
-    for each, analysed in runs:
-        materials.setdefault(each.run.ordering.material, []).append((each, analysed))
+    materials = grouped(runs, lambda analysed: analysed[0].run.ordering.material)
     fits = [
         bench.task(
             STAGE,
@@ -115,16 +109,16 @@ def _materials(
                 form=settings.arrhenius_form,
                 orderings=[each.run.ordering.id for each, _ in members],
                 report_temperatures_K=settings.report_temperatures_K,
-                runs=[analysed.result for _, analysed in members],
+                runs=[outcome.task.result for _, outcome in members],
                 transfer=None if transfer is None else transfer.term,
             ),
         )
         for material, members in materials.items()
     ]
     return tuple(
-        MaterialTransport(material, members[0][0].formula, fit.key, len(members), outcome.value)
-        for (material, members), fit, outcome in zip(materials.items(), fits, bench.runner.gather(fits), strict=True)
-        if outcome.ok
+        MaterialTransport(material, members[0][0].formula, fit.task.key, len(members), fit.value)
+        for (material, members), fit in zip(materials.items(), bench.runner.gather(fits), strict=True)
+        if fit.ok
     )
 
 
@@ -148,11 +142,11 @@ def _densities(
     ]
     densities: list[RunDensity] = []
     grids: dict[str, NDArray[np.float32]] = {}
-    for number, (each, counted, outcome) in enumerate(zip(runs, tasks, bench.runner.gather(tasks), strict=True)):
-        if outcome.ok:
+    for number, (each, counted) in enumerate(zip(runs, bench.runner.gather(tasks), strict=True)):
+        if counted.ok:
             name = f"density_{number:03d}"
-            grids[name] = counted.result.probability_per_A3
-            densities.append(RunDensity(each.run, counted.key, name, outcome.value.map))
+            grids[name] = counted.task.result.probability_per_A3
+            densities.append(RunDensity(each.run, counted.task.key, name, counted.value.map))
     return tuple(densities), grids
 
 

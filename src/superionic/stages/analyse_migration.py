@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from superionic.execution.task import Context, Task, task
+from superionic.execution.runner import Outcome
+from superionic.execution.task import Context, task
 from superionic.results.transport import MigrationRecord
-from superionic.stages.base import CrystalText, Trajectory, TransportRun, Workbench
+from superionic.stages.base import CrystalText, FloatArray, Trajectory, TransportRun, Workbench
+from superionic.stages.ordering_spaces import read_parent
 from superionic.transport.analysis import TransportAnalysis
 from superionic.transport.estimate import Estimate
 from superionic.transport.migration_summary import MigrationSummary
@@ -21,30 +22,26 @@ if TYPE_CHECKING:
     from superionic.structures.disordered import DisorderedCrystal
     from superionic.transport.migration import Block
 
-FloatArray = NDArray[np.float64]
-
+STAGE = "analyse"
 _GRID_A = 0.3
 
 
 def migration_records(
-    stage: str,
     settings: AnalyseSettings,
     bench: Workbench,
-    runs: Sequence[tuple[TransportRun, Task[TransportAnalysis]]],
+    runs: Sequence[tuple[TransportRun, Outcome[TransportAnalysis]]],
     crystals: Mapping[str, CrystalText],
 ) -> tuple[MigrationRecord, ...]:
     """Analyse where the ions of each run go; what could not be analysed has the reason among its flags.
 
     Parameters
     ----------
-    stage
-        Name of the stage that the tasks belong to.
     settings
         The ``analyse`` section.
     bench
         The workbench.
     runs
-        Runs of the stage *transport*, each with the task that gave its diffusivities.
+        Runs of the stage *transport*, each with the outcome of its analysis.
     crystals
         The crystals of the campaign, whose sites are taken where ``sites`` is *crystal*.
     """
@@ -60,14 +57,14 @@ def migration_records(
             temperature_K=each.run.temperature_K,
             positions=each.positions_A,
             run=each.trajectory,
-            tracer_diffusivity_cm2_per_s=analysed.result.tracer_diffusivity_cm2_per_s,
+            tracer_diffusivity_cm2_per_s=analysed.task.result.tracer_diffusivity_cm2_per_s,
             crystal=crystal,
         )
-        tasks.append(bench.task(stage, f"sites and jumps in {each.run.label}", call))
+        tasks.append(bench.task(STAGE, f"sites and jumps in {each.run.label}", call))
     return tuple(
-        MigrationRecord(each.run, followed.key, outcome.value.migration, outcome.value.flags)
-        for (each, _), followed, outcome in zip(runs, tasks, bench.runner.gather(tasks), strict=True)
-        if outcome.ok
+        MigrationRecord(each.run, followed.task.key, followed.value.migration, followed.value.flags)
+        for (each, _), followed in zip(runs, bench.runner.gather(tasks), strict=True)
+        if followed.ok
     )
 
 
@@ -140,10 +137,7 @@ def migration_task(
 
 def _crystal(crystal: CrystalText, context: Context) -> DisorderedCrystal:
     """Return the campaign's crystal; elements that the run has in place of its own do not matter for the sites."""
-    from superionic.structures.files import parse_crystal
     from superionic.structures.occupancies import with_occupancies
 
-    path = context.scratch / crystal.file_name
-    path.write_text(crystal.text, encoding="utf-8")
-    parsed = parse_crystal(path)  # the file was checked, with limits, when the campaign was loaded
+    parsed = read_parent(crystal.file_name, crystal.text, context)
     return with_occupancies(parsed, crystal.occupancies) if crystal.occupancies else parsed

@@ -9,16 +9,17 @@ are sure to be there. So the modules of this room import nothing else at their t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from superionic.errors import StageError
 from superionic.execution.codec import canonical_json
-from superionic.execution.runner import Runner
+from superionic.execution.runner import Failure, Outcome, Runner
 from superionic.execution.task import Call, Context, Task, ref_of
 from superionic.potentials.base import PotentialIdentity
 from superionic.results.identity import Material, Ordering, ReferencePhase, Run
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from superionic.potentials.base import Potential
 
 R = TypeVar("R")
+T = TypeVar("T")
+K = TypeVar("K")
 
 FINE_TUNED = "fine-tuned"
 FINISHED = "finished"
@@ -252,6 +255,14 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class WithCandidates(Generic[R]):
+    """What a stage gives that hands orderings on: its result, and those that go on."""
+
+    result: R
+    candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True)
 class RelaxedOrdering:
     """A structure that a potential has relaxed.
 
@@ -350,6 +361,14 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
+class WithSnapshots(Generic[R]):
+    """What a stage gives that hands snapshots on: its result, and those that go on."""
+
+    result: R
+    snapshots: tuple[Snapshot, ...]
+
+
+@dataclass(frozen=True)
 class Trajectory:
     """What is known of a transport run without its positions, which stay in its segments.
 
@@ -404,6 +423,37 @@ class TransportRun:
     trajectory: Trajectory
     positions_A: tuple[FloatArray, ...]
     frame_interval_ps: float
+
+
+def failures_of(outcomes: Sequence[Outcome[Any]]) -> tuple[Failure, ...]:
+    """Return the failures among outcomes."""
+    return tuple(outcome.failure for outcome in outcomes if outcome.failure is not None)
+
+
+def nothing_left(what: str, failures: Sequence[Failure], *, where: str, fix: str | None = None) -> StageError:
+    """Return the error of a stage that cannot go on, with the reasons of its failures."""
+    reasons = "; ".join(sorted({failure.reason for failure in failures})[:3])
+    return StageError(f"{what} ({reasons})", where=where, fix=fix)
+
+
+def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    """Sort items by what they have in common, in the order in which they come."""
+    groups: dict[K, list[T]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
+
+
+def lowest_of_each(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
+    """Return the ``count`` orderings of lowest energy of each crystal and composition; references are left out."""
+    groups = grouped((candidate for candidate in candidates if not candidate.is_reference), lambda c: c.material)
+    return [candidate for group in groups.values() for candidate in sorted(group, key=_energy)[:count]]
+
+
+def _energy(candidate: Candidate) -> float:
+    if candidate.relaxed_eV_per_atom is None:
+        raise TypeError(f"{candidate.id} is not relaxed")
+    return candidate.relaxed_eV_per_atom
 
 
 def derive_seed(seed: int, *words: str | float) -> int:

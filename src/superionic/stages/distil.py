@@ -16,8 +16,8 @@ from superionic.dynamics.md import Segment
 from superionic.errors import StageError
 from superionic.execution.runner import Failure
 from superionic.execution.task import Task
-from superionic.results.student import DistilResult, EqualRuns, Exploration, LearnedFrom, Round, Student, Teacher
-from superionic.stages.base import Candidate, ChosenPotential, Workbench
+from superionic.results.student import DistilResult, EqualRuns, LearnedFrom, Round, Student, Teacher
+from superionic.stages.base import Candidate, ChosenPotential, Workbench, failures_of, lowest_of_each, nothing_left
 from superionic.stages.distil_data import (
     STAGE,
     ComparedRun,
@@ -26,7 +26,6 @@ from superionic.stages.distil_data import (
     frames_of,
     held_out_run,
     labels_of,
-    lowest_of_each,
     rattled,
     teacher_run,
 )
@@ -35,7 +34,6 @@ from superionic.stages.distil_learning import (
     STUDENT,
     FinishedStudent,
     Fit,
-    HotRun,
     collected_frames,
     explore,
     fit,
@@ -97,7 +95,7 @@ def run(
         for task in labels_of(settings, bench, frames.label, frames.task, frames.count, teacher)
     ]
     outcomes = bench.runner.gather([*start.labels, *unseen])
-    failures = [*taught.failures, *(outcome.failure for outcome in outcomes if outcome.failure is not None)]
+    failures = [*taught.failures, *failures_of(outcomes)]
     good = {outcome.task.key for outcome in outcomes if outcome.ok}
     dropped = sum(len(outcome.value.dropped) for outcome in outcomes if outcome.ok)
     labels = [task for task in start.labels if task.key in good]
@@ -115,7 +113,6 @@ def run(
     verdict = verdict_task_of(settings, bench, unseen_set, after, first, comparisons, failed_runs, clean)
     judged = bench.runner.one(verdict)
     data = bench.runner.one(now.dataset)
-    finished = [outcome.value for outcome in bench.runner.gather(now.finished)]
     result = DistilResult(
         key=verdict.key,
         teacher=Teacher(teacher.name, teacher.identity),
@@ -143,8 +140,8 @@ def run(
         ),
         rounds=tuple(rounds),
         members=tuple(
-            Student(task.key, entry.n_train, entry.n_validation, entry.history)
-            for task, entry in zip(now.finished, finished, strict=True)
+            Student(outcome.task.key, outcome.value.n_train, outcome.value.n_validation, outcome.value.history)
+            for outcome in bench.runner.gather(now.finished)
         ),
         failures=(*failures, *failed_runs),
     )
@@ -171,7 +168,7 @@ class _Taught:
 
     runs: list[ComparedRun]
     held_out: list[_Frames]
-    failures: list[Failure]
+    failures: tuple[Failure, ...]
 
 
 def _teacher_runs(
@@ -193,7 +190,7 @@ def _teacher_runs(
         (one, held_out_run(settings, bench, one, teacher)) for one in hidden
     ]
     outcomes = bench.runner.gather([*(one.last for one in asked), *(segments[-1] for _, segments in unseen)])
-    failures = [outcome.failure for outcome in outcomes if outcome.failure is not None]
+    failures = failures_of(outcomes)
     good = {outcome.task.key for outcome in outcomes if outcome.ok}
     runs = [one for one in asked if one.last.key in good]
     count = settings.held_out_frames
@@ -203,12 +200,8 @@ def _teacher_runs(
         if segments[-1].key in good
     ]
     if not runs or not held_out:
-        reasons = "; ".join(sorted({failure.reason for failure in failures})[:3])
-        raise StageError(
-            f"the teacher's own runs failed ({reasons})",
-            where=STAGE,
-            fix="lower `distil.temperatures_K` or the time step, or take another teacher",
-        )
+        fix = "lower `distil.temperatures_K` or the time step, or take another teacher"
+        raise nothing_left("the teacher's own runs failed", failures, where=STAGE, fix=fix)
     return _Taught(runs, held_out, failures)
 
 
@@ -291,7 +284,7 @@ def _learn(
         fits.append(now)
         explored = explore(settings, bench, starts, now.students, number)
         # A run that came through, but far from the data now and then, has still something to teach.
-        nothing_new = all(not one.ended and one.n_collected == 0 for one in explored)
+        nothing_new = all(not one.seen.ended and one.seen.collected == 0 for one in explored)
         new = 0
         if not nothing_new and number < last:
             asked = [
@@ -303,19 +296,7 @@ def _learn(
             known += [outcome.task for outcome in answered]
             new = sum(len(outcome.value.set) for outcome in answered)
         structures = bench.runner.one(now.dataset).n
-        rounds.append(Round(number, structures, tuple(_exploration(one) for one in explored), new))
+        rounds.append(Round(number, structures, tuple(one.seen for one in explored), new))
         if new == 0:
             break
     return fits, rounds
-
-
-def _exploration(hot: HotRun) -> Exploration:
-    return Exploration(
-        ordering=hot.run.candidate.ordering,
-        member=hot.member + 1,
-        key=hot.segments[-1].key,
-        clean_ps=hot.clean_ps,
-        ended=hot.ended,
-        worst_grade=hot.worst_grade,
-        collected=hot.n_collected,
-    )

@@ -10,17 +10,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 from ase import Atoms
 from ase.build import make_supercell
 
 from superionic.dynamics.md import Segment
 from superionic.dynamics.monitors import Limits
 from superionic.dynamics.trajectory import average_cell
-from superionic.errors import StageError
 from superionic.execution.task import Context, Task, task
-from superionic.results.identity import ONCE, Material, Rows
-from superionic.stages.base import Candidate, ChosenPotential, Workbench, load
+from superionic.results.identity import ONCE, Rows
+from superionic.stages.base import Candidate, ChosenPotential, FloatArray, IntArray, Workbench, load
 from superionic.stages.chains import Phase, chain, md_settings
 from superionic.training.distillation import (
     PackedSet,
@@ -36,9 +34,6 @@ from superionic.training.distillation import (
 
 if TYPE_CHECKING:
     from superionic.settings.distil import ResolvedDistil
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 STAGE = "distil"
 
@@ -78,21 +73,6 @@ class ComparedRun:
     def last(self) -> Task[Segment]:
         """The segment that is made last."""
         return self.production[-1]
-
-
-def lowest_of_each(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
-    """Return the ``count`` orderings of lowest energy of each crystal and composition; references are left out."""
-    groups: dict[Material, list[Candidate]] = {}
-    for candidate in candidates:
-        if not candidate.is_reference:
-            groups.setdefault(candidate.material, []).append(candidate)
-    return [candidate for group in groups.values() for candidate in sorted(group, key=_energy)[:count]]
-
-
-def _energy(candidate: Candidate) -> float:
-    if candidate.relaxed_eV_per_atom is None:
-        raise StageError(f"{candidate.id} has not been relaxed", where=STAGE)
-    return candidate.relaxed_eV_per_atom
 
 
 def teacher_run(

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 from ase.data import atomic_masses, atomic_numbers
 
 from superionic.execution.runner import Failure
@@ -22,7 +21,7 @@ from superionic.results.student import (
     StudentErrors,
     StudentParity,
 )
-from superionic.stages.base import ChosenPotential, Workbench, load
+from superionic.stages.base import ChosenPotential, FloatArray, IntArray, Workbench, failures_of, load
 from superionic.stages.distil_data import STAGE, ComparedRun, LabelledBatch, student_run
 from superionic.training.committee import committee_mean, disagreement
 from superionic.training.distillation import PackedSet, PackedTargets, evenly, merge_sets, pack_labelled
@@ -46,9 +45,6 @@ from superionic.transport.analysis import analyse_displacements
 
 if TYPE_CHECKING:
     from superionic.settings.distil import ResolvedDistil
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 _MOST_PARITY_FORCES = 1500
 _RDF_RANGE_A = 8.0
@@ -90,14 +86,13 @@ def compared(
     ]
     # NPT and NVT of a member do not read one another, so both are asked for.
     ends = [task for members in repeated for own in members for task in [*own.npt[-1:], own.last]]
-    failed = {o.task.key: o.failure for o in bench.runner.gather(ends) if o.failure is not None}
-    failures = list({f.key: f for f in failed.values()}.values())
+    failed = {failure.key: failure for failure in failures_of(bench.runner.gather(ends))}
     comparisons = []
     for run, members in zip(runs, repeated, strict=True):
         sound = [own for own in members if not any(task.key in failed for task in [*own.npt[-1:], own.last])]
         if sound:
             comparisons.append((run, _comparison(settings, bench, run, sound)))
-    return comparisons, failures
+    return comparisons, list(failed.values())
 
 
 def _comparison(
@@ -141,7 +136,6 @@ def verdict_task_of(
     clean_ps: Sequence[float],
 ) -> Task[Judgement]:
     """Build the task that judges."""
-    parity = settings.parity
     return bench.task(
         STAGE,
         "verdict",
@@ -156,13 +150,7 @@ def verdict_task_of(
             clean_ps=clean_ps,
             wanted_ps=settings.explore.clean_ps,
             explore_K=settings.explore.temperature_K,
-            limits=ParityLimits(
-                max_energy_rmse_meV_per_atom=parity.max_energy_rmse_meV_per_atom,
-                max_force_error_ratio=parity.max_force_error_ratio,
-                max_stress_rmse_GPa=parity.max_stress_rmse_GPa,
-                min_overlap=parity.min_overlap,
-                max_volume_difference_percent=parity.max_volume_difference_percent,
-            ),
+            limits=ParityLimits(**settings.parity.model_dump()),
         ),
     )
 

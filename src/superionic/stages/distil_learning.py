@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from superionic.dynamics.md import Segment
 from superionic.dynamics.monitors import Limits
 from superionic.execution.codec import from_tree
 from superionic.execution.task import Context, Task, ref_of, task
 from superionic.results.identity import ONCE
-from superionic.stages.base import ChosenPotential, Weights, Workbench
+from superionic.results.student import Exploration
+from superionic.stages.base import ChosenPotential, FloatArray, IntArray, Weights, Workbench
 from superionic.stages.distil_data import PART_OF_RUN, STAGE, ComparedRun, LabelledBatch, distorted, nvt, wrapped
 from superionic.training.committee import member_split
 from superionic.training.distillation import (
@@ -33,9 +33,6 @@ from superionic.training.nep_state import Epoch, NepOptions, NepState
 
 if TYPE_CHECKING:
     from superionic.settings.distil import ResolvedDistil
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 STUDENT = "student"
 
@@ -138,36 +135,11 @@ def fit(
 
 @dataclass(frozen=True)
 class HotRun:
-    """What one hot run of a student showed.
-
-    Attributes
-    ----------
-    run
-        Where it started.
-    member
-        Which student ran, from 0.
-    segments
-        All of it.
-    good
-        The segments that were made.
-    clean_ps
-        How long it ran before it extrapolated too far or failed.
-    ended
-        Why it ended early; empty if it did not.
-    worst_grade
-        Largest extrapolation grade on the way; None if none was taken.
-    n_collected
-        Frames kept for the teacher.
-    """
+    """One hot run of a student: where it started, the segments that were made, and what it showed."""
 
     run: ComparedRun
-    member: int
-    segments: tuple[Task[Segment], ...]
     good: tuple[Task[Segment], ...]
-    clean_ps: float
-    ended: str
-    worst_grade: float | None
-    n_collected: int
+    seen: Exploration
 
 
 def explore(
@@ -206,19 +178,27 @@ def explore(
         clean, ended, collected = 0.0, "", 0
         grades: list[float] = []
         good = []
-        for segment, outcome in [(segment, next(outcomes)) for segment in segments]:
+        for outcome in [next(outcomes) for _ in segments]:
             if outcome.failure is not None:
                 ended = ended or outcome.failure.reason
                 continue
             value = outcome.value
-            good.append(segment)
+            good.append(outcome.task)
             collected += len(value.collected_grades)
             grades += [float(grade) for grade in value.extrapolation]
             if not ended:
                 clean = value.state.step * settings.timestep_fs * 1.0e-3
                 ended = value.stopped or ""
-        worst = max(grades, default=None)
-        made.append(HotRun(run, member, segments, tuple(good), clean, ended, worst, collected))
+        seen = Exploration(
+            ordering=run.candidate.ordering,
+            member=member + 1,
+            key=segments[-1].key,
+            clean_ps=clean,
+            ended=ended,
+            worst_grade=max(grades, default=None),
+            collected=collected,
+        )
+        made.append(HotRun(run, tuple(good), seen))
     return made
 
 
@@ -236,9 +216,10 @@ def collected_frames(
     share = max(1, settings.explore.labels_per_round // max(1, len(explored)))
     chosen = []
     for hot in explored:
-        label = f"{hot.run.candidate.id} exploration {round_number} by student {hot.member + 1}"
+        student = f"student {hot.seen.member}"
+        label = f"{hot.run.candidate.id} exploration {round_number} by {student}"
         if hot.good:
-            take = share if hot.n_collected else max(1, share // 2)
+            take = share if hot.seen.collected else max(1, share // 2)
             task = bench.task(
                 STAGE,
                 f"chosen from {label}",
@@ -254,9 +235,9 @@ def collected_frames(
                 ),
             )
             chosen.append((label, task, take))
-        if hot.ended and not hot.n_collected:
+        if hot.seen.ended and not hot.seen.collected:
             counts = (max(1, share // 4), max(1, share // 4))
-            word = f"after round {round_number} by student {hot.member + 1}"
+            word = f"after round {round_number} by {student}"
             task = distorted(settings, bench, hot.run.candidate.id, hot.run.start, ONCE, counts, word)
             chosen.append((f"{label} distorted", task, sum(counts)))
     return chosen

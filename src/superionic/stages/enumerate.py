@@ -10,34 +10,24 @@ from ase import Atoms
 
 from superionic.enumeration.counted import CountedComposition, Method
 from superionic.errors import CompositionError, StageError, StructureError
-from superionic.execution.runner import Failure
+from superionic.execution.runner import Failure, Outcome
 from superionic.execution.task import Context, Task, task
 from superionic.results.identity import OrderedCell, Ordering, ReferencePhase
 from superionic.results.orderings import EnumeratedOrdering, EnumeratedSpace, EnumerateResult
-from superionic.stages.base import Candidate, CrystalText, Workbench
+from superionic.stages.base import Candidate, CrystalText, WithCandidates, Workbench
 from superionic.stages.learned_orderings import learned_orderings
 from superionic.stages.ordering_spaces import (
+    STAGE,
     KeptOrderings,
     Space,
     SpaceSettings,
     kept_orderings,
     ordering_space_of,
-    parent_crystal,
     read_parent,
 )
 
 if TYPE_CHECKING:
     from superionic.settings.enumerate import EnumerateSettings, MonteCarloSettings
-
-STAGE = "enumerate"
-
-
-@dataclass(frozen=True)
-class EnumerateOutput:
-    """What the stage hands on: its result, and the orderings of lowest Ewald energy or those drawn at a temperature."""
-
-    result: EnumerateResult
-    candidates: tuple[Candidate, ...]
 
 
 @dataclass(frozen=True)
@@ -50,7 +40,7 @@ class _Composition:
     method: Method
 
 
-def run(settings: EnumerateSettings, bench: Workbench, spaces: Sequence[Space]) -> EnumerateOutput:
+def run(settings: EnumerateSettings, bench: Workbench, spaces: Sequence[Space]) -> WithCandidates[EnumerateResult]:
     """Enumerate all spaces.
 
     Parameters
@@ -64,7 +54,7 @@ def run(settings: EnumerateSettings, bench: Workbench, spaces: Sequence[Space]) 
 
     Returns
     -------
-    EnumerateOutput
+    WithCandidates
         Candidates are the orderings of lowest Ewald energy of each space, or those drawn at a temperature.
 
     Raises
@@ -91,12 +81,11 @@ def run(settings: EnumerateSettings, bench: Workbench, spaces: Sequence[Space]) 
         if outcome.failure is not None:
             failures.append(outcome.failure)
             continue
-        chosen = tasks[composition.cell]
-        enumerated.append(_enumerated(composition.cell, chosen, outcome.value))
+        enumerated.append(_enumerated(composition.cell, outcome))
         candidates += [
             Candidate(
                 identity=Ordering(composition.cell, index),
-                structure=chosen.result.orderings[index].atoms,
+                structure=outcome.task.result.orderings[index].atoms,
                 formula=outcome.value.counted.formula,
                 n_atoms=ordering.n_atoms,
                 degeneracy=ordering.degeneracy,
@@ -108,7 +97,7 @@ def run(settings: EnumerateSettings, bench: Workbench, spaces: Sequence[Space]) 
     if not candidates:
         reasons = "; ".join(f"{failure.label}: {failure.reason}" for failure in failures)
         raise StageError(f"there is no ordering to go on with ({reasons})", where=STAGE)
-    return EnumerateOutput(EnumerateResult(tuple(enumerated), tuple(failures)), tuple(candidates))
+    return WithCandidates(EnumerateResult(tuple(enumerated), tuple(failures)), tuple(candidates))
 
 
 def references(bench: Workbench, inputs: Sequence[CrystalText]) -> list[Candidate]:
@@ -153,14 +142,14 @@ def _compositions(
         for space in spaces
     ]
     compositions = []
-    for space, composed, outcome in zip(spaces, tasks, bench.runner.gather(tasks), strict=True):
+    for space, outcome in zip(spaces, bench.runner.gather(tasks), strict=True):
         if outcome.failure is not None:
             failures.append(outcome.failure)
             continue
         several = len(outcome.value) > 1
         for index, counted in enumerate(outcome.value):
             cell = replace(space.cell, composition_number=index + 1 if several else None)
-            part = composed.result[index]
+            part = outcome.task.result[index]
             compositions.append(_Composition(cell, space.settings, part, _method(settings, counted)))
     return compositions
 
@@ -173,7 +162,7 @@ def _ordered(
     learnt = [(c.cell, c.space, c.counted) for c in compositions if c.method == "monte-carlo"]
     tasks: dict[OrderedCell, Task[KeptOrderings]] = {}
     if learnt and potential is not None:
-        drawn, lost = learned_orderings(settings.monte_carlo, bench, STAGE, learnt, bench.potentials[potential])
+        drawn, lost = learned_orderings(settings.monte_carlo, bench, learnt, bench.potentials[potential])
         tasks.update(drawn)
         failures += lost
     for composition in compositions:
@@ -230,10 +219,11 @@ def _method(settings: EnumerateSettings, counted: CountedComposition) -> Method:
     return settings.method
 
 
-def _enumerated(cell: OrderedCell, chosen: Task[KeptOrderings], value: KeptOrderings) -> EnumeratedSpace:
+def _enumerated(cell: OrderedCell, chosen: Outcome[KeptOrderings]) -> EnumeratedSpace:
+    value = chosen.value
     return EnumeratedSpace(
         cell=cell,
-        key=chosen.key,
+        key=chosen.task.key,
         counted=value.counted,
         spacegroup=value.spacegroup,
         method=value.method,
@@ -262,19 +252,12 @@ def integer_compositions_task(
     min_distance_A: float | None,
 ) -> tuple[CountedComposition, ...]:
     """Return the integer, charge-neutral compositions of a supercell that are nearest to the refinement, counted."""
-    from superionic.enumeration.counted import counted_spaces
-
-    spaces = counted_spaces(
-        parent_crystal(space, context),
-        space.supercell,
-        space.oxidation_states,
-        coupling=space.coupling,
-        overrides=space.occupancies or None,
-        exact_species=space.exact_species,
+    spaces = space.counted(
+        read_parent(space.file_name, space.text, context),
         max_deviation=max_deviation,
         min_distance_A=min_distance_A,
-        number=max_compositions,
         max_listed=max_listed,
+        number=max_compositions,
     )
     return tuple(counted.summary for counted in spaces)
 

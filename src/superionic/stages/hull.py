@@ -16,7 +16,7 @@ from superionic.results.stability import (
     PolymorphEnergy,
     Polymorphs,
 )
-from superionic.stages.base import Candidate, ChosenPotential, Workbench
+from superionic.stages.base import Candidate, ChosenPotential, WithCandidates, Workbench
 
 if TYPE_CHECKING:
     from superionic.settings.stages import HullSettings
@@ -25,21 +25,9 @@ STAGE = "hull"
 
 
 @dataclass(frozen=True)
-class HullOutput:
-    """What the stage gives.
+class HullOutput(WithCandidates[HullResult]):
+    """What the stage gives: its result, the candidates with their energies above the hull, and the task behind it."""
 
-    Attributes
-    ----------
-    result
-        For the report.
-    candidates
-        The candidates with their energies above the hull.
-    task
-        The task behind it.
-    """
-
-    result: HullResult
-    candidates: tuple[Candidate, ...]
     task: Task[PhaseDiagram]
 
 

@@ -17,7 +17,7 @@ from superionic.labels.base import Label, Reference
 from superionic.labels.gates import Gates, Verdict
 from superionic.labels.imports import Imported
 from superionic.results.learning import LabelResult, Rejection
-from superionic.stages.base import FINISHED, ChosenPotential, Snapshot, Workbench
+from superionic.stages.base import FINISHED, ChosenPotential, Snapshot, WithSnapshots, Workbench, failures_of
 from superionic.stages.fitting import Data
 from superionic.stages.predictions import predictions
 from superionic.training.dataset import Targets
@@ -29,14 +29,6 @@ STAGE = "label"
 _WALLTIME_S = 6 * 3600.0
 _ENGINES = {"gpaw": "gpaw", "tblite": "tblite", "vasp": "core"}  # VASP is started by a worker of the core
 _OF_VASP = ("functional", "ecut_eV", "kpoint_spacing_per_A", "smearing_eV", "energy_tolerance_eV", "max_scf_steps")
-
-
-@dataclass(frozen=True)
-class LabelOutput:
-    """What the labelling of one round gives: its result, and the snapshots whose label was accepted."""
-
-    result: LabelResult
-    snapshots: tuple[Snapshot, ...]
 
 
 @dataclass(frozen=True)
@@ -72,7 +64,7 @@ def run(
     baseline_potential: ChosenPotential | None = None,
     *,
     number: int = 1,
-) -> LabelOutput:
+) -> WithSnapshots[LabelResult]:
     """Label snapshots, add finished labels, and pass all of them through the gates.
 
     Parameters
@@ -135,7 +127,7 @@ def run(
         rejected=(*refused, *rejected),
         failures=made.failures,
     )
-    return LabelOutput(result, accepted)
+    return WithSnapshots(result, accepted)
 
 
 def _labelled(
@@ -175,11 +167,11 @@ def _labelled(
     ]
     outcomes = bench.runner.gather(tasks)
     made = tuple(
-        replace(snapshot, label=labelling.result)
-        for snapshot, labelling, outcome in zip(worth, tasks, outcomes, strict=True)
+        replace(snapshot, label=outcome.task.result)
+        for snapshot, outcome in zip(worth, outcomes, strict=True)
         if outcome.ok
     )
-    return _Made(made, tuple(o.failure for o in outcomes if o.failure is not None), refused)
+    return _Made(made, failures_of(outcomes), refused)
 
 
 def _finished(settings: LabelSettings, bench: Workbench) -> _Made:

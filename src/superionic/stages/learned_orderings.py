@@ -23,7 +23,7 @@ from superionic.execution.runner import Failure, Outcome
 from superionic.execution.task import Context, Task, task
 from superionic.results.identity import OrderedCell
 from superionic.stages.base import ChosenPotential, Workbench, load
-from superionic.stages.ordering_spaces import KeptOrderings, SpaceSettings, kept_orderings, ordering_space_of
+from superionic.stages.ordering_spaces import STAGE, KeptOrderings, SpaceSettings, kept_orderings, ordering_space_of
 
 if TYPE_CHECKING:
     from superionic.enumeration.learning import KnownEnergies
@@ -93,7 +93,6 @@ class _Job:
 def learned_orderings(
     settings: MonteCarloSettings,
     bench: Workbench,
-    stage: str,
     spaces: Sequence[tuple[OrderedCell, SpaceSettings, CountedComposition]],
     potential: ChosenPotential,
 ) -> tuple[dict[OrderedCell, Task[KeptOrderings]], list[Failure]]:
@@ -103,8 +102,8 @@ def learned_orderings(
     ----------
     settings
         The section ``enumerate.monte_carlo``.
-    bench, stage
-        The workbench, and the stage that this is a part of.
+    bench
+        The workbench.
     spaces
         Cell, crystal, and composition (a part of a task's result) of each.
     potential
@@ -128,9 +127,9 @@ def learned_orderings(
             dielectric=settings.dielectric,
             n_sweeps=settings.n_sweeps,
             initial=settings.initial,
-            seed=bench.seed_for(stage, cell.id, "start"),
+            seed=bench.seed_for(STAGE, cell.id, "start"),
         )
-        jobs.append(_Job(cell, space, composition, bench.task(stage, f"first orderings of {cell.id}", call)))
+        jobs.append(_Job(cell, space, composition, bench.task(STAGE, f"first orderings of {cell.id}", call)))
     drawn: dict[OrderedCell, Task[KeptOrderings]] = {}
     failures: list[Failure] = []
     for number in range(settings.max_rounds + 1):
@@ -142,19 +141,19 @@ def learned_orderings(
                 failures.append(outcome.failure)
             elif _is_right(outcome.value, settings.tolerance_meV_per_atom):
                 met = outcome.value.error_on_met_meV_per_atom
-                drawn[job.cell] = _draw(job, bench, stage, potential, settings, met)
+                drawn[job.cell] = _draw(job, bench, potential, settings, met)
             else:
                 going.append((job, outcome))
-        failures += _evaluate(settings.relax_steps, bench, stage, going, potential, number)
+        failures += _evaluate(settings.relax_steps, bench, going, potential, number)
         jobs = []
         for job, _ in going:
             if len(job.evaluations) < FEWEST_ENERGIES:
                 reason = f"{len(job.evaluations)} energies are too few for a surrogate, {job.failed} failed"
                 failures.append(Failure(f"Monte Carlo of {job.cell.id}", reason, job.ahead.key))
             elif number == settings.max_rounds:
-                drawn[job.cell] = _draw(job, bench, stage, potential, settings, None)
+                drawn[job.cell] = _draw(job, bench, potential, settings, None)
             else:
-                job.ahead = _propose(job, bench, stage, settings, number + 1)
+                job.ahead = _propose(job, bench, settings, number + 1)
                 jobs.append(job)
     return drawn, failures
 
@@ -168,7 +167,6 @@ def _is_right(requested: Requested, tolerance: float) -> bool:
 def _evaluate(
     relax_steps: int,
     bench: Workbench,
-    stage: str,
     going: Sequence[tuple[_Job, Outcome[Requested]]],
     potential: ChosenPotential,
     number: int,
@@ -177,7 +175,7 @@ def _evaluate(
     asked = [(job, index) for job, outcome in going for index in range(len(outcome.value.atoms))]
     tasks = [
         bench.task(
-            stage,
+            STAGE,
             f"energy of {job.cell.id} round {number} #{index}",
             evaluate_task.of(atoms=job.ahead.result.atoms[index], relax_steps=relax_steps, potential=potential),
         )
@@ -187,17 +185,17 @@ def _evaluate(
         job.proposals.append(job.ahead)
         job.evaluated.append([])
     failures = []
-    for (job, index), evaluation, outcome in zip(asked, tasks, bench.runner.gather(tasks), strict=True):
+    for (job, index), outcome in zip(asked, bench.runner.gather(tasks), strict=True):
         if outcome.failure is not None:
             job.failed += 1
             failures.append(outcome.failure)
         else:
             job.evaluated[-1].append(index)
-            job.evaluations.append(evaluation)
+            job.evaluations.append(outcome.task)
     return failures
 
 
-def _propose(job: _Job, bench: Workbench, stage: str, settings: MonteCarloSettings, number: int) -> Task[Requested]:
+def _propose(job: _Job, bench: Workbench, settings: MonteCarloSettings, number: int) -> Task[Requested]:
     call = propose_task.of(
         space=job.space,
         composition=job.composition,
@@ -206,19 +204,18 @@ def _propose(job: _Job, bench: Workbench, stage: str, settings: MonteCarloSettin
         pair_cutoff_A=settings.pair_cutoff_A,
         triplet_cutoff_A=settings.triplet_cutoff_A,
         batch=settings.batch,
-        seed=bench.seed_for(stage, job.cell.id, "round", number),
+        seed=bench.seed_for(STAGE, job.cell.id, "round", number),
         evaluated=job.evaluated,
         decorations=[proposal.result.decorations for proposal in job.proposals],
         energies_eV=[evaluation.result.energy_eV for evaluation in job.evaluations],
         expected_eV=job.proposals[-1].result.expected_eV,
     )
-    return bench.task(stage, f"proposals for {job.cell.id} round {number}", call)
+    return bench.task(STAGE, f"proposals for {job.cell.id} round {number}", call)
 
 
 def _draw(
     job: _Job,
     bench: Workbench,
-    stage: str,
     potential: ChosenPotential,
     settings: MonteCarloSettings,
     error_on_met: float | None,
@@ -231,7 +228,7 @@ def _draw(
         pair_cutoff_A=settings.pair_cutoff_A,
         triplet_cutoff_A=settings.triplet_cutoff_A,
         n_samples=settings.n_samples,
-        seed=bench.seed_for(stage, job.cell.id, "draw"),
+        seed=bench.seed_for(STAGE, job.cell.id, "draw"),
         tolerance_meV_per_atom=settings.tolerance_meV_per_atom,
         potential_name=potential.name,
         failed=job.failed,
@@ -243,7 +240,7 @@ def _draw(
         expected_eV=job.proposals[-1].result.expected_eV,
         fits=[proposal.result.fit for proposal in job.proposals[1:]],
     )
-    return bench.task(stage, f"orderings of {job.cell.id}", call)
+    return bench.task(STAGE, f"orderings of {job.cell.id}", call)
 
 
 # ---- task functions -----------------------------------------------------------------------------------------------

@@ -17,8 +17,12 @@ from superionic.structures.ranking import EnergyHistogram, Tie
 
 if TYPE_CHECKING:
     from superionic.enumeration.chosen import ChosenOrderings
+    from superionic.enumeration.counted import CountedSpace
     from superionic.structures.disordered import DisorderedCrystal
     from superionic.structures.space import OrderingSpace
+
+
+STAGE = "enumerate"
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,37 @@ class SpaceSettings:
     exact_species: tuple[str, ...]
     occupancies: Mapping[str, Mapping[str, float]]
     substitutions: Mapping[str, Mapping[str, float]]
+
+    def substituted(self, crystal: DisorderedCrystal) -> DisorderedCrystal:
+        """Return the crystal with its elements replaced."""
+        from superionic.structures.composition import substitute
+
+        return substitute(crystal, self.substitutions) if self.substitutions else crystal
+
+    def counted(
+        self,
+        crystal: DisorderedCrystal,
+        *,
+        max_deviation: float,
+        min_distance_A: float | None,
+        max_listed: int,
+        number: int = 1,
+    ) -> list[CountedSpace]:
+        """Count the orderings of the compositions of a crystal that are nearest to its refinement."""
+        from superionic.enumeration.counted import counted_spaces
+
+        return counted_spaces(
+            self.substituted(crystal),
+            self.supercell,
+            self.oxidation_states,
+            coupling=self.coupling,
+            overrides=self.occupancies or None,
+            exact_species=self.exact_species,
+            max_deviation=max_deviation,
+            min_distance_A=min_distance_A,
+            number=number,
+            max_listed=max_listed,
+        )
 
 
 @dataclass(frozen=True)
@@ -118,14 +153,6 @@ def read_parent(file_name: str, text: str, context: Context) -> DisorderedCrysta
     return parse_crystal(path)
 
 
-def parent_crystal(space: SpaceSettings, context: Context) -> DisorderedCrystal:
-    """Return the crystal of a space, its elements replaced."""
-    from superionic.structures.composition import substitute
-
-    crystal = read_parent(space.file_name, space.text, context)
-    return substitute(crystal, space.substitutions) if space.substitutions else crystal
-
-
 def ordering_space_of(
     space: SpaceSettings, counted: CountedComposition, context: Context
 ) -> tuple[DisorderedCrystal, OrderingSpace]:
@@ -133,7 +160,7 @@ def ordering_space_of(
     from superionic.structures.space import ordering_space
     from superionic.structures.supercells import supercell_sites
 
-    crystal = parent_crystal(space, context)
+    crystal = space.substituted(read_parent(space.file_name, space.text, context))
     orderings = ordering_space(
         supercell_sites(crystal, space.supercell),
         counted.composition,

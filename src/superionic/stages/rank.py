@@ -7,33 +7,32 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from superionic.errors import StageError
-from superionic.execution.runner import Failure
-from superionic.execution.task import Task, ref_of
+from superionic.execution.runner import Failure, Outcome
+from superionic.execution.task import ref_of
 from superionic.results.identity import Material, Ordering, ReferencePhase
 from superionic.results.ranking import HalvingReport, Prescreen, RankedOrdering, RankResult
-from superionic.stages.base import Candidate, ChosenPotential, RelaxedOrdering, Workbench
+from superionic.stages.base import (
+    Candidate,
+    ChosenPotential,
+    RelaxedOrdering,
+    WithCandidates,
+    Workbench,
+    grouped,
+    nothing_left,
+)
 from superionic.stages.duplicates import merge_task, repeated_starts_task
 from superionic.stages.halving import Group, group_name, halve
 from superionic.stages.rank_compare import compare
-from superionic.stages.relaxations import FailedCalculation, Member, Relaxations, relaxed_of, single_points
+from superionic.stages.relaxations import STAGE, FailedCalculation, Member, Relaxations, single_points
 
 if TYPE_CHECKING:
     from superionic.settings.stages import RankSettings
 
-STAGE = "rank"
 # Orderings that differ by rounding only keep the order of the enumeration.
 _DIGITS = 6
 
 _Identity = Ordering | ReferencePhase
 _Key = tuple[Material, str]
-
-
-@dataclass(frozen=True)
-class RankOutput:
-    """What the stage hands on: its result, and what it relaxed, without duplicates and failures."""
-
-    result: RankResult
-    candidates: tuple[Candidate, ...]
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ def run(
     potential: ChosenPotential,
     *,
     round_label: str = "",
-) -> RankOutput:
+) -> WithCandidates[RankResult]:
     """Find and relax the lowest orderings of each composition, and all references.
 
     Parameters
@@ -72,7 +71,7 @@ def run(
 
     Returns
     -------
-    RankOutput
+    WithCandidates
         Candidates with relaxed structures and their energies; duplicates and failures left out.
 
     Raises
@@ -90,8 +89,8 @@ def run(
     if not again and settings.prescreen != "none":
         members = _prescreened(settings, bench, members, failures)
     prescreen = Prescreen(by=settings.prescreen, kept=len(members), of=len(everyone))
-    relaxations = Relaxations(bench, STAGE, potential, settings, tail)
-    groups = [Group(material, formula, inside) for (material, formula), inside in _grouped(members).items()]
+    relaxations = Relaxations(bench, potential, settings, tail)
+    groups = [Group(material, formula, inside) for (material, formula), inside in grouped(members, _of_member).items()]
     halving: list[HalvingReport] = []
     if settings.method == "single-points":
         _lowest_single_points(settings, bench, groups, potential, tail)
@@ -108,7 +107,7 @@ def run(
     comparisons = []
     if settings.compare_with and not again:
         orderings = [candidate for candidate in kept if not candidate.is_reference]
-        comparisons = compare(settings, bench, STAGE, orderings, potential.name)
+        comparisons = compare(settings, bench, orderings, potential.name)
     everyone |= {member.candidate.identity: member for member in phases}
     done = {one.candidate.identity: one for one in ranked}
     result = RankResult(
@@ -126,14 +125,13 @@ def run(
         comparisons=tuple(comparisons),
         failures=tuple(failures),
     )
-    return RankOutput(result, tuple(kept))
+    return WithCandidates(result, tuple(kept))
 
 
 def _demand(ranked: Sequence[_Ranked], references: Sequence[Candidate], failures: Sequence[Failure]) -> None:
     """Stop where there is nothing to go on with."""
     if all(one.candidate.is_reference for one in ranked):
-        reasons = "; ".join(sorted({failure.reason for failure in failures})[:3])
-        raise StageError(f"no ordering could be relaxed ({reasons})", where=STAGE)
+        raise nothing_left("no ordering could be relaxed", failures, where=STAGE)
     there = {one.candidate.identity for one in ranked}
     lost = next((candidate for candidate in references if candidate.identity not in there), None)
     if lost is not None:
@@ -144,11 +142,8 @@ def _demand(ranked: Sequence[_Ranked], references: Sequence[Candidate], failures
         )
 
 
-def _grouped(members: Sequence[Member]) -> dict[_Key, list[Member]]:
-    groups: dict[_Key, list[Member]] = {}
-    for member in members:
-        groups.setdefault(_group(member.candidate), []).append(member)
-    return groups
+def _of_member(member: Member) -> _Key:
+    return _group(member.candidate)
 
 
 def _group(candidate: Candidate) -> _Key:
@@ -157,9 +152,7 @@ def _group(candidate: Candidate) -> _Key:
 
 def _repeated_starts(bench: Workbench, candidates: Sequence[Candidate]) -> dict[_Identity, Ordering]:
     """Tell which orderings repeat an earlier one; those of one enumeration are distinct already."""
-    groups: dict[_Key, list[Candidate]] = {}
-    for candidate in candidates:
-        groups.setdefault(_group(candidate), []).append(candidate)
+    groups = grouped(candidates, _group)
     mixed = {name: inside for name, inside in groups.items() if len({_source(c) for c in inside}) > 1}
     tasks = [
         bench.task(
@@ -193,7 +186,7 @@ def _prescreened(
     judged = [(member, member.prescreen_eV_per_atom) for member in members if member.prescreen_eV_per_atom is not None]
     heights = {member.candidate.identity: round(height, _DIGITS) for member, height in judged}
     kept: list[Member] = []
-    for inside in _grouped([member for member, _ in judged]).values():
+    for inside in grouped((member for member, _ in judged), _of_member).values():
         kept += sorted(inside, key=lambda m: heights[m.candidate.identity])[: settings.prescreen_keep]
     return kept
 
@@ -215,7 +208,7 @@ def _screen_by_potential(
     by = settings.prescreen
     if settings.prescreen_steps == 0:
         structures = [member.start for member in members]
-        evaluations = single_points(bench, STAGE, f"pre-screen by {by}", structures, bench.potentials[by])
+        evaluations = single_points(bench, f"pre-screen by {by}", structures, bench.potentials[by])
         for member, evaluation in zip(members, evaluations, strict=True):
             energy = evaluation.value
             if isinstance(energy, FailedCalculation):
@@ -223,7 +216,7 @@ def _screen_by_potential(
             else:
                 member.prescreen_eV_per_atom = energy.energy_eV_per_atom
         return
-    cheap = Relaxations(bench, STAGE, bench.potentials[by], settings, f" by {by}")
+    cheap = Relaxations(bench, bench.potentials[by], settings, f" by {by}")
     trials = [Member(member.candidate, member.start) for member in members]
     cheap.advance(trials, settings.prescreen_steps, "pre-screen")
     for member, tried in zip(members, trials, strict=True):
@@ -242,7 +235,7 @@ def _lowest_single_points(
     structures = [member.start for member in members]
     heights: dict[_Identity, float] = {}
     for member, evaluation in zip(
-        members, single_points(bench, STAGE, f"single points{tail}", structures, potential), strict=True
+        members, single_points(bench, f"single points{tail}", structures, potential), strict=True
     ):
         energy = evaluation.value
         if isinstance(energy, FailedCalculation):
@@ -255,34 +248,32 @@ def _lowest_single_points(
         group.alive = good[: settings.relax_top]
 
 
-def _ranked(member: Member, relaxation: Task[RelaxedOrdering], relaxed: RelaxedOrdering) -> _Ranked:
+def _ranked(member: Member, relaxation: Outcome[RelaxedOrdering]) -> _Ranked:
+    relaxed, part = relaxation.value, relaxation.task.result
     candidate = replace(
         member.candidate,
-        structure=relaxation.result.atoms,
+        structure=part.atoms,
         formula=relaxed.formula,
         n_atoms=relaxed.n_atoms,
-        relaxed=relaxation.result,
+        relaxed=part,
         relaxed_eV_per_atom=relaxed.energy_eV / relaxed.n_atoms,
     )
-    return _Ranked(candidate, relaxation.key, relaxed)
+    return _Ranked(candidate, relaxation.task.key, relaxed)
 
 
 def _without_duplicates(
     settings: RankSettings, bench: Workbench, ranked: Sequence[_Ranked], tail: str
 ) -> tuple[list[Candidate], dict[_Identity, Ordering]]:
-    groups: dict[_Key, list[_Ranked]] = {}
-    for one in ranked:
-        groups.setdefault(_group(one.candidate), []).append(one)
     by_energy = {
         group: [one.candidate for one in sorted(inside, key=lambda one: one.relaxed.energy_eV / one.relaxed.n_atoms)]
-        for group, inside in groups.items()
+        for group, inside in grouped(ranked, lambda one: _group(one.candidate)).items()
     }
     tasks = [
         bench.task(
             STAGE,
             f"duplicates among {group_name(*group)}{tail}",
             merge_task.of(
-                relaxed=[relaxed_of(candidate) for candidate in inside],
+                relaxed=[candidate.relaxation for candidate in inside],
                 energy_tolerance_eV_per_atom=settings.duplicate_tolerance_meV_per_atom / 1000.0,
                 volume_tolerance=settings.duplicate_volume_tolerance_percent / 100.0,
             ),

@@ -17,15 +17,13 @@ from superionic.execution.task import Context, task
 from superionic.results.identity import Ordering
 from superionic.results.ranking import Agreement, ComparedEnergies, Comparison, TwoRankings
 from superionic.stages.base import Candidate, ChosenPotential, Workbench
-from superionic.stages.relaxations import FailedCalculation, Member, Relaxations, relaxed_of, single_points
+from superionic.stages.relaxations import STAGE, FailedCalculation, Member, Relaxations, single_points
 
 if TYPE_CHECKING:
     from superionic.settings.stages import RankSettings
 
 
-def compare(
-    settings: RankSettings, bench: Workbench, stage: str, ranked: Sequence[Candidate], first: str
-) -> list[Comparison]:
+def compare(settings: RankSettings, bench: Workbench, ranked: Sequence[Candidate], first: str) -> list[Comparison]:
     """Have the ranked orderings evaluated by every potential of ``compare_with``.
 
     Parameters
@@ -34,35 +32,33 @@ def compare(
         The ``rank`` section.
     bench
         The workbench, with the potentials.
-    stage
-        The stage that the tasks belong to.
     ranked
         Relaxed orderings, references left out.
     first
         Name of the potential that ranked.
     """
-    return [_compared(settings, bench, stage, ranked, first, name) for name in settings.compare_with]
+    return [_compared(settings, bench, ranked, first, name) for name in settings.compare_with]
 
 
 def _compared(
-    settings: RankSettings, bench: Workbench, stage: str, ranked: Sequence[Candidate], first: str, name: str
+    settings: RankSettings, bench: Workbench, ranked: Sequence[Candidate], first: str, name: str
 ) -> Comparison:
     other, failures = bench.potentials[name], list[Failure]()
     if settings.compare_after == "relaxation":
-        energies = _relaxed_energies(settings, bench, stage, ranked, other, failures)
+        energies = _relaxed_energies(settings, bench, ranked, other, failures)
     else:
-        energies = _energies(bench, stage, ranked, other, failures)
+        energies = _energies(bench, ranked, other, failures)
     rankings, key = None, None
     if energies:
         compared = bench.task(
-            stage,
+            STAGE,
             f"comparison of {first} and {name}",
             compare_task.of(
                 count=settings.relax_top,
                 orderings=[candidate.ordering for candidate, _ in energies],
-                seed=bench.seed_for(stage, "comparison", name),
-                compositions=[relaxed_of(candidate).composition for candidate, _ in energies],
-                first_eV=[relaxed_of(candidate).energy_eV for candidate, _ in energies],
+                seed=bench.seed_for(STAGE, "comparison", name),
+                compositions=[candidate.relaxation.composition for candidate, _ in energies],
+                first_eV=[candidate.relaxation.energy_eV for candidate, _ in energies],
                 second_eV=[energy for _, energy in energies],
             ),
         )
@@ -81,14 +77,13 @@ def _compared(
 def _relaxed_energies(
     settings: RankSettings,
     bench: Workbench,
-    stage: str,
     ranked: Sequence[Candidate],
     other: ChosenPotential,
     failures: list[Failure],
 ) -> list[tuple[Candidate, float]]:
     """Relax further with the other potential; energies are parts of results, failures are added."""
     members = [Member(candidate, candidate.structure) for candidate in ranked]
-    Relaxations(bench, stage, other, settings, f" by {other.name}").finish(members, "comparison")
+    Relaxations(bench, other, settings, f" by {other.name}").finish(members, "comparison")
     failures += [member.failure for member in members if member.failure is not None]
     return [
         (member.candidate, member.reached.relaxed.energy_eV)
@@ -98,13 +93,13 @@ def _relaxed_energies(
 
 
 def _energies(
-    bench: Workbench, stage: str, ranked: Sequence[Candidate], other: ChosenPotential, failures: list[Failure]
+    bench: Workbench, ranked: Sequence[Candidate], other: ChosenPotential, failures: list[Failure]
 ) -> list[tuple[Candidate, float]]:
     """Evaluate the structures as they are; energies are parts of results, failures are added."""
     structures = [candidate.structure for candidate in ranked]
     energies = []
     for candidate, evaluation in zip(
-        ranked, single_points(bench, stage, f"comparison by {other.name}", structures, other), strict=True
+        ranked, single_points(bench, f"comparison by {other.name}", structures, other), strict=True
     ):
         if isinstance(evaluation.value, FailedCalculation):
             failures.append(Failure(f"{candidate.id} by {other.name}", evaluation.value.failed, evaluation.key))

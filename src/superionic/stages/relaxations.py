@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 from superionic.dynamics.optimizers import Optimizer
 from superionic.dynamics.relax import Relaxation
 from superionic.errors import CalculationFailed
-from superionic.execution.runner import Failure
-from superionic.execution.task import Call, Context, Task, ref_of, task
+from superionic.execution.runner import Failure, Outcome
+from superionic.execution.task import Call, Context, ref_of, task
 from superionic.stages.base import Candidate, ChosenPotential, RelaxedOrdering, Workbench, load
 
 if TYPE_CHECKING:
     from superionic.settings.stages import RankSettings
 
+STAGE = "rank"
 # Evaluations in one task: what a kill costs at most, in each worker (some 15 s with CHGNet and 30 atoms).
 _EVALUATIONS_IN_A_TASK = 200
 _LARGEST_BATCH = 50
@@ -144,8 +145,8 @@ class Relaxations:
 
     Attributes
     ----------
-    bench, stage
-        The workbench, and the stage that the tasks belong to.
+    bench
+        The workbench.
     potential
         Evaluates.
     settings
@@ -155,7 +156,6 @@ class Relaxations:
     """
 
     bench: Workbench
-    stage: str
     potential: ChosenPotential
     settings: RankSettings
     tail: str = ""
@@ -181,14 +181,12 @@ class Relaxations:
             kinds.setdefault((member.reached is None, deformation), []).append(member)
         batches = [group[i : i + size] for group in kinds.values() for i in range(0, len(group), size)]
         tasks = [
-            self.bench.task(self.stage, f"{what}, batch {number}{self.tail}", self._steps(batch, steps))
+            self.bench.task(STAGE, f"{what}, batch {number}{self.tail}", self._steps(batch, steps))
             for number, batch in enumerate(batches, 1)
         ]
-        for batch, relaxed, outcome in zip(batches, tasks, self.bench.runner.gather(tasks), strict=True):
+        for batch, outcome in zip(batches, self.bench.runner.gather(tasks), strict=True):
             for position, member in enumerate(batch):
-                failed = outcome.failure
-                item = outcome.value.items[position] if failed is None else FailedCalculation(failed.reason)
-                _take(member, relaxed, position, item)
+                _take(member, outcome, position)
 
     def finish(self, members: Sequence[Member], what: str) -> None:
         """Go on until every member has converged, failed or used up its steps."""
@@ -205,21 +203,18 @@ class Relaxations:
             for steps, group in sorted(by_steps.items()):
                 self.advance(group, steps, f"{what}, part {part} of {steps} steps")
 
-    def relaxed(self, members: Sequence[Member]) -> list[tuple[Member, Task[RelaxedOrdering], RelaxedOrdering]]:
-        """Give each member that reached the end a task and a result of its own; failures are noted in the members."""
+    def relaxed(self, members: Sequence[Member]) -> list[tuple[Member, Outcome[RelaxedOrdering]]]:
+        """Give each member that reached the end a task of its own; failures are noted in the members."""
         there = [(m, m.reached) for m in members if m.failure is None and m.reached is not None]
         tasks = [
-            self.bench.task(
-                self.stage, f"relaxation of {member.candidate.id}{self.tail}", relaxed_task.of(item=reached)
-            )
+            self.bench.task(STAGE, f"relaxation of {member.candidate.id}{self.tail}", relaxed_task.of(item=reached))
             for member, reached in there
         ]
         relaxed = []
-        for (member, _), own, outcome in zip(there, tasks, self.bench.runner.gather(tasks), strict=True):
-            if outcome.failure is not None:
-                member.failure = outcome.failure
-            else:
-                relaxed.append((member, own, outcome.value))
+        for (member, _), outcome in zip(there, self.bench.runner.gather(tasks), strict=True):
+            member.failure = outcome.failure
+            if outcome.ok:
+                relaxed.append((member, outcome))
         return relaxed
 
     def _steps(self, batch: Sequence[Member], steps: int) -> Call[RelaxedBatch]:
@@ -247,49 +242,42 @@ class Relaxations:
 
 
 def single_points(
-    bench: Workbench, stage: str, what: str, structures: Sequence[Atoms], potential: ChosenPotential
+    bench: Workbench, what: str, structures: Sequence[Atoms], potential: ChosenPotential
 ) -> list[Evaluation]:
     """Evaluate structures (parts of tasks' results) in batches, and return their energies in order."""
     batches = [structures[i : i + _LARGEST_BATCH] for i in range(0, len(structures), _LARGEST_BATCH)]
     tasks = [
-        bench.task(stage, f"{what}, batch {number}", single_points_task.of(atoms=list(batch), potential=potential))
+        bench.task(STAGE, f"{what}, batch {number}", single_points_task.of(atoms=list(batch), potential=potential))
         for number, batch in enumerate(batches, 1)
     ]
     evaluations = []
-    for batch, evaluated, outcome in zip(batches, tasks, bench.runner.gather(tasks), strict=True):
-        lost = None if outcome.failure is None else FailedCalculation(outcome.failure.reason)
+    for batch, outcome in zip(batches, bench.runner.gather(tasks), strict=True):
+        lost, task = None if outcome.failure is None else FailedCalculation(outcome.failure.reason), outcome.task
         evaluations += [
-            Evaluation(evaluated.key, cast(SinglePoint, evaluated.result.items[i]), lost or outcome.value.items[i])
+            Evaluation(task.key, cast(SinglePoint, task.result.items[i]), lost or outcome.value.items[i])
             for i in range(len(batch))
         ]
     return evaluations
 
 
-def warm_start(bench: Workbench, stage: str, label: str, scouts: Sequence[tuple[Atoms, Atoms]]) -> NDArray[np.float64]:
+def warm_start(bench: Workbench, label: str, scouts: Sequence[tuple[Atoms, Atoms]]) -> NDArray[np.float64]:
     """Return the mean deformation from the start to the end of some relaxations, for the others to start with.
 
     Starts, ends and deformation are parts of tasks' results.
     """
     call = warm_start_task.of(before=[before for before, _ in scouts], after=[after for _, after in scouts])
-    averaged = bench.task(stage, label, call)
+    averaged = bench.task(STAGE, label, call)
     bench.runner.one(averaged)
     return averaged.result
 
 
-def relaxed_of(candidate: Candidate) -> RelaxedOrdering:
-    """Return the relaxation that a candidate is from, a part of a task's result."""
-    if candidate.relaxed is None:
-        raise ValueError(f"{candidate.id} has not been relaxed")
-    return candidate.relaxed
-
-
-def _take(
-    member: Member, batch: Task[RelaxedBatch], position: int, item: BatchedRelaxation | FailedCalculation
-) -> None:
+def _take(member: Member, batch: Outcome[RelaxedBatch], position: int) -> None:
+    failed = batch.failure
+    item = batch.value.items[position] if failed is None else FailedCalculation(failed.reason)
     if isinstance(item, FailedCalculation):
-        member.failure = Failure(f"relaxation of {member.candidate.id}", item.failed, batch.key)
+        member.failure = Failure(f"relaxation of {member.candidate.id}", item.failed, batch.task.key)
         return
-    member.reached = cast(BatchedRelaxation, batch.result.items[position])
+    member.reached = cast(BatchedRelaxation, batch.task.result.items[position])
     relaxed = item.relaxed
     if not member.energies_eV_per_atom:
         member.energies_eV_per_atom.append(relaxed.start_energy_eV / relaxed.n_atoms)

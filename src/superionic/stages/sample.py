@@ -12,14 +12,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms
-from numpy.typing import NDArray
 
 from superionic.dynamics.monitors import Limits
-from superionic.errors import CalculationFailed, StageError
+from superionic.errors import CalculationFailed
 from superionic.execution.task import Context, Task, task
 from superionic.results.identity import Run
 from superionic.results.learning import Exploration, SampledRun, SampleResult
-from superionic.stages.base import Candidate, ChosenPotential, Snapshot, Workbench, load
+from superionic.stages.base import (
+    Candidate,
+    ChosenPotential,
+    FloatArray,
+    IntArray,
+    Snapshot,
+    WithSnapshots,
+    Workbench,
+    failures_of,
+    load,
+    nothing_left,
+)
 from superionic.stages.chains import Chain, Phase, chain, md_settings
 from superionic.stages.sample_choice import (
     BEFORE_THE_STOP,
@@ -35,16 +45,6 @@ if TYPE_CHECKING:
     from superionic.settings.sample import SampleSettings
 
 STAGE = "sample"
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class SampleOutput:
-    """What the sampling of one round at one temperature gives: its result, and the snapshots that go on."""
-
-    result: SampleResult
-    snapshots: tuple[Snapshot, ...]
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def run(
     explore: ActiveSettings | None = None,
     round_label: str = "",
     number: int = 1,
-) -> SampleOutput:
+) -> WithSnapshots[SampleResult]:
     """Sample each candidate at one temperature.
 
     Parameters
@@ -120,7 +120,7 @@ def run(
 
     Returns
     -------
-    SampleOutput
+    WithSnapshots
         An exploration may have no snapshots.
 
     Raises
@@ -132,21 +132,23 @@ def run(
     phases = _phases(settings, temperature_K, _limits(settings, bench.mobile_ion, explore))
     # Asking all members costs; a run that is not watched by them needs the first alone.
     mover = potential if explore is not None else potential.single
-    runs: list[tuple[Candidate, Run, Task[ChosenFrames]]] = []
+    runs: list[tuple[Candidate, Run]] = []
+    tasks: list[Task[ChosenFrames]] = []
     for candidate in candidates:
         for replica in range(1, settings.replicas + 1):
             words = f" replica {replica}" if settings.replicas > 1 else ""
             label = f"{candidate.id} {temperature_K:g} K{words}{tail}"
             built = chain(bench, STAGE, label, candidate.structure, settings.supercell, mover, phases)
-            chosen = _snapshots(settings, bench, label, built, potential, count, explore)
+            tasks.append(_snapshots(settings, bench, label, built, potential, count, explore))
             pressure = settings.pressure_GPa if settings.npt_ps > 0 else None
-            one = Run(candidate.ordering, temperature_K, replica, potential.name, pressure, None, label)
-            runs.append((candidate, one, chosen))
-    outcomes = bench.runner.gather([chosen for _, _, chosen in runs])
-    failures = tuple(outcome.failure for outcome in outcomes if outcome.failure is not None)
+            runs.append(
+                (candidate, Run(candidate.ordering, temperature_K, replica, potential.name, pressure, None, label))
+            )
+    outcomes = bench.runner.gather(tasks)
+    failures = failures_of(outcomes)
     sampled: list[SampledRun] = []
     snapshots: list[Snapshot] = []
-    for (candidate, one, chosen), outcome in zip(runs, outcomes, strict=True):
+    for (candidate, one), outcome in zip(runs, outcomes, strict=True):
         if not outcome.ok:
             continue
         value = outcome.value
@@ -161,13 +163,13 @@ def run(
                 n_frames=value.n_frames,
                 n_snapshots=len(value.snapshots),
                 stopped=value.stopped,
-                key=chosen.key,
+                key=outcome.task.key,
             )
         )
         snapshots += [
             Snapshot(
                 id=f"{one.label} snapshot {index + 1}",
-                structure=chosen.result.snapshots[index],
+                structure=outcome.task.result.snapshots[index],
                 formula=candidate.formula,
                 run=one.label,
                 ordering=one.ordering,
@@ -177,12 +179,10 @@ def run(
             for index in range(len(value.snapshots))
         ]
     if not sampled or (not snapshots and explore is None):
-        reasons = "; ".join(sorted({failure.reason for failure in failures})[:3])
-        raise StageError(
-            f"every sampling run failed ({reasons})", where=STAGE, fix="lower the temperature or time step"
-        )
+        fix = "lower the temperature or time step"
+        raise nothing_left("every sampling run failed", failures, where=STAGE, fix=fix)
     result = SampleResult(number, temperature_K, potential.name, tuple(sampled), failures)
-    return SampleOutput(result, tuple(snapshots))
+    return WithSnapshots(result, tuple(snapshots))
 
 
 def _phases(settings: SampleSettings, temperature_K: float, limits: Limits) -> tuple[Phase, ...]:

@@ -11,28 +11,13 @@ from superionic.execution.task import Context, Task, task
 from superionic.references import normal_formula
 from superionic.results.identity import Material
 from superionic.results.stability import PhaseDiagram, Reason, SelectedOrdering, SelectResult
-from superionic.stages.base import Candidate, Workbench
+from superionic.stages.base import Candidate, WithCandidates, Workbench
 
 if TYPE_CHECKING:
     from superionic.settings.sample import SelectSettings
 
 STAGE = "select"
-
-
-@dataclass(frozen=True)
-class SelectOutput:
-    """What the stage gives.
-
-    Attributes
-    ----------
-    result
-        For the report.
-    candidates
-        The selected ones.
-    """
-
-    result: SelectResult
-    candidates: tuple[Candidate, ...]
+_Group = tuple[Material, str]
 
 
 @dataclass(frozen=True)
@@ -60,7 +45,7 @@ def run(
     *,
     formula_unit: str | None = None,
     replacements: Sequence[tuple[str, str]] = (),
-) -> SelectOutput:
+) -> WithCandidates[SelectResult]:
     """Select orderings to be sampled; references never are.
 
     Parameters
@@ -132,7 +117,7 @@ def run(
         above="lowest ordering" if hull is None else "hull",
         selected=selected,
     )
-    return SelectOutput(result, chosen)
+    return WithCandidates(result, chosen)
 
 
 @task(version=2)
@@ -167,9 +152,7 @@ def select_task(
     else:
         units = [_formula_units(cell, formula_unit, replacements, mobile_ion) for cell in compositions]
         per_unit = [energy / unit for energy, unit in zip(energies_eV, units, strict=True)]
-        lowest = {
-            group: min(e for e, other in zip(per_unit, groups, strict=True) if other == group) for group in groups
-        }
+        lowest = _lowest(per_unit, groups)
         energies = np.array([energy - lowest[group] for energy, group in zip(per_unit, groups, strict=True)])
     indices = boltzmann_selection(
         energies,
@@ -178,9 +161,7 @@ def select_task(
         rng=np.random.default_rng(seed),
         temperature_K=temperature_K,
     )
-    best: dict[tuple[Material, str], float] = {}
-    for energy, group in zip(energies, groups, strict=True):
-        best[group] = min(best.get(group, np.inf), float(energy))
+    best = _lowest(energies.tolist(), groups)
     return Selection(
         indices=tuple(int(i) for i in indices),
         reasons=tuple(
@@ -188,6 +169,13 @@ def select_task(
         ),
         energies_eV_per_fu=tuple(float(energies[i]) for i in indices),
     )
+
+
+def _lowest(energies: Sequence[float], groups: Sequence[_Group]) -> dict[_Group, float]:
+    lowest: dict[_Group, float] = {}
+    for energy, group in zip(energies, groups, strict=True):
+        lowest[group] = min(lowest.get(group, energy), energy)
+    return lowest
 
 
 def _formula_units(

@@ -7,21 +7,29 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from superionic.dynamics.monitors import Limits
 from superionic.errors import AnalysisError, StageError
 from superionic.execution.task import Context, Task, task
-from superionic.results.identity import Material, Run
+from superionic.results.identity import Run
 from superionic.results.transport import SimulatedRun, TransportResult
-from superionic.stages.base import Candidate, ChosenPotential, Trajectory, TransportRun, Workbench
+from superionic.stages.base import (
+    Candidate,
+    ChosenPotential,
+    FloatArray,
+    IntArray,
+    Trajectory,
+    TransportRun,
+    Workbench,
+    failures_of,
+    lowest_of_each,
+    nothing_left,
+)
 from superionic.stages.chains import Chain, Phase, chain, md_settings
 from superionic.transport.volumes import MeanCell, VolumeTrace, mean_cell
 
 if TYPE_CHECKING:
     from superionic.settings.stages import LongRuns, TransportSettings
-
-FloatArray = NDArray[np.float64]
 
 STAGE = "transport"
 _STUDENT: Final = "student"
@@ -72,23 +80,21 @@ def run(
         for replica in range(settings.replicas)
     ]
     chains = [_chain(settings, bench, candidate, run, potentials) for candidate, run in planned]
-    tasks = [
-        _collect(settings, bench, run, built, potentials[0].name == _STUDENT)
-        for (_, run), built in zip(planned, chains, strict=True)
-    ]
+    graded = potentials[0].name == _STUDENT
+    tasks = [_collect(settings, bench, run, built, graded) for (_, run), built in zip(planned, chains, strict=True)]
     interval = _frame_interval_ps(settings)
     simulated: list[SimulatedRun] = []
     runs: list[TransportRun] = []
     outcomes = bench.runner.gather(tasks)
-    for (candidate, run), built, trajectory, outcome in zip(planned, chains, tasks, outcomes, strict=True):
-        if outcome.failure is not None:
+    for (candidate, run), built, outcome in zip(planned, chains, outcomes, strict=True):
+        if not outcome.ok:
             continue
         collected = outcome.value
         simulated.append(
             SimulatedRun(
                 run=run,
                 formula=candidate.formula,
-                key=trajectory.key,
+                key=outcome.task.key,
                 ensemble="NVT",
                 thermostat=settings.thermostat,
                 length_ps=collected.length_ps,
@@ -104,13 +110,11 @@ def run(
             )
         )
         positions = tuple(segment.result.positions_A for segment in built.segments("production"))
-        runs.append(TransportRun(run, candidate.formula, trajectory.result, positions, interval))
-    failures = tuple(outcome.failure for outcome in outcomes if outcome.failure is not None)
+        runs.append(TransportRun(run, candidate.formula, outcome.task.result, positions, interval))
+    failures = failures_of(outcomes)
     if not runs:
-        reasons = "; ".join(sorted({failure.reason for failure in failures})[:3])
-        raise StageError(
-            f"every transport run failed ({reasons})", where=STAGE, fix="lower the temperatures or the time step"
-        )
+        fix = "lower the temperatures or the time step"
+        raise nothing_left("every transport run failed", failures, where=STAGE, fix=fix)
     return TransportOutput(TransportResult(potentials[0].name, tuple(simulated), failures), tuple(runs))
 
 
@@ -122,18 +126,14 @@ def lowest_orderings(settings: TransportSettings, candidates: Sequence[Candidate
     StageError
         If no ordering is within the limit.
     """
-    groups: dict[Material, list[Candidate]] = {}
-    for candidate in candidates:
-        if not candidate.is_reference:
-            groups.setdefault(candidate.material, []).append(candidate)
     limit = settings.max_energy_above_hull_meV_per_atom
-    chosen = []
-    for group in groups.values():
-        group.sort(key=lambda candidate: candidate.relaxed_eV_per_atom or 0.0)
-        for candidate in group[: settings.per_composition]:
-            above = candidate.e_above_hull_eV_per_atom
-            if limit is None or above is None or above * 1000.0 <= limit:
-                chosen.append(candidate)
+    chosen = [
+        candidate
+        for candidate in lowest_of_each(candidates, settings.per_composition)
+        if limit is None
+        or candidate.e_above_hull_eV_per_atom is None
+        or candidate.e_above_hull_eV_per_atom * 1000.0 <= limit
+    ]
     if not chosen:
         raise StageError(
             f"no ordering is within {limit:g} meV/atom of the hull",
@@ -245,7 +245,7 @@ def collect_task(
     grades: Sequence[FloatArray],
     npt_cells: Sequence[FloatArray],
     npt_times_ps: Sequence[FloatArray],
-    numbers: NDArray[np.int64],
+    numbers: IntArray,
     temperatures_K: Sequence[FloatArray],
 ) -> Trajectory:
     """Describe a run: cell, temperature, volumes on the way, who is mobile. The positions stay in its segments."""
