@@ -109,7 +109,7 @@ def settings(**changes):
 def judged(bench, snapshots, trained):
     """Validate what was trained."""
     tuned = SCALED.tuned(trained.weights[0])
-    return validate.run(ValidateSettings(), bench, snapshots, tuned, trained.baseline, trained.dataset)
+    return validate.run(ValidateSettings(), bench, snapshots, tuned, trained.training, trained.dataset)
 
 
 def test_a_training_finds_scale_and_shift_and_lowers_the_errors(workbench):

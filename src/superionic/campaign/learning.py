@@ -68,7 +68,7 @@ class _Loop:
         if (settings := flow.file.section("validate")) is not None:
             flow.at("validate")
             checked = validate.run(
-                settings, flow.bench, self.labelled, tuned, self.trained.baseline, self.trained.dataset
+                settings, flow.bench, self.labelled, tuned, self.trained.training, self.trained.dataset
             )
             flow.done("validate", flow.outputs.validate, checked)
         return tuned
@@ -141,9 +141,7 @@ class _Loop:
         rounds: list[ExplorationRound] = []
         number, ended = 2, ""
         while not ended:
-            outputs = self._sampled(
-                number, [(temperature, share) for temperature in self.plan.explored_K], explore=active
-            )
+            outputs = self._sampled(number, hot, explore=active)
             runs = [run for output in outputs for run in output.result.runs]
             failed = sum(len(output.result.failures) for output in outputs)
             stopped = failed + sum(run.stopped is not None for run in runs)

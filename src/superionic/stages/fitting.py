@@ -116,67 +116,124 @@ class Trained:
     weights: Weights
 
 
-def fit(
-    bench: Workbench,
-    stage: str,
-    label: str,
-    data: Data,
-    dataset: Task[Dataset],
-    pretrained: ChosenPotential,
-    *,
-    trainer: str,
-    options: Mapping[str, Any],
-    epochs_per_segment: int,
-    seed: int,
-    replay: LabelledSet | None = None,
-) -> Task[Trained]:
-    """Build the chain of tasks of one fit, and return its last, which gives the weights of the best epoch.
+@dataclass(frozen=True)
+class Training:
+    """Labels, and the potential that is trained on them: what all fits of a stage have in common.
 
-    Parameters
+    Attributes
     ----------
-    bench
-        The workbench.
-    stage, label
-        What the tasks belong to, and how they are called.
+    bench, stage
+        The workbench, and what the tasks belong to.
+    potential, trainer
+        What is trained, and by whom.
     data
         Structures and labels.
-    dataset
-        Their split and energy shifts.
-    pretrained
-        The potential to begin with.
-    trainer
-        Name of the trainer.
-    options
-        Its options.
-    epochs_per_segment
-        Epochs of one task.
-    seed
-        Seed of the training.
-    replay
-        Labels of other chemistries for a multi-head training: a part of a task's result.
+    baseline
+        Predictions of the pretrained potential.
+    declared
+        The shifts to the energies of atoms that are declared; None where they are fitted.
     """
-    from superionic.training.base import FROM_LABELS
 
-    epochs = int(options["epochs"])
-    engine = "core" if trainer == FROM_LABELS else pretrained.engine
-    state: Mapping[str, Any] | None = None
-    for number, first in enumerate(range(0, epochs, epochs_per_segment), 1):
-        call = train_task.of(
-            potential=pretrained,
-            trainer=trainer,
-            options=options,
-            n_epochs=min(epochs_per_segment, epochs - first),
-            seed=seed,
-            atoms=data.structures,
-            labels=data.labels,
-            dataset=dataset.result,
-            state=state,
-            replay=replay,
+    bench: Workbench
+    stage: str
+    potential: ChosenPotential
+    trainer: str
+    data: Data
+    baseline: Task[Targets]
+    declared: Task[Shifts] | None
+
+    def divided(self, label: str, split: Split) -> Task[Dataset]:
+        """Build the task that takes the parts as they are given."""
+        call = divided_task.of(
+            atoms=self.data.structures,
+            labels=self.data.labels,
+            baseline=self.baseline.result.energies_eV,
+            declared=None if self.declared is None else self.declared.result.element_references_eV,
+            split=split,
         )
-        state = bench.task(stage, f"{label} {number}", call, engine=engine).result.state
-    if state is None:
-        raise ValueError("a training has one epoch at least")
-    return bench.task(stage, f"weights of {label}", finish_task.of(trainer=trainer, state=state), engine=engine)
+        return self.bench.task(self.stage, label, call)
+
+    def checked(
+        self,
+        label: str,
+        dataset: Task[Dataset],
+        groups: Sequence[str],
+        options: Mapping[str, Any],
+        *,
+        with_replay: bool = False,
+    ) -> Task[Checked]:
+        """Build the task that looks the labels over before training."""
+        call = preflight_task.of(
+            atoms=self.data.structures,
+            labels=self.data.labels,
+            baseline=self.baseline.result,
+            dataset=dataset.result,
+            groups=groups,
+            elements=self.potential.identity.elements,
+            options=options,
+            with_replay=with_replay,
+        )
+        return self.bench.task(self.stage, label, call)
+
+    def fit(
+        self,
+        label: str,
+        dataset: Task[Dataset],
+        options: Mapping[str, Any],
+        *,
+        epochs_per_segment: int,
+        seed: int,
+        replay: LabelledSet | None = None,
+    ) -> Task[Trained]:
+        """Build the chain of tasks of one fit, and return its last, which gives the weights of the best epoch.
+
+        ``replay`` are labels of other chemistries for a multi-head training: a part of a task's result.
+        """
+        from superionic.training.base import FROM_LABELS
+
+        epochs = int(options["epochs"])
+        engine = "core" if self.trainer == FROM_LABELS else self.potential.engine
+        state: Mapping[str, Any] | None = None
+        for number, first in enumerate(range(0, epochs, epochs_per_segment), 1):
+            call = train_task.of(
+                potential=self.potential,
+                trainer=self.trainer,
+                options=options,
+                n_epochs=min(epochs_per_segment, epochs - first),
+                seed=seed,
+                atoms=self.data.structures,
+                labels=self.data.labels,
+                dataset=dataset.result,
+                state=state,
+                replay=replay,
+            )
+            state = self.bench.task(self.stage, f"{label} {number}", call, engine=engine).result.state
+        if state is None:
+            raise ValueError("a training has one epoch at least")
+        finish = finish_task.of(trainer=self.trainer, state=state)
+        return self.bench.task(self.stage, f"weights of {label}", finish, engine=engine)
+
+    def errors(
+        self,
+        label: str,
+        after: Task[Targets],
+        dataset: Task[Dataset],
+        kinds: Mapping[str, Sequence[str | float | None]],
+        sets: Sequence[SetName],
+        *,
+        stage: str | None = None,
+    ) -> Task[HeldOutErrors]:
+        """Build the task that compares predictions before and after with the labels; see :func:`errors_task`."""
+        call = errors_task.of(
+            atoms=self.data.structures,
+            labels=self.data.labels,
+            baseline=self.baseline.result,
+            after=after.result,
+            dataset=dataset.result,
+            kinds=kinds,
+            sets=sets,
+        )
+        return self.bench.task(stage or self.stage, label, call)
 
 
 # ---- task functions -------------------------------------------------------------------------------------------------

@@ -18,11 +18,11 @@ from superionic.execution.task import Task
 from superionic.results.learning import HeldOutErrors
 from superionic.results.studies import Curve, CurveRow, LabelCheck, shown
 from superionic.stages.base import ChosenPotential, Workbench
-from superionic.stages.fitting import Data, Dataset, Trained, divided_task, errors_task, fit, preflight_task
+from superionic.stages.fitting import Data, Dataset, Trained, Training
 from superionic.stages.label_file import PARTS, Facts, read_task
 from superionic.stages.predictions import predictions
 from superionic.training.curves import PowerLaw
-from superionic.training.dataset import LabelledSet, Split, Targets
+from superionic.training.dataset import LabelledSet, Split
 
 STAGE = "study"
 _SEGMENTS = 4
@@ -55,36 +55,27 @@ class SplitRule:
 
 
 @dataclass(frozen=True)
-class Study:
+class Study(Training):
     """What every study has at hand; make it with :func:`open_study`.
 
     Attributes
     ----------
-    bench
-        The workbench.
-    potential, trainer, options
-        What is trained, by whom, and its options.
-    data, facts
-        The labels, and what the file says of each structure.
+    options
+        Of the trainer.
+    facts
+        What the file says of each structure.
     groups
         What each structure must stay together with.
     split
         Indices of the three parts.
-    baseline
-        Predictions of the pretrained potential.
     seed
         Parent of all seeds.
     """
 
-    bench: Workbench
-    potential: ChosenPotential
-    trainer: str
     options: Mapping[str, Any]
-    data: Data
     facts: Sequence[Facts]
     groups: Sequence[str]
     split: Split
-    baseline: Task[Targets]
     seed: int
 
     @property
@@ -149,7 +140,7 @@ def open_study(
     groups = [rule.group_of(fact) for fact in facts]
     split = divide(facts, rule, seed)
     baseline = predictions(bench, STAGE, "predictions before training", data.structures, potential)
-    return Study(bench, potential, trainer, chosen, data, facts, groups, split, baseline, seed)
+    return Study(bench, STAGE, potential, trainer, data, baseline, None, chosen, facts, groups, split, seed)
 
 
 def divide(facts: Sequence[Facts], rule: SplitRule, seed: int) -> Split:
@@ -211,45 +202,13 @@ def train(
     replay: LabelledSet | None = None,
 ) -> Fit:
     """Build the tasks of one fit on some of the training part, and of its errors."""
-    dataset = study.bench.task(
-        STAGE,
-        f"training set of {label}",
-        divided_task.of(
-            atoms=study.data.structures,
-            labels=study.data.labels,
-            baseline=study.baseline.result.energies_eV,
-            declared=None,
-            split=replace(study.split, train=tuple(sorted(chosen)), notes=()),
-        ),
-    )
-    finish = fit(
-        study.bench,
-        STAGE,
-        label,
-        study.data,
-        dataset,
-        study.potential,
-        trainer=study.trainer,
-        options=options,
-        epochs_per_segment=max(5, math.ceil(int(options["epochs"]) / _SEGMENTS)),
-        seed=seed,
-        replay=replay,
-    )
+    split = replace(study.split, train=tuple(sorted(chosen)), notes=())
+    dataset = study.divided(f"training set of {label}", split)
+    segment = max(5, math.ceil(int(options["epochs"]) / _SEGMENTS))
+    finish = study.fit(label, dataset, options, epochs_per_segment=segment, seed=seed, replay=replay)
     tuned = study.potential.tuned(finish.result.weights)
     after = predictions(study.bench, STAGE, f"predictions after {label}", study.data.structures, tuned)
-    errors = study.bench.task(
-        STAGE,
-        f"errors of {label}",
-        errors_task.of(
-            atoms=study.data.structures,
-            labels=study.data.labels,
-            baseline=study.baseline.result,
-            after=after.result,
-            dataset=dataset.result,
-            kinds=study.kinds,
-            sets=("test", "validation"),
-        ),
-    )
+    errors = study.errors(f"errors of {label}", after, dataset, study.kinds, ("test", "validation"))
     return Fit(label, dataset, finish, tuned, errors)
 
 
@@ -271,20 +230,7 @@ def check(study: Study) -> LabelCheck:
     """Look the labels over: the pre-flight of the stage *train*."""
     split = study.split
     everything = train(study, "all labels", split.train, all_options(study), study.seed)
-    preflight = study.bench.task(
-        STAGE,
-        "pre-flight",
-        preflight_task.of(
-            atoms=study.data.structures,
-            labels=study.data.labels,
-            baseline=study.baseline.result,
-            dataset=everything.dataset.result,
-            groups=study.groups,
-            elements=study.potential.identity.elements,
-            options=all_options(study),
-            with_replay=False,
-        ),
-    )
+    preflight = study.checked("pre-flight", everything.dataset, study.groups, all_options(study))
     references = study.bench.runner.one(everything.dataset).element_references
     parts = {"train": split.train, "validation": split.validation, "test": split.test}
     return LabelCheck(

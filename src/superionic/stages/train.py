@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +15,13 @@ from superionic.stages.fitting import (
     Dataset,
     Shifts,
     Trained,
+    Training,
     dataset_task,
     declared_task,
-    divided_task,
-    fit,
-    preflight_task,
 )
 from superionic.stages.predictions import predictions
 from superionic.stages.replay import replay_data
-from superionic.training.dataset import LabelledSet, Split, Targets
+from superionic.training.dataset import LabelledSet, Split
 
 if TYPE_CHECKING:
     from superionic.settings.train import TrainSettings
@@ -54,46 +52,14 @@ class TrainOutput:
         Weights of the best epoch, of each member of the committee; the first is the potential.
     dataset
         The split of the labels, and their shifts.
-    baseline
-        Predictions of the pretrained potential.
+    training
+        What the potential was trained on.
     """
 
     result: TrainResult
     weights: tuple[Weights, ...]
     dataset: Task[Dataset]
-    baseline: Task[Targets]
-
-
-@dataclass(frozen=True)
-class _Training:
-    """What all members of a committee have in common."""
-
-    settings: TrainSettings
-    bench: Workbench
-    data: Data
-    pretrained: ChosenPotential
-    trainer: str
-    options: Mapping[str, Any]
-    groups: Sequence[str]
-    baseline: Task[Targets]
-    declared: Task[Shifts] | None
-    replay: Task[LabelledSet] | None
-
-    def fit(self, label: str, dataset: Task[Dataset], seed: int) -> Task[Trained]:
-        """Build one fit."""
-        return fit(
-            self.bench,
-            STAGE,
-            label,
-            self.data,
-            dataset,
-            self.pretrained,
-            trainer=self.trainer,
-            options=self.options,
-            epochs_per_segment=self.settings.epochs_per_segment,
-            seed=seed,
-            replay=None if self.replay is None else self.replay.result,
-        )
+    training: Training
 
 
 def run(
@@ -147,47 +113,25 @@ def run(
     if options.get("e0s") is not None:
         declares = declared_task.of(potential=pretrained, trainer=trainer, options=options, atoms=data.structures)
         declared = bench.task(STAGE, f"declared energies{tail}", declares)
-    training = _Training(
-        settings,
-        bench,
-        data,
-        pretrained,
-        trainer,
-        options,
-        [group_of(snapshot, settings.split_by) for snapshot in labelled],
-        predictions(bench, STAGE, f"predictions before training{tail}", data.structures, pretrained),
-        declared,
-        replay,
-    )
+    baseline = predictions(bench, STAGE, f"predictions before training{tail}", data.structures, pretrained)
+    training = Training(bench, STAGE, pretrained, trainer, data, baseline, declared)
+    groups = [group_of(snapshot, settings.split_by) for snapshot in labelled]
     dataset = bench.task(
         STAGE,
         f"training set{tail}",
         dataset_task.of(
             atoms=data.structures,
             labels=data.labels,
-            baseline=training.baseline.result.energies_eV,
+            baseline=baseline.result.energies_eV,
             declared=None if declared is None else declared.result.element_references_eV,
-            groups=training.groups,
+            groups=groups,
             rounds=[snapshot.round for snapshot in labelled],
             validation_fraction=settings.validation_fraction,
             test_fraction=settings.test_fraction,
             seed=bench.seed_for(STAGE, "split"),
         ),
     )
-    checked = bench.task(
-        STAGE,
-        f"pre-flight{tail}",
-        preflight_task.of(
-            atoms=data.structures,
-            labels=data.labels,
-            baseline=training.baseline.result,
-            dataset=dataset.result,
-            groups=training.groups,
-            elements=pretrained.identity.elements,
-            options=options,
-            with_replay=replay is not None,
-        ),
-    )
+    checked = training.checked(f"pre-flight{tail}", dataset, groups, options, with_replay=replay is not None)
     findings = bench.runner.one(checked).findings
     wrong = [finding for finding in findings if finding.severity == "error"]
     if wrong and settings.preflight == "stop":
@@ -196,10 +140,21 @@ def run(
             where=f"{STAGE}: pre-flight{tail}",
             fix=f"{wrong[0].fix} If the labels are right all the same, set `train.preflight: warn`.",
         )
-    first = training.fit(f"training{tail}", dataset, bench.seed_for(STAGE, "training", round_label))
+
+    def fitted(label: str, dataset: Task[Dataset], seed: int) -> Task[Trained]:
+        extra, each = None if replay is None else replay.result, settings.epochs_per_segment
+        return training.fit(label, dataset, options, epochs_per_segment=each, seed=seed, replay=extra)
+
+    first = fitted(f"training{tail}", dataset, bench.seed_for(STAGE, "training", round_label))
     finished = bench.runner.one(first)
     divided = bench.runner.one(dataset)
-    further = _further_members(training, divided.split, members, round_label)
+    further = []
+    for member in range(2, members + 1):
+        word = f"member {member} {round_label}".strip()
+        own = _split_of_member(settings, bench, groups, divided.split, member)
+        seed = bench.seed_for(STAGE, "training of a member", member, round_label)
+        further.append(fitted(f"training of {word}", training.divided(f"training set of {word}", own), seed))
+    ended = [outcome.value for outcome in bench.runner.gather(further)]
     result = TrainResult(
         round=number,
         trainer=trainer,
@@ -207,8 +162,8 @@ def run(
         best_epoch=finished.best_epoch,
         history=finished.history,
         members=tuple(
-            CommitteeMember(position, bench.runner.one(member).best_epoch, member.key)
-            for position, member in enumerate(further, 2)
+            CommitteeMember(position, trained.best_epoch, member.key)
+            for position, (member, trained) in enumerate(zip(further, ended, strict=True), 2)
         ),
         element_references=divided.element_references,
         n_train=len(divided.split.train),
@@ -224,7 +179,7 @@ def run(
         preflight=findings,
     )
     weights = tuple(member.result.weights for member in (first, *further))
-    return TrainOutput(result, weights, dataset, training.baseline)
+    return TrainOutput(result, weights, dataset, training)
 
 
 def options_for(settings: TrainSettings, pretrained: ChosenPotential) -> tuple[str, dict[str, Any]]:
@@ -255,43 +210,18 @@ def group_of(snapshot: Snapshot, split_by: str) -> str:
     return snapshot.run
 
 
-def _further_members(training: _Training, split: Split, count: int, round_label: str) -> list[Task[Trained]]:
-    """Train the further members of a committee, all at once: other seeds, other splits, the same test set.
+def _split_of_member(
+    settings: TrainSettings, bench: Workbench, groups: Sequence[str], split: Split, member: int
+) -> Split:
+    """Divide the labels anew for a further member of a committee: another split, the same test set.
 
     Each leaves out runs of its own for its validation, so that the members disagree where the labels do not decide;
     what the first one is tested on none of them sees.
     """
     from superionic.training.committee import member_split
 
-    bench, data, declared = training.bench, training.data, training.declared
-    rest = [index for index in range(len(training.groups)) if index not in set(split.test)]
-    finished = []
-    for member in range(2, count + 1):
-        word = f"member {member} {round_label}".strip()
-        own = member_split(
-            [training.groups[index] for index in rest],
-            training.settings.validation_fraction,
-            bench.seed_for(STAGE, "split of a member", member),
-        )
-        dataset = bench.task(
-            STAGE,
-            f"training set of {word}",
-            divided_task.of(
-                atoms=data.structures,
-                labels=data.labels,
-                baseline=training.baseline.result.energies_eV,
-                declared=None if declared is None else declared.result.element_references_eV,
-                split=Split(
-                    train=tuple(rest[index] for index in own.train),
-                    validation=tuple(rest[index] for index in own.validation),
-                    test=split.test,
-                    leak_free=True,
-                ),
-            ),
-        )
-        seed = bench.seed_for(STAGE, "training of a member", member, round_label)
-        finished.append(training.fit(f"training of {word}", dataset, seed))
-    for outcome in bench.runner.gather(finished):
-        if outcome.failure is not None:
-            bench.runner.one(outcome.task)  # raises what went wrong
-    return finished
+    rest = [index for index in range(len(groups)) if index not in set(split.test)]
+    seed = bench.seed_for(STAGE, "split of a member", member)
+    own = member_split([groups[index] for index in rest], settings.validation_fraction, seed)
+    train, validation = (tuple(rest[index] for index in part) for part in (own.train, own.validation))
+    return Split(train=train, validation=validation, test=split.test, leak_free=True)

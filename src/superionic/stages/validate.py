@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from superionic.execution.task import Task
 from superionic.results.learning import ValidateResult
 from superionic.stages.base import ChosenPotential, Snapshot, Workbench
-from superionic.stages.fitting import Data, Dataset, errors_task
+from superionic.stages.fitting import Dataset, Training
+from superionic.stages.label_file import SetName
 from superionic.stages.predictions import predictions
-from superionic.training.dataset import Targets
 from superionic.training.metrics import ErrorMetrics
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def run(
     bench: Workbench,
     labelled: Sequence[Snapshot],
     tuned: ChosenPotential,
-    baseline: Task[Targets],
+    training: Training,
     dataset: Task[Dataset],
 ) -> ValidateResult:
     """Compare predictions before and after training with the labels.
@@ -39,26 +39,14 @@ def run(
         Snapshots with accepted labels, in the order of the data set.
     tuned
         The fine-tuned potential.
-    baseline
-        Predictions of the pretrained potential.
+    training
+        What it was trained on.
     dataset
         The split into sets, and the energy shifts.
     """
-    data = Data.of(labelled)
-    after = predictions(bench, STAGE, "predictions after training", data.structures, tuned)
-    compared = bench.task(
-        STAGE,
-        "errors before and after",
-        errors_task.of(
-            atoms=data.structures,
-            labels=data.labels,
-            baseline=baseline.result,
-            after=after.result,
-            dataset=dataset.result,
-            kinds=kinds_of(labelled),
-            sets=("test", "validation", "train"),
-        ),
-    )
+    after = predictions(bench, STAGE, "predictions after training", training.data.structures, tuned)
+    sets: tuple[SetName, ...] = ("test", "validation", "train")
+    compared = training.errors("errors before and after", after, dataset, kinds_of(labelled), sets, stage=STAGE)
     errors = bench.runner.one(compared)
     return ValidateResult(errors, tuple(_cautions(settings, errors.after)), compared.key)
 
