@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from superionic.transport.budget import LEVELS, TransferTerm, widened
+from superionic.transport.budget import TransferTerm, widened
+from superionic.transport.estimate import LEVEL_68, LEVEL_95
 from superionic.units import BOLTZMANN_EV_PER_K
 
 
@@ -19,7 +20,7 @@ def test_the_transfer_error_grows_away_from_where_it_was_measured():
 @pytest.mark.parametrize("name", ["interval68", "interval95"])
 def test_a_widened_interval_holds_two_independent_log_normal_errors(name):
     rng = np.random.default_rng(1)
-    statistics, extra, level = 0.4, 0.7, LEVELS[name]
+    statistics, extra, level = 0.4, 0.7, {"interval68": LEVEL_68, "interval95": LEVEL_95}[name]
     from superionic.transport.estimate import student_quantile
 
     width = student_quantile(level, math.inf) * statistics

@@ -75,14 +75,6 @@ class MDState:
                 raise ValueError(f"{name} must have shape {shape}, not {getattr(self, name).shape}")
 
     @property
-    def velocities_A_per_ps(self) -> FloatArray:
-        """Velocities, shape (n_atoms, 3), in Å/ps."""
-        from ase.units import fs
-
-        velocities: FloatArray = self.momenta / self.masses_amu[:, None] * (1.0e3 * fs)
-        return velocities
-
-    @property
     def kinetic_energy_eV(self) -> float:
         """Kinetic energy in eV."""
         return float(0.5 * np.sum(self.momenta**2 / self.masses_amu[:, None]))

@@ -248,11 +248,6 @@ def refuse_unknown(settings: Mapping[str, Any], known: Sequence[str], who: str, 
         )
 
 
-def labeller_names() -> tuple[str, ...]:
-    """Names that :func:`load_labeller` knows (``potential:<name>`` stands for any potential of the registry)."""
-    return ("gpaw", "vasp", "tblite", "potential:<name>")
-
-
 def describe_labeller(
     name: str, settings: Mapping[str, Any] | None = None, **potential_options: Any
 ) -> LabellerIdentity:

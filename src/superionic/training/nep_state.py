@@ -184,11 +184,6 @@ class NepState:
     best_loss: float | None
     history: tuple[Epoch, ...]
 
-    @property
-    def last_epoch(self) -> int:
-        """Epoch at which the training is finished."""
-        return self.options.epochs
-
     def to_dict(self) -> dict[str, Any]:
         """Plain values and arrays; exact."""
         plain = {field.name: getattr(self, field.name) for field in fields(self)}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from superionic.transport.arrhenius import ArrheniusFit
-from superionic.transport.estimate import LEVEL_68, LEVEL_95, PooledEstimate, student_quantile
+from superionic.transport.estimate import PooledEstimate, student_quantile
 from superionic.units import BOLTZMANN_EV_PER_K
 
 ErrorSource = Literal["statistics", "orderings", "transfer"]
@@ -144,7 +144,3 @@ def widened(
     if math.isfinite(high):
         high = value * math.exp(math.hypot(math.log(high / value), extra))
     return low, high
-
-
-LEVELS = {"interval68": LEVEL_68, "interval95": LEVEL_95}
-"""Probabilities of the stated intervals by name."""

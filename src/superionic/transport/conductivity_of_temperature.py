@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, get_args
 
 from superionic.errors import AnalysisError, CalculationFailed
@@ -186,8 +186,14 @@ class TemperatureDependence:
         AnalysisError
             For a temperature that is not positive.
         """
-        unphysical = _unphysical(self.fit, self.line, self.transfer)
-        return _given(temperature_K, self.points, self.fit, self.line, unphysical, self.transfer)
+        point, unphysical = _simulated(temperature_K, self.points), self._unphysical
+        if point is not None and (self.line is None or unphysical is not None):
+            return of_runs(point.conductivity_S_per_cm.estimate, temperature_K, transfer=self.transfer)
+        if self.fit is None or self.line is None:
+            return None
+        value = read_off(self.line, temperature_K, transfer=self.transfer, simulated=point is not None)
+        leads_nowhere = unphysical is not None or min(self.fit.Ea_eV, self.line.Ea_eV) <= 0.0
+        return None if value.extrapolated and leads_nowhere else value
 
     def verdict_at(self, temperature_K: float) -> Verdict:
         """Say how far σ at any temperature can be believed, and if there is none, why.
@@ -195,12 +201,29 @@ class TemperatureDependence:
         An average of runs at one temperature stands by itself, whatever is wrong with the line.
         """
         value = self.conductivity_at(temperature_K)
-        found = _doubts(
-            (temperature_K,), self.points, self.fit, self.line, self.slope_break, self.transfer, self.no_line_reason
-        )
+        found = self._doubts((temperature_K,))
         if value is not None and value.origin == "runs":
             found = tuple(doubt for doubt in found if doubt.temperatures_K)
         return judge(temperature_K, value, found)
+
+    @property
+    def _unphysical(self) -> ArrheniusFit | None:
+        """The line whose slope can be no activation energy, if any: the two differ by the change of volume only."""
+        for each in (self.fit, self.line):
+            if each is not None and energy_is_unphysical(each.Ea_eV, _with_transfer(each.Ea_error_eV, self.transfer)):
+                return each
+        return None
+
+    def _doubts(self, temperatures_K: Sequence[float]) -> tuple[Doubt, ...]:
+        """Return all doubts about σ at these temperatures, the gravest first."""
+        values = [self.conductivity_at(t) for t in temperatures_K]
+        withheld = [t for t, value in zip(temperatures_K, values, strict=True) if value is None]
+        found = about_values([value for value in values if value is not None], self.line)
+        judged = self._unphysical or self.fit
+        if self.line is None or judged is None:
+            return by_gravity([without_line(f"{self.no_line_reason} {_seen(self.points)}", withheld), *found])
+        Ea_error_eV = _with_transfer(judged.Ea_error_eV, self.transfer)
+        return by_gravity([*about_line(self.line, judged.Ea_eV, Ea_error_eV, self.slope_break, withheld), *found])
 
 
 def temperature_dependence(
@@ -235,46 +258,15 @@ def temperature_dependence(
     """
     wanted = tuple(float(t) for t in report_temperatures_K)
     _check(runs, form, wanted)
-    points = tuple(_point(t, [run for run in runs if run.temperature_K == t]) for t in _temperatures(runs))
+    points = tuple(
+        _point(t, [run for run in runs if run.temperature_K == t])
+        for t in sorted({float(run.temperature_K) for run in runs})
+    )
     temperatures = [point.temperature_K for point in points]
     pooled = [point.conductivity_S_per_cm for point in points]
     sigma = [each.estimate for each in pooled]
     diffusivity = [point.diffusivity_cm2_per_s.estimate for point in points]
-    try:
-        fit = arrhenius_fit_estimates(temperatures, diffusivity if form == "lnD" else sigma, form=form)
-        line = arrhenius_fit_estimates(temperatures, sigma, form="lnSigmaT")
-    except (AnalysisError, CalculationFailed) as error:
-        return _without_line(form, wanted, transfer, points, str(error.args[0]))
-    broken = slope_break_of_estimates(temperatures, diffusivity)
-    return TemperatureDependence(
-        form=form,
-        report_temperatures_K=wanted,
-        transfer=transfer,
-        points=points,
-        fit=fit,
-        line=line,
-        Ea_eV=fit.Ea_eV,
-        Ea_error_eV=_with_transfer(fit.Ea_error_eV, transfer),
-        slope_break=broken,
-        band=conductivity_band(line, temperatures, wanted, transfer=transfer),
-        predictions=tuple(
-            read_off(line, t, transfer=transfer, simulated=_simulated(t, points) is not None) for t in wanted
-        ),
-        budget=error_budget(fit, line, pooled, wanted, transfer),
-        doubts=_doubts(wanted, points, fit, line, broken, transfer, None),
-        flags=(*fit.flags, *([broken.flag] if broken is not None and broken.flag else [])),
-        no_line_reason=None,
-    )
-
-
-def _without_line(
-    form: ArrheniusForm,
-    wanted: tuple[float, ...],
-    transfer: TransferTerm | None,
-    points: tuple[TemperaturePoint, ...],
-    reason: str,
-) -> TemperatureDependence:
-    return TemperatureDependence(
+    bare = TemperatureDependence(
         form=form,
         report_temperatures_K=wanted,
         transfer=transfer,
@@ -287,10 +279,33 @@ def _without_line(
         band=None,
         predictions=(),
         budget=(),
-        doubts=_doubts(wanted, points, None, None, None, transfer, reason),
-        flags=(f"No activation energy: {reason}",),
-        no_line_reason=reason,
+        doubts=(),
+        flags=(),
+        no_line_reason=None,
     )
+    try:
+        fit = arrhenius_fit_estimates(temperatures, diffusivity if form == "lnD" else sigma, form=form)
+        line = arrhenius_fit_estimates(temperatures, sigma, form="lnSigmaT")
+    except (AnalysisError, CalculationFailed) as error:
+        reason = str(error.args[0])
+        found = replace(bare, flags=(f"No activation energy: {reason}",), no_line_reason=reason)
+    else:
+        broken = slope_break_of_estimates(temperatures, diffusivity)
+        found = replace(
+            bare,
+            fit=fit,
+            line=line,
+            Ea_eV=fit.Ea_eV,
+            Ea_error_eV=_with_transfer(fit.Ea_error_eV, transfer),
+            slope_break=broken,
+            band=conductivity_band(line, temperatures, wanted, transfer=transfer),
+            predictions=tuple(
+                read_off(line, t, transfer=transfer, simulated=_simulated(t, points) is not None) for t in wanted
+            ),
+            budget=error_budget(fit, line, pooled, wanted, transfer),
+            flags=(*fit.flags, *([broken.flag] if broken is not None and broken.flag else [])),
+        )
+    return replace(found, doubts=found._doubts(wanted))
 
 
 def _check(runs: Sequence[RunTransport], form: str, wanted: Sequence[float]) -> None:
@@ -303,10 +318,6 @@ def _check(runs: Sequence[RunTransport], form: str, wanted: Sequence[float]) -> 
     for temperature in [*(run.temperature_K for run in runs), *wanted]:
         if not (math.isfinite(temperature) and temperature > 0.0):
             raise AnalysisError(f"A temperature must be positive, not {temperature!r} K.")
-
-
-def _temperatures(runs: Sequence[RunTransport]) -> list[float]:
-    return sorted({float(run.temperature_K) for run in runs})
 
 
 def _point(temperature_K: float, runs: Sequence[RunTransport]) -> TemperaturePoint:
@@ -339,56 +350,6 @@ def _with_transfer(Ea_error_eV: float | None, transfer: TransferTerm | None) -> 
 
 def _simulated(temperature_K: float, points: Sequence[TemperaturePoint]) -> TemperaturePoint | None:
     return next((p for p in points if math.isclose(p.temperature_K, temperature_K, rel_tol=1e-9)), None)
-
-
-def _given(
-    temperature_K: float,
-    points: Sequence[TemperaturePoint],
-    fit: ArrheniusFit | None,
-    line: ArrheniusFit | None,
-    unphysical: ArrheniusFit | None,
-    transfer: TransferTerm | None,
-) -> ConductivityAt | None:
-    """Return what may be given as σ; see :meth:`TemperatureDependence.conductivity_at`."""
-    point = _simulated(temperature_K, points)
-    if point is not None and (line is None or unphysical is not None):
-        return of_runs(point.conductivity_S_per_cm.estimate, temperature_K, transfer=transfer)
-    if fit is None or line is None:
-        return None
-    value = read_off(line, temperature_K, transfer=transfer, simulated=point is not None)
-    leads_nowhere = unphysical is not None or min(fit.Ea_eV, line.Ea_eV) <= 0.0
-    return None if value.extrapolated and leads_nowhere else value
-
-
-def _unphysical(
-    fit: ArrheniusFit | None, line: ArrheniusFit | None, transfer: TransferTerm | None
-) -> ArrheniusFit | None:
-    """Return the line whose slope can be no activation energy, if any: the two differ by the change of volume only."""
-    for each in (fit, line):
-        if each is not None and energy_is_unphysical(each.Ea_eV, _with_transfer(each.Ea_error_eV, transfer)):
-            return each
-    return None
-
-
-def _doubts(
-    wanted: Sequence[float],
-    points: Sequence[TemperaturePoint],
-    fit: ArrheniusFit | None,
-    line: ArrheniusFit | None,
-    broken: SlopeBreak | None,
-    transfer: TransferTerm | None,
-    no_line_reason: str | None,
-) -> tuple[Doubt, ...]:
-    """Return all doubts about σ at these temperatures, the gravest first."""
-    unphysical = _unphysical(fit, line, transfer)
-    values = [_given(t, points, fit, line, unphysical, transfer) for t in wanted]
-    withheld = [t for t, value in zip(wanted, values, strict=True) if value is None]
-    found = about_values([value for value in values if value is not None], line)
-    judged = fit if unphysical is None else unphysical
-    if line is None or judged is None:
-        return by_gravity([without_line(f"{no_line_reason} {_seen(points)}", withheld), *found])
-    Ea_error_eV = _with_transfer(judged.Ea_error_eV, transfer)
-    return by_gravity([*about_line(line, judged.Ea_eV, Ea_error_eV, broken, withheld), *found])
 
 
 def _seen(points: Sequence[TemperaturePoint]) -> str:
