@@ -9,11 +9,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from superionic.report.csv_tables import CsvCell, CsvTable
 from superionic.report.export import ReportFiles, check_formats, write_tables_and_figures
 from superionic.report.folder import report_folder
 from superionic.report.html import page
 from superionic.report.runs import FILE_COLUMNS, NamedRuns, runs_of_files
-from superionic.report.section import Block, CsvCell, CsvTable, Line, Lines, Links, Paragraph, Section, Statements
+from superionic.report.section import Block, Line, Lines, Links, Paragraph, Section, Statements
 from superionic.report.sections import conductivity, diffusion, paths
 from superionic.report.sections.analysed_volumes import volumes
 from superionic.report.sections.named_dependence import NamedDependence

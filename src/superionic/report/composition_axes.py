@@ -114,6 +114,21 @@ def axis_values(results: Results, material: Material) -> tuple[float | None, ...
     return tuple(values.get(axis.axis) for axis in results.axes)
 
 
+def material_columns(results: Results) -> tuple[str, ...]:
+    """Name the columns of a file that say which material a row is of."""
+    return ("crystal", *(axis_column(axis) for axis in results.axes))
+
+
+def material_cells(results: Results, material: Material) -> tuple[str | float | None, ...]:
+    """Return what stands in these columns."""
+    return (material.crystal, *axis_values(results, material))
+
+
+def ordering_cells(results: Results, ordering: Ordering) -> tuple[str | float | None, ...]:
+    """Return material and ordering, for the columns of the material and one more."""
+    return (*material_cells(results, ordering.material), ordering.id)
+
+
 def place_on_axes(identity: Ordering | ReferencePhase) -> Point | None:
     """Return the values of an ordering on the axes; None for a reference, and without axes."""
     if isinstance(identity, ReferencePhase) or not identity.material.point:

@@ -4,9 +4,76 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from io import StringIO
+from typing import TypeVar
 
-from superionic.report.section import CsvCell, CsvTable
+from superionic.transport.estimate import Estimate
+
+T = TypeVar("T")
+CsvCell = str | int | float | bool | None
+Cells = tuple[CsvCell, ...]
+CsvColumn = tuple[str | tuple[str, ...], Callable[[T], CsvCell | Cells]]
+"""One column or several: their names, and what stands there for an item."""
+
+
+@dataclass(frozen=True)
+class CsvTable:
+    """A table with all rows and all digits.
+
+    Attributes
+    ----------
+    name
+        Of the file, e.g. ``"hull.csv"``.
+    columns
+        Names with units, e.g. ``"sigma_S_per_cm"``.
+    rows
+        One value for each column; None and numbers that are not finite are left empty.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    rows: tuple[Cells, ...]
+
+
+def csv_table(
+    name: str, identity: Sequence[str], items: Iterable[tuple[Cells, T]], columns: Sequence[CsvColumn[T]]
+) -> CsvTable:
+    """Make a table from its columns.
+
+    Parameters
+    ----------
+    name
+        Of the file.
+    identity
+        Names of the first columns, which say what a row is of.
+    items
+        The cells of these columns and the item of each row.
+    columns
+        The other columns.
+    """
+    names = [each for names, _ in columns for each in ((names,) if isinstance(names, str) else names)]
+    rows = ((*cells, *(value for _, of in columns for value in _several(of(item)))) for cells, item in items)
+    return CsvTable(name, (*identity, *names), tuple(rows))
+
+
+def _several(cells: CsvCell | Cells) -> Cells:
+    return cells if isinstance(cells, tuple) else (cells,)
+
+
+def estimate_columns(name: str) -> tuple[str, ...]:
+    """Name the columns of an estimate."""
+    return (name, *(f"{name}_{part}" for part in ("error", "low68", "high68", "low95", "high95", "is_upper_bound")))
+
+
+def estimate_cells(estimate: Estimate | None) -> Cells:
+    """Return the cells of an estimate; empty where there is none."""
+    if estimate is None:
+        return (None,) * 7
+    return (
+        estimate.value, estimate.error, *estimate.interval68, *estimate.interval95, estimate.is_upper_bound,
+    )  # fmt: skip
 
 
 def csv_text(table: CsvTable) -> str:

@@ -6,7 +6,7 @@ plotly for the screen. So both show the same.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, Literal
@@ -213,3 +213,24 @@ class Plot:
     surface: Surface | None = None
     columns: int = 2
     height: int = 380
+
+
+def xy(points: Iterable[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    """Return the coordinates of points, for a series."""
+    pairs = list(points)
+    return [x for x, _ in pairs], [y for _, y in pairs]
+
+
+def thin(n: int, most: int) -> list[int]:
+    """Return at most `most` indices of ``range(n)``, evenly spread, with both ends."""
+    if n <= most:
+        return list(range(n))
+    return sorted({round(index * (n - 1) / (most - 1)) for index in range(most)})
+
+
+def thin_log(n: int, most: int) -> list[int]:
+    """Return at most `most` indices of ``range(n)``, evenly spread on a logarithmic axis, with both ends."""
+    if n <= most:
+        return list(range(n))
+    spread = np.geomspace(1, n, most)
+    return sorted({round(position) - 1 for position in spread.tolist()})

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from superionic.report.composition_axes import axis_column, axis_values, unit_formula
+from superionic.report.csv_tables import CsvCell
 from superionic.report.plots import GREY, heat_colours
-from superionic.report.section import CsvCell
 from superionic.report.words import formula_text
 from superionic.results.analysis import Analysis
 from superionic.results.campaign import Results

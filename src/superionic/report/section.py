@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from superionic.report.csv_tables import CsvTable
 from superionic.report.plots import Plot
 from superionic.report.table import Table
 from superionic.results.campaign import Severity, Statement
-
-CsvCell = str | int | float | bool | None
 
 
 @dataclass(frozen=True)
@@ -74,25 +73,6 @@ class Sources:
     sources: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True)
-class CsvTable:
-    """A table with all rows and all digits.
-
-    Attributes
-    ----------
-    name
-        Of the file, e.g. ``"hull.csv"``.
-    columns
-        Names with units, e.g. ``"sigma_S_per_cm"``.
-    rows
-        One value for each column; None and numbers that are not finite are left empty.
-    """
-
-    name: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[CsvCell, ...], ...]
-
-
 Block = Paragraph | Table | Plot | Lines | Statements | Code | Links | Sources
 
 
@@ -121,3 +101,13 @@ class Section:
     def plots(self) -> tuple[Plot, ...]:
         """Its figures."""
         return tuple(block for block in self.blocks if isinstance(block, Plot))
+
+
+def shown(*blocks: Block) -> list[Block]:
+    """Leave out tables without rows and figures without panels."""
+    return [
+        block
+        for block in blocks
+        if not (isinstance(block, Table) and not block.rows)
+        and not (isinstance(block, Plot) and not block.panels and block.surface is None)
+    ]

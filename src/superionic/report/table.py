@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from superionic.report.words import UNKNOWN
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,18 @@ class Table:
     rows: Sequence[Sequence[str]]
     numeric: frozenset[int] = frozenset()
     notes: Sequence[str] = ()
+
+
+def table_of(
+    caption: str,
+    items: Iterable[T],
+    columns: Sequence[tuple[str, Callable[[T], str]]],
+    numeric: Collection[int] = (),
+    notes: Notes | None = None,
+) -> Table:
+    """Make a table with a row for each item from its columns: their names, and what stands there."""
+    rows = [[cell(item) for _, cell in columns] for item in items]
+    return Table(caption, [name for name, _ in columns], rows, frozenset(numeric), notes.words if notes else ())
 
 
 class Notes:

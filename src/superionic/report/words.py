@@ -128,6 +128,13 @@ def whole_text(value: float | None) -> str:
     return f"{count:,}".replace(",", "\N{THIN SPACE}").replace("-", MINUS)
 
 
+def supercell_text(matrix: Sequence[Sequence[int]]) -> str:
+    """Write a supercell: ``1 × 1 × 2``, or all rows where it is more than multiples of the vectors."""
+    if any(matrix[i][j] for i in range(3) for j in range(3) if i != j):
+        return str([list(row) for row in matrix])
+    return " × ".join(str(matrix[i][i]) for i in range(3))
+
+
 def plural(count: int, one: str, many: str | None = None) -> str:
     """Write ``1 ordering`` or ``12 orderings``."""
     return f"{whole_text(count)} {one if count == 1 else many or one + 's'}"

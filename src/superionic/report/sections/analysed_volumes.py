@@ -6,9 +6,10 @@ from typing import Final
 
 from superionic.dynamics.analysis import RunAnalysis
 from superionic.references.compare import Comparison
+from superionic.report.csv_tables import CsvTable
 from superionic.report.plots import BLUE, GREY, Panel, Plot, Series
 from superionic.report.published import short_citation
-from superionic.report.section import Block, CsvTable, Section
+from superionic.report.section import Block, Section
 from superionic.report.table import Table
 from superionic.report.words import UNKNOWN, number, with_error
 from superionic.results.analysis import Analysis

@@ -9,10 +9,11 @@ from typing import Final
 from superionic.references import Match, OwnResult, matching
 from superionic.references.values import PublishedValue, Quantity
 from superionic.report.composition_axes import unit_formula
+from superionic.report.csv_tables import CsvCell, CsvTable
 from superionic.report.own_results import Own, own_results
 from superionic.report.plots import BLUE, GREY, ORANGE, VERMILION, Panel, Plot, Series
 from superionic.report.published import short_citation
-from superionic.report.section import Block, CsvCell, CsvTable, Paragraph, Section
+from superionic.report.section import Block, Paragraph, Section
 from superionic.report.table import Notes, Table
 from superionic.report.words import MINUS, interval, number, sentence, with_error
 from superionic.results.campaign import Results

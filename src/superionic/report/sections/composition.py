@@ -16,8 +16,9 @@ from superionic.report.composition_axes import (
     varying_axes,
 )
 from superionic.report.composition_map import CompositionMap, composition_map, interpolated, rings
+from superionic.report.csv_tables import CsvCell, CsvTable
 from superionic.report.plots import GREY, HEAT_SCALE, Panel, Plot, Series, pick, pick_marker
-from superionic.report.section import CsvCell, CsvTable, Paragraph, Section
+from superionic.report.section import Paragraph, Section
 from superionic.report.sections.stability import MaterialStability, energy_tags, polymorph_panel, stability_of
 from superionic.report.words import listing, number, plural, with_error
 from superionic.results.campaign import Results, Statement

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from superionic.report.section import CsvCell, CsvTable
+from superionic.report.csv_tables import CsvCell, CsvTable
 from superionic.report.sections.diffusion import estimate_cells, estimate_columns
 from superionic.report.sections.named_dependence import NamedDependence
 

@@ -8,11 +8,11 @@ from typing import Final, Literal
 
 import numpy as np
 
-from superionic.report.plots import BLUE, GREEN, GREY, ORANGE, VERMILION, Panel, Plot, Series
+from superionic.report.csv_tables import CsvCell, CsvTable
+from superionic.report.plots import BLUE, GREEN, GREY, ORANGE, VERMILION, Panel, Plot, Series, thin, thin_log
 from superionic.report.runs import NamedRuns, RunName, runs_of_campaign
-from superionic.report.section import Block, CsvCell, CsvTable, Paragraph, Section
+from superionic.report.section import Block, Paragraph, Section
 from superionic.report.table import Notes, Table
-from superionic.report.thinning import thin, thin_log
 from superionic.report.words import UNKNOWN, interval, number, plural, sentence, whole_text, with_error
 from superionic.results.campaign import Results, Statement
 from superionic.transport.analysis import MOVING_FRAMEWORK, TransportAnalysis

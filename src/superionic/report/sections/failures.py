@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from superionic.execution.runner import Failure
-from superionic.report.section import CsvTable, Paragraph, Section
+from superionic.report.csv_tables import CsvTable
+from superionic.report.section import Paragraph, Section
 from superionic.report.table import Table
 from superionic.report.words import plural, sentence
 from superionic.results.campaign import Results, Statement

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from superionic.labels.base import Reference
-from superionic.report.plots import BLUE, ORANGE, VERMILION, Panel, Plot, Series
-from superionic.report.section import Block, CsvCell, CsvTable, Paragraph, Section
+from superionic.report.csv_tables import CsvCell, CsvTable
+from superionic.report.plots import BLUE, ORANGE, VERMILION, Panel, Plot, Series, thin
+from superionic.report.section import Block, Paragraph, Section
 from superionic.report.sections.provenance import setting_rows
 from superionic.report.table import Table
-from superionic.report.thinning import thin
 from superionic.report.words import MINUS, UNKNOWN, formula_text, number, plural, sentence, whole_text
 from superionic.results.campaign import Results, Statement
 from superionic.results.identity import Material, Ordering

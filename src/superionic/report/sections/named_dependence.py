@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from superionic.references.values import PublishedValue
-from superionic.report.section import CsvCell
+from superionic.report.csv_tables import CsvCell
 from superionic.transport.conductivity_of_temperature import TemperatureDependence
 
 

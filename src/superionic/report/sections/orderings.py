@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superionic.enumeration.evidence import MonteCarloEvidence, SearchEvidence
-from superionic.report.composition_axes import axis_column, axis_values, unit_formula
+from superionic.report.composition_axes import material_cells, material_columns, unit_formula
+from superionic.report.csv_tables import CsvTable, csv_table
 from superionic.report.plots import BLUE, Panel, Plot, Series
-from superionic.report.section import Block, CsvTable, Paragraph, Section
-from superionic.report.table import Table
-from superionic.report.words import whole_text
+from superionic.report.section import Paragraph, Section, shown
+from superionic.report.table import Table, table_of
+from superionic.report.words import supercell_text, whole_text
 from superionic.results.campaign import Results, Statement
-from superionic.results.identity import Rows
+from superionic.results.identity import OrderedCell
 from superionic.results.orderings import EnumeratedSpace
 
 _MOST_PANELS: Final = 6
@@ -27,8 +28,7 @@ def section(results: Results) -> Section:
     if results.enumerate is None:
         return Section("orderings", "Orderings", [Paragraph("Orderings were not enumerated.", "missing")])
     spaces = results.enumerate.spaces
-    blocks: list[Block] = [plot for plot in [_histograms(results, spaces)] if plot is not None]
-    blocks.append(_table(results, spaces))
+    blocks = shown(_histograms(results, spaces), _table(results, spaces))
     return Section("orderings", "Orderings", blocks, [_csv(results, spaces)])
 
 
@@ -107,11 +107,9 @@ def _about_monte_carlo(name: str, evidence: MonteCarloEvidence) -> Iterator[Stat
 # ---- the figure ------------------------------------------------------------------------------------------------------
 
 
-def _histograms(results: Results, spaces: tuple[EnumeratedSpace, ...]) -> Plot | None:
+def _histograms(results: Results, spaces: tuple[EnumeratedSpace, ...]) -> Plot:
     """Show how the electrostatic energies of the distinct orderings of each space are spread."""
     spread = [space for space in spaces if space.histogram is not None or len(space.orderings) > 1]
-    if not spread:
-        return None
     panels = [_histogram(results, space) for space in spread[:_MOST_PANELS]]
     more = f" Shown are {_MOST_PANELS} of {len(spread)} spaces." if len(spread) > _MOST_PANELS else ""
     return Plot(
@@ -171,80 +169,51 @@ def _binned(space: EnumeratedSpace) -> tuple[NDArray[np.float64], NDArray[np.flo
 
 
 def _table(results: Results, spaces: tuple[EnumeratedSpace, ...]) -> Table:
-    rows = []
-    for space in spaces:
-        material, number = space.cell.material, space.cell.composition_number
-        label = " ".join(part for part in (material.composition_label, f"({number})" if number else "") if part)
-        rows.append(
-            [
-                unit_formula(results, space.counted.formula),
-                material.crystal,
-                label,
-                _supercell(space.cell.supercell),
-                whole_text(space.counted.count.raw),
-                whole_text(space.counted.count.distinct),
-                whole_text(space.listed),
-                whole_text(space.counted.count.group_order),
-                space.method,
-            ]
-        )
-    columns = [
-        "Composition",
-        "Crystal",
-        "Label",
-        "Supercell",
-        "Arrangements",
-        "Distinct",
-        "Listed",
-        "Symmetry operations",
-        "Method",
-    ]
-    return Table("Spaces of orderings.", columns, rows, frozenset({4, 5, 6, 7}))
+    return table_of(
+        "Spaces of orderings.",
+        spaces,
+        [
+            ("Composition", lambda space: unit_formula(results, space.counted.formula)),
+            ("Crystal", lambda space: space.cell.material.crystal),
+            ("Label", lambda space: _label(space.cell)),
+            ("Supercell", lambda space: supercell_text(space.cell.supercell)),
+            ("Arrangements", lambda space: whole_text(space.counted.count.raw)),
+            ("Distinct", lambda space: whole_text(space.counted.count.distinct)),
+            ("Listed", lambda space: whole_text(space.listed)),
+            ("Symmetry operations", lambda space: whole_text(space.counted.count.group_order)),
+            ("Method", lambda space: space.method),
+        ],
+        numeric=range(4, 8),
+    )
 
 
-def _supercell(matrix: Rows) -> str:
-    off = any(matrix[i][j] for i in range(3) for j in range(3) if i != j)
-    return str([list(row) for row in matrix]) if off else " × ".join(str(matrix[i][i]) for i in range(3))
+def _label(cell: OrderedCell) -> str:
+    number = f"({cell.composition_number})" if cell.composition_number else ""
+    return " ".join(part for part in (cell.material.composition_label, number) if part)
 
 
 def _csv(results: Results, spaces: tuple[EnumeratedSpace, ...]) -> CsvTable:
-    columns = (
-        "crystal",
-        *(axis_column(axis) for axis in results.axes),
-        "supercell",
-        "composition_number",
-        "formula",
-        "deviation",
-        "min_distance_A",
-        "raw",
-        "distinct",
-        "distinct_allowed",
-        "listed",
-        "kept",
-        "method",
-        "group_order",
-        "spacegroup",
-        "key",
+    return csv_table(
+        "enumeration.csv",
+        material_columns(results),
+        [(material_cells(results, space.cell.material), space) for space in spaces],
+        [
+            ("supercell", lambda space: str([list(row) for row in space.cell.supercell])),
+            ("composition_number", lambda space: space.cell.composition_number),
+            ("formula", lambda space: space.counted.formula),
+            ("deviation", lambda space: space.counted.composition.deviation),
+            ("min_distance_A", lambda space: space.counted.min_distance_A),
+            ("raw", lambda space: space.counted.count.raw),
+            ("distinct", lambda space: space.counted.count.distinct),
+            (
+                "distinct_allowed",
+                lambda space: None if space.counted.allowed is None else space.counted.allowed.distinct,
+            ),
+            ("listed", lambda space: space.listed),
+            ("kept", lambda space: len(space.orderings)),
+            ("method", lambda space: space.method),
+            ("group_order", lambda space: space.counted.count.group_order),
+            ("spacegroup", lambda space: space.spacegroup),
+            ("key", lambda space: space.key),
+        ],
     )
-    rows = tuple(
-        (
-            space.cell.material.crystal,
-            *axis_values(results, space.cell.material),
-            str([list(row) for row in space.cell.supercell]),
-            space.cell.composition_number,
-            space.counted.formula,
-            space.counted.composition.deviation,
-            space.counted.min_distance_A,
-            space.counted.count.raw,
-            space.counted.count.distinct,
-            space.counted.allowed.distinct if space.counted.allowed is not None else None,
-            space.listed,
-            len(space.orderings),
-            space.method,
-            space.counted.count.group_order,
-            space.spacegroup,
-            space.key,
-        )
-        for space in spaces
-    )
-    return CsvTable("enumeration.csv", columns, rows)

@@ -8,12 +8,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from superionic.report.csv_tables import CsvCell, CsvTable
 from superionic.report.runs import NamedRuns, RunName, runs_of_campaign
-from superionic.report.section import Block, CsvCell, CsvTable, Paragraph, Section
+from superionic.report.section import Block, Paragraph, Section
 from superionic.report.sections.paths_density import NamedGrid, density_plots
 from superionic.report.sections.paths_figures import migration_plots
 from superionic.report.table import Table
-from superionic.report.words import interval, listing, number, sentence, some, whole_text
+from superionic.report.words import interval, listing, number, sentence, some, supercell_text, whole_text
 from superionic.results.campaign import Results, Statement
 from superionic.results.transport import MigrationRecord
 from superionic.transport.migration_summary import CrystalFit, MigrationSummary
@@ -105,19 +106,15 @@ def _fits(migration: NamedRuns[MigrationSummary]) -> list[CrystalFit]:
 
 
 def _fit_words(fit: CrystalFit) -> str:
-    diagonal = all(fit.supercell[i][j] == 0 for i in range(3) for j in range(3) if i != j)
-    shape = (
-        " × ".join(str(fit.supercell[i][i]) for i in range(3)) if diagonal else str([list(r) for r in fit.supercell])
-    )
     misfit = ""
     if fit.framework_misfit_A is not None:
         misfit = f", mean places of the framework by {number(fit.framework_misfit_A, 2)} Å (rms)"
     if fit.rival_misfit_A is not None:
         misfit += f" (laid down otherwise, which exchanges labels, by {number(fit.rival_misfit_A, 2)} Å)"
     return (
-        f"Sites are those of {fit.name} in the supercell {shape}; lengths differ from the crystal's by up to "
-        f"{number(100.0 * fit.strain, 2)} %{misfit}. Labels i1, i2, … are interstitials: places where the density "
-        "shows more."
+        f"Sites are those of {fit.name} in the supercell {supercell_text(fit.supercell)}; lengths differ from the "
+        f"crystal's by up to {number(100.0 * fit.strain, 2)} %{misfit}. Labels i1, i2, … are interstitials: places "
+        "where the density shows more."
     )
 
 

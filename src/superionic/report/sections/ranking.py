@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from superionic.report.composition_axes import axis_column, axis_values, unit_formula
-from superionic.report.plots import BLUE, GREY, Panel, Plot, Series
-from superionic.report.section import Block, CsvTable, Paragraph, Section
-from superionic.report.table import Table
-from superionic.report.thinning import thin
-from superionic.report.words import UNKNOWN, interval, milli, number, plural, whole_text
+from superionic.report.composition_axes import material_cells, material_columns, ordering_cells, unit_formula
+from superionic.report.csv_tables import CsvTable, csv_table
+from superionic.report.plots import BLUE, GREY, Panel, Plot, Series, thin
+from superionic.report.section import Block, Paragraph, Section, shown
+from superionic.report.table import Table, table_of
+from superionic.report.words import MINUS, UNKNOWN, interval, milli, number, plural, whole_text
 from superionic.results.campaign import Results, Statement
 from superionic.results.identity import Material, OrderedCell, Ordering, ReferencePhase
-from superionic.results.ranking import Agreement, Comparison, HalvingReport, RankedOrdering, RankResult
+from superionic.results.ranking import Comparison, HalvingReport, RankedOrdering, RankResult
 
 _MOST_PANELS: Final = 6
 _MOST_POINTS: Final = 2500
@@ -28,15 +28,15 @@ def section(results: Results) -> Section:
         return Section("ranking", title, [Paragraph("Orderings were not ranked with a potential.", "missing")])
     blocks: list[Block] = []
     for number_of_round, ranking in enumerate(results.rank, 1):
-        blocks.append(_potential(ranking))
-        blocks += [plot for plot in [_plot(results, ranking, number_of_round)] if plot is not None]
-        blocks.append(_table(results, ranking))
-        if ranking.halving:
-            blocks.append(_culling(results, ranking.halving))
-        if any(other.rankings is not None for other in ranking.comparisons):
-            blocks.append(_comparisons(results, ranking.comparisons))
+        blocks += [
+            _potential(ranking),
+            _plot(results, ranking, number_of_round),
+            _table(results, ranking),
+            _culling(results, ranking.halving),
+            _comparisons(results, ranking.comparisons),
+        ]
     files = [_orderings_csv(results), _culling_csv(results), _comparisons_csv(results)]
-    return Section("ranking", title, blocks, [file for file in files if file.rows])
+    return Section("ranking", title, shown(*blocks), [file for file in files if file.rows])
 
 
 def _material(identity: Ordering | ReferencePhase) -> Material:
@@ -100,7 +100,7 @@ def _potential(ranking: RankResult) -> Paragraph:
     return Paragraph("; ".join(parts) + ".", "quiet")
 
 
-def _plot(results: Results, ranking: RankResult, number_of_round: int) -> Plot | None:
+def _plot(results: Results, ranking: RankResult, number_of_round: int) -> Plot:
     """Show the energies of the potential against those of the point charges, for each space of orderings."""
     # Point-charge energies are those of a supercell: two of them cannot stand on one axis.
     groups: dict[OrderedCell, list[RankedOrdering]] = {}
@@ -113,8 +113,6 @@ def _plot(results: Results, ranking: RankResult, number_of_round: int) -> Plot |
         for cell, entries in several[:_MOST_PANELS]
         if (panel := _panel(f"{unit_formula(results, entries[0].formula)} · {cell.id}", entries)) is not None
     ]
-    if not panels:
-        return None
     more = f" Shown are {_MOST_PANELS} of {len(several)} spaces." if len(several) > _MOST_PANELS else ""
     return Plot(
         "ranking" if number_of_round == 1 else f"ranking_{number_of_round}",
@@ -187,36 +185,27 @@ def _table(results: Results, ranking: RankResult) -> Table:
         after, before = relaxed.get(entry.identity), unrelaxed.get(entry.identity)
         return (entry.formula, after is None, after or 0.0, before or 0.0, entry.identity.id)
 
-    rows = []
-    for entry in sorted(ranking.entries, key=order):
-        energy = entry.relaxed_eV_per_atom
-        rows.append(
-            [
-                entry.identity.id,
-                unit_formula(results, entry.formula),
-                _material(entry.identity).crystal,
-                whole_text(entry.degeneracy),
-                milli(unrelaxed.get(entry.identity)),
-                milli(relaxed.get(entry.identity)),
-                UNKNOWN if energy is None else f"{energy:.4f}".replace("-", "−"),
-                number(entry.volume_A3_per_atom, 4),
-                _state(entry),
-            ]
-        )
-    columns = [
-        "Ordering",
-        "Composition",
-        "Crystal",
-        "Degeneracy",
-        "Unrelaxed, above lowest, meV/atom",
-        "Relaxed, above lowest, meV/atom",
-        "Relaxed energy, eV/atom",
-        "Volume, Å³/atom",
-        "State",
-    ]
     by = f", by the potential{_which(results, ranking)}" if len(results.rank) > 1 else ""
-    caption = f"Orderings by energy, lowest first; energies above the lowest of the same composition{by}."
-    return Table(caption, columns, rows, frozenset({3, 4, 5, 6, 7}))
+    return table_of(
+        f"Orderings by energy, lowest first; energies above the lowest of the same composition{by}.",
+        sorted(ranking.entries, key=order),
+        [
+            ("Ordering", lambda entry: entry.identity.id),
+            ("Composition", lambda entry: unit_formula(results, entry.formula)),
+            ("Crystal", lambda entry: _material(entry.identity).crystal),
+            ("Degeneracy", lambda entry: whole_text(entry.degeneracy)),
+            ("Unrelaxed, above lowest, meV/atom", lambda entry: milli(unrelaxed.get(entry.identity))),
+            ("Relaxed, above lowest, meV/atom", lambda entry: milli(relaxed.get(entry.identity))),
+            ("Relaxed energy, eV/atom", lambda entry: _energy(entry.relaxed_eV_per_atom)),
+            ("Volume, Å³/atom", lambda entry: number(entry.volume_A3_per_atom, 4)),
+            ("State", _state),
+        ],
+        numeric=range(3, 8),
+    )
+
+
+def _energy(eV_per_atom: float | None) -> str:
+    return UNKNOWN if eV_per_atom is None else f"{eV_per_atom:.4f}".replace("-", MINUS)
 
 
 def _above_lowest(
@@ -239,53 +228,32 @@ def _state(entry: RankedOrdering) -> str:
 
 
 def _orderings_csv(results: Results) -> CsvTable:
-    columns = (
-        "crystal",
-        *(axis_column(axis) for axis in results.axes),
-        "ordering",
-        "potential",
-        "formula",
-        "n_atoms",
-        "degeneracy",
-        "ewald_eV",
-        "prescreen_eV_per_atom",
-        "single_point_eV_per_atom",
-        "reached_eV_per_atom",
-        "relaxed_eV_per_atom",
-        "volume_A3_per_atom",
-        "largest_force_eV_per_A",
-        "converged",
-        "n_steps",
-        "n_evaluations",
-        "duplicate_of",
-        "key",
+    return csv_table(
+        "orderings.csv",
+        (*material_columns(results), "ordering", "potential"),
+        [
+            ((*material_cells(results, _material(entry.identity)), entry.identity.id, ranking.potential_name), entry)
+            for ranking in results.rank
+            for entry in ranking.entries
+        ],
+        [
+            ("formula", lambda entry: entry.formula),
+            ("n_atoms", lambda entry: entry.n_atoms),
+            ("degeneracy", lambda entry: entry.degeneracy),
+            ("ewald_eV", lambda entry: entry.ewald_eV),
+            ("prescreen_eV_per_atom", lambda entry: entry.prescreen_eV_per_atom),
+            ("single_point_eV_per_atom", lambda entry: entry.single_point_eV_per_atom),
+            ("reached_eV_per_atom", lambda entry: entry.reached_eV_per_atom),
+            ("relaxed_eV_per_atom", lambda entry: entry.relaxed_eV_per_atom),
+            ("volume_A3_per_atom", lambda entry: entry.volume_A3_per_atom),
+            ("largest_force_eV_per_A", lambda entry: entry.largest_force_eV_per_A),
+            ("converged", lambda entry: entry.converged),
+            ("n_steps", lambda entry: entry.n_steps),
+            ("n_evaluations", lambda entry: entry.n_evaluations),
+            ("duplicate_of", lambda entry: None if entry.duplicate_of is None else entry.duplicate_of.id),
+            ("key", lambda entry: entry.key),
+        ],
     )
-    rows = tuple(
-        (
-            _material(entry.identity).crystal,
-            *axis_values(results, _material(entry.identity)),
-            entry.identity.id,
-            ranking.potential_name,
-            entry.formula,
-            entry.n_atoms,
-            entry.degeneracy,
-            entry.ewald_eV,
-            entry.prescreen_eV_per_atom,
-            entry.single_point_eV_per_atom,
-            entry.reached_eV_per_atom,
-            entry.relaxed_eV_per_atom,
-            entry.volume_A3_per_atom,
-            entry.largest_force_eV_per_A,
-            entry.converged,
-            entry.n_steps,
-            entry.n_evaluations,
-            entry.duplicate_of.id if entry.duplicate_of is not None else None,
-            entry.key,
-        )
-        for ranking in results.rank
-        for entry in ranking.entries
-    )
-    return CsvTable("orderings.csv", columns, rows)
 
 
 # ---- culling ---------------------------------------------------------------------------------------------------------
@@ -293,85 +261,58 @@ def _orderings_csv(results: Results) -> CsvTable:
 
 def _culling(results: Results, reports: Sequence[HalvingReport]) -> Table:
     """One row per crystal and composition: how many were relaxed, what was spent, and what may be missing."""
-    rows = [
-        [
-            _name(results, report),
-            whole_text(report.orderings),
-            whole_text(report.relaxed),
-            whole_text(report.culled),
-            whole_text(report.evaluations),
-            whole_text(None if report.evaluations_if_all is None else round(report.evaluations_if_all)),
-            "; ".join(f"{audit.entered} of {audit.audited}" for audit in report.audits) or UNKNOWN,
-            number(report.recall, 3),
-            interval(*report.recall_interval95),
-            "yes" if report.widened else "no",
-        ]
-        for report in reports
-    ]
-    columns = [
-        "Orderings of",
-        "Ranked",
-        "Relaxed",
-        "Culled",
-        "Evaluations",
-        "If all were relaxed",
-        "Audited that belong among the lowest",
-        "Recall",
-        "95 % interval",
-        "Widened",
-    ]
-    caption = (
+    return table_of(
         "Culling. Recall: expected share of the wanted lowest orderings that are among the relaxed ones, from how far "
-        "orderings drawn at random still fell."
+        "orderings drawn at random still fell.",
+        reports,
+        [
+            ("Orderings of", lambda report: _name(results, report)),
+            ("Ranked", lambda report: whole_text(report.orderings)),
+            ("Relaxed", lambda report: whole_text(report.relaxed)),
+            ("Culled", lambda report: whole_text(report.culled)),
+            ("Evaluations", lambda report: whole_text(report.evaluations)),
+            ("If all were relaxed", lambda report: _rounded(report.evaluations_if_all)),
+            (
+                "Audited that belong among the lowest",
+                lambda report: "; ".join(f"{each.entered} of {each.audited}" for each in report.audits) or UNKNOWN,
+            ),
+            ("Recall", lambda report: number(report.recall, 3)),
+            ("95 % interval", lambda report: interval(*report.recall_interval95)),
+            ("Widened", lambda report: "yes" if report.widened else "no"),
+        ],
+        numeric=(1, 2, 3, 4, 5, 7),
     )
-    return Table(caption, columns, rows, frozenset({1, 2, 3, 4, 5, 7}))
+
+
+def _rounded(count: float | None) -> str:
+    return whole_text(None if count is None else round(count))
 
 
 def _culling_csv(results: Results) -> CsvTable:
-    columns = (
-        "crystal",
-        *(axis_column(axis) for axis in results.axes),
-        "formula",
-        "potential",
-        "ranked",
-        "pilots",
-        "relaxed",
-        "culled",
-        "wanted",
-        "evaluations",
-        "evaluations_if_all",
-        "audited",
-        "audited_among_the_lowest",
-        "widened",
-        "recall",
-        "recall_low95",
-        "recall_high95",
-        "recall_at_least_by_audit",
+    return csv_table(
+        "culling.csv",
+        (*material_columns(results), "formula", "potential"),
+        [
+            ((*material_cells(results, report.material), report.formula, ranking.potential_name), report)
+            for ranking in results.rank
+            for report in ranking.halving
+        ],
+        [
+            ("ranked", lambda report: report.orderings),
+            ("pilots", lambda report: report.pilots),
+            ("relaxed", lambda report: report.relaxed),
+            ("culled", lambda report: report.culled),
+            ("wanted", lambda report: report.wanted),
+            ("evaluations", lambda report: report.evaluations),
+            ("evaluations_if_all", lambda report: report.evaluations_if_all),
+            ("audited", lambda report: sum(audit.audited for audit in report.audits)),
+            ("audited_among_the_lowest", lambda report: sum(audit.entered for audit in report.audits)),
+            ("widened", lambda report: report.widened),
+            ("recall", lambda report: report.recall),
+            (("recall_low95", "recall_high95"), lambda report: report.recall_interval95),
+            ("recall_at_least_by_audit", lambda report: report.recall_at_least_by_audit),
+        ],
     )
-    rows = tuple(
-        (
-            report.material.crystal,
-            *axis_values(results, report.material),
-            report.formula,
-            ranking.potential_name,
-            report.orderings,
-            report.pilots,
-            report.relaxed,
-            report.culled,
-            report.wanted,
-            report.evaluations,
-            report.evaluations_if_all,
-            sum(audit.audited for audit in report.audits),
-            sum(audit.entered for audit in report.audits),
-            report.widened,
-            report.recall,
-            *report.recall_interval95,
-            report.recall_at_least_by_audit,
-        )
-        for ranking in results.rank
-        for report in ranking.halving
-    )
-    return CsvTable("culling.csv", columns, rows)
 
 
 # ---- other potentials ------------------------------------------------------------------------------------------------
@@ -379,73 +320,43 @@ def _culling_csv(results: Results) -> CsvTable:
 
 def _comparisons(results: Results, others: Sequence[Comparison]) -> Table:
     """One row per other potential and composition: how far it orders the same orderings in the same way."""
-    rows = [
-        [other.second, other.after, *_agreement(results, group)]
-        for other in others
-        for group in (other.rankings.groups if other.rankings is not None else ())
-    ]
-    columns = [
-        "Potential",
-        "Compared on",
-        "Composition",
-        "Orderings",
-        "Spearman ρ",
-        "95 % interval",
-        "Kendall τ",
-        "Lowest shared",
-        "Same lowest",
-        "Spread, meV/atom",
-        "Left between compositions, meV/atom",
-    ]
-    caption = (
+    return table_of(
         "Other potentials on the same orderings. Their energies are compared within a composition, and between "
-        "compositions after a shift for each element; they are on no hull."
+        "compositions after a shift for each element; they are on no hull.",
+        [(other, group) for other in others for group in (other.rankings.groups if other.rankings is not None else ())],
+        [
+            ("Potential", lambda row: row[0].second),
+            ("Compared on", lambda row: row[0].after),
+            ("Composition", lambda row: unit_formula(results, row[1].formula)),
+            ("Orderings", lambda row: whole_text(row[1].n)),
+            ("Spearman ρ", lambda row: number(row[1].spearman.value, 2)),
+            ("95 % interval", lambda row: interval(row[1].spearman.low, row[1].spearman.high)),
+            ("Kendall τ", lambda row: number(row[1].kendall.value, 2)),
+            (
+                "Lowest shared",
+                lambda row: f"{round(row[1].lowest_shared * row[1].lowest_count)} of {row[1].lowest_count}",
+            ),
+            ("Same lowest", lambda row: "yes" if row[1].same_lowest else "no"),
+            ("Spread, meV/atom", lambda row: " and ".join(number(each, 2) for each in row[1].spread_meV_per_atom)),
+            ("Left between compositions, meV/atom", lambda row: number(row[1].mean_difference_left_meV_per_atom, 2)),
+        ],
+        numeric=(3, 4, 6, 10),
     )
-    return Table(caption, columns, rows, frozenset({3, 4, 6, 10}))
-
-
-def _agreement(results: Results, group: Agreement) -> list[str]:
-    return [
-        unit_formula(results, group.formula),
-        whole_text(group.n),
-        number(group.spearman.value, 2),
-        interval(group.spearman.low, group.spearman.high),
-        number(group.kendall.value, 2),
-        f"{round(group.lowest_shared * group.lowest_count)} of {group.lowest_count}",
-        "yes" if group.same_lowest else "no",
-        " and ".join(number(spread, 2) for spread in group.spread_meV_per_atom),
-        number(group.mean_difference_left_meV_per_atom, 2),
-    ]
 
 
 def _comparisons_csv(results: Results) -> CsvTable:
-    columns = (
-        "crystal",
-        *(axis_column(axis) for axis in results.axes),
-        "ordering",
-        "formula",
-        "first_potential",
-        "second_potential",
-        "compared_on",
-        "first_eV_per_atom",
-        "second_eV_per_atom",
-        "difference_left_meV_per_atom",
+    return csv_table(
+        "ranking_comparison.csv",
+        (*material_columns(results), "ordering", "formula", "first_potential", "second_potential", "compared_on"),
+        [
+            ((*ordering_cells(results, each.ordering), each.formula, other.first, other.second, other.after), each)
+            for ranking in results.rank
+            for other in ranking.comparisons
+            for each in (other.rankings.energies if other.rankings is not None else ())
+        ],
+        [
+            ("first_eV_per_atom", lambda energies: energies.first_eV_per_atom),
+            ("second_eV_per_atom", lambda energies: energies.second_eV_per_atom),
+            ("difference_left_meV_per_atom", lambda energies: energies.left_meV_per_atom),
+        ],
     )
-    rows = tuple(
-        (
-            energies.ordering.material.crystal,
-            *axis_values(results, energies.ordering.material),
-            energies.ordering.id,
-            energies.formula,
-            other.first,
-            other.second,
-            other.after,
-            energies.first_eV_per_atom,
-            energies.second_eV_per_atom,
-            energies.left_meV_per_atom,
-        )
-        for ranking in results.rank
-        for other in ranking.comparisons
-        for energies in (other.rankings.energies if other.rankings is not None else ())
-    )
-    return CsvTable("ranking_comparison.csv", columns, rows)

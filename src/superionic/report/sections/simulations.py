@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from superionic.references.values import Approach, PublishedValue
-from superionic.report.plots import GREY, Panel, Plot, Series, pick
+from superionic.report.csv_tables import CsvTable
+from superionic.report.plots import GREY, Panel, Plot, Series, pick, thin
 from superionic.report.published import published_values, source_words
 from superionic.report.runs import NamedRuns, runs_of_campaign
-from superionic.report.section import Block, CsvTable, Paragraph, Section
+from superionic.report.section import Block, Paragraph, Section
 from superionic.report.table import Notes, Table
-from superionic.report.thinning import thin
 from superionic.report.words import UNKNOWN, number, sentence, whole_text, with_error
 from superionic.results.campaign import Results, Statement
 from superionic.results.transport import SimulatedRun

@@ -18,8 +18,9 @@ from superionic.report.composition_axes import (
     varying_axes,
 )
 from superionic.report.composition_map import CompositionMap, composition_map, rings
+from superionic.report.csv_tables import CsvCell, CsvTable
 from superionic.report.plots import BLUE, GREY, VERMILION, Panel, Plot, Series, pick, pick_marker
-from superionic.report.section import Block, CsvCell, CsvTable, Paragraph, Section
+from superionic.report.section import Block, Paragraph, Section
 from superionic.report.table import Table
 from superionic.report.words import formula_text, listing, milli, number
 from superionic.results.campaign import Results, Statement

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Literal
 
 from superionic.report.composition_axes import axis_column, axis_values
+from superionic.report.csv_tables import CsvCell, CsvTable
 from superionic.report.plots import BLUE, GREY, VERMILION, Panel, Plot, Series, pick
-from superionic.report.section import Block, CsvCell, CsvTable, Paragraph, Section
+from superionic.report.section import Block, Paragraph, Section
 from superionic.report.table import Table
 from superionic.report.words import UNKNOWN, listing, number, plural, sentence, whole_text
 from superionic.results.campaign import Results, Statement

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from superionic.report.composition_axes import axis_column, axis_values, unit_formula
-from superionic.report.section import Block, CsvCell, CsvTable, Line, Lines, Paragraph, Section, Statements
+from superionic.report.csv_tables import CsvCell, CsvTable
+from superionic.report.section import Block, Line, Lines, Paragraph, Section, Statements
 from superionic.report.sections.stability import MaterialStability, stability_of
 from superionic.report.table import Table
 from superionic.report.words import (

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from superionic.potentials.base import PotentialIdentity
-from superionic.report.section import CsvTable, Paragraph, Section
+from superionic.report.csv_tables import CsvTable
+from superionic.report.section import Paragraph, Section
 from superionic.report.table import Table
 from superionic.report.words import formula_text, listing, number, plural, whole_text
 from superionic.results.campaign import Results, Statement
