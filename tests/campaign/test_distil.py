@@ -32,7 +32,7 @@ def problems(distil, **more):
 
 def test_a_campaign_with_a_student_lets_it_drive_transport():
     file = CampaignFile.model_validate({**MINIMAL, "distil": {}})
-    assert file.potential_of("transport") == "student"
+    assert file.transport.potential == "student"
     assert file.stages.index("distil") == file.stages.index("transport") - 1
     assert "distil" not in CampaignFile.model_validate(MINIMAL).stages
 

@@ -56,7 +56,7 @@ def test_the_commented_lines_load_too():
     text = draft_campaign(CIF, folder=ROOT).replace("#~ ", "")
     loaded = parse_campaign(text, ROOT / "campaign.yaml")
     assert loaded.train is not None
-    assert loaded.potential_of("transport") == "fine-tuned"
+    assert loaded.transport.potential == "fine-tuned"
 
 
 def test_what_the_user_says_wins():

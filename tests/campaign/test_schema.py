@@ -68,15 +68,12 @@ def test_wrong_formulas(text):
 def test_a_minimal_campaign_has_no_learning():
     file = campaign()
     assert set(file.stages) == set(STAGES) - set(LEARNING_STAGES)
-    assert file.potential_settings("chgnet") == {"engine": "chgnet", "model": None, "options": {}}
-    assert file.potential_of("rank") == "chgnet"
-    assert file.potential_of("transport") == "chgnet"
+    assert file.rank.potential == "chgnet"
+    assert file.transport.potential == "chgnet"
     with pytest.raises(KeyError):
         file.stage_settings("train")
     with pytest.raises(KeyError):
         file.section("trian")
-    with pytest.raises(KeyError):
-        file.potential_of("hull")
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
@@ -84,7 +81,7 @@ def test_presets_are_whole_campaigns(preset):
     file = campaign(preset=preset)
     with_student = "distil" in PRESETS[preset]
     assert file.stages == tuple(stage for stage in STAGES if stage != "distil" or with_student)
-    assert file.potential_of("transport") == (STUDENT if with_student else FINE_TUNED)
+    assert file.transport.potential == (STUDENT if with_student else FINE_TUNED)
     for stage, values in PRESETS[preset].items():
         settings = file.stage_settings(stage)
         assert set(values) <= set(settings), f"{preset}.{stage} sets a key that the schema lacks"
@@ -113,7 +110,7 @@ def test_null_leaves_a_stage_out_with_those_of_the_preset_that_need_it():
     assert file.train is None
     assert file.section("validate") is None
     assert file.hull.repeat_with_fine_tuned is False
-    assert file.potential_of("transport") == "chgnet"
+    assert file.transport.potential == "chgnet"
     assert campaign(transport=None).analyse is None
     left = ("enumerate", "rank", "distil", "transport", "analyse", "report")
     assert campaign(preset="demo", hull=None).stages == left

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from superionic.campaign.learning import learn
-from superionic.campaign.spaces import build_spaces, end_members, read_text, replacements
+from superionic.campaign.spaces import build_spaces, crystal_text, end_members, replacements
 from superionic.settings.base import STUDENT
 from superionic.settings.distil import resolved
 from superionic.stages import (
@@ -28,7 +27,6 @@ from superionic.stages.base import (
     FINE_TUNED,
     Candidate,
     ChosenPotential,
-    CrystalText,
     WithCandidates,
     WithSnapshots,
     Workbench,
@@ -87,9 +85,7 @@ class Flow:
     bench
         The workbench; its runner decides whether work is done or only looked up.
     crystals, references
-        The crystals of the file, read.
-    reference_texts
-        The references as tasks read them, in order.
+        The crystals and references of the file, read.
     until
         Name of the last stage to walk to; None for all.
     outputs
@@ -104,7 +100,6 @@ class Flow:
     bench: Workbench
     crystals: Mapping[str, DisorderedCrystal]
     references: Mapping[str, DisorderedCrystal]
-    reference_texts: Sequence[CrystalText]
     until: str | None = None
     outputs: Outputs = field(default_factory=Outputs)
     reached: str = ""
@@ -130,7 +125,7 @@ class Flow:
         base = self.potential(file.rank.potential)
         self.at("enumerate")
         enumerated = enumerate.run(file.enumerate, self.bench, build_spaces(file, self.crystals))
-        end_phases = enumerate.references(self.bench, self.reference_texts)
+        end_phases = enumerate.references(self.bench, [crystal_text(entry) for entry in file.references])
         self.done("enumerate", self.outputs.enumerate, enumerated)
         self._rank(file.rank, enumerated.candidates, end_phases, base, "")
         chosen = self._select(self.outputs.ranked)
@@ -151,20 +146,9 @@ class Flow:
         if file.analyse is not None:
             self.at("analyse")
             transfer = self.outputs.distil[-1].result.transfer if drivers[0].name == STUDENT else None
-            analysed = analyse.run(file.analyse, self.bench, moved.runs, transfer, self._crystal_texts())
+            texts = {entry.name: crystal_text(entry) for entry in file.crystals}
+            analysed = analyse.run(file.analyse, self.bench, moved.runs, transfer, texts)
             self.done("analyse", self.outputs.analyse, analysed)
-
-    def _crystal_texts(self) -> dict[str, CrystalText]:
-        """Return each crystal as a task can read it."""
-        return {
-            entry.name: CrystalText(
-                name=entry.name,
-                file_name=Path(entry.file).name,
-                text=read_text(entry.file),
-                occupancies={name: dict(species) for name, species in entry.occupancies.items()},
-            )
-            for entry in self.file.crystals
-        }
 
     def _rank(
         self,

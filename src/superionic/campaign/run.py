@@ -302,8 +302,8 @@ class Campaign:
         interrupts: Interrupts | None = None,
     ) -> Flow:
         from superionic.campaign.flow import Flow
-        from superionic.campaign.spaces import choose_potentials, read_text
-        from superionic.stages.base import CrystalText, Workbench
+        from superionic.campaign.spaces import choose_potentials
+        from superionic.stages.base import Workbench
 
         potentials = choose_potentials(self.file)
         hours = None if executor is None else self.file.execution.walltime_h  # looking at what is done takes no time
@@ -325,10 +325,7 @@ class Campaign:
             potentials,
             self._engine_identity,
         )
-        texts = [
-            CrystalText(entry.name, Path(entry.file).name, read_text(entry.file)) for entry in self.file.references
-        ]
-        return Flow(self.file, bench, self.crystals, self.references, texts, until)
+        return Flow(self.file, bench, self.crystals, self.references, until)
 
     @cached_property
     def _identities(self) -> dict[str, Mapping[str, Any]]:

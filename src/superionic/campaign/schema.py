@@ -121,19 +121,6 @@ class CampaignFile(Section):
             raise KeyError(stage)
         return getattr(self, "validate_" if stage == "validate" else stage)
 
-    def potential_of(self, stage: str) -> str:
-        """Return the name of the potential of `rank`, `sample` or `transport`; `fine-tuned` and `student` for our own.
-
-        Raises
-        ------
-        KeyError
-            If the stage has no potential, or the campaign leaves it out.
-        """
-        name = getattr(self.section(stage), "potential", None)
-        if name is None:
-            raise KeyError(stage)
-        return str(name)
-
     def stage_settings(self, stage: str) -> dict[str, Any]:
         """Return the settings of a stage as plain JSON values, for the keys of its tasks.
 
@@ -160,17 +147,6 @@ class CampaignFile(Section):
             raise KeyError(stage)
         settings: dict[str, Any] = section.model_dump(mode="json", exclude={"preset"})
         return settings
-
-    def potential_settings(self, name: str) -> dict[str, Any]:
-        """Return ``{"engine", "model", "options"}`` of an entry of `potentials` as plain JSON values.
-
-        Raises
-        ------
-        KeyError
-            If there is no potential of that name.
-        """
-        entry = self.potentials[name]
-        return {"engine": entry.engine, "model": entry.model, "options": entry.load_options()}
 
     def grid(self) -> tuple[dict[str, float], ...]:
         """Return the points of the composition grid that meet all constraints.

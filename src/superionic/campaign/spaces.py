@@ -12,12 +12,14 @@ from superionic.campaign.prepare import choose_potential, known_elements
 from superionic.errors import PotentialError, StructureError
 from superionic.results.identity import AxisValue, Material
 from superionic.settings.base import parse_formula
+from superionic.stages.base import CrystalText
 from superionic.stages.ordering_spaces import Space, SpaceSettings
 from superionic.structures.axes import Axis, apply_point
 from superionic.structures.occupancies import with_occupancies
 
 if TYPE_CHECKING:
     from superionic.campaign.schema import CampaignFile
+    from superionic.settings.inputs import CrystalInput, ReferenceInput
     from superionic.stages.base import ChosenPotential
     from superionic.structures.disordered import DisorderedCrystal
 
@@ -38,6 +40,13 @@ def read_text(path: str | Path) -> str:
         ) from error
 
 
+def crystal_text(entry: CrystalInput | ReferenceInput) -> CrystalText:
+    """Return a crystal or reference of the file as a task can read it."""
+    occupancies: Mapping[str, Mapping[str, float]] = getattr(entry, "occupancies", {})
+    own = {name: dict(species) for name, species in occupancies.items()}
+    return CrystalText(entry.name, Path(entry.file).name, read_text(entry.file), own)
+
+
 def build_spaces(file: CampaignFile, crystals: Mapping[str, DisorderedCrystal]) -> list[Space]:
     """Return crystals × grid points × supercells, in the order of the file.
 
@@ -56,17 +65,16 @@ def build_spaces(file: CampaignFile, crystals: Mapping[str, DisorderedCrystal]) 
     spaces = []
     charges = {element: float(charge) for element, charge in file.oxidation_states.items()}
     for entry in file.crystals:
-        crystal, text = crystals[entry.name], read_text(entry.file)
-        occupancies = {name: dict(species) for name, species in entry.occupancies.items()}
+        crystal, read = crystals[entry.name], crystal_text(entry)
         for point in file.grid():
-            material = Material(entry.name, _place(point))
-            made = _composition(file, crystal, occupancies, point)
+            material = Material(entry.name, tuple(AxisValue(axis, value) for axis, value in point.items()))
+            made = _composition(file, crystal, read.occupancies, point)
             spaces += [
                 Space(
                     material,
                     SpaceSettings(
-                        file_name=Path(entry.file).name,
-                        text=text,
+                        file_name=read.file_name,
+                        text=read.text,
                         supercell=matrix,
                         oxidation_states=charges,
                         coupling=entry.coupling,
@@ -78,10 +86,6 @@ def build_spaces(file: CampaignFile, crystals: Mapping[str, DisorderedCrystal]) 
                 for matrix in entry.all_supercells
             ]
     return spaces
-
-
-def _place(point: Mapping[str, float]) -> tuple[AxisValue, ...]:
-    return tuple(AxisValue(axis, value) for axis, value in point.items())
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,7 @@ def _axes(file: CampaignFile) -> list[Axis]:
 def _composition(
     file: CampaignFile,
     crystal: DisorderedCrystal,
-    occupancies: dict[str, dict[str, float]],
+    occupancies: Mapping[str, Mapping[str, float]],
     point: Mapping[str, float],
 ) -> _Composition:
     """Return what makes the crystal one of this point: substitutions on all sites of an element, or occupancies."""

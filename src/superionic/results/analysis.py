@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from superionic.dynamics.analysis import RunAnalysis
-from superionic.errors import StorageError
 from superionic.execution.codec import plain_json, to_tree
-from superionic.results.document import read_json, to_json
+from superionic.results.document import read_file, to_json
 from superionic.results.identity import Material, Run
 from superionic.transport.conductivity_of_temperature import TemperatureDependence
 from superionic.transport.estimate import Estimate
@@ -98,10 +97,4 @@ def read_analysis(path: Path | str) -> Analysis:
     StorageError
         If it is no such file, or of another version; the message says what to do.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise StorageError(
-            f"there are no results: {error.strerror}", where=str(path), fix="run `superionic analyse --out` first"
-        ) from error
-    return read_json(text, Analysis, kind=ANALYSIS, where=str(path))
+    return read_file(path, Analysis, kind=ANALYSIS, fix="run `superionic analyse --out` first")

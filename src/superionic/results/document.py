@@ -77,13 +77,16 @@ def read_json(text: str, cls: type[T], *, kind: str, where: str) -> T:
 
 def read_results(path: Path | str) -> Results:
     """Read a ``results.json`` from disk; errors as :func:`from_json`, or where there is no such file."""
+    return read_file(path, Results, kind=FORMAT, fix="run the campaign first")
+
+
+def read_file(path: Path | str, cls: type[T], *, kind: str, fix: str) -> T:
+    """Read a file that :func:`to_json` wrote; ``fix`` says what to do where there is none."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
-        raise StorageError(
-            f"there are no results: {error.strerror}", where=str(path), fix="run the campaign first"
-        ) from error
-    return from_json(text, where=str(path))
+        raise StorageError(f"there are no results: {error.strerror}", where=str(path), fix=fix) from error
+    return read_json(text, cls, kind=kind, where=str(path))
 
 
 # ---- schema ---------------------------------------------------------------------------------------------------------

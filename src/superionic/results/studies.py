@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from superionic.results.learning import ErrorsApart
@@ -241,21 +241,16 @@ class CompareRow:
 
     def cells(self) -> dict[str, Cell]:
         """Give the row of a table."""
-        return dict(self._cells())
-
-    def _cells(self) -> Iterator[tuple[str, Cell]]:
-        yield from (("method", self.method), ("seed", self.seed))
+        row: dict[str, Cell] = {"method": self.method, "seed": self.seed}
         if self.failed is not None:
-            yield "failed", self.failed
+            row |= {"failed": self.failed}
         if self.best_epoch is not None:
-            yield from (("best_epoch", self.best_epoch), ("epochs", self.epochs))
+            row |= {"best_epoch": self.best_epoch, "epochs": self.epochs}
         if self.errors is not None:
-            yield from shown(self.errors).items()
+            row |= shown(self.errors)
         if self.forgotten is not None:
-            yield from shown(self.forgotten, "forgotten_").items()
-        if self.run is not None:
-            yield from (("stable", self.run.stable), ("stable_ps", self.run.stable_ps), ("stopped", self.run.stopped))
-            yield "mean_temperature_K", self.run.mean_temperature_K
+            row |= shown(self.forgotten, "forgotten_")
+        return row if self.run is None else row | asdict(self.run)
 
 
 @dataclass(frozen=True)

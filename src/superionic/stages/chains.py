@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from ase import Atoms
@@ -17,9 +17,14 @@ from numpy.typing import NDArray
 
 from superionic.dynamics.md import MDState, Segment, continued_state, initial_state, run_segment
 from superionic.dynamics.monitors import Limits
-from superionic.dynamics.settings import Barostat, CellMotion, Engine, MDSettings, Thermostat
+from superionic.dynamics.settings import Barostat, CellMotion, Engine, MDSettings
 from superionic.execution.task import Context, Task, task
 from superionic.stages.base import ChosenPotential, Workbench, load
+
+if TYPE_CHECKING:
+    from superionic.settings.distil import ResolvedDistil
+    from superionic.settings.sample import SampleSettings
+    from superionic.settings.stages import TransportSettings
 
 Rows = Sequence[Sequence[int]]
 
@@ -99,42 +104,8 @@ class Chain:
         return tuple(segment for phase in phases for segment in self.phases.get(phase, ()))
 
 
-class MDSection(Protocol):
-    """What the sections of stages with molecular dynamics share."""
-
-    @property
-    def timestep_fs(self) -> float:
-        """Time step."""
-        ...
-
-    @property
-    def save_every_fs(self) -> float:
-        """Interval of the kept frames."""
-        ...
-
-    @property
-    def thermostat(self) -> Thermostat:
-        """Thermostat of NVT."""
-        ...
-
-    @property
-    def thermostat_time_fs(self) -> float:
-        """Its relaxation time."""
-        ...
-
-    @property
-    def barostat_time_fs(self) -> float:
-        """Relaxation time of the barostat."""
-        ...
-
-    @property
-    def pressure_GPa(self) -> float:
-        """Pressure of NPT."""
-        ...
-
-
 def md_settings(
-    section: MDSection,
+    section: SampleSettings | TransportSettings | ResolvedDistil,
     temperature_K: float,
     ensemble: Literal["nvt", "npt"],
     *,
