@@ -13,7 +13,6 @@ Everything that the command line does is a method here::
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -153,8 +152,7 @@ class Campaign:
             store.sweep()
             if retry_failed:
                 self._forget_failed(store, ledger)
-            number = ledger.begin_run(os.getpid(), __version__)
-            try:
+            with ledger.recorded_run(__version__):
                 with local_executor(slots) if executor is None else nullcontext(executor) as chosen:
                     flow = self._flow(
                         store,
@@ -169,10 +167,6 @@ class Campaign:
                 results = assemble(flow)
                 if write_report:
                     self._write_report(flow, results)
-            except BaseException as error:
-                ledger.end_run(number, "interrupted" if isinstance(error, KeyboardInterrupt) else "error")
-                raise
-            ledger.end_run(number, "done")
         return results
 
     def status(self) -> Status:

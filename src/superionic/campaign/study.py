@@ -61,8 +61,6 @@ def open_study(
     SuperionicError
         If the labels, the potential, its engine or the folder will not do.
     """
-    import os
-
     from superionic.campaign.prepare import choose_potential, prove_files, require_engines
     from superionic.execution.engines import CORE, resolve_engine
     from superionic.execution.executors import default_slots, local_executor, run_lock
@@ -88,33 +86,24 @@ def open_study(
     slots = default_slots(workers or WORKERS)
     with run_lock(root), Ledger(root / "ledger.sqlite") as ledger, remembered_interrupts() as interrupts:
         store.sweep()
-        number = ledger.begin_run(os.getpid(), __version__)
-        state = "interrupted"
-        try:
-            with local_executor(slots) as executor:
-                runner = Runner(
-                    store,
-                    ledger,
-                    executor=executor,
-                    slots=slots,
-                    python_of=lambda name: resolve_engine(name).python,
-                    reporter=reporter,
-                    interrupts=interrupts,
-                )
-                bench = Workbench(runner, seed, "", {}, {engine: potential}, lambda name: resolve_engine(name).identity)
-                yield read(bench, kept, source.name, potential, options=options, rule=rule, seed=seed)
-            state = "done"
-        except Exception:
-            state = "error"
-            raise
-        finally:
-            ledger.end_run(number, state)
+        with ledger.recorded_run(__version__), local_executor(slots) as executor:
+            runner = Runner(
+                store,
+                ledger,
+                executor=executor,
+                slots=slots,
+                python_of=lambda name: resolve_engine(name).python,
+                reporter=reporter,
+                interrupts=interrupts,
+            )
+            bench = Workbench(runner, seed, "", {}, {engine: potential}, lambda name: resolve_engine(name).identity)
+            yield read(bench, kept, source.name, potential, options=options, rule=rule, seed=seed)
 
 
 def parse_value(text: str) -> bool | int | float | str | None:
     """Read one value of an option as a campaign file would: true, 3, 1e-4, null, or a word."""
-    words: dict[str, bool | None] = {"true": True, "false": False, "null": None, "none": None}
-    if text.strip() in ("true", "false", "null"):
+    words: dict[str, bool | None] = {"true": True, "false": False, "null": None}
+    if text.strip() in words:
         return words[text.strip()]
     for kind in (int, float):
         try:

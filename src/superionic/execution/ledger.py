@@ -7,6 +7,7 @@ write-ahead mode. Losing it loses history and timings, never a result.
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import threading
 import time
@@ -107,6 +108,17 @@ class Ledger:
         """Note how a run ended."""
         with self._write() as db:
             db.execute("UPDATE runs SET finished=?, state=? WHERE id=?", (time.time(), state, run))
+
+    @contextmanager
+    def recorded_run(self, version: str) -> Iterator[None]:
+        """Note that a run of this process begins, and how it ended."""
+        number = self.begin_run(os.getpid(), version)
+        try:
+            yield
+        except BaseException as error:
+            self.end_run(number, "interrupted" if isinstance(error, KeyboardInterrupt) else "error")
+            raise
+        self.end_run(number, "done")
 
     def started(self, key: str, stage: str, label: str, descriptor: Mapping[str, Any]) -> None:
         """Note that a task was handed to an executor."""

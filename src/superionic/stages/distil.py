@@ -39,7 +39,6 @@ from superionic.stages.distil_learning import (
     fit,
     student_of,
 )
-from superionic.training.distillation import PackedStructures
 
 if TYPE_CHECKING:
     from superionic.settings.distil import ResolvedDistil
@@ -89,17 +88,12 @@ def run(
         raise StageError("there is no ordering to learn from", where=STAGE)
     taught = _teacher_runs(settings, bench, candidates, teacher)
     start = _first_data(settings, bench, lowest, taught.runs, teacher)
-    unseen = [
-        task
-        for frames in taught.held_out
-        for task in labels_of(settings, bench, frames.label, frames.task, frames.count, teacher)
-    ]
-    outcomes = bench.runner.gather([*start.labels, *unseen])
+    outcomes = bench.runner.gather([*start.labels, *taught.unseen])
     failures = [*taught.failures, *failures_of(outcomes)]
     good = {outcome.task.key for outcome in outcomes if outcome.ok}
     dropped = sum(len(outcome.value.dropped) for outcome in outcomes if outcome.ok)
     labels = [task for task in start.labels if task.key in good]
-    unseen = [task for task in unseen if task.key in good]
+    unseen = [task for task in taught.unseen if task.key in good]
     if not labels or not unseen:
         raise StageError("the teacher could label nothing", where=STAGE, fix="see `superionic status` for the reasons")
 
@@ -154,20 +148,11 @@ def committee_of(output: DistilOutput, teacher: ChosenPotential) -> tuple[Chosen
 
 
 @dataclass(frozen=True)
-class _Frames:
-    """Frames of a run: what it is called, the task that has them, and how many there are at most."""
-
-    label: str
-    task: Task[PackedStructures]
-    count: int
-
-
-@dataclass(frozen=True)
 class _Taught:
-    """Runs of the teacher that came to their end, frames of the unseen ones, and failures."""
+    """Runs of the teacher that came to their end, labels of the unseen ones, and failures."""
 
     runs: list[ComparedRun]
-    held_out: list[_Frames]
+    unseen: list[Task[LabelledBatch]]
     failures: tuple[Failure, ...]
 
 
@@ -194,15 +179,15 @@ def _teacher_runs(
     good = {outcome.task.key for outcome in outcomes if outcome.ok}
     runs = [one for one in asked if one.last.key in good]
     count = settings.held_out_frames
-    held_out = [
-        _Frames(label, frames_of(bench, label, segments, count), count)
-        for label, segments in ((f"held out {one.name}", segments) for one, segments in unseen)
-        if segments[-1].key in good
-    ]
-    if not runs or not held_out:
+    labels = []
+    for one, segments in unseen:
+        if segments[-1].key in good:
+            label = f"held out {one.name}"
+            labels += labels_of(settings, bench, label, frames_of(bench, label, segments, count), count, teacher)
+    if not runs or not labels:
         fix = "lower `distil.temperatures_K` or the time step, or take another teacher"
         raise nothing_left("the teacher's own runs failed", failures, where=STAGE, fix=fix)
-    return _Taught(runs, held_out, failures)
+    return _Taught(runs, labels, failures)
 
 
 def _spread(count: int, most: int) -> list[int]:

@@ -153,7 +153,7 @@ def _group(candidate: Candidate) -> _Key:
 def _repeated_starts(bench: Workbench, candidates: Sequence[Candidate]) -> dict[_Identity, Ordering]:
     """Tell which orderings repeat an earlier one; those of one enumeration are distinct already."""
     groups = grouped(candidates, _group)
-    mixed = {name: inside for name, inside in groups.items() if len({_source(c) for c in inside}) > 1}
+    mixed = {name: inside for name, inside in groups.items() if len({ref_of(c.structure).task.key for c in inside}) > 1}
     tasks = [
         bench.task(
             STAGE,
@@ -168,10 +168,6 @@ def _repeated_starts(bench: Workbench, candidates: Sequence[Candidate]) -> dict[
         for candidate, original in zip(inside, outcome.value, strict=True)
         if original is not None
     }
-
-
-def _source(candidate: Candidate) -> str:
-    return ref_of(candidate.structure).task.key
 
 
 def _prescreened(
