@@ -19,7 +19,8 @@ from superionic.report.sections import conductivity, diffusion, paths
 from superionic.report.sections.analysed_volumes import volumes
 from superionic.report.sections.named_dependence import NamedDependence
 from superionic.report.sections.paths_density import NamedGrid
-from superionic.report.sections.summary import energy_line, sigma_detail, sigma_words, trust_line
+from superionic.report.sections.summary import energy_line, trust_line
+from superionic.report.sigma import sigma_detail, sigma_words
 from superionic.report.table import Table
 from superionic.report.words import UNKNOWN, formula_text, interval, number, plural, sentence, some, with_error
 from superionic.results.analysis import Analysis, PooledTransport

@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from superionic.report.composition_axes import axis_column, axis_values, unit_formula
+from superionic.report.composition_axes import material_columns, ordering_cells, unit_formula
 from superionic.report.csv_tables import CsvCell
 from superionic.report.plots import GREY, heat_colours
 from superionic.report.words import formula_text
 from superionic.results.analysis import Analysis
 from superionic.results.campaign import Results
 from superionic.results.identity import Material, Ordering, Run
+from superionic.results.transport import AnalysedRun, MaterialTransport, SimulatedRun
 
 T = TypeVar("T")
 
 FILE_COLUMNS: Final = ("run", "temperature_K")
+
+
+def materials(results: Results) -> tuple[MaterialTransport, ...]:
+    """Return σ(T) of every material; nothing where transport was not analysed."""
+    return results.analyse.arrhenius if results.analyse is not None else ()
+
+
+def analysed(results: Results) -> tuple[AnalysedRun, ...]:
+    """Return every analysed run; nothing where transport was not analysed."""
+    return results.analyse.runs if results.analyse is not None else ()
+
+
+def simulated(results: Results) -> tuple[SimulatedRun, ...]:
+    """Return every run of the stage *transport*; nothing without that stage."""
+    return results.transport.runs if results.transport is not None else ()
 
 
 @dataclass(frozen=True)
@@ -71,10 +88,10 @@ class NamedRuns(Generic[T]):
 
     def groups(self) -> dict[str, list[tuple[RunName, T]]]:
         """Return the runs of each group, in the order of first appearance."""
-        found: dict[str, list[tuple[RunName, T]]] = {}
+        groups: dict[str, list[tuple[RunName, T]]] = {}
         for name, item in self.items:
-            found.setdefault(name.group, []).append((name, item))
-        return found
+            groups.setdefault(name.group, []).append((name, item))
+        return groups
 
     def hottest(self) -> list[tuple[RunName, T]]:
         """Return the hottest run of each group, the first of several."""
@@ -90,34 +107,18 @@ def runs_of_campaign(results: Results, runs: Iterable[tuple[Run, T]]) -> NamedRu
     """Name runs of a campaign."""
     names = ordering_names(results)
     columns = (
-        "run", "crystal", *(axis_column(axis) for axis in results.axes), "ordering", "temperature_K", "replica",
+        "run", *material_columns(results), "ordering", "temperature_K", "replica",
         "potential", "member", "pressure_GPa",
     )  # fmt: skip
-    return NamedRuns(
-        columns,
-        tuple(
-            (
-                RunName(
-                    names.get(run.ordering, run.ordering.id),
-                    run.label,
-                    run.temperature_K,
-                    (
-                        run.label,
-                        run.ordering.material.crystal,
-                        *axis_values(results, run.ordering.material),
-                        run.ordering.id,
-                        run.temperature_K,
-                        run.replica,
-                        run.potential,
-                        run.member,
-                        run.pressure_GPa,
-                    ),
-                ),
-                item,
-            )
-            for run, item in runs
-        ),
-    )
+
+    def name(run: Run) -> RunName:
+        cells = (
+            run.label, *ordering_cells(results, run.ordering), run.temperature_K, run.replica, run.potential,
+            run.member, run.pressure_GPa,
+        )  # fmt: skip
+        return RunName(names.get(run.ordering, run.ordering.id), run.label, run.temperature_K, cells)
+
+    return NamedRuns(columns, tuple((name(run), item) for run, item in runs))
 
 
 def runs_of_files(analysis: Analysis, items: Sequence[T]) -> NamedRuns[T]:
@@ -135,31 +136,25 @@ def runs_of_files(analysis: Analysis, items: Sequence[T]) -> NamedRuns[T]:
 
 def ordering_names(results: Results) -> dict[Ordering, str]:
     """Name the orderings that molecular dynamics was run for: by the formula, and by what tells it from the others."""
-    formulas: dict[Ordering, str] = {}
-    if results.transport is not None:
-        formulas |= {each.run.ordering: unit_formula(results, each.formula) for each in results.transport.runs}
-    return {
-        ordering: _name(formula, ordering.material.crystal, ordering.id, list(formulas.values()), same_crystal)
-        for ordering, formula in formulas.items()
-        for same_crystal in [
-            sum(f == formula and o.material.crystal == ordering.material.crystal for o, f in formulas.items())
-        ]
-    }
+    formulas = {each.run.ordering: unit_formula(results, each.formula) for each in simulated(results)}
+    return _names({ordering: (formulas[ordering], ordering.material.crystal, ordering.id) for ordering in formulas})
 
 
 def material_names(results: Results) -> dict[Material, str]:
     """Name the materials whose conductivities are known: by the formula, and the crystal where several share it."""
-    if results.analyse is None:
-        return {}
-    formulas = {each.material: unit_formula(results, each.formula) for each in results.analyse.arrhenius}
+    formulas = {each.material: unit_formula(results, each.formula) for each in materials(results)}
+    return _names({material: (formulas[material], material.crystal, material.label) for material in formulas})
+
+
+def _names(known: Mapping[T, tuple[str, str, str]]) -> dict[T, str]:
+    """Name things by formula, crystal and identity: by as few of them as tell them apart."""
+    formulas = Counter(formula for formula, _, _ in known.values())
+    crystals = Counter((formula, crystal) for formula, crystal, _ in known.values())
     return {
-        material: _name(formula, material.crystal, material.label, list(formulas.values()), same_crystal)
-        for material, formula in formulas.items()
-        for same_crystal in [sum(f == formula and m.crystal == material.crystal for m, f in formulas.items())]
+        each: formula
+        if formulas[formula] == 1
+        else f"{formula} ({crystal})"
+        if crystals[formula, crystal] == 1
+        else f"{formula} · {identity}"
+        for each, (formula, crystal, identity) in known.items()
     }
-
-
-def _name(formula: str, crystal: str, identity: str, all_formulas: Sequence[str], same_crystal: int) -> str:
-    if all_formulas.count(formula) == 1:
-        return formula
-    return f"{formula} ({crystal})" if same_crystal == 1 else f"{formula} · {identity}"

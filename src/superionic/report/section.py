@@ -104,10 +104,12 @@ class Section:
 
 
 def shown(*blocks: Block) -> list[Block]:
-    """Leave out tables without rows and figures without panels."""
-    return [
-        block
-        for block in blocks
-        if not (isinstance(block, Table) and not block.rows)
-        and not (isinstance(block, Plot) and not block.panels and block.surface is None)
-    ]
+    """Leave out tables without rows and figures that show nothing."""
+    return [block for block in blocks if not _is_empty(block)]
+
+
+def _is_empty(block: Block) -> bool:
+    if isinstance(block, Plot):
+        drawn = any(panel.series or panel.heat_map is not None for panel in block.panels)
+        return block.surface is None and not drawn
+    return isinstance(block, Table) and not block.rows

@@ -9,17 +9,19 @@ from typing import Final
 
 from superionic.report.composition_axes import (
     Point,
-    axis_column,
-    axis_values,
     line_words,
+    material_cells,
+    material_columns,
     unit_formula,
     varying_axes,
 )
 from superionic.report.composition_map import CompositionMap, composition_map, interpolated, rings
-from superionic.report.csv_tables import CsvCell, CsvTable
+from superionic.report.csv_tables import Cells, CsvTable
 from superionic.report.plots import GREY, HEAT_SCALE, Panel, Plot, Series, pick, pick_marker
+from superionic.report.runs import materials
 from superionic.report.section import Paragraph, Section
 from superionic.report.sections.stability import MaterialStability, energy_tags, polymorph_panel, stability_of
+from superionic.report.sigma import SIGMA_COLUMNS, sigma_cells
 from superionic.report.words import listing, number, plural, with_error
 from superionic.results.campaign import Results, Statement
 from superionic.results.transport import MaterialTransport
@@ -110,11 +112,9 @@ def section(results: Results) -> Section:
 
 def doubts(results: Results) -> Iterator[Statement]:
     """Say where the map of compositions rests on few of them."""
-    if results.analyse is None or not results.axes:
-        return
-    points = [tuple(value.value for value in each.material.point) for each in results.analyse.arrhenius]
+    points = [tuple(value.value for value in each.material.point) for each in materials(results)]
     distinct = set(points)
-    if len(varying_axes(results, points)) == 2 and len(distinct) < _FEW_POINTS:
+    if results.axes and len(varying_axes(results, points)) == 2 and len(distinct) < _FEW_POINTS:
         yield Statement(
             "info", f"The map of conductivities is interpolated between {plural(len(distinct), 'composition')} only."
         )
@@ -168,13 +168,7 @@ def _without_conductivity(found: Sequence[_Composition]) -> str:
 
 def _line_plot(results: Results, found: Sequence[_Composition], axis: int, temperature_K: float) -> Plot:
     scale = _scale(found)
-    formulas = (
-        {}
-        if results.analyse is None
-        else {
-            each.material.point[axis].value: each.formula for each in results.analyse.arrhenius if each.material.point
-        }
-    )
+    formulas = {each.material.point[axis].value: each.formula for each in materials(results) if each.material.point}
     x_label = line_words(results, axis, formulas)
     sigma: list[Series] = []
     energy: list[Series] = []
@@ -337,42 +331,22 @@ def _map_panel(
 
 
 def _csv(results: Results) -> CsvTable:
-    rows: list[tuple[CsvCell, ...]] = []
-    for each in results.analyse.arrhenius if results.analyse is not None else ():
-        dependence, sigma = each.dependence, each.dependence.headline
-        stability = stability_of(results, each.material)
-        rows.append(
-            (
-                each.material.crystal,
-                *axis_values(results, each.material),
-                each.formula,
-                dependence.report_temperatures_K[0],
-                None if sigma is None else sigma.value_S_per_cm,
-                *((None, None) if sigma is None else sigma.interval68_S_per_cm),
-                *((None, None) if sigma is None else sigma.interval95_S_per_cm),
-                None if sigma is None else sigma.extrapolated,
-                dependence.verdict.kind,
-                dependence.Ea_eV,
-                dependence.Ea_error_eV,
-                None if stability is None else stability.e_above_hull_eV_per_atom,
-                None if stability is None else stability.stable,
-            )
+    def cells(each: MaterialTransport) -> Cells:
+        dependence, stability = each.dependence, stability_of(results, each.material)
+        return (
+            *material_cells(results, each.material),
+            each.formula,
+            dependence.report_temperatures_K[0],
+            *sigma_cells(dependence.headline),
+            None if dependence.headline is None else dependence.headline.extrapolated,
+            dependence.verdict.kind,
+            dependence.Ea_eV,
+            dependence.Ea_error_eV,
+            *((None, None) if stability is None else (stability.e_above_hull_eV_per_atom, stability.stable)),
         )
+
     columns = (
-        "crystal",
-        *(axis_column(axis) for axis in results.axes),
-        "formula",
-        "temperature_K",
-        "sigma_S_per_cm",
-        "sigma_low68_S_per_cm",
-        "sigma_high68_S_per_cm",
-        "sigma_low95_S_per_cm",
-        "sigma_high95_S_per_cm",
-        "extrapolated",
-        "verdict",
-        "Ea_eV",
-        "Ea_error_eV",
-        "e_above_hull_eV_per_atom",
-        "on_hull",
-    )
-    return CsvTable("composition.csv", columns, tuple(rows))
+        *material_columns(results), "formula", "temperature_K", *SIGMA_COLUMNS, "extrapolated", "verdict", "Ea_eV",
+        "Ea_error_eV", "e_above_hull_eV_per_atom", "on_hull",
+    )  # fmt: skip
+    return CsvTable("composition.csv", columns, tuple(cells(each) for each in materials(results)))

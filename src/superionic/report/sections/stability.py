@@ -10,21 +10,21 @@ from typing import Final
 from superionic.report.composition_axes import (
     Point,
     amounts_per_unit,
-    axis_column,
-    axis_values,
     line_words,
+    material_cells,
+    material_columns,
     place_on_axes,
     unit_formula,
     varying_axes,
 )
 from superionic.report.composition_map import CompositionMap, composition_map, rings
-from superionic.report.csv_tables import CsvCell, CsvTable
+from superionic.report.csv_tables import Cells, CsvTable, csv_table
 from superionic.report.plots import BLUE, GREY, VERMILION, Panel, Plot, Series, pick, pick_marker
-from superionic.report.section import Block, Paragraph, Section
-from superionic.report.table import Table
+from superionic.report.section import Block, Paragraph, Section, shown
+from superionic.report.table import Table, table_of
 from superionic.report.words import formula_text, listing, milli, number
 from superionic.results.campaign import Results, Statement
-from superionic.results.identity import Material, Ordering, ReferencePhase
+from superionic.results.identity import Material, ReferencePhase
 from superionic.results.stability import HullEntry, HullResult, Polymorphs
 
 _MOST_POINTS: Final = 2500
@@ -41,26 +41,27 @@ class MaterialStability:
 
     Attributes
     ----------
-    identity
+    lowest
         That ordering.
-    formula
-        Its reduced formula.
-    e_above_hull_eV_per_atom
-        Its energy above the hull.
-    stable
-        Whether it is on the hull.
     end_members
         Reduced formulas of what the hull spans.
     compared
         How many structures the hull was made of.
     """
 
-    identity: Ordering | ReferencePhase
-    formula: str
-    e_above_hull_eV_per_atom: float
-    stable: bool
+    lowest: HullEntry
     end_members: tuple[str, ...]
     compared: int
+
+    @property
+    def e_above_hull_eV_per_atom(self) -> float:
+        """Its energy above the hull."""
+        return self.lowest.e_above_hull_eV_per_atom
+
+    @property
+    def stable(self) -> bool:
+        """Whether it is on the hull."""
+        return self.lowest.stable
 
     @property
     def one_composition(self) -> bool:
@@ -82,17 +83,7 @@ def stability_of(results: Results, material: Material) -> MaterialStability | No
         return None
     hull = results.hull[-1]
     own = [entry for entry in hull.entries if entry.material == material]
-    if not own:
-        return None
-    lowest = min(own, key=lambda entry: entry.e_above_hull_eV_per_atom)
-    return MaterialStability(
-        identity=lowest.identity,
-        formula=lowest.formula,
-        e_above_hull_eV_per_atom=lowest.e_above_hull_eV_per_atom,
-        stable=lowest.stable,
-        end_members=hull.end_members,
-        compared=len(hull.entries),
-    )
+    return MaterialStability(min(own, key=_by_energy), hull.end_members, len(hull.entries)) if own else None
 
 
 def doubts(results: Results) -> Iterator[Statement]:
@@ -124,15 +115,16 @@ def section(results: Results) -> Section:
         blocks.append(
             Paragraph(f"By the potential {hull.potential}; hull.csv also has the hull by {before}.", kind="quiet")
         )
-    blocks.append(_hull_plot(results, hull))
-    blocks += [plot for plot in [_polymorph_plot(results, hull)] if plot is not None]
-    blocks.append(_hull_table(results, hull))
-    if hull.polymorphs:
-        blocks.append(_polymorph_table(results, hull))
+    blocks += [
+        _hull_plot(results, hull),
+        _polymorph_plot(results, hull),
+        _hull_table(results, hull),
+        _polymorph_table(results, hull),
+    ]
     files = [_hull_csv(results)]
     if any(round_.polymorphs for round_ in results.hull):
         files.append(_polymorph_csv(results))
-    return Section("stability", "Stability", blocks, files)
+    return Section("stability", "Stability", shown(*blocks), files)
 
 
 # ---- the hull --------------------------------------------------------------------------------------------------------
@@ -143,6 +135,10 @@ def _hull_plot(results: Results, hull: HullResult) -> Plot:
     members = listing([formula_text(member) for member in hull.end_members])
     points = [point for entry in hull.entries if (point := place_on_axes(entry.identity)) is not None]
     axes = varying_axes(results, points)
+    formation = (
+        f"Formation energy of every ordering against {members}. The line joins the phases that are stable at 0 K; "
+        "a phase above it gains energy by separating into its neighbours on the line."
+    )
     simple_phases = any(isinstance(entry.identity, ReferencePhase) for entry in hull.entries)
     if len(axes) == 1:
         panel = _hull_over_line(results, hull, axes[0], simple_phases=simple_phases)
@@ -150,8 +146,7 @@ def _hull_plot(results: Results, hull: HullResult) -> Plot:
             f"Energy of every ordering above the hull of mixtures of {members}. A compound above it gains energy by "
             "decomposing."
             if simple_phases
-            else f"Formation energy of every ordering against {members}. The line joins the phases that are stable at "
-            "0 K; a phase above it gains energy by separating into its neighbours on the line."
+            else formation
         )
     elif len(axes) == 2 and composition_map(points) is not None:
         panel = _hull_over_map(results, hull)
@@ -160,11 +155,7 @@ def _hull_plot(results: Results, hull: HullResult) -> Plot:
             "(stable at 0 K), a dashed one above it; its number and the colour say how far, in meV/atom."
         )
     elif len(hull.end_members) == 2:
-        panel = _hull_over_share(hull)
-        words = (
-            f"Formation energy of every ordering against {members}. The line joins the phases that are stable at 0 K; "
-            "a phase above it gains energy by separating into its neighbours on the line."
-        )
+        panel, words = _hull_over_share(hull), formation
     else:
         panel = _hull_bars(hull)
         words = "Energy above the convex hull of each structure, the lowest first." + (
@@ -264,20 +255,20 @@ def _hover(entry: HullEntry) -> str:
     )
 
 
-def lowest_by_point(hull: HullResult, crystal: str | None = None) -> dict[tuple[float, ...], HullEntry]:
-    """Return the lowest ordering at each point of the grid, of one crystal or of all."""
-    lowest: dict[tuple[float, ...], HullEntry] = {}
+def _lowest_by_point(hull: HullResult) -> dict[Point, HullEntry]:
+    """Return the lowest ordering at each point of the grid."""
+    lowest: dict[Point, HullEntry] = {}
     for entry in hull.entries:
         point = place_on_axes(entry.identity)
-        if point is None or crystal not in (None, entry.material.crystal):
-            continue
-        if point not in lowest or entry.e_above_hull_eV_per_atom < lowest[point].e_above_hull_eV_per_atom:
+        if point is not None and (
+            point not in lowest or entry.e_above_hull_eV_per_atom < lowest[point].e_above_hull_eV_per_atom
+        ):
             lowest[point] = entry
     return lowest
 
 
 def _hull_over_map(results: Results, hull: HullResult) -> Panel:
-    lowest = lowest_by_point(hull)
+    lowest = _lowest_by_point(hull)
     plane = composition_map(list(lowest))
     assert plane is not None  # noqa: S101 - the caller has looked
     above = [1000 * entry.e_above_hull_eV_per_atom for entry in lowest.values()]
@@ -312,7 +303,7 @@ def energy_tags(plane: CompositionMap, above_eV: Mapping[Point, float]) -> list[
 
 
 def _hull_bars(hull: HullResult) -> Panel:
-    ordered = sorted(hull.entries, key=lambda entry: (entry.e_above_hull_eV_per_atom, entry.identity.id))[:_MOST_BARS]
+    ordered = sorted(hull.entries, key=_by_energy)[:_MOST_BARS]
     several = len({entry.formula for entry in ordered}) > 1
     names = [
         f"{formula_text(entry.formula)} {entry.material.crystal}" if several else entry.identity.id for entry in ordered
@@ -326,71 +317,56 @@ def _hull_bars(hull: HullResult) -> Panel:
 
 
 def _hull_table(results: Results, hull: HullResult) -> Table:
-    entries = sorted(hull.entries, key=lambda entry: (entry.e_above_hull_eV_per_atom, entry.identity.id))
-    rows = [
-        [
-            unit_formula(results, entry.formula),
-            entry.material.crystal,
-            entry.identity.id,
-            milli(entry.formation_energy_eV_per_atom),
-            milli(entry.e_above_hull_eV_per_atom),
-            milli(entry.e_above_hull_eV_per_formula_unit),
-            "yes" if entry.stable else "no",
-        ]
-        for entry in entries
-    ]
     unit = f" Formula units (f.u.) are those of {formula_text(hull.formula_unit)}." if hull.formula_unit else ""
-    columns = [
-        "Composition",
-        "Crystal",
-        "Ordering",
-        "Formation energy, meV/atom",
-        "Above hull, meV/atom",
-        "Above hull, meV/f.u.",
-        "Stable at 0 K",
-    ]
-    return Table(f"Energies against the hull.{unit}", columns, rows, frozenset({3, 4, 5}))
+    return table_of(
+        f"Energies against the hull.{unit}",
+        sorted(hull.entries, key=_by_energy),
+        [
+            ("Composition", lambda entry: unit_formula(results, entry.formula)),
+            ("Crystal", lambda entry: entry.material.crystal),
+            ("Ordering", lambda entry: entry.identity.id),
+            ("Formation energy, meV/atom", lambda entry: milli(entry.formation_energy_eV_per_atom)),
+            ("Above hull, meV/atom", lambda entry: milli(entry.e_above_hull_eV_per_atom)),
+            ("Above hull, meV/f.u.", lambda entry: milli(entry.e_above_hull_eV_per_formula_unit)),
+            ("Stable at 0 K", lambda entry: "yes" if entry.stable else "no"),
+        ],
+        numeric=(3, 4, 5),
+    )
+
+
+def _by_energy(entry: HullEntry) -> tuple[float, str]:
+    return (entry.e_above_hull_eV_per_atom, entry.identity.id)
 
 
 def _hull_csv(results: Results) -> CsvTable:
     members = list(dict.fromkeys(member for hull in results.hull for member in hull.end_members))
-    rows: list[tuple[CsvCell, ...]] = []
-    for hull in results.hull:
-        for entry in hull.entries:
-            shares = dict(zip(hull.end_members, entry.coordinates, strict=True))
-            rows.append(
-                (
-                    entry.material.crystal,
-                    *axis_values(results, entry.material),
-                    entry.identity.id,
-                    hull.potential,
-                    entry.formula,
-                    entry.formula_units,
-                    *(shares.get(member) for member in members),
-                    entry.formation_energy_eV_per_atom,
-                    entry.formation_energy_eV_per_formula_unit,
-                    entry.e_above_hull_eV_per_atom,
-                    entry.e_above_hull_eV_per_formula_unit,
-                    entry.stable,
-                    " + ".join(f"{part.fraction:.6g} {part.identity.id}" for part in entry.decomposition),
-                )
-            )
-    columns = (
-        "crystal",
-        *(axis_column(axis) for axis in results.axes),
-        "ordering",
-        "potential",
-        "formula",
-        "formula_units_per_cell",
-        *(f"share_{member}" for member in members),
-        "formation_energy_eV_per_atom",
-        "formation_energy_eV_per_formula_unit",
-        "e_above_hull_eV_per_atom",
-        "e_above_hull_eV_per_formula_unit",
-        "stable",
-        "decomposition",
-    )
-    return CsvTable("hull.csv", columns, tuple(rows))
+
+    def identity(hull: HullResult, entry: HullEntry) -> Cells:
+        shares = dict(zip(hull.end_members, entry.coordinates, strict=True))
+        return (
+            *material_cells(results, entry.material), entry.identity.id, hull.potential, entry.formula,
+            entry.formula_units, *(shares.get(member) for member in members),
+        )  # fmt: skip
+
+    return csv_table(
+        "hull.csv",
+        (
+            *material_columns(results), "ordering", "potential", "formula", "formula_units_per_cell",
+            *(f"share_{member}" for member in members),
+        ),
+        [(identity(hull, entry), entry) for hull in results.hull for entry in hull.entries],
+        [
+            ("formation_energy_eV_per_atom", lambda entry: entry.formation_energy_eV_per_atom),
+            ("formation_energy_eV_per_formula_unit", lambda entry: entry.formation_energy_eV_per_formula_unit),
+            ("e_above_hull_eV_per_atom", lambda entry: entry.e_above_hull_eV_per_atom),
+            ("e_above_hull_eV_per_formula_unit", lambda entry: entry.e_above_hull_eV_per_formula_unit),
+            ("stable", lambda entry: entry.stable),
+            (
+                "decomposition",
+                lambda entry: " + ".join(f"{part.fraction:.6g} {part.identity.id}" for part in entry.decomposition),
+            ),
+        ],
+    )  # fmt: skip
 
 
 # ---- polymorphs ------------------------------------------------------------------------------------------------------
@@ -443,9 +419,7 @@ def _gap_eV(item: Polymorphs, crystal: str, other: str) -> float | None:
     return None if first is None or second is None else first - second
 
 
-def _polymorph_plot(results: Results, hull: HullResult) -> Plot | None:
-    if not hull.polymorphs:
-        return None
+def _polymorph_plot(results: Results, hull: HullResult) -> Plot:
     panel = polymorph_panel(results, hull)
     if panel is not None:
         panel = replace(panel, title="")
@@ -480,46 +454,31 @@ def _polymorphs_by_name(results: Results, hull: HullResult) -> Panel:
 
 
 def _polymorph_table(results: Results, hull: HullResult) -> Table:
-    rows = [
+    def above(item: Polymorphs) -> str:
+        lowest = item.energies[0].energy_eV_per_atom
+        energies = sorted(item.energies, key=lambda energy: energy.crystal)
+        return ", ".join(f"{each.crystal}: {milli(each.energy_eV_per_atom - lowest, 2)}" for each in energies)
+
+    return table_of(
+        "Polymorphs at equal composition.",
+        hull.polymorphs,
         [
-            unit_formula(results, item.formula),
-            item.energies[0].crystal,
-            ", ".join(
-                f"{energy.crystal}: {milli(energy.energy_eV_per_atom - item.energies[0].energy_eV_per_atom, 2)}"
-                for energy in sorted(item.energies, key=lambda energy: energy.crystal)
-            ),
-        ]
-        for item in hull.polymorphs
-    ]
-    return Table(
-        "Polymorphs at equal composition.", ["Composition", "Favoured", "Above the favoured one, meV/atom"], rows
+            ("Composition", lambda item: unit_formula(results, item.formula)),
+            ("Favoured", lambda item: item.energies[0].crystal),
+            ("Above the favoured one, meV/atom", above),
+        ],
     )
 
 
 def _polymorph_csv(results: Results) -> CsvTable:
-    rows: list[tuple[CsvCell, ...]] = []
-    for hull in results.hull:
-        for item in hull.polymorphs:
-            values = {value.axis: value.value for value in item.point}
-            rows += [
-                (
-                    energy.crystal,
-                    *(values.get(axis.axis) for axis in results.axes),
-                    energy.identity.id,
-                    hull.potential,
-                    item.formula,
-                    energy.energy_eV_per_atom,
-                    energy.energy_eV_per_atom - item.energies[0].energy_eV_per_atom,
-                )
-                for energy in item.energies
-            ]
-    columns = (
-        "crystal",
-        *(axis_column(axis) for axis in results.axes),
-        "ordering",
-        "potential",
-        "formula",
-        "energy_eV_per_atom",
-        "e_above_favoured_eV_per_atom",
-    )
-    return CsvTable("polymorphs.csv", columns, tuple(rows))
+    rows = [
+        (
+            *material_cells(results, Material(energy.crystal, item.point)), energy.identity.id, hull.potential,
+            item.formula, energy.energy_eV_per_atom, energy.energy_eV_per_atom - item.energies[0].energy_eV_per_atom,
+        )
+        for hull in results.hull
+        for item in hull.polymorphs
+        for energy in item.energies
+    ]  # fmt: skip
+    columns = ("ordering", "potential", "formula", "energy_eV_per_atom", "e_above_favoured_eV_per_atom")
+    return CsvTable("polymorphs.csv", (*material_columns(results), *columns), tuple(rows))

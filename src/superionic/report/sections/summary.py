@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
-from superionic.report.composition_axes import axis_column, axis_values, unit_formula
-from superionic.report.csv_tables import CsvCell, CsvTable
+from superionic.report.composition_axes import material_cells, material_columns, unit_formula
+from superionic.report.csv_tables import Cells, CsvTable
 from superionic.report.section import Block, Line, Lines, Paragraph, Section, Statements
-from superionic.report.sections.stability import MaterialStability, stability_of
+from superionic.report.sections.stability import stability_of
+from superionic.report.sigma import SIGMA_COLUMNS, SigmaUnit, sigma_cells, sigma_detail, sigma_words
 from superionic.report.table import Table
 from superionic.report.words import (
     UNKNOWN,
     formula_text,
-    interval,
     listing,
     milli,
     number,
@@ -90,50 +89,6 @@ def trust_line(statements: Sequence[Statement], factor: float | None = None) -> 
     )
 
 
-@dataclass(frozen=True)
-class SigmaUnit:
-    """A unit of conductivities, so that they need no powers of ten: its name, and how much of it is 1 S/cm."""
-
-    name: str
-    per_S_per_cm: float
-
-    @classmethod
-    def of(cls, values: Iterable[ConductivityAt | None]) -> SigmaUnit:
-        """Choose it by the largest of some values."""
-        largest = max((value.value_S_per_cm for value in values if value is not None), default=0.0)
-        return cls("S/cm", 1.0) if largest >= 1.0 else cls("mS/cm", 1000.0)
-
-    def value(self, sigma_S_per_cm: float) -> str:
-        """Write a conductivity, without the unit."""
-        return number(self.per_S_per_cm * sigma_S_per_cm, 2)
-
-    def ends(self, interval_S_per_cm: tuple[float, float]) -> str:
-        """Write an interval, without the unit."""
-        low, high = interval_S_per_cm
-        return interval(self.per_S_per_cm * low, self.per_S_per_cm * high)
-
-
-def sigma_words(value: ConductivityAt) -> str:
-    """Write σ at a temperature, or the bound that is known."""
-    unit = SigmaUnit.of([value])
-    known = (
-        f"< {unit.value(value.interval95_S_per_cm[1])}"
-        if value.is_upper_bound
-        else f"= {unit.value(value.value_S_per_cm)}"
-    )
-    return f"σ({value.temperature_K:g} K) {known} {unit.name}"
-
-
-def sigma_detail(value: ConductivityAt, span_K: tuple[float, float] | None) -> str:
-    """Say how sure a conductivity is, and how it came about."""
-    unit = SigmaUnit.of([value])
-    sure = "an upper bound (95 %)" if value.is_upper_bound else f"68 %: {unit.ends(value.interval68_S_per_cm)}"
-    if value.origin == "runs":
-        return f"{sure} · average of the runs at this temperature"
-    span = f"{span_K[0]:g}–{span_K[1]:g} K" if span_K is not None else "the simulated temperatures"
-    return f"{sure} · {'extrapolated' if value.extrapolated else 'interpolated'} from {span}"
-
-
 def energy_line(dependence: TemperatureDependence) -> Iterator[Line]:
     """Give the activation energy where there is one and it can be one."""
     if dependence.Ea_eV is None or dependence.line is None or any(d.kind == "unphysical" for d in dependence.doubts):
@@ -177,7 +132,7 @@ def _stability_line(results: Results, ranked: Sequence[MaterialTransport]) -> It
     found = stability_of(results, material) if material is not None else None
     if found is None or material is None:
         return
-    name = _name(results, found.formula, material)
+    name = _name(results, found.lowest.formula, material)
     if found.one_composition:
         words = f"Lowest of {plural(found.compared, 'ordering')} compared"
         if not found.stable:
@@ -255,57 +210,27 @@ def _sigma_cells(value: ConductivityAt | None, unit: SigmaUnit, single: bool) ->
 
 def _csv(results: Results, ranked: Sequence[MaterialTransport]) -> CsvTable:
     """Return σ of each material at each temperature that was asked for."""
-    columns = (
-        "crystal",
-        *(axis_column(axis) for axis in results.axes),
-        "formula",
-        "temperature_K",
-        "sigma_S_per_cm",
-        *(f"sigma_{end}_S_per_cm" for end in ("low68", "high68", "low95", "high95")),
-        "is_upper_bound",
-        "extrapolated",
-        "origin",
-        "verdict",
-        "Ea_eV",
-        "Ea_error_eV",
-        "e_above_hull_eV_per_atom",
-        "key",
-    )
-    rows = [row for found in ranked for row in _csv_rows(results, found, stability_of(results, found.material))]
-    return CsvTable("materials.csv", columns, tuple(rows))
 
-
-def _csv_rows(
-    results: Results, found: MaterialTransport, stability: MaterialStability | None
-) -> Iterator[tuple[CsvCell, ...]]:
-    dependence = found.dependence
-    for temperature in dependence.report_temperatures_K:
-        yield (
-            found.material.crystal,
-            *axis_values(results, found.material),
-            found.formula,
-            temperature,
-            *_sigma_values(dependence.conductivity_at(temperature)),
-            dependence.verdict_at(temperature).kind,
+    def cells(each: MaterialTransport, temperature_K: float) -> Cells:
+        dependence, stability = each.dependence, stability_of(results, each.material)
+        value = dependence.conductivity_at(temperature_K)
+        return (
+            *material_cells(results, each.material),
+            each.formula,
+            temperature_K,
+            *sigma_cells(value),
+            *((None,) * 3 if value is None else (value.is_upper_bound, value.extrapolated, value.origin)),
+            dependence.verdict_at(temperature_K).kind,
             dependence.Ea_eV,
             dependence.Ea_error_eV,
-            _above_hull(stability),
-            found.key,
+            None if stability is None else stability.e_above_hull_eV_per_atom,
+            each.key,
         )
 
-
-def _sigma_values(value: ConductivityAt | None) -> tuple[CsvCell, ...]:
-    if value is None:
-        return (None,) * 8
-    return (
-        value.value_S_per_cm,
-        *value.interval68_S_per_cm,
-        *value.interval95_S_per_cm,
-        value.is_upper_bound,
-        value.extrapolated,
-        value.origin,
-    )
-
-
-def _above_hull(stability: MaterialStability | None) -> float | None:
-    return None if stability is None else stability.e_above_hull_eV_per_atom
+    columns = (
+        *material_columns(results), "formula", "temperature_K", *SIGMA_COLUMNS,
+        "is_upper_bound", "extrapolated", "origin", "verdict", "Ea_eV", "Ea_error_eV", "e_above_hull_eV_per_atom",
+        "key",
+    )  # fmt: skip
+    rows = tuple(cells(each, at) for each in ranked for at in each.dependence.report_temperatures_K)
+    return CsvTable("materials.csv", columns, rows)
