@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 
 import jsonschema
@@ -22,7 +23,7 @@ def test_the_file_through_the_codec_equals_what_the_run_returned(finished, name)
     campaign = finished(name).campaign
     again = campaign.run()
     text = (campaign.report_folder / "results.json").read_text(encoding="utf-8")
-    assert from_json(text) == again == campaign.load_results()
+    assert from_json(text) == again == campaign.load_results() == pickle.loads(pickle.dumps(again))
     assert to_json(from_json(text)) == text
 
 

@@ -158,11 +158,6 @@ class QuasiNewton:
         strain = float(np.abs(cell).max()) / _LARGEST_STRAIN if len(cell) else 0.0
         return step / max(1.0, longest, strain)
 
-    def energy_left_eV(self, gradient: FloatArray) -> float:
-        """Return how much lower the minimum of the quadratic model lies, in eV (not negative)."""
-        values, vectors = np.linalg.eigh(self.hessian)
-        return 0.5 * float(np.sum((gradient @ vectors) ** 2 / np.maximum(np.abs(values), _SOFTEST)))
-
     def memory(self) -> dict[str, Any]:
         """All that the next step depends on; the symmetric matrix as its lower triangle."""
         if self._place is None or self._gradient is None:

@@ -117,6 +117,11 @@ class ReferencePhase:
         """Its name."""
         return self.name
 
+    @property
+    def material(self) -> Material:
+        """A material of its own."""
+        return Material(self.name)
+
 
 @dataclass(frozen=True)
 class Run:

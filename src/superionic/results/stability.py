@@ -64,7 +64,7 @@ class HullEntry:
     @property
     def material(self) -> Material:
         """Crystal and composition; a reference is a material of its own."""
-        return self.identity.material if isinstance(self.identity, Ordering) else Material(self.identity.name)
+        return self.identity.material
 
 
 @dataclass(frozen=True)

@@ -236,17 +236,7 @@ class Candidate:
     @property
     def material(self) -> Material:
         """Crystal and composition; a reference is a material of its own."""
-        return self.identity.material if isinstance(self.identity, Ordering) else Material(self.identity.name)
-
-    @property
-    def crystal(self) -> str:
-        """Name of the crystal, or of the reference."""
-        return self.material.crystal
-
-    @property
-    def composition_label(self) -> str:
-        """Place on the composition axes, for people; empty for references."""
-        return self.material.composition_label
+        return self.identity.material
 
     @property
     def is_reference(self) -> bool:

@@ -122,7 +122,7 @@ def hull_task(
             composition,
             energy,
             energy_convention,
-            identity.material.crystal if isinstance(identity, Ordering) else identity.name,
+            identity.material.crystal,
             formula_units=None
             if unit is None
             else formula_units(composition, unit, replacements=replacements, mobile_ion=mobile_ion),
