@@ -365,6 +365,8 @@ class _Costs:
         return PlanLine("validate", "errors before and after, on unseen runs", 2, seconds / 3600, 1.0)
 
     def transport(self) -> PlanLine | None:
+        from superionic.stages.transport import lengths_at
+
         settings = self._file.transport
         if settings is None:
             return None
@@ -372,8 +374,7 @@ class _Costs:
         runs = self._groups * settings.per_composition * len(settings.temperatures_K) * settings.replicas
         length = 0.0
         for temperature in settings.temperatures_K:
-            long_runs = settings.long_runs
-            lengths = long_runs if long_runs is not None and temperature < long_runs.below_K else settings
+            lengths = lengths_at(settings, temperature)
             length += settings.heating_ps + settings.nvt_before_npt_ps + settings.npt_ps
             length += lengths.nvt_equilibration_ps + lengths.production_ps
         length *= runs / len(settings.temperatures_K)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from superionic.references.compare import Comparison, compare
 from superionic.references.compositions import Composition
 from superionic.references.formulas import normal_formula, parse_formula
-from superionic.references.matching import Match, OwnResult, matching, quantities_of, temperatures_of
+from superionic.references.matching import Match, OwnResult, matching, temperatures_of
 from superionic.references.published import all_values, lookup
 from superionic.references.spacegroups import spacegroup_number, spacegroup_symbol
 from superionic.references.values import PublishedValue, Source
@@ -23,7 +23,6 @@ __all__ = [
     "matching",
     "normal_formula",
     "parse_formula",
-    "quantities_of",
     "spacegroup_number",
     "spacegroup_symbol",
     "temperatures_of",

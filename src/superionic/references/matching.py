@@ -12,7 +12,7 @@ from superionic.references.compare import Comparison, compare
 from superionic.references.formulas import normal_formula
 from superionic.references.published import all_values
 from superionic.references.spacegroups import spacegroup_number, spacegroup_symbol
-from superionic.references.values import UNITS, PublishedValue, Quantity
+from superionic.references.values import PublishedValue, Quantity
 
 TEMPERATURE_TOLERANCE_K = 5.0
 """Temperatures as near as this are one: "room temperature" is 298 K to some and 300 K to others, and stored as 300 K
@@ -144,43 +144,23 @@ def matching(own: OwnResult) -> tuple[Match, ...]:
     return tuple(sorted(found, key=_rank))
 
 
-def quantities_of(formula: str, spacegroup: int | str | None = None) -> tuple[tuple[Quantity, float | None], ...]:
-    """Return the quantities, and their temperatures in K, that published values exist of for a phase.
-
-    Parameters
-    ----------
-    formula
-        The composition.
-    spacegroup
-        Its parent crystal; None for all polymorphs.
-
-    Returns
-    -------
-    tuple of (quantity, temperature)
-        Sorted, without repetition; the temperature is None where the value belongs to no single one.
-    """
-    wanted = None if spacegroup is None else spacegroup_number(spacegroup)
-    found = {
-        (value.quantity, value.temperature_K)
-        for value in all_values()
-        if value.composition.contains(formula) and (wanted is None or value.spacegroup in (None, wanted))
-    }
-    order = list(UNITS)
-    return tuple(sorted(found, key=lambda item: (order.index(item[0]), -1.0 if item[1] is None else item[1])))
-
-
 def temperatures_of(
     formula: str, spacegroup: int | str | None = None, quantity: Quantity = "conductivity"
 ) -> tuple[float, ...]:
     """Return the temperatures in K, ascending, at which published values of a quantity exist for a phase.
 
-    See `quantities_of` for the parameters.
+    ``spacegroup`` is that of its parent crystal; None for all polymorphs.
     """
-    return tuple(
-        temperature
-        for name, temperature in quantities_of(formula, spacegroup)
-        if name == quantity and temperature is not None
-    )
+    number = None if spacegroup is None else spacegroup_number(spacegroup)
+    found = {
+        value.temperature_K
+        for value in all_values()
+        if value.quantity == quantity
+        and value.temperature_K is not None
+        and _same_phase(number, value.spacegroup)
+        and value.composition.contains(formula)
+    }
+    return tuple(sorted(found))
 
 
 def _comparable(own: OwnResult, value: PublishedValue) -> bool:
