@@ -306,8 +306,7 @@ def _series(
     """Yield σ(T) of each material; files are taken to be of one structure."""
     if any(run.transport.nernst_einstein_conductivity_S_per_cm is None for run in runs):
         raise AnalysisError(
-            "An Arrhenius fit of conductivities needs the charges of the mobile ions.",
-            fix="Give them: --charges Li=1.",
+            "An Arrhenius fit of conductivities needs the charges of the mobile ions.", fix="Give them: --charges Li=1."
         )
     groups: dict[Material | None, list[tuple[RunAnalysis, str]]] = {} if identities else {None: [(r, "") for r in runs]}
     for run, identity in zip(runs, identities, strict=False):

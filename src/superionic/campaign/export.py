@@ -77,10 +77,7 @@ def export_runs(file: CampaignFile, flow: Flow, form: str, folder: Path) -> list
                 seed = 1 + flow.bench.seed_for("export", label) % 900_000_000
                 place = folder / "".join(c if c.isalnum() or c in "-._=" else "_" for c in label)
                 section = transport.lengths_at(settings, temperature)
-                lengths = {
-                    "nvt_equilibration_ps": section.nvt_equilibration_ps,
-                    "production_ps": section.production_ps,
-                }
+                lengths = {"nvt_equilibration_ps": section.nvt_equilibration_ps, "production_ps": section.production_ps}
                 if form == "lammps":
                     lines = export.lammps_potential(name, elements, options)
                     write(place / "run.data", export.lammps_data(atoms, f"{label}, {file.name}", elements))

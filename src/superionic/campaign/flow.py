@@ -23,14 +23,7 @@ from superionic.stages import (
     select,
     transport,
 )
-from superionic.stages.base import (
-    FINE_TUNED,
-    Candidate,
-    ChosenPotential,
-    WithCandidates,
-    WithSnapshots,
-    Workbench,
-)
+from superionic.stages.base import FINE_TUNED, Candidate, ChosenPotential, WithCandidates, WithSnapshots, Workbench
 
 if TYPE_CHECKING:
     from superionic.campaign.schema import CampaignFile

@@ -90,14 +90,7 @@ class _Loop:
         flow.at("train")
         ranked = flow.outputs.rank[-1].candidates
         self.trained = train.run(
-            file.train,
-            flow.bench,
-            self.labelled,
-            self.first,
-            tail,
-            ranked,
-            number=number,
-            members=self.plan.members,
+            file.train, flow.bench, self.labelled, self.first, tail, ranked, number=number, members=self.plan.members
         )
         flow.done("train", flow.outputs.train, self.trained, last=last)
         weights = self.trained.weights

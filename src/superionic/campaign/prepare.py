@@ -152,9 +152,7 @@ def prove_file(name: str, model: str | None, options: Mapping[str, Any], engine:
     if known is not None and how in known["proved"]:
         return known
     found = call_once(
-        location.python,
-        PROOF,
-        {"potential": name, "model": model, "options": dict(options), "first_use": known},
+        location.python, PROOF, {"potential": name, "model": model, "options": dict(options), "first_use": known}
     )
     values = {
         **{key: found[key] for key in ("basis", "differences", "energy_eV", "energy_eV_per_atom", "identity")},

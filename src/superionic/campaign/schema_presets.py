@@ -106,12 +106,7 @@ PRESETS: Final[dict[str, dict[str, dict[str, Any]]]] = {
             "snapshot_method": "random",
             "max_strain": 0.03,
         },
-        "label": {
-            "functional": "SCAN",
-            "ecut_eV": 520.0,
-            "kpoint_spacing_per_A": 0.2,
-            "energy_tolerance_eV": 1.0e-5,
-        },
+        "label": {"functional": "SCAN", "ecut_eV": 520.0, "kpoint_spacing_per_A": 0.2, "energy_tolerance_eV": 1.0e-5},
         "learn": {"strategy": "one-shot"},
         "train": {"epochs": 500, "patience": 20, "learning_rate": 0.01},
         "validate": {},
@@ -153,11 +148,7 @@ PRESETS: Final[dict[str, dict[str, dict[str, Any]]]] = {
         },
         "label": {"functional": "PBE", "ecut_eV": 350.0, "kpoint_spacing_per_A": 0.2},
         "train": {},
-        "validate": {
-            "max_energy_mae_meV_per_atom": 3.5,
-            "max_force_mae_meV_per_A": 50.0,
-            "max_stress_mae_GPa": 0.085,
-        },
+        "validate": {"max_energy_mae_meV_per_atom": 3.5, "max_force_mae_meV_per_A": 50.0, "max_stress_mae_GPa": 0.085},
         "transport": {
             "temperatures_K": [400.0, 450.0, 500.0, 550.0, 600.0, 650.0, 700.0, 750.0],
             "timestep_fs": 1.0,

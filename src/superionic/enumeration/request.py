@@ -176,10 +176,7 @@ def enumerate_orderings(
 
 
 def charges_of_crystal(
-    crystal: DisorderedCrystal,
-    file: str | Path,
-    given: Mapping[str, float] | None,
-    axes: Sequence[Axis] = (),
+    crystal: DisorderedCrystal, file: str | Path, given: Mapping[str, float] | None, axes: Sequence[Axis] = ()
 ) -> OxidationStates:
     """Find the charge of every species of a crystal and of its axes: given, from the file, or guessed."""
     in_file = None if given is not None and set(crystal.species) <= set(given) else read_oxidation_states(file)

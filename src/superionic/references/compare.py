@@ -43,11 +43,7 @@ class Comparison:
 
 
 def compare(
-    ours: float,
-    published: PublishedValue,
-    *,
-    error: float | None = None,
-    interval68: tuple[float, float] | None = None,
+    ours: float, published: PublishedValue, *, error: float | None = None, interval68: tuple[float, float] | None = None
 ) -> Comparison:
     """Compare a result with a published value: conductivities in decades, volumes in percent, energies by difference.
 

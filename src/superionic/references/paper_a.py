@@ -103,12 +103,7 @@ def benchmarks() -> Iterator[PublishedValue]:
         yield _mace("Li3PS4", "activation_energy", calculated, polymorph=phase, spacegroup=_LI3PS4_PHASES[phase])
     for energy, phase in ((0.20, "alpha"), (0.41, "beta")):
         yield _from_others(
-            "Li3PS4",
-            "measured",
-            LI3PS4_MEASURED,
-            energy_eV=energy,
-            polymorph=phase,
-            spacegroup=_LI3PS4_PHASES[phase],
+            "Li3PS4", "measured", LI3PS4_MEASURED, energy_eV=energy, polymorph=phase, spacegroup=_LI3PS4_PHASES[phase]
         )
     for phase, into, temperature in (("gamma", "beta", 573.0), ("beta", "alpha", 746.0)):
         yield published_value(

@@ -27,11 +27,7 @@ def all_values() -> tuple[PublishedValue, ...]:
 
 
 def lookup(
-    reduced_formula: str,
-    *,
-    quantity: Quantity | None = None,
-    kind: str | None = None,
-    polymorph: str | None = None,
+    reduced_formula: str, *, quantity: Quantity | None = None, kind: str | None = None, polymorph: str | None = None
 ) -> list[PublishedValue]:
     """Return the published values of exactly a composition; `matching` also finds those of families that hold it.
 

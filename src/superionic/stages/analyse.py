@@ -17,11 +17,7 @@ from superionic.stages.base import CrystalText, FloatArray, Trajectory, Transpor
 from superionic.transport.analysis import TransportAnalysis
 from superionic.transport.arrhenius import ArrheniusForm
 from superionic.transport.budget import TransferTerm
-from superionic.transport.conductivity_of_temperature import (
-    RunTransport,
-    TemperatureDependence,
-    temperature_dependence,
-)
+from superionic.transport.conductivity_of_temperature import RunTransport, TemperatureDependence, temperature_dependence
 from superionic.transport.density_map import DensityMap, framework_sites
 
 if TYPE_CHECKING:
@@ -192,12 +188,7 @@ class CountedDensity:
 
 @task(version=4)
 def density_task(
-    _context: Context,
-    *,
-    grid_spacing_A: float,
-    mobile_ion: str,
-    positions: Sequence[FloatArray],
-    run: Trajectory,
+    _context: Context, *, grid_spacing_A: float, mobile_ion: str, positions: Sequence[FloatArray], run: Trajectory
 ) -> CountedDensity:
     """Map where the mobile ions were, relative to the framework."""
     from ase.data import atomic_masses, atomic_numbers, chemical_symbols

@@ -30,15 +30,7 @@ from superionic.stages.distil_data import (
     teacher_run,
 )
 from superionic.stages.distil_gate import compared, held_out_set, predictions_of, verdict_task_of
-from superionic.stages.distil_learning import (
-    STUDENT,
-    FinishedStudent,
-    Fit,
-    collected_frames,
-    explore,
-    fit,
-    student_of,
-)
+from superionic.stages.distil_learning import STUDENT, FinishedStudent, Fit, collected_frames, explore, fit, student_of
 
 if TYPE_CHECKING:
     from superionic.settings.distil import ResolvedDistil

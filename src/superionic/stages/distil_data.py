@@ -373,11 +373,7 @@ def label_task(
     for atoms in structures[:1]:
         teacher.check_elements(atoms)
     labels = label_structures(
-        teacher,
-        structures,
-        frames.groups[first:last],
-        max_force_eV_per_A=max_force_eV_per_A,
-        progress=context.progress,
+        teacher, structures, frames.groups[first:last], max_force_eV_per_A=max_force_eV_per_A, progress=context.progress
     )
     return LabelledBatch(labels.dropped, pack_labelled(labels.labelled))
 

@@ -241,12 +241,7 @@ class Training:
 
 @task(version=2)
 def declared_task(
-    _context: Context,
-    *,
-    potential: ChosenPotential,
-    trainer: str,
-    options: Mapping[str, Any],
-    atoms: Sequence[Atoms],
+    _context: Context, *, potential: ChosenPotential, trainer: str, options: Mapping[str, Any], atoms: Sequence[Atoms]
 ) -> Shifts:
     """Find the shifts from the atoms' energies of a potential to those that the option ``e0s`` declares."""
     from superionic.training import base

@@ -8,14 +8,7 @@ from typing import TYPE_CHECKING
 
 from superionic.execution.task import Context, Task, task
 from superionic.results.identity import Ordering, ReferencePhase
-from superionic.results.stability import (
-    HullEntry,
-    HullResult,
-    PhaseDiagram,
-    PhaseShare,
-    PolymorphEnergy,
-    Polymorphs,
-)
+from superionic.results.stability import HullEntry, HullResult, PhaseDiagram, PhaseShare, PolymorphEnergy, Polymorphs
 from superionic.stages.base import Candidate, ChosenPotential, WithCandidates, Workbench
 
 if TYPE_CHECKING:

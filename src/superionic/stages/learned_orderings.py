@@ -214,11 +214,7 @@ def _propose(job: _Job, bench: Workbench, settings: MonteCarloSettings, number: 
 
 
 def _draw(
-    job: _Job,
-    bench: Workbench,
-    potential: ChosenPotential,
-    settings: MonteCarloSettings,
-    error_on_met: float | None,
+    job: _Job, bench: Workbench, potential: ChosenPotential, settings: MonteCarloSettings, error_on_met: float | None
 ) -> Task[KeptOrderings]:
     call = draw_task.of(
         space=job.space,
@@ -286,12 +282,7 @@ def evaluate_task(context: Context, *, atoms: Atoms, relax_steps: int, potential
         energy = evaluator.evaluate(atoms, stress=False).energy_eV
         return OrderingEnergy(float(energy), 0.0, 0)
     relaxed = relax(
-        atoms,
-        evaluator,
-        fmax_eV_per_A=_FMAX_EV_PER_A,
-        max_steps=relax_steps,
-        cell=False,
-        progress=context.progress,
+        atoms, evaluator, fmax_eV_per_A=_FMAX_EV_PER_A, max_steps=relax_steps, cell=False, progress=context.progress
     )
     moved = np.linalg.norm(relaxed.atoms.positions - atoms.positions, axis=1)  # not wrapped: the way each ion went
     return OrderingEnergy(float(relaxed.energy_eV), float(moved.max()), relaxed.n_steps)

@@ -160,11 +160,7 @@ class _Pool:
     """Frames that are looked at by a potential, and what it said of them."""
 
     def __init__(
-        self,
-        frames: Frames,
-        count: int,
-        potential: Potential | None,
-        progress: Callable[[float, str], None] | None,
+        self, frames: Frames, count: int, potential: Potential | None, progress: Callable[[float, str], None] | None
     ) -> None:
         self._frames = frames
         self._potential: Any = potential

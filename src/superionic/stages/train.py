@@ -10,15 +10,7 @@ from superionic.errors import StageError
 from superionic.execution.task import Task
 from superionic.results.learning import CommitteeMember, TrainResult
 from superionic.stages.base import Candidate, ChosenPotential, Snapshot, Weights, Workbench
-from superionic.stages.fitting import (
-    Data,
-    Dataset,
-    Shifts,
-    Trained,
-    Training,
-    dataset_task,
-    declared_task,
-)
+from superionic.stages.fitting import Data, Dataset, Shifts, Trained, Training, dataset_task, declared_task
 from superionic.stages.predictions import predictions
 from superionic.stages.replay import replay_data
 from superionic.training.dataset import LabelledSet, Split

@@ -169,11 +169,7 @@ def _identity(
 
 
 def _chain(
-    settings: TransportSettings,
-    bench: Workbench,
-    candidate: Candidate,
-    run: Run,
-    potentials: Sequence[ChosenPotential],
+    settings: TransportSettings, bench: Workbench, candidate: Candidate, run: Run, potentials: Sequence[ChosenPotential]
 ) -> Chain:
     potential = potentials[0 if run.member is None else run.member - 1]
     lengths = lengths_at(settings, run.temperature_K)

@@ -20,11 +20,7 @@ from superionic.transport.diffusivity import (
 )
 from superionic.transport.estimate import Estimate
 from superionic.transport.hops import count_hops
-from superionic.transport.msd import (
-    MeanSquaredDisplacement,
-    displacement,
-    framework_drift,
-)
+from superionic.transport.msd import MeanSquaredDisplacement, displacement, framework_drift
 
 FloatArray = NDArray[np.float64]
 

@@ -104,11 +104,7 @@ def without_line(reason: str, withheld_K: Sequence[float]) -> Doubt:
 
 
 def about_line(
-    line: ArrheniusFit,
-    Ea_eV: float,
-    Ea_error_eV: float | None,
-    broken: SlopeBreak | None,
-    withheld_K: Sequence[float],
+    line: ArrheniusFit, Ea_eV: float, Ea_error_eV: float | None, broken: SlopeBreak | None, withheld_K: Sequence[float]
 ) -> tuple[Doubt, ...]:
     """Doubt the line as a whole.
 

@@ -119,10 +119,7 @@ def ratio_estimate(numerator: Estimate, denominator: Estimate) -> Estimate:
         return Estimate(math.inf, math.inf, (0.0, math.inf), (0.0, math.inf), is_upper_bound=True)
     value = numerator.value / denominator.value
     intervals: list[tuple[float, float]] = []
-    for over, under in (
-        (numerator.interval68, denominator.interval68),
-        (numerator.interval95, denominator.interval95),
-    ):
+    for over, under in ((numerator.interval68, denominator.interval68), (numerator.interval95, denominator.interval95)):
         if numerator.value > 0.0 and over[0] > 0.0:
             low = value * math.exp(-math.hypot(_log(numerator.value, over[0]), _log(under[1], denominator.value)))
         else:

@@ -216,12 +216,7 @@ def displacement(
     """Return :func:`mean_squared_displacement`, or :func:`multi_tau_displacement` for more than 10,000 frames."""
     if len(positions_A) > MANY_FRAMES and is_compiled():
         return multi_tau_displacement(
-            positions_A,
-            frame_interval_ps,
-            atoms=atoms,
-            drift_A=drift_A,
-            axes=axes,
-            max_lag_fraction=max_lag_fraction,
+            positions_A, frame_interval_ps, atoms=atoms, drift_A=drift_A, axes=axes, max_lag_fraction=max_lag_fraction
         )
     chosen = positions_A if atoms is None else positions_A[:, atoms]
     still = chosen if drift_A is None else chosen - drift_A[:, None, :]

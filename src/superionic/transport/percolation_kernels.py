@@ -97,12 +97,7 @@ def join(
 
 @compiled
 def flood(  # noqa: PLR0912, PLR0915 -- one loop over neighbours; calls would cost more than they explain
-    values: FloatArray,
-    order: IntArray,
-    shape: IntArray,
-    axis_at: IntArray,
-    rank_at: IntArray,
-    merges: IntArray,
+    values: FloatArray, order: IntArray, shape: IntArray, axis_at: IntArray, rank_at: IntArray, merges: IntArray
 ) -> int:
     """Raise voxels in falling order of ``values`` and watch clusters appear, merge and wind around the cell.
 
@@ -209,13 +204,7 @@ def climb(values: FloatArray, order: IntArray, shape: IntArray, label: IntArray,
 
 @compiled
 def join_edges(
-    edges: IntArray,
-    parent: IntArray,
-    offset: IntArray,
-    size: IntArray,
-    basis: IntArray,
-    rank: IntArray,
-    axes: IntArray,
+    edges: IntArray, parent: IntArray, offset: IntArray, size: IntArray, basis: IntArray, rank: IntArray, axes: IntArray
 ) -> None:
     """Join the nodes of a graph along ``edges`` (n, 5): from, to, and the cell of the end seen from the start."""
     for k in range(len(edges)):
