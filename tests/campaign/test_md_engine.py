@@ -48,9 +48,8 @@ def test_the_engine_of_the_dynamics_is_needed_too(small_campaign):
 def test_a_campaign_runs_with_lammps_and_records_the_parity(small_campaign):
     campaign = Campaign.load(small_campaign(("transport:\n", "transport:\n  md_engine: lammps\n")))
     results = campaign.run()
-    runs = results["stages"]["transport"]["runs"]
-    assert [run["temperature_K"] for run in runs] == [800, 1000]
-    assert not results["stages"]["transport"]["failures"]
+    assert [each.run.temperature_K for each in results.transport.runs] == [800, 1000]
+    assert not results.transport.failures
     with campaign._ledger() as ledger:
         segments = [record for record in ledger.all() if record.label.endswith("production 1")]
     store = campaign._open_store()

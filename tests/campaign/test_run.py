@@ -35,24 +35,29 @@ def done(finished) -> CampaignClass:
 
 def test_a_campaign_goes_from_a_disordered_crystal_to_a_report(done):
     results = done.load_results()
-    stages = results["stages"]
-    assert sorted(stages) == sorted(STAGES)
-    space = stages["enumerate"]["spaces"][0]
-    assert (space["raw"], space["distinct"], space["formula"]) == (360, 30, "Li3YCl6")
-    assert sum(space["histogram"]["raw"]) == 360
-    assert (space["method"], space["listed"], space["excluded_pairs"]) == ("list", 30, 0)
-    assert np.all(np.diff(space["ewald_eV"]) > -1e-6)
-    assert len([e for e in stages["rank"]["entries"] if e["relaxed_eV_per_atom"] is not None]) == 4
-    assert stages["hull"]["end_members"] == ["LiCl", "YCl3"]
-    assert stages["label"]["labeller"]["stand_in"]
-    assert stages["label"]["n_accepted"] == stages["label"]["n_requested"] == 2
-    assert [run["temperature_K"] for run in stages["transport"]["runs"]] == [800.0, 1000.0]
-    assert all(run["n_mobile"] == 9 for run in stages["transport"]["runs"])
-    assert all(run["length_ps"] == pytest.approx(0.2) for run in stages["transport"]["runs"])
-    for run in stages["analyse"]["runs"]:
-        low, high = run["tracer_diffusivity_cm2_per_s"]["interval95"]
-        assert low <= run["tracer_diffusivity_cm2_per_s"]["value"] <= high
-    said = " ".join(note["statement"] for note in results["quality"])
+    (space,) = results.enumerate.spaces
+    assert (space.counted.count.raw, space.counted.count.distinct) == (360, 30)
+    assert space.counted.composition.formula == "Li3YCl6"
+    assert sum(space.histogram.raw) == 360
+    assert (space.method, space.listed, space.counted.excluded_pairs) == ("list", 30, 0)
+    assert np.all(np.diff([ordering.ewald_eV for ordering in space.orderings]) > -1e-6)
+    (ranked,), (hull,), (labelled,) = results.rank, results.hull, results.label
+    assert len([entry for entry in ranked.entries if entry.relaxed_eV_per_atom is not None]) == 4
+    assert hull.end_members == ("LiCl", "YCl3")
+    assert len(results.sample) == 1
+    assert (results.train, results.validate, results.distil, results.learning) == ((), None, None, None)
+    assert labelled.reference.stand_in
+    assert labelled.n_accepted == labelled.n_requested == 2
+    simulated = results.transport.runs
+    assert [each.run.temperature_K for each in simulated] == [800.0, 1000.0]
+    assert all(each.n_mobile == 9 for each in simulated)
+    assert all(each.length_ps == pytest.approx(0.2) for each in simulated)
+    assert [each.run for each in results.analyse.runs] == [each.run for each in simulated]
+    for each in results.analyse.runs:
+        tracer = each.analysis.tracer_diffusivity_cm2_per_s
+        low, high = tracer.interval95
+        assert low <= tracer.value <= high
+    said = " ".join(statement.words for statement in results.statements)
     assert "stand-in" in said
     assert "hops" in said
     assert "30 atoms" in said
@@ -80,13 +85,14 @@ def test_a_second_run_does_nothing_and_a_change_redoes_only_what_depends_on_it(d
     assert {task.stage for task in status.pending} == {"transport"}
     reasons = {task.label: task.reason for task in status.pending}
     # The first five segments are those of before; one more is new, and what collects them has another input.
-    lowest = changed.load_results()["stages"]["transport"]["runs"][0]["id"]
+    simulated = changed.load_results().transport.runs[0]
+    lowest = simulated.run.ordering.id
     assert reasons == {f"{lowest} {temperature} K production 6": "new" for temperature in (800, 1000)} | {
         f"trajectory of {lowest} {temperature} K": "changed: it reads “"
         f"{lowest} {temperature} K production 6”, which changed"
         for temperature in (800, 1000)
     }
-    assert changed.load_results()["stages"]["transport"]["runs"][0]["length_ps"] == pytest.approx(0.2)
+    assert simulated.length_ps == pytest.approx(0.2)
     changed.run()
     with Ledger(done.run_folder / "ledger.sqlite") as ledger:
         after = ledger.completions()
@@ -119,8 +125,12 @@ def test_execution_settings_change_nothing(finished):
 def test_until_stops_after_the_stage_and_a_later_run_goes_on(small_campaign):
     campaign = Campaign.load(small_campaign())
     results = campaign.run(until="hull")
-    assert sorted(results["stages"]) == ["enumerate", "hull", "rank"]
-    assert any("Not done yet" in warning for warning in results["warnings"])
+    assert results.status == "incomplete"
+    assert results.enumerate is not None
+    assert (len(results.rank), len(results.hull)) == (1, 1)
+    assert (results.sample, results.label) == ((), ())
+    assert (results.select, results.transport, results.analyse) == (None, None, None)
+    assert any("Not done yet" in warning for warning in results.warnings)
     with pytest.raises(CampaignFileError, match="no stage 'train'"):
         campaign.run(until="train")
 
@@ -138,7 +148,7 @@ def test_a_comment_in_a_crystal_file_is_never_taken_for_a_file(small_campaign, t
     lines = ["sha256:../../theirs/x", *poscar.read_text().splitlines()[1:]]
     poscar.write_text("\n".join(lines) + "\n")
     results = Campaign.load(path).run(until="hull", write_report=False)
-    assert results["stages"]["hull"]["end_members"] == ["LiCl", "YCl3"]
+    assert results.hull[0].end_members == ("LiCl", "YCl3")
     assert (tmp_path / "theirs" / "precious").read_text() == "years of work"
 
 
@@ -173,11 +183,11 @@ def test_any_executor_will_do(finished_folder, small_campaign):
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as executor:
         results = campaign.run(until="hull", executor=executor, write_report=False)
     before = Campaign.load(finished_folder / "campaign.yaml").load_results()
-    assert results["stages"]["hull"] == before["stages"]["hull"]
+    assert results.hull == before.hull
 
 
 def test_explain_leads_from_a_number_to_its_settings_and_files(done):
-    key = done.load_results()["stages"]["analyse"]["runs"][0]["key"]
+    key = done.load_results().analyse.runs[0].key
     found = done.explain(key[:10])
     assert found.record is not None
     assert found.record.stage == "analyse"
@@ -319,7 +329,7 @@ def test_the_plan_counts_before_anything_runs(small_campaign):
     campaign = Campaign.load(small_campaign())
     plan = campaign.check()
     assert [line.stage for line in plan.lines] == [*STAGES, "report"]
-    assert plan.spaces[0]["distinct"] == 30
+    assert plan.spaces[0].distinct == 30
     assert plan.cpu_hours < 0.2
     assert json.dumps(plan.to_dict())
     assert not campaign.run_folder.exists()

@@ -39,20 +39,20 @@ def written(root: Path, folder: Path, *replaced: tuple[str, str]) -> Path:
 @pytest.mark.engine("sevennet")
 def test_two_engines_rank_in_one_run_and_their_energies_stay_apart(root, tmp_path):
     results = Campaign.load(written(root, tmp_path)).run()
-    ranked = results["stages"]["rank"]
-    (told,) = ranked["comparisons"]
-    assert told["potential"]["energy_convention"] != ranked["potential"]["energy_convention"]
-    assert told["failures"] == []
-    first = {e["id"]: e["relaxed_eV_per_atom"] for e in ranked["entries"]}
-    assert len(told["energies"]) == 4
-    for energy in told["energies"]:
-        assert energy["first_eV_per_atom"] == pytest.approx(first[energy["id"]])
+    (ranked,), (hull,) = results.rank, results.hull
+    (compared,) = ranked.comparisons
+    assert compared.potential.energy_convention != ranked.potential.energy_convention
+    assert compared.failures == ()
+    first = {entry.identity: entry.relaxed_eV_per_atom for entry in ranked.entries}
+    assert len(compared.rankings.energies) == 4
+    for energy in compared.rankings.energies:
+        assert energy.first_eV_per_atom == pytest.approx(first[energy.ordering])
         # Corrections of the Materials Project: -0.365 eV/atom for Li3YCl6, which only CHGNet carries.
-        assert energy["second_eV_per_atom"] - energy["first_eV_per_atom"] == pytest.approx(0.365, abs=0.05)
-    assert told["groups"][0]["n"] == 4
-    assert np.isfinite(told["groups"][0]["spearman"]["value"])
-    placed = {e["id"] for e in results["stages"]["hull"]["entries"]}
-    assert placed == set(first)
+        assert energy.second_eV_per_atom - energy.first_eV_per_atom == pytest.approx(0.365, abs=0.05)
+    (group,) = compared.rankings.groups
+    assert group.n == 4
+    assert np.isfinite(group.spearman.value)
+    assert {entry.identity for entry in hull.entries} == set(first)
     page = (tmp_path / "runs" / "two" / "report" / "report.html").read_text()
     assert "Other potentials on the same orderings" in page
 
