@@ -13,11 +13,10 @@ from superionic.report.csv_tables import CsvCell, CsvTable
 from superionic.report.export import ReportFiles, check_formats, write_tables_and_figures
 from superionic.report.folder import report_folder
 from superionic.report.html import page
-from superionic.report.runs import FILE_COLUMNS, NamedRuns, runs_of_files
+from superionic.report.runs import FILE_COLUMNS, NamedDependence, NamedRuns, runs_of_files
 from superionic.report.section import Block, Line, Lines, Links, Paragraph, Section, Statements
 from superionic.report.sections import conductivity, diffusion, paths
 from superionic.report.sections.analysed_volumes import volumes
-from superionic.report.sections.named_dependence import NamedDependence
 from superionic.report.sections.paths_density import NamedGrid
 from superionic.report.sections.summary import energy_line, trust_line
 from superionic.report.sigma import sigma_detail, sigma_words
@@ -237,13 +236,8 @@ def _line(name: str, estimate: Estimate | None, unit: str, what: str) -> Line:
     words = f"{name} = {with_error(estimate.value, estimate.error, unit)}"
     if estimate.is_upper_bound and unit:
         words = f"{name} < {number(estimate.interval95[1], 2)} {unit}"
-    ends = f"68 %: {_interval(estimate.interval68)} · 95 %: {_interval(estimate.interval95)}"
+    ends = f"68 %: {interval(*estimate.interval68)} · 95 %: {interval(*estimate.interval95)}"
     return Line(words, f"{ends} · {what}", "caution" if estimate.is_upper_bound else "info")
-
-
-def _interval(ends: tuple[float, float]) -> str:
-    low, high = (end if np.isfinite(end) else None for end in ends)
-    return interval(low, high)
 
 
 def _estimates(caption: str, found: TransportAnalysis | PooledTransport) -> Table:
@@ -261,8 +255,8 @@ def _estimates(caption: str, found: TransportAnalysis | PooledTransport) -> Tabl
             if estimate.is_upper_bound and unit
             else with_error(estimate.value, estimate.error),
             unit or UNKNOWN,
-            _interval(estimate.interval68),
-            _interval(estimate.interval95),
+            interval(*estimate.interval68),
+            interval(*estimate.interval95),
         ]
         for name, estimate, unit in quantities
         if estimate is not None

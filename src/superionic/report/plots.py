@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 Numbers = Sequence[float | None]
 Side = Literal["right", "bottom"]
+Dash = Literal["solid", "dash", "dot"]
 Mesh = tuple[NDArray[np.float64], NDArray[np.int64], str, str, float]
 
 # Okabe and Ito's colours: told apart with every common kind of colour vision, in an order that differs in lightness.
@@ -100,7 +101,7 @@ class Series:
     x_high: Numbers = ()
     marker: str = "circle"
     filled: bool = True
-    dash: Literal["solid", "dash", "dot"] = "solid"
+    dash: Dash = "solid"
     width: float = 1.8
     size: float = 7.0
     opacity: float = 1.0
@@ -213,6 +214,12 @@ class Plot:
     surface: Surface | None = None
     columns: int = 2
     height: int = 380
+
+
+def parity_series(x: Sequence[float], y: Sequence[float], label: str) -> Series:
+    """Return points that compare two calculations, smaller and paler where there are many."""
+    size, opacity = (7.0, 0.8) if len(x) < 100 else (4.0, 0.55)
+    return Series(x, y, label, colour=BLUE, size=size, opacity=opacity)
 
 
 def xy(points: Iterable[tuple[float, float]]) -> tuple[list[float], list[float]]:

@@ -1,4 +1,4 @@
-"""How runs are called in figures, tables and files, be they of a campaign or of files that a user has."""
+"""Runs and conductivities with their names in figures, tables and files, of a campaign or of files that a user has."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
+from superionic.references.values import PublishedValue
 from superionic.report.composition_axes import material_columns, ordering_cells, unit_formula
 from superionic.report.csv_tables import CsvCell
 from superionic.report.plots import GREY, heat_colours
@@ -15,6 +16,7 @@ from superionic.results.analysis import Analysis
 from superionic.results.campaign import Results
 from superionic.results.identity import Material, Ordering, Run
 from superionic.results.transport import AnalysedRun, MaterialTransport, SimulatedRun
+from superionic.transport.conductivity_of_temperature import TemperatureDependence
 
 T = TypeVar("T")
 
@@ -158,3 +160,31 @@ def _names(known: Mapping[T, tuple[str, str, str]]) -> dict[T, str]:
         else f"{formula} · {identity}"
         for each, (formula, crystal, identity) in known.items()
     }
+
+
+@dataclass(frozen=True)
+class NamedDependence:
+    """σ(T) with its names.
+
+    Attributes
+    ----------
+    name
+        For figures and tables.
+    cells
+        Its identity in files.
+    dependence
+        Line, values, budget, doubts.
+    published
+        Published conductivities and activation energies of the material.
+    """
+
+    name: str
+    cells: tuple[CsvCell, ...]
+    dependence: TemperatureDependence
+    published: tuple[PublishedValue, ...] = ()
+
+    @property
+    def remarks(self) -> list[str]:
+        """Doubts and flags, each once: a flag that a doubt repeats says nothing more."""
+        doubts = [doubt.words for doubt in self.dependence.doubts]
+        return doubts + [flag for flag in self.dependence.flags if not any(flag in words for words in doubts)]

@@ -6,21 +6,22 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from superionic.references.values import Quantity
-from superionic.report.composition_axes import axis_column, axis_values
+from superionic.report.composition_axes import material_cells, material_columns
+from superionic.report.csv_tables import Cells, CsvTable, csv_table, estimate_cells, estimate_columns
 from superionic.report.published import published_values
-from superionic.report.runs import NamedRuns, material_names, runs_of_campaign
-from superionic.report.section import Block, Paragraph, Section
-from superionic.report.sections.conductivity_figures import against_energy, arrhenius
-from superionic.report.sections.conductivity_files import arrhenius_csv, budget_csv, conductivities_csv, points_csv
-from superionic.report.sections.named_dependence import NamedDependence
-from superionic.report.table import Notes, Table
+from superionic.report.runs import NamedDependence, NamedRuns, analysed, material_names, materials, runs_of_campaign
+from superionic.report.section import Paragraph, Section, shown
+from superionic.report.sections.conductivity_figures import against_energy, arrhenius, asked_temperatures
+from superionic.report.sigma import SIGMA_COLUMNS, sigma_cells
+from superionic.report.table import Notes, Table, table_of
 from superionic.report.words import UNKNOWN, interval, number, plural, sentence, some, with_error
 from superionic.results.campaign import Results, Statement
 from superionic.transport.analysis import TransportAnalysis
+from superionic.transport.arrhenius import ArrheniusForm
 from superionic.transport.conductivity_line import ConductivityAt
 from superionic.transport.conductivity_of_temperature import TemperatureDependence
 from superionic.transport.doubts import Doubt, DoubtKind
-from superionic.transport.estimate import Estimate
+from superionic.transport.estimate import Estimate, PooledEstimate
 from superionic.transport.slope_break import SlopeBreak
 
 _COMPARED: Final[tuple[Quantity, ...]] = ("conductivity", "activation_energy")
@@ -33,7 +34,7 @@ _SHORT: Final[dict[DoubtKind, str]] = {
     "insignificant": "activation energy not significant",
     "two temperatures": "two temperatures only",
 }
-_FORMS: Final = {"lnD": "ln D against 1/T", "lnSigmaT": "ln(σT) against 1/T"}
+FORMS: Final[dict[ArrheniusForm, str]] = {"lnD": "ln D against 1/T", "lnSigmaT": "ln(σT) against 1/T"}
 
 
 def section(results: Results) -> Section:
@@ -41,19 +42,17 @@ def section(results: Results) -> Section:
     if results.analyse is None:
         return Section("conductivity", "Conductivity", [Paragraph("Transport was not analysed.", "missing")])
     runs = runs_of_campaign(results, [(each.run, each.analysis) for each in results.analyse.runs])
-    columns = ("crystal", *(axis_column(axis) for axis in results.axes), "formula", "n_runs", "key")
+    columns = (*material_columns(results), "formula", "n_runs", "key")
     return conductivity(columns, _dependences(results), runs)
 
 
 def _dependences(results: Results) -> list[NamedDependence]:
-    if results.analyse is None:
-        return []
     names = material_names(results)
-    pressures = {each.run.ordering.material: each.run.pressure_GPa for each in results.analyse.runs}
+    pressures = {each.run.ordering.material: each.run.pressure_GPa for each in analysed(results)}
     return [
         NamedDependence(
             names[each.material],
-            (each.material.crystal, *axis_values(results, each.material), each.formula, each.n_runs, each.key),
+            (*material_cells(results, each.material), each.formula, each.n_runs, each.key),
             each.dependence,
             tuple(
                 value
@@ -63,7 +62,7 @@ def _dependences(results: Results) -> list[NamedDependence]:
                 )
             ),
         )
-        for each in results.analyse.arrhenius
+        for each in materials(results)
     ]
 
 
@@ -81,26 +80,16 @@ def conductivity(
     runs
         The runs behind them.
     """
-    blocks: list[Block] = [plot for plot in (arrhenius(found, runs), against_energy(found)) if plot is not None]
-    if found:
-        blocks += [_table(found), _conductivity_table(found)]
-    if any(each.dependence.budget for each in found):
-        blocks.append(_budget_table(found))
-    if runs:
-        blocks.append(_runs_table(runs))
-    return Section(
-        "conductivity",
-        "Conductivity",
-        blocks,
-        [
-            arrhenius_csv(columns, found),
-            conductivities_csv(columns, found),
-            points_csv(columns, found),
-            budget_csv(columns, found),
-        ]
-        if found
-        else [],
+    blocks = (
+        arrhenius(found, runs),
+        against_energy(found),
+        _table(found),
+        _conductivity_table(found),
+        _budget_table(found),
+        _runs_table(runs),
     )
+    files = [table(columns, found) for table in (_arrhenius_csv, _conductivities_csv, _points_csv, _budget_csv)]
+    return Section("conductivity", "Conductivity", shown(*blocks), files if found else [])
 
 
 def doubts(results: Results) -> Iterator[Statement]:
@@ -135,30 +124,22 @@ def statements_of(found: Sequence[NamedDependence]) -> Iterator[Statement]:
 
 def _table(found: Sequence[NamedDependence]) -> Table:
     notes = Notes()
-    rows = [
+    return table_of(
+        "Arrhenius lines.",
+        found,
         [
-            each.name,
-            _FORMS[each.dependence.form],
-            ", ".join(f"{point.temperature_K:g}" for point in each.dependence.points),
-            str(each.dependence.n_runs),
-            with_error(each.dependence.Ea_eV, each.dependence.Ea_error_eV),
-            _chi2(each.dependence),
-            _break_words(each.dependence.slope_break),
-            notes.refer([sentence(words) for words in each.remarks]),
-        ]
-        for each in found
-    ]
-    columns = [
-        "Composition",
-        "Line",
-        "Temperatures, K",
-        "Runs",
-        "Eₐ, eV",
-        "χ² per freedom",
-        "Break of the slope",
-        "Remarks",
-    ]
-    return Table("Arrhenius lines.", columns, rows, frozenset({3, 4, 5}), notes.words)
+            ("Composition", lambda each: each.name),
+            ("Line", lambda each: FORMS[each.dependence.form]),
+            ("Temperatures, K", lambda each: ", ".join(f"{p.temperature_K:g}" for p in each.dependence.points)),
+            ("Runs", lambda each: str(each.dependence.n_runs)),
+            ("Eₐ, eV", lambda each: with_error(each.dependence.Ea_eV, each.dependence.Ea_error_eV)),
+            ("χ² per freedom", lambda each: _chi2(each.dependence)),
+            ("Break of the slope", lambda each: _break_words(each.dependence.slope_break)),
+            ("Remarks", lambda each: notes.refer([sentence(words) for words in each.remarks])),
+        ],
+        numeric=(3, 4, 5),
+        notes=notes,
+    )
 
 
 def _chi2(dependence: TemperatureDependence) -> str:
@@ -213,26 +194,20 @@ def _how(value: ConductivityAt) -> str:
 
 
 def _budget_table(found: Sequence[NamedDependence]) -> Table:
-    wanted = list(dict.fromkeys(t for each in found for t in each.dependence.report_temperatures_K))
-    rows = []
-    for each in found:
-        for term in each.dependence.budget:
-            errors = dict(term.ln_sigma)
-            rows.append(
-                [
-                    each.name,
-                    term.words,
-                    number(term.Ea_eV, 2),
-                    *(number(errors.get(temperature), 2) for temperature in wanted),
-                ]
-            )
-    columns = ["Composition", "Source of error", "Eₐ, eV", *(f"ln σ({temperature:g} K)" for temperature in wanted)]
-    return Table(
-        "What the errors consist of: standard deviations, which add in quadrature.",
-        columns,
-        rows,
-        frozenset(range(2, len(columns))),
-    )
+    temperatures = asked_temperatures(found)
+    rows = [
+        [
+            each.name,
+            term.words,
+            number(term.Ea_eV, 2),
+            *(number(dict(term.ln_sigma).get(temperature), 2) for temperature in temperatures),
+        ]
+        for each in found
+        for term in each.dependence.budget
+    ]
+    columns = ["Composition", "Source of error", "Eₐ, eV", *(f"ln σ({t:g} K)" for t in temperatures)]
+    caption = "What the errors consist of: standard deviations, which add in quadrature."
+    return Table(caption, columns, rows, frozenset(range(2, len(columns))))
 
 
 def _runs_table(runs: NamedRuns[TransportAnalysis]) -> Table:
@@ -250,7 +225,7 @@ def _runs_table(runs: NamedRuns[TransportAnalysis]) -> Table:
         "Conductivity in each run: by the Nernst–Einstein relation from D*, as if ions moved independently of one "
         "another, and from the displacement of charge, D_σ, which holds their correlations and has the larger error."
     )
-    return Table(caption, columns, rows, frozenset({1, 2, 3, 4, 5}))
+    return Table(caption, columns, rows, frozenset(range(1, 6)))
 
 
 def _sigma_cells(estimate: Estimate | None) -> list[str]:
@@ -259,3 +234,92 @@ def _sigma_cells(estimate: Estimate | None) -> list[str]:
     if estimate.is_upper_bound:
         return ["upper bound", interval(*estimate.interval68)]
     return [number(estimate.value), interval(*estimate.interval68)]
+
+
+# ---- files -----------------------------------------------------------------------------------------------------------
+
+
+def _arrhenius_csv(identity: tuple[str, ...], found: Sequence[NamedDependence]) -> CsvTable:
+    broken = (
+        "break_temperature_K", "Ea_below_eV", "Ea_below_error_eV", "Ea_above_eV", "Ea_above_error_eV", "break_p_value",
+    )  # fmt: skip
+    return csv_table(
+        "arrhenius.csv",
+        identity,
+        [(each.cells, each) for each in found],
+        [
+            ("form", lambda each: each.dependence.form),
+            ("temperatures_K", lambda each: "; ".join(f"{p.temperature_K:g}" for p in each.dependence.points)),
+            ("Ea_eV", lambda each: each.dependence.Ea_eV),
+            ("Ea_error_eV", lambda each: each.dependence.Ea_error_eV),
+            (("ln_prefactor", "degrees_of_freedom", "reduced_chi2"), lambda each: _fit_cells(each.dependence)),
+            (broken, lambda each: _break_cells(each.dependence.slope_break)),
+            (("transfer_ln_sigma", "transfer_Ea_eV"), lambda each: _transfer_cells(each.dependence)),
+            ("flags", lambda each: "; ".join(each.remarks)),
+        ],
+    )
+
+
+def _fit_cells(dependence: TemperatureDependence) -> Cells:
+    fit = dependence.fit
+    return (None,) * 3 if fit is None else (fit.ln_prefactor, fit.degrees_of_freedom, fit.reduced_chi2)
+
+
+def _break_cells(found: SlopeBreak | None) -> Cells:
+    if found is None:
+        return (None,) * 6
+    below, above = (found.Ea_below_eV, found.Ea_below_error_eV), (found.Ea_above_eV, found.Ea_above_error_eV)
+    return (found.temperature_K, *below, *above, found.p_value)
+
+
+def _transfer_cells(dependence: TemperatureDependence) -> Cells:
+    transfer = dependence.transfer
+    return (None, None) if transfer is None else (transfer.ln_sigma, transfer.Ea_eV)
+
+
+def _conductivities_csv(identity: tuple[str, ...], found: Sequence[NamedDependence]) -> CsvTable:
+    rows = []
+    for each in found:
+        for temperature in each.dependence.report_temperatures_K:
+            value = each.dependence.conductivity_at(temperature)
+            how: Cells = (None,) * 5
+            if value is not None:
+                how = (value.log_error, value.is_upper_bound, value.extrapolated, value.simulated, value.origin)
+            verdict = each.dependence.verdict_at(temperature).kind
+            rows.append((*each.cells, temperature, *sigma_cells(value), *how, verdict))
+    columns = (
+        *identity, "temperature_K", *SIGMA_COLUMNS, "ln_sigma_error", "is_upper_bound", "extrapolated", "simulated",
+        "origin", "verdict",
+    )  # fmt: skip
+    return CsvTable("conductivities.csv", columns, tuple(rows))
+
+
+def _points_csv(identity: tuple[str, ...], found: Sequence[NamedDependence]) -> CsvTable:
+    return csv_table(
+        "arrhenius_points.csv",
+        identity,
+        [(each.cells, point) for each in found for point in each.dependence.points],
+        [
+            ("temperature_K", lambda point: point.temperature_K),
+            ("n_runs_at_temperature", lambda point: point.n_runs),
+            ("n_orderings", lambda point: point.conductivity_S_per_cm.n_orderings),
+            (estimate_columns("sigma_S_per_cm"), lambda point: _pooled(point.conductivity_S_per_cm)),
+            (estimate_columns("tracer_diffusivity_cm2_per_s"), lambda point: _pooled(point.diffusivity_cm2_per_s)),
+            (estimate_columns("ionic_conductivity_S_per_cm"), lambda point: _pooled(point.ionic_conductivity_S_per_cm)),
+            (estimate_columns("haven_ratio"), lambda point: _pooled(point.haven_ratio)),
+        ],
+    )
+
+
+def _pooled(found: PooledEstimate | None) -> Cells:
+    return estimate_cells(None if found is None else found.estimate)
+
+
+def _budget_csv(identity: tuple[str, ...], found: Sequence[NamedDependence]) -> CsvTable:
+    rows = tuple(
+        (*each.cells, term.source, term.Ea_eV, temperature, error)
+        for each in found
+        for term in each.dependence.budget
+        for temperature, error in term.ln_sigma
+    )
+    return CsvTable("error_budget.csv", (*identity, "source", "Ea_eV", "temperature_K", "ln_sigma"), rows)

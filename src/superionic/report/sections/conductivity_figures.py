@@ -7,10 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from superionic.references.values import PublishedValue
-from superionic.report.plots import GREY, Panel, Plot, Series, pick, pick_marker
+from superionic.report.plots import GREY, Dash, Panel, Plot, Series, pick, pick_marker, xy
 from superionic.report.published import source_words
-from superionic.report.runs import NamedRuns, RunName
-from superionic.report.sections.named_dependence import NamedDependence
+from superionic.report.runs import NamedDependence, NamedRuns, RunName
 from superionic.report.words import formula_text, number, with_error
 from superionic.transport.analysis import TransportAnalysis
 from superionic.transport.estimate import Estimate
@@ -22,7 +21,12 @@ _TEMPERATURE_TICKS: Final = (*range(200, 401, 50), *range(500, 801, 100), 1000, 
 _PUBLISHED: Final = "#5b6472"
 
 
-def arrhenius(found: Sequence[NamedDependence], runs: NamedRuns[TransportAnalysis]) -> Plot | None:
+def asked_temperatures(found: Sequence[NamedDependence]) -> list[float]:
+    """Return the temperatures at which σ was asked for, each once, in K."""
+    return list(dict.fromkeys(t for each in found for t in each.dependence.report_temperatures_K))
+
+
+def arrhenius(found: Sequence[NamedDependence], runs: NamedRuns[TransportAnalysis]) -> Plot:
     """Show conductivities against inverse temperature with their bands, beside published values; and D."""
     banded = len(found) <= _MOST_BANDS
     sigma = [
@@ -37,20 +41,18 @@ def arrhenius(found: Sequence[NamedDependence], runs: NamedRuns[TransportAnalysi
         for index, (group, members) in enumerate(runs.groups().items())
     ]
     diffusion = [series for series in diffusion if series.x]
-    if len({name.temperature_K for name, _ in runs.items}) < 2 and not any(each.dependence.line for each in found):
-        return None
-    wanted = dict.fromkeys(t for each in found for t in each.dependence.report_temperatures_K)
+    several = len({name.temperature_K for name, _ in runs.items}) > 1 or any(each.dependence.line for each in found)
     panels = []
     for series_of_panel, label, title in (
         (sigma, "ionic conductivity σ (S/cm)", "Conductivity"),
         (diffusion, "tracer diffusivity D* (cm²/s)", "Diffusivity of the mobile ion"),
     ):
         x = [value for series in series_of_panel for value in series.x if value is not None]
-        if not x:
+        if not x or not several:
             continue
         pad = 0.05 * (max(x) - min(x)) or 0.1
         span = (min(x) - pad, max(x) + pad)
-        guides = [(1000.0 / t, f"{t:g} K") for t in wanted if span[0] <= 1000.0 / t <= span[1]]
+        guides = [(1000.0 / t, f"{t:g} K") for t in asked_temperatures(found) if span[0] <= 1000.0 / t <= span[1]]
         panels.append(
             Panel(
                 series_of_panel,
@@ -64,8 +66,6 @@ def arrhenius(found: Sequence[NamedDependence], runs: NamedRuns[TransportAnalysi
                 top_axis=_top_axis(*span),
             )
         )
-    if not panels:
-        return None
     transferred = any(each.dependence.transfer is not None for each in found)
     bands = (
         "Dark and light band: where the line lies with 68 % and 95 % confidence; they hold the statistical error"
@@ -120,17 +120,17 @@ def _diffusivities(
         tracer = analysis.tracer_diffusivity_cm2_per_s
         if name.temperature_K is not None and tracer.value > 0:
             words = f"{group}, {name.label}, {name.temperature_K:g} K: {number(tracer.value)} cm²/s"
-            points.append((1000.0 / name.temperature_K, tracer.value, *_drawn_bounds(tracer), words))
+            points.append((1000.0 / name.temperature_K, tracer, words))
     points.sort(key=lambda point: point[0])
+    bounds = [_drawn_bounds(tracer) for _, tracer, _ in points]
     return Series(
-        [p[0] for p in points],
-        [p[1] for p in points],
+        *xy((x, tracer.value) for x, tracer, _ in points),
         group,
         colour=colour,
         marker=marker,
-        low=[p[2] for p in points],
-        high=[p[3] for p in points],
-        hover=[p[4] for p in points],
+        low=[low for low, _ in bounds],
+        high=[high for _, high in bounds],
+        hover=[words for _, _, words in points],
         size=8,
     )
 
@@ -186,16 +186,9 @@ def _sigma_series(each: NamedDependence, colour: str, marker: str, *, bands: boo
 
 
 def _line(points: Sequence[tuple[float, float]], label: str, colour: str, *, dashed: bool) -> Series:
-    return Series(
-        [x for x, _ in points],
-        [y for _, y in points],
-        label,
-        "line",
-        colour,
-        dash="dash" if dashed else "solid",
-        width=1.3 if dashed else 2.2,
-        legend=False,
-    )
+    dash: Dash
+    dash, width = ("dash", 1.3) if dashed else ("solid", 2.2)
+    return Series(*xy(points), label, "line", colour, dash=dash, width=width, legend=False)
 
 
 def _published_sigma(found: Sequence[NamedDependence]) -> list[Series]:
@@ -229,7 +222,7 @@ def _published_sigma(found: Sequence[NamedDependence]) -> list[Series]:
     ]
 
 
-def against_energy(found: Sequence[NamedDependence]) -> Plot | None:
+def against_energy(found: Sequence[NamedDependence]) -> Plot:
     """Show ours and the published pairs of activation energy and conductivity at the headline's temperature."""
     series, pairs = [], []
     temperature = found[0].dependence.report_temperatures_K[0] if found else 0.0
@@ -256,8 +249,6 @@ def against_energy(found: Sequence[NamedDependence]) -> Plot | None:
         )
         colour = pick(index) if len(found) > 1 else GREY
         pairs += [(value, energy_, sigma_, colour) for value, energy_, sigma_ in _published_pairs(each, temperature)]
-    if not series or not pairs:
-        return None
     for index, (value, energy, published, colour) in enumerate(pairs):
         label = f"{formula_text(value.formula)}: {source_words(value)}"
         series.append(
@@ -280,7 +271,7 @@ def against_energy(found: Sequence[NamedDependence]) -> Plot | None:
         f"Activation energy and conductivity at {at}, ours with 68 % intervals, beside published pairs of the same "
         "polymorph at the same pressure (filled: measured; open: computed). Conductivities of simulations at low "
         "temperatures are usually extrapolated from hotter runs.",
-        [Panel(series, x_label="activation energy Eₐ (eV)", y_label=f"σ({at}) (mS/cm)", y_log=True)],
+        [Panel(series if pairs else (), "activation energy Eₐ (eV)", f"σ({at}) (mS/cm)", y_log=True)],
         columns=1,
         height=440,
     )

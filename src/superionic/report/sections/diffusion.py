@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 
-from superionic.report.csv_tables import CsvCell, CsvTable
-from superionic.report.plots import BLUE, GREEN, GREY, ORANGE, VERMILION, Panel, Plot, Series, thin, thin_log
-from superionic.report.runs import NamedRuns, RunName, runs_of_campaign
-from superionic.report.section import Block, Paragraph, Section
+from superionic.report.csv_tables import Cells, CsvTable, csv_table, estimate_cells, estimate_columns
+from superionic.report.plots import BLUE, GREEN, GREY, ORANGE, VERMILION, Dash, Panel, Plot, Series, thin, thin_log, xy
+from superionic.report.runs import NamedRuns, RunName, analysed, runs_of_campaign
+from superionic.report.section import Paragraph, Section, shown
 from superionic.report.table import Notes, Table
 from superionic.report.words import UNKNOWN, interval, number, plural, sentence, whole_text, with_error
 from superionic.results.campaign import Results, Statement
@@ -23,7 +22,8 @@ from superionic.units import cm2_per_s
 
 _MOST_PANELS: Final = 6
 _MOST_CURVE_POINTS: Final = 220
-_DASHES: Final[tuple[Literal["solid", "dash", "dot"], ...]] = ("solid", "dash", "dot")
+_DASHES: Final[tuple[Dash, ...]] = ("solid", "dash", "dot")
+_TENSOR: Final = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 
 
 def section(results: Results) -> Section:
@@ -36,16 +36,13 @@ def section(results: Results) -> Section:
 
 def diffusion(runs: NamedRuns[TransportAnalysis]) -> Section:
     """Describe the diffusion in runs of any origin."""
-    plots = (_displacements(runs), _running(runs), _anisotropy(runs))
-    blocks: list[Block] = [plot for plot in plots if plot is not None]
-    if runs:
-        blocks.append(_table(runs))
+    blocks = shown(_displacements(runs), _running(runs), _anisotropy(runs), _table(runs))
     return Section("diffusion", "Diffusion", blocks, [_csv(runs), _msd_csv(runs)])
 
 
 def doubts(results: Results) -> Iterator[Statement]:
     """Say what speaks against the diffusivities of a campaign."""
-    runs = results.analyse.runs if results.analyse is not None else ()
+    runs = analysed(results)
     moved = [
         (each.run.temperature_K, each.analysis.framework_moved)
         for each in runs
@@ -72,7 +69,7 @@ def doubts(results: Results) -> Iterator[Statement]:
 # ---- figures ---------------------------------------------------------------------------------------------------------
 
 
-def _displacements(runs: NamedRuns[TransportAnalysis]) -> Plot | None:
+def _displacements(runs: NamedRuns[TransportAnalysis]) -> Plot:
     """Show mean squared displacements on logarithmic axes, with the span that was fitted."""
     panels = []
     for group, members in list(runs.groups().items())[:_MOST_PANELS]:
@@ -87,19 +84,11 @@ def _displacements(runs: NamedRuns[TransportAnalysis]) -> Plot | None:
             windows.add((max(start, points[0][0]), end))
             kept = [points[i] for i in thin_log(len(points), _MOST_CURVE_POINTS)]
             inside = [(t, m) for t, m in kept if start <= t <= end]
-            thin_line = Series(
-                [t for t, _ in kept],
-                [m for _, m in kept],
-                name.in_group,
-                "line",
-                runs.colour_of(name),
-                width=1.2,
-                opacity=0.75,
-            )
-            bold = replace(
-                thin_line, x=[t for t, _ in inside], y=[m for _, m in inside], width=3.0, opacity=1.0, legend=False
-            )
-            series += [thin_line, bold]
+            colour = runs.colour_of(name)
+            series += [
+                Series(*xy(kept), name.in_group, "line", colour, width=1.2, opacity=0.75),
+                Series(*xy(inside), name.in_group, "line", colour, width=3.0, legend=False),
+            ]
         if series:
             series.append(_slope_one(series))
             panels.append(
@@ -113,8 +102,6 @@ def _displacements(runs: NamedRuns[TransportAnalysis]) -> Plot | None:
                     shaded=[(start, end, "fitted span") for start, end in sorted(windows)],
                 )
             )
-    if not panels:
-        return None
     return Plot(
         "msd",
         "diffusion",
@@ -136,11 +123,9 @@ def _slope_one(series: list[Series]) -> Series:
     return Series([middle, last], [level * middle / last, level], "slope 1", "line", GREY, dash="dot", width=1.4)
 
 
-def _running(runs: NamedRuns[TransportAnalysis]) -> Plot | None:
+def _running(runs: NamedRuns[TransportAnalysis]) -> Plot:
     """Show D against the lag that it is measured at, with the plateau that was taken."""
     panels = [panel for panel in (_running_panel(*each) for each in runs.items[:_MOST_PANELS]) if panel is not None]
-    if not panels:
-        return None
     return Plot(
         "running_diffusivity",
         "diffusion",
@@ -178,7 +163,6 @@ def _running_panel(name: RunName, analysis: TransportAnalysis) -> Panel | None:
                 colour=VERMILION,
                 low=[d - e for _, d, e in points],
                 high=[d + e for _, d, e in points],
-                size=7,
             ),
         ],
         x_label="time lag (ps)",
@@ -190,7 +174,7 @@ def _running_panel(name: RunName, analysis: TransportAnalysis) -> Panel | None:
     )
 
 
-def _anisotropy(runs: NamedRuns[TransportAnalysis]) -> Plot | None:
+def _anisotropy(runs: NamedRuns[TransportAnalysis]) -> Plot:
     """Show the displacements along x, y and z of the hottest run of each structure."""
     panels = []
     for name, analysis in runs.hottest()[:_MOST_PANELS]:
@@ -212,8 +196,6 @@ def _anisotropy(runs: NamedRuns[TransportAnalysis]) -> Plot | None:
         ]
         title = f"{name.group}, {name.in_group}"
         panels.append(Panel(series, x_label="time lag (ps)", y_label="displacement² (Å²)", title=title))
-    if not panels:
-        return None
     return Plot(
         "anisotropy",
         "diffusion",
@@ -235,14 +217,14 @@ def _table(runs: NamedRuns[TransportAnalysis]) -> Table:
     for name, analysis in runs.items:
         tracer = analysis.tracer_diffusivity_cm2_per_s
         start, end = analysis.window_ps
+        directions = (*analysis.tracer.along_axes_cm2_per_s, *analysis.tracer.in_planes_cm2_per_s)
         rows.append(
             [
                 name.group,
                 number(name.temperature_K),
                 with_error(tracer.value, tracer.error),
                 interval(*tracer.interval95),
-                *(number(value, 2) for value in analysis.tracer.along_axes_cm2_per_s),
-                *(number(value, 2) for value in analysis.tracer.in_planes_cm2_per_s),
+                *(number(value, 2) for value in directions),
                 _he2018(analysis.tracer.he2018),
                 _haven(analysis.haven_ratio),
                 f"{number(start, 2)}–{number(end, 2)}",
@@ -270,72 +252,51 @@ def _haven(ratio: Estimate) -> str:
     return UNKNOWN if not np.isfinite(ratio.value) else f"{number(ratio.value, 2)} ({interval(*ratio.interval68)})"
 
 
-def estimate_columns(name: str) -> tuple[str, ...]:
-    """Name the columns of an estimate in a file."""
-    return (name, *(f"{name}_{part}" for part in ("error", "low68", "high68", "low95", "high95", "is_upper_bound")))
-
-
-def estimate_cells(estimate: Estimate | None) -> tuple[CsvCell, ...]:
-    """Return the cells of an estimate in a file; empty where there is none."""
-    if estimate is None:
-        return (None,) * 7
-    e = estimate
-    return (e.value, e.error, *e.interval68, *e.interval95, e.is_upper_bound)
-
-
 def _csv(runs: NamedRuns[TransportAnalysis]) -> CsvTable:
-    columns = (
-        *runs.columns,
-        *estimate_columns("tracer_diffusivity_cm2_per_s"),
-        *estimate_columns("charge_diffusivity_cm2_per_s"),
-        *estimate_columns("haven_ratio"),
-        *estimate_columns("nernst_einstein_conductivity_S_per_cm"),
-        *estimate_columns("ionic_conductivity_S_per_cm"),
-        *(f"D_{axes}_cm2_per_s" for axes in ("xx", "yy", "zz", "xy", "xz", "yz")),
-        *(f"D_plane_{plane}_cm2_per_s" for plane in ("xy", "xz", "yz")),
-        *(f"D_principal_{number}_cm2_per_s" for number in (1, 2, 3)),
-        *_literature_columns("he2018"),
-        *_literature_columns("paper_b"),
-        "window_start_ps", "window_end_ps", "diffusive", "n_hops", "effective_hops", "n_ions", "duration_ps",
-        "volume_A3", "framework_moved", "flags",
-    )  # fmt: skip
-    return CsvTable("diffusivities.csv", columns, tuple(_csv_row(*each) for each in runs.items))
-
-
-def _csv_row(name: RunName, analysis: TransportAnalysis) -> tuple[CsvCell, ...]:
-    tracer = analysis.tracer
-    tensor = tracer.tensor_cm2_per_s
-    return (
-        *name.cells,
-        *estimate_cells(analysis.tracer_diffusivity_cm2_per_s),
-        *estimate_cells(analysis.charge_diffusivity_cm2_per_s),
-        *estimate_cells(analysis.haven_ratio),
-        *estimate_cells(analysis.nernst_einstein_conductivity_S_per_cm),
-        *estimate_cells(analysis.ionic_conductivity_S_per_cm),
-        *(float(tensor[i, j]) for i, j in ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))),
-        *tracer.in_planes_cm2_per_s,
-        *tracer.principal_cm2_per_s,
-        *_literature_cells(tracer.he2018),
-        *_literature_cells(tracer.paper_b),
-        *analysis.window_ps,
-        tracer.diffusive,
-        analysis.n_hops,
-        tracer.effective_hops,
-        analysis.n_ions,
-        analysis.duration_ps,
-        analysis.volume_A3,
-        analysis.framework_moved,
-        "; ".join(analysis.flags),
+    cm2 = "{}_cm2_per_s".format
+    return csv_table(
+        "diffusivities.csv",
+        runs.columns,
+        [(name.cells, analysis) for name, analysis in runs.items],
+        [
+            (estimate_columns(cm2("tracer_diffusivity")), lambda a: estimate_cells(a.tracer_diffusivity_cm2_per_s)),
+            (estimate_columns(cm2("charge_diffusivity")), lambda a: estimate_cells(a.charge_diffusivity_cm2_per_s)),
+            (estimate_columns("haven_ratio"), lambda a: estimate_cells(a.haven_ratio)),
+            (
+                estimate_columns("nernst_einstein_conductivity_S_per_cm"),
+                lambda a: estimate_cells(a.nernst_einstein_conductivity_S_per_cm),
+            ),
+            (
+                estimate_columns("ionic_conductivity_S_per_cm"),
+                lambda a: estimate_cells(a.ionic_conductivity_S_per_cm),
+            ),
+            (
+                tuple(cm2(f"D_{'xyz'[i]}{'xyz'[j]}") for i, j in _TENSOR),
+                lambda a: tuple(float(a.tracer.tensor_cm2_per_s[i, j]) for i, j in _TENSOR),
+            ),
+            (tuple(cm2(f"D_plane_{plane}") for plane in ("xy", "xz", "yz")), lambda a: a.tracer.in_planes_cm2_per_s),
+            (tuple(cm2(f"D_principal_{axis}") for axis in (1, 2, 3)), lambda a: a.tracer.principal_cm2_per_s),
+            (_literature_columns("he2018"), lambda a: _literature_cells(a.tracer.he2018)),
+            (_literature_columns("paper_b"), lambda a: _literature_cells(a.tracer.paper_b)),
+            (("window_start_ps", "window_end_ps"), lambda a: a.window_ps),
+            ("diffusive", lambda a: a.tracer.diffusive),
+            ("n_hops", lambda a: a.n_hops),
+            ("effective_hops", lambda a: a.tracer.effective_hops),
+            ("n_ions", lambda a: a.n_ions),
+            ("duration_ps", lambda a: a.duration_ps),
+            ("volume_A3", lambda a: a.volume_A3),
+            ("framework_moved", lambda a: a.framework_moved),
+            ("flags", lambda a: "; ".join(a.flags)),
+        ],
     )
 
 
 def _literature_columns(name: str) -> tuple[str, ...]:
-    return tuple(
-        f"{name}_{part}" for part in ("cm2_per_s", "error_cm2_per_s", "window_start_ps", "window_end_ps", "hops")
-    )
+    parts = ("cm2_per_s", "error_cm2_per_s", "window_start_ps", "window_end_ps", "hops")
+    return tuple(f"{name}_{part}" for part in parts)
 
 
-def _literature_cells(fit: LiteratureFit | None) -> tuple[CsvCell, ...]:
+def _literature_cells(fit: LiteratureFit | None) -> Cells:
     if fit is None:
         return (None,) * 5
     return (fit.value_cm2_per_s, fit.error_cm2_per_s, *fit.window_ps, fit.effective_hops)

@@ -8,10 +8,10 @@ from typing import Final
 from superionic.enumeration.counted import Method
 from superionic.references.values import BOEHM_2025, DENG_2025
 from superionic.report.section import Paragraph, Section, Sources
+from superionic.report.sections.conductivity import FORMS
 from superionic.report.words import formula_text, listing, number, plural
 from superionic.results.campaign import Results
 from superionic.results.orderings import EnumeratedSpace
-from superionic.transport.arrhenius import ArrheniusForm
 
 # citation, DOI
 _SOURCES: Final[dict[str, tuple[str, str]]] = {
@@ -63,7 +63,6 @@ _CHOICES: Final[dict[Method, str]] = {
     "sample": "A random sample was drawn, and the lowest in {charges}, went on.",
     "monte-carlo": "Orderings were drawn at a temperature by Monte Carlo with swaps of ions and replica exchange.",
 }
-_FORMS: Final[dict[ArrheniusForm, str]] = {"lnD": "ln D against 1/T", "lnSigmaT": "ln(σT) against 1/T"}
 
 
 class _Text:
@@ -212,7 +211,7 @@ def _analysis(results: Results, out: _Text) -> str:
         return ""
     dependences = [material.dependence for material in results.analyse.arrhenius]
     forms = dict.fromkeys(found.form for found in dependences if found.fit is not None)
-    fits = f" Activation energies are from weighted fits of {listing([_FORMS[f] for f in forms])}." if forms else ""
+    fits = f" Activation energies are from weighted fits of {listing([FORMS[f] for f in forms])}." if forms else ""
     few = any(found.line is not None and sum(found.line.used) < 3 for found in dependences)
     caution = " With two temperatures a fit has no degree of freedom left to test it." if few else ""
     return (

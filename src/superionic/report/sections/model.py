@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from superionic.labels.base import Reference
-from superionic.report.csv_tables import CsvCell, CsvTable
-from superionic.report.plots import BLUE, ORANGE, VERMILION, Panel, Plot, Series, thin
-from superionic.report.section import Block, Paragraph, Section
+from superionic.report.composition_axes import material_columns, ordering_cells
+from superionic.report.csv_tables import Cells, CsvTable, csv_table
+from superionic.report.plots import BLUE, ORANGE, VERMILION, Panel, Plot, Series, parity_series, thin
+from superionic.report.section import Block, Paragraph, Section, shown
 from superionic.report.sections.provenance import setting_rows
-from superionic.report.table import Table
+from superionic.report.sections.workflow import method_words
+from superionic.report.table import Table, table_of
 from superionic.report.words import MINUS, UNKNOWN, formula_text, number, plural, sentence, whole_text
 from superionic.results.campaign import Results, Statement
-from superionic.results.identity import Material, Ordering
 from superionic.results.learning import (
     ErrorsApart,
+    Exploration,
     HeldOutErrors,
     LabelResult,
     LearningResult,
@@ -79,13 +82,11 @@ def section(results: Results) -> Section:
     blocks += [_selected_table(results), _sampling_table(results)]
     if results.learning is not None:
         blocks += [Paragraph(f"The active loop ended: {results.learning.ended}."), _exploration_table(results.learning)]
-    if len(results.train) > 1:
-        blocks.append(_round_table(results))
-    if not results.train:
-        blocks.append(Paragraph("Nothing was trained.", "missing"))
+    blocks.append(_round_table(results))
+    if results.train:
+        blocks += [_preflight_table(results.train[-1]), _learning_curve(results.train[-1])]
     else:
-        last = results.train[-1]
-        blocks += [_preflight_table(last), *_learning_curve(last)]
+        blocks.append(Paragraph("Nothing was trained.", "missing"))
     if results.validate is not None:
         errors = results.validate.errors
         blocks += [_error_table(errors), _apart_table(errors), _parity_plot(errors)]
@@ -93,8 +94,7 @@ def section(results: Results) -> Section:
         blocks.append(Paragraph("The trained potential was not validated.", "missing"))
     if results.train:
         blocks.append(_element_table(results.train[-1]))
-    shown = [block for block in blocks if not isinstance(block, Table) or block.rows]
-    return Section(KEY, _TITLE, shown, [table for table in _files(results) if table.rows])
+    return Section(KEY, _TITLE, shown(*blocks), [table for table in _files(results) if table.rows])
 
 
 # ---- what a reader must know ----------------------------------------------------------------------------------------
@@ -203,16 +203,11 @@ def _label_words(labels: Sequence[LabelResult]) -> str:
     reference = labels[-1].reference
     accepted, requested = sum(one.n_accepted for one in labels), sum(one.n_requested for one in labels)
     left_out = sum(len(one.rejected) + len(one.failures) for one in labels)
-    words = f"{accepted} of {requested} labels by {_method(reference)} passed the gates"
+    words = f"{accepted} of {requested} labels by {method_words(reference)} passed the gates"
     if len(labels) > 1:
         words += f" in {plural(len(labels), 'round')}"
     refused = plural(left_out, "was", "were")
     return words + (f"; {refused} refused (see “Failures and rejections”)." if left_out else ".")
-
-
-def _method(reference: Reference) -> str:
-    words = (reference.code, reference.version, reference.functional)
-    return " ".join(word for word in words if word) or "an unnamed method"
 
 
 def _reference_table(labels: Sequence[LabelResult]) -> Table:
@@ -232,72 +227,57 @@ def _reference_table(labels: Sequence[LabelResult]) -> Table:
 
 
 def _selected_table(results: Results) -> Table:
-    rows = [
-        [one.ordering.id, formula_text(one.formula), sentence(one.reason)]
-        for one in (results.select.selected if results.select is not None else ())
-    ]
-    return Table("Orderings carried on.", ["Ordering", "Composition", "Why"], rows)
+    return table_of(
+        "Orderings carried on.",
+        results.select.selected if results.select is not None else (),
+        [
+            ("Ordering", lambda one: one.ordering.id),
+            ("Composition", lambda one: formula_text(one.formula)),
+            ("Why", lambda one: sentence(one.reason)),
+        ],
+    )
 
 
 def _sampling_table(results: Results) -> Table:
-    several = len({sampled.round for sampled in results.sample}) > 1
-    replicas = any(run.run.replica > 1 for sampled in results.sample for run in sampled.runs)
-    rows = [
-        [
-            *([str(sampled.round)] if several else []),
-            run.run.ordering.id,
-            *([str(run.run.replica)] if replicas else []),
-            run.run.potential,
-            number(run.run.temperature_K),
-            number(run.mean_temperature_K),
-            whole_text(run.n_frames),
-            whole_text(run.n_snapshots),
-            "; ".join(f"{method}: {count}" for method, count in run.chosen_by.items()) or UNKNOWN,
-            sentence(run.stopped) if run.stopped is not None else UNKNOWN,
-        ]
-        for sampled in results.sample
-        for run in sampled.runs
+    runs = [(sampled.round, run) for sampled in results.sample for run in sampled.runs]
+    columns: list[tuple[str, Callable[[tuple[int, SampledRun]], str]]] = []
+    if len({sampled.round for sampled in results.sample}) > 1:
+        columns.append(("Round", lambda each: str(each[0])))
+    columns.append(("Ordering", lambda each: each[1].run.ordering.id))
+    if any(run.run.replica > 1 for _, run in runs):
+        columns.append(("Replica", lambda each: str(each[1].run.replica)))
+    columns.append(("Potential", lambda each: each[1].run.potential))
+    first = len(columns)
+    columns += [
+        ("Temperature set, K", lambda each: number(each[1].run.temperature_K)),
+        ("Mean temperature, K", lambda each: number(each[1].mean_temperature_K)),
+        ("Frames", lambda each: whole_text(each[1].n_frames)),
+        ("Structures taken", lambda each: whole_text(each[1].n_snapshots)),
+        ("Chosen by", lambda each: _chosen_by(each[1]) or UNKNOWN),
+        ("Stopped", lambda each: UNKNOWN if each[1].stopped is None else sentence(each[1].stopped)),
     ]
-    columns = [
-        *(["Round"] if several else []),
-        "Ordering",
-        *(["Replica"] if replicas else []),
-        "Potential",
-        "Temperature set, K",
-        "Mean temperature, K",
-        "Frames",
-        "Structures taken",
-        "Chosen by",
-        "Stopped",
-    ]
-    first = columns.index("Temperature set, K")
-    caption = "Runs that structures for labels were taken from."
-    return Table(caption, columns, rows, frozenset(range(first, first + 4)))
+    return table_of("Runs that structures for labels were taken from.", runs, columns, range(first, first + 4))
+
+
+def _chosen_by(run: SampledRun) -> str:
+    return "; ".join(f"{method}: {count}" for method, count in run.chosen_by.items())
 
 
 def _exploration_table(learning: LearningResult) -> Table:
-    rows = [
+    return table_of(
+        "What the committee said of its own runs.",
+        learning.rounds,
         [
-            str(one.round),
-            number(one.length_ps),
-            whole_text(one.looked_at),
-            f"{whole_text(one.above)} ({number(100 * one.share_above, 2)} %)",
-            number(one.worst_eV_per_A, 2),
-            whole_text(one.stopped),
-            whole_text(one.labels),
-        ]
-        for one in learning.rounds
-    ]
-    columns = [
-        "Round",
-        "Explored, ps",
-        "Frames looked at",
-        "Above the threshold",
-        "Largest disagreement, eV/Å",
-        "Runs stopped",
-        "Labels",
-    ]
-    return Table("What the committee said of its own runs.", columns, rows, frozenset(range(7)))
+            ("Round", lambda one: str(one.round)),
+            ("Explored, ps", lambda one: number(one.length_ps)),
+            ("Frames looked at", lambda one: whole_text(one.looked_at)),
+            ("Above the threshold", lambda one: f"{whole_text(one.above)} ({number(100 * one.share_above, 2)} %)"),
+            ("Largest disagreement, eV/Å", lambda one: number(one.worst_eV_per_A, 2)),
+            ("Runs stopped", lambda one: whole_text(one.stopped)),
+            ("Labels", lambda one: whole_text(one.labels)),
+        ],
+        numeric=range(7),
+    )
 
 
 # ---- training -------------------------------------------------------------------------------------------------------
@@ -305,41 +285,33 @@ def _exploration_table(learning: LearningResult) -> Table:
 
 def _round_table(results: Results) -> Table:
     accepted = {one.round: one.n_accepted for one in results.label}
-    temperatures = {
-        train.round: sorted({one.temperature_K for one in results.sample if one.round == train.round})
-        for train in results.train
-    }
-    rows = []
-    for train in results.train:
-        kept = _kept_errors(train)
-        rows.append(
-            [
-                str(train.round),
-                ", ".join(f"{t:g}" for t in temperatures[train.round]) or UNKNOWN,
-                whole_text(accepted.get(train.round)),
-                whole_text(train.n_train),
-                f"{train.best_epoch} of {max((record.epoch for record in train.history), default=0)}",
-                number(kept.rmse_energy_meV_per_atom if kept is not None else None),
-                number(kept.rmse_force_meV_per_A if kept is not None else None),
-                number(kept.rmse_stress_GPa if kept is not None else None),
-            ]
-        )
-    columns = [
-        "Round",
-        "Sampled at, K",
-        "New labels",
-        "Trained on",
-        "Epoch kept",
-        "Energy, meV/atom",
-        "Force, meV/Å",
-        "Stress, GPa",
-    ]
-    caption = "The rounds of learning, with root mean square errors on the validation set at the epoch that was kept."
-    return Table(caption, columns, rows, frozenset({0, 2, 3, 5, 6, 7}))
 
+    def temperatures(train: TrainResult) -> str:
+        sampled = sorted({one.temperature_K for one in results.sample if one.round == train.round})
+        return ", ".join(f"{t:g}" for t in sampled) or UNKNOWN
 
-def _kept_errors(train: TrainResult) -> EpochErrors | None:
-    return next((record.validation for record in train.history if record.epoch == train.best_epoch), None)
+    def kept(train: TrainResult, value_of: Callable[[EpochErrors], float | None]) -> str:
+        errors = next((record.validation for record in train.history if record.epoch == train.best_epoch), None)
+        return UNKNOWN if errors is None else number(value_of(errors))
+
+    return table_of(
+        "The rounds of learning, with root mean square errors on the validation set at the epoch that was kept.",
+        results.train if len(results.train) > 1 else (),
+        [
+            ("Round", lambda train: str(train.round)),
+            ("Sampled at, K", temperatures),
+            ("New labels", lambda train: whole_text(accepted.get(train.round))),
+            ("Trained on", lambda train: whole_text(train.n_train)),
+            (
+                "Epoch kept",
+                lambda train: f"{train.best_epoch} of {max((each.epoch for each in train.history), default=0)}",
+            ),
+            ("Energy, meV/atom", lambda train: kept(train, lambda errors: errors.rmse_energy_meV_per_atom)),
+            ("Force, meV/Å", lambda train: kept(train, lambda errors: errors.rmse_force_meV_per_A)),
+            ("Stress, GPa", lambda train: kept(train, lambda errors: errors.rmse_stress_GPa)),
+        ],
+        numeric=(0, 2, 3, 5, 6, 7),
+    )
 
 
 def _preflight_table(train: TrainResult) -> Table:
@@ -354,7 +326,7 @@ def _element_table(train: TrainResult) -> Table:
     return Table(caption, ["Element", "Shift, eV/atom"], rows, frozenset({1}))
 
 
-def _learning_curve(train: TrainResult) -> list[Plot]:
+def _learning_curve(train: TrainResult) -> Plot:
     """Show loss and errors of the training and validation set against the epoch, of the last round."""
     epochs = [float(record.epoch) for record in train.history]
     panels = []
@@ -371,15 +343,13 @@ def _learning_curve(train: TrainResult) -> list[Plot]:
         if series:
             guides = [(float(train.best_epoch), "kept")]
             panels.append(Panel(series, x_label="epoch", y_label=words, y_log=True, guides=guides))
-    if not panels:
-        return []
     caption = (
         "Loss (and errors, where recorded) after each pass over the labels. The weights kept are those of the epoch "
         "with the lowest validation loss. A validation curve that turns up while training goes on down means "
         "overfitting."
     )
     title = "Learning curve" if train.round == 1 else f"Learning curve of round {train.round}"
-    return [Plot("learning_curve", KEY, title, caption, panels[:_MOST_PANELS], columns=2, height=300)]
+    return Plot("learning_curve", KEY, title, caption, panels[:_MOST_PANELS], columns=2, height=300)
 
 
 def _positive(errors: EpochErrors | None, value_of: Callable[[EpochErrors], float | None]) -> float | None:
@@ -403,22 +373,23 @@ def _error_table(errors: HeldOutErrors) -> Table:
 
 
 def _apart_table(errors: HeldOutErrors) -> Table:
-    rows = []
-    for row in errors.by:
-        before, after = row.before, row.after
-        rows.append(
-            [
-                _KINDS.get(row.by, row.by),
-                _kind_words(row),
-                whole_text(after.n_structures),
-                _change(before.mae_energy_meV_per_atom, after.mae_energy_meV_per_atom),
-                _change(before.mae_force_meV_per_A, after.mae_force_meV_per_A),
-                _change(before.mae_stress_GPa, after.mae_stress_GPa, 1000.0),
-            ]
-        )
-    columns = ["By", "Value", "Structures", "Energy, meV/atom", "Forces, meV/Å", "Stress, MPa"]
-    caption = f"Mean absolute errors on the {errors.set} set, before → after training."
-    return Table(caption, columns, rows, frozenset({2, 3, 4, 5}))
+    def change(row: ErrorsApart, value_of: Callable[[ErrorMetrics], float | None], scale: float = 1.0) -> str:
+        values = [value_of(side) for side in (row.before, row.after)]
+        return " → ".join(UNKNOWN if value is None else number(scale * value, 3) for value in values)
+
+    return table_of(
+        f"Mean absolute errors on the {errors.set} set, before → after training.",
+        errors.by,
+        [
+            ("By", lambda row: _KINDS.get(row.by, row.by)),
+            ("Value", _kind_words),
+            ("Structures", lambda row: whole_text(row.after.n_structures)),
+            ("Energy, meV/atom", lambda row: change(row, lambda e: e.mae_energy_meV_per_atom)),
+            ("Forces, meV/Å", lambda row: change(row, lambda e: e.mae_force_meV_per_A)),
+            ("Stress, MPa", lambda row: change(row, lambda e: e.mae_stress_GPa, 1000.0)),
+        ],
+        numeric=(2, 3, 4, 5),
+    )
 
 
 def _kind_words(row: ErrorsApart) -> str:
@@ -427,20 +398,10 @@ def _kind_words(row: ErrorsApart) -> str:
     return formula_text(str(row.value)) if row.by == "composition" else str(row.value)
 
 
-def _change(before: float | None, after: float | None, scale: float = 1.0) -> str:
-    return " → ".join(UNKNOWN if value is None else number(scale * value, 3) for value in (before, after))
-
-
 def _parity_plot(errors: HeldOutErrors) -> Plot:
     """Show predictions against reference values, before and after training."""
     panels = [
-        Panel(
-            _parity_series(points),
-            x_label=f"reference ({unit})",
-            y_label=f"predicted ({unit})",
-            title=title,
-            square=True,
-        )
+        Panel(_parity_series(points), f"reference ({unit})", f"predicted ({unit})", title, square=True)
         for title, unit, points in _of_parity(errors.parity)
         if points.reference
     ]
@@ -466,23 +427,9 @@ def _of_parity(parity: Parity) -> tuple[tuple[str, str, ParityPoints], ...]:
 
 def _parity_series(points: ParityPoints) -> list[Series]:
     kept = thin(len(points.reference), _MOST_PARITY_POINTS)
-    few = len(kept) < 100
-    reference = [points.reference[i] for i in kept]
-    size, opacity = (7.0, 0.8) if few else (4.0, 0.55)
-    before, after = ([side[i] for i in kept] for side in (points.before, points.after))
-    return [
-        Series(
-            reference,
-            before,
-            "before training",
-            colour=ORANGE,
-            filled=False,
-            marker="diamond",
-            size=size,
-            opacity=opacity,
-        ),
-        Series(reference, after, "after training", colour=BLUE, size=size, opacity=opacity),
-    ]
+    reference, before, after = ([side[i] for i in kept] for side in (points.reference, points.before, points.after))
+    series = parity_series(reference, after, "after training")
+    return [replace(series, y=before, label="before training", colour=ORANGE, filled=False, marker="diamond"), series]
 
 
 # ---- files ----------------------------------------------------------------------------------------------------------
@@ -501,130 +448,78 @@ def _files(results: Results) -> Iterator[CsvTable]:
         yield _parity_csv(errors.parity)
 
 
-def _place(material: Material, axes: Sequence[str]) -> tuple[CsvCell, ...]:
-    place = {value.axis: value.value for value in material.point}
-    return (material.crystal, *(place.get(axis) for axis in axes))
-
-
 def _sampling_csv(results: Results) -> CsvTable:
-    axes = [axis.axis for axis in results.axes]
-
-    def cells(number_of_round: int, run: SampledRun) -> tuple[CsvCell, ...]:
-        ordering: Ordering = run.run.ordering
-        explored = run.explored
-        return (
-            number_of_round,
-            *_place(ordering.material, axes),
-            ordering.id,
-            run.formula,
-            run.run.temperature_K,
-            run.run.replica,
-            run.run.potential,
-            run.run.pressure_GPa,
-            run.mean_temperature_K,
-            run.n_frames,
-            run.n_snapshots,
-            "; ".join(f"{method}: {count}" for method, count in run.chosen_by.items()),
-            *(
-                (None, None, None, None)
-                if explored is None
-                else (explored.length_ps, explored.looked_at, explored.above, explored.worst_eV_per_A)
-            ),
-            run.stopped,
-            "; ".join(run.flags),
-            run.key,
-        )
-
-    columns = (
-        "round",
-        "crystal",
-        *axes,
-        "ordering",
-        "formula",
-        "temperature_K",
-        "replica",
-        "potential",
-        "pressure_GPa",
-        "mean_temperature_K",
-        "n_frames",
-        "n_snapshots",
-        "chosen_by",
-        "explored_ps",
-        "looked_at",
-        "above_threshold",
-        "worst_eV_per_A",
-        "stopped",
-        "flags",
-        "key",
+    explored = ("explored_ps", "looked_at", "above_threshold", "worst_eV_per_A")
+    return csv_table(
+        "sampling.csv",
+        ("round", *material_columns(results), "ordering"),
+        [
+            ((sampled.round, *ordering_cells(results, run.run.ordering)), run)
+            for sampled in results.sample
+            for run in sampled.runs
+        ],
+        [
+            ("formula", lambda run: run.formula),
+            ("temperature_K", lambda run: run.run.temperature_K),
+            ("replica", lambda run: run.run.replica),
+            ("potential", lambda run: run.run.potential),
+            ("pressure_GPa", lambda run: run.run.pressure_GPa),
+            ("mean_temperature_K", lambda run: run.mean_temperature_K),
+            ("n_frames", lambda run: run.n_frames),
+            ("n_snapshots", lambda run: run.n_snapshots),
+            ("chosen_by", _chosen_by),
+            (explored, lambda run: _explored(run.explored)),
+            ("stopped", lambda run: run.stopped),
+            ("flags", lambda run: "; ".join(run.flags)),
+            ("key", lambda run: run.key),
+        ],
     )
-    rows = tuple(cells(sampled.round, run) for sampled in results.sample for run in sampled.runs)
-    return CsvTable("sampling.csv", columns, rows)
+
+
+def _explored(found: Exploration | None) -> Cells:
+    return (None,) * 4 if found is None else (found.length_ps, found.looked_at, found.above, found.worst_eV_per_A)
 
 
 def _labels_csv(results: Results) -> CsvTable:
-    columns = (
-        "round",
-        "code",
-        "version",
-        "functional",
-        "energy_convention",
-        "settings_hash",
-        "stand_in",
-        "baseline",
-        "n_requested",
-        "n_finished",
-        "n_accepted",
-        "n_rejected",
-        "n_failed",
+    return csv_table(
+        "labels.csv",
+        (),
+        [((), one) for one in results.label],
+        [
+            ("round", lambda one: one.round),
+            ("code", lambda one: one.reference.code),
+            ("version", lambda one: one.reference.version),
+            ("functional", lambda one: one.reference.functional),
+            ("energy_convention", lambda one: one.reference.energy_convention),
+            ("settings_hash", lambda one: one.reference.settings_hash),
+            ("stand_in", lambda one: one.reference.stand_in),
+            ("baseline", lambda one: one.baseline),
+            ("n_requested", lambda one: one.n_requested),
+            ("n_finished", lambda one: one.n_finished),
+            ("n_accepted", lambda one: one.n_accepted),
+            ("n_rejected", lambda one: len(one.rejected)),
+            ("n_failed", lambda one: len(one.failures)),
+        ],
     )
-    rows = tuple(
-        (
-            one.round,
-            one.reference.code,
-            one.reference.version,
-            one.reference.functional,
-            one.reference.energy_convention,
-            one.reference.settings_hash,
-            one.reference.stand_in,
-            one.baseline,
-            one.n_requested,
-            one.n_finished,
-            one.n_accepted,
-            len(one.rejected),
-            len(one.failures),
-        )
-        for one in results.label
-    )
-    return CsvTable("labels.csv", columns, rows)
 
 
 def _exploration_csv(results: Results) -> CsvTable:
-    columns = (
-        "round",
-        "length_ps",
-        "looked_at",
-        "above_threshold",
-        "share_above",
-        "worst_eV_per_A",
-        "stopped",
-        "agrees",
-        "labels",
+    return csv_table(
+        "exploration.csv",
+        (),
+        [((), one) for one in (results.learning.rounds if results.learning is not None else ())],
+        [
+            ("round", lambda one: one.round),
+            ("length_ps", lambda one: one.length_ps),
+            ("looked_at", lambda one: one.looked_at),
+            ("above_threshold", lambda one: one.above),
+            ("share_above", lambda one: one.share_above),
+            ("worst_eV_per_A", lambda one: one.worst_eV_per_A),
+            ("stopped", lambda one: one.stopped),
+            ("agrees", lambda one: one.agrees),
+            ("labels", lambda one: one.labels),
+        ],
     )
-    rows = tuple(
-        (
-            one.round,
-            one.length_ps,
-            one.looked_at,
-            one.above,
-            one.share_above,
-            one.worst_eV_per_A,
-            one.stopped,
-            one.agrees,
-            one.labels,
-        )
-        for one in (results.learning.rounds if results.learning is not None else ())
-    )
-    return CsvTable("exploration.csv", columns, rows)
 
 
 def _learning_csv(results: Results) -> CsvTable:

@@ -6,18 +6,17 @@ The gate's words are those of :mod:`superionic.training.parity`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import Final, Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final
 
-from superionic.report.composition_axes import axis_column, axis_values
-from superionic.report.csv_tables import CsvCell, CsvTable
-from superionic.report.plots import BLUE, GREY, VERMILION, Panel, Plot, Series, pick
-from superionic.report.section import Block, Paragraph, Section
-from superionic.report.table import Table
-from superionic.report.words import UNKNOWN, listing, number, plural, sentence, whole_text
+from superionic.report.composition_axes import material_columns, ordering_cells
+from superionic.report.csv_tables import Cells, CsvTable, csv_table, estimate_cells, estimate_columns
+from superionic.report.plots import GREY, VERMILION, Dash, Panel, Plot, Series, parity_series, pick
+from superionic.report.section import Block, Paragraph, Section, shown
+from superionic.report.table import Table, table_of
+from superionic.report.words import listing, number, plural, sentence, whole_text
 from superionic.results.campaign import Results, Statement
-from superionic.results.identity import Ordering
-from superionic.results.student import DistilResult, ParityPoints
+from superionic.results.student import DistilResult, ParityPoints, Round
 from superionic.training.metrics import ErrorMetrics
 from superionic.training.nep_state import EpochErrors
 from superionic.training.parity import Criterion, MeanVolume, TransferError
@@ -35,9 +34,10 @@ def section(results: Results) -> Section:
     blocks: list[Block] = [Paragraph(_lead(found)), _verdict_table(found), _errors_table(found)]
     if found.transfer is not None:
         blocks.append(Paragraph(_transfer_words(found.transfer)))
-    plots = [_parity_plot(found), _learning_plot(found), _distances_plot(found), _properties_plot(found)]
-    blocks += [plot for plot in plots if plot is not None]
-    blocks.append(_rounds_table(found))
+    blocks += [_parity_plot(found), _learning_plot(found)]
+    if (distances := _distances_plot(found)) is not None:
+        blocks.append(distances)
+    blocks += [_properties_plot(found), _rounds_table(found)]
     tables = [
         _criteria_csv(found),
         _errors_csv(found),
@@ -46,7 +46,7 @@ def section(results: Results) -> Section:
         _runs_csv(results, found),
         _distances_csv(results, found),
     ]
-    return Section("student", "Student", blocks, tables)
+    return Section("student", "Student", shown(*blocks), tables)
 
 
 # ---- words -----------------------------------------------------------------------------------------------------------
@@ -142,12 +142,15 @@ def _factor(logarithm: float) -> float:
 
 
 def _verdict_table(found: DistilResult) -> Table:
-    rows = [
-        [sentence(criterion.name).rstrip("."), _PASSED[criterion.passed], sentence(criterion.words)]
-        for criterion in found.verdict.criteria
-    ]
-    caption = "What a student must do as its teacher does before its numbers are results."
-    return Table(caption, ["Compared", "Passed", "Finding"], rows)
+    return table_of(
+        "What a student must do as its teacher does before its numbers are results.",
+        found.verdict.criteria,
+        [
+            ("Compared", lambda criterion: sentence(criterion.name).rstrip(".")),
+            ("Passed", lambda criterion: _PASSED[criterion.passed]),
+            ("Finding", lambda criterion: sentence(criterion.words)),
+        ],
+    )
 
 
 def _measured(found: DistilResult) -> Iterator[tuple[int | None, str, ErrorMetrics]]:
@@ -181,23 +184,26 @@ def _errors_table(found: DistilResult) -> Table:
 
 
 def _rounds_table(found: DistilResult) -> Table:
-    rows = []
-    for one in found.rounds:
-        grades = [run.worst_grade for run in one.explorations if run.worst_grade is not None]
-        ended = list(dict.fromkeys(run.ended for run in one.explorations if run.ended))
-        rows.append(
-            [
-                whole_text(one.round),
-                whole_text(one.structures),
-                number(min((run.clean_ps for run in one.explorations), default=None)),
-                number(max(grades)) if grades else UNKNOWN,
-                whole_text(one.labels),
-                sentence("; ".join(ended)) or "all ran to their ends.",
-            ]
-        )
-    columns = ["Round", "Structures", "Shortest clean run, ps", "Highest grade", "New labels", "How runs ended"]
-    caption = "Rounds of learning and hot runs; a grade above 1 says that a student extrapolates."
-    return Table(caption, columns, rows, frozenset({0, 1, 2, 3, 4}))
+    def grade(one: Round) -> str:
+        return number(max((r.worst_grade for r in one.explorations if r.worst_grade is not None), default=None))
+
+    def ended(one: Round) -> str:
+        words = dict.fromkeys(run.ended for run in one.explorations if run.ended)
+        return sentence("; ".join(words)) or "all ran to their ends."
+
+    return table_of(
+        "Rounds of learning and hot runs; a grade above 1 says that a student extrapolates.",
+        found.rounds,
+        [
+            ("Round", lambda one: whole_text(one.round)),
+            ("Structures", lambda one: whole_text(one.structures)),
+            ("Shortest clean run, ps", lambda one: number(min((r.clean_ps for r in one.explorations), default=None))),
+            ("Highest grade", grade),
+            ("New labels", lambda one: whole_text(one.labels)),
+            ("How runs ended", ended),
+        ],
+        numeric=range(5),
+    )
 
 
 # ---- figures ---------------------------------------------------------------------------------------------------------
@@ -225,7 +231,7 @@ def _learning_panel(found: DistilResult, y_label: str, error_of: Callable[[Epoch
     series = []
     for index, student in enumerate(found.members):
         epochs = [one.epoch for one in student.history]
-        parts: tuple[tuple[str, Literal["solid", "dot"], list[EpochErrors | None]], ...] = (
+        parts: tuple[tuple[str, Dash, list[EpochErrors | None]], ...] = (
             ("training", "dot", [one.train for one in student.history]),
             ("validation", "solid", [one.validation for one in student.history]),
         )
@@ -256,22 +262,14 @@ def _parity_plot(found: DistilResult) -> Plot:
 
 
 def _parity_panel(points: ParityPoints, title: str, unit: str) -> Panel:
-    few = len(points.teacher) < 100
-    series = Series(
-        points.teacher,
-        points.student,
-        "mean of the students",
-        colour=BLUE,
-        size=7.0 if few else 4.0,
-        opacity=0.8 if few else 0.55,
-    )
-    return Panel([series], x_label=f"teacher ({unit})", y_label=f"student ({unit})", title=title, square=True)
+    series = parity_series(points.teacher, points.student, "mean of the students")
+    return Panel([series], f"teacher ({unit})", f"student ({unit})", title, square=True)
 
 
 def _distances_plot(found: DistilResult) -> Plot | None:
     """Show the radial distribution functions of teacher and students in the hottest run that both made."""
     hottest = max(found.compared, key=lambda runs: runs.temperature_K, default=None)
-    if hottest is None or not hottest.comparison.pairs:
+    if hottest is None:
         return None
     panels = []
     for pair in hottest.comparison.pairs[:_MOST_DISTANCE_PANELS]:
@@ -297,59 +295,40 @@ _Point = tuple[float, float, float | None, float | None]
 """Temperature, value, and the ends of its error bar."""
 
 
-def _properties_plot(found: DistilResult) -> Plot | None:
+def _properties_plot(found: DistilResult) -> Plot:
     """Show volumes and diffusivities of teacher and students at each temperature."""
-    volumes: list[list[_Point]] = []
-    diffusivities: list[list[_Point]] = []
+    volumes: dict[int, list[_Point]] = {}
+    diffusivities: dict[int, list[_Point]] = {}
     for runs in found.compared:
         for index, volume in enumerate(runs.comparison.volumes_A3_per_atom):
-            _at(volumes, index).append(_volume_point(runs.temperature_K, volume))
+            volumes.setdefault(index, []).append(_volume_point(runs.temperature_K, volume))
         for index, estimate in enumerate(runs.comparison.diffusivities_cm2_per_s):
             if estimate.value > 0:
-                _at(diffusivities, index).append(_diffusivity_point(runs.temperature_K, estimate))
-    panels = []
-    if any(volumes):
-        panels.append(
-            Panel(
-                _side_by_side(volumes), x_label="temperature (K)", y_label="volume (Å³/atom)", title="Constant pressure"
-            )
-        )
-    if any(diffusivities):
-        panels.append(
-            Panel(
-                _side_by_side(diffusivities),
-                x_label="temperature (K)",
-                y_label="D* (cm²/s)",
-                title="Equal runs",
-                y_log=True,
-            )
-        )
-    if not panels:
-        return None
+                diffusivities.setdefault(index, []).append(_diffusivity_point(runs.temperature_K, estimate))
+    x_label = "temperature (K)"
     return Plot(
         "student_properties",
         "student",
         "Volumes and diffusivities of teacher and students",
         "Bars are 68 % for volumes and 95 % for diffusivities. The runs are as short as the teacher's, so intervals "
         "are wide; the students' long runs are in the sections below. An open end of a bar is not drawn.",
-        panels,
+        [
+            panel
+            for panel in (
+                Panel(_side_by_side(volumes), x_label, "volume (Å³/atom)", "Constant pressure"),
+                Panel(_side_by_side(diffusivities), x_label, "D* (cm²/s)", "Equal runs", y_log=True),
+            )
+            if panel.series
+        ],
         columns=2,
         height=320,
     )
 
 
-def _at(lists: list[list[_Point]], index: int) -> list[_Point]:
-    """Return the list of the teacher (0) or a student, which may be the first of its kind."""
-    while len(lists) <= index:
-        lists.append([])
-    return lists[index]
-
-
 def _volume_point(temperature_K: float, volume: MeanVolume) -> _Point:
     mean, error = volume.A3_per_atom, volume.error
-    return (
-        (temperature_K, mean, mean - error, mean + error) if math.isfinite(error) else (temperature_K, mean, None, None)
-    )
+    known = math.isfinite(error)
+    return temperature_K, mean, mean - error if known else None, mean + error if known else None
 
 
 def _diffusivity_point(temperature_K: float, estimate: Estimate) -> _Point:
@@ -357,13 +336,11 @@ def _diffusivity_point(temperature_K: float, estimate: Estimate) -> _Point:
     return temperature_K, estimate.value, low if low > 0 else None, high if math.isfinite(high) else None
 
 
-def _side_by_side(points: Sequence[Sequence[_Point]]) -> list[Series]:
-    """Return one series for the teacher and each student, side by side at each temperature."""
+def _side_by_side(points: Mapping[int, Sequence[_Point]]) -> list[Series]:
+    """Return one series for the teacher (0) and each student, side by side at each temperature."""
     series = []
-    for index, own in enumerate(points):
-        if not own:
-            continue
-        label = "teacher" if index == 0 else f"student {index}"
+    for index, own in sorted(points.items()):
+        label = _driver(index)
         x = [temperature + 4.0 * index for temperature, *_ in own]
         series.append(
             Series(
@@ -390,27 +367,24 @@ def _criteria_csv(found: DistilResult) -> CsvTable:
 
 
 def _errors_csv(found: DistilResult) -> CsvTable:
-    rows = tuple(
-        (
-            "mean" if member is None else f"student {member}",
-            when,
-            metrics.n_structures,
-            metrics.mae_energy_meV_per_atom,
-            metrics.rmse_energy_meV_per_atom,
-            metrics.mae_force_meV_per_A,
-            metrics.rmse_force_meV_per_A,
-            metrics.mae_stress_GPa,
-            metrics.rmse_stress_GPa,
-        )
-        for member, when, metrics in _measured(found)
+    return csv_table(
+        "student_errors.csv",
+        ("potential", "when"),
+        [(("mean" if member is None else f"student {member}", when), e) for member, when, e in _measured(found)],
+        [
+            ("n_structures", lambda errors: errors.n_structures),
+            ("mae_energy_meV_per_atom", lambda errors: errors.mae_energy_meV_per_atom),
+            ("rmse_energy_meV_per_atom", lambda errors: errors.rmse_energy_meV_per_atom),
+            ("mae_force_meV_per_A", lambda errors: errors.mae_force_meV_per_A),
+            ("rmse_force_meV_per_A", lambda errors: errors.rmse_force_meV_per_A),
+            ("mae_stress_GPa", lambda errors: errors.mae_stress_GPa),
+            ("rmse_stress_GPa", lambda errors: errors.rmse_stress_GPa),
+        ],
     )
-    quantities = ("energy_meV_per_atom", "force_meV_per_A", "stress_GPa")
-    statistics = (f"{statistic}_{quantity}" for quantity in quantities for statistic in ("mae", "rmse"))
-    return CsvTable("student_errors.csv", ("potential", "when", "n_structures", *statistics), rows)
 
 
 def _learning_csv(found: DistilResult) -> CsvTable:
-    def errors(part: EpochErrors | None) -> tuple[CsvCell, ...]:
+    def errors(part: EpochErrors | None) -> Cells:
         if part is None:
             return (None,) * 4
         return part.loss, part.rmse_energy_eV_per_atom, part.rmse_force_eV_per_A, part.rmse_stress_GPa
@@ -426,93 +400,52 @@ def _learning_csv(found: DistilResult) -> CsvTable:
 
 
 def _rounds_csv(results: Results, found: DistilResult) -> CsvTable:
-    rows = tuple(
-        (
-            one.round,
-            one.structures,
-            one.labels,
-            *_of_ordering(results, run.ordering),
-            f"student {run.member}",
-            run.clean_ps,
-            run.worst_grade,
-            run.collected,
-            run.ended,
-        )
-        for one in found.rounds
-        for run in one.explorations
+    return csv_table(
+        "student_explorations.csv",
+        ("round", "structures", "labels", *material_columns(results), "ordering"),
+        [
+            ((one.round, one.structures, one.labels, *ordering_cells(results, run.ordering)), run)
+            for one in found.rounds
+            for run in one.explorations
+        ],
+        [
+            ("potential", lambda run: f"student {run.member}"),
+            ("clean_ps", lambda run: run.clean_ps),
+            ("worst_extrapolation_grade", lambda run: run.worst_grade),
+            ("frames_collected", lambda run: run.collected),
+            ("ended", lambda run: run.ended),
+        ],
     )
-    columns = (
-        "round",
-        "structures",
-        "labels",
-        *_ordering_columns(results),
-        "potential",
-        "clean_ps",
-        "worst_extrapolation_grade",
-        "frames_collected",
-        "ended",
-    )
-    return CsvTable("student_explorations.csv", columns, rows)
 
 
 def _runs_csv(results: Results, found: DistilResult) -> CsvTable:
-    rows: list[tuple[CsvCell, ...]] = []
+    rows: list[Cells] = []
     for runs in found.compared:
         one = runs.comparison
+        identity = (*ordering_cells(results, runs.ordering), runs.temperature_K)
         for index, (estimate, hops) in enumerate(zip(one.diffusivities_cm2_per_s, one.hops, strict=True)):
             volume = one.volumes_A3_per_atom[index] if one.volumes_A3_per_atom else None
-            rows.append(
-                (
-                    *_of_ordering(results, runs.ordering),
-                    runs.temperature_K,
-                    _driver(index),
-                    one.length_ps,
-                    one.n_atoms,
-                    estimate.value,
-                    estimate.error,
-                    *estimate.interval68,
-                    *estimate.interval95,
-                    estimate.is_upper_bound,
-                    hops,
-                    None if volume is None else volume.A3_per_atom,
-                    None if volume is None else volume.error,
-                )
-            )
-    diffusivity = "tracer_diffusivity_cm2_per_s"
+            mean: Cells = (None, None) if volume is None else (volume.A3_per_atom, volume.error)
+            of_run = (_driver(index), one.length_ps, one.n_atoms)
+            rows.append((*identity, *of_run, *estimate_cells(estimate), hops, *mean))
     columns = (
-        *_ordering_columns(results),
-        "temperature_K",
-        "potential",
-        "length_ps",
-        "n_atoms",
-        diffusivity,
-        *(f"{diffusivity}_{part}" for part in ("error", "low68", "high68", "low95", "high95", "is_upper_bound")),
-        "n_hops",
-        "volume_A3_per_atom",
-        "volume_A3_per_atom_error",
-    )
+        *material_columns(results), "ordering", "temperature_K", "potential", "length_ps", "n_atoms",
+        *estimate_columns("tracer_diffusivity_cm2_per_s"), "n_hops", "volume_A3_per_atom", "volume_A3_per_atom_error",
+    )  # fmt: skip
     return CsvTable("student_runs.csv", columns, tuple(rows))
 
 
 def _distances_csv(results: Results, found: DistilResult) -> CsvTable:
     rows = tuple(
-        (*_of_ordering(results, runs.ordering), runs.temperature_K, _driver(index), pair.pair, distance, value)
+        (*ordering_cells(results, runs.ordering), runs.temperature_K, _driver(index), pair.pair, distance, value)
         for runs in found.compared
         for pair in runs.comparison.pairs
         for index, g in enumerate((pair.teacher, *pair.members))
         for distance, value in zip(pair.r_A, g, strict=True)
     )
-    columns = (*_ordering_columns(results), "temperature_K", "potential", "pair", "distance_A", "g")
+    columns = (*material_columns(results), "ordering", "temperature_K", "potential", "pair", "distance_A", "g")
     return CsvTable("student_distances.csv", columns, rows)
 
 
 def _driver(index: int) -> str:
     return "teacher" if index == 0 else f"student {index}"
-
-
-def _ordering_columns(results: Results) -> tuple[str, ...]:
-    return "crystal", *(axis_column(axis) for axis in results.axes), "ordering"
-
-
-def _of_ordering(results: Results, ordering: Ordering) -> tuple[CsvCell, ...]:
-    return ordering.material.crystal, *axis_values(results, ordering.material), ordering.id

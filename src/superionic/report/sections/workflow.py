@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from superionic.labels.base import Reference
 from superionic.potentials.base import PotentialIdentity
 from superionic.report.csv_tables import CsvTable
 from superionic.report.section import Paragraph, Section
@@ -100,7 +101,7 @@ def _enumerated(results: Results) -> str:
     if results.enumerate is None:
         return ""
     spaces = results.enumerate.spaces
-    raw, distinct = (sum(getattr(space.counted.count, name) for space in spaces) for name in ("raw", "distinct"))
+    raw, distinct = sum(each.counted.count.raw for each in spaces), sum(each.counted.count.distinct for each in spaces)
     listed = sum(space.listed for space in spaces)
     return (
         f"{plural(len(spaces), 'space')}; {whole_text(raw)} raw arrangements, "
@@ -155,11 +156,16 @@ def _labelled(results: Results) -> str:
     if not results.label:
         return ""
     accepted, requested = (
-        sum(getattr(labels, f"n_{name}") for labels in results.label) for name in ("accepted", "requested")
+        sum(each.n_accepted for each in results.label),
+        sum(each.n_requested for each in results.label),
     )
-    reference = results.label[-1].reference
-    code = " ".join(part for part in (reference.code, reference.version, reference.functional) if part)
-    return f"{accepted} of {requested} labels accepted, by {code or 'an unnamed method'}"
+    return f"{accepted} of {requested} labels accepted, by {method_words(results.label[-1].reference)}"
+
+
+def method_words(reference: Reference) -> str:
+    """Name code, version and functional of labels."""
+    words = (reference.code, reference.version, reference.functional)
+    return " ".join(word for word in words if word) or "an unnamed method"
 
 
 def _trained(results: Results) -> str:
