@@ -11,10 +11,10 @@ from superionic.conventions import CONVENTIONS
 from superionic.errors import EngineError, PotentialError
 from superionic.execution.engines import CORE, resolve_engine
 from superionic.execution.kept_files import first_use, keep, note_first_use
-from superionic.stages.base import ChosenPotential
 
 if TYPE_CHECKING:
     from superionic.campaign.schema import CampaignFile
+    from superionic.stages.base import ChosenPotential
 
 PROOF = "superionic.potentials.proof:prove_file"
 
@@ -42,6 +42,7 @@ def choose_potential(
     """
     from superionic.potentials.base import describe_potential
     from superionic.potentials.matgl import MEMBERS
+    from superionic.stages.base import ChosenPotential
 
     settings = dict(options)
     try:
