@@ -55,7 +55,7 @@ def _without_plotly(monkeypatch):
 
 def plot(key="hull", words="words", **panel):
     series = [Series([0.0, 1.0, None], [1.0, 2.0, 3.0], words), Series([0, 1], [1, 2], f"{words}2", "line")]
-    return Plot(key, "stability", words, words, [Panel(series, words, words, words, **panel)])
+    return Plot(key, words, words, [Panel(series, words, words, words, **panel)])
 
 
 def rendered(*blocks, csv=(), title="campaign", **more):
@@ -134,7 +134,7 @@ def test_figure_files_carry_no_date_and_no_random_names():
 
 def test_ends_that_are_not_finite_are_drawn_as_open():
     series = Series([1.0, 2.0], [1.0, 2.0], low=[0.0, 0.0], high=[float("inf"), 3.0])
-    found = Plot("a", "b", "c", "d", [Panel([series], y_log=True)])
+    found = Plot("a", "c", "d", [Panel([series], y_log=True)])
     assert len(draw(found, ("svg",))["svg"]) < 100_000
     assert "Infinity" not in rendered(found)
 

@@ -146,9 +146,6 @@ def _draw_points(axes: Axes, series: Series, label: str) -> None:
             rasterized=raster,
             zorder=3,
         )
-    for x_at, y_at, words in zip(series.x, series.y, series.texts, strict=False):
-        if words and x_at is not None and y_at is not None:
-            axes.annotate(_safe(words), (x_at, y_at), (5, 4), textcoords="offset points", fontsize=7.5, zorder=4)
 
 
 def _draw(axes: Axes, series: Series, seen: set[str]) -> None:

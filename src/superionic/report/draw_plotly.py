@@ -90,9 +90,6 @@ def _points(series: Series) -> dict[str, Any]:
         if series.filled:
             marker["line"] = {"width": 0}
     trace: dict[str, Any] = {"type": "scatter", "mode": "markers", "marker": marker}
-    if any(series.texts):
-        trace |= {"mode": "markers+text", "text": [_words(words) for words in series.texts]}
-        trace |= {"textposition": "top center", "textfont": {"size": 11}, "cliponaxis": False}
     if series.low or series.high:
         trace["error_y"] = _error_bar(series.y, series.low, series.high, series.colour)
     if series.x_low or series.x_high:

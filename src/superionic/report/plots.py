@@ -106,7 +106,6 @@ class Series:
     size: float = 7.0
     opacity: float = 1.0
     hover: Sequence[str] = ()
-    texts: Sequence[str] = ()
     colour_values: Numbers = ()
     colour_label: str = ""
     colour_scale: ColourScale = COLOUR_SCALE
@@ -200,14 +199,11 @@ class Plot:
     ----------
     key
         Name of its files and of its place in the page.
-    section
-        Section of the report that it belongs to.
     caption
         What it shows and how to read it, in plain words.
     """
 
     key: str
-    section: str
     title: str
     caption: str
     panels: Sequence[Panel] = ()

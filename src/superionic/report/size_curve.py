@@ -36,7 +36,6 @@ def size_curve(curve: Curve) -> Plot | None:
         return None
     return Plot(
         "size_curve",
-        "model",
         "Errors against the number of labels",
         "Each point is one training on a subset of the labels; all are judged on the same test set. The broken line is "
         "a power law, drawn on to twice the labels there are.",

@@ -36,12 +36,10 @@ def _traces(analysis: Analysis) -> Plot | None:
         return None
     return Plot(
         "volume_traces",
-        "volumes",
         "Volume",
         "Volume of the runs whose cell changes. The band is the error of the mean, from the time in which the volume "
         "forgets itself; it is much narrower than the fluctuations.",
         panels,
-        columns=2,
         height=300,
     )
 

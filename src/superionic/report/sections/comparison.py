@@ -222,7 +222,6 @@ def _parity(results: Results, found: list[Compared]) -> Plot | None:
         return None
     return Plot(
         "published_values",
-        "comparison",
         "This work against published values",
         "Each of our results, with its 68 % interval, against each published value of the same composition, "
         "polymorph, temperature and pressure; on the line both are equal. Published limits (at least, at most) are "

@@ -236,7 +236,7 @@ def _line_plot(results: Results, found: Sequence[_Composition], axis: int, tempe
         panels.append(below)
         caption += " Below: which crystal type is favoured at 0 K, at each composition."
     caption += _without_conductivity(found)
-    return Plot("composition", _KEY, "Conductivity and activation energy", caption, panels, columns=2, height=340)
+    return Plot("composition", "Conductivity and activation energy", caption, panels, height=340)
 
 
 # ---- two axes --------------------------------------------------------------------------------------------------------
@@ -268,7 +268,7 @@ def _map_plot(results: Results, found: Sequence[_Composition], temperature_K: fl
     if not results.hull:
         caption += " Stability was not computed."
     title = "Map of the conductivity and the activation energy"
-    return Plot("composition", _KEY, title, caption, panels, columns=2 if len(panels) > 1 else 1, height=560)
+    return Plot("composition", title, caption, panels, columns=2 if len(panels) > 1 else 1, height=560)
 
 
 def _map_panel(

@@ -75,7 +75,6 @@ def arrhenius(found: Sequence[NamedDependence], runs: NamedRuns[TransportAnalysi
     )
     return Plot(
         "arrhenius",
-        "conductivity",
         "Arrhenius plot",
         "Points: simulated temperatures with 68 % intervals. Line: fit (dashed where it is extrapolated). "
         + bands
@@ -86,7 +85,6 @@ def arrhenius(found: Sequence[NamedDependence], runs: NamedRuns[TransportAnalysi
             else "Grey marks: published values (filled: measured, open: computed)."
         ),
         panels,
-        columns=2,
         height=430,
     )
 
@@ -266,7 +264,6 @@ def against_energy(found: Sequence[NamedDependence]) -> Plot:
     at = f"{temperature:g} K"
     return Plot(
         "conductivity_and_activation_energy",
-        "conductivity",
         "Against the literature",
         f"Activation energy and conductivity at {at}, ours with 68 % intervals, beside published pairs of the same "
         "polymorph at the same pressure (filled: measured; open: computed). Conductivities of simulations at low "

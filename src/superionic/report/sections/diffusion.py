@@ -104,13 +104,11 @@ def _displacements(runs: NamedRuns[TransportAnalysis]) -> Plot:
             )
     return Plot(
         "msd",
-        "diffusion",
         "Mean squared displacements of the mobile ion",
         "Averaged over all time origins and ions. Where ions diffuse, the curve runs parallel to the dotted line "
         "(slope 1); a flat curve means that ions only rattle in their sites. The shaded span, drawn bold, gave the "
         "diffusivity.",
         panels,
-        columns=2,
         height=360,
     )
 
@@ -128,14 +126,12 @@ def _running(runs: NamedRuns[TransportAnalysis]) -> Plot:
     panels = [panel for panel in (_running_panel(*each) for each in runs.items[:_MOST_PANELS]) if panel is not None]
     return Plot(
         "running_diffusivity",
-        "diffusion",
         "Does D level off?",
         "Tracer diffusivity as it comes out at each time lag, with one standard error. At short lags ions rattle and "
         "hop to and fro, and D is too large; D counts only where it does not change with the lag any more. Line and "
         "band: the value that was taken and its 68 % interval; shaded: the lags that it rests on."
         + (f" The first {_MOST_PANELS} of {len(runs.items)} runs." if len(runs.items) > _MOST_PANELS else ""),
         panels,
-        columns=2,
         height=340,
     )
 
@@ -198,7 +194,6 @@ def _anisotropy(runs: NamedRuns[TransportAnalysis]) -> Plot:
         panels.append(Panel(series, x_label="time lag (ps)", y_label="displacement² (Å²)", title=title))
     return Plot(
         "anisotropy",
-        "diffusion",
         "Is diffusion the same in all directions?",
         "Mean squared displacement along the Cartesian axes (z is along c* where the cell is in standard setting). "
         "Curves that part mean that ions move more easily along some directions; with few hops, chance parts them too.",

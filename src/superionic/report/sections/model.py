@@ -349,7 +349,7 @@ def _learning_curve(train: TrainResult) -> Plot:
         "overfitting."
     )
     title = "Learning curve" if train.round == 1 else f"Learning curve of round {train.round}"
-    return Plot("learning_curve", KEY, title, caption, panels[:_MOST_PANELS], columns=2, height=300)
+    return Plot("learning_curve", title, caption, panels[:_MOST_PANELS], height=300)
 
 
 def _positive(errors: EpochErrors | None, value_of: Callable[[EpochErrors], float | None]) -> float | None:
@@ -407,7 +407,6 @@ def _parity_plot(errors: HeldOutErrors) -> Plot:
     ]
     return Plot(
         "parity",
-        KEY,
         "Predictions against reference",
         f"Each point compares the potential with the reference on the {errors.set} set "
         f"({plural(errors.n_structures, 'structure')}), which the training did not see. On the diagonal the two agree.",

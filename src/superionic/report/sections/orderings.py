@@ -114,7 +114,6 @@ def _histograms(results: Results, spaces: tuple[EnumeratedSpace, ...]) -> Plot:
     more = f" Shown are {_MOST_PANELS} of {len(spread)} spaces." if len(spread) > _MOST_PANELS else ""
     return Plot(
         "ewald_histogram",
-        "orderings",
         "Electrostatic energies of the orderings",
         "Point-charge (Ewald) energy per supercell of every listed ordering with formal oxidation states, above the "
         "lowest of its space. It is a filter that puts ions of like charge apart, not a stability: see the ranking for "

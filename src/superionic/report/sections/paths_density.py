@@ -70,7 +70,6 @@ def _plot(ion: str, name: RunName, item: NamedGrid) -> Plot:
     )
     return Plot(
         f"density_{safe_name(name.label)}",
-        "paths",
         f"Where {ion} is: {name.title}",
         f"Probability density of {ion} over the run (its integral over the cell is 1), with the framework as points. "
         + (f"Smoothed by {number(density.smoothing_A, 2)} Å. " if density.smoothing_A > 0.0 else "")
@@ -79,7 +78,6 @@ def _plot(ion: str, name: RunName, item: NamedGrid) -> Plot:
         "The maps show the density integrated along each cell vector, in fractions of the other two.",
         [_projection(grid, axis, lengths) for axis in range(3)],
         Surface(meshes, print_meshes, framework_atoms(density.framework), cell),
-        columns=2,
         height=370,
     )
 

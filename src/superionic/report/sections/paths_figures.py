@@ -104,7 +104,6 @@ def _network(name: RunName, run: MigrationSummary) -> Plot | None:
     )
     return Plot(
         f"network_{safe_name(name.label)}",
-        "paths",
         f"Jumps between sites: {name.title}",
         "Sites (points, larger where they are fuller) and the jumps seen between them (lines, wider where there "
         "were more; those through a face of the cell end outside it). "
@@ -112,7 +111,6 @@ def _network(name: RunName, run: MigrationSummary) -> Plot | None:
         + "The maps look along each cell vector.",
         [_projection(network, axis) for axis in range(3)],
         Surface((), (), held, cell, segments),
-        columns=2,
         height=370,
     )
 
@@ -183,13 +181,11 @@ def _profiles(chosen: list[tuple[RunName, MigrationSummary]]) -> Plot | None:
         return None
     return Plot(
         "free_energy_profiles",
-        "paths",
         "Free energy along the paths",
         "−k_BT ln P along the path of the lowest saddle between two sites, for the most frequent jumps, with its "
         "standard error (band). It is that of one ion with the others where they happen to be, at the temperature "
         "of the run.",
         panels,
-        columns=2,
         height=330,
     )
 
@@ -224,13 +220,11 @@ def _van_hove(name: RunName, run: MigrationSummary) -> Plot | None:
         return None
     return Plot(
         f"van_hove_{safe_name(name.label)}",
-        "paths",
         f"Van Hove functions: {name.title}",
         "How far an ion has gone after some time (left), and how dense the other ions are at a distance from where it "
         "was (right; 1 is the mean). Separate ridges at the distances between sites are jumps; density that grows at "
         "r = 0 on the right are ions that step into the place another has left. The brightest 1.5 % are cut off.",
         panels,
-        columns=2,
         height=330,
     )
 
@@ -255,12 +249,10 @@ def _non_gaussian(migration: NamedRuns[MigrationSummary]) -> Plot | None:
         return None
     return Plot(
         "non_gaussian",
-        "paths",
         "Non-Gaussian parameter",
         "α₂ is zero for Brownian motion and large while a few ions jump and the others rattle; it falls as one over "
         "time once every ion has jumped several times. Where it is still high at the end, the run is short. "
         "Bands: one standard error.",
         panels,
-        columns=2,
         height=310,
     )

@@ -116,7 +116,6 @@ def _plot(results: Results, ranking: RankResult, number_of_round: int) -> Plot:
     more = f" Shown are {_MOST_PANELS} of {len(several)} spaces." if len(several) > _MOST_PANELS else ""
     return Plot(
         "ranking" if number_of_round == 1 else f"ranking_{number_of_round}",
-        "ranking",
         f"Energies of the orderings by the potential{_which(results, ranking)}",
         "Each point is one ordering: before relaxation (open) and after relaxation of positions and cell (filled), "
         "above the lowest of its space. If the points rise together, the Ewald filter keeps the right orderings."

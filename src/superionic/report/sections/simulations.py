@@ -101,14 +101,12 @@ def _volumes(results: Results, runs: NamedRuns[SimulatedRun]) -> Plot | None:
         return None
     return Plot(
         "volumes",
-        "simulations",
         "Volumes",
         "Volume while the cell adapts to temperature and pressure, and the volume used in the runs at constant volume "
         "that follow. A trace that still drifts at its end has not come to rest, and conductivity depends strongly on "
         "volume. Squares, diamonds and triangles: published volumes of the same polymorph at the same pressure, in the "
         "colour of the composition where there are several.",
         panels,
-        columns=2,
         height=310,
     )
 

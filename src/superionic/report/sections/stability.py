@@ -164,7 +164,7 @@ def _hull_plot(results: Results, hull: HullResult) -> Plot:
             else ""
         )
     scale = f" All energies are on one scale: {hull.energy_convention}." if hull.energy_convention else ""
-    return Plot("hull", "stability", "Convex hull", words + scale, [panel], columns=1, height=460)
+    return Plot("hull", "Convex hull", words + scale, [panel], columns=1, height=460)
 
 
 def _hull_over_line(results: Results, hull: HullResult, axis: int, *, simple_phases: bool) -> Panel:
@@ -431,7 +431,7 @@ def _polymorph_plot(results: Results, hull: HullResult) -> Plot:
         panel = _polymorphs_by_name(results, hull)
         words = "Energy of the lowest ordering of each crystal type at equal composition; zero is the favoured one."
     words += " A few meV/atom are within reach of temperature and of the error of the potential."
-    return Plot("polymorphs", "stability", "Competing polymorphs", words, [panel], columns=1, height=340)
+    return Plot("polymorphs", "Competing polymorphs", words, [panel], columns=1, height=340)
 
 
 def _polymorphs_by_name(results: Results, hull: HullResult) -> Panel:

@@ -217,12 +217,10 @@ def _learning_plot(found: DistilResult) -> Plot:
     ]
     return Plot(
         "student_learning",
-        "student",
         "How the students learned",
         "Errors against the teacher after each pass over the data, on the data that each student learns from and on "
         "those that it leaves out. A rise begins where frames of an exploration came to the data.",
         panels,
-        columns=2,
         height=300,
     )
 
@@ -252,11 +250,9 @@ def _parity_plot(found: DistilResult) -> Plot:
     ]
     return Plot(
         "student_parity",
-        "student",
         "Students against their teacher",
         "Each point is a value on frames of a run of the teacher from which no student has learned.",
         panels,
-        columns=2,
         height=330,
     )
 
@@ -282,7 +278,6 @@ def _distances_plot(found: DistilResult) -> Plot | None:
         panels.append(Panel([teacher, *members], x_label="distance (Å)", y_label="g(r)", title=title))
     return Plot(
         "student_distances",
-        "student",
         "Structure in equal runs",
         f"Radial distribution functions of teacher and students in {hottest.label}: same start, cell and length.",
         panels,
@@ -308,7 +303,6 @@ def _properties_plot(found: DistilResult) -> Plot:
     x_label = "temperature (K)"
     return Plot(
         "student_properties",
-        "student",
         "Volumes and diffusivities of teacher and students",
         "Bars are 68 % for volumes and 95 % for diffusivities. The runs are as short as the teacher's, so intervals "
         "are wide; the students' long runs are in the sections below. An open end of a bar is not drawn.",
@@ -320,7 +314,6 @@ def _properties_plot(found: DistilResult) -> Plot:
             )
             if panel.series
         ],
-        columns=2,
         height=320,
     )
 
