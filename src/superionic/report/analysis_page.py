@@ -17,7 +17,7 @@ from superionic.report.runs import FILE_COLUMNS, NamedDependence, NamedRuns, run
 from superionic.report.section import Block, Line, Lines, Links, Paragraph, Section, Statements
 from superionic.report.sections import conductivity, diffusion, paths
 from superionic.report.sections.analysed_volumes import volumes
-from superionic.report.sections.paths_density import NamedGrid
+from superionic.report.sections.paths_figures import NamedGrid
 from superionic.report.sections.summary import energy_line, trust_line
 from superionic.report.sigma import sigma_detail, sigma_words
 from superionic.report.table import Table

@@ -9,7 +9,7 @@ from superionic.references.compare import Comparison
 from superionic.report.csv_tables import CsvTable
 from superionic.report.plots import BLUE, GREY, Panel, Plot, Series
 from superionic.report.published import short_citation
-from superionic.report.section import Block, Section
+from superionic.report.section import Section, shown
 from superionic.report.table import Table
 from superionic.report.words import UNKNOWN, number, with_error
 from superionic.results.analysis import Analysis
@@ -24,16 +24,12 @@ def volumes(analysis: Analysis) -> Section:
     """Describe the cells of runs whose cell changes; without blocks where none does."""
     if not any(run.mean_cell is not None for run in analysis.runs):
         return Section("volumes", "Volumes", [])
-    plot = _traces(analysis)
-    blocks: list[Block] = [*([plot] if plot is not None else []), _table(analysis)]
-    return Section("volumes", "Volumes", blocks, [_csv(analysis)])
+    return Section("volumes", "Volumes", shown(_traces(analysis), _table(analysis)), [_csv(analysis)])
 
 
-def _traces(analysis: Analysis) -> Plot | None:
+def _traces(analysis: Analysis) -> Plot:
     """Show the volume of runs whose cell changes, with its mean and interval."""
     panels = [panel for panel in map(_trace, analysis.runs[:_MOST_PANELS]) if panel is not None]
-    if not panels:
-        return None
     return Plot(
         "volume_traces",
         "Volume",

@@ -9,12 +9,12 @@ from typing import Final
 from superionic.references import Match, OwnResult, matching
 from superionic.references.values import PublishedValue, Quantity
 from superionic.report.composition_axes import unit_formula
-from superionic.report.csv_tables import CsvCell, CsvTable
+from superionic.report.csv_tables import Cells, CsvTable, csv_table
 from superionic.report.own_results import Own, own_results
-from superionic.report.plots import BLUE, GREY, ORANGE, VERMILION, Panel, Plot, Series
+from superionic.report.plots import BLUE, GREY, ORANGE, VERMILION, Panel, Plot, Series, xy
 from superionic.report.published import short_citation
-from superionic.report.section import Block, Paragraph, Section
-from superionic.report.table import Notes, Table
+from superionic.report.section import Paragraph, Section, shown
+from superionic.report.table import Notes, Table, table_of
 from superionic.report.words import MINUS, interval, number, sentence, with_error
 from superionic.results.campaign import Results
 
@@ -45,7 +45,7 @@ _PANELS: Final[tuple[tuple[str, tuple[Quantity, ...], bool], ...]] = (
 
 @dataclass(frozen=True)
 class Compared:
-    """One result of ours beside one published value: what it is of, the result, and how the two differ."""
+    """One result of ours beside one published value, and how the two differ."""
 
     of: Own
     match: Match
@@ -68,9 +68,7 @@ def section(results: Results) -> Section:
     if not found:
         words = "No published value of these materials and quantities, at these conditions, is known to superionic."
         return Section("comparison", title, [Paragraph(words, "missing")])
-    plot = _parity(results, found)
-    blocks: list[Block] = [*([plot] if plot is not None else []), _table(results, found)]
-    return Section("comparison", title, blocks, [_csv(found)])
+    return Section("comparison", title, shown(_parity(results, found), _table(results, found)), [_csv(found)])
 
 
 def comparisons(results: Results) -> Iterator[Compared]:
@@ -114,85 +112,83 @@ def _quantity(item: Compared) -> str:
 def _table(results: Results, found: list[Compared]) -> Table:
     notes = Notes()
     bounds = {"lower": "at least ", "upper": "at most ", "about": "about ", None: ""}
-    rows = []
-    for item in found:
-        published = item.published
+
+    def source(published: PublishedValue) -> str:
         doi = f" · doi:{published.doi}" if published.doi and published.doi not in published.source else ""
-        rows.append(
-            [
-                _what(results, item),
-                _quantity(item),
-                item.of.run.label if item.of.run is not None else item.of.potential,
-                _own_words(item.own),
-                bounds[published.bound] + with_error(published.value, published.error),
-                _UNITS.get(published.unit, published.unit),
-                _difference(item.match),
-                f"{published.kind}: {published.method}" if published.method else published.kind,
-                notes.refer([sentence(words) for words in item.match.differs]),
-                published.source + doi,
-            ]
-        )
-    columns = [
-        "Composition",
-        "Quantity",
-        "Run or potential",
-        "This work",
-        "Published",
-        "Unit",
-        "Difference",
-        "How published value was got",
-        "Remarks",
-        "Source",
-    ]
-    caption = "This work beside published values of the same composition, polymorph, temperature and pressure."
-    return Table(caption, columns, rows, frozenset({3, 4, 6}), notes=notes.words)
+        return published.source + doi
+
+    return table_of(
+        "This work beside published values of the same composition, polymorph, temperature and pressure.",
+        found,
+        [
+            ("Composition", lambda item: _what(results, item)),
+            ("Quantity", _quantity),
+            ("Run or potential", lambda item: item.of.run.label if item.of.run is not None else item.of.potential),
+            ("This work", lambda item: _own_words(item.own)),
+            (
+                "Published",
+                lambda item: bounds[item.published.bound] + with_error(item.published.value, item.published.error),
+            ),
+            ("Unit", lambda item: _unit(item.published)),
+            ("Difference", lambda item: _difference(item.match)),
+            (
+                "How published value was got",
+                lambda item: ": ".join(filter(None, (item.published.kind, item.published.method))),
+            ),
+            ("Remarks", lambda item: notes.refer([sentence(words) for words in item.match.differs])),
+            ("Source", lambda item: source(item.published)),
+        ],
+        numeric=(3, 4, 6),
+        notes=notes,
+    )
+
+
+def _how(published: PublishedValue) -> str:
+    return f"{published.kind}: {published.method}" if published.method else published.kind
+
+
+def _unit(published: PublishedValue) -> str:
+    return _UNITS.get(published.unit, published.unit)
 
 
 def _csv(found: list[Compared]) -> CsvTable:
-    columns = (
-        "crystal", "composition", "formula", "ordering", "run", "potential", "quantity", "temperature_K",
-        "pressure_GPa", "ours", "ours_error", "ours_low68", "ours_high68", "published", "published_error", "bound",
-        "unit", "difference", "measure", "expected_scatter", "same_method", "within_bound", "approach", "method",
-        "polymorph", "published_temperature_K", "published_pressure_GPa", "differs", "source", "doi",
-    )  # fmt: skip
-    return CsvTable("comparison.csv", columns, tuple(_csv_row(item) for item in found))
-
-
-def _csv_row(item: Compared) -> tuple[CsvCell, ...]:
-    own, match, published = item.own, item.match, item.published
-    low, high = own.interval68 or (None, None)
-    return (
-        item.of.material.crystal if item.of.material is not None else None,
-        item.of.material.composition_label if item.of.material is not None else None,
-        own.formula,
-        item.of.run.ordering.id if item.of.run is not None else None,
-        item.of.run.label if item.of.run is not None else None,
-        item.of.potential,
-        own.quantity,
-        own.temperature_K,
-        own.pressure_GPa,
-        own.value,
-        own.error,
-        low,
-        high,
-        published.value,
-        published.error,
-        published.bound,
-        published.unit,
-        match.comparison.difference,
-        match.comparison.measure,
-        match.comparison.expected_scatter,
-        match.same_method,
-        match.within,
-        published.approach,
-        published.method,
-        published.polymorph,
-        published.temperature_K,
-        published.pressure_GPa,
-        "; ".join(match.differs),
-        published.source,
-        published.doi,
+    return csv_table(
+        "comparison.csv",
+        ("crystal", "composition", "formula", "ordering", "run"),
+        [(_identity(item), item) for item in found],
+        [
+            ("potential", lambda item: item.of.potential),
+            ("quantity", lambda item: item.own.quantity),
+            ("temperature_K", lambda item: item.own.temperature_K),
+            ("pressure_GPa", lambda item: item.own.pressure_GPa),
+            ("ours", lambda item: item.own.value),
+            ("ours_error", lambda item: item.own.error),
+            (("ours_low68", "ours_high68"), lambda item: item.own.interval68 or (None, None)),
+            ("published", lambda item: item.published.value),
+            ("published_error", lambda item: item.published.error),
+            ("bound", lambda item: item.published.bound),
+            ("unit", lambda item: item.published.unit),
+            ("difference", lambda item: item.match.comparison.difference),
+            ("measure", lambda item: item.match.comparison.measure),
+            ("expected_scatter", lambda item: item.match.comparison.expected_scatter),
+            ("same_method", lambda item: item.match.same_method),
+            ("within_bound", lambda item: item.match.within),
+            ("approach", lambda item: item.published.approach),
+            ("method", lambda item: item.published.method),
+            ("polymorph", lambda item: item.published.polymorph),
+            ("published_temperature_K", lambda item: item.published.temperature_K),
+            ("published_pressure_GPa", lambda item: item.published.pressure_GPa),
+            ("differs", lambda item: "; ".join(item.match.differs)),
+            ("source", lambda item: item.published.source),
+            ("doi", lambda item: item.published.doi),
+        ],
     )
+
+
+def _identity(item: Compared) -> Cells:
+    material, run = item.of.material, item.of.run
+    what: Cells = (None, None) if material is None else (material.crystal, material.composition_label)
+    return (*what, item.own.formula, *((None, None) if run is None else (run.ordering.id, run.label)))
 
 
 def _group(item: Compared) -> int:
@@ -207,7 +203,7 @@ _GROUPS: Final = (
 )
 
 
-def _parity(results: Results, found: list[Compared]) -> Plot | None:
+def _parity(results: Results, found: list[Compared]) -> Plot:
     """Show ours against published values, one panel for each sort of quantity."""
     panels = []
     for title, quantities, log in _PANELS:
@@ -218,8 +214,6 @@ def _parity(results: Results, found: list[Compared]) -> Plot | None:
         ]
         if items:
             panels.append(_parity_panel(results, title, items, log=log))
-    if not panels:
-        return None
     return Plot(
         "published_values",
         "This work against published values",
@@ -233,24 +227,23 @@ def _parity(results: Results, found: list[Compared]) -> Plot | None:
 
 def _parity_panel(results: Results, title: str, items: list[Compared], *, log: bool) -> Panel:
     values = [value for item in items for value in (item.published.value, item.own.value)]
-    low, high = min(values), max(values)
-    pad = 0.0 if log else 0.05 * (high - low) or 0.05 * abs(high) or 1.0
-    ends = [low / 1.5, high * 1.5] if log else [low - pad, high + pad]
+    least, most = min(values), max(values)
+    pad = 0.05 * (most - least) or 0.05 * abs(most) or 1.0
+    ends = [least / 1.5, most * 1.5] if log else [least - pad, most + pad]
     series = [Series(ends, ends, "equal", "line", GREY, width=1.2)]
     for group, (label, colour, marker, filled) in enumerate(_GROUPS):
         own = [item for item in items if _group(item) == group]
         if own:
-            spans = [_span(item.own) for item in own]
+            low, high = xy(_span(item.own) for item in own)
             series.append(
                 Series(
-                    [item.published.value for item in own],
-                    [item.own.value for item in own],
+                    *xy((item.published.value, item.own.value) for item in own),
                     label,
                     colour=colour,
                     marker=marker,
                     filled=filled,
-                    low=[span[0] for span in spans],
-                    high=[span[1] for span in spans],
+                    low=low,
+                    high=high,
                     hover=[_hover(results, item) for item in own],
                 )
             )
@@ -265,8 +258,7 @@ def _span(own: OwnResult) -> tuple[float, float]:
 
 
 def _hover(results: Results, item: Compared) -> str:
-    unit = _UNITS.get(item.published.unit, item.published.unit)
     return (
         f"{_what(results, item)}: {_quantity(item)}, ours {_own_words(item.own)}, "
-        f"published {number(item.published.value)} {unit} ({short_citation(item.published.source)})"
+        f"published {number(item.published.value)} {_unit(item.published)} ({short_citation(item.published.source)})"
     )

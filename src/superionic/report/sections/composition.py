@@ -312,11 +312,7 @@ def _map_panel(
         if each.stability is not None and not each.stability.stable
     }
     return Panel(
-        [
-            plane.outline,
-            *rings(plane.places, stable, on_colours=True),
-            *discs,
-        ],
+        [plane.outline, *rings(plane.places, stable, on_colours=True), *discs],
         notes=[(*plane.beside(corner), own[corner].name) for corner in plane.corners],
         tags=energy_tags(plane, above),
         bare=True,

@@ -261,10 +261,7 @@ def _csv(runs: NamedRuns[TransportAnalysis]) -> CsvTable:
                 estimate_columns("nernst_einstein_conductivity_S_per_cm"),
                 lambda a: estimate_cells(a.nernst_einstein_conductivity_S_per_cm),
             ),
-            (
-                estimate_columns("ionic_conductivity_S_per_cm"),
-                lambda a: estimate_cells(a.ionic_conductivity_S_per_cm),
-            ),
+            (estimate_columns("ionic_conductivity_S_per_cm"), lambda a: estimate_cells(a.ionic_conductivity_S_per_cm)),
             (
                 tuple(cm2(f"D_{'xyz'[i]}{'xyz'[j]}") for i, j in _TENSOR),
                 lambda a: tuple(float(a.tracer.tensor_cm2_per_s[i, j]) for i, j in _TENSOR),

@@ -94,9 +94,7 @@ def section(results: Results) -> Section:
     parts = (_orderings, _ranking, _hull, _labels, _training, _distillation, _dynamics, _analysis)
     paragraphs = [head, *(part(results, out) for part in parts)]
     return Section(
-        "methods",
-        "Methods and sources",
-        [*(Paragraph(words) for words in paragraphs if words), Sources(out.sources)],
+        "methods", "Methods and sources", [*(Paragraph(words) for words in paragraphs if words), Sources(out.sources)]
     )
 
 

@@ -8,15 +8,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from superionic.report.csv_tables import CsvCell, CsvTable
+from superionic.report.csv_tables import Cells, CsvTable
 from superionic.report.runs import NamedRuns, RunName, runs_of_campaign
-from superionic.report.section import Block, Paragraph, Section
-from superionic.report.sections.paths_density import NamedGrid, density_plots
-from superionic.report.sections.paths_figures import migration_plots
-from superionic.report.table import Table
+from superionic.report.section import Block, Paragraph, Section, shown
+from superionic.report.sections.paths_figures import NamedGrid, density_plots, migration_plots
+from superionic.report.table import Table, table_of
 from superionic.report.words import interval, listing, number, sentence, some, supercell_text, whole_text
 from superionic.results.campaign import Results, Statement
-from superionic.results.transport import MigrationRecord
 from superionic.transport.migration_summary import CrystalFit, MigrationSummary
 from superionic.transport.percolation import AXES
 
@@ -34,18 +32,14 @@ def section(results: Results, grids: Mapping[str, NDArray[np.floating]]) -> Sect
     maps = [(each.run, NamedGrid(each.density, grids[each.grid])) for each in analysed.densities if each.grid in grids]
     without = [each.run.label for each in analysed.densities if each.grid not in grids]
     migration = runs_of_campaign(results, [(each.run, each) for each in analysed.migration])
+    with_sites = [(name, each.migration) for name, each in migration.items if each.migration is not None]
     return paths(
         analysed.mobile_ion,
         runs_of_campaign(results, maps),
-        _with_sites(migration),
+        NamedRuns(migration.columns, tuple(with_sites)),
         [(name, each.flags) for name, each in migration.items],
         without,
     )
-
-
-def _with_sites(found: NamedRuns[MigrationRecord]) -> NamedRuns[MigrationSummary]:
-    items = tuple((name, each.migration) for name, each in found.items if each.migration is not None)
-    return NamedRuns(found.columns, items)
 
 
 def paths(
@@ -74,9 +68,7 @@ def paths(
     if without_grid:
         words = f"The density grid is not at hand, so there is no figure of it: {listing(without_grid)}."
         blocks.append(Paragraph(words, "missing"))
-    if migration:
-        blocks += [_occupancies(migration), _jumps(migration)]
-        blocks += [table for table in [_percolation(migration)] if table is not None]
+    blocks += [_occupancies(migration), _jumps(migration), _percolation(migration)]
     blocks += [Paragraph(_fit_words(fit), "quiet") for fit in _fits(migration)[:1]]
     said: dict[str, list[str]] = {}
     for name, words_of_run in flags:
@@ -86,7 +78,7 @@ def paths(
     blocks += [
         Paragraph(f"{some(runs)}: {sentence(words)}" if several else sentence(words)) for words, runs in said.items()
     ]
-    return Section("paths", _TITLE, blocks, _files(migration) if migration else ())
+    return Section("paths", _TITLE, shown(*blocks), _files(migration) if migration else ())
 
 
 def doubts(results: Results) -> Iterator[Statement]:
@@ -128,7 +120,7 @@ def _occupancies(migration: NamedRuns[MigrationSummary]) -> Table:
             number(kind.occupancy),
             *([number(kind.refined_occupancy)] if refined else []),
             number(kind.residence.mean_ps),
-            interval(*_ends(kind.residence.interval68_ps)),
+            interval(*kind.residence.interval68_ps),
         ]
         for name, each in migration.items
         for kind in each.site_kinds
@@ -140,46 +132,34 @@ def _occupancies(migration: NamedRuns[MigrationSummary]) -> Table:
     return Table("Occupancy of the sites.", columns, rows, frozenset(range(2, len(columns))))
 
 
-def _ends(ends: tuple[float, float]) -> tuple[float | None, float | None]:
-    """Return an interval with None for an open end."""
-    low, high = (float(end) if np.isfinite(end) else None for end in ends)
-    return low, high
-
-
 def _jumps(migration: NamedRuns[MigrationSummary]) -> Table:
+    return table_of(
+        "Jumps between sites.",
+        [(name, kind) for name, each in migration.items for kind in each.jump_kinds],
+        [
+            ("Run", lambda row: row[0].label),
+            ("Jump", lambda row: f"{row[1].start} → {row[1].end}"),
+            ("Length, Å", lambda row: number(row[1].length_A)),
+            ("Seen", lambda row: whole_text(row[1].count)),
+            ("Rate of an ion there, ps⁻¹", lambda row: number(row[1].rate_per_ps)),
+            ("68 % interval, ps⁻¹", lambda row: interval(*row[1].interval68_per_ps)),
+        ],
+        numeric=range(2, 6),
+    )
+
+
+def _percolation(migration: NamedRuns[MigrationSummary]) -> Table:
     rows = [
         [
             name.label,
-            f"{kind.start} → {kind.end}",
-            number(kind.length_A),
-            whole_text(kind.count),
-            number(kind.rate_per_ps),
-            interval(*kind.interval68_per_ps),
+            *map(_barrier, each.percolation.barriers_eV, each.percolation.barrier_errors_eV),
+            ", ".join(each.connected_axes) or "none",
+            number(each.back_jumps, 2),
+            number(each.tracer_factor, 2),
         ]
         for name, each in migration.items
-        for kind in each.jump_kinds
+        if each.percolation is not None
     ]
-    columns = ["Run", "Jump", "Length, Å", "Seen", "Rate of an ion there, ps⁻¹", "68 % interval, ps⁻¹"]
-    return Table("Jumps between sites.", columns, rows, frozenset({2, 3, 4, 5}))
-
-
-def _percolation(migration: NamedRuns[MigrationSummary]) -> Table | None:
-    rows = []
-    for name, each in migration.items:
-        if each.percolation is None:
-            continue
-        ends = zip(each.percolation.barriers_eV, each.percolation.barrier_errors_eV, strict=True)
-        rows.append(
-            [
-                name.label,
-                *(_barrier(barrier, error) for barrier, error in ends),
-                ", ".join(each.connected_axes) or "none",
-                number(each.back_jumps, 2),
-                number(each.tracer_factor, 2),
-            ]
-        )
-    if not rows:
-        return None
     columns = [
         "Run", "Barrier along a, eV", "along b, eV", "along c, eV", "Jumps connect", "Back jumps, share", "D*/D_J",
     ]  # fmt: skip
@@ -199,7 +179,7 @@ def _barrier(barrier_eV: float, error_eV: float) -> str:
 
 
 def _files(migration: NamedRuns[MigrationSummary]) -> list[CsvTable]:
-    def table(name: str, columns: Sequence[str], rows_of: Iterable[Iterable[tuple[CsvCell, ...]]]) -> CsvTable:
+    def table(name: str, columns: Sequence[str], rows_of: Iterable[Iterable[Cells]]) -> CsvTable:
         rows = [(*run.cells, *row) for (run, _), rows in zip(migration.items, rows_of, strict=True) for row in rows]
         return CsvTable(name, (*migration.columns, *columns), tuple(rows))
 
@@ -229,46 +209,34 @@ def _files(migration: NamedRuns[MigrationSummary]) -> list[CsvTable]:
     ]
 
 
-def _site_rows(run: MigrationSummary) -> Iterator[tuple[CsvCell, ...]]:
+def _site_rows(run: MigrationSummary) -> Iterator[Cells]:
     for index, site in enumerate(run.sites):
         yield (index, site.label, *site.fractional, site.occupancy, site.amplitude_A)
 
 
-def _site_kind_rows(run: MigrationSummary) -> Iterator[tuple[CsvCell, ...]]:
+def _site_kind_rows(run: MigrationSummary) -> Iterator[Cells]:
     for kind in run.site_kinds:
         stay = kind.residence
-        yield (
-            kind.label,
-            kind.n_sites,
-            kind.occupancy,
-            kind.refined_occupancy,
-            stay.mean_ps,
-            *stay.interval68_ps,
-            stay.n_ended,
-            stay.n_cut,
-        )
+        stays = (stay.mean_ps, *stay.interval68_ps, stay.n_ended, stay.n_cut)
+        yield (kind.label, kind.n_sites, kind.occupancy, kind.refined_occupancy, *stays)
 
 
-def _jump_rows(run: MigrationSummary) -> Iterator[tuple[CsvCell, ...]]:
+def _jump_rows(run: MigrationSummary) -> Iterator[Cells]:
     for kind in run.jump_kinds:
         ends = (*kind.interval68_per_ps, *kind.interval95_per_ps)
         yield (kind.start, kind.end, kind.length_A, kind.count, kind.rate_per_ps, *ends)
 
 
-def _percolation_rows(run: MigrationSummary) -> Iterator[tuple[CsvCell, ...]]:
+def _percolation_rows(run: MigrationSummary) -> Iterator[Cells]:
     found = run.percolation
     for index, axis in enumerate(AXES):
-        barrier: tuple[CsvCell, ...] = (None, None, None)
+        barrier: Cells = (None, None, None)
         if found is not None:
-            barrier = (
-                found.barriers_eV[index],
-                found.barrier_errors_eV[index],
-                found.levels_per_A3[index],
-            )
+            barrier = (found.barriers_eV[index], found.barrier_errors_eV[index], found.levels_per_A3[index])
         yield (axis, *barrier, axis in run.connected_axes)
 
 
-def _van_hove_rows(run: MigrationSummary) -> Iterator[tuple[CsvCell, ...]]:
+def _van_hove_rows(run: MigrationSummary) -> Iterator[Cells]:
     maps = run.van_hove
     for name, radii, rows in (
         ("4 pi r^2 G_s (1/A)", maps.r_A, maps.radial_self_per_A),
@@ -279,13 +247,13 @@ def _van_hove_rows(run: MigrationSummary) -> Iterator[tuple[CsvCell, ...]]:
                 yield (name, float(lag), round(float(r), 6), float(value))
 
 
-def _non_gaussian_rows(run: MigrationSummary) -> Iterator[tuple[CsvCell, ...]]:
+def _non_gaussian_rows(run: MigrationSummary) -> Iterator[Cells]:
     found = run.non_gaussian
     for lag, alpha2, error in zip(found.lags_ps, found.alpha2, found.error, strict=True):
         yield (float(lag), float(alpha2), float(error))
 
 
-def _free_energy_rows(run: MigrationSummary) -> Iterator[tuple[CsvCell, ...]]:
+def _free_energy_rows(run: MigrationSummary) -> Iterator[Cells]:
     for path in run.profiles:
         profile = path.profile
         for row in zip(profile.distance_A, profile.free_energy_eV, profile.error_eV, strict=True):

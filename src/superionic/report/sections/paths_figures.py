@@ -1,13 +1,16 @@
-"""Figures of sites and jumps: the network, free-energy profiles, van Hove maps, the non-Gaussian parameter."""
+"""Figures of paths: densities, the network of jumps, free-energy profiles, van Hove maps, non-Gaussian parameters."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from superionic.report.isosurface import coarsen, enclosing_level, isosurface
 from superionic.report.plots import (
     ATOM_COLOURS,
     BLUE,
@@ -15,6 +18,7 @@ from superionic.report.plots import (
     SKY,
     VERMILION,
     HeatMap,
+    Mesh,
     Panel,
     Plot,
     Series,
@@ -22,13 +26,18 @@ from superionic.report.plots import (
     pick,
 )
 from superionic.report.runs import NamedRuns, RunName
-from superionic.report.sections.paths_density import safe_name
 from superionic.report.words import number
+from superionic.transport.density import smooth
+from superionic.transport.density_map import DensityMap, FrameworkSite
 from superionic.transport.migration_summary import MigrationSummary
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
+_MOST_MAPS: Final = 3
+_OUTER_SHARE: Final = 0.9
+_INNER_SHARE: Final = 0.5
+_PRINT_POINTS_PER_AXIS: Final = 18
 _MOST_RUNS: Final = 2
 _MOST_CURVES: Final = 8
 _MOST_PANELS: Final = 4
@@ -39,12 +48,93 @@ _BRIGHTEST: Final = 0.985
 _JUMP_COLOURS: Final = (BLUE, VERMILION, ORANGE, SKY, "#b8336a", "#5c946e")  # those that no kind of site has
 
 
+# ---- densities -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class NamedGrid:
+    """A density map with its grid (a, b, c) in Å⁻³, ∫P = 1."""
+
+    density: DensityMap
+    grid: NDArray[Any]
+
+
+def density_plots(ion: str, maps: NamedRuns[NamedGrid]) -> list[Plot]:
+    """Draw density maps: the hottest of each structure, at most three."""
+    return [_density(ion, *each) for each in maps.hottest()[:_MOST_MAPS]]
+
+
+def _safe_name(label: str) -> str:
+    """Return a name that can be that of a file."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", label)
+
+
+def _framework_atoms(sites: tuple[FrameworkSite, ...]) -> list[tuple[str, FloatArray]]:
+    """Return the places (n, 3) of each element of the framework."""
+    symbols = sorted({site.symbol for site in sites})
+    return [(symbol, np.array([site.position_A for site in sites if site.symbol == symbol])) for symbol in symbols]
+
+
+def _density(ion: str, name: RunName, item: NamedGrid) -> Plot:
+    density = item.density
+    cell = np.asarray(density.cell_A)
+    grid = smooth(np.asarray(item.grid, dtype=np.float64), cell, density.smoothing_A)
+    coarse = coarsen(grid)
+    asked = density.isovalue_per_A3
+    outer = asked if 0 < asked < float(coarse.max()) else enclosing_level(coarse, _OUTER_SHARE)
+    inner = enclosing_level(coarse, _INNER_SHARE)
+    levels = [(outer, SKY, 0.35)] + ([(inner, BLUE, 0.75)] if inner > outer else [])
+    meshes = _meshes(coarse, cell, levels)
+    print_meshes = _meshes(coarsen(grid, _PRINT_POINTS_PER_AXIS), cell, levels)
+    held = float(coarse[coarse >= outer].sum() / coarse.sum())
+    shown = (
+        f"Pale surface: {number(outer, 2)} Å⁻³, which encloses {100 * held:.0f} % of the probability; dark surface: "
+        f"the densest {100 * _INNER_SHARE:.0f} %. "
+        if len(meshes) > 1
+        else f"Surface: {number(outer, 2)} Å⁻³, which encloses {100 * held:.0f} % of the probability. "
+    )
+    return Plot(
+        f"density_{_safe_name(name.label)}",
+        f"Where {ion} is: {name.title}",
+        f"Probability density of {ion} over the run (its integral over the cell is 1), with the framework as points. "
+        + (f"Smoothed by {number(density.smoothing_A, 2)} Å. " if density.smoothing_A > 0.0 else "")
+        + shown
+        + "Connected surfaces are paths that ions took in this run; a path not seen may only be one not taken yet. "
+        "The maps show the density integrated along each cell vector, in fractions of the other two.",
+        [_density_projection(grid, axis, cell) for axis in range(3)],
+        Surface(meshes, print_meshes, _framework_atoms(density.framework), cell),
+        height=370,
+    )
+
+
+def _meshes(grid: FloatArray, cell: FloatArray, levels: list[tuple[float, str, float]]) -> list[Mesh]:
+    return [
+        (*isosurface(grid, cell, level), f"density {number(level, 2)} Å⁻³", colour, opacity)
+        for level, colour, opacity in levels
+    ]
+
+
+def _density_projection(grid: FloatArray, axis: int, cell_A: FloatArray) -> Panel:
+    values = coarsen(grid, 60).mean(axis=axis).T * np.linalg.norm(cell_A, axis=1)[axis]
+    y, x = (((np.arange(n) + 0.5) / n).tolist() for n in values.shape)
+    return _seen_along(cell_A, axis, heat_map=HeatMap(x, y, values, "density (Å⁻²)"))
+
+
+def _seen_along(cell_A: FloatArray, axis: int, series: Sequence[Series] = (), heat_map: HeatMap | None = None) -> Panel:
+    """Return a panel that looks along a cell vector, in fractions of the other two."""
+    lengths = np.linalg.norm(cell_A, axis=1)
+    across, up = (f"along {_AXES[i]} (fraction of {lengths[i]:.2f} Å)" for i in range(3) if i != axis)
+    return Panel(series, across, up, f"Seen along {_AXES[axis]}", heat_map=heat_map)
+
+
+# ---- sites and jumps -------------------------------------------------------------------------------------------------
+
+
 def migration_plots(migration: NamedRuns[MigrationSummary]) -> list[Plot]:
     """Draw where ions go: for the hottest run of each structure."""
     chosen = migration.hottest()[:_MOST_RUNS]
     plots = [_network(*each) for each in chosen] + [_van_hove(*each) for each in chosen]
-    plots += [_profiles(chosen), _non_gaussian(migration)]
-    return [plot for plot in plots if plot is not None]
+    return [*(plot for plot in plots if plot is not None), _profiles(chosen), _non_gaussian(migration)]
 
 
 # ---- the network -----------------------------------------------------------------------------------------------------
@@ -103,7 +193,7 @@ def _network(name: RunName, run: MigrationSummary) -> Plot | None:
         else "The jumps seen do not connect the crystal along any axis. "
     )
     return Plot(
-        f"network_{safe_name(name.label)}",
+        f"network_{_safe_name(name.label)}",
         f"Jumps between sites: {name.title}",
         "Sites (points, larger where they are fuller) and the jumps seen between them (lines, wider where there "
         "were more; those through a face of the cell end outside it). "
@@ -131,11 +221,7 @@ def _projection(network: _Network, axis: int) -> Panel:
     for index, (kind, members) in enumerate(network.kinds.items()):
         for strong in (False, True):
             chosen = [k for k in members if (counts[k] > 0.5 * counts.max()) == strong]
-            xs: list[float | None] = []
-            ys: list[float | None] = []
-            for k in chosen:
-                xs += [float(ends[k, 0, across]), float(ends[k, 1, across]), None]
-                ys += [float(ends[k, 0, up]), float(ends[k, 1, up]), None]
+            xs, ys = ([v for k in chosen for v in (*ends[k, :, i].tolist(), None)] for i in (across, up))
             if chosen:
                 width = 2.6 if strong else 1.0
                 series.append(
@@ -147,27 +233,21 @@ def _projection(network: _Network, axis: int) -> Panel:
         full = float(np.mean([sites[k].occupancy for k in members]))
         series.append(
             Series(
-                [float(x[k, across]) for k in members],
-                [float(x[k, up]) for k in members],
+                x[members, across].tolist(),
+                x[members, up].tolist(),
                 label,
                 colour=ATOM_COLOURS[index % len(ATOM_COLOURS)],
                 size=4.0 + 5.0 * min(full, 1.0),
                 hover=[f"{label} #{k}: {number(sites[k].occupancy, 2)} ions" for k in members],
             )
         )
-    lengths = np.linalg.norm(network.run.cell_A, axis=1)
-    return Panel(
-        series,
-        x_label=f"along {_AXES[across]} (fraction of {lengths[across]:.2f} Å)",
-        y_label=f"along {_AXES[up]} (fraction of {lengths[up]:.2f} Å)",
-        title=f"Seen along {_AXES[axis]}",
-    )
+    return _seen_along(np.asarray(network.run.cell_A), axis, series)
 
 
 # ---- curves and maps -------------------------------------------------------------------------------------------------
 
 
-def _profiles(chosen: list[tuple[RunName, MigrationSummary]]) -> Plot | None:
+def _profiles(chosen: list[tuple[RunName, MigrationSummary]]) -> Plot:
     panels = []
     for name, run in chosen:
         series = []
@@ -177,8 +257,6 @@ def _profiles(chosen: list[tuple[RunName, MigrationSummary]]) -> Plot | None:
             series += _with_band(profile.distance_A, profile.free_energy_eV, profile.error_eV, label, pick(index), 0.18)
         if series:
             panels.append(Panel(series, x_label="along the path (Å)", y_label="free energy (eV)", title=name.title))
-    if not panels:
-        return None
     return Plot(
         "free_energy_profiles",
         "Free energy along the paths",
@@ -203,7 +281,7 @@ def _known(values: FloatArray) -> list[float | None]:
     return [float(value) if np.isfinite(value) else None for value in values]
 
 
-def _van_hove(name: RunName, run: MigrationSummary) -> Plot | None:
+def _van_hove(name: RunName, run: MigrationSummary) -> Plot:
     maps = run.van_hove
     panels = []
     for radii, values, title, label in (
@@ -216,10 +294,8 @@ def _van_hove(name: RunName, run: MigrationSummary) -> Plot | None:
         drawn = np.minimum(values[:, shown], np.quantile(values[:, shown], _BRIGHTEST))
         spread = HeatMap(radii[shown].tolist(), maps.lags_ps.tolist(), _rounded(drawn), label)
         panels.append(Panel(x_label="distance (Å)", y_label="time (ps)", y_log=True, title=title, heat_map=spread))
-    if not panels:
-        return None
     return Plot(
-        f"van_hove_{safe_name(name.label)}",
+        f"van_hove_{_safe_name(name.label)}",
         f"Van Hove functions: {name.title}",
         "How far an ion has gone after some time (left), and how dense the other ions are at a distance from where it "
         "was (right; 1 is the mean). Separate ridges at the distances between sites are jumps; density that grows at "
@@ -234,7 +310,7 @@ def _rounded(values: FloatArray) -> FloatArray:
     return np.array([[float(f"{value:.4g}") for value in row] for row in values])
 
 
-def _non_gaussian(migration: NamedRuns[MigrationSummary]) -> Plot | None:
+def _non_gaussian(migration: NamedRuns[MigrationSummary]) -> Plot:
     panels = []
     for group, members in list(migration.groups().items())[:_MOST_PANELS]:
         series = []
@@ -245,8 +321,6 @@ def _non_gaussian(migration: NamedRuns[MigrationSummary]) -> Plot | None:
                 series += _with_band(curve.lags_ps, curve.alpha2, curve.error, name.in_group, colour, 0.15)
         if series:
             panels.append(Panel(series, x_label="time (ps)", y_label="α₂", x_log=True, title=group))
-    if not panels:
-        return None
     return Plot(
         "non_gaussian",
         "Non-Gaussian parameter",

@@ -207,9 +207,7 @@ def _energy(eV_per_atom: float | None) -> str:
     return UNKNOWN if eV_per_atom is None else f"{eV_per_atom:.4f}".replace("-", MINUS)
 
 
-def _above_lowest(
-    energies: Iterable[tuple[RankedOrdering, float | None]],
-) -> dict[Ordering | ReferencePhase, float]:
+def _above_lowest(energies: Iterable[tuple[RankedOrdering, float | None]]) -> dict[Ordering | ReferencePhase, float]:
     """Return by how much each energy lies above the lowest one of the same composition."""
     known = [(entry, energy) for entry, energy in energies if energy is not None]
     lowest: dict[str, float] = {}

@@ -6,15 +6,16 @@ from collections.abc import Iterator
 from typing import Final
 
 from superionic.references.values import Approach, PublishedValue
-from superionic.report.csv_tables import CsvTable
-from superionic.report.plots import GREY, Panel, Plot, Series, pick, thin
+from superionic.report.csv_tables import Cells, CsvTable, csv_table
+from superionic.report.plots import GREY, Panel, Plot, Series, pick, thin, xy
 from superionic.report.published import published_values, source_words
-from superionic.report.runs import NamedRuns, runs_of_campaign
-from superionic.report.section import Block, Paragraph, Section
-from superionic.report.table import Notes, Table
+from superionic.report.runs import NamedRuns, runs_of_campaign, simulated
+from superionic.report.section import Paragraph, Section, shown
+from superionic.report.table import Notes, Table, table_of
 from superionic.report.words import UNKNOWN, number, sentence, whole_text, with_error
 from superionic.results.campaign import Results, Statement
 from superionic.results.transport import SimulatedRun
+from superionic.transport.volumes import MeanCell
 
 _MOST_PANELS: Final = 6
 _MOST_CURVE_POINTS: Final = 220
@@ -35,15 +36,12 @@ def section(results: Results) -> Section:
     if results.transport is None:
         return Section("simulations", "Simulations", [Paragraph("No molecular dynamics was run.", "missing")])
     runs = runs_of_campaign(results, [(each.run, each) for each in results.transport.runs])
-    blocks: list[Block] = [plot for plot in [_volumes(results, runs)] if plot is not None]
-    if runs:
-        blocks.append(_table(runs))
-    return Section("simulations", "Simulations", blocks, [_csv(runs)])
+    return Section("simulations", "Simulations", shown(_volumes(results, runs), _table(runs)), [_csv(runs)])
 
 
 def doubts(results: Results) -> Iterator[Statement]:
     """Say what speaks against the runs."""
-    runs = results.transport.runs if results.transport is not None else ()
+    runs = simulated(results)
     if not runs:
         return
     yield from _about_extrapolation(runs)
@@ -82,7 +80,7 @@ def _about_extrapolation(runs: tuple[SimulatedRun, ...]) -> Iterator[Statement]:
 # ---- volumes ---------------------------------------------------------------------------------------------------------
 
 
-def _volumes(results: Results, runs: NamedRuns[SimulatedRun]) -> Plot | None:
+def _volumes(results: Results, runs: NamedRuns[SimulatedRun]) -> Plot:
     """Show the volume in the constant-pressure runs against time, and its mean against temperature."""
     panels = []
     for group, members in list(runs.groups().items())[:_MOST_PANELS]:
@@ -90,15 +88,13 @@ def _volumes(results: Results, runs: NamedRuns[SimulatedRun]) -> Plot | None:
         for name, each in members:
             kept = thin(len(each.npt.time_ps), _MOST_CURVE_POINTS)
             if len(kept) > 1:
-                line = ([each.npt.time_ps[i] for i in kept], [each.npt.volume_A3_per_atom[i] for i in kept])
+                line = xy((each.npt.time_ps[i], each.npt.volume_A3_per_atom[i]) for i in kept)
                 series.append(Series(*line, name.in_group, "line", runs.colour_of(name), width=1.3, opacity=0.9))
         if series:
             panels.append(
                 Panel(series, x_label="time (ps)", y_label="volume (Å³/atom)", title=f"{group}: at constant pressure")
             )
     panels.append(_mean_volumes(results, runs))
-    if not any(panel.series for panel in panels):
-        return None
     return Plot(
         "volumes",
         "Volumes",
@@ -116,9 +112,8 @@ def _mean_volumes(results: Results, runs: NamedRuns[SimulatedRun]) -> Panel:
     for index, (group, members) in enumerate(runs.groups().items()):
         points = sorted((each.run.temperature_K, each.volume_A3_per_atom, each.run.label) for _, each in members)
         hover = [f"{run}: {number(v, 4)} Å³/atom at {t:g} K" for t, v, run in points]
-        series.append(
-            Series([t for t, _, _ in points], [v for _, v, _ in points], group, colour=pick(index), hover=hover, size=8)
-        )
+        line = xy((t, v) for t, v, _ in points)
+        series.append(Series(*line, group, colour=pick(index), hover=hover, size=8))
     series += _published(results, runs)
     return Panel(series, x_label="temperature (K)", y_label="volume (Å³/atom)", title="Volume against temperature")
 
@@ -162,26 +157,24 @@ def _published(results: Results, runs: NamedRuns[SimulatedRun]) -> list[Series]:
 
 def _table(runs: NamedRuns[SimulatedRun]) -> Table:
     notes = Notes()
-    rows = [
+    return table_of(
+        "Runs of molecular dynamics.",
+        [each for _, each in runs.items],
         [
-            name.label,
-            f"{each.ensemble.upper()} {each.thermostat}".strip() or UNKNOWN,
-            number(each.run.temperature_K),
-            number(each.mean_temperature_K),
-            number(each.length_ps),
-            f"{whole_text(each.n_atoms)} ({whole_text(each.n_mobile)})",
-            number(each.run.pressure_GPa),
-            _mean_volume(each),
-            number(each.volume_A3_per_atom, 4),
-            notes.refer([sentence(flag) for flag in each.flags]),
-        ]
-        for name, each in runs.items
-    ]
-    columns = [
-        "Run", "Ensemble", "T set, K", "T mean, K", "Length, ps", "Atoms (mobile)", "Pressure, GPa",
-        "Volume at this pressure, Å³/atom", "Volume of the run, Å³/atom", "Remarks",
-    ]  # fmt: skip
-    return Table("Runs of molecular dynamics.", columns, rows, frozenset(range(2, 9)), notes.words)
+            ("Run", lambda each: each.run.label),
+            ("Ensemble", lambda each: f"{each.ensemble.upper()} {each.thermostat}".strip() or UNKNOWN),
+            ("T set, K", lambda each: number(each.run.temperature_K)),
+            ("T mean, K", lambda each: number(each.mean_temperature_K)),
+            ("Length, ps", lambda each: number(each.length_ps)),
+            ("Atoms (mobile)", lambda each: f"{whole_text(each.n_atoms)} ({whole_text(each.n_mobile)})"),
+            ("Pressure, GPa", lambda each: number(each.run.pressure_GPa)),
+            ("Volume at this pressure, Å³/atom", _mean_volume),
+            ("Volume of the run, Å³/atom", lambda each: number(each.volume_A3_per_atom, 4)),
+            ("Remarks", lambda each: notes.refer([sentence(flag) for flag in each.flags])),
+        ],
+        numeric=range(2, 9),
+        notes=notes,
+    )
 
 
 def _mean_volume(each: SimulatedRun) -> str:
@@ -190,36 +183,34 @@ def _mean_volume(each: SimulatedRun) -> str:
 
 
 def _csv(runs: NamedRuns[SimulatedRun]) -> CsvTable:
-    columns = (
-        *runs.columns, "formula", "ensemble", "thermostat", "length_ps", "mean_temperature_K", "n_atoms", "n_mobile",
-        "volume_A3_per_atom", "npt_volume_A3_per_atom", "npt_volume_error_A3_per_atom", "npt_volume_low68_A3_per_atom",
-        "npt_volume_high68_A3_per_atom", "npt_discarded_ps", "npt_independent_samples", "npt_drift",
-        "worst_extrapolation", "flags", "key",
+    npt = (
+        "npt_volume_A3_per_atom", "npt_volume_error_A3_per_atom", "npt_volume_low68_A3_per_atom",
+        "npt_volume_high68_A3_per_atom", "npt_discarded_ps", "npt_independent_samples",
     )  # fmt: skip
-    rows = []
-    for name, each in runs.items:
-        cell = each.mean_cell
-        volume = None if cell is None else cell.volume_per_atom_A3
-        rows.append(
-            (
-                *name.cells,
-                each.formula,
-                each.ensemble,
-                each.thermostat,
-                each.length_ps,
-                each.mean_temperature_K,
-                each.n_atoms,
-                each.n_mobile,
-                each.volume_A3_per_atom,
-                None if volume is None else volume.value,
-                None if volume is None else volume.error,
-                *((None, None) if volume is None else volume.interval68),
-                None if cell is None else cell.discarded_ps,
-                None if volume is None else volume.independent_samples,
-                each.npt_drift,
-                each.worst_extrapolation,
-                "; ".join(each.flags),
-                each.key,
-            )
-        )
-    return CsvTable("volumes.csv", columns, tuple(rows))
+    return csv_table(
+        "volumes.csv",
+        runs.columns,
+        [(name.cells, each) for name, each in runs.items],
+        [
+            ("formula", lambda each: each.formula),
+            ("ensemble", lambda each: each.ensemble),
+            ("thermostat", lambda each: each.thermostat),
+            ("length_ps", lambda each: each.length_ps),
+            ("mean_temperature_K", lambda each: each.mean_temperature_K),
+            ("n_atoms", lambda each: each.n_atoms),
+            ("n_mobile", lambda each: each.n_mobile),
+            ("volume_A3_per_atom", lambda each: each.volume_A3_per_atom),
+            (npt, lambda each: _npt_cells(each.mean_cell)),
+            ("npt_drift", lambda each: each.npt_drift),
+            ("worst_extrapolation", lambda each: each.worst_extrapolation),
+            ("flags", lambda each: "; ".join(each.flags)),
+            ("key", lambda each: each.key),
+        ],
+    )
+
+
+def _npt_cells(cell: MeanCell | None) -> Cells:
+    volume = None if cell is None else cell.volume_per_atom_A3
+    if cell is None or volume is None:
+        return (None,) * 4 + (None if cell is None else cell.discarded_ps, None)
+    return (volume.value, volume.error, *volume.interval68, cell.discarded_ps, volume.independent_samples)

@@ -96,8 +96,7 @@ def doubts(results: Results) -> Iterator[Statement]:
         )
         return
     yield Statement(
-        "info",
-        "Stability is at 0 K, without vibrations or configurational entropy, and against the end members only.",
+        "info", "Stability is at 0 K, without vibrations or configurational entropy, and against the end members only."
     )
 
 
@@ -185,11 +184,7 @@ def _hull_over_line(results: Results, hull: HullResult, axis: int, *, simple_pha
         y_label, height = "formation energy (meV/atom)", _formation_per_atom
     else:
         y_label, height = "formation energy (meV per formula unit)", _formation_per_unit
-    return Panel(
-        [*_hull_line(entries, height), *_hull_points(entries, height)],
-        x_label=x_label,
-        y_label=y_label,
-    )
+    return Panel([*_hull_line(entries, height), *_hull_points(entries, height)], x_label=x_label, y_label=y_label)
 
 
 def _hull_over_share(hull: HullResult) -> Panel:

@@ -10,15 +10,7 @@ from superionic.report.section import Block, Line, Lines, Paragraph, Section, St
 from superionic.report.sections.stability import stability_of
 from superionic.report.sigma import SIGMA_COLUMNS, SigmaUnit, sigma_cells, sigma_detail, sigma_words
 from superionic.report.table import Table
-from superionic.report.words import (
-    UNKNOWN,
-    formula_text,
-    listing,
-    milli,
-    number,
-    plural,
-    with_error,
-)
+from superionic.report.words import UNKNOWN, formula_text, listing, milli, number, plural, with_error
 from superionic.results.campaign import Results, Statement
 from superionic.results.identity import Material, Ordering
 from superionic.results.transport import MaterialTransport
@@ -32,11 +24,7 @@ _MOST_REASONS = 4
 def section(results: Results) -> Section:
     """Return the first screen and the table of all materials."""
     ranked = best_first(results.analyse.arrhenius if results.analyse is not None else ())
-    lines = [
-        *_conductivity_lines(results, ranked),
-        *_stability_line(results, ranked),
-        *_potential_line(results),
-    ]
+    lines = [*_conductivity_lines(results, ranked), *_stability_line(results, ranked), *_potential_line(results)]
     blocks: list[Block] = [
         Lines((*lines, *trust_line(results.statements, _factor(ranked))))
         if lines
