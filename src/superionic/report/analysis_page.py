@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from superionic.dynamics.analysis import RunAnalysis
 from superionic.report.csv_tables import CsvCell, CsvTable
 from superionic.report.export import ReportFiles, check_formats, write_tables_and_figures
 from superionic.report.folder import report_folder
@@ -20,7 +21,7 @@ from superionic.report.sections.analysed_volumes import volumes
 from superionic.report.sections.paths_figures import NamedGrid
 from superionic.report.sections.summary import energy_line, trust_line
 from superionic.report.sigma import sigma_detail, sigma_words
-from superionic.report.table import Table
+from superionic.report.table import Table, table_of
 from superionic.report.words import UNKNOWN, formula_text, interval, number, plural, sentence, some, with_error
 from superionic.results.analysis import Analysis, PooledTransport
 from superionic.results.campaign import Statement
@@ -68,15 +69,15 @@ def write_analysis(
         The folder cannot be written.
     """
     check_formats(formats)
-    found = dict(grids or {})
+    grids = grids or {}
     with report_folder(folder) as target:
         json_path = target.write("result.json", analysis.to_json().encode())
         for index, run in enumerate(analysis.runs):
             name = grid_name(index)
-            if run.density is not None and name in found:
-                for file, text in _map_files(name, run.density, found[name]):
+            if run.density is not None and name in grids:
+                for file, text in _map_files(name, run.density, grids[name]):
                     target.write(file, text.encode())
-        sections = analysis_sections(analysis, found, jumps=jumps, files=target.names)
+        sections = analysis_sections(analysis, grids, jumps=jumps, files=target.names)
         csv, figures = write_tables_and_figures(target, sections, formats, tables="")
         content = page(
             kind="superionic analysis",
@@ -164,9 +165,6 @@ def _dependences(analysis: Analysis) -> list[NamedDependence]:
     ]
 
 
-# ---- the first screen ------------------------------------------------------------------------------------------------
-
-
 def statements(analysis: Analysis) -> list[Statement]:
     """Return what a reader must know of an analysis, the gravest first."""
     of_runs: dict[str, list[str]] = {}
@@ -187,7 +185,7 @@ def statements(analysis: Analysis) -> list[Statement]:
 def _summary(analysis: Analysis) -> Section:
     said = statements(analysis)
     blocks: list[Block] = [Lines((*_lines(analysis), *trust_line(said)))]
-    single = analysis.runs[0].transport if len(analysis.runs) == 1 else analysis.pooled
+    single = _single(analysis)
     if single is not None:
         caption = "Averages over the replicas; their scatter is in the errors." if analysis.pooled else "All estimates."
         blocks.append(_estimates(caption, single))
@@ -213,9 +211,7 @@ def _lines(analysis: Analysis) -> list[Line]:
         lines += energy_line(dependence)
     if lines:
         return lines[:4]
-    single: TransportAnalysis | PooledTransport | None = analysis.pooled
-    if len(analysis.runs) == 1:
-        single = analysis.runs[0].transport
+    single = _single(analysis)
     if single is None:
         return [
             Line(f"{plural(len(analysis.runs), 'run')} at several temperatures", "no activation energy was asked for")
@@ -227,12 +223,14 @@ def _lines(analysis: Analysis) -> list[Line]:
         (f"σ{at}", single.nernst_einstein_conductivity_S_per_cm, "S/cm", "Nernst–Einstein, from D*"),
         ("Haven ratio", single.haven_ratio, "", "D*/D_σ"),
     )
-    return [_line(*each) for each in found if each[1] is not None]
+    return [_line(name, value, unit, what) for name, value, unit, what in found if value is not None]
 
 
-def _line(name: str, estimate: Estimate | None, unit: str, what: str) -> Line:
-    if estimate is None:
-        return Line(f"{name}: not known", what)
+def _single(analysis: Analysis) -> TransportAnalysis | PooledTransport | None:
+    return analysis.runs[0].transport if len(analysis.runs) == 1 else analysis.pooled
+
+
+def _line(name: str, estimate: Estimate, unit: str, what: str) -> Line:
     words = f"{name} = {with_error(estimate.value, estimate.error, unit)}"
     if estimate.is_upper_bound and unit:
         words = f"{name} < {number(estimate.interval95[1], 2)} {unit}"
@@ -264,9 +262,6 @@ def _estimates(caption: str, found: TransportAnalysis | PooledTransport) -> Tabl
     return Table(caption, ["Quantity", "Value", "Unit", "68 % interval", "95 % interval"], rows, frozenset({1, 3, 4}))
 
 
-# ---- paths and reading -----------------------------------------------------------------------------------------------
-
-
 def _paths(analysis: Analysis, grids: Mapping[str, NDArray[np.float64]], jumps: CsvTable | None) -> Section:
     named = runs_of_files(analysis, list(enumerate(analysis.runs)))
     maps = [
@@ -282,27 +277,27 @@ def _paths(analysis: Analysis, grids: Mapping[str, NDArray[np.float64]], jumps: 
 
 
 def _reading(analysis: Analysis, files: Sequence[str]) -> Section:
-    rows = []
-    for run in analysis.runs:
+    def charges(run: RunAnalysis) -> str:
         stated = ", ".join(f"{element} {charge:+g}" for element, charge in run.charges.items()) or UNKNOWN
-        rows.append(
-            [
-                run.name,
-                formula_text(run.formula),
-                f"{run.n_frames} of {number(run.frame_interval_ps)} ps",
-                number(run.transport.duration_ps),
-                ", ".join(run.mobile),
-                f"{run.drift} ({', '.join(run.framework) or 'no framework'})",
-                stated + (f" ({run.charges_note})" if run.charges_note else ""),
-                f"{number(run.largest_displacement_A, 2)}",
-                f"{run.n_filled_frames} filled, {run.n_left_out_frames} left out",
-            ]
-        )
-    columns = [
-        "Run", "Composition", "Frames", "Length, ps", "Mobile", "Drift removed by", "Charges",
-        "Longest step between frames, Å", "Missing frames",
-    ]  # fmt: skip
-    blocks: list[Block] = [Table("What was read, and what was assumed.", columns, rows, frozenset({3, 7}))]
+        return stated + (f" ({run.charges_note})" if run.charges_note else "")
+
+    table = table_of(
+        "What was read, and what was assumed.",
+        analysis.runs,
+        [
+            ("Run", lambda run: run.name),
+            ("Composition", lambda run: formula_text(run.formula)),
+            ("Frames", lambda run: f"{run.n_frames} of {number(run.frame_interval_ps)} ps"),
+            ("Length, ps", lambda run: number(run.transport.duration_ps)),
+            ("Mobile", lambda run: ", ".join(run.mobile)),
+            ("Drift removed by", lambda run: f"{run.drift} ({', '.join(run.framework) or 'no framework'})"),
+            ("Charges", charges),
+            ("Longest step between frames, Å", lambda run: number(run.largest_displacement_A, 2)),
+            ("Missing frames", lambda run: f"{run.n_filled_frames} filled, {run.n_left_out_frames} left out"),
+        ],
+        numeric=(3, 7),
+    )
+    blocks: list[Block] = [table]
     notices = [Statement("caution", sentence(str(notice))) for run in analysis.runs for notice in run.notices]
     if notices:
         blocks.append(Statements("What could not be read, or was left out", tuple(notices[:_MOST_NOTICES])))

@@ -21,7 +21,8 @@ FONT: Final = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', A
 GRID: Final = "#e5e7eb"
 LINE: Final = "#9ca3af"
 _DIGITS: Final = 6
-_MARKERS: Final = {"cross": "cross", "x": "x"}
+_CLEAR: Final = "rgba(0,0,0,0)"
+_TICKS: Final = {"linecolor": LINE, "ticks": "outside", "ticklen": 4, "tickcolor": LINE, "zeroline": False}
 
 
 def _round(value: float | None) -> float | None:
@@ -42,8 +43,7 @@ def _words(words: str) -> str:
 
 def _packed(values: NDArray[Any], kind: str) -> dict[str, str]:
     """Pack an array as plotly's typed array, in little-endian order on every machine."""
-    dtype = np.dtype({"f4": "<f4", "i4": "<i4"}[kind])
-    data = np.ascontiguousarray(values, dtype=dtype).tobytes()
+    data = np.ascontiguousarray(values, dtype=f"<{kind}").tobytes()
     return {"dtype": kind, "bdata": base64.b64encode(data).decode("ascii")}
 
 
@@ -133,12 +133,8 @@ def _axis(title: str, *, log: bool, span: tuple[float, float] | None) -> dict[st
         "title": {"text": _words(title), "standoff": 8},
         "type": "log" if log else "linear",
         "gridcolor": GRID,
-        "linecolor": LINE,
+        **_TICKS,
         "showline": True,
-        "zeroline": False,
-        "ticks": "outside",
-        "ticklen": 4,
-        "tickcolor": LINE,
         "automargin": True,
         "exponentformat": "power",
         "separatethousands": False,
@@ -187,15 +183,16 @@ def _square(panel: Panel, layout: dict[str, Any]) -> dict[str, Any] | None:
     ends = [_round(low - pad), _round(high + pad)]
     layout["xaxis"]["range"] = ends
     layout["yaxis"]["range"] = ends
-    line = {"color": LINE, "width": 1}
+    line = {"type": "scatter", "x": ends, "y": ends, "mode": "lines", "line": {"color": LINE, "width": 1}}
+    return line | {"hoverinfo": "skip", "showlegend": False}
+
+
+def _layout(height: int) -> dict[str, Any]:
     return {
-        "type": "scatter",
-        "x": ends,
-        "y": ends,
-        "mode": "lines",
-        "line": line,
-        "hoverinfo": "skip",
-        "showlegend": False,
+        "height": height,
+        "modebar": {"bgcolor": _CLEAR, "color": LINE, "activecolor": GREY},
+        "font": {"family": FONT, "size": 12.5, "color": INK},
+        "paper_bgcolor": _CLEAR,
     }
 
 
@@ -207,13 +204,9 @@ def panel_json(panel: Panel, height: int) -> dict[str, Any]:
         _log_ticks(x_axis, list(panel.x_range or _span_of(panel, "x")))
     if panel.y_log:
         _log_ticks(y_axis, list(panel.y_range or _span_of(panel, "y")))
-    layout: dict[str, Any] = {
-        "height": height,
+    layout = _layout(height) | {
         "margin": {"l": 62, "r": 16, "t": 30, "b": 52},
-        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": LINE, "activecolor": GREY},
-        "font": {"family": FONT, "size": 12.5, "color": INK},
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": _CLEAR,
         "showlegend": False,
         "hovermode": "closest",
         "hoverlabel": {"font": {"family": FONT}},
@@ -251,11 +244,7 @@ def panel_json(panel: Panel, height: int) -> dict[str, Any]:
             "ticktext": list(names),
             "title": {"text": _words(title), "standoff": 6},
             "showgrid": False,
-            "ticks": "outside",
-            "ticklen": 4,
-            "tickcolor": LINE,
-            "linecolor": LINE,
-            "zeroline": False,
+            **_TICKS,
         }
         layout["margin"]["t"] = 72
         data.append(
@@ -266,25 +255,12 @@ def panel_json(panel: Panel, height: int) -> dict[str, Any]:
 
 def _decorate(panel: Panel, layout: dict[str, Any]) -> None:
     for x0, x1, _ in panel.shaded:
-        layout["shapes"].append(
-            {
-                "type": "rect",
-                "xref": "x",
-                "yref": "paper",
-                "x0": _round(x0),
-                "x1": _round(x1),
-                "y0": 0,
-                "y1": 1,
-                "fillcolor": _transparent("#9ca3af", 0.18),
-                "line": {"width": 0},
-                "layer": "below",
-            }
-        )
+        look = {"fillcolor": _transparent(LINE, 0.18), "line": {"width": 0}, "layer": "below"}
+        layout["shapes"].append({"type": "rect", **_column(x0, x1), **look})
     for x_at, words in panel.guides:
         place = math.log10(x_at) if panel.x_log else x_at
         line = {"color": GREY, "width": 1, "dash": "dot"}
-        ends = {"xref": "x", "yref": "paper", "x0": _round(x_at), "x1": _round(x_at), "y0": 0, "y1": 1}
-        layout["shapes"].append({"type": "line", "line": line, **ends})
+        layout["shapes"].append({"type": "line", "line": line, **_column(x_at, x_at)})
         layout["annotations"].append(
             _note(_round(place), 1, words) | {"yref": "paper", "xanchor": "left", "yanchor": "top"}
         )
@@ -309,6 +285,11 @@ def _decorate(panel: Panel, layout: dict[str, Any]) -> None:
                 layout[axis]["range"] = list(span)
         layout["yaxis"] |= {"scaleanchor": "x", "scaleratio": 1}
         layout["margin"] = {"l": 10, "r": 10, "t": 10, "b": 10}
+
+
+def _column(x0: float, x1: float) -> dict[str, Any]:
+    """Return the place of a shape as high as the panel."""
+    return {"xref": "x", "yref": "paper", "x0": _round(x0), "x1": _round(x1), "y0": 0, "y1": 1}
 
 
 def _note(x: float | None, y: float | None, words: str) -> dict[str, Any]:
@@ -344,19 +325,12 @@ def surface_json(surface: Surface, height: int) -> dict[str, Any]:
         data.append(trace | place | {"hoverinfo": "name+x+y+z", "showlegend": True})
     corners = np.array(cell_edges(surface.cell_A)).reshape(-1, 3)
     extents = corners.max(axis=0) - corners.min(axis=0)
-    hidden = {"visible": False}
-    layout = {
-        "height": height,
-        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": LINE, "activecolor": GREY},
+    layout = _layout(height) | {
         "margin": {"l": 0, "r": 0, "t": 0, "b": 0},
-        "font": {"family": FONT, "size": 12.5, "color": INK},
-        "paper_bgcolor": "rgba(0,0,0,0)",
         "showlegend": True,
-        "legend": {"x": 0, "y": 1, "bgcolor": "rgba(0,0,0,0)"},
+        "legend": {"x": 0, "y": 1, "bgcolor": _CLEAR},
         "scene": {
-            "xaxis": hidden,
-            "yaxis": hidden,
-            "zaxis": hidden,
+            **{f"{axis}axis": {"visible": False} for axis in "xyz"},
             "aspectmode": "manual",
             "aspectratio": dict(zip("xyz", (1.5 * extents / extents.max()).tolist(), strict=True)),
             "camera": {"projection": {"type": "orthographic"}, "eye": {"x": 1.5, "y": 1.2, "z": 0.7}},

@@ -11,6 +11,7 @@ from typing import Final
 from superionic.references import OwnResult, normal_formula, temperatures_of
 from superionic.references.matching import Potential
 from superionic.references.values import Quantity
+from superionic.report.runs import analysed, materials, simulated
 from superionic.results.campaign import Results
 from superionic.results.identity import Material, Ordering, Run
 from superionic.results.ranking import RankedOrdering, RankResult
@@ -45,8 +46,8 @@ class Own:
 
 def own_results(results: Results) -> Iterator[Own]:
     """Yield every fit, volume, energy and error of a campaign."""
-    for found in results.analyse.arrhenius if results.analyse is not None else ():
-        yield from _of_line(results, found)
+    for material in materials(results):
+        yield from _of_line(results, material)
     yield from _of_runs(results)
     for ranking in results.rank:
         yield from _of_relaxed_cells(results, ranking)
@@ -58,8 +59,7 @@ def own_results(results: Results) -> Iterator[Own]:
 
 def _of_line(results: Results, found: MaterialTransport) -> Iterator[Own]:
     """Yield the activation energy, and σ where it was asked for and where others have published it."""
-    analysed = results.analyse.runs if results.analyse is not None else ()
-    runs = [each.run for each in analysed if each.run.ordering.material == found.material]
+    runs = [each.run for each in analysed(results) if each.run.ordering.material == found.material]
     pressures = {run.pressure_GPa for run in runs}
     potential = runs[0].potential if runs else ""
     kind, family = _kind(results, potential)
@@ -98,7 +98,7 @@ def _of_line(results: Results, found: MaterialTransport) -> Iterator[Own]:
 
 def _of_runs(results: Results) -> Iterator[Own]:
     """Yield the volumes of runs whose cell was found at constant pressure."""
-    for each in results.transport.runs if results.transport is not None else ():
+    for each in simulated(results):
         if each.run.pressure_GPa is None:
             continue
         material = each.run.ordering.material

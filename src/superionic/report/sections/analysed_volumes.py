@@ -28,7 +28,6 @@ def volumes(analysis: Analysis) -> Section:
 
 
 def _traces(analysis: Analysis) -> Plot:
-    """Show the volume of runs whose cell changes, with its mean and interval."""
     panels = [panel for panel in map(_trace, analysis.runs[:_MOST_PANELS]) if panel is not None]
     return Plot(
         "volume_traces",

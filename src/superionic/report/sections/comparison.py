@@ -78,9 +78,6 @@ def comparisons(results: Results) -> Iterator[Compared]:
             yield Compared(own, match)
 
 
-# ---- how it is shown -------------------------------------------------------------------------------------------------
-
-
 def _own_words(own: OwnResult) -> str:
     if own.interval68 is not None:
         return f"{number(own.value)} ({interval(*own.interval68)})"
@@ -204,7 +201,6 @@ _GROUPS: Final = (
 
 
 def _parity(results: Results, found: list[Compared]) -> Plot:
-    """Show ours against published values, one panel for each sort of quantity."""
     panels = []
     for title, quantities, log in _PANELS:
         items = [

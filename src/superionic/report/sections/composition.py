@@ -17,7 +17,7 @@ from superionic.report.composition_axes import (
 )
 from superionic.report.composition_map import CompositionMap, composition_map, interpolated, rings
 from superionic.report.csv_tables import Cells, CsvTable
-from superionic.report.plots import GREY, HEAT_SCALE, Panel, Plot, Series, pick, pick_marker
+from superionic.report.plots import GREY, HEAT_SCALE, Panel, Plot, Series, pick, pick_marker, xy
 from superionic.report.runs import materials
 from superionic.report.section import Paragraph, Section
 from superionic.report.sections.stability import MaterialStability, energy_tags, polymorph_panel, stability_of
@@ -36,21 +36,7 @@ _LARGE_S_PER_CM: Final = 0.1
 
 @dataclass(frozen=True)
 class _Composition:
-    """What is known of one material.
-
-    Attributes
-    ----------
-    point
-        Its values on the axes.
-    crystal, name
-        Its crystal, and its formula for people.
-    conductivity
-        At the headline's temperature; None where it cannot be given.
-    Ea_eV, Ea_error_eV
-        None without a line.
-    stability
-        None without a hull.
-    """
+    """What is known of one material: σ at the headline's temperature, Ea and stability; None where there is none."""
 
     point: Point
     crystal: str
@@ -93,21 +79,19 @@ def section(results: Results) -> Section:
     found = [_composition(results, each) for each in analysed.arrhenius]
     found = [each for each in found if len(each.point) == len(results.axes)]
     axes = varying_axes(results, [each.point for each in found])
-    temperature = _temperature(analysed.arrhenius)
+    temperature = next((each.dependence.report_temperatures_K[0] for each in analysed.arrhenius), None)
     plot: Plot | None = None
     if temperature is not None and len(axes) == 1:
         plot = _line_plot(results, found, axes[0], temperature)
     elif temperature is not None and len(axes) == 2:
         plot = _map_plot(results, found, temperature)
-    if plot is None:
-        words = (
-            "There is one composition with a conductivity or an activation energy, and no trend to draw."
-            if not axes
-            else f"Compositions that differ along {plural(len(axes), 'axis', 'axes')} cannot be drawn; the table of "
-            "conductivities has them."
-        )
-        return Section(_KEY, _TITLE, [Paragraph(words, "missing")], [_csv(results)])
-    return Section(_KEY, _TITLE, [plot], [_csv(results)])
+    if plot is not None:
+        return Section(_KEY, _TITLE, [plot], [_csv(results)])
+    words = "There is one composition with a conductivity or an activation energy, and no trend to draw."
+    if axes:
+        along = plural(len(axes), "axis", "axes")
+        words = f"Compositions that differ along {along} cannot be drawn; the table of conductivities has them."
+    return Section(_KEY, _TITLE, [Paragraph(words, "missing")], [_csv(results)])
 
 
 def doubts(results: Results) -> Iterator[Statement]:
@@ -118,11 +102,6 @@ def doubts(results: Results) -> Iterator[Statement]:
         yield Statement(
             "info", f"The map of conductivities is interpolated between {plural(len(distinct), 'composition')} only."
         )
-
-
-def _temperature(materials: Sequence[MaterialTransport]) -> float | None:
-    """Return the temperature of the headline."""
-    return next((each.dependence.report_temperatures_K[0] for each in materials), None)
 
 
 def _composition(results: Results, transport: MaterialTransport) -> _Composition:
@@ -163,17 +142,13 @@ def _without_conductivity(found: Sequence[_Composition]) -> str:
     return f" No conductivity can be given for {listing(without)}." if without else ""
 
 
-# ---- one axis --------------------------------------------------------------------------------------------------------
-
-
 def _line_plot(results: Results, found: Sequence[_Composition], axis: int, temperature_K: float) -> Plot:
     scale = _scale(found)
     formulas = {each.material.point[axis].value: each.formula for each in materials(results) if each.material.point}
     x_label = line_words(results, axis, formulas)
     sigma: list[Series] = []
     energy: list[Series] = []
-    crystals = [crystal.name for crystal in results.crystals]
-    for index, crystal in enumerate(crystals):
+    for index, crystal in enumerate(crystal.name for crystal in results.crystals):
         own = sorted((each for each in found if each.crystal == crystal), key=lambda each: each.point)
         if not own:
             continue
@@ -181,54 +156,40 @@ def _line_plot(results: Results, found: Sequence[_Composition], axis: int, tempe
         x = [each.point[axis] for each in own]
         hover = [_hover(each, scale, temperature_K) for each in own]
         values = [scale.of(each.bounds_S_per_cm[0]) for each in own]
-        sigma.append(Series(x, values, crystal, "line", colour, dash="dot", width=1.2, legend=False))
+        sigma.append(_guide(x, values, crystal, colour))
         for bound in (False, True):
-            chosen = [
-                number_
-                for number_, each in enumerate(own)
-                if each.conductivity is not None and each.conductivity.is_upper_bound is bound
-            ]
-            if chosen:
-                limits = [own[number_].bounds_S_per_cm for number_ in chosen]
-                sigma.append(
-                    Series(
-                        [x[number_] for number_ in chosen],
-                        [values[number_] for number_ in chosen],
-                        f"{crystal}: upper bound" if bound else crystal,
-                        colour=colour,
-                        marker="triangle-down" if bound else marker,
-                        filled=not bound,
-                        low=[] if bound else [scale.of(low) for _, low, _ in limits],
-                        high=[] if bound else [scale.of(high) for _, _, high in limits],
-                        hover=[hover[number_] for number_ in chosen],
-                        size=9,
-                    )
+            known = enumerate(each.conductivity for each in own)
+            chosen = [i for i, value in known if value is not None and value.is_upper_bound is bound]
+            if not chosen:
+                continue
+            ends = [[scale.of(own[i].bounds_S_per_cm[end]) for i in chosen] for end in (1, 2)]
+            sigma.append(
+                Series(
+                    [x[i] for i in chosen],
+                    [values[i] for i in chosen],
+                    f"{crystal}: upper bound" if bound else crystal,
+                    colour=colour,
+                    marker="triangle-down" if bound else marker,
+                    filled=not bound,
+                    low=[] if bound else ends[0],
+                    high=[] if bound else ends[1],
+                    hover=[hover[i] for i in chosen],
+                    size=9,
                 )
+            )
         energies = [each.Ea_eV for each in own]
-        errors = [each.Ea_error_eV or 0.0 for each in own]
+        low, high = (
+            [None if each.Ea_eV is None else each.Ea_eV + sign * (each.Ea_error_eV or 0.0) for each in own]
+            for sign in (-1, 1)
+        )
         energy += [
-            Series(x, energies, crystal, "line", colour, dash="dot", width=1.2, legend=False),
-            Series(
-                x,
-                energies,
-                crystal,
-                colour=colour,
-                marker=marker,
-                low=[None if e is None else e - d for e, d in zip(energies, errors, strict=True)],
-                high=[None if e is None else e + d for e, d in zip(energies, errors, strict=True)],
-                hover=hover,
-                size=9,
-            ),
+            _guide(x, energies, crystal, colour),
+            Series(x, energies, crystal, colour=colour, marker=marker, low=low, high=high, hover=hover, size=9),
         ]
+    at = f"{temperature_K:g} K"
     panels = [
-        Panel(
-            sigma,
-            x_label=x_label,
-            y_label=f"σ({temperature_K:g} K) ({scale.unit})",
-            y_log=True,
-            title=f"Conductivity at {temperature_K:g} K",
-        ),
-        Panel(energy, x_label=x_label, y_label="activation energy Eₐ (eV)", title="Activation energy"),
+        Panel(sigma, x_label, f"σ({at}) ({scale.unit})", f"Conductivity at {at}", y_log=True),
+        Panel(energy, x_label, "activation energy Eₐ (eV)", "Activation energy"),
     ]
     below = polymorph_panel(results, results.hull[-1]) if results.hull else None
     caption = "Points with 68 % intervals; the dotted lines only guide the eye."
@@ -239,7 +200,9 @@ def _line_plot(results: Results, found: Sequence[_Composition], axis: int, tempe
     return Plot("composition", "Conductivity and activation energy", caption, panels, height=340)
 
 
-# ---- two axes --------------------------------------------------------------------------------------------------------
+def _guide(x: Sequence[float], y: Sequence[float | None], label: str, colour: str) -> Series:
+    """Join points by a line that only guides the eye."""
+    return Series(x, y, label, "line", colour, dash="dot", width=1.2, legend=False)
 
 
 def _map_plot(results: Results, found: Sequence[_Composition], temperature_K: float) -> Plot | None:
@@ -285,21 +248,20 @@ def _map_panel(
     stable = {point: each.stability is None or each.stability.stable for point, each in own.items()}
     discs = []
     for with_line in (True, False):
-        chosen = {point: each for point, each in own.items() if (each.Ea_eV is not None) is with_line}
+        chosen = [each for each in own.values() if (each.Ea_eV is not None) is with_line]
         disc = Series(
-            [plane.places[point][0] for point in chosen],
-            [plane.places[point][1] for point in chosen],
+            *xy(plane.places[each.point] for each in chosen),
             "" if with_line else "no activation energy",
             colour=GREY,
             filled=with_line,
             size=16 if with_line else 9,
-            hover=[_hover(each, scale, temperature_K) for each in chosen.values()],
+            hover=[_hover(each, scale, temperature_K) for each in chosen],
             legend=not with_line,
         )
-        if with_line and chosen:
+        if with_line:
             disc = replace(
                 disc,
-                colour_values=[each.Ea_eV for each in chosen.values()],
+                colour_values=[each.Ea_eV for each in chosen],
                 colour_label="activation energy Eₐ (eV)",
                 colour_scale=HEAT_SCALE,
                 colour_bar="bottom",
@@ -321,9 +283,6 @@ def _map_panel(
         y_range=plane.ranges[1],
         heat_map=heat_map,
     )
-
-
-# ---- the file --------------------------------------------------------------------------------------------------------
 
 
 def _csv(results: Results) -> CsvTable:

@@ -119,9 +119,6 @@ def statements_of(found: Sequence[NamedDependence]) -> Iterator[Statement]:
             )
 
 
-# ---- tables ----------------------------------------------------------------------------------------------------------
-
-
 def _table(found: Sequence[NamedDependence]) -> Table:
     notes = Notes()
     return table_of(
@@ -234,9 +231,6 @@ def _sigma_cells(estimate: Estimate | None) -> list[str]:
     if estimate.is_upper_bound:
         return ["upper bound", interval(*estimate.interval68)]
     return [number(estimate.value), interval(*estimate.interval68)]
-
-
-# ---- files -----------------------------------------------------------------------------------------------------------
 
 
 def _arrhenius_csv(identity: tuple[str, ...], found: Sequence[NamedDependence]) -> CsvTable:

@@ -66,11 +66,7 @@ def doubts(results: Results) -> Iterator[Statement]:
         )
 
 
-# ---- figures ---------------------------------------------------------------------------------------------------------
-
-
 def _displacements(runs: NamedRuns[TransportAnalysis]) -> Plot:
-    """Show mean squared displacements on logarithmic axes, with the span that was fitted."""
     panels = []
     for group, members in list(runs.groups().items())[:_MOST_PANELS]:
         series: list[Series] = []
@@ -122,7 +118,6 @@ def _slope_one(series: list[Series]) -> Series:
 
 
 def _running(runs: NamedRuns[TransportAnalysis]) -> Plot:
-    """Show D against the lag that it is measured at, with the plateau that was taken."""
     panels = [panel for panel in (_running_panel(*each) for each in runs.items[:_MOST_PANELS]) if panel is not None]
     return Plot(
         "running_diffusivity",
@@ -171,7 +166,6 @@ def _running_panel(name: RunName, analysis: TransportAnalysis) -> Panel | None:
 
 
 def _anisotropy(runs: NamedRuns[TransportAnalysis]) -> Plot:
-    """Show the displacements along x, y and z of the hottest run of each structure."""
     panels = []
     for name, analysis in runs.hottest()[:_MOST_PANELS]:
         msd, (_, end) = analysis.msd, analysis.window_ps
@@ -201,9 +195,6 @@ def _anisotropy(runs: NamedRuns[TransportAnalysis]) -> Plot:
         columns=3 if len(panels) > 2 else 2,
         height=310,
     )
-
-
-# ---- tables ----------------------------------------------------------------------------------------------------------
 
 
 def _table(runs: NamedRuns[TransportAnalysis]) -> Table:

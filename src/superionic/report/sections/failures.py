@@ -11,6 +11,7 @@ from superionic.report.section import Paragraph, Section
 from superionic.report.table import Table
 from superionic.report.words import plural, sentence
 from superionic.results.campaign import Results, Statement
+from superionic.results.learning import Rejection
 
 
 @dataclass(frozen=True)
@@ -73,26 +74,22 @@ def doubts(results: Results) -> Iterator[Statement]:
 
 def left_out(results: Results) -> Iterator[LeftOut]:
     """Yield everything that failed or was refused, in the order of the stages."""
+    for stage, failures in _failures(results):
+        for each in failures:
+            yield LeftOut(stage, each.label, each.reason, each.key)
+
+
+def _failures(results: Results) -> Iterator[tuple[str, Sequence[Failure | Rejection]]]:
     if results.enumerate is not None:
-        yield from _failed("enumerate", results.enumerate.failures)
+        yield "enumerate", results.enumerate.failures
     for ranking in results.rank:
-        yield from _failed("rank", ranking.failures)
+        yield "rank", ranking.failures
         for comparison in ranking.comparisons:
-            yield from _failed("rank", comparison.failures)
+            yield "rank", comparison.failures
     for sampled in results.sample:
-        yield from _failed("sample", sampled.failures)
+        yield "sample", sampled.failures
     for labels in results.label:
-        for rejection in labels.rejected:
-            yield LeftOut("label", rejection.label, rejection.reason, rejection.key)
-        yield from _failed("label", labels.failures)
-    if results.distil is not None:
-        yield from _failed("distil", results.distil.failures)
-    if results.transport is not None:
-        yield from _failed("transport", results.transport.failures)
-    if results.analyse is not None:
-        yield from _failed("analyse", results.analyse.failures)
-
-
-def _failed(stage: str, failures: Sequence[Failure]) -> Iterator[LeftOut]:
-    for failure in failures:
-        yield LeftOut(stage, failure.label, failure.reason, failure.key)
+        yield "label", (*labels.rejected, *labels.failures)
+    for stage, result in (("distil", results.distil), ("transport", results.transport), ("analyse", results.analyse)):
+        if result is not None:
+            yield stage, result.failures

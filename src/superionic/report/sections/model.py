@@ -69,9 +69,6 @@ _PARTS: Final[tuple[tuple[str, Callable[[EpochRecord], EpochErrors | None]], ...
 )
 
 
-# ---- the section ----------------------------------------------------------------------------------------------------
-
-
 def section(results: Results) -> Section:
     """Describe the labels, the training of each round and the errors of the last potential."""
     if not results.sample:
@@ -95,9 +92,6 @@ def section(results: Results) -> Section:
     if results.train:
         blocks.append(_element_table(results.train[-1]))
     return Section(KEY, _TITLE, shown(*blocks), [table for table in _files(results) if table.rows])
-
-
-# ---- what a reader must know ----------------------------------------------------------------------------------------
 
 
 def doubts(results: Results) -> Iterator[Statement]:
@@ -196,9 +190,6 @@ def _about_errors(errors: HeldOutErrors, cautions: Sequence[str]) -> Iterator[St
         yield Statement("warning", words, "training made the forces worse")
 
 
-# ---- labels and sampling --------------------------------------------------------------------------------------------
-
-
 def _label_words(labels: Sequence[LabelResult]) -> str:
     reference = labels[-1].reference
     accepted, requested = sum(one.n_accepted for one in labels), sum(one.n_requested for one in labels)
@@ -280,9 +271,6 @@ def _exploration_table(learning: LearningResult) -> Table:
     )
 
 
-# ---- training -------------------------------------------------------------------------------------------------------
-
-
 def _round_table(results: Results) -> Table:
     accepted = {one.round: one.n_accepted for one in results.label}
 
@@ -327,7 +315,6 @@ def _element_table(train: TrainResult) -> Table:
 
 
 def _learning_curve(train: TrainResult) -> Plot:
-    """Show loss and errors of the training and validation set against the epoch, of the last round."""
     epochs = [float(record.epoch) for record in train.history]
     panels = []
     for _, words, value_of in _OF_EPOCHS:
@@ -355,9 +342,6 @@ def _learning_curve(train: TrainResult) -> Plot:
 def _positive(errors: EpochErrors | None, value_of: Callable[[EpochErrors], float | None]) -> float | None:
     value = None if errors is None else value_of(errors)
     return value if value is not None and value > 0 else None
-
-
-# ---- errors ---------------------------------------------------------------------------------------------------------
 
 
 def _error_table(errors: HeldOutErrors) -> Table:
@@ -399,7 +383,6 @@ def _kind_words(row: ErrorsApart) -> str:
 
 
 def _parity_plot(errors: HeldOutErrors) -> Plot:
-    """Show predictions against reference values, before and after training."""
     panels = [
         Panel(_parity_series(points), f"reference ({unit})", f"predicted ({unit})", title, square=True)
         for title, unit, points in _of_parity(errors.parity)
@@ -429,9 +412,6 @@ def _parity_series(points: ParityPoints) -> list[Series]:
     reference, before, after = ([side[i] for i in kept] for side in (points.reference, points.before, points.after))
     series = parity_series(reference, after, "after training")
     return [replace(series, y=before, label="before training", colour=ORANGE, filled=False, marker="diamond"), series]
-
-
-# ---- files ----------------------------------------------------------------------------------------------------------
 
 
 def _files(results: Results) -> Iterator[CsvTable]:

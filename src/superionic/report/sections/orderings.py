@@ -32,9 +32,6 @@ def section(results: Results) -> Section:
     return Section("orderings", "Orderings", blocks, [_csv(results, spaces)])
 
 
-# ---- what a reader must know -----------------------------------------------------------------------------------------
-
-
 def doubts(results: Results) -> Iterator[Statement]:
     """Say how sure the choice of the orderings is."""
     for space in results.enumerate.spaces if results.enumerate is not None else ():
@@ -104,11 +101,7 @@ def _about_monte_carlo(name: str, evidence: MonteCarloEvidence) -> Iterator[Stat
         yield Statement("caution", f"{name}: Monte Carlo: {flag}")
 
 
-# ---- the figure ------------------------------------------------------------------------------------------------------
-
-
 def _histograms(results: Results, spaces: tuple[EnumeratedSpace, ...]) -> Plot:
-    """Show how the electrostatic energies of the distinct orderings of each space are spread."""
     spread = [space for space in spaces if space.histogram is not None or len(space.orderings) > 1]
     panels = [_histogram(results, space) for space in spread[:_MOST_PANELS]]
     more = f" Shown are {_MOST_PANELS} of {len(spread)} spaces." if len(spread) > _MOST_PANELS else ""
@@ -162,9 +155,6 @@ def _binned(space: EnumeratedSpace) -> tuple[NDArray[np.float64], NDArray[np.flo
     relative = energies - energies.min()
     drawn, ends = np.histogram(relative, bins=int(min(40, max(8, round(2 * len(relative) ** 0.5)))))
     return drawn.astype(np.float64), ends
-
-
-# ---- table and file --------------------------------------------------------------------------------------------------
 
 
 def _table(results: Results, spaces: tuple[EnumeratedSpace, ...]) -> Table:

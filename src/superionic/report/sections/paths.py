@@ -90,9 +90,6 @@ def doubts(results: Results) -> Iterator[Statement]:
         yield Statement("caution", words)
 
 
-# ---- words and tables ------------------------------------------------------------------------------------------------
-
-
 def _fits(migration: NamedRuns[MigrationSummary]) -> list[CrystalFit]:
     return [each.crystal for _, each in migration.items if each.crystal is not None]
 
@@ -173,9 +170,6 @@ def _barrier(barrier_eV: float, error_eV: float) -> str:
     if not np.isfinite(barrier_eV):
         return "not spanned"
     return number(barrier_eV) + (f" ± {number(error_eV, 1)}" if np.isfinite(error_eV) else "")
-
-
-# ---- files -----------------------------------------------------------------------------------------------------------
 
 
 def _files(migration: NamedRuns[MigrationSummary]) -> list[CsvTable]:

@@ -48,9 +48,6 @@ _BRIGHTEST: Final = 0.985
 _JUMP_COLOURS: Final = (BLUE, VERMILION, ORANGE, SKY, "#b8336a", "#5c946e")  # those that no kind of site has
 
 
-# ---- densities -------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class NamedGrid:
     """A density map with its grid (a, b, c) in Å⁻³, ∫P = 1."""
@@ -127,17 +124,11 @@ def _seen_along(cell_A: FloatArray, axis: int, series: Sequence[Series] = (), he
     return Panel(series, across, up, f"Seen along {_AXES[axis]}", heat_map=heat_map)
 
 
-# ---- sites and jumps -------------------------------------------------------------------------------------------------
-
-
 def migration_plots(migration: NamedRuns[MigrationSummary]) -> list[Plot]:
     """Draw where ions go: for the hottest run of each structure."""
     chosen = migration.hottest()[:_MOST_RUNS]
     plots = [_network(*each) for each in chosen] + [_van_hove(*each) for each in chosen]
     return [*(plot for plot in plots if plot is not None), _profiles(chosen), _non_gaussian(migration)]
-
-
-# ---- the network -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -242,9 +233,6 @@ def _projection(network: _Network, axis: int) -> Panel:
             )
         )
     return _seen_along(np.asarray(network.run.cell_A), axis, series)
-
-
-# ---- curves and maps -------------------------------------------------------------------------------------------------
 
 
 def _profiles(chosen: list[tuple[RunName, MigrationSummary]]) -> Plot:

@@ -43,9 +43,6 @@ def _material(identity: Ordering | ReferencePhase) -> Material:
     return identity.material if isinstance(identity, Ordering) else Material(identity.name)
 
 
-# ---- what a reader must know -----------------------------------------------------------------------------------------
-
-
 def doubts(results: Results) -> Iterator[Statement]:
     """Say what culling may have missed, and where potentials disagree."""
     for ranking in results.rank:
@@ -81,9 +78,6 @@ def _name(results: Results, report: HalvingReport) -> str:
     return f"{unit_formula(results, report.formula)} ({report.material.label})"
 
 
-# ---- the potential and the figure ------------------------------------------------------------------------------------
-
-
 def _potential(ranking: RankResult) -> Paragraph:
     who = ranking.potential
     parts = [
@@ -101,7 +95,6 @@ def _potential(ranking: RankResult) -> Paragraph:
 
 
 def _plot(results: Results, ranking: RankResult, number_of_round: int) -> Plot:
-    """Show the energies of the potential against those of the point charges, for each space of orderings."""
     # Point-charge energies are those of a supercell: two of them cannot stand on one axis.
     groups: dict[OrderedCell, list[RankedOrdering]] = {}
     for entry in ranking.entries:
@@ -171,9 +164,6 @@ def _points(
         for entry, height in zip(entries, y, strict=True)
     ]
     return [Series(x, y, label, colour=colour, filled=filled, hover=hover, opacity=0.85)]
-
-
-# ---- the orderings ---------------------------------------------------------------------------------------------------
 
 
 def _table(results: Results, ranking: RankResult) -> Table:
@@ -253,9 +243,6 @@ def _orderings_csv(results: Results) -> CsvTable:
     )
 
 
-# ---- culling ---------------------------------------------------------------------------------------------------------
-
-
 def _culling(results: Results, reports: Sequence[HalvingReport]) -> Table:
     """One row per crystal and composition: how many were relaxed, what was spent, and what may be missing."""
     return table_of(
@@ -310,9 +297,6 @@ def _culling_csv(results: Results) -> CsvTable:
             ("recall_at_least_by_audit", lambda report: report.recall_at_least_by_audit),
         ],
     )
-
-
-# ---- other potentials ------------------------------------------------------------------------------------------------
 
 
 def _comparisons(results: Results, others: Sequence[Comparison]) -> Table:

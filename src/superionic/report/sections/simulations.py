@@ -77,11 +77,7 @@ def _about_extrapolation(runs: tuple[SimulatedRun, ...]) -> Iterator[Statement]:
         )
 
 
-# ---- volumes ---------------------------------------------------------------------------------------------------------
-
-
 def _volumes(results: Results, runs: NamedRuns[SimulatedRun]) -> Plot:
-    """Show the volume in the constant-pressure runs against time, and its mean against temperature."""
     panels = []
     for group, members in list(runs.groups().items())[:_MOST_PANELS]:
         series = []
@@ -150,9 +146,6 @@ def _published(results: Results, runs: NamedRuns[SimulatedRun]) -> list[Series]:
                 )
             )
     return series
-
-
-# ---- runs ------------------------------------------------------------------------------------------------------------
 
 
 def _table(runs: NamedRuns[SimulatedRun]) -> Table:

@@ -19,7 +19,7 @@ from superionic.report.composition_axes import (
 )
 from superionic.report.composition_map import CompositionMap, composition_map, rings
 from superionic.report.csv_tables import Cells, CsvTable, csv_table
-from superionic.report.plots import BLUE, GREY, VERMILION, Panel, Plot, Series, pick, pick_marker
+from superionic.report.plots import BLUE, GREY, VERMILION, Panel, Plot, Series, pick, pick_marker, xy
 from superionic.report.section import Block, Paragraph, Section, shown
 from superionic.report.table import Table, table_of
 from superionic.report.words import formula_text, listing, milli, number
@@ -30,9 +30,6 @@ from superionic.results.stability import HullEntry, HullResult, Polymorphs
 _MOST_POINTS: Final = 2500
 _MOST_BARS: Final = 30
 _SMALLEST_SHOWN_MEV: Final = 0.005
-
-
-# ---- what other sections ask -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -100,9 +97,6 @@ def doubts(results: Results) -> Iterator[Statement]:
     )
 
 
-# ---- the section -----------------------------------------------------------------------------------------------------
-
-
 def section(results: Results) -> Section:
     """Describe the hull by the last potential; the files hold those of all rounds."""
     if not results.hull:
@@ -126,11 +120,7 @@ def section(results: Results) -> Section:
     return Section("stability", "Stability", shown(*blocks), files)
 
 
-# ---- the hull --------------------------------------------------------------------------------------------------------
-
-
 def _hull_plot(results: Results, hull: HullResult) -> Plot:
-    """Draw the hull over the composition axes; without axes, over the shares of the end members or as bars."""
     members = listing([formula_text(member) for member in hull.end_members])
     points = [point for entry in hull.entries if (point := place_on_axes(entry.identity)) is not None]
     axes = varying_axes(results, points)
@@ -229,8 +219,7 @@ def _hull_points(entries: Sequence[tuple[float, HullEntry]], height: Callable[[H
                 continue
             series.append(
                 Series(
-                    [x for x, _ in chosen],
-                    [1000 * height(entry) for _, entry in chosen],
+                    *xy((x, 1000 * height(entry)) for x, entry in chosen),
                     f"{crystal}, on the hull" if stable else f"{crystal}, above the hull",
                     colour=VERMILION if stable else pick((0, 2, 3, 4, 5)[index % 5]),
                     marker=pick_marker(index),
@@ -268,8 +257,7 @@ def _hull_over_map(results: Results, hull: HullResult) -> Panel:
     assert plane is not None  # noqa: S101 - the caller has looked
     above = [1000 * entry.e_above_hull_eV_per_atom for entry in lowest.values()]
     discs = Series(
-        [plane.places[point][0] for point in lowest],
-        [plane.places[point][1] for point in lowest],
+        *xy(plane.places[point] for point in lowest),
         size=14,
         hover=[_hover(entry) for entry in lowest.values()],
         legend=False,
@@ -362,9 +350,6 @@ def _hull_csv(results: Results) -> CsvTable:
             ),
         ],
     )  # fmt: skip
-
-
-# ---- polymorphs ------------------------------------------------------------------------------------------------------
 
 
 def polymorph_panel(results: Results, hull: HullResult) -> Panel | None:

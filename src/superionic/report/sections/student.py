@@ -49,9 +49,6 @@ def section(results: Results) -> Section:
     return Section("student", "Student", shown(*blocks), tables)
 
 
-# ---- words -----------------------------------------------------------------------------------------------------------
-
-
 def doubts(results: Results) -> Iterator[Statement]:
     """Say what the gate refused, what it could not test, and how coarse the comparison was."""
     found = results.distil
@@ -138,9 +135,6 @@ def _factor(logarithm: float) -> float:
     return math.exp(min(logarithm, 50.0))
 
 
-# ---- tables ----------------------------------------------------------------------------------------------------------
-
-
 def _verdict_table(found: DistilResult) -> Table:
     return table_of(
         "What a student must do as its teacher does before its numbers are results.",
@@ -206,11 +200,7 @@ def _rounds_table(found: DistilResult) -> Table:
     )
 
 
-# ---- figures ---------------------------------------------------------------------------------------------------------
-
-
 def _learning_plot(found: DistilResult) -> Plot:
-    """Show the errors of each student against the epoch."""
     panels = [
         _learning_panel(found, "RMSE of forces (eV/Å)", lambda errors: errors.rmse_force_eV_per_A),
         _learning_panel(found, "RMSE of energies (eV/atom)", lambda errors: errors.rmse_energy_eV_per_atom),
@@ -243,7 +233,6 @@ def _learning_panel(found: DistilResult, y_label: str, error_of: Callable[[Epoch
 
 
 def _parity_plot(found: DistilResult) -> Plot:
-    """Show energies and forces of the students against those of the teacher on unseen frames."""
     panels = [
         _parity_panel(found.parity.energy_eV_per_atom, "Energy", "eV/atom"),
         _parity_panel(found.parity.force_eV_per_A, "Force components", "eV/Å"),
@@ -263,7 +252,6 @@ def _parity_panel(points: ParityPoints, title: str, unit: str) -> Panel:
 
 
 def _distances_plot(found: DistilResult) -> Plot | None:
-    """Show the radial distribution functions of teacher and students in the hottest run that both made."""
     hottest = max(found.compared, key=lambda runs: runs.temperature_K, default=None)
     if hottest is None:
         return None
@@ -291,7 +279,6 @@ _Point = tuple[float, float, float | None, float | None]
 
 
 def _properties_plot(found: DistilResult) -> Plot:
-    """Show volumes and diffusivities of teacher and students at each temperature."""
     volumes: dict[int, list[_Point]] = {}
     diffusivities: dict[int, list[_Point]] = {}
     for runs in found.compared:
@@ -349,9 +336,6 @@ def _side_by_side(points: Mapping[int, Sequence[_Point]]) -> list[Series]:
             )
         )
     return series
-
-
-# ---- files -----------------------------------------------------------------------------------------------------------
 
 
 def _criteria_csv(found: DistilResult) -> CsvTable:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from superionic.report.composition_axes import material_cells, material_columns, unit_formula
 from superionic.report.csv_tables import Cells, CsvTable
+from superionic.report.runs import materials
 from superionic.report.section import Block, Line, Lines, Paragraph, Section, Statements
 from superionic.report.sections.stability import stability_of
 from superionic.report.sigma import SIGMA_COLUMNS, SigmaUnit, sigma_cells, sigma_detail, sigma_words
@@ -23,7 +24,7 @@ _MOST_REASONS = 4
 
 def section(results: Results) -> Section:
     """Return the first screen and the table of all materials."""
-    ranked = best_first(results.analyse.arrhenius if results.analyse is not None else ())
+    ranked = best_first(materials(results))
     lines = [*_conductivity_lines(results, ranked), *_stability_line(results, ranked), *_potential_line(results)]
     blocks: list[Block] = [
         Lines((*lines, *trust_line(results.statements, _factor(ranked))))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 from superionic.labels.base import Reference
 from superionic.potentials.base import PotentialIdentity
@@ -12,24 +13,35 @@ from superionic.report.table import Table
 from superionic.report.words import formula_text, listing, number, plural, whole_text
 from superionic.results.campaign import Results, Statement
 from superionic.results.identity import Ordering
+from superionic.results.learning import LabelResult, SampleResult, TrainResult, ValidateResult
+from superionic.results.orderings import EnumerateResult
+from superionic.results.ranking import RankResult
+from superionic.results.stability import HullResult, SelectResult
+from superionic.results.student import DistilResult
+from superionic.results.transport import AnalyseResult, TransportResult
+
+T = TypeVar("T")
 
 
 def section(results: Results) -> Section:
     """Return the workflow, stage by stage, and the crystals at its start."""
-    stages = [
-        ("1 Enumerate orderings", _enumerated(results)),
-        ("2 Rank by the potential", _ranked(results)),
-        ("3 Convex hull", _hull(results)),
-        ("4 Select", _selected(results)),
-        ("5 Sample structures", _sampled(results)),
-        ("6 Label", _labelled(results)),
-        ("7 Train", _trained(results)),
-        ("8 Validate", _validated(results)),
-        ("9 Distil a student", _distilled(results)),
-        ("10 Molecular dynamics", _simulated(results)),
-        ("11 Analyse transport", _analysed(results)),
+
+    def words(value: T | None, words_of: Callable[[T], str]) -> str:
+        return words_of(value) if value else "not run"
+
+    rows = [
+        ["1 Enumerate orderings", words(results.enumerate, _enumerated)],
+        ["2 Rank by the potential", words(results.rank, _ranked)],
+        ["3 Convex hull", words(results.hull, _hull)],
+        ["4 Select", words(results.select, _selected)],
+        ["5 Sample structures", words(results.sample, _sampled)],
+        ["6 Label", words(results.label, _labelled)],
+        ["7 Train", words(results.train, _trained)],
+        ["8 Validate", words(results.validate, _validated)],
+        ["9 Distil a student", words(results.distil, _distilled)],
+        ["10 Molecular dynamics", words(results.transport, _simulated)],
+        ["11 Analyse transport", words(results.analyse, _analysed)],
     ]
-    rows = [[name, words or "not run"] for name, words in stages]
     crystals = [[c.name, formula_text(c.formula), c.spacegroup, c.source] for c in results.crystals]
     axes = [
         [
@@ -43,7 +55,7 @@ def section(results: Results) -> Section:
         "done",
         "What was done",
         [
-            Paragraph(lead_sentence(results)),
+            Paragraph(_lead(results)),
             Table("The workflow, stage by stage.", ["Stage", "Result"], rows),
             Table("Crystals at the start.", ["Name", "Formula", "Space group", "Source"], crystals),
             Table("Composition axes.", ["Substitution", "Formula unit", "Points"], axes),
@@ -67,11 +79,10 @@ def doubts(results: Results) -> Iterator[Statement]:
         yield Statement("info", f"No fine-tuning in this campaign: all dynamics are by {whose}.")
 
 
-def lead_sentence(results: Results) -> str:
+def _lead(results: Results) -> str:
     """Say in one sentence what the campaign did."""
-    return (
-        f"This campaign {listing(parts)}." if (parts := list(_parts(results))) else "This campaign has no results yet."
-    )
+    parts = list(_parts(results))
+    return f"This campaign {listing(parts)}." if parts else "This campaign has no results yet."
 
 
 def _parts(results: Results) -> Iterator[str]:
@@ -97,69 +108,51 @@ def _parts(results: Results) -> Iterator[str]:
         yield f"ran {plural(len(results.transport.runs), 'molecular-dynamics run')} of {number(length)} ps in total"
 
 
-def _enumerated(results: Results) -> str:
-    if results.enumerate is None:
-        return ""
-    spaces = results.enumerate.spaces
-    raw, distinct = sum(each.counted.count.raw for each in spaces), sum(each.counted.count.distinct for each in spaces)
-    listed = sum(space.listed for space in spaces)
+def _enumerated(found: EnumerateResult) -> str:
+    counts = [space.counted.count for space in found.spaces]
     return (
-        f"{plural(len(spaces), 'space')}; {whole_text(raw)} raw arrangements, "
-        f"{whole_text(distinct)} distinct by symmetry, {whole_text(listed)} listed"
+        f"{plural(len(counts), 'space')}; {whole_text(sum(count.raw for count in counts))} raw arrangements, "
+        f"{whole_text(sum(count.distinct for count in counts))} distinct by symmetry, "
+        f"{whole_text(sum(space.listed for space in found.spaces))} listed"
     )
 
 
-def potential_words(potential: PotentialIdentity) -> str:
+def _potential_words(potential: PotentialIdentity) -> str:
     """Name a potential, its model and the version of its code."""
     named = " ".join(part for part in (potential.name, potential.model) if part)
     return f"{named} (version {potential.version})" if potential.version else named
 
 
-def _ranked(results: Results) -> str:
-    if not results.rank:
-        return ""
-    ranked = results.rank[0]
-    duplicates = sum(entry.duplicate_of is not None for entry in ranked.entries)
-    again = f"; ranked again with {potential_words(results.rank[-1].potential)}" if len(results.rank) > 1 else ""
+def _ranked(rankings: Sequence[RankResult]) -> str:
+    first = rankings[0]
+    duplicates = sum(entry.duplicate_of is not None for entry in first.entries)
+    again = f"; ranked again with {_potential_words(rankings[-1].potential)}" if len(rankings) > 1 else ""
     return (
-        f"{plural(len(ranked.entries), 'structure')} with {potential_words(ranked.potential)}; "
-        f"{plural(duplicates, 'duplicate')} merged, {plural(len(ranked.failures), 'failure')}{again}"
+        f"{plural(len(first.entries), 'structure')} with {_potential_words(first.potential)}; "
+        f"{plural(duplicates, 'duplicate')} merged, {plural(len(first.failures), 'failure')}{again}"
     )
 
 
-def _hull(results: Results) -> str:
-    if not results.hull:
-        return ""
-    hull = results.hull[-1]
+def _hull(hulls: Sequence[HullResult]) -> str:
+    hull = hulls[-1]
     stable = sum(entry.stable for entry in hull.entries)
     members = listing([formula_text(member) for member in hull.end_members])
     one = " (one composition: the lowest ordering is the hull)" if hull.one_composition else ""
     return f"{plural(len(hull.entries), 'entry', 'entries')}, {stable} on the hull; end members: {members}{one}"
 
 
-def _selected(results: Results) -> str:
-    if results.select is None:
-        return ""
-    return (
-        f"{plural(len(results.select.selected), 'ordering')}, Boltzmann weights at {results.select.temperature_K:g} K"
-    )
+def _selected(found: SelectResult) -> str:
+    return f"{plural(len(found.selected), 'ordering')}, Boltzmann weights at {found.temperature_K:g} K"
 
 
-def _sampled(results: Results) -> str:
-    runs = [run for sampled in results.sample for run in sampled.runs]
-    if not results.sample:
-        return ""
+def _sampled(rounds: Sequence[SampleResult]) -> str:
+    runs = [run for sampled in rounds for run in sampled.runs]
     return f"{plural(len(runs), 'run')}, {sum(run.n_snapshots for run in runs)} structures taken"
 
 
-def _labelled(results: Results) -> str:
-    if not results.label:
-        return ""
-    accepted, requested = (
-        sum(each.n_accepted for each in results.label),
-        sum(each.n_requested for each in results.label),
-    )
-    return f"{accepted} of {requested} labels accepted, by {method_words(results.label[-1].reference)}"
+def _labelled(rounds: Sequence[LabelResult]) -> str:
+    accepted, requested = sum(one.n_accepted for one in rounds), sum(one.n_requested for one in rounds)
+    return f"{accepted} of {requested} labels accepted, by {method_words(rounds[-1].reference)}"
 
 
 def method_words(reference: Reference) -> str:
@@ -168,10 +161,8 @@ def method_words(reference: Reference) -> str:
     return " ".join(word for word in words if word) or "an unnamed method"
 
 
-def _trained(results: Results) -> str:
-    if not results.train:
-        return ""
-    train = results.train[-1]
+def _trained(rounds: Sequence[TrainResult]) -> str:
+    train = rounds[-1]
     sizes = [f"{train.n_train} train", f"{train.n_validation} validation", f"{train.n_test} test"]
     return (
         f"{train.trainer}: {listing(sizes)} labels; {plural(len(train.history), 'epoch')}, "
@@ -179,34 +170,24 @@ def _trained(results: Results) -> str:
     )
 
 
-def _validated(results: Results) -> str:
-    if results.validate is None:
-        return ""
-    errors = results.validate.errors
-    return f"{plural(errors.n_structures, 'structure')} of the {errors.set} set"
+def _validated(found: ValidateResult) -> str:
+    return f"{plural(found.errors.n_structures, 'structure')} of the {found.errors.set} set"
 
 
-def _distilled(results: Results) -> str:
-    if results.distil is None:
-        return ""
-    parity = "passed" if results.distil.verdict.passed else "failed"
+def _distilled(found: DistilResult) -> str:
+    parity = "passed" if found.verdict.passed else "failed"
     return (
-        f"{plural(len(results.distil.members), 'student')}, "
-        f"{plural(results.distil.learned_from.total, 'structure')}; parity with the teacher {parity}"
+        f"{plural(len(found.members), 'student')}, {plural(found.learned_from.total, 'structure')}; "
+        f"parity with the teacher {parity}"
     )
 
 
-def _simulated(results: Results) -> str:
-    if results.transport is None:
-        return ""
-    runs = results.transport.runs
-    temperatures = sorted({run.run.temperature_K for run in runs})
-    total = sum(run.length_ps for run in runs)
-    return f"{plural(len(runs), 'run')}, {number(total)} ps in total, at {listing([f'{t:g}' for t in temperatures])} K"
+def _simulated(found: TransportResult) -> str:
+    temperatures = sorted({run.run.temperature_K for run in found.runs})
+    total = number(sum(run.length_ps for run in found.runs))
+    return f"{plural(len(found.runs), 'run')}, {total} ps in total, at {listing([f'{t:g}' for t in temperatures])} K"
 
 
-def _analysed(results: Results) -> str:
-    if results.analyse is None:
-        return ""
-    fits = sum(material.dependence.line is not None for material in results.analyse.arrhenius)
-    return f"{plural(len(results.analyse.runs), 'diffusivity', 'diffusivities')}, {plural(fits, 'Arrhenius fit')}"
+def _analysed(found: AnalyseResult) -> str:
+    fits = sum(material.dependence.line is not None for material in found.arrhenius)
+    return f"{plural(len(found.runs), 'diffusivity', 'diffusivities')}, {plural(fits, 'Arrhenius fit')}"
