@@ -58,7 +58,6 @@ def test_a_campaign_runs_with_lammps_and_records_the_parity(small_campaign):
     assert all(parity["force_eV_per_A"] < 1e-10 for parity in parities)
 
 
-@pytest.mark.slow
 def test_the_runs_are_exported(finished_folder, tmp_path, capsys):
     file = finished_folder / "campaign.yaml"
     with pytest.raises(SystemExit) as ended:

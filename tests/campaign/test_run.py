@@ -19,6 +19,8 @@ from superionic import Campaign
 from superionic.campaign.run import Campaign as CampaignClass
 from superionic.errors import CampaignFileError, CompositionError, EngineError, StageError, StorageError
 from superionic.execution.ledger import Ledger
+from superionic.labels.packages import read_package
+from superionic.potentials.base import load_potential
 
 STAGES = ["enumerate", "rank", "hull", "select", "sample", "label", "transport", "analyse"]
 
@@ -197,6 +199,21 @@ def test_explain_leads_from_a_number_to_its_settings_and_files(done):
     assert len(done.explain("relaxation").matches) == 4
     with pytest.raises(StorageError, match="nothing in this campaign"):
         done.explain("no such thing")
+
+
+def test_labels_are_exported_with_where_they_come_from(done, tmp_path):
+    (sampled,) = done.load_results().sample
+    (run,) = sampled.runs
+    assert done.export_labels(tmp_path / "labels.extxyz") == 2
+    entries = list(read_package(tmp_path / "labels.extxyz"))
+    potential = load_potential("pair")
+    for entry in entries:
+        assert entry.group == entry.facts["run"] == run.run.label
+        assert (entry.facts["round"], entry.facts["temperature_K"]) == (sampled.round, sampled.temperature_K)
+        assert entry.source["campaign"] == "small"
+        assert done.explain(entry.source["task"]).record.stage == "label"
+        assert entry.label.energy_eV == pytest.approx(potential.evaluate(entry.atoms).energy_eV)
+    assert len({entry.source["task"] for entry in entries}) == 2
 
 
 def test_the_results_are_the_same_bytes_wherever_and_however_often_they_are_made(done, small_campaign):

@@ -183,7 +183,7 @@ class Campaign:
 
         with self._ledger() as ledger:
             flow, _ = self._dry_walk(ledger)
-            # The density maps are read through the ledger as well.
+            # Values of parts, such as the density maps, are read through the ledger as well.
             return self._write_report(flow, assemble(flow))
 
     def export(self, form: str, folder: Path) -> list[Path]:
@@ -192,7 +192,7 @@ class Campaign:
 
         with self._ledger() as ledger:
             flow, _ = self._dry_walk(ledger)
-        return export_runs(self.file, flow, form, folder)
+            return export_runs(self.file, flow, form, folder)
 
     def export_labels(self, out: Path) -> int:
         """Write the accepted labels as a package; see :func:`superionic.campaign.labelled_files.export_labels`."""
@@ -200,7 +200,7 @@ class Campaign:
 
         with self._ledger() as ledger:
             flow, _ = self._dry_walk(ledger)
-        return len(export_labels(flow, out))
+            return len(export_labels(flow, out))
 
     def explain(self, what: str) -> Explanation:
         """Tell where a number comes from.
