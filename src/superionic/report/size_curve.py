@@ -60,7 +60,7 @@ def _panel(
         series.append(Series(ends, fitted, f"power law, N^{-law.b:.2f}", "line", VERMILION, dash="dash"))
     if start is not None and start > 0:
         series.append(Series([smallest, largest], [start, start], "pretrained", "line", ORANGE, dash="dot"))
-    return Panel(series, x_label="training labels", y_label=_words(key), x_log=True, y_log=True)
+    return Panel(series, "training labels", _words(key), x_log=True, y_log=True)
 
 
 def _words(key: str) -> str:

@@ -52,9 +52,9 @@ def _trace(run: RunAnalysis) -> Panel | None:
             Series(edge, [mean.value] * 2, "68 % interval", "band", BLUE, [low] * 2, [high] * 2, opacity=0.25),
             Series(edge, [mean.value] * 2, "mean", "line", BLUE, width=1.0),
         ],
-        x_label="time (ps)",
-        y_label="volume (Å³/atom)",
-        title=f"{run.name}: {with_error(mean.value, mean.error, 'Å³/atom')}",
+        "time (ps)",
+        "volume (Å³/atom)",
+        f"{run.name}: {with_error(mean.value, mean.error, 'Å³/atom')}",
     )
 
 

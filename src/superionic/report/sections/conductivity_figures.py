@@ -56,9 +56,9 @@ def arrhenius(found: Sequence[NamedDependence], runs: NamedRuns[TransportAnalysi
         panels.append(
             Panel(
                 series_of_panel,
-                x_label="1000/T (K⁻¹)",
-                y_label=label,
-                title=title,
+                "1000/T (K⁻¹)",
+                label,
+                title,
                 y_log=True,
                 x_range=span,
                 y_range=_range(series_of_panel),

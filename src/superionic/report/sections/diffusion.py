@@ -90,9 +90,9 @@ def _displacements(runs: NamedRuns[TransportAnalysis]) -> Plot:
             panels.append(
                 Panel(
                     series,
-                    x_label="time lag (ps)",
-                    y_label="mean squared displacement (Å²)",
-                    title=group,
+                    "time lag (ps)",
+                    "mean squared displacement (Å²)",
+                    group,
                     x_log=True,
                     y_log=True,
                     shaded=[(start, end, "fitted span") for start, end in sorted(windows)],
@@ -156,9 +156,9 @@ def _running_panel(name: RunName, analysis: TransportAnalysis) -> Panel | None:
                 high=[d + e for _, d, e in points],
             ),
         ],
-        x_label="time lag (ps)",
-        y_label="tracer diffusivity (cm²/s)",
-        title=name.label + (f", {name.temperature_K:g} K" if name.temperature_K is not None else ""),
+        "time lag (ps)",
+        "tracer diffusivity (cm²/s)",
+        name.label + (f", {name.temperature_K:g} K" if name.temperature_K is not None else ""),
         x_log=True,
         shaded=[(start, end, "lags taken")] if end > start else [],
         guides=[] if end > start else [(start, "lag taken")],
@@ -185,7 +185,7 @@ def _anisotropy(runs: NamedRuns[TransportAnalysis]) -> Plot:
             for axis in range(3)
         ]
         title = f"{name.group}, {name.in_group}"
-        panels.append(Panel(series, x_label="time lag (ps)", y_label="displacement² (Å²)", title=title))
+        panels.append(Panel(series, "time lag (ps)", "displacement² (Å²)", title))
     return Plot(
         "anisotropy",
         "Is diffusion the same in all directions?",

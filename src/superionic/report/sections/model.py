@@ -329,7 +329,7 @@ def _learning_curve(train: TrainResult) -> Plot:
                 series.append(Series(epochs, values, label, colour=colour, size=5, hover=hover, legend=False))
         if series:
             guides = [(float(train.best_epoch), "kept")]
-            panels.append(Panel(series, x_label="epoch", y_label=words, y_log=True, guides=guides))
+            panels.append(Panel(series, "epoch", words, y_log=True, guides=guides))
     caption = (
         "Loss (and errors, where recorded) after each pass over the labels. The weights kept are those of the epoch "
         "with the lowest validation loss. A validation curve that turns up while training goes on down means "

@@ -134,9 +134,9 @@ def _histogram(results: Results, space: EnumeratedSpace) -> Panel:
     )
     return Panel(
         [bars],
-        x_label="Ewald energy, relative (eV)",
-        y_label="distinct orderings",
-        title=f"{unit_formula(results, space.counted.formula)} · {space.cell.id}",
+        "Ewald energy, relative (eV)",
+        "distinct orderings",
+        f"{unit_formula(results, space.counted.formula)} · {space.cell.id}",
     )
 
 

@@ -244,7 +244,7 @@ def _profiles(chosen: list[tuple[RunName, MigrationSummary]]) -> Plot:
             label = f"{path.kind}: {number(profile.barrier_eV if profile.is_seen else None, 2)} eV"
             series += _with_band(profile.distance_A, profile.free_energy_eV, profile.error_eV, label, pick(index), 0.18)
         if series:
-            panels.append(Panel(series, x_label="along the path (Å)", y_label="free energy (eV)", title=name.title))
+            panels.append(Panel(series, "along the path (Å)", "free energy (eV)", name.title))
     return Plot(
         "free_energy_profiles",
         "Free energy along the paths",
@@ -308,7 +308,7 @@ def _non_gaussian(migration: NamedRuns[MigrationSummary]) -> Plot:
                 colour = migration.colour_of(name)
                 series += _with_band(curve.lags_ps, curve.alpha2, curve.error, name.in_group, colour, 0.15)
         if series:
-            panels.append(Panel(series, x_label="time (ps)", y_label="α₂", x_log=True, title=group))
+            panels.append(Panel(series, "time (ps)", "α₂", x_log=True, title=group))
     return Plot(
         "non_gaussian",
         "Non-Gaussian parameter",

@@ -137,10 +137,7 @@ def _panel(title: str, all_entries: Sequence[RankedOrdering]) -> Panel | None:
     if not series:
         return None
     return Panel(
-        series,
-        x_label="Ewald energy, relative (eV)" if by_ewald else "ordering, by rank",
-        y_label="energy, relative (meV/atom)",
-        title=title,
+        series, "Ewald energy, relative (eV)" if by_ewald else "ordering, by rank", "energy, relative (meV/atom)", title
     )
 
 

@@ -87,9 +87,7 @@ def _volumes(results: Results, runs: NamedRuns[SimulatedRun]) -> Plot:
                 line = xy((each.npt.time_ps[i], each.npt.volume_A3_per_atom[i]) for i in kept)
                 series.append(Series(*line, name.in_group, "line", runs.colour_of(name), width=1.3, opacity=0.9))
         if series:
-            panels.append(
-                Panel(series, x_label="time (ps)", y_label="volume (Å³/atom)", title=f"{group}: at constant pressure")
-            )
+            panels.append(Panel(series, "time (ps)", "volume (Å³/atom)", f"{group}: at constant pressure"))
     panels.append(_mean_volumes(results, runs))
     return Plot(
         "volumes",
@@ -111,7 +109,7 @@ def _mean_volumes(results: Results, runs: NamedRuns[SimulatedRun]) -> Panel:
         line = xy((t, v) for t, v, _ in points)
         series.append(Series(*line, group, colour=pick(index), hover=hover, size=8))
     series += _published(results, runs)
-    return Panel(series, x_label="temperature (K)", y_label="volume (Å³/atom)", title="Volume against temperature")
+    return Panel(series, "temperature (K)", "volume (Å³/atom)", "Volume against temperature")
 
 
 def _published(results: Results, runs: NamedRuns[SimulatedRun]) -> list[Series]:

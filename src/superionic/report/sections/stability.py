@@ -164,8 +164,8 @@ def _hull_over_line(results: Results, hull: HullResult, axis: int, *, simple_pha
         # The hull runs through phases that are not on this line.
         return Panel(
             _hull_points(entries, lambda entry: entry.e_above_hull_eV_per_atom),
-            x_label=x_label,
-            y_label="energy above the hull (meV/atom)",
+            x_label,
+            "energy above the hull (meV/atom)",
         )
     # Between two compositions the hull is straight for each formula unit, and for each atom if they have equally many.
     amounts = [amounts_per_unit(results, entry.formula) for _, entry in entries]
@@ -174,7 +174,7 @@ def _hull_over_line(results: Results, hull: HullResult, axis: int, *, simple_pha
         y_label, height = "formation energy (meV/atom)", _formation_per_atom
     else:
         y_label, height = "formation energy (meV per formula unit)", _formation_per_unit
-    return Panel([*_hull_line(entries, height), *_hull_points(entries, height)], x_label=x_label, y_label=y_label)
+    return Panel([*_hull_line(entries, height), *_hull_points(entries, height)], x_label, y_label)
 
 
 def _hull_over_share(hull: HullResult) -> Panel:
@@ -183,8 +183,8 @@ def _hull_over_share(hull: HullResult) -> Panel:
     first, last = (formula_text(member) for member in hull.end_members)
     return Panel(
         [*_hull_line(entries, _formation_per_atom), *_hull_points(entries, _formation_per_atom)],
-        x_label=f"fraction x of {last} in (1 − x) {first} + x {last}",
-        y_label="formation energy (meV/atom)",
+        f"fraction x of {last} in (1 − x) {first} + x {last}",
+        "formation energy (meV/atom)",
     )
 
 
@@ -388,9 +388,9 @@ def polymorph_panel(results: Results, hull: HullResult) -> Panel | None:
     zero = Series([min(ends), max(ends)], [0.0, 0.0], "", "line", GREY, width=1.0, legend=False)
     return Panel(
         [zero, *series],
-        x_label=line_words(results, axes[0], {item.point[axes[0]].value: item.formula for item in competing}),
-        y_label=f"E({others[0]}) − E({last}) (meV/atom)" if len(others) == 1 else f"E − E({last}) (meV/atom)",
-        title="Competing polymorphs",
+        line_words(results, axes[0], {item.point[axes[0]].value: item.formula for item in competing}),
+        f"E({others[0]}) − E({last}) (meV/atom)" if len(others) == 1 else f"E − E({last}) (meV/atom)",
+        "Competing polymorphs",
     )
 
 

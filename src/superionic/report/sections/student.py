@@ -229,7 +229,7 @@ def _learning_panel(found: DistilResult, y_label: str, error_of: Callable[[Epoch
             if any(value is not None for value in values):
                 label = f"student {index + 1}, {name}"
                 series.append(Series(epochs, values, label, "line", pick(index), dash=dash))
-    return Panel(series, x_label="epoch", y_label=y_label, y_log=True)
+    return Panel(series, "epoch", y_label, y_log=True)
 
 
 def _parity_plot(found: DistilResult) -> Plot:
@@ -263,7 +263,7 @@ def _distances_plot(found: DistilResult) -> Plot | None:
             for index, g in enumerate(pair.members)
         ]
         title = f"{pair.pair.replace('-', '–')} (overlap {min(pair.overlaps):.3f})"
-        panels.append(Panel([teacher, *members], x_label="distance (Å)", y_label="g(r)", title=title))
+        panels.append(Panel([teacher, *members], "distance (Å)", "g(r)", title))
     return Plot(
         "student_distances",
         "Structure in equal runs",
