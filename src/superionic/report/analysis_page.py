@@ -128,12 +128,14 @@ def jumps_csv(runs: Iterable[tuple[str, SiteOccupation, NDArray[np.int64]]]) -> 
         Name, jumps, and (n_ions,) indices of the mobile ions of each run.
     """
     head = ("run", "atom", "left_ps", "arrived_ps", "from_site", "to_site", "from", "to", "x_A", "y_A", "z_A")
-    return CsvTable("jumps.csv", head, tuple(row for name, found, atoms in runs for row in _jumps(name, found, atoms)))
+    return CsvTable(
+        "jumps.csv", head, tuple(row for name, jumped, atoms in runs for row in _jumps(name, jumped, atoms))
+    )
 
 
-def _jumps(name: str, found: SiteOccupation, atoms: NDArray[np.int64]) -> Iterator[tuple[CsvCell, ...]]:
-    labels, interval_ps = found.sites.labels, found.frame_interval_ps
-    columns = (found.ion, found.left_frame, found.arrival_frame, found.start, found.end, found.vectors_A)
+def _jumps(name: str, jumped: SiteOccupation, atoms: NDArray[np.int64]) -> Iterator[tuple[CsvCell, ...]]:
+    labels, interval_ps = jumped.sites.labels, jumped.frame_interval_ps
+    columns = (jumped.ion, jumped.left_frame, jumped.arrival_frame, jumped.start, jumped.end, jumped.vectors_A)
     for ion, left, arrived, start, end, vector in zip(*columns, strict=True):
         times = f"{left * interval_ps:.10g}", f"{arrived * interval_ps:.10g}"
         sites = int(start), int(end), labels[start], labels[end]
@@ -172,14 +174,14 @@ def statements(analysis: Analysis) -> list[Statement]:
         for flag in run.flags:
             of_runs.setdefault(flag, []).append(run.name)
     several = len(analysis.runs) > 1
-    found = list(conductivity.statements_of(_dependences(analysis)))
-    found += [
+    doubts = list(conductivity.statements_of(_dependences(analysis)))
+    doubts += [
         Statement("caution", f"{some(names)}: {sentence(flag)}" if several else sentence(flag))
         for flag, names in of_runs.items()
     ]
     if analysis.expansion is not None:
-        found += [Statement("caution", sentence(flag)) for flag in analysis.expansion.flags]
-    return sorted(found, key=lambda statement: ("warning", "caution", "info").index(statement.severity))
+        doubts += [Statement("caution", sentence(flag)) for flag in analysis.expansion.flags]
+    return sorted(doubts, key=lambda statement: ("warning", "caution", "info").index(statement.severity))
 
 
 def _summary(analysis: Analysis) -> Section:
@@ -218,12 +220,12 @@ def _lines(analysis: Analysis) -> list[Line]:
         ]
     temperature = analysis.runs[0].transport.temperature_K
     at = "" if temperature is None else f"({temperature:g} K)"
-    found = (
+    quantities = (
         (f"D*{at}", single.tracer_diffusivity_cm2_per_s, "cm²/s", "tracer diffusivity"),
         (f"σ{at}", single.nernst_einstein_conductivity_S_per_cm, "S/cm", "Nernst–Einstein, from D*"),
         ("Haven ratio", single.haven_ratio, "", "D*/D_σ"),
     )
-    return [_line(name, value, unit, what) for name, value, unit, what in found if value is not None]
+    return [_line(name, value, unit, what) for name, value, unit, what in quantities if value is not None]
 
 
 def _single(analysis: Analysis) -> TransportAnalysis | PooledTransport | None:
@@ -238,13 +240,13 @@ def _line(name: str, estimate: Estimate, unit: str, what: str) -> Line:
     return Line(words, f"{ends} · {what}", "caution" if estimate.is_upper_bound else "info")
 
 
-def _estimates(caption: str, found: TransportAnalysis | PooledTransport) -> Table:
+def _estimates(caption: str, transport: TransportAnalysis | PooledTransport) -> Table:
     quantities = (
-        ("Tracer diffusivity D*", found.tracer_diffusivity_cm2_per_s, "cm²/s"),
-        ("Charge diffusivity D_σ", found.charge_diffusivity_cm2_per_s, "cm²/s"),
-        ("Haven ratio D*/D_σ", found.haven_ratio, ""),
-        ("Conductivity (Nernst–Einstein, from D*)", found.nernst_einstein_conductivity_S_per_cm, "S/cm"),
-        ("Ionic conductivity (from D_σ)", found.ionic_conductivity_S_per_cm, "S/cm"),
+        ("Tracer diffusivity D*", transport.tracer_diffusivity_cm2_per_s, "cm²/s"),
+        ("Charge diffusivity D_σ", transport.charge_diffusivity_cm2_per_s, "cm²/s"),
+        ("Haven ratio D*/D_σ", transport.haven_ratio, ""),
+        ("Conductivity (Nernst–Einstein, from D*)", transport.nernst_einstein_conductivity_S_per_cm, "S/cm"),
+        ("Ionic conductivity (from D_σ)", transport.ionic_conductivity_S_per_cm, "S/cm"),
     )
     rows = [
         [
@@ -272,8 +274,8 @@ def _paths(analysis: Analysis, grids: Mapping[str, NDArray[np.float64]], jumps: 
     migration = [(name, run.migration) for name, (_, run) in named.items if run.migration is not None]
     flags = [(name, run.migration_flags) for name, (_, run) in named.items if run.migration_flags]
     ion = ", ".join(analysis.runs[0].mobile)
-    found = paths.paths(ion, NamedRuns(FILE_COLUMNS, tuple(maps)), NamedRuns(FILE_COLUMNS, tuple(migration)), flags)
-    return Section(found.key, found.title, found.blocks, [*found.csv, *([jumps] if jumps is not None else [])])
+    section = paths.paths(ion, NamedRuns(FILE_COLUMNS, tuple(maps)), NamedRuns(FILE_COLUMNS, tuple(migration)), flags)
+    return Section(section.key, section.title, section.blocks, [*section.csv, *([jumps] if jumps is not None else [])])
 
 
 def _reading(analysis: Analysis, files: Sequence[str]) -> Section:

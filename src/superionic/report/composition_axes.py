@@ -78,17 +78,19 @@ def line_words(results: Results, number: int, formulas: Mapping[float, str]) -> 
     axis = results.axes[number]
     plain = f"{axis.axis} in each {formula_text(axis.formula_unit)}"
     amounts = {x: amounts_per_unit(results, formula) for x, formula in formulas.items()}
-    known = [(exact_amount(x), found) for x, found in sorted(amounts.items()) if found is not None]
+    known = [(exact_amount(x), amounts_here) for x, amounts_here in sorted(amounts.items()) if amounts_here is not None]
     if len(known) < 2 or len(known) < len(formulas):
         return plain
     (first, start), (last, end) = known[0], known[-1]
-    elements = _order(results, dict.fromkeys({element for _, found in known for element in found}, Fraction(1)))
+    elements = _order(
+        results, dict.fromkeys({element for _, amounts_here in known for element in amounts_here}, Fraction(1))
+    )
     words = ""
     for element in elements:
         slope = (end.get(element, Fraction(0)) - start.get(element, Fraction(0))) / (last - first)
         at_zero = start.get(element, Fraction(0)) - slope * first
         # A cell that rounds the amount of an element is on no straight line.
-        if any(found.get(element, Fraction(0)) != at_zero + slope * x for x, found in known):
+        if any(amounts_here.get(element, Fraction(0)) != at_zero + slope * x for x, amounts_here in known):
             return plain
         words += element + _linear(at_zero, slope)
     return f"x in {words}"

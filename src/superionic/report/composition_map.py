@@ -163,8 +163,8 @@ def interpolated(places: Sequence[Place], values: Sequence[float], label: str) -
     x = np.linspace(low[0], high[0], _CELLS)
     y = np.linspace(low[1], high[1], _CELLS)
     grid = np.stack(np.meshgrid(x, y), axis=-1)
-    found = np.asarray(LinearNDInterpolator(corners, np.array(values))(grid), dtype=np.float64)
+    between = np.asarray(LinearNDInterpolator(corners, np.array(values))(grid), dtype=np.float64)
     # Digits that no colour shows would make the page larger.
     largest = max(abs(value) for value in values)
     decimals = _DIGITS - 1 - math.floor(math.log10(largest)) if largest > 0 else 0
-    return HeatMap(x.tolist(), y.tolist(), np.round(found, decimals), label, colour_bar="bottom")
+    return HeatMap(x.tolist(), y.tolist(), np.round(between, decimals), label, colour_bar="bottom")

@@ -363,10 +363,10 @@ def _drawing_code() -> str:
 def drawn_from(plot: Plot) -> str:
     """Return a checksum of all that the files of a plot depend on: with the same one they need not be drawn again."""
     text, arrays = encode(plot)
-    found = hashlib.sha256(_drawing_code().encode())
+    checksum = hashlib.sha256(_drawing_code().encode())
     for part in (text.encode(), arrays):
-        found.update(b"\0" + part)
-    return found.hexdigest()
+        checksum.update(b"\0" + part)
+    return checksum.hexdigest()
 
 
 def draw(plot: Plot, formats: tuple[str, ...]) -> dict[str, bytes]:

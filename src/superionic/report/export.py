@@ -133,11 +133,11 @@ def _figures(folder: ReportFolder, plot: Plot, formats: Sequence[str]) -> list[P
     """Write one figure in all formats; what was drawn from the same data before is left as it is."""
     source = drawn_from(plot)
     names = {kind: f"figures/{plot.key}.{kind}" for kind in formats}
-    found = {kind: folder.keep(name, drawn_from=source) for kind, name in names.items()}
+    paths = {kind: folder.keep(name, drawn_from=source) for kind, name in names.items()}
     # The formats are drawn together: the first lays the panels out for all.
-    if None in found.values():
-        found |= {
+    if None in paths.values():
+        paths |= {
             kind: folder.write(names[kind], data, drawn_from=source)
             for kind, data in draw(plot, tuple(formats)).items()
         }
-    return [path for path in found.values() if path is not None]
+    return [path for path in paths.values() if path is not None]

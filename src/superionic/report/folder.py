@@ -157,12 +157,12 @@ def _read_manifest(path: Path) -> dict[str, WrittenFile]:
 
 def _is_as_written(path: Path, entry: WrittenFile) -> bool:
     try:
-        found = path.lstat()
+        status = path.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return False
     return (
-        stat.S_ISREG(found.st_mode)
-        and found.st_size == entry.size
+        stat.S_ISREG(status.st_mode)
+        and status.st_size == entry.size
         and hashlib.sha256(path.read_bytes()).hexdigest() == entry.sha256
     )
 

@@ -57,22 +57,22 @@ def own_results(results: Results) -> Iterator[Own]:
     yield from _of_errors(results)
 
 
-def _of_line(results: Results, found: MaterialTransport) -> Iterator[Own]:
+def _of_line(results: Results, transport: MaterialTransport) -> Iterator[Own]:
     """Yield the activation energy, and σ where it was asked for and where others have published it."""
-    runs = [each.run for each in analysed(results) if each.run.ordering.material == found.material]
+    runs = [each.run for each in analysed(results) if each.run.ordering.material == transport.material]
     pressures = {run.pressure_GPa for run in runs}
     potential = runs[0].potential if runs else ""
     kind, family = _kind(results, potential)
-    spacegroup = _spacegroup(results, found.material)
+    spacegroup = _spacegroup(results, transport.material)
     own = partial(
         OwnResult,
-        formula=found.formula,
+        formula=transport.formula,
         potential=kind,
         family=family,
         spacegroup=spacegroup,
         pressure_GPa=pressures.pop() if len(pressures) == 1 else None,
     )
-    dependence = found.dependence
+    dependence = transport.dependence
     unphysical = any(doubt.kind == "unphysical" for doubt in dependence.doubts)
     if dependence.line is not None and dependence.Ea_eV is not None and not unphysical:
         energy = own(
@@ -81,8 +81,8 @@ def _of_line(results: Results, found: MaterialTransport) -> Iterator[Own]:
             error=dependence.Ea_error_eV,
             temperature_range_K=dependence.line.temperature_range_K,
         )
-        yield Own(found.material, None, potential, energy)
-    for temperature in sorted({*dependence.report_temperatures_K, *temperatures_of(found.formula, spacegroup)}):
+        yield Own(transport.material, None, potential, energy)
+    for temperature in sorted({*dependence.report_temperatures_K, *temperatures_of(transport.formula, spacegroup)}):
         value = dependence.conductivity_at(temperature)
         if value is None or value.is_upper_bound:
             continue
@@ -93,7 +93,7 @@ def _of_line(results: Results, found: MaterialTransport) -> Iterator[Own]:
             interval68=(low, high) if math.isfinite(high) else None,
             temperature_K=temperature,
         )
-        yield Own(found.material, None, potential, sigma)
+        yield Own(transport.material, None, potential, sigma)
 
 
 def _of_runs(results: Results) -> Iterator[Own]:

@@ -60,7 +60,7 @@ def _trace(run: RunAnalysis) -> Panel | None:
 
 def _table(analysis: Analysis) -> Table:
     rows = [
-        [run.name, number(run.transport.temperature_K), *(_mean(found) for found in _means(run))]
+        [run.name, number(run.transport.temperature_K), *(_mean(mean) for mean in _means(run))]
         for run in analysis.runs
         if run.mean_cell is not None
     ]
@@ -69,7 +69,7 @@ def _table(analysis: Analysis) -> Table:
     if expansion is not None:
         words = with_error(expansion.linear_per_K, expansion.linear_error_per_K, "K⁻¹")
         notes.append(f"Thermal expansion α = β/3: {words}.")
-    notes += [_comparison(run, found) for run in analysis.runs for found in run.comparisons]
+    notes += [_comparison(run, mean) for run in analysis.runs for mean in run.comparisons]
     columns = [
         "Run", "T, K", "a, Å", "b, Å", "c, Å", "α, °", "β, °", "γ, °", "Volume, Å³", "Volume, Å³/atom",
     ]  # fmt: skip
@@ -81,20 +81,20 @@ def _means(run: RunAnalysis) -> list[SeriesMean | None]:
     return [] if cell is None else [*cell.lengths_A, *cell.angles_deg, cell.volume_A3, cell.volume_per_atom_A3]
 
 
-def _mean(found: SeriesMean | None) -> str:
-    if found is None:
+def _mean(mean: SeriesMean | None) -> str:
+    if mean is None:
         return UNKNOWN
     # Angles of a cell whose shape is fixed have nothing but rounding errors.
-    fixed = found.error < _ROUNDING * abs(found.value)
-    return number(found.value, 6) if fixed else with_error(found.value, found.error)
+    fixed = mean.error < _ROUNDING * abs(mean.value)
+    return number(mean.value, 6) if fixed else with_error(mean.value, mean.error)
 
 
-def _comparison(run: RunAnalysis, found: Comparison) -> str:
-    value = found.published
+def _comparison(run: RunAnalysis, comparison: Comparison) -> str:
+    value = comparison.published
     source = short_citation(value.source) + (f", {value.polymorph}" if value.polymorph else "")
     return (
-        f"{run.name}: {number(found.difference, 2)} % from the {value.kind} volume {number(value.value, 4)} Å³/atom at "
-        f"{number(value.temperature_K)} K ({source})."
+        f"{run.name}: {number(comparison.difference, 2)} % from the {value.kind} volume {number(value.value, 4)} "
+        f"Å³/atom at {number(value.temperature_K)} K ({source})."
     )
 
 
@@ -107,8 +107,6 @@ def _csv(analysis: Analysis) -> CsvTable:
         if run.mean_cell is None:
             continue
         head = (run.name, run.transport.temperature_K, run.mean_cell.discarded_ps)
-        values = [
-            part for found in _means(run) for part in ((None, None) if found is None else (found.value, found.error))
-        ]
+        values = [part for mean in _means(run) for part in ((None, None) if mean is None else (mean.value, mean.error))]
         rows.append((*head, run.mean_cell.volume_A3.independent_samples, *values))
     return CsvTable("volumes.csv", tuple(columns), tuple(rows))

@@ -63,12 +63,12 @@ class Compared:
 
 def section(results: Results) -> Section:
     """Put everything of ours beside what others published of it."""
-    found = list(comparisons(results))
+    pairs = list(comparisons(results))
     title = "Beside published values"
-    if not found:
+    if not pairs:
         words = "No published value of these materials and quantities, at these conditions, is known to superionic."
         return Section("comparison", title, [Paragraph(words, "missing")])
-    return Section("comparison", title, shown(_parity(results, found), _table(results, found)), [_csv(found)])
+    return Section("comparison", title, shown(_parity(results, pairs), _table(results, pairs)), [_csv(pairs)])
 
 
 def comparisons(results: Results) -> Iterator[Compared]:
@@ -106,7 +106,7 @@ def _quantity(item: Compared) -> str:
     return f"{_NAMES[item.own.quantity]}{at}"
 
 
-def _table(results: Results, found: list[Compared]) -> Table:
+def _table(results: Results, pairs: list[Compared]) -> Table:
     notes = Notes()
     bounds = {"lower": "at least ", "upper": "at most ", "about": "about ", None: ""}
 
@@ -116,7 +116,7 @@ def _table(results: Results, found: list[Compared]) -> Table:
 
     return table_of(
         "This work beside published values of the same composition, polymorph, temperature and pressure.",
-        found,
+        pairs,
         [
             ("Composition", lambda item: _what(results, item)),
             ("Quantity", _quantity),
@@ -148,11 +148,11 @@ def _unit(published: PublishedValue) -> str:
     return _UNITS.get(published.unit, published.unit)
 
 
-def _csv(found: list[Compared]) -> CsvTable:
+def _csv(pairs: list[Compared]) -> CsvTable:
     return csv_table(
         "comparison.csv",
         ("crystal", "composition", "formula", "ordering", "run"),
-        [(_identity(item), item) for item in found],
+        [(_identity(item), item) for item in pairs],
         [
             ("potential", lambda item: item.of.potential),
             ("quantity", lambda item: item.own.quantity),
@@ -200,12 +200,12 @@ _GROUPS: Final = (
 )
 
 
-def _parity(results: Results, found: list[Compared]) -> Plot:
+def _parity(results: Results, pairs: list[Compared]) -> Plot:
     panels = []
     for title, quantities, log in _PANELS:
         items = [
             item
-            for item in found
+            for item in pairs
             if item.own.quantity in quantities and (not log or min(item.own.value, item.published.value) > 0)
         ]
         if items:

@@ -76,15 +76,15 @@ def section(results: Results) -> Section:
         return Section(_KEY, _TITLE, [])
     if analysed is None:
         return Section(_KEY, _TITLE, [Paragraph("Transport was not analysed.", "missing")])
-    found = [_composition(results, each) for each in analysed.arrhenius]
-    found = [each for each in found if len(each.point) == len(results.axes)]
-    axes = varying_axes(results, [each.point for each in found])
+    compositions = [_composition(results, each) for each in analysed.arrhenius]
+    compositions = [each for each in compositions if len(each.point) == len(results.axes)]
+    axes = varying_axes(results, [each.point for each in compositions])
     temperature = next((each.dependence.report_temperatures_K[0] for each in analysed.arrhenius), None)
     plot: Plot | None = None
     if temperature is not None and len(axes) == 1:
-        plot = _line_plot(results, found, axes[0], temperature)
+        plot = _line_plot(results, compositions, axes[0], temperature)
     elif temperature is not None and len(axes) == 2:
-        plot = _map_plot(results, found, temperature)
+        plot = _map_plot(results, compositions, temperature)
     if plot is not None:
         return Section(_KEY, _TITLE, [plot], [_csv(results)])
     words = "There is one composition with a conductivity or an activation energy, and no trend to draw."
@@ -117,9 +117,9 @@ def _composition(results: Results, transport: MaterialTransport) -> _Composition
     )
 
 
-def _scale(found: Sequence[_Composition]) -> _Scale:
+def _scale(compositions: Sequence[_Composition]) -> _Scale:
     """Choose S/cm where conductivities are those of hot runs, and mS/cm else."""
-    known = [value for each in found if (value := each.bounds_S_per_cm[0]) is not None]
+    known = [value for each in compositions if (value := each.bounds_S_per_cm[0]) is not None]
     return _Scale(1.0, "S/cm") if known and max(known) >= _LARGE_S_PER_CM else _Scale(1000.0, "mS/cm")
 
 
@@ -136,20 +136,22 @@ def _hover(each: _Composition, scale: _Scale, temperature_K: float) -> str:
     return f"{each.name} {each.crystal}: {sigma}; {energy}{above}"
 
 
-def _without_conductivity(found: Sequence[_Composition]) -> str:
-    several = len({each.crystal for each in found}) > 1
-    without = [f"{each.name} {each.crystal}" if several else each.name for each in found if each.conductivity is None]
+def _without_conductivity(compositions: Sequence[_Composition]) -> str:
+    several = len({each.crystal for each in compositions}) > 1
+    without = [
+        f"{each.name} {each.crystal}" if several else each.name for each in compositions if each.conductivity is None
+    ]
     return f" No conductivity can be given for {listing(without)}." if without else ""
 
 
-def _line_plot(results: Results, found: Sequence[_Composition], axis: int, temperature_K: float) -> Plot:
-    scale = _scale(found)
+def _line_plot(results: Results, compositions: Sequence[_Composition], axis: int, temperature_K: float) -> Plot:
+    scale = _scale(compositions)
     formulas = {each.material.point[axis].value: each.formula for each in materials(results) if each.material.point}
     x_label = line_words(results, axis, formulas)
     sigma: list[Series] = []
     energy: list[Series] = []
     for index, crystal in enumerate(crystal.name for crystal in results.crystals):
-        own = sorted((each for each in found if each.crystal == crystal), key=lambda each: each.point)
+        own = sorted((each for each in compositions if each.crystal == crystal), key=lambda each: each.point)
         if not own:
             continue
         colour, marker = pick(index), pick_marker(index)
@@ -196,7 +198,7 @@ def _line_plot(results: Results, found: Sequence[_Composition], axis: int, tempe
     if below is not None:
         panels.append(below)
         caption += " Below: which crystal type is favoured at 0 K, at each composition."
-    caption += _without_conductivity(found)
+    caption += _without_conductivity(compositions)
     return Plot("composition", "Conductivity and activation energy", caption, panels, height=340)
 
 
@@ -205,12 +207,12 @@ def _guide(x: Sequence[float], y: Sequence[float | None], label: str, colour: st
     return Series(x, y, label, "line", colour, dash="dot", width=1.2, legend=False)
 
 
-def _map_plot(results: Results, found: Sequence[_Composition], temperature_K: float) -> Plot | None:
-    scale = _scale(found)
+def _map_plot(results: Results, compositions: Sequence[_Composition], temperature_K: float) -> Plot | None:
+    scale = _scale(compositions)
     panels = []
     few = []
     for crystal in (crystal.name for crystal in results.crystals):
-        own = {each.point: each for each in found if each.crystal == crystal}
+        own = {each.point: each for each in compositions if each.crystal == crystal}
         plane = composition_map(list(own))
         if plane is None:
             continue
@@ -227,7 +229,7 @@ def _map_plot(results: Results, found: Sequence[_Composition], temperature_K: fl
     )
     if few:
         caption += f" The map rests on {plural(min(few), 'composition')} only: what lies between the rings is a guess."
-    caption += _without_conductivity(found)
+    caption += _without_conductivity(compositions)
     if not results.hull:
         caption += " Stability was not computed."
     title = "Map of the conductivity and the activation energy"

@@ -67,7 +67,7 @@ def _dependences(results: Results) -> list[NamedDependence]:
 
 
 def conductivity(
-    columns: tuple[str, ...], found: Sequence[NamedDependence], runs: NamedRuns[TransportAnalysis]
+    columns: tuple[str, ...], dependences: Sequence[NamedDependence], runs: NamedRuns[TransportAnalysis]
 ) -> Section:
     """Describe conductivities of any origin.
 
@@ -75,21 +75,21 @@ def conductivity(
     ----------
     columns
         Names of the columns that hold the identity of each in files.
-    found
+    dependences
         Conductivities of temperature.
     runs
         The runs behind them.
     """
     blocks = (
-        arrhenius(found, runs),
-        against_energy(found),
-        _table(found),
-        _conductivity_table(found),
-        _budget_table(found),
+        arrhenius(dependences, runs),
+        against_energy(dependences),
+        _table(dependences),
+        _conductivity_table(dependences),
+        _budget_table(dependences),
         _runs_table(runs),
     )
-    files = [table(columns, found) for table in (_arrhenius_csv, _conductivities_csv, _points_csv, _budget_csv)]
-    return Section("conductivity", "Conductivity", shown(*blocks), files if found else [])
+    files = [table(columns, dependences) for table in (_arrhenius_csv, _conductivities_csv, _points_csv, _budget_csv)]
+    return Section("conductivity", "Conductivity", shown(*blocks), files if dependences else [])
 
 
 def doubts(results: Results) -> Iterator[Statement]:
@@ -97,17 +97,17 @@ def doubts(results: Results) -> Iterator[Statement]:
     yield from statements_of(_dependences(results))
 
 
-def statements_of(found: Sequence[NamedDependence]) -> Iterator[Statement]:
+def statements_of(dependences: Sequence[NamedDependence]) -> Iterator[Statement]:
     """Turn the doubts of conductivities into statements."""
     kinds: dict[str, dict[Doubt, list[str]]] = {}
-    for each in found:
+    for each in dependences:
         for doubt in each.dependence.doubts:
             kinds.setdefault(doubt.kind, {}).setdefault(doubt, []).append(each.name)
     for of_kind in kinds.values():
         listed = list(of_kind.items())
         shown = listed if len(listed) <= _MOST_DOUBTS + 1 else listed[:_MOST_DOUBTS]
         for doubt, names in shown:
-            whom = f"{some(names)}: " if len(found) > 1 else ""
+            whom = f"{some(names)}: " if len(dependences) > 1 else ""
             yield Statement(doubt.severity, whom + doubt.words, _SHORT.get(doubt.kind, doubt.kind))
         if len(shown) < len(listed):
             others = [name for _, names in listed[len(shown) :] for name in names]
@@ -119,11 +119,11 @@ def statements_of(found: Sequence[NamedDependence]) -> Iterator[Statement]:
             )
 
 
-def _table(found: Sequence[NamedDependence]) -> Table:
+def _table(dependences: Sequence[NamedDependence]) -> Table:
     notes = Notes()
     return table_of(
         "Arrhenius lines.",
-        found,
+        dependences,
         [
             ("Composition", lambda each: each.name),
             ("Line", lambda each: FORMS[each.dependence.form]),
@@ -144,21 +144,21 @@ def _chi2(dependence: TemperatureDependence) -> str:
     return UNKNOWN if fit is None or fit.reduced_chi2 is None else number(fit.reduced_chi2, 2)
 
 
-def _break_words(found: SlopeBreak | None) -> str:
-    if found is None:
+def _break_words(kink: SlopeBreak | None) -> str:
+    if kink is None:
         return "not tested"
-    if not found.significant:
-        return f"none (p = {found.p_value:.2g})"
+    if not kink.significant:
+        return f"none (p = {kink.p_value:.2g})"
     return (
-        f"at {found.temperature_K:.0f} K: {with_error(found.Ea_below_eV, found.Ea_below_error_eV)} below, "
-        f"{with_error(found.Ea_above_eV, found.Ea_above_error_eV)} above (p = {found.p_value:.2g})"
+        f"at {kink.temperature_K:.0f} K: {with_error(kink.Ea_below_eV, kink.Ea_below_error_eV)} below, "
+        f"{with_error(kink.Ea_above_eV, kink.Ea_above_error_eV)} above (p = {kink.p_value:.2g})"
     )
 
 
-def _conductivity_table(found: Sequence[NamedDependence]) -> Table:
+def _conductivity_table(dependences: Sequence[NamedDependence]) -> Table:
     rows = [
         [each.name, f"{temperature:g}", *_value_cells(each.dependence, temperature)]
-        for each in found
+        for each in dependences
         for temperature in each.dependence.report_temperatures_K
     ]
     columns = ["Composition", "T, K", "σ, mS/cm", "68 % interval", "95 % interval", "How", "Verdict"]
@@ -190,8 +190,8 @@ def _how(value: ConductivityAt) -> str:
     return "extrapolated" if value.extrapolated else "on the line, simulated" if value.simulated else "interpolated"
 
 
-def _budget_table(found: Sequence[NamedDependence]) -> Table:
-    temperatures = asked_temperatures(found)
+def _budget_table(dependences: Sequence[NamedDependence]) -> Table:
+    temperatures = asked_temperatures(dependences)
     rows = [
         [
             each.name,
@@ -199,7 +199,7 @@ def _budget_table(found: Sequence[NamedDependence]) -> Table:
             number(term.Ea_eV, 2),
             *(number(dict(term.ln_sigma).get(temperature), 2) for temperature in temperatures),
         ]
-        for each in found
+        for each in dependences
         for term in each.dependence.budget
     ]
     columns = ["Composition", "Source of error", "Eₐ, eV", *(f"ln σ({t:g} K)" for t in temperatures)]
@@ -233,14 +233,14 @@ def _sigma_cells(estimate: Estimate | None) -> list[str]:
     return [number(estimate.value), interval(*estimate.interval68)]
 
 
-def _arrhenius_csv(identity: tuple[str, ...], found: Sequence[NamedDependence]) -> CsvTable:
+def _arrhenius_csv(identity: tuple[str, ...], dependences: Sequence[NamedDependence]) -> CsvTable:
     broken = (
         "break_temperature_K", "Ea_below_eV", "Ea_below_error_eV", "Ea_above_eV", "Ea_above_error_eV", "break_p_value",
     )  # fmt: skip
     return csv_table(
         "arrhenius.csv",
         identity,
-        [(each.cells, each) for each in found],
+        [(each.cells, each) for each in dependences],
         [
             ("form", lambda each: each.dependence.form),
             ("temperatures_K", lambda each: "; ".join(f"{p.temperature_K:g}" for p in each.dependence.points)),
@@ -259,11 +259,11 @@ def _fit_cells(dependence: TemperatureDependence) -> Cells:
     return (None,) * 3 if fit is None else (fit.ln_prefactor, fit.degrees_of_freedom, fit.reduced_chi2)
 
 
-def _break_cells(found: SlopeBreak | None) -> Cells:
-    if found is None:
+def _break_cells(kink: SlopeBreak | None) -> Cells:
+    if kink is None:
         return (None,) * 6
-    below, above = (found.Ea_below_eV, found.Ea_below_error_eV), (found.Ea_above_eV, found.Ea_above_error_eV)
-    return (found.temperature_K, *below, *above, found.p_value)
+    below, above = (kink.Ea_below_eV, kink.Ea_below_error_eV), (kink.Ea_above_eV, kink.Ea_above_error_eV)
+    return (kink.temperature_K, *below, *above, kink.p_value)
 
 
 def _transfer_cells(dependence: TemperatureDependence) -> Cells:
@@ -271,9 +271,9 @@ def _transfer_cells(dependence: TemperatureDependence) -> Cells:
     return (None, None) if transfer is None else (transfer.ln_sigma, transfer.Ea_eV)
 
 
-def _conductivities_csv(identity: tuple[str, ...], found: Sequence[NamedDependence]) -> CsvTable:
+def _conductivities_csv(identity: tuple[str, ...], dependences: Sequence[NamedDependence]) -> CsvTable:
     rows = []
-    for each in found:
+    for each in dependences:
         for temperature in each.dependence.report_temperatures_K:
             value = each.dependence.conductivity_at(temperature)
             how: Cells = (None,) * 5
@@ -288,11 +288,11 @@ def _conductivities_csv(identity: tuple[str, ...], found: Sequence[NamedDependen
     return CsvTable("conductivities.csv", columns, tuple(rows))
 
 
-def _points_csv(identity: tuple[str, ...], found: Sequence[NamedDependence]) -> CsvTable:
+def _points_csv(identity: tuple[str, ...], dependences: Sequence[NamedDependence]) -> CsvTable:
     return csv_table(
         "arrhenius_points.csv",
         identity,
-        [(each.cells, point) for each in found for point in each.dependence.points],
+        [(each.cells, point) for each in dependences for point in each.dependence.points],
         [
             ("temperature_K", lambda point: point.temperature_K),
             ("n_runs_at_temperature", lambda point: point.n_runs),
@@ -305,14 +305,14 @@ def _points_csv(identity: tuple[str, ...], found: Sequence[NamedDependence]) -> 
     )
 
 
-def _pooled(found: PooledEstimate | None) -> Cells:
-    return estimate_cells(None if found is None else found.estimate)
+def _pooled(pooled: PooledEstimate | None) -> Cells:
+    return estimate_cells(None if pooled is None else pooled.estimate)
 
 
-def _budget_csv(identity: tuple[str, ...], found: Sequence[NamedDependence]) -> CsvTable:
+def _budget_csv(identity: tuple[str, ...], dependences: Sequence[NamedDependence]) -> CsvTable:
     rows = tuple(
         (*each.cells, term.source, term.Ea_eV, temperature, error)
-        for each in found
+        for each in dependences
         for term in each.dependence.budget
         for temperature, error in term.ln_sigma
     )

@@ -21,27 +21,29 @@ _TEMPERATURE_TICKS: Final = (*range(200, 401, 50), *range(500, 801, 100), 1000, 
 _PUBLISHED: Final = "#5b6472"
 
 
-def asked_temperatures(found: Sequence[NamedDependence]) -> list[float]:
+def asked_temperatures(dependences: Sequence[NamedDependence]) -> list[float]:
     """Return the temperatures at which σ was asked for, each once, in K."""
-    return list(dict.fromkeys(t for each in found for t in each.dependence.report_temperatures_K))
+    return list(dict.fromkeys(t for each in dependences for t in each.dependence.report_temperatures_K))
 
 
-def arrhenius(found: Sequence[NamedDependence], runs: NamedRuns[TransportAnalysis]) -> Plot:
+def arrhenius(dependences: Sequence[NamedDependence], runs: NamedRuns[TransportAnalysis]) -> Plot:
     """Show conductivities against inverse temperature with their bands, beside published values; and D."""
-    banded = len(found) <= _MOST_BANDS
+    banded = len(dependences) <= _MOST_BANDS
     sigma = [
         series
-        for index, each in enumerate(found)
+        for index, each in enumerate(dependences)
         for series in _sigma_series(each, pick(index), pick_marker(index), bands=banded)
     ]
     if sigma:
-        sigma += _published_sigma(found)
+        sigma += _published_sigma(dependences)
     diffusion = [
         _diffusivities(group, members, pick(index), pick_marker(index))
         for index, (group, members) in enumerate(runs.groups().items())
     ]
     diffusion = [series for series in diffusion if series.x]
-    several = len({name.temperature_K for name, _ in runs.items}) > 1 or any(each.dependence.line for each in found)
+    several = len({name.temperature_K for name, _ in runs.items}) > 1 or any(
+        each.dependence.line for each in dependences
+    )
     panels = []
     for series_of_panel, label, title in (
         (sigma, "ionic conductivity σ (S/cm)", "Conductivity"),
@@ -52,7 +54,7 @@ def arrhenius(found: Sequence[NamedDependence], runs: NamedRuns[TransportAnalysi
             continue
         pad = 0.05 * (max(x) - min(x)) or 0.1
         span = (min(x) - pad, max(x) + pad)
-        guides = [(1000.0 / t, f"{t:g} K") for t in asked_temperatures(found) if span[0] <= 1000.0 / t <= span[1]]
+        guides = [(1000.0 / t, f"{t:g} K") for t in asked_temperatures(dependences) if span[0] <= 1000.0 / t <= span[1]]
         panels.append(
             Panel(
                 series_of_panel,
@@ -66,7 +68,7 @@ def arrhenius(found: Sequence[NamedDependence], runs: NamedRuns[TransportAnalysi
                 top_axis=_top_axis(*span),
             )
         )
-    transferred = any(each.dependence.transfer is not None for each in found)
+    transferred = any(each.dependence.transfer is not None for each in dependences)
     bands = (
         "Dark and light band: where the line lies with 68 % and 95 % confidence; they hold the statistical error"
         + (" and that of the student potential. " if transferred else " only. ")
@@ -81,7 +83,7 @@ def arrhenius(found: Sequence[NamedDependence], runs: NamedRuns[TransportAnalysi
         + (
             "Squares and diamonds in the colour of a composition: published values (filled: measured, open: computed); "
             "grey where they hold for several."
-            if len(found) > 1
+            if len(dependences) > 1
             else "Grey marks: published values (filled: measured, open: computed)."
         ),
         panels,
@@ -89,10 +91,10 @@ def arrhenius(found: Sequence[NamedDependence], runs: NamedRuns[TransportAnalysi
     )
 
 
-def _range(found: Sequence[Series]) -> tuple[float, float]:
+def _range(drawn: Sequence[Series]) -> tuple[float, float]:
     """Return a range that holds all points and lines, and bands only as far as they can be read."""
-    core = [v for s in found if s.kind != "band" for v in s.y if v is not None and v > 0]
-    wide = [v for s in found for v in [*s.low, *s.high] if v is not None and v > 0]
+    core = [v for s in drawn if s.kind != "band" for v in s.y if v is not None and v > 0]
+    wide = [v for s in drawn for v in [*s.low, *s.high] if v is not None and v > 0]
     low, high = min(core), max(core)
     low = max(min([low, *wide]), low / 100.0)
     high = min(max([high, *wide]), high * 100.0)
@@ -189,16 +191,16 @@ def _line(points: Sequence[tuple[float, float]], label: str, colour: str, *, das
     return Series(*xy(points), label, "line", colour, dash=dash, width=width, legend=False)
 
 
-def _published_sigma(found: Sequence[NamedDependence]) -> list[Series]:
+def _published_sigma(dependences: Sequence[NamedDependence]) -> list[Series]:
     """Return published conductivities in the colours of their materials; grey for one material, and for families."""
     owners: dict[PublishedValue, list[int]] = {}
-    for index, each in enumerate(found):
+    for index, each in enumerate(dependences):
         for value in each.published:
             if value.quantity == "conductivity" and value.temperature_K is not None and value.value > 0:
                 owners.setdefault(value, []).append(index)
     groups: dict[tuple[str, str, bool], list[PublishedValue]] = {}
     for value, indices in owners.items():
-        colour = pick(indices[0]) if len(found) > 1 and len(indices) == 1 else _PUBLISHED
+        colour = pick(indices[0]) if len(dependences) > 1 and len(indices) == 1 else _PUBLISHED
         groups.setdefault((colour, value.formula, value.kind == "measured"), []).append(value)
     return [
         Series(
@@ -220,11 +222,11 @@ def _published_sigma(found: Sequence[NamedDependence]) -> list[Series]:
     ]
 
 
-def against_energy(found: Sequence[NamedDependence]) -> Plot:
+def against_energy(dependences: Sequence[NamedDependence]) -> Plot:
     """Show ours and the published pairs of activation energy and conductivity at the headline's temperature."""
     series, pairs = [], []
-    temperature = found[0].dependence.report_temperatures_K[0] if found else 0.0
-    for index, each in enumerate(found):
+    temperature = dependences[0].dependence.report_temperatures_K[0] if dependences else 0.0
+    for index, each in enumerate(dependences):
         energy, sigma = each.dependence.Ea_eV, each.dependence.headline
         if energy is None or sigma is None or sigma.value_S_per_cm <= 0:
             continue
@@ -245,7 +247,7 @@ def against_energy(found: Sequence[NamedDependence]) -> Plot:
                 ],
             )
         )
-        colour = pick(index) if len(found) > 1 else GREY
+        colour = pick(index) if len(dependences) > 1 else GREY
         pairs += [(value, energy_, sigma_, colour) for value, energy_, sigma_ in _published_pairs(each, temperature)]
     for index, (value, energy, published, colour) in enumerate(pairs):
         label = f"{formula_text(value.formula)}: {source_words(value)}"

@@ -26,18 +26,18 @@ class LeftOut:
 
 def section(results: Results) -> Section:
     """Return everything that failed or was refused, with its reason."""
-    found = list(left_out(results))
-    rows = [[item.stage, item.what, sentence(item.reason)] for item in found]
+    items = list(left_out(results))
+    rows = [[item.stage, item.what, sentence(item.reason)] for item in items]
     table = Table("Left out of the results.", ["Stage", "What", "Why"], rows)
     return Section(
         "failures",
         "Failures and rejections",
-        [table if found else Paragraph("Nothing failed and nothing was refused.")],
+        [table if items else Paragraph("Nothing failed and nothing was refused.")],
         [
             CsvTable(
                 "rejections.csv",
                 ("stage", "label", "reason", "key"),
-                tuple((item.stage, item.what, item.reason, item.key) for item in found),
+                tuple((item.stage, item.what, item.reason, item.key) for item in items),
             )
         ],
     )

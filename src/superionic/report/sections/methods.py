@@ -177,7 +177,7 @@ def _distillation(results: Results, out: _Text) -> str:
     if results.distil is None:
         return ""
     distil = results.distil
-    explored = sum(found.labels for found in distil.rounds)
+    explored = sum(each.labels for each in distil.rounds)
     loop = f", {explored} of them from hot runs of the students" if explored else ""
     return (
         f"{plural(len(distil.members), 'neuroevolution potential')}{out.cite('nep')}, the students, learned energies, "
@@ -208,9 +208,9 @@ def _analysis(results: Results, out: _Text) -> str:
     if results.analyse is None:
         return ""
     dependences = [material.dependence for material in results.analyse.arrhenius]
-    forms = dict.fromkeys(found.form for found in dependences if found.fit is not None)
+    forms = dict.fromkeys(each.form for each in dependences if each.fit is not None)
     fits = f" Activation energies are from weighted fits of {listing([FORMS[f] for f in forms])}." if forms else ""
-    few = any(found.line is not None and sum(found.line.used) < 3 for found in dependences)
+    few = any(each.line is not None and sum(each.line.used) < 3 for each in dependences)
     caution = " With two temperatures a fit has no degree of freedom left to test it." if few else ""
     return (
         "Tracer diffusivities are slopes of mean squared displacements averaged over ions and time origins, after "

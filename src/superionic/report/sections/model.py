@@ -455,8 +455,12 @@ def _sampling_csv(results: Results) -> CsvTable:
     )
 
 
-def _explored(found: Exploration | None) -> Cells:
-    return (None,) * 4 if found is None else (found.length_ps, found.looked_at, found.above, found.worst_eV_per_A)
+def _explored(explored: Exploration | None) -> Cells:
+    return (
+        (None,) * 4
+        if explored is None
+        else (explored.length_ps, explored.looked_at, explored.above, explored.worst_eV_per_A)
+    )
 
 
 def _labels_csv(results: Results) -> CsvTable:

@@ -83,10 +83,12 @@ def paths(
 
 def doubts(results: Results) -> Iterator[Statement]:
     """Say where paths could not be told."""
-    found = results.analyse.migration if results.analyse is not None else ()
-    lost = [each for each in found if each.migration is None]
+    records = results.analyse.migration if results.analyse is not None else ()
+    lost = [each for each in records if each.migration is None]
     if lost:
-        words = f"In {len(lost)} of {len(found)} runs the places of the ions show no sites, so that there are no paths."
+        words = (
+            f"In {len(lost)} of {len(records)} runs the places of the ions show no sites, so that there are no paths."
+        )
         yield Statement("caution", words)
 
 
@@ -222,11 +224,15 @@ def _jump_rows(run: MigrationSummary) -> Iterator[Cells]:
 
 
 def _percolation_rows(run: MigrationSummary) -> Iterator[Cells]:
-    found = run.percolation
+    percolation = run.percolation
     for index, axis in enumerate(AXES):
         barrier: Cells = (None, None, None)
-        if found is not None:
-            barrier = (found.barriers_eV[index], found.barrier_errors_eV[index], found.levels_per_A3[index])
+        if percolation is not None:
+            barrier = (
+                percolation.barriers_eV[index],
+                percolation.barrier_errors_eV[index],
+                percolation.levels_per_A3[index],
+            )
         yield (axis, *barrier, axis in run.connected_axes)
 
 
@@ -242,8 +248,8 @@ def _van_hove_rows(run: MigrationSummary) -> Iterator[Cells]:
 
 
 def _non_gaussian_rows(run: MigrationSummary) -> Iterator[Cells]:
-    found = run.non_gaussian
-    for lag, alpha2, error in zip(found.lags_ps, found.alpha2, found.error, strict=True):
+    curve = run.non_gaussian
+    for lag, alpha2, error in zip(curve.lags_ps, curve.alpha2, curve.error, strict=True):
         yield (float(lag), float(alpha2), float(error))
 
 

@@ -28,36 +28,36 @@ _PASSED: Final = {True: "yes", False: "no", None: "not tested"}
 
 def section(results: Results) -> Section:
     """Describe how the students learned and how they compare with their teacher."""
-    found = results.distil
-    if found is None:
+    distil = results.distil
+    if distil is None:
         return Section("student", "Student", [Paragraph("No student potential was distilled.", "missing")])
-    blocks: list[Block] = [Paragraph(_lead(found)), _verdict_table(found), _errors_table(found)]
-    if found.transfer is not None:
-        blocks.append(Paragraph(_transfer_words(found.transfer)))
-    blocks += [_parity_plot(found), _learning_plot(found)]
-    if (distances := _distances_plot(found)) is not None:
+    blocks: list[Block] = [Paragraph(_lead(distil)), _verdict_table(distil), _errors_table(distil)]
+    if distil.transfer is not None:
+        blocks.append(Paragraph(_transfer_words(distil.transfer)))
+    blocks += [_parity_plot(distil), _learning_plot(distil)]
+    if (distances := _distances_plot(distil)) is not None:
         blocks.append(distances)
-    blocks += [_properties_plot(found), _rounds_table(found)]
+    blocks += [_properties_plot(distil), _rounds_table(distil)]
     tables = [
-        _criteria_csv(found),
-        _errors_csv(found),
-        _learning_csv(found),
-        _rounds_csv(results, found),
-        _runs_csv(results, found),
-        _distances_csv(results, found),
+        _criteria_csv(distil),
+        _errors_csv(distil),
+        _learning_csv(distil),
+        _rounds_csv(results, distil),
+        _runs_csv(results, distil),
+        _distances_csv(results, distil),
     ]
     return Section("student", "Student", shown(*blocks), tables)
 
 
 def doubts(results: Results) -> Iterator[Statement]:
     """Say what the gate refused, what it could not test, and how coarse the comparison was."""
-    found = results.distil
-    if found is None:
+    distil = results.distil
+    if distil is None:
         return
-    failed = found.verdict.failed
+    failed = distil.verdict.failed
     if failed:
         named = "; ".join(f"{criterion.name} ({criterion.words})" for criterion in failed)
-        if found.required:
+        if distil.required:
             words = (
                 f"The student failed parity with its teacher, and nothing was computed with it: {named}. "
                 f"{_way_out(failed)}, or let the teacher drive `transport` itself (`transport.potential`)."
@@ -68,12 +68,12 @@ def doubts(results: Results) -> Iterator[Statement]:
                 f"passes. {_way_out(failed)}."
             )
         yield Statement("warning", words)
-    for criterion in found.verdict.criteria:
+    for criterion in distil.verdict.criteria:
         if criterion.passed is None:
             yield Statement(
                 "caution", f"Of the student, the {criterion.name} could not be compared: {criterion.words}."
             )
-    transfer = found.transfer
+    transfer = distil.transfer
     if transfer is None:
         yield Statement(
             "caution",
@@ -87,7 +87,7 @@ def doubts(results: Results) -> Iterator[Statement]:
             "Student and teacher were compared in runs of the teacher's length: a difference of less than a factor "
             f"of {_factor(transfer.ln_D_resolution):.2g} in the diffusivity could not have been seen.",
         )
-    for note in found.learned_from.notes:
+    for note in distil.learned_from.notes:
         yield Statement("info", f"Student: {note}")
 
 
@@ -101,21 +101,21 @@ def _way_out(failed: Sequence[Criterion]) -> str:
     return "Give more data (`distil.data`) or `distil.epochs`"
 
 
-def _lead(found: DistilResult) -> str:
+def _lead(distil: DistilResult) -> str:
     """Say in a sentence or two from what the students learned, and what the gate says."""
-    data = found.learned_from
+    data = distil.learned_from
     counts = (
         (data.snapshots, "frames of its runs"),
         (data.distorted, "distorted structures"),
         (data.relaxed, "steps of relaxations"),
         (data.contacts, "close contacts"),
-        (sum(one.labels for one in found.rounds), "frames of hot runs of the students"),
+        (sum(one.labels for one in distil.rounds), "frames of hot runs of the students"),
     )
     parts = [f"{whole_text(count)} {words}" for count, words in counts if count]
-    teacher = "the fine-tuned potential" if found.teacher.identity.fine_tuned else found.teacher.name
-    passed = "They passed the gate." if found.verdict.passed else "They did not pass the gate."
+    teacher = "the fine-tuned potential" if distil.teacher.identity.fine_tuned else distil.teacher.name
+    passed = "They passed the gate." if distil.verdict.passed else "They did not pass the gate."
     return (
-        f"{plural(len(found.members), 'student')} learned from {whole_text(data.total)} structures labelled by "
+        f"{plural(len(distil.members), 'student')} learned from {whole_text(data.total)} structures labelled by "
         f"{teacher}: {listing(parts)}. {passed}"
     )
 
@@ -135,10 +135,10 @@ def _factor(logarithm: float) -> float:
     return math.exp(min(logarithm, 50.0))
 
 
-def _verdict_table(found: DistilResult) -> Table:
+def _verdict_table(distil: DistilResult) -> Table:
     return table_of(
         "What a student must do as its teacher does before its numbers are results.",
-        found.verdict.criteria,
+        distil.verdict.criteria,
         [
             ("Compared", lambda criterion: sentence(criterion.name).rstrip(".")),
             ("Passed", lambda criterion: _PASSED[criterion.passed]),
@@ -147,16 +147,16 @@ def _verdict_table(found: DistilResult) -> Table:
     )
 
 
-def _measured(found: DistilResult) -> Iterator[tuple[int | None, str, ErrorMetrics]]:
+def _measured(distil: DistilResult) -> Iterator[tuple[int | None, str, ErrorMetrics]]:
     """Yield member (from 1; None for the mean of all), moment and errors of everything that was measured."""
-    for when, members in (("after the first training", found.errors.first), ("at the end", found.errors.after)):
+    for when, members in (("after the first training", distil.errors.first), ("at the end", distil.errors.after)):
         for member, metrics in enumerate(members, 1):
             yield member, when, metrics
-    if len(found.errors.after) > 1:
-        yield None, "at the end", found.errors.after_mean
+    if len(distil.errors.after) > 1:
+        yield None, "at the end", distil.errors.after_mean
 
 
-def _errors_table(found: DistilResult) -> Table:
+def _errors_table(distil: DistilResult) -> Table:
     rows = [
         [
             "mean of the students" if member is None else f"student {member}, {when}",
@@ -164,20 +164,20 @@ def _errors_table(found: DistilResult) -> Table:
             number(metrics.rmse_force_meV_per_A),
             number(metrics.rmse_stress_GPa),
         ]
-        for member, when, metrics in _measured(found)
+        for member, when, metrics in _measured(distil)
     ]
-    spread = found.committee
+    spread = distil.committee
     if spread is not None:
         numbers = (spread.energy_meV_per_atom, spread.force_meV_per_A, spread.stress_GPa)
         rows.append(["what they disagree by", *(number(value) for value in numbers)])
     caption = (
         "Root mean square errors against the teacher on frames that no student has seen "
-        f"(RMS force {number(found.errors.rms_force_meV_per_A)} meV/Å)."
+        f"(RMS force {number(distil.errors.rms_force_meV_per_A)} meV/Å)."
     )
     return Table(caption, ["", "Energy, meV/atom", "Forces, meV/Å", "Stress, GPa"], rows, frozenset({1, 2, 3}))
 
 
-def _rounds_table(found: DistilResult) -> Table:
+def _rounds_table(distil: DistilResult) -> Table:
     def grade(one: Round) -> str:
         return number(max((r.worst_grade for r in one.explorations if r.worst_grade is not None), default=None))
 
@@ -187,7 +187,7 @@ def _rounds_table(found: DistilResult) -> Table:
 
     return table_of(
         "Rounds of learning and hot runs; a grade above 1 says that a student extrapolates.",
-        found.rounds,
+        distil.rounds,
         [
             ("Round", lambda one: whole_text(one.round)),
             ("Structures", lambda one: whole_text(one.structures)),
@@ -200,10 +200,10 @@ def _rounds_table(found: DistilResult) -> Table:
     )
 
 
-def _learning_plot(found: DistilResult) -> Plot:
+def _learning_plot(distil: DistilResult) -> Plot:
     panels = [
-        _learning_panel(found, "RMSE of forces (eV/Å)", lambda errors: errors.rmse_force_eV_per_A),
-        _learning_panel(found, "RMSE of energies (eV/atom)", lambda errors: errors.rmse_energy_eV_per_atom),
+        _learning_panel(distil, "RMSE of forces (eV/Å)", lambda errors: errors.rmse_force_eV_per_A),
+        _learning_panel(distil, "RMSE of energies (eV/atom)", lambda errors: errors.rmse_energy_eV_per_atom),
     ]
     return Plot(
         "student_learning",
@@ -215,9 +215,9 @@ def _learning_plot(found: DistilResult) -> Plot:
     )
 
 
-def _learning_panel(found: DistilResult, y_label: str, error_of: Callable[[EpochErrors], float]) -> Panel:
+def _learning_panel(distil: DistilResult, y_label: str, error_of: Callable[[EpochErrors], float]) -> Panel:
     series = []
-    for index, student in enumerate(found.members):
+    for index, student in enumerate(distil.members):
         epochs = [one.epoch for one in student.history]
         parts: tuple[tuple[str, Dash, list[EpochErrors | None]], ...] = (
             ("training", "dot", [one.train for one in student.history]),
@@ -232,10 +232,10 @@ def _learning_panel(found: DistilResult, y_label: str, error_of: Callable[[Epoch
     return Panel(series, "epoch", y_label, y_log=True)
 
 
-def _parity_plot(found: DistilResult) -> Plot:
+def _parity_plot(distil: DistilResult) -> Plot:
     panels = [
-        _parity_panel(found.parity.energy_eV_per_atom, "Energy", "eV/atom"),
-        _parity_panel(found.parity.force_eV_per_A, "Force components", "eV/Å"),
+        _parity_panel(distil.parity.energy_eV_per_atom, "Energy", "eV/atom"),
+        _parity_panel(distil.parity.force_eV_per_A, "Force components", "eV/Å"),
     ]
     return Plot(
         "student_parity",
@@ -251,8 +251,8 @@ def _parity_panel(points: ParityPoints, title: str, unit: str) -> Panel:
     return Panel([series], f"teacher ({unit})", f"student ({unit})", title, square=True)
 
 
-def _distances_plot(found: DistilResult) -> Plot | None:
-    hottest = max(found.compared, key=lambda runs: runs.temperature_K, default=None)
+def _distances_plot(distil: DistilResult) -> Plot | None:
+    hottest = max(distil.compared, key=lambda runs: runs.temperature_K, default=None)
     if hottest is None:
         return None
     panels = []
@@ -278,10 +278,10 @@ _Point = tuple[float, float, float | None, float | None]
 """Temperature, value, and the ends of its error bar."""
 
 
-def _properties_plot(found: DistilResult) -> Plot:
+def _properties_plot(distil: DistilResult) -> Plot:
     volumes: dict[int, list[_Point]] = {}
     diffusivities: dict[int, list[_Point]] = {}
-    for runs in found.compared:
+    for runs in distil.compared:
         for index, volume in enumerate(runs.comparison.volumes_A3_per_atom):
             volumes.setdefault(index, []).append(_volume_point(runs.temperature_K, volume))
         for index, estimate in enumerate(runs.comparison.diffusivities_cm2_per_s):
@@ -338,16 +338,16 @@ def _side_by_side(points: Mapping[int, Sequence[_Point]]) -> list[Series]:
     return series
 
 
-def _criteria_csv(found: DistilResult) -> CsvTable:
-    rows = tuple((c.name, c.passed, c.value, c.limit, c.unit, c.words) for c in found.verdict.criteria)
+def _criteria_csv(distil: DistilResult) -> CsvTable:
+    rows = tuple((c.name, c.passed, c.value, c.limit, c.unit, c.words) for c in distil.verdict.criteria)
     return CsvTable("student_criteria.csv", ("criterion", "passed", "value", "limit", "unit", "words"), rows)
 
 
-def _errors_csv(found: DistilResult) -> CsvTable:
+def _errors_csv(distil: DistilResult) -> CsvTable:
     return csv_table(
         "student_errors.csv",
         ("potential", "when"),
-        [(("mean" if member is None else f"student {member}", when), e) for member, when, e in _measured(found)],
+        [(("mean" if member is None else f"student {member}", when), e) for member, when, e in _measured(distil)],
         [
             ("n_structures", lambda errors: errors.n_structures),
             ("mae_energy_meV_per_atom", lambda errors: errors.mae_energy_meV_per_atom),
@@ -360,7 +360,7 @@ def _errors_csv(found: DistilResult) -> CsvTable:
     )
 
 
-def _learning_csv(found: DistilResult) -> CsvTable:
+def _learning_csv(distil: DistilResult) -> CsvTable:
     def errors(part: EpochErrors | None) -> Cells:
         if part is None:
             return (None,) * 4
@@ -368,7 +368,7 @@ def _learning_csv(found: DistilResult) -> CsvTable:
 
     rows = tuple(
         (f"student {member}", one.epoch, one.learning_rate, *errors(one.train), *errors(one.validation))
-        for member, student in enumerate(found.members, 1)
+        for member, student in enumerate(distil.members, 1)
         for one in student.history
     )
     names = ("loss", "rmse_energy_eV_per_atom", "rmse_force_eV_per_A", "rmse_stress_GPa")
@@ -376,13 +376,13 @@ def _learning_csv(found: DistilResult) -> CsvTable:
     return CsvTable("student_learning_curve.csv", ("potential", "epoch", "learning_rate", *parts), rows)
 
 
-def _rounds_csv(results: Results, found: DistilResult) -> CsvTable:
+def _rounds_csv(results: Results, distil: DistilResult) -> CsvTable:
     return csv_table(
         "student_explorations.csv",
         ("round", "structures", "labels", *material_columns(results), "ordering"),
         [
             ((one.round, one.structures, one.labels, *ordering_cells(results, run.ordering)), run)
-            for one in found.rounds
+            for one in distil.rounds
             for run in one.explorations
         ],
         [
@@ -395,9 +395,9 @@ def _rounds_csv(results: Results, found: DistilResult) -> CsvTable:
     )
 
 
-def _runs_csv(results: Results, found: DistilResult) -> CsvTable:
+def _runs_csv(results: Results, distil: DistilResult) -> CsvTable:
     rows: list[Cells] = []
-    for runs in found.compared:
+    for runs in distil.compared:
         one = runs.comparison
         identity = (*ordering_cells(results, runs.ordering), runs.temperature_K)
         for index, (estimate, hops) in enumerate(zip(one.diffusivities_cm2_per_s, one.hops, strict=True)):
@@ -412,10 +412,10 @@ def _runs_csv(results: Results, found: DistilResult) -> CsvTable:
     return CsvTable("student_runs.csv", columns, tuple(rows))
 
 
-def _distances_csv(results: Results, found: DistilResult) -> CsvTable:
+def _distances_csv(results: Results, distil: DistilResult) -> CsvTable:
     rows = tuple(
         (*ordering_cells(results, runs.ordering), runs.temperature_K, _driver(index), pair.pair, distance, value)
-        for runs in found.compared
+        for runs in distil.compared
         for pair in runs.comparison.pairs
         for index, g in enumerate((pair.teacher, *pair.members))
         for distance, value in zip(pair.r_A, g, strict=True)

@@ -39,7 +39,7 @@ def section(results: Results) -> Section:
     return Section("summary", "Summary", blocks, [_csv(results, ranked)] if ranked else ())
 
 
-def best_first(found: Sequence[MaterialTransport]) -> list[MaterialTransport]:
+def best_first(materials: Sequence[MaterialTransport]) -> list[MaterialTransport]:
     """Sort materials by the conductivity at the first temperature asked for; those without one stand last."""
 
     def order(material: MaterialTransport) -> tuple[bool, bool, float]:
@@ -48,7 +48,7 @@ def best_first(found: Sequence[MaterialTransport]) -> list[MaterialTransport]:
             return (True, True, 0.0)
         return (False, headline.is_upper_bound, -headline.value_S_per_cm)
 
-    return sorted(found, key=order)
+    return sorted(materials, key=order)
 
 
 def _factor(ranked: Sequence[MaterialTransport]) -> float | None:
@@ -118,18 +118,20 @@ def _conductivity_lines(results: Results, ranked: Sequence[MaterialTransport]) -
 
 def _stability_line(results: Results, ranked: Sequence[MaterialTransport]) -> Iterator[Line]:
     material = ranked[0].material if ranked else _most_stable(results)
-    found = stability_of(results, material) if material is not None else None
-    if found is None or material is None:
+    stability = stability_of(results, material) if material is not None else None
+    if stability is None or material is None:
         return
-    name = _name(results, found.lowest.formula, material)
-    if found.one_composition:
-        words = f"Lowest of {plural(found.compared, 'ordering')} compared"
-        if not found.stable:
-            words = f"{milli(found.e_above_hull_eV_per_atom, 2)} meV/atom above the lowest ordering"
+    name = _name(results, stability.lowest.formula, material)
+    if stability.one_composition:
+        words = f"Lowest of {plural(stability.compared, 'ordering')} compared"
+        if not stability.stable:
+            words = f"{milli(stability.e_above_hull_eV_per_atom, 2)} meV/atom above the lowest ordering"
         yield Line(words, f"no rival compounds, so this is no test of stability · {name}")
         return
-    members = listing([formula_text(member) for member in found.end_members])
-    above = "on the hull" if found.stable else f"{milli(found.e_above_hull_eV_per_atom, 2)} meV/atom above the hull"
+    members = listing([formula_text(member) for member in stability.end_members])
+    above = (
+        "on the hull" if stability.stable else f"{milli(stability.e_above_hull_eV_per_atom, 2)} meV/atom above the hull"
+    )
     yield Line(f"Stability: {above}", f"against {members} only, at 0 K · {name}")
 
 
@@ -141,14 +143,14 @@ def _most_stable(results: Results) -> Material | None:
 
 
 def _potential_line(results: Results) -> Iterator[Line]:
-    found = results.validate.errors if results.validate is not None else None
-    if found is None:
+    errors = results.validate.errors if results.validate is not None else None
+    if errors is None:
         return
-    worse = found.after.mae_force_meV_per_A > found.before.mae_force_meV_per_A
+    worse = errors.after.mae_force_meV_per_A > errors.before.mae_force_meV_per_A
     yield Line(
-        f"Force error {number(found.after.mae_force_meV_per_A)} meV/Å",
-        f"mean absolute, over {plural(found.n_structures, 'structure')} of the {found.set} set; before training "
-        f"{number(found.before.mae_force_meV_per_A)} meV/Å",
+        f"Force error {number(errors.after.mae_force_meV_per_A)} meV/Å",
+        f"mean absolute, over {plural(errors.n_structures, 'structure')} of the {errors.set} set; before training "
+        f"{number(errors.before.mae_force_meV_per_A)} meV/Å",
         "warning" if worse else "info",
     )
 
@@ -158,33 +160,33 @@ def _name(results: Results, formula: str, material: Material) -> str:
 
 
 def _table(results: Results, ranked: Sequence[MaterialTransport]) -> Table:
-    temperatures = list(dict.fromkeys(t for found in ranked for t in found.dependence.report_temperatures_K))
+    temperatures = list(dict.fromkeys(t for each in ranked for t in each.dependence.report_temperatures_K))
     single = len(temperatures) == 1
     columns = ["Composition", "Crystal"]
-    units = {t: SigmaUnit.of(found.dependence.conductivity_at(t) for found in ranked) for t in temperatures}
+    units = {t: SigmaUnit.of(each.dependence.conductivity_at(t) for each in ranked) for t in temperatures}
     for temperature, unit in units.items():
         columns += [f"σ({temperature:g} K), {unit.name}", "68 % interval"] + ["95 % interval"] * single
     numeric = frozenset(range(2, len(columns) + 1))
     columns += ["Eₐ, eV", "Stability, meV/atom", "Verdict"]
     rows = []
-    for found in ranked:
-        row = [unit_formula(results, found.formula), found.material.crystal]
+    for each in ranked:
+        row = [unit_formula(results, each.formula), each.material.crystal]
         for temperature, unit in units.items():
-            row += _sigma_cells(found.dependence.conductivity_at(temperature), unit, single)
-        verdict = found.dependence.verdict
-        stability = stability_of(results, found.material)
+            row += _sigma_cells(each.dependence.conductivity_at(temperature), unit, single)
+        verdict = each.dependence.verdict
+        stability = stability_of(results, each.material)
         row += [
-            with_error(found.dependence.Ea_eV, found.dependence.Ea_error_eV),
+            with_error(each.dependence.Ea_eV, each.dependence.Ea_error_eV),
             stability.words if stability is not None else UNKNOWN,
-            _verdict(found) if verdict.kind in ("sound", "statistically thin") else verdict.kind,
+            _verdict(each) if verdict.kind in ("sound", "statistically thin") else verdict.kind,
         ]
         rows.append(row)
     return Table("Main results, the highest conductivity first.", columns, rows, numeric)
 
 
-def _verdict(found: MaterialTransport) -> str:
-    headline = found.dependence.headline
-    return found.dependence.verdict.kind if headline is None else headline.precision.words
+def _verdict(material: MaterialTransport) -> str:
+    headline = material.dependence.headline
+    return material.dependence.verdict.kind if headline is None else headline.precision.words
 
 
 def _sigma_cells(value: ConductivityAt | None, unit: SigmaUnit, single: bool) -> list[str]:

@@ -108,12 +108,12 @@ def _parts(results: Results) -> Iterator[str]:
         yield f"ran {plural(len(results.transport.runs), 'molecular-dynamics run')} of {number(length)} ps in total"
 
 
-def _enumerated(found: EnumerateResult) -> str:
-    counts = [space.counted.count for space in found.spaces]
+def _enumerated(result: EnumerateResult) -> str:
+    counts = [space.counted.count for space in result.spaces]
     return (
         f"{plural(len(counts), 'space')}; {whole_text(sum(count.raw for count in counts))} raw arrangements, "
         f"{whole_text(sum(count.distinct for count in counts))} distinct by symmetry, "
-        f"{whole_text(sum(space.listed for space in found.spaces))} listed"
+        f"{whole_text(sum(space.listed for space in result.spaces))} listed"
     )
 
 
@@ -141,8 +141,8 @@ def _hull(hulls: Sequence[HullResult]) -> str:
     return f"{plural(len(hull.entries), 'entry', 'entries')}, {stable} on the hull; end members: {members}{one}"
 
 
-def _selected(found: SelectResult) -> str:
-    return f"{plural(len(found.selected), 'ordering')}, Boltzmann weights at {found.temperature_K:g} K"
+def _selected(result: SelectResult) -> str:
+    return f"{plural(len(result.selected), 'ordering')}, Boltzmann weights at {result.temperature_K:g} K"
 
 
 def _sampled(rounds: Sequence[SampleResult]) -> str:
@@ -170,24 +170,24 @@ def _trained(rounds: Sequence[TrainResult]) -> str:
     )
 
 
-def _validated(found: ValidateResult) -> str:
-    return f"{plural(found.errors.n_structures, 'structure')} of the {found.errors.set} set"
+def _validated(result: ValidateResult) -> str:
+    return f"{plural(result.errors.n_structures, 'structure')} of the {result.errors.set} set"
 
 
-def _distilled(found: DistilResult) -> str:
-    parity = "passed" if found.verdict.passed else "failed"
+def _distilled(result: DistilResult) -> str:
+    parity = "passed" if result.verdict.passed else "failed"
     return (
-        f"{plural(len(found.members), 'student')}, {plural(found.learned_from.total, 'structure')}; "
+        f"{plural(len(result.members), 'student')}, {plural(result.learned_from.total, 'structure')}; "
         f"parity with the teacher {parity}"
     )
 
 
-def _simulated(found: TransportResult) -> str:
-    temperatures = sorted({run.run.temperature_K for run in found.runs})
-    total = number(sum(run.length_ps for run in found.runs))
-    return f"{plural(len(found.runs), 'run')}, {total} ps in total, at {listing([f'{t:g}' for t in temperatures])} K"
+def _simulated(result: TransportResult) -> str:
+    temperatures = sorted({run.run.temperature_K for run in result.runs})
+    total = number(sum(run.length_ps for run in result.runs))
+    return f"{plural(len(result.runs), 'run')}, {total} ps in total, at {listing([f'{t:g}' for t in temperatures])} K"
 
 
-def _analysed(found: AnalyseResult) -> str:
-    fits = sum(material.dependence.line is not None for material in found.arrhenius)
-    return f"{plural(len(found.runs), 'diffusivity', 'diffusivities')}, {plural(fits, 'Arrhenius fit')}"
+def _analysed(result: AnalyseResult) -> str:
+    fits = sum(material.dependence.line is not None for material in result.arrhenius)
+    return f"{plural(len(result.runs), 'diffusivity', 'diffusivities')}, {plural(fits, 'Arrhenius fit')}"
