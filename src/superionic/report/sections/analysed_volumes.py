@@ -32,8 +32,8 @@ def _traces(analysis: Analysis) -> Plot:
     return Plot(
         "volume_traces",
         "Volume",
-        "Volume of the runs whose cell changes. The band is the error of the mean, from the time in which the volume "
-        "forgets itself; it is much narrower than the fluctuations.",
+        "Volume of the runs whose cell changes. The band is the error of the mean, from the correlation time of the "
+        "volume; it is much narrower than the fluctuations.",
         panels,
         height=300,
     )

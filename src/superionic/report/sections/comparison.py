@@ -129,7 +129,7 @@ def _table(results: Results, pairs: list[Compared]) -> Table:
             ("Unit", lambda item: _unit(item.published)),
             ("Difference", lambda item: _difference(item.match)),
             (
-                "How published value was got",
+                "How the published value was obtained",
                 lambda item: ": ".join(filter(None, (item.published.kind, item.published.method))),
             ),
             ("Remarks", lambda item: notes.refer([sentence(words) for words in item.match.differs])),

@@ -130,7 +130,7 @@ def _table(dependences: Sequence[NamedDependence]) -> Table:
             ("Temperatures, K", lambda each: ", ".join(f"{p.temperature_K:g}" for p in each.dependence.points)),
             ("Runs", lambda each: str(each.dependence.n_runs)),
             ("Eₐ, eV", lambda each: with_error(each.dependence.Ea_eV, each.dependence.Ea_error_eV)),
-            ("χ² per freedom", lambda each: _chi2(each.dependence)),
+            ("χ² per degree of freedom", lambda each: _chi2(each.dependence)),
             ("Break of the slope", lambda each: _break_words(each.dependence.slope_break)),
             ("Remarks", lambda each: notes.refer([sentence(words) for words in each.remarks])),
         ],

@@ -256,7 +256,7 @@ def _chosen_by(run: SampledRun) -> str:
 
 def _exploration_table(learning: LearningResult) -> Table:
     return table_of(
-        "What the committee said of its own runs.",
+        "Disagreement of the committee in its own runs.",
         learning.rounds,
         [
             ("Round", lambda one: str(one.round)),

@@ -101,7 +101,7 @@ def _fit_words(fit: CrystalFit) -> str:
     if fit.framework_misfit_A is not None:
         misfit = f", mean places of the framework by {number(fit.framework_misfit_A, 2)} Å (rms)"
     if fit.rival_misfit_A is not None:
-        misfit += f" (laid down otherwise, which exchanges labels, by {number(fit.rival_misfit_A, 2)} Å)"
+        misfit += f" (placed the other way, which exchanges labels, by {number(fit.rival_misfit_A, 2)} Å)"
     return (
         f"Sites are those of {fit.name} in the supercell {supercell_text(fit.supercell)}; lengths differ from the "
         f"crystal's by up to {number(100.0 * fit.strain, 2)} %{misfit}. Labels i1, i2, … are interstitials: places "

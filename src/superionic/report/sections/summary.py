@@ -107,7 +107,7 @@ def _conductivity_lines(results: Results, ranked: Sequence[MaterialTransport]) -
         asked = best.dependence.report_temperatures_K[0]
         yield Line(f"No σ({asked:g} K)", f"{verdict.words} · {name}", "warning")
     elif results.status == "student failed parity":
-        detail = f"its {sigma_words(headline)} is none until it passes · {name}"
+        detail = f"its {sigma_words(headline)} is no result until it passes · {name}"
         yield Line("No result: the student failed parity with its teacher", detail, "warning")
     else:
         line = best.dependence.line
