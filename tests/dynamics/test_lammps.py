@@ -8,8 +8,6 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from superionic.settings.sample import SampleSettings
-from superionic.settings.stages import TransportSettings
 from superionic.dynamics.conformance import ENSEMBLES, observe
 from superionic.dynamics.ensembles import build_integrator
 from superionic.dynamics.lammps_library import Frame
@@ -21,6 +19,8 @@ from superionic.errors import CalculationFailed, EngineError, SuperionicError
 from superionic.potentials.base import load_potential
 from superionic.potentials.pair import PairPotential
 from superionic.potentials.reference import li3ycl6_cell
+from superionic.settings.sample import SampleSettings
+from superionic.settings.stages import TransportSettings
 
 engine = pytest.mark.engine("lammps")
 ROOM = "superionic.dynamics.conformance"
