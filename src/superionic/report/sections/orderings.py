@@ -37,27 +37,27 @@ def doubts(results: Results) -> Iterator[Statement]:
     for space in results.enumerate.spaces if results.enumerate is not None else ():
         name = f"{unit_formula(results, space.counted.formula)} ({space.cell.id})"
         if space.method == "sample":
-            yield Statement(
-                "info",
+            words = (
                 f"{name}: {whole_text(space.listed)} of {whole_text(space.counted.count.distinct)} distinct orderings "
-                "were looked at, drawn at random; a lower one may exist.",
+                "were looked at, drawn at random; a lower one may exist."
             )
+            yield Statement("info", words)
         if isinstance(space.evidence, SearchEvidence):
             yield _about_search(name, space.evidence)
         if isinstance(space.evidence, MonteCarloEvidence):
             yield from _about_monte_carlo(name, space.evidence)
         if space.tie is not None:
-            yield Statement(
-                "info",
+            words = (
                 f"{name}: {space.tie.members:,} orderings share the Ewald energy at which the choice ends, and "
-                f"{space.tie.taken} of them were taken, spread evenly; point charges cannot tell them apart.",
+                f"{space.tie.taken} of them were taken, spread evenly; point charges cannot tell them apart."
             )
+            yield Statement("info", words)
         if space.counted.skipped:
-            yield Statement(
-                "caution",
+            words = (
                 f"{name}: {space.counted.skipped} compositions nearer to the refinement were passed over, as they "
-                f"cannot keep like ions {space.counted.min_distance_A:g} Å apart.",
+                f"cannot keep like ions {space.counted.min_distance_A:g} Å apart."
             )
+            yield Statement("caution", words)
 
 
 def _about_search(name: str, evidence: SearchEvidence) -> Statement:

@@ -87,14 +87,10 @@ def doubts(results: Results) -> Iterator[Statement]:
     """Say what the hull does not tell."""
     if not results.hull:
         return
+    words = "Stability is at 0 K, without vibrations or configurational entropy, and against the end members only."
     if results.hull[-1].one_composition:
-        yield Statement(
-            "info", "Stability was not tested: with one composition the hull only says which ordering is lowest."
-        )
-        return
-    yield Statement(
-        "info", "Stability is at 0 K, without vibrations or configurational entropy, and against the end members only."
-    )
+        words = "Stability was not tested: with one composition the hull only says which ordering is lowest."
+    yield Statement("info", words)
 
 
 def section(results: Results) -> Section:
@@ -210,11 +206,8 @@ def _hull_points(entries: Sequence[tuple[float, HullEntry]], height: Callable[[H
     crystals = sorted({entry.material.crystal for _, entry in entries})
     for index, crystal in enumerate(crystals):
         for stable in (False, True):
-            chosen = [
-                (x, entry) for x, entry in entries if entry.material.crystal == crystal and entry.stable is stable
-            ]
-            step = -(-len(chosen) // _MOST_POINTS)
-            chosen = chosen[:: step or 1]
+            chosen = [each for each in entries if (each[1].material.crystal, each[1].stable) == (crystal, stable)]
+            chosen = chosen[:: -(-len(chosen) // _MOST_POINTS) or 1]
             if not chosen:
                 continue
             series.append(
