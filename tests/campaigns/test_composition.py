@@ -57,7 +57,7 @@ def test_every_material_with_a_conductivity_has_its_stability(two_axes, polymorp
             found = stability.stability_of(results, each.material)
             own = [entry for entry in results.hull[-1].entries if entry.material == each.material]
             assert found.e_above_hull_eV_per_atom == min(entry.e_above_hull_eV_per_atom for entry in own)
-            assert found.formula == each.formula
+            assert found.lowest.formula == each.formula
             assert found.stable is any(entry.stable for entry in own)
             assert not found.one_composition
             assert "hull" in found.words or "meV/atom above" in found.words
