@@ -232,7 +232,7 @@ def _hover(entry: HullEntry) -> str:
     )
 
 
-def _lowest_by_point(hull: HullResult) -> dict[Point, HullEntry]:
+def lowest_by_point(hull: HullResult) -> dict[Point, HullEntry]:
     """Return the lowest ordering at each point of the grid."""
     lowest: dict[Point, HullEntry] = {}
     for entry in hull.entries:
@@ -245,7 +245,7 @@ def _lowest_by_point(hull: HullResult) -> dict[Point, HullEntry]:
 
 
 def _hull_over_map(results: Results, hull: HullResult) -> Panel:
-    lowest = _lowest_by_point(hull)
+    lowest = lowest_by_point(hull)
     plane = composition_map(list(lowest))
     assert plane is not None  # noqa: S101 - the caller has looked
     above = [1000 * entry.e_above_hull_eV_per_atom for entry in lowest.values()]
