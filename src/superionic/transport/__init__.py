@@ -8,6 +8,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from superionic.transport.analysis import TransportAnalysis, analyse_displacements
     from superionic.transport.arrhenius import ArrheniusFit, arrhenius_fit, arrhenius_fit_estimates
+    from superionic.transport.conductivity_of_temperature import (
+        RunTransport,
+        TemperatureDependence,
+        temperature_dependence,
+    )
     from superionic.transport.density import Density, probability_density
     from superionic.transport.diffusivity import ChargeDiffusivity, TracerDiffusivity
     from superionic.transport.estimate import Estimate
@@ -23,8 +28,10 @@ _HOMES = {
     "Estimate": "estimate",
     "MeanSquaredDisplacement": "msd",
     "Migration": "migration",
+    "RunTransport": "conductivity_of_temperature",
     "SiteSet": "sites",
     "SiteTracker": "jumps",
+    "TemperatureDependence": "conductivity_of_temperature",
     "TracerDiffusivity": "diffusivity",
     "TransportAnalysis": "analysis",
     "analyse_displacements": "analysis",
@@ -34,6 +41,7 @@ _HOMES = {
     "follow_sites": "jumps",
     "mean_squared_displacement": "msd",
     "probability_density": "density",
+    "temperature_dependence": "conductivity_of_temperature",
 }
 
 __all__ = [
@@ -43,8 +51,10 @@ __all__ = [
     "Estimate",
     "MeanSquaredDisplacement",
     "Migration",
+    "RunTransport",
     "SiteSet",
     "SiteTracker",
+    "TemperatureDependence",
     "TracerDiffusivity",
     "TransportAnalysis",
     "analyse_displacements",
@@ -54,6 +64,7 @@ __all__ = [
     "follow_sites",
     "mean_squared_displacement",
     "probability_density",
+    "temperature_dependence",
 ]
 
 

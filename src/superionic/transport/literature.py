@@ -28,11 +28,21 @@ class LiteratureFit:
     window_ps: tuple[float, float]
     effective_hops: float
 
+    @property
+    def value_cm2_per_s(self) -> float:
+        """D in cm²/s."""
+        return self.value_A2_per_ps * A2_PER_PS_TO_CM2_PER_S
+
+    @property
+    def error_cm2_per_s(self) -> float:
+        """The error of He 2018 in cm²/s."""
+        return self.error_A2_per_ps * A2_PER_PS_TO_CM2_PER_S
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, D in cm²/s."""
         return {
-            "value_cm2_per_s": self.value_A2_per_ps * A2_PER_PS_TO_CM2_PER_S,
-            "error_cm2_per_s": self.error_A2_per_ps * A2_PER_PS_TO_CM2_PER_S,
+            "value_cm2_per_s": self.value_cm2_per_s,
+            "error_cm2_per_s": self.error_cm2_per_s,
             "window_ps": list(self.window_ps),
             "effective_hops": self.effective_hops,
         }

@@ -1,0 +1,401 @@
+"""σ(T): from the runs of one material at several temperatures to a line, and to σ where it is asked for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, get_args
+
+from superionic.errors import AnalysisError, CalculationFailed
+from superionic.transport.arrhenius import ArrheniusFit, ArrheniusForm, arrhenius_fit_estimates
+from superionic.transport.budget import BudgetTerm, TransferTerm, error_budget
+from superionic.transport.conductivity_line import (
+    ConductivityAt,
+    ConductivityBand,
+    conductivity_band,
+    of_runs,
+    read_off,
+)
+from superionic.transport.doubts import (
+    Doubt,
+    Verdict,
+    about_line,
+    about_values,
+    by_gravity,
+    energy_is_unphysical,
+    judge,
+    without_line,
+)
+from superionic.transport.estimate import Estimate, PooledEstimate, pool_orderings
+from superionic.transport.slope_break import SlopeBreak, slope_break_of_estimates
+
+if TYPE_CHECKING:
+    from superionic.transport.analysis import TransportAnalysis
+
+
+@dataclass(frozen=True)
+class RunTransport:
+    """What one run says about the σ(T) of a material.
+
+    Attributes
+    ----------
+    temperature_K
+        Of the run; runs at exactly the same temperature are averaged.
+    ordering
+        Name of its structure: runs of one ordering are replicas, and count together as one of the orderings.
+    tracer_diffusivity_cm2_per_s, nernst_einstein_conductivity_S_per_cm
+        D* and σ by the Nernst–Einstein relation.
+    ionic_conductivity_S_per_cm, haven_ratio
+        σ from D_σ, correlations included, and D*/D_σ; None where they are not known.
+    """
+
+    temperature_K: float
+    ordering: str
+    tracer_diffusivity_cm2_per_s: Estimate
+    nernst_einstein_conductivity_S_per_cm: Estimate
+    ionic_conductivity_S_per_cm: Estimate | None = None
+    haven_ratio: Estimate | None = None
+
+    @classmethod
+    def of(cls, analysis: TransportAnalysis, *, ordering: str = "") -> RunTransport:
+        """Take what counts out of the analysis of a run.
+
+        Raises
+        ------
+        AnalysisError
+            If the analysis was made without a temperature or charges, and so without a conductivity.
+        """
+        temperature, conductivity = analysis.temperature_K, analysis.nernst_einstein_conductivity_S_per_cm
+        if temperature is None or conductivity is None:
+            raise AnalysisError(
+                "σ(T) needs the temperature of each run and the charges of its mobile ions.",
+                fix="Give both to the analysis of the run.",
+            )
+        return cls(
+            temperature,
+            ordering,
+            analysis.tracer_diffusivity_cm2_per_s,
+            conductivity,
+            analysis.ionic_conductivity_S_per_cm,
+            analysis.haven_ratio,
+        )
+
+
+@dataclass(frozen=True)
+class TemperaturePoint:
+    """The averages of all runs at one temperature.
+
+    Attributes
+    ----------
+    temperature_K, n_runs
+        The temperature, and how many runs there are.
+    conductivity_S_per_cm, diffusivity_cm2_per_s
+        Nernst–Einstein σ, and D*.
+    ionic_conductivity_S_per_cm, haven_ratio
+        σ from D_σ, and D*/D_σ; None unless every run has one. A Haven ratio is not bounded (inf) where the charge
+        diffusivity of a run vanishes.
+    """
+
+    temperature_K: float
+    n_runs: int
+    conductivity_S_per_cm: PooledEstimate
+    diffusivity_cm2_per_s: PooledEstimate
+    ionic_conductivity_S_per_cm: PooledEstimate | None
+    haven_ratio: PooledEstimate | None
+
+
+@dataclass(frozen=True, eq=False)
+class TemperatureDependence:
+    """σ(T) of one material.
+
+    Attributes
+    ----------
+    form
+        Which Arrhenius line gives Ea.
+    report_temperatures_K
+        Where σ was asked for, in the order asked; the first is the headline's.
+    transfer
+        What a student potential adds to the errors; None where no student drove the runs, or none is known.
+    points
+        The simulated temperatures, the coldest first.
+    fit
+        The line of the form asked for, of which Ea is the slope; None without one.
+    line
+        The line of ln(σT) that σ is read off (σT, not D, carries the change of volume with temperature); None without
+        one. Both are without the transfer term.
+    Ea_eV, Ea_error_eV
+        Activation energy with its error, the transfer term included; None without a line.
+    slope_break
+        Test of ln D for two regimes; None with fewer than five temperatures.
+    band
+        The line with its intervals, for drawing; None without a line.
+    predictions
+        σ read off the line at each report temperature, in the order asked; empty without a line. Whether they may be
+        given as results is for `conductivity_at` to say.
+    budget
+        What the errors consist of; empty without a line.
+    doubts
+        Why σ at the report temperatures is not to be taken at face value, the gravest first.
+    flags
+        Sentences of the fit and the test for two regimes. `doubts` say what they mean for σ(T).
+    no_line_reason
+        Why there is no line, in a sentence; None if there is one.
+    """
+
+    form: ArrheniusForm
+    report_temperatures_K: tuple[float, ...]
+    transfer: TransferTerm | None
+    points: tuple[TemperaturePoint, ...]
+    fit: ArrheniusFit | None
+    line: ArrheniusFit | None
+    Ea_eV: float | None
+    Ea_error_eV: float | None
+    slope_break: SlopeBreak | None
+    band: ConductivityBand | None
+    predictions: tuple[ConductivityAt, ...]
+    budget: tuple[BudgetTerm, ...]
+    doubts: tuple[Doubt, ...]
+    flags: tuple[str, ...]
+    no_line_reason: str | None
+
+    @property
+    def n_runs(self) -> int:
+        """Runs at all temperatures."""
+        return sum(point.n_runs for point in self.points)
+
+    @property
+    def headline(self) -> ConductivityAt | None:
+        """σ at the first report temperature; None where none can be given, and `verdict` says why."""
+        return self.conductivity_at(self.report_temperatures_K[0])
+
+    @property
+    def verdict(self) -> Verdict:
+        """How far the headline can be believed."""
+        return self.verdict_at(self.report_temperatures_K[0])
+
+    def conductivity_at(self, temperature_K: float) -> ConductivityAt | None:
+        """Give σ at any temperature, where it can be given.
+
+        It is read off the line. Where there is none, or its activation energy is unphysical, the average of the runs at
+        this temperature stands; between the simulated temperatures an unphysical line still holds σ; beyond them it
+        does not, and the answer is None.
+
+        Raises
+        ------
+        AnalysisError
+            For a temperature that is not positive.
+        """
+        unphysical = _unphysical(self.fit, self.line, self.transfer)
+        return _given(temperature_K, self.points, self.line, unphysical, self.transfer)
+
+    def verdict_at(self, temperature_K: float) -> Verdict:
+        """Say how far σ at any temperature can be believed, and if there is none, why.
+
+        An average of runs at one temperature stands by itself, whatever is wrong with the line.
+        """
+        value = self.conductivity_at(temperature_K)
+        found = _doubts(
+            (temperature_K,), self.points, self.fit, self.line, self.slope_break, self.transfer, self.no_line_reason
+        )
+        if value is not None and value.origin == "runs":
+            found = tuple(doubt for doubt in found if doubt.temperatures_K)
+        return judge(temperature_K, value, found)
+
+
+def temperature_dependence(
+    runs: Sequence[RunTransport],
+    *,
+    form: ArrheniusForm,
+    report_temperatures_K: Sequence[float],
+    transfer: TransferTerm | None = None,
+) -> TemperatureDependence:
+    """Average replicas and orderings at each temperature, fit the lines, and read σ off.
+
+    Parameters
+    ----------
+    runs
+        All runs of one material, in any order.
+    form
+        Of the line that gives Ea; σ is always read off that of ln(σT).
+    report_temperatures_K
+        Where σ is wanted; the first is the headline's.
+    transfer
+        What a student potential adds to the errors.
+
+    Returns
+    -------
+    TemperatureDependence
+        With or without a line: too few temperatures, or upper bounds only, are data, not an error.
+
+    Raises
+    ------
+    AnalysisError
+        Without a run or a report temperature, for temperatures that are not positive, or an unknown form.
+    """
+    wanted = tuple(float(t) for t in report_temperatures_K)
+    _check(runs, form, wanted)
+    points = tuple(_point(t, [run for run in runs if run.temperature_K == t]) for t in _temperatures(runs))
+    temperatures = [point.temperature_K for point in points]
+    pooled = [point.conductivity_S_per_cm for point in points]
+    sigma = [each.estimate for each in pooled]
+    diffusivity = [point.diffusivity_cm2_per_s.estimate for point in points]
+    try:
+        fit = arrhenius_fit_estimates(temperatures, diffusivity if form == "lnD" else sigma, form=form)
+        line = arrhenius_fit_estimates(temperatures, sigma, form="lnSigmaT")
+    except (AnalysisError, CalculationFailed) as error:
+        return _without_line(form, wanted, transfer, points, str(error.args[0]))
+    broken = slope_break_of_estimates(temperatures, diffusivity)
+    return TemperatureDependence(
+        form=form,
+        report_temperatures_K=wanted,
+        transfer=transfer,
+        points=points,
+        fit=fit,
+        line=line,
+        Ea_eV=fit.Ea_eV,
+        Ea_error_eV=_with_transfer(fit.Ea_error_eV, transfer),
+        slope_break=broken,
+        band=conductivity_band(line, temperatures, wanted, transfer=transfer),
+        predictions=tuple(
+            read_off(line, t, transfer=transfer, simulated=_simulated(t, points) is not None) for t in wanted
+        ),
+        budget=error_budget(fit, line, pooled, wanted, transfer),
+        doubts=_doubts(wanted, points, fit, line, broken, transfer, None),
+        flags=(*fit.flags, *([broken.flag] if broken is not None and broken.flag else [])),
+        no_line_reason=None,
+    )
+
+
+def _without_line(
+    form: ArrheniusForm,
+    wanted: tuple[float, ...],
+    transfer: TransferTerm | None,
+    points: tuple[TemperaturePoint, ...],
+    reason: str,
+) -> TemperatureDependence:
+    return TemperatureDependence(
+        form=form,
+        report_temperatures_K=wanted,
+        transfer=transfer,
+        points=points,
+        fit=None,
+        line=None,
+        Ea_eV=None,
+        Ea_error_eV=None,
+        slope_break=None,
+        band=None,
+        predictions=(),
+        budget=(),
+        doubts=_doubts(wanted, points, None, None, None, transfer, reason),
+        flags=(f"No activation energy: {reason}",),
+        no_line_reason=reason,
+    )
+
+
+def _check(runs: Sequence[RunTransport], form: str, wanted: Sequence[float]) -> None:
+    if not runs:
+        raise AnalysisError("There is no run to take σ(T) from.", fix="Give one at least.")
+    if not wanted:
+        raise AnalysisError("There is no temperature at which σ is wanted.", fix="Give one at least, such as 300 K.")
+    if form not in get_args(ArrheniusForm):
+        raise AnalysisError(f"There is no Arrhenius form {form!r}.", fix="Use 'lnD' or 'lnSigmaT'.")
+    for temperature in [*(run.temperature_K for run in runs), *wanted]:
+        if not (math.isfinite(temperature) and temperature > 0.0):
+            raise AnalysisError(f"A temperature must be positive, not {temperature!r} K.")
+
+
+def _temperatures(runs: Sequence[RunTransport]) -> list[float]:
+    return sorted({float(run.temperature_K) for run in runs})
+
+
+def _point(temperature_K: float, runs: Sequence[RunTransport]) -> TemperaturePoint:
+    orderings = [run.ordering for run in runs]
+
+    def pooled(estimates: Sequence[Estimate | None]) -> PooledEstimate | None:
+        known = [estimate for estimate in estimates if estimate is not None]
+        if len(known) < len(runs):
+            return None
+        unbounded = next((estimate for estimate in known if not math.isfinite(estimate.value)), None)
+        if unbounded is not None:
+            return PooledEstimate(unbounded, math.inf, 0.0, len(set(orderings)))
+        return pool_orderings(known, orderings)
+
+    return TemperaturePoint(
+        temperature_K,
+        len(runs),
+        pool_orderings([run.nernst_einstein_conductivity_S_per_cm for run in runs], orderings),
+        pool_orderings([run.tracer_diffusivity_cm2_per_s for run in runs], orderings),
+        pooled([run.ionic_conductivity_S_per_cm for run in runs]),
+        pooled([run.haven_ratio for run in runs]),
+    )
+
+
+def _with_transfer(Ea_error_eV: float | None, transfer: TransferTerm | None) -> float | None:
+    if Ea_error_eV is None or transfer is None:
+        return Ea_error_eV
+    return math.hypot(Ea_error_eV, transfer.Ea_eV)
+
+
+def _simulated(temperature_K: float, points: Sequence[TemperaturePoint]) -> TemperaturePoint | None:
+    return next((p for p in points if math.isclose(p.temperature_K, temperature_K, rel_tol=1e-9)), None)
+
+
+def _given(
+    temperature_K: float,
+    points: Sequence[TemperaturePoint],
+    line: ArrheniusFit | None,
+    unphysical: ArrheniusFit | None,
+    transfer: TransferTerm | None,
+) -> ConductivityAt | None:
+    """Return what may be given as σ; see :meth:`TemperatureDependence.conductivity_at`."""
+    point = _simulated(temperature_K, points)
+    if point is not None and (line is None or unphysical is not None):
+        return of_runs(point.conductivity_S_per_cm.estimate, temperature_K, transfer=transfer)
+    if line is None:
+        return None
+    value = read_off(line, temperature_K, transfer=transfer, simulated=point is not None)
+    return None if unphysical is not None and value.extrapolated else value
+
+
+def _unphysical(
+    fit: ArrheniusFit | None, line: ArrheniusFit | None, transfer: TransferTerm | None
+) -> ArrheniusFit | None:
+    """Return the line whose slope can be no activation energy, if any: the two differ by the change of volume only."""
+    for each in (fit, line):
+        if each is not None and energy_is_unphysical(each.Ea_eV, _with_transfer(each.Ea_error_eV, transfer)):
+            return each
+    return None
+
+
+def _doubts(
+    wanted: Sequence[float],
+    points: Sequence[TemperaturePoint],
+    fit: ArrheniusFit | None,
+    line: ArrheniusFit | None,
+    broken: SlopeBreak | None,
+    transfer: TransferTerm | None,
+    no_line_reason: str | None,
+) -> tuple[Doubt, ...]:
+    """Return all doubts about σ at these temperatures, the gravest first."""
+    unphysical = _unphysical(fit, line, transfer)
+    values = [_given(t, points, line, unphysical, transfer) for t in wanted]
+    withheld = [t for t, value in zip(wanted, values, strict=True) if value is None]
+    found = about_values([value for value in values if value is not None], line)
+    judged = fit if unphysical is None else unphysical
+    if line is None or judged is None:
+        return by_gravity([without_line(f"{no_line_reason} {_seen(points)}", withheld), *found])
+    Ea_error_eV = _with_transfer(judged.Ea_error_eV, transfer)
+    return by_gravity([*about_line(line, judged.Ea_eV, Ea_error_eV, broken, withheld), *found])
+
+
+def _seen(points: Sequence[TemperaturePoint]) -> str:
+    bounds = [point for point in points if point.conductivity_S_per_cm.estimate.is_upper_bound]
+    words = f"The runs are at {_kelvin(points)}"
+    if len(bounds) == len(points):
+        return f"{words}, and give upper bounds only."
+    return f"{words}, and those at {_kelvin(bounds)} give upper bounds only." if bounds else f"{words}."
+
+
+def _kelvin(points: Sequence[TemperaturePoint]) -> str:
+    return f"{', '.join(f'{point.temperature_K:g}' for point in points)} K"
