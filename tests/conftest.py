@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import signal
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,14 @@ def engine_call() -> Callable[..., Any]:
         return call_once(resolve_engine(engine).python, function, settings, inputs)
 
     return call
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let interrupts be heard here and in child processes, even if these tests run in the background of a script."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

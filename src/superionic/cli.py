@@ -135,8 +135,11 @@ def run(
     change is done again.
     """
     from superionic import cli_screen
+    from superionic.execution.interrupts import deafness
 
     opened = _open(campaign, run_folder)
+    if (warning := deafness()) is not None:
+        typer.echo(warning, err=True)
     try:
         with cli_screen.progress(quiet=quiet) as reporter:
             results = opened.run(

@@ -5,14 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
-import time
-from contextlib import closing
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from superionic import Campaign
@@ -306,52 +302,102 @@ def products(store: Path) -> dict[str, bytes]:
     }
 
 
+DRIVER = '''\
+"""Run a campaign and be killed at a moment of the n-th task of a stage: by what is reached, never by the clock."""
+
+import os, signal, sys, threading, time
+from pathlib import Path
+
+from superionic.cli import main
+from superionic.execution.ledger import Ledger
+from superionic.execution.worker import WorkerProcess
+
+campaign, stage, moment, number = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+stages, seen, lock = {}, [], threading.Lock()
+plain_started, plain_finished, plain_call = Ledger.started, Ledger.finished, WorkerProcess.call
+
+
+def reached(key, *moments):
+    if moment not in moments or stages.get(key) != stage:
+        return False
+    with lock:
+        seen.append(key)
+        return len(seen) == number
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+    signal.pause()
+
+
+def started(ledger, key, its_stage, *rest):
+    stages[key] = its_stage
+    plain_started(ledger, key, its_stage, *rest)
+    if reached(key, "noted"):
+        die()
+
+
+def call(worker, request, **options):
+    if not reached(request["key"], "at work"):
+        return plain_call(worker, request, **options)
+    threading.Thread(target=die_when_at_work, args=(Path(request["store"]), request["key"]), daemon=True).start()
+    plain_call(worker, request, **options)
+    threading.Event().wait()  # done before we could look: it must not be recorded, death is near
+
+
+def die_when_at_work(store, key):
+    while not any(store.glob(f"tmp/scratch-{key[:16]}-*")) and not (store / "objects" / key[:2] / key).exists():
+        time.sleep(0.001)
+    die()
+
+
+def finished(ledger, key, *rest):
+    ours = reached(key, "stored", "recorded")
+    if ours and moment == "stored":
+        die()
+    plain_finished(ledger, key, *rest)
+    if ours:
+        die()
+
+
+Ledger.started, Ledger.finished, WorkerProcess.call = started, finished, call
+main(["run", campaign, "--quiet", "--workers", "2"])
+'''
+# Noted in the ledger but not begun; in the worker's hands; its result stored but not recorded; recorded. One kill ends
+# two tasks at most (there are two workers), so the labels last for all of theirs.
+KILLS = [("label", moment, 1) for moment in ["noted", "at work", "stored", "noted", "recorded", "noted"]]
+KILLS += [("label", moment, 1) for moment in ["at work", "stored", "noted", "at work"]]
+KILLS += [("train", moment, 1) for moment in ["noted", "at work", "stored", "recorded", "at work", "stored"]]
+KILLS += [("train", "noted", 2), ("train", "at work", 2), ("train", "stored", 2), ("train", "at work", 1)]
+
+
 @pytest.mark.slow
 def test_twenty_kills_in_the_middle_of_labelling_or_training_change_no_byte(root, tmp_path):
     undisturbed = Campaign.load(written(root, tmp_path / "undisturbed", ACTIVE))
     undisturbed.run(write_report=False)
     path = written(root, tmp_path / "killed", ACTIVE)
     ledger = path.parent / "runs" / "learning" / "ledger.sqlite"
-    command = [sys.executable, "-m", "superionic.cli", "run", str(path), "--quiet"]
+    (tmp_path / "driver.py").write_text(DRIVER)
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
-    rng = np.random.default_rng(20)
-    kills = {"label": 0, "train": 0}
-    while sum(kills.values()) < 20:
-        # The first half as soon as a label or a segment of training is begun, the other half in training.
-        aims = set(kills) if sum(kills.values()) < 10 else {"train"}
-        begun = time.time()
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while process.poll() is None and last_begun(ledger, begun) not in aims:
-            time.sleep(0.02)
-        if process.poll() is None:
-            # At once, among the labels, or some segments of training later.
-            time.sleep(float(rng.choice([0.0, rng.uniform(0.0, 0.2), rng.uniform(0.0, 1.5)])))
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            stage = last_begun(ledger, begun)
-            if stage in kills:
-                kills[stage] += 1
-        else:
-            assert process.returncode == 0
-            shutil.rmtree(path.parent / "runs")  # done before the kills are used up: begin anew, but keep counting
-    assert subprocess.run(command, env=environment, check=False).returncode == 0
-    assert min(kills.values()) >= 2
+
+    def run_until(stage: str, moment: str, number: int) -> int:
+        command = [sys.executable, str(tmp_path / "driver.py"), str(path), stage, moment, str(number)]
+        return subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=False).returncode
+
+    assert len(KILLS) == 20
+    for stage, moment, number in KILLS:
+        code = run_until(stage, moment, number)
+        if code == 0:  # a stage was used up before its kills were: begin anew
+            shutil.rmtree(path.parent / "runs")
+            code = run_until(stage, moment, number)
+        assert code == -signal.SIGKILL, (stage, moment, number)
+        with Ledger(ledger) as found:
+            last = max(found.find(""), key=lambda record: record.finished or 0.0)
+            open_ones = [record for record in found.find("") if record.state == "running"]
+            assert stage in {record.stage for record in ([last] if moment == "recorded" else open_ones)}, moment
+    assert run_until("no stage", "at work", 1) == 0
     ours, theirs = products(path.parent / "runs" / "learning" / "store"), products(undisturbed.run_folder / "store")
     assert ours == theirs
     assert any("arrays.npz" in name for name in ours)
     with Ledger(ledger) as found:
         assert max(found.completions().values()) == 1
-
-
-def last_begun(ledger: Path, since: float) -> str:
-    """The stage of the task that was begun last since then."""
-    if not ledger.exists():
-        return ""
-    question = "SELECT stage FROM events JOIN tasks USING (key) WHERE at > ? AND event = 'started' ORDER BY at DESC"
-    try:
-        with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True, timeout=5)) as database:
-            found = database.execute(question, (since,)).fetchone()
-    except sqlite3.OperationalError:  # it is just being made
-        return ""
-    return "" if found is None else str(found[0])

@@ -17,7 +17,7 @@ import pytest
 
 from superionic import Campaign
 from superionic.campaign.run import Campaign as CampaignClass
-from superionic.errors import CampaignFileError, CompositionError, EngineError, StorageError
+from superionic.errors import CampaignFileError, CompositionError, EngineError, StageError, StorageError
 from superionic.execution.ledger import Ledger
 
 STAGES = ["enumerate", "rank", "hull", "select", "sample", "label", "transport", "analyse"]
@@ -125,6 +125,49 @@ def test_until_stops_after_the_stage_and_a_later_run_goes_on(small_campaign):
         campaign.run(until="train")
 
 
+def test_a_comment_in_a_crystal_file_is_never_taken_for_a_file(small_campaign, tmp_path, monkeypatch):
+    from ase.io import read
+
+    monkeypatch.setenv("SUPERIONIC_HOME", str(tmp_path / "home"))
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "precious").write_text("years of work")
+    path = small_campaign(("file: licl.cif", "file: licl.vasp"))
+    poscar = path.parent / "licl.vasp"
+    read(path.parent / "licl.cif").write(poscar, format="vasp")
+    # Below home/files, two folders up are tmp_path.
+    lines = ["sha256:../../theirs/x", *poscar.read_text().splitlines()[1:]]
+    poscar.write_text("\n".join(lines) + "\n")
+    results = Campaign.load(path).run(until="hull", write_report=False)
+    assert results["stages"]["hull"]["end_members"] == ["LiCl", "YCl3"]
+    assert (tmp_path / "theirs" / "precious").read_text() == "years of work"
+
+
+def test_the_walltime_of_the_campaign_file_stops_a_run_that_a_later_one_goes_on_with(done, finished, small_campaign):
+    limited = ("analyse:", "execution: {walltime_h: 1.0e-9}\nanalyse:")
+    campaign = Campaign.load(small_campaign(limited))
+    with pytest.raises(StageError, match="the time of this run is up") as caught:
+        campaign.run()
+    assert caught.value.where == "execution.walltime_h"
+    assert "run the same command again" in caught.value.fix
+    assert not campaign.status().is_done
+    # A limit that comes in the middle: what was done before it is kept and not done again.
+    path = small_campaign()
+    Campaign.load(path).run(until="hull", write_report=False)
+    with pytest.raises(StageError, match="the time of this run is up"):
+        Campaign.load(small_campaign(limited)).run()
+    with Ledger(campaign.run_folder / "ledger.sqlite") as ledger:
+        before = ledger.completions()
+    assert before
+    going_on = Campaign.load(small_campaign(("analyse:", "execution: {walltime_h: 1}\nanalyse:")))
+    going_on.run()
+    with Ledger(campaign.run_folder / "ledger.sqlite") as ledger:
+        assert set(ledger.completions().values()) == {1}
+        assert set(before) < set(ledger.completions())
+    assert products(going_on.report_folder) == products(done.report_folder)
+    # Where nothing is left to do, a limit stops nothing.
+    Campaign.load(finished(limited)).run()
+
+
 def test_any_executor_will_do(finished_folder, small_campaign):
     campaign = Campaign.load(small_campaign())
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as executor:
@@ -205,8 +248,8 @@ def test_workers_of_a_killed_run_end_by_themselves(small_campaign):
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
 
 
-def test_an_interrupt_from_the_keyboard_ends_the_run_with_a_word_and_nothing_lost(small_campaign):
-    path = small_campaign()
+def run_until_something_is_done(path: Path) -> subprocess.Popen[str]:
+    """Start a run of a campaign and return it when its first result is there."""
     process = subprocess.Popen(
         [sys.executable, "-m", "superionic.cli", "run", str(path), "--quiet"], stderr=subprocess.PIPE, text=True
     )
@@ -214,11 +257,38 @@ def test_an_interrupt_from_the_keyboard_ends_the_run_with_a_word_and_nothing_los
     deadline = time.monotonic() + 100
     while not any(objects.glob("*/*")) and time.monotonic() < deadline:
         time.sleep(0.05)
+    return process
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_an_interrupt_from_the_keyboard_ends_the_run_with_a_word_and_nothing_lost(small_campaign):
+    path = small_campaign()
+    process = run_until_something_is_done(path)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "run the same command again" in said
+    assert "cannot be interrupted" not in said
     assert "Traceback" not in said
+    assert any(stage.done for stage in Campaign.load(path).status().stages)
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_a_run_that_ignores_interrupts_says_so_and_how_to_stop_it(small_campaign):
+    path = small_campaign()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # children inherit it, as from a script's background
+    process = run_until_something_is_done(path)
+    objects = path.parent / "runs" / "small" / "store" / "objects"
+    before = len(list(objects.glob("*/*")))
+    process.send_signal(signal.SIGINT)
+    deadline = time.monotonic() + 100
+    while len(list(objects.glob("*/*"))) < before + 2 and time.monotonic() < deadline:  # it goes on
+        time.sleep(0.02)
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGTERM
+    assert said.count("cannot be interrupted with Ctrl-C") == 1
+    assert f"kill {process.pid}" in said
     assert any(stage.done for stage in Campaign.load(path).status().stages)
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 
 import pytest
 
-from superionic.execution.interrupts import remembered_interrupts
+from superionic.execution.interrupts import deafness, remembered_interrupts
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_that_was_swallowed_is_raised_when_asked_for() -> None:
     before = signal.getsignal(signal.SIGINT)
     with remembered_interrupts() as interrupts:
@@ -43,3 +45,17 @@ def test_handlers_of_the_caller_and_other_threads_are_left_alone() -> None:
     thread.start()
     thread.join()
     assert done == [True]
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_whether_interrupts_are_heard_is_said() -> None:
+    assert deafness() is None
+    with remembered_interrupts():
+        assert deafness() is None
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the fixture puts it back
+    said = deafness()
+    assert said is not None
+    assert f"kill {os.getpid()}" in said
+    with remembered_interrupts() as interrupts:  # and what was ignored stays ignored
+        signal.raise_signal(signal.SIGINT)
+        interrupts.check()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from pathlib import Path
 
@@ -68,6 +70,103 @@ def test_a_damaged_copy_is_noticed_and_made_again(model):
     assert kept(name).read_bytes() == b"weights"
 
 
+def test_a_damaged_copy_is_set_aside_and_never_removed(model, home):
+    name = keep(model)
+    model.rename(model.with_name("same.npz"))
+    other = keep(model.with_name("same.npz"))
+    kept(name).write_bytes(b"the only copy of something")
+    kept_files._proved_whole.cache_clear()
+    with pytest.raises(StorageError, match="was changed"):
+        kept(name)
+    (aside,) = (home / "files").glob("damaged-*")
+    assert (aside / "model.npz").read_bytes() == b"the only copy of something"
+    assert kept(other).read_bytes() == b"weights"  # the same content under another name is whole
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.EMFILE, errno.ESTALE])
+def test_a_copy_that_cannot_be_read_is_said_and_stays(model, home, monkeypatch, number):
+    name = keep(model)
+    place = kept(name)
+    kept_files._proved_whole.cache_clear()
+
+    def fail(path):
+        raise OSError(number, os.strerror(number), str(path))
+
+    with monkeypatch.context() as failing:
+        failing.setattr(Path, "read_bytes", fail)
+        with pytest.raises(StorageError, match="cannot be read") as caught:
+            kept(name)
+    assert "nothing was moved or removed" in caught.value.fix
+    assert place.read_bytes() == b"weights"
+    assert [entry.name for entry in (home / "files").iterdir()] == [place.parent.name]
+    assert kept(name) == place
+
+
+def test_a_folder_behind_a_link_is_not_reached_into(model, home, tmp_path):
+    name = keep(model)
+    place = kept(name)
+    kept_files._proved_whole.cache_clear()
+    theirs = tmp_path / "theirs"
+    place.parent.rename(theirs)
+    (theirs / "model.npz").write_bytes(b"somebody's own")
+    place.parent.symlink_to(theirs)
+    with pytest.raises(StorageError, match="cannot be set aside"):
+        kept(name)
+    assert (theirs / "model.npz").read_bytes() == b"somebody's own"
+
+
+DIGEST = "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sha256:../../theirs/x",
+        "sha256:../../theirs/x\n1.0\n",
+        f"sha256:{DIGEST}/../../../theirs/x",
+        f"sha256:{DIGEST}/..",
+        f"sha256:{DIGEST}/.",
+        f"sha256:{DIGEST}/",
+        f"sha256:{DIGEST}",
+        f"sha256:{DIGEST}/a/b",
+        f"sha256:{DIGEST}/a\0b",
+        f"sha256:{DIGEST}/POSCAR\n1.0\n4 0 0\n",
+        f"sha256:{DIGEST}/model.npz\n",
+        f" sha256:{DIGEST}/model.npz",
+        f"sha256:{DIGEST[:-1]}/model.npz",
+        f"sha256:{DIGEST.upper()}/model.npz",
+        f"sha256:{DIGEST[:-1]}\u0661/model.npz",
+        "sha256:/etc/passwd",
+    ],
+)
+def test_what_only_looks_like_a_kept_file_passes_and_touches_nothing(text, home, tmp_path):
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "precious").write_text("years of work")
+    (home / "files").mkdir(parents=True)
+    assert placed({"text": text, "list": [text]}) == {"text": text, "list": [text]}
+    with pytest.raises(StorageError, match="not the name of a kept file"):
+        kept(text)
+    assert (theirs / "precious").read_text() == "years of work"
+    assert not list((home / "files").iterdir())
+
+
+def test_a_name_that_cannot_be_told_from_text_is_not_kept(tmp_path):
+    odd = tmp_path / "two\nlines"
+    odd.write_bytes(b"x")
+    with pytest.raises(StorageError, match="control characters") as caught:
+        keep(odd)
+    assert "rename" in caught.value.fix
+
+
+def test_names_of_all_other_kinds_are_kept(tmp_path):
+    for title in ("a b", "..model", "…", "a..b", ".hidden"):
+        (tmp_path / title).write_bytes(title.encode())
+        name = keep(tmp_path / title)
+        assert placed([name]) == [str(kept(name))]
+        assert kept(name).read_bytes() == title.encode()
+
+
 def test_what_cannot_be_kept_is_said(tmp_path, model, monkeypatch):
     with pytest.raises(StorageError, match="cannot be kept"):
         keep(tmp_path / "absent")
@@ -98,3 +197,15 @@ def test_first_use_is_noted_for_each_engine(model):
     note_first_use(name, "mace", {"energy_eV": -1.5})
     assert first_use(name, "mace") == {"energy_eV": -1.5}
     assert first_use(name, "sevennet") is None
+
+
+def test_a_note_that_cannot_be_read_is_not_written_anew(model, monkeypatch):
+    name = keep(model)
+    note_first_use(name, "mace", {"energy_eV": -1.5})
+
+    def fail(path, **_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    monkeypatch.setattr(Path, "read_text", fail)
+    with pytest.raises(StorageError, match="cannot be read"):
+        first_use(name, "mace")

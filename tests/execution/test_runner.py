@@ -138,6 +138,11 @@ def test_the_walltime_ends_a_run_with_what_is_done_kept(make):
         assert 1 <= sum(runner.store.has(t.key) for t in tasks) < 6
 
 
+def test_the_walltime_stops_nothing_when_all_is_under_way(make):
+    with local_executor(Slots(1)) as executor:
+        assert make(executor, workers=1, walltime_s=0.3).one(task("last", "wait", seconds=0.9))["seconds"] == 0.9
+
+
 def test_only_one_run_at_a_time_and_nothing_to_clear(tmp_path):
     with run_lock(tmp_path), pytest.raises(StorageError, match=str(os.getpid())), run_lock(tmp_path):
         pass

@@ -295,6 +295,7 @@ class Campaign:
         from superionic.stages.base import Workbench
 
         potentials = choose_potentials(self.file)
+        hours = None if executor is None else self.file.execution.walltime_h  # looking at what is done takes no time
         runner = Runner(
             store,
             ledger,
@@ -302,6 +303,7 @@ class Campaign:
             slots=slots or Slots(1),
             python_of=lambda e: resolve_engine(e).python,
             reporter=reporter,
+            walltime_s=None if hours is None else hours * 3600.0,
             interrupts=interrupts,
         )
         bench = Workbench(

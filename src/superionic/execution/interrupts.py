@@ -7,6 +7,7 @@ said. So the wish is remembered, and whoever waits for work asks for it.
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -24,6 +25,21 @@ class Interrupts:
         """Raise KeyboardInterrupt if an interrupt was asked for, although it was raised before and got lost."""
         if self.asked:
             raise KeyboardInterrupt
+
+
+def deafness() -> str | None:
+    """Return a warning if Ctrl-C cannot stop this process, and how to stop it; None if it can.
+
+    A shell without job control (every script) starts what it puts in the background with the interrupt ignored, and
+    programs inherit that. Taking the interrupt back would let a Ctrl-C that is meant for the script end the run as
+    well, so it is left as it is, and said.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        return None
+    return (
+        "this run cannot be interrupted with Ctrl-C: whatever started it (a script, in the background) made it ignore "
+        f"interrupts. To stop it: kill {os.getpid()}; all finished work is kept"
+    )
 
 
 @contextmanager

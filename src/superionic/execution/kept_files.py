@@ -4,17 +4,21 @@ A task's settings name such a file by what is in it and never by where it lies: 
 itself is copied to ``$SUPERIONIC_HOME/files``, beside the engines, where every worker that can run an engine can read
 it; the worker puts its place into the settings before it calls the task's function. So moving a checkpoint repeats no
 work, changing one does, and a run can go on when the original is gone.
+
+Settings hold words of the user as well, whole crystal files among them, so a string is such a name only if all of it
+has exactly that form. Nothing in here is ever removed: a damaged copy is set aside, an unreadable one is an error.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +27,14 @@ from superionic.errors import StorageError
 from superionic.execution.engines import superionic_home
 
 _PREFIX: Final = "sha256:"
+# The checksum and a plain file name, which leads nowhere else. Without control characters (a line break is one), the
+# text of a file cannot be mistaken for a name, whatever its first line is.
+_NAME: Final = re.compile(r"sha256:([0-9a-f]{64})/((?!\.{1,2}\Z)[^/\x00-\x1f\x7f]+)")
+_NOT_THERE: Final = (FileNotFoundError, NotADirectoryError)
+
+
+class _Changed(Exception):  # noqa: N818 - it names what was found
+    """A kept file has another checksum than its name says."""
 
 
 def keep(path: str | Path, members: Sequence[str] = ()) -> str:
@@ -37,8 +49,14 @@ def keep(path: str | Path, members: Sequence[str] = ()) -> str:
     try:
         digest = _checksum(source, members)
         name = f"{_PREFIX}{digest}/{source.name}"
+        if _NAME.fullmatch(name) is None:
+            raise StorageError(
+                "the file cannot be kept: its path ends without a name, or with control characters in it",
+                where=repr(str(path)),
+                fix="give a path that ends with the name of the file; rename the file if it has control characters",
+            )
         target = _place(name)
-        if not target.exists():
+        if not _is_there(target):
             _copy(source, members, target)
     except OSError as error:
         raise StorageError(
@@ -55,24 +73,27 @@ def kept(name: str) -> Path:
     Raises
     ------
     StorageError
-        If it is not there, or is not what it was.
+        If it is not there, is not what it was (it is then set aside), or cannot be read.
     """
     place = _place(name)
-    if not _is_whole(place):
-        with contextlib.suppress(OSError):
-            shutil.rmtree(place.parent)
+    try:
+        _proved_whole(place)
+    except (*_NOT_THERE, IsADirectoryError, _Changed) as damage:
+        _set_aside(place)
         raise StorageError(
             "a file that results depend on is not there any more, or was changed",
             where=str(place),
             fix="run `superionic check` where the original file is; it is copied again",
-        )
+        ) from damage
+    except OSError as error:
+        raise _unreadable(error, place) from error
     return place
 
 
 def placed(value: Any) -> Any:
     """Return settings with the names of kept files replaced by their places; everything else as it is."""
-    if isinstance(value, str) and value.startswith(_PREFIX) and "/" in value:
-        return str(kept(value))
+    if isinstance(value, str):
+        return str(kept(value)) if _NAME.fullmatch(value) else value
     if isinstance(value, Mapping):
         return {key: placed(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -81,11 +102,20 @@ def placed(value: Any) -> Any:
 
 
 def first_use(name: str, engine: str) -> dict[str, Any] | None:
-    """Return what was noted about a kept file when an engine first used it, or None."""
+    """Return what was noted about a kept file when an engine first used it, or None.
+
+    Raises
+    ------
+    StorageError
+        If there is a note that cannot be read: it would be written anew, and what it says be lost.
+    """
+    note = _note(name, engine)
     try:
-        found: dict[str, Any] = json.loads(_note(name, engine).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found: dict[str, Any] = json.loads(note.read_text(encoding="utf-8"))
+    except (*_NOT_THERE, ValueError):
         return None
+    except OSError as error:
+        raise _unreadable(error, note) from error
     return found
 
 
@@ -103,23 +133,64 @@ def note_first_use(name: str, engine: str, values: Mapping[str, Any]) -> None:
 
 
 def _place(name: str) -> Path:
-    digest, _, file = name.removeprefix(_PREFIX).partition("/")
-    return superionic_home() / "files" / digest / file
+    parts = _NAME.fullmatch(name)
+    if parts is None:
+        raise StorageError(
+            "this is not the name of a kept file",
+            where=repr(name[:100]),
+            fix="run `superionic check` where the original file is, and use the name that it is kept under",
+        )
+    return superionic_home() / "files" / parts[1] / parts[2]
+
+
+def _is_there(path: Path) -> bool:
+    """Tell whether there is a file or folder; ``Path.exists`` takes a failing disk for an absence in some versions."""
+    try:
+        path.stat()
+    except _NOT_THERE:
+        return False
+    return True
 
 
 @functools.cache  # once a process: a checkpoint may have a hundred megabytes
 def _proved_whole(place: Path) -> bool:
     members = sorted(entry.name for entry in place.iterdir()) if place.is_dir() else ()
     if _checksum(place, members) != place.parent.name:
-        raise OSError
+        raise _Changed
     return True
 
 
-def _is_whole(place: Path) -> bool:
+def _set_aside(place: Path) -> None:
+    """Move a damaged file out of the way, so that it can be copied again. Only its user may know what it is worth."""
     try:
-        return place.exists() and _proved_whole(place)
-    except OSError:
-        return False
+        place.lstat()
+    except _NOT_THERE:
+        return
+    except OSError as error:
+        raise _unreadable(error, place) from error
+    aside = place.parent.parent / f"damaged-{place.parent.name}-{uuid.uuid4().hex[:8]}"
+    why = "its folder is a symbolic link"
+    if not place.parent.is_symlink():
+        try:
+            aside.mkdir()
+            place.rename(aside / place.name)
+        except OSError as error:
+            why = error.strerror or str(error)
+        else:
+            return
+    raise StorageError(
+        f"a file that results depend on was changed, and cannot be set aside: {why}",
+        where=str(place),
+        fix="move it away yourself, then run `superionic check` where the original file is; it is copied again",
+    )
+
+
+def _unreadable(error: OSError, path: Path) -> StorageError:
+    return StorageError(
+        f"a file that results depend on cannot be read: {error.strerror or error}",
+        where=str(error.filename or path),
+        fix="mend the disk or the permissions and run the same command again; nothing was moved or removed",
+    )
 
 
 def _note(name: str, engine: str) -> Path:
@@ -152,7 +223,7 @@ def _copy(source: Path, members: Sequence[str], target: Path) -> None:
             inside.rename(target.parent)
         except OSError:
             # Another process was first, or the same content is kept under another name: add this name to it.
-            if not target.exists():
+            if not _is_there(target):
                 (inside / source.name).rename(target)
 
 

@@ -203,7 +203,7 @@ class Runner:
         trouble: Reply | None = None
         while waiting or running:
             self._interrupts.check()
-            if trouble is None and self._deadline is not None and time.monotonic() > self._deadline:
+            if trouble is None and waiting and self._deadline is not None and time.monotonic() > self._deadline:
                 trouble = _WALLTIME_IS_UP
             if trouble is None:
                 self._start_what_can(waiting, running, done)

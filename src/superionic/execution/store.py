@@ -3,6 +3,10 @@
 A result is written into a folder of its own under ``tmp/``, with a manifest of checksums, and appears under
 ``objects/`` by one atomic rename. What is there is whole; what was cut off by a kill is not there. Nothing is locked:
 two workers that finish the same task write the same bytes, and the second rename is dropped.
+
+The store removes and renames only what bears a name of its own making, and nothing behind a symbolic link within it:
+such a link leads to files that may be anybody's. (The store itself, or a folder above, may be a link to another disk.)
+Only what is missing or has other content than its manifest says is damage; what cannot be read is an error, and stays.
 """
 
 from __future__ import annotations
@@ -11,17 +15,23 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
+import stat
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from superionic.errors import StorageError
 from superionic.execution import codec
 
 _CHECK_WHOLE_BELOW_BYTES = 64 * 1024 * 1024
+_KEY: Final = re.compile(r"[0-9a-f]{64}")
+_OWN_FOLDERS: Final = re.compile(r"(scratch-)?[0-9a-f]{16}-[0-9a-f]{32}")
+_OWN_FILES: Final = re.compile(r"probe-[0-9a-f]{32}|[0-9a-f]{64}\.(json|[0-9]+)")
+_DAMAGE: Final = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
 @dataclass(frozen=True)
@@ -57,7 +67,7 @@ class Store:
                 folder.mkdir(parents=True, exist_ok=True)
             probe = self._tmp / f"probe-{uuid.uuid4().hex}"
             probe.write_text("ok")
-            probe.unlink()
+            probe.unlink(missing_ok=True)  # a run that begins now may have swept it away
         except OSError as error:
             raise _storage_error(error, root) from error
 
@@ -66,14 +76,22 @@ class Store:
         return self._objects / key[:2] / key
 
     def has(self, key: str) -> bool:
-        """Tell whether a whole, undamaged result is there. Damaged ones are moved aside and count as absent."""
+        """Tell whether a whole, undamaged result is there. Damaged ones are moved aside and count as absent.
+
+        Raises
+        ------
+        StorageError
+            If there is a result that cannot be read, or a damaged one that cannot be moved aside.
+        """
         if key in self._verified:
             return True
         folder = self.folder(key)
-        if not (folder / "manifest.json").is_file():
-            return False
-        if not _is_whole(folder):
-            self._set_aside(folder)
+        try:
+            whole = _is_whole(folder)
+        except OSError as error:
+            raise _unreadable(error, folder) from error
+        if not whole:
+            self._set_aside(key)
             return False
         self._verified.add(key)
         return True
@@ -84,14 +102,18 @@ class Store:
         Raises
         ------
         StorageError
-            If there is no whole result under this key.
+            If there is no whole result under this key, or it cannot be read.
         """
         if not self.has(key):
             raise StorageError(f"no result is stored under {key}", where=str(self.root), fix="run the campaign again")
         folder = self.folder(key)
-        manifest = json.loads((folder / "manifest.json").read_text())
-        archive = folder / "arrays.npz"
-        value = codec.decode((folder / "result.json").read_text(), archive.read_bytes() if archive.exists() else b"")
+        try:
+            manifest = json.loads((folder / "manifest.json").read_text())
+            text = (folder / "result.json").read_text()
+            archive = (folder / "arrays.npz").read_bytes() if "arrays.npz" in manifest["files"] else b""
+        except OSError as error:
+            raise _unreadable(error, folder) from error
+        value = codec.decode(text, archive)
         if manifest["outcome"] == "failure":
             return StoredFailure(value["reason"], value["details"])
         return value
@@ -142,9 +164,17 @@ class Store:
             shutil.rmtree(staging, ignore_errors=True)
 
     def forget(self, key: str) -> None:
-        """Remove a result, so that it is computed again."""
+        """Remove a result, so that it is computed again.
+
+        Raises
+        ------
+        StorageError
+            If it cannot be removed, or lies behind a symbolic link.
+        """
         self._verified.discard(key)
-        shutil.rmtree(self.folder(key), ignore_errors=True)
+        grave = self._tmp / f"{key[:16]}-{uuid.uuid4().hex}"
+        if self._move(key, grave):  # in one step: nobody sees half a result, nor does a kill leave one
+            shutil.rmtree(grave, ignore_errors=True)
 
     def scratch(self, key: str) -> Path:
         """Make and return a private folder for a task; the caller removes it."""
@@ -157,32 +187,90 @@ class Store:
         return self._progress / f"{key}.json"
 
     def sweep(self) -> None:
-        """Remove what killed runs left under ``tmp/`` and ``progress/``. Only for the holder of the run lock."""
-        for folder in (self._tmp, self._progress):
-            for leftover in folder.iterdir():
-                if leftover.is_dir():
-                    shutil.rmtree(leftover, ignore_errors=True)
-                else:
-                    leftover.unlink(missing_ok=True)
+        """Remove what killed runs left under ``tmp/`` and ``progress/``. Only for the holder of the run lock.
 
-    def _set_aside(self, folder: Path) -> None:
+        Raises
+        ------
+        StorageError
+            If one of the two is a symbolic link, or cannot be read or written.
+        """
+        for folder in (self._tmp, self._progress):
+            try:
+                _demand_no_link(folder)
+                for leftover in folder.iterdir():
+                    _remove_own(leftover)
+            except OSError as error:
+                raise _storage_error(error, self.root) from error
+
+    def _set_aside(self, key: str) -> None:
         damaged = self.root / "damaged"
-        damaged.mkdir(exist_ok=True)
-        folder.rename(damaged / f"{folder.name}-{uuid.uuid4().hex[:8]}")
+        if os.path.lexists(self.folder(key)):
+            try:
+                damaged.mkdir(exist_ok=True)
+            except OSError as error:
+                raise _storage_error(error, self.root) from error
+            self._move(key, damaged / f"{key}-{uuid.uuid4().hex[:8]}")
+
+    def _move(self, key: str, target: Path) -> bool:
+        """Move a result within the store, and tell whether there was one."""
+        folder = self.folder(key)
+        if _KEY.fullmatch(key) is None:
+            raise StorageError(
+                "this is not the key of a result, and nothing is moved or removed by it",
+                where=str(folder),
+                fix="if it comes from the ledger, delete ledger.sqlite: only timings and history are lost",
+            )
+        try:
+            for place in (self._objects, folder.parent, folder, target.parent):
+                _demand_no_link(place)
+            folder.rename(target)
+        except FileNotFoundError:  # another process was first
+            return False
+        except OSError as error:
+            raise _storage_error(error, self.root) from error
+        return True
+
+
+def _demand_no_link(place: Path) -> None:
+    try:
+        is_link = stat.S_ISLNK(place.lstat().st_mode)
+    except FileNotFoundError:
+        return
+    if is_link:
+        raise StorageError(
+            "this part of the store is a symbolic link; nothing behind it is moved or removed",
+            where=str(place),
+            fix="put what belongs to the store back in the place of the link; to keep a run on another disk, move its "
+            "whole run folder there and link that, or use --run-folder",
+        )
+
+
+def _remove_own(leftover: Path) -> None:
+    """Remove a file or folder that the store made; others' are left alone, and so are links, which it never makes."""
+    try:
+        mode = leftover.lstat().st_mode
+        if stat.S_ISDIR(mode) and _OWN_FOLDERS.fullmatch(leftover.name):
+            shutil.rmtree(leftover, ignore_errors=True)
+        elif stat.S_ISREG(mode) and _OWN_FILES.fullmatch(leftover.name):
+            leftover.unlink()
+    except FileNotFoundError:  # a worker that outlived its run has removed it
+        return
 
 
 def _is_whole(folder: Path) -> bool:
     try:
         manifest = json.loads((folder / "manifest.json").read_text())
         for name, facts in manifest["files"].items():
+            if Path(name).name != name:
+                return False
             path = folder / name
             if path.stat().st_size != facts["bytes"]:
                 return False
             if facts["bytes"] <= _CHECK_WHOLE_BELOW_BYTES and _sha256(path.read_bytes()) != facts["sha256"]:
                 return False
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-    return True
+        return "result.json" in manifest["files"] and manifest["outcome"] in ("failure", "value")
+    except (*_DAMAGE, ValueError, KeyError, TypeError, AttributeError):
+        return False  # every other OSError says that we could not look, not that anything is wrong with what is there
 
 
 def _sha256(data: bytes) -> str:
@@ -207,4 +295,16 @@ def _storage_error(error: OSError, root: Path) -> StorageError:
         f"cannot write the run folder: {error.strerror or error}",
         where=str(error.filename or root),
         fix="choose a folder that you may write to with --run-folder, or mend its permissions",
+    )
+
+
+def _unreadable(error: OSError, folder: Path) -> StorageError:
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        fix = "raise the limit of open files (`ulimit -n 4096`)"
+    else:
+        fix = "mend the disk or the permissions"
+    return StorageError(
+        f"a result cannot be read: {error.strerror or error}",
+        where=str(error.filename or folder),
+        fix=f"{fix} and run the same command again; nothing was moved or removed",
     )
