@@ -171,12 +171,14 @@ report["declared_shifts"] = mace.declared_shifts(train.structures, replace(plain
 labels = [{"energy_eV": e, "forces_eV_per_A": f, "stress_eV_per_A3": s, "provenance": {
     "settings_hash": "x", "energy_convention": "own: x"}, "diagnostics": {}} for e, f, s in zip(
     data.targets.energies_eV, data.targets.forces_eV_per_A, data.targets.stresses_eV_per_A3)]
-told = train_task(
-    {"trainer": "mace", "seed": 1, "n_epochs": 1, "options": {"epochs": 1, "e0s": declared},
-     "potential": {"model": "test", "options": {}}},
+told = train_task.perform(
+    {"trainer": "mace", "seed": 1, "n_epochs": 1, "options": {"epochs": 1, "e0s": declared}, "state": None,
+     "replay": None, "potential": {"name": "mace", "model": "test", "options": {}}},
     {"atoms": list(data.structures), "labels": labels,
-     "dataset": {"train": [0, 1, 2], "validation": [3], "shifts_eV": [99.0] * 4}},
-    Context(folder, lambda *_: None, {}))["state"]
+     "dataset": {"split": {"train": [0, 1, 2], "validation": [3], "test": [], "leak_free": True},
+                 "element_references": {"eV_per_atom": {}, "rank": 0, "rms_residual_eV_per_atom": 0.0},
+                 "shifts_eV": np.full(4, 99.0)}},
+    Context(folder, lambda *_: None, {})).state
 report["declared_in_a_stage"] = [told["references"]["eV_per_atom"],
                                  told["history"][0]["validation"]["mae_energy_meV_per_atom"]]
 for name, e0s in {"declared_wrong": {"Li": -7.0, "Cl": -460.0}, "declared_lacks": {"Li": 1.0}}.items():
