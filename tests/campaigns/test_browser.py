@@ -153,7 +153,9 @@ def test_links_lead_to_files_that_are_there(tab, page):
             assert tab.script("return !!document.getElementById(arguments[0])", target[1:]), target
         else:
             assert tab.script("return new URL(arguments[0], location).protocol", target) == "file:"
-            assert Path(tab.script("return decodeURIComponent(new URL(arguments[0], location).pathname)", target)).is_file()
+            assert Path(
+                tab.script("return decodeURIComponent(new URL(arguments[0], location).pathname)", target)
+            ).is_file()
 
 
 def test_the_light_is_switched_by_keyboard_and_remembered(tab, polymorphs):
