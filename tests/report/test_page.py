@@ -150,3 +150,15 @@ def test_importing_the_report_draws_nothing():
         "sys.exit(any(name in sys.modules for name in ('matplotlib', 'plotly', 'jinja2')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_doubts_without_a_short_name_are_doubts_all_the_same():
+    from superionic.report.sections.summary import trust_line
+    from superionic.results.campaign import Statement
+
+    (line,) = trust_line([Statement("caution", "Few hops (14)."), Statement("info", "Read from a file.")])
+    assert line.severity == "caution"
+    assert "reservations" in line.words
+    assert "1 caution and 1 note" in line.detail
+    (calm,) = trust_line([Statement("info", "Read from a file.")])
+    assert "no grave doubt" in calm.words

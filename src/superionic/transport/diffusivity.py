@@ -215,7 +215,8 @@ def tracer_diffusivity(
     effective = value**2 / variance if value > 0.0 and variance > 0.0 else 0.0
     flags = _flags(estimate, duration_ps=duration_ps, n_ions=n_ions, n_hops=n_hops, effective=effective)
     if len(fits) < LAGS_TO_SHOW_A_PLATEAU:
-        flags.append(f"The run is too short to show that D has levelled off (only {len(fits)} lags compared).")
+        lags = "lag was" if len(fits) == 1 else "lags were"
+        flags.append(f"The run is too short to show that D has levelled off (only {len(fits)} {lags} compared).")
     elif not diffusive:
         flags.append(
             f"No diffusive regime: D still changes at the longest lags ({fits[-1].lag_ps:.3g} ps); a longer run is "

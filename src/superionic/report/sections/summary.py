@@ -70,12 +70,11 @@ def trust_line(statements: Sequence[Statement], factor: float | None = None) -> 
     if factor is not None:
         thin = "statistically thin"
         reasons = [f"{thin} (factor {number(factor, 2)})" if reason == thin else reason for reason in reasons]
-    named = reasons[:_MOST_REASONS] + (["and more"] if len(reasons) > _MOST_REASONS else [])
-    yield Line(
-        f"Trust: {', '.join(named) if named else 'no grave doubt'}",
-        f"why in {listing(counts)} below",
-        statements[0].severity,
-    )
+    named = ", ".join(reasons[:_MOST_REASONS] + (["and more"] if len(reasons) > _MOST_REASONS else []))
+    if not named:  # doubts without a short name, such as remarks on a trajectory, still count as doubts
+        grave = any(statement.severity != "info" for statement in statements)
+        named = "only with the reservations below" if grave else "no grave doubt"
+    yield Line(f"Trust: {named}", f"why in {listing(counts)} below", statements[0].severity)
 
 
 def energy_line(dependence: TemperatureDependence) -> Iterator[Line]:
