@@ -211,7 +211,8 @@ class Runner:
             If the calculation failed.
         """
         ref = ref_of(part)
-        value: Any = self.one(ref.task)
+        # What is there is read from the store alone, so that it can be had when the run and its ledger are closed.
+        value: Any = Outcome(ref.task, self.store).value if self.store.has(ref.task.key) else self.one(ref.task)
         for step in ref.path:
             value = value[step] if isinstance(step, int) or isinstance(value, Mapping) else getattr(value, step)
         found: T = value
