@@ -168,3 +168,12 @@ def test_parts_of_results_are_selected_or_missed_clearly():
 def test_default_slots_take_every_core_once():
     assert default_slots(workers=3) == Slots(3, 1)
     assert default_slots().workers >= 1
+
+
+def test_the_value_of_a_part_is_had_after_the_ledger_is_closed(make):
+    base = task("a", amount=1.0)
+    with local_executor(Slots(1)) as executor:
+        runner = make(executor)
+        made = runner.one(base)
+    runner._ledger.close()
+    assert runner.value_of(base.result["sum"]) == made["sum"]
