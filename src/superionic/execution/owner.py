@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Final
 
 _FORM: Final = re.compile(r"([A-Za-z0-9.-]{1,200})_([0-9a-f]+)_([0-9]+)_([0-9]+)")
-FORM: Final = r"[A-Za-z0-9.-]{1,200}_[0-9a-f]+_[0-9]+_[0-9]+"
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def start_ticks(pid: int) -> int | None:
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="latin-1").rpartition(")")[2].split()
     except OSError:
-        if os.path.exists("/proc/self/stat"):
+        if Path("/proc/self/stat").exists():
             return None
         return 0 if _exists(pid) else None
     return None if fields[0] in ("Z", "X") else int(fields[19])
@@ -99,7 +98,7 @@ def _machine() -> tuple[str, str]:
     host = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname())[:200] or "unknown"
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip().replace("-", "")[:16]
-        namespace = f"{os.stat('/proc/self/ns/pid').st_ino:x}"
+        namespace = f"{Path('/proc/self/ns/pid').stat().st_ino:x}"
     except OSError:
         return host, "0"
     return host, boot + namespace
