@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from superionic.transport.diffusivity import charge_diffusivity, haven_ratio, tracer_diffusivity
-from superionic.transport.msd import collective_displacement, mean_squared_displacement
+from superionic.transport.msd import collective_walker, mean_squared_displacement
 
 _SPEC = importlib.util.spec_from_file_location("walkers", Path(__file__).parents[2] / "benchmarks" / "walkers.py")
 walkers = importlib.util.module_from_spec(_SPEC)
@@ -101,7 +101,8 @@ def test_displacements_of_known_walks_are_exact():
     flat = mean_squared_displacement(zigzag, dt)
     np.testing.assert_allclose(flat.msd_A2, np.where(np.arange(n) % 2 == 1, 9.0, 0.0), atol=1e-9)
     # two ions that move as one: the collective displacement is twice that of one
-    np.testing.assert_allclose(collective_displacement(zigzag, dt).msd_A2, 2.0 * flat.msd_A2, atol=1e-9)
+    together = mean_squared_displacement(collective_walker(zigzag, 1.0), dt)
+    np.testing.assert_allclose(together.msd_A2, 2.0 * flat.msd_A2, atol=1e-9)
 
 
 def test_haven_ratio_of_ions_that_move_in_pairs_is_one_half():

@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 
 from superionic.report.words import (
-    composition_key,
     formula_text,
     interval,
     listing,
@@ -68,13 +67,6 @@ def test_formulas():
     assert formula_text("Li3YCl6") == "Li₃YCl₆"
     assert formula_text("Li3In0.5Y0.5Br6") == "Li₃In₀.₅Y₀.₅Br₆"
     assert formula_text("") == ""
-
-
-def test_formulas_of_one_composition_share_a_key():
-    assert composition_key("Li9Y3Cl18") == composition_key("Li3YCl6")
-    assert composition_key("Li6InYBr6Cl6") == composition_key("Li3In0.5Y0.5Br3Cl3")
-    assert composition_key("Li3YCl6") != composition_key("Li3YBr6")
-    assert composition_key("beta-Li3PS4") != composition_key("Li3PS4")
 
 
 def test_counts_and_sentences():

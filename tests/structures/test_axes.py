@@ -5,8 +5,8 @@ from fractions import Fraction
 import pytest
 
 from superionic.errors import CompositionError
-from superionic.structures.axes import Axis, apply_point, formula_unit, grid_points, parse_axis, plan_grid
-from superionic.structures.composition import integer_compositions
+from superionic.structures.axes import Axis, apply_point, formula_unit, grid_points, parse_axis
+from superionic.structures.composition import compact_supercell, integer_compositions, smallest_index
 from superionic.structures.disordered import crystal_from_sites
 from superionic.structures.files import read_crystal
 from superionic.structures.occupancies import follow_neutrality, redistribute, with_occupancies
@@ -83,43 +83,43 @@ def test_grids():
 
 
 def test_li3ycl6_to_li3ybr6(lyc, states):
-    fits = plan_grid(lyc, [parse_axis("Cl:Br:x=0..6:0.5")], states, supercells=["1x1x1", "1x1x2"])
-    assert [f.point["x"] for f in fits] == [x for x in STEPS for _ in range(2)]
-    for fit in fits:
-        x, cells = fit.point["x"], fit.supercell.multiplicity
-        assert fit.smallest_index == (1 if x == int(x) else 2)
-        if cells < fit.smallest_index:
-            assert fit.compositions == ()
-            assert fit.message == f"x = {x:g} needs a supercell of 2 parent cells, such as 1x1x2."
-            continue
-        totals = fit.compositions[0].totals
-        assert totals.get("Br", 0) == 3 * cells * x
-        assert totals.get("Cl", 0) == 3 * cells * (6 - x)
-        assert (totals["Li"], totals["Y"]) == (9 * cells, 3 * cells)
-        assert "fits" in fit.message
-    assert fits[0].compositions[0].formula == "Li3YCl6"
-    assert fits[-1].compositions[0].formula == "Li3YBr6"
+    axes = [parse_axis("Cl:Br:x=0..6:0.5")]
+    formulas = []
+    for x in STEPS:
+        parent, exact = apply_point(lyc, axes, {"x": x}, states)
+        cells = smallest_index(parent, states, exact_totals=exact)
+        assert cells == (1 if x == int(x) else 2)
+        if cells == 2:
+            with pytest.raises(CompositionError) as caught:
+                integer_compositions(parent, "1x1x1", states, exact_totals=exact)
+            assert "1x1x2" in caught.value.fix
+        for supercell in ["1x1x1", "1x1x2"][cells - 1 :]:
+            size = int(supercell[-1])
+            found = integer_compositions(parent, supercell, states, exact_totals=exact)[0]
+            assert found.totals.get("Br", 0) == 3 * size * x
+            assert found.totals.get("Cl", 0) == 3 * size * (6 - x)
+            assert (found.totals["Li"], found.totals["Y"]) == (9 * size, 3 * size)
+            formulas.append(found.formula)
+    assert (formulas[0], formulas[-1]) == ("Li3YCl6", "Li3YBr6")
 
 
 def test_the_smallest_supercells_of_the_grid_of_paper_a(lyc, states):
     axes = [parse_axis("Y:In:x=0,0.25,0.5,1"), parse_axis("Cl:Br:6y=0..1:0.5")]
-    fits = plan_grid(lyc, axes, states)
-    assert len(fits) == 12
+    points = grid_points(axes)
+    assert len(points) == 12
     smallest = {0: 1, 0.25: 4, 0.5: 2, 1: 1}  # three In/Y sites in the parent cell
-    for fit in fits:
-        x, y = fit.point["x"], fit.point["y"]
-        assert fit.smallest_index == smallest[x]
-        assert fit.supercell.multiplicity == fit.smallest_index
-        totals = fit.compositions[0].totals
-        units = 3 * fit.smallest_index
+    for point in points:
+        x, y = point["x"], point["y"]
+        parent, exact = apply_point(lyc, axes, point, states)
+        assert smallest_index(parent, states, exact_totals=exact) == smallest[x]
+        cell = compact_supercell(lyc, smallest[x])
+        totals = integer_compositions(parent, cell, states, exact_totals=exact)[0].totals
+        units = 3 * smallest[x]
         assert totals.get("In", 0) == x * units
         assert totals.get("Y", 0) == (1 - x) * units
         assert totals.get("Br", 0) == 6 * y * units
-    none = plan_grid(lyc, axes, states, max_index=3)
-    assert [f.supercell for f in none if f.point["x"] == 0.25] == [None] * 3
-    assert none[3].message == "x = 0.25, y = 0 fits no supercell of up to 3 parent cells."
-    larger = plan_grid(lyc, [parse_axis("Cl:Br:x=0.5")], states, supercells=["1x1x3"])[0]
-    assert larger.message.startswith("x = 0.5 does not fit 1x1x3; the smallest that fits is a supercell of 2")
+        if x == 0.25:
+            assert smallest_index(parent, states, exact_totals=exact, max_index=3) is None
 
 
 def test_a_mixture_is_redistributed_on_its_sites(shared, states):
@@ -152,14 +152,18 @@ def test_sodium_follows_silicon(shared, states, name):
     axes = [parse_axis("P:Si:x=0..3:0.5,Na=follows")]
     assert formula_unit(primitive, axes) == ("Na3Zr2Si2PO12", 2)
     coupling = "coupled" if name == "nas_coupled" else "per-orbit"
-    for fit in plan_grid(primitive, axes, states, coupling=coupling, supercells=["1x1x1"]):
-        x, composition = fit.point["x"], fit.compositions[0]
+
+    def composition_at(x):
+        parent, exact = apply_point(primitive, axes, {"x": x}, states)
+        return integer_compositions(parent, "1x1x1", states, coupling=coupling, exact_totals=exact)[0]
+
+    for x in (point["x"] for point in grid_points(axes)):
+        composition = composition_at(x)
         assert composition.totals.get("Na") == 2 * (1 + x)
         assert composition.totals.get("Si", 0) == 2 * x
         assert composition.totals.get("P", 0) == 2 * (3 - x)
         assert composition.deviation == 0.0
-    at_2 = plan_grid(primitive, [parse_axis("P:Si:x=2;Na")], states, coupling=coupling, supercells=["1x1x1"])[0]
-    blocks = sorted(tuple(sorted(c.items())) for c in at_2.compositions[0].counts if len(c) > 1)
+    blocks = sorted(tuple(sorted(c.items())) for c in composition_at(2).counts if len(c) > 1)
     sodium = (("Na", 4), ("X", 2)) if name == "nas_orbit" else (("Na", 6), ("X", 2))
     assert blocks == sorted([sodium, (("P", 2), ("Si", 4))])  # D1 and D2 of the known counts
     # The site that is full in the refinement stays full; the shared one empties.
@@ -205,7 +209,7 @@ def test_shared_sites_keep_their_preferences_and_pure_sites_their_atoms(states):
 
 def test_points_that_do_not_fit(lyc, states):
     with pytest.raises(CompositionError, match="x = 7 does not fit") as caught:
-        plan_grid(lyc, [parse_axis("Cl:Br:x=7")], states)
+        apply_point(lyc, [parse_axis("Cl:Br:x=7")], {"x": 7}, states)
     assert "0 to 6 Br per formula unit" in caught.value.fix
     with pytest.raises(CompositionError, match="No oxidation state is given for Te"):
         apply_point(lyc, [parse_axis("Cl:Te:x=1")], {"x": 1}, states)

@@ -8,7 +8,6 @@ from superionic.structures.disordered import crystal_from_sites
 from superionic.structures.electrostatics import ewald_matrix
 from superionic.structures.supercells import (
     Supercell,
-    SupercellSites,
     compactness,
     inequivalent_supercells,
     supercell_sites,
@@ -65,13 +64,6 @@ def test_positions_are_those_of_the_parent(lyc):
     difference = parent - lyc.fractional[sites.parent_site]
     np.testing.assert_allclose(difference, np.round(difference), atol=1e-9)
     assert len({tuple(x) for x in np.round(sites.fractional, 6)}) == sites.n_sites
-
-
-def test_round_trip_through_plain_values(lyc):
-    sites = supercell_sites(lyc, "1x1x2")
-    again = SupercellSites.from_dict(sites.to_dict())
-    np.testing.assert_array_equal(again.permutations, sites.permutations)
-    assert again.supercell == sites.supercell
 
 
 def fcc():

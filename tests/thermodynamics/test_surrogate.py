@@ -5,13 +5,13 @@ import itertools
 import numpy as np
 import pytest
 
-from superionic.errors import AnalysisError, CalculationFailed
+from superionic.errors import AnalysisError
 from superionic.thermodynamics.cluster_basis import cluster_basis
 from superionic.thermodynamics.ground_state import search_ground_state
-from superionic.thermodynamics.lattice import CallableEnergy, EwaldEnergy, SwapSpace
+from superionic.thermodynamics.lattice import EwaldEnergy, SwapSpace
 from superionic.thermodynamics.montecarlo import run_monte_carlo
 from superionic.thermodynamics.order_parameters import pair_shells
-from superionic.thermodynamics.surrogate import fit_on_the_fly, fit_surrogate
+from superionic.thermodynamics.surrogate import fit_surrogate
 
 
 def lattice(n=3):
@@ -123,68 +123,6 @@ def test_symmetry_splits_a_shell_by_orbits():
     assert sorted(len(o.sites) for o in split.orbits) == [27, 27, 27]
 
 
-def screened(space, shells):
-    """An 'expensive' energy that the basis cannot hold exactly: pairs and a square of their sum."""
-    basis = cluster_basis(space, shells)
-    weights = np.linspace(0.3, -0.2, len(basis.terms))
-
-    def function(rows):
-        value = basis.features(rows) @ weights
-        return value + 0.01 * value**2 - 40.0
-
-    return function
-
-
-def test_fit_on_the_fly_reaches_its_tolerance_and_says_how(ternary):
-    space, shells, _ = ternary
-    calls = []
-    inner = screened(space, shells)
-
-    def counted(rows):
-        calls.append(len(rows))
-        return inner(rows)
-
-    fitted = fit_on_the_fly(
-        space,
-        CallableEnergy(counted),
-        cluster_basis(space, shells),
-        tolerance_eV=0.03,
-        budget=200,
-        temperature_K=[600.0, 1200.0],
-        n_initial=30,
-        n_sweeps=300,
-    )
-    assert fitted.converged
-    assert sum(calls) == len(fitted.energies_eV) <= 200
-    assert len(np.unique(fitted.decorations, axis=0)) == len(fitted.decorations)
-    assert fitted.rounds[-1].fresh_error_eV < 0.03
-    assert [r.n_data for r in fitted.rounds] == [30 + 10 * k for k in range(len(fitted.rounds))]
-    # What it says of itself holds on decorations that neither it nor its data have seen.
-    fresh = run_monte_carlo(space, fitted.surrogate, temperature_K=[600.0, 1200.0], n_sweeps=300, seed=99)
-    rows = np.concatenate(fresh.samples)
-    assert np.sqrt(np.mean((fitted.surrogate.energies(rows) - inner(rows)) ** 2)) < 0.06
-
-
-def test_failed_calculations_are_dropped_and_counted(ternary):
-    space, shells, _ = ternary
-    inner = screened(space, shells)
-
-    def flaky(rows):
-        if np.any(rows[:, 0] == 2):
-            raise CalculationFailed("the relaxation exploded")
-        return np.where(rows[:, 1] == 2, np.nan, inner(rows))
-
-    fitted = fit_on_the_fly(
-        space, CallableEnergy(flaky), cluster_basis(space, shells), tolerance_eV=1e-6, budget=60, temperature_K=900.0
-    )
-    assert not fitted.converged
-    assert len(fitted.failed) > 0
-    assert fitted.rounds[-1].n_failed <= len(fitted.failed)
-    assert np.all((fitted.failed[:, 0] == 2) | (fitted.failed[:, 1] == 2))
-    assert len(fitted.failed) + len(fitted.energies_eV) == 60
-    assert np.all(np.isfinite(fitted.energies_eV))
-
-
 def test_ewald_as_a_term_finds_the_dielectric_constant():
     cell, x, _ = lattice()
     rng = np.random.default_rng(0)
@@ -192,17 +130,9 @@ def test_ewald_as_a_term_finds_the_dielectric_constant():
     m = rng.normal(size=(27, 27))
     ewald = EwaldEnergy(m + m.T, np.tile([1.0, 0.0], (27, 1)), np.zeros(27), 1.0)
     basis = cluster_basis(space, pair_shells(cell, x, space.block_of, 1.1), ewald=ewald)
-    fitted = fit_on_the_fly(
-        space,
-        CallableEnergy(lambda rows: ewald.energies(rows) / 5.0 + 2.0),
-        basis,
-        tolerance_eV=1e-3,
-        budget=60,
-        temperature_K=20_000.0,
-        n_sweeps=200,
-    )
-    assert fitted.converged
-    assert fitted.surrogate.coefficients_eV[0] == pytest.approx(0.2, abs=1e-4)
+    rows = shuffled(space, 60, 1)
+    model = fit_surrogate(basis, rows, ewald.energies(rows) / 5.0 + 2.0)
+    assert model.coefficients_eV[0] == pytest.approx(0.2, abs=1e-4)
 
 
 def test_impossible_requests_are_refused(ternary):
@@ -210,12 +140,6 @@ def test_impossible_requests_are_refused(ternary):
     basis = cluster_basis(space, shells)
     with pytest.raises(AnalysisError, match="finite"):
         fit_surrogate(basis, shuffled(space, 6, 0), np.full(6, np.nan))
-    energy = CallableEnergy(lambda rows: np.zeros(len(rows)))
-    for n_initial, budget in itertools.product((3, 20), (10, 25)):
-        with pytest.raises(AnalysisError):
-            fit_on_the_fly(
-                space, energy, basis, tolerance_eV=0.1, budget=budget, n_initial=n_initial, temperature_K=300.0
-            )
 
 
 def test_a_surrogate_can_be_searched_for_its_ground_state():

@@ -13,7 +13,6 @@ from superionic.training.dataset import (
     LabelledSet,
     composition_of,
     fit_element_references,
-    split_by_group,
     split_groups,
 )
 
@@ -144,7 +143,7 @@ def test_split_gives_each_part_its_share() -> None:
 def test_too_few_for_a_split() -> None:
     whole = a_set(2)
     with pytest.raises(StageError, match="2 label"):
-        split_by_group(whole, validation_fraction=0.1, test_fraction=0.1, seed=0)
+        split_groups(whole.groups, validation_fraction=0.1, test_fraction=0.1, seed=0)
     with pytest.raises(StageError, match="leakage"):
         split_groups(["a"] * 9, validation_fraction=0.1, test_fraction=0.1, seed=0, within_groups=False)
     with pytest.raises(ValueError, match="training"):

@@ -23,7 +23,7 @@ def test_exact_line(form):
     values = line(T) / (T if form == "lnSigmaT" else 1.0)
     fit = arrhenius_fit(T, values, 0.1 * values, form=form)
     assert fit.Ea_eV == pytest.approx(0.3, abs=1e-12)
-    assert fit.prefactor == pytest.approx(1e-3, rel=1e-10)
+    assert np.exp(fit.ln_prefactor) == pytest.approx(1e-3, rel=1e-10)
     at_300 = fit.predict(300.0)
     assert at_300.extrapolated
     assert not fit.predict(500.0).extrapolated

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from superionic.errors import AnalysisError
 from superionic.transport.msd import (
-    collective_displacement,
+    collective_walker,
     framework_drift,
     mean_squared_displacement,
     multi_tau_displacement,
@@ -83,10 +83,10 @@ def test_collective_displacement_weighs_charges():
     positions = np.zeros((3, 2, 3))
     positions[1:, 0, 0] = 1.0
     positions[2:, 1, 0] = 1.0
-    msd = collective_displacement(positions, 1.0, np.array([1.0, 2.0]))
+    msd = mean_squared_displacement(collective_walker(positions, np.array([1.0, 2.0])), 1.0)
     np.testing.assert_allclose(msd.msd_A2, [0.0, (1 + 4) / 2 / 5, 9 / 5], atol=1e-12)
     with pytest.raises(AnalysisError, match="all zero"):
-        collective_displacement(positions, 1.0, 0.0)
+        collective_walker(positions, 0.0)
 
 
 @pytest.mark.parametrize("shape", [(1, 2, 3), (5, 3), (5, 0, 3), (5, 2, 2)])

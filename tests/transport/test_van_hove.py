@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from superionic.errors import AnalysisError
-from superionic.transport.gaussianity import NonGaussianCounter, log_lags, non_gaussian_parameter
+from superionic.transport.gaussianity import NonGaussianCounter, log_lags
 from superionic.transport.van_hove import VanHoveCounter, insphere_radius, shell_volumes, van_hove
 
 SKEW = np.array([[9.0, 0.0, 0.0], [-4.5, 7.8, 0.0], [1.0, 0.7, 8.0]])
@@ -16,12 +16,18 @@ def brownian(seed, *, n_frames=3000, n_ions=40, step=0.1):
     return np.cumsum(np.random.default_rng(seed).normal(0, step, (n_frames, n_ions, 3)), axis=0)
 
 
+def non_gaussian(positions, frame_interval_ps, **options):
+    counter = NonGaussianCounter(log_lags(len(positions) // 4, 40), **options)
+    counter.add(positions)
+    return counter.result(frame_interval_ps)
+
+
 def test_brownian_motion_is_gaussian():
     positions = brownian(0, n_ions=100)
-    found = non_gaussian_parameter(positions, 0.1)
+    found = non_gaussian(positions, 0.1)
     assert np.all(np.abs(found.alpha2[:25]) < 4 * found.error[:25] + 1e-3)
     np.testing.assert_allclose(found.msd_A2[:15], 3 * 0.01 * found.lags_ps[:15] / 0.1, rtol=0.05)
-    plane = non_gaussian_parameter(positions, 0.1, axes=(0, 1))
+    plane = non_gaussian(positions, 0.1, axes=(0, 1))
     assert np.all(np.abs(plane.alpha2[:25]) < 4 * plane.error[:25] + 1e-3)
 
 
@@ -31,7 +37,7 @@ def test_jump_model_is_exact():
     rate, a, n = 0.05, 3.0, 400
     jumps = rng.poisson(rate / 6, (1500, n, 6)).astype(float)
     steps = a * np.stack([jumps[..., 2 * k] - jumps[..., 2 * k + 1] for k in range(3)], axis=-1)
-    found = non_gaussian_parameter(np.cumsum(steps, axis=0), 1.0)
+    found = non_gaussian(np.cumsum(steps, axis=0), 1.0)
     expected = 3.0 / (5.0 * rate * found.lags_ps)
     early = found.lags_ps <= 100
     assert np.all(np.abs(found.alpha2 - expected)[early] < 4 * found.error[early])
@@ -100,7 +106,6 @@ def test_wrong_input():
     assert log_lags(100, 5) == (1, 3, 10, 32, 100)
     for call in (
         lambda: log_lags(0),
-        lambda: non_gaussian_parameter(np.zeros((1, 2, 3)), 1.0),
         lambda: van_hove(np.zeros((1, 2, 3)), SKEW, 1.0),
         lambda: NonGaussianCounter((5,)).result(1.0),
         lambda: VanHoveCounter(SKEW, (5,)).result(1.0),

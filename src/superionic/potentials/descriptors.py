@@ -46,13 +46,6 @@ def atomic_descriptors(potential: Potential | None, atoms: Atoms, numbers: Seque
     return np.asarray(own(atoms), dtype=np.float64)
 
 
-def descriptor_name(potential: Potential | None) -> str:
-    """Say whose descriptors :func:`atomic_descriptors` gives."""
-    if potential is None or getattr(potential, "descriptors", None) is None:
-        return "built-in"
-    return potential.identity.name
-
-
 def built_in_descriptors(atoms: Atoms, numbers: Sequence[int], cutoff_A: float = CUTOFF_A) -> FloatArray:
     """Radial and angular descriptors of each atom; invariant to rotation, reflection and the order of neighbours.
 

@@ -20,25 +20,6 @@ def formula_text(formula: str) -> str:
     return re.sub(r"(?<=[A-Za-z)\]])\d+(?:\.\d+)?", lambda match: match.group().translate(_SUBSCRIPTS), formula)
 
 
-def composition_key(formula: str) -> tuple[tuple[str, float], ...]:
-    """Return what two formulas of the same composition share: ``Li9Y3Cl18`` and ``Li3YCl6`` give the same key.
-
-    A formula that is not a plain list of elements and numbers stands for itself alone.
-    """
-    parts = re.findall(r"([A-Z][a-z]?)(\d+(?:\.\d+)?)?", formula)
-    if not parts or "".join(element + count for element, count in parts) != formula:
-        return ((formula, 0.0),)
-    counts: dict[str, float] = {}
-    for element, count in parts:
-        counts[element] = counts.get(element, 0.0) + (float(count) if count else 1.0)
-    total = sum(counts.values())
-    return (
-        tuple((element, round(counts[element] / total, 4)) for element in sorted(counts))
-        if total
-        else ((formula, 0.0),)
-    )
-
-
 def power_of_ten(exponent: int) -> str:
     """Write ``10⁻⁶`` for -6."""
     return "10" + str(exponent).translate(_SUPERSCRIPTS)

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from math import gcd
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from superionic.errors import CompositionError
 from superionic.structures.axis_text import Axis, grid_points, parse_axis, plain_formula
@@ -19,46 +18,18 @@ from superionic.structures.formulas import ELECTRONEGATIVITY, amounts_text, sort
 from superionic.structures.occupancies import follow_neutrality, redistribute, substitute
 
 if TYPE_CHECKING:
-    from superionic.structures.composition import Coupling, IntegerComposition, OccupancyBound
-    from superionic.structures.supercells import Supercell
+    pass
 
 __all__ = [
     "Axis",
-    "GridFit",
     "apply_point",
     "formula_unit",
     "grid_points",
     "parse_axis",
-    "plan_grid",
     "substitute",
 ]
 
 _WHOLE: Final = 0.02  # atoms a cell that refined totals may be off an integer
-
-
-@dataclass(frozen=True)
-class GridFit:
-    """Whether a point of a composition grid fits a supercell.
-
-    Parameters
-    ----------
-    point
-        Value of each variable.
-    supercell
-        The supercell that was asked for, or the smallest compact one that fits; None if none does.
-    compositions
-        The nearest neutral compositions of it; empty if it does not fit.
-    smallest_index
-        Smallest number of parent cells that fits the point; None if none was found.
-    message
-        The same in one sentence.
-    """
-
-    point: Mapping[str, float]
-    supercell: Supercell | None
-    compositions: tuple[IntegerComposition, ...]
-    smallest_index: int | None
-    message: str
 
 
 def formula_unit(crystal: DisorderedCrystal, axes: Sequence[Axis] = ()) -> tuple[str, int]:
@@ -278,87 +249,3 @@ def _fill(
 
 def _point_text(point: Mapping[str, float]) -> str:
     return ", ".join(f"{name} = {value:g}" for name, value in point.items())
-
-
-def plan_grid(
-    crystal: DisorderedCrystal,
-    axes: Sequence[Axis],
-    oxidation_states: Mapping[str, int | float],
-    *,
-    coupling: Coupling = "per-orbit",
-    supercells: Sequence[Supercell | str | Sequence[Any]] | None = None,
-    max_index: int = 24,
-    max_occupied: Sequence[OccupancyBound] = (),
-    max_deviation: float | None = 0.1,
-    limit: int = 1,
-) -> tuple[GridFit, ...]:
-    """Say which supercell fits which point of the grid, and the smallest that does.
-
-    Parameters
-    ----------
-    crystal, axes, oxidation_states
-        As in :func:`apply_point`.
-    coupling, max_occupied, max_deviation, limit
-        As in :func:`superionic.structures.composition.integer_compositions`.
-    supercells
-        Supercells to be tried at each point; where not given, the smallest compact one that fits is taken.
-    max_index
-        Largest number of parent cells to look at.
-
-    Returns
-    -------
-    tuple of GridFit
-        Points × supercells, or one for each point without supercells.
-
-    Raises
-    ------
-    CompositionError
-        If a point does not fit the sites of the crystal at all.
-    """
-    from superionic.structures.composition import compact_supercell, integer_compositions, smallest_index
-    from superionic.structures.supercells import Supercell
-
-    given = None if supercells is None else [Supercell.parse(s) for s in supercells]
-    fits = []
-    for point in grid_points(axes):
-        parent, exact = apply_point(crystal, axes, point, oxidation_states)
-        options: dict[str, Any] = {
-            "coupling": coupling,
-            "exact_totals": exact,
-            "max_occupied": max_occupied,
-            "max_deviation": max_deviation,
-        }
-        index = smallest_index(parent, oxidation_states, max_index=max_index, **options)
-        compact = None if index is None else compact_supercell(crystal, index)
-        for supercell in [compact] if given is None else given:
-            text = _point_text(point)
-            found: list[IntegerComposition] = []
-            if supercell is None or index is None or supercell.multiplicity < index:
-                found = []
-            else:
-                try:
-                    found = integer_compositions(parent, supercell, oxidation_states, limit=limit, **options)
-                except CompositionError:  # larger than the smallest, but no multiple of it
-                    found = []
-            fits.append(
-                GridFit(point, supercell, tuple(found), index, _message(text, supercell, found, compact, max_index))
-            )
-    return tuple(fits)
-
-
-def _message(
-    text: str,
-    supercell: Supercell | None,
-    found: Sequence[IntegerComposition],
-    smallest: Supercell | None,
-    max_index: int,
-) -> str:
-    if found and supercell is not None:
-        return f"{text} fits {supercell} as {found[0].formula} (deviation {found[0].deviation:.3f})."
-    if smallest is None:
-        return f"{text} fits no supercell of up to {max_index} parent cells."
-    cells = smallest.multiplicity
-    need = f"a supercell of {cells} parent cell{'s' * (cells > 1)}, such as {smallest}"
-    if supercell is not None and supercell.multiplicity > cells:
-        return f"{text} does not fit {supercell}; the smallest that fits is {need}."
-    return f"{text} needs {need}."

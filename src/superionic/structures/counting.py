@@ -77,29 +77,8 @@ def count_orderings(sites: SupercellSites, composition: IntegerComposition) -> O
     return _count_given(actions, [counts for _, counts in blocks], None, sites.group_order)[0]
 
 
-def count_non_superperiodic(sites: SupercellSites, composition: IntegerComposition) -> OrderingCount:
-    """Count the orderings of a composition that no translation of the parent inside the supercell leaves as they are.
-
-    Parameters
-    ----------
-    sites, composition
-        As in :func:`count_orderings`.
-
-    Returns
-    -------
-    OrderingCount
-        Decorations and orbits without the superperiodic ones.
-
-    Raises
-    ------
-    StructureError
-        As in :func:`count_orderings`.
-    """
-    return count_both(sites, composition)[1]
-
-
 def count_both(sites: SupercellSites, composition: IntegerComposition) -> tuple[OrderingCount, OrderingCount]:
-    """Return :func:`count_orderings` and :func:`count_non_superperiodic` for little more than the second alone."""
+    """Return :func:`count_orderings`, and the same without the superperiodic: those that a smaller supercell has."""
     blocks = disordered_blocks(composition)
     groups = [members for members, _ in blocks]
     translations = sites.translations

@@ -113,11 +113,6 @@ def _check_limit(space: OrderingSpace, found: int, limit: int) -> None:
         )
 
 
-def list_orderings(space: OrderingSpace, *, limit: int = 1_000_000) -> list[Ordering]:
-    """List all symmetry-distinct orderings; see :func:`list_ordering_table`."""
-    return list(list_ordering_table(space, limit=limit))
-
-
 def to_atoms(sites: SupercellSites, ordering: Ordering) -> Any:
     """Turn an ordering into atoms: vacant sites left out, atoms of an element together, in the order of formulas.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -160,23 +160,6 @@ class SupercellSites:
             found = found[away < _TRANSLATION_TOLERANCE_A]
         unique: IntArray = np.unique(self.permutations[found], axis=0)
         return unique
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values and arrays, from which :meth:`from_dict` builds equal sites."""
-        return {
-            "cell_A": np.array(self.cell_A),
-            "fractional": np.array(self.fractional),
-            "parent_site": np.array(self.parent_site),
-            "permutations": np.array(self.permutations),
-            "orbits": np.array(self.orbits),
-            "supercell": [list(row) for row in self.supercell.matrix],
-        }
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> SupercellSites:
-        """Build sites from what :meth:`to_dict` returned."""
-        arrays = {k: data[k] for k in ("cell_A", "fractional", "parent_site", "permutations", "orbits")}
-        return cls(**arrays, supercell=Supercell.parse(data["supercell"]))
 
 
 @dataclass(frozen=True)

@@ -365,7 +365,7 @@ def _tables(energy: LatticeEnergy) -> Tables:
     if tables is None:
         raise AnalysisError(
             "This energy is a function without tables; a search calls it too often.",
-            fix="Fit a surrogate to it first (fit_on_the_fly), and search on that.",
+            fix="Fit a surrogate to it first (fit_surrogate), and search on that.",
         )
     return tables
 

@@ -62,18 +62,6 @@ class MonteCarloState:
     snapshots: CodeArray
     generators: tuple[Mapping[str, Any], Mapping[str, Any]]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values and arrays, from which :meth:`from_dict` builds an equal state."""
-        data = {f.name: getattr(self, f.name) for f in fields(self)}
-        return data | {"generators": [dict(g) for g in self.generators]}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> MonteCarloState:
-        """Build a state from what :meth:`to_dict` returned."""
-        values = {f.name: data[f.name] for f in fields(cls)}
-        values["generators"] = tuple(dict(g) for g in data["generators"])
-        return cls(**values)
-
 
 def begin(
     space: SwapSpace,

@@ -21,8 +21,6 @@ from superionic.errors import StageError
 
 IntArray = npt.NDArray[np.int64]
 
-_FLAT = 1.0e-6
-
 
 def nested_subsets(groups: Sequence[str], sizes: Sequence[int], seed: int) -> list[tuple[int, ...]]:
     """Choose training subsets of given sizes, each within the next, spread over all runs.
@@ -135,15 +133,6 @@ class PowerLaw:
             return None
         spread = _t95(self.n_points - 2) * self.b_error
         return 1.0 - 2.0 ** -(self.b - spread), 1.0 - 2.0 ** -(self.b + spread)
-
-    def labels_for(self, target: float) -> float | None:
-        """Give the number of labels with which the error is expected to reach ``target``; None if never so."""
-        if target <= 0.0:
-            raise ValueError("the target must be above 0")
-        if self.b <= _FLAT:
-            return None
-        exponent = (self.ln_a - math.log(target)) / self.b
-        return math.exp(exponent) if exponent < 60.0 else None
 
 
 def fit_power_law(sizes: Sequence[float], errors: Sequence[float], quantity: str = "error") -> PowerLaw:

@@ -402,13 +402,6 @@ def split_groups(
     return Split(train, validation, test, leak_free=not notes, notes=tuple(notes))
 
 
-def split_by_group(labelled: LabelledSet, *, validation_fraction: float, test_fraction: float, seed: int) -> Split:
-    """Split a set by its groups; see :func:`split_groups`."""
-    return split_groups(
-        labelled.groups, validation_fraction=validation_fraction, test_fraction=test_fraction, seed=seed
-    )
-
-
 def _deal_groups(
     groups: list[list[int]], shares: tuple[float, float, float], parts: list[int], rng: np.random.Generator
 ) -> list[list[int]]:

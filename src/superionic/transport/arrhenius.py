@@ -48,7 +48,7 @@ class ArrheniusFit:
         Which y.
     Ea_eV, Ea_error_eV
         Activation energy and its standard error; None as an error where nothing fixes one.
-    ln_prefactor, prefactor
+    ln_prefactor
         In the unit of the input (times K for ln(σT)).
     covariance
         (2, 2) of (ln_prefactor, Ea_eV); None as above.
@@ -74,11 +74,6 @@ class ArrheniusFit:
     temperature_range_K: tuple[float, float]
     used: tuple[bool, ...]
     flags: tuple[str, ...]
-
-    @property
-    def prefactor(self) -> float:
-        """D0 in the unit of D, or σ0 in the unit of σ times K."""
-        return math.exp(self.ln_prefactor)
 
     def predict(self, temperature_K: float) -> Prediction:
         """Value of D or σ at a temperature, with intervals from the full covariance."""

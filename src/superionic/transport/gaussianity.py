@@ -172,22 +172,3 @@ class NonGaussianCounter:
                 error = np.sqrt((n_ions - 1) / n_ions * np.square(spread).sum(axis=1))
         lags = np.array(self._frames.lags)[seen] * frame_interval_ps
         return NonGaussianity(lags, value, error, second / n_ions, d, self._n[seen])
-
-
-def non_gaussian_parameter(
-    positions_A: NDArray[Any],
-    frame_interval_ps: float,
-    *,
-    axes: tuple[int, ...] = (0, 1, 2),
-    n_lags: int = 40,
-    most_origins: int = 2000,
-) -> NonGaussianity:
-    """Find α₂(t) of unwrapped positions (n_frames, n_ions, 3) up to a quarter of the run."""
-    n_frames = len(positions_A)
-    if n_frames < 2:
-        raise AnalysisError("α₂ needs at least two frames.")
-    counter = NonGaussianCounter(
-        log_lags(max(1, n_frames // 4), n_lags), stride=max(1, n_frames // most_origins), axes=axes
-    )
-    counter.add(positions_A)
-    return counter.result(frame_interval_ps)

@@ -88,16 +88,6 @@ class JumpNetwork:
         vectors = (x[self.rows[:, 1]] - x[self.rows[:, 0]] + self.rows[:, 2:]) @ self.sites.cell_A
         return np.asarray(np.linalg.norm(vectors, axis=1))
 
-    def transition_matrix(self) -> FloatArray:
-        """(n_sites, n_sites) jumps per ps from each site to each; −(sum of the row) on the diagonal."""
-        n = len(self.sites)
-        matrix = np.zeros((n, n))
-        np.add.at(matrix, (self.rows[:, 0], self.rows[:, 1]), self.rates_per_ps)
-        # jumps to an image of the same site leave it as well, but do not change the occupation
-        np.fill_diagonal(matrix, 0.0)
-        np.fill_diagonal(matrix, -matrix.sum(axis=1))
-        return matrix
-
     def kind_names(self, *, length_step_A: float = 0.5) -> tuple[str, ...]:
         """Name the kind of each pair, both directions alike: labels and length, such as "4g–4h 3.5 Å"."""
         names = []

@@ -228,27 +228,6 @@ def is_compiled() -> bool:
     return importlib.util.find_spec("numba") is not None
 
 
-def collective_displacement(
-    positions_A: FloatArray,
-    frame_interval_ps: float,
-    charges: FloatArray | float = 1.0,
-    *,
-    axes: tuple[int, ...] = (0, 1, 2),
-    max_lag_fraction: float = 1.0,
-) -> MeanSquaredDisplacement:
-    """Find the collective (charge) displacement ⟨|Σᵢ zᵢ Δrᵢ|²⟩ / Σᵢ zᵢ² in Å²; the MSD where ions do not correlate.
-
-    Parameters
-    ----------
-    positions_A
-        (n_frames, n_ions, 3) unwrapped positions in Å, relative to the framework.
-    charges
-        One charge number, or one for each ion (n_ions,).
-    """
-    walker = collective_walker(positions_A, charges)
-    return displacement(walker, frame_interval_ps, axes=axes, max_lag_fraction=max_lag_fraction)
-
-
 def collective_walker(positions_A: NDArray[np.floating[Any]], charges: FloatArray | float) -> FloatArray:
     """Σᵢ zᵢ rᵢ / √(Σᵢ zᵢ²) as the positions of one walker: (n_frames, 1, 3) in Å.
 

@@ -54,12 +54,6 @@ class FreeEnergyProfile:
         return float(self.free_energy_eV[top] - self.free_energy_eV[: top + 1].min())
 
     @property
-    def reverse_barrier_eV(self) -> float:
-        """The same from the other end."""
-        top = self.saddle
-        return float(self.free_energy_eV[top] - self.free_energy_eV[top:].min())
-
-    @property
     def is_seen(self) -> bool:
         """Whether ions were seen all along the path."""
         return bool(np.isfinite(self.free_energy_eV).all())
@@ -187,14 +181,3 @@ def _errors(
         errors = np.sqrt((n - 1) / n * np.square(off).sum(axis=0))
         barrier = math.sqrt((n - 1) / n * float(np.square(barriers - barriers.mean()).sum()))
     return errors, barrier
-
-
-def basin_free_energies(occupancies: FloatArray, temperature_K: float) -> FloatArray:
-    """Free energies of sites from how full they are, −k_B T ln(n_i/n_max) in eV.
-
-    They are those of putting one ion there in the company of all the others, as the run had them; exclusion among ions
-    is in them (fill a site to 1 and its free energy cannot fall further).
-    """
-    held = np.asarray(occupancies, dtype=np.float64)
-    with np.errstate(divide="ignore"):
-        return np.asarray(-BOLTZMANN_EV_PER_K * temperature_K * np.log(held / held.max()))
