@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,11 +15,14 @@ from superionic.cli_analyse import analyse_command
 from superionic.cli_enumerate import enumerate_command
 from superionic.cli_export import export_command
 from superionic.cli_labels import labels_app
+from superionic.cli_output import screens
 from superionic.cli_train import train_app
 
 if TYPE_CHECKING:
     from superionic.campaign.run import Campaign
+    from superionic.cli_output import Screen
     from superionic.errors import SuperionicError
+    from superionic.execution.interrupts import Interrupts
 
 app = typer.Typer(
     name="superionic",
@@ -38,8 +43,24 @@ app.add_typer(engines_app, name="engines")
 app.add_typer(labels_app, name="labels")
 app.add_typer(train_app, name="train")
 
+_EXIT_FAULT = 1
 _EXIT_USER_ERROR = 2
-_EXIT_INTERRUPTED = 130
+_EXIT_BY_SIGNAL = 128
+_EXIT_CLOSED_PIPE = 141  # as a shell sees a program that SIGPIPE ended
+# Verbs that keep what they do in a run folder: called again, they go on where they were.
+_GO_ON = ("run", "train")
+# Verbs whose result is what they print; what the others print is a courtesy, and their result is in files.
+_PRINT = (
+    "analyse",
+    "check",
+    "enumerate",
+    "explain",
+    "schema",
+    "status",
+    "engines list",
+    "engines check",
+    "labels check",
+)
 
 app.command("enumerate")(enumerate_command)
 app.command("analyse")(analyse_command)
@@ -140,19 +161,15 @@ def run(
     opened = _open(campaign, run_folder)
     if (warning := deafness()) is not None:
         typer.echo(warning, err=True)
-    try:
-        with cli_screen.progress(quiet=quiet) as reporter:
-            results = opened.run(
-                until=until,
-                reporter=reporter,
-                workers=workers,
-                retry_failed=retry_failed,
-                install_engines=install_engines,
-                say=lambda line: typer.echo(line, err=True),
-            )
-    except KeyboardInterrupt:
-        typer.echo("stopped; all finished work is kept: run the same command again to go on", err=True)
-        raise typer.Exit(_EXIT_INTERRUPTED) from None
+    with cli_screen.progress(quiet=quiet) as reporter:
+        results = opened.run(
+            until=until,
+            reporter=reporter,
+            workers=workers,
+            retry_failed=retry_failed,
+            install_engines=install_engines,
+            say=lambda line: typer.echo(line, err=True),
+        )
     cli_screen.show_results(opened, results)
 
 
@@ -344,14 +361,12 @@ def _check_file(names: list[str], file: Path, **options: str | None) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    from superionic.errors import StorageError
+    from superionic.errors import storage_error
 
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise StorageError(
-            f"the file cannot be written: {error.strerror}", where=str(path), fix="choose another --output"
-        ) from error
+        raise storage_error(error, where=path, doing="write the file") from error
 
 
 def _print_error(error: SuperionicError) -> None:
@@ -369,27 +384,90 @@ def _print_error(error: SuperionicError) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and end the process.
 
-    Exit codes: 0 done, 1 a fault of superionic, 2 something that the user can mend, 130 interrupted.
+    Exit codes: 0 done, 1 a fault of superionic, 2 something that the user can mend, 128 + n ended by signal n (130 by
+    Ctrl-C), 141 nobody reads what is printed any more.
     """
-    from superionic.errors import SuperionicError
+    from superionic.execution.interrupts import remembered_interrupts
 
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     # `--debug` is welcome at the end of the line too, where people add it.
     arguments = [argument for argument in arguments if argument != "--debug"]
+    with screens() as (out, _), remembered_interrupts() as interrupts:
+        code = _call(arguments, debug=debug)
+        if code != 0 and interrupts.signal is not None:
+            code = _say_stopped(arguments, interrupts)
+        out.flush()
+        if out.error is not None:
+            code = _say_lost(arguments, out, code)
+    sys.exit(code)
+
+
+def _call(arguments: list[str], *, debug: bool) -> int:
+    """Do what the arguments say and return the exit code."""
+    from superionic.errors import SuperionicError, storage_error
+
     try:
         app(args=arguments)
-    except SuperionicError as error:
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except KeyboardInterrupt:
+        return _EXIT_FAULT
+    except (SuperionicError, OSError, MemoryError) as error:
         if debug:
             raise
-        _print_error(error)
-        sys.exit(_EXIT_USER_ERROR)
+        if isinstance(error, MemoryError):
+            error = OSError(errno.ENOMEM, "out of memory")
+        if isinstance(error, OSError):
+            _print_error(storage_error(error, doing="go on"))
+            typer.echo("(--debug shows where this happened; all finished work is kept)", err=True)
+        else:
+            _print_error(error)
+        return _EXIT_USER_ERROR
     except Exception as error:
         if debug:
             raise
         typer.echo(f"a fault of superionic: {type(error).__name__}: {error}", err=True)
         typer.echo("run the same command with --debug and report the traceback; all finished work is kept", err=True)
-        sys.exit(1)
+        return _EXIT_FAULT
+    return 0
+
+
+def _say_stopped(arguments: list[str], interrupts: Interrupts) -> int:
+    """Say what ended the command and how to go on, and return the exit code."""
+    number = interrupts.signal
+    if number is None:
+        raise AssertionError("there was no signal")
+    who = "Ctrl-C" if number.name == "SIGINT" else number.name
+    # Failures that were tried again before the stop need no third time.
+    again = shlex.join(["superionic", *(argument for argument in arguments if argument != "--retry-failed")])
+    if _verb(arguments, _GO_ON):
+        typer.echo(f"stopped by {who}; all finished work is kept; go on with: {again}", err=True)
+    elif not _verb(arguments, ("status",)):
+        typer.echo(f"stopped by {who}; begin again with: {again}", err=True)
+    return _EXIT_BY_SIGNAL + int(number)
+
+
+def _say_lost(arguments: list[str], out: Screen, code: int) -> int:
+    """Say that standard output could not be written, and return the exit code."""
+    from superionic.errors import storage_error
+
+    if out.error is None:
+        raise AssertionError("nothing was lost")
+    closed = out.error.errno == errno.EPIPE
+    if not _verb(arguments, _PRINT):
+        if not closed:
+            typer.echo(f"what was printed is lost ({out.error.strerror}); the work is not", err=True)
+        return code
+    if closed:
+        return code or _EXIT_CLOSED_PIPE
+    _print_error(storage_error(out.error, where="standard output", doing="print the result"))
+    return code or _EXIT_USER_ERROR
+
+
+def _verb(arguments: list[str], verbs: tuple[str, ...]) -> bool:
+    words = [argument for argument in arguments if not argument.startswith("-")]
+    return " ".join(words[:1]) in verbs or " ".join(words[:2]) in verbs
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -43,8 +43,14 @@ def progress(*, quiet: bool) -> Iterator[Reporter | None]:
             TimeElapsedColumn(),
             TextColumn("{task.fields[now]}"),
         )
-        with Progress(*columns, console=console) as bars:
+        bars = Progress(*columns, console=console)
+        with suppress(Exception):  # a display that fails is no reason to stop: the bars are then not drawn
+            bars.start()
+        try:
             yield _Bars(bars)
+        finally:
+            with suppress(Exception):
+                bars.stop()
     else:
         yield _Lines(console)
 
@@ -209,6 +215,8 @@ def show_status(campaign: Campaign, status: Status, *, all_tasks: bool) -> None:
         console.print(f"to do: {task.stage}: {task.label} ({task.reason})", highlight=False, markup=False)
     if len(shown) < len(status.pending):
         console.print(f"… and {len(status.pending) - len(shown)} more (--all lists them)")
+    if status.trouble is not None:
+        console.print(f"a run cannot go on: {status.trouble}", style="red", highlight=False, markup=False)
     if status.is_done:
         console.print(f"all done; report: {campaign.report_folder / 'report.html'}", highlight=False)
 
@@ -224,23 +232,23 @@ def show_explanation(found: Explanation) -> None:
             )
         return
     record = found.record
-    descriptor = record.descriptor
     console.print(f"[bold]{escape(record.stage)}: {escape(record.label)}[/] ({record.state})")
-    lines = [f"key       {record.key}", f"function  {descriptor['function']} (version {descriptor['version']})"]
-    lines.append(f"engine    {descriptor['engine']}")
+    lines = [f"key       {record.key}"]
+    if found.descriptor:
+        lines.append(f"function  {found.descriptor['function']} (version {found.descriptor['version']})")
+        lines.append(f"engine    {found.descriptor['engine']}")
     if record.cpu_s is not None:
         lines.append(
             f"cost      {record.cpu_s:.1f} s CPU, {record.wall_s or 0:.1f} s wall, {record.peak_MB or 0:.0f} MB"
         )
-    lines += [f"setting   {name} = {_short(value)}" for name, value in descriptor["settings"].items()]
+    lines += [f"setting   {name} = {_short(value)}" for name, value in found.descriptor.get("settings", {}).items()]
     for name, references in found.inputs.items():
         lines += [f"input     {name} ← {key[:12]}  {label}" for key, label in references[:_SHOWN_PENDING]]
         if len(references) > _SHOWN_PENDING:
             lines.append(f"input     {name} ← … {len(references) - _SHOWN_PENDING} more")
-    lines.append(f"folder    {found.folder}")
-    lines += [
-        f"file      {name}  {facts['bytes']} bytes  sha256 {facts['sha256']}" for name, facts in found.files.items()
-    ]
+    if found.file is not None:
+        lines.append(f"file      {found.file.path}  {found.file.size_bytes} bytes: {', '.join(found.file.members)}")
+        lines.append(f"sha256    {found.file.sha256} (of all but the last 64 bytes, which repeat it)")
     if record.error:
         lines.append(f"error     {record.error}")
     for line in lines:

@@ -22,7 +22,6 @@ train_app = typer.Typer(
 )
 
 _EXIT_FOUND = 2
-_EXIT_INTERRUPTED = 130
 _UNITS = {
     "energy_meV_per_atom": ("energy", "meV/atom", 1.0),
     "force_meV_per_A": ("force", "meV/Å", 1.0),
@@ -350,26 +349,22 @@ def _study(given: Mapping[str, Any]) -> Iterator[Study]:
         tuple(given["test_run"] or ()),
         tuple(given["validation_run"] or ()),
     )
-    try:
-        with (
-            cli_screen.progress(quiet=given["quiet"] or given["as_json"]) as reporter,
-            open_study(
-                given["labels"],
-                _folder(given["folder"], given["labels"]),
-                engine=given["engine"],
-                model=given["model"],
-                potential_options=loading,
-                options=parse_options(given["option"] or []),
-                rule=rule,
-                seed=given["seed"],
-                workers=given["workers"],
-                reporter=reporter,
-            ) as study,
-        ):
-            yield study
-    except KeyboardInterrupt:
-        typer.echo("stopped; all finished work is kept: run the same command again to go on", err=True)
-        raise typer.Exit(_EXIT_INTERRUPTED) from None
+    with (
+        cli_screen.progress(quiet=given["quiet"] or given["as_json"]) as reporter,
+        open_study(
+            given["labels"],
+            _folder(given["folder"], given["labels"]),
+            engine=given["engine"],
+            model=given["model"],
+            potential_options=loading,
+            options=parse_options(given["option"] or []),
+            rule=rule,
+            seed=given["seed"],
+            workers=given["workers"],
+            reporter=reporter,
+        ) as study,
+    ):
+        yield study
 
 
 def _folder(folder: Path | None, labels: Path) -> Path:

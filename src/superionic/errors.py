@@ -9,8 +9,10 @@ A *failed calculation* (an SCF cycle that did not converge, a run that blew up) 
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 
 class SuperionicError(Exception):
@@ -63,6 +65,73 @@ class EngineError(SuperionicError):
 
 class StorageError(SuperionicError):
     """The run folder cannot be written, is full, is damaged, or is in use by another run."""
+
+
+_AGAIN: Final = "run the same command again"
+_ROOM: Final = f"free some space and {_AGAIN}; all finished work is kept"
+_ELSEWHERE: Final = "choose a folder that you may write to (--run-folder, --folder, --out)"
+_IF_IT_STAYS: Final = "if it stays, have the file system mounted anew or move the folder to another disk"
+# What each failure of the system means for somebody who runs a campaign, and what mends it.
+_FAILURES: Final[Mapping[int, tuple[str, str]]] = {
+    errno.ENOSPC: ("the disk is full", f"{_ROOM} (`df -h` shows the space, `df -i` the number of files)"),
+    errno.EDQUOT: ("your quota of disk space or files is used up", f"{_ROOM} (`quota -s` shows the quota)"),
+    errno.EFBIG: ("the file system or `ulimit -f` allows no file of this size", "raise the limit, or change the disk"),
+    errno.EIO: (
+        "the disk, or the connection to it, failed (input/output error)",
+        f"look what the system says of it (`dmesg`), move the folder to a disk that works, and {_AGAIN}",
+    ),
+    errno.EROFS: ("the file system is read-only", _ELSEWHERE),
+    errno.EMFILE: (
+        "this process has too many files open",
+        f"raise the limit (`ulimit -n 4096`) or use fewer --workers, and {_AGAIN}",
+    ),
+    errno.ENFILE: (
+        "this machine has too many files open",
+        f"end other programs or have `fs.file-max` raised, and {_AGAIN}",
+    ),
+    errno.ENOMEM: ("there is no memory left", f"use fewer --workers or ask for more memory, and {_AGAIN}"),
+    errno.ENOLCK: (
+        "the file system gives no locks",
+        "have it mounted with locks (NFS: lockd, or local_lock=flock), or choose another disk with --run-folder",
+    ),
+    errno.ESTALE: (
+        "a file on the network file system was replaced, or its server started anew (stale file handle)",
+        f"{_AGAIN}; {_IF_IT_STAYS}",
+    ),
+    errno.ETIMEDOUT: ("the file system did not answer in time", f"{_AGAIN}; {_IF_IT_STAYS}"),
+    errno.ENOTCONN: ("the file system is not connected any more", f"have it mounted anew and {_AGAIN}"),
+    errno.EACCES: ("permission denied", f"mend the permissions, or {_ELSEWHERE}"),
+    errno.EPERM: ("the system does not permit it", f"mend the permissions, or {_ELSEWHERE}"),
+    errno.ENOENT: ("no such file or folder", "check the path"),
+    errno.ENOTDIR: ("a part of the path is a file, not a folder", "check the path"),
+    errno.EISDIR: ("it is a folder, not a file", "name a file"),
+    errno.ELOOP: ("symbolic links lead round in a circle", "mend the links"),
+    errno.ENAMETOOLONG: ("the name is too long for this file system", "choose a shorter name or path"),
+    errno.EBADF: ("it is closed", "leave it open, or send it to a file"),
+}
+
+
+def storage_error(error: OSError, *, where: str | os.PathLike[str] | None = None, doing: str) -> StorageError:
+    """Say what a failure of the system means, and what mends it.
+
+    Parameters
+    ----------
+    error
+        What the system raised.
+    where
+        The file or folder, for errors that do not name one themselves.
+    doing
+        What was being done, as a verb with its object: ``"write the report"``.
+
+    Returns
+    -------
+    StorageError
+        To be raised from ``error``.
+    """
+    reason = error.strerror or str(error) or type(error).__name__
+    what, fix = _FAILURES.get(error.errno or 0, (reason, f"mend that and {_AGAIN}"))
+    place = error.filename if isinstance(error.filename, str | os.PathLike) else where
+    return StorageError(f"cannot {doing}: {what}", where=None if place is None else os.fspath(place), fix=fix)
 
 
 class StageError(SuperionicError):
