@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from superionic import Campaign
-from superionic.execution.ledger import Ledger
+from superionic.execution.ledger import LEDGER, Ledger
 
 
 def products(folder: Path) -> dict[str, bytes]:
@@ -68,7 +68,7 @@ def main() -> None:
         print(f"with {kills} kills: {time.monotonic() - middle:.0f} s")
         left, right = (products(Campaign.load(arguments.campaign, run_folder=f).report_folder) for f in (whole, killed))
         different = sorted(name for name in {*left, *right} if left.get(name) != right.get(name))
-        with Ledger(killed / "ledger.sqlite") as ledger:
+        with Ledger(killed / LEDGER) as ledger:
             completions = ledger.completions()
         twice = [key for key, count in completions.items() if count > 1]
         print(f"files compared: {len(left)}; different: {len(different)} {different[:5]}")

@@ -16,7 +16,7 @@ from superionic.campaign.learning import judged
 from superionic.campaign.schema import STAGES, CampaignFile
 from superionic.campaign.schema_checks import cross_problems
 from superionic.campaign.schema_presets import PRESETS, complete
-from superionic.execution.ledger import Ledger
+from superionic.execution.ledger import LEDGER, Ledger
 from superionic.report.sections import model
 from superionic.report.table import Table
 from superionic.results.learning import Exploration
@@ -330,7 +330,7 @@ def products(store: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(store)): path.read_bytes()
         for path in sorted((store / "objects").rglob("*"))
-        if path.name in ("result.json", "arrays.npz")
+        if path.is_file()
     }
 
 
@@ -341,7 +341,7 @@ import os, signal, sys, threading, time
 from pathlib import Path
 
 from superionic.cli import main
-from superionic.execution.ledger import Ledger
+from superionic.execution.ledger import LEDGER, Ledger
 from superionic.execution.worker import WorkerProcess
 
 campaign, stage, moment, number = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
@@ -378,7 +378,8 @@ def call(worker, request, **options):
 
 
 def die_when_at_work(store, key):
-    while not any(store.glob(f"tmp/scratch-{key[:16]}-*")) and not (store / "objects" / key[:2] / key).exists():
+    result = store / "objects" / key[:2] / f"{key}.zip"
+    while not any(store.glob(f"tmp/scratch-{key[:16]}-*")) and not result.exists():
         time.sleep(0.001)
     die()
 
@@ -408,7 +409,7 @@ def test_twenty_kills_in_the_middle_of_labelling_or_training_change_no_byte(root
     undisturbed = Campaign.load(written(root, tmp_path / "undisturbed", ACTIVE))
     undisturbed.run(write_report=False)
     path = written(root, tmp_path / "killed", ACTIVE)
-    ledger = path.parent / "runs" / "learning" / "ledger.sqlite"
+    ledger = path.parent / "runs" / "learning" / LEDGER
     (tmp_path / "driver.py").write_text(DRIVER)
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
 
@@ -430,6 +431,6 @@ def test_twenty_kills_in_the_middle_of_labelling_or_training_change_no_byte(root
     assert run_until("no stage", "at work", 1) == 0
     ours, theirs = products(path.parent / "runs" / "learning" / "store"), products(undisturbed.run_folder / "store")
     assert ours == theirs
-    assert any("arrays.npz" in name for name in ours)
+    assert any(b"arrays.npz" in data for data in ours.values())
     with Ledger(ledger) as found:
         assert max(found.completions().values()) == 1

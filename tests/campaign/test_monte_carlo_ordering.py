@@ -10,7 +10,7 @@ import pytest
 
 from superionic import Campaign
 from superionic.errors import CampaignFileError, CompositionError
-from superionic.execution.ledger import Ledger
+from superionic.execution.ledger import LEDGER, Ledger
 
 TEXT = """\
 superionic: 1
@@ -61,13 +61,13 @@ def test_a_potential_orders_the_ions_and_nothing_is_done_twice(campaign):
     assert surrogate.evaluations.count == surrogate.fits[-1].energies + surrogate.evaluations.failed
     assert evidence.order_parameters
     assert evidence.converged == (surrogate.surrogate_converged and surrogate.monte_carlo_converged)
-    with Ledger(small.run_folder / "ledger.sqlite") as ledger:
+    with Ledger(small.run_folder / LEDGER) as ledger:
         before = ledger.completions()
         labels = [record.label for record in ledger.all()]
     assert set(before.values()) == {1}
     assert sum(label.startswith("energy of P-3m1 round 0 ") for label in labels) == 10
     small.run(until="enumerate")
-    with Ledger(small.run_folder / "ledger.sqlite") as ledger:
+    with Ledger(small.run_folder / LEDGER) as ledger:
         assert ledger.completions() == before
     # More rounds, to a better fit, keep all that was done but the last draws.
     longer = campaign(("max_rounds: 2", "max_rounds: 3, tolerance_meV_per_atom: 1.0e-6"))

@@ -13,7 +13,7 @@ from superionic import Campaign
 from superionic.campaign.load import parse_campaign
 from superionic.errors import CampaignFileError
 from superionic.execution.engines import resolve_engine
-from superionic.execution.ledger import Ledger
+from superionic.execution.ledger import LEDGER, Ledger
 
 TEXT = """\
 superionic: 1
@@ -178,7 +178,7 @@ def small(root, folder, replay):
 
 
 def executed(campaign):
-    with Ledger(campaign.run_folder / "ledger.sqlite") as ledger:
+    with Ledger(campaign.run_folder / LEDGER) as ledger:
         return sum(ledger.completions().values())
 
 

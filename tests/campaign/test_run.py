@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import multiprocessing
 import os
@@ -18,7 +19,7 @@ import pytest
 from superionic import Campaign
 from superionic.campaign.run import Campaign as CampaignClass
 from superionic.errors import CampaignFileError, CompositionError, EngineError, StageError, StorageError
-from superionic.execution.ledger import Ledger
+from superionic.execution.ledger import LEDGER, Ledger
 from superionic.labels.packages import read_package
 from superionic.potentials.base import load_potential
 
@@ -75,10 +76,10 @@ def test_a_campaign_goes_from_a_disordered_crystal_to_a_report(done):
 
 
 def test_a_second_run_does_nothing_and_a_change_redoes_only_what_depends_on_it(done, finished):
-    with Ledger(done.run_folder / "ledger.sqlite") as ledger:
+    with Ledger(done.run_folder / LEDGER) as ledger:
         before = ledger.completions()
     done.run()
-    with Ledger(done.run_folder / "ledger.sqlite") as ledger:
+    with Ledger(done.run_folder / LEDGER) as ledger:
         assert ledger.completions() == before
         assert set(before.values()) == {1}
     changed = Campaign.load(finished(("production_ps: 0.2", "production_ps: 0.24")))
@@ -96,7 +97,7 @@ def test_a_second_run_does_nothing_and_a_change_redoes_only_what_depends_on_it(d
     }
     assert simulated.length_ps == pytest.approx(0.2)
     changed.run()
-    with Ledger(done.run_folder / "ledger.sqlite") as ledger:
+    with Ledger(done.run_folder / LEDGER) as ledger:
         after = ledger.completions()
         stages = {record.stage for record in ledger.all() if record.key in set(after) - set(before)}
     assert set(after.values()) == {1}
@@ -167,12 +168,12 @@ def test_the_walltime_of_the_campaign_file_stops_a_run_that_a_later_one_goes_on_
     Campaign.load(path).run(until="hull", write_report=False)
     with pytest.raises(StageError, match="the time of this run is up"):
         Campaign.load(small_campaign(limited)).run()
-    with Ledger(campaign.run_folder / "ledger.sqlite") as ledger:
+    with Ledger(campaign.run_folder / LEDGER) as ledger:
         before = ledger.completions()
     assert before
     going_on = Campaign.load(small_campaign(("analyse:", "execution: {walltime_h: 1}\nanalyse:")))
     going_on.run()
-    with Ledger(campaign.run_folder / "ledger.sqlite") as ledger:
+    with Ledger(campaign.run_folder / LEDGER) as ledger:
         assert set(ledger.completions().values()) == {1}
         assert set(before) < set(ledger.completions())
     assert products(going_on.report_folder) == products(done.report_folder)
@@ -194,7 +195,8 @@ def test_explain_leads_from_a_number_to_its_settings_and_files(done):
     assert found.record is not None
     assert found.record.stage == "analyse"
     assert [label for refs in found.inputs.values() for _, label in refs if label.startswith("transport: ")]
-    assert {"result.json", "task.json"} <= set(found.files)
+    assert {"result.json", "task.json"} <= set(found.file.members)
+    assert hashlib.sha256(found.file.path.read_bytes()[:-64]).hexdigest() == found.file.sha256
     assert done.explain("relaxation").record is None
     assert len(done.explain("relaxation").matches) == 4
     with pytest.raises(StorageError, match="nothing in this campaign"):
@@ -244,7 +246,7 @@ def test_twenty_kills_at_random_moments_lose_nothing(done, small_campaign):
     assert subprocess.run(command, env=environment, check=False).returncode == 0
     killed = Campaign.load(path)
     assert products(killed.report_folder) == products(done.report_folder)
-    with Ledger(killed.run_folder / "ledger.sqlite") as ledger:
+    with Ledger(killed.run_folder / LEDGER) as ledger:
         assert max(ledger.completions().values()) == 1
 
 

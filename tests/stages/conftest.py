@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from superionic.execution import worker
-from superionic.execution.ledger import Ledger
+from superionic.execution.ledger import LEDGER, Ledger
 from superionic.execution.runner import Runner, Slots
 from superionic.execution.store import Store
 from superionic.potentials.base import describe_potential
@@ -37,7 +37,7 @@ def workbench(tmp_path: Path) -> Callable[..., Workbench]:
     def make(name: str = "store", **options: Any) -> Workbench:
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)
-        store, ledger = Store(folder), Ledger(folder / "ledger.sqlite")
+        store, ledger = Store(folder), Ledger(folder / LEDGER)
         runner = Runner(store, ledger, executor=InThisProcess(), slots=Slots(1), python_of=lambda _engine: Path("x"))
         potentials = {
             title: ChosenPotential(title, replace(describe_potential("pair"), energy_convention=title), options=chosen)

@@ -15,7 +15,7 @@ from ase.build import bulk
 from superionic.errors import StageError
 from superionic.execution import worker
 from superionic.execution.codec import from_tree, plain_json, to_tree
-from superionic.execution.ledger import Ledger
+from superionic.execution.ledger import LEDGER, Ledger
 from superionic.execution.runner import Runner, Slots
 from superionic.execution.store import Store
 from superionic.execution.task import Context, ref_of, task
@@ -86,7 +86,7 @@ def executor():
 @pytest.fixture(scope="module")
 def bench(executor, tmp_path_factory) -> Workbench:
     folder = tmp_path_factory.mktemp("store")
-    store, ledger = Store(folder), Ledger(folder / "ledger.sqlite")
+    store, ledger = Store(folder), Ledger(folder / LEDGER)
     runner = Runner(store, ledger, executor=executor, slots=Slots(1), python_of=lambda _engine: Path("x"))
     return Workbench(runner, 5, "Li", {"Li": 1.0, "Cl": -1.0}, {"pair": TEACHER}, lambda _engine: {})
 

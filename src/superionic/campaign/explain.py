@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from superionic.errors import StorageError
 
 if TYPE_CHECKING:
     from superionic.execution.ledger import Ledger, Record
-    from superionic.execution.store import Store
+    from superionic.execution.store import Store, StoredFile
 
 _MOST_MATCHES = 25
 
@@ -26,28 +25,27 @@ class Explanation:
         The task; None where several match.
     matches
         All that match.
+    descriptor
+        What it was made from: function, version, engine and settings; empty before it is done.
     inputs
         Names of its inputs, with key and label of the tasks that they come from.
-    files
-        Files of the result, with bytes and SHA-256.
-    folder
-        Where they are.
+    file
+        The archive of its result; None before it is done.
     """
 
     record: Record | None
     matches: tuple[Record, ...]
+    descriptor: Mapping[str, Any] = field(default_factory=dict)
     inputs: Mapping[str, list[tuple[str, str]]] = field(default_factory=dict)
-    files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    folder: str = ""
+    file: StoredFile | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for ``--json``."""
         return {
-            "files": {name: dict(facts) for name, facts in self.files.items()},
-            "folder": self.folder,
+            "file": None if self.file is None else {**vars(self.file), "path": str(self.file.path)},
             "inputs": {name: [{"key": k, "label": label} for k, label in refs] for name, refs in self.inputs.items()},
             "matches": [{"key": r.key, "label": r.label, "stage": r.stage, "state": r.state} for r in self.matches],
-            "task": None if self.record is None else vars(self.record),
+            "task": None if self.record is None else {**vars(self.record), "descriptor": dict(self.descriptor)},
         }
 
 
@@ -70,14 +68,12 @@ def make_explanation(what: str, ledger: Ledger, store: Store) -> Explanation:
     chosen = exact[-1] if exact else (matches[0] if len(matches) == 1 else None)
     if chosen is None:
         return Explanation(None, tuple(matches[:_MOST_MATCHES]))
+    descriptor = store.descriptor(chosen.key) or {}
     inputs = {
         name: [(key, _label(key, ledger)) for key in dict.fromkeys(keys_in(value))]
-        for name, value in chosen.descriptor["inputs"].items()
+        for name, value in descriptor.get("inputs", {}).items()
     }
-    folder = store.folder(chosen.key)
-    manifest = folder / "manifest.json"
-    files = json.loads(manifest.read_text())["files"] if manifest.is_file() else {}
-    return Explanation(chosen, tuple(matches[:_MOST_MATCHES]), inputs, files, str(folder))
+    return Explanation(chosen, tuple(matches[:_MOST_MATCHES]), descriptor, inputs, store.file(chosen.key))
 
 
 def _label(key: str, ledger: Ledger) -> str:

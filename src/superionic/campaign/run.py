@@ -14,19 +14,21 @@ Everything that the command line does is a method here::
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from superionic import __version__
 from superionic.campaign.load import demand_own_name, load_campaign
-from superionic.errors import CampaignFileError, StorageError
+from superionic.errors import CampaignFileError, StageError, StorageError
 from superionic.execution.engines import resolve_engine
-from superionic.execution.executors import default_slots, local_executor, run_lock
+from superionic.execution.executors import default_slots, local_executor
 from superionic.execution.interrupts import Interrupts, remembered_interrupts
-from superionic.execution.ledger import Ledger
+from superionic.execution.ledger import LEDGER, Ledger
+from superionic.execution.locks import run_lock
 from superionic.execution.runner import Reporter, Runner, Slots, TasksPending
 from superionic.execution.store import Store
 
@@ -43,6 +45,23 @@ if TYPE_CHECKING:
     from superionic.structures.disordered import DisorderedCrystal
 
 _LEAST_FREE_BYTES = 200 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class _Walked:
+    """How far a campaign could be walked without computing anything.
+
+    Attributes
+    ----------
+    pending
+        The tasks that it came to and that are not done.
+    trouble
+        Why a run cannot go on from there, e.g. because every label failed.
+    """
+
+    flow: Flow
+    pending: Sequence[Task[Any]] = ()
+    trouble: StageError | None = None
 
 
 class Campaign:
@@ -146,12 +165,13 @@ class Campaign:
                 fix=f"choose one of {', '.join(self.file.stages)}",
             )
         self._prepare(until=until, install=install_engines, say=say)
-        store = self._open_store(need_space=True)
+        store = self._open_store()
         slots = default_slots(workers or self.file.execution.workers, self.file.execution.threads_per_worker)
-        with run_lock(self.run_folder), self._ledger() as ledger, remembered_interrupts() as interrupts:
+        with run_lock(self.run_folder, say=say), self._ledger() as ledger, remembered_interrupts() as interrupts:
             store.sweep()
             if retry_failed:
-                self._forget_failed(store, ledger)
+                for key in [key for key, kind in store.results() if kind == "failure"]:
+                    store.forget(key)
             with ledger.recorded_run(__version__):
                 with local_executor(slots) if executor is None else nullcontext(executor) as chosen:
                     flow = self._flow(
@@ -173,34 +193,28 @@ class Campaign:
         """Tell what is done, what a run would do and why, and what failed. Nothing is computed."""
         from superionic.campaign.status import make_status
 
-        with self._ledger() as ledger:
-            flow, pending = self._dry_walk(ledger)
-            return make_status(self.file, flow, pending, ledger)
+        ledger = self._ledger()
+        walked = self._dry_walk(ledger)
+        return make_status(self.file, walked.flow, walked.pending, ledger, walked.trouble)
 
     def report(self) -> Path:
         """Write the report from what is done so far, and return its HTML file."""
         from superionic.campaign.results import assemble
 
-        with self._ledger() as ledger:
-            flow, _ = self._dry_walk(ledger)
-            # Values of parts, such as the density maps, are read through the ledger as well.
-            return self._write_report(flow, assemble(flow))
+        flow = self._dry_walk(self._ledger()).flow
+        return self._write_report(flow, assemble(flow))
 
     def export(self, form: str, folder: Path) -> list[Path]:
         """Write the transport runs as input of another program; see :mod:`superionic.campaign.export`."""
         from superionic.campaign.export import export_runs
 
-        with self._ledger() as ledger:
-            flow, _ = self._dry_walk(ledger)
-            return export_runs(self.file, flow, form, folder)
+        return export_runs(self.file, self._dry_walk(self._ledger()).flow, form, folder)
 
     def export_labels(self, out: Path) -> int:
         """Write the accepted labels as a package; see :func:`superionic.campaign.labelled_files.export_labels`."""
         from superionic.campaign.labelled_files import export_labels
 
-        with self._ledger() as ledger:
-            flow, _ = self._dry_walk(ledger)
-            return len(export_labels(flow, out))
+        return len(export_labels(self._dry_walk(self._ledger()).flow, out))
 
     def explain(self, what: str) -> Explanation:
         """Tell where a number comes from.
@@ -212,8 +226,7 @@ class Campaign:
         """
         from superionic.campaign.explain import make_explanation
 
-        with self._ledger() as ledger:
-            return make_explanation(what, ledger, self._open_store())
+        return make_explanation(what, self._ledger(), self._store_to_read())
 
     # ---- parts ------------------------------------------------------------------------------------------------------
 
@@ -247,10 +260,14 @@ class Campaign:
         """Where the report is written."""
         return self.run_folder / "report"
 
-    def _open_store(self, *, need_space: bool = False) -> Store:
-        store = Store(self.run_folder / "store")
+    def _store_to_read(self) -> Store:
+        return Store(self.run_folder / "store", read_only=True)
+
+    def _open_store(self) -> Store:
+        store = Store(self.run_folder / "store", durable=self.file.execution.durable)
+        store.prepare()
         free = shutil.disk_usage(self.run_folder).free
-        if need_space and free < _LEAST_FREE_BYTES:
+        if free < _LEAST_FREE_BYTES:
             raise StorageError(
                 f"only {free / 1e6:.0f} MB are free; a run needs {_LEAST_FREE_BYTES / 1e6:.0f} MB at least",
                 where=str(self.run_folder),
@@ -273,16 +290,18 @@ class Campaign:
             prepare.prove_files(potentials)
 
     def _ledger(self) -> Ledger:
-        Store(self.run_folder / "store")  # makes the folder, or says why it cannot
-        return Ledger(self.run_folder / "ledger.sqlite")
+        return Ledger(self.run_folder / LEDGER)
 
-    def _dry_walk(self, ledger: Ledger) -> tuple[Flow, list[Task[Any]]]:
-        flow = self._flow(self._open_store(), ledger)
+    def _dry_walk(self, ledger: Ledger) -> _Walked:
+        """Walk as far as results are there. Nothing is computed or written."""
+        flow = self._flow(self._store_to_read(), ledger)
         try:
             flow.walk()
         except TasksPending as pending:
-            return flow, pending.tasks
-        return flow, []
+            return _Walked(flow, pending.tasks)
+        except StageError as error:
+            return _Walked(flow, trouble=error)
+        return _Walked(flow)
 
     def _flow(
         self,
@@ -329,11 +348,6 @@ class Campaign:
         if engine not in self._identities:
             self._identities[engine] = resolve_engine(engine).identity
         return self._identities[engine]
-
-    def _forget_failed(self, store: Store, ledger: Ledger) -> None:
-        for record in ledger.all():
-            if record.state == "failed":
-                store.forget(record.key)
 
     def _write_report(self, flow: Flow, results: Results) -> Path:
         from superionic.campaign.results import density_grids, write_structures, write_students

@@ -11,7 +11,9 @@ from superionic.campaign.explain import keys_in
 if TYPE_CHECKING:
     from superionic.campaign.flow import Flow
     from superionic.campaign.schema import CampaignFile
+    from superionic.errors import StageError
     from superionic.execution.ledger import Ledger, Record
+    from superionic.execution.store import Store
     from superionic.execution.task import Task
 
 
@@ -34,7 +36,8 @@ class StageStatus:
     stage
         Its name.
     state
-        ``done``, ``pending`` (the next to be done) or ``waiting`` (for stages before it).
+        ``done``, ``pending`` (the next to be done), ``failed`` (no run can go on from there) or ``waiting`` (for
+        stages before it).
     done, failed, pending
         Numbers of tasks; those of waiting stages are not known before the stages above them are done.
     cpu_s
@@ -51,11 +54,20 @@ class StageStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """The state of a campaign."""
+    """The state of a campaign.
+
+    Attributes
+    ----------
+    failures
+        Stage, label and reason of each calculation that ended without a result.
+    trouble
+        Why a run cannot go on, e.g. because every label failed; None if it can.
+    """
 
     stages: tuple[StageStatus, ...]
     pending: tuple[Pending, ...]
     failures: tuple[tuple[str, str, str], ...]
+    trouble: str | None = None
 
     @property
     def is_done(self) -> bool:
@@ -68,43 +80,43 @@ class Status:
             "done": self.is_done,
             "failures": [{"stage": s, "label": label, "reason": reason} for s, label, reason in self.failures],
             "pending": [vars(entry) for entry in self.pending],
+            "trouble": self.trouble,
             "stages": [vars(stage) for stage in self.stages],
         }
 
 
-def make_status(file: CampaignFile, flow: Flow, pending: Sequence[Task[Any]], ledger: Ledger) -> Status:
+def make_status(file: CampaignFile, flow: Flow, pending: Sequence[Task[Any]], ledger: Ledger, trouble: StageError | None) -> Status:
     """Compare what the walk asked for with what the store and the ledger have."""
     missing = {task.key for task in pending}
     everything = {**flow.bench.runner.used, **{task.key: task for task in pending}}
     records = {record.key: record for record in ledger.all()}
+    store = flow.bench.runner.store
+    failed_keys = {key for key in everything if key not in missing and store.outcome(key) == "failure"}
     reached = flow.reached
     stages = []
     computing = [stage for stage in file.stages if stage != "report"]
     for stage in computing:
         tasks = [task for task in everything.values() if task.stage == stage]
         done = [task for task in tasks if task.key not in missing]
-        state = "done" if (stage in flow.ended and stage != reached) or not missing else "waiting"
-        if stage == reached and missing:
-            state = "pending"
-        failed = [task for task in done if (found := records.get(task.key)) is not None and found.state == "failed"]
+        over = not missing and trouble is None
+        state = "done" if (stage in flow.ended and stage != reached) or over else "waiting"
+        if stage == reached and not over:
+            state = "pending" if trouble is None else "failed"
+        failed = [task for task in done if task.key in failed_keys]
         cpu = sum(records[task.key].cpu_s or 0.0 for task in done if task.key in records)
         stages.append(StageStatus(stage, state, len(done), len(failed), len(tasks) - len(done), cpu))
     failures = [
-        (task.stage, task.label, ledger_reason(flow, task))
+        (task.stage, task.label, str(getattr(store.load(task.key), "reason", "unknown")))
         for task in everything.values()
-        if task.key not in missing and (found := records.get(task.key)) is not None and found.state == "failed"
+        if task.key in failed_keys
     ]
-    waiting = [Pending(t.stage, t.label, t.key, why_pending(t, records, ledger, missing)) for t in pending]
-    return Status(tuple(stages), tuple(waiting), tuple(failures))
+    waiting = [Pending(t.stage, t.label, t.key, why_pending(t, records, ledger, store, missing)) for t in pending]
+    return Status(tuple(stages), tuple(waiting), tuple(failures), None if trouble is None else str(trouble))
 
 
-def ledger_reason(flow: Flow, task: Task[Any]) -> str:
-    """Return why a task failed, from its stored outcome."""
-    stored = flow.bench.runner.store.load(task.key)
-    return str(getattr(stored, "reason", "unknown"))
-
-
-def why_pending(task: Task[Any], records: Mapping[str, Record], ledger: Ledger, missing: set[str]) -> str:
+def why_pending(
+    task: Task[Any], records: Mapping[str, Record], ledger: Ledger, store: Store, missing: set[str]
+) -> str:
     """Say why a task has to be done: it is new, was cut off, ended in an error, or something that it reads changed."""
     record = records.get(task.key)
     if record is not None and record.state in ("interrupted", "running"):
@@ -118,7 +130,9 @@ def why_pending(task: Task[Any], records: Mapping[str, Record], ledger: Ledger, 
     if before is None:
         waits = next((d.label for d in task.dependencies() if d.key in missing), None)
         return "new" if waits is None else f"new (after: {waits})"
-    old, new = before.descriptor, task.descriptor()
+    old, new = store.descriptor(before.key), task.descriptor()
+    if old is None:
+        return "changed"
     changes = [*_differences(old["settings"], new["settings"], "")]
     changes += [
         f"{part} {_short(old[part])} → {_short(new[part])}" for part in ("engine", "version") if old[part] != new[part]

@@ -63,10 +63,11 @@ def open_study(
     """
     from superionic.campaign.prepare import choose_potential, prove_files, require_engines
     from superionic.execution.engines import CORE, resolve_engine
-    from superionic.execution.executors import default_slots, local_executor, run_lock
+    from superionic.execution.executors import default_slots, local_executor
     from superionic.execution.interrupts import remembered_interrupts
     from superionic.execution.kept_files import keep
-    from superionic.execution.ledger import Ledger
+    from superionic.execution.ledger import LEDGER, Ledger
+    from superionic.execution.locks import run_lock
     from superionic.execution.runner import Runner
     from superionic.execution.store import Store
     from superionic.stages.base import Workbench
@@ -83,8 +84,9 @@ def open_study(
     kept = keep(source)
     root = Path(folder)
     store = Store(root / "store")
+    store.prepare()
     slots = default_slots(workers or WORKERS)
-    with run_lock(root), Ledger(root / "ledger.sqlite") as ledger, remembered_interrupts() as interrupts:
+    with run_lock(root), Ledger(root / LEDGER) as ledger, remembered_interrupts() as interrupts:
         store.sweep()
         with ledger.recorded_run(__version__), local_executor(slots) as executor:
             runner = Runner(

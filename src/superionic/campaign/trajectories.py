@@ -12,7 +12,7 @@ from superionic.dynamics.md import Segment
 from superionic.dynamics.reading.base import FRAMES_PER_BLOCK, Block, Notice, Place
 from superionic.errors import AnalysisError
 from superionic.execution.codec import from_tree
-from superionic.execution.ledger import Ledger, Record
+from superionic.execution.ledger import LEDGER, Ledger, Record
 from superionic.execution.store import Store, StoredFailure
 from superionic.results.identity import Run
 from superionic.stages.transport import collect_task
@@ -86,7 +86,7 @@ class SegmentsReader:
 
 def is_run_folder(path: Path) -> bool:
     """Tell whether this is the run folder of a campaign."""
-    return path.is_dir() and (path / "ledger.sqlite").is_file()
+    return path.is_dir() and (path / "store").is_dir()
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,10 @@ def open_run(folder: Path, run: str | None = None, part: str = "production") -> 
     AnalysisError
         If there is no such run.
     """
-    with Ledger(folder / "ledger.sqlite") as ledger:
-        # The newest of a label comes last.
-        recorded = {run.run.label: run for run in map(_recorded, ledger.all()) if run is not None}
+    store = Store(folder / "store", read_only=True)
+    done = [r for r in Ledger(folder / LEDGER).all() if r.stage == "transport" and r.state == "done"]
+    # The newest of a label comes last.
+    recorded = {run.run.label: run for run in (_recorded(record, store) for record in done) if run is not None}
     chosen = [each for label, each in recorded.items() if run is None or run in label]
     if not chosen:
         raise AnalysisError(
@@ -124,13 +125,12 @@ def open_run(folder: Path, run: str | None = None, part: str = "production") -> 
             where=str(folder),
             fix=f"Name one of: {'; '.join(list(recorded)[:8])}." if recorded else "Run the stage transport first.",
         )
-    store = Store(folder / "store")
     return [OpenedRun(each.run, each.reader(store, part)) for each in chosen]
 
 
 @dataclass(frozen=True)
 class _RecordedRun:
-    """What the ledger knows of a finished run: which one it is, and the keys of its segments."""
+    """What is on record of a finished run: which one it is, and the keys of its segments."""
 
     run: Run
     frame_interval_ps: float
@@ -145,10 +145,10 @@ class _RecordedRun:
         return SegmentsReader(store, self.run.label, self.npt, None)
 
 
-def _recorded(record: Record) -> _RecordedRun | None:
-    """Read the record of a task; None if it does not describe a whole run."""
-    about = record.descriptor
-    if record.state != "done" or (about["function"], about["version"]) != (collect_task.name, collect_task.version):
+def _recorded(record: Record, store: Store) -> _RecordedRun | None:
+    """Read what a task was made from; None if it is not there, or does not describe a whole run."""
+    about = store.descriptor(record.key)
+    if about is None or (about["function"], about["version"]) != (collect_task.name, collect_task.version):
         return None
     settings, inputs = about["settings"], about["inputs"]
     keys = {name: tuple(str(ref["task"]) for ref in inputs.get(name, ())) for name in ("cells", "npt_cells")}

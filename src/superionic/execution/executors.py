@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 
-from superionic.errors import StorageError
 from superionic.execution.runner import Slots
 from superionic.execution.worker import allow_workers, close_all_workers
 
@@ -35,33 +32,3 @@ def local_executor(slots: Slots) -> Iterator[Executor]:
     finally:
         close_all_workers()
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-@contextmanager
-def run_lock(root: Path) -> Iterator[None]:
-    """Hold the run folder for one run. The kernel drops the lock with the process: nothing is ever left to clear.
-
-    Raises
-    ------
-    StorageError
-        If another process holds it.
-    """
-    with (root / "run.lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.seek(0)
-            holder = file.read().strip() or "unknown"
-            raise StorageError(
-                f"another run is working in this folder (process {holder})",
-                where=str(root),
-                fix="wait for it, or stop it; there is no lock file to remove",
-            ) from error
-        file.seek(0)
-        file.truncate()
-        file.write(str(os.getpid()))
-        file.flush()
-        try:
-            yield
-        finally:
-            fcntl.flock(file, fcntl.LOCK_UN)

@@ -1,51 +1,60 @@
 """The ledger: what was done, when, at what cost, and why anything failed.
 
-Results are files (see :mod:`superionic.execution.store`); the ledger is the record about them, an SQLite database in
-write-ahead mode. Losing it loses history and timings, never a result.
+Results are files (see :mod:`superionic.execution.store`); the ledger is the history of how they came about, a file of
+JSON lines to which the one process that runs a campaign appends. It needs no lock and no database, so it works on any
+file system, can be read while a run writes it, and on a medium that cannot be written. Losing it, or lines of it,
+loses history and timings, never a result.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import sqlite3
 import threading
 import time
+import uuid
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from superionic.errors import StorageError
+from superionic.execution.owner import Owner
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS tasks (
-    key TEXT PRIMARY KEY, stage TEXT NOT NULL, label TEXT NOT NULL, descriptor TEXT NOT NULL, state TEXT NOT NULL,
-    executions INTEGER NOT NULL DEFAULT 0, finished REAL, wall_s REAL, cpu_s REAL, peak_MB REAL, error TEXT);
-CREATE INDEX IF NOT EXISTS tasks_by_label ON tasks (stage, label, finished);
-CREATE TABLE IF NOT EXISTS events (
-    id INTEGER PRIMARY KEY, at REAL NOT NULL, key TEXT NOT NULL, event TEXT NOT NULL, detail TEXT);
-CREATE TABLE IF NOT EXISTS runs (
-    id INTEGER PRIMARY KEY, started REAL NOT NULL, finished REAL, pid INTEGER, version TEXT, state TEXT);
-"""
+LEDGER: Final = "history.jsonl"
+_ENDS: Final = ("done", "failed", "error")
 
 
 @dataclass(frozen=True)
 class Record:
-    """What the ledger knows of one task. ``state`` is ``done``, ``failed``, ``running`` or ``error``."""
+    """What the ledger knows of one task.
+
+    Attributes
+    ----------
+    state
+        ``done``, ``failed`` (a calculation without a result, which is a result too), ``running``, ``error`` or
+        ``interrupted``.
+    executions
+        How often it was carried to an end by a run that noted it.
+    started, finished
+        When it was last handed to a worker, and when it ended, in seconds since 1970.
+    wall_s, cpu_s, peak_MB
+        What it cost.
+    """
 
     key: str
     stage: str
     label: str
-    descriptor: dict[str, Any]
     state: str
-    executions: int
-    finished: float | None
-    wall_s: float | None
-    cpu_s: float | None
-    peak_MB: float | None
-    error: str | None
+    executions: int = 0
+    started: float | None = None
+    finished: float | None = None
+    wall_s: float | None = None
+    cpu_s: float | None = None
+    peak_MB: float | None = None
+    error: str | None = None
 
 
 class Ledger:
@@ -54,22 +63,23 @@ class Ledger:
     Parameters
     ----------
     path
-        The SQLite file; made when absent.
+        The file. It is made when something is first noted.
+
+    Attributes
+    ----------
+    notes
+        What went wrong with the ledger itself, for the user. It never stops a run.
     """
 
     def __init__(self, path: Path) -> None:
+        self.notes: list[str] = []
+        self._path = path
         self._lock = threading.Lock()
-        try:
-            self._connection = sqlite3.connect(path, timeout=60, check_same_thread=False, isolation_level=None)
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=NORMAL")
-            self._connection.executescript(_SCHEMA)
-        except sqlite3.Error as error:
-            raise StorageError(
-                f"the ledger cannot be opened: {error}",
-                where=str(path),
-                fix="mend the permissions, or delete this file: results are kept, only timings and history are lost",
-            ) from error
+        self._file: int | None = None
+        self._is_lost = False
+        self._records: dict[str, Record] = {}
+        self._completions: Counter[str] = Counter()
+        self._read()
 
     def __enter__(self) -> Ledger:
         return self
@@ -78,118 +88,160 @@ class Ledger:
         self.close()
 
     def close(self) -> None:
-        """Close the database."""
+        """Close the file; what is known stays readable."""
         with self._lock:
-            self._connection.close()
+            if self._file is not None:
+                with contextlib.suppress(OSError):
+                    os.close(self._file)
+            self._file = None
 
-    @contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
-            self._connection.execute("COMMIT")
-
-    def begin_run(self, pid: int, version: str) -> int:
-        """Note that a run begins and return its number. Tasks that a killed run left as running are marked so."""
-        with self._write() as db:
-            db.execute("UPDATE tasks SET state='interrupted' WHERE state='running'")
-            db.execute("UPDATE runs SET state='interrupted' WHERE finished IS NULL")
-            cursor = db.execute(
-                "INSERT INTO runs (started, pid, version, state) VALUES (?, ?, ?, 'running')",
-                (time.time(), pid, version),
-            )
-            return int(cursor.lastrowid or 0)
-
-    def end_run(self, run: int, state: str) -> None:
-        """Note how a run ended."""
-        with self._write() as db:
-            db.execute("UPDATE runs SET finished=?, state=? WHERE id=?", (time.time(), state, run))
+    # ---- noting -----------------------------------------------------------------------------------------------------
 
     @contextmanager
     def recorded_run(self, version: str) -> Iterator[None]:
         """Note that a run of this process begins, and how it ended."""
-        number = self.begin_run(os.getpid(), version)
+        self._note({"event": "run", "owner": str(Owner.current()), "version": version})
         try:
             yield
         except BaseException as error:
-            self.end_run(number, "interrupted" if isinstance(error, KeyboardInterrupt) else "error")
+            self._note({"event": "run ended", "state": "error" if isinstance(error, Exception) else "interrupted"})
             raise
-        self.end_run(number, "done")
+        self._note({"event": "run ended", "state": "done"})
 
-    def started(self, key: str, stage: str, label: str, descriptor: Mapping[str, Any]) -> None:
+    def started(self, key: str, stage: str, label: str) -> None:
         """Note that a task was handed to an executor."""
-        with self._write() as db:
-            db.execute(
-                "INSERT INTO tasks (key, stage, label, descriptor, state) VALUES (?, ?, ?, ?, 'running') "
-                "ON CONFLICT (key) DO UPDATE SET state='running', stage=excluded.stage, label=excluded.label",
-                (key, stage, label, json.dumps(descriptor, sort_keys=True)),
-            )
-            db.execute("INSERT INTO events (at, key, event) VALUES (?, ?, 'started')", (time.time(), key))
+        self._note({"event": "started", "key": key, "stage": stage, "label": label})
 
     def finished(self, key: str, state: str, cost: Mapping[str, float], error: str | None = None) -> None:
         """Note how a task ended (``done``, ``failed`` or ``error``) and what it cost."""
-        now = time.time()
-        with self._write() as db:
-            db.execute(
-                "UPDATE tasks SET state=?, executions=executions+1, finished=?, wall_s=?, cpu_s=?, peak_MB=?, error=? "
-                "WHERE key=?",
-                (state, now, cost.get("wall_s"), cost.get("cpu_s"), cost.get("peak_MB"), error, key),
-            )
-            db.execute("INSERT INTO events (at, key, event, detail) VALUES (?, ?, ?, ?)", (now, key, state, error))
+        told = {name: cost[name] for name in ("wall_s", "cpu_s", "peak_MB") if cost.get(name) is not None}
+        self._note({"event": state, "key": key, **told} | ({} if error is None else {"error": error}))
 
-    def adopted(self, key: str, stage: str, label: str, descriptor: Mapping[str, Any]) -> None:
+    def adopted(self, key: str, stage: str, label: str, state: str) -> None:
         """Note a result that is in the store although no end was recorded: the run was killed in between."""
-        with self._write() as db:
-            row = db.execute("SELECT state, label FROM tasks WHERE key=?", (key,)).fetchone()
-            if row is not None and row[0] in ("done", "failed") and row[1] == label:
+        record = self._records.get(key)
+        if record is None or record.label != label or record.state != state:
+            self._note({"event": "adopted", "key": key, "stage": stage, "label": label, "state": state})
+
+    def _note(self, event: dict[str, Any]) -> None:
+        event = {"at": round(time.time(), 3), **event}
+        line = (json.dumps(event, ensure_ascii=True) + "\n").encode()
+        with self._lock:
+            self._apply(event)
+            if self._is_lost:
                 return
-            db.execute(
-                "INSERT INTO tasks (key, stage, label, descriptor, state, finished) VALUES (?, ?, ?, ?, 'done', ?) "
-                "ON CONFLICT (key) DO UPDATE SET label=excluded.label, stage=excluded.stage, "
-                "state=CASE WHEN state IN ('done', 'failed') THEN state ELSE 'done' END, "
-                "finished=COALESCE(finished, excluded.finished)",
-                (key, stage, label, json.dumps(descriptor, sort_keys=True), time.time()),
+            try:
+                if self._file is None:
+                    self._file = self._open()
+                while line:
+                    line = line[os.write(self._file, line) :]
+            except OSError as error:
+                self._is_lost = True
+                self.notes.append(
+                    f"the history of this run cannot be written ({error.strerror}: {self._path}); results are kept, "
+                    "timings and costs of this run are not"
+                )
+
+    def _open(self) -> int:
+        if self._path.is_symlink() or (self._path.exists() and not self._path.is_file()):
+            aside = self._path.with_name(f"{self._path.name}.{uuid.uuid4().hex[:8]}")
+            self._path.rename(aside)
+            self.notes.append(f"{self._path.name} was no file of history; it was set aside as {aside.name}")
+        file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        size = os.fstat(file).st_size
+        if size and os.pread(file, 1, size - 1) != b"\n":  # a kill or a full disk cut the last line off
+            os.write(file, b"\n")
+        return file
+
+    # ---- reading ----------------------------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        try:
+            if not self._path.is_file():
+                return
+            lines = self._path.read_bytes().splitlines()
+        except OSError as error:
+            self.notes.append(f"the history cannot be read ({error.strerror}: {self._path}); it is taken for empty")
+            return
+        damaged = 0
+        for line in lines:
+            try:
+                self._apply(json.loads(line))
+            except (ValueError, KeyError, TypeError, AttributeError):
+                damaged += bool(line.strip(b"\0 "))
+        if damaged:
+            self.notes.append(f"{damaged} lines of {self._path} are damaged and were passed over")
+
+    def _apply(self, event: Mapping[str, Any]) -> None:
+        """Take one event into what is known."""
+        name = event["event"]
+        if name == "run":
+            for key, record in self._records.items():
+                if record.state == "running":
+                    self._records[key] = replace(record, state="interrupted")
+        elif name == "started":
+            key, at = event["key"], float(event["at"])
+            before = self._records.get(key)
+            ends = 0 if before is None else before.executions
+            self._records[key] = Record(key, event["stage"], event["label"], "running", ends, started=at)
+        elif name == "adopted":
+            key, before = event["key"], self._records.get(event["key"])
+            known = before or Record(key, "", "", "")
+            self._records[key] = replace(
+                known,
+                stage=event["stage"],
+                label=event["label"],
+                state=event["state"],
+                finished=known.finished or float(event["at"]),
+                error=None,
             )
+        elif name in _ENDS:
+            key = event["key"]
+            record = self._records[key]
+            self._records[key] = replace(
+                record,
+                state=name,
+                executions=record.executions + 1,
+                finished=float(event["at"]),
+                wall_s=event.get("wall_s"),
+                cpu_s=event.get("cpu_s"),
+                peak_MB=event.get("peak_MB"),
+                error=event.get("error"),
+            )
+            if name != "error":
+                self._completions[key] += 1
 
     def record(self, key: str) -> Record | None:
         """Return what is known of a task, by its whole key."""
-        return next(iter(self._records("WHERE key = ?", (key,))), None)
+        return self._records.get(key)
 
-    def find(self, prefix: str) -> list[Record]:
-        """Return the tasks whose key begins with ``prefix``, or whose label contains it."""
-        escaped = prefix.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-        return self._records(
-            "WHERE key LIKE ? ESCAPE '\\' OR label LIKE ? ESCAPE '\\' "
-            "ORDER BY stage, label, finished IS NULL, finished",
-            (f"{escaped}%", f"%{escaped}%"),
-        )
+    def find(self, text: str) -> list[Record]:
+        """Return the tasks whose key begins with a text, or whose label contains it (in any case)."""
+        folded = text.casefold()
+        matches = [r for r in self._records.values() if r.key.startswith(folded) or folded in r.label.casefold()]
+        return sorted(matches, key=lambda r: (r.stage, r.label, r.finished is None, r.finished or 0.0))
 
     def latest(self, stage: str, label: str, *, other_than: str) -> Record | None:
         """Return the newest finished task of a label under another key: its last version before a change."""
-        found = self._records(
-            "WHERE stage=? AND label=? AND key<>? AND state IN ('done', 'failed') ORDER BY finished DESC LIMIT 1",
-            (stage, label, other_than),
-        )
-        return found[0] if found else None
+        versions = [r for r in self._by_label.get((stage, label), ()) if r.key != other_than]
+        return max(versions, key=lambda r: r.finished or 0.0, default=None)
+
+    @property
+    def _by_label(self) -> dict[tuple[str, str], list[Record]]:
+        # Asked for once for each task that is pending: grouped again only when something was noted.
+        count = len(self._records), sum(self._completions.values())
+        if getattr(self, "_grouped_at", None) != count:
+            self._grouped: dict[tuple[str, str], list[Record]] = {}
+            for record in self._records.values():
+                if record.state in ("done", "failed"):
+                    self._grouped.setdefault((record.stage, record.label), []).append(record)
+            self._grouped_at = count
+        return self._grouped
 
     def all(self) -> list[Record]:
         """Return everything, oldest end first."""
-        return self._records("ORDER BY finished, key", ())
+        return sorted(self._records.values(), key=lambda r: (r.finished or 0.0, r.key))
 
     def completions(self) -> dict[str, int]:
         """Return how often each task was carried to its end (once, unless something is wrong)."""
-        with self._lock:
-            rows = self._connection.execute(
-                "SELECT key, COUNT(*) FROM events WHERE event IN ('done', 'failed') GROUP BY key"
-            ).fetchall()
-        return {str(key): int(count) for key, count in rows}
-
-    def _records(self, clause: str, values: tuple[Any, ...]) -> list[Record]:
-        columns = "key, stage, label, descriptor, state, executions, finished, wall_s, cpu_s, peak_MB, error"
-        with self._lock:
-            rows = self._connection.execute(f"SELECT {columns} FROM tasks {clause}", values).fetchall()  # noqa: S608
-        return [Record(row[0], row[1], row[2], json.loads(row[3]), *tuple(row[4:])) for row in rows]
+        return dict(self._completions)

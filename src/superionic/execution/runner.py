@@ -19,6 +19,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from superionic.errors import StageError
 from superionic.execution.interrupts import Interrupts
 from superionic.execution.ledger import Ledger
+from superionic.execution.reporting import GuardedReporter
 from superionic.execution.store import Store, StoredFailure
 from superionic.execution.task import Ref, Task, ref_of
 from superionic.execution.worker import Reply, error_from_reply, execute, request_for
@@ -164,7 +165,7 @@ class Runner:
         self._executor = executor
         self._slots = slots
         self._python_of = python_of
-        self._reporter = reporter or SilentReporter()
+        self._reporter = GuardedReporter(reporter or SilentReporter())
         self._deadline = None if walltime_s is None else time.monotonic() + walltime_s
         self.used: dict[str, Task[Any]] = {}
 
@@ -185,9 +186,10 @@ class Runner:
         self.used.update((task.key, task) for task in order)
         missing = [task for task in order if not self.store.has(task.key)]
         done = {task.key for task in order} - {task.key for task in missing}
-        for task in order:
+        for task in order if self._executor is not None else ():  # a dry run writes nothing
             if task.key in done:
-                self._ledger.adopted(task.key, task.stage, task.label, task.descriptor())
+                state = "done" if self.store.outcome(task.key) == "value" else "failed"
+                self._ledger.adopted(task.key, task.stage, task.label, state)
         if missing and self._executor is None:
             raise TasksPending(missing)
         if order:
@@ -257,10 +259,10 @@ class Runner:
             if not all(dependency.key in done for dependency in needed):
                 continue
             waiting.remove(task)
-            failed = next((d for d in needed if isinstance(self.store.load(d.key), StoredFailure)), None)
+            failed = next((d for d in needed if self.store.outcome(d.key) == "failure"), None)
             if failed is not None:
                 reason = self.store.load(failed.key).reason
-                self._ledger.started(task.key, task.stage, task.label, task.descriptor())
+                self._ledger.started(task.key, task.stage, task.label)
                 self.store.commit(task.key, task.descriptor(), StoredFailure(f"{failed.label} failed: {reason}", {}))
                 self._ledger.finished(task.key, "failed", {}, reason)
                 self._reporter.task_ended(task, "failed", {})
@@ -271,7 +273,7 @@ class Runner:
     def _submit(self, task: Task[Any]) -> Future[Reply]:
         if self._executor is None:
             raise TasksPending([task])
-        self._ledger.started(task.key, task.stage, task.label, task.descriptor())
+        self._ledger.started(task.key, task.stage, task.label)
         request = request_for(
             store=self.store.root,
             key=task.key,

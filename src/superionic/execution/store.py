@@ -1,12 +1,16 @@
 """The store: results as files, found by the key of their task.
 
-A result is written into a folder of its own under ``tmp/``, with a manifest of checksums, and appears under
-``objects/`` by one atomic rename. What is there is whole; what was cut off by a kill is not there. Nothing is locked:
-two workers that finish the same task write the same bytes, and the second rename is dropped.
+A result is one file, ``objects/ab/KEY.zip`` (``KEY.failed.zip`` for a calculation that ended without one): an
+uncompressed archive of what the task was made from (``task.json``), what it gave (``result.json`` and ``arrays.npz``)
+and a manifest that repeats the key and how it ended. The comment of the archive is the SHA-256 of every byte before it,
+so nothing in the file can change unnoticed, nor can a file be taken for that of another task. It is written under
+``tmp/`` and appears by one atomic rename: what is there is whole; what was cut off by a kill is not there. Nothing is
+locked: two workers that finish the same task write the same bytes. A failure never hides a result.
 
 The store removes and renames only what bears a name of its own making, and nothing behind a symbolic link within it:
 such a link leads to files that may be anybody's. (The store itself, or a folder above, may be a link to another disk.)
-Only what is missing or has other content than its manifest says is damage; what cannot be read is an error, and stays.
+What is under ``tmp/`` bears the name of the process that made it, and is swept away once that process is gone.
+Only what is missing or has other content than its checksum says is damage; what cannot be read is an error, and stays.
 """
 
 from __future__ import annotations
@@ -20,21 +24,29 @@ import re
 import shutil
 import stat
 import uuid
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final, Literal
 
 from superionic.errors import StorageError
 from superionic.execution import codec
+from superionic.execution.owner import Owner
 
-_CHECK_WHOLE_BELOW_BYTES = 64 * 1024 * 1024
+Kind = Literal["value", "failure"]
+_FORMAT: Final = 2
+_SUFFIX: Final[dict[Kind, str]] = {"value": ".zip", "failure": ".failed.zip"}
+_DIGEST_BYTES: Final = 64
+_FIXED_DATE: Final = (1980, 1, 1, 0, 0, 0)
+_CHUNK_BYTES: Final = 1 << 20
 _KEY: Final = re.compile(r"[0-9a-f]{64}")
-_OWN_FOLDERS: Final = re.compile(r"(scratch-)?[0-9a-f]{16}-[0-9a-f]{32}")
-_OWN_FILES: Final = re.compile(r"probe-[0-9a-f]{32}|[0-9a-f]{64}\.(json|[0-9]+)")
-_VERIFIED: Final = "verified.jsonl"
-Stamps = dict[str, tuple[int, int]]
-_DAMAGE: Final = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+_OBJECT: Final = re.compile(r"([0-9a-f]{64})(\.failed)?\.zip")
+_OWNED: Final = re.compile(r"(?:scratch-[0-9a-f]{16}|part|probe|grave)-(.+)-[0-9a-f]{32}")
+_OLD_FOLDERS: Final = re.compile(r"(scratch-)?[0-9a-f]{16}-[0-9a-f]{32}")  # of format 1, all of whose runs have ended
+_PROGRESS: Final = re.compile(r"[0-9a-f]{64}\.(json|[0-9]+)")
+_VERIFIED: Final = "verified.txt"
+_Stamp = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -45,87 +57,97 @@ class StoredFailure:
     details: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class StoredFile:
+    """The archive of one result: where it is, its members, its size, and the SHA-256 of all but its last 64 bytes."""
+
+    path: Path
+    members: tuple[str, ...]
+    size_bytes: int
+    sha256: str
+
+
+class DamagedResult(Exception):  # noqa: N818 - it names what was met
+    """A file of the store does not have the content that it was written with."""
+
+
 class Store:
     """Content-addressed results below one folder.
+
+    Nothing is made or written before the first result is.
 
     Parameters
     ----------
     root
-        The folder; made when absent.
-
-    Raises
-    ------
-    StorageError
-        If the folder cannot be made or written.
+        The folder.
+    read_only
+        Look only: damaged results count as absent and stay where they are.
+    durable
+        Wait until the disk has what is written, so that a result outlives a power cut as well as a kill. Costs some
+        milliseconds a result; the names of many results are written at once, by :meth:`flush`.
+    scratch_root
+        Where tasks get their scratch; under ``tmp/`` if None.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(
+        self, root: Path, *, read_only: bool = False, durable: bool = True, scratch_root: Path | None = None
+    ) -> None:
         self.root = root
         self._objects = root / "objects"
         self._tmp = root / "tmp"
         self._progress = root / "progress"
-        self._verified: set[str] = set()
-        self._trusted: dict[str, Stamps] | None = None
-        try:
-            for folder in (self._objects, self._tmp, self._progress):
-                folder.mkdir(parents=True, exist_ok=True)
-            probe = self._tmp / f"probe-{uuid.uuid4().hex}"
-            probe.write_text("ok")
-            probe.unlink(missing_ok=True)  # a run that begins now may have swept it away
-        except OSError as error:
-            raise _storage_error(error, root) from error
+        self._read_only = read_only
+        self._durable = durable
+        self._scratch_root = scratch_root
+        self._prepared = False
+        self._known: dict[str, Kind] = {}
+        self._trusted: dict[str, _Stamp] | None = None
+        self._unflushed: set[Path] = set()
 
-    def folder(self, key: str) -> Path:
-        """Return the folder of a result, whether it exists or not."""
-        return self._objects / key[:2] / key
-
-    def has(self, key: str) -> bool:
-        """Tell whether a whole, undamaged result is there. Damaged ones are moved aside and count as absent.
-
-        Checksums are computed once: files that were verified before, and have the size and the time that they had
-        then, are trusted, in this process and in later ones.
+    def prepare(self) -> None:
+        """Make the folders of the store, and see that they can be written.
 
         Raises
         ------
         StorageError
-            If there is a result that cannot be read, or a damaged one that cannot be moved aside.
+            If they cannot.
         """
-        if key in self._verified:
-            return True
-        folder = self.folder(key)
         try:
-            stamps = _stamps(folder)  # before the files are read: a change on the way is noticed the next time
-            whole = bool(stamps) and (self._trust().get(key) == stamps or _is_whole(folder))
+            for folder in (self._objects, self._tmp, self._progress):
+                folder.mkdir(parents=True, exist_ok=True)
+            probe = self._own_name("probe")
+            probe.write_text("ok")
+            probe.unlink(missing_ok=True)
         except OSError as error:
-            raise _unreadable(error, folder) from error
-        if not whole:
-            self._set_aside(key)
-            return False
-        self._verified.add(key)
-        self._remember(key, stamps)
-        return True
+            raise _storage_error(error, self.root) from error
+        self._prepared = True
 
-    def _trust(self) -> dict[str, Stamps]:
-        """Return size and time of the files of each verified result; lines that are no such record are passed over."""
-        if self._trusted is None:
-            self._trusted = {}
-            with contextlib.suppress(OSError, UnicodeDecodeError):
-                for line in (self.root / _VERIFIED).read_text(encoding="ascii").splitlines():
-                    with contextlib.suppress(ValueError, TypeError, KeyError):
-                        record = json.loads(line)
-                        self._trusted[record["key"]] = {
-                            name: (int(size), int(time)) for name, (size, time) in record["files"].items()
-                        }
-        return self._trusted
+    # ---- reading ----------------------------------------------------------------------------------------------------
 
-    def _remember(self, key: str, stamps: Stamps) -> None:
-        if self._trust().get(key) == stamps:
-            return
-        self._trust()[key] = stamps
-        record = json.dumps({"files": stamps, "key": key}, separators=(",", ":"), sort_keys=True)
-        # A courtesy to the next run: on a medium that cannot be written it computes the checksums again.
-        with contextlib.suppress(OSError), (self.root / _VERIFIED).open("a", encoding="ascii") as file:
-            file.write(record + "\n")
+    def has(self, key: str) -> bool:
+        """Tell whether a whole, undamaged result or failure is there; see :meth:`outcome`."""
+        return self.outcome(key) is not None
+
+    def outcome(self, key: str) -> Kind | None:
+        """Tell what is stored under a key: a ``value``, a ``failure``, or nothing (None).
+
+        Damaged files are moved aside and count as absent. Checksums are computed once: a file that was verified
+        before, and has the size and the time that it had then, is trusted, in this process and in later ones.
+
+        Raises
+        ------
+        StorageError
+            If there is a file that cannot be read, or a damaged one that cannot be moved aside.
+        """
+        if key in self._known:
+            return self._known[key]
+        for kind in ("value", "failure"):
+            if self._is_there(key, kind):
+                self._known[key] = kind
+                return kind
+        if not self._read_only and self._take_over_format_1(key):
+            return self.outcome(key)
+        return None
 
     def load(self, key: str) -> Any:
         """Return a result, or a :class:`StoredFailure`.
@@ -135,28 +157,113 @@ class Store:
         StorageError
             If there is no whole result under this key, or it cannot be read.
         """
-        if not self.has(key):
+        kind = self.outcome(key)
+        if kind is None:
             raise StorageError(f"no result is stored under {key}", where=str(self.root), fix="run the campaign again")
-        folder = self.folder(key)
+        path = self.path(key, kind)
         try:
-            manifest = json.loads((folder / "manifest.json").read_text())
-            text = (folder / "result.json").read_text()
-            archive = (folder / "arrays.npz").read_bytes() if "arrays.npz" in manifest["files"] else b""
+            with zipfile.ZipFile(path) as archive:
+                arrays = archive.read("arrays.npz") if "arrays.npz" in archive.namelist() else b""
+                value = codec.decode(archive.read("result.json").decode(), arrays)
         except OSError as error:
-            raise _unreadable(error, folder) from error
-        value = codec.decode(text, archive)
-        if manifest["outcome"] == "failure":
-            return StoredFailure(value["reason"], value["details"])
-        return value
+            raise _unreadable(error, path) from error
+        except (zipfile.BadZipFile, ValueError, KeyError) as error:  # changed since it was verified
+            self._set_aside(path)
+            raise StorageError(
+                f"a result is damaged: {error}", where=str(path), fix="run the same command again: it is made anew"
+            ) from error
+        return StoredFailure(value["reason"], value["details"]) if kind == "failure" else value
 
-    def descriptor(self, key: str) -> dict[str, Any]:
-        """Return what a stored result was made from."""
-        text = (self.folder(key) / "task.json").read_text()
-        found: dict[str, Any] = json.loads(text)
-        return found
+    def descriptor(self, key: str) -> dict[str, Any] | None:
+        """Return what a stored result was made from; None if it is not there."""
+        kind = self.outcome(key)
+        if kind is None:
+            return None
+        try:
+            with zipfile.ZipFile(self.path(key, kind)) as archive:
+                content: dict[str, Any] = json.loads(archive.read("task.json"))
+        except OSError as error:
+            raise _unreadable(error, self.path(key, kind)) from error
+        return content
+
+    def file(self, key: str) -> StoredFile | None:
+        """Return what is known of the file of a result; None if it is not there."""
+        kind = self.outcome(key)
+        if kind is None:
+            return None
+        path = self.path(key, kind)
+        try:
+            with zipfile.ZipFile(path) as archive:
+                return StoredFile(path, tuple(archive.namelist()), path.stat().st_size, archive.comment.decode("ascii"))
+        except OSError as error:
+            raise _unreadable(error, path) from error
+
+    def path(self, key: str, kind: Kind = "value") -> Path:
+        """Return the file of a result or of a failure, whether it exists or not."""
+        return self._objects / key[:2] / f"{key}{_SUFFIX[kind]}"
+
+    def results(self) -> Iterator[tuple[str, Kind]]:
+        """Yield key and kind of everything stored, by its name alone, in order.
+
+        Raises
+        ------
+        StorageError
+            If a folder cannot be read.
+        """
+        try:
+            for folder in sorted(self._objects.iterdir()) if self._objects.is_dir() else ():
+                for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+                    match = _OBJECT.fullmatch(path.name)
+                    if match and match[1].startswith(folder.name):
+                        yield match[1], "failure" if match[2] else "value"
+        except OSError as error:
+            raise _unreadable(error, self._objects) from error
+
+    def _is_there(self, key: str, kind: Kind) -> bool:
+        path = self.path(key, kind)
+        try:
+            # Taken before the file is read: a change on the way is noticed the next time.
+            status = os.stat(path)  # noqa: PTH116 - a hundred thousand of these in a second
+            stamp = (status.st_size, status.st_mtime_ns)
+            if self._trust().get(path.name) != stamp:
+                verify(path, key, kind)
+                self._remember(path.name, stamp)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except (DamagedResult, IsADirectoryError):
+            if not self._read_only:
+                self._set_aside(path)
+            return False
+        except OSError as error:
+            raise _unreadable(error, path) from error
+        return True
+
+    def _trust(self) -> dict[str, _Stamp]:
+        """Return size and time of each verified file; lines that are no such record are passed over."""
+        if self._trusted is None:
+            self._trusted = {}
+            with contextlib.suppress(OSError, UnicodeDecodeError):
+                for line in (self.root / _VERIFIED).read_text(encoding="ascii").splitlines():
+                    name, _, stamp = line.partition(" ")
+                    size, _, time = stamp.partition(" ")
+                    if size.isdigit() and time.isdigit():
+                        self._trusted[name] = (int(size), int(time))
+        return self._trusted
+
+    def _remember(self, name: str, stamp: _Stamp) -> None:
+        self._trust()[name] = stamp
+        self._unflushed.add(self._objects / name[:2])
+        if not self._read_only:
+            # A courtesy to the next run: where it cannot be written, that computes the checksums again.
+            with contextlib.suppress(OSError), (self.root / _VERIFIED).open("a", encoding="ascii") as file:
+                file.write(f"{name} {stamp[0]} {stamp[1]}\n")
+
+    # ---- writing ----------------------------------------------------------------------------------------------------
 
     def commit(self, key: str, descriptor: Mapping[str, Any], value: Any) -> None:
         """Store a result (or a :class:`StoredFailure`) under a key, atomically.
+
+        What is there already stays, but for a failure, which gives way to a result.
 
         Raises
         ------
@@ -166,33 +273,53 @@ class Store:
             If the value cannot be encoded.
         """
         failed = isinstance(value, StoredFailure)
-        text, archive = codec.encode({"details": value.details, "reason": value.reason} if failed else value)
-        files = {"result.json": text.encode(), "task.json": (codec.canonical_json(descriptor) + "\n").encode()}
-        if archive:
-            files["arrays.npz"] = archive
-        manifest = {
-            "files": {name: {"bytes": len(data), "sha256": _sha256(data)} for name, data in sorted(files.items())},
-            "format": 1,
-            "key": key,
-            "outcome": "failure" if failed else "value",
-        }
-        files["manifest.json"] = (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode()
-        staging = self._tmp / f"{key[:16]}-{uuid.uuid4().hex}"
+        kind: Kind = "failure" if failed else "value"
+        text, arrays = codec.encode({"details": value.details, "reason": value.reason} if failed else value)
+        task = codec.canonical_json(descriptor) + "\n"
+        self.put(key, kind, {"task.json": task.encode(), "result.json": text.encode(), "arrays.npz": arrays})
+
+    def put(self, key: str, kind: Kind, members: Mapping[str, bytes]) -> None:
+        """Store the members of a result as they are; see :meth:`commit`."""
+        if not self._prepared:
+            self.prepare()
+        target = self.path(key, kind)
+        staging = self._own_name("part")
         try:
-            staging.mkdir()
-            for name, data in files.items():
-                _write_durably(staging / name, data)
-            target = self.folder(key)
+            if target.exists() or (kind == "failure" and self.path(key, "value").exists()):
+                return
+            with staging.open("xb") as file:
+                _write_archive(file, key, kind, members)
+                if self._durable:
+                    os.fsync(file.fileno())
             target.parent.mkdir(exist_ok=True)
-            try:
-                staging.rename(target)
-            except OSError as error:
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                    raise
+            staging.replace(target)
+            if kind == "value":
+                self.path(key, "failure").unlink(missing_ok=True)
+            self._unflushed.add(target.parent)
         except OSError as error:
             raise _storage_error(error, self.root) from error
         finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                staging.unlink(missing_ok=True)
+        self._known.pop(key, None)
+
+    def flush(self) -> None:
+        """See that the names of what was stored or met since the last time are on the disk, not only the files.
+
+        A power cut before that loses results, which are made again, but never leaves a wrong one.
+
+        Raises
+        ------
+        StorageError
+            If the disk does not take them.
+        """
+        if self._durable and not self._read_only:
+            try:
+                for folder in self._unflushed:
+                    _fsync_folder(folder)
+            except OSError as error:
+                raise _storage_error(error, self.root) from error
+        self._unflushed.clear()
 
     def forget(self, key: str) -> None:
         """Remove a result, so that it is computed again.
@@ -202,14 +329,16 @@ class Store:
         StorageError
             If it cannot be removed, or lies behind a symbolic link.
         """
-        self._verified.discard(key)
-        grave = self._tmp / f"{key[:16]}-{uuid.uuid4().hex}"
-        if self._move(key, grave):  # in one step: nobody sees half a result, nor does a kill leave one
-            shutil.rmtree(grave, ignore_errors=True)
+        self._known.pop(key, None)
+        _demand_key(key, self.root)
+        for kind in ("value", "failure"):
+            grave = self._own_name("grave")  # in one step: nobody sees half of it, nor does a kill leave that
+            if self._move(self.path(key, kind), grave):
+                _remove(grave)
 
     def scratch(self, key: str) -> Path:
         """Make and return a private folder for a task; the caller removes it."""
-        folder = self._tmp / f"scratch-{key[:16]}-{uuid.uuid4().hex}"
+        folder = self._own_name(f"scratch-{key[:16]}", self._scratch_root)
         folder.mkdir(parents=True)
         return folder
 
@@ -218,7 +347,7 @@ class Store:
         return self._progress / f"{key}.json"
 
     def sweep(self) -> None:
-        """Remove what killed runs left under ``tmp/`` and ``progress/``. Only for the holder of the run lock.
+        """Remove what processes that are gone left under ``tmp/`` and ``progress/``. Only for the holder of the lock.
 
         Raises
         ------
@@ -229,37 +358,157 @@ class Store:
             try:
                 _demand_no_link(folder)
                 for leftover in folder.iterdir():
-                    _remove_own(leftover)
+                    if _is_abandoned(leftover.name, in_progress=folder is self._progress):
+                        _remove(leftover)
+            except FileNotFoundError:
+                continue
             except OSError as error:
                 raise _storage_error(error, self.root) from error
 
-    def _set_aside(self, key: str) -> None:
+    def _own_name(self, what: str, folder: Path | None = None) -> Path:
+        return (folder or self._tmp) / f"{what}-{Owner.current()}-{uuid.uuid4().hex}"
+
+    def _set_aside(self, path: Path) -> None:
         damaged = self.root / "damaged"
-        if os.path.lexists(self.folder(key)):
-            try:
-                damaged.mkdir(exist_ok=True)
-            except OSError as error:
-                raise _storage_error(error, self.root) from error
-            self._move(key, damaged / f"{key}-{uuid.uuid4().hex[:8]}")
-
-    def _move(self, key: str, target: Path) -> bool:
-        """Move a result within the store, and tell whether there was one."""
-        folder = self.folder(key)
-        if _KEY.fullmatch(key) is None:
-            raise StorageError(
-                "this is not the key of a result, and nothing is moved or removed by it",
-                where=str(folder),
-                fix="if it comes from the ledger, delete ledger.sqlite: only timings and history are lost",
-            )
         try:
-            for place in (self._objects, folder.parent, folder, target.parent):
+            damaged.mkdir(exist_ok=True)
+        except OSError as error:
+            raise _storage_error(error, self.root) from error
+        self._move(path, damaged / f"{path.name}-{uuid.uuid4().hex[:8]}")
+        self._known.pop(path.name[:64], None)
+
+    def _move(self, path: Path, target: Path) -> bool:
+        """Move a file within the store, and tell whether there was one."""
+        try:
+            for place in (self._objects, path.parent, path, target.parent):
                 _demand_no_link(place)
-            folder.rename(target)
+            path.rename(target)
         except FileNotFoundError:  # another process was first
             return False
         except OSError as error:
             raise _storage_error(error, self.root) from error
         return True
+
+    def _take_over_format_1(self, key: str) -> bool:
+        """Pack a result that an earlier version stored as a folder of files, and tell whether that was there."""
+        folder = self._objects / key[:2] / key
+        try:
+            if not stat.S_ISDIR(folder.lstat().st_mode):
+                return False
+            manifest = json.loads((folder / "manifest.json").read_text())
+            members = {name: (folder / name).read_bytes() for name in ("task.json", "result.json")}
+            members["arrays.npz"] = (folder / "arrays.npz").read_bytes() if "arrays.npz" in manifest["files"] else b""
+            whole = manifest["key"] == key and all(
+                hashlib.sha256(members[name]).hexdigest() == facts["sha256"]
+                for name, facts in manifest["files"].items()
+            )
+            kind: Kind = {"value": "value", "failure": "failure"}[manifest["outcome"]]  # type: ignore[assignment]
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, KeyError, TypeError):
+            # A folder without its manifest is what a kill or a partial copy leaves: it is made again.
+            if folder.is_dir():
+                self._set_aside(folder)
+            return False
+        except OSError as error:
+            raise _unreadable(error, folder) from error
+        if not whole:
+            self._set_aside(folder)
+            return False
+        self.put(key, kind, members)
+        grave = self._own_name("grave")
+        if self._move(folder, grave):
+            _remove(grave)
+        return True
+
+
+# ---- the archive of one result --------------------------------------------------------------------------------------
+
+
+class _Hashed:
+    """A stream that hashes what passes, but for its last bytes, which it holds back for the digest."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._hash = hashlib.sha256()
+        self._tail = b""
+
+    def write(self, data: bytes) -> int:
+        view = memoryview(data)
+        if len(view) >= _DIGEST_BYTES:
+            self._pass(self._tail)
+            self._pass(view[:-_DIGEST_BYTES])
+            self._tail = bytes(view[-_DIGEST_BYTES:])
+        else:
+            joined = self._tail + bytes(view)
+            self._pass(joined[:-_DIGEST_BYTES])
+            self._tail = joined[-_DIGEST_BYTES:]
+        return len(view)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def finish(self) -> None:
+        self._file.write(self._hash.hexdigest().encode())
+        self._file.flush()
+
+    def _pass(self, data: bytes | memoryview) -> None:
+        self._hash.update(data)
+        self._file.write(data)
+
+
+def _write_archive(file: BinaryIO, key: str, kind: Kind, members: Mapping[str, bytes]) -> None:
+    manifest = json.dumps({"format": _FORMAT, "key": key, "outcome": kind}, sort_keys=True) + "\n"
+    stream = _Hashed(file)
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[call-overload]
+        for name, data in {"manifest.json": manifest.encode(), **members}.items():
+            if data:
+                member = zipfile.ZipInfo(name, date_time=_FIXED_DATE)  # equal results are equal in bytes
+                member.create_system, member.external_attr = 3, 0o644 << 16
+                archive.writestr(member, data)
+        archive.comment = b"0" * _DIGEST_BYTES  # its place
+    stream.finish()
+
+
+def verify(path: Path, key: str, kind: Kind) -> None:
+    """See that a file is, byte by byte, what was stored under a key.
+
+    Raises
+    ------
+    DamagedResult
+        If it is not.
+    OSError
+        If it cannot be read.
+    """
+    with path.open("rb") as file:
+        left = os.fstat(file.fileno()).st_size - _DIGEST_BYTES
+        digest = hashlib.sha256()
+        while left > 0:
+            data = file.read(min(left, _CHUNK_BYTES))
+            if not data:
+                break
+            digest.update(data)
+            left -= len(data)
+        if left != 0 or file.read() != digest.hexdigest().encode():
+            raise DamagedResult(f"{path.name} has other content than its checksum says")
+        file.seek(0)
+        try:
+            with zipfile.ZipFile(file) as archive:
+                manifest = json.loads(archive.read("manifest.json"))
+        except (zipfile.BadZipFile, ValueError, KeyError) as error:
+            raise DamagedResult(f"{path.name} is no archive of the store: {error}") from error
+    if manifest != {"format": _FORMAT, "key": key, "outcome": kind}:
+        raise DamagedResult(f"{path.name} holds the result of another task")
+
+
+# ---- files ----------------------------------------------------------------------------------------------------------
+
+
+def _demand_key(key: str, root: Path) -> None:
+    if _KEY.fullmatch(key) is None:
+        raise StorageError(
+            "this is not the key of a result, and nothing is moved or removed by it",
+            where=f"{root}: {key}",
+            fix="give the 64 digits of a key as `superionic status --all` prints it",
+        )
 
 
 def _demand_no_link(place: Path) -> None:
@@ -276,53 +525,34 @@ def _demand_no_link(place: Path) -> None:
         )
 
 
-def _remove_own(leftover: Path) -> None:
-    """Remove a file or folder that the store made; others' are left alone, and so are links, which it never makes."""
+def _is_abandoned(name: str, *, in_progress: bool) -> bool:
+    """Tell by its name whether something was made by the store, for a process that has ended."""
+    if in_progress:
+        return _PROGRESS.fullmatch(name) is not None
+    match = _OWNED.fullmatch(name)
+    owner = None if match is None else Owner.parse(match[1])
+    return (owner is not None and owner.is_gone is True) or _OLD_FOLDERS.fullmatch(name) is not None
+
+
+def _remove(leftover: Path) -> None:
+    """Remove a file or folder, but no link, since the store makes none."""
     try:
         mode = leftover.lstat().st_mode
-        if stat.S_ISDIR(mode) and _OWN_FOLDERS.fullmatch(leftover.name):
+        if stat.S_ISDIR(mode):
             shutil.rmtree(leftover, ignore_errors=True)
-        elif stat.S_ISREG(mode) and _OWN_FILES.fullmatch(leftover.name):
+        elif stat.S_ISREG(mode):
             leftover.unlink()
     except FileNotFoundError:  # a worker that outlived its run has removed it
         return
 
 
-def _stamps(folder: Path) -> Stamps:
-    """Return size in bytes and time of the last change in ns of each file of a folder; empty where there is none."""
+def _fsync_folder(folder: Path) -> None:
+    """Make a rename within a folder outlive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with os.scandir(folder) as entries:
-            stats = {entry.name: entry.stat() for entry in entries}
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in sorted(stats.items())}
-
-
-def _is_whole(folder: Path) -> bool:
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text())
-        for name, facts in manifest["files"].items():
-            if Path(name).name != name:
-                return False
-            path = folder / name
-            if path.stat().st_size != facts["bytes"]:
-                return False
-            if facts["bytes"] <= _CHECK_WHOLE_BELOW_BYTES and _sha256(path.read_bytes()) != facts["sha256"]:
-                return False
-        return "result.json" in manifest["files"] and manifest["outcome"] in ("failure", "value")
-    except (*_DAMAGE, ValueError, KeyError, TypeError, AttributeError):
-        return False  # every other OSError says that we could not look, not that anything is wrong with what is there
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def _write_durably(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _storage_error(error: OSError, root: Path) -> StorageError:
@@ -339,13 +569,13 @@ def _storage_error(error: OSError, root: Path) -> StorageError:
     )
 
 
-def _unreadable(error: OSError, folder: Path) -> StorageError:
+def _unreadable(error: OSError, place: Path) -> StorageError:
     if error.errno in (errno.EMFILE, errno.ENFILE):
         fix = "raise the limit of open files (`ulimit -n 4096`)"
     else:
         fix = "mend the disk or the permissions"
     return StorageError(
         f"a result cannot be read: {error.strerror or error}",
-        where=str(error.filename or folder),
+        where=str(error.filename or place),
         fix=f"{fix} and run the same command again; nothing was moved or removed",
     )

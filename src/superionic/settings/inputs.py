@@ -179,3 +179,8 @@ class ExecutionSettings(Section):
         default=None,
         description="Start no further task after this many hours; a later run goes on. No limit if left out.",
     )
+    durable: bool = Field(
+        default=True,
+        description="Wait until the disk has each result, so that none is lost with a power cut; some ms a result. "
+        "A kill of the program loses nothing either way.",
+    )

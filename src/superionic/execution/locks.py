@@ -1,0 +1,193 @@
+"""The run lock: one run at a time in a run folder, also where several machines see it.
+
+Two locks are held. The kernel's file lock goes with its process, so nothing is ever left to clear; but some network
+file systems keep it for one machine only, or not at all. So the holder also renews a *lease*, a small file with its
+name, every few seconds. A lease whose holder is known to be gone, or that was not renewed for long, is void. Its age is
+told by the clock of the file server, since those of two machines may differ.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO
+
+from superionic.errors import StorageError
+from superionic.execution.owner import Owner
+
+_RENEW_S = 15.0
+_VOID_AFTER_S = 90.0
+_HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
+
+
+@contextmanager
+def run_lock(
+    root: Path, *, say: Callable[[str], None] = print, renew_s: float = _RENEW_S, void_after_s: float = _VOID_AFTER_S
+) -> Iterator[None]:
+    """Hold the run folder for one run.
+
+    Where another machine held it and gave no sign for a while, this waits until that is long enough.
+
+    Parameters
+    ----------
+    root
+        The run folder.
+    say
+        Hears that it waits, and for whom.
+    renew_s, void_after_s
+        How often the lease is renewed, and after what silence it is void.
+
+    Raises
+    ------
+    StorageError
+        If another process holds it, or it cannot be written.
+    """
+    lease = root / "run.lease"
+    with ExitStack() as held:
+        try:
+            file = held.enter_context((root / "run.lock").open("a+"))
+            _lock(file, root, lease)
+            _take(lease, root, say, void_after_s)
+        except OSError as error:
+            raise StorageError(
+                f"the run folder cannot be locked: {error.strerror or error}",
+                where=str(error.filename or root),
+                fix="mend the permissions, or choose another folder with --run-folder",
+            ) from error
+        with _renewed(lease, renew_s):
+            yield
+
+
+def _lock(file: IO[str], root: Path, lease: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _HELD:
+            raise _is_held(root, _holder(lease)) from error
+        # There are no locks here (ENOLCK, EOPNOTSUPP …): the lease alone has to do.
+
+
+def _take(lease: Path, root: Path, say: Callable[[str], None], void_after_s: float) -> None:
+    """Write one's own lease, once that of another has ended."""
+    said = False
+    seen = _renewal(lease)
+    while not _create(lease):
+        holder = _holder(lease)
+        if holder is not None and holder != Owner.current():
+            if holder.is_gone is False or _renewal(lease) not in (seen, None):
+                raise _is_held(root, holder)
+            age = _server_time(root) - (seen or 0) / 1e9
+            if holder.is_gone is None and age <= void_after_s:
+                if not said:
+                    said = True
+                    say(
+                        f"a run on {holder.host} (process {holder.pid}) held this folder {max(age, 0.0):.0f} s ago; "
+                        f"waiting up to {void_after_s:.0f} s to see whether it still does"
+                    )
+                time.sleep(min(1.0, void_after_s / 10))
+                continue
+        _void(lease, holder, root)
+
+
+def _create(lease: Path) -> bool:
+    """Write a lease of one's own where there is none; of several that try at once, one succeeds."""
+    draft = lease.with_name(f"{lease.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        draft.write_text(str(Owner.current()), encoding="ascii")
+        os.link(draft, lease)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
+            raise
+        return _create_without_links(lease)
+    finally:
+        draft.unlink(missing_ok=True)
+    return True
+
+
+def _create_without_links(lease: Path) -> bool:
+    try:
+        with lease.open("x", encoding="ascii") as file:
+            file.write(str(Owner.current()))
+    except FileExistsError:
+        return False
+    return True
+
+
+def _void(lease: Path, holder: Owner | None, root: Path) -> None:
+    """Remove the lease of a run that has ended, unless another process has put its own in its place meanwhile."""
+    aside = lease.with_name(f"{lease.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        lease.rename(aside)
+    except FileNotFoundError:
+        return
+    mine = _holder(aside) == holder
+    if not mine:
+        with contextlib.suppress(FileExistsError):
+            os.link(aside, lease)
+    aside.unlink(missing_ok=True)
+    if not mine:
+        raise _is_held(root, _holder(lease))
+
+
+@contextmanager
+def _renewed(lease: Path, renew_s: float) -> Iterator[None]:
+    over = threading.Event()
+
+    def renew() -> None:
+        while not over.wait(renew_s):
+            with contextlib.suppress(OSError):  # the next time; the disk may be full for a while
+                os.utime(lease)
+
+    thread = threading.Thread(target=renew, daemon=True, name="lease")
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        with contextlib.suppress(OSError):
+            if _holder(lease) == Owner.current():
+                lease.unlink()
+
+
+def _holder(lease: Path) -> Owner | None:
+    try:
+        return Owner.parse(lease.read_text(encoding="ascii"))
+    except (FileNotFoundError, UnicodeDecodeError):
+        return None
+
+
+def _renewal(lease: Path) -> int | None:
+    try:
+        return lease.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
+def _server_time(root: Path) -> float:
+    """Return the time by the clock that stamps files here."""
+    probe = root / f"run.lease.{uuid.uuid4().hex[:8]}"
+    try:
+        probe.touch()
+        return probe.stat().st_mtime
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def _is_held(root: Path, holder: Owner | None) -> StorageError:
+    who = "" if holder is None else f" (process {holder.pid} on {holder.host})"
+    return StorageError(
+        f"another run is working in this folder{who}",
+        where=str(root),
+        fix="wait for it, or stop it; there is no lock file to remove",
+    )
