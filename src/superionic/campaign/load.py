@@ -49,7 +49,7 @@ def load_campaign(path: str | Path) -> CampaignFile:
         dotted path of the value, what is wrong with it and what to do.
     """
     source = Path(path)
-    return parse_campaign(_read(source), source)
+    return parse_campaign(read_text(source), source)
 
 
 def demand_own_name(path: Path, name: str) -> None:
@@ -91,36 +91,41 @@ def parse_campaign(text: str, path: str | Path) -> CampaignFile:
             if campaign is not None and not document.problems:
                 return campaign
             document.problems.extend((problem, document.place(problem)) for problem in problems)
-    raise _error(document, source)
+    raise error_of(document, source)
 
 
-def _read(source: Path) -> str:
+def read_text(source: Path, *, what: str = "campaign file", reference: str = REFERENCE) -> str:
+    """Return the text of a file that people write, or say why it is none.
+
+    Raises
+    ------
+    CampaignFileError
+        If it is absent, a folder, too large, not readable, or not text.
+    """
     where = str(source)
     if not source.exists():
         near = did_you_mean(source.name, _neighbours(source.parent)) if source.parent.is_dir() else ""
-        fix = "Check the path" + (f"; {near}" if near else ", or write a campaign file with `superionic init`.")
-        raise CampaignFileError("The campaign file does not exist.", where=where, fix=fix)
+        fix = "Check the path" + (f"; {near}" if near else f". {reference}")
+        raise CampaignFileError(f"The {what} does not exist.", where=where, fix=fix)
     if source.is_dir():
         inside = sorted(entry.name for entry in source.iterdir() if entry.suffix in {".yaml", ".yml"})
         fix = f"Name the file in it: {', '.join(inside[:5])}." if inside else "Name a YAML file."
-        raise CampaignFileError("The campaign file is a folder.", where=where, fix=fix)
+        raise CampaignFileError(f"The {what} is a folder.", where=where, fix=fix)
     try:
         if not source.is_file() or source.stat().st_size > MAX_BYTES:
-            raise CampaignFileError(
-                "This is not a campaign file (too large, or not a file).", where=where, fix=REFERENCE
-            )
+            raise CampaignFileError(f"This is not a {what} (too large, or not a file).", where=where, fix=reference)
         content = source.read_bytes()
     except OSError as error:
         reason = error.strerror or str(error)
         raise CampaignFileError(
-            f"The campaign file cannot be read: {reason}.", where=where, fix="Check the permissions of the file."
+            f"The {what} cannot be read: {reason}.", where=where, fix="Check the permissions of the file."
         ) from error
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise CampaignFileError(
-            "The campaign file is not UTF-8 text.",
+            f"The {what} is not UTF-8 text.",
             where=f"{where}:{line}",
             fix="Save it as UTF-8, or name another file.",
         ) from error
@@ -128,7 +133,7 @@ def _read(source: Path) -> str:
     if bad is not None:
         line = text[:bad].count("\n") + 1
         raise CampaignFileError(
-            "The campaign file is not text; it holds control characters.",
+            f"The {what} is not text; it holds control characters.",
             where=f"{where}:{line}",
             fix="Name a YAML file.",
         )
@@ -240,7 +245,9 @@ def _replay_problems(raw: Mapping[str, Any], file: Path) -> Iterator[Problem]:
         yield Problem(place, f"the first structure of {file.name} has no {' and no '.join(missing)}", hint)
 
 
-def _error(document: Document, source: Path) -> CampaignFileError:
+def error_of(
+    document: Document, source: Path, *, what: str = "campaign file", reference: str = REFERENCE
+) -> CampaignFileError:
     """Make one error of all problems, in the order of their places."""
     lines: list[str] = []
     for problem, place in sorted(document.problems, key=lambda entry: (entry[1].line, entry[1].column)):
@@ -253,5 +260,5 @@ def _error(document: Document, source: Path) -> CampaignFileError:
     if len(lines) > MAX_SHOWN:
         lines = [*lines[:MAX_SHOWN], f"  ... and {len(lines) - MAX_SHOWN} more"]
     return CampaignFileError(
-        f"The campaign file has {count}:\n" + "\n".join(lines), where=str(source), fix=f"Mend the above. {REFERENCE}"
+        f"The {what} has {count}:\n" + "\n".join(lines), where=str(source), fix=f"Mend the above. {reference}"
     )

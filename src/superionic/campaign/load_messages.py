@@ -38,7 +38,12 @@ _EXPECTED: Final = {
 Path = tuple[str | int, ...]
 
 
-def validation_problems(error: ValidationError, raw: Mapping[str, Any], completed: Mapping[str, Any]) -> list[Problem]:
+def validation_problems(
+    error: ValidationError,
+    raw: Mapping[str, Any],
+    completed: Mapping[str, Any],
+    root: type[BaseModel] = CampaignFile,
+) -> list[Problem]:
     """Translate all errors of a validation.
 
     Parameters
@@ -47,6 +52,8 @@ def validation_problems(error: ValidationError, raw: Mapping[str, Any], complete
         What pydantic raised for the completed file.
     raw, completed
         The file as written, and after presets and defaults.
+    root
+        Model of the whole file.
 
     Returns
     -------
@@ -55,7 +62,7 @@ def validation_problems(error: ValidationError, raw: Mapping[str, Any], complete
     """
     grouped: dict[Path, list[Problem]] = {}
     for entry in error.errors(include_url=False):
-        for problem in _translate(dict(entry), raw, completed):
+        for problem in _translate(dict(entry), raw, completed, root):
             grouped.setdefault(problem.path, []).append(problem)
     return [_one(problems) for problems in grouped.values()]
 
@@ -71,7 +78,9 @@ def _one(problems: list[Problem]) -> Problem:
     return first
 
 
-def _translate(entry: dict[str, Any], raw: Mapping[str, Any], completed: Mapping[str, Any]) -> Iterator[Problem]:
+def _translate(
+    entry: dict[str, Any], raw: Mapping[str, Any], completed: Mapping[str, Any], root: type[BaseModel]
+) -> Iterator[Problem]:
     kind, value, context = str(entry["type"]), entry.get("input"), entry.get("ctx") or {}
     location = tuple(entry["loc"])
     at_key = location[-1:] == ("[key]",)
@@ -83,11 +92,11 @@ def _translate(entry: dict[str, Any], raw: Mapping[str, Any], completed: Mapping
     message, hint = _describe(kind, value, context, str(entry["msg"]))
     if kind == "extra_forbidden":
         key = str(location[-1])
-        hint = _unknown_key_hint(key, path[:-1])
+        hint = _unknown_key_hint(key, path[:-1], root)
         yield Problem(path, f"unknown key '{key}'", hint, at_key=True)
     elif kind == "missing":
         name = str(location[-1])
-        note = _description(path)
+        note = _description(path, root)
         if path[0:1] and len(path) == 1 and raw.get(name) is None and name in raw:
             message = "this cannot be left out"
         else:
@@ -178,9 +187,9 @@ def _path(location: tuple[Any, ...], document: Any, *, last: bool) -> Path:
     return tuple(path)
 
 
-def _model_at(path: Path) -> type[BaseModel] | None:
+def _model_at(path: Path, root: type[BaseModel]) -> type[BaseModel] | None:
     """Return the section model whose keys stand under a path of the file."""
-    annotation: Any = CampaignFile
+    annotation: Any = root
     for step in path:
         if typing.get_origin(annotation) is dict:
             annotation = typing.get_args(annotation)[1]  # a name in a mapping of sections
@@ -207,13 +216,13 @@ def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
     return {found.alias or name: found for name, found in model.model_fields.items()}
 
 
-def _unknown_key_hint(key: str, section: Path) -> str:
-    model = _model_at(section)
+def _unknown_key_hint(key: str, section: Path, root: type[BaseModel]) -> str:
+    model = _model_at(section, root)
     near = did_you_mean(key, _fields(model)) if model is not None else ""
     if near:
         return near
-    homes = [name for name in _fields(CampaignFile) if key in _fields(_model_at((name,)) or BaseModel)]
-    if key in _fields(CampaignFile):
+    homes = [name for name in _fields(root) if key in _fields(_model_at((name,), root) or BaseModel)]
+    if key in _fields(root):
         return f"'{key}' stands at the outermost level of the file"
     if homes:
         return f"'{key}' is a key of: {', '.join(homes)}"
@@ -221,7 +230,7 @@ def _unknown_key_hint(key: str, section: Path) -> str:
     return f"the keys here are: {', '.join(keys)}" if keys else ""
 
 
-def _description(path: Path) -> str:
-    model = _model_at(path[:-1])
+def _description(path: Path, root: type[BaseModel]) -> str:
+    model = _model_at(path[:-1], root)
     found = _fields(model).get(str(path[-1])) if model is not None else None
     return (found.description or "").rstrip(".") if found is not None else ""

@@ -1,0 +1,118 @@
+"""Loading a site file: all mistakes at once, as for campaign files; and the presets to start from."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from superionic.campaign.load import error_of, read_text
+from superionic.campaign.load_messages import validation_problems
+from superionic.campaign.yaml_text import Place, parse_yaml
+from superionic.execution.sites.site_file import Site
+from superionic.settings.base import Problem, did_you_mean
+
+REFERENCE: Final = "docs/how-to/slurm.md describes every key, and has files to start from."
+
+PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "slurm-cpu": {
+        "kinds": {
+            "core": {"workers_per_node": 16, "memory_per_worker_GB": 2.0, "walltime_h": 4.0, "max_jobs": 2},
+            "potential": {
+                "workers_per_node": 16,
+                "memory_per_worker_GB": 4.0,
+                "walltime_h": 12.0,
+                "longest_task_h": 2.0,
+                "max_jobs": 4,
+            },
+            "dft": {
+                "cores_per_worker": 32,
+                "memory_per_worker_GB": 96.0,
+                "walltime_h": 24.0,
+                "longest_task_h": 6.0,
+                "max_jobs": 4,
+                "mpi_launch": "srun -n 32",
+            },
+        },
+    },
+    "slurm-gpu": {
+        "kinds": {
+            "core": {"workers_per_node": 16, "memory_per_worker_GB": 2.0, "walltime_h": 4.0, "max_jobs": 2},
+            "potential": {
+                "workers_per_node": 4,
+                "cores_per_worker": 4,
+                "memory_per_worker_GB": 16.0,
+                "gpus_per_node": 4,
+                "walltime_h": 12.0,
+                "longest_task_h": 2.0,
+                "max_jobs": 4,
+            },
+            "dft": {
+                "cores_per_worker": 32,
+                "memory_per_worker_GB": 96.0,
+                "walltime_h": 24.0,
+                "longest_task_h": 6.0,
+                "max_jobs": 4,
+                "mpi_launch": "srun -n 32",
+            },
+        },
+        "pack_engines": True,
+    },
+    # A Slurm on one machine, for a trial: small jobs, and nobody minds being asked often.
+    "slurm-here": {
+        "kinds": {"core": {"walltime_h": 0.5, "longest_task_h": 0.1, "max_jobs": 2}},
+        "driver": {"walltime_h": 0.5},
+        "poll_s": 2.0,
+        "heartbeat_s": 3,
+        "progress_every_s": 2.0,
+    },
+}
+"""What each preset sets; the file's own keys win, key by key."""
+
+
+def load_site(path: str | Path) -> Site:
+    """Read and validate a site file.
+
+    Raises
+    ------
+    CampaignFileError
+        If it cannot be read or has mistakes; the message lists all of them, each with its place and what to do.
+    """
+    source = Path(path)
+    return parse_site(read_text(source, what="site file", reference=REFERENCE), source)
+
+
+def parse_site(text: str, path: str | Path) -> Site:
+    """Validate the text of a site file as if it stood at ``path``; see :func:`load_site`."""
+    document = parse_yaml(text)
+    raw = document.value
+    if isinstance(raw, dict):
+        preset = raw.get("preset")
+        if preset is None or (isinstance(preset, str) and preset in PRESETS):
+            completed = _merged(PRESETS[preset] if preset is not None else {}, raw)
+            try:
+                site = Site.model_validate(completed)
+                if not document.problems:
+                    return site
+                problems = []
+            except ValidationError as error:
+                problems = validation_problems(error, raw, completed, Site)
+        else:
+            hint = did_you_mean(str(preset), PRESETS) or f"choose one of {', '.join(PRESETS)}"
+            problems = [Problem(("preset",), f"there is no preset {preset!r}", hint)]
+        document.problems.extend((problem, document.place(problem)) for problem in problems)
+    elif not document.problems:
+        message = "the file is empty" if raw is None else "the file is not a mapping of keys to values"
+        document.problems.append((Problem((), message), Place(1, 1)))
+    raise error_of(document, Path(path), what="site file", reference=REFERENCE)
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = copy.deepcopy(dict(below))
+    for key, value in above.items():
+        inner = merged.get(key)
+        merged[key] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, Mapping) else value
+    return merged

@@ -1,0 +1,23 @@
+"""A second engine behind the seam: the workers are processes of this machine. It needs no scheduler and no Parsl."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+
+from superionic.execution.runner import Slots
+from superionic.execution.sites.base import Place, SiteRun
+
+
+@contextmanager
+def open_processes(run: SiteRun) -> Iterator[Place]:
+    """Provide as many worker processes as the jobs of ``core`` have on one node."""
+    block = run.site.kinds.core
+    slots = Slots(block.workers_per_node, block.threads or run.slots.threads)
+    executor = ProcessPoolExecutor(slots.workers, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        yield Place(executor, slots)
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)

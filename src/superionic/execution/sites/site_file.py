@@ -1,0 +1,200 @@
+"""The site file: where tasks run, said once for a cluster and used with any campaign."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+Kind = Literal["core", "potential", "dft"]
+"""What a task needs: the core's own packages, a potential's environment, or a DFT code."""
+
+KINDS: Final[tuple[Kind, ...]] = ("core", "potential", "dft")
+
+Count = Annotated[int, Field(ge=1)]
+CountOrZero = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+def _one_line(text: str) -> str:
+    if "\n" in text or "\r" in text:
+        raise ValueError("this is one line; write several lines as a list")
+    return text
+
+
+def _word(text: str) -> str:
+    if not text or any(sign.isspace() for sign in text):
+        raise ValueError("this is one word, as Slurm knows it")
+    return text
+
+
+Line = Annotated[str, AfterValidator(_one_line)]
+Word = Annotated[str, AfterValidator(_word)]
+Lines = Annotated[tuple[Line, ...], Field(strict=False)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        validate_default=True,
+        hide_input_in_errors=True,
+        protected_namespaces=(),
+    )
+
+
+class Queue(_Section):
+    """How a job is asked for; what a kind of task leaves out is taken from the top of the file."""
+
+    partition: Word | None = Field(default=None, description="Partition; the cluster's default if left out.")
+    account: Word | None = Field(default=None, description="Account that is charged.")
+    qos: Word | None = Field(default=None, description="Quality of service.")
+    constraint: Word | None = Field(default=None, description="Features that a node must have.")
+    sbatch: Lines = Field(
+        default=(), description="Further options of sbatch, one a line, e.g. `--exclusive`; added to those above it."
+    )
+    setup: Lines = Field(
+        default=(), description="Shell lines run first on each node, e.g. `module load cuda`; added to those above it."
+    )
+
+
+class Block(Queue):
+    """One job that runs tasks of a kind, one after the other, on each of its workers until its time is up."""
+
+    nodes: Count = Field(default=1, description="Nodes of one job.")
+    workers_per_node: Count = Field(default=1, description="Tasks that run at once on a node.")
+    cores_per_worker: Count = Field(default=1, description="Cores of each worker.")
+    memory_per_worker_GB: Positive | None = Field(
+        default=None, description="Memory of each worker; the cluster's default if left out."
+    )
+    gpus_per_node: CountOrZero = Field(
+        default=0, description="GPUs asked for; each worker sees one of them alone, so workers are as many or fewer."
+    )
+    walltime_h: Positive = Field(default=1.0, description="Time asked for one job, in hours.")
+    longest_task_h: Positive | None = Field(
+        default=None,
+        description="A job starts no task in the last of these hours, so that what it starts it also ends. "
+        "[default: a quarter of the walltime, one hour at most]",
+    )
+    min_jobs: CountOrZero = Field(
+        default=0, description="Jobs kept, idle or not, once the first task of the kind came."
+    )
+    max_jobs: Count = Field(default=1, description="Jobs at the same time at most.")
+    threads: Count | None = Field(
+        default=None, description="Threads of a worker; the campaign's `threads_per_worker` if left out."
+    )
+    mpi_launch: Line | None = Field(
+        default=None,
+        description="Put before the command of VASP (SUPERIONIC_VASP), e.g. `srun -n 16`; the job then asks for as "
+        "many tasks as cores.",
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.gpus_per_node and self.workers_per_node > self.gpus_per_node:
+            raise ValueError(
+                f"{self.workers_per_node} workers cannot have a GPU each of {self.gpus_per_node}: "
+                "lower `workers_per_node`, or raise `gpus_per_node`"
+            )
+        if self.longest_task_h is not None and self.longest_task_h >= self.walltime_h:
+            raise ValueError("`longest_task_h` must be below `walltime_h`: no task could ever start")
+        if self.min_jobs > self.max_jobs:
+            raise ValueError("`min_jobs` is above `max_jobs`")
+        return self
+
+    @property
+    def drain_s(self) -> int:
+        """Time after its start from which a job starts no more tasks, in s."""
+        longest = self.longest_task_h if self.longest_task_h is not None else min(1.0, self.walltime_h / 4.0)
+        return max(1, round((self.walltime_h - longest) * 3600.0))
+
+    @property
+    def cores_per_node(self) -> int:
+        """Cores asked for on each node."""
+        return self.workers_per_node * self.cores_per_worker
+
+    @property
+    def workers(self) -> int:
+        """Workers when all jobs run."""
+        return self.max_jobs * self.nodes * self.workers_per_node
+
+
+class Driver(Queue):
+    """The job that `superionic submit` makes: it runs the campaign, and follows itself when its time is up."""
+
+    walltime_h: Annotated[float, Field(gt=0.05)] = Field(default=24.0, description="Time asked for, in hours.")
+    cores: Count = Field(default=1, description="Cores.")
+    memory_GB: Positive | None = Field(default=None, description="Memory; the cluster's default if left out.")
+    followers: CountOrZero = Field(default=50, description="How often the driver may follow itself at most.")
+
+
+class Kinds(_Section):
+    """Jobs by what they run; a kind that is left out runs in the jobs of `core`."""
+
+    core: Block = Field(description="Enumeration, hulls, pair potentials, analysis; and what is left out below.")
+    potential: Block | None = Field(default=None, description="Machine-learned potentials: relaxations, MD, training.")
+    dft: Block | None = Field(default=None, description="DFT codes: GPAW, VASP, tblite.")
+
+
+class Site(_Section):
+    """A whole site file."""
+
+    superionic_site: Literal[1] = Field(description="Format of this file.")
+    preset: str | None = Field(default=None, description="Preset that fills what the file leaves out.")
+    scheduler: Literal["slurm", "local"] = Field(
+        default="slurm", description="`local` runs the jobs as processes of this machine, for a trial."
+    )
+    pool: Word = Field(default="parsl", description="What hands tasks to workers: `parsl`, `processes`, or a plugin's.")
+    queue: Queue = Field(default=Queue(), description="Partition, account, set-up lines, … of all jobs.")
+    kinds: Kinds = Field(description="The jobs that run tasks, by kind of task.")
+    driver: Driver = Field(default=Driver(), description="The job that `superionic submit` makes.")
+    scratch: Line = Field(
+        default="${SLURM_TMPDIR:-${TMPDIR:-/tmp}}",
+        description="Folder of each node's own disk for scratch, in the shell's words.",
+    )
+    superionic_home: Line | None = Field(
+        default=None, description="Folder of the engines as the nodes see it.  [default: as this machine sees it]"
+    )
+    pack_engines: bool = Field(
+        default=False,
+        description="Copy an engine's environment to a node's own disk, as one archive, when a node first needs it.",
+    )
+    durable: bool = Field(
+        default=True, description="Wait until the disk has each result, so that it outlives a power cut."
+    )
+    visibility_s: Positive = Field(
+        default=90.0,
+        description="How long to wait for a result that a node wrote and the file system does not show yet.",
+    )
+    progress_every_s: Positive = Field(default=10.0, description="How often a task writes its progress, in s.")
+    poll_s: Positive = Field(default=15.0, description="How often the scheduler is asked about the jobs, in s.")
+    heartbeat_s: Annotated[int, Field(ge=1, le=60)] = Field(
+        default=5, description="Time between signs of life; a node that gives none for three of them is lost."
+    )
+    refusals: Count = Field(default=5, description="Refused or fruitless jobs in a row that end the run.")
+    address: Word | None = Field(
+        default=None, description="Address of the driver's machine as nodes reach it.  [default: all that it has]"
+    )
+
+    def block(self, kind: Kind) -> tuple[Kind, Block]:
+        """Return the jobs that run a kind of task, and the kind whose section describes them."""
+        block = getattr(self.kinds, kind)
+        return (kind, block) if block is not None else ("core", self.kinds.core)
+
+    def queue_of(self, job: Queue) -> Queue:
+        """Return how a job is asked for, with what it leaves out taken from the top of the file."""
+        return Queue(
+            partition=job.partition or self.queue.partition,
+            account=job.account or self.queue.account,
+            qos=job.qos or self.queue.qos,
+            constraint=job.constraint or self.queue.constraint,
+            sbatch=(*self.queue.sbatch, *job.sbatch),
+            setup=(*self.queue.setup, *job.setup),
+        )
+
+    @property
+    def workers(self) -> int:
+        """Workers when all jobs of all kinds run."""
+        return sum(block.workers for kind in KINDS for name, block in [self.block(kind)] if name == kind)
