@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,11 +25,12 @@ from superionic import __version__
 from superionic.campaign.load import demand_own_name, load_campaign
 from superionic.errors import CampaignFileError, StageError, StorageError
 from superionic.execution.engines import resolve_engine
-from superionic.execution.executors import default_slots, local_executor
+from superionic.execution.executors import default_slots
 from superionic.execution.interrupts import Interrupts, remembered_interrupts
 from superionic.execution.ledger import LEDGER, Ledger
 from superionic.execution.locks import run_lock
 from superionic.execution.runner import Reporter, Runner, Slots, TasksPending
+from superionic.execution.sites.base import Place, SiteRun, local_place, open_site
 from superionic.execution.store import Store
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from superionic.campaign.plan import Plan
     from superionic.campaign.schema import CampaignFile
     from superionic.campaign.status import Status
+    from superionic.execution.sites.site_file import Site
     from superionic.execution.task import Task
     from superionic.results.campaign import Results
     from superionic.structures.disordered import DisorderedCrystal
@@ -120,6 +122,7 @@ class Campaign:
         workers: int | None = None,
         retry_failed: bool = False,
         executor: Executor | None = None,
+        site: Site | None = None,
         write_report: bool = True,
         install_engines: bool = False,
         say: Callable[[str], None] = print,
@@ -139,6 +142,8 @@ class Campaign:
         executor
             Another :class:`concurrent.futures.Executor`, e.g. Parsl's, whose workers see the run folder; a local one
             if None.
+        site
+            A site file, by :func:`superionic.campaign.site.load_site`: where tasks run if not on this machine.
         write_report
             Write the report and the machine-readable results at the end.
         install_engines
@@ -173,12 +178,12 @@ class Campaign:
                 for key in [key for key, kind in store.results() if kind == "failure"]:
                     store.forget(key)
             with ledger.recorded_run(__version__):
-                with local_executor(slots) if executor is None else nullcontext(executor) as chosen:
+                with self._place(executor, site, slots, say) as place:
                     flow = self._flow(
                         store,
                         ledger,
-                        executor=chosen,
-                        slots=slots,
+                        executor=place.executor,
+                        slots=place.slots,
                         reporter=reporter,
                         until=until,
                         interrupts=interrupts,
@@ -259,6 +264,16 @@ class Campaign:
     def report_folder(self) -> Path:
         """Where the report is written."""
         return self.run_folder / "report"
+
+    def _place(
+        self, executor: Executor | None, site: Site | None, slots: Slots, say: Callable[[str], None]
+    ) -> AbstractContextManager[Place]:
+        """Choose where tasks run."""
+        if executor is not None:
+            return nullcontext(Place(executor, slots))
+        if site is None:
+            return local_place(slots)
+        return open_site(SiteRun(site, self.run_folder.absolute(), slots, say))
 
     def _store_to_read(self) -> Store:
         return Store(self.run_folder / "store", read_only=True)

@@ -7,14 +7,15 @@ Another engine than Parsl is a function of the type :data:`Opener`, under a name
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from superionic.errors import EngineError
+from superionic.execution.executors import local_executor
 from superionic.execution.runner import Slots
 from superionic.execution.worker import Request
 
@@ -69,6 +70,13 @@ class Place:
 
 
 Opener = Callable[[SiteRun], AbstractContextManager[Place]]
+
+
+@contextmanager
+def local_place(slots: Slots) -> Iterator[Place]:
+    """Start worker processes on this machine, without a site file."""
+    with local_executor(slots) as executor:
+        yield Place(executor, slots)
 
 
 def open_site(run: SiteRun) -> AbstractContextManager[Place]:

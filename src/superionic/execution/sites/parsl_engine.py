@@ -125,7 +125,9 @@ class ParslExecutor(Executor):
         request = args[0]
         pool = self._pool(kind_of(request))
         site = self._run.site
-        request = {**request, "progress_every_s": site.progress_every_s, "durable": site.durable}
+        request = {**request, "progress_every_s": site.progress_every_s}
+        if site.durable is not None:
+            request["durable"] = site.durable
         if pool.block.threads is not None:
             request["threads"] = pool.block.threads
         if site.pack_engines and (pack := self._pack(request["python"])) is not None:

@@ -161,8 +161,8 @@ class Site(_Section):
         default=False,
         description="Copy an engine's environment to a node's own disk, as one archive, when a node first needs it.",
     )
-    durable: bool = Field(
-        default=True, description="Wait until the disk has each result, so that it outlives a power cut."
+    durable: bool | None = Field(
+        default=None, description="Wait until the disk has each result; the campaign's `durable` if left out."
     )
     visibility_s: Positive = Field(
         default=90.0,
