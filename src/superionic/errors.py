@@ -111,8 +111,14 @@ _FAILURES: Final[Mapping[int, tuple[str, str]]] = {
 }
 
 
+def explained(error: OSError) -> tuple[str, str]:
+    """Return what a failure of the system means, and what mends it."""
+    reason = error.strerror or str(error) or type(error).__name__
+    return _FAILURES.get(error.errno or 0, (reason, f"mend that and {_AGAIN}"))
+
+
 def storage_error(error: OSError, *, where: str | os.PathLike[str] | None = None, doing: str) -> StorageError:
-    """Say what a failure of the system means, and what mends it.
+    """Make an error of what a failure of the system means and what mends it.
 
     Parameters
     ----------
@@ -128,8 +134,7 @@ def storage_error(error: OSError, *, where: str | os.PathLike[str] | None = None
     StorageError
         To be raised from ``error``.
     """
-    reason = error.strerror or str(error) or type(error).__name__
-    what, fix = _FAILURES.get(error.errno or 0, (reason, f"mend that and {_AGAIN}"))
+    what, fix = explained(error)
     place = error.filename if isinstance(error.filename, str | os.PathLike) else where
     return StorageError(f"cannot {doing}: {what}", where=None if place is None else os.fspath(place), fix=fix)
 

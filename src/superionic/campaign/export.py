@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from superionic.errors import PotentialError, StageError, SuperionicError
+from superionic.errors import PotentialError, StageError, SuperionicError, storage_error
 from superionic.settings.base import FINE_TUNED, STUDENT
 
 if TYPE_CHECKING:
@@ -64,8 +64,11 @@ def export_runs(file: CampaignFile, flow: Flow, form: str, folder: Path) -> list
     written: list[Path] = []
 
     def write(path: Path, content: str) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content, encoding="utf-8")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content, encoding="utf-8")
+        except OSError as error:
+            raise storage_error(error, where=path, doing="write the runs") from error
         written.append(path)
 
     for candidate in chosen:

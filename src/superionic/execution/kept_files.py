@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from superionic.errors import StorageError
+from superionic.errors import StorageError, explained
 from superionic.execution.engines import superionic_home
 
 _PREFIX: Final = "sha256:"
@@ -59,10 +59,9 @@ def keep(path: str | Path, members: Sequence[str] = ()) -> str:
         if not _is_there(target):
             _copy(source, members, target)
     except OSError as error:
+        what, fix = explained(error)
         raise StorageError(
-            f"the file cannot be kept: {error.strerror or error}",
-            where=str(path),
-            fix="check the path, or set SUPERIONIC_HOME to a folder that you may write",
+            f"the file cannot be kept: {what}", where=str(path), fix=f"{fix}; or set SUPERIONIC_HOME to another folder"
         ) from error
     return name
 
@@ -125,10 +124,11 @@ def note_first_use(name: str, engine: str, values: Mapping[str, Any]) -> None:
     try:
         _write_new(note, json.dumps(dict(values), sort_keys=True).encode())
     except OSError as error:
+        what, fix = explained(error)
         raise StorageError(
-            f"the first use of a file cannot be noted: {error.strerror}",
+            f"the first use of a file cannot be noted: {what}",
             where=str(note),
-            fix="set SUPERIONIC_HOME to a folder that you may write",
+            fix=f"{fix}; or set SUPERIONIC_HOME to another folder",
         ) from error
 
 
@@ -186,10 +186,11 @@ def _set_aside(place: Path) -> None:
 
 
 def _unreadable(error: OSError, path: Path) -> StorageError:
+    what, fix = explained(error)
     return StorageError(
-        f"a file that results depend on cannot be read: {error.strerror or error}",
+        f"a file that results depend on cannot be read: {what}",
         where=str(error.filename or path),
-        fix="mend the disk or the permissions and run the same command again; nothing was moved or removed",
+        fix=f"{fix}; nothing was moved or removed",
     )
 
 

@@ -9,6 +9,7 @@ back what was written bit for bit; ASE's own writer prints eight digits.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 from ase import Atoms
 
-from superionic.errors import CalculationFailed
+from superionic.errors import CalculationFailed, storage_error
 from superionic.labels.base import Label, canonical_settings_json
 
 _JSON: Final = "_JSON "
@@ -58,8 +59,13 @@ def write_package(path: Path, entries: Sequence[Entry]) -> None:
     """Write a package; the same entries give the same bytes."""
     text = "".join(_frame(entry) for entry in entries)
     draft = path.with_name(f".{path.name}.part")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        raise storage_error(error, where=path, doing="write the labels") from error
 
 
 def read_package(path: Path, stated: Mapping[str, Any] | None = None) -> Iterator[Entry | CalculationFailed]:

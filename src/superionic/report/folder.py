@@ -7,7 +7,6 @@ symbolic link stay.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import shutil
@@ -19,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from superionic.errors import StorageError
+from superionic.errors import storage_error
 from superionic.execution.codec import ShapeError, from_tree
 
 MANIFEST: Final = ".files.json"
@@ -138,12 +137,7 @@ def report_folder(path: Path | str) -> Iterator[ReportFolder]:
         yield folder
         folder.close()
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        raise StorageError(
-            f"The report cannot be written: {error.strerror or error}",
-            where=str(error.filename or target),
-            fix="free some disk space" if full else "choose a folder that you may write to",
-        ) from error
+        raise storage_error(error, where=target, doing="write the report") from error
 
 
 def _read_manifest(path: Path) -> dict[str, WrittenFile]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from superionic.errors import StructureError
+from superionic.errors import StructureError, explained
 from superionic.structures.disordered import DisorderedCrystal
 from superionic.structures.filesites import FileOxidationStates
 from superionic.structures.parsing import crystal_of_text, kind_of_file
@@ -154,9 +154,8 @@ def _checked(path: str | Path) -> tuple[Path, str, str]:
         size = file.stat().st_size
         data = file.read_bytes() if 0 < size <= MAX_FILE_BYTES else b""
     except OSError as error:
-        raise StructureError(
-            f"The file cannot be read: {error.strerror}.", where=str(file), fix="Check its permissions."
-        ) from error
+        what, fix = explained(error)
+        raise StructureError(f"The file cannot be read: {what}.", where=str(file), fix=fix) from error
     if size == 0:
         raise StructureError("The file is empty.", where=str(file), fix="Give a file with a crystal in it.")
     if size > MAX_FILE_BYTES:

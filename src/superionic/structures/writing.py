@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from superionic.errors import StructureError
+from superionic.errors import StructureError, explained
 from superionic.structures.cif import ANGLES, LENGTHS
 from superionic.structures.disordered import DisorderedCrystal
 from superionic.structures.formulas import sort_species, species_key
@@ -199,6 +199,5 @@ def _write_text(path: Path, text: str) -> None:
         beside.replace(path)
     except OSError as error:
         beside.unlink(missing_ok=True)
-        raise StructureError(
-            f"The file cannot be written: {error.strerror}.", where=str(path), fix="Check the folder and its space."
-        ) from error
+        what, fix = explained(error)
+        raise StructureError(f"The file cannot be written: {what}.", where=str(path), fix=fix) from error
