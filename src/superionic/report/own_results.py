@@ -228,15 +228,16 @@ def _kind(results: Results, potential: str) -> tuple[Potential, str]:
         return "student", results.distil.teacher.identity.name
     if potential == FINE_TUNED and results.train:
         trainer = results.train[-1].trainer
-        # `nep` has no published weights to begin with.
-        if trainer == "nep" or _from_scratch(results):
+        if not is_fine_tuned(results):
             return "trained", trainer
         return "fine-tuned", results.rank[0].potential.name if results.rank else trainer
     family = next((each.potential.name for each in results.rank if each.potential_name == potential), potential)
     return "universal", family
 
 
-def _from_scratch(results: Results) -> bool:
-    """Whether the training began with random weights; its options are the trainer's own."""
+def is_fine_tuned(results: Results) -> bool:
+    """Tell whether the training began with published weights, rather than random ones."""
     options = results.settings.get("train", {}).get("options") or {}
-    return options.get("mode") == "scratch" or options.get("initial") == "random"
+    scratch = options.get("mode") == "scratch" or options.get("initial") == "random"
+    # `nep` has no published weights to begin with.
+    return bool(results.train) and results.train[-1].trainer != "nep" and not scratch

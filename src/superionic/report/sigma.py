@@ -22,6 +22,9 @@ def sigma_cells(value: ConductivityAt | None) -> Cells:
     return (value.value_S_per_cm, *value.interval68_S_per_cm, *value.interval95_S_per_cm)
 
 
+_LARGE_S_PER_CM: Final = 0.1
+
+
 @dataclass(frozen=True)
 class SigmaUnit:
     """A unit of conductivities, so that they need no powers of ten: its name, and how much of it is 1 S/cm."""
@@ -32,8 +35,17 @@ class SigmaUnit:
     @classmethod
     def of(cls, values: Iterable[ConductivityAt | None]) -> SigmaUnit:
         """Choose it by the largest of some values."""
-        largest = max((value.value_S_per_cm for value in values if value is not None), default=0.0)
-        return cls("S/cm", 1.0) if largest >= 1.0 else cls("mS/cm", 1000.0)
+        return cls.of_numbers(None if value is None else value.value_S_per_cm for value in values)
+
+    @classmethod
+    def of_numbers(cls, values_S_per_cm: Iterable[float | None]) -> SigmaUnit:
+        """Choose it by the largest of some values in S/cm: those of hot runs are read in S/cm, all others in mS/cm."""
+        largest = max((value for value in values_S_per_cm if value is not None), default=0.0)
+        return cls("S/cm", 1.0) if largest >= _LARGE_S_PER_CM else cls("mS/cm", 1000.0)
+
+    def of_value(self, sigma_S_per_cm: float | None) -> float | None:
+        """Return a conductivity in this unit."""
+        return None if sigma_S_per_cm is None else self.per_S_per_cm * sigma_S_per_cm
 
     def value(self, sigma_S_per_cm: float) -> str:
         """Write a conductivity, without the unit."""

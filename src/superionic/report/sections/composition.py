@@ -21,7 +21,7 @@ from superionic.report.plots import GREY, HEAT_SCALE, Panel, Plot, Series, pick,
 from superionic.report.runs import materials
 from superionic.report.section import Paragraph, Section
 from superionic.report.sections.stability import MaterialStability, energy_tags, polymorph_panel, stability_of
-from superionic.report.sigma import SIGMA_COLUMNS, sigma_cells
+from superionic.report.sigma import SIGMA_COLUMNS, SigmaUnit, sigma_cells
 from superionic.report.words import listing, number, plural, with_error
 from superionic.results.campaign import Results, Statement
 from superionic.results.transport import MaterialTransport
@@ -31,7 +31,6 @@ _KEY: Final = "composition"
 _TITLE: Final = "Transport against composition"
 _FEW_POINTS: Final = 10
 _WIDE: Final = 20.0  # from this ratio of the highest to the lowest value on, colours show the logarithm
-_LARGE_S_PER_CM: Final = 0.1
 
 
 @dataclass(frozen=True)
@@ -56,17 +55,6 @@ class _Composition:
             return sigma.interval95_S_per_cm[1], None, None
         low, high = sigma.interval68_S_per_cm
         return sigma.value_S_per_cm, low, high if math.isfinite(high) else None
-
-
-@dataclass(frozen=True)
-class _Scale:
-    """The unit in which conductivities of one size are read."""
-
-    factor: float
-    unit: str
-
-    def of(self, value_S_per_cm: float | None) -> float | None:
-        return None if value_S_per_cm is None else self.factor * value_S_per_cm
 
 
 def section(results: Results) -> Section:
@@ -117,20 +105,14 @@ def _composition(results: Results, transport: MaterialTransport) -> _Composition
     )
 
 
-def _scale(compositions: Sequence[_Composition]) -> _Scale:
-    """Choose S/cm where conductivities are those of hot runs, and mS/cm else."""
-    known = [value for each in compositions if (value := each.bounds_S_per_cm[0]) is not None]
-    return _Scale(1.0, "S/cm") if known and max(known) >= _LARGE_S_PER_CM else _Scale(1000.0, "mS/cm")
-
-
-def _hover(each: _Composition, scale: _Scale, temperature_K: float) -> str:
-    value, low, high = (scale.of(bound) for bound in each.bounds_S_per_cm)
+def _hover(each: _Composition, unit: SigmaUnit, temperature_K: float) -> str:
+    value, low, high = (unit.of_value(bound) for bound in each.bounds_S_per_cm)
     if each.conductivity is None:
         sigma = f"no σ({temperature_K:g} K)"
     elif each.conductivity.is_upper_bound:
-        sigma = f"σ({temperature_K:g} K) below {number(value)} {scale.unit}"
+        sigma = f"σ({temperature_K:g} K) below {number(value)} {unit.name}"
     else:
-        sigma = f"σ({temperature_K:g} K) = {number(value)} {scale.unit} (68 %: {number(low)} to {number(high)})"
+        sigma = f"σ({temperature_K:g} K) = {number(value)} {unit.name} (68 %: {number(low)} to {number(high)})"
     above = "" if each.stability is None else f"; {each.stability.words}"
     energy = "no Eₐ" if each.Ea_eV is None else f"Eₐ = {with_error(each.Ea_eV, each.Ea_error_eV, 'eV')}"
     return f"{each.name} {each.crystal}: {sigma}; {energy}{above}"
@@ -145,7 +127,7 @@ def _without_conductivity(compositions: Sequence[_Composition]) -> str:
 
 
 def _line_plot(results: Results, compositions: Sequence[_Composition], axis: int, temperature_K: float) -> Plot:
-    scale = _scale(compositions)
+    unit = SigmaUnit.of_numbers(each.bounds_S_per_cm[0] for each in compositions)
     formulas = {each.material.point[axis].value: each.formula for each in materials(results) if each.material.point}
     x_label = line_words(results, axis, formulas)
     sigma: list[Series] = []
@@ -156,15 +138,15 @@ def _line_plot(results: Results, compositions: Sequence[_Composition], axis: int
             continue
         colour, marker = pick(index), pick_marker(index)
         x = [each.point[axis] for each in own]
-        hover = [_hover(each, scale, temperature_K) for each in own]
-        values = [scale.of(each.bounds_S_per_cm[0]) for each in own]
+        hover = [_hover(each, unit, temperature_K) for each in own]
+        values = [unit.of_value(each.bounds_S_per_cm[0]) for each in own]
         sigma.append(_guide(x, values, crystal, colour))
         for bound in (False, True):
             known = enumerate(each.conductivity for each in own)
             chosen = [i for i, value in known if value is not None and value.is_upper_bound is bound]
             if not chosen:
                 continue
-            ends = [[scale.of(own[i].bounds_S_per_cm[end]) for i in chosen] for end in (1, 2)]
+            ends = [[unit.of_value(own[i].bounds_S_per_cm[end]) for i in chosen] for end in (1, 2)]
             sigma.append(
                 Series(
                     [x[i] for i in chosen],
@@ -190,7 +172,7 @@ def _line_plot(results: Results, compositions: Sequence[_Composition], axis: int
         ]
     at = f"{temperature_K:g} K"
     panels = [
-        Panel(sigma, x_label, f"σ({at}) ({scale.unit})", f"Conductivity at {at}", y_log=True),
+        Panel(sigma, x_label, f"σ({at}) ({unit.name})", f"Conductivity at {at}", y_log=True),
         Panel(energy, x_label, "activation energy Eₐ (eV)", "Activation energy"),
     ]
     below = polymorph_panel(results, results.hull[-1]) if results.hull else None
@@ -208,7 +190,7 @@ def _guide(x: Sequence[float], y: Sequence[float | None], label: str, colour: st
 
 
 def _map_plot(results: Results, compositions: Sequence[_Composition], temperature_K: float) -> Plot | None:
-    scale = _scale(compositions)
+    unit = SigmaUnit.of_numbers(each.bounds_S_per_cm[0] for each in compositions)
     panels = []
     few = []
     for crystal in (crystal.name for crystal in results.crystals):
@@ -216,7 +198,7 @@ def _map_plot(results: Results, compositions: Sequence[_Composition], temperatur
         plane = composition_map(list(own))
         if plane is None:
             continue
-        panels.append(_map_panel(own, plane, scale, temperature_K, crystal if len(results.crystals) > 1 else ""))
+        panels.append(_map_panel(own, plane, unit, temperature_K, crystal if len(results.crystals) > 1 else ""))
         known = sum(each.conductivity is not None for each in own.values())
         if known < _FEW_POINTS:
             few.append(known)
@@ -237,10 +219,12 @@ def _map_plot(results: Results, compositions: Sequence[_Composition], temperatur
 
 
 def _map_panel(
-    own: Mapping[Point, _Composition], plane: CompositionMap, scale: _Scale, temperature_K: float, title: str
+    own: Mapping[Point, _Composition], plane: CompositionMap, unit: SigmaUnit, temperature_K: float, title: str
 ) -> Panel:
-    known = {point: value for point, each in own.items() if (value := scale.of(each.bounds_S_per_cm[0])) is not None}
-    label = f"σ({temperature_K:g} K) ({scale.unit})"
+    known = {
+        point: value for point, each in own.items() if (value := unit.of_value(each.bounds_S_per_cm[0])) is not None
+    }
+    label = f"σ({temperature_K:g} K) ({unit.name})"
     if known and max(known.values()) > _WIDE * min(known.values()):
         known = {point: math.log10(value) for point, value in known.items()}
         label = f"log₁₀ of {label}"
@@ -257,7 +241,7 @@ def _map_panel(
             colour=GREY,
             filled=with_line,
             size=16 if with_line else 9,
-            hover=[_hover(each, scale, temperature_K) for each in chosen],
+            hover=[_hover(each, unit, temperature_K) for each in chosen],
             legend=not with_line,
         )
         if with_line:

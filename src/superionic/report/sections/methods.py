@@ -7,6 +7,7 @@ from typing import Final
 
 from superionic.enumeration.counted import Method
 from superionic.references.values import BOEHM_2025, DENG_2025
+from superionic.report.own_results import is_fine_tuned
 from superionic.report.section import Paragraph, Section, Sources
 from superionic.report.sections.conductivity import FORMS
 from superionic.report.words import formula_text, listing, number, plural
@@ -165,8 +166,9 @@ def _training(results: Results, out: _Text) -> str:
     if not results.train:
         return ""
     train = results.train[-1]
+    begun = "fine-tuned from its published weights" if is_fine_tuned(results) else "trained from random weights"
     return (
-        f"The potential was fine-tuned from its published weights ({train.trainer}). One energy per element, fitted by "
+        f"The potential was {begun} ({train.trainer}). One energy per element, fitted by "
         f"least squares, brought the labels to its energy scale. The labels were split by {train.split_by} "
         f"({train.n_train} for training, {train.n_validation} for validation and {train.n_test} for test). The weights "
         f"of epoch {train.best_epoch}, with the lowest validation loss, were kept."

@@ -9,6 +9,7 @@ from typing import Final
 from superionic.labels.base import Reference
 from superionic.report.composition_axes import material_columns, ordering_cells
 from superionic.report.csv_tables import Cells, CsvTable, csv_table
+from superionic.report.own_results import is_fine_tuned
 from superionic.report.plots import BLUE, ORANGE, VERMILION, Panel, Plot, Series, parity_series, thin
 from superionic.report.section import Block, Paragraph, Section, shown
 from superionic.report.sections.provenance import setting_rows
@@ -101,9 +102,9 @@ def doubts(results: Results) -> Iterator[Statement]:
     if results.label:
         yield from _about_labels(results.label[-1].reference)
     if results.train:
-        yield from _about_training(results.train[-1])
+        yield from _about_training(results.train[-1], is_fine_tuned(results))
     if results.validate is not None:
-        yield from _about_errors(results.validate.errors, results.validate.cautions)
+        yield from _about_errors(results.validate.errors, results.validate.cautions, is_fine_tuned(results))
 
 
 def _about_sampling(results: Results) -> Iterator[Statement]:
@@ -156,7 +157,7 @@ def _about_labels(reference: Reference) -> Iterator[Statement]:
         yield Statement("warning", words, "labels by a stand-in")
 
 
-def _about_training(train: TrainResult) -> Iterator[Statement]:
+def _about_training(train: TrainResult, fine_tuned: bool) -> Iterator[Statement]:
     if train.element_references.degenerate:
         words = (
             "The labels have too few compositions to tell the energies of the elements apart: only their sum over "
@@ -166,18 +167,22 @@ def _about_training(train: TrainResult) -> Iterator[Statement]:
     for note in train.notes:
         yield Statement("caution", sentence(note))
     if train.n_train < _FEW_LABELS:
+        how = "fine-tuned" if fine_tuned else "trained from scratch"
+        mends = "That mends offsets and softness of the potential, but it is" if fine_tuned else "That is"
         words = (
-            f"The potential was fine-tuned on {plural(train.n_train, 'label')}. That mends offsets and softness of the "
-            "potential, but it is far from the hundreds to thousands of labels of a production model."
+            f"The potential was {how} on {plural(train.n_train, 'label')}. {mends} far from the hundreds to thousands "
+            "of labels of a production model."
         )
         yield Statement("caution", words, f"trained on {plural(train.n_train, 'label')}")
 
 
-def _about_errors(errors: HeldOutErrors, cautions: Sequence[str]) -> Iterator[Statement]:
+def _about_errors(errors: HeldOutErrors, cautions: Sequence[str], fine_tuned: bool) -> Iterator[Statement]:
     if errors.set != "test":
         yield Statement("caution", f"There was no test set; the errors are those of the {errors.set} set.")
     for words in cautions:
-        yield Statement("caution", f"Fine-tuned potential: {words}.", "errors above the limits")
+        yield Statement(
+            "caution", f"{'Fine-tuned' if fine_tuned else 'Trained'} potential: {words}.", "errors above the limits"
+        )
     if errors.n_structures < _FEW_STRUCTURES:
         words = (
             f"The errors of the potential are measured on {plural(errors.n_structures, 'structure')}; they are "

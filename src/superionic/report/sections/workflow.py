@@ -8,6 +8,7 @@ from typing import TypeVar
 from superionic.labels.base import Reference
 from superionic.potentials.base import PotentialIdentity
 from superionic.report.csv_tables import CsvTable
+from superionic.report.own_results import is_fine_tuned
 from superionic.report.section import Paragraph, Section
 from superionic.report.table import Table
 from superionic.report.words import formula_text, listing, number, plural, whole_text
@@ -100,7 +101,7 @@ def _parts(results: Results) -> Iterator[str]:
         accepted = sum(labels.n_accepted for labels in results.label)
         yield f"computed {plural(accepted, 'label')} with {results.label[-1].reference.code or 'a reference method'}"
     if results.train:
-        yield "fine-tuned the potential"
+        yield "fine-tuned the potential" if is_fine_tuned(results) else "trained the potential from scratch"
     if results.distil is not None:
         yield f"distilled {plural(len(results.distil.members), 'student')}"
     if results.transport is not None:
