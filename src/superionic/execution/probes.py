@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -65,3 +66,14 @@ def remember(_settings: Mapping[str, Any], _inputs: Mapping[str, Any], context: 
 def length_of(settings: Mapping[str, Any], _inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
     """Count the bytes of ``file``: a kept file comes to a task as the place where it lies."""
     return {"bytes": Path(settings["file"]).stat().st_size}
+
+
+def look_around(_settings: Mapping[str, Any], _inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
+    """Say where this runs."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    return {
+        "host": os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
+        "cores": cores,
+        "gpu": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
+        "scratch": str(context.scratch),
+    }

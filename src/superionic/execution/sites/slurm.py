@@ -103,6 +103,13 @@ def cancel_all(prefix: str) -> list[Job]:
     return alive
 
 
+def partitions() -> dict[str, str]:
+    """Return the partitions of the cluster, each with its limits and nodes in words."""
+    done = _call(["sinfo", "--noheader", "--format=%R|%l|%D|%c"])
+    rows = (line.strip().split("|") for line in done.stdout.splitlines() if line.count("|") == 3)
+    return {name: f"{nodes} nodes with {cores} cores, at most {limit}" for name, limit, nodes, cores in rows}
+
+
 def refusal(words: str) -> EngineError:
     """Return the error that says why jobs are refused, and what to do."""
     low = words.lower()

@@ -1,0 +1,180 @@
+"""The command line for clusters: ``submit``, ``cancel``, ``doctor``, and what ``check --site`` adds."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from superionic.campaign.plan import Plan
+    from superionic.campaign.run import Campaign
+    from superionic.execution.sites.site_file import Site
+
+_EXIT_USER_ERROR = 2
+_MARKS = {"ok": "[green]ok[/]", "warn": "[yellow]warn[/]", "fail": "[bold red]fail[/]"}
+
+SiteOption = Annotated[
+    Path | None, typer.Option("--site", help="Site file (YAML): where tasks run, if not on this machine.")
+]
+_Campaign = Annotated[Path, typer.Argument(help="Campaign file (YAML), or the folder that holds campaign.yaml.")]
+_RunFolder = Annotated[
+    Path | None, typer.Option("--run-folder", help="Where results go.  [default: runs/NAME beside the campaign file]")
+]
+
+
+def read_site(path: Path | None) -> Site | None:
+    """Read the site file of a ``--site`` option."""
+    from superionic.campaign.site import load_site
+
+    return None if path is None else load_site(path)
+
+
+def submit_command(
+    campaign: _Campaign,
+    site: Annotated[Path, typer.Option("--site", help="Site file (YAML): where tasks run.")],
+    run_folder: _RunFolder = None,
+    until: Annotated[str | None, typer.Option(help="Last stage to run, e.g. hull.  [default: all]")] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed calculations again.")] = False,
+    test: Annotated[bool, typer.Option("--test", help="Print the job's script and hand nothing in.")] = False,
+) -> None:
+    """Hand the run itself in as a small Slurm job, which follows itself until the campaign is done.
+
+    No login node need stay up. Look at it from anywhere with `superionic status`, end it with `superionic cancel`.
+    """
+    from superionic.execution.sites import slurm
+    from superionic.execution.sites.job_script import driver_script
+
+    opened, place = _open(campaign, run_folder), read_site(site)
+    if place is None:
+        raise AssertionError("the option is required")
+    folder = opened.run_folder.absolute() / "site"
+    script, name = folder / "driver.sh", slurm.name_of(opened.run_folder, "driver")
+    command = [sys.executable, "-m", "superionic.cli", "run", str(opened.path.absolute()), "--site"]
+    command += [str(site.absolute()), "--run-folder", str(opened.run_folder.absolute()), "--quiet"]
+    command += ["--until", until] if until is not None else []
+    command += ["--retry-failed"] if retry_failed else []
+    text = driver_script(place, name=name, script=script, log=folder / "driver.log", command=command)
+    if test:
+        typer.echo(text, nl=False)
+        return
+    _demand_slurm()
+    alive = [job.id for job in (slurm.jobs(name) or {}).values() if not job.ended]
+    if alive:
+        from superionic.errors import StorageError
+
+        raise StorageError(
+            f"this campaign has a driver already: job {', '.join(alive)}",
+            where=str(opened.run_folder),
+            fix=f"look at it with: superionic status {shlex.quote(str(campaign))}; end it with: superionic cancel",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    script.write_text(text, encoding="utf-8")
+    try:
+        job = slurm.sbatch(script, [str(place.driver.followers)])
+    except slurm.SbatchRefused as refused:
+        raise slurm.refusal(str(refused)) from None
+    typer.echo(f"job {job} runs the campaign; it writes {folder / 'driver.log'}")
+    typer.echo(f"look at it with: superionic status {shlex.quote(str(campaign))}")
+
+
+def cancel_command(campaign: _Campaign, run_folder: _RunFolder = None) -> None:
+    """End the Slurm jobs of a campaign: drivers, those that would follow them, and jobs that run tasks.
+
+    All finished work is kept, and `superionic submit` or `superionic run` goes on.
+    """
+    from superionic.execution.sites import slurm
+
+    opened = _open(campaign, run_folder)
+    _demand_slurm()
+    # Drivers first, so that none asks for further jobs meanwhile; then what they asked for.
+    ended = [*slurm.cancel_all(slurm.name_of(opened.run_folder, "driver"))]
+    ended += slurm.cancel_all(slurm.name_of(opened.run_folder))
+    names = list(dict.fromkeys(f"{job.id} ({job.name.rpartition('.')[2]})" for job in ended))
+    typer.echo(f"ended {len(names)} jobs: {', '.join(names)}" if names else "this campaign has no jobs")
+
+
+def doctor_command(
+    site: SiteOption = None,
+    probe: Annotated[bool, typer.Option("--probe/--no-probe", help="Run a task through each kind of job.")] = True,
+    wait_s: Annotated[float, typer.Option("--wait", help="How long a probe may wait in the queue, in s.")] = 600.0,
+    folder: Annotated[
+        Path | None, typer.Option("--folder", help="Where run folders will be; its disk is tried.  [default: here]")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+) -> None:
+    """Try what a campaign needs: Python, engines, disk, locks, GPU, scheduler, and one task in a job of each kind."""
+    from superionic.campaign.doctor import examine
+
+    findings = examine(read_site(site), folder or Path.cwd(), probe_wait_s=wait_s if probe else None)
+    if as_json:
+        typer.echo(json.dumps([vars(finding) for finding in findings], indent=1))
+    else:
+        from rich.console import Console
+        from rich.markup import escape
+        from rich.table import Table
+
+        table = Table("", "what", "seen", "fix")
+        for finding in findings:
+            table.add_row(_MARKS[finding.state], escape(finding.what), escape(finding.seen), escape(finding.fix))
+        Console().print(table)
+    if any(finding.state == "fail" for finding in findings):
+        raise typer.Exit(_EXIT_USER_ERROR)
+
+
+def show_site(site: Site, plan: Plan) -> None:
+    """Print what the jobs of a site are, and about how long a campaign takes on them."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from superionic.execution.sites.site_file import KINDS
+
+    table = Table("jobs", "runs", "nodes × workers × cores", "GPUs a node", "walltime", "at once", "partition")
+    shared: dict[str, list[str]] = {}
+    for kind in KINDS:
+        shared.setdefault(site.block(kind)[0], []).append(kind)
+    for name, kinds in shared.items():
+        block = getattr(site.kinds, name)
+        shape = f"{block.nodes} × {block.workers_per_node} × {block.cores_per_worker}"
+        partition = site.queue_of(block).partition or "the cluster's default"
+        table.add_row(
+            name,
+            ", ".join(kinds),
+            shape,
+            str(block.gpus_per_node),
+            f"{block.walltime_h:g} h",
+            str(block.max_jobs),
+            escape(partition),
+        )
+    console = Console()
+    console.print(table)
+    per_node = max(getattr(site.kinds, name).workers_per_node for name in shared)
+    console.print(
+        f"on this site: {plan.cpu_hours / site.workers:.2g} h or more with all {site.workers} workers, about "
+        f"{plan.cpu_hours / per_node:.2g} node-hours"
+    )
+
+
+def _open(path: Path, run_folder: Path | None) -> Campaign:
+    from superionic.campaign.run import Campaign
+
+    if path.is_dir() and (path / "campaign.yaml").is_file():
+        path /= "campaign.yaml"
+    return Campaign.load(path, run_folder=run_folder)
+
+
+def _demand_slurm() -> None:
+    from superionic.errors import EngineError
+    from superionic.execution.sites import slurm
+
+    if not slurm.is_there():
+        raise EngineError(
+            "the commands of Slurm are not on this machine",
+            where="sbatch",
+            fix="call this on a login node of the cluster",
+        )
