@@ -25,6 +25,7 @@ _HINTS: Final = (
     ("invalid account", "name an account that you may use: `account` in the site file (sacctmgr show associations)"),
     ("invalid qos", "name a QOS that you may use: `qos` in the site file"),
     ("invalid partition", "name a partition of this cluster: `partition` in the site file (sinfo)"),
+    ("submit limit", "ask for fewer jobs at a time: `max_jobs` in the site file, or wait for others of yours"),
     ("time limit", "ask for less: `walltime_h` in the site file; sinfo shows what each partition allows"),
     ("limit", "ask for fewer or shorter jobs: `max_jobs`, `walltime_h`, `cores_per_worker` in the site file"),
     ("node configuration", "no node has that many cores, GPUs or that much memory: see `sinfo -N -l`"),

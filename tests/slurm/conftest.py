@@ -1,0 +1,158 @@
+"""A Slurm of its own on this machine, and a campaign that takes half a minute on it."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from superionic.execution.sites import slurm
+
+CAMPAIGN = """\
+superionic: 1
+name: small
+seed: 7
+mobile_ion: Li
+oxidation_states: {Li: 1, Y: 3, Cl: -1}
+crystals:
+  - {name: P-3m1, file: li3ycl6_p-3m1.cif}
+references:
+  - {name: LiCl, file: licl.cif}
+  - {name: YCl3, file: ycl3.cif}
+potentials:
+  pair: {engine: pair}
+enumerate: {ewald_keep: 4}
+rank: {relax_top: 2, fmax_eV_per_A: 0.3, max_steps: 40, method: single-points}
+select: {count: 1}
+transport:
+  supercell: 1x1x1
+  temperatures_K: [800, 1000]
+  timestep_fs: 2
+  heating_ps: 0.04
+  nvt_before_npt_ps: 0
+  npt_ps: 0.08
+  production_ps: 0.8
+  segment_ps: 0.04
+analyse: {density_grid_A: 1.0}
+"""
+
+SITE = """\
+superionic_site: 1
+preset: slurm-here
+kinds:
+  core: {workers_per_node: 2, max_jobs: 3}
+"""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A running Slurm."""
+
+    script: Path
+    environment: dict[str, str]
+
+    def call(self, *arguments: str) -> None:
+        """Call the script that made it."""
+        subprocess.run([str(self.script), *arguments], env=self.environment, check=True, timeout=120)
+
+    def alive(self, prefix: str = "superionic.") -> list[slurm.Job]:
+        """Return the jobs that have not ended."""
+        jobs = slurm.jobs(prefix)
+        assert jobs is not None
+        return [job for job in jobs.values() if not job.ended]
+
+    def becomes(self, condition: Callable[[], object], limit_s: float) -> float:
+        """Wait for something, and return how long it took."""
+        began = time.monotonic()
+        while not condition():
+            assert time.monotonic() - began < limit_s, f"not within {limit_s} s"
+            time.sleep(0.2)
+        return time.monotonic() - began
+
+
+@pytest.fixture(scope="session")
+def _slurm_here(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    script = root.parent / "shared" / "slurm" / "slurm-here"
+    if not script.is_file():
+        pytest.skip("the script that makes a Slurm is not here")
+    if shutil.which("slurmctld", path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None and getpass.getuser() != "root":
+        pytest.skip("Slurm is not installed, and cannot be by this user")
+    pytest.importorskip("parsl")
+    # Sockets have short names only, and pytest's folders long ones.
+    folder = Path("/tmp") / f"slurm-test-{os.getpid()}"
+    environment = {**os.environ, "SLURM_HERE": str(folder), "SLURM_HERE_NODES": "3", "SLURM_HERE_CPUS": "4"}
+    started = subprocess.run([str(script), "start"], env=environment, capture_output=True, text=True, check=False)
+    if started.returncode != 0:
+        pytest.skip(f"no Slurm could be made: {started.stderr.strip()[-300:]}")
+    try:
+        yield Cluster(script, environment)
+    finally:
+        subprocess.run([str(script), "stop"], env=environment, check=False, capture_output=True)
+
+
+@pytest.fixture
+def cluster(_slurm_here: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    """A Slurm with three nodes, all of them idle."""
+    monkeypatch.setenv("SLURM_CONF", f"{_slurm_here.environment['SLURM_HERE']}/slurm.conf")
+    slurm.cancel_all("superionic.")
+    _slurm_here.becomes(lambda: not _slurm_here.alive(), 30)
+    return _slurm_here
+
+
+@pytest.fixture
+def campaign(root: Path, tmp_path: Path) -> Path:
+    """A folder with ``campaign.yaml`` and ``site.yaml``."""
+    return make_folder(root, tmp_path / "there")
+
+
+def make_folder(root: Path, folder: Path) -> Path:
+    """Write the campaign and the site file."""
+    folder.mkdir()
+    for name in ("li3ycl6_p-3m1.cif", "licl.cif", "ycl3.cif"):
+        shutil.copy(root / "examples" / "li3ycl6" / name, folder / name)
+    (folder / "campaign.yaml").write_text(CAMPAIGN)
+    (folder / "site.yaml").write_text(SITE)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def local_products(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The report of the same campaign, run on this machine without disturbance."""
+    from superionic import Campaign
+
+    folder = make_folder(root, tmp_path_factory.mktemp("local") / "here")
+    Campaign.load(folder / "campaign.yaml").run()
+    return products(folder)
+
+
+def products(folder: Path) -> dict[str, bytes]:
+    """All files of the report."""
+    report = folder / "runs" / "small" / "report"
+    return {str(path.relative_to(report)): path.read_bytes() for path in sorted(report.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Start a command of superionic; what still runs at the end is killed."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def command(*arguments: str | Path) -> subprocess.Popen[bytes]:
+        with (tmp_path / f"log-{len(started)}").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "superionic.cli", *map(str, arguments)], stdout=log, stderr=log
+            )
+        started.append(process)
+        return process
+
+    yield command
+    for process in started:
+        process.kill()
+        process.wait()

@@ -1,0 +1,143 @@
+"""Campaigns on a real Slurm, and what may happen to them there."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from superionic import Campaign
+from superionic.campaign.doctor import examine
+from superionic.campaign.site import load_site
+from superionic.errors import EngineError
+from superionic.execution.ledger import LEDGER, Ledger
+from superionic.execution.sites import slurm
+
+from .conftest import SITE, products
+
+pytestmark = [pytest.mark.slurm, pytest.mark.slow]
+
+
+def n_done(folder: Path) -> int:
+    """Results that the store has."""
+    return len(list((folder / "runs" / "small" / "store" / "objects").glob("*/*.zip")))
+
+
+def workers_of(folder: Path) -> list[int]:
+    """Processes that have the run folder in their command line."""
+    mark = str(folder).encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and mark in (entry / "cmdline").read_bytes() and int(entry.name) != os.getpid():
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+def test_a_campaign_on_slurm_gives_the_bytes_of_one_on_this_machine(cluster, campaign, local_products, start):
+    run = start("run", campaign / "campaign.yaml", "--site", campaign / "site.yaml", "--quiet")
+    assert run.wait(timeout=300) == 0
+    assert products(campaign) == local_products
+    assert cluster.alive() == []
+    assert Campaign.load(campaign / "campaign.yaml").status().is_done
+    with Ledger(campaign / "runs" / "small" / LEDGER) as ledger:
+        assert set(ledger.completions().values()) == {1}
+
+
+def test_cancelled_jobs_and_crashed_nodes_are_made_good(cluster, campaign, local_products, start):
+    run = start("run", campaign / "campaign.yaml", "--site", campaign / "site.yaml", "--quiet")
+    cluster.becomes(lambda: n_done(campaign) >= 5, 120)
+    working = [job for job in cluster.alive() if job.state == "RUNNING"]
+    subprocess.run(["scancel", working[0].id], check=True)
+    before = n_done(campaign)
+    cluster.becomes(lambda: n_done(campaign) > before or run.poll() is not None, 120)
+    if len(working) > 1:
+        node = subprocess.run(
+            ["squeue", "--noheader", "--format=%N", "--jobs", working[-1].id],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        cluster.call("crash", node)
+        cluster.call("revive", node)
+    assert run.wait(timeout=300) == 0
+    assert products(campaign) == local_products
+    cluster.becomes(lambda: not cluster.alive(), 60)
+
+
+def test_a_killed_driver_leaves_nothing_and_the_next_run_goes_on(cluster, campaign, local_products, start):
+    run = start("run", campaign / "campaign.yaml", "--site", campaign / "site.yaml", "--quiet")
+    cluster.becomes(lambda: n_done(campaign) >= 5, 120)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    cluster.becomes(lambda: not cluster.alive(), 30)
+    cluster.becomes(lambda: not workers_of(campaign), 10)
+    with Ledger(campaign / "runs" / "small" / LEDGER) as ledger:
+        done = ledger.completions()
+    assert start("run", campaign / "campaign.yaml", "--site", campaign / "site.yaml", "--quiet").wait(timeout=300) == 0
+    assert products(campaign) == local_products
+    with Ledger(campaign / "runs" / "small" / LEDGER) as ledger:
+        assert all(ledger.completions()[key] == 1 for key in done)
+
+
+def test_a_driver_that_is_asked_to_end_takes_its_jobs_with_it(cluster, campaign, start):
+    run = start("run", campaign / "campaign.yaml", "--site", campaign / "site.yaml", "--quiet")
+    cluster.becomes(lambda: n_done(campaign) >= 5, 120)
+    run.send_signal(signal.SIGTERM)
+    assert run.wait(timeout=60) == 128 + signal.SIGTERM
+    cluster.becomes(lambda: not cluster.alive(), 15)
+    cluster.becomes(lambda: not workers_of(campaign), 10)
+
+
+def test_refused_jobs_end_the_run_in_the_words_of_sbatch(cluster, campaign):
+    (campaign / "site.yaml").write_text(SITE + "queue: {partition: nowhere}\nrefusals: 2\n")
+    began = time.monotonic()
+    with pytest.raises(EngineError, match="invalid partition") as caught:
+        Campaign.load(campaign / "campaign.yaml").run(site=load_site(campaign / "site.yaml"), say=lambda _line: None)
+    assert time.monotonic() - began < 30
+    assert "sinfo" in caught.value.fix
+
+
+def test_jobs_that_end_before_a_worker_reports_end_the_run(cluster, campaign):
+    (campaign / "site.yaml").write_text(SITE + "queue: {setup: [echo the module is missing, exit 1]}\nrefusals: 2\n")
+    with pytest.raises(EngineError, match="the module is missing"):
+        Campaign.load(campaign / "campaign.yaml").run(site=load_site(campaign / "site.yaml"), say=lambda _line: None)
+    assert cluster.alive() == []
+
+
+def test_a_submitted_driver_follows_itself_and_ends_its_follower(cluster, campaign, local_products, start):
+    submit = ("submit", campaign / "campaign.yaml", "--site", campaign / "site.yaml")
+    assert start(*submit).wait(timeout=60) == 0
+    assert start(*submit).wait(timeout=60) == 2  # one driver at a time
+    name = slurm.name_of(campaign / "runs" / "small", "driver")
+    cluster.becomes(lambda: len(cluster.alive(name)) == 2, 60)
+    cluster.becomes(lambda: n_done(campaign) >= 5, 120)
+    # The node of the first driver crashes; the job that waits for its end goes on.
+    first = next(job for job in cluster.alive(name) if job.state == "RUNNING")
+    subprocess.run(["scancel", "--signal=KILL", "--full", first.id], check=True)
+    cluster.becomes(lambda: not cluster.alive(), 300)
+    assert products(campaign) == local_products
+
+
+def test_cancel_ends_driver_follower_and_jobs(cluster, campaign, start):
+    assert start("submit", campaign / "campaign.yaml", "--site", campaign / "site.yaml").wait(timeout=60) == 0
+    cluster.becomes(lambda: n_done(campaign) >= 5, 120)
+    assert start("cancel", campaign / "campaign.yaml").wait(timeout=60) == 0
+    cluster.becomes(lambda: not cluster.alive(), 20)
+    cluster.becomes(lambda: not workers_of(campaign), 10)
+
+
+def test_the_doctor_runs_a_task_in_a_job(cluster, campaign):
+    findings = examine(load_site(campaign / "site.yaml"), campaign, probe_wait_s=120.0)
+    seen = {finding.what: finding for finding in findings}
+    assert seen["Slurm"].state == "ok"
+    assert seen["a task in a job of `core`"].state == "ok"
+    assert "ran on n" in seen["a task in a job of `core`"].seen
+    assert {finding.state for finding in findings} <= {"ok", "warn"}
+    assert cluster.alive() == []
