@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from superionic.errors import EngineError
 from superionic.execution.executors import local_executor
 from superionic.execution.runner import Slots
-from superionic.execution.worker import Request
+from superionic.execution.worker import PROGRESS_EVERY_S, Request
 
 if TYPE_CHECKING:
     from superionic.execution.sites.site_file import Kind, Site
@@ -63,10 +63,16 @@ class Place:
         can run here any more; with any other exception if the machine that had the task was lost.
     slots
         How many tasks to hand over at once.
+    visibility_s
+        How long a result that was stored there may take to be seen here.
+    progress_every_s
+        How often at most a task says how far it is.
     """
 
     executor: Executor
     slots: Slots
+    visibility_s: float = 0.0
+    progress_every_s: float = PROGRESS_EVERY_S
 
 
 Opener = Callable[[SiteRun], AbstractContextManager[Place]]

@@ -95,7 +95,8 @@ def open_parsl(run: SiteRun) -> Iterator[Place]:
             run.say(f"ended {len(left)} jobs that an earlier run of this folder had left")
     executor = ParslExecutor(run)
     try:
-        yield Place(executor, Slots(_AHEAD * _BATCH * run.site.workers, run.slots.threads))
+        slots = Slots(_AHEAD * _BATCH * run.site.workers, run.slots.threads)
+        yield Place(executor, slots, run.site.visibility_s, run.site.progress_every_s)
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
 
@@ -125,7 +126,7 @@ class ParslExecutor(Executor):
         request = args[0]
         pool = self._pool(kind_of(request))
         site = self._run.site
-        request = {**request, "progress_every_s": site.progress_every_s}
+        request = dict(request)
         if site.durable is not None:
             request["durable"] = site.durable
         if pool.block.threads is not None:
