@@ -6,12 +6,14 @@ import errno
 import json
 import shlex
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from superionic.cli_analyse import analyse_command
+from superionic.cli_cluster import SiteOption, cancel_command, doctor_command, read_site, show_site, submit_command
 from superionic.cli_enumerate import enumerate_command
 from superionic.cli_export import export_command
 from superionic.cli_labels import labels_app
@@ -53,6 +55,7 @@ _GO_ON = ("run", "train")
 _PRINT = (
     "analyse",
     "check",
+    "doctor",
     "enumerate",
     "explain",
     "schema",
@@ -65,6 +68,9 @@ _PRINT = (
 app.command("enumerate")(enumerate_command)
 app.command("analyse")(analyse_command)
 app.command("export")(export_command)
+app.command("submit")(submit_command)
+app.command("cancel")(cancel_command)
+app.command("doctor")(doctor_command)
 
 CampaignArgument = Annotated[Path, typer.Argument(help="Campaign file (YAML), or the folder that holds campaign.yaml.")]
 RunFolderOption = Annotated[
@@ -126,9 +132,11 @@ def init(
 
 
 @app.command()
-def check(campaign: CampaignArgument, run_folder: RunFolderOption = None, as_json: JsonOption = False) -> None:
+def check(
+    campaign: CampaignArgument, run_folder: RunFolderOption = None, site: SiteOption = None, as_json: JsonOption = False
+) -> None:
     """Validate a campaign and print its plan: stages, counts, estimated hours, files. Nothing is computed."""
-    opened = _open(campaign, run_folder)
+    opened, place = _open(campaign, run_folder), read_site(site)
     plan = opened.check()
     if as_json:
         typer.echo(json.dumps(plan.to_dict(), indent=1))
@@ -136,6 +144,8 @@ def check(campaign: CampaignArgument, run_folder: RunFolderOption = None, as_jso
     from superionic import cli_screen
 
     cli_screen.show_plan(opened, plan)
+    if place is not None:
+        show_site(place, plan)
 
 
 @app.command()
@@ -145,6 +155,7 @@ def run(
     workers: Annotated[int | None, typer.Option(min=1, help="Worker processes.  [default: one per core]")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed calculations again.")] = False,
     run_folder: RunFolderOption = None,
+    site: SiteOption = None,
     install_engines: Annotated[
         bool, typer.Option("--install-engines", help="First install the engines that the campaign needs and lacks.")
     ] = False,
@@ -158,7 +169,7 @@ def run(
     from superionic import cli_screen
     from superionic.execution.interrupts import deafness
 
-    opened = _open(campaign, run_folder)
+    opened, place = _open(campaign, run_folder), read_site(site)
     if (warning := deafness()) is not None:
         typer.echo(warning, err=True)
     with cli_screen.progress(quiet=quiet) as reporter:
@@ -166,6 +177,7 @@ def run(
             until=until,
             reporter=reporter,
             workers=workers,
+            site=place,
             retry_failed=retry_failed,
             install_engines=install_engines,
             say=lambda line: typer.echo(line, err=True),
@@ -178,23 +190,35 @@ def status(
     campaign: CampaignArgument,
     run_folder: RunFolderOption = None,
     all_tasks: Annotated[bool, typer.Option("--all", help="List every pending task.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again and again until all is done.")] = False,
+    every_s: Annotated[float, typer.Option("--every", min=0.1, help="Seconds between two looks of --watch.")] = 10.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what is done, what a run would do and why, and what failed."""
+    """Show what is done, what a run would do and why, what failed; how fast it goes, what it cost, how much is left."""
     from superionic import cli_screen
 
     opened = _open(campaign, run_folder)
-    found = opened.status()
-    if as_json:
-        typer.echo(json.dumps(found.to_dict(), indent=1))
-    else:
-        cli_screen.show_status(opened, found, all_tasks=all_tasks)
+    while True:
+        found = opened.status()
+        if as_json:
+            typer.echo(json.dumps(found.to_dict(), indent=None if watch else 1))
+        else:
+            cli_screen.show_status(opened, found, all_tasks=all_tasks, clear=watch)
+        if not watch or found.is_done or found.trouble is not None or getattr(sys.stdout, "error", None) is not None:
+            return
+        time.sleep(every_s)
 
 
 @app.command()
-def report(campaign: CampaignArgument, run_folder: RunFolderOption = None) -> None:
+def report(
+    campaign: CampaignArgument,
+    run_folder: RunFolderOption = None,
+    folder: Annotated[
+        Path | None, typer.Option("--folder", help="Where it goes.  [default: report in the run folder]")
+    ] = None,
+) -> None:
     """Write the report (HTML, JSON, CSV, figures, structures) from what is done so far."""
-    typer.echo(str(_open(campaign, run_folder).report()))
+    typer.echo(str(_open(campaign, run_folder).report(folder)))
 
 
 @app.command()
@@ -457,7 +481,7 @@ def _say_lost(arguments: list[str], out: Screen, code: int) -> int:
     closed = out.error.errno == errno.EPIPE
     if not _verb(arguments, _PRINT):
         if not closed:
-            typer.echo(f"what was printed is lost ({out.error.strerror}); the work is not", err=True)
+            typer.echo(f"some of what was printed may be lost ({out.error.strerror}); the work is not", err=True)
         return code
     if closed:
         return code or _EXIT_CLOSED_PIPE

@@ -23,6 +23,9 @@ _PLAIN: Final = {
 }  # fmt: skip
 
 
+_FOR_GOOD: Final = (errno.EPIPE, errno.EBADF)
+
+
 class Screen(io.TextIOBase):
     """A text stream on another one whose errors stay in here.
 
@@ -38,7 +41,8 @@ class Screen(io.TextIOBase):
     Attributes
     ----------
     error
-        Why it could not be written; None as long as it could. Nothing is written after that.
+        Why it could not be written; None as long as it could. A disk that was full is tried again the next time, so
+        that a log goes on when there is space; a pipe that nobody reads is not.
     """
 
     encoding = "ascii"
@@ -46,6 +50,7 @@ class Screen(io.TextIOBase):
 
     def __init__(self, stream: TextIO, error: OSError | None = None) -> None:
         self.error = error
+        self._is_gone = error is not None
         self._stream = stream
         self.encoding = stream.encoding or "ascii"
         # Undecodable bytes of file names go through where the stream lets them; all else that it lacks is ours.
@@ -56,14 +61,14 @@ class Screen(io.TextIOBase):
         if not isinstance(text, str):
             raise TypeError("a screen takes text")
         with self._errors_kept():
-            if self.error is None:
+            if not self._is_gone:
                 self._stream.write(plain(text, self.encoding, self.errors or "strict"))
         return len(text)
 
     def flush(self) -> None:
         """Write what waits in the buffer."""
         with self._errors_kept():
-            if self.error is None:
+            if not self._is_gone:
                 self._stream.flush()
 
     def close(self) -> None:
@@ -84,6 +89,12 @@ class Screen(io.TextIOBase):
         """Return the number of the file below."""
         return self._stream.fileno()
 
+    def leave(self) -> None:
+        """Write what waits in the buffer, if that can be done, and see that the stream can fail nobody after us."""
+        self.flush()
+        if self.error is not None and not self._is_gone:
+            self._give_up()
+
     @contextmanager
     def _errors_kept(self) -> Iterator[None]:
         try:
@@ -92,11 +103,15 @@ class Screen(io.TextIOBase):
             return
         except OSError as error:
             self.error = error
+            if error.errno in _FOR_GOOD:
+                self._give_up()
         except ValueError:  # somebody has closed it
             self.error = OSError(errno.EBADF, os.strerror(errno.EBADF))
-        else:
-            return
-        # What still waits in the buffer of the stream, and what libraries write past it, shall not fail again.
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """Lead the stream nowhere, with what waits in its buffer and what libraries write past us."""
+        self._is_gone = True
         with contextlib.suppress(OSError, ValueError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._stream.fileno())
@@ -112,8 +127,8 @@ def screens() -> Iterator[tuple[Screen, Screen]]:
     try:
         yield out, err
     finally:
-        out.flush()
-        err.flush()
+        out.leave()
+        err.leave()
         if before[0] is not None:
             sys.stdout = before[0]
         if before[1] is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -140,15 +141,17 @@ def show_plan(campaign: Campaign, plan: Plan) -> None:
             f"{space.deviation:.3f}",
         )
     console.print(spaces)
-    stages = Table("stage", "work", "CPU time", "files")
+    stages = Table("stage", "work", "CPU time", "spent", "basis", "files")
     for line in plan.lines:
-        stages.add_row(line.stage, line.work, _hours(line.cpu_hours), f"{line.megabytes:.1f} MB")
+        spent = _hours(line.spent_cpu_hours) if line.spent_cpu_hours > 0.0 else ""
+        costs = _hours(line.cpu_hours), spent, line.basis
+        stages.add_row(line.stage, line.work, *costs, f"{line.megabytes:.1f} MB")
     console.print(stages)
     engines = ", ".join(f"{name} ({kind})" for name, kind in plan.engines.items()) or "none needed"
     console.print(f"engines: {engines}")
-    console.print(
-        f"estimated: {_hours(plan.cpu_hours)} of CPU time, {_hours(plan.wall_hours)} with {plan.workers} workers"
-    )
+    spent = f", of which {_hours(plan.spent_cpu_hours)} are spent" if plan.spent_cpu_hours > 0.0 else ""
+    wait = f"{_hours(plan.wall_hours)}{' more' if spent else ''} with {plan.workers} workers"
+    console.print(f"estimated: {_hours(plan.cpu_hours)} of CPU time{spent}; {wait}")
     console.print(f"files go to {plan.run_folder}", soft_wrap=True, highlight=False)
 
 
@@ -200,14 +203,21 @@ def _show_dependence(console: Console, name: str, dependence: TemperatureDepende
         )
 
 
-def show_status(campaign: Campaign, status: Status, *, all_tasks: bool) -> None:
-    """Print the state of a campaign."""
+def show_status(campaign: Campaign, status: Status, *, all_tasks: bool, clear: bool = False) -> None:
+    """Print the state of a campaign; with ``clear`` on an empty screen, if it is a terminal."""
     console = Console(soft_wrap=True)
-    table = Table("stage", "state", "done", "failed", "to do", "CPU time")
+    if clear:
+        console.clear()
+    table = Table("stage", "state", "done", "failed", "to do", "tasks/h", "CPU time", "left")
     for stage in status.stages:
         to_do = "?" if stage.state == "waiting" else str(stage.pending)
-        table.add_row(stage.stage, stage.state, str(stage.done), str(stage.failed), to_do, _hours(stage.cpu_s / 3600))
+        speed = "" if stage.tasks_per_h is None else _big(round(stage.tasks_per_h))
+        left = "" if stage.left_s is None or not stage.pending else f"about {_hours(stage.left_s / 3600)}"
+        costs = speed, _hours(stage.cpu_s / 3600), left
+        table.add_row(stage.stage, stage.state, str(stage.done), str(stage.failed), to_do, *costs)
     console.print(table)
+    for line in _progress_in_words(status):
+        console.print(line, highlight=False, markup=False)
     for where, label, reason in status.failures:
         console.print(f"failed: {where}: {label}: {reason}", style="yellow", highlight=False, markup=False)
     shown = status.pending if all_tasks else status.pending[:_SHOWN_PENDING]
@@ -219,6 +229,27 @@ def show_status(campaign: Campaign, status: Status, *, all_tasks: bool) -> None:
         console.print(f"a run cannot go on: {status.trouble}", style="red", highlight=False, markup=False)
     if status.is_done:
         console.print(f"all done; report: {campaign.report_folder / 'report.html'}", highlight=False)
+
+
+def _progress_in_words(status: Status) -> Iterator[str]:
+    spent = sum(stage.cpu_s for stage in status.stages)
+    yield f"cost so far: {_hours(spent / 3600)} of CPU time"
+    if status.is_done:
+        return
+    if status.owner is None:
+        yield "no run is at work here"
+    else:
+        running = sum(stage.running for stage in status.stages)
+        yield f"a run is at work on {status.owner.host} (process {status.owner.pid}): {running} tasks under way"
+    stage = next((stage for stage in status.stages if stage.state == "pending"), None)
+    if stage is None or stage.left_s is None:
+        return
+    line = f"estimated from what tasks took so far: {stage.stage} needs about {_hours(stage.left_s / 3600)} more"
+    if status.owner is not None:
+        end = datetime.now().astimezone() + timedelta(seconds=stage.left_s)
+        line += f", until {end:%a %d %b %H:%M}"
+    later = [later.stage for later in status.stages if later.state == "waiting"]
+    yield line + (f"; not counting {', '.join(later)}" if later else "")
 
 
 def show_explanation(found: Explanation) -> None:

@@ -1,15 +1,18 @@
-"""An interrupt from the keyboard is remembered, even where Python drops the exception."""
+"""Signals that end a run are remembered, even where Python drops the exception."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
 
 import pytest
 
-from superionic.execution.interrupts import deafness, remembered_interrupts
+from superionic.execution.interrupts import Interrupted, deafness, remembered_interrupts
 
 
 @pytest.mark.usefixtures("interruptible")
@@ -59,3 +62,56 @@ def test_whether_interrupts_are_heard_is_said() -> None:
     with remembered_interrupts() as interrupts:  # and what was ignored stays ignored
         signal.raise_signal(signal.SIGINT)
         interrupts.check()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_are_heard_and_known_apart(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with remembered_interrupts() as outer, remembered_interrupts() as inner:
+        assert inner is outer
+        with pytest.raises(Interrupted) as caught:
+            signal.raise_signal(number)
+        assert caught.value.signal is number
+        signal.raise_signal(signal.SIGHUP)  # the terminal closes: once more at once is the same wish
+        with pytest.raises(Interrupted, match=number.name):
+            inner.check()
+    assert signal.getsignal(number) is before
+
+
+def test_a_program_without_a_use_for_it_ends_by_the_signal_when_all_is_in_order() -> None:
+    program = """
+import signal
+from superionic.execution.interrupts import remembered_interrupts
+with remembered_interrupts():
+    try:
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        print("in order", flush=True)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGTERM
+    assert done.stdout == "in order\n"
+
+
+def test_a_second_signal_ends_the_process_at_once() -> None:
+    program = """
+import contextlib, time
+from superionic.execution.interrupts import remembered_interrupts
+with remembered_interrupts():
+    with contextlib.suppress(KeyboardInterrupt):
+        print("ready", flush=True)
+        time.sleep(100)
+    print("busy with the end", flush=True)
+    time.sleep(100)
+"""
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.terminate()
+    assert process.stdout.readline() == "busy with the end\n"
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        process.terminate()
+        time.sleep(0.05)
+    process.stdout.close()
+    assert process.returncode == -signal.SIGTERM

@@ -1,13 +1,14 @@
 """What a campaign will do, before it does it: stages, counts, estimated hours, files.
 
-The costs are measured on one core of a small server with one thread (see ``docs/performance.md``); they tell minutes
-from days, no more.
+What the campaign has done already is known, and what is left of a stage that has begun is estimated from what its tasks
+took. The other costs were measured on one core of a small server with one thread (see ``docs/performance.md``); they
+tell minutes from days, no more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,8 @@ from superionic.settings.sample import SampleSettings
 
 if TYPE_CHECKING:
     from superionic.campaign.run import Campaign
+    from superionic.campaign.schema import CampaignFile
+    from superionic.campaign.status import StageStatus
     from superionic.stages.ordering_spaces import Space
 
 # CPU seconds per atom and evaluation with forces, one thread.
@@ -62,9 +65,13 @@ class PlanLine:
     tasks
         About how many calculations.
     cpu_hours
-        Estimated CPU time.
+        CPU time of the whole stage.
     megabytes
         Estimated size of its files.
+    spent_cpu_hours
+        What of it was spent already.
+    basis
+        What ``cpu_hours`` rests on: ``measured`` on tasks of this campaign, ``estimated``, or both.
     """
 
     stage: str
@@ -72,6 +79,8 @@ class PlanLine:
     tasks: int
     cpu_hours: float
     megabytes: float
+    spent_cpu_hours: float = 0.0
+    basis: str = "estimated"
 
 
 @dataclass(frozen=True)
@@ -133,19 +142,25 @@ class Plan:
 
     @property
     def cpu_hours(self) -> float:
-        """Estimated CPU time of all stages."""
+        """CPU time of all stages."""
         return sum(line.cpu_hours for line in self.lines)
 
     @property
+    def spent_cpu_hours(self) -> float:
+        """What of it was spent already."""
+        return sum(line.spent_cpu_hours for line in self.lines)
+
+    @property
     def wall_hours(self) -> float:
-        """Estimated time to wait, if all workers are busy throughout."""
-        return self.cpu_hours / self.workers
+        """Estimated time to wait for the rest, if all workers are busy throughout."""
+        return max(0.0, self.cpu_hours - self.spent_cpu_hours) / self.workers
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for ``--json``."""
         tree: dict[str, Any] = to_tree(self)
         stages = tree.pop("lines")
-        return tree | {"cpu_hours": self.cpu_hours, "stages": stages, "wall_hours": self.wall_hours}
+        totals = {"cpu_hours": self.cpu_hours, "spent_cpu_hours": self.spent_cpu_hours, "wall_hours": self.wall_hours}
+        return tree | totals | {"stages": stages}
 
     def __str__(self) -> str:
         rows = [f"{line.stage:<10} {line.work}: about {line.cpu_hours:.2f} CPU hours" for line in self.lines]
@@ -166,8 +181,34 @@ def make_plan(campaign: Campaign) -> Plan:
     spaces = [count_space(campaign, space) for space in build_spaces(file, campaign.crystals)]
     cost = _Costs(campaign, spaces)
     lines = [line for stage in file.stages if (line := getattr(cost, stage, lambda: None)()) is not None]
+    if (campaign.run_folder / "store").is_dir():
+        begun = {stage.stage: stage for stage in campaign.status().stages}
+        lines = [_measured(file, line, begun.get(line.stage)) for line in lines]
     slots = default_slots(file.execution.workers, file.execution.threads_per_worker)
     return Plan(tuple(lines), tuple(spaces), engines, slots.workers, str(campaign.run_folder))
+
+
+def _measured(file: CampaignFile, line: PlanLine, stage: StageStatus | None) -> PlanLine:
+    """Put what was measured into the plan of a stage, as far as it goes."""
+    if stage is None or stage.done == 0:
+        return line
+    if stage.tasks_per_h is None:  # done, but the history of it is lost
+        return replace(line, spent_cpu_hours=line.cpu_hours if stage.state == "done" else 0.0)
+    spent = stage.cpu_s / 3600.0
+    if stage.state == "done":
+        return replace(line, cpu_hours=spent, spent_cpu_hours=spent, basis="measured")
+    if stage.cpu_left_s is None:
+        return replace(line, cpu_hours=max(line.cpu_hours, spent), spent_cpu_hours=spent)
+    known = spent + stage.cpu_left_s / 3600.0
+    if line.stage in ("transport", "analyse") or (line.stage in ("sample", "label") and _has_one_round(file)):
+        return replace(line, cpu_hours=known, spent_cpu_hours=spent, basis="measured")
+    # Further rounds may follow, whose tasks are not known yet.
+    return replace(line, cpu_hours=max(line.cpu_hours, known), spent_cpu_hours=spent, basis="measured and estimated")
+
+
+def _has_one_round(file: CampaignFile) -> bool:
+    learning = learning_of(file.learn, file.sample or SampleSettings())
+    return learning.strategy == "one-shot"
 
 
 def count_space(campaign: Campaign, space: Space) -> PlannedSpace:

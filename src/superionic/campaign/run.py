@@ -28,7 +28,7 @@ from superionic.execution.engines import resolve_engine
 from superionic.execution.executors import default_slots
 from superionic.execution.interrupts import Interrupts, remembered_interrupts
 from superionic.execution.ledger import LEDGER, Ledger
-from superionic.execution.locks import run_lock
+from superionic.execution.locks import run_lock, run_owner
 from superionic.execution.runner import Reporter, Runner, Slots, TasksPending
 from superionic.execution.sites.base import Place, SiteRun, local_place, open_site
 from superionic.execution.store import Store
@@ -200,14 +200,21 @@ class Campaign:
 
         ledger = self._ledger()
         walked = self._dry_walk(ledger)
-        return make_status(self.file, walked.flow, walked.pending, ledger, walked.trouble)
+        owner = run_owner(self.run_folder)
+        return make_status(self.file, walked.flow, walked.pending, ledger, walked.trouble, owner)
 
-    def report(self) -> Path:
-        """Write the report from what is done so far, and return its HTML file."""
+    def report(self, folder: Path | None = None) -> Path:
+        """Write the report from what is done so far, and return its HTML file.
+
+        Parameters
+        ----------
+        folder
+            Where it goes; ``report`` in the run folder if None. Nothing else is written.
+        """
         from superionic.campaign.results import assemble
 
         flow = self._dry_walk(self._ledger()).flow
-        return self._write_report(flow, assemble(flow))
+        return self._write_report(flow, assemble(flow), folder)
 
     def export(self, form: str, folder: Path) -> list[Path]:
         """Write the transport runs as input of another program; see :mod:`superionic.campaign.export`."""
@@ -364,7 +371,7 @@ class Campaign:
             self._identities[engine] = resolve_engine(engine).identity
         return self._identities[engine]
 
-    def _write_report(self, flow: Flow, results: Results) -> Path:
+    def _write_report(self, flow: Flow, results: Results, folder: Path | None = None) -> Path:
         from superionic.campaign.results import density_grids, write_structures, write_students
         from superionic.report.export import write_report
 
@@ -373,7 +380,7 @@ class Campaign:
             write_students(flow, place / "student")
 
         grids = density_grids(flow)
-        return write_report(results, self.report_folder, grids=grids, further=structures_and_students).html
+        return write_report(results, folder or self.report_folder, grids=grids, further=structures_and_students).html
 
     def load_results(self) -> Results:
         """Read ``results.json`` of the last report.

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from superionic.campaign.explain import keys_in
+from superionic.campaign.pace import pace
 
 if TYPE_CHECKING:
     from superionic.campaign.flow import Flow
     from superionic.campaign.schema import CampaignFile
     from superionic.errors import StageError
     from superionic.execution.ledger import Ledger, Record
+    from superionic.execution.owner import Owner
     from superionic.execution.store import Store
     from superionic.execution.task import Task
 
@@ -40,8 +42,14 @@ class StageStatus:
         stages before it).
     done, failed, pending
         Numbers of tasks; those of waiting stages are not known before the stages above them are done.
+    running
+        How many of the pending ones are being done now.
     cpu_s
         CPU time spent on its finished tasks.
+    tasks_per_h
+        Tasks finished for each hour in which any was at work; None before the first.
+    cpu_left_s, left_s
+        Estimated CPU time of the pending tasks, and time to wait for them; None where it cannot be told.
     """
 
     stage: str
@@ -49,7 +57,11 @@ class StageStatus:
     done: int
     failed: int
     pending: int
+    running: int
     cpu_s: float
+    tasks_per_h: float | None
+    cpu_left_s: float | None
+    left_s: float | None
 
 
 @dataclass(frozen=True)
@@ -62,12 +74,15 @@ class Status:
         Stage, label and reason of each calculation that ended without a result.
     trouble
         Why a run cannot go on, e.g. because every label failed; None if it can.
+    owner
+        The run that is at work; None if there is none.
     """
 
     stages: tuple[StageStatus, ...]
     pending: tuple[Pending, ...]
     failures: tuple[tuple[str, str, str], ...]
     trouble: str | None = None
+    owner: Owner | None = None
 
     @property
     def is_done(self) -> bool:
@@ -80,12 +95,20 @@ class Status:
             "done": self.is_done,
             "failures": [{"stage": s, "label": label, "reason": reason} for s, label, reason in self.failures],
             "pending": [vars(entry) for entry in self.pending],
+            "run": None if self.owner is None else {"host": self.owner.host, "pid": self.owner.pid},
             "trouble": self.trouble,
             "stages": [vars(stage) for stage in self.stages],
         }
 
 
-def make_status(file: CampaignFile, flow: Flow, pending: Sequence[Task[Any]], ledger: Ledger, trouble: StageError | None) -> Status:
+def make_status(
+    file: CampaignFile,
+    flow: Flow,
+    pending: Sequence[Task[Any]],
+    ledger: Ledger,
+    trouble: StageError | None,
+    owner: Owner | None = None,
+) -> Status:
     """Compare what the walk asked for with what the store and the ledger have."""
     missing = {task.key for task in pending}
     everything = {**flow.bench.runner.used, **{task.key: task for task in pending}}
@@ -103,20 +126,41 @@ def make_status(file: CampaignFile, flow: Flow, pending: Sequence[Task[Any]], le
         if stage == reached and not over:
             state = "pending" if trouble is None else "failed"
         failed = [task for task in done if task.key in failed_keys]
-        cpu = sum(records[task.key].cpu_s or 0.0 for task in done if task.key in records)
-        stages.append(StageStatus(stage, state, len(done), len(failed), len(tasks) - len(done), cpu))
+        to_do = [task for task in tasks if task.key in missing]
+        running = 0
+        if owner is not None:
+            running = sum(task.key in records and records[task.key].state == "running" for task in to_do)
+        goes = pace(done, to_do, records, lambda task: ledger.latest(task.stage, task.label, other_than=task.key))
+        known = state in ("done", "pending")  # what is left of the others is not known yet
+        stages.append(
+            StageStatus(
+                stage=stage,
+                state=state,
+                done=len(done),
+                failed=len(failed),
+                pending=len(to_do),
+                running=running,
+                cpu_s=goes.cpu_s,
+                tasks_per_h=goes.tasks_per_h,
+                cpu_left_s=goes.cpu_left_s if known else None,
+                left_s=goes.left_s if known else None,
+            )
+        )
     failures = [
         (task.stage, task.label, str(getattr(store.load(task.key), "reason", "unknown")))
         for task in everything.values()
         if task.key in failed_keys
     ]
-    waiting = [Pending(t.stage, t.label, t.key, why_pending(t, records, ledger, store, missing)) for t in pending]
-    return Status(tuple(stages), tuple(waiting), tuple(failures), None if trouble is None else str(trouble))
+    waiting = [
+        Pending(t.stage, t.label, t.key, "is being done")
+        if owner is not None and t.key in records and records[t.key].state == "running"
+        else Pending(t.stage, t.label, t.key, why_pending(t, records, ledger, store, missing))
+        for t in pending
+    ]
+    return Status(tuple(stages), tuple(waiting), tuple(failures), None if trouble is None else str(trouble), owner)
 
 
-def why_pending(
-    task: Task[Any], records: Mapping[str, Record], ledger: Ledger, store: Store, missing: set[str]
-) -> str:
+def why_pending(task: Task[Any], records: Mapping[str, Record], ledger: Ledger, store: Store, missing: set[str]) -> str:
     """Say why a task has to be done: it is new, was cut off, ended in an error, or something that it reads changed."""
     record = records.get(task.key)
     if record is not None and record.state in ("interrupted", "running"):

@@ -66,6 +66,17 @@ def run_lock(
             yield
 
 
+def run_owner(root: Path) -> Owner | None:
+    """Return the process that holds a run folder, as far as that can be seen without writing; None if none does."""
+    lease = root / "run.lease"
+    holder, renewed = _holder(lease), _renewal(lease)
+    if holder is None or renewed is None or holder.is_gone is True:
+        return None
+    if holder.is_gone is None and time.time() - renewed / 1e9 > _VOID_AFTER_S:
+        return None
+    return holder
+
+
 def _lock(file: IO[str], root: Path, lease: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
