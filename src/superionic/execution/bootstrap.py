@@ -1,13 +1,184 @@
-"""Start a worker in any Python environment: ``python bootstrap.py PACKAGE_FOLDER``.
+"""Start a worker in any Python environment: ``python bootstrap.py PACKAGE_FOLDER PARENT STOPPED_LIMIT_S``.
 
 An engine environment holds the engine's pins and nothing of ours. This file makes the one package ``superionic``
 importable there from the folder that the core uses, and no other package of the core's environment, so that both
 sides always run the same code and the engine keeps its own versions of everything else.
+
+Two processes come of it. The first stays as small as it is now and becomes the *supervisor*, its child the worker.
+Whatever the worker starts is below the supervisor too, also what left its process group, its session or its parent, and
+the supervisor sees to it that all of it ends: with the worker, with the process ``PARENT`` that asked for it, or on a
+signal. The kernel ends the worker if the supervisor is killed itself.
+
+Where the kernel knows neither death signals nor the adoption of orphans (anything but Linux), the same is reached by
+looking every second, but for what left its parent.
 """
 
+from __future__ import annotations
+
+import contextlib
+import ctypes
 import importlib.util
+import json
+import os
+import signal
 import sys
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
+
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_ORDERS = frozenset({signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT})
+_WAKING = _ORDERS | {signal.SIGCHLD}
+_POLL_S = 1.0
+_ENDING_S = 10.0
+
+
+def end_with_parent(number: int = signal.SIGKILL) -> bool:
+    """Have this process sent a signal when the thread that started it ends; tell whether the kernel can do that."""
+    return _prctl(_PR_SET_PDEATHSIG, number)
+
+
+def _prctl(option: int, value: int) -> bool:
+    zero = ctypes.c_ulong(0)
+    return _LIBC is not None and _LIBC.prctl(option, ctypes.c_ulong(value), zero, zero, zero) == 0
+
+
+def _main(package_folder: str, parent: int, stopped_limit_s: float) -> None:
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _WAKING)
+    # The signal means that a thread ended, which need not be the end of the parent; so it only wakes the supervisor.
+    end_with_parent(signal.SIGCHLD)
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    if os.getppid() != parent:
+        raise SystemExit("the process that asked for this worker is gone")
+    supervisor = os.getpid()
+    worker = os.fork()
+    if worker:
+        os.close(0)  # so that a request to a worker that has ended is refused
+        _supervise(worker, parent, stopped_limit_s)
+        return
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    if not end_with_parent():
+        threading.Thread(target=_watch, args=(supervisor,), daemon=True).start()
+    if os.getppid() != supervisor:
+        return
+    _provide_superionic(package_folder)
+    from superionic.execution.worker import serve
+
+    serve()
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_POLL_S)
+    os._exit(1)
+
+
+# ---- the supervisor -------------------------------------------------------------------------------------------------
+
+
+def _supervise(worker: int, parent: int, stopped_limit_s: float) -> None:
+    """Wait until there is a reason to end, end everything below, and say how the worker ended."""
+    how: str | None = None
+    ended: tuple[int, float] | None = None
+    stopped_s: float | None = None
+    before = time.monotonic()
+    while how is None:
+        order = _next_signal(_POLL_S)
+        now = time.monotonic()
+        # Of time that this process was stopped itself (a suspended job), the worker is not to blame for having been so.
+        passed_s, before = min(now - before, 2 * _POLL_S), now
+        stopped_s = None if stopped_s is None else stopped_s + passed_s
+        for pid, status, peak_MB in _changes():
+            if pid != worker:
+                continue  # an orphan that had come to us has ended
+            if os.WIFSTOPPED(status):
+                stopped_s = 0.0
+            elif os.WIFCONTINUED(status):
+                stopped_s = None
+            else:
+                ended = os.waitstatus_to_exitcode(status), peak_MB
+        if ended is not None:
+            how = _in_words(*ended)
+        elif order in _ORDERS or os.getppid() != parent:
+            how = ""
+        elif stopped_s is not None and stopped_s >= stopped_limit_s:
+            how = f"it was stopped (SIGSTOP) for {stopped_limit_s:g} s"
+    if ended is None:
+        os.kill(worker, signal.SIGKILL)
+    _end_all_below()
+    if how:  # otherwise nobody is there to read it
+        with contextlib.suppress(OSError):
+            os.set_blocking(1, False)
+            # The worker may have been killed in the middle of a line.
+            os.write(1, ("\n" + json.dumps({"state": "ended", "how": how}) + "\n").encode())
+
+
+def _next_signal(timeout_s: float) -> int | None:
+    if hasattr(signal, "sigtimedwait"):
+        news = signal.sigtimedwait(_WAKING, timeout_s)
+        return None if news is None else news.si_signo
+    time.sleep(timeout_s / 10)
+    return signal.sigwait(_WAKING) if signal.sigpending() & _WAKING else None
+
+
+def _changes() -> Iterator[tuple[int, int, float]]:
+    """Yield pid, status and largest memory in MB of all children that ended, were stopped or went on."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            pid, status, usage = os.wait4(-1, os.WNOHANG | os.WUNTRACED | os.WCONTINUED)
+            if pid == 0:
+                return
+            yield pid, status, usage.ru_maxrss / 1024.0
+
+
+def _in_words(code: int, peak_MB: float) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    if code == -signal.SIGKILL:  # not by us
+        return f"signal 9, as when memory runs out; its largest memory was {peak_MB:.0f} MB"
+    return f"signal {-code}"
+
+
+def _end_all_below() -> None:
+    """Kill and reap until there is no child any more. Each child that ends leaves its own children to us."""
+    latest = time.monotonic() + _ENDING_S  # a process that waits for a dead disk ends when that answers
+    while time.monotonic() < latest:
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return
+        for child in _children():
+            with contextlib.suppress(OSError):
+                os.kill(child, signal.SIGKILL)
+        time.sleep(0.005)
+
+
+def _children() -> list[int]:
+    own = str(os.getpid())
+    return [pid for pid in all_processes() if status_of(pid)[1:2] == [own]]
+
+
+def all_processes() -> list[int]:
+    """Return the pids of all processes; none where there is no ``/proc``."""
+    try:
+        return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    except OSError:
+        return []
+
+
+def status_of(pid: int) -> list[str]:
+    """Return state, parent, group, session and so on of a process (the fields of ``/proc/PID/stat``), or nothing."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="latin-1")
+    except OSError:
+        return []
+    return text.rpartition(")")[2].split()
+
+
+# ---- the worker -----------------------------------------------------------------------------------------------------
 
 
 def _provide_superionic(package_folder: str) -> None:
@@ -25,7 +196,4 @@ def _provide_superionic(package_folder: str) -> None:
 
 
 if __name__ == "__main__":
-    _provide_superionic(sys.argv[1])
-    from superionic.execution.worker import serve
-
-    serve()
+    _main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]))

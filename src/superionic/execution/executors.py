@@ -23,12 +23,12 @@ def local_executor(slots: Slots) -> Iterator[Executor]:
 
     The threads only wait; the work is done in worker processes, one per slot and engine environment, which keep their
     potential loaded. A worker that crashes takes one task with it and not the pool. Leaving the block ends all of
-    them at once, whether it is left in peace or by an exception.
+    them at once, and all that they started, whether it is left in peace or by an exception.
     """
-    allow_workers()
     pool = ThreadPoolExecutor(max_workers=slots.workers, thread_name_prefix="slot")
     try:
         yield pool
     finally:
         close_all_workers()
         pool.shutdown(wait=True, cancel_futures=True)
+        allow_workers()

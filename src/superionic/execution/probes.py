@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -66,6 +67,58 @@ def remember(_settings: Mapping[str, Any], _inputs: Mapping[str, Any], context: 
 def length_of(settings: Mapping[str, Any], _inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
     """Count the bytes of ``file``: a kept file comes to a task as the place where it lies."""
     return {"bytes": Path(settings["file"]).stat().st_size}
+
+
+def start_children(settings: Mapping[str, Any], _inputs: Mapping[str, Any], _context: Context) -> None:
+    """Start processes that nothing but a signal ends, write all pids into ``file``, this one's first, and wait.
+
+    One is an ordinary child, one has a session of its own, and one has left its parent as a daemon does.
+    """
+    command = ["sleep", "600"]
+    pids = [os.getpid(), *(subprocess.Popen(command, start_new_session=own).pid for own in (False, True)), _daemon()]
+    file = Path(settings["file"])
+    part = file.with_name(f"{file.name}.{os.getpid()}")
+    part.write_text(" ".join(map(str, pids)))
+    part.replace(file)
+    time.sleep(600.0)
+
+
+def _daemon() -> int:
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        os.setsid()
+        pid = os.fork()
+        if pid == 0:
+            os.execvp("sleep", ["sleep", "600"])  # noqa: S606 - a daemon is what it is to become
+        os.write(writing, str(pid).encode())
+        os._exit(0)
+    os.wait()
+    return int(os.read(reading, 20))
+
+
+def fail_at_first(settings: Mapping[str, Any], _inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
+    """Fail ``times`` times in the way ``how``, by the lines of ``file``, to which each call adds one; then succeed.
+
+    Ways are ``crash``, ``raise``, ``exit``, ``wait``, ``stop`` (this process) and ``stop the supervisor``.
+    """
+    with Path(settings["file"]).open("a+") as file:
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        file.seek(0)
+        calls = len(file.readlines())
+    if calls > settings["times"]:
+        return {"calls": calls}
+    how = settings["how"]
+    if how == "crash":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif how == "raise":
+        raise ZeroDivisionError("a fault")
+    elif how == "exit":
+        os._exit(3)
+    elif how.startswith("stop"):
+        os.kill(os.getpid() if how == "stop" else os.getppid(), signal.SIGSTOP)
+    time.sleep(600.0)
+    raise AssertionError("unreachable")
 
 
 def look_around(_settings: Mapping[str, Any], _inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:

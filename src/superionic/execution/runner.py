@@ -7,33 +7,28 @@ raises :class:`TasksPending`, which is how ``status`` and ``check`` know exactly
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from superionic.errors import StageError
+from superionic.execution.dispatch import Dispatch
 from superionic.execution.interrupts import Interrupts
 from superionic.execution.ledger import Ledger
 from superionic.execution.reporting import GuardedReporter
 from superionic.execution.store import Store, StoredFailure
 from superionic.execution.task import Ref, Task, ref_of
-from superionic.execution.worker import Reply, error_from_reply, execute, request_for
+from superionic.execution.worker import PROGRESS_EVERY_S, Reply, execute, request_for
 
 R = TypeVar("R")
 T = TypeVar("T")
 
-_POLL_S = 0.25
-_WALLTIME_IS_UP: Reply = {
-    "kind": "StageError",
-    "message": "the time of this run is up; all finished work is kept",
-    "where": "execution.walltime_h",
-    "fix": "run the same command again to go on",
-}
+TASK_LIMIT_S = 24 * 3600.0
+"""Longest time of a task, in s, where nothing else is said."""
 
 
 class TasksPending(Exception):  # noqa: N818 - it is news, not an error
@@ -145,6 +140,12 @@ class Runner:
         Time after which no further task is started.
     interrupts
         Interrupts from the keyboard, asked for between tasks.
+    task_limit_s
+        Longest time of a task that has none of its own, from when a worker begins it.
+    visibility_s
+        How long a result that was stored on one machine may take to be seen on another one.
+    progress_every_s
+        How often at most a task says how far it is.
     """
 
     def __init__(
@@ -158,6 +159,9 @@ class Runner:
         reporter: Reporter | None = None,
         walltime_s: float | None = None,
         interrupts: Interrupts | None = None,
+        task_limit_s: float = TASK_LIMIT_S,
+        visibility_s: float = 0.0,
+        progress_every_s: float = PROGRESS_EVERY_S,
     ) -> None:
         self._interrupts = interrupts or Interrupts()
         self.store = store
@@ -167,6 +171,9 @@ class Runner:
         self._python_of = python_of
         self._reporter = GuardedReporter(reporter or SilentReporter())
         self._deadline = None if walltime_s is None else time.monotonic() + walltime_s
+        self._task_limit_s = task_limit_s
+        self._visibility_s = visibility_s
+        self._progress_every_s = progress_every_s
         self.used: dict[str, Task[Any]] = {}
 
     def gather(self, tasks: Sequence[Task[R]]) -> list[Outcome[R]]:
@@ -180,7 +187,8 @@ class Runner:
             In a dry run, if anything is not done yet.
         SuperionicError
             If a task ended by a mistake of the input or by a broken environment. All other tasks under way are
-            brought to their end first, so that nothing is lost.
+            brought to their end first, so that nothing is lost. For what else may go wrong see
+            :mod:`superionic.execution.dispatch`.
         """
         order = _in_order(tasks)
         self.used.update((task.key, task) for task in order)
@@ -197,7 +205,19 @@ class Runner:
             own = [task for task in order if task.stage == stage]
             self._reporter.stage_began(stage, len(own), sum(task.key in done for task in own))
         if missing:
-            self._carry_out(missing, done)
+            Dispatch(
+                missing,
+                done,
+                submit=self._submit,
+                store=self.store,
+                ledger=self._ledger,
+                reporter=self._reporter,
+                interrupts=self._interrupts,
+                at_once=self._slots.workers,
+                deadline=self._deadline,
+                visibility_s=self._visibility_s,
+                progress_every_s=self._progress_every_s,
+            ).carry_out()
         return [Outcome(task, self.store) for task in tasks]
 
     def one(self, task: Task[R]) -> R:
@@ -220,56 +240,6 @@ class Runner:
         found: T = value
         return found
 
-    def _carry_out(self, missing: list[Task[Any]], done: set[str]) -> None:
-        waiting = list(missing)
-        running: dict[Future[Reply], Task[Any]] = {}
-        trouble: Reply | None = None
-        while waiting or running:
-            self._interrupts.check()
-            if trouble is None and waiting and self._deadline is not None and time.monotonic() > self._deadline:
-                trouble = _WALLTIME_IS_UP
-            if trouble is None:
-                self._start_what_can(waiting, running, done)
-            elif not running:
-                break
-            finished, _ = wait(running, timeout=_POLL_S, return_when=FIRST_COMPLETED)
-            for future in finished:
-                task = running.pop(future)
-                reply = future.result()
-                self._ledger.finished(task.key, reply["state"], reply["cost"], _error_text(reply))
-                self._reporter.task_ended(task, reply["state"], reply["cost"])
-                if reply["state"] == "error":
-                    trouble = trouble or {**reply, "task": task}
-                else:
-                    done.add(task.key)
-            self._reporter.running([(task, *self._progress(task)) for task in running.values()])
-        if trouble is _WALLTIME_IS_UP:
-            raise error_from_reply(trouble)
-        if trouble is not None:
-            task = trouble["task"]
-            raise error_from_reply(trouble, where=f"{task.stage}: {task.label} (key {task.key[:12]})")
-
-    def _start_what_can(
-        self, waiting: list[Task[Any]], running: dict[Future[Reply], Task[Any]], done: set[str]
-    ) -> None:
-        for task in list(waiting):
-            if len(running) >= self._slots.workers:
-                return
-            needed = list(task.dependencies())
-            if not all(dependency.key in done for dependency in needed):
-                continue
-            waiting.remove(task)
-            failed = next((d for d in needed if self.store.outcome(d.key) == "failure"), None)
-            if failed is not None:
-                reason = self.store.load(failed.key).reason
-                self._ledger.started(task.key, task.stage, task.label)
-                self.store.commit(task.key, task.descriptor(), StoredFailure(f"{failed.label} failed: {reason}", {}))
-                self._ledger.finished(task.key, "failed", {}, reason)
-                self._reporter.task_ended(task, "failed", {})
-                done.add(task.key)
-                continue
-            running[self._submit(task)] = task
-
     def _submit(self, task: Task[Any]) -> Future[Reply]:
         if self._executor is None:
             raise TasksPending([task])
@@ -283,16 +253,12 @@ class Runner:
             inputs={name: _address(value) for name, value in task.inputs.items()},
             python=self._python_of(task.engine),
             threads=self._slots.threads,
-            walltime_s=task.walltime_s,
+            walltime_s=self._task_limit_s if task.walltime_s is None else task.walltime_s,
+            progress_every_s=self._progress_every_s,
+            visibility_s=self._visibility_s,
+            durable=self.store.durable,
         )
         return self._executor.submit(execute, request)
-
-    def _progress(self, task: Task[Any]) -> tuple[float, str]:
-        try:
-            news = json.loads(self.store.progress_file(task.key).read_text())
-            return float(news["fraction"]), str(news["message"])
-        except (OSError, ValueError, KeyError):
-            return 0.0, ""
 
 
 def _in_order(tasks: Sequence[Task[Any]]) -> list[Task[Any]]:
@@ -315,9 +281,3 @@ def _address(value: Any) -> Any:
     if isinstance(value, Ref):
         return {"task": value.task.key, "path": list(value.path)}
     return [_address(item) for item in value]
-
-
-def _error_text(reply: Reply) -> str | None:
-    if reply["state"] != "error":
-        return None
-    return str(reply.get("traceback") or reply.get("message"))

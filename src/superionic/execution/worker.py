@@ -3,17 +3,20 @@
 The two sides speak JSON lines over pipes: a request names a task (function, settings, keys of its inputs, the store),
 the reply says how it ended and what it cost. Results never cross the pipe: the worker reads its inputs from the store
 and commits its result there, so a reply that is lost loses nothing.
+
+Between the two sides stands a supervisor (see :mod:`superionic.execution.bootstrap`), which ends the worker and all
+that it started with this process, on a signal, and after the worker's own end.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib
 import json
 import os
 import resource
-import select as _select
 import shutil
-import subprocess
 import sys
 import tempfile
 import threading
@@ -21,41 +24,40 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Final
 
-from superionic.errors import CalculationFailed, EngineError, StorageError, SuperionicError
-from superionic.execution.engines import worker_environment
+from superionic.errors import CalculationFailed, EngineError, SuperionicError, storage_error
 from superionic.execution.kept_files import placed
+from superionic.execution.owner import Owner
 from superionic.execution.store import Store, StoredFailure
 from superionic.execution.task import Context, TaskFunction, select
+from superionic.execution.worker_process import Reply, Request, WorkerDied, WorkerProcess
 
-Request = dict[str, Any]
-Reply = dict[str, Any]
+PROGRESS_EVERY_S: Final = 2.0
+"""How often at most a task says how far it is, in s."""
 
-_PROGRESS_EVERY_S = 0.5
+_OF_THE_MACHINE: Final = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE}
+    | {errno.ETIMEDOUT, errno.ENOTCONN, errno.ENOLCK}
+)
+_PASSING: Final = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN})
 
 
 # ---- inside the worker process ------------------------------------------------------------------------------------
 
 
 def serve() -> None:
-    """Answer requests from standard input until it ends or the parent process is gone."""
+    """Answer requests from standard input until it ends."""
+    # Tasks and what they start get the log and nothing to read in their place: requests and replies are ours alone.
+    requests = os.fdopen(os.dup(0), "r")
     replies = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # whatever a library prints goes to the log, never between our replies
-    _die_with(os.getppid())
+    with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a number is asked of it
+        os.dup2(nothing.fileno(), 0)
+    os.dup2(2, 1)
     cache: dict[str, Any] = {}
-    for line in sys.stdin:
+    for line in requests:
         reply = _answer(json.loads(line), cache)
         replies.write(json.dumps(reply) + "\n")
-
-
-def _die_with(parent: int) -> None:
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _answer(request: Request, cache: dict[str, Any]) -> Reply:
@@ -63,50 +65,105 @@ def _answer(request: Request, cache: dict[str, Any]) -> Reply:
     reply: Reply
     try:
         reply = {"state": _perform(request, cache)}
-    except SuperionicError as error:
-        reply = {
-            "state": "error",
-            "kind": type(error).__name__,
-            "message": error.message,
-            "where": error.where,
-            "fix": error.fix,
-        }
     except Exception as error:  # noqa: BLE001 - whatever a calculation raises must become a reply
-        reply = {
-            "state": "error",
-            "kind": "unexpected",
-            "message": f"{type(error).__name__}: {error}",
-            "traceback": traceback.format_exc(),
-        }
-    peak_MB = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
-    reply["cost"] = {"wall_s": time.monotonic() - began, "cpu_s": _cpu_s() - cpu_before, "peak_MB": peak_MB}
+        reply = _reply_of(error, request)
+    peak_kB = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    reply["cost"] = {"wall_s": time.monotonic() - began, "cpu_s": _cpu_s() - cpu_before, "peak_MB": peak_kB / 1024.0}
     return reply
+
+
+def _reply_of(error: Exception, request: Request) -> Reply:
+    """Tell what a user can mend, and what the machine did, from a fault in the code or an unforeseen input."""
+    system = error if isinstance(error, OSError) else error.__cause__
+    number = system.errno if isinstance(system, OSError) else None
+    known: SuperionicError | None = error if isinstance(error, SuperionicError) else None
+    if known is None and isinstance(error, OSError) and number in _OF_THE_MACHINE:
+        known = storage_error(error, doing="do this task")
+    if known is None and isinstance(error, ImportError):
+        known = _broken_environment(f"{type(error).__name__}: {error}", request, sys.executable)
+    if known is None:
+        message = "".join(traceback.format_exception_only(error)).strip()
+        return {"state": "error", "kind": "unexpected", "message": message, "traceback": traceback.format_exc()}
+    return {
+        "state": "error",
+        "kind": type(known).__name__,
+        "message": known.message,
+        "where": known.where,
+        "fix": known.fix,
+        "passing": number in _PASSING,
+    }
+
+
+def _broken_environment(what: str, request: Request, python: str | Path) -> EngineError:
+    engine = request.get("descriptor", {}).get("engine", {}).get("name", "core")
+    again = "install superionic again in the environment that it runs in"
+    fix = again if engine == "core" else f"superionic engines install {engine}"
+    return EngineError(f"the environment of the engine {engine!r} is broken: {what}", where=str(python), fix=fix)
 
 
 def _perform(request: Request, cache: dict[str, Any]) -> str:
     store: Store | None = cache.get(f"store:{request['store']}")
     if store is None:
-        store = cache[f"store:{request['store']}"] = Store(Path(request["store"]))
+        place = request.get("scratch_root")
+        store = Store(
+            Path(request["store"]),
+            durable=request.get("durable", True),
+            scratch_root=None if place is None else Path(place),
+        )
+        cache[f"store:{request['store']}"] = store
     key = request["key"]
-    if store.has(key):  # an orphan of a killed run may have finished it meanwhile
-        return "failed" if isinstance(store.load(key), StoredFailure) else "done"
+    _demand_driver(request)
+    if (before := store.outcome(key)) is not None:  # somebody has done it meanwhile
+        return "failed" if before == "failure" else "done"
     module, _, name = request["function"].partition(":")
     function = getattr(importlib.import_module(module), name)
     if isinstance(function, TaskFunction):
         function = function.perform
     loaded: dict[str, Any] = {}
+    _await(request["inputs"], store, time.monotonic() + float(request.get("visibility_s", 0.0)))
     inputs = {name: _resolve(value, store, loaded) for name, value in request["inputs"].items()}
     scratch = store.scratch(key)
     progress_file = store.progress_file(key)
+    progress = _progress_writer(progress_file, float(request.get("progress_every_s", PROGRESS_EVERY_S)))
     try:
-        value = function(placed(request["settings"]), inputs, Context(scratch, _progress_writer(progress_file), cache))
+        value = function(placed(request["settings"]), inputs, Context(scratch, progress, cache))
     except CalculationFailed as failure:
+        _demand_driver(request)  # without one, its files may have been swept away under the task's feet
         value = StoredFailure(failure.reason, failure.details)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-        progress_file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            progress_file.unlink(missing_ok=True)
     store.commit(key, request["descriptor"], value)
     return "failed" if isinstance(value, StoredFailure) else "done"
+
+
+class _DriverGone(Exception):  # noqa: N818 - it names what happened
+    """The run that asked for this task has ended."""
+
+
+def _demand_driver(request: Request) -> None:
+    """Refuse to go on for a run that is known to have ended; of one on another machine that is not known."""
+    driver = Owner.parse(str(request.get("driver")))
+    if driver is not None and driver.is_gone:
+        raise _DriverGone(f"the run that asked for this ({driver}) has ended")
+
+
+def _await(inputs: Any, store: Store, latest: float) -> None:
+    """Wait until the results that a task reads are seen from here, or it is too late."""
+    if isinstance(inputs, Mapping) and "task" in inputs:
+        while store.outcome(inputs["task"]) is None and time.monotonic() < latest:
+            look_again(store, inputs["task"])
+            time.sleep(0.5)
+        return
+    for value in inputs.values() if isinstance(inputs, Mapping) else inputs:
+        _await(value, store, latest)
+
+
+def look_again(store: Store, key: str) -> None:
+    """Have a network file system ask its server whether a result is there: it does for a folder that is listed."""
+    with contextlib.suppress(OSError):
+        list(store.path(key).parent.iterdir())
 
 
 def _resolve(value: Any, store: Store, loaded: dict[str, Any]) -> Any:
@@ -118,21 +175,22 @@ def _resolve(value: Any, store: Store, loaded: dict[str, Any]) -> Any:
     return select(loaded[value["task"]], value["path"])
 
 
-def _progress_writer(path: Path) -> Callable[[float, str], None]:
-    last = 0.0
+def _progress_writer(path: Path, every_s: float) -> Callable[[float, str], None]:
+    last = -every_s
 
     def write(fraction: float, message: str = "") -> None:
         nonlocal last
         now = time.monotonic()
-        if now - last < _PROGRESS_EVERY_S:
+        if now - last < every_s:
             return
         last = now
         part = path.with_suffix(f".{os.getpid()}")
         try:
             part.write_text(json.dumps({"fraction": fraction, "message": message}))
             part.replace(path)
-        except OSError:
-            part.unlink(missing_ok=True)  # progress is a courtesy; the work goes on without it
+        except OSError:  # progress is a courtesy; the work goes on without it
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
 
     return write
 
@@ -145,86 +203,6 @@ def _cpu_s() -> float:
 
 # ---- on the side of the caller ------------------------------------------------------------------------------------
 
-
-class WorkerDied(Exception):  # noqa: N818 - it names what happened
-    """The worker process ended in the middle of a task."""
-
-
-class WorkerProcess:
-    """One warm worker in one environment.
-
-    Parameters
-    ----------
-    python
-        The interpreter of the environment.
-    threads
-        Threads of the numerical libraries; one by default, since oversubscription slows a step a hundredfold.
-    """
-
-    def __init__(self, python: Path, *, threads: int = 1) -> None:
-        package_folder = Path(__file__).resolve().parents[1]
-        self._log: TextIO = tempfile.TemporaryFile("w+", prefix="superionic-worker-", errors="replace")  # noqa: SIM115
-        self._process = subprocess.Popen(
-            [str(python), str(Path(__file__).with_name("bootstrap.py")), str(package_folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            env=worker_environment(threads=threads),
-            text=True,
-            start_new_session=True,  # a Ctrl-C in the terminal is for the campaign to handle, not for its workers
-        )
-
-    def call(self, request: Request, *, walltime_s: float | None = None) -> Reply:
-        """Send one request and wait for its reply.
-
-        Raises
-        ------
-        WorkerDied
-            If the process ends before it replies.
-        TimeoutError
-            If it takes longer than ``walltime_s``; the process is killed.
-        """
-        stdin, stdout = self._process.stdin, self._process.stdout
-        if stdin is None or stdout is None:
-            raise WorkerDied("the worker has no pipes")
-        try:
-            stdin.write(json.dumps(request) + "\n")
-            stdin.flush()
-        except (BrokenPipeError, ValueError, OSError) as error:
-            raise WorkerDied(self._last_words()) from error
-        if walltime_s is not None and not _select.select([stdout], [], [], walltime_s)[0]:
-            self.close()
-            raise TimeoutError(f"it took longer than {walltime_s:g} s")
-        line = stdout.readline()
-        if not line:
-            self._process.wait()
-            raise WorkerDied(self._last_words())
-        reply: Reply = json.loads(line)
-        return reply
-
-    def close(self) -> None:
-        """End the process at once."""
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                try:
-                    pipe.close()
-                except OSError:
-                    continue
-        self._log.close()
-
-    def _last_words(self) -> str:
-        code = self._process.poll()
-        try:
-            self._log.seek(0)
-            tail = self._log.read()[-2000:].strip().splitlines()[-8:]
-        except ValueError:  # closed by close_all_workers in another thread
-            tail = []
-        how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-        return "\n".join([f"the worker process ended ({how})", *tail])
-
-
 _slot = threading.local()
 _open_workers: set[WorkerProcess] = set()
 _open_workers_lock = threading.Lock()
@@ -235,26 +213,60 @@ def execute(request: Request) -> Reply:
     """Run one task in the warm worker that this thread keeps for the task's environment.
 
     A plain function of plain data, so that any :class:`concurrent.futures.Executor` can run it, on this machine or on
-    another one that sees the same store. A worker that dies is replaced and the task tried once more; a second death
-    is an error of the task.
+    another one that sees the same store. It is tried once; the runner sees to the rest. ``walltime_s`` of the request
+    counts from here, where the work is done.
+
+    Returns
+    -------
+    dict
+        ``state`` is ``done``, ``failed`` (the store has the reason) or ``error``. The ``kind`` of an error is the name
+        of an exception of :mod:`superionic.errors` (with ``passing`` if it may be another time: a file system that did
+        not answer), or ``unexpected``, ``WorkerDied`` or ``TimeoutError``.
     """
     workers: dict[tuple[str, int], WorkerProcess] = _slot.__dict__.setdefault("workers", {})
     address = (request["python"], int(request.get("threads", 1)))
-    for attempt in (1, 2):
-        worker = workers.get(address)
+    worker = workers.pop(address, None)
+    if worker is not None and not worker.is_there:
+        _close(worker)  # it died between two tasks
+        worker = None
+    began = time.monotonic()
+    try:
         if worker is None:
-            worker = WorkerProcess(Path(address[0]), threads=address[1])
+            worker = _open(address, request)
+        reply = worker.call(request, walltime_s=request.get("walltime_s"))
+    except SuperionicError as error:
+        reply = _reply_of(error, request)
+    except TimeoutError as error:
+        reply = {"state": "error", "kind": "TimeoutError", "message": str(error)}
+    except WorkerDied as error:
+        message = f"the worker process ended ({error.how})"
+        reply = {"state": "error", "kind": "WorkerDied", "message": message, "last_words": error.last_words}
+    reply.setdefault("cost", {"wall_s": time.monotonic() - began})
+    if worker is not None:
+        if reply.get("kind") in ("unexpected", "WorkerDied", "TimeoutError"):
+            _close(worker)  # what an unexpected exception leaves behind in a warm worker is not known
+        else:
             workers[address] = worker
-            with _open_workers_lock:
-                _open_workers.add(worker)
+    return reply
+
+
+def _open(address: tuple[str, int], request: Request) -> WorkerProcess:
+    python, threads = address
+    with _open_workers_lock:
+        if _closing.is_set():
+            raise WorkerDied("the run is ending")
         try:
-            return worker.call(request, walltime_s=request.get("walltime_s"))
-        except (WorkerDied, TimeoutError) as error:
-            del workers[address]
-            _close(worker)
-            if isinstance(error, TimeoutError) or attempt == 2 or _closing.is_set():
-                return {"state": "error", "kind": type(error).__name__, "message": str(error), "cost": {}}
-    raise AssertionError("unreachable")
+            worker = WorkerProcess(Path(python), threads=threads)
+        except OSError as error:
+            raise _cannot_start(error, request, python) from error
+        _open_workers.add(worker)
+    return worker
+
+
+def _cannot_start(error: OSError, request: Request, python: str) -> SuperionicError:
+    if error.errno in (errno.ENOENT, errno.EACCES, errno.ENOTDIR, errno.ENOEXEC, errno.ELOOP):
+        return _broken_environment(f"its Python cannot be started ({error.strerror})", request, python)
+    return storage_error(error, doing="start a worker process")
 
 
 def allow_workers() -> None:
@@ -264,9 +276,11 @@ def allow_workers() -> None:
 
 def close_all_workers() -> None:
     """End every worker process that :func:`execute` started in this process, and start no more."""
-    _closing.set()
     with _open_workers_lock:
+        _closing.set()
         workers = list(_open_workers)
+    for worker in workers:
+        worker.tell_to_end()
     for worker in workers:
         _close(worker)
 
@@ -305,7 +319,7 @@ def call_once(
         If it failed in any other way.
     """
     with tempfile.TemporaryDirectory(prefix="superionic-call-") as folder:
-        store = Store(Path(folder))
+        store = Store(Path(folder), durable=False)
         store.commit("0" * 64, {}, dict(inputs or {}))
         request: Request = {
             "store": folder,
@@ -314,8 +328,16 @@ def call_once(
             "function": function,
             "settings": dict(settings),
             "inputs": {name: {"task": "0" * 64, "path": [name]} for name in (inputs or {})},
+            "durable": False,
         }
-        worker = WorkerProcess(python, threads=threads)
+        try:
+            worker = WorkerProcess(python, threads=threads)
+        except OSError as error:
+            raise EngineError(
+                f"{function} cannot be run: {error.strerror or error}",
+                where=str(error.filename or python),
+                fix="install its engine again: superionic engines install NAME (`superionic engines list` shows them)",
+            ) from error
         try:
             reply = worker.call(request, walltime_s=walltime_s)
         except (WorkerDied, TimeoutError) as error:
@@ -338,9 +360,7 @@ def error_from_reply(reply: Reply, *, where: str | None = None) -> SuperionicErr
     message = str(reply["message"])
     if isinstance(kind, type) and issubclass(kind, SuperionicError):
         return kind(message, where=reply.get("where") or where, fix=reply.get("fix"))
-    error: SuperionicError = EngineError(message, where=where, fix="run again with --debug for the full traceback")
-    if "No space left on device" in message:
-        error = StorageError(message, where=where, fix="free some space and run the same command again")
+    error = EngineError(message, where=where, fix="run again with --debug for the full traceback")
     error.add_note(str(reply.get("traceback", "")))
     return error
 
@@ -356,17 +376,24 @@ def request_for(
     python: Path,
     threads: int,
     walltime_s: float | None,
+    progress_every_s: float = PROGRESS_EVERY_S,
+    visibility_s: float = 0.0,
+    durable: bool = True,
 ) -> Request:
     """Assemble the plain data that :func:`execute` takes."""
     return {
         "descriptor": dict(descriptor),
+        "driver": str(Owner.current()),
+        "durable": durable,
         "function": function,
         "inputs": dict(inputs),
         "key": key,
+        "progress_every_s": progress_every_s,
         "python": str(python),
         "settings": dict(settings),
         "store": str(store),
         "threads": threads,
+        "visibility_s": visibility_s,
         "walltime_s": walltime_s,
     }
 
@@ -381,6 +408,7 @@ __all__: Sequence[str] = [
     "close_all_workers",
     "error_from_reply",
     "execute",
+    "look_again",
     "request_for",
     "serve",
 ]

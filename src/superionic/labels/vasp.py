@@ -30,6 +30,7 @@ import numpy as np
 from ase import Atoms
 
 from superionic.errors import CalculationFailed, CampaignFileError, EngineError, PotentialError
+from superionic.execution.bootstrap import end_with_parent
 from superionic.labels.base import Label, Labeller, LabellerIdentity, Progress, refuse_unknown
 from superionic.labels.gates import same_structure
 from superionic.labels.gpaw import kpoint_grid
@@ -175,7 +176,13 @@ class VaspLabeller:
         try:
             with (folder / "vasp.out").open("w") as out:
                 done = subprocess.run(
-                    shlex.split(command), cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out, check=False
+                    shlex.split(command),
+                    cwd=folder,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=out,
+                    check=False,
+                    preexec_fn=end_with_parent,
                 )
         except OSError as error:
             raise EngineError(

@@ -179,6 +179,11 @@ class ExecutionSettings(Section):
         default=None,
         description="Start no further task after this many hours; a later run goes on. No limit if left out.",
     )
+    task_limit_h: Positive = Field(
+        default=24.0,
+        description="Longest time of one task, in hours, counted from when a worker begins it. One that takes longer "
+        "is ended, tried once more, and then recorded as failed.",
+    )
     durable: bool = Field(
         default=True,
         description="Wait until the disk has each result, so that none is lost with a power cut; some ms a result. "

@@ -1,0 +1,292 @@
+"""Dispatch: the tasks of one gathering on their way through an executor, until each has an end.
+
+What can go wrong, and what follows:
+
+- A calculation fails (:class:`superionic.errors.CalculationFailed`): its failure is stored, and is its end.
+- A fault of the code, a crash, too little memory, or more time than a task may take: it is tried a second time, and
+  then is a failure as well. The other tasks go on.
+- The machine that had the task is lost (whatever exception a future raises), or a file system did not answer: it is
+  handed in again, several times, for that is no fault of the task. What is stored meanwhile is used.
+- Something that the user has to mend (any other error of :mod:`superionic.errors`), or an executor that takes no more
+  tasks: nothing new is begun, what is under way comes to its end, and the error is raised.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from superionic.errors import EngineError, StageError, StorageError, SuperionicError
+from superionic.execution.interrupts import Interrupts
+from superionic.execution.ledger import Ledger
+from superionic.execution.store import Store, StoredFailure
+from superionic.execution.task import Task
+from superionic.execution.worker import Reply, error_from_reply, look_again
+
+if TYPE_CHECKING:
+    from superionic.execution.runner import Reporter
+
+TRIES: Final = 2
+"""How often a task is tried that crashes, raises an unforeseen exception or takes too long."""
+LOSSES: Final = 5
+"""How often a task may be lost with its machine."""
+
+_POLL_S: Final = 0.25
+_LEAST_BETWEEN_LOOKS_S: Final = 1.0
+_REPEATED: Final = ("unexpected", "WorkerDied", "TimeoutError")
+
+
+@dataclass(frozen=True)
+class _Unseen:
+    """A task whose worker says that its end is stored, and the moment until which that may take to be seen here."""
+
+    task: Task[Any]
+    cost: Mapping[str, float]
+    latest: float
+
+
+class Dispatch:
+    """Brings tasks to their ends.
+
+    Parameters
+    ----------
+    tasks
+        What is to be done; what is read before what reads it. Where several can be begun, the first is.
+    done
+        Keys of what these read and is stored already; those that come to an end are added.
+    submit
+        Hands a task to the executor.
+    store, ledger, reporter, interrupts
+        See :class:`superionic.execution.runner.Runner`.
+    at_once
+        How many tasks to hand over at once.
+    deadline
+        Moment (:func:`time.monotonic`) after which no task is begun, or None.
+    visibility_s
+        How long a result may take to be seen here after it was stored elsewhere.
+    progress_every_s
+        How often tasks say how far they are; files are looked at about as often.
+    """
+
+    def __init__(
+        self,
+        tasks: Sequence[Task[Any]],
+        done: set[str],
+        *,
+        submit: Callable[[Task[Any]], Future[Reply]],
+        store: Store,
+        ledger: Ledger,
+        reporter: Reporter,
+        interrupts: Interrupts,
+        at_once: int,
+        deadline: float | None,
+        visibility_s: float,
+        progress_every_s: float,
+    ) -> None:
+        self._submit = submit
+        self._store = store
+        self._ledger = ledger
+        self._reporter = reporter
+        self._interrupts = interrupts
+        self._at_once = at_once
+        self._deadline = deadline
+        self._visibility_s = visibility_s
+        self._look_every_s = max(_LEAST_BETWEEN_LOOKS_S, progress_every_s / 2.0)
+
+        self._done = done
+        self._order = {task.key: (place, task) for place, task in enumerate(tasks)}
+        self._needs: dict[str, set[str]] = {}
+        self._readers: dict[str, list[str]] = {}
+        self._ready: list[tuple[int, str]] = []
+        for place, task in enumerate(tasks):
+            needs = {needed.key for needed in task.dependencies()} - done
+            for key in needs:
+                self._readers.setdefault(key, []).append(task.key)
+            if needs:
+                self._needs[task.key] = needs
+            else:
+                self._ready.append((place, task.key))
+        self._running: dict[Future[Reply], Task[Any]] = {}
+        self._unseen: dict[str, _Unseen] = {}
+        self._tries: Counter[str] = Counter()
+        self._losses: Counter[str] = Counter()
+        self._trouble: SuperionicError | None = None
+        self._progress: dict[str, tuple[float, str]] = {}
+        self._looked = 0.0
+
+    def carry_out(self) -> None:
+        """Bring all tasks to their ends.
+
+        Raises
+        ------
+        SuperionicError
+            If something has to be mended, or the time is up; after what was under way has come to its end.
+        """
+        while self._ready or self._running or self._unseen:
+            self._interrupts.check()
+            out_of_time = self._deadline is not None and time.monotonic() > self._deadline
+            if out_of_time and self._trouble is None and (self._ready or self._needs):
+                self._trouble = StageError(
+                    "the time of this run is up; all finished work is kept",
+                    where="execution.walltime_h",
+                    fix="run the same command again to go on",
+                )
+            if self._trouble is None:
+                self._start_what_can()
+            elif not self._running and not self._unseen:
+                break
+            self._wait()
+            self._reporter.running(self._states())
+        if self._trouble is not None:
+            raise self._trouble
+
+    def _start_what_can(self) -> None:
+        while self._ready and len(self._running) < self._at_once and self._trouble is None:
+            task = self._order[heapq.heappop(self._ready)[1]][1]
+            if (outcome := self._store.outcome(task.key)) is not None:  # an earlier try, or another run, has done it
+                state = "done" if outcome == "value" else "failed"
+                self._ledger.adopted(task.key, task.stage, task.label, state)
+                self._end(task, state, {})
+                continue
+            failed = next((d for d in task.dependencies() if self._store.outcome(d.key) == "failure"), None)
+            if failed is not None:
+                self._ledger.started(task.key, task.stage, task.label)
+                reason = f"{failed.label} failed: {self._store.load(failed.key).reason}"
+                self._record_failure(task, StoredFailure(reason, {}), {})
+                continue
+            try:
+                self._running[self._submit(task)] = task
+            except SuperionicError as error:
+                self._stop(error)
+            except Exception as error:  # noqa: BLE001 - every executor has exceptions of its own for being at its end
+                trouble = EngineError(
+                    f"the executor takes no more tasks ({type(error).__name__}: {error}); all finished work is kept",
+                    fix="run the same command again to go on",
+                )
+                trouble.__cause__ = error
+                self._stop(trouble)
+
+    def _wait(self) -> None:
+        if self._running:
+            finished, _ = wait(self._running, timeout=_POLL_S, return_when=FIRST_COMPLETED)
+            for future in finished:
+                self._settle(self._running.pop(future), future)
+        elif self._unseen:
+            time.sleep(_POLL_S)
+        for key, entry in list(self._unseen.items()):
+            if self._look_for(entry):
+                del self._unseen[key]
+
+    def _look_for(self, entry: _Unseen) -> bool:
+        """Take what is stored as the end of a task, or give it up when it is late; tell whether either was done."""
+        is_late = time.monotonic() >= entry.latest
+        try:
+            seen = self._take(entry.task, entry.cost)
+        except StorageError as error:  # of a network file system, this too may pass
+            if is_late:
+                self._ledger.finished(entry.task.key, "error", entry.cost, error.message)
+                self._stop(error)
+            return is_late
+        if not seen and is_late:
+            self._lose(entry.task, "its result does not appear in the run folder", entry.cost)
+        elif not seen:
+            look_again(self._store, entry.task.key)
+        return seen or is_late
+
+    def _settle(self, task: Task[Any], future: Future[Reply]) -> None:
+        try:
+            reply = future.result()
+        except SuperionicError as error:  # nothing can run there any more
+            self._ledger.finished(task.key, "error", {}, error.message)
+            self._stop(error)
+            return
+        except Exception as error:  # noqa: BLE001 - every executor has exceptions of its own for a lost machine
+            self._lose(task, f"{type(error).__name__}: {error}".strip(": "), {})
+            return
+        cost = reply["cost"]
+        if reply["state"] != "error":
+            self._unseen[task.key] = _Unseen(task, cost, time.monotonic() + self._visibility_s)
+        elif reply.get("passing"):
+            self._lose(task, reply["message"], cost, error_from_reply(reply, where=_place(task)))
+        elif reply["kind"] in _REPEATED:
+            self._repeat(task, reply)
+        else:
+            self._ledger.finished(task.key, "error", cost, reply["message"])
+            self._reporter.task_ended(task, "error", cost)
+            self._stop(error_from_reply(reply, where=_place(task)))
+
+    def _repeat(self, task: Task[Any], reply: Reply) -> None:
+        self._tries[task.key] += 1
+        more = {name: str(reply[name]) for name in ("traceback", "last_words") if reply.get(name)}
+        if self._tries[task.key] < TRIES or self._trouble is not None:
+            self._again(task, reply["cost"], more.get("traceback", reply["message"]))
+        else:
+            details = {"kind": reply["kind"], "tries": TRIES, **more}
+            self._record_failure(task, StoredFailure(reply["message"], details), reply["cost"])
+
+    def _lose(
+        self, task: Task[Any], why: str, cost: Mapping[str, float], trouble: SuperionicError | None = None
+    ) -> None:
+        """Hand a task in again whose machine, or the connection to it, was lost; in the end stop, or record it."""
+        self._losses[task.key] += 1
+        if self._losses[task.key] < LOSSES:
+            self._again(task, cost, why)
+        elif trouble is not None:
+            self._ledger.finished(task.key, "error", cost, why)
+            self._stop(trouble)
+        else:
+            self._record_failure(task, StoredFailure(f"lost {LOSSES} times with its machine ({why})", {}), cost)
+
+    def _again(self, task: Task[Any], cost: Mapping[str, float], why: str) -> None:
+        self._ledger.finished(task.key, "error", cost, why)
+        heapq.heappush(self._ready, (self._order[task.key][0], task.key))
+
+    def _record_failure(self, task: Task[Any], failure: StoredFailure, cost: Mapping[str, float]) -> None:
+        self._store.commit(task.key, task.descriptor(), failure)
+        self._take(task, cost, failure.reason)
+
+    def _take(self, task: Task[Any], cost: Mapping[str, float], reason: str | None = None) -> bool:
+        """Take what is stored as the end of a task, and tell whether there is anything."""
+        outcome = self._store.outcome(task.key)
+        if outcome is None:
+            return False
+        state = "done" if outcome == "value" else "failed"
+        self._ledger.finished(task.key, state, cost, reason if state == "failed" else None)
+        self._end(task, state, cost)
+        return True
+
+    def _end(self, task: Task[Any], state: str, cost: Mapping[str, float]) -> None:
+        self._reporter.task_ended(task, state, cost)
+        self._done.add(task.key)
+        for reader in self._readers.pop(task.key, ()):
+            self._needs[reader].discard(task.key)
+            if not self._needs[reader]:
+                del self._needs[reader]
+                heapq.heappush(self._ready, (self._order[reader][0], reader))
+
+    def _stop(self, error: SuperionicError) -> None:
+        self._trouble = self._trouble or error
+
+    def _states(self) -> list[tuple[Task[Any], float, str]]:
+        """Return the tasks under way, with their fraction done and a word on it."""
+        if time.monotonic() - self._looked >= self._look_every_s:
+            self._progress = {task.key: self._look_at(task) for task in self._running.values()}
+            self._looked = time.monotonic()
+        return [(task, *self._progress.get(task.key, (0.0, ""))) for task in self._running.values()]
+
+    def _look_at(self, task: Task[Any]) -> tuple[float, str]:
+        try:
+            news = json.loads(self._store.progress_file(task.key).read_text())
+            return float(news["fraction"]), str(news["message"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0.0, ""
+
+
+def _place(task: Task[Any]) -> str:
+    return f"{task.stage}: {task.label} (key {task.key[:12]})"
