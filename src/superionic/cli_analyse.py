@@ -126,6 +126,7 @@ def analyse_command(
     """
     from superionic.campaign.analysing import analyse
     from superionic.cli import parse_charges
+    from superionic.cli_output import plain_json
     from superionic.errors import AnalysisError
 
     if isovalue is not None and not isovalue > 0.0:
@@ -164,7 +165,7 @@ def analyse_command(
         )
     page = None if out is None else found.write(out)
     if as_json:
-        typer.echo(found.to_json(), nl=False)
+        typer.echo(plain_json(found.to_json()), nl=False)
         return
     _show(found)
     if page is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
+import json
 import os
 import sys
 import unicodedata
@@ -156,6 +157,15 @@ def plain(text: str, encoding: str, errors: str = "strict") -> str:
         text.encode(encoding, errors)
     except UnicodeEncodeError:
         return "".join(_shown(sign, encoding, errors) for sign in text)
+    return text
+
+
+def plain_json(text: str) -> str:
+    """Return the text of a JSON document, by escapes in ASCII where standard output cannot show it as it is."""
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return "".join(sign if sign.isascii() else json.dumps(sign)[1:-1] for sign in text)
     return text
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import io
+import json
 import os
 import resource
 import subprocess
@@ -11,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from superionic.cli_output import Screen, plain
+from superionic.cli_output import Screen, plain, plain_json
 from superionic.errors import storage_error
 from superionic.execution.reporting import GuardedReporter
 
@@ -33,6 +35,14 @@ def test_signs_that_a_device_lacks_are_written_out():
     assert plain("中 e\N{COMBINING ACUTE ACCENT}", "ascii") == "? e"
     assert plain("\udcff", "utf-8", "surrogateescape") == "\udcff"
     assert plain("\udcff", "utf-8") == "?"
+
+
+def test_json_keeps_its_signs_by_escapes(monkeypatch):
+    text = json.dumps({"words": "σ in Å², 𝜎"}, ensure_ascii=False)
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    escaped = plain_json(text)
+    assert escaped.isascii()
+    assert json.loads(escaped) == json.loads(text)
 
 
 @pytest.mark.parametrize("number", [errno.EPIPE, errno.ENOSPC])
