@@ -39,6 +39,7 @@ LOSSES: Final = 5
 
 _POLL_S: Final = 0.25
 _LEAST_BETWEEN_LOOKS_S: Final = 1.0
+_FLUSH_EVERY_S: Final = 5.0
 _REPEATED: Final = ("unexpected", "WorkerDied", "TimeoutError")
 
 
@@ -119,6 +120,7 @@ class Dispatch:
         self._trouble: SuperionicError | None = None
         self._progress: dict[str, tuple[float, str]] = {}
         self._looked = 0.0
+        self._flushed = time.monotonic()
 
     def carry_out(self) -> None:
         """Bring all tasks to their ends.
@@ -143,8 +145,15 @@ class Dispatch:
                 break
             self._wait()
             self._reporter.running(self._states())
+            if time.monotonic() - self._flushed >= _FLUSH_EVERY_S:
+                self._flush()
+        self._flush()
         if self._trouble is not None:
             raise self._trouble
+
+    def _flush(self) -> None:
+        self._store.flush()
+        self._flushed = time.monotonic()
 
     def _start_what_can(self) -> None:
         while self._ready and len(self._running) < self._at_once and self._trouble is None:
