@@ -38,9 +38,9 @@ PROGRESS_EVERY_S: Final = 2.0
 
 _OF_THE_MACHINE: Final = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE}
-    | {errno.ETIMEDOUT, errno.ENOTCONN, errno.ENOLCK}
+    | {errno.ETIMEDOUT, errno.ENOTCONN, errno.ENOLCK, errno.EAGAIN}
 )
-_PASSING: Final = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN})
+_PASSING: Final = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EAGAIN})
 
 
 # ---- inside the worker process ------------------------------------------------------------------------------------
