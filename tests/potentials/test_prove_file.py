@@ -69,7 +69,7 @@ def test_a_sound_file_is_taken_and_what_it_gave_is_told(monkeypatch):
 def test_matgls_trap_is_refused_with_the_reason(monkeypatch, energy, convention):
     potential = use(monkeypatch, energy_eV_per_atom=energy, convention=convention)
     # The trap: nothing but the energy is wrong.
-    assert proof._derivative_error(potential, li3ycl6_cell(), potential.evaluate(li3ycl6_cell())) < 0.01
+    assert proof.force_error(potential, li3ycl6_cell(), potential.evaluate(li3ycl6_cell())) < 0.01
     with pytest.raises(EngineError) as caught:
         prove_file(settings())
     assert f"gives {energy:.2f} eV/atom for the stored Li9Y3Cl18 cell" in caught.value.message

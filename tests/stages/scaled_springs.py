@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from superionic.errors import CampaignFileError
 from superionic.potentials import pair
 from superionic.potentials.base import BasePotential, Prediction
 from superionic.training.dataset import ElementReferences, Targets, fit_element_references
 from superionic.training.metrics import errors
+from superionic.training.state import Options
 
 STEP = 1.0 / 3.0
 
@@ -40,7 +40,7 @@ def load(model=None, *, weights=None, threads=1, **options):
 
 
 @dataclass(frozen=True)
-class TrainOptions:
+class TrainOptions(Options):
     epochs: int = 6
     batch_size: int = 2
     learning_rate: float = 1.0
@@ -51,12 +51,7 @@ class TrainOptions:
     patience: int | None = None
     mode: str = "naive"
 
-    @classmethod
-    def from_settings(cls, settings):
-        unknown = set(settings) - set(asdict(cls()))
-        if unknown:
-            raise CampaignFileError(f"unknown {sorted(unknown)}", where=f"train.{min(unknown)}")
-        return cls(**settings)
+    training = "Training of springs"
 
 
 @dataclass(frozen=True)
@@ -74,28 +69,6 @@ class TrainState:
     @property
     def finished(self):
         return self.epoch >= self.options.epochs
-
-    def to_dict(self):
-        return {
-            **{name: getattr(self, name) for name in ("seed", "epoch", "best_epoch", "best_loss")},
-            "options": asdict(self.options),
-            "weights": dict(self.weights),
-            "best_weights": dict(self.best_weights),
-            "references": None if self.references is None else self.references.to_dict(),
-            "history": list(self.history),
-        }
-
-    @classmethod
-    def from_dict(cls, values):
-        references = values["references"]
-        return cls(
-            **{
-                **values,
-                "options": TrainOptions(**values["options"]),
-                "references": None if references is None else ElementReferences.from_dict(references),
-                "history": tuple(values["history"]),
-            }
-        )
 
 
 def start(model=None, *, file=None, weights=None, seed, options=None, train=None, replay=None):
@@ -124,7 +97,7 @@ def train_epochs(state, train, validation, n_epochs, options=None, *, progress=N
 def _recorded(state, train, validation):
     def judged(part):
         found = errors(predict(part.structures, weights=state.weights), part.targets)
-        return {"loss": found.mae_force_meV_per_A, **found.to_dict()}
+        return {"loss": found.mae_force_meV_per_A, **asdict(found)}
 
     entry = {
         "epoch": state.epoch,

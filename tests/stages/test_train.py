@@ -22,7 +22,7 @@ from superionic.results.identity import Material, OrderedCell, Ordering
 from superionic.settings.train import TrainSettings, ValidateSettings
 from superionic.stages import train, validate
 from superionic.stages.base import Candidate, ChosenPotential, Snapshot
-from superionic.stages.fitting import divided_task
+from superionic.stages.fitting import Data, divided_task
 from superionic.stages.label import one_of_task
 from superionic.stages.replay import replay_data
 from superionic.training import base
@@ -186,7 +186,7 @@ def test_options_of_a_trainer_are_judged(workbench):
     bench = workbench(scaled={})
     assert train.options_for(settings(options={"mode": "other"}), SCALED)[1]["mode"] == "other"
     assert "learning_rate" not in train.options_for(settings(), SCALED)[1]
-    with pytest.raises(CampaignFileError, match="unknown"):
+    with pytest.raises(CampaignFileError, match="modus"):
         train.options_for(settings(options={"modus": 1}), SCALED)
     pair = bench.potentials["pair"]
     with pytest.raises(CampaignFileError, match="no trainer"):
@@ -300,8 +300,7 @@ def test_declared_energies_are_taken_as_they_are():
     labels = [Label(-100.0 + shift + 0.3 * number, forces, None, {"settings_hash": "one"}) for number in range(3)]
     found = divided_task(
         None,
-        atoms=cells,
-        labels=labels,
+        data=Data(cells, labels),
         baseline=np.full(3, -100.0),
         declared=declared,
         split=Split((0, 1), (2,), (), leak_free=True),

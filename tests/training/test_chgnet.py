@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from superionic.errors import CampaignFileError
+from superionic.execution.codec import from_tree, to_tree
 from superionic.training.chgnet import TrainOptions, TrainState
 
 
@@ -50,7 +51,7 @@ def state(**changes: Any) -> TrainState:
 
 
 def test_state_round_trip() -> None:
-    again = TrainState.from_dict(state().to_dict())
+    again = from_tree(to_tree(state()), TrainState)
     assert again.options == state().options
     assert np.array_equal(again.weights["a"], state().weights["a"])
     assert again.history == ({"epoch": 0},)

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from superionic.errors import StageError
+from superionic.execution.codec import from_tree, to_tree
 from superionic.labels.base import Label
 from superionic.training.dataset import (
     ElementReferences,
@@ -36,7 +37,7 @@ def a_set(n: int = 6) -> LabelledSet:
 
 def test_round_trip_and_subset() -> None:
     whole = a_set()
-    again = LabelledSet.from_dict(whole.to_dict())
+    again = from_tree(to_tree(whole), LabelledSet)
     assert again.groups == whole.groups
     assert again.settings_hash == "h"
     assert again.energy_convention == "raw"
@@ -94,7 +95,7 @@ def test_one_composition_is_degenerate_and_minimum_norm() -> None:
     assert list(fit.eV_per_atom) == ["Li", "Cl", "Y"]
     assert list(fit.eV_per_atom.values()) == pytest.approx(11.0 * counts / (counts @ counts))
     assert fit.rms_residual_eV_per_atom == pytest.approx(0.1)
-    assert ElementReferences.from_dict(fit.to_dict()) == fit
+    assert from_tree(to_tree(fit), ElementReferences) == fit
 
 
 def test_element_outside_the_fit_is_an_error() -> None:

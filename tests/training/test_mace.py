@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 from ase import Atoms
 
 from superionic.errors import CampaignFileError, PotentialError, StageError
+from superionic.execution.codec import from_tree, to_tree
 from superionic.execution.engines import resolve_engine
 from superionic.potentials import mace_weights
 from superionic.training.dataset import LabelledSet, Targets
@@ -28,6 +29,7 @@ import numpy as np
 from ase import Atoms
 warnings.simplefilter("error")
 from superionic.errors import CalculationFailed, SuperionicError
+from superionic.execution.codec import from_tree, to_tree
 from superionic.potentials import checkpoints, mace_bridge, mace_weights
 from superionic.potentials import mace as adapter
 from superionic.potentials.base import load_potential
@@ -87,8 +89,8 @@ for name, extra in {
     of = {"replay": replay} if name == "multihead" else {}
     begin = start(None if name == "scratch" else "test", seed=3, options=options, train=train, **of)
     whole = train_epochs(begin, train, validation, 3)
-    parts = train_epochs(TrainState.from_dict(begin.to_dict()), train, validation, 1)
-    parts = train_epochs(TrainState.from_dict(parts.to_dict()), train, validation, 9, options)
+    parts = train_epochs(from_tree(to_tree(begin), TrainState), train, validation, 1)
+    parts = train_epochs(from_tree(to_tree(parts), TrainState), train, validation, 9, options)
     states[name] = (begin, whole)
     known = predict(validation.structures, weights=whole.best_weights)
     expected = validation if whole.references is None else validation.shifted(whole.references)
@@ -335,8 +337,7 @@ def test_defaults_are_paper_a_and_options_round_trip() -> None:
     form = TrainOptions(mode="scratch").architecture()
     assert form == {"channels": 128, "layers": 2, "correlation": 3, "r_max_A": 5.0, "max_L": 1}
     full = TrainOptions(mode="multihead", e0s={"Li": -1.0}, learning_rate=0.02, ema_decay=None)
-    assert TrainOptions.from_settings(full.to_dict()) == full
-    json.dumps(full.to_dict())
+    assert TrainOptions.from_settings(json.loads(json.dumps(asdict(full)))) == full
 
 
 @pytest.mark.parametrize("replay", [None, "empty"])
@@ -379,13 +380,13 @@ def _state(**changes: Any) -> TrainState:
 
 
 def test_state_round_trip_patience_and_end() -> None:
-    again = TrainState.from_dict(_state().to_dict())
+    again = from_tree(to_tree(_state()), TrainState)
     assert again.options == _state().options
     assert np.array_equal(again.trained["a"], np.arange(3.0))
     assert again.replay is not None
     assert len(again.replay) == 2
     assert again.notes == ("n",)
-    assert again.file is None
+    assert again.file == "here"
     assert not _state().finished
     assert _state(epoch=5).stopped_early
     assert not _state(epoch=5, best_epoch=3).finished

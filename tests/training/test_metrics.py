@@ -29,7 +29,7 @@ def test_known_errors() -> None:
 
 def test_without_any_stress_its_error_is_none() -> None:
     side = targets([0.0, 0.0], 0.0, np.full((2, 6), np.nan))
-    assert errors(side, side).to_dict()["mae_stress_GPa"] is None
+    assert errors(side, side).mae_stress_GPa is None
 
 
 def test_different_structures_are_refused() -> None:

@@ -9,6 +9,7 @@ import pytest
 from ase import Atoms
 
 from superionic.errors import CalculationFailed, CampaignFileError, PotentialError, StageError
+from superionic.execution.codec import from_tree, to_tree
 from superionic.potentials.base import load_potential
 from superionic.potentials.nep import NepPotential
 from superionic.potentials.nep_model import LEARNED
@@ -77,7 +78,7 @@ def test_a_training_is_the_same_however_it_is_cut() -> None:
     whole = train_epochs(start(train, SMALL, 5), train, validation, 4, SMALL)
     cut = start(train, SMALL, 5)
     for n in (1, 2, 3):
-        cut = train_epochs(NepState.from_dict(cut.to_dict()), train, validation, n, SMALL)
+        cut = train_epochs(from_tree(to_tree(cut), NepState), train, validation, n, SMALL)
     assert cut.epoch == whole.epoch == 4
     assert cut.history == whole.history
     for name, array in whole.best_model.to_arrays().items():

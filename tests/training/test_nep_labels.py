@@ -7,6 +7,7 @@ import pytest
 from ase.build import bulk
 
 from superionic.errors import CampaignFileError, StageError
+from superionic.execution.codec import from_tree, to_tree
 from superionic.potentials.base import load_potential
 from superionic.training import nep_labels
 from superionic.training.base import options_of, trainer
@@ -38,7 +39,7 @@ def trained(labelled, options=OPTIONS, seed=1, parts=(20,)):
     state = nep_labels.start(seed=seed, options=options)
     train, validation = labelled.subset(range(10)), labelled.subset(range(10, 14))
     for n in parts:
-        state = nep_labels.TrainState.from_dict(state.to_dict())
+        state = from_tree(to_tree(state), nep_labels.TrainState)
         state = nep_labels.train_epochs(state, train, validation, n, options)
     return state
 

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Concatenate, Generic, NoReturn, ParamSpec, Protocol, TypeVar, cast, runtime_checkable
+from typing import Any, Concatenate, Generic, NoReturn, ParamSpec, Protocol, Self, TypeVar, cast, runtime_checkable
 
-from superionic.execution.codec import canonical_json, from_tree, to_tree
+from superionic.execution.codec import canonical_json, field_hints, from_tree, to_tree
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -218,6 +218,24 @@ class TaskArgument(Protocol):
     @classmethod
     def from_task(cls, settings: Mapping[str, Any], inputs: Mapping[str, Any]) -> Any:
         """Build it again out of all settings and inputs of a task, inside the worker."""
+
+
+class ArgumentGroup:
+    """Arguments that several tasks take alike: fields of a frozen dataclass, each an argument by itself in keys."""
+
+    def task_settings(self) -> dict[str, Any]:
+        """Return the fields that are plain values."""
+        return {name: value for name, value in vars(self).items() if not _holds_parts(value)}
+
+    def task_inputs(self) -> dict[str, Any]:
+        """Return the fields that are parts of other results."""
+        return {name: value for name, value in vars(self).items() if _holds_parts(value)}
+
+    @classmethod
+    def from_task(cls, settings: Mapping[str, Any], inputs: Mapping[str, Any]) -> Self:
+        """Build it again inside the worker."""
+        given, hints = {**settings, **inputs}, field_hints(cast(Any, cls))
+        return cls(**{name: from_tree(given[name], hint, name) for name, hint in hints.items()})
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ import numpy.typing as npt
 from ase import Atoms
 
 from superionic.errors import CampaignFileError
+from superionic.potentials.base import frozen
 
 FloatArray = npt.NDArray[np.float64]
 Progress = Callable[[float, str], None]
@@ -128,18 +129,10 @@ class Label:
     diagnostics: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        forces = np.array(self.forces_eV_per_A, dtype=np.float64)
-        if forces.ndim != 2 or forces.shape[1] != 3:
-            raise ValueError(f"forces must have shape (n_atoms, 3), not {forces.shape}")
-        forces.setflags(write=False)
+        forces, stress = frozen(self.forces_eV_per_A, self.stress_eV_per_A3)
         object.__setattr__(self, "energy_eV", float(self.energy_eV))
         object.__setattr__(self, "forces_eV_per_A", forces)
-        if self.stress_eV_per_A3 is not None:
-            stress = np.array(self.stress_eV_per_A3, dtype=np.float64)
-            if stress.shape != (6,):
-                raise ValueError(f"stress must have shape (6,), not {stress.shape}")
-            stress.setflags(write=False)
-            object.__setattr__(self, "stress_eV_per_A3", stress)
+        object.__setattr__(self, "stress_eV_per_A3", stress)
         if "settings_hash" not in self.provenance:
             raise ValueError("a label must carry the hash of the settings that made it")
         object.__setattr__(self, "provenance", dict(self.provenance))

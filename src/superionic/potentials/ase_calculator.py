@@ -159,7 +159,6 @@ def _entry_point(name: str) -> EntryPoint:
 
 
 def _identity(point: EntryPoint, model: str | None, options: Mapping[str, Any]) -> PotentialIdentity:
-    from ase.data import atomic_numbers
 
     elements: Sequence[str] = options.get("elements") or ()
     convention, theory = options.get("energy_convention"), options.get("level_of_theory")
@@ -179,7 +178,7 @@ def _identity(point: EntryPoint, model: str | None, options: Mapping[str, Any]) 
         checkpoint_sha256=hashlib.sha256(made_of.encode()).hexdigest(),
         energy_convention=convention,
         level_of_theory=theory or convention,
-        elements=tuple(sorted(elements, key=lambda symbol: atomic_numbers[symbol])),
+        elements=checkpoints.by_number(elements),
         licence=f"that of {package}",
         engine="core",
     )

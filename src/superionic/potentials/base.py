@@ -91,6 +91,26 @@ class PotentialIdentity:
             )
 
 
+def frozen(forces: npt.ArrayLike, stress: npt.ArrayLike | None) -> tuple[FloatArray, FloatArray | None]:
+    """Copy forces (n_atoms, 3) and a Voigt stress (6,) into arrays that nothing changes.
+
+    Raises
+    ------
+    ValueError
+        If a shape is wrong.
+    """
+    of_atoms, of_cell = np.array(forces, dtype=np.float64), None
+    if of_atoms.ndim != 2 or of_atoms.shape[1] != 3:
+        raise ValueError(f"forces must have shape (n_atoms, 3), not {of_atoms.shape}")
+    of_atoms.setflags(write=False)
+    if stress is not None:
+        of_cell = np.array(stress, dtype=np.float64)
+        if of_cell.shape != (6,):
+            raise ValueError(f"stress must have shape (6,), not {of_cell.shape}")
+        of_cell.setflags(write=False)
+    return of_atoms, of_cell
+
+
 @dataclass(frozen=True)
 class Prediction:
     """What a potential says about one structure.
@@ -110,18 +130,10 @@ class Prediction:
     stress_eV_per_A3: FloatArray | None = None
 
     def __post_init__(self) -> None:
-        forces = np.array(self.forces_eV_per_A, dtype=np.float64)
-        if forces.ndim != 2 or forces.shape[1] != 3:
-            raise ValueError(f"forces must have shape (n_atoms, 3), not {forces.shape}")
-        forces.setflags(write=False)
+        forces, stress = frozen(self.forces_eV_per_A, self.stress_eV_per_A3)
         object.__setattr__(self, "energy_eV", float(self.energy_eV))
         object.__setattr__(self, "forces_eV_per_A", forces)
-        if self.stress_eV_per_A3 is not None:
-            stress = np.array(self.stress_eV_per_A3, dtype=np.float64)
-            if stress.shape != (6,):
-                raise ValueError(f"stress must have shape (6,), not {stress.shape}")
-            stress.setflags(write=False)
-            object.__setattr__(self, "stress_eV_per_A3", stress)
+        object.__setattr__(self, "stress_eV_per_A3", stress)
 
     @property
     def is_finite(self) -> bool:

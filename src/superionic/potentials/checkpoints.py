@@ -8,7 +8,7 @@ its SHA-256, as a word that he knows where the file is from.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,13 @@ from ase import Atoms
 
 from superionic.conventions import advice, is_convention
 from superionic.errors import CalculationFailed, PotentialError
+from superionic.foreign import sha256_of
+from superionic.potentials.base import BasePotential, PotentialIdentity
 
 FloatArray = npt.NDArray[np.float64]
+
+MOST_BYTES = 5_000_000_000
+"""A larger file is no checkpoint of the engines here."""
 
 PRECISIONS = ("float32", "float64")
 NOT_STATED = "not stated"
@@ -47,6 +52,64 @@ class Statement:
     level_of_theory: str
     licence: str = "that of the user's file"
 
+    def identity(
+        self,
+        engine: str,
+        version: str,
+        sha256: str,
+        elements: tuple[str, ...],
+        licence: str,
+        *,
+        fine_tuned: bool = False,
+    ) -> PotentialIdentity:
+        """Describe the potential of this name and engine that the checkpoint makes; ``licence`` is that of its code."""
+        return PotentialIdentity(
+            name=engine,
+            model=self.model,
+            version=version,
+            checkpoint_sha256=sha256,
+            energy_convention=self.energy_convention,
+            level_of_theory=self.level_of_theory,
+            elements=elements,
+            licence=f"{licence} (code); checkpoint: {self.licence}",
+            engine=engine,
+            fine_tuned=fine_tuned,
+        )
+
+
+class TorchPotential(BasePotential):
+    """A potential that is a network of PyTorch, its parameters frozen.
+
+    Parameters
+    ----------
+    identity
+        Who it is.
+    network
+        The module.
+    device
+        Of torch, by name.
+    dtype
+        Of torch, which the network is brought to; None leaves it as it is.
+    """
+
+    def __init__(self, identity: PotentialIdentity, network: Any, *, device: str, dtype: Any = None) -> None:
+        import torch
+
+        super().__init__(identity)
+        self._dtype = dtype
+        self._device = torch.device(device)
+        self._network = network.to(device=self._device, dtype=dtype).eval()
+        for parameter in self._network.parameters():
+            parameter.requires_grad_(False)
+
+    def state_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """All weights as arrays by name: what ``weights`` of ``load`` takes."""
+        return {
+            name: value.detach().cpu().numpy().copy()
+            for name, value in self._network.state_dict().items()
+            if hasattr(value, "detach")
+        }
+
 
 def checksum(path: str | Path, members: Sequence[str] = ()) -> str:
     """SHA-256 of a file; of a folder, that of the lines ``<SHA-256>  <name>`` of the ``members`` that are read from it.
@@ -58,27 +121,33 @@ def checksum(path: str | Path, members: Sequence[str] = ()) -> str:
     """
     source = Path(path)
     if not members:
-        return hashlib.sha256(_bytes(source)).hexdigest()
-    lines = [f"{hashlib.sha256(_bytes(source / name)).hexdigest()}  {name}\n" for name in members]
+        return _sha256(source)
+    lines = [f"{_sha256(source / name)}  {name}\n" for name in members]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def stated(
-    sha256: str,
-    known: Statement | None,
-    *,
-    engine: str,
-    model: str | None,
-    energy_convention: str | None,
-    level_of_theory: str | None,
+    sha256: str, known: Statement | None, options: Mapping[str, Any], *, engine: str, model: str | None
 ) -> Statement:
     """Join what is on record about a checkpoint with what the user says of it.
+
+    Parameters
+    ----------
+    sha256
+        Its checksum.
+    known
+        What is on record.
+    options
+        ``energy_convention`` and ``level_of_theory``, as the user gives them; others are not looked at.
+    engine, model
+        What runs it, and its name, for people.
 
     Raises
     ------
     PotentialError
         If neither says the energy convention, if it is no known word, or if the user contradicts the record.
     """
+    energy_convention = options.get("energy_convention")
     if known is not None:
         if energy_convention not in (None, known.energy_convention):
             raise PotentialError(
@@ -99,7 +168,7 @@ def stated(
     return Statement(
         model=model or f"file {sha256[:12]}",
         energy_convention=energy_convention,
-        level_of_theory=level_of_theory or energy_convention,
+        level_of_theory=options.get("level_of_theory") or energy_convention,
     )
 
 
@@ -151,6 +220,40 @@ def load_tensors(path: Path, *, allow: Sequence[Any] = ()) -> Any:
             where=str(path),
             fix="Download it again; a file that holds more than tensors and settings is not loaded.",
         ) from error
+
+
+def load_weights(network: Any, weights: Mapping[str, npt.NDArray[Any]], engine: str) -> None:
+    """Replace all weights of a network.
+
+    Raises
+    ------
+    PotentialError
+        If names or shapes are not those of the network.
+    """
+    import torch
+
+    state = {name: torch.from_numpy(np.array(array)) for name, array in weights.items()}
+    try:
+        network.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        raise PotentialError(
+            f"The weights do not fit the {engine} model: " + str(error).splitlines()[-1].strip(),
+            fix="Give the complete state dict of the same model that they were trained from.",
+        ) from error
+
+
+def installed_version(package: str) -> str:
+    """Version of a package in this environment."""
+    from importlib.metadata import version
+
+    return version(package)
+
+
+def by_number(symbols: Iterable[str]) -> tuple[str, ...]:
+    """Sort symbols of elements by atomic number."""
+    from ase.data import atomic_numbers
+
+    return tuple(sorted(symbols, key=lambda symbol: atomic_numbers[symbol]))
 
 
 def torch_dtype(precision: str, engine: str) -> Any:
@@ -210,9 +313,9 @@ def voigt(tensor: FloatArray) -> FloatArray:
     return np.asarray(symmetric[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]], dtype=np.float64)
 
 
-def _bytes(path: Path) -> bytes:
+def _sha256(path: Path) -> str:
     try:
-        return path.read_bytes()
+        return sha256_of(path, MOST_BYTES)
     except OSError as error:
         raise PotentialError(
             f"The checkpoint cannot be read: {error.strerror or error}.",

@@ -18,6 +18,7 @@ import hashlib
 import io
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ from ase import Atoms
 from superionic.conventions import MP2020, MP_R2SCAN_CHGNET
 from superionic.errors import CalculationFailed, EngineError, PotentialError
 from superionic.potentials import checkpoints
-from superionic.potentials.base import BasePotential, PotentialIdentity, Prediction, weights_sha256
+from superionic.potentials.base import PotentialIdentity, Prediction, weights_sha256
+from superionic.potentials.checkpoints import TorchPotential
 from superionic.potentials.chgnet_graph import build_graph
 from superionic.potentials.elements import mptrj_elements
 
@@ -61,20 +63,15 @@ _RECORDS: dict[str, PotentialIdentity] = {
 }
 
 
-class CHGNetPotential(BasePotential):
+class CHGNetPotential(TorchPotential):
     """CHGNet with published or fine-tuned weights; make it with :func:`load`."""
 
     def __init__(self, identity: PotentialIdentity, model: Any, *, precision: str, device: str) -> None:
         import torch
 
-        super().__init__(identity)
+        super().__init__(identity, model, device=device, dtype=checkpoints.torch_dtype(precision, "CHGNet"))
         self._torch = torch
-        self._dtype = checkpoints.torch_dtype(precision, "CHGNet")
-        self._device = torch.device(device)
-        self._model = model.to(device=self._device, dtype=self._dtype).eval()
-        for parameter in self._model.parameters():
-            parameter.requires_grad_(False)
-        reference = self._model.composition_model.state_dict()["fc.weight"]
+        reference = self._network.composition_model.state_dict()["fc.weight"]
         self._reference_eV = reference.detach().cpu().numpy().astype(np.float64).ravel()
 
     def evaluate(self, atoms: Atoms, *, stress: bool = True) -> Prediction:
@@ -124,15 +121,11 @@ class CHGNetPotential(BasePotential):
             warnings.filterwarnings("ignore", message="Converting a tensor with requires_grad", category=UserWarning)
             batch = BatchedGraph.from_graphs(
                 [self._graph(atoms)],
-                bond_basis_expansion=self._model.bond_basis_expansion,
-                angle_basis_expansion=self._model.angle_basis_expansion,
+                bond_basis_expansion=self._network.bond_basis_expansion,
+                angle_basis_expansion=self._network.angle_basis_expansion,
                 compute_stress=stress,
             )
-            return batch, self._model._compute(batch, **wanted)
-
-    def state_arrays(self) -> dict[str, np.ndarray]:
-        """All weights as arrays by name: what ``weights`` of :func:`load` takes."""
-        return {key: value.detach().cpu().numpy().copy() for key, value in self._model.state_dict().items()}
+            return batch, self._network._compute(batch, **wanted)
 
     def _graph(self, atoms: Atoms) -> Any:
         from chgnet.graph import CrystalGraph
@@ -140,7 +133,7 @@ class CHGNetPotential(BasePotential):
         torch = self._torch
         cell = atoms.cell.array
         fractional = checkpoints.wrapped_fractions(atoms, "CHGNet")
-        converter = self._model.graph_converter
+        converter = self._network.graph_converter
         graph = build_graph(
             fractional @ cell, cell, atoms.pbc, converter.atom_graph_cutoff, converter.bond_graph_cutoff
         )
@@ -226,34 +219,16 @@ def load(
             fix="Install the engine again: superionic engines install chgnet",
         )
     if weights is not None:
-        _load_weights(network, weights)
+        checkpoints.load_weights(network, weights, "CHGNet")
         digest = weights_sha256(weights)
-    identity = PotentialIdentity(
-        name=record.name,
-        model=record.model,
-        version=_installed_version(),
+    identity = replace(
+        record,
+        version=checkpoints.installed_version("chgnet"),
         checkpoint_sha256=digest,
-        energy_convention=record.energy_convention,
         level_of_theory=record.level_of_theory if weights is None else f"fine-tuned from: {record.level_of_theory}",
-        elements=record.elements,
-        licence=record.licence,
-        engine=record.engine,
         fine_tuned=weights is not None,
     )
     return CHGNetPotential(identity, network, precision=precision, device=device)
-
-
-def _load_weights(network: Any, weights: Mapping[str, np.ndarray]) -> None:
-    import torch
-
-    state = {key: torch.from_numpy(np.array(value)) for key, value in weights.items()}
-    try:
-        network.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        raise PotentialError(
-            "The weights do not fit the CHGNet model: " + str(error).splitlines()[-1].strip(),
-            fix="Give the complete state dict of the same model that they were trained from.",
-        ) from error
 
 
 def _checkpoint(folder: Path) -> Path:
@@ -265,9 +240,3 @@ def _checkpoint(folder: Path) -> Path:
             fix="Install the engine again: superionic engines install chgnet",
         )
     return files[0]
-
-
-def _installed_version() -> str:
-    from importlib.metadata import version
-
-    return version("chgnet")

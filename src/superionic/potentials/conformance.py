@@ -14,6 +14,7 @@ from ase import Atoms
 
 from superionic.errors import PotentialError
 from superionic.potentials.base import Potential, load_potential
+from superionic.potentials.proof import force_error
 from superionic.potentials.reference import li3ycl6_cell
 
 _FORCE_PROBES = ((0, 0), (4, 1), (10, 2), (15, 0), (27, 1))
@@ -66,7 +67,7 @@ def conform(
         "no_stress_unless_asked": cheap.stress_eV_per_A3 is None,
         "net_force_eV_per_A": float(np.abs(first.forces_eV_per_A.sum(axis=0)).max()),
         "without_stress_force_eV_per_A": float(np.abs(cheap.forces_eV_per_A - first.forces_eV_per_A).max()),
-        "force_eV_per_A": _force_error(potential, atoms, step),
+        "force_eV_per_A": force_error(potential, atoms, cheap, _FORCE_PROBES, step),
         "stress_eV_per_A3": _stress_error(potential, atoms, step),
     }
 
@@ -93,19 +94,6 @@ def conform_all(
 ) -> list[dict[str, Any]]:
     """Run :func:`conform` for each of ``runs`` in one process, which imports its engine once (a task)."""
     return [conform(run, inputs, context) for run in settings["runs"]]
-
-
-def _force_error(potential: Potential, atoms: Atoms, step: float) -> float:
-    forces = potential.evaluate(atoms, stress=False).forces_eV_per_A
-    worst = 0.0
-    for atom, axis in _FORCE_PROBES:
-        energies = []
-        for sign in (1.0, -1.0):
-            moved = atoms.copy()
-            moved.positions[atom, axis] += sign * step
-            energies.append(potential.evaluate(moved, stress=False).energy_eV)
-        worst = max(worst, abs(-(energies[0] - energies[1]) / (2.0 * step) - forces[atom, axis]))
-    return float(worst)
 
 
 def _stress_error(potential: Potential, atoms: Atoms, step: float) -> float:

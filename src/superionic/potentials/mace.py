@@ -23,8 +23,8 @@ from ase.data import chemical_symbols
 
 from superionic.errors import PotentialError
 from superionic.potentials import checkpoints, mace_weights
-from superionic.potentials.base import BasePotential, PotentialIdentity, Prediction, weights_sha256
-from superionic.potentials.checkpoints import Statement
+from superionic.potentials.base import PotentialIdentity, Prediction, weights_sha256
+from superionic.potentials.checkpoints import Statement, TorchPotential
 
 PINNED_VERSION = "0.3.16"
 TEST_MODEL = "test"
@@ -33,18 +33,11 @@ TEST_MODEL = "test"
 _TEST = Statement(TEST_MODEL, "own: a test model", "nothing: a test model with random weights", "MIT")
 
 
-class MACEPotential(BasePotential):
+class MACEPotential(TorchPotential):
     """MACE with a user's checkpoint; make it with :func:`load`."""
 
     def __init__(self, identity: PotentialIdentity, network: Any, *, precision: str, head: int, device: str) -> None:
-        import torch
-
-        super().__init__(identity)
-        self._dtype = checkpoints.torch_dtype(precision, "MACE")
-        self._device = torch.device(device)
-        self._network = network.to(device=self._device, dtype=self._dtype).eval()
-        for parameter in self._network.parameters():
-            parameter.requires_grad_(False)
+        super().__init__(identity, network, device=device, dtype=checkpoints.torch_dtype(precision, "MACE"))
         self._cutoff_A = float(network.r_max)
         self._head = head
         numbers = network.atomic_numbers.cpu().numpy()
@@ -116,10 +109,6 @@ class MACEPotential(BasePotential):
             "unit_shifts": tensor(image),
         }
 
-    def state_arrays(self) -> dict[str, np.ndarray]:
-        """All weights as arrays by name: what ``weights`` of :func:`load` takes."""
-        return {name: value.detach().cpu().numpy().copy() for name, value in self._network.state_dict().items()}
-
 
 def describe(model: str | None = None, **options: Any) -> PotentialIdentity:
     """Describe a checkpoint as far as that goes without importing mace; of a pickle the elements stay unknown."""
@@ -127,15 +116,16 @@ def describe(model: str | None = None, **options: Any) -> PotentialIdentity:
     if file is None:
         statement = _TEST if model == TEST_MODEL else Statement("-", checkpoints.NOT_STATED, checkpoints.NOT_STATED)
         elements = ("Li", "Cl", "Y") if model == TEST_MODEL else ()
-        return _identity(statement, "", elements)
+        return statement.identity("mace", PINNED_VERSION, "", elements, "MIT")
     digest = checkpoints.checksum(file)
     statement = _stated(digest, model, options)
     if is_bridge(file):
         from superionic.potentials.mace_bridge import read_settings
 
-        return _identity(statement, digest, _symbols(read_settings(file)["atomic_numbers"]))
+        symbols = _symbols(read_settings(file)["atomic_numbers"])
+        return statement.identity("mace", PINNED_VERSION, digest, symbols, "MIT")
     checkpoints.demand_trust(file, digest, options.get("trust_sha256"), instead=_INSTEAD)
-    return _identity(statement, digest, ())
+    return statement.identity("mace", PINNED_VERSION, digest, (), "MIT")
 
 
 _INSTEAD = "Let superionic engines convert mace FILE make a safe file of it once, where you trust it, and use that."
@@ -214,9 +204,8 @@ def load(
         statement = _TEST if model == TEST_MODEL else _stated(digest, model, said)
     if weights is not None:
         statement = replace(statement, level_of_theory=f"fine-tuned from: {statement.level_of_theory}")
-    identity = _identity(
-        statement, digest, _symbols(network.atomic_numbers.tolist()), fine_tuned=weights is not None, version=_version()
-    )
+    version, elements = checkpoints.installed_version("mace-torch"), _symbols(network.atomic_numbers.tolist())
+    identity = statement.identity("mace", version, digest, elements, "MIT", fine_tuned=weights is not None)
     heads = list(getattr(network, "heads", ["Default"]))
     index = mace_weights.choose_head(heads, head if complete else head or modal)
     return MACEPotential(identity, network, precision=precision, head=index, device=device)
@@ -294,14 +283,7 @@ def test_network() -> Any:
 
 
 def _stated(digest: str, model: str | None, options: Mapping[str, Any]) -> Statement:
-    return checkpoints.stated(
-        digest,
-        None,
-        engine="MACE",
-        model=model,
-        energy_convention=options.get("energy_convention"),
-        level_of_theory=options.get("level_of_theory"),
-    )
+    return checkpoints.stated(digest, None, options, engine="MACE", model=model)
 
 
 def _read(file: str, digest: str, trust_sha256: str | None) -> Any:
@@ -318,31 +300,3 @@ def _read(file: str, digest: str, trust_sha256: str | None) -> Any:
 
 def _symbols(numbers: Any) -> tuple[str, ...]:
     return tuple(chemical_symbols[number] for number in sorted(int(number) for number in numbers))
-
-
-def _identity(
-    statement: Statement,
-    digest: str,
-    elements: tuple[str, ...],
-    *,
-    fine_tuned: bool = False,
-    version: str = PINNED_VERSION,
-) -> PotentialIdentity:
-    return PotentialIdentity(
-        name="mace",
-        model=statement.model,
-        version=version,
-        checkpoint_sha256=digest,
-        energy_convention=statement.energy_convention,
-        level_of_theory=statement.level_of_theory,
-        elements=elements,
-        licence=f"MIT (code); checkpoint: {statement.licence}",
-        engine="mace",
-        fine_tuned=fine_tuned,
-    )
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("mace-torch")

@@ -24,14 +24,17 @@ from typing import Any, Final
 
 import numpy as np
 from ase import Atoms
+from ase.data import chemical_symbols
 
 from superionic.conventions import MATPES_PBE, MATPES_R2SCAN, MP_RAW
 from superionic.errors import CalculationFailed, EngineError, PotentialError
+from superionic.foreign import read_regular
 from superionic.potentials import checkpoints
-from superionic.potentials.base import BasePotential, PotentialIdentity, Prediction, weights_sha256
-from superionic.potentials.checkpoints import Statement
+from superionic.potentials.base import PotentialIdentity, Prediction, weights_sha256
+from superionic.potentials.checkpoints import Statement, TorchPotential
 
 PINNED_VERSION = "2.0.6"
+_MOST_SETTINGS_BYTES: Final = 10_000_000
 MEMBERS: Final = ("model.json", "state.pt")
 """Files of a model folder that are read."""
 
@@ -73,21 +76,14 @@ _KNOWN: dict[str, Statement] = {
 }
 
 
-class MatGLPotential(BasePotential):
+class MatGLPotential(TorchPotential):
     """M3GNet or TensorNet; make it with :func:`load`."""
 
     def __init__(
         self, identity: PotentialIdentity, parts: Mapping[str, Any], *, kind: str, precision: str, device: str
     ) -> None:
-        import torch
-
-        super().__init__(identity)
+        super().__init__(identity, parts["network"], device=device, dtype=checkpoints.torch_dtype(precision, "matgl"))
         self._kind = kind
-        self._dtype = checkpoints.torch_dtype(precision, "matgl")
-        self._device = torch.device(device)
-        self._network = parts["network"].to(device=self._device, dtype=self._dtype).eval()
-        for parameter in self._network.parameters():
-            parameter.requires_grad_(False)
         self._site_energies: list[Any] = []
         self._network.final_layer.register_forward_hook(lambda _m, _i, output: self._site_energies.append(output))
         self._mean, self._std = float(parts["mean"]), float(parts["std"])
@@ -146,10 +142,6 @@ class MatGLPotential(BasePotential):
         return Prediction(
             energy, forces, checkpoints.voigt(gradients[1].astype(np.float64)) / abs(float(atoms.get_volume()))
         )
-
-    def state_arrays(self) -> dict[str, np.ndarray]:
-        """All weights of the network as arrays by name: what ``weights`` of :func:`load` takes."""
-        return {name: value.detach().cpu().numpy().copy() for name, value in self._network.state_dict().items()}
 
     def _edges(self, atoms: Atoms) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         from pymatgen.optimization.neighbors import find_points_in_spheres
@@ -212,11 +204,13 @@ def describe(model: str | None = None, **options: Any) -> PotentialIdentity:
     file = options.get("file")
     if file is None:
         if model in _TEST:
-            return _identity(_test_statement(str(model)), "", ("Li", "Cl", "Y"))
-        return _identity(Statement("-", checkpoints.NOT_STATED, checkpoints.NOT_STATED), "", ())
+            return _test_statement(str(model)).identity("matgl", PINNED_VERSION, "", ("Li", "Cl", "Y"), _BSD)
+        unknown = Statement("-", checkpoints.NOT_STATED, checkpoints.NOT_STATED)
+        return unknown.identity("matgl", PINNED_VERSION, "", (), _BSD)
     settings = _settings(file)
     digest = checkpoints.checksum(file, MEMBERS)
-    return _identity(_stated(digest, model, options), digest, _symbols(settings["init_args"]["element_types"]))
+    elements = checkpoints.by_number(settings["init_args"]["element_types"])
+    return _stated(digest, model, options).identity("matgl", PINNED_VERSION, digest, elements, _BSD)
 
 
 def load(
@@ -285,13 +279,9 @@ def load(
         _load_state(parts["network"], {name: torch.from_numpy(np.array(value)) for name, value in weights.items()})
         statement = replace(statement, level_of_theory=f"fine-tuned from: {statement.level_of_theory}")
         digest = weights_sha256(weights)
-    identity = _identity(
-        statement,
-        digest,
-        _symbols(settings["init_args"]["element_types"]),
-        fine_tuned=weights is not None,
-        version=_version(),
-    )
+    version = checkpoints.installed_version("matgl")
+    elements = checkpoints.by_number(settings["init_args"]["element_types"])
+    identity = statement.identity("matgl", version, digest, elements, _BSD, fine_tuned=weights is not None)
     return MatGLPotential(identity, parts, kind=settings["@class"], precision=precision, device=device)
 
 
@@ -359,18 +349,21 @@ def _settings(file: str | Path) -> dict[str, Any]:
     """Read what the network is made from out of ``model.json``."""
     path = Path(file) / MEMBERS[0]
     try:
-        text = json.loads(path.read_text(encoding="utf-8"))
+        text = json.loads(read_regular(path, _MOST_SETTINGS_BYTES).decode("utf-8"))
         settings: dict[str, Any] = text["kwargs"]["model"]
         repulsion = text["kwargs"].get("calc_repuls", False)
         charge = text["kwargs"].get("calc_charge", False)
-        kind, _ = settings["@class"], settings["init_args"]["element_types"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        kind, elements = settings["@class"], settings["init_args"]["element_types"]
+        if not (isinstance(elements, list) and set(elements) <= set(chemical_symbols)):
+            raise ValueError("its elements are none")  # noqa: TRY301 - as whatever else is wrong with it
+        known = kind in _MODULES
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise PotentialError(
             "This is no folder of a matgl potential: it has no model.json that can be read.",
             where=str(path),
             fix="Let `file` name the folder with model.json and state.pt.",
         ) from error
-    if kind not in _MODULES or repulsion or charge:
+    if not known or repulsion or charge:
         raise PotentialError(
             f"This kind of matgl potential is not known here: {kind}"
             + (" with a repulsion or charges of its own" if repulsion or charge else "")
@@ -382,49 +375,8 @@ def _settings(file: str | Path) -> dict[str, Any]:
 
 
 def _stated(digest: str, model: str | None, options: Mapping[str, Any]) -> Statement:
-    return checkpoints.stated(
-        digest,
-        _KNOWN.get(digest),
-        engine="matgl",
-        model=model,
-        energy_convention=options.get("energy_convention"),
-        level_of_theory=options.get("level_of_theory"),
-    )
+    return checkpoints.stated(digest, _KNOWN.get(digest), options, engine="matgl", model=model)
 
 
 def _test_statement(model: str) -> Statement:
     return Statement(model, f"own: a {model} model", "nothing: a test model with random weights", _BSD)
-
-
-def _symbols(element_types: Any) -> tuple[str, ...]:
-    from ase.data import atomic_numbers
-
-    return tuple(sorted(element_types, key=lambda symbol: atomic_numbers[symbol]))
-
-
-def _identity(
-    statement: Statement,
-    digest: str,
-    elements: tuple[str, ...],
-    *,
-    fine_tuned: bool = False,
-    version: str = PINNED_VERSION,
-) -> PotentialIdentity:
-    return PotentialIdentity(
-        name="matgl",
-        model=statement.model,
-        version=version,
-        checkpoint_sha256=digest,
-        energy_convention=statement.energy_convention,
-        level_of_theory=statement.level_of_theory,
-        elements=elements,
-        licence=f"{_BSD} (code); checkpoint: {statement.licence}",
-        engine="matgl",
-        fine_tuned=fine_tuned,
-    )
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("matgl")

@@ -32,6 +32,7 @@ from ase import Atoms
 from scipy.special import erfc
 
 from superionic.errors import PotentialError
+from superionic.potentials import checkpoints
 from superionic.potentials.base import BasePotential, FloatArray, PotentialIdentity, Prediction
 from superionic.potentials.neighbours import pairs_within
 from superionic.units import COULOMB_EV_A
@@ -244,8 +245,6 @@ def _check_model(model: str | None) -> None:
 
 
 def _identity(parameters: PairParameters) -> PotentialIdentity:
-    from ase.data import atomic_numbers
-
     return PotentialIdentity(
         name="pair",
         model="born-mayer",
@@ -253,7 +252,7 @@ def _identity(parameters: PairParameters) -> PotentialIdentity:
         checkpoint_sha256=parameters.sha256,
         energy_convention="pair potential",
         level_of_theory="rigid ions: Born–Mayer repulsion and damped shifted-force Coulomb (not a material's energy)",
-        elements=tuple(sorted(parameters.charges_e, key=lambda symbol: atomic_numbers[symbol])),
+        elements=checkpoints.by_number(parameters.charges_e),
         licence="MIT",
         engine="core",
     )

@@ -12,7 +12,7 @@ Tolerances are wide for rounding on another processor (1e-6 eV/atom is usual) an
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -181,7 +181,7 @@ def _demand_plausible(potential: Potential, structure: Atoms, prediction: Predic
             f"{abs(shuffled - prediction.energy_eV) / n_atoms:.2g} eV/atom.",
             fix=_fix(identity),
         )
-    worst = _derivative_error(potential, structure, prediction)
+    worst = force_error(potential, structure, prediction)
     if not worst <= _DERIVATIVE_EV_PER_A:
         raise EngineError(
             f"{who} gives forces that are not the derivatives of its energy: they differ by {worst:.2g} eV/Å.",
@@ -201,15 +201,22 @@ def _demand_plausible(potential: Potential, structure: Atoms, prediction: Predic
         )
 
 
-def _derivative_error(potential: Potential, structure: Atoms, prediction: Prediction) -> float:
+def force_error(
+    potential: Potential,
+    structure: Atoms,
+    prediction: Prediction,
+    probes: Sequence[tuple[int, int]] = _PROBES,
+    step_A: float = _STEP_A,
+) -> float:
+    """Return the largest deviation of forces (atom, axis) from central differences of the energy, in eV/Å."""
     worst = 0.0
-    for atom, axis in _PROBES:
+    for atom, axis in probes:
         energies = []
         for sign in (1.0, -1.0):
             moved = structure.copy()
-            moved.positions[atom, axis] += sign * _STEP_A
+            moved.positions[atom, axis] += sign * step_A
             energies.append(potential.evaluate(moved, stress=False).energy_eV)
-        slope = (energies[0] - energies[1]) / (2.0 * _STEP_A)
+        slope = (energies[0] - energies[1]) / (2.0 * step_A)
         worst = max(worst, abs(slope + prediction.forces_eV_per_A[atom, axis]))
     return float(worst)
 

@@ -24,8 +24,8 @@ from ase import Atoms
 from superionic.conventions import MP_R2SCAN_SEVENNET, MP_RAW
 from superionic.errors import EngineError, PotentialError
 from superionic.potentials import checkpoints
-from superionic.potentials.base import BasePotential, PotentialIdentity, Prediction, weights_sha256
-from superionic.potentials.checkpoints import Statement
+from superionic.potentials.base import PotentialIdentity, Prediction, weights_sha256
+from superionic.potentials.checkpoints import Statement, TorchPotential
 from superionic.potentials.elements import mptrj_elements
 
 PINNED_VERSION = "0.13.0"
@@ -64,7 +64,7 @@ _RECORDS: dict[str, PotentialIdentity] = {
 }
 
 
-class SevenNetPotential(BasePotential):
+class SevenNetPotential(TorchPotential):
     """SevenNet; make it with :func:`load`."""
 
     def __init__(
@@ -76,13 +76,7 @@ class SevenNetPotential(BasePotential):
         modal: str | None,
         device: str,
     ) -> None:
-        import torch
-
-        super().__init__(identity)
-        self._device = torch.device(device)
-        self._model = model.to(self._device).eval()
-        for parameter in self._model.parameters():
-            parameter.requires_grad_(False)
+        super().__init__(identity, model, device=device)
         self._cutoff_A = cutoff_A
         self._modal = modal
 
@@ -109,7 +103,7 @@ class SevenNetPotential(BasePotential):
         if self._modal is not None:
             data[key.DATA_MODALITY] = self._modal
         data.to(self._device)
-        output = self._model(data)
+        output = self._network(data)
         site_energies = output[key.ATOMIC_ENERGY].detach().cpu().numpy().astype(np.float64)
         forces = output[key.PRED_FORCE].detach().cpu().numpy().astype(np.float64)[: len(atoms)]
         if not stress:
@@ -117,14 +111,6 @@ class SevenNetPotential(BasePotential):
         # SevenNet: compressive positive, in the order xx, yy, zz, xy, yz, zx.
         theirs = output[key.PRED_STRESS].detach().cpu().numpy().astype(np.float64).ravel()
         return Prediction(float(np.sum(site_energies)), forces, -theirs[[0, 1, 2, 4, 5, 3]])
-
-    def state_arrays(self) -> dict[str, np.ndarray]:
-        """All weights as arrays by name: what ``weights`` of :func:`load` takes."""
-        return {
-            name: value.detach().cpu().numpy().copy()
-            for name, value in self._model.state_dict().items()
-            if hasattr(value, "detach")
-        }
 
 
 def describe(model: str | None = None, **options: Any) -> PotentialIdentity:
@@ -211,13 +197,13 @@ def load(
     if record is None:
         modal = _modal(checkpoint.config, modal)
         options = {"energy_convention": energy_convention, "level_of_theory": level_of_theory, "modal": modal}
-        record = _of_file(digest, model, options, elements=_species(checkpoint.config))
+        record = _of_file(digest, model, options, elements=checkpoints.by_number(checkpoint.config["chemical_species"]))
     if weights is not None:
         digest = weights_sha256(weights)
-        _load_weights(network, weights)
+        checkpoints.load_weights(network, weights, "SevenNet")
     identity = replace(
         record,
-        version=_installed_version(),
+        version=checkpoints.installed_version("sevenn"),
         checkpoint_sha256=digest,
         level_of_theory=record.level_of_theory if weights is None else f"fine-tuned from: {record.level_of_theory}",
         fine_tuned=weights is not None,
@@ -241,26 +227,9 @@ def _of_file(
         for record in _RECORDS.values()
         if record.checkpoint_sha256 == digest and record.model.partition("/")[2] in ("", modal)
     ]
-    statement = checkpoints.stated(
-        digest,
-        known[0] if known else None,
-        engine="SevenNet",
-        model=model,
-        energy_convention=options.get("energy_convention"),
-        level_of_theory=options.get("level_of_theory"),
-    )
-    licence = statement.licence if known else f"{_LICENCE} (code); checkpoint: {statement.licence}"
-    return PotentialIdentity(
-        name="sevennet",
-        model=statement.model,
-        version=PINNED_VERSION,
-        checkpoint_sha256=digest,
-        energy_convention=statement.energy_convention,
-        level_of_theory=statement.level_of_theory,
-        elements=elements,
-        licence=licence,
-        engine="sevennet",
-    )
+    statement = checkpoints.stated(digest, known[0] if known else None, options, engine="SevenNet", model=model)
+    identity = statement.identity("sevennet", PINNED_VERSION, digest, elements, _LICENCE)
+    return replace(identity, licence=statement.licence) if known else identity
 
 
 def _demand_plain_data(path: Path) -> None:
@@ -284,28 +253,3 @@ def _modal(config: Mapping[str, Any], modal: str | None) -> str | None:
             fix=f"Name one as `modal`: {', '.join(names)}." if names else "Leave `modal` out.",
         )
     return modal
-
-
-def _species(config: Mapping[str, Any]) -> tuple[str, ...]:
-    from ase.data import atomic_numbers
-
-    return tuple(sorted(config["chemical_species"], key=lambda symbol: atomic_numbers[symbol]))
-
-
-def _load_weights(network: Any, weights: Mapping[str, np.ndarray]) -> None:
-    import torch
-
-    state = {name: torch.from_numpy(np.array(value)) for name, value in weights.items()}
-    try:
-        network.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        raise PotentialError(
-            "The weights do not fit the SevenNet model: " + str(error).splitlines()[-1].strip(),
-            fix="Give the complete state dict of the same model that they were trained from.",
-        ) from error
-
-
-def _installed_version() -> str:
-    from importlib.metadata import version
-
-    return version("sevenn")

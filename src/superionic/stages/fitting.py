@@ -15,7 +15,8 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from superionic.execution.task import Context, Task, task
+from superionic.execution.codec import from_tree, to_tree
+from superionic.execution.task import ArgumentGroup, Context, Task, task
 from superionic.labels.base import Label
 from superionic.results.learning import ErrorsApart, HeldOutErrors, Parity, ParityPoints
 from superionic.stages.base import ChosenPotential, Snapshot, Weights, Workbench
@@ -37,10 +38,10 @@ FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Data:
+class Data(ArgumentGroup):
     """Labelled structures as tasks name them: parts of results, equally many."""
 
-    structures: Sequence[Atoms]
+    atoms: Sequence[Atoms]
     labels: Sequence[Label]
 
     @classmethod
@@ -145,8 +146,7 @@ class Training:
     def divided(self, label: str, split: Split) -> Task[Dataset]:
         """Build the task that takes the parts as they are given."""
         call = divided_task.of(
-            atoms=self.data.structures,
-            labels=self.data.labels,
+            data=self.data,
             baseline=self.baseline.result.energies_eV,
             declared=None if self.declared is None else self.declared.result.element_references_eV,
             split=split,
@@ -164,8 +164,7 @@ class Training:
     ) -> Task[Checked]:
         """Build the task that looks the labels over before training."""
         call = preflight_task.of(
-            atoms=self.data.structures,
-            labels=self.data.labels,
+            data=self.data,
             baseline=self.baseline.result,
             dataset=dataset.result,
             groups=groups,
@@ -201,8 +200,7 @@ class Training:
                 options=options,
                 n_epochs=min(epochs_per_segment, epochs - first),
                 seed=seed,
-                atoms=self.data.structures,
-                labels=self.data.labels,
+                data=self.data,
                 dataset=dataset.result,
                 state=state,
                 replay=replay,
@@ -225,8 +223,7 @@ class Training:
     ) -> Task[HeldOutErrors]:
         """Build the task that compares predictions before and after with the labels; see :func:`errors_task`."""
         call = errors_task.of(
-            atoms=self.data.structures,
-            labels=self.data.labels,
+            data=self.data,
             baseline=self.baseline.result,
             after=after.result,
             dataset=dataset.result,
@@ -263,8 +260,7 @@ def declared_task(
 def dataset_task(
     _context: Context,
     *,
-    atoms: Sequence[Atoms],
-    labels: Sequence[Label],
+    data: Data,
     baseline: FloatArray,
     declared: Mapping[str, float] | None,
     groups: Sequence[str],
@@ -277,29 +273,27 @@ def dataset_task(
     split = split_in_rounds(
         groups, rounds, validation_fraction=validation_fraction, test_fraction=test_fraction, seed=seed
     )
-    return _dataset(split, atoms, labels, baseline, declared)
+    return _dataset(split, data, baseline, declared)
 
 
 @task(version=2)
 def divided_task(
     _context: Context,
     *,
-    atoms: Sequence[Atoms],
-    labels: Sequence[Label],
+    data: Data,
     baseline: FloatArray,
     declared: Mapping[str, float] | None,
     split: Split,
 ) -> Dataset:
     """Take the parts as they are given, and find the energies that bring labels to the potential's zero."""
-    return _dataset(split, atoms, labels, baseline, declared)
+    return _dataset(split, data, baseline, declared)
 
 
 @task(version=2)
 def preflight_task(
     _context: Context,
     *,
-    atoms: Sequence[Atoms],
-    labels: Sequence[Label],
+    data: Data,
     baseline: Targets,
     dataset: Dataset,
     groups: Sequence[str],
@@ -309,8 +303,8 @@ def preflight_task(
 ) -> Checked:
     """Look for what makes a training fail in silence, before it begins."""
     found = preflight(
-        atoms,
-        labels,
+        data.atoms,
+        data.labels,
         baseline,
         train=dataset.split.train,
         validation=dataset.split.validation,
@@ -332,8 +326,7 @@ def train_task(
     options: Mapping[str, Any],
     n_epochs: int,
     seed: int,
-    atoms: Sequence[Atoms],
-    labels: Sequence[Label],
+    data: Data,
     dataset: Dataset,
     state: Mapping[str, Any] | None,
     replay: LabelledSet | None,
@@ -349,17 +342,17 @@ def train_task(
 
     def subset(indices: Sequence[int]) -> LabelledSet:
         return LabelledSet.from_labels(
-            [atoms[i] for i in indices],
-            [labels[i] for i in indices],
+            [data.atoms[i] for i in indices],
+            [data.labels[i] for i in indices],
             energy_shifts_eV=None if declares else [float(dataset.shifts_eV[i]) for i in indices],
         )
 
     if state is not None:
-        current = chosen.TrainState.from_dict(state)
+        current = from_tree(state, chosen.TrainState, "state")
         if file is not None and hasattr(current, "file"):
             current = replace(current, file=file)
         if current.finished:
-            return TrainingState(current.to_dict())
+            return _stored(current)
     else:
         current = chosen.start(
             potential.model,
@@ -379,7 +372,12 @@ def train_task(
         how,
         progress=context.progress,
     )
-    return TrainingState(current.to_dict())
+    return _stored(current)
+
+
+def _stored(state: Any) -> TrainingState:
+    """Keep all of a state but where a file lies on this machine."""
+    return TrainingState({name: value for name, value in to_tree(state).items() if name != "file"})
 
 
 @task(version=2)
@@ -387,7 +385,7 @@ def finish_task(_context: Context, *, trainer: str, state: Mapping[str, Any]) ->
     """Take the weights of the best epoch out of the last training state."""
     from superionic.training import base
 
-    ended = base.trainer(trainer).TrainState.from_dict(state)
+    ended = from_tree(state, base.trainer(trainer).TrainState, "state")
     return Trained(
         best_epoch=ended.best_epoch,
         best_loss=getattr(ended, "best_loss", None),
@@ -402,8 +400,7 @@ def finish_task(_context: Context, *, trainer: str, state: Mapping[str, Any]) ->
 def errors_task(
     _context: Context,
     *,
-    atoms: Sequence[Atoms],
-    labels: Sequence[Label],
+    data: Data,
     baseline: Targets,
     after: Targets,
     dataset: Dataset,
@@ -414,7 +411,9 @@ def errors_task(
     parts = {"train": dataset.split.train, "validation": dataset.split.validation, "test": dataset.split.test}
     name = next(part for part in sets if parts[part])
     chosen = [i for i in parts[name] if np.isfinite(dataset.shifts_eV[i])]
-    every = LabelledSet.from_labels(atoms, labels, energy_shifts_eV=[float(shift) for shift in dataset.shifts_eV])
+    every = LabelledSet.from_labels(
+        data.atoms, data.labels, energy_shifts_eV=[float(shift) for shift in dataset.shifts_eV]
+    )
     reference, old, new = every.targets.subset(chosen), baseline.subset(chosen), after.subset(chosen)
     sorted_by = {kind: [values[i] for i in chosen] for kind, values in kinds.items()}
     pairs = zip(errors_by(old, reference, sorted_by), errors_by(new, reference, sorted_by), strict=True)
@@ -435,13 +434,12 @@ def errors_task(
 
 def _dataset(
     split: Split,
-    atoms: Sequence[Atoms],
-    labels: Sequence[Label],
+    data: Data,
     baseline: FloatArray,
     declared: Mapping[str, float] | None,
 ) -> Dataset:
-    compositions = [composition_of(structure) for structure in atoms]
-    difference = np.array([label.energy_eV for label in labels]) - baseline
+    compositions = [composition_of(structure) for structure in data.atoms]
+    difference = np.array([label.energy_eV for label in data.labels]) - baseline
     trained = [compositions[i] for i in split.train]
     if declared is not None:
         references = ElementReferences(declared, len(declared), 0.0)

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from superionic.settings.label import LabelSettings
 
 STAGE = "label"
-_WALLTIME_S = 6 * 3600.0
 _ENGINES = {"gpaw": "gpaw", "tblite": "tblite", "vasp": "core"}  # VASP is started by a worker of the core
 _OF_VASP = ("functional", "ecut_eV", "kpoint_spacing_per_A", "smearing_eV", "energy_tolerance_eV", "max_scf_steps")
 
@@ -100,13 +99,11 @@ def run(
     baseline: Targets | None = None
     if baseline_potential is not None:
         words = f"predictions for the gates {round_label}".strip()
-        baseline = predictions(bench, STAGE, words, data.structures, baseline_potential).result
+        baseline = predictions(bench, STAGE, words, data.atoms, baseline_potential).result
     gates = bench.task(
         STAGE,
         f"gates {round_label}".strip(),
-        gates_task.of(
-            gates=Gates(**settings.gates.model_dump()), atoms=data.structures, labels=data.labels, baseline=baseline
-        ),
+        gates_task.of(gates=Gates(**settings.gates.model_dump()), data=data, baseline=baseline),
     )
     verdicts = bench.runner.one(gates).verdicts
     accepted = tuple(snapshot for snapshot, verdict in zip(labelled, verdicts, strict=True) if verdict.passed)
@@ -161,7 +158,6 @@ def _labelled(
             f"label of {snapshot.id}",
             label_task.of(labeller=labeller, labeller_settings=how, atoms=snapshot.structure),
             engine=engine,
-            walltime_s=_WALLTIME_S,
         )
         for snapshot in worth
     ]
@@ -294,9 +290,7 @@ def one_of_task(_context: Context, *, label: Label) -> Label:
 
 
 @task(version=3)
-def gates_task(
-    _context: Context, *, gates: Gates, atoms: Sequence[Atoms], labels: Sequence[Label], baseline: Targets | None
-) -> Judged:
+def gates_task(_context: Context, *, gates: Gates, data: Data, baseline: Targets | None) -> Judged:
     """Judge labels together."""
     from superionic.labels.gates import check_labels
     from superionic.labels.residuals import Baseline
@@ -304,4 +298,4 @@ def gates_task(
     compared = None
     if baseline is not None:
         compared = Baseline(baseline.energies_eV, baseline.forces_eV_per_A, baseline.stresses_eV_per_A3)
-    return Judged(tuple(check_labels(atoms, labels, gates, baseline=compared)))
+    return Judged(tuple(check_labels(data.atoms, data.labels, gates, baseline=compared)))

@@ -139,7 +139,7 @@ def open_study(
     data = Data([read.result.atoms[i] for i in numbers], [read.result.labels[i] for i in numbers])
     groups = [rule.group_of(fact) for fact in facts]
     split = divide(facts, rule, seed)
-    baseline = predictions(bench, STAGE, "predictions before training", data.structures, potential)
+    baseline = predictions(bench, STAGE, "predictions before training", data.atoms, potential)
     return Study(bench, STAGE, potential, trainer, data, baseline, None, chosen, facts, groups, split, seed)
 
 
@@ -207,7 +207,7 @@ def train(
     segment = max(5, math.ceil(int(options["epochs"]) / _SEGMENTS))
     finish = study.fit(label, dataset, options, epochs_per_segment=segment, seed=seed, replay=replay)
     tuned = study.potential.tuned(finish.result.weights)
-    after = predictions(study.bench, STAGE, f"predictions after {label}", study.data.structures, tuned)
+    after = predictions(study.bench, STAGE, f"predictions after {label}", study.data.atoms, tuned)
     errors = study.errors(f"errors of {label}", after, dataset, study.kinds, ("test", "validation"))
     return Fit(label, dataset, finish, tuned, errors)
 

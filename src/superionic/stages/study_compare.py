@@ -125,7 +125,7 @@ def compare(
             forgotten = bench.task(STAGE, f"forgotten by {label}", call)
         run: Task[StabilityRun] | None = None
         if stability is not None:
-            first = study.data.structures[(study.split.test or study.split.validation)[0]]
+            first = study.data.atoms[(study.split.test or study.split.validation)[0]]
             hot = stability_task.of(potential=potential, how=stability, seed=study.seed, atoms=first)
             run = bench.task(STAGE, f"stability of {label}", hot)
         entrants.append(_Entrant(name, number, entered, forgotten, run))

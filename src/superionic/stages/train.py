@@ -103,17 +103,16 @@ def run(
         replay = replay_data(settings.replay, bench, STAGE, pretrained, ranked, by_foundation=by_foundation)
     declared: Task[Shifts] | None = None
     if options.get("e0s") is not None:
-        declares = declared_task.of(potential=pretrained, trainer=trainer, options=options, atoms=data.structures)
+        declares = declared_task.of(potential=pretrained, trainer=trainer, options=options, atoms=data.atoms)
         declared = bench.task(STAGE, f"declared energies{tail}", declares)
-    baseline = predictions(bench, STAGE, f"predictions before training{tail}", data.structures, pretrained)
+    baseline = predictions(bench, STAGE, f"predictions before training{tail}", data.atoms, pretrained)
     training = Training(bench, STAGE, pretrained, trainer, data, baseline, declared)
     groups = [group_of(snapshot, settings.split_by) for snapshot in labelled]
     dataset = bench.task(
         STAGE,
         f"training set{tail}",
         dataset_task.of(
-            atoms=data.structures,
-            labels=data.labels,
+            data=data,
             baseline=baseline.result.energies_eV,
             declared=None if declared is None else declared.result.element_references_eV,
             groups=groups,

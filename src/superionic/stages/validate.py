@@ -44,7 +44,7 @@ def run(
     dataset
         The split into sets, and the energy shifts.
     """
-    after = predictions(bench, STAGE, "predictions after training", training.data.structures, tuned)
+    after = predictions(bench, STAGE, "predictions after training", training.data.atoms, tuned)
     sets: tuple[SetName, ...] = ("test", "validation", "train")
     compared = training.errors("errors before and after", after, dataset, kinds_of(labelled), sets, stage=STAGE)
     errors = bench.runner.one(compared)

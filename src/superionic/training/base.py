@@ -7,9 +7,9 @@ A trainer is a module that offers five names:
     does not know. Names that trainers share mean the same in all of them: ``epochs``, ``batch_size``,
     ``learning_rate``, ``freeze``, ``energy_weight``, ``force_weight``, ``stress_weight``, ``patience``.
 ``TrainState``
-    Frozen; all that the rest of a training depends on. ``to_dict`` and ``from_dict`` are exact inverses of one another;
-    ``epoch``, ``history``, ``best_epoch``, ``best_weights``, ``finished``. A state of a model from a ``file`` has the
-    attribute ``file``, which is where that lies on this machine and not part of ``to_dict``.
+    Frozen dataclass of all that the rest of a training depends on, of types that can be stored (see
+    :mod:`superionic.execution.codec`); ``epoch``, ``history``, ``best_epoch``, ``best_weights``, ``finished``. A state
+    of a model from a ``file`` has the attribute ``file``, which is where that lies on this machine and is not stored.
 ``start(model=None, *, file=None, weights=None, seed, options=None, train=None, replay=None) -> TrainState``
     ``train``: the per-element energies of its labels are fitted and taken off. ``replay``: labels of other chemistries
     that a multi-head training goes on learning; trainers without one refuse it.
@@ -99,10 +99,6 @@ class State(Protocol):
     @property
     def finished(self) -> bool:
         """Whether there is nothing left to do."""
-        ...
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give plain values and arrays."""
         ...
 
 

@@ -51,11 +51,11 @@ class TrainOptions(LoopOptions):
     """How to train; see :class:`superionic.training.state.LoopOptions`."""
 
     freezes: ClassVar[Mapping[str, tuple[str, ...]]] = FREEZE
-    trainer_name: ClassVar[str] = "CHGNet"
+    training: ClassVar[str] = "Training of CHGNet"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainState(LoopState):
     """All that the rest of a training depends on; see :class:`superionic.training.state.LoopState`."""
 
-    options_class: ClassVar[type[LoopOptions]] = TrainOptions
+    options: TrainOptions

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from copy import deepcopy
+from dataclasses import is_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -47,20 +48,19 @@ def resume_exactly(
         return chosen.start(model, file=file, seed=seed, options=options, train=train)
 
     start = begin(3)
-    before_training = start.to_dict()
+    before_training = deepcopy(start)
     whole = chosen.train_epochs(start, train, validation, options.epochs)
     parts = begin(3)
     while not parts.finished:
-        again = chosen.TrainState.from_dict(chosen.train_epochs(parts, train, validation, 1).to_dict())
-        parts = _at(again, file)
+        parts = chosen.train_epochs(parts, train, validation, 1)
     other = chosen.train_epochs(begin(4), train, validation, options.epochs)
     before = chosen.predict(labelled.structures, model=model, file=file, weights=start.best_weights)
     after = chosen.predict(labelled.structures, model=model, file=file, weights=whole.best_weights)
     changes = [np.abs(a - b).max() for a, b in zip(after.forces_eV_per_A, before.forces_eV_per_A, strict=True)]
     return {
-        "identical": same(whole.to_dict(), parts.to_dict()),
+        "identical": same(whole, parts),
         "another_seed": not same(dict(other.weights), dict(whole.weights)),
-        "mutated": not same(start.to_dict(), before_training),
+        "mutated": not same(start, before_training),
         "history": [dict(entry) for entry in whole.history],
         "best_epoch": whole.best_epoch,
         "epoch": whole.epoch,
@@ -90,7 +90,9 @@ def small_set(chosen: Trainer, shift_eV: float, model: str | None = None, file: 
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two trees of plain values, arrays and structures are equal bit for bit."""
+    """Whether two states, of plain values, arrays and structures, are equal bit for bit."""
+    if is_dataclass(one):
+        return type(one) is type(other) and same(vars(one), vars(other))
     if isinstance(one, Mapping):
         return (
             isinstance(other, Mapping)
@@ -110,12 +112,6 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other or (one != one and other != other))  # noqa: PLR0124 - NaN equals NaN here
 
 
-def _at(state: Any, file: str | None) -> Any:
-    from dataclasses import replace
-
-    return replace(state, file=file) if file is not None and "file" in {f.name for f in fields(state)} else state
-
-
 def _loaded(
     settings: Mapping[str, Any], weights: Mapping[str, Any], labelled: LabelledSet, predicted: Targets
 ) -> float:
@@ -131,8 +127,6 @@ def _loaded(
 
 
 def _refuses(chosen: Trainer, state: Any, train: LabelledSet) -> bool:
-    from dataclasses import replace
-
     from superionic.errors import CampaignFileError
 
     changed = replace(state.options, batch_size=state.options.batch_size + 1)

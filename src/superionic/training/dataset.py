@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -79,19 +78,6 @@ class Targets:
         return Targets(
             self.energies_eV[chosen], tuple(self.forces_eV_per_A[i] for i in chosen), self.stresses_eV_per_A3[chosen]
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give plain arrays, from which :meth:`from_dict` makes the same targets."""
-        return {
-            "energies_eV": np.array(self.energies_eV),
-            "forces_eV_per_A": [np.array(array) for array in self.forces_eV_per_A],
-            "stresses_eV_per_A3": np.array(self.stresses_eV_per_A3),
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Targets:
-        """Invert :meth:`to_dict`."""
-        return cls(values["energies_eV"], tuple(values["forces_eV_per_A"]), values["stresses_eV_per_A3"])
 
 
 @dataclass(frozen=True)
@@ -190,27 +176,6 @@ class LabelledSet:
         offsets = references.energies_eV(self.compositions())
         return replace(self, targets=replace(self.targets, energies_eV=self.targets.energies_eV - offsets))
 
-    def to_dict(self) -> dict[str, Any]:
-        """Give plain values, arrays and structures, from which :meth:`from_dict` makes the same set."""
-        return {
-            "structures": [atoms.copy() for atoms in self.structures],
-            "targets": self.targets.to_dict(),
-            "groups": list(self.groups),
-            "settings_hash": self.settings_hash,
-            "energy_convention": self.energy_convention,
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> LabelledSet:
-        """Invert :meth:`to_dict`."""
-        return cls(
-            structures=tuple(values["structures"]),
-            targets=Targets.from_dict(values["targets"]),
-            groups=tuple(values["groups"]),
-            settings_hash=values["settings_hash"],
-            energy_convention=values["energy_convention"],
-        )
-
 
 @dataclass(frozen=True)
 class Split:
@@ -281,19 +246,6 @@ class ElementReferences:
     def shift_eV(self, symbols: Sequence[str]) -> float:
         """Sum of the shifts over atoms of these chemical symbols, in eV; errors as :meth:`energies_eV`."""
         return float(self.energies_eV([Counter(symbols)])[0])
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give plain JSON values."""
-        return {
-            "eV_per_atom": dict(self.eV_per_atom),
-            "rank": self.rank,
-            "rms_residual_eV_per_atom": self.rms_residual_eV_per_atom,
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> ElementReferences:
-        """Invert :meth:`to_dict`."""
-        return cls(dict(values["eV_per_atom"]), int(values["rank"]), float(values["rms_residual_eV_per_atom"]))
 
 
 def composition_of(atoms: Atoms) -> dict[str, int]:

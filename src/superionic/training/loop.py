@@ -9,106 +9,292 @@ What is of one potential alone is behind :class:`Network`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from ase import Atoms
 
-from superionic.errors import CalculationFailed
+from superionic.errors import CalculationFailed, CampaignFileError, EngineError, PotentialError
 from superionic.labels.base import Progress
 from superionic.training.dataset import ElementReferences, LabelledSet, Targets, fit_element_references
 from superionic.training.metrics import errors
-from superionic.training.state import Arrays, LoopOptions
+from superionic.training.state import AdamState, LoopOptions, LoopState
 from superionic.units import GPA_PER_EV_PER_A3
 
 if TYPE_CHECKING:
     import torch
 
+P = TypeVar("P")
 
-class Network(Protocol):
+_AT_A_TIME: Final = 4
+
+
+class Network(ABC):
     """A network of one potential, loaded on one CPU thread, as the loop sees it.
 
     Attributes
     ----------
+    name
+        Of its model.
     module
         The ``torch.nn.Module``; its whole state dict are the weights.
     always_frozen
         Beginnings of names of parameters that are never trained.
     """
 
+    name: str
     module: Any
-    always_frozen: tuple[str, ...]
+    always_frozen: tuple[str, ...] = ()
 
+    @abstractmethod
     def graphs(self, structures: Sequence[Atoms]) -> list[Any]:
         """Prepare structures, once for all epochs."""
-        ...
 
+    @abstractmethod
     def forward(self, graphs: list[Any], *, trainable: bool = True) -> Mapping[str, Any]:
         """Evaluate; ``trainable``: so that a loss can be differentiated.
 
         Returns ``e``, energies per atom in eV of shape (n,); ``f``, forces in eV/Å, one array for each structure; and
         ``s``, stresses in GPa of ASE's sign, each of shape (3, 3).
         """
-        ...
 
     def load(self, weights: Mapping[str, np.ndarray]) -> None:
         """Replace all weights."""
-        ...
+        import torch
+
+        self.module.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in weights.items()})
 
 
-def begin(
-    network: Network,
-    state_class: type[Any],
-    *,
-    model: str,
-    seed: int,
-    options: LoopOptions,
-    train: LabelledSet | None,
-    file: str | None = None,
-) -> Any:
-    """Make the state before the first epoch.
+def adapter(load: Callable[..., P], model: str | None, file: str | None, **options: Any) -> P:
+    """Load a potential as a campaign does, so that what is trained is what is evaluated.
 
-    Parameters
+    The energy convention of a file may be unstated: the shift of the labels makes up for it.
+    """
+    given: dict[str, Any] = {} if file is None else {"file": file, **options}
+    try:
+        return load(model, **given)
+    except PotentialError:
+        if file is None:
+            raise
+        return load(model, energy_convention="own: not stated", **given)
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """The functions of a trainer (see :mod:`superionic.training.base`) for a network with one head.
+
+    Attributes
     ----------
     network
-        With the weights to begin from.
-    state_class
-        Class of the state.
-    model, file, seed, options
-        What the state keeps.
-    train
-        The training part, to fit the per-element shifts of its labels on; without it labels must be in the network's
-        own frame.
+        Loads it: a model's name and a user's file, both or either, and the options of the training.
+    options, state
+        The trainer's own classes.
+    engine
+        Name of the engine.
+    one_head
+        Why it takes no replay data.
     """
-    references = None
-    if train is not None:
-        predicted = predict(network, network.graphs(train.structures))
-        references = fit_element_references(train.targets.energies_eV - predicted.energies_eV, train.compositions())
-    if options.initial == "random":
-        randomise(network, seed)  # in the pretrained frame, which the energies of elements that stay have
-    weights = _arrays(network.module.state_dict())
-    return state_class(
-        model=model,
-        seed=seed,
-        options=options,
-        epoch=0,
-        weights=weights,
-        first_moments={},
-        second_moments={},
-        steps=0,
-        best_weights=weights,
-        best_epoch=0,
-        best_loss=None,
-        references=references,
-        history=(),
-        file=file,
-    )
+
+    network: Callable[[str | None, str | None, Any], Network]
+    options: type[LoopOptions]
+    state: type[LoopState]
+    engine: str
+    one_head: str
+
+    def start(
+        self,
+        model: str | None = None,
+        *,
+        file: str | None = None,
+        weights: Mapping[str, np.ndarray] | None = None,
+        seed: int,
+        options: Any = None,
+        train: LabelledSet | None = None,
+        replay: LabelledSet | None = None,
+    ) -> LoopState:
+        """Begin a fine-tuning.
+
+        Parameters
+        ----------
+        model
+            Published model; with ``file`` a name for it.
+        file
+            The user's own model, where the potential has such.
+        weights
+            Weights of an earlier fine-tuning to begin from (a further rung of a ladder); the model's own by default.
+        seed
+            Seed of the order of the batches.
+        options
+            How to train.
+        train
+            The training part, to fit the per-element shifts of its labels on; without it labels must be in the
+            network's own frame.
+        replay
+            None.
+
+        Raises
+        ------
+        EngineError
+            If the engine cannot be imported here.
+        PotentialError
+            If there is no such model, or the file is none.
+        CampaignFileError
+            If the trainer cannot begin from it, or replay data are given.
+        """
+        if replay is not None:
+            raise CampaignFileError(
+                f"{self.one_head}, so it cannot go on learning replay data beside the labels.",
+                where="train.replay",
+                fix="Leave replay out (freeze more layers to forget less), or train MACE.",
+            )
+        options = self.options() if options is None else options
+        network = self._open(model, file, options, weights)
+        references = None
+        if train is not None:
+            predicted = _predicted(network, network.graphs(train.structures))
+            references = fit_element_references(train.targets.energies_eV - predicted.energies_eV, train.compositions())
+        if options.initial == "random":
+            _randomise(network, seed)  # in the pretrained frame, which the energies of elements that stay have
+        first = arrays(network.module.state_dict())
+        return self.state(
+            model=network.name,
+            seed=seed,
+            options=options,
+            epoch=0,
+            weights=first,
+            first_moments={},
+            second_moments={},
+            steps=0,
+            best_weights=first,
+            best_epoch=0,
+            best_loss=None,
+            references=references,
+            history=(),
+            file=file,
+        )
+
+    def train_epochs(
+        self,
+        state: Any,
+        train: LabelledSet,
+        validation: LabelledSet | None,
+        n_epochs: int,
+        options: LoopOptions | None = None,
+        *,
+        progress: Progress | None = None,
+    ) -> LoopState:
+        """Train for one segment.
+
+        Parameters
+        ----------
+        state
+            Where the training stands; not changed.
+        train, validation
+            Labels as they came from the reference; the shifts in ``state`` are taken off here. ``None`` or an empty
+            validation part: the last weights count as the best.
+        n_epochs
+            Epochs of this segment. Fewer are done if the training is finished before.
+        options
+            Those that the training began with, if they are to be checked.
+        progress
+            Called after each step of Adam.
+
+        Returns
+        -------
+        LoopState
+            The state after the segment.
+
+        Raises
+        ------
+        CalculationFailed
+            If the loss is not finite any more (a learning rate that is too high, or a broken label), or a structure
+            has no graph.
+        EngineError
+            If the engine cannot be imported here.
+        ValueError
+            If ``options`` are not those of ``state``.
+        """
+        import torch
+
+        if options is not None and options != state.options:
+            raise ValueError("options cannot change in the course of a training")
+        network = self._open(state.model, state.file, state.options, state.weights)
+        module = network.module
+        fitted = shifted(train, state.references)
+        graphs = network.graphs(fitted.structures)
+        held_out = None if validation is None or len(validation) == 0 else shifted(validation, state.references)
+        held_out_graphs = [] if held_out is None else network.graphs(held_out.structures)
+        trained = _trained_parameters(network, state.options)
+        optimiser = torch.optim.Adam(list(trained.values()), lr=state.options.learning_rate, foreach=False)
+        restore(optimiser, trained, state)
+        if state.epoch == 0 and not state.history:
+            before = _entry(0, 0.0, _evaluate(network, graphs, fitted, state.options))
+            state = _record(state, network, before, held_out, held_out_graphs)
+
+        last = min(state.epoch + n_epochs, state.options.epochs)
+        n_batches = math.ceil(len(fitted) / state.options.batch_size)
+        n_planned = max(1, (last - state.epoch) * n_batches)
+        first_step = state.steps
+        while state.epoch < last and not state.stopped_early:
+            epoch = state.epoch + 1
+            summary = _Running(fitted)
+            steps = state.steps
+            for batch in batches(len(fitted), state.options.batch_size, [state.seed, epoch]):
+                rate = learning_rate(state.options, steps, n_batches)
+                for group in optimiser.param_groups:
+                    group["lr"] = rate
+                loss, predicted = _step(
+                    network, optimiser, [graphs[i] for i in batch], fitted.targets.subset(batch), state.options
+                )
+                summary.add(batch, predicted, loss)
+                steps += 1
+                if progress is not None:
+                    progress((steps - first_step) / n_planned, f"epoch {epoch}/{state.options.epochs}, loss {loss:.4f}")
+            entry = _entry(epoch, rate, summary.result())
+            state = replace(
+                state,
+                epoch=epoch,
+                steps=steps,
+                weights=arrays(module.state_dict()),
+                first_moments=moments(optimiser, trained, "exp_avg"),
+                second_moments=moments(optimiser, trained, "exp_avg_sq"),
+            )
+            state = _record(state, network, entry, held_out, held_out_graphs)
+        after: LoopState = state
+        return after
+
+    def predict(
+        self,
+        structures: Sequence[Atoms],
+        *,
+        model: str | None = None,
+        file: str | None = None,
+        weights: Mapping[str, np.ndarray] | None = None,
+    ) -> Targets:
+        """Evaluate the network on many periodic structures, in its own energy frame; parameters as :meth:`start`."""
+        network = self._open(model, file, self.options(), weights)
+        return _predicted(network, network.graphs(structures))
+
+    def _open(
+        self, model: str | None, file: str | None, options: LoopOptions, weights: Mapping[str, np.ndarray] | None
+    ) -> Network:
+        try:
+            network = self.network(model, file, options)
+        except ModuleNotFoundError as error:
+            raise EngineError(
+                f"{self.options.training} needs the module {error.name}, which is not installed in this environment.",
+                fix=f"Install its engine: superionic engines install {self.engine}",
+            ) from error
+        if weights is not None:
+            network.load(weights)
+        return network
 
 
-def randomise(network: Network, seed: int) -> None:
+def _randomise(network: Network, seed: int) -> None:
     """Draw the weights of all layers that know how to anew, as their library does before a training from scratch."""
     import torch
 
@@ -118,74 +304,6 @@ def randomise(network: Network, seed: int) -> None:
             frozen = any(name == start or name.startswith(f"{start}.") for start in network.always_frozen)
             if not frozen and hasattr(module, "reset_parameters"):
                 module.reset_parameters()
-
-
-def run_epochs(
-    network: Network,
-    state: Any,
-    train: LabelledSet,
-    validation: LabelledSet | None,
-    n_epochs: int,
-    options: LoopOptions | None = None,
-    *,
-    progress: Progress | None = None,
-) -> Any:
-    """Train for one segment; parameters and errors as ``train_epochs`` of :mod:`superionic.training.base`.
-
-    Raises
-    ------
-    CalculationFailed
-        If the loss is not finite any more (a learning rate that is too high, or a broken label).
-    ValueError
-        If ``options`` are not those of ``state``.
-    """
-    import torch
-
-    if options is not None and options != state.options:
-        raise ValueError("options cannot change in the course of a training")
-    network.load(state.weights)
-    module = network.module
-    fitted = _shifted(train, state.references)
-    graphs = network.graphs(fitted.structures)
-    held_out = None if validation is None or len(validation) == 0 else _shifted(validation, state.references)
-    held_out_graphs = [] if held_out is None else network.graphs(held_out.structures)
-    trained = _trained_parameters(network, state.options)
-    optimiser = torch.optim.Adam(list(trained.values()), lr=state.options.learning_rate, foreach=False)
-    _restore(optimiser, trained, state)
-    if state.epoch == 0 and not state.history:
-        before = _entry(0, 0.0, _evaluate(network, graphs, fitted, state.options))
-        state = _record(state, network, before, held_out, held_out_graphs)
-
-    last = min(state.epoch + n_epochs, state.options.epochs)
-    n_batches = math.ceil(len(fitted) / state.options.batch_size)
-    n_planned = max(1, (last - state.epoch) * n_batches)
-    first_step = state.steps
-    while state.epoch < last and not state.stopped_early:
-        epoch = state.epoch + 1
-        summary = _Running(fitted)
-        steps = state.steps
-        for batch in _batches(len(fitted), state.options.batch_size, state.seed, epoch):
-            rate = _learning_rate(state.options, steps, n_batches)
-            for group in optimiser.param_groups:
-                group["lr"] = rate
-            loss, predicted = _step(
-                network, optimiser, [graphs[i] for i in batch], fitted.targets.subset(batch), state.options
-            )
-            summary.add(batch, predicted, loss)
-            steps += 1
-            if progress is not None:
-                progress((steps - first_step) / n_planned, f"epoch {epoch}/{state.options.epochs}, loss {loss:.4f}")
-        entry = _entry(epoch, rate, summary.result())
-        state = replace(
-            state,
-            epoch=epoch,
-            steps=steps,
-            weights=_arrays(module.state_dict()),
-            first_moments=_moments(optimiser, trained, "exp_avg"),
-            second_moments=_moments(optimiser, trained, "exp_avg_sq"),
-        )
-        state = _record(state, network, entry, held_out, held_out_graphs)
-    return state
 
 
 class _Running:
@@ -208,7 +326,7 @@ class _Running:
 
     def result(self) -> dict[str, Any]:
         predicted = Targets(self.energies, tuple(self.forces), self.stresses)
-        return {"loss": self.loss, **errors(predicted, self.reference).to_dict()}
+        return {"loss": self.loss, **asdict(errors(predicted, self.reference))}
 
 
 def _step(
@@ -250,7 +368,7 @@ def _evaluate(network: Network, graphs: Sequence[Any], labelled: LabelledSet, op
     """Loss and metrics over a set with the weights as they are."""
     import torch
 
-    predicted = predict(network, graphs)
+    predicted = _predicted(network, graphs)
     output = {
         "e": torch.tensor(predicted.energies_eV / predicted.n_atoms, dtype=torch.float32),
         "f": [torch.tensor(array, dtype=torch.float32) for array in predicted.forces_eV_per_A],
@@ -260,7 +378,7 @@ def _evaluate(network: Network, graphs: Sequence[Any], labelled: LabelledSet, op
         ),
     }
     loss = float(_loss(output, labelled.targets, options).item())
-    return {"loss": loss, **errors(predicted, labelled.targets).to_dict()}
+    return {"loss": loss, **asdict(errors(predicted, labelled.targets))}
 
 
 def _entry(epoch: int, rate: float, train: Mapping[str, Any]) -> dict[str, Any]:
@@ -283,28 +401,29 @@ def _record(
     return state
 
 
-def _learning_rate(options: LoopOptions, step: int, n_batches: int) -> float:
+def learning_rate(options: Any, step: int, n_batches: int) -> float:
     """Cosine from the initial rate to its decay fraction over all epochs, step by step."""
-    lowest = options.decay_fraction * options.learning_rate
+    highest, lowest = float(options.learning_rate), float(options.decay_fraction * options.learning_rate)
     phase = min(1.0, step / (options.epochs * n_batches))
-    return lowest + 0.5 * (options.learning_rate - lowest) * (1.0 + math.cos(math.pi * phase))
+    return lowest + 0.5 * (highest - lowest) * (1.0 + math.cos(math.pi * phase))
 
 
-def _batches(n: int, size: int, seed: int, epoch: int) -> Iterator[list[int]]:
-    """Order of the structures in an epoch: a function of seed and epoch alone."""
-    order = np.random.default_rng([seed, epoch]).permutation(n)
+def batches(n: int, size: int, seed: Sequence[int]) -> Iterator[list[int]]:
+    """Order of the structures in an epoch: a function of the seed alone."""
+    order = np.random.default_rng(list(seed)).permutation(n)
     for first in range(0, n, size):
         yield [int(index) for index in order[first : first + size]]
 
 
-def _shifted(labelled: LabelledSet, references: ElementReferences | None) -> LabelledSet:
+def shifted(labelled: LabelledSet, references: ElementReferences | None) -> LabelledSet:
+    """Take the per-element shifts off, if there are any."""
     return labelled if references is None else labelled.shifted(references)
 
 
-def predict(network: Network, graphs: Sequence[Any], batch_size: int = 4) -> Targets:
+def _predicted(network: Network, graphs: Sequence[Any]) -> Targets:
     """Evaluate prepared structures, few at a time."""
-    batches = [list(graphs[first : first + batch_size]) for first in range(0, len(graphs), batch_size)]
-    parts = [_targets(network.forward(batch, trainable=False)) for batch in batches]
+    few = [list(graphs[first : first + _AT_A_TIME]) for first in range(0, len(graphs), _AT_A_TIME)]
+    parts = [_targets(network.forward(batch, trainable=False)) for batch in few]
     return Targets(
         np.concatenate([part.energies_eV for part in parts] or [np.zeros(0)]),
         tuple(forces for part in parts for forces in part.forces_eV_per_A),
@@ -339,21 +458,26 @@ def _trained_parameters(network: Network, options: LoopOptions) -> dict[str, Any
     return trained
 
 
-def _arrays(tensors: Mapping[str, torch.Tensor]) -> Arrays:
+def arrays(tensors: Mapping[str, torch.Tensor]) -> dict[str, npt.NDArray[Any]]:
+    """Copy tensors into arrays; what else a state dict holds is left out."""
     return {name: tensor.detach().numpy().copy() for name, tensor in tensors.items() if hasattr(tensor, "detach")}
 
 
-def _moments(optimiser: torch.optim.Optimizer, trained: Mapping[str, Any], key: str) -> dict[str, Any]:
+def moments(optimiser: Any, trained: Mapping[str, Any], key: str) -> dict[str, npt.NDArray[Any]]:
+    """Copy one kind of Adam's moments, by name of the parameter."""
     state = {name: optimiser.state.get(parameter, {}) for name, parameter in trained.items()}
     return {name: values[key].numpy().copy() for name, values in state.items() if key in values}
 
 
-def _restore(optimiser: torch.optim.Optimizer, trained: Mapping[str, Any], state: Any) -> None:
+def restore(
+    optimiser: Any, trained: Mapping[str, Any], state: AdamState, largest: Mapping[str, npt.NDArray[Any]] | None = None
+) -> None:
+    """Give Adam back what a state keeps of it; ``largest`` are the largest second moments of amsgrad."""
     import torch
 
-    for name, first in state.first_moments.items():
+    kinds = {"exp_avg": state.first_moments, "exp_avg_sq": state.second_moments, "max_exp_avg_sq": largest or {}}
+    for name in state.first_moments:
         optimiser.state[trained[name]] = {
             "step": torch.tensor(float(state.steps), dtype=torch.float32),
-            "exp_avg": torch.from_numpy(np.array(first)),
-            "exp_avg_sq": torch.from_numpy(np.array(state.second_moments[name])),
+            **{kind: torch.from_numpy(np.array(kept[name])) for kind, kept in kinds.items() if name in kept},
         }

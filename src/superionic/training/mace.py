@@ -35,7 +35,8 @@ from superionic.potentials import mace_weights
 from superionic.potentials.checkpoints import checksum
 from superionic.training import mace_graphs, mace_network
 from superionic.training.dataset import ElementReferences, LabelledSet, Targets, fit_element_references
-from superionic.training.mace_loop import EVALUATED_AT_A_TIME, Run, arrays, check_frame
+from superionic.training.loop import arrays
+from superionic.training.mace_loop import EVALUATED_AT_A_TIME, Run, check_frame
 from superionic.training.mace_state import MODES, TrainOptions, TrainState
 from superionic.training.metrics import errors
 
@@ -173,26 +174,7 @@ def train_epochs(
     *,
     progress: Progress | None = None,
 ) -> TrainState:
-    """Train for one segment.
-
-    Parameters
-    ----------
-    state
-        Where the training stands; not changed.
-    train, validation
-        Labels as they came from the reference; the shifts in ``state`` are taken off here. ``None`` or an empty
-        validation part: the last weights count as the best.
-    n_epochs
-        Epochs of this segment. Fewer are done if the training is finished before.
-    options
-        Those that the training began with, if they are to be checked.
-    progress
-        Called after each step of Adam.
-
-    Returns
-    -------
-    TrainState
-        The state after the segment.
+    """Train for one segment; see :meth:`superionic.training.loop.Trainer.train_epochs`.
 
     Raises
     ------

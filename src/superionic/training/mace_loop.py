@@ -8,8 +8,8 @@ learning rate; a running mean of the weights. Everything that the next epoch dep
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -19,7 +19,8 @@ from superionic.conventions import WINDOW_EV_PER_ATOM
 from superionic.errors import CalculationFailed, StageError
 from superionic.potentials import mace_weights
 from superionic.training import mace_graphs, mace_network
-from superionic.training.dataset import ElementReferences, LabelledSet, Targets
+from superionic.training.dataset import LabelledSet, Targets
+from superionic.training.loop import arrays, batches, learning_rate, moments, restore, shifted
 from superionic.training.mace_graphs import Graph
 from superionic.training.mace_state import TrainOptions, TrainState
 from superionic.training.metrics import errors
@@ -72,7 +73,7 @@ class Run:
             amsgrad=self.options.amsgrad,
             foreach=False,
         )
-        self._restore(state)
+        restore(self.optimiser, self.trained, state, state.largest_moments)
 
     def before(self, state: TrainState) -> TrainState:
         """Record the untouched start, and refuse labels in another frame."""
@@ -93,8 +94,8 @@ class Run:
         summary = _Running(self.train.labels)
         replayed = None if self.replay is None else _Running(self.replay.labels)
         replay_batches = self._replay_batches(epoch)
-        for batch in _batches(len(self.train.labels), self.options.batch_size, [self.seed, epoch]):
-            rate = _learning_rate(self.options, steps, self.n_batches)
+        for batch in batches(len(self.train.labels), self.options.batch_size, [self.seed, epoch]):
+            rate = learning_rate(self.options, steps, self.n_batches)
             for group in self.optimiser.param_groups:
                 group["lr"] = rate
             self.optimiser.zero_grad(set_to_none=True)
@@ -110,9 +111,9 @@ class Run:
             steps=steps,
             trained=arrays(self.trained),
             averaged=arrays(self.averaged),
-            first_moments=self._moments("exp_avg"),
-            second_moments=self._moments("exp_avg_sq"),
-            largest_moments=self._moments("max_exp_avg_sq"),
+            first_moments=moments(self.optimiser, self.trained, "exp_avg"),
+            second_moments=moments(self.optimiser, self.trained, "exp_avg_sq"),
+            largest_moments=moments(self.optimiser, self.trained, "max_exp_avg_sq"),
         )
         entry = {
             "epoch": epoch,
@@ -130,7 +131,7 @@ class Run:
         """Batches of the replay data without end, in an order that is a function of seed and epoch."""
         lap = 0
         while self.replay is not None:
-            yield from _batches(len(self.replay.labels), self.options.batch_size, [self.seed, epoch, lap, 1])
+            yield from batches(len(self.replay.labels), self.options.batch_size, [self.seed, epoch, lap, 1])
             lap += 1
 
     def _learn(self, part: _Part, batch: list[int], weight: float, summary: _Running) -> float:
@@ -179,23 +180,7 @@ class Run:
         predicted = mace_graphs.evaluate(self.network, part.graphs, part.head, EVALUATED_AT_A_TIME)
         reference = part.labels.targets
         loss = mace_graphs.loss_over(predicted, reference, self.options)
-        return {"loss": loss, **errors(predicted, reference).to_dict()}
-
-    def _moments(self, key: str) -> dict[str, npt.NDArray[Any]]:
-        state = {name: self.optimiser.state.get(parameter, {}) for name, parameter in self.trained.items()}
-        return {name: values[key].numpy().copy() for name, values in state.items() if key in values}
-
-    def _restore(self, state: TrainState) -> None:
-        import torch
-
-        for name, first in state.first_moments.items():
-            values = {"exp_avg": first, "exp_avg_sq": state.second_moments[name]}
-            if name in state.largest_moments:
-                values["max_exp_avg_sq"] = state.largest_moments[name]
-            self.optimiser.state[self.trained[name]] = {
-                "step": torch.tensor(float(state.steps), dtype=torch.float32),
-                **{key: torch.from_numpy(np.array(array)) for key, array in values.items()},
-            }
+        return {"loss": loss, **asdict(errors(predicted, reference))}
 
 
 class _Running:
@@ -220,7 +205,7 @@ class _Running:
         energies, forces, stresses = zip(*(self.met[index] for index in order), strict=True)
         predicted = Targets(np.array(energies), tuple(forces), np.array(stresses))
         loss = sum(value * n for value, n in self.losses) / sum(n for _, n in self.losses)
-        return {"loss": loss, **errors(predicted, self.reference.subset(order)).to_dict()}
+        return {"loss": loss, **asdict(errors(predicted, self.reference.subset(order)))}
 
 
 def check_frame(mean_error_meV_per_atom: float, what: str, options: TrainOptions) -> None:
@@ -252,27 +237,3 @@ def check_frame(mean_error_meV_per_atom: float, what: str, options: TrainOptions
         "are in another energy frame.",
         fix=f"{fix}.",
     )
-
-
-def _learning_rate(options: TrainOptions, step: int, n_batches: int) -> float:
-    """Cosine from the initial rate to its decay fraction over all epochs, step by step."""
-    lowest = options.decay_fraction * options.learning_rate
-    phase = min(1.0, step / (options.epochs * n_batches))
-    return lowest + 0.5 * (options.learning_rate - lowest) * (1.0 + math.cos(math.pi * phase))
-
-
-def _batches(n: int, size: int, seed: Sequence[int]) -> Iterator[list[int]]:
-    """Order of the structures in an epoch: a function of the seed alone."""
-    order = np.random.default_rng(list(seed)).permutation(n)
-    for first in range(0, n, size):
-        yield [int(index) for index in order[first : first + size]]
-
-
-def shifted(labelled: LabelledSet, references: ElementReferences | None) -> LabelledSet:
-    """Take the per-element shifts off, if there are any."""
-    return labelled if references is None else labelled.shifted(references)
-
-
-def arrays(tensors: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
-    """Copy tensors into arrays."""
-    return {name: tensor.detach().numpy().copy() for name, tensor in tensors.items()}

@@ -19,7 +19,8 @@ from superionic.errors import CampaignFileError, EngineError, PotentialError
 from superionic.potentials import mace_weights
 from superionic.potentials.mace_weights import FOUNDATION, SETTINGS, TUNED
 from superionic.training.dataset import LabelledSet, fit_element_references
-from superionic.training.mace_state import FREEZE, Arrays, TrainOptions
+from superionic.training.mace_state import FREEZE, TrainOptions
+from superionic.training.state import Arrays
 
 _MAX_ELL: Final = 3
 _DECAYS: Final = ("linear.weight", "skip_tp_full.weight")

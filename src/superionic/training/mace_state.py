@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
 
-import numpy.typing as npt
-
-from superionic.errors import CampaignFileError
-from superionic.training.dataset import ElementReferences, LabelledSet
-
-Arrays = Mapping[str, npt.NDArray[Any]]
+from superionic.training.dataset import LabelledSet
+from superionic.training.state import AdamState, Arrays, Options, refuse
 
 MODES: Final = ("naive", "frozen", "lora", "multihead", "scratch")
 """What is trained: all weights; all but those that ``freeze`` names; additions of low rank to the weights (LoRA); all
@@ -39,7 +35,7 @@ _CAN_BE_NONE: Final = ("patience", "clip_gradient", "ema_decay", *ARCHITECTURE)
 
 
 @dataclass(frozen=True)
-class TrainOptions:
+class TrainOptions(Options):
     """How to train. Every value is used as it stands; none is changed in silence.
 
     Attributes
@@ -120,11 +116,13 @@ class TrainOptions:
     r_max_A: float | None = None
     max_L: int | None = None
 
+    training: ClassVar[str] = "Training of MACE"
+
     def __post_init__(self) -> None:
         choices: dict[str, Any] = {"mode": MODES, "freeze": tuple(FREEZE), "loss": LOSSES, "dtype": DTYPES}
         for name, known in {**choices, "replay_labels": ("given", "foundation")}.items():
             if getattr(self, name) not in known:
-                _refuse(name, getattr(self, name), f"Choose one of: {', '.join(known)}.")
+                refuse(name, getattr(self, name), f"Choose one of: {', '.join(known)}.")
         for name in ("epochs", "batch_size", "lora_rank", "patience", "channels", "layers", "correlation"):
             self._judge(name, "Give a whole number of at least 1.", lambda value: value >= 1)
         for name in ("learning_rate", "lora_alpha", "clip_gradient", "r_max_A"):
@@ -140,36 +138,17 @@ class TrainOptions:
         if value is None and name in _CAN_BE_NONE:
             return
         if value is None or not is_good(value):
-            _refuse(name, value, fix)
+            refuse(name, value, fix)
 
     def _judge_mode(self) -> None:
         if self.initial not in ("pretrained", "random") or (self.initial == "random" and self.mode != "scratch"):
-            _refuse("initial", self.initial, "MACE is trained from random weights by the option mode: scratch.")
+            refuse("initial", self.initial, "MACE is trained from random weights by the option mode: scratch.")
         if self.mode == "frozen" and self.freeze == "none":
-            _refuse("freeze", self.freeze, f"Say what keeps its weights: {', '.join(list(FREEZE)[1:])}.")
+            refuse("freeze", self.freeze, f"Say what keeps its weights: {', '.join(list(FREEZE)[1:])}.")
         if self.mode in ("naive", "lora", "scratch") and self.freeze != "none":
-            _refuse("freeze", self.freeze, f"Mode {self.mode} freezes nothing; say mode: frozen, or freeze: none.")
+            refuse("freeze", self.freeze, f"Mode {self.mode} freezes nothing; say mode: frozen, or freeze: none.")
         if self.mode == "multihead" and self.replay_weight == 0.0:
-            _refuse("replay_weight", 0.0, "Without replay the first head forgets; give a weight above 0.")
-
-    @classmethod
-    def from_settings(cls, settings: Mapping[str, Any]) -> TrainOptions:
-        """Build from plain values.
-
-        Raises
-        ------
-        CampaignFileError
-            If a key is unknown or a value impossible.
-        """
-        known = [field.name for field in fields(cls)]
-        unknown = sorted(set(settings) - set(known))
-        if unknown:
-            _refuse(unknown[0], settings[unknown[0]], f"Training of MACE knows only: {', '.join(known)}.")
-        return cls(**settings)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give plain values, from which :meth:`from_settings` makes the same options."""
-        return {**asdict(self), "e0s": None if self.e0s is None else dict(self.e0s)}
+            refuse("replay_weight", 0.0, "Without replay the first head forgets; give a weight above 0.")
 
     def architecture(self) -> dict[str, Any]:
         """Form of a new network, with the defaults filled in."""
@@ -177,112 +156,41 @@ class TrainOptions:
         return {name: default if given[name] is None else given[name] for name, default in ARCHITECTURE.items()}
 
 
-@dataclass(frozen=True)
-class TrainState:
+@dataclass(frozen=True, kw_only=True)
+class TrainState(AdamState):
     """All that the rest of a training depends on; it needs the checkpoint no more.
+
+    In ``history`` there is ``replay`` beside ``train`` and ``validation``. ``best_weights`` are complete weights
+    (:mod:`superionic.potentials.mace_weights`).
 
     Attributes
     ----------
-    model
-        Name of the checkpoint, for people.
     file_sha256
         SHA-256 of the checkpoint; empty if there is none.
-    seed
-        Seed of the order of the batches, and of the weights that begin as random numbers.
-    options
-        How to train.
-    epoch, steps
-        Epochs and steps of Adam done.
     fixed
         Settings of the network and arrays that training does not change.
     trained
         What it changes, by name of parameter.
     averaged
         Running means of the trained parameters; empty without ``ema_decay``.
-    first_moments, second_moments, largest_moments
-        Of Adam, by name of trained parameter (empty before the first step; the last without ``amsgrad``).
-    best_weights, best_epoch, best_loss
-        Complete weights (:mod:`superionic.potentials.mace_weights`) at the lowest validation loss so far; epoch 0 is
-        the untouched start. Without a validation part: those of the last epoch.
-    references
-        Per-element shifts that are taken off the labels; ``None`` if they are in the network's frame.
+    largest_moments
+        Largest second moments of Adam, by name of trained parameter; empty without ``amsgrad``.
     replay
         Replay data of a multi-head training.
     notes
         What a report has to say of the data, in sentences.
-    history
-        One entry for each epoch (0 is before training): ``epoch``, ``learning_rate`` at its end, ``train``,
-        ``validation`` and ``replay``, each with ``loss`` and the metrics of
-        :class:`superionic.training.metrics.ErrorMetrics` (``None`` where there is no such part). Errors of training and
-        replay data are those met on the way through the epoch.
-    file
-        Where the checkpoint lies on this machine; not part of :meth:`to_dict`.
     """
 
-    model: str
-    file_sha256: str
-    seed: int
     options: TrainOptions
-    epoch: int
-    steps: int
+    file_sha256: str
     fixed: Arrays
     trained: Arrays
     averaged: Arrays
-    first_moments: Arrays
-    second_moments: Arrays
     largest_moments: Arrays
-    best_weights: Arrays
-    best_epoch: int
-    best_loss: float | None
-    references: ElementReferences | None
     replay: LabelledSet | None
     notes: tuple[str, ...]
-    history: tuple[Mapping[str, Any], ...]
-    file: str | None = None
 
     @property
     def weights(self) -> Arrays:
         """All arrays as they are now, without the running mean."""
         return {**self.fixed, **self.trained}
-
-    @property
-    def stopped_early(self) -> bool:
-        """Whether patience has run out."""
-        patience = self.options.patience
-        return patience is not None and self.best_loss is not None and self.epoch - self.best_epoch >= patience
-
-    @property
-    def finished(self) -> bool:
-        """Whether there is nothing left to do."""
-        return self.epoch >= self.options.epochs or self.stopped_early
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give plain values, arrays and structures, from which :meth:`from_dict` makes the same state bit for bit."""
-        plain = ("model", "file_sha256", "seed", "epoch", "steps", "best_epoch", "best_loss")
-        arrays = ("fixed", "trained", "averaged", "first_moments", "second_moments", "largest_moments", "best_weights")
-        return {
-            **{name: getattr(self, name) for name in plain},
-            **{name: dict(getattr(self, name)) for name in arrays},
-            "options": self.options.to_dict(),
-            "references": None if self.references is None else self.references.to_dict(),
-            "replay": None if self.replay is None else self.replay.to_dict(),
-            "notes": list(self.notes),
-            "history": [dict(entry) for entry in self.history],
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> TrainState:
-        """Invert :meth:`to_dict`."""
-        references, replay = values["references"], values["replay"]
-        changed = {
-            "options": TrainOptions(**values["options"]),
-            "references": None if references is None else ElementReferences.from_dict(references),
-            "replay": None if replay is None else LabelledSet.from_dict(replay),
-            "notes": tuple(values["notes"]),
-            "history": tuple(values["history"]),
-        }
-        return cls(**{**values, **changed})
-
-
-def _refuse(key: str, value: Any, fix: str) -> None:
-    raise CampaignFileError(f"{key} of the training cannot be {value!r}.", where=f"train.{key}", fix=fix)

@@ -17,10 +17,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from ase import Atoms
 
-from superionic.errors import CampaignFileError, EngineError, PotentialError
-from superionic.labels.base import Progress
 from superionic.training import loop
-from superionic.training.dataset import LabelledSet, Targets
 from superionic.training.state import LoopOptions, LoopState
 from superionic.units import GPA_PER_EV_PER_A3
 
@@ -41,145 +38,26 @@ class TrainOptions(LoopOptions):
     """How to train; see :class:`superionic.training.state.LoopOptions`."""
 
     freezes: ClassVar[Mapping[str, tuple[str, ...]]] = FREEZE
-    trainer_name: ClassVar[str] = "matgl"
+    training: ClassVar[str] = "Training of matgl"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainState(LoopState):
     """All that the rest of a training depends on; see :class:`superionic.training.state.LoopState`."""
 
-    options_class: ClassVar[type[LoopOptions]] = TrainOptions
+    options: TrainOptions
 
 
-def start(
-    model: str | None = None,
-    *,
-    file: str | None = None,
-    weights: Mapping[str, np.ndarray] | None = None,
-    seed: int,
-    options: TrainOptions | None = None,
-    train: LabelledSet | None = None,
-    replay: LabelledSet | None = None,
-) -> TrainState:
-    """Begin a fine-tuning.
-
-    Parameters
-    ----------
-    model
-        A name for the model, for people; without ``file`` one of the small test networks.
-    file
-        Folder with ``model.json`` and ``state.pt``.
-    weights
-        Weights of an earlier fine-tuning to begin from; the folder's own by default.
-    seed
-        Seed of the order of the batches.
-    options
-        How to train.
-    train
-        The training part, to fit the per-element shifts of its labels on; without it labels must be in the model's
-        own frame.
-    replay
-        None: these networks have one head.
-
-    Raises
-    ------
-    EngineError
-        If matgl cannot be imported here.
-    PotentialError
-        If there is no such model or folder.
-    CampaignFileError
-        If replay data are given.
-    """
-    if replay is not None:
-        raise CampaignFileError(
-            "M3GNet and TensorNet have one head, so they cannot go on learning replay data beside the labels.",
-            where="train.replay",
-            fix="Leave replay out (freeze more layers to forget less), or train MACE.",
-        )
-    network = _Network(model, file, weights)
-    state: TrainState = loop.begin(
-        network,
-        TrainState,
-        model=network.name,
-        seed=seed,
-        options=TrainOptions() if options is None else options,
-        train=train,
-        file=file,
-    )
-    return state
-
-
-def train_epochs(
-    state: TrainState,
-    train: LabelledSet,
-    validation: LabelledSet | None,
-    n_epochs: int,
-    options: TrainOptions | None = None,
-    *,
-    progress: Progress | None = None,
-) -> TrainState:
-    """Train for one segment; see :func:`superionic.training.chgnet.train_epochs`.
-
-    Raises
-    ------
-    CalculationFailed
-        If the loss is not finite any more, or an atom of a structure has no neighbour.
-    EngineError
-        If matgl cannot be imported here.
-    ValueError
-        If ``options`` are not those of ``state``.
-    """
-    network = _Network(state.model, state.file, None)
-    after: TrainState = loop.run_epochs(network, state, train, validation, n_epochs, options, progress=progress)
-    return after
-
-
-def predict(
-    structures: Sequence[Atoms],
-    *,
-    model: str | None = None,
-    file: str | None = None,
-    weights: Mapping[str, np.ndarray] | None = None,
-    batch_size: int = 4,
-) -> Targets:
-    """Evaluate a model on many structures, in its own energy frame; parameters as :func:`start`."""
-    network = _Network(model, file, weights)
-    return loop.predict(network, network.graphs(structures), batch_size)
-
-
-class _Network:
+class _Network(loop.Network):
     """M3GNet or TensorNet on one CPU thread, as the loop sees it."""
 
-    always_frozen: tuple[str, ...] = ()
+    def __init__(self, model: str | None, file: str | None, _options: TrainOptions) -> None:
+        from superionic.potentials import matgl
 
-    def __init__(self, model: str | None, file: str | None, weights: Mapping[str, np.ndarray] | None) -> None:
-        try:
-            from superionic.potentials import matgl
-
-            given: dict[str, Any] = {} if file is None else {"file": file}
-            try:
-                potential = matgl.load(model, **given)
-            except PotentialError:
-                if file is None:
-                    raise
-                # A folder whose energy convention nobody stated: the shift of the labels makes up for it.
-                potential = matgl.load(model, energy_convention="own: not stated", **given)
-        except ModuleNotFoundError as error:
-            raise EngineError(
-                f"Training M3GNet or TensorNet needs the module {error.name}, which is not installed here.",
-                fix="Install its engine: superionic engines install matgl",
-            ) from error
-        self.name = potential.identity.model
         # The adapter's own network and graph, so that both sides mean the same numbers.
-        self._potential = potential
-        self.module: Any = potential._network
-        if weights is not None:
-            self.load(weights)
-
-    def load(self, weights: Mapping[str, np.ndarray]) -> None:
-        import torch
-
-        self.module.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in weights.items()})
+        self._potential = loop.adapter(matgl.load, model, file)
+        self.name = self._potential.identity.model
+        self.module = self._potential._network
 
     def graphs(self, structures: Sequence[Atoms]) -> list[Any]:
         for atoms in structures:
@@ -227,3 +105,7 @@ class _Network:
         constant = own._mean + float(np.sum(own._references_eV[species]))
         volume = abs(float(atoms.get_volume()))
         return (total + constant) / len(atoms), -gradients[0], gradients[1] * (GPA_PER_EV_PER_A3 / volume)
+
+
+_TRAINER = loop.Trainer(_Network, TrainOptions, TrainState, "matgl", "A network of matgl has one head")
+start, train_epochs, predict = _TRAINER.start, _TRAINER.train_epochs, _TRAINER.predict

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -42,10 +42,6 @@ class ErrorMetrics:
     rmse_force_meV_per_A: float
     mae_stress_GPa: float | None
     rmse_stress_GPa: float | None
-
-    def to_dict(self) -> dict[str, float | int | None]:
-        """Give plain JSON values."""
-        return asdict(self)
 
 
 def errors(predicted: Targets, reference: Targets) -> ErrorMetrics:

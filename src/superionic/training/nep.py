@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from ase import Atoms
-from ase.data import atomic_numbers
 
 from superionic.errors import CalculationFailed, PotentialError, StageError
 from superionic.potentials.base import PotentialIdentity
+from superionic.potentials.checkpoints import by_number
 from superionic.potentials.nep import NepPotential
 from superionic.potentials.nep_model import LEARNED, NepModel
 from superionic.potentials.nep_neighbours import NeighbourList
@@ -490,6 +490,4 @@ def _zbl_reach(train: LabelledSet, numbers: Sequence[int], options: NepOptions) 
 
 
 def _identity(model: NepModel) -> PotentialIdentity:
-    return PotentialIdentity(
-        "nep", "student", "", "", "", "", tuple(sorted(model.elements, key=atomic_numbers.get)), ""
-    )
+    return PotentialIdentity("nep", "student", "", "", "", "", by_number(model.elements), "")

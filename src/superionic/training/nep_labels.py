@@ -10,8 +10,8 @@ defaults of the campaign file, stand for those.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Self
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from superionic.labels.base import Progress
 from superionic.training import nep
 from superionic.training.dataset import LabelledSet, Targets
 from superionic.training.nep_state import Epoch, EpochErrors, NepOptions, NepState
+from superionic.training.state import Options, refuse
 
 __all__ = ["TrainOptions", "TrainState", "predict", "start", "train_epochs"]
 
@@ -30,7 +31,7 @@ _USUAL_STRESS_WEIGHT = 0.1
 
 
 @dataclass(frozen=True)
-class TrainOptions:
+class TrainOptions(Options):
     """How to train; what is not here is as :class:`superionic.training.nep_state.NepOptions` has it.
 
     Attributes
@@ -64,13 +65,11 @@ class TrainOptions:
     n_neurons: int = _OWN.n_neurons
     longest_zbl_A: float = _OWN.longest_zbl_A
 
+    training: ClassVar[str] = "Training from labels"
+
     def __post_init__(self) -> None:
         if self.patience is not None and self.patience < 1:
-            raise CampaignFileError(
-                f"patience of the training cannot be {self.patience!r}.",
-                where="train.patience",
-                fix="Give a whole number of at least 1, or null.",
-            )
+            refuse("patience", self.patience, "Give a whole number of at least 1, or null.")
         _ = self.of_nep
 
     @property
@@ -87,25 +86,6 @@ class TrainOptions:
         shared["force_weight"] = _OWN.force_weight * self.force_weight
         shared["stress_weight"] = _OWN.stress_weight * self.stress_weight / _USUAL_STRESS_WEIGHT
         return NepOptions(**shared, final_learning_rate=0.01 * self.learning_rate)
-
-    @classmethod
-    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
-        """Build from plain values.
-
-        Raises
-        ------
-        CampaignFileError
-            If a key is unknown or a value impossible.
-        """
-        known = [field.name for field in fields(cls)]
-        unknown = sorted(set(settings) - set(known))
-        if unknown:
-            raise CampaignFileError(
-                f"{unknown[0]} of the training cannot be {settings[unknown[0]]!r}.",
-                where=f"train.{unknown[0]}",
-                fix=f"Training from labels knows only: {', '.join(known)}.",
-            )
-        return cls(**settings)
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,25 +130,6 @@ class TrainState:
         patience = self.options.patience
         waited = self.nep.best_loss is not None and patience is not None and self.epoch - self.best_epoch >= patience
         return bool(waited or self.epoch >= self.options.epochs)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give plain values and arrays; exact."""
-        return {
-            "options": asdict(self.options),
-            "seed": self.seed,
-            "nep": None if self.nep is None else self.nep.to_dict(),
-            "best_weights": None if self.best_weights is None else dict(self.best_weights),
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Invert :meth:`to_dict`."""
-        return cls(
-            TrainOptions(**values["options"]),
-            values["seed"],
-            None if values["nep"] is None else NepState.from_dict(values["nep"]),
-            values["best_weights"],
-        )
 
 
 def start(
@@ -220,20 +181,7 @@ def train_epochs(
     *,
     progress: Progress | None = None,
 ) -> TrainState:
-    """Train for one segment; k segments equal one run bit for bit.
-
-    Parameters
-    ----------
-    state
-        Where the training stands; not changed.
-    train, validation
-        Labels. ``None`` or an empty validation part: the last weights count as the best.
-    n_epochs
-        Epochs of this segment. Fewer are done if the training is finished before.
-    options
-        Those that the training began with, if they are to be checked.
-    progress
-        Called after each epoch.
+    """Train for one segment; see :meth:`superionic.training.loop.Trainer.train_epochs`.
 
     Raises
     ------

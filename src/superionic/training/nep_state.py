@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -145,7 +143,7 @@ class Epoch:
 
 @dataclass(frozen=True, eq=False)
 class NepState:
-    """Where a training stands; :meth:`to_dict` keeps every bit.
+    """Where a training stands, to the last bit.
 
     Attributes
     ----------
@@ -183,37 +181,6 @@ class NepState:
     best_epoch: int
     best_loss: float | None
     history: tuple[Epoch, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values and arrays; exact."""
-        plain = {field.name: getattr(self, field.name) for field in fields(self)}
-        plain["options"] = asdict(self.options)
-        plain["model"] = self.model.to_arrays()
-        plain["best_model"] = self.best_model.to_arrays()
-        plain["history"] = [asdict(entry) for entry in self.history]
-        return plain
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> NepState:
-        """Inverse of :meth:`to_dict`."""
-        return cls(
-            **{
-                **values,
-                "options": NepOptions(**values["options"]),
-                "model": NepModel.from_arrays(values["model"]),
-                "best_model": NepModel.from_arrays(values["best_model"]),
-                "first_moments": dict(values["first_moments"]),
-                "second_moments": dict(values["second_moments"]),
-                "history": tuple(_epoch(**entry) for entry in values["history"]),
-            }
-        )
-
-
-def _epoch(
-    *, epoch: int, learning_rate: float, train: Mapping[str, float], validation: Mapping[str, float] | None
-) -> Epoch:
-    checked = None if validation is None else EpochErrors(**validation)
-    return Epoch(epoch, learning_rate, EpochErrors(**train), checked)
 
 
 def zeros_like(model: NepModel) -> Arrays:

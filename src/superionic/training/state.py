@@ -1,25 +1,51 @@
-"""Options and state that the trainers of :mod:`superionic.training.loop` share: plain values and arrays, no engine."""
+"""Options and states that trainers share: plain values and arrays, no engine."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self
 
-import numpy as np
 import numpy.typing as npt
 
 from superionic.errors import CampaignFileError
 from superionic.training.dataset import ElementReferences
 
-Arrays = Mapping[str, npt.NDArray[np.float32]]
+Arrays = Mapping[str, npt.NDArray[Any]]
 
 INITIAL = ("pretrained", "random")
 
 
+class Options:
+    """Frozen options of a trainer, each with a default.
+
+    Attributes
+    ----------
+    training
+        What is done with them, in words.
+    """
+
+    training: ClassVar[str]
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
+        """Build from plain values.
+
+        Raises
+        ------
+        CampaignFileError
+            If a key is unknown or a value impossible.
+        """
+        known = [field.name for field in fields(cls)]  # type: ignore[arg-type]  # its subclasses are dataclasses
+        unknown = sorted(set(settings) - set(known))
+        if unknown:
+            refuse(unknown[0], settings[unknown[0]], f"{cls.training} knows only: {', '.join(known)}.")
+        return cls(**settings)
+
+
 @dataclass(frozen=True)
-class LoopOptions:
+class LoopOptions(Options):
     """How to train.
 
     Attributes
@@ -58,64 +84,43 @@ class LoopOptions:
     patience: int | None = None
 
     freezes: ClassVar[Mapping[str, tuple[str, ...]]] = {"none": ()}
-    trainer_name: ClassVar[str] = "this potential"
 
     def __post_init__(self) -> None:
         if self.freeze not in self.freezes:
-            _refuse("freeze", self.freeze, f"Choose one of: {', '.join(self.freezes)}.")
+            refuse("freeze", self.freeze, f"Choose one of: {', '.join(self.freezes)}.")
         if self.initial not in INITIAL:
-            _refuse("initial", self.initial, f"Choose one of: {', '.join(INITIAL)}.")
+            refuse("initial", self.initial, f"Choose one of: {', '.join(INITIAL)}.")
         if self.initial == "random" and self.freeze != "none":
-            _refuse("freeze", self.freeze, "From random weights, everything has to be trained: use freeze: none.")
+            refuse("freeze", self.freeze, "From random weights, everything has to be trained: use freeze: none.")
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
-                _refuse(name, getattr(self, name), "Give a whole number of at least 1.")
+                refuse(name, getattr(self, name), "Give a whole number of at least 1.")
         for name in ("learning_rate", "huber_delta"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0.0):
-                _refuse(name, getattr(self, name), "Give a number above 0.")
+                refuse(name, getattr(self, name), "Give a number above 0.")
         for name in ("energy_weight", "force_weight", "stress_weight", "decay_fraction"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0.0):
-                _refuse(name, getattr(self, name), "Give a number that is not negative.")
+                refuse(name, getattr(self, name), "Give a number that is not negative.")
         if self.patience is not None and self.patience < 1:
-            _refuse("patience", self.patience, "Give a whole number of at least 1, or null.")
-
-    @classmethod
-    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
-        """Build from plain values.
-
-        Raises
-        ------
-        CampaignFileError
-            If a key is unknown or a value impossible.
-        """
-        known = [field.name for field in fields(cls)]
-        unknown = sorted(set(settings) - set(known))
-        if unknown:
-            fix = f"Training of {cls.trainer_name} knows only: {', '.join(known)}."
-            _refuse(unknown[0], settings[unknown[0]], fix)
-        return cls(**settings)
+            refuse("patience", self.patience, "Give a whole number of at least 1, or null.")
 
 
-@dataclass(frozen=True)
-class LoopState:
-    """All that the rest of a training depends on.
+@dataclass(frozen=True, kw_only=True)
+class AdamState:
+    """Where the training of a network by Adam stands, as far as trainers have it in common.
 
     Attributes
     ----------
     model
-        Model at the start.
+        Model at the start, for people.
     seed
-        Seed of the order of the batches.
+        Seed of the order of the batches, and of weights that begin as random numbers.
     options
         How to train.
-    epoch
-        Epochs done.
-    weights
-        Weights now, by parameter name (the whole state dict of the network).
+    epoch, steps
+        Epochs and steps of Adam done.
     first_moments, second_moments
-        Moments of Adam, by name of trained parameter (empty before the first step).
-    steps
-        Steps of Adam done.
+        Of Adam, by name of trained parameter (empty before the first step).
     best_weights, best_epoch, best_loss
         Weights at the lowest validation loss so far; epoch 0 is the untouched start. Without a validation part: the
         weights of the last epoch.
@@ -126,25 +131,22 @@ class LoopState:
         ``validation``, each with ``loss`` and the metrics of :class:`superionic.training.metrics.ErrorMetrics`
         (``validation`` is None without a validation part). Training errors are those met on the way through the epoch.
     file
-        Where the model's file lies on this machine, if it is none of the published ones; not part of :meth:`to_dict`.
+        Where the model's file lies on this machine, if it is none of the published ones; it is not stored.
     """
 
     model: str
     seed: int
     options: Any
     epoch: int
-    weights: Arrays
+    steps: int
     first_moments: Arrays
     second_moments: Arrays
-    steps: int
     best_weights: Arrays
     best_epoch: int
     best_loss: float | None
     references: ElementReferences | None
     history: tuple[Mapping[str, Any], ...]
     file: str | None = None
-
-    options_class: ClassVar[type[LoopOptions]] = LoopOptions
 
     @property
     def stopped_early(self) -> bool:
@@ -157,37 +159,26 @@ class LoopState:
         """Whether there is nothing left to do."""
         return bool(self.epoch >= self.options.epochs or self.stopped_early)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Give plain values and arrays, from which :meth:`from_dict` makes the same state bit for bit."""
-        return {
-            "model": self.model,
-            "seed": self.seed,
-            "options": asdict(self.options),
-            "epoch": self.epoch,
-            "weights": dict(self.weights),
-            "first_moments": dict(self.first_moments),
-            "second_moments": dict(self.second_moments),
-            "steps": self.steps,
-            "best_weights": dict(self.best_weights),
-            "best_epoch": self.best_epoch,
-            "best_loss": self.best_loss,
-            "references": None if self.references is None else self.references.to_dict(),
-            "history": [dict(entry) for entry in self.history],
-        }
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Invert :meth:`to_dict`."""
-        references = values["references"]
-        return cls(
-            **{
-                **values,
-                "options": cls.options_class(**values["options"]),
-                "references": None if references is None else ElementReferences.from_dict(references),
-                "history": tuple(values["history"]),
-            }
-        )
+@dataclass(frozen=True, kw_only=True)
+class LoopState(AdamState):
+    """All that the rest of a training by :mod:`superionic.training.loop` depends on.
+
+    Attributes
+    ----------
+    weights
+        Weights now, by parameter name (the whole state dict of the network).
+    """
+
+    weights: Arrays
 
 
-def _refuse(key: str, value: Any, fix: str) -> None:
-    raise CampaignFileError(f"{key} of the training cannot be {value!r}.", where=f"train.{key}", fix=fix)
+def refuse(option: str, value: Any, fix: str) -> None:
+    """Refuse the value of an option, with what to write instead.
+
+    Raises
+    ------
+    CampaignFileError
+        Always.
+    """
+    raise CampaignFileError(f"{option} of the training cannot be {value!r}.", where=f"train.{option}", fix=fix)
