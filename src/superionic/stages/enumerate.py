@@ -19,10 +19,9 @@ from superionic.stages.learned_orderings import learned_orderings
 from superionic.stages.ordering_spaces import (
     STAGE,
     KeptOrderings,
+    OrderingProblem,
     Space,
     SpaceSettings,
-    kept_orderings,
-    ordering_space_of,
     read_parent,
 )
 
@@ -32,11 +31,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Composition:
-    """One integer composition of a space on its way: a part of a task's result, and the value behind it."""
+    """One integer composition of a space on its way, and how it is gone through."""
 
     cell: OrderedCell
-    space: SpaceSettings
-    counted: CountedComposition
+    problem: OrderingProblem
     method: Method
 
 
@@ -149,8 +147,8 @@ def _compositions(
         several = len(outcome.value) > 1
         for index, counted in enumerate(outcome.value):
             cell = replace(space.cell, composition_number=index + 1 if several else None)
-            part = outcome.task.result[index]
-            compositions.append(_Composition(cell, space.settings, part, _method(settings, counted)))
+            problem = OrderingProblem(space.settings, outcome.task.result[index])
+            compositions.append(_Composition(cell, problem, _method(settings, counted)))
     return compositions
 
 
@@ -159,7 +157,7 @@ def _ordered(
 ) -> dict[OrderedCell, Task[KeptOrderings]]:
     """Return by cell the task that holds the orderings of each composition; failures on the way are added."""
     potential = settings.monte_carlo.potential
-    learnt = [(c.cell, c.space, c.counted) for c in compositions if c.method == "monte-carlo"]
+    learnt = [(c.cell, c.problem) for c in compositions if c.method == "monte-carlo"]
     tasks: dict[OrderedCell, Task[KeptOrderings]] = {}
     if learnt and potential is not None:
         drawn, lost = learned_orderings(settings.monte_carlo, bench, learnt, bench.potentials[potential])
@@ -175,15 +173,14 @@ def _chosen(settings: EnumerateSettings, bench: Workbench, composition: _Composi
     """Return the task that chooses the orderings of a composition; it depends on nothing that its method leaves out."""
     label = f"orderings of {composition.cell.id}"
     seed = bench.seed_for(STAGE, composition.cell.id)
-    space, counted, keep = composition.space, composition.counted, settings.ewald_keep
+    problem, keep = composition.problem, settings.ewald_keep
     if composition.method == "list":
-        return bench.task(STAGE, label, list_task.of(space=space, composition=counted, ewald_keep=keep))
+        return bench.task(STAGE, label, list_task.of(problem=problem, ewald_keep=keep))
     if composition.method == "search":
-        return bench.task(STAGE, label, search_task.of(space=space, composition=counted, ewald_keep=keep, seed=seed))
+        return bench.task(STAGE, label, search_task.of(problem=problem, ewald_keep=keep, seed=seed))
     if composition.method == "sample":
         call = sample_task.of(
-            space=space,
-            composition=counted,
+            problem=problem,
             ewald_keep=keep,
             sample_draws=settings.sample_draws,
             sample_weights=settings.sample_weights,
@@ -195,8 +192,7 @@ def _chosen(settings: EnumerateSettings, bench: Workbench, composition: _Composi
         STAGE,
         label,
         monte_carlo_task.of(
-            space=space,
-            composition=counted,
+            problem=problem,
             temperature_K=drawn.temperature_K,
             dielectric=drawn.dielectric,
             n_sweeps=drawn.n_sweeps,
@@ -263,42 +259,37 @@ def integer_compositions_task(
 
 
 @task(version=3)
-def list_task(
-    context: Context, *, space: SpaceSettings, composition: CountedComposition, ewald_keep: int
-) -> KeptOrderings:
+def list_task(context: Context, *, problem: OrderingProblem, ewald_keep: int) -> KeptOrderings:
     """Look at all orderings of a composition, and keep those of lowest Ewald energy."""
     from superionic.enumeration.chosen import list_lowest
 
-    crystal, orderings = ordering_space_of(space, composition, context)
-    total = max(1, (composition.allowed or composition.count).distinct)
+    crystal, orderings = problem.read(context)
+    total = max(1, (problem.composition.allowed or problem.composition.count).distinct)
     chosen = list_lowest(
         orderings,
-        space.oxidation_states,
+        problem.space.oxidation_states,
         ewald_keep,
         progress=lambda met: context.progress(met / total, f"{met:,} orderings"),
     )
-    return kept_orderings(crystal, orderings, composition, chosen, ewald_keep)
+    return problem.kept(crystal, orderings, chosen, ewald_keep)
 
 
 @task(version=3)
-def search_task(
-    context: Context, *, space: SpaceSettings, composition: CountedComposition, ewald_keep: int, seed: int
-) -> KeptOrderings:
+def search_task(context: Context, *, problem: OrderingProblem, ewald_keep: int, seed: int) -> KeptOrderings:
     """Search the orderings of lowest Ewald energy of a composition that has too many to be listed."""
     from superionic.enumeration.chosen import search
 
-    crystal, orderings = ordering_space_of(space, composition, context)
+    crystal, orderings = problem.read(context)
     context.progress(0.1, "replica exchange")
-    chosen = search(orderings, space.oxidation_states, ewald_keep, seed=seed)
-    return kept_orderings(crystal, orderings, composition, chosen, ewald_keep)
+    chosen = search(orderings, problem.space.oxidation_states, ewald_keep, seed=seed)
+    return problem.kept(crystal, orderings, chosen, ewald_keep)
 
 
 @task(version=3)
 def sample_task(
     context: Context,
     *,
-    space: SpaceSettings,
-    composition: CountedComposition,
+    problem: OrderingProblem,
     ewald_keep: int,
     sample_draws: int,
     sample_weights: str,
@@ -307,18 +298,19 @@ def sample_task(
     """Draw orderings of a composition at random, and keep those of lowest Ewald energy."""
     from superionic.enumeration.chosen import sample
 
-    crystal, orderings = ordering_space_of(space, composition, context)
+    crystal, orderings = problem.read(context)
     context.progress(0.1, "sampling")
-    chosen = sample(orderings, space.oxidation_states, sample_draws, seed=seed, thermal=sample_weights == "degeneracy")
-    return kept_orderings(crystal, orderings, composition, chosen, ewald_keep)
+    chosen = sample(
+        orderings, problem.space.oxidation_states, sample_draws, seed=seed, thermal=sample_weights == "degeneracy"
+    )
+    return problem.kept(crystal, orderings, chosen, ewald_keep)
 
 
 @task(version=3)
 def monte_carlo_task(
     context: Context,
     *,
-    space: SpaceSettings,
-    composition: CountedComposition,
+    problem: OrderingProblem,
     temperature_K: float,
     dielectric: float,
     n_sweeps: int,
@@ -328,18 +320,18 @@ def monte_carlo_task(
     """Draw orderings of a composition at a temperature; they go on as they were drawn, the lowest and the others."""
     from superionic.enumeration.monte_carlo import monte_carlo
 
-    crystal, orderings = ordering_space_of(space, composition, context)
+    crystal, orderings = problem.read(context)
     context.progress(0.1, "Monte Carlo on point charges")
     chosen = monte_carlo(
         orderings,
-        space.oxidation_states,
+        problem.space.oxidation_states,
         n_samples,
         temperature_K=temperature_K,
         dielectric=dielectric,
         n_sweeps=n_sweeps,
         seed=seed,
     )
-    return kept_orderings(crystal, orderings, composition, chosen, None)
+    return problem.kept(crystal, orderings, chosen)
 
 
 @task(version=2)

@@ -17,16 +17,15 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from superionic.enumeration.counted import CountedComposition
 from superionic.enumeration.evidence import Evaluations, SurrogateFit
 from superionic.execution.runner import Failure, Outcome
-from superionic.execution.task import Context, Task, task
+from superionic.execution.task import ArgumentGroup, Context, Task, task
 from superionic.results.identity import OrderedCell
 from superionic.stages.base import ChosenPotential, Workbench, load
-from superionic.stages.ordering_spaces import STAGE, KeptOrderings, SpaceSettings, kept_orderings, ordering_space_of
+from superionic.stages.ordering_spaces import STAGE, KeptOrderings, OrderingProblem
 
 if TYPE_CHECKING:
-    from superionic.enumeration.learning import KnownEnergies
+    from superionic.enumeration.learning import KnownEnergies, LearningSettings
     from superionic.settings.enumerate import MonteCarloSettings
     from superionic.structures.space import OrderingSpace
 
@@ -81,8 +80,7 @@ class _Job:
     """One composition on its way through the rounds."""
 
     cell: OrderedCell
-    space: SpaceSettings
-    composition: CountedComposition
+    problem: OrderingProblem
     ahead: Task[Requested]
     proposals: list[Task[Requested]] = field(default_factory=list)
     evaluated: list[list[int]] = field(default_factory=list)
@@ -93,7 +91,7 @@ class _Job:
 def learned_orderings(
     settings: MonteCarloSettings,
     bench: Workbench,
-    spaces: Sequence[tuple[OrderedCell, SpaceSettings, CountedComposition]],
+    spaces: Sequence[tuple[OrderedCell, OrderingProblem]],
     potential: ChosenPotential,
 ) -> tuple[dict[OrderedCell, Task[KeptOrderings]], list[Failure]]:
     """Learn the energies of a potential where Monte Carlo goes, for each composition.
@@ -105,7 +103,7 @@ def learned_orderings(
     bench
         The workbench.
     spaces
-        Cell, crystal, and composition (a part of a task's result) of each.
+        Cell and composition of each.
     potential
         Whose energies order the ions.
 
@@ -119,17 +117,16 @@ def learned_orderings(
     from superionic.enumeration.learning import FEWEST_ENERGIES
 
     jobs = []
-    for cell, space, composition in spaces:
+    for cell, problem in spaces:
         call = start_task.of(
-            space=space,
-            composition=composition,
+            problem=problem,
             temperature_K=settings.temperature_K,
             dielectric=settings.dielectric,
             n_sweeps=settings.n_sweeps,
             initial=settings.initial,
             seed=bench.seed_for(STAGE, cell.id, "start"),
         )
-        jobs.append(_Job(cell, space, composition, bench.task(STAGE, f"first orderings of {cell.id}", call)))
+        jobs.append(_Job(cell, problem, bench.task(STAGE, f"first orderings of {cell.id}", call)))
     drawn: dict[OrderedCell, Task[KeptOrderings]] = {}
     failures: list[Failure] = []
     for number in range(settings.max_rounds + 1):
@@ -197,18 +194,10 @@ def _evaluate(
 
 def _propose(job: _Job, bench: Workbench, settings: MonteCarloSettings, number: int) -> Task[Requested]:
     call = propose_task.of(
-        space=job.space,
-        composition=job.composition,
-        temperature_K=settings.temperature_K,
-        n_sweeps=settings.n_sweeps,
-        pair_cutoff_A=settings.pair_cutoff_A,
-        triplet_cutoff_A=settings.triplet_cutoff_A,
+        problem=job.problem,
+        known=_known(job, settings),
         batch=settings.batch,
         seed=bench.seed_for(STAGE, job.cell.id, "round", number),
-        evaluated=job.evaluated,
-        decorations=[proposal.result.decorations for proposal in job.proposals],
-        energies_eV=[evaluation.result.energy_eV for evaluation in job.evaluations],
-        expected_eV=job.proposals[-1].result.expected_eV,
     )
     return bench.task(STAGE, f"proposals for {job.cell.id} round {number}", call)
 
@@ -217,37 +206,91 @@ def _draw(
     job: _Job, bench: Workbench, potential: ChosenPotential, settings: MonteCarloSettings, error_on_met: float | None
 ) -> Task[KeptOrderings]:
     call = draw_task.of(
-        space=job.space,
-        composition=job.composition,
-        temperature_K=settings.temperature_K,
-        n_sweeps=settings.n_sweeps,
-        pair_cutoff_A=settings.pair_cutoff_A,
-        triplet_cutoff_A=settings.triplet_cutoff_A,
+        problem=job.problem,
+        known=_known(job, settings),
         n_samples=settings.n_samples,
         seed=bench.seed_for(STAGE, job.cell.id, "draw"),
         tolerance_meV_per_atom=settings.tolerance_meV_per_atom,
         potential_name=potential.name,
         failed=job.failed,
         error_on_met_meV_per_atom=error_on_met,
-        evaluated=job.evaluated,
-        decorations=[proposal.result.decorations for proposal in job.proposals],
-        energies_eV=[evaluation.result.energy_eV for evaluation in job.evaluations],
         displacements_A=[evaluation.result.largest_displacement_A for evaluation in job.evaluations],
-        expected_eV=job.proposals[-1].result.expected_eV,
         fits=[proposal.result.fit for proposal in job.proposals[1:]],
     )
     return bench.task(STAGE, f"orderings of {job.cell.id}", call)
 
 
+def _known(job: _Job, settings: MonteCarloSettings) -> Known:
+    return Known(
+        temperature_K=settings.temperature_K,
+        n_sweeps=settings.n_sweeps,
+        pair_cutoff_A=settings.pair_cutoff_A,
+        triplet_cutoff_A=settings.triplet_cutoff_A,
+        evaluated=job.evaluated,
+        decorations=[proposal.result.decorations for proposal in job.proposals],
+        energies_eV=[evaluation.result.energy_eV for evaluation in job.evaluations],
+        expected_eV=job.proposals[-1].result.expected_eV,
+    )
+
+
 # ---- task functions -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Known(ArgumentGroup):
+    """What the next surrogate is learnt from.
+
+    Attributes
+    ----------
+    temperature_K, n_sweeps, pair_cutoff_A, triplet_cutoff_A
+        See :class:`superionic.enumeration.learning.LearningSettings`.
+    evaluated
+        For each round, which of its orderings have an energy.
+    decorations
+        Of all orderings that each round asked for.
+    energies_eV
+        Of those that have one, in order.
+    expected_eV
+        What the last surrogate expected of the last round.
+    """
+
+    temperature_K: float
+    n_sweeps: int
+    pair_cutoff_A: float
+    triplet_cutoff_A: float
+    evaluated: Sequence[Sequence[int]]
+    decorations: Sequence[NDArray[np.uint8]]
+    energies_eV: Sequence[float]
+    expected_eV: NDArray[np.float64]
+
+    @property
+    def settings(self) -> LearningSettings:
+        """How the surrogate is learnt."""
+        from superionic.enumeration.learning import LearningSettings
+
+        return LearningSettings(self.temperature_K, self.n_sweeps, self.pair_cutoff_A, self.triplet_cutoff_A)
+
+    def energies(self, space: OrderingSpace) -> KnownEnergies:
+        """Return all energies, and those that the last surrogate had not seen."""
+        from superionic.enumeration.learning import KnownEnergies
+
+        asked = [np.asarray(part, dtype=np.uint8).reshape(-1, space.n_free) for part in self.decorations]
+        energies = np.array(self.energies_eV, dtype=np.float64)
+        last = list(self.evaluated[-1]) if len(asked) > 1 else []
+        return KnownEnergies(
+            decorations=np.concatenate([part[list(i)] for part, i in zip(asked, self.evaluated, strict=True)]),
+            energies_eV=energies,
+            tried=np.concatenate(asked),
+            fresh=energies[len(energies) - len(last) :],
+            expected_eV=np.asarray(self.expected_eV, dtype=np.float64)[last],
+        )
 
 
 @task(version=2)
 def start_task(
     context: Context,
     *,
-    space: SpaceSettings,
-    composition: CountedComposition,
+    problem: OrderingProblem,
     temperature_K: float,
     dielectric: float,
     n_sweeps: int,
@@ -257,11 +300,11 @@ def start_task(
     """Choose the orderings whose energies are asked for first."""
     from superionic.enumeration.learning import first_decorations
 
-    _, orderings = ordering_space_of(space, composition, context)
+    _, orderings = problem.read(context)
     context.progress(0.1, "Monte Carlo on point charges")
     chosen = first_decorations(
         orderings,
-        space.oxidation_states,
+        problem.space.oxidation_states,
         initial,
         temperature_K=temperature_K,
         dielectric=dielectric,
@@ -292,27 +335,18 @@ def evaluate_task(context: Context, *, atoms: Atoms, relax_steps: int, potential
 def propose_task(
     context: Context,
     *,
-    space: SpaceSettings,
-    composition: CountedComposition,
-    temperature_K: float,
-    n_sweeps: int,
-    pair_cutoff_A: float,
-    triplet_cutoff_A: float,
+    problem: OrderingProblem,
+    known: Known,
     batch: int,
     seed: int,
-    evaluated: Sequence[Sequence[int]],
-    decorations: Sequence[NDArray[np.uint8]],
-    energies_eV: Sequence[float],
-    expected_eV: NDArray[np.float64],
 ) -> Requested:
     """Judge the last surrogate, fit the next, and choose the orderings whose energies are asked for next."""
-    from superionic.enumeration.learning import LearningSettings, propose
+    from superionic.enumeration.learning import propose
 
-    _, orderings = ordering_space_of(space, composition, context)
+    _, orderings = problem.read(context)
     context.progress(0.1, "Monte Carlo on the surrogate")
-    learning = LearningSettings(temperature_K, n_sweeps, pair_cutoff_A, triplet_cutoff_A)
-    known = _known(orderings, evaluated, decorations, energies_eV, expected_eV)
-    proposal = propose(orderings, space.oxidation_states, known, batch, learning, seed)
+    states = problem.space.oxidation_states
+    proposal = propose(orderings, states, known.energies(orderings), batch, known.settings, seed)
     return Requested(
         atoms=_structures(orderings, proposal.decorations),
         decorations=proposal.decorations,
@@ -326,66 +360,37 @@ def propose_task(
 def draw_task(
     context: Context,
     *,
-    space: SpaceSettings,
-    composition: CountedComposition,
-    temperature_K: float,
-    n_sweeps: int,
-    pair_cutoff_A: float,
-    triplet_cutoff_A: float,
+    problem: OrderingProblem,
+    known: Known,
     n_samples: int,
     seed: int,
     tolerance_meV_per_atom: float,
     potential_name: str,
     failed: int,
     error_on_met_meV_per_atom: float | None,
-    evaluated: Sequence[Sequence[int]],
-    decorations: Sequence[NDArray[np.uint8]],
-    energies_eV: Sequence[float],
     displacements_A: Sequence[float],
-    expected_eV: NDArray[np.float64],
     fits: Sequence[SurrogateFit | None],
 ) -> KeptOrderings:
     """Draw orderings by the last surrogate."""
-    from superionic.enumeration.learning import LearningSettings, learned_draws
+    from superionic.enumeration.learning import learned_draws
 
-    crystal, orderings = ordering_space_of(space, composition, context)
+    crystal, orderings = problem.read(context)
     context.progress(0.1, "Monte Carlo on the surrogate")
     left_its_site = sum(displacement > _LEFT_ITS_SITE_A for displacement in displacements_A)
     chosen = learned_draws(
         orderings,
-        space.oxidation_states,
-        _known(orderings, evaluated, decorations, energies_eV, expected_eV),
+        problem.space.oxidation_states,
+        known.energies(orderings),
         n_samples,
-        LearningSettings(temperature_K, n_sweeps, pair_cutoff_A, triplet_cutoff_A),
+        known.settings,
         tolerance_meV_per_atom=tolerance_meV_per_atom,
         fits=[fit for fit in fits if fit is not None],
         seed=seed,
         energy_name=f"potential {potential_name}",
-        evaluations=Evaluations(len(energies_eV) + failed, failed, left_its_site),
+        evaluations=Evaluations(len(known.energies_eV) + failed, failed, left_its_site),
         error_on_met_meV_per_atom=error_on_met_meV_per_atom,
     )
-    return kept_orderings(crystal, orderings, composition, chosen, None)
-
-
-def _known(
-    space: OrderingSpace,
-    evaluated: Sequence[Sequence[int]],
-    decorations: Sequence[NDArray[np.uint8]],
-    energies_eV: Sequence[float],
-    expected_eV: NDArray[np.float64],
-) -> KnownEnergies:
-    from superionic.enumeration.learning import KnownEnergies
-
-    asked = [np.asarray(part, dtype=np.uint8).reshape(-1, space.n_free) for part in decorations]
-    energies = np.array(energies_eV, dtype=np.float64)
-    last = list(evaluated[-1]) if len(asked) > 1 else []
-    return KnownEnergies(
-        decorations=np.concatenate([part[list(i)] for part, i in zip(asked, evaluated, strict=True)]),
-        energies_eV=energies,
-        tried=np.concatenate(asked),
-        fresh=energies[len(energies) - len(last) :],
-        expected_eV=np.asarray(expected_eV, dtype=np.float64)[last],
-    )
+    return problem.kept(crystal, orderings, chosen)
 
 
 def _structures(space: OrderingSpace, decorations: NDArray[np.uint8]) -> tuple[Atoms, ...]:

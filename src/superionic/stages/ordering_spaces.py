@@ -10,7 +10,7 @@ from ase import Atoms
 
 from superionic.enumeration.counted import CountedComposition, Method
 from superionic.enumeration.evidence import Evidence
-from superionic.execution.task import Context
+from superionic.execution.task import ArgumentGroup, Context
 from superionic.results.identity import Material, OrderedCell, Rows
 from superionic.structures.equations import Coupling
 from superionic.structures.ranking import EnergyHistogram, Tie
@@ -153,60 +153,68 @@ def read_parent(file_name: str, text: str, context: Context) -> DisorderedCrysta
     return parse_crystal(path)
 
 
-def ordering_space_of(
-    space: SpaceSettings, counted: CountedComposition, context: Context
-) -> tuple[DisorderedCrystal, OrderingSpace]:
-    """Return the crystal of a space, and the orderings of one of its compositions."""
-    from superionic.structures.space import ordering_space
-    from superionic.structures.supercells import supercell_sites
+@dataclass(frozen=True)
+class OrderingProblem(ArgumentGroup):
+    """One composition of a space, as tasks take it.
 
-    crystal = space.substituted(read_parent(space.file_name, space.text, context))
-    orderings = ordering_space(
-        supercell_sites(crystal, space.supercell),
-        counted.composition,
-        min_distance_A=counted.min_distance_A,
-        oxidation_states=space.oxidation_states,
-    )
-    return crystal, orderings
-
-
-def kept_orderings(
-    crystal: DisorderedCrystal,
-    space: OrderingSpace,
-    counted: CountedComposition,
-    chosen: ChosenOrderings,
-    keep: int | None,
-) -> KeptOrderings:
-    """Return the orderings that go on, and what is reported of their space.
-
-    Parameters
+    Attributes
     ----------
-    crystal, space, counted, chosen
-        What was ordered, and the orderings chosen.
-    keep
-        How many of lowest Ewald energy go on; None: all, in their order.
+    space
+        Crystal and supercell.
+    composition
+        The composition, counted: a part of a task's result.
     """
-    from superionic.structures.electrostatics import lowest
 
-    frames = chosen.atoms(space)
-    times = chosen.times_drawn if keep is None else None
-    indices = range(len(chosen)) if keep is None else [int(i) for i in lowest(chosen.energies_eV, keep)]
-    return KeptOrderings(
-        counted=counted,
-        spacegroup=crystal.spacegroup_symbol,
-        method=chosen.method,
-        listed=len(chosen) if chosen.looked_at is None else chosen.looked_at,
-        evidence=chosen.evidence,
-        tie=chosen.tie,
-        histogram=chosen.histogram,
-        orderings=tuple(
-            KeptOrdering(
-                atoms=frames[index],
-                n_atoms=len(frames[index]),
-                degeneracy=int(chosen.table.degeneracies[index]),
-                ewald_eV=float(chosen.energies_eV[index]),
-                times_drawn=None if times is None else int(times[index]),
-            )
-            for index in indices
-        ),
-    )
+    space: SpaceSettings
+    composition: CountedComposition
+
+    def read(self, context: Context) -> tuple[DisorderedCrystal, OrderingSpace]:
+        """Return the crystal, and the orderings of the composition."""
+        from superionic.structures.space import ordering_space
+        from superionic.structures.supercells import supercell_sites
+
+        crystal = self.space.substituted(read_parent(self.space.file_name, self.space.text, context))
+        orderings = ordering_space(
+            supercell_sites(crystal, self.space.supercell),
+            self.composition.composition,
+            min_distance_A=self.composition.min_distance_A,
+            oxidation_states=self.space.oxidation_states,
+        )
+        return crystal, orderings
+
+    def kept(
+        self, crystal: DisorderedCrystal, space: OrderingSpace, chosen: ChosenOrderings, keep: int | None = None
+    ) -> KeptOrderings:
+        """Return the orderings that go on, and what is reported of their space.
+
+        Parameters
+        ----------
+        crystal, space, chosen
+            As :meth:`read` gave them, and the orderings chosen.
+        keep
+            How many of lowest Ewald energy go on; None: all, in their order.
+        """
+        from superionic.structures.electrostatics import lowest
+
+        frames = chosen.atoms(space)
+        times = chosen.times_drawn if keep is None else None
+        indices = range(len(chosen)) if keep is None else [int(i) for i in lowest(chosen.energies_eV, keep)]
+        return KeptOrderings(
+            counted=self.composition,
+            spacegroup=crystal.spacegroup_symbol,
+            method=chosen.method,
+            listed=len(chosen) if chosen.looked_at is None else chosen.looked_at,
+            evidence=chosen.evidence,
+            tie=chosen.tie,
+            histogram=chosen.histogram,
+            orderings=tuple(
+                KeptOrdering(
+                    atoms=frames[index],
+                    n_atoms=len(frames[index]),
+                    degeneracy=int(chosen.table.degeneracies[index]),
+                    ewald_eV=float(chosen.energies_eV[index]),
+                    times_drawn=None if times is None else int(times[index]),
+                )
+                for index in indices
+            ),
+        )

@@ -15,7 +15,7 @@ from ase import Atoms
 
 from superionic.dynamics.monitors import Limits
 from superionic.errors import CalculationFailed
-from superionic.execution.task import Context, Task, task
+from superionic.execution.task import ArgumentGroup, Context, Task, task
 from superionic.results.identity import Run
 from superionic.results.learning import Exploration, SampledRun, SampleResult
 from superionic.stages.base import (
@@ -235,31 +235,26 @@ def _snapshots(
     """Build the task that chooses the snapshots of one run."""
     before, production = built.segments("npt", "equilibration"), built.segments("production")
     every = [*before, *production]
-    words, seed = f"snapshots of {label}", bench.seed_for(STAGE, label, "snapshots")
-    numbers = production[0].result.state.numbers
-    positions = [segment.result.positions_A for segment in production]
-    cells = [segment.result.cells_A for segment in production]
-    positions_before = [segment.result.positions_A for segment in before]
-    cells_before = [segment.result.cells_A for segment in before]
-    temperatures = [segment.result.temperatures_K for segment in production]
-    flags = [segment.result.flags for segment in every]
-    stopped = production[-1].result.stopped
+    words = f"snapshots of {label}"
+    frames = RunFrames(
+        count=count,
+        seed=bench.seed_for(STAGE, label, "snapshots"),
+        last_frames_at_most=settings.monitors.last_frames,
+        frame_interval_fs=settings.save_every_fs,
+        numbers=production[0].result.state.numbers,
+        positions=[segment.result.positions_A for segment in production],
+        cells=[segment.result.cells_A for segment in production],
+        positions_before=[segment.result.positions_A for segment in before],
+        cells_before=[segment.result.cells_A for segment in before],
+        temperatures_K=[segment.result.temperatures_K for segment in production],
+        flags=[segment.result.flags for segment in every],
+        stopped=production[-1].result.stopped,
+    )
     if explore is not None:
         collected = collected_task.of(
-            count=count,
-            seed=seed,
-            last_frames_at_most=settings.monitors.last_frames,
-            frame_interval_fs=settings.save_every_fs,
+            run=frames,
             timestep_fs=settings.timestep_fs,
             collect_above=explore.collect_above_eV_per_A,
-            numbers=numbers,
-            positions=positions,
-            cells=cells,
-            positions_before=positions_before,
-            cells_before=cells_before,
-            temperatures_K=temperatures,
-            flags=flags,
-            stopped=stopped,
             collected_positions=[segment.result.collected_positions_A for segment in every],
             collected_cells=[segment.result.collected_cells_A for segment in every],
             collected_grades=[segment.result.collected_grades for segment in every],
@@ -270,68 +265,114 @@ def _snapshots(
     method = settings.snapshot_method
     mixture = {str(name): share for name, share in settings.snapshot_mixture.items()}
     asked = potential if needs_committee(method, mixture) else potential.single
-    return bench.task(
-        STAGE,
-        words,
-        snapshots_task.of(
-            count=count,
-            seed=seed,
-            last_frames_at_most=settings.monitors.last_frames,
-            frame_interval_fs=settings.save_every_fs,
-            max_strain=settings.max_strain,
-            method=method,
-            mixture=mixture,
-            candidate_frames=settings.candidate_frames if needs_potential(method, mixture) else 1,
-            potential=asked if needs_potential(method, mixture) else None,
-            numbers=numbers,
-            positions=positions,
-            cells=cells,
-            positions_before=positions_before,
-            cells_before=cells_before,
-            temperatures_K=temperatures,
-            flags=flags,
-            stopped=stopped,
-        ),
+    chosen = snapshots_task.of(
+        run=frames,
+        max_strain=settings.max_strain,
+        method=method,
+        mixture=mixture,
+        candidate_frames=settings.candidate_frames if needs_potential(method, mixture) else 1,
+        potential=asked if needs_potential(method, mixture) else None,
     )
+    return bench.task(STAGE, words, chosen)
 
 
 # ---- task functions -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RunFrames(ArgumentGroup):
+    """The frames of one run, and how many of them are wanted.
+
+    Attributes
+    ----------
+    count, seed
+        Frames to choose, and the seed of what is chosen at random.
+    last_frames_at_most
+        Frames before a stop that are chosen at most.
+    frame_interval_fs
+        Time between frames.
+    numbers
+        Atomic numbers.
+    positions, cells, temperatures_K
+        Of the production, segment by segment.
+    positions_before, cells_before
+        Of what came before it.
+    flags
+        Of all segments.
+    stopped
+        Why the run ended early; None if it did not.
+    """
+
+    count: int
+    seed: int
+    last_frames_at_most: int
+    frame_interval_fs: float
+    numbers: IntArray
+    positions: Sequence[FloatArray]
+    cells: Sequence[FloatArray]
+    positions_before: Sequence[FloatArray]
+    cells_before: Sequence[FloatArray]
+    temperatures_K: Sequence[FloatArray]
+    flags: Sequence[Sequence[str]]
+    stopped: str | None
+
+    def last(self, n_frames: int, count: int) -> list[int]:
+        """Return which of some frames are taken of the last ones before a stop."""
+        return last_frames(n_frames, min(self.last_frames_at_most, count), self.frame_interval_fs)
+
+    def chosen(
+        self,
+        frames: Frames,
+        chosen: Sequence[tuple[int, str]],
+        max_strain: float,
+        rng: np.random.Generator,
+        explored: Exploration | None = None,
+    ) -> ChosenFrames:
+        """Make structures of the chosen frames; those at the edge of what the potential knows are not strained."""
+        from superionic.thermodynamics.selection import random_strain
+
+        snapshots = []
+        for frame, method in chosen:
+            atoms = frames.atoms(frame)
+            if max_strain > 0 and method != BEFORE_THE_STOP:
+                atoms = random_strain(atoms, max_strain, rng)
+            atoms.wrap()
+            snapshots.append(atoms)
+        methods = [method for _, method in chosen]
+        temperatures = np.concatenate(self.temperatures_K)
+        return ChosenFrames(
+            snapshots=tuple(snapshots),
+            frames=tuple(int(frame) for frame, _ in chosen),
+            chosen_by={method: methods.count(method) for method in sorted(set(methods))},
+            explored=explored,
+            flags=tuple(dict.fromkeys(flag for several in self.flags for flag in several)),
+            mean_temperature_K=float(np.mean(temperatures)) if len(temperatures) else None,
+            n_frames=len(temperatures),
+            stopped=self.stopped,
+        )
 
 
 @task(version=3)
 def snapshots_task(
     context: Context,
     *,
-    count: int,
-    seed: int,
-    last_frames_at_most: int,
-    frame_interval_fs: float,
+    run: RunFrames,
     max_strain: float,
     method: str,
     mixture: Mapping[str, float],
     candidate_frames: int,
     potential: ChosenPotential | None,
-    numbers: IntArray,
-    positions: Sequence[FloatArray],
-    cells: Sequence[FloatArray],
-    positions_before: Sequence[FloatArray],
-    cells_before: Sequence[FloatArray],
-    temperatures_K: Sequence[FloatArray],
-    flags: Sequence[Sequence[str]],
-    stopped: str | None,
 ) -> ChosenFrames:
     """Choose frames of a run and strain each at random; of a run that stopped the last ones, as they are, too."""
-    frames = Frames(numbers, np.concatenate(positions), np.concatenate(cells))
+    frames = Frames(run.numbers, np.concatenate(run.positions), np.concatenate(run.cells))
     from_production = len(frames)
-    if stopped is not None and not from_production:
-        frames = Frames(numbers, np.concatenate(positions_before), np.concatenate(cells_before))
+    if run.stopped is not None and not from_production:
+        frames = Frames(run.numbers, np.concatenate(run.positions_before), np.concatenate(run.cells_before))
     if len(frames) == 0:
-        raise CalculationFailed(f"no frame to sample: {stopped or 'the run saved none'}")
-    rng = np.random.default_rng(seed)
-    count = min(count, len(frames))
-    last: list[int] = []
-    if stopped is not None:
-        last = last_frames(len(frames), min(last_frames_at_most, count), frame_interval_fs)
+        raise CalculationFailed(f"no frame to sample: {run.stopped or 'the run saved none'}")
+    rng = np.random.default_rng(run.seed)
+    count = min(run.count, len(frames))
+    last = [] if run.stopped is None else run.last(len(frames), count)
     chosen = choose(
         frames,
         count - len(last) if from_production else 0,
@@ -343,30 +384,16 @@ def snapshots_task(
         taken=last,
         progress=context.progress,
     )
-    chosen += [(frame, BEFORE_THE_STOP) for frame in last]
-    return _chosen(
-        frames, chosen, max_strain, rng, flags=flags, temperatures_K=temperatures_K, stopped=stopped, explored=None
-    )
+    return run.chosen(frames, [*chosen, *((frame, BEFORE_THE_STOP) for frame in last)], max_strain, rng)
 
 
 @task(version=3)
 def collected_task(
     _context: Context,
     *,
-    count: int,
-    seed: int,
-    last_frames_at_most: int,
-    frame_interval_fs: float,
+    run: RunFrames,
     timestep_fs: float,
     collect_above: float,
-    numbers: IntArray,
-    positions: Sequence[FloatArray],
-    cells: Sequence[FloatArray],
-    positions_before: Sequence[FloatArray],
-    cells_before: Sequence[FloatArray],
-    temperatures_K: Sequence[FloatArray],
-    flags: Sequence[Sequence[str]],
-    stopped: str | None,
     collected_positions: Sequence[FloatArray],
     collected_cells: Sequence[FloatArray],
     collected_grades: Sequence[FloatArray],
@@ -380,56 +407,17 @@ def collected_task(
     from superionic.training.distillation import pick_by_grade
 
     seen = np.concatenate(grades)
-    frames = Frames(numbers, np.concatenate(collected_positions), np.concatenate(collected_cells))
-    picked = pick_by_grade([float(grade) for grade in np.concatenate(collected_grades)], count)
+    frames = Frames(run.numbers, np.concatenate(collected_positions), np.concatenate(collected_cells))
+    picked = pick_by_grade([float(grade) for grade in np.concatenate(collected_grades)], run.count)
     chosen = [(frame, "committee") for frame in picked]
-    if stopped is not None and not chosen:
-        every = np.concatenate([*positions_before, *positions])
-        frames = Frames(numbers, every, np.concatenate([*cells_before, *cells]))
-        last = last_frames(len(frames), min(last_frames_at_most, count), frame_interval_fs)
-        chosen = [(frame, BEFORE_THE_STOP) for frame in last]
+    if run.stopped is not None and not chosen:
+        every = np.concatenate([*run.positions_before, *run.positions])
+        frames = Frames(run.numbers, every, np.concatenate([*run.cells_before, *run.cells]))
+        chosen = [(frame, BEFORE_THE_STOP) for frame in run.last(len(frames), run.count)]
     explored = Exploration(
         length_ps=sum(steps) * timestep_fs * 1.0e-3,
         looked_at=len(seen),
         worst_eV_per_A=float(np.max(seen)) if len(seen) else None,
         above=int(np.sum(~(seen <= collect_above))),
     )
-    rng = np.random.default_rng(seed)
-    return _chosen(
-        frames, chosen, 0.0, rng, flags=flags, temperatures_K=temperatures_K, stopped=stopped, explored=explored
-    )
-
-
-def _chosen(
-    frames: Frames,
-    chosen: Sequence[tuple[int, str]],
-    max_strain: float,
-    rng: np.random.Generator,
-    *,
-    flags: Sequence[Sequence[str]],
-    temperatures_K: Sequence[FloatArray],
-    stopped: str | None,
-    explored: Exploration | None,
-) -> ChosenFrames:
-    """Make structures of the chosen frames; those at the edge of what the potential knows are not strained further."""
-    from superionic.thermodynamics.selection import random_strain
-
-    snapshots = []
-    for frame, method in chosen:
-        atoms = frames.atoms(frame)
-        if max_strain > 0 and method != BEFORE_THE_STOP:
-            atoms = random_strain(atoms, max_strain, rng)
-        atoms.wrap()
-        snapshots.append(atoms)
-    methods = [method for _, method in chosen]
-    temperatures = np.concatenate(temperatures_K)
-    return ChosenFrames(
-        snapshots=tuple(snapshots),
-        frames=tuple(int(frame) for frame, _ in chosen),
-        chosen_by={method: methods.count(method) for method in sorted(set(methods))},
-        explored=explored,
-        flags=tuple(dict.fromkeys(flag for several in flags for flag in several)),
-        mean_temperature_K=float(np.mean(temperatures)) if len(temperatures) else None,
-        n_frames=len(temperatures),
-        stopped=stopped,
-    )
+    return run.chosen(frames, chosen, 0.0, np.random.default_rng(run.seed), explored)

@@ -222,23 +222,6 @@ class PolymorphComparison:
     names: tuple[str, ...]
     energies_eV_per_atom: tuple[float, ...]
 
-    def difference_eV_per_atom(self, crystal: str, reference: str) -> float:
-        """E(crystal) − E(reference) per atom in eV; paper B, table 3 has crystal P-3m1 and reference C2/m.
-
-        Raises
-        ------
-        CompositionError
-            If one of the two was not computed at this composition.
-        """
-        by_crystal = dict(zip(self.crystals, self.energies_eV_per_atom, strict=True))
-        for wanted in (crystal, reference):
-            if wanted not in by_crystal:
-                raise CompositionError(
-                    f"{self.formula} has no entry of polymorph {wanted!r}",
-                    fix=f"choose among {', '.join(repr(known) for known in self.crystals)}",
-                )
-        return by_crystal[crystal] - by_crystal[reference]
-
 
 def compare_polymorphs(entries: Sequence[Entry]) -> list[PolymorphComparison]:
     """Compare polymorphs at equal reduced composition (paper B, table 3).

@@ -249,7 +249,3 @@ def student_quantile(level: float, degrees_of_freedom: float) -> float:
 
 def _log(over: float, under: float) -> float:
     return math.log(over / under) if under > 0.0 else math.inf
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None

@@ -140,10 +140,6 @@ def _table(results: Results, pairs: list[Compared]) -> Table:
     )
 
 
-def _how(published: PublishedValue) -> str:
-    return f"{published.kind}: {published.method}" if published.method else published.kind
-
-
 def _unit(published: PublishedValue) -> str:
     return _UNITS.get(published.unit, published.unit)
 
