@@ -338,7 +338,7 @@ def test_forget_does_not_reach_through_a_link(tmp_path, part):
     assert Store(tmp_path / "store").has(KEY)  # and what is whole can be read all the same
 
 
-@pytest.mark.parametrize("part", ["objects", f"objects/{KEY[:2]}", f"objects/{KEY[:2]}/{KEY}.zip", "damaged"])
+@pytest.mark.parametrize("part", ["objects", f"objects/{KEY[:2]}", "damaged"])
 def test_setting_aside_does_not_reach_through_a_link(tmp_path, part):
     store = Store(tmp_path / "store")
     store.commit(KEY, {}, 1)
@@ -351,6 +351,28 @@ def test_setting_aside_does_not_reach_through_a_link(tmp_path, part):
     with pytest.raises(StorageError, match="symbolic link"):
         Store(tmp_path / "store").has(KEY)
     assert content(moved) == before
+
+
+@pytest.mark.parametrize("what", ["link", "folder", "pipe"])
+def test_what_is_no_file_is_set_aside_as_it_is(tmp_path, what):
+    store = Store(tmp_path / "store")
+    store.commit(KEY, {}, 1)
+    theirs = tmp_path / "theirs"
+    theirs.write_text("years of work")
+    for path in (store.path(KEY), tmp_path / "store" / "verified.txt"):
+        path.unlink(missing_ok=True)
+        if what == "link":
+            path.symlink_to(theirs)
+        elif what == "folder":
+            path.mkdir()
+        else:
+            os.mkfifo(path)
+    store = Store(tmp_path / "store")
+    assert not store.has(KEY)
+    store.commit(KEY, {}, 2)
+    assert Store(tmp_path / "store").load(KEY) == 2
+    assert theirs.read_text() == "years of work"
+    assert len(list((tmp_path / "store" / "damaged").iterdir())) == 2
 
 
 def test_a_store_on_another_disk_by_a_link_works_as_any_other(tmp_path):

@@ -97,7 +97,7 @@ class Store:
         self._tmp = root / "tmp"
         self._progress = root / "progress"
         self._read_only = read_only
-        self._durable = durable
+        self.durable = durable
         self._scratch_root = scratch_root
         self._prepared = False
         self._known: dict[str, Kind] = {}
@@ -224,13 +224,15 @@ class Store:
         try:
             # Taken before the file is read: a change on the way is noticed the next time.
             status = os.stat(path)  # noqa: PTH116 - a hundred thousand of these in a second
+            if not stat.S_ISREG(status.st_mode):
+                raise DamagedResult(f"{path.name} is no file")  # a pipe, say, which nobody writes to
             stamp = (status.st_size, status.st_mtime_ns)
             if self._trust().get(path.name) != stamp:
                 verify(path, key, kind)
                 self._remember(path.name, stamp)
         except (FileNotFoundError, NotADirectoryError):
             return False
-        except (DamagedResult, IsADirectoryError):
+        except DamagedResult:
             if not self._read_only:
                 self._set_aside(path)
             return False
@@ -242,8 +244,11 @@ class Store:
         """Return size and time of each verified file; lines that are no such record are passed over."""
         if self._trusted is None:
             self._trusted = {}
-            with contextlib.suppress(OSError, UnicodeDecodeError):
-                for line in (self.root / _VERIFIED).read_text(encoding="ascii").splitlines():
+            record = self.root / _VERIFIED
+            with contextlib.suppress(OSError, UnicodeDecodeError, StorageError):
+                if not self._read_only and not stat.S_ISREG(record.lstat().st_mode):
+                    self._set_aside(record)
+                for line in record.read_text(encoding="ascii").splitlines() if record.is_file() else ():
                     name, _, stamp = line.partition(" ")
                     size, _, time = stamp.partition(" ")
                     if size.isdigit() and time.isdigit():
@@ -255,8 +260,8 @@ class Store:
         self._unflushed.add(self._objects / name[:2])
         if not self._read_only:
             # A courtesy to the next run: where it cannot be written, that computes the checksums again.
-            with contextlib.suppress(OSError), (self.root / _VERIFIED).open("a", encoding="ascii") as file:
-                file.write(f"{name} {stamp[0]} {stamp[1]}\n")
+            with contextlib.suppress(OSError), _appended(self.root / _VERIFIED) as file:
+                file.write(f"{name} {stamp[0]} {stamp[1]}\n".encode())
 
     # ---- writing ----------------------------------------------------------------------------------------------------
 
@@ -289,7 +294,7 @@ class Store:
                 return
             with staging.open("xb") as file:
                 _write_archive(file, key, kind, members)
-                if self._durable:
+                if self.durable:
                     os.fsync(file.fileno())
             target.parent.mkdir(exist_ok=True)
             staging.replace(target)
@@ -313,7 +318,7 @@ class Store:
         StorageError
             If the disk does not take them.
         """
-        if self._durable and not self._read_only:
+        if self.durable and not self._read_only:
             try:
                 for folder in self._unflushed:
                     _fsync_folder(folder)
@@ -354,16 +359,39 @@ class Store:
         StorageError
             If one of the two is a symbolic link, or cannot be read or written.
         """
+        try:
+            for leftover in self.leftovers():
+                _remove(leftover)
+        except OSError as error:
+            raise _storage_error(error, self.root) from error
+
+    def leftovers(self) -> Iterator[Path]:
+        """Yield what :meth:`sweep` removes.
+
+        Raises
+        ------
+        StorageError
+            As there.
+        """
         for folder in (self._tmp, self._progress):
             try:
                 _demand_no_link(folder)
-                for leftover in folder.iterdir():
-                    if _is_abandoned(leftover.name, in_progress=folder is self._progress):
-                        _remove(leftover)
+                names = sorted(folder.iterdir())
             except FileNotFoundError:
                 continue
             except OSError as error:
                 raise _storage_error(error, self.root) from error
+            yield from (path for path in names if _is_abandoned(path.name, in_progress=folder is self._progress))
+
+    def set_aside(self, key: str, kind: Kind) -> None:
+        """Move a damaged result out of the way, to ``damaged/``, so that it is computed again.
+
+        Raises
+        ------
+        StorageError
+            If it cannot be moved, or lies behind a symbolic link.
+        """
+        self._set_aside(self.path(key, kind))
 
     def _own_name(self, what: str, folder: Path | None = None) -> Path:
         return (folder or self._tmp) / f"{what}-{Owner.current()}-{uuid.uuid4().hex}"
@@ -374,13 +402,13 @@ class Store:
             damaged.mkdir(exist_ok=True)
         except OSError as error:
             raise _storage_error(error, self.root) from error
-        self._move(path, damaged / f"{path.name}-{uuid.uuid4().hex[:8]}")
+        self._move(path, damaged / f"{path.name}-{uuid.uuid4().hex[:8]}", links_too=True)
         self._known.pop(path.name[:64], None)
 
-    def _move(self, path: Path, target: Path) -> bool:
-        """Move a file within the store, and tell whether there was one."""
+    def _move(self, path: Path, target: Path, *, links_too: bool = False) -> bool:
+        """Move a file (or a link itself, and not what it leads to) within the store, and tell whether there was one."""
         try:
-            for place in (self._objects, path.parent, path, target.parent):
+            for place in (self._objects, path.parent, target.parent, *(() if links_too else (path,))):
                 _demand_no_link(place)
             path.rename(target)
         except FileNotFoundError:  # another process was first
@@ -544,6 +572,12 @@ def _remove(leftover: Path) -> None:
             leftover.unlink()
     except FileNotFoundError:  # a worker that outlived its run has removed it
         return
+
+
+def _appended(path: Path) -> BinaryIO:
+    """Open a file at its end, and nothing else in its place: no link is followed, no pipe waited for."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+    return os.fdopen(descriptor, "ab")
 
 
 def _fsync_folder(folder: Path) -> None:
