@@ -121,7 +121,7 @@ def _head(
 ) -> list[str]:
     options = [
         f"--job-name={name}",
-        f"--output={log}",
+        f"--output={shlex.quote(str(log))}",
         *(["--open-mode=append"] if append else []),
         f"--time={slurm.hours(walltime_h)}",
         *shape,

@@ -57,8 +57,9 @@ _STRATEGY_S: Final = 2.0
 _IDLE_S: Final = 60.0
 _LONGEST_WAIT_S: Final = 300.0
 _AHEAD: Final = 2  # messages under way for each worker: one at work, one that waits for it
-_BATCH: Final = 16
+_BATCH: Final = 16  # tasks in one message at most
 _BATCH_S: Final = 5.0
+_HANDED_OVER: Final = 8  # tasks handed over for each worker, so that short ones can share messages
 _KEPT_LOGS: Final = 5
 _STATES: Final = {
     "PENDING": JobState.PENDING,
@@ -95,7 +96,7 @@ def open_parsl(run: SiteRun) -> Iterator[Place]:
             run.say(f"ended {len(left)} jobs that an earlier run of this folder had left")
     executor = ParslExecutor(run)
     try:
-        slots = Slots(_AHEAD * _BATCH * run.site.workers, run.slots.threads)
+        slots = Slots(_HANDED_OVER * run.site.workers, run.slots.threads)
         yield Place(executor, slots, run.site.visibility_s, run.site.progress_every_s)
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
@@ -303,6 +304,29 @@ class _Pool:
         self._fail_all(error)
 
 
+class _Executor(HighThroughputExecutor):  # type: ignore[misc]  # Parsl has no types
+    """Parsl's executor, which ends no job that still waits in the queue because it had no task there."""
+
+    def scale_in(self, blocks: int, max_idletime: float | None = None) -> list[str]:
+        """End ``blocks`` jobs; with ``max_idletime``, at most so many, that were without a task for so long (in s)."""
+        if max_idletime is None:
+            ended: list[str] = super().scale_in(blocks)
+            return ended
+        busy, idle = set(), {}
+        for manager in self.connected_managers():
+            name = manager["block_id"]
+            if manager["active"] and name in self.blocks_to_job_id:
+                idle[name] = min(manager["idle_duration"], idle.get(name, math.inf))
+                if manager["tasks"] or manager["idle_duration"] <= max_idletime:
+                    busy.add(name)
+        chosen = sorted(idle.keys() - busy, key=lambda name: (-idle[name], name))[: max(0, blocks)]
+        for name in chosen:
+            self._hold_block(name)
+        if chosen:
+            self.provider.cancel([self.blocks_to_job_id[name] for name in chosen])
+        return chosen
+
+
 class _Jobs(ClusterProvider):  # type: ignore[misc]  # Parsl has no types
     """Jobs of one kind, as Parsl asks for them."""
 
@@ -451,7 +475,7 @@ def _start(
     site = run.site
     scripts = Path(sysconfig.get_path("scripts"))
     workers = f"{shlex.quote(sys.executable)} {shlex.quote(str(scripts / 'process_worker_pool.py'))}"
-    htex = HighThroughputExecutor(
+    htex = _Executor(
         label=name,
         provider=jobs,
         launch_cmd=DEFAULT_LAUNCH_CMD.replace("process_worker_pool.py", workers),
