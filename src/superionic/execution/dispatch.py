@@ -234,7 +234,7 @@ class Dispatch:
         self._tries[task.key] += 1
         more = {name: str(reply[name]) for name in ("traceback", "last_words") if reply.get(name)}
         if self._tries[task.key] < TRIES or self._trouble is not None:
-            self._again(task, reply["cost"], more.get("traceback", reply["message"]))
+            self._again(task, reply["cost"], more.get("traceback") or str(reply["message"]))
         else:
             details = {"kind": reply["kind"], "tries": TRIES, **more}
             self._record_failure(task, StoredFailure(reply["message"], details), reply["cost"])

@@ -39,7 +39,7 @@ class Owner:
     @classmethod
     def current(cls) -> Owner:
         """Return this process."""
-        return cls.of(os.getpid())
+        return _known(os.getpid())  # by pid, since a fork is another process
 
     @classmethod
     def of(cls, pid: int) -> Owner:
@@ -91,6 +91,11 @@ def _exists(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+@functools.lru_cache(maxsize=1)
+def _known(own_pid: int) -> Owner:
+    return Owner.of(own_pid)
 
 
 @functools.lru_cache(maxsize=1)

@@ -23,6 +23,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -122,20 +123,36 @@ def _perform(request: Request, cache: dict[str, Any]) -> str:
     loaded: dict[str, Any] = {}
     _await(request["inputs"], store, time.monotonic() + float(request.get("visibility_s", 0.0)))
     inputs = {name: _resolve(value, store, loaded) for name, value in request["inputs"].items()}
-    scratch = store.scratch(key)
     progress_file = store.progress_file(key)
     progress = _progress_writer(progress_file, float(request.get("progress_every_s", PROGRESS_EVERY_S)))
+    context = _WorkerContext(partial(store.scratch, key), progress, cache)
     try:
-        value = function(placed(request["settings"]), inputs, Context(scratch, progress, cache))
+        value = function(placed(request["settings"]), inputs, context)
     except CalculationFailed as failure:
         _demand_driver(request)  # without one, its files may have been swept away under the task's feet
         value = StoredFailure(failure.reason, failure.details)
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        if "scratch" in vars(context):
+            shutil.rmtree(context.scratch, ignore_errors=True)
         with contextlib.suppress(OSError):
             progress_file.unlink(missing_ok=True)
     store.commit(key, request["descriptor"], value)
     return "failed" if isinstance(value, StoredFailure) else "done"
+
+
+class _WorkerContext(Context):
+    """A context whose scratch is made when it is first asked for: most tasks need none, and it costs milliseconds."""
+
+    def __init__(
+        self, make_scratch: Callable[[], Path], progress: Callable[[float, str], None], cache: dict[str, Any]
+    ) -> None:
+        vars(self).update(progress=progress, cache=cache, make_scratch=make_scratch)
+
+    @cached_property
+    def scratch(self) -> Path:
+        """A private folder that is removed when the task ends."""
+        make: Callable[[], Path] = vars(self)["make_scratch"]
+        return make()
 
 
 class _DriverGone(Exception):  # noqa: N818 - it names what happened
