@@ -138,9 +138,7 @@ class Workbench:
     potentials: Mapping[str, ChosenPotential]
     engine_identity: Callable[[str], Mapping[str, Any]]
 
-    def task(
-        self, stage: str, label: str, call: Call[R], *, engine: str | None = None, walltime_s: float | None = None
-    ) -> Task[R]:
+    def task(self, stage: str, label: str, call: Call[R], *, engine: str | None = None) -> Task[R]:
         """Build a task; where it evaluates a potential, in its engine's environment unless another one is named."""
         settings, inputs = call.settings_and_inputs()
         if engine is None:
@@ -156,8 +154,7 @@ class Workbench:
             inputs,
             engine,
             {} if engine == "core" else self.engine_identity(engine),
-            walltime_s,
-            function.hints["return"],
+            returns=function.hints["return"],
         )
 
     def seed_for(self, *words: str | float) -> int:
