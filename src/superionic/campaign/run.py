@@ -32,6 +32,7 @@ from superionic.execution.locks import run_lock, run_owner
 from superionic.execution.runner import Reporter, Runner, Slots, TasksPending
 from superionic.execution.sites.base import Place, SiteRun, local_place, open_site
 from superionic.execution.store import Store
+from superionic.execution.worker import PROGRESS_EVERY_S
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -182,8 +183,7 @@ class Campaign:
                     flow = self._flow(
                         store,
                         ledger,
-                        executor=place.executor,
-                        slots=place.slots,
+                        place=place,
                         reporter=reporter,
                         until=until,
                         interrupts=interrupts,
@@ -330,8 +330,7 @@ class Campaign:
         store: Store,
         ledger: Ledger,
         *,
-        executor: Executor | None = None,
-        slots: Slots | None = None,
+        place: Place | None = None,
         reporter: Reporter | None = None,
         until: str | None = None,
         interrupts: Interrupts | None = None,
@@ -341,16 +340,19 @@ class Campaign:
         from superionic.stages.base import Workbench
 
         potentials = choose_potentials(self.file)
-        hours = None if executor is None else self.file.execution.walltime_h  # looking at what is done takes no time
+        hours = None if place is None else self.file.execution.walltime_h  # looking at what is done takes no time
         runner = Runner(
             store,
             ledger,
-            executor=executor,
-            slots=slots or Slots(1),
+            executor=None if place is None else place.executor,
+            slots=Slots(1) if place is None else place.slots,
             python_of=lambda e: resolve_engine(e).python,
             reporter=reporter,
             walltime_s=None if hours is None else hours * 3600.0,
             interrupts=interrupts,
+            visibility_s=0.0 if place is None else place.visibility_s,
+            progress_every_s=PROGRESS_EVERY_S if place is None else place.progress_every_s,
+            task_limit_s=self.file.execution.task_limit_h * 3600.0,
         )
         bench = Workbench(
             runner,
