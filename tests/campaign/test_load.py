@@ -128,7 +128,10 @@ transport:
         "c.yaml:18:3  rank.optimiser: unknown key 'optimiser' (did you mean 'optimizer'?)",
         "c.yaml:19:15  rank.relax_cell: true or false is expected, not 'no' (write true or false)",
         "c.yaml:20:1  enumerate: this section cannot be left out (write `enumerate: {}` for its defaults)",
-        "c.yaml:22:25  transport.temperatures_K[1]: must be above 0; it is -4",
+        (
+            "c.yaml:22:25  transport.temperatures_K[1]: must be at least 1; it is -4 (below 1 K nothing moves, above "
+            "10,000 K nothing is a crystal)"
+        ),
         (
             "c.yaml:23:16  transport.timestep_fs: a number is expected, not '2 fs' (leave out 'fs': the unit stands "
             "in the name of the key)"

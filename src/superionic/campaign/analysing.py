@@ -148,8 +148,21 @@ def analyse(
     Raises
     ------
     AnalysisError
-        If files cannot be read, do not fit together, or something has to be said about them.
+        If files cannot be read, do not fit together, or something has to be said about them; if a number is out of
+        bounds.
     """
+    _demand_numbers(
+        frame_interval_fs=(frame_interval_fs, 1e-6, 1e9),
+        temperature_K=(temperature_K, 1.0, 10_000.0),
+        temperatures_K=(temperatures_K, 1.0, 10_000.0),
+        report_temperatures_K=(report_temperatures_K, 1.0, 10_000.0),
+        hop_length_A=(hop_length_A, 0.1, 100.0),
+        skip_ps=(skip_ps, 0.0, 1e12),
+        stride=(stride, 1, 10**9),
+        timestep_fs=(timestep_fs, 1e-6, 1e6),
+        density_grid_A=(density_grid_A, 0.01, 10.0),
+        isovalue_per_A3=(isovalue_per_A3, 1e-15, 1e6),
+    )
     paths = [Path(file) for file in ([files] if isinstance(files, str | Path) else files)]
     options = ReadingOptions(tuple(elements), units, timestep_fs, None if structure is None else Path(structure))
     question = Question(
@@ -329,3 +342,15 @@ def _expansion(runs: Sequence[RunAnalysis]) -> ThermalExpansion | None:
     if len({t for t, _ in points}) < 2 or any(v.error <= 0.0 for _, v in points):
         return None
     return thermal_expansion([t for t, _ in points], [v.value for _, v in points], [v.error for _, v in points])
+
+
+def _demand_numbers(**given: tuple[float | Sequence[float] | None, float, float]) -> None:
+    """See that each number lies within its bounds: value or values, least, most."""
+    for name, (values, least, most) in given.items():
+        for value in values if isinstance(values, Sequence) else [] if values is None else [values]:
+            if not least <= value <= most:
+                raise AnalysisError(
+                    f"{name} is {value if abs(value) < 10**15 else 'far too large'}; it lies between {least:g} and "
+                    f"{most:g}.",
+                    fix="Check the unit, which stands in the name.",
+                )

@@ -132,7 +132,9 @@ def _mobile_ion(crystal: DisorderedCrystal, amounts: Mapping[str, float], given:
         hint = did_you_mean(given, amounts)
         listed = ", ".join(amounts)
         fix = f"Name one of its elements: {listed}" + (f"; {hint}" if hint else ".")
-        what = f"The crystal has no {given}." if given in ELEMENTS else f"'{given}' is not the symbol of an element."
+        what = (
+            f"The crystal has no {given}." if given in ELEMENTS else f"'{given[:40]}' is not the symbol of an element."
+        )
         raise StructureError(what, where=where, fix=fix)
     from superionic.structures.oxidation import guess_mobile_ion
 

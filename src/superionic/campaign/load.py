@@ -7,6 +7,7 @@ mistake in one step does not hide those of the next where they can still be seen
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -18,11 +19,14 @@ from superionic.campaign.schema import STAGES, CampaignFile
 from superionic.campaign.schema_checks import cross_problems
 from superionic.campaign.schema_presets import complete
 from superionic.campaign.yaml_text import Document, Place, parse_yaml
-from superionic.errors import CampaignFileError
+from superionic.errors import CampaignFileError, explained
+from superionic.foreign import open_regular, read_regular
 from superionic.settings.base import Problem, did_you_mean
 from superionic.settings.potentials import FOLDER_ENGINES
 
 MAX_BYTES: Final = 2_000_000
+_LONGEST_SHOWN: Final = 400
+_LONGEST_HEAD: Final = 1_000_000
 MAX_SHOWN: Final = 40
 """Mistakes shown at once: one screen."""
 
@@ -62,10 +66,10 @@ def demand_own_name(path: Path, name: str) -> None:
     """
     for other in sorted({*path.parent.glob("*.yaml"), *path.parent.glob("*.yml")}):
         try:
-            if other.resolve() == path.resolve() or other.stat().st_size > MAX_BYTES:
+            if other.resolve() == path.resolve():
                 continue
-            text = other.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
+            text = read_regular(other, MAX_BYTES).decode("utf-8")
+        except (OSError, RuntimeError, UnicodeDecodeError):  # a link to itself is a RuntimeError
             continue  # whatever it is, it is no campaign file that could be run
         if "superionic" not in text or name not in text:
             continue
@@ -102,24 +106,28 @@ def read_text(source: Path, *, what: str = "campaign file", reference: str = REF
     CampaignFileError
         If it is absent, a folder, too large, not readable, or not text.
     """
-    where = str(source)
-    if not source.exists():
+    where = short(str(source))
+    try:
+        exists, is_folder = source.exists(), source.is_dir()
+    except (OSError, ValueError) as error:  # a name that no file can have
+        raise CampaignFileError(
+            f"The {what} cannot be read: {getattr(error, 'strerror', None) or error}.",
+            where=where,
+            fix="Check the path.",
+        ) from error
+    if not exists:
         near = did_you_mean(source.name, _neighbours(source.parent)) if source.parent.is_dir() else ""
         fix = "Check the path" + (f"; {near}" if near else f". {reference}")
         raise CampaignFileError(f"The {what} does not exist.", where=where, fix=fix)
-    if source.is_dir():
+    if is_folder:
         inside = sorted(entry.name for entry in source.iterdir() if entry.suffix in {".yaml", ".yml"})
         fix = f"Name the file in it: {', '.join(inside[:5])}." if inside else "Name a YAML file."
         raise CampaignFileError(f"The {what} is a folder.", where=where, fix=fix)
     try:
-        if not source.is_file() or source.stat().st_size > MAX_BYTES:
-            raise CampaignFileError(f"This is not a {what} (too large, or not a file).", where=where, fix=reference)
-        content = source.read_bytes()
+        content = read_regular(source, MAX_BYTES)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise CampaignFileError(
-            f"The {what} cannot be read: {reason}.", where=where, fix="Check the permissions of the file."
-        ) from error
+        reason, fix = explained(error)
+        raise CampaignFileError(f"The {what} cannot be read: {reason}.", where=where, fix=fix) from error
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -140,11 +148,25 @@ def read_text(source: Path, *, what: str = "campaign file", reference: str = REF
     return text
 
 
+def short(text: str) -> str:
+    """Return a piece of the file, or a path, as it may be shown: no longer than a line or two."""
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+
+
+@functools.lru_cache(maxsize=8)
 def _neighbours(folder: Path) -> list[str]:
     try:
         return sorted(entry.name for entry in folder.iterdir() if entry.is_file())[:2000]
-    except OSError:
+    except (OSError, ValueError):
         return []
+
+
+def _placed(folder: Path, name: str) -> Path:
+    """Return a path of the file as an absolute one; a ``~`` of somebody unknown stays."""
+    try:
+        return folder / Path(name).expanduser()
+    except RuntimeError:
+        return folder / name
 
 
 def _validate(raw: dict[str, Any], source: Path) -> tuple[CampaignFile | None, list[Problem]]:
@@ -174,14 +196,14 @@ def _with_absolute_files(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
         key: copy.copy(value) if isinstance(value, (list, dict)) else value for key, value in raw.items()
     }
     for (section, index), entry in _file_entries(raw):
-        result[section][index] = {**entry, "file": str(folder / Path(entry["file"]).expanduser())}
+        result[section][index] = {**entry, "file": str(_placed(folder, entry["file"]))}
     files = _finished_files(raw)
     if files:
-        absolute = [str(folder / Path(file).expanduser()) for file in files]
+        absolute = [str(_placed(folder, file)) for file in files]
         result["label"]["finished"] = {**result["label"]["finished"], "files": absolute}
     replay = _replay_file(raw)
     if replay is not None:
-        result["train"]["replay"] = str(folder / Path(replay).expanduser())
+        result["train"]["replay"] = str(_placed(folder, replay))
     return result
 
 
@@ -202,9 +224,20 @@ def _replay_file(raw: Mapping[str, Any]) -> str | None:
     return replay if isinstance(replay, str) and replay not in ("", FOUNDATION) else None
 
 
+def named_files(raw: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield the files and folders that the plain value of a campaign file refers to: place in the file, and path."""
+    for place, entry in _file_entries(raw):
+        yield (*place, "file"), entry["file"]
+    for index, file in enumerate(_finished_files(raw)):
+        yield ("label", "finished", "files", index), file
+    if (replay := _replay_file(raw)) is not None:
+        yield ("train", "replay"), replay
+
+
 def _missing_files(raw: Mapping[str, Any], folder: Path) -> Iterator[Problem]:
+    hints = 0
     for (section, index), entry in _file_entries(raw):
-        file = folder / Path(entry["file"]).expanduser()
+        file = _placed(folder, entry["file"])
         try:
             wanted = Path.is_dir if entry.get("engine") in FOLDER_ENGINES else Path.is_file
             if wanted(file):
@@ -212,26 +245,32 @@ def _missing_files(raw: Mapping[str, Any], folder: Path) -> Iterator[Problem]:
             what = "is a folder" if file.is_dir() else "is no folder" if file.exists() else "does not exist"
         except (OSError, ValueError):
             what = "is not a valid path"
-        hint = did_you_mean(file.name, _neighbours(file.parent)) or "paths are relative to the campaign file"
-        yield Problem((section, index, "file"), f"the file {file} {what}", hint)
+        hints += 1  # what is shown has hints; to look for thousands takes minutes
+        near = did_you_mean(file.name, _neighbours(file.parent)) if hints <= MAX_SHOWN else ""
+        hint = near or "paths are relative to the campaign file"
+        yield Problem((section, index, "file"), f"the file {short(str(file))} {what}", hint)
     for index, name in enumerate(_finished_files(raw)):
-        if not (folder / Path(name).expanduser()).exists():
+        try:
+            what = "" if _placed(folder, name).exists() else "does not exist"
+        except (OSError, ValueError):
+            what = "is not a valid path"
+        if what:
             hint = "paths are relative to the campaign file"
-            yield Problem(("label", "finished", "files", index), f"{folder / name} does not exist", hint)
+            yield Problem(("label", "finished", "files", index), f"{short(str(folder / name))} {what}", hint)
     replay = _replay_file(raw)
     if replay is not None:
-        yield from _replay_problems(raw, folder / Path(replay).expanduser())
+        yield from _replay_problems(raw, _placed(folder, replay))
 
 
 def _replay_problems(raw: Mapping[str, Any], file: Path) -> Iterator[Problem]:
     """Look at the first structure of the replay data: training is far away, and the wrong file is named quickly."""
     place = ("train", "replay")
     try:
-        with file.open(encoding="utf-8") as lines:
-            count, comment = lines.readline(), lines.readline()
+        with open_regular(file) as lines:
+            count, comment = (lines.readline(_LONGEST_HEAD).decode("utf-8") for _ in range(2))
     except (OSError, ValueError):
         hint = did_you_mean(file.name, _neighbours(file.parent)) or "name an extended XYZ file, or write foundation"
-        yield Problem(place, f"the file {file} cannot be read", hint)
+        yield Problem(place, f"the file {short(str(file))} cannot be read", hint)
         return
     options = raw["train"].get("options")
     needed = ["Lattice="]
@@ -239,7 +278,7 @@ def _replay_problems(raw: Mapping[str, Any], file: Path) -> Iterator[Problem]:
         needed += ["energy", "forces"]
     missing = [word for word in needed if word not in comment]
     if not count.strip().isdigit() or "Lattice=" in missing:
-        yield Problem(place, f"{file.name} is no extended XYZ file", "write it as ASE does")
+        yield Problem(place, f"{short(file.name)} is no extended XYZ file", "write it as ASE does")
     elif missing:
         hint = "give labels, or let the checkpoint label them: `options: {replay_labels: foundation}`"
         yield Problem(place, f"the first structure of {file.name} has no {' and no '.join(missing)}", hint)
@@ -249,16 +288,16 @@ def error_of(
     document: Document, source: Path, *, what: str = "campaign file", reference: str = REFERENCE
 ) -> CampaignFileError:
     """Make one error of all problems, in the order of their places."""
-    lines: list[str] = []
+    lines: dict[str, None] = {}
     for problem, place in sorted(document.problems, key=lambda entry: (entry[1].line, entry[1].column)):
         name = f"{problem.dotted}: " if problem.path else ""
-        hint = f" ({problem.hint})" if problem.hint else ""
-        line = f"  {source.name}:{place.line}:{place.column}  {name}{problem.message}{hint}"
-        if line not in lines:
-            lines.append(line)
+        hint = f" ({short(problem.hint)})" if problem.hint else ""
+        line = f"  {short(source.name)}:{place.line}:{place.column}  {short(name)}{short(problem.message)}{hint}"
+        lines[line] = None
     count = f"{len(lines)} mistakes" if len(lines) > 1 else "a mistake"
+    shown = list(lines)[:MAX_SHOWN]
     if len(lines) > MAX_SHOWN:
-        lines = [*lines[:MAX_SHOWN], f"  ... and {len(lines) - MAX_SHOWN} more"]
+        shown.append(f"  ... and {len(lines) - MAX_SHOWN} more")
     return CampaignFileError(
-        f"The {what} has {count}:\n" + "\n".join(lines), where=str(source), fix=f"Mend the above. {reference}"
+        f"The {what} has {count}:\n" + "\n".join(shown), where=short(str(source)), fix=f"Mend the above. {reference}"
     )

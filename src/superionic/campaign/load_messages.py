@@ -22,6 +22,12 @@ _BOUNDS: Final = {
     "less_than": ("below", "lt"),
     "less_than_equal": ("at most", "le"),
 }
+_REASONS: Final = (
+    ("_K", "below 1 K nothing moves, above 10,000 K nothing is a crystal"),
+    ("density_grid_A", "a finer grid has more points than fit in memory, a coarser one shows no sites"),
+    ("_ps", "10 µs are 10,000,000 ps"),
+)
+"""Why the numbers of some keys have bounds, by how their names end."""
 _EXPECTED: Final = {
     "float_type": "a number",
     "int_type": "a whole number",
@@ -89,7 +95,9 @@ def _translate(
         return  # the checks of values seen together, which are reported one by one
     if kind == "too_short" and _length(value) >= (context.get("min_length") or 0):
         return  # it has enough entries; pydantic leaves out those that are wrong, and they are reported themselves
-    message, hint = _describe(kind, value, context, str(entry["msg"]))
+    key = next((str(step) for step in reversed(path) if isinstance(step, str)), "")
+    reason = next((words for ending, words in _REASONS if key.endswith(ending)), "")
+    message, hint = _describe(kind, value, context, str(entry["msg"]), reason)
     if kind == "extra_forbidden":
         key = str(location[-1])
         hint = _unknown_key_hint(key, path[:-1], root)
@@ -108,7 +116,11 @@ def _translate(
         yield Problem(path, message, hint, at_key=at_key)
 
 
-def _describe(kind: str, value: Any, context: Mapping[str, Any], fallback: str) -> tuple[str, str]:
+def _bound(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
+
+
+def _describe(kind: str, value: Any, context: Mapping[str, Any], fallback: str, reason: str = "") -> tuple[str, str]:
     shown = _shown(value)
     told = (fallback[:1].lower() + fallback[1:], "")
     if kind == "literal_error":
@@ -117,7 +129,7 @@ def _describe(kind: str, value: Any, context: Mapping[str, Any], fallback: str) 
         told = (f"{plain}; it is {shown}", did_you_mean(value, choices) if isinstance(value, str) else "")
     elif kind in _BOUNDS:
         word, key = _BOUNDS[kind]
-        told = (f"must be {word} {context.get(key):g}; it is {shown}", "")
+        told = (f"must be {word} {_bound(context.get(key))}; it is {shown}", reason)
     elif kind in _EXPECTED:
         told = (f"{_EXPECTED[kind]} is expected, not {shown}", _type_hint(kind, value))
     elif kind in {"too_short", "too_long"}:

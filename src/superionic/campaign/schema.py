@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from superionic.campaign.schema_checks import cross_problems
 from superionic.campaign.schema_presets import complete
-from superionic.settings.base import FINE_TUNED, Element, Name, Number, PresetName, Problem, Section
+from superionic.settings.base import FINE_TUNED, Charge, Element, Name, PresetName, Problem, Section
 from superionic.settings.distil import DistilSettings
 from superionic.settings.enumerate import EnumerateSettings
 from superionic.settings.inputs import (
@@ -57,24 +57,27 @@ class CampaignFile(Section):
         default=0, description="Seed of everything random; the same seed gives the same results, bit by bit."
     )
     mobile_ion: Element = Field(description="Element whose ions conduct, e.g. Li.")
-    oxidation_states: dict[Element, Number] = Field(
+    oxidation_states: dict[Element, Charge] = Field(
         min_length=1, description="Charge of each element in e, e.g. {Li: 1, Y: 3, Cl: -1}; averages are allowed."
     )
-    crystals: Annotated[tuple[CrystalInput, ...], Field(strict=False, min_length=1)] = Field(
-        description="The crystals (polymorphs) of the campaign."
+    crystals: Annotated[tuple[CrystalInput, ...], Field(strict=False, min_length=1, max_length=1000)] = Field(
+        description="The crystals (polymorphs) of the campaign, 1000 at most."
     )
-    composition_axes: Annotated[tuple[CompositionAxis, ...], Field(strict=False)] = Field(
-        default=(), description="Axes of the composition grid; the grid is their product, applied to every crystal."
+    composition_axes: Annotated[tuple[CompositionAxis, ...], Field(strict=False, max_length=10)] = Field(
+        default=(),
+        description="Axes of the composition grid; the grid is their product, applied to every crystal. It has 10,000 "
+        "points at most, and 10,000 pairs of a supercell and a point.",
     )
-    composition_constraints: Annotated[tuple[CompositionConstraint, ...], Field(strict=False)] = Field(
+    composition_constraints: Annotated[tuple[CompositionConstraint, ...], Field(strict=False, max_length=100)] = Field(
         default=(), description="Conditions that a point of the grid must meet (paper A: x + y ≥ 1)."
     )
-    references: Annotated[tuple[ReferenceInput, ...], Field(strict=False)] = Field(
+    references: Annotated[tuple[ReferenceInput, ...], Field(strict=False, max_length=1000)] = Field(
         default=(), description="Ordered phases against which formation energies are taken."
     )
     potentials: dict[Name, PotentialInput] = Field(
         default_factory=lambda: {"chgnet": PotentialInput(engine="chgnet")},
         min_length=1,
+        max_length=100,
         description="Potentials by the names that the stages use; CHGNet alone if left out.",
     )
     enumerate: EnumerateSettings = Field(default_factory=EnumerateSettings, description=EnumerateSettings.__doc__)

@@ -7,17 +7,35 @@ mistakes can be reported at once. They skip what has the wrong type: the validat
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from superionic.errors import CampaignFileError
-from superionic.settings.base import FINE_TUNED, NEEDS, STUDENT, Problem, did_you_mean, parse_formula
+from superionic.settings.base import (
+    FINE_TUNED,
+    LEAST_NUMBER,
+    MOST_NUMBER,
+    NEEDS,
+    STUDENT,
+    Problem,
+    did_you_mean,
+    is_sensible,
+    parse_formula,
+    plain_number,
+)
 from superionic.settings.distil import distil_problems
 from superionic.settings.learn import learn_problems
 from superionic.settings.potentials import potential_problems
 from superionic.settings.train import replay_problems
 
-MAX_GRID_POINTS: Final = 100_000
+MAX_GRID_POINTS: Final = 10_000
+MAX_SPACES: Final = 10_000
+"""Crystals × points of the grid × supercells."""
+MAX_SEGMENTS: Final = 100_000
+MAX_FRAMES: Final = 1_000_000
+"""Segments of a run, and frames of a segment."""
+_ANY_SIZE: Final = frozenset({("seed",)})
 STAND_IN: Final = "potential:"
 LABEL_ENGINES: Final = ("gpaw", "vasp", "tblite", "finished")
 MADE_BY: Final = {FINE_TUNED: "train", STUDENT: "distil"}
@@ -40,11 +58,13 @@ def cross_problems(raw: Mapping[str, Any]) -> list[Problem]:
         In the order of the schema.
     """
     return [
+        *_sizes(raw, ()),
         *_charges(raw),
         *_names(raw),
         *_occupancies(raw),
         *_axes(raw),
         *_constraints(raw),
+        *_spaces(raw),
         *potential_problems(_mapping(raw.get("potentials"))),
         *_potentials(raw),
         *_stages(raw),
@@ -56,8 +76,20 @@ def cross_problems(raw: Mapping[str, Any]) -> list[Problem]:
     ]
 
 
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+def _sizes(value: Any, path: tuple[str | int, ...]) -> Iterator[Problem]:
+    """Find the numbers that are no length, time, energy or count of anything."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _sizes(item, (*path, key))
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            yield from _sizes(item, (*path, index))
+    elif isinstance(value, (int, float)) and not isinstance(value, bool) and path not in _ANY_SIZE:
+        # What is not a number has a message of its own.
+        if is_sensible(value) or (isinstance(value, float) and math.isnan(value)):
+            return
+        bound = f"above {MOST_NUMBER:g}" if abs(value) > 1 else f"nearer to 0 than {LEAST_NUMBER:g}"
+        yield Problem(path, f"no setting has a size {bound}", "check the exponent, and the unit in the name")
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
@@ -87,9 +119,9 @@ def _charges(raw: Mapping[str, Any]) -> Iterator[Problem]:
         if mobile not in states:
             hint = f"add e.g. {mobile}: 1"
             yield Problem(("oxidation_states",), f"the mobile ion {mobile} has no oxidation state", hint)
-        elif _number(states[mobile]) == 0.0:
+        elif plain_number(states[mobile]) == 0.0:
             yield Problem(("oxidation_states", mobile), f"the mobile ion {mobile} must have a charge; it is 0")
-    charges = [charge for charge in map(_number, states.values()) if charge is not None]
+    charges = [charge for charge in map(plain_number, states.values()) if charge is not None]
     if len(charges) == len(states) > 1 and (min(charges) > 0 or max(charges) < 0):
         sign = "positive" if min(charges) > 0 else "negative"
         yield Problem(("oxidation_states",), f"all charges are {sign}, so no composition can be neutral")
@@ -129,11 +161,11 @@ def _axes(raw: Mapping[str, Any]) -> Iterator[Problem]:
             taken.setdefault(by, index)
         counts = _formula_counts(axis.get("formula_unit"))
         values = axis.get("values")
-        numbers = [_number(value) for value in values] if isinstance(values, (list, tuple)) else []
+        numbers = [plain_number(value) for value in values] if isinstance(values, (list, tuple)) else []
         largest = max((number for number in numbers if number is not None), default=None)
         yield from _replacement(path, axis, counts, largest, 1.0)
         for place, entry in _sections(axis.get("along")):
-            ratio = _number(entry.get("ratio", 1.0))
+            ratio = plain_number(entry.get("ratio", 1.0))
             yield from _replacement((*path, "along", place), entry, counts, largest, ratio)
 
 
@@ -170,7 +202,7 @@ def _constraints(raw: Mapping[str, Any]) -> Iterator[Problem]:
     sound = bool(rules)
     for index, rule in rules:
         path = ("composition_constraints", index)
-        low, high = _number(rule.get("minimum")), _number(rule.get("maximum"))
+        low, high = plain_number(rule.get("minimum")), plain_number(rule.get("maximum"))
         if rule.get("minimum") is None and rule.get("maximum") is None:
             sound = False
             yield Problem(path, "the constraint has neither a `minimum` nor a `maximum`")
@@ -178,12 +210,12 @@ def _constraints(raw: Mapping[str, Any]) -> Iterator[Problem]:
             sound = False
             yield Problem((*path, "minimum"), f"the minimum {low:g} is above the maximum {high:g}")
         for name, weight in _mapping(rule.get("weights")).items():
-            sound = sound and _number(weight) is not None
+            sound = sound and plain_number(weight) is not None
             if name not in axes:
                 sound = False
                 message = f"no composition axis brings in '{name}'"
                 yield Problem((*path, "weights", name), message, did_you_mean(str(name), axes), at_key=True)
-    grids = [[_number(value) for value in values] for values in axes.values() if isinstance(values, (list, tuple))]
+    grids = [[plain_number(value) for value in values] for values in axes.values() if isinstance(values, (list, tuple))]
     size = 1
     for grid in grids:
         size *= len(grid)
@@ -201,11 +233,27 @@ def _constraints(raw: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem(("composition_constraints",), "no point of the composition grid meets the constraints")
 
 
+def _spaces(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    crystals = raw.get("crystals")
+    cells = sum(
+        1 + (len(more) if isinstance(more := entry.get("further_supercells"), (list, tuple)) else 0)
+        for _, entry in _sections(crystals)
+    )
+    points = math.prod(
+        max(1, len(values))
+        for _, axis in _sections(raw.get("composition_axes"))
+        if isinstance(values := axis.get("values"), (list, tuple))
+    )
+    if points <= MAX_GRID_POINTS and cells * points > MAX_SPACES:
+        message = f"supercells and compositions make {cells * points:,} pairs; no more than {MAX_SPACES:,} are taken"
+        yield Problem(("crystals",), message, "divide them among several campaigns")
+
+
 def _meets(point: Mapping[str, float | None], rules: list[Mapping[str, Any]]) -> bool:
     for rule in rules:
         total = sum(float(weight) * (point[name] or 0.0) for name, weight in _mapping(rule.get("weights")).items())
         slack = 1e-9 * (1.0 + abs(total))
-        low, high = _number(rule.get("minimum")), _number(rule.get("maximum"))
+        low, high = plain_number(rule.get("minimum")), plain_number(rule.get("maximum"))
         if (low is not None and total < low - slack) or (high is not None and total > high + slack):
             return False
     return True
@@ -325,14 +373,14 @@ def _training(raw: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem(("train", "trainer"), message, "sample with a potential of that engine, or leave out `train`")
     elif isinstance(engine, str):
         yield from (*_trainer_options(train, engine), *replay_problems(raw, train, engine))
-    validation, test = (_number(train.get(key, 0.1)) for key in ("validation_fraction", "test_fraction"))
+    validation, test = (plain_number(train.get(key, 0.1)) for key in ("validation_fraction", "test_fraction"))
     if validation is not None and test is not None and validation + test >= 1.0:
         message = f"validation ({validation:g}) and test ({test:g}) fractions leave nothing to train on"
         yield Problem(("train", "validation_fraction"), message)
     if test == 0.0 and raw.get("validate") is not None:
         yield Problem(("train", "test_fraction"), "`validate` needs labels that training has not seen")
     weights = [train.get(key, 1.0) for key in ("energy_weight", "force_weight", "stress_weight")]
-    if all(_number(weight) == 0.0 for weight in weights):
+    if all(plain_number(weight) == 0.0 for weight in weights):
         yield Problem(("train", "energy_weight"), "at least one of the weights of the loss must be above 0")
 
 
@@ -397,7 +445,7 @@ def _driver(raw: Mapping[str, Any], stage: str) -> tuple[str, str | None]:
 def _occupancies(raw: Mapping[str, Any]) -> Iterator[Problem]:
     for index, crystal in _sections(raw.get("crystals")):
         for sublattice, species in _mapping(crystal.get("occupancies")).items():
-            amounts = [_number(amount) for amount in _mapping(species).values()]
+            amounts = [plain_number(amount) for amount in _mapping(species).values()]
             total = sum(amount for amount in amounts if amount is not None)
             if total > 1 + 1e-9:
                 path = ("crystals", index, "occupancies", sublattice)
@@ -409,10 +457,10 @@ def _durations(raw: Mapping[str, Any]) -> Iterator[Problem]:
         section = raw.get(stage)
         if not isinstance(section, Mapping):
             continue
-        step = _number(section.get("timestep_fs", 1.0))
-        every = _number(section.get("save_every_fs", save))
-        length = _number(section.get("segment_ps", segment))
-        production = _number(section.get("production_ps"))
+        step = plain_number(section.get("timestep_fs", 1.0))
+        every = plain_number(section.get("save_every_fs", save))
+        length = plain_number(section.get("segment_ps", segment))
+        production = plain_number(section.get("production_ps"))
         if step is None or every is None or step <= 0 or every <= 0:
             continue
         if not _is_multiple(every, step):
@@ -423,15 +471,35 @@ def _durations(raw: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem((stage, "segment_ps"), message)
         if production is None:
             continue
+        yield from _lengths((stage,), section, length, every)
+        yield from _lengths((stage, "long_runs"), _mapping(section.get("long_runs")), length, every)
         frames = 1000.0 * production / every
         if frames < 1:
             yield Problem((stage, "production_ps"), f"the run is shorter than one save interval ({every:g} fs)")
         asked = section.get("snapshots", 30) if stage == "sample" else None
-        budgets = [n for n in map(_number, asked if isinstance(asked, (list, tuple)) else [asked]) if n is not None]
-        snapshots = max(budgets, default=None)
+        budgets = map(plain_number, asked if isinstance(asked, (list, tuple)) else [asked])
+        snapshots = max((n for n in budgets if n is not None), default=None)
         if snapshots is not None and snapshots > frames * (1 + 1e-9) >= 1:
             message = f"{snapshots:g} snapshots are asked of a run that saves {int(frames + 1e-9)} frames"
             yield Problem((stage, "snapshots"), message, "take fewer, run longer, or save more often")
+
+
+def _lengths(
+    place: tuple[str, ...], section: Mapping[str, Any], segment_ps: float | None, every_fs: float
+) -> Iterator[Problem]:
+    """See that runs have no more segments, and segments no more frames, than can be dealt with."""
+    if segment_ps is None or segment_ps <= 0:
+        return
+    if len(place) == 1 and 1000.0 * segment_ps / every_fs > MAX_FRAMES:
+        message = f"a segment of {segment_ps:g} ps saves {1000.0 * segment_ps / every_fs:.3g} frames"
+        hint = f"no more than {MAX_FRAMES:,} fit in memory: take shorter segments, or save less often"
+        yield Problem((*place, "segment_ps"), message, hint)
+    for name, value in section.items():
+        length = plain_number(value) if str(name).endswith("_ps") and name != "segment_ps" else None
+        if length is not None and length / segment_ps > MAX_SEGMENTS:
+            message = f"{length:g} ps in segments of {segment_ps:g} ps are {length / segment_ps:.3g} segments"
+            hint = f"no more than {MAX_SEGMENTS:,} are made: take longer segments"
+            yield Problem((*place, name), message, hint)
 
 
 def _is_multiple(value: float, unit: float) -> bool:

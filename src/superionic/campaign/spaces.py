@@ -9,13 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from superionic.campaign.prepare import choose_potential, known_elements
-from superionic.errors import PotentialError, StructureError
+from superionic.errors import AnalysisError, CompositionError, PotentialError, StructureError
+from superionic.foreign import read_regular
 from superionic.results.identity import AxisValue, Material
 from superionic.settings.base import parse_formula
 from superionic.stages.base import CrystalText
 from superionic.stages.ordering_spaces import Space, SpaceSettings
 from superionic.structures.axes import Axis, apply_point
+from superionic.structures.files import MAX_FILE_BYTES
 from superionic.structures.occupancies import with_occupancies
+from superionic.structures.supercells import Supercell
+from superionic.transport.density import grid_shape
+
+MOST_ATOMS_OF_A_RUN = 100_000
+"""Sites of the cell of a run of molecular dynamics."""
 
 if TYPE_CHECKING:
     from superionic.campaign.schema import CampaignFile
@@ -33,10 +40,11 @@ def read_text(path: str | Path) -> str:
         If it is missing, unreadable or no text.
     """
     try:
-        return Path(path).read_text(encoding="utf-8")
+        return read_regular(path, MAX_FILE_BYTES).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
         raise StructureError(
-            f"the structure file cannot be read: {error}", where=str(path), fix="check `file` in the campaign"
+            f"the structure file cannot be read: {reason}", where=str(path), fix="check `file` in the campaign"
         ) from error
 
 
@@ -60,12 +68,14 @@ def build_spaces(file: CampaignFile, crystals: Mapping[str, DisorderedCrystal]) 
     Raises
     ------
     CompositionError
-        If an axis does not apply to a crystal, or asks for more atoms than there are sites.
+        If an axis does not apply to a crystal, or asks for more atoms than there are sites; if a run would have more
+        atoms, or its density more points, than can be dealt with.
     """
     spaces = []
     charges = {element: float(charge) for element, charge in file.oxidation_states.items()}
     for entry in file.crystals:
         crystal, read = crystals[entry.name], crystal_text(entry)
+        _demand_possible_runs(file, entry, crystal)
         for point in file.grid():
             material = Material(entry.name, tuple(AxisValue(axis, value) for axis, value in point.items()))
             made = _composition(file, crystal, read.occupancies, point)
@@ -86,6 +96,31 @@ def build_spaces(file: CampaignFile, crystals: Mapping[str, DisorderedCrystal]) 
                 for matrix in entry.all_supercells
             ]
     return spaces
+
+
+def _demand_possible_runs(file: CampaignFile, entry: CrystalInput, crystal: DisorderedCrystal) -> None:
+    """Refuse runs of too many atoms, and densities of too many points, before days are spent on what comes before."""
+    for stage, section in (("sample", file.sample), ("distil", file.distil), ("transport", file.transport)):
+        if section is None:
+            continue
+        repeated = Supercell(section.supercell)
+        for matrix in entry.all_supercells:
+            cell = Supercell(matrix)
+            n_atoms = len(crystal.sites) * cell.multiplicity * repeated.multiplicity
+            if n_atoms > MOST_ATOMS_OF_A_RUN:
+                raise CompositionError(
+                    f"a run of {entry.name} in its supercell {cell}, repeated {repeated}, has {n_atoms:,} sites; no "
+                    f"more than {MOST_ATOMS_OF_A_RUN:,} are run",
+                    where=f"{stage}.supercell",
+                    fix="take a smaller supercell",
+                )
+            spacing = file.analyse.density_grid_A if file.analyse is not None and stage == "transport" else None
+            if spacing is None:
+                continue
+            try:
+                grid_shape(repeated.array @ cell.array @ crystal.cell_A, spacing)
+            except AnalysisError as error:
+                raise CompositionError(error.message, where="analyse.density_grid_A", fix=error.fix) from error
 
 
 @dataclass(frozen=True)

@@ -91,10 +91,10 @@ def parse_yaml(text: str) -> Document:
 
     document = Document()
     try:
-        _check_depth(text)
+        _check_size(text)
         node = YAML(typ="safe", pure=True).compose(text)
     except _TooMuchError as error:
-        document.problems.append((Problem((), "the text is nested too deeply"), error.args[0]))
+        document.problems.append((Problem((), "the text has too many values, or is nested too deeply"), error.args[0]))
         return document
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -113,15 +113,16 @@ def parse_yaml(text: str) -> Document:
     return document
 
 
-def _check_depth(text: str) -> None:
-    """Raise :class:`_TooMuchError` at the first place that is nested too deeply, before time is lost on the rest."""
+def _check_size(text: str) -> None:
+    """Raise :class:`_TooMuchError` at the first place that is too much, before time is lost on the rest."""
     from ruamel.yaml import YAML
 
     depth = 0
-    for event in YAML(typ="safe", pure=True).parse(text):
+    for count, event in enumerate(YAML(typ="safe", pure=True).parse(text)):
         kind = type(event).__name__
         depth += kind.endswith("StartEvent") - kind.endswith("EndEvent")
-        if depth > MAX_DEPTH + 2:  # the stream and the document count, too
+        # A value has a key, a list or section two ends; the stream and the document count as depth, too.
+        if depth > MAX_DEPTH + 2 or count > 3 * MAX_VALUES:
             raise _TooMuchError(Place(event.start_mark.line + 1, event.start_mark.column + 1))
 
 

@@ -22,6 +22,10 @@ from superionic.structures.supercells import Supercell, inequivalent_supercells
 _AUTO_DEVIATION = 0.1
 _QUICK = 2_000_000
 _MAX_KEPT = 100_000
+_MAX_CHOSEN = 1_000_000
+
+MAX_INDEX = 100
+"""Largest number of primitive cells whose supercells are gone through one by one."""
 
 PRIMITIVE = ("prim", "primitive")
 """What names the primitive cell in place of a supercell."""
@@ -124,14 +128,31 @@ def enumerate_orderings(
     StructureError
         If the file cannot be read as a crystal.
     CompositionError
-        If charges cannot be told, no neutral composition fits, a space is too large to be listed, or more than one of
-        `ewald_top`, `sample_draws`, `search_lowest` and `monte_carlo_samples` is given.
+        If charges cannot be told, no neutral composition fits, a space is too large to be listed, a number is out of
+        bounds, or more than one of `ewald_top`, `sample_draws`, `search_lowest` and `monte_carlo_samples` is given.
     """
     if sum(wish is not None for wish in (ewald_top, sample_draws, search_lowest, monte_carlo_samples)) > 1:
         raise CompositionError(
             "Orderings are either listed, sampled, searched for or drawn at a temperature.",
             fix="Ask for one of these at a time.",
         )
+    if max_index is not None:
+        demand_within("largest index", max_index, 1, MAX_INDEX)
+    demand_within("seed", seed, 0, 2**63 - 1)
+    for name, value, most in (
+        ("number of the lowest orderings", ewald_top, _MAX_CHOSEN),
+        ("number of draws", sample_draws, _MAX_CHOSEN),
+        ("number of the lowest orderings", search_lowest, _MAX_CHOSEN),
+        ("number of draws", monte_carlo_samples, _MAX_KEPT),
+        ("budget of the search", search_budget, 10**13),
+        ("number of sweeps", sweeps, 10**8),
+        ("largest number that is listed", max_listed, 10**11),
+    ):
+        demand_within(name, value, 1, most)
+    demand_within("temperature in K", temperature_K, 1.0, 10_000.0)
+    demand_within("relative permittivity", dielectric, 0.01, 1e6)
+    demand_within("smallest distance in Å", min_distance_A, 0.0, 20.0)
+    demand_within("largest deviation of an occupancy", max_deviation, 0.0, 1.0)
     crystal = read_crystal(file)
     parsed = [_axis(axis, formula_unit) for axis in axes]
     charges = charges_of_crystal(crystal, file, oxidation_states, parsed)
@@ -173,6 +194,19 @@ def enumerate_orderings(
         points=tuple(points),
         refused=tuple(str(error.message) for error in refusals),
     )
+
+
+def demand_within(name: str, value: float | None, least: float, most: float) -> None:
+    """See that a number is within its bounds; None always is.
+
+    Raises
+    ------
+    CompositionError
+        If it is not.
+    """
+    if value is not None and not least <= value <= most:
+        said = value if abs(value) < 10**15 else "far too large"
+        raise CompositionError(f"The {name} is {said}; it lies between {least:g} and {most:g}.", fix="Give another.")
 
 
 def charges_of_crystal(

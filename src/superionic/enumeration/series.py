@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from superionic.enumeration.request import charges_of_crystal
+from superionic.enumeration.request import MAX_INDEX, charges_of_crystal, demand_within
 from superionic.structures.composition import Coupling, IntegerComposition, integer_compositions
 from superionic.structures.counting import IndexCount, count_by_index
 from superionic.structures.files import read_crystal
@@ -113,6 +113,7 @@ def count_supercells(
     StructureError, CompositionError
         If the file cannot be read, or charges cannot be told.
     """
+    demand_within("largest index", max_index, 1, MAX_INDEX)
     parent = read_crystal(file).primitive()
     charges: Mapping[str, Any] = {}
     compose = None

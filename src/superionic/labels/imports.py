@@ -10,7 +10,6 @@ check here is not read. Outputs of other codes come in as extended XYZ with a st
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from typing import Any, Final
 import numpy as np
 
 from superionic.errors import CalculationFailed
+from superionic.foreign import open_regular, sha256_of
 from superionic.labels.base import Label, LabellerIdentity, settings_hash
 from superionic.labels.gpaw import kpoint_grid
 from superionic.labels.packages import Entry, read_package
@@ -31,6 +31,12 @@ _KINDS: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
     (re.compile(r".*\.(extxyz|xyz)$"), "package"),
     (re.compile(r".*\.gpw$"), "gpw"),
 )
+_FIRST: Final = 512
+_BEGINNINGS: Final[Mapping[str, re.Pattern[bytes]]] = {
+    "vasprun": re.compile(rb"\x1f\x8b|\xef\xbb\xbf|\xff\xfe|\xfe\xff|\s*<"),
+    "package": re.compile(rb"\s*[0-9]+\s*$|\s*[0-9]+[ \t\r]*\n", re.MULTILINE),
+    "gpw": re.compile(rb"- of Ulm"),
+}
 _KNOWN_BUT_NOT_READ: Final[Mapping[str, str]] = {
     "OUTCAR": "give the vasprun.xml of the run: an OUTCAR does not say its settings in full",
     "OUTCAR.gz": "give the vasprun.xml of the run: an OUTCAR does not say its settings in full",
@@ -96,7 +102,8 @@ def import_labels(
     for position, file in enumerate(files):
         name = f"{file.parent.name}/{file.name}" if names is None else names[position]
         try:
-            source = {"file": name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+            _demand_beginning(file)
+            source = {"file": name, "sha256": sha256_of(file)}
             found = _read(file, every, kpoint_spacing_per_A, stated)
         except CalculationFailed as failure:
             refusals.append(Refusal(name, failure.reason))
@@ -130,6 +137,16 @@ def stated_provenance(code: str, version: str, functional: str, energy_conventio
 
 def _kind(file: Path) -> str | None:
     return next((kind for pattern, kind in _KINDS if pattern.match(file.name)), None)
+
+
+def _demand_beginning(file: Path) -> None:
+    """Look at the first bytes, before time is spent on the whole of a file that is something else."""
+    with open_regular(file) as opened:
+        first = opened.read(_FIRST)
+    wanted = _BEGINNINGS.get(_kind(file) or "")
+    if wanted is not None and not wanted.match(first):
+        what = {"package": "extended XYZ", "gpw": ".gpw"}.get(str(_kind(file)), "vasprun.xml")
+        raise CalculationFailed(f"the file does not begin as a {what} file does" if first else "the file is empty")
 
 
 def _read(

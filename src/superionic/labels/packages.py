@@ -21,6 +21,7 @@ from ase import Atoms
 
 from superionic.errors import CalculationFailed, storage_error
 from superionic.labels.base import Label, canonical_settings_json
+from superionic.structures.frames import frames_of
 
 _JSON: Final = "_JSON "
 FACTS: Final = ("run", "ordering", "phase", "composition", "round", "temperature_K")
@@ -83,15 +84,15 @@ def read_package(path: Path, stated: Mapping[str, Any] | None = None) -> Iterato
     CalculationFailed
         If the file as a whole cannot be read.
     """
-    from ase.io import iread
-
     number = 0
-    frames = iread(path, index=":", format="extxyz")
+    frames = frames_of(path)
     while True:
         try:
             atoms = next(frames)
         except StopIteration:
             return
+        except OSError as error:
+            raise CalculationFailed(f"the file cannot be read: {error.strerror or error}") from error
         except Exception as error:  # a file of any content; ASE raises errors of every kind
             raise CalculationFailed(
                 f"frame {number} is cut off or not extended XYZ ({type(error).__name__}: {error})"

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from superionic.errors import EngineError, PotentialError
+from superionic.foreign import open_regular
 
 _SETTINGS = "settings"
 _FORMAT = 1
@@ -265,12 +266,25 @@ def _evaluate(network: Any) -> tuple[float, np.ndarray]:
 
 def _open(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open_regular(path) as opened, np.load(opened, allow_pickle=False) as file:
+            _demand_stored(file.zip)
             arrays = {name: file[name] for name in file.files}
         settings: dict[str, Any] = json.loads(arrays.pop(_SETTINGS).tobytes())
         known = settings["format"] == _FORMAT
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except (Exception, MemoryError) as error:  # an archive of any content: numpy and zipfile raise what they like
         raise PotentialError(_NO_BRIDGE, where=str(path), fix=_MAKE_IT) from error
     if not known:
         raise PotentialError("This MACE file is of a later superionic.", where=str(path), fix=_MAKE_IT)
     return settings, arrays
+
+
+def _demand_stored(archive: zipfile.ZipFile) -> None:
+    """Refuse an archive that grows when it is read: a bridge file is stored as it is.
+
+    Raises
+    ------
+    ValueError
+        If its members are compressed.
+    """
+    if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+        raise ValueError("its members are compressed")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy.typing as npt
 from ase import Atoms
 
 from superionic.errors import EngineError, PotentialError
+from superionic.foreign import read_regular
 from superionic.potentials.base import BasePotential, PotentialIdentity, Prediction, weights_sha256
 from superionic.potentials.nep_model import NepModel
 from superionic.potentials.nep_neighbours import NeighbourList
@@ -25,6 +25,7 @@ FloatArray = npt.NDArray[np.float64]
 VERSION = "1"
 """Version of the form and of the kernels: raise it when a number changes."""
 
+_MAX_BYTES = 100_000_000
 _LICENCE = "that of its teacher"
 _UNSTATED = "not stated"
 
@@ -227,7 +228,7 @@ def _identity(
 
 def _read(file: str) -> tuple[NepModel, str]:
     try:
-        raw = Path(file).read_bytes()
+        raw = read_regular(file, _MAX_BYTES)
     except OSError as error:
         raise PotentialError(
             f"The NEP file cannot be read: {error.strerror}.", where=file, fix="Correct its path."

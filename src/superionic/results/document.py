@@ -20,9 +20,13 @@ import numpy as np
 
 from superionic.errors import StorageError
 from superionic.execution.codec import ShapeError, field_hints, from_tree, plain_json, to_tree
+from superionic.foreign import read_regular
 from superionic.results.campaign import Results
 
 FORMAT: Final = "superionic results"
+MAX_BYTES: Final = 1_000_000_000
+"""A larger file is not read; the results of a campaign have some megabytes."""
+
 VERSION: Final = 2
 """Version of the layout of ``results.json``. Version 1, of superionic 0.1, was untyped and had no number."""
 
@@ -50,7 +54,7 @@ def read_json(text: str, cls: type[T], *, kind: str, where: str) -> T:
     """Read what :func:`to_json` wrote of a value of this class; errors as :func:`from_json`."""
     try:
         tree = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StorageError(f"the file is no JSON: {error}", where=where, fix="write the report again") from error
     if not isinstance(tree, dict) or tree.get("format") != kind:
         if isinstance(tree, dict) and "stages" in tree and "superionic" in tree:
@@ -83,9 +87,11 @@ def read_results(path: Path | str) -> Results:
 def read_file(path: Path | str, cls: type[T], *, kind: str, fix: str) -> T:
     """Read a file that :func:`to_json` wrote; ``fix`` says what to do where there is none."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = read_regular(path, MAX_BYTES).decode("utf-8")
     except OSError as error:
-        raise StorageError(f"there are no results: {error.strerror}", where=str(path), fix=fix) from error
+        raise StorageError(f"there are no results: {error.strerror}", where=str(path)[:200], fix=fix) from error
+    except UnicodeDecodeError as error:
+        raise StorageError(f"the file is no {kind}: it is not UTF-8 text", where=str(path), fix=fix) from error
     return read_json(text, cls, kind=kind, where=str(path))
 
 

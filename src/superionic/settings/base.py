@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -47,6 +48,16 @@ NEEDS: Final[tuple[tuple[str, str], ...]] = (
 )
 """Stages that make no sense without another one."""
 
+MOST_REPETITIONS: Final = 100_000
+"""Cells of the crystal in a supercell; how many atoms that may be is known once the crystal is read."""
+
+LEAST_NUMBER: Final = 1e-20
+MOST_NUMBER: Final = 1e12
+"""Sizes of the numbers of a campaign file; what is beyond is no length, time, energy or count, but a slip."""
+
+_LONGEST_WORD: Final = 100
+_LONGEST_FORMULA: Final = 300
+_MOST_OF_ONE: Final = 100_000.0
 _FORMULA_PART = re.compile(r"([A-Z][a-z]?)(\d+(?:\.\d+)?|\.\d+)?")
 
 
@@ -106,10 +117,24 @@ class Problem:
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """Return ``did you mean 'x'?`` for the nearest choice, or an empty text where none is near."""
+    if len(word) > _LONGEST_WORD:
+        return ""
     listed = list(choices)
     lowered = {choice.lower(): choice for choice in reversed(listed)}
     near = difflib.get_close_matches(word.lower(), list(lowered), n=1, cutoff=0.6)
     return f"did you mean '{lowered[near[0]]}'?" if near else ""
+
+
+def plain_number(value: Any) -> float | None:
+    """Return a number of the file; None for what is none, or is of no sensible size."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not is_sensible(value):
+        return None
+    return float(value)
+
+
+def is_sensible(value: float) -> bool:
+    """Tell whether a number has a size that a setting can have; 0 has, what is not finite has not."""
+    return value == 0 or LEAST_NUMBER <= abs(value) <= MOST_NUMBER
 
 
 def parse_formula(formula: str) -> dict[str, float]:
@@ -130,6 +155,8 @@ def parse_formula(formula: str) -> dict[str, float]:
     ValueError
         If the text is not such a formula, names an unknown element, or has a count of zero.
     """
+    if len(formula) > _LONGEST_FORMULA:
+        raise ValueError(f"'{formula[:40]}...' has {len(formula)} letters and is no formula such as Li3YCl6")
     counts: dict[str, float] = {}
     position = 0
     for part in _FORMULA_PART.finditer(formula):
@@ -140,6 +167,8 @@ def parse_formula(formula: str) -> dict[str, float]:
             raise ValueError(f"'{symbol}' in the formula '{formula}' is not an element")
         if count <= 0:
             raise ValueError(f"the count of {symbol} in the formula '{formula}' is zero")
+        if count > _MOST_OF_ONE:
+            raise ValueError(f"the count of {symbol} in the formula '{formula[:40]}' is above {_MOST_OF_ONE:,.0f}")
         counts[symbol] = counts.get(symbol, 0.0) + count
         position = part.end()
     if position != len(formula) or not counts:
@@ -149,7 +178,7 @@ def parse_formula(formula: str) -> dict[str, float]:
 
 def _check_element(symbol: str) -> str:
     if symbol not in ELEMENTS:
-        raise ValueError(f"'{symbol}' is not the symbol of an element")
+        raise ValueError(f"'{symbol[:40]}' is not the symbol of an element")
     return symbol
 
 
@@ -163,7 +192,7 @@ def _matrix(value: Any) -> Any:
     expected = 'a supercell is "1x1x2", [1, 1, 2] or a 3×3 list of whole numbers'
     if isinstance(value, str):
         parts = re.split(r"\s*[x×*]\s*", value.strip())
-        if len(parts) != 3 or not all(part.isdigit() for part in parts):
+        if len(parts) != 3 or not all(re.fullmatch(r"[0-9]{1,18}", part) for part in parts):
             raise ValueError(expected)
         value = [int(part) for part in parts]
     if not isinstance(value, (list, tuple)) or len(value) != 3:
@@ -171,6 +200,7 @@ def _matrix(value: Any) -> Any:
     if all(isinstance(entry, int) and not isinstance(entry, bool) for entry in value):
         if min(value) < 1:
             raise ValueError("the repetitions of a supercell are 1 or more")
+        _check_repetitions(math.prod(value), max(value))
         return tuple(tuple(value[i] if i == j else 0 for j in range(3)) for i in range(3))
     rows = []
     for row in value:
@@ -179,9 +209,17 @@ def _matrix(value: Any) -> Any:
             raise ValueError(expected)
         rows.append(tuple(row))
     (a, b, c), (d, e, f), (g, h, i) = rows
-    if a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g) < 1:
+    determinant = a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
+    if determinant < 1:
         raise ValueError("the determinant of a supercell matrix is 1 or more (a right-handed cell that is not flat)")
+    _check_repetitions(determinant, max(abs(entry) for row in rows for entry in row))
     return tuple(rows)
+
+
+def _check_repetitions(number: int, largest: int) -> None:
+    if number > MOST_REPETITIONS or largest > MOST_REPETITIONS:
+        said = f"{number:,}" if max(number, largest) < 10**15 else "far too many"
+        raise ValueError(f"the supercell repeats the cell {said} times; no more than {MOST_REPETITIONS:,} are taken")
 
 
 def _rising(values: tuple[float, ...]) -> tuple[float, ...]:
@@ -195,8 +233,22 @@ def _plain_zero(value: float) -> float:
 
 
 Number = Annotated[float, AfterValidator(_plain_zero)]
+HOTTEST_K: Final = 10_000.0
+Temperature = Annotated[float, Field(ge=1, le=10_000)]
+"""A temperature in K: below 1 K nothing moves and Boltzmann factors overflow; above 10,000 K nothing is a crystal."""
 TimeStep = Annotated[float, Field(gt=0, le=10)]
 """A time step in fs; more than 10 fs is not a time step of molecular dynamics."""
+RelaxationTime = Annotated[float, Field(ge=0.1, le=1e6)]
+"""A relaxation time of a thermostat or barostat in fs."""
+Interval = Annotated[float, Field(gt=0, le=1e6)]
+"""An interval within a run, in fs."""
+Duration = Annotated[float, Field(gt=0, le=1e7)]
+"""Length of a run in ps, up to 10 µs."""
+DurationOrZero = Annotated[float, Field(ge=0, le=1e7), AfterValidator(_plain_zero)]
+Pressure = Annotated[float, Field(ge=-1000, le=1000), AfterValidator(_plain_zero)]
+"""A pressure in GPa."""
+Charge = Annotated[float, Field(ge=-10, le=10), AfterValidator(_plain_zero)]
+"""An oxidation state in e."""
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0), AfterValidator(_plain_zero)]
 Fraction = Annotated[float, Field(ge=0, lt=1), AfterValidator(_plain_zero)]
@@ -232,11 +284,12 @@ Matrix = Annotated[
 """A supercell as a 3×3 matrix of integers whose rows are the new lattice vectors in the old ones."""
 
 Temperatures = Annotated[
-    tuple[Positive, ...], Field(strict=False, min_length=1, max_length=100), AfterValidator(_rising)
+    tuple[Temperature, ...], Field(strict=False, min_length=1, max_length=100), AfterValidator(_rising)
 ]
-"""Temperatures in K: above zero, rising, each once."""
+"""Temperatures in K, rising, each once."""
 
-Amounts = Annotated[tuple[NotNegative, ...], Field(strict=False, min_length=1), AfterValidator(_rising)]
+Amount = Annotated[float, Field(ge=0, le=1000), AfterValidator(_plain_zero)]
+Amounts = Annotated[tuple[Amount, ...], Field(strict=False, min_length=1, max_length=1000), AfterValidator(_rising)]
 """An interval [from, to]."""
 
 Formulas = Annotated[tuple[Formula, ...], Field(strict=False)]

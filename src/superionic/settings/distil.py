@@ -9,20 +9,27 @@ from pydantic import AfterValidator, Field
 
 from superionic.settings.base import (
     FINE_TUNED,
+    HOTTEST_K,
     STUDENT,
     Count,
     CountOrZero,
+    Duration,
+    DurationOrZero,
     Fraction,
+    Interval,
     Matrix,
-    NotNegative,
     Number,
     Positive,
+    Pressure,
     Problem,
+    RelaxationTime,
     Section,
     StageSection,
+    Temperature,
     Temperatures,
     TimeStep,
     did_you_mean,
+    plain_number,
 )
 from superionic.settings.inputs import IDENTITY
 
@@ -89,14 +96,14 @@ class DistilExplore(Section):
     rounds: CountOrZero = Field(
         default=3, description="Most rounds of collecting and learning on; 0 only looks how long a run stays clean."
     )
-    temperature_K: Positive | None = Field(
+    temperature_K: Temperature | None = Field(
         default=None, description="Temperature of these runs; 1.1 times the highest one of the campaign if left out."
     )
-    length_ps: Positive = Field(
+    length_ps: Duration = Field(
         default=20.0, description="Length of these runs: one by each student, for each ordering with MD."
     )
-    clean_ps: Positive | None = Field(default=None, description="How much of it must run clean; all of it if left out.")
-    check_every_fs: Positive = Field(default=40.0, description="Interval at which the extrapolation grade is taken.")
+    clean_ps: Duration | None = Field(default=None, description="How much of it must run clean; all of it if left out.")
+    check_every_fs: Interval = Field(default=40.0, description="Interval at which the extrapolation grade is taken.")
     collect_above: Positive = Field(
         default=1.5,
         description="Extrapolation grade above which a frame is kept for the teacher; the data end at 1.",
@@ -139,14 +146,14 @@ class DistilSettings(StageSection):
         description="Temperatures of the teacher's runs, two at least; 0.8 and 1 times the highest one of `transport` "
         "if left out.",
     )
-    npt_ps: NotNegative = Field(
+    npt_ps: DurationOrZero = Field(
         default=2.0, description="The teacher's run at constant pressure, for V(T) and the cell of what follows."
     )
-    equilibration_ps: NotNegative = Field(default=0.5, description="NVT run that is thrown away.")
-    production_ps: Positive = Field(
+    equilibration_ps: DurationOrZero = Field(default=0.5, description="NVT run that is thrown away.")
+    production_ps: Duration = Field(
         default=5.0, description="NVT run for data; the student repeats it, and structure and diffusivity are compared."
     )
-    held_out_ps: Positive = Field(
+    held_out_ps: Duration = Field(
         default=1.5, description="A run of its own at the highest temperature, on which errors are measured."
     )
     held_out_frames: Count = Field(default=40, description="Frames of it.")
@@ -154,16 +161,16 @@ class DistilSettings(StageSection):
     thermostat: Literal["nose-hoover-chain", "csvr", "langevin", "berendsen"] = Field(
         default="nose-hoover-chain", description="Thermostat of NVT."
     )
-    thermostat_time_fs: Positive = Field(default=100.0, description="Its relaxation time.")
-    pressure_GPa: Number | None = Field(default=None, description="Pressure; that of `transport` if left out.")
+    thermostat_time_fs: RelaxationTime = Field(default=100.0, description="Its relaxation time.")
+    pressure_GPa: Pressure | None = Field(default=None, description="Pressure; that of `transport` if left out.")
     cell_motion: Literal["isotropic", "axes", "anisotropic"] | None = Field(
         default=None, description="How the cell moves; as in `transport` if left out."
     )
-    barostat_time_fs: Positive | None = Field(
+    barostat_time_fs: RelaxationTime | None = Field(
         default=None, description="Relaxation time of the barostat; that of `transport` if left out."
     )
-    save_every_fs: Positive = Field(default=20.0, description="Interval of the saved frames.")
-    segment_ps: Positive = Field(default=1.0, description="Length of one segment: what a killed run loses at most.")
+    save_every_fs: Interval = Field(default=20.0, description="Interval of the saved frames.")
+    segment_ps: Duration = Field(default=1.0, description="Length of one segment: what a killed run loses at most.")
     data: DistilData = Field(default_factory=DistilData, description="What the teacher labels.")
     students: Count = Field(
         default=2,
@@ -199,8 +206,8 @@ class DistilSettings(StageSection):
 class ResolvedExplore(DistilExplore):
     """The loop of exploration without gaps."""
 
-    temperature_K: Positive
-    clean_ps: Positive
+    temperature_K: Temperature
+    clean_ps: Duration
 
 
 class ResolvedDistil(DistilSettings):
@@ -208,9 +215,9 @@ class ResolvedDistil(DistilSettings):
 
     temperatures_K: Temperatures
     timestep_fs: TimeStep
-    pressure_GPa: Number
+    pressure_GPa: Pressure
     cell_motion: Literal["isotropic", "axes", "anisotropic"]
-    barostat_time_fs: Positive
+    barostat_time_fs: RelaxationTime
     explore: ResolvedExplore
 
 
@@ -240,10 +247,11 @@ def resolved(distil: DistilSettings, transport: TransportSettings | None) -> Res
         hottest = max(transport.temperatures_K)
     own = dict(distil)
     own |= {name: value for name, value in moving._asdict().items() if own[name] is None}
-    temperatures = distil.temperatures_K or (float(10 * round(0.08 * hottest)), float(hottest))
+    temperatures = distil.temperatures_K or (float(10 * round(0.08 * hottest) or 0.8 * hottest), float(hottest))
     explore = dict(distil.explore)
     if distil.explore.temperature_K is None:
-        explore["temperature_K"] = float(10 * round(0.11 * max(hottest, *temperatures)))
+        hot = max(hottest, *temperatures)
+        explore["temperature_K"] = min(float(10 * round(0.11 * hot) or 1.1 * hot), HOTTEST_K)
     if distil.explore.clean_ps is None:
         explore["clean_ps"] = distil.explore.length_ps
     return ResolvedDistil(**(own | {"temperatures_K": temperatures, "explore": ResolvedExplore(**explore)}))
@@ -268,8 +276,8 @@ def distil_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
         message = "the diffusivities of student and teacher are compared at two temperatures at least"
         yield Problem(("distil", "temperatures_K"), message, "add one, or leave `temperatures_K` out")
     if isinstance(transport, Mapping) and transport.get("potential") == STUDENT:
-        without = _number(section.get("npt_ps", 2.0)) == 0.0
-        if without and _number(transport.get("npt_ps", 140.0)) not in (None, 0.0):
+        without = plain_number(section.get("npt_ps", 2.0)) == 0.0
+        if without and plain_number(transport.get("npt_ps", 140.0)) not in (None, 0.0):
             message = "`transport` runs the student at constant pressure, where it would not have been compared"
             yield Problem(("distil", "npt_ps"), message, "set `distil.npt_ps` above 0, or `transport.npt_ps` to 0")
     yield from _durations(section)
@@ -277,14 +285,14 @@ def distil_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _durations(section: Mapping[str, Any]) -> Iterator[Problem]:
-    step, every = _number(section.get("timestep_fs")), _number(section.get("save_every_fs", 20.0))
+    step, every = plain_number(section.get("timestep_fs")), plain_number(section.get("save_every_fs", 20.0))
     if step is None or every is None or step <= 0 or every <= 0:
         return
     if abs(every / step - round(every / step)) > 1e-6 or every < step:
         message = f"{every:g} fs is not a whole number of time steps of {step:g} fs"
         yield Problem(("distil", "save_every_fs"), message)
     for name in ("production_ps", "held_out_ps"):
-        length = _number(section.get(name))
+        length = plain_number(section.get(name))
         if length is not None and 0 < 1000.0 * length < 4 * every:
             yield Problem(("distil", name), f"the run saves fewer than four frames (every {every:g} fs)", "run longer")
 
@@ -303,7 +311,3 @@ def _options(options: Any) -> Iterator[Problem]:
         elif name not in known:
             hint = did_you_mean(str(name), known) or f"the options are {', '.join(sorted(known - set(_NOT_OPTIONS)))}"
             yield Problem(("distil", "options", name), f"the student has no option '{name}'", hint, at_key=True)
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from superionic.settings.base import Count, CountOrZero, NotNegative, Positive, Section, StageSection
+from superionic.settings.base import Count, CountOrZero, NotNegative, Positive, Section, StageSection, Temperature
 
 
 class MonteCarloSettings(Section):
@@ -16,16 +16,16 @@ class MonteCarloSettings(Section):
     Monte Carlo goes on.
     """
 
-    temperature_K: Positive = Field(
+    temperature_K: Temperature = Field(
         default=800.0, description="Temperature of the orderings: that at which the disorder of the sample froze in."
     )
-    n_samples: Count = Field(
+    n_samples: Annotated[int, Field(ge=1, le=100_000)] = Field(
         default=50, description="Independent draws of each composition that go on; equal ones are merged and counted."
     )
-    n_sweeps: Annotated[int, Field(ge=100)] = Field(
+    n_sweeps: Annotated[int, Field(ge=100, le=100_000_000)] = Field(
         default=4000, description="Length of each run, in swaps tried for each site."
     )
-    dielectric: Positive = Field(
+    dielectric: Annotated[float, Field(ge=0.01, le=1e6)] = Field(
         default=10.0,
         description="Relative permittivity that screens the point charges; with a potential only for its first "
         "orderings. 1 is the vacuum and freezes nearly everything; Li3YCl6 relaxed by CHGNet has 12.",
@@ -62,27 +62,27 @@ class EnumerateSettings(StageSection):
         "exchange. sample: draw at random. monte-carlo: draw as at a temperature. auto: list if there are no more than "
         "`max_listed`, else search.",
     )
-    max_listed: Count = Field(
+    max_listed: Annotated[int, Field(ge=1, le=100_000_000_000)] = Field(
         default=100_000_000, description="Distinct orderings of a composition that are listed at most (some 10 s)."
     )
-    ewald_keep: Count = Field(
+    ewald_keep: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         default=200,
         description="Orderings of lowest Ewald energy of each composition that go on to the ranking (those of "
         "`monte-carlo` all do).",
     )
-    sample_draws: Count = Field(
+    sample_draws: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         default=2000, description="Random draws of the method `sample`, before the lowest are kept (paper A: 2000)."
     )
     sample_weights: Literal["distinct", "degeneracy"] = Field(
         default="distinct",
         description="Chance of a draw: every distinct ordering alike, or in proportion to its degeneracy (thermal).",
     )
-    min_distance_A: Positive | None = Field(
+    min_distance_A: Annotated[float, Field(gt=0, le=20)] | None = Field(
         default=1.5,
         description="Like ions are never closer than this (unlike ones 2/3 of it, with hydrogen 0.4): split sites are "
         "not both occupied. null: no such rule.",
     )
-    max_compositions: Count = Field(
+    max_compositions: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=1,
         description="Integer compositions nearest to the refined occupancies that are taken at each grid point.",
     )

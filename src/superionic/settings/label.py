@@ -66,7 +66,9 @@ class TbliteSettings(Section):
     method: Literal["GFN1-xTB", "GFN2-xTB"] = Field(
         default="GFN1-xTB", description="Tight-binding method. At the Γ point only: take edges of 10 Å or more."
     )
-    electronic_temperature_K: Positive = Field(default=300.0, description="Temperature of the electrons.")
+    electronic_temperature_K: Annotated[float, Field(gt=0, le=100_000)] = Field(
+        default=300.0, description="Temperature of the electrons."
+    )
     accuracy: Positive = Field(
         default=0.1, description="Scales tblite's thresholds of convergence and cutoffs (tblite's own default: 1)."
     )

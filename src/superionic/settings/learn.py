@@ -8,7 +8,19 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from superionic.settings.base import Count, Fraction, Positive, Problem, Section, StageSection, Temperatures
+from superionic.settings.base import (
+    Count,
+    Duration,
+    Fraction,
+    Interval,
+    Positive,
+    Problem,
+    Section,
+    StageSection,
+    Temperature,
+    Temperatures,
+    plain_number,
+)
 from superionic.settings.sample import SampleSettings
 
 Strategy = Literal["one-shot", "ladder", "active"]
@@ -19,9 +31,9 @@ _MEMBERS_OF_ACTIVE: Final = 3
 class LadderSettings(Section):
     """The rungs of the ladder by their spacing, in the place of `sample.temperatures_K`."""
 
-    from_K: Positive = Field(description="Lowest temperature T0 (paper B: 200).")
+    from_K: Temperature = Field(description="Lowest temperature T0 (paper B: 200).")
     step_K: Positive = Field(description="Spacing ΔT (paper B: 200).")
-    to_K: Positive = Field(description="Highest temperature T_max, the last rung (paper B: 800).")
+    to_K: Temperature = Field(description="Highest temperature T_max, the last rung (paper B: 800).")
 
 
 class ActiveSettings(Section):
@@ -45,14 +57,14 @@ class ActiveSettings(Section):
     stop_above_eV_per_A: Positive = Field(
         default=1.0, description="Disagreement above which a run is stopped: beyond it the forces mean nothing."
     )
-    check_every_fs: Positive = Field(
+    check_every_fs: Interval = Field(
         default=20.0, description="Interval at which all members are asked; the others follow the first one's run."
     )
     done_share: Fraction = Field(
         default=0.02,
         description="The loop ends when at most this share of the looked-at frames is above `collect_above_eV_per_A` …",
     )
-    done_ps: Positive | None = Field(
+    done_ps: Duration | None = Field(
         default=None,
         description="… in at least this much exploration (all runs of a round together), none of it stopped; left out: "
         "all of the round.",
@@ -130,7 +142,7 @@ def rungs(ladder: Any) -> list[float] | None:
     """Return the temperatures of a ladder, T_max among them; None where it is no sound ladder."""
     if not isinstance(ladder, Mapping):
         return None
-    low, step, high = (_number(ladder.get(name)) for name in ("from_K", "step_K", "to_K"))
+    low, step, high = (plain_number(ladder.get(name)) for name in ("from_K", "step_K", "to_K"))
     if low is None or step is None or high is None or not (0 < low <= high and step > 0):
         return None
     whole = int((high - low) / step + 1.0e-9)
@@ -153,7 +165,7 @@ def learn_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
     active = learn.get("active")
     if isinstance(active, Mapping):
         collect, stop = (
-            _number(active.get(name, default))
+            plain_number(active.get(name, default))
             for name, default in (("collect_above_eV_per_A", 0.1), ("stop_above_eV_per_A", 1.0))
         )
         if collect is not None and stop is not None and collect >= stop:
@@ -162,7 +174,8 @@ def learn_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
     if learn.get("strategy") == "active":
         if learn.get("members") == 1:
             yield Problem(("learn", "members"), "a committee has at least two members", "write 3, or leave it out")
-        step, check = _number(sample.get("timestep_fs", 1.0)), _number(_mapping(active).get("check_every_fs", 20.0))
+        step = plain_number(sample.get("timestep_fs", 1.0))
+        check = plain_number(_mapping(active).get("check_every_fs", 20.0))
         if step and check and (check / step < 0.5 or abs(check / step - round(check / step)) > 1e-6 * check / step):
             message = f"{check:g} fs is not a whole number of time steps of {step:g} fs"
             yield Problem(("learn", "active", "check_every_fs"), message)
@@ -174,13 +187,13 @@ def _ladder_problems(learn: Mapping[str, Any], sample: Mapping[str, Any]) -> Ite
         return
     found = rungs(ladder)
     if found is None:
-        values = [_number(ladder.get(name)) for name in ("from_K", "step_K", "to_K")]
+        values = [plain_number(ladder.get(name)) for name in ("from_K", "step_K", "to_K")]
         if None not in values:
             hint = f"let it rise from T0 to T_max in at most {MOST_RUNGS} steps"
             yield Problem(("learn", "ladder"), "this is no ladder", hint)
         return
     own = sample.get("temperatures_K")
-    if isinstance(own, (list, tuple)) and [_number(value) for value in own] != found:
+    if isinstance(own, (list, tuple)) and [plain_number(value) for value in own] != found:
         told = ", ".join(f"{value:g}" for value in found)
         message = f"the ladder has the rungs {told} K, but `sample.temperatures_K` has others"
         yield Problem(("learn", "ladder"), message, "give one of the two")
@@ -211,10 +224,6 @@ def _method_problems(learn: Mapping[str, Any], sample: Mapping[str, Any]) -> Ite
     if asks and not several:
         message = "committee disagreement needs a committee"
         yield Problem(("sample", "snapshot_method"), message, "add `learn: {members: 3}`")
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -13,13 +13,17 @@ from pydantic import Field
 from superionic.settings.base import (
     Count,
     CountOrZero,
+    Duration,
+    DurationOrZero,
     Formulas,
+    Interval,
     Matrix,
-    NotNegative,
-    Number,
     Positive,
+    Pressure,
+    RelaxationTime,
     Section,
     StageSection,
+    Temperature,
     Temperatures,
     TimeStep,
 )
@@ -33,7 +37,7 @@ Method = Literal["random", "farthest-point", "descriptors", "cur", "committee"]
 class SelectSettings(StageSection):
     """Boltzmann selection of the orderings that are sampled; the lowest of each composition is always kept."""
 
-    temperature_K: Positive = Field(
+    temperature_K: Temperature = Field(
         default=800.0,
         description="Temperature of the Boltzmann factor of the energy above the hull per formula unit (paper A: 800).",
     )
@@ -83,23 +87,31 @@ class SampleSettings(StageSection):
         "potential of the one before (paper A: [800]; paper B: [200, 400, 600, 800]).",
     )
     supercell: Matrix = Field(default=IDENTITY, description="Repetition of the selected orderings for sampling.")
-    replicas: Count = Field(default=1, description="Runs of each selected ordering, with different velocities.")
+    replicas: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=1, description="Runs of each selected ordering, with different velocities."
+    )
     timestep_fs: TimeStep = Field(default=1.0, description="Time step (papers A and B: 1).")
     md_engine: MDEngine = Field(default="ase", description=MD_ENGINE)
     thermostat: Thermostat = Field(
         default="nose-hoover-chain",
         description="Thermostat of the NVT runs (paper B: Nosé–Hoover); the NPT run has the Nosé–Hoover chain.",
     )
-    thermostat_time_fs: Positive = Field(default=100.0, description="Relaxation time of the thermostat (paper B: 100).")
-    barostat_time_fs: Positive = Field(default=1000.0, description="Relaxation time of the barostat (paper B: 1000).")
-    pressure_GPa: Number = Field(default=BAR_GPA, description="Pressure of the NPT part (paper B: 1 bar = 0.0001 GPa).")
-    npt_ps: NotNegative = Field(
+    thermostat_time_fs: RelaxationTime = Field(
+        default=100.0, description="Relaxation time of the thermostat (paper B: 100)."
+    )
+    barostat_time_fs: RelaxationTime = Field(
+        default=1000.0, description="Relaxation time of the barostat (paper B: 1000)."
+    )
+    pressure_GPa: Pressure = Field(
+        default=BAR_GPA, description="Pressure of the NPT part (paper B: 1 bar = 0.0001 GPa)."
+    )
+    npt_ps: DurationOrZero = Field(
         default=0.0,
         description="NPT run before, from which the average cell is taken; 0 keeps the relaxed cell (paper A).",
     )
-    equilibration_ps: NotNegative = Field(default=5.0, description="NVT run that is thrown away (paper A: 5).")
-    production_ps: Positive = Field(default=10.0, description="NVT run that is sampled (paper A: 10; paper B: 1000).")
-    save_every_fs: Positive = Field(default=10.0, description="Interval of the saved frames (paper B: 10).")
+    equilibration_ps: DurationOrZero = Field(default=5.0, description="NVT run that is thrown away (paper A: 5).")
+    production_ps: Duration = Field(default=10.0, description="NVT run that is sampled (paper A: 10; paper B: 1000).")
+    save_every_fs: Interval = Field(default=10.0, description="Interval of the saved frames (paper B: 10).")
     snapshots: Count | Annotated[tuple[Count, ...], Field(strict=False, min_length=1)] = Field(
         default=30,
         description="Snapshots taken from each run: one number (paper A: 30), or one for each temperature.",
@@ -122,5 +134,5 @@ class SampleSettings(StageSection):
     max_strain: Annotated[float, Field(ge=0, le=0.2)] = Field(
         default=0.03, description="Random strain within ± this is applied to each snapshot (paper A: 0.03; 0 for none)."
     )
-    segment_ps: Positive = Field(default=5.0, description="Length of one segment: what a killed run loses at most.")
+    segment_ps: Duration = Field(default=5.0, description="Length of one segment: what a killed run loses at most.")
     monitors: MonitorSettings = Field(default_factory=MonitorSettings, description="What stops a run.")

@@ -12,16 +12,21 @@ from pydantic import AfterValidator, Field
 
 from superionic.settings.base import (
     Count,
+    Duration,
+    DurationOrZero,
     Formula,
     Formulas,
     Fraction,
+    Interval,
     Matrix,
     NotNegative,
-    Number,
     Positive,
+    Pressure,
+    RelaxationTime,
     RowsOfMatrix,
     Section,
     StageSection,
+    Temperature,
     Temperatures,
     TimeStep,
 )
@@ -153,11 +158,11 @@ class HullSettings(StageSection):
 class LongRuns(Section):
     """Longer runs for low temperatures (paper A: below 800 K, 200 ps thrown away and 800 ps used)."""
 
-    below_K: Positive = Field(
+    below_K: Temperature = Field(
         default=800.0, description="Runs below this temperature take the lengths of this section."
     )
-    nvt_equilibration_ps: NotNegative = Field(default=200.0, description="NVT run that is thrown away.")
-    production_ps: Positive = Field(default=800.0, description="NVT run that is analysed.")
+    nvt_equilibration_ps: DurationOrZero = Field(default=200.0, description="NVT run that is thrown away.")
+    production_ps: Duration = Field(default=800.0, description="NVT run that is analysed.")
 
 
 class TransportSettings(StageSection):
@@ -169,7 +174,7 @@ class TransportSettings(StageSection):
         "`distil` is in the campaign, else fine-tuned where `train` is, else that of `rank`.",
     )
     supercell: Matrix = Field(default=TWICE, description="Repetition of the ordering (paper A: 2x2x2).")
-    per_composition: Count = Field(
+    per_composition: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=1,
         description="Orderings of lowest energy that are run for each crystal and composition (papers A and B: 1).",
     )
@@ -180,7 +185,9 @@ class TransportSettings(StageSection):
         default=(400.0, 450.0, 500.0, 550.0, 600.0, 650.0, 700.0, 750.0),
         description="Temperatures (paper A: 800–1100 for the halides; paper B: 400–750).",
     )
-    replicas: Count = Field(default=1, description="Independent runs at each temperature.")
+    replicas: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=1, description="Independent runs at each temperature."
+    )
     timestep_fs: TimeStep = Field(default=1.0, description="Time step (paper B: 1).")
     md_engine: MDEngine = Field(default="ase", description=MD_ENGINE)
     thermostat: Thermostat = Field(
@@ -188,21 +195,29 @@ class TransportSettings(StageSection):
         description="Thermostat of the NVT runs (paper A: berendsen; paper B: nose-hoover-chain); the NPT run has the "
         "one that belongs to its barostat.",
     )
-    thermostat_time_fs: Positive = Field(default=100.0, description="Relaxation time of the thermostat (paper B: 100).")
+    thermostat_time_fs: RelaxationTime = Field(
+        default=100.0, description="Relaxation time of the thermostat (paper B: 100)."
+    )
     barostat: Literal["mtk", "berendsen"] = Field(
         default="mtk", description="Barostat (paper B: Nosé–Hoover type, mtk)."
     )
-    barostat_time_fs: Positive = Field(default=1000.0, description="Relaxation time of the barostat (paper B: 1000).")
+    barostat_time_fs: RelaxationTime = Field(
+        default=1000.0, description="Relaxation time of the barostat (paper B: 1000)."
+    )
     cell_motion: Literal["isotropic", "axes", "anisotropic"] = Field(
         default="anisotropic",
         description="How the cell moves under the barostat: its size only (`isotropic`), the lengths of its axes "
         "(`axes`), or its whole shape (`anisotropic`).",
     )
-    pressure_GPa: Number = Field(default=BAR_GPA, description="Pressure (paper B: 0.0001 = 1 bar, and 1 = 10 kbar).")
-    heating_from_K: Positive = Field(default=100.0, description="Temperature of the first velocities (paper B: 100).")
-    heating_ps: NotNegative = Field(default=2.0, description="Linear heating at fixed cell; 0 for none (paper B: 2).")
-    nvt_before_npt_ps: NotNegative = Field(default=50.0, description="Run at the fixed first cell (paper B: 50).")
-    npt_ps: NotNegative = Field(
+    pressure_GPa: Pressure = Field(default=BAR_GPA, description="Pressure (paper B: 0.0001 = 1 bar, and 1 = 10 kbar).")
+    heating_from_K: Temperature = Field(
+        default=100.0, description="Temperature of the first velocities (paper B: 100)."
+    )
+    heating_ps: DurationOrZero = Field(
+        default=2.0, description="Linear heating at fixed cell; 0 for none (paper B: 2)."
+    )
+    nvt_before_npt_ps: DurationOrZero = Field(default=50.0, description="Run at the fixed first cell (paper B: 50).")
+    npt_ps: DurationOrZero = Field(
         default=140.0,
         description="NPT run from which the average cell is taken; 0 keeps the relaxed cell (paper B: 140). Its "
         "thermostat is the one that belongs to the barostat.",
@@ -211,17 +226,17 @@ class TransportSettings(StageSection):
         default=0.2,
         description="First part of the NPT run that the average leaves out (paper B averages 112 of 140 ps).",
     )
-    nvt_equilibration_ps: NotNegative = Field(
+    nvt_equilibration_ps: DurationOrZero = Field(
         default=0.0, description="NVT run in the average cell that is thrown away (paper A: 100)."
     )
-    production_ps: Positive = Field(
+    production_ps: Duration = Field(
         default=2000.0, description="NVT run that is analysed (paper A: 400; paper B: 2000)."
     )
     long_runs: LongRuns | None = Field(
         default=None, description="Other lengths of the runs for low temperatures (paper A)."
     )
-    save_every_fs: Positive = Field(default=10.0, description="Interval of the saved frames (paper B: 10).")
-    segment_ps: Positive = Field(default=50.0, description="Length of one segment: what a killed run loses at most.")
+    save_every_fs: Interval = Field(default=10.0, description="Interval of the saved frames (paper B: 10).")
+    segment_ps: Duration = Field(default=50.0, description="Length of one segment: what a killed run loses at most.")
 
 
 class AnalyseSettings(StageSection):
@@ -237,8 +252,10 @@ class AnalyseSettings(StageSection):
     report_temperatures_K: Temperatures = Field(
         default=(300.0,), description="Temperatures at which the conductivity is predicted (paper B: 300)."
     )
-    density_grid_A: Positive | None = Field(
-        default=0.3, description="Grid spacing of the probability density of the mobile ion; null for no density map."
+    density_grid_A: Annotated[float, Field(ge=0.01, le=10)] | None = Field(
+        default=0.3,
+        description="Grid spacing of the probability density of the mobile ion; null for no density map. The grid of a "
+        "run's cell has no more than 20 million points.",
     )
     sites: Literal["crystal", "density", "none"] = Field(
         default="crystal",

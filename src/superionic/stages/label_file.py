@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from superionic.errors import StructureError
 from superionic.execution.task import Context, task
 from superionic.labels.base import Label
+from superionic.structures.frames import frames_of
 
 FloatArray = NDArray[np.float64]
 SetName = Literal["train", "validation", "test"]
@@ -64,10 +66,8 @@ def read_task(_context: Context, *, file: str, name: str) -> LabelFile:
     StructureError
         If the file cannot be read, or a structure has no energy or forces.
     """
-    from ase.io import read
-
     try:
-        frames = read(file, index=":", format="extxyz")
+        frames = list(frames_of(Path(file)))
     except Exception as error:  # whatever ASE's reader stumbles over
         raise StructureError(
             f"the labels cannot be read: {error}", where=name, fix="give an extended XYZ file, as ASE writes it"

@@ -16,6 +16,7 @@ from superionic.execution.task import Context, Task, task
 from superionic.stages.base import Candidate, ChosenPotential, Workbench
 from superionic.stages.label_file import read_task
 from superionic.stages.predictions import predictions
+from superionic.structures.frames import frames_of
 from superionic.training.dataset import LabelledSet, Targets
 
 MOST_OF_THE_RANKING: Final = 100
@@ -100,10 +101,8 @@ def structures_task(_context: Context, *, file: str, name: str) -> Structures:
     StructureError
         If the file cannot be read, has no structures, or one of them is not periodic.
     """
-    from ase.io import read
-
     try:
-        frames = read(file, index=":", format="extxyz")
+        frames = list(frames_of(Path(file)))
     except Exception as error:  # whatever ASE's reader stumbles over
         raise StructureError(
             f"the structures cannot be read: {error}", where=name, fix="give an extended XYZ file, as ASE writes it"

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +34,9 @@ from superionic.structures.formulas import ELECTRONEGATIVITY, VACANCY
 
 _GRAMMAR: Final = 'Write REPLACE:BY:NAME=VALUES, such as "Cl:Br:x=3", "Cl:Br:x=0..6:0.5" or "P:Si:x=2,Na=follows".'
 _MAX_VALUES: Final = 1000
-_NUMBER: Final = r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+"
+_MAX_POINTS: Final = 10_000
+_LONGEST: Final = 2000
+_NUMBER: Final = r"[0-9]{1,18}(?:\.[0-9]{0,18})?|\.[0-9]{1,18}"
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,8 @@ def parse_axis(text: str, *, formula_unit: str | None = None) -> Axis:
     CompositionError
         If the text is not an axis, or names no elements.
     """
+    if len(text) > _LONGEST:
+        raise CompositionError(f"An axis of {len(text):,} letters is not read.", where="axis", fix=_GRAMMAR)
     where = f"axis {text!r}"
     main, _, unit = text.strip().partition("@")
     parts = main.split(":", 2)
@@ -132,7 +137,7 @@ def parse_axis(text: str, *, formula_unit: str | None = None) -> Axis:
 
 
 def _values(text: str, where: str) -> list[Fraction]:
-    single = re.fullmatch(rf"({_NUMBER})(?:/([0-9]+))?", text.strip())
+    single = re.fullmatch(rf"({_NUMBER})(?:/([0-9]{{1,18}}))?", text.strip())
     if single and single.group(2) != "0":
         return [Fraction(single.group(1)) / Fraction(single.group(2) or 1)]
     span = re.fullmatch(rf"({_NUMBER})\s*\.\.\s*({_NUMBER})(?:\s*:\s*({_NUMBER}))?", text.strip().replace("...", ".."))
@@ -161,16 +166,16 @@ def _element(text: str, where: str) -> str:
             fix="Let a species follow, such as P:Si:x=2,Na=follows, or give occupancies.",
         )
     fix = f"Did you mean {near[0]}?" if near else _GRAMMAR
-    raise CompositionError(f"{symbol!r} is not the symbol of an element.", where=where, fix=fix)
+    raise CompositionError(f"{symbol[:40]!r} is not the symbol of an element.", where=where, fix=fix)
 
 
 def plain_formula(text: str, where: str) -> dict[str, Fraction]:
     """Read a formula without brackets, such as ``Li3YCl6``; an error names the place `where`."""
     counts: dict[str, Fraction] = {}
-    parts = re.findall(rf"([A-Z][a-z]?)({_NUMBER})?", text)
+    parts = re.findall(rf"([A-Z][a-z]?)({_NUMBER})?", text) if len(text) <= _LONGEST else []
     if not parts or "".join(s + n for s, n in parts) != text:
         raise CompositionError(
-            f"{text!r} is not a formula.", where=where, fix="Write symbols and counts, such as Li3YCl6."
+            f"{text[:100]!r} is not a formula.", where=where, fix="Write symbols and counts, such as Li3YCl6."
         )
     for symbol, number in parts:
         counts[_element(symbol, where)] = counts.get(symbol, Fraction(0)) + Fraction(number or 1)
@@ -183,7 +188,8 @@ def grid_points(axes: Sequence[Axis]) -> list[dict[str, float]]:
     Raises
     ------
     CompositionError
-        If a variable has no values, or two different lists of them, or a species is brought in twice.
+        If a variable has no values, or two different lists of them, or a species is brought in twice; or if the points
+        are too many.
     """
     values: dict[str, tuple[float, ...]] = {}
     brought: dict[str, Axis] = {}
@@ -204,4 +210,11 @@ def grid_points(axes: Sequence[Axis]) -> list[dict[str, float]]:
     for name, listed in values.items():
         if not listed:
             raise CompositionError(f"{name} has no values.", fix=f"Give them, such as {name}=0..1:0.25.")
+    number = math.prod(map(len, values.values()))
+    if number > _MAX_POINTS:
+        raise CompositionError(
+            f"The grid has {number:,} points; no more than {_MAX_POINTS:,} are taken.",
+            where=f"axis {axes[0]}",
+            fix="Take larger steps, or fewer axes at a time.",
+        )
     return [dict(zip(values, point, strict=True)) for point in itertools.product(*values.values())]

@@ -26,6 +26,9 @@ Source = Literal["given", "file", "guessed"]
 MOBILE_IONS: Final = ("Li", "Na", "K", "Ag", "Cu", "Rb", "Mg", "Zn", "Ca", "Al", "F", "O")
 """Ions that are known to conduct, in the order in which they are guessed."""
 
+LARGEST_CHARGE_E: Final = 10.0
+"""Of an oxidation state; the largest known is +9."""
+
 TOLERANCE_E: Final = 0.05
 """Net charge in e per atom up to which a refined composition counts as neutral."""
 
@@ -143,8 +146,16 @@ def find_oxidation_states(
     Raises
     ------
     CompositionError
-        If an element has no known states, or no choice is neutral; the error names the average state that would be.
+        If an element has no known states, or no choice is neutral; the error names the average state that would be. If
+        a given charge is none.
     """
+    for element, charge in (given or {}).items():
+        if not abs(charge) <= LARGEST_CHARGE_E:
+            raise CompositionError(
+                f"The charge {charge:g} of {str(element)[:40]!r} is no oxidation state.",
+                where=where,
+                fix=f"Give charges from -{LARGEST_CHARGE_E:g} to +{LARGEST_CHARGE_E:g}.",
+            )
     amounts = dict(crystal.composition if isinstance(crystal, DisorderedCrystal) else crystal)
     place = where or (crystal.name if isinstance(crystal, DisorderedCrystal) else None)
     known = {e: float(q) for e, q in {**(from_file or {}), **(given or {})}.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from superionic.structures.hermite import compact_basis, inequivalent_hermite_ma
 from superionic.structures.symmetry import FloatArray, IntArray, map_sites, row_hermite
 
 _TRANSLATION_TOLERANCE_A = 0.01
+
+MOST_IMAGES = 100_000_000
+"""Sites × operations of a supercell whose permutations are written down: 800 MB."""
 
 
 @dataclass(frozen=True)
@@ -73,14 +77,14 @@ class Supercell:
         if isinstance(value, Supercell):
             return value
         if isinstance(value, str):
-            found = re.fullmatch(r"\s*(\d+)\s*[x×*]\s*(\d+)\s*[x×*]\s*(\d+)\s*", value)
+            found = re.fullmatch(r"\s*([0-9]{1,18})\s*[x×*]\s*([0-9]{1,18})\s*[x×*]\s*([0-9]{1,18})\s*", value)
             if found:
                 return cls.diagonal(*(int(v) for v in found.groups()))
         else:
             try:
                 array = np.asarray(value)
-                numeric = array.dtype.kind in "iuf" and bool(np.all(array == np.round(array)))
-            except (TypeError, ValueError):
+                numeric = array.dtype.kind in "iuf" and bool(np.all((array == np.round(array)) & (abs(array) < 1e15)))
+            except (TypeError, ValueError, RecursionError):
                 numeric = False
             if numeric and array.shape == (3,):
                 return cls.diagonal(*(int(v) for v in array))
@@ -88,7 +92,7 @@ class Supercell:
                 rows = [(int(r[0]), int(r[1]), int(r[2])) for r in array]
                 return cls((rows[0], rows[1], rows[2]))
         raise StructureError(
-            f"{value!r} is not a supercell.", fix='Write "1x1x2", [1, 1, 2] or three rows of three integers.'
+            f"{str(value)[:100]!r} is not a supercell.", fix='Write "1x1x2", [1, 1, 2] or three rows of three integers.'
         )
 
     @classmethod
@@ -234,8 +238,14 @@ def supercell_sites(crystal: DisorderedCrystal, supercell: Supercell | str | Seq
         The parent.
     supercell
         Anything that :meth:`Supercell.parse` reads.
+
+    Raises
+    ------
+    StructureError
+        If its sites and operations are too many to be written down.
     """
     chosen = Supercell.parse(supercell)
+    _demand_size(crystal, chosen)
     matrix = chosen.array
     hermite = row_hermite(matrix)
     cells = _coset_vectors(hermite)
@@ -269,6 +279,22 @@ def supercell_sites(crystal: DisorderedCrystal, supercell: Supercell | str | Seq
         orbits=np.repeat(orbits, n_cells),
         supercell=chosen,
     )
+
+
+def _demand_size(crystal: DisorderedCrystal, supercell: Supercell) -> None:
+    """Refuse a supercell whose operations on its sites do not fit in memory."""
+    n_parent, n_operations, n_cells = len(crystal.sites), len(crystal.rotations), supercell.multiplicity
+    most = math.isqrt(MOST_IMAGES // (n_parent * n_operations))
+    largest = max(abs(entry) for row in supercell.matrix for entry in row)
+    if n_cells > most or largest > MOST_IMAGES:
+        edge = max(1, math.floor(max(1, most) ** (1.0 / 3.0) + 1e-9))
+        raise StructureError(
+            f"The supercell {supercell} has {n_parent * n_cells:,} sites and up to {n_operations * n_cells:,} symmetry "
+            "operations, which do not fit in memory.",
+            where=crystal.name,
+            fix=f"Take a supercell of no more than {max(1, most):,} cells of this crystal, such as "
+            f"{edge}x{edge}x{edge}.",
+        )
 
 
 def _keeps_lattice(rotation: IntArray, matrix: IntArray) -> bool:

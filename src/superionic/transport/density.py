@@ -14,6 +14,9 @@ from superionic.errors import AnalysisError
 FloatArray = NDArray[np.float64]
 Shape = tuple[int, int, int]
 
+MOST_VOXELS = 20_000_000
+"""Points of a grid: a cell of 100 Å at 0.37 Å, or of 27 Å at 0.1 Å; one costs 70 bytes while visits are counted."""
+
 _MOST_BLOCKS = 32
 _FEWEST_BLOCKS = 8
 _MOST_BLOCK_VOXELS = 32_000_000
@@ -351,12 +354,24 @@ def grid_shape(cell_A: FloatArray, grid_spacing_A: float) -> Shape:
     Raises
     ------
     AnalysisError
-        For a spacing that is not positive.
+        For a spacing that is not positive, or that makes more than :data:`MOST_VOXELS`.
     """
     if not (math.isfinite(grid_spacing_A) and grid_spacing_A > 0.0):
-        raise AnalysisError(f"The grid spacing must be positive, not {grid_spacing_A!r} Å.")
+        raise AnalysisError(
+            f"The grid spacing must be positive, not {grid_spacing_A!r} Å.", fix="Give a spacing such as 0.25."
+        )
     lengths = np.linalg.norm(np.asarray(cell_A, dtype=np.float64), axis=1)
-    return cast(Shape, tuple(max(1, math.ceil(x / grid_spacing_A - 1e-9)) for x in lengths))
+    with np.errstate(over="ignore"):
+        along = lengths / grid_spacing_A
+        n_voxels = float(np.prod(np.maximum(along, 1.0)))
+    if not n_voxels <= MOST_VOXELS:
+        least = float(np.prod(lengths) / MOST_VOXELS) ** (1.0 / 3.0)
+        raise AnalysisError(
+            f"A density on a grid of {grid_spacing_A:g} Å has {n_voxels:.3g} points in this cell "
+            f"({', '.join(f'{x:.4g}' for x in lengths)} Å); no more than {MOST_VOXELS:,} fit in memory.",
+            fix=f"Take a spacing of {math.ceil(1000.0 * least) / 1000.0:g} Å or more, or no density.",
+        )
+    return cast(Shape, tuple(max(1, math.ceil(x - 1e-9)) for x in along))
 
 
 def smooth(grid: FloatArray, cell_A: FloatArray, sigma_A: float) -> FloatArray:

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from superionic.errors import AnalysisError
+from superionic.foreign import open_regular
+from superionic.structures.frames import frames_of
 
 FloatArray = npt.NDArray[np.float64]
 
 FRAMES_PER_BLOCK = 256
+_BLOCK_BYTES = 256_000_000
+"""Positions of a block are no larger than this: fewer frames where there are many atoms."""
+
+MOST_ATOMS = 5_000_000
+"""Atoms of a frame; a head that says more is damaged, or of a run that this is not made for."""
+
+MOST_STEP = 2**62
+"""Number of a step; what is larger is no number of a step."""
+
+_MOST_STRUCTURE_BYTES = 500_000_000
+_LONGEST_HEAD = 10_000
 
 Place = dict[str, int]
 """Where a reader is in its file: enough to go on from there."""
@@ -155,7 +169,7 @@ class FrameCollector:
     n_atoms
         Atoms of each frame.
     size
-        Frames of a block.
+        Frames of a block; fewer where they would be too large for the memory.
     """
 
     n_atoms: int
@@ -166,6 +180,7 @@ class FrameCollector:
     _cells: FloatArray = field(default_factory=lambda: np.zeros(0))
 
     def __post_init__(self) -> None:
+        self.size = max(1, min(self.size, _BLOCK_BYTES // (24 * max(1, self.n_atoms))))
         self._fresh()
 
     def _fresh(self) -> None:
@@ -223,19 +238,54 @@ def read_structure(path: Path) -> tuple[tuple[str, ...], FloatArray | None]:
     AnalysisError
         If ASE cannot read it.
     """
-    from ase.io import read
-
     try:
-        atoms = read(path)
-        if isinstance(atoms, list):
-            atoms = atoms[0]
+        atoms = _first_structure(path)
         symbols = tuple(atoms.get_chemical_symbols())
         cell = np.array(atoms.cell.array, dtype=np.float64)
     except Exception as error:
         raise AnalysisError(
-            f"The structure file cannot be read: {error}", where=str(path), fix="Give a POSCAR, CIF or extxyz file."
+            f"The structure file cannot be read: {getattr(error, 'strerror', None) or str(error)[:300]}.",
+            where=str(path),
+            fix="Give a POSCAR, CIF or extxyz file.",
         ) from error
     return symbols, cell if abs(float(np.linalg.det(cell))) > 1e-9 else None
+
+
+def _first_structure(path: Path) -> Any:
+    """Read a structure by ASE, unless its head says more atoms than its file can have."""
+    from ase.io import read
+
+    with open_regular(path, _MOST_STRUCTURE_BYTES) as file:
+        lines = [file.readline(_LONGEST_HEAD) for _ in range(8)]
+        n_bytes = os.fstat(file.fileno()).st_size
+    packed = path.suffix.lower() in {".gz", ".bz2", ".xz"}
+    if {".xyz", ".extxyz"} & {suffix.lower() for suffix in path.suffixes}:
+        return next(frames_of(path))
+    for line in lines:
+        words = line.split()
+        whole = words and all(word.isdigit() and len(word) < 20 for word in words)
+        if whole and not packed and sum(map(int, words)) > n_bytes:
+            raise ValueError(f"its head counts {sum(map(int, words)):,} atoms, and the file has {n_bytes:,} bytes")
+    found = read(path)
+    return found[0] if isinstance(found, list) else found
+
+
+def check_atoms(n_atoms: int, where: str, n_bytes: int | None = None) -> None:
+    """Refuse a head that says more atoms than a frame can have, or than the bytes of the file allow.
+
+    Raises
+    ------
+    AnalysisError
+        If it does.
+    """
+    if n_atoms > MOST_ATOMS or (n_bytes is not None and n_atoms > n_bytes):
+        most = f"no more than {MOST_ATOMS:,} are read" if n_atoms > MOST_ATOMS else f"the file has {n_bytes:,} bytes"
+        said = f"{n_atoms:,}" if n_atoms < 10**15 else f"{len(str(n_atoms))} digits of"
+        raise AnalysisError(
+            f"The head of the trajectory says {said} atoms, and {most}.",
+            where=where,
+            fix="Check the file, or name its format with --format.",
+        )
 
 
 def cell_of(rows: object, where: str) -> FloatArray:

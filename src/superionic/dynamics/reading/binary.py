@@ -17,6 +17,7 @@ from superionic.dynamics.reading.base import (
     Place,
     ReadingOptions,
     cell_of,
+    check_atoms,
     checked_symbols,
     read_structure,
 )
@@ -167,6 +168,7 @@ class H5mdReader(_IndexedReader):
             group = file[self._group]
             position = group["position/value"]
             self.n_frames, n_atoms = int(position.shape[0]), int(position.shape[1])
+            check_atoms(n_atoms, str(path))
             self.unwrapped = "image" in group
             self.counts_steps = bool(getattr(group["position"].get("step"), "shape", ()))
             self._length = _h5_unit(position, _LENGTH_UNITS, options, str(path))

@@ -19,6 +19,7 @@ from superionic.dynamics.reading.base import (
     Place,
     ReadingOptions,
     cell_of,
+    check_atoms,
     checked_symbols,
 )
 from superionic.dynamics.reading.text import Window
@@ -27,6 +28,7 @@ from superionic.errors import AnalysisError
 _LATTICE = re.compile(rb'lattice\s*=\s*"([^"]*)"', re.IGNORECASE)
 _PROPERTIES = re.compile(rb'properties\s*=\s*"?([^\s"]+)', re.IGNORECASE)
 _MOST_DAMAGED = 100
+_MOST_DIGITS = 18
 _SPECIES = ("species", "symbols", "element")
 _POSITIONS = ("pos", "positions", "position")
 
@@ -86,6 +88,7 @@ class ExtxyzReader:
                 "No frame has species and positions, or is whole.", where=str(path), fix="Check the file."
             )
         n_atoms = len(found)
+        check_atoms(n_atoms, str(path))
         if options.elements and len(options.elements) == n_atoms:
             found = options.elements
         self.symbols = checked_symbols(found, str(path))
@@ -194,7 +197,7 @@ def _text(pattern: re.Pattern[bytes], comment: bytes) -> bytes:
 def _read_head(window: Window) -> tuple[int, bytes, int] | None:
     """Return number of atoms, second line and where the atoms begin; None where there is no such head."""
     first = window.line(0)
-    if first is None or not first[0].strip().isdigit():
+    if first is None or not first[0].strip().isdigit() or len(first[0].strip()) > _MOST_DIGITS:
         return None
     second = window.line(first[1])
     if second is None or (b"=" not in second[0]):
@@ -210,7 +213,7 @@ def _columns(comment: bytes) -> _Columns | None:
     species = -1
     slots: list[int] = []
     for name, _, count in zip(words[0::3], words[1::3], words[2::3], strict=True):
-        if not count.isdigit():
+        if not count.isdigit() or len(count) > 4:
             return None
         if name.lower() in _SPECIES:
             species = len(slots)

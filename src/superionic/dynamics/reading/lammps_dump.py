@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from superionic.dynamics.reading.base import (
     FRAMES_PER_BLOCK,
+    MOST_STEP,
     Block,
     FloatArray,
     FrameCollector,
@@ -37,8 +38,8 @@ TIMES_PS = {
 _ITEM = b"ITEM: "
 _FIRST = b"ITEM: TIMESTEP"
 _USUAL_HEAD = re.compile(
-    rb"ITEM: TIMESTEP\n(\d+)\nITEM: NUMBER OF ATOMS\n(\d+)\nITEM: BOX BOUNDS([^\n]*)\n([^\n]*)\n([^\n]*)\n([^\n]*)\n"
-    rb"ITEM: ATOMS([^\n]*)\n"
+    rb"ITEM: TIMESTEP\n(\d{1,18})\nITEM: NUMBER OF ATOMS\n(\d{1,18})\n"
+    rb"ITEM: BOX BOUNDS([^\n]*)\n([^\n]*)\n([^\n]*)\n([^\n]*)\nITEM: ATOMS([^\n]*)\n"
 )
 _MOST = 50_000_000
 _MOST_DAMAGED = 100
@@ -157,12 +158,13 @@ class LammpsDumpReader:
             window.begin += found
             while True:
                 snapshot = _read_head(window)
-                if snapshot is not None and (layout is None or snapshot.columns != layout.columns):
+                counts = snapshot is not None and snapshot.n_atoms == n_atoms
+                if snapshot is not None and counts and (layout is None or snapshot.columns != layout.columns):
                     layout = self._new_layout(snapshot)
                 after = 0
                 if snapshot is None:
                     reason = "cut off in its head" if window.ended and _last_frame(window) else "its head is damaged"
-                elif snapshot.n_atoms != n_atoms:
+                elif not counts:
                     reason = f"has {snapshot.n_atoms} atoms instead of {n_atoms}"
                 elif layout is None:
                     reason = "has not the columns of the first frame"
@@ -275,9 +277,12 @@ def _read_head(window: Window) -> _Snapshot | None:  # noqa: PLR0911 - one retur
             if bounds is None or b"TIMESTEP" not in found or b"NUMBER OF ATOMS" not in found:
                 return None
             try:
+                step, n_atoms = int(found[b"TIMESTEP"]), int(found[b"NUMBER OF ATOMS"])
+                if not (abs(step) < MOST_STEP and 0 <= n_atoms < MOST_STEP):
+                    return None
                 return _Snapshot(
-                    int(found[b"TIMESTEP"]),
-                    int(found[b"NUMBER OF ATOMS"]),
+                    step,
+                    n_atoms,
                     float(found[b"TIME"]) if b"TIME" in found else None,
                     found[b"UNITS"].decode("latin-1").strip() if b"UNITS" in found else None,
                     bounds,

@@ -8,6 +8,7 @@ from pathlib import Path
 from superionic.dynamics.reading.base import ReadingOptions, TrajectoryReader
 from superionic.dynamics.reading.text import head
 from superionic.errors import AnalysisError
+from superionic.foreign import open_regular
 
 FORMATS = ("xdatcar", "vasprun", "lammps-dump", "extxyz", "ase-traj", "h5md", "xtc", "dcd")
 """Names of the formats."""
@@ -43,12 +44,18 @@ def open_trajectory(
         If there is no such file, its format is not known, its head is damaged, or something has to be said about it.
     """
     file = Path(path)
-    if not file.is_file():
-        raise AnalysisError("There is no such file.", where=str(file), fix="Check its name.")
+    try:
+        open_regular(file).close()
+    except FileNotFoundError:
+        raise AnalysisError("There is no such file.", where=str(file), fix="Check its name.") from None
+    except OSError as error:
+        raise AnalysisError(
+            f"The trajectory cannot be opened: {error.strerror or error}.", where=str(file)[:200], fix="Check its name."
+        ) from error
     kind = format or guess_format(file)
     if kind not in FORMATS:
         raise AnalysisError(
-            "The format of the trajectory is not known." if format is None else f"There is no format {format!r}.",
+            "The format of the trajectory is not known." if format is None else f"There is no format {format[:40]!r}.",
             where=str(file),
             fix=f"Name it with --format: {', '.join(FORMATS)}.",
         )

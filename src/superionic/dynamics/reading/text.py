@@ -5,16 +5,20 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from superionic.errors import AnalysisError
+from superionic.foreign import open_regular, size
 
 _WINDOW = 1 << 22
-_COMPRESSED = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+_MOST_WINDOW = 1 << 29
+"""Bytes that are held at once; one frame or calculation has to fit."""
+_COMPRESSED: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 LONGEST_LINE = 1 << 16
 """A line of a header that is longer than this is no header."""
 
@@ -37,6 +41,8 @@ class Window:
         self.path = path
         self._file = open_bytes(path)
         self._compressed = path.suffix.lower() in _COMPRESSED
+        self.n_bytes = None if self._compressed else path.stat().st_size
+        """Size of the file; None where it is compressed."""
         self.data = bytearray(_WINDOW)
         self.array: npt.NDArray[np.uint8] = np.frombuffer(self.data, dtype=np.uint8)
         self.begin = 0
@@ -73,6 +79,10 @@ class Window:
             self.array[:kept] = self.array[self.begin : self.end].copy()
             self.base += self.begin
             self.begin, self.end = 0, kept
+        if self.end == len(self.data) >= _MOST_WINDOW:
+            self.fault = f"a frame has more than {size(_MOST_WINDOW)}: the file is damaged there"
+            self.ended = True
+            return False
         if self.end == len(self.data):
             larger = bytearray(2 * len(self.data))
             larger[: self.end] = self.data[: self.end]
@@ -155,7 +165,10 @@ def open_bytes(path: Path) -> Any:
     """
     opener = _COMPRESSED.get(path.suffix.lower())
     try:
-        file: IO[bytes] = path.open("rb", buffering=0) if opener is None else opener(path, "rb")  # type: ignore[operator]
+        file = open_regular(path)
+        if opener is not None:
+            file.close()
+            file = opener(path)
     except OSError as error:
         raise AnalysisError(
             f"The trajectory cannot be opened: {error.strerror or error}.", where=str(path), fix="Check its name."
@@ -163,13 +176,12 @@ def open_bytes(path: Path) -> Any:
     return file
 
 
-def head(path: Path, size: int = 65536) -> bytes:
+def head(path: Path, most: int = 65536) -> bytes:
     """Return the first bytes of a file, as far as they can be read."""
-    compressed = path.suffix.lower() in _COMPRESSED
     found = b""
     with open_bytes(path) as file:
         try:
-            while len(found) < size and (chunk := (file.read1 if compressed else file.read)(size - len(found))):
+            while len(found) < most and (chunk := file.read1(most - len(found))):
                 found += chunk
         except (OSError, EOFError, lzma.LZMAError):
             pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from superionic.dynamics.reading.base import (
     Place,
     ReadingOptions,
     cell_of,
+    check_atoms,
     checked_symbols,
 )
 from superionic.dynamics.reading.text import Window
@@ -28,6 +30,7 @@ _BASIS = b'name="basis"'
 _POSITIONS = b'name="positions"'
 _ATOM = re.compile(rb"<rc>\s*<c>\s*([A-Za-z]+)\s*</c>")
 _HEAD_LIMIT = 1 << 26
+_LONGEST_STEP_FS = 1.0e6
 
 
 class VasprunReader:
@@ -67,11 +70,11 @@ class VasprunReader:
         self.symbols = checked_symbols(
             options.elements if len(options.elements) == len(symbols) else symbols, str(path)
         )
-        potim = re.search(rb'name="POTIM">\s*([-+0-9.eE]+)', head)
-        blocks = re.search(rb'name="ML_OUTBLOCK">\s*(\d+)', head)
+        check_atoms(len(symbols), str(path))
+        potim, blocks = _number(head, b"POTIM"), _number(head, b"ML_OUTBLOCK")
         self.frame_interval_ps = None
-        if potim is not None and float(potim.group(1)) > 0.0 and _is_dynamics(head):
-            self.frame_interval_ps = float(potim.group(1)) * 1.0e-3 * (int(blocks.group(1)) if blocks else 1)
+        if potim is not None and 0.0 < potim <= _LONGEST_STEP_FS and _number(head, b"IBRION") in (None, 0.0):
+            self.frame_interval_ps = potim * 1.0e-3 * (blocks if blocks is not None and blocks >= 1.0 else 1.0)
 
     def blocks(  # noqa: PLR0912, PLR0915 - the states of a parser, in the order in which a file has them
         self, frames_per_block: int = FRAMES_PER_BLOCK, start: Place | None = None
@@ -161,6 +164,11 @@ def _after(window: Window, at: int) -> int:
     return stop + 1 if stop >= 0 else window.end
 
 
-def _is_dynamics(head: bytes) -> bool:
-    found = re.search(rb'name="IBRION">\s*([-+0-9]+)', head)
-    return found is None or int(found.group(1)) == 0
+def _number(head: bytes, tag: bytes) -> float | None:
+    """Return the value of a tag; None where the head does not have it, or it is no finite number."""
+    found = re.search(rb'name="' + tag + rb'">\s*([-+0-9.eE]{1,40})\s*<', head)
+    try:
+        value = math.nan if found is None else float(found.group(1))
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

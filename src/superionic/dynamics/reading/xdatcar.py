@@ -11,6 +11,7 @@ import numpy as np
 
 from superionic.dynamics.reading.base import (
     FRAMES_PER_BLOCK,
+    MOST_STEP,
     Block,
     FloatArray,
     FrameCollector,
@@ -18,6 +19,7 @@ from superionic.dynamics.reading.base import (
     Place,
     ReadingOptions,
     cell_of,
+    check_atoms,
     checked_symbols,
     read_structure,
 )
@@ -84,13 +86,14 @@ class XdatcarReader:
                 raise AnalysisError("The structure has no cell.", where=str(options.structure), fix="Give a POSCAR.")
             return
         with Window(path) as window:
-            header = _read_header(window)
+            header, n_bytes = _read_header(window), window.n_bytes
         if header is None:
             raise AnalysisError(
                 "This is not an XDATCAR: it does not begin with a comment, a scale and three cell vectors.",
                 where=str(path),
                 fix="Check the file, or name its format with --format.",
             )
+        check_atoms(sum(header.counts), str(path), n_bytes)
         self._blank = header.blank
         kinds = header.symbols or options.elements
         if options.elements and len(options.elements) == len(header.counts):
@@ -219,9 +222,10 @@ def _separator(line: bytes, *, blank: bool) -> int | None:
     if words not in _SEPARATORS:
         return -1 if blank and not line.strip() else None
     try:
-        return int(line.rsplit(b"=", 1)[1])
+        number = int(line.rsplit(b"=", 1)[1])
     except (ValueError, IndexError):
         return -1
+    return number if number < MOST_STEP else -1
 
 
 def _like_header(window: Window, header: _Header | None) -> _Header | None:

@@ -1,0 +1,85 @@
+"""The frames of an extended XYZ file of any length and origin, one after another.
+
+ASE believes what a head says: at 10⁹ atoms it reads 10⁹ lines behind the end of the file, and a column that says to be
+10⁹ wide is made. So a file is cut into its frames here, and ASE sees one whole frame at a time.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any, Final
+
+from ase import Atoms
+
+from superionic.foreign import open_regular
+
+LONGEST_LINE: Final = 10_000_000
+"""Characters of a line; a comment with its provenance has some thousands."""
+
+MOST_COLUMNS: Final = 1000
+"""Columns of an atom."""
+
+_OPENERS: Final[Mapping[str, Callable[[IO[bytes]], Any]]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+_PROPERTIES: Final = re.compile(r'properties\s*=\s*"?([^\s"]+)', re.IGNORECASE)
+_MOST_VECTORS: Final = 3
+
+
+def frames_of(path: Path) -> Iterator[Atoms]:
+    """Yield the frames of an extended XYZ file as ASE reads them; ``.gz``, ``.bz2`` and ``.xz`` are unpacked.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read, or is none.
+    ValueError
+        At a frame that is cut off, or whose head, line or columns are not those of an extended XYZ file.
+    Exception
+        What else ASE raises over a damaged frame.
+    """
+    from ase.io.extxyz import read_xyz
+
+    opener = _OPENERS.get(path.suffix.lower())
+    with open_regular(path) as raw, opener(raw) if opener else raw as file, io.TextIOWrapper(file, "utf-8") as text:
+        for frame in _cut(text):
+            yield next(iter(read_xyz(io.StringIO(frame), index=0)))
+
+
+def _cut(file: IO[str]) -> Iterator[str]:
+    """Yield the text of each frame; an empty line ends the file, as it does for ASE."""
+    line = _line(file)
+    while line.strip():
+        head = line.strip()
+        if not re.fullmatch(r"[0-9]{1,12}", head):
+            raise ValueError(f"{head[:40]!r} stands where the number of atoms is expected")
+        count, lines = int(head), [line, _line(file)]
+        _check_columns(lines[1])
+        for number in range(count):
+            line = _line(file)
+            if not line:
+                raise ValueError(f"the frame has {number} atoms, and its head says {head}")
+            lines.append(line)
+        line = _line(file)
+        while line.lstrip().startswith("VEC") and len(lines) < count + 2 + _MOST_VECTORS:
+            lines.append(line)
+            line = _line(file)
+        yield "".join(lines)
+
+
+def _line(file: IO[str]) -> str:
+    line = file.readline(LONGEST_LINE)
+    if len(line) == LONGEST_LINE:
+        raise ValueError(f"a line has more than {LONGEST_LINE:,} characters")
+    return line
+
+
+def _check_columns(comment: str) -> None:
+    found = _PROPERTIES.search(comment)
+    counts = found.group(1).split(":")[2::3] if found is not None else []
+    if any(not re.fullmatch(r"[0-9]{1,4}", count) for count in counts) or sum(map(int, counts)) > MOST_COLUMNS:
+        raise ValueError("its Properties are damaged, or name more than 1,000 columns")
