@@ -18,6 +18,7 @@ from superionic.cli_enumerate import enumerate_command
 from superionic.cli_export import export_command
 from superionic.cli_labels import labels_app
 from superionic.cli_output import screens
+from superionic.cli_store import store_app
 from superionic.cli_train import train_app
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ engines_app = typer.Typer(
 app.add_typer(engines_app, name="engines")
 app.add_typer(labels_app, name="labels")
 app.add_typer(train_app, name="train")
+app.add_typer(store_app, name="store")
 
 _EXIT_FAULT = 1
 _EXIT_USER_ERROR = 2
@@ -63,6 +65,8 @@ _PRINT = (
     "engines list",
     "engines check",
     "labels check",
+    "store size",
+    "store verify",
 )
 
 app.command("enumerate")(enumerate_command)

@@ -1,0 +1,131 @@
+"""The files that a campaign file refers to, and where they go when all is put into one folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+from superionic.campaign.load import named_files, read_text
+from superionic.campaign.yaml_text import parse_yaml
+from superionic.errors import CampaignFileError
+from superionic.settings.potentials import FOLDER_ENGINES
+
+ELSEWHERE: Final = "inputs"
+_Place = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class GatheredInputs:
+    """A campaign file that refers to files beside and below it alone, and these files.
+
+    Attributes
+    ----------
+    text
+        Of the campaign file; None where it stays as it is.
+    files
+        Where each file goes, relative to the campaign file, and where it is.
+    """
+
+    text: str | None
+    files: Mapping[str, Path]
+
+
+def gather_inputs(campaign: Path, *, reserved: frozenset[str]) -> GatheredInputs:
+    """Find the files that a campaign file refers to, and a place for each beside or below it.
+
+    What lies there already keeps its place. What lies elsewhere goes to ``inputs/N/``, and the campaign file is changed
+    to say so. Names of files, and those of the folders of finished labels, are kept: they are on record.
+
+    Parameters
+    ----------
+    campaign
+        The campaign file.
+    reserved
+        First parts of names that are taken.
+
+    Raises
+    ------
+    CampaignFileError
+        If a path is written in a way that cannot be replaced.
+    """
+    text = read_text(campaign)
+    raw = parse_yaml(text).value
+    folder = campaign.absolute().parent
+    files: dict[str, Path] = {}
+    moved: dict[_Place, str] = {}
+    for place, written in named_files(raw):
+        labels = place[0] == "label"
+        source = folder / Path(written).expanduser()
+        where = PurePosixPath(written)
+        # A finished label bears the name of its folder on record, and this folder may get another name.
+        stays = not where.is_absolute() and where.parts and ".." not in where.parts and written == where.as_posix()
+        stays = stays and where.parts[0] not in reserved and not written.startswith("~")
+        if not stays or (labels and source.is_file() and len(where.parts) == 1):
+            number = len(moved) + 1
+            parents = [source.resolve().parent.name or "labels"] if labels else []
+            where = PurePosixPath(ELSEWHERE, str(number), *parents, source.name or source.resolve().name)
+            moved[place] = where.as_posix()
+        for name, file in _files_of(source, raw, place):
+            files[(where / name).as_posix() if name else where.as_posix()] = file
+    return GatheredInputs(_with_paths(text, raw, moved, campaign) if moved else None, files)
+
+
+def _files_of(source: Path, raw: Any, place: _Place) -> Iterator[tuple[str, Path]]:
+    """Yield the file itself, or those of a folder that are read, by their paths in it."""
+    from superionic.labels.imports import find_files
+    from superionic.potentials.matgl import MEMBERS
+
+    if not source.is_dir():
+        yield "", source
+    elif place[0] == "label":
+        for file in find_files([source]):
+            yield file.relative_to(source).as_posix(), file
+    elif raw[place[0]][place[1]].get("engine") in FOLDER_ENGINES:
+        for name in MEMBERS:
+            yield name, source / name
+
+
+def _with_paths(text: str, raw: Any, moved: Mapping[_Place, str], campaign: Path) -> str:
+    """Replace paths in the text of a campaign file, and leave every other sign of it as it is."""
+    document = parse_yaml(text)
+    lines = text.split("\n")
+    expected = raw
+    for place, new in sorted(moved.items(), key=lambda entry: _position(document.values[entry[0]]), reverse=True):
+        line, column = (number - 1 for number in _position(document.values[place]))
+        old = _value_at(raw, place)
+        spellings = (old, f"'{old}'", f'"{old}"')
+        spelling = next((each for each in spellings if lines[line].startswith(each, column)), None)
+        if spelling is not None:
+            lines[line] = lines[line][:column] + json.dumps(new) + lines[line][column + len(spelling) :]
+        expected = _replaced(expected, place, new)
+    changed = "\n".join(lines)
+    if parse_yaml(changed).value != expected:
+        raise CampaignFileError(
+            f"paths to files elsewhere ({', '.join(str(_value_at(raw, place)) for place in moved)}) cannot be replaced "
+            "in the text of the campaign file",
+            where=str(campaign),
+            fix="write each on one line, without anchors; or put the files beside the campaign file",
+        )
+    return changed
+
+
+def _position(place: Any) -> tuple[int, int]:
+    return place.line, place.column
+
+
+def _value_at(value: Any, place: _Place) -> Any:
+    for step in place:
+        value = value[step]
+    return value
+
+
+def _replaced(value: Any, place: _Place, new: str) -> Any:
+    if not place:
+        return new
+    step, rest = place[0], place[1:]
+    if isinstance(value, Mapping):
+        return {**value, step: _replaced(value[step], rest, new)}
+    return [_replaced(item, rest, new) if index == step else item for index, item in enumerate(value)]
