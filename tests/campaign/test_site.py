@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
 import sys
+import time
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
 import pytest
@@ -9,11 +12,14 @@ from superionic import Campaign
 from superionic.campaign.doctor import examine
 from superionic.campaign.site import PRESETS, parse_site
 from superionic.errors import CampaignFileError, EngineError
+from superionic.execution.runner import Slots
 from superionic.execution.sites import slurm
-from superionic.execution.sites.base import kind_of
+from superionic.execution.sites.base import SiteRun, kind_of, open_site
 from superionic.execution.sites.job_script import block_script, driver_script
-from superionic.execution.sites.node import execute_on_node, local_python
+from superionic.execution.sites.node import JobTimeUp, execute_many, execute_on_node, local_python
 from superionic.execution.sites.packing import pack_engine
+from superionic.execution.store import Store
+from superionic.execution.worker import allow_workers, close_all_workers, execute, request_for
 
 HEAD = "superionic_site: 1\n"
 LOCAL = HEAD + "scheduler: local\npool: {pool}\nkinds: {{core: {{workers_per_node: 2}}}}\npoll_s: 1\n"
@@ -180,9 +186,62 @@ def test_a_worker_sees_the_gpu_of_its_rank(tmp_path, monkeypatch):
     monkeypatch.setenv("SUPERIONIC_JOB_ENDS", "0")
     with pytest.raises(Exception, match="time of this job is up"):
         execute_on_node({})
-    import os
-
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "5"
+
+
+def wait_request(folder, name, seconds) -> dict:
+    return request_for(
+        store=folder / "store",
+        key=name * 64,
+        descriptor={"engine": {"name": "core"}},
+        function="superionic.execution.probes:wait",
+        settings={"seconds": seconds},
+        inputs={},
+        python=Path(sys.executable),
+        threads=1,
+        walltime_s=600.0,
+    )
+
+
+def test_a_task_that_outlives_its_job_is_no_failure(tmp_path, monkeypatch):
+    monkeypatch.setenv("SUPERIONIC_JOB_ENDS", str(time.time() + 21.0))
+    monkeypatch.setenv("SUPERIONIC_SCRATCH", str(tmp_path / "own"))
+    allow_workers()
+    try:
+        with pytest.raises(JobTimeUp, match="of this task"):
+            execute_on_node(wait_request(tmp_path, "a", 60.0))
+        monkeypatch.setenv("SUPERIONIC_JOB_ENDS", str(time.time() + 600.0))
+        assert execute_on_node(wait_request(tmp_path, "b", 0.0))["state"] == "done"
+    finally:
+        close_all_workers()
+
+
+def test_a_long_task_keeps_those_of_its_message_waiting_for_a_short_time_only(tmp_path):
+    allow_workers()
+    try:
+        replies = execute_many([wait_request(tmp_path, name, 0.3) for name in "abc"], 0.1)
+    finally:
+        close_all_workers()
+    assert [reply and reply["state"] for reply in replies] == ["done", None, None]
+
+
+@pytest.mark.slow
+def test_tasks_outlive_the_process_that_hands_them_out(tmp_path):
+    pytest.importorskip("parsl")
+    from superionic.execution.sites.parsl_engine import ParslExecutor
+
+    site = parse_site(LOCAL.format(pool="parsl"), "site.yaml")
+    Store(tmp_path / "store").prepare()
+    with open_site(SiteRun(site, tmp_path, Slots(1), lambda _line: None)) as place:
+        assert isinstance(place.executor, ParslExecutor)
+        assert place.executor.submit(execute, wait_request(tmp_path, "a", 0.0)).result(timeout=120)["state"] == "done"
+        lost = place.executor.submit(execute, wait_request(tmp_path, "b", 600.0))
+        place.executor._pools["core"]._htex.interchange_proc.kill()
+        with pytest.raises(BrokenExecutor):
+            lost.result(timeout=60)
+        assert place.executor.submit(execute, wait_request(tmp_path, "c", 0.0)).result(timeout=120)["state"] == "done"
+    with pytest.raises(RuntimeError, match="shut down"):
+        place.executor.submit(execute, wait_request(tmp_path, "d", 0.0))
 
 
 def test_the_doctor_examines_this_machine(tmp_path):

@@ -197,9 +197,8 @@ class _Pool:
     def close(self) -> None:
         """End the jobs, the interchange, and the futures that are still open."""
         self._closing = True
-        Timer.close(
-            self._poller, timeout=2 * slurm.TIMEOUT_S
-        )  # not its own close: that asks an interchange that may be dead
+        # Not the poller's own close: that asks an interchange that may be dead, as its thread may be doing for ever.
+        Timer.close(self._poller, timeout=0.0 if self.broken else 2 * slurm.TIMEOUT_S)
         self._jobs.end_all()
         with suppress(Exception):  # the sockets of a dead interchange; nothing is owed to them
             self._htex.shutdown(timeout=5.0)
@@ -350,6 +349,7 @@ class _Jobs(ClusterProvider):  # type: ignore[misc]  # Parsl has no types
         self._name = slurm.name_of(run.run_folder, f"tasks.{name}")
         self._count = 0
         self._not_before = 0.0
+        self._closed = False
 
     @property
     def status_polling_interval(self) -> float:
@@ -358,7 +358,7 @@ class _Jobs(ClusterProvider):  # type: ignore[misc]  # Parsl has no types
 
     def submit(self, command: str, tasks_per_node: int, job_name: str = "") -> str:
         """Ask for one more job and return its id."""
-        if time.monotonic() < self._not_before:
+        if self._closed or time.monotonic() < self._not_before:
             raise slurm.SbatchRefused(self.refusal)
         self._count += 1
         script, log = self.folder / f"job-{self._count}.sh", self.folder / f"job-{self._count}.log"
@@ -374,6 +374,9 @@ class _Jobs(ClusterProvider):  # type: ignore[misc]  # Parsl has no types
             wait_s = 0.0 if self.refused < self.allowed else 2.0 ** (self.refused - self.allowed + 2)
             self._not_before = time.monotonic() + min(wait_s, _LONGEST_WAIT_S)
             raise
+        if self._closed:  # while the scheduler was asked
+            self._end([job])
+            raise slurm.SbatchRefused("the run is ending")
         self.refused, self.refusal = 0, ""
         self.resources[job] = {"status": JobStatus(JobState.PENDING), "log": log}
         return job
@@ -386,7 +389,8 @@ class _Jobs(ClusterProvider):  # type: ignore[misc]  # Parsl has no types
         return [True] * len(job_ids)
 
     def end_all(self) -> None:
-        """End every job that is not known to have ended."""
+        """End every job that is not known to have ended, and ask for none any more."""
+        self._closed = True
         self.cancel(self._alive())
 
     def last_words(self) -> str:
