@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -12,12 +13,18 @@ import pytest
 
 from superionic import Campaign
 from superionic.campaign.doctor import examine
-from superionic.campaign.site import load_site
+from superionic.campaign.site import load_site, parse_site
 from superionic.errors import EngineError
 from superionic.execution.ledger import LEDGER, Ledger
+from superionic.execution.runner import Runner, Slots
 from superionic.execution.sites import slurm
+from superionic.execution.sites.base import SiteRun, open_site
+from superionic.execution.store import Store
+from superionic.execution.task import Task
 
 from .conftest import SITE, products
+
+HEAD = "superionic_site: 1\npreset: slurm-here\n"
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
@@ -99,6 +106,32 @@ def test_a_driver_that_is_asked_to_end_takes_its_jobs_with_it(cluster, campaign,
     assert run.wait(timeout=60) == 128 + signal.SIGTERM
     cluster.becomes(lambda: not cluster.alive(), 15)
     cluster.becomes(lambda: not workers_of(campaign), 10)
+
+
+def test_jobs_that_reach_their_walltime_lose_no_task(cluster, tmp_path):
+    text = HEAD + "kinds: {core: {workers_per_node: 2, max_jobs: 2, walltime_h: 0.0167, longest_task_h: 0.005}}\n"
+    site = parse_site(text, "site.yaml")
+    tasks = [
+        Task("test", f"task {number}", "superionic.execution.probes:wait", 1, {"seconds": 5.0 + number / 1000})
+        for number in range(60)
+    ]
+    said: list[str] = []
+    store = Store(tmp_path / "store", durable=False)
+    store.prepare()
+    with (
+        Ledger(tmp_path / LEDGER) as ledger,
+        open_site(SiteRun(site, tmp_path, Slots(1), said.append)) as place,
+    ):
+        runner = Runner(
+            store, ledger, executor=place.executor, slots=place.slots, python_of=lambda _: Path(sys.executable)
+        )
+        outcomes = runner.gather(tasks)
+        assert all(outcome.ok for outcome in outcomes)
+        assert [record.state for record in ledger.all()] == ["done"] * len(tasks)
+        jobs = slurm.jobs(slurm.name_of(tmp_path))
+    assert jobs is not None
+    assert len(jobs) > 2  # the first two ended before all was done
+    assert {job.state for job in jobs.values() if job.ended} == {"COMPLETED"}
 
 
 def test_refused_jobs_end_the_run_in_the_words_of_sbatch(cluster, campaign):

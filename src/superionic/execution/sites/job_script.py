@@ -86,6 +86,7 @@ if [ "$left" -gt 0 ]; then
     follower=${{follower%%;*}}
     [ -n "$follower" ] || echo "no job could be handed in to follow this one" >&2
 fi
+set -m  # otherwise what runs in the background is made deaf to Ctrl-C
 {shlex.join(command)} &
 child=$!
 stopped=

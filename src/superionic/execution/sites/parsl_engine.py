@@ -311,7 +311,8 @@ class _Executor(HighThroughputExecutor):  # type: ignore[misc]  # Parsl has no t
         if max_idletime is None:
             ended: list[str] = super().scale_in(blocks)
             return ended
-        busy, idle = set(), {}
+        busy: set[str] = set()
+        idle: dict[str, float] = {}
         for manager in self.connected_managers():
             name = manager["block_id"]
             if manager["active"] and name in self.blocks_to_job_id:
@@ -349,7 +350,7 @@ class _Jobs(ClusterProvider):  # type: ignore[misc]  # Parsl has no types
         self._name = slurm.name_of(run.run_folder, f"tasks.{name}")
         self._count = 0
         self._not_before = 0.0
-        self._closed = False
+        self._closed = threading.Event()
 
     @property
     def status_polling_interval(self) -> float:
@@ -358,7 +359,7 @@ class _Jobs(ClusterProvider):  # type: ignore[misc]  # Parsl has no types
 
     def submit(self, command: str, tasks_per_node: int, job_name: str = "") -> str:
         """Ask for one more job and return its id."""
-        if self._closed or time.monotonic() < self._not_before:
+        if self._closed.is_set() or time.monotonic() < self._not_before:
             raise slurm.SbatchRefused(self.refusal)
         self._count += 1
         script, log = self.folder / f"job-{self._count}.sh", self.folder / f"job-{self._count}.log"
@@ -374,7 +375,7 @@ class _Jobs(ClusterProvider):  # type: ignore[misc]  # Parsl has no types
             wait_s = 0.0 if self.refused < self.allowed else 2.0 ** (self.refused - self.allowed + 2)
             self._not_before = time.monotonic() + min(wait_s, _LONGEST_WAIT_S)
             raise
-        if self._closed:  # while the scheduler was asked
+        if self._closed.is_set():  # while the scheduler was asked
             self._end([job])
             raise slurm.SbatchRefused("the run is ending")
         self.refused, self.refusal = 0, ""
@@ -390,7 +391,7 @@ class _Jobs(ClusterProvider):  # type: ignore[misc]  # Parsl has no types
 
     def end_all(self) -> None:
         """End every job that is not known to have ended, and ask for none any more."""
-        self._closed = True
+        self._closed.set()
         self.cancel(self._alive())
 
     def last_words(self) -> str:
