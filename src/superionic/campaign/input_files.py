@@ -65,8 +65,8 @@ def gather_inputs(campaign: Path, *, reserved: frozenset[str]) -> GatheredInputs
         stays = stays and where.parts[0] not in reserved and not written.startswith("~")
         if not stays or (labels and source.is_file() and len(where.parts) == 1):
             number = len(moved) + 1
-            parents = [source.resolve().parent.name or "labels"] if labels else []
-            where = PurePosixPath(ELSEWHERE, str(number), *parents, source.name or source.resolve().name)
+            parents = [_name(source.parent)] if labels and source.is_file() else []
+            where = PurePosixPath(ELSEWHERE, str(number), *parents, _name(source))
             moved[place] = where.as_posix()
         for name, file in _files_of(source, raw, place):
             files[(where / name).as_posix() if name else where.as_posix()] = file
@@ -110,6 +110,10 @@ def _with_paths(text: str, raw: Any, moved: Mapping[_Place, str], campaign: Path
             fix="write each on one line, without anchors; or put the files beside the campaign file",
         )
     return changed
+
+
+def _name(path: Path) -> str:
+    return path.name if path.name not in ("", "..") else path.resolve().name or "root"
 
 
 def _position(place: Any) -> tuple[int, int]:
