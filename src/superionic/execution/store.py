@@ -162,7 +162,7 @@ class Store:
             raise StorageError(f"no result is stored under {key}", where=str(self.root), fix="run the campaign again")
         path = self.path(key, kind)
         try:
-            with zipfile.ZipFile(path) as archive:
+            with _archive(path) as archive:
                 arrays = archive.read("arrays.npz") if "arrays.npz" in archive.namelist() else b""
                 value = codec.decode(archive.read("result.json").decode(), arrays)
         except OSError as error:
@@ -180,7 +180,7 @@ class Store:
         if kind is None:
             return None
         try:
-            with zipfile.ZipFile(self.path(key, kind)) as archive:
+            with _archive(self.path(key, kind)) as archive:
                 content: dict[str, Any] = json.loads(archive.read("task.json"))
         except OSError as error:
             raise _unreadable(error, self.path(key, kind)) from error
@@ -193,7 +193,7 @@ class Store:
             return None
         path = self.path(key, kind)
         try:
-            with zipfile.ZipFile(path) as archive:
+            with _archive(path) as archive:
                 return StoredFile(path, tuple(archive.namelist()), path.stat().st_size, archive.comment.decode("ascii"))
         except OSError as error:
             raise _unreadable(error, path) from error
@@ -224,10 +224,8 @@ class Store:
         try:
             # Taken before the file is read: a change on the way is noticed the next time.
             status = os.stat(path)  # noqa: PTH116 - a hundred thousand of these in a second
-            if not stat.S_ISREG(status.st_mode):
-                raise DamagedResult(f"{path.name} is no file")  # a pipe, say, which nobody writes to
             stamp = (status.st_size, status.st_mtime_ns)
-            if self._trust().get(path.name) != stamp:
+            if not stat.S_ISREG(status.st_mode) or self._trust().get(path.name) != stamp:
                 verify(path, key, kind)
                 self._remember(path.name, stamp)
         except (FileNotFoundError, NotADirectoryError):
@@ -297,9 +295,9 @@ class Store:
                 if self.durable:
                     os.fsync(file.fileno())
             target.parent.mkdir(exist_ok=True)
-            staging.replace(target)
-            if kind == "value":
+            if kind == "value":  # before, so that the two are never there at once
                 self.path(key, "failure").unlink(missing_ok=True)
+            staging.replace(target)
             self._unflushed.add(target.parent)
         except OSError as error:
             raise _storage_error(error, self.root) from error
@@ -339,7 +337,8 @@ class Store:
         for kind in ("value", "failure"):
             grave = self._own_name("grave")  # in one step: nobody sees half of it, nor does a kill leave that
             if self._move(self.path(key, kind), grave):
-                _remove(grave)
+                with contextlib.suppress(OSError):  # else it is swept away later
+                    _remove(grave)
 
     def scratch(self, key: str) -> Path:
         """Make and return a private folder for a task; the caller removes it."""
@@ -444,7 +443,8 @@ class Store:
         self.put(key, kind, members)
         grave = self._own_name("grave")
         if self._move(folder, grave):
-            _remove(grave)
+            with contextlib.suppress(OSError):  # else it is swept away later
+                _remove(grave)
         return True
 
 
@@ -483,6 +483,49 @@ class _Hashed:
         self._file.write(data)
 
 
+class _Watched:
+    """A file for :mod:`zipfile`, which takes some errors of a disk for those of an archive."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            return self._file.read(size)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        try:
+            return self._file.seek(offset, whence)
+        except OSError as error:
+            # Before the beginning of the file (EINVAL) is where a damaged archive leads.
+            self.error = None if error.errno == errno.EINVAL else error
+            raise
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def seekable(self) -> bool:
+        return True
+
+
+@contextlib.contextmanager
+def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Open an archive to read it; that it cannot be read is an OSError, never damage."""
+    with path.open("rb") as file:
+        watched = _Watched(file)
+        try:
+            with zipfile.ZipFile(watched) as archive:  # type: ignore[call-overload]
+                yield archive
+        except (zipfile.BadZipFile, ValueError, KeyError):
+            if watched.error is not None:
+                raise watched.error from None
+            raise
+
+
 def _write_archive(file: BinaryIO, key: str, kind: Kind, members: Mapping[str, bytes]) -> None:
     manifest = json.dumps({"format": _FORMAT, "key": key, "outcome": kind}, sort_keys=True) + "\n"
     stream = _Hashed(file)
@@ -506,6 +549,8 @@ def verify(path: Path, key: str, kind: Kind) -> None:
     OSError
         If it cannot be read.
     """
+    if not path.is_file():
+        raise DamagedResult(f"{path.name} is no file")  # but a pipe, say, in which nobody writes
     with path.open("rb") as file:
         left = os.fstat(file.fileno()).st_size - _DIGEST_BYTES
         digest = hashlib.sha256()
@@ -517,9 +562,8 @@ def verify(path: Path, key: str, kind: Kind) -> None:
             left -= len(data)
         if left != 0 or file.read() != digest.hexdigest().encode():
             raise DamagedResult(f"{path.name} has other content than its checksum says")
-        file.seek(0)
         try:
-            with zipfile.ZipFile(file) as archive:
+            with _archive(path) as archive:
                 manifest = json.loads(archive.read("manifest.json"))
         except (zipfile.BadZipFile, ValueError, KeyError) as error:
             raise DamagedResult(f"{path.name} is no archive of the store: {error}") from error
