@@ -37,6 +37,7 @@ TRIES: Final = 2
 LOSSES: Final = 5
 """How often a task may be lost with its machine."""
 
+_PAUSES_S: Final = (0.0, 5.0, 20.0, 60.0)  # before a task is handed to another machine again
 _POLL_S: Final = 0.25
 _LEAST_BETWEEN_LOOKS_S: Final = 1.0
 _FLUSH_EVERY_S: Final = 5.0
@@ -115,6 +116,7 @@ class Dispatch:
                 self._ready.append((place, task.key))
         self._running: dict[Future[Reply], Task[Any]] = {}
         self._unseen: dict[str, _Unseen] = {}
+        self._paused: list[tuple[float, tuple[int, str]]] = []
         self._tries: Counter[str] = Counter()
         self._losses: Counter[str] = Counter()
         self._trouble: SuperionicError | None = None
@@ -130,10 +132,11 @@ class Dispatch:
         SuperionicError
             If something has to be mended, or the time is up; after what was under way has come to its end.
         """
-        while self._ready or self._running or self._unseen:
+        while self._ready or self._running or self._unseen or self._paused:
             self._interrupts.check()
+            self._end_pauses()
             out_of_time = self._deadline is not None and time.monotonic() > self._deadline
-            if out_of_time and self._trouble is None and (self._ready or self._needs):
+            if out_of_time and self._trouble is None and (self._ready or self._needs or self._paused):
                 self._trouble = StageError(
                     "the time of this run is up; all finished work is kept",
                     where="execution.walltime_h",
@@ -186,7 +189,7 @@ class Dispatch:
             finished, _ = wait(self._running, timeout=_POLL_S, return_when=FIRST_COMPLETED)
             for future in finished:
                 self._settle(self._running.pop(future), future)
-        elif self._unseen:
+        elif self._unseen or self._paused:
             time.sleep(_POLL_S)
         for key, entry in list(self._unseen.items()):
             if self._look_for(entry):
@@ -245,16 +248,27 @@ class Dispatch:
         """Hand a task in again whose machine, or the connection to it, was lost; in the end stop, or record it."""
         self._losses[task.key] += 1
         if self._losses[task.key] < LOSSES:
-            self._again(task, cost, why)
+            # A node that fails at once would use up all tries in seconds.
+            pause_s = _PAUSES_S[self._losses[task.key] - 1] if self._visibility_s else 0.0
+            self._again(task, cost, why, pause_s)
         elif trouble is not None:
             self._ledger.finished(task.key, "error", cost, why)
             self._stop(trouble)
         else:
             self._record_failure(task, StoredFailure(f"lost {LOSSES} times with its machine ({why})", {}), cost)
 
-    def _again(self, task: Task[Any], cost: Mapping[str, float], why: str) -> None:
+    def _again(self, task: Task[Any], cost: Mapping[str, float], why: str, pause_s: float = 0.0) -> None:
         self._ledger.finished(task.key, "error", cost, why)
-        heapq.heappush(self._ready, (self._order[task.key][0], task.key))
+        entry = (self._order[task.key][0], task.key)
+        if pause_s:
+            self._paused.append((time.monotonic() + pause_s, entry))
+        else:
+            heapq.heappush(self._ready, entry)
+
+    def _end_pauses(self) -> None:
+        for pause in [pause for pause in self._paused if pause[0] <= time.monotonic()]:
+            self._paused.remove(pause)
+            heapq.heappush(self._ready, pause[1])
 
     def _record_failure(self, task: Task[Any], failure: StoredFailure, cost: Mapping[str, float]) -> None:
         self._store.commit(task.key, task.descriptor(), failure)
