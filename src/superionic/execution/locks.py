@@ -16,11 +16,11 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from superionic.errors import StorageError
+from superionic.errors import StorageError, storage_error
 from superionic.execution.owner import Owner
 
 _RENEW_S = 15.0
@@ -51,19 +51,22 @@ def run_lock(
         If another process holds it, or it cannot be written.
     """
     lease = root / "run.lease"
-    with ExitStack() as held:
+    try:
+        file = (root / "run.lock").open("a+")
+    except OSError as error:
+        raise storage_error(error, where=root, doing="lock the run folder") from error
+    try:
         try:
-            file = held.enter_context((root / "run.lock").open("a+"))
             _lock(file, root, lease)
+            _sweep(lease)
             _take(lease, root, say, void_after_s)
         except OSError as error:
-            raise StorageError(
-                f"the run folder cannot be locked: {error.strerror or error}",
-                where=str(error.filename or root),
-                fix="mend the permissions, or choose another folder with --run-folder",
-            ) from error
+            raise storage_error(error, where=root, doing="lock the run folder") from error
         with _renewed(lease, renew_s):
             yield
+    finally:
+        with contextlib.suppress(OSError):  # nothing was written to it
+            file.close()
 
 
 def run_owner(root: Path) -> Owner | None:
@@ -110,7 +113,7 @@ def _take(lease: Path, root: Path, say: Callable[[str], None], void_after_s: flo
 
 def _create(lease: Path) -> bool:
     """Write a lease of one's own where there is none; of several that try at once, one succeeds."""
-    draft = lease.with_name(f"{lease.name}.{uuid.uuid4().hex[:8]}")
+    draft = _own_name(lease)
     try:
         draft.write_text(str(Owner.current()), encoding="ascii")
         os.link(draft, lease)
@@ -121,7 +124,8 @@ def _create(lease: Path) -> bool:
             raise
         return _create_without_links(lease)
     finally:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # else the next run removes it
+            draft.unlink(missing_ok=True)
     return True
 
 
@@ -136,7 +140,7 @@ def _create_without_links(lease: Path) -> bool:
 
 def _void(lease: Path, holder: Owner | None, root: Path) -> None:
     """Remove the lease of a run that has ended, unless another process has put its own in its place meanwhile."""
-    aside = lease.with_name(f"{lease.name}.{uuid.uuid4().hex[:8]}")
+    aside = _own_name(lease)
     try:
         lease.rename(aside)
     except FileNotFoundError:
@@ -187,12 +191,25 @@ def _renewal(lease: Path) -> int | None:
 
 def _server_time(root: Path) -> float:
     """Return the time by the clock that stamps files here."""
-    probe = root / f"run.lease.{uuid.uuid4().hex[:8]}"
+    probe = _own_name(root / "run.lease")
     try:
         probe.touch()
         return probe.stat().st_mtime
     finally:
-        probe.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            probe.unlink(missing_ok=True)
+
+
+def _own_name(lease: Path) -> Path:
+    return lease.with_name(f"{lease.name}.{Owner.current()}.{uuid.uuid4().hex[:8]}")
+
+
+def _sweep(lease: Path) -> None:
+    """Remove what processes that are gone left beside the lease."""
+    for path in lease.parent.glob(f"{lease.name}.*_*.*"):
+        owner = Owner.parse(path.name.removeprefix(f"{lease.name}.").rpartition(".")[0])
+        if owner is not None and owner.is_gone:
+            path.unlink(missing_ok=True)
 
 
 def _is_held(root: Path, holder: Owner | None) -> StorageError:
