@@ -51,7 +51,12 @@ def interruptible() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests of engines and of a browser that are not installed."""
+    """Skip tests of engines and of a browser that are not installed; files with slow tests come first.
+
+    Several processes share the files out in this order, so none of them is left alone with a long one at the end.
+    """
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
     no_browser = shutil.which("chromium") is None or shutil.which("chromedriver") is None
     for item in items:
         if no_browser and item.get_closest_marker("browser"):
