@@ -396,16 +396,14 @@ def finished(ledger, key, *rest):
 Ledger.started, Ledger.finished, WorkerProcess.call = started, finished, call
 main(["run", campaign, "--quiet", "--workers", "2"])
 '''
-# Noted in the ledger but not begun; in the worker's hands; its result stored but not recorded; recorded. One kill ends
-# two tasks at most (there are two workers), so the labels last for all of theirs.
-KILLS = [("label", moment, 1) for moment in ["noted", "at work", "stored", "noted", "recorded", "noted"]]
-KILLS += [("label", moment, 1) for moment in ["at work", "stored", "noted", "at work"]]
-KILLS += [("train", moment, 1) for moment in ["noted", "at work", "stored", "recorded", "at work", "stored"]]
-KILLS += [("train", "noted", 2), ("train", "at work", 2), ("train", "stored", 2), ("train", "at work", 1)]
+# Noted in the ledger but not begun; in the worker's hands; its result stored but not recorded; recorded. (Kills at random,
+# by the thousand, are in tests/faults.) One kill ends two tasks at most, as there are two workers.
+KILLS = [(stage, moment, 1) for stage in ("label", "train") for moment in ("noted", "at work", "stored", "recorded")]
+KILLS += [("train", "at work", 2), ("train", "stored", 2)]
 
 
 @pytest.mark.slow
-def test_twenty_kills_in_the_middle_of_labelling_or_training_change_no_byte(root, tmp_path):
+def test_kills_at_each_moment_of_labelling_and_training_change_no_byte(root, tmp_path):
     undisturbed = Campaign.load(written(root, tmp_path / "undisturbed", ACTIVE))
     undisturbed.run(write_report=False)
     path = written(root, tmp_path / "killed", ACTIVE)
@@ -417,7 +415,6 @@ def test_twenty_kills_in_the_middle_of_labelling_or_training_change_no_byte(root
         command = [sys.executable, str(tmp_path / "driver.py"), str(path), stage, moment, str(number)]
         return subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=False).returncode
 
-    assert len(KILLS) == 20
     for stage, moment, number in KILLS:
         code = run_until(stage, moment, number)
         if code == 0:  # a stage was used up before its kills were: begin anew
