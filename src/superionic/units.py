@@ -14,9 +14,6 @@ ELEMENTARY_CHARGE_C: Final = 1.602176634e-19
 BOLTZMANN_EV_PER_K: Final = 8.617333262145179e-05
 """Boltzmann constant in eV/K (exact ratio k_B/e of the SI of 2019)."""
 
-BOLTZMANN_J_PER_K: Final = 1.380649e-23
-"""Boltzmann constant in J/K (exact)."""
-
 COULOMB_EV_A: Final = 14.399645468667815
 """Coulomb constant e²/(4πε₀) in eV·Å (CODATA 2022)."""
 

@@ -12,7 +12,7 @@ from superionic.dynamics.reading import Block, Notice, ReadingOptions, open_traj
 from superionic.dynamics.reading.joining import TimeAxis
 from superionic.dynamics.unwrapped import MOST_FILLED, read_unwrapped
 from superionic.dynamics.unwrapped_cache import key_of
-from superionic.dynamics.unwrapping import SCHEMES, Unwrapper, unwrap
+from superionic.dynamics.unwrapping import SCHEMES, Unwrapper
 from superionic.errors import AnalysisError
 from superionic.transport.msd import mean_squared_displacement
 
@@ -25,6 +25,15 @@ _SPEC.loader.exec_module(files)
 CELL = files.TRICLINIC
 OPTIONS = ReadingOptions(elements=("Li", "Y", "Cl"), units="metal", timestep_fs=2.0)
 VERY_SKEW = np.array([[8.0, 0.0, 0.0], [23.7, 6.0, 0.0], [-20.0, 13.0, 7.0]])
+
+
+def unwrap(fractional, cells, scheme="mean-cell"):
+    """Unwrap a whole trajectory at once."""
+    cells = np.broadcast_to(cells, (len(fractional), 3, 3))
+    unwrapper = Unwrapper(fractional.shape[1])
+    if scheme == "toroidal":
+        return np.stack([unwrapper.toroidal(*each).copy() for each in zip(fractional, cells, strict=True)])
+    return np.stack([unwrapper.fractional(*each) for each in zip(fractional, cells, strict=True)]) @ cells.mean(axis=0)
 
 
 def same_paths(found, expected, tolerance):

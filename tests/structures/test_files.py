@@ -13,7 +13,6 @@ from superionic import __version__
 from superionic.errors import StructureError
 from superionic.structures.disordered import close_pairs
 from superionic.structures.files import (
-    oxidation_states_in_file,
     parse_crystal,
     read_crystal,
     read_oxidation_states,
@@ -356,7 +355,8 @@ def test_oxidation_states(tmp_path):
 
     def states(text):
         (tmp_path / "o.cif").write_text(text)
-        return oxidation_states_in_file(tmp_path / "o.cif"), read_oxidation_states(tmp_path / "o.cif").reason
+        found = read_oxidation_states(tmp_path / "o.cif")
+        return found.states, found.reason
 
     assert states(base) == (None, "the file gives no oxidation states")
     assert states(base + types + "Cu2+ 2\nO2- -2\n") == ({"Cu": 2.0, "O": -2.0}, None)
@@ -390,10 +390,10 @@ def test_json_keeps_charges_and_runs_nothing(tmp_path):
     crystal = read_crystal(file)
     assert crystal.composition == {"Fe": 0.5, "O": 1.0}
     assert [s.label for s in crystal.sites] == ["Fe", "O9"]
-    assert oxidation_states_in_file(file) == {"Fe": 2.0, "O": -2.0}
+    assert read_oxidation_states(file).states == {"Fe": 2.0, "O": -2.0}
     data["sites"][1]["species"][0].update(element="Fe", oxidation_state=3)
     file.write_text(json.dumps(data))
-    assert oxidation_states_in_file(file) is None
+    assert read_oxidation_states(file).states is None
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "1" * 10_000, '{"lattice": {"matrix": NaN}}', "[]", '{"sites": []}'])

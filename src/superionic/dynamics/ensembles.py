@@ -26,7 +26,6 @@ from superionic.dynamics.state import degrees_of_freedom
 from superionic.errors import SuperionicError
 from superionic.units import ev_per_A3
 
-FloatArray = npt.NDArray[np.float64]
 Internals = Mapping[str, npt.NDArray[Any]]
 
 _OF_LAMMPS = "lammps_restart"

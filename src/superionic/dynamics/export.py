@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from ase import Atoms
 from ase.data import atomic_masses, atomic_numbers, chemical_symbols
 
@@ -20,8 +19,6 @@ from superionic.dynamics.lammps_styles import pair_commands
 from superionic.errors import PotentialError
 from superionic.potentials import pair
 from superionic.units import BAR_PER_GPA
-
-FloatArray = npt.NDArray[np.float64]
 
 
 def elements_of(atoms: Atoms) -> list[str]:

@@ -75,11 +75,6 @@ class Relaxation:
     memory: Mapping[str, Any]
 
     @property
-    def energy_eV_per_atom(self) -> float:
-        """Energy per atom in eV."""
-        return self.energy_eV / len(self.atoms)
-
-    @property
     def volume_change(self) -> float:
         """Relative change of the volume."""
         return float(self.atoms.get_volume()) / self.start_volume_A3 - 1.0

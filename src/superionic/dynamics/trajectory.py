@@ -1,77 +1,14 @@
-"""Segments put together again, and averages over them."""
+"""The average cell of a run."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from ase.geometry import cell_to_cellpar, cellpar_to_cell
 
-from superionic.dynamics.md import Segment
 from superionic.errors import AnalysisError
 
 FloatArray = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class Trajectory:
-    """Consecutive segments as one; attributes as in :class:`superionic.dynamics.md.Segment`."""
-
-    numbers: npt.NDArray[np.int64]
-    steps: npt.NDArray[np.int64]
-    positions_A: FloatArray
-    cells_A: FloatArray
-    temperatures_K: FloatArray
-    potential_energies_eV: FloatArray
-    kinetic_energies_eV: FloatArray
-    pressures_GPa: FloatArray | None
-    conserved_eV: FloatArray | None
-    frame_interval_ps: float
-    flags: tuple[str, ...]
-
-    @property
-    def times_ps(self) -> FloatArray:
-        """Time of each frame from the first one, in ps."""
-        spacing = self.frame_interval_ps
-        times: FloatArray = np.arange(len(self.steps), dtype=np.float64) * spacing
-        return times
-
-
-def concatenate(segments: Sequence[Segment]) -> Trajectory:
-    """Put consecutive segments of one run together.
-
-    Raises
-    ------
-    AnalysisError
-        If there are none, or they do not follow on one another.
-    """
-    if not segments:
-        raise AnalysisError("There is no segment to put together.", fix="Run at least one segment first.")
-    first = segments[0]
-    steps = np.concatenate([segment.steps for segment in segments])
-    if len(steps) > 1 and (np.diff(steps) != np.diff(steps)[0]).any():
-        raise AnalysisError(
-            "The segments do not follow on one another: frames are missing or double.",
-            fix="Give all segments of one run, in order.",
-        )
-    if any(segment.frame_interval_ps != first.frame_interval_ps for segment in segments):
-        raise AnalysisError("The segments keep frames at different intervals.", fix="Give segments of one run only.")
-    flags = tuple(dict.fromkeys(flag for segment in segments for flag in segment.flags))
-    return Trajectory(
-        numbers=np.array(first.state.numbers),
-        steps=steps,
-        positions_A=np.concatenate([segment.positions_A for segment in segments]),
-        cells_A=np.concatenate([segment.cells_A for segment in segments]),
-        temperatures_K=np.concatenate([segment.temperatures_K for segment in segments]),
-        potential_energies_eV=np.concatenate([segment.potential_energies_eV for segment in segments]),
-        kinetic_energies_eV=np.concatenate([segment.kinetic_energies_eV for segment in segments]),
-        pressures_GPa=_joined([segment.pressures_GPa for segment in segments]),
-        conserved_eV=_joined([segment.conserved_eV for segment in segments]),
-        frame_interval_ps=first.frame_interval_ps,
-        flags=flags,
-    )
 
 
 def average_cell(cells_A: FloatArray, discard_fraction: float = 0.2) -> FloatArray:
@@ -109,8 +46,3 @@ def average_cell(cells_A: FloatArray, discard_fraction: float = 0.2) -> FloatArr
     left, _, right = np.linalg.svd(cell.T @ kept.mean(axis=0))
     turned: FloatArray = cell @ (left @ right)
     return turned
-
-
-def _joined(parts: list[FloatArray | None]) -> FloatArray | None:
-    present = [part for part in parts if part is not None]
-    return np.concatenate(present) if len(present) == len(parts) else None

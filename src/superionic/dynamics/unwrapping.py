@@ -126,30 +126,3 @@ class Unwrapper:
         # fractional = r · inverse(cell) = r · inverse(reduced) · operation
         self._last = (inverse, np.ascontiguousarray(operation), reduced, (0.5 * float(heights.min())) ** 2, shortest)
         return self._last
-
-
-def unwrap(fractional: FloatArray, cells_A: FloatArray, *, scheme: Scheme = "mean-cell") -> FloatArray:
-    """Unwrap a whole trajectory at once.
-
-    Parameters
-    ----------
-    fractional
-        (n_frames, n_atoms, 3) positions in units of the cell vectors.
-    cells_A
-        (3, 3), or (n_frames, 3, 3).
-    scheme
-        How a changing cell is dealt with; see the module.
-
-    Returns
-    -------
-    ndarray
-        (n_frames, n_atoms, 3) continuous positions in Å.
-    """
-    frames = np.asarray(fractional, dtype=np.float64)
-    cells = np.broadcast_to(np.asarray(cells_A, dtype=np.float64), (len(frames), 3, 3))
-    unwrapper = Unwrapper(frames.shape[1])
-    if scheme == "toroidal":
-        return np.stack([unwrapper.toroidal(frame, cell).copy() for frame, cell in zip(frames, cells, strict=True)])
-    paths = np.stack([unwrapper.fractional(frame, cell) for frame, cell in zip(frames, cells, strict=True)])
-    positions: FloatArray = paths @ cells.mean(axis=0)
-    return positions

@@ -20,7 +20,7 @@ import numpy as np
 
 from superionic.errors import CalculationFailed
 from superionic.foreign import open_regular, sha256_of
-from superionic.labels.base import Label, LabellerIdentity, settings_hash
+from superionic.labels.base import Label, LabellerIdentity
 from superionic.labels.gpaw import kpoint_grid
 from superionic.labels.packages import Entry, read_package
 from superionic.labels.vasprun import read_vasprun
@@ -240,20 +240,3 @@ def _jsonable(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
-
-
-def content_hash(entry: Entry) -> str:
-    """SHA-256 of a label and its structure: what two imports of one calculation share."""
-    atoms, label = entry.atoms, entry.label
-    stress = label.stress_eV_per_A3
-    return settings_hash(
-        {
-            "numbers": [int(z) for z in atoms.numbers],
-            "positions": atoms.positions.tolist(),
-            "cell": np.asarray(atoms.cell).tolist(),
-            "energy": label.energy_eV,
-            "forces": label.forces_eV_per_A.tolist(),
-            "stress": None if stress is None else stress.tolist(),
-            "settings_hash": label.settings_hash,
-        }
-    )

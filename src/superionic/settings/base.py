@@ -29,8 +29,6 @@ ELEMENTS: Final[tuple[str, ...]] = tuple(
 PresetName = Literal["demo", "paper-a", "paper-b"]
 """Names of the presets; what each sets is in :mod:`superionic.campaign.schema_presets`."""
 
-PRESET_NAMES: Final[tuple[str, ...]] = ("demo", "paper-a", "paper-b")
-
 FINE_TUNED: Final = "fine-tuned"
 """The name that stands for the potential which this campaign trains."""
 

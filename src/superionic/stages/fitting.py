@@ -86,7 +86,7 @@ class Checked:
 
 @dataclass(frozen=True)
 class TrainingState:
-    """Where a training stands, in the words of its trainer (see :class:`superionic.training.base.State`)."""
+    """Where a training stands: the state of its trainer (see :mod:`superionic.training.base`) as plain values."""
 
     state: Mapping[str, Any]
 

@@ -14,7 +14,6 @@ from superionic.structures.writing import write_cif, write_extxyz, write_structu
 
 __all__ = [
     "MAX_FILE_BYTES",
-    "oxidation_states_in_file",
     "parse_crystal",
     "read_crystal",
     "read_oxidation_states",
@@ -95,21 +94,6 @@ def parse_crystal(path: str | Path, *, name: str | None = None, symprec: float =
     """
     file, kind, text = _checked(path)
     return crystal_of_text(text, kind, str(file), name=file.stem if name is None else name, symprec=_symprec(symprec))
-
-
-def oxidation_states_in_file(path: str | Path) -> dict[str, float] | None:
-    """Return the oxidation states that a crystal file gives, one for each of its elements that has one.
-
-    They are taken from ``_atom_type_oxidation_number``, from symbols such as ``Li+`` or ``Fe3+``, and from the species
-    of pymatgen's JSON. None if the file gives none, or two for one element; :func:`read_oxidation_states` says which.
-
-    Raises
-    ------
-    StructureError
-        If the file cannot be read.
-    """
-    states = read_oxidation_states(path).states
-    return None if states is None else dict(states)
 
 
 def read_oxidation_states(

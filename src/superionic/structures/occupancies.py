@@ -6,13 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from superionic.errors import CompositionError
 from superionic.structures.disordered import DisorderedCrystal, check_occupancies
 from superionic.structures.formulas import VACANCY, sort_species
-
-FloatArray = NDArray[np.float64]
 
 _ROUNDS = 20_000  # of proportional fitting; it converges in tens unless a target is at the edge of what is possible
 

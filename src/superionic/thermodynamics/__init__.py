@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from superionic.thermodynamics.composition import reduced_composition, reduced_formula
-from superionic.thermodynamics.formation import Entry, FormationEnergy, formation_energies
+from superionic.thermodynamics.formation import Entry
 from superionic.thermodynamics.hull import (
     Decomposition,
     Hull,
@@ -21,14 +21,12 @@ from superionic.thermodynamics.selection import (
 __all__ = [
     "Decomposition",
     "Entry",
-    "FormationEnergy",
     "Hull",
     "PolymorphComparison",
     "boltzmann_selection",
     "compare_polymorphs",
     "convex_hull",
     "farthest_point_sampling",
-    "formation_energies",
     "random_snapshots",
     "random_strain",
     "reduced_composition",

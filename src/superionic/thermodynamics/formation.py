@@ -17,7 +17,6 @@ from superionic.errors import CompositionError, PotentialError
 from superionic.thermodynamics.composition import (
     Amount,
     atoms_in,
-    end_member_amounts,
     exact_composition,
     reduced_composition,
     reduced_formula,
@@ -153,35 +152,6 @@ class Entry:
         return self.energy_eV / self.n_atoms
 
 
-@dataclass(frozen=True)
-class FormationEnergy:
-    """Energy of a phase against the references that it can be made of.
-
-    Attributes
-    ----------
-    eV_per_atom, eV_per_formula_unit
-        E_f = [E − Σ_j n_j μ_j] / (atoms or formula units of the cell), in eV.
-    composition
-        Reduced composition of the phase.
-    references
-        Names of the reference entries, in their order.
-    coordinates
-        Share of each reference, n_j / Σ n, in formula units of the references.
-    formula_units
-        Number of formula units in the cell that `eV_per_formula_unit` counts by.
-    energy_convention
-        The convention that phase and references have in common.
-    """
-
-    eV_per_atom: float
-    eV_per_formula_unit: float
-    composition: Mapping[str, int]
-    references: tuple[str, ...]
-    coordinates: tuple[float, ...]
-    formula_units: float
-    energy_convention: str
-
-
 def require_one_convention(entries: Sequence[Entry]) -> str:
     """Return the one energy convention of the entries.
 
@@ -243,60 +213,3 @@ def resolve_formula_units(
     if formula_unit == "end-members" and all(len(exact_composition(member)) > 1 for member in members):
         return sum(amounts, Fraction(0))
     return entry.n_atoms / atoms_in(reduced_composition(entry.composition))
-
-
-def formation_energies(
-    entries: Sequence[Entry], references: Sequence[Entry], *, formula_unit: FormulaUnit = "end-members"
-) -> list[FormationEnergy]:
-    """Compute formation energies against references: elements, binary compounds, or end members.
-
-    E_f = E(cell) − Σ_j n_j μ_j, with n_j from Σ_j n_j M_j = composition (exact) and μ_j the energy of one formula unit
-    M_j of the lowest reference entry of that composition.
-
-    Parameters
-    ----------
-    entries
-        The phases.
-    references
-        Linearly independent in composition; of several with the same composition the lowest counts.
-    formula_unit
-        What `eV_per_formula_unit` refers to where an entry does not say, see `FormulaUnit`.
-
-    Returns
-    -------
-    list of FormationEnergy, (n,)
-        In the order of the entries.
-
-    Raises
-    ------
-    PotentialError
-        If entries and references mix energy conventions.
-    CompositionError
-        If a composition is not spanned by the references.
-    """
-    convention = require_one_convention([*entries, *references])
-    chosen = [references[i] for i in lowest_by_composition(references).values()]
-    members = [reduced_composition(reference.composition) for reference in chosen]
-    potentials = [
-        exact_energy_per_atom(reference) * atoms_in(member) for reference, member in zip(chosen, members, strict=True)
-    ]
-    results = []
-    for entry in entries:
-        amounts = end_member_amounts(entry.composition, members, where=f"entry {entry.name!r}")
-        excess = Fraction(entry.energy_eV) - sum(
-            (n * mu for n, mu in zip(amounts, potentials, strict=True)), Fraction(0)
-        )
-        units = resolve_formula_units(entry, amounts, members, formula_unit)
-        total = sum(amounts, Fraction(0))
-        results.append(
-            FormationEnergy(
-                eV_per_atom=float(excess / entry.n_atoms),
-                eV_per_formula_unit=float(excess / units),
-                composition=reduced_composition(entry.composition),
-                references=tuple(reference.name for reference in chosen),
-                coordinates=tuple(float(n / total) for n in amounts),
-                formula_units=float(units),
-                energy_convention=convention,
-            )
-        )
-    return results

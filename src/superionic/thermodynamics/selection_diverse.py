@@ -156,23 +156,6 @@ def shares(total: int, weights: Mapping[str, float]) -> dict[str, int]:
     return dealt
 
 
-def coverage(features: ArrayLike, chosen: Sequence[int] | IntArray) -> float:
-    """Tell how well a choice covers a set: the largest distance of a row from its nearest chosen one.
-
-    Raises
-    ------
-    AnalysisError
-        If nothing was chosen, or an index is out of range.
-    """
-    rows = _checked(features, 0, list(chosen))
-    if len(chosen) == 0:
-        raise AnalysisError("Nothing was chosen", fix="choose one structure at least")
-    nearest = np.full(len(rows), np.inf)
-    for index in chosen:
-        np.minimum(nearest, np.sum((rows - rows[index]) ** 2, axis=1), out=nearest)
-    return float(np.sqrt(nearest.max()))
-
-
 def _checked(features: ArrayLike, n: int, taken: Sequence[int]) -> FloatArray:
     rows = np.asarray(features, dtype=np.float64)
     if rows.ndim != 2 or n < 0:

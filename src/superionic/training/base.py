@@ -73,35 +73,6 @@ FOUNDATION: Final = "foundation"
 """Replay data that the pretrained model labels itself."""
 
 
-class State(Protocol):
-    """What a ``TrainState`` offers."""
-
-    @property
-    def epoch(self) -> int:
-        """Epochs done."""
-        ...
-
-    @property
-    def history(self) -> tuple[Mapping[str, Any], ...]:
-        """One entry for each epoch: ``epoch``, ``learning_rate``, ``train`` and ``validation`` with their errors."""
-        ...
-
-    @property
-    def best_epoch(self) -> int:
-        """Epoch of the lowest validation loss; 0 is the start."""
-        ...
-
-    @property
-    def best_weights(self) -> Mapping[str, Any]:
-        """Weights of that epoch by name."""
-        ...
-
-    @property
-    def finished(self) -> bool:
-        """Whether there is nothing left to do."""
-        ...
-
-
 class Trainer(Protocol):
     """The names that the module of a trainer offers; see the head of this module."""
 

@@ -15,11 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from superionic.errors import StageError
-
-IntArray = npt.NDArray[np.int64]
 
 
 def nested_subsets(groups: Sequence[str], sizes: Sequence[int], seed: int) -> list[tuple[int, ...]]:

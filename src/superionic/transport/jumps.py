@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from superionic.errors import AnalysisError
 from superionic.transport.density import FrameBlock
-from superionic.transport.estimate import Estimate, count_like_estimate, ratio_estimate
+from superionic.transport.estimate import Estimate, count_like_estimate
 from superionic.transport.jump_rates import JumpNetwork, ResidenceTime
 from superionic.transport.sites import SiteSet, images_around
 
@@ -332,14 +332,6 @@ class SiteOccupation:
         if self.n_jumps < 10:
             found.append(f"Only {self.n_jumps} jumps were seen: rates have wide intervals.")
         return found
-
-
-def tracer_factor(tracer: Estimate, jump: Estimate) -> Estimate:
-    """Divide D* by D_J, two estimates in one unit: f is 1 for jumps without memory, low where ions jump to and fro.
-
-    The two errors are taken as independent; both come from one run, so the interval is on the wide side.
-    """
-    return ratio_estimate(tracer, jump)
 
 
 def follow_sites(

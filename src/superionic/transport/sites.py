@@ -6,7 +6,6 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -396,19 +395,3 @@ def merge_by_symmetry(
     names = {k: f"i{n + 1}" for n, k in enumerate(sorted(mean, key=lambda k: (-mean[k], k)))}
     labels = tuple(names[int(k)] for k in orbit)
     return SiteSet(places - np.floor(places), labels, cell), held
-
-
-def basin_network(basins: Basins, temperature_K: float) -> dict[str, Any]:
-    """Return the network of basins as plain arrays: edges, and barriers in eV in both directions along each.
-
-    The barrier from i to j is k_B T ln(peak of i/saddle), that of the one-ion density.
-    """
-    from superionic.units import BOLTZMANN_EV_PER_K
-
-    kt = BOLTZMANN_EV_PER_K * temperature_K
-    i, j = basins.edges[:, 0], basins.edges[:, 1]
-    return {
-        "edges": basins.edges,
-        "barriers_eV": kt * np.log(basins.peaks_per_A3[i] / basins.saddles_per_A3),
-        "reverse_barriers_eV": kt * np.log(basins.peaks_per_A3[j] / basins.saddles_per_A3),
-    }

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superionic.errors import AnalysisError
-from superionic.transport.gaussianity import LaggedFrames, log_lags
+from superionic.transport.gaussianity import LaggedFrames
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -187,28 +187,3 @@ class VanHoveCounter:
             mean_density_per_A3=(self._n_ions - 1) / volume,
             n_origins=self._n[seen],
         )
-
-
-def van_hove(
-    positions_A: NDArray[Any],
-    cell_A: FloatArray,
-    frame_interval_ps: float,
-    *,
-    n_lags: int = 24,
-    most_origins: int = 300,
-    r_max_A: float = 10.0,
-    bin_A: float = 0.1,
-) -> VanHove:
-    """Find both functions of unwrapped positions (n_frames, n_ions, 3) up to a quarter of the run."""
-    n_frames = len(positions_A)
-    if n_frames < 2:
-        raise AnalysisError("The van Hove functions need at least two frames.")
-    counter = VanHoveCounter(
-        cell_A,
-        log_lags(max(1, n_frames // 4), n_lags),
-        stride=max(1, n_frames // most_origins),
-        r_max_A=r_max_A,
-        bin_A=bin_A,
-    )
-    counter.add(positions_A)
-    return counter.result(frame_interval_ps)
