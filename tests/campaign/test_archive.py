@@ -159,10 +159,26 @@ train: {{replay: foundation}}
         gather_inputs(path, reserved=frozenset())
 
 
+def test_finished_labels_come_along_and_no_result_says_where_they_lay(finished, tmp_path):
+    path = finished()
+    Campaign.load(path).export_labels(path.with_name("own.extxyz"))
+    label = 'label: {engine: "potential:pair"'
+    path = finished(
+        (label, label + ", finished: {files: [own.extxyz]}"), ("analyse: {density_grid_A: 1.0}", "analyse: null")
+    )
+    Campaign.load(path).run(write_report=False)
+    first = export_campaign(Campaign.load(path), tmp_path / "a.zip").path
+    imported = Campaign.load(import_archive(first, tmp_path / "in").campaign)
+    assert imported.status().is_done
+    second = export_campaign(imported, tmp_path / "b.zip").path
+    assert contents(second) == contents(first)
+    assert not [name for name, data in contents(first).items() if str(tmp_path).encode() in data]
+
+
 # ---- archives of attackers ------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def honest(exported: Path) -> Files:
     """The least that can be imported: a campaign file and one result."""
     files = contents(exported)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from superionic import __version__
 from superionic.report.doubts import statements
@@ -66,7 +67,7 @@ def assemble(flow: Flow) -> Results:
         distil=_last([output.result for output in outputs.distil]),
         transport=_last([output.result for output in outputs.transport]),
         analyse=_last([output.result for output in outputs.analyse]),
-        settings={stage: file.stage_settings(stage) for stage in file.stages},
+        settings={stage: _without_folders(file.stage_settings(stage)) for stage in file.stages},
     )
     return replace(results, statements=statements(results))
 
@@ -128,6 +129,16 @@ def write_students(flow: Flow, folder: Path) -> list[Path]:
 
 def _last(outputs: Sequence[T]) -> T | None:
     return outputs[-1] if outputs else None
+
+
+def _without_folders(settings: Any) -> Any:
+    """Return settings with the names of files for their paths: results are the same wherever the campaign lies."""
+    if isinstance(settings, Mapping):
+        return {name: _without_folders(value) for name, value in settings.items()}
+    if isinstance(settings, list):
+        return [_without_folders(value) for value in settings]
+    is_path = isinstance(settings, str) and Path(settings).is_absolute()
+    return Path(settings).name if is_path else settings
 
 
 def _file_name(text: str) -> str:
