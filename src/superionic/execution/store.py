@@ -432,7 +432,11 @@ class Store:
             kind: Kind = {"value": "value", "failure": "failure"}[manifest["outcome"]]  # type: ignore[assignment]
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, KeyError, TypeError):
             # A folder without its manifest is what a kill or a partial copy leaves: it is made again.
-            if folder.is_dir():
+            try:
+                is_folder = folder.is_dir()
+            except OSError as error:
+                raise _unreadable(error, folder) from error
+            if is_folder:
                 self._set_aside(folder)
             return False
         except OSError as error:
@@ -518,7 +522,7 @@ def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
     with path.open("rb") as file:
         watched = _Watched(file)
         try:
-            with zipfile.ZipFile(watched) as archive:  # type: ignore[call-overload]
+            with zipfile.ZipFile(watched) as archive:
                 yield archive
         except (zipfile.BadZipFile, ValueError, KeyError):
             if watched.error is not None:

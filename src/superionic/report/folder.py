@@ -20,6 +20,7 @@ from typing import Final
 
 from superionic.errors import storage_error
 from superionic.execution.codec import ShapeError, from_tree
+from superionic.execution.owner import Owner
 
 MANIFEST: Final = ".files.json"
 
@@ -95,7 +96,7 @@ class ReportFolder:
     def aside(self) -> Iterator[Path]:
         """Yield an empty folder; what is written there becomes part of the report, file by file."""
         self.path.mkdir(parents=True, exist_ok=True)
-        place = Path(tempfile.mkdtemp(prefix=".part-", dir=self.path))
+        place = Path(tempfile.mkdtemp(prefix=f".part-{Owner.current()}-", dir=self.path))
         try:
             yield place
             for file in sorted(path for path in place.rglob("*") if path.is_file()):
@@ -134,10 +135,19 @@ def report_folder(path: Path | str) -> Iterator[ReportFolder]:
     try:
         folder = ReportFolder(target)
         target.mkdir(parents=True, exist_ok=True)
+        _sweep(target)
         yield folder
         folder.close()
     except OSError as error:
         raise storage_error(error, where=target, doing="write the report") from error
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a process that was killed left here when it wrote a report."""
+    for place in folder.glob(".part-*_*-*"):
+        owner = Owner.parse(place.name.removeprefix(".part-").rpartition("-")[0])
+        if owner is not None and owner.is_gone and not place.is_symlink():
+            shutil.rmtree(place, ignore_errors=True)
 
 
 def _read_manifest(path: Path) -> dict[str, WrittenFile]:
