@@ -9,6 +9,7 @@ exported it, nor whether the numbers are right.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import re
@@ -93,6 +94,8 @@ def import_archive(source: Path, into: Path, *, watch: Watch = unwatched) -> Unp
             raise _refused(f"it is damaged, or no archive at all ({error or type(error).__name__})", source) from error
         draft.rename(into)
     except OSError as error:
+        if error.errno == errno.EINVAL:  # a damaged archive that names a place before its beginning
+            raise _refused("it is damaged", source) from error
         raise storage_error(error, where=source, doing="import the archive") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
