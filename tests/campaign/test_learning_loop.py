@@ -396,8 +396,8 @@ def finished(ledger, key, *rest):
 Ledger.started, Ledger.finished, WorkerProcess.call = started, finished, call
 main(["run", campaign, "--quiet", "--workers", "2"])
 '''
-# Noted in the ledger but not begun; in the worker's hands; its result stored but not recorded; recorded. Kills at random
-# are in tests/faults. One kill ends two tasks at most, as there are two workers.
+# Noted in the ledger but not begun; in the worker's hands; its result stored but not recorded; recorded. Kills at
+# random are in tests/faults. One kill ends two tasks at most, as there are two workers.
 KILLS = [(stage, moment, 1) for stage in ("label", "train") for moment in ("noted", "at work", "stored", "recorded")]
 KILLS += [("train", "at work", 2), ("train", "stored", 2)]
 
