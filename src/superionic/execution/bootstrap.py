@@ -16,7 +16,6 @@ looking every second, but for what left its parent.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import importlib.util
 import json
 import os
@@ -26,30 +25,20 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _ORDERS = frozenset({signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT})
 _WAKING = _ORDERS | {signal.SIGCHLD}
 _POLL_S = 1.0
 _ENDING_S = 10.0
 
 
-def end_with_parent(number: int = signal.SIGKILL) -> bool:
-    """Have this process sent a signal when the thread that started it ends; tell whether the kernel can do that."""
-    return _prctl(_PR_SET_PDEATHSIG, number)
-
-
-def _prctl(option: int, value: int) -> bool:
-    zero = ctypes.c_ulong(0)
-    return _LIBC is not None and _LIBC.prctl(option, ctypes.c_ulong(value), zero, zero, zero) == 0
-
-
 def _main(package_folder: str, parent: int, stopped_limit_s: float) -> None:
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, _WAKING)
     # The signal means that a thread ended, which need not be the end of the parent; so it only wakes the supervisor.
-    end_with_parent(signal.SIGCHLD)
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    kernel = _module("death_signal", Path(package_folder, "death_signal.py"))
+    kernel.end_with_parent(signal.SIGCHLD)
+    kernel.adopt_orphans()
     if os.getppid() != parent:
         raise SystemExit("the process that asked for this worker is gone")
     supervisor = os.getpid()
@@ -59,7 +48,7 @@ def _main(package_folder: str, parent: int, stopped_limit_s: float) -> None:
         _supervise(worker, parent, stopped_limit_s)
         return
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    if not end_with_parent():
+    if not kernel.end_with_parent():
         threading.Thread(target=_watch, args=(supervisor,), daemon=True).start()
     if os.getppid() != supervisor:
         return
@@ -185,14 +174,18 @@ def _provide_superionic(package_folder: str) -> None:
     folder = Path(package_folder)
     # The folder of this very file heads sys.path; its modules must not shadow top-level ones.
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
-    spec = importlib.util.spec_from_file_location(
-        "superionic", folder / "__init__.py", submodule_search_locations=[str(folder)]
-    )
+    _module("superionic", folder / "__init__.py", [str(folder)])
+
+
+def _module(name: str, file: Path, parts: list[str] | None = None) -> Any:
+    """Import a module, or a package with its parts, from its file."""
+    spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=parts)
     if spec is None or spec.loader is None:
-        raise SystemExit(f"superionic cannot be found in {folder}")
+        raise SystemExit(f"superionic cannot be found: {file}")
     module = importlib.util.module_from_spec(spec)
-    sys.modules["superionic"] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
+    return module
 
 
 if __name__ == "__main__":

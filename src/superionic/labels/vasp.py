@@ -29,8 +29,8 @@ from typing import Any, Final
 import numpy as np
 from ase import Atoms
 
+from superionic.death_signal import end_with_parent
 from superionic.errors import CalculationFailed, CampaignFileError, EngineError, PotentialError
-from superionic.execution.bootstrap import end_with_parent
 from superionic.labels.base import Label, Labeller, LabellerIdentity, Progress, refuse_unknown
 from superionic.labels.gates import same_structure
 from superionic.labels.gpaw import kpoint_grid
