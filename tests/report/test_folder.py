@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 
 from superionic.errors import StorageError
+from superionic.execution.owner import Owner
 from superionic.report.folder import MANIFEST, report_folder
 
 
@@ -118,6 +120,20 @@ def test_a_report_that_fails_leaves_the_earlier_one(tmp_path):
         interrupted()
     assert files_in(tmp_path) == [MANIFEST, "structures/whole.cif"]
     assert not list(tmp_path.glob(".part-*"))
+
+
+def test_what_a_killed_report_left_goes_and_a_folder_in_the_place_of_a_file_stays_under_another_name(tmp_path):
+    gone = replace(Owner.current(), pid=4194304, started=1)
+    (tmp_path / f".part-{gone}-abc_d").mkdir()
+    (tmp_path / f".part-{gone}-abc_d" / "half.cif").write_bytes(b"half")
+    (tmp_path / f".part-{Owner.current()}-abc_d").mkdir()
+    (tmp_path / "results.json").mkdir()
+    (tmp_path / "results.json" / "mine").write_bytes(b"mine")
+    with report_folder(tmp_path) as folder:
+        folder.write("results.json", b"{}")
+    assert [path.name for path in tmp_path.glob(".part-*")] == [f".part-{Owner.current()}-abc_d"]
+    assert (tmp_path / "results.json").read_bytes() == b"{}"
+    assert [path.read_bytes() for path in tmp_path.glob("results.json.*/mine")] == [b"mine"]
 
 
 def test_an_unwritable_folder_is_a_storage_error(tmp_path):

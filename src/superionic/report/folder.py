@@ -12,6 +12,7 @@ import json
 import shutil
 import stat
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -77,6 +78,8 @@ class ReportFolder:
             try:
                 with part.open("xb") as stream:
                     stream.write(data)
+                if target.is_dir() and not target.is_symlink():  # somebody's; it stays, under another name
+                    target.rename(target.with_name(f"{target.name}.{uuid.uuid4().hex[:8]}"))
                 part.replace(target)
             finally:
                 part.unlink(missing_ok=True)
