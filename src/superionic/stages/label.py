@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -178,11 +179,14 @@ def _finished(settings: LabelSettings, bench: Workbench) -> _Made:
     from superionic.labels.imports import find_files
 
     files = find_files([Path(file) for file in own.files])
+    # The name of a folder is told only where it tells files apart: a campaign may be moved and renamed.
+    often = Counter(file.name for file in files)
+    names = [file.name if often[file.name] == 1 else f"{file.parent.name}/{file.name}" for file in files]
     importing = bench.task(
         STAGE,
         "finished labels",
         import_task.of(
-            files=[KeptFile(keep(file), f"{file.parent.name}/{file.name}") for file in files],
+            files=[KeptFile(keep(file), name) for file, name in zip(files, names, strict=True)],
             every=own.every,
             kpoint_spacing_per_A=own.kpoint_spacing_per_A,
             code=own.code,
