@@ -124,13 +124,25 @@ def make_folder(root: Path, folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def local_products(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The report of the same campaign, run on this machine without disturbance."""
+def local_folder(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the same campaign, run on this machine without disturbance."""
     from superionic import Campaign
 
     folder = make_folder(root, tmp_path_factory.mktemp("local") / "here")
     Campaign.load(folder / "campaign.yaml").run()
-    return products(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def local_products(local_folder: Path) -> dict[str, bytes]:
+    """All files of its report."""
+    return products(local_folder)
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    """All files of the store that hold a result."""
+    objects = folder / "runs" / "small" / "store" / "objects"
+    return {path.name: path.read_bytes() for path in objects.glob("*/*.zip")}
 
 
 def products(folder: Path) -> dict[str, bytes]:

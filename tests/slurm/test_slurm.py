@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +24,7 @@ from superionic.execution.sites.base import SiteRun, open_site
 from superionic.execution.store import Store
 from superionic.execution.task import Task
 
-from .conftest import SITE, products
+from .conftest import SITE, products, results
 
 HEAD = "superionic_site: 1\npreset: slurm-here\n"
 
@@ -172,6 +174,25 @@ def test_cancel_ends_driver_follower_and_jobs(cluster, campaign, start):
     assert start("cancel", campaign / "campaign.yaml").wait(timeout=60) == 0
     cluster.becomes(lambda: not cluster.alive(), 20)
     cluster.becomes(lambda: not workers_of(campaign), 10)
+
+
+def test_results_that_the_driver_sees_late_are_waited_for(cluster, campaign, local_folder):
+    if os.getuid() != 0 or not all(shutil.which(program) for program in ("bindfs", "unshare")):
+        pytest.skip("two clients of one folder need bindfs and unshare")
+    # The driver looks through a mount of its own, which keeps for three seconds what it saw, as NFS does.
+    options = ",".join(f"{what}_timeout=3" for what in ("negative", "entry", "attr"))
+    words = [sys.executable, "-m", "superionic.cli", "run", "campaign.yaml", "--site", "site.yaml", "--until", "hull"]
+    script = (
+        f"mount --make-rprivate / && bindfs -o {options} {campaign} {campaign} && cd {campaign} && "
+        f"{shlex.join([*words, '--quiet'])}; code=$?; cd /; umount {campaign}; exit $code"
+    )
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", script], timeout=300, check=False, capture_output=True)
+    if b"fuse" in done.stderr and done.returncode != 0:
+        pytest.skip("FUSE cannot be used here")
+    assert done.returncode == 0, done.stderr.decode()
+    seen, expected = results(campaign), results(local_folder)
+    assert len(seen) > 5
+    assert {name: expected[name] for name in seen} == seen
 
 
 def test_the_doctor_runs_a_task_in_a_job(cluster, campaign):
