@@ -57,14 +57,12 @@ def submit_command(
     command = [sys.executable, "-m", "superionic.cli", "run", str(opened.path.absolute()), "--site"]
     command += [str(site.absolute()), "--run-folder", str(opened.run_folder.absolute()), "--quiet"]
     command += ["--until", until] if until is not None else []
-    command += ["--retry-failed"] if retry_failed else []
     text = driver_script(place, name=name, script=script, log=folder / "driver.log", command=command)
     if test:
         typer.echo(text, nl=False)
         return
     _demand_slurm()
-    alive = [job.id for job in (slurm.jobs(name) or {}).values() if not job.ended]
-    if alive:
+    if alive := [job.id for job in slurm.alive(name)]:
         from superionic.errors import StorageError
 
         raise StorageError(
@@ -75,7 +73,8 @@ def submit_command(
     folder.mkdir(parents=True, exist_ok=True)
     script.write_text(text, encoding="utf-8")
     try:
-        job = slurm.sbatch(script, [str(place.driver.followers)])
+        # The jobs that follow go on with what is there; failures are tried again once.
+        job = slurm.sbatch(script, [str(place.driver.followers), *(["--retry-failed"] if retry_failed else [])])
     except slurm.SbatchRefused as refused:
         raise slurm.refusal(str(refused)) from None
     typer.echo(f"job {job} runs the campaign; it writes {folder / 'driver.log'}")

@@ -60,9 +60,10 @@ def block_script(site: Site, block: Block, *, name: str, log: Path, command: str
 def driver_script(site: Site, *, name: str, script: Path, log: Path, command: Sequence[str]) -> str:
     """Return the script of the job that runs a campaign and follows itself.
 
-    Its argument says how many follow at most. The follower is handed in first thing, to start when this job has ended
-    in whatever way, so that the crash of a node is survived as well as the end of the walltime; when the campaign is
-    done, or ends by a mistake that only its user can mend, the follower is cancelled.
+    Its first argument says how many follow at most; what comes after it are further options of the command, for this
+    job and not for its followers. The follower is handed in first thing, to start when this job has ended in whatever
+    way, so that the crash of a node is survived as well as the end of the walltime; when the campaign is done, or ends
+    by a mistake that only its user can mend, the follower is cancelled.
     """
     driver = site.driver
     shape = ["--nodes=1", *_one_task(driver.cores)]
@@ -87,7 +88,7 @@ if [ "$left" -gt 0 ]; then
     [ -n "$follower" ] || echo "no job could be handed in to follow this one" >&2
 fi
 set -m  # otherwise what runs in the background is made deaf to Ctrl-C
-{shlex.join(command)} &
+{shlex.join(command)} "${{@:2}}" &
 child=$!
 stopped=
 trap 'stopped=1; kill -TERM "$child" 2>/dev/null' TERM

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 _STRATEGY_S: Final = 2.0
 _IDLE_S: Final = 60.0
 _LONGEST_WAIT_S: Final = 300.0
+_ASK_AGAIN_S: Final = 20.0
 _AHEAD: Final = 2  # messages under way for each worker: one at work, one that waits for it
 _BATCH: Final = 16  # tasks in one message at most
 _BATCH_S: Final = 5.0
@@ -92,14 +93,30 @@ def open_parsl(run: SiteRun) -> Iterator[Place]:
                 where="scheduler in the site file",
                 fix="run on a login node of the cluster, or set `scheduler: local` for a trial here",
             )
-        if left := slurm.cancel_all(slurm.name_of(run.run_folder, "tasks.")):
-            run.say(f"ended {len(left)} jobs that an earlier run of this folder had left")
+        _end_what_was_left(run)
     executor = ParslExecutor(run)
     try:
         slots = Slots(_HANDED_OVER * run.site.workers, run.slots.threads)
         yield Place(executor, slots, run.site.visibility_s, run.site.progress_every_s)
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _end_what_was_left(run: SiteRun) -> None:
+    """End the jobs that an earlier driver of this run folder left; a scheduler that does not answer is asked again."""
+    latest = time.monotonic() + _LONGEST_WAIT_S
+    while True:
+        try:
+            left = slurm.cancel_all(slurm.name_of(run.run_folder, "tasks."))
+        except EngineError as error:
+            if time.monotonic() > latest:
+                raise
+            run.say(f"{error.message}; it is asked again")
+            time.sleep(_ASK_AGAIN_S)
+        else:
+            if left:
+                run.say(f"ended {len(left)} jobs that an earlier run of this folder had left")
+            return
 
 
 class ParslExecutor(Executor):
@@ -491,7 +508,7 @@ def _start(
         heartbeat_period=site.heartbeat_s,
         heartbeat_threshold=3 * site.heartbeat_s,
         drain_period=block.drain_s,
-        address_probe_timeout=30,
+        address_probe_timeout=max(10, 3 * site.heartbeat_s),
         block_error_handler=judge,
     )
     if site.address is None:

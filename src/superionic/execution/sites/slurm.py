@@ -91,6 +91,24 @@ def jobs(prefix: str = "superionic.") -> dict[str, Job] | None:
     return {job.id: job for job in listed if job.name.startswith(prefix)}
 
 
+def alive(prefix: str) -> list[Job]:
+    """Return the user's jobs whose names begin so and that have not ended.
+
+    Raises
+    ------
+    EngineError
+        If the scheduler does not answer.
+    """
+    listed = jobs(prefix)
+    if listed is None:
+        raise EngineError(
+            "Slurm does not answer, so it is not known which jobs there are",
+            where="squeue",
+            fix="try again in a minute; if it stays, ask who runs the cluster",
+        )
+    return [job for job in listed.values() if not job.ended]
+
+
 def scancel(ids: Sequence[str]) -> None:
     """End jobs; those that have ended already are no error."""
     if ids:
@@ -98,10 +116,16 @@ def scancel(ids: Sequence[str]) -> None:
 
 
 def cancel_all(prefix: str) -> list[Job]:
-    """End the user's jobs whose names begin so, and return those that were still there."""
-    alive = [job for job in (jobs(prefix) or {}).values() if not job.ended]
-    scancel([job.id for job in alive])
-    return alive
+    """End the user's jobs whose names begin so, and return those that were still there.
+
+    Raises
+    ------
+    EngineError
+        If the scheduler does not answer.
+    """
+    ended = alive(prefix)
+    scancel([job.id for job in ended])
+    return ended
 
 
 def partitions() -> dict[str, str]:
