@@ -208,13 +208,15 @@ def show_status(campaign: Campaign, status: Status, *, all_tasks: bool, clear: b
     console = Console(soft_wrap=True)
     if clear:
         console.clear()
-    table = Table("stage", "state", "done", "failed", "to do", "tasks/h", "CPU time", "left")
+    on_gpus = any(stage.gpu_s for stage in status.stages)
+    gpu_column = ["GPU time"] if on_gpus else []
+    table = Table("stage", "state", "done", "failed", "to do", "tasks/h", "CPU time", *gpu_column, "left")
     for stage in status.stages:
         to_do = "?" if stage.state == "waiting" else str(stage.pending)
         speed = "" if stage.tasks_per_h is None else _big(round(stage.tasks_per_h))
         left = "" if stage.left_s is None or not stage.pending else f"about {_hours(stage.left_s / 3600)}"
-        costs = speed, _hours(stage.cpu_s / 3600), left
-        table.add_row(stage.stage, stage.state, str(stage.done), str(stage.failed), to_do, *costs)
+        costs = [_hours(stage.cpu_s / 3600), *([_hours(stage.gpu_s / 3600)] if on_gpus else [])]
+        table.add_row(stage.stage, stage.state, str(stage.done), str(stage.failed), to_do, speed, *costs, left)
     console.print(table)
     for line in _progress_in_words(status):
         console.print(line, highlight=False, markup=False)
@@ -232,8 +234,9 @@ def show_status(campaign: Campaign, status: Status, *, all_tasks: bool, clear: b
 
 
 def _progress_in_words(status: Status) -> Iterator[str]:
-    spent = sum(stage.cpu_s for stage in status.stages)
-    yield f"cost so far: {_hours(spent / 3600)} of CPU time"
+    spent, on_gpus = sum(stage.cpu_s for stage in status.stages), sum(stage.gpu_s for stage in status.stages)
+    gpus = f" and {_hours(on_gpus / 3600)} of GPU time" if on_gpus else ""
+    yield f"cost so far: {_hours(spent / 3600)} of CPU time{gpus}"
     if status.is_done:
         return
     if status.owner is None:

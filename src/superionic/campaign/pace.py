@@ -18,8 +18,8 @@ class Pace:
 
     Attributes
     ----------
-    cpu_s
-        CPU time of its finished tasks.
+    cpu_s, gpu_s
+        CPU and GPU time of its finished tasks.
     tasks_per_h
         Tasks that were finished for each hour in which any was at work: pauses between runs do not count. None before
         the first that was timed.
@@ -29,6 +29,7 @@ class Pace:
     """
 
     cpu_s: float
+    gpu_s: float
     tasks_per_h: float | None
     cpu_left_s: float | None
     left_s: float | None
@@ -66,6 +67,7 @@ def pace(
     at_once = max(1.0, worked / busy) if busy > 0.0 else 1.0
     return Pace(
         cpu_s=sum(record.cpu_s or 0.0 for _, record in timed),
+        gpu_s=sum(record.gpu_s or 0.0 for _, record in timed),
         tasks_per_h=3600.0 * count / busy if busy > 0.0 else None,
         cpu_left_s=sum(cpu for _, cpu in costs) if known else None,
         # However many are at work, a task waits for those that it reads.

@@ -44,8 +44,8 @@ class StageStatus:
         Numbers of tasks; those of waiting stages are not known before the stages above them are done.
     running
         How many of the pending ones are being done now.
-    cpu_s
-        CPU time spent on its finished tasks.
+    cpu_s, gpu_s
+        CPU and GPU time spent on its finished tasks.
     tasks_per_h
         Tasks finished for each hour in which any was at work; None before the first.
     cpu_left_s, left_s
@@ -59,6 +59,7 @@ class StageStatus:
     pending: int
     running: int
     cpu_s: float
+    gpu_s: float
     tasks_per_h: float | None
     cpu_left_s: float | None
     left_s: float | None
@@ -141,6 +142,7 @@ def make_status(
                 pending=len(to_do),
                 running=running,
                 cpu_s=goes.cpu_s,
+                gpu_s=goes.gpu_s,
                 tasks_per_h=goes.tasks_per_h,
                 cpu_left_s=goes.cpu_left_s if known else None,
                 left_s=goes.left_s if known else None,

@@ -40,8 +40,8 @@ class Record:
         How often it was carried to an end by a run that noted it.
     started, finished
         When it was last handed to a worker, and when it ended, in seconds since 1970.
-    wall_s, cpu_s, peak_MB
-        What it cost.
+    wall_s, cpu_s, gpu_s, peak_MB
+        What it cost; GPU time is that of the GPUs that were reserved for its worker, None where there were none.
     """
 
     key: str
@@ -53,6 +53,7 @@ class Record:
     finished: float | None = None
     wall_s: float | None = None
     cpu_s: float | None = None
+    gpu_s: float | None = None
     peak_MB: float | None = None
     error: str | None = None
 
@@ -114,7 +115,7 @@ class Ledger:
 
     def finished(self, key: str, state: str, cost: Mapping[str, float], error: str | None = None) -> None:
         """Note how a task ended (``done``, ``failed`` or ``error``) and what it cost."""
-        told = {name: cost[name] for name in ("wall_s", "cpu_s", "peak_MB") if cost.get(name) is not None}
+        told = {name: cost[name] for name in ("wall_s", "cpu_s", "gpu_s", "peak_MB") if cost.get(name) is not None}
         self._note({"event": state, "key": key, **told} | ({} if error is None else {"error": error}))
 
     def adopted(self, key: str, stage: str, label: str, state: str) -> None:
@@ -205,6 +206,7 @@ class Ledger:
                 finished=float(event["at"]),
                 wall_s=event.get("wall_s"),
                 cpu_s=event.get("cpu_s"),
+                gpu_s=event.get("gpu_s"),
                 peak_MB=event.get("peak_MB"),
                 error=event.get("error"),
             )

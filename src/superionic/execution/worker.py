@@ -69,7 +69,11 @@ def _answer(request: Request, cache: dict[str, Any]) -> Reply:
     except Exception as error:  # noqa: BLE001 - whatever a calculation raises must become a reply
         reply = _reply_of(error, request)
     peak_kB = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    reply["cost"] = {"wall_s": time.monotonic() - began, "cpu_s": _cpu_s() - cpu_before, "peak_MB": peak_kB / 1024.0}
+    wall_s = time.monotonic() - began
+    reply["cost"] = {"wall_s": wall_s, "cpu_s": _cpu_s() - cpu_before, "peak_MB": peak_kB / 1024.0}
+    gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    if count := sum(name.strip() not in ("", "-1") for name in gpus):
+        reply["cost"]["gpu_s"] = wall_s * count  # reserved for this worker, whether the task kept them busy or not
     return reply
 
 
