@@ -88,7 +88,8 @@ def _slurm_here(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     pytest.importorskip("parsl")
     # Sockets have short names only, and pytest's folders long ones.
     folder = Path("/tmp") / f"slurm-test-{os.getpid()}"
-    environment = {**os.environ, "SLURM_HERE": str(folder), "SLURM_HERE_NODES": "3", "SLURM_HERE_CPUS": "4"}
+    shape = {"SLURM_HERE_NODES": "3", "SLURM_HERE_CPUS": "4", "SLURM_HERE_GPUS": "2"}
+    environment = {**os.environ, "SLURM_HERE": str(folder), **shape}
     started = subprocess.run([str(script), "start"], env=environment, capture_output=True, text=True, check=False)
     if started.returncode != 0:
         pytest.skip(f"no Slurm could be made: {started.stderr.strip()[-300:]}")

@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,24 @@ def node_of(job: slurm.Job) -> str:
     """Name of the node on which a job runs."""
     command = ["squeue", "--noheader", "--format=%N", "--jobs", job.id]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@contextmanager
+def on_site(text: str, folder: Path) -> Iterator[Runner]:
+    """A runner whose tasks go to a site."""
+    store = Store(folder / "store", durable=False)
+    store.prepare()
+    run = SiteRun(parse_site(text, "site.yaml"), folder, Slots(1), lambda _line: None)
+    with Ledger(folder / LEDGER) as ledger, open_site(run) as place:
+        yield Runner(
+            store, ledger, executor=place.executor, slots=place.slots, python_of=lambda _engine: Path(sys.executable)
+        )
+
+
+def probe(name: str, number: int, *, engine: str = "core", **settings: float) -> Task:
+    """A task that exercises a worker and nothing else."""
+    settings = {**settings, "number": number}
+    return Task("test", f"task {number}", f"superionic.execution.probes:{name}", 1, settings, engine=engine)
 
 
 def workers_of(folder: Path) -> list[int]:
@@ -112,28 +132,28 @@ def test_a_driver_that_is_asked_to_end_takes_its_jobs_with_it(cluster, campaign,
 
 def test_jobs_that_reach_their_walltime_lose_no_task(cluster, tmp_path):
     text = HEAD + "kinds: {core: {workers_per_node: 2, max_jobs: 2, walltime_h: 0.0167, longest_task_h: 0.005}}\n"
-    site = parse_site(text, "site.yaml")
-    tasks = [
-        Task("test", f"task {number}", "superionic.execution.probes:wait", 1, {"seconds": 5.0 + number / 1000})
-        for number in range(60)
-    ]
-    said: list[str] = []
-    store = Store(tmp_path / "store", durable=False)
-    store.prepare()
-    with (
-        Ledger(tmp_path / LEDGER) as ledger,
-        open_site(SiteRun(site, tmp_path, Slots(1), said.append)) as place,
-    ):
-        runner = Runner(
-            store, ledger, executor=place.executor, slots=place.slots, python_of=lambda _: Path(sys.executable)
-        )
-        outcomes = runner.gather(tasks)
-        assert all(outcome.ok for outcome in outcomes)
-        assert [record.state for record in ledger.all()] == ["done"] * len(tasks)
+    tasks = [probe("wait", number, seconds=5.0) for number in range(60)]
+    with on_site(text, tmp_path) as runner:
+        assert all(outcome.ok for outcome in runner.gather(tasks))
         jobs = slurm.jobs(slurm.name_of(tmp_path))
+    with Ledger(tmp_path / LEDGER) as ledger:
+        assert [record.state for record in ledger.all()] == ["done"] * len(tasks)
     assert jobs is not None
     assert len(jobs) > 2  # the first two ended before all was done
     assert {job.state for job in jobs.values() if job.ended} == {"COMPLETED"}
+
+
+def test_each_worker_has_a_gpu_of_its_own(cluster, tmp_path):
+    text = HEAD + "kinds: {core: {}, potential: {workers_per_node: 2, gpus_per_node: 2}}\n"
+    with on_site(text, tmp_path) as runner:
+        # Two tasks of a potential, at the same time.
+        tasks = [probe("look_around", number, engine="chgnet", seconds=5.0) for number in range(2)]
+        values = [outcome.value for outcome in runner.gather(tasks)]
+        (core,) = (outcome.value for outcome in runner.gather([probe("look_around", 2, seconds=0.0)]))
+    assert sorted(value["gpu"] for value in values) == ["0", "1"]
+    assert core["gpu"] == ""
+    assert all("/superionic-" in value["scratch"] for value in values)
+    assert not Path(values[0]["scratch"]).exists()
 
 
 def test_refused_jobs_end_the_run_in_the_words_of_sbatch(cluster, campaign):

@@ -212,7 +212,7 @@ def _probes(site: Site, folder: Path, wait_s: float) -> Iterator[Finding]:
                         key=f"{number:064x}",
                         descriptor={"engine": {"name": _ENGINE_OF[kind]}},
                         function="superionic.execution.probes:look_around",
-                        settings={},
+                        settings={"seconds": 0.0},
                         inputs={},
                         python=Path(sys.executable),
                         threads=1,

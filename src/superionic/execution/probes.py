@@ -121,8 +121,9 @@ def fail_at_first(settings: Mapping[str, Any], _inputs: Mapping[str, Any], _cont
     raise AssertionError("unreachable")
 
 
-def look_around(_settings: Mapping[str, Any], _inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
-    """Say where this runs."""
+def look_around(settings: Mapping[str, Any], _inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
+    """Say where this runs, after ``seconds``."""
+    time.sleep(settings["seconds"])
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     return {
         "host": os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
