@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 _FIXED_DATE = (1980, 1, 1, 0, 0, 0)
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 _MARKERS = ("__array__", "__atoms__", "__float__")
 
 
@@ -41,7 +42,7 @@ def canonical_json(value: Any) -> str:
     ValueError
         If it holds NaN or an infinity.
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return _CANONICAL.encode(value)
 
 
 def encode(value: Any) -> tuple[str, bytes]:
