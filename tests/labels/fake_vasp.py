@@ -1,13 +1,14 @@
 """A VASP of the tests: reads INCAR, KPOINTS, POSCAR and POTCAR, and prints a vasprun.xml of the real one's form.
 
 Its energies are those of superionic's pair potential. ``FAKE_VASP`` in the environment makes it misbehave: ``crash``,
-``cut`` (the file ends in the middle), ``shuffled`` (atoms in another order), ``foreign`` (another cell), ``encut``
+``killed``, ``cut`` (the file ends in the middle), ``shuffled`` (atoms in another order), ``foreign`` (another cell), ``encut``
 (another cutoff), ``converges:TAG=VALUE`` (only with that tag in the INCAR, e.g. ``converges:ALGO=All``).
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,8 @@ def main() -> None:
     if mode == "crash":
         print("internal error in subroutine IBZKPT")
         raise SystemExit(1)
+    if mode == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
     sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
     from ase import Atoms
 

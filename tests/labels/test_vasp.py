@@ -10,7 +10,7 @@ from ase import Atoms
 from superionic.errors import CalculationFailed, CampaignFileError, EngineError, PotentialError
 from superionic.labels.base import describe_labeller, load_labeller
 from superionic.labels.conformance import conform
-from superionic.labels.vasp import potcar_name
+from superionic.labels.vasp import VaspDied, potcar_name
 from superionic.potentials.base import load_potential
 from superionic.potentials.reference import li3ycl6_cell
 
@@ -83,6 +83,16 @@ def test_the_version_is_part_of_the_reference(tmp_path: Path) -> None:
     assert unstated.settings_hash == describe_labeller("vasp", COARSE).settings_hash
     with pytest.raises(EngineError, match=r"VASP 6.3.2 ran"):
         load_labeller("vasp", {**COARSE, "version": "6.4.1"}).label(li3ycl6_cell(), scratch=tmp_path)
+
+
+@pytest.mark.parametrize("command", ["{vasp}", "sh -c '{vasp}; exit $?'"])
+def test_a_killed_vasp_is_no_failure_of_the_calculation(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_VASP", "killed")
+    monkeypatch.setenv("SUPERIONIC_VASP", command.format(vasp=f"{sys.executable} {FAKE}"))
+    with pytest.raises(VaspDied, match="signal 9"):
+        load_labeller("vasp", COARSE).label(mixed_up(), scratch=tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,7 @@ PAPER_A_POTCARS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )  # fmt: skip
 """Names of paper A's pseudopotentials."""
+_BY_SIGNAL: Final = 128  # shells and mpirun add this to the number of the signal
 _FREE_TAGS: Final = frozenset({"NCORE", "NPAR", "KPAR", "NSIM", "LPLANE", "LSCALAPACK"})  # how, not what
 _OURS: Final = frozenset(
     {"ALGO", "EDIFF", "ENCUT", "GGA", "IBRION", "ISMEAR", "ISTART", "ICHARG", "KSPACING", "KGAMMA", "METAGGA", "NELM"}
@@ -84,6 +85,10 @@ LADDER: Final[tuple[Rung, ...]] = (
     Rung("smearing", {"tags": {"ALGO": "All", "TIME": 0.2}, "first_smearing_eV": 0.3}),
 )
 """Ways to converge, in order; the last one goes on from the orbitals of a run with wide smearing (ISTART = 1)."""
+
+
+class VaspDied(RuntimeError):  # noqa: N818 - it names what happened
+    """VASP was killed, by hand, for want of memory or by a crash: that says nothing of the structure yet."""
 
 
 class VaspLabeller:
@@ -114,6 +119,8 @@ class VaspLabeller:
             If the command is not set or cannot be started, or another version of VASP ran than the settings state.
         PotentialError
             If there is no POTCAR for an element.
+        VaspDied
+            If VASP was ended by a signal; a campaign tries it once more.
         """
         import tempfile
 
@@ -190,6 +197,9 @@ class VaspLabeller:
                 where=f"{COMMAND_VARIABLE}={command}",
                 fix="Correct the command; it runs in a folder of its own, so write whole paths.",
             ) from error
+        if done.returncode < 0 or done.returncode > _BY_SIGNAL:
+            number = abs(done.returncode) % _BY_SIGNAL
+            raise VaspDied(f"VASP was ended by signal {number}; it said last: {_last_lines(folder / 'vasp.out')}")
         if done.returncode != 0:
             raise CalculationFailed(
                 f"VASP ended with exit code {done.returncode}", {"last_lines": _last_lines(folder / "vasp.out")}
