@@ -1,13 +1,15 @@
 # Short names for the commands of README and CONTRIBUTING; nothing happens here that is not a script or one command.
 VENV := $(or $(SUPERIONIC_VENV),.venv)
 
-.PHONY: help setup demo test coverage lint format startup lock clean
+.PHONY: help setup demo test coverage faults faults-short lint format startup lock clean
 
 help:
 	@echo "make setup    virtual environment with development tools and all engines"
 	@echo "make demo     run the demo campaign"
 	@echo "make test     all checks and tests"
 	@echo "make coverage the same with the lines that no test reaches, which takes half as long again"
+	@echo "make faults   kill, damage and starve campaigns in every way, for hours; the table goes to docs/reliability.md"
+	@echo "make faults-short  some of that, in minutes"
 	@echo "make lint     ruff, mypy, import contracts"
 	@echo "make format   ruff's formatter and its safe fixes"
 	@echo "make startup  time importing superionic and superionic --help"
@@ -25,6 +27,12 @@ test:
 
 coverage:
 	bash scripts/test --cov --cov-report=term
+
+faults:
+	"$(VENV)/bin/python" tests/faults --long --page docs/reliability.md
+
+faults-short:
+	"$(VENV)/bin/python" tests/faults --short
 
 lint:
 	bash scripts/setup --dev

@@ -1,8 +1,8 @@
 """A VASP of the tests: reads INCAR, KPOINTS, POSCAR and POTCAR, and prints a vasprun.xml of the real one's form.
 
 Its energies are those of superionic's pair potential. ``FAKE_VASP`` in the environment makes it misbehave: ``crash``,
-``killed``, ``cut`` (the file ends in the middle), ``shuffled`` (atoms in another order), ``foreign`` (another cell), ``encut``
-(another cutoff), ``converges:TAG=VALUE`` (only with that tag in the INCAR, e.g. ``converges:ALGO=All``).
+``killed``, ``cut`` (the file ends in the middle), ``shuffled`` (atoms in another order), ``foreign`` (another cell),
+``encut`` (another cutoff), ``converges:TAG=VALUE`` (only with that tag in the INCAR, e.g. ``converges:ALGO=All``).
 """
 
 from __future__ import annotations

@@ -1,0 +1,114 @@
+"""Random kills: of the driver, of a worker's supervisor, of a worker, of what an engine started, at any moment.
+
+After a driver's death the same command is given again, at once or when all that it started is gone. Nothing but a
+driver is killed twice in one run: a task that kills its worker twice is a failure, and rightly so.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from bench import GONE_WITHIN_S, Bench, Run, Tally, result_files, run_folder
+
+_SIGNALS: Final = ("KILL", "TERM", "HUP", "INT", "STOP, then KILL")
+_CODES: Final = (
+    0,
+    *(code for n in (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT) for code in (-n, 128 + n)),
+)
+_VICTIMS: Final = ("driver", "driver", "driver", "supervisor", "worker", "child of an engine")
+
+
+def random_kills(bench: Bench, tally: Tally) -> None:
+    """Kill at random moments."""
+    rng = np.random.default_rng(bench.seed)
+    number = 1000 if bench.long else 60
+    spans: dict[str, float] = {}
+    for name in bench.names:
+        with bench.campaign(name) as path:
+            began = time.monotonic()
+            bench.run(path)
+            spans[name] = time.monotonic() - began
+    while tally.number < number:
+        if tally.number and tally.number % 50 == 0:
+            print(f"  {tally.number} kills", flush=True)
+        name = bench.names[int(rng.integers(len(bench.names)))]
+        with bench.campaign(name) as path:
+            _kill_until_done(bench, tally, name, path, spans[name], rng)
+
+
+def _kill_until_done(
+    bench: Bench, tally: Tally, name: str, path: Path, span_s: float, rng: np.random.Generator
+) -> None:
+    first = tally.number
+    case = f"{name}, kills {first + 1} and later"
+    before: dict[str, int] = {}
+    while True:
+        run = bench.drivers().start(arguments=bench.arguments(path))
+        victim = how = "nothing"
+        ended = run.wait(float(rng.uniform(0.0, span_s)))
+        if ended is None:
+            victim, how = _VICTIMS[int(rng.integers(len(_VICTIMS)))], _SIGNALS[int(rng.integers(len(_SIGNALS)))]
+            tally.number += _kill(bench, run, victim, how, rng)
+            ended = run.wait()
+        if ended is None:
+            tally.wrong("manual", f"{case}: a run did not end after {how} of the {victim}")
+            os.kill(run.pid, signal.SIGKILL)
+            run.wait()
+            bench.end_all()
+            return
+        foreign = "Traceback" in ended.said or "a fault of superionic" in ended.said
+        if foreign or ended.code not in _CODES:
+            tally.wrong("wordless", f"{case}: after {how} of the {victim}: {ended.code} {ended.said[-500:]}")
+        if rng.random() < 0.5:
+            alive = bench.left_running(GONE_WITHIN_S)
+            tally.wrong("left", f"{case}: {GONE_WITHIN_S:g} s after {how} of the {victim}: {alive}", len(alive))
+        now = result_files(run_folder(path.parent))
+        again = [file for file in before if now.get(file) != before[file]]
+        tally.wrong("twice", f"{case}: {again[:3]}", len(again))
+        before = now
+        if ended.code == 0:
+            break
+    bench.look(tally, name, path, case, before)
+
+
+def _kill(bench: Bench, run: Run, victim: str, how: str, rng: np.random.Generator) -> int:
+    """Send a signal to a process of a run; return the number of those that were hit."""
+    pids = [run.pid] if victim == "driver" else _of_kind(bench, run, victim)
+    if not pids:
+        return 0
+    pid = pids[int(rng.integers(len(pids)))]
+    with suppress(ProcessLookupError):
+        if how == "STOP, then KILL":
+            os.kill(pid, signal.SIGSTOP)
+            time.sleep(float(rng.uniform(0.0, 0.3)))
+            os.kill(pid, signal.SIGKILL)
+        else:
+            os.kill(pid, getattr(signal, f"SIG{how}"))
+        return 1
+    return 0
+
+
+def _of_kind(bench: Bench, run: Run, victim: str) -> list[int]:
+    commands = bench.processes()
+    commands.pop(run.pid, None)
+    bootstraps = {pid for pid, command in commands.items() if "bootstrap.py" in command}
+    workers = {pid for pid in bootstraps if _parent(pid) in bootstraps}
+    kinds = {
+        "supervisor": bootstraps - workers,
+        "worker": workers,
+        "child of an engine": {pid for pid, command in commands.items() if "bootstrap.py" not in command}
+        - {pid for pid, command in commands.items() if "driver.py" in command},  # before its exec
+    }
+    return sorted(kinds[victim])
+
+
+def _parent(pid: int) -> int:
+    with suppress(OSError):
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return 0

@@ -1,0 +1,35 @@
+"""The short version of ``make faults``, kind by kind: nothing lost or changed, no manual step, nothing left."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FAULTS = Path(__file__).resolve().parent
+BEGIN, END = "<!-- begin of the table that `make faults` writes -->", "<!-- end of the table -->"
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    if sys.platform != "linux" or shutil.which("cc") is None:
+        pytest.skip("faults are tried on Linux, with a C compiler")
+    return tmp_path_factory.mktemp("faults")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["kills", "crashes", "errors", "damages", "drivers"])
+def test_nothing_is_lost_or_changed_by(kind, work):
+    command = [sys.executable, str(FAULTS), "--short", "--only", kind, "--work", str(work)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout[-4000:] + ended.stderr[-2000:]
+
+
+def test_the_documentation_has_the_table(root):
+    page = (root / "docs" / "reliability.md").read_text()
+    rows = page.partition(BEGIN)[2].partition(END)[0].strip().splitlines()
+    assert len(rows) >= 6
+    assert {len(row.split("|")) for row in rows} == {10}
