@@ -15,7 +15,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -165,9 +165,9 @@ class Ledger:
             self.notes.append(f"the history cannot be read ({error.strerror}: {self._path}); it is taken for empty")
             return
         damaged = 0
-        for line in lines:
+        for line, event in zip(lines, _parsed(lines), strict=True):
             try:
-                self._apply(json.loads(line))
+                self._apply(json.loads(line) if event is None else event)
             except (ValueError, KeyError, TypeError, AttributeError):
                 damaged += bool(line.strip(b"\0 "))
         if damaged:
@@ -199,16 +199,20 @@ class Ledger:
         elif name in _ENDS:
             key = event["key"]
             record = self._records[key]
-            self._records[key] = replace(
-                record,
-                state=name,
-                executions=record.executions + 1,
-                finished=float(event["at"]),
-                wall_s=event.get("wall_s"),
-                cpu_s=event.get("cpu_s"),
-                gpu_s=event.get("gpu_s"),
-                peak_MB=event.get("peak_MB"),
-                error=event.get("error"),
+            # Written out, since this is done a hundred thousand times whenever a large campaign is looked at.
+            self._records[key] = Record(
+                key,
+                record.stage,
+                record.label,
+                name,
+                record.executions + 1,
+                record.started,
+                float(event["at"]),
+                event.get("wall_s"),
+                event.get("cpu_s"),
+                event.get("gpu_s"),
+                event.get("peak_MB"),
+                event.get("error"),
             )
             if name != "error":
                 self._completions[key] += 1
@@ -247,3 +251,12 @@ class Ledger:
     def completions(self) -> dict[str, int]:
         """Return how often each task was carried to its end (once, unless something is wrong)."""
         return dict(self._completions)
+
+
+def _parsed(lines: Sequence[bytes]) -> Sequence[Any]:
+    """Return the events of all lines; None for each if one of them is damaged, so that it is looked for."""
+    try:
+        events = json.loads(b"[" + b",".join(lines) + b"]")  # in one piece it takes a third of the time
+    except ValueError:
+        events = None
+    return events if events is not None and len(events) == len(lines) else [None] * len(lines)

@@ -226,7 +226,8 @@ class Store:
             # where one is needed, because a hundred thousand of these have to take no longer than a second.
             status = os.stat(f"{self._objects}/{key[:2]}/{name}")  # noqa: PTH116
             stamp = (status.st_size, status.st_mtime_ns)
-            if self._trust().get(name) != stamp or not stat.S_ISREG(status.st_mode):
+            trusted = self._trusted if self._trusted is not None else self._trust()
+            if trusted.get(name) != stamp or not stat.S_ISREG(status.st_mode):
                 verify(self.path(key, kind), key, kind)
                 self._remember(name, stamp)
         except (FileNotFoundError, NotADirectoryError):
