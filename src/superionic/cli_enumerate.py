@@ -207,9 +207,9 @@ def _parse_supercell(text: str) -> Any:
 
     try:
         return json.loads(stripped)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise StructureError(
-            f"{text!r} is not a supercell.", fix="Write 1x1x2, primitive, or [[1,0,0],[0,1,0],[0,0,2]]."
+            f"{text[:100]!r} is not a supercell.", fix="Write 1x1x2, primitive, or [[1,0,0],[0,1,0],[0,0,2]]."
         ) from error
 
 

@@ -54,9 +54,49 @@ def _with(old: str, new: str) -> str:
 
 def _yaml_bombs() -> Iterator[tuple[str, str]]:
     size = 1_900_000
-    for sign in ("!", "[", "{", "- ", "? ", "'", '"', "#", "\n", " ", "\t", ",", ":", "|", ">", "%", "a", "---\n", "-",
-                 "&a ", "*a ", "!a ", "!!str ", "[a, ", "{a: ", "a: ", "a: b\n", "- - a\n", "é", "<<", "\\", "@", "`",
-                 "[]\n", "'a' ", "!<", "&", "*", "\ufeff", "\u2028", "\x85"):  # fmt: skip
+    for sign in (
+        "!",
+        "[",
+        "{",
+        "- ",
+        "? ",
+        "'",
+        '"',
+        "#",
+        "\n",
+        " ",
+        "\t",
+        ",",
+        ":",
+        "|",
+        ">",
+        "%",
+        "a",
+        "---\n",
+        "-",
+        "&a ",
+        "*a ",
+        "!a ",
+        "!!str ",
+        "[a, ",
+        "{a: ",
+        "a: ",
+        "a: b\n",
+        "- - a\n",
+        "é",
+        "<<",
+        "\\",
+        "@",
+        "`",
+        "[]\n",
+        "'a' ",
+        "!<",
+        "&",
+        "*",
+        "\ufeff",
+        "\u2028",
+        "\x85",
+    ):
         yield f"1.9 MB of {sign!r}", sign * (size // len(sign.encode()))
         yield f"a key and 1.9 MB of {sign!r}", "name: " + sign * (size // len(sign.encode()) - 10)
     yield (
@@ -152,9 +192,12 @@ def _many(entry: str, number: int) -> str:
 def _large_campaigns() -> Iterator[Input]:
     one = "  - {name: P-3m1, file: crystal.cif}\n"
     yield _campaign("4,000 crystals", _with(one, _many("{{name: c{k}, file: crystal.cif}}", 4000)))
-    yield _campaign("900 crystals", _with(one, _many("{{name: c{k}, file: crystal.cif}}", 900)))
-    yield _campaign("4,000 missing crystals", _with(one, _many("{{name: c{k}, file: cristal{k}.cif}}", 4000)),
-                    **{f"crystal{k}.cif": b"" for k in range(1500)})  # fmt: skip
+    yield _campaign("100 crystals", _with(one, _many("{{name: c{k}, file: crystal.cif}}", 100)))
+    yield _campaign(
+        "4,000 missing crystals",
+        _with(one, _many("{{name: c{k}, file: cristal{k}.cif}}", 4000)),
+        **{f"crystal{k}.cif": b"" for k in range(1500)},
+    )
     yield _campaign("4,000 equal names", _with(one, _many("{{name: c, file: crystal.cif}}", 4000)))
     yield _campaign(
         "4,000 references",
@@ -171,15 +214,17 @@ def _large_campaigns() -> Iterator[Input]:
         "4,000 supercells",
         _with(
             one,
-            f"  - {{name: P, file: crystal.cif, further_supercells: [{', '.join(f'[1, 1, {k}]' for k in range(2, 4002))}]}}\n",
+            "  - {name: P, file: crystal.cif, further_supercells: ["
+            + ", ".join(f"[1, 1, {k}]" for k in range(2, 4002))
+            + "]}\n",
         ),
     )
     yield _campaign(
         "a grid of 9,000 points", _with("values: [0, 3]", f"values: [{', '.join(str(k / 1500) for k in range(9000))}]")
     )
+    hundredths = ", ".join(str(k / 100) for k in range(600))
     axes = "".join(
-        f"  - {{replace: Cl, by: {by}, formula_unit: Li3YCl6, values: [{', '.join(str(k / 100) for k in range(600))}]}}\n"
-        for by in ("Br", "I", "F")
+        f"  - {{replace: Cl, by: {by}, formula_unit: Li3YCl6, values: [{hundredths}]}}\n" for by in ("Br", "I", "F")
     )
     yield _campaign(
         "a grid of 216 million points",
@@ -213,10 +258,19 @@ def _large_campaigns() -> Iterator[Input]:
 def _campaign_settings() -> Iterator[tuple[str, str]]:
     crystal = "{name: P-3m1, file: crystal.cif}"
     supercells = (
-        "999x999x999", "1x1x999999999999", f"1x1x{'9' * 5000}", "40x40x40", "12x12x12", "[[999, 0, 0], [0, 999, 0], [0, 0, 999]]",
-        "[[9999999999999999999, 0, 0], [0, 1, 0], [0, 0, 1]]", "[[1, 1000000, 0], [0, 1, 1000000], [0, 0, 1]]",
-        "[1, 1, 99999999999999999999]", "[[1, 0, 0], [0, 1, 0], [0, 0, -1]]", '"²x1x1"', '"٣x1x1"',
-    )  # fmt: skip
+        "999x999x999",
+        "1x1x999999999999",
+        f"1x1x{'9' * 5000}",
+        "40x40x40",
+        "12x12x12",
+        "[[999, 0, 0], [0, 999, 0], [0, 0, 999]]",
+        "[[9999999999999999999, 0, 0], [0, 1, 0], [0, 0, 1]]",
+        "[[1, 1000000, 0], [0, 1, 1000000], [0, 0, 1]]",
+        "[1, 1, 99999999999999999999]",
+        "[[1, 0, 0], [0, 1, 0], [0, 0, -1]]",
+        '"²x1x1"',
+        '"٣x1x1"',
+    )
     for value in supercells:
         yield (
             f"crystal supercell {value[:60]}",
@@ -279,10 +333,29 @@ def _campaign_settings() -> Iterator[tuple[str, str]]:
     ):
         yield f"name {name[:20]} of {len(name)}", _with("name: small", f"name: {json.dumps(name)}")
     files = (
-        "/dev/zero", "/dev/stdin", "/proc/self/mem", ".", "..", "/", "../" * 4000 + "x.cif", "x" * 100_000 + ".cif",
-        "~nobody-of-that-name/x.cif", "~", "a\0b.cif", "pipe.cif", "loop.cif", "deep/" * 2000 + "x.cif", "", " ", "crystal.cif/x",
-        "http://example.com/x.cif", "\ud800.cif", "campaign.yaml", "huge.cif", "$HOME/x.cif",
-    )  # fmt: skip
+        "/dev/zero",
+        "/dev/stdin",
+        "/proc/self/mem",
+        ".",
+        "..",
+        "/",
+        "../" * 4000 + "x.cif",
+        "x" * 100_000 + ".cif",
+        "~nobody-of-that-name/x.cif",
+        "~",
+        "a\0b.cif",
+        "pipe.cif",
+        "loop.cif",
+        "deep/" * 2000 + "x.cif",
+        "",
+        " ",
+        "crystal.cif/x",
+        "http://example.com/x.cif",
+        "\ud800.cif",
+        "campaign.yaml",
+        "huge.cif",
+        "$HOME/x.cif",
+    )
     for file in files:
         for place, old in (("crystal", "file: crystal.cif"), ("reference", "file: licl.cif")):
             yield f"{place} file {file[:30]!r} of {len(file)}", _with(old, f"file: {json.dumps(file)}")

@@ -114,7 +114,7 @@ def _crystal_texts() -> Iterator[tuple[str, str, Content]]:
         "code for a vector",
         _cif(
             "Cs1 0 0 0\n",
-            more="_space_group_magn.transform_BNS_Pp_abc  'a,b,[d for d in ().__class__.__mro__[1].__getattribute__]'\n",
+            more="_space_group_magn.transform_BNS_Pp_abc 'a,b,[d for d in ().__class__.__mro__[1].__getattribute__]'\n",
         ),
     )
     yield "cif", "a NUL byte", head.replace("Cs1", "C\0s1")
@@ -125,8 +125,11 @@ def _crystal_texts() -> Iterator[tuple[str, str, Content]]:
 def crystals(scale: int) -> Iterator[Input]:
     """Crystal files of all kinds."""
     seeds: dict[str, bytes] = {
-        "cif": EXAMPLE, "vasp": POSCAR.encode(), "xyz": EXTXYZ.encode(), "json": _pymatgen_json().encode(),
-    }  # fmt: skip
+        "cif": EXAMPLE,
+        "vasp": POSCAR.encode(),
+        "xyz": EXTXYZ.encode(),
+        "json": _pymatgen_json().encode(),
+    }
     for suffix, data in seeds.items():
         name = f"x.{suffix}"
         yield Input(f"crystal: sound {suffix}", ("read:crystal", name), {name: data}, sound=True)
@@ -137,9 +140,15 @@ def crystals(scale: int) -> Iterator[Input]:
     for suffix, what, text in _crystal_texts():
         yield Input(f"crystal: {suffix} with {what}", ("read:crystal", f"x.{suffix}"), {f"x.{suffix}": text})
     yield Input("crystal: sound init", ("init", "x.cif", "-o", "new.yaml"), {"x.cif": EXAMPLE}, sound=True)
-    for options in (("--charges", "Li=1e308,Y=3,Cl=-1"), ("--charges", "Li=nan,Y=3,Cl=-1"), ("--name", "n" * 100_000),
-                    ("--mobile-ion", "L" * 100_000), ("--charges", "=" * 10_000), ("--output", "no/such/folder/x.yaml"),
-                    ("--output", "x" * 5000)):  # fmt: skip
+    for options in (
+        ("--charges", "Li=1e308,Y=3,Cl=-1"),
+        ("--charges", "Li=nan,Y=3,Cl=-1"),
+        ("--name", "n" * 100_000),
+        ("--mobile-ion", "L" * 100_000),
+        ("--charges", "=" * 10_000),
+        ("--output", "no/such/folder/x.yaml"),
+        ("--output", "x" * 5000),
+    ):
         yield Input(f"crystal: init {options[0]} {options[1][:20]}", ("init", "x.cif", *options), {"x.cif": EXAMPLE})
     for kind, content in NO_FILES.items():
         yield Input(f"crystal: init from {kind}", ("init", "x.cif"), {"x.cif": content})
@@ -151,27 +160,72 @@ def enumerations(scale: int) -> Iterator[Input]:
     files = {"x.cif": EXAMPLE}
     yield Input("enumerate: sound", ("enumerate", "x.cif", "--supercell", "1x1x2", "--count"), files, sound=True)
     asked = [
-        *(f"--supercell {s} {how}" for s in ("999x999x999", "30x30x30", "12x12x12", "1x1x100000", "[[999,0,0],[0,999,0],[0,0,999]]")
-          for how in ("--count", "--ewald-top 5", "--sample 5", "--search 5", "--monte-carlo 5", "")),
-        "--supercell 1x1x99999999999999999999 --count", f"--supercell 1x1x{'9' * 5000} --count", "--supercell ²x1x1 --count",
-        "--supercell [[1e308,0,0],[0,1,0],[0,0,1]] --count", "--supercell [[NaN,0,0],[0,1,0],[0,0,1]] --count",
-        f"--supercell {'[' * 100_000} --count", "--supercell [[1,1000000000000,0],[0,1,0],[0,0,1]] --count",
-        "--supercell [[9223372036854775807,0,0],[0,1,0],[0,0,1]] --count", "--supercell 0x0x0 --count", "--supercell [] --count",
-        "--hnf --max-index 1000000000 --count", "--hnf --max-index 1000 --count", "--hnf --max-index 99999999999999999999 --count",
-        "--hnf --max-index 200 --count --any-composition", "--hnf --max-index 1000000000 --ewald-top 3", "--hnf --max-index 1000000 --diagonal --count",
-        "--sample 1000000000", "--sample 99999999999999999999", "--sample 1000000000 --thermal --supercell 1x1x2", "--search 1000000000", "--ewald-top 1000000000",
-        "--ewald-top 99999999999999999999", "--monte-carlo 1000000000", "--monte-carlo 5 --sweeps 1000000000000", "--monte-carlo 5 --sweeps 99999999999999999999",
-        "--search 5 --search-budget 99999999999999999999", "--max-listed 99999999999999999999999 --count",
+        *(
+            f"--supercell {s} {how}"
+            for s in ("999x999x999", "30x30x30", "12x12x12", "1x1x100000", "[[999,0,0],[0,999,0],[0,0,999]]")
+            for how in ("--count", "--ewald-top 5", "--sample 5", "--search 5", "--monte-carlo 5", "")
+        ),
+        "--supercell 1x1x99999999999999999999 --count",
+        f"--supercell 1x1x{'9' * 5000} --count",
+        "--supercell ²x1x1 --count",
+        "--supercell [[1e308,0,0],[0,1,0],[0,0,1]] --count",
+        "--supercell [[NaN,0,0],[0,1,0],[0,0,1]] --count",
+        f"--supercell {'[' * 100_000} --count",
+        "--supercell [[1,1000000000000,0],[0,1,0],[0,0,1]] --count",
+        "--supercell [[9223372036854775807,0,0],[0,1,0],[0,0,1]] --count",
+        "--supercell 0x0x0 --count",
+        "--supercell [] --count",
+        "--hnf --max-index 1000000000 --count",
+        "--hnf --max-index 1000 --count",
+        "--hnf --max-index 99999999999999999999 --count",
+        "--hnf --max-index 200 --count --any-composition",
+        "--hnf --max-index 1000000000 --ewald-top 3",
+        "--hnf --max-index 1000000 --diagonal --count",
+        "--sample 1000000000",
+        "--sample 99999999999999999999",
+        "--sample 1000000000 --thermal --supercell 1x1x2",
+        "--search 1000000000",
+        "--ewald-top 1000000000",
+        "--ewald-top 99999999999999999999",
+        "--monte-carlo 1000000000",
+        "--monte-carlo 5 --sweeps 1000000000000",
+        "--monte-carlo 5 --sweeps 99999999999999999999",
+        "--search 5 --search-budget 99999999999999999999",
+        "--max-listed 99999999999999999999999 --count",
         *(f"--monte-carlo 5 --sweeps 200 --temperature-K {v}" for v in ("1e-308", "1e308", "nan", "-1", "0", "inf")),
         *(f"--monte-carlo 5 --sweeps 200 --dielectric {v}" for v in ("1e-308", "1e308", "nan", "-1", "0", "inf")),
         *(f"--charges Li={v},Y=3,Cl=-1 --count" for v in ("1e308", "1e-308", "nan", "inf", "0", "1e10", "1e17")),
         *(f"--charges Li={v},Y=3,Cl=-1 --ewald-top 3" for v in ("1e308", "1e-308", "nan", "1e10")),
         *(f"--min-distance {v} --count" for v in ("1e308", "1e-308", "nan", "inf", "100", "1000")),
         *(f"--max-deviation {v} --count" for v in ("1e308", "1e-308", "nan", "-1")),
-        *(f"--axis Cl:Br:x={v} --count" for v in ("0..6:1e-9", "0..1e308:1", "0..6:0.000001", "0..999999999999", "0..6:0", f"{'9' * 5000}", "0.." + "9" * 400, "nan", "1e308", "1..0", f"0,{'1,' * 100_000}")),
-        "--axis " + ":" * 100_000, "--axis Cl:Br:" + "x" * 100_000 + "=3", "--axis Cl:Br:x=3@" + "Li" * 50_000, "--formula-unit " + "Li9" * 10_000 + " --axis Cl:Br:x=3",
-        "--formula-unit Li99999999999999999999Cl --axis Cl:Br:x=3", "--seed -1 --sample 3", "--seed 99999999999999999999 --sample 3", "--seed 99999999999999999999 --search 3",
-        "--sample 3 --out no/such/x.extxyz", "--sample 3 --out x.unknown", "--sample 3 --out .", f"--sample 3 --out {'x' * 5000}.cif",
-    ]  # fmt: skip
+        *(
+            f"--axis Cl:Br:x={v} --count"
+            for v in (
+                "0..6:1e-9",
+                "0..1e308:1",
+                "0..6:0.000001",
+                "0..999999999999",
+                "0..6:0",
+                f"{'9' * 5000}",
+                "0.." + "9" * 400,
+                "nan",
+                "1e308",
+                "1..0",
+                f"0,{'1,' * 100_000}",
+            )
+        ),
+        "--axis " + ":" * 100_000,
+        "--axis Cl:Br:" + "x" * 100_000 + "=3",
+        "--axis Cl:Br:x=3@" + "Li" * 50_000,
+        "--formula-unit " + "Li9" * 10_000 + " --axis Cl:Br:x=3",
+        "--formula-unit Li99999999999999999999Cl --axis Cl:Br:x=3",
+        "--seed -1 --sample 3",
+        "--seed 99999999999999999999 --sample 3",
+        "--seed 99999999999999999999 --search 3",
+        "--sample 3 --out no/such/x.extxyz",
+        "--sample 3 --out x.unknown",
+        "--sample 3 --out .",
+        f"--sample 3 --out {'x' * 5000}.cif",
+    ]
     for words in asked:
         yield Input(f"enumerate: {words[:90]}", ("enumerate", "x.cif", *words.split()), files)

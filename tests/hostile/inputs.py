@@ -45,12 +45,15 @@ class Input:
         Names in the folder of the input, and what they hold.
     sound
         Whether it has to be accepted.
+    slow
+        Whether a limit of time has to run out.
     """
 
     name: str
     ask: tuple[str, ...]
     files: Mapping[str, Content] = field(default_factory=dict)
     sound: bool = False
+    slow: bool = False
 
     def write(self, folder: Path) -> None:
         """Make the files."""
@@ -72,9 +75,14 @@ def all_inputs(scale: int = 1, only: str = "") -> Iterator[Input]:
     from trajectory_inputs import trajectories
 
     families = {
-        "campaign": campaigns, "crystal": crystals, "enumerate": enumerations, "trajectory": trajectories,
-        "labels": labels, "potential": potentials, "results": results,
-    }  # fmt: skip
+        "campaign": campaigns,
+        "crystal": crystals,
+        "enumerate": enumerations,
+        "trajectory": trajectories,
+        "labels": labels,
+        "potential": potentials,
+        "results": results,
+    }
     asked = only.partition(":")[0]
     chosen = [families[asked]] if asked in families else families.values()
     found = itertools.chain.from_iterable(family(scale) for family in chosen)
@@ -82,13 +90,24 @@ def all_inputs(scale: int = 1, only: str = "") -> Iterator[Input]:
 
 
 NUMBERS = (
-    "1e308", "-1e308", "1e-308", "1e999", "nan", "-0", "-1", "0", "1000000000", "9223372036854775808", "1" * 400, "1e17",
-)  # fmt: skip
+    "1e308",
+    "-1e308",
+    "1e-308",
+    "1e999",
+    "nan",
+    "-0",
+    "-1",
+    "0",
+    "1000000000",
+    "9223372036854775808",
+    "1" * 400,
+    "1e17",
+)
 _NUMBER = re.compile(rb"(?<![\w.])[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?(?![\w.])")
 
 
 def damaged(data: bytes, number: int, seed: int) -> Iterator[tuple[str, bytes]]:
-    """Yield ``number`` damaged copies of each kind: cut off, bytes changed or lost, numbers replaced by extreme ones."""
+    """Yield ``number`` damaged copies of each kind: cut off, bytes changed or lost, a number replaced."""
     rng = np.random.default_rng(seed)
     spots = [match.span() for match in _NUMBER.finditer(data)]
     for k in range(number):
@@ -132,10 +151,17 @@ def zeros(path: Path) -> None:
 
 
 NO_FILES: Mapping[str, Content] = {
-    "pipe": fifo, "folder": folder, "link to itself": loop, "endless device": zeros, "empty": b"", "sparse": sparse(6.0),
-    "binary": bytes(range(256)) * 40, "UTF-16": "superionic: 1\n".encode("utf-16"), "NUL bytes": b"\0" * 5000,
+    "pipe": fifo,
+    "folder": folder,
+    "link to itself": loop,
+    "endless device": zeros,
+    "empty": b"",
+    "sparse": sparse(6.0),
+    "binary": bytes(range(256)) * 40,
+    "UTF-16": "superionic: 1\n".encode("utf-16"),
+    "NUL bytes": b"\0" * 5000,
     "one long line": b"x" * 3_000_000,
-}  # fmt: skip
+}
 """What stands where a file is expected."""
 
 

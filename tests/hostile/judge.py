@@ -65,11 +65,22 @@ class Verdict:
 # ---- the side of the parent -----------------------------------------------------------------------------------------
 
 
-def judge(scale: int = 1, only: str = "") -> Iterator[Verdict]:
-    """Judge the inputs whose names have ``only`` in them, one after another."""
-    begin = 0
+def judge(scale: int = 1, only: str = "", *, every: int = 1, begin: int = 0) -> Iterator[Verdict]:
+    """Judge inputs one after another.
+
+    Parameters
+    ----------
+    scale
+        How many are damaged at random, in units of some 200.
+    only
+        Words that their names have.
+    every
+        Take each so many-th, and all that are sound; those that take half a minute only where all are taken.
+    begin
+        Number of the first one among those.
+    """
     while True:
-        with _Child(scale, only, begin) as child:
+        with _Child(["--scale", str(scale), "--only", only, "--every", str(every), "--from", str(begin)]) as child:
             while "name" in (asked := child.line()):
                 began = time.monotonic()
                 answer = child.line()
@@ -100,7 +111,7 @@ def _verdict(name: str, answer: dict[str, Any], wall_s: float) -> Verdict:
 
 
 class _Child:
-    def __init__(self, scale: int, only: str, begin: int) -> None:
+    def __init__(self, chosen: Sequence[str]) -> None:
         self._home = tempfile.TemporaryDirectory(prefix="hostile-")
         environment = {
             **os.environ, "SUPERIONIC_HOME": str(Path(self._home.name) / "home"), "COLUMNS": "200",
@@ -108,7 +119,7 @@ class _Child:
         }  # fmt: skip
         environment.pop("PYTHONWARNINGS", None)
         self._process = subprocess.Popen(
-            [sys.executable, __file__, "--child", self._home.name, "--scale", str(scale), "--only", only, "--from", str(begin)],
+            [sys.executable, __file__, "--child", self._home.name, *chosen],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=environment, bufsize=0, start_new_session=True,
         )  # fmt: skip
         self._left = b""
@@ -147,8 +158,8 @@ class _Child:
 # ---- the side of the child ------------------------------------------------------------------------------------------
 
 
-def serve(home: Path, scale: int, only: str, begin: int) -> None:
-    """Answer the inputs from number ``begin`` on, a line of JSON each."""
+def serve(home: Path, scale: int, only: str, every: int, begin: int) -> None:
+    """Answer the inputs from number ``begin`` on, two lines of JSON each."""
     import resource
 
     import inputs
@@ -161,7 +172,10 @@ def serve(home: Path, scale: int, only: str, begin: int) -> None:
     os.dup2(screen, 1)
     os.dup2(screen, 2)
     names: set[str] = set()
-    for number, asked in enumerate(inputs.all_inputs(scale, only)):
+    chosen = inputs.all_inputs(scale, only)
+    if every > 1:
+        chosen = (each for n, each in enumerate(chosen) if each.sound or not (n % every or each.slow))
+    for number, asked in enumerate(chosen):
         assert asked.name not in names, asked.name
         names.add(asked.name)
         if number < begin:
@@ -252,7 +266,7 @@ def _reader(what: str) -> Any:
     if what == "training set":
         from superionic.stages.label_file import read_task
 
-        return lambda path: read_task.function(None, file=str(path), name=path.name)
+        return lambda path: read_task(None, file=str(path), name=path.name)
     if what == "results":
         from superionic.results.document import read_results
 
@@ -282,15 +296,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--scale", type=int, default=1, help="how many inputs are damaged at random")
     parser.add_argument("--only", default="", help="words of the names of inputs")
+    parser.add_argument("--every", type=int, default=1, help="take each so many-th input")
     parser.add_argument("--all", action="store_true", help="show every answer, not only the faults")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--from", type=int, default=0, dest="begin", help=argparse.SUPPRESS)
+    parser.add_argument("--from", type=int, default=0, dest="begin", help="number of the first input")
     given = parser.parse_args()
     if given.child is not None:
-        serve(given.child, given.scale, given.only, given.begin)
+        serve(given.child, given.scale, given.only, given.every, given.begin)
         return
     began, verdicts = time.monotonic(), []
-    for verdict in judge(given.scale, given.only):
+    for verdict in judge(given.scale, given.only, every=given.every, begin=given.begin):
         verdicts.append(verdict)
         if verdict.fault or given.all:
             mark = "FAULT" if verdict.fault else "taken" if verdict.accepted else "refused"

@@ -96,14 +96,23 @@ def labels(scale: int) -> Iterator[Input]:
     )
     count = package.split(b"\n", 1)[0]
     frames = {
-        "10⁹ atoms": package.replace(count, b"1000000000", 1), "10³⁰⁰ atoms": package.replace(count, b"1" * 300, 1),
-        "a column of 10⁹": re.sub(rb":R:3", b":R:1000000000", package, count=1), "a nested provenance": package.replace(b"Properties", b'provenance="_JSON ' + b"[" * 100_000 + b'" Properties', 1),
-        "a nested list": package.replace(b"Properties", b"x=" + b"[" * 100_000 + b" Properties", 1), "a huge whole number": package.replace(b"Properties", b"round=" + b"9" * 5000 + b" Properties"),
-        "a run that is a list": package.replace(b"Properties", b'temperature_K="1 2 3" Properties'), "an origin that is a text": package.replace(b"Properties", b"origin=text Properties"),
-        "a provenance that is a number": package.replace(b"Properties", b"provenance=3 diagnostics=4 Properties"), "a pbc of 10": package.replace(b'pbc="T T T"', b'pbc="T T T T T T T T T T"'),
-        "no finite energy": re.sub(rb"energy=\S+", b"energy=nan", package), "an energy of 1e308": re.sub(rb"energy=\S+", b"energy=1e308", package),
-        "a stress of 1e308": re.sub(rb'stress="\S+', b'stress="1e308', package), "a stress of words": re.sub(rb'stress="[^"]*"', b"stress=high", package),
-    }  # fmt: skip
+        "10⁹ atoms": package.replace(count, b"1000000000", 1),
+        "10³⁰⁰ atoms": package.replace(count, b"1" * 300, 1),
+        "a column of 10⁹": re.sub(rb":R:3", b":R:1000000000", package, count=1),
+        "a nested provenance": package.replace(
+            b"Properties", b'provenance="_JSON ' + b"[" * 100_000 + b'" Properties', 1
+        ),
+        "a nested list": package.replace(b"Properties", b"x=" + b"[" * 100_000 + b" Properties", 1),
+        "a huge whole number": package.replace(b"Properties", b"round=" + b"9" * 5000 + b" Properties"),
+        "a run that is a list": package.replace(b"Properties", b'temperature_K="1 2 3" Properties'),
+        "an origin that is a text": package.replace(b"Properties", b"origin=text Properties"),
+        "a provenance that is a number": package.replace(b"Properties", b"provenance=3 diagnostics=4 Properties"),
+        "a pbc of 10": package.replace(b'pbc="T T T"', b'pbc="T T T T T T T T T T"'),
+        "no finite energy": re.sub(rb"energy=\S+", b"energy=nan", package),
+        "an energy of 1e308": re.sub(rb"energy=\S+", b"energy=1e308", package),
+        "a stress of 1e308": re.sub(rb'stress="\S+', b'stress="1e308', package),
+        "a stress of words": re.sub(rb'stress="[^"]*"', b"stress=high", package),
+    }
     stated = ("--code", "vasp", "--code-version", "6", "--functional", "PBE")
     for what, data in frames.items():
         yield Input(f"labels: import {what}", ("labels", "import", "x.extxyz", *stated), {"x.extxyz": data})

@@ -18,11 +18,20 @@ def _nep() -> bytes:
 
     rng, t, dim, neurons = np.random.default_rng(3), 3, 4 + 4 * 4, 5
     arrays = {
-        "numbers": np.array([3, 39, 17]), "shape": np.array([4, 4, 4, 4, 4, 0, 0]), "cutoffs_A": np.array([6.0, 4.0]),
-        "c_radial": rng.normal(size=(t, t, 4, 4)), "c_angular": rng.normal(size=(t, t, 4, 4)), "w0": rng.normal(size=(t, neurons, dim)),
-        "b0": rng.normal(size=(t, neurons)), "w1": rng.normal(size=(t, neurons)), "bias_eV": np.zeros(t), "scale": np.ones(dim),
-        "zbl_inner_A": np.zeros((t, t)), "zbl_outer_A": np.zeros((t, t)), "active_inverse": np.zeros(0),
-    }  # fmt: skip
+        "numbers": np.array([3, 39, 17]),
+        "shape": np.array([4, 4, 4, 4, 4, 0, 0]),
+        "cutoffs_A": np.array([6.0, 4.0]),
+        "c_radial": rng.normal(size=(t, t, 4, 4)),
+        "c_angular": rng.normal(size=(t, t, 4, 4)),
+        "w0": rng.normal(size=(t, neurons, dim)),
+        "b0": rng.normal(size=(t, neurons)),
+        "w1": rng.normal(size=(t, neurons)),
+        "bias_eV": np.zeros(t),
+        "scale": np.ones(dim),
+        "zbl_inner_A": np.zeros((t, t)),
+        "zbl_outer_A": np.zeros((t, t)),
+        "active_inverse": np.zeros(0),
+    }
     return NepModel.from_arrays(arrays).to_text().encode()
 
 
@@ -88,11 +97,20 @@ def _zip_of_zeros(path: Path, *, megabytes: int) -> None:
 
 def _json_texts() -> dict[str, str]:
     return {
-        "nested lists": "[" * 1_000_000, "nested mappings": '{"a":' * 500_000, "a long number": "9" * 1_000_000, "null": "null", "a number": "3",
-        "a list": "[]", "an empty mapping": "{}", "a huge exponent": '{"version": 1e999}', "NaN": '{"version": NaN}', "half": '{"format": "superionic',
-        "kwargs of null": '{"kwargs": null}', "kwargs of lists": '{"kwargs": {"model": {"@class": [], "init_args": {"element_types": 3}}}}',
+        "nested lists": "[" * 1_000_000,
+        "nested mappings": '{"a":' * 500_000,
+        "a long number": "9" * 1_000_000,
+        "null": "null",
+        "a number": "3",
+        "a list": "[]",
+        "an empty mapping": "{}",
+        "a huge exponent": '{"version": 1e999}',
+        "NaN": '{"version": NaN}',
+        "half": '{"format": "superionic',
+        "kwargs of null": '{"kwargs": null}',
+        "kwargs of lists": '{"kwargs": {"model": {"@class": [], "init_args": {"element_types": 3}}}}',
         "another class": '{"kwargs": {"model": {"@class": {"a": 1}, "init_args": {"element_types": [1, {}]}}}}',
-    }  # fmt: skip
+    }
 
 
 def results(scale: int) -> Iterator[Input]:

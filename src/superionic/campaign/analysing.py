@@ -263,7 +263,7 @@ def _groups(
 def _axes(text: str) -> tuple[int, ...]:
     letters = text.replace(",", "").lower()
     if not letters or any(letter not in _AXES for letter in letters) or len(set(letters)) != len(letters):
-        raise AnalysisError(f"{text!r} are no axes.", fix="Write xyz, xy, z and so on.")
+        raise AnalysisError(f"{text[:40]!r} are no axes.", fix="Write xyz, xy, z and so on.")
     return tuple(_AXES[letter] for letter in letters)
 
 
@@ -271,7 +271,7 @@ def _plane(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     if text.lower() not in _PLANES:
-        raise AnalysisError(f"{text!r} is no plane of the cell.", fix="Write ab, ac or bc.")
+        raise AnalysisError(f"{text[:40]!r} is no plane of the cell.", fix="Write ab, ac or bc.")
     return _PLANES[text.lower()]
 
 

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from superionic.campaign.flow import Flow
 
 
+LEAST_SPACING, MOST_SPACING = 0.01, 10.0
+"""Bounds of a spacing of k-points in 1/Å."""
+
+
 @dataclass(frozen=True)
 class CountedReference:
     """A reference method of a file, and how many labels are of it."""
@@ -120,8 +124,19 @@ def import_to(
     CampaignFileError
         If a path does not exist, nothing of a known kind is there, or what is stated is not enough.
     """
+    if kpoint_spacing_per_A is not None and not LEAST_SPACING <= kpoint_spacing_per_A <= MOST_SPACING:
+        raise CampaignFileError(
+            f"{kpoint_spacing_per_A:g} per Å is no spacing of k-points.",
+            where="--kpoint-spacing",
+            fix=f"Give one from {LEAST_SPACING:g} to {MOST_SPACING:g}, with 2π, as VASP's KSPACING.",
+        )
     for path in paths:
-        if not path.exists():
+        try:
+            there = path.exists()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise CampaignFileError(f"This is no path: {reason}.", where=str(path)[:200], fix="Check it.") from error
+        if not there:
             raise CampaignFileError("There is no such file or folder.", where=str(path), fix="Check the path.")
     files = find_files(paths)
     if not files:

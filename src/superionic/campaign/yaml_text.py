@@ -20,6 +20,9 @@ MAX_VALUES: Final = 20_000
 
 MAX_DEPTH: Final = 30
 
+MAX_MARKS: Final = 100
+"""Exclamation marks in one word; a tag has one or two, and tags are refused."""
+
 MAX_DIGITS: Final = 300
 """Signs of a number; what is longer is read as text."""
 
@@ -90,6 +93,12 @@ def parse_yaml(text: str) -> Document:
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     document = Document()
+    word = next((word for word in text.split() if word.count("!") > MAX_MARKS), None)
+    if word is not None:  # over which ruamel.yaml would sit for minutes
+        place = Place(text.count("\n", 0, text.index(word)) + 1, 1)
+        message = f"one word has {word.count('!'):,} exclamation marks"
+        document.problems.append((Problem((), message, "a campaign file holds plain values only"), place))
+        return document
     try:
         _check_size(text)
         node = YAML(typ="safe", pure=True).compose(text)

@@ -12,6 +12,8 @@ from pydantic import Field
 
 from superionic.settings.base import Count, Element, NotNegative, Number, Positive, Section, StageSection
 
+KPointSpacing = Annotated[float, Field(ge=0.01, le=10)]
+
 
 class GateSettings(Section):
     """What a label must pass before it is used for training; null switches a gate off."""
@@ -83,7 +85,7 @@ class FinishedSettings(Section):
         "file.",
     )
     every: Count = Field(default=1, description="Of a run of many ionic steps, take each so many-th.")
-    kpoint_spacing_per_A: Positive | None = Field(
+    kpoint_spacing_per_A: KPointSpacing | None = Field(
         default=None,
         description="State the k-points by this spacing, as `label.kpoint_spacing_per_A`; coarser grids are refused.",
     )
@@ -112,7 +114,7 @@ class LabelSettings(StageSection):
         default="PBE", description="Exchange–correlation functional (paper A: SCAN; paper B: PBE)."
     )
     ecut_eV: Positive = Field(default=520.0, description="Plane-wave cutoff (paper A: 520; paper B: 350).")
-    kpoint_spacing_per_A: Positive = Field(
+    kpoint_spacing_per_A: KPointSpacing = Field(
         default=0.2,
         description="Largest spacing of k-points along each reciprocal axis, whose length is 2π/L, as VASP's KSPACING "
         "has it (paper A: 0.2).",

@@ -17,8 +17,8 @@ from superionic.structures.symmetry import FloatArray, IntArray, map_sites, row_
 
 _TRANSLATION_TOLERANCE_A = 0.01
 
-MOST_IMAGES = 100_000_000
-"""Sites × operations of a supercell whose permutations are written down: 800 MB."""
+MOST_IMAGES = 120_000_000
+"""Sites × operations of a supercell whose permutations are written down: a gigabyte."""
 
 
 @dataclass(frozen=True)

@@ -396,6 +396,8 @@ def _table(window: Window, snapshot: _Snapshot) -> npt.NDArray[np.str_] | None:
             return None
         rows.append(words)
         at = line[1]
+    if not rows:
+        return None
     table = np.array(rows)
     try:
         if "id" in names:
@@ -405,9 +407,9 @@ def _table(window: Window, snapshot: _Snapshot) -> npt.NDArray[np.str_] | None:
         for name in ("mass", *(name for kind in _KINDS for name in kind[0])):
             if name in names:
                 table[:, names.index(name)].astype(np.float64)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
-    return table if rows else None
+    return table
 
 
 def _symbols(table: npt.NDArray[np.str_], names: list[str], options: ReadingOptions, where: str) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ _SEPARATORS = (b"direct", b"konfig")
 _COLUMNS = np.arange(3)
 _VASP4_MARK = b"CAR"
 _LEAST_VOLUME = 1e-6
+_MOST_VOLUME = 1e15
 _NO_BYTES = b"\0"
 
 
@@ -245,7 +246,7 @@ def _like_header(window: Window, header: _Header | None) -> _Header | None:
     except ValueError:
         return None
     volume = a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
-    if not (scale > 0.0 and abs(volume) > _LEAST_VOLUME and isfinite(volume)):
+    if not (scale > 0.0 and _LEAST_VOLUME < abs(volume) * scale**3 < _MOST_VOLUME and isfinite(volume)):
         return None
     length = sum(len(line) + 1 for line in lines[:5]) + len(header.tail)
     cell = np.array([[a, b, c], [d, e, f], [g, h, i]]) * scale
@@ -281,13 +282,14 @@ def _read_header(window: Window) -> _Header | None:
         counts = _whole_numbers(lines[6])
     if not counts or min(counts) < 1 or (symbols and len(counts) != len(symbols)):
         return None
-    following = window.line(at)
-    if following is not None and _separator(following[0], blank=True) is None:
-        return None  # a header is followed by a configuration
     if len(scale) == 1 and scale[0] < 0.0:
         cell = cell * (-scale[0] / abs(float(np.linalg.det(cell)))) ** (1.0 / 3.0)
     else:
         cell = cell * np.array(scale)
+    following = window.line(at)
+    is_followed = following is None or _separator(following[0], blank=True) is not None  # by a configuration
+    if not (is_followed and _LEAST_VOLUME < abs(float(np.linalg.det(cell))) < _MOST_VOLUME):
+        return None
     raw = bytes(window.data[window.begin : window.begin + at])
     tail = raw.split(b"\n", 5)[5]
     return _Header(raw, tail, cell, symbols, counts, at, following is not None and not following[0].strip())
