@@ -164,6 +164,7 @@ def main() -> None:
             left = left_behind(there)
         finally:
             subprocess.run([str(arguments.script), "stop"], env=environment, check=False)
+            Path(f"{folder}.lock").unlink(missing_ok=True)
         with Ledger(there / "runs" / "disturbed" / LEDGER) as ledger:
             completions = ledger.completions()
         one, other = products(here), products(there)

@@ -97,6 +97,7 @@ def _slurm_here(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield Cluster(script, environment)
     finally:
         subprocess.run([str(script), "stop"], env=environment, check=False, capture_output=True)
+        Path(f"{folder}.lock").unlink(missing_ok=True)
 
 
 @pytest.fixture
