@@ -18,9 +18,11 @@ PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "AGENTS.md", "
 PAGES += sorted((ROOT / "docs").rglob("*.md"))
 SCRIPTS = ["scripts/setup", "scripts/demo", "scripts/test", ".ci/run"]
 COMMANDS = {"enumerate", "init", "check", "run", "status", "report", "explain", "engines", "analyse", "labels", "train"}
+COMMANDS |= {"store", "submit", "doctor"}
 SUBCOMMANDS = {
     "engines": {"install", "list", "check", "convert"},
     "labels": {"import", "check", "export"},
+    "store": {"verify", "gc", "size", "export", "import"},
     "train": {"check", "search", "curve", "compare"},
 }
 
