@@ -4,8 +4,6 @@ import csv
 import hashlib
 import json
 import multiprocessing
-import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -222,32 +220,6 @@ def test_the_results_are_the_same_bytes_wherever_and_however_often_they_are_made
     other = Campaign.load(small_campaign(folder="elsewhere"))
     other.run(workers=1)
     assert products(other.report_folder) == products(done.report_folder)
-
-
-@pytest.mark.slow
-def test_twenty_kills_at_random_moments_lose_nothing(done, small_campaign):
-    path = small_campaign(folder="killed")
-    rng = np.random.default_rng(20)
-    kills = 0
-    command = [sys.executable, "-m", "superionic.cli", "run", str(path), "--quiet"]
-    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
-    while kills < 20:
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            code = process.wait(timeout=float(rng.uniform(0.3, 6.0)))
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            kills += 1
-        else:
-            assert code == 0
-            # Finished before the kills are used up: begin anew, but keep counting.
-            shutil.rmtree(path.parent / "runs")
-    assert subprocess.run(command, env=environment, check=False).returncode == 0
-    killed = Campaign.load(path)
-    assert products(killed.report_folder) == products(done.report_folder)
-    with Ledger(killed.run_folder / LEDGER) as ledger:
-        assert max(ledger.completions().values()) == 1
 
 
 def test_workers_of_a_killed_run_end_by_themselves(small_campaign):
