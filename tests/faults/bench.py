@@ -214,16 +214,20 @@ class Bench:
         """Return the command that is given again and again."""
         return [sys.executable, "-m", "superionic.cli", *self.arguments(campaign)]
 
-    @staticmethod
-    def arguments(campaign: Path, *more: str) -> list[str]:
-        """Return its arguments."""
-        return ["run", str(campaign), "--quiet", "--workers", "2", *more]
+    def arguments(self, campaign: Path) -> list[str]:
+        """Return its arguments; workers are started often, and one is enough where they have no children."""
+        workers = 2 if self.long or "vasp" in campaign.read_text() else 1
+        return ["run", str(campaign), "--quiet", "--workers", str(workers)]
 
     def drivers(self, number: int = 0) -> Drivers:
         """Return a process that forks drivers, one of as many as there are to be at once; -1 is for operations."""
         if number not in self._drivers:
-            warm = None if number < 0 else subjects.write("pair", self.root / f"warm-{uuid.uuid4().hex[:8]}")
-            self._drivers[number] = Drivers(self.root, warm, self.environment)
+            if number < 0:
+                self._drivers[number] = Drivers(self.root, None, self.environment)
+            else:
+                with self.campaign("pair", "begun") as warm:
+                    self._drivers[number] = Drivers(self.root, warm, self.environment)
+                    self._drivers[number].line(_LONGEST_S)
         return self._drivers[number]
 
     def folder(self) -> Path:
@@ -253,9 +257,9 @@ class Bench:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def run(self, campaign: Path, *more: str) -> Ended:
+    def run(self, campaign: Path) -> Ended:
         """Run a campaign as far as it goes."""
-        return self.command_line(*self.arguments(campaign, *more))
+        return self.command_line(*self.arguments(campaign))
 
     def command_line(self, *arguments: str) -> Ended:
         """Give a command of the command line, and wait for its end."""
@@ -341,7 +345,10 @@ def _forget_the_end(folder: Path) -> None:
         if record.stage not in subjects.BEGUN:
             (folder / "store" / "objects" / record.key[:2] / f"{record.key}.zip").unlink()
     (folder / LEDGER).unlink()
-    shutil.rmtree(folder / "report")
+    # Figures are kept by the next report where their data are the same; one of them is to be drawn.
+    figures = sorted((folder / "report" / "figures").glob("*.svg"))
+    for path in (figures[-1], figures[-1].with_suffix(".png"), *(folder / "report").glob("*.*")):
+        path.unlink()
 
 
 def run_folder(folder: Path) -> Path:

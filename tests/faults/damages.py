@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from bench import Bench, Tally, result_files, run_folder
 
-_AT_ONCE: Final = 5
+_AT_ONCE: Final = 8
 
 
 def damages(bench: Bench, tally: Tally) -> None:

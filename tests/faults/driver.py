@@ -31,6 +31,8 @@ def main() -> None:
         operations.warm()
     gc.collect()
     gc.freeze()
+    if sys.argv[1:]:
+        os.write(answers, b"warm\n")
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:

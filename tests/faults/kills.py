@@ -37,7 +37,7 @@ def random_kills(bench: Bench, tally: Tally) -> None:
     while tally.number < number:
         if tally.number and tally.number % 50 == 0:
             print(f"  {tally.number} kills", flush=True)
-        name = bench.names[int(rng.integers(len(bench.names)))]
+        name = bench.names[int(rng.integers(len(bench.names)))] if bench.long or rng.random() < 0.5 else bench.names[0]
         with bench.campaign(name) as path:
             _kill_until_done(bench, tally, name, path, spans[name], rng)
 

@@ -54,7 +54,7 @@ def crash_points(bench: Bench, tally: Tally) -> None:
     for role in ("driver", "worker"):
         for name in bench.names:
             calls = _calls_of_campaign(bench, name, role)
-            for number in _some(bench, range(1, len(calls) + 1), 12):
+            for number in _some(bench, range(1, len(calls) + 1), 3):
                 action = "half" if calls[number - 1].name == "write" and number % 2 else "kill"
                 _try_campaign(bench, tally, name, Fault(action, number, role))
 
@@ -75,7 +75,7 @@ def errors(bench: Bench, tally: Tally) -> None:
     for role in ("driver", "worker"):
         for name in bench.names:
             calls = _calls_of_campaign(bench, name, role)
-            for fault in _some(bench, list(_faults_of_campaign(calls, role)), 20):
+            for fault in _some(bench, list(_faults_of_campaign(calls, role)), 3):
                 _try_campaign(bench, tally, name, fault)
 
 
