@@ -204,7 +204,7 @@ def test_a_student_that_extrapolates_returns_to_the_teacher(bench, crystal, dist
 
 
 def test_the_teachers_failure_is_said_with_a_way_out(bench, crystal):
-    hot = settings_with(temperatures_K=[900, 200000])
+    hot = settings_with(temperatures_K=[900, 10_000], timestep_fs=10.0)
     with pytest.raises(StageError, match="the teacher's own runs failed") as caught:
         distil.run(hot, bench, [crystal], TEACHER)
     assert "temperatures_K" in caught.value.fix
