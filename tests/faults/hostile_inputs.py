@@ -17,6 +17,6 @@ def hostile_inputs(bench: Bench, tally: Tally) -> None:
     sys.path.insert(0, str(folder))
     from judge import judge
 
-    for verdict in judge(4 if bench.long else 1):
+    for verdict in judge(4) if bench.long else judge(every=24):  # tests/hostile takes each sixth
         tally.number += 1
         tally.wrong("wordless", f"{verdict.name}: {verdict.fault}", bool(verdict.fault))
