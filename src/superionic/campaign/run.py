@@ -189,6 +189,7 @@ class Campaign:
                         interrupts=interrupts,
                     )
                     flow.walk()
+                store.sweep()  # scratch of workers that were killed on the way
                 results = assemble(flow)
                 if write_report:
                     self._write_report(flow, results)
