@@ -192,7 +192,7 @@ def _many(entry: str, number: int) -> str:
 def _large_campaigns() -> Iterator[Input]:
     one = "  - {name: P-3m1, file: crystal.cif}\n"
     yield _campaign("4,000 crystals", _with(one, _many("{{name: c{k}, file: crystal.cif}}", 4000)))
-    yield _campaign("100 crystals", _with(one, _many("{{name: c{k}, file: crystal.cif}}", 100)))
+    yield _campaign("40 crystals", _with(one, _many("{{name: c{k}, file: crystal.cif}}", 40)))
     yield _campaign(
         "4,000 missing crystals",
         _with(one, _many("{{name: c{k}, file: cristal{k}.cif}}", 4000)),

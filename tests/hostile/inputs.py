@@ -45,15 +45,12 @@ class Input:
         Names in the folder of the input, and what they hold.
     sound
         Whether it has to be accepted.
-    slow
-        Whether a limit of time has to run out.
     """
 
     name: str
     ask: tuple[str, ...]
     files: Mapping[str, Content] = field(default_factory=dict)
     sound: bool = False
-    slow: bool = False
 
     def write(self, folder: Path) -> None:
         """Make the files."""

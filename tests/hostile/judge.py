@@ -32,7 +32,7 @@ MEMORY_MB: Final = 1024.0
 ADDRESSES_MB: Final = 6144
 """Largest address space: what wants more gets a MemoryError instead of the memory of the machine."""
 LONGEST_ANSWER: Final = 20_000
-"""Characters of an answer: words and not the input again."""
+"""Characters of a refusal: words and not the input again."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def judge(scale: int = 1, only: str = "", *, every: int = 1, begin: int = 0) -> 
     only
         Words that their names have.
     every
-        Take each so many-th, and all that are sound; those that take half a minute only where all are taken.
+        Take each so many-th, and all that are sound.
     begin
         Number of the first one among those.
     """
@@ -101,7 +101,7 @@ def _verdict(name: str, answer: dict[str, Any], wall_s: float) -> Verdict:
     fault = answer["fault"]
     if not fault and peak_MB > MEMORY_MB:
         fault = f"took {peak_MB:.0f} MB"
-    if not fault and len(words) > LONGEST_ANSWER:
+    if not fault and not answer["accepted"] and len(words) > LONGEST_ANSWER:
         fault = f"the answer has {len(words)} characters"
     if not fault and not answer["accepted"] and not words.strip():
         fault = "refused without a word"
@@ -174,7 +174,7 @@ def serve(home: Path, scale: int, only: str, every: int, begin: int) -> None:
     names: set[str] = set()
     chosen = inputs.all_inputs(scale, only)
     if every > 1:
-        chosen = (each for n, each in enumerate(chosen) if each.sound or not (n % every or each.slow))
+        chosen = (each for n, each in enumerate(chosen) if each.sound or n % every == 0)
     for number, asked in enumerate(chosen):
         assert asked.name not in names, asked.name
         names.add(asked.name)

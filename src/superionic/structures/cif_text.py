@@ -15,6 +15,7 @@ from superionic.errors import StructureError
 _WANTED = ("_cell_", "_atom_site_", "_atom_type_", "_symmetry_", "_space_group_")
 _UNWANTED = ("_atom_site_aniso_", "_atom_site_moment_", "_symmetry_equiv_pos_site_id")
 _MAX_VALUES = 10_000
+_LONGEST_WORDS = 2048
 # A quoted string ends at a quote before white space; it is bounded so that unbalanced quotes cost no quadratic time.
 _TOKEN = re.compile(
     r"""(?P<comment>\#[^\n]*)
@@ -177,7 +178,10 @@ class _Parser:
                 )
             # Several words without quotes, as in `_symmetry_space_group_name_H-M P m -3 m`.
             if name in self._blocks[-1].columns:
-                self._blocks[-1].columns[name].values[0] += f" {value}"
+                words = self._blocks[-1].columns[name].values
+                if len(words[0]) > _LONGEST_WORDS:
+                    raise self._error(f"The value of {shown(name)} goes on and on", start, "Give one value.")
+                words[0] += f" {value}"
 
     def _close(self, start: int) -> None:
         """End what is being read: a loop, or a name with its value."""

@@ -23,6 +23,7 @@ from superionic.structures.filesites import (
     element_of,
     number,
 )
+from superionic.structures.frames import check_columns
 from superionic.structures.symmetry import FloatArray
 
 
@@ -207,6 +208,7 @@ def sites_of_extxyz(text: str, where: str) -> FileSites:
     if len(lines) > 1 and len(lines[1]) > 200_000:
         _refuse("The comment line is absurdly long.", f"{where}, line 2", "Give an extended XYZ file.")
     try:
+        check_columns(lines[1] if len(lines) > 1 else "")
         atoms: Any = next(iter(read_xyz(StringIO("\n".join(lines) + "\n"), index=0)))
         cell = np.array(atoms.cell.array, dtype=np.float64)
         symbols = [str(s) for s in atoms.get_chemical_symbols()]

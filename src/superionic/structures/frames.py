@@ -13,11 +13,12 @@ import lzma
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, Final
-
-from ase import Atoms
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from superionic.foreign import open_regular
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 LONGEST_LINE: Final = 10_000_000
 """Characters of a line; a comment with its provenance has some thousands."""
@@ -58,7 +59,7 @@ def _cut(file: IO[str]) -> Iterator[str]:
         if not re.fullmatch(r"[0-9]{1,12}", head):
             raise ValueError(f"{head[:40]!r} stands where the number of atoms is expected")
         count, lines = int(head), [line, _line(file)]
-        _check_columns(lines[1])
+        check_columns(lines[1])
         for number in range(count):
             line = _line(file)
             if not line:
@@ -78,7 +79,14 @@ def _line(file: IO[str]) -> str:
     return line
 
 
-def _check_columns(comment: str) -> None:
+def check_columns(comment: str) -> None:
+    """See that the columns that a comment line names can be those of an atom, before ASE makes them.
+
+    Raises
+    ------
+    ValueError
+        If they cannot.
+    """
     found = _PROPERTIES.search(comment)
     counts = found.group(1).split(":")[2::3] if found is not None else []
     if any(not re.fullmatch(r"[0-9]{1,4}", count) for count in counts) or sum(map(int, counts)) > MOST_COLUMNS:

@@ -96,6 +96,8 @@ class AseTrajectoryReader(_IndexedReader):
             backend = self._ulm()
             self.n_frames = len(backend)
             numbers = np.asarray(backend.numbers) if self.n_frames else np.zeros(0, dtype=int)
+            if not np.all((numbers > 0) & (numbers < len(chemical_symbols))):
+                raise ValueError("its atoms are none")  # noqa: TRY301 - as whatever else is wrong with it
             cell = np.asarray(backend.cell, dtype=np.float64) if self.n_frames else np.zeros((3, 3))
             backend.close()
         except Exception as error:
