@@ -279,7 +279,7 @@ def shown_as_sections(results):
     assert tuple(row[4] for row in parity) == found.parity.force_eV_per_A.after
     said = " ".join(doubt.words for doubt in model.doubts(results))
     assert "stand-in potential (pair)" in said
-    assert f"fine-tuned on {results.train[-1].n_train} labels" in said
+    assert f"trained from scratch on {results.train[-1].n_train} labels" in said
 
 
 @pytest.mark.slow
