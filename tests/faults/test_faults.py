@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ def work(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif("SUPERIONIC_TEST_FAULTS" not in os.environ, reason="run by `make faults-short`")
 @pytest.mark.parametrize("kind", ["kills", "crashes", "errors", "damages", "drivers"])
 def test_nothing_is_lost_or_changed_by(kind, work):
     command = [sys.executable, str(FAULTS), "--short", "--only", kind, "--work", str(work)]

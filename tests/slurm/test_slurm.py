@@ -30,9 +30,12 @@ from .conftest import SITE, products, results
 
 HEAD = "superionic_site: 1\npreset: slurm-here\n"
 
-pytestmark = [pytest.mark.slurm, pytest.mark.slow]
-# Clusters are slow to notice: these take ten minutes together.
-long = pytest.mark.skipif("SUPERIONIC_TEST_SLURM" not in os.environ, reason="run by `make slurm`")
+pytestmark = [
+    pytest.mark.slurm,
+    pytest.mark.slow,
+    # Clusters are slow to notice: all of these take ten minutes together.
+    pytest.mark.skipif("SUPERIONIC_TEST_SLURM" not in os.environ, reason="run by `make slurm`"),
+]
 
 
 def n_done(folder: Path) -> int:
@@ -77,7 +80,6 @@ def workers_of(folder: Path) -> list[int]:
     return found
 
 
-@long
 def test_a_campaign_on_slurm_gives_the_bytes_of_one_on_this_machine(cluster, campaign, local_products, start):
     run = start("run", campaign / "campaign.yaml", "--site", campaign / "site.yaml", "--quiet")
     assert run.wait(timeout=300) == 0
@@ -88,7 +90,6 @@ def test_a_campaign_on_slurm_gives_the_bytes_of_one_on_this_machine(cluster, cam
         assert set(ledger.completions().values()) == {1}
 
 
-@long
 def test_cancelled_jobs_and_crashed_nodes_are_made_good(cluster, campaign, local_products, start):
     run = start("run", campaign / "campaign.yaml", "--site", campaign / "site.yaml", "--quiet")
     cluster.becomes(lambda: n_done(campaign) >= 5, 120)
@@ -110,7 +111,6 @@ def test_cancelled_jobs_and_crashed_nodes_are_made_good(cluster, campaign, local
     cluster.becomes(lambda: not cluster.alive(), 60)
 
 
-@long
 def test_a_killed_driver_leaves_nothing_and_the_next_run_goes_on(cluster, campaign, local_products, start):
     run = start("run", campaign / "campaign.yaml", "--site", campaign / "site.yaml", "--quiet")
     cluster.becomes(lambda: n_done(campaign) >= 5, 120)
@@ -126,7 +126,6 @@ def test_a_killed_driver_leaves_nothing_and_the_next_run_goes_on(cluster, campai
         assert all(ledger.completions()[key] == 1 for key in done)
 
 
-@long
 def test_a_driver_that_is_asked_to_end_takes_its_jobs_with_it(cluster, campaign, start):
     run = start("run", campaign / "campaign.yaml", "--site", campaign / "site.yaml", "--quiet")
     cluster.becomes(lambda: n_done(campaign) >= 5, 120)
@@ -136,7 +135,6 @@ def test_a_driver_that_is_asked_to_end_takes_its_jobs_with_it(cluster, campaign,
     cluster.becomes(lambda: not workers_of(campaign), 10)
 
 
-@long
 def test_jobs_that_reach_their_walltime_lose_no_task(cluster, tmp_path):
     text = HEAD + "kinds: {core: {workers_per_node: 2, max_jobs: 2, walltime_h: 0.0167, longest_task_h: 0.005}}\n"
     tasks = [probe("wait", number, seconds=5.0) for number in range(60)]
@@ -172,7 +170,6 @@ def test_refused_jobs_end_the_run_in_the_words_of_sbatch(cluster, campaign):
     assert "sinfo" in caught.value.fix
 
 
-@long
 def test_jobs_that_end_before_a_worker_reports_end_the_run(cluster, campaign):
     (campaign / "site.yaml").write_text(SITE + "queue: {setup: [echo the module is missing, exit 1]}\nrefusals: 2\n")
     with pytest.raises(EngineError, match="the module is missing"):
@@ -180,7 +177,6 @@ def test_jobs_that_end_before_a_worker_reports_end_the_run(cluster, campaign):
     cluster.becomes(lambda: not cluster.alive(), 15)
 
 
-@long
 def test_a_submitted_driver_follows_itself_and_ends_its_follower(cluster, campaign, local_products, start):
     submit = ("submit", campaign / "campaign.yaml", "--site", campaign / "site.yaml")
     assert start(*submit).wait(timeout=60) == 0
@@ -197,7 +193,6 @@ def test_a_submitted_driver_follows_itself_and_ends_its_follower(cluster, campai
     assert products(campaign) == local_products
 
 
-@long
 def test_cancel_ends_driver_follower_and_jobs(cluster, campaign, start):
     assert start("submit", campaign / "campaign.yaml", "--site", campaign / "site.yaml").wait(timeout=60) == 0
     cluster.becomes(lambda: n_done(campaign) >= 5, 120)
@@ -206,7 +201,6 @@ def test_cancel_ends_driver_follower_and_jobs(cluster, campaign, start):
     cluster.becomes(lambda: not workers_of(campaign), 10)
 
 
-@long
 def test_results_that_the_driver_sees_late_are_waited_for(cluster, campaign, local_folder):
     if os.getuid() != 0 or not all(shutil.which(program) for program in ("bindfs", "unshare")):
         pytest.skip("two clients of one folder need bindfs and unshare")
