@@ -17,10 +17,19 @@ from superionic.settings.base import Problem, did_you_mean
 
 REFERENCE: Final = "docs/how-to/slurm.md describes every key, and has files to start from."
 
+_CORE: Final = {"workers_per_node": 16, "memory_per_worker_GB": 2.0, "walltime_h": 4.0, "max_jobs": 2}
+_DFT: Final = {
+    "cores_per_worker": 32,
+    "memory_per_worker_GB": 96.0,
+    "walltime_h": 24.0,
+    "longest_task_h": 6.0,
+    "max_jobs": 4,
+    "mpi_launch": "srun -n 32",
+}
 PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
     "slurm-cpu": {
         "kinds": {
-            "core": {"workers_per_node": 16, "memory_per_worker_GB": 2.0, "walltime_h": 4.0, "max_jobs": 2},
+            "core": _CORE,
             "potential": {
                 "workers_per_node": 16,
                 "memory_per_worker_GB": 4.0,
@@ -28,19 +37,12 @@ PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
                 "longest_task_h": 2.0,
                 "max_jobs": 4,
             },
-            "dft": {
-                "cores_per_worker": 32,
-                "memory_per_worker_GB": 96.0,
-                "walltime_h": 24.0,
-                "longest_task_h": 6.0,
-                "max_jobs": 4,
-                "mpi_launch": "srun -n 32",
-            },
+            "dft": _DFT,
         },
     },
     "slurm-gpu": {
         "kinds": {
-            "core": {"workers_per_node": 16, "memory_per_worker_GB": 2.0, "walltime_h": 4.0, "max_jobs": 2},
+            "core": _CORE,
             "potential": {
                 "workers_per_node": 4,
                 "cores_per_worker": 4,
@@ -50,14 +52,7 @@ PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
                 "longest_task_h": 2.0,
                 "max_jobs": 4,
             },
-            "dft": {
-                "cores_per_worker": 32,
-                "memory_per_worker_GB": 96.0,
-                "walltime_h": 24.0,
-                "longest_task_h": 6.0,
-                "max_jobs": 4,
-                "mpi_launch": "srun -n 32",
-            },
+            "dft": _DFT,
         },
         "pack_engines": True,
     },
