@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal
 
-from superionic.errors import StorageError
+from superionic.errors import StorageError, storage_error
 from superionic.execution import codec
 from superionic.execution.owner import Owner
 
@@ -640,17 +640,7 @@ def _fsync_folder(folder: Path) -> None:
 
 
 def _storage_error(error: OSError, root: Path) -> StorageError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StorageError(
-            "the disk is full; all finished work is kept",
-            where=str(root),
-            fix="free some space (or move the whole campaign folder) and run the same command again",
-        )
-    return StorageError(
-        f"cannot write the run folder: {error.strerror or error}",
-        where=str(error.filename or root),
-        fix="choose a folder that you may write to with --run-folder, or mend its permissions",
-    )
+    return storage_error(error, where=root, doing="write the run folder")
 
 
 def _unreadable(error: OSError, place: Path) -> StorageError:
