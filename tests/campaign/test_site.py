@@ -19,7 +19,7 @@ from superionic.execution.sites.job_script import block_script, driver_script
 from superionic.execution.sites.node import JobTimeUp, execute_many, execute_on_node, local_python
 from superionic.execution.sites.packing import pack_engine
 from superionic.execution.store import Store
-from superionic.execution.worker import allow_workers, close_all_workers, execute, request_for
+from superionic.execution.worker import all_workers_ended, execute, request_for
 
 HEAD = "superionic_site: 1\n"
 LOCAL = HEAD + "scheduler: local\npool: {pool}\nkinds: {{core: {{workers_per_node: 2}}}}\npoll_s: 1\n"
@@ -206,22 +206,22 @@ def wait_request(folder, name, seconds) -> dict:
 def test_a_task_that_outlives_its_job_is_no_failure(tmp_path, monkeypatch):
     monkeypatch.setenv("SUPERIONIC_JOB_ENDS", str(time.time() + 21.0))
     monkeypatch.setenv("SUPERIONIC_SCRATCH", str(tmp_path / "own"))
-    allow_workers()
     try:
         with pytest.raises(JobTimeUp, match="of this task"):
             execute_on_node(wait_request(tmp_path, "a", 60.0))
         monkeypatch.setenv("SUPERIONIC_JOB_ENDS", str(time.time() + 600.0))
         assert execute_on_node(wait_request(tmp_path, "b", 0.0))["state"] == "done"
     finally:
-        close_all_workers()
+        with all_workers_ended():
+            pass
 
 
 def test_a_long_task_keeps_those_of_its_message_waiting_for_a_short_time_only(tmp_path):
-    allow_workers()
     try:
         replies = execute_many([wait_request(tmp_path, name, 0.3) for name in "abc"], 0.1)
     finally:
-        close_all_workers()
+        with all_workers_ended():
+            pass
     assert [reply and reply["state"] for reply in replies] == ["done", None, None]
 
 

@@ -24,7 +24,7 @@ from superionic.execution.owner import Owner, start_ticks
 from superionic.execution.runner import Runner, SilentReporter, Slots
 from superionic.execution.store import Store, StoredFailure
 from superionic.execution.task import Task
-from superionic.execution.worker import execute, request_for
+from superionic.execution.worker import all_workers_ended, execute, request_for
 from superionic.execution.worker_process import WorkerDied, WorkerProcess
 
 PROBES = "superionic.execution.probes"
@@ -152,6 +152,24 @@ def test_closing_a_worker_ends_all_that_it_started(at_work):
     assert gone(pids)
     thread.join(PATIENCE_S)
     assert len(ends) == 1
+
+
+def test_a_task_whose_run_is_ending_is_no_failure_and_workers_come_again(tmp_path):
+    replies: list[dict] = []
+    asked = request(tmp_path / "store", "start_children", file=str(tmp_path / "pids"))
+    thread = threading.Thread(target=lambda: replies.append(execute(asked)))
+    thread.start()
+    pids = pids_in(tmp_path / "pids")
+    with all_workers_ended():
+        thread.join(PATIENCE_S)
+        replies.append(execute(request(tmp_path / "store", "add", amount=1)))
+    assert gone(pids)
+    assert [(reply["kind"], reply["message"]) for reply in replies] == [
+        ("StageError", "the run is ending; all finished work is kept")
+    ] * 2
+    assert execute(request(tmp_path / "store", "add", amount=1))["state"] == "done"
+    with all_workers_ended():
+        pass
 
 
 @pytest.mark.parametrize("whom", ["worker", "supervisor"])

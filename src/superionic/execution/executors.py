@@ -8,7 +8,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 
 from superionic.execution.runner import Slots
-from superionic.execution.worker import allow_workers, close_all_workers
+from superionic.execution.worker import all_workers_ended
 
 
 def default_slots(workers: int | None = None, threads: int = 1) -> Slots:
@@ -29,6 +29,5 @@ def local_executor(slots: Slots) -> Iterator[Executor]:
     try:
         yield pool
     finally:
-        close_all_workers()
-        pool.shutdown(wait=True, cancel_futures=True)
-        allow_workers()
+        with all_workers_ended():
+            pool.shutdown(wait=True, cancel_futures=True)

@@ -22,12 +22,13 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final
 
-from superionic.errors import CalculationFailed, EngineError, SuperionicError, storage_error
+from superionic.errors import CalculationFailed, EngineError, StageError, SuperionicError, storage_error
 from superionic.execution.kept_files import placed
 from superionic.execution.owner import Owner
 from superionic.execution.store import Store, StoredFailure
@@ -262,9 +263,11 @@ def execute(request: Request) -> Reply:
     except WorkerDied as error:
         message = f"the worker process ended ({error.how})"
         reply = {"state": "error", "kind": "WorkerDied", "message": message, "last_words": error.last_words}
+        if _closing.is_set():  # by us: nothing is wrong with the task
+            reply = _reply_of(_ending(), request)
     reply.setdefault("cost", {"wall_s": time.monotonic() - began})
     if worker is not None:
-        if reply.get("kind") in ("unexpected", "WorkerDied", "TimeoutError"):
+        if reply.get("kind") in ("unexpected", "WorkerDied", "TimeoutError") or not worker.is_there:
             _close(worker)  # what an unexpected exception leaves behind in a warm worker is not known
         else:
             workers[address] = worker
@@ -275,7 +278,7 @@ def _open(address: tuple[str, int], request: Request) -> WorkerProcess:
     python, threads = address
     with _open_workers_lock:
         if _closing.is_set():
-            raise WorkerDied("the run is ending")
+            raise _ending()
         try:
             worker = WorkerProcess(Path(python), threads=threads)
         except OSError as error:
@@ -290,20 +293,28 @@ def _cannot_start(error: OSError, request: Request, python: str) -> SuperionicEr
     return storage_error(error, doing="start a worker process")
 
 
-def allow_workers() -> None:
-    """Let :func:`execute` start workers (again, after :func:`close_all_workers`)."""
-    _closing.clear()
+def _ending() -> StageError:
+    return StageError("the run is ending; all finished work is kept", fix="run the same command again to go on")
 
 
-def close_all_workers() -> None:
-    """End every worker process that :func:`execute` started in this process, and start no more."""
+@contextmanager
+def all_workers_ended() -> Iterator[None]:
+    """End every worker process that :func:`execute` started in this process; while the block runs, none is started.
+
+    A task that is asked for or under way meanwhile ends as :class:`superionic.errors.StageError`, which is no failure
+    of the task.
+    """
     with _open_workers_lock:
         _closing.set()
         workers = list(_open_workers)
-    for worker in workers:
-        worker.tell_to_end()
-    for worker in workers:
-        _close(worker)
+    try:
+        for worker in workers:
+            worker.tell_to_end()
+        for worker in workers:
+            _close(worker)
+        yield
+    finally:
+        _closing.clear()
 
 
 def _close(worker: WorkerProcess) -> None:
@@ -424,9 +435,8 @@ __all__: Sequence[str] = [
     "Request",
     "WorkerDied",
     "WorkerProcess",
-    "allow_workers",
+    "all_workers_ended",
     "call_once",
-    "close_all_workers",
     "error_from_reply",
     "execute",
     "look_again",
