@@ -16,15 +16,24 @@ import shutil
 import tempfile
 import uuid
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from superionic import __version__
 from superionic.campaign.input_files import gather_inputs
-from superionic.campaign.provenance import Contents, Described, Publication, crate_metadata, period, provenance
+from superionic.campaign.provenance import (
+    Contents,
+    Described,
+    Provenance,
+    Publication,
+    crate_metadata,
+    period,
+    provenance,
+)
 from superionic.errors import StorageError, storage_error
+from superionic.execution.codec import to_tree
 from superionic.execution.inventory import Watch, unwatched
 from superionic.execution.ledger import LEDGER
 from superionic.execution.store import DamagedResult, Store, verify
@@ -50,6 +59,30 @@ _OWN_NAMES: Final = frozenset({MANIFEST, HEADER, CRATE, PROVENANCE, README, RUNS
 _FIXED_DATE: Final = (1980, 1, 1, 0, 0, 0)
 _CHUNK_BYTES: Final = 1 << 20
 _NAMED_IN_REPORT: Final = {"report.html": "report", "results.json": "all results, as superionic schema --results says"}
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an archive says of itself, in ``archive.json``.
+
+    Attributes
+    ----------
+    format
+        Of the archive.
+    superionic
+        The version that wrote it.
+    campaign, run_folder
+        The campaign file and its run folder, as paths in the archive.
+    files, bytes
+        Number and size of all files but this one and the manifest of checksums.
+    """
+
+    format: int
+    superionic: str
+    campaign: str
+    run_folder: str
+    files: int
+    bytes: int
 
 
 @dataclass(frozen=True)
@@ -233,14 +266,14 @@ def _write(writer: _Writer, parts: _Parts, publication: Publication) -> None:
         n_results=len(parts.kinds),
     )
     writer.write(CRATE, crate_metadata(contents, publication, parts.made_by, parts.when).encode())
-    header = {
-        "format": FORMAT,
-        "superionic": __version__,
-        "campaign": campaign.name,
-        "run_folder": parts.run,
-        "files": len(writer.written),
-        "bytes": writer.content_bytes,
-    }
+    header = Header(
+        format=FORMAT,
+        superionic=__version__,
+        campaign=campaign.name,
+        run_folder=parts.run,
+        files=len(writer.written),
+        bytes=writer.content_bytes,
+    )
     writer.write(HEADER, _json(header))
     lines = [f"{entry.sha256}  {name}\n" for name, entry in sorted(writer.written.items())]
     writer.write(MANIFEST, "".join(lines).encode())
@@ -295,8 +328,8 @@ def _history(path: Path) -> list[dict[str, Any]]:
     return events
 
 
-def _json(value: Mapping[str, Any]) -> bytes:
-    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+def _json(value: Provenance | Header) -> bytes:
+    return (json.dumps(to_tree(value), indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
 def _readme(parts: _Parts, publication: Publication) -> str:

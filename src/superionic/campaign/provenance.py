@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
-from superionic.campaign.explain import keys_in
+from superionic.execution.codec import canonical_json
 from superionic.execution.engine_specs import ENGINES
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from superionic.execution.ledger import Ledger
     from superionic.execution.store import Kind
     from superionic.execution.task import Task
+    from superionic.potentials.base import PotentialIdentity
     from superionic.stages.base import ChosenPotential
 
 _CRATE_VERSION: Final = "1.1"
@@ -110,14 +111,70 @@ class Contents:
     n_results: int
 
 
+@dataclass(frozen=True)
+class EngineUsed:
+    """An engine that tasks ran in.
+
+    Attributes
+    ----------
+    name
+        Its name; ``core`` is superionic's own environment.
+    licence
+        Of its code; None where superionic does not know it.
+    identity
+        What results depend on: the versions of its packages.
+    """
+
+    name: str
+    licence: str | None
+    identity: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class TaskDone:
+    """How one result came about: what the task was, what it read (keys of tasks), how it ended and what it cost."""
+
+    key: str
+    stage: str
+    label: str
+    outcome: Kind
+    function: str
+    version: int
+    engine: str
+    reads: tuple[str, ...]
+    wall_s: float | None
+    cpu_s: float | None
+    gpu_s: float | None
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How the results of a campaign came about: what ``provenance.json`` holds.
+
+    Attributes
+    ----------
+    superionic
+        The versions that ran it.
+    engines, potentials
+        What its tasks used.
+    tasks
+        Those that are done; what is read stands before what reads it.
+    """
+
+    superionic: tuple[str, ...]
+    engines: tuple[EngineUsed, ...]
+    potentials: Mapping[str, PotentialIdentity]
+    tasks: tuple[TaskDone, ...]
+
+
 def provenance(
     tasks: Mapping[str, Task[Any]],
     kinds: Mapping[str, Kind],
     ledger: Ledger,
     potentials: Mapping[str, ChosenPotential],
     versions: Sequence[str],
-) -> dict[str, Any]:
-    """Return how the results came about, as plain values.
+) -> Provenance:
+    """Gather how the results came about.
 
     Parameters
     ----------
@@ -132,36 +189,36 @@ def provenance(
     versions
         The versions of superionic that ran it.
     """
-    entries, engines = [], {}
+    done: list[TaskDone] = []
+    engines: dict[str, EngineUsed] = {}
     for key, task in tasks.items():
         if key not in kinds:
             continue
-        descriptor, record = task.descriptor(), ledger.record(key)
-        engine = descriptor["engine"]
-        engines[json.dumps(engine, sort_keys=True)] = engine
-        entries.append(
-            {
-                "key": key,
-                "stage": task.stage,
-                "label": task.label,
-                "outcome": kinds[key],
-                "function": task.function,
-                "version": task.version,
-                "engine": task.engine,
-                "reads": sorted(set(keys_in(descriptor["inputs"]))),
-                "wall_s": None if record is None else record.wall_s,
-                "cpu_s": None if record is None else record.cpu_s,
-            }
+        known = ENGINES.get(task.engine)
+        used = EngineUsed(task.engine, None if known is None else known.licence, task.engine_identity)
+        engines[f"{used.name} {canonical_json(dict(used.identity))}"] = used
+        record = ledger.record(key)
+        done.append(
+            TaskDone(
+                key=key,
+                stage=task.stage,
+                label=task.label,
+                outcome=kinds[key],
+                function=task.function,
+                version=task.version,
+                engine=task.engine,
+                reads=tuple(sorted(needed.key for needed in task.dependencies())),
+                wall_s=None if record is None else record.wall_s,
+                cpu_s=None if record is None else record.cpu_s,
+                gpu_s=None if record is None else record.gpu_s,
+            )
         )
-    return {
-        "superionic": list(versions),
-        "engines": [
-            {**engine, "licence": ENGINES[name].licence if (name := engine["name"]) in ENGINES else None}
-            for _, engine in sorted(engines.items())
-        ],
-        "potentials": {name: asdict(chosen.identity) for name, chosen in potentials.items()},
-        "tasks": entries,
-    }
+    return Provenance(
+        superionic=tuple(versions),
+        engines=tuple(used for _, used in sorted(engines.items())),
+        potentials={name: chosen.identity for name, chosen in potentials.items()},
+        tasks=tuple(done),
+    )
 
 
 def period(tasks: Mapping[str, Task[Any]], ledger: Ledger) -> tuple[str, str] | None:
@@ -175,7 +232,7 @@ def period(tasks: Mapping[str, Task[Any]], ledger: Ledger) -> tuple[str, str] | 
 
 
 def crate_metadata(
-    contents: Contents, publication: Publication, made_by: Mapping[str, Any], when: tuple[str, str] | None
+    contents: Contents, publication: Publication, made_by: Provenance, when: tuple[str, str] | None
 ) -> str:
     """Return the text of ``ro-crate-metadata.json``.
 
@@ -277,9 +334,9 @@ def _add_people_and_licence(crate: ROCrate, publication: Publication) -> Any:
     return _compact(people)
 
 
-def _add_programs(crate: ROCrate, made_by: Mapping[str, Any]) -> Sequence[ContextEntity]:
+def _add_programs(crate: ROCrate, made_by: Provenance) -> Sequence[ContextEntity]:
     """Add superionic and the engines, superionic first."""
-    version = ", ".join(made_by["superionic"])
+    version = ", ".join(made_by.superionic)
     programs = [
         _entity(
             crate,
@@ -291,9 +348,9 @@ def _add_programs(crate: ROCrate, made_by: Mapping[str, Any]) -> Sequence[Contex
         )
     ]
     environments: dict[tuple[str, str], list[str]] = {}
-    for engine in made_by["engines"]:
-        of = f"{engine['name']} (licence: {engine['licence']})" if engine["licence"] else engine["name"]
-        for package in sorted(engine.get("packages", {}).items()):
+    for engine in made_by.engines:
+        of = f"{engine.name} (licence: {engine.licence})" if engine.licence else engine.name
+        for package in sorted(engine.identity.get("packages", {}).items()):
             environments.setdefault(package, []).append(of)
     programs += [
         _entity(

@@ -21,10 +21,11 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Final
+from typing import Final
 
-from superionic.campaign.archive import FORMAT, HEADER, MANIFEST, MOST_RATIO, RUNS, SLACK_BYTES
+from superionic.campaign.archive import FORMAT, HEADER, MANIFEST, MOST_RATIO, RUNS, SLACK_BYTES, Header
 from superionic.errors import StorageError, storage_error
+from superionic.execution.codec import from_tree
 from superionic.execution.inventory import Watch, unwatched
 from superionic.execution.ledger import LEDGER
 from superionic.execution.store import DamagedResult, Kind, verify
@@ -123,11 +124,11 @@ def _unpack(archive: zipfile.ZipFile, source: Path, draft: Path, watch: Watch) -
             raise _refused(f"{member.filename} has another checksum than {MANIFEST} says", source)
         done += member.file_size
         watch(done, total)
-    n_results = _verify_results([member.filename for member in members], str(header["run_folder"]), draft, source)
-    campaign = draft / str(header["campaign"])
-    if header["campaign"] not in checksums or campaign.parent != draft:
-        raise _refused(f"it has no campaign file {header['campaign']!r}", source)
-    return Unpacked(campaign, len(members), n_results, total, str(header["superionic"]))
+    n_results = _verify_results([member.filename for member in members], header.run_folder, draft, source)
+    campaign = draft / header.campaign
+    if header.campaign not in checksums or campaign.parent != draft:
+        raise _refused(f"it has no campaign file {header.campaign!r}", source)
+    return Unpacked(campaign, len(members), n_results, total, header.superionic)
 
 
 def _check_members(members: Sequence[zipfile.ZipInfo], source: Path) -> None:
@@ -167,14 +168,15 @@ def _check_members(members: Sequence[zipfile.ZipInfo], source: Path) -> None:
 
 def _read_head(
     archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], source: Path
-) -> tuple[dict[str, Any], dict[str, str]]:
+) -> tuple[Header, dict[str, str]]:
     """Read what the archive says of itself, and the checksum of each file."""
     if HEADER not in members or MANIFEST not in members:
         raise _refused(f"it has no {HEADER} and {MANIFEST}: superionic has not written it", source)
-    header = json.loads(b"".join(_content(archive, members[HEADER])))
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        shown = header.get("format") if isinstance(header, dict) else None
+    tree = json.loads(b"".join(_content(archive, members[HEADER])))
+    shown = tree.get("format") if isinstance(tree, dict) else None
+    if shown != FORMAT:
         raise _refused(f"its format is {shown!r}, and this superionic reads {FORMAT}", source)
+    header: Header = from_tree(tree, Header, HEADER)
     checksums: dict[str, str] = {}
     for line in b"".join(_content(archive, members[MANIFEST])).decode("utf-8").splitlines():
         match = _LINE.fullmatch(line)
@@ -185,7 +187,7 @@ def _read_head(
     if differing:
         raise _refused(f"{differing[0]!r} is in the archive or in {MANIFEST}, not in both", source)
     described = [member.file_size for name, member in members.items() if name not in (HEADER, MANIFEST)]
-    if header["files"] != len(described) or header["bytes"] != sum(described):
+    if header.files != len(described) or header.bytes != sum(described):
         raise _refused(f"its files have other sizes than {HEADER} says", source)
     return header, checksums
 
