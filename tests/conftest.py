@@ -44,10 +44,12 @@ def engine_call() -> Callable[..., Any]:
 
 @pytest.fixture
 def interruptible() -> Iterator[None]:
-    """Let interrupts be heard here and in child processes, even if these tests run in the background of a script."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Let interrupts and hang-ups be heard here and in child processes, even in the background of a script or nohup."""
+    ours = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in ours.items()}
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

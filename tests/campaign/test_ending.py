@@ -61,6 +61,7 @@ def test_a_run_that_cannot_print_its_results_says_so_in_ascii(finished):
     assert done.stderr.isascii()
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_hangup_ends_a_run_as_an_interrupt_does(small_campaign):
     path = small_campaign()
     process = subprocess.Popen([*SUPERIONIC, "run", str(path), "--quiet"], stderr=subprocess.PIPE, text=True)
