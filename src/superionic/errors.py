@@ -103,7 +103,7 @@ _FAILURES: Final[Mapping[int, tuple[str, str]]] = {
     errno.EACCES: ("permission denied", f"mend the permissions, or {_ELSEWHERE}"),
     errno.EPERM: ("the system does not permit it", f"mend the permissions, or {_ELSEWHERE}"),
     errno.ENOENT: ("no such file or folder", "check the path"),
-    errno.ENOTDIR: ("a part of the path is a file, not a folder", "check the path"),
+    errno.ENOTDIR: ("a part of the path is a file, not a folder", f"mend the path, or {_ELSEWHERE}"),
     errno.EISDIR: ("it is a folder, not a file", "name a file"),
     errno.ELOOP: ("symbolic links lead round in a circle", "mend the links"),
     errno.ENAMETOOLONG: ("the name is too long for this file system", "choose a shorter name or path"),

@@ -41,17 +41,20 @@ def test_a_pickle_is_taken_only_by_its_checksum():
 
 def test_what_is_on_record_cannot_be_contradicted():
     known = Statement("M3GNet", MP_RAW, "PBE")
-    common = {"engine": "matgl", "model": None, "level_of_theory": None}
-    assert stated("0", known, energy_convention=None, **common) is known
-    assert stated("0", known, energy_convention=MP_RAW, **common) is known
+
+    def said(convention, on_record=None, sha256="0"):
+        return stated(sha256, on_record, {"energy_convention": convention}, engine="matgl", model=None)
+
+    assert said(None, known) is known
+    assert said(MP_RAW, known) is known
     with pytest.raises(PotentialError, match="whose energies are 'MP raw PBE"):
-        stated("0", known, energy_convention="MatPES PBE", **common)
+        said("MatPES PBE", known)
     with pytest.raises(PotentialError, match="Nothing says which energies"):
-        stated("0", None, energy_convention=None, **common)
+        said(None)
     with pytest.raises(PotentialError, match="not an energy convention") as caught:
-        stated("0", None, energy_convention="MatPES-PBE", **common)
+        said("MatPES-PBE")
     assert "did you mean 'MatPES PBE'" in caught.value.fix
-    assert stated("12" * 32, None, energy_convention="own: mine", **common).model == "file 121212121212"
+    assert said("own: mine", sha256="12" * 32).model == "file 121212121212"
 
 
 def test_wrapping_and_voigt_order():
