@@ -1,4 +1,5 @@
-"""Random kills: of the driver, of a worker's supervisor, of a worker, of what an engine started, at any moment.
+"""Random kills: of the driver, of a worker's supervisor, of a worker, of any child (an engine's, the reader of
+crystal files), at any moment.
 
 After a driver's death the same command is given again, at once or when all that it started is gone. Nothing but a
 driver is killed twice in one run: a task that kills its worker twice is a failure, and rightly so.
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -21,7 +23,6 @@ _CODES: Final = (
     0,
     *(code for n in (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT) for code in (-n, 128 + n)),
 )
-_VICTIMS: Final = ("driver", "driver", "driver", "supervisor", "worker", "child of an engine")
 
 
 def random_kills(bench: Bench, tally: Tally) -> None:
@@ -29,6 +30,7 @@ def random_kills(bench: Bench, tally: Tally) -> None:
     rng = np.random.default_rng(bench.seed)
     number = 1000 if bench.long else 60
     spans: dict[str, float] = {}
+    bench.drivers()  # what it does to be warm is not part of a run
     for name in bench.names:
         with bench.campaign(name) as path:
             began = time.monotonic()
@@ -53,8 +55,12 @@ def _kill_until_done(
         victim = how = "nothing"
         ended = run.wait(float(rng.uniform(0.0, span_s)))
         if ended is None:
-            victim, how = _VICTIMS[int(rng.integers(len(_VICTIMS)))], _SIGNALS[int(rng.integers(len(_SIGNALS)))]
-            tally.number += _kill(bench, run, victim, how, rng)
+            processes = _by_kind(bench, run)
+            how = str(rng.choice(_SIGNALS))
+            # A driver's death is what a run has to take most often: it is drawn as often as all the others.
+            others = [kind for kind in processes if kind != "driver"]
+            victim = str(rng.choice(others)) if others and rng.random() < 0.5 else "driver"
+            tally.number += _kill(processes, victim, how, rng)
             ended = run.wait()
         if ended is None:
             tally.wrong("manual", f"{case}: a run did not end after {how} of the {victim}")
@@ -77,12 +83,9 @@ def _kill_until_done(
     bench.look(tally, name, path, case, before)
 
 
-def _kill(bench: Bench, run: Run, victim: str, how: str, rng: np.random.Generator) -> int:
+def _kill(processes: Mapping[str, list[int]], victim: str, how: str, rng: np.random.Generator) -> int:
     """Send a signal to a process of a run; return the number of those that were hit."""
-    pids = [run.pid] if victim == "driver" else _of_kind(bench, run, victim)
-    if not pids:
-        return 0
-    pid = pids[int(rng.integers(len(pids)))]
+    pid = int(rng.choice(processes[victim]))
     with suppress(ProcessLookupError):
         if how == "STOP, then KILL":
             os.kill(pid, signal.SIGSTOP)
@@ -94,18 +97,20 @@ def _kill(bench: Bench, run: Run, victim: str, how: str, rng: np.random.Generato
     return 0
 
 
-def _of_kind(bench: Bench, run: Run, victim: str) -> list[int]:
+def _by_kind(bench: Bench, run: Run) -> dict[str, list[int]]:
+    """Return the processes of a run that there are now."""
     commands = bench.processes()
     commands.pop(run.pid, None)
     bootstraps = {pid for pid, command in commands.items() if "bootstrap.py" in command}
     workers = {pid for pid in bootstraps if _parent(pid) in bootstraps}
     kinds = {
+        "driver": {run.pid},
         "supervisor": bootstraps - workers,
         "worker": workers,
-        "child of an engine": {pid for pid, command in commands.items() if "bootstrap.py" not in command}
+        "child": {pid for pid, command in commands.items() if "bootstrap.py" not in command}
         - {pid for pid, command in commands.items() if "driver.py" in command},  # before its exec
     }
-    return sorted(kinds[victim])
+    return {kind: sorted(pids) for kind, pids in kinds.items() if pids}
 
 
 def _parent(pid: int) -> int:

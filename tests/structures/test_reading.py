@@ -148,6 +148,18 @@ def test_a_process_that_died_between_files_is_replaced(small):
     assert child_pid() != pid
 
 
+def test_a_process_that_somebody_killed_is_no_fault_of_the_file(small):
+    read_crystal(small)
+    pid = child_pid()
+    os.kill(pid, signal.SIGSTOP)
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(read_crystal, small)
+        time.sleep(0.3)
+        os.kill(pid, signal.SIGKILL)
+        assert future.result().formula == "CsCl"
+    assert child_pid() != pid
+
+
 @pytest.mark.parametrize(
     "answer", [{"state": "what?"}, {"state": "read", "result": []}, {"state": "read", "result": {"name": 3}}, {}]
 )

@@ -58,9 +58,13 @@ def read_in_child(request: Mapping[str, Any], *, time_limit_s: float, memory_lim
     line = json.dumps({**request, "time_limit_s": time_limit_s, "memory_limit_MB": memory_limit_MB}).encode()
     with _state.lock:
         try:
-            child = _state.child_for_next_file()
-            child.send(line, time_limit_s)
-            reply = child.receive(time_limit_s)
+            try:
+                reply = _state.answer(line, time_limit_s)
+            except _Died as death:
+                if not death.was_killed:
+                    raise
+                _state.end_child()
+                reply = _state.answer(line, time_limit_s)
         except _TookTooLong:
             _state.end_child()
             raise _out_of_limits(f"Reading the file took over {time_limit_s:g} s", where) from None
@@ -91,7 +95,7 @@ def read_in_child(request: Mapping[str, Any], *, time_limit_s: float, memory_lim
 
 def start_reader() -> None:
     """Start the child that reads crystal files, if there is none, while the caller does other things."""
-    with suppress(StructureError, OSError), _state.lock:  # whoever reads a file is told what is wrong
+    with suppress(StructureError, OSError, _Died), _state.lock:  # whoever reads a file is told what is wrong
         _state.child_for_next_file()
 
 
@@ -125,9 +129,10 @@ class _TookTooLong(Exception):  # noqa: N818 - never leaves this module
 
 
 class _Died(Exception):  # noqa: N818 - never leaves this module
-    def __init__(self, how: str, *, out_of_time: bool = False) -> None:
+    def __init__(self, how: str, *, out_of_time: bool = False, was_killed: bool = False) -> None:
         super().__init__(how)
         self.out_of_time = out_of_time
+        self.was_killed = was_killed
 
 
 class _Child:
@@ -165,6 +170,8 @@ class _Child:
             ready = self.receive(_START_S)
         except (_TookTooLong, _Died) as error:
             self.close()
+            if isinstance(error, _Died) and error.was_killed:
+                raise
             raise _no_reader(str(error) or "it took too long") from error
         except BaseException:
             self.close()
@@ -228,7 +235,8 @@ class _Child:
 
         if code == -getattr(signal, "SIGXCPU", 24):
             return _Died("it ran out of time", out_of_time=True)
-        return _Died(f"signal {-code}" if code < 0 else f"exit code {code}")
+        killed = code in {-signal.SIGINT, -signal.SIGTERM, -9, -1}  # KILL and HUP, which not all systems name
+        return _Died(f"signal {-code}" if code < 0 else f"exit code {code}", was_killed=killed)
 
     @property
     def is_alive(self) -> bool:
@@ -286,6 +294,11 @@ class _State:
             threading.Thread(target=self._end_when_idle, args=(child,), name="reader idle", daemon=True).start()
         child.last_used = time.monotonic()
         return child
+
+    def answer(self, line: bytes, limit_s: float) -> dict[str, Any]:
+        child = self.child_for_next_file()
+        child.send(line, limit_s)
+        return child.receive(limit_s)
 
     def end_child(self) -> None:
         if self._child is not None:
