@@ -8,6 +8,7 @@ joblib.Memory, once to do and store them and once to find them done.
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import resource
 import shutil
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from superionic.cli import GC_THRESHOLDS
 from superionic.execution.executors import local_executor
 from superionic.execution.ledger import LEDGER, Ledger
 from superionic.execution.probes import add
@@ -90,6 +92,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--folder", type=Path, default=None)
     arguments = parser.parse_args()
+    gc.set_threshold(*GC_THRESHOLDS)  # as in each command of the command line
     root = Path(tempfile.mkdtemp(prefix="superionic-overhead-", dir=arguments.folder))
     count = arguments.tasks
     try:

@@ -1,18 +1,21 @@
 """Faults: kill, damage and starve a small campaign in every way, and see that nothing is lost and nothing changes.
 
-``python tests/faults --short`` takes minutes, ``--long`` hours. The table that it prints can be put in the place of the
-one in a page of the documentation. Ends with 1 if anything that must not be was met.
+``python tests/faults --short`` takes minutes, ``--long`` hours. With ``--work`` a kind that was tried to its end is not
+tried again, so a long run may be stopped. The table that it prints can be put in the place of the one in a page of the
+documentation. Ends with 1 if anything that must not be was met.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import platform
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +24,7 @@ from damages import damages
 from drivers_at_once import two_drivers
 from hostile_inputs import hostile_inputs
 from kills import random_kills
+from on_slurm import faults_on_slurm
 from steps import crash_points, errors
 
 KINDS: Final[dict[str, tuple[str, Callable[[Bench, Tally], None]]]] = {
@@ -30,6 +34,7 @@ KINDS: Final[dict[str, tuple[str, Callable[[Bench, Tally], None]]]] = {
     "damages": ("damages", damages),
     "drivers": ("two drivers at once", two_drivers),
     "hostile": ("hostile inputs", hostile_inputs),
+    "slurm": ("cancelled, crashed, drained, killed on Slurm", faults_on_slurm),
 }
 _BEGIN: Final = "<!-- begin of the table that `make faults` writes -->"
 _END: Final = "<!-- end of the table -->"
@@ -75,23 +80,28 @@ def main() -> None:
         print("faults are tried on Linux, with a C compiler")
         return
     work = given.work or Path(tempfile.mkdtemp(prefix="superionic-faults-"))
-    tallies: list[Tally] = []
+    tallies: dict[str, Tally] = {}
     try:
         with Bench(work.absolute(), long=given.long, seed=given.seed) as bench:
-            for kind in given.only or KINDS:
-                began = time.monotonic()
-                tally = Tally(KINDS[kind][0])
-                KINDS[kind][1](bench, tally)
-                tallies.append(tally)
-                print(f"{tally.kind}: {tally.skipped or tally.number} ({time.monotonic() - began:.0f} s)", flush=True)
+            for kind, (name, attempt) in KINDS.items():
+                kept = work / f"tally-{kind}{'-long' * given.long}-{given.seed}.json"
+                if kept.exists():
+                    tallies[kind] = Tally(**json.loads(kept.read_text()))
+                elif not given.only or kind in given.only:
+                    began = time.monotonic()
+                    tally = tallies[kind] = Tally(name)
+                    attempt(bench, tally)
+                    kept.write_text(json.dumps(asdict(tally)))
+                    words = tally.skipped or tally.number
+                    print(f"{tally.kind}: {words} ({time.monotonic() - began:.0f} s)", flush=True)
     finally:
         if given.work is None:
             shutil.rmtree(work, ignore_errors=True)
-    text = table(tallies)
+    text = table([*tallies.values()])
     print("\n" + text, end="")
     if given.page is not None:
         put_in(given.page, text)
-    sys.exit(not all(tally.is_clean for tally in tallies))
+    sys.exit(not all(tally.is_clean for tally in tallies.values()))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import subjects
 from interposed import Interposed
 
 from superionic.execution.ledger import LEDGER, Ledger
+from superionic.report.folder import MANIFEST
 
 _MARK: Final = "FAULTS_MARK"
 GONE_WITHIN_S: Final = 5.0
@@ -236,17 +237,15 @@ class Bench:
         return self.root / f"case-{os.getpid()}-{self._count}"
 
     @contextmanager
-    def campaign(self, name: str, state: str = "") -> Iterator[Path]:
+    def campaign(self, name: str, state: str = "begun") -> Iterator[Path]:
         """Yield the file of a campaign in a folder of its own; the folder goes afterwards.
 
         Parameters
         ----------
         state
-            ``finished``, ``begun`` (up to the last stages) or ``new``; begun in the short version and new in the long
-            one if empty.
+            ``finished``, ``begun`` (all but the last stages is done) or ``new``.
         """
         folder = self.folder()
-        state = state or ("new" if self.long else "begun")
         try:
             path = subjects.write(name, folder)
             if state != "new":
@@ -347,7 +346,8 @@ def _forget_the_end(folder: Path) -> None:
     (folder / LEDGER).unlink()
     # Figures are kept by the next report where their data are the same; one of them is to be drawn.
     figures = sorted((folder / "report" / "figures").glob("*.svg"))
-    for path in (figures[-1], figures[-1].with_suffix(".png"), *(folder / "report").glob("*.*")):
+    pages = [path for path in (folder / "report").iterdir() if path.is_file() and path.name != MANIFEST]
+    for path in (figures[-1], figures[-1].with_suffix(".png"), *pages):
         path.unlink()
 
 

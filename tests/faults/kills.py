@@ -40,7 +40,8 @@ def random_kills(bench: Bench, tally: Tally) -> None:
         if tally.number and tally.number % 50 == 0:
             print(f"  {tally.number} kills", flush=True)
         name = bench.names[int(rng.integers(len(bench.names)))] if bench.long or rng.random() < 0.5 else bench.names[0]
-        with bench.campaign(name) as path:
+        state = "new" if bench.long and rng.random() < 0.2 else "begun"
+        with bench.campaign(name, state) as path:
             _kill_until_done(bench, tally, name, path, spans[name], rng)
 
 
@@ -53,7 +54,8 @@ def _kill_until_done(
     while True:
         run = bench.drivers().start(arguments=bench.arguments(path))
         victim = how = "nothing"
-        ended = run.wait(float(rng.uniform(0.0, span_s)))
+        # What is there already shortens a run that goes on, so its end is met too.
+        ended = run.wait(float(rng.uniform(0.0, 0.75 * span_s)))
         if ended is None:
             processes = _by_kind(bench, run)
             how = str(rng.choice(_SIGNALS))

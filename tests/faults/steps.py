@@ -1,7 +1,7 @@
 """Crash points and errors: a kill, half a write, or an error at each call by which files are used.
 
-Each operation on a run folder is tried alone at every call. Whole campaigns are tried at calls of driver and workers:
-all of them in the long version, some in the short one.
+Each operation on a run folder is tried alone at every call. Whole campaigns are tried at each kind of call on each kind
+of file, of driver and of workers, at the first and at another by lot; the short version tries some of these.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ import errno
 import os
 import shutil
 import signal
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
 import operations
+import subjects
 from bench import Bench, Ended, Tally, result_files, run_folder
 from interposed import Call, Fault
 
@@ -51,12 +54,14 @@ def crash_points(bench: Bench, tally: Tally) -> None:
         for number, call in enumerate(calls, 1):
             for action in ("kill", "half") if call.name == "write" else ("kill",):
                 _try_operation(bench, tally, name, Fault(action, number), call)
+    rng = np.random.default_rng(bench.seed)
     for role in ("driver", "worker"):
-        for name in bench.names:
-            calls = _calls_of_campaign(bench, name, role)
-            for number in _some(bench, range(1, len(calls) + 1), 3):
-                action = "half" if calls[number - 1].name == "write" and number % 2 else "kill"
-                _try_campaign(bench, tally, name, Fault(action, number, role))
+        for name in subjects.NAMES:
+            kinds = _kinds(_calls_of_campaign(bench, name, role))
+            for (call, part), count in _some(bench, kinds, 3):
+                action = "half" if call == "write" and rng.random() < 0.5 else "kill"
+                for at in sorted({1, int(rng.integers(1, count + 1))} if bench.long else {1}):
+                    _try_campaign(bench, tally, name, Fault(action, at, role, functions=(call,), part=part))
 
 
 def errors(bench: Bench, tally: Tally) -> None:
@@ -72,11 +77,17 @@ def errors(bench: Bench, tally: Tally) -> None:
                     _try_operation(bench, tally, name, _numbered(fault, same), call)
             if call.name == "write":
                 _try_operation(bench, tally, name, Fault("short", number), call)
+    rng = np.random.default_rng(bench.seed)
     for role in ("driver", "worker"):
-        for name in bench.names:
-            calls = _calls_of_campaign(bench, name, role)
-            for fault in _some(bench, list(_faults_of_campaign(calls, role)), 3):
-                _try_campaign(bench, tally, name, fault)
+        for name in subjects.NAMES:
+            kinds = _kinds(_calls_of_campaign(bench, name, role))
+            for (call, part), count in _some(bench, kinds, 3):
+                for error in rng.permutation(_errors_at(Call(call, part)))[: 2 if bench.long else 1]:
+                    lasting = bool(rng.random() < 0.5)
+                    functions = _AT[error] if lasting else (call,)
+                    at, number = int(rng.integers(1, count + 1)), getattr(errno, error)
+                    fault = Fault("fail", at, role, number, functions, "" if lasting else part, lasting)
+                    _try_campaign(bench, tally, name, fault)
 
 
 def _errors_at(call: Call) -> list[str]:
@@ -94,18 +105,9 @@ def _numbered(fault: Fault, number: int) -> Fault:
     return replace(fault, at=number)
 
 
-def _faults_of_campaign(calls: Sequence[Call], role: str) -> Iterator[Fault]:
-    """Yield errors at the first, a middle and the last of the calls of each kind, on each kind of file."""
-    kinds: dict[tuple[str, str], int] = {}
-    for call in calls:
-        kind = call.name, _part(call.path)
-        kinds[kind] = kinds.get(kind, 0) + 1
-    for (name, part), count in sorted(kinds.items()):
-        for error in _errors_at(Call(name, part)):
-            for at in sorted({1, (count + 1) // 2, count}):
-                for lasting in (False, True):
-                    functions = _AT[error] if lasting else (name,)
-                    yield Fault("fail", at, role, getattr(errno, error), functions, "" if lasting else part, lasting)
+def _kinds(calls: Sequence[Call]) -> list[tuple[tuple[str, str], int]]:
+    """Return the kinds of call on each kind of file, and how often each is met."""
+    return sorted(Counter((call.name, _part(call.path)) for call in calls).items())
 
 
 def _part(path: str) -> str:
@@ -119,14 +121,12 @@ def _part(path: str) -> str:
     return ""
 
 
-def _some(bench: Bench, values: Sequence[Fault] | range, count: int) -> Sequence:
+def _some(bench: Bench, values: list[Any], count: int) -> list[Any]:
     """Return all in the long version, and so many, evenly spread, in the short one."""
     if bench.long or len(values) <= count:
         return values
     shift = bench.seed % (len(values) // count)
-    return [
-        values[shift + n * len(values) // count] for n in range(count) if shift + n * len(values) // count < len(values)
-    ]
+    return [values[shift + n * len(values) // count] for n in range(count)]
 
 
 # ---- operations -----------------------------------------------------------------------------------------------------

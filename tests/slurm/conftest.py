@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from superionic.execution.sites import slurm
+
+from .cluster import Cluster, NoSlurmError, slurm_here
 
 CAMPAIGN = """\
 superionic: 1
@@ -52,58 +51,21 @@ kinds:
 """
 
 
-@dataclass(frozen=True)
-class Cluster:
-    """A running Slurm."""
-
-    script: Path
-    environment: dict[str, str]
-
-    def call(self, *arguments: str) -> None:
-        """Call the script that made it."""
-        subprocess.run([str(self.script), *arguments], env=self.environment, check=True, timeout=120)
-
-    def alive(self, prefix: str = "superionic.") -> list[slurm.Job]:
-        """Return the jobs that have not ended."""
-        jobs = slurm.jobs(prefix)
-        assert jobs is not None
-        return [job for job in jobs.values() if not job.ended]
-
-    def becomes(self, condition: Callable[[], object], limit_s: float) -> float:
-        """Wait for something, and return how long it took."""
-        began = time.monotonic()
-        while not condition():
-            assert time.monotonic() - began < limit_s, f"not within {limit_s} s"
-            time.sleep(0.2)
-        return time.monotonic() - began
-
-
 @pytest.fixture(scope="session")
-def _slurm_here(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    script = root.parent / "shared" / "slurm" / "slurm-here"
-    if not script.is_file():
-        pytest.skip("the script that makes a Slurm is not here")
-    if shutil.which("slurmctld", path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None and getpass.getuser() != "root":
-        pytest.skip("Slurm is not installed, and cannot be by this user")
+def _slurm_here() -> Iterator[Cluster]:
     pytest.importorskip("parsl")
-    # Sockets have short names only, and pytest's folders long ones.
-    folder = Path("/tmp") / f"slurm-test-{os.getpid()}"
-    shape = {"SLURM_HERE_NODES": "3", "SLURM_HERE_CPUS": "4", "SLURM_HERE_GPUS": "2"}
-    environment = {**os.environ, "SLURM_HERE": str(folder), **shape}
-    started = subprocess.run([str(script), "start"], env=environment, capture_output=True, text=True, check=False)
-    if started.returncode != 0:
-        pytest.skip(f"no Slurm could be made: {started.stderr.strip()[-300:]}")
-    try:
-        yield Cluster(script, environment)
-    finally:
-        subprocess.run([str(script), "stop"], env=environment, check=False, capture_output=True)
-        Path(f"{folder}.lock").unlink(missing_ok=True)
+    with ExitStack() as stack:
+        try:
+            made = stack.enter_context(slurm_here())
+        except NoSlurmError as reason:
+            pytest.skip(str(reason))
+        yield made
 
 
 @pytest.fixture
 def cluster(_slurm_here: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     """A Slurm with three nodes, all of them idle."""
-    monkeypatch.setenv("SLURM_CONF", f"{_slurm_here.environment['SLURM_HERE']}/slurm.conf")
+    monkeypatch.setenv("SLURM_CONF", _slurm_here.conf)
     slurm.cancel_all("superionic.")
     _slurm_here.becomes(lambda: not _slurm_here.alive(), 30)
     return _slurm_here

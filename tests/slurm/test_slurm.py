@@ -43,12 +43,6 @@ def n_done(folder: Path) -> int:
     return len(list((folder / "runs" / "small" / "store" / "objects").glob("*/*.zip")))
 
 
-def node_of(job: slurm.Job) -> str:
-    """Name of the node on which a job runs."""
-    command = ["squeue", "--noheader", "--format=%N", "--jobs", job.id]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-
 @contextmanager
 def on_site(text: str, folder: Path) -> Iterator[Runner]:
     """A runner whose tasks go to a site."""
@@ -93,22 +87,33 @@ def test_a_campaign_on_slurm_gives_the_bytes_of_one_on_this_machine(cluster, cam
 def test_cancelled_jobs_and_crashed_nodes_are_made_good(cluster, campaign, local_products, start):
     run = start("run", campaign / "campaign.yaml", "--site", campaign / "site.yaml", "--quiet")
     cluster.becomes(lambda: n_done(campaign) >= 5, 120)
-    working = [job for job in cluster.alive() if job.state == "RUNNING"]
+    working = cluster.running()
     subprocess.run(["scancel", working[0].id], check=True)
     before = n_done(campaign)
     cluster.becomes(lambda: n_done(campaign) > before or run.poll() is not None, 120)
     if len(working) > 1:
-        node = subprocess.run(
-            ["squeue", "--noheader", "--format=%N", "--jobs", working[-1].id],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
+        node = cluster.node_of(working[-1])
         cluster.call("crash", node)
         cluster.call("revive", node)
     assert run.wait(timeout=300) == 0
     assert products(campaign) == local_products
     cluster.becomes(lambda: not cluster.alive(), 60)
+
+
+def test_a_node_that_is_drained_gets_no_more_and_the_others_go_on(cluster, campaign, local_products, start):
+    run = start("run", campaign / "campaign.yaml", "--site", campaign / "site.yaml", "--quiet")
+    cluster.becomes(cluster.running, 60)
+    drained = cluster.node_of(cluster.running()[0])
+    cluster.set_state(drained, "drain")
+    try:
+        for job in cluster.running():
+            if cluster.node_of(job) == drained:
+                subprocess.run(["scancel", job.id], check=True)
+        assert run.wait(timeout=300) == 0
+        assert products(campaign) == local_products
+        cluster.becomes(lambda: not cluster.alive(), 15)
+    finally:
+        cluster.set_state(drained, "resume")
 
 
 def test_a_killed_driver_leaves_nothing_and_the_next_run_goes_on(cluster, campaign, local_products, start):
@@ -186,7 +191,7 @@ def test_a_submitted_driver_follows_itself_and_ends_its_follower(cluster, campai
     cluster.becomes(lambda: n_done(campaign) >= 5, 120)
     # The node of the first driver crashes; the job that waits for its end goes on.
     first = next(job for job in cluster.alive(name) if job.state == "RUNNING")
-    node = node_of(first)
+    node = cluster.node_of(first)
     cluster.call("crash", node)
     cluster.call("revive", node)
     cluster.becomes(lambda: not cluster.alive(), 400)

@@ -17,9 +17,8 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from superionic.execution.owner import Owner
 
@@ -27,8 +26,7 @@ LEDGER: Final = "history.jsonl"
 _ENDS: Final = ("done", "failed", "error")
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """What the ledger knows of one task.
 
     Attributes
@@ -179,7 +177,7 @@ class Ledger:
         if name == "run":
             for key, record in self._records.items():
                 if record.state == "running":
-                    self._records[key] = replace(record, state="interrupted")
+                    self._records[key] = record._replace(state="interrupted")
         elif name == "started":
             key, at = event["key"], float(event["at"])
             before = self._records.get(key)
@@ -188,8 +186,7 @@ class Ledger:
         elif name == "adopted":
             key, before = event["key"], self._records.get(event["key"])
             known = before or Record(key, "", "", "")
-            self._records[key] = replace(
-                known,
+            self._records[key] = known._replace(
                 stage=event["stage"],
                 label=event["label"],
                 state=event["state"],
