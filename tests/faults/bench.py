@@ -217,7 +217,7 @@ class Bench:
 
     def arguments(self, campaign: Path) -> list[str]:
         """Return its arguments; workers are started often, and one is enough where they have no children."""
-        workers = 2 if self.long or "vasp" in campaign.read_text() else 1
+        workers = 2 if "label:" in campaign.read_text() else 1
         return ["run", str(campaign), "--quiet", "--workers", str(workers)]
 
     def drivers(self, number: int = 0) -> Drivers:

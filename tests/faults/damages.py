@@ -16,7 +16,7 @@ _AT_ONCE: Final = 8
 def damages(bench: Bench, tally: Tally) -> None:
     """Damage finished run folders, a few files at a time, and give the command again."""
     rng = np.random.default_rng(bench.seed)
-    number = 1000 if bench.long else 100
+    number = 1000 if bench.long else 48
     while tally.number < number:
         name = bench.names[int(rng.integers(len(bench.names)))]
         with bench.campaign(name, "finished") as path:

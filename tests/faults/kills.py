@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from bench import GONE_WITHIN_S, Bench, Run, Tally, result_files, run_folder
+from bench import GONE_WITHIN_S, Bench, Ended, Run, Tally, result_files, run_folder
 
 _SIGNALS: Final = ("KILL", "TERM", "HUP", "INT", "STOP, then KILL")
 _CODES: Final = (
@@ -53,29 +53,19 @@ def _kill_until_done(
     before: dict[str, int] = {}
     while True:
         run = bench.drivers().start(arguments=bench.arguments(path))
-        victim = how = "nothing"
-        # What is there already shortens a run that goes on, so its end is met too.
-        ended = run.wait(float(rng.uniform(0.0, 0.75 * span_s)))
+        ended, what = _disturbed(bench, tally, run, span_s, rng)
         if ended is None:
-            processes = _by_kind(bench, run)
-            how = str(rng.choice(_SIGNALS))
-            # A driver's death is what a run has to take most often: it is drawn as often as all the others.
-            others = [kind for kind in processes if kind != "driver"]
-            victim = str(rng.choice(others)) if others and rng.random() < 0.5 else "driver"
-            tally.number += _kill(processes, victim, how, rng)
-            ended = run.wait()
-        if ended is None:
-            tally.wrong("manual", f"{case}: a run did not end after {how} of the {victim}")
+            tally.wrong("manual", f"{case}: a run did not end after {what}")
             os.kill(run.pid, signal.SIGKILL)
             run.wait()
             bench.end_all()
             return
         foreign = "Traceback" in ended.said or "a fault of superionic" in ended.said
         if foreign or ended.code not in _CODES:
-            tally.wrong("wordless", f"{case}: after {how} of the {victim}: {ended.code} {ended.said[-500:]}")
+            tally.wrong("wordless", f"{case}: after {what}: {ended.code} {ended.said[-500:]}")
         if rng.random() < 0.5:
             alive = bench.left_running(GONE_WITHIN_S)
-            tally.wrong("left", f"{case}: {GONE_WITHIN_S:g} s after {how} of the {victim}: {alive}", len(alive))
+            tally.wrong("left", f"{case}: {GONE_WITHIN_S:g} s after {what}: {alive}", len(alive))
         now = result_files(run_folder(path.parent))
         again = [file for file in before if now.get(file) != before[file]]
         tally.wrong("twice", f"{case}: {again[:3]}", len(again))
@@ -83,6 +73,26 @@ def _kill_until_done(
         if ended.code == 0:
             break
     bench.look(tally, name, path, case, before)
+
+
+def _disturbed(
+    bench: Bench, tally: Tally, run: Run, span_s: float, rng: np.random.Generator
+) -> tuple[Ended | None, str]:
+    """Kill another process than the driver, or the driver, or both, and return how the run ended and what was done."""
+    done: list[str] = []
+    while True:
+        # What is there already shortens a run that goes on, so its end is met too.
+        ended = run.wait(float(rng.uniform(0.0, 0.75 * span_s)))
+        if ended is not None:
+            return ended, " and ".join(done) or "nothing"
+        processes = _by_kind(bench, run)
+        others = [kind for kind in processes if kind != "driver"]
+        victim = str(rng.choice(others)) if others and not done and rng.random() < 0.5 else "driver"
+        how = str(rng.choice(_SIGNALS))
+        tally.number += _kill(processes, victim, how, rng)
+        done.append(f"{how} of the {victim}")
+        if victim == "driver" or rng.random() < 0.3:
+            return run.wait(), " and ".join(done)
 
 
 def _kill(processes: Mapping[str, list[int]], victim: str, how: str, rng: np.random.Generator) -> int:

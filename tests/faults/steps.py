@@ -1,7 +1,8 @@
 """Crash points and errors: a kill, half a write, or an error at each call by which files are used.
 
 Each operation on a run folder is tried alone at every call. Whole campaigns are tried at each kind of call on each kind
-of file, of driver and of workers, at the first and at another by lot; the short version tries some of these.
+of file, of driver and of workers, at the first and at another by lot. The short version tries some of all these, others
+with another seed.
 """
 
 from __future__ import annotations
@@ -50,15 +51,15 @@ _AT: Final[dict[str, tuple[str, ...]]] = {
 def crash_points(bench: Bench, tally: Tally) -> None:
     """Kill at every call of each operation and at calls of whole campaigns."""
     for name in operations.OPERATIONS:
-        calls = _calls_of_operation(bench, name)
-        for number, call in enumerate(calls, 1):
+        calls = list(enumerate(_calls_of_operation(bench, name), 1))
+        for number, call in calls if bench.long else calls[bench.seed % 3 :: 3]:
             for action in ("kill", "half") if call.name == "write" else ("kill",):
                 _try_operation(bench, tally, name, Fault(action, number), call)
     rng = np.random.default_rng(bench.seed)
     for role in ("driver", "worker"):
         for name in subjects.NAMES:
             kinds = _kinds(_calls_of_campaign(bench, name, role))
-            for (call, part), count in _some(bench, kinds, 3):
+            for (call, part), count in _some(bench, kinds, 1):
                 action = "half" if call == "write" and rng.random() < 0.5 else "kill"
                 for at in sorted({1, int(rng.integers(1, count + 1))} if bench.long else {1}):
                     _try_campaign(bench, tally, name, Fault(action, at, role, functions=(call,), part=part))
@@ -68,7 +69,8 @@ def errors(bench: Bench, tally: Tally) -> None:
     """Let every call of each operation fail, by each error that it can meet, and calls of whole campaigns."""
     for name in operations.OPERATIONS:
         calls = _calls_of_operation(bench, name)
-        for number, call in enumerate(calls, 1):
+        numbered = list(enumerate(calls, 1))
+        for number, call in numbered if bench.long else numbered[bench.seed % 6 :: 6]:
             for error in _errors_at(call):
                 for lasting in _lasting(bench, error):
                     fault = Fault("fail", number, error=getattr(errno, error), lasting=lasting, functions=_AT[error])
@@ -81,7 +83,7 @@ def errors(bench: Bench, tally: Tally) -> None:
     for role in ("driver", "worker"):
         for name in subjects.NAMES:
             kinds = _kinds(_calls_of_campaign(bench, name, role))
-            for (call, part), count in _some(bench, kinds, 3):
+            for (call, part), count in _some(bench, kinds, 1):
                 for error in rng.permutation(_errors_at(Call(call, part)))[: 2 if bench.long else 1]:
                     lasting = bool(rng.random() < 0.5)
                     functions = _AT[error] if lasting else (call,)
