@@ -52,6 +52,18 @@ def interruptible() -> Iterator[None]:
         signal.signal(number, handler)
 
 
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give a process a file at a time; the files of ``tests/campaigns`` go together, as they share what is run."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):  # type: ignore[misc,unused-ignore]
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::", 1)[0]
+            return "tests/campaigns" if file.startswith("tests/campaigns/") else file
+
+    return ByFile(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip tests of engines and of a browser that are not installed; files with slow tests come first.
 
