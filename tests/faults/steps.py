@@ -1,8 +1,8 @@
 """Crash points and errors: a kill, half a write, or an error at each call by which files are used.
 
 Each operation on a run folder is tried alone at every call. Whole campaigns are tried at each kind of call on each kind
-of file, of driver and of workers, at the first and at another by lot. The short version tries some of all these, others
-with another seed.
+of file, of driver and of workers, at one of them by lot. The short version tries some of all these, others with another
+seed.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def crash_points(bench: Bench, tally: Tally) -> None:
             kinds = _kinds(_calls_of_campaign(bench, name, role))
             for (call, part), count in _some(bench, kinds, 1):
                 action = "half" if call == "write" and rng.random() < 0.5 else "kill"
-                for at in sorted({1, int(rng.integers(1, count + 1))} if bench.long else {1}):
-                    _try_campaign(bench, tally, name, Fault(action, at, role, functions=(call,), part=part))
+                at = int(rng.integers(1, count + 1))
+                _try_campaign(bench, tally, name, Fault(action, at, role, functions=(call,), part=part))
 
 
 def errors(bench: Bench, tally: Tally) -> None:
@@ -84,12 +84,11 @@ def errors(bench: Bench, tally: Tally) -> None:
         for name in subjects.NAMES:
             kinds = _kinds(_calls_of_campaign(bench, name, role))
             for (call, part), count in _some(bench, kinds, 1):
-                for error in rng.permutation(_errors_at(Call(call, part)))[: 2 if bench.long else 1]:
-                    lasting = bool(rng.random() < 0.5)
-                    functions = _AT[error] if lasting else (call,)
-                    at, number = int(rng.integers(1, count + 1)), getattr(errno, error)
-                    fault = Fault("fail", at, role, number, functions, "" if lasting else part, lasting)
-                    _try_campaign(bench, tally, name, fault)
+                error, lasting = str(rng.choice(_errors_at(Call(call, part)))), bool(rng.random() < 0.5)
+                functions = _AT[error] if lasting else (call,)
+                at, number = int(rng.integers(1, count + 1)), getattr(errno, error)
+                fault = Fault("fail", at, role, number, functions, "" if lasting else part, lasting)
+                _try_campaign(bench, tally, name, fault)
 
 
 def _errors_at(call: Call) -> list[str]:
