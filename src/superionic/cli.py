@@ -154,7 +154,7 @@ def check(
 
     cli_screen.show_plan(opened, plan)
     if place is not None:
-        show_site(place, plan)
+        show_site(*opened.fit_site(place), plan)
 
 
 @app.command()

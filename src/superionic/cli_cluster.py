@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -125,37 +126,42 @@ def doctor_command(
         raise typer.Exit(_EXIT_USER_ERROR)
 
 
-def show_site(site: Site, plan: Plan) -> None:
-    """Print what the jobs of a site are, and about how long a campaign takes on them."""
+def show_site(site: Site, more_memory: Sequence[str], plan: Plan) -> None:
+    """Print what the jobs of a site are, and about how long what is left of a campaign takes on them."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     from superionic.execution.sites.site_file import KINDS
 
-    table = Table("jobs", "runs", "nodes × workers × cores", "GPUs a node", "walltime", "at once", "partition")
+    shape = "nodes × workers × cores"
+    table = Table("jobs of", shape, "memory", "GPUs", "walltime", "at once", "partition", "left")
     shared: dict[str, list[str]] = {}
     for kind in KINDS:
         shared.setdefault(site.block(kind)[0], []).append(kind)
+    hours = node_hours = 0.0
     for name, kinds in shared.items():
         block = getattr(site.kinds, name)
-        shape = f"{block.nodes} × {block.workers_per_node} × {block.cores_per_worker}"
-        partition = site.queue_of(block).partition or "the cluster's default"
+        left = sum(max(0.0, line.cpu_hours - line.spent_cpu_hours) for line in plan.lines if line.kind in kinds)
+        hours += left / block.workers  # stages follow one another
+        node_hours += left / block.workers_per_node
         table.add_row(
-            name,
             ", ".join(kinds),
-            shape,
+            f"{block.nodes} × {block.workers_per_node} × {block.cores_per_worker}",
+            "default" if block.memory_per_worker_GB is None else f"{block.memory_per_worker_GB:g} GB",
             str(block.gpus_per_node),
             f"{block.walltime_h:g} h",
             str(block.max_jobs),
-            escape(partition),
+            escape(site.queue_of(block).partition or "default"),
+            f"{left:.2g} h",
         )
     console = Console()
     console.print(table)
-    per_node = max(getattr(site.kinds, name).workers_per_node for name in shared)
+    for words in more_memory:
+        console.print(escape(words))
     console.print(
-        f"on this site: {plan.cpu_hours / site.workers:.2g} h or more with all {site.workers} workers, about "
-        f"{plan.cpu_hours / per_node:.2g} node-hours"
+        f"on this site: {hours:.2g} h or more with all jobs at work, about {node_hours:.2g} node-hours, if a "
+        "worker there is as fast as one here"
     )
 
 

@@ -12,6 +12,7 @@ from superionic import Campaign
 from superionic.campaign.doctor import examine
 from superionic.campaign.site import PRESETS, parse_site
 from superionic.errors import CampaignFileError, EngineError
+from superionic.execution.ledger import LEDGER, Ledger
 from superionic.execution.runner import Slots
 from superionic.execution.sites import slurm
 from superionic.execution.sites.base import SiteRun, kind_of, open_site
@@ -98,6 +99,22 @@ def test_the_script_of_a_job_asks_for_what_the_site_says(tmp_path):
         site, name="d", script=tmp_path / "d.sh", log=tmp_path / "log", command=["superionic", "run"]
     )
     assert "--dependency=" in driver
+
+
+def test_jobs_ask_for_the_memory_that_tasks_were_measured_to_use(finished_folder):
+    campaign = Campaign.load(finished_folder / "campaign.yaml")
+    with Ledger(campaign.run_folder / LEDGER) as ledger:
+        largest_GB = max(record.peak_MB or 0.0 for record in ledger.all()) / 1024.0
+    assert largest_GB > 0.05
+    site, words = campaign.fit_site(parse_site(HEAD + "kinds: {core: {memory_per_worker_GB: 0.01}}\n", "site.yaml"))
+    asked_GB = site.kinds.core.memory_per_worker_GB
+    assert asked_GB is not None
+    assert 1.25 * largest_GB <= asked_GB <= 1.25 * largest_GB + 0.5
+    assert len(words) == 1
+    assert f"{asked_GB:g} GB of memory a worker instead of 0.01 GB" in words[0]
+    for enough in ("{memory_per_worker_GB: 64}", "{}"):
+        text = HEAD + f"kinds: {{core: {enough}}}\n"
+        assert campaign.fit_site(parse_site(text, "site.yaml")) == (parse_site(text, "site.yaml"), ())
 
 
 def test_the_kind_of_a_task_is_read_from_its_description():

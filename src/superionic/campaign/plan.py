@@ -15,7 +15,8 @@ import numpy as np
 
 from superionic.errors import CompositionError
 from superionic.execution.codec import to_tree
-from superionic.execution.engines import resolve_engine
+from superionic.execution.engines import CORE, resolve_engine
+from superionic.execution.sites.base import DFT_ENGINES
 from superionic.results.identity import Material, OrderedCell
 from superionic.settings.base import STUDENT
 from superionic.settings.distil import resolved
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from superionic.campaign.run import Campaign
     from superionic.campaign.schema import CampaignFile
     from superionic.campaign.status import StageStatus
+    from superionic.execution.sites.site_file import Kind
     from superionic.stages.ordering_spaces import Space
 
 # CPU seconds per atom and evaluation with forces, one thread.
@@ -72,6 +74,8 @@ class PlanLine:
         What of it was spent already.
     basis
         What ``cpu_hours`` rests on: ``measured`` on tasks of this campaign, ``estimated``, or both.
+    kind
+        Jobs of a site in which most of its tasks run.
     """
 
     stage: str
@@ -81,6 +85,7 @@ class PlanLine:
     megabytes: float
     spent_cpu_hours: float = 0.0
     basis: str = "estimated"
+    kind: Kind = "core"
 
 
 @dataclass(frozen=True)
@@ -174,18 +179,28 @@ def make_plan(campaign: Campaign) -> Plan:
     from superionic.execution.executors import default_slots
 
     file = campaign.file
-    engines = {name: resolve_engine(name).kind for name in needed_engines(file, choose_potentials(file))}
+    potentials = choose_potentials(file)
+    engines = {name: resolve_engine(name).kind for name in needed_engines(file, potentials)}
     for crystal in campaign.references.values():
         if not crystal.is_ordered:
             raise CompositionError(f"the reference {crystal.name} is disordered", fix="give an ordered structure")
     spaces = [count_space(campaign, space) for space in build_spaces(file, campaign.crystals)]
     cost = _Costs(campaign, spaces)
     lines = [line for stage in file.stages if (line := getattr(cost, stage, lambda: None)()) is not None]
+    learned: Kind = "potential" if any(chosen.engine != CORE for chosen in potentials.values()) else "core"
+    lines = [replace(line, kind=_kind(file, line.stage, learned)) for line in lines]
     if (campaign.run_folder / "store").is_dir():
         begun = {stage.stage: stage for stage in campaign.status().stages}
         lines = [_measured(file, line, begun.get(line.stage)) for line in lines]
     slots = default_slots(file.execution.workers, file.execution.threads_per_worker)
     return Plan(tuple(lines), tuple(spaces), engines, slots.workers, str(campaign.run_folder))
+
+
+def _kind(file: CampaignFile, stage: str, learned: Kind) -> Kind:
+    """Return the jobs that run a stage; ``learned`` are those of the campaign's potentials."""
+    if stage == "label" and file.label is not None and file.label.engine in DFT_ENGINES:
+        return "dft"
+    return learned if stage in ("rank", "sample", "label", "train", "validate", "transport", "distil") else "core"
 
 
 def _measured(file: CampaignFile, line: PlanLine, stage: StageStatus | None) -> PlanLine:

@@ -172,6 +172,10 @@ class Campaign:
             )
         self._prepare(until=until, install=install_engines, say=say)
         store = self._open_store()
+        if site is not None:
+            site, more_memory = self.fit_site(site)
+            for words in more_memory:
+                say(words)
         slots = default_slots(workers or self.file.execution.workers, self.file.execution.threads_per_worker)
         with run_lock(self.run_folder, say=say), self._ledger() as ledger, remembered_interrupts() as interrupts:
             store.sweep()
@@ -203,6 +207,13 @@ class Campaign:
         walked = self._dry_walk(ledger)
         owner = run_owner(self.run_folder)
         return make_status(self.file, walked.flow, walked.pending, ledger, walked.trouble, owner)
+
+    def fit_site(self, site: Site) -> tuple[Site, tuple[str, ...]]:
+        """Let jobs ask for the memory that tasks here have used; see :func:`superionic.campaign.site.fit_memory`."""
+        from superionic.campaign.site import fit_memory
+
+        ledger = self._ledger()
+        return fit_memory(site, self._dry_walk(ledger).flow.bench.runner.used.values(), ledger)
 
     def report(self, folder: Path | None = None) -> Path:
         """Write the report from what is done so far, and return its HTML file.

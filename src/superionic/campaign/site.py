@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
 from superionic.campaign.load import error_of, read_text
 from superionic.campaign.load_messages import validation_problems
 from superionic.campaign.yaml_text import Place, parse_yaml
+from superionic.execution.ledger import Ledger
+from superionic.execution.sites.base import kind_of_task
 from superionic.execution.sites.site_file import Site
+from superionic.execution.task import Task
 from superionic.settings.base import Problem, did_you_mean
+
+if TYPE_CHECKING:
+    from superionic.execution.sites.site_file import Kind
 
 REFERENCE: Final = "docs/how-to/slurm.md describes every key, and has files to start from."
 
+_MEMORY_MARGIN: Final = 1.25
+_MEMORY_UNASKED_GB: Final = 2.0
+"""Memory that clusters give a core at the least where a job asks for none."""
 _CORE: Final = {"workers_per_node": 16, "memory_per_worker_GB": 2.0, "walltime_h": 4.0, "max_jobs": 2}
 _DFT: Final = {
     "cores_per_worker": 32,
@@ -103,6 +113,43 @@ def parse_site(text: str, path: str | Path) -> Site:
         message = "the file is empty" if raw is None else "the file is not a mapping of keys to values"
         document.problems.append((Problem((), message), Place(1, 1)))
     raise error_of(document, Path(path), what="site file", reference=REFERENCE)
+
+
+def fit_memory(site: Site, tasks: Iterable[Task[Any]], ledger: Ledger) -> tuple[Site, tuple[str, ...]]:
+    """Ask for as much memory as tasks of a campaign were measured to use, where a site file asks for less.
+
+    Parameters
+    ----------
+    site
+        The site file.
+    tasks, ledger
+        What the campaign has done, and what it cost.
+
+    Returns
+    -------
+    site, words
+        The site with more memory a worker where that is needed, and a sentence on each such kind of job.
+    """
+    largest: dict[Kind, float] = {}
+    for task in tasks:
+        record = ledger.record(task.key)
+        if record is not None and record.peak_MB is not None:
+            kind = site.block(kind_of_task(task.engine, task.settings))[0]
+            largest[kind] = max(largest.get(kind, 0.0), record.peak_MB / 1024.0)
+    words = []
+    for kind, used_GB in sorted(largest.items()):
+        _, block = site.block(kind)
+        asked_GB = block.memory_per_worker_GB
+        needed_GB = math.ceil(2.0 * _MEMORY_MARGIN * used_GB) / 2.0
+        if needed_GB > (_MEMORY_UNASKED_GB if asked_GB is None else asked_GB):
+            stated = "the cluster's default" if asked_GB is None else f"{asked_GB:g} GB"
+            words.append(
+                f"jobs of {kind}: {needed_GB:g} GB of memory a worker instead of {stated}, since tasks of this "
+                f"campaign used {used_GB:.2g} GB"
+            )
+            grown = block.model_copy(update={"memory_per_worker_GB": needed_GB})
+            site = site.model_copy(update={"kinds": site.kinds.model_copy(update={kind: grown})})
+    return site, tuple(words)
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

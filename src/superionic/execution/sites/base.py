@@ -7,7 +7,7 @@ Another engine than Parsl is a function of the type :data:`Opener`, under a name
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from superionic.execution.sites.site_file import Kind, Site
 
 GROUP: Final = "superionic.sites"
-_DFT: Final = frozenset({"gpaw", "vasp", "tblite"})
+DFT_ENGINES: Final = frozenset({"gpaw", "vasp", "tblite"})
+"""Labellers whose tasks run in the jobs of ``dft``."""
 _OWN: Final = {
     "parsl": "superionic.execution.sites.parsl_engine:open_parsl",
     "processes": "superionic.execution.sites.processes:open_processes",
@@ -125,7 +126,11 @@ def find_opener(name: str) -> Opener:
 def kind_of(request: Request) -> Kind:
     """Tell what a task needs, from the plain data that describes it."""
     descriptor: dict[str, Any] = request.get("descriptor", {})
-    engine = str(descriptor.get("engine", {}).get("name", "core"))
-    if engine in _DFT or descriptor.get("settings", {}).get("labeller") in _DFT:
+    return kind_of_task(str(descriptor.get("engine", {}).get("name", "core")), descriptor.get("settings", {}))
+
+
+def kind_of_task(engine: str, settings: Mapping[str, Any]) -> Kind:
+    """Tell in which jobs a task of an engine and with some settings runs."""
+    if engine in DFT_ENGINES or settings.get("labeller") in DFT_ENGINES:
         return "dft"
     return "core" if engine == "core" else "potential"
