@@ -1,8 +1,8 @@
 """Faults: kill, damage and starve a small campaign in every way, and see that nothing is lost and nothing changes.
 
 ``python tests/faults --short`` takes minutes, ``--long`` hours. With ``--work`` a kind that was tried to its end is not
-tried again, so a long run may be stopped. The table that it prints can be put in the place of the one in a page of the
-documentation. Ends with 1 if anything that must not be was met.
+tried again, and kills and damages go on where they were, so a long run may be stopped. The table that it prints can be
+put in the place of the one in a page of the documentation. Ends with 1 if anything that must not be was met.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -65,6 +66,10 @@ def put_in(page: Path, text: str) -> None:
     page.write_text(f"{before}{begin}\n{text}{end}{after}")
 
 
+def _write(path: Path, tally: Tally) -> None:
+    path.write_text(json.dumps(asdict(tally)))
+
+
 def main() -> None:
     """Run as a script."""
     parser = argparse.ArgumentParser(prog="python tests/faults", description=(__doc__ or "").splitlines()[0])
@@ -89,9 +94,12 @@ def main() -> None:
                     tallies[kind] = Tally(**json.loads(kept.read_text()))
                 elif not given.only or kind in given.only:
                     began = time.monotonic()
-                    tally = tallies[kind] = Tally(name)
+                    part = kept.with_suffix(".part")
+                    tally = tallies[kind] = Tally(**json.loads(part.read_text())) if part.exists() else Tally(name)
+                    bench.keep = partial(_write, part)
                     attempt(bench, tally)
-                    kept.write_text(json.dumps(asdict(tally)))
+                    _write(kept, tally)
+                    part.unlink(missing_ok=True)
                     words = tally.skipped or tally.number
                     print(f"{tally.kind}: {words} ({time.monotonic() - began:.0f} s)", flush=True)
     finally:

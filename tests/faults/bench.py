@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -182,10 +182,16 @@ class Bench:
         Whether to try all that can be tried.
     seed
         Of everything that is drawn by lot.
+
+    Attributes
+    ----------
+    keep
+        Called with a tally now and then, by kinds that can go on from one.
     """
 
     def __init__(self, root: Path, *, long: bool, seed: int) -> None:
         self.root, self.long, self.seed = root, long, seed
+        self.keep: Callable[[Tally], None] = lambda _tally: None
         root.mkdir(parents=True, exist_ok=True)
         self.interposed = Interposed(root)
         self._mark = uuid.uuid4().hex

@@ -15,9 +15,9 @@ _AT_ONCE: Final = 8
 
 def damages(bench: Bench, tally: Tally) -> None:
     """Damage finished run folders, a few files at a time, and give the command again."""
-    rng = np.random.default_rng(bench.seed)
     number = 1000 if bench.long else 48
     while tally.number < number:
+        rng = np.random.default_rng([bench.seed, tally.number])  # so that it can go on where it was stopped
         name = bench.names[int(rng.integers(len(bench.names)))]
         with bench.campaign(name, "finished") as path:
             precious = path.parent / "precious"
@@ -34,6 +34,7 @@ def damages(bench: Bench, tally: Tally) -> None:
             _run(bench, tally, name, path, case, before)
             if _outside(path.parent) != outside:
                 tally.wrong("changed", f"{case}: something outside of the run folder")
+        bench.keep(tally)
 
 
 def _run(bench: Bench, tally: Tally, name: str, path: Path, case: str, before: dict[str, int]) -> None:

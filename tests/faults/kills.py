@@ -27,7 +27,6 @@ _CODES: Final = (
 
 def random_kills(bench: Bench, tally: Tally) -> None:
     """Kill at random moments."""
-    rng = np.random.default_rng(bench.seed)
     number = 1000 if bench.long else 60
     spans: dict[str, float] = {}
     bench.drivers()  # what it does to be warm is not part of a run
@@ -37,12 +36,12 @@ def random_kills(bench: Bench, tally: Tally) -> None:
             bench.run(path)
             spans[name] = time.monotonic() - began
     while tally.number < number:
-        if tally.number and tally.number % 50 == 0:
-            print(f"  {tally.number} kills", flush=True)
+        rng = np.random.default_rng([bench.seed, tally.number])  # so that it can go on where it was stopped
         name = bench.names[int(rng.integers(len(bench.names)))] if bench.long or rng.random() < 0.5 else bench.names[0]
         state = "new" if bench.long and rng.random() < 0.2 else "begun"
         with bench.campaign(name, state) as path:
             _kill_until_done(bench, tally, name, path, spans[name], rng)
+        bench.keep(tally)
 
 
 def _kill_until_done(
