@@ -267,8 +267,8 @@ def _show_estimates(console: Console, found: TransportAnalysis | PooledTransport
     ):
         if estimate is None:
             continue
-        value = with_error(estimate.value, estimate.error, unit)
-        if estimate.is_upper_bound and unit:
+        value = with_error(None if estimate.is_unknown else estimate.value, estimate.error, unit)
+        if estimate.is_upper_bound and unit and not estimate.is_unknown:
             value = f"below {number(estimate.interval95[1], 2)} {unit}"
         table.add_row(name, value, _interval(estimate.interval68), _interval(estimate.interval95))
     console.print(table)

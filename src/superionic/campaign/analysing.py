@@ -20,7 +20,7 @@ from superionic.errors import AnalysisError
 from superionic.results.analysis import Analysis, PooledTransport, SeriesOfRuns
 from superionic.results.identity import Material, Run
 from superionic.transport.conductivity_of_temperature import RunTransport, temperature_dependence
-from superionic.transport.estimate import Estimate, pool
+from superionic.transport.estimate import Estimate, pool, ratio_estimate
 from superionic.transport.volumes import ThermalExpansion, thermal_expansion
 
 if TYPE_CHECKING:
@@ -310,7 +310,10 @@ def _sites(chosen: str | Path | DisorderedCrystal) -> Literal["none", "density"]
 
 
 def _pooled(runs: Sequence[RunAnalysis]) -> PooledTransport:
-    """Average replicas, weighted by ions × time (not by their errors, which are low where the value is)."""
+    """Average replicas, weighted by ions × time (not by their errors, which are low where the value is).
+
+    The Haven ratio is that of the averages: a mean of ratios is led by the run whose D_σ happens to be low.
+    """
     weights = [run.transport.n_ions * run.transport.duration_ps for run in runs]
 
     def where_known(estimates: Sequence[Estimate | None]) -> Estimate | None:
@@ -321,7 +324,10 @@ def _pooled(runs: Sequence[RunAnalysis]) -> PooledTransport:
     return PooledTransport(
         tracer_diffusivity_cm2_per_s=pool([each.tracer_diffusivity_cm2_per_s for each in found], weights),
         charge_diffusivity_cm2_per_s=pool([each.charge_diffusivity_cm2_per_s for each in found], weights),
-        haven_ratio=pool([each.haven_ratio for each in found], weights),
+        haven_ratio=ratio_estimate(
+            pool([each.tracer.beyond_hops_A2_per_ps for each in found], weights),
+            pool([each.charge.beyond_hops_A2_per_ps for each in found], weights),
+        ),
         nernst_einstein_conductivity_S_per_cm=where_known([e.nernst_einstein_conductivity_S_per_cm for e in found]),
         ionic_conductivity_S_per_cm=where_known([each.ionic_conductivity_S_per_cm for each in found]),
     )

@@ -22,7 +22,7 @@ MOST_UNEVEN = 0.1
 """Share of frames that may be missing, or lie between the even ones, before another spacing is looked for."""
 EVEN = 0.02
 """A frame is on the axis where it is no farther from it than this share of the spacing."""
-MOST_JUMP = 4.0
+MOST_JUMP = 3.0
 """Atoms move by so many times the usual displacement from one file to the next before the files are no one run."""
 _SEEN_AT_ONCE = 256
 
