@@ -26,6 +26,7 @@ from superionic.dynamics.reading.joining import (
     overlap_ends,
     plan,
     same_axis,
+    share_that_fits,
 )
 from superionic.dynamics.unwrapped_cache import Cache
 from superionic.dynamics.unwrapping import WATCHED, Scheme, Unwrapper
@@ -41,7 +42,6 @@ _SAVE_EVERY_S = 2.0
 _RECENT = 50
 _UNEVEN_SAID = 3
 _UNEVEN_FLAGGED = 20
-_LEAST_KEPT = 0.1
 _SAME_INTERVAL = 1e-3
 
 
@@ -371,9 +371,11 @@ class _Builder:
             self.joint = Joint(before, after, far, usual)
 
     def _check_evenness(self) -> None:
-        whole = sum(len(n.steps) for parts in self.numbers.values() for n in parts)
-        uneven = self.axis.uneven > _UNEVEN_FLAGGED
-        if uneven and (self.n_filled > MOST_UNEVEN * self.n_frames or self.n_taken < _LEAST_KEPT * whole):
+        assert self.plan is not None and self.plan.spacing is not None  # noqa: S101, PT018 - there are two frames
+        if self.axis.uneven > _UNEVEN_FLAGGED and (
+            self.n_filled > MOST_UNEVEN * self.n_frames
+            or share_that_fits(self._files(), self.plan.spacing) < 1.0 - MOST_UNEVEN
+        ):
             raise AnalysisError(
                 "The frames are not evenly spaced in time: no spacing holds for most of them.",
                 fix="Give the part of the file that was written at one interval.",

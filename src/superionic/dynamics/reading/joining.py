@@ -122,6 +122,14 @@ def _unwell(rises: Integers, spacing: int) -> float:
     return float((missing.sum() + uneven.sum()) / len(rises))
 
 
+def share_that_fits(files: Sequence[Numbers], spacing: int) -> float:
+    """Share of frames that lie whole spacings, or whole parts of a spacing, behind the one before."""
+    rises = np.concatenate([np.diff(each.steps) for each in files])
+    rises = rises[rises > 0]
+    turns = np.where(rises >= spacing, rises / spacing, spacing / rises)
+    return float(np.mean(np.abs(turns - np.rint(turns)) <= EVEN * turns)) if len(turns) else 1.0
+
+
 def _first(steps: Integers, spacing: int) -> int:
     """Return the earliest number whose axis most of the first numbers lie on."""
     some = steps[:_SEEN_AT_ONCE]
@@ -194,6 +202,7 @@ class TimeAxis:
         spacing = self.spacing or max(1, step - self.step)
         if self.index < 0:
             if self.first is not None and not _even(step - self.first, spacing):
+                self.uneven += 1
                 return None, f"{name} is not on the even axis of the frames behind it and was left out"
             self.index, self.step = 0, step
             return 0, ""
