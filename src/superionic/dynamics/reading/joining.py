@@ -212,7 +212,7 @@ class TimeAxis:
             return self.index, ""
         if rise == 0:
             return None, f"{name} stands twice; the second was left out"
-        if rise > 0 and not _even(rise, spacing):
+        if rise > 0 and not (round(rise / spacing) >= 1 and _even(rise, spacing)):
             self.uneven += 1
             return None, f"{name} lies between the even ones ({self.called(spacing, only=True)} apart) and was left out"
         remark = ""
@@ -220,7 +220,7 @@ class TimeAxis:
             remark = f"counting starts anew at {name}: taken to follow on the frame before"
             self.index += 1
         else:
-            self.index += max(1, round(rise / spacing))
+            self.index += round(rise / spacing)
         self.step = step
         return self.index, remark
 
