@@ -390,6 +390,7 @@ def test_xdatcars_as_they_are(tmp_path):
         (lambda k: f"time_ps={0.01 * k} energy=-1", 0.01, "no cell"),
         (lambda k: f"time={0.01 * k} energy=-1", None, "not known"),
         (lambda k: f"step {k}", None, "no cell"),
+        (lambda k: f"Atoms. Timestep: {5 * k}", 0.01, "no cell"),
     ],
 )
 def test_times_of_comment_lines_and_the_cell_of_a_structure(tmp_path, comment, interval, said):
@@ -397,7 +398,8 @@ def test_times_of_comment_lines_and_the_cell_of_a_structure(tmp_path, comment, i
     path = xyz(tmp_path / "run-pos-1.xyz", truth, comment)
     with pytest.raises(AnalysisError, match="--structure"):
         open_trajectory(path)
-    options = ReadingOptions(structure=xyz(tmp_path / "cell.extxyz", truth[:1], lambda _: LATTICE))
+    structure = xyz(tmp_path / "cell.extxyz", truth[:1], lambda _: LATTICE)
+    options = ReadingOptions(structure=structure, timestep_fs=2.0 if "Timestep" in comment(0) else None)
     if interval is None:
         with pytest.raises(AnalysisError, match="--frame-interval-fs"):
             read(path, options)
@@ -407,6 +409,22 @@ def test_times_of_comment_lines_and_the_cell_of_a_structure(tmp_path, comment, i
     assert said in words(found)
 
 
+def test_types_by_numbers_and_units_of_length_of_xyz_files(tmp_path):
+    truth = paths(3)
+    path = xyz(tmp_path / "a.xyz", truth, lambda k: f"Atoms. Timestep: {100 * k} {LATTICE}")
+    text = path.read_text()
+    for element, number in (("Li", "1"), ("Y", "2"), ("Cl", "3")):
+        text = text.replace(f"\n{element} ", f"\n{number} ")
+    path.write_text(text)
+    with pytest.raises(AnalysisError, match="--elements"):
+        open_trajectory(path)
+    found = read(path, ReadingOptions(elements=("Li", "Y", "Cl"), timestep_fs=1.0))
+    assert (found.symbols, found.frame_interval_ps) == (files.SYMBOLS, pytest.approx(0.1))
+    path.write_text(text.replace("Atoms.", "positions{atomic_unit}"))
+    with pytest.raises(AnalysisError, match="unit of length"):
+        open_trajectory(path, options=METAL)
+
+
 def test_a_structure_of_other_atoms_is_refused(tmp_path):
     truth = paths(3)
     path = xyz(tmp_path / "a.xyz", truth, lambda k: f"frame {k}")
@@ -414,6 +432,24 @@ def test_a_structure_of_other_atoms_is_refused(tmp_path):
     structure.write_text(structure.read_text().replace("Y ", "Sc "))
     with pytest.raises(AnalysisError, match="same order"):
         open_trajectory(path, options=ReadingOptions(structure=structure))
+
+
+@pytest.mark.parametrize("kind", ["xdatcar", "dump", "xyz", "vasprun"])
+def test_lines_may_end_as_windows_ends_them(tmp_path, kind):
+    truth = paths(12)
+    path = tmp_path / kind
+    if kind == "xdatcar":
+        files.xdatcar(path, truth, CELL)
+    elif kind == "dump":
+        dump(path, truth, range(0, 1200, 100), before=lambda k: f"ITEM: TIME\n{0.1 * k}\n")
+    elif kind == "xyz":
+        xyz(path, truth, lambda k: f"Time={100.0 * k} {LATTICE}")
+    else:
+        files.vasprun(path, truth, CELL, potim=100.0)
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    found = read(path, replace(METAL, timestep_fs=None), frame_interval_ps=0.1)
+    assert_walk(found, truth, 2e-4)
+    assert found.flags == ()
 
 
 def test_what_ase_says_of_its_runs(tmp_path):

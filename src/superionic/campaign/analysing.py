@@ -12,7 +12,7 @@ import numpy as np
 from superionic import __version__
 from superionic.campaign.trajectories import is_run_folder, open_run
 from superionic.dynamics.analysis import AnalysedTrajectory, Drift, Question, RunAnalysis, analyse_trajectory
-from superionic.dynamics.reading import Notice, ReadingOptions, TrajectoryReader, open_trajectory
+from superionic.dynamics.reading import Notice, ReadingOptions, TrajectoryReader, open_trajectory, without_effect
 from superionic.dynamics.unwrapped import Progress, read_unwrapped
 from superionic.dynamics.unwrapped_cache import key_of
 from superionic.dynamics.unwrapping import SCHEMES, Scheme
@@ -196,8 +196,9 @@ def analyse(
         )
         kept = trajectory.part(skip_ps, stride)
         temperature, words = _temperature(group)
-        if words:
-            kept = replace(kept, notices=(*kept.notices, Notice(None, None, words, 0, readers[0].name)))
+        said = [words, *([without_effect(readers[0], options)] if group.files else [])]
+        more = tuple(Notice(None, None, each, 0, readers[0].name) for each in said if each)
+        kept = replace(kept, notices=(*kept.notices, *more))
         name = readers[0].name + (f" and {len(readers) - 1} more" if len(readers) > 1 else "")
         pressure = None if group.run is None else group.run.pressure_GPa
         asked = replace(question, temperature_K=temperature, pressure_GPa=pressure)

@@ -34,7 +34,10 @@ _NUMBER = rb"([-+]?[0-9.]{1,40}(?:[eE][-+]?[0-9]{1,3})?)"
 # Times that programs write, in fs: CP2K's comment line, the key of GPUMD and QUIP; and keys that name their unit.
 _CP2K = re.compile(rb"^\s*i\s*=\s*[0-9]+\s*,\s*time\s*=\s*" + _NUMBER + rb"\s*,")
 _TIME = re.compile(rb"(?:^|\s)(Time|time_fs|time_ps)\s*=\s*\"?" + _NUMBER + rb"(?=[\"\s]|$)")
+_TIMESTEP = re.compile(rb"(?:^|\s)Timestep:\s*([0-9]{1,18})(?=\s|$)")
+"""LAMMPS' dump style xyz says the step."""
 _OTHER_TIME = re.compile(rb"(?:^|\s)time\s*=", re.IGNORECASE)
+_OTHER_LENGTH = re.compile(rb"atomic_unit|bohr|nanometer", re.IGNORECASE)
 _MOST_DAMAGED = 100
 _MOST_DIGITS = 18
 _SPECIES = ("species", "symbols", "element")
@@ -67,8 +70,6 @@ class ExtxyzReader:
     def __init__(self, path: Path, options: ReadingOptions) -> None:
         self.path = path
         self.name = path.name
-        from ase.data import atomic_numbers
-
         self.notices: list[Notice] = []
         self.place: Place = {}
         found: tuple[str, ...] | None = None
@@ -88,35 +89,60 @@ class ExtxyzReader:
                 self._words.append("it has no cell: that of the structure was taken for all frames")
             elif options.structure is not None:
                 self._words.append("it has a cell of its own: the structure that was given was not needed")
-            self._timed = _time_fs(head[1]) is not None
-            if not self._timed and _OTHER_TIME.search(head[1]) is not None:
-                self._words.append("the unit of its times is not known: they were not taken")
-            elif self._timed and not _CP2K.search(head[1]) and b"_fs" not in head[1] and b"_ps" not in head[1]:
-                self._words.append("its times were taken to be in fs, as GPUMD and QUIP write them")
+            if _OTHER_LENGTH.search(head[1]) is not None:
+                raise AnalysisError(
+                    "The comment of the XYZ file names another unit of length than Å.",
+                    where=str(path),
+                    fix="Convert positions and cell to Å (and say so in the comment).",
+                )
+            self._clock(head[1], options)
             for _ in range(_MOST_DAMAGED):
                 columns = None if head is None else _columns(head[1])
                 found = None if head is None or columns is None else window.column(head[2], head[0], columns.species)
-                if head is None or (found is not None and set(found) <= set(atomic_numbers)):
+                if head is None or (found is not None and _elements(found, options) is not None):
                     break
                 self._next_frame(window, head[2])
                 head, found = _read_head(window, plain=self._cell is not None), None
         if found is None:
             raise AnalysisError(
-                "No frame has species and positions, or is whole.", where=str(path), fix="Check the file."
+                "No frame has species and positions, or is whole.",
+                where=str(path),
+                fix="Check the file; where it names types by numbers, name their elements: --elements Li,Y,Cl.",
             )
-        n_atoms = len(found)
-        check_atoms(n_atoms, str(path))
-        if options.elements and len(options.elements) == n_atoms:
-            found = options.elements
-        self.symbols = checked_symbols(found, str(path))
+        check_atoms(len(found), str(path))
+        self._labels = found
+        self.symbols = checked_symbols(_elements(found, options) or found, str(path))
         if named and named != self.symbols:
             raise AnalysisError(
                 "The structure does not have the atoms of the trajectory, or not in the same order.",
                 where=str(options.structure),
                 fix="Give a structure with the same atoms in the same order: --structure.",
             )
-        self.step_ps = CLOCK_PS if self._timed else None
-        self.counts_steps = self._timed
+
+    def _clock(self, comment: bytes, options: ReadingOptions) -> None:
+        """Find out what the second lines say about time."""
+        self.step_ps: float | None = None
+        self._timed = _time_fs(comment) is not None
+        self._stepped = not self._timed and _TIMESTEP.search(comment) is not None
+        self.counts_steps = self._timed or self._stepped
+        if self._timed:
+            self.step_ps = CLOCK_PS
+            if not (_CP2K.search(comment) or b"time_fs" in comment or b"time_ps" in comment):
+                self._words.append("its times were taken to be in fs, as GPUMD and QUIP write them")
+        elif self._stepped:
+            self.step_ps = None if options.timestep_fs is None else options.timestep_fs * 1.0e-3
+        elif _OTHER_TIME.search(comment) is not None:
+            self._words.append("the unit of its times is not known: they were not taken")
+
+    def _number(self, comment: bytes, frame: int) -> int | None:
+        """Return the number of a frame; None where the file has numbers, and this frame's is damaged."""
+        if self._timed:
+            time = _time_fs(comment)
+            return None if time is None else clock(time * 1.0e-3)
+        if self._stepped:
+            found = _TIMESTEP.search(comment)
+            return None if found is None else int(found.group(1))
+        return frame
 
     def blocks(  # noqa: PLR0912, PLR0915 - the states of a parser, in the order in which a file has them
         self, frames_per_block: int = FRAMES_PER_BLOCK, start: Place | None = None
@@ -164,11 +190,11 @@ class ExtxyzReader:
                             lattice, inverse = text, np.asarray(np.linalg.inv(cell), dtype=np.float64)
                     if columns is None or _text(_PROPERTIES, comment) != properties:
                         columns, properties = _columns(comment), _text(_PROPERTIES, comment)
-                    if self._timed:
-                        if (time := _time_fs(comment)) is None:
-                            reason = "its time is missing or damaged"
-                        else:
-                            step = clock(time * 1.0e-3)
+                    number = self._number(comment, frame)
+                    if number is None:
+                        reason = "its time is missing or damaged"
+                    else:
+                        step = number
                     if columns is None:
                         reason = "its Properties are missing or damaged"
                     if not reason and columns is not None:
@@ -186,7 +212,7 @@ class ExtxyzReader:
                         elif (following := window.line(stop)) is not None and len(following[0].split()) > 1:
                             reason = f"more than {n_atoms} rows"
                         elif order is None or digest != order:
-                            if window.column(after, n_atoms, columns.species) == self.symbols:
+                            if window.column(after, n_atoms, columns.species) == self._labels:
                                 order = digest
                             else:
                                 reason = "the order of its elements is not that of the first frame"
@@ -219,6 +245,20 @@ class ExtxyzReader:
 def _text(pattern: re.Pattern[bytes], comment: bytes) -> bytes:
     found = pattern.search(comment)
     return b"" if found is None else found.group(1)
+
+
+def _elements(labels: tuple[str, ...], options: ReadingOptions) -> tuple[str, ...] | None:
+    """Return the elements of atoms by what the file calls them; None where that is none."""
+    from ase.data import atomic_numbers
+
+    given = options.elements
+    if len(given) == len(labels):
+        return given
+    if set(labels) <= set(atomic_numbers):
+        return labels
+    if given and all(label.isdigit() and len(label) < 4 and 0 < int(label) <= len(given) for label in labels):
+        return tuple(given[int(label) - 1] for label in labels)
+    return None
 
 
 def _time_fs(comment: bytes) -> float | None:
@@ -272,7 +312,7 @@ def _read_head(window: Window, *, plain: bool) -> tuple[int, bytes, int] | None:
     if b"=" not in second[0]:
         row = window.line(second[1]) if plain else None
         words = [] if row is None else row[0].split()
-        if len(words) < 4 or not words[0][:1].isalpha():
+        if len(words) < 4 or not words[0][:1].isalnum():
             return None
     return int(first[0]), second[0], second[1]
 
