@@ -29,7 +29,7 @@ def analyse_command(
         list[Path],
         typer.Argument(
             help="XDATCAR, vasprun.xml, LAMMPS dump, extxyz, ASE .traj, H5MD, XTC, DCD; or the run folder of a "
-            "campaign. Several files are one trajectory, in this order."
+            "campaign. Several files are one trajectory, in the order of their steps, or else in this order."
         ),
     ],
     mobile: Annotated[
@@ -40,7 +40,8 @@ def analyse_command(
         typer.Option("--frame-interval-fs", help="Time between frames.  [default: from the file, where it says]"),
     ] = None,
     temperature: Annotated[
-        float | None, typer.Option("--temperature-K", help="Temperature of the run, for the conductivity.")
+        float | None,
+        typer.Option("--temperature-K", help="Temperature of the run, for the conductivity.  [default: from the file]"),
     ] = None,
     temperatures: Annotated[
         str | None,
@@ -84,7 +85,7 @@ def analyse_command(
         float | None, typer.Option("--timestep-fs", help="LAMMPS, DCD: time step, where the file counts steps.")
     ] = None,
     structure: Annotated[
-        Path | None, typer.Option(help="XTC, DCD, VASP 4: a file with the same atoms in the same order.")
+        Path | None, typer.Option(help="XTC, DCD, VASP 4, XYZ without a cell: a file with the same atoms in order.")
     ] = None,
     file_format: Annotated[
         str | None, typer.Option("--format", help="Format of the files.  [default: found out]")
@@ -266,8 +267,8 @@ def _show_estimates(console: Console, found: TransportAnalysis | PooledTransport
     ):
         if estimate is None:
             continue
-        value = with_error(estimate.value, estimate.error, unit)
-        if estimate.is_upper_bound and unit:
+        value = with_error(None if estimate.is_unknown else estimate.value, estimate.error, unit)
+        if estimate.is_upper_bound and unit and not estimate.is_unknown:
             value = f"below {number(estimate.interval95[1], 2)} {unit}"
         table.add_row(name, value, _interval(estimate.interval68), _interval(estimate.interval95))
     console.print(table)

@@ -11,7 +11,7 @@ import pytest
 
 import superionic
 from superionic.cli import main
-from superionic.errors import StorageError
+from superionic.errors import AnalysisError, StorageError
 from superionic.results.analysis import read_analysis
 from superionic.results.document import VERSION, read_results
 
@@ -185,9 +185,12 @@ def test_replicas_are_averaged(folder):
     single = [r.transport.tracer_diffusivity_cm2_per_s for r in found.runs]
     assert pooled.value == pytest.approx(np.mean([e.value for e in single]))
     assert pooled.interval95[0] < true_diffusivity(0.02) < pooled.interval95[1]
-    joined = superionic.analyse(paths, frame_interval_fs=DT_FS, temperature_K=600)
-    assert len(joined.runs) == 1
-    assert joined.runs[0].transport.duration_ps == pytest.approx(299.9)
+    ratio = found.pooled.haven_ratio
+    charge = found.pooled.charge_diffusivity_cm2_per_s
+    assert ratio.value == pytest.approx(pooled.value / charge.value)  # of averages, not the average of ratios
+    assert 0.0 < ratio.interval95[0] < 1.0 < ratio.interval95[1]
+    with pytest.raises(AnalysisError, match="--replicas"):  # two runs are no one run
+        superionic.analyse(paths, frame_interval_fs=DT_FS, temperature_K=600)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 
 from superionic.dynamics.reading import ReadingOptions, open_trajectory
 from superionic.dynamics.reading.text_kernels import POWERS, read_rows
+from superionic.dynamics.unwrapped import read_unwrapped
 from superionic.errors import AnalysisError
 
 _SPEC = importlib.util.spec_from_file_location(
@@ -31,6 +32,11 @@ def whole(reader, size=7):
         np.concatenate([b.fractional for b in blocks]),
         np.concatenate([b.cells_A for b in blocks]),
     )
+
+
+def interval(reader):
+    """Time between the frames of a file."""
+    return read_unwrapped([reader]).frame_interval_ps
 
 
 def assert_same_places(found, expected, tolerance):
@@ -88,19 +94,16 @@ def test_columns_of_a_dump_may_be_any_in_any_order(tmp_path, columns, unwrapped)
 
 def test_units_time_and_general_boxes_of_a_dump(tmp_path):
     text = (
-        "ITEM: UNITS\nnano\nITEM: TIME\n{t}\nITEM: TIMESTEP\n{s}\nITEM: NUMBER OF ATOMS\n1\n"
+        "ITEM: TIME\n{t}\nITEM: TIMESTEP\n{s}\nITEM: NUMBER OF ATOMS\n1\n"
         "ITEM: BOX BOUNDS abc origin\n1 0 0 0.1\n0.2 1 0 0.2\n0.3 0.1 1 0.3\n"
         "ITEM: ATOMS id element x y z\n1 Li 0.6 0.7 0.8\n"
     )
-    # LAMMPS writes the timestep first in every version; the reader does not care what follows it.
-    frames = [text.format(t=0.5 * k, s=10 * k).replace("ITEM: UNITS\nnano\n", "") for k in range(3)]
-    moved = [f.split("ITEM: TIMESTEP")[1].split("\n", 2) for f in frames]
-    body = "".join(
-        f"ITEM: TIMESTEP\n{m[1]}\nITEM: UNITS\nnano\nITEM: TIME\n{0.5 * k}\n{m[2]}" for k, m in enumerate(moved)
-    )
-    (tmp_path / "a.dump").write_text(body)
+    # LAMMPS writes the units once, and the time of a frame before its step.
+    frames = "".join(text.format(t=0.5 * k, s=10 * k) for k in range(3))
+    (tmp_path / "a.dump").write_text("ITEM: UNITS\nnano\n" + frames)
     reader = open_trajectory(tmp_path / "a.dump")
-    assert reader.frame_interval_ps == pytest.approx(500.0)  # 0.5 ns
+    assert interval(reader) == pytest.approx(500.0)  # 0.5 ns
+    assert reader.notices == []
     _, found, cells = whole(reader)
     assert np.allclose(cells[0], [[10, 0, 0], [2, 10, 0], [3, 1, 10]])
     assert np.allclose(found[0, 0] @ cells[0], [5, 5, 5])
@@ -108,10 +111,10 @@ def test_units_time_and_general_boxes_of_a_dump(tmp_path):
 
 def test_frame_intervals_are_taken_from_the_files_that_know_them(tmp_path):
     fractional = files.walk(3)
-    assert open_trajectory(files.vasprun(tmp_path / "v.xml", fractional, CELL, potim=1.5)).frame_interval_ps == 0.0015
+    assert interval(open_trajectory(files.vasprun(tmp_path / "v.xml", fractional, CELL, potim=1.5))) == 0.0015
     dump = files.lammps_dump(tmp_path / "a.dump", fractional, CELL, every=50)
-    assert open_trajectory(dump, options=OPTIONS).frame_interval_ps == pytest.approx(0.1)
-    assert open_trajectory(files.xdatcar(tmp_path / "XDATCAR", fractional, CELL)).frame_interval_ps is None
+    assert interval(open_trajectory(dump, options=OPTIONS)) == pytest.approx(0.1)
+    assert open_trajectory(files.xdatcar(tmp_path / "XDATCAR", fractional, CELL)).step_ps is None
 
 
 def test_old_xdatcars(tmp_path):
@@ -247,7 +250,7 @@ def test_h5md(tmp_path, with_image):
             group.create_group("image")["value"] = np.floor(fractional).astype(int)
     reader = open_trajectory(tmp_path / "a.h5")
     assert reader.symbols == files.SYMBOLS
-    assert reader.frame_interval_ps == pytest.approx(0.1)
+    assert interval(reader) == pytest.approx(0.1)
     assert reader.unwrapped is with_image
     steps, found, found_cells = whole(reader)
     assert list(np.diff(steps)) == [50] * 8
@@ -280,7 +283,7 @@ def test_xtc_and_dcd(tmp_path, kind):
         open_trajectory(path)
     reader = open_trajectory(path, options=ReadingOptions(elements=files.SYMBOLS, timestep_fs=2.0))
     assert reader.n_frames == 9
-    assert reader.frame_interval_ps == pytest.approx(0.2 if kind == "xtc" else 0.02)
+    assert interval(reader) == pytest.approx(0.2 if kind == "xtc" else 0.02)
     _, found, found_cells = whole(reader)
     assert_same_places(found, fractional, 2e-3 if kind == "xtc" else 1e-6)
     assert np.abs(np.linalg.det(found_cells) - np.linalg.det(cells)).max() < 0.5

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from superionic.dynamics.reading import Block, Notice, ReadingOptions, open_trajectory
-from superionic.dynamics.reading.joining import TimeAxis
+from superionic.dynamics.reading.joining import Numbers, TimeAxis, plan
 from superionic.dynamics.unwrapped import MOST_FILLED, read_unwrapped
 from superionic.dynamics.unwrapped_cache import key_of
 from superionic.dynamics.unwrapping import SCHEMES, Unwrapper
@@ -114,7 +114,7 @@ class Frames:
 
     format = "frames"
     n_frames = None
-    frame_interval_ps = 0.1
+    step_ps = 0.1
     name = "frames"
 
     def __init__(self, fractional, *, steps=None, cell=CELL, unwrapped=False, counts_steps=True):
@@ -196,9 +196,10 @@ def test_uneven_frames():
 
 
 def test_the_time_axis_takes_the_commonest_spacing():
-    axis = TimeAxis()
-    axis.learn(np.array([0, 30, 40, 50, 60]))
-    assert axis.spacing == 10
+    steps = np.array([0, 30, 40, 50, 60])
+    told = plan([Numbers(steps, np.arange(5))])
+    assert (told.spacing, told.written) == (10, 10)
+    axis = TimeAxis(told.spacing, told.first)
     assert [axis.take(step)[0] for step in (0, 30, 40, 40, 45, 50, 10)] == [0, 3, 4, None, None, 5, 6]
 
 

@@ -113,25 +113,25 @@ def test_replicas_are_averaged_before_orderings_and_the_order_of_runs_does_not_m
 
 
 def test_ionic_conductivity_and_haven_ratio_are_averaged_where_every_run_has_them():
-    ionic, haven = log_normal(0.2, 0.1), log_normal(0.5, 0.1)
     plain = run_at(600.0)
-    full = RunTransport(
-        700.0, "a", plain.tracer_diffusivity_cm2_per_s, plain.nernst_einstein_conductivity_S_per_cm, ionic, haven
-    )
+    nernst, haven = plain.nernst_einstein_conductivity_S_per_cm, log_normal(0.5, 0.1)
+    ionic, blocked = nernst.scaled(2.0), Estimate(0.0, 1e-9, (0.0, 1e-9), (0.0, 2e-9), is_upper_bound=True)
     unbounded = Estimate(math.inf, math.inf, (0.0, math.inf), (0.0, math.inf), is_upper_bound=True)
-    open_ended = RunTransport(
-        800.0, "a", full.tracer_diffusivity_cm2_per_s, full.nernst_einstein_conductivity_S_per_cm, ionic, unbounded
-    )
-    beside = RunTransport(
-        800.0, "b", full.tracer_diffusivity_cm2_per_s, full.nernst_einstein_conductivity_S_per_cm, ionic, haven
-    )
-    runs = [plain, full, full, open_ended, beside]
+
+    def run(temperature, ordering, ionic, haven):
+        return RunTransport(temperature, ordering, plain.tracer_diffusivity_cm2_per_s, nernst, ionic, haven)
+
+    runs = [plain, run(650.0, "a", ionic, haven), run(700.0, "a", ionic, haven), run(700.0, "a", ionic, haven)]
+    runs += [run(750.0, "a", blocked, unbounded), run(800.0, "a", blocked, unbounded), run(800.0, "b", ionic, haven)]
     points = temperature_dependence(runs, form="lnD", report_temperatures_K=[300.0]).points
     assert points[0].ionic_conductivity_S_per_cm is points[0].haven_ratio is None
-    assert points[1].ionic_conductivity_S_per_cm == pool_orderings([ionic, ionic], ["a", "a"])
-    assert points[1].haven_ratio.estimate.value == pytest.approx(0.5)
-    assert points[2].haven_ratio.estimate == unbounded
-    assert points[2].haven_ratio.n_orderings == 2
+    assert points[1].haven_ratio.estimate == haven
+    assert points[2].ionic_conductivity_S_per_cm == pool_orderings([ionic, ionic], ["a", "a"])
+    assert points[2].haven_ratio.estimate.value == pytest.approx(0.5)
+    assert points[3].haven_ratio.estimate == unbounded
+    # Of averages: one run without collective motion does not make the ratio of both infinite.
+    assert points[4].haven_ratio.estimate.value == pytest.approx(1.0)
+    assert points[4].haven_ratio.n_orderings == 2
 
 
 # ---- errors ------------------------------------------------------------------------------------------------------

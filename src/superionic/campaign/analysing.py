@@ -12,7 +12,7 @@ import numpy as np
 from superionic import __version__
 from superionic.campaign.trajectories import is_run_folder, open_run
 from superionic.dynamics.analysis import AnalysedTrajectory, Drift, Question, RunAnalysis, analyse_trajectory
-from superionic.dynamics.reading import ReadingOptions, TrajectoryReader, open_trajectory
+from superionic.dynamics.reading import Notice, ReadingOptions, TrajectoryReader, open_trajectory, without_effect
 from superionic.dynamics.unwrapped import Progress, read_unwrapped
 from superionic.dynamics.unwrapped_cache import key_of
 from superionic.dynamics.unwrapping import SCHEMES, Scheme
@@ -20,12 +20,13 @@ from superionic.errors import AnalysisError
 from superionic.results.analysis import Analysis, PooledTransport, SeriesOfRuns
 from superionic.results.identity import Material, Run
 from superionic.transport.conductivity_of_temperature import RunTransport, temperature_dependence
-from superionic.transport.estimate import Estimate, pool
+from superionic.transport.estimate import Estimate, pool, ratio_estimate
 from superionic.transport.volumes import ThermalExpansion, thermal_expansion
 
 if TYPE_CHECKING:
     from superionic.structures.disordered import DisorderedCrystal
 
+_SAME_TEMPERATURE_K = 0.5
 _AXES = {"x": 0, "y": 1, "z": 2}
 _PLANES = {"ab": (0, 1), "ac": (0, 2), "bc": (1, 2)}
 
@@ -112,7 +113,7 @@ def analyse(
     frame_interval_fs
         Time between frames; that of the files if None.
     temperature_K
-        Of the run (all files), for the conductivities.
+        Of the run (all files), for the conductivities; that of the files, where they say one, if None.
     temperatures_K
         One for each file: each is a run of its own; files at the same temperature are replicas.
     replicas
@@ -194,9 +195,13 @@ def analyse(
             progress=progress,
         )
         kept = trajectory.part(skip_ps, stride)
+        temperature, words = _temperature(group)
+        said = [words, *([without_effect(readers[0], options)] if group.files else [])]
+        more = tuple(Notice(None, None, each, 0, readers[0].name) for each in said if each)
+        kept = replace(kept, notices=(*kept.notices, *more))
         name = readers[0].name + (f" and {len(readers) - 1} more" if len(readers) > 1 else "")
         pressure = None if group.run is None else group.run.pressure_GPa
-        asked = replace(question, temperature_K=group.temperature_K, pressure_GPa=pressure)
+        asked = replace(question, temperature_K=temperature, pressure_GPa=pressure)
         done.append(analyse_trajectory(kept, asked, name=name))
     runs = tuple(each.result for each in done)
     identities = tuple(group.run for group in groups if group.run is not None)
@@ -260,6 +265,20 @@ def _groups(
     return [_Group(readers, list(paths), temperature_K)]
 
 
+def _temperature(group: _Group) -> tuple[float | None, str]:
+    """Return the temperature of a run, and what has to be said about it: a given one counts, then that of the files."""
+    known = [reader.temperature_K for reader in group.readers if reader.temperature_K is not None]
+    stated = f"{min(known):g}" + (f" to {max(known):g}" if max(known) > min(known) else "") if known else ""
+    one = bool(known) and max(known) - min(known) <= _SAME_TEMPERATURE_K
+    if group.temperature_K is not None:
+        if known and any(abs(each - group.temperature_K) > _SAME_TEMPERATURE_K for each in known):
+            return group.temperature_K, f"the file says {stated} K; {group.temperature_K:g} K was given and taken"
+        return group.temperature_K, ""
+    if one:
+        return known[0], f"the temperature is that of the file: {stated} K"
+    return None, f"the files say {stated} K: no temperature was taken from them" if known else ""
+
+
 def _axes(text: str) -> tuple[int, ...]:
     letters = text.replace(",", "").lower()
     if not letters or any(letter not in _AXES for letter in letters) or len(set(letters)) != len(letters):
@@ -292,7 +311,10 @@ def _sites(chosen: str | Path | DisorderedCrystal) -> Literal["none", "density"]
 
 
 def _pooled(runs: Sequence[RunAnalysis]) -> PooledTransport:
-    """Average replicas, weighted by ions × time (not by their errors, which are low where the value is)."""
+    """Average replicas, weighted by ions × time (not by their errors, which are low where the value is).
+
+    The Haven ratio is that of the averages: a mean of ratios is led by the run whose D_σ happens to be low.
+    """
     weights = [run.transport.n_ions * run.transport.duration_ps for run in runs]
 
     def where_known(estimates: Sequence[Estimate | None]) -> Estimate | None:
@@ -303,7 +325,10 @@ def _pooled(runs: Sequence[RunAnalysis]) -> PooledTransport:
     return PooledTransport(
         tracer_diffusivity_cm2_per_s=pool([each.tracer_diffusivity_cm2_per_s for each in found], weights),
         charge_diffusivity_cm2_per_s=pool([each.charge_diffusivity_cm2_per_s for each in found], weights),
-        haven_ratio=pool([each.haven_ratio for each in found], weights),
+        haven_ratio=ratio_estimate(
+            pool([each.tracer.beyond_hops_A2_per_ps for each in found], weights),
+            pool([each.charge.beyond_hops_A2_per_ps for each in found], weights),
+        ),
         nernst_einstein_conductivity_S_per_cm=where_known([e.nernst_einstein_conductivity_S_per_cm for e in found]),
         ionic_conductivity_S_per_cm=where_known([each.ionic_conductivity_S_per_cm for each in found]),
     )

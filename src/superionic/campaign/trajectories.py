@@ -39,6 +39,7 @@ class SegmentsReader:
     unwrapped = True
     counts_steps = True
     n_frames = None
+    temperature_K = None
 
     def __init__(self, store: Store, label: str, keys: Sequence[str], frame_interval_ps: float | None) -> None:
         from ase.data import chemical_symbols
@@ -53,7 +54,7 @@ class SegmentsReader:
             raise AnalysisError("The first segment of the run is not in the store.", where=label, fix="Run it again.")
         self.symbols = tuple(chemical_symbols[n] for n in first.state.numbers)
         times = first.times_ps
-        self.frame_interval_ps = frame_interval_ps or (float(times[1] - times[0]) if len(times) > 1 else None)
+        self.step_ps = frame_interval_ps or (float(times[1] - times[0]) if len(times) > 1 else None)
 
     def blocks(self, frames_per_block: int = FRAMES_PER_BLOCK, start: Place | None = None) -> Iterator[Block]:
         """Yield the whole frames in order, from the first or from a :attr:`place`."""
@@ -64,7 +65,7 @@ class SegmentsReader:
             if segment is None:
                 self.notices.append(Notice(None, None, f"segment {number + 1} is not in the store", None, self.name))
                 return
-            steps = np.rint(segment.times_ps / (self.frame_interval_ps or 1.0)).astype(np.int64)
+            steps = np.rint(segment.times_ps / (self.step_ps or 1.0)).astype(np.int64)
             for begin in range(0, len(steps), frames_per_block):
                 part = slice(begin, begin + frames_per_block)
                 cells = segment.cells_A[part]

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from superionic.dynamics.reading.base import ReadingOptions
 from superionic.errors import AnalysisError
 
-_VERSION = 1
+_VERSION = 2
 _END_BYTES = 65536
 
 

@@ -233,8 +233,8 @@ def _single(analysis: Analysis) -> TransportAnalysis | PooledTransport | None:
 
 
 def _line(name: str, estimate: Estimate, unit: str, what: str) -> Line:
-    words = f"{name} = {with_error(estimate.value, estimate.error, unit)}"
-    if estimate.is_upper_bound and unit:
+    words = f"{name} = {with_error(None if estimate.is_unknown else estimate.value, estimate.error, unit)}"
+    if estimate.is_upper_bound and unit and not estimate.is_unknown:
         words = f"{name} < {number(estimate.interval95[1], 2)} {unit}"
     ends = f"68 %: {interval(*estimate.interval68)} · 95 %: {interval(*estimate.interval95)}"
     return Line(words, f"{ends} · {what}", "caution" if estimate.is_upper_bound else "info")
@@ -252,8 +252,8 @@ def _estimates(caption: str, transport: TransportAnalysis | PooledTransport) -> 
         [
             name,
             f"below {number(estimate.interval95[1], 2)} (95 %)"
-            if estimate.is_upper_bound and unit
-            else with_error(estimate.value, estimate.error),
+            if estimate.is_upper_bound and unit and not estimate.is_unknown
+            else with_error(None if estimate.is_unknown else estimate.value, estimate.error),
             unit or UNKNOWN,
             interval(*estimate.interval68),
             interval(*estimate.interval95),

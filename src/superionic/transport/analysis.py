@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +20,16 @@ from superionic.transport.diffusivity import (
     tracer_diffusivity,
 )
 from superionic.transport.estimate import Estimate
-from superionic.transport.hops import count_hops
+from superionic.transport.hops import count_hops, turning
 from superionic.transport.msd import MeanSquaredDisplacement, displacement, framework_drift
 
 FloatArray = NDArray[np.float64]
 
 MOVING_FRAMEWORK = 0.05
 """Share of framework atoms that may hop before the framework is flagged as moving."""
+STANDS_STILL = 1.0e-3
+"""Share of D* below which D_σ of a whole crystal, all of whose atoms are mobile, is none: momentum stays zero."""
+_UNKNOWN = Estimate(0.0, math.inf, (0.0, math.inf), (0.0, math.inf), is_upper_bound=True)
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,8 @@ class TransportAnalysis:
     msd, framework_msd
         Mean squared displacement of the mobile ions and of the framework (None without one), thinned in log(lag).
     framework_moved
-        Share of framework atoms that left their sites; None without a framework.
+        Share of framework atoms that left their sites, but for those of polyanions that turned; None without a
+        framework.
     """
 
     tracer_diffusivity_cm2_per_s: Estimate
@@ -142,14 +147,8 @@ def analyse_displacements(
         framework_msd = displacement(
             positions, frame_interval_ps, atoms=~mask, drift_A=drift, max_lag_fraction=0.5
         ).thinned(200)
-        hops = count_hops(positions, frame_interval_ps, hop_distance_A=0.5 * hop_length_A, atoms=~mask, drift_A=drift)
-        moved = int(np.count_nonzero(hops))
-        framework_moved = moved / len(hops)
-        if framework_moved > MOVING_FRAMEWORK:
-            flags.append(
-                f"The framework moves: {moved} of {len(hops)} of its atoms left their sites. "
-                "It may be melting, and D may then not be that of the crystal."
-            )
+        framework_moved, more = _moved(positions, cells, ~mask, frame_interval_ps, hop_length_A, drift)
+        flags += more
     if plane is not None:
         mobile = (mobile @ _axes_of_plane(cells, plane).T).astype(mobile.dtype)
         axes = (0, 1)
@@ -157,14 +156,25 @@ def analyse_displacements(
     tracer = tracer_diffusivity(mobile, frame_interval_ps, hop_length_A=hop_length_A, axes=axes, msd=msd)
     charge = charge_diffusivity(mobile, frame_interval_ps, 1.0 if numbers is None else numbers, tracer, axes=axes)
     n_ions = int(mask.sum())
+    still = bool(mask.all()) and charge.A2_per_ps.value < STANDS_STILL * tracer.A2_per_ps.value
+    if still:
+        words = (
+            "All atoms are mobile, and the sum of their displacements stands still, as momentum does: the run says "
+            "nothing of D_σ, of the Haven ratio and of the conductivity from D_σ."
+        )
+        charge = replace(charge, A2_per_ps=_UNKNOWN, beyond_hops_A2_per_ps=_UNKNOWN, flags=(words,))
     nernst = ionic = None
     if numbers is not None and temperature_K is not None:
         root = float(np.sqrt(np.mean(numbers**2)))
         nernst = nernst_einstein(
             tracer.A2_per_ps, n_ions=n_ions, charge=root, volume_A3=volume, temperature_K=temperature_K
         )
-        ionic = ionic_conductivity(
-            charge.A2_per_ps, n_ions=n_ions, charge=root, volume_A3=volume, temperature_K=temperature_K
+        ionic = (
+            None
+            if still
+            else ionic_conductivity(
+                charge.A2_per_ps, n_ions=n_ions, charge=root, volume_A3=volume, temperature_K=temperature_K
+            )
         )
         if np.ptp(np.abs(numbers)) > 0.0:
             flags.append(
@@ -189,6 +199,36 @@ def analyse_displacements(
         framework_msd=framework_msd,
         framework_moved=framework_moved,
     )
+
+
+def _moved(
+    positions_A: FloatArray,
+    cells_A: FloatArray,
+    framework: NDArray[np.bool_],
+    frame_interval_ps: float,
+    hop_length_A: float,
+    drift_A: FloatArray,
+) -> tuple[float, list[str]]:
+    """Return the share of framework atoms that left their sites, and what has to be said about it."""
+    hops = count_hops(
+        positions_A, frame_interval_ps, hop_distance_A=0.5 * hop_length_A, atoms=framework, drift_A=drift_A
+    )
+    left = hops > 0
+    mean_cell = cells_A if cells_A.ndim == 2 else cells_A.mean(axis=0)
+    turned = turning(positions_A, mean_cell, np.flatnonzero(framework), left)
+    n_moved, n_turned = int(np.count_nonzero(left & ~turned)), int(np.count_nonzero(turned))
+    flags = []
+    if n_moved > MOVING_FRAMEWORK * len(hops):
+        flags.append(
+            f"The framework moves: {n_moved} of {len(hops)} of its atoms left their sites. "
+            "It may be melting, and D may then not be that of the crystal."
+        )
+    if n_turned > MOVING_FRAMEWORK * len(hops):
+        flags.append(
+            f"Polyanions turn: {n_turned} of {len(hops)} framework atoms changed places about an atom that they stayed "
+            "bound to."
+        )
+    return n_moved / len(hops), flags
 
 
 def _axes_of_plane(cells: FloatArray, plane: tuple[int, int]) -> FloatArray:

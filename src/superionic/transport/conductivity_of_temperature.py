@@ -27,7 +27,7 @@ from superionic.transport.doubts import (
     judge,
     without_line,
 )
-from superionic.transport.estimate import Estimate, PooledEstimate, pool_orderings
+from superionic.transport.estimate import Estimate, PooledEstimate, pool_orderings, pooled_ratio
 from superionic.transport.slope_break import SlopeBreak, slope_break_of_estimates
 
 if TYPE_CHECKING:
@@ -93,8 +93,8 @@ class TemperaturePoint:
     conductivity_S_per_cm, diffusivity_cm2_per_s
         Nernst–Einstein σ, and D*.
     ionic_conductivity_S_per_cm, haven_ratio
-        σ from D_σ, and D*/D_σ; None unless every run has one. A Haven ratio is not bounded (inf) where the charge
-        diffusivity of a run vanishes.
+        σ from D_σ, and D*/D_σ; None unless every run has one. The Haven ratio is that of the averages (of both
+        conductivities); it is not bounded (inf) where the average charge diffusivity vanishes.
     """
 
     temperature_K: float
@@ -323,22 +323,22 @@ def _check(runs: Sequence[RunTransport], form: str, wanted: Sequence[float]) -> 
 def _point(temperature_K: float, runs: Sequence[RunTransport]) -> TemperaturePoint:
     orderings = [run.ordering for run in runs]
 
-    def pooled(estimates: Sequence[Estimate | None]) -> PooledEstimate | None:
-        known = [estimate for estimate in estimates if estimate is not None]
-        if len(known) < len(runs):
-            return None
-        unbounded = next((estimate for estimate in known if not math.isfinite(estimate.value)), None)
-        if unbounded is not None:
-            return PooledEstimate(unbounded, math.inf, 0.0, len(set(orderings)))
-        return pool_orderings(known, orderings)
-
+    nernst = pool_orderings([run.nernst_einstein_conductivity_S_per_cm for run in runs], orderings)
+    known = [run.ionic_conductivity_S_per_cm for run in runs if run.ionic_conductivity_S_per_cm is not None]
+    ionic = pool_orderings(known, orderings) if len(known) == len(runs) else None
+    ratios = [run.haven_ratio for run in runs if run.haven_ratio is not None]
+    haven = None
+    if ionic is not None and len(ratios) == len(runs):
+        haven = pooled_ratio(nernst, ionic)
+        if len(runs) == 1:  # one run knows better: what D* and D_σ have in common is not in the error of its ratio
+            haven = replace(haven, estimate=ratios[0])
     return TemperaturePoint(
         temperature_K,
         len(runs),
-        pool_orderings([run.nernst_einstein_conductivity_S_per_cm for run in runs], orderings),
+        nernst,
         pool_orderings([run.tracer_diffusivity_cm2_per_s for run in runs], orderings),
-        pooled([run.ionic_conductivity_S_per_cm for run in runs]),
-        pooled([run.haven_ratio for run in runs]),
+        ionic,
+        haven,
     )
 
 

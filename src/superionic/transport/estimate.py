@@ -39,6 +39,11 @@ class Estimate:
     interval95: tuple[float, float]
     is_upper_bound: bool = False
 
+    @property
+    def is_unknown(self) -> bool:
+        """Whether nothing bounds the quantity, on neither side."""
+        return self.interval95[0] <= 0.0 and math.isinf(self.interval95[1])
+
     def scaled(self, factor: float) -> Estimate:
         """Return the estimate in another unit, or multiplied by an exactly known positive factor."""
         if not (math.isfinite(factor) and factor > 0.0):
@@ -226,6 +231,16 @@ def pool_orderings(estimates: Sequence[Estimate], orderings: Sequence[str]) -> P
     between = float(np.var([e.value for e in each], ddof=1)) / n
     ordering = math.sqrt(max(between - statistical, 0.0))
     return PooledEstimate(together, math.sqrt(statistical) / together.value, ordering / together.value, n)
+
+
+def pooled_ratio(numerator: PooledEstimate, denominator: PooledEstimate) -> PooledEstimate:
+    """Ratio of two averages over the same runs; errors are taken as independent."""
+    return PooledEstimate(
+        ratio_estimate(numerator.estimate, denominator.estimate),
+        math.hypot(numerator.statistical, denominator.statistical),
+        math.hypot(numerator.ordering, denominator.ordering),
+        numerator.n_orderings,
+    )
 
 
 def _interval(value: float, sigma: float, level: float) -> tuple[float, float]:

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from superionic.dynamics.reading.base import Block, Notice, ReadingOptions, TrajectoryReader
-from superionic.dynamics.reading.opening import FORMATS, open_trajectory
+from superionic.dynamics.reading.opening import FORMATS, open_trajectory, without_effect
 
-__all__ = ["FORMATS", "Block", "Notice", "ReadingOptions", "TrajectoryReader", "open_trajectory"]
+__all__ = ["FORMATS", "Block", "Notice", "ReadingOptions", "TrajectoryReader", "open_trajectory", "without_effect"]

@@ -24,11 +24,16 @@ _BLOCK_BYTES = 256_000_000
 MOST_ATOMS = 5_000_000
 """Atoms of a frame; a head that says more is damaged, or of a run that this is not made for."""
 
+CLOCK_PS = 1.0e-6
+"""Times that a file states are read as whole numbers of this (an attosecond), so that steps and times are one thing."""
+
 MOST_STEP = 2**62
 """Number of a step; what is larger is no number of a step."""
 
 _MOST_STRUCTURE_BYTES = 500_000_000
 _LONGEST_HEAD = 10_000
+_HEAD_LINES = 40
+_MASS_TOLERANCE = 0.02
 
 Place = dict[str, int]
 """Where a reader is in its file: enough to go on from there."""
@@ -73,16 +78,20 @@ class Block:
     ----------
     steps
         (n_frames,) numbers of the frames as the file counts them (molecular dynamics steps, configurations, or simply
-        0, 1, 2, …): equally spaced but where frames are missing, and lower than before where a run was started anew.
+        0, 1, 2, …); where the file states times, these, in units of :data:`CLOCK_PS`. Lower than before where a run
+        was started anew.
     fractional
         (n_frames, n_atoms, 3) positions in units of the cell vectors, wrapped into the cell or not as the reader says.
     cells_A
         (n_frames, 3, 3) cell vectors as rows, in Å.
+    frames
+        (n_frames,) places of the frames in their file, from 0, damaged ones counted; None where none is damaged.
     """
 
     steps: npt.NDArray[np.int64]
     fractional: FloatArray
     cells_A: FloatArray
+    frames: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -102,7 +111,8 @@ class ReadingOptions:
     timestep_fs
         Time step of the run, where the file counts steps without saying how long one is.
     structure
-        A file that ASE can read, with the atoms (and the cell) of the trajectory: for XTC, DCD and old XDATCAR files.
+        A file that ASE can read, with the atoms (and the cell) of the trajectory: for XTC, DCD, old XDATCAR files, and
+        XYZ files without a cell.
     """
 
     elements: tuple[str, ...] = ()
@@ -124,8 +134,10 @@ class TrajectoryReader(Protocol):
         (n_atoms,) element symbols, in the order of the blocks.
     n_frames
         Number of frames where the file says it without being read to its end.
-    frame_interval_ps
-        Time between frames where the file knows it.
+    step_ps
+        Time for each number of :attr:`Block.steps`, where the file or the options tell it.
+    temperature_K
+        That the file says the run was held at; None where it says none.
     unwrapped
         Whether positions go on beyond the cell, so that no jump across a boundary has to be undone.
     notices
@@ -145,7 +157,9 @@ class TrajectoryReader(Protocol):
     @property
     def n_frames(self) -> int | None: ...  # noqa: D102
     @property
-    def frame_interval_ps(self) -> float | None: ...  # noqa: D102
+    def step_ps(self) -> float | None: ...  # noqa: D102
+    @property
+    def temperature_K(self) -> float | None: ...  # noqa: D102
     @property
     def unwrapped(self) -> bool: ...  # noqa: D102
     @property
@@ -176,6 +190,7 @@ class FrameCollector:
     size: int
     _count: int = 0
     _steps: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    _frames: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     _fractional: FloatArray = field(default_factory=lambda: np.zeros(0))
     _cells: FloatArray = field(default_factory=lambda: np.zeros(0))
 
@@ -186,6 +201,7 @@ class FrameCollector:
     def _fresh(self) -> None:
         self._count = 0
         self._steps = np.empty(self.size, dtype=np.int64)
+        self._frames = np.empty(self.size, dtype=np.int64)
         self._fractional = np.empty((self.size, self.n_atoms, 3))
         self._cells = np.empty((self.size, 3, 3))
 
@@ -195,8 +211,9 @@ class FrameCollector:
         found: FloatArray = self._fractional[self._count]
         return found
 
-    def add(self, step: int, cell_A: FloatArray) -> Block | None:
+    def add(self, frame: int, step: int, cell_A: FloatArray) -> Block | None:
         """Keep what was written into the slot as a frame; return a block when one is full."""
+        self._frames[self._count] = frame
         self._steps[self._count] = step
         self._cells[self._count] = cell_A
         self._count += 1
@@ -207,7 +224,7 @@ class FrameCollector:
         if self._count == 0:
             return None
         n = self._count
-        block = Block(self._steps[:n], self._fractional[:n], self._cells[:n])
+        block = Block(self._steps[:n], self._fractional[:n], self._cells[:n], self._frames[:n])
         self._fresh()
         return block
 
@@ -244,11 +261,36 @@ def read_structure(path: Path) -> tuple[tuple[str, ...], FloatArray | None]:
         cell = np.array(atoms.cell.array, dtype=np.float64)
     except Exception as error:
         raise AnalysisError(
-            f"The structure file cannot be read: {getattr(error, 'strerror', None) or str(error)[:300]}.",
+            f"The structure file cannot be read: {_reason(error)}.",
             where=str(path),
-            fix="Give a POSCAR, CIF or extxyz file.",
+            fix="Give a POSCAR, CIF or extxyz file with the same atoms in the same order.",
         ) from error
     return symbols, cell if abs(float(np.linalg.det(cell))) > 1e-9 else None
+
+
+def _reason(error: Exception) -> str:
+    words = getattr(error, "strerror", None) or str(error)[:300].rstrip(".")
+    return words or f"it is in no format that is known here ({type(error).__name__})"
+
+
+def _lammps_data(path: Path) -> Any:
+    """Read a data file of LAMMPS, whose elements are told by its masses alone.
+
+    Raises
+    ------
+    ValueError
+        If it has none, or they are not those of elements.
+    """
+    from ase.data import atomic_masses
+    from ase.io import read
+
+    with open_regular(path, _MOST_STRUCTURE_BYTES) as file:
+        if not any(line.split(b"#")[0].strip() == b"Masses" for line in file):
+            raise ValueError("a data file of LAMMPS without a section Masses does not say its elements")
+    atoms: Any = read(path, format="lammps-data")
+    if np.any(np.abs(atomic_masses[atoms.numbers] - atoms.get_masses()) > _MASS_TOLERANCE * atoms.get_masses()):
+        raise ValueError("the masses of this data file of LAMMPS are not those of elements")
+    return atoms
 
 
 def _first_structure(path: Path) -> Any:
@@ -256,12 +298,14 @@ def _first_structure(path: Path) -> Any:
     from ase.io import read
 
     with open_regular(path, _MOST_STRUCTURE_BYTES) as file:
-        lines = [file.readline(_LONGEST_HEAD) for _ in range(8)]
+        lines = [file.readline(_LONGEST_HEAD) for _ in range(_HEAD_LINES)]
         n_bytes = os.fstat(file.fileno()).st_size
     packed = path.suffix.lower() in {".gz", ".bz2", ".xz"}
     if {".xyz", ".extxyz"} & {suffix.lower() for suffix in path.suffixes}:
         return next(frames_of(path))
-    for line in lines:
+    if any(line.split()[1:] == [b"atom", b"types"] for line in lines):
+        return _lammps_data(path)
+    for line in lines[:8]:
         words = line.split()
         whole = words and all(word.isdigit() and len(word) < 20 for word in words)
         if whole and not packed and sum(map(int, words)) > n_bytes:
@@ -286,6 +330,19 @@ def check_atoms(n_atoms: int, where: str, n_bytes: int | None = None) -> None:
             where=where,
             fix="Check the file, or name its format with --format.",
         )
+
+
+def clock(time_ps: float) -> int:
+    """Return a time in units of :data:`CLOCK_PS`.
+
+    Raises
+    ------
+    ValueError
+        If it is none that a run could have.
+    """
+    if not abs(time_ps) < MOST_STEP * CLOCK_PS:
+        raise ValueError(f"{time_ps:g} ps is no time of a frame")
+    return round(time_ps / CLOCK_PS)
 
 
 def cell_of(rows: object, where: str) -> FloatArray:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from superionic.dynamics.reading.base import (
+    CLOCK_PS,
     FRAMES_PER_BLOCK,
     Block,
     FloatArray,
@@ -19,12 +20,14 @@ from superionic.dynamics.reading.base import (
     cell_of,
     check_atoms,
     checked_symbols,
+    clock,
     read_structure,
 )
 from superionic.errors import AnalysisError
 
 _AKMA_TIME_PS = 0.04888821
 """Unit of time of CHARMM's DCD header in ps (√(amu Å²/(kcal/mol)))."""
+_SAMPLED = 64
 _NO_FRAMES = "The file has no whole frame."
 
 
@@ -34,7 +37,8 @@ class _IndexedReader:
     format = ""
     unwrapped = False
     counts_steps = False
-    frame_interval_ps: float | None = None
+    step_ps: float | None = None
+    temperature_K: float | None = None
     n_frames: int | None = None
 
     def __init__(self, path: Path) -> None:
@@ -68,7 +72,7 @@ class _IndexedReader:
                     self.notices.append(Notice(frame, None, f"{type(error).__name__}: {error}", 1, self.name))
                     continue
                 collector.slot[:] = positions if fractional else positions @ inverse
-                if (block := collector.add(step, cell)) is not None:
+                if (block := collector.add(frame, step, cell)) is not None:
                     self.place = {"frame": frame + 1}
                     yield block
         finally:
@@ -99,6 +103,7 @@ class AseTrajectoryReader(_IndexedReader):
             if not np.all((numbers > 0) & (numbers < len(chemical_symbols))):
                 raise ValueError("its atoms are none")  # noqa: TRY301 - as whatever else is wrong with it
             cell = np.asarray(backend.cell, dtype=np.float64) if self.n_frames else np.zeros((3, 3))
+            self.step_ps, self.temperature_K = _ase_run(backend) if self.n_frames else (None, None)
             backend.close()
         except Exception as error:
             raise AnalysisError(
@@ -172,12 +177,12 @@ class H5mdReader(_IndexedReader):
             self.n_frames, n_atoms = int(position.shape[0]), int(position.shape[1])
             check_atoms(n_atoms, str(path))
             self.unwrapped = "image" in group
-            self.counts_steps = bool(getattr(group["position"].get("step"), "shape", ()))
+            self._times_ps, self.step_ps = _h5_clock(group["position"], options, self.n_frames)
+            self.counts_steps = self._times_ps is not None or bool(getattr(group["position"].get("step"), "shape", ()))
             self._length = _h5_unit(position, _LENGTH_UNITS, options, str(path))
             self.symbols = self._elements(h5py, group, n_atoms, options)
             if "box/edges" not in group:
                 raise AnalysisError("The file has no box.", where=str(path), fix="Write box/edges.")
-            self.frame_interval_ps = _h5_interval(group["position"], options)
         if not self.n_frames:
             raise AnalysisError(_NO_FRAMES, where=str(path), fix="Check the file.")
 
@@ -238,7 +243,10 @@ class H5mdReader(_IndexedReader):
             fractional = np.asarray(position[frame], dtype=np.float64) * self._length @ np.linalg.inv(cell)
             if image is not None:
                 fractional = fractional + np.asarray(image[frame])
-            number = int(step[frame]) if step is not None and step.shape else frame
+            if self._times_ps is not None:
+                number = clock(self._times_ps[frame])
+            else:
+                number = int(step[frame]) if step is not None and step.shape else frame
             return number, fractional, cell, True
 
         return fetch, int(position.shape[0]), file.close
@@ -262,14 +270,26 @@ class XtcReader(_IndexedReader):
         try:
             self.n_frames = len(opened)
             first = opened.read()
-            times = [float(first.time)] + ([float(opened.read().time)] if self.n_frames > 1 else [])
+            self.step_ps = self._step_ps(opened, self.n_frames)
         except Exception as error:
             raise AnalysisError(f"{_NO_FRAMES} ({error})", where=str(path), fix="Check the file.") from error
         finally:
             opened.close()
         self.symbols = _given_atoms(options, first.x.shape[0], str(path))
-        if len(times) > 1 and times[1] > times[0]:
-            self.frame_interval_ps = times[1] - times[0]
+        self._by_steps = self.step_ps is not None
+        if not self._by_steps:
+            self.step_ps = CLOCK_PS
+
+    @staticmethod
+    def _step_ps(opened: Any, n_frames: int) -> float | None:
+        """Return the time step where times go with steps, which are exact; times have 7 digits."""
+        marks: list[tuple[int, float]] = []
+        for frame in np.unique(np.linspace(0, n_frames - 1, _SAMPLED).astype(int)):
+            opened.seek(int(frame))
+            found = opened.read()
+            marks.append((int(found.step), float(found.time)))
+        steps, times = np.array(marks, dtype=np.float64).T
+        return _time_step_ps(steps, times)
 
     def _file(self) -> Any:
         _library("MDAnalysis", "trajectories", str(self.path))
@@ -291,7 +311,8 @@ class XtcReader(_IndexedReader):
             if opened.tell() != frame:
                 opened.seek(frame)
             found = opened.read()
-            return int(found.step), found.x.astype(np.float64) * 10.0, found.box.astype(np.float64) * 10.0, False
+            number = int(found.step) if self._by_steps else clock(float(found.time))
+            return number, found.x.astype(np.float64) * 10.0, found.box.astype(np.float64) * 10.0, False
 
         return fetch, n_frames, opened.close
 
@@ -321,9 +342,9 @@ class DcdReader(_IndexedReader):
         self.symbols = _given_atoms(options, n_atoms, str(path))
         every, delta = int(header["nsavc"]), float(header["delta"])
         if options.timestep_fs is not None and every > 0:
-            self.frame_interval_ps = every * options.timestep_fs * 1.0e-3
+            self.step_ps = every * options.timestep_fs * 1.0e-3
         elif every > 0 and delta > 0.0 and abs(delta - 1.0) > 1e-6:  # LAMMPS writes 1 for every time step
-            self.frame_interval_ps = every * delta * _AKMA_TIME_PS
+            self.step_ps = every * delta * _AKMA_TIME_PS
 
     def _file(self) -> Any:
         _library("MDAnalysis", "trajectories", str(self.path))
@@ -393,6 +414,35 @@ def _given_atoms(options: ReadingOptions, n_atoms: int, where: str) -> tuple[str
     )
 
 
+def _time_step_ps(steps: FloatArray, times_ps: FloatArray) -> float | None:
+    """Return the time step where times go with steps, which then count; None where they do not."""
+    span = steps[-1] - steps[0]
+    if len(steps) < 2 or span <= 0.0 or times_ps[-1] <= times_ps[0]:
+        return None
+    slope = float((times_ps[-1] - times_ps[0]) / span)
+    off = np.abs(times_ps - times_ps[0] - slope * (steps - steps[0]))
+    # Times are often stored with 7 digits.
+    fine = np.all(off <= 1e-6 * np.abs(times_ps).max() + 1e-3 * slope * span / len(steps))
+    return slope if fine else None
+
+
+def _ase_run(backend: Any) -> tuple[float | None, float | None]:
+    """Return time between frames (ps) and temperature that ASE's integrators describe themselves by."""
+    from ase import units
+
+    about = backend.get("description")
+    if not isinstance(about, dict) or about.get("type") != "molecular-dynamics":
+        return None, None
+
+    def number(name: str) -> float | None:
+        value = about.get(name)
+        return float(value) if isinstance(value, int | float) and np.isfinite(value) and value > 0 else None
+
+    timestep, every = number("timestep"), number("interval")
+    step_ps = None if timestep is None or every is None else timestep * every / units.fs * 1.0e-3
+    return step_ps, number("temperature_K")
+
+
 def _h5_unit(data: Any, units: dict[str, float], options: ReadingOptions, where: str) -> float:
     from superionic.dynamics.reading.lammps_dump import LENGTHS_A
 
@@ -409,18 +459,22 @@ def _h5_unit(data: Any, units: dict[str, float], options: ReadingOptions, where:
     )
 
 
-def _h5_interval(element: Any, options: ReadingOptions) -> float | None:
+def _h5_clock(element: Any, options: ReadingOptions, n_frames: int) -> tuple[FloatArray | None, float | None]:
+    """Return the times of all frames in ps where the file has them, and the time for each number of a frame."""
     time, step = element.get("time"), element.get("step")
     if time is not None:
         word = time.attrs.get("unit")
         word = word.decode() if isinstance(word, bytes) else word
         unit = _TIME_UNITS.get(str(word))
-        if unit is not None:
-            if not time.shape:
-                return float(time[()]) * unit
-            if time.shape[0] > 1:
-                return float(time[1] - time[0]) * unit
-    if options.timestep_fs is not None and step is not None:
-        spacing = int(step[()]) if not step.shape else int(step[1] - step[0]) if step.shape[0] > 1 else 0
-        return spacing * options.timestep_fs * 1.0e-3 if spacing > 0 else None
-    return None
+        if unit is not None and not time.shape:  # one number: the time between frames
+            return None, float(time[()]) * unit
+        if unit is not None and time.shape == (n_frames,):
+            times = np.asarray(time[:], dtype=np.float64) * unit
+            if step is not None and step.shape == (n_frames,):
+                by_steps = _time_step_ps(np.asarray(step[:], dtype=np.float64), times)
+                if by_steps is not None:
+                    return None, by_steps
+            return times, CLOCK_PS
+    if options.timestep_fs is None or step is None:
+        return None, None
+    return None, options.timestep_fs * 1.0e-3 * (1 if step.shape else int(step[()]))

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from superionic.dynamics.reading.base import (
+    CLOCK_PS,
     FRAMES_PER_BLOCK,
     Block,
     FloatArray,
@@ -21,12 +22,22 @@ from superionic.dynamics.reading.base import (
     cell_of,
     check_atoms,
     checked_symbols,
+    clock,
+    read_structure,
 )
 from superionic.dynamics.reading.text import Window
 from superionic.errors import AnalysisError
 
 _LATTICE = re.compile(rb'lattice\s*=\s*"([^"]*)"', re.IGNORECASE)
 _PROPERTIES = re.compile(rb'properties\s*=\s*"?([^\s"]+)', re.IGNORECASE)
+_NUMBER = rb"([-+]?[0-9.]{1,40}(?:[eE][-+]?[0-9]{1,3})?)"
+# Times that programs write, in fs: CP2K's comment line, the key of GPUMD and QUIP; and keys that name their unit.
+_CP2K = re.compile(rb"^\s*i\s*=\s*[0-9]+\s*,\s*time\s*=\s*" + _NUMBER + rb"\s*,")
+_TIME = re.compile(rb"(?:^|\s)(Time|time_fs|time_ps)\s*=\s*\"?" + _NUMBER + rb"(?=[\"\s]|$)")
+_TIMESTEP = re.compile(rb"(?:^|\s)Timestep:\s*([0-9]{1,18})(?=\s|$)")
+"""LAMMPS' dump style xyz says the step."""
+_OTHER_TIME = re.compile(rb"(?:^|\s)time\s*=", re.IGNORECASE)
+_OTHER_LENGTH = re.compile(rb"atomic_unit|bohr|nanometer", re.IGNORECASE)
 _MOST_DAMAGED = 100
 _MOST_DIGITS = 18
 _SPECIES = ("species", "symbols", "element")
@@ -42,70 +53,111 @@ class _Columns:
 class ExtxyzReader:
     """Reader of extxyz; see :class:`superionic.dynamics.reading.base.TrajectoryReader`.
 
-    Positions are taken as they are: a jump across the cell is undone, and one that is none is kept.
+    Positions are taken as they are: a jump across the cell is undone, and one that is none is kept. The cell of XYZ
+    files without one is that of a structure which the options name; their times are those of the comment lines.
 
     Raises
     ------
     AnalysisError
-        If the first frame is damaged, or has no cell.
+        If the first frame is damaged, or has no cell and neither have the options.
     """
 
     format = "extxyz"
-    counts_steps = False
     unwrapped = False
     n_frames = None
-    frame_interval_ps = None
+    temperature_K = None
 
     def __init__(self, path: Path, options: ReadingOptions) -> None:
         self.path = path
         self.name = path.name
-        from ase.data import atomic_numbers
-
         self.notices: list[Notice] = []
         self.place: Place = {}
         found: tuple[str, ...] | None = None
         with Window(path) as window:
-            head = _read_head(window)
+            head = _read_head(window, plain=True)
             if head is None:
                 raise AnalysisError(
                     "This is not extxyz: it does not begin with a number of atoms and a line with Properties.",
                     where=str(path),
                     fix="Check the file, or name its format with --format.",
                 )
+            self._cell: FloatArray | None = None
+            self._words: list[str] = []
+            named: tuple[str, ...] = ()
             if _LATTICE.search(head[1]) is None:
+                named, self._cell = _structure(options.structure, str(path))
+                self._words.append("it has no cell: that of the structure was taken for all frames")
+            elif options.structure is not None:
+                self._words.append("it has a cell of its own: the structure that was given was not needed")
+            if _OTHER_LENGTH.search(head[1]) is not None:
                 raise AnalysisError(
-                    "The extxyz file has no cell.", where=str(path), fix='Write Lattice="…" in the second line.'
+                    "The comment of the XYZ file names another unit of length than Å.",
+                    where=str(path),
+                    fix="Convert positions and cell to Å (and say so in the comment).",
                 )
+            self._clock(head[1], options)
             for _ in range(_MOST_DAMAGED):
                 columns = None if head is None else _columns(head[1])
-                found = None if head is None or columns is None else _species(window, head[2], head[0], columns.species)
-                if head is None or (found is not None and set(found) <= set(atomic_numbers)):
+                found = None if head is None or columns is None else window.column(head[2], head[0], columns.species)
+                if head is None or (found is not None and _elements(found, options) is not None):
                     break
                 self._next_frame(window, head[2])
-                head, found = _read_head(window), None
+                head, found = _read_head(window, plain=self._cell is not None), None
         if found is None:
             raise AnalysisError(
-                "No frame has species and positions, or is whole.", where=str(path), fix="Check the file."
+                "No frame has species and positions, or is whole.",
+                where=str(path),
+                fix="Check the file; where it names types by numbers, name their elements: --elements Li,Y,Cl.",
             )
-        n_atoms = len(found)
-        check_atoms(n_atoms, str(path))
-        if options.elements and len(options.elements) == n_atoms:
-            found = options.elements
-        self.symbols = checked_symbols(found, str(path))
+        check_atoms(len(found), str(path))
+        self._labels = found
+        self.symbols = checked_symbols(_elements(found, options) or found, str(path))
+        if named and named != self.symbols:
+            raise AnalysisError(
+                "The structure does not have the atoms of the trajectory, or not in the same order.",
+                where=str(options.structure),
+                fix="Give a structure with the same atoms in the same order: --structure.",
+            )
+
+    def _clock(self, comment: bytes, options: ReadingOptions) -> None:
+        """Find out what the second lines say about time."""
+        self.step_ps: float | None = None
+        self._timed = _time_fs(comment) is not None
+        self._stepped = not self._timed and _TIMESTEP.search(comment) is not None
+        self.counts_steps = self._timed or self._stepped
+        if self._timed:
+            self.step_ps = CLOCK_PS
+            if not (_CP2K.search(comment) or b"time_fs" in comment or b"time_ps" in comment):
+                self._words.append("its times were taken to be in fs, as GPUMD and QUIP write them")
+        elif self._stepped:
+            self.step_ps = None if options.timestep_fs is None else options.timestep_fs * 1.0e-3
+        elif _OTHER_TIME.search(comment) is not None:
+            self._words.append("the unit of its times is not known: they were not taken")
+
+    def _number(self, comment: bytes, frame: int) -> int | None:
+        """Return the number of a frame; None where the file has numbers, and this frame's is damaged."""
+        if self._timed:
+            time = _time_fs(comment)
+            return None if time is None else clock(time * 1.0e-3)
+        if self._stepped:
+            found = _TIMESTEP.search(comment)
+            return None if found is None else int(found.group(1))
+        return frame
 
     def blocks(  # noqa: PLR0912, PLR0915 - the states of a parser, in the order in which a file has them
         self, frames_per_block: int = FRAMES_PER_BLOCK, start: Place | None = None
     ) -> Iterator[Block]:
         """Yield the whole frames in order, from the first or from a :attr:`place`."""
-        from superionic.dynamics.reading.text_kernels import NEEDS_MORE, OK, POWERS, read_rows
+        from superionic.dynamics.reading.text_kernels import OK
 
-        self.notices.clear()
+        self.notices[:] = [Notice(None, None, words, 0, self.name) for words in self._words]
         n_atoms = len(self.symbols)
         collector = FrameCollector(n_atoms, frames_per_block)
         positions = np.empty((n_atoms, 3))
         lattice, properties, columns = b"", b"", None
-        cell: FloatArray = np.eye(3)
-        inverse: FloatArray = np.eye(3)
+        plain = self._cell is not None
+        cell: FloatArray = np.eye(3) if self._cell is None else self._cell
+        inverse: FloatArray = np.asarray(np.linalg.inv(cell), dtype=np.float64)
         order: int | None = None
         frame = 0
         with Window(self.path) as window:
@@ -116,9 +168,10 @@ class ExtxyzReader:
                 if not first[0].strip():
                     window.begin += first[1]
                     continue
-                head = _read_head(window)
+                head = _read_head(window, plain=plain)
                 after = first[1]
                 reason = ""
+                step = frame
                 if head is None:
                     reason = "its head is damaged or cut off"
                 elif head[0] != n_atoms:
@@ -126,7 +179,9 @@ class ExtxyzReader:
                 else:
                     comment, after = head[1], head[2]
                     text = _text(_LATTICE, comment)
-                    if text != lattice or not text:
+                    if plain and text:
+                        reason = "has a cell, unlike the first frame"
+                    elif text != lattice or not (text or plain):
                         try:
                             cell = cell_of(np.array(text.split(), dtype=np.float64).reshape(3, 3), "the frame")
                         except ValueError:
@@ -135,32 +190,30 @@ class ExtxyzReader:
                             lattice, inverse = text, np.asarray(np.linalg.inv(cell), dtype=np.float64)
                     if columns is None or _text(_PROPERTIES, comment) != properties:
                         columns, properties = _columns(comment), _text(_PROPERTIES, comment)
+                    number = self._number(comment, frame)
+                    if number is None:
+                        reason = "its time is missing or damaged"
+                    else:
+                        step = number
                     if columns is None:
                         reason = "its Properties are missing or damaged"
                     if not reason and columns is not None:
-                        while True:
-                            status, stop, row, digest = read_rows(
-                                window.array, window.begin + after, window.end, window.ended, POWERS,
-                                columns.slots, columns.species, positions,
-                            )  # fmt: skip
-                            if status != NEEDS_MORE or not window.more():
-                                break
-                        stop = int(stop) - window.begin
+                        status, stop, row, digest = window.table(after, columns.slots, columns.species, positions)
                         if status != OK:
                             row_at = window.begin + stop
                             cut = window.ended and window.data.find(b"\n", row_at, window.end) in (-1, window.end - 1)
                             reason = (
                                 f"cut off after {row} of {n_atoms} atoms"
-                                if cut or status == NEEDS_MORE
+                                if cut
                                 else f"atom {row} has not the columns that Properties names"
                             )
                         elif window.unfinished(window.begin + stop):
                             reason = "the file ends in the middle of a line: its last number may be cut off"
                         elif (following := window.line(stop)) is not None and len(following[0].split()) > 1:
                             reason = f"more than {n_atoms} rows"
-                        elif order is None or int(digest) != order:
-                            if _species(window, after, n_atoms, columns.species) == self.symbols:
-                                order = int(digest)
+                        elif order is None or digest != order:
+                            if window.column(after, n_atoms, columns.species) == self._labels:
+                                order = digest
                             else:
                                 reason = "the order of its elements is not that of the first frame"
                         after = stop
@@ -170,7 +223,7 @@ class ExtxyzReader:
                 else:
                     np.matmul(positions, inverse, out=collector.slot)
                     window.begin += after
-                    if (block := collector.add(frame, cell)) is not None:
+                    if (block := collector.add(frame, step, cell)) is not None:
                         self.place = {"byte": window.place, "frame": frame + 1}
                         yield block
                 frame += 1
@@ -184,7 +237,7 @@ class ExtxyzReader:
         window.begin += skip
         while (found := window.line(0)) is not None:
             words = found[0].split()
-            if len(words) == 1 and words[0].isdigit() and _read_head(window) is not None:
+            if len(words) == 1 and words[0].isdigit() and _read_head(window, plain=self._cell is not None):
                 return
             window.begin += found[1]
 
@@ -194,14 +247,73 @@ def _text(pattern: re.Pattern[bytes], comment: bytes) -> bytes:
     return b"" if found is None else found.group(1)
 
 
-def _read_head(window: Window) -> tuple[int, bytes, int] | None:
-    """Return number of atoms, second line and where the atoms begin; None where there is no such head."""
+def _elements(labels: tuple[str, ...], options: ReadingOptions) -> tuple[str, ...] | None:
+    """Return the elements of atoms by what the file calls them; None where that is none."""
+    from ase.data import atomic_numbers
+
+    given = options.elements
+    if len(given) == len(labels):
+        return given
+    if set(labels) <= set(atomic_numbers):
+        return labels
+    if given and all(label.isdigit() and len(label) < 4 and 0 < int(label) <= len(given) for label in labels):
+        return tuple(given[int(label) - 1] for label in labels)
+    return None
+
+
+def _time_fs(comment: bytes) -> float | None:
+    """Return the time that the second line of a frame states."""
+    found = _CP2K.search(comment)
+    key, word = (b"Time", found.group(1)) if found is not None else (b"", b"")
+    if found is None:
+        found = _TIME.search(comment)
+        if found is None:
+            return None
+        key, word = found.groups()
+    try:
+        value = float(word)
+        clock(value)
+    except ValueError:
+        return None
+    return value * (1.0e3 if key == b"time_ps" else 1.0)
+
+
+def _structure(path: Path | None, where: str) -> tuple[tuple[str, ...], FloatArray]:
+    """Read atoms and cell from a file beside the trajectory.
+
+    Raises
+    ------
+    AnalysisError
+        If none is given, or it has no cell.
+    """
+    if path is None:
+        raise AnalysisError(
+            "The XYZ file has no cell.",
+            where=where,
+            fix="Name a file with the same atoms and the cell: --structure POSCAR.",
+        )
+    symbols, cell = read_structure(path)
+    if cell is None:
+        raise AnalysisError("The structure has no cell.", where=str(path), fix="Give a POSCAR, CIF or extxyz file.")
+    return symbols, cell
+
+
+def _read_head(window: Window, *, plain: bool) -> tuple[int, bytes, int] | None:
+    """Return number of atoms, second line and where the atoms begin; None where there is no such head.
+
+    ``plain``: the second line may say anything, if a row of an atom comes next.
+    """
     first = window.line(0)
     if first is None or not first[0].strip().isdigit() or len(first[0].strip()) > _MOST_DIGITS:
         return None
     second = window.line(first[1])
-    if second is None or (b"=" not in second[0]):
+    if second is None:
         return None
+    if b"=" not in second[0]:
+        row = window.line(second[1]) if plain else None
+        words = [] if row is None else row[0].split()
+        if len(words) < 4 or not words[0][:1].isalnum():
+            return None
     return int(first[0]), second[0], second[1]
 
 
@@ -224,15 +336,3 @@ def _columns(comment: bytes) -> _Columns | None:
     if species < 0 or 2 not in slots or len(slots) > 1000:
         return None
     return _Columns(species, np.array(slots, dtype=np.int64))
-
-
-def _species(window: Window, at: int, n_atoms: int, column: int) -> tuple[str, ...] | None:
-    found = []
-    for _ in range(n_atoms):
-        line = window.line(at)
-        words = [] if line is None else line[0].split()
-        if line is None or len(words) <= column:
-            return None
-        found.append(words[column].decode("latin-1"))
-        at = line[1]
-    return tuple(found)

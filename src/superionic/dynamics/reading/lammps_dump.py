@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from superionic.dynamics.reading.base import (
+    CLOCK_PS,
     FRAMES_PER_BLOCK,
     MOST_STEP,
     Block,
@@ -22,8 +24,9 @@ from superionic.dynamics.reading.base import (
     ReadingOptions,
     cell_of,
     checked_symbols,
+    clock,
 )
-from superionic.dynamics.reading.text import Window
+from superionic.dynamics.reading.text import Window, head
 from superionic.errors import AnalysisError
 
 LENGTHS_A = {
@@ -41,6 +44,9 @@ _USUAL_HEAD = re.compile(
     rb"ITEM: TIMESTEP\n(\d{1,18})\nITEM: NUMBER OF ATOMS\n(\d{1,18})\n"
     rb"ITEM: BOX BOUNDS([^\n]*)\n([^\n]*)\n([^\n]*)\n([^\n]*)\nITEM: ATOMS([^\n]*)\n"
 )
+# What LAMMPS writes in front of a frame: its units once, the time each time, where `dump_modify` asks for them.
+_BEFORE = re.compile(rb"(?:ITEM: UNITS\s*\n\s*(\S+)\s*\n)?\s*(?:ITEM: TIME\s*\n\s*(\S+)\s*\n)?\s*\Z")
+_UNITS = re.compile(rb"ITEM: UNITS\s*\n\s*(\S+)")
 _MOST = 50_000_000
 _MOST_DAMAGED = 100
 _MASS_TOLERANCE = 0.02
@@ -93,16 +99,17 @@ class LammpsDumpReader:
     format = "lammps-dump"
     counts_steps = True
     n_frames = None
+    temperature_K = None
 
     def __init__(self, path: Path, options: ReadingOptions) -> None:
         self.path = path
         self.name = path.name
         self.notices: list[Notice] = []
         self.place: Place = {}
-        self.frame_interval_ps: float | None = None
+        self.step_ps = None if options.timestep_fs is None else options.timestep_fs * 1.0e-3
         with Window(path) as window:
             first, layout, table = _first_whole(window)
-            units = options.units or first.units
+            units = _units(path, options) or first.units
             if units is None:
                 raise AnalysisError(
                     "The dump does not say its units.",
@@ -120,23 +127,21 @@ class LammpsDumpReader:
             self._identifiers = np.zeros(0, dtype=np.int64)
             if layout.identifiers:
                 self._identifiers = np.sort(table[:, layout.names.index("id")].astype(np.int64))
-            next_one = window.find(_FIRST, first.rows)
-            window.begin += next_one or 0
-            second = None if next_one is None else _read_head(window)
         self.unwrapped = layout.images or _position_kind(layout.names)[2]
-        if second is not None and second.step > first.step:
-            if first.time is not None and second.time is not None:
-                self.frame_interval_ps = (second.time - first.time) * TIMES_PS[units]
-            elif options.timestep_fs is not None:
-                self.frame_interval_ps = (second.step - first.step) * options.timestep_fs * 1.0e-3
+        self._time: float | None = None
+        self._words: list[str] = []
+        if first.time is not None and options.timestep_fs is not None:
+            self._words.append("the times that it states were taken; the time step that was given was not needed")
+        if first.time is not None:  # then times count, whatever is said about steps
+            self._time, self.step_ps = TIMES_PS[units], CLOCK_PS
 
     def blocks(  # noqa: PLR0912, PLR0915 - the states of a parser, in the order in which a file has them
         self, frames_per_block: int = FRAMES_PER_BLOCK, start: Place | None = None
     ) -> Iterator[Block]:
         """Yield the whole frames in order, from the first or from a :attr:`place`."""
-        from superionic.dynamics.reading.text_kernels import NEEDS_MORE, OK, POWERS, place_rows, read_rows
+        from superionic.dynamics.reading.text_kernels import OK, place_rows
 
-        self.notices.clear()
+        self.notices[:] = [Notice(None, None, words, 0, self.name) for words in self._words]
         n_atoms = len(self.symbols)
         collector = FrameCollector(n_atoms, frames_per_block)
         layout: _Layout | None = None
@@ -153,7 +158,7 @@ class LammpsDumpReader:
                 frame = start["frame"]
             if (found := window.find(_FIRST)) is None:
                 return
-            if found > 0 and start is None:
+            if start is None and not _BEFORE.fullmatch(window.just_before):
                 self._lose(0, window, "text before the first frame", 0)
             window.begin += found
             while True:
@@ -168,22 +173,17 @@ class LammpsDumpReader:
                     reason = f"has {snapshot.n_atoms} atoms instead of {n_atoms}"
                 elif layout is None:
                     reason = "has not the columns of the first frame"
+                elif self._time is not None and snapshot.time is None:
+                    reason = "its time is missing or damaged"
                 else:
-                    while True:
-                        status, stop, row, _ = read_rows(
-                            window.array, window.begin + snapshot.rows, window.end, window.ended, POWERS,
-                            layout.slots, -1, layout.values,
-                        )  # fmt: skip
-                        if status != NEEDS_MORE or not window.more():
-                            break
-                    after = int(stop) - window.begin
+                    status, after, row, _ = window.table(snapshot.rows, layout.slots, -1, layout.values)
                     following = window.line(after) if status == OK else None
                     reason = ""
                     if status != OK:
                         cut = window.ended and _last_line(window, after)
                         reason = (
                             f"cut off after {row} of {n_atoms} atoms"
-                            if cut or status == NEEDS_MORE
+                            if cut
                             else f"row {row} has not the columns that the head names"
                         )
                     elif window.unfinished(window.begin + after):
@@ -206,7 +206,9 @@ class LammpsDumpReader:
                         reason = "an atom is missing or stands twice"
                 if not reason and snapshot is not None:
                     window.begin += after
-                    if (block := collector.add(snapshot.step, cell)) is not None:
+                    time = None if self._time is None or snapshot.time is None else snapshot.time * self._time
+                    step = snapshot.step if time is None else clock(time)
+                    if (block := collector.add(frame, step, cell)) is not None:
                         self.place = {"byte": window.place, "frame": frame + 1}
                         yield block
                 else:
@@ -214,7 +216,7 @@ class LammpsDumpReader:
                     window.begin += len(_FIRST)
                 frame += 1
                 found = window.find(_FIRST)
-                if not reason and window.passed:
+                if not reason and window.passed and (found is None or not _BEFORE.fullmatch(window.just_before)):
                     self._lose(frame, window, "text that belongs to no frame", None)
                 if found is None:
                     break
@@ -260,10 +262,11 @@ def _last_frame(window: Window) -> bool:
 
 def _read_head(window: Window) -> _Snapshot | None:  # noqa: PLR0911 - one return for each way to be damaged
     """Read the head of the frame that begins at the window's beginning; None where it is damaged or cut off."""
+    units, time = _said_before(window.just_before)
     if usual := _USUAL_HEAD.match(window.data, window.begin, window.end):
         step, n_atoms, kind, a, b, c, columns = usual.groups()
         return _Snapshot(
-            int(step), int(n_atoms), None, None, (kind.strip(), [a, b, c]), columns.strip(), usual.end() - window.begin
+            int(step), int(n_atoms), time, units, (kind.strip(), [a, b, c]), columns.strip(), usual.end() - window.begin
         )
     found: dict[bytes, bytes] = {}
     bounds: tuple[bytes, list[bytes]] | None = None
@@ -283,8 +286,8 @@ def _read_head(window: Window) -> _Snapshot | None:  # noqa: PLR0911 - one retur
                 return _Snapshot(
                     step,
                     n_atoms,
-                    float(found[b"TIME"]) if b"TIME" in found else None,
-                    found[b"UNITS"].decode("latin-1").strip() if b"UNITS" in found else None,
+                    _finite(found[b"TIME"]) if b"TIME" in found else time,
+                    found[b"UNITS"].decode("latin-1").strip() if b"UNITS" in found else units,
                     bounds,
                     name[5:].strip(),
                     at,
@@ -304,6 +307,40 @@ def _read_head(window: Window) -> _Snapshot | None:  # noqa: PLR0911 - one retur
                 return None
             found[name], at = value
     return None
+
+
+def _said_before(text: bytes) -> tuple[str | None, float | None]:
+    """Return units and time that stand in front of a frame."""
+    found = _BEFORE.search(text)
+    units, time = (None, None) if found is None else found.groups()
+    return None if units is None else units.decode("latin-1"), None if time is None else _finite(time)
+
+
+def _finite(word: bytes) -> float | None:
+    try:
+        value = float(word)
+    except ValueError:
+        return None
+    return value if isfinite(value) else None
+
+
+def _units(path: Path, options: ReadingOptions) -> str | None:
+    """Return the units that the file states, or else those that are given.
+
+    Raises
+    ------
+    AnalysisError
+        If these are two.
+    """
+    found = _UNITS.search(head(path, 4096))
+    stated = None if found is None else found.group(1).decode("latin-1")
+    if stated is not None and options.units is not None and options.units != stated:
+        raise AnalysisError(
+            f"The dump says that its units are {stated[:40]}, not {options.units[:40]}.",
+            where=str(path),
+            fix="Leave --units out.",
+        )
+    return stated or options.units
 
 
 def _cell(kind: bytes, rows: list[bytes], length: float) -> tuple[FloatArray, FloatArray]:
@@ -436,12 +473,21 @@ def _symbols(table: npt.NDArray[np.str_], names: list[str], options: ReadingOpti
     if len(given) == len(table):
         return checked_symbols(tuple(given), where)
     if "element" in names:
-        return checked_symbols(tuple(str(word) for word in table[:, names.index("element")]), where)
+        stated = checked_symbols(tuple(str(word) for word in table[:, names.index("element")]), where)
+        if given and len({*given, *stated}) > max(len(set(stated)), len(given) > 1):
+            raise AnalysisError(
+                f"The dump says that its elements are {', '.join(dict.fromkeys(stated))}, not {', '.join(given)}.",
+                where=where,
+                fix="Leave --elements out.",
+            )
+        return stated
     if "mass" in names:
         masses = table[:, names.index("mass")].astype(np.float64)
         nearest = [int(np.argmin(np.abs(atomic_masses[1:] - mass))) + 1 for mass in masses]
         if all(abs(atomic_masses[n] - mass) < _MASS_TOLERANCE * mass for n, mass in zip(nearest, masses, strict=True)):
             return tuple(chemical_symbols[n] for n in nearest)
+    if len(given) == 1 and "type" not in names:  # one element is that of all atoms
+        return checked_symbols(tuple(given), where) * len(table)
     shown = f"types {', '.join(distinct)}" if "type" in names else "atoms without types"
     raise AnalysisError(
         f"The dump does not say which elements its atoms are ({shown}).",

@@ -13,6 +13,16 @@ from superionic.foreign import open_regular
 FORMATS = ("xdatcar", "vasprun", "lammps-dump", "extxyz", "ase-traj", "h5md", "xtc", "dcd")
 """Names of the formats."""
 
+_WITHOUT_EFFECT = {
+    "xdatcar": ("units", "timestep_fs"),
+    "vasprun": ("units", "timestep_fs", "structure"),
+    "lammps-dump": ("structure",),
+    "extxyz": ("units",),
+    "ase-traj": ("units", "timestep_fs", "structure"),
+    "h5md": (),
+    "xtc": ("units", "timestep_fs"),
+    "dcd": ("units",),
+}
 _HDF5_MARK = b"\x89HDF\r\n\x1a\n"
 _ENDINGS = {".extxyz": "extxyz", ".xyz": "extxyz", ".xtc": "xtc", ".dcd": "dcd", ".traj": "ase-traj", ".h5md": "h5md"}
 
@@ -60,6 +70,16 @@ def open_trajectory(
             fix=f"Name it with --format: {', '.join(FORMATS)}.",
         )
     return _readers()[kind](file, options or ReadingOptions())
+
+
+def without_effect(reader: TrajectoryReader, options: ReadingOptions) -> str:
+    """Say which options were given that mean nothing for this file; empty where there are none."""
+    names = [name for name in _WITHOUT_EFFECT.get(reader.format, ()) if getattr(options, name) is not None]
+    if options.elements and not set(options.elements) & set(reader.symbols):
+        names.append("elements")
+    called = {"timestep_fs": "--timestep-fs"}
+    given = ", ".join(called.get(name, f"--{name}") for name in names)
+    return f"{given} has no effect on {reader.format}" if names else ""
 
 
 def guess_format(path: Path) -> str | None:  # noqa: PLR0911 - one return for each way to tell

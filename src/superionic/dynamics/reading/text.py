@@ -19,6 +19,7 @@ _WINDOW = 1 << 22
 _MOST_WINDOW = 1 << 29
 """Bytes that are held at once; one frame or calculation has to fit."""
 _COMPRESSED: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+_NEAR_BYTES = 256
 LONGEST_LINE = 1 << 16
 """A line of a header that is longer than this is no header."""
 
@@ -51,6 +52,7 @@ class Window:
         """Place in the file of the first byte of ``data``."""
         self.ended = False
         self.passed = b""
+        self.just_before = b""
         self.fault: str | None = None
         """Why reading ended early: a compressed file that is cut off, an error of the disk."""
 
@@ -123,13 +125,16 @@ class Window:
     def find(self, words: bytes, at: int = 0) -> int | None:
         """Return where ``words`` stand next, counted from ``begin``; passes over what is before (``begin`` moves).
 
-        ``passed`` then holds what was passed over, as far as it is still at hand, without white space at its ends.
+        ``passed`` then holds what was passed over, as far as it is still at hand, without white space at its ends, and
+        ``just_before`` the last bytes of it.
         """
         self.begin += at
-        self.passed = b""
+        self.passed, self.just_before = b"", b""
         while True:
             found = self.data.find(words, self.begin, self.end)
             stop = found if found >= 0 else max(self.begin, self.end - len(words))
+            near = bytes(self.data[max(self.begin, stop - _NEAR_BYTES) : stop])
+            self.just_before = (self.just_before + near)[-_NEAR_BYTES:]
             if len(self.passed) < LONGEST_LINE:
                 self.passed = (self.passed + self.data[self.begin : stop][:LONGEST_LINE]).lstrip()
             if found >= 0:
@@ -139,6 +144,39 @@ class Window:
             if not self.more():
                 self.passed = (self.passed + self.data[self.begin : self.end]).strip()
                 return None
+
+    def table(
+        self, at: int, slots: npt.NDArray[np.int64], hash_column: int, out: npt.NDArray[np.float64]
+    ) -> tuple[int, int, int, int]:
+        """Read the rows that begin at index ``at``, reading on as far as they need.
+
+        Returns
+        -------
+        status, index behind the last row (or of the row that failed), row that failed, hash of a column
+            See :func:`superionic.dynamics.reading.text_kernels.read_rows`.
+        """
+        from superionic.dynamics.reading.text_kernels import NEEDS_MORE, POWERS, read_rows
+
+        while True:
+            known_end = self.ended
+            status, stop, row, digest = read_rows(
+                self.array, self.begin + at, self.end, known_end, POWERS, slots, hash_column, out
+            )
+            if status != NEEDS_MORE or known_end:
+                return int(status), int(stop) - self.begin, int(row), int(digest)
+            self.more()  # where nothing is left, the last row may lack its end of line
+
+    def column(self, at: int, n_rows: int, number: int) -> tuple[str, ...] | None:
+        """Return the words of one column of the rows that begin at ``at``; None where one of them lacks it."""
+        found = []
+        for _ in range(n_rows):
+            line = self.line(at)
+            words = [] if line is None else line[0].split()
+            if line is None or len(words) <= number:
+                return None
+            found.append(words[number].decode("latin-1"))
+            at = line[1]
+        return tuple(found)
 
     def unfinished(self, at: int) -> bool:
         """Tell whether the file ends at index ``at`` in the middle of a number, as far as that can be seen.

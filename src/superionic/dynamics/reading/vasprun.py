@@ -24,20 +24,24 @@ from superionic.dynamics.reading.base import (
 from superionic.dynamics.reading.text import Window
 from superionic.errors import AnalysisError
 
-_BEGIN = b"<calculation"
-_END = b"</calculation>"
+_BEGIN = b"<structure"
+_END = b"</structure>"
+_FIRST = (b'<structure name="initialpos"', b"<structure>", b"<calculation")
+"""Before the first of these all settings and atoms have been named."""
 _BASIS = b'name="basis"'
 _POSITIONS = b'name="positions"'
 _ATOM = re.compile(rb"<rc>\s*<c>\s*([A-Za-z]+)\s*</c>")
 _HEAD_LIMIT = 1 << 26
 _LONGEST_STEP_FS = 1.0e6
+_LONGEST_TAG = 200
+_SAME_TEMPERATURE_K = 0.5
 
 
 class VasprunReader:
     """Reader of vasprun.xml; see :class:`superionic.dynamics.reading.base.TrajectoryReader`.
 
-    Each ``<calculation>`` is a frame. The time between them is POTIM; where the file was thinned by NBLOCK this must be
-    said (the file holds all ionic steps of ab-initio runs).
+    Each ``<structure>`` without a name is a frame: that of a ``<calculation>``, and that of a step which VASP took by
+    its own force field, which stands alone. The time between them is POTIM (times ML_OUTBLOCK).
 
     Raises
     ------
@@ -56,9 +60,9 @@ class VasprunReader:
         self.notices: list[Notice] = []
         self.place: Place = {}
         with Window(path) as window:
-            while window.data.find(_BEGIN, 0, window.end) < 0 and window.end < _HEAD_LIMIT and window.more():
+            while _head_ends(window) < 0 and window.end < _HEAD_LIMIT and window.more():
                 pass
-            stop = window.data.find(_BEGIN, 0, window.end)
+            stop = _head_ends(window)
             head = bytes(window.data[: stop if stop >= 0 else window.end])
         start = head.find(b'<array name="atoms"')
         found = _ATOM.findall(head[start : head.find(b"</array>", start)]) if start >= 0 else []
@@ -72,9 +76,10 @@ class VasprunReader:
         )
         check_atoms(len(symbols), str(path))
         potim, blocks = _number(head, b"POTIM"), _number(head, b"ML_OUTBLOCK")
-        self.frame_interval_ps = None
+        self.step_ps = None
+        self.temperature_K, self._words = _temperature(head)
         if potim is not None and 0.0 < potim <= _LONGEST_STEP_FS and _number(head, b"IBRION") in (None, 0.0):
-            self.frame_interval_ps = potim * 1.0e-3 * (blocks if blocks is not None and blocks >= 1.0 else 1.0)
+            self.step_ps = potim * 1.0e-3 * (blocks if blocks is not None and blocks >= 1.0 else 1.0)
 
     def blocks(  # noqa: PLR0912, PLR0915 - the states of a parser, in the order in which a file has them
         self, frames_per_block: int = FRAMES_PER_BLOCK, start: Place | None = None
@@ -82,22 +87,26 @@ class VasprunReader:
         """Yield the whole frames in order, from the first or from a :attr:`place`."""
         from superionic.dynamics.reading.text_kernels import OK, POWERS, read_tagged
 
-        self.notices.clear()
+        self.notices[:] = [Notice(None, None, words, 0, self.name) for words in self._words]
         n_atoms = len(self.symbols)
         collector = FrameCollector(n_atoms, frames_per_block)
         frame = 0
+        named = False
         with Window(self.path) as window:
             if start is not None:
                 window.seek(start["byte"])
                 frame = start["frame"]
             while True:
                 found = window.find(_BEGIN)
-                if (frame or start is not None) and _POSITIONS in window.passed and b"finalpos" not in window.passed:
-                    self.notices.append(Notice(frame, window.place, "its <calculation> is damaged", 1, self.name))
+                if (frame or start is not None) and not named and _POSITIONS in window.passed:
+                    self.notices.append(Notice(frame, window.place, "its <structure> is damaged", 1, self.name))
                     frame += 1
                 if found is None:
                     break
                 window.begin += found
+                if named := _is_named(window):
+                    window.begin += len(_BEGIN)
+                    continue
                 length = _whole(window)
                 cut = length is None
                 stop = window.begin + (length if length is not None else window.end - window.begin)
@@ -111,7 +120,7 @@ class VasprunReader:
                     flat = collector.slot.reshape(-1)
                     good, after, count = read_tagged(window.array, _after(window, places), stop, POWERS, flat)
                     try:
-                        cell = cell_of(numbers.reshape(3, 3), "the calculation") if status == OK else None
+                        cell = cell_of(numbers.reshape(3, 3), "the structure") if status == OK else None
                     except ValueError:
                         cell = None
                     reason = "its cell or its positions are damaged"
@@ -130,7 +139,7 @@ class VasprunReader:
                     where = "cut off: " if cut else ""
                     self.notices.append(Notice(frame, window.place, where + reason, 1, self.name))
                 window.begin = stop if length is not None else min(window.end, window.begin + len(_BEGIN))
-                if cell is not None and (block := collector.add(frame, cell)) is not None:
+                if cell is not None and (block := collector.add(frame, frame, cell)) is not None:
                     self.place = {"byte": window.place, "frame": frame + 1}
                     yield block
                 frame += 1
@@ -143,12 +152,12 @@ class VasprunReader:
 
 
 def _whole(window: Window) -> int | None:
-    """Return the length of the calculation that begins the window; to the next one where its end is missing."""
+    """Return the length of the structure that begins the window; to the next one where its end is missing."""
     searched = len(_BEGIN)
     while True:
         start = window.begin + searched
         end = window.data.find(_END, start, window.end)
-        another = window.data.find(_BEGIN + b">", start, window.end)
+        another = window.data.find(_BEGIN, start, window.end)
         if end >= 0 and (another < 0 or end < another):
             return end + len(_END) - window.begin
         if another >= 0:
@@ -156,6 +165,34 @@ def _whole(window: Window) -> int | None:
         searched = max(searched, window.end - window.begin - len(_END))
         if not window.more():
             return None
+
+
+def _head_ends(window: Window) -> int:
+    """Return where the settings and atoms have ended; -1 where that is not in the window yet."""
+    found = [place for mark in _FIRST if (place := window.data.find(mark, 0, window.end)) >= 0]
+    return min(found, default=-1)
+
+
+def _is_named(window: Window) -> bool:
+    """Tell whether the structure that begins the window is none of the run: the first, the last, the primitive cell."""
+    while window.end - window.begin < _LONGEST_TAG and window.more():
+        pass
+    tag = bytes(window.data[window.begin : min(window.end, window.begin + _LONGEST_TAG)])
+    return b"name=" in tag.split(b">", 1)[0]
+
+
+def _temperature(head: bytes) -> tuple[float | None, list[str]]:
+    """Return the temperature that the run was held at, if it was, and what has to be said about it."""
+    begin, end = _number(head, b"TEBEG"), _number(head, b"TEEND")
+    if begin is None or begin <= 0.0:
+        return None, []
+    if end is not None and end > 0.0 and abs(end - begin) > _SAME_TEMPERATURE_K:
+        return None, [f"the run went from {begin:g} to {end:g} K (TEBEG, TEEND): no temperature was taken from it"]
+    algorithm, mass = _number(head, b"MDALGO"), _number(head, b"SMASS")
+    if algorithm in (None, 0.0) and mass is not None and mass <= -3.0:
+        words = "a run without a thermostat (SMASS = -3): TEBEG is the temperature that it began with"
+        return begin, [words]
+    return begin, []
 
 
 def _after(window: Window, at: int) -> int:

@@ -28,6 +28,8 @@ from superionic.errors import AnalysisError
 
 _SEPARATORS = (b"direct", b"konfig")
 _COLUMNS = np.arange(3)
+_WITH_ELEMENT = np.array([0, 1, 2, -1])
+"""Columns as pymatgen can write them: the element behind the position."""
 _VASP4_MARK = b"CAR"
 _LEAST_VOLUME = 1e-6
 _MOST_VOLUME = 1e15
@@ -66,7 +68,8 @@ class XdatcarReader:
     counts_steps = False
     unwrapped = False
     n_frames = None
-    frame_interval_ps = None
+    step_ps = None
+    temperature_K = None
 
     def __init__(self, path: Path, options: ReadingOptions) -> None:
         self.path = path
@@ -118,12 +121,14 @@ class XdatcarReader:
         self, frames_per_block: int = FRAMES_PER_BLOCK, start: Place | None = None
     ) -> Iterator[Block]:
         """Yield the whole frames in order, from the first or from a :attr:`place`."""
-        from superionic.dynamics.reading.text_kernels import NEEDS_MORE, OK, POWERS, read_rows
+        from superionic.dynamics.reading.text_kernels import OK
 
         self.notices.clear()
         collector = FrameCollector(len(self.symbols), frames_per_block)
         header: _Header | None = None
         frame, step, spacing, header_at = 0, 0, 1, 0
+        last, said, order = -1, -1, -1  # the last whole frame, its number in the file, a hash of its elements
+        latest: FloatArray | None = None
         with Window(self.path) as window:
             cell = self._old_cell
             if cell is not None:
@@ -137,6 +142,7 @@ class XdatcarReader:
                     cell = None if header is None else header.cell_A
                 window.seek(start["byte"])
                 frame, step, spacing = start["frame"], start["step"], start["spacing"]
+                last, said = start["last"], start["said"]
             while (found := window.line(0)) is not None:
                 line, after = found
                 number = _separator(line, blank=self._blank)
@@ -152,32 +158,43 @@ class XdatcarReader:
                     if sum(new.counts) != len(self.symbols):
                         self._lose(frame, window, "the number of atoms changes; the rest was not read", None)
                         break
+                    if header is not None and (new.symbols, new.counts) != (header.symbols, header.counts):
+                        self._lose(frame, window, "the elements change; the rest was not read", None)
+                        break
                     header, cell, header_at = new, new.cell_A, window.place
                     window.begin += new.length
                     continue
-                if number < 0:  # no number, or one too long for its field
-                    number = step + spacing
                 if cell is None:
                     self._lose(frame, window, "a frame before the first cell")
                     self._next_frame(window, after)
                     frame += 1
                     continue
-                while True:
-                    status, stop, row, _ = read_rows(
-                        window.array, window.begin + after, window.end, window.ended, POWERS, _COLUMNS, -1,
-                        collector.slot,
-                    )  # fmt: skip
-                    if status != NEEDS_MORE or not window.more():
-                        break
-                stop = int(stop) - window.begin
+                columns = _WITH_ELEMENT if _has_element(window, after) else _COLUMNS
+                element = 3 if columns is _WITH_ELEMENT else -1
+                status, stop, row, digest = window.table(after, columns, element, collector.slot)
+                if status == OK and element > 0 and digest != order:
+                    if window.column(after, len(self.symbols), element) != self.symbols:
+                        self._lose(frame, window, "the elements of its rows are not those of its head")
+                        self._next_frame(window, stop)
+                        frame += 1
+                        continue
+                    order = digest
                 unfinished = status == OK and window.unfinished(window.begin + stop)
-                if status == OK and not unfinished and not _is_row(window, stop):
-                    spacing = number - step if frame and number > step else spacing
-                    step = number
+                if status == OK and not unfinished and not _is_row(window, stop, len(columns)):
+                    # Some files have no numbers, some have numbers too long for their field, and some the same one
+                    # for all frames: then frames are counted. A frame that truly stands twice keeps its number.
+                    again = number == said and not (latest is not None and np.array_equal(collector.slot, latest))
+                    said = number
+                    if number < 0 or again:
+                        number = step + spacing * (frame - last)
+                    if last >= 0 and number > step:
+                        spacing = max(1, (number - step) // (frame - last))
+                    step, last, latest = number, frame, collector.slot
                     window.begin += stop
                     frame += 1
-                    if (block := collector.add(step, cell)) is not None:
+                    if (block := collector.add(last, step, cell)) is not None:
                         self.place = {"byte": window.place, "frame": frame, "step": step, "spacing": spacing}
+                        self.place |= {"last": last, "said": said}
                         self.place |= {} if header is None else {"header": header_at}
                         yield block
                     continue
@@ -302,14 +319,21 @@ def _whole_numbers(line: bytes) -> tuple[int, ...]:
         return ()
 
 
-def _is_row(window: Window, at: int) -> bool:
-    """Tell whether three numbers stand at ``at``, where a frame should have ended."""
+def _has_element(window: Window, at: int) -> bool:
+    """Tell whether an element stands behind the position in the row at ``at``."""
     found = window.line(at)
     words = () if found is None else found[0].split()
-    if len(words) != 3 or words[0][:1].isalpha():
+    return len(words) == 4 and words[3].isalpha()
+
+
+def _is_row(window: Window, at: int, n_columns: int) -> bool:
+    """Tell whether a row of atoms stands at ``at``, where a frame should have ended."""
+    found = window.line(at)
+    words = () if found is None else found[0].split()
+    if len(words) < 3 or len(words) != n_columns or words[0][:1].isalpha():
         return False
     try:
-        return len([float(word) for word in words]) == 3
+        return len([float(word) for word in words[:3]]) == 3
     except ValueError:
         return False
 
