@@ -100,8 +100,12 @@ def test_a_package_cut_off_gives_what_is_whole_and_the_reason(tmp_path: Path) ->
     text = path.read_text()
     path.write_text(text[: int(0.8 * len(text))])
     found = import_labels([path])
-    assert not found.entries  # the reader finds the frames of a file all together or not at all
-    assert "cut off" in found.refusals[0].reason
+    assert len(found.entries) == 2
+    ((reason),) = (refusal.reason for refusal in found.refusals)
+    assert "frame 2 is cut off" in reason
+    path.write_text(text[:-3])  # in the last number, which would be another one
+    assert "its last number may have lost digits" in import_labels([path]).refusals[0].reason
+    path.write_text(text[: int(0.2 * len(text))])
     with pytest.raises(CalculationFailed):
         list(read_package(path))
 
@@ -123,7 +127,9 @@ def test_a_folder_of_runs_comes_in_with_reasons_for_what_does_not(tmp_path: Path
     assert all(len(entry.source["sha256"]) == 64 for entry in found.entries)
     reasons = {refusal.file: refusal.reason for refusal in found.refusals}
     assert "did not converge" in reasons["run2/vasprun.xml"]
-    assert "give the vasprun.xml" in reasons["run0/OUTCAR"]
+    # An OUTCAR is refused where nothing was read of its run.
+    assert "give the vasprun.xml" in reasons["run2/OUTCAR"]
+    assert len(reasons) == 2
     named = import_labels(find_files([tmp_path / "run0" / "notes.txt"]))
     assert "not read" in named.refusals[0].reason
 

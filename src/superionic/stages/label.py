@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -176,12 +175,10 @@ def _finished(settings: LabelSettings, bench: Workbench) -> _Made:
     own = settings.finished
     if not own.files:
         return _Made()
-    from superionic.labels.imports import find_files
+    from superionic.labels.imports import find_files, names_of
 
     files = find_files([Path(file) for file in own.files])
-    # The name of a folder is told only where it tells files apart: a campaign may be moved and renamed.
-    often = Counter(file.name for file in files)
-    names = [file.name if often[file.name] == 1 else f"{file.parent.name}/{file.name}" for file in files]
+    names = names_of(files)  # no longer than it takes to tell them apart: a campaign may be moved and renamed
     importing = bench.task(
         STAGE,
         "finished labels",
@@ -260,7 +257,7 @@ def structures_task(_context: Context, *, min_distance_A: float | None, atoms: S
     return Judged(tuple(check_structure(structure, gates) for structure in atoms))
 
 
-@task(version=2)
+@task(version=3)
 def import_task(
     _context: Context,
     *,

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from superionic.errors import StageError
 from superionic.execution.task import Task
+from superionic.labels.frame_values import LabelKeys
 from superionic.results.learning import HeldOutErrors
 from superionic.results.studies import Curve, CurveRow, LabelCheck, shown
 from superionic.stages.base import ChosenPotential, Workbench
@@ -108,6 +109,7 @@ def open_study(
     options: Mapping[str, Any] | None = None,
     rule: SplitRule | None = None,
     seed: int = 0,
+    keys: LabelKeys | None = None,
 ) -> Study:
     """Read and divide a file of labels, and let the pretrained potential predict them.
 
@@ -127,18 +129,24 @@ def open_study(
         How to divide.
     seed
         Parent of all seeds.
+    keys
+        Where the values are in the file; None looks as :mod:`superionic.labels.frame_values` says.
     """
     from superionic.training.base import options_of
 
     trainer = potential.identity.name
     chosen = options_of(trainer, {"modal": potential.options.get("modal")}, options)
     rule = SplitRule() if rule is None else rule
-    read = bench.task(STAGE, f"labels of {name}", read_task.of(file=file, name=name))
-    facts = bench.runner.one(read).facts
+    read = bench.task(
+        STAGE, f"labels of {name}", read_task.of(file=file, name=name, keys=None if keys == LabelKeys() else keys)
+    )
+    content = bench.runner.one(read)
+    facts = content.facts
     numbers = range(len(facts))
     data = Data([read.result.atoms[i] for i in numbers], [read.result.labels[i] for i in numbers])
     groups = [rule.group_of(fact) for fact in facts]
-    split = divide(facts, rule, seed)
+    divided = divide(facts, rule, seed)
+    split = replace(divided, notes=(*content.notes, *divided.notes))
     baseline = predictions(bench, STAGE, "predictions before training", data.atoms, potential)
     return Study(bench, STAGE, potential, trainer, data, baseline, None, chosen, facts, groups, split, seed)
 
