@@ -6,16 +6,19 @@ with every gate that it failed. :func:`check_structure` looks at a structure bef
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
 from ase.geometry import minkowski_reduce
+from scipy.spatial import cKDTree
 
 from superionic.labels.base import Label
 from superionic.labels.residuals import Baseline, Sharpness, residual_findings
 from superionic.labels.robust import element_design, least_absolute, robust_sigma, widened
+from superionic.labels.twins import first_twins
 from superionic.units import gpa
 
 _SMALLEST_SIGMA_EV_PER_ATOM = 1.0e-3  # below this spread a deviation says more about the spread than about the label
@@ -46,7 +49,8 @@ class Gates:
         without, energies per atom are compared after per-element shifts (standard deviation at least 1 meV/atom), and
         the sizes of forces on a logarithmic scale.
     duplicate_distance_A
-        Two structures of a set are duplicates if no atom and no cell vector differs by more.
+        Two structures of a set are duplicates if no atom and no cell vector differs by more, whatever the order of the
+        atoms of an element and wherever the origin (:mod:`superionic.labels.twins`).
     """
 
     max_force_eV_per_A: float | None = 30.0
@@ -97,33 +101,28 @@ def shortest_distance(atoms: Atoms) -> float:
     """Shortest distance in Å between two atoms, or between an atom and its own image; infinite for a lone molecule.
 
     The cell is Minkowski-reduced first; in a reduced cell the shortest vector of any pair lies among the 27 images
-    around the wrapped one.
+    around the wrapped one. That bounds the distance, and a tree of the images within the bound finds it.
     """
     positions = np.asarray(atoms.positions, dtype=np.float64)
     if len(positions) == 0:
         return float("inf")
     cell, _ = minkowski_reduce(np.asarray(atoms.cell), pbc=atoms.pbc)
-    counts = np.where(atoms.pbc, 1, 0)
-    shifts = np.array(
-        [
-            (i, j, k)
-            for i in range(-counts[0], counts[0] + 1)
-            for j in range(-counts[1], counts[1] + 1)
-            for k in range(-counts[2], counts[2] + 1)
-        ],
-        dtype=np.float64,
-    )
-    separations = positions[None, :, :] - positions[:, None, :]
-    if np.any(atoms.pbc):
-        fractional = separations @ np.linalg.pinv(cell)
-        separations = separations - np.where(atoms.pbc, np.round(fractional), 0.0) @ cell
-    best = np.inf
-    for shift in shifts:
-        lengths = np.linalg.norm(separations + shift @ cell, axis=-1)
-        if not shift.any():
-            np.fill_diagonal(lengths, np.inf)
-        best = min(best, float(lengths.min(initial=np.inf)))
-    return best
+    inverse = np.linalg.pinv(cell)
+    fractions = positions @ inverse
+    wrapped = positions - np.where(atoms.pbc, np.floor(fractions), 0.0) @ cell
+    steps = list(itertools.product(*(range(-2, 3) if periodic else (0,) for periodic in atoms.pbc)))
+    shifts = np.array(steps, dtype=np.float64) @ cell
+    lengths = np.linalg.norm(shifts, axis=1)
+    bound = float(lengths[lengths > 0.0].min(initial=np.inf))
+    if len(positions) > 1:
+        bound = min(bound, float(cKDTree(wrapped).query(wrapped, k=2)[0][:, 1].min()))
+    if not np.isfinite(bound):
+        return bound
+    images = (wrapped[None, :, :] + shifts[:, None, :]).reshape(-1, 3)
+    margin = bound * np.linalg.norm(inverse, axis=0) + 1.0e-9
+    places = images @ inverse
+    near = ((places >= -margin) & (places <= 1.0 + margin))[:, atoms.pbc].all(axis=1)
+    return min(bound, float(cKDTree(images[near]).query(wrapped, k=2)[0][:, 1].min()))
 
 
 def check_structure(atoms: Atoms, gates: Gates | None = None) -> Verdict:
@@ -328,24 +327,10 @@ def _one_reference(labels: Sequence[Label], failures: list[list[GateFailure]]) -
 def _duplicates(structures: Sequence[Atoms], gates: Gates, failures: list[list[GateFailure]]) -> None:
     if gates.duplicate_distance_A is None:
         return
-    kept: list[int] = []
-    for index, atoms in enumerate(structures):
-        if failures[index]:
-            continue
-        twin = next((other for other in kept if _equal(atoms, structures[other], gates.duplicate_distance_A)), None)
-        if twin is None:
-            kept.append(index)
-        else:
-            failures[index].append(GateFailure("duplicate", f"the structure equals number {twin} of the set"))
-
-
-def _equal(one: Atoms, other: Atoms, tolerance_A: float) -> bool:
-    if len(one) != len(other) or not np.array_equal(one.numbers, other.numbers):
-        return False
-    if np.abs(np.asarray(one.cell) - np.asarray(other.cell)).max() > tolerance_A:
-        return False
-    shift = (one.positions - other.positions) @ np.linalg.inv(np.asarray(one.cell))
-    return bool(np.linalg.norm((shift - np.round(shift)) @ np.asarray(one.cell), axis=1).max() <= tolerance_A)
+    sound = _sound(failures)
+    for index, twin in zip(sound, first_twins([structures[i] for i in sound], gates.duplicate_distance_A), strict=True):
+        if twin is not None:
+            failures[index].append(GateFailure("duplicate", f"the structure equals number {sound[twin]} of the set"))
 
 
 def _sound(failures: list[list[GateFailure]]) -> list[int]:

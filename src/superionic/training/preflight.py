@@ -20,6 +20,7 @@ import numpy.typing as npt
 from ase import Atoms
 
 from superionic.labels.base import Label
+from superionic.labels.twins import first_twins
 from superionic.training.dataset import Targets, composition_of, fit_element_references
 from superionic.units import GPA_PER_EV_PER_A3
 
@@ -337,31 +338,40 @@ def _leakage(
 def _twins(
     structures: Sequence[Atoms], first: Sequence[int], second: Sequence[int]
 ) -> tuple[list[tuple[int, int]], list[tuple[int, int, float]]]:
-    """Pairs of structures that are the same, and nearly so: same atoms in the same order, similar cell."""
-    by_kind: dict[bytes, list[int]] = {}
-    for index in dict.fromkeys([*first, *second]):
-        by_kind.setdefault(structures[index].numbers.tobytes(), []).append(index)
+    """Pairs of structures that are the same, and nearly so: those with the same atoms in the same order and cell."""
+    looked_at = list(dict.fromkeys([*first, *second]))
+    of_class = first_twins([structures[i] for i in looked_at], _SAME_A)
+    named = {index: index if twin is None else looked_at[twin] for index, twin in zip(looked_at, of_class, strict=True)}
     in_first, in_second = set(first), set(second)
+    within = first is second or in_first == in_second
+    classes: dict[int, list[int]] = {}
+    for index in first:
+        classes.setdefault(named[index], []).append(index)
     same, nearly = [], []
+    for index in second:
+        twins = [i for i in classes.get(named[index], []) if i != index and not (within and i > index)]
+        if twins:
+            same.append((twins[0], index))
+    doubled = {index for _, index in same}
+    by_kind: dict[bytes, list[int]] = {}
+    for index in looked_at:
+        by_kind.setdefault(structures[index].numbers.tobytes(), []).append(index)
     for members in by_kind.values():
         fractions = np.array([structures[i].get_scaled_positions(wrap=True) for i in members])
         cells = np.array([structures[i].cell.array for i in members])
         for position, index in enumerate(members):
-            if index not in in_second:
+            if index not in in_second or index in doubled:
                 continue
             step = fractions - fractions[position]
             step -= np.round(step)
             moved = np.linalg.norm(np.einsum("nai,nij->naj", step, 0.5 * (cells + cells[position])), axis=2)
             bent = np.abs(cells - cells[position]).max(axis=(1, 2))
-            largest, mean = np.maximum(moved.max(axis=1), bent), np.maximum(moved.mean(axis=1), bent)
+            mean = np.maximum(moved.mean(axis=1), bent)
             others = [k for k, other in enumerate(members) if other in in_first and other != index]
-            if first is second or in_first == in_second:
+            if within:
                 others = [k for k in others if members[k] < index]
-            twins = [k for k in others if largest[k] < _SAME_A]
-            close = [k for k in others if mean[k] < _NEARLY_SAME_A and k not in twins]
-            if twins:
-                same.append((members[twins[0]], index))
-            elif close:
+            close = [k for k in others if mean[k] < _NEARLY_SAME_A]
+            if close:
                 best = min(close, key=lambda k: mean[k])
                 nearly.append((members[best], index, float(mean[best])))
     return same, nearly
