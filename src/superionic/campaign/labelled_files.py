@@ -242,9 +242,9 @@ def check_package(
         unreadable.append(failure.reason)
     structures, labels = [entry.atoms for entry in entries], [entry.label for entry in entries]
     predicted = None if baseline is None or not entries else _predictions(baseline, structures)
-    return Checked(
-        tuple(entries), tuple(check_labels(structures, labels, gates, baseline=predicted)), tuple(unreadable)
-    )
+    groups = [str(entry.facts.get("run", entry.group)) for entry in entries]
+    verdicts = check_labels(structures, labels, gates, baseline=predicted, groups=groups)
+    return Checked(tuple(entries), tuple(verdicts), tuple(unreadable))
 
 
 def references(entries: Sequence[Entry]) -> tuple[CountedReference, ...]:

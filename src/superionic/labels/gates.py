@@ -16,8 +16,9 @@ from ase.geometry import minkowski_reduce
 from scipy.spatial import cKDTree
 
 from superionic.labels.base import Label
-from superionic.labels.residuals import Baseline, Sharpness, residual_findings
-from superionic.labels.robust import element_design, least_absolute, robust_sigma, widened
+from superionic.labels.residuals import FORCE_SLIPS, Baseline, Sharpness, near_slips, residual_findings
+from superionic.labels.robust import FloatArray, element_design, least_absolute, robust_sigma, widened
+from superionic.labels.trajectories import Trajectories, trajectories_of
 from superionic.labels.twins import first_twins
 from superionic.units import gpa
 
@@ -25,6 +26,10 @@ _SMALLEST_SIGMA_EV_PER_ATOM = 1.0e-3  # below this spread a deviation says more 
 _NORMAL_QUANTILE_85 = 1.4395  # of the absolute value of a normal variable
 _FEWEST_FOR_OUTLIERS = 6  # a median absolute deviation of fewer numbers rejects sound labels
 _SMALLEST_LOG_FORCE_SIGMA = 0.25  # forces of 300 and 1200 K differ by a factor of two, and that is no slip
+_AT_REST_EV_PER_A = 0.1  # rms force near a minimum of the energy
+_LOW = 0.25  # share of the labels that are low in energy
+_MOST_ACCUSED = 0.34  # of a trajectory; where more stand out, it is the trajectory that does
+_OF_SINGLE_LABELS = ("force-outlier", "force-slip", "energy-outlier")
 
 
 @dataclass(frozen=True)
@@ -171,6 +176,7 @@ def check_labels(
     *,
     asked: Sequence[Atoms] | None = None,
     baseline: Baseline | None = None,
+    groups: Sequence[str] | None = None,
 ) -> list[Verdict]:
     """Check labels as a set: each by itself, then one reference for all, duplicates and outliers.
 
@@ -178,7 +184,9 @@ def check_labels(
     equal numbers the one that came first. The later one of two duplicates fails. Outliers are judged among labels that
     passed everything else, if there are at least six: with a baseline by what it does not explain, without one by the
     energies per atom after per-element shifts and by the sizes of the forces. All scales are medians, so that outliers
-    do not move them.
+    do not move them. Labels that fit their neighbours in a trajectory (:mod:`superionic.labels.trajectories`) are no
+    outliers of their set because they are at rest or hot; a trajectory whose energies fall by something else than the
+    work of the forces fails as a whole, if that is a known slip.
 
     Parameters
     ----------
@@ -190,6 +198,8 @@ def check_labels(
         The structures that were asked for, if they went out and came back.
     baseline
         Predictions of a potential for the structures: the one that made them, or any other that knows the chemistry.
+    groups
+        Trajectory of each label, in order of time; None where it is not known.
 
     Returns
     -------
@@ -203,12 +213,54 @@ def check_labels(
     ]
     _one_reference(labels, failures)
     _duplicates(structures, chosen, failures)
+    trajectories = None if groups is None else _trajectories(structures, labels, groups, failures)
+    before = [len(found) for found in failures]
     if baseline is not None:
-        _residuals(structures, labels, baseline, chosen, failures)
-    _force_outliers(labels, chosen, failures)
+        _residuals(structures, labels, baseline, chosen, trajectories, failures)
+    _force_outliers(structures, labels, chosen, failures)
     if baseline is None:
         _energy_outliers(structures, labels, chosen, failures)
+    if trajectories is not None:
+        _believe_neighbours(trajectories, before, failures)
     return [Verdict(tuple(found)) for found in failures]
+
+
+def _trajectories(
+    structures: Sequence[Atoms],
+    labels: Sequence[Label],
+    groups: Sequence[str],
+    failures: list[list[GateFailure]],
+) -> Trajectories:
+    """Judge each trajectory by its own labels."""
+    sound = _sound(failures)
+    found = trajectories_of(
+        [structures[i] for i in sound],
+        [labels[i].energy_eV for i in sound],
+        [labels[i].forces_eV_per_A for i in sound],
+        [groups[i] for i in sound],
+    ).renumbered(sound)
+    for run in found.runs:
+        if run.slip is not None:
+            for index in run.members:
+                failures[index].append(
+                    GateFailure(
+                        "work-of-forces",
+                        f"along the trajectory the energy falls by {run.slope:.3g} times the work of the forces: "
+                        f"{run.slip}?",
+                    )
+                )
+    return found
+
+
+def _believe_neighbours(trajectories: Trajectories, before: Sequence[int], failures: list[list[GateFailure]]) -> None:
+    """Take back what the set says against single labels that fit their neighbours; a run that stands out stays out."""
+    for run in trajectories.runs:
+        accused = [index for index in run.members if len(failures[index]) > before[index]]
+        if len(accused) > _MOST_ACCUSED * len(run.members):
+            continue
+        for index in trajectories.sound.intersection(accused):
+            kept = failures[index][before[index] :]
+            failures[index][before[index] :] = [failure for failure in kept if failure.gate not in _OF_SINGLE_LABELS]
 
 
 def _finite_structure(atoms: Atoms) -> list[GateFailure]:
@@ -342,21 +394,38 @@ def _residuals(
     labels: Sequence[Label],
     baseline: Baseline,
     gates: Gates,
+    trajectories: Trajectories | None,
     failures: list[list[GateFailure]],
 ) -> None:
     sound = _sound(failures)
+
+    def refuted(place: int, forces_eV_per_A: FloatArray) -> bool:
+        return trajectories is not None and trajectories.speaks_against(sound[place], forces_eV_per_A)
+
     part = Baseline(
         baseline.energies_eV[sound],
         tuple(baseline.forces_eV_per_A[index] for index in sound),
         baseline.stresses_eV_per_A3[sound],
     )
     sharpness = Sharpness(gates.energy_outlier_sigma, gates.force_outlier_sigma, gates.stress_outlier_sigma)
-    found = residual_findings([structures[i] for i in sound], [labels[i] for i in sound], part, sharpness)
+    found = residual_findings(
+        [structures[i] for i in sound], [labels[i] for i in sound], part, sharpness, refuted=refuted
+    )
     for index, findings in zip(sound, found, strict=True):
         failures[index].extend(GateFailure(gate, reason) for gate, reason in findings)
 
 
-def _force_outliers(labels: Sequence[Label], gates: Gates, failures: list[list[GateFailure]]) -> None:
+def _less_elements(structures: Sequence[Atoms], labels: Sequence[Label]) -> FloatArray:
+    """Energies per atom less what the elements explain, with a median of 0, in eV/atom."""
+    design, n_atoms = element_design(structures)
+    target = np.array([label.energy_eV for label in labels]) / n_atoms
+    _, residuals = least_absolute(design, target, floor=_SMALLEST_SIGMA_EV_PER_ATOM)
+    return np.asarray(residuals - float(np.median(residuals)), dtype=np.float64)
+
+
+def _force_outliers(
+    structures: Sequence[Atoms], labels: Sequence[Label], gates: Gates, failures: list[list[GateFailure]]
+) -> None:
     sound = _sound(failures)
     if gates.force_outlier_sigma is None or len(sound) < _FEWEST_FOR_OUTLIERS:
         return
@@ -366,12 +435,18 @@ def _force_outliers(labels: Sequence[Label], gates: Gates, failures: list[list[G
         return
     logarithms = np.log(np.maximum(sizes, 1.0e-9 * centre) / centre)
     sigma = max(robust_sigma(logarithms), _SMALLEST_LOG_FORCE_SIGMA)
-    for index, size, logarithm in zip(sound, sizes, logarithms, strict=True):
-        if abs(logarithm) > gates.force_outlier_sigma * sigma:
+    # Small forces at a low energy are those of a structure at rest, which say nothing of a unit.
+    at_rest = min(_AT_REST_EV_PER_A, centre)
+    energies = _less_elements([structures[i] for i in sound], [labels[i] for i in sound])
+    low = energies <= np.quantile(energies, _LOW)
+    for place, (index, size, logarithm) in enumerate(zip(sound, sizes, logarithms, strict=True)):
+        near = near_slips(size / centre, FORCE_SLIPS)
+        if abs(logarithm) > gates.force_outlier_sigma * sigma and near and not (size < at_rest and low[place]):
             failures[index].append(
                 GateFailure(
                     "force-outlier",
-                    f"the forces are {size / centre:.3g} times those of the other labels: a slip of units?",
+                    f"the forces are {size / centre:.3g} times those of the other labels: a slip of units "
+                    f"({', or '.join(near)})?",
                 )
             )
 
@@ -382,10 +457,8 @@ def _energy_outliers(
     sound = _sound(failures)
     if gates.energy_outlier_sigma is None or len(sound) < _FEWEST_FOR_OUTLIERS:
         return
-    design, n_atoms = element_design([structures[i] for i in sound])
-    target = np.array([labels[i].energy_eV for i in sound]) / n_atoms
-    _, residuals = least_absolute(design, target, floor=_SMALLEST_SIGMA_EV_PER_ATOM)
-    residuals = residuals - float(np.median(residuals))
+    design, _ = element_design([structures[i] for i in sound])
+    residuals = _less_elements([structures[i] for i in sound], [labels[i] for i in sound])
     # Sets of several temperatures are no normal distribution; the quantile keeps the hot ones in, as long as fewer than
     # one in seven labels is wrong.
     middle = robust_sigma(residuals, np.linalg.matrix_rank(design, tol=1e-6))

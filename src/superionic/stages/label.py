@@ -103,7 +103,12 @@ def run(
     gates = bench.task(
         STAGE,
         f"gates {round_label}".strip(),
-        gates_task.of(gates=Gates(**settings.gates.model_dump()), data=data, baseline=baseline),
+        gates_task.of(
+            gates=Gates(**settings.gates.model_dump()),
+            data=data,
+            baseline=baseline,
+            groups=[snapshot.run for snapshot in labelled],
+        ),
     )
     verdicts = bench.runner.one(gates).verdicts
     accepted = tuple(snapshot for snapshot, verdict in zip(labelled, verdicts, strict=True) if verdict.passed)
@@ -290,8 +295,10 @@ def one_of_task(_context: Context, *, label: Label) -> Label:
     return label
 
 
-@task(version=3)
-def gates_task(_context: Context, *, gates: Gates, data: Data, baseline: Targets | None) -> Judged:
+@task(version=4)
+def gates_task(
+    _context: Context, *, gates: Gates, data: Data, baseline: Targets | None, groups: Sequence[str]
+) -> Judged:
     """Judge labels together."""
     from superionic.labels.gates import check_labels
     from superionic.labels.residuals import Baseline
@@ -299,4 +306,4 @@ def gates_task(_context: Context, *, gates: Gates, data: Data, baseline: Targets
     compared = None
     if baseline is not None:
         compared = Baseline(baseline.energies_eV, baseline.forces_eV_per_A, baseline.stresses_eV_per_A3)
-    return Judged(tuple(check_labels(data.atoms, data.labels, gates, baseline=compared)))
+    return Judged(tuple(check_labels(data.atoms, data.labels, gates, baseline=compared, groups=groups)))
