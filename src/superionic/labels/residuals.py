@@ -202,8 +202,8 @@ def _forces(
                 (
                     "force-outlier",
                     (
-                        f"the forces differ from the baseline by {relative[index] / max(centre, 1e-9):.1f} times as much as in "
-                        f"the other labels (allowed: {np.exp(limit):.1f} times)"
+                        f"the forces differ from the baseline by {relative[index] / max(centre, 1e-9):.1f} times as "
+                        f"much as in the other labels (allowed: {np.exp(limit):.1f} times)"
                     ),
                 )
             )

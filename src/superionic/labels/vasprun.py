@@ -120,19 +120,22 @@ def read_vasprun(path: Path, *, kpoint_spacing_per_A: float | None = None) -> Ru
     if not run.ionic_steps:
         raise CalculationFailed(cut or "there is no finished ionic step in the file")
     structures = [step.get("structure") for step in run.ionic_steps]
-    if any(structure is None for structure in structures):
-        raise CalculationFailed("an ionic step has no structure: the file is cut off or of another kind of run")
-    cells = [np.array(structure.lattice.matrix) for structure in structures]
+    cells = [np.array(structure.lattice.matrix) for structure in structures if structure is not None]
+    if not cells:
+        raise CalculationFailed("no ionic step has a structure: the file is cut off or of another kind of run")
     moved = max(float(np.abs(cell - cells[0]).max()) for cell in cells)
     if moved > 1.0e-6:
         # The plane waves are those of the first cell; energies and stresses of the others are of no fixed cutoff.
         raise CalculationFailed("the cell changes in the run, so its steps have no common cutoff: give single points")
-    kinds = _kinds(path)
+    kinds = _kinds(path, len(run.atomic_symbols))
     identity = _identity(run, parameters, incar, kinds, cells[0], kpoint_spacing_per_A)
     setups = _setups(kinds)
     steps, left_out = [], []
     for number, (step, structure) in enumerate(zip(run.ionic_steps, structures, strict=True)):
         where = f" in ionic step {number + 1}" if len(structures) > 1 else ""
+        if structure is None:
+            left_out.append(f"there is no structure{where}")
+            continue
         atoms = Atoms(
             [str(symbol) for symbol in run.atomic_symbols],
             cell=np.array(structure.lattice.matrix),
@@ -296,7 +299,7 @@ def _parsed(path: Path) -> tuple[Any, str | None]:
     return run, cut
 
 
-def _kinds(path: Path) -> tuple[_Kind, ...]:
+def _kinds(path: Path, n_atoms: int) -> tuple[_Kind, ...]:
     """Read the blocks of atoms, of which pymatgen keeps the titles alone."""
     opener = OPENERS.get(path.suffix.lower())
     with open_regular(path) as raw, opener(raw) if opener else raw as file:
@@ -305,13 +308,15 @@ def _kinds(path: Path) -> tuple[_Kind, ...]:
                 rows = element.findall("array[@name='atomtypes']/set/rc")
                 cells = [[(cell.text or "").strip() for cell in row.findall("c")] for row in rows]
                 try:
-                    return tuple(
+                    kinds = tuple(
                         _Kind(int(number), _OF_VASP.get(symbol, symbol), float(valence), title)
                         for number, symbol, _, valence, title in cells
                     )
                 except ValueError as error:
                     raise CalculationFailed("the blocks of atoms (atomtypes) cannot be read") from error
-    raise CalculationFailed("the file does not say its blocks of atoms (atomtypes)")
+                if sum(kind.number for kind in kinds) == n_atoms:
+                    return kinds
+    raise CalculationFailed("the file does not say which pseudopotential each atom has (atomtypes)")
 
 
 def _setups(kinds: Sequence[_Kind]) -> dict[str, str]:
@@ -377,7 +382,7 @@ def _kpoints(
     centred = style == "gamma" or all(n % 2 for n in grid)
     asked = float(incar["KSPACING"]) if "KSPACING" in incar and "KGAMMA" in parameters else 0.0
     # A KPOINTS file goes before KSPACING, which the INCAR repeats all the same: what was used decides.
-    if spacing is None and tuple(grid) in _grids_of_spacing(cell, asked) and not any(shift):
+    if spacing is None and tuple(grid) in _grids_of_spacing(cell, asked, str(run.vasp_version)) and not any(shift):
         return {"spacing_per_A": asked, "gamma": bool(parameters["KGAMMA"])}
     if spacing is not None:
         if len(grid) != 3:
@@ -392,12 +397,15 @@ def _kpoints(
     return {"list": [[round(float(x), 8) for x in point] for point in run.actual_kpoints]}
 
 
-def _grids_of_spacing(cell: npt.NDArray[np.float64], spacing: float) -> tuple[tuple[int, ...], ...]:
-    """Give the grids that VASP makes of KSPACING: versions up to 5.4 round, later ones round up."""
+def _grids_of_spacing(cell: npt.NDArray[np.float64], spacing: float, version: str) -> tuple[tuple[int, ...], ...]:
+    """Give the grids that VASP makes of KSPACING: it rounds up; versions before 6 may have rounded."""
     if not spacing > 0.0:
         return ()
-    lengths = 2.0 * math.pi * np.linalg.norm(np.linalg.inv(cell), axis=0)
-    return kpoint_grid(cell, spacing), tuple(max(1, int(length / spacing + 0.5)) for length in lengths)
+    grids: tuple[tuple[int, ...], ...] = (kpoint_grid(cell, spacing),)
+    if version.strip()[:1] in "345":
+        lengths = 2.0 * math.pi * np.linalg.norm(np.linalg.inv(cell), axis=0)
+        grids += (tuple(max(1, int(length / spacing + 0.5)) for length in lengths),)
+    return grids
 
 
 def _label(
