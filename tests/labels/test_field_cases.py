@@ -22,7 +22,7 @@ from superionic.potentials.nep_model import NepModel
 from superionic.stages.label_file import LabelFile, read_task
 from superionic.training.preflight import Finding, preflight
 
-CASES = Path(__file__).parents[2].parent / "shared" / "cases" / "labels"
+CASES = Path(__file__).resolve().parents[2].parent / "shared" / "cases" / "labels"
 STATED = {"code": "vasp", "version": "6", "functional": "PBE", "energy_convention": None}
 
 pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason="the files from the field are not here")

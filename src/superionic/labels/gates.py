@@ -27,7 +27,7 @@ _NORMAL_QUANTILE_85 = 1.4395  # of the absolute value of a normal variable
 _FEWEST_FOR_OUTLIERS = 6  # a median absolute deviation of fewer numbers rejects sound labels
 _SMALLEST_LOG_FORCE_SIGMA = 0.25  # forces of 300 and 1200 K differ by a factor of two, and that is no slip
 _AT_REST_EV_PER_A = 0.1  # rms force near a minimum of the energy
-_LOW = 0.25  # share of the labels that are low in energy
+_LOW = 0.1  # of the labels that are not at rest; one that is has an energy below nearly all of them
 _MOST_ACCUSED = 0.34  # of a trajectory; where more stand out, it is the trajectory that does
 _OF_SINGLE_LABELS = ("force-outlier", "force-slip", "energy-outlier")
 
@@ -438,7 +438,8 @@ def _force_outliers(
     # Small forces at a low energy are those of a structure at rest, which say nothing of a unit.
     at_rest = min(_AT_REST_EV_PER_A, centre)
     energies = _less_elements([structures[i] for i in sound], [labels[i] for i in sound])
-    low = energies <= np.quantile(energies, _LOW)
+    moving = energies[sizes >= at_rest]
+    low = energies <= (np.quantile(moving, _LOW) if len(moving) else np.inf)
     for place, (index, size, logarithm) in enumerate(zip(sound, sizes, logarithms, strict=True)):
         near = near_slips(size / centre, FORCE_SLIPS)
         if abs(logarithm) > gates.force_outlier_sigma * sigma and near and not (size < at_rest and low[place]):
