@@ -19,11 +19,21 @@ labels_app = typer.Typer(
 _EXIT_FOUND_FAULTS = 1
 _MOST_LINES = 40
 
+EnergyKey = Annotated[
+    str | None,
+    typer.Option(
+        help="Key of the energy in extended XYZ.  [default: REF_ or DFT_ keys where there are any, else plain]"
+    ),
+]
+ForcesKey = Annotated[str | None, typer.Option(help="Column of the forces.")]
+StressKey = Annotated[str | None, typer.Option(help="Key of the stress (eV/Å³, positive under tension).")]
+VirialKey = Annotated[str | None, typer.Option(help="Key of the virial (eV, of the cell: -volume times the stress).")]
+
 
 @labels_app.command("import")
 def import_command(
     paths: Annotated[
-        list[Path], typer.Argument(help="Files, or folders to search: vasprun.xml, vasprun.xml.gz, .gpw, .extxyz.")
+        list[Path], typer.Argument(help="Files, or folders to search: vasprun.xml, .gpw, .extxyz, also packed.")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Package to write (extended XYZ).")] = Path("labels.extxyz"),
     every: Annotated[int, typer.Option(min=1, help="Of a run of many ionic steps, take each so many-th.")] = 1,
@@ -41,6 +51,10 @@ def import_command(
     code_version: Annotated[str | None, typer.Option(help="Its version.")] = None,
     functional: Annotated[str | None, typer.Option(help="Its functional, e.g. PBE.")] = None,
     energy_convention: Annotated[str | None, typer.Option(help="What its energies count from.")] = None,
+    energy_key: EnergyKey = None,
+    forces_key: ForcesKey = None,
+    stress_key: StressKey = None,
+    virial_key: VirialKey = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
     """Read finished calculations, refuse what is unconverged, cut off or foreign, and write one package.
@@ -48,6 +62,7 @@ def import_command(
     Exit code 0 if every file gave labels, 1 if some were refused (each with its reason), 2 if nothing could be read.
     """
     from superionic.campaign.labelled_files import import_to
+    from superionic.labels.frame_values import LabelKeys
 
     found = import_to(
         paths,
@@ -60,6 +75,7 @@ def import_command(
             "functional": functional,
             "energy_convention": energy_convention,
         },
+        keys=LabelKeys(energy_key, forces_key, stress_key, virial_key),
     )
     if as_json:
         typer.echo(json.dumps(_import_json(found, out), indent=1))
@@ -80,6 +96,10 @@ def check_command(
             help="Potential whose predictions make the gates sharp, e.g. chgnet; its engine has to be installed."
         ),
     ] = None,
+    energy_key: EnergyKey = None,
+    forces_key: ForcesKey = None,
+    stress_key: StressKey = None,
+    virial_key: VirialKey = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
     """Pass a set of labels through all gates and say of each that fails why. Nothing is changed.
@@ -89,8 +109,10 @@ def check_command(
     """
     from superionic.campaign.labelled_files import check_package
     from superionic.execution.codec import to_tree
+    from superionic.labels.frame_values import LabelKeys
 
-    checked = check_package(file, baseline=baseline)
+    keys = LabelKeys(energy_key, forces_key, stress_key, virial_key)
+    checked = check_package(file, baseline=baseline, keys=keys)
     if as_json:
         typer.echo(json.dumps(to_tree(checked.report()), indent=1))
     else:
@@ -123,6 +145,7 @@ def _import_json(found: Imported, out: Path) -> dict[str, Any]:
         "n_labels": len(found.entries),
         "references": to_tree(references(found.entries)),
         "refused": to_tree(found.refusals),
+        "remarks": to_tree(found.remarks),
     }
 
 
@@ -137,6 +160,9 @@ def _show_import(found: Imported, out: Path) -> None:
         for refusal in found.refusals[:_MOST_LINES]:
             typer.echo(f"  {refusal.file}: {refusal.reason}")
         _and_more(len(found.refusals))
+    for remark in found.remarks[:_MOST_LINES]:
+        typer.echo(f"caution: {remark.file}: {remark.words}")
+    _and_more(len(found.remarks))
     if found.entries:
         typer.echo(f"next: superionic labels check {out} --baseline chgnet")
 

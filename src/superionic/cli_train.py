@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from superionic.cli_labels import EnergyKey, ForcesKey, StressKey, VirialKey
+
 if TYPE_CHECKING:
     from superionic.results.studies import Cell, StudyResult
     from superionic.stages.studies import Study
@@ -86,6 +88,10 @@ def check_command(
     validation_fraction: ValidationFraction = 0.15,
     seed: Seed = 0,
     workers: Workers = 2,
+    energy_key: EnergyKey = None,
+    forces_key: ForcesKey = None,
+    stress_key: StressKey = None,
+    virial_key: VirialKey = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -150,6 +156,10 @@ def curve_command(
     seeds: Seeds = 1,
     seed: Seed = 0,
     workers: Workers = 2,
+    energy_key: EnergyKey = None,
+    forces_key: ForcesKey = None,
+    stress_key: StressKey = None,
+    virial_key: VirialKey = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -223,6 +233,10 @@ def search_command(
     seeds: Seeds = 1,
     seed: Seed = 0,
     workers: Workers = 2,
+    energy_key: EnergyKey = None,
+    forces_key: ForcesKey = None,
+    stress_key: StressKey = None,
+    virial_key: VirialKey = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -285,6 +299,10 @@ def compare_command(
     seeds: Seeds = 1,
     seed: Seed = 0,
     workers: Workers = 2,
+    energy_key: EnergyKey = None,
+    forces_key: ForcesKey = None,
+    stress_key: StressKey = None,
+    virial_key: VirialKey = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -333,6 +351,7 @@ def _study(given: Mapping[str, Any]) -> Iterator[Study]:
     from superionic import cli_screen
     from superionic.campaign.study import open_study, parse_options
     from superionic.errors import CampaignFileError
+    from superionic.labels.frame_values import LabelKeys
     from superionic.stages.studies import SplitRule
 
     if given["split_by"] not in ("run", "ordering", "composition"):
@@ -362,6 +381,7 @@ def _study(given: Mapping[str, Any]) -> Iterator[Study]:
             seed=given["seed"],
             workers=given["workers"],
             reporter=reporter,
+            keys=LabelKeys(given["energy_key"], given["forces_key"], given["stress_key"], given["virial_key"]),
         ) as study,
     ):
         yield study

@@ -6,15 +6,21 @@ memory. All of that is an :class:`OSError` in words here, which those who read f
 
 from __future__ import annotations
 
+import bz2
 import errno
+import gzip
 import hashlib
+import lzma
 import os
 import stat
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
 _CHUNK: Final = 1 << 20
 _TOO_LARGE: Final = errno.EINVAL  # EFBIG is what the system says of a file that it cannot write
+OPENERS: Final[Mapping[str, Callable[[IO[bytes]], Any]]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+"""What unpacks an open file, by the end of its name."""
 _KINDS: Final = (
     (stat.S_ISDIR, errno.EISDIR, "it is a folder"),
     (stat.S_ISFIFO, errno.EINVAL, "it is a pipe, not a file"),

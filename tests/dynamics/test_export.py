@@ -112,7 +112,7 @@ def test_gpumd_gets_two_parts_and_the_model(tmp_path):
     assert "ensemble npt_mttk temp 600 600 tri 0.0001 0.0001 tperiod 100 pperiod 200" in first
     assert [line for line in first if line.startswith("run")] == ["run 20", "run 20", "run 200"]
     assert "velocity 600 seed 7" in second
-    assert "dump_xyz 10 frames.xyz unwrapped_position" in second
+    assert "dump_xyz -1 0 10 frames.xyz unwrapped_position" in second
     assert [line for line in second if line.startswith("run")] == ["run 10", "run 50"]
     assert list(export.gpumd_inputs(settings(npt_ps=0.0), LENGTHS, 600.0, 7)) == ["2-production"]
     (tmp_path / "model.xyz").write_text(export.gpumd_model(crystal()), encoding="utf-8")

@@ -7,6 +7,7 @@ Its energies are those of superionic's pair potential. ``FAKE_VASP`` in the envi
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import sys
@@ -34,6 +35,7 @@ def vasprun_text(
     version: str = "6.3.2",
     steps: int = 1,
     echo: dict[str, Any] | None = None,
+    points: str = "Gamma",
 ) -> str:
     """Print a vasprun.xml: ``changes`` are those of the energy in each electronic step after the first."""
     used = {
@@ -43,8 +45,8 @@ def vasprun_text(
         "HFSCREEN": 0.0, "LUSE_VDW": False,
         **(tags or {}),
     }  # fmt: skip
-    kinds = list(dict.fromkeys(symbols))
-    titles = titles or {kind: f"PAW_PBE {kind} 06Sep2000" for kind in kinds}
+    blocks = [(kind, len(list(same))) for kind, same in itertools.groupby(symbols)]
+    titles = titles or {kind: f"PAW_PBE {kind} 06Sep2000" for kind in symbols}
     lattice = _rows("basis", cell)
     crystal = f'<crystal>{lattice}<i name="volume"> {abs(np.linalg.det(cell)):.8f} </i></crystal>'
     positions = f"<structure>{crystal}{_rows('positions', scaled)}</structure>"
@@ -54,22 +56,24 @@ def vasprun_text(
         f"<calculation>{electronic}{positions}{_rows('forces', forces)}{_rows('stress', stress_kB)}"
         f'{_energy(energy, entropy)}<time name="totalsc"> 1.0 1.0</time></calculation>'
     )
-    atoms = "".join(f"<rc><c>{s:<2}</c><c>{kinds.index(s) + 1:4d}</c></rc>" for s in symbols)
+    atoms = "".join(
+        f"<rc><c>{kind:<2}</c><c>{place:4d}</c></rc>" * number for place, (kind, number) in enumerate(blocks, 1)
+    )
     types = "".join(
-        f"<rc><c>{symbols.count(k):4d}</c><c>{k:<2}</c><c> 1.0</c><c> 1.0</c><c>  {titles[k]:<38}</c></rc>"
-        for k in kinds
+        f"<rc><c>{number:4d}</c><c>{k:<2}</c><c> 1.0</c><c> 1.0</c><c>  {titles[k]:<38}</c></rc>"
+        for k, number in blocks
     )
     return (
         '<?xml version="1.0" encoding="ISO-8859-1"?>\n<modeling>\n'
         f'<generator><i name="program" type="string">vasp </i><i name="version" type="string">{version}  </i>'
         "</generator>\n"
         f"<incar>{''.join(_tag(name, value) for name, value in (echo or {}).items())}</incar>\n"
-        f'<kpoints><generation param="Gamma"><v type="int" name="divisions"> {grid[0]} {grid[1]} {grid[2]} </v>'
+        f'<kpoints><generation param="{points}"><v type="int" name="divisions"> {grid[0]} {grid[1]} {grid[2]} </v>'
         '<v name="usershift"> 0.0 0.0 0.0 </v></generation>'
         '<varray name="kpointlist"><v> 0.0 0.0 0.0 </v></varray><varray name="weights"><v> 1.0 </v></varray>'
         "</kpoints>\n"
         f"<parameters>{''.join(_tag(name, value) for name, value in used.items())}</parameters>\n"
-        f'<atominfo><atoms>{len(symbols):8d} </atoms><types>{len(kinds):8d} </types><array name="atoms">'
+        f'<atominfo><atoms>{len(symbols):8d} </atoms><types>{len(blocks):8d} </types><array name="atoms">'
         f'<dimension dim="1">ion</dimension><field type="string">element</field><field type="int">atomtype</field>'
         f'<set>{atoms}</set></array><array name="atomtypes"><dimension dim="1">type</dimension><set>{types}</set>'
         "</array>"
@@ -91,6 +95,8 @@ def _rows(name: str, values: np.ndarray) -> str:
 
 
 def _tag(name: str, value: Any) -> str:
+    if isinstance(value, list):
+        return f'<v type="{"int" if isinstance(value[0], int) else ""}" name="{name}">{" ".join(map(str, value))}</v>'
     if isinstance(value, bool):
         return f'<i type="logical" name="{name}"> {"T" if value else "F"}  </i>'
     if isinstance(value, int):

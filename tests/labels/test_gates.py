@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 
 from superionic.labels.base import Label, load_labeller
 from superionic.labels.gates import Gates, check_label, check_labels, check_structure, shortest_distance
+from superionic.labels.twins import first_twins
 from superionic.potentials.reference import li3ycl6_cell
 
 RNG_SEED = 5
@@ -166,3 +169,35 @@ def test_labels_of_the_stand_in_pass() -> None:
     verdicts = check_labels(cells, [labeller.label(atoms) for atoms in cells], asked=cells)
     assert [v.reason for v in verdicts] == [""] * 8
     assert verdicts[0].failures == ()
+
+
+def test_twins_are_seen_whatever_their_order_and_origin() -> None:
+    rng = np.random.default_rng(11)
+    cell = np.diag([7.0, 7.5, 8.0]) + rng.normal(0.0, 0.2, (3, 3))
+    numbers = np.array([3] * 6 + [17] * 8 + [39] * 2)
+    structures = [Atoms(numbers=numbers, cell=cell, pbc=True, scaled_positions=rng.random((16, 3))) for _ in range(20)]
+    for number in (3, 8):
+        order, shift = rng.permutation(16), rng.random(3) @ cell
+        moved = structures[number].positions + shift + rng.uniform(-3e-4, 3e-4, (16, 3))
+        structures.append(Atoms(numbers=numbers[order], cell=cell, pbc=True, positions=moved[order]))
+    far = structures[5].copy()
+    far.positions[0] += 0.01
+    mirrored = structures[5].copy()
+    mirrored.positions = -mirrored.positions  # the same distances, and not the same structure
+    exchanged = structures[5].copy()
+    exchanged.numbers[[0, 15]] = exchanged.numbers[[15, 0]]
+    structures += [far, mirrored, exchanged]
+    assert first_twins(structures, 1.0e-3) == [None] * 20 + [3, 8, None, None, None]
+    assert first_twins([structures[0]] * 4, 1.0e-3) == [None, 0, 0, 0]
+
+
+def test_the_shortest_distance_is_that_of_all_images() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        cell = np.diag([4.0, 5.0, 6.0]) + rng.normal(0.0, 1.0, (3, 3))
+        atoms = Atoms(f"Li{rng.integers(1, 7)}", cell=cell, pbc=True)
+        atoms.positions = rng.random(atoms.positions.shape) @ cell
+        images = np.array(list(itertools.product(range(-8, 9), repeat=3))) @ cell
+        steps = atoms.positions[:, None, :] - atoms.positions[None, :, :]
+        lengths = np.linalg.norm(steps[None] + images[:, None, None, :], axis=-1)
+        assert shortest_distance(atoms) == pytest.approx(lengths[lengths > 1e-9].min(), abs=1e-9)

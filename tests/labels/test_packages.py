@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 
-from superionic.errors import CalculationFailed
+from superionic.campaign.labelled_files import import_to
+from superionic.errors import CalculationFailed, CampaignFileError
 from superionic.labels.base import Label, load_labeller
 from superionic.labels.imports import find_files, import_labels, stated_provenance
 from superionic.labels.packages import Entry, read_package, write_package
@@ -100,8 +102,12 @@ def test_a_package_cut_off_gives_what_is_whole_and_the_reason(tmp_path: Path) ->
     text = path.read_text()
     path.write_text(text[: int(0.8 * len(text))])
     found = import_labels([path])
-    assert not found.entries  # the reader finds the frames of a file all together or not at all
-    assert "cut off" in found.refusals[0].reason
+    assert len(found.entries) == 2
+    ((reason),) = (refusal.reason for refusal in found.refusals)
+    assert "frame 2 is cut off" in reason
+    path.write_text(text[:-3])  # in the last number, which would be another one
+    assert "its last number may have lost digits" in import_labels([path]).refusals[0].reason
+    path.write_text(text[: int(0.2 * len(text))])
     with pytest.raises(CalculationFailed):
         list(read_package(path))
 
@@ -123,7 +129,9 @@ def test_a_folder_of_runs_comes_in_with_reasons_for_what_does_not(tmp_path: Path
     assert all(len(entry.source["sha256"]) == 64 for entry in found.entries)
     reasons = {refusal.file: refusal.reason for refusal in found.refusals}
     assert "did not converge" in reasons["run2/vasprun.xml"]
-    assert "give the vasprun.xml" in reasons["run0/OUTCAR"]
+    # An OUTCAR is refused where nothing was read of its run.
+    assert "give the vasprun.xml" in reasons["run2/OUTCAR"]
+    assert len(reasons) == 2
     named = import_labels(find_files([tmp_path / "run0" / "notes.txt"]))
     assert "not read" in named.refusals[0].reason
 
@@ -165,3 +173,88 @@ def test_a_gpw_file_is_read_in_the_core_environment(tmp_path: Path) -> None:
     assert "coarser" in import_labels([path], kpoint_spacing_per_A=0.2).refusals[0].reason
     partial = make(tmp_path / "b.gpw", energy=-3.0, free_energy=-3.01, forces=forces)
     assert "stress is not in the file" in import_labels([partial]).refusals[0].reason
+
+
+def test_files_are_named_by_their_paths_from_the_folder_that_was_given(tmp_path: Path) -> None:
+    for number, name in enumerate("abc"):
+        (tmp_path / name / "outputs").mkdir(parents=True)
+        (tmp_path / name / "outputs" / "vasprun.xml").write_text(text_of(energy=-17.0 - number))
+    found = import_to([tmp_path], tmp_path / "labels.extxyz")
+    assert [entry.group for entry in found.entries] == [f"{name}/outputs/vasprun.xml" for name in "abc"]
+    # Two folders that were given, with the same paths in both.
+    found = import_to([tmp_path / "a", tmp_path / "b"], tmp_path / "other.extxyz")
+    assert [entry.group for entry in found.entries] == ["a/outputs/vasprun.xml", "b/outputs/vasprun.xml"]
+    named = import_labels(find_files([tmp_path / "a", tmp_path / "c"]))
+    assert [entry.group for entry in named.entries] == ["a/outputs/vasprun.xml", "c/outputs/vasprun.xml"]
+
+
+def test_an_import_does_not_read_what_it_wrote(tmp_path: Path) -> None:
+    (tmp_path / "vasprun.xml").write_text(text_of(steps=2))
+    out = tmp_path / "labels.extxyz"
+    for _ in range(3):
+        assert len(import_to([tmp_path], out).entries) == 2
+    # Nor, under another name, what the same files gave before.
+    found = import_to([tmp_path], tmp_path / "again.extxyz")
+    assert len(found.entries) == 2
+    assert "2 labels are left out" in found.remarks[0].words
+    # Without the file that it is of, a package is read.
+    (tmp_path / "vasprun.xml").unlink()
+    (tmp_path / "again.extxyz").unlink()
+    assert len(import_to([tmp_path], tmp_path / "third.extxyz").entries) == 2
+    with pytest.raises(CampaignFileError, match="written over"):
+        import_to([out], out)
+
+
+def test_files_of_workflow_managers_are_known_by_name(tmp_path: Path) -> None:
+    import bz2
+    import gzip
+    import lzma
+
+    text = text_of().encode()
+    packed = {
+        "vasprun.xml.relax1.gz": gzip.compress(text),
+        "vasprun.xml.relax2.bz2": bz2.compress(text),
+        "vasprun.xml.xz": lzma.compress(text),
+        "vasprun.relax3.xml": text,
+    }
+    for name, content in {**packed, "OUTCAR.relax1.gz": b"...", "OUTCAR.relax7.gz": b"..."}.items():
+        (tmp_path / name).write_bytes(content)
+    found = import_labels(find_files([tmp_path]))
+    assert sorted(entry.source["file"].split("/")[-1] for entry in found.entries) == sorted(packed)
+    assert [refusal.file.split("/")[-1] for refusal in found.refusals] == ["OUTCAR.relax7.gz"]
+
+
+def test_a_file_of_another_kind_of_run_costs_itself_alone(tmp_path: Path) -> None:
+    shifts = text_of(tags={"LCHIMAG": True})
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "vasprun.xml").write_text(shifts)
+    (tmp_path / "vasprun.xml").write_text(text_of())
+    odd = text_of().replace('<array name="atomtypes">', '<array name="other">')
+    (tmp_path / "a" / "vasprun.b.xml").write_text(odd)
+    found = import_labels(find_files([tmp_path]))
+    assert len(found.entries) == 1
+    assert [refusal.file for refusal in found.refusals] == ["a/vasprun.b.xml", "a/vasprun.xml"]
+
+
+def test_an_isolated_atom_is_named_and_left_out(tmp_path: Path) -> None:
+    one = {
+        "symbols": ["Si"],
+        "cell": np.diag([15.0, 15.5, 16.0]),
+        "scaled": np.zeros((1, 3)),
+        "forces": np.zeros((1, 3)),
+    }
+    (tmp_path / "vasprun.xml").write_text(text_of(**one))
+    (tmp_path / "vasprun.2.xml").write_text(text_of())
+    found = import_labels(find_files([tmp_path]))
+    assert len(found.entries) == 1
+    assert found.refusals[0].reason == "it is an isolated atom (Si), and no label of a crystal"
+
+
+def test_packages_of_before_have_the_reference_of_today(tmp_path: Path) -> None:
+    (tmp_path / "vasprun.xml").write_text(text_of())
+    (entry,) = import_labels([tmp_path / "vasprun.xml"]).entries
+    settings = {**entry.label.provenance["settings"], "EDIFF": 1e-4}
+    old = replace(entry.label, provenance={**entry.label.provenance, "settings": settings, "settings_hash": "old"})
+    write_package(tmp_path / "a.extxyz", [replace(entry, label=old)])
+    (again,) = import_labels([tmp_path / "a.extxyz"]).entries
+    assert again.label.provenance == entry.label.provenance

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +60,19 @@ def test_packed_files_are_read(tmp_path: Path) -> None:
 
 
 def test_a_file_cut_off_anywhere_is_refused(tmp_path: Path) -> None:
-    text = text_of().rstrip()
+    text = text_of(steps=3).rstrip()
+    ends = [match.end() for match in re.finditer("</calculation>", text)]
     for share in np.linspace(0.0, 0.999, 40):
-        with pytest.raises(CalculationFailed):
-            read_vasprun(written(tmp_path, text[: int(share * len(text))]))
+        length = int(share * len(text))
+        path = written(tmp_path, text[:length])
+        whole = sum(end <= length for end in ends)
+        if whole:  # the steps before the cut are as good as they were
+            run = read_vasprun(path)
+            assert [label.energy_eV for _, label in run.steps] == [-17.12345678] * whole
+            assert "cut off or not XML" in run.left_out[0]
+        else:
+            with pytest.raises(CalculationFailed):
+                read_vasprun(path)
     with pytest.raises(CalculationFailed, match="no vasprun"):
         read_vasprun(tmp_path / "nothing.xml")
 
@@ -75,6 +85,12 @@ def test_a_file_cut_off_anywhere_is_refused(tmp_path: Path) -> None:
         ({"forces": np.full((4, 3), np.nan)}, "not a finite number"),
         ({"forces": FORCES[:3]}, "3 forces were printed for 4 atoms"),
         ({"echo": {"ML_LMLFF": True}}, "learnt on the fly"),
+        ({"echo": {"ICHARG": 11}}, "density was kept fixed"),
+        ({"tags": {"ICHARG": 12}}, "density was kept fixed"),
+        ({"points": "listgenerated"}, "k-points lie on lines"),
+        ({"echo": {"ALGO": "Nothing"}}, "no ground state"),
+        ({"tags": {"LCHIMAG": True}}, "chemical shifts"),
+        ({"tags": {"EDIFF": 0.1}}, "no convergence for a label"),
     ],
 )
 def test_what_is_no_label_is_refused(changes: dict[str, Any], word: str, tmp_path: Path) -> None:
@@ -84,10 +100,11 @@ def test_what_is_no_label_is_refused(changes: dict[str, Any], word: str, tmp_pat
 
 def test_parts_that_are_missing_or_do_not_fit(tmp_path: Path) -> None:
     text = text_of()
-    for name in ("forces", "stress"):
-        broken = text.replace(f'<varray name="{name}" >', '<varray name="other" >')
-        with pytest.raises(CalculationFailed, match=f"{name} is not in the file"):
-            read_vasprun(written(tmp_path, broken))
+    with pytest.raises(CalculationFailed, match="forces is not in the file"):
+        read_vasprun(written(tmp_path, text.replace('<varray name="forces" >', '<varray name="other" >')))
+    run = read_vasprun(written(tmp_path, text.replace('<varray name="stress" >', '<varray name="other" >')))
+    assert run.steps[0][1].stress_eV_per_A3 is None
+    assert run.remarks == ("1 of 1 labels have no stress: it is not in the file",)
     overflow = text.replace("-17.12345678", "***********")
     with pytest.raises(CalculationFailed):
         read_vasprun(written(tmp_path, overflow))
@@ -142,3 +159,49 @@ def test_the_functional_is_named(tmp_path: Path) -> None:
     assert functional(tags={"LDAU": True}, echo={"LDAUU": 3.0}) == "PBE+U"
     assert functional(echo={"IVDW": 12}) == "PBE+vdW"
     assert functional(tags={"LHFCALC": True, "AEXX": 0.25}) == "hybrid of PBE"
+
+
+def test_whole_steps_of_a_run_are_kept_and_the_others_named(tmp_path: Path) -> None:
+    good, bad = text_of(steps=2), text_of(changes=(-0.1,) * 59)
+    step = bad[bad.index("<calculation>") : bad.index("</calculation>") + len("</calculation>")]
+    run = read_vasprun(written(tmp_path, good.replace("<calculation>", f"{step}<calculation>", 1)))
+    assert len(run.steps) == 2
+    assert run.left_out == ("the electronic minimisation did not converge in 60 steps (NELM) in ionic step 1",)
+    cut = text_of(steps=3)
+    run = read_vasprun(written(tmp_path, cut[: cut.rindex("</varray>", 0, cut.rindex("</calculation>"))]))
+    assert len(run.steps) == 2
+    assert "behind ionic step 2" in run.left_out[0]
+
+
+def test_each_block_of_atoms_has_its_own_title(tmp_path: Path) -> None:
+    titles = {"Li": "PAW_PBE Li_sv 10Sep2004", "Y": "PAW_PBE Y_sv 25May2007", "Cl": "PAW_PBE Cl 06Sep2000"}
+    text = text_of(symbols=["Li", "Y", "Li", "Cl"], titles=titles)
+    assert read_vasprun(written(tmp_path, text)).steps[0][1].provenance["setups"] == titles
+    # Two pseudopotentials of one element are both said.
+    both = text.replace("Li_sv", "Li   ", 1)
+    assert read_vasprun(written(tmp_path, both)).steps[0][1].provenance["setups"]["Li"] == (
+        "PAW_PBE Li    10Sep2004 and PAW_PBE Li_sv 10Sep2004"
+    )
+
+
+def test_what_was_used_and_what_a_cell_is_makes_the_reference(tmp_path: Path) -> None:
+    def settings(**changes: Any) -> dict[str, Any]:
+        return dict(read_vasprun(written(tmp_path, text_of(**changes))).identity.settings)
+
+    # The grid that KSPACING gives for cells of 5.1 to 5.3 Å is 3x3x3; another one is that of a KPOINTS file.
+    assert settings(echo={"KSPACING": 0.5}, grid=(3, 3, 3))["kpoints"] == {"spacing_per_A": 0.5, "gamma": True}
+    for grid in ((2, 2, 2), (4, 4, 4)):
+        assert settings(echo={"KSPACING": 0.5}, grid=grid)["kpoints"]["grid"] == list(grid)
+    # Each of the four atoms brings one electron.
+    assert "net_charge_e" not in settings(tags={"NELECT": 4.0})
+    assert settings(tags={"NELECT": 5.0})["net_charge_e"] == -1.0
+    # EDIFF goes with the cell, lists of LDAU with the order of the species.
+    assert settings(tags={"EDIFF": 4e-5}) == settings(tags={"EDIFF": 2e-6})
+    one = {"LDAUTYPE": 2, "LDAUL": [-1, 2], "LDAUU": [0.0, 5.3], "LDAUJ": [0.0, 0.0]}
+    two = {"LDAUTYPE": 2, "LDAUL": [2, -1], "LDAUU": [5.3, 0.0], "LDAUJ": [0.0, 0.0]}
+    on = {"tags": {"LDAU": True}}
+    first = settings(**on, symbols=["O", "O", "Fe", "Fe"], echo=one)
+    assert first["hubbard"] == {"Fe": [[2, 5.3, 0.0]]}
+    assert first == settings(**on, symbols=["Fe", "Fe", "O", "O"], echo=two)
+    assert first != settings(**on, symbols=["O", "O", "Fe", "Fe"], echo={**one, "LDAUU": [0.0, 4.0]})
+    assert first != settings(**on, symbols=["Fe", "Fe", "O", "O"], echo=one)

@@ -191,3 +191,41 @@ def test_the_grade_is_one_inside_and_more_outside() -> None:
     far = graded.extrapolation_grade(crystal(99, 0.6))
     assert far.max() > 5.0
     assert far.shape == (30,)
+
+
+def of_many(n_elements: int, outer_A: np.ndarray) -> NepModel:
+    rng = np.random.default_rng(4)
+    t, dim = n_elements, 2 + 1 * 2
+    return NepModel(
+        numbers=[3, 11, 12, 13, 14, 15, 16, 17, 32, 39, 40][:t],
+        shape=[2, 3, 1, 2, 2, 0, 0],
+        cutoffs_A=[5.0, 4.0],
+        c_radial=rng.normal(size=(t, t, 2, 3)),
+        c_angular=rng.normal(size=(t, t, 1, 2)),
+        w0=rng.normal(size=(t, 2, dim)),
+        b0=rng.normal(size=(t, 2)),
+        w1=rng.normal(size=(t, 2)),
+        bias_eV=rng.normal(size=t),
+        scale=np.full(dim, 0.1),
+        zbl_inner_A=0.5 * outer_A,
+        zbl_outer_A=outer_A,
+        active_inverse=np.zeros(0),
+    )
+
+
+def test_above_ten_elements_zbl_is_written_once_or_not_at_all() -> None:
+    """Other codes have room for the cutoffs of 55 pairs."""
+    same = of_many(11, np.full((11, 11), 1.5))
+    lines = same.to_text().splitlines()
+    assert lines[1] == "zbl 0.75 1.5"
+    # Neurons (one more for the bias), the common bias, coefficients, scale: and no ten numbers for each of 66 pairs.
+    assert len(lines) - 7 == 11 * 3 * (4 + 2) + 1 + 11 * 11 * (2 * 3 + 1 * 2) + 4
+    again = NepModel.from_text(same.to_text())
+    assert np.array_equal(again.zbl_outer_A, same.zbl_outer_A)
+    outer = np.full((11, 11), 1.5)
+    outer[0, 1] = outer[1, 0] = 1.7
+    with pytest.raises(PotentialError, match="11 elements") as caught:
+        of_many(11, outer).to_text()
+    assert "longest_zbl_A: 0" in str(caught.value.fix)
+    assert of_many(11, np.zeros((11, 11))).to_text().startswith("nep4 11 ")  # that fix
+    assert of_many(10, outer[:10, :10]).to_text().splitlines()[1] == "zbl 0 0"

@@ -15,6 +15,7 @@ from superionic.training.dataset import (
     composition_of,
     fit_element_references,
     split_groups,
+    undetermined_references,
 )
 
 
@@ -149,3 +150,31 @@ def test_too_few_for_a_split() -> None:
         split_groups(["a"] * 9, validation_fraction=0.1, test_fraction=0.1, seed=0, within_groups=False)
     with pytest.raises(ValueError, match="training"):
         split_groups(["a"] * 9, validation_fraction=0.5, test_fraction=0.5, seed=0)
+
+
+def test_references_of_compositions_that_barely_differ_are_not_determined() -> None:
+    rng = np.random.default_rng(2)
+    truth = {"Li": -1.9, "P": -5.4, "S": -4.1}
+    near = [{"Li": 24, "P": 8, "S": 32 + k % 2} for k in range(30)] + [{"Li": 25, "P": 8, "S": 32}] * 5
+    far = [{"Li": 24, "P": 8, "S": 32}, {"Li": 2, "S": 1}, {"P": 2, "S": 5}, {"Li": 3, "P": 1}] * 8
+
+    def fit(compositions: list[dict[str, int]]) -> tuple[float, dict[str, float]]:
+        sums = np.array([sum(n * truth[element] for element, n in counts.items()) for counts in compositions])
+        noise = rng.normal(0.0, 0.015, len(sums)) * [sum(counts.values()) for counts in compositions]
+        found = fit_element_references(sums + noise, compositions)
+        assert found.rank == 3  # as far as the rank goes, all is known
+        return found.eV_per_atom["P"] - truth["P"], undetermined_references(
+            compositions, found.rms_residual_eV_per_atom
+        )
+
+    assert fit(far)[1] == {}
+    errors = []
+    for _ in range(200):
+        error, stated = fit(near)
+        errors.append(error)
+    assert set(stated) == {"Li", "P", "S"}
+    # What is stated is how far the shift scatters.
+    assert stated["P"] == pytest.approx(np.std(errors), rel=0.4)
+    assert stated["P"] > 0.5
+    one = undetermined_references([{"Li": 3, "Cl": 3}] * 9, 0.01)
+    assert one == {"Li": np.inf, "Cl": np.inf}

@@ -13,8 +13,9 @@ from superionic.errors import CalculationFailed, CampaignFileError, StageError
 from superionic.execution.codec import from_tree
 from superionic.execution.task import ref_of
 from superionic.labels.base import Label
+from superionic.labels.frame_values import LabelKeys
 from superionic.labels.gates import GateFailure, Gates, Verdict, check_labels
-from superionic.labels.imports import Imported, find_files, import_labels, stated_provenance
+from superionic.labels.imports import Imported, find_files, import_labels, names_of, stated_provenance
 from superionic.labels.packages import Entry, read_package, write_package
 from superionic.labels.residuals import Baseline
 from superionic.training.dataset import Targets
@@ -104,6 +105,7 @@ def import_to(
     every: int = 1,
     kpoint_spacing_per_A: float | None = None,
     stated: Mapping[str, str | None] | None = None,
+    keys: LabelKeys | None = None,
 ) -> Imported:
     """Import finished calculations and write them as a package, unless there are none.
 
@@ -118,6 +120,8 @@ def import_to(
     stated
         ``code``, ``version``, ``functional`` and ``energy_convention`` of frames that do not say; None or empty values
         where nothing is stated.
+    keys
+        Where the values of extended XYZ are, see :mod:`superionic.labels.frame_values`.
 
     Raises
     ------
@@ -138,14 +142,25 @@ def import_to(
             raise CampaignFileError(f"This is no path: {reason}.", where=str(path)[:200], fix="Check it.") from error
         if not there:
             raise CampaignFileError("There is no such file or folder.", where=str(path), fix="Check the path.")
-    files = find_files(paths)
+    if any(path.resolve() == out.resolve() for path in paths):
+        raise CampaignFileError(
+            "The package would be written over a file that is read.", where=str(out), fix="Give another one to --out."
+        )
+    files = find_files(paths, leave_out=out)
     if not files:
         raise CampaignFileError(
             "No finished calculations were found.",
             where=", ".join(map(str, paths)),
-            fix="Name folders or files: vasprun.xml, vasprun.xml.gz, .gpw or .extxyz.",
+            fix="Name folders or files: vasprun.xml, .gpw or .extxyz, also packed (.gz, .bz2, .xz).",
         )
-    found = import_labels(files, every=every, kpoint_spacing_per_A=kpoint_spacing_per_A, stated=_stated(stated or {}))
+    found = import_labels(
+        files,
+        names=names_of(files, paths, least=2),
+        every=every,
+        kpoint_spacing_per_A=kpoint_spacing_per_A,
+        stated=_stated(stated or {}),
+        keys=keys,
+    )
     if found.entries:
         write_package(out, found.entries)
     return found
@@ -191,7 +206,9 @@ def export_labels(flow: Flow, out: Path) -> tuple[Entry, ...]:
     return tuple(entries)
 
 
-def check_package(path: Path, *, baseline: str | None = None, gates: Gates | None = None) -> Checked:
+def check_package(
+    path: Path, *, baseline: str | None = None, gates: Gates | None = None, keys: LabelKeys | None = None
+) -> Checked:
     """Pass a package through all gates.
 
     Parameters
@@ -203,6 +220,8 @@ def check_package(path: Path, *, baseline: str | None = None, gates: Gates | Non
         be installed.
     gates
         Where the gates stand.
+    keys
+        Where the values are, see :mod:`superionic.labels.frame_values`.
 
     Raises
     ------
@@ -214,7 +233,7 @@ def check_package(path: Path, *, baseline: str | None = None, gates: Gates | Non
     entries: list[Entry] = []
     unreadable: list[str] = []
     try:
-        for entry in read_package(path):
+        for entry in read_package(path, keys=keys):
             if isinstance(entry, CalculationFailed):
                 unreadable.append(entry.reason)
             else:
@@ -223,9 +242,9 @@ def check_package(path: Path, *, baseline: str | None = None, gates: Gates | Non
         unreadable.append(failure.reason)
     structures, labels = [entry.atoms for entry in entries], [entry.label for entry in entries]
     predicted = None if baseline is None or not entries else _predictions(baseline, structures)
-    return Checked(
-        tuple(entries), tuple(check_labels(structures, labels, gates, baseline=predicted)), tuple(unreadable)
-    )
+    groups = [str(entry.facts.get("run", entry.group)) for entry in entries]
+    verdicts = check_labels(structures, labels, gates, baseline=predicted, groups=groups)
+    return Checked(tuple(entries), tuple(verdicts), tuple(unreadable))
 
 
 def references(entries: Sequence[Entry]) -> tuple[CountedReference, ...]:

@@ -13,6 +13,7 @@ from superionic.errors import CampaignFileError, StructureError
 
 if TYPE_CHECKING:
     from superionic.execution.runner import Reporter
+    from superionic.labels.frame_values import LabelKeys
     from superionic.results.studies import StudyResult
     from superionic.stages.studies import SplitRule, Study
 
@@ -33,6 +34,7 @@ def open_study(
     seed: int = 0,
     workers: int | None = None,
     reporter: Reporter | None = None,
+    keys: LabelKeys | None = None,
 ) -> Iterator[Study]:
     """Provide a study; everything it computes is kept in ``folder`` and never computed twice.
 
@@ -55,6 +57,9 @@ def open_study(
         Processes; two if left out.
     reporter
         Hears of progress.
+    keys
+        Where energies, forces, stresses and virials are in the file, if not where
+        :mod:`superionic.labels.frame_values` looks.
 
     Raises
     ------
@@ -99,7 +104,7 @@ def open_study(
                 interrupts=interrupts,
             )
             bench = Workbench(runner, seed, "", {}, {engine: potential}, lambda name: resolve_engine(name).identity)
-            yield read(bench, kept, source.name, potential, options=options, rule=rule, seed=seed)
+            yield read(bench, kept, source.name, potential, options=options, rule=rule, seed=seed, keys=keys)
 
 
 def parse_value(text: str) -> bool | int | float | str | None:

@@ -250,7 +250,8 @@ def gpumd_inputs(
 ) -> dict[str, str]:
     """Give GPUMD's ``run.in`` by folder: ``1-npt`` (heating, NVT, NPT) and ``2-production``.
 
-    The first is left out where the campaign has no NPT.
+    The first is left out where the campaign has no NPT. The lines are those of GPUMD 3.9.5 to 4, whose ``dump_xyz``
+    takes grouping method (-1: all atoms), group, interval and file.
     """
     step = settings["timestep_fs"]
     tau = max(1, round(settings["thermostat_time_fs"] / step))
@@ -281,11 +282,11 @@ def gpumd_inputs(
         f"{nvt} {target} {target} {tau}",
         lengths["production_ps"],
         "dump_thermo 100",
-        f"dump_xyz {every} frames.xyz unwrapped_position",
+        f"dump_xyz -1 0 {every} frames.xyz unwrapped_position",
     )
     files = {}
     if settings["npt_ps"] > 0:
-        squeezed = part(barostat, settings["npt_ps"], "dump_thermo 10", f"dump_xyz {every} cells.xyz")
+        squeezed = part(barostat, settings["npt_ps"], "dump_thermo 10", f"dump_xyz -1 0 {every} cells.xyz")
         files["1-npt"] = "\n".join([*head(start), *before, *squeezed])
         before = []
         start = temperature_K

@@ -232,6 +232,23 @@ def settings_hash(value: Any) -> str:
     return hashlib.sha256(canonical_settings_json(value).encode("ascii")).hexdigest()
 
 
+def renewed_provenance(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the provenance of a label with the hash that its settings have today.
+
+    EDIFF was part of VASP's reference once, so that cells of two sizes, with an EDIFF each, were of two references.
+    """
+    settings = provenance.get("settings")
+    if provenance.get("code") != "vasp" or not isinstance(settings, Mapping) or "EDIFF" not in settings:
+        return dict(provenance)
+    names = ("code", "version", "functional", "energy_convention")
+    kept = {name: value for name, value in settings.items() if name != "EDIFF"}
+    return {
+        **provenance,
+        "settings": kept,
+        "settings_hash": settings_hash({**{name: provenance.get(name) for name in names}, "settings": kept}),
+    }
+
+
 def refuse_unknown(settings: Mapping[str, Any], known: Sequence[str], who: str, where: str = "label") -> None:
     """Raise :class:`CampaignFileError` if a setting is none of those that the labeller ``who`` knows."""
     unknown = sorted(set(settings) - set(known))

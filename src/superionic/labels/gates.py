@@ -6,22 +6,30 @@ with every gate that it failed. :func:`check_structure` looks at a structure bef
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
 from ase.geometry import minkowski_reduce
+from scipy.spatial import cKDTree
 
 from superionic.labels.base import Label
-from superionic.labels.residuals import Baseline, Sharpness, residual_findings
-from superionic.labels.robust import element_design, least_absolute, robust_sigma, widened
+from superionic.labels.residuals import FORCE_SLIPS, Baseline, Sharpness, near_slips, residual_findings
+from superionic.labels.robust import FloatArray, element_design, least_absolute, robust_sigma, widened
+from superionic.labels.trajectories import Trajectories, trajectories_of
+from superionic.labels.twins import first_twins
 from superionic.units import gpa
 
 _SMALLEST_SIGMA_EV_PER_ATOM = 1.0e-3  # below this spread a deviation says more about the spread than about the label
 _NORMAL_QUANTILE_85 = 1.4395  # of the absolute value of a normal variable
 _FEWEST_FOR_OUTLIERS = 6  # a median absolute deviation of fewer numbers rejects sound labels
 _SMALLEST_LOG_FORCE_SIGMA = 0.25  # forces of 300 and 1200 K differ by a factor of two, and that is no slip
+_AT_REST_EV_PER_A = 0.1  # rms force near a minimum of the energy
+_LOW = 0.1  # of the labels that are not at rest; one that is has an energy below nearly all of them
+_MOST_ACCUSED = 0.34  # of a trajectory; where more stand out, it is the trajectory that does
+_OF_SINGLE_LABELS = ("force-outlier", "force-slip", "energy-outlier")
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,8 @@ class Gates:
         without, energies per atom are compared after per-element shifts (standard deviation at least 1 meV/atom), and
         the sizes of forces on a logarithmic scale.
     duplicate_distance_A
-        Two structures of a set are duplicates if no atom and no cell vector differs by more.
+        Two structures of a set are duplicates if no atom and no cell vector differs by more, whatever the order of the
+        atoms of an element and wherever the origin (:mod:`superionic.labels.twins`).
     """
 
     max_force_eV_per_A: float | None = 30.0
@@ -97,33 +106,28 @@ def shortest_distance(atoms: Atoms) -> float:
     """Shortest distance in Å between two atoms, or between an atom and its own image; infinite for a lone molecule.
 
     The cell is Minkowski-reduced first; in a reduced cell the shortest vector of any pair lies among the 27 images
-    around the wrapped one.
+    around the wrapped one. That bounds the distance, and a tree of the images within the bound finds it.
     """
     positions = np.asarray(atoms.positions, dtype=np.float64)
     if len(positions) == 0:
         return float("inf")
     cell, _ = minkowski_reduce(np.asarray(atoms.cell), pbc=atoms.pbc)
-    counts = np.where(atoms.pbc, 1, 0)
-    shifts = np.array(
-        [
-            (i, j, k)
-            for i in range(-counts[0], counts[0] + 1)
-            for j in range(-counts[1], counts[1] + 1)
-            for k in range(-counts[2], counts[2] + 1)
-        ],
-        dtype=np.float64,
-    )
-    separations = positions[None, :, :] - positions[:, None, :]
-    if np.any(atoms.pbc):
-        fractional = separations @ np.linalg.pinv(cell)
-        separations = separations - np.where(atoms.pbc, np.round(fractional), 0.0) @ cell
-    best = np.inf
-    for shift in shifts:
-        lengths = np.linalg.norm(separations + shift @ cell, axis=-1)
-        if not shift.any():
-            np.fill_diagonal(lengths, np.inf)
-        best = min(best, float(lengths.min(initial=np.inf)))
-    return best
+    inverse = np.linalg.pinv(cell)
+    fractions = positions @ inverse
+    wrapped = positions - np.where(atoms.pbc, np.floor(fractions), 0.0) @ cell
+    steps = list(itertools.product(*(range(-2, 3) if periodic else (0,) for periodic in atoms.pbc)))
+    shifts = np.array(steps, dtype=np.float64) @ cell
+    lengths = np.linalg.norm(shifts, axis=1)
+    bound = float(lengths[lengths > 0.0].min(initial=np.inf))
+    if len(positions) > 1:
+        bound = min(bound, float(cKDTree(wrapped).query(wrapped, k=2)[0][:, 1].min()))
+    if not np.isfinite(bound):
+        return bound
+    images = (wrapped[None, :, :] + shifts[:, None, :]).reshape(-1, 3)
+    margin = bound * np.linalg.norm(inverse, axis=0) + 1.0e-9
+    places = images @ inverse
+    near = ((places >= -margin) & (places <= 1.0 + margin))[:, atoms.pbc].all(axis=1)
+    return min(bound, float(cKDTree(images[near]).query(wrapped, k=2)[0][:, 1].min()))
 
 
 def check_structure(atoms: Atoms, gates: Gates | None = None) -> Verdict:
@@ -172,6 +176,7 @@ def check_labels(
     *,
     asked: Sequence[Atoms] | None = None,
     baseline: Baseline | None = None,
+    groups: Sequence[str] | None = None,
 ) -> list[Verdict]:
     """Check labels as a set: each by itself, then one reference for all, duplicates and outliers.
 
@@ -179,7 +184,9 @@ def check_labels(
     equal numbers the one that came first. The later one of two duplicates fails. Outliers are judged among labels that
     passed everything else, if there are at least six: with a baseline by what it does not explain, without one by the
     energies per atom after per-element shifts and by the sizes of the forces. All scales are medians, so that outliers
-    do not move them.
+    do not move them. Labels that fit their neighbours in a trajectory (:mod:`superionic.labels.trajectories`) are no
+    outliers of their set because they are at rest or hot; a trajectory whose energies fall by something else than the
+    work of the forces fails as a whole, if that is a known slip.
 
     Parameters
     ----------
@@ -191,6 +198,8 @@ def check_labels(
         The structures that were asked for, if they went out and came back.
     baseline
         Predictions of a potential for the structures: the one that made them, or any other that knows the chemistry.
+    groups
+        Trajectory of each label, in order of time; None where it is not known.
 
     Returns
     -------
@@ -204,12 +213,54 @@ def check_labels(
     ]
     _one_reference(labels, failures)
     _duplicates(structures, chosen, failures)
+    trajectories = None if groups is None else _trajectories(structures, labels, groups, failures)
+    before = [len(found) for found in failures]
     if baseline is not None:
-        _residuals(structures, labels, baseline, chosen, failures)
-    _force_outliers(labels, chosen, failures)
+        _residuals(structures, labels, baseline, chosen, trajectories, failures)
+    _force_outliers(structures, labels, chosen, failures)
     if baseline is None:
         _energy_outliers(structures, labels, chosen, failures)
+    if trajectories is not None:
+        _believe_neighbours(trajectories, before, failures)
     return [Verdict(tuple(found)) for found in failures]
+
+
+def _trajectories(
+    structures: Sequence[Atoms],
+    labels: Sequence[Label],
+    groups: Sequence[str],
+    failures: list[list[GateFailure]],
+) -> Trajectories:
+    """Judge each trajectory by its own labels."""
+    sound = _sound(failures)
+    found = trajectories_of(
+        [structures[i] for i in sound],
+        [labels[i].energy_eV for i in sound],
+        [labels[i].forces_eV_per_A for i in sound],
+        [groups[i] for i in sound],
+    ).renumbered(sound)
+    for run in found.runs:
+        if run.slip is not None:
+            for index in run.members:
+                failures[index].append(
+                    GateFailure(
+                        "work-of-forces",
+                        f"along the trajectory the energy falls by {run.slope:.3g} times the work of the forces: "
+                        f"{run.slip}?",
+                    )
+                )
+    return found
+
+
+def _believe_neighbours(trajectories: Trajectories, before: Sequence[int], failures: list[list[GateFailure]]) -> None:
+    """Take back what the set says against single labels that fit their neighbours; a run that stands out stays out."""
+    for run in trajectories.runs:
+        accused = [index for index in run.members if len(failures[index]) > before[index]]
+        if len(accused) > _MOST_ACCUSED * len(run.members):
+            continue
+        for index in trajectories.sound.intersection(accused):
+            kept = failures[index][before[index] :]
+            failures[index][before[index] :] = [failure for failure in kept if failure.gate not in _OF_SINGLE_LABELS]
 
 
 def _finite_structure(atoms: Atoms) -> list[GateFailure]:
@@ -328,24 +379,10 @@ def _one_reference(labels: Sequence[Label], failures: list[list[GateFailure]]) -
 def _duplicates(structures: Sequence[Atoms], gates: Gates, failures: list[list[GateFailure]]) -> None:
     if gates.duplicate_distance_A is None:
         return
-    kept: list[int] = []
-    for index, atoms in enumerate(structures):
-        if failures[index]:
-            continue
-        twin = next((other for other in kept if _equal(atoms, structures[other], gates.duplicate_distance_A)), None)
-        if twin is None:
-            kept.append(index)
-        else:
-            failures[index].append(GateFailure("duplicate", f"the structure equals number {twin} of the set"))
-
-
-def _equal(one: Atoms, other: Atoms, tolerance_A: float) -> bool:
-    if len(one) != len(other) or not np.array_equal(one.numbers, other.numbers):
-        return False
-    if np.abs(np.asarray(one.cell) - np.asarray(other.cell)).max() > tolerance_A:
-        return False
-    shift = (one.positions - other.positions) @ np.linalg.inv(np.asarray(one.cell))
-    return bool(np.linalg.norm((shift - np.round(shift)) @ np.asarray(one.cell), axis=1).max() <= tolerance_A)
+    sound = _sound(failures)
+    for index, twin in zip(sound, first_twins([structures[i] for i in sound], gates.duplicate_distance_A), strict=True):
+        if twin is not None:
+            failures[index].append(GateFailure("duplicate", f"the structure equals number {sound[twin]} of the set"))
 
 
 def _sound(failures: list[list[GateFailure]]) -> list[int]:
@@ -357,21 +394,38 @@ def _residuals(
     labels: Sequence[Label],
     baseline: Baseline,
     gates: Gates,
+    trajectories: Trajectories | None,
     failures: list[list[GateFailure]],
 ) -> None:
     sound = _sound(failures)
+
+    def refuted(place: int, forces_eV_per_A: FloatArray) -> bool:
+        return trajectories is not None and trajectories.speaks_against(sound[place], forces_eV_per_A)
+
     part = Baseline(
         baseline.energies_eV[sound],
         tuple(baseline.forces_eV_per_A[index] for index in sound),
         baseline.stresses_eV_per_A3[sound],
     )
     sharpness = Sharpness(gates.energy_outlier_sigma, gates.force_outlier_sigma, gates.stress_outlier_sigma)
-    found = residual_findings([structures[i] for i in sound], [labels[i] for i in sound], part, sharpness)
+    found = residual_findings(
+        [structures[i] for i in sound], [labels[i] for i in sound], part, sharpness, refuted=refuted
+    )
     for index, findings in zip(sound, found, strict=True):
         failures[index].extend(GateFailure(gate, reason) for gate, reason in findings)
 
 
-def _force_outliers(labels: Sequence[Label], gates: Gates, failures: list[list[GateFailure]]) -> None:
+def _less_elements(structures: Sequence[Atoms], labels: Sequence[Label]) -> FloatArray:
+    """Energies per atom less what the elements explain, with a median of 0, in eV/atom."""
+    design, n_atoms = element_design(structures)
+    target = np.array([label.energy_eV for label in labels]) / n_atoms
+    _, residuals = least_absolute(design, target, floor=_SMALLEST_SIGMA_EV_PER_ATOM)
+    return np.asarray(residuals - float(np.median(residuals)), dtype=np.float64)
+
+
+def _force_outliers(
+    structures: Sequence[Atoms], labels: Sequence[Label], gates: Gates, failures: list[list[GateFailure]]
+) -> None:
     sound = _sound(failures)
     if gates.force_outlier_sigma is None or len(sound) < _FEWEST_FOR_OUTLIERS:
         return
@@ -381,12 +435,19 @@ def _force_outliers(labels: Sequence[Label], gates: Gates, failures: list[list[G
         return
     logarithms = np.log(np.maximum(sizes, 1.0e-9 * centre) / centre)
     sigma = max(robust_sigma(logarithms), _SMALLEST_LOG_FORCE_SIGMA)
-    for index, size, logarithm in zip(sound, sizes, logarithms, strict=True):
-        if abs(logarithm) > gates.force_outlier_sigma * sigma:
+    # Small forces at a low energy are those of a structure at rest, which say nothing of a unit.
+    at_rest = min(_AT_REST_EV_PER_A, centre)
+    energies = _less_elements([structures[i] for i in sound], [labels[i] for i in sound])
+    moving = energies[sizes >= at_rest]
+    low = energies <= (np.quantile(moving, _LOW) if len(moving) else np.inf)
+    for place, (index, size, logarithm) in enumerate(zip(sound, sizes, logarithms, strict=True)):
+        near = near_slips(size / centre, FORCE_SLIPS)
+        if abs(logarithm) > gates.force_outlier_sigma * sigma and near and not (size < at_rest and low[place]):
             failures[index].append(
                 GateFailure(
                     "force-outlier",
-                    f"the forces are {size / centre:.3g} times those of the other labels: a slip of units?",
+                    f"the forces are {size / centre:.3g} times those of the other labels: a slip of units "
+                    f"({', or '.join(near)})?",
                 )
             )
 
@@ -397,10 +458,8 @@ def _energy_outliers(
     sound = _sound(failures)
     if gates.energy_outlier_sigma is None or len(sound) < _FEWEST_FOR_OUTLIERS:
         return
-    design, n_atoms = element_design([structures[i] for i in sound])
-    target = np.array([labels[i].energy_eV for i in sound]) / n_atoms
-    _, residuals = least_absolute(design, target, floor=_SMALLEST_SIGMA_EV_PER_ATOM)
-    residuals = residuals - float(np.median(residuals))
+    design, _ = element_design([structures[i] for i in sound])
+    residuals = _less_elements([structures[i] for i in sound], [labels[i] for i in sound])
     # Sets of several temperatures are no normal distribution; the quantile keeps the hot ones in, as long as fewer than
     # one in seven labels is wrong.
     middle = robust_sigma(residuals, np.linalg.matrix_rank(design, tol=1e-6))

@@ -1,7 +1,9 @@
 """Finished calculations as labels, in bulk: each file is believed for a reason, or refused with one.
 
-- ``vasprun.xml``, ``vasprun.xml.gz``: read by pymatgen, judged by :mod:`superionic.labels.vasprun`.
+- ``vasprun.xml``, also with a word behind it (``vasprun.xml.relax2``): read by pymatgen, judged by
+  :mod:`superionic.labels.vasprun`.
 - ``*.extxyz``, ``*.xyz``: packages of superionic, exactly; frames of others with a provenance that their owner states.
+  Both may be packed (``.gz``, ``.bz2``, ``.xz``).
 - ``*.gpw``: of GPAW's present format, read by ASE; GPAW leaves no energy, forces and stress unless it converged.
 
 ASE reads files of calculations that did not converge or did not end without a word; so a format for which there is no
@@ -11,8 +13,9 @@ check here is not read. Outputs of other codes come in as extended XYZ with a st
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,26 +24,30 @@ import numpy as np
 from superionic.errors import CalculationFailed
 from superionic.foreign import open_regular, sha256_of
 from superionic.labels.base import Label, LabellerIdentity
+from superionic.labels.frame_values import IsolatedAtom, LabelKeys, is_alone
 from superionic.labels.gpaw import kpoint_grid
 from superionic.labels.packages import Entry, read_package
 from superionic.labels.vasprun import read_vasprun
 
-_VASPRUN: Final = re.compile(r".*vasprun.*\.xml(\.gz)?$", re.IGNORECASE)
+_PACKED: Final = r"(\.(?:gz|bz2|xz))?"
+_VASPRUN: Final = re.compile(
+    rf"(?P<before>.*)vasprun(?P<between>.*)\.xml(?P<after>(?:\.\w+)??){_PACKED}", re.IGNORECASE
+)
+_OUTCAR: Final = re.compile(rf"(?P<before>.*)OUTCAR(?P<after>(?:\.\w+)??){_PACKED}")
 _KINDS: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
     (_VASPRUN, "vasprun"),
-    (re.compile(r".*\.(extxyz|xyz)$"), "package"),
-    (re.compile(r".*\.gpw$"), "gpw"),
+    (re.compile(rf".*\.(extxyz|xyz){_PACKED}", re.IGNORECASE), "package"),
+    (re.compile(r".*\.gpw"), "gpw"),
+    (_OUTCAR, "outcar"),
 )
 _FIRST: Final = 512
+_MAGIC: Final = rb"\x1f\x8b|BZh|\xfd7zXZ"
 _BEGINNINGS: Final[Mapping[str, re.Pattern[bytes]]] = {
-    "vasprun": re.compile(rb"\x1f\x8b|\xef\xbb\xbf|\xff\xfe|\xfe\xff|\s*<"),
-    "package": re.compile(rb"\s*[0-9]+\s*$|\s*[0-9]+[ \t\r]*\n", re.MULTILINE),
+    "vasprun": re.compile(_MAGIC + rb"|\xef\xbb\xbf|\xff\xfe|\xfe\xff|\s*<"),
+    "package": re.compile(_MAGIC + rb"|\s*[0-9]+\s*$|\s*[0-9]+[ \t\r]*\n", re.MULTILINE),
     "gpw": re.compile(rb"- of Ulm"),
 }
-_KNOWN_BUT_NOT_READ: Final[Mapping[str, str]] = {
-    "OUTCAR": "give the vasprun.xml of the run: an OUTCAR does not say its settings in full",
-    "OUTCAR.gz": "give the vasprun.xml of the run: an OUTCAR does not say its settings in full",
-}
+_NO_LABEL: Final = "give the vasprun.xml of the run: an OUTCAR does not say its settings in full"
 
 
 @dataclass(frozen=True)
@@ -52,26 +59,78 @@ class Refusal:
 
 
 @dataclass(frozen=True)
+class Remark:
+    """What is to be known of a file that gave labels."""
+
+    file: str
+    words: str
+
+
+@dataclass(frozen=True)
 class Imported:
-    """What an import found: labels in the order of the files, and what was refused."""
+    """What an import gave: labels in the order of the files, what was refused, and what is to be known besides."""
 
     entries: tuple[Entry, ...]
     refusals: tuple[Refusal, ...]
+    remarks: tuple[Remark, ...] = ()
 
 
-def find_files(paths: Iterable[Path]) -> list[Path]:
+def find_files(paths: Iterable[Path], *, leave_out: Path | None = None) -> list[Path]:
     """List the files that can be read: those named, and all of known kinds below the folders named, in order of name.
 
     A file that is named is listed whatever it is called, so that it is refused with a reason and not overlooked.
+
+    Parameters
+    ----------
+    paths
+        Files and folders.
+    leave_out
+        A file that is not listed where it only lies in a folder: the one that is about to be written.
     """
     found: list[Path] = []
+    own = None if leave_out is None else leave_out.resolve()
     for path in paths:
         if path.is_dir():
-            inside = sorted(each for each in path.rglob("*") if each.is_file())
-            found += [each for each in inside if _kind(each) is not None or each.name in _KNOWN_BUT_NOT_READ]
+            inside = sorted(each for each in path.rglob("*") if each.is_file() and _kind(each) is not None)
+            found += [each for each in inside if own is None or each.resolve() != own]
         else:
             found.append(path)
     return list(dict.fromkeys(found))
+
+
+def names_of(files: Sequence[Path], folders: Sequence[Path] = (), *, least: int = 1) -> list[str]:
+    """Name files so that no two share a name: by the ends of their paths.
+
+    Parameters
+    ----------
+    files
+        The files.
+    folders
+        Those that were given: a file is named by its path from there at least.
+    least
+        Smallest number of parts of each name.
+
+    Returns
+    -------
+    list of str
+        The shortest ends that tell all files apart.
+    """
+    paths = [file.absolute().parts[1:] for file in files]
+    roots = [folder.absolute().parts[1:] for folder in folders if folder.is_dir()]
+    lengths = []
+    for parts in paths:
+        below = [len(parts) - len(root) for root in roots if parts[: len(root)] == root]
+        lengths.append(min(len(parts), max([least, *below])))
+    while True:
+        names = ["/".join(parts[-length:]) for parts, length in zip(paths, lengths, strict=True)]
+        often = Counter(names)
+        longer = [
+            length + (often[name] > 1 and length < len(parts))
+            for name, parts, length in zip(names, paths, lengths, strict=True)
+        ]
+        if longer == lengths:
+            return names
+        lengths = longer
 
 
 def import_labels(
@@ -81,8 +140,9 @@ def import_labels(
     every: int = 1,
     kpoint_spacing_per_A: float | None = None,
     stated: Mapping[str, Any] | None = None,
+    keys: LabelKeys | None = None,
 ) -> Imported:
-    """Read finished calculations.
+    """Read finished calculations. A file that cannot be read costs itself alone, and is named.
 
     Parameters
     ----------
@@ -96,30 +156,63 @@ def import_labels(
         See :func:`superionic.labels.vasprun.read_vasprun`.
     stated
         Provenance for frames of extended XYZ that have none, see :func:`stated_provenance`.
+    keys
+        Where the values of extended XYZ are, see :func:`superionic.labels.packages.read_package`.
     """
-    entries: list[Entry] = []
+    called = names_of(files, least=2) if names is None else names
+    entries: list[tuple[Entry, bool]] = []  # and whether a package had it
     refusals: list[Refusal] = []
-    for position, file in enumerate(files):
-        name = f"{file.parent.name}/{file.name}" if names is None else names[position]
+    remarks: list[Remark] = []
+    read: dict[str, str] = {}  # names of calculations that gave labels, by checksum
+    for file, name in zip(files, called, strict=True):
         try:
             _demand_beginning(file)
             source = {"file": name, "sha256": sha256_of(file)}
-            found = _read(file, every, kpoint_spacing_per_A, stated)
+            found = _read(file, every, kpoint_spacing_per_A, stated, keys)
         except CalculationFailed as failure:
             refusals.append(Refusal(name, failure.reason))
             continue
         except OSError as error:
             refusals.append(Refusal(name, f"the file cannot be read: {error.strerror or error}"))
             continue
-        for entry in found:
-            if isinstance(entry, CalculationFailed):
-                refusals.append(Refusal(name, entry.reason))
-            elif entry.source:
-                entries.append(entry)  # a package keeps where its labels came from
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            # The libraries' readers give what they like for files of other kinds of runs; the other files go on.
+            words = f"the file is not what its kind has ({type(error).__name__}: {error})"
+            refusals.append(Refusal(name, words))
+            continue
+        not_taken: set[str] = set()
+        for entry in found.entries:
+            not_taken.update(entry.not_taken)
+            if entry.source:
+                entries.append((entry, True))  # a package keeps where its labels came from
             else:
                 group = entry.group if entry.group not in ("", file.name) else name
-                entries.append(Entry(entry.atoms, entry.label, group, source))
-    return Imported(tuple(entries), tuple(refusals))
+                entries.append((replace(entry, group=group, source=source), False))
+        refusals += [Refusal(name, reason) for reason in found.left_out]
+        remarks += [Remark(name, words) for words in found.remarks]
+        if not_taken:
+            words = f"stress is not read: {', '.join(sorted(not_taken))} is of another method than energy and forces"
+            remarks.append(Remark(name, f"{words} (--stress-key takes it)"))
+        if _kind(file) != "package" and found.entries:
+            read[source["sha256"]] = name
+    kept = tuple(entry for entry, packed in entries if not (packed and entry.source.get("sha256") in read))
+    if len(kept) < len(entries):
+        words = (
+            f"{len(entries) - len(kept)} labels are left out: the files that they came from are read here themselves"
+        )
+        remarks.append(Remark("packages", words))
+    of_runs = {_run_of(Path(name)) for name in read.values()}
+    # An OUTCAR beside the vasprun.xml of its run says nothing that was not read.
+    refusals = [r for r in refusals if not (_OUTCAR.fullmatch(Path(r.file).name) and _run_of(Path(r.file)) in of_runs)]
+    return Imported(kept, tuple(refusals), tuple(remarks))
+
+
+def _run_of(file: Path) -> tuple[str, str, str] | None:
+    """Name the run of a vasprun.xml or OUTCAR: its folder, and what stands around the word."""
+    match = _VASPRUN.fullmatch(file.name) or _OUTCAR.fullmatch(file.name)
+    if match is None:
+        return None
+    return file.parent.as_posix(), match["before"], match.groupdict().get("between") or match["after"] or ""
 
 
 def stated_provenance(code: str, version: str, functional: str, energy_convention: str | None = None) -> dict[str, Any]:
@@ -136,7 +229,7 @@ def stated_provenance(code: str, version: str, functional: str, energy_conventio
 
 
 def _kind(file: Path) -> str | None:
-    return next((kind for pattern, kind in _KINDS if pattern.match(file.name)), None)
+    return next((kind for pattern, kind in _KINDS if pattern.fullmatch(file.name)), None)
 
 
 def _demand_beginning(file: Path) -> None:
@@ -149,22 +242,38 @@ def _demand_beginning(file: Path) -> None:
         raise CalculationFailed(f"the file does not begin as a {what} file does" if first else "the file is empty")
 
 
+@dataclass(frozen=True)
+class _Content:
+    """What one file gave: labels, reasons of parts that are none, and what is to be known besides."""
+
+    entries: Sequence[Entry] = ()
+    left_out: Sequence[str] = ()
+    remarks: Sequence[str] = ()
+
+
 def _read(
-    file: Path, every: int, spacing: float | None, stated: Mapping[str, Any] | None
-) -> list[Entry | CalculationFailed]:
+    file: Path, every: int, spacing: float | None, stated: Mapping[str, Any] | None, keys: LabelKeys | None
+) -> _Content:
     kind = _kind(file)
     if kind == "vasprun":
         run = read_vasprun(file, kpoint_spacing_per_A=spacing)
-        return [Entry(atoms, label, "") for atoms, label in run.steps[::every]]
+        atoms = run.steps[0][0]
+        if len(atoms) == 1 and is_alone(atoms):
+            raise IsolatedAtom(str(atoms.symbols[0]))
+        steps = [Entry(atoms, label, "") for atoms, label in run.steps[::every]]
+        return _Content(steps, run.left_out, run.remarks)
     if kind == "package":
-        return list(read_package(file, stated))
-    if kind == "gpw":
-        return [_gpw(file, spacing)]
-    raise CalculationFailed(
-        _KNOWN_BUT_NOT_READ.get(
-            file.name,
-            "files of this name are not read; give vasprun.xml(.gz), .gpw, or .extxyz with a stated provenance",
+        read = list(read_package(file, stated, keys))
+        return _Content(
+            [each for each in read if isinstance(each, Entry)],
+            [each.reason for each in read if isinstance(each, CalculationFailed)],
         )
+    if kind == "gpw":
+        return _Content([_gpw(file, spacing)])
+    if kind == "outcar":
+        raise CalculationFailed(_NO_LABEL)
+    raise CalculationFailed(
+        "files of this name are not read; give vasprun.xml(.gz), .gpw, or .extxyz with a stated provenance"
     )
 
 

@@ -20,8 +20,8 @@ import numpy as np
 from ase import Atoms
 
 from superionic.errors import CalculationFailed, storage_error
-from superionic.labels.base import Label, canonical_settings_json
-from superionic.structures.frames import frames_of
+from superionic.labels.base import Label, canonical_settings_json, renewed_provenance
+from superionic.labels.frame_values import LabelKeys, LabelledFrame, labelled_frames
 
 _JSON: Final = "_JSON "
 FACTS: Final = ("run", "ordering", "phase", "composition", "round", "temperature_K")
@@ -47,6 +47,8 @@ class Entry:
     facts
         What else is known of the structure, of :data:`FACTS`: ``run`` (its trajectory), ``ordering``, ``phase``,
         ``composition``, ``round`` of a learning loop, ``temperature_K``.
+    not_taken
+        Keys of stresses that its frame has, and which are of another method than its energy and forces.
     """
 
     atoms: Atoms
@@ -54,6 +56,7 @@ class Entry:
     group: str
     source: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, str | int | float] = field(default_factory=dict)
+    not_taken: tuple[str, ...] = ()
 
 
 def write_package(path: Path, entries: Sequence[Entry]) -> None:
@@ -69,7 +72,9 @@ def write_package(path: Path, entries: Sequence[Entry]) -> None:
         raise storage_error(error, where=path, doing="write the labels") from error
 
 
-def read_package(path: Path, stated: Mapping[str, Any] | None = None) -> Iterator[Entry | CalculationFailed]:
+def read_package(
+    path: Path, stated: Mapping[str, Any] | None = None, keys: LabelKeys | None = None
+) -> Iterator[Entry | CalculationFailed]:
     """Read the frames of an extended XYZ file, each as an entry or as the reason why it is none.
 
     Parameters
@@ -78,30 +83,22 @@ def read_package(path: Path, stated: Mapping[str, Any] | None = None) -> Iterato
         The file.
     stated
         Provenance for frames that bring none of their own: whoever states it answers for convergence too.
+    keys
+        Where the values are, if not where :mod:`superionic.labels.frame_values` looks.
 
     Raises
     ------
     CalculationFailed
         If the file as a whole cannot be read.
     """
-    number = 0
-    frames = frames_of(path)
-    while True:
+    for frame in labelled_frames(path, keys):
         try:
-            atoms = next(frames)
-        except StopIteration:
-            return
-        except OSError as error:
-            raise CalculationFailed(f"the file cannot be read: {error.strerror or error}") from error
-        except Exception as error:  # a file of any content; ASE raises errors of every kind
-            raise CalculationFailed(
-                f"frame {number} is cut off or not extended XYZ ({type(error).__name__}: {error})"
-            ) from error
-        try:
-            yield _entry(atoms, path, number, stated)
+            yield frame if isinstance(frame, CalculationFailed) else _entry(frame, path, stated)
         except CalculationFailed as failure:
             yield failure
-        number += 1
+        except (TypeError, ValueError) as error:  # words of a comment line that are not what a package has there
+            number = frame.number if isinstance(frame, LabelledFrame) else "?"
+            yield CalculationFailed(f"frame {number} has a damaged comment line ({type(error).__name__}: {error})")
 
 
 def _frame(entry: Entry) -> str:
@@ -135,13 +132,9 @@ def _numbers(values: Any) -> str:
     return " ".join(repr(float(value)) for value in values)
 
 
-def _entry(atoms: Atoms, path: Path, number: int, stated: Mapping[str, Any] | None) -> Entry:
+def _entry(frame: LabelledFrame, path: Path, stated: Mapping[str, Any] | None) -> Entry:
+    atoms, number = frame.atoms, frame.number
     info = {name: _parsed(value) for name, value in atoms.info.items()}
-    results = dict(atoms.calc.results) if atoms.calc is not None else {}
-    energy = results.get("free_energy", results.get("energy"))
-    missing = [name for name, value in (("energy", energy), ("forces", results.get("forces"))) if value is None]
-    if missing or energy is None:
-        raise CalculationFailed(f"frame {number} has no {' and no '.join(missing)}")
     provenance, diagnostics = info.get("provenance"), info.get("diagnostics", {})
     if not (isinstance(provenance, dict) and "settings_hash" in provenance):
         if stated is None:
@@ -149,15 +142,18 @@ def _entry(atoms: Atoms, path: Path, number: int, stated: Mapping[str, Any] | No
                 f"frame {number} does not say what made it: state code, version, functional and energy convention"
             )
         provenance, diagnostics = dict(stated), {"converged": True, "stated": True}
+    provenance = renewed_provenance(provenance)
     origin = info.get("origin", {})
-    stress = results.get("stress")
+    if not isinstance(diagnostics, dict) or not isinstance(origin, dict):
+        raise CalculationFailed(f"frame {number} has diagnostics or an origin that are no JSON objects")
     bare = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=np.array(atoms.cell), pbc=atoms.pbc)
     return Entry(
         bare,
-        Label(float(energy), results["forces"], stress, provenance, diagnostics),
+        Label(frame.energy_eV, frame.forces_eV_per_A, frame.stress_eV_per_A3, provenance, diagnostics),
         str(origin.get("group") or path.name),
         dict(origin.get("source") or {}),
         {name: _plain(info[name]) for name in FACTS if name in info},
+        frame.not_taken,
     )
 
 

@@ -19,7 +19,7 @@ the labels point (median cosine below 0.6) is not asked about them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -102,7 +102,12 @@ class Sharpness:
 
 
 def residual_findings(
-    structures: Sequence[Atoms], labels: Sequence[Label], baseline: Baseline, sharpness: Sharpness
+    structures: Sequence[Atoms],
+    labels: Sequence[Label],
+    baseline: Baseline,
+    sharpness: Sharpness,
+    *,
+    refuted: Callable[[int, FloatArray], bool] | None = None,
 ) -> list[list[Finding]]:
     """Compare labels with a baseline.
 
@@ -114,6 +119,9 @@ def residual_findings(
         Predictions for the same structures, in the same order.
     sharpness
         Where the gates stand.
+    refuted
+        Whether a better witness than the baseline, the neighbours in a trajectory say, speaks against other forces of a
+        label.
 
     Returns
     -------
@@ -124,7 +132,7 @@ def residual_findings(
     if not labels:
         return found
     if sharpness.force_sigma is not None:
-        _forces(structures, labels, baseline, sharpness.force_sigma, found)
+        _forces(structures, labels, baseline, sharpness.force_sigma, found, refuted)
     if sharpness.stress_sigma is not None:
         _stresses(labels, baseline, sharpness.stress_sigma, found)
     if sharpness.energy_sigma is not None:
@@ -136,7 +144,12 @@ def residual_findings(
 
 
 def _forces(
-    structures: Sequence[Atoms], labels: Sequence[Label], baseline: Baseline, sigma: float, found: list[list[Finding]]
+    structures: Sequence[Atoms],
+    labels: Sequence[Label],
+    baseline: Baseline,
+    sigma: float,
+    found: list[list[Finding]],
+    refuted: Callable[[int, FloatArray], bool] | None,
 ) -> None:
     given = [np.asarray(label.forces_eV_per_A) for label in labels]
     expected = [np.asarray(forces) for forces in baseline.forces_eV_per_A]
@@ -174,6 +187,8 @@ def _forces(
         symbols = structures[index].get_chemical_symbols()
         scale = np.array([per_element[symbol] for symbol in symbols]) * float(size[index])
         swap = _best_swap(f, p, np.maximum(scale, _SMALLEST_FORCE_EV_PER_A))
+        if swap is not None and refuted is not None and refuted(index, _exchanged(f, swap)):
+            swap = None
         if swap is not None:
             i, j = swap
             found[index].append(
@@ -187,11 +202,17 @@ def _forces(
                 (
                     "force-outlier",
                     (
-                        f"the forces differ from the baseline by {relative[index] / centre:.1f} times as much as in "
-                        f"the other labels (allowed: {np.exp(limit):.1f} times)"
+                        f"the forces differ from the baseline by {relative[index] / max(centre, 1e-9):.1f} times as "
+                        f"much as in the other labels (allowed: {np.exp(limit):.1f} times)"
                     ),
                 )
             )
+
+
+def _exchanged(forces: FloatArray, swap: tuple[int, int]) -> FloatArray:
+    changed = forces.copy()
+    changed[list(swap)] = forces[list(reversed(swap))]
+    return changed
 
 
 def _element_noise(
@@ -336,9 +357,13 @@ def _best_slip(
 
 
 def _named(factor: float, slips: Mapping[str, float]) -> str:
-    """Name the slips within 40 per cent of a factor; a baseline tells no finer."""
-    near = [words for words, slip in slips.items() if factor / slip > 0 and abs(np.log(factor / slip)) < np.log(1.4)]
+    near = near_slips(factor, slips)
     return f": {', or '.join(near)}?" if near else ""
+
+
+def near_slips(factor: float, slips: Mapping[str, float]) -> list[str]:
+    """Name the slips within 40 per cent of a factor; a baseline tells no finer."""
+    return [words for words, slip in slips.items() if factor / slip > 0 and abs(np.log(factor / slip)) < np.log(1.4)]
 
 
 def _cosine(one: FloatArray, other: FloatArray) -> float:

@@ -165,7 +165,9 @@ class VaspLabeller:
             write_inputs(folder, work, self._settings, {**tags, "ISTART": 1})
         self._execute(folder)
         try:
-            return read_vasprun(folder / "vasprun.xml", kpoint_spacing_per_A=self._settings["kpoint_spacing_per_A"])
+            return _whole(
+                read_vasprun(folder / "vasprun.xml", kpoint_spacing_per_A=self._settings["kpoint_spacing_per_A"])
+            )
         except CalculationFailed as failure:
             details = {**failure.details, "last_lines": _last_lines(folder / "vasp.out")}
             kind = NotConverged if "did not converge" in failure.reason else CalculationFailed
@@ -382,6 +384,13 @@ def _identity(settings: Mapping[str, Any]) -> LabellerIdentity:
         reference_settings(parameters, incar, kpoints),
         family,
     )
+
+
+def _whole(run: Run) -> Run:
+    """Refuse a file that is cut off behind its step: it is no answer of a VASP that ended well."""
+    if run.left_out:
+        raise CalculationFailed(run.left_out[0])
+    return run
 
 
 def _difference(asked: LabellerIdentity, given: LabellerIdentity) -> str:

@@ -1,8 +1,10 @@
 """Labels out of a vasprun.xml: what pymatgen reads, and all that has to be true of it before it is believed.
 
 pymatgen reads unconverged runs with a warning and knows no question to which a file is the answer. Here a file is
-refused, with the reason, if it is cut off, if the electronic minimisation of a step did not converge, if energy, forces
-or stress are missing or overflowed, or if the numbers are those of a force field that VASP learnt on the fly.
+refused, with the reason, if its charge density was not brought to self-consistency or its k-points lie on lines, or if
+the numbers are those of a force field that VASP learnt on the fly. An ionic step is left out, with the reason, if its
+electronic minimisation did not converge, if its energy or forces are missing or overflowed, or if the file is cut off
+in it; the other steps stand for themselves. A step without stress is a label without stress.
 
 Signs and units: VASP prints stress in kbar with the sign of a pressure, positive under compression; ours is ASE's, in
 eV/Å³ and positive under tension. ``e_fr_energy`` is the free energy, the one whose derivatives the forces are. Forces
@@ -11,19 +13,22 @@ are taken as printed, without a further correction of the net force, which VASP 
 
 from __future__ import annotations
 
+import lzma
 import math
 import warnings
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import numpy.typing as npt
 from ase import Atoms
 
 from superionic.errors import CalculationFailed
+from superionic.foreign import OPENERS, open_regular
 from superionic.labels.base import Label, LabellerIdentity
 from superionic.labels.gpaw import kpoint_grid
 from superionic.units import GPA_PER_EV_PER_A3
@@ -35,6 +40,27 @@ _GGA_NAMES: Final[Mapping[str, str]] = {
 }  # fmt: skip
 _METAGGA_NAMES: Final[Mapping[str, str]] = {"SCAN": "SCAN", "R2SCAN": "r2SCAN", "RSCAN": "rSCAN"}
 _OF_POTCAR: Final[Mapping[str, str]] = {"PAW_PBE": "PBE", "PAW": "LDA", "PAW_GGA": "PW91"}
+_OF_VASP: Final[Mapping[str, str]] = {"X": "Xe", "r": "Zr"}
+"""Symbols of elements as VASP cuts them off."""
+_FIXED_DENSITY: Final = 10
+_NO_GROUND_STATE: Final = (
+    "none",
+    "noth",
+    "eigenval",
+    "chi",
+    "gw",
+    "scgw",
+    "qpgw",
+    "evgw",
+    "bse",
+    "tdhf",
+    "timeev",
+    "acfdt",
+    "rpa",
+)
+_IALGO_OF_NONE: Final = (-1, 2, 3, 4)
+_NEUTRAL: Final = 1.0e-3  # electrons; VASP prints eight digits
+_LOOSEST_EDIFF_EV_PER_ATOM: Final = 1.0e-3
 _CONVERGENCE_SLACK: Final = 1.5  # VASP's criterion is on numbers with more digits than it prints
 
 
@@ -48,10 +74,26 @@ class Run:
         Structure and label of each ionic step, in order.
     identity
         Who made the labels.
+    left_out
+        Reasons of the ionic steps that gave no label.
+    remarks
+        What is to be known of the labels.
     """
 
     steps: tuple[tuple[Atoms, Label], ...]
     identity: LabellerIdentity
+    left_out: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """One block of atoms of a POSCAR: how many there are of which element, by which pseudopotential."""
+
+    number: int
+    element: str
+    valence: float
+    title: str
 
 
 def read_vasprun(path: Path, *, kpoint_spacing_per_A: float | None = None) -> Run:
@@ -63,44 +105,61 @@ def read_vasprun(path: Path, *, kpoint_spacing_per_A: float | None = None) -> Ru
         The file.
     kpoint_spacing_per_A
         State the k-points by their largest spacing in Å⁻¹ (2π included, as KSPACING has it) instead of by the grid, so
-        that cells of different shape can have one reference. A file whose grid is coarser is refused. By default the
-        spacing is taken from KSPACING if the run had no KPOINTS file, else the grid itself is stated.
+        that cells of different shape can have one reference. A file whose grid is coarser is refused. By default
+        KSPACING is stated where the grid that was used is the one it gives, else the grid itself.
 
     Raises
     ------
     CalculationFailed
-        If the file is cut off, unconverged, incomplete or no electronic-structure calculation; the reason says which.
+        If there is no whole, converged ionic step in the file, or it is no self-consistent calculation of the energy;
+        the reason says which.
     """
-    run = _parsed(path)
+    run, cut = _parsed(path)
     parameters, incar = dict(run.parameters), dict(run.incar)
-    if incar.get("ML_LMLFF"):
-        raise CalculationFailed("the energies are of a force field that VASP learnt on the fly (ML_LMLFF)")
+    _demand_self_consistency(run, parameters, incar)
     if not run.ionic_steps:
-        raise CalculationFailed("there is no finished ionic step in the file")
-    structures = [step["structure"] for step in run.ionic_steps]
-    if any(structure is None for structure in structures):
-        raise CalculationFailed("an ionic step has no structure: the file is cut off or of another kind of run")
-    cells = [np.array(structure.lattice.matrix) for structure in structures]
+        raise CalculationFailed(cut or "there is no finished ionic step in the file")
+    structures = [step.get("structure") for step in run.ionic_steps]
+    cells = [np.array(structure.lattice.matrix) for structure in structures if structure is not None]
+    if not cells:
+        raise CalculationFailed("no ionic step has a structure: the file is cut off or of another kind of run")
     moved = max(float(np.abs(cell - cells[0]).max()) for cell in cells)
     if moved > 1.0e-6:
         # The plane waves are those of the first cell; energies and stresses of the others are of no fixed cutoff.
         raise CalculationFailed("the cell changes in the run, so its steps have no common cutoff: give single points")
-    identity = _identity(run, parameters, incar, cells[0], kpoint_spacing_per_A)
-    steps = []
+    kinds = _kinds(path, len(run.atomic_symbols))
+    identity = _identity(run, parameters, incar, kinds, cells[0], kpoint_spacing_per_A)
+    setups = _setups(kinds)
+    steps, left_out = [], []
     for number, (step, structure) in enumerate(zip(run.ionic_steps, structures, strict=True)):
         where = f" in ionic step {number + 1}" if len(structures) > 1 else ""
+        if structure is None:
+            left_out.append(f"there is no structure{where}")
+            continue
         atoms = Atoms(
             [str(symbol) for symbol in run.atomic_symbols],
             cell=np.array(structure.lattice.matrix),
             scaled_positions=np.array(structure.frac_coords),
             pbc=True,
         )
-        steps.append((atoms, _label(step, parameters, len(atoms), identity, run, where)))
-    return Run(tuple(steps), identity)
+        try:
+            steps.append((atoms, _label(step, parameters, len(atoms), identity, setups, where)))
+        except CalculationFailed as failure:
+            left_out.append(failure.reason)
+    if cut is not None:
+        left_out.append(f"{cut}, behind ionic step {len(structures)}")
+    if not steps:
+        raise CalculationFailed("; ".join(left_out[:3]))
+    without = sum(label.stress_eV_per_A3 is None for _, label in steps)
+    remarks = (f"{without} of {len(steps)} labels have no stress: it is not in the file",) if without else ()
+    return Run(tuple(steps), identity, tuple(left_out), remarks)
 
 
 def reference_settings(
-    parameters: Mapping[str, Any], incar: Mapping[str, Any], kpoints: Mapping[str, Any]
+    parameters: Mapping[str, Any],
+    incar: Mapping[str, Any],
+    kpoints: Mapping[str, Any],
+    kinds: Sequence[_Kind] = (),
 ) -> dict[str, Any]:
     """Give the settings of VASP that change numbers, in canonical form.
 
@@ -112,11 +171,18 @@ def reference_settings(
         Tags of the INCAR as VASP repeats them; a few are nowhere else in the file.
     kpoints
         What to say about the k-points.
+    kinds
+        Blocks of atoms, if they are known: lists of the INCAR that have a value for each are stated by element, and a
+        cell that is not neutral is said to be so.
+
+    Notes
+    -----
+    EDIFF is not among them: people scale it with the cell, and within what is accepted it moves no number by more than
+    an error bar.
     """
     settings: dict[str, Any] = {
         "ENCUT": float(parameters.get("ENMAX", parameters.get("ENCUT", 0.0))),
         "PREC": str(parameters.get("PREC", "normal")).strip().lower()[:6],  # VASP prints no more
-        "EDIFF": float(parameters.get("EDIFF", 1.0e-4)),
         "ISMEAR": int(parameters.get("ISMEAR", 1)),
         "SIGMA": float(parameters.get("SIGMA", 0.2)),
         "ISPIN": int(parameters.get("ISPIN", 1)),
@@ -132,12 +198,35 @@ def reference_settings(
         if parameters.get(tag):
             settings[tag] = True
     if settings.get("LDAU"):
-        settings |= {tag: _plain(incar.get(tag)) for tag in ("LDAUTYPE", "LDAUL", "LDAUU", "LDAUJ")}
+        settings |= _hubbard(parameters, incar, kinds)
     if settings.get("LHFCALC"):
         settings |= {tag: _plain(parameters.get(tag)) for tag in ("AEXX", "HFSCREEN")}
     if incar.get("IVDW"):
         settings["IVDW"] = int(incar["IVDW"])
+    if kinds and "NELECT" in parameters:
+        charge = sum(kind.number * kind.valence for kind in kinds) - float(parameters["NELECT"])
+        if abs(charge) > _NEUTRAL:
+            settings["net_charge_e"] = round(charge, 4)
     return settings
+
+
+def _hubbard(parameters: Mapping[str, Any], incar: Mapping[str, Any], kinds: Sequence[_Kind]) -> dict[str, Any]:
+    """State U and J by element, and of those alone that have any; as the INCAR has them where that cannot be."""
+    given = {tag: incar.get(tag, parameters.get(tag)) for tag in ("LDAUL", "LDAUU", "LDAUJ")}
+    named: dict[str, Any] = {"LDAUTYPE": _plain(incar.get("LDAUTYPE", parameters.get("LDAUTYPE")))}
+    lists = {tag: value if isinstance(value, (list, tuple)) else [value] for tag, value in given.items()}
+    if not kinds or any(len(values) != len(kinds) for values in lists.values() if values != [None]):
+        return named | {tag: _plain(value) for tag, value in given.items()}
+    by_element: dict[str, list[list[Any]]] = {}
+    for place, kind in enumerate(kinds):
+        l_value, u_value, j_value = (values[place] if values != [None] else None for values in lists.values())
+        if (u_value or j_value) and l_value != -1:
+            own = by_element.setdefault(kind.element, [])
+            own += [[_plain(l_value), float(u_value or 0.0), float(j_value or 0.0)]]
+    shown = {
+        element: [entry for n, entry in enumerate(own) if entry not in own[:n]] for element, own in by_element.items()
+    }
+    return named | {"hubbard": {element: shown[element] for element in sorted(shown)}}
 
 
 def functional_name(parameters: Mapping[str, Any], incar: Mapping[str, Any], titles: tuple[str, ...]) -> str:
@@ -176,35 +265,103 @@ def vasp_identity(
     )
 
 
-def _parsed(path: Path) -> Any:
+def _parsed(path: Path) -> tuple[Any, str | None]:
+    """Read a file by pymatgen; give the run, and where the file is cut off, words for that."""
     from pymatgen.io.vasp.outputs import Vasprun
 
-    try:
+    def parse(*, strict: bool) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what they warn of is checked below, and refused
             return Vasprun(
-                path, parse_dos=False, parse_eigen=False, parse_projected_eigen=False, parse_potcar_file=False
+                path,
+                parse_dos=False,
+                parse_eigen=False,
+                parse_projected_eigen=False,
+                parse_potcar_file=False,
+                exception_on_bad_xml=strict,
             )
+
+    cut: str | None = None
+    try:
+        try:
+            return parse(strict=True), None
+        except SyntaxError as error:  # the parsers' errors of XML are of this kind
+            cut = f"the file is cut off or not XML ({str(error).splitlines()[0]})"
+        run = parse(strict=False)
+        _ = run.parameters, run.incar, run.kpoints, run.atomic_symbols, run.potcar_symbols, run.vasp_version
     except FileNotFoundError as error:
         raise CalculationFailed("there is no vasprun.xml") from error
-    except SyntaxError as error:  # the parsers' errors of XML are of this kind
-        raise CalculationFailed(f"the file is cut off or not XML ({str(error).splitlines()[0]})") from error
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise CalculationFailed(f"the file cannot be read: {error}") from error
     except Exception as error:  # pymatgen raises what it likes over a damaged file
-        raise CalculationFailed(f"the file is not a complete vasprun.xml ({type(error).__name__}: {error})") from error
+        words = f"the file is not a complete vasprun.xml ({type(error).__name__}: {error})"
+        raise CalculationFailed(cut or words) from error
+    return run, cut
+
+
+def _kinds(path: Path, n_atoms: int) -> tuple[_Kind, ...]:
+    """Read the blocks of atoms, of which pymatgen keeps the titles alone."""
+    opener = OPENERS.get(path.suffix.lower())
+    with open_regular(path) as raw, opener(raw) if opener else raw as file:
+        for _, element in ET.iterparse(file):  # noqa: S314 - pymatgen has read it, with limits, before
+            if element.tag == "atominfo":
+                rows = element.findall("array[@name='atomtypes']/set/rc")
+                cells = [[(cell.text or "").strip() for cell in row.findall("c")] for row in rows]
+                try:
+                    kinds = tuple(
+                        _Kind(int(number), _OF_VASP.get(symbol, symbol), float(valence), title)
+                        for number, symbol, _, valence, title in cells
+                    )
+                except ValueError as error:
+                    raise CalculationFailed("the blocks of atoms (atomtypes) cannot be read") from error
+                if sum(kind.number for kind in kinds) == n_atoms:
+                    return kinds
+    raise CalculationFailed("the file does not say which pseudopotential each atom has (atomtypes)")
+
+
+def _setups(kinds: Sequence[_Kind]) -> dict[str, str]:
+    """Give the title of each element's pseudopotential; of several, all."""
+    titles: dict[str, list[str]] = {}
+    for kind in kinds:
+        own = titles.setdefault(kind.element, [])
+        if kind.title not in own:
+            own.append(kind.title)
+    return {element: " and ".join(sorted(own)) for element, own in titles.items()}
+
+
+def _demand_self_consistency(run: Any, parameters: Mapping[str, Any], incar: Mapping[str, Any]) -> None:
+    """Refuse runs whose energies and forces are not those of a ground state of their structures."""
+    if incar.get("ML_LMLFF"):
+        raise CalculationFailed("the energies are of a force field that VASP learnt on the fly (ML_LMLFF)")
+    charge = int(incar.get("ICHARG", parameters.get("ICHARG", 0)) or 0)
+    if charge >= _FIXED_DENSITY:
+        raise CalculationFailed(
+            f"the charge density was kept fixed (ICHARG = {charge}): energy and forces are of no self-consistent state"
+        )
+    algorithm = str(incar.get("ALGO", parameters.get("ALGO", ""))).strip().lower()
+    if algorithm.startswith(_NO_GROUND_STATE) or int(incar.get("IALGO", 0) or 0) in _IALGO_OF_NONE:
+        raise CalculationFailed(f"no ground state was computed (ALGO = {algorithm or incar.get('IALGO')})")
+    if parameters.get("LCHIMAG", incar.get("LCHIMAG")):
+        raise CalculationFailed(
+            "the run is one of chemical shifts (LCHIMAG), whose steps are no structures with forces"
+        )
+    if getattr(run.kpoints.style, "name", "") == "Line_mode":
+        raise CalculationFailed(
+            "the k-points lie on lines, as for a band structure, so energy and forces are of no grid"
+        )
 
 
 def _identity(
     run: Any,
     parameters: Mapping[str, Any],
     incar: Mapping[str, Any],
+    kinds: Sequence[_Kind],
     cell: npt.NDArray[np.float64],
     spacing: float | None,
 ) -> LabellerIdentity:
-    titles = tuple(str(title) for title in run.potcar_symbols)
+    titles = tuple(kind.title for kind in kinds)
     families = sorted({title.split()[0] for title in titles if title.split()})
-    settings = reference_settings(parameters, incar, _kpoints(run, parameters, incar, cell, spacing))
+    settings = reference_settings(parameters, incar, _kpoints(run, parameters, incar, cell, spacing), kinds)
     version = str(run.vasp_version).split()[0]
     return vasp_identity(
         version, functional_name(parameters, incar, titles), settings, "/".join(families) or "unknown", name="vasp"
@@ -223,8 +380,10 @@ def _kpoints(
     grid = [int(n) for n in listed[0]] if style in ("gamma", "monkhorst", "monkhorst_pack") and len(listed) == 1 else []
     shift = [float(x) for x in getattr(run.kpoints, "kpts_shift", None) or (0.0, 0.0, 0.0)]
     centred = style == "gamma" or all(n % 2 for n in grid)
-    if spacing is None and "KSPACING" in incar and "KGAMMA" in parameters:
-        return {"spacing_per_A": float(incar["KSPACING"]), "gamma": bool(parameters["KGAMMA"])}
+    asked = float(incar["KSPACING"]) if "KSPACING" in incar and "KGAMMA" in parameters else 0.0
+    # A KPOINTS file goes before KSPACING, which the INCAR repeats all the same: what was used decides.
+    if spacing is None and tuple(grid) in _grids_of_spacing(cell, asked, str(run.vasp_version)) and not any(shift):
+        return {"spacing_per_A": asked, "gamma": bool(parameters["KGAMMA"])}
     if spacing is not None:
         if len(grid) != 3:
             raise CalculationFailed("the k-points are no regular grid, so they have no spacing")
@@ -238,26 +397,39 @@ def _kpoints(
     return {"list": [[round(float(x), 8) for x in point] for point in run.actual_kpoints]}
 
 
+def _grids_of_spacing(cell: npt.NDArray[np.float64], spacing: float, version: str) -> tuple[tuple[int, ...], ...]:
+    """Give the grids that VASP makes of KSPACING: it rounds up; versions before 6 may have rounded."""
+    if not spacing > 0.0:
+        return ()
+    grids: tuple[tuple[int, ...], ...] = (kpoint_grid(cell, spacing),)
+    if version.strip()[:1] in "345":
+        lengths = 2.0 * math.pi * np.linalg.norm(np.linalg.inv(cell), axis=0)
+        grids += (tuple(max(1, int(length / spacing + 0.5)) for length in lengths),)
+    return grids
+
+
 def _label(
     step: Mapping[str, Any],
     parameters: Mapping[str, Any],
     n_atoms: int,
     identity: LabellerIdentity,
-    run: Any,
+    setups: Mapping[str, str],
     where: str,
 ) -> Label:
     electronic = step["electronic_steps"]
-    _demand_convergence(electronic, parameters, where)
-    missing = [name for name in ("e_fr_energy", "forces", "stress") if name not in step]
+    _demand_convergence(electronic, parameters, n_atoms, where)
+    missing = [name for name in ("e_fr_energy", "forces") if name not in step]
     if missing:
         raise CalculationFailed(
             f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not in the file{where}"
         )
     energy = float(step["e_fr_energy"])
-    forces, stress = np.array(step["forces"], dtype=np.float64), np.array(step["stress"], dtype=np.float64)
-    if forces.shape != (n_atoms, 3) or stress.shape != (3, 3):
+    forces = np.array(step["forces"], dtype=np.float64)
+    stress = np.array(step["stress"], dtype=np.float64) if "stress" in step else None
+    if forces.shape != (n_atoms, 3) or (stress is not None and stress.shape != (3, 3)):
         raise CalculationFailed(f"{len(forces)} forces were printed for {n_atoms} atoms{where}")
-    if not (math.isfinite(energy) and np.isfinite(forces).all() and np.isfinite(stress).all()):
+    finite = math.isfinite(energy) and np.isfinite(forces).all()
+    if not finite or (stress is not None and not np.isfinite(stress).all()):
         raise CalculationFailed(f"energy, a force or a stress is not a finite number{where}")
     last = float(electronic[-1]["e_fr_energy"])
     if abs(last - energy) > 1.0e-4 * max(1, n_atoms):
@@ -265,22 +437,26 @@ def _label(
             f"the energy of the ionic step, {energy:.6f} eV, is not that of its last electronic step, "
             f"{last:.6f} eV{where}"
         )
-    voigt = np.array([-0.5 * (stress[i, j] + stress[j, i]) * _EV_PER_A3_PER_KBAR for i, j in _VOIGT])
+    voigt = None
+    if stress is not None:
+        voigt = np.array([-0.5 * (stress[i, j] + stress[j, i]) * _EV_PER_A3_PER_KBAR for i, j in _VOIGT])
     entropy = float(electronic[-1].get("e_fr_energy", energy)) - float(electronic[-1].get("e_wo_entrp", energy))
-    symbols = list(dict.fromkeys(str(symbol) for symbol in run.atomic_symbols))
-    titles = [str(title) for title in run.potcar_symbols]
     return Label(
         energy_eV=energy,
         forces_eV_per_A=forces,
         stress_eV_per_A3=voigt,
-        provenance=identity.provenance() | {"setups": dict(zip(symbols, titles, strict=False))},
+        provenance=identity.provenance() | {"setups": dict(setups)},
         diagnostics={"converged": True, "scf_steps": len(electronic), "smearing_energy_eV": entropy},
     )
 
 
-def _demand_convergence(electronic: list[Mapping[str, Any]], parameters: Mapping[str, Any], where: str) -> None:
-    """Refuse unless VASP stopped before NELM steps with a last change of the energy below EDIFF."""
+def _demand_convergence(
+    electronic: list[Mapping[str, Any]], parameters: Mapping[str, Any], n_atoms: int, where: str
+) -> None:
+    """Refuse unless VASP stopped before NELM steps with a last change of the energy below EDIFF, and that is small."""
     most, tolerance = int(parameters.get("NELM", 60)), float(parameters.get("EDIFF", 1.0e-4))
+    if tolerance > _LOOSEST_EDIFF_EV_PER_ATOM * n_atoms:
+        raise CalculationFailed(f"EDIFF, {tolerance:.0e} eV for {n_atoms} atoms, is no convergence for a label{where}")
     if not electronic:
         raise CalculationFailed(f"there is no electronic step in the file{where}")
     if len(electronic) >= most:

@@ -27,6 +27,7 @@ LEARNED = ("c_radial", "c_angular", "w0", "b0", "w1", "bias_eV")
 
 _ZBL = (0.18175, 3.1998, 0.50986, 0.94229, 0.28022, 0.4029, 0.02817, 0.20162)
 _ALWAYS_ON = 20.0  # tanh of this is 1 to the last digit of double precision
+_MOST_FLEXIBLE = 10  # elements
 _HEADERS = ("nep4", "nep4_zbl", "nep5", "nep5_zbl")
 
 
@@ -157,13 +158,29 @@ class NepModel:
         """Give the text of a ``nep.txt`` (NEP4); the active set has no place in it.
 
         NEP4 knows only one bias for all elements, so that of each is written as a neuron of its own that is always on.
+        Pairs of elements have cutoffs of ZBL of their own up to ten elements, of which GPUMD has an array; above, all
+        have to share one pair of cutoffs.
+
+        Raises
+        ------
+        PotentialError
+            If that cannot be written for so many elements.
         """
         t = len(self.numbers)
         n_radial, k_radial, n_angular, k_angular, l_max, four, five = (int(value) for value in self.shape)
         with_zbl = bool((self.zbl_outer_A > 0.0).any())
+        shared = with_zbl and t > _MOST_FLEXIBLE
+        inner_A, outer_A = float(self.zbl_inner_A[0, 0]), float(self.zbl_outer_A[0, 0])
+        if shared and not (np.all(self.zbl_inner_A == inner_A) and np.all(self.zbl_outer_A == outer_A)):
+            raise PotentialError(
+                f"A nep.txt of {t} elements cannot hold ZBL cutoffs of their own for each pair: codes read them for "
+                f"{_MOST_FLEXIBLE} elements at most.",
+                where="nep.txt",
+                fix=f"Train a potential of at most {_MOST_FLEXIBLE} elements, or one without ZBL (longest_zbl_A: 0).",
+            )
         lines = [f"nep4{'_zbl' if with_zbl else ''} {t} {' '.join(self.elements)}"]
         if with_zbl:
-            lines.append("zbl 0 0")
+            lines.append(f"zbl {inner_A:.10g} {outer_A:.10g}" if shared else "zbl 0 0")
         # The two numbers after the cutoffs size GPUMD's neighbour lists.
         lines += [
             f"cutoff {self.cutoffs_A[0]:.10g} {self.cutoffs_A[1]:.10g} 400 200",
@@ -179,7 +196,7 @@ class NepModel:
         values.append(np.zeros(1))
         values += [self.c_radial.transpose(2, 3, 0, 1).ravel(), self.c_angular.transpose(2, 3, 0, 1).ravel()]
         values.append(self.scale)
-        if with_zbl:
+        if with_zbl and not shared:
             for first in range(t):
                 for second in range(first, t):
                     outer = max(float(self.zbl_outer_A[first, second]), 1.0e-3)

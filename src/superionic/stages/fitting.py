@@ -289,7 +289,7 @@ def divided_task(
     return _dataset(split, data, baseline, declared)
 
 
-@task(version=2)
+@task(version=3)
 def preflight_task(
     _context: Context,
     *,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -104,7 +103,12 @@ def run(
     gates = bench.task(
         STAGE,
         f"gates {round_label}".strip(),
-        gates_task.of(gates=Gates(**settings.gates.model_dump()), data=data, baseline=baseline),
+        gates_task.of(
+            gates=Gates(**settings.gates.model_dump()),
+            data=data,
+            baseline=baseline,
+            groups=[snapshot.run for snapshot in labelled],
+        ),
     )
     verdicts = bench.runner.one(gates).verdicts
     accepted = tuple(snapshot for snapshot, verdict in zip(labelled, verdicts, strict=True) if verdict.passed)
@@ -176,12 +180,10 @@ def _finished(settings: LabelSettings, bench: Workbench) -> _Made:
     own = settings.finished
     if not own.files:
         return _Made()
-    from superionic.labels.imports import find_files
+    from superionic.labels.imports import find_files, names_of
 
     files = find_files([Path(file) for file in own.files])
-    # The name of a folder is told only where it tells files apart: a campaign may be moved and renamed.
-    often = Counter(file.name for file in files)
-    names = [file.name if often[file.name] == 1 else f"{file.parent.name}/{file.name}" for file in files]
+    names = names_of(files)  # no longer than it takes to tell them apart: a campaign may be moved and renamed
     importing = bench.task(
         STAGE,
         "finished labels",
@@ -260,7 +262,7 @@ def structures_task(_context: Context, *, min_distance_A: float | None, atoms: S
     return Judged(tuple(check_structure(structure, gates) for structure in atoms))
 
 
-@task(version=2)
+@task(version=3)
 def import_task(
     _context: Context,
     *,
@@ -293,8 +295,10 @@ def one_of_task(_context: Context, *, label: Label) -> Label:
     return label
 
 
-@task(version=3)
-def gates_task(_context: Context, *, gates: Gates, data: Data, baseline: Targets | None) -> Judged:
+@task(version=4)
+def gates_task(
+    _context: Context, *, gates: Gates, data: Data, baseline: Targets | None, groups: Sequence[str]
+) -> Judged:
     """Judge labels together."""
     from superionic.labels.gates import check_labels
     from superionic.labels.residuals import Baseline
@@ -302,4 +306,4 @@ def gates_task(_context: Context, *, gates: Gates, data: Data, baseline: Targets
     compared = None
     if baseline is not None:
         compared = Baseline(baseline.energies_eV, baseline.forces_eV_per_A, baseline.stresses_eV_per_A3)
-    return Judged(tuple(check_labels(data.atoms, data.labels, gates, baseline=compared)))
+    return Judged(tuple(check_labels(data.atoms, data.labels, gates, baseline=compared, groups=groups)))

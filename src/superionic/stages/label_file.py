@@ -7,16 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import numpy as np
 from ase import Atoms
-from numpy.typing import NDArray
 
-from superionic.errors import StructureError
+from superionic.errors import CalculationFailed, StructureError
 from superionic.execution.task import Context, task
-from superionic.labels.base import Label
-from superionic.structures.frames import frames_of
+from superionic.labels.base import Label, renewed_provenance
+from superionic.labels.frame_values import IsolatedAtom, LabelKeys, labelled_frames
 
-FloatArray = NDArray[np.float64]
 SetName = Literal["train", "validation", "test"]
 PARTS: tuple[SetName, ...] = get_args(SetName)
 
@@ -50,16 +47,20 @@ class Facts:
 
 @dataclass(frozen=True)
 class LabelFile:
-    """The structures of a file, their labels, and what the file says of each."""
+    """The structures of a file, their labels, what the file says of each, and what was left out of it."""
 
     atoms: tuple[Atoms, ...]
     labels: tuple[Label, ...]
     facts: tuple[Facts, ...]
+    notes: tuple[str, ...] = ()
 
 
-@task(version=1)
-def read_task(_context: Context, *, file: str, name: str) -> LabelFile:
-    """Read a file of labels.
+@task(version=2)
+def read_task(_context: Context, *, file: str, name: str, keys: LabelKeys | None = None) -> LabelFile:
+    """Read a file of labels, by the one reader that ``superionic labels`` has too.
+
+    Isolated atoms, which many sets carry for their energies, are no structures to train on here: they are left out, and
+    named.
 
     Raises
     ------
@@ -67,36 +68,46 @@ def read_task(_context: Context, *, file: str, name: str) -> LabelFile:
         If the file cannot be read, or a structure has no energy or forces.
     """
     try:
-        frames = list(frames_of(Path(file)))
-    except Exception as error:  # whatever ASE's reader stumbles over
+        read = list(labelled_frames(Path(file), keys))
+    except CalculationFailed as failure:
         raise StructureError(
-            f"the labels cannot be read: {error}", where=name, fix="give an extended XYZ file, as ASE writes it"
-        ) from error
-    structures, labels, facts = [], [], []
-    for number, frame in enumerate(frames):
-        values = _values(frame)
-        if "energy" not in values or "forces" not in values:
+            f"the labels cannot be read: {failure.reason}",
+            where=name,
+            fix="give an extended XYZ file, as ASE writes it",
+        ) from failure
+    structures, labels, facts, notes = [], [], [], []
+    stresses_not_taken: set[str] = set()
+    for frame in read:
+        if isinstance(frame, IsolatedAtom):
+            notes.append(f"left out: {frame.reason}")
+            continue
+        if isinstance(frame, CalculationFailed):
             raise StructureError(
-                f"structure number {number} has no energy or forces",
+                f"the labels cannot be read: {frame.reason}",
                 where=name,
-                fix="write them as ASE does (energy, forces, stress), or as REF_energy, REF_forces, REF_stress",
+                fix="write energy, forces and stress as ASE does, or all as REF_energy, REF_forces, REF_stress; or "
+                "name the keys with --energy-key, --forces-key, --stress-key or --virial-key",
             )
-        if not frame.pbc.all():
+        atoms, number = frame.atoms, frame.number
+        if not atoms.pbc.all():
             raise StructureError(f"structure number {number} is not periodic", where=name, fix='write pbc="T T T"')
-        stress = values.get("stress")
-        structures.append(Atoms(numbers=frame.numbers, positions=frame.positions, cell=frame.cell, pbc=True))
+        structures.append(Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True))
         labels.append(
             Label(
-                energy_eV=float(values["energy"]),
-                forces_eV_per_A=np.array(values["forces"], dtype=np.float64),
-                stress_eV_per_A3=None if stress is None else _voigt(np.array(stress, dtype=np.float64)),
-                provenance=_provenance(frame.info, name),
+                energy_eV=frame.energy_eV,
+                forces_eV_per_A=frame.forces_eV_per_A,
+                stress_eV_per_A3=frame.stress_eV_per_A3,
+                provenance=_provenance(atoms.info, name),
             )
         )
-        facts.append(facts_of(frame.info, frame.get_chemical_formula(), number, name))
+        facts.append(facts_of(atoms.info, atoms.get_chemical_formula(), number, name))
+        stresses_not_taken.update(frame.not_taken)
     if not structures:
         raise StructureError("the file has no structures", where=name, fix="check the file")
-    return LabelFile(tuple(structures), tuple(labels), tuple(facts))
+    if stresses_not_taken:
+        words = ", ".join(sorted(stresses_not_taken))
+        notes.append(f"stress is not read: {words} is of another method than energy and forces (--stress-key takes it)")
+    return LabelFile(tuple(structures), tuple(labels), tuple(facts), tuple(notes))
 
 
 def facts_of(info: Mapping[str, Any], formula: str, number: int, name: str = "") -> Facts:
@@ -132,20 +143,5 @@ def _provenance(info: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Take what a data package says of the reference; of any other file all labels count as of one."""
     own = info.get("provenance")
     if isinstance(own, Mapping) and "settings_hash" in own:
-        return dict(own)
+        return renewed_provenance(own)
     return {"settings_hash": str(info.get("settings_hash", name)), "file": name}
-
-
-def _values(frame: Any) -> dict[str, Any]:
-    values = dict(getattr(frame.calc, "results", {}) or {})
-    for name in ("energy", "forces", "stress"):
-        for key in (f"REF_{name}", f"ref_{name}", f"dft_{name}"):
-            if key in frame.info:
-                values[name] = frame.info[key]
-            elif key in frame.arrays:
-                values[name] = frame.arrays[key]
-    return values
-
-
-def _voigt(stress: FloatArray) -> FloatArray:
-    return stress if stress.shape == (6,) else stress.reshape(3, 3)[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]

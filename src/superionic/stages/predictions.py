@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from ase import Atoms
 
+from superionic.errors import CalculationFailed
 from superionic.execution.task import Context, Task, task
 from superionic.stages.base import ChosenPotential, Workbench, load
 from superionic.training.dataset import Targets
@@ -28,7 +29,11 @@ def predict_task(context: Context, *, potential: ChosenPotential, atoms: Sequenc
     loaded = load(potential, context)
     found = []
     for done, structure in enumerate(atoms, 1):
-        found.append(loaded.evaluate(structure))
+        try:
+            found.append(loaded.evaluate(structure))
+        except CalculationFailed as failure:
+            which = f"structure number {done - 1} ({structure.get_chemical_formula()})"
+            raise CalculationFailed(f"{which}: {failure.reason}", failure.details) from failure
         context.progress(done / len(atoms), "structures")
     return Targets(
         np.array([prediction.energy_eV for prediction in found]),

@@ -79,7 +79,7 @@ def replay_data(
 # ---- task functions -------------------------------------------------------------------------------------------------
 
 
-@task(version=2)
+@task(version=3)
 def labels_task(context: Context, *, file: str, name: str) -> LabelledSet:
     """Read structures and their labels out of a file.
 

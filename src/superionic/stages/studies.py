@@ -15,14 +15,15 @@ from typing import Any, Literal
 
 from superionic.errors import StageError
 from superionic.execution.task import Task
+from superionic.labels.frame_values import LabelKeys
 from superionic.results.learning import HeldOutErrors
 from superionic.results.studies import Curve, CurveRow, LabelCheck, shown
 from superionic.stages.base import ChosenPotential, Workbench
 from superionic.stages.fitting import Data, Dataset, Trained, Training
-from superionic.stages.label_file import PARTS, Facts, read_task
+from superionic.stages.label_file import PARTS, Facts, LabelFile, read_task
 from superionic.stages.predictions import predictions
 from superionic.training.curves import PowerLaw
-from superionic.training.dataset import LabelledSet, Split
+from superionic.training.dataset import LabelledSet, Split, composition_of, undetermined_references
 
 STAGE = "study"
 _SEGMENTS = 4
@@ -70,6 +71,8 @@ class Study(Training):
         Indices of the three parts.
     seed
         Parent of all seeds.
+    read
+        The task that read the file.
     """
 
     options: Mapping[str, Any]
@@ -77,6 +80,7 @@ class Study(Training):
     groups: Sequence[str]
     split: Split
     seed: int
+    read: Task[LabelFile]
 
     @property
     def kinds(self) -> dict[str, list[str | float | None]]:
@@ -108,6 +112,7 @@ def open_study(
     options: Mapping[str, Any] | None = None,
     rule: SplitRule | None = None,
     seed: int = 0,
+    keys: LabelKeys | None = None,
 ) -> Study:
     """Read and divide a file of labels, and let the pretrained potential predict them.
 
@@ -127,20 +132,26 @@ def open_study(
         How to divide.
     seed
         Parent of all seeds.
+    keys
+        Where the values are in the file; None looks as :mod:`superionic.labels.frame_values` says.
     """
     from superionic.training.base import options_of
 
     trainer = potential.identity.name
     chosen = options_of(trainer, {"modal": potential.options.get("modal")}, options)
     rule = SplitRule() if rule is None else rule
-    read = bench.task(STAGE, f"labels of {name}", read_task.of(file=file, name=name))
-    facts = bench.runner.one(read).facts
+    read = bench.task(
+        STAGE, f"labels of {name}", read_task.of(file=file, name=name, keys=None if keys == LabelKeys() else keys)
+    )
+    content = bench.runner.one(read)
+    facts = content.facts
     numbers = range(len(facts))
     data = Data([read.result.atoms[i] for i in numbers], [read.result.labels[i] for i in numbers])
     groups = [rule.group_of(fact) for fact in facts]
-    split = divide(facts, rule, seed)
+    divided = divide(facts, rule, seed)
+    split = replace(divided, notes=(*content.notes, *divided.notes))
     baseline = predictions(bench, STAGE, "predictions before training", data.atoms, potential)
-    return Study(bench, STAGE, potential, trainer, data, baseline, None, chosen, facts, groups, split, seed)
+    return Study(bench, STAGE, potential, trainer, data, baseline, None, chosen, facts, groups, split, seed, read)
 
 
 def divide(facts: Sequence[Facts], rule: SplitRule, seed: int) -> Split:
@@ -232,6 +243,9 @@ def check(study: Study) -> LabelCheck:
     everything = train(study, "all labels", split.train, all_options(study), study.seed)
     preflight = study.checked("pre-flight", everything.dataset, study.groups, all_options(study))
     references = study.bench.runner.one(everything.dataset).element_references
+    values = study.bench.runner.one(study.read)
+    trained = [composition_of(values.atoms[i]) for i in split.train]
+    undetermined = undetermined_references(trained, references.rms_residual_eV_per_atom)
     parts = {"train": split.train, "validation": split.validation, "test": split.test}
     return LabelCheck(
         n_train=len(split.train),
@@ -239,11 +253,25 @@ def check(study: Study) -> LabelCheck:
         n_test=len(split.test),
         runs={part: tuple(sorted({study.facts[i].run for i in indices})) for part, indices in parts.items()},
         element_references_eV=references.eV_per_atom,
-        element_references_degenerate=references.degenerate,
+        element_references_degenerate=bool(undetermined),
         rms_residual_eV_per_atom=references.rms_residual_eV_per_atom,
-        notes=split.notes,
+        notes=(*split.notes, *_undetermined_words(undetermined)),
         findings=study.bench.runner.one(preflight).findings,
     )
+
+
+def _undetermined_words(deviations: Mapping[str, float]) -> tuple[str, ...]:
+    if not deviations:
+        return ()
+    each = ", ".join(
+        f"{element}" if math.isinf(deviation) else f"{element} (± {deviation:.1f} eV)"
+        for element, deviation in deviations.items()
+    )
+    words = (
+        f"energy references that the compositions of the training part do not determine: {each}. Their sum is right "
+        "for such compositions alone; label others if you will leave them."
+    )
+    return (words,)
 
 
 def curve(

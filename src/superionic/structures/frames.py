@@ -6,16 +6,13 @@ ASE believes what a head says: at 10⁹ atoms it reads 10⁹ lines behind the en
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import io
-import lzma
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Final
 
-from superionic.foreign import open_regular
+from superionic.foreign import OPENERS, open_regular
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -26,7 +23,6 @@ LONGEST_LINE: Final = 10_000_000
 MOST_COLUMNS: Final = 1000
 """Columns of an atom."""
 
-_OPENERS: Final[Mapping[str, Callable[[IO[bytes]], Any]]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _PROPERTIES: Final = re.compile(r'properties\s*=\s*"?([^\s"]+)', re.IGNORECASE)
 _MOST_VECTORS: Final = 3
 
@@ -43,19 +39,32 @@ def frames_of(path: Path) -> Iterator[Atoms]:
     Exception
         What else ASE raises over a damaged frame.
     """
+    for text in texts_of(path):
+        yield frame_of(text)
+
+
+def texts_of(path: Path) -> Iterator[str]:
+    """Yield the text of each frame, not looked at further; errors as :func:`frames_of`, but for those of ASE."""
+    opener = OPENERS.get(path.suffix.lower())
+    with open_regular(path) as raw, opener(raw) if opener else raw as file, io.TextIOWrapper(file, "utf-8") as text:
+        yield from _cut(text)
+
+
+def frame_of(text: str) -> Atoms:
+    """Read the text of one frame; ASE raises errors of every kind over a damaged one."""
     from ase.io.extxyz import read_xyz
 
-    opener = _OPENERS.get(path.suffix.lower())
-    with open_regular(path) as raw, opener(raw) if opener else raw as file, io.TextIOWrapper(file, "utf-8") as text:
-        for frame in _cut(text):
-            yield next(iter(read_xyz(io.StringIO(frame), index=0)))
+    return next(iter(read_xyz(io.StringIO(text), index=0)))
 
 
 def _cut(file: IO[str]) -> Iterator[str]:
-    """Yield the text of each frame; an empty line ends the file, as it does for ASE."""
+    """Yield the text of each frame; empty lines between frames, which editors and `cat` leave, are passed over."""
     line = _line(file)
-    while line.strip():
+    while line:
         head = line.strip()
+        if not head:
+            line = _line(file)
+            continue
         if not re.fullmatch(r"[0-9]{1,12}", head):
             raise ValueError(f"{head[:40]!r} stands where the number of atoms is expected")
         count, lines = int(head), [line, _line(file)]

@@ -19,6 +19,8 @@ from ase import Atoms
 from superionic.errors import StageError
 from superionic.labels.base import Label
 
+_RANK = 1.0e-9
+_DETERMINED_EV = 0.1
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
@@ -295,6 +297,43 @@ def fit_element_references(
         rank=int(rank),
         rms_residual_eV_per_atom=float(np.sqrt(np.mean(residual**2))),
     )
+
+
+def undetermined_references(
+    compositions: Sequence[Mapping[str, int]], rms_residual_eV_per_atom: float
+) -> dict[str, float]:
+    """Say which of the shifts of :func:`fit_element_references` the compositions do not determine, and how badly.
+
+    The covariance of a linear fit is σ²(AᵀA)⁻¹, with A the fractions of the elements and σ the scatter per structure.
+    An element that a combination without effect on the energies can exchange for others has no error at all: infinity.
+
+    Parameters
+    ----------
+    compositions
+        Counts of each element in each cell that was fitted.
+    rms_residual_eV_per_atom
+        What the shifts leave.
+
+    Returns
+    -------
+    dict
+        Standard deviation in eV of each shift that is not known to a tenth of an eV.
+    """
+    elements = sorted({element for counts in compositions for element in counts}, key=_atomic_number)
+    numbers = np.array([[counts.get(element, 0) for element in elements] for counts in compositions], dtype=np.float64)
+    _, sizes, directions = np.linalg.svd(numbers / numbers.sum(axis=1)[:, None], full_matrices=True)
+    padded = np.zeros(len(elements))
+    padded[: len(sizes)] = sizes
+    freedom = max(1, len(compositions) - int(np.count_nonzero(padded > _RANK * padded.max())))
+    sigma = rms_residual_eV_per_atom * float(np.sqrt(len(compositions) / freedom))
+    spread = np.where(padded > _RANK * padded.max(), sigma / np.maximum(padded, 1.0e-300), np.inf)
+    present = np.abs(directions) > 1.0e-6
+    deviations = np.sqrt(np.sum(np.where(present, directions * spread[:, None], 0.0) ** 2, axis=0))
+    return {
+        element: float(deviation)
+        for element, deviation in zip(elements, deviations, strict=True)
+        if deviation > _DETERMINED_EV
+    }
 
 
 def split_groups(

@@ -20,6 +20,8 @@ import numpy.typing as npt
 from ase import Atoms
 
 from superionic.labels.base import Label
+from superionic.labels.trajectories import RunWitness, trajectories_of
+from superionic.labels.twins import first_twins
 from superionic.training.dataset import Targets, composition_of, fit_element_references
 from superionic.units import GPA_PER_EV_PER_A3
 
@@ -66,6 +68,9 @@ _CORRELATED: Final = 0.6
 _USUAL: Final = (0.8, 1.5)
 """Slopes of sound labels: universal potentials are soft (Deng et al., npj Comput. Mater. 11, 9 (2025))."""
 _BEARABLE: Final = (0.7, 1.75)
+_FACTOR_OF_UNITS: Final = 5.0
+"""Units that energies and forces share (Hartree, kcal/mol, meV) differ from eV by more."""
+_OF_THEIR_SPREAD: Final = 20.0
 _SAME_A: Final = 1.0e-3
 _NEARLY_SAME_A: Final = 0.05
 _OUTSIDE: Final = 1.25
@@ -135,8 +140,12 @@ def preflight(
     options = {} if options is None else options
     targets = Targets.of_labels(labels)
     found = [*_one_reference(labels), *_finite(targets), *_covered(structures, train, elements)]
-    if baseline is not None and not any(finding.name == "broken numbers" for finding in found):
-        found += _units(structures, targets, baseline)
+    if not any(finding.name == "broken numbers" for finding in found):
+        named = [str(number) for number in range(len(targets))] if groups is None else groups
+        runs = trajectories_of(structures, targets.energies_eV, targets.forces_eV_per_A, named).runs
+        found += _work(runs)
+        if baseline is not None:
+            found += _units(structures, targets, baseline, _witnessed(runs, len(targets)))
     found += _leakage(structures, train, validation, test, groups)
     found += _ranges(structures, targets, train, test)
     found += _weights(targets, options, with_replay=with_replay)
@@ -204,12 +213,38 @@ def _covered(structures: Sequence[Atoms], train: Sequence[int], elements: Sequen
         )
 
 
-def _units(structures: Sequence[Atoms], targets: Targets, baseline: Targets) -> Iterator[Finding]:
+def _work(runs: Sequence[RunWitness]) -> Iterator[Finding]:
+    """Judge energies against forces along each trajectory, which needs no potential."""
+    for run in runs:
+        if run.slip is not None:
+            yield Finding(
+                "energies against forces",
+                "error",
+                f"along {run.group} the energy falls by {run.slope:.3g} times the work of the forces "
+                f"({run.n_steps} steps, correlation {run.correlation:.2f}): {run.slip}",
+                "Read energies (eV of the whole cell), forces (eV/Å) and positions (Å) of the reference again.",
+            )
+
+
+def _witnessed(runs: Sequence[RunWitness], n_labels: int) -> bool:
+    """Whether trajectories vouch for the scale of energies against forces, for most of the set and against none."""
+    vouched = sum(len(run.members) for run in runs if run.sound)
+    return 2 * vouched > n_labels and all(run.slip is None for run in runs)
+
+
+def _units(structures: Sequence[Atoms], targets: Targets, baseline: Targets, witnessed: bool) -> Iterator[Finding]:
+    """Judge units and signs by the pretrained potential.
+
+    Where trajectories vouch for energies and forces together, the potential is asked about a unit that both share, and
+    no such unit is within a factor of five.
+    """
     n_atoms = targets.n_atoms
     forces, predicted = np.concatenate(targets.forces_eV_per_A), np.concatenate(baseline.forces_eV_per_A)
     # Near a minimum of energy, what is left of the forces says nothing about their unit.
     if len(forces) and max(_rms(forces), _rms(predicted)) > _AT_REST_EV_PER_A:
-        yield from _slip("forces", *slope(forces, predicted), _FORCE_SLIPS)
+        ratio, correlation = slope(forces, predicted)
+        if not (witnessed and 1.0 / _FACTOR_OF_UNITS < ratio < _FACTOR_OF_UNITS):
+            yield from _slip("forces", ratio, correlation, _FORCE_SLIPS)
     both = np.isfinite(targets.stresses_eV_per_A3).all(axis=1)
     if both.any():
         one, other = targets.stresses_eV_per_A3[both], baseline.stresses_eV_per_A3[both]
@@ -223,17 +258,23 @@ def _units(structures: Sequence[Atoms], targets: Targets, baseline: Targets) -> 
         for energies in (targets.energies_eV, baseline.energies_eV)
     ]
     per_atom = [values / n_atoms for values in left]
-    if len(structures) > 2 and float(np.std(per_atom[1])) > 1.0e-3:
+    if len(structures) > 2 and float(np.std(per_atom[1])) > 1.0e-3 and not witnessed:
         sure = len(structures) >= _FEWEST_ENERGIES
-        yield from _slip("energies", *slope(per_atom[0], per_atom[1]), _ENERGY_SLIPS, sure=sure)
+        slips = {**_ENERGY_SLIPS, 1.0 / float(max(2.0, np.median(n_atoms))): "they are per atom"}
+        yield from _slip("energies", *slope(per_atom[0], per_atom[1]), slips, sure=sure)
     references = fit_element_references(targets.energies_eV - baseline.energies_eV, compositions)
     size = float(np.median(np.abs(targets.energies_eV) / n_atoms))
     if not 0.2 < size < 2.0e4:
+        # Small energies that are spread about as widely as they are large count from a zero of their own.
+        spread = float(np.std(targets.energies_eV / n_atoms))
+        shifted = size <= 0.2 and (witnessed or size < _OF_THEIR_SPREAD * spread)
         yield Finding(
             "energies out of range",
-            "error",
-            f"the median size of the energies is {size:.3g} eV/atom",
-            "Give energies of the whole cell in eV, not per atom and not in another unit.",
+            "caution" if shifted else "error",
+            f"the median size of the energies is {size:.3g} eV/atom"
+            + (": they count from another zero than a code's" if shifted else ""),
+            "Give energies of the whole cell in eV, not per atom and not in another unit."
+            + (" A common shift is no harm while all compositions have the same." if shifted else ""),
         )
     residual = references.rms_residual_eV_per_atom
     if residual > 0.2:
@@ -276,8 +317,8 @@ def _slip(
     elif _BEARABLE[0] <= ratio <= _BEARABLE[1]:
         fix += " A potential that is very soft or stiff gives such a slope too."
         yield Finding(name, "caution", evidence, fix)
-    else:
-        yield Finding(name, "error", evidence, fix)
+    else:  # a slope that is no slip's is the potential's, however soft or stiff
+        yield Finding(name, "error" if near else "caution", evidence, fix)
 
 
 def _rms(values: FloatArray) -> float:
@@ -337,31 +378,40 @@ def _leakage(
 def _twins(
     structures: Sequence[Atoms], first: Sequence[int], second: Sequence[int]
 ) -> tuple[list[tuple[int, int]], list[tuple[int, int, float]]]:
-    """Pairs of structures that are the same, and nearly so: same atoms in the same order, similar cell."""
-    by_kind: dict[bytes, list[int]] = {}
-    for index in dict.fromkeys([*first, *second]):
-        by_kind.setdefault(structures[index].numbers.tobytes(), []).append(index)
+    """Pairs of structures that are the same, and nearly so: those with the same atoms in the same order and cell."""
+    looked_at = list(dict.fromkeys([*first, *second]))
+    of_class = first_twins([structures[i] for i in looked_at], _SAME_A)
+    named = {index: index if twin is None else looked_at[twin] for index, twin in zip(looked_at, of_class, strict=True)}
     in_first, in_second = set(first), set(second)
+    within = first is second or in_first == in_second
+    classes: dict[int, list[int]] = {}
+    for index in first:
+        classes.setdefault(named[index], []).append(index)
     same, nearly = [], []
+    for index in second:
+        twins = [i for i in classes.get(named[index], []) if i != index and not (within and i > index)]
+        if twins:
+            same.append((twins[0], index))
+    doubled = {index for _, index in same}
+    by_kind: dict[bytes, list[int]] = {}
+    for index in looked_at:
+        by_kind.setdefault(structures[index].numbers.tobytes(), []).append(index)
     for members in by_kind.values():
         fractions = np.array([structures[i].get_scaled_positions(wrap=True) for i in members])
         cells = np.array([structures[i].cell.array for i in members])
         for position, index in enumerate(members):
-            if index not in in_second:
+            if index not in in_second or index in doubled:
                 continue
             step = fractions - fractions[position]
             step -= np.round(step)
             moved = np.linalg.norm(np.einsum("nai,nij->naj", step, 0.5 * (cells + cells[position])), axis=2)
             bent = np.abs(cells - cells[position]).max(axis=(1, 2))
-            largest, mean = np.maximum(moved.max(axis=1), bent), np.maximum(moved.mean(axis=1), bent)
+            mean = np.maximum(moved.mean(axis=1), bent)
             others = [k for k, other in enumerate(members) if other in in_first and other != index]
-            if first is second or in_first == in_second:
+            if within:
                 others = [k for k in others if members[k] < index]
-            twins = [k for k in others if largest[k] < _SAME_A]
-            close = [k for k in others if mean[k] < _NEARLY_SAME_A and k not in twins]
-            if twins:
-                same.append((members[twins[0]], index))
-            elif close:
+            close = [k for k in others if mean[k] < _NEARLY_SAME_A]
+            if close:
                 best = min(close, key=lambda k: mean[k])
                 nearly.append((members[best], index, float(mean[best])))
     return same, nearly

@@ -1,0 +1,329 @@
+"""Energy, forces and stress of the frames of an extended XYZ file, all from one set of keys.
+
+Files of the field carry several values side by side: those of the reference method, and those that some model predicted
+for the same structure. The reference is marked (``REF_energy``, ``dft_forces``); what is not marked is then a model's.
+So values are taken from one *set* of keys, which share their mark, and never from two:
+
+- keys that the reader was given, else
+- the marked set, if there is one (``REF_``, ``DFT_``, in any case; as a suffix too), else
+- the unmarked one (``energy``, ``forces``, ``stress``, ``virial``).
+
+Of a free energy and an energy the free energy is taken: the forces are its derivatives (with ASE, ``energy`` of VASP is
+the one extrapolated to zero smearing). A virial is that of the whole cell in eV, with stress = −virial/volume.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from ase import Atoms
+
+from superionic.errors import CalculationFailed
+from superionic.structures.frames import frame_of, texts_of
+
+FloatArray = npt.NDArray[np.float64]
+
+_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
+    "energy": ("free_energy", "energy"),
+    "forces": ("forces", "force"),
+    "stress": ("stress",),
+    "virial": ("virial", "virials"),
+}
+"""What values are called, in lower case and without a mark; of several the first is taken."""
+_MARKS: Final = ("ref", "dft")
+_OF_NAME: Final = {name: kind for kind, names in _NAMES.items() for name in names}
+_LIKE: Final = re.compile(r"energ|force|stress|virial", re.IGNORECASE)
+_ALONE_A: Final = 7.0
+"""No crystal of one atom a cell has all its vectors longer than this."""
+_ASYMMETRY: Final = 0.05
+_DISAGREEMENT: Final = 0.02
+_SMALLEST_STRESS_EV_PER_A3: Final = 1.0e-5
+
+
+@dataclass(frozen=True)
+class LabelKeys:
+    """Keys that the reader was given; None leaves the choice to the rule above."""
+
+    energy: str | None = None
+    forces: str | None = None
+    stress: str | None = None
+    virial: str | None = None
+
+
+@dataclass(frozen=True)
+class LabelledFrame:
+    """A frame and its values.
+
+    Attributes
+    ----------
+    number
+        Position in the file, from 0.
+    atoms
+        As ASE reads it.
+    mark
+        What its keys are marked by: ``"ref"``, ``"dft"``, ``""``; ``"given"`` for keys of no set.
+    energy_eV, forces_eV_per_A, stress_eV_per_A3
+        Of the cell; shape (n_atoms, 3); Voigt, shape (6,), or None.
+    not_taken
+        Keys of stresses and virials that were left alone although the frame has no other, as they are of another set.
+    """
+
+    number: int
+    atoms: Atoms
+    mark: str
+    energy_eV: float
+    forces_eV_per_A: FloatArray
+    stress_eV_per_A3: FloatArray | None
+    not_taken: tuple[str, ...] = ()
+
+
+class IsolatedAtom(CalculationFailed):
+    """One atom in a box, which carries the energy of an element and is no label of a crystal."""
+
+    def __init__(self, symbol: str, number: int | None = None) -> None:
+        what = "it" if number is None else f"frame {number}"
+        super().__init__(f"{what} is an isolated atom ({symbol}), and no label of a crystal")
+
+
+def labelled_frames(path: Path, keys: LabelKeys | None = None) -> Iterator[LabelledFrame | CalculationFailed]:
+    """Read the frames of an extended XYZ file, each with its values or as the reason why it has none.
+
+    A frame that cannot be understood costs itself alone; behind one that is cut off nothing is read. One file is read
+    from one set of keys: where some frames are marked, those that are not are no labels.
+
+    Raises
+    ------
+    CalculationFailed
+        If there is no whole frame.
+    """
+    chosen = LabelKeys() if keys is None else keys
+    read: list[LabelledFrame | CalculationFailed] = []
+    texts = texts_of(path)
+    while True:
+        number = len(read)
+        try:
+            text = _next(texts, number)
+        except CalculationFailed as failure:
+            if not read:
+                raise
+            read.append(failure)
+            break
+        if text is None:
+            break
+        try:
+            read.append(_frame(number, _atoms(text, number), chosen))
+        except CalculationFailed as failure:
+            read.append(failure)
+    marks = list(dict.fromkeys(frame.mark for frame in read if isinstance(frame, LabelledFrame)))
+    kept = next((mark for mark in marks if mark), "")
+    for number, frame in enumerate(read):
+        if isinstance(frame, LabelledFrame) and frame.mark != kept:
+            has, rest = (_said(mark) for mark in (frame.mark, kept))
+            yield CalculationFailed(
+                f"frame {number} has its values under {has}, and other frames of the file under {rest}: they may be of "
+                "another method (--energy-key and --forces-key say which to take)"
+            )
+        else:
+            yield frame
+
+
+def _next(texts: Iterator[str], number: int) -> str | None:
+    """Give the text of the next frame, or None behind the last."""
+    try:
+        return next(texts, None)
+    except OSError as error:
+        raise CalculationFailed(f"the file cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # what is no text, or packed and damaged
+        raise _unreadable(number, error) from error
+
+
+def _atoms(text: str, number: int) -> Atoms:
+    try:
+        _demand_last_number(text)
+        return frame_of(text)
+    except Exception as error:  # a file of any content; ASE raises errors of every kind
+        raise _unreadable(number, error) from error
+
+
+def _demand_last_number(text: str) -> None:
+    """Refuse a frame whose last number may be cut off: its line has no end, and it is shorter than those above it."""
+    if text.endswith("\n"):
+        return
+    _, comment, *lines = text.split("\n")
+    last, *others = [words[-1] for line in reversed(lines) if (words := line.split())]
+    if '"_JSON ' in comment or (others and len(last) < min(map(len, others))):  # packages of ours end with a line's end
+        raise ValueError("its last line has no end, and its last number may have lost digits")
+
+
+def _unreadable(number: int, error: Exception) -> CalculationFailed:
+    return CalculationFailed(f"frame {number} is cut off or not extended XYZ ({type(error).__name__}: {error})")
+
+
+def _said(mark: str) -> str:
+    return f"keys with {mark.upper()}" if mark else "keys without a mark"
+
+
+def _frame(number: int, atoms: Atoms, keys: LabelKeys) -> LabelledFrame:
+    if len(atoms) == 1 and is_alone(atoms):
+        raise IsolatedAtom(str(atoms.symbols[0]), number)
+    values: dict[str, Any] = {**atoms.arrays, **atoms.info, **(atoms.calc.results if atoms.calc is not None else {})}
+    sets: dict[str, dict[str, str]] = {}
+    for key in values:
+        place = _place(key)
+        if place is not None:
+            mark, kind, rank = place
+            taken = sets.setdefault(mark, {}).get(kind)
+            if taken is None or rank < _rank(taken):
+                sets[mark][kind] = key
+    mark, own = _chosen(number, sets, keys, values)
+    missing = [kind for kind in ("energy", "forces") if kind not in own]
+    if missing:
+        raise CalculationFailed(f"frame {number} has no {' and no '.join(missing)}{_others(values, own)}")
+    stress = _stress(number, atoms, own, values)
+    not_taken = tuple(
+        key
+        for other, named in sets.items()
+        for kind, key in named.items()
+        if stress is None and kind in ("stress", "virial") and other != mark
+    )
+    energy, forces = _energy(number, own["energy"], values), _forces(number, own["forces"], values, len(atoms))
+    return LabelledFrame(number, atoms, mark, energy, forces, stress, not_taken)
+
+
+def is_alone(atoms: Atoms) -> bool:
+    """Whether one atom in a cell is said to be alone, or is: no image of it is near."""
+    said = str(atoms.info.get("config_type", "")).lower().replace("_", "").replace(" ", "") == "isolatedatom"
+    if said or not atoms.pbc.all():
+        return True
+    lengths = np.linalg.norm(np.asarray(atoms.cell), axis=1)
+    return bool(lengths.min() > _ALONE_A)
+
+
+def _place(key: str) -> tuple[str, str, int] | None:
+    """Give mark, kind and rank of a key, or None if it is none of a label."""
+    name = key.lower()
+    for mark in _MARKS:
+        if name.startswith(f"{mark}_"):
+            name = name.removeprefix(f"{mark}_")
+        elif name.endswith(f"_{mark}"):
+            name = name.removesuffix(f"_{mark}")
+        else:
+            continue
+        return (mark, _OF_NAME[name], _NAMES[_OF_NAME[name]].index(name)) if name in _OF_NAME else None
+    return ("", _OF_NAME[name], _NAMES[_OF_NAME[name]].index(name)) if name in _OF_NAME else None
+
+
+def _rank(key: str) -> int:
+    place = _place(key)
+    return 0 if place is None else place[2]
+
+
+def _chosen(
+    number: int, sets: Mapping[str, Mapping[str, str]], keys: LabelKeys, values: Mapping[str, Any]
+) -> tuple[str, dict[str, str]]:
+    """Choose the set of keys; see the head of the module."""
+    given: dict[str, str] = {
+        entry.name: key for entry in fields(keys) if (key := getattr(keys, entry.name)) is not None
+    }
+    absent = sorted(key for key in given.values() if key not in values)
+    if absent:
+        raise CalculationFailed(f"frame {number} has no {' and no '.join(absent)}{_others(values, {})}")
+    if "energy" in given or "forces" in given:
+        places = [_place(given[kind]) for kind in ("energy", "forces") if kind in given]
+        marks = {None if place is None else place[0] for place in places}
+        shared = marks.pop() if len(marks) == 1 else None
+        own = dict(sets.get(shared, {})) if shared is not None else {}
+        mark = "given" if shared is None else shared
+    else:
+        marked = [mark for mark in sets if mark]
+        if len(marked) > 1:
+            words = " and ".join(sets[mark][kind] for mark in marked for kind in list(sets[mark])[:1])
+            raise CalculationFailed(
+                f"frame {number} has values of several methods ({words}): say which with --energy-key and --forces-key"
+            )
+        mark = marked[0] if marked else ""
+        own = dict(sets.get(mark, {}))
+        lacking = [kind for kind in ("energy", "forces") if kind not in own]
+        if mark and lacking:
+            has = ", ".join(own.values())
+            raise CalculationFailed(
+                f"frame {number} has {has}, but no {' and no '.join(lacking)} with the same mark: what else it has may "
+                "be of another method (--energy-key and --forces-key say which to take)"
+            )
+    if "stress" in given or "virial" in given:
+        own = {kind: key for kind, key in own.items() if kind not in ("stress", "virial")}
+    return mark, {**own, **given}
+
+
+def _others(values: Mapping[str, Any], own: Mapping[str, str]) -> str:
+    """Name keys that look like those of a label, for a reader who has to say which they are."""
+    like = sorted(key for key in values if _LIKE.search(key) and key not in own.values())
+    return f" (there is {', '.join(like[:6])}: name them with --energy-key, --forces-key, ...)" if like else ""
+
+
+def _shown(value: Any) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def _numbers(value: Any) -> FloatArray | None:
+    """Give a value as numbers, or None if it is something else; a logical T is not the number 1."""
+    array = np.asarray(value)
+    return array.astype(np.float64) if array.dtype.kind in "fiu" else None
+
+
+def _energy(number: int, key: str, values: Mapping[str, Any]) -> float:
+    found = _numbers(values[key])
+    if found is None or found.size != 1:
+        raise CalculationFailed(f"frame {number}: {key} is {_shown(values[key])!r}, which is not one number")
+    return float(found.ravel()[0])
+
+
+def _forces(number: int, key: str, values: Mapping[str, Any], n_atoms: int) -> FloatArray:
+    found = _numbers(values[key])
+    if found is None or found.shape != (n_atoms, 3):
+        raise CalculationFailed(f"frame {number}: {key} has not three numbers for each of the {n_atoms} atoms")
+    return found
+
+
+def _stress(number: int, atoms: Atoms, own: Mapping[str, str], values: Mapping[str, Any]) -> FloatArray | None:
+    stress = None if "stress" not in own else _tensor(number, own["stress"], values, voigt=True)
+    if "virial" not in own:
+        return stress
+    volume = float(abs(np.linalg.det(np.asarray(atoms.cell))))
+    if volume < 1.0e-6:
+        raise CalculationFailed(f"frame {number}: {own['virial']} is of no use without a cell")
+    of_virial = -_tensor(number, own["virial"], values, voigt=False) / volume
+    if stress is None:
+        return of_virial
+    size = max(float(np.abs(stress).max()), float(np.abs(of_virial).max()), _SMALLEST_STRESS_EV_PER_A3)
+    if float(np.abs(stress - of_virial).max()) > _DISAGREEMENT * size:
+        raise CalculationFailed(
+            f"frame {number}: {own['stress']} is not -{own['virial']}/volume, so one of them is in another unit or of "
+            "another sign: say which to take with --stress-key or --virial-key"
+        )
+    return stress
+
+
+def _tensor(number: int, key: str, values: Mapping[str, Any], *, voigt: bool) -> FloatArray:
+    """Give nine numbers, or six in Voigt order, as xx, yy, zz, yz, xz, xy."""
+    found = _numbers(values[key])
+    if found is not None and voigt and found.shape == (6,):
+        return found
+    if found is None or found.size != 9:
+        raise CalculationFailed(
+            f"frame {number}: {key} is {_shown(values[key])!r}, which is not nine numbers"
+            + (" (codes do not agree on an order of six)" if found is not None and found.size == 6 else "")
+        )
+    tensor = found.reshape(3, 3)
+    size = max(float(np.abs(tensor).max()), _SMALLEST_STRESS_EV_PER_A3)
+    if float(np.abs(tensor - tensor.T).max()) > _ASYMMETRY * size:
+        raise CalculationFailed(f"frame {number}: {key} is not symmetric")
+    symmetric = 0.5 * (tensor + tensor.T)
+    return np.asarray(symmetric[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]], dtype=np.float64)

@@ -1,0 +1,212 @@
+"""What the labels of one trajectory say of each other: between neighbours the energy falls by the work of the forces.
+
+For frames that follow each other closely, in one cell, ΔE = −Σ F·Δr with the mean force of the two (the trapezoidal
+rule; its error is of third order in the step). This holds whatever a potential thinks of the structures, and whatever
+the energies count from: where the slope of ΔE against the work is 1, energies and forces have one scale and sign; where
+it is that of a known slip, one of them is in another unit. A unit that both share leaves the slope alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from ase import Atoms
+
+from superionic.labels.robust import robust_sigma
+
+FloatArray = npt.NDArray[np.float64]
+
+_HARTREE_EV, _BOHR_A, _KCAL_EV, _KJ_EV = 27.211386245988, 0.529177210903, 0.0433641, 0.0103643
+_SLIPS: Final[Mapping[float, str]] = {
+    -1.0: "the sign of energies or forces is turned",
+    1.0 / _BOHR_A: "forces are per Bohr",
+    _BOHR_A: "positions are in Bohr",
+    1.0 / _HARTREE_EV: "energies are in Hartree",
+    2.0 / _HARTREE_EV: "energies are in Rydberg",
+    _HARTREE_EV / _BOHR_A: "forces are in Hartree/Bohr",
+    0.5 * _HARTREE_EV / _BOHR_A: "forces are in Rydberg/Bohr",
+    1.0 / _KCAL_EV: "energies are in kcal/mol",
+    _KCAL_EV: "forces are in kcal/mol/Å",
+    1.0 / _KJ_EV: "energies are in kJ/mol",
+    _KJ_EV: "forces are in kJ/mol/Å",
+    1000.0: "energies are in meV",
+    0.001: "forces are in meV/Å",
+}
+_LONGEST_STEP_A: Final = 1.0
+"""An atom that moves further between two frames has left what the trapezoidal rule can follow."""
+_SAME_CELL_A: Final = 1.0e-6
+_FEWEST_STEPS: Final = 5
+_CLEAR: Final = 0.95
+"""Smallest correlation of energies and work that says anything."""
+_SURE: Final = 0.99
+"""Smallest correlation by which labels are refused: long steps have errors of their own."""
+_WIDTH: Final = 0.25
+"""Of the logarithm of a slope, for steps as long as are allowed; the nearest slips are at ±0.64."""
+_OUTLYING: Final = 5.0
+_OF_THE_WORK: Final = 0.1
+
+
+@dataclass(frozen=True)
+class RunWitness:
+    """Slope of the energy's fall against the work of the forces along one trajectory.
+
+    Attributes
+    ----------
+    group
+        The trajectory.
+    members
+        Indices of its labels.
+    n_steps
+        Neighbouring frames that could be compared.
+    slope, correlation
+        Of ΔE against −Σ F·Δr through the origin; the slope is the ratio of their sizes, with a sign.
+    n_atoms
+        In its cell.
+    """
+
+    group: str
+    members: tuple[int, ...]
+    n_steps: int
+    slope: float
+    correlation: float
+    n_atoms: int
+
+    @property
+    def clear(self) -> bool:
+        """Whether there is enough to judge by."""
+        return self.n_steps >= _FEWEST_STEPS and abs(self.correlation) >= _CLEAR
+
+    @property
+    def sound(self) -> bool:
+        """Whether energies and forces have one scale and sign."""
+        return self.clear and _near(self.slope, 1.0)
+
+    @property
+    def slip(self) -> str | None:
+        """Words for the slip that the slope is that of, or None."""
+        if self.sound or self.n_steps < _FEWEST_STEPS or abs(self.correlation) < _SURE:
+            return None
+        slips = {**_SLIPS, 1.0 / max(2, self.n_atoms): "energies are per atom"}
+        near = [words for factor, words in slips.items() if _near(self.slope, factor)]
+        return ", or ".join(near) if near else None
+
+
+@dataclass(frozen=True)
+class Trajectories:
+    """The trajectories of a set, see :func:`trajectories_of`.
+
+    Attributes
+    ----------
+    runs
+        Those with two frames that can be compared.
+    sound
+        Labels that fit their neighbours, in runs whose slope is 1.
+    """
+
+    runs: tuple[RunWitness, ...]
+    sound: frozenset[int]
+    _steps: tuple[tuple[int, int, FloatArray, float], ...] = ()
+    _forces: Mapping[int, FloatArray] = field(default_factory=dict)
+
+    def renumbered(self, numbers: Sequence[int]) -> Trajectories:
+        """Give the same with each label called by another number."""
+        return Trajectories(
+            tuple(replace(run, members=tuple(numbers[i] for i in run.members)) for run in self.runs),
+            frozenset(numbers[i] for i in self.sound),
+            tuple((numbers[first], numbers[second], moved, fall) for first, second, moved, fall in self._steps),
+            {numbers[i]: forces for i, forces in self._forces.items()},
+        )
+
+    def speaks_against(self, index: int, forces_eV_per_A: FloatArray) -> bool:
+        """Whether other forces of a label would fit its neighbours clearly worse than its own do."""
+        if index not in self.sound:
+            return False
+        own, other = 0.0, 0.0
+        for first, second, moved, difference in self._steps:
+            if index in (first, second):
+                neighbour = self._forces[second if index == first else first]
+                own += (difference - _work(self._forces[index], neighbour, moved)) ** 2
+                other += (difference - _work(forces_eV_per_A, neighbour, moved)) ** 2
+        return own < 0.5 * other
+
+
+def trajectories_of(
+    structures: Sequence[Atoms],
+    energies_eV: Sequence[float] | FloatArray,
+    forces_eV_per_A: Sequence[FloatArray],
+    groups: Sequence[str],
+) -> Trajectories:
+    """Compare neighbouring labels of each trajectory.
+
+    Parameters
+    ----------
+    structures
+        The n structures.
+    energies_eV
+        Of the cells, shape (n,), in eV.
+    forces_eV_per_A
+        One array of shape (n_atoms, 3) per structure, in eV/Å.
+    groups
+        Trajectory of each structure; the order within one is that in time.
+    """
+    members: dict[str, list[int]] = {}
+    for index, group in enumerate(groups):
+        members.setdefault(group, []).append(index)
+    energies = np.asarray(energies_eV, dtype=np.float64)
+    forces = tuple(np.asarray(array, dtype=np.float64) for array in forces_eV_per_A)
+    runs: list[RunWitness] = []
+    sound: set[int] = set()
+    all_steps: list[tuple[int, int, FloatArray, float]] = []
+    for group, indices in members.items():
+        steps = []
+        for first, second in itertools.pairwise(indices):
+            moved = _moved(structures[first], structures[second])
+            if moved is not None and len(forces[first]) == len(forces[second]) == len(moved):
+                steps.append((first, second, moved, float(energies[second] - energies[first])))
+        if not steps:
+            continue
+        work = np.array([_work(forces[first], forces[second], moved) for first, second, moved, _ in steps])
+        fall = np.array([difference for *_, difference in steps])
+        if not (np.isfinite(work).all() and np.isfinite(fall).all()):
+            continue
+        size_w, size_f = float(np.vdot(work, work)), float(np.vdot(fall, fall))
+        product = float(np.vdot(work, fall))
+        # The ratio of sizes: it is the same in both directions, and the rule's own error does not pull it to 0.
+        slope = float(np.copysign(np.sqrt(size_f / size_w), product)) if size_w > 0.0 else 0.0
+        correlation = product / float(np.sqrt(size_w * size_f)) if size_w > 0.0 and size_f > 0.0 else 0.0
+        run = RunWitness(group, tuple(indices), len(steps), slope, correlation, len(structures[indices[0]]))
+        runs.append(run)
+        all_steps += steps
+        if run.sound:
+            residual = np.abs(fall - work)
+            allowed = max(_OUTLYING * robust_sigma(fall - work), _OF_THE_WORK * float(np.sqrt(size_w / len(steps))))
+            bad = {end for step, off in zip(steps, residual > allowed, strict=True) if off for end in step[:2]}
+            sound |= {end for step in steps for end in step[:2]} - bad
+    return Trajectories(tuple(runs), frozenset(sound), tuple(all_steps), dict(enumerate(forces)))
+
+
+def _near(slope: float, factor: float) -> bool:
+    return slope / factor > 0.0 and abs(float(np.log(slope / factor))) <= _WIDTH
+
+
+def _work(first: FloatArray, second: FloatArray, moved: FloatArray) -> float:
+    """Give −Σ F·Δr with the mean force, in eV."""
+    return -0.5 * float(np.vdot(first + second, moved))
+
+
+def _moved(one: Atoms, other: Atoms) -> FloatArray | None:
+    """Give how far each atom moved to the next frame, or None if the two are no neighbours in a trajectory."""
+    cell = np.asarray(one.cell)
+    if len(one) != len(other) or not np.array_equal(one.numbers, other.numbers):
+        return None
+    if np.abs(cell - np.asarray(other.cell)).max(initial=0.0) > _SAME_CELL_A or abs(np.linalg.det(cell)) < 1.0e-6:
+        return None
+    step = (other.positions - one.positions) @ np.linalg.inv(cell)
+    moved = np.asarray((step - np.round(step)) @ cell, dtype=np.float64)
+    longest = float(np.linalg.norm(moved, axis=1).max(initial=0.0))
+    return moved if 0.0 < longest <= _LONGEST_STEP_A else None
