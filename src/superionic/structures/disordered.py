@@ -120,6 +120,8 @@ class DisorderedCrystal:
         (n_ops, 3, 3) integers and (n_ops, 3): the operations x → R x + t of the occupancy-labelled crystal.
     spacegroup_number, spacegroup_symbol
         Its space group.
+    notes
+        What there is to say about the reading of its file, a sentence each.
 
     Raises
     ------
@@ -135,6 +137,7 @@ class DisorderedCrystal:
     translations: FloatArray
     spacegroup_number: int
     spacegroup_symbol: str
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for field, kind in (("cell_A", np.float64), ("rotations", np.int64), ("translations", np.float64)):
@@ -248,6 +251,7 @@ class DisorderedCrystal:
             "translations": np.array(self.translations),
             "spacegroup_number": self.spacegroup_number,
             "spacegroup_symbol": self.spacegroup_symbol,
+            "notes": list(self.notes),
         }
 
     @classmethod
@@ -268,6 +272,7 @@ class DisorderedCrystal:
             translations=data["translations"],
             spacegroup_number=int(data["spacegroup_number"]),
             spacegroup_symbol=str(data["spacegroup_symbol"]),
+            notes=tuple(str(note) for note in data["notes"]),
         )
 
 
