@@ -45,6 +45,7 @@ _MAX_ROWS = 4000
 _SAME_A = 0.01
 _LARGEST_ROUNDING_A = 0.1
 _SHARES = 0.01
+_NOTHING = 1e-6
 _DISORDER = ("_atom_site_disorder_assembly", "_atom_site_disorder_group")
 _NAMES_OF_ATOMS = ("_atom_site_label", "_atom_site_type_symbol")
 _ATTACHED = "_atom_site_attached_hydrogens"
@@ -322,6 +323,9 @@ def _remarks(
     attached = block.columns.get(_ATTACHED)
     if attached is not None and any(number(v) > 0 for v in attached.values):
         notes.append("the file says that hydrogen is attached to atoms without listing it; it is not in the crystal")
+    none = [row.label for row in rows if row.occupancy <= _NOTHING]
+    if none:
+        notes.append(f"listed with occupancy 0, so that nothing is there: {', '.join(none[:8])}")
     if formula is None:
         return notes
     amounts: dict[str, float] = {}
@@ -382,21 +386,26 @@ def _merged(
     averages: dict[str, float],
     notes: Sequence[str],
 ) -> FileSites:
-    """Put rows that share a position onto one site, which takes the label of the last of them."""
+    """Put rows that share a position onto one site, which takes the label of the last of them.
+
+    A row of occupancy 0 on a position of its own is an empty site, which a composition axis may fill.
+    """
     positions: list[FloatArray] = []
     amounts: list[dict[str, float]] = []
     labels: list[str] = []
     placed = np.zeros((0, 3))
     owner = np.zeros(0, dtype=np.int64)
-    for row, orbit in zip(rows, orbits, strict=True):
-        if row.occupancy <= 1e-6:
-            continue
+    # Rows of occupancy 0 come last: they are sites of their own only where nothing else is.
+    for row, orbit in sorted(zip(rows, orbits, strict=True), key=lambda pair: pair[0].occupancy <= _NOTHING):
+        empty = row.occupancy <= _NOTHING
         tolerance = max(_SAME_A, min(_LARGEST_ROUNDING_A, row.rounding * float(np.linalg.norm(cell, axis=1).max())))
         difference = placed - orbit[0]
         distance = np.linalg.norm((difference - np.round(difference)) @ cell, axis=1)
         hit = int(np.argmin(distance)) if len(distance) else -1
         if hit >= 0 and distance[hit] <= tolerance and len(positions[owner[hit]]) == len(orbit):
             index = int(owner[hit])
+            if empty:
+                continue
             amounts[index][row.element] = amounts[index].get(row.element, 0.0) + row.occupancy
             labels[index] = row.label
             check_occupancies(amounts[index], row.where)
@@ -404,7 +413,7 @@ def _merged(
         owner = np.concatenate([owner, np.full(len(orbit), len(positions), dtype=np.int64)])
         placed = np.concatenate([placed, orbit])
         positions.append(orbit)
-        amounts.append({row.element: row.occupancy})
+        amounts.append({row.element: 0.0 if empty else row.occupancy})
         labels.append(row.label)
     rank = {row.label: i for i, row in reversed(list(enumerate(rows)))}
     order = sorted(range(len(positions)), key=lambda i: (rank[labels[i]], i))

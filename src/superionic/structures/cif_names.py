@@ -137,7 +137,7 @@ def check_names(block: Block, where: str) -> list[str]:
     readable = [*(_SITE + t for t in _SITE_READ), *_GROUP_READ]
     for name in block.other_names:  # a slip in the first part of the name
         near = difflib.get_close_matches(name, readable, n=1, cutoff=_NEARER)
-        if near and near[0] not in block.columns and not name.startswith(("_atom_site_aniso", "_atom_sites_")):
+        if near and near[0] not in block.columns and not name.startswith("_atom_site_aniso"):
             raise _slip(block, name, near[0], where)
     notes = []
     if unknown:
