@@ -55,6 +55,7 @@ _GROUP_KNOWN: Final = frozenset(
     _space_group_symop_generator_xyz _symmetry_entry_id _space_group_symop_operation_id _symmetry_int_tables_name
     """.split()  # noqa: SIM905 - sixty quoted words on sixty lines hide them
 )
+_MOST_NAMES: Final = 500
 _NEAR: Final = 0.8
 _NEARER: Final = 0.9
 
@@ -115,7 +116,15 @@ def check_names(block: Block, where: str) -> list[str]:
     StructureError
         If a name is that of a column that matters with a slip, and the column itself is missing.
     """
+    if len(block.columns) > _MOST_NAMES:
+        raise StructureError(
+            f"The data block has {len(block.columns):,} names of cells, atoms and symmetry; no more than {_MOST_NAMES} "
+            "are read.",
+            where=where,
+            fix="Give one crystal, with the columns that describe its atoms.",
+        )
     unknown: list[str] = []
+    alike: Sequence[str]
     for name in block.columns:
         if name.startswith(_SITE):
             tail = name.removeprefix(_SITE)
