@@ -74,6 +74,15 @@ _cell.angle_alpha 90
 _cell.angle_beta 90
 _cell.angle_gamma 120
 loop_
+_space_group_symop.id
+_space_group_symop.operation_xyz
+1 x,y,z
+2 -y,x-y,z
+3 -x+y,-x,z
+4 x,y,z+1/2
+5 -y,x-y,z+1/2
+6 -x+y,-x,z+1/2
+loop_
 _space_group_symop_magn_operation.id
 _space_group_symop_magn_operation.xyz
 1 x,y,z,+1

@@ -114,9 +114,14 @@ def init(
         Path, typer.Argument(help="Crystal with partial occupancies: CIF, POSCAR, extxyz, pymatgen JSON.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Campaign file to write.")] = Path("campaign.yaml"),
+    block: Annotated[
+        str | None,
+        typer.Option(help="Data block of a CIF that holds several crystals.  [default: the first with atoms]"),
+    ] = None,
     mobile_ion: Annotated[str | None, typer.Option(help="Mobile ion, e.g. Li.  [default: guessed]")] = None,
     charges: Annotated[
-        str | None, typer.Option(help="Oxidation states, e.g. 'Li=1,Y=3,Cl=-1'.  [default: guessed and shown]")
+        str | None,
+        typer.Option(help="Oxidation states, e.g. 'Li=1,Y=3,Cl=-1'.  [default: from the file, or guessed; shown]"),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the campaign.  [default: from the file name]")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing campaign file.")] = False,
@@ -135,6 +140,7 @@ def init(
         oxidation_states=parse_charges(charges),
         name=name,
         folder=output.resolve().parent,
+        block=block,
     )
     _write(output, text)
     typer.echo(f"wrote {output}; read it, then: superionic check {output}")

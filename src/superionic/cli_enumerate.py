@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from superionic.enumeration.chosen import ChosenOrderings
     from superionic.enumeration.evidence import MonteCarloEvidence
     from superionic.enumeration.result import EnumeratedPoint, Enumeration
@@ -21,6 +23,10 @@ _FAR = 0.1
 
 def enumerate_command(
     file: Annotated[Path, typer.Argument(help="Crystal with partial occupancies: CIF, POSCAR, extxyz, pymatgen JSON.")],
+    block: Annotated[
+        str | None,
+        typer.Option(help="Data block of a CIF that holds several crystals.  [default: the first with atoms]"),
+    ] = None,
     supercell: Annotated[
         str,
         typer.Option(
@@ -141,10 +147,10 @@ def enumerate_command(
         from superionic.enumeration.series import count_supercells
 
         series = count_supercells(
-            file, max_index or 1, coupling=coupling, oxidation_states=given, diagonal_only=diagonal,
+            file, max_index or 1, block=block, coupling=coupling, oxidation_states=given, diagonal_only=diagonal,
             any_composition=any_composition, exchangeable=exchangeable,
         )  # fmt: skip
-        _print_json(series.to_dict()) if as_json else _show_series(series.by_index)
+        _print_json(series.to_dict()) if as_json else _show_series(series.by_index, series.notes)
         return
     from superionic.enumeration.request import enumerate_orderings
 
@@ -155,6 +161,7 @@ def enumerate_command(
     with listing_progress(quiet=as_json) as report:
         result = enumerate_orderings(
             file,
+            block=block,
             supercell=_parse_supercell(supercell),
             max_index=max_index,
             diagonal_only=diagonal,
@@ -225,12 +232,20 @@ def _show(result: Enumeration) -> None:
         f"[bold]{escape(str(crystal['name']))}[/bold]  {crystal['spacegroup']} (No. {crystal['spacegroup_number']}), "
         f"{escape(str(crystal['refined_cell']))} in the cell as refined"
     )
+    _show_notes(console, crystal["notes"])
     console.print(f"charges ({charges['source']}): {escape(states + note)}")
     for point in result.points:
         console.print()
         _show_point(console, point)
     for reason in result.refused:
         console.print(f"[yellow]left out:[/yellow] {escape(reason)}")
+
+
+def _show_notes(console: Any, notes: Sequence[str]) -> None:
+    from rich.markup import escape
+
+    for note in notes:
+        console.print(f"[yellow]note:[/yellow] {escape(note)}", highlight=False)
 
 
 def _show_point(console: Any, point: EnumeratedPoint) -> None:
@@ -356,7 +371,7 @@ def _written(value: float | None, digits: str) -> str:
     return "unknown" if value is None else format(value, digits)
 
 
-def _show_series(series: tuple[IndexCount, ...]) -> None:
+def _show_series(series: tuple[IndexCount, ...], notes: Sequence[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -369,7 +384,9 @@ def _show_series(series: tuple[IndexCount, ...]) -> None:
             _big(entry.distinct),
             _big(entry.non_superperiodic),
         )
-    Console().print(table)
+    console = Console()
+    _show_notes(console, notes)
+    console.print(table)
 
 
 def _big(number: int) -> str:

@@ -129,6 +129,9 @@ def show_plan(campaign: Campaign, plan: Plan) -> None:
     """Print the plan of a campaign."""
     console = Console()
     console.print(f"[bold]{escape(campaign.file.name)}[/]: the campaign file is valid")
+    for name, notes in plan.notes.items():
+        for note in notes:
+            console.print(f"[yellow]note:[/] {escape(name)}: {escape(note)}", highlight=False)
     spaces = Table("crystal", "composition", "formula", "atoms", "raw orderings", "distinct", "off refinement")
     for space in plan.spaces:
         spaces.add_row(

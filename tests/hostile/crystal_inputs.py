@@ -48,7 +48,7 @@ def _pymatgen_json() -> str:
 
 
 def _cif(rows: str, *, a: str = "4.1", d: str = "90", more: str = "") -> str:
-    return "data_x\n" + _CIF_CELL.format(a=a, d=d) + more + _CIF_TABLE + rows
+    return "data_x\n_space_group_it_number 1\n" + _CIF_CELL.format(a=a, d=d) + more + _CIF_TABLE + rows
 
 
 def _crystal_texts() -> Iterator[tuple[str, str, Content]]:

@@ -188,10 +188,11 @@ def test_split_sites_are_no_overlap(tmp_path):
 
 HEAD = "data_x\n_cell_length_a {a}\n_cell_length_b {b}\n_cell_length_c {c}\n_cell_angle_alpha {alpha}\n"
 HEAD += "_cell_angle_beta {beta}\n_cell_angle_gamma {gamma}\n{symmetry}\n"
+P1 = "_space_group_name_H-M_alt 'P 1'"
 TABLE = "loop_\n_atom_site_label\n_atom_site_fract_x\n_atom_site_fract_y\n_atom_site_fract_z\n_atom_site_occupancy\n"
 
 
-def cif(tmp_path, sites, symmetry="", a=4.0, b=None, c=None, alpha=90, beta=90, gamma=90):
+def cif(tmp_path, sites, symmetry=P1, a=4.0, b=None, c=None, alpha=90, beta=90, gamma=90):
     b, c = a if b is None else b, a if c is None else c
     file = tmp_path / "x.cif"
     file.write_text(
@@ -220,7 +221,6 @@ def operations(*texts):
         ("_symmetry_space_group_name_H-M 'F d -3 m :2'", {}, 227, 16),
         ("_symmetry_space_group_name_H-M 'F d -3 m S'", {}, 227, 8),
         ("_symmetry_space_group_name_H-M 'P 1'\n_symmetry_Int_Tables_number 1", {}, 221, 1),
-        ("", {}, 221, 1),
     ],
 )
 def test_operations_follow_from_the_name_of_the_group(tmp_path, symmetry, cell, number, n_sites):
@@ -240,7 +240,7 @@ def test_names_give_the_operations_that_pymatgen_finds(tmp_path):
         from ase.geometry import cellpar_to_cell
 
         cell = cellpar_to_cell([*lengths.get(system, (4, 4, 6)), *angles.get(system, (90, 90, 90))])
-        rotations, translations = operations_by_name(None, name, None, cell, "here")
+        rotations, translations, _ = operations_by_name(None, name, None, cell, "here")
         ours = {
             (tuple(r.flat), tuple(np.round(t * 24).astype(int) % 24))
             for r, t in zip(rotations, translations, strict=True)
@@ -286,7 +286,7 @@ def test_names_give_the_operations_that_pymatgen_finds(tmp_path):
 )
 def test_bad_cifs_name_the_line_and_the_fix(tmp_path, sites, symmetry, says, place):
     with pytest.raises(StructureError, match=says) as caught:
-        read_crystal(cif(tmp_path, sites, symmetry))
+        read_crystal(cif(tmp_path, sites, symmetry or P1))
     assert place in str(caught.value.where)
     assert caught.value.fix
     assert len(str(caught.value)) < 600
@@ -325,14 +325,22 @@ def test_first_block_with_atoms_counts_and_quotes_texts_and_comments_are_passed_
     assert parse_crystal(file).formula == "CuCl"
 
 
-def test_magnetic_cif(tmp_path):
-    text = cif(tmp_path, "Fe1 0 0 0 1").read_text().replace("_atom_site_", "_atom_site.")
+def test_magnetic_and_modulated_cifs_are_refused_and_the_fix_works(tmp_path):
     loop = "loop_\n_space_group_symop_magn_{0}.id\n_space_group_symop_magn_{0}.xyz\n"
-    text += loop.format("operation") + "1 x,y,z,+1\n2 -x,-y,-z,-1\n"
-    text += loop.format("centering") + "1 x,y,z,+1\n2 x+1/2,y+1/2,z+1/2,-1\n"
-    (tmp_path / "m.mcif").write_text(text)
-    crystal = parse_crystal(tmp_path / "m.mcif")
+    magnetic = loop.format("operation") + "1 x,y,z,+1\n2 -x,-y,-z,-1\n"
+    magnetic += loop.format("centering") + "1 x,y,z,+1\n2 x+1/2,y+1/2,z+1/2,-1\n"
+    with pytest.raises(StructureError, match="magnetic space group") as caught:
+        parse_crystal(cif(tmp_path, "Fe1 0 0 0 1", magnetic))
+    assert "_space_group_symop_operation_xyz" in caught.value.fix
+    nuclear = operations("x,y,z", "-x,-y,-z", "x+1/2,y+1/2,z+1/2", "-x+1/2,-y+1/2,-z+1/2")
+    crystal = parse_crystal(cif(tmp_path, "Fe1 0 0 0 1", f"{nuclear}\n{magnetic}"))
     assert (crystal.spacegroup_number, len(crystal.sites)) == (229, 2)
+    assert any("magnetic" in note for note in crystal.notes)
+    for symmetry in ("_cell_modulation_dimension 1\n" + P1, "_space_group_ssg_name 'P m(00g)'\n" + P1):
+        with pytest.raises(StructureError, match="modulated") as caught:
+            parse_crystal(cif(tmp_path, "Fe1 0 0 0 1", symmetry))
+        assert caught.value.fix
+    assert parse_crystal(cif(tmp_path, "Fe1 0 0 0 1", "_cell_modulation_dimension 0\n" + P1)).formula == "Fe"
 
 
 def test_agrees_with_pymatgen(tmp_path, examples):
@@ -364,8 +372,8 @@ def test_oxidation_states(tmp_path):
     assert states(base + types + "Cu2+ .\nO2- ?\n") == ({"Cu": 2.0, "O": -2.0}, None)
     assert states(base + types + "Cu 0\nO 0\n")[0] is None
     found, reason = states(base + types + "Cu1+ 1\nCu2+ 2\nO2- -2\n")
-    assert found is None
-    assert "Cu the oxidation states +1 and +2" in reason
+    assert found == {"O": -2.0}
+    assert "Cu the oxidation states +1 and +2 without saying which site has which" in reason
     symbols = base.replace("_atom_site_label\n", "_atom_site_label\n_atom_site_type_symbol\n")
     symbols = symbols.replace("Cu1 ", "Cu1 Cu+ ").replace("O1 ", "O1 O2- ")
     assert states(symbols) == ({"Cu": 1.0, "O": -2.0}, None)
@@ -393,7 +401,9 @@ def test_json_keeps_charges_and_runs_nothing(tmp_path):
     assert read_oxidation_states(file).states == {"Fe": 2.0, "O": -2.0}
     data["sites"][1]["species"][0].update(element="Fe", oxidation_state=3)
     file.write_text(json.dumps(data))
-    assert read_oxidation_states(file).states is None
+    found = read_oxidation_states(file)
+    assert found.states == {"Fe": pytest.approx((0.5 * 2 + 3) / 1.5, abs=1e-6)}
+    assert "+2 and +3: +2.66667 on average" in found.reason
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "1" * 10_000, '{"lattice": {"matrix": NaN}}', "[]", '{"sites": []}'])

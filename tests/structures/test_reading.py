@@ -22,6 +22,7 @@ from superionic.structures import reading
 from superionic.structures.files import parse_crystal, read_crystal
 
 HEAD = """data_x
+_space_group_name_H-M_alt 'P 1'
 _cell_length_a {a}
 _cell_length_b {a}
 _cell_length_c {a}

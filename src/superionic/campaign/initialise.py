@@ -20,11 +20,10 @@ from superionic.settings.base import ELEMENTS, did_you_mean
 
 if TYPE_CHECKING:
     from superionic.structures.disordered import DisorderedCrystal
+    from superionic.structures.oxidation import OxidationStates
 
 MAX_ATOMS: Final = 150
 """Sites of the largest supercell that is guessed."""
-
-_NEUTRAL: Final = 0.005  # e for each atom: what rounding of refined occupancies may leave
 
 
 def draft_campaign(
@@ -34,6 +33,7 @@ def draft_campaign(
     oxidation_states: Mapping[str, float] | None = None,
     name: str | None = None,
     folder: str | Path | None = None,
+    block: str | None = None,
 ) -> str:
     """Write the text of a commented campaign file for one crystal.
 
@@ -44,12 +44,14 @@ def draft_campaign(
     mobile_ion
         Element whose ions conduct; guessed if None.
     oxidation_states
-        Charges in e; those of elements that it leaves out are guessed.
+        Charges in e; those of elements that it leaves out are those of the file, or guessed.
     name
         Name of the campaign; made of the file name if None.
     folder
         Folder in which the campaign file will stand, for the relative path of the crystal; the working folder if
         None.
+    block
+        Data block of a CIF that holds several crystals; the first that lists atoms if None.
 
     Returns
     -------
@@ -63,13 +65,16 @@ def draft_campaign(
     CompositionError
         If no charges are known for one of its elements, or they do not have both signs.
     """
-    from superionic.structures.files import read_crystal
+    from superionic.structures.files import read_crystal, read_oxidation_states
 
     path = Path(crystal_path)
-    crystal = read_crystal(path)
+    crystal = read_crystal(path, block=block)
     amounts = {species: float(amount) for species, amount in crystal.composition.items()}
     ion = _mobile_ion(crystal, amounts, mobile_ion, str(path))
-    charges = guess_oxidation_states(amounts, oxidation_states or {}, where=str(path))
+    _demand_crystal(crystal, ion, str(path))
+    in_file = read_oxidation_states(path, block=block)
+    states = guess_oxidation_states(amounts, oxidation_states or {}, in_file.states, where=str(path))
+    charges = dict(states.values)
     if len(charges) > 1 and (min(charges.values()) >= 0 or max(charges.values()) <= 0):
         listed = ", ".join(f"{element}: {charge:g}" for element, charge in charges.items())
         raise CompositionError(
@@ -83,21 +88,27 @@ def draft_campaign(
         name=_name(name if name is not None else path.stem),
         crystal=_name(path.stem),
         file=json.dumps(relative, ensure_ascii=False),
+        block="" if block is None else f"    block: {json.dumps(block, ensure_ascii=False)}\n",
+        notes="".join(f"# Note: {note}\n" for note in crystal.notes),
         formula=crystal.formula,
         spacegroup=f"{crystal.spacegroup_symbol} (no. {crystal.spacegroup_number})",
         ion=ion,
         ion_remark="as you said" if mobile_ion else "a guess; change it if another ion conducts",
         charges=", ".join(f"{element}: {charge:g}" for element, charge in charges.items()),
-        charge_remark=_charge_remark(amounts, charges),
+        charge_remark=states.note,
         supercell=supercell,
         supercell_remark=remark,
     )
 
 
 def guess_oxidation_states(
-    amounts: Mapping[str, float], known: Mapping[str, float], *, where: str | None = None
-) -> dict[str, float]:
-    """Guess one charge for each element, by :func:`superionic.structures.oxidation.find_oxidation_states`.
+    amounts: Mapping[str, float],
+    known: Mapping[str, float],
+    from_file: Mapping[str, float] | None = None,
+    *,
+    where: str | None = None,
+) -> OxidationStates:
+    """Find one charge for each element, by :func:`superionic.structures.oxidation.find_oxidation_states`.
 
     Nearness to neutrality is enough here: the file shows the net charge that is left.
 
@@ -107,12 +118,14 @@ def guess_oxidation_states(
         Amount of each element in the cell.
     known
         Charges that are given; they are kept.
+    from_file
+        Charges that the crystal's file gives; they are kept where none are given.
     where
         The file, for errors.
 
     Returns
     -------
-    dict of str to float
+    OxidationStates
         Charge of each element of ``amounts``, and of ``known`` besides.
 
     Raises
@@ -122,7 +135,18 @@ def guess_oxidation_states(
     """
     from superionic.structures.oxidation import find_oxidation_states
 
-    return dict(find_oxidation_states(amounts, known, tolerance_e=None, where=where).values)
+    return find_oxidation_states(amounts, known, from_file, tolerance_e=None, where=where)
+
+
+def _demand_crystal(crystal: DisorderedCrystal, ion: str, where: str) -> None:
+    """Refuse a file that lists the sites of one element only: nothing holds its ions."""
+    if len(crystal.species) > 1:
+        return
+    raise StructureError(
+        f"The file lists sites of {ion} and nothing else: these are sites for the mobile ion, not a crystal.",
+        where=where,
+        fix="Give the file of the whole crystal; for sites of an analysis, `superionic analyse RUN --sites FILE`.",
+    )
 
 
 def _mobile_ion(crystal: DisorderedCrystal, amounts: Mapping[str, float], given: str | None, where: str) -> str:
@@ -144,14 +168,6 @@ def _mobile_ion(crystal: DisorderedCrystal, amounts: Mapping[str, float], given:
         raise StructureError(
             error.message, where=where, fix=f"Name the mobile ion, e.g. --mobile-ion {next(iter(amounts), 'Li')}."
         ) from error
-
-
-def _charge_remark(amounts: Mapping[str, float], charges: Mapping[str, float]) -> str:
-    net = sum(amount * charges[element] for element, amount in amounts.items())
-    scale = sum(amounts.values())
-    if abs(net) < _NEUTRAL * scale:
-        return "the refined composition is neutral with them"
-    return f"the refined composition has a net charge of {net:+.2f} e for {scale:.4g} atoms with them; check them"
 
 
 def _supercell(crystal: DisorderedCrystal, charges: Mapping[str, float]) -> tuple[str, str]:
@@ -187,12 +203,12 @@ name: {name}
 seed: 1                          # the same seed gives the same results
 
 # The crystal: {formula}, {spacegroup}
-mobile_ion: {ion}                   # {ion_remark}
+{notes}mobile_ion: {ion}                   # {ion_remark}
 oxidation_states: {{{charges}}}    # {charge_remark}
 crystals:
   - name: {crystal}
     file: {file}
-    supercell: {supercell}             # {supercell_remark}
+{block}    supercell: {supercell}             # {supercell_remark}
 
 # A composition axis replaces one element by another, step by step (give the new element an oxidation state, too):
 # composition_axes:

@@ -8,7 +8,7 @@ tell minutes from days, no more.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -137,6 +137,8 @@ class Plan:
         Tasks at once.
     run_folder
         Where files will be written.
+    notes
+        What there is to say about the reading of the crystals and references, by their names.
     """
 
     lines: tuple[PlanLine, ...]
@@ -144,6 +146,7 @@ class Plan:
     engines: Mapping[str, str]
     workers: int
     run_folder: str
+    notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def cpu_hours(self) -> float:
@@ -193,7 +196,9 @@ def make_plan(campaign: Campaign) -> Plan:
         begun = {stage.stage: stage for stage in campaign.status().stages}
         lines = [_measured(file, line, begun.get(line.stage)) for line in lines]
     slots = default_slots(file.execution.workers, file.execution.threads_per_worker)
-    return Plan(tuple(lines), tuple(spaces), engines, slots.workers, str(campaign.run_folder))
+    read = {**campaign.references, **campaign.crystals}
+    notes = {name: crystal.notes for name, crystal in read.items() if crystal.notes}
+    return Plan(tuple(lines), tuple(spaces), engines, slots.workers, str(campaign.run_folder), notes)
 
 
 def _kind(file: CampaignFile, stage: str, learned: Kind) -> Kind:

@@ -259,7 +259,9 @@ class Campaign:
         """The disordered crystals of the campaign, read from their files."""
         from superionic.structures.files import read_crystal
 
-        crystals = {entry.name: read_crystal(entry.file, name=entry.name) for entry in self.file.crystals}
+        crystals = {
+            entry.name: read_crystal(entry.file, name=entry.name, block=entry.block) for entry in self.file.crystals
+        }
         mobile = self.file.mobile_ion
         reachable = {axis.by for axis in self.file.composition_axes}
         for entry in self.file.crystals:
@@ -277,7 +279,9 @@ class Campaign:
         """The ordered reference phases, read from their files."""
         from superionic.structures.files import read_crystal
 
-        return {entry.name: read_crystal(entry.file, name=entry.name) for entry in self.file.references}
+        return {
+            entry.name: read_crystal(entry.file, name=entry.name, block=entry.block) for entry in self.file.references
+        }
 
     @property
     def report_folder(self) -> Path:

@@ -16,6 +16,7 @@ from superionic.settings.base import parse_formula
 from superionic.stages.base import CrystalText
 from superionic.stages.ordering_spaces import Space, SpaceSettings
 from superionic.structures.axes import Axis, apply_point
+from superionic.structures.cif_text import block_text
 from superionic.structures.files import MAX_FILE_BYTES
 from superionic.structures.occupancies import with_occupancies
 from superionic.structures.supercells import Supercell
@@ -52,7 +53,10 @@ def crystal_text(entry: CrystalInput | ReferenceInput) -> CrystalText:
     """Return a crystal or reference of the file as a task can read it."""
     occupancies: Mapping[str, Mapping[str, float]] = getattr(entry, "occupancies", {})
     own = {name: dict(species) for name, species in occupancies.items()}
-    return CrystalText(entry.name, Path(entry.file).name, read_text(entry.file), own)
+    text = read_text(entry.file)
+    if entry.block is not None:  # a task reads that block and knows of no other
+        text = block_text(text, entry.block)
+    return CrystalText(entry.name, Path(entry.file).name, text, own)
 
 
 def build_spaces(file: CampaignFile, crystals: Mapping[str, DisorderedCrystal]) -> list[Space]:

@@ -37,6 +37,7 @@ AUTO = "auto"
 def enumerate_orderings(
     file: str | Path,
     *,
+    block: str | None = None,
     supercell: Any = "1x1x1",
     max_index: int | None = None,
     diagonal_only: bool = False,
@@ -68,6 +69,8 @@ def enumerate_orderings(
     ----------
     file
         The crystal, with its partial occupancies: CIF, POSCAR, extxyz or pymatgen JSON.
+    block
+        Data block of a CIF that holds several crystals; the first that lists atoms if None.
     supercell
         ``"1x1x2"``, three integers, a 3 × 3 integer matrix, ``"primitive"``, or ``"auto"``: the smallest one whose
         integer compositions come within 0.1 (or `max_deviation`) of every refined occupancy.
@@ -153,9 +156,9 @@ def enumerate_orderings(
     demand_within("relative permittivity", dielectric, 0.01, 1e6)
     demand_within("smallest distance in Å", min_distance_A, 0.0, 20.0)
     demand_within("largest deviation of an occupancy", max_deviation, 0.0, 1.0)
-    crystal = read_crystal(file)
+    crystal = read_crystal(file, block=block)
     parsed = [_axis(axis, formula_unit) for axis in axes]
-    charges = charges_of_crystal(crystal, file, oxidation_states, parsed)
+    charges = charges_of_crystal(crystal, file, oxidation_states, parsed, block=block)
     wishes = _Wishes(
         ewald_top, sample_draws, thermal, search_lowest, search_budget,
         monte_carlo_samples, temperature_K, dielectric, sweeps,
@@ -188,6 +191,7 @@ def enumerate_orderings(
             "refined_cell": crystal.cell_formula,
             "spacegroup": crystal.spacegroup_symbol,
             "spacegroup_number": crystal.spacegroup_number,
+            "notes": list(crystal.notes),
         },
         oxidation_states={"values": dict(charges.values), "source": charges.source, "note": charges.note},
         coupling=coupling if isinstance(coupling, str) else [list(names) for names in coupling],
@@ -210,10 +214,17 @@ def demand_within(name: str, value: float | None, least: float, most: float) -> 
 
 
 def charges_of_crystal(
-    crystal: DisorderedCrystal, file: str | Path, given: Mapping[str, float] | None, axes: Sequence[Axis] = ()
+    crystal: DisorderedCrystal,
+    file: str | Path,
+    given: Mapping[str, float] | None,
+    axes: Sequence[Axis] = (),
+    *,
+    block: str | None = None,
 ) -> OxidationStates:
     """Find the charge of every species of a crystal and of its axes: given, from the file, or guessed."""
-    in_file = None if given is not None and set(crystal.species) <= set(given) else read_oxidation_states(file)
+    in_file = (
+        None if given is not None and set(crystal.species) <= set(given) else read_oxidation_states(file, block=block)
+    )
     added = [axis.by for axis in axes]
     return find_oxidation_states(
         crystal, given, None if in_file is None else in_file.states, also=added, mixed_valence=True, where=str(file)

@@ -29,6 +29,8 @@ class SupercellSeries:
         Sites of the primitive cell, and operations of the crystal in it.
     by_index
         The counts.
+    notes
+        What there is to say about the reading of the file.
     """
 
     file: str
@@ -36,12 +38,14 @@ class SupercellSeries:
     n_sites: int
     group_order: int
     by_index: tuple[IndexCount, ...]
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values; the sums over all indices stand at the top."""
         return {
             "superionic": __version__,
             "file": self.file,
+            "notes": list(self.notes),
             "oxidation_states": dict(self.oxidation_states),
             "n_sites": self.n_sites,
             "group_order": self.group_order,
@@ -81,6 +85,7 @@ def count_supercells(
     file: str | Path,
     max_index: int,
     *,
+    block: str | None = None,
     coupling: Coupling = "per-orbit",
     oxidation_states: Mapping[str, float] | None = None,
     diagonal_only: bool = False,
@@ -96,6 +101,8 @@ def count_supercells(
         The crystal.
     max_index
         Largest number of primitive cells.
+    block
+        Data block of a CIF that holds several crystals; the first that lists atoms if None.
     coupling, max_deviation
         As in :func:`~superionic.structures.composition.integer_compositions`: each index takes its nearest neutral
         composition.
@@ -114,11 +121,12 @@ def count_supercells(
         If the file cannot be read, or charges cannot be told.
     """
     demand_within("largest index", max_index, 1, MAX_INDEX)
-    parent = read_crystal(file).primitive()
+    crystal = read_crystal(file, block=block)
+    parent = crystal.primitive()
     charges: Mapping[str, Any] = {}
     compose = None
     if not any_composition:
-        states = charges_of_crystal(parent, file, oxidation_states)
+        states = charges_of_crystal(parent, file, oxidation_states, block=block)
         charges = {"values": dict(states.values), "source": states.source, "note": states.note}
 
         def compose(cell: Supercell) -> IntegerComposition:
@@ -127,4 +135,4 @@ def count_supercells(
             )[0]
 
     found = count_by_index(parent, max_index, compose, exchangeable=exchangeable, diagonal_only=diagonal_only)
-    return SupercellSeries(Path(file).name, charges, len(parent.sites), len(parent.rotations), found)
+    return SupercellSeries(Path(file).name, charges, len(parent.sites), len(parent.rotations), found, crystal.notes)

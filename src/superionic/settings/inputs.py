@@ -30,6 +30,12 @@ class CrystalInput(Section):
     file: str = Field(
         min_length=1, description="CIF, POSCAR, extended XYZ or pymatgen JSON file, relative to the campaign file."
     )
+    block: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Data block of a CIF that holds several crystals, without `data_`; the first with atoms if left "
+        "out.",
+    )
     supercell: Matrix = Field(
         default=IDENTITY, description='Supercell in which the orderings are made: "1x1x2", [1, 1, 2] or a 3×3 matrix.'
     )
@@ -96,6 +102,12 @@ class ReferenceInput(Section):
 
     name: Name = Field(description="Short name of the phase.")
     file: str = Field(min_length=1, description="Structure file of the ordered phase, relative to the campaign file.")
+    block: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Data block of a CIF that holds several crystals, without `data_`; the first with atoms if left "
+        "out.",
+    )
 
 
 def _check_sha256(text: str) -> str:

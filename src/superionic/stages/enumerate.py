@@ -350,9 +350,10 @@ def reference_task(context: Context, *, file_name: str, text: str) -> Atoms:
             where=file_name,
             fix="give a structure without partial occupancies",
         )
+    filled = [k for k, site in enumerate(crystal.sites) if site.vacancy == 0.0]
     return Atoms(
-        symbols=[next(iter(site.species)) for site in crystal.sites],
-        scaled_positions=crystal.fractional,
+        symbols=[next(iter(crystal.sites[k].species)) for k in filled],
+        scaled_positions=crystal.fractional[filled],
         cell=crystal.cell_A,
         pbc=True,
     )

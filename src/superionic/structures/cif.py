@@ -6,64 +6,67 @@ The symmetry of a CIF is applied as it is written; that of the crystal is found 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from superionic.errors import StructureError
+from superionic.structures.cif_names import COORDINATES, check_kind, check_names
+from superionic.structures.cif_symmetry import check_expanded, symmetry_of
 from superionic.structures.cif_text import Block, Column, parse_cif, shown
 from superionic.structures.disordered import check_occupancies
 from superionic.structures.filesites import (
     FileSites,
-    charge_of,
+    average_charges,
     check_count,
     check_lattice,
     collect_charges,
-    element_of,
     number,
 )
-from superionic.structures.operations import (
-    MAX_OPERATIONS,
-    Operation,
-    check_group,
-    fits_cell,
-    operations_by_name,
-    parse_operation,
+from superionic.structures.symbols import (
+    Occupant,
+    SumFormula,
+    Witnesses,
+    compare_with_formula,
+    element_of_label,
+    occupants_of_symbol,
+    parse_sum_formula,
+    writes_capitals,
 )
 from superionic.structures.symmetry import FloatArray, IntArray
 
 LENGTHS = ("_cell_length_a", "_cell_length_b", "_cell_length_c")
 ANGLES = ("_cell_angle_alpha", "_cell_angle_beta", "_cell_angle_gamma")
-_COORDINATES = ("_atom_site_fract_x", "_atom_site_fract_y", "_atom_site_fract_z")
-_OPERATIONS = (
-    "_space_group_symop_operation_xyz",
-    "_symmetry_equiv_pos_as_xyz",
-    "_space_group_symop_magn_operation_xyz",
-)
-_CENTRINGS = "_space_group_symop_magn_centering_xyz"
-_HALL = ("_space_group_name_hall", "_symmetry_space_group_name_hall")
-_NAMES = ("_space_group_name_h-m_alt", "_symmetry_space_group_name_h-m", "_space_group_name_h-m_ref")
-_NUMBERS = ("_space_group_it_number", "_symmetry_int_tables_number")
+_FORMULA = "_chemical_formula_sum"
+_UNITS = "_cell_formula_units_z"
 _MAX_ROWS = 4000
 _SAME_A = 0.01
 _LARGEST_ROUNDING_A = 0.1
+_SHARES = 0.01
+_NOTHING = 1e-6
+_DISORDER = ("_atom_site_disorder_assembly", "_atom_site_disorder_group")
+_NAMES_OF_ATOMS = ("_atom_site_label", "_atom_site_type_symbol")
+_ATTACHED = "_atom_site_attached_hydrogens"
 
 
 @dataclass(frozen=True)
 class _Row:
-    """One row of the table of atoms."""
+    """One element of a row of the table of atoms."""
 
     label: str
+    symbol: str | None
     element: str
+    charge_e: float | None
     position: tuple[float, float, float]
     occupancy: float
     rounding: float
     where: str
 
 
-def sites_of_cif(text: str, where: str) -> FileSites:
-    """Read all sites of the cell from the first data block of a CIF that lists atoms.
+def sites_of_cif(text: str, where: str, block: str | None = None) -> FileSites:
+    """Read all sites of the cell from a data block of a CIF: the one that is named, or the first that lists atoms.
 
     Species on one position (by symmetry or as written) are put on one site. Images of a site that differ by no more
     than the rounding of its coordinates are one, on the special position between them.
@@ -74,37 +77,79 @@ def sites_of_cif(text: str, where: str) -> FileSites:
         The CIF.
     where
         Name of the file for error messages.
+    block
+        Name of the data block, without ``data_``.
 
     Raises
     ------
     StructureError
         If the text, its cell, its symmetry or one of its atoms is not what it should be.
     """
-    blocks = parse_cif(text, where)
-    block = next((b for b in blocks if "_atom_site_label" in b.columns), None)
-    if block is None:
-        block = next((b for b in blocks if "_atom_site_type_symbol" in b.columns), None)
-    if block is None or not (_labels(block)).values:
-        raise StructureError(
-            "The CIF lists no atoms (no _atom_site loop, or an empty one).",
-            where=where,
-            fix="Give a CIF with a cell, a space group and an _atom_site loop.",
-        )
-    cell = _cell(block, where)
-    rows = _rows(block, where)
-    rotations, translations = _symmetry(block, cell, where)
+    data, notes = _block(parse_cif(text, where), block, where)
+    check_kind(data, where)
+    notes += check_names(data, where)
+    cell = _cell(data, where)
+    formula = _formula(data, notes)
+    rows = _rows(data, None if formula is None else frozenset(formula.amounts), where)
+    rotations, translations, remarks = symmetry_of(data, cell, where)
+    notes += remarks
     orbits = [_orbit(row, rotations, translations, cell) for row in rows]
     check_count(sum(len(orbit) for orbit in orbits), where)
-    if len(rotations) == 1 and (name := _group_name(block)) is not None:
-        _check_expanded(block, name, cell, orbits, where)
-    return _merged(cell, rows, orbits, _charges(block, rows))
+    if len(rotations) == 1:
+        check_expanded(data, cell, orbits, where)
+    contents = [
+        (row.element, row.charge_e, row.occupancy * len(orbit)) for row, orbit in zip(rows, orbits, strict=True)
+    ]
+    notes += _remarks(data, rows, contents, formula, where)
+    charges = _charges(data, rows)
+    return _merged(cell, rows, orbits, charges, average_charges(charges, contents), notes)
 
 
 # ---- the parts of a block -------------------------------------------------------------------------------------------
 
 
+def _block(blocks: Sequence[Block], name: str | None, where: str) -> tuple[Block, list[str]]:
+    """Return the block that is named, or the first that lists atoms, and what there is to say about the others."""
+    listing = [b for b in blocks if any(k in b.columns and b.columns[k].values for k in _NAMES_OF_ATOMS)]
+    listed = ", ".join(shown(b.name) or "(no name)" for b in listing[:8])
+    if name is not None:
+        named = [b for b in listing if b.name.lower() == name.removeprefix("data_").lower()]
+        if len(named) != 1:
+            problem = (
+                f"has no data block {shown(name)!r} that lists atoms" if not named else "has two blocks of that name"
+            )
+            fix = f"Choose one of: {listed}." if listed and not named else "Give each data block a name of its own."
+            raise StructureError(
+                f"The CIF {problem}.", where=where, fix=fix if listing else "Give a CIF with an _atom_site loop."
+            )
+        return named[0], []
+    if not listing:
+        raise StructureError(
+            "The CIF lists no atoms (no _atom_site loop, or an empty one).",
+            where=where,
+            fix="Give a CIF with a cell, a space group and an _atom_site loop.",
+        )
+    if len(listing) == 1:
+        return listing[0], []
+    return listing[0], [
+        (
+            f"the file has {len(listing)} data blocks with atoms ({listed}); the first was read; another is chosen by "
+            "its name: --block NAME, block= in Python, `block:` of a crystal in a campaign"
+        )
+    ]
+
+
+def _formula(block: Block, notes: list[str]) -> SumFormula | None:
+    text = block.value(_FORMULA)
+    formula = None if text is None else parse_sum_formula(text)
+    if text is not None and formula is None:
+        notes.append(f"the sum formula {shown(text)!r} cannot be read, so the atoms were not checked against it")
+    return formula
+
+
 def _labels(block: Block) -> Column:
-    return block.columns.get("_atom_site_label") or block.columns["_atom_site_type_symbol"]
+    columns = [block.columns[k] for k in _NAMES_OF_ATOMS if k in block.columns]
+    return next(c for c in columns if c.values)
 
 
 def _cell(block: Block, where: str) -> FloatArray:
@@ -147,12 +192,12 @@ def _cell_vectors(values: Sequence[float]) -> FloatArray:
     )
 
 
-def _rows(block: Block, where: str) -> list[_Row]:
+def _rows(block: Block, named: frozenset[str] | None, where: str) -> list[_Row]:
     labels = _labels(block)
     columns = {}
-    for name in (*_COORDINATES, "_atom_site_occupancy", "_atom_site_type_symbol", "_atom_site_calc_flag"):
+    for name in (*COORDINATES, "_atom_site_occupancy", "_atom_site_type_symbol", "_atom_site_calc_flag"):
         column = block.columns.get(name)
-        if column is None and name in _COORDINATES:
+        if column is None and name in COORDINATES:
             raise StructureError(f"The CIF lacks {name}.", where=where, fix="Give fractional coordinates of the atoms.")
         if column is not None and (column.loop != labels.loop or len(column.values) != len(labels.values)):
             raise StructureError(
@@ -164,6 +209,8 @@ def _rows(block: Block, where: str) -> list[_Row]:
     if len(labels.values) > _MAX_ROWS:
         check_count(len(labels.values), where)
     symbols = columns["_atom_site_type_symbol"]
+    types = _type_charges(block)
+    witnesses = Witnesses(named, writes_capitals([*symbols, *([] if symbols else labels.values)]))
     occupancies = columns["_atom_site_occupancy"]
     # "." is the default of the dictionary, 1; so is "?" where no occupancy at all is known.
     unknown = {"?"} if any(word not in {"?", "."} for word in occupancies) else set()
@@ -172,7 +219,7 @@ def _rows(block: Block, where: str) -> list[_Row]:
         if columns["_atom_site_calc_flag"] and columns["_atom_site_calc_flag"][index].lower() == "dum":
             continue
         place = f"{where}, line {labels.lines[index]}, site {shown(label)}"
-        words = [columns[c][index] for c in _COORDINATES]
+        words = [columns[c][index] for c in COORDINATES]
         x, y, z = (number(word) for word in words)
         if not all(abs(v) <= 1000.0 for v in (x, y, z)):
             raise StructureError(
@@ -183,8 +230,20 @@ def _rows(block: Block, where: str) -> list[_Row]:
             )
         occupancy = _occupancy(occupancies[index] if occupancies else ".", unknown, place)
         check_occupancies({shown(label): occupancy}, place)
-        element = _element(symbols[index] if symbols else None, label, place)
-        rows.append(_Row(shown(label), element, (x, y, z), occupancy, _rounding(words), place))
+        symbol = symbols[index].strip() if symbols and symbols[index].strip() not in {"?", "."} else None
+        if symbol is None:
+            found: tuple[Occupant, ...] = (Occupant(element_of_label(label, witnesses, place)),)
+        else:
+            found = occupants_of_symbol(symbol, witnesses, place)
+            if len(found) == 1 and (typed := types.get(symbol, ("", None))[1]) is not None:
+                found = (Occupant(found[0].element, typed, found[0].amount),)
+        for occupant, amount in zip(found, _amounts(found, occupancy, place), strict=True):
+            rows.append(
+                _Row(
+                    shown(label), symbol, occupant.element, occupant.charge_e,
+                    (x, y, z), amount, _rounding(words), place,
+                )
+            )  # fmt: skip
     if not rows:
         raise StructureError("The CIF lists no atoms.", where=where, fix="Give a CIF with an _atom_site loop.")
     return rows
@@ -198,16 +257,22 @@ def _occupancy(word: str, unknown: set[str], where: str) -> float:
     return 1.0 if word in {".", "?", ""} else number(word)
 
 
-def _element(symbol: str | None, label: str, where: str) -> str:
-    given = symbol if symbol is not None and symbol not in {"?", "."} else None
-    element = element_of(label) if given is None else element_of(given, exact=True) or element_of(given)
-    if element is None:
-        raise StructureError(
-            f"{shown(given or label)!r} is not a chemical element.",
-            where=where,
-            fix="Correct the symbol of the element.",
-        )
-    return element
+def _amounts(occupants: Sequence[Occupant], occupancy: float, where: str) -> list[float]:
+    """Return the occupancy of each element of a row; those of a symbol with amounts are shares, or occupancies."""
+    given = [o.amount for o in occupants if o.amount is not None]
+    if not given:
+        return [occupancy]
+    total = sum(given)
+    if abs(total - 1.0) <= _SHARES:
+        return [amount * occupancy for amount in given]
+    if abs(occupancy - 1.0) <= _SHARES or abs(total - occupancy) <= _SHARES:
+        return given
+    raise StructureError(
+        f"The amounts in the symbol sum to {total:.4g} and the occupancy is {occupancy:.4g}: it is not clear how much "
+        "of each element there is.",
+        where=where,
+        fix="Write one row for each element, at the same position, with its own occupancy.",
+    )
 
 
 def _rounding(words: Sequence[str]) -> float:
@@ -218,91 +283,68 @@ def _rounding(words: Sequence[str]) -> float:
 
 
 def _charges(block: Block, rows: Sequence[_Row]) -> dict[str, tuple[float, ...]]:
-    present = {row.element for row in rows}
-    pairs: list[tuple[str, float | None]] = []
-    symbols = block.columns.get("_atom_site_type_symbol")
-    pairs.extend((element_of(s) or "", charge_of(s)) for s in (symbols.values if symbols else ()))
-    types = block.columns.get("_atom_type_symbol")
-    states = block.columns.get("_atom_type_oxidation_number")
-    if types is not None:
-        numbers = states.values if states is not None and len(states.values) == len(types.values) else None
-        for index, symbol in enumerate(types.values):
-            given = number(numbers[index]) if numbers is not None else math.nan
-            pairs.append((element_of(symbol) or "", charge_of(symbol) if math.isnan(given) else given))
-    return collect_charges([(element, charge) for element, charge in pairs if element in present])
+    """Collect the charges of symbols and of the table of atom types, for elements that the crystal holds."""
+    silent = {row.element for row in rows if row.charge_e is None}
+    pairs = [(row.element, row.charge_e) for row in rows]
+    pairs += [(element, charge) for element, charge in _type_charges(block).values() if element in silent]
+    return collect_charges(pairs)
 
 
-# ---- symmetry -------------------------------------------------------------------------------------------------------
+def _type_charges(block: Block) -> dict[str, tuple[str, float | None]]:
+    """Return element and charge of each symbol of the table of atom types that can be read."""
+    types, states = block.columns.get("_atom_type_symbol"), block.columns.get("_atom_type_oxidation_number")
+    if types is None:
+        return {}
+    numbers = states.values if states is not None and len(states.values) == len(types.values) else None
+    found: dict[str, tuple[str, float | None]] = {}
+    for index, symbol in enumerate(types.values):
+        try:
+            occupants = occupants_of_symbol(symbol, Witnesses(capitals=True), "")
+        except StructureError:  # a type that no atom need have
+            continue
+        given = number(numbers[index]) if numbers is not None else math.nan
+        if len(occupants) == 1:
+            found[symbol] = (occupants[0].element, occupants[0].charge_e if math.isnan(given) else given)
+    return found
 
 
-def _symmetry(block: Block, cell: FloatArray, where: str) -> tuple[IntArray, FloatArray]:
-    column = next((block.columns[n] for n in _OPERATIONS if n in block.columns and block.columns[n].values), None)
-    if column is None:
-        name, hall = _group_name(block), block.value(*_HALL)
-        if name is None and hall is None:
-            return np.eye(3, dtype=np.int64)[None], np.zeros((1, 3))
-        return operations_by_name(hall, block.value(*_NAMES), _group_number(block), cell, where)
-    operations = _operations(column, where)
-    if _CENTRINGS in block.columns:
-        centrings = _operations(block.columns[_CENTRINGS], where)
-        operations = [(r, (t[0] + c[0], t[1] + c[1], t[2] + c[2])) for r, t in operations for _, c in centrings]
-    rotations = np.array([r for r, _ in operations], dtype=np.int64)
-    translations = np.array([t for _, t in operations], dtype=np.float64)
-    place = f"{where}, line {column.lines[0]}"
-    rotations, translations = check_group(rotations, translations, place)
-    if not fits_cell(rotations, cell):
+def _remarks(
+    block: Block,
+    rows: Sequence[_Row],
+    contents: Sequence[tuple[str, float | None, float]],
+    formula: SumFormula | None,
+    where: str,
+) -> list[str]:
+    """Say what the atoms disagree with, and what was read in a way that a user should know."""
+    notes = []
+    heavy = sorted({str(row.symbol or row.label) for row in rows if re.match(r"D(?![a-z])", row.symbol or row.label)})
+    if heavy:
+        notes.append(f"deuterium counts as hydrogen ({', '.join(heavy[:6])})")
+    attached = block.columns.get(_ATTACHED)
+    if attached is not None and any(number(v) > 0 for v in attached.values):
+        notes.append("the file says that hydrogen is attached to atoms without listing it; it is not in the crystal")
+    none = [row.label for row in rows if row.occupancy <= _NOTHING]
+    if none:
+        notes.append(f"listed with occupancy 0, so that nothing is there: {', '.join(none[:8])}")
+    if formula is None:
+        return notes
+    amounts: dict[str, float] = {}
+    for element, _, amount in contents:
+        amounts[element] = amounts.get(element, 0.0) + amount
+    units = block.value(_UNITS)
+    given = number(units) if units is not None else math.nan
+    missing, remark = compare_with_formula(formula, amounts, given if 0.0 < given < math.inf else None)
+    if missing:
         raise StructureError(
-            "The symmetry operations do not fit the lengths and angles of the cell.",
-            where=place,
-            fix="Correct the cell, or the operations.",
+            f"The sum formula of the file is {shown(formula.text)}, but no site holds {', '.join(missing)}.",
+            where=where,
+            fix=f"Add the sites of {', '.join(missing)}; if the crystal has none, correct _chemical_formula_sum, or "
+            "remove it.",
         )
-    return rotations, translations
+    return [*notes, remark] if remark else notes
 
 
-def _operations(column: Column, where: str) -> list[Operation]:
-    if len(column.values) > MAX_OPERATIONS:
-        raise StructureError(
-            f"The file lists {len(column.values):,} symmetry operations; at most {MAX_OPERATIONS:,} are read.",
-            where=f"{where}, line {column.lines[0]}",
-            fix="Give the operations of the space group.",
-        )
-    return [parse_operation(v, f"{where}, line {n}") for v, n in zip(column.values, column.lines, strict=True)]
-
-
-def _group_name(block: Block) -> str | None:
-    """Return the name of the space group, or its number, unless that is P1 or not given."""
-    name, value = block.value(*_NAMES), block.value(*_NUMBERS)
-    if name is not None:
-        return None if name.replace(" ", "").upper() in {"P1", "1"} else name
-    return None if value is None or number(value) == 1 else value
-
-
-def _group_number(block: Block) -> int | None:
-    value = block.value(*_NUMBERS)
-    given = number(value) if value is not None else math.nan
-    return int(given) if 1 <= given <= 230 else None
-
-
-def _check_expanded(block: Block, name: str, cell: FloatArray, orbits: Sequence[FloatArray], where: str) -> None:
-    """Check that a file that names a group, but lists the identity only, lists all atoms of the cell."""
-    try:
-        rotations, translations = operations_by_name(
-            block.value(*_HALL), block.value(*_NAMES), _group_number(block), cell, where
-        )
-    except StructureError:  # a name that says nothing contradicts nothing
-        return
-    listed = np.concatenate(orbits)
-    for rotation, translation in zip(rotations, translations, strict=True):
-        # Some atoms are enough: in an asymmetric unit hardly any has all its images.
-        difference = (listed[:50] @ rotation.T + translation)[:, None] - listed[None]
-        distance = np.linalg.norm((difference - np.round(difference)) @ cell, axis=2)
-        if np.any(distance.min(axis=1) > _LARGEST_ROUNDING_A):
-            raise StructureError(
-                f"The file names the space group {shown(name)!r} but lists only the identity as its operations, "
-                "and its atoms are not all of the cell.",
-                where=where,
-                fix="List all operations of the space group, or all atoms of the cell and P1.",
-            )
+# ---- the sites of the cell ------------------------------------------------------------------------------------------
 
 
 def _orbit(row: _Row, rotations: IntArray, translations: FloatArray, cell: FloatArray) -> FloatArray:
@@ -337,23 +379,33 @@ def _wrapped(x: FloatArray) -> FloatArray:
 
 
 def _merged(
-    cell: FloatArray, rows: Sequence[_Row], orbits: Sequence[FloatArray], charges: dict[str, tuple[float, ...]]
+    cell: FloatArray,
+    rows: Sequence[_Row],
+    orbits: Sequence[FloatArray],
+    charges: dict[str, tuple[float, ...]],
+    averages: dict[str, float],
+    notes: Sequence[str],
 ) -> FileSites:
-    """Put rows that share a position onto one site, which takes the label of the last of them."""
+    """Put rows that share a position onto one site, which takes the label of the last of them.
+
+    A row of occupancy 0 on a position of its own is an empty site, which a composition axis may fill.
+    """
     positions: list[FloatArray] = []
     amounts: list[dict[str, float]] = []
     labels: list[str] = []
     placed = np.zeros((0, 3))
     owner = np.zeros(0, dtype=np.int64)
-    for row, orbit in zip(rows, orbits, strict=True):
-        if row.occupancy <= 1e-6:
-            continue
+    # Rows of occupancy 0 come last: they are sites of their own only where nothing else is.
+    for row, orbit in sorted(zip(rows, orbits, strict=True), key=lambda pair: pair[0].occupancy <= _NOTHING):
+        empty = row.occupancy <= _NOTHING
         tolerance = max(_SAME_A, min(_LARGEST_ROUNDING_A, row.rounding * float(np.linalg.norm(cell, axis=1).max())))
         difference = placed - orbit[0]
         distance = np.linalg.norm((difference - np.round(difference)) @ cell, axis=1)
         hit = int(np.argmin(distance)) if len(distance) else -1
         if hit >= 0 and distance[hit] <= tolerance and len(positions[owner[hit]]) == len(orbit):
             index = int(owner[hit])
+            if empty:
+                continue
             amounts[index][row.element] = amounts[index].get(row.element, 0.0) + row.occupancy
             labels[index] = row.label
             check_occupancies(amounts[index], row.where)
@@ -361,7 +413,7 @@ def _merged(
         owner = np.concatenate([owner, np.full(len(orbit), len(positions), dtype=np.int64)])
         placed = np.concatenate([placed, orbit])
         positions.append(orbit)
-        amounts.append({row.element: row.occupancy})
+        amounts.append({row.element: 0.0 if empty else row.occupancy})
         labels.append(row.label)
     rank = {row.label: i for i, row in reversed(list(enumerate(rows)))}
     order = sorted(range(len(positions)), key=lambda i: (rank[labels[i]], i))
@@ -371,4 +423,6 @@ def _merged(
         occupancies=[dict(amounts[i]) for i in order for _ in positions[i]],
         labels=[labels[i] for i in order for _ in positions[i]],
         charges=charges,
+        averages=averages,
+        notes=tuple(notes),
     )

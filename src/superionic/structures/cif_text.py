@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 
 from superionic.errors import StructureError
 
-_WANTED = ("_cell_", "_atom_site_", "_atom_type_", "_symmetry_", "_space_group_")
+_WANTED = ("_cell_", "_atom_site_", "_atom_type_", "_symmetry_", "_space_group_", "_chemical_formula_sum")
 _UNWANTED = ("_atom_site_aniso_", "_atom_site_moment_", "_symmetry_equiv_pos_site_id")
+_ALIKE = ("_atom", "_sym", "_space", "_cell")
+_MAX_NAMES = 200
 _MAX_VALUES = 10_000
 _LONGEST_WORDS = 2048
 # A quoted string ends at a quote before white space; it is bounded so that unbalanced quotes cost no quadratic time.
@@ -49,10 +51,24 @@ class Column:
 
 @dataclass
 class Block:
-    """One data block: its name and its columns. Names are in lower case, with ``_`` in place of ``.``."""
+    """One data block: its name and its columns. Names are in lower case, with ``_`` in place of ``.``.
+
+    Parameters
+    ----------
+    name
+        What follows ``data_``.
+    columns
+        The values of the names that are kept.
+    other_names
+        Names that begin like those of atoms or symmetry but whose values are not kept.
+    line
+        Line of ``data_``, counted from 1.
+    """
 
     name: str
     columns: dict[str, Column] = field(default_factory=dict)
+    other_names: dict[str, None] = field(default_factory=dict)
+    line: int = 1
 
     def value(self, *names: str) -> str | None:
         """Return the first value of the first of the names that the block has; None for ``?``, ``.`` and no value."""
@@ -85,6 +101,23 @@ def parse_cif(text: str, where: str) -> list[Block]:
         If a loop has too few values, a name that matters has none, or a text has no end.
     """
     return _Parser(text.replace("\r\n", "\n").replace("\r", "\n"), where).blocks()
+
+
+def block_text(text: str, name: str) -> str:
+    """Return the part of a CIF that is the data block of a name; all of it where there is none or more than one."""
+    plain = text.replace("\r\n", "\n").replace("\r", "\n")
+    starts = [
+        (m.start(), m.group()[5:].lower())
+        for m in _TOKEN.finditer(plain)
+        if m.lastgroup == "bare" and m.group()[:5].lower() == "data_"
+    ]
+    ends = [start for start, _ in starts[1:]] + [len(plain)]
+    parts = [
+        plain[start:end]
+        for (start, own), end in zip(starts, ends, strict=True)
+        if own == name.removeprefix("data_").lower()
+    ]
+    return parts[0] if len(parts) == 1 else text
 
 
 class _Parser:
@@ -122,7 +155,7 @@ class _Parser:
             self._name(word, start)
         elif lowered == "data_":
             self._close(start)
-            self._blocks.append(Block(word[5:]))
+            self._blocks.append(Block(word[5:], line=self._line(start)))
         elif lowered == "loop_" and len(word) == 5:
             self._close(start)
             self._in_loop = True
@@ -141,6 +174,8 @@ class _Parser:
 
     def _new_column(self, name: str, start: int, loop: int | None) -> Column | None:
         if not name.startswith(_WANTED) or name.startswith(_UNWANTED):
+            if name.startswith(_ALIKE) and self._blocks and len(self._blocks[-1].other_names) < _MAX_NAMES:
+                self._blocks[-1].other_names[name] = None
             return None
         if not self._blocks:  # some programs forget the line data_
             self._blocks.append(Block(""))

@@ -93,8 +93,13 @@ class Sublattice:
 
     @property
     def is_ordered(self) -> bool:
-        """Whether one species fills every site."""
-        return len(self.species) == 1 and self.vacancy == 0.0
+        """Whether one species fills every site, or nothing is on any of them."""
+        return (len(self.species) == 1 and self.vacancy == 0.0) or self.is_empty
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the sites are listed without anything on them: species of occupancy 0 say what may come there."""
+        return not any(self.species.values())
 
 
 def _vacancy(species: Mapping[str, float]) -> float:
@@ -120,6 +125,8 @@ class DisorderedCrystal:
         (n_ops, 3, 3) integers and (n_ops, 3): the operations x → R x + t of the occupancy-labelled crystal.
     spacegroup_number, spacegroup_symbol
         Its space group.
+    notes
+        What there is to say about the reading of its file, a sentence each.
 
     Raises
     ------
@@ -135,6 +142,7 @@ class DisorderedCrystal:
     translations: FloatArray
     spacegroup_number: int
     spacegroup_symbol: str
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for field, kind in (("cell_A", np.float64), ("rotations", np.int64), ("translations", np.float64)):
@@ -166,7 +174,8 @@ class DisorderedCrystal:
         amounts: dict[str, float] = {}
         for sublattice in self.sublattices:
             for species, occupancy in sublattice.species.items():
-                amounts[species] = amounts.get(species, 0.0) + occupancy * sublattice.multiplicity
+                if occupancy > 0.0:
+                    amounts[species] = amounts.get(species, 0.0) + occupancy * sublattice.multiplicity
         return {s: amounts[s] for s in sort_species(amounts)}
 
     @property
@@ -248,6 +257,7 @@ class DisorderedCrystal:
             "translations": np.array(self.translations),
             "spacegroup_number": self.spacegroup_number,
             "spacegroup_symbol": self.spacegroup_symbol,
+            "notes": list(self.notes),
         }
 
     @classmethod
@@ -268,6 +278,7 @@ class DisorderedCrystal:
             translations=data["translations"],
             spacegroup_number=int(data["spacegroup_number"]),
             spacegroup_symbol=str(data["spacegroup_symbol"]),
+            notes=tuple(str(note) for note in data["notes"]),
         )
 
 
@@ -295,7 +306,7 @@ def crystal_from_sites(
     cell_A, fractional
         (3, 3) in Å and (n, 3).
     occupancies
-        For each site the occupancy of each species.
+        For each site the occupancy of each species; on a site that is empty those that may come there, with 0.
     labels
         Label of each site; the species joined by ``/`` where not given.
     names
@@ -320,7 +331,7 @@ def crystal_from_sites(
         )
     site_labels = list(labels) if labels is not None else ["/".join(sort_species(o)) for o in occupancies]
     cleaned = [
-        {s: float(o[s]) for s in sort_species(o) if float(o[s]) != 0.0}
+        {s: float(o[s]) for s in sort_species(o) if float(o[s]) != 0.0 or not any(o.values())}
         for o in (_normalised(o, f"{name}, site {label}") for o, label in zip(occupancies, site_labels, strict=True))
     ]
     check_overlaps(name, cell, x, [sum(o.values()) for o in cleaned], site_labels)

@@ -314,6 +314,8 @@ def _groups(crystal: DisorderedCrystal, coupling: Coupling) -> list[_Group]:
             total = sum(sublattice.species.values()) + sublattice.vacancy
             parts = {**sublattice.species, **({VACANCY: sublattice.vacancy} if sublattice.vacancy > 0.0 else {})}
             for species, occupancy in parts.items():
+                if occupancy == 0.0:  # an empty site: it says what may come there, not that it does
+                    continue
                 amounts[species] = amounts.get(species, 0.0) + occupancy / total * sublattice.multiplicity / sites
         groups.append(
             _Group(

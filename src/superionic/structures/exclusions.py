@@ -130,7 +130,8 @@ def occupancy_bounds(
     min_distance_A, oxidation_states
         As in :func:`find_contacts`.
     """
-    species = [(*s.species, VACANCY) if s.vacancy > 0.0 else tuple(s.species) for s in crystal.sublattices]
+    filled = [tuple(e for e, n in s.species.items() if n > 0.0) for s in crystal.sublattices]
+    species = [(*e, VACANCY) if s.vacancy > 0.0 else e for e, s in zip(filled, crystal.sublattices, strict=True)]
     holds = [species[orbit] for orbit in sites.orbits]
     contacts = find_contacts(sites.cell_A, sites.fractional, holds, min_distance_A, oxidation_states)
     kinds: dict[tuple[int, ...], int] = {}

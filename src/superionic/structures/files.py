@@ -30,6 +30,7 @@ def read_crystal(
     path: str | Path,
     *,
     name: str | None = None,
+    block: str | None = None,
     symprec: float = 0.01,
     time_limit_s: float = 30.0,
     memory_limit_MB: int = 2048,
@@ -37,16 +38,18 @@ def read_crystal(
     """Read a crystal, with its partial occupancies, and find its symmetry; in a process of its own, with limits.
 
     Use it for files that come from anywhere. The occupancies are kept as they are. A site whose occupancy is ``.`` (or
-    ``?`` for all sites) is full; a CIF without any word on symmetry is P1; of several data blocks the first with atoms
-    counts.
+    ``?`` for all sites) is full. What was chosen where the file leaves something open, and what it says that is not
+    read, stands in ``notes`` of the crystal.
 
     Parameters
     ----------
     path
-        A CIF (or mCIF, whose moments are passed over), a POSCAR (``POSCAR*``, ``CONTCAR*``, ``.vasp``), an extended
+        A CIF, a POSCAR (``POSCAR*``, ``CONTCAR*``, ``.vasp``), an extended
         XYZ file with a cell (its first frame), or a pymatgen structure as JSON.
     name
         Name of the crystal; the file name without its suffix where not given.
+    block
+        Name of the data block of a CIF, without ``data_``; the first that lists atoms where not given.
     symprec
         Distance tolerance in Å for finding the symmetry.
     time_limit_s, memory_limit_MB
@@ -57,7 +60,8 @@ def read_crystal(
     StructureError
         If the file is missing, unreadable, of unknown kind, beyond the limits, or its crystal is impossible (no atoms,
         no volume, occupancies that are not numbers in 0-1 or sum to more than 1, full sites on top of each other,
-        symmetry that is not given or no group). The error names the file, the line or site, and the fix.
+        symmetry that is not given or no group, symbols that are no elements, a modulated structure). The error names
+        the file, the line or site, and the fix.
     """
     file, kind, text = _checked(path)
     result = read_in_child(
@@ -66,6 +70,7 @@ def read_crystal(
             "text": text,
             "kind": kind,
             "where": str(file),
+            "block": block,
             "name": file.stem if name is None else name,
             "symprec": _symprec(symprec),
         },
@@ -82,7 +87,9 @@ def read_crystal(
         ) from error
 
 
-def parse_crystal(path: str | Path, *, name: str | None = None, symprec: float = 0.01) -> DisorderedCrystal:
+def parse_crystal(
+    path: str | Path, *, name: str | None = None, block: str | None = None, symprec: float = 0.01
+) -> DisorderedCrystal:
     """Read a crystal as :func:`read_crystal` does, but in this process and without limits.
 
     For files that were checked by :func:`read_crystal` before, such as those that tasks are given.
@@ -93,16 +100,18 @@ def parse_crystal(path: str | Path, *, name: str | None = None, symprec: float =
         As :func:`read_crystal`.
     """
     file, kind, text = _checked(path)
-    return crystal_of_text(text, kind, str(file), name=file.stem if name is None else name, symprec=_symprec(symprec))
+    return crystal_of_text(
+        text, kind, str(file), name=file.stem if name is None else name, symprec=_symprec(symprec), block=block
+    )
 
 
 def read_oxidation_states(
-    path: str | Path, *, time_limit_s: float = 30.0, memory_limit_MB: int = 2048
+    path: str | Path, *, block: str | None = None, time_limit_s: float = 30.0, memory_limit_MB: int = 2048
 ) -> FileOxidationStates:
     """Read the oxidation states that a crystal file gives, or why there are none; see :func:`read_crystal`."""
     file, kind, text = _checked(path)
     result = read_in_child(
-        {"what": "oxidation states", "text": text, "kind": kind, "where": str(file)},
+        {"what": "oxidation states", "text": text, "kind": kind, "where": str(file), "block": block},
         time_limit_s=time_limit_s,
         memory_limit_MB=memory_limit_MB,
     )

@@ -20,7 +20,6 @@ MAX_SITES = 2000
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eEdD][+-]?[0-9]{1,3})?(?:\([0-9]*\))?")
 _FRACTION = re.compile(r"([+-]?[0-9]{1,4})/([0-9]{1,4})")
 _LONGEST_NUMBER = 64
-_CHARGED = re.compile(r"([A-Za-z]{1,2})(?:([0-9]{0,2}(?:\.[0-9]{1,6})?)([+-])|([+-])([0-9]{1,2}(?:\.[0-9]{1,6})?))")
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +36,10 @@ class FileSites:
         Name of each site.
     charges
         All oxidation states that the file gives each element, in rising order.
+    averages
+        Of elements that it gives more than one: the average, where it says which site has which.
+    notes
+        What there is to say about the reading, a sentence each.
     """
 
     cell_A: FloatArray
@@ -44,6 +47,8 @@ class FileSites:
     occupancies: Sequence[Mapping[str, float]]
     labels: Sequence[str]
     charges: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    averages: Mapping[str, float] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class FileOxidationStates:
     states
         Charge in e of each element that the file gives one; None where it gives none that can be used.
     reason
-        Why there are none; None where there are.
+        Why there are none, or what there is to say about them; None where there is nothing to say.
     """
 
     states: Mapping[str, float] | None
@@ -63,20 +68,50 @@ class FileOxidationStates:
 
 
 def oxidation_states_of(sites: FileSites) -> FileOxidationStates:
-    """Reduce the charges of a file to one for each element, or say why that cannot be done."""
-    mixed = {e: q for e, q in sites.charges.items() if len(q) > 1}
-    if mixed:
-        element, charges = next(iter(mixed.items()))
+    """Reduce the charges of a file to one for each element; an element in several states gets their average.
+
+    Where the file does not say which sites have which, that element is left out, and the reason says so.
+    """
+    states: dict[str, float] = {}
+    words: list[str] = []
+    for element, charges in sites.charges.items():
         listed = " and ".join(f"{q:+g}" for q in charges)
-        return FileOxidationStates(
-            None, f"the file gives {element} the oxidation states {listed}; one for each element is needed"
-        )
-    states = {element: charges[0] for element, charges in sites.charges.items()}
+        if len(charges) == 1:
+            states[element] = charges[0]
+        elif element in sites.averages:
+            states[element] = sites.averages[element]
+            words.append(f"the file gives {element} the oxidation states {listed}: {states[element]:+g} on average")
+        else:
+            words.append(
+                f"the file gives {element} the oxidation states {listed} without saying which site has which; "
+                "none of them was taken"
+            )
     if not states:
-        return FileOxidationStates(None, "the file gives no oxidation states")
+        return FileOxidationStates(None, "; ".join(words) or "the file gives no oxidation states")
     if not any(states.values()):
         return FileOxidationStates(None, "the file gives all elements the oxidation state 0")
-    return FileOxidationStates(states, None)
+    return FileOxidationStates(states, "; ".join(words) or None)
+
+
+def average_charges(
+    charges: Mapping[str, tuple[float, ...]], sites: Sequence[tuple[str, float | None, float]]
+) -> dict[str, float]:
+    """Average the charges of elements that have several, where each of their atoms has one.
+
+    Parameters
+    ----------
+    charges
+        All charges of each element, as :func:`collect_charges` gives them.
+    sites
+        Element, charge (None: not given) and number of atoms, for all that the cell holds.
+    """
+    averages: dict[str, float] = {}
+    for element in (e for e, q in charges.items() if len(q) > 1):
+        own = [(charge, amount) for e, charge, amount in sites if e == element and amount > 0.0]
+        total = sum(amount for _, amount in own)
+        if total > 0.0 and all(charge is not None for charge, _ in own):
+            averages[element] = round(sum((charge or 0.0) * amount for charge, amount in own) / total, 6)
+    return averages
 
 
 def number(text: str) -> float:
@@ -108,16 +143,6 @@ def element_of(symbol: str, *, exact: bool = False) -> str | None:
         if name != "X" and name in atomic_numbers:
             return name
     return None
-
-
-def charge_of(symbol: str) -> float | None:
-    """Read the charge at the end of a symbol such as ``Li+``, ``Fe3+`` or ``O-2``; None without a sign."""
-    match = _CHARGED.fullmatch(symbol.strip())
-    if match is None:
-        return None
-    _, amount, sign, sign_before, amount_after = match.groups()
-    value = float((amount if sign else amount_after) or 1.0)
-    return -value if (sign or sign_before) == "-" else value
 
 
 def collect_charges(pairs: Sequence[tuple[str, float | None]]) -> dict[str, tuple[float, ...]]:

@@ -16,6 +16,7 @@ from superionic.structures.cif_text import shown
 from superionic.structures.disordered import check_occupancies
 from superionic.structures.filesites import (
     FileSites,
+    average_charges,
     check_count,
     check_lattice,
     check_positions,
@@ -122,7 +123,7 @@ def sites_of_json(text: str, where: str) -> FileSites:
     check_count(len(sites), where)
     inverse = np.linalg.inv(cell)
     positions, occupancies, labels = [], [], []
-    charges: list[tuple[str, float | None]] = []
+    contents: list[tuple[str, float | None, float]] = []
     for index, site in enumerate(sites):
         place = f"{where}, site {index + 1}"
         if not isinstance(site, dict) or not isinstance(site.get("species"), list) or not site["species"]:
@@ -132,7 +133,7 @@ def sites_of_json(text: str, where: str) -> FileSites:
             element, occupancy = _json_species(kind, place)
             amounts[element] = amounts.get(element, 0.0) + occupancy
             state = kind.get("oxidation_state")
-            charges.append((element, float(state) if isinstance(state, int | float) else None))
+            contents.append((element, float(state) if isinstance(state, int | float) else None, occupancy))
         check_occupancies(amounts, place)
         if "abc" in site:
             positions.append(_array(site["abc"], (3,), place))
@@ -144,7 +145,9 @@ def sites_of_json(text: str, where: str) -> FileSites:
     x = np.array(positions, dtype=np.float64).reshape(-1, 3)
     check_positions(x, labels, where)
     kept = [i for i, o in enumerate(occupancies) if o]
-    return FileSites(cell, x[kept], [occupancies[i] for i in kept], [labels[i] for i in kept], collect_charges(charges))
+    charges = collect_charges([(element, charge) for element, charge, _ in contents])
+    averages = average_charges(charges, contents)
+    return FileSites(cell, x[kept], [occupancies[i] for i in kept], [labels[i] for i in kept], charges, averages)
 
 
 def _json(text: str, where: str) -> Any:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache, lru_cache
 
 import numpy as np
@@ -166,29 +167,49 @@ def fits_cell(rotations: IntArray, cell_A: FloatArray) -> bool:
 
 def operations_by_name(
     hall: str | None, name: str | None, number: int | None, cell_A: FloatArray, where: str
-) -> tuple[IntArray, FloatArray]:
+) -> tuple[IntArray, FloatArray, str | None]:
     """Look up the operations of a space group by its Hall symbol, Hermann-Mauguin symbol or number.
 
     The settings are those of spglib's table (530, after S. R. Hall). Where a symbol leaves the setting open, the one
-    that fits the cell is taken, unique axis b before c before a.
+    that fits the cell is taken, unique axis b before c before a, the first choice of the cell before the others; that
+    is said. A Hall symbol that the table does not have gives way to the name.
+
+    Returns
+    -------
+    rotations, translations
+        (n, 3, 3) and (n, 3).
+    remark
+        What was chosen where the file leaves it open; None where it does not.
 
     Raises
     ------
     StructureError
-        If no setting, or settings of different origin, go by the name.
+        If no setting, settings of different origin, or different groups go by the name.
     """
     import spglib
 
-    asked = hall or name or f"number {number}"
-    found = [s for s in _settings() if _goes_by(s, hall, name, number)]
-    fitting = []
-    for setting in found:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of its change to exceptions; nothing fails here
-            data = spglib.get_symmetry_from_database(setting[0])
-        rotations = np.asarray(data["rotations"], dtype=np.int64)
-        if fits_cell(rotations, cell_A):
-            fitting.append((setting, rotations, np.asarray(data["translations"], dtype=np.float64)))
+    asked = name or hall or f"number {number}"
+    ways: list[Callable[[_Setting], bool]] = []
+    if hall is not None:
+        symbol = _hall(hall)
+        ways.append(lambda s: s.hall == symbol)
+    if name is not None:
+        ways += [lambda s: _goes_by(s, s.names, name, number), lambda s: _goes_by(s, s.further_names, name, number)]
+    elif number is not None:
+        ways.append(lambda s: s.group == number and (s.choice in {"", "1", "2", "H", "R"} or s.choice[:1] == "b"))
+    found: list[_Setting] = []
+    fitting: list[tuple[_Setting, IntArray, FloatArray]] = []
+    for way in ways:
+        found += (chosen := [s for s in _settings() if way(s)])
+        for setting in chosen:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # of its change to exceptions; nothing fails here
+                data = spglib.get_symmetry_from_database(setting.index)
+            rotations = np.asarray(data["rotations"], dtype=np.int64)
+            if fits_cell(rotations, cell_A):
+                fitting.append((setting, rotations, np.asarray(data["translations"], dtype=np.float64)))
+        if fitting:
+            break
     if not fitting:
         raise StructureError(
             f"No setting of the space group {shown(asked)!r} {'fits the cell' if found else 'is known'}, "
@@ -196,22 +217,63 @@ def operations_by_name(
             where=where,
             fix="List the operations (_space_group_symop_operation_xyz), or correct the name of the space group.",
         )
-    if {s[2] for s, _, _ in fitting} >= {"1", "2"}:
+    if len(groups := dict.fromkeys(s.group for s, _, _ in fitting)) > 1:
+        raise StructureError(
+            f"The name {shown(asked)!r} may mean the space groups {' and '.join(map(str, groups))}.",
+            where=where,
+            fix="Write it in full, such as 'P -3 m 1', or give the number as _space_group_IT_number.",
+        )
+    if {s.choice for s, _, _ in fitting} >= {"1", "2"}:
         raise StructureError(
             f"The space group {shown(asked)!r} has two origins; without symmetry operations it is not said which.",
             where=where,
             fix="List the operations (_space_group_symop_operation_xyz), or add :1 or :2 to the name.",
         )
-    _, rotations, translations = fitting[0]
-    return rotations, translations
+    taken, rotations, translations = fitting[0]
+    remark = None
+    if len(fitting) > 1:
+        remark = (
+            f"{shown(asked)} leaves the setting open and the file lists no operations; {taken.full} was taken (Hall "
+            f"symbol {taken.symbol}), one of {len(fitting)} that fit the cell"
+        )
+    return rotations, translations, remark
 
 
-_Setting = tuple[int, int, str, str, frozenset[str]]
+@dataclass(frozen=True)
+class _Setting:
+    """One of the settings of spglib's table.
+
+    Attributes
+    ----------
+    index
+        Its number in the table.
+    group
+        International number.
+    choice
+        Choice of axes and origin.
+    hall, symbol
+        Hall symbol, without blanks and as usual.
+    full
+        Hermann-Mauguin symbol, in full.
+    names
+        Hermann-Mauguin symbols of this setting.
+    further_names
+        Symbols that leave more open, and those of older tables (C m c a for C m c e, F m 3 m for F m -3 m).
+    """
+
+    index: int
+    group: int
+    choice: str
+    hall: str
+    symbol: str
+    full: str
+    names: frozenset[str]
+    further_names: frozenset[str]
 
 
 @cache
 def _settings() -> tuple[_Setting, ...]:
-    """All settings: number in spglib's table, number of the group, choice of axes, Hall symbol, names."""
+    """All settings of spglib's table."""
     import spglib
 
     settings: list[_Setting] = []
@@ -222,33 +284,60 @@ def _settings() -> tuple[_Setting, ...]:
             kind = spglib.get_spacegroup_type(index)
         pieces = kind.international.split("=")
         full = kind.international_full
-        names = {full, pieces[-1], "".join(w for w in full.split() if w != "1")}
+        names = {full, pieces[-1]}
         if kind.number not in groups or kind.choice in {"1", "2", "H", "R"}:
             names |= {kind.international_short, pieces[0]}
         groups.add(kind.number)
+        further = {"".join(w for w in full.split() if w != "1")}
+        further |= {older for n in (*names, *further) for older in _older(n, kind.number)}
         settings.append(
-            (index, kind.number, kind.choice, _hall(kind.hall_symbol), frozenset(_normal(n) for n in names))
-        )
+            _Setting(
+                index, kind.number, kind.choice, _hall(kind.hall_symbol), kind.hall_symbol, full,
+                frozenset(_normal(n) for n in names), frozenset(_normal(n) for n in further),
+            )
+        )  # fmt: skip
     return tuple(settings)
 
 
+def _older(name: str, group: int) -> list[str]:
+    """Return what tables before 1992 call a group: a or b for the glide e, and 3 for -3 in the cubic ones."""
+    words = name.split()
+    if "e" in name and len(words) == 4:
+        (at,) = [k for k, word in enumerate(words) if "e" in word]
+        return [
+            "".join([*words[:at], words[at].replace("e", glide), *words[at + 1 :]])
+            for glide in "abc".replace("abc"[at - 1], "")
+        ]
+    return [name.replace("-3", "3")] if group >= 200 and "-3" in name else []
+
+
+_DASHES = str.maketrans({"−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-"})  # what people type
+_SUFFIXES = {"hr": "h", "rs": "r", "o1": "1", "o2": "2", "s": "1", "z": "2", "h": "h", "r": "r"}
+"""How names mark axes and origin at their end, mostly as the ICSD does."""
+_WORDED = re.compile(r"(?:\(|,)?(?:(?:origin(?:choice)?|choice|setting)([12])|(hex|rhomb?)[a-z]*)\)?$")
+
+
 def _normal(name: str) -> str:
-    return re.sub(r"[\s_'\"]", "", name).lower()
+    word = re.sub(r"([346])[\u0304\u0305]", r"-\1", name.translate(_DASHES).replace("1\u0304", "-1"))
+    word = re.sub(r"[\s_~'\"]", "", word).lower()
+    word = re.sub(r"\(([1-5])\)", r"\1", word)  # P 2(1)/c
+    return re.sub(r"bar\(?([1346])\)?", r"-\1", re.sub(r"([1346])bar", r"-\1", word))
 
 
 def _hall(symbol: str) -> str:
     return re.sub(r"[\s_]", "", symbol).lower()  # its quotes mean something
 
 
-def _goes_by(setting: _Setting, hall: str | None, name: str | None, number: int | None) -> bool:
-    _, group, choice, hall_symbol, names = setting
-    if hall is not None:
-        return _hall(hall) == hall_symbol
-    if name is None:
-        return group == number and (choice in {"", "1", "2", "H", "R"} or choice.startswith("b"))
+def _goes_by(setting: _Setting, names: frozenset[str], name: str, number: int | None) -> bool:
     wanted, _, suffix = _normal(name).partition(":")
-    if not suffix and wanted[-1:] in {"s", "z", "h", "r"} and wanted not in names:  # as the ICSD marks origin and axes
-        suffix, wanted = {"s": "1", "z": "2"}.get(wanted[-1], wanted[-1]), wanted[:-1]
-    if number is not None and group != number:
+    if (worded := _WORDED.search(wanted)) is not None:
+        suffix, wanted = worded[1] or worded[2][0], wanted[: worded.start()]
+    if not suffix and wanted not in names:
+        ending = next((e for e in _SUFFIXES if wanted.endswith(e)), None)
+        if ending is not None:
+            suffix, wanted = _SUFFIXES[ending], wanted[: -len(ending)]
+    else:
+        suffix = _SUFFIXES.get(suffix, suffix)
+    if number is not None and setting.group != number:
         return False
-    return wanted in names and (not suffix or choice.lower() == suffix)
+    return wanted in names and (not suffix or setting.choice.lower() == suffix)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import PurePath
 
 import numpy as np
@@ -14,7 +15,7 @@ from superionic.structures.disordered import DisorderedCrystal, crystal_from_sit
 from superionic.structures.filesites import FileOxidationStates, FileSites, check_count, oxidation_states_of
 from superionic.structures.formats import sites_of_extxyz, sites_of_json, sites_of_poscar
 
-_READERS = {"cif": sites_of_cif, "json": sites_of_json, "poscar": sites_of_poscar, "extxyz": sites_of_extxyz}
+_READERS = {"json": sites_of_json, "poscar": sites_of_poscar, "extxyz": sites_of_extxyz}
 _SUFFIXES = {
     ".cif": "cif", ".mcif": "cif", ".json": "json", ".vasp": "poscar", ".poscar": "poscar", ".xyz": "extxyz",
     ".extxyz": "extxyz",
@@ -41,7 +42,7 @@ def kind_of_file(path: PurePath) -> str:
     return kind
 
 
-def sites_of_text(text: str, kind: str, where: str) -> FileSites:
+def sites_of_text(text: str, kind: str, where: str, *, block: str | None = None) -> FileSites:
     """Read the sites of a crystal from the text of a file.
 
     Parameters
@@ -52,12 +53,18 @@ def sites_of_text(text: str, kind: str, where: str) -> FileSites:
         Its format, as :func:`kind_of_file` tells it.
     where
         Name of the file, for error messages.
+    block
+        Name of the data block of a CIF; the first that lists atoms where not given.
 
     Raises
     ------
     StructureError
-        If the text is not a crystal in that format.
+        If the text is not a crystal in that format, or only CIFs have what `block` asks for.
     """
+    if block is not None and kind != "cif":
+        raise StructureError(
+            f"Only CIFs have data blocks, so {shown(block)!r} cannot be chosen.", where=where, fix="Leave it out."
+        )
     if "\0" in text:
         raise StructureError(
             "The file holds binary data, not text.", where=where, fix="Save it as plain text (UTF-8, not UTF-16)."
@@ -67,7 +74,8 @@ def sites_of_text(text: str, kind: str, where: str) -> FileSites:
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         try:
-            sites = _READERS[kind](text.removeprefix("\ufeff"), where)
+            plain = text.removeprefix("\ufeff")
+            sites = sites_of_cif(plain, where, block) if kind == "cif" else _READERS[kind](plain, where)
         except (StructureError, MemoryError):
             raise
         except Exception as error:  # whatever a hostile file brings about is a refusal
@@ -78,7 +86,9 @@ def sites_of_text(text: str, kind: str, where: str) -> FileSites:
     return sites
 
 
-def crystal_of_text(text: str, kind: str, where: str, *, name: str, symprec: float = 0.01) -> DisorderedCrystal:
+def crystal_of_text(
+    text: str, kind: str, where: str, *, name: str, symprec: float = 0.01, block: str | None = None
+) -> DisorderedCrystal:
     """Read a crystal from the text of a file and find its symmetry; see :func:`sites_of_text`.
 
     Raises
@@ -86,13 +96,15 @@ def crystal_of_text(text: str, kind: str, where: str, *, name: str, symprec: flo
     StructureError
         If the text is not a crystal in that format, or its crystal is impossible.
     """
-    sites = sites_of_text(text, kind, where)
+    sites = sites_of_text(text, kind, where, block=block)
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            return crystal_from_sites(
+            crystal = crystal_from_sites(
                 name, sites.cell_A, sites.fractional, sites.occupancies, labels=sites.labels, symprec=symprec
             )
+        reason = oxidation_states_of(sites).reason if any(len(q) > 1 for q in sites.charges.values()) else None
+        return replace(crystal, notes=(*sites.notes, *([reason] if reason else [])))
     except StructureError as error:
         detail = "" if error.where is None else error.where.removeprefix(name).lstrip(", ")
         raise StructureError(error.message, where=f"{where}, {detail}" if detail else where, fix=error.fix) from error
@@ -102,9 +114,9 @@ def crystal_of_text(text: str, kind: str, where: str, *, name: str, symprec: flo
         raise _misunderstood(error, where) from error
 
 
-def oxidation_states_of_text(text: str, kind: str, where: str) -> FileOxidationStates:
+def oxidation_states_of_text(text: str, kind: str, where: str, *, block: str | None = None) -> FileOxidationStates:
     """Read the oxidation states that the text of a crystal file gives; see :func:`sites_of_text`."""
-    return oxidation_states_of(sites_of_text(text, kind, where))
+    return oxidation_states_of(sites_of_text(text, kind, where, block=block))
 
 
 def _misunderstood(error: Exception, where: str) -> StructureError:

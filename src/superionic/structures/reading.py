@@ -43,7 +43,7 @@ def read_in_child(request: Mapping[str, Any], *, time_limit_s: float, memory_lim
     Parameters
     ----------
     request
-        ``what`` (``crystal`` or ``oxidation states``), ``text``, ``kind``, ``where``, ``name``, ``symprec``.
+        ``what`` (``crystal`` or ``oxidation states``), ``text``, ``kind``, ``where``, ``block``, ``name``, ``symprec``.
     time_limit_s
         After so long the child is killed; its CPU time is limited to the same.
     memory_limit_MB
@@ -353,10 +353,12 @@ def _answer(request: dict[str, Any], parsing: Any) -> dict[str, Any]:
     text, kind, where = request["text"], request["kind"], request["where"]
     try:
         if request["what"] == "crystal":
-            crystal = parsing.crystal_of_text(text, kind, where, name=request["name"], symprec=request["symprec"])
+            crystal = parsing.crystal_of_text(
+                text, kind, where, name=request["name"], symprec=request["symprec"], block=request["block"]
+            )
             result = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in crystal.to_dict().items()}
         else:
-            found = parsing.oxidation_states_of_text(text, kind, where)
+            found = parsing.oxidation_states_of_text(text, kind, where, block=request["block"])
             result = {"states": None if found.states is None else dict(found.states), "reason": found.reason}
     except StructureError as error:
         return {"state": "refused", "message": error.message, "where": error.where, "fix": error.fix}
@@ -379,6 +381,7 @@ def _warm_up(parsing: Any) -> None:
     """Import and try everything once, so that the first file is not charged for it."""
     cell = "".join(f"_cell_length_{k} 4\n" for k in "abc")
     cell += "".join(f"_cell_angle_{k} 90\n" for k in ("alpha", "beta", "gamma"))
+    cell += "_space_group_it_number 1\n"
     table = "loop_\n_atom_site_label\n_atom_site_fract_x\n_atom_site_fract_y\n_atom_site_fract_z\nCs1 0 0 0\n"
     parsing.crystal_of_text(f"data_x\n{cell}{table}", "cif", "x", name="x")
 
