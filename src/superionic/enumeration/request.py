@@ -13,13 +13,13 @@ from superionic.enumeration.monte_carlo import DEFAULT_DIELECTRIC, DEFAULT_SWEEP
 from superionic.enumeration.result import EnumeratedPoint, Enumeration
 from superionic.errors import CompositionError
 from superionic.structures.axes import Axis, apply_point, grid_points, parse_axis
-from superionic.structures.composition import Coupling, compact_supercell, smallest_index
+from superionic.structures.composition import MAX_DEVIATION, Coupling, compact_supercell, fitting_indices
 from superionic.structures.disordered import DisorderedCrystal
 from superionic.structures.files import read_crystal, read_oxidation_states
 from superionic.structures.oxidation import OxidationStates, find_oxidation_states
 from superionic.structures.supercells import Supercell, inequivalent_supercells
 
-_AUTO_DEVIATION = 0.1
+_CELLS_TRIED = 4
 _QUICK = 2_000_000
 _MAX_KEPT = 100_000
 _MAX_CHOSEN = 1_000_000
@@ -45,7 +45,7 @@ def enumerate_orderings(
     axes: Sequence[str | Axis] = (),
     formula_unit: str | None = None,
     occupancies: Mapping[str, Mapping[str, float]] | None = None,
-    max_deviation: float | None = None,
+    max_deviation: float | None = MAX_DEVIATION,
     min_distance_A: float | None = DEFAULT_MIN_DISTANCE_A,
     ewald_top: int | None = None,
     sample_draws: int | None = None,
@@ -69,8 +69,9 @@ def enumerate_orderings(
     file
         The crystal, with its partial occupancies: CIF, POSCAR, extxyz or pymatgen JSON.
     supercell
-        ``"1x1x2"``, three integers, a 3 × 3 integer matrix, ``"primitive"``, or ``"auto"``: the smallest one whose
-        integer compositions come within 0.1 (or `max_deviation`) of every refined occupancy.
+        ``"1x1x2"``, three integers, a 3 × 3 integer matrix, ``"primitive"``, or ``"auto"``: the smallest one in which
+        every species stays and no occupancy is off by more than `max_deviation`; one of up to twice that size is
+        preferred if it holds the refined occupancies exactly.
     max_index
         Take all supercells of the primitive cell up to this many times its volume that symmetry does not make equal,
         instead of `supercell`.
@@ -87,7 +88,8 @@ def enumerate_orderings(
     occupancies
         Occupancies to be used instead of the refined ones, by name of the sublattice.
     max_deviation
-        Largest difference of an occupancy from the refinement; None: as wide as needed.
+        Largest difference of an occupancy from the refinement, as in a campaign: one atom more or fewer is always
+        allowed, unless it takes away all there is of a species. None: as wide as needed.
     min_distance_A
         Sites closer than this are not both occupied; None for no such rule.
     ewald_top
@@ -258,14 +260,27 @@ def _counted(
     exact: Mapping[str, Any] = {}
     if axes:
         crystal, exact = apply_point(crystal, axes, point, charges.values)
-    if cell is None:
-        widest = options["max_deviation"] or _AUTO_DEVIATION
-        index = smallest_index(
-            crystal, charges.values, coupling=options["coupling"], exact_totals=exact, max_deviation=widest
-        )
-        # Where none fits, the smallest cell tells why.
-        cell = compact_supercell(crystal, index or 1)
-    return counted_spaces(crystal, cell, charges.values, exact_totals=exact, **options)[0]
+    if cell is not None:
+        return counted_spaces(crystal, cell, charges.values, exact_totals=exact, **options)[0]
+    if options["max_deviation"] is None:
+        options["max_deviation"] = MAX_DEVIATION
+    fitting = fitting_indices(
+        crystal,
+        charges.values,
+        coupling=options["coupling"],
+        overrides=options["overrides"],
+        exact_totals=exact,
+        max_deviation=options["max_deviation"],
+    )
+    refusal: CompositionError | None = None
+    for index in fitting[:_CELLS_TRIED] or [1]:  # where none fits, the smallest cell tells why
+        cell = compact_supercell(crystal, index)
+        try:
+            return counted_spaces(crystal, cell, charges.values, exact_totals=exact, strict=True, **options)[0]
+        except CompositionError as error:
+            refusal = refusal or error
+    assert refusal is not None  # noqa: S101 - one cell at least was tried
+    raise refusal
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from superionic.enumeration.request import MAX_INDEX, charges_of_crystal, demand_within
-from superionic.structures.composition import Coupling, IntegerComposition, integer_compositions
+from superionic.structures.composition import MAX_DEVIATION, Coupling, IntegerComposition, integer_compositions
 from superionic.structures.counting import IndexCount, count_by_index
 from superionic.structures.files import read_crystal
 from superionic.structures.supercells import Supercell
@@ -86,7 +86,7 @@ def count_supercells(
     diagonal_only: bool = False,
     any_composition: bool = False,
     exchangeable: bool = False,
-    max_deviation: float | None = None,
+    max_deviation: float | None = MAX_DEVIATION,
 ) -> SupercellSeries:
     """Count the orderings of all inequivalent supercells of a crystal's primitive cell, up to an index.
 
