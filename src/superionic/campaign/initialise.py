@@ -6,7 +6,6 @@ be changed by hand.
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import re
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 MAX_ATOMS: Final = 150
 """Sites of the largest supercell that is guessed."""
 
-_NEUTRAL: Final = 0.005  # e for each atom: what rounding of refined occupancies may leave
+_CELLS_TRIED: Final = 8
 
 
 def draft_campaign(
@@ -44,7 +43,7 @@ def draft_campaign(
     mobile_ion
         Element whose ions conduct; guessed if None.
     oxidation_states
-        Charges in e; those of elements that it leaves out are guessed.
+        Charges in e; those of elements that it leaves out come from the crystal's file or are guessed.
     name
         Name of the campaign; made of the file name if None.
     folder
@@ -61,16 +60,23 @@ def draft_campaign(
     StructureError
         If the crystal cannot be read, holds no ion that is known to conduct, or not the one that is named.
     CompositionError
-        If no charges are known for one of its elements, or they do not have both signs.
+        If no charges are known for one of its elements, they do not have both signs, or no supercell fits.
     """
+    from superionic.enumeration.request import charges_of_crystal
     from superionic.structures.files import read_crystal
 
     path = Path(crystal_path)
     crystal = read_crystal(path)
-    amounts = {species: float(amount) for species, amount in crystal.composition.items()}
-    ion = _mobile_ion(crystal, amounts, mobile_ion, str(path))
-    charges = guess_oxidation_states(amounts, oxidation_states or {}, where=str(path))
-    if len(charges) > 1 and (min(charges.values()) >= 0 or max(charges.values()) <= 0):
+    ion = _mobile_ion(crystal, mobile_ion, str(path))
+    if len(crystal.species) == 1:
+        raise StructureError(
+            f"The file lists sites of {ion} alone: that is no crystal in which {ion} could be an ion.",
+            where=str(path),
+            fix="Give the whole crystal, or take the file as sites: superionic analyse TRAJECTORY --sites FILE.",
+        )
+    states = charges_of_crystal(crystal, path, oxidation_states)
+    charges = dict(states.values)
+    if min(charges.values()) >= 0 or max(charges.values()) <= 0:
         listed = ", ".join(f"{element}: {charge:g}" for element, charge in charges.items())
         raise CompositionError(
             f"The charges {listed} do not have both signs.",
@@ -88,44 +94,14 @@ def draft_campaign(
         ion=ion,
         ion_remark="as you said" if mobile_ion else "a guess; change it if another ion conducts",
         charges=", ".join(f"{element}: {charge:g}" for element, charge in charges.items()),
-        charge_remark=_charge_remark(amounts, charges),
+        charge_remark=states.note,
         supercell=supercell,
         supercell_remark=remark,
     )
 
 
-def guess_oxidation_states(
-    amounts: Mapping[str, float], known: Mapping[str, float], *, where: str | None = None
-) -> dict[str, float]:
-    """Guess one charge for each element, by :func:`superionic.structures.oxidation.find_oxidation_states`.
-
-    Nearness to neutrality is enough here: the file shows the net charge that is left.
-
-    Parameters
-    ----------
-    amounts
-        Amount of each element in the cell.
-    known
-        Charges that are given; they are kept.
-    where
-        The file, for errors.
-
-    Returns
-    -------
-    dict of str to float
-        Charge of each element of ``amounts``, and of ``known`` besides.
-
-    Raises
-    ------
-    CompositionError
-        If an element of the crystal has no known charge.
-    """
-    from superionic.structures.oxidation import find_oxidation_states
-
-    return dict(find_oxidation_states(amounts, known, tolerance_e=None, where=where).values)
-
-
-def _mobile_ion(crystal: DisorderedCrystal, amounts: Mapping[str, float], given: str | None, where: str) -> str:
+def _mobile_ion(crystal: DisorderedCrystal, given: str | None, where: str) -> str:
+    amounts = crystal.composition
     if given is not None:
         if given in amounts:
             return given
@@ -146,31 +122,40 @@ def _mobile_ion(crystal: DisorderedCrystal, amounts: Mapping[str, float], given:
         ) from error
 
 
-def _charge_remark(amounts: Mapping[str, float], charges: Mapping[str, float]) -> str:
-    net = sum(amount * charges[element] for element, amount in amounts.items())
-    scale = sum(amounts.values())
-    if abs(net) < _NEUTRAL * scale:
-        return "the refined composition is neutral with them"
-    return f"the refined composition has a net charge of {net:+.2f} e for {scale:.4g} atoms with them; check them"
-
-
 def _supercell(crystal: DisorderedCrystal, charges: Mapping[str, float]) -> tuple[str, str]:
-    """Find the smallest simple supercell that has a neutral integer composition."""
-    from superionic.structures.composition import integer_compositions
+    """Choose a supercell that a campaign takes with its defaults: the smallest that fits, with every species in it.
 
-    if crystal.is_ordered:
-        return "1x1x1", "the crystal is ordered"
-    repetitions = sorted(itertools.product((1, 2, 3), repeat=3), key=lambda abc: (abc[0] * abc[1] * abc[2], abc[::-1]))
-    for a, b, c in repetitions:
-        if a * b * c > 1 and a * b * c * len(crystal.sites) > MAX_ATOMS:
-            continue
+    One atom more or fewer than stated counts as a fit only where no small supercell is better, and a large supercell
+    is taken only where no small one fits.
+
+    Raises
+    ------
+    CompositionError
+        If none fits: a campaign would be refused for the same reason.
+    """
+    from superionic.enumeration.counted import counted_spaces
+    from superionic.structures.composition import compact_supercell, fitting_indices
+
+    strict = [(cells, True) for cells in fitting_indices(crystal, charges)]
+    loose = [(cells, False) for cells in fitting_indices(crystal, charges, strict=False)]
+
+    def is_large(choice: tuple[int, bool]) -> bool:
+        return choice[0] > 1 and choice[0] * len(crystal.sites) > MAX_ATOMS
+
+    refusal: CompositionError | None = None
+    for cells, strictly in sorted([*strict, *loose], key=is_large)[:_CELLS_TRIED] or [(1, False)]:
+        cell = compact_supercell(crystal, cells)
         try:
-            found = integer_compositions(crystal, (a, b, c), charges, limit=1)
-        except CompositionError:
+            composition = counted_spaces(crystal, cell, charges, strict=strictly)[0].composition
+        except CompositionError as error:
+            refusal = refusal or error
             continue
-        if found:
-            return f"{a}x{b}x{c}", f"the smallest with whole atoms and no charge: {found[0].formula}"
-    return "1x1x1", "no small supercell has whole atoms and no charge; `superionic check` says what is missing"
+        if crystal.is_ordered:
+            return str(cell), "the crystal is ordered"
+        loss = f"; {composition.loss}" if composition.lost else ""
+        return str(cell), f"the smallest with whole atoms and no charge: {composition.formula}{loss}"
+    assert refusal is not None  # noqa: S101 - one cell at least was tried
+    raise refusal
 
 
 def _name(text: str) -> str:

@@ -10,17 +10,19 @@ from typing import Any
 from superionic.enumeration.chosen import SEARCH_BUDGET, ChosenOrderings, list_lowest, sample, search
 from superionic.enumeration.counted import DEFAULT_MIN_DISTANCE_A, MAX_LISTED, CountedSpace, counted_spaces
 from superionic.enumeration.monte_carlo import DEFAULT_DIELECTRIC, DEFAULT_SWEEPS, DEFAULT_TEMPERATURE_K, monte_carlo
-from superionic.enumeration.result import EnumeratedPoint, Enumeration
+from superionic.enumeration.result import EnumeratedPoint, Enumeration, RefusedPoint
 from superionic.errors import CompositionError
 from superionic.structures.axes import Axis, apply_point, grid_points, parse_axis
 from superionic.structures.composition import MAX_DEVIATION, Coupling, compact_supercell, fitting_indices
 from superionic.structures.disordered import DisorderedCrystal
 from superionic.structures.files import read_crystal, read_oxidation_states
+from superionic.structures.filesites import FileOxidationStates
 from superionic.structures.oxidation import OxidationStates, find_oxidation_states
 from superionic.structures.supercells import Supercell, inequivalent_supercells
 
 _CELLS_TRIED = 4
 _QUICK = 2_000_000
+_REFUSALS_SHOWN = 5
 _MAX_KEPT = 100_000
 _MAX_CHOSEN = 1_000_000
 
@@ -155,8 +157,8 @@ def enumerate_orderings(
     demand_within("relative permittivity", dielectric, 0.01, 1e6)
     demand_within("smallest distance in Å", min_distance_A, 0.0, 20.0)
     demand_within("largest deviation of an occupancy", max_deviation, 0.0, 1.0)
-    crystal = read_crystal(file)
-    parsed = [_axis(axis, formula_unit) for axis in axes]
+    parsed = [axis_of(axis, formula_unit) for axis in axes]
+    crystal = crystal_of(file, parsed)
     charges = charges_of_crystal(crystal, file, oxidation_states, parsed)
     wishes = _Wishes(
         ewald_top, sample_draws, thermal, search_lowest, search_budget,
@@ -164,7 +166,7 @@ def enumerate_orderings(
         quick_look, list_all, max_listed, seed,
     )  # fmt: skip
     points: list[EnumeratedPoint] = []
-    refusals: list[CompositionError] = []
+    refusals: list[RefusedPoint] = []
     for parent, cell in _cells(crystal, supercell, max_index, diagonal_only):
         for point in grid_points(parsed) if parsed else [{}]:
             label = " ".join(f"{name}={value:g}" for name, value in point.items())
@@ -175,13 +177,15 @@ def enumerate_orderings(
                     min_distance_A=min_distance_A, max_listed=max_listed, seed=seed,
                 )  # fmt: skip
             except CompositionError as error:
-                refusals.append(error)
+                if not parsed and max_index is None:
+                    raise  # the only one
+                refusals.append(RefusedPoint(label, None if cell is None else str(cell), error))
                 continue
             report = None if progress is None else (lambda n, label=label: progress(label, n))
             chosen = _choose(counted, wishes, report)
             points.append(EnumeratedPoint(label, counted, chosen))
     if not points:
-        raise refusals[0]
+        raise _all_refused(refusals)
     return Enumeration(
         file=Path(file).name,
         crystal={
@@ -194,7 +198,19 @@ def enumerate_orderings(
         oxidation_states={"values": dict(charges.values), "source": charges.source, "note": charges.note},
         coupling=coupling if isinstance(coupling, str) else [list(names) for names in coupling],
         points=tuple(points),
-        refused=tuple(str(error.message) for error in refusals),
+        refused=tuple(refusals),
+    )
+
+
+def _all_refused(refusals: Sequence[RefusedPoint]) -> CompositionError:
+    """Say that no point is left, and why of each."""
+    first = refusals[0].error
+    listed = "; ".join(f"{refusal.place}: {refusal.error.message}" for refusal in refusals[:_REFUSALS_SHOWN])
+    if len(refusals) == 1:
+        return CompositionError(listed, where=first.where, fix=first.fix)
+    more = f"; and {len(refusals) - _REFUSALS_SHOWN} more" if len(refusals) > _REFUSALS_SHOWN else ""
+    return CompositionError(
+        f"None of the {len(refusals)} points fits. {listed}{more}", where=first.where, fix=first.fix
     )
 
 
@@ -215,14 +231,21 @@ def charges_of_crystal(
     crystal: DisorderedCrystal, file: str | Path, given: Mapping[str, float] | None, axes: Sequence[Axis] = ()
 ) -> OxidationStates:
     """Find the charge of every species of a crystal and of its axes: given, from the file, or guessed."""
-    in_file = None if given is not None and set(crystal.species) <= set(given) else read_oxidation_states(file)
-    added = [axis.by for axis in axes]
+    known = given is not None and set(crystal.species) <= set(given)
+    in_file = FileOxidationStates(None, "not asked") if known else read_oxidation_states(file)
+    added = [species for axis in axes for species in (axis.replace, axis.by)]
     return find_oxidation_states(
-        crystal, given, None if in_file is None else in_file.states, also=added, mixed_valence=True, where=str(file)
+        crystal, given, in_file.states, several=in_file.several, also=added, mixed_valence=True, where=str(file)
     )
 
 
-def _axis(axis: str | Axis, formula_unit: str | None) -> Axis:
+def crystal_of(file: str | Path, axes: Sequence[Axis] = ()) -> DisorderedCrystal:
+    """Read a crystal."""
+    return read_crystal(file)
+
+
+def axis_of(axis: str | Axis, formula_unit: str | None) -> Axis:
+    """Return an axis, read if it is text, with the formula unit in which it counts."""
     if isinstance(axis, str):
         return parse_axis(axis, formula_unit=formula_unit)
     return axis if formula_unit is None else replace(axis, formula_unit=formula_unit)

@@ -79,8 +79,8 @@ class EnumerateSettings(StageSection):
     )
     min_distance_A: Annotated[float, Field(gt=0, le=20)] | None = Field(
         default=1.5,
-        description="Like ions are never closer than this (unlike ones 2/3 of it, with hydrogen 0.4): split sites are "
-        "not both occupied. null: no such rule.",
+        description="Like ions are never closer than this (unlike ones 2/3 of it, bonds to hydrogen 0.4, two hydrogens "
+        "5/6): split sites are not both occupied. null: no such rule.",
     )
     max_compositions: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=1,
@@ -88,7 +88,8 @@ class EnumerateSettings(StageSection):
     )
     max_composition_deviation: Positive = Field(
         default=0.1,
-        description="Largest deviation of an occupancy from the refined one; one atom more or fewer is always allowed.",
+        description="Largest deviation of an occupancy from the refined one; one atom more or fewer is always allowed, "
+        "unless it takes away all there is of a species.",
     )
     monte_carlo: MonteCarloSettings = Field(
         default_factory=MonteCarloSettings, description="Settings of the method `monte-carlo`."

@@ -237,7 +237,7 @@ def _enumerated(cell: OrderedCell, chosen: Outcome[KeptOrderings]) -> Enumerated
 # ---- task functions -----------------------------------------------------------------------------------------------
 
 
-@task(version=3)
+@task(version=4)
 def integer_compositions_task(
     context: Context,
     *,

@@ -239,9 +239,10 @@ def fitting_indices(
     overrides: Mapping[str, Mapping[str, float]] | None = None,
     exact_totals: Mapping[str, int | float | Fraction] | None = None,
     max_deviation: float = MAX_DEVIATION,
+    strict: bool = True,
     max_index: int = MAX_INDEX,
 ) -> list[int]:
-    """Return the numbers of parent cells in which every species stays and no occupancy is off by more than stated.
+    """Return numbers of parent cells that fit: every species stays and no occupancy is off by more than stated.
 
     They go from the smallest to twice the smallest, but one that holds the refined occupancies exactly (to 0.02 atoms)
     comes first. The parameters are those of :func:`integer_compositions`.
@@ -253,6 +254,6 @@ def fitting_indices(
         exact_totals=exact_totals or {},
         max_occupied=(),
         max_deviation=max_deviation,
-        strict=True,
+        strict=strict,
     )
     return request.fitting_indices(max_index)

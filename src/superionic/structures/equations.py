@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -76,6 +77,36 @@ class _Group:
     @property
     def is_ordered(self) -> bool:
         return len(self.occupancies) == 1
+
+
+class NothingFitsError(CompositionError):
+    """No composition fits a supercell; what would is sought when it is asked for, as that takes many times as long.
+
+    Parameters
+    ----------
+    message, where
+        As of any error.
+    advise
+        Returns the fix.
+    """
+
+    def __init__(self, message: str, *, where: str, advise: Callable[[], str]) -> None:
+        super().__init__(message, where=where)
+        self._advise: Callable[[], str] | None = advise
+
+    @property
+    def fix(self) -> str | None:
+        """What to do about it."""
+        if self._advise is not None:
+            self._fix, self._advise = self._advise(), None
+        return self._fix
+
+    @fix.setter
+    def fix(self, value: str | None) -> None:
+        self._fix, self._advise = value, None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(CompositionError, where=self.where, fix=self.fix), (self.message,)
 
 
 _Vectors = tuple[tuple[int, ...], ...]
@@ -157,7 +188,7 @@ class CompositionRequest:
             lost = sorted({s for _, vectors in found for s in self.lost(vectors, cells)} & self._must_stay() - {*kept})
             if not lost:
                 if not found and kept:
-                    problem = f"whatever fits has no {' or '.join(kept)} left"
+                    problem = f"what would fit has lost {' or '.join(kept)}"
                 return found, problem
             kept = (*kept, *lost)
 
@@ -323,28 +354,29 @@ class CompositionRequest:
 
     def failure(self, supercell: Supercell, problem: str) -> CompositionError:
         """Say that nothing fits, and what would."""
+        return NothingFitsError(
+            f"No charge-neutral integer composition fits the supercell {supercell}: {problem}{self._charge_text()}.",
+            where=f"{self.crystal.name} ({self.crystal.cell_formula} in the parent cell)",
+            advise=partial(self._advice, supercell),
+        )
+
+    def _advice(self, supercell: Supercell) -> str:
+        """Name a supercell that fits, and the deviation that would be enough."""
         strictly = copy(self)
         strictly.strict = self.max_deviation is not None
         cells = next((n for n in strictly.fitting_indices(MAX_INDEX) if n != supercell.multiplicity), None)
-        if cells is None:
+        if cells is None and not self.strict:
             cells = self.smallest_index(MAX_INDEX, other_than=supercell.multiplicity)
         fixes = []
-        if cells is not None:
+        if cells is None:
+            fixes.append(f"no supercell of up to {MAX_INDEX} parent cells fits: check oxidation states and occupancies")
+        else:
             shape = compact_supercell(self.crystal, cells)
             fixes.append(f"use a supercell of {cells} parent cell{'s' * (cells > 1)}, such as {shape}")
         if self.max_deviation is not None and (wider := self._wider(supercell.multiplicity)):
             fixes.append(wider)
-        if cells is None:
-            fixes = [
-                f"no supercell of up to {MAX_INDEX} parent cells fits: check oxidation states and occupancies",
-                *fixes,
-            ]
         fix = ", or ".join(fixes)
-        return CompositionError(
-            f"No charge-neutral integer composition fits the supercell {supercell}: {problem}{self._charge_text()}.",
-            where=f"{self.crystal.name} ({self.crystal.cell_formula} in the parent cell)",
-            fix=f"{fix[0].upper()}{fix[1:]}.",
-        )
+        return f"{fix[0].upper()}{fix[1:]}."
 
     def _charge_text(self) -> str:
         """Say what the refined composition is charged with, where it is not neutral."""

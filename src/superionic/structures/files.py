@@ -109,7 +109,8 @@ def read_oxidation_states(
     states, reason = result.get("states"), result.get("reason")
     if states is not None:
         states = {str(element): float(charge) for element, charge in dict(states).items()}
-    return FileOxidationStates(states, None if reason is None else str(reason))
+    several = {str(e): tuple(float(q) for q in charges) for e, charges in dict(result.get("several") or {}).items()}
+    return FileOxidationStates(states, None if reason is None else str(reason), several)
 
 
 def _symprec(value: float) -> float:

@@ -56,22 +56,21 @@ class FileOxidationStates:
         Charge in e of each element that the file gives one; None where it gives none that can be used.
     reason
         Why there are none; None where there are.
+    several
+        The charges of each element that the file gives more than one.
     """
 
     states: Mapping[str, float] | None
     reason: str | None
+    several: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 def oxidation_states_of(sites: FileSites) -> FileOxidationStates:
-    """Reduce the charges of a file to one for each element, or say why that cannot be done."""
-    mixed = {e: q for e, q in sites.charges.items() if len(q) > 1}
-    if mixed:
-        element, charges = next(iter(mixed.items()))
-        listed = " and ".join(f"{q:+g}" for q in charges)
-        return FileOxidationStates(
-            None, f"the file gives {element} the oxidation states {listed}; one for each element is needed"
-        )
-    states = {element: charges[0] for element, charges in sites.charges.items()}
+    """Reduce the charges of a file to one for each element that has one, or say why there are none."""
+    several = {element: charges for element, charges in sites.charges.items() if len(charges) > 1}
+    states = {element: charges[0] for element, charges in sites.charges.items() if len(charges) == 1}
+    if several:
+        return FileOxidationStates(states or None, None if states else "the file gives several for each", several)
     if not states:
         return FileOxidationStates(None, "the file gives no oxidation states")
     if not any(states.values()):

@@ -357,7 +357,11 @@ def _answer(request: dict[str, Any], parsing: Any) -> dict[str, Any]:
             result = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in crystal.to_dict().items()}
         else:
             found = parsing.oxidation_states_of_text(text, kind, where)
-            result = {"states": None if found.states is None else dict(found.states), "reason": found.reason}
+            result = {
+                "states": None if found.states is None else dict(found.states),
+                "reason": found.reason,
+                "several": {element: list(charges) for element, charges in found.several.items()},
+            }
     except StructureError as error:
         return {"state": "refused", "message": error.message, "where": error.where, "fix": error.fix}
     except MemoryError:
