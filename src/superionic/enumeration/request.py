@@ -240,8 +240,8 @@ def charges_of_crystal(
 
 
 def crystal_of(file: str | Path, axes: Sequence[Axis] = ()) -> DisorderedCrystal:
-    """Read a crystal."""
-    return read_crystal(file)
+    """Read a crystal, with the sites that it lists as empty where a species that follows may go there."""
+    return read_crystal(file, keep_empty=sorted({species for axis in axes for species in axis.follows}))
 
 
 def axis_of(axis: str | Axis, formula_unit: str | None) -> Axis:

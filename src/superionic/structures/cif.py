@@ -363,6 +363,11 @@ def _merged(
         positions.append(orbit)
         amounts.append({row.element: row.occupancy})
         labels.append(row.label)
+    empty = [
+        (row.label, row.element, orbit)
+        for row, orbit in zip(rows, orbits, strict=True)
+        if row.occupancy <= 1e-6 and not _is_taken(orbit[0], placed, cell)
+    ]
     rank = {row.label: i for i, row in reversed(list(enumerate(rows)))}
     order = sorted(range(len(positions)), key=lambda i: (rank[labels[i]], i))
     return FileSites(
@@ -371,4 +376,10 @@ def _merged(
         occupancies=[dict(amounts[i]) for i in order for _ in positions[i]],
         labels=[labels[i] for i in order for _ in positions[i]],
         charges=charges,
+        empty=empty,
     )
+
+
+def _is_taken(position: FloatArray, placed: FloatArray, cell: FloatArray) -> bool:
+    difference = placed - position
+    return bool(np.any(np.linalg.norm((difference - np.round(difference)) @ cell, axis=1) <= _LARGEST_ROUNDING_A))

@@ -19,6 +19,12 @@ FULL_TOLERANCE = 1e-3
 OVERLAP_DISTANCE_A = 0.5
 """Two sites closer than this cannot both be occupied in any crystal (the H–H bond is 0.74 Å)."""
 
+EMPTY = 1e-8
+"""Occupancy of a species on a site that is empty, but was listed so that the species can be put there."""
+
+LEAST_OCCUPANCY = 1e-6
+"""Smaller occupancies are none."""
+
 OVERLAP_OCCUPANCY = 1.2
 """Summed occupancy above which two such sites are a mistake; refined split sites exceed 1 by some per cent."""
 

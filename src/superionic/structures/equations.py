@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from superionic.errors import CompositionError
-from superionic.structures.disordered import DisorderedCrystal
+from superionic.structures.disordered import LEAST_OCCUPANCY, DisorderedCrystal
 from superionic.structures.formulas import VACANCY, sort_species
 from superionic.structures.nearest import (
     MAX_STATES,
@@ -480,6 +480,8 @@ def _groups(crystal: DisorderedCrystal, coupling: Coupling) -> list[_Group]:
             total = sum(sublattice.species.values()) + sublattice.vacancy
             parts = {**sublattice.species, **({VACANCY: sublattice.vacancy} if sublattice.vacancy > 0.0 else {})}
             for species, occupancy in parts.items():
+                if occupancy < LEAST_OCCUPANCY:
+                    continue
                 amounts[species] = amounts.get(species, 0.0) + occupancy / total * sublattice.multiplicity / sites
         groups.append(
             _Group(

@@ -17,7 +17,7 @@ import numpy as np
 
 from superionic.errors import CompositionError
 from superionic.structures.composition import OccupancyBound
-from superionic.structures.disordered import DisorderedCrystal, close_pairs
+from superionic.structures.disordered import LEAST_OCCUPANCY, DisorderedCrystal, close_pairs
 from superionic.structures.formulas import VACANCY
 from superionic.structures.supercells import SupercellSites
 from superionic.structures.symmetry import FloatArray, IntArray
@@ -137,7 +137,8 @@ def occupancy_bounds(
     min_distance_A, oxidation_states
         As in :func:`find_contacts`.
     """
-    species = [(*s.species, VACANCY) if s.vacancy > 0.0 else tuple(s.species) for s in crystal.sublattices]
+    present = [tuple(e for e, o in s.species.items() if o >= LEAST_OCCUPANCY) for s in crystal.sublattices]
+    species = [(*p, VACANCY) if s.vacancy > 0.0 else p for p, s in zip(present, crystal.sublattices, strict=True)]
     holds = [species[orbit] for orbit in sites.orbits]
     contacts = find_contacts(sites.cell_A, sites.fractional, holds, min_distance_A, oxidation_states)
     kinds: dict[tuple[int, ...], int] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from superionic.errors import StructureError, explained
@@ -31,6 +32,7 @@ def read_crystal(
     *,
     name: str | None = None,
     symprec: float = 0.01,
+    keep_empty: Sequence[str] = (),
     time_limit_s: float = 30.0,
     memory_limit_MB: int = 2048,
 ) -> DisorderedCrystal:
@@ -49,6 +51,8 @@ def read_crystal(
         Name of the crystal; the file name without its suffix where not given.
     symprec
         Distance tolerance in Å for finding the symmetry.
+    keep_empty
+        Elements whose sites are kept where the file lists them with occupancy 0, so that they can be filled.
     time_limit_s, memory_limit_MB
         What reading the file may cost at most.
 
@@ -68,6 +72,7 @@ def read_crystal(
             "where": str(file),
             "name": file.stem if name is None else name,
             "symprec": _symprec(symprec),
+            "keep_empty": list(keep_empty),
         },
         time_limit_s=time_limit_s,
         memory_limit_MB=memory_limit_MB,
@@ -82,7 +87,9 @@ def read_crystal(
         ) from error
 
 
-def parse_crystal(path: str | Path, *, name: str | None = None, symprec: float = 0.01) -> DisorderedCrystal:
+def parse_crystal(
+    path: str | Path, *, name: str | None = None, symprec: float = 0.01, keep_empty: Sequence[str] = ()
+) -> DisorderedCrystal:
     """Read a crystal as :func:`read_crystal` does, but in this process and without limits.
 
     For files that were checked by :func:`read_crystal` before, such as those that tasks are given.
@@ -93,7 +100,8 @@ def parse_crystal(path: str | Path, *, name: str | None = None, symprec: float =
         As :func:`read_crystal`.
     """
     file, kind, text = _checked(path)
-    return crystal_of_text(text, kind, str(file), name=file.stem if name is None else name, symprec=_symprec(symprec))
+    called = file.stem if name is None else name
+    return crystal_of_text(text, kind, str(file), name=called, symprec=_symprec(symprec), keep_empty=keep_empty)
 
 
 def read_oxidation_states(

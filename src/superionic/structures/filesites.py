@@ -37,6 +37,8 @@ class FileSites:
         Name of each site.
     charges
         All oxidation states that the file gives each element, in rising order.
+    empty
+        Sites that the file lists with occupancy 0, where nothing else sits: label, element and (n, 3) positions.
     """
 
     cell_A: FloatArray
@@ -44,6 +46,7 @@ class FileSites:
     occupancies: Sequence[Mapping[str, float]]
     labels: Sequence[str]
     charges: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    empty: Sequence[tuple[str, str, FloatArray]] = ()
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,8 @@ def read_in_child(request: Mapping[str, Any], *, time_limit_s: float, memory_lim
     Parameters
     ----------
     request
-        ``what`` (``crystal`` or ``oxidation states``), ``text``, ``kind``, ``where``, ``name``, ``symprec``.
+        ``what`` (``crystal`` or ``oxidation states``), ``text``, ``kind``, ``where``, ``name``, ``symprec``,
+        ``keep_empty``.
     time_limit_s
         After so long the child is killed; its CPU time is limited to the same.
     memory_limit_MB
@@ -353,7 +354,9 @@ def _answer(request: dict[str, Any], parsing: Any) -> dict[str, Any]:
     text, kind, where = request["text"], request["kind"], request["where"]
     try:
         if request["what"] == "crystal":
-            crystal = parsing.crystal_of_text(text, kind, where, name=request["name"], symprec=request["symprec"])
+            crystal = parsing.crystal_of_text(
+                text, kind, where, name=request["name"], symprec=request["symprec"], keep_empty=request["keep_empty"]
+            )
             result = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in crystal.to_dict().items()}
         else:
             found = parsing.oxidation_states_of_text(text, kind, where)
