@@ -119,6 +119,9 @@ def init(
         str | None, typer.Option(help="Oxidation states, e.g. 'Li=1,Y=3,Cl=-1'.  [default: guessed and shown]")
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the campaign.  [default: from the file name]")] = None,
+    max_deviation: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Largest difference of an occupancy from the refined one.")
+    ] = 0.1,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing campaign file.")] = False,
 ) -> None:
     """Write a commented campaign file for a crystal, every setting at its published default."""
@@ -135,6 +138,7 @@ def init(
         oxidation_states=parse_charges(charges),
         name=name,
         folder=output.resolve().parent,
+        max_deviation=max_deviation,
     )
     _write(output, text)
     typer.echo(f"wrote {output}; read it, then: superionic check {output}")

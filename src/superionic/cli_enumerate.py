@@ -311,9 +311,7 @@ def _show_point(console: Any, point: EnumeratedPoint) -> None:
     console.print(groups)
     console.print(f"occupancies off the refined ones by {values['deviation']:.4f} (root mean square)")
     if values["deviation"] > _FAR:
-        console.print(
-            "[yellow]that is far:[/yellow] a larger supercell (auto takes the smallest that fits) or other charges"
-        )
+        console.print("[yellow]that is far:[/yellow] a larger supercell or other charges may come nearer")
     if values["lost"]:
         console.print(f"[yellow]caution:[/yellow] {escape(counted.composition.loss)}")
     if values["skipped_compositions"]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from superionic.campaign.yaml_text import plain_scalar
 from superionic.errors import CompositionError, StructureError
 from superionic.settings.base import ELEMENTS, did_you_mean
+from superionic.structures.formulas import MAX_DEVIATION
 
 if TYPE_CHECKING:
     from superionic.structures.disordered import DisorderedCrystal
@@ -33,6 +34,7 @@ def draft_campaign(
     oxidation_states: Mapping[str, float] | None = None,
     name: str | None = None,
     folder: str | Path | None = None,
+    max_deviation: float = MAX_DEVIATION,
 ) -> str:
     """Write the text of a commented campaign file for one crystal.
 
@@ -49,6 +51,8 @@ def draft_campaign(
     folder
         Folder in which the campaign file will stand, for the relative path of the crystal; the working folder if
         None.
+    max_deviation
+        Largest difference of an occupancy from the refined one; it is written into the file.
 
     Returns
     -------
@@ -83,7 +87,7 @@ def draft_campaign(
             where=str(path),
             fix="Give charges that can make a neutral crystal.",
         )
-    supercell, remark = _supercell(crystal, charges)
+    supercell, remark = _supercell(crystal, charges, max_deviation)
     relative = Path(os.path.relpath(path.absolute(), Path(folder or ".").absolute())).as_posix()
     return _TEXT.format(
         name=_name(name if name is not None else path.stem),
@@ -97,6 +101,7 @@ def draft_campaign(
         charge_remark=states.note,
         supercell=supercell,
         supercell_remark=remark,
+        max_deviation=f"{max_deviation:g}",
     )
 
 
@@ -122,7 +127,7 @@ def _mobile_ion(crystal: DisorderedCrystal, given: str | None, where: str) -> st
         ) from error
 
 
-def _supercell(crystal: DisorderedCrystal, charges: Mapping[str, float]) -> tuple[str, str]:
+def _supercell(crystal: DisorderedCrystal, charges: Mapping[str, float], max_deviation: float) -> tuple[str, str]:
     """Choose a supercell that a campaign takes with its defaults: the smallest that fits, with every species in it.
 
     One atom more or fewer than stated counts as a fit only where no small supercell is better, and a large supercell
@@ -136,8 +141,8 @@ def _supercell(crystal: DisorderedCrystal, charges: Mapping[str, float]) -> tupl
     from superionic.enumeration.counted import counted_spaces
     from superionic.structures.composition import compact_supercell, fitting_indices
 
-    strict = [(cells, True) for cells in fitting_indices(crystal, charges)]
-    loose = [(cells, False) for cells in fitting_indices(crystal, charges, strict=False)]
+    strict = [(cells, True) for cells in fitting_indices(crystal, charges, max_deviation=max_deviation)]
+    loose = [(cells, False) for cells in fitting_indices(crystal, charges, max_deviation=max_deviation, strict=False)]
 
     def is_large(choice: tuple[int, bool]) -> bool:
         return choice[0] > 1 and choice[0] * len(crystal.sites) > MAX_ATOMS
@@ -146,10 +151,11 @@ def _supercell(crystal: DisorderedCrystal, charges: Mapping[str, float]) -> tupl
     for cells, strictly in sorted([*strict, *loose], key=is_large)[:_CELLS_TRIED] or [(1, False)]:
         cell = compact_supercell(crystal, cells)
         try:
-            composition = counted_spaces(crystal, cell, charges, strict=strictly)[0].composition
+            counted = counted_spaces(crystal, cell, charges, max_deviation=max_deviation, strict=strictly)[0]
         except CompositionError as error:
             refusal = refusal or error
             continue
+        composition = counted.composition
         if crystal.is_ordered:
             return str(cell), "the crystal is ordered"
         loss = f"; {composition.loss}" if composition.lost else ""
@@ -193,6 +199,7 @@ potentials:
 enumerate:
   method: auto                   # list all distinct orderings; search the lowest where there are too many
   ewald_keep: 200                # orderings of lowest electrostatic energy that go on
+  max_composition_deviation: {max_deviation}  # of an occupancy from the refined one, at most
 
 rank:
   relax_top: 20                  # orderings of each composition that are relaxed

@@ -12,7 +12,6 @@ import numpy as np
 
 from superionic.errors import CompositionError
 from superionic.structures.composition import (
-    MAX_DEVIATION,
     Coupling,
     IntegerComposition,
     OccupancyBound,
@@ -22,6 +21,7 @@ from superionic.structures.counting import OrderingCount, count_orderings
 from superionic.structures.counting_exclusions import AllowedFraction, count_allowed, estimate_allowed
 from superionic.structures.disordered import DisorderedCrystal
 from superionic.structures.exclusions import occupancy_bounds
+from superionic.structures.formulas import MAX_DEVIATION
 from superionic.structures.sampling import find_allowed
 from superionic.structures.space import OrderingSpace, ordering_space
 from superionic.structures.supercells import Supercell, supercell_sites

@@ -13,10 +13,11 @@ from superionic.enumeration.monte_carlo import DEFAULT_DIELECTRIC, DEFAULT_SWEEP
 from superionic.enumeration.result import EnumeratedPoint, Enumeration, RefusedPoint
 from superionic.errors import CompositionError
 from superionic.structures.axes import Axis, apply_point, grid_points, parse_axis
-from superionic.structures.composition import MAX_DEVIATION, Coupling, compact_supercell, fitting_indices
+from superionic.structures.composition import Coupling, compact_supercell, fitting_indices
 from superionic.structures.disordered import DisorderedCrystal
 from superionic.structures.files import read_crystal, read_oxidation_states
 from superionic.structures.filesites import FileOxidationStates
+from superionic.structures.formulas import MAX_DEVIATION
 from superionic.structures.oxidation import OxidationStates, find_oxidation_states
 from superionic.structures.supercells import Supercell, inequivalent_supercells
 
@@ -72,8 +73,8 @@ def enumerate_orderings(
         The crystal, with its partial occupancies: CIF, POSCAR, extxyz or pymatgen JSON.
     supercell
         ``"1x1x2"``, three integers, a 3 × 3 integer matrix, ``"primitive"``, or ``"auto"``: the smallest one in which
-        every species stays and no occupancy is off by more than `max_deviation`; one of up to twice that size is
-        preferred if it holds the refined occupancies exactly.
+        every species stays and no occupancy is off by more than `max_deviation`; one of up to three times that size
+        is preferred if it holds the refined occupancies exactly.
     max_index
         Take all supercells of the primitive cell up to this many times its volume that symmetry does not make equal,
         instead of `supercell`.

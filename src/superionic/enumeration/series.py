@@ -10,8 +10,9 @@ from typing import Any
 from superionic.enumeration.request import MAX_INDEX, axis_of, charges_of_crystal, crystal_of, demand_within
 from superionic.errors import CompositionError
 from superionic.structures.axes import Axis, apply_point, grid_points
-from superionic.structures.composition import MAX_DEVIATION, Coupling, IntegerComposition, integer_compositions
+from superionic.structures.composition import Coupling, IntegerComposition, integer_compositions
 from superionic.structures.counting import IndexCount, count_by_index
+from superionic.structures.formulas import MAX_DEVIATION
 from superionic.structures.supercells import Supercell
 from superionic.version import __version__
 

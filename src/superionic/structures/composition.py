@@ -18,7 +18,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Final
+from typing import Any
 
 from superionic.errors import CompositionError
 from superionic.structures.disordered import DisorderedCrystal
@@ -29,7 +29,7 @@ from superionic.structures.equations import (
     OccupancyBound,
     compact_supercell,
 )
-from superionic.structures.formulas import VACANCY, reduced_formula, sort_species, species_key
+from superionic.structures.formulas import MAX_DEVIATION, VACANCY, reduced_formula, sort_species, species_key
 from superionic.structures.occupancies import substitute, with_occupancies
 from superionic.structures.supercells import Supercell
 
@@ -43,9 +43,6 @@ __all__ = [
     "smallest_index",
     "substitute",
 ]
-
-MAX_DEVIATION: Final = 0.1
-"""Largest difference of an occupancy from the refined one, where none is given: in a campaign and elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -244,8 +241,8 @@ def fitting_indices(
 ) -> list[int]:
     """Return numbers of parent cells that fit: every species stays and no occupancy is off by more than stated.
 
-    They go from the smallest to twice the smallest, but one that holds the refined occupancies exactly (to 0.02 atoms)
-    comes first. The parameters are those of :func:`integer_compositions`.
+    They go from the smallest to three times the smallest, but one that holds the refined occupancies exactly (to 0.02
+    atoms) comes first. The parameters are those of :func:`integer_compositions`.
     """
     request = CompositionRequest(
         with_occupancies(crystal, overrides),

@@ -35,6 +35,8 @@ _SCAN_STATES: Final = 100_000  # a scan over sizes must be fast; a size that nee
 _WHOLE: Final = 1e-3  # how far from an integer a total of refined occupancies may be
 _NEARLY_WHOLE: Final = 0.02  # the same for what is meant to be whole but was written with a few digits
 _NEUTRAL_E: Final = 0.005  # net charge per atom that rounding of refined occupancies may leave
+_LARGER: Final = 3  # a supercell that holds the refinement exactly is worth that many times the smallest that fits
+_HALF: Final = 0.5 - 1e-9  # atoms that rounding makes one of
 _TIE: Final = 1e-9  # costs that differ by less are equal
 
 
@@ -181,16 +183,31 @@ class CompositionRequest:
     def _solve_keeping(
         self, cells: int, limit: int, *, max_states: int = MAX_STATES
     ) -> tuple[list[tuple[float, _Vectors]], str]:
-        """Solve, and once more with every species kept of which a solution loses one that it must not."""
-        kept: tuple[str, ...] = ()
+        """Solve, and once more with every species kept of which a solution loses one that it must not.
+
+        A species of which the refinement has half an atom or more is kept wherever that can be done, unless every
+        deviation is allowed.
+        """
+        must, kept = self._must_stay(), set[str]()
         while True:
-            found, problem = self._solve_once(cells, limit, kept, max_states)
-            lost = sorted({s for _, vectors in found for s in self.lost(vectors, cells)} & self._must_stay() - {*kept})
+            found, problem = self._solve_once(cells, limit, sorted(kept), max_states)
+            lost = {s for _, vectors in found for s in self.lost(vectors, cells)} & must - kept
             if not lost:
-                if not found and kept:
-                    problem = f"what would fit has lost {' or '.join(kept)}"
-                return found, problem
-            kept = (*kept, *lost)
+                break
+            kept |= lost
+        if not found:
+            return found, f"what would fit has lost {' or '.join(sort_species(kept))}" if kept else problem
+        wished = kept.copy()
+        while self.max_deviation is not None and self.max_deviation < 1.0:
+            gone = self.lost(found[0][1], cells)
+            wished |= {s for s, number in gone.items() if number >= _HALF}
+            if wished == kept:
+                break
+            better, _ = self._solve_once(cells, limit, sorted(wished), max_states)
+            if not better:
+                break
+            found, kept = better, wished.copy()
+        return found, ""
 
     def _must_stay(self) -> set[str]:
         """Return the species that may not vanish: those that only an atom more or fewer would take away."""
@@ -407,13 +424,13 @@ class CompositionRequest:
     def fitting_indices(self, max_index: int) -> list[int]:
         """Return the smallest numbers of parent cells that have a solution; first one that is exact.
 
-        They go up to twice the smallest. One that holds the refinement exactly (to 0.02 atoms) is preferred to smaller
-        ones.
+        They go up to three times the smallest. One that holds the refinement exactly (to 0.02 atoms) is preferred to
+        smaller ones.
         """
         first = self.smallest_index(max_index)
         if first is None:
             return []
-        near = [first, *(n for n in range(first + 1, min(2 * first, max_index) + 1) if self._fits(n))]
+        near = [first, *(n for n in range(first + 1, min(_LARGER * first, max_index) + 1) if self._fits(n))]
         exact = next((n for n in near if self._is_exact(n)), None)
         return near if exact is None else [exact, *(n for n in near if n != exact)]
 

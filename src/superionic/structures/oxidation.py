@@ -18,9 +18,8 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 from superionic.errors import CompositionError
-from superionic.structures.composition import MAX_DEVIATION
 from superionic.structures.disordered import DisorderedCrystal
-from superionic.structures.formulas import ELECTRONEGATIVITY, amounts_text, sort_species
+from superionic.structures.formulas import ELECTRONEGATIVITY, MAX_DEVIATION, amounts_text, sort_species
 
 Source = Literal["given", "file", "guessed"]
 
@@ -212,7 +211,7 @@ def find_oxidation_states(
             where=place,
             fix=(_mixed_text(average, values) + ", if it has mixed valence; or check the occupancies.")
             if average is not None
-            else f"Complete the occupancies; or, to take the nearest neutral compositions, give {_text(values, '=')}.",
+            else _unbalanced_text(crystal, values, net),
         )
     for element in extra:
         values[element] = min(options[element].items(), key=lambda item: (item[1], abs(item[0]), item[0]))[0]
@@ -323,11 +322,18 @@ def _ranges(amounts: Mapping[str, float], guessed: Sequence[str]) -> dict[str, t
     }
 
 
-def _can_be_neutral(crystal: DisorderedCrystal | Mapping[str, float], charges: Mapping[str, float], net: float) -> bool:
-    """Tell whether occupancies off by no more than integer compositions may be take a net charge away.
+def _can_be_neutral(
+    crystal: DisorderedCrystal | Mapping[str, float],
+    charges: Mapping[str, float],
+    net: float,
+    *,
+    most: float = MAX_DEVIATION,
+    part: float = 0.5,
+) -> bool:
+    """Tell whether small changes of the occupancies can take a net charge away.
 
-    On each site species give way to those of other charge: each by no more than the largest deviation, and by no more
-    than half of what there is of it.
+    On each site species give way to those of other charge: each by no more than a largest deviation, and by no more
+    than a part of what there is of it.
     """
     if not isinstance(crystal, DisorderedCrystal):
         return False
@@ -337,8 +343,8 @@ def _can_be_neutral(crystal: DisorderedCrystal | Mapping[str, float], charges: M
         parts = [(sign * charges[s], o) for s, o in sublattice.species.items()]
         if sublattice.vacancy > 0.0:
             parts.append((0.0, sublattice.vacancy))
-        goes = [[q, min(MAX_DEVIATION, o / 2.0)] for q, o in sorted(parts)]
-        comes = [[q, MAX_DEVIATION] for q, _ in sorted(parts, reverse=True)]
+        goes = [[q, min(most, o * part)] for q, o in sorted(parts)]
+        comes = [[q, most] for q, _ in sorted(parts, reverse=True)]
         while goes and comes and comes[0][0] > goes[0][0]:
             amount = min(goes[0][1], comes[0][1])
             gained += amount * (comes[0][0] - goes[0][0]) * sublattice.multiplicity
@@ -367,6 +373,17 @@ def _average(
 
 def _text(values: Mapping[str, float], sign: str = "") -> str:
     return ", ".join(f"{e}{sign}{q:g}" if sign else f"{e}{q:+g}" for e, q in values.items())
+
+
+def _unbalanced_text(crystal: DisorderedCrystal | Mapping[str, float], values: Mapping[str, float], net: float) -> str:
+    """Say what helps where no charges balance: neutral compositions far from the refinement, if there are any."""
+    if isinstance(crystal, DisorderedCrystal) and not _can_be_neutral(crystal, values, net, most=1.0, part=1.0):
+        nothing = _text(dict.fromkeys(values, 0.0), "=")
+        return f"Complete the occupancies; or, to count orderings whatever their charge, give the charges {nothing}."
+    return (
+        f"Complete the occupancies; or, to take the nearest neutral compositions, give the charges "
+        f"{_text(values, '=')} and max_deviation 1."
+    )
 
 
 def _mixed_text(average: Mapping[str, float], values: Mapping[str, float]) -> str:
