@@ -141,6 +141,18 @@ def enumerate_orderings(
             "Orderings are either listed, sampled, searched for or drawn at a temperature.",
             fix="Ask for one of these at a time.",
         )
+    for name, is_given, needed, has_effect in (
+        ("thermal", thermal, "sample_draws", sample_draws is not None),
+        ("diagonal_only", diagonal_only, "max_index", max_index is not None),
+        ("formula_unit", formula_unit is not None, "axes", bool(axes)),
+    ):
+        if is_given and not has_effect:
+            raise CompositionError(f"{name} has no effect without {needed}.", fix=f"Leave it out, or give {needed}.")
+    if max_index is not None and not (isinstance(supercell, str) and supercell == "1x1x1"):
+        raise CompositionError(
+            "max_index takes all supercells of the primitive cell, so that supercell has no effect.",
+            fix="Give one of the two.",
+        )
     if max_index is not None:
         demand_within("largest index", max_index, 1, MAX_INDEX)
     demand_within("seed", seed, 0, 2**63 - 1)

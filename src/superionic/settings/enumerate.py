@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from superionic.settings.base import Count, CountOrZero, NotNegative, Positive, Section, StageSection, Temperature
+from superionic.settings.base import (
+    Count,
+    CountOrZero,
+    NotNegative,
+    Positive,
+    Problem,
+    Section,
+    StageSection,
+    Temperature,
+)
 
 
 class MonteCarloSettings(Section):
@@ -94,3 +104,22 @@ class EnumerateSettings(StageSection):
     monte_carlo: MonteCarloSettings = Field(
         default_factory=MonteCarloSettings, description="Settings of the method `monte-carlo`."
     )
+
+
+_OF_ONE_METHOD: Final = {"sample_draws": "sample", "sample_weights": "sample", "monte_carlo": "monte-carlo"}
+
+
+def idle_problems(written: Mapping[str, Any], method: object) -> Iterator[Problem]:
+    """Find the settings of other methods than the one that is used: who wrote them expects an effect.
+
+    Parameters
+    ----------
+    written
+        The section ``enumerate`` as it stands in the file, without what a preset adds.
+    method
+        The method that is used.
+    """
+    for key, needed in _OF_ONE_METHOD.items():
+        if key in written and method != needed:
+            message = f"`{key}` has no effect with `method: {method}`"
+            yield Problem(("enumerate", key), message, f"leave it out, or write `method: {needed}`", at_key=True)
