@@ -94,6 +94,7 @@ class NothingFitsError(CompositionError):
 
     def __init__(self, message: str, *, where: str, advise: Callable[[], str]) -> None:
         super().__init__(message, where=where)
+        self._fix: str | None = None
         self._advise: Callable[[], str] | None = advise
 
     @property

@@ -382,7 +382,7 @@ def _unbalanced_text(crystal: DisorderedCrystal | Mapping[str, float], values: M
         return f"Complete the occupancies; or, to count orderings whatever their charge, give the charges {nothing}."
     return (
         f"Complete the occupancies; or, to take the nearest neutral compositions, give the charges "
-        f"{_text(values, '=')} and max_deviation 1."
+        f"{_text(values, '=')} and max_deviation 1, and take the supercell auto."
     )
 
 
