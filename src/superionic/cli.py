@@ -124,6 +124,9 @@ def init(
         typer.Option(help="Oxidation states, e.g. 'Li=1,Y=3,Cl=-1'.  [default: from the file, or guessed; shown]"),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the campaign.  [default: from the file name]")] = None,
+    max_deviation: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Largest difference of an occupancy from the refined one.")
+    ] = 0.1,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing campaign file.")] = False,
 ) -> None:
     """Write a commented campaign file for a crystal, every setting at its published default."""
@@ -141,6 +144,7 @@ def init(
         name=name,
         folder=output.resolve().parent,
         block=block,
+        max_deviation=max_deviation,
     )
     _write(output, text)
     typer.echo(f"wrote {output}; read it, then: superionic check {output}")
@@ -408,7 +412,8 @@ def _write(path: Path, text: str) -> None:
         raise storage_error(error, where=path, doing="write the file") from error
 
 
-def _print_error(error: SuperionicError) -> None:
+def _print_error(error: SuperionicError, *, as_json: bool = False) -> None:
+    """Print an error for people on standard error, and as one JSON object on standard output where that was asked."""
     from rich.console import Console
     from rich.text import Text
 
@@ -418,6 +423,12 @@ def _print_error(error: SuperionicError) -> None:
         console.print(Text("where: ", style="bold") + Text(error.where))
     if error.fix is not None:
         console.print(Text("fix:   ", style="bold green") + Text(error.fix))
+    if as_json and not getattr(sys.stdout, "is_used", False):
+        _print_json_error(error.message, error.where, error.fix)
+
+
+def _print_json_error(message: str, where: str | None, fix: str | None) -> None:
+    typer.echo(json.dumps({"error": {"message": message, "where": where, "fix": fix}}))
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -435,6 +446,9 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = [argument for argument in arguments if argument != "--debug"]
     with screens() as (out, _), remembered_interrupts() as interrupts:
         code = _call(arguments, debug=debug)
+        if code == _EXIT_USER_ERROR and "--json" in arguments and not out.is_used:
+            # A command line that click refuses; all other refusals have printed their object.
+            _print_json_error("The command line cannot be understood.", None, "standard error says why")
         if code != 0 and interrupts.signal is not None:
             code = _say_stopped(arguments, interrupts)
         out.flush()
@@ -459,10 +473,10 @@ def _call(arguments: list[str], *, debug: bool) -> int:
         if isinstance(error, MemoryError):
             error = OSError(errno.ENOMEM, "out of memory")
         if isinstance(error, OSError):
-            _print_error(storage_error(error, doing="go on"))
+            _print_error(storage_error(error, doing="go on"), as_json="--json" in arguments)
             typer.echo("(--debug shows where this happened; all finished work is kept)", err=True)
         else:
-            _print_error(error)
+            _print_error(error, as_json="--json" in arguments)
         return _EXIT_USER_ERROR
     except Exception as error:
         if debug:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from superionic.enumeration.chosen import ChosenOrderings
     from superionic.enumeration.evidence import MonteCarloEvidence
     from superionic.enumeration.result import EnumeratedPoint, Enumeration
-    from superionic.structures.counting import IndexCount
+    from superionic.enumeration.series import SupercellSeries
 
 _SHOWN = 20
 _SHOWN_ORDER = 10
@@ -22,6 +23,7 @@ _FAR = 0.1
 
 
 def enumerate_command(
+    context: typer.Context,
     file: Annotated[Path, typer.Argument(help="Crystal with partial occupancies: CIF, POSCAR, extxyz, pymatgen JSON.")],
     block: Annotated[
         str | None,
@@ -107,9 +109,12 @@ def enumerate_command(
         float, typer.Option(min=0.0, help="Like ions are never closer, in Å (unlike ones: 2/3 of it); 0: no such rule.")
     ] = 1.5,
     max_deviation: Annotated[
-        float | None,
-        typer.Option(help="Largest difference of an occupancy from the refined one.  [default: as needed]"),
-    ] = None,
+        float,
+        typer.Option(
+            help="Largest difference of an occupancy from the refined one; one atom more or fewer is always allowed, "
+            "unless it takes away all of a species (with --supercell auto never). 1: as needed."
+        ),
+    ] = 0.1,
     max_listed: Annotated[
         int, typer.Option(min=1, help="Refuse to list more distinct orderings than this.")
     ] = 100_000_000,
@@ -135,22 +140,28 @@ def enumerate_command(
         raise CompositionError("--max-index goes with --hnf.", fix="Add --hnf.")
     if out is not None and count:
         raise CompositionError("A count gives no structures to write.", fix="Leave out --count or --out.")
-    if monte_carlo is not None and count:
-        raise CompositionError("A count draws no orderings.", fix="Take one of --count and --monte-carlo.")
+    if count and any((ewald_top, sample, search, monte_carlo)):
+        raise CompositionError(
+            "A count gives no orderings.",
+            fix="Leave out --count, or --ewald-top, --sample, --search and --monte-carlo.",
+        )
+    series_only = hnf and not any((ewald_top, sample, search, monte_carlo, out))
+    _demand_effect(context, series_only=series_only)
     from superionic.structures.reading import start_reader
 
     # The process that reads the crystal starts while this one imports.
     start_reader()
     coupling = "per-orbit" if per_orbit else "coupled"
     given = _parse_charges(charges)
-    if hnf and not any((ewald_top, sample, search, monte_carlo, out)):
+    if series_only:
         from superionic.enumeration.series import count_supercells
 
         series = count_supercells(
             file, max_index or 1, block=block, coupling=coupling, oxidation_states=given, diagonal_only=diagonal,
             any_composition=any_composition, exchangeable=exchangeable,
+            axes=axis or (), formula_unit=formula_unit, max_deviation=max_deviation,
         )  # fmt: skip
-        _print_json(series.to_dict()) if as_json else _show_series(series.by_index, series.notes)
+        _print_json(series.to_dict()) if as_json else _show_series(series)
         return
     from superionic.enumeration.request import enumerate_orderings
 
@@ -196,6 +207,59 @@ def enumerate_command(
         typer.echo(f"wrote {result.n_chosen} structures to {written[0]}{more}")
 
 
+_NEEDS = {
+    "thermal": ("sample",),
+    "search_budget": ("search",),
+    "temperature": ("monte_carlo",),
+    "dielectric": ("monte_carlo",),
+    "sweeps": ("monte_carlo",),
+    "formula_unit": ("axis",),
+    "diagonal": ("hnf",),
+    "any_composition": ("hnf",),
+    "exchangeable": ("any_composition",),
+}
+"""Options that mean something only beside another."""
+
+
+def _demand_effect(context: typer.Context, *, series_only: bool) -> None:
+    """Refuse an option that has no effect together with the others: who gave it expects one."""
+    from superionic.errors import CompositionError
+
+    options = {parameter.name: parameter for parameter in context.command.params if parameter.name is not None}
+    sources = {name: context.get_parameter_source(name) for name in options}
+    given = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+
+    def flag(name: str) -> str:
+        spellings = [*options[name].opts, *options[name].secondary_opts]
+        if name == "per_orbit":
+            return spellings[0 if context.params[name] else 1]
+        return max(spellings, key=len)
+
+    def refuse(name: str, beside: str, fix: str) -> None:
+        raise CompositionError(f"{flag(name)} has no effect {beside}.", where=flag(name), fix=fix)
+
+    for name in given:
+        for needed in _NEEDS.get(name, ()):
+            if not context.params[needed]:
+                refuse(name, f"without {flag(needed)}", f"Add {flag(needed)}, or leave out {flag(name)}.")
+    if context.params["hnf"]:
+        idle = {"supercell"}
+        if series_only:
+            idle |= {"min_distance", "max_listed", "seed"}
+            if context.params["any_composition"]:
+                idle |= {"axis", "charges", "per_orbit", "max_deviation"}
+        for name in (n for n in given if n in idle):
+            beside = "with --hnf" if name == "supercell" else "where the orderings of all supercells are only counted"
+            if name in {"axis", "charges", "per_orbit", "max_deviation"}:
+                beside = "with --any-composition"
+            more = (
+                " or ask for orderings, such as --sample 100" if name in {"min_distance", "max_listed", "seed"} else ""
+            )
+            refuse(name, beside, f"Leave out {flag(name)}{',' * bool(more)}{more}.")
+        if not series_only and context.params["any_composition"]:
+            refuse("any_composition", "where orderings are asked for", "Leave it out, or only count (--count).")
+
+
 def _print_json(values: dict[str, Any]) -> None:
     typer.echo(json.dumps(values))
 
@@ -225,20 +289,18 @@ def _show(result: Enumeration) -> None:
     from rich.markup import escape
 
     console = Console()
-    crystal, charges = result.crystal, result.oxidation_states
-    states = ", ".join(f"{element} {value:+g}" for element, value in charges["values"].items())
-    note = f"; {charges['note']}" if charges["note"] else ""
+    crystal = result.crystal
     console.print(
         f"[bold]{escape(str(crystal['name']))}[/bold]  {crystal['spacegroup']} (No. {crystal['spacegroup_number']}), "
         f"{escape(str(crystal['refined_cell']))} in the cell as refined"
     )
     _show_notes(console, crystal["notes"])
-    console.print(f"charges ({charges['source']}): {escape(states + note)}")
+    console.print(escape(_charges_text(result.oxidation_states)))
     for point in result.points:
         console.print()
         _show_point(console, point)
-    for reason in result.refused:
-        console.print(f"[yellow]left out:[/yellow] {escape(reason)}")
+    for refusal in result.refused:
+        console.print(f"[yellow]left out:[/yellow] {escape(str(refusal))}")
 
 
 def _show_notes(console: Any, notes: Sequence[str]) -> None:
@@ -249,6 +311,7 @@ def _show_notes(console: Any, notes: Sequence[str]) -> None:
 
 
 def _show_point(console: Any, point: EnumeratedPoint) -> None:
+    from rich.markup import escape
     from rich.table import Table
 
     values = point.to_dict()
@@ -263,9 +326,9 @@ def _show_point(console: Any, point: EnumeratedPoint) -> None:
     console.print(groups)
     console.print(f"occupancies off the refined ones by {values['deviation']:.4f} (root mean square)")
     if values["deviation"] > _FAR:
-        console.print(
-            "[yellow]that is far:[/yellow] a larger supercell (auto takes the smallest that fits) or other charges"
-        )
+        console.print("[yellow]that is far:[/yellow] a larger supercell or other charges may come nearer")
+    if values["lost"]:
+        console.print(f"[yellow]caution:[/yellow] {escape(counted.composition.loss)}")
     if values["skipped_compositions"]:
         console.print(f"{values['skipped_compositions']} nearer compositions have no ordering that keeps the distance")
     console.print(f"{_big(values['raw'])} orderings, [bold]{_big(values['distinct'])} distinct[/bold]")
@@ -371,12 +434,14 @@ def _written(value: float | None, digits: str) -> str:
     return "unknown" if value is None else format(value, digits)
 
 
-def _show_series(series: tuple[IndexCount, ...], notes: Sequence[str]) -> None:
+def _show_series(series: SupercellSeries) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
+    console = Console()
     table = Table("index", "supercells", "raw", "distinct", "not superperiodic", box=None)
-    for entry in series:
+    for entry in series.by_index:
         table.add_row(
             str(entry.index),
             str(entry.n_supercells),
@@ -385,8 +450,21 @@ def _show_series(series: tuple[IndexCount, ...], notes: Sequence[str]) -> None:
             _big(entry.non_superperiodic),
         )
     console = Console()
-    _show_notes(console, notes)
+    _show_notes(console, series.notes)
+    if series.oxidation_states:
+        console.print(escape(_charges_text(series.oxidation_states)))
     console.print(table)
+    for entry in series.by_index:
+        if entry.problem:
+            console.print(f"[yellow]index {entry.index}:[/yellow] {escape(entry.problem)}")
+    for loss in series.losses:
+        console.print(f"[yellow]caution:[/yellow] {escape(loss)}")
+
+
+def _charges_text(charges: Mapping[str, Any]) -> str:
+    states = ", ".join(f"{element} {value:+g}" for element, value in charges["values"].items())
+    note = f"; {charges['note']}" if charges["note"] else ""
+    return f"charges ({charges['source']}): {states}{note}"
 
 
 def _big(number: int) -> str:

@@ -44,6 +44,8 @@ class Screen(io.TextIOBase):
     error
         Why it could not be written; None as long as it could. A disk that was full is tried again the next time, so
         that a log goes on when there is space; a pipe that nobody reads is not.
+    is_used
+        Whether anything was written.
     """
 
     encoding = "ascii"
@@ -51,6 +53,7 @@ class Screen(io.TextIOBase):
 
     def __init__(self, stream: TextIO, error: OSError | None = None) -> None:
         self.error = error
+        self.is_used = False
         self._is_gone = error is not None
         self._stream = stream
         self.encoding = stream.encoding or "ascii"
@@ -61,6 +64,7 @@ class Screen(io.TextIOBase):
         """Write text, as far as the device takes it."""
         if not isinstance(text, str):
             raise TypeError("a screen takes text")
+        self.is_used = self.is_used or bool(text)
         with self._errors_kept():
             if not self._is_gone:
                 self._stream.write(plain(text, self.encoding, self.errors or "strict"))

@@ -144,6 +144,9 @@ def show_plan(campaign: Campaign, plan: Plan) -> None:
             f"{space.deviation:.3f}",
         )
     console.print(spaces)
+    for space in plan.spaces:
+        for caution in space.cautions:
+            console.print(f"[yellow]caution:[/] {escape(f'{space.cell.id}: {caution}')}", highlight=False)
     stages = Table("stage", "work", "CPU time", "spent", "basis", "files")
     for line in plan.lines:
         spent = _hours(line.spent_cpu_hours) if line.spent_cpu_hours > 0.0 else ""

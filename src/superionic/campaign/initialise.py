@@ -6,7 +6,6 @@ be changed by hand.
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import re
@@ -17,13 +16,15 @@ from typing import TYPE_CHECKING, Final
 from superionic.campaign.yaml_text import plain_scalar
 from superionic.errors import CompositionError, StructureError
 from superionic.settings.base import ELEMENTS, did_you_mean
+from superionic.structures.formulas import MAX_DEVIATION
 
 if TYPE_CHECKING:
     from superionic.structures.disordered import DisorderedCrystal
-    from superionic.structures.oxidation import OxidationStates
 
 MAX_ATOMS: Final = 150
 """Sites of the largest supercell that is guessed."""
+
+_CELLS_TRIED: Final = 8
 
 
 def draft_campaign(
@@ -34,6 +35,7 @@ def draft_campaign(
     name: str | None = None,
     folder: str | Path | None = None,
     block: str | None = None,
+    max_deviation: float = MAX_DEVIATION,
 ) -> str:
     """Write the text of a commented campaign file for one crystal.
 
@@ -44,7 +46,7 @@ def draft_campaign(
     mobile_ion
         Element whose ions conduct; guessed if None.
     oxidation_states
-        Charges in e; those of elements that it leaves out are those of the file, or guessed.
+        Charges in e; those of elements that it leaves out come from the crystal's file or are guessed.
     name
         Name of the campaign; made of the file name if None.
     folder
@@ -52,6 +54,8 @@ def draft_campaign(
         None.
     block
         Data block of a CIF that holds several crystals; the first that lists atoms if None.
+    max_deviation
+        Largest difference of an occupancy from the refined one; it is written into the file.
 
     Returns
     -------
@@ -63,26 +67,25 @@ def draft_campaign(
     StructureError
         If the crystal cannot be read, holds no ion that is known to conduct, or not the one that is named.
     CompositionError
-        If no charges are known for one of its elements, or they do not have both signs.
+        If no charges are known for one of its elements, they do not have both signs, or no supercell fits.
     """
-    from superionic.structures.files import read_crystal, read_oxidation_states
+    from superionic.enumeration.request import charges_of_crystal
+    from superionic.structures.files import read_crystal
 
     path = Path(crystal_path)
     crystal = read_crystal(path, block=block)
-    amounts = {species: float(amount) for species, amount in crystal.composition.items()}
-    ion = _mobile_ion(crystal, amounts, mobile_ion, str(path))
+    ion = _mobile_ion(crystal, mobile_ion, str(path))
     _demand_crystal(crystal, ion, str(path))
-    in_file = read_oxidation_states(path, block=block)
-    states = guess_oxidation_states(amounts, oxidation_states or {}, in_file.states, where=str(path))
+    states = charges_of_crystal(crystal, path, oxidation_states, block=block)
     charges = dict(states.values)
-    if len(charges) > 1 and (min(charges.values()) >= 0 or max(charges.values()) <= 0):
+    if min(charges.values()) >= 0 or max(charges.values()) <= 0:
         listed = ", ".join(f"{element}: {charge:g}" for element, charge in charges.items())
         raise CompositionError(
             f"The charges {listed} do not have both signs.",
             where=str(path),
             fix="Give charges that can make a neutral crystal.",
         )
-    supercell, remark = _supercell(crystal, charges)
+    supercell, remark = _supercell(crystal, charges, max_deviation)
     relative = Path(os.path.relpath(path.absolute(), Path(folder or ".").absolute())).as_posix()
     return _TEXT.format(
         name=_name(name if name is not None else path.stem),
@@ -98,44 +101,8 @@ def draft_campaign(
         charge_remark=states.note,
         supercell=supercell,
         supercell_remark=remark,
+        max_deviation=f"{max_deviation:g}",
     )
-
-
-def guess_oxidation_states(
-    amounts: Mapping[str, float],
-    known: Mapping[str, float],
-    from_file: Mapping[str, float] | None = None,
-    *,
-    where: str | None = None,
-) -> OxidationStates:
-    """Find one charge for each element, by :func:`superionic.structures.oxidation.find_oxidation_states`.
-
-    Nearness to neutrality is enough here: the file shows the net charge that is left.
-
-    Parameters
-    ----------
-    amounts
-        Amount of each element in the cell.
-    known
-        Charges that are given; they are kept.
-    from_file
-        Charges that the crystal's file gives; they are kept where none are given.
-    where
-        The file, for errors.
-
-    Returns
-    -------
-    OxidationStates
-        Charge of each element of ``amounts``, and of ``known`` besides.
-
-    Raises
-    ------
-    CompositionError
-        If an element of the crystal has no known charge.
-    """
-    from superionic.structures.oxidation import find_oxidation_states
-
-    return find_oxidation_states(amounts, known, from_file, tolerance_e=None, where=where)
 
 
 def _demand_crystal(crystal: DisorderedCrystal, ion: str, where: str) -> None:
@@ -149,7 +116,8 @@ def _demand_crystal(crystal: DisorderedCrystal, ion: str, where: str) -> None:
     )
 
 
-def _mobile_ion(crystal: DisorderedCrystal, amounts: Mapping[str, float], given: str | None, where: str) -> str:
+def _mobile_ion(crystal: DisorderedCrystal, given: str | None, where: str) -> str:
+    amounts = crystal.composition
     if given is not None:
         if given in amounts:
             return given
@@ -170,23 +138,41 @@ def _mobile_ion(crystal: DisorderedCrystal, amounts: Mapping[str, float], given:
         ) from error
 
 
-def _supercell(crystal: DisorderedCrystal, charges: Mapping[str, float]) -> tuple[str, str]:
-    """Find the smallest simple supercell that has a neutral integer composition."""
-    from superionic.structures.composition import integer_compositions
+def _supercell(crystal: DisorderedCrystal, charges: Mapping[str, float], max_deviation: float) -> tuple[str, str]:
+    """Choose a supercell that a campaign takes with its defaults: the smallest that fits, with every species in it.
 
-    if crystal.is_ordered:
-        return "1x1x1", "the crystal is ordered"
-    repetitions = sorted(itertools.product((1, 2, 3), repeat=3), key=lambda abc: (abc[0] * abc[1] * abc[2], abc[::-1]))
-    for a, b, c in repetitions:
-        if a * b * c > 1 and a * b * c * len(crystal.sites) > MAX_ATOMS:
-            continue
+    One atom more or fewer than stated counts as a fit only where no small supercell is better, and a large supercell
+    is taken only where no small one fits.
+
+    Raises
+    ------
+    CompositionError
+        If none fits: a campaign would be refused for the same reason.
+    """
+    from superionic.enumeration.counted import counted_spaces
+    from superionic.structures.composition import compact_supercell, fitting_indices
+
+    strict = [(cells, True) for cells in fitting_indices(crystal, charges, max_deviation=max_deviation)]
+    loose = [(cells, False) for cells in fitting_indices(crystal, charges, max_deviation=max_deviation, strict=False)]
+
+    def is_large(choice: tuple[int, bool]) -> bool:
+        return choice[0] > 1 and choice[0] * len(crystal.sites) > MAX_ATOMS
+
+    refusal: CompositionError | None = None
+    for cells, strictly in sorted([*strict, *loose], key=is_large)[:_CELLS_TRIED] or [(1, False)]:
+        cell = compact_supercell(crystal, cells)
         try:
-            found = integer_compositions(crystal, (a, b, c), charges, limit=1)
-        except CompositionError:
+            counted = counted_spaces(crystal, cell, charges, max_deviation=max_deviation, strict=strictly)[0]
+        except CompositionError as error:
+            refusal = refusal or error
             continue
-        if found:
-            return f"{a}x{b}x{c}", f"the smallest with whole atoms and no charge: {found[0].formula}"
-    return "1x1x1", "no small supercell has whole atoms and no charge; `superionic check` says what is missing"
+        composition = counted.composition
+        if crystal.is_ordered:
+            return str(cell), "the crystal is ordered"
+        loss = f"; {composition.loss}" if composition.lost else ""
+        return str(cell), f"the smallest with whole atoms and no charge: {composition.formula}{loss}"
+    assert refusal is not None  # noqa: S101 - one cell at least was tried
+    raise refusal
 
 
 def _name(text: str) -> str:
@@ -224,6 +210,7 @@ potentials:
 enumerate:
   method: auto                   # list all distinct orderings; search the lowest where there are too many
   ewald_keep: 200                # orderings of lowest electrostatic energy that go on
+  max_composition_deviation: {max_deviation}  # of an occupancy from the refined one, at most
 
 rank:
   relax_top: 20                  # orderings of each composition that are relaxed

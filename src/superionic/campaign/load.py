@@ -22,6 +22,7 @@ from superionic.campaign.yaml_text import Document, Place, parse_yaml
 from superionic.errors import CampaignFileError, explained
 from superionic.foreign import open_regular, read_regular
 from superionic.settings.base import Problem, did_you_mean
+from superionic.settings.enumerate import idle_problems
 from superionic.settings.potentials import FOLDER_ENGINES
 
 MAX_BYTES: Final = 2_000_000
@@ -92,10 +93,19 @@ def parse_campaign(text: str, path: str | Path) -> CampaignFile:
             document.problems.append((Problem((), message), document.values.get((), Place(1, 1))))
         else:
             campaign, problems = _validate(document.value, source)
-            if campaign is not None and not document.problems:
+            problems = [*problems, *_idle(document.value)]
+            if campaign is not None and not problems and not document.problems:
                 return campaign
             document.problems.extend((problem, document.place(problem)) for problem in problems)
     raise error_of(document, source)
+
+
+def _idle(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    """Find settings without effect, among those that stand in the file."""
+    written = raw.get("enumerate")
+    if isinstance(written, Mapping):
+        used = complete(raw, ("enumerate",)).get("enumerate")
+        yield from idle_problems(written, (used or {}).get("method", "auto") if isinstance(used, Mapping) else "auto")
 
 
 def read_text(source: Path, *, what: str = "campaign file", reference: str = REFERENCE) -> str:

@@ -108,6 +108,10 @@ class PlannedSpace:
         Atoms of each element.
     raw, distinct, distinct_allowed
         All decorations, those distinct by symmetry, and those of these that keep like ions apart (None: not counted).
+    lost
+        Species of the refinement of which nothing is left, with the atoms that the refinement has of them.
+    cautions
+        What there is to say about the composition, in sentences.
     """
 
     cell: OrderedCell
@@ -119,6 +123,8 @@ class PlannedSpace:
     raw: int
     distinct: int
     distinct_allowed: int | None
+    lost: Mapping[str, float] = field(default_factory=dict)
+    cautions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -251,6 +257,8 @@ def count_space(campaign: Campaign, space: Space) -> PlannedSpace:
         raw=count.raw,
         distinct=count.distinct,
         distinct_allowed=counted.distinct,
+        lost=composition.lost,
+        cautions=(composition.loss,) if composition.lost else (),
     )
 
 

@@ -257,10 +257,13 @@ class Campaign:
     @cached_property
     def crystals(self) -> dict[str, DisorderedCrystal]:
         """The disordered crystals of the campaign, read from their files."""
+        from superionic.campaign.spaces import followers
         from superionic.structures.files import read_crystal
 
+        filled = followers(self.file)
         crystals = {
-            entry.name: read_crystal(entry.file, name=entry.name, block=entry.block) for entry in self.file.crystals
+            entry.name: read_crystal(entry.file, name=entry.name, block=entry.block, keep_empty=filled)
+            for entry in self.file.crystals
         }
         mobile = self.file.mobile_ion
         reachable = {axis.by for axis in self.file.composition_axes}

@@ -161,6 +161,11 @@ def _axes(file: CampaignFile) -> list[Axis]:
     return axes
 
 
+def followers(file: CampaignFile) -> list[str]:
+    """Return the species whose amounts follow along the axes: sites that a crystal lists as empty are kept for them."""
+    return sorted({species for axis in _axes(file) for species in axis.follows})
+
+
 def _composition(
     file: CampaignFile,
     crystal: DisorderedCrystal,

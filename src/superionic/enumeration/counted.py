@@ -11,11 +11,17 @@ from typing import Any, Literal
 import numpy as np
 
 from superionic.errors import CompositionError
-from superionic.structures.composition import Coupling, IntegerComposition, OccupancyBound, integer_compositions
+from superionic.structures.composition import (
+    Coupling,
+    IntegerComposition,
+    OccupancyBound,
+    integer_compositions,
+)
 from superionic.structures.counting import OrderingCount, count_orderings
 from superionic.structures.counting_exclusions import AllowedFraction, count_allowed, estimate_allowed
 from superionic.structures.disordered import DisorderedCrystal
 from superionic.structures.exclusions import occupancy_bounds
+from superionic.structures.formulas import MAX_DEVIATION
 from superionic.structures.sampling import find_allowed
 from superionic.structures.space import OrderingSpace, ordering_space
 from superionic.structures.supercells import Supercell, supercell_sites
@@ -139,7 +145,8 @@ def counted_spaces(
     overrides: Mapping[str, Mapping[str, float]] | None = None,
     exact_species: Sequence[str] = (),
     exact_totals: Mapping[str, int | float | Fraction] | None = None,
-    max_deviation: float | None = None,
+    max_deviation: float | None = MAX_DEVIATION,
+    strict: bool = False,
     min_distance_A: float | None = DEFAULT_MIN_DISTANCE_A,
     number: int = 1,
     max_listed: int = MAX_LISTED,
@@ -149,7 +156,7 @@ def counted_spaces(
 
     Parameters
     ----------
-    crystal, supercell, oxidation_states, coupling, overrides, exact_species, exact_totals, max_deviation
+    crystal, supercell, oxidation_states, coupling, overrides, exact_species, exact_totals, max_deviation, strict
         As in :func:`~superionic.structures.composition.integer_compositions`.
     min_distance_A
         Sites closer than this are not both occupied (see :func:`~superionic.structures.space.ordering_space`); None
@@ -174,7 +181,7 @@ def counted_spaces(
         return integer_compositions(
             crystal, chosen, oxidation_states,
             coupling=coupling, overrides=overrides, exact_species=exact_species, exact_totals=exact_totals,
-            max_occupied=bounds, max_deviation=max_deviation, limit=limit,
+            max_occupied=bounds, max_deviation=max_deviation, strict=strict, limit=limit,
         )  # fmt: skip
 
     bounds = occupancy_bounds(crystal, sites, min_distance_A, oxidation_states)

@@ -10,17 +10,20 @@ from typing import Any
 from superionic.enumeration.chosen import SEARCH_BUDGET, ChosenOrderings, list_lowest, sample, search
 from superionic.enumeration.counted import DEFAULT_MIN_DISTANCE_A, MAX_LISTED, CountedSpace, counted_spaces
 from superionic.enumeration.monte_carlo import DEFAULT_DIELECTRIC, DEFAULT_SWEEPS, DEFAULT_TEMPERATURE_K, monte_carlo
-from superionic.enumeration.result import EnumeratedPoint, Enumeration
+from superionic.enumeration.result import EnumeratedPoint, Enumeration, RefusedPoint
 from superionic.errors import CompositionError
 from superionic.structures.axes import Axis, apply_point, grid_points, parse_axis
-from superionic.structures.composition import Coupling, compact_supercell, smallest_index
+from superionic.structures.composition import Coupling, compact_supercell, fitting_indices
 from superionic.structures.disordered import DisorderedCrystal
 from superionic.structures.files import read_crystal, read_oxidation_states
+from superionic.structures.filesites import FileOxidationStates
+from superionic.structures.formulas import MAX_DEVIATION
 from superionic.structures.oxidation import OxidationStates, find_oxidation_states
 from superionic.structures.supercells import Supercell, inequivalent_supercells
 
-_AUTO_DEVIATION = 0.1
+_CELLS_TRIED = 4
 _QUICK = 2_000_000
+_REFUSALS_SHOWN = 5
 _MAX_KEPT = 100_000
 _MAX_CHOSEN = 1_000_000
 
@@ -46,7 +49,7 @@ def enumerate_orderings(
     axes: Sequence[str | Axis] = (),
     formula_unit: str | None = None,
     occupancies: Mapping[str, Mapping[str, float]] | None = None,
-    max_deviation: float | None = None,
+    max_deviation: float | None = MAX_DEVIATION,
     min_distance_A: float | None = DEFAULT_MIN_DISTANCE_A,
     ewald_top: int | None = None,
     sample_draws: int | None = None,
@@ -72,8 +75,9 @@ def enumerate_orderings(
     block
         Data block of a CIF that holds several crystals; the first that lists atoms if None.
     supercell
-        ``"1x1x2"``, three integers, a 3 × 3 integer matrix, ``"primitive"``, or ``"auto"``: the smallest one whose
-        integer compositions come within 0.1 (or `max_deviation`) of every refined occupancy.
+        ``"1x1x2"``, three integers, a 3 × 3 integer matrix, ``"primitive"``, or ``"auto"``: the smallest one in which
+        every species stays and no occupancy is off by more than `max_deviation`; one of up to three times that size
+        is preferred if it holds the refined occupancies exactly.
     max_index
         Take all supercells of the primitive cell up to this many times its volume that symmetry does not make equal,
         instead of `supercell`.
@@ -90,7 +94,8 @@ def enumerate_orderings(
     occupancies
         Occupancies to be used instead of the refined ones, by name of the sublattice.
     max_deviation
-        Largest difference of an occupancy from the refinement; None: as wide as needed.
+        Largest difference of an occupancy from the refinement, as in a campaign: one atom more or fewer is always
+        allowed, unless it takes away all there is of a species. None: as wide as needed.
     min_distance_A
         Sites closer than this are not both occupied; None for no such rule.
     ewald_top
@@ -139,6 +144,18 @@ def enumerate_orderings(
             "Orderings are either listed, sampled, searched for or drawn at a temperature.",
             fix="Ask for one of these at a time.",
         )
+    for name, is_given, needed, has_effect in (
+        ("thermal", thermal, "sample_draws", sample_draws is not None),
+        ("diagonal_only", diagonal_only, "max_index", max_index is not None),
+        ("formula_unit", formula_unit is not None, "axes", bool(axes)),
+    ):
+        if is_given and not has_effect:
+            raise CompositionError(f"{name} has no effect without {needed}.", fix=f"Leave it out, or give {needed}.")
+    if max_index is not None and not (isinstance(supercell, str) and supercell == "1x1x1"):
+        raise CompositionError(
+            "max_index takes all supercells of the primitive cell, so that supercell has no effect.",
+            fix="Give one of the two.",
+        )
     if max_index is not None:
         demand_within("largest index", max_index, 1, MAX_INDEX)
     demand_within("seed", seed, 0, 2**63 - 1)
@@ -156,8 +173,8 @@ def enumerate_orderings(
     demand_within("relative permittivity", dielectric, 0.01, 1e6)
     demand_within("smallest distance in Å", min_distance_A, 0.0, 20.0)
     demand_within("largest deviation of an occupancy", max_deviation, 0.0, 1.0)
-    crystal = read_crystal(file, block=block)
-    parsed = [_axis(axis, formula_unit) for axis in axes]
+    parsed = [axis_of(axis, formula_unit) for axis in axes]
+    crystal = crystal_of(file, parsed, block=block)
     charges = charges_of_crystal(crystal, file, oxidation_states, parsed, block=block)
     wishes = _Wishes(
         ewald_top, sample_draws, thermal, search_lowest, search_budget,
@@ -165,7 +182,7 @@ def enumerate_orderings(
         quick_look, list_all, max_listed, seed,
     )  # fmt: skip
     points: list[EnumeratedPoint] = []
-    refusals: list[CompositionError] = []
+    refusals: list[RefusedPoint] = []
     for parent, cell in _cells(crystal, supercell, max_index, diagonal_only):
         for point in grid_points(parsed) if parsed else [{}]:
             label = " ".join(f"{name}={value:g}" for name, value in point.items())
@@ -176,13 +193,15 @@ def enumerate_orderings(
                     min_distance_A=min_distance_A, max_listed=max_listed, seed=seed,
                 )  # fmt: skip
             except CompositionError as error:
-                refusals.append(error)
+                if not parsed and max_index is None:
+                    raise  # the only one
+                refusals.append(RefusedPoint(label, None if cell is None else str(cell), error))
                 continue
             report = None if progress is None else (lambda n, label=label: progress(label, n))
             chosen = _choose(counted, wishes, report)
             points.append(EnumeratedPoint(label, counted, chosen))
     if not points:
-        raise refusals[0]
+        raise _all_refused(refusals)
     return Enumeration(
         file=Path(file).name,
         crystal={
@@ -196,7 +215,19 @@ def enumerate_orderings(
         oxidation_states={"values": dict(charges.values), "source": charges.source, "note": charges.note},
         coupling=coupling if isinstance(coupling, str) else [list(names) for names in coupling],
         points=tuple(points),
-        refused=tuple(str(error.message) for error in refusals),
+        refused=tuple(refusals),
+    )
+
+
+def _all_refused(refusals: Sequence[RefusedPoint]) -> CompositionError:
+    """Say that no point is left, and why of each."""
+    first = refusals[0].error
+    listed = "; ".join(f"{refusal.place}: {refusal.error.message}" for refusal in refusals[:_REFUSALS_SHOWN])
+    if len(refusals) == 1:
+        return CompositionError(listed, where=first.where, fix=first.fix)
+    more = f"; and {len(refusals) - _REFUSALS_SHOWN} more" if len(refusals) > _REFUSALS_SHOWN else ""
+    return CompositionError(
+        f"None of the {len(refusals)} points fits. {listed}{more}", where=first.where, fix=first.fix
     )
 
 
@@ -222,16 +253,21 @@ def charges_of_crystal(
     block: str | None = None,
 ) -> OxidationStates:
     """Find the charge of every species of a crystal and of its axes: given, from the file, or guessed."""
-    in_file = (
-        None if given is not None and set(crystal.species) <= set(given) else read_oxidation_states(file, block=block)
-    )
-    added = [axis.by for axis in axes]
+    known = given is not None and set(crystal.species) <= set(given)
+    in_file = FileOxidationStates(None, "not asked") if known else read_oxidation_states(file, block=block)
+    added = [species for axis in axes for species in (axis.replace, axis.by)]
     return find_oxidation_states(
-        crystal, given, None if in_file is None else in_file.states, also=added, mixed_valence=True, where=str(file)
+        crystal, given, in_file.states, several=in_file.several, also=added, mixed_valence=True, where=str(file)
     )
 
 
-def _axis(axis: str | Axis, formula_unit: str | None) -> Axis:
+def crystal_of(file: str | Path, axes: Sequence[Axis] = (), *, block: str | None = None) -> DisorderedCrystal:
+    """Read a crystal, with the sites that it lists as empty where a species that follows may go there."""
+    return read_crystal(file, block=block, keep_empty=sorted({species for axis in axes for species in axis.follows}))
+
+
+def axis_of(axis: str | Axis, formula_unit: str | None) -> Axis:
+    """Return an axis, read if it is text, with the formula unit in which it counts."""
     if isinstance(axis, str):
         return parse_axis(axis, formula_unit=formula_unit)
     return axis if formula_unit is None else replace(axis, formula_unit=formula_unit)
@@ -269,14 +305,27 @@ def _counted(
     exact: Mapping[str, Any] = {}
     if axes:
         crystal, exact = apply_point(crystal, axes, point, charges.values)
-    if cell is None:
-        widest = options["max_deviation"] or _AUTO_DEVIATION
-        index = smallest_index(
-            crystal, charges.values, coupling=options["coupling"], exact_totals=exact, max_deviation=widest
-        )
-        # Where none fits, the smallest cell tells why.
-        cell = compact_supercell(crystal, index or 1)
-    return counted_spaces(crystal, cell, charges.values, exact_totals=exact, **options)[0]
+    if cell is not None:
+        return counted_spaces(crystal, cell, charges.values, exact_totals=exact, **options)[0]
+    if options["max_deviation"] is None:
+        options["max_deviation"] = MAX_DEVIATION
+    fitting = fitting_indices(
+        crystal,
+        charges.values,
+        coupling=options["coupling"],
+        overrides=options["overrides"],
+        exact_totals=exact,
+        max_deviation=options["max_deviation"],
+    )
+    refusal: CompositionError | None = None
+    for index in fitting[:_CELLS_TRIED] or [1]:  # where none fits, the smallest cell tells why
+        cell = compact_supercell(crystal, index)
+        try:
+            return counted_spaces(crystal, cell, charges.values, exact_totals=exact, strict=True, **options)[0]
+        except CompositionError as error:
+            refusal = refusal or error
+    assert refusal is not None  # noqa: S101 - one cell at least was tried
+    raise refusal
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from superionic.enumeration.chosen import ChosenOrderings
 from superionic.enumeration.counted import CountedSpace
+from superionic.errors import CompositionError
 from superionic.execution.codec import to_tree
 from superionic.version import __version__
 
@@ -64,6 +65,7 @@ class EnumeratedPoint:
                 for name, group, counts in zip(composition.names, composition.groups, composition.counts, strict=True)
             ],
             "deviation": composition.deviation,
+            "lost": dict(composition.lost),
             "skipped_compositions": self.counted.skipped,
             "min_distance_A": space.min_distance_A,
             "excluded_pairs": len(space.exclusions),
@@ -99,6 +101,45 @@ def _chosen_values(chosen: ChosenOrderings) -> dict[str, Any]:
     return values
 
 
+@dataclass(frozen=True)
+class RefusedPoint:
+    """A grid point or supercell that is left out.
+
+    Parameters
+    ----------
+    label
+        The grid point, such as ``"x=3"``; empty without axes.
+    supercell
+        The supercell, if it was given.
+    error
+        Why, where, and what would help.
+    """
+
+    label: str
+    supercell: str | None
+    error: CompositionError
+
+    @property
+    def place(self) -> str:
+        """The grid point, or the supercell where there are no axes."""
+        return self.label or f"supercell {self.supercell}"
+
+    def __str__(self) -> str:
+        fix = "" if self.error.fix is None else f" Fix: {self.error.fix}"
+        return f"{self.place}: {self.error.message}{fix}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        error = self.error
+        return {
+            "grid_point": self.label,
+            "supercell": self.supercell,
+            "reason": error.message,
+            "where": error.where,
+            "fix": error.fix,
+        }
+
+
 @dataclass(frozen=True, eq=False)
 class Enumeration:
     """The result of :func:`superionic.enumerate_orderings`.
@@ -116,7 +157,7 @@ class Enumeration:
     points
         One for each supercell and grid point that fits.
     refused
-        Why the others do not fit.
+        The others, and why they do not fit.
     """
 
     file: str
@@ -124,7 +165,7 @@ class Enumeration:
     oxidation_states: Mapping[str, Any]
     coupling: Any
     points: tuple[EnumeratedPoint, ...]
-    refused: tuple[str, ...] = ()
+    refused: tuple[RefusedPoint, ...] = ()
 
     @property
     def n_chosen(self) -> int:
@@ -159,5 +200,5 @@ class Enumeration:
             "coupling": self.coupling,
             **points[0],
             **({"points": points} if len(points) > 1 else {}),
-            **({"refused": list(self.refused)} if self.refused else {}),
+            **({"refused": [refusal.to_dict() for refusal in self.refused]} if self.refused else {}),
         }

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from superionic.enumeration.request import MAX_INDEX, charges_of_crystal, demand_within
+from superionic.enumeration.request import MAX_INDEX, axis_of, charges_of_crystal, crystal_of, demand_within
+from superionic.errors import CompositionError
+from superionic.structures.axes import Axis, apply_point, grid_points
 from superionic.structures.composition import Coupling, IntegerComposition, integer_compositions
 from superionic.structures.counting import IndexCount, count_by_index
-from superionic.structures.files import read_crystal
+from superionic.structures.formulas import MAX_DEVIATION
 from superionic.structures.supercells import Supercell
 from superionic.version import __version__
 
@@ -39,6 +41,18 @@ class SupercellSeries:
     group_order: int
     by_index: tuple[IndexCount, ...]
     notes: tuple[str, ...] = ()
+
+    @property
+    def losses(self) -> list[str]:
+        """Which species vanish in which supercells, in sentences."""
+        return list(
+            dict.fromkeys(
+                f"index {entry.index}: {cell.composition.loss}"
+                for entry in self.by_index
+                for cell in entry.supercells
+                if cell.composition is not None and cell.composition.lost
+            )
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values; the sums over all indices stand at the top."""
@@ -75,6 +89,7 @@ def _index_values(entry: IndexCount) -> dict[str, Any]:
                 "group_order": cell.group_order,
                 "formula": None if cell.composition is None else cell.composition.formula,
                 "deviation": None if cell.composition is None else cell.composition.deviation,
+                "lost": {} if cell.composition is None else dict(cell.composition.lost),
             }
             for cell in entry.supercells
         ],
@@ -91,7 +106,9 @@ def count_supercells(
     diagonal_only: bool = False,
     any_composition: bool = False,
     exchangeable: bool = False,
-    max_deviation: float | None = None,
+    max_deviation: float | None = MAX_DEVIATION,
+    axes: Sequence[str | Axis] = (),
+    formula_unit: str | None = None,
 ) -> SupercellSeries:
     """Count the orderings of all inequivalent supercells of a crystal's primitive cell, up to an index.
 
@@ -114,25 +131,40 @@ def count_supercells(
         Count all concentrations of the species together, whatever their charge.
     exchangeable
         Then also count those as one that renaming the species makes equal.
+    axes, formula_unit
+        A composition to be counted instead of the refined one, as in
+        :func:`~superionic.enumeration.request.enumerate_orderings`, but with one value for each variable.
 
     Raises
     ------
     StructureError, CompositionError
-        If the file cannot be read, or charges cannot be told.
+        If the file cannot be read, charges cannot be told, or the axes have more than one point.
     """
     demand_within("largest index", max_index, 1, MAX_INDEX)
-    crystal = read_crystal(file, block=block)
+    parsed = [axis_of(axis, formula_unit) for axis in axes]
+    points = grid_points(parsed) if parsed else [{}]
+    if len(points) > 1:
+        raise CompositionError(
+            f"All supercells are counted at one composition at a time, and the axes have {len(points)} points.",
+            where=f"axis {parsed[0]}",
+            fix=f"Give one value, such as {parsed[0]}={points[0][parsed[0].name]:g}, and count once for each.",
+        )
+    crystal = crystal_of(file, parsed, block=block)
     parent = crystal.primitive()
     charges: Mapping[str, Any] = {}
     compose = None
     if not any_composition:
-        states = charges_of_crystal(parent, file, oxidation_states, block=block)
+        states = charges_of_crystal(parent, file, oxidation_states, parsed, block=block)
+        exact: Mapping[str, Any] = {}
+        if parsed:
+            parent, exact = apply_point(parent, parsed, points[0], states.values)
         charges = {"values": dict(states.values), "source": states.source, "note": states.note}
 
         def compose(cell: Supercell) -> IntegerComposition:
             return integer_compositions(
-                parent, cell, states.values, coupling=coupling, max_deviation=max_deviation, limit=1
-            )[0]
+                parent, cell, states.values,
+                coupling=coupling, exact_totals=exact, max_deviation=max_deviation, limit=1,
+            )[0]  # fmt: skip
 
     found = count_by_index(parent, max_index, compose, exchangeable=exchangeable, diagonal_only=diagonal_only)
     return SupercellSeries(Path(file).name, charges, len(parent.sites), len(parent.rotations), found, crystal.notes)

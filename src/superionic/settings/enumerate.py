@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from superionic.settings.base import Count, CountOrZero, NotNegative, Positive, Section, StageSection, Temperature
+from superionic.settings.base import (
+    Count,
+    CountOrZero,
+    NotNegative,
+    Positive,
+    Problem,
+    Section,
+    StageSection,
+    Temperature,
+)
 
 
 class MonteCarloSettings(Section):
@@ -79,8 +89,8 @@ class EnumerateSettings(StageSection):
     )
     min_distance_A: Annotated[float, Field(gt=0, le=20)] | None = Field(
         default=1.5,
-        description="Like ions are never closer than this (unlike ones 2/3 of it, with hydrogen 0.4): split sites are "
-        "not both occupied. null: no such rule.",
+        description="Like ions are never closer than this (unlike ones 2/3 of it, bonds to hydrogen 0.4, two hydrogens "
+        "5/6): split sites are not both occupied. null: no such rule.",
     )
     max_compositions: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=1,
@@ -88,8 +98,28 @@ class EnumerateSettings(StageSection):
     )
     max_composition_deviation: Positive = Field(
         default=0.1,
-        description="Largest deviation of an occupancy from the refined one; one atom more or fewer is always allowed.",
+        description="Largest deviation of an occupancy from the refined one; one atom more or fewer is always allowed, "
+        "unless it takes away all there is of a species.",
     )
     monte_carlo: MonteCarloSettings = Field(
         default_factory=MonteCarloSettings, description="Settings of the method `monte-carlo`."
     )
+
+
+_OF_ONE_METHOD: Final = {"sample_draws": "sample", "sample_weights": "sample", "monte_carlo": "monte-carlo"}
+
+
+def idle_problems(written: Mapping[str, Any], method: object) -> Iterator[Problem]:
+    """Find the settings of other methods than the one that is used: who wrote them expects an effect.
+
+    Parameters
+    ----------
+    written
+        The section ``enumerate`` as it stands in the file, without what a preset adds.
+    method
+        The method that is used.
+    """
+    for key, needed in _OF_ONE_METHOD.items():
+        if key in written and method != needed:
+            message = f"`{key}` has no effect with `method: {method}`"
+            yield Problem(("enumerate", key), message, f"leave it out, or write `method: {needed}`", at_key=True)

@@ -237,7 +237,7 @@ def _enumerated(cell: OrderedCell, chosen: Outcome[KeptOrderings]) -> Enumerated
 # ---- task functions -----------------------------------------------------------------------------------------------
 
 
-@task(version=3)
+@task(version=4)
 def integer_compositions_task(
     context: Context,
     *,
@@ -249,7 +249,7 @@ def integer_compositions_task(
 ) -> tuple[CountedComposition, ...]:
     """Return the integer, charge-neutral compositions of a supercell that are nearest to the refinement, counted."""
     spaces = space.counted(
-        read_parent(space.file_name, space.text, context),
+        read_parent(space.file_name, space.text, context, space.occupancies),
         max_deviation=max_deviation,
         min_distance_A=min_distance_A,
         max_listed=max_listed,

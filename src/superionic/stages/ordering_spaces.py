@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ase import Atoms
 
 from superionic.enumeration.counted import CountedComposition, Method
 from superionic.enumeration.evidence import Evidence
+from superionic.errors import CompositionError
 from superionic.execution.task import ArgumentGroup, Context
 from superionic.results.identity import Material, OrderedCell, Rows
 from superionic.structures.equations import Coupling
@@ -74,18 +76,23 @@ class SpaceSettings:
         """Count the orderings of the compositions of a crystal that are nearest to its refinement."""
         from superionic.enumeration.counted import counted_spaces
 
-        return counted_spaces(
-            self.substituted(crystal),
-            self.supercell,
-            self.oxidation_states,
-            coupling=self.coupling,
-            overrides=self.occupancies or None,
-            exact_species=self.exact_species,
-            max_deviation=max_deviation,
-            min_distance_A=min_distance_A,
-            number=number,
-            max_listed=max_listed,
-        )
+        try:
+            return counted_spaces(
+                self.substituted(crystal),
+                self.supercell,
+                self.oxidation_states,
+                coupling=self.coupling,
+                overrides=self.occupancies or None,
+                exact_species=self.exact_species,
+                max_deviation=max_deviation,
+                min_distance_A=min_distance_A,
+                number=number,
+                max_listed=max_listed,
+            )
+        except CompositionError as error:
+            # The advice is given in the words of a campaign.
+            fix = None if error.fix is None else error.fix.replace("max_deviation", "max_composition_deviation")
+            raise CompositionError(error.message, where=error.where, fix=fix) from error
 
 
 @dataclass(frozen=True)
@@ -144,13 +151,19 @@ class KeptOrderings:
     orderings: tuple[KeptOrdering, ...]
 
 
-def read_parent(file_name: str, text: str, context: Context) -> DisorderedCrystal:
+def read_parent(
+    file_name: str, text: str, context: Context, occupancies: Mapping[str, Mapping[str, float]] = MappingProxyType({})
+) -> DisorderedCrystal:
     """Read a crystal of the campaign inside a task; the file was checked, with limits, when the campaign was loaded."""
     from superionic.structures.files import parse_crystal
 
     path = context.scratch / file_name
     path.write_text(text, encoding="utf-8")
-    return parse_crystal(path)
+    crystal = parse_crystal(path)
+    if set(occupancies) <= {sublattice.name for sublattice in crystal.sublattices}:
+        return crystal
+    # Sites that the file lists as empty are there where the composition of a grid point fills them.
+    return parse_crystal(path, keep_empty=sorted({species for own in occupancies.values() for species in own}))
 
 
 @dataclass(frozen=True)
@@ -173,7 +186,9 @@ class OrderingProblem(ArgumentGroup):
         from superionic.structures.space import ordering_space
         from superionic.structures.supercells import supercell_sites
 
-        crystal = self.space.substituted(read_parent(self.space.file_name, self.space.text, context))
+        crystal = self.space.substituted(
+            read_parent(self.space.file_name, self.space.text, context, self.space.occupancies)
+        )
         orderings = ordering_space(
             supercell_sites(crystal, self.space.supercell),
             self.composition.composition,

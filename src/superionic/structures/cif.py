@@ -386,26 +386,21 @@ def _merged(
     averages: dict[str, float],
     notes: Sequence[str],
 ) -> FileSites:
-    """Put rows that share a position onto one site, which takes the label of the last of them.
-
-    A row of occupancy 0 on a position of its own is an empty site, which a composition axis may fill.
-    """
+    """Put rows that share a position onto one site, which takes the label of the last of them."""
     positions: list[FloatArray] = []
     amounts: list[dict[str, float]] = []
     labels: list[str] = []
     placed = np.zeros((0, 3))
     owner = np.zeros(0, dtype=np.int64)
-    # Rows of occupancy 0 come last: they are sites of their own only where nothing else is.
-    for row, orbit in sorted(zip(rows, orbits, strict=True), key=lambda pair: pair[0].occupancy <= _NOTHING):
-        empty = row.occupancy <= _NOTHING
+    for row, orbit in zip(rows, orbits, strict=True):
+        if row.occupancy <= _NOTHING:
+            continue
         tolerance = max(_SAME_A, min(_LARGEST_ROUNDING_A, row.rounding * float(np.linalg.norm(cell, axis=1).max())))
         difference = placed - orbit[0]
         distance = np.linalg.norm((difference - np.round(difference)) @ cell, axis=1)
         hit = int(np.argmin(distance)) if len(distance) else -1
         if hit >= 0 and distance[hit] <= tolerance and len(positions[owner[hit]]) == len(orbit):
             index = int(owner[hit])
-            if empty:
-                continue
             amounts[index][row.element] = amounts[index].get(row.element, 0.0) + row.occupancy
             labels[index] = row.label
             check_occupancies(amounts[index], row.where)
@@ -413,8 +408,13 @@ def _merged(
         owner = np.concatenate([owner, np.full(len(orbit), len(positions), dtype=np.int64)])
         placed = np.concatenate([placed, orbit])
         positions.append(orbit)
-        amounts.append({row.element: 0.0 if empty else row.occupancy})
+        amounts.append({row.element: row.occupancy})
         labels.append(row.label)
+    empty = [
+        (row.label, row.element, orbit)
+        for row, orbit in zip(rows, orbits, strict=True)
+        if row.occupancy <= _NOTHING and not _is_taken(orbit[0], placed, cell)
+    ]
     rank = {row.label: i for i, row in reversed(list(enumerate(rows)))}
     order = sorted(range(len(positions)), key=lambda i: (rank[labels[i]], i))
     return FileSites(
@@ -425,4 +425,10 @@ def _merged(
         charges=charges,
         averages=averages,
         notes=tuple(notes),
+        empty=empty,
     )
+
+
+def _is_taken(position: FloatArray, placed: FloatArray, cell: FloatArray) -> bool:
+    difference = placed - position
+    return bool(np.any(np.linalg.norm((difference - np.round(difference)) @ cell, axis=1) <= _LARGEST_ROUNDING_A))

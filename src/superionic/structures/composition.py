@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
@@ -29,7 +29,7 @@ from superionic.structures.equations import (
     OccupancyBound,
     compact_supercell,
 )
-from superionic.structures.formulas import VACANCY, reduced_formula, sort_species, species_key
+from superionic.structures.formulas import MAX_DEVIATION, VACANCY, reduced_formula, sort_species, species_key
 from superionic.structures.occupancies import substitute, with_occupancies
 from superionic.structures.supercells import Supercell
 
@@ -38,6 +38,7 @@ __all__ = [
     "IntegerComposition",
     "OccupancyBound",
     "compact_supercell",
+    "fitting_indices",
     "integer_compositions",
     "smallest_index",
     "substitute",
@@ -61,6 +62,8 @@ class IntegerComposition:
         Reduced formula, such as ``Li3YCl6``.
     names
         For each group the names of its sublattices, joined by ``+``.
+    lost
+        Species of the refinement of which nothing is left, with the number of atoms that the refinement has of them.
     """
 
     counts: tuple[Mapping[str, int], ...]
@@ -68,16 +71,26 @@ class IntegerComposition:
     deviation: float
     formula: str
     names: tuple[str, ...]
+    lost: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         counts = tuple({s: int(c[s]) for s in sorted(c, key=species_key) if c[s] > 0} for c in self.counts)
         object.__setattr__(self, "counts", counts)
+        object.__setattr__(self, "lost", dict(self.lost))
         for name, count, group in zip(self.names, counts, self.groups, strict=True):
             if sum(count.values()) != len(group) or any(v < 0 for v in count.values()):
                 raise CompositionError(
                     f"The counts {count} do not fill the {len(group)} sites of {name}.",
                     fix="Let the counts of a group, vacancies included, sum to the number of its sites.",
                 )
+
+    @property
+    def loss(self) -> str:
+        """What rounding took away, in a sentence; empty if nothing."""
+        if not self.lost:
+            return ""
+        gone = " and ".join(f"{s} (refined: {n:.3g} atoms)" for s, n in self.lost.items())
+        return f"nothing is left of {gone}: take a larger supercell or other charges"
 
     @property
     def totals(self) -> dict[str, int]:
@@ -100,7 +113,8 @@ def integer_compositions(
     exact_species: Sequence[str] = (),
     exact_totals: Mapping[str, int | float | Fraction] | None = None,
     max_occupied: Sequence[OccupancyBound] = (),
-    max_deviation: float | None = 0.1,
+    max_deviation: float | None = MAX_DEVIATION,
+    strict: bool = False,
     limit: int = 20,
 ) -> list[IntegerComposition]:
     """Find the charge-neutral integer compositions of a supercell that are nearest to the refined occupancies.
@@ -129,14 +143,17 @@ def integer_compositions(
         Bounds on the sites that may be occupied at once (sites that exclude each other).
     max_deviation
         Largest difference of an occupancy from the refinement, for each species in each group. One atom more or
-        fewer is always allowed, as small supercells leave no finer choice. None: as wide as needed.
+        fewer is always allowed, as small supercells leave no finer choice, unless it takes away all there is of a
+        species. None: as wide as needed.
+    strict
+        Not even one atom more or fewer is allowed, and no species may vanish.
     limit
         Number of compositions wanted at most.
 
     Returns
     -------
     list of IntegerComposition
-        Sorted by deviation; equal ones by their counts.
+        Sorted by deviation; equal ones by how near their totals are to the refined ones, then by their counts.
 
     Raises
     ------
@@ -155,6 +172,7 @@ def integer_compositions(
         exact_totals=exact_totals or {},
         max_occupied=max_occupied,
         max_deviation=max_deviation,
+        strict=strict,
     )
     cells = chosen.multiplicity
     found, problem = request.solve(cells, limit)
@@ -179,6 +197,7 @@ def integer_compositions(
                 deviation=round(math.sqrt(cost / disordered), 6) if disordered else 0.0,
                 formula=reduced_formula(totals),
                 names=tuple(g.name for g in groups),
+                lost={s: round(n, 3) for s, n in request.lost(vectors, cells).items()},
             )
         )
     return result
@@ -191,7 +210,7 @@ def smallest_index(
     coupling: Coupling = "per-orbit",
     exact_totals: Mapping[str, int | float | Fraction] | None = None,
     max_occupied: Sequence[OccupancyBound] = (),
-    max_deviation: float | None = 0.1,
+    max_deviation: float | None = MAX_DEVIATION,
     max_index: int = MAX_INDEX,
 ) -> int | None:
     """Return the smallest number of parent cells that has a neutral integer composition; None up to `max_index`.
@@ -207,3 +226,31 @@ def smallest_index(
         max_deviation=max_deviation,
     )
     return request.smallest_index(max_index)
+
+
+def fitting_indices(
+    crystal: DisorderedCrystal,
+    oxidation_states: Mapping[str, int | float],
+    *,
+    coupling: Coupling = "per-orbit",
+    overrides: Mapping[str, Mapping[str, float]] | None = None,
+    exact_totals: Mapping[str, int | float | Fraction] | None = None,
+    max_deviation: float = MAX_DEVIATION,
+    strict: bool = True,
+    max_index: int = MAX_INDEX,
+) -> list[int]:
+    """Return numbers of parent cells that fit: every species stays and no occupancy is off by more than stated.
+
+    They go from the smallest to three times the smallest, but one that holds the refined occupancies exactly (to 0.02
+    atoms) comes first. The parameters are those of :func:`integer_compositions`.
+    """
+    request = CompositionRequest(
+        with_occupancies(crystal, overrides),
+        oxidation_states,
+        coupling=coupling,
+        exact_totals=exact_totals or {},
+        max_occupied=(),
+        max_deviation=max_deviation,
+        strict=strict,
+    )
+    return request.fitting_indices(max_index)

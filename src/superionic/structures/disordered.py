@@ -19,6 +19,12 @@ FULL_TOLERANCE = 1e-3
 OVERLAP_DISTANCE_A = 0.5
 """Two sites closer than this cannot both be occupied in any crystal (the H–H bond is 0.74 Å)."""
 
+EMPTY = 1e-8
+"""Occupancy of a species on a site that is empty, but was listed so that the species can be put there."""
+
+LEAST_OCCUPANCY = 1e-6
+"""Smaller occupancies are none."""
+
 OVERLAP_OCCUPANCY = 1.2
 """Summed occupancy above which two such sites are a mistake; refined split sites exceed 1 by some per cent."""
 
@@ -93,13 +99,8 @@ class Sublattice:
 
     @property
     def is_ordered(self) -> bool:
-        """Whether one species fills every site, or nothing is on any of them."""
-        return (len(self.species) == 1 and self.vacancy == 0.0) or self.is_empty
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether the sites are listed without anything on them: species of occupancy 0 say what may come there."""
-        return not any(self.species.values())
+        """Whether one species fills every site."""
+        return len(self.species) == 1 and self.vacancy == 0.0
 
 
 def _vacancy(species: Mapping[str, float]) -> float:
@@ -174,8 +175,7 @@ class DisorderedCrystal:
         amounts: dict[str, float] = {}
         for sublattice in self.sublattices:
             for species, occupancy in sublattice.species.items():
-                if occupancy > 0.0:
-                    amounts[species] = amounts.get(species, 0.0) + occupancy * sublattice.multiplicity
+                amounts[species] = amounts.get(species, 0.0) + occupancy * sublattice.multiplicity
         return {s: amounts[s] for s in sort_species(amounts)}
 
     @property
@@ -306,7 +306,7 @@ def crystal_from_sites(
     cell_A, fractional
         (3, 3) in Å and (n, 3).
     occupancies
-        For each site the occupancy of each species; on a site that is empty those that may come there, with 0.
+        For each site the occupancy of each species.
     labels
         Label of each site; the species joined by ``/`` where not given.
     names
@@ -331,7 +331,7 @@ def crystal_from_sites(
         )
     site_labels = list(labels) if labels is not None else ["/".join(sort_species(o)) for o in occupancies]
     cleaned = [
-        {s: float(o[s]) for s in sort_species(o) if float(o[s]) != 0.0 or not any(o.values())}
+        {s: float(o[s]) for s in sort_species(o) if float(o[s]) != 0.0}
         for o in (_normalised(o, f"{name}, site {label}") for o, label in zip(occupancies, site_labels, strict=True))
     ]
     check_overlaps(name, cell, x, [sum(o.values()) for o in cleaned], site_labels)

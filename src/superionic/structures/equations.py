@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
 
 from superionic.errors import CompositionError
-from superionic.structures.disordered import DisorderedCrystal
+from superionic.structures.disordered import LEAST_OCCUPANCY, DisorderedCrystal
 from superionic.structures.formulas import VACANCY, sort_species
 from superionic.structures.nearest import (
     MAX_STATES,
@@ -31,6 +33,11 @@ MAX_INDEX: Final = 24
 
 _SCAN_STATES: Final = 100_000  # a scan over sizes must be fast; a size that needs more counts as none that fits
 _WHOLE: Final = 1e-3  # how far from an integer a total of refined occupancies may be
+_NEARLY_WHOLE: Final = 0.02  # the same for what is meant to be whole but was written with a few digits
+_NEUTRAL_E: Final = 0.005  # net charge per atom that rounding of refined occupancies may leave
+_LARGER: Final = 3  # a supercell that holds the refinement exactly is worth that many times the smallest that fits
+_HALF: Final = 0.5 - 1e-9  # atoms that rounding makes one of
+_TIE: Final = 1e-9  # costs that differ by less are equal
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,37 @@ class _Group:
         return len(self.occupancies) == 1
 
 
+class NothingFitsError(CompositionError):
+    """No composition fits a supercell; what would is sought when it is asked for, as that takes many times as long.
+
+    Parameters
+    ----------
+    message, where
+        As of any error.
+    advise
+        Returns the fix.
+    """
+
+    def __init__(self, message: str, *, where: str, advise: Callable[[], str]) -> None:
+        super().__init__(message, where=where)
+        self._fix: str | None = None
+        self._advise: Callable[[], str] | None = advise
+
+    @property
+    def fix(self) -> str | None:
+        """What to do about it."""
+        if self._advise is not None:
+            self._fix, self._advise = self._advise(), None
+        return self._fix
+
+    @fix.setter
+    def fix(self, value: str | None) -> None:
+        self._fix, self._advise = value, None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(CompositionError, where=self.where, fix=self.fix), (self.message,)
+
+
 _Vectors = tuple[tuple[int, ...], ...]
 
 
@@ -104,11 +142,14 @@ class CompositionRequest:
         max_occupied: Sequence[OccupancyBound],
         max_deviation: float | None,
         exact_species: Sequence[str] = (),
+        strict: bool = False,
     ) -> None:
         self.crystal = crystal
+        self.oxidation_states = {s: float(oxidation_states[s]) for s in crystal.species if s in oxidation_states}
         self.charges = _scaled_charges(crystal, oxidation_states)
         self.groups = _groups(crystal, coupling)
         self.max_deviation = max_deviation
+        self.strict = strict
         amounts = dict(_amounts(self.groups))
         self.totals: dict[str, int | float | Fraction] = {s: amounts[s] for s in exact_species if s in amounts}
         self.totals.update(exact_totals)
@@ -118,12 +159,100 @@ class CompositionRequest:
                 crystal.sublattice(name)  # its error lists the names there are
         self.bounds = [({names.index(k): w for k, w in b.weights.items()}, b.limit) for b in max_occupied]
 
+    @property
+    def amounts(self) -> dict[str, float]:
+        """Refined amount of each species in the parent cell."""
+        return {s: n for s, n in _amounts(self.groups) if s != VACANCY and n > 0.0}
+
     def solve(
         self, cells: int, limit: int, *, max_states: int = MAX_STATES
     ) -> tuple[list[tuple[float, _Vectors]], str]:
-        """Return the best count vectors of all groups with their costs, or none and the reason."""
+        """Return the best count vectors of all groups with their costs, or none and the reason.
+
+        Vectors of equal cost stand in the order in which their totals depart from the refined ones.
+        """
+        found, problem = self._solve_keeping(cells, limit, max_states=max_states)
+        if not found:
+            return found, problem
+        first = found[0]
+        if self._off_totals(first[1], cells) > _WHOLE and (exact := self._with_refined_totals(cells)) is not None:
+            best, _ = exact._solve_keeping(cells, 1, max_states=max_states)
+            if best and abs(best[0][0] - first[0]) <= _TIE:
+                found = [best[0], *(v for v in found if v[1] != best[0][1])][:limit]
+        return sorted(found, key=lambda entry: (round(entry[0] / _TIE), self._off_totals(entry[1], cells))), ""
+
+    def _solve_keeping(
+        self, cells: int, limit: int, *, max_states: int = MAX_STATES
+    ) -> tuple[list[tuple[float, _Vectors]], str]:
+        """Solve, and once more with every species kept of which a solution loses one that it must not.
+
+        A species of which the refinement has half an atom or more is kept wherever that can be done, unless every
+        deviation is allowed.
+        """
+        must, kept = self._must_stay(), set[str]()
+        while True:
+            found, problem = self._solve_once(cells, limit, sorted(kept), max_states)
+            lost = {s for _, vectors in found for s in self.lost(vectors, cells)} & must - kept
+            if not lost:
+                break
+            kept |= lost
+        if not found:
+            return found, f"what would fit has lost {' or '.join(sort_species(kept))}" if kept else problem
+        wished = kept.copy()
+        while self.max_deviation is not None and self.max_deviation < 1.0:
+            gone = self.lost(found[0][1], cells)
+            wished |= {s for s, number in gone.items() if number >= _HALF}
+            if wished == kept:
+                break
+            better, _ = self._solve_once(cells, limit, sorted(wished), max_states)
+            if not better:
+                break
+            found, kept = better, wished.copy()
+        return found, ""
+
+    def _must_stay(self) -> set[str]:
+        """Return the species that may not vanish: those that only an atom more or fewer would take away."""
+        if self.strict:
+            return set(self.amounts)
+        if self.max_deviation is None:
+            return set()
+        return {s for g in self.groups for s, o in g.occupancies if s != VACANCY and o > self.max_deviation + 1e-9}
+
+    def lost(self, vectors: _Vectors, cells: int) -> dict[str, float]:
+        """Return the species of the refinement of which nothing is left, with their refined amounts in the cells."""
+        totals = self._totals_of(vectors)
+        return {s: n * cells for s, n in self.amounts.items() if not totals.get(s)}
+
+    def _totals_of(self, vectors: _Vectors) -> dict[str, int]:
+        totals: dict[str, int] = {}
+        for group, vector in zip(self.groups, vectors, strict=True):
+            for (species, _), number in zip(group.occupancies, vector, strict=True):
+                totals[species] = totals.get(species, 0) + number
+        return totals
+
+    def _off_totals(self, vectors: _Vectors, cells: int) -> float:
+        """Return how far the totals are from the refined ones: the root of the summed squares, in atoms."""
+        totals = self._totals_of(vectors)
+        return round(math.sqrt(sum((totals.get(s, 0) - n * cells) ** 2 for s, n in self.amounts.items())), 6)
+
+    def _with_refined_totals(self, cells: int) -> CompositionRequest | None:
+        """Return the same request with all refined totals that are whole as exact ones; None if there are none."""
+        whole = {
+            s: Fraction(round(n * cells), cells)
+            for s, n in self.amounts.items()
+            if s not in self.totals and abs(n * cells - round(n * cells)) <= _NEARLY_WHOLE and round(n * cells) > 0
+        }
+        if not whole:
+            return None
+        request = copy(self)
+        request.totals = {**self.totals, **whole}
+        return request
+
+    def _solve_once(
+        self, cells: int, limit: int, kept: Sequence[str], max_states: int
+    ) -> tuple[list[tuple[float, _Vectors]], str]:
         try:
-            problem, free = self._problem(cells)
+            problem, free = self._problem(cells, kept)
         except CompositionError as error:
             return [], error.message
         try:
@@ -149,13 +278,14 @@ class CompositionRequest:
             )
         return found, ""
 
-    def _problem(self, cells: int) -> tuple[IntegerProblem, set[int]]:
+    def _problem(self, cells: int, kept: Sequence[str]) -> tuple[IntegerProblem, set[int]]:
         """Write the counts of the disordered groups as one vector, and what binds them as equations."""
         free = {i for i, g in enumerate(self.groups) if not g.is_ordered}
         entries = [(i, s, o) for i in sorted(free) for s, o in self.groups[i].occupancies]
         sizes = np.array([self.groups[i].size * cells for i, _, _ in entries], dtype=np.int64)
         means = np.round(np.array([o for _, _, o in entries]) * sizes, 9)
-        window = sizes if self.max_deviation is None else np.maximum(self.max_deviation * sizes, 1.0) + 1e-9
+        least = 0.0 if self.strict else 1.0
+        window = sizes if self.max_deviation is None else np.maximum(self.max_deviation * sizes, least) + 1e-9
         lower = np.maximum(0, np.ceil(means - window)).astype(np.int64)
         upper = np.minimum(sizes, np.floor(means + window)).astype(np.int64)
         rows: list[list[int]] = []
@@ -189,6 +319,11 @@ class CompositionRequest:
                 rows.append(row)
                 totals.append(rest)
                 slacks.append((len(rows) - 1, rest))
+        for species in kept:  # one atom at least: minus their number, and a slack, is -1
+            rows.append([-int(s == species) for _, s, _ in entries])
+            totals.append(-1)
+            most = sum(int(n) for (_, s, _), n in zip(entries, sizes, strict=True) if s == species)
+            slacks.append((len(rows) - 1, most))
         matrix = np.array(rows, dtype=np.int64).reshape(len(rows), len(entries))
         extra = np.zeros((len(rows), len(slacks)), dtype=np.int64)
         for k, (r, _) in enumerate(slacks):
@@ -237,30 +372,79 @@ class CompositionRequest:
 
     def failure(self, supercell: Supercell, problem: str) -> CompositionError:
         """Say that nothing fits, and what would."""
-        cells = self.smallest_index(MAX_INDEX, other_than=supercell.multiplicity)
+        return NothingFitsError(
+            f"No charge-neutral integer composition fits the supercell {supercell}: {problem}{self._charge_text()}.",
+            where=f"{self.crystal.name} ({self.crystal.cell_formula} in the parent cell)",
+            advise=partial(self._advice, supercell),
+        )
+
+    def _advice(self, supercell: Supercell) -> str:
+        """Name a supercell that fits, and the deviation that would be enough."""
+        strictly = copy(self)
+        strictly.strict = self.max_deviation is not None
+        cells = next((n for n in strictly.fitting_indices(MAX_INDEX) if n != supercell.multiplicity), None)
+        if cells is None and not self.strict:
+            cells = self.smallest_index(MAX_INDEX, other_than=supercell.multiplicity)
+        fixes = []
         if cells is None:
-            fix = f"No supercell of up to {MAX_INDEX} parent cells fits: check oxidation states and occupancies"
+            fixes.append(f"no supercell of up to {MAX_INDEX} parent cells fits: check oxidation states and occupancies")
         else:
             shape = compact_supercell(self.crystal, cells)
-            fix = f"Use a supercell of {cells} parent cell{'s' * (cells > 1)}, such as {shape}"
-        if self.max_deviation is not None:
-            allowed, self.max_deviation = self.max_deviation, None
-            wider, _ = self.solve(supercell.multiplicity, 1)
-            self.max_deviation = allowed
-            if wider:
-                needed = self._largest_difference(wider[0][1], supercell.multiplicity)
-                enough = math.ceil(needed * 1000) / 1000
-                fix += f", or allow a larger max_deviation (now {allowed:g}; {enough:g} is enough)"
-        return CompositionError(
-            f"No charge-neutral integer composition fits the supercell {supercell}: {problem}.",
-            where=f"{self.crystal.name} ({self.crystal.cell_formula} in the parent cell)",
-            fix=f"{fix}.",
-        )
+            fixes.append(f"use a supercell of {cells} parent cell{'s' * (cells > 1)}, such as {shape}")
+        if self.max_deviation is not None and (wider := self._wider(supercell.multiplicity)):
+            fixes.append(wider)
+        fix = ", or ".join(fixes)
+        return f"{fix[0].upper()}{fix[1:]}."
+
+    def _charge_text(self) -> str:
+        """Say what the refined composition is charged with, where it is not neutral."""
+        amounts = self.amounts
+        net = sum(self.oxidation_states[s] * n for s, n in amounts.items())
+        if abs(net) < _NEUTRAL_E * sum(amounts.values()):
+            return ""
+        states = ", ".join(f"{s}{self.oxidation_states[s]:+g}" for s in sort_species(amounts))
+        return f"; with {states} the refined composition has a net charge of {net:+.2f} e in the parent cell"
+
+    def _wider(self, cells: int) -> str:
+        """Return the deviation that would be enough for a supercell of that many cells, as advice; empty if none is."""
+        wider = copy(self)
+        wider.max_deviation, wider.strict = None, False
+        found, _ = wider.solve(cells, 1)
+        if not found:
+            return ""
+        vectors = found[0][1]
+        enough = math.ceil(self._largest_difference(vectors, cells) * 1000 - 1e-6) / 1000
+        lost = self.lost(vectors, cells)
+        loss = f", which leaves no {' and no '.join(lost)}" if lost else ""
+        return f"allow a larger max_deviation (now {self.max_deviation:g}; {enough:g} is enough{loss})"
 
     def smallest_index(self, max_index: int, *, other_than: int = 0) -> int | None:
         """Return the smallest number of parent cells that has a solution; None if none up to a number has."""
-        sizes = (n for n in range(1, max_index + 1) if n != other_than)
-        return next((n for n in sizes if self.solve(n, 1, max_states=_SCAN_STATES)[0]), None)
+        return next((n for n in range(1, max_index + 1) if n != other_than and self._fits(n)), None)
+
+    def fitting_indices(self, max_index: int) -> list[int]:
+        """Return the smallest numbers of parent cells that have a solution; first one that is exact.
+
+        They go up to three times the smallest. One that holds the refinement exactly (to 0.02 atoms) is preferred to
+        smaller ones.
+        """
+        first = self.smallest_index(max_index)
+        if first is None:
+            return []
+        near = [first, *(n for n in range(first + 1, min(_LARGER * first, max_index) + 1) if self._fits(n))]
+        exact = next((n for n in near if self._is_exact(n)), None)
+        return near if exact is None else [exact, *(n for n in near if n != exact)]
+
+    def _fits(self, cells: int) -> bool:
+        return bool(self._solve_keeping(cells, 1, max_states=_SCAN_STATES)[0])
+
+    def _is_exact(self, cells: int) -> bool:
+        found, _ = self._solve_keeping(cells, 1, max_states=_SCAN_STATES)
+        return bool(found) and all(
+            abs(count - group.size * cells * occupancy) <= _NEARLY_WHOLE + 1e-9
+            for group, vector in zip(self.groups, found[0][1], strict=True)
+            for count, (_, occupancy) in zip(vector, group.occupancies, strict=True)
+        )
 
     def _largest_difference(self, vectors: _Vectors, cells: int) -> float:
         return max(
@@ -314,7 +498,7 @@ def _groups(crystal: DisorderedCrystal, coupling: Coupling) -> list[_Group]:
             total = sum(sublattice.species.values()) + sublattice.vacancy
             parts = {**sublattice.species, **({VACANCY: sublattice.vacancy} if sublattice.vacancy > 0.0 else {})}
             for species, occupancy in parts.items():
-                if occupancy == 0.0:  # an empty site: it says what may come there, not that it does
+                if occupancy < LEAST_OCCUPANCY:
                     continue
                 amounts[species] = amounts.get(species, 0.0) + occupancy / total * sublattice.multiplicity / sites
         groups.append(

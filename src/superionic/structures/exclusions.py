@@ -2,7 +2,9 @@
 
 Refinements split one atom over several close sites, and let sites overlap that are never occupied at once. Two sites
 closer than a stated distance are in *contact*. Ions of opposite charge may be bonded, and bonds to hydrogen are the
-shortest (O–H 0.96 Å), so that smaller parts of the distance count for them.
+shortest (O–H 0.96 Å), so that smaller parts of the distance count for them. Two hydrogens are never nearer than in
+water (1.5 Å; 1.3 Å as X-rays see it): those on the two sides of one O–H···O bond, 0.4 to 1.1 Å apart, exclude each
+other.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import numpy as np
 
 from superionic.errors import CompositionError
 from superionic.structures.composition import OccupancyBound
-from superionic.structures.disordered import DisorderedCrystal, close_pairs
+from superionic.structures.disordered import LEAST_OCCUPANCY, DisorderedCrystal, close_pairs
 from superionic.structures.formulas import VACANCY
 from superionic.structures.supercells import SupercellSites
 from superionic.structures.symmetry import FloatArray, IntArray
@@ -24,7 +26,10 @@ OPPOSITE_CHARGES = 2.0 / 3.0
 """Part of the stated distance that counts between ions of opposite charge."""
 
 HYDROGEN = 0.4
-"""Part that counts for a site that holds hydrogen."""
+"""Part that counts between a site that holds hydrogen and one that holds none."""
+
+TWO_HYDROGENS = 5.0 / 6.0
+"""Part that counts between two sites that hold hydrogen."""
 
 _ROUNDING_A = 1e-6
 _MAX_CLIQUES = 20_000
@@ -105,6 +110,8 @@ def _rows(pairs: set[tuple[int, int]]) -> IntArray:
 
 def _factor(first: tuple[str, ...], second: tuple[str, ...], charges: Mapping[str, float]) -> float:
     """Return the part of the stated distance that counts between two sites."""
+    if "H" in first and "H" in second:
+        return TWO_HYDROGENS
     if "H" in first or "H" in second:
         return HYDROGEN
     signs = [{np.sign(charges.get(s, 0.0)) for s in names if s != VACANCY} for names in (first, second)]
@@ -130,8 +137,8 @@ def occupancy_bounds(
     min_distance_A, oxidation_states
         As in :func:`find_contacts`.
     """
-    filled = [tuple(e for e, n in s.species.items() if n > 0.0) for s in crystal.sublattices]
-    species = [(*e, VACANCY) if s.vacancy > 0.0 else e for e, s in zip(filled, crystal.sublattices, strict=True)]
+    present = [tuple(e for e, o in s.species.items() if o >= LEAST_OCCUPANCY) for s in crystal.sublattices]
+    species = [(*p, VACANCY) if s.vacancy > 0.0 else p for p, s in zip(present, crystal.sublattices, strict=True)]
     holds = [species[orbit] for orbit in sites.orbits]
     contacts = find_contacts(sites.cell_A, sites.fractional, holds, min_distance_A, oxidation_states)
     kinds: dict[tuple[int, ...], int] = {}

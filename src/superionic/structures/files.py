@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from superionic.errors import StructureError, explained
@@ -32,6 +33,7 @@ def read_crystal(
     name: str | None = None,
     block: str | None = None,
     symprec: float = 0.01,
+    keep_empty: Sequence[str] = (),
     time_limit_s: float = 30.0,
     memory_limit_MB: int = 2048,
 ) -> DisorderedCrystal:
@@ -52,6 +54,8 @@ def read_crystal(
         Name of the data block of a CIF, without ``data_``; the first that lists atoms where not given.
     symprec
         Distance tolerance in Å for finding the symmetry.
+    keep_empty
+        Elements whose sites are kept where the file lists them with occupancy 0, so that they can be filled.
     time_limit_s, memory_limit_MB
         What reading the file may cost at most.
 
@@ -73,6 +77,7 @@ def read_crystal(
             "block": block,
             "name": file.stem if name is None else name,
             "symprec": _symprec(symprec),
+            "keep_empty": list(keep_empty),
         },
         time_limit_s=time_limit_s,
         memory_limit_MB=memory_limit_MB,
@@ -88,7 +93,12 @@ def read_crystal(
 
 
 def parse_crystal(
-    path: str | Path, *, name: str | None = None, block: str | None = None, symprec: float = 0.01
+    path: str | Path,
+    *,
+    name: str | None = None,
+    block: str | None = None,
+    symprec: float = 0.01,
+    keep_empty: Sequence[str] = (),
 ) -> DisorderedCrystal:
     """Read a crystal as :func:`read_crystal` does, but in this process and without limits.
 
@@ -100,8 +110,9 @@ def parse_crystal(
         As :func:`read_crystal`.
     """
     file, kind, text = _checked(path)
+    called = file.stem if name is None else name
     return crystal_of_text(
-        text, kind, str(file), name=file.stem if name is None else name, symprec=_symprec(symprec), block=block
+        text, kind, str(file), name=called, symprec=_symprec(symprec), block=block, keep_empty=keep_empty
     )
 
 
@@ -118,7 +129,8 @@ def read_oxidation_states(
     states, reason = result.get("states"), result.get("reason")
     if states is not None:
         states = {str(element): float(charge) for element, charge in dict(states).items()}
-    return FileOxidationStates(states, None if reason is None else str(reason))
+    several = {str(e): tuple(float(q) for q in charges) for e, charges in dict(result.get("several") or {}).items()}
+    return FileOxidationStates(states, None if reason is None else str(reason), several)
 
 
 def _symprec(value: float) -> float:

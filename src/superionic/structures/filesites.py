@@ -40,6 +40,8 @@ class FileSites:
         Of elements that it gives more than one: the average, where it says which site has which.
     notes
         What there is to say about the reading, a sentence each.
+    empty
+        Sites that the file lists with occupancy 0, where nothing else sits: label, element and (n, 3) positions.
     """
 
     cell_A: FloatArray
@@ -49,6 +51,7 @@ class FileSites:
     charges: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     averages: Mapping[str, float] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    empty: Sequence[tuple[str, str, FloatArray]] = ()
 
 
 @dataclass(frozen=True)
@@ -61,36 +64,38 @@ class FileOxidationStates:
         Charge in e of each element that the file gives one; None where it gives none that can be used.
     reason
         Why there are none, or what there is to say about them; None where there is nothing to say.
+    several
+        The charges of each element that the file gives more than one without saying which site has which.
     """
 
     states: Mapping[str, float] | None
     reason: str | None
+    several: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 def oxidation_states_of(sites: FileSites) -> FileOxidationStates:
     """Reduce the charges of a file to one for each element; an element in several states gets their average.
 
-    Where the file does not say which sites have which, that element is left out, and the reason says so.
+    Where the file does not say which sites have which, that element is among ``several`` instead.
     """
     states: dict[str, float] = {}
+    several: dict[str, tuple[float, ...]] = {}
     words: list[str] = []
     for element, charges in sites.charges.items():
-        listed = " and ".join(f"{q:+g}" for q in charges)
         if len(charges) == 1:
             states[element] = charges[0]
         elif element in sites.averages:
             states[element] = sites.averages[element]
+            listed = " and ".join(f"{q:+g}" for q in charges)
             words.append(f"the file gives {element} the oxidation states {listed}: {states[element]:+g} on average")
         else:
-            words.append(
-                f"the file gives {element} the oxidation states {listed} without saying which site has which; "
-                "none of them was taken"
-            )
+            several[element] = charges
     if not states:
-        return FileOxidationStates(None, "; ".join(words) or "the file gives no oxidation states")
+        reason = "the file gives several for each" if several else "the file gives no oxidation states"
+        return FileOxidationStates(None, reason, several)
     if not any(states.values()):
-        return FileOxidationStates(None, "the file gives all elements the oxidation state 0")
-    return FileOxidationStates(states, "; ".join(words) or None)
+        return FileOxidationStates(None, "the file gives all elements the oxidation state 0", several)
+    return FileOxidationStates(states, "; ".join(words) or None, several)
 
 
 def average_charges(

@@ -12,6 +12,9 @@ from typing import Final
 VACANCY: Final = "X"
 """How an empty site is written."""
 
+MAX_DEVIATION: Final = 0.1
+"""Largest difference of an occupancy from the refined one, where none is given: in a campaign and elsewhere."""
+
 _UNKNOWN: Final = 9.0
 
 # Pauling's scale (CRC Handbook of Chemistry and Physics); elements without a value come last.

@@ -83,14 +83,12 @@ def crystal_to_pymatgen(crystal: DisorderedCrystal, *, oxidation_states: Mapping
     """
     from pymatgen.core import Structure
 
-    filled = [site for site in crystal.sites if any(site.species.values())]
-
     return Structure(
         np.array(crystal.cell_A),
-        [{_charged(s, oxidation_states): v for s, v in site.species.items()} for site in filled],
-        np.array([site.fractional for site in filled]),
-        labels=[site.label for site in filled],
-        site_properties={"sublattice": [crystal.sublattices[site.orbit].name for site in filled]},
+        [{_charged(s, oxidation_states): v for s, v in site.species.items()} for site in crystal.sites],
+        np.array(crystal.fractional),
+        labels=[site.label for site in crystal.sites],
+        site_properties={"sublattice": [crystal.sublattices[site.orbit].name for site in crystal.sites]},
     )
 
 

@@ -19,12 +19,16 @@ from typing import Final, Literal
 
 from superionic.errors import CompositionError
 from superionic.structures.disordered import DisorderedCrystal
-from superionic.structures.formulas import ELECTRONEGATIVITY, amounts_text, sort_species
+from superionic.structures.formulas import ELECTRONEGATIVITY, MAX_DEVIATION, amounts_text, sort_species
 
 Source = Literal["given", "file", "guessed"]
 
 MOBILE_IONS: Final = ("Li", "Na", "K", "Ag", "Cu", "Rb", "Mg", "Zn", "Ca", "Al", "F", "O")
 """Ions that are known to conduct, in the order in which they are guessed."""
+
+_SINGLY_CHARGED: Final = frozenset({"Li", "Na", "K", "Ag", "Cu", "Rb"})
+_MORE_CHARGED: Final = frozenset({"Mg", "Zn", "Ca", "Al"})
+_ROUNDING: Final = 0.011  # a vacancy that may come of occupancies of two digits, such as three times 0.33
 
 LARGEST_CHARGE_E: Final = 10.0
 """Of an oxidation state; the largest known is +9."""
@@ -33,6 +37,7 @@ TOLERANCE_E: Final = 0.05
 """Net charge in e per atom up to which a refined composition counts as neutral."""
 
 _PER_CHARGE: Final = 100.0  # cost of 1 e per atom
+_NEUTRAL: Final = 0.005  # net charge in e per atom that rounding of refined occupancies leaves
 _RARE: Final = 6.0  # cost of a state that no list calls usual
 _MAX_NODES: Final = 200_000
 
@@ -114,6 +119,7 @@ def find_oxidation_states(
     given: Mapping[str, float] | None = None,
     from_file: Mapping[str, float] | None = None,
     *,
+    several: Mapping[str, Sequence[float]] | None = None,
     also: Sequence[str] = (),
     tolerance_e: float | None = TOLERANCE_E,
     mixed_valence: bool = False,
@@ -129,13 +135,17 @@ def find_oxidation_states(
         Charges in e that the user gives; they are kept as they are.
     from_file
         Charges in e that the crystal's file gives.
+    several
+        Charges in e of elements to which the file gives more than one. They get the average that makes the crystal
+        neutral, if it lies between them.
     also
         Elements that the crystal does not hold but that need a state as well, such as those that an axis brings in.
     tolerance_e
         Largest net charge in e per atom that a guess may leave; None: any. Where nothing is guessed, nothing is
         checked, since the integer compositions that follow are neutral anyhow.
     mixed_valence
-        Let one element that is known in several states have an average in between, where no integers are neutral.
+        Let one element that is known in several states have an average in between, where integers leave more than
+        the tolerance, or a net charge that small changes of the occupancies cannot take away.
     where
         The file, for errors.
 
@@ -159,14 +169,18 @@ def find_oxidation_states(
     amounts = dict(crystal.composition if isinstance(crystal, DisorderedCrystal) else crystal)
     place = where or (crystal.name if isinstance(crystal, DisorderedCrystal) else None)
     known = {e: float(q) for e, q in {**(from_file or {}), **(given or {})}.items()}
+    shared = {e: tuple(map(float, q)) for e, q in (several or {}).items() if e in amounts and e not in known}
     extra = {e: 0.0 for e in (*also, *(given or {})) if e not in amounts}
     sources: dict[str, Source] = {
-        e: "given" if e in (given or {}) else ("file" if e in (from_file or {}) else "guessed")
+        e: "given" if e in (given or {}) else ("file" if e in (from_file or {}) or e in shared else "guessed")
         for e in (*amounts, *extra)
     }
     guessed = [e for e in amounts if e not in known]
     together = {**amounts, **extra}
-    options = {e: ({known[e]: 0.0} if e in known else _options(e, together)) for e in together}
+    options = {
+        e: {known[e]: 0.0} if e in known else dict.fromkeys(shared[e], 0.0) if e in shared else _options(e, together)
+        for e in together
+    }
     if unknown := [e for e in together if not options[e]]:
         raise CompositionError(
             f"No charge is known for {', '.join(unknown)}.", where=place, fix=f"Give it, e.g. {unknown[0]}=2."
@@ -181,8 +195,13 @@ def find_oxidation_states(
         net = sum(q * amounts[e] for e, q in values.items())
         if abs(net) <= enough * atoms:
             break
-    average = _average(options, amounts, guessed) if abs(net) > 0.005 * atoms else None
-    if average is not None and mixed_valence:
+    ranges = {e: (min(q), max(q)) for e, q in shared.items()} or _ranges(amounts, guessed)
+    average = _average(options, amounts, ranges) if abs(net) > _NEUTRAL * atoms or shared else None
+    if (
+        average is not None
+        and mixed_valence
+        and (shared or abs(net) > enough * atoms or not _can_be_neutral(crystal, values, net))
+    ):
         values = average
         net = sum(q * amounts[e] for e, q in values.items())
     if guessed and tolerance_e is not None and abs(net) > tolerance_e * atoms:
@@ -192,12 +211,12 @@ def find_oxidation_states(
             where=place,
             fix=(_mixed_text(average, values) + ", if it has mixed valence; or check the occupancies.")
             if average is not None
-            else f"Complete the occupancies; or, to take the nearest neutral compositions, give {_text(values, '=')}.",
+            else _unbalanced_text(crystal, values, net),
         )
     for element in extra:
         values[element] = min(options[element].items(), key=lambda item: (item[1], abs(item[0]), item[0]))[0]
     return OxidationStates(
-        {e: values[e] for e in sort_species(values)}, sources, _note(sources, amounts, average, values), net
+        {e: values[e] for e in sort_species(values)}, sources, _note(sources, amounts, average, values, shared), net
     )
 
 
@@ -294,17 +313,58 @@ def _best(
     return {e: dict(zip(order, best[2], strict=True))[e] for e in amounts}
 
 
+def _ranges(amounts: Mapping[str, float], guessed: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """Return the elements that may have an average state, and between which."""
+    return {
+        e: (float(_MIXED[e][0]), float(_MIXED[e][1]))
+        for e in guessed
+        if e in _MIXED and (e not in _MIXED_WITH_HYDROGEN or "H" in amounts)
+    }
+
+
+def _can_be_neutral(
+    crystal: DisorderedCrystal | Mapping[str, float],
+    charges: Mapping[str, float],
+    net: float,
+    *,
+    most: float = MAX_DEVIATION,
+    part: float = 0.5,
+) -> bool:
+    """Tell whether small changes of the occupancies can take a net charge away.
+
+    On each site species give way to those of other charge: each by no more than a largest deviation, and by no more
+    than a part of what there is of it.
+    """
+    if not isinstance(crystal, DisorderedCrystal):
+        return False
+    sign = -1.0 if net > 0.0 else 1.0
+    gained = 0.0
+    for sublattice in crystal.sublattices:
+        parts = [(sign * charges[s], o) for s, o in sublattice.species.items()]
+        if sublattice.vacancy > 0.0:
+            parts.append((0.0, sublattice.vacancy))
+        goes = [[q, min(most, o * part)] for q, o in sorted(parts)]
+        comes = [[q, most] for q, _ in sorted(parts, reverse=True)]
+        while goes and comes and comes[0][0] > goes[0][0]:
+            amount = min(goes[0][1], comes[0][1])
+            gained += amount * (comes[0][0] - goes[0][0]) * sublattice.multiplicity
+            for side in (goes, comes):
+                side[0][1] -= amount
+                if side[0][1] <= 1e-12:
+                    side.pop(0)
+    return gained >= abs(net) - 1e-9
+
+
 def _average(
-    options: Mapping[str, Mapping[float, float]], amounts: Mapping[str, float], guessed: Sequence[str]
+    options: Mapping[str, Mapping[float, float]],
+    amounts: Mapping[str, float],
+    ranges: Mapping[str, tuple[float, float]],
 ) -> dict[str, float] | None:
     """Return the likeliest neutral choice in which one element has an average state; None if there is none."""
     ranked: list[tuple[float, str, dict[str, float]]] = []
-    for element in guessed:
-        if element not in _MIXED or (element in _MIXED_WITH_HYDROGEN and "H" not in amounts):
-            continue
+    for element, (low, high) in ranges.items():
         usual = {e: min(options[e].items(), key=lambda item: (item[1], item[0])) for e in amounts if e != element}
         needed = -sum(q * amounts[e] for e, (q, _) in usual.items()) / amounts[element]
-        low, high = _MIXED[element]
         if low <= needed <= high and needed != round(needed):
             states = {e: usual[e][0] if e != element else round(needed, 3) for e in amounts}
             ranked.append((sum(c for _, c in usual.values()), element, states))
@@ -313,6 +373,17 @@ def _average(
 
 def _text(values: Mapping[str, float], sign: str = "") -> str:
     return ", ".join(f"{e}{sign}{q:g}" if sign else f"{e}{q:+g}" for e, q in values.items())
+
+
+def _unbalanced_text(crystal: DisorderedCrystal | Mapping[str, float], values: Mapping[str, float], net: float) -> str:
+    """Say what helps where no charges balance: neutral compositions far from the refinement, if there are any."""
+    if isinstance(crystal, DisorderedCrystal) and not _can_be_neutral(crystal, values, net, most=1.0, part=1.0):
+        nothing = _text(dict.fromkeys(values, 0.0), "=")
+        return f"Complete the occupancies; or, to count orderings whatever their charge, give the charges {nothing}."
+    return (
+        f"Complete the occupancies; or, to take the nearest neutral compositions, give the charges "
+        f"{_text(values, '=')} and max_deviation 1, and take the supercell auto."
+    )
 
 
 def _mixed_text(average: Mapping[str, float], values: Mapping[str, float]) -> str:
@@ -325,6 +396,7 @@ def _note(
     amounts: Mapping[str, float],
     average: Mapping[str, float] | None,
     values: Mapping[str, float],
+    several: Mapping[str, Sequence[float]],
 ) -> str:
     words = {"given": "given", "file": "from the file", "guessed": "guessed"}
     kinds: dict[Source, list[str]] = {}
@@ -334,8 +406,10 @@ def _note(
     text = "; ".join(parts) if len(kinds) > 1 else f"all {words[next(iter(kinds), 'given')]}"
     if mixed := [e for e, q in values.items() if q != round(q)]:
         text += f"; an average for {', '.join(mixed)}"
+    for element, charges in several.items():
+        text += f"; the file gives {element} {' and '.join(f'{q:+g}' for q in charges)}"
     net, atoms = sum(values[e] * n for e, n in amounts.items()), sum(amounts.values())
-    if abs(net) < 0.005 * atoms:
+    if abs(net) < _NEUTRAL * atoms:
         return f"{text}; the refined composition is neutral with them"
     text += f"; the refined composition has a net charge of {net:+.2f} e for {atoms:.4g} atoms with them; check them"
     if average is not None and all(abs(n - round(n)) < 0.02 for n in amounts.values()):
@@ -347,7 +421,7 @@ def _note(
 def guess_mobile_ion(crystal: DisorderedCrystal) -> str:
     """Guess which species moves: the first of the ions known to conduct that the crystal holds.
 
-    Of several cations the one on partly vacant sites is the likelier to move.
+    Of several cations the one on partly vacant sites is the likelier to move, and one of a single charge before others.
 
     Raises
     ------
@@ -361,9 +435,10 @@ def guess_mobile_ion(crystal: DisorderedCrystal) -> str:
             where=crystal.name,
             fix=f"Name the mobile ion: one of {', '.join(crystal.species)}.",
         )
-    loose = [
-        ion
-        for ion in present
-        if ion not in {"F", "O"} and any(ion in s.species and s.vacancy > 1e-6 for s in crystal.sublattices)
-    ]
-    return (loose or present)[0]
+    # One charge is bound less than two or three: a vacancy on the site of Al3+ does not make it the faster one.
+    for ions in (_SINGLY_CHARGED, _MORE_CHARGED):
+        cations = [ion for ion in present if ion in ions]
+        loose = [ion for ion in cations if any(ion in s.species and s.vacancy > _ROUNDING for s in crystal.sublattices)]
+        if cations:
+            return (loose or cations)[0]
+    return present[0]

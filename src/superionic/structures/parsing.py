@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import PurePath
 
@@ -11,7 +12,7 @@ import numpy as np
 from superionic.errors import StructureError
 from superionic.structures.cif import sites_of_cif
 from superionic.structures.cif_text import shown
-from superionic.structures.disordered import DisorderedCrystal, crystal_from_sites
+from superionic.structures.disordered import EMPTY, DisorderedCrystal, crystal_from_sites
 from superionic.structures.filesites import FileOxidationStates, FileSites, check_count, oxidation_states_of
 from superionic.structures.formats import sites_of_extxyz, sites_of_json, sites_of_poscar
 
@@ -87,9 +88,28 @@ def sites_of_text(text: str, kind: str, where: str, *, block: str | None = None)
 
 
 def crystal_of_text(
-    text: str, kind: str, where: str, *, name: str, symprec: float = 0.01, block: str | None = None
+    text: str,
+    kind: str,
+    where: str,
+    *,
+    name: str,
+    symprec: float = 0.01,
+    block: str | None = None,
+    keep_empty: Sequence[str] = (),
 ) -> DisorderedCrystal:
     """Read a crystal from the text of a file and find its symmetry; see :func:`sites_of_text`.
+
+    Parameters
+    ----------
+    text, kind, where
+        As in :func:`sites_of_text`.
+    name
+        What the crystal is called.
+    symprec
+        Distance tolerance in Å for finding the symmetry.
+    keep_empty
+        Elements whose sites are kept where the file lists them with occupancy 0, with the occupancy
+        :data:`~superionic.structures.disordered.EMPTY`, so that they can be filled.
 
     Raises
     ------
@@ -97,13 +117,15 @@ def crystal_of_text(
         If the text is not a crystal in that format, or its crystal is impossible.
     """
     sites = sites_of_text(text, kind, where, block=block)
+    empty = [site for site in sites.empty if site[1] in keep_empty]
+    occupancies = [*sites.occupancies, *({element: EMPTY} for _, element, x in empty for _ in x)]
+    labels = [*sites.labels, *(label for label, _, x in empty for _ in x)]
+    fractional = np.concatenate([sites.fractional, *(x for _, _, x in empty)])
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            crystal = crystal_from_sites(
-                name, sites.cell_A, sites.fractional, sites.occupancies, labels=sites.labels, symprec=symprec
-            )
-        reason = oxidation_states_of(sites).reason if any(len(q) > 1 for q in sites.charges.values()) else None
+            crystal = crystal_from_sites(name, sites.cell_A, fractional, occupancies, labels=labels, symprec=symprec)
+        reason = oxidation_states_of(sites).reason if sites.averages else None
         return replace(crystal, notes=(*sites.notes, *([reason] if reason else [])))
     except StructureError as error:
         detail = "" if error.where is None else error.where.removeprefix(name).lstrip(", ")

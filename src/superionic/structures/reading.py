@@ -43,7 +43,8 @@ def read_in_child(request: Mapping[str, Any], *, time_limit_s: float, memory_lim
     Parameters
     ----------
     request
-        ``what`` (``crystal`` or ``oxidation states``), ``text``, ``kind``, ``where``, ``block``, ``name``, ``symprec``.
+        ``what`` (``crystal`` or ``oxidation states``), ``text``, ``kind``, ``where``, ``block``, ``name``, ``symprec``,
+        ``keep_empty``.
     time_limit_s
         After so long the child is killed; its CPU time is limited to the same.
     memory_limit_MB
@@ -354,12 +355,22 @@ def _answer(request: dict[str, Any], parsing: Any) -> dict[str, Any]:
     try:
         if request["what"] == "crystal":
             crystal = parsing.crystal_of_text(
-                text, kind, where, name=request["name"], symprec=request["symprec"], block=request["block"]
+                text,
+                kind,
+                where,
+                name=request["name"],
+                symprec=request["symprec"],
+                block=request["block"],
+                keep_empty=request["keep_empty"],
             )
             result = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in crystal.to_dict().items()}
         else:
             found = parsing.oxidation_states_of_text(text, kind, where, block=request["block"])
-            result = {"states": None if found.states is None else dict(found.states), "reason": found.reason}
+            result = {
+                "states": None if found.states is None else dict(found.states),
+                "reason": found.reason,
+                "several": {element: list(charges) for element, charges in found.several.items()},
+            }
     except StructureError as error:
         return {"state": "refused", "message": error.message, "where": error.where, "fix": error.fix}
     except MemoryError:

@@ -52,6 +52,9 @@ def doubts(results: Results) -> Iterator[Statement]:
                 f"{space.tie.taken} of them were taken, spread evenly; point charges cannot tell them apart."
             )
             yield Statement("info", words)
+        if space.counted.composition.lost:
+            words = f"{name}: {space.counted.composition.loss}."
+            yield Statement("warning", words, "a species of the crystal is lost")
         if space.counted.skipped:
             words = (
                 f"{name}: {space.counted.skipped} compositions nearer to the refinement were passed over, as they "
