@@ -25,7 +25,7 @@ from ase.neighborlist import neighbor_list
 from superionic.enumeration.request import enumerate_orderings
 from superionic.enumeration.result import EnumeratedPoint
 from superionic.errors import SuperionicError
-from superionic.structures.exclusions import HYDROGEN, OPPOSITE_CHARGES
+from superionic.structures.exclusions import HYDROGEN, OPPOSITE_CHARGES, TWO_HYDROGENS
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class Outcome:
     cells: int = 0
     exclusions: int = 0
     closest_A: float = 0.0
+    lost: str = ""
 
 
 def close_contacts(point: EnumeratedPoint, min_distance_A: float = 1.5) -> tuple[int, float]:
@@ -55,7 +56,9 @@ def close_contacts(point: EnumeratedPoint, min_distance_A: float = 1.5) -> tuple
     bad = 0
     for a, b, distance in zip(i, j, d, strict=True):
         factor = 1.0
-        if "H" in (symbols[a], symbols[b]):
+        if symbols[a] == symbols[b] == "H":
+            factor = TWO_HYDROGENS
+        elif "H" in (symbols[a], symbols[b]):
             factor = HYDROGEN
         elif charges[symbols[a]] == -charges[symbols[b]]:
             factor = OPPOSITE_CHARGES
@@ -89,7 +92,7 @@ def enumerate_one(file: Path) -> Outcome:
         where = "its own cell" if supercell == "1x1x1" else "a supercell"
         return Outcome(
             file.name, seconds, f"neutral orderings in {where}", f"plan: {plan}", point.counted.distinct,
-            space.sites.supercell.multiplicity, len(space.exclusions), closest,
+            space.sites.supercell.multiplicity, len(space.exclusions), closest, space.composition.loss,
         )  # fmt: skip
     return Outcome(file.name, seconds, "refused", refusal)
 
@@ -118,7 +121,8 @@ def main() -> int:
     lines.append(
         f"{len(files)} crystals: {len(good)} with neutral orderings ({sum(o.exclusions > 0 for o in good)} of them "
         f"with sites that exclude each other), {sum(o.what == 'refused' for o in outcomes)} refused, "
-        f"{sum(o.what == 'WRONG' for o in outcomes)} wrong, {len(crashes)} crashed. "
+        f"{sum(o.what == 'WRONG' for o in outcomes)} wrong, {len(crashes)} crashed. Species are lost, and named, in "
+        f"{sum(bool(o.lost) for o in good)}. "
         f"Seconds a crystal: median {seconds[len(seconds) // 2]:.2f}, longest {seconds[-1]:.2f}. "
         f"Peak memory {memory_MB:.0f} MB. Largest space counted exactly: "
         f"{max(o.distinct or 0 for o in good):.3g} distinct orderings."

@@ -143,7 +143,7 @@ def enumerate_command(
     if count and any((ewald_top, sample, search, monte_carlo)):
         raise CompositionError(
             "A count gives no orderings.",
-            fix="Leave out --count, or --ewald-top, --sample, --search and --monte-carlo.",
+            fix="Take one of --count, --ewald-top, --sample, --search and --monte-carlo.",
         )
     series_only = hnf and not any((ewald_top, sample, search, monte_carlo, out))
     _demand_effect(context, series_only=series_only)

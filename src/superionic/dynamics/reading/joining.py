@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from superionic.dynamics.reading.base import CLOCK_PS, TrajectoryReader
+from superionic.dynamics.reading.base import CLOCK_PS, MOST_STEP, TrajectoryReader
 from superionic.errors import AnalysisError
 
 MOST_FILLED = 10
@@ -100,7 +100,7 @@ def plan(files: Sequence[Numbers]) -> Plan:
     values, counts = _kinds(rise[up])
     spacing = int(values[np.argmax(counts)])
     if _unwell(rise[up], spacing) > MOST_UNEVEN:
-        spacing = int(values[np.argmax(values * counts)])
+        spacing = int(values[np.argmax(values.astype(np.float64) * counts)])
     each_frame, often = _kinds(np.maximum(1, rise[up] // np.maximum(1, frames[up])))
     return Plan(spacing, _first(begin, spacing), int(each_frame[np.argmax(often)]), replaced)
 
@@ -110,7 +110,7 @@ def _kinds(rises: Integers) -> tuple[Integers, Integers]:
     values, counts = np.unique(rises, return_counts=True)
     edges = np.flatnonzero(np.diff(values) > EVEN * values[:-1]) + 1
     parts = np.split(np.arange(len(values)), edges)
-    means = [round(float(np.average(values[part], weights=counts[part]))) for part in parts]
+    means = [min(round(float(np.average(values[part], weights=counts[part]))), MOST_STEP) for part in parts]
     return np.array(means, dtype=np.int64), np.array([counts[part].sum() for part in parts], dtype=np.int64)
 
 

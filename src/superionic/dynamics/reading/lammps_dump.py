@@ -167,13 +167,14 @@ class LammpsDumpReader:
                 if snapshot is not None and counts and (layout is None or snapshot.columns != layout.columns):
                     layout = self._new_layout(snapshot)
                 after = 0
+                step: int | None = None
                 if snapshot is None:
                     reason = "cut off in its head" if window.ended and _last_frame(window) else "its head is damaged"
                 elif not counts:
                     reason = f"has {snapshot.n_atoms} atoms instead of {n_atoms}"
                 elif layout is None:
                     reason = "has not the columns of the first frame"
-                elif self._time is not None and snapshot.time is None:
+                elif (step := self._step(snapshot)) is None:
                     reason = "its time is missing or damaged"
                 else:
                     status, after, row, _ = window.table(snapshot.rows, layout.slots, -1, layout.values)
@@ -204,10 +205,8 @@ class LammpsDumpReader:
                         seen, frame, collector.slot,
                     ):  # fmt: skip
                         reason = "an atom is missing or stands twice"
-                if not reason and snapshot is not None:
+                if not reason and step is not None:
                     window.begin += after
-                    time = None if self._time is None or snapshot.time is None else snapshot.time * self._time
-                    step = snapshot.step if time is None else clock(time)
                     if (block := collector.add(frame, step, cell)) is not None:
                         self.place = {"byte": window.place, "frame": frame + 1}
                         yield block
@@ -228,6 +227,15 @@ class LammpsDumpReader:
             self.notices.append(Notice(None, None, words, 0, self.name))
         if (block := collector.flush()) is not None:
             yield block
+
+    def _step(self, snapshot: _Snapshot) -> int | None:
+        """Return the number of a frame: its time where the file states times; None where that is damaged."""
+        if self._time is None:
+            return snapshot.step
+        try:
+            return None if snapshot.time is None else clock(snapshot.time * self._time)
+        except ValueError:
+            return None
 
     def _lose(self, frame: int, window: Window, reason: str, lost: int | None = 1) -> None:
         self.notices.append(Notice(frame, window.place, reason, lost, self.name))

@@ -187,6 +187,7 @@ class XdatcarReader:
                     said = number
                     if number < 0 or again:
                         number = step + spacing * (frame - last)
+                        number = number if number < MOST_STEP else frame
                     if last >= 0 and number > step:
                         spacing = max(1, (number - step) // (frame - last))
                     step, last, latest = number, frame, collector.slot
