@@ -402,14 +402,15 @@ def test_one_element_in_two_states_keeps_the_charges_of_the_others(tmp_path):
     assert "all from the file; an average for Co" in text
 
 
-def test_sites_of_occupancy_0_stay_and_an_axis_fills_them(tmp_path):
+def test_sites_of_occupancy_0_are_filled_by_an_axis(tmp_path):
     rows = ["Li1 Li 0 0 0 1", "Na1 Na 0 0 0 0.000", "P1 P 0.5 0.5 0.5 1", "F1 F 0.25 0 0 1", "Li2 Li 0.5 0 0 0"]
     file = write(tmp_path, rows, "_space_group_name_H-M_alt 'P m -3 m'", a=7.0)
     crystal = read_crystal(file)
     assert crystal.composition == {"Li": 1.0, "P": 1.0, "F": 6.0}
-    empty = crystal.sublattice("Li2")
-    assert (dict(empty.species), empty.multiplicity, empty.is_ordered) == ({"Li": 0.0}, 3, True)
     assert crystal.is_ordered
+    kept = read_crystal(file, keep_empty=["Li"])
+    assert kept.sublattice("Li2").multiplicity == 3
+    assert kept.composition == pytest.approx(crystal.composition, abs=1e-6)
     assert any("occupancy 0, so that nothing is there: Na1, Li2" in note for note in crystal.notes)
     charges = {"Li": 1.0, "P": 5.0, "Si": 4.0, "F": -1.0}  # neutral by hand at x = 0; x = 1 takes one more lithium
     assert enumerate_orderings(file, oxidation_states=charges).points[0].counted.distinct == 1
@@ -426,6 +427,36 @@ def test_sites_of_one_element_are_no_crystal_for_a_campaign(tmp_path):
     assert "--sites" in caught.value.fix
 
 
+# ---- disorder groups ------------------------------------------------------------------------------------------------
+
+GROUPED = (*COLUMNS, "disorder_assembly", "disorder_group")
+
+
+def test_atoms_that_go_together_are_refused_and_both_fixes_work(tmp_path):
+    first = "_space_group_name_H-M_alt 'P 1'"
+    rows = ["P1 P 0 0 0 1 . ."]
+    for k in range(8):
+        x, y, z = (0.137 if k >> i & 1 else 0.863 for i in range(3))
+        rows.append(f"O{k} O {x} {y} {z} 0.5 A {1 if k.bit_count() % 2 else 2}")
+    with pytest.raises(StructureError, match="disorder group 2 of the assembly A go together") as caught:
+        read_crystal(write(tmp_path, rows, first, columns=GROUPED, a=6.5))
+    assert "site O0" in str(caught.value.where)
+    one = [rows[0], *(row.replace(" 0.5 A 1", " 1 A 1") for row in rows if row.endswith("A 1"))]
+    crystal = read_crystal(write(tmp_path, one, first, columns=GROUPED, a=6.5))
+    assert (crystal.formula, crystal.is_ordered, crystal.notes) == ("PO4", True, ())
+    free = [row.rsplit(" ", 2)[0] for row in rows]
+    assert read_crystal(write(tmp_path, free, first, a=6.5)).formula == "PO4"
+
+
+def test_groups_of_one_site_and_shared_positions_are_read(tmp_path):
+    rows = ["Na1 Na 0 0 0 0.5 . 1", "K1 K 0 0 0 0.5 . 2", "Cl1 Cl .5 .5 .5 0.3 . 1", "Br1 Br .5 .5 .5 0.7 . 2"]
+    crystal = read_crystal(write(tmp_path, rows, columns=GROUPED))
+    assert (crystal.composition, crystal.notes) == ({"K": 2, "Na": 2, "Br": pytest.approx(2.8), "Cl": 1.2}, ())
+    split = ["Li1 Li 0.02 0 0 0.1 A 1", "Li2 Li 0.1 0.1 0 0.05 A 2", "Cl1 Cl 0.5 0.5 0.5 1 . ."]
+    (note,) = read_crystal(write(tmp_path, split, columns=GROUPED)).notes
+    assert "Li1, Li2" in note
+
+
 # ---- the files that went wrong --------------------------------------------------------------------------------------
 
 READ = {
@@ -437,7 +468,8 @@ READ = {
 }  # fmt: skip
 REFUSED = {
     "c03_nh3_symbol": "NH3", "c04_oh_f": "OH", "c05_wat_label": "O-H", "c06_occupation": "_atom_site_occupation",
-    "c11_slash_symbol": "Cl/Br", "c17_run_together": "coordinate", "c35_t_label": "T1",
+    "c11_slash_symbol": "Cl/Br", "c13_disorder_groups": "go together",
+    "c17_run_together": "coordinate", "c35_t_label": "T1",
 }  # fmt: skip
 
 

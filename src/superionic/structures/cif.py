@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from superionic.errors import StructureError
+from superionic.structures.cif_disorder import COLUMNS as DISORDER
+from superionic.structures.cif_disorder import DisorderedRow, check_disorder
 from superionic.structures.cif_names import COORDINATES, check_kind, check_names
 from superionic.structures.cif_symmetry import check_expanded, symmetry_of
 from superionic.structures.cif_text import Block, Column, parse_cif, shown
@@ -46,7 +48,6 @@ _SAME_A = 0.01
 _LARGEST_ROUNDING_A = 0.1
 _SHARES = 0.01
 _NOTHING = 1e-6
-_DISORDER = ("_atom_site_disorder_assembly", "_atom_site_disorder_group")
 _NAMES_OF_ATOMS = ("_atom_site_label", "_atom_site_type_symbol")
 _ATTACHED = "_atom_site_attached_hydrogens"
 
@@ -63,6 +64,7 @@ class _Row:
     occupancy: float
     rounding: float
     where: str
+    disorder: tuple[str, str]
 
 
 def sites_of_cif(text: str, where: str, block: str | None = None) -> FileSites:
@@ -100,6 +102,11 @@ def sites_of_cif(text: str, where: str, block: str | None = None) -> FileSites:
     contents = [
         (row.element, row.charge_e, row.occupancy * len(orbit)) for row, orbit in zip(rows, orbits, strict=True)
     ]
+    disordered = [
+        DisorderedRow(row.label, *row.disorder, row.occupancy, orbit, row.where)
+        for row, orbit in zip(rows, orbits, strict=True)
+    ]
+    notes += check_disorder(disordered, cell)
     notes += _remarks(data, rows, contents, formula, where)
     charges = _charges(data, rows)
     return _merged(cell, rows, orbits, charges, average_charges(charges, contents), notes)
@@ -195,7 +202,7 @@ def _cell_vectors(values: Sequence[float]) -> FloatArray:
 def _rows(block: Block, named: frozenset[str] | None, where: str) -> list[_Row]:
     labels = _labels(block)
     columns = {}
-    for name in (*COORDINATES, "_atom_site_occupancy", "_atom_site_type_symbol", "_atom_site_calc_flag"):
+    for name in (*COORDINATES, "_atom_site_occupancy", "_atom_site_type_symbol", "_atom_site_calc_flag", *DISORDER):
         column = block.columns.get(name)
         if column is None and name in COORDINATES:
             raise StructureError(f"The CIF lacks {name}.", where=where, fix="Give fractional coordinates of the atoms.")
@@ -230,6 +237,7 @@ def _rows(block: Block, named: frozenset[str] | None, where: str) -> list[_Row]:
             )
         occupancy = _occupancy(occupancies[index] if occupancies else ".", unknown, place)
         check_occupancies({shown(label): occupancy}, place)
+        assembly, group = (columns[c][index].strip() if columns[c] else "." for c in DISORDER)
         symbol = symbols[index].strip() if symbols and symbols[index].strip() not in {"?", "."} else None
         if symbol is None:
             found: tuple[Occupant, ...] = (Occupant(element_of_label(label, witnesses, place)),)
@@ -241,7 +249,7 @@ def _rows(block: Block, named: frozenset[str] | None, where: str) -> list[_Row]:
             rows.append(
                 _Row(
                     shown(label), symbol, occupant.element, occupant.charge_e,
-                    (x, y, z), amount, _rounding(words), place,
+                    (x, y, z), amount, _rounding(words), place, (assembly, group),
                 )
             )  # fmt: skip
     if not rows:
