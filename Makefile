@@ -1,7 +1,7 @@
 # Short names for the commands of README and CONTRIBUTING; nothing happens here that is not a script or one command.
 VENV := $(or $(SUPERIONIC_VENV),.venv)
 
-.PHONY: help setup demo test coverage faults faults-short slurm lint format startup lock clean
+.PHONY: help setup demo test coverage faults faults-short field slurm lint format startup lock clean
 
 help:
 	@echo "make setup    virtual environment with development tools and all engines"
@@ -10,6 +10,7 @@ help:
 	@echo "make coverage the same with the lines that no test reaches, which takes half as long again"
 	@echo "make faults   kill, damage and starve campaigns in every way, for hours; the table goes to docs/reliability.md"
 	@echo "make faults-short  some of that, in minutes"
+	@echo "make field    a line for each file from the field that once went wrong, where those files are at hand"
 	@echo "make slurm    what happens to campaigns on a Slurm of three nodes, which is made for it"
 	@echo "make lint     ruff, mypy, import contracts"
 	@echo "make format   ruff's formatter and its safe fixes"
@@ -34,6 +35,9 @@ faults:
 
 faults-short:
 	"$(VENV)/bin/python" tests/faults --short
+
+field:
+	"$(VENV)/bin/python" -m pytest -v -p no:cacheprovider -m field tests
 
 slurm:
 	SUPERIONIC_TEST_SLURM=1 "$(VENV)/bin/python" -m pytest tests/slurm -p no:cacheprovider

@@ -10,7 +10,10 @@ import superionic
 from superionic.errors import AnalysisError
 
 CASES = Path(__file__).resolve().parents[3] / "shared" / "cases" / "transport"
-pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason="the shared cases are not here")
+pytestmark = [
+    pytest.mark.field,
+    pytest.mark.skipif(not CASES.is_dir(), reason="the shared cases are not here"),
+]
 
 LONG, EVEN = 6.252e-6, 1.769e-5
 """D* in cm²/s of the walk of 800 frames, and of even.dump."""

@@ -376,6 +376,7 @@ def test_a_list_of_sites_is_no_crystal(cif):
 # ---- the files of the cases, where they are ------------------------------------------------------------------------
 
 
+@pytest.mark.field
 @pytest.mark.skipif(not CASES.is_dir(), reason="the shared cases are not here")
 @pytest.mark.parametrize(
     ("name", "options", "expected"),

@@ -25,7 +25,10 @@ from superionic.training.preflight import Finding, preflight
 CASES = Path(__file__).resolve().parents[2].parent / "shared" / "cases" / "labels"
 STATED = {"code": "vasp", "version": "6", "functional": "PBE", "energy_convention": None}
 
-pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason="the files from the field are not here")
+pytestmark = [
+    pytest.mark.field,
+    pytest.mark.skipif(not CASES.is_dir(), reason="the files from the field are not here"),
+]
 
 
 @pytest.fixture

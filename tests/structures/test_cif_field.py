@@ -473,6 +473,7 @@ REFUSED = {
 }  # fmt: skip
 
 
+@pytest.mark.field
 @pytest.mark.skipif(not CASES.is_dir(), reason="the shared cases are not here")
 @pytest.mark.parametrize("name", [*READ, *REFUSED])
 def test_shared_cases(name):

@@ -79,7 +79,7 @@ class MigrationOfRun:
     flags: tuple[str, ...]
 
 
-@task(version=3)
+@task(version=4)
 def migration_task(
     context: Context,
     *,

@@ -334,7 +334,7 @@ def monte_carlo_task(
     return problem.kept(crystal, orderings, chosen)
 
 
-@task(version=2)
+@task(version=3)
 def reference_task(context: Context, *, file_name: str, text: str) -> Atoms:
     """Read an ordered phase.
 
