@@ -38,7 +38,7 @@ def labels(scale: int) -> Iterator[Input]:
     kinds = {"vasprun.xml": vasprun, "labels.extxyz": package}
     for file, data in kinds.items():
         stated = ("--code", "vasp", "--code-version", "6", "--functional", "PBE") if file.endswith("extxyz") else ()
-        ask = ("labels", "import", file, *stated)
+        ask = ("labels", "import", file, "--out", "imported.extxyz", *stated)
         yield Input(f"labels: sound {file}", ask, {file: data}, sound=True)
         for what, changed in damaged(data, 5 * scale, 4):
             yield Input(f"labels: {file} {what}", ask, {file: changed})
