@@ -167,7 +167,8 @@ def _make_environment(
         fix="install the venv module of your Python (Debian, Ubuntu: apt-get install python3-venv), then run it again",
     )
     python = engine_python(folder)
-    pip = [str(python), "-m", "pip", "install", "--quiet"]
+    # Compiling all modules takes three times as long as unpacking them; those that are used are compiled by the proof.
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--no-compile"]
     for name, text in spec.files.items():
         (folder / name).write_text(text, encoding="utf-8")
     shell.run([*pip, _PIP], fix=retry)
