@@ -411,7 +411,8 @@ def test_sites_of_occupancy_0_are_filled_by_an_axis(tmp_path):
     kept = read_crystal(file, keep_empty=["Li"])
     assert kept.sublattice("Li2").multiplicity == 3
     assert kept.composition == pytest.approx(crystal.composition, abs=1e-6)
-    assert any("occupancy 0, so that nothing is there: Na1, Li2" in note for note in crystal.notes)
+    said = "listed with occupancy 0: Na1, Li2; nothing is there unless a composition axis fills it"
+    assert said in crystal.notes
     charges = {"Li": 1.0, "P": 5.0, "Si": 4.0, "F": -1.0}  # neutral by hand at x = 0; x = 1 takes one more lithium
     assert enumerate_orderings(file, oxidation_states=charges).points[0].counted.distinct == 1
     result = enumerate_orderings(file, oxidation_states=charges, axes=["P:Si:x=0..1:1,Li=follows"])

@@ -172,10 +172,6 @@ class Campaign:
             )
         self._prepare(until=until, install=install_engines, say=say)
         store = self._open_store()
-        if site is not None:
-            site, more_memory = self.fit_site(site)
-            for words in more_memory:
-                say(words)
         slots = default_slots(workers or self.file.execution.workers, self.file.execution.threads_per_worker)
         with run_lock(self.run_folder, say=say), self._ledger() as ledger, remembered_interrupts() as interrupts:
             store.sweep()
@@ -299,6 +295,9 @@ class Campaign:
             return nullcontext(Place(executor, slots))
         if site is None:
             return local_place(slots)
+        site, more_memory = self.fit_site(site)
+        for words in more_memory:
+            say(words)
         return open_site(SiteRun(site, self.run_folder.absolute(), slots, say))
 
     def _store_to_read(self) -> Store:

@@ -333,7 +333,10 @@ def _remarks(
         notes.append("the file says that hydrogen is attached to atoms without listing it; it is not in the crystal")
     none = [row.label for row in rows if row.occupancy <= _NOTHING]
     if none:
-        notes.append(f"listed with occupancy 0, so that nothing is there: {', '.join(none[:8])}")
+        more = f" and {len(none) - 8} more" if len(none) > 8 else ""
+        notes.append(
+            f"listed with occupancy 0: {', '.join(none[:8])}{more}; nothing is there unless a composition axis fills it"
+        )
     if formula is None:
         return notes
     amounts: dict[str, float] = {}
