@@ -205,7 +205,11 @@ def load(
     record = describe(model)
     checkpoints.torch_dtype(precision, "CHGNet")
     import torch
-    from chgnet.model import model as chgnet_model
+
+    with warnings.catch_warnings():
+        # Python speaks of the spelling of other people's modules when it compiles them, at their first import.
+        warnings.simplefilter("ignore")
+        from chgnet.model import model as chgnet_model
 
     torch.set_num_threads(threads)
     with contextlib.redirect_stdout(io.StringIO()):
