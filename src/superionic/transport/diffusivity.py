@@ -2,10 +2,11 @@
 
 The way of an estimate (docs/theory/transport.md has the derivations):
 
-1. positions are averaged over blocks and D is fitted at a ladder of doubling lags (:mod:`.increments`);
-2. what D levels off to is averaged over descriptions of the way there, weighted by their evidence (:mod:`.regime`);
-3. the variance is that of the contributions of each ion in time, or, where ions move together, that of the whole in
-   time; how much the descriptions differ is part of it;
+1. positions are averaged over blocks, and the power of their increments is described as diffusion and motions that are
+   forgotten; what D levels off to is averaged over the memories that there may be (:mod:`.regime`);
+2. the variance has the uncertainty of that description, and the scatter of the contributions of each ion in time, or,
+   where ions move together or exchange their ways, a larger one (:mod:`.scatter`);
+3. where D has not levelled off, the interval begins at zero (D at a ladder of lags stands beside, :mod:`.increments`);
 4. the interval is the one of a rate of rare events (:func:`.estimate.count_like_estimate`).
 """
 
@@ -19,19 +20,21 @@ from numpy.typing import NDArray
 from scipy import special
 
 from superionic.errors import AnalysisError
-from superionic.transport.estimate import Estimate, count_like_estimate, ratio_estimate
+from superionic.transport.estimate import Estimate, count_like_estimate, posterior_estimate, ratio_estimate
 from superionic.transport.hops import count_hops
 from superionic.transport.increments import LagFit
 from superionic.transport.literature import LiteratureFit, he2018_fit, paper_b_fit
 from superionic.transport.msd import MeanSquaredDisplacement, collective_walker, displacement
 from superionic.transport.regime import (
-    BASE_LAGS_PER_RUN,
-    block_variance,
+    NOT_LEVEL,
+    Memories,
     fit_ladder,
     level_off,
     level_off_with,
-    own_variance,
+    level_within,
+    take_spectrum,
 )
+from superionic.transport.scatter import in_time, scatter
 from superionic.units import A2_PER_PS_TO_CM2_PER_S
 
 FloatArray = NDArray[np.float64]
@@ -40,8 +43,6 @@ SHORT_RUN_PS = 20.0
 """Runs shorter than this are flagged: hops to and fro take picoseconds to tell from diffusion."""
 LAGS_TO_SHOW_A_PLATEAU = 3
 """With fewer lags to compare, that they agree says little."""
-LEVEL_WITH = 0.5
-"""Probability, at least, that D levels off over three lags; below it the result is flagged."""
 FEW_HOPS = 30
 """Fewer independent hops than this are flagged."""
 
@@ -67,7 +68,7 @@ class TracerDiffusivity:
     tensor_A2_per_ps
         (3, 3) diffusion tensor by the same fit; a third of its trace is the value (over all three axes).
     window_ps
-        Shortest and longest lag that the fit rests on.
+        The lag from which on D is within a tenth of its limit, and the length of the run; or the window asked for.
     n_hops
         Hops counted, those to and fro included.
     bound_per_hop_A2_per_ps
@@ -75,7 +76,7 @@ class TracerDiffusivity:
     effective_hops
         value²/variance: the number of independent hops that would scatter as much.
     diffusive
-        Whether D was seen to level off.
+        Whether D was seen to level off. Where it was not, the intervals begin at zero.
     he2018, paper_b
         The literature's fits, for comparison; None where their window does not exist.
     lags
@@ -84,10 +85,8 @@ class TracerDiffusivity:
         Sentences that a reader of the result needs to see.
     hop_noise
         Relative variance of D beyond that of Gaussian increments: of the number of hops, which D_σ shares.
-    excess_A2_per_ps, excess_variance_A4_per_ps2
-        (n_lags,) what D at each lag is above its limit, and the variance of that.
-    one_ion_variance_A4_per_ps2
-        (n_lags,) Gaussian variance that D at each lag would have if there were one ion.
+    memories
+        Motions to and fro, which raise D at short lags.
     beyond_hops_A2_per_ps
         The estimate without the noise that D* and D_σ share, for their ratio.
     """
@@ -105,9 +104,7 @@ class TracerDiffusivity:
     lags: LagLadder
     flags: tuple[str, ...]
     hop_noise: float
-    excess_A2_per_ps: FloatArray
-    excess_variance_A4_per_ps2: FloatArray
-    one_ion_variance_A4_per_ps2: FloatArray
+    memories: Memories
     beyond_hops_A2_per_ps: Estimate
 
     @property
@@ -169,6 +166,7 @@ def tracer_diffusivity(
     *,
     hop_length_A: float = 3.0,
     axes: tuple[int, ...] = (0, 1, 2),
+    window_ps: tuple[float, float] | None = None,
     msd: MeanSquaredDisplacement | None = None,
 ) -> TracerDiffusivity:
     """Estimate D* of ions from their unwrapped positions.
@@ -185,6 +183,8 @@ def tracer_diffusivity(
         Usual distance between neighbouring sites: half of it counts as a hop; with no hop at all it sets the bound.
     axes
         Cartesian axes to average over: all three, or two for planar diffusion (n = 2 of paper A).
+    window_ps
+        Lags of the user's own between which D is taken as level, instead of what it levels off to.
     msd
         The mean squared displacement over the same axes, to 0.7 of the run, if it is known already.
 
@@ -199,38 +199,60 @@ def tracer_diffusivity(
     duration_ps = (n_frames - 1) * frame_interval_ps
     hops = count_hops(positions_A, frame_interval_ps, hop_distance_A=0.5 * hop_length_A)
     n_hops = int(hops.sum())
-    fits = fit_ladder(positions_A, frame_interval_ps, axes, base_ps=duration_ps / BASE_LAGS_PER_RUN)
-    level = level_off(fits, n_ions * duration_ps / n_hops if n_hops else math.inf)
-    fit, value = fits[level.first_lag], level.value_A2_per_ps
-    own, dof = own_variance(fit)  # larger than that of independent ions where they move together
-    alone = level.covariance[level.first_lag, level.first_lag]
-    variance = level.variance * max(1.0, own / alone) if alone > 0.0 else own
+    check_window(window_ps, duration_ps)
+    fits = fit_ladder(positions_A, frame_interval_ps, axes)
+    spectrum = take_spectrum(positions_A, frame_interval_ps, axes)
+    level = level_off(spectrum)
+    value, gaussian, kernel = level.value_A2_per_ps, level.gaussian_variance, level.kernel
+    variance, dispersion = level.variance, level.dispersion
+    if window_ps is not None:
+        spectrum = take_spectrum(positions_A, frame_interval_ps, axes, block_ps=window_ps[0])
+        value, gaussian, kernel, _ = level_within(spectrum, window_ps[1])
+        variance, dispersion = gaussian, 1.0
+    chance = scatter(spectrum.contributions(kernel), gaussian)
+    dof = chance.degrees_of_freedom
+    variance += chance.variance - gaussian
     if 0 < n_hops < FEW_HOPS:  # the scatter of so few contributions is itself a poor measure: not below Poisson's
         variance = max(variance, value**2 / n_hops)
-    diffusive = len(fits) >= LAGS_TO_SHOW_A_PLATEAU and level.probability_level >= LEVEL_WITH
+    told = len(fits) >= LAGS_TO_SHOW_A_PLATEAU
+    diffusive = told and level.slow_share < NOT_LEVEL
+    bounded = told and not diffusive and window_ps is None
     per_hop = hop_length_A**2 / (2.0 * len(axes) * n_ions * duration_ps)
     estimate = count_like_estimate(
-        value, variance, degrees_of_freedom=dof, bound_per_hop=per_hop if n_hops == 0 else None
+        value,
+        variance,
+        degrees_of_freedom=dof,
+        bound_per_hop=per_hop if n_hops == 0 else None,
+        force_upper_bound=bounded,
     )
     effective = value**2 / variance if value > 0.0 and variance > 0.0 else 0.0
     flags = _flags(estimate, duration_ps=duration_ps, n_ions=n_ions, n_hops=n_hops, effective=effective)
-    if len(fits) < LAGS_TO_SHOW_A_PLATEAU:
+    if not told:
         lags = "lag was" if len(fits) == 1 else "lags were"
         flags.append(f"The run is too short to show that D has levelled off (only {len(fits)} {lags} compared).")
     elif not diffusive:
         flags.append(
-            f"No diffusive regime: D still changes at the longest lags ({fits[-1].lag_ps:.3g} ps); a longer run is "
-            "needed."
+            f"No diffusive regime: D still falls at lags near a tenth of the run ({0.1 * duration_ps:.3g} ps); "
+            + ("only the upper bound means something. " if bounded else "")
+            + "A longer run is needed."
+        )
+    if window_ps is not None:
+        flags.append(
+            f"D is what it is at lags of {window_ps[0]:.3g} to {window_ps[1]:.3g} ps, as asked for; what it would "
+            "level off to is not in it, nor in its error."
+        )
+    if chance.exchanged:
+        flags.append(
+            "Ions change between fast and slow within the run: which were fast is part of the chance, and of the error."
         )
     if (idle := int(np.count_nonzero(hops == 0))) and _heterogeneous(hops):
         flags.append(f"{idle} of {n_ions} mobile ions never hopped, more than chance explains; D is their average.")
     if msd is None:
         msd = displacement(positions_A, frame_interval_ps, axes=axes, max_lag_fraction=0.7)
-    from_limit = np.eye(len(fits)) - level.weights
     return TracerDiffusivity(
         A2_per_ps=estimate,
-        tensor_A2_per_ps=np.einsum("k,kab->ab", level.weights, np.array([one.tensor_A2_per_ps for one in fits])),
-        window_ps=(fit.lag_ps, duration_ps),
+        tensor_A2_per_ps=spectrum.tensor(kernel),
+        window_ps=(level.from_ps, duration_ps) if window_ps is None else window_ps,
         n_ions=n_ions,
         n_hops=n_hops,
         bound_per_hop_A2_per_ps=per_hop,
@@ -240,15 +262,14 @@ def tracer_diffusivity(
         paper_b=paper_b_fit(msd, n_ions, hop_length_A=hop_length_A, duration_ps=duration_ps),
         lags=_ladder_table(fits),
         flags=tuple(flags),
-        hop_noise=max(own - fit.gaussian_variance, 0.0) / value**2 if value > 0.0 else math.inf,
-        excess_A2_per_ps=np.array([one.value_A2_per_ps for one in fits]) - value,
-        excess_variance_A4_per_ps2=np.einsum("ka,ab,kb->k", from_limit, level.covariance, from_limit),
-        one_ion_variance_A4_per_ps2=n_ions * np.array([one.gaussian_variance for one in fits]),
+        hop_noise=max(chance.variance - gaussian / dispersion, 0.0) / value**2 if value > 0.0 else math.inf,
+        memories=level.memories,
         beyond_hops_A2_per_ps=count_like_estimate(
             value,
-            max(variance - own, 0.0) + fit.gaussian_variance,
+            max(variance - chance.variance, 0.0) + gaussian,
             degrees_of_freedom=dof,
             bound_per_hop=per_hop if n_hops == 0 else None,
+            force_upper_bound=bounded,
         ),
     )
 
@@ -260,13 +281,14 @@ def charge_diffusivity(
     tracer: TracerDiffusivity,
     *,
     axes: tuple[int, ...] = (0, 1, 2),
+    window_ps: tuple[float, float] | None = None,
 ) -> ChargeDiffusivity:
     """Estimate D_σ from the collective displacement of charge.
 
     There is one collective walker, so its own fluctuations hardly show how D_σ levels off; the tracer's do
     (:func:`.regime.level_off_with`). Its increments are sums over many ions and so nearly Gaussian; to that variance
-    the hop noise of the tracer is added, and the scatter between blocks of time replaces both where it is significantly
-    larger.
+    the hop noise of the tracer is added. Estimate and intervals are the posterior's. Where the run does not tell
+    whether the memories of single ions add up in the sum, D_σ is a bound.
 
     Parameters
     ----------
@@ -276,47 +298,69 @@ def charge_diffusivity(
         One charge number for all, or one for each ion (n_ions,), in e.
     tracer
         The tracer diffusivity of the same ions from the same frames.
+    window_ps
+        As for :func:`tracer_diffusivity`.
     """
     positions_A = checked_positions(positions_A, frame_interval_ps)
     n_frames = len(positions_A)
     walker = collective_walker(positions_A, charges)
     duration_ps = (n_frames - 1) * frame_interval_ps
-    fits = fit_ladder(walker, frame_interval_ps, axes, base_ps=duration_ps / BASE_LAGS_PER_RUN)
-    n = min(len(fits), len(tracer.excess_A2_per_ps))
-    fits = fits[:n]
-    excess, excess_variance = tracer.excess_A2_per_ps[:n], tracer.excess_variance_A4_per_ps2[:n]
-    value, variance, weights = level_off_with(
-        fits, excess, excess_variance, tracer.one_ion_variance_A4_per_ps2[:n], tracer.A2_per_ps.value
-    )
-    fit = fits[int(np.argmax(weights))]
-    dof = float(len(axes) * fit.n_increments)
-    hop_noise = tracer.hop_noise if value > 0.0 and math.isfinite(tracer.hop_noise) else 0.0
-    variance += hop_noise * value**2
-    between, between_dof = block_variance(fit)
-    if between > variance * float(special.fdtri(between_dof, 1e6, 0.95)):
-        variance, dof, hop_noise = between, between_dof, 0.0
-    estimate = count_like_estimate(
-        value,
-        variance,
-        degrees_of_freedom=dof,
-        bound_per_hop=tracer.bound_per_hop_A2_per_ps if tracer.n_hops == 0 else None,
-    )
+    check_window(window_ps, duration_ps)
+    noise = tracer.hop_noise if math.isfinite(tracer.hop_noise) else 0.0
+    per_hop = tracer.bound_per_hop_A2_per_ps if tracer.n_hops == 0 else None
+    undecided = False
+    if window_ps is None:
+        spectrum = take_spectrum(walker, frame_interval_ps, axes)
+        values, probabilities, undecided = level_off_with(spectrum, tracer.memories, tracer.A2_per_ps.value)
+        bounded = undecided or tracer.A2_per_ps.is_upper_bound
+        estimate, beyond = (
+            posterior_estimate(
+                values, probabilities, log_variance=extra, bound_per_hop=per_hop, force_upper_bound=bounded
+            )
+            for extra in (noise, 0.0)
+        )
+    else:
+        estimate, beyond = _charge_within(walker, frame_interval_ps, axes, window_ps, noise, per_hop)
     flags = []
-    if estimate.is_upper_bound:
+    if undecided:
+        flags.append(
+            "Charge diffusivity: the run does not tell whether the ions' ways to and fro add up in the sum or cancel; "
+            "only the upper bound means something."
+        )
+    elif estimate.is_upper_bound:
         flags.append("Charge diffusivity: its interval begins at zero; only the upper bound means something.")
     return ChargeDiffusivity(
         A2_per_ps=estimate,
-        window_ps=(fit.lag_ps, duration_ps),
+        window_ps=tracer.window_ps,
         diffusive=tracer.diffusive,
-        lags=_ladder_table(fits),
+        lags=_ladder_table(fit_ladder(walker, frame_interval_ps, axes)),
         flags=tuple(flags),
-        beyond_hops_A2_per_ps=count_like_estimate(
-            value,
-            variance - hop_noise * value**2,
-            degrees_of_freedom=dof,
-            bound_per_hop=tracer.bound_per_hop_A2_per_ps if tracer.n_hops == 0 else None,
-        ),
+        beyond_hops_A2_per_ps=beyond,
     )
+
+
+def _charge_within(
+    walker_A: FloatArray,
+    frame_interval_ps: float,
+    axes: tuple[int, ...],
+    window_ps: tuple[float, float],
+    hop_noise: float,
+    bound_per_hop: float | None,
+) -> tuple[Estimate, Estimate]:
+    """Estimate D_σ between two lags, with and without the noise of the number of hops."""
+    spectrum = take_spectrum(walker_A, frame_interval_ps, axes, block_ps=window_ps[0])
+    value, variance, kernel, n = level_within(spectrum, window_ps[1])
+    between, between_dof = in_time(spectrum.contributions(kernel))
+    dof = float(len(axes) * n)
+    with_hops = variance + hop_noise * value**2
+    if between > with_hops * float(special.fdtri(between_dof, 1e6, 0.95)):
+        variance = with_hops = between
+        dof = between_dof
+    whole, beyond = (
+        count_like_estimate(value, one, degrees_of_freedom=dof, bound_per_hop=bound_per_hop)
+        for one in (with_hops, variance)
+    )
+    return whole, beyond
 
 
 def haven_ratio(tracer: TracerDiffusivity, charge: ChargeDiffusivity) -> Estimate:
@@ -344,6 +388,24 @@ def checked_positions(positions_A: FloatArray, frame_interval_ps: float) -> Floa
         if not np.all(np.isfinite(array[first : first + 4096])):
             raise AnalysisError("Some positions are not finite numbers.", fix="Cut the trajectory before they begin.")
     return array
+
+
+def check_window(window_ps: tuple[float, float] | None, duration_ps: float) -> None:
+    """Raise :class:`AnalysisError` for a window of lags that is none, or that the run does not hold."""
+    if window_ps is None:
+        return
+    first, last = window_ps
+    if not (math.isfinite(first) and math.isfinite(last) and 0.0 < first < last):
+        raise AnalysisError(
+            f"A window of lags needs two times in ps, the shorter one first, not {first!r} to {last!r}.",
+            fix="Write, for instance, --from-ps 5 --to-ps 50.",
+        )
+    if last > duration_ps or first > duration_ps / 9.0:
+        raise AnalysisError(
+            f"A window of {first:g} to {last:g} ps does not fit into a run of {duration_ps:.4g} ps.",
+            fix=f"Let it end at {duration_ps:.4g} ps at the latest and begin at {duration_ps / 9.0:.3g} ps or earlier: "
+            "fewer than eight increments show nothing.",
+        )
 
 
 def check_axes(axes: tuple[int, ...], hop_length_A: float) -> None:
@@ -385,6 +447,6 @@ def _ladder_table(fits: list[LagFit]) -> LagLadder:
     return LagLadder(
         lag_ps=np.array([fit.lag_ps for fit in fits]),
         value_A2_per_ps=np.array([fit.value_A2_per_ps for fit in fits]),
-        error_A2_per_ps=np.sqrt(np.array([own_variance(fit)[0] for fit in fits])),
+        error_A2_per_ps=np.sqrt(np.array([scatter(fit.contributions, fit.gaussian_variance).variance for fit in fits])),
         n_increments=np.array([fit.n_increments for fit in fits], dtype=np.int64),
     )

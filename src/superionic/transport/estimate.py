@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 
 from superionic.errors import AnalysisError
+
+FloatArray = NDArray[np.float64]
 
 LEVEL_68 = 0.6827
 """Probability of the shorter stated interval (one standard deviation of a normal distribution)."""
@@ -113,6 +116,50 @@ def count_like_estimate(
     if bound_per_hop is not None:
         error = max(error, bound_per_hop)
     return Estimate(value, error, intervals[0], intervals[1], is_upper_bound=intervals[0][0] <= 0.0)
+
+
+def posterior_estimate(
+    values: FloatArray,
+    probabilities: FloatArray,
+    *,
+    log_variance: float = 0.0,
+    bound_per_hop: float | None = None,
+    force_upper_bound: bool = False,
+) -> Estimate:
+    """Turn a posterior of a variance on a grid into an :class:`Estimate`: harmonic mean, error and central intervals.
+
+    The harmonic mean of the posterior of a Gaussian variance under Jeffreys' prior is the unbiased estimate; median and
+    mean are above it, by 8 % and 25 % at ten degrees of freedom.
+
+    Parameters
+    ----------
+    values, probabilities
+        (n,) ascending positive values and their probabilities, which sum to one; empty for zero.
+    log_variance
+        Variance, in the logarithm, of an independent factor that the intervals and the error include as well.
+    bound_per_hop
+        As for :func:`count_like_estimate`.
+    force_upper_bound
+        Let the intervals begin at zero although the error is below the value.
+    """
+    if len(values) == 0:
+        return count_like_estimate(0.0, 0.0, bound_per_hop=bound_per_hop, force_upper_bound=True)
+    below = np.cumsum(probabilities) - 0.5 * probabilities
+    middle = 1.0 / float(probabilities @ (1.0 / values))
+    spread = math.sqrt(float(probabilities @ (values - middle) ** 2)) / middle
+    bounded = force_upper_bound or spread > 1.0 or bound_per_hop is not None
+    intervals = []
+    for level in (LEVEL_68, LEVEL_95):
+        tail = 0.5 * (1.0 - level)
+        low, high = (float(np.interp(p, below, values)) for p in (tail, 1.0 - tail))
+        factor = student_quantile(level, math.inf) * math.sqrt(log_variance)
+        high = middle * math.exp(math.hypot(math.log(max(high / middle, 1.0)), factor))
+        low = middle * math.exp(-math.hypot(math.log(max(middle / low, 1.0)), factor))
+        if bound_per_hop is not None:
+            high = max(high, -math.log1p(-level) * bound_per_hop)
+        intervals.append((0.0 if bounded else low, high))
+    error = middle * math.sqrt(spread**2 + log_variance)
+    return Estimate(middle, error, intervals[0], intervals[1], is_upper_bound=bounded)
 
 
 def ratio_estimate(numerator: Estimate, denominator: Estimate) -> Estimate:

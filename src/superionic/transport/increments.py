@@ -55,17 +55,6 @@ class LagFit:
     contributions: FloatArray
     gaussian_variance: float
 
-    def deviations(self, n_segments: int) -> FloatArray:
-        """Sum the contributions over spans of time, less what each walker gives on average: (n_segments, walkers).
-
-        The spans are the same at every lag, so that deviations at two lags can be compared.
-        """
-        owner = (np.arange(self.n_increments) + 1) * n_segments // (self.n_increments + 2)
-        sums = np.zeros((n_segments, self.contributions.shape[1]))
-        np.add.at(sums, owner, self.contributions)
-        share = np.bincount(owner, minlength=n_segments) / self.n_increments
-        return cast(FloatArray, sums - share[:, None] * self.contributions.sum(axis=0))
-
 
 def fit_lag(blocks: FloatArray, lag_ps: float, axes: Sequence[int] = (0, 1, 2)) -> LagFit:
     """Fit D to block-averaged positions.
@@ -86,7 +75,7 @@ def fit_lag(blocks: FloatArray, lag_ps: float, axes: Sequence[int] = (0, 1, 2)) 
     power = np.einsum("kia,kia->k", waves[..., used], waves[..., used]) / (walkers * len(used))
     cosine = np.cos(np.pi * np.arange(1, n + 1) / (n + 1))
     shapes = np.stack([0.5 * (1.0 + cosine), 0.5 * (1.0 - cosine)], axis=1)
-    amplitudes, solver = _fit_amplitudes(power, shapes)
+    amplitudes, solver = fit_amplitudes(power, shapes)
     kernel = solver / (2.0 * lag_ps)
     filtered = cast(FloatArray, fft.dst(kernel[:, None, None] * waves, type=1, axis=0, norm="ortho"))
     contributions = np.einsum("tia,tia->ti", increments[..., used], filtered[..., used]) / (walkers * len(used))
@@ -118,7 +107,7 @@ def ladder(
     return fits
 
 
-def _fit_amplitudes(power: FloatArray, shapes: FloatArray) -> tuple[FloatArray, FloatArray]:
+def fit_amplitudes(power: FloatArray, shapes: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Fit power ≈ shapes @ amplitudes with weights that are iterated.
 
     Returns the amplitudes (2,) and the row (n,) that maps any power to the first amplitude.
