@@ -67,37 +67,76 @@ def hopping_walkers(
     return positions, hops_per_ion / duration_ps * hop_length_A**2 / 6.0
 
 
-def lattice_gas(
-    *, sites_per_edge: int, concentration: float, duration_ps: float, frame_interval_ps: float, attempts_per_ps: float,
-    seed: int, hop_length_A: float = 3.0, vibration_A: float = 0.3,
-) -> FloatArray:  # fmt: skip
-    """Ions that exclude one another on a simple cubic lattice with periodic boundaries; returns positions."""
+def exchanging_walkers(
+    *, n_ions: int, duration_ps: float, frame_interval_ps: float, fast_per_ps: float, slow_per_ps: float,
+    memory_ps: float, seed: int, hop_length_A: float = 3.0, vibration_A: float = 0.3,
+) -> tuple[FloatArray, float]:  # fmt: skip
+    """Free walkers that change between a fast and a slow rate of hops, half of the time each, with so long a memory.
+
+    Returns
+    -------
+    positions, diffusivity
+        The exact D = (fast + slow)/2 · a²/6, in Å²/ps.
+    """
     rng = np.random.default_rng(seed)
-    n_ions = round(concentration * sites_per_edge**3)
-    where = rng.permutation(sites_per_edge**3)[:n_ions]
     n_frames = round(duration_ps / frame_interval_ps) + 1
-    attempts = rng.poisson(n_ions * attempts_per_ps * frame_interval_ps, n_frames)
-    ions, directions = rng.integers(n_ions, size=attempts.sum()), rng.integers(6, size=attempts.sum())
-    path = _lattice_path(sites_per_edge, where, attempts, ions, directions)
+    change = 0.5 * (1.0 - np.exp(-frame_interval_ps / memory_ps))
+    changes = rng.random((n_frames, n_ions)) < change
+    fast = (rng.integers(2, size=n_ions) + np.cumsum(changes, axis=0)) % 2 == 0
+    hops = rng.poisson(np.where(fast, fast_per_ps, slow_per_ps) * frame_interval_ps)
+    steps = hop_length_A * np.concatenate([np.eye(3), -np.eye(3)])
+    positions = _vibration(rng, n_frames, n_ions, vibration_A, 1.0)
+    for most in range(1, int(hops.max(initial=0)) + 1):
+        positions += np.cumsum(steps[rng.integers(6, size=hops.shape)] * (hops >= most)[..., None], axis=0)
+    return positions, 0.5 * (fast_per_ps + slow_per_ps) * hop_length_A**2 / 6.0
+
+
+def strings(*, size: int, n_ions: int, vibration_A: float = 0.3, seed: int, **walk: float) -> tuple[FloatArray, float]:
+    """Ions that hop together, so many at a time, with vibrations of their own: H = 1/size. See hopping_walkers."""
+    walkers, diffusivity = hopping_walkers(n_ions=n_ions // size, vibration_A=0.0, seed=seed, **walk)  # type: ignore[arg-type]
+    rng = np.random.default_rng((seed, size))
+    return np.repeat(walkers, size, axis=1) + _vibration(rng, len(walkers), n_ions, vibration_A, 1.0), diffusivity
+
+
+def lattice_gas(
+    *, sites: tuple[int, int, int], concentration: float, duration_ps: float, frame_interval_ps: float,
+    attempts_per_ps: float, seed: int, across: float = 1.0, hop_length_A: float = 3.0, vibration_A: float = 0.3,
+) -> FloatArray:  # fmt: skip
+    """Ions that exclude one another on a simple cubic lattice with periodic boundaries; returns positions.
+
+    ``attempts_per_ps`` is the rate to each of the two neighbours along z, and ``across`` times that the one to each of
+    the four others: far below one, ions move in channels along z and are in one another's way.
+    """
+    rng = np.random.default_rng(seed)
+    n_sites = sites[0] * sites[1] * sites[2]
+    n_ions = round(concentration * n_sites)
+    where = rng.permutation(n_sites)[:n_ions]
+    n_frames = round(duration_ps / frame_interval_ps) + 1
+    rates = attempts_per_ps * np.array([across, across, across, across, 1.0, 1.0])
+    attempts = rng.poisson(n_ions * rates.sum() * frame_interval_ps, n_frames)
+    ions = rng.integers(n_ions, size=attempts.sum())
+    directions = rng.choice(6, size=attempts.sum(), p=rates / rates.sum())
+    path = _lattice_path(np.array(sites), where, attempts, ions, directions)
     return path * hop_length_A + _vibration(rng, n_frames, n_ions, vibration_A, 1.0)
 
 
 @compiled
 def _lattice_path(
-    edge: int,
+    sites: NDArray[np.int64],
     where: NDArray[np.int64],
     attempts: NDArray[np.int64],
     ions: NDArray[np.int64],
     directions: NDArray[np.int64],
 ) -> FloatArray:
     """Follow attempts to hop, so many before each next frame; those to occupied sites do nothing."""
-    occupied = np.zeros(edge**3, dtype=np.bool_)
+    nx, ny, nz = sites[0], sites[1], sites[2]
+    occupied = np.zeros((nx, ny, nz), dtype=np.bool_)
     place = np.zeros((len(where), 3), dtype=np.int64)
     for ion in range(len(where)):
-        occupied[where[ion]] = True
-        place[ion, 0] = where[ion] // (edge * edge)
-        place[ion, 1] = (where[ion] // edge) % edge
-        place[ion, 2] = where[ion] % edge
+        place[ion, 0] = where[ion] // (ny * nz)
+        place[ion, 1] = (where[ion] // nz) % ny
+        place[ion, 2] = where[ion] % nz
+        occupied[place[ion, 0], place[ion, 1], place[ion, 2]] = True
     path = np.empty((len(attempts), len(where), 3))
     attempt = 0
     for frame in range(len(attempts)):
@@ -106,7 +145,6 @@ def _lattice_path(
             ion, direction = ions[attempt], directions[attempt]
             attempt += 1
             x, y, z = place[ion, 0], place[ion, 1], place[ion, 2]
-            before = ((x % edge) * edge + (y % edge)) * edge + (z % edge)
             step = 1 - 2 * (direction % 2)
             if direction // 2 == 0:
                 x += step
@@ -114,9 +152,9 @@ def _lattice_path(
                 y += step
             else:
                 z += step
-            after = ((x % edge) * edge + (y % edge)) * edge + (z % edge)
-            if not occupied[after]:
-                occupied[before], occupied[after] = False, True
+            if not occupied[x % nx, y % ny, z % nz]:
+                occupied[place[ion, 0] % nx, place[ion, 1] % ny, place[ion, 2] % nz] = False
+                occupied[x % nx, y % ny, z % nz] = True
                 place[ion, 0], place[ion, 1], place[ion, 2] = x, y, z
     return path
 

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.signal import lfilter
 
+from superionic.errors import AnalysisError
 from superionic.transport.diffusivity import charge_diffusivity, haven_ratio, tracer_diffusivity
 from superionic.transport.msd import collective_walker, mean_squared_displacement
+from superionic.transport.regime import shapes, take_spectrum
 
 _SPEC = importlib.util.spec_from_file_location("walkers", Path(__file__).parents[2] / "benchmarks" / "walkers.py")
 walkers = importlib.util.module_from_spec(_SPEC)
@@ -114,3 +117,115 @@ def test_haven_ratio_of_ions_that_move_in_pairs_is_one_half():
         charge = charge_diffusivity(pairs, 0.25, 1.0, tracer)
         values.append(charge.A2_per_ps.value / tracer.A2_per_ps.value)
     assert np.mean(values) == pytest.approx(2.0, rel=0.15)
+
+
+def _gas(sites, rate, across, seed):
+    return walkers.lattice_gas(
+        sites=sites, concentration=0.5, duration_ps=200.0, frame_interval_ps=0.2, attempts_per_ps=rate, across=across,
+        seed=seed,
+    )  # fmt: skip
+
+
+SLOW_CAGES = {"n_ions": 72, "duration_ps": 200.0, "hops_per_ion": 700 / 72, "cage_hops_per_ps": 0.12}
+# What 600 times as long runs of the same lattices give for D*; exact for the others.
+REGIMES = {
+    "slow cages": (lambda seed: _hopping(seed, **SLOW_CAGES), 0.25, 0.06),
+    "half-filled lattice": (lambda seed: (_gas((6, 6, 4), 0.25 / 6.0, 1.0, seed), 0.850 * 0.18881), 0.2, 0.06),
+    "channels": (lambda seed: (_gas((3, 3, 16), 0.25, 0.1, seed), 0.591 * 0.45315), 0.2, 0.08),
+}
+
+
+@pytest.mark.parametrize("name", list(REGIMES))
+def test_memories_longer_than_a_lag_are_taken_off(name):
+    make, interval, tolerance = REGIMES[name]
+    rows = []
+    for seed in range(500, 524):
+        positions, truth = make(seed)
+        estimate = tracer_diffusivity(positions, interval).A2_per_ps
+        rows.append((estimate.value / truth, _holds(estimate.interval95, truth)))
+    values, holds = np.array(rows).T
+    assert np.mean(values) == pytest.approx(1.0, abs=tolerance)
+    assert np.mean(holds) >= 0.79  # of 24 that hold with 0.95 each, fewer in one of 300
+
+
+def test_ions_in_one_anothers_way_have_the_collective_diffusivity_of_free_ones():
+    values, holds = [], []
+    truth = 0.45315  # exact: exclusion cancels from the sum of all displacements
+    for seed in range(500, 524):
+        positions = _gas((3, 3, 16), 0.25, 0.1, seed)
+        charge = charge_diffusivity(positions, 0.2, 1.0, tracer_diffusivity(positions, 0.2)).A2_per_ps
+        values.append(charge.value / truth)
+        holds.append(_holds(charge.interval95, truth))
+    assert np.mean(values) == pytest.approx(1.0, abs=0.1)
+    assert np.mean(holds) >= 0.79
+
+
+def test_what_does_not_level_off_is_bounded_from_above_only():
+    for seed in range(8):
+        positions, truth = _hopping(seed, n_ions=72, duration_ps=200.0, hops_per_ion=1.4, cage_hops_per_ps=0.02)
+        tracer = tracer_diffusivity(positions, 0.25)
+        charge = charge_diffusivity(positions, 0.25, 1.0, tracer)
+        assert not tracer.diffusive
+        assert any(flag.startswith("No diffusive regime") for flag in tracer.flags)
+        for estimate in (tracer.A2_per_ps, charge.A2_per_ps):
+            assert estimate.is_upper_bound
+            assert estimate.interval95[0] == estimate.interval68[0] == 0.0
+            assert estimate.interval95[1] > truth
+
+
+def test_closed_cages_give_a_bound_far_below_what_rattles():
+    for seed in range(8):
+        positions, _ = _hopping(seed, n_ions=72, duration_ps=200.0, hops_per_ion=0.0, cage_hops_per_ps=0.12)
+        tracer = tracer_diffusivity(positions, 0.25)
+        charge = charge_diffusivity(positions, 0.25, 1.0, tracer)
+        rattling = tracer.n_hops * 9.0 / (6.0 * 72 * 200.0)
+        assert tracer.A2_per_ps.is_upper_bound
+        assert tracer.A2_per_ps.interval95[1] < 0.05 * rattling
+        assert charge.A2_per_ps.interval95[0] == 0.0
+
+
+def test_ions_that_change_between_fast_and_slow_widen_the_interval():
+    values, stated, said = [], [], []
+    for seed in range(24):
+        positions, truth = walkers.exchanging_walkers(
+            n_ions=72, duration_ps=200.0, frame_interval_ps=0.25, fast_per_ps=0.1, slow_per_ps=0.005, memory_ps=100.0,
+            seed=seed,
+        )  # fmt: skip
+        result = tracer_diffusivity(positions, 0.25)
+        values.append(result.A2_per_ps.value / truth)
+        stated.append(result.A2_per_ps.error / truth)
+        said.append(any("between fast and slow" in flag for flag in result.flags))
+    assert np.mean(said) > 0.6
+    assert np.mean(values) == pytest.approx(1.0, abs=0.07)
+    assert np.mean(stated) > 0.75 * np.std(values)
+
+
+def test_the_power_of_a_motion_that_is_forgotten_is_the_one_expected():
+    # Many Ornstein-Uhlenbeck walkers in fine steps, averaged over blocks: their spectrum knows nothing of the formula.
+    rng = np.random.default_rng(5)
+    n, fine, memory = 40, 20, 3.0
+    kept = np.exp(-1.0 / (fine * memory))
+    noise = rng.normal(0.0, np.sqrt(memory * (1.0 - kept**2)), ((n + 1) * fine, 4000))
+    noise[0] = rng.normal(0.0, np.sqrt(memory), 4000)
+    path = np.asarray(lfilter([1.0], [1.0, -kept], noise, axis=0))[..., None] * np.ones(3)
+    power = take_spectrum(path, 1.0 / fine, (0,), block_ps=1.0).power_A2
+    expected = shapes(n, (memory,))[:, 2]
+    # each of 40 powers is known to √(2/4000); fine steps instead of a continuous path cost 1e-3
+    np.testing.assert_allclose(power, expected, rtol=0.1)
+    assert np.mean(power / expected) == pytest.approx(1.0, abs=0.012)
+
+
+def test_a_window_of_the_users_own_is_what_is_used():
+    positions, truth = _hopping(3, n_ions=72, duration_ps=200.0, cage_hops_per_ps=1.0)
+    short = tracer_diffusivity(positions, 0.25, window_ps=(0.5, 4.0))
+    late = tracer_diffusivity(positions, 0.25, window_ps=(10.0, 100.0))
+    assert short.window_ps == (0.5, 4.0)
+    assert any("0.5 to 4 ps, as asked for" in flag for flag in short.flags)
+    assert short.A2_per_ps.value > 1.5 * truth  # at such lags ions flip in their cages
+    assert abs(late.A2_per_ps.value - truth) < 3.0 * late.A2_per_ps.error
+    charge = charge_diffusivity(positions, 0.25, 1.0, late, window_ps=(10.0, 100.0))
+    assert charge.window_ps == (10.0, 100.0)
+    assert abs(charge.A2_per_ps.value - truth) < 4.0 * charge.A2_per_ps.error
+    for wrong in ((0.0, 5.0), (5.0, 1.0), (5.0, float("inf")), (10.0, 300.0), (50.0, 100.0)):
+        with pytest.raises(AnalysisError):
+            tracer_diffusivity(positions, 0.25, window_ps=wrong)

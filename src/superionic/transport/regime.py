@@ -51,7 +51,7 @@ CHANCES_OF_MEMORY = np.array((0.1, 0.1, 0.01, 0.01, 0.01, 0.01))
 """Prior probability of each of them, in an octave of time."""
 N_SWEEPS, N_FIRST_SWEEPS = 6000, 300
 """Samples of the posterior, and those before that are left out: the mean is known to 3 % of its error."""
-NOT_LEVEL = 0.5
+NOT_LEVEL = 0.4
 """Share of D that memories longer than ``LONG_MEMORY`` of the run carry where D has not levelled off."""
 LONG_MEMORY = 1.0 / 15.0
 LEVEL_WITHIN = 0.1
