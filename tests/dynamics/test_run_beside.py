@@ -1,4 +1,4 @@
-"""Time and temperature from what lies beside a trajectory, or stands in it: INCAR, log of LAMMPS, comments of extxyz."""
+"""Time and temperature from what lies beside a trajectory, or stands in it: INCAR, LAMMPS log, comments of extxyz."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ from superionic.results.analysis import Analysis, PooledTransport, SeriesOfRuns
 from superionic.results.identity import Material, Run
 from superionic.transport.conductivity_of_temperature import RunTransport, temperature_dependence
 from superionic.transport.estimate import Estimate, pool, ratio_estimate
+from superionic.transport.observables import OBSERVABLES
 from superionic.transport.volumes import ThermalExpansion, thermal_expansion
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ def analyse(
     density_grid_A: float | None = None,
     isovalue_per_A3: float | None = None,
     sites: str | Path | DisorderedCrystal = "none",
+    observables: str | Sequence[str] = (),
     format: str | None = None,  # noqa: A002 - as in ASE
     elements: Sequence[str] = (),
     units: str | None = None,
@@ -128,6 +130,9 @@ def analyse(
     sites
         Where ions go: ``"none"`` does not ask; ``"density"`` takes the maxima of the density for sites; a crystal, or
         its CIF, takes its sites (with its labels, such as ``"Li1 (6h)"``) and finds interstitials besides.
+    observables
+        What else to look at: some of ``"vibrations"`` (attempt frequency and amplitude of the mobile ions),
+        ``"rotation"`` (of polyanions) and ``"pairs"`` (g(r) by element and site), or ``"all"``.
     skip_ps, stride
         Leave out the beginning of each run; take each so many frames.
     format, elements, units, timestep_fs, structure
@@ -177,6 +182,7 @@ def analyse(
         density_grid_A=density_grid_A,
         isovalue_per_A3=isovalue_per_A3,
         sites=_sites(sites),
+        observables=_observables(observables),
     )
     if unwrap not in SCHEMES:
         raise AnalysisError(f"There is no way to unwrap {unwrap!r}.", fix=f"Choose one of {', '.join(SCHEMES)}.")
@@ -278,7 +284,8 @@ def _temperature(group: _Group) -> tuple[float | None, str, str]:
     stated = f"{low:g}" + (f" to {high:g}" if high > low else "")
     if group.temperature_K is not None:
         if known and max(abs(low - group.temperature_K), abs(high - group.temperature_K)) > _SAME_TEMPERATURE_K:
-            words = f"{group.readers[0].name}, or what lies beside it, says {stated} K; {group.temperature_K:g} K, as given, were taken."
+            says = f"{group.readers[0].name}, or what lies beside it, says {stated} K"
+            words = f"{says}; {group.temperature_K:g} K, as given, were taken."
             return group.temperature_K, "", words
         return group.temperature_K, "", ""
     if not known:
@@ -298,6 +305,20 @@ def _axes(text: str) -> tuple[int, ...]:
     if not letters or any(letter not in _AXES for letter in letters) or len(set(letters)) != len(letters):
         raise AnalysisError(f"{text[:40]!r} are no axes.", fix="Write xyz, xy, z and so on.")
     return tuple(_AXES[letter] for letter in letters)
+
+
+def _observables(wished: str | Sequence[str]) -> tuple[str, ...]:
+    words = wished.replace(",", " ").split() if isinstance(wished, str) else list(wished)
+    if words in (["all"], ["none"]):
+        return OBSERVABLES if words == ["all"] else ()
+    unknown = [each for each in words if each not in OBSERVABLES]
+    if unknown:
+        raise AnalysisError(
+            f"There is no observable {unknown[0][:40]!r}.",
+            where="--observables",
+            fix=f"Choose among {', '.join(OBSERVABLES)}, or all, or none.",
+        )
+    return tuple(dict.fromkeys(words))
 
 
 def _plane(text: str | None) -> tuple[int, int] | None:
