@@ -33,6 +33,7 @@ _CURVE_POINTS = 120
 _LIBRATION_PS = 1.0
 _LEAST_FIT = 0.15
 _FEWEST_LAGS = 4
+_NONE_SEEN_95 = 3.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +72,8 @@ class Rotation:
         there is nothing to fit.
     rotation_time_ps, interval95_ps
         τ of that fit, and its 95 % interval from the scatter between polyanions; the upper end is infinite where none
-        need have turned, and the time is None where C does not fall beyond its scatter.
+        need have turned. The time is None where C does not fall beyond its scatter, and where none turned in the run:
+        then only the lower end means something.
     fraction_turned
         Share of the polyanions of which a bond at some time pointed more than :data:`TURNED_DEG` away from where it
         pointed at first, in two averages over 0.5 ps in a row.
@@ -199,6 +201,8 @@ def rotation(positions_A: NDArray[Any], bonds: Bonds, frame_interval_ps: float) 
     times = np.asarray(lags * interval, dtype=np.float64)
     fit = _Fit.of(times, per_group)
     turned = _turned(units, member, len(groups), max(1, round(_SETTLE_PS / interval)))
+    if not turned.any():
+        fit = fit.without_turns(len(groups) * n_frames * frame_interval_ps)
     error = per_group.std(axis=0, ddof=1) / math.sqrt(len(groups)) if len(groups) > 1 else np.zeros(len(lags))
     return Rotation(
         group=bonds.name,
@@ -263,6 +267,16 @@ class _Fit:
             longer = f"it is longer than {ends[0]:.3g} ps (95 %)" if math.isfinite(ends[0]) else "none is seen"
             return cls(plateau, None, ends, (f"Orientations do not fade beyond their scatter: {longer}.",))
         return cls(plateau, 1.0 / rate, ends, ())
+
+    def without_turns(self, seen_ps: float) -> _Fit:
+        """Return a bound: what fades without a turn are librations and slow changes of the lattice.
+
+        No turn in all the time that polyanions were seen (their number times the run) leaves a mean time between turns
+        of a third of it or more (95 %: Poisson).
+        """
+        low = min(seen_ps / _NONE_SEEN_95, self.interval95_ps[0] or math.inf)
+        words = f"None turned in the run: orientations are kept for longer than {low:.3g} ps (95 %)."
+        return _Fit(self.plateau, None, (low, math.inf), (words,))
 
 
 def _span(lags_ps: FloatArray, mean: FloatArray) -> NDArray[np.bool_]:

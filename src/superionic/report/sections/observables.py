@@ -9,10 +9,11 @@ import numpy as np
 
 from superionic.report.csv_tables import Cells, CsvTable
 from superionic.report.plots import BLUE, Panel, Plot, Series, pick, thin
-from superionic.report.runs import NamedRuns, RunName
+from superionic.report.runs import NamedRuns, RunName, runs_of_campaign
 from superionic.report.section import Paragraph, Section, shown
 from superionic.report.table import Table, table_of
 from superionic.report.words import UNKNOWN, formula_text, interval, number, sentence, some, whole_text, with_error
+from superionic.results.campaign import Results
 from superionic.transport.observables import Observables
 from superionic.transport.pair_distribution import PairDistribution
 from superionic.transport.rotation import TURNED_DEG, Rotation
@@ -24,6 +25,12 @@ _MOST_CURVES: Final = 6
 _SHOWN: Final = 0.995
 _MOST_CENTRES: Final = 8
 _TITLE: Final = "Vibrations, rotations, neighbours"
+
+
+def section(results: Results) -> Section:
+    """Describe what the runs of a campaign show besides transport; without blocks where nobody asked."""
+    seen = results.analyse.observables if results.analyse is not None else ()
+    return observables(runs_of_campaign(results, [(each.run, each.observables) for each in seen]))
 
 
 def observables(runs: NamedRuns[Observables]) -> Section:
