@@ -145,7 +145,7 @@ def _flags(
         return ()
     seen = "" if share is None else f" (they show {100 * share:.0f} % of the thermal speed²)"
     unseen = f"Frames {1000.0 * interval_ps:g} fs apart do not show how the ions vibrate{seen}"
-    return (f"{unseen}: there is no attempt frequency and no amplitude. Write frames every 10 to 20 fs for this.",)
+    return (f"{unseen}: there is no attempt frequency and no amplitude. Write frames more often, every 10 fs or so.",)
 
 
 def _standard_error(values: FloatArray) -> float | None:
