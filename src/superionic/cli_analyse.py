@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from superionic.results.analysis import Analysis, PooledTransport, SeriesOfRuns
     from superionic.transport.analysis import TransportAnalysis
     from superionic.transport.migration_summary import MigrationSummary
+    from superionic.transport.observables import Observables
 
 _DENSITY_GRID_A = 0.25
 _MOST_ROWS = 12
@@ -102,6 +103,13 @@ def analyse_command(
             "(its sites by their labels, interstitials besides), or none.  [default: density with --out, else none]"
         ),
     ] = None,
+    observables: Annotated[
+        str | None,
+        typer.Option(
+            help="What else to look at: vibrations (attempt frequency, amplitude), rotation (of PS4, SO4, BH4 …) and "
+            "pairs (g(r), coordination), separated by commas; all or none.  [default: all with --out, else none]"
+        ),
+    ] = None,
     isovalue: Annotated[
         float | None,
         typer.Option(
@@ -153,6 +161,7 @@ def analyse_command(
             density_grid_A=None if out is None else _DENSITY_GRID_A,
             isovalue_per_A3=isovalue,
             sites=sites or ("none" if out is None else "density"),
+            observables=observables or ("none" if out is None else "all"),
             format=file_format,
             elements=_words(elements),
             units=units,
@@ -229,6 +238,8 @@ def _show(found: Analysis) -> None:
         _show_cell(console, run)
         if run.migration is not None:
             _show_migration(console, run.migration)
+        if run.observables is not None:
+            _show_observables(console, run.observables)
         for flag in run.migration_flags:
             console.print(f"[yellow]caution (sites):[/yellow] {escape(flag)}")
         for flag in run.flags:
@@ -300,15 +311,17 @@ def _show_cell(console: Console, run: RunAnalysis) -> None:
 def _show_migration(console: Console, found: MigrationSummary) -> None:
     from rich.table import Table
 
-    from superionic.report.words import number
+    from superionic.report.words import number, with_error
 
     refined = found.crystal is not None
     table = Table("site", "number", "ions on one", box=None, pad_edge=False)
-    for name in [*(["in the crystal"] if refined else []), "mean stay, ps", "68 %"]:
+    for name in [*(["in the crystal"] if refined else []), "mean stay, ps", "68 %", "median, ps", "shape"]:
         table.add_column(name)
     for kind in found.site_kinds[:_MOST_ROWS]:
         more = [number(kind.refined_occupancy)] if refined else []
-        stay = number(kind.residence.mean_ps), _interval(kind.residence.interval68_ps)
+        stay = [number(kind.residence.mean_ps), _interval(kind.residence.interval68_ps)]
+        median, shape = (None, None) if kind.stays is None else (kind.stays.median_ps, kind.stays.shape)
+        stay += [number(median), number(shape, 2)]
         table.add_row(kind.label, str(kind.n_sites), number(kind.occupancy), *more, *stay)
     console.print(table)
     if len(found.site_kinds) > _MOST_ROWS:
@@ -316,12 +329,58 @@ def _show_migration(console: Console, found: MigrationSummary) -> None:
     axes = ", ".join(found.connected_axes)
     spanned = f"connect the crystal along {axes}" if axes else "do not connect the crystal"
     console.print(f"{found.n_jumps:,} jumps between sites {spanned}")
+    together = found.concerted
+    if together is not None:
+        times = "" if together.ratio is None else f": {with_error(together.ratio, together.ratio_error)} times as many"
+        console.print(
+            f"{100.0 * together.fraction:.1f} % of them have a partner within {together.window_ps:g} ps and "
+            f"{together.distance_A:g} Å, {100.0 * together.by_chance:.1f} % would by chance{times}"
+        )
     if found.percolation is not None:
         words = [
             f"{axis} {f'{barrier:.2g} eV' if math.isfinite(barrier) else 'not spanned'}"
             for axis, barrier in zip("abc", found.percolation.barriers_eV, strict=True)
         ]
         console.print(f"barriers of the density: {', '.join(words)}")
+
+
+def _show_observables(console: Console, found: Observables) -> None:
+    from rich.markup import escape
+
+    from superionic.report.words import interval, number, with_error
+
+    vibrations = found.vibrations
+    if vibrations is not None and vibrations.attempt_frequency_THz is not None:
+        attempt = with_error(vibrations.attempt_frequency_THz, vibrations.attempt_frequency_error_THz)
+        mean = with_error(vibrations.mean_frequency_THz, vibrations.mean_frequency_error_THz)
+        console.print(
+            f"attempt frequency {attempt} THz, vibration amplitude {number(vibrations.amplitude_A, 3)} Å (as GEMDAT "
+            f"defines them); mean frequency of the velocities {mean} THz"
+        )
+    for each in found.rotations:
+        low, high = each.interval95_ps
+        time = "no rotation time"
+        if each.rotation_time_ps is not None:
+            time = f"rotation time {number(each.rotation_time_ps)} ps (95 %: {interval(low, high)})"
+        elif low > 0.0:
+            time = f"rotation time above {number(low, 2)} ps (95 %)"
+        console.print(
+            f"{each.n_groups} {each.group}: {100.0 * each.fraction_turned:.0f} % turned during the run, {time}"
+        )
+    shells = [each for each in found.pairs if each.coordination_number is not None]
+    if shells:
+        from rich.table import Table
+
+        table = Table("pair", "first peak, Å", "shell ends, Å", "neighbours", box=None, pad_edge=False)
+        for pair in shells[:_MOST_ROWS]:
+            name = f"{pair.centre}–{pair.neighbour}" + (f" on {pair.site}" if pair.site is not None else "")
+            held = with_error(pair.coordination_number, pair.coordination_error)
+            table.add_row(escape(name), number(pair.first_peak_A), number(pair.first_minimum_A), held)
+        console.print(table)
+        if len(shells) > _MOST_ROWS:
+            console.print(f"and {len(shells) - _MOST_ROWS} more pairs (--json has all)")
+    for flag in found.flags:
+        console.print(f"[yellow]caution (observables):[/yellow] {escape(flag)}")
 
 
 def _show_dependence(console: Console, series: SeriesOfRuns, *, several: bool) -> None:

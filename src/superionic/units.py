@@ -22,6 +22,9 @@ GPA_PER_EV_PER_A3: Final = 160.2176634
 
 BAR_PER_GPA: Final = 1.0e4
 
+AMU_A2_PER_PS2_TO_EV: Final = 1.0364269661e-4
+"""1 amu Å²/ps² in eV (CODATA 2022)."""
+
 A2_PER_PS_TO_CM2_PER_S: Final = 1.0e-4
 """1 Å²/ps = 1e-16 cm² / 1e-12 s."""
 

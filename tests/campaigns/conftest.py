@@ -100,7 +100,7 @@ transport:
   temperatures_K: [900]
   replicas: 2
 {_MD}
-analyse: {{density_grid_A: 1.0, sites: density}}
+analyse: {{density_grid_A: 1.0, sites: density, observables: [vibrations, rotation, pairs]}}
 """
 
 _LEARNING = """\

@@ -161,3 +161,24 @@ def test_sections_say_so_where_there_was_nothing_to_do(ladder):
     ):
         assert [block.kind for block in section.blocks] == ["missing"]
         assert section.csv == ()
+
+
+def test_what_else_was_asked_is_in_results_files_and_page(monte_carlo):
+    analysed = monte_carlo.results.analyse
+    assert [each.run for each in analysed.observables] == [each.run for each in analysed.runs]
+    coordination = rows_of(monte_carlo.report, "coordination.csv")
+    for each in analysed.observables:
+        found = each.observables
+        # 3 ps at 900 K by a thermostat: the ions have the kinetic energy of that temperature, as far as frames show it.
+        assert found.vibrations.thermal_share == pytest.approx(0.95, abs=0.2)
+        assert 2.0 < found.vibrations.mean_frequency_THz < 20.0
+        assert found.rotations == ()  # no polyanion in a halide
+        assert {(pair.centre, pair.neighbour) for pair in found.pairs} == {
+            (one, other) for one in ("Li", "Y", "Cl") for other in ("Li", "Y", "Cl")
+        }
+        own = {(row["centre"], row["neighbour"]): row for row in coordination if row["run"] == each.run.label}
+        there, back = own["Y", "Cl"], own["Cl", "Y"]
+        assert there["first_peak_A"] == back["first_peak_A"]
+        # Each Y–Cl pair is one from both ends: 1 Y to 6 Cl.
+        assert float(there["coordination_number"]) == pytest.approx(6.0 * float(back["coordination_number"]))
+    assert "Who is whose neighbour" in (monte_carlo.report / "report.html").read_text()

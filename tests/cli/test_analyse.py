@@ -312,7 +312,13 @@ def test_where_ions_go_is_told_on_the_sites_of_the_crystal(folder, capsys, tmp_p
     assert found["site_kinds"][0]["residence"]["mean_ps"] == pytest.approx(
         5.0, rel=0.15
     )  # a hop in 50 frames of 0.1 ps
+    stays = found["site_kinds"][0]["stays"]
+    assert stays["median95_ps"][0] < 5.0 * np.log(2.0) < stays["median95_ps"][1]
+    assert stays["shape95"][0] < 1.0 < stays["shape95"][1]
     assert found["n_jumps"] == pytest.approx(1500 * 24 * 0.02, rel=0.15)
+    together = found["concerted"]
+    assert together["ratio"] == pytest.approx(1.0, abs=3.0 * together["ratio_error"])
+    assert sum(n * count for n, count in enumerate(together["strings"][:4], 1)) <= found["n_jumps"]
     assert found["crystal"]["supercell"] == [[4, 0, 0], [0, 4, 0], [0, 0, 4]]
     assert found["clusters"][0]["axes"] == ["a", "b", "c"]
     assert found["tracer_factor"] == pytest.approx(1.0, abs=0.25)
@@ -320,6 +326,7 @@ def test_where_ions_go_is_told_on_the_sites_of_the_crystal(folder, capsys, tmp_p
     assert {
         "CHGCAR_density_000.vasp", "density_000.cube", "sites.csv", "site_kinds.csv", "jumps.csv", "jump_rates.csv",
         "percolation.csv", "van_hove.csv", "non_gaussian.csv", "figures/density_600-xdatcar.png",
+        "residence.csv", "concerted.csv", "figures/residence.png",
         "figures/network_600-xdatcar.png", "figures/van_hove_600-xdatcar.png", "figures/non_gaussian.png",
     } <= made  # fmt: skip
     jumps = (tmp_path / "out" / "jumps.csv").read_text().splitlines()
@@ -327,6 +334,8 @@ def test_where_ions_go_is_told_on_the_sites_of_the_crystal(folder, capsys, tmp_p
     page = (tmp_path / "out" / "analysis.html").read_text()
     for words in (
         "Occupancy of the sites",
+        "How long ions stay",
+        "Concerted jumps",
         "Percolation",
         "Sites are those of",
         "4 × 4 × 4",

@@ -95,7 +95,7 @@ def test_report_of_it(result):
     assert plain_json(to_tree(from_tree(plain, MigrationSummary))) == plain
     for each in (summary, from_tree(plain, MigrationSummary)):
         plots = section_of(each).plots
-        assert [plot.key.split("_")[0] for plot in plots] == ["network", "van", "free", "non"]
+        assert [plot.key.split("_")[0] for plot in plots] == ["network", "van", "residence", "free", "non"]
         for plot in plots:
             assert draw(plot, ("png",))["png"] == draw(plot, ("png",))["png"]
         assert plots[0].surface is not None

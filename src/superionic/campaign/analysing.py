@@ -21,6 +21,7 @@ from superionic.results.analysis import Analysis, PooledTransport, SeriesOfRuns
 from superionic.results.identity import Material, Run
 from superionic.transport.conductivity_of_temperature import RunTransport, temperature_dependence
 from superionic.transport.estimate import Estimate, pool, ratio_estimate
+from superionic.transport.observables import OBSERVABLES
 from superionic.transport.volumes import ThermalExpansion, thermal_expansion
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ def analyse(
     density_grid_A: float | None = None,
     isovalue_per_A3: float | None = None,
     sites: str | Path | DisorderedCrystal = "none",
+    observables: str | Sequence[str] = (),
     format: str | None = None,  # noqa: A002 - as in ASE
     elements: Sequence[str] = (),
     units: str | None = None,
@@ -128,6 +130,9 @@ def analyse(
     sites
         Where ions go: ``"none"`` does not ask; ``"density"`` takes the maxima of the density for sites; a crystal, or
         its CIF, takes its sites (with its labels, such as ``"Li1 (6h)"``) and finds interstitials besides.
+    observables
+        What else to look at: some of ``"vibrations"`` (attempt frequency and amplitude of the mobile ions),
+        ``"rotation"`` (of polyanions) and ``"pairs"`` (g(r) by element and site), or ``"all"``.
     skip_ps, stride
         Leave out the beginning of each run; take each so many frames.
     format, elements, units, timestep_fs, structure
@@ -177,6 +182,7 @@ def analyse(
         density_grid_A=density_grid_A,
         isovalue_per_A3=isovalue_per_A3,
         sites=_sites(sites),
+        observables=_observables(observables),
     )
     if unwrap not in SCHEMES:
         raise AnalysisError(f"There is no way to unwrap {unwrap!r}.", fix=f"Choose one of {', '.join(SCHEMES)}.")
@@ -185,6 +191,7 @@ def analyse(
     done = []
     for group in groups:
         readers = group.readers
+        temperature, words, doubt = _temperature(group)
         key = key_of(group.files, options, [r.format for r in readers], unwrap) if cache and group.files else ""
         trajectory = read_unwrapped(
             readers,
@@ -195,10 +202,9 @@ def analyse(
             progress=progress,
         )
         kept = trajectory.part(skip_ps, stride)
-        temperature, words = _temperature(group)
         said = [words, *([without_effect(readers[0], options)] if group.files else [])]
         more = tuple(Notice(None, None, each, 0, readers[0].name) for each in said if each)
-        kept = replace(kept, notices=(*kept.notices, *more))
+        kept = replace(kept, notices=(*kept.notices, *more), flags=(*kept.flags, *([doubt] if doubt else [])))
         name = readers[0].name + (f" and {len(readers) - 1} more" if len(readers) > 1 else "")
         pressure = None if group.run is None else group.run.pressure_GPa
         asked = replace(question, temperature_K=temperature, pressure_GPa=pressure)
@@ -265,18 +271,33 @@ def _groups(
     return [_Group(readers, list(paths), temperature_K)]
 
 
-def _temperature(group: _Group) -> tuple[float | None, str]:
-    """Return the temperature of a run, and what has to be said about it: a given one counts, then that of the files."""
+def _temperature(group: _Group) -> tuple[float | None, str, str]:
+    """Return the temperature of a run, a remark and a caution: a given one counts, then that of the files.
+
+    Raises
+    ------
+    AnalysisError
+        If files that are taken as one run were held at different temperatures, and none is given.
+    """
     known = [reader.temperature_K for reader in group.readers if reader.temperature_K is not None]
-    stated = f"{min(known):g}" + (f" to {max(known):g}" if max(known) > min(known) else "") if known else ""
-    one = bool(known) and max(known) - min(known) <= _SAME_TEMPERATURE_K
+    low, high = min(known, default=0.0), max(known, default=0.0)
+    stated = f"{low:g}" + (f" to {high:g}" if high > low else "")
     if group.temperature_K is not None:
-        if known and any(abs(each - group.temperature_K) > _SAME_TEMPERATURE_K for each in known):
-            return group.temperature_K, f"the file says {stated} K; {group.temperature_K:g} K was given and taken"
-        return group.temperature_K, ""
-    if one:
-        return known[0], f"the temperature is that of the file: {stated} K"
-    return None, f"the files say {stated} K: no temperature was taken from them" if known else ""
+        if known and max(abs(low - group.temperature_K), abs(high - group.temperature_K)) > _SAME_TEMPERATURE_K:
+            says = f"{group.readers[0].name}, or what lies beside it, says {stated} K"
+            words = f"{says}; {group.temperature_K:g} K, as given, were taken."
+            return group.temperature_K, "", words
+        return group.temperature_K, "", ""
+    if not known:
+        return None, "", ""
+    if high - low > _SAME_TEMPERATURE_K:
+        several = ",".join(f"{each:g}" for each in known)
+        raise AnalysisError(
+            f"The files were held at {stated} K: they are not one run.",
+            where=group.readers[0].name,
+            fix=f"Analyse each as a run of its own, --temperatures-K {several}, or give one --temperature-K.",
+        )
+    return low, f"the temperature is that of the file, or of what lies beside it: {stated} K", ""
 
 
 def _axes(text: str) -> tuple[int, ...]:
@@ -284,6 +305,20 @@ def _axes(text: str) -> tuple[int, ...]:
     if not letters or any(letter not in _AXES for letter in letters) or len(set(letters)) != len(letters):
         raise AnalysisError(f"{text[:40]!r} are no axes.", fix="Write xyz, xy, z and so on.")
     return tuple(_AXES[letter] for letter in letters)
+
+
+def _observables(wished: str | Sequence[str]) -> tuple[str, ...]:
+    words = wished.replace(",", " ").split() if isinstance(wished, str) else list(wished)
+    if words in (["all"], ["none"]):
+        return OBSERVABLES if words == ["all"] else ()
+    unknown = [each for each in words if each not in OBSERVABLES]
+    if unknown:
+        raise AnalysisError(
+            f"There is no observable {unknown[0][:40]!r}.",
+            where="--observables",
+            fix=f"Choose among {', '.join(OBSERVABLES)}, or all, or none.",
+        )
+    return tuple(dict.fromkeys(words))
 
 
 def _plane(text: str | None) -> tuple[int, int] | None:

@@ -26,6 +26,7 @@ from superionic.transport.density import Density, DensityCounter, FrameworkCentr
 from superionic.transport.density_map import DensityMap, FrameworkSite, framework_sites
 from superionic.transport.migration import Block, Migration, analyse_migration
 from superionic.transport.migration_summary import MigrationSummary
+from superionic.transport.observables import Observables, observe
 from superionic.transport.volumes import MeanCell, VolumeTrace, mean_cell
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ class Question:
     isovalue_per_A3
         Level of the surface of the density (∫P = 1); one that encloses 90 % of the ions, and is above the noise, if
         None.
+    observables
+        What else is asked: some of :data:`superionic.transport.observables.OBSERVABLES`.
     """
 
     mobile: tuple[str, ...] = ()
@@ -92,6 +95,7 @@ class Question:
     density_grid_A: float | None = None
     sites: Literal["none", "density"] | DisorderedCrystal = "none"
     isovalue_per_A3: float | None = None
+    observables: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +135,8 @@ class RunAnalysis:
         Where ions go; None where nobody asked, or where it cannot be told.
     migration_flags
         Sentences about it.
+    observables
+        Vibrations, rotation of polyanions, pair distributions; None where nobody asked.
     flags
         Sentences for the reader: those of the reading, of the cell, of the analysis.
     """
@@ -157,6 +163,7 @@ class RunAnalysis:
     density: DensityMap | None
     migration: MigrationSummary | None
     migration_flags: tuple[str, ...]
+    observables: Observables | None
     flags: tuple[str, ...]
 
     @property
@@ -245,6 +252,20 @@ def analyse_trajectory(
     where = _Where()
     if question.density_grid_A is not None or question.sites != "none":
         where = _where(trajectory, question, mobile, is_mobile, is_framework, masses, drift)
+    observed = None
+    if question.observables:
+        observed = observe(
+            trajectory.positions_A,
+            trajectory.cells_A,
+            trajectory.symbols,
+            mobile,
+            trajectory.frame_interval_ps,
+            observables=question.observables,
+            temperature_K=question.temperature_K,
+            reference=is_framework,
+            masses=masses if drift == "mass" else None,
+            occupation=None if where.migration is None else where.migration.occupation,
+        )
     tracer = transport.tracer_diffusivity_cm2_per_s
     summary = None if where.migration is None else summary_of(where.migration, tracer, where.crystal)
     result = RunAnalysis(
@@ -272,6 +293,7 @@ def analyse_trajectory(
         ),
         migration=summary,
         migration_flags=where.flags if summary is None else summary.flags,
+        observables=observed,
         flags=tuple(dict.fromkeys([*trajectory.flags, *flags, *transport.flags])),
     )
     return AnalysedTrajectory(result, trajectory, where.density, where.migration, where.crystal)

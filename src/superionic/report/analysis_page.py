@@ -16,7 +16,7 @@ from superionic.report.folder import report_folder
 from superionic.report.html import page
 from superionic.report.runs import FILE_COLUMNS, NamedDependence, NamedRuns, runs_of_files
 from superionic.report.section import Block, Line, Lines, Links, Paragraph, Section, Statements
-from superionic.report.sections import conductivity, diffusion, paths
+from superionic.report.sections import conductivity, diffusion, observables, paths
 from superionic.report.sections.analysed_volumes import volumes
 from superionic.report.sections.paths_figures import NamedGrid
 from superionic.report.sections.summary import energy_line, trust_line
@@ -114,6 +114,7 @@ def analysis_sections(
         conductivity.conductivity(("formula",), _dependences(analysis), runs),
         volumes(analysis),
         _paths(analysis, grids, jumps),
+        _observables(analysis),
         _reading(analysis, files),
     )
     return tuple(section for section in sections if section.blocks)
@@ -276,6 +277,12 @@ def _paths(analysis: Analysis, grids: Mapping[str, NDArray[np.float64]], jumps: 
     ion = ", ".join(analysis.runs[0].mobile)
     section = paths.paths(ion, NamedRuns(FILE_COLUMNS, tuple(maps)), NamedRuns(FILE_COLUMNS, tuple(migration)), flags)
     return Section(section.key, section.title, section.blocks, [*section.csv, *([jumps] if jumps is not None else [])])
+
+
+def _observables(analysis: Analysis) -> Section:
+    named = runs_of_files(analysis, [run.observables for run in analysis.runs])
+    asked = tuple((name, each) for name, each in named.items if each is not None)
+    return observables.observables(NamedRuns(FILE_COLUMNS, asked))
 
 
 def _reading(analysis: Analysis, files: Sequence[str]) -> Section:

@@ -10,6 +10,7 @@ from superionic.transport.analysis import TransportAnalysis
 from superionic.transport.conductivity_of_temperature import TemperatureDependence
 from superionic.transport.density_map import DensityMap
 from superionic.transport.migration_summary import MigrationSummary
+from superionic.transport.observables import Observables
 from superionic.transport.volumes import MeanCell, VolumeTrace
 
 
@@ -169,6 +170,25 @@ class MigrationRecord:
 
 
 @dataclass(frozen=True, eq=False)
+class RunObservables:
+    """What one run shows besides transport.
+
+    Attributes
+    ----------
+    run
+        Which one.
+    key
+        Of the task that looked.
+    observables
+        Vibrations, rotation of polyanions, pair distributions, as far as they were asked for.
+    """
+
+    run: Run
+    key: str
+    observables: Observables
+
+
+@dataclass(frozen=True, eq=False)
 class AnalyseResult:
     """Diffusivities, conductivities, activation energies and paths.
 
@@ -182,6 +202,8 @@ class AnalyseResult:
         Each material over its temperatures.
     densities, migration
         Where ions are and where they go, run by run; empty where nobody asked.
+    observables
+        What runs show besides; empty where nobody asked.
     failures
         What could not be analysed.
     """
@@ -192,4 +214,5 @@ class AnalyseResult:
     arrhenius: tuple[MaterialTransport, ...]
     densities: tuple[RunDensity, ...]
     migration: tuple[MigrationRecord, ...]
+    observables: tuple[RunObservables, ...]
     failures: tuple[Failure, ...]

@@ -51,6 +51,13 @@ Axes = Annotated[
 ]
 
 
+ObservableNames = Annotated[
+    tuple[Literal["vibrations", "rotation", "pairs"], ...],
+    Field(strict=False, max_length=3),
+    AfterValidator(_each_once),
+]
+
+
 class HalvingSettings(Section):
     """Successive halving: all take a few steps, those that may still be among the lowest go on."""
 
@@ -263,6 +270,12 @@ class AnalyseSettings(StageSection):
         "where the density shows more, or the density's maxima if an ordering has left its crystal (`crystal`); the "
         "maxima of the density alone, those that the framework's symmetry makes equivalent under one label "
         "(`density`); or none, for no jumps, percolation and van Hove functions.",
+    )
+    observables: ObservableNames = Field(
+        default=(),
+        description="What else to look at in each run: the vibrations of the mobile ions (attempt frequency and "
+        "amplitude, from frames every 10 to 20 fs), the rotation of polyanions such as PS4, and g(r) of all pairs of "
+        "elements with coordination numbers.",
     )
 
 

@@ -13,6 +13,7 @@ from superionic.execution.runner import Outcome
 from superionic.execution.task import Context, task
 from superionic.results.transport import AnalysedRun, AnalyseResult, MaterialTransport, RunDensity
 from superionic.stages.analyse_migration import STAGE, migration_records
+from superionic.stages.analyse_observables import observed_runs
 from superionic.stages.base import CrystalText, FloatArray, Trajectory, TransportRun, Workbench, failures_of, grouped
 from superionic.transport.analysis import TransportAnalysis
 from superionic.transport.arrhenius import ArrheniusForm
@@ -85,6 +86,7 @@ def run(
         arrhenius=_materials(settings, bench, good, transfer),
         densities=densities,
         migration=migration_records(settings, bench, good, crystals),
+        observables=observed_runs(settings, bench, [each for each, _ in good]),
         failures=failures_of(outcomes),
     )
     return AnalyseOutput(result, grids)

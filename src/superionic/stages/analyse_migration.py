@@ -79,7 +79,7 @@ class MigrationOfRun:
     flags: tuple[str, ...]
 
 
-@task(version=4)
+@task(version=5)
 def migration_task(
     context: Context,
     *,

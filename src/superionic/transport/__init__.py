@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from superionic.transport.jumps import SiteTracker, follow_sites
     from superionic.transport.migration import Migration, analyse_migration
     from superionic.transport.msd import MeanSquaredDisplacement, mean_squared_displacement
+    from superionic.transport.observables import Observables, observe
     from superionic.transport.sites import SiteSet
 
 _HOMES = {
@@ -28,6 +29,7 @@ _HOMES = {
     "Estimate": "estimate",
     "MeanSquaredDisplacement": "msd",
     "Migration": "migration",
+    "Observables": "observables",
     "RunTransport": "conductivity_of_temperature",
     "SiteSet": "sites",
     "SiteTracker": "jumps",
@@ -40,6 +42,7 @@ _HOMES = {
     "arrhenius_fit_estimates": "arrhenius",
     "follow_sites": "jumps",
     "mean_squared_displacement": "msd",
+    "observe": "observables",
     "probability_density": "density",
     "temperature_dependence": "conductivity_of_temperature",
 }
@@ -51,6 +54,7 @@ __all__ = [
     "Estimate",
     "MeanSquaredDisplacement",
     "Migration",
+    "Observables",
     "RunTransport",
     "SiteSet",
     "SiteTracker",
@@ -63,6 +67,7 @@ __all__ = [
     "arrhenius_fit_estimates",
     "follow_sites",
     "mean_squared_displacement",
+    "observe",
     "probability_density",
     "temperature_dependence",
 ]

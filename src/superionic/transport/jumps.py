@@ -15,6 +15,7 @@ from superionic.errors import AnalysisError
 from superionic.transport.density import FrameBlock
 from superionic.transport.estimate import Estimate, count_like_estimate
 from superionic.transport.jump_rates import JumpNetwork, ResidenceTime
+from superionic.transport.residence import StayDistribution
 from superionic.transport.sites import SiteSet, images_around
 
 FloatArray = NDArray[np.float64]
@@ -273,6 +274,19 @@ class SiteOccupation:
             np.concatenate([np.ones(len(whole), dtype=bool), np.zeros(len(cut), dtype=bool)]),
         )
 
+    def sites_at(self, frames: IntArray) -> IntArray:
+        """Return the site of each ion in some frames, (n, n_ions); -1 on the way from one site to the next."""
+        found = np.empty((len(frames), self.n_ions), dtype=np.int64)
+        order = np.lexsort((self.arrival_frame, self.ion))
+        edges = np.searchsorted(self.ion[order], np.arange(self.n_ions + 1))
+        for ion in range(self.n_ions):
+            own = order[edges[ion] : edges[ion + 1]]
+            sites = np.concatenate([self.start[own[:1]], self.end[own]]) if len(own) else self.last_site[ion : ion + 1]
+            found[:, ion] = sites[np.searchsorted(self.arrival_frame[own], frames, side="right")]
+            left = np.searchsorted(self.left_frame[own], frames, side="right")  # the jumps begun, and those ended
+            found[left > np.searchsorted(self.arrival_frame[own], frames, side="right"), ion] = -1
+        return found
+
     def residence_times(self) -> dict[str, ResidenceTime]:
         """Mean residence time on each kind of site, stays that the run cut short included."""
         site, length, ended = self.stays()
@@ -280,6 +294,18 @@ class SiteOccupation:
             label: ResidenceTime.of(length[chosen], ended[chosen])
             for label, members in self.sites.kinds.items()
             if (chosen := np.isin(site, members)).any()
+        }
+
+    def stay_distributions(self) -> dict[str, StayDistribution | None]:
+        """Distribution of the stays on each kind of site, of those whose beginning was seen; None where no end was."""
+        site, length, ended = self.stays()
+        order = np.lexsort((self.arrival_frame, self.ion))
+        has_jumped = np.isin(np.arange(self.n_ions), self.ion)
+        begun = np.concatenate([np.diff(self.ion[order], prepend=-1) == 0, has_jumped])
+        return {
+            label: StayDistribution.of(length[chosen], ended[chosen])
+            for label, members in self.sites.kinds.items()
+            if (chosen := np.isin(site, members) & begun).any()
         }
 
     def kind_occupancies(self) -> dict[str, tuple[int, float]]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superionic.errors import AnalysisError
+from superionic.transport.concerted import ConcertedJumps, concerted_jumps
 from superionic.transport.density import Density, DensityCounter
 from superionic.transport.gaussianity import NonGaussianCounter, NonGaussianity, log_lags
 from superionic.transport.jump_rates import JumpNetwork
@@ -61,6 +62,8 @@ class Migration:
         Where they were, and at which barrier the density spans the crystal; None without a temperature.
     occupation, network
         On which sites, and their jumps.
+    concerted
+        Jumps that have a partner nearby in time and space; None where there are few.
     clusters, alone, together
         What the jumps connect: all of them, each kind alone, and the kinds together by rising effective barrier,
         k_B T ln(10 ps⁻¹/rate). Empty without a temperature.
@@ -76,6 +79,7 @@ class Migration:
     percolation: DensityPercolation | None
     occupation: SiteOccupation
     network: JumpNetwork
+    concerted: ConcertedJumps | None
     clusters: tuple[Cluster, ...]
     alone: tuple[Span, ...]
     together: tuple[Span, ...]
@@ -140,7 +144,8 @@ def analyse_migration(
     network = occupation.edges()
     alone, together = ((), ()) if temperature_K is None else _spans(network, temperature_K)
     profiles = () if temperature_K is None else tuple(_profiles(network, density, temperature_K))
-    flags = occupation.flags()
+    concerted = concerted_jumps(occupation)
+    flags = occupation.flags() + ([] if concerted is None else list(concerted.flags))
     if temperature_K is None:
         flags.append("No temperature is known, so there are no barriers and no free energies.")
     return Migration(
@@ -148,6 +153,7 @@ def analyse_migration(
         percolation=None if temperature_K is None else density_percolation(density, temperature_K),
         occupation=occupation,
         network=network,
+        concerted=concerted,
         clusters=tuple(network_clusters(len(chosen), network.rows)),
         alone=alone,
         together=together,

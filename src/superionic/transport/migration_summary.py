@@ -9,12 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from superionic.transport.concerted import ConcertedJumps
 from superionic.transport.estimate import Estimate
 from superionic.transport.gaussianity import NonGaussianity
 from superionic.transport.jump_rates import JumpKind, ResidenceTime
 from superionic.transport.jumps import SiteOccupation
 from superionic.transport.migration import Migration, PathProfile
 from superionic.transport.percolation import AXES, Cluster, DensityPercolation, Span
+from superionic.transport.residence import StayDistribution
 from superionic.transport.van_hove import VanHove
 from superionic.units import A2_PER_PS_TO_CM2_PER_S
 
@@ -59,7 +61,9 @@ class SiteKind:
     refined_occupancy
         The same in the crystal as refined; None for interstitials and sites of the density.
     residence
-        How long ions stay.
+        How long ions stay on average, as an exponential law.
+    stays
+        How long they stay, as it is; None where no stay was seen from its beginning to its end.
     """
 
     label: str
@@ -67,6 +71,7 @@ class SiteKind:
     occupancy: float
     refined_occupancy: float | None
     residence: ResidenceTime
+    stays: StayDistribution | None
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,8 @@ class MigrationSummary:
         Jumps by labels, direction and length, the most frequent first.
     n_jumps, back_jumps
         All jumps, and the share that undid the one before; None where none followed another.
+    concerted
+        Jumps with a partner nearby in time and space, against what chance gives; None where there are few.
     between
         Share of the ions' time in which they were nearer to another site than to their own.
     clusters
@@ -140,6 +147,7 @@ class MigrationSummary:
     jump_kinds: tuple[JumpKind, ...]
     n_jumps: int
     back_jumps: float | None
+    concerted: ConcertedJumps | None
     between: float
     clusters: tuple[Cluster, ...]
     spans_alone: tuple[Span, ...]
@@ -192,6 +200,7 @@ class MigrationSummary:
             jump_kinds=tuple(network.kinds()),
             n_jumps=occupation.n_jumps,
             back_jumps=occupation.back_jumps if math.isfinite(occupation.back_jumps) else None,
+            concerted=migration.concerted,
             between=occupation.between,
             clusters=tuple(cluster for cluster in migration.clusters if cluster.dimension > 0),
             spans_alone=migration.alone,
@@ -217,9 +226,9 @@ def _sites(occupation: SiteOccupation) -> tuple[Site, ...]:
 
 
 def _site_kinds(occupation: SiteOccupation, refined: Mapping[str, float]) -> tuple[SiteKind, ...]:
-    residence = occupation.residence_times()
+    residence, stays = occupation.residence_times(), occupation.stay_distributions()
     return tuple(
-        SiteKind(label, n_sites, held, refined.get(label), residence[label])
+        SiteKind(label, n_sites, held, refined.get(label), residence[label], stays.get(label))
         for label, (n_sites, held) in occupation.kind_occupancies().items()
         if label in residence
     )

@@ -36,6 +36,8 @@ _CP2K = re.compile(rb"^\s*i\s*=\s*[0-9]+\s*,\s*time\s*=\s*" + _NUMBER + rb"\s*,"
 _TIME = re.compile(rb"(?:^|\s)(Time|time_fs|time_ps)\s*=\s*\"?" + _NUMBER + rb"(?=[\"\s]|$)")
 _TIMESTEP = re.compile(rb"(?:^|\s)Timestep:\s*([0-9]{1,18})(?=\s|$)")
 """LAMMPS' dump style xyz says the step."""
+_TEMPERATURE = re.compile(rb"(?:^|\s)(temperature(?:_K)?)\s*=\s*\"?" + _NUMBER + rb"(?=[\"\s]|$)", re.IGNORECASE)
+_HOTTEST_K = 10_000.0
 _OTHER_TIME = re.compile(rb"(?:^|\s)time\s*=", re.IGNORECASE)
 _OTHER_LENGTH = re.compile(rb"atomic_unit|bohr|nanometer", re.IGNORECASE)
 _MOST_DAMAGED = 100
@@ -65,7 +67,6 @@ class ExtxyzReader:
     format = "extxyz"
     unwrapped = False
     n_frames = None
-    temperature_K = None
 
     def __init__(self, path: Path, options: ReadingOptions) -> None:
         self.path = path
@@ -96,6 +97,7 @@ class ExtxyzReader:
                     fix="Convert positions and cell to Å (and say so in the comment).",
                 )
             self._clock(head[1], options)
+            stated = _temperature(head[1])
             for _ in range(_MOST_DAMAGED):
                 columns = None if head is None else _columns(head[1])
                 found = None if head is None or columns is None else window.column(head[2], head[0], columns.species)
@@ -103,6 +105,10 @@ class ExtxyzReader:
                     break
                 self._next_frame(window, head[2])
                 head, found = _read_head(window, plain=self._cell is not None), None
+            self.temperature_K: float | None = None
+            if stated is not None and head is not None:
+                self._next_frame(window, head[2])
+                self._take_temperature(*stated, _read_head(window, plain=self._cell is not None))
         if found is None:
             raise AnalysisError(
                 "No frame has species and positions, or is whole.",
@@ -133,6 +139,14 @@ class ExtxyzReader:
             self.step_ps = None if options.timestep_fs is None else options.timestep_fs * 1.0e-3
         elif _OTHER_TIME.search(comment) is not None:
             self._words.append("the unit of its times is not known: they were not taken")
+
+    def _take_temperature(self, key: str, value: bytes, second: tuple[int, bytes, int] | None) -> None:
+        """Take a temperature that stays the same from frame to frame; one that changes is that of the moment."""
+        if second is not None and _temperature(second[1]) != (key, value):
+            self._words.append(f"its {key} is that of the moment: no temperature was taken from it")
+            return
+        number = float(value)
+        self.temperature_K = number if 1.0 <= number <= _HOTTEST_K else None
 
     def _number(self, comment: bytes, frame: int) -> int | None:
         """Return the number of a frame; None where the file has numbers, and this frame's is damaged."""
@@ -259,6 +273,15 @@ def _elements(labels: tuple[str, ...], options: ReadingOptions) -> tuple[str, ..
     if given and all(label.isdigit() and len(label) < 4 and 0 < int(label) <= len(given) for label in labels):
         return tuple(given[int(label) - 1] for label in labels)
     return None
+
+
+def _temperature(comment: bytes) -> tuple[str, bytes] | None:
+    """Return the key and the text of a temperature in K that the second line of a frame states."""
+    found = _TEMPERATURE.search(comment)
+    try:
+        return None if found is None else (found.group(1).decode(), str(float(found.group(2))).encode())
+    except ValueError:
+        return None
 
 
 def _time_fs(comment: bytes) -> float | None:

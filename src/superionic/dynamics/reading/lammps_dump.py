@@ -26,6 +26,7 @@ from superionic.dynamics.reading.base import (
     checked_symbols,
     clock,
 )
+from superionic.dynamics.reading.lammps_log import LOG, LammpsRun, beside
 from superionic.dynamics.reading.text import Window, head
 from superionic.errors import AnalysisError
 
@@ -49,6 +50,7 @@ _BEFORE = re.compile(rb"(?:ITEM: UNITS\s*\n\s*(\S+)\s*\n)?\s*(?:ITEM: TIME\s*\n\
 _UNITS = re.compile(rb"ITEM: UNITS\s*\n\s*(\S+)")
 _MOST = 50_000_000
 _MOST_DAMAGED = 100
+_SAME_STEP = 1e-6
 _MASS_TOLERANCE = 0.02
 # What a position may be called: names, whether in units of the cell, whether it goes on beyond the cell.
 _KINDS = (
@@ -99,17 +101,17 @@ class LammpsDumpReader:
     format = "lammps-dump"
     counts_steps = True
     n_frames = None
-    temperature_K = None
 
     def __init__(self, path: Path, options: ReadingOptions) -> None:
         self.path = path
         self.name = path.name
         self.notices: list[Notice] = []
         self.place: Place = {}
-        self.step_ps = None if options.timestep_fs is None else options.timestep_fs * 1.0e-3
+        run = beside(path)
+        self.temperature_K = run.temperature_K
         with Window(path) as window:
             first, layout, table = _first_whole(window)
-            units = _units(path, options) or first.units
+            units = _units(path, options, run.units) or first.units
             if units is None:
                 raise AnalysisError(
                     "The dump does not say its units.",
@@ -129,11 +131,36 @@ class LammpsDumpReader:
                 self._identifiers = np.sort(table[:, layout.names.index("id")].astype(np.int64))
         self.unwrapped = layout.images or _position_kind(layout.names)[2]
         self._time: float | None = None
-        self._words: list[str] = []
+        self._words = list(run.words)
+        self.step_ps = None if options.timestep_fs is None else options.timestep_fs * 1.0e-3
+        if first.time is None:
+            self._take_step(run, units, str(path))
         if first.time is not None and options.timestep_fs is not None:
             self._words.append("the times that it states were taken; the time step that was given was not needed")
         if first.time is not None:  # then times count, whatever is said about steps
             self._time, self.step_ps = TIMES_PS[units], CLOCK_PS
+
+    def _take_step(self, run: LammpsRun, units: str, where: str) -> None:
+        """Take the time step of the log beside the dump.
+
+        Raises
+        ------
+        AnalysisError
+            If another one was given.
+        """
+        if run.timestep is None:
+            return
+        step_ps = run.timestep * TIMES_PS[units]
+        if self.step_ps is not None and abs(self.step_ps - step_ps) > _SAME_STEP * step_ps:
+            raise AnalysisError(
+                f"The time step that was given is {1000.0 * self.step_ps:g} fs; {LOG} beside the dump, which says that "
+                f"it wrote it, has {1000.0 * step_ps:g} fs.",
+                where=where,
+                fix="Leave --timestep-fs out; where the log is of another run, give --frame-interval-fs instead.",
+            )
+        if self.step_ps is None:
+            self._words.append(f"time step {1000.0 * step_ps:g} fs ({units}), as {LOG} beside it says")
+        self.step_ps = step_ps
 
     def blocks(  # noqa: PLR0912, PLR0915 - the states of a parser, in the order in which a file has them
         self, frames_per_block: int = FRAMES_PER_BLOCK, start: Place | None = None
@@ -332,8 +359,8 @@ def _finite(word: bytes) -> float | None:
     return value if isfinite(value) else None
 
 
-def _units(path: Path, options: ReadingOptions) -> str | None:
-    """Return the units that the file states, or else those that are given.
+def _units(path: Path, options: ReadingOptions, logged: str | None) -> str | None:
+    """Return the units that the file, or the log beside it, states, or else those that are given.
 
     Raises
     ------
@@ -342,9 +369,11 @@ def _units(path: Path, options: ReadingOptions) -> str | None:
     """
     found = _UNITS.search(head(path, 4096))
     stated = None if found is None else found.group(1).decode("latin-1")
+    says = "The dump" if stated is not None else f"{LOG} beside the dump"
+    stated = stated or logged
     if stated is not None and options.units is not None and options.units != stated:
         raise AnalysisError(
-            f"The dump says that its units are {stated[:40]}, not {options.units[:40]}.",
+            f"{says} says that its units are {stated[:40]}, not {options.units[:40]}.",
             where=str(path),
             fix="Leave --units out.",
         )

@@ -21,6 +21,7 @@ from superionic.dynamics.reading.base import (
     check_atoms,
     checked_symbols,
 )
+from superionic.dynamics.reading.incar import LONGEST_STEP_FS, held_temperature
 from superionic.dynamics.reading.text import Window
 from superionic.errors import AnalysisError
 
@@ -32,9 +33,7 @@ _BASIS = b'name="basis"'
 _POSITIONS = b'name="positions"'
 _ATOM = re.compile(rb"<rc>\s*<c>\s*([A-Za-z]+)\s*</c>")
 _HEAD_LIMIT = 1 << 26
-_LONGEST_STEP_FS = 1.0e6
 _LONGEST_TAG = 200
-_SAME_TEMPERATURE_K = 0.5
 
 
 class VasprunReader:
@@ -77,8 +76,8 @@ class VasprunReader:
         check_atoms(len(symbols), str(path))
         potim, blocks = _number(head, b"POTIM"), _number(head, b"ML_OUTBLOCK")
         self.step_ps = None
-        self.temperature_K, self._words = _temperature(head)
-        if potim is not None and 0.0 < potim <= _LONGEST_STEP_FS and _number(head, b"IBRION") in (None, 0.0):
+        self.temperature_K, self._words = held_temperature(lambda tag: _number(head, tag.encode()))
+        if potim is not None and 0.0 < potim <= LONGEST_STEP_FS and _number(head, b"IBRION") in (None, 0.0):
             self.step_ps = potim * 1.0e-3 * (blocks if blocks is not None and blocks >= 1.0 else 1.0)
 
     def blocks(  # noqa: PLR0912, PLR0915 - the states of a parser, in the order in which a file has them
@@ -179,20 +178,6 @@ def _is_named(window: Window) -> bool:
         pass
     tag = bytes(window.data[window.begin : min(window.end, window.begin + _LONGEST_TAG)])
     return b"name=" in tag.split(b">", 1)[0]
-
-
-def _temperature(head: bytes) -> tuple[float | None, list[str]]:
-    """Return the temperature that the run was held at, if it was, and what has to be said about it."""
-    begin, end = _number(head, b"TEBEG"), _number(head, b"TEEND")
-    if begin is None or begin <= 0.0:
-        return None, []
-    if end is not None and end > 0.0 and abs(end - begin) > _SAME_TEMPERATURE_K:
-        return None, [f"the run went from {begin:g} to {end:g} K (TEBEG, TEEND): no temperature was taken from it"]
-    algorithm, mass = _number(head, b"MDALGO"), _number(head, b"SMASS")
-    if algorithm in (None, 0.0) and mass is not None and mass <= -3.0:
-        words = "a run without a thermostat (SMASS = -3): TEBEG is the temperature that it began with"
-        return begin, [words]
-    return begin, []
 
 
 def _after(window: Window, at: int) -> int:

@@ -23,6 +23,7 @@ from superionic.dynamics.reading.base import (
     checked_symbols,
     read_structure,
 )
+from superionic.dynamics.reading.incar import VaspRun, beside
 from superionic.dynamics.reading.text import LONGEST_LINE, Window, head
 from superionic.errors import AnalysisError
 
@@ -56,7 +57,7 @@ class _Header:
 class XdatcarReader:
     """Reader of XDATCAR; see :class:`superionic.dynamics.reading.base.TrajectoryReader`.
 
-    The file does not say how long its steps are (POTIM × NBLOCK stand in the INCAR).
+    The file does not say how long its steps are; the INCAR beside it does, and what it says is taken.
 
     Raises
     ------
@@ -68,8 +69,6 @@ class XdatcarReader:
     counts_steps = False
     unwrapped = False
     n_frames = None
-    step_ps = None
-    temperature_K = None
 
     def __init__(self, path: Path, options: ReadingOptions) -> None:
         self.path = path
@@ -78,6 +77,10 @@ class XdatcarReader:
         self.place: Place = {}
         self._old_cell: FloatArray | None = None
         self._blank = True
+        self.step_ps: float | None = None
+        run = beside(path)
+        self.temperature_K = run.temperature_K
+        self._words = run.words
         if is_vasp4(head(path, 4096)):
             if options.structure is None:
                 raise AnalysisError(
@@ -91,6 +94,8 @@ class XdatcarReader:
             return
         with Window(path) as window:
             header, n_bytes = _read_header(window), window.n_bytes
+            if header is not None:
+                self._clock(run, window, header)
         if header is None:
             raise AnalysisError(
                 "This is not an XDATCAR: it does not begin with a comment, a scale and three cell vectors.",
@@ -123,7 +128,7 @@ class XdatcarReader:
         """Yield the whole frames in order, from the first or from a :attr:`place`."""
         from superionic.dynamics.reading.text_kernels import OK
 
-        self.notices.clear()
+        self.notices[:] = [Notice(None, None, words, 0, self.name) for words in self._words]
         collector = FrameCollector(len(self.symbols), frames_per_block)
         header: _Header | None = None
         frame, step, spacing, header_at = 0, 0, 1, 0
@@ -216,6 +221,26 @@ class XdatcarReader:
                 self.notices.append(Notice(frame, window.base + window.end, window.fault, None, self.name))
         if (block := collector.flush()) is not None:
             yield block
+
+    def _clock(self, run: VaspRun, window: Window, header: _Header) -> None:
+        """Take the time between frames from the INCAR: configurations are numbered by frames, or by steps."""
+        if run.frame_ps is None:
+            return
+        self._blank = header.blank
+        numbers: list[int] = []
+        self._next_frame(window, header.length)
+        for _ in range(2):
+            if (found := window.line(0)) is not None:
+                numbers.append(_separator(found[0], blank=self._blank) or -1)
+                self._next_frame(window, found[1])
+        rise = numbers[1] - numbers[0] if len(numbers) == 2 and min(numbers) > 0 else 1
+        if rise not in (1, run.steps_a_frame):
+            words = f"its configurations are numbered by {rise}, which is not NBLOCK ({run.steps_a_frame}) of the INCAR"
+            self._words = (*self._words, f"{words} beside it: the time between frames was not taken from there")
+            return
+        self.step_ps = run.frame_ps / rise
+        words = f"{1000.0 * run.frame_ps:g} fs between frames, as the INCAR beside it says (POTIM"
+        self._words = (*self._words, f"{words} × {run.steps_a_frame})" if run.steps_a_frame > 1 else f"{words})")
 
     def _lose(self, frame: int, window: Window, reason: str, lost: int | None = 1) -> None:
         self.notices.append(Notice(frame, window.place, reason, lost, self.name))

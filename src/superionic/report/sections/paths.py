@@ -13,10 +13,21 @@ from superionic.report.runs import NamedRuns, RunName, runs_of_campaign
 from superionic.report.section import Block, Paragraph, Section, shown
 from superionic.report.sections.paths_figures import NamedGrid, density_plots, migration_plots
 from superionic.report.table import Table, table_of
-from superionic.report.words import interval, listing, number, sentence, some, supercell_text, whole_text
+from superionic.report.words import (
+    UNKNOWN,
+    interval,
+    listing,
+    number,
+    sentence,
+    some,
+    supercell_text,
+    whole_text,
+    with_error,
+)
 from superionic.results.campaign import Results, Statement
 from superionic.transport.migration_summary import CrystalFit, MigrationSummary
 from superionic.transport.percolation import AXES
+from superionic.transport.residence import StayDistribution
 
 _TITLE: Final = "Where the ions are, and where they go"
 
@@ -68,7 +79,7 @@ def paths(
     if without_grid:
         words = f"The density grid is not at hand, so there is no figure of it: {listing(without_grid)}."
         blocks.append(Paragraph(words, "missing"))
-    blocks += [_occupancies(migration), _jumps(migration), _percolation(migration)]
+    blocks += [_occupancies(migration), _jumps(migration), _concerted(migration), _percolation(migration)]
     blocks += [Paragraph(_fit_words(fit), "quiet") for fit in _fits(migration)[:1]]
     said: dict[str, list[str]] = {}
     for name, words_of_run in flags:
@@ -120,15 +131,49 @@ def _occupancies(migration: NamedRuns[MigrationSummary]) -> Table:
             *([number(kind.refined_occupancy)] if refined else []),
             number(kind.residence.mean_ps),
             interval(*kind.residence.interval68_ps),
+            number(None if kind.stays is None else kind.stays.median_ps),
+            UNKNOWN if kind.stays is None or kind.stays.shape95 is None else _shape(kind.stays),
         ]
         for name, each in migration.items
         for kind in each.site_kinds
     ]
     columns = [
         "Run", "Kind of site", "Sites", "Ions on one", *(["In the crystal"] if refined else []), "Mean stay, ps",
-        "68 % interval, ps",
+        "68 % interval, ps", "Median stay, ps", "Shape of the stays",
     ]  # fmt: skip
-    return Table("Occupancy of the sites.", columns, rows, frozenset(range(2, len(columns))))
+    caption = (
+        "Occupancy of the sites. Shape: the exponent of exp(−(t/τ)^k), with its 95 % interval; 1 where leaving has no "
+        "memory, below where many stays are cut short, as by ions that jump back at once."
+    )
+    return Table(caption, columns, rows, frozenset(range(2, len(columns))))
+
+
+def _shape(stays: StayDistribution) -> str:
+    return number(stays.shape, 2) + ("" if stays.shape95 is None else f" ({interval(*stays.shape95)})")
+
+
+def _concerted(migration: NamedRuns[MigrationSummary]) -> Table:
+    rows = [
+        [
+            name.label,
+            whole_text(each.concerted.n_jumps),
+            f"{number(each.concerted.window_ps, 2)} ps, {number(each.concerted.distance_A, 2)} Å",
+            with_error(100.0 * each.concerted.fraction, 100.0 * each.concerted.fraction_error),
+            number(100.0 * each.concerted.by_chance),
+            with_error(each.concerted.ratio, each.concerted.ratio_error),
+            ", ".join(whole_text(n) for n in each.concerted.strings),
+        ]
+        for name, each in migration.items
+        if each.concerted is not None
+    ]
+    columns = [
+        "Run", "Jumps", "Within", "With a partner, %", "By chance, %", "Ratio", "Strings of 1, 2, 3, 4, more",
+    ]  # fmt: skip
+    caption = (
+        "Concerted jumps: those of which another ion's jump begins or ends at the same place within a short time, and "
+        "how many there would be if ions jumped when they do, but independently of each other."
+    )
+    return Table(caption, columns, rows, frozenset({1, 3, 4, 5}))
 
 
 def _jumps(migration: NamedRuns[MigrationSummary]) -> Table:
@@ -181,6 +226,7 @@ def _files(migration: NamedRuns[MigrationSummary]) -> list[CsvTable]:
 
     runs = [each for _, each in migration.items]
     stay = ("residence_ps", "residence_low68_ps", "residence_high68_ps", "stays_ended", "stays_cut")
+    shape = ("median_stay_ps", "median_low95_ps", "median_high95_ps", "shape", "shape_low95", "shape_high95")
     rate = ("rate_per_ps", *(f"rate_{end}_per_ps" for end in ("low68", "high68", "low95", "high95")))
     return [
         table(
@@ -190,10 +236,27 @@ def _files(migration: NamedRuns[MigrationSummary]) -> list[CsvTable]:
         ),
         table(
             "site_kinds.csv",
-            ("label", "n_sites", "ions_on_one", "ions_on_one_in_the_crystal", *stay),
+            ("label", "n_sites", "ions_on_one", "ions_on_one_in_the_crystal", *stay, *shape),
             map(_site_kind_rows, runs),
         ),
         table("jump_rates.csv", ("from", "to", "length_A", "count", *rate), map(_jump_rows, runs)),
+        table("residence.csv", ("label", "time_ps", "share_staying", "low95", "high95"), map(_stay_rows, runs)),
+        table(
+            "concerted.csv",
+            (
+                "window_ps",
+                "distance_A",
+                "jumps",
+                "fraction",
+                "fraction_error",
+                "by_chance",
+                "by_chance_error",
+                "ratio",
+                "ratio_error",
+                *(f"strings_of_{n}" for n in ("1", "2", "3", "4", "5_or_more")),
+            ),
+            map(_concerted_rows, runs),
+        ),
         table(
             "percolation.csv",
             ("axis", "barrier_eV", "barrier_error_eV", "level_per_A3", "spanned_by_jumps"),
@@ -214,7 +277,26 @@ def _site_kind_rows(run: MigrationSummary) -> Iterator[Cells]:
     for kind in run.site_kinds:
         stay = kind.residence
         stays = (stay.mean_ps, *stay.interval68_ps, stay.n_ended, stay.n_cut)
-        yield (kind.label, kind.n_sites, kind.occupancy, kind.refined_occupancy, *stays)
+        shape: Cells = (None,) * 6
+        if kind.stays is not None:
+            ends = (None, None) if kind.stays.shape95 is None else kind.stays.shape95
+            shape = (kind.stays.median_ps, *kind.stays.median95_ps, kind.stays.shape, *ends)
+        yield (kind.label, kind.n_sites, kind.occupancy, kind.refined_occupancy, *stays, *shape)
+
+
+def _stay_rows(run: MigrationSummary) -> Iterator[Cells]:
+    for kind in run.site_kinds:
+        if (stays := kind.stays) is not None:
+            for row in zip(stays.times_ps, stays.survival, stays.low95, stays.high95, strict=True):
+                yield (kind.label, *(float(value) for value in row))
+
+
+def _concerted_rows(run: MigrationSummary) -> Iterator[Cells]:
+    if (found := run.concerted) is not None:
+        yield (
+            found.window_ps, found.distance_A, found.n_jumps, found.fraction, found.fraction_error, found.by_chance,
+            found.by_chance_error, found.ratio, found.ratio_error, *found.strings,
+        )  # fmt: skip
 
 
 def _jump_rows(run: MigrationSummary) -> Iterator[Cells]:

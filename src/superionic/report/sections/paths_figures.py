@@ -128,7 +128,8 @@ def migration_plots(migration: NamedRuns[MigrationSummary]) -> list[Plot]:
     """Draw where ions go: for the hottest run of each structure."""
     chosen = migration.hottest()[:_MOST_RUNS]
     plots = [_network(*each) for each in chosen] + [_van_hove(*each) for each in chosen]
-    return [*(plot for plot in plots if plot is not None), _profiles(chosen), _non_gaussian(migration)]
+    shown = [plot for plot in plots if plot is not None]
+    return [*shown, _stays(chosen), _profiles(chosen), _non_gaussian(migration)]
 
 
 @dataclass(frozen=True)
@@ -233,6 +234,31 @@ def _projection(network: _Network, axis: int) -> Panel:
             )
         )
     return _seen_along(np.asarray(network.run.cell_A), axis, series)
+
+
+def _stays(chosen: list[tuple[RunName, MigrationSummary]]) -> Plot:
+    panels = []
+    for name, run in chosen:
+        series: list[Series] = []
+        kinds = sorted(run.site_kinds, key=lambda kind: 0 if kind.stays is None else -kind.stays.n_ended)
+        for index, kind in enumerate(kinds[:_MOST_CURVES]):
+            stays = kind.stays
+            if stays is not None:
+                low, high = _known(stays.low95), _known(stays.high95)
+                x = _known(stays.times_ps)
+                series.append(Series(x, [], "", "band", pick(index), low, high, opacity=0.15, legend=False))
+                series.append(Series(x, _known(stays.survival), kind.label, "line", pick(index), width=2.0))
+        if series:
+            panels.append(Panel(series, "time (ps)", "share still there", name.title, y_range=(0.0, 1.02)))
+    return Plot(
+        "residence",
+        "How long ions stay",
+        "Share of the stays on each kind of site that last longer than a time (Kaplan–Meier), with its 95 % interval: "
+        "stays that the end of the run cuts off count as long as they are seen. It is exponential where leaving has no "
+        "memory; a steep beginning and a long tail are ions that jump back at once.",
+        panels,
+        height=320,
+    )
 
 
 def _profiles(chosen: list[tuple[RunName, MigrationSummary]]) -> Plot:

@@ -1,0 +1,89 @@
+"""Part of the stage *analyse*: vibrations, rotation of polyanions and pair distributions of each run, as tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from superionic.execution.task import Context, task
+from superionic.results.transport import RunObservables
+from superionic.stages.base import FloatArray, Trajectory, TransportRun, Workbench
+from superionic.transport.observables import Observables
+
+if TYPE_CHECKING:
+    from superionic.settings.stages import AnalyseSettings
+
+STAGE = "analyse"
+
+
+def observed_runs(
+    settings: AnalyseSettings, bench: Workbench, runs: Sequence[TransportRun]
+) -> tuple[RunObservables, ...]:
+    """Look at what was asked for besides transport; nothing where nothing was.
+
+    Parameters
+    ----------
+    settings
+        The ``analyse`` section.
+    bench
+        The workbench.
+    runs
+        Runs of the stage *transport* whose transport could be analysed.
+    """
+    if not settings.observables:
+        return ()
+    tasks = [
+        bench.task(
+            STAGE,
+            f"{', '.join(settings.observables)} in {each.run.label}",
+            observables_task.of(
+                frame_interval_ps=each.frame_interval_ps,
+                mobile_ion=bench.mobile_ion,
+                observables=list(settings.observables),
+                temperature_K=each.run.temperature_K,
+                positions=each.positions_A,
+                run=each.trajectory,
+            ),
+        )
+        for each in runs
+    ]
+    return tuple(
+        RunObservables(each.run, outcome.task.key, outcome.value)
+        for each, outcome in zip(runs, bench.runner.gather(tasks), strict=True)
+        if outcome.ok
+    )
+
+
+# ---- task functions -----------------------------------------------------------------------------------------------
+
+
+@task(version=1)
+def observables_task(
+    _context: Context,
+    *,
+    frame_interval_ps: float,
+    mobile_ion: str,
+    observables: Sequence[str],
+    temperature_K: float,
+    positions: Sequence[FloatArray],
+    run: Trajectory,
+) -> Observables:
+    """Look at one run."""
+    from ase.data import atomic_masses, chemical_symbols
+
+    from superionic.transport.observables import observe
+
+    symbols = [chemical_symbols[number] for number in run.numbers]
+    return observe(
+        np.concatenate(positions),
+        np.asarray(run.cell_A, dtype=np.float64),
+        symbols,
+        (mobile_ion,),
+        frame_interval_ps,
+        observables=tuple(observables),
+        temperature_K=temperature_K,
+        reference=np.array([symbol != mobile_ion for symbol in symbols]),
+        masses=atomic_masses[run.numbers],
+    )
