@@ -13,6 +13,7 @@ import pytest
 from superionic.errors import EngineError
 from superionic.execution.engines import resolve_engine
 from superionic.execution.worker import call_once
+from superionic.execution.worker_process import WorkerProcess
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -33,13 +34,26 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def engine_call() -> Callable[..., Any]:
-    """Run a task function in an engine's environment: ``engine_call(engine, "module:name", settings, inputs)``."""
+def engine_call() -> Iterator[Callable[..., Any]]:
+    """Run a task function in an engine's environment: ``engine_call(engine, "module:name", settings, inputs)``.
+
+    One worker is kept warm, of the engine that was called last: importing one takes up to ten seconds.
+    """
+    warm: dict[Path, WorkerProcess] = {}
 
     def call(engine: str, function: str, settings: Mapping[str, Any], inputs: Mapping[str, Any] | None = None) -> Any:
-        return call_once(resolve_engine(engine).python, function, settings, inputs)
+        python = resolve_engine(engine).python
+        if python not in warm or not warm[python].is_there:
+            close()
+            warm[python] = WorkerProcess(python)
+        return call_once(python, function, settings, inputs, worker=warm[python])
 
-    return call
+    def close() -> None:
+        while warm:
+            warm.popitem()[1].close()
+
+    yield call
+    close()
 
 
 @pytest.fixture

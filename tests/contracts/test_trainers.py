@@ -85,7 +85,7 @@ def judge(found, *, precision, frame=True):
         assert found["eV_per_atom"] == pytest.approx({"Li": 1.5, "Cl": 1.5}, abs=1e-4)
 
 
-OPTIONS = {"epochs": 3, "batch_size": 2, "learning_rate": 1e-3}
+OPTIONS = {"epochs": 2, "batch_size": 2, "learning_rate": 1e-3}
 
 
 @pytest.mark.slow

@@ -331,6 +331,7 @@ def call_once(
     *,
     threads: int = 1,
     walltime_s: float | None = None,
+    worker: WorkerProcess | None = None,
 ) -> Any:
     """Run one function in another environment and return its result: a task without a campaign.
 
@@ -342,6 +343,8 @@ def call_once(
         ``module:name`` of a task function.
     settings, inputs
         Its arguments; inputs may be anything that a result may be.
+    worker
+        A warm worker of that environment, which is left running; else one is started and ended.
 
     Raises
     ------
@@ -363,7 +366,7 @@ def call_once(
             "durable": False,
         }
         try:
-            worker = WorkerProcess(python, threads=threads)
+            used = worker or WorkerProcess(python, threads=threads)
         except OSError as error:
             raise EngineError(
                 f"{function} cannot be run: {error.strerror or error}",
@@ -371,11 +374,12 @@ def call_once(
                 fix="install its engine again: superionic engines install NAME (`superionic engines list` shows them)",
             ) from error
         try:
-            reply = worker.call(request, walltime_s=walltime_s)
+            reply = used.call(request, walltime_s=walltime_s)
         except (WorkerDied, TimeoutError) as error:
             raise EngineError(f"{function} did not answer: {error}", where=str(python)) from error
         finally:
-            worker.close()
+            if used is not worker:
+                used.close()
         if reply["state"] == "error":
             raise error_from_reply(reply, where=str(python))
         value = store.load("1" * 64)

@@ -222,7 +222,8 @@ def tracer_diffusivity(
         value,
         variance,
         degrees_of_freedom=dof,
-        bound_per_hop=per_hop if n_hops == 0 else None,
+        bound_per_hop=per_hop if n_hops < FEW_HOPS else None,
+        n_hops=n_hops,
         force_upper_bound=bounded,
     )
     effective = value**2 / variance if value > 0.0 and variance > 0.0 else 0.0
@@ -268,7 +269,8 @@ def tracer_diffusivity(
             value,
             max(variance - chance.variance, 0.0) + gaussian,
             degrees_of_freedom=dof,
-            bound_per_hop=per_hop if n_hops == 0 else None,
+            bound_per_hop=per_hop if n_hops < FEW_HOPS else None,
+            n_hops=n_hops,
             force_upper_bound=bounded,
         ),
     )
@@ -307,7 +309,7 @@ def charge_diffusivity(
     duration_ps = (n_frames - 1) * frame_interval_ps
     check_window(window_ps, duration_ps)
     noise = tracer.hop_noise if math.isfinite(tracer.hop_noise) else 0.0
-    per_hop = tracer.bound_per_hop_A2_per_ps if tracer.n_hops == 0 else None
+    per_hop = tracer.bound_per_hop_A2_per_ps if tracer.n_hops < FEW_HOPS else None
     undecided = False
     if window_ps is None:
         spectrum = take_spectrum(walker, frame_interval_ps, axes)
@@ -315,12 +317,17 @@ def charge_diffusivity(
         bounded = undecided or tracer.A2_per_ps.is_upper_bound
         estimate, beyond = (
             posterior_estimate(
-                values, probabilities, log_variance=extra, bound_per_hop=per_hop, force_upper_bound=bounded
+                values,
+                probabilities,
+                log_variance=extra,
+                bound_per_hop=per_hop,
+                n_hops=tracer.n_hops,
+                force_upper_bound=bounded,
             )
             for extra in (noise, 0.0)
         )
     else:
-        estimate, beyond = _charge_within(walker, frame_interval_ps, axes, window_ps, noise, per_hop)
+        estimate, beyond = _charge_within(walker, frame_interval_ps, axes, window_ps, tracer)
     flags = []
     if undecided:
         flags.append(
@@ -344,20 +351,26 @@ def _charge_within(
     frame_interval_ps: float,
     axes: tuple[int, ...],
     window_ps: tuple[float, float],
-    hop_noise: float,
-    bound_per_hop: float | None,
+    tracer: TracerDiffusivity,
 ) -> tuple[Estimate, Estimate]:
     """Estimate D_σ between two lags, with and without the noise of the number of hops."""
     spectrum = take_spectrum(walker_A, frame_interval_ps, axes, block_ps=window_ps[0])
     value, variance, kernel, n = level_within(spectrum, window_ps[1])
     between, between_dof = in_time(spectrum.contributions(kernel))
     dof = float(len(axes) * n)
-    with_hops = variance + hop_noise * value**2
+    noise = tracer.hop_noise if math.isfinite(tracer.hop_noise) else 0.0
+    with_hops = variance + noise * value**2
     if between > with_hops * float(special.fdtri(between_dof, 1e6, 0.95)):
         variance = with_hops = between
         dof = between_dof
     whole, beyond = (
-        count_like_estimate(value, one, degrees_of_freedom=dof, bound_per_hop=bound_per_hop)
+        count_like_estimate(
+            value,
+            one,
+            degrees_of_freedom=dof,
+            bound_per_hop=tracer.bound_per_hop_A2_per_ps if tracer.n_hops < FEW_HOPS else None,
+            n_hops=tracer.n_hops,
+        )
         for one in (with_hops, variance)
     )
     return whole, beyond

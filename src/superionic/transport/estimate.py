@@ -76,6 +76,7 @@ def count_like_estimate(
     *,
     degrees_of_freedom: float = math.inf,
     bound_per_hop: float | None = None,
+    n_hops: int = 0,
     force_upper_bound: bool = False,
 ) -> Estimate:
     """Turn a value that grows by rare, equal steps, and its variance, into an :class:`Estimate`.
@@ -94,8 +95,10 @@ def count_like_estimate(
     degrees_of_freedom
         Of the variance.
     bound_per_hop
-        What one hop of one ion contributes to ``value``. If given, no hop was seen: the upper ends are at least
-        the exact Poisson limits of a zero count, −ln(1 − p) hops.
+        What one hop of one ion contributes to ``value``. If given, few hops were seen: where the intervals begin at
+        zero, their upper ends are at least the exact Poisson limits of so many, for none −ln(1 − p) hops.
+    n_hops
+        How many hops that were; with none, the intervals begin at zero.
     force_upper_bound
         Let the intervals begin at zero although the value is significant.
     """
@@ -107,13 +110,13 @@ def count_like_estimate(
     for level in (LEVEL_68, LEVEL_95):
         widening = student_quantile(level, dof) / student_quantile(level, math.inf)
         low, high = _interval(value, sigma * widening, level)
-        if bound_per_hop is not None:
-            high = max(high, -math.log1p(-level) * bound_per_hop)
-        if bound_per_hop is not None or force_upper_bound or effective < 1.0:
+        if (bound_per_hop is not None and n_hops == 0) or force_upper_bound or effective < 1.0:
             low = 0.0
+        if bound_per_hop is not None and low == 0.0:
+            high = max(high, float(special.gammaincinv(n_hops + 1.0, level)) * bound_per_hop)
         intervals.append((low, high))
     error = sigma * student_quantile(LEVEL_68, dof)
-    if bound_per_hop is not None:
+    if bound_per_hop is not None and n_hops == 0:
         error = max(error, bound_per_hop)
     return Estimate(value, error, intervals[0], intervals[1], is_upper_bound=intervals[0][0] <= 0.0)
 
@@ -124,6 +127,7 @@ def posterior_estimate(
     *,
     log_variance: float = 0.0,
     bound_per_hop: float | None = None,
+    n_hops: int = 0,
     force_upper_bound: bool = False,
 ) -> Estimate:
     """Turn a posterior of a variance on a grid into an :class:`Estimate`: harmonic mean, error and central intervals.
@@ -137,17 +141,17 @@ def posterior_estimate(
         (n,) ascending positive values and their probabilities, which sum to one; empty for zero.
     log_variance
         Variance, in the logarithm, of an independent factor that the intervals and the error include as well.
-    bound_per_hop
+    bound_per_hop, n_hops
         As for :func:`count_like_estimate`.
     force_upper_bound
         Let the intervals begin at zero although the error is below the value.
     """
     if len(values) == 0:
-        return count_like_estimate(0.0, 0.0, bound_per_hop=bound_per_hop, force_upper_bound=True)
+        return count_like_estimate(0.0, 0.0, bound_per_hop=bound_per_hop, n_hops=n_hops, force_upper_bound=True)
     below = np.cumsum(probabilities) - 0.5 * probabilities
     middle = 1.0 / float(probabilities @ (1.0 / values))
     spread = math.sqrt(float(probabilities @ (values - middle) ** 2)) / middle
-    bounded = force_upper_bound or spread > 1.0 or bound_per_hop is not None
+    bounded = force_upper_bound or spread > 1.0 or (bound_per_hop is not None and n_hops == 0)
     intervals = []
     for level in (LEVEL_68, LEVEL_95):
         tail = 0.5 * (1.0 - level)
@@ -155,8 +159,8 @@ def posterior_estimate(
         factor = student_quantile(level, math.inf) * math.sqrt(log_variance)
         high = middle * math.exp(math.hypot(math.log(max(high / middle, 1.0)), factor))
         low = middle * math.exp(-math.hypot(math.log(max(middle / low, 1.0)), factor))
-        if bound_per_hop is not None:
-            high = max(high, -math.log1p(-level) * bound_per_hop)
+        if bound_per_hop is not None and bounded:
+            high = max(high, float(special.gammaincinv(n_hops + 1.0, level)) * bound_per_hop)
         intervals.append((0.0 if bounded else low, high))
     error = middle * math.sqrt(spread**2 + log_variance)
     return Estimate(middle, error, intervals[0], intervals[1], is_upper_bound=bounded)
