@@ -222,7 +222,8 @@ def analyse_trajectory(
     positions: npt.NDArray[Any] = trajectory.positions_A
     if not chosen.all():
         positions = np.ascontiguousarray(positions[:, chosen])
-    masses = np.array([atomic_masses[atomic_numbers[s]] for s in symbols])
+    numbers = np.array([atomic_numbers[s] for s in symbols])
+    masses = atomic_masses[numbers]
     per_atom = np.array([charges.get(s, 0.0) for s in symbols])
     transport = analyse_displacements(
         positions,
@@ -232,6 +233,7 @@ def analyse_trajectory(
         question.temperature_K,
         per_atom[chosen] if charges else None,
         masses=masses[chosen] if drift == "mass" else None,
+        kinds=numbers[chosen],
         hop_length_A=question.hop_length_A,
         axes=question.axes,
         plane=question.plane,
