@@ -21,6 +21,7 @@ from superionic.dynamics.unwrapped import UnwrappedTrajectory
 from superionic.errors import AnalysisError, CompositionError
 from superionic.references.compare import Comparison, compare
 from superionic.structures.oxidation import MOBILE_IONS, find_oxidation_states
+from superionic.structures.refined_cell import CellDifference, compare_with_refined, parameters
 from superionic.transport.analysis import TransportAnalysis, analyse_displacements
 from superionic.transport.density import Density, DensityCounter, FrameworkCentre
 from superionic.transport.density_map import DensityMap, FrameworkSite, framework_sites
@@ -125,6 +126,8 @@ class RunAnalysis:
         Of a run whose cell changes: None and empty for a fixed cell.
     comparisons
         Mean volume beside published ones.
+    refined
+        Mean cell beside that of the crystal whose sites were asked for; None without one.
     density
         Where the ions were, without the grid; None where nobody asked.
     migration
@@ -154,6 +157,7 @@ class RunAnalysis:
     mean_cell: MeanCell | None
     volumes: VolumeTrace
     comparisons: tuple[Comparison, ...]
+    refined: CellDifference | None
     density: DensityMap | None
     migration: MigrationSummary | None
     migration_flags: tuple[str, ...]
@@ -247,6 +251,14 @@ def analyse_trajectory(
     where = _Where()
     if question.density_grid_A is not None or question.sites != "none":
         where = _where(trajectory, question, mobile, is_mobile, is_framework, masses, drift)
+    refined = None
+    if where.crystal is not None and where.crystal.refined.is_of(composition):
+        lengths, angles = parameters(np.asarray(trajectory.mean_cell_A))
+        refined = compare_with_refined(where.crystal.refined, lengths, angles, where.crystal.matrix)
+        if refined.severity is not None:
+            warm = "; thermal expansion is part of it" if cell is not None and question.temperature_K else ""
+            how = "far off" if refined.severity == "warning" else "off"
+            flags.append(f"The cell is {how} the refined one: {refined.words}{warm}.")
     tracer = transport.tracer_diffusivity_cm2_per_s
     summary = None if where.migration is None else summary_of(where.migration, tracer, where.crystal)
     result = RunAnalysis(
@@ -269,6 +281,7 @@ def analyse_trajectory(
         mean_cell=cell,
         volumes=_volumes(trajectory),
         comparisons=_comparisons(composition, cell, question),
+        refined=refined,
         density=(
             None if where.density is None else DensityMap.of(where.density, where.sites, question.isovalue_per_A3)
         ),

@@ -15,6 +15,7 @@ from superionic.results.transport import TransportResult
 from superionic.structures.refined_cell import CellDifference, RefinedCell, compare_with_refined
 
 _ROOM_K: Final = 300.0
+_AMBIENT_GPA: Final = 0.01
 _FEWEST_K: Final = 50.0
 """Runs at temperatures nearer than this say little of thermal expansion."""
 
@@ -56,7 +57,7 @@ class CellComparison:
         """What the cell is, in words."""
         if self.temperature_K is None:
             return f"relaxed by {self.potential}"
-        pressure = f" and {self.pressure_GPa:g} GPa" if abs(self.pressure_GPa) > 1e-3 else ""
+        pressure = f" and {self.pressure_GPa:g} GPa" if abs(self.pressure_GPa) > _AMBIENT_GPA else ""
         return f"at {self.temperature_K:g} K{pressure} by {self.potential}"
 
     @property
@@ -64,9 +65,11 @@ class CellComparison:
         """What else than the potential makes the difference, in words; empty for a relaxed cell."""
         if self.temperature_K is None:
             return ""
-        if self.thermal_percent is not None:
-            return f"thermal expansion since 300 K is {self.thermal_percent:+.1f} % of volume of it"
-        return "thermal expansion is part of it"
+        squeezed = f"; so is the pressure of {self.pressure_GPa:g} GPa" if abs(self.pressure_GPa) > _AMBIENT_GPA else ""
+        if self.thermal_percent is None:
+            return f"thermal expansion is part of it{squeezed}"
+        by = f"{self.thermal_percent:+.1f}".replace("-", "−")
+        return f"thermal expansion since 300 K is part of it ({by} % of volume, by the runs themselves){squeezed}"
 
 
 def compare_cells(

@@ -115,7 +115,7 @@ class CellDifference:
         return (
             f"volume {self.volume_percent:+.1f} % ({self.volume_per_formula_unit_A3:.4g} instead of "
             f"{self.refined_volume_per_formula_unit_A3:.4g} Å³ per formula unit; {', '.join(parts)})"
-        )
+        ).replace("-", "−")
 
 
 def parameters(cell_A: FloatArray) -> tuple[Triple, Triple]:
