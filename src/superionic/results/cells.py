@@ -38,6 +38,8 @@ class CellComparison:
         Of the run; None and 0 for a relaxed cell.
     difference
         From the refined cell.
+    relaxed_eV_per_atom
+        Energy of a relaxed cell, by which the lowest ordering of a material is known; None for a run.
     thermal_percent
         How much of the difference of the volumes is thermal expansion since 300 K, by runs of this ordering at several
         temperatures; None where it is not known.
@@ -50,6 +52,7 @@ class CellComparison:
     temperature_K: float | None
     pressure_GPa: float
     difference: CellDifference
+    relaxed_eV_per_atom: float | None = None
     thermal_percent: float | None = None
 
     @property
@@ -96,7 +99,8 @@ def _relaxed(refined: Mapping[str, RefinedCell], ranking: RankResult) -> Iterato
         cell = refined.get(identity.material.crystal)
         if cell is not None and entry.duplicate_of is None and cell.is_of(_amounts(entry.formula)):
             found = compare_with_refined(cell, entry.lengths_A, entry.angles_deg, identity.cell.supercell)
-            yield CellComparison(identity, entry.formula, ranking.potential_name, None, None, 0.0, found)
+            energy, name = entry.relaxed_eV_per_atom, ranking.potential_name
+            yield CellComparison(identity, entry.formula, name, None, None, 0.0, found, energy)
 
 
 def _runs(refined: Mapping[str, RefinedCell], transport: TransportResult) -> tuple[CellComparison, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Final
 
@@ -64,20 +65,17 @@ def percent_of(results: Results, ordering: Ordering, potential: str, run: str | 
 
 def _shown(results: Results) -> list[CellComparison]:
     """Return the relaxed cells of the lowest ordering of each material by each potential, and those of all runs."""
-    energies = {
-        (ranking.potential_name, entry.identity): entry.relaxed_eV_per_atom
-        for ranking in results.rank
-        for entry in ranking.entries
-        if entry.relaxed_eV_per_atom is not None
-    }
     lowest: dict[tuple[Material, str], CellComparison] = {}
     for one in results.cells:
         if one.run is None:
             place = (one.ordering.material, one.potential)
-            energy = energies[one.potential, one.ordering]
-            if place not in lowest or energy < energies[one.potential, lowest[place].ordering]:
+            if place not in lowest or _energy(one) < _energy(lowest[place]):
                 lowest[place] = one
     return [*lowest.values(), *(one for one in results.cells if one.run is not None)]
+
+
+def _energy(one: CellComparison) -> float:
+    return math.inf if one.relaxed_eV_per_atom is None else one.relaxed_eV_per_atom
 
 
 def _plot(results: Results, chosen: list[CellComparison]) -> Plot:
