@@ -295,6 +295,8 @@ def _interval(ends: tuple[float, float]) -> str:
 def _show_cell(console: Console, run: RunAnalysis) -> None:
     from superionic.report.words import with_error
 
+    if run.refined is not None:
+        console.print(f"cell less the refined one: {run.refined.words}")
     volume = None if run.mean_cell is None else run.mean_cell.volume_per_atom_A3
     if run.mean_cell is None or volume is None:
         return

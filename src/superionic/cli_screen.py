@@ -174,9 +174,11 @@ def show_results(campaign: Campaign, results: Results) -> None:
             console.print(f"{formula} ({crystal}): {above:.1f} meV/atom above the hull", highlight=False)
     if results.validate is not None:
         errors = results.validate.errors
+        slopes = errors.before.force_slope, errors.after.force_slope
+        slope = "" if slopes[0] is None or slopes[1] is None else f", force slope {slopes[0]:.2f} → {slopes[1]:.2f}"
         console.print(
             f"fine-tuning: force MAE {errors.before.mae_force_meV_per_A:.0f} → "
-            f"{errors.after.mae_force_meV_per_A:.0f} meV/Å on {errors.n_structures} unseen structures",
+            f"{errors.after.mae_force_meV_per_A:.0f} meV/Å{slope} on {errors.n_structures} unseen structures",
             highlight=False,
         )
     for material in results.analyse.arrhenius if results.analyse is not None else ():

@@ -14,6 +14,7 @@ from superionic.cli_labels import EnergyKey, ForcesKey, StressKey, VirialKey
 if TYPE_CHECKING:
     from superionic.results.studies import Cell, StudyResult
     from superionic.stages.studies import Study
+    from superionic.training.metrics import ErrorMetrics
 
 train_app = typer.Typer(
     help=(
@@ -192,6 +193,8 @@ def curve_command(
         typer.echo(results_json(found))
         return
     _error_table([row.cells() for row in found.rows], ["n", "seed", "best_epoch"], f"test set: {found.n_test} labels")
+    for trained in found.rows:
+        _softness("before training" if trained.n == 0 else f"{trained.n} labels (seed {trained.seed})", trained.errors)
     for name, verdict in found.enough.items():
         if name.startswith("mae_") or not name.startswith("rmse_"):
             typer.echo(verdict.words.replace(name, _spoken(name)[0]))
@@ -263,6 +266,8 @@ def search_command(
     before: dict[str, Cell] = {"training": "before", **shown(found.before)}
     after: dict[str, Cell] = {"training": "after", **shown(found.after)}
     _error_table([before, after], ["training"], f"{found.set} set")
+    _softness("before training", found.before)
+    _softness("after training", found.after)
     _notes(found)
     _say_where(written)
 
@@ -327,6 +332,9 @@ def compare_command(
         return
     columns = ["method", "seed", "best_epoch"]
     _error_table([row.cells() for row in found.rows], columns, f"test set: {found.n_test} labels")
+    for row in found.rows:
+        if row.errors is not None:
+            _softness(f"{row.method} (seed {row.seed})", row.errors)
     moved: list[dict[str, Cell]] = [
         {"method": row.method, "seed": row.seed, **shown(row.forgotten)}
         for row in found.rows
@@ -420,6 +428,9 @@ def _error_table(rows: Sequence[Mapping[str, Cell]], first: Sequence[str], title
     shown = [(f"{kind}_{what}", *_UNITS[what]) for what in _UNITS for kind in ("mae", "rmse")]
     for key, word, unit, _ in shown:
         table.add_column(f"{word} {key.partition('_')[0].upper()}\n{unit}", justify="right")
+    shown += [("mean_error_stress_GPa", "", "", 1000.0), ("force_slope", "", "", 1.0)]
+    table.add_column("stress bias\nMPa", justify="right")
+    table.add_column("force slope", justify="right")
     for row in rows:
         cells = ["" if row.get(name) is None else str(row[name]) for name in first]
         for key, _, _, scale in shown:
@@ -427,6 +438,14 @@ def _error_table(rows: Sequence[Mapping[str, Cell]], first: Sequence[str], title
             cells.append(f"{value * scale:.3g}" if isinstance(value, (int, float)) else "-")
         table.add_row(*cells)
     Console().print(table)
+
+
+def _softness(whose: str, errors: ErrorMetrics) -> None:
+    from superionic.training.metrics import softness_words, stress_bias_words
+
+    for words in (softness_words(errors), stress_bias_words(errors)):
+        if words is not None:
+            typer.echo(f"caution: {whose}: {words}.")
 
 
 def _spoken(name: str) -> tuple[str, str, float]:

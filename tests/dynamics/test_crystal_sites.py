@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from superionic.dynamics.analysis import Question, analyse_trajectory
 from superionic.dynamics.crystal_sites import crystal_sites
+from superionic.dynamics.unwrapped import UnwrappedTrajectory
 from superionic.errors import AnalysisError
 from superionic.structures.disordered import crystal_from_sites
 from superionic.transport.sites import sites_in_supercell
@@ -130,3 +132,24 @@ def test_what_does_not_fit_is_refused(crystal):
     bare = crystal_sites(crystal, ("Li",), cell)
     assert bare.misfit_A is None
     assert len(bare.sites) == 24
+
+
+@pytest.mark.parametrize(("strain", "how"), [(0.004, None), (0.015, "off"), (0.025, "far off")])
+def test_the_cell_of_a_run_is_compared_with_the_refined_one(crystal, strain, how):
+    rng, matrix = np.random.default_rng(2), np.diag([1, 1, 2])
+    cell = (1.0 + strain) * matrix @ crystal.cell_A @ Rotation.random(rng=rng).as_matrix()
+    symbols, places = framework_of(crystal, matrix, cell, rng, noise=0.02)
+    lithium = sites_in_supercell(
+        crystal.fractional[[k for k, site in enumerate(crystal.sites) if "Li" in site.species]], ["Li"] * 12, matrix,
+        crystal.cell_A,
+    ).fractional[rng.permutation(24)[:18]] @ cell  # fmt: skip
+    at_rest = np.concatenate([lithium, places])
+    positions = at_rest + rng.normal(0.0, 0.15, (60, *at_rest.shape))
+    run = UnwrappedTrajectory((*["Li"] * 18, *symbols), positions.astype(np.float32), cell, 0.1)
+    found = analyse_trajectory(run, Question(mobile=("Li",), temperature_K=300.0, sites=crystal)).result
+    assert found.refined.lengths_percent == pytest.approx([100 * strain] * 3, abs=1e-4)
+    assert found.refined.angles_difference_deg == pytest.approx([0.0] * 3, abs=1e-4)
+    assert found.refined.volume_percent == pytest.approx(100 * ((1 + strain) ** 3 - 1), abs=1e-3)
+    assert found.refined.refined_volume_per_formula_unit_A3 == pytest.approx(crystal.volume_A3 / 3)
+    said = [flag for flag in found.flags if "the refined one" in flag]
+    assert [flag.split(" the refined one")[0] for flag in said] == ([] if how is None else [f"The cell is {how}"])

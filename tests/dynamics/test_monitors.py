@@ -10,7 +10,7 @@ import pytest
 from ase import Atoms
 
 from superionic.dynamics.md import Limits, MDSettings, initial_state, run_segment
-from superionic.dynamics.monitors import Framework, soft_flags
+from superionic.dynamics.monitors import Monitor, soft_flags
 from superionic.errors import CalculationFailed, SuperionicError
 from superionic.potentials.base import BasePotential, Prediction, describe_potential, load_potential
 from superionic.potentials.committee import Committee
@@ -70,29 +70,56 @@ def test_mobile_ions_may_go_where_they_like():
         run_segment(flying(which=LI), Free(), NVE, 200, limits=everything, reference=atoms)
 
 
+def share_moved(reference, atoms):
+    """The largest share that the monitor saw off its sites at one structure."""
+    monitor = Monitor(reference.numbers, NVE, melting("warn"), reference.get_volume(), reference)
+    monitor.check_framework(atoms, 1)
+    return monitor.most_moved
+
+
 def test_drift_of_the_whole_and_a_cell_that_swells_are_not_melting():
     atoms = li3ycl6_cell()
-    watch = Framework(atoms, LI)
     other = atoms.copy()
     other.set_cell(np.array(atoms.cell) * 1.15, scale_atoms=True)
     other.positions += [7.0, -3.0, 100.0]
-    assert watch.share_moved(other) == 0.0
+    assert share_moved(atoms, other) == 0.0
+    # Two Cl of two octahedra: on places about an Y that is not the one they were bound to.
     chlorine = np.flatnonzero(atoms.numbers == 17)
+    yttrium = np.flatnonzero(atoms.numbers == 39)
+    owner = atoms.get_all_distances(mic=True)[np.ix_(chlorine, yttrium)].argmin(axis=1)
+    first, second = chlorine[owner == 0][0], chlorine[owner == 1][0]
     swapped = atoms.copy()
-    swapped.positions[chlorine[[0, 1]]] = atoms.positions[chlorine[[1, 0]]]
-    assert watch.share_moved(swapped) == pytest.approx(2 / 21)
+    swapped.positions[[first, second]] = atoms.positions[[second, first]]
+    assert share_moved(atoms, swapped) == pytest.approx(2 / 21)
+    lithium = Atoms("Li2", positions=[[0, 0, 0], [2, 0, 0]], cell=[5, 5, 5], pbc=True)
     with pytest.raises(SuperionicError, match="no framework"):
-        Framework(Atoms("Li2", positions=[[0, 0, 0], [2, 0, 0]], cell=[5, 5, 5], pbc=True), LI)
+        Monitor(lithium.numbers, NVE, melting(), 125.0, lithium)
+
+
+def test_ions_that_change_places_about_their_centre_are_not_melting():
+    centres = np.array([[0.0, 0, 0], [6, 0, 0], [0, 6, 0], [0, 0, 6]])
+    corners = 2.05 / np.sqrt(3.0) * np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
+    ligands = (centres[:, None] + corners).reshape(-1, 3)
+    atoms = Atoms("P4S16", positions=np.concatenate([centres, ligands]), cell=[12.0] * 3, pbc=True)
+    turned = atoms.copy()
+    for first in range(4, 20, 4):
+        turned.positions[first : first + 3] = atoms.positions[[first + 1, first + 2, first]]
+    assert share_moved(atoms, turned) == 0.0
+    exchanged = atoms.copy()
+    exchanged.positions[[4, 8]] = atoms.positions[[8, 4]]
+    assert share_moved(atoms, exchanged) == pytest.approx(2 / 20)
+    away = atoms.copy()  # a whole polyanion that leaves has no centre that stays
+    away.positions[[0, 4, 5, 6, 7]] += [3.0, 3.0, 0.0]
+    assert share_moved(atoms, away) == pytest.approx(5 / 20)
 
 
 def test_thermal_vibrations_are_not_melting():
     atoms = li3ycl6_cell()
-    watch = Framework(atoms, LI)
     rng = np.random.default_rng(0)
     for _ in range(200):
         shaken = atoms.copy()
         shaken.positions += rng.normal(scale=0.35, size=(len(atoms), 3))  # a third of an Å in each direction: hot
-        assert watch.share_moved(shaken) < 0.1
+        assert share_moved(atoms, shaken) < 0.1
 
 
 @pytest.mark.parametrize("how", ["stop", "warn"])

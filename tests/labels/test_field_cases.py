@@ -96,6 +96,8 @@ def test_05_sound_molecular_dynamics_is_sound() -> None:
         [entry.group for entry in checked.entries],
     ).runs
     assert run.sound
+    # Every tenth step of the run: between consecutive ones the slope is 0.9990.
+    assert abs(run.slope - 0.9990) < 2.0 * run.slope_error < 0.1
     assert [finding for finding in looked_over(name) if finding.severity == "error"] == []
 
 

@@ -132,3 +132,22 @@ def test_a_potential_that_is_soft_does_not_make_a_sound_run_wrong() -> None:
         found = preflight(structures, shifted, soft, train=range(12), test=range(12, 16), groups=["a"] * N)
         assert [finding.name for finding in found if finding.severity == "error"] == []
     assert ("energies out of range", "caution") in [(finding.name, finding.severity) for finding in found]
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("turn", "error"), [(0.3, 0.002), (1.5, 0.04)])
+def test_frames_far_apart_have_a_slope_off_1_and_say_by_how_much(turn: float, error: float, seed: int) -> None:
+    """Anharmonic ions that turn by 0.3 rad or a quarter of a period from frame to frame; ΔE and forces are exact."""
+    rng = np.random.default_rng(seed)
+    sites = 4.0 * np.argwhere(np.ones((3, 3, 3))).astype(float)
+    phases, frequencies = rng.uniform(0, 2 * np.pi, sites.shape), rng.uniform(0.8, 1.2, sites.shape)
+    structures, energies, forces = [], [], []
+    for n in range(30):
+        away = 0.15 * np.sin(turn * frequencies * n + phases)
+        energies.append(float(np.sum(2.5 * away**2 + 2.0 * away**3)))
+        forces.append(-5.0 * away - 6.0 * away**2)
+        structures.append(Atoms("Cl27", positions=sites + away, cell=12.0 * np.eye(3), pbc=True))
+    (run,) = trajectories_of(structures, energies, forces, ["a"] * 30).runs
+    assert run.sound
+    assert abs(run.slope - 1.0) < 3.0 * run.slope_error
+    assert run.slope_error < error

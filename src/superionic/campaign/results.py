@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from superionic import __version__
 from superionic.report.doubts import statements
 from superionic.results.campaign import AxisSummary, CrystalSummary, Results, Status
+from superionic.results.cells import compare_cells
 from superionic.settings.base import STUDENT
+from superionic.structures.refined_cell import RefinedCell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +42,7 @@ def assemble(flow: Flow) -> Results:
                 spacegroup=flow.crystals[entry.name].spacegroup_symbol,
                 spacegroup_number=flow.crystals[entry.name].spacegroup_number,
                 source=Path(entry.file).name,
+                cell=RefinedCell.of(flow.crystals[entry.name]),
             )
             for entry in file.crystals
         ),
@@ -66,9 +69,12 @@ def assemble(flow: Flow) -> Results:
         validate=_last(outputs.validate),
         distil=_last([output.result for output in outputs.distil]),
         transport=_last([output.result for output in outputs.transport]),
+        cells=(),
         analyse=_last([output.result for output in outputs.analyse]),
         settings={stage: _without_folders(file.stage_settings(stage)) for stage in file.stages},
     )
+    refined = {crystal.name: crystal.cell for crystal in results.crystals}
+    results = replace(results, cells=compare_cells(refined, results.rank, results.transport))
     return replace(results, statements=statements(results))
 
 

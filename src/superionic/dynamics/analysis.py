@@ -21,6 +21,7 @@ from superionic.dynamics.unwrapped import UnwrappedTrajectory
 from superionic.errors import AnalysisError, CompositionError
 from superionic.references.compare import Comparison, compare
 from superionic.structures.oxidation import MOBILE_IONS, find_oxidation_states
+from superionic.structures.refined_cell import CellDifference, compare_with_refined, parameters
 from superionic.transport.analysis import TransportAnalysis, analyse_displacements
 from superionic.transport.density import Density, DensityCounter, FrameworkCentre
 from superionic.transport.density_map import DensityMap, FrameworkSite, framework_sites
@@ -129,6 +130,8 @@ class RunAnalysis:
         Of a run whose cell changes: None and empty for a fixed cell.
     comparisons
         Mean volume beside published ones.
+    refined
+        Mean cell beside that of the crystal whose sites were asked for; None without one.
     density
         Where the ions were, without the grid; None where nobody asked.
     migration
@@ -160,6 +163,7 @@ class RunAnalysis:
     mean_cell: MeanCell | None
     volumes: VolumeTrace
     comparisons: tuple[Comparison, ...]
+    refined: CellDifference | None
     density: DensityMap | None
     migration: MigrationSummary | None
     migration_flags: tuple[str, ...]
@@ -229,7 +233,8 @@ def analyse_trajectory(
     positions: npt.NDArray[Any] = trajectory.positions_A
     if not chosen.all():
         positions = np.ascontiguousarray(positions[:, chosen])
-    masses = np.array([atomic_masses[atomic_numbers[s]] for s in symbols])
+    numbers = np.array([atomic_numbers[s] for s in symbols])
+    masses = atomic_masses[numbers]
     per_atom = np.array([charges.get(s, 0.0) for s in symbols])
     transport = analyse_displacements(
         positions,
@@ -239,6 +244,7 @@ def analyse_trajectory(
         question.temperature_K,
         per_atom[chosen] if charges else None,
         masses=masses[chosen] if drift == "mass" else None,
+        kinds=numbers[chosen],
         hop_length_A=question.hop_length_A,
         axes=question.axes,
         plane=question.plane,
@@ -266,6 +272,14 @@ def analyse_trajectory(
             masses=masses if drift == "mass" else None,
             occupation=None if where.migration is None else where.migration.occupation,
         )
+    refined = None
+    if where.crystal is not None and where.crystal.refined.is_of(composition):
+        lengths, angles = parameters(np.asarray(trajectory.mean_cell_A))
+        refined = compare_with_refined(where.crystal.refined, lengths, angles, where.crystal.matrix)
+        if refined.severity is not None:
+            warm = "; thermal expansion is part of it" if cell is not None and question.temperature_K else ""
+            how = "far off" if refined.severity == "warning" else "off"
+            flags.append(f"The cell is {how} the refined one: {refined.words}{warm}.")
     tracer = transport.tracer_diffusivity_cm2_per_s
     summary = None if where.migration is None else summary_of(where.migration, tracer, where.crystal)
     result = RunAnalysis(
@@ -288,6 +302,7 @@ def analyse_trajectory(
         mean_cell=cell,
         volumes=_volumes(trajectory),
         comparisons=_comparisons(composition, cell, question),
+        refined=refined,
         density=(
             None if where.density is None else DensityMap.of(where.density, where.sites, question.isovalue_per_A3)
         ),

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superionic.errors import AnalysisError, StructureError
+from superionic.structures.refined_cell import RefinedCell
 from superionic.transport.estimate import Estimate
 from superionic.transport.migration import Migration
 from superionic.transport.migration_summary import CrystalFit, MigrationSummary
@@ -47,8 +48,10 @@ class CrystalSites:
         Rotations and translations of the crystal in this cell.
     crystal
         Name of the crystal.
+    refined
+        The crystal's cell, or that of its primitive cell where the run is of this one.
     matrix
-        (3, 3) integers: the cell's vectors in those of the crystal.
+        (3, 3) integers: the cell's vectors in those of this cell.
     strain
         Largest relative change of a length from the crystal to the trajectory, with its sign.
     misfit_A
@@ -64,6 +67,7 @@ class CrystalSites:
     occupancies: dict[str, float]
     operations: tuple[IntArray, FloatArray]
     crystal: str
+    refined: RefinedCell
     matrix: IntArray
     strain: float
     misfit_A: float | None
@@ -245,6 +249,7 @@ def _placed(
         occupancies={names[parent.sites[k].orbit]: held[k] for k in chosen},
         operations=operations_in_supercell(parent.rotations, translations, matrix),
         crystal=crystal.name,
+        refined=RefinedCell.of(parent),
         matrix=matrix,
         strain=fit.strain,
         misfit_A=fit.misfit_A if has_framework else None,

@@ -23,12 +23,11 @@ from ase.data import covalent_radii
 from superionic.dynamics.settings import MDSettings
 from superionic.errors import CalculationFailed, SuperionicError
 from superionic.potentials.neighbours import pairs_within
+from superionic.transport.framework import LONGEST_REACH_A, MELTING_SHARE, Framework
 
 FloatArray = npt.NDArray[np.float64]
 Melting = Literal["off", "warn", "stop"]
 
-_SITE_FRACTION = 0.5
-"""A framework ion has left its site when it is further off than this fraction of the way to the next of its kind."""
 _DRIFT_FLAG_EV = 1.0e-3
 _DRIFT_FLAG_LEAST_EV = 5.0e-3
 """Drift of the conserved quantity that is flagged: per atom and ps, and per atom in all."""
@@ -66,6 +65,8 @@ class Limits:
         positions.
     melting_share
         Share of the framework ions that must have left their sites.
+    melting_reach_A
+        An ion has left when it is further off than half the way to the next of its kind, or than this.
     mobile_number
         Atomic number of the mobile ion, which is not part of the framework; 0: all ions are.
     keep_frames
@@ -84,7 +85,8 @@ class Limits:
     max_collected: int = 20
     conserved_eV_per_atom: float | None = 0.1
     melting: Melting = "off"
-    melting_share: float = 0.25
+    melting_share: float = MELTING_SHARE
+    melting_reach_A: float = LONGEST_REACH_A
     mobile_number: int = 0
     keep_frames: bool = False
 
@@ -99,45 +101,6 @@ class Limits:
                 "Limits of a run: check_every, extrapolation_every or max_collected is out of range.",
                 fix="Give whole numbers of at least 1, 0 and 0.",
             )
-
-
-class Framework:
-    """Tells how much of the framework has left its sites.
-
-    An ion has left its site when it is further away than half the distance to the nearest site of its own element, the
-    mean displacement of the framework taken off. Vibrations do not come that far (Lindemann's criterion has melting at
-    a root mean square of about 0.1 of that distance); ions that swap places do, and so do rigid groups that turn.
-
-    Parameters
-    ----------
-    reference
-        The structure whose sites count, as a rule the one that the run started from; its cell may differ from that of
-        the run.
-    mobile_number
-        Atomic number of the mobile ion; 0: none.
-
-    Raises
-    ------
-    SuperionicError
-        If there is no framework.
-    """
-
-    def __init__(self, reference: Atoms, mobile_number: int) -> None:
-        self._of_framework = np.flatnonzero(reference.numbers != mobile_number)
-        if len(self._of_framework) == 0:
-            raise SuperionicError(
-                "There is no framework to watch: all ions are mobile.", fix="Set melting to off, or the mobile ion."
-            )
-        inverse = np.linalg.inv(reference.cell.array)
-        self._fractional: FloatArray = (reference.positions @ inverse)[self._of_framework]
-        self._reach_A = _SITE_FRACTION * _nearest_of_kind(reference)[self._of_framework]
-
-    def share_moved(self, atoms: Atoms) -> float:
-        """Share of the framework ions of ``atoms``, whose positions are unwrapped, that have left their sites."""
-        cell = atoms.cell.array
-        moved = atoms.positions[self._of_framework] - self._fractional @ cell
-        moved -= moved.mean(axis=0)
-        return float(np.mean(np.sum(moved**2, axis=1) > self._reach_A**2))
 
 
 class Monitor:
@@ -178,7 +141,17 @@ class Monitor:
                     "Melting is to be watched, but there are no reference positions of these ions.",
                     fix="Pass the structure that the run started from, or set melting to off.",
                 )
-            self._framework = Framework(reference, limits.mobile_number)
+            self._ions = np.flatnonzero(reference.numbers != limits.mobile_number)
+            if len(self._ions) == 0:
+                raise SuperionicError(
+                    "There is no framework to watch: all ions are mobile.", fix="Set melting to off, or the mobile ion."
+                )
+            self._framework = Framework(
+                reference.positions[self._ions],
+                reference.cell.array,
+                reference.numbers[self._ions],
+                longest_reach_A=limits.melting_reach_A,
+            )
         self._conserved0_eV: float | None = None
         self.melted_from: int | None = None
         self.most_moved = 0.0
@@ -215,7 +188,8 @@ class Monitor:
         """Note, or raise :class:`CalculationFailed`, that the framework has left its sites."""
         if self._framework is None:
             return
-        share = self._framework.share_moved(atoms)
+        off = self._framework.off_sites(atoms.positions[self._ions], atoms.cell.array)
+        share = float(off.left.mean())
         self.most_moved = max(self.most_moved, share)
         if share < self.limits.melting_share:
             return
@@ -310,22 +284,3 @@ def summary(frames: list[dict[str, Any]]) -> dict[str, Any]:
         "potential_energy_eV": float(last["potential_energies_eV"]),
         "volume_A3": float(abs(np.linalg.det(last["cells_A"]))),
     }
-
-
-def _nearest_of_kind(atoms: Atoms) -> FloatArray:
-    """Distance from each ion to the nearest other site of its element (images included), in Å; shape (n,)."""
-    nearest = np.zeros(len(atoms))
-    # An image of an ion itself is a site of its kind, too: in a small cell nothing is further away than a cell vector.
-    longest = float(np.linalg.norm(atoms.cell.array, axis=1).min())
-    for number in np.unique(atoms.numbers):
-        chosen = np.flatnonzero(atoms.numbers == number)
-        cutoff = 3.0
-        while True:
-            pairs = pairs_within(atoms.positions[chosen], atoms.cell.array, atoms.pbc, cutoff)
-            found = np.full(len(chosen), np.inf)
-            np.minimum.at(found, pairs.centre, pairs.distances_A)
-            if np.all(np.isfinite(found)) or cutoff > longest + 1.0:
-                break
-            cutoff *= 1.5
-        nearest[chosen] = np.where(np.isfinite(found), found, longest)
-    return nearest

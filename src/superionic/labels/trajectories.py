@@ -4,6 +4,10 @@ For frames that follow each other closely, in one cell, ΔE = −Σ F·Δr with 
 rule; its error is of third order in the step). This holds whatever a potential thinks of the structures, and whatever
 the energies count from: where the slope of ΔE against the work is 1, energies and forces have one scale and sign; where
 it is that of a known slip, one of them is in another unit. A unit that both share leaves the slope alone.
+
+Between consecutive steps of molecular dynamics the slope is 1 to some thousandths. Where only every tenth step was kept
+(20 fs, atoms that move by 0.3 Å), the rule misses part of each vibration: sound labels of LGPS give 0.95 ± 0.05. So the
+slope comes with its error, and only one near a known slip counts against labels.
 """
 
 from __future__ import annotations
@@ -64,9 +68,11 @@ class RunWitness:
     n_steps
         Neighbouring frames that could be compared.
     slope, correlation
-        Of ΔE against −Σ F·Δr through the origin; the slope is the ratio of their sizes, with a sign.
+        Of ΔE against −Σ F·Δr through the origin.
     n_atoms
         In its cell.
+    slope_error
+        Standard error of the slope, by how the work scatters about the energies; that is the rule's own error.
     """
 
     group: str
@@ -75,6 +81,7 @@ class RunWitness:
     slope: float
     correlation: float
     n_atoms: int
+    slope_error: float = 0.0
 
     @property
     def clear(self) -> bool:
@@ -176,10 +183,13 @@ def trajectories_of(
             continue
         size_w, size_f = float(np.vdot(work, work)), float(np.vdot(fall, fall))
         product = float(np.vdot(work, fall))
-        # The ratio of sizes: it is the same in both directions, and the rule's own error does not pull it to 0.
-        slope = float(np.copysign(np.sqrt(size_f / size_w), product)) if size_w > 0.0 else 0.0
         correlation = product / float(np.sqrt(size_w * size_f)) if size_w > 0.0 and size_f > 0.0 else 0.0
-        run = RunWitness(group, tuple(indices), len(steps), slope, correlation, len(structures[indices[0]]))
+        # Energies are exact and the work has the rule's own error: the work is fitted to the energies, not the other
+        # way round, which would pull the slope to 0.
+        slope = size_f / product if product != 0.0 else 0.0
+        rest = (1.0 - correlation**2) / max(1, len(steps) - 1)
+        error = abs(slope) * float(np.sqrt(max(0.0, rest))) / abs(correlation) if correlation != 0.0 else 0.0
+        run = RunWitness(group, tuple(indices), len(steps), slope, correlation, len(structures[indices[0]]), error)
         runs.append(run)
         all_steps += steps
         if run.sound:

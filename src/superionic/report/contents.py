@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from superionic.report.section import Section
 from superionic.report.sections import (
+    cells,
     comparison,
     composition,
     conductivity,
@@ -54,6 +55,7 @@ def report_sections(
         model.section(results),
         student.section(results),
         simulations.section(results),
+        cells.section(results),
         diffusion.section(results),
         conductivity.section(results),
         paths.section(results, grids),

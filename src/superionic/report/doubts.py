@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from superionic.report.sections import (
+    cells,
     composition,
     conductivity,
     diffusion,
@@ -27,6 +28,7 @@ _SECTIONS: Final = (
     conductivity,
     diffusion,
     simulations,
+    cells,
     model,
     paths,
     stability,

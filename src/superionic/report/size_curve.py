@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from superionic.report.plots import BLUE, ORANGE, VERMILION, Panel, Plot, Series
-from superionic.results.studies import Curve, shown
+from superionic.results.studies import Curve, mean_errors
 
 _NAMES = {
     "mae_energy_meV_per_atom": "energy MAE (meV/atom)",
@@ -26,8 +26,8 @@ _UNITS = {
 
 def size_curve(curve: Curve) -> Plot | None:
     """Show errors on the test set against the number of training labels, with their power laws."""
-    trained = [{"n": row.n, **shown(row.errors)} for row in curve.rows if row.n > 0]
-    pretrained = next((shown(row.errors) for row in curve.rows if row.n == 0), {})
+    trained = [{"n": row.n, **mean_errors(row.errors)} for row in curve.rows if row.n > 0]
+    pretrained = next((mean_errors(row.errors) for row in curve.rows if row.n == 0), {})
     own = [key for key in curve.laws if key not in _NAMES and not key.startswith(("mae_", "rmse_"))]
     panels = [_panel(curve, key, trained, pretrained.get(key)) for key in _NAMES]
     panels += [_panel(curve, key, curve.own_table, None) for key in own]

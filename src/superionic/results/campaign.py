@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from superionic.execution.codec import plain_json, to_tree
+from superionic.results.cells import CellComparison
 from superionic.results.learning import LabelResult, LearningResult, SampleResult, TrainResult, ValidateResult
 from superionic.results.orderings import EnumerateResult
 from superionic.results.ranking import RankResult
 from superionic.results.stability import HullResult, SelectResult
 from superionic.results.student import DistilResult
 from superionic.results.transport import AnalyseResult, TransportResult
+from superionic.structures.refined_cell import RefinedCell
 
 Severity = Literal["info", "caution", "warning"]
 Status = Literal["complete", "incomplete", "student failed parity", "refused: student failed parity"]
@@ -53,6 +55,8 @@ class CrystalSummary:
         1 to 230.
     source
         Name of its file.
+    cell
+        Its refined cell.
     """
 
     name: str
@@ -60,6 +64,7 @@ class CrystalSummary:
     spacegroup: str
     spacegroup_number: int
     source: str
+    cell: RefinedCell
 
 
 @dataclass(frozen=True)
@@ -110,6 +115,8 @@ class Results:
     enumerate … analyse
         Result of each stage; None where it has not run. Stages that run in rounds have one result for each round: the
         ranking and the hull by the first potential and, where the campaign asks for it, by the fine-tuned one.
+    cells
+        Relaxed cells, and those of runs at constant pressure, beside the refined ones.
     learning
         How the active loop ended; None for other strategies.
     settings
@@ -137,6 +144,7 @@ class Results:
     validate: ValidateResult | None
     distil: DistilResult | None
     transport: TransportResult | None
+    cells: tuple[CellComparison, ...]
     analyse: AnalyseResult | None
     settings: Mapping[str, Any]
 

@@ -39,6 +39,8 @@ class RankedOrdering:
         Energy at which its relaxation was given up or ended.
     relaxed_eV_per_atom, volume_A3_per_atom, largest_force_eV_per_A
         Of the relaxed structure.
+    lengths_A, angles_deg
+        Of its cell: a, b, c and α, β, γ of the supercell.
     n_evaluations, n_steps, converged
         Of the relaxation.
     duplicate_of
@@ -56,6 +58,8 @@ class RankedOrdering:
     reached_eV_per_atom: float | None
     relaxed_eV_per_atom: float | None
     volume_A3_per_atom: float | None
+    lengths_A: tuple[float, float, float] | None
+    angles_deg: tuple[float, float, float] | None
     largest_force_eV_per_A: float | None
     n_evaluations: int | None
     n_steps: int | None

@@ -15,7 +15,18 @@ Cell = str | int | float | bool | None
 
 
 def shown(errors: ErrorMetrics, prefix: str = "") -> dict[str, float | None]:
-    """Take the errors that tables show, as cells of a row."""
+    """Take the errors that tables show, as cells of a row: means, then softness and bias."""
+    low, high = errors.force_slope_interval95 or (None, None)
+    return mean_errors(errors, prefix) | {
+        f"{prefix}force_slope": errors.force_slope,
+        f"{prefix}force_slope_low95": low,
+        f"{prefix}force_slope_high95": high,
+        f"{prefix}mean_error_stress_GPa": errors.mean_error_stress_GPa,
+    }
+
+
+def mean_errors(errors: ErrorMetrics, prefix: str = "") -> dict[str, float | None]:
+    """Take the mean absolute and root mean square errors, which fall with the number of labels, as cells of a row."""
     return {
         f"{prefix}mae_energy_meV_per_atom": errors.mae_energy_meV_per_atom,
         f"{prefix}rmse_energy_meV_per_atom": errors.rmse_energy_meV_per_atom,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from superionic.execution.runner import Failure
-from superionic.results.identity import Material, Run
+from superionic.results.identity import Material, Rows, Run
 from superionic.transport.analysis import TransportAnalysis
 from superionic.transport.conductivity_of_temperature import TemperatureDependence
 from superionic.transport.density_map import DensityMap
@@ -30,6 +30,8 @@ class SimulatedRun:
         Of the part that is analysed.
     length_ps, mean_temperature_K, n_atoms, n_mobile, volume_A3_per_atom
         Of that part.
+    lengths_A, angles_deg, supercell
+        Cell of that part, and how often it repeats the cell of the ordering: rows are its vectors.
     npt
         Volume on the way through the NPT part.
     mean_cell
@@ -52,6 +54,9 @@ class SimulatedRun:
     n_atoms: int
     n_mobile: int
     volume_A3_per_atom: float
+    lengths_A: tuple[float, float, float]
+    angles_deg: tuple[float, float, float]
+    supercell: Rows
     npt: VolumeTrace
     mean_cell: MeanCell | None
     npt_drift: float | None

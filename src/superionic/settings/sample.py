@@ -58,7 +58,7 @@ class MonitorSettings(Section):
     melting_share: Annotated[float, Field(gt=0, le=1)] = Field(
         default=0.25,
         description="Share of these ions that must have left: be further off than half the distance to the next site "
-        "of their element.",
+        "of their element, or than 2 Å. Those of a polyanion that turns about its centre have not.",
     )
     min_distance_fraction: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.5, description="Two atoms may not come closer than this fraction of the sum of their covalent radii."

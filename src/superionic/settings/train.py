@@ -7,7 +7,7 @@ the study of Li3YCl6-xBrx with a fine-tuned CHGNet.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -105,6 +105,16 @@ class ValidateSettings(StageSection):
     )
     max_force_mae_meV_per_A: Positive | None = Field(default=50.0, description="The same for forces (paper B: 50).")
     max_stress_mae_GPa: Positive | None = Field(default=0.085, description="The same for stresses (paper B: 0.085).")
+    min_force_slope: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        default=0.9,
+        description="Slope of predicted against reference forces below which the report warns of a potential that is "
+        "too soft (it melts too early), and above the reciprocal of which of one that is too stiff; null: none.",
+    )
+    max_stress_bias_GPa: Positive | None = Field(
+        default=0.2,
+        description="Mean error of the normal stresses above which the report warns of cells of a wrong size (1 % "
+        "where the bulk modulus is 20 GPa); null for no such limit.",
+    )
 
 
 def replay_problems(raw: Mapping[str, Any], train: Mapping[str, Any], engine: str) -> Iterator[Problem]:

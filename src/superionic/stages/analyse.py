@@ -151,7 +151,7 @@ def _densities(
 # ---- task functions -----------------------------------------------------------------------------------------------
 
 
-@task(version=5)
+@task(version=6)
 def analyse_task(
     _context: Context,
     *,
@@ -176,6 +176,7 @@ def analyse_task(
         temperature_K,
         charge,
         masses=atomic_masses[run.numbers],
+        kinds=run.numbers,
         axes=tuple(axes),
     )
 

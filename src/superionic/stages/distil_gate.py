@@ -247,7 +247,7 @@ def _rounded(values: FloatArray) -> tuple[float, ...]:
     return tuple(np.round(values, 4).tolist())
 
 
-@task(version=3)
+@task(version=4)
 def verdict_task(
     _context: Context,
     *,

@@ -396,7 +396,7 @@ def finish_task(_context: Context, *, trainer: str, state: Mapping[str, Any]) ->
     )
 
 
-@task(version=2)
+@task(version=3)
 def errors_task(
     _context: Context,
     *,

@@ -24,6 +24,7 @@ from superionic.stages.duplicates import merge_task, repeated_starts_task
 from superionic.stages.halving import Group, group_name, halve
 from superionic.stages.rank_compare import compare
 from superionic.stages.relaxations import STAGE, FailedCalculation, Member, Relaxations, single_points
+from superionic.structures.refined_cell import parameters
 
 if TYPE_CHECKING:
     from superionic.settings.stages import RankSettings
@@ -297,6 +298,7 @@ def _entry(
     start = member.single_point_eV_per_atom if member is not None else None
     energies = member.energies_eV_per_atom if member is not None else []
     relaxed = ranked.relaxed if ranked is not None else None
+    lengths, angles = (None, None) if relaxed is None else parameters(relaxed.atoms.cell.array)
     return RankedOrdering(
         identity=candidate.identity,
         key=ranked.key if ranked is not None else None,
@@ -309,6 +311,8 @@ def _entry(
         reached_eV_per_atom=energies[-1] if energies else None,
         relaxed_eV_per_atom=relaxed.energy_eV / relaxed.n_atoms if relaxed is not None else None,
         volume_A3_per_atom=relaxed.volume_A3 / relaxed.n_atoms if relaxed is not None else None,
+        lengths_A=lengths,
+        angles_deg=angles,
         largest_force_eV_per_A=relaxed.largest_force_eV_per_A if relaxed is not None else None,
         n_evaluations=member.n_evaluations if member is not None and energies else None,
         n_steps=relaxed.n_steps if relaxed is not None else None,

@@ -17,7 +17,7 @@ from superionic.errors import StageError
 from superionic.execution.task import Task
 from superionic.labels.frame_values import LabelKeys
 from superionic.results.learning import HeldOutErrors
-from superionic.results.studies import Curve, CurveRow, LabelCheck, shown
+from superionic.results.studies import Curve, CurveRow, LabelCheck, mean_errors
 from superionic.stages.base import ChosenPotential, Workbench
 from superionic.stages.fitting import Data, Dataset, Trained, Training
 from superionic.stages.label_file import PARTS, Facts, LabelFile, read_task
@@ -336,7 +336,7 @@ def curve(
         rows.append(CurveRow(size, number, ended.best_epoch, ended.epochs, outcome.value.after))
     laws: dict[str, PowerLaw] = {}
     if len(sizes) > 1:
-        laws = fit_all([{"n": row.n, **shown(row.errors)} for row in rows[1:]])
+        laws = fit_all([{"n": row.n, **mean_errors(row.errors)} for row in rows[1:]])
         own = fit_all([row for row in table if row.get("n")])
         laws |= {name: law for name, law in own.items() if name not in laws}
     further = [len(pool), 3 * len(pool), 7 * len(pool)] if further is None else further

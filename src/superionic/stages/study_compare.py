@@ -197,7 +197,7 @@ def others_task(_context: Context, *, file: str | None, elements: Sequence[str],
     return Structures(tuple(structures))
 
 
-@task(version=1)
+@task(version=2)
 def forgotten_task(_context: Context, *, after: Targets, before: Targets) -> ErrorMetrics:
     """Compare predictions on other chemistries after training with those before."""
     return errors_of(after, before)

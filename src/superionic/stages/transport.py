@@ -26,6 +26,7 @@ from superionic.stages.base import (
     nothing_left,
 )
 from superionic.stages.chains import Chain, Phase, chain, md_settings
+from superionic.structures.refined_cell import parameters
 from superionic.transport.volumes import MeanCell, VolumeTrace, mean_cell
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ def run(
         if not outcome.ok:
             continue
         collected = outcome.value
+        lengths, angles = parameters(collected.cell_A)
         simulated.append(
             SimulatedRun(
                 run=run,
@@ -102,6 +104,9 @@ def run(
                 n_atoms=collected.n_atoms,
                 n_mobile=collected.n_mobile,
                 volume_A3_per_atom=collected.volume_A3_per_atom,
+                lengths_A=lengths,
+                angles_deg=angles,
+                supercell=settings.supercell,
                 npt=collected.npt,
                 mean_cell=collected.mean_cell,
                 npt_drift=collected.npt_drift,

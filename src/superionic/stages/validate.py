@@ -11,7 +11,7 @@ from superionic.stages.base import ChosenPotential, Snapshot, Workbench
 from superionic.stages.fitting import Dataset, Training
 from superionic.stages.label_file import SetName
 from superionic.stages.predictions import predictions
-from superionic.training.metrics import ErrorMetrics
+from superionic.training.metrics import ErrorMetrics, softness_words, stress_bias_words
 
 if TYPE_CHECKING:
     from superionic.settings.train import ValidateSettings
@@ -59,6 +59,8 @@ def _cautions(settings: ValidateSettings, errors: ErrorMetrics) -> Iterator[str]
     ):
         if limit is not None and value is not None and value > limit:
             yield f"{name} error {value:.3g} {unit} is above the limit of {limit:g} {unit}"
+    shape = softness_words(errors, settings.min_force_slope), stress_bias_words(errors, settings.max_stress_bias_GPa)
+    yield from (words for words in shape if words is not None)
 
 
 def kinds_of(labelled: Sequence[Snapshot]) -> dict[str, list[str | float | None]]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
@@ -21,7 +21,7 @@ from ase import Atoms
 from superionic.errors import CalculationFailed, CampaignFileError, EngineError, PotentialError
 from superionic.labels.base import Progress
 from superionic.training.dataset import ElementReferences, LabelledSet, Targets, fit_element_references
-from superionic.training.metrics import errors
+from superionic.training.metrics import epoch_entry
 from superionic.training.state import AdamState, LoopOptions, LoopState
 from superionic.units import GPA_PER_EV_PER_A3
 
@@ -326,7 +326,7 @@ class _Running:
 
     def result(self) -> dict[str, Any]:
         predicted = Targets(self.energies, tuple(self.forces), self.stresses)
-        return {"loss": self.loss, **asdict(errors(predicted, self.reference))}
+        return epoch_entry(self.loss, predicted, self.reference)
 
 
 def _step(
@@ -378,7 +378,7 @@ def _evaluate(network: Network, graphs: Sequence[Any], labelled: LabelledSet, op
         ),
     }
     loss = float(_loss(output, labelled.targets, options).item())
-    return {"loss": loss, **asdict(errors(predicted, labelled.targets))}
+    return epoch_entry(loss, predicted, labelled.targets)
 
 
 def _entry(epoch: int, rate: float, train: Mapping[str, Any]) -> dict[str, Any]:

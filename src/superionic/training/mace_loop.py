@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -23,7 +23,7 @@ from superionic.training.dataset import LabelledSet, Targets
 from superionic.training.loop import arrays, batches, learning_rate, moments, restore, shifted
 from superionic.training.mace_graphs import Graph
 from superionic.training.mace_state import TrainOptions, TrainState
-from superionic.training.metrics import errors
+from superionic.training.metrics import epoch_entry
 
 EVALUATED_AT_A_TIME: Final = 16
 """Structures in a batch of an evaluation."""
@@ -180,7 +180,7 @@ class Run:
         predicted = mace_graphs.evaluate(self.network, part.graphs, part.head, EVALUATED_AT_A_TIME)
         reference = part.labels.targets
         loss = mace_graphs.loss_over(predicted, reference, self.options)
-        return {"loss": loss, **asdict(errors(predicted, reference))}
+        return epoch_entry(loss, predicted, reference)
 
 
 class _Running:
@@ -205,7 +205,7 @@ class _Running:
         energies, forces, stresses = zip(*(self.met[index] for index in order), strict=True)
         predicted = Targets(np.array(energies), tuple(forces), np.array(stresses))
         loss = sum(value * n for value, n in self.losses) / sum(n for _, n in self.losses)
-        return {"loss": loss, **asdict(errors(predicted, self.reference.subset(order)))}
+        return epoch_entry(loss, predicted, self.reference.subset(order))
 
 
 def check_frame(mean_error_meV_per_atom: float, what: str, options: TrainOptions) -> None:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from superionic.training.dataset import Targets
 from superionic.units import GPA_PER_EV_PER_A3
+
+SOFT_BELOW: Final = 0.9
+"""Slope of the forces below which a potential is called soft, and above the reciprocal of which stiff: barriers and
+melting temperatures are off by a tenth, and what is extrapolated to 300 K from a barrier of 0.3 eV by a factor of 3."""
+_BIASED_GPA: Final = 0.2
+"""Mean error of the stress that changes a volume by a per cent where the bulk modulus is 20 GPa."""
+_RESAMPLED: Final = 1000
+_KBAR_PER_GPA: Final = 10.0
 
 
 @dataclass(frozen=True)
@@ -30,6 +38,15 @@ class ErrorMetrics:
     mae_stress_GPa, rmse_stress_GPa
         Of the nine components of the symmetric stress tensor (off-diagonal ones count twice, as in CHGNet's own
         trainer); ``None`` if no structure has a stress on both sides.
+    mean_error_stress_GPa
+        Mean signed error (predicted less reference) of the three normal components, tension positive as in ASE: minus
+        the error of the pressure. ``None`` without stresses.
+    force_slope
+        ⟨F·F_ref⟩ / ⟨F_ref²⟩ over all force components: below 1 for a potential that is softer than its reference
+        (B. Deng et al., npj Comput. Mater. 11, 9 (2025)). Errors of the forces that have nothing to do with the forces
+        themselves leave it alone. ``None`` if all reference forces are zero.
+    force_slope_interval95
+        Its 95 % interval by bootstrap over structures; ``None`` for a single one.
     """
 
     n_structures: int
@@ -42,9 +59,12 @@ class ErrorMetrics:
     rmse_force_meV_per_A: float
     mae_stress_GPa: float | None
     rmse_stress_GPa: float | None
+    mean_error_stress_GPa: float | None = None
+    force_slope: float | None = None
+    force_slope_interval95: tuple[float, float] | None = None
 
 
-def errors(predicted: Targets, reference: Targets) -> ErrorMetrics:
+def errors(predicted: Targets, reference: Targets, *, softness: bool = True) -> ErrorMetrics:
     """Compare a potential's values with reference labels of the same structures.
 
     Parameters
@@ -52,6 +72,8 @@ def errors(predicted: Targets, reference: Targets) -> ErrorMetrics:
     predicted, reference
         Values of the same structures in the same order; energies in the same frame (see
         :meth:`superionic.training.dataset.LabelledSet.shifted`).
+    softness
+        Whether the slope of the forces and the mean error of the stresses are computed as well.
 
     Raises
     ------
@@ -67,6 +89,8 @@ def errors(predicted: Targets, reference: Targets) -> ErrorMetrics:
     difference = predicted.stresses_eV_per_A3 - reference.stresses_eV_per_A3
     present = np.isfinite(difference).all(axis=1)
     stress = GPA_PER_EV_PER_A3 * difference[present][:, [0, 1, 2, 3, 4, 5, 3, 4, 5]].ravel()
+    normal = GPA_PER_EV_PER_A3 * difference[present][:, :3]
+    slope, interval = force_slope(predicted, reference) if softness else (None, None)
     return ErrorMetrics(
         n_structures=len(energy),
         n_forces=len(force),
@@ -78,7 +102,96 @@ def errors(predicted: Targets, reference: Targets) -> ErrorMetrics:
         rmse_force_meV_per_A=_rmse(force),
         mae_stress_GPa=_mae(stress) if len(stress) else None,
         rmse_stress_GPa=_rmse(stress) if len(stress) else None,
+        mean_error_stress_GPa=float(np.mean(normal)) if softness and len(stress) else None,
+        force_slope=slope,
+        force_slope_interval95=interval,
     )
+
+
+def force_slope(predicted: Targets, reference: Targets) -> tuple[float | None, tuple[float, float] | None]:
+    """Slope of predicted against reference forces through the origin, and its 95 % interval.
+
+    The slope is ⟨F·F_ref⟩ / ⟨F_ref²⟩; see :class:`ErrorMetrics`. The interval is that of 1000 resamplings of the
+    structures. Frames of one run resemble each other, so that it may be too narrow where there are few runs.
+
+    Parameters
+    ----------
+    predicted, reference
+        As for :func:`errors`.
+    """
+    pairs = list(zip(predicted.forces_eV_per_A, reference.forces_eV_per_A, strict=True))
+    product = np.array([np.vdot(one, other) for one, other in pairs])
+    square = np.array([np.vdot(other, other) for _, other in pairs])
+    total = float(square.sum())
+    if not total > 0.0:
+        return None, None
+    slope = float(product.sum()) / total
+    # A structure at rest has no weight, so a sample of such alone says nothing.
+    moving = square > 0.0
+    n = int(np.count_nonzero(moving))
+    if n < 2:
+        return slope, None
+    rng = np.random.default_rng(0)
+    slopes = np.empty(_RESAMPLED)
+    for k in range(_RESAMPLED):
+        drawn = np.bincount(rng.integers(0, n, n), minlength=n)
+        slopes[k] = (drawn @ product[moving]) / (drawn @ square[moving])
+    low, high = np.quantile(slopes, [0.025, 0.975])
+    return slope, (float(low), float(high))
+
+
+def softness_words(metrics: ErrorMetrics, limit: float | None = SOFT_BELOW) -> str | None:
+    """Say that a potential is softer (or stiffer) than its reference; None where it is not.
+
+    If all energies of a potential are s times the right ones, what it shows at T is what is right at T/s: it melts at s
+    times the right temperature, and its barriers are s times the right ones.
+
+    Parameters
+    ----------
+    metrics
+        Of the potential.
+    limit
+        Slope below which it is soft, and above the reciprocal of which it is stiff; None: never.
+    """
+    slope = metrics.force_slope
+    if slope is None or limit is None or limit <= slope <= 1.0 / limit:
+        return None
+    within = metrics.force_slope_interval95
+    interval = "" if within is None else f" (95 % interval {within[0]:.2f} to {within[1]:.2f})"
+    so = f"its forces are {slope:.2f} times those of the reference{interval}"
+    if slope < limit:
+        return (
+            f"too soft: {so}. It melts too early and its barriers are too low by about as much, so that ions move too "
+            "fast; what it shows at a temperature is right for a higher one"
+        )
+    return f"too stiff: {so}. Its barriers are too high by about as much, so that ions move too slowly"
+
+
+def stress_bias_words(metrics: ErrorMetrics, limit_GPa: float | None = _BIASED_GPA) -> str | None:
+    """Say that the stresses of a potential are shifted, and which way its cells err; None where they are not.
+
+    Parameters
+    ----------
+    metrics
+        Of the potential.
+    limit_GPa
+        Size of the mean error above which it is said; None: never.
+    """
+    bias = metrics.mean_error_stress_GPa
+    if bias is None or limit_GPa is None or abs(bias) <= limit_GPa:
+        return None
+    way = "large" if bias < 0.0 else "small"
+    return (
+        f"stresses off by {bias:+.2g} GPa ({_KBAR_PER_GPA * bias:+.2g} kbar) on average (normal "
+        f"components, tension positive): relaxed cells and those at constant pressure come out too {way}"
+    )
+
+
+def epoch_entry(loss: float, predicted: Targets, reference: Targets) -> dict[str, Any]:
+    """Make the entry of a trainer's history that :func:`epoch_record` reads: loss and errors, without the softness."""
+    of_softness = ("mean_error_stress_GPa", "force_slope", "force_slope_interval95")
+    values = asdict(errors(predicted, reference, softness=False))
+    return {"loss": loss, **{name: value for name, value in values.items() if name not in of_softness}}
 
 
 @dataclass(frozen=True)

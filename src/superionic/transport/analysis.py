@@ -20,13 +20,11 @@ from superionic.transport.diffusivity import (
     tracer_diffusivity,
 )
 from superionic.transport.estimate import Estimate
-from superionic.transport.hops import count_hops, turning
+from superionic.transport.framework import FrameworkMotion, framework_motion
 from superionic.transport.msd import MeanSquaredDisplacement, displacement, framework_drift
 
 FloatArray = NDArray[np.float64]
 
-MOVING_FRAMEWORK = 0.05
-"""Share of framework atoms that may hop before the framework is flagged as moving."""
 STANDS_STILL = 1.0e-3
 """Share of D* below which D_σ of a whole crystal, all of whose atoms are mobile, is none: momentum stays zero."""
 _UNKNOWN = Estimate(0.0, math.inf, (0.0, math.inf), (0.0, math.inf), is_upper_bound=True)
@@ -55,6 +53,8 @@ class TransportAnalysis:
     framework_moved
         Share of framework atoms that left their sites, but for those of polyanions that turned; None without a
         framework.
+    framework
+        Whether the framework kept its sites, and since when it melts; None without one.
     """
 
     tracer_diffusivity_cm2_per_s: Estimate
@@ -74,6 +74,7 @@ class TransportAnalysis:
     msd: MeanSquaredDisplacement
     framework_msd: MeanSquaredDisplacement | None
     framework_moved: float | None
+    framework: FrameworkMotion | None
 
 
 def analyse_displacements(
@@ -85,6 +86,7 @@ def analyse_displacements(
     charges: FloatArray | float | None = None,
     *,
     masses: FloatArray | None = None,
+    kinds: NDArray[np.generic] | None = None,
     hop_length_A: float = 3.0,
     axes: tuple[int, ...] = (0, 1, 2),
     plane: tuple[int, int] | None = None,
@@ -108,6 +110,8 @@ def analyse_displacements(
         count. Without them D_σ is that of equal charges, and there is no conductivity.
     masses
         (n_atoms,) to remove the motion of the framework's centre of mass; without, of its centre of number.
+    kinds
+        (n_atoms,) atomic numbers, by which ions of the framework know the next site of their kind; else the masses.
     hop_length_A
         Usual distance between neighbouring sites.
     axes
@@ -138,7 +142,7 @@ def analyse_displacements(
     numbers = _mobile_charges(charges, mask)
     flags: list[str] = []
     mobile = np.take(positions, np.flatnonzero(mask), axis=1)  # unlike indexing by a mask, contiguous: twice as fast
-    framework_msd = framework_moved = None
+    framework_msd = framework = None
     if mask.all():
         flags.append("No framework atoms: drift of the whole was not removed.")
     else:
@@ -147,8 +151,9 @@ def analyse_displacements(
         framework_msd = displacement(
             positions, frame_interval_ps, atoms=~mask, drift_A=drift, max_lag_fraction=0.5
         ).thinned(200)
-        framework_moved, more = _moved(positions, cells, ~mask, frame_interval_ps, hop_length_A, drift)
-        flags += more
+        mean_cell = cells if cells.ndim == 2 else cells.mean(axis=0)
+        framework = framework_motion(positions, mean_cell, ~mask, frame_interval_ps, masses if kinds is None else kinds)
+        flags += framework.flags()
     if plane is not None:
         mobile = (mobile @ _axes_of_plane(cells, plane).T).astype(mobile.dtype)
         axes = (0, 1)
@@ -197,38 +202,9 @@ def analyse_displacements(
         charge=charge,
         msd=msd.thinned(200),
         framework_msd=framework_msd,
-        framework_moved=framework_moved,
+        framework_moved=None if framework is None else framework.share_left,
+        framework=framework,
     )
-
-
-def _moved(
-    positions_A: FloatArray,
-    cells_A: FloatArray,
-    framework: NDArray[np.bool_],
-    frame_interval_ps: float,
-    hop_length_A: float,
-    drift_A: FloatArray,
-) -> tuple[float, list[str]]:
-    """Return the share of framework atoms that left their sites, and what has to be said about it."""
-    hops = count_hops(
-        positions_A, frame_interval_ps, hop_distance_A=0.5 * hop_length_A, atoms=framework, drift_A=drift_A
-    )
-    left = hops > 0
-    mean_cell = cells_A if cells_A.ndim == 2 else cells_A.mean(axis=0)
-    turned = turning(positions_A, mean_cell, np.flatnonzero(framework), left)
-    n_moved, n_turned = int(np.count_nonzero(left & ~turned)), int(np.count_nonzero(turned))
-    flags = []
-    if n_moved > MOVING_FRAMEWORK * len(hops):
-        flags.append(
-            f"The framework moves: {n_moved} of {len(hops)} of its atoms left their sites. "
-            "It may be melting, and D may then not be that of the crystal."
-        )
-    if n_turned > MOVING_FRAMEWORK * len(hops):
-        flags.append(
-            f"Polyanions turn: {n_turned} of {len(hops)} framework atoms changed places about an atom that they stayed "
-            "bound to."
-        )
-    return n_moved / len(hops), flags
 
 
 def _axes_of_plane(cells: FloatArray, plane: tuple[int, int]) -> FloatArray:

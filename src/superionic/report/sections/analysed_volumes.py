@@ -70,6 +70,9 @@ def _table(analysis: Analysis) -> Table:
         words = with_error(expansion.linear_per_K, expansion.linear_error_per_K, "K⁻¹")
         notes.append(f"Thermal expansion α = β/3: {words}.")
     notes += [_comparison(run, mean) for run in analysis.runs for mean in run.comparisons]
+    notes += [
+        f"{run.name}, less the refined cell: {run.refined.words}." for run in analysis.runs if run.refined is not None
+    ]
     columns = [
         "Run", "T, K", "a, Å", "b, Å", "c, Å", "α, °", "β, °", "γ, °", "Volume, Å³", "Volume, Å³/atom",
     ]  # fmt: skip

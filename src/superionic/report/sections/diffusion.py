@@ -14,7 +14,7 @@ from superionic.report.section import Paragraph, Section, shown
 from superionic.report.table import Notes, Table
 from superionic.report.words import UNKNOWN, interval, number, plural, sentence, whole_text, with_error
 from superionic.results.campaign import Results, Statement
-from superionic.transport.analysis import MOVING_FRAMEWORK, TransportAnalysis
+from superionic.transport.analysis import TransportAnalysis
 from superionic.transport.diffusivity import FEW_HOPS
 from superionic.transport.estimate import Estimate
 from superionic.transport.literature import LiteratureFit
@@ -43,19 +43,21 @@ def diffusion(runs: NamedRuns[TransportAnalysis]) -> Section:
 def doubts(results: Results) -> Iterator[Statement]:
     """Say what speaks against the diffusivities of a campaign."""
     runs = analysed(results)
-    moved = [
-        (each.run.temperature_K, each.analysis.framework_moved)
-        for each in runs
-        if each.analysis.framework_moved is not None and each.analysis.framework_moved > MOVING_FRAMEWORK
-    ]
-    if moved:
-        temperatures = ", ".join(f"{temperature:g}" for temperature in sorted({t for t, _ in moved}))
-        yield Statement(
-            "warning",
-            f"In {len(moved)} of {len(runs)} runs (at {temperatures} K) atoms of the framework left their sites, up to "
-            f"{100 * max(share for _, share in moved):.0f} % of them: it may be melting there.",
-            "the framework moves",
-        )
+    watched = [(each.run.temperature_K, each.analysis.framework) for each in runs]
+    moves = [(temperature, motion) for temperature, motion in watched if motion is not None and motion.n_left > 0]
+    melts, hops = [each for each in moves if each[1].melts], [each for each in moves if not each[1].melts]
+    for chosen in (melts, hops):
+        if not chosen:
+            continue
+        temperatures = ", ".join(f"{temperature:g}" for temperature in sorted({t for t, _ in chosen}))
+        where = f"In {len(chosen)} of {len(runs)} runs (at {temperatures} K)"
+        most = f"up to {100 * max(motion.most_at_once for _, motion in chosen):.0f} % of them at once"
+        if chosen is melts:
+            words = f"{where} ions of the framework left their sites, {most}: it is melting, or diffuses as a whole."
+            yield Statement("warning", words, "the framework melts")
+        else:
+            words = f"{where} some ions of the framework hopped, {most}; the others stayed on their sites."
+            yield Statement("info", words)
     few = [each.analysis.n_hops for each in runs if each.analysis.n_hops < FEW_HOPS]
     if few:
         yield Statement(

@@ -28,7 +28,7 @@ from superionic.results.learning import (
     SampledRun,
     TrainResult,
 )
-from superionic.training.metrics import EpochErrors, EpochRecord, ErrorMetrics
+from superionic.training.metrics import EpochErrors, EpochRecord, ErrorMetrics, softness_words
 
 KEY: Final = "model"
 _TITLE: Final = "Labels, training and validation"
@@ -49,6 +49,13 @@ _ERRORS: Final[tuple[tuple[str, str, str, Callable[[ErrorMetrics], float | None]
     ("mae_stress_GPa", "Stress, MAE", "GPa", lambda e: e.mae_stress_GPa),
     ("rmse_stress_GPa", "Stress, RMSE", "GPa", lambda e: e.rmse_stress_GPa),
 )
+_SHAPE: Final[tuple[tuple[str, Callable[[ErrorMetrics], float | None]], ...]] = (
+    ("force_slope", lambda e: e.force_slope),
+    ("force_slope_low95", lambda e: None if e.force_slope_interval95 is None else e.force_slope_interval95[0]),
+    ("force_slope_high95", lambda e: None if e.force_slope_interval95 is None else e.force_slope_interval95[1]),
+    ("mean_error_stress_GPa", lambda e: e.mean_error_stress_GPa),
+)
+"""Softness and bias, as files have them."""
 _OF_SETS: Final[tuple[tuple[str, Callable[[ErrorMetrics], float | None]], ...]] = (
     ("n_forces", lambda e: e.n_forces),
     ("n_stresses", lambda e: e.n_stresses),
@@ -183,6 +190,8 @@ def _about_errors(errors: HeldOutErrors, cautions: Sequence[str], fine_tuned: bo
         yield Statement(
             "caution", f"{'Fine-tuned' if fine_tuned else 'Trained'} potential: {words}.", "errors above the limits"
         )
+    if (soft := softness_words(errors.before)) is not None:
+        yield Statement("info", f"Before training the potential was {soft}.")
     if errors.n_structures < _FEW_STRUCTURES:
         words = (
             f"The errors of the potential are measured on {plural(errors.n_structures, 'structure')}; they are "
@@ -357,8 +366,24 @@ def _error_table(errors: HeldOutErrors) -> Table:
             continue
         change = f"{number(100 * (after - before) / before, 2)} %" if before and after is not None else UNKNOWN
         rows.append([words, number(before), number(after), unit, change])
-    caption = f"Errors against the reference on the {errors.set} set ({plural(errors.n_structures, 'structure')})."
+    both = (errors.before, errors.after)
+    if errors.after.mean_error_stress_GPa is not None:
+        rows.append(["Stress, mean signed error", *(number(e.mean_error_stress_GPa) for e in both), "GPa", UNKNOWN])
+    rows.append(["Forces, slope (95 % interval)", *(_slope(e) for e in both), "", UNKNOWN])
+    caption = (
+        f"Errors against the reference on the {errors.set} set ({plural(errors.n_structures, 'structure')}). A slope "
+        "of predicted against reference forces below 1 is that of a soft potential, which melts too early and whose "
+        "barriers are too low; a mean error of the normal stresses (tension positive) below 0 makes cells too large."
+    )
     return Table(caption, ["Quantity", "Before", "After", "Unit", "Change"], rows, frozenset({1, 2, 4}))
+
+
+def _slope(errors: ErrorMetrics) -> str:
+    """Give the slope of the forces with its interval."""
+    if errors.force_slope is None:
+        return UNKNOWN
+    within = errors.force_slope_interval95
+    return f"{errors.force_slope:.3f}" + ("" if within is None else f" ({within[0]:.3f} to {within[1]:.3f})")
 
 
 def _apart_table(errors: HeldOutErrors) -> Table:
@@ -367,7 +392,7 @@ def _apart_table(errors: HeldOutErrors) -> Table:
         return " → ".join(UNKNOWN if value is None else number(scale * value, 3) for value in values)
 
     return table_of(
-        f"Mean absolute errors on the {errors.set} set, before → after training.",
+        f"Mean absolute errors on the {errors.set} set, slopes and signed errors, before → after training.",
         errors.by,
         [
             ("By", lambda row: _KINDS.get(row.by, row.by)),
@@ -376,8 +401,10 @@ def _apart_table(errors: HeldOutErrors) -> Table:
             ("Energy, meV/atom", lambda row: change(row, lambda e: e.mae_energy_meV_per_atom)),
             ("Forces, meV/Å", lambda row: change(row, lambda e: e.mae_force_meV_per_A)),
             ("Stress, MPa", lambda row: change(row, lambda e: e.mae_stress_GPa, 1000.0)),
+            ("Slope of forces", lambda row: change(row, lambda e: e.force_slope)),
+            ("Mean signed stress, MPa", lambda row: change(row, lambda e: e.mean_error_stress_GPa, 1000.0)),
         ],
-        numeric=(2, 3, 4, 5),
+        numeric=range(2, 8),
     )
 
 
@@ -389,7 +416,13 @@ def _kind_words(row: ErrorsApart) -> str:
 
 def _parity_plot(errors: HeldOutErrors) -> Plot:
     panels = [
-        Panel(_parity_series(points), f"reference ({unit})", f"predicted ({unit})", title, square=True)
+        Panel(
+            _parity_series(points),
+            f"reference ({unit})",
+            f"predicted ({unit})",
+            title + (_slopes(errors) if points is errors.parity.force_eV_per_A else ""),
+            square=True,
+        )
         for title, unit, points in _of_parity(errors.parity)
         if points.reference
     ]
@@ -397,11 +430,17 @@ def _parity_plot(errors: HeldOutErrors) -> Plot:
         "parity",
         "Predictions against reference",
         f"Each point compares the potential with the reference on the {errors.set} set "
-        f"({plural(errors.n_structures, 'structure')}), which the training did not see. On the diagonal the two agree.",
+        f"({plural(errors.n_structures, 'structure')}), which the training did not see. On the diagonal the two agree; "
+        "a slope of the forces below 1 is that of a soft potential.",
         panels,
         columns=3,
         height=330,
     )
+
+
+def _slopes(errors: HeldOutErrors) -> str:
+    before, after = errors.before.force_slope, errors.after.force_slope
+    return "" if before is None or after is None else f": slope {before:.2f} before, {after:.2f} after training"
 
 
 def _of_parity(parity: Parity) -> tuple[tuple[str, str, ParityPoints], ...]:
@@ -540,7 +579,7 @@ def _elements_csv(results: Results) -> CsvTable:
 
 
 def _errors_csv(errors: HeldOutErrors, key: str) -> CsvTable:
-    statistics = sorted([*((name, value_of) for name, _, _, value_of in _ERRORS), *_OF_SETS])
+    statistics = sorted([*((name, value_of) for name, _, _, value_of in _ERRORS), *_OF_SETS, *_SHAPE])
     rows = tuple(
         (errors.set, errors.n_structures, name, value_of(errors.before), value_of(errors.after), key)
         for name, value_of in statistics
@@ -549,13 +588,14 @@ def _errors_csv(errors: HeldOutErrors, key: str) -> CsvTable:
 
 
 def _apart_csv(errors: HeldOutErrors, key: str) -> CsvTable:
-    columns = [f"{name}_{when}" for name, _, _, _ in _ERRORS for when in ("before", "after")]
+    statistics = [*((name, value_of) for name, _, _, value_of in _ERRORS), *_SHAPE]
+    columns = [f"{name}_{when}" for name, _ in statistics for when in ("before", "after")]
     rows = tuple(
         (
             row.by,
             row.value,
             row.after.n_structures,
-            *(value_of(side) for _, _, _, value_of in _ERRORS for side in (row.before, row.after)),
+            *(value_of(side) for _, value_of in statistics for side in (row.before, row.after)),
             key,
         )
         for row in errors.by

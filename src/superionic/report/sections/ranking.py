@@ -9,6 +9,7 @@ from superionic.report.composition_axes import material_cells, material_columns,
 from superionic.report.csv_tables import CsvTable, csv_table
 from superionic.report.plots import BLUE, GREY, Panel, Plot, Series, thin
 from superionic.report.section import Block, Paragraph, Section, shown
+from superionic.report.sections.cells import percent_of
 from superionic.report.table import Table, table_of
 from superionic.report.words import MINUS, UNKNOWN, interval, milli, number, plural, whole_text
 from superionic.results.campaign import Results, Statement
@@ -184,10 +185,16 @@ def _table(results: Results, ranking: RankResult) -> Table:
             ("Relaxed, above lowest, meV/atom", lambda entry: milli(relaxed.get(entry.identity))),
             ("Relaxed energy, eV/atom", lambda entry: _energy(entry.relaxed_eV_per_atom)),
             ("Volume, Å³/atom", lambda entry: number(entry.volume_A3_per_atom, 4)),
+            ("Less refined, %", lambda entry: _less_refined(results, ranking, entry)),
             ("State", _state),
         ],
-        numeric=range(3, 8),
+        numeric=range(3, 9),
     )
+
+
+def _less_refined(results: Results, ranking: RankResult, entry: RankedOrdering) -> str:
+    identity = entry.identity
+    return percent_of(results, identity, ranking.potential_name, None) if isinstance(identity, Ordering) else UNKNOWN
 
 
 def _energy(eV_per_atom: float | None) -> str:

@@ -11,6 +11,7 @@ from superionic.report.plots import GREY, Panel, Plot, Series, pick, thin, xy
 from superionic.report.published import published_values, source_words
 from superionic.report.runs import NamedRuns, runs_of_campaign, simulated
 from superionic.report.section import Paragraph, Section, shown
+from superionic.report.sections.cells import percent_of
 from superionic.report.table import Notes, Table, table_of
 from superionic.report.words import UNKNOWN, number, sentence, whole_text, with_error
 from superionic.results.campaign import Results, Statement
@@ -36,7 +37,7 @@ def section(results: Results) -> Section:
     if results.transport is None:
         return Section("simulations", "Simulations", [Paragraph("No molecular dynamics was run.", "missing")])
     runs = runs_of_campaign(results, [(each.run, each) for each in results.transport.runs])
-    return Section("simulations", "Simulations", shown(_volumes(results, runs), _table(runs)), [_csv(runs)])
+    return Section("simulations", "Simulations", shown(_volumes(results, runs), _table(results, runs)), [_csv(runs)])
 
 
 def doubts(results: Results) -> Iterator[Statement]:
@@ -146,7 +147,7 @@ def _published(results: Results, runs: NamedRuns[SimulatedRun]) -> list[Series]:
     return series
 
 
-def _table(runs: NamedRuns[SimulatedRun]) -> Table:
+def _table(results: Results, runs: NamedRuns[SimulatedRun]) -> Table:
     notes = Notes()
     return table_of(
         "Runs of molecular dynamics.",
@@ -161,9 +162,13 @@ def _table(runs: NamedRuns[SimulatedRun]) -> Table:
             ("Pressure, GPa", lambda each: number(each.run.pressure_GPa)),
             ("Volume at this pressure, Å³/atom", _mean_volume),
             ("Volume of the run, Å³/atom", lambda each: number(each.volume_A3_per_atom, 4)),
+            (
+                "Less refined, %",
+                lambda each: percent_of(results, each.run.ordering, each.run.potential, each.run.label),
+            ),
             ("Remarks", lambda each: notes.refer([sentence(flag) for flag in each.flags])),
         ],
-        numeric=range(2, 9),
+        numeric=range(2, 10),
         notes=notes,
     )
 

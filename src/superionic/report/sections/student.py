@@ -14,7 +14,7 @@ from superionic.report.csv_tables import Cells, CsvTable, csv_table, estimate_ce
 from superionic.report.plots import GREY, VERMILION, Dash, Panel, Plot, Series, parity_series, pick
 from superionic.report.section import Block, Paragraph, Section, shown
 from superionic.report.table import Table, table_of
-from superionic.report.words import listing, number, plural, sentence, whole_text
+from superionic.report.words import UNKNOWN, listing, number, plural, sentence, whole_text
 from superionic.results.campaign import Results, Statement
 from superionic.results.student import DistilResult, ParityPoints, Round
 from superionic.training.metrics import ErrorMetrics
@@ -163,18 +163,21 @@ def _errors_table(distil: DistilResult) -> Table:
             number(metrics.rmse_energy_meV_per_atom),
             number(metrics.rmse_force_meV_per_A),
             number(metrics.rmse_stress_GPa),
+            number(metrics.force_slope),
+            number(metrics.mean_error_stress_GPa),
         ]
         for member, when, metrics in _measured(distil)
     ]
     spread = distil.committee
     if spread is not None:
         numbers = (spread.energy_meV_per_atom, spread.force_meV_per_A, spread.stress_GPa)
-        rows.append(["what they disagree by", *(number(value) for value in numbers)])
+        rows.append(["what they disagree by", *(number(value) for value in numbers), UNKNOWN, UNKNOWN])
     caption = (
         "Root mean square errors against the teacher on frames that no student has seen "
         f"(RMS force {number(distil.errors.rms_force_meV_per_A)} meV/Å)."
     )
-    return Table(caption, ["", "Energy, meV/atom", "Forces, meV/Å", "Stress, GPa"], rows, frozenset({1, 2, 3}))
+    columns = ["", "Energy, meV/atom", "Forces, meV/Å", "Stress, GPa", "Slope of forces", "Mean signed stress, GPa"]
+    return Table(caption, columns, rows, frozenset(range(1, 6)))
 
 
 def _rounds_table(distil: DistilResult) -> Table:
@@ -356,6 +359,8 @@ def _errors_csv(distil: DistilResult) -> CsvTable:
             ("rmse_force_meV_per_A", lambda errors: errors.rmse_force_meV_per_A),
             ("mae_stress_GPa", lambda errors: errors.mae_stress_GPa),
             ("rmse_stress_GPa", lambda errors: errors.rmse_stress_GPa),
+            ("force_slope", lambda errors: errors.force_slope),
+            ("mean_error_stress_GPa", lambda errors: errors.mean_error_stress_GPa),
         ],
     )
 

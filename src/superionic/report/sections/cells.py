@@ -1,0 +1,178 @@
+"""Relaxed cells and those of runs at constant pressure beside the refined cells of the crystals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Final
+
+from superionic.report.composition_axes import material_columns, ordering_cells, unit_formula
+from superionic.report.csv_tables import CsvTable, csv_table
+from superionic.report.plots import GREY, ORANGE, VERMILION, Panel, Plot, Series, pick
+from superionic.report.section import Paragraph, Section, shown
+from superionic.report.table import Table, table_of
+from superionic.report.words import UNKNOWN, number, plural
+from superionic.results.campaign import Results, Statement
+from superionic.results.cells import CellComparison
+from superionic.results.identity import Material, Ordering
+from superionic.structures.refined_cell import CAUTION_PERCENT, WARNING_PERCENT, Triple
+
+KEY: Final = "cells"
+_TITLE: Final = "Cells against the refinement"
+_MOST_ORDERINGS: Final = 8
+
+
+def section(results: Results) -> Section:
+    """Describe how far calculated cells are from the refined ones."""
+    if not results.cells:
+        words = "No cell of a refined composition was relaxed or simulated at constant pressure."
+        return Section(KEY, _TITLE, [Paragraph(words, "missing")])
+    chosen = _shown(results)
+    return Section(KEY, _TITLE, shown(_plot(results, chosen), _table(results, chosen)), [_csv(results)])
+
+
+def doubts(results: Results) -> Iterator[Statement]:
+    """Say which cells are far from the refined ones: the worst of each material by each potential, relaxed and run."""
+    groups: dict[tuple[Material, str, bool], list[CellComparison]] = {}
+    for one in _shown(results):
+        groups.setdefault((one.ordering.material, one.potential, one.run is None), []).append(one)
+    for (material, _, _), members in groups.items():
+        worst = max(members, key=lambda one: abs(one.difference.volume_percent))
+        loud = [one for one in members if one.difference.severity is not None]
+        if worst.difference.severity is None and loud:
+            worst = loud[0]
+        severity = worst.difference.severity
+        if severity is None:
+            continue
+        others = f" (the largest difference of {plural(len(members), 'cell')})" if len(members) > 1 else ""
+        part = f"; {worst.part}" if worst.part else ""
+        so = " Conductivity and activation energy depend strongly on volume." if severity == "warning" else ""
+        yield Statement(
+            severity,
+            f"The cell of {unit_formula(results, worst.formula)} ({material.label}) {worst.what} is off the refined "
+            f"one: {worst.difference.words}{others}{part}.{so}",
+            "cells off the refined ones",
+        )
+
+
+def percent_of(results: Results, ordering: Ordering, potential: str, run: str | None) -> str:
+    """Give the difference of a volume from the refined one in per cent, for tables of other sections."""
+    for one in results.cells:
+        if (one.ordering, one.potential, one.run) == (ordering, potential, run):
+            return f"{one.difference.volume_percent:+.1f}".replace("-", "−")
+    return UNKNOWN
+
+
+def _shown(results: Results) -> list[CellComparison]:
+    """Return the relaxed cells of the lowest ordering of each material by each potential, and those of all runs."""
+    lowest: dict[tuple[Material, str], CellComparison] = {}
+    for one in results.cells:
+        if one.run is None:
+            place = (one.ordering.material, one.potential)
+            if place not in lowest or _energy(one) < _energy(lowest[place]):
+                lowest[place] = one
+    return [*lowest.values(), *(one for one in results.cells if one.run is not None)]
+
+
+def _energy(one: CellComparison) -> float:
+    return math.inf if one.relaxed_eV_per_atom is None else one.relaxed_eV_per_atom
+
+
+def _plot(results: Results, chosen: list[CellComparison]) -> Plot:
+    series = []
+    places = list(dict.fromkeys((one.ordering, one.potential) for one in chosen))[:_MOST_ORDERINGS]
+    for index, (ordering, potential) in enumerate(places):
+        members = sorted(
+            (one for one in chosen if (one.ordering, one.potential) == (ordering, potential)),
+            key=lambda one: one.temperature_K or 0.0,
+        )
+        series.append(
+            Series(
+                [one.temperature_K or 0.0 for one in members],
+                [one.difference.volume_percent for one in members],
+                f"{unit_formula(results, members[0].formula)} · {ordering.id}, {potential}",
+                colour=pick(index),
+                size=8,
+                hover=[f"{one.what}: {one.difference.words}" for one in members],
+            )
+        )
+    last = max((one.temperature_K or 0.0 for one in chosen), default=0.0) or 1.0
+    for level, colour in ((0.0, GREY), (CAUTION_PERCENT, ORANGE), (WARNING_PERCENT, VERMILION)):
+        for sign in (1.0, -1.0) if level else (1.0,):
+            words = f"±{level:g} %" if level else "as refined"
+            ends = [sign * level] * 2
+            series.append(Series([0.0, last], ends, words, "line", colour, dash="dot", width=1.2, legend=sign > 0.0))
+    return Plot(
+        KEY,
+        _TITLE,
+        "Difference of the volumes from the refined ones, relaxed (at 0 K) and averaged at constant pressure. Dotted: "
+        f"the refined volume, {CAUTION_PERCENT:g} % (a caution) and {WARNING_PERCENT:g} % (a warning). Crystals are "
+        "refined at room temperature as a rule; from there on a crystal expands by 1 to 3 % of volume up to 600 K.",
+        [Panel(series, "temperature (K)", "volume less the refined one (%)")],
+        height=330,
+    )
+
+
+def _table(results: Results, chosen: list[CellComparison]) -> Table:
+    refined = {crystal.name: crystal.cell for crystal in results.crystals}
+    left_out = sorted({
+        crystal.formula for crystal in results.crystals
+        if crystal.name not in {one.ordering.material.crystal for one in chosen}
+    })  # fmt: skip
+    table = table_of(
+        "Cells in the setting of the refined crystal, and their differences from it.",
+        chosen,
+        [
+            ("Ordering", lambda one: one.ordering.id),
+            ("Composition", lambda one: unit_formula(results, one.formula)),
+            ("Cell", lambda one: one.what),
+            ("Volume, Å³ per formula unit", lambda one: number(one.difference.volume_per_formula_unit_A3, 5)),
+            ("Refined", lambda one: number(one.difference.refined_volume_per_formula_unit_A3, 5)),
+            ("Difference, %", lambda one: _signed(one.difference.volume_percent)),
+            ("Of it thermal, %", lambda one: UNKNOWN if one.thermal_percent is None else _signed(one.thermal_percent)),
+            ("a, b, c, Å", lambda one: _three(one.difference.lengths_A, ".3f")),
+            ("Refined a, b, c", lambda one: _three(refined[one.ordering.material.crystal].lengths_A, ".3f")),
+            ("Difference, % each", lambda one: " ".join(_signed(value) for value in one.difference.lengths_percent)),
+            ("α, β, γ, °", lambda one: _three(one.difference.angles_deg, ".1f")),
+            ("Refined α, β, γ", lambda one: _three(refined[one.ordering.material.crystal].angles_deg, ".1f")),
+        ],
+        numeric=(3, 4, 5, 6),
+    )
+    if not left_out:
+        return table
+    words = f"Not compared, since no cell has the refined composition: {', '.join(left_out)}."
+    return Table(table.caption + " " + words, table.columns, table.rows, table.numeric)
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.1f}".replace("-", "−")
+
+
+def _three(values: Triple, form: str) -> str:
+    return " ".join(f"{value:{form}}" for value in values)
+
+
+def _csv(results: Results) -> CsvTable:
+    axes = ("a", "b", "c")
+    angles = ("alpha", "beta", "gamma")
+    return csv_table(
+        "cells.csv",
+        (*material_columns(results), "ordering"),
+        [(ordering_cells(results, one.ordering), one) for one in results.cells],
+        [
+            ("formula", lambda one: one.formula),
+            ("potential", lambda one: one.potential),
+            ("run", lambda one: one.run),
+            ("temperature_K", lambda one: one.temperature_K),
+            ("pressure_GPa", lambda one: one.pressure_GPa),
+            ("volume_A3_per_formula_unit", lambda one: one.difference.volume_per_formula_unit_A3),
+            ("refined_volume_A3_per_formula_unit", lambda one: one.difference.refined_volume_per_formula_unit_A3),
+            ("volume_difference_percent", lambda one: one.difference.volume_percent),
+            ("thermal_percent", lambda one: one.thermal_percent),
+            (tuple(f"{name}_A" for name in axes), lambda one: one.difference.lengths_A),
+            (tuple(f"{name}_difference_percent" for name in axes), lambda one: one.difference.lengths_percent),
+            (tuple(f"{name}_deg" for name in angles), lambda one: one.difference.angles_deg),
+            (tuple(f"{name}_difference_deg" for name in angles), lambda one: one.difference.angles_difference_deg),
+            ("severity", lambda one: one.difference.severity),
+        ],
+    )

@@ -1,0 +1,145 @@
+"""Relaxed cells and those of runs at constant pressure, beside the refined cells of the crystals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from superionic.results.identity import Ordering
+from superionic.results.ranking import RankResult
+from superionic.results.transport import TransportResult
+from superionic.structures.refined_cell import CellDifference, RefinedCell, compare_with_refined
+
+_ROOM_K: Final = 300.0
+_AMBIENT_GPA: Final = 0.01
+_FEWEST_K: Final = 50.0
+"""Runs at temperatures nearer than this say little of thermal expansion."""
+
+
+@dataclass(frozen=True)
+class CellComparison:
+    """One calculated cell beside the refined one; orderings of another composition are not compared.
+
+    Attributes
+    ----------
+    ordering
+        Whose cell it is.
+    formula
+        Its reduced formula.
+    potential
+        Name, in the campaign, of what it was calculated by.
+    run
+        Label of the run at constant pressure; None for a relaxed cell.
+    temperature_K, pressure_GPa
+        Of the run; None and 0 for a relaxed cell.
+    difference
+        From the refined cell.
+    relaxed_eV_per_atom
+        Energy of a relaxed cell, by which the lowest ordering of a material is known; None for a run.
+    thermal_percent
+        How much of the difference of the volumes is thermal expansion since 300 K, by runs of this ordering at several
+        temperatures; None where it is not known.
+    """
+
+    ordering: Ordering
+    formula: str
+    potential: str
+    run: str | None
+    temperature_K: float | None
+    pressure_GPa: float
+    difference: CellDifference
+    relaxed_eV_per_atom: float | None = None
+    thermal_percent: float | None = None
+
+    @property
+    def what(self) -> str:
+        """What the cell is, in words."""
+        if self.temperature_K is None:
+            return f"relaxed by {self.potential}"
+        pressure = f" and {self.pressure_GPa:g} GPa" if abs(self.pressure_GPa) > _AMBIENT_GPA else ""
+        return f"at {self.temperature_K:g} K{pressure} by {self.potential}"
+
+    @property
+    def part(self) -> str:
+        """What else than the potential makes the difference, in words; empty for a relaxed cell."""
+        if self.temperature_K is None:
+            return ""
+        squeezed = f"; so is the pressure of {self.pressure_GPa:g} GPa" if abs(self.pressure_GPa) > _AMBIENT_GPA else ""
+        if self.thermal_percent is None:
+            return f"thermal expansion is part of it{squeezed}"
+        by = f"{self.thermal_percent:+.1f}".replace("-", "−")
+        return f"thermal expansion since 300 K is part of it ({by} % of volume, by the runs themselves){squeezed}"
+
+
+def compare_cells(
+    refined: Mapping[str, RefinedCell], rankings: tuple[RankResult, ...], transport: TransportResult | None
+) -> tuple[CellComparison, ...]:
+    """Compare all cells of a campaign with the refined ones: relaxed orderings, then runs at constant pressure.
+
+    Parameters
+    ----------
+    refined
+        Cells of the campaign's crystals by their names.
+    rankings, transport
+        Results of the stages.
+    """
+    relaxed = tuple(comparison for ranking in rankings for comparison in _relaxed(refined, ranking))
+    return relaxed + (() if transport is None else _runs(refined, transport))
+
+
+def _relaxed(refined: Mapping[str, RefinedCell], ranking: RankResult) -> Iterator[CellComparison]:
+    for entry in ranking.entries:
+        identity = entry.identity
+        if not isinstance(identity, Ordering) or entry.lengths_A is None or entry.angles_deg is None:
+            continue
+        cell = refined.get(identity.material.crystal)
+        if cell is not None and entry.duplicate_of is None and cell.is_of(_amounts(entry.formula)):
+            found = compare_with_refined(cell, entry.lengths_A, entry.angles_deg, identity.cell.supercell)
+            energy, name = entry.relaxed_eV_per_atom, ranking.potential_name
+            yield CellComparison(identity, entry.formula, name, None, None, 0.0, found, energy)
+
+
+def _runs(refined: Mapping[str, RefinedCell], transport: TransportResult) -> tuple[CellComparison, ...]:
+    compared = []
+    for each in transport.runs:
+        cell = refined.get(each.run.ordering.material.crystal)
+        if cell is None or each.run.pressure_GPa is None or not cell.is_of(_amounts(each.formula)):
+            continue
+        supercell = np.array(each.supercell) @ np.array(each.run.ordering.cell.supercell)
+        compared.append(
+            CellComparison(
+                ordering=each.run.ordering,
+                formula=each.formula,
+                potential=each.run.potential,
+                run=each.run.label,
+                temperature_K=each.run.temperature_K,
+                pressure_GPa=each.run.pressure_GPa,
+                difference=compare_with_refined(cell, each.lengths_A, each.angles_deg, supercell),
+            )
+        )
+    return tuple(_with_expansion(one, compared) for one in compared)
+
+
+def _with_expansion(one: CellComparison, every: list[CellComparison]) -> CellComparison:
+    """Add what a straight line of ln V against T through runs that differ in temperature alone says."""
+    same = [
+        other
+        for other in every
+        if (other.ordering, other.potential, other.pressure_GPa) == (one.ordering, one.potential, one.pressure_GPa)
+    ]
+    points = [(other.temperature_K or 0.0, math.log(other.difference.volume_A3)) for other in same]
+    temperatures = [temperature for temperature, _ in points]
+    if one.temperature_K is None or max(temperatures) - min(temperatures) < _FEWEST_K:
+        return one
+    slope = float(np.polyfit(temperatures, [volume for _, volume in points], 1)[0])
+    return replace(one, thermal_percent=100.0 * math.expm1(slope * (one.temperature_K - _ROOM_K)))
+
+
+def _amounts(formula: str) -> dict[str, float]:
+    from ase.formula import Formula
+
+    return {element: float(count) for element, count in Formula(formula).count().items()}

@@ -1,0 +1,50 @@
+"""Softness of the potentials of a real campaign: in results, report, CSV, figure and statements."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+
+from superionic.report.sections import model
+from superionic.training.metrics import softness_words
+
+
+def rows_of(folder, name):
+    (path,) = folder.rglob(name)
+    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+
+
+def test_slope_and_bias_are_those_of_the_points_of_the_parity_figure(ladder):
+    errors = ladder.results.validate.errors
+    for side, metrics in (("before", errors.before), ("after", errors.after)):
+        points = [row for row in rows_of(ladder.report, "parity.csv") if row["quantity"] == "force components"]
+        reference = np.array([float(row["reference"]) for row in points])
+        predicted = np.array([float(row[side]) for row in points])
+        assert metrics.force_slope == pytest.approx(predicted @ reference / (reference @ reference))
+        low, high = metrics.force_slope_interval95
+        assert low <= metrics.force_slope <= high
+        stress = getattr(errors.parity.stress_GPa, side)
+        bias = np.reshape(stress, (-1, 6)) - np.reshape(errors.parity.stress_GPa.reference, (-1, 6))
+        assert metrics.mean_error_stress_GPa == pytest.approx(bias[:, :3].mean())
+
+
+def test_charges_that_are_a_tenth_smaller_make_forces_softer_by_their_square(ladder):
+    """The labels are of charges 0.9 times those of the potential, whose energies are all proportional to q²."""
+    assert ladder.results.validate.errors.before.force_slope == pytest.approx(1.0 / 0.9**2, rel=1e-9)
+
+
+def test_files_page_and_statements_say_it(ladder):
+    errors = ladder.results.validate.errors
+    rows = {row["statistic"]: row for row in rows_of(ladder.report, "errors.csv")}
+    assert float(rows["force_slope"]["after"]) == errors.after.force_slope
+    assert float(rows["force_slope_low95"]["before"]) == errors.before.force_slope_interval95[0]
+    assert float(rows["mean_error_stress_GPa"]["before"]) == errors.before.mean_error_stress_GPa
+    page = (ladder.report / "report.html").read_text(encoding="utf-8")
+    assert "Forces, slope (95 % interval)" in page
+    assert f": slope {errors.before.force_slope:.2f} before, {errors.after.force_slope:.2f} after training" in page
+    words = [statement.words for statement in model.doubts(ladder.results)]
+    for when, metrics in (("Before training", errors.before), ("potential:", errors.after)):
+        said = softness_words(metrics)
+        assert any(when in one and (said or "") in one for one in words) == (said is not None)
