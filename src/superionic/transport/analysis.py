@@ -22,6 +22,7 @@ from superionic.transport.diffusivity import (
 from superionic.transport.estimate import Estimate
 from superionic.transport.hops import count_hops, turning
 from superionic.transport.msd import MeanSquaredDisplacement, displacement, framework_drift
+from superionic.transport.tensor import TensorEstimate, tensor_of_run
 
 FloatArray = NDArray[np.float64]
 
@@ -55,6 +56,9 @@ class TransportAnalysis:
     framework_moved
         Share of framework atoms that left their sites, but for those of polyanions that turned; None without a
         framework.
+    diffusivity_tensor_cm2_per_s
+        D* as a tensor in the frame of the cell, with joint errors; None where D* was not asked for over all three axes,
+        and where no motion was seen.
     """
 
     tracer_diffusivity_cm2_per_s: Estimate
@@ -74,6 +78,7 @@ class TransportAnalysis:
     msd: MeanSquaredDisplacement
     framework_msd: MeanSquaredDisplacement | None
     framework_moved: float | None
+    diffusivity_tensor_cm2_per_s: TensorEstimate | None = None
 
 
 def analyse_displacements(
@@ -198,6 +203,11 @@ def analyse_displacements(
         msd=msd.thinned(200),
         framework_msd=framework_msd,
         framework_moved=framework_moved,
+        diffusivity_tensor_cm2_per_s=tensor_of_run(
+            mobile, frame_interval_ps, cells if cells.ndim == 2 else cells.mean(axis=0), tracer
+        )
+        if plane is None and sorted(axes) == [0, 1, 2]
+        else None,
     )
 
 
