@@ -149,7 +149,7 @@ def _densities(
 # ---- task functions -----------------------------------------------------------------------------------------------
 
 
-@task(version=5)
+@task(version=6)
 def analyse_task(
     _context: Context,
     *,
@@ -206,7 +206,7 @@ def density_task(
     return CountedDensity(DensityMap.of(density, framework), np.asarray(density.probability_per_A3, dtype=np.float32))
 
 
-@task(version=4)
+@task(version=5)
 def arrhenius_task(
     _context: Context,
     *,

@@ -38,6 +38,7 @@ from superionic.transport.vogel import VogelFit, vogel_fit_of_estimates
 
 if TYPE_CHECKING:
     from superionic.transport.analysis import TransportAnalysis
+    from superionic.transport.posterior import TransportSamples
 
 
 @dataclass(frozen=True)
@@ -222,6 +223,12 @@ class TemperatureDependence:
         value = read_off(line, temperature_K, transfer=self.transfer, simulated=point is not None)
         leads_nowhere = unphysical is not None or min(self.fit.Ea_eV, self.line.Ea_eV) <= 0.0
         return None if value.extrapolated and leads_nowhere else value
+
+    def samples(self, n: int, *, seed: int = 0) -> TransportSamples:
+        """Draw D*, D_σ, Ea, ln D₀ and σ jointly; see :func:`superionic.transport.posterior.posterior_samples`."""
+        from superionic.transport.posterior import posterior_samples
+
+        return posterior_samples(self, n, seed=seed)
 
     def verdict_at(self, temperature_K: float) -> Verdict:
         """Say how far σ at any temperature can be believed, and if there is none, why.

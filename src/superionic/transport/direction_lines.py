@@ -53,6 +53,8 @@ _WITHOUT_TRACE: Final = np.array(
     ]
 )
 
+_ALONG_THE_FRAME: Final = _WITHOUT_TRACE[:2]
+
 
 @dataclass(frozen=True, eq=False)
 class DirectionLine:
@@ -174,8 +176,10 @@ def direction_lines(
     """Test whether directions differ in activation energy, and fit their lines if they do.
 
     If all directions have one activation energy, the tensor keeps its shape at all temperatures. So the test is on the
-    tensor over its trace, all five components of it at once, which does not depend on any choice of axes: a change that
-    is linear in 1/T, against none (χ² of five degrees of freedom). With few hops the errors of the shape are taken from
+    tensor over its trace: a change that is linear in 1/T, against none. It is made twice, and the smaller probability
+    of chance counts double: on all five components at once, which does not depend on any choice of axes (χ² of five
+    degrees of freedom), and, with more power where it is diagonal there, on what is along the axes of the cell (two
+    degrees). With few hops the errors of the shape are taken from
     all temperatures together, each scaled to the error of its scalar: by its own, a component that is low by chance
     would count for too much. Ions that move together enlarge them.
 
@@ -207,7 +211,8 @@ def direction_lines(
         return None
     x = np.array([1.0 / (BOLTZMANN_EV_PER_K * t) for t, _, _ in known])
     shapes, spreads = _shapes([(tensor, scalar) for _, tensor, scalar in known])
-    p_value = _chance(x, shapes, spreads)
+    tested = [_chance(x, shapes, spreads, basis) for basis in (_WITHOUT_TRACE, _ALONG_THE_FRAME)]
+    p_value = min(1.0, len(tested) * min(tested))
     span = (min(t for t, _, _ in known), max(t for t, _, _ in known))
     same = DirectionLines(p_value, p_value < SIGNIFICANT, (), None, 1.0, span, "crystal")
     if not same.significant:
@@ -235,13 +240,13 @@ def _shapes(known: Sequence[tuple[TensorEstimate, Estimate]]) -> tuple[FloatArra
     return np.array(shapes), together * ((1.0 - borrowed) * np.array(spreads) + borrowed * v * common)
 
 
-def _chance(x: FloatArray, shapes: FloatArray, spreads: FloatArray) -> float:
-    """Return the probability that shapes change this much with 1/T by chance."""
-    n, dof = len(x), len(_WITHOUT_TRACE)
-    covariances = _WITHOUT_TRACE @ spreads @ _WITHOUT_TRACE.T
+def _chance(x: FloatArray, shapes: FloatArray, spreads: FloatArray, basis: FloatArray) -> float:
+    """Return the probability that shapes, in a basis (parts, 6), change this much with 1/T by chance."""
+    n, dof = len(x), len(basis)
+    covariances = basis @ spreads @ basis.T
     least = _LEAST_VARIANCE * np.trace(covariances, axis1=1, axis2=2) / dof
     whitenings = np.linalg.inv(np.linalg.cholesky(covariances + least[:, None, None] * np.eye(dof)))
-    data = np.einsum("nab,nb->na", whitenings, shapes @ _WITHOUT_TRACE.T).ravel()
+    data = np.einsum("nab,nb->na", whitenings, shapes @ basis.T).ravel()
     constant = whitenings.reshape(n * dof, dof)
     linear = ((x - x.mean())[:, None, None] * whitenings).reshape(n * dof, dof)
 
@@ -318,6 +323,7 @@ def _fitted(
 ) -> _Fitted | None:
     """Fit three lines, or two where two of the directions do not differ; None where a direction has no two values."""
     cell = next(tensor.cell_A for tensor in tensors if tensor is not None)
+    axes = axes[sorted(range(3), key=lambda i: _name(axes[i], cell))]
     three = _joint_fit(temperatures_K, tensors, scalars, [axes[i : i + 1] for i in range(3)])
     pairs = []
     for unique in range(3):
