@@ -111,17 +111,21 @@ def vogel_fit(
         return None
     ln = np.log(y)
 
-    def straight_above(T0: float) -> tuple[FloatArray, float]:
-        parameters, _, chi2 = weighted_line(np.stack([np.ones(len(T)), -1.0 / (T - T0)], axis=1), ln, sigma)
-        return parameters, chi2
+    def left(T0: FloatArray | float) -> FloatArray:
+        """Return χ² of the best straight line of ln y against 1/(T − T₀), at each T₀."""
+        z = 1.0 / (T - np.asarray(T0)[..., None])
+        z = z - np.average(z, axis=-1, weights=sigma**-2)[..., None]
+        rest = ln - np.average(ln, weights=sigma**-2)
+        slopes = np.sum(z * rest / sigma**2, axis=-1) / np.sum((z / sigma) ** 2, axis=-1)
+        return np.asarray(np.sum(((rest - slopes[..., None] * z) / sigma) ** 2, axis=-1))
 
     places = np.linspace(0.0, _NEAREST * float(T.min()), _GRID)
-    chi2 = np.array([straight_above(float(place))[1] for place in places])
+    chi2 = left(places)
     best = int(np.argmin(chi2))
     low, high = places[max(best - 1, 0)], places[min(best + 1, _GRID - 1)]
-    found = optimize.minimize_scalar(lambda T0: straight_above(T0)[1], bounds=(low, high), method="bounded")
+    found = optimize.minimize_scalar(lambda T0: float(left(T0)), bounds=(low, high), method="bounded")
     T0 = float(found.x)
-    (ln_A, B), least = straight_above(T0)
+    (ln_A, B), _, least = weighted_line(np.stack([np.ones(len(T)), -1.0 / (T - T0)], axis=1), ln, sigma)
     fall = float(chi2[0]) - least
     if fall <= 0.0 or best == 0 or B <= 0.0:
         return None
