@@ -24,6 +24,7 @@ SAME_LENGTHS: Final = 0.05
 SAME_ANGLES: Final = 0.05
 """The same for the cosines of their angles."""
 _FEWEST_INCREMENTS: Final = 8
+_MOST_INCREMENTS: Final = 400
 _KNOWN: Final = 1e-3  # of the largest variance: what varies less is not inverted
 _TRACE: Final = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0]) / 3.0
 
@@ -129,7 +130,8 @@ def tensor_of_run(
     if not (scalar.value > 0.0 and 0.0 < scalar.error < math.inf and trace > 0.0):
         return None
     frame = crystal_frame(cell_A)
-    frames = max(1, min(round(tracer.window_ps[0] / frame_interval_ps), len(positions_A) // (_FEWEST_INCREMENTS + 1)))
+    lag = max(round(tracer.window_ps[0] / frame_interval_ps), len(positions_A) // _MOST_INCREMENTS)
+    frames = max(1, min(lag, len(positions_A) // (_FEWEST_INCREMENTS + 1)))
     whole = len(positions_A) // frames
     blocks = positions_A[: whole * frames].reshape(whole, frames, -1, 3).mean(axis=1, dtype=np.float64)
     steps = np.diff(blocks, axis=0) @ frame.T
