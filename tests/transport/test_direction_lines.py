@@ -162,6 +162,21 @@ def test_an_upper_bound_counts_as_one_for_every_direction():
     assert found.predict(300.0).value < plain.predict(300.0).value
 
 
+def test_a_direction_in_which_nothing_moved_at_the_coldest_is_bounded_by_what_one_hop_would_be():
+    temperatures, tensors, scalars = series(10)
+    still = np.diag(np.diag(tensors[0].value) * [0.0, 1.0, 1.0])
+    covariance = tensors[0].covariance.copy()
+    covariance[[0, 4, 5]] = covariance[:, [0, 4, 5]] = 0.0
+    cold = TensorEstimate(still, covariance, CELL, 1.0)
+    scalar = count_like_estimate(float(np.trace(still)) / 3.0, float(covariance[:3, :3].sum()) / 9.0)
+    found = direction_lines(temperatures, [cold, *tensors[1:]], [scalar, *scalars[1:]])
+    assert found.usable
+    assert all(0.0 < line.fit.Ea_error_eV < 0.2 for line in found.lines)
+    three = direction_lines(*series(11, lambda t: along(t, (0.7, 0.25, 0.1), (0.02, 0.1, 0.1)), ions=80))
+    first = next(line for line in three.lines if line.name == "along a")
+    assert first.fit.Ea_eV == pytest.approx(0.7, abs=4.0 * first.fit.Ea_error_eV)
+
+
 def test_cells_of_several_shapes_are_not_compared():
     temperatures, tensors, scalars = series(9)
     other = TensorEstimate(tensors[0].value, tensors[0].covariance, np.diag([12.0, 24.0, 18.0]), 1.0)

@@ -38,6 +38,7 @@ SIGNIFICANT: Final = 0.01
 SAME_DIRECTION: Final = math.cos(math.radians(10.0))
 """A direction within 10° of an axis of the cell is called by its name."""
 _DRAWS: Final = 4000
+_FEW_HOPS: Final = 5.0
 _HOPS_OF_ONES_OWN: Final = 100.0  # with so many independent hops the errors of a shape are half its own, half common
 _LEAST_VARIANCE: Final = 0.02  # of any component of a shape, in units of their mean: no component is known far better
 _TRACE: Final = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0]) / 3.0
@@ -385,8 +386,10 @@ def _joint_fit(
             values, covariance = shares @ components(tensor.value), shares @ tensor.covariance @ shares.T
             sizes = np.sqrt(np.maximum(np.diag(covariance), 1e-300))
             correlation = covariance / np.outer(sizes, sizes)
+            one_hop = 3.0 * float(_TRACE @ tensor.covariance @ _TRACE) / float(_TRACE @ components(tensor.value))
             each = [
-                count_like_estimate(float(value), float(size) ** 2) for value, size in zip(values, sizes, strict=True)
+                _counted(float(value), float(size) ** 2, one_hop / len(group))
+                for value, size, group in zip(values, sizes, groups, strict=True)
             ]
         for number, estimate in enumerate(each):
             points[number].append(estimate)
@@ -421,6 +424,21 @@ def _joint_fit(
         designs, limits, log_errors = (np.array(each) for each in zip(*bounded, strict=True))
         parameters, covariance = with_bounds(parameters, covariance, Bounds(designs, limits, log_errors))
     return _JointFit(parameters, covariance, p_straight, tuple(tuple(p) for p in points), used, tuple(spans))
+
+
+def _counted(value: float, variance: float, one_hop: float) -> Estimate:
+    """Estimate σ along a direction, along which there may have been few hops or none while others had many.
+
+    Parameters
+    ----------
+    value, variance
+        Of the component, or of the mean of two.
+    one_hop
+        What one independent hop adds to it; of few hops the variance is no less than that of their number.
+    """
+    if value < 0.5 * one_hop:
+        return count_like_estimate(value, variance, bound_per_hop=one_hop)
+    return count_like_estimate(value, max(variance, value * one_hop) if value < _FEW_HOPS * one_hop else variance)
 
 
 def _same(fit: _JointFit, pair: Sequence[int]) -> float:
