@@ -245,7 +245,7 @@ def _chance(x: FloatArray, shapes: FloatArray, spreads: FloatArray, basis: Float
     """Return the probability that shapes, in a basis (parts, 6), change this much with 1/T by chance."""
     n, dof = len(x), len(basis)
     covariances = basis @ spreads @ basis.T
-    least = _LEAST_VARIANCE * np.trace(covariances, axis1=1, axis2=2) / dof
+    least = _LEAST_VARIANCE * np.trace(covariances, axis1=1, axis2=2) / dof + 1e-12  # of a channel it is none
     whitenings = np.linalg.inv(np.linalg.cholesky(covariances + least[:, None, None] * np.eye(dof)))
     data = np.einsum("nab,nb->na", whitenings, shapes @ basis.T).ravel()
     constant = whitenings.reshape(n * dof, dof)
