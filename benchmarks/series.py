@@ -5,7 +5,8 @@
 Walkers whose rates along a, b and c are activated, each with its energy, go through the analysis of runs (36 ions,
 200 ps, five temperatures from 500 to 900 K); 300 K is extrapolated. Prints how often the directions are taken for
 different, the bias of ln σ(300 K) with them and by the line of the mean, and how often the intervals hold the truth.
-Then series of counted hops: two of six temperatures as upper bounds, and how often a straight line is taken for curved.
+Then ten times as many series of counted hops: two of six temperatures as upper bounds, and how often a straight line is
+taken for curved.
 """
 
 from __future__ import annotations
@@ -140,9 +141,9 @@ def main():
     seeds = parser.parse_args().seeds
     directions(seeds)
     print()
-    bounds(seeds)
+    bounds(10 * seeds)
     print()
-    curvature(seeds)
+    curvature(10 * seeds)
 
 
 if __name__ == "__main__":

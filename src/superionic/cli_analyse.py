@@ -365,3 +365,6 @@ def _show_dependence(console: Console, series: SeriesOfRuns, *, several: bool) -
         console.print(f"σ({temperature:g} K) = {number(1000.0 * value.value_S_per_cm)} mS/cm (68 %: {ends}){beyond}")
     for doubt in dependence.doubts:
         console.print(f"[yellow]{doubt.severity}:[/yellow] {escape(doubt.words)}")
+    for flag in dependence.flags:
+        if not any(flag in doubt.words for doubt in dependence.doubts):  # a doubt that repeats it says more
+            console.print(f"[yellow]caution:[/yellow] {escape(flag)}")

@@ -53,8 +53,13 @@ def arguments(folder, temperatures=T):
 def test_directions_are_summed_in_text_json_files_and_python(folder, tmp_path, capsys):
     out = tmp_path / "out"
     with pytest.raises(SystemExit) as done:
-        main(["analyse", *arguments(folder), "--out", str(out), "--samples", "300"])
+        main(["analyse", *arguments(folder)])
     assert done.value.code in (0, None)
+    analysed = superionic.analyse(
+        [folder / f"{t}.xyz" for t in T], temperatures_K=T, mobile="Li", frame_interval_fs=1000,
+        charges={"Li": 1.0, "Cl": -5.0},
+    )  # fmt: skip
+    analysed.write(out, formats=("png",), samples=300)
     text = " ".join(capsys.readouterr().out.split())
     assert "by direction: 0.1" in text
     assert "along c" in text
@@ -66,6 +71,7 @@ def test_directions_are_summed_in_text_json_files_and_python(folder, tmp_path, c
         # ln(σT) of walkers whose rates are activated has their activation energy
         assert abs(lines[name]["Ea_eV"] - truth) < 3.0 * lines[name]["Ea_error_eV"]
     again = read_analysis(out / "result.json")
+    assert again == analysed
     dependence = again.arrhenius[0].dependence
     assert dependence.headline.origin == "directions"
     assert dependence.headline.value_S_per_cm > 2.0 * dependence.line.predict(300.0).value
@@ -95,6 +101,33 @@ def test_a_temperature_without_motion_is_an_upper_bound_everywhere(folder, tmp_p
     page = found.write(tmp_path / "out", formats=("png",)).read_text()
     assert "Triangles pointing down: 95 % upper bounds" in page
     assert "upper bounds (at 400 K) and count as such" in page
+
+
+def test_the_command_line_says_which_temperatures_are_bounds(folder, capsys):
+    with pytest.raises(SystemExit) as done:
+        main(["analyse", *arguments(folder, (400, *T))])
+    assert done.value.code in (0, None)
+    assert "1 of 5 points of the Arrhenius fit are upper bounds (at 400 K)" in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_command_line_writes_samples(tmp_path):
+    rng = np.random.default_rng(0)
+    frames = [
+        Atoms("Li4Cl4", positions=[*p[:4], *p[-4:]], cell=np.diag([9.0] * 3), pbc=True)
+        for p in walk(rng, (0.02,) * 3, 51)
+    ]
+    write(tmp_path / "small.xyz", frames, format="extxyz")
+    out = tmp_path / "out"
+    with pytest.raises(SystemExit) as done:
+        main([
+            "analyse", str(tmp_path / "small.xyz"), "--mobile", "Li", "--frame-interval-fs", "1000", "--sites", "none",
+            "--out", str(out), "--samples", "20",
+        ])  # fmt: skip
+    assert done.value.code in (0, None)
+    names = "tracer_diffusivity_cm2_per_s,charge_diffusivity_cm2_per_s"
+    lines = (out / "samples.csv").read_text().splitlines()
+    assert (lines[0], len(lines)) == (names, 21)
+    assert (out / "samples.npz").is_file()
 
 
 def test_samples_need_a_folder_and_a_sensible_number(folder, capsys):
