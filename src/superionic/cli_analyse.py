@@ -123,6 +123,13 @@ def analyse_command(
         Path | None,
         typer.Option("--out", "-o", help="Folder for result.json, CSV, figures, density, sites, jumps and a page."),
     ] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            help="With --out: so many draws of D*, D_σ, Ea, ln D₀ and σ from their joint posterior, into samples.csv "
+            "and samples.npz, to propagate errors further."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
     """Find diffusivity, Haven ratio and conductivity, with honest errors, in trajectories that you have.
@@ -140,6 +147,12 @@ def analyse_command(
 
     if isovalue is not None and not isovalue > 0.0:
         raise AnalysisError(f"{isovalue:g} Å⁻³ is no level of a density.", where="--isovalue", fix="Give e.g. 1e-3.")
+    if samples is not None:
+        from superionic.transport.posterior import check_samples
+
+        check_samples(samples)
+        if out is None:
+            raise AnalysisError("--samples writes files.", where="--samples", fix="Say where: add --out FOLDER.")
     with _progress(quiet=as_json) as report:
         found = analyse(
             files,
@@ -173,7 +186,7 @@ def analyse_command(
             part=part,
             progress=report,
         )
-    page = None if out is None else found.write(out)
+    page = None if out is None else found.write(out, samples=samples or 0)
     if as_json:
         typer.echo(plain_json(found.to_json()), nl=False)
         return
@@ -396,14 +409,23 @@ def _show_dependence(console: Console, series: SeriesOfRuns, *, several: bool) -
     if dependence.Ea_eV is not None:
         energy = with_error(dependence.Ea_eV, dependence.Ea_error_eV, "eV")
         console.print(f"[bold]activation energy[/bold] {energy}, of ln(σT)")
+        if dependence.directions is not None and dependence.directions.lines:
+            console.print(f"by direction: {escape(dependence.directions.words)}")
+        if dependence.vogel is not None and dependence.vogel.significant:
+            console.print(f"curved; by the law of Vogel, Tammann and Fulcher (σT): {escape(dependence.vogel.words)}")
     for temperature in dependence.report_temperatures_K:
         value = dependence.conductivity_at(temperature)
         if value is None:
             console.print(f"σ({temperature:g} K) cannot be given")
             continue
         beyond = " [yellow](extrapolated)[/yellow]" if value.extrapolated else ""
+        if value.origin == "directions":
+            beyond += " summed over the directions"
         low, high = value.interval68_S_per_cm
         ends = _interval((1000.0 * low, 1000.0 * high))
         console.print(f"σ({temperature:g} K) = {number(1000.0 * value.value_S_per_cm)} mS/cm (68 %: {ends}){beyond}")
     for doubt in dependence.doubts:
         console.print(f"[yellow]{doubt.severity}:[/yellow] {escape(doubt.words)}")
+    for flag in dependence.flags:
+        if not any(flag in doubt.words for doubt in dependence.doubts):  # a doubt that repeats it says more
+            console.print(f"[yellow]caution:[/yellow] {escape(flag)}")

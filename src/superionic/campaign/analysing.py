@@ -19,6 +19,7 @@ from superionic.dynamics.unwrapping import SCHEMES, Scheme
 from superionic.errors import AnalysisError
 from superionic.results.analysis import Analysis, PooledTransport, SeriesOfRuns
 from superionic.results.identity import Material, Run
+from superionic.transport.bounded import respect_bounds
 from superionic.transport.conductivity_of_temperature import RunTransport, temperature_dependence
 from superionic.transport.estimate import Estimate, pool, ratio_estimate
 from superionic.transport.observables import OBSERVABLES
@@ -44,7 +45,7 @@ class TrajectoryAnalysis(Analysis):
 
     trajectories: tuple[AnalysedTrajectory, ...] = field(init=False, default=())
 
-    def write(self, folder: str | Path, *, formats: Sequence[str] = ("png", "svg")) -> Path:
+    def write(self, folder: str | Path, *, formats: Sequence[str] = ("png", "svg"), samples: int = 0) -> Path:
         """Write result.json, CSV tables, figures, densities (cube, CHGCAR) and a page; return the page.
 
         Parameters
@@ -53,6 +54,9 @@ class TrajectoryAnalysis(Analysis):
             Where to write; made if missing.
         formats
             Of the figures.
+        samples
+            So many draws of the results (D*, D_σ, Ea, ln D₀, σ) into ``samples.csv`` and ``samples.npz``; see
+            :meth:`superionic.results.analysis.Analysis.samples`.
         """
         from superionic.report.analysis_page import grid_name, jumps_csv, write_analysis
 
@@ -67,7 +71,8 @@ class TrajectoryAnalysis(Analysis):
                 mobile = np.flatnonzero(np.isin(each.trajectory.symbols, each.result.mobile))
                 jumped.append((each.result.name, each.migration.occupation, mobile))
         jumps = jumps_csv(jumped) if jumped else None
-        return write_analysis(self, Path(folder), grids=grids, jumps=jumps, formats=formats).html
+        drawn = self.samples(samples) if samples else ()
+        return write_analysis(self, Path(folder), grids=grids, jumps=jumps, samples=drawn, formats=formats).html
 
 
 def analyse(
@@ -348,21 +353,25 @@ def _sites(chosen: str | Path | DisorderedCrystal) -> Literal["none", "density"]
 def _pooled(runs: Sequence[RunAnalysis]) -> PooledTransport:
     """Average replicas, weighted by ions × time (not by their errors, which are low where the value is).
 
-    The Haven ratio is that of the averages: a mean of ratios is led by the run whose D_σ happens to be low.
+    A replica that did not level off bounds the average from above only. The Haven ratio is that of the averages: a mean
+    of ratios is led by the run whose D_σ happens to be low.
     """
     weights = [run.transport.n_ions * run.transport.duration_ps for run in runs]
 
+    def average(estimates: Sequence[Estimate]) -> Estimate:
+        return respect_bounds(pool(estimates, weights), estimates, weights)
+
     def where_known(estimates: Sequence[Estimate | None]) -> Estimate | None:
         known = [estimate for estimate in estimates if estimate is not None]
-        return pool(known, weights) if len(known) == len(runs) else None
+        return average(known) if len(known) == len(runs) else None
 
     found = [run.transport for run in runs]
     return PooledTransport(
-        tracer_diffusivity_cm2_per_s=pool([each.tracer_diffusivity_cm2_per_s for each in found], weights),
-        charge_diffusivity_cm2_per_s=pool([each.charge_diffusivity_cm2_per_s for each in found], weights),
+        tracer_diffusivity_cm2_per_s=average([each.tracer_diffusivity_cm2_per_s for each in found]),
+        charge_diffusivity_cm2_per_s=average([each.charge_diffusivity_cm2_per_s for each in found]),
         haven_ratio=ratio_estimate(
-            pool([each.tracer.beyond_hops_A2_per_ps for each in found], weights),
-            pool([each.charge.beyond_hops_A2_per_ps for each in found], weights),
+            average([each.tracer.beyond_hops_A2_per_ps for each in found]),
+            average([each.charge.beyond_hops_A2_per_ps for each in found]),
         ),
         nernst_einstein_conductivity_S_per_cm=where_known([e.nernst_einstein_conductivity_S_per_cm for e in found]),
         ionic_conductivity_S_per_cm=where_known([each.ionic_conductivity_S_per_cm for each in found]),

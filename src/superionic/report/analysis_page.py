@@ -30,6 +30,7 @@ from superionic.transport.density_map import DensityMap
 from superionic.transport.density_text import chgcar_text, cube_text
 from superionic.transport.estimate import Estimate
 from superionic.transport.jumps import SiteOccupation
+from superionic.transport.posterior import TransportSamples
 
 _MOST_NOTICES: Final = 50
 _TITLE_OF_MAPS: Final = "probability density of the mobile ions, integral 1"
@@ -46,6 +47,7 @@ def write_analysis(
     *,
     grids: Mapping[str, NDArray[np.float64]] | None = None,
     jumps: CsvTable | None = None,
+    samples: Sequence[TransportSamples] = (),
     formats: Sequence[str] = ("png", "svg"),
 ) -> ReportFiles:
     """Write ``result.json``, ``analysis.html``, CSV tables, figures and densities (cube, CHGCAR) of an analysis.
@@ -60,6 +62,8 @@ def write_analysis(
         Densities (a, b, c) in Å⁻³, ∫P = 1, by :func:`grid_name`.
     jumps
         Every single jump (:func:`jumps_csv`).
+    samples
+        Draws of the results, for ``samples.csv`` and ``samples.npz``, numbered if there are several.
     formats
         Formats of the figures.
 
@@ -77,6 +81,10 @@ def write_analysis(
             if run.density is not None and name in grids:
                 for file, text in _map_files(name, run.density, grids[name]):
                     target.write(file, text.encode())
+        for index, drawn in enumerate(samples):
+            stem = "samples" if len(samples) == 1 else f"samples_{index:03d}"
+            target.write(f"{stem}.csv", drawn.to_csv().encode())
+            target.write(f"{stem}.npz", drawn.to_npz())
         sections = analysis_sections(analysis, grids, jumps=jumps, files=target.names)
         csv, figures = write_tables_and_figures(target, sections, formats, tables="")
         content = page(

@@ -75,4 +75,5 @@ def sigma_detail(value: ConductivityAt, span_K: tuple[float, float] | None) -> s
     if value.origin == "runs":
         return f"{sure} · average of the runs at this temperature"
     span = f"{span_K[0]:g}–{span_K[1]:g} K" if span_K is not None else "the simulated temperatures"
-    return f"{sure} · {'extrapolated' if value.extrapolated else 'interpolated'} from {span}"
+    how = "extrapolated" if value.extrapolated else "interpolated"
+    return f"{sure} · {how} from {span}" + (", direction by direction" if value.origin == "directions" else "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from superionic.dynamics.analysis import RunAnalysis
 from superionic.execution.codec import plain_json, to_tree
@@ -13,6 +13,9 @@ from superionic.results.identity import Material, Run
 from superionic.transport.conductivity_of_temperature import TemperatureDependence
 from superionic.transport.estimate import Estimate
 from superionic.transport.volumes import ThermalExpansion
+
+if TYPE_CHECKING:
+    from superionic.transport.posterior import TransportSamples
 
 ANALYSIS: Final = "superionic analysis"
 """What the file ``result.json`` says that it holds."""
@@ -83,6 +86,44 @@ class Analysis:
         return isinstance(other, Analysis) and plain_json(to_tree(self)) == plain_json(to_tree(other))
 
     __hash__ = None  # type: ignore[assignment]
+
+    def samples(self, n: int, *, seed: int = 0) -> tuple[TransportSamples, ...]:
+        """Draw from what the runs leave open: D*, D_σ, σ and, over several temperatures, Ea and ln D₀.
+
+        Parameters
+        ----------
+        n
+            How many draws, up to a million.
+        seed
+            The same seed gives the same draws.
+
+        Returns
+        -------
+        tuple of TransportSamples
+            One for each series of temperatures (as `arrhenius`); without one, one for the replicas together, or one for
+            each run.
+        """
+        from superionic.transport.posterior import samples_of_estimates
+
+        if self.arrhenius:
+            return tuple(series.dependence.samples(n, seed=seed) for series in self.arrhenius)
+        known = [run.transport for run in self.runs]
+        return tuple(
+            samples_of_estimates(
+                temperature,
+                each.tracer_diffusivity_cm2_per_s,
+                each.charge_diffusivity_cm2_per_s,
+                each.haven_ratio,
+                each.nernst_einstein_conductivity_S_per_cm,
+                n,
+                seed=seed,
+            )
+            for temperature, each in (
+                [(run.temperature_K, run) for run in known]
+                if self.pooled is None
+                else [(known[0].temperature_K, self.pooled)]
+            )
+        )
 
     def to_json(self) -> str:
         """Return the text of ``result.json``: the same results give the same bytes."""

@@ -209,7 +209,7 @@ def density_task(
     return CountedDensity(DensityMap.of(density, framework), np.asarray(density.probability_per_A3, dtype=np.float32))
 
 
-@task(version=4)
+@task(version=5)
 def arrhenius_task(
     _context: Context,
     *,

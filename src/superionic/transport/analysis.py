@@ -22,6 +22,7 @@ from superionic.transport.diffusivity import (
 from superionic.transport.estimate import Estimate
 from superionic.transport.framework import FrameworkMotion, framework_motion
 from superionic.transport.msd import MeanSquaredDisplacement, displacement, framework_drift
+from superionic.transport.tensor import TensorEstimate, tensor_of_run
 
 FloatArray = NDArray[np.float64]
 
@@ -55,6 +56,9 @@ class TransportAnalysis:
         framework.
     framework
         Whether the framework kept its sites, and since when it melts; None without one.
+    diffusivity_tensor_cm2_per_s
+        D* as a tensor in the frame of the cell, with joint errors; None where D* was not asked for over all three axes,
+        and where no motion was seen.
     """
 
     tracer_diffusivity_cm2_per_s: Estimate
@@ -75,6 +79,7 @@ class TransportAnalysis:
     framework_msd: MeanSquaredDisplacement | None
     framework_moved: float | None
     framework: FrameworkMotion | None
+    diffusivity_tensor_cm2_per_s: TensorEstimate | None = None
 
 
 def analyse_displacements(
@@ -204,6 +209,11 @@ def analyse_displacements(
         framework_msd=framework_msd,
         framework_moved=None if framework is None else framework.share_left,
         framework=framework,
+        diffusivity_tensor_cm2_per_s=tensor_of_run(
+            mobile, frame_interval_ps, cells if cells.ndim == 2 else cells.mean(axis=0), tracer
+        )
+        if plane is None and sorted(axes) == [0, 1, 2]
+        else None,
     )
 
 

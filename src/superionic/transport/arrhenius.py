@@ -18,8 +18,10 @@ from superionic.units import BOLTZMANN_EV_PER_K
 FloatArray = NDArray[np.float64]
 ArrheniusForm = Literal["lnD", "lnSigmaT"]
 
-_TINY_PROBABILITY = 0.01
+TINY_PROBABILITY = 0.01
+"""Probability of chance below which scatter about a line enlarges its errors."""
 _ZERO_COUNT_95 = -math.log(0.05)
+_Z_95 = student_quantile(LEVEL_95, math.inf)
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ def arrhenius_fit(
     *,
     form: ArrheniusForm = "lnD",
     upper_bounds: Sequence[float | None] | None = None,
+    bound_log_errors: Sequence[float | None] | None = None,
 ) -> ArrheniusFit:
     """Weighted straight-line fit of ln D, or ln(σT), against 1/(k_B T) (paper A eq. 3, paper B eq. 3).
 
@@ -111,6 +114,8 @@ def arrhenius_fit(
 
     A point that is only an upper bound enters through the probability of seeing no hop, exp(−λ), where λ is
     proportional to D and a 95 % bound is λ = 3.0: it pulls the line down where it passes above, and else hardly counts.
+    A bound that is the upper side of a measured value (D had not levelled off, and may be anything below) has an error
+    of its own, and enters through the probability that the value measured is no lower than the line.
 
     Parameters
     ----------
@@ -122,6 +127,9 @@ def arrhenius_fit(
         (n,) standard errors in the same unit, or None.
     upper_bounds
         (n,) None for a measured value, or the 95 % upper bound of the value.
+    bound_log_errors
+        (n,) for a bound that is the upper side of a measurement the standard error of its logarithm (the bound lies
+        1.96 of them above what was measured); None for all others.
 
     Raises
     ------
@@ -146,17 +154,17 @@ def arrhenius_fit(
     n = int(np.count_nonzero(used))
     dof, reduced, covariance = math.inf, None, None
     if sigma is None:
-        parameters, unscaled, chi2 = _line(design[used], y[used], np.ones(n))
+        parameters, unscaled, chi2 = weighted_line(design[used], y[used], np.ones(n))
         if n > 2:
             covariance, dof = unscaled * chi2 / (n - 2), float(n - 2)
         else:
             flags.append("Two points without errors: the activation energy has no error.")
     else:
         log_sigma = sigma[used] / given[used]
-        parameters, covariance, chi2 = _line(design[used], y[used], log_sigma)
+        parameters, covariance, chi2 = weighted_line(design[used], y[used], log_sigma)
         if n > 2:
             reduced = chi2 / (n - 2)
-            if reduced > 1.0 and float(special.chdtrc(n - 2, chi2)) < _TINY_PROBABILITY:
+            if reduced > 1.0 and float(special.chdtrc(n - 2, chi2)) < TINY_PROBABILITY:
                 covariance = covariance * reduced
                 flags.append(
                     f"The points scatter about the Arrhenius line more than their errors allow (χ² per degree of "
@@ -170,9 +178,14 @@ def arrhenius_fit(
         count = int(np.count_nonzero(censored))
         respected = bool(np.all(design[censored] @ parameters <= limits))
         if covariance is not None:
-            parameters, covariance = _with_bounds(parameters, covariance, design[censored], limits)
+            scatters = [math.nan] * len(T) if bound_log_errors is None else bound_log_errors
+            own = np.array([math.nan if each is None else each for each in scatters], dtype=np.float64)[censored]
+            parameters, covariance = with_bounds(parameters, covariance, Bounds(design[censored], limits, own))
         how = "the line respects them" if respected else "the line through the other points passes above one of them"
-        flags.append(f"{count} of {len(T)} points of the Arrhenius fit are upper bounds; {how}.")
+        where = ", ".join(f"{t:g}" for t in T[censored])
+        flags.append(
+            f"{count} of {len(T)} points of the Arrhenius fit are upper bounds (at {where} K) and count as such; {how}."
+        )
     Ea_error = None if covariance is None else math.sqrt(float(covariance[1, 1]))
     if Ea_error is not None and abs(float(parameters[1])) < 2.0 * Ea_error:
         flags.append(f"The activation energy is not significant: {parameters[1]:.2f} ± {Ea_error:.2f} eV.")
@@ -203,7 +216,54 @@ def arrhenius_fit_estimates(
         [1.0 if is_bound else e.value * max(e.log_error, 1e-9) for e, is_bound in zip(estimates, bounded, strict=True)],
         form=form,
         upper_bounds=[e.interval95[1] if is_bound else None for e, is_bound in zip(estimates, bounded, strict=True)],
+        bound_log_errors=[
+            bound_log_error(e) if is_bound else None for e, is_bound in zip(estimates, bounded, strict=True)
+        ],
     )
+
+
+def bound_log_error(estimate: Estimate) -> float | None:
+    """Return the error of the logarithm of a bound that is the upper side of a measurement; None for one by counting.
+
+    A value of more than one standard error was seen: what makes it a bound is not how few hops there were, but that it
+    may hold what is no diffusion.
+    """
+    if not (estimate.is_upper_bound and 0.0 < estimate.error < estimate.value):
+        return None
+    high68, high95 = estimate.interval68[1], estimate.interval95[1]
+    if not (0.0 < high68 < high95 < math.inf):
+        return None
+    return math.log(high95 / high68) / (_Z_95 - 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Bounds:
+    """Upper bounds that a line of the logarithm should respect.
+
+    Attributes
+    ----------
+    design
+        (n, parameters) what the line is at each.
+    limits
+        (n,) logarithm of each 95 % bound.
+    log_errors
+        (n,) NaN for a bound by counting, see :func:`bound_log_error`.
+    """
+
+    design: FloatArray
+    limits: FloatArray
+    log_errors: FloatArray
+
+    def pull(self, y: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return first and second derivative of −ln(likelihood) by the line at each bound."""
+        expected = _ZERO_COUNT_95 * np.exp(np.minimum(y - self.limits, 50.0))
+        measured = np.isfinite(self.log_errors)
+        if not measured.any():
+            return expected, expected
+        s = np.where(measured, self.log_errors, 1.0)
+        u = (self.limits - y) / s - _Z_95
+        ratio = np.exp(-0.5 * u**2 - 0.5 * math.log(2.0 * math.pi) - special.log_ndtr(u))
+        return np.where(measured, ratio / s, expected), np.where(measured, ratio * (ratio + u) / s**2, expected)
 
 
 def _checked(
@@ -237,7 +297,7 @@ def _checked(
     return T, given, sigma, bounds
 
 
-def _line(design: FloatArray, y: FloatArray, sigma: FloatArray) -> tuple[FloatArray, FloatArray, float]:
+def weighted_line(design: FloatArray, y: FloatArray, sigma: FloatArray) -> tuple[FloatArray, FloatArray, float]:
     """Weighted least squares by QR, centred for accuracy: parameters, covariance, χ²."""
     q, r = np.linalg.qr(design / sigma[:, None])
     scaled = y / sigma
@@ -247,17 +307,15 @@ def _line(design: FloatArray, y: FloatArray, sigma: FloatArray) -> tuple[FloatAr
     return cast(FloatArray, parameters), cast(FloatArray, inverse @ inverse.T), float(residual @ residual)
 
 
-def _with_bounds(
-    parameters: FloatArray, covariance: FloatArray, design: FloatArray, limits: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Combine a line with counts of zero by Newton's method; the likelihood is convex."""
+def with_bounds(parameters: FloatArray, covariance: FloatArray, bounds: Bounds) -> tuple[FloatArray, FloatArray]:
+    """Combine a line with its bounds by Newton's method; the likelihood is convex."""
     precision = np.linalg.inv(covariance)
     start, x = parameters, parameters.copy()
     hessian = precision
     for _ in range(200):
-        expected = _ZERO_COUNT_95 * np.exp(np.minimum(design @ x - limits, 50.0))
-        gradient = precision @ (x - start) + design.T @ expected
-        hessian = precision + design.T @ (expected[:, None] * design)
+        first, second = bounds.pull(bounds.design @ x)
+        gradient = precision @ (x - start) + bounds.design.T @ first
+        hessian = precision + bounds.design.T @ (second[:, None] * bounds.design)
         step = np.linalg.solve(hessian, gradient)
         x = x - step
         if float(step @ hessian @ step) < 1e-20:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from superionic.transport.arrhenius import ArrheniusFit
 from superionic.transport.estimate import PooledEstimate, student_quantile
 from superionic.units import BOLTZMANN_EV_PER_K
+
+if TYPE_CHECKING:
+    from superionic.transport.direction_lines import DirectionLines
 
 ErrorSource = Literal["statistics", "orderings", "transfer"]
 
@@ -70,7 +73,7 @@ class BudgetTerm:
 
 def error_budget(
     fit: ArrheniusFit,
-    line: ArrheniusFit,
+    line: ArrheniusFit | DirectionLines,
     conductivities: Sequence[PooledEstimate],
     temperatures_K: Sequence[float],
     transfer: TransferTerm | None = None,
@@ -85,7 +88,7 @@ def error_budget(
     fit
         That Ea is from.
     line
-        That σ is read off, with errors.
+        That σ is read off, with errors, or the lines of the directions.
     conductivities
         σ at each simulated temperature.
     temperatures_K

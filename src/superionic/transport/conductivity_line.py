@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from superionic.transport.arrhenius import ArrheniusFit
 from superionic.transport.budget import TransferTerm, widened
 from superionic.transport.estimate import LEVEL_68, LEVEL_95, Estimate
 from superionic.transport.precision import Precision, precision_of
+
+if TYPE_CHECKING:
+    from superionic.transport.direction_lines import DirectionLines
 
 Interval = tuple[float, float]
 
@@ -40,7 +43,8 @@ class ConductivityAt:
     simulated
         Whether there are runs at this very temperature.
     origin
-        ``line``: read off the line through all temperatures; ``runs``: the average of the runs at this one.
+        ``line``: read off the line through all temperatures; ``directions``: the sum of the lines of the directions,
+        which differ in activation energy; ``runs``: the average of the runs at this one.
     """
 
     temperature_K: float
@@ -50,7 +54,7 @@ class ConductivityAt:
     log_error: float
     extrapolated: bool
     simulated: bool
-    origin: Literal["line", "runs"]
+    origin: Literal["line", "directions", "runs"]
 
     @property
     def is_upper_bound(self) -> bool:
@@ -79,9 +83,13 @@ class ConductivityBand:
 
 
 def read_off(
-    line: ArrheniusFit, temperature_K: float, *, transfer: TransferTerm | None = None, simulated: bool = False
+    line: ArrheniusFit | DirectionLines,
+    temperature_K: float,
+    *,
+    transfer: TransferTerm | None = None,
+    simulated: bool = False,
 ) -> ConductivityAt:
-    """Read σ off a line of ln(σT).
+    """Read σ off a line of ln(σT), or off those of the directions, summed.
 
     Parameters
     ----------
@@ -116,7 +124,7 @@ def read_off(
         log_error=_log_error(point.log_error, transfer, temperature_K),
         extrapolated=point.extrapolated,
         simulated=simulated,
-        origin="line",
+        origin="line" if isinstance(line, ArrheniusFit) else "directions",
     )
 
 
@@ -138,7 +146,7 @@ def of_runs(
 
 
 def conductivity_band(
-    line: ArrheniusFit,
+    line: ArrheniusFit | DirectionLines,
     temperatures_K: Sequence[float],
     report_temperatures_K: Sequence[float],
     *,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, get_args
 
 from superionic.errors import AnalysisError, CalculationFailed
 from superionic.transport.arrhenius import ArrheniusFit, ArrheniusForm, arrhenius_fit_estimates
+from superionic.transport.bounded import respect_bounds
 from superionic.transport.budget import BudgetTerm, TransferTerm, error_budget
 from superionic.transport.conductivity_line import (
     ConductivityAt,
@@ -17,9 +18,12 @@ from superionic.transport.conductivity_line import (
     of_runs,
     read_off,
 )
+from superionic.transport.direction_lines import DirectionLines, direction_lines
 from superionic.transport.doubts import (
     Doubt,
     Verdict,
+    about_curvature,
+    about_directions,
     about_line,
     about_values,
     by_gravity,
@@ -29,9 +33,12 @@ from superionic.transport.doubts import (
 )
 from superionic.transport.estimate import Estimate, PooledEstimate, pool_orderings, pooled_ratio
 from superionic.transport.slope_break import SlopeBreak, slope_break_of_estimates
+from superionic.transport.tensor import TensorEstimate, pool_tensors
+from superionic.transport.vogel import VogelFit, vogel_fit_of_estimates
 
 if TYPE_CHECKING:
     from superionic.transport.analysis import TransportAnalysis
+    from superionic.transport.posterior import TransportSamples
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,8 @@ class RunTransport:
         D* and σ by the Nernst–Einstein relation.
     ionic_conductivity_S_per_cm, haven_ratio
         σ from D_σ, correlations included, and D*/D_σ; None where they are not known.
+    conductivity_tensor_S_per_cm
+        Nernst–Einstein σ as a tensor in the frame of the cell; None where it is not known.
     """
 
     temperature_K: float
@@ -56,6 +65,7 @@ class RunTransport:
     nernst_einstein_conductivity_S_per_cm: Estimate
     ionic_conductivity_S_per_cm: Estimate | None = None
     haven_ratio: Estimate | None = None
+    conductivity_tensor_S_per_cm: TensorEstimate | None = None
 
     @classmethod
     def of(cls, analysis: TransportAnalysis, *, ordering: str = "") -> RunTransport:
@@ -72,13 +82,15 @@ class RunTransport:
                 "σ(T) needs the temperature of each run and the charges of its mobile ions.",
                 fix="Give both to the analysis of the run.",
             )
+        diffusivity, tensor = analysis.tracer_diffusivity_cm2_per_s, analysis.diffusivity_tensor_cm2_per_s
         return cls(
             temperature,
             ordering,
-            analysis.tracer_diffusivity_cm2_per_s,
+            diffusivity,
             conductivity,
             analysis.ionic_conductivity_S_per_cm,
             analysis.haven_ratio,
+            None if tensor is None else tensor.scaled(conductivity.value / diffusivity.value),
         )
 
 
@@ -95,6 +107,8 @@ class TemperaturePoint:
     ionic_conductivity_S_per_cm, haven_ratio
         σ from D_σ, and D*/D_σ; None unless every run has one. The Haven ratio is that of the averages (of both
         conductivities); it is not bounded (inf) where the average charge diffusivity vanishes.
+    conductivity_tensor_S_per_cm
+        Nernst–Einstein σ as a tensor in the frame of the cell; None where it is not known, or an upper bound.
     """
 
     temperature_K: float
@@ -103,6 +117,7 @@ class TemperaturePoint:
     diffusivity_cm2_per_s: PooledEstimate
     ionic_conductivity_S_per_cm: PooledEstimate | None
     haven_ratio: PooledEstimate | None
+    conductivity_tensor_S_per_cm: TensorEstimate | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,11 +143,17 @@ class TemperatureDependence:
         Activation energy with its error, the transfer term included; None without a line.
     slope_break
         Test of ln D for two regimes; None with fewer than five temperatures.
+    directions
+        Test for directions of different activation energy, and their lines where they differ; σ is then their sum.
+        None where it was not tested: fewer than two temperatures with a tensor, or cells of several shapes.
+    vogel
+        Fit of σT by the law of Vogel, Tammann and Fulcher, and the test for it; never what σ is read off. None with
+        fewer than five temperatures, and where the plot does not bend that way.
     band
-        The line with its intervals, for drawing; None without a line.
+        The line that σ is read off with its intervals, for drawing; None without a line.
     predictions
-        σ read off the line at each report temperature, in the order asked; empty without a line. Whether they may be
-        given as results is for `conductivity_at` to say.
+        σ read off the line (or the sum of the directions) at each report temperature, in the order asked; empty without
+        a line. Whether they may be given as results is for `conductivity_at` to say.
     budget
         What the errors consist of; empty without a line.
     doubts
@@ -152,6 +173,8 @@ class TemperatureDependence:
     Ea_eV: float | None
     Ea_error_eV: float | None
     slope_break: SlopeBreak | None
+    directions: DirectionLines | None
+    vogel: VogelFit | None
     band: ConductivityBand | None
     predictions: tuple[ConductivityAt, ...]
     budget: tuple[BudgetTerm, ...]
@@ -163,6 +186,11 @@ class TemperatureDependence:
     def n_runs(self) -> int:
         """Runs at all temperatures."""
         return sum(point.n_runs for point in self.points)
+
+    @property
+    def sigma_line(self) -> ArrheniusFit | DirectionLines | None:
+        """What σ is read off: the lines of the directions where these differ, else that of the mean."""
+        return self.directions if self.directions is not None and self.directions.usable else self.line
 
     @property
     def headline(self) -> ConductivityAt | None:
@@ -189,11 +217,18 @@ class TemperatureDependence:
         point, unphysical = _simulated(temperature_K, self.points), self._unphysical
         if point is not None and (self.line is None or unphysical is not None):
             return of_runs(point.conductivity_S_per_cm.estimate, temperature_K, transfer=self.transfer)
-        if self.fit is None or self.line is None:
+        line = self.sigma_line
+        if self.fit is None or self.line is None or line is None:
             return None
-        value = read_off(self.line, temperature_K, transfer=self.transfer, simulated=point is not None)
+        value = read_off(line, temperature_K, transfer=self.transfer, simulated=point is not None)
         leads_nowhere = unphysical is not None or min(self.fit.Ea_eV, self.line.Ea_eV) <= 0.0
         return None if value.extrapolated and leads_nowhere else value
+
+    def samples(self, n: int, *, seed: int = 0) -> TransportSamples:
+        """Draw D*, D_σ, Ea, ln D₀ and σ jointly; see :func:`superionic.transport.posterior.posterior_samples`."""
+        from superionic.transport.posterior import posterior_samples
+
+        return posterior_samples(self, n, seed=seed)
 
     def verdict_at(self, temperature_K: float) -> Verdict:
         """Say how far σ at any temperature can be believed, and if there is none, why.
@@ -223,7 +258,18 @@ class TemperatureDependence:
         if self.line is None or judged is None:
             return by_gravity([without_line(f"{self.no_line_reason} {_seen(self.points)}", withheld), *found])
         Ea_error_eV = _with_transfer(judged.Ea_error_eV, self.transfer)
-        return by_gravity([*about_line(self.line, judged.Ea_eV, Ea_error_eV, self.slope_break, withheld), *found])
+        given = [value for value in values if value is not None]
+        if self.directions is not None:
+            found = (*found, *about_directions(self.directions, self.line, given))
+        if self.vogel is not None:
+            found = (*found, *about_curvature(self.vogel, given))
+        broken = None if self._bent_by_directions else self.slope_break
+        return by_gravity([*about_line(self.line, judged.Ea_eV, Ea_error_eV, broken, withheld), *found])
+
+    @property
+    def _bent_by_directions(self) -> bool:
+        """Whether straight lines of directions say why that of their mean is bent, without a second regime."""
+        return self.directions is not None and self.directions.usable and self.directions.straight
 
 
 def temperature_dependence(
@@ -276,6 +322,8 @@ def temperature_dependence(
         Ea_eV=None,
         Ea_error_eV=None,
         slope_break=None,
+        directions=None,
+        vogel=None,
         band=None,
         predictions=(),
         budget=(),
@@ -291,19 +339,26 @@ def temperature_dependence(
         found = replace(bare, flags=(f"No activation energy: {reason}",), no_line_reason=reason)
     else:
         broken = slope_break_of_estimates(temperatures, diffusivity)
-        found = replace(
+        known = replace(
             bare,
             fit=fit,
             line=line,
             Ea_eV=fit.Ea_eV,
             Ea_error_eV=_with_transfer(fit.Ea_error_eV, transfer),
             slope_break=broken,
-            band=conductivity_band(line, temperatures, wanted, transfer=transfer),
+            directions=direction_lines(temperatures, [point.conductivity_tensor_S_per_cm for point in points], sigma),
+            vogel=vogel_fit_of_estimates(temperatures, sigma),
+        )
+        read = known.sigma_line or line
+        break_flag = None if broken is None or known._bent_by_directions else broken.flag
+        found = replace(
+            known,
+            band=conductivity_band(read, temperatures, wanted, transfer=transfer),
             predictions=tuple(
-                read_off(line, t, transfer=transfer, simulated=_simulated(t, points) is not None) for t in wanted
+                read_off(read, t, transfer=transfer, simulated=_simulated(t, points) is not None) for t in wanted
             ),
-            budget=error_budget(fit, line, pooled, wanted, transfer),
-            flags=(*fit.flags, *([broken.flag] if broken is not None and broken.flag else [])),
+            budget=error_budget(fit, read, pooled, wanted, transfer),
+            flags=(*fit.flags, *([break_flag] if break_flag else [])),
         )
     return replace(found, doubts=found._doubts(wanted))
 
@@ -322,10 +377,9 @@ def _check(runs: Sequence[RunTransport], form: str, wanted: Sequence[float]) -> 
 
 def _point(temperature_K: float, runs: Sequence[RunTransport]) -> TemperaturePoint:
     orderings = [run.ordering for run in runs]
-
-    nernst = pool_orderings([run.nernst_einstein_conductivity_S_per_cm for run in runs], orderings)
+    nernst = _pooled([run.nernst_einstein_conductivity_S_per_cm for run in runs], orderings)
     known = [run.ionic_conductivity_S_per_cm for run in runs if run.ionic_conductivity_S_per_cm is not None]
-    ionic = pool_orderings(known, orderings) if len(known) == len(runs) else None
+    ionic = _pooled(known, orderings) if len(known) == len(runs) else None
     ratios = [run.haven_ratio for run in runs if run.haven_ratio is not None]
     haven = None
     if ionic is not None and len(ratios) == len(runs):
@@ -336,10 +390,18 @@ def _point(temperature_K: float, runs: Sequence[RunTransport]) -> TemperaturePoi
         temperature_K,
         len(runs),
         nernst,
-        pool_orderings([run.tracer_diffusivity_cm2_per_s for run in runs], orderings),
+        _pooled([run.tracer_diffusivity_cm2_per_s for run in runs], orderings),
         ionic,
         haven,
+        pool_tensors([run.conductivity_tensor_S_per_cm for run in runs], orderings, nernst),
     )
+
+
+def _pooled(estimates: Sequence[Estimate], orderings: Sequence[str]) -> PooledEstimate:
+    """Average replicas, then orderings; what only bounds from above is no value in the average either."""
+    pooled = pool_orderings(estimates, orderings)
+    shares = [1.0 / orderings.count(name) for name in orderings]
+    return replace(pooled, estimate=respect_bounds(pooled.estimate, estimates, shares))
 
 
 def _with_transfer(Ea_error_eV: float | None, transfer: TransferTerm | None) -> float | None:

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from superionic.transport.arrhenius import ArrheniusFit
 from superionic.transport.conductivity_line import ConductivityAt
 from superionic.transport.precision import two_digits
 from superionic.transport.slope_break import SlopeBreak
+
+if TYPE_CHECKING:
+    from superionic.transport.direction_lines import DirectionLines
+    from superionic.transport.vogel import VogelFit
 
 Severity = Literal["info", "caution", "warning"]
 DoubtKind = Literal[
@@ -23,6 +27,8 @@ DoubtKind = Literal[
     "statistically thin",
     "insignificant",
     "two regimes",
+    "directions differ",
+    "curved",
     "extrapolated",
     "two temperatures",
 ]
@@ -149,6 +155,79 @@ def about_line(
         words = f"Two temperatures ({low:g} and {high:g} K) fix a line but cannot show whether it is straight."
         found.append(Doubt("two temperatures", "caution", words))
     return tuple(found)
+
+
+def about_directions(
+    directions: DirectionLines, line: ArrheniusFit, values: Sequence[ConductivityAt]
+) -> tuple[Doubt, ...]:
+    """Say that directions differ in activation energy, and what that makes of σ.
+
+    Parameters
+    ----------
+    directions
+        Lines of the directions.
+    line
+        That of the mean.
+    values
+        What is given as σ.
+    """
+    if not directions.significant:
+        return ()
+    chance = f"by chance in {100.0 * directions.p_value:.2g} % of cases"
+    if not directions.lines:
+        words = (
+            f"The directions of the crystal differ in activation energy ({chance}), but some have too few values for a "
+            "line of their own: σ is read off the line of their mean, which is not straight and extrapolates too low."
+        )
+        return (Doubt("directions differ", "warning", words),)
+    head = f"Directions differ in activation energy: {directions.words} ({chance})."
+    if not directions.usable:
+        words = (
+            f"{head} Not all of these can be activation energies, so σ is read off the line of the mean, which is not "
+            "straight and extrapolates too low."
+        )
+        return (Doubt("directions differ", "warning", words),)
+    summed = [value for value in values if value.origin == "directions"]
+    beyond = [value for value in summed if value.extrapolated]
+    words = f"{head} Their mean has no straight Arrhenius line: its slope, given as Ea, is that between the simulated "
+    words += "temperatures only. "
+    words += "σ is the sum of the directions, each along its own line"
+    if beyond:
+        each = "; ".join(
+            f"{sigma_at([v.temperature_K])} = {two_digits(v.value_S_per_cm)} S/cm, where the line of the mean would "
+            f"give {two_digits(line.predict(v.temperature_K).value)}"
+            for v in beyond
+        )
+        words += f": {each}"
+    where = tuple(value.temperature_K for value in summed)
+    return (Doubt("directions differ", "caution" if beyond else "info", f"{words}.", where),)
+
+
+def about_curvature(curved: VogelFit, values: Sequence[ConductivityAt]) -> tuple[Doubt, ...]:
+    """Say that the Arrhenius plot bends down on cooling, and what that would make of σ where it is extrapolated.
+
+    Parameters
+    ----------
+    curved
+        The law of Vogel, Tammann and Fulcher, with its test.
+    values
+        What is given as σ.
+    """
+    if not curved.significant:
+        return ()
+    words = (
+        f"The Arrhenius plot is curved (by chance in {100.0 * curved.p_value:.2g} % of cases): it is steeper where it "
+        f"is colder. The law of Vogel, Tammann and Fulcher, σT = A·exp(−B/(T − T₀)), describes it with {curved.words} "
+        "(A in S·K/cm). σ is given along the straight line all the same"
+    )
+    beyond = []
+    for value in values:
+        if value.extrapolated:
+            at = curved.value_at(value.temperature_K)
+            law = "none, being below T₀" if at is None else f"{two_digits(at / value.temperature_K)} S/cm"
+            given = f"{sigma_at([value.temperature_K])} = {two_digits(value.value_S_per_cm)} S/cm"
+            beyond.append(f"{given}, where the law would give {law}")
+    return (Doubt("curved", "caution", f"{words}{': ' if beyond else ''}{'; '.join(beyond)}."),)
 
 
 def about_values(values: Sequence[ConductivityAt], line: ArrheniusFit | None) -> tuple[Doubt, ...]:

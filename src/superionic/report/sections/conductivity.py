@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -20,9 +21,11 @@ from superionic.transport.analysis import TransportAnalysis
 from superionic.transport.arrhenius import ArrheniusForm
 from superionic.transport.conductivity_line import ConductivityAt
 from superionic.transport.conductivity_of_temperature import TemperatureDependence
+from superionic.transport.direction_lines import DirectionLines
 from superionic.transport.doubts import Doubt, DoubtKind
 from superionic.transport.estimate import Estimate, PooledEstimate
 from superionic.transport.slope_break import SlopeBreak
+from superionic.transport.vogel import FEWEST_POINTS, VogelFit
 
 _COMPARED: Final[tuple[Quantity, ...]] = ("conductivity", "activation_energy")
 _MOST_DOUBTS: Final = 3
@@ -31,6 +34,8 @@ _SHORT: Final[dict[DoubtKind, str]] = {
     "no line": "no Arrhenius line",
     "unphysical": "unphysical activation energy",
     "upper bound": "only an upper bound",
+    "directions differ": "directions differ in activation energy",
+    "curved": "curved Arrhenius plot",
     "insignificant": "activation energy not significant",
     "two temperatures": "two temperatures only",
 }
@@ -84,11 +89,13 @@ def conductivity(
         arrhenius(dependences, runs),
         against_energy(dependences),
         _table(dependences),
+        _directions_table(dependences),
         _conductivity_table(dependences),
         _budget_table(dependences),
         _runs_table(runs),
     )
-    files = [table(columns, dependences) for table in (_arrhenius_csv, _conductivities_csv, _points_csv, _budget_csv)]
+    tables = (_arrhenius_csv, _directions_csv, _conductivities_csv, _points_csv, _budget_csv)
+    files = [table(columns, dependences) for table in tables]
     return Section("conductivity", "Conductivity", shown(*blocks), files if dependences else [])
 
 
@@ -132,6 +139,8 @@ def _table(dependences: Sequence[NamedDependence]) -> Table:
             ("Eₐ, eV", lambda each: with_error(each.dependence.Ea_eV, each.dependence.Ea_error_eV)),
             ("χ² per degree of freedom", lambda each: _chi2(each.dependence)),
             ("Break of the slope", lambda each: _break_words(each.dependence.slope_break)),
+            ("Eₐ by direction", lambda each: _direction_words(each.dependence.directions)),
+            ("Curvature", lambda each: _curvature_words(each.dependence)),
             ("Remarks", lambda each: notes.refer([sentence(words) for words in each.remarks])),
         ],
         numeric=(3, 4, 5),
@@ -153,6 +162,48 @@ def _break_words(kink: SlopeBreak | None) -> str:
         f"at {kink.temperature_K:.0f} K: {with_error(kink.Ea_below_eV, kink.Ea_below_error_eV)} below, "
         f"{with_error(kink.Ea_above_eV, kink.Ea_above_error_eV)} above (p = {kink.p_value:.2g})"
     )
+
+
+def _direction_words(directions: DirectionLines | None) -> str:
+    if directions is None:
+        return "not tested"
+    if not directions.significant:
+        return f"the same (p = {directions.p_value:.2g})"
+    return f"{directions.words or 'differs'} (p = {directions.p_value:.2g})"
+
+
+def _curvature_words(dependence: TemperatureDependence) -> str:
+    curved = dependence.vogel
+    if curved is None:
+        measured = sum(math.isfinite(p.conductivity_S_per_cm.estimate.log_error) for p in dependence.points)
+        return "none" if measured >= FEWEST_POINTS else "not tested"
+    return (
+        f"VTF: {curved.words} (p = {curved.p_value:.2g})" if curved.significant else f"none (p = {curved.p_value:.2g})"
+    )
+
+
+def _directions_table(dependences: Sequence[NamedDependence]) -> Table:
+    rows = [
+        [
+            each.name,
+            line.name,
+            str(line.multiplicity),
+            with_error(line.fit.Ea_eV, line.fit.Ea_error_eV),
+            number(line.fit.ln_prefactor, 3),
+            *(number(_MILLI * line.fit.predict(temperature).value) for temperature in temperatures),
+        ]
+        for temperatures in (asked_temperatures(dependences),)
+        for each in dependences
+        if each.dependence.directions is not None
+        for line in each.dependence.directions.lines
+    ]
+    columns = ["Composition", "Direction", "Axes", "Eₐ, eV", "ln(σ₀T), S·K/cm"]
+    columns += [f"σ({t:g} K), mS/cm" for t in asked_temperatures(dependences)]
+    caption = (
+        "Directions of different activation energy, by the vectors of the simulated cell. σ is the mean over three "
+        "axes, each along its own line."
+    )
+    return Table(caption, columns, rows, frozenset(range(2, len(columns))))
 
 
 def _conductivity_table(dependences: Sequence[NamedDependence]) -> Table:
@@ -187,6 +238,10 @@ def _milli_interval(ends_S_per_cm: tuple[float, float]) -> str:
 def _how(value: ConductivityAt) -> str:
     if value.origin == "runs":
         return "average of the runs"
+    if value.origin == "directions":
+        return "sum of directions, " + (
+            "extrapolated" if value.extrapolated else "simulated" if value.simulated else "interpolated"
+        )
     return "extrapolated" if value.extrapolated else "on the line, simulated" if value.simulated else "interpolated"
 
 
@@ -248,10 +303,52 @@ def _arrhenius_csv(identity: tuple[str, ...], dependences: Sequence[NamedDepende
             ("Ea_error_eV", lambda each: each.dependence.Ea_error_eV),
             (("ln_prefactor", "degrees_of_freedom", "reduced_chi2"), lambda each: _fit_cells(each.dependence)),
             (broken, lambda each: _break_cells(each.dependence.slope_break)),
+            ("directions_p_value", lambda each: _directions_p(each.dependence)),
+            (_VTF_COLUMNS, lambda each: _vogel_cells(each.dependence.vogel)),
             (("transfer_ln_sigma", "transfer_Ea_eV"), lambda each: _transfer_cells(each.dependence)),
             ("flags", lambda each: "; ".join(each.remarks)),
         ],
     )
+
+
+def _directions_p(dependence: TemperatureDependence) -> float | None:
+    return None if dependence.directions is None else dependence.directions.p_value
+
+
+_VTF_COLUMNS: Final = (
+    "vtf_T0_K", "vtf_T0_error_K", "vtf_B_K", "vtf_B_error_K", "vtf_ln_prefactor", "vtf_ln_prefactor_error",
+    "vtf_p_value",
+)  # fmt: skip
+
+
+def _vogel_cells(curved: VogelFit | None) -> Cells:
+    if curved is None:
+        return (None,) * len(_VTF_COLUMNS)
+    if not curved.significant:
+        return (*(None,) * (len(_VTF_COLUMNS) - 1), curved.p_value)
+    return (
+        curved.T0_K, curved.T0_error_K, curved.B_K, curved.B_error_K, curved.ln_prefactor, curved.ln_prefactor_error,
+        curved.p_value,
+    )  # fmt: skip
+
+
+def _directions_csv(identity: tuple[str, ...], dependences: Sequence[NamedDependence]) -> CsvTable:
+    """Return the points and the line of each direction; no rows where directions do not differ."""
+    rows = [
+        (
+            *each.cells, line.name, line.multiplicity, line.fit.Ea_eV, line.fit.Ea_error_eV, line.fit.ln_prefactor,
+            point.temperature_K, *estimate_cells(estimate),
+        )
+        for each in dependences
+        if each.dependence.directions is not None
+        for line in each.dependence.directions.lines
+        for point, estimate in zip(each.dependence.points, line.points, strict=True)
+    ]  # fmt: skip
+    columns = (
+        *identity, "direction", "axes", "Ea_eV", "Ea_error_eV", "ln_prefactor", "temperature_K",
+        *estimate_columns("sigma_S_per_cm"),
+    )  # fmt: skip
+    return CsvTable("arrhenius_directions.csv", columns, tuple(rows))
 
 
 def _fit_cells(dependence: TemperatureDependence) -> Cells:

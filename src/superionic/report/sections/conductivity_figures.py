@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from superionic.references.values import PublishedValue
-from superionic.report.plots import GREY, Dash, Panel, Plot, Series, pick, pick_marker, xy
+from superionic.report.plots import GREEN, GREY, PURPLE, VERMILION, Dash, Panel, Plot, Series, pick, pick_marker, xy
 from superionic.report.published import source_words
 from superionic.report.runs import NamedDependence, NamedRuns, RunName
 from superionic.report.words import formula_text, number, with_error
@@ -19,6 +19,8 @@ _MILLI: Final = 1000.0
 _SAME_K: Final = 5.0
 _TEMPERATURE_TICKS: Final = (*range(200, 401, 50), *range(500, 801, 100), 1000, 1200, 1500)  # upper axis, in K
 _PUBLISHED: Final = "#5b6472"
+_BOUND: Final = "triangle-down"
+_OF_DIRECTIONS: Final = (VERMILION, GREEN, PURPLE)
 
 
 def asked_temperatures(dependences: Sequence[NamedDependence]) -> list[float]:
@@ -32,13 +34,14 @@ def arrhenius(dependences: Sequence[NamedDependence], runs: NamedRuns[TransportA
     sigma = [
         series
         for index, each in enumerate(dependences)
-        for series in _sigma_series(each, pick(index), pick_marker(index), bands=banded)
+        for series in _sigma_series(each, pick(index), pick_marker(index), bands=banded, alone=len(dependences) == 1)
     ]
     if sigma:
         sigma += _published_sigma(dependences)
     diffusion = [
-        _diffusivities(group, members, pick(index), pick_marker(index))
+        series
         for index, (group, members) in enumerate(runs.groups().items())
+        for series in _diffusivities(group, members, pick(index), pick_marker(index))
     ]
     diffusion = [series for series in diffusion if series.x]
     several = len({name.temperature_K for name, _ in runs.items}) > 1 or any(
@@ -79,6 +82,21 @@ def arrhenius(dependences: Sequence[NamedDependence], runs: NamedRuns[TransportA
         "arrhenius",
         "Arrhenius plot",
         "Points: simulated temperatures with 68 % intervals. Line: fit (dashed where it is extrapolated). "
+        + (
+            "Triangles pointing down: 95 % upper bounds; the value may be anything below. "
+            if _any_bound(panels)
+            else ""
+        )
+        + (
+            "Thin lines and open points: directions of different activation energy; their mean is the line. "
+            if any(each.dependence.directions is not None and each.dependence.directions.lines for each in dependences)
+            else ""
+        )
+        + (
+            "Dotted curve: the law of Vogel, Tammann and Fulcher. "
+            if any(each.dependence.vogel is not None and each.dependence.vogel.significant for each in dependences)
+            else ""
+        )
         + bands
         + (
             "Squares and diamonds in the colour of a composition: published values (filled: measured, open: computed); "
@@ -114,37 +132,79 @@ def _top_axis(low: float, high: float) -> tuple[list[float], list[str], str]:
 
 def _diffusivities(
     group: str, members: Sequence[tuple[RunName, TransportAnalysis]], colour: str, marker: str
-) -> Series:
-    points = []
+) -> list[Series]:
+    points, bounds = [], []
     for name, analysis in members:
         tracer = analysis.tracer_diffusivity_cm2_per_s
-        if name.temperature_K is not None and tracer.value > 0:
+        if name.temperature_K is not None and tracer.is_upper_bound and math.isfinite(tracer.interval95[1]):
+            bounds.append((1000.0 / name.temperature_K, tracer, f"{group}, {name.label}, {name.temperature_K:g} K"))
+        elif name.temperature_K is not None and tracer.value > 0:
             words = f"{group}, {name.label}, {name.temperature_K:g} K: {number(tracer.value)} cm²/s"
             points.append((1000.0 / name.temperature_K, tracer, words))
     points.sort(key=lambda point: point[0])
-    bounds = [_drawn_bounds(tracer) for _, tracer, _ in points]
-    return Series(
+    ends = [_drawn_ends(tracer) for _, tracer, _ in points]
+    values = Series(
         *xy((x, tracer.value) for x, tracer, _ in points),
         group,
         colour=colour,
         marker=marker,
-        low=[low for low, _ in bounds],
-        high=[high for _, high in bounds],
+        low=[low for low, _ in ends],
+        high=[high for _, high in ends],
         hover=[words for _, _, words in points],
         size=8,
     )
+    return [values, upper_bounds(bounds, "cm²/s", colour, named=None if points else group)]
 
 
-def _drawn_bounds(estimate: Estimate) -> tuple[float, float | None]:
+def upper_bounds(
+    points: Sequence[tuple[float, Estimate, str]], unit: str, colour: str, *, named: str | None = None
+) -> Series:
+    """Return upper bounds as triangles that point down from the 95 % bound, with a bar over a third of a decade.
+
+    Parameters
+    ----------
+    points
+        1000/T, the estimate, and what it is of.
+    unit
+        Of the estimates.
+    colour
+        Of the series that they belong to.
+    named
+        What the legend says, where that series has no other points.
+    """
+    ends = [estimate.interval95[1] for _, estimate, _ in points]
+    return Series(
+        [x for x, _, _ in points],
+        ends,
+        named or "upper bounds",
+        colour=colour,
+        marker=_BOUND,
+        filled=False,
+        low=[0.45 * end for end in ends],
+        high=ends,
+        hover=[f"{of}: below {number(end)} {unit} (95 %)" for (_, _, of), end in zip(points, ends, strict=True)],
+        size=9,
+        legend=named is not None,
+    )
+
+
+def _any_bound(panels: Sequence[Panel]) -> bool:
+    return any(
+        series.marker == _BOUND and not series.filled and series.x for panel in panels for series in panel.series
+    )
+
+
+def _drawn_ends(estimate: Estimate) -> tuple[float, float | None]:
     """Return the ends of a 68 % interval on a logarithmic axis: one that begins at zero reaches down a decade."""
     low, high = estimate.interval68
     return low if low > 0 else estimate.value / 10, high if math.isfinite(high) else None
 
 
-def _sigma_series(each: NamedDependence, colour: str, marker: str, *, bands: bool) -> list[Series]:
+def _sigma_series(each: NamedDependence, colour: str, marker: str, *, bands: bool, alone: bool) -> list[Series]:
     out: list[Series] = []
     dependence, band = each.dependence, each.dependence.band
-    points = [p for p in dependence.points if p.conductivity_S_per_cm.estimate.value > 0]
+    bounded = [p for p in dependence.points if p.conductivity_S_per_cm.estimate.is_upper_bound]
+    points = [p for p in dependence.points if p not in bounded and p.conductivity_S_per_cm.estimate.value > 0]
     if band is not None:
         inverse = [1000.0 * value for value in band.inverse_temperature_per_K]
         known = [1000.0 / point.temperature_K for point in dependence.points]
@@ -165,6 +225,8 @@ def _sigma_series(each: NamedDependence, colour: str, marker: str, *, bands: boo
         out.append(_line(curve, each.name, colour, dashed=True))
         if len(inside) > 1:
             out.append(_line(inside, each.name, colour, dashed=False))
+        shades = _OF_DIRECTIONS if alone else (colour,)
+        out += [*_direction_series(each, shades, marker, inverse), *_vogel_series(each, colour, inverse)]
     estimates = [point.conductivity_S_per_cm.estimate for point in points]
     out.append(
         Series(
@@ -182,7 +244,54 @@ def _sigma_series(each: NamedDependence, colour: str, marker: str, *, bands: boo
             size=9,
         )
     )
+    over = [
+        (1000.0 / p.temperature_K, p.conductivity_S_per_cm.estimate, f"{each.name} at {p.temperature_K:g} K")
+        for p in bounded
+        if math.isfinite(p.conductivity_S_per_cm.estimate.interval95[1])
+    ]
+    out.append(upper_bounds(over, "S/cm", colour, named=None if points else each.name))
     return [series for series in out if series.x]
+
+
+def _direction_series(
+    each: NamedDependence, shades: Sequence[str], marker: str, inverse: Sequence[float]
+) -> Iterator[Series]:
+    """Yield the lines of directions where they differ, and their points."""
+    directions = each.dependence.directions
+    for number_of, line in enumerate(directions.lines if directions is not None else ()):
+        label = f"{each.name}, {line.name}"
+        shade = shades[number_of % len(shades)]
+        curve = [(x, line.fit.predict(1000.0 / x).value) for x in inverse]
+        yield Series(*xy(sorted(curve)), label, "line", shade, dash="dash", width=1.0, opacity=0.8, legend=False)
+        measured = [
+            (1000.0 / point.temperature_K, estimate)
+            for point, estimate in zip(each.dependence.points, line.points, strict=True)
+        ]
+        drawn = [(x, e) for x, e in measured if not e.is_upper_bound and e.value > 0.0]
+        yield Series(
+            [x for x, _ in drawn],
+            [e.value for _, e in drawn],
+            label,
+            colour=shade,
+            marker=marker,
+            filled=False,
+            low=[e.interval68[0] for _, e in drawn],
+            high=[e.interval68[1] for _, e in drawn],
+            hover=[f"{label} at {1000.0 / x:g} K: {number(e.value)} S/cm" for x, e in drawn],
+            size=6,
+        )
+        over = [(x, e, f"{label} at {1000.0 / x:g} K") for x, e in measured if e.is_upper_bound]
+        yield upper_bounds([b for b in over if math.isfinite(b[1].interval95[1])], "S/cm", shade)
+
+
+def _vogel_series(each: NamedDependence, colour: str, inverse: Sequence[float]) -> Iterator[Series]:
+    """Yield the curve of Vogel, Tammann and Fulcher where the plot is significantly curved."""
+    curved = each.dependence.vogel
+    if curved is None or not curved.significant:
+        return
+    known = [(x, curved.value_at(1000.0 / x)) for x in sorted(inverse)]
+    points = [(x, value * x / 1000.0) for x, value in known if value is not None]
+    yield Series(*xy(points), f"{each.name}, VTF", "line", colour, dash="dot", width=1.4)
 
 
 def _line(points: Sequence[tuple[float, float]], label: str, colour: str, *, dashed: bool) -> Series:

@@ -213,6 +213,13 @@ def _analysis(results: Results, out: _Text) -> str:
     forms = dict.fromkeys(each.form for each in dependences if each.fit is not None)
     fits = f" Activation energies are from weighted fits of {listing([FORMS[f] for f in forms])}." if forms else ""
     few = any(each.line is not None and sum(each.line.used) < 3 for each in dependences)
+    summed = any(each.sigma_line is not None and each.sigma_line is each.directions for each in dependences)
+    fits += (
+        " Where directions of a crystal differ in activation energy, components of the conductivity tensor were fitted "
+        "jointly and extrapolated one by one, and σ is their mean."
+        if summed
+        else ""
+    )
     caution = " With two temperatures a fit has no degree of freedom left to test it." if few else ""
     return (
         "Tracer diffusivities are slopes of mean squared displacements averaged over ions and time origins, after "

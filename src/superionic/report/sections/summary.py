@@ -83,9 +83,11 @@ def energy_line(dependence: TemperatureDependence) -> Iterator[Line]:
         return
     low, high = dependence.line.temperature_range_K
     severity: Severity = "caution" if any(d.kind == "insignificant" for d in dependence.doubts) else "info"
+    directions = dependence.directions
+    each = f" · of the mean; {directions.words}" if directions is not None and directions.lines else ""
     yield Line(
         f"Eₐ = {with_error(dependence.Ea_eV, dependence.Ea_error_eV, 'eV')}",
-        f"{plural(sum(dependence.line.used), 'temperature')}, {low:g}–{high:g} K",
+        f"{plural(sum(dependence.line.used), 'temperature')}, {low:g}–{high:g} K{each}",
         severity,
     )
 
