@@ -33,7 +33,11 @@ VirialKey = Annotated[str | None, typer.Option(help="Key of the virial (eV, of t
 @labels_app.command("import")
 def import_command(
     paths: Annotated[
-        list[Path], typer.Argument(help="Files, or folders to search: vasprun.xml, .gpw, .extxyz, also packed.")
+        list[Path],
+        typer.Argument(
+            help="Files, or folders to search: vasprun.xml, OUTCAR, .gpw, outputs of pw.x and CP2K, DeePMD systems "
+            "(type.raw), .extxyz; also packed."
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Package to write (extended XYZ).")] = Path("labels.extxyz"),
     every: Annotated[int, typer.Option(min=1, help="Of a run of many ionic steps, take each so many-th.")] = 1,
@@ -89,7 +93,7 @@ def import_command(
 
 @labels_app.command("check")
 def check_command(
-    file: Annotated[Path, typer.Argument(help="Package of labels (extended XYZ).")],
+    file: Annotated[Path, typer.Argument(help="Package of labels (extended XYZ), or anything that import reads.")],
     baseline: Annotated[
         str | None,
         typer.Option(

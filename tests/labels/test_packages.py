@@ -130,7 +130,7 @@ def test_a_folder_of_runs_comes_in_with_reasons_for_what_does_not(tmp_path: Path
     reasons = {refusal.file: refusal.reason for refusal in found.refusals}
     assert "did not converge" in reasons["run2/vasprun.xml"]
     # An OUTCAR is refused where nothing was read of its run.
-    assert "give the vasprun.xml" in reasons["run2/OUTCAR"]
+    assert "does not begin as an OUTCAR" in reasons["run2/OUTCAR"]
     assert len(reasons) == 2
     named = import_labels(find_files([tmp_path / "run0" / "notes.txt"]))
     assert "not read" in named.refusals[0].reason

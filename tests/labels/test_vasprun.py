@@ -157,7 +157,7 @@ def test_the_functional_is_named(tmp_path: Path) -> None:
     assert functional(tags={"GGA": "--"}, titles={"Li": "PAW Li 17Jan2003", "Cl": "PAW Cl 17Jan2003"}) == "LDA"
     assert functional(echo={"METAGGA": "Scan"}) == "SCAN"
     assert functional(tags={"LDAU": True}, echo={"LDAUU": 3.0}) == "PBE+U"
-    assert functional(echo={"IVDW": 12}) == "PBE+vdW"
+    assert functional(echo={"IVDW": 12}) == "PBE-D3(BJ)"
     assert functional(tags={"LHFCALC": True, "AEXX": 0.25}) == "hybrid of PBE"
 
 

@@ -13,6 +13,7 @@ from superionic.errors import CalculationFailed, StructureError
 from superionic.execution.task import Context, task
 from superionic.labels.base import Label, renewed_provenance
 from superionic.labels.frame_values import IsolatedAtom, LabelKeys, labelled_frames
+from superionic.labels.imports import import_labels, is_run
 
 SetName = Literal["train", "validation", "test"]
 PARTS: tuple[SetName, ...] = get_args(SetName)
@@ -57,7 +58,7 @@ class LabelFile:
 
 @task(version=2)
 def read_task(_context: Context, *, file: str, name: str, keys: LabelKeys | None = None) -> LabelFile:
-    """Read a file of labels, by the one reader that ``superionic labels`` has too.
+    """Read a file of labels, by the one reader that ``superionic labels`` has too: packages, and outputs of runs.
 
     Isolated atoms, which many sets carry for their energies, are no structures to train on here: they are left out, and
     named.
@@ -67,6 +68,8 @@ def read_task(_context: Context, *, file: str, name: str, keys: LabelKeys | None
     StructureError
         If the file cannot be read, or a structure has no energy or forces.
     """
+    if is_run(Path(name)):
+        return _of_run(Path(file), name)
     try:
         read = list(labelled_frames(Path(file), keys))
     except CalculationFailed as failure:
@@ -108,6 +111,29 @@ def read_task(_context: Context, *, file: str, name: str, keys: LabelKeys | None
         words = ", ".join(sorted(stresses_not_taken))
         notes.append(f"stress is not read: {words} is of another method than energy and forces (--stress-key takes it)")
     return LabelFile(tuple(structures), tuple(labels), tuple(facts), tuple(notes))
+
+
+def _of_run(file: Path, name: str) -> LabelFile:
+    """Read the output of a run, as ``superionic labels import`` does."""
+    found = import_labels([file], names=[name])
+    if not found.entries:
+        reasons = "; ".join(refusal.reason for refusal in found.refusals[:3])
+        raise StructureError(
+            f"the labels cannot be read: {reasons}",
+            where=name,
+            fix="see what superionic labels import says of it, and give the package that it writes",
+        )
+    facts = [
+        facts_of({"run": entry.group}, entry.atoms.get_chemical_formula(), number, name)
+        for number, entry in enumerate(found.entries)
+    ]
+    notes = [f"left out: {refusal.reason}" for refusal in found.refusals] + [remark.words for remark in found.remarks]
+    return LabelFile(
+        tuple(entry.atoms for entry in found.entries),
+        tuple(entry.label for entry in found.entries),
+        tuple(facts),
+        tuple(notes),
+    )
 
 
 def facts_of(info: Mapping[str, Any], formula: str, number: int, name: str = "") -> Facts:
