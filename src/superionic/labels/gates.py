@@ -27,6 +27,7 @@ _NORMAL_QUANTILE_85 = 1.4395  # of the absolute value of a normal variable
 _FEWEST_FOR_OUTLIERS = 6  # a median absolute deviation of fewer numbers rejects sound labels
 _SMALLEST_LOG_FORCE_SIGMA = 0.25  # forces of 300 and 1200 K differ by a factor of two, and that is no slip
 _AT_REST_EV_PER_A = 0.1  # rms force near a minimum of the energy
+_BALANCED_EV_PER_A, _BALANCED = 0.02, 0.02  # net force that rounding and a grid leave, also of the largest force
 _LOW = 0.1  # of the labels that are not at rest; one that is has an energy below nearly all of them
 _MOST_ACCUSED = 0.34  # of a trajectory; where more stand out, it is the trajectory that does
 _OF_SINGLE_LABELS = ("force-outlier", "force-slip", "energy-outlier")
@@ -238,6 +239,7 @@ def _trajectories(
         [labels[i].energy_eV for i in sound],
         [labels[i].forces_eV_per_A for i in sound],
         [groups[i] for i in sound],
+        [labels[i].stress_eV_per_A3 for i in sound],
     ).renumbered(sound)
     for run in found.runs:
         if run.slip is not None:
@@ -247,6 +249,15 @@ def _trajectories(
                         "work-of-forces",
                         f"along the trajectory the energy falls by {run.slope:.3g} times the work of the forces: "
                         f"{run.slip}?",
+                    )
+                )
+        if run.stress_slip is not None:
+            for index in run.members:
+                failures[index].append(
+                    GateFailure(
+                        "work-of-stress",
+                        f"along the trajectory the energy changes by {run.stress_slope:.3g} times the work of the "
+                        f"stress: {run.stress_slip}?",
                     )
                 )
     return found
@@ -330,6 +341,8 @@ def _values(label: Label, gates: Gates) -> list[GateFailure]:
                 f"the net force is {net:.3f} eV/Å (allowed: {gates.max_net_force_eV_per_A:g} eV/Å)",
             )
         )
+    if (masked := _masked(label)) is not None:
+        found.append(GateFailure("masked-forces", masked))
     if label.stress_eV_per_A3 is not None and gates.max_stress_GPa is not None:
         stress = float(gpa(float(np.abs(label.stress_eV_per_A3).max())))
         if stress > gates.max_stress_GPa:
@@ -348,6 +361,24 @@ def _values(label: Label, gates: Gates) -> list[GateFailure]:
             )
         )
     return found
+
+
+def _masked(label: Label) -> str | None:
+    """Say that the forces on some atoms were set to 0 by constraints, or None.
+
+    The forces on all atoms sum to 0. Where some are exactly 0 and the others do not balance, those of the fixed atoms
+    were not printed; by symmetry alone a force may be 0 too, and then the others balance.
+    """
+    forces = label.forces_eV_per_A
+    still = np.flatnonzero(~forces.any(axis=1))
+    net = float(np.linalg.norm(forces.sum(axis=0)))
+    scale = float(np.linalg.norm(forces, axis=1).max(initial=0.0))
+    if len(still) == 0 or net <= max(_BALANCED_EV_PER_A, _BALANCED * scale):
+        return None
+    return (
+        f"the forces on {len(still)} atoms are exactly 0 and the others do not balance ({net:.3f} eV/Å): forces of "
+        "fixed atoms are missing"
+    )
 
 
 def _one_reference(labels: Sequence[Label], failures: list[list[GateFailure]]) -> None:

@@ -33,7 +33,7 @@ from superionic.labels.base import Label, LabellerIdentity, renewed_provenance
 from superionic.labels.cp2k import read_cp2k
 from superionic.labels.deepmd import deepmd_frames, fingerprint
 from superionic.labels.espresso import read_espresso
-from superionic.labels.frame_values import IsolatedAtom, LabelKeys, is_alone
+from superionic.labels.frame_values import IsolatedAtom, LabelKeys, is_alone, not_taken_words
 from superionic.labels.gpaw import kpoint_grid
 from superionic.labels.outcar import read_outcar
 from superionic.labels.packages import Entry, read_package
@@ -218,8 +218,7 @@ def import_labels(
         refusals += [Refusal(name, reason) for reason in found.left_out]
         remarks += [Remark(name, words) for words in found.remarks]
         if not_taken:
-            words = f"stress is not read: {', '.join(sorted(not_taken))} is of another method than energy and forces"
-            remarks.append(Remark(name, f"{words} (--stress-key takes it)"))
+            remarks.append(Remark(name, not_taken_words(not_taken)))
         if _kind(file) != "package" and found.entries:
             read[source["sha256"]] = name
     kept = tuple(entry for entry, packed in entries if not (packed and entry.source.get("sha256") in read))

@@ -4,6 +4,9 @@ For frames that follow each other closely, in one cell, ΔE = −Σ F·Δr with 
 rule; its error is of third order in the step). This holds whatever a potential thinks of the structures, and whatever
 the energies count from: where the slope of ΔE against the work is 1, energies and forces have one scale and sign; where
 it is that of a known slip, one of them is in another unit. A unit that both share leaves the slope alone.
+
+Where the cell changes from frame to frame, the stress does work too: ΔE = −Σ F·u + V σ:ε, with the strain ε and what
+the atoms move by besides it, u. So a unit or a sign of the stress is seen as well.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import numpy.typing as npt
 from ase import Atoms
 
 from superionic.labels.robust import robust_sigma
+from superionic.units import GPA_PER_EV_PER_A3
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -37,9 +41,26 @@ _SLIPS: Final[Mapping[float, str]] = {
     1000.0: "energies are in meV",
     0.001: "forces are in meV/Å",
 }
+_GPA: Final = GPA_PER_EV_PER_A3
+_HARTREE_PER_BOHR3: Final = _HARTREE_EV / _BOHR_A**3
+_STRESS_SLIPS: Final[Mapping[float, str]] = {
+    -1.0: "the sign of the stress is turned",
+    1.0 / _GPA: "the stress is in GPa",
+    -1.0 / _GPA: "the stress is in GPa, and its sign is turned",
+    0.1 / _GPA: "the stress is in kbar",
+    -0.1 / _GPA: "the stress is in kbar, and its sign is turned",
+    _HARTREE_PER_BOHR3: "the stress is in Hartree/Bohr³",
+    -_HARTREE_PER_BOHR3: "the stress is in Hartree/Bohr³, and its sign is turned",
+    0.5 * _HARTREE_PER_BOHR3: "the stress is in Rydberg/Bohr³",
+    -0.5 * _HARTREE_PER_BOHR3: "the stress is in Rydberg/Bohr³, and its sign is turned",
+}
+"""What a slip of the stress divides its work by."""
 _LONGEST_STEP_A: Final = 1.0
 """An atom that moves further between two frames has left what the trapezoidal rule can follow."""
 _SAME_CELL_A: Final = 1.0e-6
+_LARGEST_STRAIN: Final = 0.06
+_OF_THE_ENERGY: Final = 0.2
+"""Smallest part of the energies' changes that work has to make for its slope to be known."""
 _FEWEST_STEPS: Final = 5
 _CLEAR: Final = 0.95
 """Smallest correlation of energies and work that says anything."""
@@ -67,6 +88,10 @@ class RunWitness:
         Of ΔE against −Σ F·Δr through the origin; the slope is the ratio of their sizes, with a sign.
     n_atoms
         In its cell.
+    stress_slope, stress_correlation
+        Of what the forces leave of ΔE against V σ:ε, where the cell changes; None where it does not.
+    volume_A3
+        Of its first cell.
     """
 
     group: str
@@ -75,6 +100,24 @@ class RunWitness:
     slope: float
     correlation: float
     n_atoms: int
+    stress_slope: float | None = None
+    stress_correlation: float = 0.0
+    volume_A3: float = 0.0
+
+    @property
+    def stress_slip(self) -> str | None:
+        """Words for the slip of the stress that its slope is that of, or None."""
+        slope = self.stress_slope
+        if slope is None or self.n_steps < _FEWEST_STEPS or abs(self.stress_correlation) < _SURE or _near(slope, 1.0):
+            return None
+        volume = max(self.volume_A3, 1.0e-9)
+        slips = {
+            **_STRESS_SLIPS,
+            1.0 / volume: "the stress is a virial, which has to be divided by the volume and turned",
+            -1.0 / volume: "the stress is a virial, which has to be divided by the volume",
+        }
+        near = [words for factor, words in slips.items() if _near(slope, factor)]
+        return ", or ".join(near) if near else None
 
     @property
     def clear(self) -> bool:
@@ -140,6 +183,7 @@ def trajectories_of(
     energies_eV: Sequence[float] | FloatArray,
     forces_eV_per_A: Sequence[FloatArray],
     groups: Sequence[str],
+    stresses_eV_per_A3: Sequence[FloatArray | None] | None = None,
 ) -> Trajectories:
     """Compare neighbouring labels of each trajectory.
 
@@ -153,6 +197,8 @@ def trajectories_of(
         One array of shape (n_atoms, 3) per structure, in eV/Å.
     groups
         Trajectory of each structure; the order within one is that in time.
+    stresses_eV_per_A3
+        Voigt stresses, None where there is none; without them frames of changing cells are not compared.
     """
     members: dict[str, list[int]] = {}
     for index, group in enumerate(groups):
@@ -168,6 +214,9 @@ def trajectories_of(
             moved = _moved(structures[first], structures[second])
             if moved is not None and len(forces[first]) == len(forces[second]) == len(moved):
                 steps.append((first, second, moved, float(energies[second] - energies[first])))
+        if stresses_eV_per_A3 is not None:
+            strained = _strained_run(group, indices, structures, energies, forces, stresses_eV_per_A3)
+            runs += [] if strained is None else [strained]
         if not steps:
             continue
         work = np.array([_work(forces[first], forces[second], moved) for first, second, moved, _ in steps])
@@ -188,6 +237,75 @@ def trajectories_of(
             bad = {end for step, off in zip(steps, residual > allowed, strict=True) if off for end in step[:2]}
             sound |= {end for step in steps for end in step[:2]} - bad
     return Trajectories(tuple(runs), frozenset(sound), tuple(all_steps), dict(enumerate(forces)))
+
+
+def _strained_run(
+    group: str,
+    indices: Sequence[int],
+    structures: Sequence[Atoms],
+    energies: FloatArray,
+    forces: Sequence[FloatArray],
+    stresses: Sequence[FloatArray | None],
+) -> RunWitness | None:
+    """Compare the neighbours whose cells differ, by the work of forces and stress; None where there are too few."""
+    rows = []
+    for first, second in itertools.pairwise(indices):
+        own, other = stresses[first], stresses[second]
+        strain = _strain(structures[first], structures[second])
+        if strain is None or own is None or other is None:
+            continue
+        tensor, besides, volume = strain
+        if len(forces[first]) != len(besides) or len(forces[second]) != len(besides):
+            continue
+        voigt = tensor[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]] * np.array([1.0, 1.0, 1.0, 2.0, 2.0, 2.0])
+        by_stress = 0.5 * volume * float(np.dot(np.asarray(own) + np.asarray(other), voigt))
+        rows.append((_work(forces[first], forces[second], besides), by_stress, energies[second] - energies[first]))
+    work = np.array(rows, dtype=np.float64).reshape(-1, 3)
+    if len(work) < _FEWEST_STEPS or not np.isfinite(work).all():
+        return None
+    fall = work[:, 2]
+    sizes = np.linalg.norm(work[:, :2], axis=0)
+    total = float(np.linalg.norm(fall))
+    if total == 0.0 or not sizes[1] > 0.0:
+        return None
+    scaled = work[:, :2] / np.maximum(sizes, 1.0e-300)
+    found = np.linalg.lstsq(scaled, fall, rcond=1.0e-6)[0]
+    known = np.abs(found) > _OF_THE_ENERGY * total
+    correlation = float(np.sqrt(max(0.0, 1.0 - float(np.sum((fall - scaled @ found) ** 2)) / total**2)))
+    slopes = found / np.maximum(sizes, 1.0e-300)
+    by_forces, by_stress = (float(slope) for slope in slopes)
+    if known[0] and _near(by_stress, by_forces):
+        by_stress /= by_forces  # it is the energies, then, that are in another unit
+    return RunWitness(
+        group,
+        tuple(indices),
+        len(work),
+        by_forces if known[0] else 0.0,
+        correlation if known[0] else 0.0,
+        len(structures[indices[0]]),
+        by_stress if known[1] else None,
+        correlation,
+        float(abs(np.linalg.det(np.asarray(structures[indices[0]].cell)))),
+    )
+
+
+def _strain(one: Atoms, other: Atoms) -> tuple[FloatArray, FloatArray, float] | None:
+    """Give the strain to the next frame, what each atom moved by besides, and the mean volume, or None."""
+    first, second = np.asarray(one.cell), np.asarray(other.cell)
+    if len(one) != len(other) or not np.array_equal(one.numbers, other.numbers):
+        return None
+    if np.abs(first - second).max() <= _SAME_CELL_A or abs(np.linalg.det(first)) < 1.0e-6:
+        return None
+    there, back = np.linalg.solve(first, second) - np.eye(3), np.linalg.solve(second, first) - np.eye(3)
+    deformation = 0.5 * (there - back)  # to second order the logarithm, seen from the middle
+    if float(np.abs(deformation).max()) > _LARGEST_STRAIN:
+        return None
+    step = other.positions @ np.linalg.inv(second) - one.positions @ np.linalg.inv(first)
+    besides = np.asarray((step - np.round(step)) @ (0.5 * (first + second)), dtype=np.float64)
+    if float(np.linalg.norm(besides, axis=1).max(initial=0.0)) > _LONGEST_STEP_A:
+        return None
+    volume = 0.5 * (abs(float(np.linalg.det(first))) + abs(float(np.linalg.det(second))))
+    return 0.5 * (deformation + deformation.T), besides, volume
 
 
 def _near(slope: float, factor: float) -> bool:

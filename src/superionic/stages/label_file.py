@@ -12,7 +12,7 @@ from ase import Atoms
 from superionic.errors import CalculationFailed, StructureError
 from superionic.execution.task import Context, task
 from superionic.labels.base import Label, renewed_provenance
-from superionic.labels.frame_values import IsolatedAtom, LabelKeys, labelled_frames
+from superionic.labels.frame_values import IsolatedAtom, LabelKeys, labelled_frames, not_taken_words
 from superionic.labels.imports import import_labels, is_run
 
 SetName = Literal["train", "validation", "test"]
@@ -108,8 +108,7 @@ def read_task(_context: Context, *, file: str, name: str, keys: LabelKeys | None
     if not structures:
         raise StructureError("the file has no structures", where=name, fix="check the file")
     if stresses_not_taken:
-        words = ", ".join(sorted(stresses_not_taken))
-        notes.append(f"stress is not read: {words} is of another method than energy and forces (--stress-key takes it)")
+        notes.append(not_taken_words(stresses_not_taken))
     return LabelFile(tuple(structures), tuple(labels), tuple(facts), tuple(notes))
 
 
