@@ -260,6 +260,14 @@ def _trajectories(
                         f"stress: {run.stress_slip}?",
                     )
                 )
+    for index, off in found.misplaced.items():
+        failures[index].append(
+            GateFailure(
+                "off-trajectory",
+                f"the energy is {1000 * off / len(structures[index]):+.1f} meV/atom from what both its neighbours in the "
+                "trajectory give by the work of forces and stress",
+            )
+        )
     return found
 
 

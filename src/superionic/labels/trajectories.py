@@ -69,6 +69,8 @@ _SURE: Final = 0.99
 _WIDTH: Final = 0.25
 """Of the logarithm of a slope, for steps as long as are allowed; the nearest slips are at ±0.64."""
 _OUTLYING: Final = 5.0
+_FAR_OUT: Final = 10.0
+_FAR_OFF: Final = 0.3
 _OF_THE_WORK: Final = 0.1
 
 
@@ -149,10 +151,13 @@ class Trajectories:
         Those with two frames that can be compared.
     sound
         Labels that fit their neighbours, in runs whose slope is 1.
+    misplaced
+        Labels whose energy is off that of both neighbours by this many eV, in runs whose others follow the work.
     """
 
     runs: tuple[RunWitness, ...]
     sound: frozenset[int]
+    misplaced: Mapping[int, float] = field(default_factory=dict)
     _steps: tuple[tuple[int, int, FloatArray, float], ...] = ()
     _forces: Mapping[int, FloatArray] = field(default_factory=dict)
 
@@ -161,6 +166,7 @@ class Trajectories:
         return Trajectories(
             tuple(replace(run, members=tuple(numbers[i] for i in run.members)) for run in self.runs),
             frozenset(numbers[i] for i in self.sound),
+            {numbers[i]: off for i, off in self.misplaced.items()},
             tuple((numbers[first], numbers[second], moved, fall) for first, second, moved, fall in self._steps),
             {numbers[i]: forces for i, forces in self._forces.items()},
         )
@@ -207,6 +213,7 @@ def trajectories_of(
     forces = tuple(np.asarray(array, dtype=np.float64) for array in forces_eV_per_A)
     runs: list[RunWitness] = []
     sound: set[int] = set()
+    misplaced: dict[int, float] = {}
     all_steps: list[tuple[int, int, FloatArray, float]] = []
     for group, indices in members.items():
         steps = []
@@ -214,9 +221,14 @@ def trajectories_of(
             moved = _moved(structures[first], structures[second])
             if moved is not None and len(forces[first]) == len(forces[second]) == len(moved):
                 steps.append((first, second, moved, float(energies[second] - energies[first])))
-        if stresses_eV_per_A3 is not None:
-            strained = _strained_run(group, indices, structures, energies, forces, stresses_eV_per_A3)
-            runs += [] if strained is None else [strained]
+        strained = _strained_steps(indices, structures, forces, stresses_eV_per_A3)
+        lined = [(*step[:2], sum(step[2:]), float(energies[step[1]] - energies[step[0]])) for step in strained]
+        lined += [
+            (first, second, _work(forces[first], forces[second], moved), fall) for first, second, moved, fall in steps
+        ]
+        misplaced |= _misplaced(lined)
+        with_stress = _strained_run(group, indices, structures, energies, strained)
+        runs += [] if with_stress is None else [with_stress]
         if not steps:
             continue
         work = np.array([_work(forces[first], forces[second], moved) for first, second, moved, _ in steps])
@@ -236,19 +248,51 @@ def trajectories_of(
             allowed = max(_OUTLYING * robust_sigma(fall - work), _OF_THE_WORK * float(np.sqrt(size_w / len(steps))))
             bad = {end for step, off in zip(steps, residual > allowed, strict=True) if off for end in step[:2]}
             sound |= {end for step in steps for end in step[:2]} - bad
-    return Trajectories(tuple(runs), frozenset(sound), tuple(all_steps), dict(enumerate(forces)))
+    return Trajectories(tuple(runs), frozenset(sound), misplaced, tuple(all_steps), dict(enumerate(forces)))
 
 
-def _strained_run(
-    group: str,
+def _misplaced(steps: Sequence[tuple[int, int, float, float]]) -> dict[int, float]:
+    """Give the labels whose energy is off both its neighbours' by one amount, while all others follow the work, in eV.
+
+    Parameters
+    ----------
+    steps
+        Two neighbours, the work between them, and the difference of their energies.
+    """
+    if len(steps) < _FEWEST_STEPS + 2:
+        return {}
+    work, fall = (np.array([step[column] for step in steps]) for column in (2, 3))
+    if not (np.isfinite(work).all() and np.isfinite(fall).all()):
+        return {}
+    rest = fall - work
+    bad = np.abs(rest) > max(_FAR_OUT * robust_sigma(rest), _FAR_OFF * float(np.median(np.abs(work))))
+    good = ~bad
+    if not bad.any() or np.count_nonzero(good) < _FEWEST_STEPS:
+        return {}
+    sizes = float(np.linalg.norm(work[good])), float(np.linalg.norm(fall[good]))
+    if min(sizes) == 0.0 or float(np.vdot(work[good], fall[good])) < _SURE * sizes[0] * sizes[1]:
+        return {}
+    if not _near(sizes[1] / sizes[0], 1.0):
+        return {}
+    before = {steps[n][1]: float(rest[n]) for n in np.flatnonzero(bad).tolist()}
+    behind = {steps[n][0]: float(rest[n]) for n in np.flatnonzero(bad).tolist()}
+    return {
+        index: off
+        for index, off in before.items()
+        if index in behind and abs(off + behind[index]) < _FAR_OFF * min(abs(off), abs(behind[index]))
+    }
+
+
+def _strained_steps(
     indices: Sequence[int],
     structures: Sequence[Atoms],
-    energies: FloatArray,
     forces: Sequence[FloatArray],
-    stresses: Sequence[FloatArray | None],
-) -> RunWitness | None:
-    """Compare the neighbours whose cells differ, by the work of forces and stress; None where there are too few."""
-    rows = []
+    stresses: Sequence[FloatArray | None] | None,
+) -> list[tuple[int, int, float, float]]:
+    """Give the neighbours whose cells differ, with the work of the forces and that of the stress, in eV."""
+    rows: list[tuple[int, int, float, float]] = []
+    if stresses is None:
+        return rows
     for first, second in itertools.pairwise(indices):
         own, other = stresses[first], stresses[second]
         strain = _strain(structures[first], structures[second])
@@ -259,7 +303,19 @@ def _strained_run(
             continue
         voigt = tensor[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]] * np.array([1.0, 1.0, 1.0, 2.0, 2.0, 2.0])
         by_stress = 0.5 * volume * float(np.dot(np.asarray(own) + np.asarray(other), voigt))
-        rows.append((_work(forces[first], forces[second], besides), by_stress, energies[second] - energies[first]))
+        rows.append((first, second, _work(forces[first], forces[second], besides), by_stress))
+    return rows
+
+
+def _strained_run(
+    group: str,
+    indices: Sequence[int],
+    structures: Sequence[Atoms],
+    energies: FloatArray,
+    steps: Sequence[tuple[int, int, float, float]],
+) -> RunWitness | None:
+    """Compare the energies of neighbours whose cells differ with both works; None where there are too few."""
+    rows = [(by_forces, by_stress, energies[second] - energies[first]) for first, second, by_forces, by_stress in steps]
     work = np.array(rows, dtype=np.float64).reshape(-1, 3)
     if len(work) < _FEWEST_STEPS or not np.isfinite(work).all():
         return None
@@ -270,8 +326,9 @@ def _strained_run(
         return None
     scaled = work[:, :2] / np.maximum(sizes, 1.0e-300)
     found = np.linalg.lstsq(scaled, fall, rcond=1.0e-6)[0]
-    known = np.abs(found) > _OF_THE_ENERGY * total
-    correlation = float(np.sqrt(max(0.0, 1.0 - float(np.sum((fall - scaled @ found) ** 2)) / total**2)))
+    left = float(np.linalg.norm(fall - scaled @ found))
+    known = np.abs(found) > min(_OF_THE_ENERGY * total, _FAR_OUT * left)
+    correlation = float(np.sqrt(max(0.0, 1.0 - (left / total) ** 2)))
     slopes = found / np.maximum(sizes, 1.0e-300)
     by_forces, by_stress = (float(slope) for slope in slopes)
     if known[0] and _near(by_stress, by_forces):
