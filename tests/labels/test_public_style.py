@@ -1,10 +1,10 @@
 """Two hundred label files as people publish them, sound ones and slips: nothing wrong enters, nearly all sound ones do.
 
 The truth is ASE's EMT potential: molecular dynamics of alloys, with the cell fixed or breathing. A file is written in
-one of the formats, key dialects and units of the field; labels enter where both ``labels import`` and the gates let them
-in. What enters is compared with the truth of its structure. A slip stands here only where its file has something that
-gives it away (neighbours in a trajectory, a mark, a word, another frame): a single structure whose energy and forces are
-both in another unit says nothing of it to anybody.
+one of the formats, key dialects and units of the field; labels enter where both import and the gates let them in. What
+enters is compared with the truth of its structure. A slip stands here only where its file has something that gives it
+away (neighbours in a trajectory, a mark, a word, another frame): a single structure whose energy and forces are both in
+another unit says nothing of it to anybody.
 """
 
 from __future__ import annotations

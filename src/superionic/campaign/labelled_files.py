@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -250,11 +251,11 @@ def references(entries: Sequence[Entry]) -> tuple[CountedReference, ...]:
     first: dict[str, Label] = {}
     for entry in entries:
         first.setdefault(entry.label.settings_hash, entry.label)
-    hashes = [entry.label.settings_hash for entry in entries]
+    numbers = Counter(entry.label.settings_hash for entry in entries)
     return tuple(
         CountedReference(
             settings_hash=key,
-            n_labels=hashes.count(key),
+            n_labels=numbers[key],
             code=label.provenance.get("code"),
             version=label.provenance.get("version"),
             functional=label.provenance.get("functional"),

@@ -7,6 +7,7 @@ with every gate that it failed. :func:`check_structure` looks at a structure bef
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -264,8 +265,8 @@ def _trajectories(
         failures[index].append(
             GateFailure(
                 "off-trajectory",
-                f"the energy is {1000 * off / len(structures[index]):+.1f} meV/atom from what both its neighbours in the "
-                "trajectory give by the work of forces and stress",
+                f"the energy is {1000 * off / len(structures[index]):+.1f} meV/atom from what both its neighbours in "
+                "the trajectory give by the work of forces and stress",
             )
         )
     return found
@@ -394,7 +395,7 @@ def _one_reference(labels: Sequence[Label], failures: list[list[GateFailure]]) -
     hashes = [labels[index].settings_hash for index in sound]
     if not hashes:
         return
-    kept = max(dict.fromkeys(hashes), key=hashes.count)  # of equal counts, max keeps the first
+    kept = Counter(hashes).most_common(1)[0][0]  # of equal counts, that which came first
     setups: dict[str, str] = {}
     for index, label in enumerate(labels):
         if label.settings_hash != kept:

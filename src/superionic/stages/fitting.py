@@ -256,7 +256,7 @@ def declared_task(
     )
 
 
-@task(version=2)
+@task(version=3)
 def dataset_task(
     _context: Context,
     *,

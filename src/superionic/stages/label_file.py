@@ -56,7 +56,7 @@ class LabelFile:
     notes: tuple[str, ...] = ()
 
 
-@task(version=2)
+@task(version=3)
 def read_task(_context: Context, *, file: str, name: str, keys: LabelKeys | None = None) -> LabelFile:
     """Read a file of labels, by the one reader that ``superionic labels`` has too: packages, and outputs of runs.
 
