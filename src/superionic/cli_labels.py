@@ -148,6 +148,7 @@ def _import_json(found: Imported, out: Path) -> dict[str, Any]:
         "out": str(out) if found.entries else None,
         "n_labels": len(found.entries),
         "references": to_tree(references(found.entries)),
+        "isolated_atoms_eV": dict(found.isolated_atoms_eV),
         "refused": to_tree(found.refusals),
         "remarks": to_tree(found.remarks),
     }
@@ -159,6 +160,9 @@ def _show_import(found: Imported, out: Path) -> None:
     if found.entries:
         typer.echo(f"{len(found.entries)} label{'s' * (len(found.entries) > 1)} in {out}")
     _show_references(references(found.entries))
+    if found.isolated_atoms_eV:
+        each = ", ".join(f"{symbol} {energy:.6g} eV" for symbol, energy in found.isolated_atoms_eV.items())
+        typer.echo(f"  references of elements (E0), by isolated atoms: {each}; they stand at the end of the package")
     if found.refusals:
         typer.echo(f"{len(found.refusals)} refused:")
         for refusal in found.refusals[:_MOST_LINES]:

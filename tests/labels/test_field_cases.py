@@ -118,8 +118,10 @@ def test_05_no_forces_have_changed_places() -> None:
 def test_07_an_isolated_atom_is_named(load: Callable[..., Imported]) -> None:
     found = load("07_isolated_atom")
     assert len(found.entries) == 1
-    assert [refusal.file for refusal in found.refusals] == ["a/vasprun.xml.gz"]
-    assert "isolated atom (Si)" in found.refusals[0].reason
+    assert found.refusals == ()
+    (remark,) = [remark for remark in found.remarks if "isolated atom (Si)" in remark.words]
+    assert remark.file == "a/vasprun.xml.gz"
+    assert list(found.isolated_atoms_eV) == ["Si"]
 
 
 def test_08_three_runs_are_three_groups(load: Callable[..., Imported]) -> None:

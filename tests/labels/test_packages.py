@@ -247,7 +247,9 @@ def test_an_isolated_atom_is_named_and_left_out(tmp_path: Path) -> None:
     (tmp_path / "vasprun.2.xml").write_text(text_of())
     found = import_labels(find_files([tmp_path]))
     assert len(found.entries) == 1
-    assert found.refusals[0].reason == "it is an isolated atom (Si), and no label of a crystal"
+    assert found.refusals == ()
+    assert found.remarks[0].words.startswith("it is an isolated atom (Si), and no label of a crystal: its energy, -17.1")
+    assert found.isolated_atoms_eV == {"Si": -17.12345678}
 
 
 def test_packages_of_before_have_the_reference_of_today(tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ def import_to(
         keys=keys,
     )
     if found.entries:
-        write_package(out, found.entries)
+        write_package(out, found.entries, found.isolated_atoms_eV)
     return found
 
 

@@ -19,7 +19,7 @@ the one extrapolated to zero smearing). A virial is that of the whole cell in eV
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +27,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 from ase import Atoms
+from ase.data import atomic_numbers
 
 from superionic.errors import CalculationFailed
 from superionic.structures.frames import frame_of, texts_of
@@ -61,6 +62,7 @@ OF_SIX: Final = "stress_of_six_numbers"
 _SIX: Final = re.compile(r"""(^|\s)(stress)=["\[{]+([^"\]}]*)["\]}]+""", re.IGNORECASE)
 _ALONE_A: Final = 7.0
 """No crystal of one atom a cell has all its vectors longer than this."""
+_SAME_ENERGY_EV: Final = 1.0e-3
 _ASYMMETRY: Final = 0.05
 _DISAGREEMENT: Final = 0.02
 _SMALLEST_STRESS_EV_PER_A3: Final = 1.0e-5
@@ -104,11 +106,25 @@ class LabelledFrame:
 
 
 class IsolatedAtom(CalculationFailed):
-    """One atom in a box, which carries the energy of an element and is no label of a crystal."""
+    """One atom in a box, which carries the energy of an element (E0) and is no label of a crystal.
 
-    def __init__(self, symbol: str, number: int | None = None) -> None:
+    Attributes
+    ----------
+    symbol
+        The element.
+    energy_eV
+        Its energy; None where the frame has none.
+    mark
+        Of the key that the energy is from, as :class:`LabelledFrame` has it.
+    """
+
+    def __init__(
+        self, symbol: str, number: int | None = None, energy_eV: float | None = None, mark: str | None = None
+    ) -> None:
         what = "it" if number is None else f"frame {number}"
-        super().__init__(f"{what} is an isolated atom ({symbol}), and no label of a crystal")
+        self.symbol, self.number, self.energy_eV, self.mark = symbol, number, energy_eV, mark
+        known = "" if energy_eV is None else f": its energy, {energy_eV:.6g} eV, is the reference of the element (E0)"
+        super().__init__(f"{what} is an isolated atom ({symbol}), and no label of a crystal{known}")
 
 
 def labelled_frames(path: Path, keys: LabelKeys | None = None) -> Iterator[LabelledFrame | CalculationFailed]:
@@ -143,7 +159,9 @@ def labelled_frames(path: Path, keys: LabelKeys | None = None) -> Iterator[Label
     marks = list(dict.fromkeys(frame.mark for frame in read if isinstance(frame, LabelledFrame)))
     kept = next((mark for mark in marks if mark), "")
     for number, frame in enumerate(read):
-        if isinstance(frame, LabelledFrame) and frame.mark != kept:
+        if isinstance(frame, IsolatedAtom) and marks and frame.mark not in (kept, "given"):
+            yield IsolatedAtom(frame.symbol, frame.number)  # its energy is of another method than the labels
+        elif isinstance(frame, LabelledFrame) and frame.mark != kept:
             has, rest = (_said(mark) for mark in (frame.mark, kept))
             yield CalculationFailed(
                 f"frame {number} has its values under {has}, and other frames of the file under {rest}: they may be of "
@@ -209,9 +227,9 @@ def _said(mark: str) -> str:
 
 def _frame(number: int, atoms: Atoms, keys: LabelKeys) -> LabelledFrame:
     if len(atoms) == 1 and is_alone(atoms):
-        raise IsolatedAtom(str(atoms.symbols[0]), number)
+        raise _isolated(number, atoms, keys)
     _demand_units(number, atoms)
-    values: dict[str, Any] = {**atoms.arrays, **atoms.info, **(atoms.calc.results if atoms.calc is not None else {})}
+    values = _values_of(atoms)
     sets: dict[str, dict[str, str]] = {}
     for key in values:
         place = _place(key)
@@ -238,6 +256,41 @@ def _frame(number: int, atoms: Atoms, keys: LabelKeys) -> LabelledFrame:
     if stress is None and OF_SIX in values:
         not_taken += (OF_SIX,)
     return LabelledFrame(number, atoms, mark, energy, forces, stress, not_taken)
+
+
+def _values_of(atoms: Atoms) -> dict[str, Any]:
+    return {**atoms.arrays, **atoms.info, **(atoms.calc.results if atoms.calc is not None else {})}
+
+
+def _isolated(number: int, atoms: Atoms, keys: LabelKeys) -> IsolatedAtom:
+    """Read the energy of an isolated atom: from the key that was given, a marked one, or the plain one."""
+    values = _values_of(atoms)
+    found: dict[str, str] = {}
+    for key in values:
+        place = _place(key)
+        if place is not None and place[1] == "energy" and (place[0] not in found or place[2] < _rank(found[place[0]])):
+            found[place[0]] = key
+    marked = [mark for mark in found if mark]
+    mark = marked[0] if len(marked) == 1 else "" if not marked and "" in found else None
+    chosen = keys.energy if keys.energy in values else None if mark is None else found[mark]
+    numbers = None if chosen is None else _numbers(values[chosen])
+    energy = float(numbers.ravel()[0]) if numbers is not None and numbers.size == 1 else None
+    return IsolatedAtom(str(atoms.symbols[0]), number, energy, "given" if keys.energy in values else mark)
+
+
+def element_energies(found: Iterable[tuple[str, float]]) -> tuple[dict[str, float], str | None]:
+    """Give the energy of each element out of those of isolated atoms, and words for those that do not agree."""
+    energies: dict[str, float] = {}
+    several: set[str] = set()
+    for symbol, energy in found:
+        if abs(energies.setdefault(symbol, energy) - energy) > _SAME_ENERGY_EV:
+            several.add(symbol)
+    kept = {
+        symbol: energies[symbol] for symbol in sorted(energies, key=atomic_numbers.__getitem__) if symbol not in several
+    }
+    if not several:
+        return kept, None
+    return kept, f"isolated atoms of {', '.join(sorted(several))} have several energies, so none of them is a reference"
 
 
 def not_taken_words(keys: Collection[str]) -> str:

@@ -21,7 +21,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,7 +33,7 @@ from superionic.labels.base import Label, LabellerIdentity, renewed_provenance
 from superionic.labels.cp2k import read_cp2k
 from superionic.labels.deepmd import deepmd_frames, fingerprint
 from superionic.labels.espresso import read_espresso
-from superionic.labels.frame_values import IsolatedAtom, LabelKeys, is_alone, not_taken_words
+from superionic.labels.frame_values import IsolatedAtom, LabelKeys, element_energies, is_alone, not_taken_words
 from superionic.labels.gpaw import kpoint_grid
 from superionic.labels.outcar import read_outcar
 from superionic.labels.packages import Entry, read_package
@@ -96,6 +96,8 @@ class Imported:
     entries: tuple[Entry, ...]
     refusals: tuple[Refusal, ...]
     remarks: tuple[Remark, ...] = ()
+    isolated_atoms_eV: Mapping[str, float] = field(default_factory=dict)
+    """Energies of isolated atoms, which are the references of their elements (E0) and no labels."""
 
 
 def find_files(paths: Iterable[Path], *, leave_out: Path | None = None) -> list[Path]:
@@ -186,6 +188,7 @@ def import_labels(
     entries: list[tuple[Entry, bool]] = []  # and whether a package had it
     refusals: list[Refusal] = []
     remarks: list[Remark] = []
+    alone: list[tuple[str, float]] = []
     read: dict[str, str] = {}  # names of calculations that gave labels, by checksum
     # An OUTCAR comes after the vasprun.xml of its run, beside which it says nothing that was not read.
     order = sorted(zip(files, called, strict=True), key=lambda each: _kind(each[0]) == "outcar")
@@ -196,6 +199,8 @@ def import_labels(
             _demand_beginning(file)
             source = {"file": name, "sha256": fingerprint(file.parent) if _kind(file) == "deepmd" else sha256_of(file)}
             found = _read(file, every, kpoint_spacing_per_A, stated, keys)
+        except IsolatedAtom as atom:
+            found = _Content(isolated=[atom])
         except CalculationFailed as failure:
             refusals.append(Refusal(name, failure.reason))
             continue
@@ -215,6 +220,9 @@ def import_labels(
             else:
                 group = entry.group if entry.group not in ("", file.name) else name
                 entries.append((replace(entry, group=group, source=source), False))
+        alone += [(each.symbol, each.energy_eV) for each in found.isolated if each.energy_eV is not None]
+        remarks += [Remark(name, each.reason) for each in found.isolated if each.energy_eV is not None]
+        refusals += [Refusal(name, each.reason) for each in found.isolated if each.energy_eV is None]
         refusals += [Refusal(name, reason) for reason in found.left_out]
         remarks += [Remark(name, words) for words in found.remarks]
         if not_taken:
@@ -227,7 +235,9 @@ def import_labels(
             f"{len(entries) - len(kept)} labels are left out: the files that they came from are read here themselves"
         )
         remarks.append(Remark("packages", words))
-    return Imported(kept, tuple(refusals), tuple(remarks))
+    energies, disagreement = element_energies(alone)
+    remarks += [] if disagreement is None else [Remark("isolated atoms", disagreement)]
+    return Imported(kept, tuple(refusals), tuple(remarks), energies)
 
 
 def _run_of(file: Path) -> tuple[str, str, str] | None:
@@ -297,6 +307,7 @@ class _Content:
     entries: Sequence[Entry] = ()
     left_out: Sequence[str] = ()
     remarks: Sequence[str] = ()
+    isolated: Sequence[IsolatedAtom] = ()
 
 
 def _read(
@@ -307,16 +318,21 @@ def _read(
     reader = _RUNS.get(code or kind or "")
     if reader is not None:
         run = reader(file, kpoint_spacing_per_A=spacing)
-        atoms = run.steps[0][0]
+        atoms, label = run.steps[-1]
         if len(atoms) == 1 and is_alone(atoms):
-            raise IsolatedAtom(str(atoms.symbols[0]))
+            raise IsolatedAtom(str(atoms.symbols[0]), None, label.energy_eV)
         steps = [Entry(atoms, label, "") for atoms, label in run.steps[::every]]
         return _Content(steps, run.left_out, run.remarks)
     if kind == "package":
         read = list(read_package(file, stated, keys))
         return _Content(
             [each for each in read if isinstance(each, Entry)],
-            [each.reason for each in read if isinstance(each, CalculationFailed)],
+            [
+                each.reason
+                for each in read
+                if isinstance(each, CalculationFailed) and not isinstance(each, IsolatedAtom)
+            ],
+            isolated=[each for each in read if isinstance(each, IsolatedAtom)],
         )
     if kind == "gpw":
         return _Content([_gpw(file, spacing)])
@@ -336,12 +352,13 @@ def _deepmd(folder: Path, every: int, stated: Mapping[str, Any] | None) -> _Cont
         )
     entries: list[Entry] = []
     left_out: list[str] = []
+    isolated: list[IsolatedAtom] = []
     for frame in deepmd_frames(folder):
         if isinstance(frame, CalculationFailed):
             left_out.append(frame.reason)
             continue
         if len(frame.atoms) == 1 and is_alone(frame.atoms):
-            left_out.append(IsolatedAtom(str(frame.atoms.symbols[0])).reason)
+            isolated.append(IsolatedAtom(str(frame.atoms.symbols[0]), None, frame.energy_eV))
             continue
         diagnostics: dict[str, Any] = {"converged": True, "stated": True}
         if frame.moments_muB is not None:
@@ -350,11 +367,11 @@ def _deepmd(folder: Path, every: int, stated: Mapping[str, Any] | None) -> _Cont
             frame.energy_eV, frame.forces_eV_per_A, frame.stress_eV_per_A3, renewed_provenance(stated), diagnostics
         )
         entries.append(Entry(frame.atoms, label, ""))
-    if not entries:
+    if not entries and not isolated:
         raise CalculationFailed("; ".join(left_out[:3]) or "there are no frames in the sets")
     without = sum(entry.label.stress_eV_per_A3 is None for entry in entries)
     remarks = (f"{without} of {len(entries)} labels have no stress: there is no virial.npy",) if without else ()
-    return _Content(entries[::every], left_out, remarks)
+    return _Content(entries[::every], left_out, remarks, isolated)
 
 
 def _gpw(file: Path, spacing: float | None) -> Entry:

@@ -14,6 +14,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -59,9 +60,21 @@ class Entry:
     not_taken: tuple[str, ...] = ()
 
 
-def write_package(path: Path, entries: Sequence[Entry]) -> None:
-    """Write a package; the same entries give the same bytes."""
-    text = "".join(_frame(entry) for entry in entries)
+def write_package(
+    path: Path, entries: Sequence[Entry], isolated_atoms_eV: Mapping[str, float] = MappingProxyType({})
+) -> None:
+    """Write a package; the same entries give the same bytes.
+
+    Parameters
+    ----------
+    path
+        The file.
+    entries
+        Its labels.
+    isolated_atoms_eV
+        Energies of isolated atoms, which stand behind the labels as frames of one atom in a box, as the field has them.
+    """
+    text = "".join([*map(_frame, entries), *(_alone(*each) for each in isolated_atoms_eV.items())])
     draft = path.with_name(f".{path.name}.part")
     try:
         draft.write_text(text, encoding="utf-8")
@@ -99,6 +112,13 @@ def read_package(
         except (TypeError, ValueError) as error:  # words of a comment line that are not what a package has there
             number = frame.number if isinstance(frame, LabelledFrame) else "?"
             yield CalculationFailed(f"frame {number} has a damaged comment line ({type(error).__name__}: {error})")
+
+
+def _alone(symbol: str, energy_eV: float) -> str:
+    return (
+        f'1\nLattice="20 0 0 0 20 0 0 0 20" Properties={_PROPERTIES} energy={energy_eV!r} config_type=IsolatedAtom '
+        f'pbc="T T T"\n{symbol} 0.0 0.0 0.0 0.0 0.0 0.0\n'
+    )
 
 
 def _frame(entry: Entry) -> str:

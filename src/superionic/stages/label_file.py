@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -12,7 +13,7 @@ from ase import Atoms
 from superionic.errors import CalculationFailed, StructureError
 from superionic.execution.task import Context, task
 from superionic.labels.base import Label, renewed_provenance
-from superionic.labels.frame_values import IsolatedAtom, LabelKeys, labelled_frames, not_taken_words
+from superionic.labels.frame_values import IsolatedAtom, LabelKeys, element_energies, labelled_frames, not_taken_words
 from superionic.labels.imports import import_labels, is_run
 
 SetName = Literal["train", "validation", "test"]
@@ -54,6 +55,8 @@ class LabelFile:
     labels: tuple[Label, ...]
     facts: tuple[Facts, ...]
     notes: tuple[str, ...] = ()
+    isolated_atoms_eV: Mapping[str, float] = field(default_factory=dict)
+    """Energies of the isolated atoms of the file: references of their elements (E0), and no structures to train on."""
 
 
 @task(version=3)
@@ -80,9 +83,11 @@ def read_task(_context: Context, *, file: str, name: str, keys: LabelKeys | None
         ) from failure
     structures, labels, facts, notes = [], [], [], []
     stresses_not_taken: set[str] = set()
+    alone: list[tuple[str, float]] = []
     for frame in read:
         if isinstance(frame, IsolatedAtom):
             notes.append(f"left out: {frame.reason}")
+            alone += [] if frame.energy_eV is None else [(frame.symbol, frame.energy_eV)]
             continue
         if isinstance(frame, CalculationFailed):
             raise StructureError(
@@ -109,7 +114,19 @@ def read_task(_context: Context, *, file: str, name: str, keys: LabelKeys | None
         raise StructureError("the file has no structures", where=name, fix="check the file")
     if stresses_not_taken:
         notes.append(not_taken_words(stresses_not_taken))
-    return LabelFile(tuple(structures), tuple(labels), tuple(facts), tuple(notes))
+    energies, words = element_energies(alone)
+    notes += _words_of(energies, words)
+    return LabelFile(tuple(structures), tuple(labels), tuple(facts), tuple(notes), energies)
+
+
+def _words_of(energies_eV: Mapping[str, float], several: str | None) -> list[str]:
+    """Say what the isolated atoms of a file are good for."""
+    words = [] if several is None else [several]
+    if energies_eV:
+        words.append(
+            f"energies of isolated atoms (E0): MACE takes them by --option 'e0s={json.dumps(dict(energies_eV))}'"
+        )
+    return words
 
 
 def _of_run(file: Path, name: str) -> LabelFile:
@@ -131,7 +148,8 @@ def _of_run(file: Path, name: str) -> LabelFile:
         tuple(entry.atoms for entry in found.entries),
         tuple(entry.label for entry in found.entries),
         tuple(facts),
-        tuple(notes),
+        (*notes, *_words_of(found.isolated_atoms_eV, None)),
+        found.isolated_atoms_eV,
     )
 
 
