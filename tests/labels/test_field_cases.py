@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from superionic.campaign.labelled_files import check_package, import_to
 from superionic.cli import app
 from superionic.errors import CampaignFileError
+from superionic.labels.frame_values import IsolatedAtom
 from superionic.labels.imports import Imported
 from superionic.labels.packages import Entry, read_package
 from superionic.labels.trajectories import trajectories_of
@@ -218,4 +219,6 @@ def test_an_import_of_everything_twice_is_the_same(tmp_path: Path) -> None:
     assert first.refusals == again.refusals
     with pytest.raises(CampaignFileError):
         import_to([folder / "labels.extxyz"], folder / "labels.extxyz")
-    assert all(isinstance(entry, Entry) for entry in read_package(folder / "labels.extxyz"))
+    packed = list(read_package(folder / "labels.extxyz"))
+    assert len([entry for entry in packed if isinstance(entry, Entry)]) == len(first.entries)
+    assert all(isinstance(entry, (Entry, IsolatedAtom)) for entry in packed)

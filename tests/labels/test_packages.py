@@ -248,7 +248,9 @@ def test_an_isolated_atom_is_named_and_left_out(tmp_path: Path) -> None:
     found = import_labels(find_files([tmp_path]))
     assert len(found.entries) == 1
     assert found.refusals == ()
-    assert found.remarks[0].words.startswith("it is an isolated atom (Si), and no label of a crystal: its energy, -17.1")
+    assert found.remarks[0].words.startswith(
+        "it is an isolated atom (Si), and no label of a crystal: its energy, -17.1"
+    )
     assert found.isolated_atoms_eV == {"Si": -17.12345678}
 
 

@@ -94,6 +94,8 @@ class LabelledFrame:
         Of the cell; shape (n_atoms, 3); Voigt, shape (6,), or None.
     not_taken
         Keys of stresses and virials that were left alone although the frame has no other, as they are of another set.
+    moments_muB
+        Magnetic moments of the same set, shape (n_atoms,) or (n_atoms, 3); None where there are none.
     """
 
     number: int
@@ -103,6 +105,7 @@ class LabelledFrame:
     forces_eV_per_A: FloatArray
     stress_eV_per_A3: FloatArray | None
     not_taken: tuple[str, ...] = ()
+    moments_muB: FloatArray | None = None
 
 
 class IsolatedAtom(CalculationFailed):
@@ -255,7 +258,21 @@ def _frame(number: int, atoms: Atoms, keys: LabelKeys) -> LabelledFrame:
     _demand_all_forces(number, atoms, forces)
     if stress is None and OF_SIX in values:
         not_taken += (OF_SIX,)
-    return LabelledFrame(number, atoms, mark, energy, forces, stress, not_taken)
+    return LabelledFrame(
+        number, atoms, mark, energy, forces, stress, not_taken, _moments(values, mark, own["forces"], len(atoms))
+    )
+
+
+def _moments(values: Mapping[str, Any], mark: str, forces_key: str, n_atoms: int) -> FloatArray | None:
+    """Give the magnetic moments that stand beside forces under the same mark, or None."""
+    lower = {key.lower(): key for key in values}
+    for name in ("magmoms", "magmom", "magnetic_moments"):
+        marked = re.sub(r"forces?", name, forces_key.lower()) if mark else name
+        if marked in lower:
+            found = _numbers(values[lower[marked]])
+            if found is not None and found.shape in ((n_atoms,), (n_atoms, 3)):
+                return found
+    return None
 
 
 def _values_of(atoms: Atoms) -> dict[str, Any]:

@@ -36,7 +36,7 @@ from superionic.labels.espresso import read_espresso
 from superionic.labels.frame_values import IsolatedAtom, LabelKeys, element_energies, is_alone, not_taken_words
 from superionic.labels.gpaw import kpoint_grid
 from superionic.labels.outcar import read_outcar
-from superionic.labels.packages import Entry, read_package
+from superionic.labels.packages import MOMENTS, Entry, read_package
 from superionic.labels.vasprun import Run, read_vasprun
 
 _PACKED: Final = r"(\.(?:gz|bz2|xz))?"
@@ -321,6 +321,8 @@ def _read(
         atoms, label = run.steps[-1]
         if len(atoms) == 1 and is_alone(atoms):
             raise IsolatedAtom(str(atoms.symbols[0]), None, label.energy_eV)
+        if kind == "vasprun" and run.identity.settings.get("ISPIN") == 2:
+            run = _with_moments(file, run)
         steps = [Entry(atoms, label, "") for atoms, label in run.steps[::every]]
         return _Content(steps, run.left_out, run.remarks)
     if kind == "package":
@@ -344,6 +346,24 @@ def _read(
     )
 
 
+def _with_moments(file: Path, run: Run) -> Run:
+    """Take the magnetic moments, which a vasprun.xml has not, out of the OUTCAR of the same run beside it."""
+    beside = [each for each in file.parent.glob("*OUTCAR*") if _run_of(each) == _run_of(file)]
+    try:
+        other = read_outcar(beside[0]).steps if len(beside) == 1 else ()
+    except (CalculationFailed, OSError):
+        other = ()
+    of_energy = {round(label.energy_eV, 6): label.diagnostics.get(MOMENTS) for _, label in other}
+    steps = []
+    for atoms, label in run.steps:
+        moments = of_energy.get(round(label.energy_eV, 6))
+        if moments is not None and len(moments) == len(atoms):
+            steps.append((atoms, replace(label, diagnostics={**label.diagnostics, MOMENTS: moments})))
+        else:
+            steps.append((atoms, label))
+    return replace(run, steps=tuple(steps))
+
+
 def _deepmd(folder: Path, every: int, stated: Mapping[str, Any] | None) -> _Content:
     if stated is None:
         raise CalculationFailed(
@@ -362,7 +382,7 @@ def _deepmd(folder: Path, every: int, stated: Mapping[str, Any] | None) -> _Cont
             continue
         diagnostics: dict[str, Any] = {"converged": True, "stated": True}
         if frame.moments_muB is not None:
-            diagnostics["magnetic_moments_muB"] = frame.moments_muB.tolist()
+            diagnostics[MOMENTS] = frame.moments_muB.tolist()
         label = Label(
             frame.energy_eV, frame.forces_eV_per_A, frame.stress_eV_per_A3, renewed_provenance(stated), diagnostics
         )

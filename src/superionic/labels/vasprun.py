@@ -457,12 +457,13 @@ def label_of_step(
     if stress is not None:
         voigt = np.array([-0.5 * (stress[i, j] + stress[j, i]) * _EV_PER_A3_PER_KBAR for i, j in _VOIGT])
     entropy = last - float(electronic[-1].get("e_wo_entrp", last))
+    moments = {"magnetic_moments_muB": list(step["magmoms"])} if "magmoms" in step else {}
     return Label(
         energy_eV=energy,
         forces_eV_per_A=forces,
         stress_eV_per_A3=voigt,
         provenance=identity.provenance() | {"setups": dict(setups)},
-        diagnostics={"converged": True, "scf_steps": len(electronic), "smearing_energy_eV": entropy},
+        diagnostics={"converged": True, "scf_steps": len(electronic), "smearing_energy_eV": entropy, **moments},
     )
 
 

@@ -289,7 +289,7 @@ def divided_task(
     return _dataset(split, data, baseline, declared)
 
 
-@task(version=3)
+@task(version=4)
 def preflight_task(
     _context: Context,
     *,
