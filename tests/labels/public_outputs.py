@@ -23,7 +23,7 @@ def values(atoms: Atoms) -> tuple[float, np.ndarray, np.ndarray]:
     """Give energy, forces and the 3×3 stress (ASE's sign) of a frame."""
     results = atoms.calc.results
     stress = results["stress"]
-    return results["energy"], results["forces"], stress[[[0, 5, 4], [5, 1, 3], [4, 3, 2]]]
+    return results["energy"], results["forces"], stress[np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])]
 
 
 def sorted_by_kind(atoms: Atoms) -> Atoms:

@@ -416,7 +416,8 @@ def slips_of_outputs(to: Folder) -> None:
             copy = atoms.copy()
             e, f, s = values(atoms)
             worse = n in wrong
-            copy.calc = SinglePointCalculator(copy, energy=e + 0.3 * worse, forces=f, stress=s)
+            voigt = s[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+            copy.calc = SinglePointCalculator(copy, energy=e + 0.3 * worse, forces=f, stress=voigt)
             changed.append(copy)
         return changed
 
