@@ -24,7 +24,7 @@ from superionic.labels.base import Label, LabellerIdentity
 from superionic.labels.gpaw import kpoint_grid
 from superionic.labels.vasprun import Run
 
-_MOST_BYTES: Final = 1_000_000_000
+_MOST_BYTES: Final = 200_000_000
 _RYDBERG_EV: Final = 13.605693122994
 _START: Final = "Program PWSCF"
 _POSITIONS: Final = "ATOMIC_POSITIONS"
@@ -128,7 +128,7 @@ def _lines(path: Path) -> list[str]:
     except (OSError, EOFError) as error:
         raise CalculationFailed(f"the file cannot be read: {error}") from error
     if len(data) > _MOST_BYTES:
-        raise CalculationFailed("the file has more than a gigabyte: give parts of it")
+        raise CalculationFailed("the file has more than 200 MB: give runs of fewer steps")
     return data.decode("utf-8", errors="replace").splitlines(keepends=True)
 
 

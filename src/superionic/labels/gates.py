@@ -29,6 +29,7 @@ _FEWEST_FOR_OUTLIERS = 6  # a median absolute deviation of fewer numbers rejects
 _SMALLEST_LOG_FORCE_SIGMA = 0.25  # forces of 300 and 1200 K differ by a factor of two, and that is no slip
 _AT_REST_EV_PER_A = 0.1  # rms force near a minimum of the energy
 _BALANCED_EV_PER_A, _BALANCED = 0.02, 0.02  # net force that rounding and a grid leave, also of the largest force
+_FARTHEST_A = 1.0e6
 _LOW = 0.1  # of the labels that are not at rest; one that is has an energy below nearly all of them
 _MOST_ACCUSED = 0.34  # of a trajectory; where more stand out, it is the trajectory that does
 _OF_SINGLE_LABELS = ("force-outlier", "force-slip", "energy-outlier")
@@ -288,6 +289,8 @@ def _finite_structure(atoms: Atoms) -> list[GateFailure]:
         return [GateFailure("structure", "the structure has no atoms")]
     if not (np.isfinite(atoms.positions).all() and np.isfinite(np.asarray(atoms.cell)).all()):
         return [GateFailure("structure", "a position or cell vector is not a finite number")]
+    if float(np.abs(atoms.positions).max()) > _FARTHEST_A or float(np.abs(np.asarray(atoms.cell)).max()) > _FARTHEST_A:
+        return [GateFailure("structure", f"a position or cell vector is longer than {_FARTHEST_A:g} Å")]
     if not np.all(atoms.pbc) or abs(float(np.linalg.det(np.asarray(atoms.cell)))) < 1.0e-6:
         return [GateFailure("structure", "the structure is not periodic in three directions")]
     return []

@@ -207,7 +207,7 @@ def import_labels(
         except OSError as error:
             refusals.append(Refusal(name, f"the file cannot be read: {error.strerror or error}"))
             continue
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, LookupError, SyntaxError, TypeError, ValueError) as error:
             # The libraries' readers give what they like for files of other kinds of runs; the other files go on.
             words = f"the file is not what its kind has ({type(error).__name__}: {error})"
             refusals.append(Refusal(name, words))

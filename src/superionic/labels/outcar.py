@@ -113,6 +113,8 @@ def read_outcar(path: Path, *, kpoint_spacing_per_A: float | None = None) -> Run
         raise CalculationFailed("the cell changes in the run, so its steps have no common cutoff: give single points")
     more = {} if head.repeated else {"settings_of": "an OUTCAR that does not repeat its INCAR"}
     identity = identity_of(run, parameters, head.incar, kinds, cells[0], kpoint_spacing_per_A, more)
+    if not any(len(step.positions) == n_atoms for step in whole):  # whatever number of atoms the head says
+        raise CalculationFailed(f"{len(whole[0].positions)} forces were printed for {n_atoms} atoms")
     symbols = [kind.element for kind in kinds for _ in range(kind.number)]
     found: list[tuple[Atoms, Label]] = []
     left_out: list[str] = []
