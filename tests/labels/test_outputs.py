@@ -14,7 +14,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from superionic.campaign.labelled_files import check_package
 from superionic.labels.gates import check_labels
-from superionic.labels.imports import import_labels, stated_provenance
+from superionic.labels.imports import find_files, import_labels, stated_provenance
 from superionic.labels.outcar import read_outcar
 from superionic.labels.packages import MOMENTS, Entry, read_package, write_package
 from superionic.stages.label_file import read_task
@@ -225,3 +225,10 @@ def test_a_damaged_system_is_refused_with_the_reason(tmp_path: Path, change: Any
 def test_a_system_says_nothing_of_its_method(tmp_path: Path) -> None:
     found = import_labels([deepmd(tmp_path / "system", frames())])
     assert "state code, version, functional" in found.refusals[0].reason
+
+
+def test_a_folder_of_all_kinds_comes_in_without_a_word(tmp_path: Path) -> None:
+    files(tmp_path, frames())
+    found = import_labels(find_files([tmp_path]), stated=STATED)
+    assert found.refusals == ()
+    assert len(found.entries) == 12

@@ -274,6 +274,8 @@ def is_run(file: Path) -> bool:
 def _is_read(file: Path) -> bool:
     """Whether a file that lies in a folder is one of those that are read; logs of other programs are none."""
     kind = _kind(file)
+    if file.name.endswith("-pos-1.xyz"):  # positions of CP2K belong to the log beside them
+        return not any(_kind(each) == "output" and _output(each) == "cp2k" for each in file.parent.iterdir())
     return kind is not None and (kind != "output" or _output(file) is not None)
 
 
