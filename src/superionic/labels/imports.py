@@ -10,7 +10,7 @@
   such outputs): by :mod:`superionic.labels.espresso` and :mod:`superionic.labels.cp2k`.
 - ``type.raw`` of a DeePMD system with its ``set.*``: by :mod:`superionic.labels.deepmd`, with a stated provenance.
 
-ASE and dpdata read files of calculations that did not converge or did not end without a word; so a format for which
+ASE reads files of calculations that did not converge or did not end without a word; so a format for which
 there is no check here is not read. Outputs of other codes come in as extended XYZ with a stated provenance.
 """
 

@@ -276,7 +276,7 @@ def dataset_task(
     return _dataset(split, data, baseline, declared)
 
 
-@task(version=2)
+@task(version=3)
 def divided_task(
     _context: Context,
     *,
