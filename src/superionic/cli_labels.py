@@ -33,7 +33,11 @@ VirialKey = Annotated[str | None, typer.Option(help="Key of the virial (eV, of t
 @labels_app.command("import")
 def import_command(
     paths: Annotated[
-        list[Path], typer.Argument(help="Files, or folders to search: vasprun.xml, .gpw, .extxyz, also packed.")
+        list[Path],
+        typer.Argument(
+            help="Files, or folders to search: vasprun.xml, OUTCAR, .gpw, outputs of pw.x and CP2K, DeePMD systems "
+            "(type.raw), .extxyz; also packed."
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Package to write (extended XYZ).")] = Path("labels.extxyz"),
     every: Annotated[int, typer.Option(min=1, help="Of a run of many ionic steps, take each so many-th.")] = 1,
@@ -89,7 +93,7 @@ def import_command(
 
 @labels_app.command("check")
 def check_command(
-    file: Annotated[Path, typer.Argument(help="Package of labels (extended XYZ).")],
+    file: Annotated[Path, typer.Argument(help="Package of labels (extended XYZ), or anything that import reads.")],
     baseline: Annotated[
         str | None,
         typer.Option(
@@ -144,6 +148,7 @@ def _import_json(found: Imported, out: Path) -> dict[str, Any]:
         "out": str(out) if found.entries else None,
         "n_labels": len(found.entries),
         "references": to_tree(references(found.entries)),
+        "isolated_atoms_eV": dict(found.isolated_atoms_eV),
         "refused": to_tree(found.refusals),
         "remarks": to_tree(found.remarks),
     }
@@ -155,6 +160,9 @@ def _show_import(found: Imported, out: Path) -> None:
     if found.entries:
         typer.echo(f"{len(found.entries)} label{'s' * (len(found.entries) > 1)} in {out}")
     _show_references(references(found.entries))
+    if found.isolated_atoms_eV:
+        each = ", ".join(f"{symbol} {energy:.6g} eV" for symbol, energy in found.isolated_atoms_eV.items())
+        typer.echo(f"  references of elements (E0), by isolated atoms: {each}; they stand at the end of the package")
     if found.refusals:
         typer.echo(f"{len(found.refusals)} refused:")
         for refusal in found.refusals[:_MOST_LINES]:

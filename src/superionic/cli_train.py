@@ -41,7 +41,8 @@ DEFAULT_SEARCH: dict[str, list[Any]] = {
 Labels = Annotated[
     Path,
     typer.Argument(
-        help="Labels: extended XYZ with energy, forces, stress; `run=...` in each comment line says the trajectory."
+        help="Labels: extended XYZ with energy, forces, stress (`run=...` in each comment line is the trajectory), or "
+        "an output that `superionic labels import` reads."
     ),
 ]
 Engine = Annotated[str, typer.Option(help="Potential to train: chgnet, sevennet, mace, matgl.")]

@@ -5,7 +5,7 @@ import pytest
 
 from superionic.errors import CampaignFileError, PotentialError
 from superionic.execution.codec import decode, encode, from_tree
-from superionic.labels.base import Label, LabellerIdentity, describe_labeller, load_labeller
+from superionic.labels.base import Label, LabellerIdentity, describe_labeller, load_labeller, renewed_provenance
 
 
 def identity(**changes: object) -> LabellerIdentity:
@@ -81,3 +81,19 @@ def test_fine_tuned_weights_change_the_hash() -> None:
     tuned = describe_labeller("potential:chgnet", {}, weights={"a": np.zeros(2, dtype=np.float32)})
     assert plain.settings_hash != tuned.settings_hash
     assert tuned.settings["fine_tuned"]
+
+
+def test_packages_of_before_get_todays_name_of_a_dispersion_correction() -> None:
+    settings = {"ENCUT": 520.0, "IVDW": 12}
+    named = {"code": "vasp", "functional": "PBE+vdW", "energy_convention": "VASP PBE+vdW, PAW_PBE potentials"}
+    old = identity(**named, settings=settings).provenance()
+    now = identity(
+        code="vasp",
+        functional="PBE-D3(BJ)",
+        energy_convention="VASP PBE-D3(BJ), PAW_PBE potentials",
+        settings=settings,
+    ).provenance()
+    assert renewed_provenance(old) == now
+    assert renewed_provenance(now) == now
+    without = identity(code="vasp", settings={"ENCUT": 520.0}).provenance()
+    assert renewed_provenance(without) == without

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from superionic.campaign.labelled_files import check_package, import_to
 from superionic.cli import app
 from superionic.errors import CampaignFileError
+from superionic.labels.frame_values import IsolatedAtom
 from superionic.labels.imports import Imported
 from superionic.labels.packages import Entry, read_package
 from superionic.labels.trajectories import trajectories_of
@@ -120,8 +121,10 @@ def test_05_no_forces_have_changed_places() -> None:
 def test_07_an_isolated_atom_is_named(load: Callable[..., Imported]) -> None:
     found = load("07_isolated_atom")
     assert len(found.entries) == 1
-    assert [refusal.file for refusal in found.refusals] == ["a/vasprun.xml.gz"]
-    assert "isolated atom (Si)" in found.refusals[0].reason
+    assert found.refusals == ()
+    (remark,) = [remark for remark in found.remarks if "isolated atom (Si)" in remark.words]
+    assert remark.file == "a/vasprun.xml.gz"
+    assert list(found.isolated_atoms_eV) == ["Si"]
 
 
 def test_08_three_runs_are_three_groups(load: Callable[..., Imported]) -> None:
@@ -218,4 +221,6 @@ def test_an_import_of_everything_twice_is_the_same(tmp_path: Path) -> None:
     assert first.refusals == again.refusals
     with pytest.raises(CampaignFileError):
         import_to([folder / "labels.extxyz"], folder / "labels.extxyz")
-    assert all(isinstance(entry, Entry) for entry in read_package(folder / "labels.extxyz"))
+    packed = list(read_package(folder / "labels.extxyz"))
+    assert len([entry for entry in packed if isinstance(entry, Entry)]) == len(first.entries)
+    assert all(isinstance(entry, (Entry, IsolatedAtom)) for entry in packed)

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from superionic.campaign.study import parse_options
 from superionic.errors import CalculationFailed, StructureError
 from superionic.labels.frame_values import LabelKeys, labelled_frames
 from superionic.labels.imports import import_labels, stated_provenance
+from superionic.labels.packages import write_package
 from superionic.stages.label_file import read_task
 
 LATTICE = "4 0 0 0 5 0 0 0 6"  # 120 Å³
@@ -172,10 +174,35 @@ def test_isolated_atoms_are_named_and_left_out(tmp_path: Path, alone: str) -> No
     path = written(tmp_path, frame(PLAIN) + atom + frame(PLAIN))
     found = import_labels([path], stated=STATED)
     assert len(found.entries) == 2
-    assert found.refusals[0].reason == "frame 1 is an isolated atom (Li), and no label of a crystal"
+    words = "frame 1 is an isolated atom (Li), and no label of a crystal"
+    words += ": its energy, -5 eV, is the reference of the element"
+    assert found.refusals == ()
+    assert [remark.words for remark in found.remarks] == [f"{words} (E0)"]
+    assert found.isolated_atoms_eV == {"Li": -5.0}
     read = read_task(None, file=str(path), name="a")  # type: ignore[arg-type]
     assert len(read.atoms) == 2
-    assert read.notes == ("left out: frame 1 is an isolated atom (Li), and no label of a crystal",)
+    assert read.notes[0] == f"left out: {words} (E0)"
+    assert "--option 'e0s={\"Li\": -5.0}'" in read.notes[1]
+    assert parse_options(['e0s={"Li": -5.0}']) == {"e0s": {"Li": -5.0}}
+    assert read.isolated_atoms_eV == {"Li": -5.0}
+    # They stay in the package, and out of its labels.
+    write_package(tmp_path / "b.extxyz", found.entries, found.isolated_atoms_eV)
+    again = import_labels([tmp_path / "b.extxyz"])
+    assert len(again.entries) == 2
+    assert again.isolated_atoms_eV == {"Li": -5.0}
+
+
+def test_energies_of_isolated_atoms_are_of_the_method_of_the_labels(tmp_path: Path) -> None:
+    atom = frame(PLAIN, rows=1).replace('pbc="T T T"', 'config_type=IsolatedAtom pbc="T T T"')
+    ref = atom.replace("energy=-5.0", "energy=-5.0 REF_energy=-6.0")
+    labels = frame(f"{PLAIN} {REF}", FORCES + REF_FORCES)
+    assert import_labels([written(tmp_path, labels + ref)], stated=STATED).isolated_atoms_eV == {"Li": -6.0}
+    found = import_labels([written(tmp_path, labels + atom)], stated=STATED)  # a model's energy
+    assert found.isolated_atoms_eV == {}
+    assert len(found.refusals) == 1
+    found = import_labels([written(tmp_path, frame(PLAIN) + atom + atom.replace("-5.0", "-5.1"))], stated=STATED)
+    assert found.isolated_atoms_eV == {}
+    assert "isolated atoms of Li have several energies" in found.remarks[-1].words
 
 
 @pytest.mark.parametrize("pack", [(".bz2", bz2.compress), (".xz", lzma.compress)])

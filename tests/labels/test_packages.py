@@ -130,7 +130,7 @@ def test_a_folder_of_runs_comes_in_with_reasons_for_what_does_not(tmp_path: Path
     reasons = {refusal.file: refusal.reason for refusal in found.refusals}
     assert "did not converge" in reasons["run2/vasprun.xml"]
     # An OUTCAR is refused where nothing was read of its run.
-    assert "give the vasprun.xml" in reasons["run2/OUTCAR"]
+    assert "does not begin as an OUTCAR" in reasons["run2/OUTCAR"]
     assert len(reasons) == 2
     named = import_labels(find_files([tmp_path / "run0" / "notes.txt"]))
     assert "not read" in named.refusals[0].reason
@@ -247,7 +247,11 @@ def test_an_isolated_atom_is_named_and_left_out(tmp_path: Path) -> None:
     (tmp_path / "vasprun.2.xml").write_text(text_of())
     found = import_labels(find_files([tmp_path]))
     assert len(found.entries) == 1
-    assert found.refusals[0].reason == "it is an isolated atom (Si), and no label of a crystal"
+    assert found.refusals == ()
+    assert found.remarks[0].words.startswith(
+        "it is an isolated atom (Si), and no label of a crystal: its energy, -17.1"
+    )
+    assert found.isolated_atoms_eV == {"Si": -17.12345678}
 
 
 def test_packages_of_before_have_the_reference_of_today(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -151,3 +152,59 @@ def test_frames_far_apart_have_a_slope_off_1_and_say_by_how_much(turn: float, er
     assert run.sound
     assert abs(run.slope - 1.0) < 3.0 * run.slope_error
     assert run.slope_error < error
+
+
+def a_breathing_run() -> tuple[list[Atoms], list[Label]]:
+    """A trajectory whose cell changes from frame to frame."""
+    structures, labels = a_run(start_A=0.3)
+    potential, shear = load_potential("pair"), np.array([[0.01, 0.004, 0.0], [0.0, -0.006, 0.003], [0.002, 0.0, 0.008]])
+    for n, atoms in enumerate(structures):
+        atoms.set_cell(np.array(atoms.cell) @ (np.eye(3) + np.sin(0.7 * n) * shear), scale_atoms=True)
+        found = potential.evaluate(atoms)
+        labels[n] = replace(
+            labels[n],
+            energy_eV=found.energy_eV,
+            forces_eV_per_A=found.forces_eV_per_A,
+            stress_eV_per_A3=found.stress_eV_per_A3,
+        )
+    return structures, labels
+
+
+@pytest.mark.parametrize(
+    ("factor", "words"),
+    [
+        (-1.0, "sign of the stress is turned"),
+        (160.21766208, "stress is in GPa"),
+        (-1602.1766208, "stress is in kbar, and its sign is turned"),
+        (BOHR**3 / HARTREE, "stress is in Hartree/Bohr³"),
+        (-140.0, "stress is a virial, which has to be divided by the volume"),
+    ],
+)
+def test_the_stress_does_work_where_the_cell_changes(factor: float, words: str) -> None:
+    structures, labels = a_breathing_run()
+    assert all(verdict.passed for verdict in check_labels(structures, labels, groups=["a"] * N))
+    wrong = [replace(label, stress_eV_per_A3=factor * label.stress_eV_per_A3) for label in labels]
+    (run,) = trajectories_of(
+        structures,
+        [label.energy_eV for label in wrong],
+        [label.forces_eV_per_A for label in wrong],
+        ["a"] * N,
+        [label.stress_eV_per_A3 for label in wrong],
+    ).runs
+    assert run.stress_slope == pytest.approx(1.0 / factor, rel=0.05)
+    assert words in run.stress_slip
+    verdicts = check_labels(structures, wrong, groups=["a"] * N)
+    assert not any(verdict.passed for verdict in verdicts)  # the larger ones are too large as well
+
+
+def test_one_energy_off_its_neighbours_is_named() -> None:
+    for structures, labels in (a_run(start_A=0.3), a_breathing_run()):
+        for index in (3, 9):
+            wrong = list(labels)
+            wrong[index] = replace(labels[index], energy_eV=labels[index].energy_eV + 8 * 0.3)
+            verdicts = check_labels(structures, wrong, groups=["a"] * N)
+            accused = [n for n, verdict in enumerate(verdicts) if not verdict.passed]
+            assert accused == [index]
+            off = re.search(r"the energy is ([+\d.]+) meV/atom from what both its neighbours", verdicts[index].reason)
+            assert off is not None
+            assert float(off[1]) == pytest.approx(300.0, rel=0.03)

@@ -157,7 +157,7 @@ def test_the_functional_is_named(tmp_path: Path) -> None:
     assert functional(tags={"GGA": "--"}, titles={"Li": "PAW Li 17Jan2003", "Cl": "PAW Cl 17Jan2003"}) == "LDA"
     assert functional(echo={"METAGGA": "Scan"}) == "SCAN"
     assert functional(tags={"LDAU": True}, echo={"LDAUU": 3.0}) == "PBE+U"
-    assert functional(echo={"IVDW": 12}) == "PBE+vdW"
+    assert functional(echo={"IVDW": 12}) == "PBE-D3(BJ)"
     assert functional(tags={"LHFCALC": True, "AEXX": 0.25}) == "hybrid of PBE"
 
 
@@ -205,3 +205,13 @@ def test_what_was_used_and_what_a_cell_is_makes_the_reference(tmp_path: Path) ->
     assert first == settings(**on, symbols=["Fe", "Fe", "O", "O"], echo=two)
     assert first != settings(**on, symbols=["O", "O", "Fe", "Fe"], echo={**one, "LDAUU": [0.0, 4.0]})
     assert first != settings(**on, symbols=["Fe", "Fe", "O", "O"], echo=one)
+
+
+def test_a_dispersion_energy_comes_behind_the_electronic_steps(tmp_path: Path) -> None:
+    text = text_of(echo={"IVDW": 12}, entropy=0.0)
+    start, end = text.index("<scstep>"), text.rindex("</scstep>")
+    steps = re.sub(r"(?<=> )\s*-?[\d.]+(?= </i>)", lambda match: f"{float(match[0]) + 0.4:16.8f}", text[start:end])
+    run = read_vasprun(written(tmp_path, text[:start] + steps + text[end:]))
+    assert run.steps[0][1].energy_eV == -17.12345678
+    with pytest.raises(CalculationFailed, match="not that of its last electronic step"):
+        read_vasprun(written(tmp_path, (text[:start] + steps + text[end:]).replace("IVDW", "NSIM")))

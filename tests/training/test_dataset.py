@@ -15,6 +15,7 @@ from superionic.training.dataset import (
     composition_of,
     fit_element_references,
     split_groups,
+    undetermined_combinations,
     undetermined_references,
 )
 
@@ -162,19 +163,47 @@ def test_references_of_compositions_that_barely_differ_are_not_determined() -> N
         sums = np.array([sum(n * truth[element] for element, n in counts.items()) for counts in compositions])
         noise = rng.normal(0.0, 0.015, len(sums)) * [sum(counts.values()) for counts in compositions]
         found = fit_element_references(sums + noise, compositions)
-        assert found.rank == 3  # as far as the rank goes, all is known
         return found.eV_per_atom["P"] - truth["P"], undetermined_references(
             compositions, found.rms_residual_eV_per_atom
         )
 
     assert fit(far)[1] == {}
-    errors = []
+    plain = []
     for _ in range(200):
-        error, stated = fit(near)
-        errors.append(error)
+        _, stated = fit(near)
+        fractions = np.array([[c["Li"], c["P"], c["S"]] for c in near]) / np.array([[sum(c.values())] for c in near])
+        sums = fractions @ np.array(list(truth.values())) + rng.normal(0.0, 0.015, len(near))
+        plain.append(np.linalg.lstsq(fractions, sums, rcond=None)[0][1] - truth["P"])
     assert set(stated) == {"Li", "P", "S"}
-    # What is stated is how far the shift scatters.
-    assert stated["P"] == pytest.approx(np.std(errors), rel=0.4)
+    # What is stated is how far the shift of a plain fit scatters.
+    assert stated["P"] == pytest.approx(np.std(plain), rel=0.4)
     assert stated["P"] > 0.5
     one = undetermined_references([{"Li": 3, "Cl": 3}] * 9, 0.01)
     assert one == {"Li": np.inf, "Cl": np.inf}
+
+
+def test_what_compositions_hardly_vary_is_not_fitted_to_noise() -> None:
+    rng = np.random.default_rng(4)
+    truth = {"Li": -1.9, "P": -5.4, "S": -4.1}
+    near = [{"Li": 240, "P": 80, "S": 320 + k % 2} for k in range(6)]
+    sums = np.array([sum(n * truth[element] for element, n in counts.items()) for counts in near])
+    sizes, largest = np.array([sum(counts.values()) for counts in near]), 0.0
+    for _ in range(50):
+        fit = fit_element_references(sums + sizes * rng.normal(0.0, 0.02, len(near)), near)
+        assert fit.degenerate
+        largest = max(largest, *map(abs, fit.eV_per_atom.values()))
+        # For these compositions the sums are right all the same.
+        assert np.abs((fit.energies_eV(near) - sums) / sizes).max() < 0.04
+    assert largest < 4.5  # that of sulfur, of the shifts of least norm
+
+
+def test_combinations_that_are_open_are_said() -> None:
+    assert undetermined_combinations([{"Li": 1, "Cl": 1}] * 3, 0.01) == ({"Li": 1.0, "Cl": -1.0},)
+    halides = [{"Li": 3, "Y": 1, "Cl": 6}, {"Li": 3, "Y": 1, "Br": 6}, {"Li": 3, "Y": 1, "Cl": 3, "Br": 3}]
+    found = undetermined_combinations(halides * 4, 0.01)
+    # Four elements, and two compositions that are independent: two combinations change no energy of them.
+    assert len(found) == 2
+    for each in found:
+        for counts in halides:
+            assert sum(counts.get(element, 0) * by for element, by in each.items()) == pytest.approx(0.0, abs=0.02)
+    assert undetermined_combinations([{"Li": 1}, {"Cl": 1}, {"Li": 1, "Cl": 3}], 0.01) == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from ase import Atoms
 
-from superionic.errors import CalculationFailed, CampaignFileError, StageError
+from superionic.errors import CampaignFileError, StageError
 from superionic.execution.codec import from_tree
 from superionic.execution.task import ref_of
 from superionic.labels.base import Label
 from superionic.labels.frame_values import LabelKeys
 from superionic.labels.gates import GateFailure, Gates, Verdict, check_labels
 from superionic.labels.imports import Imported, find_files, import_labels, names_of, stated_provenance
-from superionic.labels.packages import Entry, read_package, write_package
+from superionic.labels.packages import Entry, write_package
 from superionic.labels.residuals import Baseline
 from superionic.training.dataset import Targets
 
@@ -151,7 +152,8 @@ def import_to(
         raise CampaignFileError(
             "No finished calculations were found.",
             where=", ".join(map(str, paths)),
-            fix="Name folders or files: vasprun.xml, .gpw or .extxyz, also packed (.gz, .bz2, .xz).",
+            fix="Name folders or files: vasprun.xml, OUTCAR, .gpw, outputs of pw.x or CP2K (.out, .log, .pwo), "
+            "type.raw of a DeePMD system, or .extxyz, also packed (.gz, .bz2, .xz).",
         )
     found = import_labels(
         files,
@@ -162,7 +164,7 @@ def import_to(
         keys=keys,
     )
     if found.entries:
-        write_package(out, found.entries)
+        write_package(out, found.entries, found.isolated_atoms_eV)
     return found
 
 
@@ -214,7 +216,7 @@ def check_package(
     Parameters
     ----------
     path
-        An extended XYZ file.
+        An extended XYZ file, or any file or folder that ``superionic labels import`` reads.
     baseline
         Name of a potential (``chgnet``, ``sevennet``, ...) whose predictions make the gates sharp; its engine has to
         be installed.
@@ -228,18 +230,15 @@ def check_package(
     CampaignFileError
         If the file cannot be read.
     """
-    if not path.is_file():
-        raise CampaignFileError("There is no such file.", where=str(path), fix="Name an extended XYZ file of labels.")
-    entries: list[Entry] = []
-    unreadable: list[str] = []
-    try:
-        for entry in read_package(path, keys=keys):
-            if isinstance(entry, CalculationFailed):
-                unreadable.append(entry.reason)
-            else:
-                entries.append(entry)
-    except CalculationFailed as failure:
-        unreadable.append(failure.reason)
+    files = find_files([path]) if path.exists() else []
+    if not files:
+        raise CampaignFileError(
+            "There is no such file, or no labels in the folder.",
+            where=str(path),
+            fix="Name an extended XYZ file of labels, or outputs that `superionic labels import` reads.",
+        )
+    found = import_labels(files, names=names_of(files, [path]), keys=keys)
+    entries, unreadable = found.entries, [refusal.reason for refusal in found.refusals]
     structures, labels = [entry.atoms for entry in entries], [entry.label for entry in entries]
     predicted = None if baseline is None or not entries else _predictions(baseline, structures)
     groups = [str(entry.facts.get("run", entry.group)) for entry in entries]
@@ -252,11 +251,11 @@ def references(entries: Sequence[Entry]) -> tuple[CountedReference, ...]:
     first: dict[str, Label] = {}
     for entry in entries:
         first.setdefault(entry.label.settings_hash, entry.label)
-    hashes = [entry.label.settings_hash for entry in entries]
+    numbers = Counter(entry.label.settings_hash for entry in entries)
     return tuple(
         CountedReference(
             settings_hash=key,
-            n_labels=hashes.count(key),
+            n_labels=numbers[key],
             code=label.provenance.get("code"),
             version=label.provenance.get("version"),
             functional=label.provenance.get("functional"),

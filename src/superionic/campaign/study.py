@@ -107,8 +107,14 @@ def open_study(
             yield read(bench, kept, source.name, potential, options=options, rule=rule, seed=seed, keys=keys)
 
 
-def parse_value(text: str) -> bool | int | float | str | None:
-    """Read one value of an option as a campaign file would: true, 3, 1e-4, null, or a word."""
+def parse_value(text: str) -> bool | int | float | str | dict[str, Any] | None:
+    """Read one value of an option as a campaign file would: true, 3, 1e-4, null, a word, or a JSON object."""
+    if text.strip().startswith("{"):
+        try:
+            table = json.loads(text)
+        except ValueError:
+            return text.strip()
+        return dict(table)
     words: dict[str, bool | None] = {"true": True, "false": False, "null": None}
     if text.strip() in words:
         return words[text.strip()]

@@ -23,6 +23,7 @@ import numpy.typing as npt
 from ase import Atoms
 
 from superionic.errors import CampaignFileError
+from superionic.labels.dispersion import with_vasp_dispersion
 from superionic.potentials.base import frozen
 
 FloatArray = npt.NDArray[np.float64]
@@ -235,18 +236,29 @@ def settings_hash(value: Any) -> str:
 def renewed_provenance(provenance: Mapping[str, Any]) -> dict[str, Any]:
     """Give the provenance of a label with the hash that its settings have today.
 
-    EDIFF was part of VASP's reference once, so that cells of two sizes, with an EDIFF each, were of two references.
+    EDIFF was part of VASP's reference once, so that cells of two sizes, with an EDIFF each, were of two references; and
+    a functional with a dispersion correction was called ``+vdW``, whichever it was.
     """
     settings = provenance.get("settings")
-    if provenance.get("code") != "vasp" or not isinstance(settings, Mapping) or "EDIFF" not in settings:
+    if provenance.get("code") != "vasp" or not isinstance(settings, Mapping):
         return dict(provenance)
-    names = ("code", "version", "functional", "energy_convention")
-    kept = {name: value for name, value in settings.items() if name != "EDIFF"}
-    return {
-        **provenance,
-        "settings": kept,
-        "settings_hash": settings_hash({**{name: provenance.get(name) for name in names}, "settings": kept}),
+    before = str(provenance.get("functional", ""))
+    functional = before
+    if before.endswith("+vdW") and settings.get("IVDW") and not settings.get("LUSE_VDW"):
+        functional = with_vasp_dispersion(before.removesuffix("+vdW"), settings, settings)
+    if "EDIFF" not in settings and functional == before:
+        return dict(provenance)
+    convention = provenance.get("energy_convention")
+    if isinstance(convention, str):
+        convention = convention.replace(before, functional) if before else convention
+    named = {
+        "code": provenance.get("code"),
+        "version": provenance.get("version"),
+        "functional": functional if before else provenance.get("functional"),
+        "energy_convention": convention,
     }
+    kept = {name: value for name, value in settings.items() if name != "EDIFF"}
+    return {**provenance, **named, "settings": kept, "settings_hash": settings_hash({**named, "settings": kept})}
 
 
 def refuse_unknown(settings: Mapping[str, Any], known: Sequence[str], who: str, where: str = "label") -> None:

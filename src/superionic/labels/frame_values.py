@@ -5,8 +5,12 @@ for the same structure. The reference is marked (``REF_energy``, ``dft_forces``)
 So values are taken from one *set* of keys, which share their mark, and never from two:
 
 - keys that the reader was given, else
-- the marked set, if there is one (``REF_``, ``DFT_``, in any case; as a suffix too), else
-- the unmarked one (``energy``, ``forces``, ``stress``, ``virial``).
+- the marked set, if there is one (``REF_``, ``DFT_``, or a code or functional, ``vasp_``, ``PBE_``; in any case, and as
+  a suffix too), else
+- the unmarked one (``energy``, ``forces``, ``stress``, ``virial``), unless a set of a mark that is not known has other
+  values, which may be those of the reference; a model's name or ``pred_`` says that they are not.
+
+What a file says of units is believed: a frame that names others than eV and Å is refused.
 
 Of a free energy and an energy the free energy is taken: the forces are its derivatives (with ASE, ``energy`` of VASP is
 the one extrapolated to zero smearing). A virial is that of the whole cell in eV, with stress = −virial/volume.
@@ -15,7 +19,7 @@ the one extrapolated to zero smearing). A virial is that of the whole cell in eV
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +27,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 from ase import Atoms
+from ase.data import atomic_numbers
 
 from superionic.errors import CalculationFailed
 from superionic.structures.frames import frame_of, texts_of
@@ -36,11 +41,28 @@ _NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "virial": ("virial", "virials"),
 }
 """What values are called, in lower case and without a mark; of several the first is taken."""
-_MARKS: Final = ("ref", "dft")
+_MARKS: Final = (
+    "ref", "dft", "vasp", "cp2k", "qe", "espresso", "gpaw", "castep", "abinit", "aims", "siesta", "orca", "qm",
+    "pbe", "pbesol", "scan", "r2scan", "abinitio", "reference", "target", "true",
+)  # fmt: skip
+_OF_MODELS: Final = re.compile(
+    r"mace|chgnet|m3gnet|sevenn|matter|orb|nequip|allegro|nequix|deep|^dp|nep|gap|^ace|mtp|snap|schnet|painn|grace|pet|"
+    r"uma|eqv2|emt|lj|pair|model|pred|ml|nn|calc|baseline|zbl|d3|d4|disp|vdw|init|delta|error|diff|resid",
+    re.IGNORECASE,
+)
+"""Marks of what is no reference: predictions, and parts or differences of energies."""
+_OTHER_UNITS: Final = re.compile(
+    r"hartree|rydberg|\bry\b|\bha\b|bohr|\ba\.?u\.?\b|atomic_units|kcal|kj|\bmev\b|joule|gpa|kbar|per_atom",
+    re.IGNORECASE,
+)
 _OF_NAME: Final = {name: kind for kind, names in _NAMES.items() for name in names}
 _LIKE: Final = re.compile(r"energ|force|stress|virial", re.IGNORECASE)
+OF_SIX: Final = "stress_of_six_numbers"
+"""Key under which a stress of six numbers is set aside."""
+_SIX: Final = re.compile(r"""(^|\s)(stress)=["\[{]+([^"\]}]*)["\]}]+""", re.IGNORECASE)
 _ALONE_A: Final = 7.0
 """No crystal of one atom a cell has all its vectors longer than this."""
+_SAME_ENERGY_EV: Final = 1.0e-3
 _ASYMMETRY: Final = 0.05
 _DISAGREEMENT: Final = 0.02
 _SMALLEST_STRESS_EV_PER_A3: Final = 1.0e-5
@@ -72,6 +94,8 @@ class LabelledFrame:
         Of the cell; shape (n_atoms, 3); Voigt, shape (6,), or None.
     not_taken
         Keys of stresses and virials that were left alone although the frame has no other, as they are of another set.
+    moments_muB
+        Magnetic moments of the same set, shape (n_atoms,) or (n_atoms, 3); None where there are none.
     """
 
     number: int
@@ -81,14 +105,29 @@ class LabelledFrame:
     forces_eV_per_A: FloatArray
     stress_eV_per_A3: FloatArray | None
     not_taken: tuple[str, ...] = ()
+    moments_muB: FloatArray | None = None
 
 
 class IsolatedAtom(CalculationFailed):
-    """One atom in a box, which carries the energy of an element and is no label of a crystal."""
+    """One atom in a box, which carries the energy of an element (E0) and is no label of a crystal.
 
-    def __init__(self, symbol: str, number: int | None = None) -> None:
+    Attributes
+    ----------
+    symbol
+        The element.
+    energy_eV
+        Its energy; None where the frame has none.
+    mark
+        Of the key that the energy is from, as :class:`LabelledFrame` has it.
+    """
+
+    def __init__(
+        self, symbol: str, number: int | None = None, energy_eV: float | None = None, mark: str | None = None
+    ) -> None:
         what = "it" if number is None else f"frame {number}"
-        super().__init__(f"{what} is an isolated atom ({symbol}), and no label of a crystal")
+        self.symbol, self.number, self.energy_eV, self.mark = symbol, number, energy_eV, mark
+        known = "" if energy_eV is None else f": its energy, {energy_eV:.6g} eV, is the reference of the element (E0)"
+        super().__init__(f"{what} is an isolated atom ({symbol}), and no label of a crystal{known}")
 
 
 def labelled_frames(path: Path, keys: LabelKeys | None = None) -> Iterator[LabelledFrame | CalculationFailed]:
@@ -117,13 +156,15 @@ def labelled_frames(path: Path, keys: LabelKeys | None = None) -> Iterator[Label
         if text is None:
             break
         try:
-            read.append(_frame(number, _atoms(text, number), chosen))
+            read.append(_frame(number, _atoms(_without_six(text, chosen), number), chosen))
         except CalculationFailed as failure:
             read.append(failure)
     marks = list(dict.fromkeys(frame.mark for frame in read if isinstance(frame, LabelledFrame)))
     kept = next((mark for mark in marks if mark), "")
     for number, frame in enumerate(read):
-        if isinstance(frame, LabelledFrame) and frame.mark != kept:
+        if isinstance(frame, IsolatedAtom) and marks and frame.mark not in (kept, "given"):
+            yield IsolatedAtom(frame.symbol, frame.number)  # its energy is of another method than the labels
+        elif isinstance(frame, LabelledFrame) and frame.mark != kept:
             has, rest = (_said(mark) for mark in (frame.mark, kept))
             yield CalculationFailed(
                 f"frame {number} has its values under {has}, and other frames of the file under {rest}: they may be of "
@@ -161,6 +202,24 @@ def _demand_last_number(text: str) -> None:
         raise ValueError("its last line has no end, and its last number may have lost digits")
 
 
+def _without_six(text: str, keys: LabelKeys) -> str:
+    """Set a stress of six numbers aside under another key: codes do not agree on their order, and ASE reads none."""
+    head, _, rest = text.partition("\n")
+    comment, _, atoms = rest.partition("\n")
+    named = keys.stress is not None and keys.stress.lower() == "stress"
+
+    def changed(match: re.Match[str]) -> str:
+        words = match[3].replace(",", " ").split()
+        if len(words) != 6:
+            return match[0]
+        if not named:
+            return f'{match[1]}{OF_SIX}="{" ".join(words)}"'
+        nine = " ".join(words[place] for row in ((0, 5, 4), (5, 1, 3), (4, 3, 2)) for place in row)
+        return f'{match[1]}{match[2]}="{nine}"'
+
+    return f"{head}\n{_SIX.sub(changed, comment)}\n{atoms}"
+
+
 def _unreadable(number: int, error: Exception) -> CalculationFailed:
     return CalculationFailed(f"frame {number} is cut off or not extended XYZ ({type(error).__name__}: {error})")
 
@@ -171,8 +230,9 @@ def _said(mark: str) -> str:
 
 def _frame(number: int, atoms: Atoms, keys: LabelKeys) -> LabelledFrame:
     if len(atoms) == 1 and is_alone(atoms):
-        raise IsolatedAtom(str(atoms.symbols[0]), number)
-    values: dict[str, Any] = {**atoms.arrays, **atoms.info, **(atoms.calc.results if atoms.calc is not None else {})}
+        raise _isolated(number, atoms, keys)
+    _demand_units(number, atoms)
+    values = _values_of(atoms)
     sets: dict[str, dict[str, str]] = {}
     for key in values:
         place = _place(key)
@@ -193,7 +253,120 @@ def _frame(number: int, atoms: Atoms, keys: LabelKeys) -> LabelledFrame:
         if stress is None and kind in ("stress", "virial") and other != mark
     )
     energy, forces = _energy(number, own["energy"], values), _forces(number, own["forces"], values, len(atoms))
-    return LabelledFrame(number, atoms, mark, energy, forces, stress, not_taken)
+    if mark == "" and keys == LabelKeys():
+        _demand_one_method(number, energy, forces, values)
+    _demand_all_forces(number, atoms, forces)
+    if stress is None and OF_SIX in values:
+        not_taken += (OF_SIX,)
+    return LabelledFrame(
+        number, atoms, mark, energy, forces, stress, not_taken, _moments(values, mark, own["forces"], len(atoms))
+    )
+
+
+def _moments(values: Mapping[str, Any], mark: str, forces_key: str, n_atoms: int) -> FloatArray | None:
+    """Give the magnetic moments that stand beside forces under the same mark, or None."""
+    lower = {key.lower(): key for key in values}
+    for name in ("magmoms", "magmom", "magnetic_moments"):
+        marked = re.sub(r"forces?", name, forces_key.lower()) if mark else name
+        if marked in lower:
+            found = _numbers(values[lower[marked]])
+            if found is not None and found.shape in ((n_atoms,), (n_atoms, 3)):
+                return found
+    return None
+
+
+def _values_of(atoms: Atoms) -> dict[str, Any]:
+    return {**atoms.arrays, **atoms.info, **(atoms.calc.results if atoms.calc is not None else {})}
+
+
+def _isolated(number: int, atoms: Atoms, keys: LabelKeys) -> IsolatedAtom:
+    """Read the energy of an isolated atom: from the key that was given, a marked one, or the plain one."""
+    values = _values_of(atoms)
+    found: dict[str, str] = {}
+    for key in values:
+        place = _place(key)
+        if place is not None and place[1] == "energy" and (place[0] not in found or place[2] < _rank(found[place[0]])):
+            found[place[0]] = key
+    marked = [mark for mark in found if mark]
+    mark = marked[0] if len(marked) == 1 else "" if not marked and "" in found else None
+    chosen = keys.energy if keys.energy in values else None if mark is None else found[mark]
+    numbers = None if chosen is None else _numbers(values[chosen])
+    energy = float(numbers.ravel()[0]) if numbers is not None and numbers.size == 1 else None
+    return IsolatedAtom(str(atoms.symbols[0]), number, energy, "given" if keys.energy in values else mark)
+
+
+def element_energies(found: Iterable[tuple[str, float]]) -> tuple[dict[str, float], str | None]:
+    """Give the energy of each element out of those of isolated atoms, and words for those that do not agree."""
+    energies: dict[str, float] = {}
+    several: set[str] = set()
+    for symbol, energy in found:
+        if abs(energies.setdefault(symbol, energy) - energy) > _SAME_ENERGY_EV:
+            several.add(symbol)
+    kept = {
+        symbol: energies[symbol] for symbol in sorted(energies, key=atomic_numbers.__getitem__) if symbol not in several
+    }
+    if not several:
+        return kept, None
+    return kept, f"isolated atoms of {', '.join(sorted(several))} have several energies, so none of them is a reference"
+
+
+def not_taken_words(keys: Collection[str]) -> str:
+    """Say which stresses of a file were left alone, why, and what takes them."""
+    others = sorted(key for key in keys if key != OF_SIX)
+    words = (
+        [f"{', '.join(others)} is of another method than energy and forces (--stress-key takes it)"] if others else []
+    )
+    if len(others) < len(keys):
+        words.append(
+            "it has six numbers, in an order that codes do not agree on (--stress-key stress: xx yy zz yz xz xy)"
+        )
+    return f"stress is not read: {'; '.join(words)}"
+
+
+def _demand_units(number: int, atoms: Atoms) -> None:
+    """Refuse a frame that says that its values are in other units than eV and Å."""
+    for key, value in atoms.info.items():
+        if "unit" in key.lower() and isinstance(value, str) and _OTHER_UNITS.search(value):
+            raise CalculationFailed(
+                f"frame {number} says {key}={_shown(value)}: give energies in eV, forces in eV/Å and stress in eV/Å³"
+            )
+
+
+def _demand_one_method(number: int, energy: float, forces: FloatArray, values: Mapping[str, Any]) -> None:
+    """Refuse plain values where others, of a mark that is not known, may be those of the reference."""
+    for key in values:
+        match = re.fullmatch(r"(?:(\w+)_(?:free_)?energy|(?:free_)?energy_(\w+))", key, re.IGNORECASE)
+        mark = "" if match is None else (match[1] or match[2])
+        if not mark or mark.lower() == "free" or _OF_MODELS.search(mark):
+            continue
+        names = {name.lower() for word in _NAMES["forces"] for name in (f"{mark}_{word}", f"{word}_{mark}")}
+        other = next((name for name in values if name.lower() in names), None)
+        if other is None:
+            continue
+        own, theirs = _numbers(values[key]), _numbers(values[other])
+        if own is None or theirs is None or theirs.shape != forces.shape:
+            continue
+        if not (np.allclose(own, energy, atol=1.0e-6) and np.allclose(theirs, forces, atol=1.0e-6)):
+            raise CalculationFailed(
+                f"frame {number} has values of several methods (energy and {key}): say which with --energy-key and "
+                "--forces-key"
+            )
+
+
+def _demand_all_forces(number: int, atoms: Atoms, forces: FloatArray) -> None:
+    """Refuse a frame whose fixed atoms have no forces; ASE makes constraints of the column ``move_mask``."""
+    from ase.constraints import FixAtoms, FixCartesian
+
+    for constraint in atoms.constraints:
+        if not isinstance(constraint, (FixAtoms, FixCartesian)):
+            continue
+        fixed = np.asarray(constraint.index).ravel()
+        mask = np.asarray(constraint.mask if isinstance(constraint, FixCartesian) else [True] * 3, dtype=bool)
+        if forces.any() and len(fixed) and not forces[fixed][:, mask].any():
+            raise CalculationFailed(
+                f"frame {number}: the forces on its {len(fixed)} fixed atoms (move_mask) are set to 0, so they are not "
+                "those of the method"
+            )
 
 
 def is_alone(atoms: Atoms) -> bool:

@@ -7,6 +7,7 @@ with every gate that it failed. :func:`check_structure` looks at a structure bef
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -27,6 +28,8 @@ _NORMAL_QUANTILE_85 = 1.4395  # of the absolute value of a normal variable
 _FEWEST_FOR_OUTLIERS = 6  # a median absolute deviation of fewer numbers rejects sound labels
 _SMALLEST_LOG_FORCE_SIGMA = 0.25  # forces of 300 and 1200 K differ by a factor of two, and that is no slip
 _AT_REST_EV_PER_A = 0.1  # rms force near a minimum of the energy
+_BALANCED_EV_PER_A, _BALANCED = 0.02, 0.02  # net force that rounding and a grid leave, also of the largest force
+_FARTHEST_A = 1.0e6
 _LOW = 0.1  # of the labels that are not at rest; one that is has an energy below nearly all of them
 _MOST_ACCUSED = 0.34  # of a trajectory; where more stand out, it is the trajectory that does
 _OF_SINGLE_LABELS = ("force-outlier", "force-slip", "energy-outlier")
@@ -238,6 +241,7 @@ def _trajectories(
         [labels[i].energy_eV for i in sound],
         [labels[i].forces_eV_per_A for i in sound],
         [groups[i] for i in sound],
+        [labels[i].stress_eV_per_A3 for i in sound],
     ).renumbered(sound)
     for run in found.runs:
         if run.slip is not None:
@@ -249,6 +253,23 @@ def _trajectories(
                         f"{run.slip}?",
                     )
                 )
+        if run.stress_slip is not None:
+            for index in run.members:
+                failures[index].append(
+                    GateFailure(
+                        "work-of-stress",
+                        f"along the trajectory the energy changes by {run.stress_slope:.3g} times the work of the "
+                        f"stress: {run.stress_slip}?",
+                    )
+                )
+    for index, off in found.misplaced.items():
+        failures[index].append(
+            GateFailure(
+                "off-trajectory",
+                f"the energy is {1000 * off / len(structures[index]):+.1f} meV/atom from what both its neighbours in "
+                "the trajectory give by the work of forces and stress",
+            )
+        )
     return found
 
 
@@ -268,6 +289,8 @@ def _finite_structure(atoms: Atoms) -> list[GateFailure]:
         return [GateFailure("structure", "the structure has no atoms")]
     if not (np.isfinite(atoms.positions).all() and np.isfinite(np.asarray(atoms.cell)).all()):
         return [GateFailure("structure", "a position or cell vector is not a finite number")]
+    if float(np.abs(atoms.positions).max()) > _FARTHEST_A or float(np.abs(np.asarray(atoms.cell)).max()) > _FARTHEST_A:
+        return [GateFailure("structure", f"a position or cell vector is longer than {_FARTHEST_A:g} Å")]
     if not np.all(atoms.pbc) or abs(float(np.linalg.det(np.asarray(atoms.cell)))) < 1.0e-6:
         return [GateFailure("structure", "the structure is not periodic in three directions")]
     return []
@@ -330,6 +353,8 @@ def _values(label: Label, gates: Gates) -> list[GateFailure]:
                 f"the net force is {net:.3f} eV/Å (allowed: {gates.max_net_force_eV_per_A:g} eV/Å)",
             )
         )
+    if (masked := _masked(label)) is not None:
+        found.append(GateFailure("masked-forces", masked))
     if label.stress_eV_per_A3 is not None and gates.max_stress_GPa is not None:
         stress = float(gpa(float(np.abs(label.stress_eV_per_A3).max())))
         if stress > gates.max_stress_GPa:
@@ -350,12 +375,30 @@ def _values(label: Label, gates: Gates) -> list[GateFailure]:
     return found
 
 
+def _masked(label: Label) -> str | None:
+    """Say that the forces on some atoms were set to 0 by constraints, or None.
+
+    The forces on all atoms sum to 0. Where some are exactly 0 and the others do not balance, those of the fixed atoms
+    were not printed; by symmetry alone a force may be 0 too, and then the others balance.
+    """
+    forces = label.forces_eV_per_A
+    still = np.flatnonzero(~forces.any(axis=1))
+    net = float(np.linalg.norm(forces.sum(axis=0)))
+    scale = float(np.linalg.norm(forces, axis=1).max(initial=0.0))
+    if len(still) == 0 or net <= max(_BALANCED_EV_PER_A, _BALANCED * scale):
+        return None
+    return (
+        f"the forces on {len(still)} atoms are exactly 0 and the others do not balance ({net:.3f} eV/Å): forces of "
+        "fixed atoms are missing"
+    )
+
+
 def _one_reference(labels: Sequence[Label], failures: list[list[GateFailure]]) -> None:
     sound = [index for index, found in enumerate(failures) if not found]
     hashes = [labels[index].settings_hash for index in sound]
     if not hashes:
         return
-    kept = max(dict.fromkeys(hashes), key=hashes.count)  # of equal counts, max keeps the first
+    kept = Counter(hashes).most_common(1)[0][0]  # of equal counts, that which came first
     setups: dict[str, str] = {}
     for index, label in enumerate(labels):
         if label.settings_hash != kept:

@@ -5,29 +5,39 @@
 - ``*.extxyz``, ``*.xyz``: packages of superionic, exactly; frames of others with a provenance that their owner states.
   Both may be packed (``.gz``, ``.bz2``, ``.xz``).
 - ``*.gpw``: of GPAW's present format, read by ASE; GPAW leaves no energy, forces and stress unless it converged.
+- ``OUTCAR``, also with a word behind it: by :mod:`superionic.labels.outcar`, unless that of its vasprun.xml was read.
+- Outputs of pw.x and CP2K, whatever they are called (``*.out``, ``*.log``, ``*.pwo``; in folders only those that are
+  such outputs): by :mod:`superionic.labels.espresso` and :mod:`superionic.labels.cp2k`.
+- ``type.raw`` of a DeePMD system with its ``set.*``: by :mod:`superionic.labels.deepmd`, with a stated provenance.
 
-ASE reads files of calculations that did not converge or did not end without a word; so a format for which there is no
-check here is not read. Outputs of other codes come in as extended XYZ with a stated provenance.
+ASE reads files of calculations that did not converge or did not end without a word; so a format for which
+there is no check here is not read. Outputs of other codes come in as extended XYZ with a stated provenance.
 """
 
 from __future__ import annotations
 
+import lzma
 import re
+import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from superionic.errors import CalculationFailed
-from superionic.foreign import open_regular, sha256_of
-from superionic.labels.base import Label, LabellerIdentity
-from superionic.labels.frame_values import IsolatedAtom, LabelKeys, is_alone
+from superionic.foreign import OPENERS, open_regular, sha256_of
+from superionic.labels.base import Label, LabellerIdentity, renewed_provenance
+from superionic.labels.cp2k import read_cp2k
+from superionic.labels.deepmd import deepmd_frames, fingerprint
+from superionic.labels.espresso import read_espresso
+from superionic.labels.frame_values import IsolatedAtom, LabelKeys, element_energies, is_alone, not_taken_words
 from superionic.labels.gpaw import kpoint_grid
-from superionic.labels.packages import Entry, read_package
-from superionic.labels.vasprun import read_vasprun
+from superionic.labels.outcar import read_outcar
+from superionic.labels.packages import MOMENTS, Entry, read_package
+from superionic.labels.vasprun import Run, read_vasprun
 
 _PACKED: Final = r"(\.(?:gz|bz2|xz))?"
 _VASPRUN: Final = re.compile(
@@ -39,15 +49,28 @@ _KINDS: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
     (re.compile(rf".*\.(extxyz|xyz){_PACKED}", re.IGNORECASE), "package"),
     (re.compile(r".*\.gpw"), "gpw"),
     (_OUTCAR, "outcar"),
+    (re.compile(r"type\.raw"), "deepmd"),
+    (re.compile(rf".*\.(out|log|pwo|output)(\.\w+)??{_PACKED}", re.IGNORECASE), "output"),
 )
 _FIRST: Final = 512
+_HEAD: Final = 20_000
+_OUTPUTS: Final = ((re.compile(rb"Program PWSCF"), "espresso"), (re.compile(rb"CP2K\||DBCSR\|"), "cp2k"))
+"""What outputs say near their beginning, whatever they are called."""
 _MAGIC: Final = rb"\x1f\x8b|BZh|\xfd7zXZ"
 _BEGINNINGS: Final[Mapping[str, re.Pattern[bytes]]] = {
     "vasprun": re.compile(_MAGIC + rb"|\xef\xbb\xbf|\xff\xfe|\xfe\xff|\s*<"),
     "package": re.compile(_MAGIC + rb"|\s*[0-9]+\s*$|\s*[0-9]+[ \t\r]*\n", re.MULTILINE),
     "gpw": re.compile(rb"- of Ulm"),
+    "outcar": re.compile(_MAGIC + rb"|\s*vasp\."),
 }
-_NO_LABEL: Final = "give the vasprun.xml of the run: an OUTCAR does not say its settings in full"
+
+_RUNS: Final[Mapping[str, Callable[..., Run]]] = {
+    "vasprun": read_vasprun,
+    "outcar": read_outcar,
+    "espresso": read_espresso,
+    "cp2k": read_cp2k,
+}
+"""What reads the output of a run."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +96,8 @@ class Imported:
     entries: tuple[Entry, ...]
     refusals: tuple[Refusal, ...]
     remarks: tuple[Remark, ...] = ()
+    isolated_atoms_eV: Mapping[str, float] = field(default_factory=dict)
+    """Energies of isolated atoms, which are the references of their elements (E0) and no labels."""
 
 
 def find_files(paths: Iterable[Path], *, leave_out: Path | None = None) -> list[Path]:
@@ -91,7 +116,7 @@ def find_files(paths: Iterable[Path], *, leave_out: Path | None = None) -> list[
     own = None if leave_out is None else leave_out.resolve()
     for path in paths:
         if path.is_dir():
-            inside = sorted(each for each in path.rglob("*") if each.is_file() and _kind(each) is not None)
+            inside = sorted(each for each in path.rglob("*") if each.is_file() and _is_read(each))
             found += [each for each in inside if own is None or each.resolve() != own]
         else:
             found.append(path)
@@ -163,19 +188,26 @@ def import_labels(
     entries: list[tuple[Entry, bool]] = []  # and whether a package had it
     refusals: list[Refusal] = []
     remarks: list[Remark] = []
+    alone: list[tuple[str, float]] = []
     read: dict[str, str] = {}  # names of calculations that gave labels, by checksum
-    for file, name in zip(files, called, strict=True):
+    # An OUTCAR comes after the vasprun.xml of its run, beside which it says nothing that was not read.
+    order = sorted(zip(files, called, strict=True), key=lambda each: _kind(each[0]) == "outcar")
+    for file, name in order:
+        if _kind(file) == "outcar" and _run_of(Path(name)) in {_run_of(Path(each)) for each in read.values()}:
+            continue
         try:
             _demand_beginning(file)
-            source = {"file": name, "sha256": sha256_of(file)}
+            source = {"file": name, "sha256": fingerprint(file.parent) if _kind(file) == "deepmd" else sha256_of(file)}
             found = _read(file, every, kpoint_spacing_per_A, stated, keys)
+        except IsolatedAtom as atom:
+            found = _Content(isolated=[atom])
         except CalculationFailed as failure:
             refusals.append(Refusal(name, failure.reason))
             continue
         except OSError as error:
             refusals.append(Refusal(name, f"the file cannot be read: {error.strerror or error}"))
             continue
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, LookupError, SyntaxError, TypeError, ValueError) as error:
             # The libraries' readers give what they like for files of other kinds of runs; the other files go on.
             words = f"the file is not what its kind has ({type(error).__name__}: {error})"
             refusals.append(Refusal(name, words))
@@ -188,11 +220,13 @@ def import_labels(
             else:
                 group = entry.group if entry.group not in ("", file.name) else name
                 entries.append((replace(entry, group=group, source=source), False))
+        alone += [(each.symbol, each.energy_eV) for each in found.isolated if each.energy_eV is not None]
+        remarks += [Remark(name, each.reason) for each in found.isolated if each.energy_eV is not None]
+        refusals += [Refusal(name, each.reason) for each in found.isolated if each.energy_eV is None]
         refusals += [Refusal(name, reason) for reason in found.left_out]
         remarks += [Remark(name, words) for words in found.remarks]
         if not_taken:
-            words = f"stress is not read: {', '.join(sorted(not_taken))} is of another method than energy and forces"
-            remarks.append(Remark(name, f"{words} (--stress-key takes it)"))
+            remarks.append(Remark(name, not_taken_words(not_taken)))
         if _kind(file) != "package" and found.entries:
             read[source["sha256"]] = name
     kept = tuple(entry for entry, packed in entries if not (packed and entry.source.get("sha256") in read))
@@ -201,10 +235,9 @@ def import_labels(
             f"{len(entries) - len(kept)} labels are left out: the files that they came from are read here themselves"
         )
         remarks.append(Remark("packages", words))
-    of_runs = {_run_of(Path(name)) for name in read.values()}
-    # An OUTCAR beside the vasprun.xml of its run says nothing that was not read.
-    refusals = [r for r in refusals if not (_OUTCAR.fullmatch(Path(r.file).name) and _run_of(Path(r.file)) in of_runs)]
-    return Imported(kept, tuple(refusals), tuple(remarks))
+    energies, disagreement = element_energies(alone)
+    remarks += [] if disagreement is None else [Remark("isolated atoms", disagreement)]
+    return Imported(kept, tuple(refusals), tuple(remarks), energies)
 
 
 def _run_of(file: Path) -> tuple[str, str, str] | None:
@@ -232,14 +265,41 @@ def _kind(file: Path) -> str | None:
     return next((kind for pattern, kind in _KINDS if pattern.fullmatch(file.name)), None)
 
 
+def is_run(file: Path) -> bool:
+    """Whether a file is the output of a run, or a system of its own kind, and no package of frames."""
+    kind = _kind(file)
+    return kind is not None and kind != "package"
+
+
+def _is_read(file: Path) -> bool:
+    """Whether a file that lies in a folder is one of those that are read; logs of other programs are none."""
+    kind = _kind(file)
+    if file.name.endswith("-pos-1.xyz"):  # positions of CP2K belong to the log beside them
+        return not any(_kind(each) == "output" and _output(each) == "cp2k" for each in file.parent.iterdir())
+    return kind is not None and (kind != "output" or _output(file) is not None)
+
+
+def _output(file: Path) -> str | None:
+    """Give which code an output is of, or None."""
+    opener = OPENERS.get(file.suffix.lower())
+    try:
+        with open_regular(file) as raw, opener(raw) if opener else raw as opened:
+            head = opened.read(_HEAD)
+    except (OSError, EOFError, zlib.error, lzma.LZMAError):
+        return None
+    return next((code for pattern, code in _OUTPUTS if pattern.search(head)), None)
+
+
 def _demand_beginning(file: Path) -> None:
     """Look at the first bytes, before time is spent on the whole of a file that is something else."""
     with open_regular(file) as opened:
         first = opened.read(_FIRST)
     wanted = _BEGINNINGS.get(_kind(file) or "")
     if wanted is not None and not wanted.match(first):
-        what = {"package": "extended XYZ", "gpw": ".gpw"}.get(str(_kind(file)), "vasprun.xml")
-        raise CalculationFailed(f"the file does not begin as a {what} file does" if first else "the file is empty")
+        what = {"package": "extended XYZ", "gpw": ".gpw", "outcar": "OUTCAR"}.get(str(_kind(file)), "vasprun.xml")
+        article = "an" if what in ("extended XYZ", "OUTCAR") else "a"
+        words = f"the file does not begin as {article} {what} file does"
+        raise CalculationFailed(words if first else "the file is empty")
 
 
 @dataclass(frozen=True)
@@ -249,32 +309,91 @@ class _Content:
     entries: Sequence[Entry] = ()
     left_out: Sequence[str] = ()
     remarks: Sequence[str] = ()
+    isolated: Sequence[IsolatedAtom] = ()
 
 
 def _read(
     file: Path, every: int, spacing: float | None, stated: Mapping[str, Any] | None, keys: LabelKeys | None
 ) -> _Content:
     kind = _kind(file)
-    if kind == "vasprun":
-        run = read_vasprun(file, kpoint_spacing_per_A=spacing)
-        atoms = run.steps[0][0]
+    code = _output(file) if kind in ("output", None) else None
+    reader = _RUNS.get(code or kind or "")
+    if reader is not None:
+        run = reader(file, kpoint_spacing_per_A=spacing)
+        atoms, label = run.steps[-1]
         if len(atoms) == 1 and is_alone(atoms):
-            raise IsolatedAtom(str(atoms.symbols[0]))
+            raise IsolatedAtom(str(atoms.symbols[0]), None, label.energy_eV)
+        if kind == "vasprun" and run.identity.settings.get("ISPIN") == 2:
+            run = _with_moments(file, run)
         steps = [Entry(atoms, label, "") for atoms, label in run.steps[::every]]
         return _Content(steps, run.left_out, run.remarks)
     if kind == "package":
         read = list(read_package(file, stated, keys))
         return _Content(
             [each for each in read if isinstance(each, Entry)],
-            [each.reason for each in read if isinstance(each, CalculationFailed)],
+            [
+                each.reason
+                for each in read
+                if isinstance(each, CalculationFailed) and not isinstance(each, IsolatedAtom)
+            ],
+            isolated=[each for each in read if isinstance(each, IsolatedAtom)],
         )
     if kind == "gpw":
         return _Content([_gpw(file, spacing)])
-    if kind == "outcar":
-        raise CalculationFailed(_NO_LABEL)
+    if kind == "deepmd":
+        return _deepmd(file.parent, every, stated)
     raise CalculationFailed(
-        "files of this name are not read; give vasprun.xml(.gz), .gpw, or .extxyz with a stated provenance"
+        "files of this name are not read; give vasprun.xml, OUTCAR, .gpw, an output of pw.x or CP2K, the type.raw of a "
+        "DeePMD system, or .extxyz with a stated provenance"
     )
+
+
+def _with_moments(file: Path, run: Run) -> Run:
+    """Take the magnetic moments, which a vasprun.xml has not, out of the OUTCAR of the same run beside it."""
+    beside = [each for each in file.parent.glob("*OUTCAR*") if _run_of(each) == _run_of(file)]
+    try:
+        other = read_outcar(beside[0]).steps if len(beside) == 1 else ()
+    except (CalculationFailed, OSError):
+        other = ()
+    of_energy = {round(label.energy_eV, 6): label.diagnostics.get(MOMENTS) for _, label in other}
+    steps = []
+    for atoms, label in run.steps:
+        moments = of_energy.get(round(label.energy_eV, 6))
+        if moments is not None and len(moments) == len(atoms):
+            steps.append((atoms, replace(label, diagnostics={**label.diagnostics, MOMENTS: moments})))
+        else:
+            steps.append((atoms, label))
+    return replace(run, steps=tuple(steps))
+
+
+def _deepmd(folder: Path, every: int, stated: Mapping[str, Any] | None) -> _Content:
+    if stated is None:
+        raise CalculationFailed(
+            "a DeePMD system does not say what made it: state code, version, functional and energy convention (--code, "
+            "--code-version, --functional)"
+        )
+    entries: list[Entry] = []
+    left_out: list[str] = []
+    isolated: list[IsolatedAtom] = []
+    for frame in deepmd_frames(folder):
+        if isinstance(frame, CalculationFailed):
+            left_out.append(frame.reason)
+            continue
+        if len(frame.atoms) == 1 and is_alone(frame.atoms):
+            isolated.append(IsolatedAtom(str(frame.atoms.symbols[0]), None, frame.energy_eV))
+            continue
+        diagnostics: dict[str, Any] = {"converged": True, "stated": True}
+        if frame.moments_muB is not None:
+            diagnostics[MOMENTS] = frame.moments_muB.tolist()
+        label = Label(
+            frame.energy_eV, frame.forces_eV_per_A, frame.stress_eV_per_A3, renewed_provenance(stated), diagnostics
+        )
+        entries.append(Entry(frame.atoms, label, ""))
+    if not entries and not isolated:
+        raise CalculationFailed("; ".join(left_out[:3]) or "there are no frames in the sets")
+    without = sum(entry.label.stress_eV_per_A3 is None for entry in entries)
+    remarks = (f"{without} of {len(entries)} labels have no stress: there is no virial.npy",) if without else ()
+    return _Content(entries[::every], left_out, remarks, isolated)
 
 
 def _gpw(file: Path, spacing: float | None) -> Entry:

@@ -14,6 +14,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -26,6 +27,8 @@ from superionic.labels.frame_values import LabelKeys, LabelledFrame, labelled_fr
 _JSON: Final = "_JSON "
 FACTS: Final = ("run", "ordering", "phase", "composition", "round", "temperature_K")
 """Facts of a structure that a package may carry, as plain words of the comment line."""
+MOMENTS: Final = "magnetic_moments_muB"
+"""Diagnostic that holds magnetic moments, one number or three an atom."""
 _PROPERTIES: Final = "species:S:1:pos:R:3:forces:R:3"
 _FULL: Final = ((0, 5, 4), (5, 1, 3), (4, 3, 2))  # places of the Voigt components in the 3×3 tensor
 
@@ -59,9 +62,21 @@ class Entry:
     not_taken: tuple[str, ...] = ()
 
 
-def write_package(path: Path, entries: Sequence[Entry]) -> None:
-    """Write a package; the same entries give the same bytes."""
-    text = "".join(_frame(entry) for entry in entries)
+def write_package(
+    path: Path, entries: Sequence[Entry], isolated_atoms_eV: Mapping[str, float] = MappingProxyType({})
+) -> None:
+    """Write a package; the same entries give the same bytes.
+
+    Parameters
+    ----------
+    path
+        The file.
+    entries
+        Its labels.
+    isolated_atoms_eV
+        Energies of isolated atoms, which stand behind the labels as frames of one atom in a box, as the field has them.
+    """
+    text = "".join([*map(_frame, entries), *(_alone(*each) for each in isolated_atoms_eV.items())])
     draft = path.with_name(f".{path.name}.part")
     try:
         draft.write_text(text, encoding="utf-8")
@@ -101,11 +116,23 @@ def read_package(
             yield CalculationFailed(f"frame {number} has a damaged comment line ({type(error).__name__}: {error})")
 
 
+def _alone(symbol: str, energy_eV: float) -> str:
+    return (
+        f'1\nLattice="20 0 0 0 20 0 0 0 20" Properties={_PROPERTIES} energy={energy_eV!r} config_type=IsolatedAtom '
+        f'pbc="T T T"\n{symbol} 0.0 0.0 0.0 0.0 0.0 0.0\n'
+    )
+
+
 def _frame(entry: Entry) -> str:
     atoms, label = entry.atoms, entry.label
+    moments = np.array(label.diagnostics.get(MOMENTS, ()), dtype=np.float64)
+    moments = (
+        moments.reshape(len(atoms), -1) if moments.size in (len(atoms), 3 * len(atoms)) else np.empty((len(atoms), 0))
+    )
+    column = f":magmoms:R:{moments.shape[1]}" if moments.size else ""
     words = [
         f'Lattice="{_numbers(np.asarray(atoms.cell).ravel())}"',
-        f"Properties={_PROPERTIES}",
+        f"Properties={_PROPERTIES}{column}",
         f"energy={label.energy_eV!r}",
     ]
     if label.stress_eV_per_A3 is not None:
@@ -121,10 +148,10 @@ def _frame(entry: Entry) -> str:
         text = canonical_settings_json(values).replace("\\", "\\\\").replace('"', '\\"')
         words.append(f'{name}="{_JSON}{text}"')
     lines = [str(len(atoms)), " ".join(words)]
-    for symbol, position, force in zip(
-        atoms.get_chemical_symbols(), atoms.positions, label.forces_eV_per_A, strict=True
+    for symbol, *numbers in zip(
+        atoms.get_chemical_symbols(), atoms.positions, label.forces_eV_per_A, moments, strict=True
     ):
-        lines.append(f"{symbol} {_numbers(position)} {_numbers(force)}")
+        lines.append(f"{symbol} {_numbers(np.concatenate(numbers))}")
     return "\n".join(lines) + "\n"
 
 
@@ -142,6 +169,8 @@ def _entry(frame: LabelledFrame, path: Path, stated: Mapping[str, Any] | None) -
                 f"frame {number} does not say what made it: state code, version, functional and energy convention"
             )
         provenance, diagnostics = dict(stated), {"converged": True, "stated": True}
+        if frame.moments_muB is not None:
+            diagnostics[MOMENTS] = frame.moments_muB.tolist()
     provenance = renewed_provenance(provenance)
     origin = info.get("origin", {})
     if not isinstance(diagnostics, dict) or not isinstance(origin, dict):

@@ -8,6 +8,9 @@ it is that of a known slip, one of them is in another unit. A unit that both sha
 Between consecutive steps of molecular dynamics the slope is 1 to some thousandths. Where only every tenth step was kept
 (20 fs, atoms that move by 0.3 Å), the rule misses part of each vibration: sound labels of LGPS give 0.95 ± 0.05. So the
 slope comes with its error, and only one near a known slip counts against labels.
+
+Where the cell changes from frame to frame, the stress does work too: ΔE = −Σ F·u + V σ:ε, with the strain ε and what
+the atoms move by besides it, u. So a unit or a sign of the stress is seen as well.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ import numpy.typing as npt
 from ase import Atoms
 
 from superionic.labels.robust import robust_sigma
+from superionic.units import GPA_PER_EV_PER_A3
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -41,9 +45,26 @@ _SLIPS: Final[Mapping[float, str]] = {
     1000.0: "energies are in meV",
     0.001: "forces are in meV/Å",
 }
+_GPA: Final = GPA_PER_EV_PER_A3
+_HARTREE_PER_BOHR3: Final = _HARTREE_EV / _BOHR_A**3
+_STRESS_SLIPS: Final[Mapping[float, str]] = {
+    -1.0: "the sign of the stress is turned",
+    1.0 / _GPA: "the stress is in GPa",
+    -1.0 / _GPA: "the stress is in GPa, and its sign is turned",
+    0.1 / _GPA: "the stress is in kbar",
+    -0.1 / _GPA: "the stress is in kbar, and its sign is turned",
+    _HARTREE_PER_BOHR3: "the stress is in Hartree/Bohr³",
+    -_HARTREE_PER_BOHR3: "the stress is in Hartree/Bohr³, and its sign is turned",
+    0.5 * _HARTREE_PER_BOHR3: "the stress is in Rydberg/Bohr³",
+    -0.5 * _HARTREE_PER_BOHR3: "the stress is in Rydberg/Bohr³, and its sign is turned",
+}
+"""What a slip of the stress divides its work by."""
 _LONGEST_STEP_A: Final = 1.0
 """An atom that moves further between two frames has left what the trapezoidal rule can follow."""
 _SAME_CELL_A: Final = 1.0e-6
+_LARGEST_STRAIN: Final = 0.06
+_OF_THE_ENERGY: Final = 0.2
+"""Smallest part of the energies' changes that work has to make for its slope to be known."""
 _FEWEST_STEPS: Final = 5
 _CLEAR: Final = 0.95
 """Smallest correlation of energies and work that says anything."""
@@ -52,6 +73,8 @@ _SURE: Final = 0.99
 _WIDTH: Final = 0.25
 """Of the logarithm of a slope, for steps as long as are allowed; the nearest slips are at ±0.64."""
 _OUTLYING: Final = 5.0
+_FAR_OUT: Final = 10.0
+_FAR_OFF: Final = 0.3
 _OF_THE_WORK: Final = 0.1
 
 
@@ -73,6 +96,10 @@ class RunWitness:
         In its cell.
     slope_error
         Standard error of the slope, by how the work scatters about the energies; that is the rule's own error.
+    stress_slope, stress_correlation
+        Of what the forces leave of ΔE against V σ:ε, where the cell changes; None where it does not.
+    volume_A3
+        Of its first cell.
     """
 
     group: str
@@ -82,6 +109,24 @@ class RunWitness:
     correlation: float
     n_atoms: int
     slope_error: float = 0.0
+    stress_slope: float | None = None
+    stress_correlation: float = 0.0
+    volume_A3: float = 0.0
+
+    @property
+    def stress_slip(self) -> str | None:
+        """Words for the slip of the stress that its slope is that of, or None."""
+        slope = self.stress_slope
+        if slope is None or self.n_steps < _FEWEST_STEPS or abs(self.stress_correlation) < _SURE or _near(slope, 1.0):
+            return None
+        volume = max(self.volume_A3, 1.0e-9)
+        slips = {
+            **_STRESS_SLIPS,
+            1.0 / volume: "the stress is a virial, which has to be divided by the volume and turned",
+            -1.0 / volume: "the stress is a virial, which has to be divided by the volume",
+        }
+        near = [words for factor, words in slips.items() if _near(slope, factor)]
+        return ", or ".join(near) if near else None
 
     @property
     def clear(self) -> bool:
@@ -113,10 +158,13 @@ class Trajectories:
         Those with two frames that can be compared.
     sound
         Labels that fit their neighbours, in runs whose slope is 1.
+    misplaced
+        Labels whose energy is off that of both neighbours by this many eV, in runs whose others follow the work.
     """
 
     runs: tuple[RunWitness, ...]
     sound: frozenset[int]
+    misplaced: Mapping[int, float] = field(default_factory=dict)
     _steps: tuple[tuple[int, int, FloatArray, float], ...] = ()
     _forces: Mapping[int, FloatArray] = field(default_factory=dict)
 
@@ -125,6 +173,7 @@ class Trajectories:
         return Trajectories(
             tuple(replace(run, members=tuple(numbers[i] for i in run.members)) for run in self.runs),
             frozenset(numbers[i] for i in self.sound),
+            {numbers[i]: off for i, off in self.misplaced.items()},
             tuple((numbers[first], numbers[second], moved, fall) for first, second, moved, fall in self._steps),
             {numbers[i]: forces for i, forces in self._forces.items()},
         )
@@ -147,6 +196,7 @@ def trajectories_of(
     energies_eV: Sequence[float] | FloatArray,
     forces_eV_per_A: Sequence[FloatArray],
     groups: Sequence[str],
+    stresses_eV_per_A3: Sequence[FloatArray | None] | None = None,
 ) -> Trajectories:
     """Compare neighbouring labels of each trajectory.
 
@@ -160,6 +210,8 @@ def trajectories_of(
         One array of shape (n_atoms, 3) per structure, in eV/Å.
     groups
         Trajectory of each structure; the order within one is that in time.
+    stresses_eV_per_A3
+        Voigt stresses, None where there is none; without them frames of changing cells are not compared.
     """
     members: dict[str, list[int]] = {}
     for index, group in enumerate(groups):
@@ -168,6 +220,7 @@ def trajectories_of(
     forces = tuple(np.asarray(array, dtype=np.float64) for array in forces_eV_per_A)
     runs: list[RunWitness] = []
     sound: set[int] = set()
+    misplaced: dict[int, float] = {}
     all_steps: list[tuple[int, int, FloatArray, float]] = []
     for group, indices in members.items():
         steps = []
@@ -175,6 +228,14 @@ def trajectories_of(
             moved = _moved(structures[first], structures[second])
             if moved is not None and len(forces[first]) == len(forces[second]) == len(moved):
                 steps.append((first, second, moved, float(energies[second] - energies[first])))
+        strained = _strained_steps(indices, structures, forces, stresses_eV_per_A3)
+        lined = [(*step[:2], sum(step[2:]), float(energies[step[1]] - energies[step[0]])) for step in strained]
+        lined += [
+            (first, second, _work(forces[first], forces[second], moved), fall) for first, second, moved, fall in steps
+        ]
+        misplaced |= _misplaced(lined)
+        with_stress = _strained_run(group, indices, structures, energies, strained)
+        runs += [] if with_stress is None else [with_stress]
         if not steps:
             continue
         work = np.array([_work(forces[first], forces[second], moved) for first, second, moved, _ in steps])
@@ -197,7 +258,121 @@ def trajectories_of(
             allowed = max(_OUTLYING * robust_sigma(fall - work), _OF_THE_WORK * float(np.sqrt(size_w / len(steps))))
             bad = {end for step, off in zip(steps, residual > allowed, strict=True) if off for end in step[:2]}
             sound |= {end for step in steps for end in step[:2]} - bad
-    return Trajectories(tuple(runs), frozenset(sound), tuple(all_steps), dict(enumerate(forces)))
+    return Trajectories(tuple(runs), frozenset(sound), misplaced, tuple(all_steps), dict(enumerate(forces)))
+
+
+def _misplaced(steps: Sequence[tuple[int, int, float, float]]) -> dict[int, float]:
+    """Give the labels whose energy is off both its neighbours' by one amount, while all others follow the work, in eV.
+
+    Parameters
+    ----------
+    steps
+        Two neighbours, the work between them, and the difference of their energies.
+    """
+    if len(steps) < _FEWEST_STEPS + 2:
+        return {}
+    work, fall = (np.array([step[column] for step in steps]) for column in (2, 3))
+    if not (np.isfinite(work).all() and np.isfinite(fall).all()):
+        return {}
+    rest = fall - work
+    bad = np.abs(rest) > max(_FAR_OUT * robust_sigma(rest), _FAR_OFF * float(np.median(np.abs(work))))
+    good = ~bad
+    if not bad.any() or np.count_nonzero(good) < _FEWEST_STEPS:
+        return {}
+    sizes = float(np.linalg.norm(work[good])), float(np.linalg.norm(fall[good]))
+    if min(sizes) == 0.0 or float(np.vdot(work[good], fall[good])) < _SURE * sizes[0] * sizes[1]:
+        return {}
+    if not _near(sizes[1] / sizes[0], 1.0):
+        return {}
+    before = {steps[n][1]: float(rest[n]) for n in np.flatnonzero(bad).tolist()}
+    behind = {steps[n][0]: float(rest[n]) for n in np.flatnonzero(bad).tolist()}
+    return {
+        index: off
+        for index, off in before.items()
+        if index in behind and abs(off + behind[index]) < _FAR_OFF * min(abs(off), abs(behind[index]))
+    }
+
+
+def _strained_steps(
+    indices: Sequence[int],
+    structures: Sequence[Atoms],
+    forces: Sequence[FloatArray],
+    stresses: Sequence[FloatArray | None] | None,
+) -> list[tuple[int, int, float, float]]:
+    """Give the neighbours whose cells differ, with the work of the forces and that of the stress, in eV."""
+    rows: list[tuple[int, int, float, float]] = []
+    if stresses is None:
+        return rows
+    for first, second in itertools.pairwise(indices):
+        own, other = stresses[first], stresses[second]
+        strain = _strain(structures[first], structures[second])
+        if strain is None or own is None or other is None:
+            continue
+        tensor, besides, volume = strain
+        if len(forces[first]) != len(besides) or len(forces[second]) != len(besides):
+            continue
+        voigt = tensor[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]] * np.array([1.0, 1.0, 1.0, 2.0, 2.0, 2.0])
+        by_stress = 0.5 * volume * float(np.dot(np.asarray(own) + np.asarray(other), voigt))
+        rows.append((first, second, _work(forces[first], forces[second], besides), by_stress))
+    return rows
+
+
+def _strained_run(
+    group: str,
+    indices: Sequence[int],
+    structures: Sequence[Atoms],
+    energies: FloatArray,
+    steps: Sequence[tuple[int, int, float, float]],
+) -> RunWitness | None:
+    """Compare the energies of neighbours whose cells differ with both works; None where there are too few."""
+    rows = [(by_forces, by_stress, energies[second] - energies[first]) for first, second, by_forces, by_stress in steps]
+    work = np.array(rows, dtype=np.float64).reshape(-1, 3)
+    if len(work) < _FEWEST_STEPS or not np.isfinite(work).all():
+        return None
+    fall = work[:, 2]
+    sizes = np.linalg.norm(work[:, :2], axis=0)
+    total = float(np.linalg.norm(fall))
+    if total == 0.0 or not sizes[1] > 0.0:
+        return None
+    scaled = work[:, :2] / np.maximum(sizes, 1.0e-300)
+    found = np.linalg.lstsq(scaled, fall, rcond=1.0e-6)[0]
+    left = float(np.linalg.norm(fall - scaled @ found))
+    known = np.abs(found) > min(_OF_THE_ENERGY * total, _FAR_OUT * left)
+    correlation = float(np.sqrt(max(0.0, 1.0 - (left / total) ** 2)))
+    slopes = found / np.maximum(sizes, 1.0e-300)
+    by_forces, by_stress = (float(slope) for slope in slopes)
+    if known[0] and _near(by_stress, by_forces):
+        by_stress /= by_forces  # it is the energies, then, that are in another unit
+    return RunWitness(
+        group,
+        tuple(indices),
+        len(work),
+        by_forces if known[0] else 0.0,
+        correlation if known[0] else 0.0,
+        len(structures[indices[0]]),
+        stress_slope=by_stress if known[1] else None,
+        stress_correlation=correlation,
+        volume_A3=float(abs(np.linalg.det(np.asarray(structures[indices[0]].cell)))),
+    )
+
+
+def _strain(one: Atoms, other: Atoms) -> tuple[FloatArray, FloatArray, float] | None:
+    """Give the strain to the next frame, what each atom moved by besides, and the mean volume, or None."""
+    first, second = np.asarray(one.cell), np.asarray(other.cell)
+    if len(one) != len(other) or not np.array_equal(one.numbers, other.numbers):
+        return None
+    if np.abs(first - second).max() <= _SAME_CELL_A or abs(np.linalg.det(first)) < 1.0e-6:
+        return None
+    there, back = np.linalg.solve(first, second) - np.eye(3), np.linalg.solve(second, first) - np.eye(3)
+    deformation = 0.5 * (there - back)  # to second order the logarithm, seen from the middle
+    if float(np.abs(deformation).max()) > _LARGEST_STRAIN:
+        return None
+    step = other.positions @ np.linalg.inv(second) - one.positions @ np.linalg.inv(first)
+    besides = np.asarray((step - np.round(step)) @ (0.5 * (first + second)), dtype=np.float64)
+    if float(np.linalg.norm(besides, axis=1).max(initial=0.0)) > _LONGEST_STEP_A:
+        return None
+    volume = 0.5 * (abs(float(np.linalg.det(first))) + abs(float(np.linalg.det(second))))
+    return 0.5 * (deformation + deformation.T), besides, volume
 
 
 def _near(slope: float, factor: float) -> bool:

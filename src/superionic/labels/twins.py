@@ -42,7 +42,13 @@ def first_twins(structures: Sequence[Atoms], tolerance_A: float) -> list[int | N
     """
     twins: list[int | None] = [None] * len(structures)
     by_composition: dict[bytes, list[int]] = {}
+    copies: dict[bytes, int] = {}
     for index, atoms in enumerate(structures):
+        # Copies to the last bit need no search; many of them would be near each other all.
+        exact = atoms.numbers.tobytes() + atoms.positions.tobytes() + np.asarray(atoms.cell).tobytes()
+        if (first := copies.setdefault(exact, index)) != index:
+            twins[index] = first
+            continue
         by_composition.setdefault(np.sort(atoms.numbers).tobytes(), []).append(index)
     for members in by_composition.values():
         if len(members) == 1:
@@ -65,7 +71,7 @@ def first_twins(structures: Sequence[Atoms], tolerance_A: float) -> list[int | N
                     break
             else:
                 firsts.add(position)
-    return twins
+    return [twin if twin is None or twins[twin] is None else twins[twin] for twin in twins]
 
 
 def same_crystal(one: Atoms, other: Atoms, tolerance_A: float) -> bool:

@@ -20,6 +20,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 from xml.etree import ElementTree as ET
 
@@ -30,6 +31,12 @@ from ase import Atoms
 from superionic.errors import CalculationFailed
 from superionic.foreign import OPENERS, open_regular
 from superionic.labels.base import Label, LabellerIdentity
+from superionic.labels.dispersion import (
+    VASP_KERNEL_PARAMETERS,
+    VASP_PARAMETERS,
+    vasp_correction,
+    with_vasp_dispersion,
+)
 from superionic.labels.gpaw import kpoint_grid
 from superionic.units import GPA_PER_EV_PER_A3
 
@@ -61,6 +68,7 @@ _NO_GROUND_STATE: Final = (
 _IALGO_OF_NONE: Final = (-1, 2, 3, 4)
 _NEUTRAL: Final = 1.0e-3  # electrons; VASP prints eight digits
 _LOOSEST_EDIFF_EV_PER_ATOM: Final = 1.0e-3
+_LARGEST_DISPERSION_EV_PER_ATOM: Final = 1.0
 _CONVERGENCE_SLACK: Final = 1.5  # VASP's criterion is on numbers with more digits than it prints
 
 
@@ -87,7 +95,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class _Kind:
+class Kind:
     """One block of atoms of a POSCAR: how many there are of which element, by which pseudopotential."""
 
     number: int
@@ -116,7 +124,7 @@ def read_vasprun(path: Path, *, kpoint_spacing_per_A: float | None = None) -> Ru
     """
     run, cut = _parsed(path)
     parameters, incar = dict(run.parameters), dict(run.incar)
-    _demand_self_consistency(run, parameters, incar)
+    demand_self_consistency(run, parameters, incar)
     if not run.ionic_steps:
         raise CalculationFailed(cut or "there is no finished ionic step in the file")
     structures = [step.get("structure") for step in run.ionic_steps]
@@ -128,8 +136,8 @@ def read_vasprun(path: Path, *, kpoint_spacing_per_A: float | None = None) -> Ru
         # The plane waves are those of the first cell; energies and stresses of the others are of no fixed cutoff.
         raise CalculationFailed("the cell changes in the run, so its steps have no common cutoff: give single points")
     kinds = _kinds(path, len(run.atomic_symbols))
-    identity = _identity(run, parameters, incar, kinds, cells[0], kpoint_spacing_per_A)
-    setups = _setups(kinds)
+    identity = identity_of(run, parameters, incar, kinds, cells[0], kpoint_spacing_per_A)
+    setups = setups_of(kinds)
     steps, left_out = [], []
     for number, (step, structure) in enumerate(zip(run.ionic_steps, structures, strict=True)):
         where = f" in ionic step {number + 1}" if len(structures) > 1 else ""
@@ -143,7 +151,7 @@ def read_vasprun(path: Path, *, kpoint_spacing_per_A: float | None = None) -> Ru
             pbc=True,
         )
         try:
-            steps.append((atoms, _label(step, parameters, len(atoms), identity, setups, where)))
+            steps.append((atoms, label_of_step(step, parameters, len(atoms), identity, setups, where)))
         except CalculationFailed as failure:
             left_out.append(failure.reason)
     if cut is not None:
@@ -159,7 +167,7 @@ def reference_settings(
     parameters: Mapping[str, Any],
     incar: Mapping[str, Any],
     kpoints: Mapping[str, Any],
-    kinds: Sequence[_Kind] = (),
+    kinds: Sequence[Kind] = (),
 ) -> dict[str, Any]:
     """Give the settings of VASP that change numbers, in canonical form.
 
@@ -201,8 +209,11 @@ def reference_settings(
         settings |= _hubbard(parameters, incar, kinds)
     if settings.get("LHFCALC"):
         settings |= {tag: _plain(parameters.get(tag)) for tag in ("AEXX", "HFSCREEN")}
-    if incar.get("IVDW"):
-        settings["IVDW"] = int(incar["IVDW"])
+    if correction := vasp_correction(parameters, incar):
+        settings["IVDW"] = correction
+        settings |= {tag: _plain(incar[tag]) for tag in VASP_PARAMETERS if tag in incar}
+    if settings.get("LUSE_VDW"):
+        settings |= {tag: _plain(incar[tag]) for tag in VASP_KERNEL_PARAMETERS if tag in incar}
     if kinds and "NELECT" in parameters:
         charge = sum(kind.number * kind.valence for kind in kinds) - float(parameters["NELECT"])
         if abs(charge) > _NEUTRAL:
@@ -210,7 +221,7 @@ def reference_settings(
     return settings
 
 
-def _hubbard(parameters: Mapping[str, Any], incar: Mapping[str, Any], kinds: Sequence[_Kind]) -> dict[str, Any]:
+def _hubbard(parameters: Mapping[str, Any], incar: Mapping[str, Any], kinds: Sequence[Kind]) -> dict[str, Any]:
     """State U and J by element, and of those alone that have any; as the INCAR has them where that cannot be."""
     given = {tag: incar.get(tag, parameters.get(tag)) for tag in ("LDAUL", "LDAUU", "LDAUJ")}
     named: dict[str, Any] = {"LDAUTYPE": _plain(incar.get("LDAUTYPE", parameters.get("LDAUTYPE")))}
@@ -244,9 +255,7 @@ def functional_name(parameters: Mapping[str, Any], incar: Mapping[str, Any], tit
         name = f"hybrid of {name}"
     if parameters.get("LDAU"):
         name += "+U"
-    if parameters.get("LUSE_VDW") or incar.get("IVDW"):
-        name += "+vdW"
-    return name
+    return with_vasp_dispersion(name, parameters, incar)
 
 
 def vasp_identity(
@@ -299,7 +308,7 @@ def _parsed(path: Path) -> tuple[Any, str | None]:
     return run, cut
 
 
-def _kinds(path: Path, n_atoms: int) -> tuple[_Kind, ...]:
+def _kinds(path: Path, n_atoms: int) -> tuple[Kind, ...]:
     """Read the blocks of atoms, of which pymatgen keeps the titles alone."""
     opener = OPENERS.get(path.suffix.lower())
     with open_regular(path) as raw, opener(raw) if opener else raw as file:
@@ -309,7 +318,7 @@ def _kinds(path: Path, n_atoms: int) -> tuple[_Kind, ...]:
                 cells = [[(cell.text or "").strip() for cell in row.findall("c")] for row in rows]
                 try:
                     kinds = tuple(
-                        _Kind(int(number), _OF_VASP.get(symbol, symbol), float(valence), title)
+                        Kind(int(number), _OF_VASP.get(symbol, symbol), float(valence), title)
                         for number, symbol, _, valence, title in cells
                     )
                 except ValueError as error:
@@ -319,7 +328,7 @@ def _kinds(path: Path, n_atoms: int) -> tuple[_Kind, ...]:
     raise CalculationFailed("the file does not say which pseudopotential each atom has (atomtypes)")
 
 
-def _setups(kinds: Sequence[_Kind]) -> dict[str, str]:
+def setups_of(kinds: Sequence[Kind]) -> dict[str, str]:
     """Give the title of each element's pseudopotential; of several, all."""
     titles: dict[str, list[str]] = {}
     for kind in kinds:
@@ -329,7 +338,7 @@ def _setups(kinds: Sequence[_Kind]) -> dict[str, str]:
     return {element: " and ".join(sorted(own)) for element, own in titles.items()}
 
 
-def _demand_self_consistency(run: Any, parameters: Mapping[str, Any], incar: Mapping[str, Any]) -> None:
+def demand_self_consistency(run: Any, parameters: Mapping[str, Any], incar: Mapping[str, Any]) -> None:
     """Refuse runs whose energies and forces are not those of a ground state of their structures."""
     if incar.get("ML_LMLFF"):
         raise CalculationFailed("the energies are of a force field that VASP learnt on the fly (ML_LMLFF)")
@@ -351,17 +360,21 @@ def _demand_self_consistency(run: Any, parameters: Mapping[str, Any], incar: Map
         )
 
 
-def _identity(
+def identity_of(
     run: Any,
     parameters: Mapping[str, Any],
     incar: Mapping[str, Any],
-    kinds: Sequence[_Kind],
+    kinds: Sequence[Kind],
     cell: npt.NDArray[np.float64],
     spacing: float | None,
+    more: Mapping[str, Any] = MappingProxyType({}),
 ) -> LabellerIdentity:
+    """Describe who made the labels of a run; ``more`` are settings besides those that are always there."""
     titles = tuple(kind.title for kind in kinds)
     families = sorted({title.split()[0] for title in titles if title.split()})
-    settings = reference_settings(parameters, incar, _kpoints(run, parameters, incar, cell, spacing), kinds)
+    settings = reference_settings(parameters, incar, _kpoints(run, parameters, incar, cell, spacing), kinds) | dict(
+        more
+    )
     version = str(run.vasp_version).split()[0]
     return vasp_identity(
         version, functional_name(parameters, incar, titles), settings, "/".join(families) or "unknown", name="vasp"
@@ -408,7 +421,7 @@ def _grids_of_spacing(cell: npt.NDArray[np.float64], spacing: float, version: st
     return grids
 
 
-def _label(
+def label_of_step(
     step: Mapping[str, Any],
     parameters: Mapping[str, Any],
     n_atoms: int,
@@ -416,6 +429,7 @@ def _label(
     setups: Mapping[str, str],
     where: str,
 ) -> Label:
+    """Judge an ionic step, given in the words of a vasprun.xml, and make its label."""
     electronic = step["electronic_steps"]
     _demand_convergence(electronic, parameters, n_atoms, where)
     missing = [name for name in ("e_fr_energy", "forces") if name not in step]
@@ -432,7 +446,9 @@ def _label(
     if not finite or (stress is not None and not np.isfinite(stress).all()):
         raise CalculationFailed(f"energy, a force or a stress is not a finite number{where}")
     last = float(electronic[-1]["e_fr_energy"])
-    if abs(last - energy) > 1.0e-4 * max(1, n_atoms):
+    # A dispersion correction comes to the energy behind the electronic steps.
+    behind = _LARGEST_DISPERSION_EV_PER_ATOM if "IVDW" in identity.settings else 1.0e-4
+    if abs(last - energy) > behind * max(1, n_atoms):
         raise CalculationFailed(
             f"the energy of the ionic step, {energy:.6f} eV, is not that of its last electronic step, "
             f"{last:.6f} eV{where}"
@@ -440,13 +456,14 @@ def _label(
     voigt = None
     if stress is not None:
         voigt = np.array([-0.5 * (stress[i, j] + stress[j, i]) * _EV_PER_A3_PER_KBAR for i, j in _VOIGT])
-    entropy = float(electronic[-1].get("e_fr_energy", energy)) - float(electronic[-1].get("e_wo_entrp", energy))
+    entropy = last - float(electronic[-1].get("e_wo_entrp", last))
+    moments = {"magnetic_moments_muB": list(step["magmoms"])} if "magmoms" in step else {}
     return Label(
         energy_eV=energy,
         forces_eV_per_A=forces,
         stress_eV_per_A3=voigt,
         provenance=identity.provenance() | {"setups": dict(setups)},
-        diagnostics={"converged": True, "scf_steps": len(electronic), "smearing_energy_eV": entropy},
+        diagnostics={"converged": True, "scf_steps": len(electronic), "smearing_energy_eV": entropy, **moments},
     )
 
 

@@ -330,7 +330,7 @@ def dataset_task(
     )
 
 
-@task(version=2)
+@task(version=3)
 def train_task(
     context: Context,
     *,

@@ -256,7 +256,7 @@ def declared_task(
     )
 
 
-@task(version=2)
+@task(version=3)
 def dataset_task(
     _context: Context,
     *,
@@ -276,7 +276,7 @@ def dataset_task(
     return _dataset(split, data, baseline, declared)
 
 
-@task(version=2)
+@task(version=3)
 def divided_task(
     _context: Context,
     *,
@@ -289,7 +289,7 @@ def divided_task(
     return _dataset(split, data, baseline, declared)
 
 
-@task(version=3)
+@task(version=4)
 def preflight_task(
     _context: Context,
     *,

@@ -262,7 +262,7 @@ def structures_task(_context: Context, *, min_distance_A: float | None, atoms: S
     return Judged(tuple(check_structure(structure, gates) for structure in atoms))
 
 
-@task(version=3)
+@task(version=4)
 def import_task(
     _context: Context,
     *,
@@ -295,7 +295,7 @@ def one_of_task(_context: Context, *, label: Label) -> Label:
     return label
 
 
-@task(version=4)
+@task(version=5)
 def gates_task(
     _context: Context, *, gates: Gates, data: Data, baseline: Targets | None, groups: Sequence[str]
 ) -> Judged:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -12,7 +13,8 @@ from ase import Atoms
 from superionic.errors import CalculationFailed, StructureError
 from superionic.execution.task import Context, task
 from superionic.labels.base import Label, renewed_provenance
-from superionic.labels.frame_values import IsolatedAtom, LabelKeys, labelled_frames
+from superionic.labels.frame_values import IsolatedAtom, LabelKeys, element_energies, labelled_frames, not_taken_words
+from superionic.labels.imports import import_labels, is_run
 
 SetName = Literal["train", "validation", "test"]
 PARTS: tuple[SetName, ...] = get_args(SetName)
@@ -53,11 +55,13 @@ class LabelFile:
     labels: tuple[Label, ...]
     facts: tuple[Facts, ...]
     notes: tuple[str, ...] = ()
+    isolated_atoms_eV: Mapping[str, float] = field(default_factory=dict)
+    """Energies of the isolated atoms of the file: references of their elements (E0), and no structures to train on."""
 
 
-@task(version=2)
+@task(version=3)
 def read_task(_context: Context, *, file: str, name: str, keys: LabelKeys | None = None) -> LabelFile:
-    """Read a file of labels, by the one reader that ``superionic labels`` has too.
+    """Read a file of labels, by the one reader that ``superionic labels`` has too: packages, and outputs of runs.
 
     Isolated atoms, which many sets carry for their energies, are no structures to train on here: they are left out, and
     named.
@@ -67,6 +71,8 @@ def read_task(_context: Context, *, file: str, name: str, keys: LabelKeys | None
     StructureError
         If the file cannot be read, or a structure has no energy or forces.
     """
+    if is_run(Path(name)):
+        return _of_run(Path(file), name)
     try:
         read = list(labelled_frames(Path(file), keys))
     except CalculationFailed as failure:
@@ -77,9 +83,11 @@ def read_task(_context: Context, *, file: str, name: str, keys: LabelKeys | None
         ) from failure
     structures, labels, facts, notes = [], [], [], []
     stresses_not_taken: set[str] = set()
+    alone: list[tuple[str, float]] = []
     for frame in read:
         if isinstance(frame, IsolatedAtom):
             notes.append(f"left out: {frame.reason}")
+            alone += [] if frame.energy_eV is None else [(frame.symbol, frame.energy_eV)]
             continue
         if isinstance(frame, CalculationFailed):
             raise StructureError(
@@ -105,9 +113,44 @@ def read_task(_context: Context, *, file: str, name: str, keys: LabelKeys | None
     if not structures:
         raise StructureError("the file has no structures", where=name, fix="check the file")
     if stresses_not_taken:
-        words = ", ".join(sorted(stresses_not_taken))
-        notes.append(f"stress is not read: {words} is of another method than energy and forces (--stress-key takes it)")
-    return LabelFile(tuple(structures), tuple(labels), tuple(facts), tuple(notes))
+        notes.append(not_taken_words(stresses_not_taken))
+    energies, words = element_energies(alone)
+    notes += _words_of(energies, words)
+    return LabelFile(tuple(structures), tuple(labels), tuple(facts), tuple(notes), energies)
+
+
+def _words_of(energies_eV: Mapping[str, float], several: str | None) -> list[str]:
+    """Say what the isolated atoms of a file are good for."""
+    words = [] if several is None else [several]
+    if energies_eV:
+        words.append(
+            f"energies of isolated atoms (E0): MACE takes them by --option 'e0s={json.dumps(dict(energies_eV))}'"
+        )
+    return words
+
+
+def _of_run(file: Path, name: str) -> LabelFile:
+    """Read the output of a run, as ``superionic labels import`` does."""
+    found = import_labels([file], names=[name])
+    if not found.entries:
+        reasons = "; ".join(refusal.reason for refusal in found.refusals[:3])
+        raise StructureError(
+            f"the labels cannot be read: {reasons}",
+            where=name,
+            fix="see what superionic labels import says of it, and give the package that it writes",
+        )
+    facts = [
+        facts_of({"run": entry.group}, entry.atoms.get_chemical_formula(), number, name)
+        for number, entry in enumerate(found.entries)
+    ]
+    notes = [f"left out: {refusal.reason}" for refusal in found.refusals] + [remark.words for remark in found.remarks]
+    return LabelFile(
+        tuple(entry.atoms for entry in found.entries),
+        tuple(entry.label for entry in found.entries),
+        tuple(facts),
+        (*notes, *_words_of(found.isolated_atoms_eV, None)),
+        found.isolated_atoms_eV,
+    )
 
 
 def facts_of(info: Mapping[str, Any], formula: str, number: int, name: str = "") -> Facts:

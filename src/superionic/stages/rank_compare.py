@@ -111,7 +111,7 @@ def _energies(
 # ---- task function ------------------------------------------------------------------------------------------------
 
 
-@task(version=2)
+@task(version=3)
 def compare_task(
     _context: Context,
     *,
@@ -125,15 +125,14 @@ def compare_task(
     """Compare two sets of energies of the same orderings."""
     from superionic.thermodynamics.composition import reduced_formula
     from superionic.thermodynamics.rank_statistics import correlations, element_shift, overlap_of_lowest
+    from superionic.training.dataset import undetermined_references
 
     atoms = np.array([sum(composition.values()) for composition in compositions], dtype=float)
     first, second = np.array(first_eV) / atoms, np.array(second_eV) / atoms
     formulas = [reduced_formula(composition) for composition in compositions]
     shifts, left = element_shift(((second - first) * atoms).tolist(), compositions)
     # Few compositions leave the shifts of single elements open, though not their sums.
-    elements = sorted({symbol for composition in compositions for symbol in composition})
-    counts = np.array([[composition.get(symbol, 0) for symbol in elements] for composition in compositions])
-    determined = int(np.linalg.matrix_rank(counts)) == len(elements)
+    determined = not undetermined_references(compositions, float(np.sqrt(np.mean(left**2))))
     groups = []
     for formula in sorted(set(formulas)):
         chosen = np.flatnonzero([other == formula for other in formulas])

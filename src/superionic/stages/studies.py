@@ -23,7 +23,13 @@ from superionic.stages.fitting import Data, Dataset, Trained, Training
 from superionic.stages.label_file import PARTS, Facts, LabelFile, read_task
 from superionic.stages.predictions import predictions
 from superionic.training.curves import PowerLaw
-from superionic.training.dataset import LabelledSet, Split, composition_of, undetermined_references
+from superionic.training.dataset import (
+    LabelledSet,
+    Split,
+    composition_of,
+    undetermined_combinations,
+    undetermined_references,
+)
 
 STAGE = "study"
 _SEGMENTS = 4
@@ -255,12 +261,17 @@ def check(study: Study) -> LabelCheck:
         element_references_eV=references.eV_per_atom,
         element_references_degenerate=bool(undetermined),
         rms_residual_eV_per_atom=references.rms_residual_eV_per_atom,
-        notes=(*split.notes, *_undetermined_words(undetermined)),
+        notes=(
+            *split.notes,
+            *_undetermined_words(undetermined, undetermined_combinations(trained, references.rms_residual_eV_per_atom)),
+        ),
         findings=study.bench.runner.one(preflight).findings,
     )
 
 
-def _undetermined_words(deviations: Mapping[str, float]) -> tuple[str, ...]:
+def _undetermined_words(
+    deviations: Mapping[str, float], combinations: Sequence[Mapping[str, float]]
+) -> tuple[str, ...]:
     if not deviations:
         return ()
     each = ", ".join(
@@ -271,6 +282,9 @@ def _undetermined_words(deviations: Mapping[str, float]) -> tuple[str, ...]:
         f"energy references that the compositions of the training part do not determine: {each}. Their sum is right "
         "for such compositions alone; label others if you will leave them."
     )
+    changes = [", ".join(f"{element} {by:+.3g}" for element, by in each.items()) for each in combinations[:4]]
+    if changes:
+        words += f" Changed together they have no effect: {'; '.join(changes)}."
     return (words,)
 
 

@@ -21,6 +21,10 @@ from superionic.labels.base import Label
 
 _RANK = 1.0e-9
 _DETERMINED_EV = 0.1
+_OPEN_EV = 1.0
+_SIGNIFICANT = 3.0
+_SMALLEST_SCATTER_EV_PER_ATOM = 0.005
+"""What temperature and method leave of energies of one composition at least; of few structures it cannot be seen."""
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
@@ -209,7 +213,7 @@ class ElementReferences:
     eV_per_atom
         Shift of each element, in eV per atom of it.
     rank
-        Number of independent compositions that the fit has seen.
+        Number of independent compositions that the fit has seen; those that differ by noise alone are one.
     rms_residual_eV_per_atom
         Root mean square of what the shifts do not explain.
     """
@@ -262,7 +266,9 @@ def fit_element_references(
     """Fit per-element shifts s so that differences of cell energies are sums over atoms.
 
     Minimises the sum over structures of ((ΔE − Σ_el n_el s_el)/N)², N atoms in the cell, and of all minimisers takes
-    the one of smallest norm.
+    the one of smallest norm. A combination of elements that the compositions hardly vary counts as one that they do not
+    vary at all: where its shift is known to no better than 1 eV, or to no better than 0.1 eV and is no larger than
+    three times its error. Fitted, it would be the noise of the energies divided by a small number.
 
     Parameters
     ----------
@@ -290,8 +296,19 @@ def fit_element_references(
     numbers = np.array([[counts.get(element, 0) for element in elements] for counts in compositions], dtype=np.float64)
     n_atoms = numbers.sum(axis=1)
     design, target = numbers / n_atoms[:, None], differences / n_atoms
-    shifts, _, rank, _ = np.linalg.lstsq(design, target, rcond=1.0e-9)
+    shifts, _, rank, _ = np.linalg.lstsq(design, target, rcond=_RANK)
     residual = target - design @ shifts
+    left, sizes, directions = np.linalg.svd(design, full_matrices=False)
+    known = sizes > _RANK * sizes[0]
+    along = np.where(known, (left.T @ target) / np.where(known, sizes, 1.0), 0.0)
+    freedom = max(1, len(target) - int(rank))
+    scatter = max(float(np.sqrt(residual @ residual / freedom)), _SMALLEST_SCATTER_EV_PER_ATOM)
+    errors = scatter / np.where(known, sizes, np.inf)
+    open_ = (errors > _OPEN_EV) | ((errors > _DETERMINED_EV) & (np.abs(along) < _SIGNIFICANT * errors))
+    noise = known & open_
+    if noise.any():
+        shifts = directions.T @ np.where(noise, 0.0, along)
+        residual, rank = target - design @ shifts, rank - int(np.count_nonzero(noise))
     return ElementReferences(
         eV_per_atom={element: float(shift) for element, shift in zip(elements, shifts, strict=True)},
         rank=int(rank),
@@ -334,6 +351,40 @@ def undetermined_references(
         for element, deviation in zip(elements, deviations, strict=True)
         if deviation > _DETERMINED_EV
     }
+
+
+def undetermined_combinations(
+    compositions: Sequence[Mapping[str, int]], rms_residual_eV_per_atom: float
+) -> tuple[Mapping[str, float], ...]:
+    """Give the combinations of the elements' shifts that the compositions leave open, see `undetermined_references`.
+
+    Returns
+    -------
+    tuple of mappings
+        Each says by how much the shifts may be changed together, the largest by 1, without any effect on the energies
+        that can be told from their scatter: for LiCl alone Li by +1 and Cl by −1.
+    """
+    elements = sorted({element for counts in compositions for element in counts}, key=_atomic_number)
+    numbers = np.array([[counts.get(element, 0) for element in elements] for counts in compositions], dtype=np.float64)
+    _, sizes, directions = np.linalg.svd(numbers / numbers.sum(axis=1)[:, None], full_matrices=True)
+    padded = np.zeros(len(elements))
+    padded[: len(sizes)] = sizes
+    scatter = max(rms_residual_eV_per_atom, _SMALLEST_SCATTER_EV_PER_ATOM)
+    open_ = directions[scatter > _DETERMINED_EV * padded]
+    # The directions are any basis of what is open; elimination gives those of fewest elements.
+    for row in range(len(open_)):
+        column = int(np.argmax(np.abs(open_[row])))
+        open_[row] /= open_[row, column]
+        for other in range(len(open_)):
+            if other != row:
+                open_[other] -= open_[other, column] * open_[row]
+    found = []
+    for direction in open_:
+        largest = direction[int(np.argmax(np.abs(direction)))]
+        if largest != 0.0:
+            shown = direction / largest
+            found.append({e: round(float(x), 3) for e, x in zip(elements, shown, strict=True) if abs(x) > 5.0e-4})
+    return tuple(found)
 
 
 def split_groups(

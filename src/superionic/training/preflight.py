@@ -142,7 +142,7 @@ def preflight(
     found = [*_one_reference(labels), *_finite(targets), *_covered(structures, train, elements)]
     if not any(finding.name == "broken numbers" for finding in found):
         named = [str(number) for number in range(len(targets))] if groups is None else groups
-        runs = trajectories_of(structures, targets.energies_eV, targets.forces_eV_per_A, named).runs
+        runs = trajectories_of(structures, targets.energies_eV, targets.forces_eV_per_A, named, _stresses(targets)).runs
         found += _work(runs)
         if baseline is not None:
             found += _units(structures, targets, baseline, _witnessed(runs, len(targets)))
@@ -224,6 +224,18 @@ def _work(runs: Sequence[RunWitness]) -> Iterator[Finding]:
                 f"({run.n_steps} steps, correlation {run.correlation:.2f}): {run.slip}",
                 "Read energies (eV of the whole cell), forces (eV/Å) and positions (Å) of the reference again.",
             )
+        if run.stress_slip is not None:
+            yield Finding(
+                "energies against stresses",
+                "error",
+                f"along {run.group} the energy changes by {run.stress_slope:.3g} times the work of the stress "
+                f"({run.n_steps} steps, correlation {run.stress_correlation:.2f}): {run.stress_slip}",
+                "Read the stresses of the reference again: eV/Å³, positive under tension.",
+            )
+
+
+def _stresses(targets: Targets) -> list[FloatArray | None]:
+    return [row if np.isfinite(row).all() else None for row in targets.stresses_eV_per_A3]
 
 
 def _witnessed(runs: Sequence[RunWitness], n_labels: int) -> bool:
