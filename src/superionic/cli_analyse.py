@@ -78,6 +78,15 @@ def analyse_command(
     hop_length: Annotated[
         float, typer.Option("--hop-length-A", help="Usual distance between neighbouring sites.")
     ] = 3.0,
+    from_ps: Annotated[
+        float | None,
+        typer.Option(
+            "--from-ps", help="Take D as level from this lag on, with --to-ps.  [default: what D levels off to]"
+        ),
+    ] = None,
+    to_ps: Annotated[
+        float | None, typer.Option("--to-ps", help="Longest lag of a window of your own, with --from-ps.")
+    ] = None,
     elements: Annotated[
         str | None, typer.Option(help="LAMMPS, VASP 4: element of each type, in order, e.g. Li,Y,Cl.")
     ] = None,
@@ -134,7 +143,7 @@ def analyse_command(
 ) -> None:
     """Find diffusivity, Haven ratio and conductivity, with honest errors, in trajectories that you have.
 
-    No window is asked for: the diffusive regime is found, and what speaks against a number is said beside it. Try
+    No window is needed: what D levels off to is found, and what speaks against a number is said beside it. Try
     [b]superionic analyse XDATCAR --mobile Li --frame-interval-fs 20 --temperature-K 700[/b]; for a LAMMPS dump add
     [b]--units metal --elements Li,Y,Cl --timestep-fs 2[/b]; for an activation energy
     [b]superionic analyse 600K.xdatcar 800K.xdatcar --temperatures-K 600,800[/b]; add [b]--out FOLDER[/b] for figures
@@ -147,6 +156,12 @@ def analyse_command(
 
     if isovalue is not None and not isovalue > 0.0:
         raise AnalysisError(f"{isovalue:g} Å⁻³ is no level of a density.", where="--isovalue", fix="Give e.g. 1e-3.")
+    if (from_ps is None) != (to_ps is None):
+        raise AnalysisError(
+            "A window of lags has two ends.",
+            where="--from-ps" if to_ps is None else "--to-ps",
+            fix="Give both, e.g. --from-ps 5 --to-ps 50, or neither.",
+        )
     if samples is not None:
         from superionic.transport.posterior import check_samples
 
@@ -169,6 +184,7 @@ def analyse_command(
             framework=_words(framework),
             drift=drift,  # type: ignore[arg-type]
             hop_length_A=hop_length,
+            window_ps=None if from_ps is None or to_ps is None else (from_ps, to_ps),
             skip_ps=skip,
             stride=stride,
             density_grid_A=None if out is None else _DENSITY_GRID_A,

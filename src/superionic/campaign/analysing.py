@@ -91,6 +91,7 @@ def analyse(
     framework: Sequence[str] = (),
     drift: Drift | None = None,
     hop_length_A: float = 3.0,
+    window_ps: tuple[float, float] | None = None,
     skip_ps: float = 0.0,
     stride: int = 1,
     density_grid_A: float | None = None,
@@ -129,7 +130,7 @@ def analyse(
         Fit an activation energy; None: where there are two temperatures or more.
     report_temperatures_K
         Temperatures at which the fit is read off; the first is the headline's.
-    charges, axes, plane, framework, drift, hop_length_A, density_grid_A, isovalue_per_A3
+    charges, axes, plane, framework, drift, hop_length_A, window_ps, density_grid_A, isovalue_per_A3
         See :class:`superionic.dynamics.analysis.Question`; `axes` as letters, such as ``"xy"``,
         `plane` as those of two cell vectors, such as ``"ac"``.
     sites
@@ -184,6 +185,7 @@ def analyse(
         framework=tuple(framework),
         drift=drift,
         hop_length_A=hop_length_A,
+        window_ps=window_ps,
         density_grid_A=density_grid_A,
         isovalue_per_A3=isovalue_per_A3,
         sites=_sites(sites),

@@ -72,6 +72,8 @@ class Question:
         Whether the centre is that of mass or of number, or drift stays; None: of mass where there is a framework.
     hop_length_A
         Usual distance between neighbouring sites.
+    window_ps
+        Lags of the user's own between which D is taken as level; None for what it levels off to.
     density_grid_A
         Edge of a voxel of the density; None for no density.
     sites
@@ -93,6 +95,7 @@ class Question:
     framework: tuple[str, ...] = ()
     drift: Drift | None = None
     hop_length_A: float = 3.0
+    window_ps: tuple[float, float] | None = None
     density_grid_A: float | None = None
     sites: Literal["none", "density"] | DisorderedCrystal = "none"
     isovalue_per_A3: float | None = None
@@ -248,6 +251,7 @@ def analyse_trajectory(
         hop_length_A=question.hop_length_A,
         axes=question.axes,
         plane=question.plane,
+        window_ps=question.window_ps,
     )
     if question.temperature_K is None:
         flags.append("No temperature was given, so there is no conductivity: --temperature-K 600.")

@@ -46,6 +46,12 @@ def _each_once(axes: tuple[str, ...]) -> tuple[str, ...]:
     return axes
 
 
+def _a_window(window_ps: tuple[float, float]) -> tuple[float, float]:
+    if not 0.0 < window_ps[0] < window_ps[1]:
+        raise ValueError("two lags in ps are needed, the shorter one first, such as [5, 50]")
+    return window_ps
+
+
 Axes = Annotated[
     tuple[Literal["x", "y", "z"], ...], Field(strict=False, min_length=1, max_length=3), AfterValidator(_each_once)
 ]
@@ -263,6 +269,11 @@ class AnalyseSettings(StageSection):
         default=0.3,
         description="Grid spacing of the probability density of the mobile ion; null for no density map. The grid of a "
         "run's cell has no more than 20 million points.",
+    )
+    window_ps: Annotated[tuple[float, float], Field(strict=False), AfterValidator(_a_window)] | None = Field(
+        default=None,
+        description="Two lags between which D is taken as level, such as [5, 50]; null for what D levels off to, which "
+        "is seen from all lags.",
     )
     sites: Literal["crystal", "density", "none"] = Field(
         default="crystal",

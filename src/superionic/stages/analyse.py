@@ -67,6 +67,7 @@ def run(
             analyse_task.of(
                 axes=[_AXES[axis] for axis in settings.axes],
                 charge=charge,
+                window_ps=settings.window_ps,
                 frame_interval_ps=each.frame_interval_ps,
                 mobile_ion=bench.mobile_ion,
                 temperature_K=each.run.temperature_K,
@@ -162,6 +163,7 @@ def analyse_task(
     temperature_K: float,
     positions: Sequence[FloatArray],
     run: Trajectory,
+    window_ps: tuple[float, float] | None = None,
 ) -> TransportAnalysis:
     """Analyse one run."""
     from ase.data import atomic_masses, atomic_numbers
@@ -178,6 +180,7 @@ def analyse_task(
         masses=atomic_masses[run.numbers],
         kinds=run.numbers,
         axes=tuple(axes),
+        window_ps=None if window_ps is None else (window_ps[0], window_ps[1]),
     )
 
 

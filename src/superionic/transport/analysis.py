@@ -42,7 +42,7 @@ class TransportAnalysis:
     nernst_einstein_conductivity_S_per_cm, ionic_conductivity_S_per_cm
         From D* and from D_σ; None without temperature and charges.
     window_ps
-        Shortest and longest lag behind D*.
+        The lag from which on D is within a tenth of its limit, and the length of the run; or the window asked for.
     n_hops
         Hops of mobile ions, those to and fro included.
     flags
@@ -95,6 +95,7 @@ def analyse_displacements(
     hop_length_A: float = 3.0,
     axes: tuple[int, ...] = (0, 1, 2),
     plane: tuple[int, int] | None = None,
+    window_ps: tuple[float, float] | None = None,
 ) -> TransportAnalysis:
     """Diffusivities, Haven ratio and conductivities with honest errors from unwrapped positions.
 
@@ -124,6 +125,8 @@ def analyse_displacements(
     plane
         Instead of axes, the plane of two vectors of the (mean) cell, such as (0, 2) for the ac plane of paper A; d = 2.
         Tensors are then given in axes of the plane: the first along the first vector, the third across it.
+    window_ps
+        Lags of the user's own between which D is taken as level, instead of what it levels off to.
 
     Raises
     ------
@@ -163,8 +166,12 @@ def analyse_displacements(
         mobile = (mobile @ _axes_of_plane(cells, plane).T).astype(mobile.dtype)
         axes = (0, 1)
     msd = displacement(mobile, frame_interval_ps, axes=axes, max_lag_fraction=0.7)
-    tracer = tracer_diffusivity(mobile, frame_interval_ps, hop_length_A=hop_length_A, axes=axes, msd=msd)
-    charge = charge_diffusivity(mobile, frame_interval_ps, 1.0 if numbers is None else numbers, tracer, axes=axes)
+    tracer = tracer_diffusivity(
+        mobile, frame_interval_ps, hop_length_A=hop_length_A, axes=axes, window_ps=window_ps, msd=msd
+    )
+    charge = charge_diffusivity(
+        mobile, frame_interval_ps, 1.0 if numbers is None else numbers, tracer, axes=axes, window_ps=window_ps
+    )
     n_ions = int(mask.sum())
     still = bool(mask.all()) and charge.A2_per_ps.value < STANDS_STILL * tracer.A2_per_ps.value
     if still:

@@ -223,13 +223,13 @@ def pool(estimates: Sequence[Estimate], weights: Sequence[float] | None = None) 
     remaining = 1.0 - float(share @ share)
     between = float((share**2) @ ((values - mean) ** 2)) / remaining if remaining > 1e-12 else 0.0
     effective = 1.0 / float(share @ share)
+    bounded = all(e.is_upper_bound for e in estimates)
     if between > propagated:
         # What the scatter adds is known as poorly as it has members, the rest is known (Welch and Satterthwaite): two
         # replicas that differ a little more than they should do not throw all certainty away.
         added = between - propagated
         dof = max(effective - 1.0, 1.0) * (between / added) ** 2
-        return count_like_estimate(mean, between, degrees_of_freedom=dof)
-    bounded = all(e.is_upper_bound for e in estimates)
+        return count_like_estimate(mean, between, degrees_of_freedom=dof, force_upper_bound=bounded)
     return count_like_estimate(mean, propagated, force_upper_bound=bounded)
 
 
