@@ -263,7 +263,9 @@ def _show(found: Analysis) -> None:
         )
         _show_estimates(console, transport)
         start, end = transport.window_ps
-        console.print(f"from lags of {start:.3g} to {end:.3g} ps, {transport.n_hops:,} hops counted")
+        level = f"level from lags of {start:.3g} ps on" if transport.tracer.diffusive else "not level"
+        level = level if end == transport.duration_ps else f"D at lags of {start:.3g} to {end:.3g} ps"
+        console.print(f"{level}, {transport.n_hops:,} hops counted")
         _show_cell(console, run)
         if run.migration is not None:
             _show_migration(console, run.migration)

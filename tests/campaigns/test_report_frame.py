@@ -148,9 +148,8 @@ def test_what_has_not_run_is_said_and_breaks_nothing(any_campaign):
     for changes in ({name: None} for name in stages), ({name: ()} for name in rounds):
         for change in changes:
             report_sections(replace(any_campaign.results, **change), {}, ())
-    nothing = replace(
-        any_campaign.results, **dict.fromkeys(stages), **dict.fromkeys(rounds, ()), statements=(), warnings=()
-    )
+    without = ("statements", "warnings", "cells")
+    nothing = replace(any_campaign.results, **dict.fromkeys(stages), **dict.fromkeys((*rounds, *without), ()))
     sections = report_sections(nothing, {}, ())
     words = " ".join(block.words for section in sections for block in section.blocks if hasattr(block, "words"))
     assert "This campaign has no results yet." in words
@@ -202,7 +201,12 @@ def test_what_the_next_report_does_not_have_is_removed(monte_carlo, tmp_path):
     assert (tmp_path / "structures" / "one.cif").exists()
     write_report(replace(monte_carlo.results, transport=None, analyse=None), tmp_path, formats=("svg",))
     assert not (tmp_path / "structures").exists()
-    assert sorted(path.stem for path in (tmp_path / "figures").iterdir()) == ["hull", "mine", "published_values"]
+    assert sorted(path.stem for path in (tmp_path / "figures").iterdir()) == [
+        "cells",
+        "hull",
+        "mine",
+        "published_values",
+    ]
 
 
 def test_unknown_formats_are_refused(monte_carlo, tmp_path):

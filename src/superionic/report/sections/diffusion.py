@@ -78,10 +78,12 @@ def _displacements(runs: NamedRuns[TransportAnalysis]) -> Plot:
             points = [(t, m) for t, m in pairs if t > 0 and m > 0]
             if len(points) < 2:
                 continue
-            start, end = analysis.window_ps
-            windows.add((max(start, points[0][0]), end))
             kept = [points[i] for i in thin_log(len(points), _MOST_CURVE_POINTS)]
-            inside = [(t, m) for t, m in kept if start <= t <= end]
+            inside = []
+            if analysis.tracer.diffusive:
+                start, end = analysis.window_ps
+                windows.add((max(start, points[0][0]), end))
+                inside = [(t, m) for t, m in kept if start <= t <= end]
             colour = runs.colour_of(name)
             series += [
                 Series(*xy(kept), name.in_group, "line", colour, width=1.2, opacity=0.75),
@@ -97,15 +99,15 @@ def _displacements(runs: NamedRuns[TransportAnalysis]) -> Plot:
                     group,
                     x_log=True,
                     y_log=True,
-                    shaded=[(start, end, "fitted span") for start, end in sorted(windows)],
+                    shaded=[(start, end, "D is level") for start, end in sorted(windows)],
                 )
             )
     return Plot(
         "msd",
         "Mean squared displacements of the mobile ion",
         "Averaged over all time origins and ions. Where ions diffuse, the curve runs parallel to the dotted line "
-        "(slope 1); a flat curve means that ions only rattle in their sites. The shaded span, drawn bold, gave the "
-        "diffusivity.",
+        "(slope 1); a flat curve means that ions only rattle in their sites. Shaded and drawn bold: the lags at which "
+        "D is within a tenth of its limit, or those that were asked for; none where D did not level off.",
         panels,
         height=360,
     )
@@ -125,8 +127,9 @@ def _running(runs: NamedRuns[TransportAnalysis]) -> Plot:
         "running_diffusivity",
         "Does D level off?",
         "Tracer diffusivity as it comes out at each time lag, with one standard error. At short lags ions rattle and "
-        "hop to and fro, and D is too large; D counts only where it does not change with the lag any more. Line and "
-        "band: the value that was taken and its 68 % interval; shaded: the lags that it rests on."
+        "hop to and fro, and D is too large. Curve: the description of what they do and undo, which falls to the limit "
+        "that is stated (line, and band of its 68 % interval); it rests on the spectrum of all lags together. Dotted: "
+        "from where on D is within a tenth of its limit."
         + (f" The first {_MOST_PANELS} of {len(runs.items)} runs." if len(runs.items) > _MOST_PANELS else ""),
         panels,
         height=340,
@@ -142,13 +145,17 @@ def _running_panel(name: RunName, analysis: TransportAnalysis) -> Panel | None:
     tracer = analysis.tracer_diffusivity_cm2_per_s
     low, high = tracer.interval68
     x = [t for t, _, _ in points]
-    edge = [min(x), max(x)]
+    edge = [min(x), max(*x, 0.5 * analysis.duration_ps)]
     start, end = analysis.window_ps
-    end = min(end, 1.25 * max(x))
+    asked = end < analysis.duration_ps
+    curve = np.geomspace(edge[0], edge[1], 60)
+    described = analysis.tracer.A2_per_ps.value + analysis.tracer.memories.excess_at(curve)
+    fall = Series(curve.tolist(), [cm2_per_s(d) for d in described.tolist()], "description", "line", BLUE, dash="dash")
     return Panel(
         [
             Series(edge, [tracer.value] * 2, "68 % interval", "band", BLUE, [low] * 2, [high] * 2, opacity=0.18),
-            Series(edge, [tracer.value] * 2, "D* taken", "line", BLUE, width=1.8),
+            Series(edge, [tracer.value] * 2, "D* stated", "line", BLUE, width=1.8),
+            *([] if asked or not len(analysis.tracer.memories.memory_ps) else [fall]),
             Series(
                 x,
                 [d for _, d, _ in points],
@@ -162,8 +169,8 @@ def _running_panel(name: RunName, analysis: TransportAnalysis) -> Panel | None:
         "tracer diffusivity (cm²/s)",
         name.label + (f", {name.temperature_K:g} K" if name.temperature_K is not None else ""),
         x_log=True,
-        shaded=[(start, end, "lags taken")] if end > start else [],
-        guides=[] if end > start else [(start, "lag taken")],
+        shaded=[(start, min(end, edge[1]), "asked for")] if asked else [],
+        guides=[(start, "level")] if analysis.tracer.diffusive and not asked else [],
     )
 
 
@@ -215,14 +222,14 @@ def _table(runs: NamedRuns[TransportAnalysis]) -> Table:
                 *(number(value, 2) for value in directions),
                 _he2018(analysis.tracer.he2018),
                 _haven(analysis.haven_ratio),
-                f"{number(start, 2)}–{number(end, 2)}",
+                f"{number(start, 2)}–{number(end, 2)}" if analysis.tracer.diffusive else UNKNOWN,
                 whole_text(analysis.n_hops),
                 notes.refer([sentence(flag) for flag in analysis.flags]),
             ]
         )
     columns = [
         "Composition", "T, K", "D*, cm²/s", "95 % interval", "D along x", "y", "z", "D in xy", "xz", "yz",
-        "D* by He 2018", "Haven ratio", "Fit, ps", "Hops", "Remarks",
+        "D* by He 2018", "Haven ratio", "Level, ps", "Hops", "Remarks",
     ]  # fmt: skip
     caption = (
         "Diffusivities, in cm²/s. D along axes and in planes are parts of one tensor, without errors of their own. He "
