@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import superionic
@@ -79,5 +80,10 @@ def test_pieces_of_one_run_are_joined_in_their_order_only(pieces):
 def test_the_haven_ratio_of_replicas_is_that_of_the_averages(pieces):
     found = superionic.analyse(pieces, mobile="Li", temperature_K=500.0, replicas=True, **INTERVAL)
     ratio = found.pooled.haven_ratio
-    assert ratio.value == pytest.approx(2.59, abs=0.01)
-    assert 1.0 < ratio.interval95[0] < 2.59 < ratio.interval95[1] < 6.0
+    pooled = found.pooled
+    averages = pooled.tracer_diffusivity_cm2_per_s.value, pooled.charge_diffusivity_cm2_per_s.value
+    assert ratio.value == pytest.approx(averages[0] / averages[1], rel=1e-9)
+    assert ratio.value < np.mean([run.transport.haven_ratio.value for run in found.runs])
+    # A straight line through the MSD gives 2.59. In pieces of 7 and 14 ps nothing levels off: D_σ is bounded, H is not.
+    assert ratio.interval95[0] < 2.59 < ratio.interval95[1]
+    assert found.pooled.charge_diffusivity_cm2_per_s.is_upper_bound

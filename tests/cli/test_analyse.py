@@ -135,6 +135,23 @@ def test_options_change_what_they_say(folder):
     )
 
 
+def test_a_window_of_the_users_own(folder, capsys):
+    path = folder / "600.xdatcar"
+    found = superionic.analyse(path, frame_interval_fs=DT_FS, temperature_K=600, window_ps=(2.0, 20.0)).runs[0]
+    assert found.transport.window_ps == (2.0, 20.0)
+    expected = true_diffusivity(0.02)
+    estimate = found.transport.tracer_diffusivity_cm2_per_s
+    assert abs(estimate.value - expected) < 4.0 * estimate.error
+    arguments = ("analyse", path, "--frame-interval-fs", DT_FS, "--from-ps", 2)
+    code, out, _ = run(capsys, *arguments, "--to-ps", 20)
+    assert code == 0
+    assert "D at lags of 2 to 20 ps" in out
+    for more, words in (((), "--to-ps"), (("--to-ps", 1), "shorter one first"), (("--to-ps", 1e6), "does not fit")):
+        code, _, error = run(capsys, *arguments, *more)
+        assert code == 2
+        assert words in error
+
+
 def test_temperatures_give_an_activation_energy_and_thermal_expansion(folder, capsys, tmp_path):
     code, out, _ = run(
         capsys, "analyse", folder / "600.dump", folder / "800.dump", "--temperatures-K", "600,800", "--arrhenius",

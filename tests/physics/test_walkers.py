@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from superionic.transport.regime import shapes, take_spectrum
 
 _SPEC = importlib.util.spec_from_file_location("walkers", Path(__file__).parents[2] / "benchmarks" / "walkers.py")
 walkers = importlib.util.module_from_spec(_SPEC)
+sys.modules["walkers"] = walkers  # by which name compiled functions are kept for the next time
 _SPEC.loader.exec_module(walkers)
 
 N_SEEDS = 60

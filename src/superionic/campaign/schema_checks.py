@@ -35,6 +35,8 @@ MAX_SPACES: Final = 10_000
 MAX_SEGMENTS: Final = 100_000
 MAX_FRAMES: Final = 1_000_000
 """Segments of a run, and frames of a segment."""
+FEWEST_BLOCKS: Final = 9
+"""Into so many blocks of the first lag of a window a run is divided, at least, when it is analysed."""
 _ANY_SIZE: Final = frozenset({("seed",)})
 STAND_IN: Final = "potential:"
 LABEL_ENGINES: Final = ("gpaw", "vasp", "tblite", "finished")
@@ -73,6 +75,7 @@ def cross_problems(raw: Mapping[str, Any]) -> list[Problem]:
         *distil_problems(raw),
         *_ensembles(raw),
         *_durations(raw),
+        *_window(raw),
     ]
 
 
@@ -482,6 +485,21 @@ def _durations(raw: Mapping[str, Any]) -> Iterator[Problem]:
         if snapshots is not None and snapshots > frames * (1 + 1e-9) >= 1:
             message = f"{snapshots:g} snapshots are asked of a run that saves {int(frames + 1e-9)} frames"
             yield Problem((stage, "snapshots"), message, "take fewer, run longer, or save more often")
+
+
+def _window(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    """See that the shortest run holds the window of lags that is asked for."""
+    window = _mapping(raw.get("analyse")).get("window_ps")
+    production = plain_number(_mapping(raw.get("transport")).get("production_ps"))
+    if not isinstance(window, (list, tuple)) or len(window) != 2 or production is None:
+        return
+    first, last = (plain_number(value) for value in window)
+    if first is None or last is None or not 0.0 < first < last:
+        return
+    if last > production or first > production / FEWEST_BLOCKS:
+        message = f"lags of {first:g} to {last:g} ps do not fit into runs of {production:g} ps"
+        hint = f"let the window end at {production:g} and begin at {production / FEWEST_BLOCKS:.3g} or earlier"
+        yield Problem(("analyse", "window_ps"), message, hint)
 
 
 def _lengths(
