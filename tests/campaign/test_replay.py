@@ -157,7 +157,7 @@ label:
   gates: {energy_outlier_sigma: null, force_outlier_sigma: null, stress_outlier_sigma: null}
 train:
   epochs: 2
-  epochs_per_segment: 1
+  epochs_per_segment: 2
   patience: null
   batch_size: 4
   validation_fraction: 0.3

@@ -14,7 +14,7 @@ import pytest
 
 import superionic.transport
 
-WORKING_PARTS = {"FrameBlock"}  # of blocks of frames, in whatever precision the frames are
+WORKING_PARTS = {"FrameBlock", "OffSites"}  # frames in whatever precision they have, and masks of ions
 
 
 def dataclasses_of_the_room():

@@ -345,7 +345,8 @@ def undetermined_references(
     sigma = rms_residual_eV_per_atom * float(np.sqrt(len(compositions) / freedom))
     spread = np.where(padded > _RANK * padded.max(), sigma / np.maximum(padded, 1.0e-300), np.inf)
     present = np.abs(directions) > 1.0e-6
-    deviations = np.sqrt(np.sum(np.where(present, directions * spread[:, None], 0.0) ** 2, axis=0))
+    parts = np.where(present, directions, 1.0) * spread[:, None]
+    deviations = np.sqrt(np.sum(np.where(present, parts, 0.0) ** 2, axis=0))
     return {
         element: float(deviation)
         for element, deviation in zip(elements, deviations, strict=True)
