@@ -286,8 +286,13 @@ def _current_identity(packages: tuple[str, ...]) -> dict[str, Any]:
 
 
 def clean_environment() -> dict[str, str]:
-    """Return this process's environment without what would mix other Python packages into a virtual environment."""
+    """Return this process's environment without what would mix other Python packages into a virtual environment.
+
+    Nor must an engine go without compiled modules, as it would where an image of a container forbids to write them:
+    each worker would compile the engine's thousands of modules anew, at twice the time of its start.
+    """
     dropped = {"PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PIP_TARGET", "PIP_PREFIX", "PIP_USER", "PIP_ROOT"}
+    dropped.add("PYTHONDONTWRITEBYTECODE")
     environment = {name: value for name, value in os.environ.items() if name not in dropped}
     environment["PYTHONNOUSERSITE"] = "1"
     return environment
