@@ -13,13 +13,14 @@ import hashlib
 import lzma
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final
 
 _CHUNK: Final = 1 << 20
 _TOO_LARGE: Final = errno.EINVAL  # EFBIG is what the system says of a file that it cannot write
-OPENERS: Final[Mapping[str, Callable[[IO[bytes]], Any]]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+_OPENERS: Final[Mapping[str, Callable[[IO[bytes]], Any]]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 """What unpacks an open file, by the end of its name."""
 _KINDS: Final = (
     (stat.S_ISDIR, errno.EISDIR, "it is a folder"),
@@ -84,3 +85,11 @@ def size(n_bytes: int) -> str:
         if n_bytes >= factor:
             return f"{n_bytes / factor:.3g} {unit}"
     return f"{n_bytes} bytes"
+
+
+@contextmanager
+def open_unpacked(path: Path) -> Iterator[IO[bytes]]:
+    """Open a regular file, unpacked where the end of its name says that it is packed; errors of the system pass."""
+    opener = _OPENERS.get(path.suffix.lower())
+    with open_regular(path) as raw, opener(raw) if opener else raw as file:
+        yield file

@@ -21,7 +21,7 @@ from ase import Atoms
 from ase.data import atomic_numbers
 
 from superionic.errors import CalculationFailed
-from superionic.foreign import OPENERS, open_regular
+from superionic.foreign import open_unpacked
 from superionic.labels.base import FloatArray, Label, LabellerIdentity
 from superionic.labels.gpaw import kpoint_grid
 from superionic.labels.vasprun import Run
@@ -194,8 +194,7 @@ def _fault(step: _Step, n_atoms: int) -> str | None:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    opener = OPENERS.get(path.suffix.lower())
-    with open_regular(path) as raw, opener(raw) if opener else raw as file:
+    with open_unpacked(path) as file:
         text = io.TextIOWrapper(file, "utf-8", errors="replace")
         while line := text.readline(_LONGEST_LINE):
             if not line.endswith("\n"):

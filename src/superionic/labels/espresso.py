@@ -19,7 +19,7 @@ import numpy.typing as npt
 from ase import Atoms
 
 from superionic.errors import CalculationFailed
-from superionic.foreign import OPENERS, open_regular
+from superionic.foreign import open_unpacked
 from superionic.labels.base import Label, LabellerIdentity
 from superionic.labels.gpaw import kpoint_grid
 from superionic.labels.vasprun import Run
@@ -121,9 +121,8 @@ def read_espresso(path: Path, *, kpoint_spacing_per_A: float | None = None) -> R
 
 
 def _lines(path: Path) -> list[str]:
-    opener = OPENERS.get(path.suffix.lower())
     try:
-        with open_regular(path) as raw, opener(raw) if opener else raw as file:
+        with open_unpacked(path) as file:
             data: bytes = file.read(_MOST_BYTES + 1)
     except (OSError, EOFError) as error:
         raise CalculationFailed(f"the file cannot be read: {error}") from error

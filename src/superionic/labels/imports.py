@@ -28,7 +28,7 @@ from typing import Any, Final
 import numpy as np
 
 from superionic.errors import CalculationFailed
-from superionic.foreign import OPENERS, open_regular, sha256_of
+from superionic.foreign import open_regular, open_unpacked, sha256_of
 from superionic.labels.base import Label, LabellerIdentity, renewed_provenance
 from superionic.labels.cp2k import read_cp2k
 from superionic.labels.deepmd import deepmd_frames, fingerprint
@@ -281,9 +281,8 @@ def _is_read(file: Path) -> bool:
 
 def _output(file: Path) -> str | None:
     """Give which code an output is of, or None."""
-    opener = OPENERS.get(file.suffix.lower())
     try:
-        with open_regular(file) as raw, opener(raw) if opener else raw as opened:
+        with open_unpacked(file) as opened:
             head = opened.read(_HEAD)
     except (OSError, EOFError, zlib.error, lzma.LZMAError):
         return None

@@ -24,7 +24,7 @@ import numpy as np
 from ase import Atoms
 
 from superionic.errors import CalculationFailed
-from superionic.foreign import OPENERS, open_regular
+from superionic.foreign import open_unpacked
 from superionic.labels.base import Label
 from superionic.labels.vasprun import Kind, Run, demand_self_consistency, identity_of, label_of_step, setups_of
 
@@ -153,8 +153,7 @@ def _fault(step: _Step, n_atoms: int) -> str | None:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    opener = OPENERS.get(path.suffix.lower())
-    with open_regular(path) as raw, opener(raw) if opener else raw as file:
+    with open_unpacked(path) as file:
         text = io.TextIOWrapper(file, "utf-8", errors="replace")
         while line := text.readline(_LONGEST_LINE):
             yield line.rstrip("\n") if line.endswith("\n") else line + "\0"  # a last line without an end is cut off

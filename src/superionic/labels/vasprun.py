@@ -29,7 +29,7 @@ import numpy.typing as npt
 from ase import Atoms
 
 from superionic.errors import CalculationFailed
-from superionic.foreign import OPENERS, open_regular
+from superionic.foreign import open_unpacked
 from superionic.labels.base import Label, LabellerIdentity
 from superionic.labels.dispersion import (
     VASP_KERNEL_PARAMETERS,
@@ -310,8 +310,7 @@ def _parsed(path: Path) -> tuple[Any, str | None]:
 
 def _kinds(path: Path, n_atoms: int) -> tuple[Kind, ...]:
     """Read the blocks of atoms, of which pymatgen keeps the titles alone."""
-    opener = OPENERS.get(path.suffix.lower())
-    with open_regular(path) as raw, opener(raw) if opener else raw as file:
+    with open_unpacked(path) as file:
         for _, element in ET.iterparse(file):  # noqa: S314 - pymatgen has read it, with limits, before
             if element.tag == "atominfo":
                 rows = element.findall("array[@name='atomtypes']/set/rc")

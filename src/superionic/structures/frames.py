@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
-from superionic.foreign import OPENERS, open_regular
+from superionic.foreign import open_unpacked
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -45,8 +45,7 @@ def frames_of(path: Path) -> Iterator[Atoms]:
 
 def texts_of(path: Path) -> Iterator[str]:
     """Yield the text of each frame, not looked at further; errors as :func:`frames_of`, but for those of ASE."""
-    opener = OPENERS.get(path.suffix.lower())
-    with open_regular(path) as raw, opener(raw) if opener else raw as file, io.TextIOWrapper(file, "utf-8") as text:
+    with open_unpacked(path) as file, io.TextIOWrapper(file, "utf-8") as text:
         yield from _cut(text)
 
 

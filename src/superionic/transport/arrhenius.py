@@ -297,6 +297,28 @@ def _checked(
     return T, given, sigma, bounds
 
 
+def positive_series(
+    temperatures_K: Sequence[float] | FloatArray,
+    values: Sequence[float] | FloatArray,
+    log_errors: Sequence[float] | FloatArray,
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return a series of temperatures as arrays (n,).
+
+    Raises
+    ------
+    AnalysisError
+        For lists of different lengths, or numbers that are not positive.
+    """
+    T = np.asarray(temperatures_K, dtype=np.float64)
+    y = np.asarray(values, dtype=np.float64)
+    sigma = np.asarray(log_errors, dtype=np.float64)
+    if not T.shape == y.shape == sigma.shape or T.ndim != 1:
+        raise AnalysisError("Temperatures, values and errors must be lists of one length.")
+    if not (np.all(T > 0.0) and np.all(y > 0.0) and np.all(sigma > 0.0) and np.all(np.isfinite(sigma))):
+        raise AnalysisError("Temperatures, values and errors must be positive.")
+    return T, y, sigma
+
+
 def weighted_line(design: FloatArray, y: FloatArray, sigma: FloatArray) -> tuple[FloatArray, FloatArray, float]:
     """Weighted least squares by QR, centred for accuracy: parameters, covariance, χ²."""
     q, r = np.linalg.qr(design / sigma[:, None])

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from superionic.errors import AnalysisError
+from superionic.transport.arrhenius import positive_series
 from superionic.transport.estimate import Estimate
 from superionic.units import BOLTZMANN_EV_PER_K
 
@@ -84,13 +84,7 @@ def slope_break(
     AnalysisError
         For lists of different lengths, or numbers that are not positive.
     """
-    T = np.asarray(temperatures_K, dtype=np.float64)
-    y = np.asarray(values, dtype=np.float64)
-    sigma = np.asarray(log_errors, dtype=np.float64)
-    if not T.shape == y.shape == sigma.shape or T.ndim != 1:
-        raise AnalysisError("Temperatures, values and errors must be lists of one length.")
-    if not (np.all(T > 0.0) and np.all(y > 0.0) and np.all(sigma > 0.0) and np.all(np.isfinite(sigma))):
-        raise AnalysisError("Temperatures, values and errors must be positive.")
+    T, y, sigma = positive_series(temperatures_K, values, log_errors)
     x = 1.0 / (BOLTZMANN_EV_PER_K * T)
     places = np.unique(x)
     if len(places) < FEWEST_POINTS:
