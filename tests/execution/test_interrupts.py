@@ -64,6 +64,7 @@ def test_whether_interrupts_are_heard_is_said() -> None:
         interrupts.check()
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_other_signals_are_heard_and_known_apart(number: signal.Signals) -> None:
     before = signal.getsignal(number)

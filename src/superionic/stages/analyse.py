@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from superionic.execution.runner import Outcome
+from superionic.execution.runner import Failure, Outcome
 from superionic.execution.task import Context, task
 from superionic.results.transport import AnalysedRun, AnalyseResult, MaterialTransport, RunDensity
 from superionic.stages.analyse_migration import STAGE, migration_records
@@ -79,16 +79,19 @@ def run(
     ]
     outcomes = bench.runner.gather(tasks)
     good = [(each, outcome) for each, outcome in zip(runs, outcomes, strict=True) if outcome.ok]
-    densities, grids = _densities(settings, bench, [each for each, _ in good])
+    moved = [each for each, _ in good]
+    densities, grids, uncounted = _densities(settings, bench, moved)
+    migration, unfollowed = migration_records(settings, bench, good, crystals)
+    observables, unobserved = observed_runs(settings, bench, moved)
     result = AnalyseResult(
         mobile_ion=bench.mobile_ion,
         charge=charge,
         runs=tuple(AnalysedRun(each.run, each.formula, o.task.key, o.value) for each, o in good),
         arrhenius=_materials(settings, bench, good, transfer),
         densities=densities,
-        migration=migration_records(settings, bench, good, crystals),
-        observables=observed_runs(settings, bench, [each for each, _ in good]),
-        failures=failures_of(outcomes),
+        migration=migration,
+        observables=observables,
+        failures=(*failures_of(outcomes), *uncounted, *unfollowed, *unobserved),
     )
     return AnalyseOutput(result, grids)
 
@@ -123,9 +126,9 @@ def _materials(
 
 def _densities(
     settings: AnalyseSettings, bench: Workbench, runs: Sequence[TransportRun]
-) -> tuple[tuple[RunDensity, ...], dict[str, NDArray[np.float32]]]:
+) -> tuple[tuple[RunDensity, ...], dict[str, NDArray[np.float32]], tuple[Failure, ...]]:
     if settings.density_grid_A is None:
-        return (), {}
+        return (), {}, ()
     tasks = [
         bench.task(
             STAGE,
@@ -141,12 +144,13 @@ def _densities(
     ]
     densities: list[RunDensity] = []
     grids: dict[str, NDArray[np.float32]] = {}
-    for number, (each, counted) in enumerate(zip(runs, bench.runner.gather(tasks), strict=True)):
+    outcomes = bench.runner.gather(tasks)
+    for number, (each, counted) in enumerate(zip(runs, outcomes, strict=True)):
         if counted.ok:
             name = f"density_{number:03d}"
             grids[name] = counted.task.result.probability_per_A3
             densities.append(RunDensity(each.run, counted.task.key, name, counted.value.map))
-    return tuple(densities), grids
+    return tuple(densities), grids, failures_of(outcomes)
 
 
 # ---- task functions -----------------------------------------------------------------------------------------------

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from superionic.execution.runner import Outcome
+from superionic.execution.runner import Failure, Outcome
 from superionic.execution.task import Context, task
 from superionic.results.transport import MigrationRecord
-from superionic.stages.base import CrystalText, FloatArray, Trajectory, TransportRun, Workbench
+from superionic.stages.base import CrystalText, FloatArray, Trajectory, TransportRun, Workbench, failures_of
 from superionic.stages.ordering_spaces import read_parent
 from superionic.transport.analysis import TransportAnalysis
 from superionic.transport.estimate import Estimate
@@ -31,8 +31,8 @@ def migration_records(
     bench: Workbench,
     runs: Sequence[tuple[TransportRun, Outcome[TransportAnalysis]]],
     crystals: Mapping[str, CrystalText],
-) -> tuple[MigrationRecord, ...]:
-    """Analyse where the ions of each run go; what could not be analysed has the reason among its flags.
+) -> tuple[tuple[MigrationRecord, ...], tuple[Failure, ...]]:
+    """Analyse where the ions of each run go, and say what failed; what could not be told has the reason in its flags.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def migration_records(
         The crystals of the campaign, whose sites are taken where ``sites`` is *crystal*.
     """
     if settings.sites == "none":
-        return ()
+        return (), ()
     tasks = []
     for each, analysed in runs:
         crystal = crystals.get(each.run.ordering.material.crystal) if settings.sites == "crystal" else None
@@ -61,11 +61,13 @@ def migration_records(
             crystal=crystal,
         )
         tasks.append(bench.task(STAGE, f"sites and jumps in {each.run.label}", call))
-    return tuple(
+    outcomes = bench.runner.gather(tasks)
+    records = tuple(
         MigrationRecord(each.run, followed.task.key, followed.value.migration, followed.value.flags)
-        for (each, _), followed in zip(runs, bench.runner.gather(tasks), strict=True)
+        for (each, _), followed in zip(runs, outcomes, strict=True)
         if followed.ok
     )
+    return records, failures_of(outcomes)
 
 
 # ---- task functions -----------------------------------------------------------------------------------------------

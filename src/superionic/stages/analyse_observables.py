@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from superionic.execution.runner import Failure
 from superionic.execution.task import Context, task
 from superionic.results.transport import RunObservables
-from superionic.stages.base import FloatArray, Trajectory, TransportRun, Workbench
+from superionic.stages.base import FloatArray, Trajectory, TransportRun, Workbench, failures_of
 from superionic.transport.observables import Observables
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ STAGE = "analyse"
 
 def observed_runs(
     settings: AnalyseSettings, bench: Workbench, runs: Sequence[TransportRun]
-) -> tuple[RunObservables, ...]:
-    """Look at what was asked for besides transport; nothing where nothing was.
+) -> tuple[tuple[RunObservables, ...], tuple[Failure, ...]]:
+    """Look at what was asked for besides transport, and say what failed; nothing where nothing was asked.
 
     Parameters
     ----------
@@ -33,7 +34,7 @@ def observed_runs(
         Runs of the stage *transport* whose transport could be analysed.
     """
     if not settings.observables:
-        return ()
+        return (), ()
     tasks = [
         bench.task(
             STAGE,
@@ -49,11 +50,13 @@ def observed_runs(
         )
         for each in runs
     ]
-    return tuple(
+    outcomes = bench.runner.gather(tasks)
+    seen = tuple(
         RunObservables(each.run, outcome.task.key, outcome.value)
-        for each, outcome in zip(runs, bench.runner.gather(tasks), strict=True)
+        for each, outcome in zip(runs, outcomes, strict=True)
         if outcome.ok
     )
+    return seen, failures_of(outcomes)
 
 
 # ---- task functions -----------------------------------------------------------------------------------------------
