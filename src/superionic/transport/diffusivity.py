@@ -227,7 +227,9 @@ def tracer_diffusivity(
         force_upper_bound=bounded,
     )
     effective = value**2 / variance if value > 0.0 and variance > 0.0 else 0.0
-    flags = _flags(estimate, duration_ps=duration_ps, n_ions=n_ions, n_hops=n_hops, effective=effective)
+    flags = _flags(
+        estimate, duration_ps=duration_ps, n_ions=n_ions, n_hops=n_hops, effective=effective, not_level=bounded
+    )
     if not told:
         lags = "lag was" if len(fits) == 1 else "lags were"
         flags.append(f"The run is too short to show that D has levelled off (only {len(fits)} {lags} compared).")
@@ -435,7 +437,10 @@ def _heterogeneous(hops: NDArray[np.int64]) -> bool:
     return float(np.sum((hops - mean) ** 2)) / mean > float(special.chdtri(len(hops) - 1, 1e-3))
 
 
-def _flags(estimate: Estimate, *, duration_ps: float, n_ions: int, n_hops: int, effective: float) -> list[str]:
+def _flags(
+    estimate: Estimate, *, duration_ps: float, n_ions: int, n_hops: int, effective: float, not_level: bool
+) -> list[str]:
+    """Say what the number of hops does to D; that it did not level off is said elsewhere, and once is enough."""
     flags = []
     if duration_ps < SHORT_RUN_PS:
         flags.append(
@@ -446,9 +451,9 @@ def _flags(estimate: Estimate, *, duration_ps: float, n_ions: int, n_hops: int, 
         flags.append(
             "No hop seen: only the upper bound means something; it assumes that the run was long enough to relax."
         )
-    elif estimate.is_upper_bound:
+    elif estimate.is_upper_bound and not not_level:
         flags.append("The interval of D begins at zero: only the upper bound means something.")
-    if n_hops > 0 and min(n_hops, effective) < FEW_HOPS:
+    if 0 < (n_hops if not_level else min(n_hops, effective)) < FEW_HOPS:
         independent = f", worth {effective:.2g} independent ones" if effective < 0.7 * n_hops else ""
         flags.append(f"Few hops ({n_hops}{independent}): the error of D is large and its interval skewed.")
     if n_ions < 10:

@@ -127,7 +127,8 @@ class MigrationSummary:
     jump_diffusivity_cm2_per_s
         D_J, as if each jump forgot the one before.
     tracer_factor
-        D*/D_J, without an error of its own, as both come from one run; None where one of them is zero or unknown.
+        D*/D_J, without an error of its own, as both come from one run; None where one of them is zero or unknown, or D*
+        is only bounded.
     percolation
         At which barrier the density spans the crystal; None without a temperature.
     profiles
@@ -206,7 +207,7 @@ class MigrationSummary:
             spans_alone=migration.alone,
             spans_together=migration.together,
             jump_diffusivity_cm2_per_s=jump,
-            tracer_factor=_factor(tracer_cm2_per_s.value, jump.value),
+            tracer_factor=None if tracer_cm2_per_s.is_upper_bound else _factor(tracer_cm2_per_s.value, jump.value),
             percolation=migration.percolation,
             profiles=migration.profiles,
             non_gaussian=migration.non_gaussian,

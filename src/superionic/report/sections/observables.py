@@ -61,7 +61,8 @@ def observables(runs: NamedRuns[Observables]) -> Section:
 
 def _spectra(runs: list[tuple[RunName, Vibrations]]) -> Plot:
     panels = []
-    for name, found in runs[:_MOST_PANELS]:
+    known = [(name, found) for name, found in runs if found.mean_frequency_THz is not None]
+    for name, found in known[:_MOST_PANELS]:  # frames too far apart show a spectrum that is folded
         below = np.flatnonzero(np.cumsum(found.spectrum_per_THz) <= _SHOWN * found.spectrum_per_THz.sum())
         kept = thin(min(len(found.frequencies_THz), int(len(below) * 1.2) + 2), _MOST_POINTS)
         x = [float(found.frequencies_THz[k]) for k in kept]
