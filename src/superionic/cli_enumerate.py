@@ -330,10 +330,12 @@ def _show_point(console: Any, point: EnumeratedPoint) -> None:
     if values["lost"]:
         console.print(f"[yellow]caution:[/yellow] {escape(counted.composition.loss)}")
     if values["skipped_compositions"]:
-        console.print(f"{values['skipped_compositions']} nearer compositions have no ordering that keeps the distance")
+        console.print(
+            f"{values['skipped_compositions']} nearer compositions have no ordering with {counted.space.rule}"
+        )
     console.print(f"{_big(values['raw'])} orderings, [bold]{_big(values['distinct'])} distinct[/bold]")
     if counted.space.has_exclusions:
-        rule = f"with like ions at least {values['min_distance_A']:g} Å apart"
+        rule = f"with {counted.space.rule}"
         if values["distinct_allowed"] is not None:
             console.print(
                 f"{_big(values['raw_allowed'])}, [bold]{_big(values['distinct_allowed'])} distinct[/bold], {rule}"

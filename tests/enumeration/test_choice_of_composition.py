@@ -388,6 +388,7 @@ def test_a_list_of_sites_is_no_crystal(cif):
         ("c26_tie", {}, {"formula": "KNaCl2"}),
         ("c42_axis_missing_end", {"axes": ["Cl:Br:x=0.5"]}, {"formula": "Li2BrCl"}),
         ("c43_hh", {"supercell": "1x1x2"}, {"distinct_allowed": 2}),
+        ("c13_disorder_groups", {}, {"raw_allowed": 2, "distinct_allowed": 1}),
         ("c16_two_states", {}, {"formula": "FeCo2O4"}),
         ("c21_garnet", {}, {"formula": "Li5La3Nb2O12"}),
         ("c37_enumlib119", {"supercell": "auto"}, {"multiplicity": 5, "formula": "Li3MnNiO5"}),

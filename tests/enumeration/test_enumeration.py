@@ -157,6 +157,6 @@ def test_split_sites_are_not_both_occupied():
 
 def test_a_composition_without_allowed_orderings_is_passed_over_or_refused():
     # Four Li on two pairs of split sites cannot be: with -2 on the anion that is the nearest neutral composition.
-    with pytest.raises(CompositionError, match=r"keeps like ions 1\.5 Å apart") as caught:
+    with pytest.raises(CompositionError, match=r"keeps like ions at least 1\.5 Å apart") as caught:
         counted_spaces(split_sites(1.0 - 1e-2), "1x1x1", {"Li": 1, "Cl": -2})
     assert "counts exist at 1 Å" in caught.value.fix  # sites at exactly that distance are not closer

@@ -111,7 +111,10 @@ class Run:
     def wait(self, timeout_s: float = _LONGEST_S) -> Ended | None:
         """Return how it ended; None if it has not within a time."""
         line = self._drivers.line(timeout_s)
-        return None if line is None else Ended(int(line), self._said.read_text(errors="replace"))
+        if line is None:
+            return None
+        # One that was killed before it opened the file has said nothing.
+        return Ended(int(line), self._said.read_text(errors="replace") if self._said.exists() else "")
 
 
 class Drivers:

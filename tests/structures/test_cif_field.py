@@ -7,16 +7,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 from typer.testing import CliRunner
 
 from superionic.campaign.initialise import draft_campaign
 from superionic.campaign.load import parse_campaign
 from superionic.campaign.run import Campaign
 from superionic.cli import app
+from superionic.enumeration.chosen import search
+from superionic.enumeration.counted import counted_spaces
 from superionic.enumeration.request import enumerate_orderings
-from superionic.errors import StructureError
+from superionic.errors import CompositionError, StructureError
 from superionic.structures.cif_text import block_text
+from superionic.structures.counting import count_by_index
+from superionic.structures.disordered import DisorderedCrystal
 from superionic.structures.files import parse_crystal, read_crystal, read_oxidation_states
+from superionic.structures.sampling import sample_raw
 from superionic.structures.symbols import (
     Witnesses,
     element_of_label,
@@ -433,20 +439,110 @@ def test_sites_of_one_element_are_no_crystal_for_a_campaign(tmp_path):
 GROUPED = (*COLUMNS, "disorder_assembly", "disorder_group")
 
 
-def test_atoms_that_go_together_are_refused_and_both_fixes_work(tmp_path):
-    first = "_space_group_name_H-M_alt 'P 1'"
-    rows = ["P1 P 0 0 0 1 . ."]
+PHOSPHATE = [(0.137 if k >> i & 1 else 0.863) for k in range(8) for i in range(3)]
+
+
+def phosphate(occupancies=(0.5, 0.5), columns="A {group}"):
+    """PO4 in two orientations: the eight corners of a cube, taken in turn by two tetrahedra."""
+    rows = ["P1 P 0 0 0 1 . .", "Li1 Li 0.5 0 0 1 . .", "Li2 Li 0 0.5 0 1 . .", "Li3 Li 0 0 0.5 1 . ."]
     for k in range(8):
-        x, y, z = (0.137 if k >> i & 1 else 0.863 for i in range(3))
-        rows.append(f"O{k} O {x} {y} {z} 0.5 A {1 if k.bit_count() % 2 else 2}")
+        x, y, z = PHOSPHATE[3 * k : 3 * k + 3]
+        group = 1 if k.bit_count() % 2 else 2
+        rows.append(f"O{k} O {x} {y} {z} {occupancies[group - 1]} {columns.format(group=group)}")
+    return rows
+
+
+def numbers(crystal, supercell, min_distance_A=1.5):
+    (space,) = counted_spaces(crystal, supercell, {"Li": 1, "P": 5, "O": -2}, min_distance_A=min_distance_A)
+    return space.allowed.raw, space.allowed.distinct
+
+
+P1 = "_space_group_name_H-M_alt 'P 1'"
+
+
+def test_atoms_of_a_disorder_group_go_together(tmp_path):
+    crystal = read_crystal(write(tmp_path, phosphate(), P1, columns=GROUPED, a=6.5))
+    assert (crystal.spacegroup_number, crystal.formula) == (221, "Li3PO4")
+    assert "one is there, with all its atoms" in crystal.notes[0]
+    # Each PO4 turns by itself: 2^n, and of two in a row both alike or not; neither depends on a smallest distance.
+    for distance in (1.5, None):
+        assert numbers(crystal, "1x1x1", distance) == (2, 1)
+        assert numbers(crystal, "1x1x2", distance) == (4, 2)
+        # In a ring of three the reflections of the crystal leave none or one that differs.
+        assert numbers(crystal, "1x1x3", distance) == (8, 2)
+    again = DisorderedCrystal.from_dict(crystal.to_dict())
+    assert numbers(again, "1x1x2") == (4, 2)
+    assert numbers(crystal.primitive(), "1x1x2") == (4, 2)
+    with pytest.raises(StructureError, match="decide each site by itself"):
+        count_by_index(crystal, 2)
+    # 2-colourings of the corners of a cube, alike by its symmetry and by exchange of the colours: the 14 NPN classes of
+    # Boolean functions of three variables. A walk through all sites is long, and swaps of two sites connect nothing.
+    (eight,) = counted_spaces(crystal, "2x2x2", {"Li": 1, "P": 5, "O": -2})
+    assert (eight.allowed.raw, eight.allowed.distinct, eight.plan.method) == (256, 14, "sample")
+    with pytest.raises(CompositionError, match="lead from none"):
+        search(eight.space, {"Li": 1, "P": 5, "O": -2}, 3)
+
+
+def test_every_ordering_of_disorder_groups_has_whole_groups(tmp_path):
+    crystal = read_crystal(write(tmp_path, phosphate(), P1, columns=GROUPED, a=6.5))
+    (space,) = counted_spaces(crystal, "1x2x2", {"Li": 1, "P": 5, "O": -2}, min_distance_A=None)
+    sites = space.space.sites
+    drawn = sample_raw(space.space, 20, np.random.default_rng(1))
+    for species in np.array(space.space.symbols)[space.space.site_codes(drawn.decorations)]:
+        for centre in np.flatnonzero(species == "P"):
+            steps = sites.fractional - sites.fractional[centre]
+            steps -= np.round(steps)
+            near = np.linalg.norm(steps @ sites.cell_A, axis=1) < 1.6
+            oxygen = steps[near & (species == "O")]
+            assert len(oxygen) == 4
+            assert len({bool(np.prod(np.sign(x)) > 0) for x in oxygen}) == 1
+
+
+def test_groups_are_found_on_special_positions_turned_and_unequal(tmp_path):
+    # The two tetrahedra as two orbits of P-43m, one row each: their rows alone do not tell that four atoms go together.
+    rows = ["P1 P 0 0 0 1 . .", "Li1 Li 0.5 0 0 1 . .", "O1 O 0.137 0.137 0.137 0.5 A 1"]
+    rows.append("O2 O 0.863 0.863 0.863 0.5 A 2")
+    crystal = read_crystal(write(tmp_path, rows, "_space_group_name_H-M_alt 'P -4 3 m'", columns=GROUPED, a=6.5))
+    assert numbers(crystal, "1x1x2", None) == (4, 2)
+    # Three of four one way: four cells hold it, one holds none.
+    crystal = read_crystal(write(tmp_path, phosphate((0.75, 0.25)), P1, columns=GROUPED, a=6.5))
+    assert numbers(crystal, "1x1x4", None)[0] == 4
+    assert numbers(crystal, "1x1x1", None) == (1, 1)  # whole groups, so that the nearest counts hold one orientation
+    # Turned by 20° about z, so that atoms of the two groups are 0.6 Å apart and symmetry is low.
+    turn = Rotation.from_euler("z", 20, degrees=True).as_matrix()
+    rows = phosphate()[:4]
+    for group, angle in ((1, np.eye(3)), (2, turn)):
+        for k in (1, 2, 4, 7):
+            x = angle @ (np.array(PHOSPHATE[3 * k : 3 * k + 3]) - np.round(PHOSPHATE[3 * k : 3 * k + 3]))
+            rows.append(f"O{group}{k} O {x[0]:.5f} {x[1]:.5f} {x[2]:.5f} 0.5 A {group}")
+    crystal = read_crystal(write(tmp_path, rows, P1, columns=GROUPED, a=6.5))
+    # No symmetry makes the groups equal, so that each keeps its occupancy: one of two units has it.
+    assert numbers(crystal, "1x1x2", None)[0] == 2
+
+
+def test_groups_that_leave_units_empty_are_refused_and_both_fixes_work(tmp_path):
+    rows = phosphate((0.4, 0.4))
     with pytest.raises(StructureError, match="disorder group 2 of the assembly A go together") as caught:
-        read_crystal(write(tmp_path, rows, first, columns=GROUPED, a=6.5))
+        read_crystal(write(tmp_path, rows, P1, columns=GROUPED, a=6.5))
     assert "site O0" in str(caught.value.where)
-    one = [rows[0], *(row.replace(" 0.5 A 1", " 1 A 1") for row in rows if row.endswith("A 1"))]
-    crystal = read_crystal(write(tmp_path, one, first, columns=GROUPED, a=6.5))
-    assert (crystal.formula, crystal.is_ordered, crystal.notes) == ("PO4", True, ())
+    one = [*rows[:4], *(row.replace(" 0.4 A 1", " 1 A 1") for row in rows if row.endswith("A 1"))]
+    crystal = read_crystal(write(tmp_path, one, P1, columns=GROUPED, a=6.5))
+    assert (crystal.formula, crystal.is_ordered, crystal.notes) == ("Li3PO4", True, ())
     free = [row.rsplit(" ", 2)[0] for row in rows]
-    assert read_crystal(write(tmp_path, free, first, a=6.5)).formula == "PO4"
+    assert read_crystal(write(tmp_path, free, P1, a=6.5)).composition["O"] == pytest.approx(3.2)
+
+
+def test_groups_that_the_symmetry_mixes_are_refused(tmp_path):
+    # Two opposite faces of the cube instead of two tetrahedra: which of their atoms are near each other tells nothing.
+    rows = phosphate()[:4]
+    rows += [f"O{k} O {' '.join(map(str, PHOSPHATE[3 * k : 3 * k + 3]))} 0.5 A {1 + (k & 1)}" for k in range(8)]
+    with pytest.raises(StructureError, match="go together"):
+        read_crystal(write(tmp_path, rows, P1, columns=GROUPED, a=6.5))
+    # Two sides of a square, which a fourfold axis carries into the two others.
+    rows = ["Li1 Li 0 0 0 1 . .", "O1 O 0.1 0.1 0.5 0.5 A 1", "O2 O -0.1 0.1 0.5 0.5 A 2"]
+    crystal = read_crystal(write(tmp_path, rows, "_space_group_name_H-M_alt 'P m'", columns=GROUPED, a=6.5))
+    with pytest.raises(StructureError, match="into several groups"):
+        numbers(crystal, "1x1x1")
 
 
 def test_groups_of_one_site_and_shared_positions_are_read(tmp_path):
@@ -465,11 +561,12 @@ READ = {
     "c07_r32_rhombohedral": ("Ni3 S2", 155), "c08_rs": ("Ca2 C2 O6", 167), "c08b_no_suffix": ("Ca2 C2 O6", 167),
     "c10h_full_tag": ("Na18 Zr12 Si12 P6 O72", 167), "c10g": ("Na18 Zr12 Si12 P6 O72", 167),
     "c18_ia3d": ("Al8 Ga8 O96", 230), "c30_cmca": ("La8 Cu4 O16", None), "c31_fm3m": ("Na2 Li2 Cl4", 225),
+    "c13_disorder_groups": ("Li3 P O4", 221),
     "c33_hm_full": ("Li4 Br2 Cl2", 225), "c45_nasicon_x0": ("Na6 Zr12 P18 O72", 167),
 }  # fmt: skip
 REFUSED = {
     "c03_nh3_symbol": "NH3", "c04_oh_f": "OH", "c05_wat_label": "O-H", "c06_occupation": "_atom_site_occupation",
-    "c11_slash_symbol": "Cl/Br", "c13_disorder_groups": "go together",
+    "c11_slash_symbol": "Cl/Br",
     "c17_run_together": "coordinate", "c35_t_label": "T1",
 }  # fmt: skip
 

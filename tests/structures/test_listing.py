@@ -52,6 +52,7 @@ def abstract_space(blocks: list[dict[str, int]], generators: list[tuple[int, ...
     sites = SupercellSites(
         np.eye(3) * 10, np.arange(3 * start).reshape(start, 3) / (3.0 * start), np.arange(start), group,
         np.repeat(np.arange(len(blocks)), [len(m) for m in members]), Supercell.diagonal(1, 1, 1),
+        np.zeros((0, 2), dtype=np.int64),
     )  # fmt: skip
     composition = IntegerComposition(tuple(blocks), tuple(members), 0.0, "test", tuple(names))
     return OrderingSpace(

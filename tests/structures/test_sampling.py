@@ -25,9 +25,10 @@ NAMES = ("K", "Na", "Li", "X")
 
 
 class FakeSites:
-    """The part of SupercellSites that errors name."""
+    """The parts of SupercellSites that errors name and that say whether atoms go together."""
 
     supercell = Supercell.diagonal(1, 1, 1)
+    alternatives = np.zeros((0, 2), dtype=np.int64)
 
 
 def group_of(generators, n, limit=120):

@@ -23,7 +23,7 @@ from superionic.structures.disordered import DisorderedCrystal
 from superionic.structures.exclusions import occupancy_bounds
 from superionic.structures.formulas import MAX_DEVIATION
 from superionic.structures.sampling import find_allowed
-from superionic.structures.space import OrderingSpace, ordering_space
+from superionic.structures.space import OrderingSpace, exclusion_rule, ordering_space
 from superionic.structures.supercells import Supercell, supercell_sites
 
 DEFAULT_MIN_DISTANCE_A = 1.5
@@ -33,6 +33,7 @@ MAX_LISTED = 100_000_000
 """Distinct orderings that are listed without being asked: some ten seconds of one core."""
 
 _COMPOSITIONS_TRIED = 20
+_FULL_UNIT = 0.03
 _SHORTER_A = (1.4, 1.3, 1.2, 1.1, 1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
 _ESTIMATE_DRAWS = 20_000
 _NODES_PER_ORDERING = 40.0
@@ -48,7 +49,7 @@ class OrderingPlan:
     ----------
     method
         ``"list"``: look at every ordering. ``"search"``: look for those of lowest energy by replica exchange, and
-        sample the rest.
+        sample the rest. ``"sample"``: draw at random, exactly.
     reason
         Why, in a sentence.
     """
@@ -119,7 +120,8 @@ class CountedComposition:
     count, allowed, plan, skipped
         As in :class:`CountedSpace`.
     min_distance_A, excluded_pairs
-        Smallest distance of like ions (None: no such rule), and how many pairs of sites it excludes.
+        Smallest distance of like ions (None: no such rule), and how many pairs of sites exclude each other by it, or as
+        alternatives.
     """
 
     composition: IntegerComposition
@@ -184,9 +186,11 @@ def counted_spaces(
             max_occupied=bounds, max_deviation=max_deviation, strict=strict, limit=limit,
         )  # fmt: skip
 
+    _demand_full_units(crystal)
+    restricted = min_distance_A is not None or len(sites.alternatives) > 0
     bounds = occupancy_bounds(crystal, sites, min_distance_A, oxidation_states)
     try:
-        tried = compositions(bounds, number if min_distance_A is None else max(number, _COMPOSITIONS_TRIED))
+        tried = compositions(bounds, max(number, _COMPOSITIONS_TRIED) if restricted else number)
     except CompositionError:
         if not bounds or not _fits(partial(compositions, (), 1)):
             raise
@@ -204,20 +208,36 @@ def counted_spaces(
         if len(found) == number:
             break
     if not found:
-        assert min_distance_A is not None  # noqa: S101 - without a distance every composition has orderings
         possible = None
-        for distance in (d for d in _SHORTER_A if d < min_distance_A):
+        for distance in (d for d in _SHORTER_A if min_distance_A is not None and d < min_distance_A):
             shorter = occupancy_bounds(crystal, sites, distance, oxidation_states)
             if _fits(partial(compositions, shorter, 1)):
                 possible = distance
                 break
         hint = "" if possible is None else f" (counts exist at {possible:g} Å)"
+        rule = exclusion_rule(min_distance_A, len(sites.alternatives) > 0)
         raise CompositionError(
-            f"No neutral composition near the refinement keeps like ions {min_distance_A:g} Å apart.",
+            f"No neutral composition near the refinement keeps {rule}.",
             where=f"{crystal.name}, supercell {chosen}",
             fix=f"Lower the smallest distance{hint}, use a larger supercell, or couple the sublattices.",
         )
     return found
+
+
+def _demand_full_units(crystal: DisorderedCrystal) -> None:
+    """Refuse disorder groups that no longer fill their units: then exclusions do not keep their atoms together."""
+    shares: dict[str, dict[str, float]] = {}
+    for site in crystal.sites:
+        if site.alternative is not None:
+            shares.setdefault(site.alternative.assembly, {})[site.alternative.group] = sum(site.species.values())
+    for assembly, occupancies in shares.items():
+        if abs(sum(occupancies.values()) - 1.0) > _FULL_UNIT:
+            raise CompositionError(
+                f"The occupancies of the disorder groups of the assembly {assembly} sum to "
+                f"{sum(occupancies.values()):.3g} here; their atoms are kept together only where they sum to 1.",
+                where=crystal.name,
+                fix="Leave the species of these sites as refined.",
+            )
 
 
 def _fits(compose: Callable[[], object]) -> bool:
@@ -253,15 +273,24 @@ def _count(
             if find_allowed(space, rng) is None:
                 return None
             fraction = estimate_allowed(space, rng, _ESTIMATE_DRAWS)
-    return CountedSpace(
-        crystal, dict(oxidation_states), space, count, allowed, fraction, _plan(count, allowed, max_listed), skipped
-    )
+    plan = _plan(count, allowed, max_listed, moves_in_groups=space.moves_in_groups)
+    return CountedSpace(crystal, dict(oxidation_states), space, count, allowed, fraction, plan, skipped)
 
 
-def _plan(count: OrderingCount, allowed: OrderingCount | None, max_listed: int) -> OrderingPlan:
+def _plan(
+    count: OrderingCount, allowed: OrderingCount | None, max_listed: int, *, moves_in_groups: bool
+) -> OrderingPlan:
     if count.distinct <= max_listed:
         return OrderingPlan("list", f"{count.distinct:,} distinct orderings are no more than {max_listed:,}")
     if allowed is not None and allowed.distinct <= max_listed and count.distinct <= max_listed * _NODES_PER_ORDERING:
-        return OrderingPlan("list", f"{allowed.distinct:,} of them keep the distance, no more than {max_listed:,}")
+        return OrderingPlan("list", f"{allowed.distinct:,} of them are allowed, no more than {max_listed:,}")
+    if moves_in_groups:
+        return OrderingPlan(
+            "sample", "atoms of disorder groups go together, which no search by swaps of two sites keeps"
+        )
+    if allowed is not None and allowed.distinct <= max_listed:
+        return OrderingPlan(
+            "search", f"{count.distinct:.3g} would have to be walked for the {allowed.distinct:,} allowed"
+        )
     known = f"{count.distinct:.3g}" if allowed is None else f"{allowed.distinct:.3g}"
     return OrderingPlan("search", f"{known} distinct orderings are more than {max_listed:,}")

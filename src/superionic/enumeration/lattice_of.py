@@ -63,8 +63,9 @@ def lattice_of(space: OrderingSpace, oxidation_states: Mapping[str, float], rng:
     Raises
     ------
     CompositionError
-        If there is no freedom: all sites are decided, or no decoration keeps the exclusions.
+        If there is no freedom: all sites are decided, no decoration keeps the exclusions, or atoms go together.
     """
+    space.demand_swaps()
     start = find_allowed(space, rng)
     if start is None:
         raise CompositionError(

@@ -14,11 +14,11 @@ import numpy as np
 
 from superionic.errors import StructureError
 from superionic.structures.cif_disorder import COLUMNS as DISORDER
-from superionic.structures.cif_disorder import DisorderedRow, check_disorder
+from superionic.structures.cif_disorder import DisorderedRow, disorder_groups
 from superionic.structures.cif_names import COORDINATES, check_kind, check_names
 from superionic.structures.cif_symmetry import check_expanded, symmetry_of
 from superionic.structures.cif_text import Block, Column, parse_cif, shown
-from superionic.structures.disordered import check_occupancies
+from superionic.structures.disordered import Alternative, check_occupancies
 from superionic.structures.filesites import (
     FileSites,
     average_charges,
@@ -103,13 +103,14 @@ def sites_of_cif(text: str, where: str, block: str | None = None) -> FileSites:
         (row.element, row.charge_e, row.occupancy * len(orbit)) for row, orbit in zip(rows, orbits, strict=True)
     ]
     disordered = [
-        DisorderedRow(row.label, *row.disorder, row.occupancy, orbit, row.where)
+        DisorderedRow(row.label, row.element, *row.disorder, row.occupancy, orbit, row.where)
         for row, orbit in zip(rows, orbits, strict=True)
     ]
-    notes += check_disorder(disordered, cell)
+    groups = disorder_groups(disordered, cell)
+    notes += groups.notes
     notes += _remarks(data, rows, contents, formula, where)
     charges = _charges(data, rows)
-    return _merged(cell, rows, orbits, charges, average_charges(charges, contents), notes)
+    return _merged(cell, rows, orbits, groups.alternatives, charges, average_charges(charges, contents), notes)
 
 
 # ---- the parts of a block -------------------------------------------------------------------------------------------
@@ -393,6 +394,7 @@ def _merged(
     cell: FloatArray,
     rows: Sequence[_Row],
     orbits: Sequence[FloatArray],
+    alternatives: Sequence[tuple[Alternative, ...] | None],
     charges: dict[str, tuple[float, ...]],
     averages: dict[str, float],
     notes: Sequence[str],
@@ -401,9 +403,10 @@ def _merged(
     positions: list[FloatArray] = []
     amounts: list[dict[str, float]] = []
     labels: list[str] = []
+    groups: list[Sequence[Alternative | None]] = []
     placed = np.zeros((0, 3))
     owner = np.zeros(0, dtype=np.int64)
-    for row, orbit in zip(rows, orbits, strict=True):
+    for row, orbit, alternative in zip(rows, orbits, alternatives, strict=True):
         if row.occupancy <= _NOTHING:
             continue
         tolerance = max(_SAME_A, min(_LARGEST_ROUNDING_A, row.rounding * float(np.linalg.norm(cell, axis=1).max())))
@@ -421,6 +424,7 @@ def _merged(
         positions.append(orbit)
         amounts.append({row.element: row.occupancy})
         labels.append(row.label)
+        groups.append([None] * len(orbit) if alternative is None else alternative)
     empty = [
         (row.label, row.element, orbit)
         for row, orbit in zip(rows, orbits, strict=True)
@@ -437,6 +441,7 @@ def _merged(
         averages=averages,
         notes=tuple(notes),
         empty=empty,
+        alternatives=[a for i in order for a in groups[i]] if any(a for group in groups for a in group) else [],
     )
 
 

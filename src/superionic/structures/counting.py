@@ -24,7 +24,7 @@ from math import factorial, inf, lcm
 
 import numpy as np
 
-from superionic.errors import CompositionError
+from superionic.errors import CompositionError, StructureError
 from superionic.structures.composition import IntegerComposition
 from superionic.structures.disordered import DisorderedCrystal
 from superionic.structures.joint_counts import Budget, Pool, Shares
@@ -236,7 +236,7 @@ def count_by_index(
     CompositionError
         If species are to be exchanged at a given composition, or in several groups.
     StructureError
-        If an index is not positive.
+        If an index is not positive, or the crystal has disorder groups of several atoms.
     """
     if exchangeable and compose is not None:
         raise CompositionError(
@@ -244,6 +244,13 @@ def count_by_index(
             fix="Count with exchangeable=False, or all compositions together.",
         )
     parent = crystal.primitive()
+    if any(site.alternative is not None for site in parent.sites):
+        raise StructureError(
+            "The crystal has disorder groups, whose atoms go together; counts over many supercells decide each site by "
+            "itself.",
+            where=crystal.name,
+            fix="Count in one supercell, such as --supercell 1x1x2.",
+        )
     counts = []
     for index in range(min_index, max_index + 1):
         cells = inequivalent_supercells(parent, index, diagonal_only=diagonal_only)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -33,6 +33,23 @@ _PAIRS_AT_ONCE = 1 << 21
 
 
 @dataclass(frozen=True)
+class Alternative:
+    """That a site belongs to one of several groups of atoms of which only one is there, as an orientation of PO4.
+
+    Parameters
+    ----------
+    to_centre_A
+        Vector in Å from the site to the centre of all the groups, its *unit*.
+    assembly, group
+        Names of the disorder and of the group. Sites of one unit with different groups are never both occupied.
+    """
+
+    to_centre_A: tuple[float, float, float]
+    assembly: str
+    group: str
+
+
+@dataclass(frozen=True)
 class Site:
     """One site of the parent cell.
 
@@ -48,6 +65,8 @@ class Site:
         Index of its crystallographic orbit, and so of its sublattice.
     wyckoff
         Wyckoff letter in the standard setting.
+    alternative
+        The group of atoms with which alone it can be occupied; None for a site that is occupied by itself.
     """
 
     label: str
@@ -55,6 +74,7 @@ class Site:
     species: Mapping[str, float]
     orbit: int
     wyckoff: str
+    alternative: Alternative | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "species", MappingProxyType(dict(self.species)))
@@ -240,10 +260,12 @@ class DisorderedCrystal:
             [s.species for s in kept],
             labels=[s.label for s in kept],
             names=[self.sublattices[s.orbit].name for s in kept],
+            alternatives=[s.alternative for s in kept],
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values and arrays, from which :meth:`from_dict` builds an equal crystal."""
+        alternatives = [None if s.alternative is None else asdict(s.alternative) for s in self.sites]
         return {
             "name": self.name,
             "cell_A": np.array(self.cell_A),
@@ -258,17 +280,24 @@ class DisorderedCrystal:
             "spacegroup_number": self.spacegroup_number,
             "spacegroup_symbol": self.spacegroup_symbol,
             "notes": list(self.notes),
+            # Only where there are any, so that what is known of all other crystals keeps its keys.
+            **({"alternatives": alternatives} if any(alternatives) else {}),
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> DisorderedCrystal:
         """Build a crystal from what :meth:`to_dict` returned."""
+        alternatives = [
+            None if a is None else Alternative(tuple(a["to_centre_A"]), a["assembly"], a["group"])
+            for a in data.get("alternatives", [None] * len(data["labels"]))
+        ]
         sites = tuple(
-            Site(str(label), (float(x[0]), float(x[1]), float(x[2])), species, int(orbit), str(wyckoff))
-            for label, x, species, orbit, wyckoff in zip(
-                data["labels"], data["fractional"], data["species"], data["orbits"], data["wyckoffs"], strict=True
+            Site(str(label), (float(x[0]), float(x[1]), float(x[2])), species, int(orbit), str(wyckoff), alternative)
+            for label, x, species, orbit, wyckoff, alternative in zip(
+                data["labels"], data["fractional"], data["species"], data["orbits"], data["wyckoffs"], alternatives,
+                strict=True,
             )
-        )
+        )  # fmt: skip
         return cls(
             name=str(data["name"]),
             cell_A=data["cell_A"],
@@ -295,6 +324,7 @@ def crystal_from_sites(
     *,
     labels: Sequence[str] | None = None,
     names: Sequence[str] | None = None,
+    alternatives: Sequence[Alternative | None] | None = None,
     symprec: float = 0.01,
 ) -> DisorderedCrystal:
     """Build a disordered crystal: find its symmetry, move it onto it, and collect the sublattices.
@@ -311,6 +341,9 @@ def crystal_from_sites(
         Label of each site; the species joined by ``/`` where not given.
     names
         Name of the sublattice of each site; from the labels where not given.
+    alternatives
+        The group with which alone each site can be occupied, None for sites occupied by themselves; all, where not
+        given.
     symprec
         Distance tolerance in Å for finding the symmetry.
 
@@ -347,6 +380,7 @@ def crystal_from_sites(
             cleaned[i],
             symmetry.orbits[i],
             symmetry.wyckoffs[i],
+            None if alternatives is None else alternatives[i],
         )
         for i in order
     )

@@ -60,8 +60,9 @@ def find_contacts(
     holds: Sequence[tuple[str, ...]],
     min_distance_A: float | None,
     oxidation_states: Mapping[str, float],
+    alternatives: IntArray,
 ) -> Contacts:
-    """Find the sites that are closer than a distance.
+    """Find the sites that are closer than a distance, or that are alternatives.
 
     Parameters
     ----------
@@ -73,6 +74,8 @@ def find_contacts(
         The distance; None: there are no contacts.
     oxidation_states
         Charges in e that tell opposite ones; species without one count as alike.
+    alternatives
+        (n, 2) pairs of sites of which one is there at most, whatever their distance.
 
     Raises
     ------
@@ -82,25 +85,29 @@ def find_contacts(
     exclusive: set[tuple[int, int]] = set()
     blocked: set[int] = set()
     unavoidable: set[tuple[int, int]] = set()
+    too_close: list[tuple[int, int]] = [(int(i), int(j)) for i, j in alternatives]
     if min_distance_A is not None:
         if not min_distance_A > 0.0:
             raise CompositionError(
                 f"The smallest distance is {min_distance_A:g} Å.", fix="Give a positive distance in Å, such as 1.5."
             )
-        for i, j, distance in zip(*close_pairs(cell_A, fractional, min_distance_A), strict=True):
-            # A site that nothing sits on is too close to nobody.
-            if (VACANCY,) in (holds[i], holds[j]):
-                continue
-            # Pairs that symmetry makes equal differ by rounding: they must fall on one side of the limit.
-            if distance >= min_distance_A * _factor(holds[i], holds[j], oxidation_states) - _ROUNDING_A:
-                continue
-            may_go = [site for site in (i, j) if VACANCY in holds[site]]
-            if not may_go:
-                unavoidable.add((i, j))
-            elif i == j or len(may_go) == 1:
-                blocked.add(may_go[0])
-            else:
-                exclusive.add((min(i, j), max(i, j)))
+        # Pairs that symmetry makes equal differ by rounding: they must fall on one side of the limit.
+        too_close += [
+            (i, j)
+            for i, j, distance in zip(*close_pairs(cell_A, fractional, min_distance_A), strict=True)
+            if distance < min_distance_A * _factor(holds[i], holds[j], oxidation_states) - _ROUNDING_A
+        ]
+    for i, j in too_close:
+        # A site that nothing sits on is too close to nobody.
+        if (VACANCY,) in (holds[i], holds[j]):
+            continue
+        may_go = [site for site in (i, j) if VACANCY in holds[site]]
+        if not may_go:
+            unavoidable.add((i, j))
+        elif i == j or len(may_go) == 1:
+            blocked.add(may_go[0])
+        else:
+            exclusive.add((min(i, j), max(i, j)))
     return Contacts(_rows(exclusive), np.array(sorted(blocked), dtype=np.int64), _rows(unavoidable))
 
 
@@ -140,7 +147,9 @@ def occupancy_bounds(
     present = [tuple(e for e, o in s.species.items() if o >= LEAST_OCCUPANCY) for s in crystal.sublattices]
     species = [(*p, VACANCY) if s.vacancy > 0.0 else p for p, s in zip(present, crystal.sublattices, strict=True)]
     holds = [species[orbit] for orbit in sites.orbits]
-    contacts = find_contacts(sites.cell_A, sites.fractional, holds, min_distance_A, oxidation_states)
+    contacts = find_contacts(
+        sites.cell_A, sites.fractional, holds, min_distance_A, oxidation_states, sites.alternatives
+    )
     kinds: dict[tuple[int, ...], int] = {}
     for number, clique in enumerate(_cliques(contacts.exclusive)):
         if number == _MAX_CLIQUES:  # bounds only save useless compositions: none is as right as all

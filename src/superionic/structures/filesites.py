@@ -11,7 +11,7 @@ import numpy as np
 
 from superionic.errors import StructureError
 from superionic.structures.cif_text import shown
-from superionic.structures.disordered import check_cell
+from superionic.structures.disordered import Alternative, check_cell
 from superionic.structures.symmetry import FloatArray
 
 MAX_SITES = 2000
@@ -42,6 +42,8 @@ class FileSites:
         What there is to say about the reading, a sentence each.
     empty
         Sites that the file lists with occupancy 0, where nothing else sits: label, element and (n, 3) positions.
+    alternatives
+        For each site the group of atoms with which alone it is occupied, or None; empty where there are no groups.
     """
 
     cell_A: FloatArray
@@ -52,6 +54,7 @@ class FileSites:
     averages: Mapping[str, float] = field(default_factory=dict)
     notes: Sequence[str] = ()
     empty: Sequence[tuple[str, str, FloatArray]] = ()
+    alternatives: Sequence[Alternative | None] = ()
 
 
 @dataclass(frozen=True)

@@ -121,10 +121,14 @@ def crystal_of_text(
     occupancies = [*sites.occupancies, *({element: EMPTY} for _, element, x in empty for _ in x)]
     labels = [*sites.labels, *(label for label, _, x in empty for _ in x)]
     fractional = np.concatenate([sites.fractional, *(x for _, _, x in empty)])
+    alternatives = [*sites.alternatives, *[None] * len(labels)][: len(labels)]
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            crystal = crystal_from_sites(name, sites.cell_A, fractional, occupancies, labels=labels, symprec=symprec)
+            crystal = crystal_from_sites(
+                name, sites.cell_A, fractional, occupancies,
+                labels=labels, symprec=symprec, alternatives=alternatives,
+            )  # fmt: skip
         reason = oxidation_states_of(sites).reason if sites.averages else None
         return replace(crystal, notes=(*sites.notes, *([reason] if reason else [])))
     except StructureError as error:

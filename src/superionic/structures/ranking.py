@@ -153,7 +153,7 @@ def lowest_orderings(
     pool = _walk_lowest(space, walker, number, max_nodes, progress)
     if walker.leaves == 0:
         raise CompositionError(
-            f"No ordering of {space.composition.formula} keeps all sites {space.min_distance_A:g} Å apart.",
+            f"No ordering of {space.composition.formula} keeps {space.rule}.",
             where=f"supercell {space.sites.supercell}",
             fix="Lower the smallest distance, use a larger supercell, or couple the sublattices.",
         )

@@ -104,6 +104,7 @@ def _sample(space: OrderingSpace, n: int, rng: np.random.Generator, budget: floa
             method = ("Burnside pairs" if by_orbit else "uniform decorations") + ", rejected where sites are too close"
             drawn, exact = _draw_rejecting(space, n, rng, by_orbit), True
         else:
+            space.demand_swaps()
             method = "random walk of swaps that keeps the distances; orbits weighted by degeneracy"
             drawn, exact = _walk(space, n, rng, budget), False
     decorations, degeneracies = canonicalise(space, drawn)
@@ -141,9 +142,8 @@ def _draw_rejecting(space: OrderingSpace, n: int, rng: np.random.Generator, by_o
 
 
 def _impossible(space: OrderingSpace) -> CompositionError:
-    closest = "" if space.min_distance_A is None else f" closer than {space.min_distance_A:g} Å"
     return CompositionError(
-        f"No ordering of {space.composition.formula} avoids sites{closest} that exclude each other.",
+        f"No ordering of {space.composition.formula} keeps {space.rule}.",
         where=f"supercell {space.sites.supercell}",
         fix="Lower the smallest distance, use a larger supercell, or choose counts with fewer atoms on these sites.",
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from superionic.errors import CompositionError
 from superionic.structures.composition import IntegerComposition
 from superionic.structures.exclusions import find_contacts
 from superionic.structures.formulas import VACANCY, sort_species
@@ -119,6 +120,33 @@ class OrderingSpace:
         return slice(self._offsets[index], self._offsets[index + 1])
 
     @property
+    def moves_in_groups(self) -> bool:
+        """Whether atoms go together, so that no swap of two sites leads from one ordering to another.
+
+        Single atoms that stand for one another all exclude each other; groups of several exclude only other groups.
+        """
+        partners: dict[int, set[int]] = {}
+        for i, j in self.sites.alternatives.tolist():
+            partners.setdefault(i, {i}).add(j)
+            partners.setdefault(j, {j}).add(i)
+        return any(partners[i] != partners[j] for i, j in self.sites.alternatives.tolist())
+
+    def demand_swaps(self) -> None:
+        """Raise a CompositionError where swaps of two sites do not connect the orderings."""
+        if self.moves_in_groups:
+            raise CompositionError(
+                "The crystal has disorder groups, whose atoms go together: swaps of single atoms, by which orderings "
+                "are searched and drawn by Monte Carlo, lead from none of its orderings to another.",
+                where=f"supercell {self.sites.supercell}",
+                fix="Sample the orderings (--sample), or list them in a smaller supercell.",
+            )
+
+    @property
+    def rule(self) -> str:
+        """What the exclusions keep, in words: "like ions at least 1.5 Å apart"."""
+        return exclusion_rule(self.min_distance_A, len(self.sites.alternatives) > 0)
+
+    @property
     def symbols(self) -> tuple[str, ...]:
         """All species of the supercell, the fixed ones included, in the order of formulas, ``"X"`` last."""
         return sort_species(s for counts in self.composition.counts for s in counts)
@@ -165,6 +193,14 @@ class OrderingSpace:
         return occupied
 
 
+def exclusion_rule(min_distance_A: float | None, alternatives: bool) -> str:
+    """Put into words what the exclusions of a space keep."""
+    apart = [] if min_distance_A is None else [f"like ions at least {min_distance_A:g} Å apart"]
+    return " and ".join([*apart, *(["the disorder groups of a unit apart"] if alternatives else [])]) or (
+        "sites apart that exclude each other"
+    )
+
+
 def ordering_space(
     sites: SupercellSites,
     composition: IntegerComposition,
@@ -206,7 +242,9 @@ def ordering_space(
     for group, counts in zip(composition.groups, composition.counts, strict=True):
         for site in group:
             holds[site] = tuple(counts)
-    contacts = find_contacts(sites.cell_A, sites.fractional, holds, min_distance_A, oxidation_states or {})
+    contacts = find_contacts(
+        sites.cell_A, sites.fractional, holds, min_distance_A, oxidation_states or {}, sites.alternatives
+    )
     # Sites that hold nothing but vacancies are in contact with nobody, so that these are all free.
     free = np.full(sites.n_sites, -1, dtype=np.int64)
     free[members] = np.arange(len(members))

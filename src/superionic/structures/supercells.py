@@ -16,6 +16,7 @@ from superionic.structures.hermite import compact_basis, inequivalent_hermite_ma
 from superionic.structures.symmetry import FloatArray, IntArray, map_sites, row_hermite
 
 _TRANSLATION_TOLERANCE_A = 0.01
+_ONE_CENTRE_A = 0.3
 
 MOST_IMAGES = 120_000_000
 """Sites × operations of a supercell whose permutations are written down: a gigabyte."""
@@ -121,6 +122,8 @@ class SupercellSites:
         (n,) index of the parent's sublattice of each site.
     supercell
         The matrix.
+    alternatives
+        (n_pairs, 2): sites i < j of different groups of one unit, of which only one can be there.
     """
 
     cell_A: FloatArray
@@ -129,9 +132,10 @@ class SupercellSites:
     permutations: IntArray
     orbits: IntArray
     supercell: Supercell
+    alternatives: IntArray
 
     def __post_init__(self) -> None:
-        for field in ("cell_A", "fractional", "parent_site", "permutations", "orbits"):
+        for field in ("cell_A", "fractional", "parent_site", "permutations", "orbits", "alternatives"):
             array = np.asarray(getattr(self, field))
             if array.flags.writeable:  # what nobody can write need not be copied: permutations may be large
                 array = np.array(array)
@@ -271,14 +275,50 @@ def supercell_sites(crystal: DisorderedCrystal, supercell: Supercell | str | Seq
         permutations[g] = images[g][None, :, None] * n_cells + added[:, moved]
     flat = permutations.reshape(len(kept) * n_cells, n_parent * n_cells)
     flat.setflags(write=False)
+    cell_A = matrix @ crystal.cell_A
+    placed = np.where(np.abs(wrapped) < 1e-10, 0.0, wrapped).reshape(-1, 3)
+    parent_site = np.repeat(np.arange(n_parent), n_cells)
     return SupercellSites(
-        cell_A=matrix @ crystal.cell_A,
-        fractional=np.where(np.abs(wrapped) < 1e-10, 0.0, wrapped).reshape(-1, 3),
-        parent_site=np.repeat(np.arange(n_parent), n_cells),
+        cell_A=cell_A,
+        fractional=placed,
+        parent_site=parent_site,
         permutations=flat,
         orbits=np.repeat(orbits, n_cells),
         supercell=chosen,
+        alternatives=_alternative_pairs(crystal, cell_A, placed, parent_site, flat),
     )
+
+
+def _alternative_pairs(
+    crystal: DisorderedCrystal, cell_A: FloatArray, placed: FloatArray, parent_site: IntArray, permutations: IntArray
+) -> IntArray:
+    """Return (n_pairs, 2) the sites of different groups whose units are one: those that have one centre."""
+    grouped = [k for k, parent in enumerate(parent_site.tolist()) if crystal.sites[parent].alternative is not None]
+    alternatives = [a for k in grouped if (a := crystal.sites[int(parent_site[k])].alternative) is not None]
+    if not grouped:
+        return np.zeros((0, 2), dtype=np.int64)
+    centres = placed[grouped] + np.array([a.to_centre_A for a in alternatives]) @ np.linalg.inv(cell_A)
+    pairs = []
+    for i, one in enumerate(alternatives):
+        steps = centres[i + 1 :] - centres[i]
+        near = np.linalg.norm((steps - np.round(steps)) @ cell_A, axis=1) < _ONE_CENTRE_A
+        pairs += [
+            (grouped[i], grouped[j])
+            for j in (np.flatnonzero(near) + i + 1).tolist()
+            if alternatives[j].assembly == one.assembly and alternatives[j].group != one.group
+        ]
+    found = np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
+    codes = found[:, 0] * len(placed) + found[:, 1]
+    for operation in permutations:
+        moved = np.sort(operation[found], axis=1)
+        if not np.isin(moved[:, 0] * len(placed) + moved[:, 1], codes).all():
+            raise StructureError(
+                "The symmetry of the sites carries atoms of one disorder group into several groups.",
+                where=crystal.name,
+                fix="Give the file the space group that the groups have, with the atoms of all of them; or write one "
+                "file for each alternative, with occupancy 1.",
+            )
+    return found
 
 
 def _demand_size(crystal: DisorderedCrystal, supercell: Supercell) -> None:

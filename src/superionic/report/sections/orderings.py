@@ -58,7 +58,7 @@ def doubts(results: Results) -> Iterator[Statement]:
         if space.counted.skipped:
             words = (
                 f"{name}: {space.counted.skipped} compositions nearer to the refinement were passed over, as they "
-                f"cannot keep like ions {space.counted.min_distance_A:g} Å apart."
+                "have no ordering that keeps the exclusions."
             )
             yield Statement("caution", words)
 
