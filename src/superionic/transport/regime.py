@@ -65,6 +65,9 @@ CANCELS_AT_LEAST = 0.5
 """Prior probability, at least, that none of the tracer's excess is in the collective motion."""
 ADDS_UP = 0.8
 """Prior probability that all of it is, where some of it is."""
+RATIO_OF_INDEPENDENT = 0.5
+"""Standard deviation of ln(D_σ/D*), before the data, where half of the tracer's excess or more is in the collective
+motion: ions that go to and fro independently mostly get on independently, too."""
 UNDECIDED, UNDECIDED_RATIO = 0.03, 1.5
 """Whether it is, is undecided where both have such a posterior probability and D_σ differs by so much."""
 
@@ -325,13 +328,15 @@ def level_off_with(
     for their sum (ions in cages of their own: all of the tracer's excess) or cancel from it (ions in one another's way
     in a lattice gas: none of it). So P_σ = 2 D_σ τ·s_∞ + β·(slow excess of the tracer) + γ·(its vibration), with the
     likelihood of three Gaussian variables at each frequency, Jeffreys' prior for D_σ, and β summed out: zero with the
-    probability max(½, 1/(1 + e²)), where e is the tracer's excess over its D*, else one with 0.8, or else between.
+    probability max(½, 1/(1 + e²/4)), where e is the tracer's excess over its D*, else one with 0.8, or else between.
+    Where β is ½ or more, the power of cages leaves few frequencies that tell D_σ, and it is taken to be near D* within
+    a factor of e^½ (one standard deviation) beforehand.
 
     Returns
     -------
     values, probabilities, undecided
         A grid of D_σ, ascending, and the posterior on it; both empty where nothing moves. And whether the run leaves
-        open if the tracer's excess is in D_σ, where that matters: then both are given the same probability.
+        open if the tracer's excess is in D_σ, where that matters: then the posterior is that without it, the larger.
     """
     from superionic.transport.regime_kernels import collective_likelihood
 
@@ -346,9 +351,10 @@ def level_off_with(
     size = float(excess[~within].sum())
     ratio = min(size / tracer_A2_per_ps, 10.0) if tracer_A2_per_ps > 0.0 else 10.0
     prior = np.empty(len(SHARES_OF_SLOW))
-    prior[0] = min(max(CANCELS_AT_LEAST, 1.0 / (1.0 + ratio**2)), 1.0 - 1e-9)
+    prior[0] = min(max(CANCELS_AT_LEAST, 1.0 / (1.0 + ratio**2 / 4.0)), 1.0 - 1e-9)
     prior[1:] = (1.0 - ADDS_UP) * (1.0 - prior[0]) / (len(prior) - 1)
     prior[-1] += ADDS_UP * (1.0 - prior[0])
+    cancels = SHARES_OF_SLOW < 0.5
     level = float(power[: max(n // 10, 2)].mean()) / (2.0 * lag)
     grid = level * np.geomspace(1e-3, 30.0, 60)
     for _ in range(2):  # where the posterior is, then what it is
@@ -356,15 +362,16 @@ def level_off_with(
             power, columns[:, 0], slow, fast, grid, SHARES_OF_SLOW, SHARES_OF_FAST, len(spectrum.axes)
         )
         log += np.log(prior)[:, None, None]
+        if tracer_A2_per_ps > 0.0:
+            log[~cancels] -= 0.5 * (np.log(grid / tracer_A2_per_ps) / RATIO_OF_INDEPENDENT) ** 2
         by_share = np.exp(log - log.max()).sum(axis=1) * np.gradient(grid)
         by_share /= by_share.sum()
         values, likely = grid, np.flatnonzero(by_share.sum(axis=0) > 1e-6)
         grid = np.geomspace(grid[max(likely[0] - 1, 0)], grid[min(likely[-1] + 1, len(grid) - 1)], 160)
-    cancels = SHARES_OF_SLOW < 0.5
     ways = np.array([by_share[cancels].sum(axis=0), by_share[~cancels].sum(axis=0)])
     chances = ways.sum(axis=1)
     if chances.min() > UNDECIDED:
         without, within_sum = (ways @ values) / chances
         if without > UNDECIDED_RATIO * within_sum:
-            return values, (ways / chances[:, None]).mean(axis=0), True
+            return values, ways[0] / chances[0], True
     return values, ways.sum(axis=0), False
