@@ -168,7 +168,7 @@ def load_set(files: list[Path]) -> Any:
 
 def train_student(folder: Path, epochs: int, met: int, weights_file: Path) -> dict[str, Any]:
     """Train on one core, with what so many rounds met; every seventh group is kept to choose the best epoch by."""
-    from superionic.training.nep import NepOptions, finish, start, train_epochs
+    from superionic.models.nep.fit import NepOptions, finish, start, train_epochs
 
     data = load_set([folder / "teacher-train.extxyz", *(folder / f"met-{n}.extxyz" for n in range(1, met + 1))])
     kept = set(sorted(set(data.groups))[::7])
@@ -254,8 +254,8 @@ def learned(
 
 def held_out_errors(folder: Path, temperature_K: float, weights_file: Path) -> dict[str, float]:
     """Errors on the teacher's own trajectory, a frame each 0.1 ps, the first picosecond left out."""
+    from superionic.models.nep.fit import predict
     from superionic.training.metrics import errors
-    from superionic.training.nep import predict
 
     test = load_set([folder / f"teacher-{temperature_K:g}.extxyz"])
     test = test.subset(list(range(50, len(test), 5)))

@@ -46,8 +46,8 @@ import sys
 
 import numpy as np
 
-from superionic.potentials import nep_kernels as nep
-from superionic.potentials.nep_neighbours import NeighbourList
+from superionic.models.nep import kernels as nep
+from superionic.models.nep.neighbours import NeighbourList
 from superionic.potentials.reference import li3ycl6_cell
 from superionic.transport.msd_kernels import displacement_products
 

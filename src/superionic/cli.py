@@ -348,7 +348,7 @@ def engines_convert(
     target = output or file.with_suffix(".npz")
     made = call_once(
         resolve_engine(engine).python,
-        "superionic.potentials.mace_bridge:convert",
+        "superionic.models.mace.bridge:convert",
         {"file": str(file.absolute()), "output": str(target.absolute()), "trust_sha256": trust_sha256},
     )
     typer.echo(f"wrote {target} (SHA-256 {made['sha256']})")

@@ -177,7 +177,7 @@ def test_run_installs_what_is_missing_when_asked(folder, monkeypatch):
         ),
         folder / "c.yaml",
     )
-    monkeypatch.setattr("superionic.potentials.mace_bridge.read_settings", lambda file: {"atomic_numbers": [3, 17, 39]})
+    monkeypatch.setattr("superionic.models.mace.bridge.read_settings", lambda file: {"atomic_numbers": [3, 17, 39]})
     said = []
     with pytest.raises(EngineError, match="no network"):
         campaign.run(install_engines=True, say=said.append)

@@ -103,10 +103,11 @@ MAKE = r"""
 import sys, warnings
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
-from superionic.potentials import mace_bridge
-from superionic.potentials.mace import test_network
+from superionic.models.mace import bridge as mace_bridge
+from superionic.models.mace.potential import test_network
 from superionic.potentials.reference import li3ycl6_cell
-from superionic.training import mace, mace_network
+from superionic.models.mace import trainer as mace
+from superionic.models.mace import network as mace_network
 mace_network.prepare()
 import numpy as np
 with warnings.catch_warnings():

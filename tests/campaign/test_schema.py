@@ -347,7 +347,7 @@ def test_the_label_presets_are_those_of_gpaw():
 def test_the_options_are_those_of_the_trainer():
     import dataclasses
 
-    from superionic.training.chgnet import FREEZE, TrainOptions
+    from superionic.models.chgnet.trainer import FREEZE, TrainOptions
 
     section = STAGE_SECTIONS["train"]
     assert {field.name for field in dataclasses.fields(TrainOptions)} <= set(section.model_fields)

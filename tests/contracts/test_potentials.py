@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from superionic.conventions import is_convention
-from superionic.potentials import ase_calculator
+from superionic.models.ase import potential as ase_calculator
 from superionic.potentials.base import describe_potential, potential_names
 from superionic.potentials.conformance import conform
 

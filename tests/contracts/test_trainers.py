@@ -11,7 +11,8 @@ from itertools import pairwise
 import pytest
 
 from superionic.errors import CampaignFileError
-from superionic.training.base import METHODS, TRAINERS, options_of, trainer, trainer_names
+from superionic.registry import trainable
+from superionic.training.base import options_of, trainer, trainer_names
 
 RESUME = "superionic.training.conformance:resume_exactly"
 SHARED = ("epochs", "batch_size", "learning_rate", "energy_weight", "force_weight", "stress_weight", "patience")
@@ -32,7 +33,8 @@ def test_the_names_of_the_contract_are_there(name):
 
 @pytest.mark.parametrize("name", trainer_names())
 def test_importing_a_trainer_imports_no_engine(name):
-    code = f"import sys, {TRAINERS[name]}; sys.exit(any(m in sys.modules for m in ('torch', 'e3nn', 'dgl', 'sevenn')))"
+    engines = ("torch", "e3nn", "dgl", "sevenn")
+    code = f"import sys, {trainable()[name].trainer}; sys.exit(any(m in sys.modules for m in {engines}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -48,7 +50,7 @@ def test_options_are_judged_by_name(name):
     # But no patience is never, whatever the trainer's own is.
     without = trainer(name).TrainOptions.from_settings(options_of(name, {"patience": None}))
     assert without.patience is None
-    for changes in METHODS[name].values():
+    for changes in trainable()[name].methods.values():
         assert options_of(name, {}, changes) == dict(changes)
 
 
@@ -59,9 +61,9 @@ def test_there_is_no_trainer_of_that_name():
 
 
 def test_every_trainer_has_its_ways():
-    assert set(METHODS) == set(TRAINERS)
-    for name in trainer_names():
-        assert importlib.import_module(TRAINERS[name]).__doc__
+    for model in trainable().values():
+        assert model.methods
+        assert importlib.import_module(model.trainer).__doc__
 
 
 def judge(found, *, precision, frame=True):

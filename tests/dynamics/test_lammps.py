@@ -12,12 +12,12 @@ from superionic.dynamics.conformance import ENSEMBLES, observe
 from superionic.dynamics.ensembles import build_integrator
 from superionic.dynamics.lammps_library import Frame
 from superionic.dynamics.lammps_parity import demand_parity
-from superionic.dynamics.lammps_styles import pair_commands, pair_self_energy_eV
 from superionic.dynamics.md import MDSettings, continued_state, initial_state, run_segment
 from superionic.dynamics.settings import Engine
 from superionic.errors import CalculationFailed, EngineError, SuperionicError
+from superionic.models.pair.lammps import pair_commands, pair_self_energy_eV
+from superionic.models.pair.potential import PairPotential
 from superionic.potentials.base import load_potential
-from superionic.potentials.pair import PairPotential
 from superionic.potentials.reference import li3ycl6_cell
 from superionic.settings.sample import SampleSettings
 from superionic.settings.stages import TransportSettings
@@ -225,6 +225,6 @@ def test_what_lammps_has_not_is_refused(engine_call):
 
 @engine
 def test_the_proof_holds(engine_call):
-    found = engine_call("lammps", "superionic.dynamics.lammps_proof:prove", {})
+    found = engine_call("lammps", "superionic.models.pair.lammps_proof:prove", {})
     assert found["deviations"]["native force_eV_per_A"] < 1e-8
     assert found["engine_parity"]["force_eV_per_A"] < 1e-10

@@ -11,10 +11,11 @@ from types import MappingProxyType, SimpleNamespace
 
 import pytest
 
+from superionic.engine_spec import EngineSpec, NativeBuild
 from superionic.errors import CalculationFailed, EngineError
 from superionic.execution import engine_install, engine_specs, engines
 from superionic.execution.engine_install import cuda_packages, install_engine
-from superionic.execution.engine_specs import ENGINES, EngineSpec, NativeBuild, engine_spec
+from superionic.execution.engine_specs import ENGINES, engine_spec
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from inputs import NO_FILES, Input, damaged, npy, npz
 
 @cache
 def _nep() -> bytes:
-    from superionic.potentials.nep_model import NepModel
+    from superionic.models.nep.model import NepModel
 
     rng, t, dim, neurons = np.random.default_rng(3), 3, 4 + 4 * 4, 5
     arrays = {

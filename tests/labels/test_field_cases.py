@@ -19,7 +19,7 @@ from superionic.labels.frame_values import IsolatedAtom
 from superionic.labels.imports import Imported
 from superionic.labels.packages import Entry, read_package
 from superionic.labels.trajectories import trajectories_of
-from superionic.potentials.nep_model import NepModel
+from superionic.models.nep.model import NepModel
 from superionic.stages.label_file import LabelFile, read_task
 from superionic.training.preflight import Finding, preflight
 

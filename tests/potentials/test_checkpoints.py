@@ -130,7 +130,7 @@ class Point:
 
 @pytest.fixture
 def register(monkeypatch):
-    from superionic.potentials import ase_calculator
+    from superionic.models.ase import potential as ase_calculator
 
     return lambda make: monkeypatch.setattr(ase_calculator, "entry_points", lambda group: [Point(make)])
 

@@ -33,7 +33,7 @@ def test_reference_energies_are_those_on_record(name, model):
 
 
 def test_records_of_files_lie_where_their_conventions_say():
-    records = json.loads(files("superionic.potentials").joinpath("proof_records.json").read_text())
+    records = json.loads(files("superionic.models.matgl").joinpath("proof_records.json").read_text())
     for key, convention in (
         ("matgl:M3GNet-MP-2021.2.8", MP_RAW),
         ("matgl:TensorNet-MatPES-PBE-2025.1", "MatPES PBE"),

@@ -18,8 +18,9 @@ import contextlib, io, json, os, sys, warnings
 from pathlib import Path
 import numpy as np
 from superionic.errors import EngineError, PotentialError
-from superionic.potentials import checkpoints, mace_bridge
-from superionic.potentials import mace as adapter
+from superionic.potentials import checkpoints
+from superionic.models.mace import bridge as mace_bridge
+from superionic.models.mace import potential as adapter
 from superionic.potentials.base import load_potential
 from superionic.potentials.reference import li3ycl6_cell
 folder, atoms, report = Path(sys.argv[1]), li3ycl6_cell(), {}

@@ -9,12 +9,12 @@ import pytest
 from ase import Atoms
 
 from superionic.errors import PotentialError
+from superionic.models.nep.model import NepModel
+from superionic.models.nep.neighbours import NeighbourList
+from superionic.models.nep.potential import NepPotential
 from superionic.potentials.base import load_potential
 from superionic.potentials.conformance import conform
 from superionic.potentials.neighbours import pairs_within
-from superionic.potentials.nep import NepPotential
-from superionic.potentials.nep_model import NepModel
-from superionic.potentials.nep_neighbours import NeighbourList
 from superionic.potentials.reference import li3ycl6_cell
 from superionic.training.active_set import active_inverse
 

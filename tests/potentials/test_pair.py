@@ -8,8 +8,8 @@ from scipy.optimize import minimize_scalar
 from scipy.special import erfc
 
 from superionic.errors import PotentialError
+from superionic.models.pair.potential import PairParameters, PairPotential
 from superionic.potentials.base import load_potential
-from superionic.potentials.pair import PairParameters, PairPotential
 from superionic.units import COULOMB_EV_A
 
 

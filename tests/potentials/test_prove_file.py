@@ -81,7 +81,7 @@ def test_matgls_trap_is_refused_with_the_reason(monkeypatch, energy, convention)
 def test_a_file_on_record_must_give_its_record(monkeypatch):
     known = proof.record_of("matgl", "test-m3gnet") | {}
     records = {"matgl:M3GNet-MP-2021.2.8": {**known, "checkpoint_sha256": "f" * 64}}
-    monkeypatch.setattr(proof, "_records", lambda: records)
+    monkeypatch.setattr(proof, "_records", lambda name: records)
     use(monkeypatch, energy_eV_per_atom=-1.9, convention=MP_RAW)
     with pytest.raises(EngineError, match=r"silently wrong.*the stored cell has -1\.900 eV/atom and not"):
         prove_file(settings())

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from superionic.potentials import pair
+from superionic.models.pair import potential as pair
 from superionic.potentials.base import BasePotential, Prediction
 from superionic.training.dataset import ElementReferences, Targets, fit_element_references
 from superionic.training.metrics import errors

@@ -19,6 +19,7 @@ from superionic.execution.ledger import LEDGER, Ledger
 from superionic.execution.runner import Runner, Slots
 from superionic.execution.store import Store
 from superionic.execution.task import Context, ref_of, task
+from superionic.models.nep.state import Epoch
 from superionic.potentials.base import describe_potential
 from superionic.results.identity import AxisValue, Material, OrderedCell, Ordering, ReferencePhase
 from superionic.results.student import DistilResult
@@ -27,7 +28,6 @@ from superionic.settings.stages import TransportSettings
 from superionic.stages import distil, transport
 from superionic.stages.base import Candidate, ChosenPotential, Workbench, lowest_of_each
 from superionic.stages.predictions import predictions
-from superionic.training.nep_state import Epoch
 
 TEACHER = ChosenPotential("pair", describe_potential("pair"))
 STUDENT = {"n_radial": 4, "n_angular": 3, "basis_radial": 6, "basis_angular": 6, "l_max": 2, "n_neurons": 10}

@@ -15,9 +15,9 @@ from ase.io import write
 from superionic.errors import CampaignFileError, StageError, StructureError
 from superionic.execution.task import Context, task
 from superionic.labels.base import Label
-from superionic.potentials import base as potentials
 from superionic.potentials.base import describe_potential, load_potential
 from superionic.potentials.reference import li3ycl6_cell
+from superionic.registry import Model, models
 from superionic.results.identity import Material, OrderedCell, Ordering
 from superionic.settings.train import TrainSettings, ValidateSettings
 from superionic.stages import train, validate
@@ -25,7 +25,6 @@ from superionic.stages.base import Candidate, ChosenPotential, Snapshot
 from superionic.stages.fitting import Data, divided_task
 from superionic.stages.label import one_of_task
 from superionic.stages.replay import replay_data
-from superionic.training import base
 from superionic.training.dataset import Split
 
 SCALE = 1.4
@@ -40,9 +39,10 @@ SCALED = ChosenPotential(
 def scaled(monkeypatch):
     """Register the fake potential and its trainer."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    monkeypatch.setitem(potentials._ADAPTERS, "scaled", "scaled_springs")
-    monkeypatch.setattr(base, "TRAINERS", {**base.TRAINERS, "scaled": "scaled_springs"})
-    monkeypatch.setattr(base, "METHODS", {**base.METHODS, "scaled": {"naive": {}, "slow": {"learning_rate": 0.1}}})
+    monkeypatch.setitem(models(), "scaled", Model(
+        name="scaled", package="scaled_springs", potential="scaled_springs", evaluation_s_per_atom=1e-4,
+        trainer="scaled_springs", methods={"naive": {}, "slow": {"learning_rate": 0.1}},
+    ))  # fmt: skip
     yield
     sys.modules.pop("scaled_springs", None)
 
@@ -223,7 +223,7 @@ def replayed(monkeypatch):
         return start(*arguments, **more)
 
     monkeypatch.setattr(scaled_springs, "start", take)
-    monkeypatch.setattr(base, "METHODS", {**base.METHODS, "scaled": {"multihead": {"mode": "multihead"}}})
+    monkeypatch.setitem(models(), "scaled", replace(models()["scaled"], methods={"multihead": {"mode": "multihead"}}))
     return handed
 
 

@@ -15,15 +15,14 @@ from ase.io import write
 
 from superionic.campaign.study import parse_options, read_table, write_results
 from superionic.errors import CampaignFileError, StageError, StructureError
-from superionic.potentials import base as potentials
 from superionic.potentials.base import describe_potential, load_potential
+from superionic.registry import Model, models
 from superionic.results.studies import StabilityTest
 from superionic.stages.base import ChosenPotential
 from superionic.stages.label_file import Facts, read_task
 from superionic.stages.studies import SplitRule, check, curve, divide, open_study
 from superionic.stages.study_compare import choose_methods, compare
 from superionic.stages.study_search import search
-from superionic.training import base
 
 SCALE = 1.4
 SCALED = ChosenPotential(
@@ -37,9 +36,10 @@ CELL = np.diag([5.2, 5.2, 5.2])
 def scaled(monkeypatch):
     """Register the fake potential and its trainer."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    monkeypatch.setitem(potentials._ADAPTERS, "scaled", "scaled_springs")
-    monkeypatch.setattr(base, "TRAINERS", {**base.TRAINERS, "scaled": "scaled_springs"})
-    monkeypatch.setattr(base, "METHODS", {**base.METHODS, "scaled": {"naive": {}, "slow": {"learning_rate": 0.1}}})
+    monkeypatch.setitem(models(), "scaled", Model(
+        name="scaled", package="scaled_springs", potential="scaled_springs", evaluation_s_per_atom=1e-4,
+        trainer="scaled_springs", methods={"naive": {}, "slow": {"learning_rate": 0.1}},
+    ))  # fmt: skip
     yield
     sys.modules.pop("scaled_springs", None)
 

@@ -10,7 +10,7 @@ import pytest
 
 from superionic.errors import CampaignFileError
 from superionic.execution.codec import from_tree, to_tree
-from superionic.training.chgnet import TrainOptions, TrainState
+from superionic.models.chgnet.trainer import TrainOptions, TrainState
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_patience_and_end() -> None:
 
 
 def test_importing_the_trainer_imports_no_torch() -> None:
-    code = "import sys, superionic.training.chgnet, superionic.labels.gpaw; sys.exit('torch' in sys.modules)"
+    code = "import sys, superionic.models.chgnet.trainer, superionic.labels.gpaw; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

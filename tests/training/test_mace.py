@@ -17,9 +17,9 @@ from ase import Atoms
 from superionic.errors import CampaignFileError, PotentialError, StageError
 from superionic.execution.codec import from_tree, to_tree
 from superionic.execution.engines import resolve_engine
-from superionic.potentials import mace_weights
+from superionic.models.mace import weights as mace_weights
+from superionic.models.mace.trainer import TrainOptions, TrainState, start
 from superionic.training.dataset import LabelledSet, Targets
-from superionic.training.mace import TrainOptions, TrainState, start
 
 SCRIPT = r"""
 import json, sys, warnings
@@ -30,12 +30,17 @@ from ase import Atoms
 warnings.simplefilter("error")
 from superionic.errors import CalculationFailed, SuperionicError
 from superionic.execution.codec import from_tree, to_tree
-from superionic.potentials import checkpoints, mace_bridge, mace_weights
-from superionic.potentials import mace as adapter
+from superionic.potentials import checkpoints
+from superionic.models.mace import bridge as mace_bridge
+from superionic.models.mace import weights as mace_weights
+from superionic.models.mace import potential as adapter
 from superionic.potentials.base import load_potential
-from superionic.training import mace, mace_graphs, mace_loop, mace_network
+from superionic.models.mace import trainer as mace
+from superionic.models.mace import graphs as mace_graphs
+from superionic.models.mace import loop as mace_loop
+from superionic.models.mace import network as mace_network
 from superionic.training.dataset import LabelledSet, Targets
-from superionic.training.mace import TrainOptions, TrainState, predict, start, train_epochs
+from superionic.models.mace.trainer import TrainOptions, TrainState, predict, start, train_epochs
 mace_network.prepare()
 import torch
 folder, report = Path(sys.argv[1]), {}
@@ -404,7 +409,7 @@ def test_a_head_is_named_or_the_tuned_one() -> None:
 
 
 def test_importing_the_trainer_imports_no_torch() -> None:
-    code = "import sys, superionic.training.mace; sys.exit('torch' in sys.modules)"
+    code = "import sys, superionic.models.mace.trainer; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -21,7 +21,7 @@ from ase import Atoms
 warnings.simplefilter("error")
 from superionic.potentials.base import load_potential
 from superionic.training.dataset import LabelledSet, Targets
-from superionic.training.mace import TrainOptions, predict, start, train_epochs
+from superionic.models.mace.trainer import TrainOptions, predict, start, train_epochs
 from superionic.training.metrics import errors
 
 def labelled(symbol, n, seed, charge_scale, constant=5.2):

@@ -10,15 +10,15 @@ from ase import Atoms
 
 from superionic.errors import CalculationFailed, CampaignFileError, PotentialError, StageError
 from superionic.execution.codec import from_tree, to_tree
+from superionic.models.nep import fit as nep
+from superionic.models.nep.fit import NepOptions, NepState, continue_with, finish, predict, start, train_epochs
+from superionic.models.nep.model import LEARNED
+from superionic.models.nep.potential import NepPotential
+from superionic.models.nep.state import zeros_like
 from superionic.potentials.base import load_potential
-from superionic.potentials.nep import NepPotential
-from superionic.potentials.nep_model import LEARNED
 from superionic.potentials.reference import li3ycl6_cell
-from superionic.training import nep
 from superionic.training.dataset import LabelledSet, Targets
 from superionic.training.metrics import errors
-from superionic.training.nep import NepOptions, NepState, continue_with, finish, predict, start, train_epochs
-from superionic.training.nep_state import zeros_like
 
 SMALL = NepOptions(
     n_radial=5, n_angular=4, basis_radial=7, basis_angular=6, l_max=3, n_neurons=12, epochs=4, warmup_steps=5

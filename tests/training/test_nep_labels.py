@@ -8,8 +8,8 @@ from ase.build import bulk
 
 from superionic.errors import CampaignFileError, StageError
 from superionic.execution.codec import from_tree, to_tree
+from superionic.models.nep import trainer as nep_labels
 from superionic.potentials.base import load_potential
-from superionic.training import nep_labels
 from superionic.training.base import options_of, trainer
 from superionic.training.dataset import LabelledSet, Targets
 from superionic.training.metrics import errors

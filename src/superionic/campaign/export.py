@@ -101,8 +101,8 @@ def export_runs(file: CampaignFile, flow: Flow, form: str, folder: Path) -> list
 
 def _driver(file: CampaignFile, flow: Flow) -> tuple[str, dict[str, Any], str | None]:
     """Return registry name, options and (for a NEP) the text of ``nep.txt`` of what drives the transport runs."""
-    from superionic.potentials.nep import NepPotential
-    from superionic.potentials.nep_model import NepModel
+    from superionic.models.nep.model import NepModel
+    from superionic.models.nep.potential import NepPotential
 
     wanted = file.transport.potential if file.transport is not None else None
     if wanted == STUDENT or (wanted is None and file.distil is not None):

@@ -11,7 +11,7 @@ from typing import Any, Final
 from superionic.campaign.load import named_files, read_text
 from superionic.campaign.yaml_text import parse_yaml
 from superionic.errors import CampaignFileError
-from superionic.settings.potentials import FOLDER_ENGINES
+from superionic.registry import find
 
 ELSEWHERE: Final = "inputs"
 _Place = tuple[str | int, ...]
@@ -76,15 +76,14 @@ def gather_inputs(campaign: Path, *, reserved: frozenset[str]) -> GatheredInputs
 def _files_of(source: Path, raw: Any, place: _Place) -> Iterator[tuple[str, Path]]:
     """Yield the file itself, or those of a folder that are read, by their paths in it."""
     from superionic.labels.imports import find_files
-    from superionic.potentials.matgl import MEMBERS
 
     if not source.is_dir():
         yield "", source
     elif place[0] == "label":
         for file in find_files([source]):
             yield file.relative_to(source).as_posix(), file
-    elif raw[place[0]][place[1]].get("engine") in FOLDER_ENGINES:
-        for name in MEMBERS:
+    elif (model := find(raw[place[0]][place[1]].get("engine"))) is not None:
+        for name in model.members:
             yield name, source / name
 
 

@@ -21,9 +21,9 @@ from superionic.campaign.schema_presets import complete
 from superionic.campaign.yaml_text import Document, Place, parse_yaml
 from superionic.errors import CampaignFileError, explained
 from superionic.foreign import open_regular, read_regular
+from superionic.registry import find
 from superionic.settings.base import Problem, did_you_mean
 from superionic.settings.enumerate import idle_problems
-from superionic.settings.potentials import FOLDER_ENGINES
 
 MAX_BYTES: Final = 2_000_000
 _LONGEST_SHOWN: Final = 400
@@ -249,7 +249,8 @@ def _missing_files(raw: Mapping[str, Any], folder: Path) -> Iterator[Problem]:
     for (section, index), entry in _file_entries(raw):
         file = _placed(folder, entry["file"])
         try:
-            wanted = Path.is_dir if entry.get("engine") in FOLDER_ENGINES else Path.is_file
+            model = find(entry.get("engine"))
+            wanted = Path.is_dir if model is not None and model.members else Path.is_file
             if wanted(file):
                 continue
             what = "is a folder" if file.is_dir() else "is no folder" if file.exists() else "does not exist"

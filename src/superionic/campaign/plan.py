@@ -17,6 +17,7 @@ from superionic.errors import CompositionError
 from superionic.execution.codec import to_tree
 from superionic.execution.engines import CORE, resolve_engine
 from superionic.execution.sites.base import DFT_ENGINES
+from superionic.registry import models
 from superionic.results.identity import Material, OrderedCell
 from superionic.settings.base import STUDENT
 from superionic.settings.distil import resolved
@@ -30,16 +31,6 @@ if TYPE_CHECKING:
     from superionic.execution.sites.site_file import Kind
     from superionic.stages.ordering_spaces import Space
 
-# CPU seconds per atom and evaluation with forces, one thread.
-_EVALUATION_S_PER_ATOM = {
-    "ase": 0.001,
-    "chgnet": 0.0021,
-    "mace": 0.0045,
-    "matgl": 0.003,
-    "nep": 0.00003,
-    "pair": 0.0001,
-    "sevennet": 0.0065,
-}
 # CPU seconds per epoch and labelled atom.
 _TRAINING_S_PER_ATOM = 0.012
 _STUDENT_TRAINING_S_PER_ATOM = 0.00005
@@ -275,7 +266,7 @@ class _Costs:
 
     def _per_step(self, name: str | None, atoms: float) -> float:
         entry = self._file.potentials[name] if name else next(iter(self._file.potentials.values()))
-        return _EVALUATION_S_PER_ATOM[entry.engine] * atoms
+        return models()[entry.engine].evaluation_s_per_atom * atoms
 
     def enumerate(self) -> PlanLine:
         settings = self._file.enumerate
@@ -448,7 +439,11 @@ class _Costs:
             length += lengths.nvt_equilibration_ps + lengths.production_ps
         length *= runs / len(settings.temperatures_K)
         name = settings.potential if settings.potential in self._file.potentials else self._file.rank.potential
-        step = _EVALUATION_S_PER_ATOM["nep"] * atoms if settings.potential == STUDENT else self._per_step(name, atoms)
+        step = (
+            models()["nep"].evaluation_s_per_atom * atoms
+            if settings.potential == STUDENT
+            else self._per_step(name, atoms)
+        )
         seconds = length * 1000 / settings.timestep_fs * step
         frames = length * 1000 / settings.save_every_fs
         work = f"{runs} runs, {length:g} ps in all, {atoms:g} atoms"
@@ -475,7 +470,7 @@ class _Costs:
         epochs = settings.epochs + loop.rounds * settings.refit_epochs
         learning = settings.students * epochs * most * atoms * _STUDENT_TRAINING_S_PER_ATOM
         hot = starts * (loop.rounds + 1) * loop.length_ps
-        own = settings.students * (hot + length) * steps_per_ps * atoms * _EVALUATION_S_PER_ATOM["nep"]
+        own = settings.students * (hot + length) * steps_per_ps * atoms * models()["nep"].evaluation_s_per_atom
         work = (
             f"{length + unseen:g} ps of the teacher, up to {most} labels, {settings.students} students, "
             f"up to {loop.rounds} rounds"

@@ -11,6 +11,7 @@ from superionic.conventions import CONVENTIONS
 from superionic.errors import EngineError, PotentialError
 from superionic.execution.engines import CORE, resolve_engine
 from superionic.execution.kept_files import first_use, keep, note_first_use
+from superionic.registry import models
 
 if TYPE_CHECKING:
     from superionic.campaign.schema import CampaignFile
@@ -41,7 +42,6 @@ def choose_potential(
         If there is no such potential, model or file, or the options do not fit.
     """
     from superionic.potentials.base import describe_potential
-    from superionic.potentials.matgl import MEMBERS
     from superionic.stages.base import ChosenPotential
 
     settings = dict(options)
@@ -54,7 +54,7 @@ def choose_potential(
             f"an option is not known to the engine {engine}: {error}", where=where, fix="correct `options`"
         ) from error
     if "file" in settings:
-        settings["file"] = keep(settings["file"], MEMBERS if engine == "matgl" else ())
+        settings["file"] = keep(settings["file"], models()[engine].members)
     if engine == "ase":
         settings["version"] = identity.version  # a calculator of another version is another potential
     return ChosenPotential(name, identity, identity.model, settings)

@@ -119,7 +119,7 @@ def write_structures(flow: Flow, folder: Path) -> list[Path]:
 
 def write_students(flow: Flow, folder: Path) -> list[Path]:
     """Write the students as ``nep.txt`` files, for GPUMD, LAMMPS with NEP, or calorine."""
-    from superionic.potentials.nep_model import NepModel
+    from superionic.models.nep.model import NepModel
 
     distilled = _last(flow.outputs.distil)
     if distilled is None:

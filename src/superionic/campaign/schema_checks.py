@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from superionic.errors import CampaignFileError
+from superionic.registry import find, models
 from superionic.settings.base import (
     FINE_TUNED,
     LEAST_NUMBER,
@@ -42,7 +43,6 @@ STAND_IN: Final = "potential:"
 LABEL_ENGINES: Final = ("gpaw", "vasp", "tblite", "finished")
 MADE_BY: Final = {FINE_TUNED: "train", STUDENT: "distil"}
 """Potentials that a campaign makes itself, and the sections that make them."""
-_RUN_BY_LAMMPS: Final = ("nep", "pair")
 
 
 def cross_problems(raw: Mapping[str, Any]) -> list[Problem]:
@@ -414,11 +414,12 @@ def _ensembles(raw: Mapping[str, Any]) -> Iterator[Problem]:
         if section.get("md_engine") != "lammps":
             continue
         name, engine = _driver(raw, stage)
-        if engine is not None and engine not in _RUN_BY_LAMMPS:
+        if (model := find(engine)) is not None and not model.in_lammps:
             message = (
                 f"LAMMPS cannot run the potential '{name}' of engine {engine}: they live in different environments"
             )
-            fix = "take md_engine: ase, or drive the run by the student or by a potential of engine nep or pair"
+            able = " or ".join(each.name for each in models().values() if each.in_lammps)
+            fix = f"take md_engine: ase, or drive the run by the student or by a potential of engine {able}"
             yield Problem((stage, "md_engine"), message, fix)
 
 

@@ -15,9 +15,8 @@ from ase import Atoms
 from ase.data import atomic_masses, atomic_numbers, chemical_symbols
 
 from superionic.dynamics.lammps_library import Frame
-from superionic.dynamics.lammps_styles import pair_commands
 from superionic.errors import PotentialError
-from superionic.potentials import pair
+from superionic.registry import find, resolve
 from superionic.units import BAR_PER_GPA
 
 
@@ -84,28 +83,9 @@ def lammps_potential(name: str, elements: Sequence[str], options: Mapping[str, A
     PotentialError
         If no pair style is known for it.
     """
-    symbols = " ".join(elements)
-    if name == "nep":
-        return [
-            "# LAMMPS with USER-NEP of NEP_CPU; before 2024 it was: pair_style nep nep.txt, and pair_coeff * *",
-            "pair_style nep",
-            f"pair_coeff * * nep.txt {symbols}",
-        ]
-    if name == "pair":
-        return list(pair_commands(pair.load(**options), elements))
-    if name == "sevennet":
-        return [
-            "# made by: sevenn get_model MODEL  (an instance of LAMMPS that sevenn has patched)",
-            "pair_style e3gnn",
-            f"pair_coeff * * deployed_serial.pt {symbols}",
-        ]
-    if name == "mace":
-        return [
-            "# made by: mace_create_lammps_model FILE --format=mliap  (LAMMPS with ML-IAP, KOKKOS and Python)",
-            "# before read_data it needs: atom_modify map yes, and newton on",
-            "pair_style mliap unified mace-mliap_lammps.pt 0",
-            f"pair_coeff * * {symbols}",
-        ]
+    model = find(name)
+    if model is not None and model.lammps is not None:
+        return list(resolve(model.lammps)(elements, options))
     raise PotentialError(
         f"No pair style of LAMMPS is known here for the potential {name}.",
         fix="Distil a student of it (stage distil) and export that.",

@@ -19,8 +19,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from superionic.engine_spec import EngineSpec, NativeBuild
 from superionic.errors import EngineError
-from superionic.execution.engine_specs import EngineSpec, NativeBuild, engine_spec
+from superionic.execution.engine_specs import engine_spec
 from superionic.execution.engines import (
     EngineLocation,
     Say,

@@ -23,8 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from superionic.engine_spec import EngineSpec
 from superionic.errors import CalculationFailed, EngineError, SuperionicError
-from superionic.execution.engine_specs import ENGINES, EngineSpec, engine_spec
+from superionic.execution.engine_specs import ENGINES, engine_spec
 
 Say = Callable[[str], None]
 Kind = Literal["current", "environment"]

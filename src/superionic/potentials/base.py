@@ -1,4 +1,4 @@
-"""One small protocol for every potential, and the registry that loads them by name.
+"""One small protocol for every potential, and how they are loaded by the name of their model.
 
 A potential turns ``ase.Atoms`` into energy, forces and (when asked for) stress. It declares who it is
 (:class:`PotentialIdentity`) without its engine being importable, so that plans, checks and reports can speak of it in
@@ -22,20 +22,9 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
 from superionic.errors import CalculationFailed, EngineError, PotentialError
+from superionic.registry import find, models
 
 FloatArray = npt.NDArray[np.float64]
-
-# Modules of this room that know the potentials; each offers `describe(model, **options) -> PotentialIdentity` and
-# `load(model, weights, threads, **options) -> Potential`, and imports its engine only inside `load`.
-_ADAPTERS: dict[str, str] = {
-    "ase": "superionic.potentials.ase_calculator",
-    "chgnet": "superionic.potentials.chgnet",
-    "mace": "superionic.potentials.mace",
-    "matgl": "superionic.potentials.matgl",
-    "nep": "superionic.potentials.nep",
-    "pair": "superionic.potentials.pair",
-    "sevennet": "superionic.potentials.sevennet",
-}
 
 
 @dataclass(frozen=True)
@@ -261,7 +250,7 @@ class PotentialCalculator(Calculator):  # type: ignore[misc]  # ASE has no type 
 
 def potential_names() -> tuple[str, ...]:
     """Names that :func:`load_potential` knows, in alphabetical order."""
-    return tuple(sorted(_ADAPTERS))
+    return tuple(models())
 
 
 def describe_potential(name: str, model: str | None = None, **options: Any) -> PotentialIdentity:
@@ -346,9 +335,10 @@ def weights_sha256(weights: Mapping[str, np.ndarray]) -> str:
 
 
 def _adapter(name: str) -> Any:
-    if name not in _ADAPTERS:
+    model = find(name)
+    if model is None:
         raise PotentialError(
             f"There is no potential called {name!r}.",
             fix=f"Choose one of: {', '.join(potential_names())}.",
         )
-    return importlib.import_module(_ADAPTERS[name])
+    return importlib.import_module(model.potential)

@@ -2,9 +2,9 @@
 
 A wrong combination of package, weights and libraries can load without a word and give wrong energies whose forces
 still are their exact derivatives (matgl 4 with older weights: -1.9 instead of -4.3 eV/atom). Only values on record
-catch that. They are in ``proof_records.json``, measured with the pinned versions in single precision on one thread
-(x86-64). Engines without weights of their own are proved on small networks with fixed random weights, and the files
-that a user brings by :func:`prove_file`.
+catch that. They are in the ``proof_records.json`` of each model, measured with the pinned versions in single precision
+on one thread (x86-64). Engines without weights of their own are proved on small networks with fixed random weights,
+and the files that a user brings by :func:`prove_file`.
 
 Tolerances are wide for rounding on another processor (1e-6 eV/atom is usual) and tight for a wrong model.
 """
@@ -23,6 +23,7 @@ from superionic.conventions import CONVENTIONS, WINDOW_EV_PER_ATOM
 from superionic.errors import EngineError
 from superionic.potentials.base import Potential, PotentialIdentity, Prediction, describe_potential, load_potential
 from superionic.potentials.reference import cell_of, li3ycl6_cell
+from superionic.registry import models
 
 ENERGY_TOLERANCE_EV_PER_ATOM = 1.0e-4
 FORCE_TOLERANCE_EV_PER_A = 2.0e-3
@@ -160,7 +161,7 @@ def _demand_record(
     raise EngineError(
         f"{identity.name} ({identity.model}, version {identity.version}) is silently wrong: {told}; the stored cell "
         f"has {energies} and not {known} ({basis}).",
-        where="superionic/potentials/proof_records.json" if basis == "values on record" else None,
+        where=f"{models()[identity.name].package}, proof_records.json" if basis == "values on record" else None,
         fix=_fix(identity),
     )
 
@@ -261,11 +262,11 @@ def record_of(name: str, model: str | None = None) -> dict[str, Any]:
         If there is no such potential or model.
     """
     key = f"{name}:{describe_potential(name, model).model}"
-    records = _records()
+    records = _records(name)
     if key not in records:
         raise EngineError(
             f"There are no values on record for {key}.",
-            where="superionic/potentials/proof_records.json",
+            where=f"{models()[name].package}, proof_records.json",
             fix="Measure them with superionic.potentials.proof.measure and add them.",
         )
     return records[key]
@@ -273,13 +274,14 @@ def record_of(name: str, model: str | None = None) -> dict[str, Any]:
 
 def find_record(identity: PotentialIdentity) -> dict[str, Any] | None:
     """Give the values on record of a loaded potential, by its name, model and checksum; None if there are none."""
-    record = _records().get(f"{identity.name}:{identity.model}")
+    record = _records(identity.name).get(f"{identity.name}:{identity.model}")
     return record if record is not None and record["checkpoint_sha256"] == identity.checkpoint_sha256 else None
 
 
-def _records() -> dict[str, dict[str, Any]]:
-    text = files("superionic.potentials").joinpath("proof_records.json").read_text(encoding="utf-8")
-    records: dict[str, dict[str, Any]] = json.loads(text)
+def _records(name: str) -> dict[str, dict[str, Any]]:
+    """Read the values on record of a model; none where its package has no such file."""
+    file = files(models()[name].package).joinpath("proof_records.json")
+    records: dict[str, dict[str, Any]] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     return records
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from superionic.execution.runner import Failure
+from superionic.models.nep.state import Epoch
 from superionic.potentials.base import PotentialIdentity
 from superionic.results.identity import Ordering
 from superionic.training.committee import CommitteeSpread
 from superionic.training.metrics import ErrorMetrics
-from superionic.training.nep_state import Epoch
 from superionic.training.parity import MeanVolume, TransferError, Verdict
 from superionic.transport.estimate import Estimate
 

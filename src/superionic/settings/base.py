@@ -11,9 +11,11 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from superionic.registry import models, trainable
 
 ELEMENTS: Final[tuple[str, ...]] = tuple(
     re.findall(
@@ -28,6 +30,15 @@ ELEMENTS: Final[tuple[str, ...]] = tuple(
 
 PresetName = Literal["demo", "paper-a", "paper-b"]
 """Names of the presets; what each sets is in :mod:`superionic.campaign.schema_presets`."""
+
+if TYPE_CHECKING:
+    ModelName = str
+    TrainerName = str
+else:
+    ModelName = Literal[tuple(models())]
+    """Name of a model; see :mod:`superionic.registry`."""
+    TrainerName = Literal[tuple(trainable())]
+    """Name of a model that has a trainer."""
 
 FINE_TUNED: Final = "fine-tuned"
 """The name that stands for the potential which this campaign trains."""

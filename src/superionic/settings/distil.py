@@ -302,7 +302,7 @@ def _options(options: Any) -> Iterator[Problem]:
         return
     from dataclasses import fields
 
-    from superionic.training.nep_state import NepOptions
+    from superionic.models.nep.state import NepOptions
 
     known = {field.name for field in fields(NepOptions)}
     for name in options:

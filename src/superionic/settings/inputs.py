@@ -12,6 +12,7 @@ from superionic.settings.base import (
     Element,
     Formula,
     Matrix,
+    ModelName,
     Name,
     NotNegative,
     Number,
@@ -119,7 +120,7 @@ def _check_sha256(text: str) -> str:
 class PotentialInput(Section):
     """One machine-learned potential, or the pair potential, under the name that the stages use for it."""
 
-    engine: Literal["chgnet", "sevennet", "mace", "matgl", "nep", "pair", "ase"] = Field(
+    engine: ModelName = Field(
         description="Program that evaluates the potential; `ase` is a calculator of an installed package."
     )
     model: str | None = Field(

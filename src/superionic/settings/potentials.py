@@ -6,31 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from superionic.conventions import CONVENTIONS, OWN, advice, is_convention
+from superionic.registry import find, models
 from superionic.settings.base import Problem, did_you_mean
 
-# Which keys mean something to which engine, besides `engine`, `model` and `options`.
-_KEYS: Final[Mapping[str, frozenset[str]]] = {
-    "ase": frozenset({"calculator", "elements", "energy_convention", "level_of_theory"}),
-    "chgnet": frozenset({"precision"}),
-    "mace": frozenset({"energy_convention", "file", "level_of_theory", "modal", "precision", "trust_sha256"}),
-    "matgl": frozenset({"energy_convention", "file", "level_of_theory", "precision"}),
-    "nep": frozenset({"energy_convention", "file", "level_of_theory"}),
-    "pair": frozenset(),
-    "sevennet": frozenset({"energy_convention", "file", "level_of_theory", "modal"}),
-}
-_NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
-    "ase": ("calculator", "elements", "energy_convention"),
-    "mace": ("file", "energy_convention"),
-    "matgl": ("file",),
-    "nep": ("file", "energy_convention"),
-}
-_FILES: Final[Mapping[str, str]] = {
-    "mace": "an .npz made by `superionic engines convert mace FILE.model`",
-    "matgl": "the folder with model.json and state.pt",
-    "nep": "a nep.txt",
-}
-FOLDER_ENGINES: Final = ("matgl",)
-"""Engines whose `file` is a folder."""
 _ABOUT_A_FILE: Final = ("energy_convention", "level_of_theory", "modal", "trust_sha256")
 
 
@@ -38,18 +16,19 @@ def potential_problems(potentials: Mapping[Any, Any]) -> Iterator[Problem]:
     """Find keys that an engine does not know or that it needs, and words that are no energy convention."""
     for name, entry in potentials.items():
         engine = entry.get("engine") if isinstance(entry, Mapping) else None
-        if not isinstance(engine, str) or engine not in _KEYS:
+        model = find(engine)
+        if model is None:
             continue
         path = ("potentials", name)
         given = {key for key, value in entry.items() if value is not None} - {"engine", "model", "options"}
-        for key in sorted(given & frozenset().union(*_KEYS.values()) - _KEYS[engine]):
-            knows = ", ".join(sorted(_KEYS[engine])) or "only `model` and `options`"
+        for key in sorted(given & frozenset().union(*(each.keys for each in models().values())) - model.keys):
+            knows = ", ".join(sorted(model.keys)) or "only `model` and `options`"
             yield Problem((*path, key), f"the engine {engine} has no '{key}'", f"it knows: {knows}", at_key=True)
-        for key in _NEEDED.get(engine, ()):
+        for key in model.needed:
             if key not in given:
-                hint = {"file": f"it is {_FILES.get(engine, '')}", "energy_convention": _one_of()}.get(key, "")
+                hint = {"file": f"it is {model.file}", "energy_convention": _one_of()}.get(key, "")
                 yield Problem(path, f"a potential of the engine {engine} needs '{key}'", hint)
-        if "file" in _KEYS[engine] and "file" not in given:
+        if "file" in model.keys and "file" not in given:
             for key in sorted(given & set(_ABOUT_A_FILE)):
                 yield Problem((*path, key), f"'{key}' says something about a `file`, and there is none", at_key=True)
         convention = entry.get("energy_convention")

@@ -20,13 +20,14 @@ from superionic.settings.base import (
     Positive,
     Problem,
     StageSection,
+    TrainerName,
 )
 
 
 class TrainSettings(StageSection):
     """Fine-tuning of the potential that sampled, on the labels."""
 
-    trainer: Literal["chgnet", "mace", "matgl", "nep", "sevennet"] | None = Field(
+    trainer: TrainerName | None = Field(
         default=None,
         description="Trainer; left out, that of the sampling potential's engine. No other one fits but `nep`, which "
         "learns a small potential from the labels alone, whatever sampled.",
@@ -129,9 +130,9 @@ def replay_problems(raw: Mapping[str, Any], train: Mapping[str, Any], engine: st
     engine
         Name of the trainer.
     """
-    from superionic.training.base import FOUNDATION, METHODS, NEEDS_REPLAY, can_replay, has_option
+    from superionic.training.base import FOUNDATION, NEEDS_REPLAY, can_replay, has_option, trainer_names
 
-    able = ", ".join(name for name in METHODS if can_replay(name))
+    able = ", ".join(name for name in trainer_names() if can_replay(name))
     options = train.get("options")
     options = options if isinstance(options, Mapping) else {}
     multihead = options.get("mode") == NEEDS_REPLAY and can_replay(engine)

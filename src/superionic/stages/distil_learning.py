@@ -15,6 +15,7 @@ from superionic.dynamics.md import Segment
 from superionic.dynamics.monitors import Limits
 from superionic.execution.codec import from_tree
 from superionic.execution.task import Context, Task, ref_of, task
+from superionic.models.nep.state import Epoch, NepOptions, NepState
 from superionic.results.identity import ONCE
 from superionic.results.student import Exploration
 from superionic.stages.base import ChosenPotential, FloatArray, IntArray, Weights, Workbench
@@ -29,7 +30,6 @@ from superionic.training.distillation import (
     pack_structures,
     pick_by_grade,
 )
-from superionic.training.nep_state import Epoch, NepOptions, NepState
 
 if TYPE_CHECKING:
     from superionic.settings.distil import ResolvedDistil
@@ -343,7 +343,7 @@ def train_task(
     seed: int,
 ) -> NepState:
     """Train a student for some epochs, from scratch or from the state that was left."""
-    from superionic.training import nep
+    from superionic.models.nep import fit as nep
 
     labelled = set.labelled
     train, validation = labelled.subset(split.train), labelled.subset(split.validation)
@@ -366,7 +366,7 @@ def finish_task(
     state: NepState,
 ) -> FinishedStudent:
     """Take the weights of the best epoch, with the measure of extrapolation, out of the last state."""
-    from superionic.training import nep
+    from superionic.models.nep import fit as nep
 
     train = set.labelled.subset(split.train)
     return FinishedStudent(state.history, len(train), len(split.validation), nep.finish(state, train))

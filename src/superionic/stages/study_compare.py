@@ -50,13 +50,14 @@ def choose_methods(trainer: str, names: Sequence[str] | None = None) -> dict[str
     CampaignFileError
         If there is no such trainer, or it has no such way.
     """
-    from superionic.training.base import METHODS, trainer_names
+    from superionic.registry import trainable
 
-    if trainer not in trainer_names():
+    trainers = trainable()
+    if trainer not in trainers:
         raise CampaignFileError(
-            f"There is no trainer for {trainer!r}.", where="--engine", fix=f"use one of: {', '.join(trainer_names())}"
+            f"There is no trainer for {trainer!r}.", where="--engine", fix=f"use one of: {', '.join(trainers)}"
         )
-    known = METHODS[trainer]
+    known = trainers[trainer].methods
     for name in names or ():
         if name not in known:
             raise CampaignFileError(
@@ -80,7 +81,7 @@ def compare(
     study
         The study.
     methods
-        Name to options that differ (:data:`superionic.training.base.METHODS`).
+        Name to options that differ (``methods`` of :class:`superionic.registry.Model`).
     others
         Kept name of a file with structures of other chemistries, for the forgetting test; None for the built-in set.
     stability

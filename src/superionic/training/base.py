@@ -1,4 +1,4 @@
-"""One contract for every trainer, and the registry that finds them by name.
+"""One contract for every trainer, and how it is found by the name of its model.
 
 A trainer is a module that offers five names:
 
@@ -25,7 +25,6 @@ Importing a trainer imports no engine; :mod:`superionic.training.conformance` ju
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final, Protocol
@@ -34,37 +33,11 @@ from ase import Atoms
 
 from superionic.errors import CampaignFileError
 from superionic.labels.base import Progress
+from superionic.registry import find, trainable
 from superionic.training.dataset import LabelledSet, Targets
 
-TRAINERS: Final[Mapping[str, str]] = {
-    "chgnet": "superionic.training.chgnet",
-    "mace": "superionic.training.mace",
-    "matgl": "superionic.training.matgl",
-    "nep": "superionic.training.nep_labels",
-    "sevennet": "superionic.training.sevennet",
-}
-"""Trainers by name, which is that of the potential they train and of its engine.
-
-``nep`` is the exception: it makes a potential of its own out of the labels, whatever sampled, and runs in the core.
-"""
 FROM_LABELS: Final = "nep"
-"""The trainer that keeps nothing of the potential that sampled."""
-
-
-METHODS: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
-    "chgnet": {"naive": {}, "frozen": {"freeze": "all-but-readout"}, "scratch": {"initial": "random"}},
-    "mace": {
-        "naive": {"mode": "naive"},
-        "frozen": {"mode": "frozen", "freeze": "all-but-readout"},
-        "lora": {"mode": "lora"},
-        "multihead": {"mode": "multihead", "replay_labels": "foundation"},
-        "scratch": {"mode": "scratch"},
-    },
-    "matgl": {"naive": {}, "frozen": {"freeze": "all-but-readout"}, "scratch": {"initial": "random"}},
-    "nep": {"scratch": {}},
-    "sevennet": {"naive": {}, "frozen": {"freeze": "all-but-readout"}, "scratch": {"initial": "random"}},
-}
-"""Ways of training that a bake-off compares → options by which each trainer takes them."""
+"""The trainer that makes a potential of its own out of the labels, whatever sampled, and runs in the core."""
 
 NEEDS_REPLAY: Final = "multihead"
 """The way that needs replay data."""
@@ -120,7 +93,7 @@ class Trainer(Protocol):
 
 def trainer_names() -> tuple[str, ...]:
     """Names of the trainers that there are, in alphabetical order."""
-    return tuple(name for name in sorted(TRAINERS) if importlib.util.find_spec(TRAINERS[name]) is not None)
+    return tuple(trainable())
 
 
 def trainer(name: str) -> Trainer:
@@ -131,19 +104,21 @@ def trainer(name: str) -> Trainer:
     CampaignFileError
         If there is none of this name.
     """
-    if name not in trainer_names():
+    model = trainable().get(name)
+    if model is None or model.trainer is None:
         raise CampaignFileError(
             f"There is no trainer for the potential {name!r}.",
             where="train.trainer",
             fix=f"Sample with a potential of one of: {', '.join(trainer_names())}; or leave out `train`.",
         )
-    found: Trainer = importlib.import_module(TRAINERS[name])
+    found: Trainer = importlib.import_module(model.trainer)
     return found
 
 
 def can_replay(name: str) -> bool:
     """Say whether a trainer has a way that learns from replay data."""
-    return NEEDS_REPLAY in METHODS.get(name, {})
+    model = find(name)
+    return model is not None and NEEDS_REPLAY in model.methods
 
 
 def has_option(name: str, option: str) -> bool:

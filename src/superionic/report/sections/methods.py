@@ -7,6 +7,7 @@ from typing import Final
 
 from superionic.enumeration.counted import Method
 from superionic.references.values import BOEHM_2025, DENG_2025
+from superionic.registry import models
 from superionic.report.own_results import is_fine_tuned
 from superionic.report.section import Paragraph, Section, Sources
 from superionic.report.sections.conductivity import FORMS
@@ -16,6 +17,7 @@ from superionic.results.orderings import EnumeratedSpace
 
 # citation, DOI
 _SOURCES: Final[dict[str, tuple[str, str]]] = {
+    **{name: model.citation for name, model in models().items() if model.citation is not None},
     "paper A": (DENG_2025.citation, DENG_2025.doi or ""),
     "paper B": (BOEHM_2025.citation, BOEHM_2025.doi or ""),
     "ase": ("A. H. Larsen et al., J. Phys.: Condens. Matter 29, 273002 (2017)", "10.1088/1361-648X/aa680e"),
@@ -25,8 +27,6 @@ _SOURCES: Final[dict[str, tuple[str, str]]] = {
         "10.1080/27660400.2024.2384822",
     ),
     "ewald": ("P. P. Ewald, Ann. Phys. 369, 253–287 (1921)", "10.1002/andp.19213690304"),
-    "chgnet": ("B. Deng et al., Nat. Mach. Intell. 5, 1031–1041 (2023)", "10.1038/s42256-023-00716-3"),
-    "sevennet": ("Y. Park et al., J. Chem. Theory Comput. 20, 4857–4868 (2024)", "10.1021/acs.jctc.4c00190"),
     "gpaw": ("J. J. Mortensen et al., J. Chem. Phys. 160, 092503 (2024)", "10.1063/5.0182685"),
     "gfn1-xtb": (
         "S. Grimme, C. Bannwarth, P. Shushkov, J. Chem. Theory Comput. 13, 1989–2009 (2017)",
@@ -43,7 +43,6 @@ _SOURCES: Final[dict[str, tuple[str, str]]] = {
     ),
     "csvr": ("G. Bussi, D. Donadio, M. Parrinello, J. Chem. Phys. 126, 014101 (2007)", "10.1063/1.2408420"),
     "berendsen": ("H. J. C. Berendsen et al., J. Chem. Phys. 81, 3684 (1984)", "10.1063/1.448118"),
-    "nep": ("Z. Fan et al., J. Chem. Phys. 157, 114801 (2022)", "10.1063/5.0106617"),
     "maxvol": (
         "E. V. Podryabinkin, A. V. Shapeev, Comput. Mater. Sci. 140, 171–180 (2017)",
         "10.1016/j.commatsci.2017.08.031",

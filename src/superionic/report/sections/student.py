@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
+from superionic.models.nep.state import EpochErrors
 from superionic.report.composition_axes import material_columns, ordering_cells
 from superionic.report.csv_tables import Cells, CsvTable, csv_table, estimate_cells, estimate_columns
 from superionic.report.plots import GREY, VERMILION, Dash, Panel, Plot, Series, parity_series, pick
@@ -18,7 +19,6 @@ from superionic.report.words import UNKNOWN, listing, number, plural, sentence, 
 from superionic.results.campaign import Results, Statement
 from superionic.results.student import DistilResult, ParityPoints, Round
 from superionic.training.metrics import ErrorMetrics
-from superionic.training.nep_state import EpochErrors
 from superionic.training.parity import Criterion, MeanVolume, TransferError
 from superionic.transport.estimate import Estimate
 

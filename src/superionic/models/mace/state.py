@@ -161,7 +161,7 @@ class TrainState(AdamState):
     """All that the rest of a training depends on; it needs the checkpoint no more.
 
     In ``history`` there is ``replay`` beside ``train`` and ``validation``. ``best_weights`` are complete weights
-    (:mod:`superionic.potentials.mace_weights`).
+    (:mod:`superionic.models.mace.weights`).
 
     Attributes
     ----------

@@ -1,6 +1,6 @@
 """The fast student: a neuroevolution potential (NEP) evaluated by compiled loops, without torch or any other engine.
 
-Options of :func:`load`: ``weights`` (arrays from :func:`superionic.training.nep.finish`) or ``file`` (a ``nep.txt`` of
+Options of :func:`load`: ``weights`` (arrays of :func:`superionic.models.nep.fit.finish`) or ``file`` (a ``nep.txt`` of
 GPUMD or of :meth:`NepPotential.to_text`); ``energy_convention`` and ``level_of_theory`` (those of its teacher).
 """
 
@@ -16,9 +16,9 @@ from ase import Atoms
 
 from superionic.errors import EngineError, PotentialError
 from superionic.foreign import read_regular
+from superionic.models.nep.model import NepModel
+from superionic.models.nep.neighbours import NeighbourList
 from superionic.potentials.base import BasePotential, PotentialIdentity, Prediction, weights_sha256
-from superionic.potentials.nep_model import NepModel
-from superionic.potentials.nep_neighbours import NeighbourList
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -53,7 +53,7 @@ class NepPotential(BasePotential):
         PotentialError
             If an element is not covered, or stress is asked of a structure that is not periodic in all directions.
         """
-        from superionic.potentials import nep_kernels
+        from superionic.models.nep import kernels as nep_kernels
 
         if stress and not atoms.pbc.all():
             raise PotentialError(
@@ -92,7 +92,7 @@ class NepPotential(BasePotential):
 
     def descriptors(self, atoms: Atoms) -> FloatArray:
         """Scaled descriptors of all atoms, shape (n_atoms, dim): what the networks see."""
-        from superionic.potentials import nep_kernels
+        from superionic.models.nep import kernels as nep_kernels
 
         positions = self._prepare(atoms)
         out = np.zeros((len(atoms), self.model.dim))
@@ -125,7 +125,7 @@ class NepPotential(BasePotential):
         if not self.model.active_inverse.size:
             raise PotentialError(
                 "This NEP carries no active set, so it cannot tell how far it extrapolates.",
-                fix="Load the arrays that superionic.training.nep.finish returned instead of a nep.txt.",
+                fix="Load the arrays that superionic.models.nep.fit.finish returned instead of a nep.txt.",
             )
         features = np.column_stack([self.descriptors(atoms), np.ones(len(atoms))])
         grades = np.zeros(len(atoms))

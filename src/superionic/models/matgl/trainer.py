@@ -1,10 +1,10 @@
 """Fine-tuning of M3GNet and TensorNet (matgl) in segments that resume exactly.
 
 The loop is that of :mod:`superionic.training.loop`; network, graph, references of elements and scale are those of the
-adapter :mod:`superionic.potentials.matgl`, so that what is trained is what a campaign evaluates. Structures of a batch
-go through the network one by one: the graph of the adapter, in which bonds stand in the order that M3GNet's three-body
-terms need, is of one structure. Energies of elements, mean and scale keep their values, as the per-element shift of
-the labels replaces them. A model comes from a user's folder (``file``); nothing is published with the engine.
+adapter :mod:`superionic.models.matgl.potential`, so that what is trained is what a campaign evaluates. Structures of a
+batch go through the network one by one: the graph of the adapter, in which bonds stand in the order that M3GNet's
+three-body terms need, is of one structure. Energies of elements, mean and scale keep their values, as the per-element
+shift of the labels replaces them. A model comes from a user's folder (``file``); nothing is published with the engine.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class _Network(loop.Network):
     """M3GNet or TensorNet on one CPU thread, as the loop sees it."""
 
     def __init__(self, model: str | None, file: str | None, _options: TrainOptions) -> None:
-        from superionic.potentials import matgl
+        from superionic.models.matgl import potential as matgl
 
         # The adapter's own network and graph, so that both sides mean the same numbers.
         self._potential = loop.adapter(matgl.load, model, file)

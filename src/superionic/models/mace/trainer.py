@@ -1,6 +1,6 @@
 """Training of MACE in segments that resume exactly: a user's checkpoint tuned in several ways, and new networks.
 
-Modes (:data:`superionic.training.mace_state.MODES`):
+Modes (:data:`superionic.models.mace.state.MODES`):
 
 - ``naive``: all weights are tuned. It learns fast and forgets what it is not shown.
 - ``frozen``: the modules that ``freeze`` names keep their weights.
@@ -31,13 +31,14 @@ from ase import Atoms
 
 from superionic.errors import CampaignFileError, StageError
 from superionic.labels.base import Progress
-from superionic.potentials import mace_weights
+from superionic.models.mace import graphs as mace_graphs
+from superionic.models.mace import network as mace_network
+from superionic.models.mace import weights as mace_weights
+from superionic.models.mace.loop import EVALUATED_AT_A_TIME, Run, check_frame
+from superionic.models.mace.state import MODES, TrainOptions, TrainState
 from superionic.potentials.checkpoints import checksum
-from superionic.training import mace_graphs, mace_network
 from superionic.training.dataset import ElementReferences, LabelledSet, Targets, fit_element_references
 from superionic.training.loop import arrays
-from superionic.training.mace_loop import EVALUATED_AT_A_TIME, Run, check_frame
-from superionic.training.mace_state import MODES, TrainOptions, TrainState
 from superionic.training.metrics import errors
 
 __all__ = [
@@ -302,7 +303,7 @@ def write_file(weights: Mapping[str, np.ndarray], path: str, *, head: str | None
     str
         SHA-256 of the file.
     """
-    from superionic.potentials.mace_bridge import write
+    from superionic.models.mace.bridge import write
 
     mace_network.prepare()
     with mace_network.double_precision():

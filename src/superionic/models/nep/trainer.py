@@ -1,6 +1,6 @@
 """Training of a small potential straight from labels: a trainer like those of :mod:`superionic.training.base`.
 
-The potential is a NEP, trained from scratch by :mod:`superionic.training.nep`; which potential sampled does not matter,
+The potential is a NEP, trained from scratch by :mod:`superionic.models.nep.fit`; which potential sampled is no matter,
 since nothing of it is kept but the zero of its energies. It needs numpy and numba alone, so it runs in the core.
 
 The weights of the loss are relative to those that suit a NEP: 1 for energies and forces and 0.1 for stresses, the
@@ -19,9 +19,9 @@ from ase import Atoms
 
 from superionic.errors import CampaignFileError, StageError
 from superionic.labels.base import Progress
-from superionic.training import nep
+from superionic.models.nep import fit as nep
+from superionic.models.nep.state import Epoch, EpochErrors, NepOptions, NepState
 from superionic.training.dataset import LabelledSet, Targets
-from superionic.training.nep_state import Epoch, EpochErrors, NepOptions, NepState
 from superionic.training.state import Options, refuse
 
 __all__ = ["TrainOptions", "TrainState", "predict", "start", "train_epochs"]
@@ -32,7 +32,7 @@ _USUAL_STRESS_WEIGHT = 0.1
 
 @dataclass(frozen=True)
 class TrainOptions(Options):
-    """How to train; what is not here is as :class:`superionic.training.nep_state.NepOptions` has it.
+    """How to train; what is not here is as :class:`superionic.models.nep.state.NepOptions` has it.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class TrainOptions(Options):
     energy_weight, force_weight, stress_weight
         Relative to a NEP's own, see the head of the module.
     cutoff_radial_A, cutoff_angular_A, n_radial, n_angular, basis_radial, basis_angular, l_max, four_body, five_body
-        Form of the descriptors, as :class:`superionic.training.nep_state.NepOptions` has it.
+        Form of the descriptors, as :class:`superionic.models.nep.state.NepOptions` has it.
     n_neurons, longest_zbl_A
         Width of the networks and reach of the core's repulsion, likewise.
     """
@@ -74,7 +74,7 @@ class TrainOptions(Options):
 
     @property
     def of_nep(self) -> NepOptions:
-        """The same as the loop of :mod:`superionic.training.nep` takes them.
+        """The same as the loop of :mod:`superionic.models.nep.fit` takes them.
 
         Raises
         ------

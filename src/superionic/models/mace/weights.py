@@ -1,7 +1,7 @@
 """Weights of a trained MACE that say by themselves what network they belong to.
 
 A training changes the network: from scratch there is no checkpoint at all, and multi-head training adds a head. So the
-weights that :mod:`superionic.training.mace` gives carry the settings of their network among the arrays (under
+weights that :mod:`superionic.models.mace.trainer` gives carry the settings of their network among the arrays (under
 :data:`SETTINGS`), and can be loaded without the checkpoint that they began from.
 """
 
@@ -83,7 +83,7 @@ def pack(network: Any, *, file_sha256: str = "") -> dict[str, np.ndarray]:
     PotentialError
         If it is of a kind that the bridge does not know.
     """
-    from superionic.potentials.mace_bridge import settings_of
+    from superionic.models.mace.bridge import settings_of
 
     settings, _ = settings_of(network)
     settings[_ORIGIN] = file_sha256
@@ -104,7 +104,7 @@ def unpack(weights: Mapping[str, np.ndarray]) -> Any:
     PotentialError
         If the weights are not complete or do not fit the installed mace.
     """
-    from superionic.potentials.mace_bridge import build, load_arrays
+    from superionic.models.mace.bridge import build, load_arrays
 
     settings = settings_of_weights(weights)
     arrays = {name: array for name, array in weights.items() if name != SETTINGS}

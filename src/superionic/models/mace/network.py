@@ -16,10 +16,10 @@ import numpy.typing as npt
 from ase.data import atomic_numbers
 
 from superionic.errors import CampaignFileError, EngineError, PotentialError
-from superionic.potentials import mace_weights
-from superionic.potentials.mace_weights import FOUNDATION, SETTINGS, TUNED
+from superionic.models.mace import weights as mace_weights
+from superionic.models.mace.state import FREEZE, TrainOptions
+from superionic.models.mace.weights import FOUNDATION, SETTINGS, TUNED
 from superionic.training.dataset import LabelledSet, fit_element_references
-from superionic.training.mace_state import FREEZE, TrainOptions
 from superionic.training.state import Arrays
 
 _MAX_ELL: Final = 3
@@ -31,7 +31,7 @@ def prepare() -> None:
     try:
         import torch
 
-        from superionic.potentials.mace import import_mace
+        from superionic.models.mace.potential import import_mace
 
         import_mace()
     except ModuleNotFoundError as error:
@@ -61,8 +61,8 @@ def checkpoint(
     PotentialError
         If the file is none, a pickle that is not trusted, or no head is named where it has several.
     """
-    from superionic.potentials.mace import is_bridge, read_network
-    from superionic.potentials.mace_bridge import load_arrays
+    from superionic.models.mace.bridge import load_arrays
+    from superionic.models.mace.potential import is_bridge, read_network
 
     if weights is not None and mace_weights.is_complete(weights):
         if file is not None:
@@ -88,7 +88,7 @@ def is_double(network: Any) -> bool:
 
 
 def single_head(network: Any, head: str | None) -> Any:
-    """Take one head out of a network; errors as :func:`superionic.potentials.mace_weights.choose_head`."""
+    """Take one head out of a network; errors as :func:`superionic.models.mace.weights.choose_head`."""
     heads = list(getattr(network, "heads", ["Default"]))
     index = mace_weights.choose_head(heads, head)
     if len(heads) == 1:
@@ -110,7 +110,7 @@ def double_head(network: Any) -> Any:
     from mace.tools.finetuning_utils import load_foundations_elements
     from mace.tools.utils import AtomicNumberTable
 
-    from superionic.potentials.mace_bridge import build, settings_of
+    from superionic.models.mace.bridge import build, settings_of
 
     settings, arrays = settings_of(network)
     settings["heads"] = [FOUNDATION, TUNED]
@@ -160,7 +160,7 @@ def scratch(options: TrainOptions, train: LabelledSet, seed: int) -> Any:
     import torch
     from matscipy.neighbours import neighbour_list
 
-    from superionic.potentials.mace_bridge import build
+    from superionic.models.mace.bridge import build
 
     form = options.architecture()
     numbers = sorted({int(number) for atoms in train.structures for number in atoms.numbers})
@@ -214,7 +214,7 @@ def check_form(network: Any, options: TrainOptions) -> None:
     CampaignFileError
         If they differ.
     """
-    from superionic.potentials.mace_bridge import settings_of
+    from superionic.models.mace.bridge import settings_of
 
     settings, _ = settings_of(network)
     from e3nn import o3

@@ -2,7 +2,7 @@
 
 The model's own layers and weights are used; what differs from its own ASE calculator is what is computed around them:
 
-- the graph is built with array operations (:mod:`superionic.potentials.chgnet_graph`), edge for edge the same;
+- the graph is built with array operations (:mod:`superionic.models.chgnet.graph`), edge for edge the same;
 - forces and stress come from one backward pass that keeps no graph of its own (the calculator makes two that can be
   differentiated again, for training); stress only where it is asked for, magnetic moments never;
 - energies of atoms are summed in double precision.
@@ -27,10 +27,10 @@ from ase import Atoms
 
 from superionic.conventions import MP2020, MP_R2SCAN_CHGNET
 from superionic.errors import CalculationFailed, EngineError, PotentialError
+from superionic.models.chgnet.graph import build_graph
 from superionic.potentials import checkpoints
 from superionic.potentials.base import PotentialIdentity, Prediction, weights_sha256
 from superionic.potentials.checkpoints import TorchPotential
-from superionic.potentials.chgnet_graph import build_graph
 from superionic.potentials.elements import mptrj_elements
 
 PINNED_VERSION = "0.4.2"

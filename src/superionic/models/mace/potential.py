@@ -1,7 +1,7 @@
 """MACE (Batatia et al., Adv. Neural Inf. Process. Syst. 35 (2022)): adapter for a user's checkpoint.
 
 No weights come with its wheel. A checkpoint is either a *bridge file* (``.npz``: settings and arrays, nothing that
-runs; :mod:`superionic.potentials.mace_bridge` makes it and reads it with any version of e3nn), or a ``.model`` of MACE,
+runs; :mod:`superionic.models.mace.bridge` makes it and reads it with any version of e3nn), or a ``.model`` of MACE,
 which is a pickle that runs code when it is loaded and is therefore accepted only by its checksum.
 
 Options of :func:`load`: ``file``; ``energy_convention`` and ``level_of_theory`` of the file; ``modal`` (the head of a
@@ -22,7 +22,8 @@ from ase import Atoms
 from ase.data import chemical_symbols
 
 from superionic.errors import PotentialError
-from superionic.potentials import checkpoints, mace_weights
+from superionic.models.mace import weights as mace_weights
+from superionic.potentials import checkpoints
 from superionic.potentials.base import PotentialIdentity, Prediction, weights_sha256
 from superionic.potentials.checkpoints import Statement, TorchPotential
 
@@ -120,7 +121,7 @@ def describe(model: str | None = None, **options: Any) -> PotentialIdentity:
     digest = checkpoints.checksum(file)
     statement = _stated(digest, model, options)
     if is_bridge(file):
-        from superionic.potentials.mace_bridge import read_settings
+        from superionic.models.mace.bridge import read_settings
 
         symbols = _symbols(read_settings(file)["atomic_numbers"])
         return statement.identity("mace", PINNED_VERSION, digest, symbols, "MIT")
@@ -152,8 +153,8 @@ def load(
     model
         A name for the checkpoint, for people; ``"test"`` without ``file`` builds the small test network.
     weights
-        Trained weights: those of :mod:`superionic.training.mace`, which bring their network with them (a ``file`` is
-        then the checkpoint they began from, and not read), or all weights of the model's own state dict by name.
+        Trained weights: those of :mod:`superionic.models.mace.trainer`, which bring their network with them (a ``file``
+        is then the checkpoint they began from, and not read), or all weights of the model's own state dict by name.
     threads
         Threads of torch in this process (a setting of the whole process).
     file
@@ -189,7 +190,7 @@ def load(
     else:
         network = read_network(model, file=file, trust_sha256=trust_sha256)
         if weights is not None:
-            from superionic.potentials.mace_bridge import load_arrays
+            from superionic.models.mace.bridge import load_arrays
 
             load_arrays(network, weights)
     digest = weights_sha256(mace_weights.arrays_of(network) if weights is None else weights)
@@ -259,7 +260,7 @@ def import_mace() -> Any:
 
 def test_network() -> Any:
     """Build the small network of :data:`TEST_MODEL`, in double precision, always with the same weights."""
-    from superionic.potentials.mace_bridge import build
+    from superionic.models.mace.bridge import build
 
     network = build(
         {
@@ -287,7 +288,7 @@ def _stated(digest: str, model: str | None, options: Mapping[str, Any]) -> State
 
 
 def _read(file: str, digest: str, trust_sha256: str | None) -> Any:
-    from superionic.potentials import mace_bridge
+    from superionic.models.mace import bridge as mace_bridge
 
     if is_bridge(file):
         with warnings.catch_warnings():

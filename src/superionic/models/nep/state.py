@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from superionic.errors import CampaignFileError
-from superionic.potentials.nep_model import LEARNED, NepModel
+from superionic.models.nep.model import LEARNED, NepModel
 
 Arrays = dict[str, npt.NDArray[np.float64]]
 
@@ -91,7 +91,7 @@ class NepOptions:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Sizes as :class:`superionic.potentials.nep_model.NepModel` wants them."""
+        """Sizes as :class:`superionic.models.nep.model.NepModel` wants them."""
         return (
             self.n_radial,
             self.basis_radial,

@@ -15,10 +15,10 @@ from ase import Atoms
 
 from superionic.dynamics.lammps_library import lammps_version
 from superionic.dynamics.lammps_parity import compare, natively
-from superionic.dynamics.lammps_styles import pair_commands, pair_self_energy_eV
 from superionic.dynamics.md import MDSettings, initial_state, run_segment
 from superionic.errors import EngineError
-from superionic.potentials.pair import PairPotential
+from superionic.models.pair.lammps import pair_commands, pair_self_energy_eV
+from superionic.models.pair.potential import PairPotential
 from superionic.potentials.reference import li3ycl6_cell
 
 SETTINGS: Final = MDSettings(

@@ -21,14 +21,14 @@ import numpy.typing as npt
 from ase import Atoms
 
 from superionic.errors import CalculationFailed, PotentialError, StageError
+from superionic.models.nep.model import LEARNED, NepModel
+from superionic.models.nep.neighbours import NeighbourList
+from superionic.models.nep.potential import NepPotential
+from superionic.models.nep.state import Arrays, Epoch, EpochErrors, NepOptions, NepState, zeros_like
 from superionic.potentials.base import PotentialIdentity
 from superionic.potentials.checkpoints import by_number
-from superionic.potentials.nep import NepPotential
-from superionic.potentials.nep_model import LEARNED, NepModel
-from superionic.potentials.nep_neighbours import NeighbourList
 from superionic.training.active_set import active_inverse
 from superionic.training.dataset import LabelledSet, Targets, fit_element_references
-from superionic.training.nep_state import Arrays, Epoch, EpochErrors, NepOptions, NepState, zeros_like
 from superionic.units import GPA_PER_EV_PER_A3
 
 __all__ = ["NepOptions", "NepState", "continue_with", "finish", "predict", "start", "train_epochs"]
@@ -321,7 +321,7 @@ def _prepare(part: LabelledSet, model: NepModel) -> list[_Item]:
 
 
 def _evaluated(parameters: Mapping[str, npt.NDArray[Any]], item: _Item) -> tuple[float, FloatArray, FloatArray]:
-    from superionic.potentials import nep_kernels
+    from superionic.models.nep import kernels as nep_kernels
 
     n = len(item.types)
     energies, forces, virial = np.zeros(n), np.zeros((n, 3)), np.zeros((3, 3))
@@ -377,7 +377,7 @@ def _add_gradient(
     gradient: Arrays,
 ) -> FloatArray:
     """Add one structure's share of the loss's gradient; give its loss and squared errors."""
-    from superionic.potentials import nep_kernels
+    from superionic.models.nep import kernels as nep_kernels
 
     energy, forces, virial = _evaluated(parameters, item)
     told, by_energy, by_force, by_virial = _loss(item, options, energy, forces, virial)

@@ -80,7 +80,7 @@ class _Network(loop.Network):
     def __init__(self, model: str | None, file: str | None, options: TrainOptions) -> None:
         import torch
 
-        from superionic.potentials import sevennet
+        from superionic.models.sevennet import potential as sevennet
 
         potential = loop.adapter(sevennet.load, model, file, modal=options.modal)
         # Without fusion: torch would compile other kernels after some evaluations, which round in another way.

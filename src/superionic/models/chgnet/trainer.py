@@ -23,8 +23,8 @@ import numpy as np
 from ase import Atoms
 
 from superionic.errors import CalculationFailed, CampaignFileError
+from superionic.models.chgnet.state import FREEZE, MODELS, TrainOptions, TrainState
 from superionic.training import loop
-from superionic.training.chgnet_state import FREEZE, MODELS, TrainOptions, TrainState
 from superionic.units import GPA_PER_EV_PER_A3
 
 __all__ = ["FREEZE", "MODELS", "TrainOptions", "TrainState", "predict", "start", "train_epochs"]

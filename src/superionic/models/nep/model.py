@@ -102,7 +102,7 @@ class NepModel:
             if getattr(self, name).shape != wanted:
                 raise PotentialError(
                     f"The array {name} of the NEP has shape {getattr(self, name).shape} instead of {wanted}.",
-                    fix="Give the arrays that superionic.training.nep.finish returned, complete and unchanged.",
+                    fix="Give the arrays that superionic.models.nep.fit.finish returned, complete and unchanged.",
                 )
         if not 1 <= l_max <= 4:
             raise PotentialError(f"A NEP with l_max = {l_max} cannot be evaluated here.", fix="Use l_max from 1 to 4.")
@@ -148,7 +148,7 @@ class NepModel:
         if missing:
             raise PotentialError(
                 f"The weights are not those of a NEP: {', '.join(missing)} missing.",
-                fix="Give the arrays that superionic.training.nep.finish returned, complete and unchanged.",
+                fix="Give the arrays that superionic.models.nep.fit.finish returned, complete and unchanged.",
             )
         return cls(**{name: np.asarray(arrays[name]) for name in names})
 

@@ -2,7 +2,7 @@
 
 Energies, forces and stresses of the labels by one head, and of the replay data by the other; Adam under a cosine
 learning rate; a running mean of the weights. Everything that the next epoch depends on goes back into
-:class:`superionic.training.mace_state.TrainState`.
+:class:`superionic.models.mace.state.TrainState`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ import numpy.typing as npt
 
 from superionic.conventions import WINDOW_EV_PER_ATOM
 from superionic.errors import CalculationFailed, StageError
-from superionic.potentials import mace_weights
-from superionic.training import mace_graphs, mace_network
+from superionic.models.mace import graphs as mace_graphs
+from superionic.models.mace import network as mace_network
+from superionic.models.mace import weights as mace_weights
+from superionic.models.mace.graphs import Graph
+from superionic.models.mace.state import TrainOptions, TrainState
 from superionic.training.dataset import LabelledSet, Targets
 from superionic.training.loop import arrays, batches, learning_rate, moments, restore, shifted
-from superionic.training.mace_graphs import Graph
-from superionic.training.mace_state import TrainOptions, TrainState
 from superionic.training.metrics import epoch_entry
 
 EVALUATED_AT_A_TIME: Final = 16

@@ -29,13 +29,13 @@ from ase.data import chemical_symbols
 from superionic.conventions import MATPES_PBE, MATPES_R2SCAN, MP_RAW
 from superionic.errors import CalculationFailed, EngineError, PotentialError
 from superionic.foreign import read_regular
+from superionic.models.matgl import MEMBERS
 from superionic.potentials import checkpoints
 from superionic.potentials.base import PotentialIdentity, Prediction, weights_sha256
 from superionic.potentials.checkpoints import Statement, TorchPotential
 
 PINNED_VERSION = "2.0.6"
 _MOST_SETTINGS_BYTES: Final = 10_000_000
-MEMBERS: Final = ("model.json", "state.pt")
 """Files of a model folder that are read."""
 
 _M3GNET, _TENSORNET = "M3GNet", "TensorNet"

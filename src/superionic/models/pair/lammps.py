@@ -1,15 +1,21 @@
-"""Potentials of this project in LAMMPS' own words."""
+"""The pair potential in LAMMPS' own words."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from scipy.special import erfc
 
-from superionic.potentials.pair import PairPotential
+from superionic.models.pair.potential import PairPotential, load
 from superionic.units import COULOMB_EV_A
+
+
+def lammps_lines(symbols: Sequence[str], options: Mapping[str, Any]) -> list[str]:
+    """Give the lines of a LAMMPS input that choose the potential with these options."""
+    return list(pair_commands(load(**options), symbols))
 
 
 def pair_commands(potential: PairPotential, symbols: Sequence[str]) -> tuple[str, ...]:

@@ -21,9 +21,9 @@ from ase import Atoms
 from ase.data import chemical_symbols
 
 from superionic.errors import CalculationFailed, PotentialError
+from superionic.models.mace.state import TrainOptions
 from superionic.potentials import checkpoints
 from superionic.training.dataset import LabelledSet, Targets
-from superionic.training.mace_state import TrainOptions
 from superionic.units import GPA_PER_EV_PER_A3
 
 _DELTA: Final = 0.01

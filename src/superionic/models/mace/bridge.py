@@ -91,7 +91,7 @@ def build(settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
 
     import torch
 
-    from superionic.potentials.mace import import_mace
+    from superionic.models.mace.potential import import_mace
 
     modules = import_mace()
     from e3nn import o3
@@ -215,7 +215,7 @@ def unpickle(path: str | Path) -> Any:
 
     import torch
 
-    from superionic.potentials.mace import import_mace
+    from superionic.models.mace.potential import import_mace
 
     import_mace()
     try:
@@ -252,8 +252,8 @@ def _evaluate(network: Any) -> tuple[float, np.ndarray]:
 
     from ase.data import chemical_symbols
 
+    from superionic.models.mace.potential import MACEPotential
     from superionic.potentials.base import PotentialIdentity
-    from superionic.potentials.mace import MACEPotential
     from superionic.potentials.reference import cell_of
 
     numbers = sorted(int(number) for number in network.atomic_numbers)

@@ -1,0 +1,36 @@
+"""M3GNet and TensorNet by matgl, by a user's model folder."""
+
+from __future__ import annotations
+
+from superionic.engine_spec import EngineSpec
+from superionic.registry import Model
+
+MEMBERS = ("model.json", "state.pt")
+"""The files of a model folder that are read."""
+
+MODEL = Model(
+    name="matgl",
+    package=__name__,
+    potential=f"{__name__}.potential",
+    evaluation_s_per_atom=0.003,
+    engine=EngineSpec(
+        name="matgl",
+        requirement="matgl==2.0.6",
+        module="matgl",
+        purpose="universal potentials M3GNet and TensorNet, by a user's model folder",
+        licence="BSD-3-Clause (DGL: Apache-2.0)",
+        main_packages=("ase", "dgl", "matgl", "numpy", "pymatgen-core", "scipy", "torch", "torch-geometric"),
+        size_GB=1.5,
+        proof="superionic.potentials.proof:prove",
+        proof_settings={"potential": "matgl", "models": ["test-m3gnet", "test-tensornet"]},
+        as_pinned=True,
+        last_python=(3, 11),  # of DGL 1.1.3
+        package=__name__,
+    ),
+    trainer=f"{__name__}.trainer",
+    methods={"naive": {}, "frozen": {"freeze": "all-but-readout"}, "scratch": {"initial": "random"}},
+    keys=frozenset({"energy_convention", "file", "level_of_theory", "precision"}),
+    needed=("file",),
+    file="the folder with model.json and state.pt",
+    members=MEMBERS,
+)
