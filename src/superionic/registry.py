@@ -47,6 +47,8 @@ class Model:
         The environment in which it runs; None where superionic's own is enough.
     trainer
         Module that trains it; see :mod:`superionic.training.base`. None where nothing does.
+    from_labels
+        Whether training makes a potential of its own out of the labels, whatever sampled, in superionic's environment.
     methods
         Ways of training that a bake-off compares → options by which the trainer takes them.
     keys, needed
@@ -69,6 +71,7 @@ class Model:
     evaluation_s_per_atom: float
     engine: EngineSpec | None = None
     trainer: str | None = None
+    from_labels: bool = False
     methods: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: MappingProxyType({}))
     keys: frozenset[str] = frozenset()
     needed: tuple[str, ...] = ()

@@ -52,6 +52,11 @@ def test_pair():
     judge(conform(run("pair")), DOUBLE)
 
 
+def test_a_model_of_another_package():
+    pytest.importorskip("toy_model", reason="not installed: pip install --no-deps tests/models/toy_model")
+    judge(conform(run("toy")), DOUBLE)
+
+
 def test_any_ase_calculator_that_a_package_registers(monkeypatch):
     def make(charge_scale=1.0):
         from superionic.potentials.base import load_potential

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from superionic.execution.task import ref_of
 from superionic.potentials.base import PotentialIdentity
+from superionic.registry import models
 from superionic.results.learning import Exploration, ExplorationRound, LearningResult, SampleResult
 from superionic.settings.learn import ActiveSettings, Learning, learning_of
 from superionic.settings.sample import SampleSettings
 from superionic.stages import label, sample, train, validate
 from superionic.stages.base import FINE_TUNED, Candidate, ChosenPotential, Snapshot, Weights, WithSnapshots
-from superionic.training.base import FROM_LABELS
 from superionic.training.distillation import evenly
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def trained_potential(pretrained: ChosenPotential, trainer: str, weights: Weight
     The trainer ``nep`` learns a small potential from the labels alone; its energies have the zero of the potential that
     sampled, to which the labels were shifted.
     """
-    if trainer != FROM_LABELS:
+    if not models()[trainer].from_labels:
         return pretrained.tuned(weights)
     level = "the campaign's labels"
     identity = PotentialIdentity(

@@ -360,13 +360,13 @@ def _training(raw: Mapping[str, Any]) -> Iterator[Problem]:
     train = raw.get("train")
     if not isinstance(train, Mapping):
         return
-    from superionic.training.base import FROM_LABELS, trainer_names
+    from superionic.training.base import trainer_names
 
     trainer, name = train.get("trainer"), _mapping(raw.get("sample")).get("potential")
     entry = _mapping(_mapping(raw.get("potentials")).get(name)) if isinstance(name, str) else {}
     engine = entry.get("engine")
-    if trainer == FROM_LABELS:  # it keeps nothing of the potential that sampled, so any may sample
-        yield from (*_trainer_options(train, FROM_LABELS), *replay_problems(raw, train, FROM_LABELS))
+    if (own := find(trainer)) is not None and own.from_labels:  # any may sample
+        yield from (*_trainer_options(train, own.name), *replay_problems(raw, train, own.name))
     elif isinstance(engine, str) and engine not in trainer_names():
         message = f"superionic cannot train the potential '{name}' of `sample`, which is of {engine}"
         hint = f"sample with a potential of one of: {', '.join(trainer_names())}; or leave out `train`"
@@ -434,8 +434,9 @@ def _driver(raw: Mapping[str, Any], stage: str) -> tuple[str, str | None]:
     if name == STUDENT:
         return STUDENT, "nep"
     shown = name
-    if name == FINE_TUNED and _mapping(raw.get("train")).get("trainer") == "nep":
-        return FINE_TUNED, "nep"  # trained from the labels alone, whatever sampled
+    trainer = find(_mapping(raw.get("train")).get("trainer"))
+    if name == FINE_TUNED and trainer is not None and trainer.from_labels:
+        return FINE_TUNED, trainer.name
     if name == FINE_TUNED:
         name = _mapping(raw.get("sample")).get("potential")
     name = name or _mapping(raw.get("rank")).get("potential")

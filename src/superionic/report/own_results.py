@@ -11,6 +11,7 @@ from typing import Final
 from superionic.references import OwnResult, normal_formula, temperatures_of
 from superionic.references.matching import Potential
 from superionic.references.values import Quantity
+from superionic.registry import models
 from superionic.report.runs import analysed, materials, simulated
 from superionic.results.campaign import Results
 from superionic.results.identity import Material, Ordering, Run
@@ -240,4 +241,4 @@ def is_fine_tuned(results: Results) -> bool:
     options = results.settings.get("train", {}).get("options") or {}
     scratch = options.get("mode") == "scratch" or options.get("initial") == "random"
     # `nep` has no published weights to begin with.
-    return bool(results.train) and results.train[-1].trainer != "nep" and not scratch
+    return bool(results.train) and not models()[results.train[-1].trainer].from_labels and not scratch

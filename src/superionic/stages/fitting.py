@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from superionic.execution.codec import from_tree, to_tree
 from superionic.execution.task import ArgumentGroup, Context, Task, task
 from superionic.labels.base import Label
+from superionic.registry import models
 from superionic.results.learning import ErrorsApart, HeldOutErrors, Parity, ParityPoints
 from superionic.stages.base import ChosenPotential, Snapshot, Weights, Workbench
 from superionic.stages.label_file import SetName
@@ -188,10 +189,8 @@ class Training:
 
         ``replay`` are labels of other chemistries for a multi-head training: a part of a task's result.
         """
-        from superionic.training.base import FROM_LABELS
-
         epochs = int(options["epochs"])
-        engine = "core" if self.trainer == FROM_LABELS else self.potential.engine
+        engine = "core" if models()[self.trainer].from_labels else self.potential.engine
         state: Mapping[str, Any] | None = None
         for number, first in enumerate(range(0, epochs, epochs_per_segment), 1):
             call = train_task.of(

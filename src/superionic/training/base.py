@@ -36,9 +36,6 @@ from superionic.labels.base import Progress
 from superionic.registry import find, trainable
 from superionic.training.dataset import LabelledSet, Targets
 
-FROM_LABELS: Final = "nep"
-"""The trainer that makes a potential of its own out of the labels, whatever sampled, and runs in the core."""
-
 NEEDS_REPLAY: Final = "multihead"
 """The way that needs replay data."""
 

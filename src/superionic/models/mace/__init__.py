@@ -48,5 +48,9 @@ MODEL = Model(
     keys=frozenset({"energy_convention", "file", "level_of_theory", "modal", "precision", "trust_sha256"}),
     needed=("file", "energy_convention"),
     file="an .npz made by `superionic engines convert mace FILE.model`",
+    citation=(
+        "I. Batatia et al., Adv. Neural Inf. Process. Syst. 35, 11423–11436 (2022)",
+        "10.48550/arXiv.2206.07697",
+    ),
     lammps=f"{__name__}:lammps_lines",
 )

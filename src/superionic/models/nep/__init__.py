@@ -24,6 +24,7 @@ MODEL = Model(
     potential=f"{__name__}.potential",
     evaluation_s_per_atom=0.00003,
     trainer=f"{__name__}.trainer",
+    from_labels=True,
     methods={"scratch": {}},
     keys=frozenset({"energy_convention", "file", "level_of_theory"}),
     needed=("file", "energy_convention"),
