@@ -81,6 +81,11 @@ class Model:
     lammps: str | None = None
     in_lammps: bool = False
 
+    @property
+    def is_own(self) -> bool:
+        """Whether the model comes with superionic."""
+        return self.package.startswith(f"{GROUP}.")
+
 
 @cache
 def models() -> dict[str, Model]:

@@ -11,6 +11,7 @@ import pytest
 from superionic.campaign.load import load_campaign, parse_campaign
 from superionic.campaign.yaml_text import parse_yaml, plain_scalar
 from superionic.errors import CampaignFileError
+from superionic.registry import models
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -120,7 +121,7 @@ transport:
         "c.yaml:11:11  crystals[1].name: the name 'A' is also that of crystals[0]",
         f"c.yaml:12:11  crystals[1].file: the file {folder / 'q.cif'} does not exist (did you mean 'p.cif'?)",
         (
-            "c.yaml:14:15  potentials.u.engine: must be one of chgnet, sevennet, mace, matgl, nep, pair, ase; "
+            f"c.yaml:14:15  potentials.u.engine: must be one of {', '.join(models())}; "
             "it is 'chgnett' (did you mean 'chgnet'?)"
         ),
         "c.yaml:16:14  rank.relax_top: a whole number is expected, not 2.5",

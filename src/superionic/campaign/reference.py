@@ -19,6 +19,7 @@ from pydantic_core import PydanticUndefined
 
 from superionic.campaign.schema import CampaignFile, json_schema
 from superionic.campaign.schema_presets import LEARNING_STAGES, PRESETS
+from superionic.registry import find
 from superionic.settings.base import Matrix, StageSection
 from superionic.settings.distil import DistilData, DistilExplore, ParityLimits
 from superionic.settings.enumerate import MonteCarloSettings
@@ -143,8 +144,8 @@ def _words(annotation: Any) -> Iterator[str]:
     simple = {int: "whole number", float: "number", str: "text", bool: "true/false", type(None): "null"}
     if annotation in simple:
         yield simple[annotation]
-    elif origin is Literal:
-        yield from (f"`{value}`" for value in arguments)
+    elif origin is Literal:  # of models those that come with superionic
+        yield from (f"`{word}`" for word in arguments if (model := find(word)) is None or model.is_own)
     elif annotation == typing.get_args(Matrix)[0]:
         yield "supercell"
     elif isinstance(annotation, type) and issubclass(annotation, BaseModel):

@@ -9,13 +9,13 @@ import difflib
 import itertools
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from superionic.registry import models, trainable
+from superionic.registry import Model, models, trainable
 
 ELEMENTS: Final[tuple[str, ...]] = tuple(
     re.findall(
@@ -35,9 +35,15 @@ if TYPE_CHECKING:
     ModelName = str
     TrainerName = str
 else:
-    ModelName = Literal[tuple(models())]
+
+    def _name_of(known: Mapping[str, Model]) -> object:
+        """Take the name of any model that is installed; the documents name those that come with superionic."""
+        own = [name for name, model in known.items() if model.is_own]
+        return Annotated[Literal[tuple(known)], WithJsonSchema({"enum": own, "type": "string"})]
+
+    ModelName = _name_of(models())
     """Name of a model; see :mod:`superionic.registry`."""
-    TrainerName = Literal[tuple(trainable())]
+    TrainerName = _name_of(trainable())
     """Name of a model that has a trainer."""
 
 FINE_TUNED: Final = "fine-tuned"
