@@ -22,6 +22,7 @@ import numpy as np
 
 from superionic.errors import EngineError, PotentialError
 from superionic.foreign import open_regular
+from superionic.models.mace.evaluation import MACEPotential, import_mace
 
 _SETTINGS = "settings"
 _FORMAT = 1
@@ -90,8 +91,6 @@ def build(settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
     import warnings
 
     import torch
-
-    from superionic.models.mace.potential import import_mace
 
     modules = import_mace()
     from e3nn import o3
@@ -215,8 +214,6 @@ def unpickle(path: str | Path) -> Any:
 
     import torch
 
-    from superionic.models.mace.potential import import_mace
-
     import_mace()
     try:
         with warnings.catch_warnings():
@@ -252,7 +249,6 @@ def _evaluate(network: Any) -> tuple[float, np.ndarray]:
 
     from ase.data import chemical_symbols
 
-    from superionic.models.mace.potential import MACEPotential
     from superionic.potentials.base import PotentialIdentity
     from superionic.potentials.reference import cell_of
 

@@ -31,7 +31,7 @@ def prepare() -> None:
     try:
         import torch
 
-        from superionic.models.mace.potential import import_mace
+        from superionic.models.mace.evaluation import import_mace
 
         import_mace()
     except ModuleNotFoundError as error:

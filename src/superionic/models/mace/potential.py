@@ -18,97 +18,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ase import Atoms
 from ase.data import chemical_symbols
 
 from superionic.errors import PotentialError
+from superionic.models.mace import bridge as mace_bridge
 from superionic.models.mace import weights as mace_weights
+from superionic.models.mace.evaluation import MACEPotential
 from superionic.potentials import checkpoints
-from superionic.potentials.base import PotentialIdentity, Prediction, weights_sha256
-from superionic.potentials.checkpoints import Statement, TorchPotential
+from superionic.potentials.base import PotentialIdentity, weights_sha256
+from superionic.potentials.checkpoints import Statement
 
 PINNED_VERSION = "0.3.16"
 TEST_MODEL = "test"
 """A small network with fixed random weights, built on the spot: it proves the engine, not a material."""
 
 _TEST = Statement(TEST_MODEL, "own: a test model", "nothing: a test model with random weights", "MIT")
-
-
-class MACEPotential(TorchPotential):
-    """MACE with a user's checkpoint; make it with :func:`load`."""
-
-    def __init__(self, identity: PotentialIdentity, network: Any, *, precision: str, head: int, device: str) -> None:
-        super().__init__(identity, network, device=device, dtype=checkpoints.torch_dtype(precision, "MACE"))
-        self._cutoff_A = float(network.r_max)
-        self._head = head
-        numbers = network.atomic_numbers.cpu().numpy()
-        self._species = np.full(int(numbers.max()) + 1, -1)
-        self._species[numbers] = np.arange(len(numbers))
-        self._n_species = len(numbers)
-
-    def evaluate(self, atoms: Atoms, *, stress: bool = True) -> Prediction:
-        """Energy, forces and stress; see :class:`superionic.potentials.base.Potential`.
-
-        Raises
-        ------
-        PotentialError
-            If an element is not covered.
-        CalculationFailed
-            If a position is not finite or the cell has no volume.
-        """
-        self.check_elements(atoms)
-        output = self._network(self._data(atoms), compute_force=True, compute_stress=stress)
-        energy = float(np.sum(output["node_energy"].detach().cpu().numpy().astype(np.float64)))
-        forces = output["forces"].detach().cpu().numpy().astype(np.float64)
-        if not stress:
-            return Prediction(energy, forces)
-        tensor3 = output["stress"].detach().cpu().numpy().astype(np.float64).reshape(3, 3)
-        return Prediction(energy, forces, checkpoints.voigt(tensor3))
-
-    def descriptors(self, atoms: Atoms) -> np.ndarray:
-        """Features of the atoms after the last interaction, which are invariant: (n_atoms, channels).
-
-        Raises
-        ------
-        PotentialError
-            If an element is not covered.
-        CalculationFailed
-            As in :meth:`evaluate`.
-        """
-        self.check_elements(atoms)
-        features = self._network(self._data(atoms), compute_force=False)["node_feats"]
-        # The features of all layers stand side by side; those of the last one are scalars.
-        last = int(self._network.products[-1].linear.irreps_out.dim)
-        found: np.ndarray = features.detach().cpu().numpy().astype(np.float64)[:, -last:]
-        return found
-
-    def _data(self, atoms: Atoms) -> dict[str, Any]:
-        import torch
-        from matscipy.neighbours import neighbour_list
-
-        cell = np.array(atoms.cell.array)
-        positions = checkpoints.wrapped_fractions(atoms, "MACE") @ cell
-        centre, neighbour, image = neighbour_list(
-            "ijS", cutoff=self._cutoff_A, positions=positions, cell=cell, pbc=np.array(atoms.pbc)
-        )
-
-        def tensor(array: np.ndarray) -> Any:
-            return torch.as_tensor(array, dtype=self._dtype, device=self._device)
-
-        def indices(array: np.ndarray) -> Any:
-            return torch.as_tensor(array, dtype=torch.int64, device=self._device)
-
-        return {
-            "batch": indices(np.zeros(len(atoms))),
-            "cell": tensor(cell),
-            "edge_index": indices(np.stack([centre, neighbour])),
-            "head": indices(np.array([self._head])),
-            "node_attrs": tensor(np.eye(self._n_species)[self._species[atoms.numbers]]),
-            "positions": tensor(positions),
-            "ptr": indices(np.array([0, len(atoms)])),
-            "shifts": tensor(image @ cell),
-            "unit_shifts": tensor(image),
-        }
 
 
 def describe(model: str | None = None, **options: Any) -> PotentialIdentity:
@@ -121,9 +45,7 @@ def describe(model: str | None = None, **options: Any) -> PotentialIdentity:
     digest = checkpoints.checksum(file)
     statement = _stated(digest, model, options)
     if is_bridge(file):
-        from superionic.models.mace.bridge import read_settings
-
-        symbols = _symbols(read_settings(file)["atomic_numbers"])
+        symbols = _symbols(mace_bridge.read_settings(file)["atomic_numbers"])
         return statement.identity("mace", PINNED_VERSION, digest, symbols, "MIT")
     checkpoints.demand_trust(file, digest, options.get("trust_sha256"), instead=_INSTEAD)
     return statement.identity("mace", PINNED_VERSION, digest, (), "MIT")
@@ -190,9 +112,7 @@ def load(
     else:
         network = read_network(model, file=file, trust_sha256=trust_sha256)
         if weights is not None:
-            from superionic.models.mace.bridge import load_arrays
-
-            load_arrays(network, weights)
+            mace_bridge.load_arrays(network, weights)
     digest = weights_sha256(mace_weights.arrays_of(network) if weights is None else weights)
     if file is not None:
         of_file = checkpoints.checksum(file)
@@ -232,37 +152,9 @@ def is_bridge(file: str | Path) -> bool:
     return Path(file).suffix == ".npz"
 
 
-def import_mace() -> Any:
-    """Import mace without its remarks, and without its switch that would make every later torch.load unsafe."""
-    import contextlib
-    import io
-    import logging
-    import os
-
-    before, level = os.environ.get("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"), logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            # Of e3nn 0.4: torch.jit, and a file of constants of its own that it loads as a pickle.
-            warnings.simplefilter("ignore")
-            import mace.modules
-            import torch
-
-            # Without fusion: torch would compile other kernels after some evaluations, which round in another way, so
-            # that a result would depend on what its process did before.
-            torch.jit.set_fusion_strategy([("STATIC", 0), ("DYNAMIC", 0)])
-    finally:
-        logging.disable(level)
-        if before is None:
-            os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)
-    return mace.modules
-
-
 def test_network() -> Any:
     """Build the small network of :data:`TEST_MODEL`, in double precision, always with the same weights."""
-    from superionic.models.mace.bridge import build
-
-    network = build(
+    network = mace_bridge.build(
         {
             "MLP_irreps": "8x0e", "apply_cutoff": True, "atomic_numbers": [3, 17, 39], "avg_num_neighbors": 20.0,
             "correlation": 2, "distance_transform": None, "edge_irreps": None, "gate": "silu", "heads": ["Default"],
@@ -288,8 +180,6 @@ def _stated(digest: str, model: str | None, options: Mapping[str, Any]) -> State
 
 
 def _read(file: str, digest: str, trust_sha256: str | None) -> Any:
-    from superionic.models.mace import bridge as mace_bridge
-
     if is_bridge(file):
         with warnings.catch_warnings():
             # Of e3nn 0.4: it copies a network (for the bridge's proof) by torch.jit.
