@@ -41,11 +41,15 @@ class RunOptions:
 
     heading: ClassVar[str] = "Runs"
 
-    mobile: Annotated[str | None, typer.Option(help="Mobile ion, e.g. Li (several: Li,Na).  [default: guessed]")] = None
+    mobile: Annotated[
+        str | None, typer.Option(help="Mobile ion, e.g. Li (several: Li,Na).", show_default="guessed")
+    ] = None
     charges: ChargesOption = None
     temperature_K: Annotated[
         float | None,
-        typer.Option("--temperature-K", help="Temperature of the run, for the conductivity.  [default: from the file]"),
+        typer.Option(
+            "--temperature-K", help="Temperature of the run, for the conductivity.", show_default="from the file"
+        ),
     ] = None
     temperatures_K: Annotated[
         str | None,
@@ -56,12 +60,16 @@ class RunOptions:
     )
     arrhenius: Annotated[
         bool | None,
-        typer.Option("--arrhenius/--no-arrhenius", help="Fit an activation energy.  [default: with two temperatures]"),
+        typer.Option(
+            "--arrhenius/--no-arrhenius", help="Fit an activation energy.", show_default="with two temperatures"
+        ),
     ] = None
     report_K: Annotated[
         str, typer.Option("--report-K", help="Temperatures at which the Arrhenius fit is read off.")
     ] = "300"
-    run: Annotated[str | None, typer.Option(help="Run folder: words of the run's name.  [default: all runs]")] = None
+    run: Annotated[str | None, typer.Option(help="Run folder: words of the run's name.", show_default="all runs")] = (
+        None
+    )
     part: Annotated[str, typer.Option(help="Run folder: production or npt.")] = "production"
 
 
@@ -73,7 +81,7 @@ class ReadingOptions:
 
     frame_interval_fs: Annotated[
         float | None,
-        typer.Option("--frame-interval-fs", help="Time between frames.  [default: from the file, where it says]"),
+        typer.Option("--frame-interval-fs", help="Time between frames.", show_default="from the file, where it says"),
     ] = None
     timestep_fs: Annotated[
         float | None, typer.Option("--timestep-fs", help="LAMMPS, DCD: time step, where the file counts steps.")
@@ -85,9 +93,9 @@ class ReadingOptions:
     structure: Annotated[
         Path | None, typer.Option(help="XTC, DCD, VASP 4, XYZ without a cell: a file with the same atoms in order.")
     ] = None
-    file_format: Annotated[str | None, typer.Option("--format", help="Format of the files.  [default: found out]")] = (
-        None
-    )
+    file_format: Annotated[
+        str | None, typer.Option("--format", help="Format of the files.", show_default="recognised")
+    ] = None
     unwrap: Annotated[str, typer.Option(help="Where the cell changes: mean-cell (best for crystals) or toroidal.")] = (
         "mean-cell"
     )
@@ -110,11 +118,11 @@ class DiffusionOptions:
     ] = None
     framework: Annotated[
         str | None,
-        typer.Option(help="Elements that the drift is measured by, e.g. Y,Cl.  [default: all that are not mobile]"),
+        typer.Option(help="Elements that the drift is measured by, e.g. Y,Cl.", show_default="all that are not mobile"),
     ] = None
     drift: Annotated[
         str | None,
-        typer.Option(help="Drift removed: of the framework's centre of mass, of number, or none.  [default: mass]"),
+        typer.Option(help="Drift removed: of the framework's centre of mass, of number, or none.", show_default="mass"),
     ] = None
     hop_length_A: Annotated[
         float, typer.Option("--hop-length-A", help="Usual distance between neighbouring sites.")
@@ -122,7 +130,7 @@ class DiffusionOptions:
     from_ps: Annotated[
         float | None,
         typer.Option(
-            "--from-ps", help="Take D as level from this lag on, with --to-ps.  [default: what D levels off to]"
+            "--from-ps", help="Take D as level from this lag on, with --to-ps.", show_default="what D levels off to"
         ),
     ] = None
     to_ps: Annotated[
@@ -160,20 +168,23 @@ class PathwayOptions:
         str | None,
         typer.Option(
             help="Sites that ions jump between: density (its maxima), the CIF of the crystal, which may be disordered "
-            "(its sites by their labels, interstitials besides), or none.  [default: density with --out, else none]"
+            "(its sites by their labels, interstitials besides), or none.",
+            show_default="density with --out, else none",
         ),
     ] = None
     isovalue: Annotated[
         float | None,
         typer.Option(
-            help="Level of the density's surface in Å⁻³ (∫P = 1).  [default: 90 % of the ions inside, above the noise]"
+            help="Level of the density's surface in Å⁻³ (∫P = 1).",
+            show_default="90 % of the ions inside, above the noise",
         ),
     ] = None
     observables: Annotated[
         str | None,
         typer.Option(
             help="What else to look at: vibrations (attempt frequency, amplitude), rotation (of PS4, SO4, BH4 …) and "
-            "pairs (g(r), coordination), separated by commas; all or none.  [default: all with --out, else none]"
+            "pairs (g(r), coordination), separated by commas; all or none.",
+            show_default="all with --out, else none",
         ),
     ] = None
 

@@ -48,9 +48,9 @@ def init_command(
     crystal: CrystalArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="Campaign file to write.")] = Path("campaign.yaml"),
     block: BlockOption = None,
-    mobile_ion: Annotated[str | None, typer.Option(help="Mobile ion, e.g. Li.  [default: guessed]")] = None,
+    mobile_ion: Annotated[str | None, typer.Option(help="Mobile ion, e.g. Li.", show_default="guessed")] = None,
     charges: ChargesOption = None,
-    name: Annotated[str | None, typer.Option(help="Name of the campaign.  [default: from the file name]")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the campaign.", show_default="from the file name")] = None,
     max_deviation: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Largest difference of an occupancy from the refined one.")
     ] = 0.1,
@@ -94,7 +94,7 @@ def check_command(
 def run_command(
     campaign: CampaignArgument,
     until: UntilOption = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes.  [default: one per core]")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes.", show_default="one per core")] = None,
     retry_failed: RetryFailedOption = False,
     run_folder: RunFolderOption = None,
     site: SiteOption = None,
@@ -151,7 +151,7 @@ def report_command(
     campaign: CampaignArgument,
     run_folder: RunFolderOption = None,
     folder: Annotated[
-        Path | None, typer.Option("--folder", help="Where it goes.  [default: report in the run folder]")
+        Path | None, typer.Option("--folder", help="Where it goes.", show_default="report in the run folder")
     ] = None,
 ) -> None:
     """Write the report (HTML, JSON, CSV, figures, structures) from what is done so far."""
@@ -176,7 +176,7 @@ def export_command(
     campaign: CampaignArgument,
     form: Annotated[str, typer.Option("--format", "-f", help="lammps or gpumd.")] = "lammps",
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Where to.  [default: export/FORMAT in the run folder]")
+        Path | None, typer.Option("--output", "-o", help="Where to.", show_default="export/FORMAT in the run folder")
     ] = None,
     run_folder: RunFolderOption = None,
 ) -> None:

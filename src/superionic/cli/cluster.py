@@ -101,7 +101,7 @@ def doctor_command(
     probe: Annotated[bool, typer.Option("--probe/--no-probe", help="Run a task through each kind of job.")] = True,
     wait_s: Annotated[float, typer.Option("--wait", help="How long a probe may wait in the queue, in s.")] = 600.0,
     folder: Annotated[
-        Path | None, typer.Option("--folder", help="Where run folders will be; its disk is tried.  [default: here]")
+        Path | None, typer.Option("--folder", help="Where run folders will be; its disk is tried.", show_default="here")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

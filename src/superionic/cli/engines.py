@@ -89,7 +89,9 @@ def check_command(
 def convert_command(
     engine: Annotated[str, typer.Argument(help="mace")],
     file: Annotated[Path, typer.Argument(help="A .model of MACE. Loading it runs the code that is stored in it.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="[default: beside it, with .npz]")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Safe file to write.", show_default="beside it, with .npz")
+    ] = None,
     trust_sha256: Annotated[
         str | None, typer.Option("--trust", help="SHA-256 of the file: a word that you know where it is from.")
     ] = None,

@@ -134,7 +134,7 @@ class CompositionOptions:
         ),
     ] = None
     formula_unit: Annotated[
-        str | None, typer.Option(help="Formula unit in which axes count, e.g. Li3YCl6.  [default: the crystal's]")
+        str | None, typer.Option(help="Formula unit in which axes count, e.g. Li3YCl6.", show_default="the crystal's")
     ] = None
     charges: ChargesOption = None
     max_deviation: Annotated[

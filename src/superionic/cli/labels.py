@@ -65,7 +65,8 @@ def import_command(
         typer.Option(
             min=0.0,
             help="State k-points by their spacing in 1/Å (with 2π, as VASP's KSPACING), so that cells of many shapes "
-            "can share a set; coarser grids are refused.  [default: each grid as it is]",
+            "can share a set; coarser grids are refused.",
+            show_default="each grid as it is",
         ),
     ] = None,
     as_json: JsonOption = False,

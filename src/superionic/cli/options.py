@@ -27,21 +27,21 @@ CrystalArgument = Annotated[
 ]
 RunFolderOption = Annotated[
     Path | None,
-    typer.Option("--run-folder", help="Where the results are.  [default: runs/NAME beside the campaign file]"),
+    typer.Option("--run-folder", help="Where the results are.", show_default="runs/NAME beside the campaign file"),
 ]
-UntilOption = Annotated[str | None, typer.Option(help="Last stage to run, e.g. hull.  [default: all]")]
+UntilOption = Annotated[str | None, typer.Option(help="Last stage to run, e.g. hull.", show_default="all")]
 RetryFailedOption = Annotated[bool, typer.Option("--retry-failed", help="Try failed calculations again.")]
 SiteOption = Annotated[
     Path | None, typer.Option("--site", help="Site file (YAML): where tasks run, if not on this machine.")
 ]
 BlockOption = Annotated[
     str | None,
-    typer.Option(help="Data block of a CIF that holds several crystals.  [default: the first with atoms]"),
+    typer.Option(help="Data block of a CIF that holds several crystals.", show_default="the first with atoms"),
 ]
 ChargesOption = Annotated[
     str | None,
     typer.Option(
-        help="Oxidation states, e.g. 'Li=1,Y=3,Cl=-1'.  [default: from the crystal's file, or guessed; shown]"
+        help="Oxidation states, e.g. 'Li=1,Y=3,Cl=-1'.", show_default="from the crystal's file, or guessed; shown"
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
@@ -108,7 +108,7 @@ class LabelKeyOptions:
 
     energy_key: Annotated[
         str | None,
-        typer.Option(help="Key of the energy.  [default: REF_ or DFT_ keys where there are any, else plain]"),
+        typer.Option(help="Key of the energy.", show_default="REF_ or DFT_ keys where there are any, else plain"),
     ] = None
     forces_key: Annotated[str | None, typer.Option(help="Column of the forces.")] = None
     stress_key: Annotated[str | None, typer.Option(help="Key of the stress (eV/Å³, positive under tension).")] = None

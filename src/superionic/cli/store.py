@@ -141,10 +141,10 @@ def size_command(place: PlaceArgument, run_folder: RunFolderOption = None, as_js
 def export_command(
     campaign: CampaignArgument,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Archive to write.  [default: NAME.zip in this folder]")
+        Path | None, typer.Option("--out", "-o", help="Archive to write.", show_default="NAME.zip in this folder")
     ] = None,
     run_folder: RunFolderOption = None,
-    title: Annotated[str | None, typer.Option(help="Title of the data.  [default: that of the report]")] = None,
+    title: Annotated[str | None, typer.Option(help="Title of the data.", show_default="that of the report")] = None,
     author: Annotated[list[str] | None, typer.Option(help="Name of an author; once for each.")] = None,
     licence: Annotated[str, typer.Option(help="Licence of the data: SPDX identifier, e.g. CC-BY-4.0, or URL.")] = "",
     unfinished: Annotated[bool, typer.Option("--unfinished", help="Also if the campaign is not finished.")] = False,

@@ -51,7 +51,7 @@ LabelsArgument = Annotated[
 ]
 SeedsOption = Annotated[int, typer.Option(min=1, help="Trainings of each kind, with different seeds.")]
 FolderOption = Annotated[
-    Path | None, typer.Option("--folder", help="Where results go.  [default: train-NAME beside the labels]")
+    Path | None, typer.Option("--folder", help="Where results go.", show_default="train-NAME beside the labels")
 ]
 
 
@@ -62,7 +62,7 @@ class TrainingOptions:
     heading: ClassVar[str] = "Potential and trainer"
 
     engine: Annotated[str, typer.Option(help="Potential to train: chgnet, sevennet, mace, matgl.")] = "chgnet"
-    model: Annotated[str | None, typer.Option(help="Which model of it, e.g. r2scan.  [default: its own]")] = None
+    model: Annotated[str | None, typer.Option(help="Which model of it, e.g. r2scan.", show_default="its own")] = None
     file: Annotated[Path | None, typer.Option(help="Checkpoint of yours to begin from (sevennet, mace, matgl).")] = None
     potential_option: Annotated[
         list[str] | None, typer.Option(help="How to load it, e.g. energy_convention='MP raw PBE(+U)'; repeatable.")
@@ -179,7 +179,7 @@ def curve_command(
     label_keys: LabelKeyOptions,
     output: OutputOptions,
     sizes: Annotated[
-        str | None, typer.Option(help="Training-set sizes, e.g. 8,16,32.  [default: halvings of all]")
+        str | None, typer.Option(help="Training-set sizes, e.g. 8,16,32.", show_default="halvings of all")
     ] = None,
     same: Annotated[
         str, typer.Option(help="What all sizes share: steps (small sets are passed over more often) or epochs.")
@@ -254,7 +254,8 @@ def search_command(
         list[str] | None,
         typer.Option(
             "--vary",
-            help="Values of an option to try, e.g. learning_rate=0.001,0.0003; repeatable.  [default: paper B]",
+            help="Values of an option to try, e.g. learning_rate=0.001,0.0003; repeatable.",
+            show_default="paper B",
         ),
     ] = None,
     grid: Annotated[bool, typer.Option("--grid", help="All combinations; else one option after the other.")] = False,
@@ -299,11 +300,13 @@ def compare_command(
     output: OutputOptions,
     methods: Annotated[
         str | None,
-        typer.Option(help="Ways to train, e.g. naive,frozen,scratch (mace: also lora, multihead).  [default: all]"),
+        typer.Option(help="Ways to train, e.g. naive,frozen,scratch (mace: also lora, multihead).", show_default="all"),
     ] = None,
     others: Annotated[
         Path | None,
-        typer.Option(help="Structures of other chemistries for the forgetting test.  [default: 14 simple crystals]"),
+        typer.Option(
+            help="Structures of other chemistries for the forgetting test.", show_default="14 simple crystals"
+        ),
     ] = None,
     temperature: Annotated[
         float, typer.Option("--temperature-K", help="Temperature of the stability test: your highest.")
