@@ -486,3 +486,8 @@ def _show_dependence(console: Console, series: SeriesOfRuns, *, several: bool) -
     for flag in dependence.flags:
         if not any(flag in doubt.words for doubt in dependence.doubts):  # a doubt that repeats it says more
             console.print(f"[yellow]caution:[/yellow] {escape(flag)}")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verb of this module to the command line."""
+    app.command("analyse")(analyse_command)

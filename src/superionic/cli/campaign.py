@@ -397,3 +397,15 @@ def _hours(hours: float) -> str:
     if hours < 2:
         return f"{hours * 60:.0f} min"
     return f"{hours:.0f} h" if hours < 72 else f"{hours / 24:.0f} days"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verbs of this module to the command line."""
+    app.command("init")(init_command)
+    app.command("check")(check_command)
+    app.command("run")(run_command)
+    app.command("status")(status_command)
+    app.command("report")(report_command)
+    app.command("explain")(explain_command)
+    app.command("export")(export_command)
+    app.command("schema")(schema_command)

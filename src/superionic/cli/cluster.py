@@ -165,3 +165,10 @@ def _demand_slurm() -> None:
             where="sbatch",
             fix="call this on a login node of the cluster",
         )
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verbs of this module to the command line."""
+    app.command("submit")(submit_command)
+    app.command("cancel")(cancel_command)
+    app.command("doctor")(doctor_command)

@@ -136,3 +136,8 @@ def _show_engines(engines: Sequence[EngineStatus]) -> None:
     for engine in engines:
         table.add_row(engine.name, engine.requirement, engine.state, engine.licence, engine.purpose)
     Console().print(table)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verbs of this module to the command line."""
+    app.add_typer(engines_app, name="engines")

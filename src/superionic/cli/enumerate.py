@@ -513,3 +513,8 @@ def _charges_text(charges: Mapping[str, Any]) -> str:
 
 def _big(number: int) -> str:
     return f"{number:,}" if number < 10**12 else f"{number:.4e}"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verb of this module to the command line."""
+    app.command("enumerate")(enumerate_command)

@@ -206,3 +206,8 @@ def _show_references(found: tuple[CountedReference, ...]) -> None:
 def _and_more(number: int) -> None:
     if number > _MOST_LINES:
         typer.echo(f"  ... and {number - _MOST_LINES} more (--json lists all)")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verbs of this module to the command line."""
+    app.add_typer(labels_app, name="labels")

@@ -3,69 +3,22 @@
 from __future__ import annotations
 
 import errno
+import functools
 import gc
+import importlib
 import json
 import shlex
 import sys
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from superionic.cli.analyse import analyse_command
-from superionic.cli.campaign import (
-    check_command,
-    explain_command,
-    export_command,
-    init_command,
-    report_command,
-    run_command,
-    schema_command,
-    status_command,
-)
-from superionic.cli.cluster import cancel_command, doctor_command, submit_command
-from superionic.cli.engines import engines_app
-from superionic.cli.enumerate import enumerate_command
-from superionic.cli.labels import labels_app
 from superionic.cli.screen import screens
-from superionic.cli.store import store_app
-from superionic.cli.train import train_app
 
 if TYPE_CHECKING:
     from superionic.cli.screen import Screen
     from superionic.errors import SuperionicError
     from superionic.execution.interrupts import Interrupts
-
-app = typer.Typer(
-    name="superionic",
-    help=(
-        "From a disordered crystal to ionic conductivity, activation energy and a stability map.\n\n"
-        "Begin with [b]superionic init CRYSTAL.cif[/b], look at the plan with [b]superionic check[/b], then "
-        "[b]superionic run[/b]. A run that was stopped or killed goes on where it was when you run it again."
-    ),
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-)
-_VERBS: dict[str, Callable[..., None]] = {
-    "init": init_command,
-    "check": check_command,
-    "run": run_command,
-    "status": status_command,
-    "report": report_command,
-    "explain": explain_command,
-    "export": export_command,
-    "schema": schema_command,
-    "enumerate": enumerate_command,
-    "analyse": analyse_command,
-    "submit": submit_command,
-    "cancel": cancel_command,
-    "doctor": doctor_command,
-}
-for name, verb in _VERBS.items():
-    app.command(name)(verb)
-for name, verbs in {"engines": engines_app, "labels": labels_app, "train": train_app, "store": store_app}.items():
-    app.add_typer(verbs, name=name)
 
 GC_THRESHOLDS = (100_000, 50, 100)
 """A campaign of a hundred thousand tasks is millions of objects, none of them garbage; Python would look for it, again
@@ -94,6 +47,39 @@ _PRINT = (
 )
 
 
+_MODULES = {
+    **dict.fromkeys(("init", "check", "run", "status", "report", "explain", "export", "schema"), "campaign"),
+    "enumerate": "enumerate",
+    "analyse": "analyse",
+    **dict.fromkeys(("submit", "cancel", "doctor"), "cluster"),
+    "engines": "engines",
+    "labels": "labels",
+    "train": "train",
+    "store": "store",
+}
+"""The module of this package that has each verb; its ``add_to`` adds the verb to the command line."""
+
+
+@functools.cache
+def build_app(verb: str | None = None) -> typer.Typer:
+    """Make the command line: with all verbs, or with those beside one verb, which starts sooner."""
+    app = typer.Typer(
+        name="superionic",
+        help=(
+            "From a disordered crystal to ionic conductivity, activation energy and a stability map.\n\n"
+            "Begin with [b]superionic init CRYSTAL.cif[/b], look at the plan with [b]superionic check[/b], then "
+            "[b]superionic run[/b]. A run that was stopped or killed goes on where it was when you run it again."
+        ),
+        no_args_is_help=True,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_common)
+    for module in dict.fromkeys(_MODULES.values() if verb is None else [_MODULES[verb]]):
+        importlib.import_module(f"superionic.cli.{module}").add_to(app)
+    return app
+
+
 def _show_version(wanted: bool) -> None:
     if wanted:
         from superionic import __version__
@@ -102,7 +88,6 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _common(
     _version: Annotated[
         bool,
@@ -162,8 +147,9 @@ def _call(arguments: list[str], *, debug: bool) -> int:
     """Do what the arguments say and return the exit code."""
     from superionic.errors import SuperionicError, storage_error
 
+    verb = next((argument for argument in arguments if not argument.startswith("-")), None)
     try:
-        app(args=arguments)
+        build_app(verb if verb in _MODULES else None)(args=arguments)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except KeyboardInterrupt:

@@ -440,3 +440,8 @@ def _notes(result: StudyResult) -> None:
 
 def _say_where(written: Sequence[Path]) -> None:
     typer.echo("wrote " + ", ".join(str(path) for path in written))
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verbs of this module to the command line."""
+    app.add_typer(train_app, name="train")
