@@ -178,10 +178,6 @@ def enumerate_command(
     _check_requests(request, cells, output)
     series_only = cells.hnf and not any(request.methods) and output.out is None
     _demand_effect(context, series_only=series_only)
-    from superionic.structures.reading import start_reader
-
-    # The process that reads the crystal starts while this one imports.
-    start_reader()
     coupling = "per-orbit" if composition.per_orbit else "coupled"
     charges = parse_charges(composition.charges)
     if series_only:

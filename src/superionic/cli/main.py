@@ -149,6 +149,10 @@ def _call(arguments: list[str], *, debug: bool) -> int:
 
     verb = next((argument for argument in arguments if not argument.startswith("-")), None)
     try:
+        if verb == "enumerate" and "--help" not in arguments:
+            from superionic.structures.reading import start_reader
+
+            start_reader()  # its imports take as long as those of this process, which go on beside them
         build_app(verb if verb in _MODULES else None)(args=arguments)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)

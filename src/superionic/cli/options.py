@@ -65,16 +65,7 @@ def grouped(verb: Callable[..., None]) -> Callable[..., None]:
             parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=group))
             continue
         groups[name] = group
-        of_fields = get_type_hints(group, include_extras=True)
-        parameters += [
-            inspect.Parameter(
-                field.name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=field.default,
-                annotation=_under(getattr(group, "heading", None), of_fields[field.name]),
-            )
-            for field in fields(group)
-        ]
+        parameters += _parameters_of(group)
     names = [parameter.name for parameter in parameters]
     if len(set(names)) < len(names):
         raise TypeError(f"{verb.__name__} takes two options of one name: {', '.join(names)}")
@@ -88,6 +79,21 @@ def grouped(verb: Callable[..., None]) -> Callable[..., None]:
     with_groups.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     with_groups.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return with_groups
+
+
+@functools.cache
+def _parameters_of(group: Any) -> tuple[inspect.Parameter, ...]:
+    """Return the fields of an option group as parameters of a verb."""
+    hints = get_type_hints(group, include_extras=True)
+    return tuple(
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=field.default,
+            annotation=_under(getattr(group, "heading", None), hints[field.name]),
+        )
+        for field in fields(group)
+    )
 
 
 def _under(heading: str | None, annotation: Any) -> Any:
