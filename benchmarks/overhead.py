@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from superionic.cli import GC_THRESHOLDS
+from superionic.cli.main import GC_THRESHOLDS
 from superionic.execution.executors import local_executor
 from superionic.execution.ledger import LEDGER, Ledger
 from superionic.execution.probes import add

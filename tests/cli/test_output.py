@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from superionic.cli_output import Screen, plain, plain_json
+from superionic.cli.screen import Screen, plain, plain_json
 from superionic.errors import storage_error
 from superionic.execution.reporting import GuardedReporter
 

@@ -54,6 +54,35 @@ def test_help_teaches(command):
     assert len(result.stdout.splitlines()) > 5
 
 
+@pytest.mark.parametrize(
+    ("words", "complete"),
+    [("superionic en", {"engines", "enumerate"}), ("superionic enumerate --monte", {"--monte-carlo"})],
+)
+def test_a_shell_completes_verbs_and_options(words, complete):
+    program = "import sys; sys.argv = ['superionic']; from superionic.cli import main; main()"
+    completion = {
+        "_SUPERIONIC_COMPLETE": "complete_bash",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split()) - 1),
+    }
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **completion},
+        check=True,
+    )
+    assert set(result.stdout.split()) == complete
+
+
+@pytest.mark.parametrize(
+    ("verb", "default"),
+    [("analyse", "guessed"), ("run", "one per core"), ("labels import", "each grid as it is"), ("run", "NAME beside")],
+)
+def test_help_says_defaults_that_are_words(verb, default):
+    assert default in superionic(*verb.split(), "--help", COLUMNS="200").stdout
+
+
 def test_version():
     from superionic import __version__
 
@@ -166,6 +195,18 @@ def test_importing_superionic_is_quick_and_imports_nothing_heavy():
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
     )
+
+
+def test_a_small_crystal_is_listed_without_numba(folder):
+    program = (
+        "import sys; from superionic.cli import main\n"
+        "try:\n    main(['enumerate', 'li3ycl6_p-3m1.cif', '--json'])\n"
+        "finally:\n    print([m for m in ('numba', 'pymatgen', 'superionic.cli.train') if m in sys.modules], "
+        "file=sys.stderr)"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=folder, check=True)
+    assert json.loads(result.stdout)["distinct"] == 30
+    assert result.stderr.strip() == "[]"
 
 
 def test_enumerate_prints_json_and_nothing_else(folder):

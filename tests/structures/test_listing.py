@@ -12,7 +12,7 @@ from superionic.errors import CompositionError
 from superionic.structures.composition import IntegerComposition
 from superionic.structures.electrostatics import ewald_energies
 from superionic.structures.formulas import VACANCY
-from superionic.structures.listing import stream_orderings
+from superionic.structures.listing import Walker, stream_orderings
 from superionic.structures.ranking import RESOLUTION_EV, lowest_orderings
 from superionic.structures.space import Block, OrderingSpace
 from superionic.structures.supercells import Supercell, SupercellSites
@@ -173,10 +173,8 @@ def test_spaces_of_up_to_a_hundred_thousand_decorations(seed):
 
 
 @pytest.mark.parametrize("exclusions", [False, True])
-def test_the_loop_is_the_same_without_numba(exclusions, monkeypatch):
-    from superionic.structures import listing_kernels
-
-    plain = getattr(listing_kernels.walk, "py_func", listing_kernels.walk)
+def test_the_loop_gives_the_same_bits_compiled_in_plain_python_and_handed_over_midway(exclusions, monkeypatch):
+    pytest.importorskip("numba")
     pairs = [(0, 3)] if exclusions else []
     space = abstract_space(
         [{"Li": 3, "X": 3}, {"Y": 1, "Cl": 1, "X": 2}],
@@ -185,13 +183,27 @@ def test_the_loop_is_the_same_without_numba(exclusions, monkeypatch):
     )
     raw = np.random.default_rng(0).normal(size=(10, 10))
     matrix = np.mean([(raw + raw.T)[np.ix_(g, g)] for g in space.permutations], axis=0)
-    whole = listed(space)
-    ranked = lowest_orderings(space, matrix, CHARGES, 3, seed=1)
-    monkeypatch.setattr(listing_kernels, "walk", plain)
-    assert listed(space, chunk=5) == whole == brute_force(space)
-    again = lowest_orderings(space, matrix, CHARGES, 3, seed=1)
-    np.testing.assert_array_equal(again.decorations, ranked.decorations)
-    np.testing.assert_array_equal(again.histogram.raw, ranked.histogram.raw)
+
+    def lists(plain_steps, chunk):
+        monkeypatch.setattr(Walker, "plain_steps_left", plain_steps)
+        chunks = list(stream_orderings(space, chunk=chunk))
+        assert all(len(c) == chunk for c in chunks[:-1])
+        codes = np.concatenate([c.decorations for c in chunks])
+        monkeypatch.setattr(Walker, "plain_steps_left", plain_steps)
+        ranked = lowest_orderings(space, matrix, CHARGES, 3, seed=1)
+        return codes.tobytes(), ranked
+
+    codes, ranked = lists(0, 5)
+    assert listed(space) == brute_force(space)
+    for steps in (1, 17, 40, 10**6):
+        again_codes, again = lists(steps, 5)
+        assert (Walker.plain_steps_left > 0) == (steps == 10**6)
+        assert again_codes == codes
+        for name in ("decorations", "energies_eV", "degeneracies", "superperiodic"):
+            np.testing.assert_array_equal(getattr(again, name), getattr(ranked, name))
+        assert (again.mean_eV, again.standard_deviation_eV, again.histogram, again.tie) == (
+            ranked.mean_eV, ranked.standard_deviation_eV, ranked.histogram, ranked.tie,
+        )  # fmt: skip
 
 
 def test_a_stream_does_not_depend_on_where_it_is_interrupted():

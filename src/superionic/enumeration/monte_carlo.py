@@ -9,7 +9,6 @@ import numpy as np
 
 from superionic.enumeration.chosen import ChosenOrderings
 from superionic.enumeration.evidence import MonteCarloEvidence, PairOrder
-from superionic.enumeration.lattice_of import ChargedLattice, lattice_of, nearest_shells
 from superionic.errors import CompositionError
 from superionic.structures.electrostatics import table_energies
 from superionic.structures.formulas import VACANCY
@@ -18,6 +17,7 @@ from superionic.structures.space import CodeArray, OrderingSpace
 from superionic.units import BOLTZMANN_EV_PER_K
 
 if TYPE_CHECKING:
+    from superionic.enumeration.lattice_of import ChargedLattice
     from superionic.thermodynamics.lattice import LatticeEnergy
     from superionic.thermodynamics.montecarlo_analysis import MonteCarloResult
 
@@ -77,6 +77,8 @@ def monte_carlo(
     CompositionError
         If a number is not positive, or nothing can be swapped.
     """
+    from superionic.enumeration.lattice_of import lattice_of
+
     check_numbers(number, temperature_K, n_sweeps)
     lattice = lattice_of(space, oxidation_states, np.random.default_rng(seed))
     return thermal_orderings(
@@ -97,6 +99,7 @@ def monte_carlo_draws(
     seed: int,
 ) -> CodeArray:
     """Return all independent draws of :func:`monte_carlo` as (n, n_free) canonical decorations, repeated ones too."""
+    from superionic.enumeration.lattice_of import lattice_of
     from superionic.structures.sampling import canonicalise
 
     lattice = lattice_of(space, oxidation_states, np.random.default_rng(seed))
@@ -194,6 +197,7 @@ def run(
     Pilot runs do not always tell how close temperatures must be where much changes at once. Where a run then shows that
     neighbours hardly exchange, temperatures are put in between, and it is run again.
     """
+    from superionic.enumeration.lattice_of import nearest_shells
     from superionic.thermodynamics.montecarlo import TemperatureLadder, run_monte_carlo
 
     options: dict[str, Any] = {

@@ -17,7 +17,7 @@ from superionic.structures.cif_disorder import COLUMNS as DISORDER
 from superionic.structures.cif_disorder import DisorderedRow, disorder_groups
 from superionic.structures.cif_names import COORDINATES, check_kind, check_names
 from superionic.structures.cif_symmetry import check_expanded, symmetry_of
-from superionic.structures.cif_text import Block, Column, parse_cif, shown
+from superionic.structures.cif_text import ANGLES, LENGTHS, Block, Column, parse_cif, shown
 from superionic.structures.disordered import Alternative, check_occupancies
 from superionic.structures.filesites import (
     FileSites,
@@ -39,8 +39,6 @@ from superionic.structures.symbols import (
 )
 from superionic.structures.symmetry import FloatArray, IntArray
 
-LENGTHS = ("_cell_length_a", "_cell_length_b", "_cell_length_c")
-ANGLES = ("_cell_angle_alpha", "_cell_angle_beta", "_cell_angle_gamma")
 _FORMULA = "_chemical_formula_sum"
 _UNITS = "_cell_formula_units_z"
 _MAX_ROWS = 4000

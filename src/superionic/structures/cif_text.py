@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 from superionic.errors import StructureError
 
+LENGTHS = ("_cell_length_a", "_cell_length_b", "_cell_length_c")
+ANGLES = ("_cell_angle_alpha", "_cell_angle_beta", "_cell_angle_gamma")
 _WANTED = ("_cell_", "_atom_site_", "_atom_type_", "_symmetry_", "_space_group_", "_chemical_formula_sum")
 _UNWANTED = ("_atom_site_aniso_", "_atom_site_moment_", "_symmetry_equiv_pos_site_id")
 _ALIKE = ("_atom", "_sym", "_space", "_cell")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from superionic.errors import StructureError, explained
 from superionic.structures.disordered import DisorderedCrystal
 from superionic.structures.filesites import FileOxidationStates
-from superionic.structures.parsing import crystal_of_text, kind_of_file
 from superionic.structures.reading import read_in_child
 from superionic.structures.writing import write_cif, write_extxyz, write_structures
 
@@ -25,6 +24,31 @@ __all__ = [
 
 MAX_FILE_BYTES = 20_000_000
 """Crystals are small; a larger file is something else."""
+
+_SUFFIXES = {
+    ".cif": "cif", ".mcif": "cif", ".json": "json", ".vasp": "poscar", ".poscar": "poscar", ".xyz": "extxyz",
+    ".extxyz": "extxyz",
+}  # fmt: skip
+
+
+def kind_of_file(path: PurePath) -> str:
+    """Tell the format of a crystal file by its name: ``cif``, ``json``, ``poscar`` or ``extxyz``.
+
+    Raises
+    ------
+    StructureError
+        If the name is of none of them.
+    """
+    kind = _SUFFIXES.get(path.suffix.lower())
+    if kind is None and path.name.upper().startswith(("POSCAR", "CONTCAR")):
+        kind = "poscar"
+    if kind is None:
+        raise StructureError(
+            f"Crystals cannot be read from a file that ends in {path.suffix!r}.",
+            where=str(path),
+            fix="Give a .cif, .vasp (or POSCAR), .extxyz or pymatgen .json file.",
+        )
+    return kind
 
 
 def read_crystal(
@@ -109,6 +133,8 @@ def parse_crystal(
     StructureError
         As :func:`read_crystal`.
     """
+    from superionic.structures.parsing import crystal_of_text
+
     file, kind, text = _checked(path)
     called = file.stem if name is None else name
     return crystal_of_text(

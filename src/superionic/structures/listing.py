@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from superionic.errors import CompositionError
+from superionic.structures import listing_kernels as kernels
 from superionic.structures.formulas import VACANCY
 from superionic.structures.space import CodeArray, OrderingSpace
 from superionic.structures.symmetry import FloatArray, IntArray
@@ -98,6 +99,12 @@ class Walker:
         (n_sites, n_sites) in eV/e² and the charge in e of every species, if energies are wanted.
     """
 
+    plain_steps_left: ClassVar[int] = 2_000
+    """Steps that walks of this process may still make in plain Python, with the same result to the last bit.
+
+    A small space is listed by them in less time than it takes to load the compiled loop.
+    """
+
     def __init__(
         self,
         space: OrderingSpace,
@@ -106,8 +113,6 @@ class Walker:
         matrix: FloatArray | None = None,
         charges: dict[str, float] | None = None,
     ) -> None:
-        from superionic.structures import listing_kernels as kernels
-
         self.kernels = kernels
         n, n_ops, n_blocks = space.n_free, len(space.permutations), len(space.blocks)
         kinds = max((len(b.species) for b in space.blocks), default=1)
@@ -197,7 +202,20 @@ class Walker:
             self.degeneracies[0] = self.histogram[0] = self.histogram_raw[0] = 1
             self.floats[[self.kernels.MINIMUM, self.kernels.MAXIMUM]] = 0.0
             return 1
-        walk: Any = self.kernels.walk
+        written, made = 0, min(max_nodes, Walker.plain_steps_left)
+        if made > 0:
+            before = self.nodes
+            written = self._walk(self.kernels.walk, 0, made)
+            made = self.nodes - before
+            Walker.plain_steps_left -= made
+            max_nodes -= made
+        if self.finished or written == len(self.degeneracies) or max_nodes <= 0:
+            return written
+        Walker.plain_steps_left = 0
+        return written + self._walk(self.kernels.compiled_walk(), written, max_nodes)
+
+    def _walk(self, walk: Callable[..., Any], first: int, max_nodes: int) -> int:
+        """Walk on, writing from row `first` of the output on; return how many orderings were written."""
         return int(
             walk(
                 *self._static,
@@ -215,10 +233,10 @@ class Walker:
                 self.histogram_raw,
                 self.mode,
                 self.picks,
-                self._codes,
-                self.degeneracies,
-                self.superperiodic,
-                self.energies,
+                self._codes[first:],
+                self.degeneracies[first:],
+                self.superperiodic[first:],
+                self.energies[first:],
                 max_nodes,
             )
         )

@@ -1,4 +1,4 @@
-"""The compiled walk over symmetry-distinct orderings; imported only inside functions (see `superionic.compiled`).
+"""The walk over symmetry-distinct orderings: :func:`walk` as it stands, and compiled by :func:`compiled_walk`.
 
 An ordering is canonical if it is lexicographically the smallest of its images, site by site in the order of the free
 sites. The walk assigns species site by site, depth first in lexicographic order, and keeps for every prefix the
@@ -16,6 +16,8 @@ costs one row of the interaction matrix. Charges count relative to the commonest
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 from superionic.compiled import compiled
@@ -30,7 +32,6 @@ N_FLOAT_STATE = 8
 EMIT_ALL, EMIT_LOWEST, EMIT_PICKED = range(3)
 
 
-@compiled
 def walk(  # noqa: PLR0912, PLR0915 - one loop without allocations is what makes it fast
     permutations: Any,
     inverse: Any,
@@ -324,3 +325,9 @@ def walk(  # noqa: PLR0912, PLR0915 - one loop without allocations is what makes
     floats[LOW], floats[WIDTH], floats[SUM], floats[SUM_SQUARES] = low, width, total, squares
     floats[MINIMUM], floats[MAXIMUM] = minimum, maximum
     return emitted
+
+
+@functools.cache
+def compiled_walk() -> Callable[..., Any]:
+    """Return :func:`walk` compiled; the first call imports numba and loads it, in about a second."""
+    return compiled(walk)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import PurePath
 
 import numpy as np
 
@@ -14,33 +13,6 @@ from superionic.structures.cif import sites_of_cif
 from superionic.structures.cif_text import shown
 from superionic.structures.disordered import EMPTY, DisorderedCrystal, crystal_from_sites
 from superionic.structures.filesites import FileOxidationStates, FileSites, check_count, oxidation_states_of
-from superionic.structures.formats import sites_of_extxyz, sites_of_json, sites_of_poscar
-
-_READERS = {"json": sites_of_json, "poscar": sites_of_poscar, "extxyz": sites_of_extxyz}
-_SUFFIXES = {
-    ".cif": "cif", ".mcif": "cif", ".json": "json", ".vasp": "poscar", ".poscar": "poscar", ".xyz": "extxyz",
-    ".extxyz": "extxyz",
-}  # fmt: skip
-
-
-def kind_of_file(path: PurePath) -> str:
-    """Tell the format of a crystal file by its name: ``cif``, ``json``, ``poscar`` or ``extxyz``.
-
-    Raises
-    ------
-    StructureError
-        If the name is of none of them.
-    """
-    kind = _SUFFIXES.get(path.suffix.lower())
-    if kind is None and path.name.upper().startswith(("POSCAR", "CONTCAR")):
-        kind = "poscar"
-    if kind is None:
-        raise StructureError(
-            f"Crystals cannot be read from a file that ends in {path.suffix!r}.",
-            where=str(path),
-            fix="Give a .cif, .vasp (or POSCAR), .extxyz or pymatgen .json file.",
-        )
-    return kind
 
 
 def sites_of_text(text: str, kind: str, where: str, *, block: str | None = None) -> FileSites:
@@ -51,7 +23,7 @@ def sites_of_text(text: str, kind: str, where: str, *, block: str | None = None)
     text
         What stands in the file.
     kind
-        Its format, as :func:`kind_of_file` tells it.
+        Its format, as :func:`superionic.structures.files.kind_of_file` tells it.
     where
         Name of the file, for error messages.
     block
@@ -76,7 +48,7 @@ def sites_of_text(text: str, kind: str, where: str, *, block: str | None = None)
         warnings.simplefilter("ignore")
         try:
             plain = text.removeprefix("\ufeff")
-            sites = sites_of_cif(plain, where, block) if kind == "cif" else _READERS[kind](plain, where)
+            sites = sites_of_cif(plain, where, block) if kind == "cif" else _sites_of_others(plain, kind, where)
         except (StructureError, MemoryError):
             raise
         except Exception as error:  # whatever a hostile file brings about is a refusal
@@ -85,6 +57,13 @@ def sites_of_text(text: str, kind: str, where: str, *, block: str | None = None)
         raise StructureError("The crystal has no sites.", where=where, fix="Check that the file lists its atoms.")
     check_count(len(sites.occupancies), where)
     return sites
+
+
+def _sites_of_others(text: str, kind: str, where: str) -> FileSites:
+    from superionic.structures import formats
+
+    readers = {"json": formats.sites_of_json, "poscar": formats.sites_of_poscar, "extxyz": formats.sites_of_extxyz}
+    return readers[kind](text, where)
 
 
 def crystal_of_text(

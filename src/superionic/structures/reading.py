@@ -22,8 +22,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from superionic.errors import StructureError
 
 MAX_FILES: Final = 500
@@ -95,8 +93,11 @@ def read_in_child(request: Mapping[str, Any], *, time_limit_s: float, memory_lim
 
 
 def start_reader() -> None:
-    """Start the child that reads crystal files, if there is none, while the caller does other things."""
-    with suppress(StructureError, OSError, _Died), _state.lock:  # whoever reads a file is told what is wrong
+    """Start the child that reads crystal files, if there is none, and do not wait for it.
+
+    Its start takes as long as the imports of most callers, which can go on meanwhile.
+    """
+    with suppress(StructureError, OSError), _state.lock:  # whoever reads a file is told what is wrong
         _state.child_for_next_file()
 
 
@@ -167,21 +168,10 @@ class _Child:
         self.closed = threading.Event()
         self.files = 0
         self.last_used = time.monotonic()
-        try:
-            ready = self.receive(_START_S)
-        except (_TookTooLong, _Died) as error:
-            self.close()
-            if isinstance(error, _Died) and error.was_killed:
-                raise
-            raise _no_reader(str(error) or "it took too long") from error
-        except BaseException:
-            self.close()
-            raise
-        if ready != {"state": "ready"}:
-            self.close()
-            raise _no_reader("it returned nonsense")
+        self._is_ready = False
 
     def send(self, line: bytes, limit_s: float) -> None:
+        self._wait_until_ready()
         self.files += 1
         deadline = time.monotonic() + limit_s
         view = memoryview(line + b"\n")
@@ -218,6 +208,20 @@ class _Child:
         if not isinstance(reply, dict):
             raise _Died("it returned nonsense")
         return reply
+
+    def _wait_until_ready(self) -> None:
+        """Wait until the child has imported what it needs; from then on its time belongs to the files."""
+        if self._is_ready:
+            return
+        try:
+            first = self.receive(_START_S)
+        except (_TookTooLong, _Died) as error:
+            if isinstance(error, _Died) and error.was_killed:
+                raise
+            raise _no_reader(str(error) or "it took too long") from error
+        if first != {"state": "ready"}:
+            raise _no_reader("it returned nonsense")
+        self._is_ready = True
 
     def _wait(self, handle: int, event: int, deadline: float) -> None:
         poll = select.poll()
@@ -350,6 +354,8 @@ def serve() -> None:
 
 
 def _answer(request: dict[str, Any], parsing: Any) -> dict[str, Any]:
+    import numpy as np
+
     _limit(float(request["time_limit_s"]), int(request["memory_limit_MB"]))
     text, kind, where = request["text"], request["kind"], request["where"]
     try:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from superionic.errors import StructureError, explained
-from superionic.structures.cif import ANGLES, LENGTHS
+from superionic.structures.cif_text import ANGLES, LENGTHS
 from superionic.structures.disordered import DisorderedCrystal
 from superionic.structures.formulas import sort_species, species_key
 from superionic.structures.symmetry import FloatArray

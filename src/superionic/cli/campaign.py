@@ -1,131 +1,212 @@
-"""What the command line shows: tables and progress bars."""
+"""The verbs of a campaign and what they show: init, check, run, status, report, explain, export, schema."""
 
 from __future__ import annotations
 
+import json
+import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from superionic.results.identity import Ordering
+from superionic.cli.cluster import show_site
+from superionic.cli.options import (
+    BlockOption,
+    CampaignArgument,
+    ChargesOption,
+    CrystalArgument,
+    JsonOption,
+    QuietOption,
+    RetryFailedOption,
+    RunFolderOption,
+    SiteOption,
+    UntilOption,
+    open_campaign,
+    parse_charges,
+    read_site,
+)
+from superionic.cli.progress import run_progress
 
 if TYPE_CHECKING:
     from superionic.campaign.explain import Explanation
     from superionic.campaign.plan import Plan
     from superionic.campaign.run import Campaign
     from superionic.campaign.status import Status
-    from superionic.execution.engines import EngineStatus
-    from superionic.execution.runner import Reporter
-    from superionic.execution.task import Task
     from superionic.results.campaign import Results
     from superionic.transport.conductivity_of_temperature import TemperatureDependence
 
 _SHOWN_PENDING = 12
-_LOG_EVERY_S = 30.0
 
 
-@contextmanager
-def progress(*, quiet: bool) -> Iterator[Reporter | None]:
-    """Provide a reporter: bars on a terminal, a line now and then elsewhere, none when quiet."""
-    console = Console(stderr=True)
-    if quiet:
-        yield None
-    elif console.is_terminal:
-        columns = (
-            TextColumn("[bold]{task.description:<11}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[now]}"),
+def init_command(
+    crystal: CrystalArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Campaign file to write.")] = Path("campaign.yaml"),
+    block: BlockOption = None,
+    mobile_ion: Annotated[str | None, typer.Option(help="Mobile ion, e.g. Li.", show_default="guessed")] = None,
+    charges: ChargesOption = None,
+    name: Annotated[str | None, typer.Option(help="Name of the campaign.", show_default="from the file name")] = None,
+    max_deviation: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Largest difference of an occupancy from the refined one.")
+    ] = 0.1,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing campaign file.")] = False,
+) -> None:
+    """Write a commented campaign file for a crystal, every setting at its published default."""
+    from superionic.campaign.initialise import draft_campaign
+    from superionic.errors import CampaignFileError
+
+    if output.exists() and not force:
+        raise CampaignFileError(
+            "the file exists already", where=str(output), fix="choose another --output, or add --force"
         )
-        bars = Progress(*columns, console=console)
-        with suppress(Exception):  # a display that fails is no reason to stop: the bars are then not drawn
-            bars.start()
-        try:
-            yield _Bars(bars)
-        finally:
-            with suppress(Exception):
-                bars.stop()
-    else:
-        yield _Lines(console)
+    text = draft_campaign(
+        crystal,
+        mobile_ion=mobile_ion,
+        oxidation_states=parse_charges(charges),
+        name=name,
+        folder=output.resolve().parent,
+        block=block,
+        max_deviation=max_deviation,
+    )
+    _write(output, text)
+    typer.echo(f"wrote {output}; read it, then: superionic check {output}")
 
 
-@contextmanager
-def listing_progress(*, quiet: bool) -> Iterator[Callable[[str, int], None] | None]:
-    """Provide a callback that shows how many orderings a listing has met; None when quiet or not on a terminal."""
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
-        yield None
+def check_command(
+    campaign: CampaignArgument, run_folder: RunFolderOption = None, site: SiteOption = None, as_json: JsonOption = False
+) -> None:
+    """Validate a campaign and print its plan: stages, counts, estimated hours, files. Nothing is computed."""
+    opened, place = open_campaign(campaign, run_folder), read_site(site)
+    plan = opened.check()
+    if as_json:
+        typer.echo(json.dumps(plan.to_dict(), indent=1))
         return
-    with console.status("reading the crystal") as status:
-        yield lambda label, met: status.update(f"{label} {met:,} orderings looked at".strip())
+    _show_plan(opened, plan)
+    if place is not None:
+        show_site(*opened.fit_site(place), plan)
 
 
-class _Bars:
-    def __init__(self, bars: Progress) -> None:
-        self._bars = bars
-        self._ids: dict[str, TaskID] = {}
-        self._totals: dict[str, list[int]] = {}
-        self._seen: dict[str, set[str]] = {}
+def run_command(
+    campaign: CampaignArgument,
+    until: UntilOption = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes.", show_default="one per core")] = None,
+    retry_failed: RetryFailedOption = False,
+    run_folder: RunFolderOption = None,
+    site: SiteOption = None,
+    install_engines: Annotated[
+        bool, typer.Option("--install-engines", help="First install the engines that the campaign needs and lacks.")
+    ] = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Do everything that is not done yet, then write the report.
 
-    def stage_began(self, stage: str, total: int, already_done: int) -> None:
-        if stage not in self._ids:
-            self._ids[stage] = self._bars.add_task(stage, total=0, now="")
-            self._totals[stage] = [0, 0]
-        known = self._totals[stage]
-        known[0], known[1] = max(known[0], known[1] - already_done + total), max(known[1], already_done)
-        self._bars.update(self._ids[stage], total=known[0], completed=known[1])
+    Finished work is never done twice, whatever stopped the run; after a change of settings only what depends on the
+    change is done again.
+    """
+    from superionic.execution.interrupts import deafness
 
-    def task_ended(self, task: Task[Any], state: str, cost: Mapping[str, float]) -> None:
-        del cost
-        if task.stage in self._ids:
-            self._totals[task.stage][1] += 1
-            self._bars.advance(self._ids[task.stage])
-        if state != "done":
-            self._bars.console.print(f"[yellow]{state}[/]: {escape(task.label)}")
-
-    def running(self, states: Sequence[tuple[Task[Any], float, str]]) -> None:
-        now: dict[str, list[str]] = {}
-        for task, fraction, message in states:
-            now.setdefault(task.stage, []).append(f"{task.label} {fraction:.0%} {message}".strip())
-        for stage, bar in self._ids.items():
-            self._bars.update(bar, now=escape(" | ".join(now.get(stage, []))[:100]))
-
-
-class _Lines:
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._last = time.monotonic()
-        self._done = 0
-
-    def stage_began(self, stage: str, total: int, already_done: int) -> None:
-        if already_done < total:
-            self._console.print(f"{stage}: {total - already_done} of {total} tasks to do", highlight=False)
-
-    def task_ended(self, task: Task[Any], state: str, cost: Mapping[str, float]) -> None:
-        self._done += 1
-        now = time.monotonic()
-        if state != "done" or now - self._last > _LOG_EVERY_S or cost.get("wall_s", 0.0) > _LOG_EVERY_S / 3:
-            self._last = now
-            self._console.print(
-                f"  {task.stage}: {escape(task.label)} {state} ({cost.get('wall_s', 0.0):.1f} s)", highlight=False
-            )
-
-    def running(self, states: Sequence[tuple[Task[Any], float, str]]) -> None:
-        now = time.monotonic()
-        if states and now - self._last > _LOG_EVERY_S:
-            self._last = now
-            text = " | ".join(f"{task.label} {fraction:.0%} {message}".strip() for task, fraction, message in states)
-            self._console.print(f"  … {escape(text)}", highlight=False)
+    opened, place = open_campaign(campaign, run_folder), read_site(site)
+    if (warning := deafness()) is not None:
+        typer.echo(warning, err=True)
+    with run_progress(quiet=quiet) as reporter:
+        results = opened.run(
+            until=until,
+            reporter=reporter,
+            workers=workers,
+            site=place,
+            retry_failed=retry_failed,
+            install_engines=install_engines,
+            say=lambda line: typer.echo(line, err=True),
+        )
+    _show_results(opened, results)
 
 
-def show_plan(campaign: Campaign, plan: Plan) -> None:
+def status_command(
+    campaign: CampaignArgument,
+    run_folder: RunFolderOption = None,
+    all_tasks: Annotated[bool, typer.Option("--all", help="List every pending task.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again and again until all is done.")] = False,
+    every_s: Annotated[float, typer.Option("--every", min=0.1, help="Seconds between two looks of --watch.")] = 10.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what is done, what a run would do and why, what failed; how fast it goes, what it cost, how much is left."""
+    opened = open_campaign(campaign, run_folder)
+    while True:
+        state = opened.status()
+        if as_json:
+            typer.echo(json.dumps(state.to_dict(), indent=None if watch else 1))
+        else:
+            _show_status(opened, state, all_tasks=all_tasks, clear=watch)
+        if not watch or state.is_done or state.trouble is not None or getattr(sys.stdout, "error", None) is not None:
+            return
+        time.sleep(every_s)
+
+
+def report_command(
+    campaign: CampaignArgument,
+    run_folder: RunFolderOption = None,
+    folder: Annotated[
+        Path | None, typer.Option("--folder", help="Where it goes.", show_default="report in the run folder")
+    ] = None,
+) -> None:
+    """Write the report (HTML, JSON, CSV, figures, structures) from what is done so far."""
+    typer.echo(str(open_campaign(campaign, run_folder).report(folder)))
+
+
+def explain_command(
+    campaign: CampaignArgument,
+    what: Annotated[str, typer.Argument(help="A key (its beginning is enough) or words of a task's label.")],
+    run_folder: RunFolderOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell where a number comes from: settings, inputs, versions, cost and files of a task."""
+    explanation = open_campaign(campaign, run_folder).explain(what)
+    if as_json:
+        typer.echo(json.dumps(explanation.to_dict(), indent=1))
+    else:
+        _show_explanation(explanation)
+
+
+def export_command(
+    campaign: CampaignArgument,
+    form: Annotated[str, typer.Option("--format", "-f", help="lammps or gpumd.")] = "lammps",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where to.", show_default="export/FORMAT in the run folder")
+    ] = None,
+    run_folder: RunFolderOption = None,
+) -> None:
+    """Write the transport runs as input of LAMMPS or GPUMD, one folder a run. Nothing is computed."""
+    opened = open_campaign(campaign, run_folder)
+    folder = output if output is not None else opened.run_folder / "export" / form
+    runs = {path.relative_to(folder).parts[0] for path in opened.export(form, folder)}
+    typer.echo(f"{len(runs)} runs for {form} in {folder}")
+
+
+def schema_command(
+    results: Annotated[bool, typer.Option("--results", help="The schema of results.json instead.")] = False,
+) -> None:
+    """Print the JSON schema of the campaign file, for editors, or that of results.json."""
+    from superionic.campaign import schema as campaign_file
+    from superionic.results import document
+
+    typer.echo(json.dumps(document.json_schema() if results else campaign_file.json_schema(), indent=1))
+
+
+def _write(path: Path, text: str) -> None:
+    from superionic.errors import storage_error
+
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise storage_error(error, where=path, doing="write the file") from error
+
+
+def _show_plan(campaign: Campaign, plan: Plan) -> None:
     """Print the plan of a campaign."""
     console = Console()
     console.print(f"[bold]{escape(campaign.file.name)}[/]: the campaign file is valid")
@@ -161,8 +242,10 @@ def show_plan(campaign: Campaign, plan: Plan) -> None:
     console.print(f"files go to {plan.run_folder}", soft_wrap=True, highlight=False)
 
 
-def show_results(campaign: Campaign, results: Results) -> None:
+def _show_results(campaign: Campaign, results: Results) -> None:
     """Print the main results of a run."""
+    from superionic.results.identity import Ordering
+
     console = Console(soft_wrap=True)
     for hull in results.hull[-1:]:
         lowest: dict[str, tuple[Ordering, float]] = {}
@@ -211,7 +294,7 @@ def _show_dependence(console: Console, name: str, dependence: TemperatureDepende
         )
 
 
-def show_status(campaign: Campaign, status: Status, *, all_tasks: bool, clear: bool = False) -> None:
+def _show_status(campaign: Campaign, status: Status, *, all_tasks: bool, clear: bool = False) -> None:
     """Print the state of a campaign; with ``clear`` on an empty screen, if it is a terminal."""
     console = Console(soft_wrap=True)
     if clear:
@@ -263,46 +346,40 @@ def _progress_in_words(status: Status) -> Iterator[str]:
     yield line + (f"; not counting {', '.join(later)}" if later else "")
 
 
-def show_explanation(found: Explanation) -> None:
+def _show_explanation(explanation: Explanation) -> None:
     """Print the provenance of a task."""
     console = Console(soft_wrap=True)
-    if found.record is None:
+    if explanation.record is None:
         console.print("several tasks match; name one by its key:")
-        for record in found.matches:
+        for record in explanation.matches:
             console.print(
                 f"  {record.key[:12]}  {record.stage}: {record.label} ({record.state})", markup=False, highlight=False
             )
         return
-    record = found.record
+    record = explanation.record
     console.print(f"[bold]{escape(record.stage)}: {escape(record.label)}[/] ({record.state})")
     lines = [f"key       {record.key}"]
-    if found.descriptor:
-        lines.append(f"function  {found.descriptor['function']} (version {found.descriptor['version']})")
-        lines.append(f"engine    {found.descriptor['engine']}")
+    if explanation.descriptor:
+        lines.append(f"function  {explanation.descriptor['function']} (version {explanation.descriptor['version']})")
+        lines.append(f"engine    {explanation.descriptor['engine']}")
     if record.cpu_s is not None:
         lines.append(
             f"cost      {record.cpu_s:.1f} s CPU, {record.wall_s or 0:.1f} s wall, {record.peak_MB or 0:.0f} MB"
         )
-    lines += [f"setting   {name} = {_short(value)}" for name, value in found.descriptor.get("settings", {}).items()]
-    for name, references in found.inputs.items():
+    lines += [
+        f"setting   {name} = {_short(value)}" for name, value in explanation.descriptor.get("settings", {}).items()
+    ]
+    for name, references in explanation.inputs.items():
         lines += [f"input     {name} ← {key[:12]}  {label}" for key, label in references[:_SHOWN_PENDING]]
         if len(references) > _SHOWN_PENDING:
             lines.append(f"input     {name} ← … {len(references) - _SHOWN_PENDING} more")
-    if found.file is not None:
-        lines.append(f"file      {found.file.path}  {found.file.size_bytes} bytes: {', '.join(found.file.members)}")
-        lines.append(f"sha256    {found.file.sha256} (of all but the last 64 bytes, which repeat it)")
+    if (file := explanation.file) is not None:
+        lines.append(f"file      {file.path}  {file.size_bytes} bytes: {', '.join(file.members)}")
+        lines.append(f"sha256    {file.sha256} (of all but the last 64 bytes, which repeat it)")
     if record.error:
         lines.append(f"error     {record.error}")
     for line in lines:
         console.print(line, markup=False, highlight=False)
-
-
-def show_engines(engines: Sequence[EngineStatus]) -> None:
-    """Print the engines."""
-    table = Table("engine", "version", "state", "licence", "for")
-    for engine in engines:
-        table.add_row(engine.name, engine.requirement, engine.state, engine.licence, engine.purpose)
-    Console().print(table)
 
 
 def _short(value: Any) -> str:
@@ -320,3 +397,15 @@ def _hours(hours: float) -> str:
     if hours < 2:
         return f"{hours * 60:.0f} min"
     return f"{hours:.0f} h" if hours < 72 else f"{hours / 24:.0f} days"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verbs of this module to the command line."""
+    app.command("init")(init_command)
+    app.command("check")(check_command)
+    app.command("run")(run_command)
+    app.command("status")(status_command)
+    app.command("report")(report_command)
+    app.command("explain")(explain_command)
+    app.command("export")(export_command)
+    app.command("schema")(schema_command)

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from superionic.cli.options import BlockOption, ChargesOption, CrystalArgument, JsonOption, grouped, parse_charges
+from superionic.cli.progress import spinner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,41 +29,33 @@ _SHOWN_ORDER = 10
 _FAR = 0.1
 
 
-def enumerate_command(
-    context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="Crystal with partial occupancies: CIF, POSCAR, extxyz, pymatgen JSON.")],
-    block: Annotated[
-        str | None,
-        typer.Option(help="Data block of a CIF that holds several crystals.  [default: the first with atoms]"),
-    ] = None,
-    supercell: Annotated[
-        str,
-        typer.Option(
-            help="Supercell: 1x1x2, a matrix such as '[[1,1,0],[0,1,0],[0,0,2]]', primitive, or auto (the smallest "
-            "that fits the occupancies)."
-        ),
-    ] = "1x1x1",
+@dataclass(frozen=True)
+class RequestOptions:
+    """Which orderings are asked for."""
+
+    heading: ClassVar[str] = "Orderings"
+
     count: Annotated[
         bool, typer.Option("--count", help="Count only: exact numbers and a plan, in milliseconds, at any size.")
-    ] = False,
+    ] = False
     ewald_top: Annotated[
         int | None,
         typer.Option(min=1, help="List all orderings; give this many of lowest point-charge energy, exactly."),
-    ] = None,
+    ] = None
     sample: Annotated[
         int | None,
         typer.Option(min=1, help="Draw this many orderings, every distinct one with the same chance, from any space."),
-    ] = None,
+    ] = None
     thermal: Annotated[
         bool, typer.Option("--thermal", help="With --sample: chances in proportion to degeneracy instead.")
-    ] = False,
+    ] = False
     search: Annotated[
         int | None,
         typer.Option(min=1, help="Look for this many of the lowest orderings by replica exchange, in any space."),
-    ] = None,
+    ] = None
     search_budget: Annotated[
         int, typer.Option(min=1, help="With --search: attempted swaps, some million a second.")
-    ] = 50_000_000,
+    ] = 50_000_000
     monte_carlo: Annotated[
         int | None,
         typer.Option(
@@ -64,65 +63,110 @@ def enumerate_command(
             min=1,
             help="Draw this many independent orderings as they are at a temperature, with their short-range order.",
         ),
-    ] = None,
+    ] = None
     temperature: Annotated[
         float, typer.Option("--temperature-K", help="With --monte-carlo: the temperature at which order is frozen in.")
-    ] = 800.0,
+    ] = 800.0
     dielectric: Annotated[
         float,
         typer.Option(help="With --monte-carlo: permittivity that screens point charges (1: vacuum, too stiff)."),
-    ] = 10.0,
+    ] = 10.0
     sweeps: Annotated[
         int, typer.Option(min=1, help="With --monte-carlo: length of the run, in swaps tried per site.")
-    ] = 4000,
+    ] = 4000
+    min_distance: Annotated[
+        float, typer.Option(min=0.0, help="Like ions are never closer, in Å (unlike ones: 2/3 of it); 0: no such rule.")
+    ] = 1.5
+    max_listed: Annotated[int, typer.Option(min=1, help="Refuse to list more distinct orderings than this.")] = (
+        100_000_000
+    )
+    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0
+
+    @property
+    def methods(self) -> tuple[int | None, ...]:
+        """How many orderings are asked for by each method; None or 0 where it is not asked for."""
+        return self.ewald_top, self.sample, self.search, self.monte_carlo
+
+
+@dataclass(frozen=True)
+class CellOptions:
+    """In which cells."""
+
+    heading: ClassVar[str] = "Supercell"
+
+    supercell: Annotated[
+        str,
+        typer.Option(
+            help="Supercell: 1x1x2, a matrix such as '[[1,1,0],[0,1,0],[0,0,2]]', primitive, or auto (the smallest "
+            "that fits the occupancies)."
+        ),
+    ] = "1x1x1"
+    hnf: Annotated[
+        bool, typer.Option("--hnf", help="All supercells of the primitive cell that symmetry does not make equal.")
+    ] = False
+    max_index: Annotated[int | None, typer.Option(min=1, help="With --hnf: largest number of primitive cells.")] = None
+    diagonal: Annotated[bool, typer.Option("--diagonal", help="With --hnf: diagonal matrices only.")] = False
+    any_composition: Annotated[
+        bool, typer.Option("--any-composition", help="With --hnf --count: all concentrations of the free species.")
+    ] = False
+    exchangeable: Annotated[
+        bool, typer.Option("--exchangeable", help="With --any-composition: species may be renamed (A and B alike).")
+    ] = False
+
+
+@dataclass(frozen=True)
+class CompositionOptions:
+    """Of which composition."""
+
+    heading: ClassVar[str] = "Composition"
+
     per_orbit: Annotated[
         bool,
         typer.Option(
             "--per-orbit/--coupled",
             help="Each crystallographic site keeps its own counts, or sites with the same species share one total.",
         ),
-    ] = True,
+    ] = True
     axis: Annotated[
         list[str] | None,
         typer.Option(
             help="Composition axis, e.g. 'Cl:Br:x=3', 'Cl:Br:x=0..6:0.5', 'P:Si:x=2,Na=follows'; repeat it for a grid."
         ),
-    ] = None,
+    ] = None
     formula_unit: Annotated[
-        str | None, typer.Option(help="Formula unit in which axes count, e.g. Li3YCl6.  [default: the crystal's]")
-    ] = None,
-    hnf: Annotated[
-        bool, typer.Option("--hnf", help="All supercells of the primitive cell that symmetry does not make equal.")
-    ] = False,
-    max_index: Annotated[int | None, typer.Option(min=1, help="With --hnf: largest number of primitive cells.")] = None,
-    diagonal: Annotated[bool, typer.Option("--diagonal", help="With --hnf: diagonal matrices only.")] = False,
-    any_composition: Annotated[
-        bool, typer.Option("--any-composition", help="With --hnf --count: all concentrations of the free species.")
-    ] = False,
-    exchangeable: Annotated[
-        bool, typer.Option("--exchangeable", help="With --any-composition: species may be renamed (A and B alike).")
-    ] = False,
-    charges: Annotated[
-        str | None, typer.Option(help="Oxidation states, e.g. 'Li=1,Y=3,Cl=-1'.  [default: from the file, or guessed]")
-    ] = None,
-    min_distance: Annotated[
-        float, typer.Option(min=0.0, help="Like ions are never closer, in Å (unlike ones: 2/3 of it); 0: no such rule.")
-    ] = 1.5,
+        str | None, typer.Option(help="Formula unit in which axes count, e.g. Li3YCl6.", show_default="the crystal's")
+    ] = None
+    charges: ChargesOption = None
     max_deviation: Annotated[
         float,
         typer.Option(
             help="Largest difference of an occupancy from the refined one; one atom more or fewer is always allowed, "
             "unless it takes away all of a species (with --supercell auto never). 1: as needed."
         ),
-    ] = 0.1,
-    max_listed: Annotated[
-        int, typer.Option(min=1, help="Refuse to list more distinct orderings than this.")
-    ] = 100_000_000,
-    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
+    ] = 0.1
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """Where orderings go."""
+
+    heading: ClassVar[str] = "Output"
+
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Write the orderings: .extxyz, .cif or .vasp (a file each).")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    ] = None
+    as_json: JsonOption = False
+
+
+@grouped
+def enumerate_command(
+    context: typer.Context,
+    file: CrystalArgument,
+    request: RequestOptions,
+    cells: CellOptions,
+    composition: CompositionOptions,
+    output: OutputOptions,
+    block: BlockOption = None,
 ) -> None:
     """Count the orderings of a disordered crystal; list the lowest in energy, search for them, or sample them.
 
@@ -131,80 +175,100 @@ def enumerate_command(
     [b]--axis 'Cl:Br:x=0..6:0.5' --sample 200 --seed 1 --out sample.extxyz[/b]; for the disorder at 900 K
     [b]--monte-carlo 50 --temperature-K 900 --out thermal.extxyz[/b]; for all cells [b]--hnf --max-index 2 --count[/b].
     """
-    from superionic.cli_screen import listing_progress
-    from superionic.errors import CompositionError
-
-    if hnf and max_index is None:
-        raise CompositionError("--hnf needs the largest index.", fix="Add --max-index, such as --max-index 4.")
-    if max_index is not None and not hnf:
-        raise CompositionError("--max-index goes with --hnf.", fix="Add --hnf.")
-    if out is not None and count:
-        raise CompositionError("A count gives no structures to write.", fix="Leave out --count or --out.")
-    if count and any((ewald_top, sample, search, monte_carlo)):
-        raise CompositionError(
-            "A count gives no orderings.",
-            fix="Take one of --count, --ewald-top, --sample, --search and --monte-carlo.",
-        )
-    series_only = hnf and not any((ewald_top, sample, search, monte_carlo, out))
+    _check_requests(request, cells, output)
+    series_only = cells.hnf and not any(request.methods) and output.out is None
     _demand_effect(context, series_only=series_only)
-    from superionic.structures.reading import start_reader
-
-    # The process that reads the crystal starts while this one imports.
-    start_reader()
-    coupling = "per-orbit" if per_orbit else "coupled"
-    given = _parse_charges(charges)
+    coupling = "per-orbit" if composition.per_orbit else "coupled"
+    charges = parse_charges(composition.charges)
     if series_only:
         from superionic.enumeration.series import count_supercells
 
         series = count_supercells(
-            file, max_index or 1, block=block, coupling=coupling, oxidation_states=given, diagonal_only=diagonal,
-            any_composition=any_composition, exchangeable=exchangeable,
-            axes=axis or (), formula_unit=formula_unit, max_deviation=max_deviation,
-        )  # fmt: skip
-        _print_json(series.to_dict()) if as_json else _show_series(series)
+            file,
+            cells.max_index or 1,
+            any_composition=cells.any_composition,
+            exchangeable=cells.exchangeable,
+            block=block,
+            diagonal_only=cells.diagonal,
+            coupling=coupling,
+            oxidation_states=charges,
+            axes=composition.axis or (),
+            formula_unit=composition.formula_unit,
+            max_deviation=composition.max_deviation,
+        )
+        if output.as_json:
+            typer.echo(json.dumps(series.to_dict()))
+        else:
+            _show_series(series)
         return
     from superionic.enumeration.request import enumerate_orderings
 
-    if not count:
-        from superionic.structures import listing_kernels  # noqa: F401 - half a second, spent while the reader starts
+    quick = not (request.count or any(request.methods))
+    with spinner("reading the crystal", quiet=output.as_json) as say:
 
-    quick = not (count or ewald_top or sample or search or monte_carlo)
-    with listing_progress(quiet=as_json) as report:
-        result = enumerate_orderings(
+        def orderings_met(label: str, number: int) -> None:
+            if say is not None:
+                say(f"{label} {number:,} orderings looked at".strip())
+
+        enumeration = enumerate_orderings(
             file,
-            block=block,
-            supercell=_parse_supercell(supercell),
-            max_index=max_index,
-            diagonal_only=diagonal,
-            coupling=coupling,
-            oxidation_states=given,
-            axes=axis or (),
-            formula_unit=formula_unit,
-            max_deviation=max_deviation,
-            min_distance_A=None if min_distance == 0.0 else min_distance,
-            ewald_top=ewald_top,
-            sample_draws=sample,
-            thermal=thermal,
-            search_lowest=search,
-            search_budget=search_budget,
-            monte_carlo_samples=monte_carlo,
-            temperature_K=temperature,
-            dielectric=dielectric,
-            sweeps=sweeps,
+            supercell=_parse_supercell(cells.supercell),
+            max_index=cells.max_index,
+            min_distance_A=None if request.min_distance == 0.0 else request.min_distance,
+            ewald_top=request.ewald_top,
+            sample_draws=request.sample,
+            thermal=request.thermal,
+            search_lowest=request.search,
+            search_budget=request.search_budget,
+            monte_carlo_samples=request.monte_carlo,
+            temperature_K=request.temperature,
+            dielectric=request.dielectric,
+            sweeps=request.sweeps,
             quick_look=_SHOWN if quick else None,
-            list_all=quick and out is not None,
-            max_listed=max_listed,
-            seed=seed,
-            progress=report,
+            list_all=quick and output.out is not None,
+            max_listed=request.max_listed,
+            seed=request.seed,
+            progress=None if say is None else orderings_met,
+            block=block,
+            diagonal_only=cells.diagonal,
+            coupling=coupling,
+            oxidation_states=charges,
+            axes=composition.axis or (),
+            formula_unit=composition.formula_unit,
+            max_deviation=composition.max_deviation,
         )
-        written = [] if out is None else result.write(out)
-    if as_json:
-        _print_json({**result.to_dict(), **({"written": [str(path) for path in written]} if out else {})})
+        written = [] if output.out is None else enumeration.write(output.out)
+    if output.as_json:
+        files = {} if output.out is None else {"written": [str(path) for path in written]}
+        typer.echo(json.dumps(enumeration.to_dict() | files))
         return
-    _show(result)
+    _show(enumeration)
     if written:
         more = f" and {len(written) - 1} more files" if len(written) > 1 else ""
-        typer.echo(f"wrote {result.n_chosen} structures to {written[0]}{more}")
+        typer.echo(f"wrote {enumeration.n_chosen} structures to {written[0]}{more}")
+
+
+def _check_requests(request: RequestOptions, cells: CellOptions, output: OutputOptions) -> None:
+    """Refuse options that contradict one another.
+
+    Raises
+    ------
+    CompositionError
+        If they do.
+    """
+    from superionic.errors import CompositionError
+
+    if cells.hnf and cells.max_index is None:
+        raise CompositionError("--hnf needs the largest index.", fix="Add --max-index, such as --max-index 4.")
+    if cells.max_index is not None and not cells.hnf:
+        raise CompositionError("--max-index goes with --hnf.", fix="Add --hnf.")
+    if output.out is not None and request.count:
+        raise CompositionError("A count gives no structures to write.", fix="Leave out --count or --out.")
+    if request.count and any(request.methods):
+        raise CompositionError(
+            "A count gives no orderings.",
+            fix="Take one of --count, --ewald-top, --sample, --search and --monte-carlo.",
+        )
 
 
 _NEEDS = {
@@ -260,16 +324,6 @@ def _demand_effect(context: typer.Context, *, series_only: bool) -> None:
             refuse("any_composition", "where orderings are asked for", "Leave it out, or only count (--count).")
 
 
-def _print_json(values: dict[str, Any]) -> None:
-    typer.echo(json.dumps(values))
-
-
-def _parse_charges(text: str | None) -> dict[str, float] | None:
-    from superionic.cli import parse_charges
-
-    return parse_charges(text)
-
-
 def _parse_supercell(text: str) -> Any:
     stripped = text.strip()
     if not stripped.startswith("["):
@@ -285,9 +339,6 @@ def _parse_supercell(text: str) -> Any:
 
 
 def _show(result: Enumeration) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-
     console = Console()
     crystal = result.crystal
     console.print(
@@ -304,16 +355,11 @@ def _show(result: Enumeration) -> None:
 
 
 def _show_notes(console: Any, notes: Sequence[str]) -> None:
-    from rich.markup import escape
-
     for note in notes:
         console.print(f"[yellow]note:[/yellow] {escape(note)}", highlight=False)
 
 
 def _show_point(console: Any, point: EnumeratedPoint) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
     values = point.to_dict()
     counted, chosen = point.counted, point.chosen
     title = f"{values['formula']} in {counted.space.sites.supercell}"
@@ -354,8 +400,6 @@ def _show_point(console: Any, point: EnumeratedPoint) -> None:
 
 
 def _show_chosen(console: Any, chosen: ChosenOrderings) -> None:
-    from rich.table import Table
-
     from superionic.enumeration.evidence import MonteCarloEvidence
     from superionic.execution.codec import to_tree
 
@@ -392,8 +436,6 @@ def _show_chosen(console: Any, chosen: ChosenOrderings) -> None:
 
 
 def _show_monte_carlo(console: Any, evidence: MonteCarloEvidence) -> None:
-    from rich.table import Table
-
     from superionic.enumeration.monte_carlo import telling
 
     by = "" if evidence.dielectric is None else f", relative permittivity {evidence.dielectric:g}"
@@ -437,10 +479,6 @@ def _written(value: float | None, digits: str) -> str:
 
 
 def _show_series(series: SupercellSeries) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
     console = Console()
     table = Table("index", "supercells", "raw", "distinct", "not superperiodic", box=None)
     for entry in series.by_index:
@@ -471,3 +509,8 @@ def _charges_text(charges: Mapping[str, Any]) -> str:
 
 def _big(number: int) -> str:
     return f"{number:,}" if number < 10**12 else f"{number:.4e}"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verb of this module to the command line."""
+    app.command("enumerate")(enumerate_command)

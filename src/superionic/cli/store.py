@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
+from rich.table import Table
+
+from superionic.cli.options import CampaignArgument, JsonOption, RunFolderOption, open_campaign
+from superionic.cli.progress import byte_bar
 
 if TYPE_CHECKING:
     from superionic.campaign.cleaning import Cleaning
-    from superionic.campaign.run import Campaign
     from superionic.execution.inventory import StoredItem
 
 store_app = typer.Typer(
@@ -23,10 +25,7 @@ _EXIT_DAMAGE = 1
 _MOST_LINES = 20
 _LARGEST = 10
 
-CampaignArgument = Annotated[Path, typer.Argument(help="Campaign file (YAML), or the folder that holds campaign.yaml.")]
 PlaceArgument = Annotated[Path, typer.Argument(help="Campaign file, folder that holds campaign.yaml, or run folder.")]
-RunFolderOption = Annotated[Path | None, typer.Option("--run-folder", help="Where the campaign's results are.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 
 @store_app.command("verify")
@@ -48,7 +47,7 @@ def verify_command(
     from superionic.execution.store import Store
 
     root = _run_folder(place, run_folder)
-    with run_lock(root) if set_aside else nullcontext(), _bar("verifying") as watch:
+    with run_lock(root) if set_aside else nullcontext(), byte_bar("verifying") as watch:
         found = verify_store(Store(root / "store", read_only=not set_aside), set_aside=set_aside, watch=watch)
     typer.echo(
         f"{found.checked.number} results, {size_text(found.checked.size_bytes)}: {len(found.damaged)} damaged, "
@@ -100,9 +99,6 @@ def gc_command(
 @store_app.command("size")
 def size_command(place: PlaceArgument, run_folder: RunFolderOption = None, as_json: JsonOption = False) -> None:
     """Show what takes space in a run folder: results by stage, the largest ones, and all besides."""
-    from rich.console import Console
-    from rich.table import Table
-
     from superionic.execution.inventory import by_stage, content_of, stored_items
     from superionic.execution.ledger import LEDGER, Ledger
     from superionic.execution.store import Store
@@ -145,10 +141,10 @@ def size_command(place: PlaceArgument, run_folder: RunFolderOption = None, as_js
 def export_command(
     campaign: CampaignArgument,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Archive to write.  [default: NAME.zip in this folder]")
+        Path | None, typer.Option("--out", "-o", help="Archive to write.", show_default="NAME.zip in this folder")
     ] = None,
     run_folder: RunFolderOption = None,
-    title: Annotated[str | None, typer.Option(help="Title of the data.  [default: that of the report]")] = None,
+    title: Annotated[str | None, typer.Option(help="Title of the data.", show_default="that of the report")] = None,
     author: Annotated[list[str] | None, typer.Option(help="Name of an author; once for each.")] = None,
     licence: Annotated[str, typer.Option(help="Licence of the data: SPDX identifier, e.g. CC-BY-4.0, or URL.")] = "",
     unfinished: Annotated[bool, typer.Option("--unfinished", help="Also if the campaign is not finished.")] = False,
@@ -160,9 +156,9 @@ def export_command(
     from superionic.campaign.archive import export_campaign
     from superionic.campaign.provenance import Publication
 
-    opened = _open(campaign, run_folder)
+    opened = open_campaign(campaign, run_folder)
     publication = Publication(title or opened.file.report.title or opened.file.name, tuple(author or ()), licence)
-    with _bar("archiving") as watch:
+    with byte_bar("archiving") as watch:
         made = export_campaign(
             opened, out or Path(f"{opened.file.name}.zip"), publication=publication, unfinished=unfinished, watch=watch
         )
@@ -184,7 +180,7 @@ def import_command(
     """Unpack an archive into a new folder and verify every checksum; a damaged or foreign one leaves nothing behind."""
     from superionic.campaign.unpacking import import_archive
 
-    with _bar("unpacking") as watch:
+    with byte_bar("unpacking") as watch:
         made = import_archive(archive, into, watch=watch)
     typer.echo(
         f"{into}: {made.n_files} files, {size_text(made.size_bytes)}, all as exported by superionic {made.superionic}"
@@ -193,13 +189,6 @@ def import_command(
 
 
 # ---- helpers --------------------------------------------------------------------------------------------------------
-
-
-def _open(path: Path, run_folder: Path | None) -> Campaign:
-    from superionic.campaign.run import Campaign
-
-    file = path / "campaign.yaml" if (path / "campaign.yaml").is_file() else path
-    return Campaign.load(file, run_folder=run_folder)
 
 
 def _run_folder(place: Path, run_folder: Path | None) -> Path:
@@ -213,7 +202,7 @@ def _run_folder(place: Path, run_folder: Path | None) -> Path:
     from superionic.errors import StorageError
 
     is_one = run_folder is None and (place / "store").is_dir() and not (place / "campaign.yaml").is_file()
-    root = place if is_one else _open(place, run_folder).run_folder
+    root = place if is_one else open_campaign(place, run_folder).run_folder
     if not (root / "store").is_dir():
         raise StorageError(
             "there are no results yet", where=str(root), fix="check the path, or begin with superionic run"
@@ -239,19 +228,6 @@ def _show_cleaning(cleaning: Cleaning) -> None:
     typer.echo(f"  {'freed' if cleaning.deleted else 'would be freed'}: {size_text(total)}")
 
 
-@contextmanager
-def _bar(words: str) -> Iterator[Callable[[int, int], None]]:
-    """Provide a callback that shows how much is done, as a bar where standard error is a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns: list[Any] = [TextColumn(words), BarColumn(), DownloadColumn(), TimeRemainingColumn()]
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
-        task = progress.add_task(words, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
-
-
 def _name(item: StoredItem) -> str:
     return f"{item.stage}: {item.label or item.key}" + (" (failed)" if item.kind == "failure" else "")
 
@@ -269,3 +245,8 @@ def size_text(size_bytes: int) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} TB"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verbs of this module to the command line."""
+    app.add_typer(store_app, name="store")

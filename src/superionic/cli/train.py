@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
-from superionic.cli_labels import EnergyKey, ForcesKey, StressKey, VirialKey
+from superionic.cli.options import JsonOption, LabelKeyOptions, QuietOption, grouped, parse_whole_numbers
+from superionic.cli.progress import run_progress
 
 if TYPE_CHECKING:
     from superionic.results.studies import Cell, StudyResult
-    from superionic.stages.studies import Study
+    from superionic.stages.studies import SplitRule, Study
     from superionic.training.metrics import ErrorMetrics
 
 train_app = typer.Typer(
@@ -38,64 +42,104 @@ DEFAULT_SEARCH: dict[str, list[Any]] = {
 }
 """Settings that are searched unless told otherwise: those that paper B optimised."""
 
-Labels = Annotated[
+LabelsArgument = Annotated[
     Path,
     typer.Argument(
         help="Labels: extended XYZ with energy, forces, stress (`run=...` in each comment line is the trajectory), or "
         "an output that `superionic labels import` reads."
     ),
 ]
-Engine = Annotated[str, typer.Option(help="Potential to train: chgnet, sevennet, mace, matgl.")]
-Model = Annotated[str | None, typer.Option(help="Which model of it, e.g. r2scan.  [default: its own]")]
-File = Annotated[Path | None, typer.Option(help="Checkpoint of yours to begin from (sevennet, mace, matgl).")]
-PotentialOption = Annotated[
-    list[str] | None, typer.Option(help="How to load it, e.g. energy_convention='MP raw PBE(+U)'; repeatable.")
+SeedsOption = Annotated[int, typer.Option(min=1, help="Trainings of each kind, with different seeds.")]
+FolderOption = Annotated[
+    Path | None, typer.Option("--folder", help="Where results go.", show_default="train-NAME beside the labels")
 ]
-Option = Annotated[
-    list[str] | None,
-    typer.Option("--option", help="Option of the trainer, e.g. epochs=100, learning_rate=0.0005; repeatable."),
-]
-Folder = Annotated[
-    Path | None, typer.Option("--folder", help="Where results go.  [default: train-NAME beside the labels]")
-]
-SplitBy = Annotated[
-    str, typer.Option(help="What lies on one side of the split as a whole: run, ordering or composition.")
-]
-TestRun = Annotated[list[str] | None, typer.Option("--test-run", help="A run to hold out for the test; repeatable.")]
-ValidationRun = Annotated[
-    list[str] | None, typer.Option("--validation-run", help="A run to choose the best epoch by; repeatable.")
-]
-TestFraction = Annotated[float, typer.Option(min=0, max=0.9, help="Share held out, where no runs are named.")]
-ValidationFraction = Annotated[float, typer.Option(min=0.01, max=0.9, help="Share that chooses the best epoch.")]
-Seed = Annotated[int, typer.Option(help="Seed of splits and trainings.")]
-Seeds = Annotated[int, typer.Option(min=1, help="Trainings of each kind, with different seeds.")]
-Workers = Annotated[int, typer.Option(min=1, help="Trainings at once.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """The potential to begin with, and how it is trained."""
+
+    heading: ClassVar[str] = "Potential and trainer"
+
+    engine: Annotated[str, typer.Option(help="Potential to train: chgnet, sevennet, mace, matgl.")] = "chgnet"
+    model: Annotated[str | None, typer.Option(help="Which model of it, e.g. r2scan.", show_default="its own")] = None
+    file: Annotated[Path | None, typer.Option(help="Checkpoint of yours to begin from (sevennet, mace, matgl).")] = None
+    potential_option: Annotated[
+        list[str] | None, typer.Option(help="How to load it, e.g. energy_convention='MP raw PBE(+U)'; repeatable.")
+    ] = None
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", help="Option of the trainer, e.g. epochs=100, learning_rate=0.0005; repeatable."),
+    ] = None
+
+
+@dataclass(frozen=True)
+class SplitOptions:
+    """How labels are divided into training, validation and test set."""
+
+    heading: ClassVar[str] = "Training, validation and test set"
+
+    split_by: Annotated[
+        str, typer.Option(help="What lies on one side of the split as a whole: run, ordering or composition.")
+    ] = "run"
+    test_run: Annotated[
+        list[str] | None, typer.Option("--test-run", help="A run to hold out for the test; repeatable.")
+    ] = None
+    validation_run: Annotated[
+        list[str] | None, typer.Option("--validation-run", help="A run to choose the best epoch by; repeatable.")
+    ] = None
+    test_fraction: Annotated[float, typer.Option(min=0, max=0.9, help="Share held out, where no runs are named.")] = 0.2
+    validation_fraction: Annotated[
+        float, typer.Option(min=0.01, max=0.9, help="Share that chooses the best epoch.")
+    ] = 0.15
+    seed: Annotated[int, typer.Option(help="Seed of splits and trainings.")] = 0
+
+    def rule(self) -> SplitRule:
+        """Return the rule by which labels are divided.
+
+        Raises
+        ------
+        CampaignFileError
+            If ``split_by`` is none of the three.
+        """
+        from superionic.errors import CampaignFileError
+        from superionic.stages.studies import SplitRule
+
+        if self.split_by not in ("run", "ordering", "composition"):
+            raise CampaignFileError(
+                f"{self.split_by!r} is no way to split", where="--split-by", fix="use run, ordering or composition"
+            )
+        return SplitRule(
+            self.split_by,  # type: ignore[arg-type]
+            self.validation_fraction,
+            self.test_fraction,
+            tuple(self.test_run or ()),
+            tuple(self.validation_run or ()),
+        )
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """Where a verb's results go, and what it prints."""
+
+    folder: FolderOption = None
+    workers: Annotated[int, typer.Option(min=1, help="Trainings at once.")] = 2
+    as_json: JsonOption = False
+    quiet: QuietOption = False
+
+    def folder_for(self, labels: Path) -> Path:
+        """Return where results of a file of labels go."""
+        return self.folder if self.folder is not None else labels.absolute().parent / f"train-{labels.stem}"
 
 
 @train_app.command("check")
+@grouped
 def check_command(
-    labels: Labels,
-    engine: Engine = "chgnet",
-    model: Model = None,
-    file: File = None,
-    potential_option: PotentialOption = None,
-    option: Option = None,
-    folder: Folder = None,
-    split_by: SplitBy = "run",
-    test_run: TestRun = None,
-    validation_run: ValidationRun = None,
-    test_fraction: TestFraction = 0.2,
-    validation_fraction: ValidationFraction = 0.15,
-    seed: Seed = 0,
-    workers: Workers = 2,
-    energy_key: EnergyKey = None,
-    forces_key: ForcesKey = None,
-    stress_key: StressKey = None,
-    virial_key: VirialKey = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    labels: LabelsArgument,
+    training: TrainingOptions,
+    split: SplitOptions,
+    label_keys: LabelKeyOptions,
+    output: OutputOptions,
 ) -> None:
     """Look labels over before training: units, signs, leakage, missing elements, ranges, duplicates.
 
@@ -104,45 +148,39 @@ def check_command(
     from superionic.campaign.study import results_json
     from superionic.stages.studies import check
 
-    with _study(locals()) as study:
-        found = check(study)
-    _write(folder, labels, "check", found)
-    if as_json:
-        typer.echo(results_json(found))
+    with _study(labels, training, split, label_keys, output) as study:
+        result = check(study)
+    _write(output, labels, "check", result)
+    if output.as_json:
+        typer.echo(results_json(result))
     else:
-        parts = (("train", found.n_train), ("validation", found.n_validation), ("test", found.n_test))
+        parts = (("train", result.n_train), ("validation", result.n_validation), ("test", result.n_test))
         for part, number in parts:
-            runs = found.runs[part]
+            runs = result.runs[part]
             typer.echo(f"{part:<11}{number:>5} labels of {len(runs)} runs: {', '.join(runs[:6])}")
-        shifts = ", ".join(f"{element} {value:+.3f}" for element, value in found.element_references_eV.items())
+        shifts = ", ".join(f"{element} {value:+.3f}" for element, value in result.element_references_eV.items())
         typer.echo(f"energy references (eV/atom): {shifts}")
-        typer.echo(f"what they leave of the energies: {1000 * found.rms_residual_eV_per_atom:.1f} meV/atom")
-        _notes(found)
-        for finding in found.findings:
+        typer.echo(f"what they leave of the energies: {1000 * result.rms_residual_eV_per_atom:.1f} meV/atom")
+        _notes(result)
+        for finding in result.findings:
             typer.echo(f"{finding.severity}: {finding.name}: {finding.evidence}\n  fix: {finding.fix}")
-        if not found.findings:
+        if not result.findings:
             typer.echo("nothing is wrong with these labels")
-    if any(finding.severity == "error" for finding in found.findings):
+    if any(finding.severity == "error" for finding in result.findings):
         raise typer.Exit(_EXIT_FOUND)
 
 
 @train_app.command("curve")
+@grouped
 def curve_command(
-    labels: Labels,
+    labels: LabelsArgument,
+    training: TrainingOptions,
+    split: SplitOptions,
+    label_keys: LabelKeyOptions,
+    output: OutputOptions,
     sizes: Annotated[
-        str | None, typer.Option(help="Training-set sizes, e.g. 8,16,32.  [default: halvings of all]")
+        str | None, typer.Option(help="Training-set sizes, e.g. 8,16,32.", show_default="halvings of all")
     ] = None,
-    engine: Engine = "chgnet",
-    model: Model = None,
-    file: File = None,
-    potential_option: PotentialOption = None,
-    option: Option = None,
-    folder: Folder = None,
-    split_by: SplitBy = "run",
-    test_run: TestRun = None,
-    validation_run: ValidationRun = None,
-    test_fraction: TestFraction = 0.2,
-    validation_fraction: ValidationFraction = 0.15,
     same: Annotated[
         str, typer.Option(help="What all sizes share: steps (small sets are passed over more often) or epochs.")
     ] = "steps",
@@ -155,15 +193,7 @@ def curve_command(
         Path | None,
         typer.Option(help="CSV of your own: column n (labels) and others, such as an error of Ea, by size."),
     ] = None,
-    seeds: Seeds = 1,
-    seed: Seed = 0,
-    workers: Workers = 2,
-    energy_key: EnergyKey = None,
-    forces_key: ForcesKey = None,
-    stress_key: StressKey = None,
-    virial_key: VirialKey = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    seeds: SeedsOption = 1,
 ) -> None:
     """Train on nested subsets, and say what the next labels would buy.
 
@@ -175,11 +205,11 @@ def curve_command(
     from superionic.stages.studies import curve
 
     own = read_table(table) if table is not None else []
-    chosen, planned = _whole_numbers(sizes, "--sizes"), _whole_numbers(further, "--further")
+    chosen, planned = parse_whole_numbers(sizes, "--sizes"), parse_whole_numbers(further, "--further")
     if same not in ("steps", "epochs"):
         raise CampaignFileError(f"{same!r} is not what sizes can share", where="--same", fix="use steps or epochs")
-    with _study(locals()) as study:
-        found = curve(
+    with _study(labels, training, split, label_keys, output) as study:
+        result = curve(
             study,
             chosen,
             seeds=seeds,
@@ -189,17 +219,17 @@ def curve_command(
             cost_per_label_h=hours_per_label,
             table=own,
         )
-    written = _write(folder, labels, "curve", found)
-    if as_json:
-        typer.echo(results_json(found))
+    written = _write(output, labels, "curve", result)
+    if output.as_json:
+        typer.echo(results_json(result))
         return
-    _error_table([row.cells() for row in found.rows], ["n", "seed", "best_epoch"], f"test set: {found.n_test} labels")
-    for trained in found.rows:
+    _error_table([row.cells() for row in result.rows], ["n", "seed", "best_epoch"], f"test set: {result.n_test} labels")
+    for trained in result.rows:
         _softness("before training" if trained.n == 0 else f"{trained.n} labels (seed {trained.seed})", trained.errors)
-    for name, verdict in found.enough.items():
+    for name, verdict in result.enough.items():
         if name.startswith("mae_") or not name.startswith("rmse_"):
             typer.echo(verdict.words.replace(name, _spoken(name)[0]))
-    for name, rows in found.budget.items():
+    for name, rows in result.budget.items():
         word, unit, scale = _spoken(name)
         for row in rows if name.startswith("mae_") else ():
             between = (
@@ -208,41 +238,28 @@ def curve_command(
             hours = "" if row.hours is None else f", {row.hours:.3g} h"
             far = "" if row.extrapolated <= 4.0 else "; far beyond what was measured"
             typer.echo(f"{row.further} more labels{hours}: {word} {scale * row.expected:.3g}{between} {unit}{far}")
-    _notes(found)
+    _notes(result)
     _say_where(written)
 
 
 @train_app.command("search")
+@grouped
 def search_command(
-    labels: Labels,
+    labels: LabelsArgument,
+    training: TrainingOptions,
+    split: SplitOptions,
+    label_keys: LabelKeyOptions,
+    output: OutputOptions,
     vary: Annotated[
         list[str] | None,
         typer.Option(
             "--vary",
-            help="Values of an option to try, e.g. learning_rate=0.001,0.0003; repeatable.  [default: paper B]",
+            help="Values of an option to try, e.g. learning_rate=0.001,0.0003; repeatable.",
+            show_default="paper B",
         ),
     ] = None,
     grid: Annotated[bool, typer.Option("--grid", help="All combinations; else one option after the other.")] = False,
-    engine: Engine = "chgnet",
-    model: Model = None,
-    file: File = None,
-    potential_option: PotentialOption = None,
-    option: Option = None,
-    folder: Folder = None,
-    split_by: SplitBy = "run",
-    test_run: TestRun = None,
-    validation_run: ValidationRun = None,
-    test_fraction: TestFraction = 0.2,
-    validation_fraction: ValidationFraction = 0.15,
-    seeds: Seeds = 1,
-    seed: Seed = 0,
-    workers: Workers = 2,
-    energy_key: EnergyKey = None,
-    forces_key: ForcesKey = None,
-    stress_key: StressKey = None,
-    virial_key: VirialKey = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    seeds: SeedsOption = 1,
 ) -> None:
     """Search the settings of a training by the validation loss (paper B: batch size, epochs, rate, frozen layers).
 
@@ -253,36 +270,43 @@ def search_command(
     from superionic.stages.study_search import search
 
     choices = parse_options(vary, several=True) if vary else DEFAULT_SEARCH
-    with _study(locals()) as study:
-        found = search(study, choices, grid=grid, seeds=seeds)
-    written = _write(folder, labels, "search", found)
-    if as_json:
-        typer.echo(results_json(found))
+    with _study(labels, training, split, label_keys, output) as study:
+        result = search(study, choices, grid=grid, seeds=seeds)
+    written = _write(output, labels, "search", result)
+    if output.as_json:
+        typer.echo(results_json(result))
         return
-    for row in found.rows:
+    for row in result.rows:
         spread = f" ± {0.5 * row.spread:.4f}" if seeds > 1 else ""
         words = _settings(row.changes) or "settings as given"
         typer.echo(f"{row.validation_loss:.5f}{spread}  best epoch {row.best_epoch[0]}  {words}")
-    typer.echo("best: " + (_settings(found.rows[0].changes) or "the settings as given"))
-    before: dict[str, Cell] = {"training": "before", **shown(found.before)}
-    after: dict[str, Cell] = {"training": "after", **shown(found.after)}
-    _error_table([before, after], ["training"], f"{found.set} set")
-    _softness("before training", found.before)
-    _softness("after training", found.after)
-    _notes(found)
+    typer.echo("best: " + (_settings(result.rows[0].changes) or "the settings as given"))
+    before: dict[str, Cell] = {"training": "before", **shown(result.before)}
+    after: dict[str, Cell] = {"training": "after", **shown(result.after)}
+    _error_table([before, after], ["training"], f"{result.set} set")
+    _softness("before training", result.before)
+    _softness("after training", result.after)
+    _notes(result)
     _say_where(written)
 
 
 @train_app.command("compare")
+@grouped
 def compare_command(
-    labels: Labels,
+    labels: LabelsArgument,
+    training: TrainingOptions,
+    split: SplitOptions,
+    label_keys: LabelKeyOptions,
+    output: OutputOptions,
     methods: Annotated[
         str | None,
-        typer.Option(help="Ways to train, e.g. naive,frozen,scratch (mace: also lora, multihead).  [default: all]"),
+        typer.Option(help="Ways to train, e.g. naive,frozen,scratch (mace: also lora, multihead).", show_default="all"),
     ] = None,
     others: Annotated[
         Path | None,
-        typer.Option(help="Structures of other chemistries for the forgetting test.  [default: 14 simple crystals]"),
+        typer.Option(
+            help="Structures of other chemistries for the forgetting test.", show_default="14 simple crystals"
+        ),
     ] = None,
     temperature: Annotated[
         float, typer.Option("--temperature-K", help="Temperature of the stability test: your highest.")
@@ -291,26 +315,7 @@ def compare_command(
         float, typer.Option("--length-ps", min=0, help="Length of the stability test; 0 leaves it out.")
     ] = 2.0,
     timestep: Annotated[float, typer.Option("--timestep-fs", min=0.1, max=10, help="Its time step.")] = 2.0,
-    engine: Engine = "chgnet",
-    model: Model = None,
-    file: File = None,
-    potential_option: PotentialOption = None,
-    option: Option = None,
-    folder: Folder = None,
-    split_by: SplitBy = "run",
-    test_run: TestRun = None,
-    validation_run: ValidationRun = None,
-    test_fraction: TestFraction = 0.2,
-    validation_fraction: ValidationFraction = 0.15,
-    seeds: Seeds = 1,
-    seed: Seed = 0,
-    workers: Workers = 2,
-    energy_key: EnergyKey = None,
-    forces_key: ForcesKey = None,
-    stress_key: StressKey = None,
-    virial_key: VirialKey = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    seeds: SeedsOption = 1,
 ) -> None:
     """Compare ways of training on the same labels and budget: errors, forgetting, stability.
 
@@ -323,32 +328,32 @@ def compare_command(
     from superionic.stages.study_compare import choose_methods, compare
 
     stability = StabilityTest(temperature, length, timestep) if length > 0 else None
-    chosen = choose_methods(engine, None if methods is None else [name.strip() for name in methods.split(",")])
-    with _study(locals()) as study:
+    chosen = choose_methods(training.engine, None if methods is None else [name.strip() for name in methods.split(",")])
+    with _study(labels, training, split, label_keys, output) as study:
         kept = None if others is None else keep(others)
-        found = compare(study, chosen, others=kept, stability=stability, seeds=seeds)
-    written = _write(folder, labels, "compare", found)
-    if as_json:
-        typer.echo(results_json(found))
+        result = compare(study, chosen, others=kept, stability=stability, seeds=seeds)
+    written = _write(output, labels, "compare", result)
+    if output.as_json:
+        typer.echo(results_json(result))
         return
     columns = ["method", "seed", "best_epoch"]
-    _error_table([row.cells() for row in found.rows], columns, f"test set: {found.n_test} labels")
-    for row in found.rows:
+    _error_table([row.cells() for row in result.rows], columns, f"test set: {result.n_test} labels")
+    for row in result.rows:
         if row.errors is not None:
             _softness(f"{row.method} (seed {row.seed})", row.errors)
     moved: list[dict[str, Cell]] = [
         {"method": row.method, "seed": row.seed, **shown(row.forgotten)}
-        for row in found.rows
+        for row in result.rows
         if row.forgotten is not None
     ]
-    _error_table(moved, columns[:2], f"moved away from the pretrained: {found.n_others} other structures")
-    for row in found.rows:
+    _error_table(moved, columns[:2], f"moved away from the pretrained: {result.n_others} other structures")
+    for row in result.rows:
         if row.run is not None:
             end = "held" if row.run.stable else f"ended: {row.run.stopped}"
             typer.echo(f"{row.method} (seed {row.seed}) at {temperature:g} K: {row.run.stable_ps:g} ps, {end}")
         if row.failed is not None:
             typer.echo(f"{row.method} (seed {row.seed}) failed: {row.failed}")
-    _notes(found)
+    _notes(result)
     _say_where(written)
 
 
@@ -356,73 +361,41 @@ def compare_command(
 
 
 @contextmanager
-def _study(given: Mapping[str, Any]) -> Iterator[Study]:
-    from superionic import cli_screen
+def _study(
+    labels: Path, training: TrainingOptions, split: SplitOptions, label_keys: LabelKeyOptions, output: OutputOptions
+) -> Iterator[Study]:
     from superionic.campaign.study import open_study, parse_options
-    from superionic.errors import CampaignFileError
-    from superionic.labels.frame_values import LabelKeys
-    from superionic.stages.studies import SplitRule
 
-    if given["split_by"] not in ("run", "ordering", "composition"):
-        raise CampaignFileError(
-            f"{given['split_by']!r} is no way to split", where="--split-by", fix="use run, ordering or composition"
-        )
-    loading = parse_options(given["potential_option"] or [])
-    if given["file"] is not None:
-        loading["file"] = str(given["file"].absolute())
-    rule = SplitRule(
-        given["split_by"],
-        given["validation_fraction"],
-        given["test_fraction"],
-        tuple(given["test_run"] or ()),
-        tuple(given["validation_run"] or ()),
-    )
+    rule = split.rule()
+    loading = parse_options(training.potential_option or [])
+    if training.file is not None:
+        loading["file"] = str(training.file.absolute())
     with (
-        cli_screen.progress(quiet=given["quiet"] or given["as_json"]) as reporter,
+        run_progress(quiet=output.quiet or output.as_json) as reporter,
         open_study(
-            given["labels"],
-            _folder(given["folder"], given["labels"]),
-            engine=given["engine"],
-            model=given["model"],
+            labels,
+            output.folder_for(labels),
+            engine=training.engine,
+            model=training.model,
             potential_options=loading,
-            options=parse_options(given["option"] or []),
+            options=parse_options(training.option or []),
             rule=rule,
-            seed=given["seed"],
-            workers=given["workers"],
+            seed=split.seed,
+            workers=output.workers,
             reporter=reporter,
-            keys=LabelKeys(given["energy_key"], given["forces_key"], given["stress_key"], given["virial_key"]),
+            keys=label_keys.keys(),
         ) as study,
     ):
         yield study
 
 
-def _folder(folder: Path | None, labels: Path) -> Path:
-    return folder if folder is not None else labels.absolute().parent / f"train-{labels.stem}"
-
-
-def _write(folder: Path | None, labels: Path, name: str, found: StudyResult) -> list[Path]:
+def _write(output: OutputOptions, labels: Path, name: str, result: StudyResult) -> list[Path]:
     from superionic.campaign.study import write_results
 
-    return write_results(_folder(folder, labels), name, found)
-
-
-def _whole_numbers(text: str | None, where: str) -> list[int] | None:
-    from superionic.errors import CampaignFileError
-
-    if text is None:
-        return None
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise CampaignFileError(
-            f"{text!r} is no list of whole numbers", where=where, fix="write e.g. 8,16,32"
-        ) from None
+    return write_results(output.folder_for(labels), name, result)
 
 
 def _error_table(rows: Sequence[Mapping[str, Cell]], first: Sequence[str], title: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     table = Table(title=title, title_justify="left")
     for name in first:
         table.add_column(name.replace("_", " "), no_wrap=True)
@@ -460,10 +433,15 @@ def _settings(changes: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in changes.items())
 
 
-def _notes(found: StudyResult) -> None:
-    for note in found.notes:
+def _notes(result: StudyResult) -> None:
+    for note in result.notes:
         typer.echo(f"caution: {note}")
 
 
 def _say_where(written: Sequence[Path]) -> None:
     typer.echo("wrote " + ", ".join(str(path) for path in written))
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verbs of this module to the command line."""
+    app.add_typer(train_app, name="train")

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
+
+from superionic.cli.options import (
+    CampaignArgument,
+    JsonOption,
+    LabelKeyOptions,
+    RunFolderOption,
+    grouped,
+    open_campaign,
+)
 
 if TYPE_CHECKING:
     from superionic.campaign.labelled_files import Checked, CountedReference
@@ -19,18 +29,25 @@ labels_app = typer.Typer(
 _EXIT_FOUND_FAULTS = 1
 _MOST_LINES = 40
 
-EnergyKey = Annotated[
-    str | None,
-    typer.Option(
-        help="Key of the energy in extended XYZ.  [default: REF_ or DFT_ keys where there are any, else plain]"
-    ),
-]
-ForcesKey = Annotated[str | None, typer.Option(help="Column of the forces.")]
-StressKey = Annotated[str | None, typer.Option(help="Key of the stress (eV/Å³, positive under tension).")]
-VirialKey = Annotated[str | None, typer.Option(help="Key of the virial (eV, of the cell: -volume times the stress).")]
+OutOption = Annotated[Path, typer.Option("--out", "-o", help="Package to write (extended XYZ).")]
+
+
+@dataclass(frozen=True)
+class StatedReference:
+    """The method behind frames of a file that does not name it."""
+
+    heading: ClassVar[str] = "Reference method, where a file does not name it"
+
+    code: Annotated[
+        str | None, typer.Option(help="Code that made frames which do not say; by this you answer for convergence too.")
+    ] = None
+    code_version: Annotated[str | None, typer.Option(help="Its version.")] = None
+    functional: Annotated[str | None, typer.Option(help="Its functional, e.g. PBE.")] = None
+    energy_convention: Annotated[str | None, typer.Option(help="What its energies count from.")] = None
 
 
 @labels_app.command("import")
+@grouped
 def import_command(
     paths: Annotated[
         list[Path],
@@ -39,34 +56,26 @@ def import_command(
             "(type.raw), .extxyz; also packed."
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Package to write (extended XYZ).")] = Path("labels.extxyz"),
+    stated: StatedReference,
+    label_keys: LabelKeyOptions,
+    out: OutOption = Path("labels.extxyz"),
     every: Annotated[int, typer.Option(min=1, help="Of a run of many ionic steps, take each so many-th.")] = 1,
     kpoint_spacing: Annotated[
         float | None,
         typer.Option(
             min=0.0,
             help="State k-points by their spacing in 1/Å (with 2π, as VASP's KSPACING), so that cells of many shapes "
-            "can share a set; coarser grids are refused.  [default: each grid as it is]",
+            "can share a set; coarser grids are refused.",
+            show_default="each grid as it is",
         ),
     ] = None,
-    code: Annotated[
-        str | None, typer.Option(help="Code that made frames which do not say; by this you answer for convergence too.")
-    ] = None,
-    code_version: Annotated[str | None, typer.Option(help="Its version.")] = None,
-    functional: Annotated[str | None, typer.Option(help="Its functional, e.g. PBE.")] = None,
-    energy_convention: Annotated[str | None, typer.Option(help="What its energies count from.")] = None,
-    energy_key: EnergyKey = None,
-    forces_key: ForcesKey = None,
-    stress_key: StressKey = None,
-    virial_key: VirialKey = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Read finished calculations, refuse what is unconverged, cut off or foreign, and write one package.
 
     Exit code 0 if every file gave labels, 1 if some were refused (each with its reason), 2 if nothing could be read.
     """
     from superionic.campaign.labelled_files import import_to
-    from superionic.labels.frame_values import LabelKeys
 
     found = import_to(
         paths,
@@ -74,12 +83,12 @@ def import_command(
         every=every,
         kpoint_spacing_per_A=kpoint_spacing,
         stated={
-            "code": code,
-            "version": code_version,
-            "functional": functional,
-            "energy_convention": energy_convention,
+            "code": stated.code,
+            "version": stated.code_version,
+            "functional": stated.functional,
+            "energy_convention": stated.energy_convention,
         },
-        keys=LabelKeys(energy_key, forces_key, stress_key, virial_key),
+        keys=label_keys.keys(),
     )
     if as_json:
         typer.echo(json.dumps(_import_json(found, out), indent=1))
@@ -92,19 +101,17 @@ def import_command(
 
 
 @labels_app.command("check")
+@grouped
 def check_command(
     file: Annotated[Path, typer.Argument(help="Package of labels (extended XYZ), or anything that import reads.")],
+    label_keys: LabelKeyOptions,
     baseline: Annotated[
         str | None,
         typer.Option(
             help="Potential whose predictions make the gates sharp, e.g. chgnet; its engine has to be installed."
         ),
     ] = None,
-    energy_key: EnergyKey = None,
-    forces_key: ForcesKey = None,
-    stress_key: StressKey = None,
-    virial_key: VirialKey = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Pass a set of labels through all gates and say of each that fails why. Nothing is changed.
 
@@ -113,10 +120,8 @@ def check_command(
     """
     from superionic.campaign.labelled_files import check_package
     from superionic.execution.codec import to_tree
-    from superionic.labels.frame_values import LabelKeys
 
-    keys = LabelKeys(energy_key, forces_key, stress_key, virial_key)
-    checked = check_package(file, baseline=baseline, keys=keys)
+    checked = check_package(file, baseline=baseline, keys=label_keys.keys())
     if as_json:
         typer.echo(json.dumps(to_tree(checked.report()), indent=1))
     else:
@@ -127,15 +132,12 @@ def check_command(
 
 @labels_app.command("export")
 def export_command(
-    campaign: Annotated[Path, typer.Argument(help="Campaign file (YAML), or the folder that holds campaign.yaml.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Package to write (extended XYZ).")] = Path("labels.extxyz"),
-    run_folder: Annotated[Path | None, typer.Option("--run-folder", help="Where the campaign's results are.")] = None,
+    campaign: CampaignArgument,
+    out: OutOption = Path("labels.extxyz"),
+    run_folder: RunFolderOption = None,
 ) -> None:
     """Write the accepted labels of a campaign as a package: structures, labels, provenance, trajectory, round."""
-    from superionic.campaign.run import Campaign
-
-    path = campaign / "campaign.yaml" if (campaign / "campaign.yaml").is_file() else campaign
-    number = Campaign.load(path, run_folder=run_folder).export_labels(out)
+    number = open_campaign(campaign, run_folder).export_labels(out)
     typer.echo(f"{number} labels in {out}")
     typer.echo(f"next: superionic labels check {out} --baseline chgnet")
 
@@ -204,3 +206,8 @@ def _show_references(found: tuple[CountedReference, ...]) -> None:
 def _and_more(number: int) -> None:
     if number > _MOST_LINES:
         typer.echo(f"  ... and {number - _MOST_LINES} more (--json lists all)")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verbs of this module to the command line."""
+    app.add_typer(labels_app, name="labels")

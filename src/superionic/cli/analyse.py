@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from superionic.cli.options import (
+    ChargesOption,
+    JsonOption,
+    grouped,
+    parse_charges,
+    parse_temperatures,
+    parse_words,
+)
+from superionic.cli.progress import spinner
+from superionic.cli.screen import plain_json
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from superionic.dynamics.analysis import RunAnalysis
-    from superionic.dynamics.unwrapped import Progress
     from superionic.results.analysis import Analysis, PooledTransport, SeriesOfRuns
     from superionic.transport.analysis import TransportAnalysis
     from superionic.transport.migration_summary import MigrationSummary
@@ -25,6 +35,181 @@ _MOST_ROWS = 12
 _MOST_NOTICES = 5
 
 
+@dataclass(frozen=True)
+class RunOptions:
+    """What the files are runs of."""
+
+    heading: ClassVar[str] = "Runs"
+
+    mobile: Annotated[
+        str | None, typer.Option(help="Mobile ion, e.g. Li (several: Li,Na).", show_default="guessed")
+    ] = None
+    charges: ChargesOption = None
+    temperature_K: Annotated[
+        float | None,
+        typer.Option(
+            "--temperature-K", help="Temperature of the run, for the conductivity.", show_default="from the file"
+        ),
+    ] = None
+    temperatures_K: Annotated[
+        str | None,
+        typer.Option("--temperatures-K", help="One for each file, e.g. 600,700,800: each file is then a run."),
+    ] = None
+    replicas: Annotated[bool, typer.Option("--replicas", help="Each file is a run of its own at one temperature.")] = (
+        False
+    )
+    arrhenius: Annotated[
+        bool | None,
+        typer.Option(
+            "--arrhenius/--no-arrhenius", help="Fit an activation energy.", show_default="with two temperatures"
+        ),
+    ] = None
+    report_K: Annotated[
+        str, typer.Option("--report-K", help="Temperatures at which the Arrhenius fit is read off.")
+    ] = "300"
+    run: Annotated[str | None, typer.Option(help="Run folder: words of the run's name.", show_default="all runs")] = (
+        None
+    )
+    part: Annotated[str, typer.Option(help="Run folder: production or npt.")] = "production"
+
+
+@dataclass(frozen=True)
+class ReadingOptions:
+    """How trajectories are read, and what they do not say themselves."""
+
+    heading: ClassVar[str] = "Reading"
+
+    frame_interval_fs: Annotated[
+        float | None,
+        typer.Option("--frame-interval-fs", help="Time between frames.", show_default="from the file, where it says"),
+    ] = None
+    timestep_fs: Annotated[
+        float | None, typer.Option("--timestep-fs", help="LAMMPS, DCD: time step, where the file counts steps.")
+    ] = None
+    elements: Annotated[
+        str | None, typer.Option(help="LAMMPS, VASP 4: element of each type, in order, e.g. Li,Y,Cl.")
+    ] = None
+    units: Annotated[str | None, typer.Option(help="LAMMPS: units of the dump, e.g. metal or real.")] = None
+    structure: Annotated[
+        Path | None, typer.Option(help="XTC, DCD, VASP 4, XYZ without a cell: a file with the same atoms in order.")
+    ] = None
+    file_format: Annotated[
+        str | None, typer.Option("--format", help="Format of the files.", show_default="recognised")
+    ] = None
+    unwrap: Annotated[str, typer.Option(help="Where the cell changes: mean-cell (best for crystals) or toroidal.")] = (
+        "mean-cell"
+    )
+    skip_ps: Annotated[float, typer.Option("--skip-ps", min=0.0, help="Leave out the beginning of each run.")] = 0.0
+    stride: Annotated[int, typer.Option(min=1, help="Take each so many frames only.")] = 1
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder that keeps unwrapped positions; a killed reading goes on where it was.")
+    ] = None
+
+
+@dataclass(frozen=True)
+class DiffusionOptions:
+    """How diffusivities are estimated."""
+
+    heading: ClassVar[str] = "Diffusion"
+
+    axes: Annotated[str, typer.Option(help="Axes to average over: xyz, or xy for diffusion in a plane.")] = "xyz"
+    plane: Annotated[
+        str | None, typer.Option(help="Plane of two cell vectors to average over instead: ab, ac or bc.")
+    ] = None
+    framework: Annotated[
+        str | None,
+        typer.Option(help="Elements that the drift is measured by, e.g. Y,Cl.", show_default="all that are not mobile"),
+    ] = None
+    drift: Annotated[
+        str | None,
+        typer.Option(help="Drift removed: of the framework's centre of mass, of number, or none.", show_default="mass"),
+    ] = None
+    hop_length_A: Annotated[
+        float, typer.Option("--hop-length-A", help="Usual distance between neighbouring sites.")
+    ] = 3.0
+    from_ps: Annotated[
+        float | None,
+        typer.Option(
+            "--from-ps", help="Take D as level from this lag on, with --to-ps.", show_default="what D levels off to"
+        ),
+    ] = None
+    to_ps: Annotated[
+        float | None, typer.Option("--to-ps", help="Longest lag of a window of your own, with --from-ps.")
+    ] = None
+
+    def window_ps(self) -> tuple[float, float] | None:
+        """Return the window of lags that was asked for, in ps, if one was.
+
+        Raises
+        ------
+        AnalysisError
+            If it has one end only.
+        """
+        if self.from_ps is not None and self.to_ps is not None:
+            return self.from_ps, self.to_ps
+        if self.from_ps is None and self.to_ps is None:
+            return None
+        from superionic.errors import AnalysisError
+
+        raise AnalysisError(
+            "A window of lags has two ends.",
+            where="--from-ps" if self.to_ps is None else "--to-ps",
+            fix="Give both, e.g. --from-ps 5 --to-ps 50, or neither.",
+        )
+
+
+@dataclass(frozen=True)
+class PathwayOptions:
+    """Where ions go, and what else they do."""
+
+    heading: ClassVar[str] = "Pathways and observables"
+
+    sites: Annotated[
+        str | None,
+        typer.Option(
+            help="Sites that ions jump between: density (its maxima), the CIF of the crystal, which may be disordered "
+            "(its sites by their labels, interstitials besides), or none.",
+            show_default="density with --out, else none",
+        ),
+    ] = None
+    isovalue: Annotated[
+        float | None,
+        typer.Option(
+            help="Level of the density's surface in Å⁻³ (∫P = 1).",
+            show_default="90 % of the ions inside, above the noise",
+        ),
+    ] = None
+    observables: Annotated[
+        str | None,
+        typer.Option(
+            help="What else to look at: vibrations (attempt frequency, amplitude), rotation (of PS4, SO4, BH4 …) and "
+            "pairs (g(r), coordination), separated by commas; all or none.",
+            show_default="all with --out, else none",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """Where results go."""
+
+    heading: ClassVar[str] = "Output"
+
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder for result.json, CSV, figures, density, sites, jumps and a page."),
+    ] = None
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            help="With --out: so many draws of D*, D_σ, Ea, ln D₀ and σ from their joint posterior, into samples.csv "
+            "and samples.npz, to propagate errors further."
+        ),
+    ] = None
+    as_json: JsonOption = False
+
+
+@grouped
 def analyse_command(
     files: Annotated[
         list[Path],
@@ -33,113 +218,11 @@ def analyse_command(
             "campaign. Several files are one trajectory, in the order of their steps, or else in this order."
         ),
     ],
-    mobile: Annotated[
-        str | None, typer.Option(help="Mobile ion, e.g. Li (several: Li,Na).  [default: guessed]")
-    ] = None,
-    frame_interval: Annotated[
-        float | None,
-        typer.Option("--frame-interval-fs", help="Time between frames.  [default: from the file, where it says]"),
-    ] = None,
-    temperature: Annotated[
-        float | None,
-        typer.Option("--temperature-K", help="Temperature of the run, for the conductivity.  [default: from the file]"),
-    ] = None,
-    temperatures: Annotated[
-        str | None,
-        typer.Option("--temperatures-K", help="One for each file, e.g. 600,700,800: each file is then a run."),
-    ] = None,
-    replicas: Annotated[
-        bool, typer.Option("--replicas", help="Each file is a run of its own at one temperature.")
-    ] = False,
-    arrhenius: Annotated[
-        bool | None,
-        typer.Option("--arrhenius/--no-arrhenius", help="Fit an activation energy.  [default: with two temperatures]"),
-    ] = None,
-    report_at: Annotated[
-        str, typer.Option("--report-K", help="Temperatures at which the Arrhenius fit is read off.")
-    ] = "300",
-    charges: Annotated[
-        str | None, typer.Option(help="Oxidation states, e.g. 'Li=1,Y=3,Cl=-1'.  [default: guessed and shown]")
-    ] = None,
-    axes: Annotated[str, typer.Option(help="Axes to average over: xyz, or xy for diffusion in a plane.")] = "xyz",
-    plane: Annotated[
-        str | None, typer.Option(help="Plane of two cell vectors to average over instead: ab, ac or bc.")
-    ] = None,
-    skip: Annotated[float, typer.Option("--skip-ps", min=0.0, help="Leave out the beginning of each run.")] = 0.0,
-    stride: Annotated[int, typer.Option(min=1, help="Take each so many frames only.")] = 1,
-    framework: Annotated[
-        str | None,
-        typer.Option(help="Elements that the drift is measured by, e.g. Y,Cl.  [default: all that are not mobile]"),
-    ] = None,
-    drift: Annotated[
-        str | None,
-        typer.Option(help="Drift removed: of the framework's centre of mass, of number, or none.  [default: mass]"),
-    ] = None,
-    hop_length: Annotated[
-        float, typer.Option("--hop-length-A", help="Usual distance between neighbouring sites.")
-    ] = 3.0,
-    from_ps: Annotated[
-        float | None,
-        typer.Option(
-            "--from-ps", help="Take D as level from this lag on, with --to-ps.  [default: what D levels off to]"
-        ),
-    ] = None,
-    to_ps: Annotated[
-        float | None, typer.Option("--to-ps", help="Longest lag of a window of your own, with --from-ps.")
-    ] = None,
-    elements: Annotated[
-        str | None, typer.Option(help="LAMMPS, VASP 4: element of each type, in order, e.g. Li,Y,Cl.")
-    ] = None,
-    units: Annotated[str | None, typer.Option(help="LAMMPS: units of the dump, e.g. metal or real.")] = None,
-    timestep: Annotated[
-        float | None, typer.Option("--timestep-fs", help="LAMMPS, DCD: time step, where the file counts steps.")
-    ] = None,
-    structure: Annotated[
-        Path | None, typer.Option(help="XTC, DCD, VASP 4, XYZ without a cell: a file with the same atoms in order.")
-    ] = None,
-    file_format: Annotated[
-        str | None, typer.Option("--format", help="Format of the files.  [default: found out]")
-    ] = None,
-    unwrap: Annotated[
-        str, typer.Option(help="Where the cell changes: mean-cell (best for crystals) or toroidal.")
-    ] = "mean-cell",
-    run: Annotated[str | None, typer.Option(help="Run folder: words of the run's name.  [default: all runs]")] = None,
-    part: Annotated[str, typer.Option(help="Run folder: production or npt.")] = "production",
-    sites: Annotated[
-        str | None,
-        typer.Option(
-            help="Sites that ions jump between: density (its maxima), the CIF of the crystal, which may be disordered "
-            "(its sites by their labels, interstitials besides), or none.  [default: density with --out, else none]"
-        ),
-    ] = None,
-    observables: Annotated[
-        str | None,
-        typer.Option(
-            help="What else to look at: vibrations (attempt frequency, amplitude), rotation (of PS4, SO4, BH4 …) and "
-            "pairs (g(r), coordination), separated by commas; all or none.  [default: all with --out, else none]"
-        ),
-    ] = None,
-    isovalue: Annotated[
-        float | None,
-        typer.Option(
-            help="Level of the density's surface in Å⁻³ (∫P = 1).  [default: 90 % of the ions inside, above the noise]"
-        ),
-    ] = None,
-    cache: Annotated[
-        Path | None, typer.Option(help="Folder that keeps unwrapped positions; a killed reading goes on where it was.")
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="Folder for result.json, CSV, figures, density, sites, jumps and a page."),
-    ] = None,
-    samples: Annotated[
-        int | None,
-        typer.Option(
-            help="With --out: so many draws of D*, D_σ, Ea, ln D₀ and σ from their joint posterior, into samples.csv "
-            "and samples.npz, to propagate errors further."
-        ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    runs: RunOptions,
+    reading: ReadingOptions,
+    diffusion: DiffusionOptions,
+    pathways: PathwayOptions,
+    output: OutputOptions,
 ) -> None:
     """Find diffusivity, Haven ratio and conductivity, with honest errors, in trajectories that you have.
 
@@ -150,103 +233,69 @@ def analyse_command(
     and for where ions go: density, sites, jumps, percolation ([b]--sites crystal.cif[/b]: on the sites of the crystal).
     """
     from superionic.campaign.analysing import analyse
-    from superionic.cli import parse_charges
-    from superionic.cli_output import plain_json
     from superionic.errors import AnalysisError
 
+    isovalue, samples, out = pathways.isovalue, output.samples, output.out
     if isovalue is not None and not isovalue > 0.0:
         raise AnalysisError(f"{isovalue:g} Å⁻³ is no level of a density.", where="--isovalue", fix="Give e.g. 1e-3.")
-    if (from_ps is None) != (to_ps is None):
-        raise AnalysisError(
-            "A window of lags has two ends.",
-            where="--from-ps" if to_ps is None else "--to-ps",
-            fix="Give both, e.g. --from-ps 5 --to-ps 50, or neither.",
-        )
+    window_ps = diffusion.window_ps()
     if samples is not None:
         from superionic.transport.posterior import check_samples
 
         check_samples(samples)
         if out is None:
             raise AnalysisError("--samples writes files.", where="--samples", fix="Say where: add --out FOLDER.")
-    with _progress(quiet=as_json) as report:
-        found = analyse(
+    with spinner("reading", quiet=output.as_json) as say:
+
+        def frames_read(done: int, total: int | None) -> None:
+            if say is not None:
+                say(f"{done:,} frames read" + (f" of {total:,}" if total else ""))
+
+        analysis = analyse(
             files,
-            mobile=_words(mobile),
-            frame_interval_fs=frame_interval,
-            temperature_K=temperature,
-            temperatures_K=None if temperatures is None else _numbers(temperatures, "--temperatures-K"),
-            replicas=replicas,
-            arrhenius=arrhenius,
-            report_temperatures_K=_numbers(report_at, "--report-K"),
-            charges=parse_charges(charges),
-            axes=axes,
-            plane=plane,
-            framework=_words(framework),
-            drift=drift,  # type: ignore[arg-type]
-            hop_length_A=hop_length,
-            window_ps=None if from_ps is None or to_ps is None else (from_ps, to_ps),
-            skip_ps=skip,
-            stride=stride,
+            mobile=parse_words(runs.mobile),
+            frame_interval_fs=reading.frame_interval_fs,
+            temperature_K=runs.temperature_K,
+            temperatures_K=(
+                None if runs.temperatures_K is None else parse_temperatures(runs.temperatures_K, "--temperatures-K")
+            ),
+            replicas=runs.replicas,
+            arrhenius=runs.arrhenius,
+            report_temperatures_K=parse_temperatures(runs.report_K, "--report-K"),
+            charges=parse_charges(runs.charges),
+            axes=diffusion.axes,
+            plane=diffusion.plane,
+            framework=parse_words(diffusion.framework),
+            drift=diffusion.drift,  # type: ignore[arg-type]
+            hop_length_A=diffusion.hop_length_A,
+            window_ps=window_ps,
+            skip_ps=reading.skip_ps,
+            stride=reading.stride,
             density_grid_A=None if out is None else _DENSITY_GRID_A,
             isovalue_per_A3=isovalue,
-            sites=sites or ("none" if out is None else "density"),
-            observables=observables or ("none" if out is None else "all"),
-            format=file_format,
-            elements=_words(elements),
-            units=units,
-            timestep_fs=timestep,
-            structure=structure,
-            unwrap=unwrap,  # type: ignore[arg-type]
-            cache=cache,
-            run=run,
-            part=part,
-            progress=report,
+            sites=pathways.sites or ("none" if out is None else "density"),
+            observables=pathways.observables or ("none" if out is None else "all"),
+            format=reading.file_format,
+            elements=parse_words(reading.elements),
+            units=reading.units,
+            timestep_fs=reading.timestep_fs,
+            structure=reading.structure,
+            unwrap=reading.unwrap,  # type: ignore[arg-type]
+            cache=reading.cache,
+            run=runs.run,
+            part=runs.part,
+            progress=None if say is None else frames_read,
         )
-    page = None if out is None else found.write(out, samples=samples or 0)
-    if as_json:
-        typer.echo(plain_json(found.to_json()), nl=False)
+    page = None if out is None else analysis.write(out, samples=samples or 0)
+    if output.as_json:
+        typer.echo(plain_json(analysis.to_json()), nl=False)
         return
-    _show(found)
+    _show(analysis)
     if page is not None:
         typer.echo(f"wrote {page}")
 
 
-def _words(text: str | None) -> tuple[str, ...]:
-    return () if text is None else tuple(word for word in text.replace(",", " ").split() if word)
-
-
-def _numbers(text: str, option: str) -> list[float]:
-    from superionic.errors import AnalysisError
-
-    try:
-        found = [float(word) for word in text.replace(",", " ").split()]
-    except ValueError:
-        found = []
-    if not found or any(not value > 0.0 for value in found):
-        raise AnalysisError(f"{text!r} are no temperatures.", where=option, fix=f"Write e.g. {option} 600,700,800.")
-    return found
-
-
-@contextmanager
-def _progress(*, quiet: bool) -> Iterator[Progress | None]:
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
-        yield None
-        return
-    with console.status("reading") as status:
-
-        def report(done: int, total: int | None) -> None:
-            status.update(f"{done:,} frames read" + (f" of {total:,}" if total else ""))
-
-        yield report
-
-
 def _show(found: Analysis) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-
     console = Console()
     for run in found.runs:
         transport = run.transport
@@ -295,8 +344,6 @@ def _show(found: Analysis) -> None:
 
 
 def _show_estimates(console: Console, found: TransportAnalysis | PooledTransport) -> None:
-    from rich.table import Table
-
     from superionic.report.words import number, with_error
 
     table = Table("", "value", "68 %", "95 %", box=None, pad_edge=False)
@@ -342,8 +389,6 @@ def _show_cell(console: Console, run: RunAnalysis) -> None:
 
 
 def _show_migration(console: Console, found: MigrationSummary) -> None:
-    from rich.table import Table
-
     from superionic.report.words import number, with_error
 
     refined = found.crystal is not None
@@ -378,8 +423,6 @@ def _show_migration(console: Console, found: MigrationSummary) -> None:
 
 
 def _show_observables(console: Console, found: Observables) -> None:
-    from rich.markup import escape
-
     from superionic.report.words import interval, number, with_error
 
     vibrations = found.vibrations
@@ -402,8 +445,6 @@ def _show_observables(console: Console, found: Observables) -> None:
         )
     shells = [each for each in found.pairs if each.coordination_number is not None]
     if shells:
-        from rich.table import Table
-
         table = Table("pair", "first peak, Å", "shell ends, Å", "neighbours", box=None, pad_edge=False)
         for pair in shells[:_MOST_ROWS]:
             name = f"{pair.centre}–{pair.neighbour}" + (f" on {pair.site}" if pair.site is not None else "")
@@ -417,8 +458,6 @@ def _show_observables(console: Console, found: Observables) -> None:
 
 
 def _show_dependence(console: Console, series: SeriesOfRuns, *, several: bool) -> None:
-    from rich.markup import escape
-
     from superionic.report.words import number, with_error
 
     dependence = series.dependence
@@ -447,3 +486,8 @@ def _show_dependence(console: Console, series: SeriesOfRuns, *, several: bool) -
     for flag in dependence.flags:
         if not any(flag in doubt.words for doubt in dependence.doubts):  # a doubt that repeats it says more
             console.print(f"[yellow]caution:[/yellow] {escape(flag)}")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verb of this module to the command line."""
+    app.command("analyse")(analyse_command)

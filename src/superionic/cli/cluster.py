@@ -10,37 +10,35 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from superionic.cli.options import (
+    CampaignArgument,
+    JsonOption,
+    RetryFailedOption,
+    RunFolderOption,
+    SiteOption,
+    UntilOption,
+    open_campaign,
+    read_site,
+)
 
 if TYPE_CHECKING:
     from superionic.campaign.plan import Plan
-    from superionic.campaign.run import Campaign
     from superionic.execution.sites.site_file import Site
 
 _EXIT_USER_ERROR = 2
 _MARKS = {"ok": "[green]ok[/]", "warn": "[yellow]warn[/]", "fail": "[bold red]fail[/]"}
 
-SiteOption = Annotated[
-    Path | None, typer.Option("--site", help="Site file (YAML): where tasks run, if not on this machine.")
-]
-_Campaign = Annotated[Path, typer.Argument(help="Campaign file (YAML), or the folder that holds campaign.yaml.")]
-_RunFolder = Annotated[
-    Path | None, typer.Option("--run-folder", help="Where results go.  [default: runs/NAME beside the campaign file]")
-]
-
-
-def read_site(path: Path | None) -> Site | None:
-    """Read the site file of a ``--site`` option."""
-    from superionic.campaign.site import load_site
-
-    return None if path is None else load_site(path)
-
 
 def submit_command(
-    campaign: _Campaign,
+    campaign: CampaignArgument,
     site: Annotated[Path, typer.Option("--site", help="Site file (YAML): where tasks run.")],
-    run_folder: _RunFolder = None,
-    until: Annotated[str | None, typer.Option(help="Last stage to run, e.g. hull.  [default: all]")] = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed calculations again.")] = False,
+    run_folder: RunFolderOption = None,
+    until: UntilOption = None,
+    retry_failed: RetryFailedOption = False,
     test: Annotated[bool, typer.Option("--test", help="Print the job's script and hand nothing in.")] = False,
 ) -> None:
     """Hand the run itself in as a small Slurm job, which follows itself until the campaign is done.
@@ -50,7 +48,7 @@ def submit_command(
     from superionic.execution.sites import slurm
     from superionic.execution.sites.job_script import driver_script
 
-    opened, place = _open(campaign, run_folder), read_site(site)
+    opened, place = open_campaign(campaign, run_folder), read_site(site)
     if place is None:
         raise AssertionError("the option is required")
     folder = opened.run_folder.absolute() / "site"
@@ -82,14 +80,14 @@ def submit_command(
     typer.echo(f"look at it with: superionic status {shlex.quote(str(campaign))}")
 
 
-def cancel_command(campaign: _Campaign, run_folder: _RunFolder = None) -> None:
+def cancel_command(campaign: CampaignArgument, run_folder: RunFolderOption = None) -> None:
     """End the Slurm jobs of a campaign: drivers, those that would follow them, and jobs that run tasks.
 
     All finished work is kept, and `superionic submit` or `superionic run` goes on.
     """
     from superionic.execution.sites import slurm
 
-    opened = _open(campaign, run_folder)
+    opened = open_campaign(campaign, run_folder)
     _demand_slurm()
     # Drivers first, so that none asks for further jobs meanwhile; then what they asked for.
     ended = [*slurm.cancel_all(slurm.name_of(opened.run_folder, "driver"))]
@@ -103,9 +101,9 @@ def doctor_command(
     probe: Annotated[bool, typer.Option("--probe/--no-probe", help="Run a task through each kind of job.")] = True,
     wait_s: Annotated[float, typer.Option("--wait", help="How long a probe may wait in the queue, in s.")] = 600.0,
     folder: Annotated[
-        Path | None, typer.Option("--folder", help="Where run folders will be; its disk is tried.  [default: here]")
+        Path | None, typer.Option("--folder", help="Where run folders will be; its disk is tried.", show_default="here")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Try what a campaign needs: Python, engines, disk, locks, GPU, scheduler, and one task in a job of each kind."""
     from superionic.campaign.doctor import examine
@@ -114,10 +112,6 @@ def doctor_command(
     if as_json:
         typer.echo(json.dumps([vars(finding) for finding in findings], indent=1))
     else:
-        from rich.console import Console
-        from rich.markup import escape
-        from rich.table import Table
-
         table = Table("", "what", "seen", "fix")
         for finding in findings:
             table.add_row(_MARKS[finding.state], escape(finding.what), escape(finding.seen), escape(finding.fix))
@@ -128,10 +122,6 @@ def doctor_command(
 
 def show_site(site: Site, more_memory: Sequence[str], plan: Plan) -> None:
     """Print what the jobs of a site are, and about how long what is left of a campaign takes on them."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
     from superionic.execution.sites.site_file import KINDS
 
     shape = "nodes × workers × cores"
@@ -165,14 +155,6 @@ def show_site(site: Site, more_memory: Sequence[str], plan: Plan) -> None:
     )
 
 
-def _open(path: Path, run_folder: Path | None) -> Campaign:
-    from superionic.campaign.run import Campaign
-
-    if path.is_dir() and (path / "campaign.yaml").is_file():
-        path /= "campaign.yaml"
-    return Campaign.load(path, run_folder=run_folder)
-
-
 def _demand_slurm() -> None:
     from superionic.errors import EngineError
     from superionic.execution.sites import slurm
@@ -183,3 +165,10 @@ def _demand_slurm() -> None:
             where="sbatch",
             fix="call this on a login node of the cluster",
         )
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verbs of this module to the command line."""
+    app.command("submit")(submit_command)
+    app.command("cancel")(cancel_command)
+    app.command("doctor")(doctor_command)

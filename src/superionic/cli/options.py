@@ -1,0 +1,198 @@
+"""Options and arguments that several verbs share, and how the text given to an option is read.
+
+A verb may also take a group of options: a frozen dataclass whose fields are options, with the heading that they have in
+``--help`` as ``heading``. :func:`grouped` makes the fields options of the verb and gives the verb the dataclass.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from copy import copy
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
+
+import typer
+
+if TYPE_CHECKING:
+    from superionic.campaign.run import Campaign
+    from superionic.execution.sites.site_file import Site
+    from superionic.labels.frame_values import LabelKeys
+
+CampaignArgument = Annotated[Path, typer.Argument(help="Campaign file (YAML), or the folder that holds campaign.yaml.")]
+CrystalArgument = Annotated[
+    Path, typer.Argument(help="Crystal with partial occupancies: CIF, POSCAR, extxyz, pymatgen JSON.")
+]
+RunFolderOption = Annotated[
+    Path | None,
+    typer.Option("--run-folder", help="Where the results are.", show_default="runs/NAME beside the campaign file"),
+]
+UntilOption = Annotated[str | None, typer.Option(help="Last stage to run, e.g. hull.", show_default="all")]
+RetryFailedOption = Annotated[bool, typer.Option("--retry-failed", help="Try failed calculations again.")]
+SiteOption = Annotated[
+    Path | None, typer.Option("--site", help="Site file (YAML): where tasks run, if not on this machine.")
+]
+BlockOption = Annotated[
+    str | None,
+    typer.Option(help="Data block of a CIF that holds several crystals.", show_default="the first with atoms"),
+]
+ChargesOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Oxidation states, e.g. 'Li=1,Y=3,Cl=-1'.", show_default="from the crystal's file, or guessed; shown"
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+
+
+def grouped(verb: Callable[..., None]) -> Callable[..., None]:
+    """Make the fields of each option group that a verb takes options of the verb.
+
+    Raises
+    ------
+    TypeError
+        If two options have the same name.
+    """
+    parameters: list[inspect.Parameter] = []
+    groups: dict[str, Any] = {}
+    hints = get_type_hints(verb, include_extras=True)
+    for name, parameter in inspect.signature(verb).parameters.items():
+        group = hints[name]
+        if not is_dataclass(group):
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=group))
+            continue
+        groups[name] = group
+        parameters += _parameters_of(group)
+    names = [parameter.name for parameter in parameters]
+    if len(set(names)) < len(names):
+        raise TypeError(f"{verb.__name__} takes two options of one name: {', '.join(names)}")
+
+    @functools.wraps(verb)
+    def with_groups(**given: Any) -> None:
+        for name, group in groups.items():
+            given[name] = group(**{field.name: given.pop(field.name) for field in fields(group)})
+        verb(**given)
+
+    with_groups.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    with_groups.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return with_groups
+
+
+@functools.cache
+def _parameters_of(group: Any) -> tuple[inspect.Parameter, ...]:
+    """Return the fields of an option group as parameters of a verb."""
+    hints = get_type_hints(group, include_extras=True)
+    return tuple(
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=field.default,
+            annotation=_under(getattr(group, "heading", None), hints[field.name]),
+        )
+        for field in fields(group)
+    )
+
+
+def _under(heading: str | None, annotation: Any) -> Any:
+    """Return the annotation of an option with its heading in ``--help``."""
+    if heading is None or get_origin(annotation) is not Annotated:
+        return annotation
+    kind, option = get_args(annotation)
+    option = copy(option)
+    option.rich_help_panel = heading
+    return Annotated[kind, option]
+
+
+@dataclass(frozen=True)
+class LabelKeyOptions:
+    """Where energies, forces and stresses stand in a file of labels."""
+
+    heading: ClassVar[str] = "Keys in extended XYZ"
+
+    energy_key: Annotated[
+        str | None,
+        typer.Option(help="Key of the energy.", show_default="REF_ or DFT_ keys where there are any, else plain"),
+    ] = None
+    forces_key: Annotated[str | None, typer.Option(help="Column of the forces.")] = None
+    stress_key: Annotated[str | None, typer.Option(help="Key of the stress (eV/Å³, positive under tension).")] = None
+    virial_key: Annotated[
+        str | None, typer.Option(help="Key of the virial (eV, of the cell: -volume times the stress).")
+    ] = None
+
+    def keys(self) -> LabelKeys:
+        """Return the keys as the readers of labels take them."""
+        from superionic.labels.frame_values import LabelKeys
+
+        return LabelKeys(self.energy_key, self.forces_key, self.stress_key, self.virial_key)
+
+
+def open_campaign(path: Path, run_folder: Path | None) -> Campaign:
+    """Load the campaign of a file, or of the folder that holds it."""
+    from superionic.campaign.run import Campaign
+
+    file = path / "campaign.yaml"
+    return Campaign.load(file if file.is_file() else path, run_folder=run_folder)
+
+
+def read_site(path: Path | None) -> Site | None:
+    """Read the site file of a ``--site`` option."""
+    if path is None:
+        return None
+    from superionic.campaign.site import load_site
+
+    return load_site(path)
+
+
+def parse_charges(text: str | None) -> dict[str, float] | None:
+    """Read oxidation states such as ``Li=1,Y=3,Cl=-1``."""
+    from superionic.errors import CampaignFileError
+
+    if text is None:
+        return None
+    charges: dict[str, float] = {}
+    for part in text.replace(";", ",").split(","):
+        element, _, charge = part.partition("=")
+        try:
+            charges[element.strip()] = float(charge)
+        except ValueError:
+            raise CampaignFileError(
+                f"{part.strip()!r} is not an element with its charge",
+                where="--charges",
+                fix="write e.g. 'Li=1,Y=3,Cl=-1'",
+            ) from None
+    return charges
+
+
+def parse_words(text: str | None) -> tuple[str, ...]:
+    """Read words such as ``Li,Na``, separated by commas or spaces."""
+    return () if text is None else tuple(text.replace(",", " ").split())
+
+
+def parse_temperatures(text: str, option: str) -> list[float]:
+    """Read temperatures such as ``600,700,800``, in K."""
+    from superionic.errors import AnalysisError
+
+    try:
+        temperatures = [float(word) for word in parse_words(text)]
+    except ValueError:
+        temperatures = []
+    if not temperatures or any(not value > 0.0 for value in temperatures):
+        raise AnalysisError(f"{text!r} are no temperatures.", where=option, fix=f"Write e.g. {option} 600,700,800.")
+    return temperatures
+
+
+def parse_whole_numbers(text: str | None, option: str) -> list[int] | None:
+    """Read whole numbers such as ``8,16,32``."""
+    from superionic.errors import CampaignFileError
+
+    if text is None:
+        return None
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise CampaignFileError(
+            f"{text!r} is no list of whole numbers", where=option, fix="write e.g. 8,16,32"
+        ) from None
