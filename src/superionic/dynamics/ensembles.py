@@ -64,11 +64,11 @@ def build_stepper(atoms: Atoms, state: MDState, settings: MDSettings) -> Stepper
 
 def integrator_of(settings: MDSettings, masses_amu: FloatArray) -> Integrator:
     """Return the integrator that the settings ask for, for atoms of these masses, shape (n_atoms,)."""
-    mechanics = {"masses_amu": masses_amu, "timestep_fs": settings.timestep_fs}
+    mechanics: dict[str, Any] = {"masses_amu": masses_amu, "timestep_fs": settings.timestep_fs}
     if settings.ensemble == "nve":
         return VelocityVerlet(**mechanics)
-    bath = {**mechanics, "thermostat_time_fs": settings.thermostat_time_fs}
-    piston = {"pressure_GPa": settings.pressure_GPa, "barostat_time_fs": settings.barostat_time_fs}
+    bath: dict[str, Any] = {**mechanics, "thermostat_time_fs": settings.thermostat_time_fs}
+    piston: dict[str, Any] = {"pressure_GPa": settings.pressure_GPa, "barostat_time_fs": settings.barostat_time_fs}
     if settings.thermostat == "nose-hoover-chain":
         if settings.ensemble == "nvt":
             return NoseHooverChain(**bath, chain_length=settings.chain_length)

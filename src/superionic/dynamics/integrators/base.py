@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -67,7 +68,7 @@ class State(NamedTuple):
     heat_eV: float = 0.0
     chain: Chain = Chain()
     cell_chain: Chain = Chain()
-    cell_momentum: FloatArray = np.zeros(0)  # noqa: RUF012 - a default that is not written to
+    cell_momentum: FloatArray = np.zeros(0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,9 +110,27 @@ class Integrator:
         """Time step in ASE's unit."""
         return float(self.timestep_fs * units.fs)
 
+    @cached_property
+    def inverse_masses(self) -> FloatArray:
+        """1/m of each coordinate, shape (n_atoms, 3), in 1/amu; numpy is slow at stretching short rows."""
+        return np.repeat(1.0 / self.masses_amu[:, None], 3, axis=1)
+
+    @cached_property
+    def _mass_shares(self) -> FloatArray:
+        return np.repeat(self.masses_amu[:, None] / self.masses_amu.sum(), 3, axis=1)
+
+    @cached_property
+    def _generator(self) -> np.random.Generator:
+        return np.random.Generator(np.random.PCG64(0))
+
+    def generator_at(self, random: Mapping[str, Any]) -> np.random.Generator:
+        """Random generator that goes on from a state of :attr:`State.random`; valid until the next call."""
+        self._generator.bit_generator.state = random
+        return self._generator
+
     def twice_kinetic_eV(self, momenta: FloatArray) -> float:
         """Σ p²/m in eV."""
-        return float(np.vdot(momenta, momenta / self.masses_amu[:, None]))
+        return float(np.vdot(momenta, momenta * self.inverse_masses))
 
     def verlet(self, state: State, forces: Forces, momenta: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Make a step of velocity Verlet from ``momenta``; return positions and momenta.
@@ -121,23 +140,16 @@ class Integrator:
         """
         time = self.time
         momenta = momenta + (0.5 * time) * forces(state.positions_A, state.cell_A).forces_eV_per_A
-        positions = state.positions_A + momenta * (time / self.masses_amu[:, None])
+        positions = state.positions_A + time * (momenta * self.inverse_masses)
         momenta = momenta + (0.5 * time) * forces(positions, state.cell_A).forces_eV_per_A
         return positions, momenta
 
     def without_drift(self, momenta: FloatArray) -> FloatArray:
         """Take the velocity of the centre of mass off, so that the total momentum is zero."""
-        result: FloatArray = momenta - self.masses_amu[:, None] * (momenta.sum(axis=0) / self.masses_amu.sum())
+        result: FloatArray = momenta - self._mass_shares * np.einsum("ij->j", momenta)
         return result
 
 
 def kT_eV(temperature_K: float) -> float:
     """k_B T in eV."""
     return BOLTZMANN_EV_PER_K * temperature_K
-
-
-def generator_at(random: Mapping[str, Any]) -> np.random.Generator:
-    """Random generator that goes on from a state of :attr:`State.random`."""
-    bits = np.random.PCG64(0)
-    bits.state = dict(random)
-    return np.random.Generator(bits)

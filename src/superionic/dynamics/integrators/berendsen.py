@@ -31,9 +31,7 @@ class Berendsen(Integrator):
         """Scale the momenta, then make a step at constant energy."""
         momenta, heat = self.scaled(state.momenta, temperature_K)
         positions, momenta = self.verlet(state, forces, momenta)
-        return state._replace(
-            positions_A=positions, momenta=momenta, step=state.step + 1, heat_eV=state.heat_eV + heat
-        )
+        return state._replace(positions_A=positions, momenta=momenta, step=state.step + 1, heat_eV=state.heat_eV + heat)
 
     def scaled(self, momenta: FloatArray, temperature_K: float) -> tuple[FloatArray, float]:
         """Momenta after the scaling, and the heat that it put in, in eV."""
@@ -77,7 +75,7 @@ class BerendsenPressure(Berendsen):
         scale = 1.0 - rate * surplus / 3.0
         time = self.time
         momenta = momenta + (0.5 * time) * prediction.forces_eV_per_A
-        positions = scale * (state.positions_A + momenta * (time / self.masses_amu[:, None]))
+        positions = scale * (state.positions_A + time * (momenta * self.inverse_masses))
         cell = scale * state.cell_A
         prediction = forces(positions, cell)
         momenta = momenta + (0.5 * time) * prediction.forces_eV_per_A

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import exp, sqrt
 
-from superionic.dynamics.integrators.base import Forces, Integrator, State, generator_at, kT_eV
+from superionic.dynamics.integrators.base import Forces, Integrator, State, kT_eV
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +26,7 @@ class StochasticRescaling(Integrator):
     def step(self, state: State, forces: Forces, temperature_K: float) -> State:
         """Rescale, then make a step at constant energy."""
         kinetic = 0.5 * self.twice_kinetic_eV(state.momenta)
-        random = generator_at(state.random)
+        random = self.generator_at(state.random)
         first = float(random.standard_normal())
         others = 2.0 * float(random.standard_gamma(0.5 * (self.degrees_of_freedom - 1)))  # chi-squared of g - 1
         stays = exp(-self.timestep_fs / self.thermostat_time_fs)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp
+from functools import cached_property
+from math import exp, sqrt
 
 import numpy as np
 
-from superionic.dynamics.integrators.base import Forces, Integrator, State, generator_at, kT_eV
+from superionic.dynamics.integrators.base import FloatArray, Forces, Integrator, State, kT_eV
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,16 +33,16 @@ class Langevin(Integrator):
     def step(self, state: State, forces: Forces, temperature_K: float) -> State:
         """Make one step."""
         half = 0.5 * self.time
-        masses = self.masses_amu[:, None]
         momenta = state.momenta + half * forces(state.positions_A, state.cell_A).forces_eV_per_A
-        positions = state.positions_A + momenta * (half / masses)
+        positions = state.positions_A + half * (momenta * self.inverse_masses)
         before = self.twice_kinetic_eV(momenta)
         stays = exp(-self.timestep_fs / self.thermostat_time_fs)
-        random = generator_at(state.random)
-        width = np.sqrt((1.0 - stays * stays) * kT_eV(temperature_K) * masses)
-        momenta = stays * momenta + self.without_drift(width * random.standard_normal(momenta.shape))
+        random = self.generator_at(state.random)
+        width = sqrt((1.0 - stays * stays) * kT_eV(temperature_K))
+        noise = width * (self._root_masses * random.standard_normal(momenta.shape))
+        momenta = stays * momenta + self.without_drift(noise)
         heat = 0.5 * (self.twice_kinetic_eV(momenta) - before)
-        positions = positions + momenta * (half / masses)
+        positions = positions + half * (momenta * self.inverse_masses)
         momenta = momenta + half * forces(positions, state.cell_A).forces_eV_per_A
         return state._replace(
             positions_A=positions,
@@ -50,3 +51,7 @@ class Langevin(Integrator):
             random=random.bit_generator.state,
             heat_eV=state.heat_eV + heat,
         )
+
+    @cached_property
+    def _root_masses(self) -> FloatArray:
+        return np.repeat(np.sqrt(self.masses_amu[:, None]), 3, axis=1)

@@ -61,9 +61,7 @@ class MartynaTobiasKlein(NoseHooverChain):
         return (
             super()
             .begin(state)
-            ._replace(
-                cell_chain=resting(self.chain_length), cell_momentum=np.zeros(_CELL_MOMENTUM[self.cell_motion])
-            )
+            ._replace(cell_chain=resting(self.chain_length), cell_momentum=np.zeros(_CELL_MOMENTUM[self.cell_motion]))
         )
 
     def step(self, state: State, forces: Forces, temperature_K: float) -> State:
@@ -83,7 +81,7 @@ class MartynaTobiasKlein(NoseHooverChain):
         momenta = momenta @ keep + prediction.forces_eV_per_A @ kick
         stretch = along * _exponentials(time * rates) @ back
         drift = along * (time * _relative_exponentials(time * rates)) @ back
-        positions = state.positions_A @ stretch + (momenta / self.masses_amu[:, None]) @ drift
+        positions = state.positions_A @ stretch + (momenta * self.inverse_masses) @ drift
         cell = state.cell_A @ stretch
         prediction = forces(positions, cell)
         momenta = momenta @ keep + prediction.forces_eV_per_A @ kick
@@ -138,7 +136,7 @@ class MartynaTobiasKlein(NoseHooverChain):
         if prediction.stress_eV_per_A3 is None:
             raise ValueError("a barostat needs the stress")
         volume = _volume(cell_A)
-        tensor: FloatArray = (momenta / self.masses_amu[:, None]).T @ momenta
+        tensor: FloatArray = (momenta * self.inverse_masses).T @ momenta
         twice_kinetic = float(tensor.trace())
         tensor -= volume * prediction.stress_eV_per_A3[_VOIGT]
         tensor.ravel()[::4] += twice_kinetic / self.degrees_of_freedom - ev_per_A3(self.pressure_GPa) * volume
@@ -156,7 +154,7 @@ class MartynaTobiasKlein(NoseHooverChain):
         if self.cell_motion == "axes":
             return velocity, np.linalg.inv(cell_A), cell_A
         rates, vectors = np.linalg.eigh(velocity)
-        return rates, vectors, vectors.T
+        return rates.astype(np.float64, copy=False), vectors, vectors.T
 
 
 _VOIGT = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])

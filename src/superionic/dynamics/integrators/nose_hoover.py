@@ -74,9 +74,7 @@ def resting(links: int) -> Chain:
     return Chain((0.0,) * links, (0.0,) * links)
 
 
-def act(
-    chain: Chain, twice_kinetic: float, *, kT: float, dof: int, period: float, time: float
-) -> tuple[Chain, float]:
+def act(chain: Chain, twice_kinetic: float, *, kT: float, dof: int, period: float, time: float) -> tuple[Chain, float]:
     """Let a chain act on something for a time.
 
     Martyna, Tuckerman, Tobias and Klein (1996): the chain's part of the Liouville operator, factorised symmetrically in
