@@ -152,9 +152,9 @@ class MartynaTobiasKlein(NoseHooverChain):
         if self.cell_motion == "isotropic":
             return np.full(3, velocity[0]), np.eye(3), np.eye(3)
         if self.cell_motion == "axes":
-            return velocity, np.linalg.inv(cell_A), cell_A
+            return velocity, np.linalg.inv(cell_A).astype(np.float64, copy=False), cell_A
         rates, vectors = np.linalg.eigh(velocity)
-        return rates.astype(np.float64, copy=False), vectors, vectors.T
+        return rates, vectors, vectors.T
 
 
 _VOIGT = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
