@@ -1,4 +1,4 @@
-"""LAMMPS as the integrator of any potential, behind the same contract as ASE's integrators.
+"""LAMMPS as the integrator of any potential, behind the same contract as our own integrators.
 
 The potential is called from LAMMPS' ``fix external``: forces, energy and virial come from Python, everything that moves
 atoms and cell (``fix nve``, ``nvt``, ``npt``, ``temp/berendsen``, ``press/berendsen``) is LAMMPS'.
