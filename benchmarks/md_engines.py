@@ -1,4 +1,4 @@
-"""What a step of molecular dynamics costs beside the potential: ours on ASE, plain ASE, and ours on LAMMPS.
+"""What a step of molecular dynamics costs beside the potential: ours, plain ASE, and ours on LAMMPS.
 
     python benchmarks/md_engines.py [--repeat 2] [--steps 500] [--rounds 5]
 
@@ -28,6 +28,7 @@ from superionic.dynamics.md import Limits, MDSettings, initial_state, run_segmen
 from superionic.errors import EngineError
 from superionic.potentials.base import BasePotential, Prediction, describe_potential
 from superionic.potentials.reference import li3ycl6_cell
+from superionic.units import ev_per_A3
 
 _WIDE = Limits(temperature_factor=1e9, volume_change=1e9)
 
@@ -61,21 +62,20 @@ def ours(name: str, repeat: int, steps: int, engine: str) -> float:
     return (time.process_time() - began) / steps * 1e3
 
 
-def plain(name: str, repeat: int, steps: int) -> float:
-    """CPU milliseconds a step of ASE alone."""
+def ase_integrator(name: str, atoms, settings: MDSettings):
+    """Give ASE's own integrator of an ensemble, on ``atoms``, with the parameters of the settings."""
     from ase.md.bussi import Bussi
     from ase.md.langevin import Langevin
     from ase.md.nptberendsen import NPTBerendsen
     from ase.md.nvtberendsen import NVTBerendsen
     from ase.md.verlet import VelocityVerlet
 
-    settings, state = start(name, repeat, "ase")
-    atoms = state.to_atoms()
-    atoms.calc = Free().calculator(stress=settings.needs_stress)
-    dt, warm = settings.timestep_fs * units.fs, {"temperature_K": 1.0}
-    tau, rng = 100 * units.fs, np.random.default_rng(0)
-    mtk = {**warm, "pressure_au": 0.0, "tdamp": tau, "pdamp": 10 * tau}
-    integrator = {
+    dt, warm = settings.timestep_fs * units.fs, {"temperature_K": settings.temperature_K}
+    tau, piston = settings.thermostat_time_fs * units.fs, settings.barostat_time_fs * units.fs
+    pressure, rng = ev_per_A3(settings.pressure_GPa), np.random.default_rng(0)
+    mtk = {**warm, "pressure_au": pressure, "tdamp": tau, "pdamp": piston}
+    soft = settings.compressibility_per_GPa / ev_per_A3(1.0)
+    return {
         "nve": lambda: VelocityVerlet(atoms, dt),
         "nose-hoover-chain": lambda: nhc.NoseHooverChainNVT(atoms, dt, **warm, tdamp=tau),
         "csvr": lambda: Bussi(atoms, dt, **warm, taut=tau, rng=rng),
@@ -85,9 +85,17 @@ def plain(name: str, repeat: int, steps: int) -> float:
         "npt axes": lambda: nhc.MaskedMTKNPT(atoms, dt, **mtk, mask=np.array([True, True, True])),
         "npt anisotropic": lambda: nhc.MTKNPT(atoms, dt, **mtk),
         "npt berendsen": lambda: NPTBerendsen(
-            atoms, dt, **warm, pressure_au=0.0, taut=tau, taup=10 * tau, compressibility_au=1.0
+            atoms, dt, **warm, pressure_au=pressure, taut=tau, taup=piston, compressibility_au=soft
         ),
     }[name]()
+
+
+def plain(name: str, repeat: int, steps: int) -> float:
+    """CPU milliseconds a step of ASE alone."""
+    settings, state = start(name, repeat, "ase")
+    atoms = state.to_atoms()
+    atoms.calc = Free().calculator(stress=settings.needs_stress)
+    integrator = ase_integrator(name, atoms, settings)
     began = time.process_time()
     for _ in range(steps):
         integrator.step()
@@ -136,7 +144,7 @@ def main() -> None:
         f"{30 * args.repeat**3} atoms, {args.steps} steps, median of {args.rounds}; CPU ms a step; "
         f"ASE {ase.__version__}"
     )
-    print("| ensemble | ours on ASE | plain ASE | plain / ours | ours on LAMMPS |")
+    print("| ensemble | ours | plain ASE | plain / ours | ours on LAMMPS |")
     print("|---|---:|---:|---:|---:|")
     for name in ENSEMBLES:
         here = measured(lambda n=name: ours(n, args.repeat, args.steps, "ase"), args.rounds)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from superionic.dynamics.conformance import ENSEMBLES, observe
-from superionic.dynamics.ensembles import build_integrator
+from superionic.dynamics.ensembles import build_stepper
 from superionic.dynamics.lammps_library import Frame
 from superionic.dynamics.lammps_parity import demand_parity
 from superionic.dynamics.md import MDSettings, continued_state, initial_state, run_segment
@@ -79,7 +79,7 @@ def test_a_state_goes_on_with_the_engine_that_began_it():
     state = run_segment(initial_state(li3ycl6_cell(), settings, 0), load_potential("pair"), settings, 2).state
     other = MDSettings(temperature_K=300.0, engine="lammps")
     with pytest.raises(SuperionicError, match="another engine") as caught:
-        build_integrator(state.to_atoms(), other, state.internals, np.random.default_rng(0))
+        build_stepper(state.to_atoms(), state, other)
     assert "continued_state" in caught.value.fix
     assert not continued_state(state).internals
 

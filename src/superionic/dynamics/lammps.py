@@ -1,4 +1,4 @@
-"""LAMMPS as the integrator of any potential, behind the same contract as ASE's integrators.
+"""LAMMPS as the integrator of any potential, behind the same contract as our own integrators.
 
 The potential is called from LAMMPS' ``fix external``: forces, energy and virial come from Python, everything that moves
 atoms and cell (``fix nve``, ``nvt``, ``npt``, ``temp/berendsen``, ``press/berendsen``) is LAMMPS'.
@@ -19,6 +19,7 @@ heavy ions; here the noise is projected on zero total momentum by mass.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from math import exp, sqrt
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,10 @@ import numpy as np
 import numpy.typing as npt
 from ase import Atoms, units
 
-from superionic.dynamics.ensembles import Integrator, Internals
 from superionic.dynamics.evaluation import Evaluation
 from superionic.dynamics.lammps_library import Frame, box_of, create_atoms, start_lammps
 from superionic.dynamics.settings import MDSettings
-from superionic.dynamics.state import degrees_of_freedom
+from superionic.dynamics.state import degrees_of_freedom, pack_rng
 from superionic.errors import CalculationFailed, SuperionicError
 from superionic.units import BAR_PER_GPA, BOLTZMANN_EV_PER_K
 
@@ -41,7 +41,7 @@ _PS = 1.0e3 * units.fs
 """1 ps in ASE's unit of time."""
 
 
-class LammpsIntegrator(Integrator):
+class LammpsIntegrator:
     """One instance of LAMMPS that moves ``atoms``, whose calculator must be an :class:`Evaluation`.
 
     Raises
@@ -51,7 +51,12 @@ class LammpsIntegrator(Integrator):
     """
 
     def __init__(
-        self, atoms: Atoms, settings: MDSettings, internals: Internals, rng: np.random.Generator, step: int
+        self,
+        atoms: Atoms,
+        settings: MDSettings,
+        internals: Mapping[str, npt.NDArray[Any]],
+        rng: np.random.Generator,
+        step: int,
     ) -> None:
         self.atoms = atoms
         self.settings = settings
@@ -119,6 +124,10 @@ class LammpsIntegrator(Integrator):
             kept["lammps_restart"] = np.frombuffer(file.read_bytes(), dtype=np.uint8)
         return kept
 
+    def random(self) -> npt.NDArray[np.uint64]:
+        """State of the random generator, as :attr:`superionic.dynamics.state.MDState.rng`."""
+        return pack_rng(self.rng.bit_generator.state)
+
     def conserved_eV(self) -> float | None:
         """Conserved quantity in eV; ``None`` for Langevin and Berendsen."""
         energy = float(self.atoms.get_potential_energy() + self.atoms.get_kinetic_energy())
@@ -162,7 +171,7 @@ class LammpsIntegrator(Integrator):
         self._instance.command(f"reset_timestep {self._step}")
         self._set_up(positions, velocities)
 
-    def _read(self, internals: Internals) -> None:
+    def _read(self, internals: Mapping[str, npt.NDArray[Any]]) -> None:
         with tempfile.TemporaryDirectory(prefix="superionic-") as folder:
             file = Path(folder) / "restart"
             self._instance = start_lammps()

@@ -16,18 +16,17 @@ import numpy as np
 import numpy.typing as npt
 from ase import Atoms
 
-from superionic.dynamics.ensembles import Integrator, build_integrator
+from superionic.dynamics.ensembles import build_stepper
 from superionic.dynamics.evaluation import Evaluation
 from superionic.dynamics.extrapolation import Extrapolation
 from superionic.dynamics.monitors import Limits, Monitor, soft_flags, summary
 from superionic.dynamics.settings import MDSettings
 from superionic.dynamics.state import (
     MDState,
+    Stepper,
     continued_state,
     degrees_of_freedom,
     initial_state,
-    pack_rng,
-    unpack_rng,
 )
 from superionic.errors import CalculationFailed
 from superionic.potentials.base import Potential
@@ -61,7 +60,7 @@ class Segment:
     pressures_GPa
         Pressure with its kinetic part, shape (n_frames,); ``None`` where stress was not evaluated.
     conserved_eV
-        Conserved quantity of the ensemble, shape (n_frames,); ``None`` for Langevin and Berendsen.
+        Conserved quantity of the ensemble, shape (n_frames,); ``None`` for Langevin and Berendsen by LAMMPS.
     times_ps
         Time of each frame since the start of the run, shape (n_frames,).
     frame_interval_ps
@@ -144,7 +143,7 @@ def run_segment(
     EngineError
         If LAMMPS is asked for and is not installed here, or fails the parity check.
     SuperionicError
-        If the state is in the middle of a run by the other engine.
+        If the state is in the middle of a run by the other engine, or by another integrator.
     """
     limits = limits or Limits()
     atoms = state.to_atoms()
@@ -159,16 +158,15 @@ def run_segment(
         parity = check_engine_parity(state, potential)
     evaluation = Evaluation(potential, stress=settings.needs_stress)
     atoms.calc = evaluation
-    rng = unpack_rng(state.rng)
     course = _Course(atoms, state, settings, limits, extrapolation, reference)
-    stopped, internals = None, {}
+    stopped, internals, stepper = None, {}, None
 
     # An exploding run overflows before a monitor sees it; the monitors decide, not numpy's warnings.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         try:
-            integrator = course.integrator = build_integrator(atoms, settings, state.internals, rng, state.step)
-            stopped = course.run(n_steps, progress)
-            internals = integrator.internals()
+            stepper = build_stepper(atoms, state, settings)
+            stopped = course.run(stepper, n_steps, progress)
+            internals = stepper.internals()
         except CalculationFailed as failure:
             time_ps = course.time_ps
             collects = limits.extrapolation_every > 0 and limits.max_collected > 0
@@ -178,8 +176,8 @@ def run_segment(
                 raise CalculationFailed(f"after {time_ps:.3f} ps {failure.reason}", details) from failure
             stopped = failure.reason
         finally:
-            if course.integrator is not None:
-                course.integrator.close()
+            if stepper is not None:
+                stepper.close()
         end = MDState(
             numbers=state.numbers,
             positions_A=atoms.get_positions(),
@@ -188,7 +186,7 @@ def run_segment(
             cell_A=atoms.cell.array,
             pbc=state.pbc,
             step=course.step,
-            rng=pack_rng(rng),
+            rng=state.rng if stepper is None else stepper.random(),
             reference_volume_A3=state.reference_volume_A3,
             internals=internals,
         )
@@ -209,7 +207,6 @@ class _Course:
         extrapolation: Extrapolation,
         reference: Atoms | None,
     ) -> None:
-        self.integrator: Integrator | None = None
         self.frames: list[dict[str, Any]] = []
         self.step = state.step
         self._atoms = atoms
@@ -228,42 +225,40 @@ class _Course:
         """Time since the start of the run."""
         return self.step * self._settings.timestep_fs * 1.0e-3
 
-    def run(self, n_steps: int, progress: Progress | None) -> str | None:
+    def run(self, stepper: Stepper, n_steps: int, progress: Progress | None) -> str | None:
         """Make the steps; give the reason if they end early."""
-        integrator, settings = self.integrator, self._settings
-        if integrator is None:
-            return None
+        settings = self._settings
         report_every = max(1, n_steps // 100)
-        integrator.set_temperature(settings.target_temperature_K(self.step + 1))
-        self._monitor.begin(integrator.conserved_eV())
+        stepper.set_temperature(settings.target_temperature_K(self.step + 1))
+        self._monitor.begin(stepper.conserved_eV())
         stopped = None
         if self.step == 0:
-            stopped = self._look(integrator, float(self._atoms.get_kinetic_energy()), keep=True)
+            stopped = self._look(stepper, float(self._atoms.get_kinetic_energy()), keep=True)
         for done in range(1, n_steps + 1):
             if stopped is not None:
                 break
             self.step += 1
             if self.step <= settings.ramp_steps:
-                integrator.set_temperature(settings.target_temperature_K(self.step))
-            integrator.step()
+                stepper.set_temperature(settings.target_temperature_K(self.step))
+            stepper.step()
             kinetic = float(self._atoms.get_kinetic_energy())
             temperature = _temperature(kinetic, len(self._atoms))
             self._monitor.check_temperature(temperature, self.step)
-            stopped = self._look(integrator, kinetic, keep=self.step % settings.save_every == 0)
+            stopped = self._look(stepper, kinetic, keep=self.step % settings.save_every == 0)
             if progress is not None and (done % report_every == 0 or done == n_steps):
                 progress(done / n_steps, f"step {self.step}, {temperature:.0f} K")
         return stopped
 
-    def _look(self, integrator: Integrator, kinetic: float, *, keep: bool) -> str | None:
+    def _look(self, stepper: Stepper, kinetic: float, *, keep: bool) -> str | None:
         if keep or self.step % self._limits.check_every == 0:
             self._monitor.check_structure(self._atoms, self.step)
             self._monitor.check_framework(self._atoms, self.step)
-            self._monitor.check_conserved(integrator.conserved_eV(), self.step)
+            self._monitor.check_conserved(stepper.conserved_eV(), self.step)
         stopped = None
         if self._extrapolation.is_due(self.step):
             stopped = self._extrapolation.look(self._atoms, self.step)
         if keep and stopped is None:
-            self.frames.append(_frame(integrator, self._settings, self.step, kinetic))
+            self.frames.append(_frame(stepper, self._settings, self.step, kinetic))
         return stopped
 
 
@@ -303,8 +298,8 @@ def _gathered(
     )
 
 
-def _frame(integrator: Integrator, settings: MDSettings, step: int, kinetic: float) -> dict[str, Any]:
-    atoms = integrator.atoms
+def _frame(stepper: Stepper, settings: MDSettings, step: int, kinetic: float) -> dict[str, Any]:
+    atoms = stepper.atoms
     pressure = None
     if settings.needs_stress:
         stress = atoms.get_stress(apply_constraint=False)
@@ -317,7 +312,7 @@ def _frame(integrator: Integrator, settings: MDSettings, step: int, kinetic: flo
         "potential_energies_eV": float(atoms.get_potential_energy()),
         "kinetic_energies_eV": kinetic,
         "pressures_GPa": pressure,
-        "conserved_eV": integrator.conserved_eV(),
+        "conserved_eV": stepper.conserved_eV(),
     }
 
 

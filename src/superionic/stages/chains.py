@@ -216,7 +216,7 @@ def chain(
 # ---- task functions -------------------------------------------------------------------------------------------------
 
 
-@task(version=1)
+@task(version=2)
 def first_segment_task(
     context: Context,
     *,
@@ -236,7 +236,7 @@ def first_segment_task(
     return run_segment(state, driver, md, n_steps, progress=context.progress, limits=limits, reference=start)
 
 
-@task(version=1)
+@task(version=2)
 def next_segment_task(
     context: Context,
     *,

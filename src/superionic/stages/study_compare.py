@@ -204,7 +204,7 @@ def forgotten_task(_context: Context, *, after: Targets, before: Targets) -> Err
     return errors_of(after, before)
 
 
-@task(version=1)
+@task(version=2)
 def stability_task(
     context: Context, *, potential: ChosenPotential, how: StabilityTest, seed: int, atoms: Atoms
 ) -> StabilityRun:
