@@ -83,15 +83,16 @@ def run(
     densities, grids, uncounted = _densities(settings, bench, moved)
     migration, unfollowed = migration_records(settings, bench, good, crystals)
     observables, unobserved = observed_runs(settings, bench, moved)
+    materials, unfitted = _materials(settings, bench, good, transfer)
     result = AnalyseResult(
         mobile_ion=bench.mobile_ion,
         charge=charge,
         runs=tuple(AnalysedRun(each.run, each.formula, o.task.key, o.value) for each, o in good),
-        arrhenius=_materials(settings, bench, good, transfer),
+        arrhenius=materials,
         densities=densities,
         migration=migration,
         observables=observables,
-        failures=(*failures_of(outcomes), *uncounted, *unfollowed, *unobserved),
+        failures=(*failures_of(outcomes), *uncounted, *unfollowed, *unobserved, *unfitted),
     )
     return AnalyseOutput(result, grids)
 
@@ -101,7 +102,7 @@ def _materials(
     bench: Workbench,
     runs: Sequence[tuple[TransportRun, Outcome[TransportAnalysis]]],
     transfer: TransferError | None,
-) -> tuple[MaterialTransport, ...]:
+) -> tuple[tuple[MaterialTransport, ...], tuple[Failure, ...]]:
     materials = grouped(runs, lambda analysed: analysed[0].run.ordering.material)
     fits = [
         bench.task(
@@ -117,11 +118,13 @@ def _materials(
         )
         for material, members in materials.items()
     ]
-    return tuple(
+    outcomes = bench.runner.gather(fits)
+    fitted = tuple(
         MaterialTransport(material, members[0][0].formula, fit.task.key, len(members), fit.value)
-        for (material, members), fit in zip(materials.items(), bench.runner.gather(fits), strict=True)
+        for (material, members), fit in zip(materials.items(), outcomes, strict=True)
         if fit.ok
     )
+    return fitted, failures_of(outcomes)
 
 
 def _densities(
