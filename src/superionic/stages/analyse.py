@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from superionic.execution.runner import Failure, Outcome
 from superionic.execution.task import Context, task
 from superionic.results.transport import AnalysedRun, AnalyseResult, MaterialTransport, RunDensity
-from superionic.stages.analyse_migration import STAGE, migration_records
+from superionic.stages.analyse_migration import migration_records
 from superionic.stages.analyse_observables import observed_runs
 from superionic.stages.base import CrystalText, FloatArray, Trajectory, TransportRun, Workbench, failures_of, grouped
 from superionic.transport.analysis import TransportAnalysis
@@ -59,10 +59,10 @@ def run(
     crystals
         Each crystal, whose sites ions are located on.
     """
+    bench = bench.at("analyse")
     charge = bench.oxidation_states[bench.mobile_ion]
     tasks = [
         bench.task(
-            STAGE,
             f"transport in {each.run.label}",
             analyse_task.of(
                 axes=[_AXES[axis] for axis in settings.axes],
@@ -106,7 +106,6 @@ def _materials(
     materials = grouped(runs, lambda analysed: analysed[0].run.ordering.material)
     fits = [
         bench.task(
-            STAGE,
             f"Arrhenius fit of {material.label}",
             arrhenius_task.of(
                 form=settings.arrhenius_form,
@@ -134,7 +133,6 @@ def _densities(
         return (), {}, ()
     tasks = [
         bench.task(
-            STAGE,
             f"density in {each.run.label}",
             density_task.of(
                 grid_spacing_A=settings.density_grid_A,

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from superionic.structures.disordered import DisorderedCrystal
     from superionic.transport.migration import Block
 
-STAGE = "analyse"
 _GRID_A = 0.3
 
 
@@ -60,7 +59,7 @@ def migration_records(
             tracer_diffusivity_cm2_per_s=analysed.task.result.tracer_diffusivity_cm2_per_s,
             crystal=crystal,
         )
-        tasks.append(bench.task(STAGE, f"sites and jumps in {each.run.label}", call))
+        tasks.append(bench.task(f"sites and jumps in {each.run.label}", call))
     outcomes = bench.runner.gather(tasks)
     records = tuple(
         MigrationRecord(each.run, followed.task.key, followed.value.migration, followed.value.flags)

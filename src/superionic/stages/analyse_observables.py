@@ -16,8 +16,6 @@ from superionic.transport.observables import Observables
 if TYPE_CHECKING:
     from superionic.settings.stages import AnalyseSettings
 
-STAGE = "analyse"
-
 
 def observed_runs(
     settings: AnalyseSettings, bench: Workbench, runs: Sequence[TransportRun]
@@ -37,7 +35,6 @@ def observed_runs(
         return (), ()
     tasks = [
         bench.task(
-            STAGE,
             f"{', '.join(settings.observables)} in {each.run.label}",
             observables_task.of(
                 frame_interval_ps=each.frame_interval_ps,

@@ -129,6 +129,8 @@ class Workbench:
         The campaign's potentials by name.
     engine_identity
         Versions of an engine that results depend on, for task keys.
+    stage
+        The stage that works at it: its name is in the keys of its tasks and in its seeds.
     """
 
     runner: Runner
@@ -137,8 +139,13 @@ class Workbench:
     oxidation_states: Mapping[str, float]
     potentials: Mapping[str, ChosenPotential]
     engine_identity: Callable[[str], Mapping[str, Any]]
+    stage: str = ""
 
-    def task(self, stage: str, label: str, call: Call[R], *, engine: str | None = None) -> Task[R]:
+    def at(self, stage: str) -> Workbench:
+        """Return the workbench of a stage."""
+        return replace(self, stage=stage)
+
+    def task(self, label: str, call: Call[R], *, engine: str | None = None) -> Task[R]:
         """Build a task; where it evaluates a potential, in its engine's environment unless another one is named."""
         settings, inputs = call.settings_and_inputs()
         if engine is None:
@@ -146,7 +153,7 @@ class Workbench:
             engine = evaluated[0] if evaluated else "core"
         function = call.function
         return Task(
-            stage,
+            self.stage,
             label,
             function.name,
             function.version,
@@ -158,8 +165,8 @@ class Workbench:
         )
 
     def seed_for(self, *words: str | float) -> int:
-        """Return the seed of one random choice, named by words; independent of all others."""
-        return derive_seed(self.seed, *words)
+        """Return the seed of one random choice of the stage, named by words; independent of all others."""
+        return derive_seed(self.seed, self.stage, *words)
 
 
 @dataclass(frozen=True)

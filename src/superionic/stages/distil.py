@@ -19,7 +19,6 @@ from superionic.execution.task import Task
 from superionic.results.student import DistilResult, EqualRuns, LearnedFrom, Round, Student, Teacher
 from superionic.stages.base import Candidate, ChosenPotential, Workbench, failures_of, lowest_of_each, nothing_left
 from superionic.stages.distil_data import (
-    STAGE,
     ComparedRun,
     LabelledBatch,
     distorted,
@@ -35,7 +34,7 @@ from superionic.stages.distil_learning import STUDENT, FinishedStudent, Fit, col
 if TYPE_CHECKING:
     from superionic.settings.distil import ResolvedDistil
 
-__all__ = ["STAGE", "STUDENT", "DistilOutput", "committee_of", "run"]
+__all__ = ["STUDENT", "DistilOutput", "committee_of", "run"]
 
 
 @dataclass(frozen=True)
@@ -75,9 +74,10 @@ def run(
     StageError
         If the teacher itself fails in all of its runs, or gives no label that can be used.
     """
+    bench = bench.at("distil")
     lowest = lowest_of_each(candidates, settings.data.orderings)
     if not lowest:
-        raise StageError("there is no ordering to learn from", where=STAGE)
+        raise StageError("there is no ordering to learn from", where=bench.stage)
     taught = _teacher_runs(settings, bench, candidates, teacher)
     start = _first_data(settings, bench, lowest, taught.runs, teacher)
     outcomes = bench.runner.gather([*start.labels, *taught.unseen])
@@ -87,7 +87,9 @@ def run(
     labels = [task for task in start.labels if task.key in good]
     unseen = [task for task in taught.unseen if task.key in good]
     if not labels or not unseen:
-        raise StageError("the teacher could label nothing", where=STAGE, fix="see `superionic status` for the reasons")
+        raise StageError(
+            "the teacher could label nothing", where=bench.stage, fix="see `superionic status` for the reasons"
+        )
 
     fits, rounds = _learn(settings, bench, taught.runs, labels, teacher)
     now = fits[-1]
@@ -178,7 +180,7 @@ def _teacher_runs(
             labels += labels_of(settings, bench, label, frames_of(bench, label, segments, count), count, teacher)
     if not runs or not labels:
         fix = "lower `distil.temperatures_K` or the time step, or take another teacher"
-        raise nothing_left("the teacher's own runs failed", failures, where=STAGE, fix=fix)
+        raise nothing_left("the teacher's own runs failed", failures, where=bench.stage, fix=fix)
     return _Taught(runs, labels, failures)
 
 

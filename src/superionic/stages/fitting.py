@@ -123,8 +123,8 @@ class Training:
 
     Attributes
     ----------
-    bench, stage
-        The workbench, and what the tasks belong to.
+    bench
+        The workbench.
     potential, trainer
         What is trained, and by whom.
     data
@@ -136,7 +136,6 @@ class Training:
     """
 
     bench: Workbench
-    stage: str
     potential: ChosenPotential
     trainer: str
     data: Data
@@ -151,7 +150,7 @@ class Training:
             declared=None if self.declared is None else self.declared.result.element_references_eV,
             split=split,
         )
-        return self.bench.task(self.stage, label, call)
+        return self.bench.task(label, call)
 
     def checked(
         self,
@@ -172,7 +171,7 @@ class Training:
             options=options,
             with_replay=with_replay,
         )
-        return self.bench.task(self.stage, label, call)
+        return self.bench.task(label, call)
 
     def fit(
         self,
@@ -205,11 +204,11 @@ class Training:
                 state=state,
                 replay=replay,
             )
-            state = self.bench.task(self.stage, f"{label} {number}", call, engine=engine).result.state
+            state = self.bench.task(f"{label} {number}", call, engine=engine).result.state
         if state is None:
             raise ValueError("a training has one epoch at least")
         finish = finish_task.of(trainer=self.trainer, state=state)
-        return self.bench.task(self.stage, f"weights of {label}", finish, engine=engine)
+        return self.bench.task(f"weights of {label}", finish, engine=engine)
 
     def errors(
         self,
@@ -218,8 +217,6 @@ class Training:
         dataset: Task[Dataset],
         kinds: Mapping[str, Sequence[str | float | None]],
         sets: Sequence[SetName],
-        *,
-        stage: str | None = None,
     ) -> Task[HeldOutErrors]:
         """Build the task that compares predictions before and after with the labels; see :func:`errors_task`."""
         call = errors_task.of(
@@ -230,7 +227,7 @@ class Training:
             kinds=kinds,
             sets=sets,
         )
-        return self.bench.task(stage or self.stage, label, call)
+        return self.bench.task(label, call)
 
 
 # ---- task functions -------------------------------------------------------------------------------------------------

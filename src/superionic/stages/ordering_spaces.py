@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from superionic.structures.space import OrderingSpace
 
 
-STAGE = "enumerate"
-
-
 @dataclass(frozen=True)
 class SpaceSettings:
     """What the orderings of one crystal at one composition in one supercell depend on.
