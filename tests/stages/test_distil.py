@@ -23,7 +23,7 @@ from superionic.potentials.base import describe_potential
 from superionic.results.identity import AxisValue, Material, OrderedCell, Ordering, ReferencePhase
 from superionic.results.student import DistilResult
 from superionic.settings.distil import DistilSettings, resolved
-from superionic.settings.stages import TransportSettings
+from superionic.settings.transport import TransportSettings
 from superionic.stages import distil, transport
 from superionic.stages.base import Candidate, ChosenPotential, Workbench, lowest_of_each
 from superionic.stages.predictions import predictions

@@ -113,7 +113,8 @@ class Campaign:
         from superionic.campaign.plan import make_plan
 
         self._prepare()
-        return make_plan(self)
+        begun = self.status().stages if (self.run_folder / "store").is_dir() else ()
+        return make_plan(self.file, self.crystals, self.references, self.run_folder, begun)
 
     def run(
         self,

@@ -24,7 +24,7 @@ from superionic.stages.base import ChosenPotential, Workbench, load
 if TYPE_CHECKING:
     from superionic.settings.distil import ResolvedDistil
     from superionic.settings.sample import SampleSettings
-    from superionic.settings.stages import TransportSettings
+    from superionic.settings.transport import TransportSettings
 
 Rows = Sequence[Sequence[int]]
 

@@ -30,7 +30,7 @@ from superionic.structures.refined_cell import parameters
 from superionic.transport.volumes import MeanCell, VolumeTrace, mean_cell
 
 if TYPE_CHECKING:
-    from superionic.settings.stages import LongRuns, TransportSettings
+    from superionic.settings.transport import LongRuns, TransportSettings
 
 _STUDENT: Final = "student"
 # A grade costs about as much as a step of the student.
