@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from superionic.campaign.run import Campaign
     from superionic.campaign.status import Status
     from superionic.execution.engines import EngineStatus
-    from superionic.execution.runner import Reporter
+    from superionic.execution.reporting import Reporter
     from superionic.execution.task import Task
     from superionic.results.campaign import Results
     from superionic.transport.conductivity_of_temperature import TemperatureDependence
