@@ -340,7 +340,16 @@ def test_the_plan_counts_before_anything_runs(small_campaign):
     assert plan.spaces[0].distinct == 30
     assert plan.cpu_hours < 0.2
     assert json.dumps(plan.to_dict())
+    assert {line.kind for line in plan.lines} == {"core"}
     assert not campaign.run_folder.exists()
+
+
+def test_labels_by_a_dft_code_are_planned_for_its_jobs(small_campaign):
+    plan = Campaign.load(small_campaign(('label: {engine: "potential:pair"}', "label: {engine: vasp}"))).check()
+    assert {line.stage: line.kind for line in plan.lines} == {
+        **dict.fromkeys([*STAGES, "report"], "core"),
+        "label": "dft",
+    }
 
 
 def test_two_campaign_files_of_one_name_in_one_folder_are_refused(small_campaign):
