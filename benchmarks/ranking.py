@@ -29,8 +29,8 @@ from superionic.dynamics.relax import go_on, relax
 from superionic.potentials.base import load_potential
 from superionic.results.identity import Material, ReferencePhase
 from superionic.stages.base import Candidate, derive_seed
-from superionic.stages.halving import Group, halve
-from superionic.stages.relaxations import Member, warm_start_task
+from superionic.stages.rank.halving import Group, halve
+from superionic.stages.rank.relaxations import Member, warm_start_task
 
 _FMAX = 0.01
 _MOST = 400

@@ -14,7 +14,7 @@ from superionic.results.ranking import Prescreen
 from superionic.settings.stages import RankSettings
 from superionic.stages import rank
 from superionic.stages.base import Candidate
-from superionic.stages.relaxations import (
+from superionic.stages.rank.relaxations import (
     FailedCalculation,
     Member,
     Relaxations,

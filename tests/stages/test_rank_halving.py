@@ -10,8 +10,8 @@ import pytest
 from superionic.results.identity import Material, ReferencePhase
 from superionic.settings.stages import RankSettings
 from superionic.stages.base import Candidate, derive_seed
-from superionic.stages.halving import Group, halve
-from superionic.stages.relaxations import Member
+from superionic.stages.rank.halving import Group, halve
+from superionic.stages.rank.relaxations import Member
 
 LENGTH = 40
 

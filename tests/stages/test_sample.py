@@ -19,7 +19,7 @@ from superionic.stages import sample
 from superionic.stages.base import Candidate
 from superionic.stages.fitting import Shifts
 from superionic.stages.replay import Structures
-from superionic.stages.sample_choice import BEFORE_THE_STOP, Frames, choose, last_frames
+from superionic.stages.sample.choice import BEFORE_THE_STOP, Frames, choose, last_frames
 from superionic.thermodynamics.selection import farthest_point_sampling, random_snapshots
 from superionic.training.distillation import pick_by_grade
 

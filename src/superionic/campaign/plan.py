@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from superionic.campaign.status import StageStatus
     from superionic.execution.sites.site_file import Kind
     from superionic.settings.enumerate import EnumerateSettings
-    from superionic.stages.ordering_spaces import Space
+    from superionic.stages.enumerate.spaces import Space
     from superionic.structures.disordered import DisorderedCrystal
 
 # CPU seconds per atom and evaluation with forces, one thread.

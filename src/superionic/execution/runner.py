@@ -222,7 +222,7 @@ class Runner:
             store=self.store.root,
             key=task.key,
             descriptor=task.descriptor(),
-            function=task.function,
+            function=task.moved_to or task.function,
             settings=task.settings,
             inputs={name: _address(value) for name, value in task.inputs.items()},
             python=self._python_of(task.engine),

@@ -19,7 +19,7 @@ import numpy as np
 from superionic.results.identity import Material, Ordering, ReferencePhase
 from superionic.results.ranking import Audit, HalvingReport
 from superionic.stages.base import Workbench
-from superionic.stages.relaxations import Member, Relaxations, warm_start
+from superionic.stages.rank.relaxations import Member, Relaxations, warm_start
 from superionic.thermodynamics.culling import cut, drawn, expected_missed, noise_eV_per_atom
 from superionic.thermodynamics.rank_statistics import proportion_interval
 

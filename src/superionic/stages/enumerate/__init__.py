@@ -14,14 +14,13 @@ from superionic.execution.runner import Failure, Outcome
 from superionic.execution.task import Context, Task, task
 from superionic.results.identity import OrderedCell, Ordering, ReferencePhase
 from superionic.results.orderings import EnumeratedOrdering, EnumeratedSpace, EnumerateResult
-from superionic.stages.base import Candidate, CrystalText, WithCandidates, Workbench
-from superionic.stages.learned_orderings import learned_orderings
-from superionic.stages.ordering_spaces import (
+from superionic.stages.base import Candidate, CrystalText, WithCandidates, Workbench, read_parent
+from superionic.stages.enumerate.learned import learned_orderings
+from superionic.stages.enumerate.spaces import (
     KeptOrderings,
     OrderingProblem,
     Space,
     SpaceSettings,
-    read_parent,
 )
 
 if TYPE_CHECKING:

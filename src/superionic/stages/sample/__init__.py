@@ -31,7 +31,7 @@ from superionic.stages.base import (
     nothing_left,
 )
 from superionic.stages.chains import Chain, Phase, chain, md_settings
-from superionic.stages.sample_choice import (
+from superionic.stages.sample.choice import (
     BEFORE_THE_STOP,
     Frames,
     choose,

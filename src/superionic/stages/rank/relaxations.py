@@ -25,6 +25,10 @@ from superionic.stages.base import Candidate, ChosenPotential, RelaxedOrdering, 
 if TYPE_CHECKING:
     from superionic.settings.stages import RankSettings
 
+
+KNOWN_AS = "superionic.stages.relaxations"  # in keys, since before it moved here
+
+
 # Evaluations in one task: what a kill costs at most, in each worker (some 15 s with CHGNet and 30 atoms).
 _EVALUATIONS_IN_A_TASK = 200
 _LARGEST_BATCH = 50

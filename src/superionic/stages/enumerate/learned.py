@@ -22,13 +22,14 @@ from superionic.execution.runner import Failure, Outcome
 from superionic.execution.task import ArgumentGroup, Context, Task, task
 from superionic.results.identity import OrderedCell
 from superionic.stages.base import ChosenPotential, Workbench, load
-from superionic.stages.ordering_spaces import KeptOrderings, OrderingProblem
+from superionic.stages.enumerate.spaces import KeptOrderings, OrderingProblem
 
 if TYPE_CHECKING:
     from superionic.enumeration.learning import KnownEnergies, LearningSettings
     from superionic.settings.enumerate import MonteCarloSettings
     from superionic.structures.space import OrderingSpace
 
+KNOWN_AS = "superionic.stages.learned_orderings"  # in keys, since before it moved here
 _FMAX_EV_PER_A = 0.05
 _LEFT_ITS_SITE_A = 1.0
 

@@ -18,7 +18,7 @@ from superionic.execution.task import Context, Task, ref_of, task
 from superionic.results.identity import ONCE
 from superionic.results.student import Exploration
 from superionic.stages.base import ChosenPotential, FloatArray, IntArray, Weights, Workbench
-from superionic.stages.distil_data import PART_OF_RUN, ComparedRun, LabelledBatch, distorted, nvt, wrapped
+from superionic.stages.distil.data import PART_OF_RUN, ComparedRun, LabelledBatch, distorted, nvt, wrapped
 from superionic.training.committee import member_split
 from superionic.training.distillation import (
     PackedSet,
@@ -33,6 +33,9 @@ from superionic.training.nep_state import Epoch, NepOptions, NepState
 
 if TYPE_CHECKING:
     from superionic.settings.distil import ResolvedDistil
+
+KNOWN_AS = "superionic.stages.distil_learning"  # in keys, since before it moved here
+
 
 STUDENT = "student"
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from superionic.execution.runner import Failure, Outcome
 from superionic.execution.task import Context, task
 from superionic.results.transport import AnalysedRun, AnalyseResult, MaterialTransport, RunDensity
-from superionic.stages.analyse_migration import migration_records
-from superionic.stages.analyse_observables import observed_runs
+from superionic.stages.analyse.migration import migration_records
+from superionic.stages.analyse.observables import observed_runs
 from superionic.stages.base import CrystalText, FloatArray, Trajectory, TransportRun, Workbench, failures_of, grouped
 from superionic.transport.analysis import TransportAnalysis
 from superionic.transport.arrhenius import ArrheniusForm

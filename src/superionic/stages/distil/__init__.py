@@ -3,7 +3,7 @@
 The teacher runs molecular dynamics, labels distorted structures, and relaxes rattled ones. Students learn from that.
 They run hot until they extrapolate; the teacher labels what they met there, and they learn on, until nothing new comes
 or the rounds are used up. Then the gate: the students repeat the teacher's runs, and are compared with it on
-frames that they have never seen. The parts are in ``distil_data``, ``distil_learning`` and ``distil_gate``.
+frames that they have never seen. The parts are in ``data``, ``learning`` and ``gate``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from superionic.execution.runner import Failure
 from superionic.execution.task import Task
 from superionic.results.student import DistilResult, EqualRuns, LearnedFrom, Round, Student, Teacher
 from superionic.stages.base import Candidate, ChosenPotential, Workbench, failures_of, lowest_of_each, nothing_left
-from superionic.stages.distil_data import (
+from superionic.stages.distil.data import (
     ComparedRun,
     LabelledBatch,
     distorted,
@@ -28,8 +28,8 @@ from superionic.stages.distil_data import (
     rattled,
     teacher_run,
 )
-from superionic.stages.distil_gate import compared, held_out_set, predictions_of, verdict_task_of
-from superionic.stages.distil_learning import STUDENT, FinishedStudent, Fit, collected_frames, explore, fit, student_of
+from superionic.stages.distil.gate import compared, held_out_set, predictions_of, verdict_task_of
+from superionic.stages.distil.learning import STUDENT, FinishedStudent, Fit, collected_frames, explore, fit, student_of
 
 if TYPE_CHECKING:
     from superionic.settings.distil import ResolvedDistil

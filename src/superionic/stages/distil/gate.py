@@ -22,7 +22,7 @@ from superionic.results.student import (
     StudentParity,
 )
 from superionic.stages.base import ChosenPotential, FloatArray, IntArray, Workbench, failures_of, load
-from superionic.stages.distil_data import ComparedRun, LabelledBatch, student_run
+from superionic.stages.distil.data import ComparedRun, LabelledBatch, student_run
 from superionic.training.committee import committee_mean, disagreement
 from superionic.training.distillation import PackedSet, PackedTargets, evenly, merge_sets, pack_labelled
 from superionic.training.metrics import errors
@@ -46,6 +46,7 @@ from superionic.transport.analysis import analyse_displacements
 if TYPE_CHECKING:
     from superionic.settings.distil import ResolvedDistil
 
+KNOWN_AS = "superionic.stages.distil_gate"  # in keys, since before it moved here
 _MOST_PARITY_FORCES = 1500
 _RDF_RANGE_A = 8.0
 

@@ -17,10 +17,12 @@ from superionic.execution.task import Context, task
 from superionic.results.identity import Ordering
 from superionic.results.ranking import Agreement, ComparedEnergies, Comparison, TwoRankings
 from superionic.stages.base import Candidate, ChosenPotential, Workbench
-from superionic.stages.relaxations import FailedCalculation, Member, Relaxations, single_points
+from superionic.stages.rank.relaxations import FailedCalculation, Member, Relaxations, single_points
 
 if TYPE_CHECKING:
     from superionic.settings.stages import RankSettings
+
+KNOWN_AS = "superionic.stages.rank_compare"  # in keys, since before it moved here
 
 
 def compare(settings: RankSettings, bench: Workbench, ranked: Sequence[Candidate], first: str) -> list[Comparison]:

@@ -16,6 +16,8 @@ from superionic.transport.observables import Observables
 if TYPE_CHECKING:
     from superionic.settings.stages import AnalyseSettings
 
+KNOWN_AS = "superionic.stages.analyse_observables"  # in keys, since before it moved here
+
 
 def observed_runs(
     settings: AnalyseSettings, bench: Workbench, runs: Sequence[TransportRun]

@@ -35,7 +35,7 @@ from superionic.training.distillation import (
 if TYPE_CHECKING:
     from superionic.settings.distil import ResolvedDistil
 
-
+KNOWN_AS = "superionic.stages.distil_data"  # in keys, since before it moved here
 _DISCARD_FRACTION = 0.3
 _BATCH = 20
 _PARTS_OF_RUN = 10

@@ -20,10 +20,10 @@ from superionic.stages.base import (
     grouped,
     nothing_left,
 )
-from superionic.stages.duplicates import merge_task, repeated_starts_task
-from superionic.stages.halving import Group, group_name, halve
-from superionic.stages.rank_compare import compare
-from superionic.stages.relaxations import FailedCalculation, Member, Relaxations, single_points
+from superionic.stages.rank.comparison import compare
+from superionic.stages.rank.duplicates import merge_task, repeated_starts_task
+from superionic.stages.rank.halving import Group, group_name, halve
+from superionic.stages.rank.relaxations import FailedCalculation, Member, Relaxations, single_points
 from superionic.structures.refined_cell import parameters
 
 if TYPE_CHECKING:
