@@ -111,7 +111,8 @@ def lammps_column(args: argparse.Namespace) -> dict[str, float]:
     """Run this script in LAMMPS' environment."""
     from pathlib import Path
 
-    from superionic.execution.engines import resolve_engine, worker_environment
+    from superionic.execution.engines import resolve_engine
+    from superionic.execution.home import worker_environment
 
     try:
         python = resolve_engine("lammps").python

@@ -29,8 +29,8 @@ from superionic.dynamics.relax import go_on, relax
 from superionic.potentials.base import load_potential
 from superionic.results.identity import Material, ReferencePhase
 from superionic.stages.base import Candidate, derive_seed
-from superionic.stages.halving import Group, halve
-from superionic.stages.relaxations import Member, warm_start_task
+from superionic.stages.rank.halving import Group, halve
+from superionic.stages.rank.relaxations import Member, warm_start_task
 
 _FMAX = 0.01
 _MOST = 400
@@ -140,7 +140,7 @@ def _replayed(
         audit_at_least=6, audit_fraction=0.02, first_steps=first, growth=growth, keep_fraction=keep, max_rungs=3
     )
     settings = SimpleNamespace(halving=culling, method="halving", relax_cell=False, relax_top=len(truth), warm_start=0)
-    bench = SimpleNamespace(seed_for=lambda *words: derive_seed(seed, *words))
+    bench = SimpleNamespace(seed_for=lambda *words: derive_seed(seed, "rank", *words))
     members = [Member(Candidate(ReferencePhase(str(i)), None), None) for i in range(len(known))]  # type: ignore[arg-type]
     group = Group(Material("x"), "", members)
     (report,) = halve(settings, bench, Replay(known), [group])  # type: ignore[arg-type]

@@ -415,7 +415,8 @@ def in_calorine(python: str, folder: Path, student: Any, copies: tuple[int, int,
 
 def in_engine(engine: str, *arguments: str) -> str:
     """Call this script in an engine's environment and return what it prints last."""
-    from superionic.execution.engines import resolve_engine, worker_environment
+    from superionic.execution.engines import resolve_engine
+    from superionic.execution.home import worker_environment
 
     source = str(Path(__file__).resolve().parents[1] / "src")
     process = subprocess.Popen(

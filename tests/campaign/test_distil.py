@@ -7,13 +7,13 @@ import shutil
 import pytest
 
 from superionic import Campaign
-from superionic.campaign.schema import STAGES, CampaignFile
+from superionic.campaign.schema import CampaignFile
 from superionic.campaign.schema_checks import cross_problems
 from superionic.campaign.schema_presets import complete
 from superionic.report.sections import student
 from superionic.report.table import Table
 from superionic.settings.distil import DistilSettings, resolved
-from superionic.settings.stages import TransportSettings
+from superionic.settings.transport import TransportSettings
 
 MINIMAL = {
     "superionic": 1,
@@ -26,7 +26,7 @@ MINIMAL = {
 
 
 def problems(distil, **more):
-    raw = complete({**MINIMAL, "distil": distil, **more}, STAGES)
+    raw = complete({**MINIMAL, "distil": distil, **more})
     return {problem.dotted: f"{problem.message}; {problem.hint}" for problem in cross_problems(raw)}
 
 
@@ -72,10 +72,10 @@ def test_mistakes_are_named_with_the_fix():
     assert problems({"npt_ps": 0.0}, transport={"npt_ps": 0.0}) == {}
     assert "whole number of time steps" in problems({"timestep_fs": 3.0})["distil.save_every_fs"]
     assert "fewer than four frames" in problems({"timestep_fs": 1.0, "held_out_ps": 0.05})["distil.held_out_ps"]
-    without = complete({**MINIMAL, "transport": {"potential": "student"}}, STAGES)
+    without = complete({**MINIMAL, "transport": {"potential": "student"}})
     told = [p for p in cross_problems(without) if p.dotted == "transport.potential"]
     assert "needs a `distil` section" in told[0].message
-    kept = complete({**MINIMAL, "potentials": {"student": {"engine": "pair"}}}, STAGES)
+    kept = complete({**MINIMAL, "potentials": {"student": {"engine": "pair"}}})
     assert any("is kept for the potential that the campaign distils" in p.message for p in cross_problems(kept))
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from superionic import Campaign
 from superionic.campaign.learning import judged
-from superionic.campaign.schema import STAGES, CampaignFile
+from superionic.campaign.schema import CampaignFile
 from superionic.campaign.schema_checks import cross_problems
 from superionic.campaign.schema_presets import PRESETS, complete
 from superionic.execution.ledger import LEDGER, Ledger
@@ -34,7 +34,7 @@ MINIMAL = {
 
 def filled(preset=None, **sections):
     own = {} if preset else {"select": {}, "label": {}, "train": {}, "sample": {}}
-    return complete({**MINIMAL, **({"preset": preset} if preset else {}), **own, **sections}, STAGES)
+    return complete({**MINIMAL, **({"preset": preset} if preset else {}), **own, **sections})
 
 
 def problems(**sections):
@@ -96,7 +96,7 @@ def test_a_ladder_by_its_spacing_fills_the_temperatures():
     # It wins over the rungs of a preset, and completing twice changes nothing further.
     raw = filled(preset="paper-b", learn={"ladder": ladder})
     assert raw["sample"]["temperatures_K"] == [300, 450, 600]
-    assert complete(raw, STAGES) == raw
+    assert complete(raw) == raw
 
 
 def test_budgets_are_one_number_or_one_for_each_temperature():
@@ -136,7 +136,7 @@ def test_mistakes_are_named_with_the_fix():
     assert "no mixture" in problems(sample={"snapshot_mixture": {"cur": 1.0}})["sample.snapshot_mixture"]
     mixed = {"snapshot_method": "mixture", "snapshot_mixture": {"cur": 0.5, "committee": 0.5}}
     assert "needs a committee" in problems(sample=mixed)["sample.snapshot_method"]
-    alone = complete({**MINIMAL, "learn": {}}, STAGES)
+    alone = complete({**MINIMAL, "learn": {}})
     assert any(p.dotted == "learn" and "`train`" in p.message for p in cross_problems(alone))
 
 

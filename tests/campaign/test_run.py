@@ -18,6 +18,7 @@ from superionic import Campaign
 from superionic.campaign.run import Campaign as CampaignClass
 from superionic.errors import CampaignFileError, CompositionError, EngineError, StageError, StorageError
 from superionic.execution.ledger import LEDGER, Ledger
+from superionic.execution.store import Store, StoredFailure
 from superionic.labels.packages import read_package
 from superionic.potentials.base import load_potential
 
@@ -116,6 +117,22 @@ def test_a_new_seed_reruns_what_is_random_and_nothing_else(finished):
     assert {stage.stage for stage in status.stages if stage.state == "done"} == {"enumerate", "rank", "hull"}
     assert [task.label for task in status.pending] == ["selection"]
     assert "seed" in status.pending[0].reason
+
+
+def test_a_fit_that_failed_is_said_and_not_only_missing(finished):
+    campaign = Campaign.load(finished())
+    (material,) = campaign.load_results().analyse.arrhenius
+    store = Store(campaign.run_folder / "store")
+    store.forget(material.key)
+    store.commit(material.key, {}, StoredFailure("it took longer than 1 h", {}))  # as a run leaves it at a time limit
+    campaign.report()
+    results = campaign.load_results()
+    assert results.analyse.arrhenius == ()
+    (failure,) = results.analyse.failures
+    assert (failure.label, failure.reason) == (f"Arrhenius fit of {material.material.label}", "it took longer than 1 h")
+    assert any("1 analysis failed" in statement.words for statement in results.statements)
+    with (campaign.report_folder / "tables" / "rejections.csv").open() as file:
+        assert failure.key in [row["key"] for row in csv.DictReader(file)]
 
 
 def test_execution_settings_change_nothing(finished):
@@ -323,7 +340,16 @@ def test_the_plan_counts_before_anything_runs(small_campaign):
     assert plan.spaces[0].distinct == 30
     assert plan.cpu_hours < 0.2
     assert json.dumps(plan.to_dict())
+    assert {line.kind for line in plan.lines} == {"core"}
     assert not campaign.run_folder.exists()
+
+
+def test_labels_by_a_dft_code_are_planned_for_its_jobs(small_campaign):
+    plan = Campaign.load(small_campaign(('label: {engine: "potential:pair"}', "label: {engine: vasp}"))).check()
+    assert {line.stage: line.kind for line in plan.lines} == {
+        **dict.fromkeys([*STAGES, "report"], "core"),
+        "label": "dft",
+    }
 
 
 def test_two_campaign_files_of_one_name_in_one_folder_are_refused(small_campaign):

@@ -11,12 +11,13 @@ import pytest
 from pydantic import ValidationError
 
 from superionic.campaign.reference import MARKER, reference_markdown, schema_text, write_reference
-from superionic.campaign.schema import FINE_TUNED, STAGES, CampaignFile, json_schema
+from superionic.campaign.schema import FINE_TUNED, CampaignFile, json_schema
 from superionic.campaign.schema_checks import cross_problems
-from superionic.campaign.schema_presets import LEARNING_STAGES, PRESETS, complete
+from superionic.campaign.schema_presets import PRESETS, complete
 from superionic.settings.base import ELEMENTS, STUDENT, parse_formula
 from superionic.settings.label import GateSettings
-from superionic.settings.stages import STAGE_SECTIONS, TransportSettings
+from superionic.settings.stages import OPTIONAL, SECTIONS
+from superionic.settings.transport import TransportSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,8 +36,7 @@ def campaign(**changes):
 
 def problems(**changes):
     return {
-        problem.dotted: problem.message
-        for problem in cross_problems(complete({**copy.deepcopy(MINIMAL), **changes}, STAGES))
+        problem.dotted: problem.message for problem in cross_problems(complete({**copy.deepcopy(MINIMAL), **changes}))
     }
 
 
@@ -67,7 +67,8 @@ def test_wrong_formulas(text):
 
 def test_a_minimal_campaign_has_no_learning():
     file = campaign()
-    assert set(file.stages) == set(STAGES) - set(LEARNING_STAGES)
+    assert file.stages == ("enumerate", "rank", "hull", "transport", "analyse", "report")
+    assert set(OPTIONAL) == {"select", "sample", "label", "train", "validate", "learn", "distil"}
     assert file.rank.potential == "chgnet"
     assert file.transport.potential == "chgnet"
     with pytest.raises(KeyError):
@@ -80,7 +81,7 @@ def test_a_minimal_campaign_has_no_learning():
 def test_presets_are_whole_campaigns(preset):
     file = campaign(preset=preset)
     with_student = "distil" in PRESETS[preset]
-    assert file.stages == tuple(stage for stage in STAGES if stage != "distil" or with_student)
+    assert file.stages == tuple(stage for stage in SECTIONS if stage != "distil" or with_student)
     assert file.transport.potential == (STUDENT if with_student else FINE_TUNED)
     for stage, values in PRESETS[preset].items():
         settings = file.stage_settings(stage)
@@ -145,9 +146,9 @@ def test_a_campaign_is_frozen_survives_pickling_and_its_own_dump():
 def test_what_goes_in_is_not_changed():
     raw = {**copy.deepcopy(MINIMAL), "preset": "demo", "rank": {"relax_top": 3}}
     before = copy.deepcopy(raw)
-    completed = complete(raw, STAGES)
+    completed = complete(raw)
     assert raw == before
-    assert complete(completed, STAGES) == completed
+    assert complete(completed) == completed
     completed["train"]["epochs"] = -1
     assert PRESETS["demo"]["train"]["epochs"] > 0
 
@@ -285,10 +286,10 @@ def test_values_seen_together_never_break_on_wrong_types(wrong):
         alias = "validate" if key == "validate_" else key
         for preset in (None, "demo"):
             raw = {**copy.deepcopy(MINIMAL), "preset": preset, "composition_axes": [AXIS], alias: wrong}
-            cross_problems(complete(raw, STAGES))
-    for stage, section in STAGE_SECTIONS.items():
+            cross_problems(complete(raw))
+    for stage, section in SECTIONS.items():
         for key in section.model_fields:
-            cross_problems(complete({**copy.deepcopy(MINIMAL), "preset": "demo", stage: {key: wrong}}, STAGES))
+            cross_problems(complete({**copy.deepcopy(MINIMAL), "preset": "demo", stage: {key: wrong}}))
     for section, entry in (("crystals", {}), ("composition_axes", AXIS), ("composition_constraints", {})):
         for key in (
             "name",
@@ -302,7 +303,7 @@ def test_values_seen_together_never_break_on_wrong_types(wrong):
             "minimum",
             "occupancies",
         ):
-            cross_problems(complete({**copy.deepcopy(MINIMAL), section: [{**entry, key: wrong}]}, STAGES))
+            cross_problems(complete({**copy.deepcopy(MINIMAL), section: [{**entry, key: wrong}]}))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1, 0, "300", True, None, [300]])
@@ -312,7 +313,7 @@ def test_numbers_are_numbers(value):
 
 
 def test_every_knob_says_what_it_is():
-    for model in (*STAGE_SECTIONS.values(), GateSettings, CampaignFile):
+    for model in (*SECTIONS.values(), GateSettings, CampaignFile):
         for name, found in model.model_fields.items():
             assert found.description, f"{model.__name__}.{name}"
             assert found.description.endswith((".", ")")), f"{model.__name__}.{name}"
@@ -349,7 +350,7 @@ def test_the_options_are_those_of_the_trainer():
 
     from superionic.models.chgnet.trainer import FREEZE, TrainOptions
 
-    section = STAGE_SECTIONS["train"]
+    section = SECTIONS["train"]
     assert {field.name for field in dataclasses.fields(TrainOptions)} <= set(section.model_fields)
     assert all(f"`{name}`" in section.model_fields["freeze"].description for name in FREEZE)
 
@@ -364,7 +365,7 @@ def test_the_choices_are_those_of_the_dynamics_room():
     assert get_args(fields["thermostat"].annotation) == get_args(Thermostat)
     assert get_args(fields["barostat"].annotation) == get_args(Barostat)
     assert get_args(fields["cell_motion"].annotation) == get_args(CellMotion)
-    assert get_args(STAGE_SECTIONS["rank"].model_fields["optimizer"].annotation) == get_args(Optimizer)
+    assert get_args(SECTIONS["rank"].model_fields["optimizer"].annotation) == get_args(Optimizer)
 
 
 def test_the_reference_page_is_in_step_with_the_schema():

@@ -11,7 +11,7 @@ from superionic.dynamics import export
 from superionic.errors import PotentialError
 from superionic.potentials.base import load_potential
 from superionic.potentials.reference import li3ycl6_cell
-from superionic.settings.stages import TransportSettings
+from superionic.settings.transport import TransportSettings
 
 ELEMENTS = ["Li", "Cl", "Y"]
 LENGTHS = {"nvt_equilibration_ps": 0.01, "production_ps": 0.05}

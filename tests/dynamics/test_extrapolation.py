@@ -134,9 +134,9 @@ class Workbench:
     def __init__(self):
         self.calls = {}
 
-    def task(self, stage, label, call, *, engine=None):
+    def task(self, label, call, *, engine=None):
         settings, inputs = call.settings_and_inputs()
-        task = Task(stage, label, call.function.name, call.function.version, settings, inputs, engine or "core")
+        task = Task("test", label, call.function.name, call.function.version, settings, inputs, engine or "core")
         self.calls[task.key] = call
         return task
 
@@ -152,7 +152,7 @@ def chained(limits, bench=None, **md):
         chains.Phase("production", nvt, 0.03, 0.01, "npt", 0.0, limits=limits),
     ]
     structure = Task("test", "structure", "x:y", 1).result
-    return chains.chain(bench or Workbench(), "test", "run", structure, ONCE, chosen, phases)
+    return chains.chain(bench or Workbench(), "run", structure, ONCE, chosen, phases)
 
 
 def carry_out(limits, tmp_path, potential, monkeypatch):

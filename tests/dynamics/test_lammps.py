@@ -20,7 +20,7 @@ from superionic.models.pair.potential import PairPotential
 from superionic.potentials.base import load_potential
 from superionic.potentials.reference import li3ycl6_cell
 from superionic.settings.sample import SampleSettings
-from superionic.settings.stages import TransportSettings
+from superionic.settings.transport import TransportSettings
 
 engine = pytest.mark.engine("lammps")
 ROOM = "superionic.dynamics.conformance"

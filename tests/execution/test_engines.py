@@ -16,6 +16,7 @@ from superionic.errors import CalculationFailed, EngineError
 from superionic.execution import engine_install, engine_specs, engines
 from superionic.execution.engine_install import cuda_packages, install_engine
 from superionic.execution.engine_specs import ENGINES, engine_spec
+from superionic.execution.home import superionic_home, worker_environment
 
 
 @pytest.fixture(autouse=True)
@@ -117,13 +118,13 @@ def test_recipe_changes_with_a_pin_but_not_with_a_comment(monkeypatch):
 
 def test_home_follows_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("SUPERIONIC_HOME", str(tmp_path / "x"))
-    assert engines.superionic_home() == tmp_path / "x"
+    assert superionic_home() == tmp_path / "x"
     monkeypatch.delenv("SUPERIONIC_HOME")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    assert engines.superionic_home() == tmp_path / "superionic"
+    assert superionic_home() == tmp_path / "superionic"
     monkeypatch.delenv("XDG_DATA_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert engines.superionic_home() == tmp_path / ".local" / "share" / "superionic"
+    assert superionic_home() == tmp_path / ".local" / "share" / "superionic"
 
 
 def test_core_is_this_interpreter():
@@ -211,13 +212,13 @@ def test_looking_for_engines_imports_nothing_heavy():
 def test_worker_environment_is_complete_passive_and_clean(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "/somewhere")
     monkeypatch.setenv("OMP_NUM_THREADS", "64")
-    environment = engines.worker_environment()
+    environment = worker_environment()
     assert {environment[f"{name}_NUM_THREADS"] for name in ("OMP", "OPENBLAS", "MKL")} == {"1"}
     assert environment["OMP_WAIT_POLICY"] == "PASSIVE"
     assert environment["PYTHONHASHSEED"] == "0"
     assert "PATH" in environment
     assert "PYTHONPATH" not in environment
-    assert engines.worker_environment(threads=4)["OMP_NUM_THREADS"] == "4"
+    assert worker_environment(threads=4)["OMP_NUM_THREADS"] == "4"
 
 
 # ---- proving ----

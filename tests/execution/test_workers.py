@@ -21,7 +21,8 @@ from superionic.execution import dispatch, worker, worker_process
 from superionic.execution.executors import local_executor
 from superionic.execution.ledger import LEDGER, Ledger
 from superionic.execution.owner import Owner, start_ticks
-from superionic.execution.runner import Runner, SilentReporter, Slots
+from superionic.execution.reporting import SilentReporter
+from superionic.execution.runner import Runner, Slots
 from superionic.execution.store import Store, StoredFailure
 from superionic.execution.task import Task
 from superionic.execution.worker import all_workers_ended, execute, request_for

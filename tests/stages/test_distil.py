@@ -24,7 +24,7 @@ from superionic.potentials.base import describe_potential
 from superionic.results.identity import AxisValue, Material, OrderedCell, Ordering, ReferencePhase
 from superionic.results.student import DistilResult
 from superionic.settings.distil import DistilSettings, resolved
-from superionic.settings.stages import TransportSettings
+from superionic.settings.transport import TransportSettings
 from superionic.stages import distil, transport
 from superionic.stages.base import Candidate, ChosenPotential, Workbench, lowest_of_each
 from superionic.stages.predictions import predictions
@@ -97,7 +97,7 @@ def settings_with(**changes):
 
 @pytest.fixture(scope="module")
 def crystal(bench) -> Candidate:
-    made = bench.task("enumerate", "crystal", crystal_task.of())
+    made = bench.at("enumerate").task("crystal", crystal_task.of())
     ordering = Ordering(OrderedCell(Material("salt")), 0)
     return Candidate(ordering, made.result, formula="LiCl", n_atoms=8, relaxed_eV_per_atom=-1.0)
 
@@ -182,7 +182,7 @@ def test_the_students_evaluate_as_a_committee(bench, crystal, distilled):
     assert all(member.identity.energy_convention == TEACHER.identity.energy_convention for member in members)
 
     def energy(potential):
-        task = predictions(bench, "validate", "x", [crystal.structure], potential)
+        task = predictions(bench.at("validate"), "x", [crystal.structure], potential)
         return bench.runner.one(task).energies_eV[0]
 
     energies, teacher = [energy(member) for member in members], energy(TEACHER)

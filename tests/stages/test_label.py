@@ -38,7 +38,7 @@ def one_by_one(_context: Context, *, n: int) -> Structures:
 
 
 def snapshots(bench: Workbench, structures: list[Any]) -> list[Snapshot]:
-    sampled = bench.task("sample", "a run", one_by_one.of(n=len(structures)))
+    sampled = bench.at("sample").task("a run", one_by_one.of(n=len(structures)))
     bench.runner.store.commit(sampled.key, {}, to_tree(Structures(tuple(structures))))
     ordering = Ordering(OrderedCell(Material("a")), 0)
     return [

@@ -14,7 +14,7 @@ from superionic.results.ranking import Prescreen
 from superionic.settings.stages import RankSettings
 from superionic.stages import rank
 from superionic.stages.base import Candidate
-from superionic.stages.relaxations import (
+from superionic.stages.rank.relaxations import (
     FailedCalculation,
     Member,
     Relaxations,
@@ -125,7 +125,7 @@ def test_rungs_through_the_store_equal_one_relaxation(workbench):
     bench, (atoms,) = workbench(), orderings(1)
     (candidate,) = candidates(bench, [atoms])
     member = Member(candidate, candidate.structure)
-    relaxations = Relaxations(bench, bench.potentials["pair"], settings(max_steps=30))
+    relaxations = Relaxations(bench.at("rank"), bench.potentials["pair"], settings(max_steps=30))
     for rung, steps in enumerate((1, 3, 5)):
         relaxations.advance([member], steps, f"rung {rung}")
     relaxations.finish([member], "to the end")
@@ -144,7 +144,7 @@ def test_no_relaxation_takes_more_steps_than_it_may(workbench):
     made = candidates(bench, orderings(3))
     members = [Member(candidate, candidate.structure) for candidate in made]
     chosen = settings(max_steps=7, fmax_eV_per_A=1e-9)
-    relaxations = Relaxations(bench, bench.potentials["pair"], chosen)
+    relaxations = Relaxations(bench.at("rank"), bench.potentials["pair"], chosen)
     relaxations.advance(members[:1], 4, "rung 1")
     relaxations.finish(members, "to the end")
     assert [member.n_steps for member in members] == [7, 7, 7]

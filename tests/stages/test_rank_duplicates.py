@@ -6,7 +6,7 @@ from ase.build import bulk, make_supercell
 
 from superionic.potentials.reference import li3ycl6_cell
 from superionic.stages.base import RelaxedOrdering
-from superionic.stages.duplicates import fingerprint, merge_task, repeated_starts_task, repeats
+from superionic.stages.rank.duplicates import fingerprint, merge_task, repeated_starts_task, repeats
 
 
 def test_the_fingerprint_knows_no_cell_no_origin_no_order_and_no_turn():

@@ -10,8 +10,8 @@ import pytest
 from superionic.results.identity import Material, ReferencePhase
 from superionic.settings.stages import RankSettings
 from superionic.stages.base import Candidate, derive_seed
-from superionic.stages.halving import Group, halve
-from superionic.stages.relaxations import Member
+from superionic.stages.rank.halving import Group, halve
+from superionic.stages.rank.relaxations import Member
 
 LENGTH = 40
 
@@ -53,7 +53,7 @@ def halved(known, *, wanted=5, seed=1, method="halving", **halving):
 def carried_out(relaxations, count, *, wanted, seed=1, method="halving", halving):
     chosen = {"audit_at_least": 4, "audit_fraction": 0.05, "first_steps": 5, "growth": 2.0, **halving}
     settings = RankSettings(method=method, relax_cell=False, relax_top=wanted, warm_start=0, halving=chosen)
-    bench = SimpleNamespace(seed_for=lambda *words: derive_seed(seed, *words))
+    bench = SimpleNamespace(seed_for=lambda *words: derive_seed(seed, "rank", *words))
     members = [Member(Candidate(ReferencePhase(str(i)), None), None) for i in range(count)]
     group = Group(Material("x"), "", members)
     (report,) = halve(settings, bench, relaxations, [group])

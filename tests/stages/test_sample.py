@@ -19,7 +19,7 @@ from superionic.stages import sample
 from superionic.stages.base import Candidate
 from superionic.stages.fitting import Shifts
 from superionic.stages.replay import Structures
-from superionic.stages.sample_choice import BEFORE_THE_STOP, Frames, choose, last_frames
+from superionic.stages.sample.choice import BEFORE_THE_STOP, Frames, choose, last_frames
 from superionic.thermodynamics.selection import farthest_point_sampling, random_snapshots
 from superionic.training.distillation import pick_by_grade
 
@@ -55,7 +55,7 @@ def weights_task(_context: Context, *, scale: float) -> Shifts:
 
 def sampled(bench, chosen, potential, temperature_K=600.0, *, count=6, **more):
     """Sample the cell of 30 atoms."""
-    crystal = bench.task("rank", "relaxed", crystal_task.of())
+    crystal = bench.at("rank").task("relaxed", crystal_task.of())
     candidate = Candidate(CELL, crystal.result.atoms[0], "Li3YCl6")
     return sample.run(chosen, bench, [candidate], potential, temperature_K, count=count, **more)
 
@@ -213,7 +213,7 @@ def committee_of(bench, monkeypatch, scales=(1.0, 0.9)):
 
     plain = base.load_potential
     weights = tuple(
-        bench.task("train", f"weights {scale}", weights_task.of(scale=scale)).result.element_references_eV
+        bench.at("train").task(f"weights {scale}", weights_task.of(scale=scale)).result.element_references_eV
         for scale in scales
     )
     given = iter(range(10**6))

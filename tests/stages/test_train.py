@@ -79,11 +79,11 @@ def labelled(bench, n_runs=6, per_run=1, rounds=1, stress_factor=1.0, crystals=(
     for number in range(rounds):
         for run in range(n_runs):
             call = made_task.of(n=per_run, seed=100 * number + run, stress_factor=stress_factor)
-            made = bench.task("label", f"made {number} {run}", call)
+            made = bench.at("label").task(f"made {number} {run}", call)
             temperature = 400.0 + 200.0 * number
             for k in range(per_run):
                 one = one_of_task.of(label=made.result.labels[k])
-                label = bench.task("label", f"label {number} {run} {k}", one)
+                label = bench.at("label").task(f"label {number} {run} {k}", one)
                 crystal = crystals[len(snapshots) % len(crystals)]
                 ordering = Ordering(OrderedCell(Material(crystal)), run)
                 name = f"{ordering.id} {temperature:g} K"
@@ -286,7 +286,7 @@ def test_the_pretrained_potential_labels_the_ranking_or_the_structures_of_a_file
     assert all(np.array_equal(m.targets.energies_eV, given.targets.energies_eV) for m in replayed[-2:])
     assert len(replayed) == 3
     # What a file says is left aside where the pretrained potential is to label it.
-    made = replay_data(replay_file(tmp_path / "r.xyz"), bench, "train", SCALED, (), by_foundation=True)
+    made = replay_data(replay_file(tmp_path / "r.xyz"), bench.at("train"), SCALED, (), by_foundation=True)
     found = bench.runner.one(made)
     assert len(found) == 3
     assert found.targets.energies_eV[0] == pytest.approx(load_potential("pair").evaluate(li3ycl6_cell()).energy_eV)

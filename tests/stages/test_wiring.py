@@ -38,7 +38,7 @@ PAIR = ChosenPotential("pair", describe_potential("pair"))
 
 
 def structure(bench: Workbench) -> Atoms:
-    return bench.task("enumerate", "x", structure_task.of()).result.atoms[0]
+    return bench.at("enumerate").task("x", structure_task.of()).result.atoms[0]
 
 
 def phases(production_ps: float, npt_ps: float = 0.3) -> tuple[Phase, ...]:
@@ -51,7 +51,7 @@ def phases(production_ps: float, npt_ps: float = 0.3) -> tuple[Phase, ...]:
 
 
 def test_a_chain_has_segments_of_fixed_boundaries_each_reading_the_one_before(bench):
-    built = chain(bench, "transport", "run", structure(bench), IDENTITY, PAIR, phases(0.25))
+    built = chain(bench.at("transport"), "run", structure(bench), IDENTITY, PAIR, phases(0.25))
     assert list(built.phases) == ["npt", "production"]
     assert built.segments("heating") == ()
     npt, production = built.segments("npt"), built.segments("production")
@@ -67,14 +67,14 @@ def test_a_chain_has_segments_of_fixed_boundaries_each_reading_the_one_before(be
 
 
 def test_a_longer_run_keeps_the_segments_that_there_are(bench):
-    short = chain(bench, "transport", "run", structure(bench), IDENTITY, PAIR, phases(0.2)).segments("production")
-    longer = chain(bench, "transport", "run", structure(bench), IDENTITY, PAIR, phases(0.4)).segments("production")
+    short = chain(bench.at("transport"), "run", structure(bench), IDENTITY, PAIR, phases(0.2)).segments("production")
+    longer = chain(bench.at("transport"), "run", structure(bench), IDENTITY, PAIR, phases(0.4)).segments("production")
     assert [task.key for task in longer[:2]] == [task.key for task in short]
 
 
 def test_a_ramp_rises_over_the_whole_phase(bench):
     heating = Phase("heating", md_settings(SETTINGS, 800.0, "nvt"), 0.2, 0.1, ramp_from_K=100.0)
-    built = chain(bench, "transport", "run", structure(bench), IDENTITY, PAIR, [heating])
+    built = chain(bench.at("transport"), "run", structure(bench), IDENTITY, PAIR, [heating])
     for segment in built.segments("heating"):
         md = segment.settings["md"]
         assert (md["ramp_from_K"], md["ramp_steps"], md["temperature_K"]) == (100.0, 100, 800.0)
@@ -95,10 +95,10 @@ def test_seeds_are_independent_of_one_another_and_fixed():
 
 
 def test_a_tuned_potential_changes_keys_and_brings_its_weights(bench):
-    weights = bench.task("train", "weights", structure_task.of()).result.atoms
+    weights = bench.at("train").task("weights", structure_task.of()).result.atoms
     atoms = [structure(bench)]
-    plain = bench.task("rank", "x", predict_task.of(potential=PAIR, atoms=atoms))
-    tuned = bench.task("rank", "x", predict_task.of(potential=PAIR.tuned(weights), atoms=atoms))
+    plain = bench.at("rank").task("x", predict_task.of(potential=PAIR, atoms=atoms))
+    tuned = bench.at("rank").task("x", predict_task.of(potential=PAIR.tuned(weights), atoms=atoms))
     assert plain.key != tuned.key
     assert tuned.inputs["weights"] == ref_of(weights)
 

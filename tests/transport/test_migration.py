@@ -15,7 +15,7 @@ from superionic.report.runs import FILE_COLUMNS, NamedRuns, RunName
 from superionic.report.section import Paragraph
 from superionic.report.sections.paths import paths
 from superionic.report.table import Table
-from superionic.stages.analyse_migration import migration_task
+from superionic.stages.analyse.migration import migration_task
 from superionic.stages.base import CrystalText, Trajectory
 from superionic.transport.estimate import Estimate
 from superionic.transport.migration import analyse_migration

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Final, Literal
 
 from superionic.errors import SuperionicError
-from superionic.execution.engines import CORE, list_engines, superionic_home
+from superionic.execution.engines import CORE, list_engines
+from superionic.execution.home import superionic_home
 from superionic.execution.runner import Slots
 from superionic.execution.sites import slurm
 from superionic.execution.sites.base import SiteRun, find_opener, open_site

@@ -77,7 +77,7 @@ def export_runs(file: CampaignFile, flow: Flow, form: str, folder: Path) -> list
         for temperature in settings.temperatures_K:
             for replica in range(settings.replicas):
                 label = f"{candidate.id} {temperature:g} K replica {replica + 1}"
-                seed = 1 + flow.bench.seed_for("export", label) % 900_000_000
+                seed = 1 + flow.bench.at("export").seed_for(label) % 900_000_000
                 place = folder / "".join(c if c.isalnum() or c in "-._=" else "_" for c in label)
                 section = transport.lengths_at(settings, temperature)
                 lengths = {"nvt_equilibration_ps": section.nvt_equilibration_ps, "production_ps": section.production_ps}

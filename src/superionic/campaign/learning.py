@@ -21,10 +21,10 @@ from superionic.stages.base import FINE_TUNED, Candidate, ChosenPotential, Snaps
 from superionic.training.distillation import evenly
 
 if TYPE_CHECKING:
-    from superionic.campaign.flow import Flow
+    from superionic.campaign.walk import Walk
 
 
-def learn(flow: Flow, chosen: Sequence[Candidate], base: ChosenPotential) -> ChosenPotential:
+def learn(flow: Walk, chosen: Sequence[Candidate], base: ChosenPotential) -> ChosenPotential:
     """Sample, label and train as the campaign says; return the last potential, the base where nothing is trained."""
     sampling = flow.file.sample
     if sampling is None:
@@ -37,7 +37,7 @@ def learn(flow: Flow, chosen: Sequence[Candidate], base: ChosenPotential) -> Cho
 class _Loop:
     """One walk through the rounds."""
 
-    flow: Flow
+    flow: Walk
     sampling: SampleSettings
     chosen: Sequence[Candidate]
     first: ChosenPotential

@@ -15,7 +15,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from superionic.campaign.load_messages import validation_problems
-from superionic.campaign.schema import STAGES, CampaignFile
+from superionic.campaign.schema import CampaignFile
 from superionic.campaign.schema_checks import cross_problems
 from superionic.campaign.schema_presets import complete
 from superionic.campaign.yaml_text import Document, Place, parse_yaml
@@ -104,7 +104,7 @@ def _idle(raw: Mapping[str, Any]) -> Iterator[Problem]:
     """Find settings without effect, among those that stand in the file."""
     written = raw.get("enumerate")
     if isinstance(written, Mapping):
-        used = complete(raw, ("enumerate",)).get("enumerate")
+        used = complete(raw).get("enumerate")
         yield from idle_problems(written, (used or {}).get("method", "auto") if isinstance(used, Mapping) else "auto")
 
 
@@ -181,7 +181,7 @@ def _placed(folder: Path, name: str) -> Path:
 
 def _validate(raw: dict[str, Any], source: Path) -> tuple[CampaignFile | None, list[Problem]]:
     missing = list(_missing_files(raw, source.absolute().parent))
-    completed = complete(_with_absolute_files(raw, source.absolute().parent), STAGES)
+    completed = complete(_with_absolute_files(raw, source.absolute().parent))
     problems = [*cross_problems(completed), *missing]
     try:
         campaign = CampaignFile.model_validate(completed)

@@ -7,7 +7,7 @@ tell minutes from days, no more.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,20 +16,24 @@ import numpy as np
 from superionic.errors import CompositionError
 from superionic.execution.codec import to_tree
 from superionic.execution.engines import CORE, resolve_engine
-from superionic.execution.sites.base import DFT_ENGINES
+from superionic.execution.sites.base import kind_of_task
 from superionic.registry import models
 from superionic.results.identity import Material, OrderedCell
 from superionic.settings.base import STUDENT
 from superionic.settings.distil import resolved
 from superionic.settings.learn import Learning, learning_of
 from superionic.settings.sample import SampleSettings
+from superionic.settings.stages import STAGES
 
 if TYPE_CHECKING:
-    from superionic.campaign.run import Campaign
+    from pathlib import Path
+
     from superionic.campaign.schema import CampaignFile
     from superionic.campaign.status import StageStatus
     from superionic.execution.sites.site_file import Kind
-    from superionic.stages.ordering_spaces import Space
+    from superionic.settings.enumerate import EnumerateSettings
+    from superionic.stages.enumerate.spaces import Space
+    from superionic.structures.disordered import DisorderedCrystal
 
 # CPU seconds per epoch and labelled atom.
 _TRAINING_S_PER_ATOM = 0.012
@@ -172,37 +176,51 @@ class Plan:
         return "\n".join([*rows, f"in all about {self.cpu_hours:.2f} CPU hours on {self.workers} workers"])
 
 
-def make_plan(campaign: Campaign) -> Plan:
-    """Read the crystals, count their orderings, and estimate every stage."""
+def make_plan(
+    file: CampaignFile,
+    crystals: Mapping[str, DisorderedCrystal],
+    references: Mapping[str, DisorderedCrystal],
+    run_folder: Path,
+    begun: Sequence[StageStatus] = (),
+) -> Plan:
+    """Count the orderings of the crystals, and estimate every stage.
+
+    Parameters
+    ----------
+    file
+        The campaign file.
+    crystals, references
+        The crystals and references of the file, read.
+    run_folder
+        Where files will be written.
+    begun
+        How far each stage is; empty before the first run.
+    """
     from superionic.campaign.prepare import needed_engines
     from superionic.campaign.spaces import build_spaces, choose_potentials
     from superionic.execution.executors import default_slots
 
-    file = campaign.file
     potentials = choose_potentials(file)
     engines = {name: resolve_engine(name).kind for name in needed_engines(file, potentials)}
-    for crystal in campaign.references.values():
+    for crystal in references.values():
         if not crystal.is_ordered:
             raise CompositionError(f"the reference {crystal.name} is disordered", fix="give an ordered structure")
-    spaces = [count_space(campaign, space) for space in build_spaces(file, campaign.crystals)]
-    cost = _Costs(campaign, spaces)
-    lines = [line for stage in file.stages if (line := getattr(cost, stage, lambda: None)()) is not None]
-    learned: Kind = "potential" if any(chosen.engine != CORE for chosen in potentials.values()) else "core"
-    lines = [replace(line, kind=_kind(file, line.stage, learned)) for line in lines]
-    if (campaign.run_folder / "store").is_dir():
-        begun = {stage.stage: stage for stage in campaign.status().stages}
-        lines = [_measured(file, line, begun.get(line.stage)) for line in lines]
+    spaces = [
+        count_space(file.enumerate, crystals[space.material.crystal], space) for space in build_spaces(file, crystals)
+    ]
+    cost = _Costs(file, [len(crystal.sites) for crystal in references.values()], spaces)
+    engine = next((chosen.engine for chosen in potentials.values() if chosen.engine != CORE), CORE)
+    done = {stage.stage: stage for stage in begun}
+    lines = []
+    for stage in STAGES:
+        line = getattr(cost, stage.name)() if stage.name in file.stages else None
+        if line is not None:
+            labeller = {"labeller": file.label.engine} if stage.name == "label" and file.label is not None else {}
+            kind = kind_of_task(engine if stage.evaluates else CORE, labeller)
+            lines.append(_measured(file, replace(line, kind=kind), done.get(stage.name)))
     slots = default_slots(file.execution.workers, file.execution.threads_per_worker)
-    read = {**campaign.references, **campaign.crystals}
-    notes = {name: crystal.notes for name, crystal in read.items() if crystal.notes}
-    return Plan(tuple(lines), tuple(spaces), engines, slots.workers, str(campaign.run_folder), notes)
-
-
-def _kind(file: CampaignFile, stage: str, learned: Kind) -> Kind:
-    """Return the jobs that run a stage; ``learned`` are those of the campaign's potentials."""
-    if stage == "label" and file.label is not None and file.label.engine in DFT_ENGINES:
-        return "dft"
-    return learned if stage in ("rank", "sample", "label", "train", "validate", "transport", "distil") else "core"
+    notes = {name: crystal.notes for name, crystal in {**references, **crystals}.items() if crystal.notes}
+    return Plan(tuple(lines), tuple(spaces), engines, slots.workers, str(run_folder), notes)
 
 
 def _measured(file: CampaignFile, line: PlanLine, stage: StageStatus | None) -> PlanLine:
@@ -228,11 +246,10 @@ def _has_one_round(file: CampaignFile) -> bool:
     return learning.strategy == "one-shot"
 
 
-def count_space(campaign: Campaign, space: Space) -> PlannedSpace:
+def count_space(settings: EnumerateSettings, crystal: DisorderedCrystal, space: Space) -> PlannedSpace:
     """Count the orderings of one space, exactly."""
-    settings = campaign.file.enumerate
     counted = space.settings.counted(
-        campaign.crystals[space.material.crystal],
+        crystal,
         max_deviation=settings.max_composition_deviation,
         min_distance_A=settings.min_distance_A,
         max_listed=settings.max_listed,
@@ -254,14 +271,14 @@ def count_space(campaign: Campaign, space: Space) -> PlannedSpace:
 
 
 class _Costs:
-    def __init__(self, campaign: Campaign, spaces: list[PlannedSpace]) -> None:
-        self._file = campaign.file
+    def __init__(self, file: CampaignFile, references: Sequence[int], spaces: Sequence[PlannedSpace]) -> None:
+        self._file = file
         self._spaces = spaces
         ordering = self._file.enumerate
         most = ordering.monte_carlo.n_samples if ordering.method == "monte-carlo" else ordering.ewald_keep
         self._kept = [min(s.distinct, most) for s in spaces]
         self._atoms = float(np.mean([s.n_atoms for s in spaces]))
-        self._references = [len(crystal.sites) for crystal in campaign.references.values()]
+        self._references = references
         self._groups = len({s.cell.material for s in spaces})
 
     def _per_step(self, name: str | None, atoms: float) -> float:

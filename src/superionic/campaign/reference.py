@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from superionic.campaign.schema import CampaignFile, json_schema
-from superionic.campaign.schema_presets import LEARNING_STAGES, PRESETS
+from superionic.campaign.schema_presets import PRESETS
 from superionic.registry import find
 from superionic.settings.base import Matrix, StageSection
 from superionic.settings.distil import DistilData, DistilExplore, ParityLimits
@@ -35,7 +35,8 @@ from superionic.settings.inputs import (
 from superionic.settings.label import FinishedSettings, GateSettings, VaspSettings
 from superionic.settings.learn import ActiveSettings, LadderSettings, LearnSettings
 from superionic.settings.sample import MonitorSettings
-from superionic.settings.stages import STAGE_SECTIONS, LongRuns
+from superionic.settings.stages import OPTIONAL, SECTIONS
+from superionic.settings.transport import LongRuns
 
 MARKER: Final = "<!-- From here on this page is written from the schema; see superionic/campaign/reference.py. -->"
 MARKDOWN_FILE: Final = "campaign-file.md"
@@ -48,7 +49,7 @@ _SECTIONS: Final[tuple[tuple[str, type[BaseModel]], ...]] = (
     ("composition_constraints[]", CompositionConstraint),
     ("references[]", ReferenceInput),
     ("potentials.NAME", PotentialInput),
-    *STAGE_SECTIONS.items(),
+    *SECTIONS.items(),
     ("enumerate.monte_carlo", MonteCarloSettings),
     ("sample.monitors", MonitorSettings),
     ("label.vasp", VaspSettings),
@@ -102,7 +103,7 @@ def _table(model: type[BaseModel], stage: str | None) -> list[str]:
         key = found.alias or name
         set_by = [_code(PRESETS[preset].get(stage or "", {}).get(key, _NOTHING)) for preset in presets]
         meaning = (found.description or "").replace("|", "\\|")
-        default = _stage_default(key) if model is CampaignFile and key in STAGE_SECTIONS else _default(found)
+        default = _stage_default(key) if model is CampaignFile and key in SECTIONS else _default(found)
         cells = [f"`{key}`", _kind(found).replace("|", "\\|"), default, *set_by, meaning]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
@@ -116,7 +117,7 @@ def _code(value: Any) -> str:
 
 
 def _stage_default(stage: str) -> str:
-    return "left out" if stage in LEARNING_STAGES else "its defaults"
+    return "left out" if stage in OPTIONAL else "its defaults"
 
 
 def _default(found: FieldInfo) -> str:

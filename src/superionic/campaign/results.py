@@ -152,7 +152,7 @@ def _file_name(text: str) -> str:
 
 
 def _warnings(flow: Flow) -> tuple[str, ...]:
-    undone = [stage for stage in flow.file.stages if stage != "report" and stage not in flow.ended]
+    undone = [stage for stage in flow.file.computing if stage not in flow.ended]
     if _status(flow) == "refused: student failed parity":
         undone = [stage for stage in undone if stage not in ("transport", "analyse")]
     return (f"Not done yet: {', '.join(undone)}.",) if undone else ()
@@ -169,5 +169,5 @@ def _status(flow: Flow) -> Status:
         and not distilled.result.verdict.passed
     ):
         return "refused: student failed parity" if file.distil.require_parity else "student failed parity"
-    done = all(stage in flow.ended for stage in file.stages if stage != "report")
+    done = all(stage in flow.ended for stage in file.computing)
     return "complete" if done else "incomplete"

@@ -29,7 +29,8 @@ from superionic.execution.executors import default_slots
 from superionic.execution.interrupts import Interrupts, remembered_interrupts
 from superionic.execution.ledger import LEDGER, Ledger
 from superionic.execution.locks import run_lock, run_owner
-from superionic.execution.runner import Reporter, Runner, Slots, TasksPending
+from superionic.execution.reporting import Reporter
+from superionic.execution.runner import Runner, Slots, TasksPending
 from superionic.execution.sites.base import Place, SiteRun, local_place, open_site
 from superionic.execution.store import Store
 from superionic.execution.worker import PROGRESS_EVERY_S
@@ -113,7 +114,8 @@ class Campaign:
         from superionic.campaign.plan import make_plan
 
         self._prepare()
-        return make_plan(self)
+        begun = self.status().stages if (self.run_folder / "store").is_dir() else ()
+        return make_plan(self.file, self.crystals, self.references, self.run_folder, begun)
 
     def run(
         self,

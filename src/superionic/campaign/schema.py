@@ -29,20 +29,17 @@ from superionic.settings.label import LabelSettings
 from superionic.settings.learn import LearnSettings
 from superionic.settings.sample import SampleSettings, SelectSettings
 from superionic.settings.stages import (
-    STAGE_SECTIONS,
+    SECTIONS,
     AnalyseSettings,
     HullSettings,
     RankSettings,
     ReportSettings,
-    TransportSettings,
 )
 from superionic.settings.train import TrainSettings, ValidateSettings
+from superionic.settings.transport import TransportSettings
 
 FORMAT_VERSION: Final = 1
 """Version of the campaign file format that this superionic reads."""
-
-STAGES: Final[tuple[str, ...]] = tuple(STAGE_SECTIONS)
-"""Names of the stages, in the order in which they run."""
 
 
 class CampaignFile(Section):
@@ -98,7 +95,7 @@ class CampaignFile(Section):
     @model_validator(mode="before")
     @classmethod
     def _complete(cls, raw: Any) -> Any:
-        return complete(raw, STAGES) if isinstance(raw, Mapping) else raw
+        return complete(raw) if isinstance(raw, Mapping) else raw
 
     @model_validator(mode="after")
     def _cross_check(self) -> CampaignFile:
@@ -110,7 +107,12 @@ class CampaignFile(Section):
     @property
     def stages(self) -> tuple[str, ...]:
         """Stages of this campaign, in the order in which they run."""
-        return tuple(stage for stage in STAGES if self.section(stage) is not None)
+        return tuple(stage for stage in SECTIONS if self.section(stage) is not None)
+
+    @property
+    def computing(self) -> tuple[str, ...]:
+        """Those of its stages that compute something: all but the report."""
+        return tuple(stage for stage in self.stages if stage != "report")
 
     def section(self, stage: str) -> Any:
         """Return the settings of a stage, or `learn`, as a typed section, or None where the campaign leaves it out.
@@ -120,7 +122,7 @@ class CampaignFile(Section):
         KeyError
             If there is no stage of that name.
         """
-        if stage not in STAGE_SECTIONS and stage != "learn":
+        if stage not in SECTIONS and stage != "learn":
             raise KeyError(stage)
         return getattr(self, "validate_" if stage == "validate" else stage)
 
@@ -133,7 +135,7 @@ class CampaignFile(Section):
         Parameters
         ----------
         stage
-            Name of a stage of :data:`STAGES`.
+            Name of a stage of :data:`superionic.settings.stages.STAGES`.
 
         Returns
         -------
@@ -183,4 +185,4 @@ def json_schema() -> dict[str, Any]:
     return schema
 
 
-__all__ = ["FINE_TUNED", "FORMAT_VERSION", "STAGES", "CampaignFile", "Problem", "json_schema"]
+__all__ = ["FINE_TUNED", "FORMAT_VERSION", "CampaignFile", "Problem", "json_schema"]

@@ -17,7 +17,6 @@ from superionic.settings.base import (
     FINE_TUNED,
     LEAST_NUMBER,
     MOST_NUMBER,
-    NEEDS,
     STUDENT,
     Problem,
     did_you_mean,
@@ -28,6 +27,7 @@ from superionic.settings.base import (
 from superionic.settings.distil import distil_problems
 from superionic.settings.learn import learn_problems
 from superionic.settings.potentials import potential_problems
+from superionic.settings.stages import NEEDS
 from superionic.settings.train import replay_problems
 
 MAX_GRID_POINTS: Final = 10_000

@@ -9,11 +9,9 @@ import copy
 from collections.abc import Mapping
 from typing import Any, Final
 
-from superionic.settings.base import FINE_TUNED, NEEDS, STUDENT
+from superionic.settings.base import FINE_TUNED, STUDENT
 from superionic.settings.learn import rungs
-
-LEARNING_STAGES: Final[tuple[str, ...]] = ("select", "sample", "label", "train", "validate", "learn", "distil")
-"""Sections that are in a campaign only where its file or its preset has them."""
+from superionic.settings.stages import NEEDS, OPTIONAL, SECTIONS
 
 PRESETS: Final[dict[str, dict[str, dict[str, Any]]]] = {
     "demo": {
@@ -171,7 +169,7 @@ PRESETS: Final[dict[str, dict[str, dict[str, Any]]]] = {
 """What each preset sets in each section."""
 
 
-def complete(raw: Mapping[str, Any], stages: tuple[str, ...]) -> dict[str, Any]:
+def complete(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Fill a campaign file, as read, with its presets and with the names that follow from others.
 
     Nothing is judged here: values of a wrong type are left for the validation to report. Completing twice changes
@@ -181,8 +179,6 @@ def complete(raw: Mapping[str, Any], stages: tuple[str, ...]) -> dict[str, Any]:
     ----------
     raw
         The file as a mapping of plain values; it is not changed.
-    stages
-        Names of the stage sections, in order.
 
     Returns
     -------
@@ -191,13 +187,13 @@ def complete(raw: Mapping[str, Any], stages: tuple[str, ...]) -> dict[str, Any]:
     """
     filled: dict[str, Any] = copy.deepcopy(dict(raw))
     overall = _preset(filled)
-    for stage in (*stages, "learn"):
+    for stage in (*SECTIONS, "learn"):
         section = filled.get(stage)
         if stage in filled and not isinstance(section, dict):
             continue  # null leaves the stage out; anything else is a mistake that the validation reports
         own = _preset(section) if isinstance(section, dict) else None
         values = PRESETS.get(own or overall or "", {}).get(stage)
-        if section is None and values is None and stage in LEARNING_STAGES:
+        if section is None and values is None and stage in OPTIONAL:
             continue
         filled[stage] = _merged(values or {}, section or {})
     for stage, needed in NEEDS:

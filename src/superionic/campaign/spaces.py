@@ -14,7 +14,7 @@ from superionic.foreign import read_regular
 from superionic.results.identity import AxisValue, Material
 from superionic.settings.base import parse_formula
 from superionic.stages.base import CrystalText
-from superionic.stages.ordering_spaces import Space, SpaceSettings
+from superionic.stages.enumerate.spaces import Space, SpaceSettings
 from superionic.structures.axes import Axis, apply_point
 from superionic.structures.cif_text import block_text
 from superionic.structures.files import MAX_FILE_BYTES

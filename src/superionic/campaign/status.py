@@ -118,8 +118,7 @@ def make_status(
     failed_keys = {key for key in everything if key not in missing and store.outcome(key) == "failure"}
     reached = flow.reached
     stages = []
-    computing = [stage for stage in file.stages if stage != "report"]
-    for stage in computing:
+    for stage in file.computing:
         tasks = [task for task in everything.values() if task.stage == stage]
         done = [task for task in tasks if task.key not in missing]
         over = not missing and trouble is None

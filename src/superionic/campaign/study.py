@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from superionic.errors import CampaignFileError, StructureError
 
 if TYPE_CHECKING:
-    from superionic.execution.runner import Reporter
+    from superionic.execution.reporting import Reporter
     from superionic.labels.frame_values import LabelKeys
     from superionic.results.studies import StudyResult
     from superionic.stages.studies import SplitRule, Study

@@ -13,7 +13,7 @@ from rich.markup import escape
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from superionic.execution.runner import Reporter
+    from superionic.execution.reporting import Reporter
     from superionic.execution.task import Task
 
 _LOG_EVERY_S = 30.0

@@ -45,7 +45,7 @@ def _main(package_folder: str, parent: int, stopped_limit_s: float) -> None:
     worker = os.fork()
     if worker:
         os.close(0)  # so that a request to a worker that has ended is refused
-        _supervise(worker, parent, stopped_limit_s)
+        _supervise(worker, parent, stopped_limit_s, kernel)
         return
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     if not kernel.end_with_parent():
@@ -67,7 +67,7 @@ def _watch(parent: int) -> None:
 # ---- the supervisor -------------------------------------------------------------------------------------------------
 
 
-def _supervise(worker: int, parent: int, stopped_limit_s: float) -> None:
+def _supervise(worker: int, parent: int, stopped_limit_s: float, kernel: Any) -> None:
     """Wait until there is a reason to end, end everything below, and say how the worker ended."""
     how: str | None = None
     ended: tuple[int, float] | None = None
@@ -96,7 +96,7 @@ def _supervise(worker: int, parent: int, stopped_limit_s: float) -> None:
             how = f"it was stopped (SIGSTOP) for {stopped_limit_s:g} s"
     if ended is None:
         os.kill(worker, signal.SIGKILL)
-    _end_all_below()
+    _end_all_below(kernel)
     if how:  # otherwise nobody is there to read it
         with contextlib.suppress(OSError):
             os.set_blocking(1, False)
@@ -130,8 +130,9 @@ def _in_words(code: int, peak_MB: float) -> str:
     return f"signal {-code}"
 
 
-def _end_all_below() -> None:
+def _end_all_below(kernel: Any) -> None:
     """Kill and reap until there is no child any more. Each child that ends leaves its own children to us."""
+    own = str(os.getpid())
     latest = time.monotonic() + _ENDING_S  # a process that waits for a dead disk ends when that answers
     while time.monotonic() < latest:
         try:
@@ -139,32 +140,11 @@ def _end_all_below() -> None:
                 pass
         except ChildProcessError:
             return
-        for child in _children():
-            with contextlib.suppress(OSError):
-                os.kill(child, signal.SIGKILL)
+        for child in kernel.all_processes():
+            if kernel.status_of(child)[1:2] == [own]:
+                with contextlib.suppress(OSError):
+                    os.kill(child, signal.SIGKILL)
         time.sleep(0.005)
-
-
-def _children() -> list[int]:
-    own = str(os.getpid())
-    return [pid for pid in all_processes() if status_of(pid)[1:2] == [own]]
-
-
-def all_processes() -> list[int]:
-    """Return the pids of all processes; none where there is no ``/proc``."""
-    try:
-        return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-    except OSError:
-        return []
-
-
-def status_of(pid: int) -> list[str]:
-    """Return state, parent, group, session and so on of a process (the fields of ``/proc/PID/stat``), or nothing."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="latin-1")
-    except OSError:
-        return []
-    return text.rpartition(")")[2].split()
 
 
 # ---- the worker -----------------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from superionic.execution.task import Task
 from superionic.execution.worker import Reply, error_from_reply, look_again
 
 if TYPE_CHECKING:
-    from superionic.execution.runner import Reporter
+    from superionic.execution.reporting import Reporter
 
 TRIES: Final = 2
 """How often a task is tried that crashes, raises an unforeseen exception or takes too long."""

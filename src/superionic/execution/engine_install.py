@@ -25,15 +25,14 @@ from superionic.execution.engine_specs import engine_spec
 from superionic.execution.engines import (
     EngineLocation,
     Say,
-    clean_environment,
     current_location,
     engine_folder,
     engine_python,
     environment_location,
     prove_engine,
-    worker_environment,
     write_record,
 )
+from superionic.execution.home import clean_environment, worker_environment
 
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 """PyTorch's public index of builds without CUDA."""

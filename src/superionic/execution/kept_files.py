@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from superionic.errors import StorageError, explained
-from superionic.execution.engines import superionic_home
+from superionic.execution.home import superionic_home
 
 _PREFIX: Final = "sha256:"
 # The checksum and a plain file name, which leads nowhere else. Without control characters (a line break is one), the

@@ -1,15 +1,40 @@
-"""A reporter that cannot harm the run that it tells of."""
+"""What a run tells while it works, and a reporter that cannot harm the run."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from superionic.execution.runner import Reporter
     from superionic.execution.task import Task
+
+
+class Reporter(Protocol):
+    """What a run tells while it works; the command line draws bars with it."""
+
+    def stage_began(self, stage: str, total: int, already_done: int) -> None:
+        """Hear that a stage hands over ``total`` tasks, of which some are done."""
+
+    def task_ended(self, task: Task[Any], state: str, cost: Mapping[str, float]) -> None:
+        """Hear that a task ended as ``done``, ``failed`` or ``error``."""
+
+    def running(self, states: Sequence[tuple[Task[Any], float, str]]) -> None:
+        """Hear of the tasks under way, with their fraction done and a word on it."""
+
+
+class SilentReporter:
+    """A reporter that says nothing."""
+
+    def stage_began(self, stage: str, total: int, already_done: int) -> None:
+        """Say nothing."""
+
+    def task_ended(self, task: Task[Any], state: str, cost: Mapping[str, float]) -> None:
+        """Say nothing."""
+
+    def running(self, states: Sequence[tuple[Task[Any], float, str]]) -> None:
+        """Say nothing."""
 
 
 class GuardedReporter:

@@ -13,13 +13,13 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from superionic.errors import StageError
 from superionic.execution.dispatch import Dispatch
 from superionic.execution.interrupts import Interrupts
 from superionic.execution.ledger import Ledger
-from superionic.execution.reporting import GuardedReporter
+from superionic.execution.reporting import GuardedReporter, Reporter, SilentReporter
 from superionic.execution.store import Store, StoredFailure
 from superionic.execution.task import Ref, Task, ref_of
 from superionic.execution.worker import PROGRESS_EVERY_S, Reply, execute, request_for
@@ -85,32 +85,6 @@ class Outcome(Generic[R]):
             raise StageError(f"{failure.label} failed: {failure.reason}")
         result: R = self._content
         return result
-
-
-class Reporter(Protocol):
-    """What a run tells while it works; the command line draws bars with it."""
-
-    def stage_began(self, stage: str, total: int, already_done: int) -> None:
-        """Hear that a stage hands over ``total`` tasks, of which some are done."""
-
-    def task_ended(self, task: Task[Any], state: str, cost: Mapping[str, float]) -> None:
-        """Hear that a task ended as ``done``, ``failed`` or ``error``."""
-
-    def running(self, states: Sequence[tuple[Task[Any], float, str]]) -> None:
-        """Hear of the tasks under way, with their fraction done and a word on it."""
-
-
-class SilentReporter:
-    """A reporter that says nothing."""
-
-    def stage_began(self, stage: str, total: int, already_done: int) -> None:
-        """Say nothing."""
-
-    def task_ended(self, task: Task[Any], state: str, cost: Mapping[str, float]) -> None:
-        """Say nothing."""
-
-    def running(self, states: Sequence[tuple[Task[Any], float, str]]) -> None:
-        """Say nothing."""
 
 
 @dataclass(frozen=True)
@@ -248,7 +222,7 @@ class Runner:
             store=self.store.root,
             key=task.key,
             descriptor=task.descriptor(),
-            function=task.function,
+            function=task.moved_to or task.function,
             settings=task.settings,
             inputs={name: _address(value) for name, value in task.inputs.items()},
             python=self._python_of(task.engine),

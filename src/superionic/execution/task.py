@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import sys
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -112,7 +113,7 @@ class Task(Generic[R_co]):
         What it is, for people: unique within a campaign and stable when settings change, so that two versions of one
         task can be compared.
     function
-        ``module:name`` of a function ``f(settings, inputs, context) -> result``.
+        ``module:name`` of a function ``f(settings, inputs, context) -> result``, as keys have it.
     version
         Version of that function; raised when its results change.
     settings
@@ -125,6 +126,8 @@ class Task(Generic[R_co]):
         Longest time that it may take; not part of the key.
     returns
         Type of the result, by which it is read out of the store; not part of the key.
+    moved_to
+        Where the function is now, if it was moved since keys were first made of its name; not part of the key.
     """
 
     stage: str
@@ -137,6 +140,7 @@ class Task(Generic[R_co]):
     engine_identity: Mapping[str, Any] = field(default_factory=dict)
     walltime_s: float | None = None
     returns: Any = Any
+    moved_to: str | None = None
 
     @property
     def result(self) -> R_co:
@@ -268,7 +272,9 @@ class TaskFunction(Generic[P, R_co]):
     Attributes
     ----------
     name
-        ``module:name``, as keys and workers have it.
+        ``module:name``, as keys have it: that of the module, or what the module says in ``KNOWN_AS`` if it was moved.
+    address
+        ``module:name``, by which workers import it.
     version
         Raised when results change; part of the key.
     """
@@ -276,7 +282,9 @@ class TaskFunction(Generic[P, R_co]):
     def __init__(self, function: Callable[Concatenate[Context, P], R_co], version: int) -> None:
         self._function = function
         self.version = version
-        self.name = f"{function.__module__}:{function.__qualname__}"
+        module = vars(sys.modules[function.__module__])
+        self.name = f"{module.get('KNOWN_AS', function.__module__)}:{function.__qualname__}"
+        self.address = f"{function.__module__}:{function.__qualname__}"
         self.__doc__ = function.__doc__
 
     def __call__(self, context: Context, *args: P.args, **kwargs: P.kwargs) -> R_co:

@@ -19,8 +19,8 @@ import uuid
 from pathlib import Path
 from typing import Any, Final
 
-from superionic.execution.bootstrap import all_processes, status_of
-from superionic.execution.engines import worker_environment
+from superionic.death_signal import all_processes, status_of
+from superionic.execution.home import worker_environment
 
 Request = dict[str, Any]
 Reply = dict[str, Any]

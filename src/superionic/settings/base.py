@@ -52,17 +52,6 @@ FINE_TUNED: Final = "fine-tuned"
 STUDENT: Final = "student"
 """The name that stands for the fast potential which this campaign distils."""
 
-NEEDS: Final[tuple[tuple[str, str], ...]] = (
-    ("select", "hull"),
-    ("sample", "select"),
-    ("label", "sample"),
-    ("train", "label"),
-    ("validate", "train"),
-    ("learn", "train"),
-    ("analyse", "transport"),
-)
-"""Stages that make no sense without another one."""
-
 MOST_REPETITIONS: Final = 100_000
 """Cells of the crystal in a supercell; how many atoms that may be is known once the crystal is read."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field
 
@@ -32,9 +32,7 @@ from superionic.settings.base import (
     plain_number,
 )
 from superionic.settings.inputs import IDENTITY
-
-if TYPE_CHECKING:
-    from superionic.settings.stages import TransportSettings
+from superionic.settings.transport import TransportSettings
 
 MOST_STRUCTURES: Final = 1500
 _NOT_OPTIONS: Final = ("epochs", "learning_rate")

@@ -6,38 +6,27 @@ defaults are their values where they give one.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from dataclasses import dataclass
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field
 
 from superionic.settings.base import (
     Count,
-    Duration,
-    DurationOrZero,
     Formula,
     Formulas,
-    Fraction,
-    Interval,
-    Matrix,
     NotNegative,
     Positive,
-    Pressure,
-    RelaxationTime,
-    RowsOfMatrix,
     Section,
     StageSection,
-    Temperature,
     Temperatures,
-    TimeStep,
 )
 from superionic.settings.distil import DistilSettings
 from superionic.settings.enumerate import EnumerateSettings
 from superionic.settings.label import LabelSettings
-from superionic.settings.md import BAR_GPA, MD_ENGINE, MDEngine, Thermostat
 from superionic.settings.sample import SampleSettings, SelectSettings
 from superionic.settings.train import TrainSettings, ValidateSettings
-
-TWICE: RowsOfMatrix = ((2, 0, 0), (0, 2, 0), (0, 0, 2))
+from superionic.settings.transport import TransportSettings
 
 
 def _each_once(axes: tuple[str, ...]) -> tuple[str, ...]:
@@ -168,90 +157,6 @@ class HullSettings(StageSection):
     )
 
 
-class LongRuns(Section):
-    """Longer runs for low temperatures (paper A: below 800 K, 200 ps thrown away and 800 ps used)."""
-
-    below_K: Temperature = Field(
-        default=800.0, description="Runs below this temperature take the lengths of this section."
-    )
-    nvt_equilibration_ps: DurationOrZero = Field(default=200.0, description="NVT run that is thrown away.")
-    production_ps: Duration = Field(default=800.0, description="NVT run that is analysed.")
-
-
-class TransportSettings(StageSection):
-    """Molecular dynamics from which the transport properties come."""
-
-    potential: str | None = Field(
-        default=None,
-        description="`student`, `fine-tuned`, or the name of an entry of `potentials`; if left out, the student where "
-        "`distil` is in the campaign, else fine-tuned where `train` is, else that of `rank`.",
-    )
-    supercell: Matrix = Field(default=TWICE, description="Repetition of the ordering (paper A: 2x2x2).")
-    per_composition: Annotated[int, Field(ge=1, le=1000)] = Field(
-        default=1,
-        description="Orderings of lowest energy that are run for each crystal and composition (papers A and B: 1).",
-    )
-    max_energy_above_hull_meV_per_atom: NotNegative | None = Field(
-        default=None, description="Leave out orderings that are further above the hull; no limit if null."
-    )
-    temperatures_K: Temperatures = Field(
-        default=(400.0, 450.0, 500.0, 550.0, 600.0, 650.0, 700.0, 750.0),
-        description="Temperatures (paper A: 800–1100 for the halides; paper B: 400–750).",
-    )
-    replicas: Annotated[int, Field(ge=1, le=1000)] = Field(
-        default=1, description="Independent runs at each temperature."
-    )
-    timestep_fs: TimeStep = Field(default=1.0, description="Time step (paper B: 1).")
-    md_engine: MDEngine = Field(default="ase", description=MD_ENGINE)
-    thermostat: Thermostat = Field(
-        default="nose-hoover-chain",
-        description="Thermostat of the NVT runs (paper A: berendsen; paper B: nose-hoover-chain); the NPT run has the "
-        "one that belongs to its barostat.",
-    )
-    thermostat_time_fs: RelaxationTime = Field(
-        default=100.0, description="Relaxation time of the thermostat (paper B: 100)."
-    )
-    barostat: Literal["mtk", "berendsen"] = Field(
-        default="mtk", description="Barostat (paper B: Nosé–Hoover type, mtk)."
-    )
-    barostat_time_fs: RelaxationTime = Field(
-        default=1000.0, description="Relaxation time of the barostat (paper B: 1000)."
-    )
-    cell_motion: Literal["isotropic", "axes", "anisotropic"] = Field(
-        default="anisotropic",
-        description="How the cell moves under the barostat: its size only (`isotropic`), the lengths of its axes "
-        "(`axes`), or its whole shape (`anisotropic`).",
-    )
-    pressure_GPa: Pressure = Field(default=BAR_GPA, description="Pressure (paper B: 0.0001 = 1 bar, and 1 = 10 kbar).")
-    heating_from_K: Temperature = Field(
-        default=100.0, description="Temperature of the first velocities (paper B: 100)."
-    )
-    heating_ps: DurationOrZero = Field(
-        default=2.0, description="Linear heating at fixed cell; 0 for none (paper B: 2)."
-    )
-    nvt_before_npt_ps: DurationOrZero = Field(default=50.0, description="Run at the fixed first cell (paper B: 50).")
-    npt_ps: DurationOrZero = Field(
-        default=140.0,
-        description="NPT run from which the average cell is taken; 0 keeps the relaxed cell (paper B: 140). Its "
-        "thermostat is the one that belongs to the barostat.",
-    )
-    npt_discard_fraction: Fraction = Field(
-        default=0.2,
-        description="First part of the NPT run that the average leaves out (paper B averages 112 of 140 ps).",
-    )
-    nvt_equilibration_ps: DurationOrZero = Field(
-        default=0.0, description="NVT run in the average cell that is thrown away (paper A: 100)."
-    )
-    production_ps: Duration = Field(
-        default=2000.0, description="NVT run that is analysed (paper A: 400; paper B: 2000)."
-    )
-    long_runs: LongRuns | None = Field(
-        default=None, description="Other lengths of the runs for low temperatures (paper A)."
-    )
-    save_every_fs: Interval = Field(default=10.0, description="Interval of the saved frames (paper B: 10).")
-    segment_ps: Duration = Field(default=50.0, description="Length of one segment: what a killed run loses at most.")
-
-
 class AnalyseSettings(StageSection):
     """Diffusivities, conductivities, activation energies and density maps of the trajectories."""
 
@@ -296,18 +201,58 @@ class ReportSettings(StageSection):
     title: str | None = Field(default=None, min_length=1, description="Title; the name of the campaign if left out.")
 
 
-STAGE_SECTIONS: dict[str, type[StageSection]] = {
-    "enumerate": EnumerateSettings,
-    "rank": RankSettings,
-    "hull": HullSettings,
-    "select": SelectSettings,
-    "sample": SampleSettings,
-    "label": LabelSettings,
-    "train": TrainSettings,
-    "validate": ValidateSettings,
-    "distil": DistilSettings,
-    "transport": TransportSettings,
-    "analyse": AnalyseSettings,
-    "report": ReportSettings,
-}
-"""The section of each stage, in the order in which the stages run."""
+@dataclass(frozen=True)
+class Stage:
+    """A stage as all know it that list, plan, run or report the stages.
+
+    Attributes
+    ----------
+    name
+        In the campaign file, in results, and in the keys of its tasks.
+    settings
+        Its section of the campaign file.
+    needs
+        Another stage without which it makes no sense; None for one that stands by itself.
+    is_optional
+        Whether a campaign has it only where its file or its preset names it.
+    evaluates
+        Whether its tasks evaluate a potential, in the environment of that.
+    calculation
+        What one of its calculations is called where failures are counted; empty where none can fail by itself.
+    """
+
+    name: str
+    settings: type[StageSection]
+    needs: str | None = None
+    is_optional: bool = False
+    evaluates: bool = False
+    calculation: str = ""
+
+
+STAGES: Final[tuple[Stage, ...]] = (
+    Stage("enumerate", EnumerateSettings, calculation="enumeration"),
+    Stage("rank", RankSettings, evaluates=True, calculation="relaxation"),
+    Stage("hull", HullSettings),
+    Stage("select", SelectSettings, needs="hull", is_optional=True),
+    Stage("sample", SampleSettings, needs="select", is_optional=True, evaluates=True, calculation="sampling run"),
+    Stage("label", LabelSettings, needs="sample", is_optional=True, evaluates=True, calculation="label"),
+    Stage("train", TrainSettings, needs="label", is_optional=True, evaluates=True),
+    Stage("validate", ValidateSettings, needs="train", is_optional=True, evaluates=True),
+    Stage("distil", DistilSettings, is_optional=True, evaluates=True, calculation="run of teacher or student"),
+    Stage("transport", TransportSettings, evaluates=True, calculation="transport run"),
+    Stage("analyse", AnalyseSettings, needs="transport", calculation="analysis"),
+    Stage("report", ReportSettings),
+)
+"""The stages, in the order in which they run. `report` is the last and computes nothing."""
+
+SECTIONS: Final[dict[str, type[StageSection]]] = {stage.name: stage.settings for stage in STAGES}
+"""The section of each stage, by its name."""
+
+NEEDS: Final[tuple[tuple[str, str], ...]] = (
+    *((stage.name, stage.needs) for stage in STAGES if stage.needs is not None),
+    ("learn", "train"),
+)
+"""Sections that make no sense without another one."""
+
+OPTIONAL: Final[tuple[str, ...]] = (*(stage.name for stage in STAGES if stage.is_optional), "learn")
+"""Sections that are in a campaign only where its file or its preset has them."""

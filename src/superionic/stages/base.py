@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
@@ -28,6 +29,7 @@ from superionic.transport.volumes import MeanCell, VolumeTrace
 if TYPE_CHECKING:
     from superionic.labels.base import Label
     from superionic.potentials.base import Potential
+    from superionic.structures.disordered import DisorderedCrystal
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -129,6 +131,8 @@ class Workbench:
         The campaign's potentials by name.
     engine_identity
         Versions of an engine that results depend on, for task keys.
+    stage
+        The stage that works at it: its name is in the keys of its tasks and in its seeds.
     """
 
     runner: Runner
@@ -137,8 +141,13 @@ class Workbench:
     oxidation_states: Mapping[str, float]
     potentials: Mapping[str, ChosenPotential]
     engine_identity: Callable[[str], Mapping[str, Any]]
+    stage: str = ""
 
-    def task(self, stage: str, label: str, call: Call[R], *, engine: str | None = None) -> Task[R]:
+    def at(self, stage: str) -> Workbench:
+        """Return the workbench of a stage."""
+        return replace(self, stage=stage)
+
+    def task(self, label: str, call: Call[R], *, engine: str | None = None) -> Task[R]:
         """Build a task; where it evaluates a potential, in its engine's environment unless another one is named."""
         settings, inputs = call.settings_and_inputs()
         if engine is None:
@@ -146,7 +155,7 @@ class Workbench:
             engine = evaluated[0] if evaluated else "core"
         function = call.function
         return Task(
-            stage,
+            self.stage,
             label,
             function.name,
             function.version,
@@ -155,11 +164,12 @@ class Workbench:
             engine,
             {} if engine == "core" else self.engine_identity(engine),
             returns=function.hints["return"],
+            moved_to=None if function.address == function.name else function.address,
         )
 
     def seed_for(self, *words: str | float) -> int:
-        """Return the seed of one random choice, named by words; independent of all others."""
-        return derive_seed(self.seed, *words)
+        """Return the seed of one random choice of the stage, named by words; independent of all others."""
+        return derive_seed(self.seed, self.stage, *words)
 
 
 @dataclass(frozen=True)
@@ -300,6 +310,21 @@ class CrystalText:
     file_name: str
     text: str
     occupancies: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+
+def read_parent(
+    file_name: str, text: str, context: Context, occupancies: Mapping[str, Mapping[str, float]] = MappingProxyType({})
+) -> DisorderedCrystal:
+    """Read a crystal of the campaign inside a task; the file was checked, with limits, when the campaign was loaded."""
+    from superionic.structures.files import parse_crystal
+
+    path = context.scratch / file_name
+    path.write_text(text, encoding="utf-8")
+    crystal = parse_crystal(path)
+    if set(occupancies) <= {sublattice.name for sublattice in crystal.sublattices}:
+        return crystal
+    # Sites that the file lists as empty are there where the composition of a grid point fills them.
+    return parse_crystal(path, keep_empty=sorted({species for own in occupancies.values() for species in own}))
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from superionic.stages.base import ChosenPotential, Workbench, load
 if TYPE_CHECKING:
     from superionic.settings.distil import ResolvedDistil
     from superionic.settings.sample import SampleSettings
-    from superionic.settings.stages import TransportSettings
+    from superionic.settings.transport import TransportSettings
 
 Rows = Sequence[Sequence[int]]
 
@@ -138,7 +138,6 @@ def md_settings(
 
 def chain(
     bench: Workbench,
-    stage: str,
     label: str,
     structure: Atoms,
     supercell: Rows,
@@ -165,7 +164,6 @@ def chain(
         if phase.average_cell_of in built:
             averaged = built[phase.average_cell_of]
             average = cell = bench.task(
-                stage,
                 f"average cell of {label}",
                 average_cell_task.of(
                     discard_fraction=phase.discard_fraction,
@@ -189,7 +187,7 @@ def chain(
                     limits=phase.limits,
                     structure=structure,
                     supercell=supercell,
-                    seed=bench.seed_for(stage, label if seed_name is None else seed_name),
+                    seed=bench.seed_for(label if seed_name is None else seed_name),
                 )
             else:
                 call = next_segment_task.of(
@@ -206,7 +204,7 @@ def chain(
                     supercell=supercell if watches_sites else None,
                 )
             previous = bench.task(
-                stage, f"{label} {phase.name} {number + 1}", call, engine="lammps" if md.engine == "lammps" else None
+                f"{label} {phase.name} {number + 1}", call, engine="lammps" if md.engine == "lammps" else None
             )
             segments.append(previous)
         built[phase.name] = tuple(segments)

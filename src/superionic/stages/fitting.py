@@ -124,8 +124,8 @@ class Training:
 
     Attributes
     ----------
-    bench, stage
-        The workbench, and what the tasks belong to.
+    bench
+        The workbench.
     potential, trainer
         What is trained, and by whom.
     data
@@ -137,7 +137,6 @@ class Training:
     """
 
     bench: Workbench
-    stage: str
     potential: ChosenPotential
     trainer: str
     data: Data
@@ -152,7 +151,7 @@ class Training:
             declared=None if self.declared is None else self.declared.result.element_references_eV,
             split=split,
         )
-        return self.bench.task(self.stage, label, call)
+        return self.bench.task(label, call)
 
     def checked(
         self,
@@ -173,7 +172,7 @@ class Training:
             options=options,
             with_replay=with_replay,
         )
-        return self.bench.task(self.stage, label, call)
+        return self.bench.task(label, call)
 
     def fit(
         self,
@@ -204,11 +203,11 @@ class Training:
                 state=state,
                 replay=replay,
             )
-            state = self.bench.task(self.stage, f"{label} {number}", call, engine=engine).result.state
+            state = self.bench.task(f"{label} {number}", call, engine=engine).result.state
         if state is None:
             raise ValueError("a training has one epoch at least")
         finish = finish_task.of(trainer=self.trainer, state=state)
-        return self.bench.task(self.stage, f"weights of {label}", finish, engine=engine)
+        return self.bench.task(f"weights of {label}", finish, engine=engine)
 
     def errors(
         self,
@@ -217,8 +216,6 @@ class Training:
         dataset: Task[Dataset],
         kinds: Mapping[str, Sequence[str | float | None]],
         sets: Sequence[SetName],
-        *,
-        stage: str | None = None,
     ) -> Task[HeldOutErrors]:
         """Build the task that compares predictions before and after with the labels; see :func:`errors_task`."""
         call = errors_task.of(
@@ -229,7 +226,7 @@ class Training:
             kinds=kinds,
             sets=sets,
         )
-        return self.bench.task(stage or self.stage, label, call)
+        return self.bench.task(label, call)
 
 
 # ---- task functions -------------------------------------------------------------------------------------------------

@@ -14,8 +14,6 @@ from superionic.stages.base import Candidate, ChosenPotential, WithCandidates, W
 if TYPE_CHECKING:
     from superionic.settings.stages import HullSettings
 
-STAGE = "hull"
-
 
 @dataclass(frozen=True)
 class HullOutput(WithCandidates[HullResult]):
@@ -53,9 +51,9 @@ def run(
     round_label
         Distinguishes a second hull by the fine-tuned potential.
     """
+    bench = bench.at("hull")
     relaxations = [candidate.relaxation for candidate in candidates]
     placing = bench.task(
-        STAGE,
         f"hull {round_label}".strip(),
         hull_task.of(
             end_members=list(end_members),

@@ -25,7 +25,6 @@ from superionic.training.dataset import Targets
 if TYPE_CHECKING:
     from superionic.settings.label import LabelSettings
 
-STAGE = "label"
 _ENGINES = {"gpaw": "gpaw", "tblite": "tblite", "vasp": "core"}  # VASP is started by a worker of the core
 _OF_VASP = ("functional", "ecut_eV", "kpoint_spacing_per_A", "smearing_eV", "energy_tolerance_eV", "max_scf_steps")
 
@@ -88,6 +87,7 @@ def run(
     StageError
         If no label was accepted.
     """
+    bench = bench.at("label")
     made = _Made() if settings.engine == FINISHED else _labelled(settings, bench, snapshots, stand_in, round_label)
     finished = _finished(settings, bench) if number == 1 else _Made()
     labelled = (*finished.snapshots, *made.snapshots)
@@ -99,9 +99,8 @@ def run(
     baseline: Targets | None = None
     if baseline_potential is not None:
         words = f"predictions for the gates {round_label}".strip()
-        baseline = predictions(bench, STAGE, words, data.atoms, baseline_potential).result
+        baseline = predictions(bench, words, data.atoms, baseline_potential).result
     gates = bench.task(
-        STAGE,
         f"gates {round_label}".strip(),
         gates_task.of(
             gates=Gates(**settings.gates.model_dump()),
@@ -143,7 +142,6 @@ def _labelled(
     if not snapshots:
         return _Made()
     looked_at = bench.task(
-        STAGE,
         f"structures {round_label}".strip(),
         structures_task.of(
             min_distance_A=settings.gates.min_distance_A, atoms=[snapshot.structure for snapshot in snapshots]
@@ -159,7 +157,6 @@ def _labelled(
     how = labeller_settings(settings, stand_in)
     tasks = [
         bench.task(
-            STAGE,
             f"label of {snapshot.id}",
             label_task.of(labeller=labeller, labeller_settings=how, atoms=snapshot.structure),
             engine=engine,
@@ -185,7 +182,6 @@ def _finished(settings: LabelSettings, bench: Workbench) -> _Made:
     files = find_files([Path(file) for file in own.files])
     names = names_of(files)  # no longer than it takes to tell them apart: a campaign may be moved and renamed
     importing = bench.task(
-        STAGE,
         "finished labels",
         import_task.of(
             files=[KeptFile(keep(file), name) for file, name in zip(files, names, strict=True)],
@@ -199,7 +195,7 @@ def _finished(settings: LabelSettings, bench: Workbench) -> _Made:
     )
     found = bench.runner.one(importing)
     labels = [
-        bench.task(STAGE, f"finished label {index + 1}", one_of_task.of(label=importing.result.entries[index].label))
+        bench.task(f"finished label {index + 1}", one_of_task.of(label=importing.result.entries[index].label))
         for index in range(len(found.entries))
     ]
     bench.runner.gather(labels)
@@ -232,7 +228,7 @@ def labeller_settings(settings: LabelSettings, stand_in: ChosenPotential | None)
 def _nothing_left(reason: str) -> StageError:
     return StageError(
         f"no label can be used ({reason})",
-        where=STAGE,
+        where="label",
         fix="see `superionic status`; loosen the gates or change the label settings",
     )
 

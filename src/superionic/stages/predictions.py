@@ -13,11 +13,9 @@ from superionic.stages.base import ChosenPotential, Workbench, load
 from superionic.training.dataset import Targets
 
 
-def predictions(
-    bench: Workbench, stage: str, label: str, structures: Sequence[Atoms], potential: ChosenPotential
-) -> Task[Targets]:
+def predictions(bench: Workbench, label: str, structures: Sequence[Atoms], potential: ChosenPotential) -> Task[Targets]:
     """Build the task that evaluates a potential on many structures, which are parts of results."""
-    return bench.task(stage, label, predict_task.of(potential=potential, atoms=structures))
+    return bench.task(label, predict_task.of(potential=potential, atoms=structures))
 
 
 # ---- task functions -------------------------------------------------------------------------------------------------

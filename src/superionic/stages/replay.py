@@ -34,7 +34,6 @@ class Structures:
 def replay_data(
     replay: str,
     bench: Workbench,
-    stage: str,
     pretrained: ChosenPotential,
     ranked: Sequence[Candidate],
     *,
@@ -46,8 +45,8 @@ def replay_data(
     ----------
     replay
         An extended XYZ file, or ``"foundation"`` for what the ranking found.
-    bench, stage
-        The workbench, and what the tasks belong to.
+    bench
+        The workbench.
     pretrained
         The potential that training begins with.
     ranked
@@ -61,19 +60,21 @@ def replay_data(
     if replay == FOUNDATION:
         if not ranked:
             raise StructureError(
-                "there are no ranked structures to replay", where=f"{stage}: replay", fix="give a file as `replay`"
+                "there are no ranked structures to replay",
+                where=f"{bench.stage}: replay",
+                fix="give a file as `replay`",
             )
         taken = [ranked[index].structure for index in evenly(len(ranked), MOST_OF_THE_RANKING)]
-        call = displaced_task.of(seed=bench.seed_for(stage, "replay data"), atoms=taken)
+        call = displaced_task.of(seed=bench.seed_for("replay data"), atoms=taken)
     else:
         file, name = keep(replay), Path(replay).name
         if not by_foundation:
-            return bench.task(stage, "replay labels", labels_task.of(file=file, name=name))
+            return bench.task("replay labels", labels_task.of(file=file, name=name))
         call = structures_task.of(file=file, name=name)
-    structures = bench.task(stage, "structures of replay data", call)
+    structures = bench.task("structures of replay data", call)
     atoms = [structures.result.atoms[index] for index in range(len(bench.runner.one(structures).atoms))]
-    predicted = predictions(bench, stage, "labels of replay data", atoms, pretrained)
-    return bench.task(stage, "replay data", predicted_task.of(atoms=atoms, targets=predicted.result))
+    predicted = predictions(bench, "labels of replay data", atoms, pretrained)
+    return bench.task("replay data", predicted_task.of(atoms=atoms, targets=predicted.result))
 
 
 # ---- task functions -------------------------------------------------------------------------------------------------

@@ -16,7 +16,6 @@ from superionic.stages.base import Candidate, WithCandidates, Workbench
 if TYPE_CHECKING:
     from superionic.settings.sample import SelectSettings
 
-STAGE = "select"
 _Group = tuple[Material, str]
 
 
@@ -66,6 +65,7 @@ def run(
     StageError
         If no ordering has one of the compositions that are asked for.
     """
+    bench = bench.at("select")
     asked_for = {normal_formula(formula) for formula in settings.compositions}
     places = [
         place
@@ -87,7 +87,7 @@ def run(
             materials=materials,
             formulas=formulas,
             count=settings.count,
-            seed=bench.seed_for(STAGE),
+            seed=bench.seed_for(),
             temperature_K=settings.temperature_K,
             e_above_hull_eV_per_fu=[hull.result.entries[place].e_above_hull_eV_per_formula_unit for place in places],
         )
@@ -96,7 +96,7 @@ def run(
             materials=materials,
             formulas=formulas,
             count=settings.count,
-            seed=bench.seed_for(STAGE),
+            seed=bench.seed_for(),
             temperature_K=settings.temperature_K,
             compositions=[candidate.relaxation.composition for candidate in orderings],
             energies_eV=[candidate.relaxation.energy_eV for candidate in orderings],
@@ -104,7 +104,7 @@ def run(
             replacements=list(replacements),
             mobile_ion=bench.mobile_ion,
         )
-    drawing = bench.task(STAGE, "selection", call)
+    drawing = bench.task("selection", call)
     drawn = bench.runner.one(drawing)
     chosen = tuple(orderings[index] for index in drawn.indices)
     selected = tuple(

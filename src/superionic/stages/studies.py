@@ -31,7 +31,6 @@ from superionic.training.dataset import (
     undetermined_references,
 )
 
-STAGE = "study"
 _SEGMENTS = 4
 SplitBy = Literal["run", "ordering", "composition"]
 
@@ -141,13 +140,14 @@ def open_study(
     keys
         Where the values are in the file; None looks as :mod:`superionic.labels.frame_values` says.
     """
+    bench = bench.at("study")
     from superionic.training.base import options_of
 
     trainer = potential.identity.name
     chosen = options_of(trainer, {"modal": potential.options.get("modal")}, options)
     rule = SplitRule() if rule is None else rule
     read = bench.task(
-        STAGE, f"labels of {name}", read_task.of(file=file, name=name, keys=None if keys == LabelKeys() else keys)
+        f"labels of {name}", read_task.of(file=file, name=name, keys=None if keys == LabelKeys() else keys)
     )
     content = bench.runner.one(read)
     facts = content.facts
@@ -156,8 +156,8 @@ def open_study(
     groups = [rule.group_of(fact) for fact in facts]
     divided = divide(facts, rule, seed)
     split = replace(divided, notes=(*content.notes, *divided.notes))
-    baseline = predictions(bench, STAGE, "predictions before training", data.atoms, potential)
-    return Study(bench, STAGE, potential, trainer, data, baseline, None, chosen, facts, groups, split, seed, read)
+    baseline = predictions(bench, "predictions before training", data.atoms, potential)
+    return Study(bench, potential, trainer, data, baseline, None, chosen, facts, groups, split, seed, read)
 
 
 def divide(facts: Sequence[Facts], rule: SplitRule, seed: int) -> Split:
@@ -224,7 +224,7 @@ def train(
     segment = max(5, math.ceil(int(options["epochs"]) / _SEGMENTS))
     finish = study.fit(label, dataset, options, epochs_per_segment=segment, seed=seed, replay=replay)
     tuned = study.potential.tuned(finish.result.weights)
-    after = predictions(study.bench, STAGE, f"predictions after {label}", study.data.atoms, tuned)
+    after = predictions(study.bench, f"predictions after {label}", study.data.atoms, tuned)
     errors = study.errors(f"errors of {label}", after, dataset, study.kinds, ("test", "validation"))
     return Fit(label, dataset, finish, tuned, errors)
 
@@ -332,7 +332,7 @@ def curve(
     epochs, patience, batch = int(base["epochs"]), base.get("patience"), int(base["batch_size"])
     fits: list[tuple[int, int, Fit]] = []
     for number in range(seeds):
-        seed = study.bench.seed_for(STAGE, "curve", study.seed, number)
+        seed = study.bench.seed_for("curve", study.seed, number)
         subsets = nested_subsets([study.facts[i].run for i in pool], sizes, seed)
         for size, subset in zip(sizes, subsets, strict=True):
             options = dict(base)
@@ -370,4 +370,4 @@ def curve(
 
 def training_seed(study: Study, number: int) -> int:
     """Give the seed of the training number ``number`` of each setting."""
-    return study.bench.seed_for(STAGE, "training", study.seed, number)
+    return study.bench.seed_for("training", study.seed, number)

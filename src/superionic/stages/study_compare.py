@@ -19,7 +19,7 @@ from superionic.results.studies import CompareRow, Comparison, StabilityRun, Sta
 from superionic.stages.base import ChosenPotential, load
 from superionic.stages.predictions import predictions
 from superionic.stages.replay import Structures, predicted_task
-from superionic.stages.studies import STAGE, Fit, Study, all_options, train, training_seed
+from superionic.stages.studies import Fit, Study, all_options, train, training_seed
 from superionic.training.dataset import Targets
 from superionic.training.metrics import ErrorMetrics
 from superionic.training.metrics import errors as errors_of
@@ -93,16 +93,15 @@ def compare(
 
     bench = study.bench
     strange = bench.task(
-        STAGE,
         "structures of other chemistries",
         others_task.of(file=others, elements=study.potential.identity.elements, seed=study.seed),
     )
     parts = [strange.result.atoms[i] for i in range(len(bench.runner.one(strange).atoms))]
     # Half of the structures are replay data and half judge, so that a multi-head training is not judged on its replay.
     asked, judged = parts[::2], parts[1::2]
-    own = predictions(bench, STAGE, "replay before training", asked, study.potential)
-    before = predictions(bench, STAGE, "judge before training", judged, study.potential)
-    replay = bench.task(STAGE, "replay data", predicted_task.of(atoms=asked, targets=own.result))
+    own = predictions(bench, "replay before training", asked, study.potential)
+    before = predictions(bench, "judge before training", judged, study.potential)
+    replay = bench.task("replay data", predicted_task.of(atoms=asked, targets=own.result))
     fits: list[tuple[str, int, Fit | None]] = [("pretrained", 0, None)]
     for name, changes in methods.items():
         for number in range(seeds):
@@ -121,14 +120,14 @@ def compare(
         label = name if entered is None else entered.label
         forgotten: Task[ErrorMetrics] | None = None
         if methods.get(name, {}).get("mode") != "scratch":  # MACE's new network knows the elements of its labels alone
-            after = predictions(bench, STAGE, f"other chemistries after {label}", judged, potential)
+            after = predictions(bench, f"other chemistries after {label}", judged, potential)
             call = forgotten_task.of(after=after.result, before=before.result)
-            forgotten = bench.task(STAGE, f"forgotten by {label}", call)
+            forgotten = bench.task(f"forgotten by {label}", call)
         run: Task[StabilityRun] | None = None
         if stability is not None:
             first = study.data.atoms[(study.split.test or study.split.validation)[0]]
             hot = stability_task.of(potential=potential, how=stability, seed=study.seed, atoms=first)
-            run = bench.task(STAGE, f"stability of {label}", hot)
+            run = bench.task(f"stability of {label}", hot)
         entrants.append(_Entrant(name, number, entered, forgotten, run))
     bench.runner.gather([one for entrant in entrants for one in entrant.tasks])
     return Comparison(

@@ -18,7 +18,6 @@ from superionic.training.dataset import LabelledSet, Split
 if TYPE_CHECKING:
     from superionic.settings.train import TrainSettings
 
-STAGE = "train"
 _NOT_OF_THE_TRAINER = {
     "trainer",
     "split_by",
@@ -92,6 +91,7 @@ def run(
     StageError
         If the pre-flight finds what would spoil the training.
     """
+    bench = bench.at("train")
     from superionic.training.base import FOUNDATION
 
     tail = f" {round_label}" if round_label else ""
@@ -100,16 +100,15 @@ def run(
     replay: Task[LabelledSet] | None = None
     if settings.replay is not None:
         by_foundation = options.get("replay_labels") == FOUNDATION
-        replay = replay_data(settings.replay, bench, STAGE, pretrained, ranked, by_foundation=by_foundation)
+        replay = replay_data(settings.replay, bench, pretrained, ranked, by_foundation=by_foundation)
     declared: Task[Shifts] | None = None
     if options.get("e0s") is not None:
         declares = declared_task.of(potential=pretrained, trainer=trainer, options=options, atoms=data.atoms)
-        declared = bench.task(STAGE, f"declared energies{tail}", declares)
-    baseline = predictions(bench, STAGE, f"predictions before training{tail}", data.atoms, pretrained)
-    training = Training(bench, STAGE, pretrained, trainer, data, baseline, declared)
+        declared = bench.task(f"declared energies{tail}", declares)
+    baseline = predictions(bench, f"predictions before training{tail}", data.atoms, pretrained)
+    training = Training(bench, pretrained, trainer, data, baseline, declared)
     groups = [group_of(snapshot, settings.split_by) for snapshot in labelled]
     dataset = bench.task(
-        STAGE,
         f"training set{tail}",
         dataset_task.of(
             data=data,
@@ -119,7 +118,7 @@ def run(
             rounds=[snapshot.round for snapshot in labelled],
             validation_fraction=settings.validation_fraction,
             test_fraction=settings.test_fraction,
-            seed=bench.seed_for(STAGE, "split"),
+            seed=bench.seed_for("split"),
         ),
     )
     checked = training.checked(f"pre-flight{tail}", dataset, groups, options, with_replay=replay is not None)
@@ -128,7 +127,7 @@ def run(
     if wrong and settings.preflight == "stop":
         raise StageError(
             "the labels would spoil the training: " + "; ".join(f"{f.name}: {f.evidence}" for f in wrong),
-            where=f"{STAGE}: pre-flight{tail}",
+            where=f"{bench.stage}: pre-flight{tail}",
             fix=f"{wrong[0].fix} If the labels are right all the same, set `train.preflight: warn`.",
         )
 
@@ -136,14 +135,14 @@ def run(
         extra, each = None if replay is None else replay.result, settings.epochs_per_segment
         return training.fit(label, dataset, options, epochs_per_segment=each, seed=seed, replay=extra)
 
-    first = fitted(f"training{tail}", dataset, bench.seed_for(STAGE, "training", round_label))
+    first = fitted(f"training{tail}", dataset, bench.seed_for("training", round_label))
     finished = bench.runner.one(first)
     divided = bench.runner.one(dataset)
     further = []
     for member in range(2, members + 1):
         word = f"member {member} {round_label}".strip()
         own = _split_of_member(settings, bench, groups, divided.split, member)
-        seed = bench.seed_for(STAGE, "training of a member", member, round_label)
+        seed = bench.seed_for("training of a member", member, round_label)
         further.append(fitted(f"training of {word}", training.divided(f"training set of {word}", own), seed))
     ended = [outcome.value for outcome in bench.runner.gather(further)]
     result = TrainResult(
@@ -212,7 +211,7 @@ def _split_of_member(
     from superionic.training.committee import member_split
 
     rest = [index for index in range(len(groups)) if index not in set(split.test)]
-    seed = bench.seed_for(STAGE, "split of a member", member)
+    seed = bench.seed_for("split of a member", member)
     own = member_split([groups[index] for index in rest], settings.validation_fraction, seed)
     train, validation = (tuple(rest[index] for index in part) for part in (own.train, own.validation))
     return Split(train=train, validation=validation, test=split.test, leak_free=True)

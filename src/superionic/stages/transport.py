@@ -30,9 +30,8 @@ from superionic.structures.refined_cell import parameters
 from superionic.transport.volumes import MeanCell, VolumeTrace, mean_cell
 
 if TYPE_CHECKING:
-    from superionic.settings.stages import LongRuns, TransportSettings
+    from superionic.settings.transport import LongRuns, TransportSettings
 
-STAGE = "transport"
 _STUDENT: Final = "student"
 # A grade costs about as much as a step of the student.
 _GRADE_EVERY_FS = 200.0
@@ -74,6 +73,7 @@ def run(
     StageError
         If every run failed, or no ordering is left to run.
     """
+    bench = bench.at("transport")
     planned = [
         (candidate, _identity(settings, candidate, temperature, replica, potentials))
         for candidate in lowest_orderings(settings, candidates)
@@ -119,7 +119,7 @@ def run(
     failures = failures_of(outcomes)
     if not runs:
         fix = "lower the temperatures or the time step"
-        raise nothing_left("every transport run failed", failures, where=STAGE, fix=fix)
+        raise nothing_left("every transport run failed", failures, where=bench.stage, fix=fix)
     return TransportOutput(TransportResult(potentials[0].name, tuple(simulated), failures), tuple(runs))
 
 
@@ -198,7 +198,7 @@ def _chain(
         replace(averaged, name="equilibration", length_ps=equilibration),
         replace(averaged if equilibration == 0 else before, name="production", length_ps=lengths.production_ps),
     )
-    return chain(bench, STAGE, run.label, candidate.structure, settings.supercell, potential, phases)
+    return chain(bench, run.label, candidate.structure, settings.supercell, potential, phases)
 
 
 def _limits(settings: TransportSettings, potential: ChosenPotential) -> Limits | None:
@@ -223,7 +223,7 @@ def _collect(settings: TransportSettings, bench: Workbench, run: Run, built: Cha
         numbers=production[0].result.state.numbers,
         temperatures_K=[segment.result.temperatures_K for segment in production],
     )
-    return bench.task(STAGE, f"trajectory of {run.label}", call)
+    return bench.task(f"trajectory of {run.label}", call)
 
 
 def _frame_interval_ps(settings: TransportSettings) -> float:

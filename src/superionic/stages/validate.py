@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from superionic.execution.task import Task
@@ -15,8 +16,6 @@ from superionic.training.metrics import ErrorMetrics, softness_words, stress_bia
 
 if TYPE_CHECKING:
     from superionic.settings.train import ValidateSettings
-
-STAGE = "validate"
 
 
 def run(
@@ -44,9 +43,12 @@ def run(
     dataset
         The split into sets, and the energy shifts.
     """
-    after = predictions(bench, STAGE, "predictions after training", training.data.atoms, tuned)
+    bench = bench.at("validate")
+    after = predictions(bench, "predictions after training", training.data.atoms, tuned)
     sets: tuple[SetName, ...] = ("test", "validation", "train")
-    compared = training.errors("errors before and after", after, dataset, kinds_of(labelled), sets, stage=STAGE)
+    compared = replace(training, bench=bench).errors(
+        "errors before and after", after, dataset, kinds_of(labelled), sets
+    )
     errors = bench.runner.one(compared)
     return ValidateResult(errors, tuple(_cautions(settings, errors.after)), compared.key)
 

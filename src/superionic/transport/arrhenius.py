@@ -20,6 +20,13 @@ ArrheniusForm = Literal["lnD", "lnSigmaT"]
 
 TINY_PROBABILITY = 0.01
 """Probability of chance below which scatter about a line enlarges its errors."""
+HIGHEST_EA_EV = 2.0
+"""Activation energies above this are no hops that molecular dynamics can see.
+
+At an attempt frequency of 10¹³ s⁻¹ and 2 eV, an ion hops 4·10⁴ times a second at 1200 K: a nanosecond of a thousand
+ions holds 0.04 hops. A steeper line through values from such runs joins different processes (a framework that melts
+between two temperatures), or is noise.
+"""
 _ZERO_COUNT_95 = -math.log(0.05)
 _Z_95 = student_quantile(LEVEL_95, math.inf)
 

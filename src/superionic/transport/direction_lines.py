@@ -18,6 +18,7 @@ from scipy import special
 
 from superionic.errors import AnalysisError
 from superionic.transport.arrhenius import (
+    HIGHEST_EA_EV,
     TINY_PROBABILITY,
     ArrheniusFit,
     Bounds,
@@ -26,7 +27,6 @@ from superionic.transport.arrhenius import (
     weighted_line,
     with_bounds,
 )
-from superionic.transport.doubts import HIGHEST_EA_EV
 from superionic.transport.estimate import LEVEL_68, LEVEL_95, Estimate, count_like_estimate
 from superionic.transport.tensor import PAIRS, TensorEstimate, components, one_shape, projections
 from superionic.units import BOLTZMANN_EV_PER_K

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
-from superionic.transport.arrhenius import ArrheniusFit
+from superionic.transport.arrhenius import HIGHEST_EA_EV, ArrheniusFit
 from superionic.transport.conductivity_line import ConductivityAt
 from superionic.transport.precision import two_digits
 from superionic.transport.slope_break import SlopeBreak
@@ -37,13 +37,6 @@ VerdictKind = DoubtKind | Literal["sound"]
 
 SIGNIFICANT_ERRORS = 2.0
 """An activation energy that is fewer standard errors than this from zero is not significant (about 95 %)."""
-HIGHEST_EA_EV = 2.0
-"""Activation energies above this are no hops that molecular dynamics can see.
-
-At an attempt frequency of 10¹³ s⁻¹ and 2 eV, an ion hops 4·10⁴ times a second at 1200 K: a nanosecond of a thousand
-ions holds 0.04 hops. A steeper line through values from such runs joins different processes (a framework that melts
-between two temperatures), or is noise.
-"""
 _SEVERITIES: tuple[Severity, ...] = ("warning", "caution", "info")
 _KINDS: tuple[DoubtKind, ...] = get_args(DoubtKind)
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from superionic.execution.engines import superionic_home
+from superionic.execution.home import superionic_home
 from superionic.execution.sites import slurm
 from superionic.execution.sites.node import ENDS_VARIABLE, GPUS_VARIABLE, SCRATCH_VARIABLE
 

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from superionic.errors import StorageError
-from superionic.execution.engines import superionic_home
+from superionic.execution.home import superionic_home
 
 
 def pack_engine(python: Path) -> Path | None:

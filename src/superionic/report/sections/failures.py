@@ -12,6 +12,7 @@ from superionic.report.table import Table
 from superionic.report.words import plural, sentence
 from superionic.results.campaign import Results, Statement
 from superionic.results.learning import Rejection
+from superionic.settings.stages import STAGES
 
 
 @dataclass(frozen=True)
@@ -45,23 +46,13 @@ def section(results: Results) -> Section:
 
 def doubts(results: Results) -> Iterator[Statement]:
     """Say how many calculations of each stage are missing, and which relaxations are unfinished."""
-    names = {
-        "enumerate": "enumeration",
-        "rank": "relaxation",
-        "sample": "sampling run",
-        "label": "label",
-        "distil": "run of teacher or student",
-        "transport": "transport run",
-        "analyse": "analysis",
-    }
     stages = [item.stage for item in left_out(results)]
-    for stage, name in names.items():
-        count = stages.count(stage)
-        if count:
+    for stage in STAGES:
+        if count := stages.count(stage.name):
             verb = "was" if count == 1 else "were"
-            many = "analyses" if name == "analysis" else None
-            words = f"{plural(count, name, many)} failed or {verb} refused and left out; see “Failures and rejections”."
-            yield Statement("caution", words)
+            many = "analyses" if stage.calculation == "analysis" else None
+            words = f"{plural(count, stage.calculation, many)} failed or {verb} refused and left out"
+            yield Statement("caution", f"{words}; see “Failures and rejections”.")
     entries = [entry for ranking in results.rank[:1] for entry in ranking.entries]
     loose = sum(entry.converged is False for entry in entries)
     if loose:

@@ -19,7 +19,7 @@ import numpy as np
 from superionic.results.identity import Material, Ordering, ReferencePhase
 from superionic.results.ranking import Audit, HalvingReport
 from superionic.stages.base import Workbench
-from superionic.stages.relaxations import STAGE, Member, Relaxations, warm_start
+from superionic.stages.rank.relaxations import Member, Relaxations, warm_start
 from superionic.thermodynamics.culling import cut, drawn, expected_missed, noise_eV_per_atom
 from superionic.thermodynamics.rank_statistics import proportion_interval
 
@@ -167,7 +167,7 @@ def _first_rung(
     """Let all take the first rung, and the pilots all rungs and the rest of the way."""
     relaxations.advance(_alive(groups), lengths[0], "rung 1")
     for group in groups:
-        seed = bench.seed_for(STAGE, "pilots", group.name)
+        seed = bench.seed_for("pilots", group.name)
         chosen = drawn(len(group.running), halving.audit_fraction, halving.audit_at_least, seed)
         group.pilots = [group.running[i] for i in chosen]
         taken = {id(member) for member in group.pilots}
@@ -252,7 +252,7 @@ def _audit(
             continue
         before = {id(member) for member in group.audited}
         culled = [m for m in group.members if m.candidate.identity in group.culled and id(m) not in before]
-        seed = bench.seed_for(STAGE, "audit", group.name, attempt)
+        seed = bench.seed_for("audit", group.name, attempt)
         chosen = drawn(len(culled), halving.audit_fraction, halving.audit_at_least, seed)
         drawn_now[group.name] = [culled[i] for i in chosen]
     label = "audit" if attempt == 1 else "audit after widening"
@@ -312,7 +312,7 @@ def _report(group: Group, bench: Workbench, wanted: int) -> HalvingReport:
     unseen = [member for member in culled if member.candidate.identity not in audited]
     rungs = [group.culled[member.candidate.identity][0] for member in unseen]
     heights = np.array([m.energies_eV_per_atom[-1] - last for m in unseen])
-    seed = bench.seed_for(STAGE, "recall", group.name)
+    seed = bench.seed_for("recall", group.name)
     expected, low, high = expected_missed(heights, _all_falls(group, max(rungs, default=0)), rungs, seed)
     audit = group.audits[-1] if group.audits else Audit(audited=0, culled=len(unseen), entered=0)
     most = proportion_interval(audit.entered, audit.audited, audit.culled)[1]

@@ -14,15 +14,13 @@ from superionic.execution.runner import Failure, Outcome
 from superionic.execution.task import Context, Task, task
 from superionic.results.identity import OrderedCell, Ordering, ReferencePhase
 from superionic.results.orderings import EnumeratedOrdering, EnumeratedSpace, EnumerateResult
-from superionic.stages.base import Candidate, CrystalText, WithCandidates, Workbench
-from superionic.stages.learned_orderings import learned_orderings
-from superionic.stages.ordering_spaces import (
-    STAGE,
+from superionic.stages.base import Candidate, CrystalText, WithCandidates, Workbench, read_parent
+from superionic.stages.enumerate.learned import learned_orderings
+from superionic.stages.enumerate.spaces import (
     KeptOrderings,
     OrderingProblem,
     Space,
     SpaceSettings,
-    read_parent,
 )
 
 if TYPE_CHECKING:
@@ -62,6 +60,7 @@ def run(settings: EnumerateSettings, bench: Workbench, spaces: Sequence[Space]) 
     CompositionError
         If orderings are to be drawn at a temperature, and no space has more than one.
     """
+    bench = bench.at("enumerate")
     failures: list[Failure] = []
     compositions = _compositions(settings, bench, spaces, failures)
     if compositions and settings.method == "monte-carlo" and all(c.method == "list" for c in compositions):
@@ -94,7 +93,7 @@ def run(settings: EnumerateSettings, bench: Workbench, spaces: Sequence[Space]) 
         ]
     if not candidates:
         reasons = "; ".join(f"{failure.label}: {failure.reason}" for failure in failures)
-        raise StageError(f"there is no ordering to go on with ({reasons})", where=STAGE)
+        raise StageError(f"there is no ordering to go on with ({reasons})", where=bench.stage)
     return WithCandidates(EnumerateResult(tuple(enumerated), tuple(failures)), tuple(candidates))
 
 
@@ -113,8 +112,9 @@ def references(bench: Workbench, inputs: Sequence[CrystalText]) -> list[Candidat
     StructureError
         If one of them is disordered: a reference has one energy.
     """
+    bench = bench.at("enumerate")
     tasks = [
-        bench.task(STAGE, f"reference {phase.name}", reference_task.of(file_name=phase.file_name, text=phase.text))
+        bench.task(f"reference {phase.name}", reference_task.of(file_name=phase.file_name, text=phase.text))
         for phase in inputs
     ]
     bench.runner.gather(tasks)
@@ -127,7 +127,6 @@ def _compositions(
     """Return the integer compositions of all spaces; failures on the way are added."""
     tasks = [
         bench.task(
-            STAGE,
             f"compositions of {space.cell.id}",
             integer_compositions_task.of(
                 space=space.settings,
@@ -172,12 +171,12 @@ def _ordered(
 def _chosen(settings: EnumerateSettings, bench: Workbench, composition: _Composition) -> Task[KeptOrderings]:
     """Return the task that chooses the orderings of a composition; it depends on nothing that its method leaves out."""
     label = f"orderings of {composition.cell.id}"
-    seed = bench.seed_for(STAGE, composition.cell.id)
+    seed = bench.seed_for(composition.cell.id)
     problem, keep = composition.problem, settings.ewald_keep
     if composition.method == "list":
-        return bench.task(STAGE, label, list_task.of(problem=problem, ewald_keep=keep))
+        return bench.task(label, list_task.of(problem=problem, ewald_keep=keep))
     if composition.method == "search":
-        return bench.task(STAGE, label, search_task.of(problem=problem, ewald_keep=keep, seed=seed))
+        return bench.task(label, search_task.of(problem=problem, ewald_keep=keep, seed=seed))
     if composition.method == "sample":
         call = sample_task.of(
             problem=problem,
@@ -186,10 +185,9 @@ def _chosen(settings: EnumerateSettings, bench: Workbench, composition: _Composi
             sample_weights=settings.sample_weights,
             seed=seed,
         )
-        return bench.task(STAGE, label, call)
+        return bench.task(label, call)
     drawn: MonteCarloSettings = settings.monte_carlo
     return bench.task(
-        STAGE,
         label,
         monte_carlo_task.of(
             problem=problem,

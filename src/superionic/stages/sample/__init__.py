@@ -31,7 +31,7 @@ from superionic.stages.base import (
     nothing_left,
 )
 from superionic.stages.chains import Chain, Phase, chain, md_settings
-from superionic.stages.sample_choice import (
+from superionic.stages.sample.choice import (
     BEFORE_THE_STOP,
     Frames,
     choose,
@@ -43,8 +43,6 @@ from superionic.stages.sample_choice import (
 if TYPE_CHECKING:
     from superionic.settings.learn import ActiveSettings
     from superionic.settings.sample import SampleSettings
-
-STAGE = "sample"
 
 
 @dataclass(frozen=True)
@@ -128,6 +126,7 @@ def run(
     StageError
         If every run failed.
     """
+    bench = bench.at("sample")
     tail = f" {round_label}" if round_label else ""
     phases = _phases(settings, temperature_K, _limits(settings, bench.mobile_ion, explore))
     # Asking all members costs; a run that is not watched by them needs the first alone.
@@ -138,7 +137,7 @@ def run(
         for replica in range(1, settings.replicas + 1):
             words = f" replica {replica}" if settings.replicas > 1 else ""
             label = f"{candidate.id} {temperature_K:g} K{words}{tail}"
-            built = chain(bench, STAGE, label, candidate.structure, settings.supercell, mover, phases)
+            built = chain(bench, label, candidate.structure, settings.supercell, mover, phases)
             tasks.append(_snapshots(settings, bench, label, built, potential, count, explore))
             pressure = settings.pressure_GPa if settings.npt_ps > 0 else None
             runs.append(
@@ -180,7 +179,7 @@ def run(
         ]
     if not sampled or (not snapshots and explore is None):
         fix = "lower the temperature or time step"
-        raise nothing_left("every sampling run failed", failures, where=STAGE, fix=fix)
+        raise nothing_left("every sampling run failed", failures, where=bench.stage, fix=fix)
     result = SampleResult(number, temperature_K, potential.name, tuple(sampled), failures)
     return WithSnapshots(result, tuple(snapshots))
 
@@ -238,7 +237,7 @@ def _snapshots(
     words = f"snapshots of {label}"
     frames = RunFrames(
         count=count,
-        seed=bench.seed_for(STAGE, label, "snapshots"),
+        seed=bench.seed_for(label, "snapshots"),
         last_frames_at_most=settings.monitors.last_frames,
         frame_interval_fs=settings.save_every_fs,
         numbers=production[0].result.state.numbers,
@@ -261,7 +260,7 @@ def _snapshots(
             grades=[segment.result.extrapolation for segment in every],
             steps=[segment.result.state.step for segment in (*before[-1:], production[-1])],
         )
-        return bench.task(STAGE, words, collected)
+        return bench.task(words, collected)
     method = settings.snapshot_method
     mixture = {str(name): share for name, share in settings.snapshot_mixture.items()}
     asked = potential if needs_committee(method, mixture) else potential.single
@@ -273,7 +272,7 @@ def _snapshots(
         candidate_frames=settings.candidate_frames if needs_potential(method, mixture) else 1,
         potential=asked if needs_potential(method, mixture) else None,
     )
-    return bench.task(STAGE, words, chosen)
+    return bench.task(words, chosen)
 
 
 # ---- task functions -------------------------------------------------------------------------------------------------

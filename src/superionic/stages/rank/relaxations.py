@@ -25,7 +25,10 @@ from superionic.stages.base import Candidate, ChosenPotential, RelaxedOrdering, 
 if TYPE_CHECKING:
     from superionic.settings.stages import RankSettings
 
-STAGE = "rank"
+
+KNOWN_AS = "superionic.stages.relaxations"  # in keys, since before it moved here
+
+
 # Evaluations in one task: what a kill costs at most, in each worker (some 15 s with CHGNet and 30 atoms).
 _EVALUATIONS_IN_A_TASK = 200
 _LARGEST_BATCH = 50
@@ -181,7 +184,7 @@ class Relaxations:
             kinds.setdefault((member.reached is None, deformation), []).append(member)
         batches = [group[i : i + size] for group in kinds.values() for i in range(0, len(group), size)]
         tasks = [
-            self.bench.task(STAGE, f"{what}, batch {number}{self.tail}", self._steps(batch, steps))
+            self.bench.task(f"{what}, batch {number}{self.tail}", self._steps(batch, steps))
             for number, batch in enumerate(batches, 1)
         ]
         for batch, outcome in zip(batches, self.bench.runner.gather(tasks), strict=True):
@@ -207,7 +210,7 @@ class Relaxations:
         """Give each member that reached the end a task of its own; failures are noted in the members."""
         there = [(m, m.reached) for m in members if m.failure is None and m.reached is not None]
         tasks = [
-            self.bench.task(STAGE, f"relaxation of {member.candidate.id}{self.tail}", relaxed_task.of(item=reached))
+            self.bench.task(f"relaxation of {member.candidate.id}{self.tail}", relaxed_task.of(item=reached))
             for member, reached in there
         ]
         relaxed = []
@@ -247,7 +250,7 @@ def single_points(
     """Evaluate structures (parts of tasks' results) in batches, and return their energies in order."""
     batches = [structures[i : i + _LARGEST_BATCH] for i in range(0, len(structures), _LARGEST_BATCH)]
     tasks = [
-        bench.task(STAGE, f"{what}, batch {number}", single_points_task.of(atoms=list(batch), potential=potential))
+        bench.task(f"{what}, batch {number}", single_points_task.of(atoms=list(batch), potential=potential))
         for number, batch in enumerate(batches, 1)
     ]
     evaluations = []
@@ -266,7 +269,7 @@ def warm_start(bench: Workbench, label: str, scouts: Sequence[tuple[Atoms, Atoms
     Starts, ends and deformation are parts of tasks' results.
     """
     call = warm_start_task.of(before=[before for before, _ in scouts], after=[after for _, after in scouts])
-    averaged = bench.task(STAGE, label, call)
+    averaged = bench.task(label, call)
     bench.runner.one(averaged)
     return averaged.result
 

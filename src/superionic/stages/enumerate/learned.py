@@ -22,13 +22,14 @@ from superionic.execution.runner import Failure, Outcome
 from superionic.execution.task import ArgumentGroup, Context, Task, task
 from superionic.results.identity import OrderedCell
 from superionic.stages.base import ChosenPotential, Workbench, load
-from superionic.stages.ordering_spaces import STAGE, KeptOrderings, OrderingProblem
+from superionic.stages.enumerate.spaces import KeptOrderings, OrderingProblem
 
 if TYPE_CHECKING:
     from superionic.enumeration.learning import KnownEnergies, LearningSettings
     from superionic.settings.enumerate import MonteCarloSettings
     from superionic.structures.space import OrderingSpace
 
+KNOWN_AS = "superionic.stages.learned_orderings"  # in keys, since before it moved here
 _FMAX_EV_PER_A = 0.05
 _LEFT_ITS_SITE_A = 1.0
 
@@ -124,9 +125,9 @@ def learned_orderings(
             dielectric=settings.dielectric,
             n_sweeps=settings.n_sweeps,
             initial=settings.initial,
-            seed=bench.seed_for(STAGE, cell.id, "start"),
+            seed=bench.seed_for(cell.id, "start"),
         )
-        jobs.append(_Job(cell, problem, bench.task(STAGE, f"first orderings of {cell.id}", call)))
+        jobs.append(_Job(cell, problem, bench.task(f"first orderings of {cell.id}", call)))
     drawn: dict[OrderedCell, Task[KeptOrderings]] = {}
     failures: list[Failure] = []
     for number in range(settings.max_rounds + 1):
@@ -172,7 +173,6 @@ def _evaluate(
     asked = [(job, index) for job, outcome in going for index in range(len(outcome.value.atoms))]
     tasks = [
         bench.task(
-            STAGE,
             f"energy of {job.cell.id} round {number} #{index}",
             evaluate_task.of(atoms=job.ahead.result.atoms[index], relax_steps=relax_steps, potential=potential),
         )
@@ -197,9 +197,9 @@ def _propose(job: _Job, bench: Workbench, settings: MonteCarloSettings, number: 
         problem=job.problem,
         known=_known(job, settings),
         batch=settings.batch,
-        seed=bench.seed_for(STAGE, job.cell.id, "round", number),
+        seed=bench.seed_for(job.cell.id, "round", number),
     )
-    return bench.task(STAGE, f"proposals for {job.cell.id} round {number}", call)
+    return bench.task(f"proposals for {job.cell.id} round {number}", call)
 
 
 def _draw(
@@ -209,7 +209,7 @@ def _draw(
         problem=job.problem,
         known=_known(job, settings),
         n_samples=settings.n_samples,
-        seed=bench.seed_for(STAGE, job.cell.id, "draw"),
+        seed=bench.seed_for(job.cell.id, "draw"),
         tolerance_meV_per_atom=settings.tolerance_meV_per_atom,
         potential_name=potential.name,
         failed=job.failed,
@@ -217,7 +217,7 @@ def _draw(
         displacements_A=[evaluation.result.largest_displacement_A for evaluation in job.evaluations],
         fits=[proposal.result.fit for proposal in job.proposals[1:]],
     )
-    return bench.task(STAGE, f"orderings of {job.cell.id}", call)
+    return bench.task(f"orderings of {job.cell.id}", call)
 
 
 def _known(job: _Job, settings: MonteCarloSettings) -> Known:

@@ -19,7 +19,7 @@ from superionic.models.nep.state import Epoch, NepOptions, NepState
 from superionic.results.identity import ONCE
 from superionic.results.student import Exploration
 from superionic.stages.base import ChosenPotential, FloatArray, IntArray, Weights, Workbench
-from superionic.stages.distil_data import PART_OF_RUN, STAGE, ComparedRun, LabelledBatch, distorted, nvt, wrapped
+from superionic.stages.distil.data import PART_OF_RUN, ComparedRun, LabelledBatch, distorted, nvt, wrapped
 from superionic.training.committee import member_split
 from superionic.training.distillation import (
     PackedSet,
@@ -33,6 +33,9 @@ from superionic.training.distillation import (
 
 if TYPE_CHECKING:
     from superionic.settings.distil import ResolvedDistil
+
+KNOWN_AS = "superionic.stages.distil_learning"  # in keys, since before it moved here
+
 
 STUDENT = "student"
 
@@ -87,12 +90,11 @@ def fit(
     members = range(settings.students)
     tail = f"round {round_number}"
     dataset = bench.task(
-        STAGE,
         f"data {tail}",
         dataset_task.of(
             sets=[task.result.set for task in labels],
             max_structures=settings.data.max_structures,
-            seeds=[bench.seed_for(STAGE, "split", member) for member in members],
+            seeds=[bench.seed_for("split", member) for member in members],
             validation_fraction=settings.validation_fraction,
         ),
     )
@@ -106,7 +108,6 @@ def fit(
         state = None if before is None else before.states[member]
         for number, first in enumerate(range(0, epochs, settings.epochs_per_segment)):
             state = bench.task(
-                STAGE,
                 f"training of student {member + 1} {tail} {number + 1}",
                 train_task.of(
                     set=dataset.result.set,
@@ -115,7 +116,7 @@ def fit(
                     begin=None if number else begin,
                     n_epochs=min(settings.epochs_per_segment, epochs - first),
                     options=options,
-                    seed=bench.seed_for(STAGE, "student", member),
+                    seed=bench.seed_for("student", member),
                 ),
             )
         if state is None:
@@ -123,7 +124,6 @@ def fit(
         states.append(state)
     finished = tuple(
         bench.task(
-            STAGE,
             f"student {member + 1} {tail}",
             finish_task.of(set=dataset.result.set, split=dataset.result.splits[member], state=states[member].result),
         )
@@ -221,7 +221,6 @@ def collected_frames(
         if hot.good:
             take = share if hot.seen.collected else max(1, share // 2)
             task = bench.task(
-                STAGE,
                 f"chosen from {label}",
                 collected_task.of(
                     cells=[segment.result.cells_A for segment in hot.good],

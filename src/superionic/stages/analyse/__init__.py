@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from superionic.execution.runner import Failure, Outcome
 from superionic.execution.task import Context, task
 from superionic.results.transport import AnalysedRun, AnalyseResult, MaterialTransport, RunDensity
-from superionic.stages.analyse_migration import STAGE, migration_records
-from superionic.stages.analyse_observables import observed_runs
+from superionic.stages.analyse.migration import migration_records
+from superionic.stages.analyse.observables import observed_runs
 from superionic.stages.base import CrystalText, FloatArray, Trajectory, TransportRun, Workbench, failures_of, grouped
 from superionic.transport.analysis import TransportAnalysis
 from superionic.transport.arrhenius import ArrheniusForm
@@ -59,10 +59,10 @@ def run(
     crystals
         Each crystal, whose sites ions are located on.
     """
+    bench = bench.at("analyse")
     charge = bench.oxidation_states[bench.mobile_ion]
     tasks = [
         bench.task(
-            STAGE,
             f"transport in {each.run.label}",
             analyse_task.of(
                 axes=[_AXES[axis] for axis in settings.axes],
@@ -83,15 +83,16 @@ def run(
     densities, grids, uncounted = _densities(settings, bench, moved)
     migration, unfollowed = migration_records(settings, bench, good, crystals)
     observables, unobserved = observed_runs(settings, bench, moved)
+    materials, unfitted = _materials(settings, bench, good, transfer)
     result = AnalyseResult(
         mobile_ion=bench.mobile_ion,
         charge=charge,
         runs=tuple(AnalysedRun(each.run, each.formula, o.task.key, o.value) for each, o in good),
-        arrhenius=_materials(settings, bench, good, transfer),
+        arrhenius=materials,
         densities=densities,
         migration=migration,
         observables=observables,
-        failures=(*failures_of(outcomes), *uncounted, *unfollowed, *unobserved),
+        failures=(*failures_of(outcomes), *uncounted, *unfollowed, *unobserved, *unfitted),
     )
     return AnalyseOutput(result, grids)
 
@@ -101,11 +102,10 @@ def _materials(
     bench: Workbench,
     runs: Sequence[tuple[TransportRun, Outcome[TransportAnalysis]]],
     transfer: TransferError | None,
-) -> tuple[MaterialTransport, ...]:
+) -> tuple[tuple[MaterialTransport, ...], tuple[Failure, ...]]:
     materials = grouped(runs, lambda analysed: analysed[0].run.ordering.material)
     fits = [
         bench.task(
-            STAGE,
             f"Arrhenius fit of {material.label}",
             arrhenius_task.of(
                 form=settings.arrhenius_form,
@@ -117,11 +117,13 @@ def _materials(
         )
         for material, members in materials.items()
     ]
-    return tuple(
+    outcomes = bench.runner.gather(fits)
+    fitted = tuple(
         MaterialTransport(material, members[0][0].formula, fit.task.key, len(members), fit.value)
-        for (material, members), fit in zip(materials.items(), bench.runner.gather(fits), strict=True)
+        for (material, members), fit in zip(materials.items(), outcomes, strict=True)
         if fit.ok
     )
+    return fitted, failures_of(outcomes)
 
 
 def _densities(
@@ -131,7 +133,6 @@ def _densities(
         return (), {}, ()
     tasks = [
         bench.task(
-            STAGE,
             f"density in {each.run.label}",
             density_task.of(
                 grid_spacing_A=settings.density_grid_A,

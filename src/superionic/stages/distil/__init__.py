@@ -3,7 +3,7 @@
 The teacher runs molecular dynamics, labels distorted structures, and relaxes rattled ones. Students learn from that.
 They run hot until they extrapolate; the teacher labels what they met there, and they learn on, until nothing new comes
 or the rounds are used up. Then the gate: the students repeat the teacher's runs, and are compared with it on
-frames that they have never seen. The parts are in ``distil_data``, ``distil_learning`` and ``distil_gate``.
+frames that they have never seen. The parts are in ``data``, ``learning`` and ``gate``.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from superionic.execution.runner import Failure
 from superionic.execution.task import Task
 from superionic.results.student import DistilResult, EqualRuns, LearnedFrom, Round, Student, Teacher
 from superionic.stages.base import Candidate, ChosenPotential, Workbench, failures_of, lowest_of_each, nothing_left
-from superionic.stages.distil_data import (
-    STAGE,
+from superionic.stages.distil.data import (
     ComparedRun,
     LabelledBatch,
     distorted,
@@ -29,13 +28,13 @@ from superionic.stages.distil_data import (
     rattled,
     teacher_run,
 )
-from superionic.stages.distil_gate import compared, held_out_set, predictions_of, verdict_task_of
-from superionic.stages.distil_learning import STUDENT, FinishedStudent, Fit, collected_frames, explore, fit, student_of
+from superionic.stages.distil.gate import compared, held_out_set, predictions_of, verdict_task_of
+from superionic.stages.distil.learning import STUDENT, FinishedStudent, Fit, collected_frames, explore, fit, student_of
 
 if TYPE_CHECKING:
     from superionic.settings.distil import ResolvedDistil
 
-__all__ = ["STAGE", "STUDENT", "DistilOutput", "committee_of", "run"]
+__all__ = ["STUDENT", "DistilOutput", "committee_of", "run"]
 
 
 @dataclass(frozen=True)
@@ -75,9 +74,10 @@ def run(
     StageError
         If the teacher itself fails in all of its runs, or gives no label that can be used.
     """
+    bench = bench.at("distil")
     lowest = lowest_of_each(candidates, settings.data.orderings)
     if not lowest:
-        raise StageError("there is no ordering to learn from", where=STAGE)
+        raise StageError("there is no ordering to learn from", where=bench.stage)
     taught = _teacher_runs(settings, bench, candidates, teacher)
     start = _first_data(settings, bench, lowest, taught.runs, teacher)
     outcomes = bench.runner.gather([*start.labels, *taught.unseen])
@@ -87,7 +87,9 @@ def run(
     labels = [task for task in start.labels if task.key in good]
     unseen = [task for task in taught.unseen if task.key in good]
     if not labels or not unseen:
-        raise StageError("the teacher could label nothing", where=STAGE, fix="see `superionic status` for the reasons")
+        raise StageError(
+            "the teacher could label nothing", where=bench.stage, fix="see `superionic status` for the reasons"
+        )
 
     fits, rounds = _learn(settings, bench, taught.runs, labels, teacher)
     now = fits[-1]
@@ -178,7 +180,7 @@ def _teacher_runs(
             labels += labels_of(settings, bench, label, frames_of(bench, label, segments, count), count, teacher)
     if not runs or not labels:
         fix = "lower `distil.temperatures_K` or the time step, or take another teacher"
-        raise nothing_left("the teacher's own runs failed", failures, where=STAGE, fix=fix)
+        raise nothing_left("the teacher's own runs failed", failures, where=bench.stage, fix=fix)
     return _Taught(runs, labels, failures)
 
 

@@ -22,7 +22,7 @@ from superionic.results.student import (
     StudentParity,
 )
 from superionic.stages.base import ChosenPotential, FloatArray, IntArray, Workbench, failures_of, load
-from superionic.stages.distil_data import STAGE, ComparedRun, LabelledBatch, student_run
+from superionic.stages.distil.data import ComparedRun, LabelledBatch, student_run
 from superionic.training.committee import committee_mean, disagreement
 from superionic.training.distillation import PackedSet, PackedTargets, evenly, merge_sets, pack_labelled
 from superionic.training.metrics import errors
@@ -46,13 +46,14 @@ from superionic.transport.analysis import analyse_displacements
 if TYPE_CHECKING:
     from superionic.settings.distil import ResolvedDistil
 
+KNOWN_AS = "superionic.stages.distil_gate"  # in keys, since before it moved here
 _MOST_PARITY_FORCES = 1500
 _RDF_RANGE_A = 8.0
 
 
 def held_out_set(bench: Workbench, labels: Sequence[Task[LabelledBatch]]) -> Task[PackedSet]:
     """Build the task that puts the labels of the unseen frames together."""
-    return bench.task(STAGE, "held-out set", merge_task.of(sets=[task.result.set for task in labels]))
+    return bench.task("held-out set", merge_task.of(sets=[task.result.set for task in labels]))
 
 
 def predictions_of(
@@ -61,7 +62,6 @@ def predictions_of(
     """Build the tasks in which each member evaluates the unseen frames."""
     return [
         bench.task(
-            STAGE,
             f"student {member + 1} on unseen frames {label}",
             predict_task.of(potential=student, set=held_out.result),
         )
@@ -101,7 +101,6 @@ def _comparison(
     every = max(1, round(settings.save_every_fs / settings.timestep_fs))
     first = run.production[0].result
     return bench.task(
-        STAGE,
         f"comparison of {run.name}",
         compare_task.of(
             cells=first.cells_A,
@@ -137,7 +136,6 @@ def verdict_task_of(
 ) -> Task[Judgement]:
     """Build the task that judges."""
     return bench.task(
-        STAGE,
         "verdict",
         verdict_task.of(
             set=held_out.result,

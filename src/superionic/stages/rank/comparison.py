@@ -17,10 +17,12 @@ from superionic.execution.task import Context, task
 from superionic.results.identity import Ordering
 from superionic.results.ranking import Agreement, ComparedEnergies, Comparison, TwoRankings
 from superionic.stages.base import Candidate, ChosenPotential, Workbench
-from superionic.stages.relaxations import STAGE, FailedCalculation, Member, Relaxations, single_points
+from superionic.stages.rank.relaxations import FailedCalculation, Member, Relaxations, single_points
 
 if TYPE_CHECKING:
     from superionic.settings.stages import RankSettings
+
+KNOWN_AS = "superionic.stages.rank_compare"  # in keys, since before it moved here
 
 
 def compare(settings: RankSettings, bench: Workbench, ranked: Sequence[Candidate], first: str) -> list[Comparison]:
@@ -51,12 +53,11 @@ def _compared(
     rankings, key = None, None
     if energies:
         compared = bench.task(
-            STAGE,
             f"comparison of {first} and {name}",
             compare_task.of(
                 count=settings.relax_top,
                 orderings=[candidate.ordering for candidate, _ in energies],
-                seed=bench.seed_for(STAGE, "comparison", name),
+                seed=bench.seed_for("comparison", name),
                 compositions=[candidate.relaxation.composition for candidate, _ in energies],
                 first_eV=[candidate.relaxation.energy_eV for candidate, _ in energies],
                 second_eV=[energy for _, energy in energies],

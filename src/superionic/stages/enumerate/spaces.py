@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ase import Atoms
@@ -14,6 +13,7 @@ from superionic.enumeration.evidence import Evidence
 from superionic.errors import CompositionError
 from superionic.execution.task import ArgumentGroup, Context
 from superionic.results.identity import Material, OrderedCell, Rows
+from superionic.stages.base import read_parent
 from superionic.structures.equations import Coupling
 from superionic.structures.ranking import EnergyHistogram, Tie
 
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from superionic.enumeration.counted import CountedSpace
     from superionic.structures.disordered import DisorderedCrystal
     from superionic.structures.space import OrderingSpace
-
-
-STAGE = "enumerate"
 
 
 @dataclass(frozen=True)
@@ -149,21 +146,6 @@ class KeptOrderings:
     tie: Tie | None
     histogram: EnergyHistogram | None
     orderings: tuple[KeptOrdering, ...]
-
-
-def read_parent(
-    file_name: str, text: str, context: Context, occupancies: Mapping[str, Mapping[str, float]] = MappingProxyType({})
-) -> DisorderedCrystal:
-    """Read a crystal of the campaign inside a task; the file was checked, with limits, when the campaign was loaded."""
-    from superionic.structures.files import parse_crystal
-
-    path = context.scratch / file_name
-    path.write_text(text, encoding="utf-8")
-    crystal = parse_crystal(path)
-    if set(occupancies) <= {sublattice.name for sublattice in crystal.sublattices}:
-        return crystal
-    # Sites that the file lists as empty are there where the composition of a grid point fills them.
-    return parse_crystal(path, keep_empty=sorted({species for own in occupancies.values() for species in own}))
 
 
 @dataclass(frozen=True)

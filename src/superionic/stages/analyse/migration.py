@@ -11,8 +11,15 @@ import numpy as np
 from superionic.execution.runner import Failure, Outcome
 from superionic.execution.task import Context, task
 from superionic.results.transport import MigrationRecord
-from superionic.stages.base import CrystalText, FloatArray, Trajectory, TransportRun, Workbench, failures_of
-from superionic.stages.ordering_spaces import read_parent
+from superionic.stages.base import (
+    CrystalText,
+    FloatArray,
+    Trajectory,
+    TransportRun,
+    Workbench,
+    failures_of,
+    read_parent,
+)
 from superionic.transport.analysis import TransportAnalysis
 from superionic.transport.estimate import Estimate
 from superionic.transport.migration_summary import MigrationSummary
@@ -22,7 +29,7 @@ if TYPE_CHECKING:
     from superionic.structures.disordered import DisorderedCrystal
     from superionic.transport.migration import Block
 
-STAGE = "analyse"
+KNOWN_AS = "superionic.stages.analyse_migration"  # in keys, since before it moved here
 _GRID_A = 0.3
 
 
@@ -60,7 +67,7 @@ def migration_records(
             tracer_diffusivity_cm2_per_s=analysed.task.result.tracer_diffusivity_cm2_per_s,
             crystal=crystal,
         )
-        tasks.append(bench.task(STAGE, f"sites and jumps in {each.run.label}", call))
+        tasks.append(bench.task(f"sites and jumps in {each.run.label}", call))
     outcomes = bench.runner.gather(tasks)
     records = tuple(
         MigrationRecord(each.run, followed.task.key, followed.value.migration, followed.value.flags)

@@ -16,7 +16,7 @@ from superionic.transport.observables import Observables
 if TYPE_CHECKING:
     from superionic.settings.stages import AnalyseSettings
 
-STAGE = "analyse"
+KNOWN_AS = "superionic.stages.analyse_observables"  # in keys, since before it moved here
 
 
 def observed_runs(
@@ -37,7 +37,6 @@ def observed_runs(
         return (), ()
     tasks = [
         bench.task(
-            STAGE,
             f"{', '.join(settings.observables)} in {each.run.label}",
             observables_task.of(
                 frame_interval_ps=each.frame_interval_ps,

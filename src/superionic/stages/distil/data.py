@@ -35,8 +35,7 @@ from superionic.training.distillation import (
 if TYPE_CHECKING:
     from superionic.settings.distil import ResolvedDistil
 
-STAGE = "distil"
-
+KNOWN_AS = "superionic.stages.distil_data"  # in keys, since before it moved here
 _DISCARD_FRACTION = 0.3
 _BATCH = 20
 _PARTS_OF_RUN = 10
@@ -82,7 +81,6 @@ def teacher_run(
     name = f"{candidate.id} {temperature_K:g} K"
     npt = _npt(settings, bench, f"teacher {name}", candidate, temperature_K, teacher)
     start = bench.task(
-        STAGE,
         f"start of {name}",
         start_task.of(
             atoms=candidate.structure,
@@ -131,7 +129,7 @@ def nvt(
         Phase("equilibration", md, first_ps, settings.segment_ps, limits=limits),
         Phase("production", md, length_ps, settings.segment_ps, limits=limits),
     ]
-    return chain(bench, STAGE, label, start, ONCE, potential, phases).segments("production")
+    return chain(bench, label, start, ONCE, potential, phases).segments("production")
 
 
 def _npt(
@@ -148,14 +146,13 @@ def _npt(
     phases = [Phase("npt", md, settings.npt_ps, settings.segment_ps)]
     # Teacher and students start with the same velocities: in short runs much of the noise of V(T) is then the same.
     seed_name = f"npt {candidate.id} {temperature_K:g} K"
-    built = chain(bench, STAGE, label, candidate.structure, settings.supercell, potential, phases, seed_name=seed_name)
+    built = chain(bench, label, candidate.structure, settings.supercell, potential, phases, seed_name=seed_name)
     return built.segments("npt")
 
 
 def frames_of(bench: Workbench, label: str, segments: Sequence[Task[Segment]], count: int) -> Task[PackedStructures]:
     """Build the task that takes frames of a run, evenly spread; consecutive ones form groups."""
     return bench.task(
-        STAGE,
         f"frames of {label}",
         frames_task.of(
             cells=[segment.result.cells_A for segment in segments],
@@ -180,12 +177,11 @@ def distorted(
     data = settings.data
     tail = f" {word}" if word else ""
     return bench.task(
-        STAGE,
         f"distorted {label}{tail}",
         distort_task.of(
             atoms=structure,
             supercell=supercell,
-            seed=bench.seed_for(STAGE, "distort", label, word),
+            seed=bench.seed_for("distort", label, word),
             group=f"{label}{tail}",
             distorted=counts[0],
             volumes=(data.volumes[0], data.volumes[1]),
@@ -203,13 +199,12 @@ def rattled(
     """Build the task in which the teacher relaxes a rattled ordering a few steps, again and again."""
     data = settings.data
     return bench.task(
-        STAGE,
         f"rattled and relaxed {candidate.id}",
         rattle_relax_task.of(
             potential=teacher,
             atoms=candidate.structure,
             supercell=settings.supercell,
-            seed=bench.seed_for(STAGE, "rattle", candidate.id),
+            seed=bench.seed_for("rattle", candidate.id),
             group=candidate.id,
             cycles=cycles,
             rattle_A=max(data.rattles_A),
@@ -231,7 +226,6 @@ def labels_of(
     """Build the tasks that label frames by the teacher, some at a time: a kill costs one batch."""
     return [
         bench.task(
-            STAGE,
             f"labels of {label} from {first + 1}",
             label_task.of(
                 potential=teacher,

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from superionic.execution.task import Context, task
 from superionic.stages.base import RelaxedOrdering
 
+KNOWN_AS = "superionic.stages.duplicates"  # in keys, since before it moved here
 _NEIGHBOURS = 8
 _FIRST_REACH_A = 6.0
 _LARGEST_REACH_A = 40.0

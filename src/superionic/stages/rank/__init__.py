@@ -20,10 +20,10 @@ from superionic.stages.base import (
     grouped,
     nothing_left,
 )
-from superionic.stages.duplicates import merge_task, repeated_starts_task
-from superionic.stages.halving import Group, group_name, halve
-from superionic.stages.rank_compare import compare
-from superionic.stages.relaxations import STAGE, FailedCalculation, Member, Relaxations, single_points
+from superionic.stages.rank.comparison import compare
+from superionic.stages.rank.duplicates import merge_task, repeated_starts_task
+from superionic.stages.rank.halving import Group, group_name, halve
+from superionic.stages.rank.relaxations import FailedCalculation, Member, Relaxations, single_points
 from superionic.structures.refined_cell import parameters
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def run(
     StageError
         If nothing could be relaxed.
     """
+    bench = bench.at("rank")
     again, tail = bool(round_label), f" {round_label}" if round_label else ""
     if again:
         settings = settings.model_copy(update={"method": "relax-all", "warm_start": 0})  # they start relaxed
@@ -132,13 +133,13 @@ def run(
 def _demand(ranked: Sequence[_Ranked], references: Sequence[Candidate], failures: Sequence[Failure]) -> None:
     """Stop where there is nothing to go on with."""
     if all(one.candidate.is_reference for one in ranked):
-        raise nothing_left("no ordering could be relaxed", failures, where=STAGE)
+        raise nothing_left("no ordering could be relaxed", failures, where="rank")
     there = {one.candidate.identity for one in ranked}
     lost = next((candidate for candidate in references if candidate.identity not in there), None)
     if lost is not None:
         raise StageError(
             f"the reference {lost.id} could not be relaxed, and there is no formation energy without it",
-            where=STAGE,
+            where="rank",
             fix="check its structure file, or leave it out of `references`",
         )
 
@@ -157,7 +158,6 @@ def _repeated_starts(bench: Workbench, candidates: Sequence[Candidate]) -> dict[
     mixed = {name: inside for name, inside in groups.items() if len({ref_of(c.structure).task.key for c in inside}) > 1}
     tasks = [
         bench.task(
-            STAGE,
             f"orderings that repeat one another among {group_name(*group)}",
             repeated_starts_task.of(atoms=[candidate.structure for candidate in inside]),
         )
@@ -267,7 +267,6 @@ def _without_duplicates(
     }
     tasks = [
         bench.task(
-            STAGE,
             f"duplicates among {group_name(*group)}{tail}",
             merge_task.of(
                 relaxed=[candidate.relaxation for candidate in inside],
