@@ -1,4 +1,4 @@
-"""What the site adds to the pages of this folder: the command line's reference, formulas, and the decisions' order.
+"""What the site adds to the pages of this folder: the command line's reference, the decisions' order, and formulas.
 
 A hook of mkdocs (``mkdocs.yml``). Nothing that it makes is kept in the repository, so nothing can fall behind.
 """
@@ -6,6 +6,7 @@ A hook of mkdocs (``mkdocs.yml``). Nothing that it makes is kept in the reposito
 from __future__ import annotations
 
 import re
+from html import unescape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +17,17 @@ if TYPE_CHECKING:
 COMMANDS = "reference/commands.md"
 DECISIONS = "decisions"
 
+_REMOTE = re.compile(
+    r"""<(?:script|link|img|iframe|source|video|audio)\b[^>]*?(?:src|href)=["']?((?:https?:)?//[^\s"'>]+)"""
+)
+_FORMULA = re.compile(r'<(span|div) class="arithmatex">(.*?)</\1>', re.DOTALL)
+_ROLE = re.compile(r":(?:func|class|mod|meth|data|attr|obj|exc):(?=<code>)")
+
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """List the decisions in the order of their numbers."""
-    folder = Path(config.docs_dir, DECISIONS)
-    pages = [f"{DECISIONS}/{page.name}" for page in sorted(folder.glob("*.md"))]
-    assert config.nav is not None
-    config.nav.append({"Decisions": pages})
+    pages = sorted(Path(config.docs_dir, DECISIONS).glob("*.md"))
+    config.nav = [*(config.nav or []), {"Decisions": [f"{DECISIONS}/{page.name}" for page in pages]}]
     return config
 
 
@@ -32,6 +37,20 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
 
     files.append(File.generated(config, COMMANDS, content=command_reference()))
     return files
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Set formulas as MathML, which browsers draw by themselves, and take the roles off names in docstrings."""
+    return _ROLE.sub("", _FORMULA.sub(_mathml, html))
+
+
+def on_post_page(output: str, *, page: Any, **_: Any) -> str:
+    """Refuse a page that would load something from the network: the site is read where there is none."""
+    if remote := _REMOTE.search(output):
+        from mkdocs.exceptions import PluginError
+
+        raise PluginError(f"{page.file.src_uri} loads {remote[1]} from the network; keep a copy in docs, or do without")
+    return output
 
 
 def command_reference() -> str:
@@ -45,16 +64,8 @@ def command_reference() -> str:
     return get_docs_for_click(obj=command, ctx=typer.Context(command), name="superionic", title="The command line")
 
 
-def on_page_content(html: str, **_: Any) -> str:
-    """Set formulas as MathML, which browsers draw by themselves, and names in docstrings as code without their roles."""
-    html = re.sub(r'<(span|div) class="arithmatex">(.*?)</\1>', _formula, html, flags=re.DOTALL)
-    return re.sub(r":(?:func|class|mod|meth|data|attr|obj|exc):(?=<code>)", "", html)
-
-
-def _formula(match: re.Match[str]) -> str:
-    from html import unescape
-
+def _mathml(match: re.Match[str]) -> str:
     from latex2mathml.converter import convert
 
-    display = "block" if match[1] == "div" else "inline"
-    return convert(unescape(match[2])[2:-2], display=display)  # without \( \) or \[ \]
+    formula = unescape(match[2]).strip()[2:-2]  # without \( \) or \[ \]
+    return convert(formula, display="block" if match[1] == "div" else "inline")
