@@ -63,7 +63,7 @@ BENCHMARKS = (
     Benchmark("montecarlo.py", (str(CRYSTAL), "--size", "2x2x2", "--sweeps", "100", "--max-replicas", "6")),
     Benchmark("obelix.py", (str(CRYSTAL.parent),)),
     Benchmark("fuzz_cif.py", ("--count", "50")),
-    Benchmark("ranking.py", ("optimizers", "pair", ORDERINGS, "--count", "3")),
+    Benchmark("ranking.py", ("optimizers", "pair", ORDERINGS, "--count", "3", "--only", "QN", "FIRE")),
     Benchmark("ranking.py", ("halving", "pair", ORDERINGS, "--count", "40", "--wanted", "3")),
     Benchmark("md_engines.py", ("--repeat", "1", "--steps", "50", "--rounds", "3")),
     Benchmark("label_gates.py", ("--frames", "8", "--sizes", "24", "--shares", "0.05", "--sets", "3")),

@@ -61,6 +61,14 @@ def test_a_page_that_loads_from_the_network_is_refused(site):
             site.on_post_page(here + tag, page=page)
 
 
+def test_the_campaign_of_the_tutorial_validates():
+    from superionic.campaign.load import parse_campaign
+
+    (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8"), re.DOTALL)
+    campaign = parse_campaign(text, ROOT / "examples" / "li3ycl6" / "quick.yaml")
+    assert campaign.stages == ("enumerate", "rank", "hull", "transport", "analyse", "report")
+
+
 def test_make_benchmarks_leaves_no_benchmark_out():
     benchmarks = loaded(ROOT / "benchmarks" / "__main__.py", "superionic_benchmarks")
     there = {path.name for path in (ROOT / "benchmarks").glob("*.py")} - set(benchmarks.PARTS)
