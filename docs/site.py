@@ -21,6 +21,7 @@ _REMOTE = re.compile(
     r"""<(?:script|link|img|iframe|source|video|audio)\b[^>]*?(?:src|href)=["']?((?:https?:)?//[^\s"'>]+)"""
 )
 _FORMULA = re.compile(r'<(span|div) class="arithmatex">(.*?)</\1>', re.DOTALL)
+_BOLD = re.compile(r"\[(?:b|bold)\](.*?)\[/(?:b|bold)?\]", re.DOTALL)  # commands in the texts of --help
 _ROLE = re.compile(r":(?:func|class|mod|meth|data|attr|obj|exc):(?=<code>)")
 
 
@@ -61,7 +62,8 @@ def command_reference() -> str:
     from superionic.cli import app
 
     command = typer.main.get_command(app)
-    return get_docs_for_click(obj=command, ctx=typer.Context(command), name="superionic", title="The command line")
+    page = get_docs_for_click(obj=command, ctx=typer.Context(command), name="superionic", title="The command line")
+    return _BOLD.sub(r"`\1`", page)
 
 
 def _mathml(match: re.Match[str]) -> str:

@@ -33,6 +33,7 @@ def test_every_command_is_in_the_reference_with_its_options(site):
     for command in ("run", "check", "enumerate", "engines install", "store verify", "train curve"):
         assert re.search(rf"^#+ `superionic {command}`$", page, re.MULTILINE), command
     assert "--until" in page
+    assert "[b]" not in page
 
 
 def test_formulas_become_mathml(site):
