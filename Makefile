@@ -1,7 +1,7 @@
 # Short names for the commands of README and CONTRIBUTING; nothing happens here that is not a script or one command.
 VENV := $(or $(SUPERIONIC_VENV),.venv)
 
-.PHONY: help setup demo test coverage faults faults-short field slurm lint format startup lock clean
+.PHONY: help setup demo test coverage faults faults-short field slurm lint format site benchmarks startup lock clean
 
 help:
 	@echo "make setup    virtual environment with development tools and all engines"
@@ -12,8 +12,10 @@ help:
 	@echo "make faults-short  some of that, in minutes"
 	@echo "make field    a line for each file from the field that once went wrong, where those files are at hand"
 	@echo "make slurm    what happens to campaigns on a Slurm of three nodes, which is made for it"
-	@echo "make lint     ruff, mypy, import contracts"
+	@echo "make lint     ruff, spelling, mypy, import contracts"
 	@echo "make format   ruff's formatter and its safe fixes"
+	@echo "make site     the documentation as a site, in build/site"
+	@echo "make benchmarks  every benchmark at a small size, one after the other; fails if one fails"
 	@echo "make startup  time importing superionic and superionic --help"
 	@echo "make lock     list the versions now installed, to renew constraints/core.txt by"
 	@echo "make clean    remove caches and the virtual environment (engines and runs stay)"
@@ -46,6 +48,7 @@ lint:
 	bash scripts/setup --dev
 	"$(VENV)/bin/ruff" check .
 	"$(VENV)/bin/ruff" format --check .
+	"$(VENV)/bin/codespell"
 	"$(VENV)/bin/mypy"
 	"$(VENV)/bin/lint-imports"
 
@@ -53,6 +56,14 @@ format:
 	bash scripts/setup --dev
 	"$(VENV)/bin/ruff" check --fix .
 	"$(VENV)/bin/ruff" format .
+
+site:
+	bash scripts/setup --dev
+	NO_MKDOCS_2_WARNING=1 "$(VENV)/bin/mkdocs" build --strict
+
+benchmarks:
+	bash scripts/setup --dev
+	"$(VENV)/bin/python" benchmarks
 
 startup:
 	bash scripts/setup --dev

@@ -348,6 +348,9 @@ def main() -> int:
         peers = newest_peers(runner, options.peers)
         print(f"superionic {importlib.metadata.version('superionic') if _installed() else '(source)'}, ", end="")
         print(f"Python {sys.version.split()[0]}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+        missing = [name for name in (*PEERS, "pymatgen") if name not in peers]
+        if missing:
+            print(f"not measured, as no Python given by --peers has them: {', '.join(missing)}")
         ours, wrong = run_ours(runner, cases, options.repeats)
         wrong += run_peers(runner, cases, ours, peers)
         if "pymatgen" in peers:

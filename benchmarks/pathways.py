@@ -240,6 +240,8 @@ def main():
         speed(arguments.frames, min(arguments.block, arguments.frames))
     if arguments.peer:
         against_gemdat(arguments.peer, arguments.peer_frames)
+    else:
+        print("\nnot measured: GEMDAT (--peer PYTHON)")
 
 
 if __name__ == "__main__":

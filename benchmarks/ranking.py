@@ -52,7 +52,7 @@ def optimizers(arguments: argparse.Namespace) -> None:
     for name in arguments.only or get_args(Optimizer):
         began = time.process_time()
         done = [relax(a, potential, optimizer=name, fmax_eV_per_A=_FMAX, max_steps=_MOST) for a in structures]
-        ends[name] = np.array([1000.0 * d.energy_eV_per_atom for d in done])
+        ends[name] = np.array([1000.0 * d.energy_eV / len(d.atoms) for d in done])
         evaluations = [d.n_evaluations for d in done]
         print(
             f"| {name} | {np.mean(evaluations):.0f} | {np.median(evaluations):.0f} | {max(evaluations)} "
@@ -78,10 +78,10 @@ def traces(arguments: argparse.Namespace) -> list[list[float]]:
     for atoms in structures:
         atoms.set_cell(atoms.cell.array @ change, scale_atoms=True)
         state = relax(atoms, potential, optimizer="QN", fmax_eV_per_A=_FMAX, max_steps=0)
-        energies = [state.energy_eV_per_atom]
+        energies = [state.energy_eV / len(atoms)]
         while not state.converged and len(energies) < _MOST:
             state = go_on(state, potential, fmax_eV_per_A=_FMAX, max_steps=1)
-            energies.append(state.energy_eV_per_atom)
+            energies.append(state.energy_eV / len(atoms))
         found.append(energies)
     spent = sum(len(energies) for energies in found) + sum(scout.n_evaluations for scout in scouts)
     seconds = time.process_time() - began

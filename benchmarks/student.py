@@ -108,7 +108,7 @@ def teacher_run(
         print(f"{group}: {done} of {n_steps} steps", flush=True)
 
 
-def teacher_data(system: str, part: str, file: Path, length_ps: float) -> None:
+def teacher_data(system: str, part: str, file: Path, length_ps: float, *, small: bool) -> None:
     """Make one file of labelled structures: ``train``, a trajectory at a temperature, or those of a file to label."""
     teacher = load_potential("chgnet")
     rng = np.random.default_rng(7)
@@ -127,16 +127,18 @@ def teacher_data(system: str, part: str, file: Path, length_ps: float) -> None:
     plan = [(T, v) for v in (1.0, 1.06, 0.95, 1.12) for T in (400, 800, 1200)]
     if not one:
         plan = [(900, 1.03), (1200, 1.08), (500, 0.98)]
-    number = 0
+    n_steps, n_rattled, number = (500, 120, 0) if one else (240, 15, 0)
+    if small:
+        plan, n_steps, n_rattled = plan[1:4], 60, 8
     for composition in GRID[:1] if one else GRID:
         for temperature, volume in plan:
             number += 1
             atoms = crystal(system, composition, rng)
             atoms.set_cell(atoms.cell.array * volume ** (1 / 3), scale_atoms=True)
             group = f"{composition}-{temperature}-{volume}"
-            teacher_run(teacher, atoms, temperature, 500 if one else 240, 100 + number, group, draft)
+            teacher_run(teacher, atoms, temperature, n_steps, 100 + number, group, draft)
         start, frames = crystal(system, composition, rng), []
-        for k in range(120 if one else 15):
+        for k in range(n_rattled):
             atoms = start.copy()
             strain = rng.uniform(-0.05, 0.05, (3, 3))
             deformation = (np.eye(3) + 0.5 * (strain + strain.T)) * rng.uniform(0.94, 1.1) ** (1 / 3)
@@ -253,12 +255,12 @@ def learned(
 
 
 def held_out_errors(folder: Path, temperature_K: float, weights_file: Path) -> dict[str, float]:
-    """Errors on the teacher's own trajectory, a frame each 0.1 ps, the first picosecond left out."""
+    """Errors on the teacher's own trajectory, a frame each 0.1 ps, less the first picosecond (half of a short one)."""
     from superionic.models.nep.fit import predict
     from superionic.training.metrics import errors
 
     test = load_set([folder / f"teacher-{temperature_K:g}.extxyz"])
-    test = test.subset(list(range(50, len(test), 5)))
+    test = test.subset(list(range(min(50, len(test) // 2), len(test), 5)))
     found = errors(predict(dict(np.load(weights_file)), test.structures), test.targets)
     forces = np.concatenate(test.targets.forces_eV_per_A)
     rms = 1000.0 * float(np.sqrt(np.mean(forces**2)))
@@ -341,10 +343,10 @@ def long_run(
 
 
 def diffusivity(positions: Any, atoms: Atoms, interval_ps: float, discard_ps: float = 2.0) -> dict[str, Any]:
-    """Tracer diffusivity of lithium with its 68 % interval, and the lithium ions' hops."""
+    """Tracer diffusivity of lithium with its 68 % interval, and the lithium ions' hops; the beginning is left out."""
     from superionic.transport.analysis import analyse_displacements
 
-    frames = positions[round(discard_ps / interval_ps) :]
+    frames = positions[min(round(discard_ps / interval_ps), len(positions) // 4) :]
     found = analyse_displacements(frames, atoms.cell.array, atoms.numbers == 3, interval_ps)
     tracer = found.tracer_diffusivity_cm2_per_s
     return {
@@ -451,11 +453,14 @@ def main() -> None:
     parser.add_argument("--temperature-K", type=float, default=800.0, help="of the trajectories that are compared")
     parser.add_argument("--teacher-ps", type=float, default=20.0, help="length of the teacher's trajectory")
     parser.add_argument("--explore", type=int, default=0, metavar="ROUNDS", help="hot runs with return to the teacher")
+    parser.add_argument(
+        "--small", action="store_true", help="a handful of structures by the teacher: only to see it run"
+    )
     parser.add_argument("--engines", nargs="*", default=["chgnet", "sevennet"], help="whose steps are timed beside")
     parser.add_argument("--calorine", metavar="PYTHON", help="a Python with calorine, to time the same potential in")
     options = parser.parse_args()
     if options.system == "data":
-        teacher_data(options.rest[0], options.rest[1], Path(options.rest[2]), options.teacher_ps)
+        teacher_data(options.rest[0], options.rest[1], Path(options.rest[2]), options.teacher_ps, small=options.small)
         return
     if options.system == "cost":
         print(json.dumps(seconds_per_step(options.rest[0], tuple(map(int, options.rest[1:4])))))  # type: ignore[arg-type]
@@ -465,7 +470,8 @@ def main() -> None:
     trajectory = folder / f"teacher-{temperature:g}.extxyz"
     for part, file in (("train", folder / "teacher-train.extxyz"), (f"{temperature:g}", trajectory)):
         if not file.exists():
-            in_engine("chgnet", "data", system, part, str(file), "--teacher-ps", str(options.teacher_ps))
+            size = ["--teacher-ps", str(options.teacher_ps), *(["--small"] if options.small else [])]
+            in_engine("chgnet", "data", system, part, str(file), *size)
     weights, training, rounds = learned(folder, system, temperature, options.explore, options.epochs)
     student, end = load_student(weights), f"-{weights.stem}-{temperature:g}K"
     errors = kept(folder / f"errors{end}.json", lambda: held_out_errors(folder, temperature, weights))
