@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from superionic import __version__
+from superionic.version import __version__
 from superionic.campaign.trajectories import is_run_folder, open_run
 from superionic.dynamics.analysis import AnalysedTrajectory, Drift, Question, RunAnalysis, analyse_trajectory
 from superionic.dynamics.reading import Notice, ReadingOptions, TrajectoryReader, open_trajectory, without_effect

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from superionic import __version__
+from superionic.version import __version__
 from superionic.report.doubts import statements
 from superionic.results.campaign import AxisSummary, CrystalSummary, Results, Status
 from superionic.results.cells import compare_cells

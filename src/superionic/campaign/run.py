@@ -21,7 +21,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from superionic import __version__
+from superionic.version import __version__
 from superionic.campaign.load import demand_own_name, load_campaign
 from superionic.errors import CampaignFileError, StageError, StorageError
 from superionic.execution.engines import resolve_engine
