@@ -76,7 +76,7 @@ class TrajectoryAnalysis(Analysis):
 
 
 def analyse(
-    files: str | Path | Sequence[str | Path],
+    files: str | Path | TrajectoryReader | Sequence[str | Path | TrajectoryReader],
     *,
     mobile: str | Sequence[str] = (),
     frame_interval_fs: float | None = None,
@@ -115,7 +115,7 @@ def analyse(
     ----------
     files
         XDATCAR, vasprun.xml, LAMMPS dump, extxyz, ASE .traj, H5MD, XTC or DCD files, in order; or the run folder of a
-        campaign. Several files are one trajectory, unless `temperatures_K` or `replicas` say otherwise.
+        campaign; or what :func:`superionic.run_md` gave. Several are one trajectory, unless `temperatures_K` or `replicas` say otherwise.
     mobile
         Element(s) of the mobile ions; guessed if empty.
     frame_interval_fs
@@ -175,7 +175,8 @@ def analyse(
         density_grid_A=(density_grid_A, 0.01, 10.0),
         isovalue_per_A3=(isovalue_per_A3, 1e-15, 1e6),
     )
-    paths = [Path(file) for file in ([files] if isinstance(files, str | Path) else files)]
+    given = files if isinstance(files, Sequence) and not isinstance(files, str) else [files]
+    sources = [Path(each) if isinstance(each, str | Path) else each for each in given]
     options = ReadingOptions(tuple(elements), units, timestep_fs, None if structure is None else Path(structure))
     question = Question(
         mobile=(mobile,) if isinstance(mobile, str) else tuple(mobile),
@@ -193,7 +194,7 @@ def analyse(
     )
     if unwrap not in SCHEMES:
         raise AnalysisError(f"There is no way to unwrap {unwrap!r}.", fix=f"Choose one of {', '.join(SCHEMES)}.")
-    groups = _groups(paths, options, format, temperature_K, temperatures_K, replicas, run, part)
+    groups = _groups(sources, options, format, temperature_K, temperatures_K, replicas, run, part)
     interval = None if frame_interval_fs is None else frame_interval_fs * 1.0e-3
     done = []
     for group in groups:
@@ -251,7 +252,7 @@ class _Group:
 
 
 def _groups(
-    paths: Sequence[Path],
+    sources: Sequence[Path | TrajectoryReader],
     options: ReadingOptions,
     form: str | None,
     temperature_K: float | None,
@@ -260,22 +261,30 @@ def _groups(
     run: str | None,
     part: str,
 ) -> list[_Group]:
-    if not paths:
+    if not sources:
         raise AnalysisError("No file is given.", fix="Name a trajectory.")
+    paths = [each for each in sources if isinstance(each, Path)]
     if any(is_run_folder(path) for path in paths):
         opened = [each for path in paths for each in open_run(path, run, part)]
         return [_Group([each.reader], [], temperature_K or each.run.temperature_K, each.run) for each in opened]
-    readers = [open_trajectory(path, format=form, options=options) for path in paths]
+    readers = [
+        open_trajectory(each, format=form, options=options) if isinstance(each, Path) else each for each in sources
+    ]
     if temperatures_K is not None:
-        if len(temperatures_K) != len(paths):
+        if len(temperatures_K) != len(readers):
             raise AnalysisError(
-                f"{len(paths)} files do not go with {len(temperatures_K)} temperatures.",
+                f"{len(readers)} files do not go with {len(temperatures_K)} temperatures.",
                 fix="Give one temperature for each file, in order: --temperatures-K 600,700,800.",
             )
-        return [_Group([r], [p], t) for r, p, t in zip(readers, paths, temperatures_K, strict=True)]
-    if replicas:
-        return [_Group([r], [p], temperature_K) for r, p in zip(readers, paths, strict=True)]
-    return [_Group(readers, list(paths), temperature_K)]
+        groups = [([reader], temperature) for reader, temperature in zip(readers, temperatures_K, strict=True)]
+    else:
+        groups = [([reader], temperature_K) for reader in readers] if replicas else [(readers, temperature_K)]
+    # Files are named for the cache alone; what was never a file is not kept there.
+    named = paths if len(paths) == len(sources) else []
+    return [
+        _Group(group, named if len(groups) == 1 else named[index : index + 1], temperature)
+        for index, (group, temperature) in enumerate(groups)
+    ]
 
 
 def _temperature(group: _Group) -> tuple[float | None, str, str]:
