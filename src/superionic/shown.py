@@ -25,7 +25,7 @@ _UNIT = re.compile(
 )
 _MOST_LINES: Final = 5
 _WIDTH: Final = 100
-_SHORTEST_FACT: Final = 60
+_LONGEST_FACT: Final = 60
 _NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 
 
@@ -62,12 +62,17 @@ def words_and_unit(name: str) -> tuple[str, str]:
     """Split the name of a field into words and a unit: ``volume_A3`` becomes ``("volume", "Å³")``."""
     unit = _UNIT.search(name)
     if unit is None:
-        return name.replace("_", " "), ""
+        return _words(name), ""
     first, *others = unit.group(1).removeprefix("per_").split("_per_")
     if unit.group(1).startswith("per_"):
         first, others = "1", [first, *others]
     signs = [_SIGNS.get(each, each.replace("_", " ")) for each in (first, *others)]
-    return name[: unit.start()].replace("_", " "), "/".join(signs)
+    return _words(name[: unit.start()]), "/".join(signs)
+
+
+def _words(name: str) -> str:
+    words = name.removeprefix("n_").replace("_", " ")
+    return words.replace("haven", "Haven").replace("nernst einstein", "Nernst–Einstein")
 
 
 class Shown:
@@ -79,8 +84,15 @@ class Shown:
     def _facts(self) -> Iterable[tuple[str, str]]:
         """Yield what is worth a look, the most important first: words, and a value with its unit."""
         named = [(field.name, getattr(self, field.name)) for field in fields(self)]  # type: ignore[arg-type]
+        errors = {name: value for name, value in named if "_error" in name and isinstance(value, float)}
         for name, value in sorted(named, key=lambda pair: not _is_estimate(pair[1])):
-            yield from fact(name, value)
+            unit = _UNIT.search(name)
+            stem = name[: unit.start()] if unit else name
+            error = errors.get(f"{stem}_error{name[len(stem) :]}")
+            if isinstance(value, Shown) and not _is_estimate(value):
+                yield from value._facts()
+            elif name not in errors:
+                yield from fact(name, value, error)
 
     def _records(self) -> Iterable[Mapping[str, Any]]:
         """Yield the rows of the table: of the first tuple of results among the fields, or one of all fields."""
@@ -91,9 +103,10 @@ class Shown:
         return [record(self)]
 
     def __repr__(self) -> str:
-        facts = [f"{words} {value}".strip().replace(" ", _NO_BREAK) for words, value in self._facts()]
+        facts = [f"{words} {value}".strip() for words, value in self._facts()]
+        whole = [each.replace(" ", _NO_BREAK) if len(each) < _LONGEST_FACT else each for each in facts]
         lines = textwrap.wrap(
-            f"{type(self).__name__}: " + " · ".join(facts),
+            f"{type(self).__name__}: " + f"{_NO_BREAK}· ".join(whole),
             _WIDTH,
             subsequent_indent="    ",
             max_lines=_MOST_LINES,
@@ -117,8 +130,9 @@ class Shown:
         return pd.DataFrame([dict(each) for each in self._records()])
 
 
-def fact(name: str, value: Any) -> Iterator[tuple[str, str]]:
-    """Yield words and text for a field, if its value can be said in a few words."""
+def fact(name: str, value: Any, error: float | None = None) -> Iterator[tuple[str, str]]:
+    """Yield words and text for a field, if its value (with an error of its own) can be said in a few words."""
+    value = getattr(value, "estimate", value)
     words, unit = words_and_unit(name)
     tail = f" {unit}" if unit else ""
     if _is_estimate(value):
@@ -132,12 +146,12 @@ def fact(name: str, value: Any) -> Iterator[tuple[str, str]]:
     elif isinstance(value, int):
         yield words, f"{value:,}{tail}" if abs(value) < 10**9 else f"{float(value):.3g}{tail}"
     elif isinstance(value, float):
-        yield words, number_text(value) + tail
+        yield words, number_text(value, error) + tail
     elif isinstance(value, str) and value and name != "key":
-        yield words, textwrap.shorten(value, _SHORTEST_FACT, placeholder="…")
+        yield words, textwrap.shorten(value, _LONGEST_FACT, placeholder="…")
     elif isinstance(value, tuple) and value:
         if all(isinstance(item, str) for item in value):
-            yield words, textwrap.shorten(", ".join(value), _SHORTEST_FACT, placeholder=", …")
+            yield words, textwrap.shorten(", ".join(value), _LONGEST_FACT, placeholder=", …")
         elif all(isinstance(item, int | float) for item in value) and len(value) <= 3:
             yield words, " to ".join(number_text(item) for item in value) + tail
         else:
@@ -149,6 +163,7 @@ def record(item: Any) -> dict[str, Any]:
     columns: dict[str, Any] = {}
     for field in fields(item):
         value = getattr(item, field.name)
+        value = getattr(value, "estimate", value)
         if _is_estimate(value):
             columns[field.name] = value.value
             columns[f"{field.name}_error"] = value.error
@@ -156,8 +171,10 @@ def record(item: Any) -> dict[str, Any]:
             columns[f"{field.name}_is_upper_bound"] = value.is_upper_bound
         elif value is None or isinstance(value, str | int | float):
             columns[field.name] = value
-        elif isinstance(label := getattr(value, "label", None), str):
+        elif isinstance(label := getattr(value, "label", getattr(value, "id", None)), str):
             columns[field.name] = label
+        elif isinstance(value, Shown):
+            columns = columns | {name: part for name, part in record(value).items() if name not in columns}
     return columns
 
 

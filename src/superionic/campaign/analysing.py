@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from superionic.version import __version__
 from superionic.campaign.trajectories import is_run_folder, open_run
 from superionic.dynamics.analysis import AnalysedTrajectory, Drift, Question, RunAnalysis, analyse_trajectory
 from superionic.dynamics.reading import Notice, ReadingOptions, TrajectoryReader, open_trajectory, without_effect
@@ -17,6 +16,7 @@ from superionic.dynamics.unwrapped import Progress, read_unwrapped
 from superionic.dynamics.unwrapped_cache import key_of
 from superionic.dynamics.unwrapping import SCHEMES, Scheme
 from superionic.errors import AnalysisError
+from superionic.report.notebook import Drawn
 from superionic.results.analysis import Analysis, PooledTransport, SeriesOfRuns
 from superionic.results.identity import Material, Run
 from superionic.transport.bounded import respect_bounds
@@ -24,8 +24,13 @@ from superionic.transport.conductivity_of_temperature import RunTransport, tempe
 from superionic.transport.estimate import Estimate, pool, ratio_estimate
 from superionic.transport.observables import OBSERVABLES
 from superionic.transport.volumes import ThermalExpansion, thermal_expansion
+from superionic.version import __version__
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from superionic.report.csv_tables import CsvTable
+    from superionic.report.section import Section
     from superionic.structures.disordered import DisorderedCrystal
 
 _SAME_TEMPERATURE_K = 0.5
@@ -33,8 +38,8 @@ _AXES = {"x": 0, "y": 1, "z": 2}
 _PLANES = {"ab": (0, 1), "ac": (0, 2), "bc": (1, 2)}
 
 
-@dataclass(frozen=True, eq=False)
-class TrajectoryAnalysis(Analysis):
+@dataclass(frozen=True, eq=False, repr=False)
+class TrajectoryAnalysis(Drawn, Analysis):
     """The results of trajectories, with the trajectories at hand.
 
     Attributes
@@ -58,21 +63,36 @@ class TrajectoryAnalysis(Analysis):
             So many draws of the results (D*, D_σ, Ea, ln D₀, σ) into ``samples.csv`` and ``samples.npz``; see
             :meth:`superionic.results.analysis.Analysis.samples`.
         """
-        from superionic.report.analysis_page import grid_name, jumps_csv, write_analysis
+        from superionic.report.analysis_page import write_analysis
 
-        grids = {
+        drawn = self.samples(samples) if samples else ()
+        return write_analysis(
+            self, Path(folder), grids=self._grids(), jumps=self._jumps(), samples=drawn, formats=formats
+        ).html
+
+    def _grids(self) -> dict[str, NDArray[np.float64]]:
+        from superionic.report.analysis_page import grid_name
+
+        return {
             grid_name(index): each.density.probability_per_A3
             for index, each in enumerate(self.trajectories)
             if each.density is not None
         }
+
+    def _jumps(self) -> CsvTable | None:
+        from superionic.report.analysis_page import jumps_csv
+
         jumped = []
         for each in self.trajectories:
             if each.migration is not None:
                 mobile = np.flatnonzero(np.isin(each.trajectory.symbols, each.result.mobile))
                 jumped.append((each.result.name, each.migration.occupation, mobile))
-        jumps = jumps_csv(jumped) if jumped else None
-        drawn = self.samples(samples) if samples else ()
-        return write_analysis(self, Path(folder), grids=grids, jumps=jumps, samples=drawn, formats=formats).html
+        return jumps_csv(jumped) if jumped else None
+
+    def _sections(self) -> tuple[Section, ...]:
+        from superionic.report.analysis_page import analysis_sections
+
+        return analysis_sections(self, self._grids(), jumps=self._jumps())
 
 
 def analyse(
@@ -115,7 +135,8 @@ def analyse(
     ----------
     files
         XDATCAR, vasprun.xml, LAMMPS dump, extxyz, ASE .traj, H5MD, XTC or DCD files, in order; or the run folder of a
-        campaign; or what :func:`superionic.run_md` gave. Several are one trajectory, unless `temperatures_K` or `replicas` say otherwise.
+        campaign; or what :func:`superionic.run_md` gave. Several are one trajectory, unless `temperatures_K` or
+        `replicas` say otherwise.
     mobile
         Element(s) of the mobile ions; guessed if empty.
     frame_interval_fs
@@ -276,6 +297,7 @@ def _groups(
                 f"{len(readers)} files do not go with {len(temperatures_K)} temperatures.",
                 fix="Give one temperature for each file, in order: --temperatures-K 600,700,800.",
             )
+        groups: list[tuple[list[TrajectoryReader], float | None]]
         groups = [([reader], temperature) for reader, temperature in zip(readers, temperatures_K, strict=True)]
     else:
         groups = [([reader], temperature_K) for reader in readers] if replicas else [(readers, temperature_K)]

@@ -44,7 +44,9 @@ def load_model(name: str, *, model: str | None = None, threads: int = 1, **optio
     EngineError
         If the engine is not installed, or breaks down.
     """
-    known = {key: str(Path(value).absolute()) if key == "file" else value for key, value in options.items()}
+    known: dict[str, Any] = {
+        key: str(Path(value).absolute()) if key == "file" else value for key, value in options.items()
+    }
     engine = describe_potential(name, model, **known).engine
     location = resolve_engine(engine)
     if engine == CORE or location.kind == "current":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ from superionic.dynamics.settings import Barostat, CellMotion, Ensemble, MDSetti
 from superionic.errors import SuperionicError
 from superionic.potentials.base import Potential
 from superionic.shown import Shown
+from superionic.structures.formulas import reduced_formula
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -191,6 +193,6 @@ def run_md(
         )
     segment = run_segment(state, model, chosen, n_steps, progress=progress, limits=limits)
     identity = model.identity
-    formula = segment.state.to_atoms().get_chemical_formula(empirical=True)
+    formula = reduced_formula(Counter(segment.state.to_atoms().get_chemical_symbols()))
     name = f"{formula}, {chosen.temperature_K:g} K"
     return MDRun(name, chosen, f"{identity.name} {identity.model}", segment)

@@ -329,10 +329,10 @@ class Orderings(Shown):
         return replace(self.counted, points=tuple(points))
 
     def _facts(self) -> Iterable[tuple[str, str]]:
-        return self.counted._facts()  # noqa: SLF001 - of the same kind
+        return self.counted._facts()
 
     def _records(self) -> Iterable[Mapping[str, Any]]:
-        return self.counted._records()  # noqa: SLF001 - of the same kind
+        return self.counted._records()
 
 
 def count_spaces(
@@ -391,9 +391,7 @@ def count_spaces(
             "notes": list(crystal.notes),
         },
         oxidation_states={"values": dict(charges.values), "source": charges.source, "note": charges.note},
-        coupling=options.coupling
-        if isinstance(options.coupling, str)
-        else [list(names) for names in options.coupling],
+        coupling=options.coupling if isinstance(options.coupling, str) else [list(names) for names in options.coupling],
         points=tuple(points),
         refused=tuple(refusals),
     )
