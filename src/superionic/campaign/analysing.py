@@ -286,6 +286,8 @@ def _groups(
         raise AnalysisError("No file is given.", fix="Name a trajectory.")
     paths = [each for each in sources if isinstance(each, Path)]
     if any(is_run_folder(path) for path in paths):
+        if len(paths) < len(sources):
+            raise AnalysisError("The run folder of a campaign is no trajectory.", fix="Analyse it by itself.")
         opened = [each for path in paths for each in open_run(path, run, part)]
         return [_Group([each.reader], [], temperature_K or each.run.temperature_K, each.run) for each in opened]
     readers = [
