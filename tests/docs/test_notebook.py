@@ -29,10 +29,10 @@ def shown(tmp_path_factory):
 
 def test_orderings_are_counted_listed_and_drawn(shown):
     assert shown["orderings"].count() == 49_668
-    assert len(shown["structures"]) == 100
+    assert len(shown["structures"][0]) == 30
     energies = shown["lowest"].to_frame()["ewald_eV"].to_numpy()
     assert (np.diff(energies) >= -1e-9).all()
-    assert len({atoms.get_chemical_formula() for atoms in shown["structures"]}) == 1
+    assert len(energies) == 100
     assert shown["sample"].to_frame()["times_drawn"].sum() == 50
 
 
