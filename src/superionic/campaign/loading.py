@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import weakref
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from superionic.errors import EngineError
-from superionic.execution.engines import CORE, resolve_engine
+from superionic.execution.engines import CORE, EngineLocation, resolve_engine
 from superionic.execution.worker import call_once
 from superionic.execution.worker_process import WorkerProcess
 from superionic.potentials.base import Potential, describe_potential, load_potential
@@ -51,15 +51,63 @@ def load_model(name: str, *, model: str | None = None, threads: int = 1, **optio
     location = resolve_engine(engine)
     if engine == CORE or location.kind == "current":
         return load_potential(name, model=model, threads=threads, **known)
-    try:
-        worker = WorkerProcess(location.python, threads=threads)
-    except OSError as error:
-        raise EngineError(
-            f"The engine {engine!r} cannot be started: {error.strerror or error}.",
-            where=str(location.python),
-            fix=f"superionic engines install {engine}",
-        ) from error
-    function = f"{answer.__module__}:{answer.__name__}"
-    potential = RemotePotential(name, model, known, partial(call_once, location.python, function, worker=worker))
-    weakref.finalize(potential, worker.close)
+    process = EngineProcess(location, threads)
+    potential = RemotePotential(name, model, known, process)
+    weakref.finalize(potential, process.close)
     return potential
+
+
+class EngineProcess:
+    """A process in an engine's environment that answers for one potential; started when it is needed, and again.
+
+    Parameters
+    ----------
+    location
+        The Python of the engine.
+    threads
+        Threads of its numerical libraries.
+    """
+
+    def __init__(self, location: EngineLocation, threads: int = 1) -> None:
+        self._location = location
+        self._threads = threads
+        self._worker: WorkerProcess | None = None
+
+    def __call__(self, settings: Mapping[str, Any], inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Have :func:`superionic.potentials.remote.answer` called there.
+
+        Raises
+        ------
+        EngineError
+            If the process cannot be started, or ends.
+        """
+        if self._worker is None or not self._worker.is_there:
+            self.close()
+            self._worker = self._started()
+        function = f"{answer.__module__}:{answer.__name__}"
+        try:
+            values: Mapping[str, Any] = call_once(
+                self._location.python, function, settings, inputs, worker=self._worker
+            )
+        except Exception:
+            raise
+        except BaseException:  # an interrupt leaves an answer in the pipe that belongs to no question
+            self.close()
+            raise
+        return values
+
+    def close(self) -> None:
+        """End the process, if there is one."""
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
+
+    def _started(self) -> WorkerProcess:
+        try:
+            return WorkerProcess(self._location.python, threads=self._threads)
+        except OSError as error:
+            raise EngineError(
+                f"The engine {self._location.name!r} cannot be started: {error.strerror or error}.",
+                where=str(self._location.python),
+                fix=f"superionic engines install {self._location.name}",
+            ) from error
