@@ -1,6 +1,7 @@
 """superionic: from a disordered crystal to ionic conductivity, activation energy and a stability map.
 
-Importing this package imports nothing heavy; the names below are loaded on first use.
+This is the face for notebooks: ``import superionic as si``. Importing it imports nothing heavy; the names below are
+loaded on first use. Modules of the package import one another, never this one.
 """
 
 from __future__ import annotations
@@ -11,28 +12,46 @@ from superionic.version import __version__
 
 if TYPE_CHECKING:
     from superionic.campaign.analysing import analyse
+    from superionic.campaign.loading import load_model
     from superionic.campaign.run import Campaign
+    from superionic.dynamics.relax import relax
+    from superionic.dynamics.run import run_md
+    from superionic.enumeration.crystal import read_crystal
     from superionic.enumeration.request import enumerate_orderings
     from superionic.errors import SuperionicError
 
-__all__ = ["Campaign", "SuperionicError", "__version__", "analyse", "enumerate_orderings"]
+__all__ = [
+    "Campaign",
+    "SuperionicError",
+    "__version__",
+    "analyse",
+    "enumerate_orderings",
+    "load_model",
+    "read_crystal",
+    "relax",
+    "run_md",
+]
+
+_HOMES = {
+    "Campaign": "superionic.campaign.run",
+    "SuperionicError": "superionic.errors",
+    "analyse": "superionic.campaign.analysing",
+    "enumerate_orderings": "superionic.enumeration.request",
+    "load_model": "superionic.campaign.loading",
+    "read_crystal": "superionic.enumeration.crystal",
+    "relax": "superionic.dynamics.relax",
+    "run_md": "superionic.dynamics.run",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Campaign":
-        from superionic.campaign.run import Campaign
+    if name not in _HOMES:
+        raise AttributeError(f"module 'superionic' has no attribute {name!r}")
+    from importlib import import_module
 
-        return Campaign
-    if name == "analyse":
-        from superionic.campaign.analysing import analyse
+    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return value
 
-        return analyse
-    if name == "enumerate_orderings":
-        from superionic.enumeration.request import enumerate_orderings
 
-        return enumerate_orderings
-    if name == "SuperionicError":
-        from superionic.errors import SuperionicError
-
-        return SuperionicError
-    raise AttributeError(f"module 'superionic' has no attribute {name!r}")
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from superionic import __version__
 from superionic.campaign.trajectories import is_run_folder, open_run
 from superionic.dynamics.analysis import AnalysedTrajectory, Drift, Question, RunAnalysis, analyse_trajectory
 from superionic.dynamics.reading import Notice, ReadingOptions, TrajectoryReader, open_trajectory, without_effect
@@ -17,6 +16,7 @@ from superionic.dynamics.unwrapped import Progress, read_unwrapped
 from superionic.dynamics.unwrapped_cache import key_of
 from superionic.dynamics.unwrapping import SCHEMES, Scheme
 from superionic.errors import AnalysisError
+from superionic.report.notebook import Drawn
 from superionic.results.analysis import Analysis, PooledTransport, SeriesOfRuns
 from superionic.results.identity import Material, Run
 from superionic.transport.bounded import respect_bounds
@@ -24,8 +24,13 @@ from superionic.transport.conductivity_of_temperature import RunTransport, tempe
 from superionic.transport.estimate import Estimate, pool, ratio_estimate
 from superionic.transport.observables import OBSERVABLES
 from superionic.transport.volumes import ThermalExpansion, thermal_expansion
+from superionic.version import __version__
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from superionic.report.csv_tables import CsvTable
+    from superionic.report.section import Section
     from superionic.structures.disordered import DisorderedCrystal
 
 _SAME_TEMPERATURE_K = 0.5
@@ -33,8 +38,8 @@ _AXES = {"x": 0, "y": 1, "z": 2}
 _PLANES = {"ab": (0, 1), "ac": (0, 2), "bc": (1, 2)}
 
 
-@dataclass(frozen=True, eq=False)
-class TrajectoryAnalysis(Analysis):
+@dataclass(frozen=True, eq=False, repr=False)
+class TrajectoryAnalysis(Drawn, Analysis):
     """The results of trajectories, with the trajectories at hand.
 
     Attributes
@@ -58,25 +63,40 @@ class TrajectoryAnalysis(Analysis):
             So many draws of the results (D*, D_σ, Ea, ln D₀, σ) into ``samples.csv`` and ``samples.npz``; see
             :meth:`superionic.results.analysis.Analysis.samples`.
         """
-        from superionic.report.analysis_page import grid_name, jumps_csv, write_analysis
+        from superionic.report.analysis_page import write_analysis
 
-        grids = {
+        drawn = self.samples(samples) if samples else ()
+        return write_analysis(
+            self, Path(folder), grids=self._grids(), jumps=self._jumps(), samples=drawn, formats=formats
+        ).html
+
+    def _grids(self) -> dict[str, NDArray[np.float64]]:
+        from superionic.report.analysis_page import grid_name
+
+        return {
             grid_name(index): each.density.probability_per_A3
             for index, each in enumerate(self.trajectories)
             if each.density is not None
         }
+
+    def _jumps(self) -> CsvTable | None:
+        from superionic.report.analysis_page import jumps_csv
+
         jumped = []
         for each in self.trajectories:
             if each.migration is not None:
                 mobile = np.flatnonzero(np.isin(each.trajectory.symbols, each.result.mobile))
                 jumped.append((each.result.name, each.migration.occupation, mobile))
-        jumps = jumps_csv(jumped) if jumped else None
-        drawn = self.samples(samples) if samples else ()
-        return write_analysis(self, Path(folder), grids=grids, jumps=jumps, samples=drawn, formats=formats).html
+        return jumps_csv(jumped) if jumped else None
+
+    def _sections(self) -> tuple[Section, ...]:
+        from superionic.report.analysis_page import analysis_sections
+
+        return analysis_sections(self, self._grids(), jumps=self._jumps())
 
 
 def analyse(
-    files: str | Path | Sequence[str | Path],
+    files: str | Path | TrajectoryReader | Sequence[str | Path | TrajectoryReader],
     *,
     mobile: str | Sequence[str] = (),
     frame_interval_fs: float | None = None,
@@ -115,7 +135,8 @@ def analyse(
     ----------
     files
         XDATCAR, vasprun.xml, LAMMPS dump, extxyz, ASE .traj, H5MD, XTC or DCD files, in order; or the run folder of a
-        campaign. Several files are one trajectory, unless `temperatures_K` or `replicas` say otherwise.
+        campaign; or what :func:`superionic.run_md` gave. Several are one trajectory, unless `temperatures_K` or
+        `replicas` say otherwise.
     mobile
         Element(s) of the mobile ions; guessed if empty.
     frame_interval_fs
@@ -175,7 +196,8 @@ def analyse(
         density_grid_A=(density_grid_A, 0.01, 10.0),
         isovalue_per_A3=(isovalue_per_A3, 1e-15, 1e6),
     )
-    paths = [Path(file) for file in ([files] if isinstance(files, str | Path) else files)]
+    given = files if isinstance(files, Sequence) and not isinstance(files, str) else [files]
+    sources = [Path(each) if isinstance(each, str | Path) else each for each in given]
     options = ReadingOptions(tuple(elements), units, timestep_fs, None if structure is None else Path(structure))
     question = Question(
         mobile=(mobile,) if isinstance(mobile, str) else tuple(mobile),
@@ -193,7 +215,7 @@ def analyse(
     )
     if unwrap not in SCHEMES:
         raise AnalysisError(f"There is no way to unwrap {unwrap!r}.", fix=f"Choose one of {', '.join(SCHEMES)}.")
-    groups = _groups(paths, options, format, temperature_K, temperatures_K, replicas, run, part)
+    groups = _groups(sources, options, format, temperature_K, temperatures_K, replicas, run, part)
     interval = None if frame_interval_fs is None else frame_interval_fs * 1.0e-3
     done = []
     for group in groups:
@@ -251,7 +273,7 @@ class _Group:
 
 
 def _groups(
-    paths: Sequence[Path],
+    sources: Sequence[Path | TrajectoryReader],
     options: ReadingOptions,
     form: str | None,
     temperature_K: float | None,
@@ -260,22 +282,33 @@ def _groups(
     run: str | None,
     part: str,
 ) -> list[_Group]:
-    if not paths:
+    if not sources:
         raise AnalysisError("No file is given.", fix="Name a trajectory.")
+    paths = [each for each in sources if isinstance(each, Path)]
     if any(is_run_folder(path) for path in paths):
+        if len(paths) < len(sources):
+            raise AnalysisError("The run folder of a campaign is no trajectory.", fix="Analyse it by itself.")
         opened = [each for path in paths for each in open_run(path, run, part)]
         return [_Group([each.reader], [], temperature_K or each.run.temperature_K, each.run) for each in opened]
-    readers = [open_trajectory(path, format=form, options=options) for path in paths]
+    readers = [
+        open_trajectory(each, format=form, options=options) if isinstance(each, Path) else each for each in sources
+    ]
     if temperatures_K is not None:
-        if len(temperatures_K) != len(paths):
+        if len(temperatures_K) != len(readers):
             raise AnalysisError(
-                f"{len(paths)} files do not go with {len(temperatures_K)} temperatures.",
+                f"{len(readers)} files do not go with {len(temperatures_K)} temperatures.",
                 fix="Give one temperature for each file, in order: --temperatures-K 600,700,800.",
             )
-        return [_Group([r], [p], t) for r, p, t in zip(readers, paths, temperatures_K, strict=True)]
-    if replicas:
-        return [_Group([r], [p], temperature_K) for r, p in zip(readers, paths, strict=True)]
-    return [_Group(readers, list(paths), temperature_K)]
+        groups: list[tuple[list[TrajectoryReader], float | None]]
+        groups = [([reader], temperature) for reader, temperature in zip(readers, temperatures_K, strict=True)]
+    else:
+        groups = [([reader], temperature_K) for reader in readers] if replicas else [(readers, temperature_K)]
+    # Files are named for the cache alone; what was never a file is not kept there.
+    named = paths if len(paths) == len(sources) else []
+    return [
+        _Group(group, named if len(groups) == 1 else named[index : index + 1], temperature)
+        for index, (group, temperature) in enumerate(groups)
+    ]
 
 
 def _temperature(group: _Group) -> tuple[float | None, str, str]:

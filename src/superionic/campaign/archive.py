@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from superionic import __version__
 from superionic.campaign.input_files import gather_inputs
 from superionic.campaign.provenance import (
     Contents,
@@ -38,6 +37,7 @@ from superionic.execution.inventory import Watch, unwatched
 from superionic.execution.ledger import LEDGER
 from superionic.execution.store import DamagedResult, Store, verify
 from superionic.report.folder import MANIFEST as FILES
+from superionic.version import __version__
 
 if TYPE_CHECKING:
     from superionic.campaign.run import Campaign

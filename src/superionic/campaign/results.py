@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from superionic import __version__
 from superionic.report.doubts import statements
+from superionic.report.notebook import Drawn
 from superionic.results.campaign import AxisSummary, CrystalSummary, Results, Status
 from superionic.results.cells import compare_cells
 from superionic.settings.base import STUDENT
 from superionic.structures.refined_cell import RefinedCell
+from superionic.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,11 +22,37 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from superionic.campaign.flow import Flow
+    from superionic.report.section import Section
 
 T = TypeVar("T")
 
 
-def assemble(flow: Flow) -> Results:
+@dataclass(frozen=True, eq=False, repr=False)
+class CampaignResults(Drawn, Results):
+    """The results of a campaign, with the figures and tables of its report at hand.
+
+    Attributes
+    ----------
+    grids
+        The density grids that the results name, (n1, n2, n3) in 1/Å³; not part of the results.
+    """
+
+    grids: Mapping[str, NDArray[np.floating]] = field(init=False, default_factory=dict)
+
+    @classmethod
+    def of(cls, results: Results, grids: Mapping[str, NDArray[np.floating]] | None = None) -> CampaignResults:
+        """Give results their report."""
+        drawn = cls(**{each.name: getattr(results, each.name) for each in fields(Results)})
+        object.__setattr__(drawn, "grids", grids or {})
+        return drawn
+
+    def _sections(self) -> tuple[Section, ...]:
+        from superionic.report.contents import report_sections
+
+        return report_sections(self, self.grids, ())
+
+
+def assemble(flow: Flow) -> CampaignResults:
     """Return the results of a campaign, as far as a walk through its stages has come."""
     file, outputs = flow.file, flow.outputs
     results = Results(
@@ -75,10 +102,10 @@ def assemble(flow: Flow) -> Results:
     )
     refined = {crystal.name: crystal.cell for crystal in results.crystals}
     results = replace(results, cells=compare_cells(refined, results.rank, results.transport))
-    return replace(results, statements=statements(results))
+    return CampaignResults.of(replace(results, statements=statements(results)), _density_grids(flow))
 
 
-def density_grids(flow: Flow) -> dict[str, NDArray[np.floating]]:
+def _density_grids(flow: Flow) -> dict[str, NDArray[np.floating]]:
     """Load the density maps that the report draws, by the names that the results have for them."""
     analysed = _last(flow.outputs.analyse)
     if analysed is None:

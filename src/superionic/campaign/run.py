@@ -21,7 +21,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from superionic import __version__
 from superionic.campaign.load import demand_own_name, load_campaign
 from superionic.errors import CampaignFileError, StageError, StorageError
 from superionic.execution.engines import resolve_engine
@@ -34,6 +33,7 @@ from superionic.execution.runner import Runner, Slots, TasksPending
 from superionic.execution.sites.base import Place, SiteRun, local_place, open_site
 from superionic.execution.store import Store
 from superionic.execution.worker import PROGRESS_EVERY_S
+from superionic.version import __version__
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -41,11 +41,11 @@ if TYPE_CHECKING:
     from superionic.campaign.explain import Explanation
     from superionic.campaign.flow import Flow
     from superionic.campaign.plan import Plan
+    from superionic.campaign.results import CampaignResults
     from superionic.campaign.schema import CampaignFile
     from superionic.campaign.status import Status
     from superionic.execution.sites.site_file import Site
     from superionic.execution.task import Task
-    from superionic.results.campaign import Results
     from superionic.structures.disordered import DisorderedCrystal
 
 _LEAST_FREE_BYTES = 200 * 1024 * 1024
@@ -129,7 +129,7 @@ class Campaign:
         write_report: bool = True,
         install_engines: bool = False,
         say: Callable[[str], None] = print,
-    ) -> Results:
+    ) -> CampaignResults:
         """Do everything that is not done yet, write the report, and return the results.
 
         Parameters
@@ -156,8 +156,9 @@ class Campaign:
 
         Returns
         -------
-        Results
-            What ``report/results.json`` holds, field by field.
+        CampaignResults
+            What ``report/results.json`` holds, field by field; ``plot()`` and ``to_frame()`` give the figures and
+            tables of the report.
 
         Raises
         ------
@@ -393,25 +394,26 @@ class Campaign:
             self._identities[engine] = resolve_engine(engine).identity
         return self._identities[engine]
 
-    def _write_report(self, flow: Flow, results: Results, folder: Path | None = None) -> Path:
-        from superionic.campaign.results import density_grids, write_structures, write_students
+    def _write_report(self, flow: Flow, results: CampaignResults, folder: Path | None = None) -> Path:
+        from superionic.campaign.results import write_structures, write_students
         from superionic.report.export import write_report
 
         def structures_and_students(place: Path) -> None:
             write_structures(flow, place / "structures")
             write_students(flow, place / "student")
 
-        grids = density_grids(flow)
-        return write_report(results, folder or self.report_folder, grids=grids, further=structures_and_students).html
+        target = folder or self.report_folder
+        return write_report(results, target, grids=results.grids, further=structures_and_students).html
 
-    def load_results(self) -> Results:
-        """Read ``results.json`` of the last report.
+    def load_results(self) -> CampaignResults:
+        """Read ``results.json`` of the last report; densities, which are no part of it, are not drawn from it.
 
         Raises
         ------
         StorageError
             If no report was written yet, or by a superionic whose results have another layout.
         """
+        from superionic.campaign.results import CampaignResults
         from superionic.results.document import read_results
 
-        return read_results(self.report_folder / "results.json")
+        return CampaignResults.of(read_results(self.report_folder / "results.json"))

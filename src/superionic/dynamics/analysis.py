@@ -20,6 +20,7 @@ from superionic.dynamics.reading.base import Notice, counted
 from superionic.dynamics.unwrapped import UnwrappedTrajectory
 from superionic.errors import AnalysisError, CompositionError
 from superionic.references.compare import Comparison, compare
+from superionic.shown import Shown
 from superionic.structures.oxidation import MOBILE_IONS, find_oxidation_states
 from superionic.structures.refined_cell import CellDifference, compare_with_refined, parameters
 from superionic.transport.analysis import TransportAnalysis, analyse_displacements
@@ -102,8 +103,8 @@ class Question:
     observables: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
-class RunAnalysis:
+@dataclass(frozen=True, eq=False, repr=False)
+class RunAnalysis(Shown):
     """What one trajectory says; the results, without the trajectory itself.
 
     Attributes
@@ -178,6 +179,10 @@ class RunAnalysis:
         """Composition in smallest whole numbers, elements in the order of the file."""
         divisor = int(np.gcd.reduce(list(self.composition.values())))
         return "".join(e + (str(n // divisor) if n != divisor else "") for e, n in self.composition.items())
+
+    def _facts(self) -> Iterator[tuple[str, str]]:
+        yield self.name, f"{', '.join(self.mobile)} moves, {self.transport.duration_ps:g} ps"
+        yield from self.transport._facts()
 
 
 @dataclass(frozen=True, eq=False)

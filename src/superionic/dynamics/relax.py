@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
@@ -15,6 +15,7 @@ from superionic.dynamics.optimizers import Optimizer, driver
 from superionic.errors import CalculationFailed, SuperionicError
 from superionic.potentials.base import Potential
 from superionic.potentials.neighbours import pairs_within
+from superionic.shown import Shown
 from superionic.units import ev_per_A3
 
 FloatArray = npt.NDArray[np.float64]
@@ -25,8 +26,8 @@ _LARGEST_FORCE_EV_PER_A = 1.0e4
 _VOLUME_FACTOR = 3.0
 
 
-@dataclass(frozen=True, eq=False)
-class Relaxation:
+@dataclass(frozen=True, eq=False, repr=False)
+class Relaxation(Shown):
     """Where a relaxation has come to, with all that it needs to go on.
 
     Attributes
@@ -78,6 +79,13 @@ class Relaxation:
     def volume_change(self) -> float:
         """Relative change of the volume."""
         return float(self.atoms.get_volume()) / self.start_volume_A3 - 1.0
+
+    def _facts(self) -> Iterator[tuple[str, str]]:
+        yield self.atoms.get_chemical_formula(), "converged" if self.converged else "not converged"
+        yield "after", f"{self.n_steps} steps ({self.optimizer})"
+        yield "energy", f"{self.energy_eV:.6f} eV, {self.energy_eV / len(self.atoms):.6f} eV/atom"
+        yield "largest force", f"{self.max_force_eV_per_A:.2g} eV/Å"
+        yield "volume", f"{self.atoms.get_volume():.3f} Å³ ({100.0 * self.volume_change:+.2f} %)"
 
 
 def relax(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,23 +69,28 @@ class ChosenOrderings:
     def atoms(self, space: OrderingSpace) -> list[Any]:
         """Return the orderings as ``ase.Atoms`` with degeneracy, energy and rank in ``info``."""
         result = []
-        for index, ordering in enumerate(self.table):
+        for ordering, about in zip(self.table, self.records(space), strict=True):
             atoms = to_atoms(space.sites, ordering)
-            atoms.info.update(
-                {
-                    "ewald_eV": float(self.energies_eV[index]),
-                    "rank": index,
-                    "method": self.method,
-                    "formula": space.composition.formula,
-                    "supercell": str(space.sites.supercell),
-                }
-            )
-            if self.superperiodic is not None:
-                atoms.info["superperiodic"] = bool(self.superperiodic[index])
-            if self.times_drawn is not None:
-                atoms.info["times_drawn"] = int(self.times_drawn[index])
+            atoms.info.update(about)
             result.append(atoms)
         return result
+
+    def records(self, space: OrderingSpace) -> Iterator[dict[str, Any]]:
+        """Yield what there is to say about each ordering, by name."""
+        for index, degeneracy in enumerate(self.table.degeneracies):
+            about = {
+                "degeneracy": int(degeneracy),
+                "ewald_eV": float(self.energies_eV[index]),
+                "rank": index,
+                "method": self.method,
+                "formula": space.composition.formula,
+                "supercell": str(space.sites.supercell),
+            }
+            if self.superperiodic is not None:
+                about["superperiodic"] = bool(self.superperiodic[index])
+            if self.times_drawn is not None:
+                about["times_drawn"] = int(self.times_drawn[index])
+            yield about
 
 
 def list_lowest(

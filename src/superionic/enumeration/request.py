@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from superionic.enumeration.counted import DEFAULT_MIN_DISTANCE_A, MAX_LISTED, C
 from superionic.enumeration.monte_carlo import DEFAULT_DIELECTRIC, DEFAULT_SWEEPS, DEFAULT_TEMPERATURE_K, monte_carlo
 from superionic.enumeration.result import EnumeratedPoint, Enumeration, RefusedPoint
 from superionic.errors import CompositionError
+from superionic.shown import Shown
 from superionic.structures.axes import Axis, apply_point, grid_points, parse_axis
 from superionic.structures.composition import Coupling, compact_supercell, fitting_indices
 from superionic.structures.disordered import DisorderedCrystal
@@ -35,6 +36,101 @@ PRIMITIVE = ("prim", "primitive")
 
 AUTO = "auto"
 """What names the smallest supercell that fits."""
+
+
+@dataclass(frozen=True)
+class SpaceOptions:
+    """Which supercells and compositions of a crystal are looked at.
+
+    Parameters
+    ----------
+    supercell, max_index, diagonal_only, coupling, oxidation_states, axes, formula_unit, occupancies, max_deviation,
+    min_distance_A, max_listed, seed
+        See :func:`enumerate_orderings`.
+
+    Raises
+    ------
+    CompositionError
+        If a number is out of bounds, or an option has no effect beside the others.
+    """
+
+    supercell: Any = "1x1x1"
+    max_index: int | None = None
+    diagonal_only: bool = False
+    coupling: Coupling = "per-orbit"
+    oxidation_states: Mapping[str, float] | None = None
+    axes: tuple[str | Axis, ...] = ()
+    formula_unit: str | None = None
+    occupancies: Mapping[str, Mapping[str, float]] | None = None
+    max_deviation: float | None = MAX_DEVIATION
+    min_distance_A: float | None = DEFAULT_MIN_DISTANCE_A
+    max_listed: int = MAX_LISTED
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _demand_effect("diagonal_only", self.diagonal_only, "max_index", self.max_index is not None)
+        _demand_effect("formula_unit", self.formula_unit is not None, "axes", bool(self.axes))
+        if self.max_index is not None and not (isinstance(self.supercell, str) and self.supercell == "1x1x1"):
+            raise CompositionError(
+                "max_index takes all supercells of the primitive cell, so that supercell has no effect.",
+                fix="Give one of the two.",
+            )
+        demand_within("largest index", self.max_index, 1, MAX_INDEX)
+        demand_within("seed", self.seed, 0, 2**63 - 1)
+        demand_within("largest number that is listed", self.max_listed, 1, 10**11)
+        demand_within("smallest distance in Å", self.min_distance_A, 0.0, 20.0)
+        demand_within("largest deviation of an occupancy", self.max_deviation, 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which orderings of a space are returned, and how they are chosen; none of them unless something is asked for.
+
+    Parameters
+    ----------
+    ewald_top, sample_draws, thermal, search_lowest, search_budget, monte_carlo_samples, temperature_K, dielectric,
+    sweeps, quick_look, list_all, seed
+        See :func:`enumerate_orderings`.
+
+    Raises
+    ------
+    CompositionError
+        If a number is out of bounds, or two ways of choosing are asked for at once.
+    """
+
+    ewald_top: int | None = None
+    sample_draws: int | None = None
+    thermal: bool = False
+    search_lowest: int | None = None
+    search_budget: int = SEARCH_BUDGET
+    monte_carlo_samples: int | None = None
+    temperature_K: float = DEFAULT_TEMPERATURE_K
+    dielectric: float = DEFAULT_DIELECTRIC
+    sweeps: int = DEFAULT_SWEEPS
+    quick_look: int | None = None
+    list_all: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        ways = (self.ewald_top, self.sample_draws, self.search_lowest, self.monte_carlo_samples)
+        if sum(way is not None for way in ways) > 1:
+            raise CompositionError(
+                "Orderings are either listed, sampled, searched for or drawn at a temperature.",
+                fix="Ask for one of these at a time.",
+            )
+        _demand_effect("thermal", self.thermal, "sample_draws", self.sample_draws is not None)
+        for name, value, most in (
+            ("number of the lowest orderings", self.ewald_top, _MAX_CHOSEN),
+            ("number of draws", self.sample_draws, _MAX_CHOSEN),
+            ("number of the lowest orderings", self.search_lowest, _MAX_CHOSEN),
+            ("number of draws", self.monte_carlo_samples, _MAX_KEPT),
+            ("budget of the search", self.search_budget, 10**13),
+            ("number of sweeps", self.sweeps, 10**8),
+        ):
+            demand_within(name, value, 1, most)
+        demand_within("seed", self.seed, 0, 2**63 - 1)
+        demand_within("temperature in K", self.temperature_K, 1.0, 10_000.0)
+        demand_within("relative permittivity", self.dielectric, 0.01, 1e6)
 
 
 def enumerate_orderings(
@@ -67,6 +163,8 @@ def enumerate_orderings(
     progress: Callable[[str, int], None] | None = None,
 ) -> Enumeration:
     """Count the orderings of a disordered crystal, and list, search or sample them, or draw them at a temperature.
+
+    In Python ``superionic.read_crystal(file).orderings("1x1x2").lowest(100)`` says the same in parts.
 
     Parameters
     ----------
@@ -139,70 +237,150 @@ def enumerate_orderings(
         If charges cannot be told, no neutral composition fits, a space is too large to be listed, a number is out of
         bounds, or more than one of `ewald_top`, `sample_draws`, `search_lowest` and `monte_carlo_samples` is given.
     """
-    if sum(wish is not None for wish in (ewald_top, sample_draws, search_lowest, monte_carlo_samples)) > 1:
-        raise CompositionError(
-            "Orderings are either listed, sampled, searched for or drawn at a temperature.",
-            fix="Ask for one of these at a time.",
-        )
-    for name, is_given, needed, has_effect in (
-        ("thermal", thermal, "sample_draws", sample_draws is not None),
-        ("diagonal_only", diagonal_only, "max_index", max_index is not None),
-        ("formula_unit", formula_unit is not None, "axes", bool(axes)),
-    ):
-        if is_given and not has_effect:
-            raise CompositionError(f"{name} has no effect without {needed}.", fix=f"Leave it out, or give {needed}.")
-    if max_index is not None and not (isinstance(supercell, str) and supercell == "1x1x1"):
-        raise CompositionError(
-            "max_index takes all supercells of the primitive cell, so that supercell has no effect.",
-            fix="Give one of the two.",
-        )
-    if max_index is not None:
-        demand_within("largest index", max_index, 1, MAX_INDEX)
-    demand_within("seed", seed, 0, 2**63 - 1)
-    for name, value, most in (
-        ("number of the lowest orderings", ewald_top, _MAX_CHOSEN),
-        ("number of draws", sample_draws, _MAX_CHOSEN),
-        ("number of the lowest orderings", search_lowest, _MAX_CHOSEN),
-        ("number of draws", monte_carlo_samples, _MAX_KEPT),
-        ("budget of the search", search_budget, 10**13),
-        ("number of sweeps", sweeps, 10**8),
-        ("largest number that is listed", max_listed, 10**11),
-    ):
-        demand_within(name, value, 1, most)
-    demand_within("temperature in K", temperature_K, 1.0, 10_000.0)
-    demand_within("relative permittivity", dielectric, 0.01, 1e6)
-    demand_within("smallest distance in Å", min_distance_A, 0.0, 20.0)
-    demand_within("largest deviation of an occupancy", max_deviation, 0.0, 1.0)
-    parsed = [axis_of(axis, formula_unit) for axis in axes]
-    crystal = crystal_of(file, parsed, block=block)
-    charges = charges_of_crystal(crystal, file, oxidation_states, parsed, block=block)
-    wishes = _Wishes(
-        ewald_top, sample_draws, thermal, search_lowest, search_budget,
-        monte_carlo_samples, temperature_K, dielectric, sweeps,
-        quick_look, list_all, max_listed, seed,
+    choice = Choice(
+        ewald_top=ewald_top, sample_draws=sample_draws, thermal=thermal, search_lowest=search_lowest,
+        search_budget=search_budget, monte_carlo_samples=monte_carlo_samples, temperature_K=temperature_K,
+        dielectric=dielectric, sweeps=sweeps, quick_look=quick_look, list_all=list_all, seed=seed,
     )  # fmt: skip
+    spaces = SpaceOptions(
+        supercell=supercell, max_index=max_index, diagonal_only=diagonal_only, coupling=coupling,
+        oxidation_states=oxidation_states, axes=tuple(axes), formula_unit=formula_unit, occupancies=occupancies,
+        max_deviation=max_deviation, min_distance_A=min_distance_A, max_listed=max_listed, seed=seed,
+    )  # fmt: skip
+    return count_spaces(file, spaces, block=block).choose(choice, progress=progress)
+
+
+@dataclass(frozen=True, repr=False)
+class Orderings(Shown):
+    """The orderings of a crystal in one supercell, or in several and over a grid of compositions; counted.
+
+    Parameters
+    ----------
+    counted
+        An enumeration in which no ordering is chosen yet.
+    max_listed
+        Refuse to list more distinct orderings than this.
+    seed
+        Of every random choice.
+    """
+
+    counted: Enumeration
+    max_listed: int = MAX_LISTED
+    seed: int = 0
+
+    def count(self) -> int:
+        """Return the number of symmetry-distinct orderings that keep the smallest distances, over all points.
+
+        Raises
+        ------
+        CompositionError
+            If they could not be counted exactly; ``counted`` has the estimate.
+        """
+        numbers = [point.counted.distinct for point in self.counted.points]
+        known = [number for number in numbers if number is not None]
+        if len(known) < len(numbers):
+            raise CompositionError(
+                "The orderings that keep the smallest distances are too many to be counted exactly.",
+                where=self.counted.file,
+                fix="Read the estimate from to_frame(), column allowed_fraction, or use a smaller supercell.",
+            )
+        return sum(known)
+
+    def lowest(self, number: int, *, budget: int = SEARCH_BUDGET) -> Enumeration:
+        """Return the orderings of lowest point-charge energy at each point.
+
+        Where they are no more than `max_listed` all are looked at, and the result is exact; elsewhere a search of
+        `budget` attempted swaps looks for them, and ``evidence`` says how far its independent runs agree.
+        """
+        if all(point.counted.plan.method == "list" for point in self.counted.points):
+            return self.choose(Choice(ewald_top=number, seed=self.seed))
+        return self.choose(Choice(search_lowest=number, search_budget=budget, seed=self.seed))
+
+    def sample(self, number: int, *, thermal: bool = False) -> Enumeration:
+        """Return random draws, uniform over the distinct orderings; `thermal`: in proportion to their degeneracy."""
+        return self.choose(Choice(sample_draws=number, thermal=thermal, seed=self.seed))
+
+    def at_temperature(
+        self,
+        number: int,
+        temperature_K: float = DEFAULT_TEMPERATURE_K,
+        *,
+        dielectric: float = DEFAULT_DIELECTRIC,
+        sweeps: int = DEFAULT_SWEEPS,
+    ) -> Enumeration:
+        """Return decorrelated draws at a temperature, by replica-exchange Monte Carlo on point charges."""
+        return self.choose(
+            Choice(
+                monte_carlo_samples=number, temperature_K=temperature_K, dielectric=dielectric, sweeps=sweeps,
+                seed=self.seed,
+            )
+        )  # fmt: skip
+
+    def all(self) -> Enumeration:
+        """Return all orderings, lowest first, if they are no more than 100,000."""
+        return self.choose(Choice(list_all=True, seed=self.seed))
+
+    def choose(self, choice: Choice, *, progress: Callable[[str, int], None] | None = None) -> Enumeration:
+        """Choose orderings of every point; see :func:`enumerate_orderings`."""
+        points = []
+        for point in self.counted.points:
+            report = None if progress is None else (lambda n, label=point.label: progress(label, n))
+            points.append(replace(point, chosen=_choose(point.counted, choice, self.max_listed, report)))
+        return replace(self.counted, points=tuple(points))
+
+    def _facts(self) -> Iterable[tuple[str, str]]:
+        return self.counted._facts()
+
+    def _records(self) -> Iterable[Mapping[str, Any]]:
+        return self.counted._records()
+
+
+def count_spaces(
+    file: str | Path, options: SpaceOptions, *, block: str | None = None, crystal: DisorderedCrystal | None = None
+) -> Orderings:
+    """Count the orderings of a crystal in the supercells and compositions that are asked for.
+
+    Parameters
+    ----------
+    file, block
+        The crystal file, as in :func:`enumerate_orderings`; charges are read from it too.
+    options
+        What is looked at.
+    crystal
+        The crystal, if it was read before. With an axis whose charge other species balance the file is read again,
+        because sites that it lists as empty may be filled.
+
+    Raises
+    ------
+    StructureError
+        If the file cannot be read as a crystal.
+    CompositionError
+        If charges cannot be told, or no neutral composition fits.
+    """
+    axes = [axis_of(axis, options.formula_unit) for axis in options.axes]
+    if crystal is None or any(axis.follows for axis in axes):
+        crystal = crystal_of(file, axes, block=block)
+    charges = charges_of_crystal(crystal, file, options.oxidation_states, axes, block=block)
     points: list[EnumeratedPoint] = []
     refusals: list[RefusedPoint] = []
-    for parent, cell in _cells(crystal, supercell, max_index, diagonal_only):
-        for point in grid_points(parsed) if parsed else [{}]:
+    for parent, cell in _cells(crystal, options.supercell, options.max_index, options.diagonal_only):
+        for point in grid_points(axes) if axes else [{}]:
             label = " ".join(f"{name}={value:g}" for name, value in point.items())
             try:
                 counted = _counted(
-                    parent, cell, charges, parsed, point,
-                    coupling=coupling, overrides=occupancies, max_deviation=max_deviation,
-                    min_distance_A=min_distance_A, max_listed=max_listed, seed=seed,
+                    parent, cell, charges, axes, point,
+                    coupling=options.coupling, overrides=options.occupancies, max_deviation=options.max_deviation,
+                    min_distance_A=options.min_distance_A, max_listed=options.max_listed, seed=options.seed,
                 )  # fmt: skip
             except CompositionError as error:
-                if not parsed and max_index is None:
+                if not axes and options.max_index is None:
                     raise  # the only one
                 refusals.append(RefusedPoint(label, None if cell is None else str(cell), error))
                 continue
-            report = None if progress is None else (lambda n, label=label: progress(label, n))
-            chosen = _choose(counted, wishes, report)
-            points.append(EnumeratedPoint(label, counted, chosen))
+            points.append(EnumeratedPoint(label, counted))
     if not points:
         raise _all_refused(refusals)
-    return Enumeration(
+    counted_only = Enumeration(
         file=Path(file).name,
         crystal={
             "name": crystal.name,
@@ -213,10 +391,16 @@ def enumerate_orderings(
             "notes": list(crystal.notes),
         },
         oxidation_states={"values": dict(charges.values), "source": charges.source, "note": charges.note},
-        coupling=coupling if isinstance(coupling, str) else [list(names) for names in coupling],
+        coupling=options.coupling if isinstance(options.coupling, str) else [list(names) for names in options.coupling],
         points=tuple(points),
         refused=tuple(refusals),
     )
+    return Orderings(counted_only, options.max_listed, options.seed)
+
+
+def _demand_effect(name: str, is_given: bool, needed: str, has_effect: bool) -> None:
+    if is_given and not has_effect:
+        raise CompositionError(f"{name} has no effect without {needed}.", fix=f"Leave it out, or give {needed}.")
 
 
 def _all_refused(refusals: Sequence[RefusedPoint]) -> CompositionError:
@@ -328,43 +512,26 @@ def _counted(
     raise refusal
 
 
-@dataclass(frozen=True)
-class _Wishes:
-    """Which orderings of a space are wanted; see :func:`enumerate_orderings`."""
-
-    ewald_top: int | None
-    sample_draws: int | None
-    thermal: bool
-    search_lowest: int | None
-    search_budget: int
-    monte_carlo_samples: int | None
-    temperature_K: float
-    dielectric: float
-    sweeps: int
-    quick_look: int | None
-    list_all: bool
-    max_listed: int
-    seed: int
-
-
-def _choose(counted: CountedSpace, wishes: _Wishes, progress: Callable[[int], None] | None) -> ChosenOrderings | None:
-    space, charges, seed = counted.space, counted.oxidation_states, wishes.seed
-    if wishes.sample_draws is not None:
-        return sample(space, charges, wishes.sample_draws, seed=seed, thermal=wishes.thermal)
-    if wishes.search_lowest is not None:
-        return search(space, charges, wishes.search_lowest, seed=seed, budget=wishes.search_budget)
-    if wishes.monte_carlo_samples is not None:
+def _choose(
+    counted: CountedSpace, choice: Choice, max_listed: int, progress: Callable[[int], None] | None
+) -> ChosenOrderings | None:
+    space, charges, seed = counted.space, counted.oxidation_states, choice.seed
+    if choice.sample_draws is not None:
+        return sample(space, charges, choice.sample_draws, seed=seed, thermal=choice.thermal)
+    if choice.search_lowest is not None:
+        return search(space, charges, choice.search_lowest, seed=seed, budget=choice.search_budget)
+    if choice.monte_carlo_samples is not None:
         return monte_carlo(
-            space, charges, wishes.monte_carlo_samples,
-            temperature_K=wishes.temperature_K, dielectric=wishes.dielectric, n_sweeps=wishes.sweeps, seed=seed,
+            space, charges, choice.monte_carlo_samples,
+            temperature_K=choice.temperature_K, dielectric=choice.dielectric, n_sweeps=choice.sweeps, seed=seed,
         )  # fmt: skip
-    number, most = wishes.ewald_top, wishes.max_listed
-    if wishes.list_all:
+    number, most = choice.ewald_top, max_listed
+    if choice.list_all:
         number, most = _MAX_KEPT, min(most, _MAX_KEPT)
     if number is None:
-        if wishes.quick_look is None or counted.plan.method != "list" or counted.count.distinct > _QUICK:
+        if choice.quick_look is None or counted.plan.method != "list" or counted.count.distinct > _QUICK:
             return None
-        number = wishes.quick_look
+        number = choice.quick_look
     if counted.plan.method != "list" or (counted.distinct or 0) > most:
         raise CompositionError(
             f"The orderings of {counted.composition.formula} are too many to be listed: {counted.plan.reason}.",

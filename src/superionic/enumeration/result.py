@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from superionic.enumeration.chosen import ChosenOrderings
 from superionic.enumeration.counted import CountedSpace
 from superionic.errors import CompositionError
 from superionic.execution.codec import to_tree
+from superionic.shown import Shown
 from superionic.version import __version__
 
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -140,8 +141,8 @@ class RefusedPoint:
         }
 
 
-@dataclass(frozen=True, eq=False)
-class Enumeration:
+@dataclass(frozen=True, eq=False, repr=False)
+class Enumeration(Shown):
     """The result of :func:`superionic.enumerate_orderings`.
 
     Parameters
@@ -202,3 +203,33 @@ class Enumeration:
             **({"points": points} if len(points) > 1 else {}),
             **({"refused": [refusal.to_dict() for refusal in self.refused]} if self.refused else {}),
         }
+
+    def _facts(self) -> Iterator[tuple[str, str]]:
+        yield str(self.crystal["refined_formula"]), f"{self.crystal['spacegroup']}, {self.file}"
+        for point in self.points[:3]:
+            counted, chosen = point.counted, point.chosen
+            number = "not counted exactly" if counted.distinct is None else f"{_count_text(counted.distinct)} distinct"
+            where = f"{point.label} in {counted.space.sites.supercell}".strip()
+            yield where, f"{counted.composition.formula}: {number} of {_count_text(counted.count.raw)}"
+            if chosen is not None and len(chosen):
+                lowest, highest = float(chosen.energies_eV.min()), float(chosen.energies_eV.max())
+                yield f"{len(chosen)} by {chosen.method}:", f"{lowest:.4f} to {highest:.4f} eV (point charges)"
+        if len(self.points) > 3:
+            yield "and", f"{len(self.points) - 3} more points"
+        if self.refused:
+            yield "left out", f"{len(self.refused)} (see .refused)"
+
+    def _records(self) -> Iterator[dict[str, Any]]:
+        for point in self.points:
+            head = {"grid_point": point.label} if point.label else {}
+            if point.chosen is not None:
+                yield from (head | about for about in point.chosen.records(point.counted.space))
+                continue
+            values = point.to_dict() | {"supercell": str(point.counted.space.sites.supercell)}
+            fraction = point.counted.fraction
+            values["allowed_fraction"] = None if fraction is None else fraction.fraction
+            yield {name: value for name, value in values.items() if not isinstance(value, list | dict)}
+
+
+def _count_text(number: int) -> str:
+    return f"{number:,}" if number < 10**9 else f"{float(number):.3g}" if number < 10**300 else "over 1e300"

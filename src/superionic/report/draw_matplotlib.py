@@ -6,6 +6,8 @@ import functools
 import hashlib
 import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata, resources
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
@@ -31,6 +33,7 @@ from superionic.report.words import number, power_of_ten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _STYLE: Final[dict[Any, Any]] = {
     "font.family": "DejaVu Sans",
@@ -374,13 +377,7 @@ def draw(plot: Plot, formats: tuple[str, ...]) -> dict[str, bytes]:
 
     The bytes depend on the data and on the version of matplotlib alone: no date, no random names inside.
     """
-    import matplotlib as mpl
-
-    with mpl.rc_context(), warnings.catch_warnings():
-        # A glyph that the bundled font lacks, or a panel too narrow for its words, is no reason to lose a figure.
-        warnings.simplefilter("ignore")
-        mpl.rcdefaults()
-        mpl.rcParams.update(_STYLE)
+    with _style():
         figure = _figure(plot)
         files = {}
         for kind in formats:
@@ -389,3 +386,24 @@ def draw(plot: Plot, formats: tuple[str, ...]) -> dict[str, bytes]:
             files[kind] = buffer.getvalue()
             figure.set_layout_engine("none")  # the first drawing has laid the panels out; the other formats keep that
     return files
+
+
+def figure_of(plot: Plot) -> Figure:
+    """Draw a plot as a figure of matplotlib, which a notebook shows as it is."""
+    with _style():
+        figure: Figure = _figure(plot)
+    png = functools.partial(draw, plot, ("png",))
+    figure._repr_png_ = lambda: png()["png"]  # type: ignore[attr-defined]  # also where matplotlib is not set up inline
+    return figure
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    import matplotlib as mpl
+
+    with mpl.rc_context(), warnings.catch_warnings():
+        # A glyph that the bundled font lacks, or a panel too narrow for its words, is no reason to lose a figure.
+        warnings.simplefilter("ignore")
+        mpl.rcdefaults()
+        mpl.rcParams.update(_STYLE)
+        yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -10,6 +11,7 @@ from superionic.dynamics.analysis import RunAnalysis
 from superionic.execution.codec import plain_json, to_tree
 from superionic.results.document import read_file, to_json
 from superionic.results.identity import Material, Run
+from superionic.shown import Shown
 from superionic.transport.conductivity_of_temperature import TemperatureDependence
 from superionic.transport.estimate import Estimate
 from superionic.transport.volumes import ThermalExpansion
@@ -21,8 +23,8 @@ ANALYSIS: Final = "superionic analysis"
 """What the file ``result.json`` says that it holds."""
 
 
-@dataclass(frozen=True)
-class PooledTransport:
+@dataclass(frozen=True, repr=False)
+class PooledTransport(Shown):
     """Averages over replicas, weighted by ions × time; their scatter is in the errors.
 
     Attributes are those of :class:`superionic.transport.analysis.TransportAnalysis`.
@@ -35,8 +37,8 @@ class PooledTransport:
     ionic_conductivity_S_per_cm: Estimate | None
 
 
-@dataclass(frozen=True, eq=False)
-class SeriesOfRuns:
+@dataclass(frozen=True, eq=False, repr=False)
+class SeriesOfRuns(Shown):
     """σ(T) of runs at several temperatures.
 
     Attributes
@@ -54,8 +56,8 @@ class SeriesOfRuns:
     dependence: TemperatureDependence
 
 
-@dataclass(frozen=True, eq=False)
-class Analysis:
+@dataclass(frozen=True, eq=False, repr=False)
+class Analysis(Shown):
     """What files say: one trajectory, replicas, or several temperatures.
 
     Attributes
@@ -128,6 +130,17 @@ class Analysis:
     def to_json(self) -> str:
         """Return the text of ``result.json``: the same results give the same bytes."""
         return to_json(self, kind=ANALYSIS)
+
+    def _facts(self) -> Iterator[tuple[str, str]]:
+        for series in self.arrhenius:
+            yield series.formula if series.material is None else series.material.label, ""
+            yield from series.dependence._facts()
+        if self.pooled is not None:
+            yield f"{len(self.runs)} replicas", "of " + self.runs[0].formula
+            yield from self.pooled._facts()
+        elif not self.arrhenius:
+            for run in self.runs:
+                yield from run._facts()
 
 
 def read_analysis(path: Path | str) -> Analysis:

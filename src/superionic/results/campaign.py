@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from superionic.results.ranking import RankResult
 from superionic.results.stability import HullResult, SelectResult
 from superionic.results.student import DistilResult
 from superionic.results.transport import AnalyseResult, TransportResult
+from superionic.shown import Shown
 from superionic.structures.refined_cell import RefinedCell
 
 Severity = Literal["info", "caution", "warning"]
@@ -92,8 +93,8 @@ class AxisSummary:
     along: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
-class Results:
+@dataclass(frozen=True, eq=False, repr=False)
+class Results(Shown):
     """Everything that a campaign gave, as far as it has come; no dates and no timings, so equal campaigns are equal.
 
     Attributes
@@ -153,3 +154,13 @@ class Results:
         return isinstance(other, Results) and plain_json(to_tree(self)) == plain_json(to_tree(other))
 
     __hash__ = None  # type: ignore[assignment]
+
+    def _facts(self) -> Iterator[tuple[str, str]]:
+        yield self.campaign, f"({self.status}): {', '.join(crystal.formula for crystal in self.crystals)}"
+        for hull in self.hull[-1:]:
+            yield "stable", f"{sum(entry.stable for entry in hull.entries)} of {len(hull.entries)} by {hull.potential}"
+        for each in () if self.analyse is None else self.analyse.arrhenius:
+            yield each.formula, ""
+            yield from each.dependence._facts()
+        said = [statement.severity for statement in self.statements]
+        yield "warnings", f"{said.count('warning')}, cautions {said.count('caution')} (.statements)"

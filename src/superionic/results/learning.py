@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from superionic.execution.runner import Failure
 from superionic.labels.base import Reference
 from superionic.results.identity import Run
+from superionic.shown import Shown
 from superionic.training.dataset import ElementReferences
 from superionic.training.metrics import EpochRecord, ErrorMetrics
 from superionic.training.preflight import Finding
@@ -75,8 +76,8 @@ class SampledRun:
     key: str
 
 
-@dataclass(frozen=True)
-class SampleResult:
+@dataclass(frozen=True, repr=False)
+class SampleResult(Shown):
     """The sampling runs of one round at one temperature.
 
     Attributes
@@ -173,8 +174,8 @@ class Rejection:
     key: str
 
 
-@dataclass(frozen=True)
-class LabelResult:
+@dataclass(frozen=True, repr=False)
+class LabelResult(Shown):
     """The labels of one round.
 
     Attributes
@@ -215,8 +216,8 @@ class CommitteeMember:
     key: str
 
 
-@dataclass(frozen=True)
-class TrainResult:
+@dataclass(frozen=True, repr=False)
+class TrainResult(Shown):
     """The training that ended one round.
 
     Attributes

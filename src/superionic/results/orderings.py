@@ -8,6 +8,7 @@ from superionic.enumeration.counted import CountedComposition, Method
 from superionic.enumeration.evidence import Evidence
 from superionic.execution.runner import Failure
 from superionic.results.identity import OrderedCell, Ordering
+from superionic.shown import Shown
 from superionic.structures.ranking import EnergyHistogram, Tie
 
 
@@ -33,8 +34,8 @@ class EnumeratedOrdering:
     times_drawn: int | None
 
 
-@dataclass(frozen=True)
-class EnumeratedSpace:
+@dataclass(frozen=True, repr=False)
+class EnumeratedSpace(Shown):
     """The orderings of one integer composition in one supercell.
 
     Attributes
@@ -73,8 +74,8 @@ class EnumeratedSpace:
     orderings: tuple[EnumeratedOrdering, ...]
 
 
-@dataclass(frozen=True)
-class EnumerateResult:
+@dataclass(frozen=True, repr=False)
+class EnumerateResult(Shown):
     """The orderings of all materials and supercells; calculations that failed are left out and listed."""
 
     spaces: tuple[EnumeratedSpace, ...]

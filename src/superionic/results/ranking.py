@@ -10,6 +10,7 @@ from superionic.dynamics.optimizers import Optimizer
 from superionic.execution.runner import Failure
 from superionic.potentials.base import PotentialIdentity
 from superionic.results.identity import Material, Ordering, ReferencePhase
+from superionic.shown import Shown
 from superionic.thermodynamics.rank_statistics import Correlation
 
 RankMethod = Literal["relax-all", "halving", "single-points"]
@@ -242,8 +243,8 @@ class Comparison:
     failures: tuple[Failure, ...]
 
 
-@dataclass(frozen=True)
-class RankResult:
+@dataclass(frozen=True, repr=False)
+class RankResult(Shown):
     """Orderings by their relaxed energies.
 
     Attributes

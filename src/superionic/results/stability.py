@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from superionic.results.identity import AxisValue, Material, Ordering, ReferencePhase
+from superionic.shown import Shown
 
 Reason = Literal["lowest of its composition", "Boltzmann draw"]
 
@@ -99,8 +100,8 @@ class Polymorphs:
         return next((energy.energy_eV_per_atom for energy in self.energies if energy.crystal == crystal), None)
 
 
-@dataclass(frozen=True)
-class PhaseDiagram:
+@dataclass(frozen=True, repr=False)
+class PhaseDiagram(Shown):
     """Formation energies, the convex hull, and polymorphs at equal composition.
 
     Attributes
@@ -130,7 +131,7 @@ class PhaseDiagram:
         return len(self.end_members) <= 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class HullResult(PhaseDiagram):
     """The phase diagram by one potential.
 
@@ -166,8 +167,8 @@ class SelectedOrdering:
     energy_eV_per_fu: float
 
 
-@dataclass(frozen=True)
-class SelectResult:
+@dataclass(frozen=True, repr=False)
+class SelectResult(Shown):
     """Orderings chosen to be sampled.
 
     Attributes

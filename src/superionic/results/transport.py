@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from superionic.execution.runner import Failure
 from superionic.results.identity import Material, Rows, Run
+from superionic.shown import Shown
 from superionic.transport.analysis import TransportAnalysis
 from superionic.transport.conductivity_of_temperature import TemperatureDependence
 from superionic.transport.density_map import DensityMap
@@ -64,8 +65,8 @@ class SimulatedRun:
     flags: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class TransportResult:
+@dataclass(frozen=True, repr=False)
+class TransportResult(Shown):
     """Molecular-dynamics runs by one potential.
 
     Attributes
@@ -83,8 +84,8 @@ class TransportResult:
     failures: tuple[Failure, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class AnalysedRun:
+@dataclass(frozen=True, eq=False, repr=False)
+class AnalysedRun(Shown):
     """What one run says about transport.
 
     Attributes
@@ -105,8 +106,8 @@ class AnalysedRun:
     analysis: TransportAnalysis
 
 
-@dataclass(frozen=True, eq=False)
-class MaterialTransport:
+@dataclass(frozen=True, eq=False, repr=False)
+class MaterialTransport(Shown):
     """σ(T) of one material, from all its runs.
 
     Attributes
@@ -193,8 +194,8 @@ class RunObservables:
     observables: Observables
 
 
-@dataclass(frozen=True, eq=False)
-class AnalyseResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class AnalyseResult(Shown):
     """Diffusivities, conductivities, activation energies and paths.
 
     Attributes

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superionic.errors import AnalysisError
+from superionic.shown import Shown
 from superionic.transport.conductivity import ionic_conductivity, nernst_einstein
 from superionic.transport.diffusivity import (
     ChargeDiffusivity,
@@ -31,8 +32,8 @@ STANDS_STILL = 1.0e-3
 _UNKNOWN = Estimate(0.0, math.inf, (0.0, math.inf), (0.0, math.inf), is_upper_bound=True)
 
 
-@dataclass(frozen=True)
-class TransportAnalysis:
+@dataclass(frozen=True, repr=False)
+class TransportAnalysis(Shown):
     """All that one trajectory says about transport.
 
     Attributes

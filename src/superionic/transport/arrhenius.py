@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from superionic.errors import AnalysisError, CalculationFailed
+from superionic.shown import Shown
 from superionic.transport.estimate import LEVEL_68, LEVEL_95, Estimate, student_quantile
 from superionic.units import BOLTZMANN_EV_PER_K
 
@@ -47,8 +48,8 @@ class Prediction:
     extrapolated: bool
 
 
-@dataclass(frozen=True)
-class ArrheniusFit:
+@dataclass(frozen=True, repr=False)
+class ArrheniusFit(Shown):
     """A straight line y = ln(prefactor) − Ea/(k_B T), with y = ln D or ln(σT).
 
     Attributes

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from superionic.errors import AnalysisError
+from superionic.shown import Shown
 from superionic.transport.arrhenius import ArrheniusFit
 from superionic.transport.budget import TransferTerm, widened
 from superionic.transport.estimate import LEVEL_68, LEVEL_95, Estimate
@@ -23,8 +24,8 @@ Interval = tuple[float, float]
 _BAND_POINTS = 60
 
 
-@dataclass(frozen=True)
-class ConductivityAt:
+@dataclass(frozen=True, repr=False)
+class ConductivityAt(Shown):
     """σ at one temperature.
 
     Attributes
@@ -65,6 +66,13 @@ class ConductivityAt:
     def precision(self) -> Precision:
         """How well σ is pinned down."""
         return precision_of(self.interval68_S_per_cm)
+
+    def _facts(self) -> Iterator[tuple[str, str]]:
+        low, high = self.interval95_S_per_cm
+        known = f"< {high:.2g} S/cm (95 %)" if self.is_upper_bound else f"{self.value_S_per_cm:.3g} S/cm"
+        yield f"σ({self.temperature_K:g} K)", known
+        if not self.is_upper_bound:
+            yield "95 %:", f"{low:.2g} to {high:.2g} S/cm" + (", extrapolated" if self.extrapolated else "")
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, get_args
 
 from superionic.errors import AnalysisError, CalculationFailed
+from superionic.shown import Shown, number_text
 from superionic.transport.arrhenius import ArrheniusFit, ArrheniusForm, arrhenius_fit_estimates
 from superionic.transport.bounded import respect_bounds
 from superionic.transport.budget import BudgetTerm, TransferTerm, error_budget
@@ -120,8 +121,8 @@ class TemperaturePoint:
     conductivity_tensor_S_per_cm: TensorEstimate | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class TemperatureDependence:
+@dataclass(frozen=True, eq=False, repr=False)
+class TemperatureDependence(Shown):
     """σ(T) of one material.
 
     Attributes
@@ -270,6 +271,16 @@ class TemperatureDependence:
     def _bent_by_directions(self) -> bool:
         """Whether straight lines of directions say why that of their mean is bent, without a second regime."""
         return self.directions is not None and self.directions.usable and self.directions.straight
+
+    def _facts(self) -> Iterator[tuple[str, str]]:
+        if self.Ea_eV is not None:
+            yield "Ea", f"{number_text(self.Ea_eV, self.Ea_error_eV)} eV"
+        if self.headline is None:
+            yield "no σ:", self.verdict.words
+        else:
+            yield from self.headline._facts()
+        temperatures = [point.temperature_K for point in self.points]
+        yield "runs", f"{self.n_runs} at {min(temperatures):g} to {max(temperatures):g} K"
 
 
 def temperature_dependence(

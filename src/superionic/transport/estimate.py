@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from superionic.errors import AnalysisError
+from superionic.shown import Shown, number_text
 
 FloatArray = NDArray[np.float64]
 
@@ -20,8 +21,8 @@ LEVEL_95 = 0.95
 """Probability of the longer stated interval."""
 
 
-@dataclass(frozen=True)
-class Estimate:
+@dataclass(frozen=True, repr=False)
+class Estimate(Shown):
     """A quantity with its error, in whatever unit the name of the attribute that holds it says.
 
     Attributes
@@ -68,6 +69,14 @@ class Estimate:
         if low <= 0.0 or not math.isfinite(high):
             return math.inf
         return 0.5 * math.log(high / low)
+
+    def _facts(self) -> Iterator[tuple[str, str]]:
+        low, high = self.interval95
+        if self.is_upper_bound:
+            yield "below", f"{high:.2g} (95 %)"
+        else:
+            yield "", number_text(self.value, self.error)
+            yield "95 %:", f"{low:.2g} to {high:.2g}"
 
 
 def count_like_estimate(

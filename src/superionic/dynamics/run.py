@@ -1,0 +1,198 @@
+"""Molecular dynamics in one call, for a notebook: frames in memory, ready to be analysed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from ase import Atoms
+
+from superionic.dynamics.md import Segment, initial_state, run_segment
+from superionic.dynamics.monitors import Limits
+from superionic.dynamics.reading.base import FRAMES_PER_BLOCK, Block, Notice, Place
+from superionic.dynamics.settings import Barostat, CellMotion, Ensemble, MDSettings, Thermostat
+from superionic.errors import SuperionicError
+from superionic.potentials.base import Potential
+from superionic.shown import Shown
+from superionic.structures.formulas import reduced_formula
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class MDRun(Shown):
+    """A run of molecular dynamics: its settings, its frames, and the state at its end.
+
+    It is a :class:`superionic.dynamics.reading.base.TrajectoryReader`, so that ``superionic.analyse(run)`` takes it.
+
+    Attributes
+    ----------
+    name
+        Formula and temperature.
+    settings
+        Of the integrator.
+    potential
+        Name and model of the potential.
+    segment
+        Frames (unwrapped), temperatures, energies, pressures; ``segment.state`` is where the run ended.
+    notices, place
+        For whoever reads it as a trajectory.
+    """
+
+    name: str
+    settings: MDSettings
+    potential: str
+    segment: Segment
+    notices: list[Notice] = field(default_factory=list)
+    place: Place = field(default_factory=dict)
+
+    format = "run"
+    unwrapped = True
+    counts_steps = True
+
+    @property
+    def atoms(self) -> Atoms:
+        """The structure at the end, with momenta; positions are unwrapped."""
+        return self.segment.state.to_atoms()
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """(n_atoms,) element symbols."""
+        return tuple(self.atoms.get_chemical_symbols())
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames."""
+        return len(self.segment.steps)
+
+    @property
+    def step_ps(self) -> float:
+        """Time step in ps, by which frames are numbered."""
+        return self.settings.timestep_fs * 1.0e-3
+
+    @property
+    def temperature_K(self) -> float | None:
+        """Temperature that the run was held at; None in NVE."""
+        return None if self.settings.ensemble == "nve" else self.settings.temperature_K
+
+    def blocks(self, frames_per_block: int = FRAMES_PER_BLOCK, start: Place | None = None) -> Iterator[Block]:
+        """Yield the frames in order."""
+        first = 0 if start is None else int(start["frame"])
+        frames = self.segment
+        for begin in range(first, self.n_frames, frames_per_block):
+            part = slice(begin, begin + frames_per_block)
+            self.place["frame"] = min(begin + frames_per_block, self.n_frames)
+            cells = frames.cells_A[part]
+            yield Block(frames.steps[part], frames.positions_A[part] @ np.linalg.inv(cells), cells)
+
+    def _facts(self) -> Iterator[tuple[str, str]]:
+        frames, settings = self.segment, self.settings
+        bath = "" if settings.ensemble == "nve" else f", {settings.thermostat}"
+        yield self.name, f"{settings.ensemble.upper()}{bath}, by {self.potential}"
+        if self.n_frames:
+            yield "length", f"{frames.times_ps[-1] - frames.times_ps[0]:g} ps, {self.n_frames} frames"
+            yield "mean temperature", f"{frames.temperatures_K.mean():.1f} K"
+            yield "mean potential energy", f"{frames.potential_energies_eV.mean():.4f} eV"
+            volumes = np.abs(np.linalg.det(frames.cells_A))
+            yield "mean volume", f"{volumes.mean():.2f} Å³"
+        for flag in (*frames.flags, *([frames.stopped] if frames.stopped else [])):
+            yield "note:", flag
+
+    def _records(self) -> Iterator[dict[str, Any]]:
+        frames = self.segment
+        columns: dict[str, npt.NDArray[Any] | None] = {
+            "step": frames.steps,
+            "time_ps": frames.times_ps,
+            "temperature_K": frames.temperatures_K,
+            "potential_energy_eV": frames.potential_energies_eV,
+            "kinetic_energy_eV": frames.kinetic_energies_eV,
+            "pressure_GPa": frames.pressures_GPa,
+            "conserved_eV": frames.conserved_eV,
+            "volume_A3": np.abs(np.linalg.det(frames.cells_A)),
+        }
+        known = {name: column.tolist() for name, column in columns.items() if column is not None}
+        for row in zip(*known.values(), strict=True):
+            yield dict(zip(known, row, strict=True))
+
+
+def run_md(
+    atoms: Atoms | MDRun,
+    model: Potential,
+    *,
+    temperature_K: float | None = None,
+    ps: float,
+    ensemble: Ensemble = "nvt",
+    thermostat: Thermostat | None = None,
+    barostat: Barostat = "mtk",
+    cell_motion: CellMotion = "isotropic",
+    pressure_GPa: float = 1.0e-4,
+    timestep_fs: float = 1.0,
+    save_every: int = 10,
+    seed: int = 0,
+    settings: MDSettings | None = None,
+    limits: Limits | None = None,
+    progress: Callable[[float, str], None] | None = None,
+) -> MDRun:
+    """Run molecular dynamics and keep the frames in memory.
+
+    Parameters
+    ----------
+    atoms
+        Where to start, left as it is: a structure (velocities are drawn at the temperature), or an earlier run, which
+        goes on with its settings exactly as if it had never stopped.
+    model
+        The potential; see :func:`superionic.load_model`.
+    temperature_K
+        Target temperature; in NVE the starting one.
+    ps
+        Length of the run in ps.
+    ensemble, thermostat, barostat, cell_motion, pressure_GPa, timestep_fs, save_every
+        See :class:`superionic.dynamics.settings.MDSettings`; the thermostat is the one that goes with the ensemble, if
+        None.
+    seed
+        Of velocities and of stochastic thermostats; the same seed gives the same run.
+    settings
+        All of these in one object, in their place, with those that have no keyword here.
+    limits
+        Where the run is stopped.
+    progress
+        Called now and then with the fraction done and a message.
+
+    Returns
+    -------
+    MDRun
+        ``superionic.analyse(run)`` gives diffusivities and conductivities.
+
+    Raises
+    ------
+    SuperionicError
+        If a setting is wrong, or the temperature is missing.
+    CalculationFailed
+        If the run blows up.
+    PotentialError
+        If the potential does not cover an element.
+    """
+    if isinstance(atoms, MDRun):
+        chosen, state = atoms.settings, atoms.segment.state
+    else:
+        if settings is None:
+            if temperature_K is None:
+                raise SuperionicError("Molecular dynamics: there is no temperature.", fix="Give temperature_K=700.")
+            matching: Thermostat = "berendsen" if ensemble == "npt" and barostat == "berendsen" else "nose-hoover-chain"
+            settings = MDSettings(
+                temperature_K=temperature_K, ensemble=ensemble, thermostat=thermostat or matching, barostat=barostat,
+                cell_motion=cell_motion, pressure_GPa=pressure_GPa, timestep_fs=timestep_fs, save_every=save_every,
+            )  # fmt: skip
+        chosen, state = settings, initial_state(atoms, settings, seed)
+    n_steps = round(ps * 1000.0 / chosen.timestep_fs)
+    if n_steps < 1:
+        raise SuperionicError(
+            f"Molecular dynamics: {ps:g} ps are no step of {chosen.timestep_fs:g} fs.", fix="Give a longer time."
+        )
+    segment = run_segment(state, model, chosen, n_steps, progress=progress, limits=limits)
+    identity = model.identity
+    formula = reduced_formula(Counter(segment.state.to_atoms().get_chemical_symbols()))
+    name = f"{formula}, {chosen.temperature_K:g} K"
+    return MDRun(name, chosen, f"{identity.name} {identity.model}", segment)

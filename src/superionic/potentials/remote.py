@@ -1,0 +1,65 @@
+"""A potential that is evaluated in another process, for an engine that cannot be imported into this one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from superionic.potentials.base import BasePotential, PotentialIdentity, Prediction, load_potential
+
+Ask = Callable[[Mapping[str, Any], Mapping[str, Any]], Mapping[str, Any]]
+"""Has :func:`answer` called in the other process, with these settings and inputs."""
+
+
+class RemotePotential(BasePotential):
+    """A potential in a process that stays warm, behind the protocol of one that is loaded here.
+
+    Parameters
+    ----------
+    name, model, options
+        As for :func:`superionic.potentials.base.load_potential`.
+    ask
+        The way to the other process.
+
+    Raises
+    ------
+    PotentialError, EngineError
+        As :func:`superionic.potentials.base.load_potential` in the other process.
+    """
+
+    def __init__(self, name: str, model: str | None, options: Mapping[str, Any], ask: Ask) -> None:
+        self._settings = {"name": name, "model": model, "options": dict(options)}
+        self._ask = ask
+        about = ask(self._settings, {})
+        super().__init__(PotentialIdentity(**{**about, "elements": tuple(about["elements"])}))
+
+    def evaluate(self, atoms: Atoms, *, stress: bool = True) -> Prediction:
+        """Energy, forces and, if ``stress``, stress of ``atoms``; see :class:`superionic.potentials.base.Potential`."""
+        structure = {
+            "numbers": atoms.numbers,
+            "positions": atoms.positions,
+            "cell": atoms.cell.array,
+            "pbc": np.asarray(atoms.pbc),
+        }
+        values = self._ask({**self._settings, "stress": stress}, {"atoms": structure})
+        return Prediction(values["energy_eV"], values["forces_eV_per_A"], values["stress_eV_per_A3"])
+
+
+def answer(settings: Mapping[str, Any], inputs: Mapping[str, Any], context: Any) -> dict[str, Any]:
+    """Say who a potential is, or evaluate it on ``inputs["atoms"]``; it is loaded once and kept."""
+    potential = context.cache.get("remote")
+    if potential is None:
+        potential = load_potential(settings["name"], model=settings["model"], **settings["options"])
+        context.cache["remote"] = potential
+    if "atoms" not in inputs:
+        return asdict(potential.identity)
+    prediction = potential.evaluate(Atoms(**inputs["atoms"]), stress=settings["stress"])
+    return {
+        "energy_eV": prediction.energy_eV,
+        "forces_eV_per_A": prediction.forces_eV_per_A,
+        "stress_eV_per_A3": prediction.stress_eV_per_A3,
+    }
