@@ -131,7 +131,8 @@ def cheapest(measure: Callable[[], float]) -> float:
 
 def rows_of_lammps(args: argparse.Namespace) -> dict[str, Any]:
     """Run this script in LAMMPS' environment."""
-    from superionic.execution.engines import resolve_engine, worker_environment
+    from superionic.execution.engines import resolve_engine
+    from superionic.execution.home import worker_environment
 
     try:
         python = resolve_engine("lammps").python
