@@ -116,3 +116,29 @@ with remembered_interrupts():
         time.sleep(0.05)
     process.stdout.close()
     assert process.returncode == -signal.SIGTERM
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_what_a_library_makes_of_an_interrupt_is_no_fault() -> None:
+    # matplotlib was once interrupted in a callback from C, and said that a matrix is not invertible.
+    code = """
+import importlib, os, signal
+
+main = importlib.import_module("superionic.cli.main")
+
+def build(_verb=None):
+    def verb(args):
+        try:
+            os.kill(os.getpid(), signal.SIGHUP)
+            signal.pause()
+        except KeyboardInterrupt:
+            raise ValueError("Invalid affine transformation matrix") from None
+    return verb
+
+main.build_app = build
+main.main(["run", "campaign.yaml"])
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == 128 + signal.SIGHUP
+    assert "fault" not in ended.stderr
+    assert "stopped by SIGHUP" in ended.stderr

@@ -131,7 +131,7 @@ def main(arguments: list[str] | None = None) -> None:
     # `--debug` is welcome at the end of the line too, where people add it.
     arguments = [argument for argument in arguments if argument != "--debug"]
     with screens() as (out, _), remembered_interrupts() as interrupts:
-        code = _call(arguments, debug=debug)
+        code = _call(arguments, interrupts, debug=debug)
         if code == _EXIT_USER_ERROR and "--json" in arguments and not out.is_used:
             # A command line that click refuses; all other refusals have printed their object.
             _print_json_error("The command line cannot be understood.", None, "standard error says why")
@@ -143,7 +143,7 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(code)
 
 
-def _call(arguments: list[str], *, debug: bool) -> int:
+def _call(arguments: list[str], interrupts: Interrupts, *, debug: bool) -> int:
     """Do what the arguments say and return the exit code."""
     from superionic.errors import SuperionicError, storage_error
 
@@ -172,6 +172,8 @@ def _call(arguments: list[str], *, debug: bool) -> int:
     except Exception as error:
         if debug:
             raise
+        if interrupts.signal is not None:  # a library that is interrupted in a callback raises what it likes
+            return _EXIT_FAULT
         typer.echo(f"a fault of superionic: {type(error).__name__}: {error}", err=True)
         typer.echo("run the same command with --debug and report the traceback; all finished work is kept", err=True)
         return _EXIT_FAULT
