@@ -66,6 +66,7 @@ BENCHMARKS = (
     Benchmark("ranking.py", ("optimizers", "pair", ORDERINGS, "--count", "3", "--only", "QN", "FIRE")),
     Benchmark("ranking.py", ("halving", "pair", ORDERINGS, "--count", "40", "--wanted", "3")),
     Benchmark("md_engines.py", ("--repeat", "1", "--steps", "50", "--rounds", "3")),
+    Benchmark("integrators.py", ("--steps", "400", "--seeds", "1", "--cost-steps", "50")),
     Benchmark("label_gates.py", ("--frames", "8", "--sizes", "24", "--shares", "0.05", "--sets", "3")),
     Benchmark("transport.py", ("--seeds", "3", "--regime", "free, 90 hops", "--frames", "1000", "--ions", "24")),
     Benchmark("series.py", ("--seeds", "2")),
