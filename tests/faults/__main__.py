@@ -8,6 +8,7 @@ put in the place of the one in a page of the documentation. Ends with 1 if anyth
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import platform
 import shutil
@@ -27,6 +28,8 @@ from hostile_inputs import hostile_inputs
 from kills import random_kills
 from on_slurm import faults_on_slurm
 from steps import crash_points, errors
+
+import superionic
 
 KINDS: Final[dict[str, tuple[str, Callable[[Bench, Tally], None]]]] = {
     "kills": ("random kills", random_kills),
@@ -66,6 +69,19 @@ def put_in(page: Path, text: str) -> None:
     page.write_text(f"{before}{begin}\n{text}{end}{after}")
 
 
+def _demand_same_source(work: Path) -> None:
+    """See that a folder was begun with this very source: another one gives other keys, which would look like losses."""
+    source = Path(superionic.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(source.rglob("*.py")):
+        digest.update(path.relative_to(source).as_posix().encode() + path.read_bytes())
+    mark = work / "source.sha256"
+    if mark.exists() and mark.read_text() != digest.hexdigest():
+        raise SystemExit(f"{work} was begun with another version of superionic; give another folder to --work")
+    work.mkdir(parents=True, exist_ok=True)
+    mark.write_text(digest.hexdigest())
+
+
 def _write(path: Path, tally: Tally) -> None:
     path.write_text(json.dumps(asdict(tally)))
 
@@ -85,6 +101,7 @@ def main() -> None:
         print("faults are tried on Linux, with a C compiler")
         return
     work = given.work or Path(tempfile.mkdtemp(prefix="superionic-faults-"))
+    _demand_same_source(work)
     tallies: dict[str, Tally] = {}
     try:
         with Bench(work.absolute(), long=given.long, seed=given.seed) as bench:
