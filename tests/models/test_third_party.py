@@ -57,7 +57,7 @@ def test_its_entry_in_a_campaign_is_judged_by_what_the_model_says(root, tmp_path
     with pytest.raises(CampaignFileError, match="the engine toy has no 'precision'"):
         Campaign.load(written(root, tmp_path, TEXT.replace("engine: toy", "engine: toy, precision: float64")))
     with pytest.raises(CampaignFileError, match="toy"):
-        Campaign.load(written(root, tmp_path, TEXT.replace("engine: toy", "engine: toi")))
+        Campaign.load(written(root, tmp_path, TEXT.replace("engine: toy", "engine: toyy")))
 
 
 def test_a_name_that_is_taken_and_what_is_no_model_are_refused(monkeypatch):

@@ -7,5 +7,5 @@ MODEL = Model(
     package=__name__,
     potential=f"{__name__}.potential",
     evaluation_s_per_atom=2e-5,
-    citation=("J. E. Jones, Proc. R. Soc. Lond. A 106, 463–477 (1924)", "10.1098/rspa.1924.0082"),
+    citation=("J. E. Jones, Proc. R. Soc. A 106, 463–477 (1924)", "10.1098/rspa.1924.0082"),
 )
