@@ -158,12 +158,12 @@ def test_another_package_provides_an_engine(tmp_path, monkeypatch, finished_fold
     (tmp_path / "toy_site.py").write_text(
         "from concurrent.futures import ThreadPoolExecutor\n"
         "from contextlib import contextmanager\n"
-        "from superionic.execution.sites.base import Place\n"
+        "from superionic.execution.sites.base import TaskPool\n"
         "@contextmanager\n"
         "def open_toy(run):\n"
         "    run.say(f'toy in {run.run_folder.name}')\n"
         "    with ThreadPoolExecutor(1) as executor:\n"
-        "        yield Place(executor, run.slots)\n"
+        "        yield TaskPool(executor, run.slots)\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     said: list[str] = []

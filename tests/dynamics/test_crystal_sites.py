@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from superionic.dynamics.analysis import Question, analyse_trajectory
+from superionic.dynamics.analysis import AnalysisOptions, analyse_trajectory
 from superionic.dynamics.crystal_sites import crystal_sites
 from superionic.dynamics.unwrapped import UnwrappedTrajectory
 from superionic.errors import AnalysisError
@@ -146,7 +146,7 @@ def test_the_cell_of_a_run_is_compared_with_the_refined_one(crystal, strain, how
     at_rest = np.concatenate([lithium, places])
     positions = at_rest + rng.normal(0.0, 0.15, (60, *at_rest.shape))
     run = UnwrappedTrajectory((*["Li"] * 18, *symbols), positions.astype(np.float32), cell, 0.1)
-    found = analyse_trajectory(run, Question(mobile=("Li",), temperature_K=300.0, sites=crystal)).result
+    found = analyse_trajectory(run, AnalysisOptions(mobile=("Li",), temperature_K=300.0, sites=crystal)).result
     assert found.refined.lengths_percent == pytest.approx([100 * strain] * 3, abs=1e-4)
     assert found.refined.angles_difference_deg == pytest.approx([0.0] * 3, abs=1e-4)
     assert found.refined.volume_percent == pytest.approx(100 * ((1 + strain) ** 3 - 1), abs=1e-3)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from superionic.dynamics.reading import Block, Notice, ReadingOptions, open_trajectory
+from superionic.dynamics.reading import Block, ReadingOptions, ReadWarning, open_trajectory
 from superionic.dynamics.reading.joining import Numbers, TimeAxis, plan
 from superionic.dynamics.unwrapped import MOST_FILLED, read_unwrapped
 from superionic.dynamics.unwrapped_cache import key_of
@@ -122,7 +122,7 @@ class Frames:
         self.symbols = ("Li",) * fractional.shape[1]
         self.steps = np.arange(len(fractional)) if steps is None else np.asarray(steps)
         self.cells = np.broadcast_to(cell, (len(fractional), 3, 3))
-        self.notices: list[Notice] = []
+        self.notices: list[ReadWarning] = []
         self.place = {}
 
     def blocks(self, frames_per_block=16, start=None):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from superionic.dynamics.analysis import Question, analyse_trajectory
+from superionic.dynamics.analysis import AnalysisOptions, analyse_trajectory
 from superionic.dynamics.unwrapped import UnwrappedTrajectory
 from superionic.transport.analysis import analyse_displacements
 from superionic.transport.framework import MELTING_SHARE, Framework, framework_motion
@@ -198,7 +198,7 @@ def test_where_all_atoms_are_mobile_momentum_leaves_no_collective_motion():
     steps = np.random.default_rng(2).normal(0.0, 0.15, (3000, 32, 3))
     steps -= steps.mean(axis=1, keepdims=True)  # the momentum of a run is zero
     trajectory = UnwrappedTrajectory(("Al",) * 32, np.cumsum(steps, axis=0).astype(np.float32), 9.0 * np.eye(3), DT_PS)
-    found = analyse_trajectory(trajectory, Question(mobile=("Al",), temperature_K=900.0)).result.transport
+    found = analyse_trajectory(trajectory, AnalysisOptions(mobile=("Al",), temperature_K=900.0)).result.transport
     assert found.tracer_diffusivity_cm2_per_s.value == pytest.approx(0.15**2 / (2 * DT_PS) * 1e-4, rel=0.1)
     assert found.charge_diffusivity_cm2_per_s.is_unknown
     assert found.haven_ratio.is_unknown

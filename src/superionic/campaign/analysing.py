@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from superionic.campaign.trajectories import is_run_folder, open_run
-from superionic.dynamics.analysis import AnalysedTrajectory, Drift, Question, RunAnalysis, analyse_trajectory
-from superionic.dynamics.reading import Notice, ReadingOptions, TrajectoryReader, open_trajectory, without_effect
+from superionic.dynamics.analysis import AnalysedTrajectory, AnalysisOptions, Drift, RunAnalysis, analyse_trajectory
+from superionic.dynamics.reading import ReadingOptions, ReadWarning, TrajectoryReader, open_trajectory, without_effect
 from superionic.dynamics.unwrapped import Progress, read_unwrapped
 from superionic.dynamics.unwrapped_cache import key_of
 from superionic.dynamics.unwrapping import SCHEMES, Scheme
@@ -152,7 +152,7 @@ def analyse(
     report_temperatures_K
         Temperatures at which the fit is read off; the first is the headline's.
     charges, axes, plane, framework, drift, hop_length_A, window_ps, density_grid_A, isovalue_per_A3
-        See :class:`superionic.dynamics.analysis.Question`; `axes` as letters, such as ``"xy"``,
+        See :class:`superionic.dynamics.analysis.AnalysisOptions`; `axes` as letters, such as ``"xy"``,
         `plane` as those of two cell vectors, such as ``"ac"``.
     sites
         Where ions go: ``"none"`` does not ask; ``"density"`` takes the maxima of the density for sites; a crystal, or
@@ -198,8 +198,8 @@ def analyse(
     )
     given = files if isinstance(files, Sequence) and not isinstance(files, str) else [files]
     sources = [Path(each) if isinstance(each, str | Path) else each for each in given]
-    options = ReadingOptions(tuple(elements), units, timestep_fs, None if structure is None else Path(structure))
-    question = Question(
+    reading = ReadingOptions(tuple(elements), units, timestep_fs, None if structure is None else Path(structure))
+    options = AnalysisOptions(
         mobile=(mobile,) if isinstance(mobile, str) else tuple(mobile),
         charges=charges,
         axes=_axes(axes),
@@ -215,13 +215,13 @@ def analyse(
     )
     if unwrap not in SCHEMES:
         raise AnalysisError(f"There is no way to unwrap {unwrap!r}.", fix=f"Choose one of {', '.join(SCHEMES)}.")
-    groups = _groups(sources, options, format, temperature_K, temperatures_K, replicas, run, part)
+    groups = _groups(sources, reading, format, temperature_K, temperatures_K, replicas, run, part)
     interval = None if frame_interval_fs is None else frame_interval_fs * 1.0e-3
     done = []
     for group in groups:
         readers = group.readers
         temperature, words, doubt = _temperature(group)
-        key = key_of(group.files, options, [r.format for r in readers], unwrap) if cache and group.files else ""
+        key = key_of(group.files, reading, [r.format for r in readers], unwrap) if cache and group.files else ""
         trajectory = read_unwrapped(
             readers,
             frame_interval_ps=interval,
@@ -231,12 +231,12 @@ def analyse(
             progress=progress,
         )
         kept = trajectory.part(skip_ps, stride)
-        said = [words, *([without_effect(readers[0], options)] if group.files else [])]
-        more = tuple(Notice(None, None, each, 0, readers[0].name) for each in said if each)
+        said = [words, *([without_effect(readers[0], reading)] if group.files else [])]
+        more = tuple(ReadWarning(None, None, each, 0, readers[0].name) for each in said if each)
         kept = replace(kept, notices=(*kept.notices, *more), flags=(*kept.flags, *([doubt] if doubt else [])))
         name = readers[0].name + (f" and {len(readers) - 1} more" if len(readers) > 1 else "")
         pressure = None if group.run is None else group.run.pressure_GPa
-        asked = replace(question, temperature_K=temperature, pressure_GPa=pressure)
+        asked = replace(options, temperature_K=temperature, pressure_GPa=pressure)
         done.append(analyse_trajectory(kept, asked, name=name))
     runs = tuple(each.result for each in done)
     identities = tuple(group.run for group in groups if group.run is not None)

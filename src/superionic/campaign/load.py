@@ -18,7 +18,7 @@ from superionic.campaign.load_messages import validation_problems
 from superionic.campaign.schema import CampaignFile
 from superionic.campaign.schema_checks import cross_problems
 from superionic.campaign.schema_presets import complete
-from superionic.campaign.yaml_text import Document, Place, parse_yaml
+from superionic.campaign.yaml_text import Document, Position, parse_yaml
 from superionic.errors import CampaignFileError, explained
 from superionic.foreign import open_regular, read_regular
 from superionic.registry import find
@@ -90,7 +90,7 @@ def parse_campaign(text: str, path: str | Path) -> CampaignFile:
     if not document.problems or document.value is not None:
         if not isinstance(document.value, dict):
             message = "the file is empty" if document.value is None else "the file is not a mapping of keys to values"
-            document.problems.append((Problem((), message), document.values.get((), Place(1, 1))))
+            document.problems.append((Problem((), message), document.values.get((), Position(1, 1))))
         else:
             campaign, problems = _validate(document.value, source)
             problems = [*problems, *_idle(document.value)]

@@ -30,7 +30,7 @@ from superionic.execution.ledger import LEDGER, Ledger
 from superionic.execution.locks import run_lock, run_owner
 from superionic.execution.reporting import Reporter
 from superionic.execution.runner import Runner, Slots, TasksPending
-from superionic.execution.sites.base import Place, SiteRun, local_place, open_site
+from superionic.execution.sites.base import SiteRun, TaskPool, local_place, open_site
 from superionic.execution.store import Store
 from superionic.execution.worker import PROGRESS_EVERY_S
 from superionic.version import __version__
@@ -292,10 +292,10 @@ class Campaign:
 
     def _place(
         self, executor: Executor | None, site: Site | None, slots: Slots, say: Callable[[str], None]
-    ) -> AbstractContextManager[Place]:
+    ) -> AbstractContextManager[TaskPool]:
         """Choose where tasks run."""
         if executor is not None:
-            return nullcontext(Place(executor, slots))
+            return nullcontext(TaskPool(executor, slots))
         if site is None:
             return local_place(slots)
         site, more_memory = self.fit_site(site)
@@ -351,7 +351,7 @@ class Campaign:
         store: Store,
         ledger: Ledger,
         *,
-        place: Place | None = None,
+        place: TaskPool | None = None,
         reporter: Reporter | None = None,
         until: str | None = None,
         interrupts: Interrupts | None = None,

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from superionic.campaign.load import error_of, read_text
 from superionic.campaign.load_messages import validation_problems
-from superionic.campaign.yaml_text import Place, parse_yaml
+from superionic.campaign.yaml_text import Position, parse_yaml
 from superionic.execution.ledger import Ledger
 from superionic.execution.sites.base import kind_of_task
 from superionic.execution.sites.site_file import Site
@@ -111,7 +111,7 @@ def parse_site(text: str, path: str | Path) -> Site:
         document.problems.extend((problem, document.place(problem)) for problem in problems)
     elif not document.problems:
         message = "the file is empty" if raw is None else "the file is not a mapping of keys to values"
-        document.problems.append((Problem((), message), Place(1, 1)))
+        document.problems.append((Problem((), message), Position(1, 1)))
     raise error_of(document, Path(path), what="site file", reference=REFERENCE)
 
 

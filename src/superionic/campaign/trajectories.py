@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from superionic.dynamics.md import Segment
-from superionic.dynamics.reading.base import FRAMES_PER_BLOCK, Block, Notice, Place
+from superionic.dynamics.reading.base import FRAMES_PER_BLOCK, Block, FilePosition, ReadWarning
 from superionic.errors import AnalysisError
 from superionic.execution.codec import from_tree
 from superionic.execution.ledger import LEDGER, Ledger, Record
@@ -45,8 +45,8 @@ class SegmentsReader:
         from ase.data import chemical_symbols
 
         self.name = label
-        self.notices: list[Notice] = []
-        self.place: Place = {}
+        self.notices: list[ReadWarning] = []
+        self.place: FilePosition = {}
         self._store = store
         self._keys = keys
         first = self._segment(0)
@@ -56,14 +56,16 @@ class SegmentsReader:
         times = first.times_ps
         self.step_ps = frame_interval_ps or (float(times[1] - times[0]) if len(times) > 1 else None)
 
-    def blocks(self, frames_per_block: int = FRAMES_PER_BLOCK, start: Place | None = None) -> Iterator[Block]:
+    def blocks(self, frames_per_block: int = FRAMES_PER_BLOCK, start: FilePosition | None = None) -> Iterator[Block]:
         """Yield the whole frames in order, from the first or from a :attr:`place`."""
         self.notices.clear()
         first = 0 if start is None else start["segment"]
         for number in range(first, len(self._keys)):
             segment = self._segment(number)
             if segment is None:
-                self.notices.append(Notice(None, None, f"segment {number + 1} is not in the store", None, self.name))
+                self.notices.append(
+                    ReadWarning(None, None, f"segment {number + 1} is not in the store", None, self.name)
+                )
                 return
             steps = np.rint(segment.times_ps / (self.step_ps or 1.0)).astype(np.int64)
             for begin in range(0, len(steps), frames_per_block):

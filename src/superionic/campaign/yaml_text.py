@@ -37,7 +37,7 @@ _STANDARD_TAG = "tag:yaml.org,2002:"
 
 
 @dataclass(frozen=True)
-class Place:
+class Position:
     """Line and column in the file, both counted from 1."""
 
     line: int
@@ -59,11 +59,11 @@ class Document:
     """
 
     value: Any = None
-    keys: dict[Path, Place] = field(default_factory=dict)
-    values: dict[Path, Place] = field(default_factory=dict)
-    problems: list[tuple[Problem, Place]] = field(default_factory=list)
+    keys: dict[Path, Position] = field(default_factory=dict)
+    values: dict[Path, Position] = field(default_factory=dict)
+    problems: list[tuple[Problem, Position]] = field(default_factory=list)
 
-    def place(self, problem: Problem) -> Place:
+    def place(self, problem: Problem) -> Position:
         """Return the place of a problem: its own, or that of the nearest part around it that the text has."""
         if problem.at_key and problem.path in self.keys:
             return self.keys[problem.path]
@@ -72,7 +72,7 @@ class Document:
         path = problem.path[:-1]
         while path and path not in self.values:
             path = path[:-1]
-        return self.keys.get(path) or self.values.get(path) or Place(1, 1)
+        return self.keys.get(path) or self.values.get(path) or Position(1, 1)
 
 
 def parse_yaml(text: str) -> Document:
@@ -95,7 +95,7 @@ def parse_yaml(text: str) -> Document:
     document = Document()
     word = next((word for word in text.split() if word.count("!") > MAX_MARKS), None)
     if word is not None:  # over which ruamel.yaml would sit for minutes
-        place = Place(text.count("\n", 0, text.index(word)) + 1, 1)
+        place = Position(text.count("\n", 0, text.index(word)) + 1, 1)
         message = f"one word has {word.count('!'):,} exclamation marks"
         document.problems.append((Problem((), message, "a campaign file holds plain values only"), place))
         return document
@@ -107,11 +107,11 @@ def parse_yaml(text: str) -> Document:
         return document
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = Place(mark.line + 1, mark.column + 1) if mark is not None else Place(1, 1)
+        place = Position(mark.line + 1, mark.column + 1) if mark is not None else Position(1, 1)
         document.problems.append((Problem((), *_explain(error, text, place)), place))
         return document
     except (YAMLError, ValueError) as error:
-        document.problems.append((Problem((), f"this is not YAML: {str(error).splitlines()[0]}"), Place(1, 1)))
+        document.problems.append((Problem((), f"this is not YAML: {str(error).splitlines()[0]}"), Position(1, 1)))
         return document
     if node is not None:
         try:
@@ -132,10 +132,10 @@ def _check_size(text: str) -> None:
         depth += kind.endswith("StartEvent") - kind.endswith("EndEvent")
         # A value has a key, a list or section two ends; the stream and the document count as depth, too.
         if depth > MAX_DEPTH + 2 or count > 3 * MAX_VALUES:
-            raise _TooMuchError(Place(event.start_mark.line + 1, event.start_mark.column + 1))
+            raise _TooMuchError(Position(event.start_mark.line + 1, event.start_mark.column + 1))
 
 
-def _explain(error: Any, text: str, place: Place) -> tuple[str, str]:
+def _explain(error: Any, text: str, place: Position) -> tuple[str, str]:
     """Say in words what a YAML syntax error means, and what to do."""
     lines = text.splitlines()
     line = lines[place.line - 1] if place.line <= len(lines) else ""
@@ -167,7 +167,7 @@ class _Builder:
         self.open: list[int] = []  # ids of the nodes around the present one: an alias to one of them has no end
 
     def build(self, node: Any, path: Path, depth: int) -> Any:
-        place = Place(node.start_mark.line + 1, node.start_mark.column + 1)
+        place = Position(node.start_mark.line + 1, node.start_mark.column + 1)
         self.document.values[path] = place
         self.count += 1
         if self.count > MAX_VALUES or depth > MAX_DEPTH or id(node) in self.open:
@@ -185,9 +185,9 @@ class _Builder:
             self.open.pop()
 
     def entries(self, node: Any, path: Path, depth: int) -> Iterator[tuple[str, Any]]:
-        seen: dict[str, Place] = {}
+        seen: dict[str, Position] = {}
         for key_node, child in node.value:
-            place = Place(key_node.start_mark.line + 1, key_node.start_mark.column + 1)
+            place = Position(key_node.start_mark.line + 1, key_node.start_mark.column + 1)
             if type(key_node).__name__ != "ScalarNode":
                 self.problem(path, "a key must be text", place)
                 continue
@@ -207,7 +207,7 @@ class _Builder:
                 self.document.values[(*path, key)] = place
             yield key, value
 
-    def refused_tag(self, node: Any, path: Path, place: Place, allowed: set[str]) -> bool:
+    def refused_tag(self, node: Any, path: Path, place: Position, allowed: set[str]) -> bool:
         tag = str(node.tag) if node.tag is not None else ""
         if tag in {"", "!"} or tag.removeprefix(_STANDARD_TAG) in allowed:
             return False
@@ -215,7 +215,7 @@ class _Builder:
         self.problem(path, f"the tag {shown} is not allowed", place, "a campaign file holds plain values only")
         return True
 
-    def scalar(self, node: Any, path: Path, place: Place) -> Any:
+    def scalar(self, node: Any, path: Path, place: Position) -> Any:
         text = str(node.value)
         # The parser resolves plain scalars by its own rules first; only those tags can stand on a plain value.
         plain = node.style is None
@@ -224,7 +224,7 @@ class _Builder:
             return None
         return plain_scalar(text) if plain else text
 
-    def problem(self, path: Path, message: str, place: Place, hint: str = "") -> None:
+    def problem(self, path: Path, message: str, place: Position, hint: str = "") -> None:
         self.document.problems.append((Problem(path, message, hint), place))
 
 

@@ -16,7 +16,7 @@ from superionic.dynamics.crystal_sites import (
     mean_places,
     summary_of,
 )
-from superionic.dynamics.reading.base import Notice, counted
+from superionic.dynamics.reading.base import ReadWarning, counted
 from superionic.dynamics.unwrapped import UnwrappedTrajectory
 from superionic.errors import AnalysisError, CompositionError
 from superionic.references.compare import Comparison, compare
@@ -52,7 +52,7 @@ _NEAR_K = 26.0
 
 
 @dataclass(frozen=True)
-class Question:
+class AnalysisOptions:
     """What is asked of a trajectory.
 
     Attributes
@@ -163,7 +163,7 @@ class RunAnalysis(Shown):
     largest_displacement_A: float
     n_filled_frames: int
     n_left_out_frames: int
-    notices: tuple[Notice, ...]
+    notices: tuple[ReadWarning, ...]
     mean_cell: MeanCell | None
     volumes: VolumeTrace
     comparisons: tuple[Comparison, ...]
@@ -209,7 +209,7 @@ class AnalysedTrajectory:
 
 
 def analyse_trajectory(
-    trajectory: UnwrappedTrajectory, question: Question, *, name: str = "trajectory"
+    trajectory: UnwrappedTrajectory, options: AnalysisOptions, *, name: str = "trajectory"
 ) -> AnalysedTrajectory:
     """Analyse one trajectory.
 
@@ -217,7 +217,7 @@ def analyse_trajectory(
     ----------
     trajectory
         Unwrapped positions.
-    question
+    options
         What is asked of it.
     name
         By which the results call it.
@@ -233,10 +233,10 @@ def analyse_trajectory(
 
     symbols = np.array(trajectory.symbols)
     composition = counted(trajectory.symbols)
-    mobile = _mobile(question.mobile, composition)
+    mobile = _mobile(options.mobile, composition)
     is_mobile = np.isin(symbols, mobile)
-    framework, is_framework, drift = _framework(question, composition, symbols, is_mobile)
-    charges, note, flags = _charges(question, composition, mobile)
+    framework, is_framework, drift = _framework(options, composition, symbols, is_mobile)
+    charges, note, flags = _charges(options, composition, mobile)
     chosen = is_mobile | is_framework
     positions: npt.NDArray[Any] = trajectory.positions_A
     if not chosen.all():
@@ -249,34 +249,34 @@ def analyse_trajectory(
         trajectory.cells_A,
         is_mobile[chosen],
         trajectory.frame_interval_ps,
-        question.temperature_K,
+        options.temperature_K,
         per_atom[chosen] if charges else None,
         masses=masses[chosen] if drift == "mass" else None,
         kinds=numbers[chosen],
-        hop_length_A=question.hop_length_A,
-        axes=question.axes,
-        plane=question.plane,
-        window_ps=question.window_ps,
+        hop_length_A=options.hop_length_A,
+        axes=options.axes,
+        plane=options.plane,
+        window_ps=options.window_ps,
     )
-    if question.temperature_K is None:
+    if options.temperature_K is None:
         flags.append("No temperature was given, so there is no conductivity: --temperature-K 600.")
     cell = None
     if trajectory.cell_varies:
         cell = mean_cell(trajectory.cells_A, trajectory.frame_interval_ps, n_atoms=len(symbols))
         flags += cell.flags
     where = _Where()
-    if question.density_grid_A is not None or question.sites != "none":
-        where = _where(trajectory, question, mobile, is_mobile, is_framework, masses, drift)
+    if options.density_grid_A is not None or options.sites != "none":
+        where = _where(trajectory, options, mobile, is_mobile, is_framework, masses, drift)
     observed = None
-    if question.observables:
+    if options.observables:
         observed = observe(
             trajectory.positions_A,
             trajectory.cells_A,
             trajectory.symbols,
             mobile,
             trajectory.frame_interval_ps,
-            observables=question.observables,
-            temperature_K=question.temperature_K,
+            observables=options.observables,
+            temperature_K=options.temperature_K,
             reference=is_framework,
             masses=masses if drift == "mass" else None,
             occupation=None if where.migration is None else where.migration.occupation,
@@ -286,7 +286,7 @@ def analyse_trajectory(
         lengths, angles = parameters(np.asarray(trajectory.mean_cell_A))
         refined = compare_with_refined(where.crystal.refined, lengths, angles, where.crystal.matrix)
         if refined.severity is not None:
-            warm = "; thermal expansion is part of it" if cell is not None and question.temperature_K else ""
+            warm = "; thermal expansion is part of it" if cell is not None and options.temperature_K else ""
             how = "far off" if refined.severity == "warning" else "off"
             flags.append(f"The cell is {how} the refined one: {refined.words}{warm}.")
     tracer = transport.tracer_diffusivity_cm2_per_s
@@ -310,11 +310,9 @@ def analyse_trajectory(
         notices=trajectory.notices,
         mean_cell=cell,
         volumes=_volumes(trajectory),
-        comparisons=_comparisons(composition, cell, question),
+        comparisons=_comparisons(composition, cell, options),
         refined=refined,
-        density=(
-            None if where.density is None else DensityMap.of(where.density, where.sites, question.isovalue_per_A3)
-        ),
+        density=(None if where.density is None else DensityMap.of(where.density, where.sites, options.isovalue_per_A3)),
         migration=summary,
         migration_flags=where.flags if summary is None else summary.flags,
         observables=observed,
@@ -352,35 +350,38 @@ def _mobile(wanted: Sequence[str], composition: Mapping[str, int]) -> tuple[str,
 
 
 def _framework(
-    question: Question, composition: Mapping[str, int], symbols: npt.NDArray[np.str_], is_mobile: npt.NDArray[np.bool_]
+    options: AnalysisOptions,
+    composition: Mapping[str, int],
+    symbols: npt.NDArray[np.str_],
+    is_mobile: npt.NDArray[np.bool_],
 ) -> tuple[tuple[str, ...], npt.NDArray[np.bool_], Drift]:
-    if question.drift is not None and question.drift not in DRIFTS:
-        raise AnalysisError(f"There is no drift {question.drift!r}.", fix=f"Choose one of {', '.join(DRIFTS)}.")
-    for element in question.framework:
+    if options.drift is not None and options.drift not in DRIFTS:
+        raise AnalysisError(f"There is no drift {options.drift!r}.", fix=f"Choose one of {', '.join(DRIFTS)}.")
+    for element in options.framework:
         if element not in composition:
             raise AnalysisError(
                 f"There is no {element} in the trajectory; it holds {', '.join(composition)}.",
                 fix="Name elements of the framework that are there: --framework Y,Cl.",
             )
-    is_framework = ~is_mobile & (np.isin(symbols, question.framework) if question.framework else True)
+    is_framework = ~is_mobile & (np.isin(symbols, options.framework) if options.framework else True)
     nothing = np.zeros(len(symbols), dtype=bool)
     if not is_framework.any():
-        if question.framework or question.drift in ("mass", "number"):
+        if options.framework or options.drift in ("mass", "number"):
             raise AnalysisError(
                 "There is no framework to measure the drift by: all atoms named are mobile.",
                 fix="Choose --drift none, or name other atoms as the framework: --framework Y,Cl.",
             )
         return (), nothing, "none"
-    if question.drift == "none":
+    if options.drift == "none":
         return (), nothing, "none"
     names = tuple(e for e in composition if bool((is_framework & (symbols == e)).any()))
-    return names, is_framework, question.drift or "mass"
+    return names, is_framework, options.drift or "mass"
 
 
 def _charges(
-    question: Question, composition: Mapping[str, int], mobile: Sequence[str]
+    options: AnalysisOptions, composition: Mapping[str, int], mobile: Sequence[str]
 ) -> tuple[dict[str, float], str, list[str]]:
-    given = dict(question.charges or {})
+    given = dict(options.charges or {})
     for element in given:
         if element not in composition:
             raise AnalysisError(
@@ -428,7 +429,7 @@ class _Where:
 
 def _where(
     trajectory: UnwrappedTrajectory,
-    question: Question,
+    options: AnalysisOptions,
     mobile: Sequence[str],
     is_mobile: npt.NDArray[np.bool_],
     is_framework: npt.NDArray[np.bool_],
@@ -451,18 +452,18 @@ def _where(
     inside = np.mod(places @ np.linalg.inv(cell), 1.0) @ cell
     sites = framework_sites(symbols, inside)
     flags: tuple[str, ...] = ()
-    grid_A = question.density_grid_A or _DENSITY_GRID_A
-    if question.sites != "none":
+    grid_A = options.density_grid_A or _DENSITY_GRID_A
+    if options.sites != "none":
         known = None
-        if not isinstance(question.sites, str):
-            known = crystal_sites(question.sites, mobile, cell, symbols, places)
+        if not isinstance(options.sites, str):
+            known = crystal_sites(options.sites, mobile, cell, symbols, places)
         try:
             found = analyse_migration(
                 blocks,
                 ions,
                 len(positions),
                 trajectory.frame_interval_ps,
-                question.temperature_K,
+                options.temperature_K,
                 sites=None if known is None else known.sites,
                 operations=framework_symmetry(cell, symbols, places) if known is None else known.operations,
                 grid_spacing_A=grid_A,
@@ -477,12 +478,14 @@ def _where(
     return _Where(counter.result(), sites, flags=flags)
 
 
-def _comparisons(composition: Mapping[str, int], cell: MeanCell | None, question: Question) -> tuple[Comparison, ...]:
+def _comparisons(
+    composition: Mapping[str, int], cell: MeanCell | None, options: AnalysisOptions
+) -> tuple[Comparison, ...]:
     """Compare the mean volume of a run at constant pressure with published ones at it, near its temperature."""
     from superionic.references.matching import PRESSURE_TOLERANCE_GPA
     from superionic.references.published import lookup
 
-    temperature = question.temperature_K
+    temperature = options.temperature_K
     if cell is None or cell.volume_per_atom_A3 is None or temperature is None:
         return ()
     formula = "".join(f"{element}{count}" for element, count in composition.items())
@@ -492,5 +495,5 @@ def _comparisons(composition: Mapping[str, int], cell: MeanCell | None, question
         for published in lookup(formula, quantity="volume_per_atom")
         if published.temperature_K is not None
         and abs(published.temperature_K - temperature) <= _NEAR_K
-        and abs((published.pressure_GPa or 0.0) - (question.pressure_GPa or 0.0)) <= PRESSURE_TOLERANCE_GPA
+        and abs((published.pressure_GPa or 0.0) - (options.pressure_GPa or 0.0)) <= PRESSURE_TOLERANCE_GPA
     )

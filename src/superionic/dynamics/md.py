@@ -158,21 +158,21 @@ def run_segment(
         parity = check_engine_parity(state, potential)
     evaluation = Evaluation(potential, stress=settings.needs_stress)
     atoms.calc = evaluation
-    course = _Course(atoms, state, settings, limits, extrapolation, reference)
+    running = _RunningSegment(atoms, state, settings, limits, extrapolation, reference)
     stopped, internals, stepper = None, {}, None
 
     # An exploding run overflows before a monitor sees it; the monitors decide, not numpy's warnings.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         try:
             stepper = build_stepper(atoms, state, settings)
-            stopped = course.run(stepper, n_steps, progress)
+            stopped = running.run(stepper, n_steps, progress)
             internals = stepper.internals()
         except CalculationFailed as failure:
-            time_ps = course.time_ps
+            time_ps = running.time_ps
             collects = limits.extrapolation_every > 0 and limits.max_collected > 0
             if not (limits.keep_frames or collects):
-                details = {"step": course.step, "time_ps": time_ps, **failure.details}
-                details["last_good"] = summary(course.frames)
+                details = {"step": running.step, "time_ps": time_ps, **failure.details}
+                details["last_good"] = summary(running.frames)
                 raise CalculationFailed(f"after {time_ps:.3f} ps {failure.reason}", details) from failure
             stopped = failure.reason
         finally:
@@ -185,17 +185,17 @@ def run_segment(
             masses_amu=state.masses_amu,
             cell_A=atoms.cell.array,
             pbc=state.pbc,
-            step=course.step,
+            step=running.step,
             rng=state.rng if stepper is None else stepper.random(),
             reference_volume_A3=state.reference_volume_A3,
             internals=internals,
         )
-        segment = _gathered(end, settings, course.frames, extrapolation, evaluation.n_evaluations)
-    reason = None if stopped is None else f"after {course.time_ps:.3f} ps {stopped}"
-    return replace(segment, stopped=reason, engine_parity=parity, flags=(*segment.flags, *course.flags))
+        segment = _gathered(end, settings, running.frames, extrapolation, evaluation.n_evaluations)
+    reason = None if stopped is None else f"after {running.time_ps:.3f} ps {stopped}"
+    return replace(segment, stopped=reason, engine_parity=parity, flags=(*segment.flags, *running.flags))
 
 
-class _Course:
+class _RunningSegment:
     """A segment on its way: steps, monitors and frames."""
 
     def __init__(

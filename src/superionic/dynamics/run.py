@@ -13,7 +13,7 @@ from ase import Atoms
 
 from superionic.dynamics.md import Segment, initial_state, run_segment
 from superionic.dynamics.monitors import Limits
-from superionic.dynamics.reading.base import FRAMES_PER_BLOCK, Block, Notice, Place
+from superionic.dynamics.reading.base import FRAMES_PER_BLOCK, Block, FilePosition, ReadWarning
 from superionic.dynamics.settings import Barostat, CellMotion, Ensemble, MDSettings, Thermostat
 from superionic.errors import SuperionicError
 from superionic.potentials.base import Potential
@@ -45,8 +45,8 @@ class MDRun(Shown):
     settings: MDSettings
     potential: str
     segment: Segment
-    notices: list[Notice] = field(default_factory=list)
-    place: Place = field(default_factory=dict)
+    notices: list[ReadWarning] = field(default_factory=list)
+    place: FilePosition = field(default_factory=dict)
 
     format = "run"
     unwrapped = True
@@ -77,7 +77,7 @@ class MDRun(Shown):
         """Temperature that the run was held at; None in NVE."""
         return None if self.settings.ensemble == "nve" else self.settings.temperature_K
 
-    def blocks(self, frames_per_block: int = FRAMES_PER_BLOCK, start: Place | None = None) -> Iterator[Block]:
+    def blocks(self, frames_per_block: int = FRAMES_PER_BLOCK, start: FilePosition | None = None) -> Iterator[Block]:
         """Yield the frames in order."""
         first = 0 if start is None else int(start["frame"])
         frames = self.segment

@@ -13,7 +13,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from superionic.dynamics.reading.base import CLOCK_PS, Block, Notice, TrajectoryReader
+from superionic.dynamics.reading.base import CLOCK_PS, Block, ReadWarning, TrajectoryReader
 from superionic.dynamics.reading.joining import (
     MOST_FILLED,
     MOST_UNEVEN,
@@ -75,7 +75,7 @@ class UnwrappedTrajectory:
     positions_A: npt.NDArray[np.float32]
     cells_A: FloatArray
     frame_interval_ps: float
-    notices: tuple[Notice, ...] = ()
+    notices: tuple[ReadWarning, ...] = ()
     flags: tuple[str, ...] = ()
     n_filled: int = 0
     n_left_out: int = 0
@@ -192,7 +192,7 @@ class _Builder:
     in_time: bool = False
     plan: Plan | None = None
     axis: TimeAxis = field(default_factory=TimeAxis)
-    notices: list[Notice] = field(default_factory=list)
+    notices: list[ReadWarning] = field(default_factory=list)
     breaks: list[int] = field(default_factory=list)
     n_frames: int = 0
     n_filled: int = 0
@@ -290,25 +290,25 @@ class _Builder:
             step, frame, cell = int(block.steps[k]), block.fractional[k], block.cells_A[k]
             if stop is not None and step >= stop and self.axis.index >= 0:
                 words = f"from step {stop} on the next file is taken"
-                self.notices.append(Notice(None, None, words, 0, reader.name))
+                self.notices.append(ReadWarning(None, None, words, 0, reader.name))
                 self._keep(positions, cells)
                 return True
             gone = next((begin for begin, end in replaced if begin <= frames[k] < end), None)
             if gone is not None:
                 if frames[k] == gone:
                     words = f"a restart wrote the frames from {self.axis.called(step)} on again: these were left out"
-                    self.notices.append(Notice(int(gone), None, words, 0, reader.name))
+                    self.notices.append(ReadWarning(int(gone), None, words, 0, reader.name))
                 continue
             first = new_file and k == 0
             if first and self._is_last(frame, unwrapped=reader.unwrapped):
                 words = "its first frame is the last one of the file before and was left out"
-                self.notices.append(Notice(0, None, words, 0, reader.name))
+                self.notices.append(ReadWarning(0, None, words, 0, reader.name))
                 self.axis.step = step
                 continue
             last = self.axis.index
             index, words = self.axis.take(step, anew=first and not reader.counts_steps)
             if words and not (index is None and self.axis.uneven > _UNEVEN_SAID):
-                self.notices.append(Notice(int(frames[k]), None, words, 0, reader.name))
+                self.notices.append(ReadWarning(int(frames[k]), None, words, 0, reader.name))
             if index is None:
                 continue
             self.n_taken += 1
@@ -403,7 +403,7 @@ class _Builder:
 
     # ---- the cache --------------------------------------------------------------------------------------------------
 
-    def _save(self, file: int, place: dict[str, int], notices: Sequence[Notice]) -> None:
+    def _save(self, file: int, place: dict[str, int], notices: Sequence[ReadWarning]) -> None:
         assert self.cache is not None  # noqa: S101 - only called with a cache
         u = self.unwrapper
         facts: dict[str, Any] = {
@@ -451,7 +451,7 @@ class _Builder:
                 self.numbers[int(index)] = [Numbers(arrays[name], arrays[f"frames {index}"])]
         self.breaks = list(facts["breaks"])
         self.n_frames, self.n_filled = facts["n_frames"], facts["n_filled"]
-        self.notices = [Notice(**notice) for notice in facts["notices"]]
+        self.notices = [ReadWarning(**notice) for notice in facts["notices"]]
         self.cells = [cells] if len(cells) else []
         u = self.unwrapper
         u.largest_A, u.largest_ratio, u.n_watched = facts["largest_A"], facts["largest_ratio"], facts["n_watched"]
@@ -493,7 +493,7 @@ class _Builder:
         interval = known if given_ps is None else given_ps * self.plan.spacing / (self.plan.written or 1)
         assert interval is not None  # noqa: S101 - seen to before the reading
         if words:
-            self.notices.insert(0, Notice(None, None, words, 0))
+            self.notices.insert(0, ReadWarning(None, None, words, 0))
         positions = self._positions()
         cells = np.concatenate(self.cells)
         edges = [0, *self.breaks, self.n_frames]

@@ -179,11 +179,11 @@ def prove_engine(spec: EngineSpec, location: EngineLocation) -> EngineReport:
     except SuperionicError as error:
         return EngineReport(spec.name, False, error.message, location, {})
     return EngineReport(
-        spec.name, True, _praise(values.get("differences") or values.get("deviations") or {}), location, dict(values)
+        spec.name, True, _agreement(values.get("differences") or values.get("deviations") or {}), location, dict(values)
     )
 
 
-def _praise(differences: Mapping[str, float]) -> str:
+def _agreement(differences: Mapping[str, float]) -> str:
     told = ", ".join(f"{name} by {value:.1g}" for name, value in differences.items())
     return "reproduces the values on record" + (f"; differs in {told}" if told else "")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from superionic.dynamics.reading.base import Block, Notice, ReadingOptions, TrajectoryReader
+from superionic.dynamics.reading.base import Block, ReadingOptions, ReadWarning, TrajectoryReader
 from superionic.dynamics.reading.opening import FORMATS, open_trajectory, without_effect
 
-__all__ = ["FORMATS", "Block", "Notice", "ReadingOptions", "TrajectoryReader", "open_trajectory", "without_effect"]
+__all__ = ["FORMATS", "Block", "ReadWarning", "ReadingOptions", "TrajectoryReader", "open_trajectory", "without_effect"]

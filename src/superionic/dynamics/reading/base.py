@@ -35,12 +35,12 @@ _LONGEST_HEAD = 10_000
 _HEAD_LINES = 40
 _MASS_TOLERANCE = 0.02
 
-Place = dict[str, int]
+FilePosition = dict[str, int]
 """Where a reader is in its file: enough to go on from there."""
 
 
 @dataclass(frozen=True)
-class Notice:
+class ReadWarning:
     """Something in a file that could not be read, or was not taken.
 
     Attributes
@@ -163,13 +163,13 @@ class TrajectoryReader(Protocol):
     @property
     def unwrapped(self) -> bool: ...  # noqa: D102
     @property
-    def notices(self) -> list[Notice]: ...  # noqa: D102
+    def notices(self) -> list[ReadWarning]: ...  # noqa: D102
     @property
-    def place(self) -> Place: ...  # noqa: D102
+    def place(self) -> FilePosition: ...  # noqa: D102
     @property
     def counts_steps(self) -> bool: ...  # noqa: D102
 
-    def blocks(self, frames_per_block: int = FRAMES_PER_BLOCK, start: Place | None = None) -> Iterator[Block]:
+    def blocks(self, frames_per_block: int = FRAMES_PER_BLOCK, start: FilePosition | None = None) -> Iterator[Block]:
         """Yield the whole frames in order, from the first or from where an earlier reading was."""
         ...
 

@@ -12,11 +12,11 @@ from superionic.dynamics.reading.base import (
     CLOCK_PS,
     FRAMES_PER_BLOCK,
     Block,
+    FilePosition,
     FloatArray,
     FrameCollector,
-    Notice,
-    Place,
     ReadingOptions,
+    ReadWarning,
     cell_of,
     check_atoms,
     checked_symbols,
@@ -45,14 +45,14 @@ class _IndexedReader:
         self.path = path
         self.name = path.name
         self.symbols: tuple[str, ...] = ()
-        self.notices: list[Notice] = []
-        self.place: Place = {}
+        self.notices: list[ReadWarning] = []
+        self.place: FilePosition = {}
 
     def _open(self) -> tuple[Callable[[int], tuple[int, FloatArray, FloatArray, bool]], int, Callable[[], None]]:
         """Return a function from a frame's number to step, positions, cell (and whether positions are fractional)."""
         raise NotImplementedError
 
-    def blocks(self, frames_per_block: int = FRAMES_PER_BLOCK, start: Place | None = None) -> Iterator[Block]:
+    def blocks(self, frames_per_block: int = FRAMES_PER_BLOCK, start: FilePosition | None = None) -> Iterator[Block]:
         """Yield the whole frames in order, from the first or from a :attr:`place`."""
         self.notices.clear()
         collector = FrameCollector(len(self.symbols), frames_per_block)
@@ -69,7 +69,7 @@ class _IndexedReader:
                         cell_of(cell, "the frame")
                         known, inverse = cell, np.asarray(np.linalg.inv(cell), dtype=np.float64)
                 except Exception as error:  # noqa: BLE001 - libraries raise what they like over damaged bytes
-                    self.notices.append(Notice(frame, None, f"{type(error).__name__}: {error}", 1, self.name))
+                    self.notices.append(ReadWarning(frame, None, f"{type(error).__name__}: {error}", 1, self.name))
                     continue
                 collector.slot[:] = positions if fractional else positions @ inverse
                 if (block := collector.add(frame, step, cell)) is not None:

@@ -14,11 +14,11 @@ from superionic.dynamics.reading.base import (
     CLOCK_PS,
     FRAMES_PER_BLOCK,
     Block,
+    FilePosition,
     FloatArray,
     FrameCollector,
-    Notice,
-    Place,
     ReadingOptions,
+    ReadWarning,
     cell_of,
     check_atoms,
     checked_symbols,
@@ -71,8 +71,8 @@ class ExtxyzReader:
     def __init__(self, path: Path, options: ReadingOptions) -> None:
         self.path = path
         self.name = path.name
-        self.notices: list[Notice] = []
-        self.place: Place = {}
+        self.notices: list[ReadWarning] = []
+        self.place: FilePosition = {}
         found: tuple[str, ...] | None = None
         with Window(path) as window:
             head = _read_head(window, plain=True)
@@ -159,12 +159,12 @@ class ExtxyzReader:
         return frame
 
     def blocks(  # noqa: PLR0912, PLR0915 - the states of a parser, in the order in which a file has them
-        self, frames_per_block: int = FRAMES_PER_BLOCK, start: Place | None = None
+        self, frames_per_block: int = FRAMES_PER_BLOCK, start: FilePosition | None = None
     ) -> Iterator[Block]:
         """Yield the whole frames in order, from the first or from a :attr:`place`."""
         from superionic.dynamics.reading.text_kernels import OK
 
-        self.notices[:] = [Notice(None, None, words, 0, self.name) for words in self._words]
+        self.notices[:] = [ReadWarning(None, None, words, 0, self.name) for words in self._words]
         n_atoms = len(self.symbols)
         collector = FrameCollector(n_atoms, frames_per_block)
         positions = np.empty((n_atoms, 3))
@@ -232,7 +232,7 @@ class ExtxyzReader:
                                 reason = "the order of its elements is not that of the first frame"
                         after = stop
                 if reason:
-                    self.notices.append(Notice(frame, window.place, reason, 1, self.name))
+                    self.notices.append(ReadWarning(frame, window.place, reason, 1, self.name))
                     self._next_frame(window, first[1])
                 else:
                     np.matmul(positions, inverse, out=collector.slot)
@@ -242,7 +242,7 @@ class ExtxyzReader:
                         yield block
                 frame += 1
             if window.fault:
-                self.notices.append(Notice(frame, window.base + window.end, window.fault, None, self.name))
+                self.notices.append(ReadWarning(frame, window.base + window.end, window.fault, None, self.name))
         if (block := collector.flush()) is not None:
             yield block
 

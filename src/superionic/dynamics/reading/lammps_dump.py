@@ -17,11 +17,11 @@ from superionic.dynamics.reading.base import (
     FRAMES_PER_BLOCK,
     MOST_STEP,
     Block,
+    FilePosition,
     FloatArray,
     FrameCollector,
-    Notice,
-    Place,
     ReadingOptions,
+    ReadWarning,
     cell_of,
     checked_symbols,
     clock,
@@ -105,8 +105,8 @@ class LammpsDumpReader:
     def __init__(self, path: Path, options: ReadingOptions) -> None:
         self.path = path
         self.name = path.name
-        self.notices: list[Notice] = []
-        self.place: Place = {}
+        self.notices: list[ReadWarning] = []
+        self.place: FilePosition = {}
         run = beside(path)
         self.temperature_K = run.temperature_K
         with Window(path) as window:
@@ -163,12 +163,12 @@ class LammpsDumpReader:
         self.step_ps = step_ps
 
     def blocks(  # noqa: PLR0912, PLR0915 - the states of a parser, in the order in which a file has them
-        self, frames_per_block: int = FRAMES_PER_BLOCK, start: Place | None = None
+        self, frames_per_block: int = FRAMES_PER_BLOCK, start: FilePosition | None = None
     ) -> Iterator[Block]:
         """Yield the whole frames in order, from the first or from a :attr:`place`."""
         from superionic.dynamics.reading.text_kernels import OK, place_rows
 
-        self.notices[:] = [Notice(None, None, words, 0, self.name) for words in self._words]
+        self.notices[:] = [ReadWarning(None, None, words, 0, self.name) for words in self._words]
         n_atoms = len(self.symbols)
         collector = FrameCollector(n_atoms, frames_per_block)
         layout: _Layout | None = None
@@ -248,10 +248,10 @@ class LammpsDumpReader:
                     break
                 window.begin += found
             if window.fault:
-                self.notices.append(Notice(frame, window.base + window.end, window.fault, None, self.name))
+                self.notices.append(ReadWarning(frame, window.base + window.end, window.fault, None, self.name))
         if layout is not None and not layout.identifiers:
             words = "no column `id`: the order of the atoms is taken to stay the same"
-            self.notices.append(Notice(None, None, words, 0, self.name))
+            self.notices.append(ReadWarning(None, None, words, 0, self.name))
         if (block := collector.flush()) is not None:
             yield block
 
@@ -265,7 +265,7 @@ class LammpsDumpReader:
             return None
 
     def _lose(self, frame: int, window: Window, reason: str, lost: int | None = 1) -> None:
-        self.notices.append(Notice(frame, window.place, reason, lost, self.name))
+        self.notices.append(ReadWarning(frame, window.place, reason, lost, self.name))
 
     def _new_layout(self, snapshot: _Snapshot) -> _Layout | None:
         """Return how to read the columns of this frame: atoms go in the order of their identifiers."""

@@ -12,11 +12,11 @@ import numpy as np
 from superionic.dynamics.reading.base import (
     FRAMES_PER_BLOCK,
     Block,
+    FilePosition,
     FloatArray,
     FrameCollector,
-    Notice,
-    Place,
     ReadingOptions,
+    ReadWarning,
     cell_of,
     check_atoms,
     checked_symbols,
@@ -56,8 +56,8 @@ class VasprunReader:
     def __init__(self, path: Path, options: ReadingOptions) -> None:
         self.path = path
         self.name = path.name
-        self.notices: list[Notice] = []
-        self.place: Place = {}
+        self.notices: list[ReadWarning] = []
+        self.place: FilePosition = {}
         with Window(path) as window:
             while _head_ends(window) < 0 and window.end < _HEAD_LIMIT and window.more():
                 pass
@@ -81,12 +81,12 @@ class VasprunReader:
             self.step_ps = potim * 1.0e-3 * (blocks if blocks is not None and blocks >= 1.0 else 1.0)
 
     def blocks(  # noqa: PLR0912, PLR0915 - the states of a parser, in the order in which a file has them
-        self, frames_per_block: int = FRAMES_PER_BLOCK, start: Place | None = None
+        self, frames_per_block: int = FRAMES_PER_BLOCK, start: FilePosition | None = None
     ) -> Iterator[Block]:
         """Yield the whole frames in order, from the first or from a :attr:`place`."""
         from superionic.dynamics.reading.text_kernels import OK, POWERS, read_tagged
 
-        self.notices[:] = [Notice(None, None, words, 0, self.name) for words in self._words]
+        self.notices[:] = [ReadWarning(None, None, words, 0, self.name) for words in self._words]
         n_atoms = len(self.symbols)
         collector = FrameCollector(n_atoms, frames_per_block)
         frame = 0
@@ -98,7 +98,7 @@ class VasprunReader:
             while True:
                 found = window.find(_BEGIN)
                 if (frame or start is not None) and not named and _POSITIONS in window.passed:
-                    self.notices.append(Notice(frame, window.place, "its <structure> is damaged", 1, self.name))
+                    self.notices.append(ReadWarning(frame, window.place, "its <structure> is damaged", 1, self.name))
                     frame += 1
                 if found is None:
                     break
@@ -136,7 +136,7 @@ class VasprunReader:
                         reason = f"has not {n_atoms} positions"
                 if cell is None:
                     where = "cut off: " if cut else ""
-                    self.notices.append(Notice(frame, window.place, where + reason, 1, self.name))
+                    self.notices.append(ReadWarning(frame, window.place, where + reason, 1, self.name))
                 window.begin = stop if length is not None else min(window.end, window.begin + len(_BEGIN))
                 if cell is not None and (block := collector.add(frame, frame, cell)) is not None:
                     self.place = {"byte": window.place, "frame": frame + 1}
@@ -145,7 +145,7 @@ class VasprunReader:
                 if cut:
                     break
             if window.fault:
-                self.notices.append(Notice(frame, window.base + window.end, window.fault, None, self.name))
+                self.notices.append(ReadWarning(frame, window.base + window.end, window.fault, None, self.name))
         if (block := collector.flush()) is not None:
             yield block
 

@@ -13,11 +13,11 @@ from superionic.dynamics.reading.base import (
     FRAMES_PER_BLOCK,
     MOST_STEP,
     Block,
+    FilePosition,
     FloatArray,
     FrameCollector,
-    Notice,
-    Place,
     ReadingOptions,
+    ReadWarning,
     cell_of,
     check_atoms,
     checked_symbols,
@@ -73,8 +73,8 @@ class XdatcarReader:
     def __init__(self, path: Path, options: ReadingOptions) -> None:
         self.path = path
         self.name = path.name
-        self.notices: list[Notice] = []
-        self.place: Place = {}
+        self.notices: list[ReadWarning] = []
+        self.place: FilePosition = {}
         self._old_cell: FloatArray | None = None
         self._blank = True
         self.step_ps: float | None = None
@@ -123,12 +123,12 @@ class XdatcarReader:
         self.symbols = tuple(s for s, n in zip(symbols, header.counts, strict=True) for _ in range(n))
 
     def blocks(  # noqa: PLR0912, PLR0915 - the states of a parser, in the order in which a file has them
-        self, frames_per_block: int = FRAMES_PER_BLOCK, start: Place | None = None
+        self, frames_per_block: int = FRAMES_PER_BLOCK, start: FilePosition | None = None
     ) -> Iterator[Block]:
         """Yield the whole frames in order, from the first or from a :attr:`place`."""
         from superionic.dynamics.reading.text_kernels import OK
 
-        self.notices[:] = [Notice(None, None, words, 0, self.name) for words in self._words]
+        self.notices[:] = [ReadWarning(None, None, words, 0, self.name) for words in self._words]
         collector = FrameCollector(len(self.symbols), frames_per_block)
         header: _Header | None = None
         frame, step, spacing, header_at = 0, 0, 1, 0
@@ -218,7 +218,7 @@ class XdatcarReader:
                 self._next_frame(window, stop if row else after)
                 frame += 1
             if window.fault:
-                self.notices.append(Notice(frame, window.base + window.end, window.fault, None, self.name))
+                self.notices.append(ReadWarning(frame, window.base + window.end, window.fault, None, self.name))
         if (block := collector.flush()) is not None:
             yield block
 
@@ -243,7 +243,7 @@ class XdatcarReader:
         self._words = (*self._words, f"{words} × {run.steps_a_frame})" if run.steps_a_frame > 1 else f"{words})")
 
     def _lose(self, frame: int, window: Window, reason: str, lost: int | None = 1) -> None:
-        self.notices.append(Notice(frame, window.place, reason, lost, self.name))
+        self.notices.append(ReadWarning(frame, window.place, reason, lost, self.name))
 
     def _next_frame(self, window: Window, skip: int) -> None:
         """Go on to the next line that announces a configuration, or to the header right before it."""

@@ -54,7 +54,7 @@ class SiteRun:
 
 
 @dataclass(frozen=True)
-class Place:
+class TaskPool:
     """Where tasks can run.
 
     Attributes
@@ -76,17 +76,17 @@ class Place:
     progress_every_s: float = PROGRESS_EVERY_S
 
 
-Opener = Callable[[SiteRun], AbstractContextManager[Place]]
+Opener = Callable[[SiteRun], AbstractContextManager[TaskPool]]
 
 
 @contextmanager
-def local_place(slots: Slots) -> Iterator[Place]:
+def local_place(slots: Slots) -> Iterator[TaskPool]:
     """Start worker processes on this machine, without a site file."""
     with local_executor(slots) as executor:
-        yield Place(executor, slots)
+        yield TaskPool(executor, slots)
 
 
-def open_site(run: SiteRun) -> AbstractContextManager[Place]:
+def open_site(run: SiteRun) -> AbstractContextManager[TaskPool]:
     """Start what the site file names; leaving the block ends it, and everything that it started.
 
     Raises

@@ -44,7 +44,7 @@ from parsl.utils import Timer
 from superionic.errors import EngineError, SuperionicError
 from superionic.execution.runner import Slots
 from superionic.execution.sites import slurm
-from superionic.execution.sites.base import Place, SiteRun, kind_of
+from superionic.execution.sites.base import SiteRun, TaskPool, kind_of
 from superionic.execution.sites.job_script import block_script
 from superionic.execution.sites.node import execute_many, execute_on_node
 from superionic.execution.sites.packing import pack_engine
@@ -78,7 +78,7 @@ _STATES: Final = {
 
 
 @contextmanager
-def open_parsl(run: SiteRun) -> Iterator[Place]:
+def open_parsl(run: SiteRun) -> Iterator[TaskPool]:
     """Provide the workers of a site through Parsl.
 
     Raises
@@ -97,7 +97,7 @@ def open_parsl(run: SiteRun) -> Iterator[Place]:
     executor = ParslExecutor(run)
     try:
         slots = Slots(_HANDED_OVER * run.site.workers, run.slots.threads)
-        yield Place(executor, slots, run.site.visibility_s, run.site.progress_every_s)
+        yield TaskPool(executor, slots, run.site.visibility_s, run.site.progress_every_s)
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
 

@@ -8,16 +8,16 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 
 from superionic.execution.runner import Slots
-from superionic.execution.sites.base import Place, SiteRun
+from superionic.execution.sites.base import SiteRun, TaskPool
 
 
 @contextmanager
-def open_processes(run: SiteRun) -> Iterator[Place]:
+def open_processes(run: SiteRun) -> Iterator[TaskPool]:
     """Provide as many worker processes as the jobs of ``core`` have on one node."""
     block = run.site.kinds.core
     slots = Slots(block.workers_per_node, block.threads or run.slots.threads)
     executor = ProcessPoolExecutor(slots.workers, mp_context=multiprocessing.get_context("spawn"))
     try:
-        yield Place(executor, slots)
+        yield TaskPool(executor, slots)
     finally:
         executor.shutdown(wait=True, cancel_futures=True)

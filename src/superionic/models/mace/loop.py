@@ -29,7 +29,7 @@ from superionic.training.metrics import epoch_entry
 EVALUATED_AT_A_TIME: Final = 16
 """Structures in a batch of an evaluation."""
 
-Told = Callable[[int, int, float], None]
+EpochCallback = Callable[[int, int, float], None]
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Run:
         }
         return self._record(state, entry)
 
-    def epoch(self, state: TrainState, told: Told) -> TrainState:
+    def epoch(self, state: TrainState, callback: EpochCallback) -> TrainState:
         """Train for one epoch."""
         epoch, steps, rate = state.epoch + 1, state.steps, 0.0
         summary = _Running(self.train.labels)
@@ -105,7 +105,7 @@ class Run:
                 self._learn(self.replay, next(replay_batches), self.options.replay_weight, replayed)
             self._step(steps + 1)
             steps += 1
-            told(steps, epoch, loss)
+            callback(steps, epoch, loss)
         state = replace(
             state,
             epoch=epoch,
