@@ -157,7 +157,7 @@ def _densities(
 # ---- task functions -----------------------------------------------------------------------------------------------
 
 
-@task(version=6)
+@task(version=7)
 def analyse_task(
     _context: Context,
     *,
