@@ -360,32 +360,29 @@ def _show_notes(console: Any, notes: Sequence[str]) -> None:
 
 
 def _show_point(console: Any, point: EnumeratedPoint) -> None:
-    values = point.to_dict()
-    counted, chosen = point.counted, point.chosen
-    title = f"{values['formula']} in {counted.space.sites.supercell}"
+    counted = point.counted
+    space, composition, count, allowed = counted.space, counted.composition, counted.count, counted.allowed
+    title = f"{composition.formula} in {space.sites.supercell}"
     console.print(f"[bold]{point.label + '  ' if point.label else ''}{title}[/bold]", end="  ")
-    console.print(f"{values['n_atoms']} atoms on {values['n_sites']} sites, {values['group_order']} operations")
+    n_atoms = sum(composition.totals.values())
+    console.print(f"{n_atoms} atoms on {space.sites.n_sites} sites, {count.group_order} operations")
     groups = Table("sites", "number", "counts", box=None, pad_edge=False)
-    for group in values["composition"]:
-        if len(group["counts"]) > 1:
-            groups.add_row(group["name"], str(group["sites"]), " ".join(f"{s}{n}" for s, n in group["counts"].items()))
+    for name, group, counts in zip(composition.names, composition.groups, composition.counts, strict=True):
+        if len(counts) > 1:
+            groups.add_row(name, str(len(group)), " ".join(f"{s}{n}" for s, n in counts.items()))
     console.print(groups)
-    console.print(f"occupancies off the refined ones by {values['deviation']:.4f} (root mean square)")
-    if values["deviation"] > _FAR:
+    console.print(f"occupancies off the refined ones by {composition.deviation:.4f} (root mean square)")
+    if composition.deviation > _FAR:
         console.print("[yellow]that is far:[/yellow] a larger supercell or other charges may come nearer")
-    if values["lost"]:
-        console.print(f"[yellow]caution:[/yellow] {escape(counted.composition.loss)}")
-    if values["skipped_compositions"]:
-        console.print(
-            f"{values['skipped_compositions']} nearer compositions have no ordering with {counted.space.rule}"
-        )
-    console.print(f"{_big(values['raw'])} orderings, [bold]{_big(values['distinct'])} distinct[/bold]")
-    if counted.space.has_exclusions:
-        rule = f"with {counted.space.rule}"
-        if values["distinct_allowed"] is not None:
-            console.print(
-                f"{_big(values['raw_allowed'])}, [bold]{_big(values['distinct_allowed'])} distinct[/bold], {rule}"
-            )
+    if composition.lost:
+        console.print(f"[yellow]caution:[/yellow] {escape(composition.loss)}")
+    if counted.skipped:
+        console.print(f"{counted.skipped} nearer compositions have no ordering with {space.rule}")
+    console.print(f"{_big(count.raw)} orderings, [bold]{_big(count.distinct)} distinct[/bold]")
+    if space.has_exclusions:
+        rule = f"with {space.rule}"
+        if allowed is not None:
+            console.print(f"{_big(allowed.raw)}, [bold]{_big(allowed.distinct)} distinct[/bold], {rule}")
         elif counted.fraction is not None:
             fraction = counted.fraction
             part = (
@@ -394,9 +391,9 @@ def _show_point(console: Any, point: EnumeratedPoint) -> None:
                 else f"some, but fewer than {fraction.upper_bound:.2g} of them"
             )
             console.print(f"{part} {rule} (estimated from {fraction.draws:,} draws)")
-    console.print(f"plan: {values['plan']['method']} ({values['plan']['reason']})")
-    if chosen is not None:
-        _show_chosen(console, chosen)
+    console.print(f"plan: {counted.plan.method} ({counted.plan.reason})")
+    if point.chosen is not None:
+        _show_chosen(console, point.chosen)
 
 
 def _show_chosen(console: Any, chosen: ChosenOrderings) -> None:
