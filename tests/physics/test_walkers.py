@@ -162,6 +162,19 @@ def test_ions_in_one_anothers_way_have_the_collective_diffusivity_of_free_ones()
     assert np.mean(holds) >= 0.79
 
 
+def test_where_the_run_does_not_tell_if_ways_to_and_fro_add_up_the_charge_diffusivity_is_a_bound():
+    # Cages of 8 ps whose sum chances to look like a walk without memory: seven times the truth, and not to be believed.
+    positions, truth = _hopping(
+        10076, n_ions=72, duration_ps=200.0, frame_interval_ps=0.1, hops_per_ion=200 / 72, cage_hops_per_ps=0.12
+    )
+    tracer = tracer_diffusivity(positions, 0.1)
+    low, high = tracer.A2_per_ps.interval95
+    assert low <= truth <= high
+    charge = charge_diffusivity(positions, 0.1, 1.0, tracer)
+    assert charge.A2_per_ps.is_upper_bound
+    assert charge.A2_per_ps.interval95[1] >= truth
+
+
 def test_what_does_not_level_off_is_bounded_from_above_only():
     for seed in range(8):
         positions, truth = _hopping(seed, n_ions=72, duration_ps=200.0, hops_per_ion=1.4, cage_hops_per_ps=0.02)

@@ -330,7 +330,7 @@ def level_off_with(
     likelihood of three Gaussian variables at each frequency, Jeffreys' prior for D_σ, and β summed out: zero with the
     probability max(½, 1/(1 + e²/4)), where e is the tracer's excess over its D*, else one with 0.8, or else between.
     Where β is ½ or more, the power of cages leaves few frequencies that tell D_σ, and it is taken to be near D* within
-    a factor of e^½ (one standard deviation) beforehand.
+    a factor of e^½ (one standard deviation) beforehand; that is no evidence of which β holds.
 
     Returns
     -------
@@ -362,14 +362,17 @@ def level_off_with(
             power, columns[:, 0], slow, fast, grid, SHARES_OF_SLOW, SHARES_OF_FAST, len(spectrum.axes)
         )
         log += np.log(prior)[:, None, None]
-        if tracer_A2_per_ps > 0.0:
-            log[~cancels] -= 0.5 * (np.log(grid / tracer_A2_per_ps) / RATIO_OF_INDEPENDENT) ** 2
         by_share = np.exp(log - log.max()).sum(axis=1) * np.gradient(grid)
         by_share /= by_share.sum()
         values, likely = grid, np.flatnonzero(by_share.sum(axis=0) > 1e-6)
         grid = np.geomspace(grid[max(likely[0] - 1, 0)], grid[min(likely[-1] + 1, len(grid) - 1)], 160)
     ways = np.array([by_share[cancels].sum(axis=0), by_share[~cancels].sum(axis=0)])
     chances = ways.sum(axis=1)
+    if tracer_A2_per_ps > 0.0:
+        # It says what D_σ is if the excess is in it, and is no evidence of whether it is.
+        ways[1] *= np.exp(-0.5 * (np.log(values / tracer_A2_per_ps) / RATIO_OF_INDEPENDENT) ** 2)
+        if ways[1].sum() > 0.0:
+            ways[1] *= chances[1] / ways[1].sum()
     if chances.min() > UNDECIDED:
         without, within_sum = (ways @ values) / chances
         if without > UNDECIDED_RATIO * within_sum:
