@@ -11,7 +11,7 @@ from typing import Final
 from superionic.references import OwnResult, normal_formula, temperatures_of
 from superionic.references.matching import Potential
 from superionic.references.values import Quantity
-from superionic.registry import models
+from superionic.registry import find
 from superionic.report.runs import analysed, materials, simulated
 from superionic.results.campaign import Results
 from superionic.results.identity import Material, Ordering, Run
@@ -240,5 +240,7 @@ def is_fine_tuned(results: Results) -> bool:
     """Tell whether the training began with published weights, rather than random ones."""
     options = results.settings.get("train", {}).get("options") or {}
     scratch = options.get("mode") == "scratch" or options.get("initial") == "random"
-    # `nep` has no published weights to begin with.
-    return bool(results.train) and not models()[results.train[-1].trainer].from_labels and not scratch
+    if not results.train or scratch:
+        return False
+    trainer = find(results.train[-1].trainer)  # None: a model of another package that is not installed here
+    return trainer is None or not trainer.from_labels
