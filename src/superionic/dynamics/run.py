@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -123,14 +123,14 @@ def run_md(
     *,
     temperature_K: float | None = None,
     ps: float,
-    ensemble: Ensemble = "nvt",
+    ensemble: Ensemble | None = None,
     thermostat: Thermostat | None = None,
-    barostat: Barostat = "mtk",
-    cell_motion: CellMotion = "isotropic",
-    pressure_GPa: float = 1.0e-4,
-    timestep_fs: float = 1.0,
-    save_every: int = 10,
-    seed: int = 0,
+    barostat: Barostat | None = None,
+    cell_motion: CellMotion | None = None,
+    pressure_GPa: float | None = None,
+    timestep_fs: float | None = None,
+    save_every: int | None = None,
+    seed: int | None = None,
     settings: MDSettings | None = None,
     limits: Limits | None = None,
     progress: Callable[[float, str], None] | None = None,
@@ -149,10 +149,10 @@ def run_md(
     ps
         Length of the run in ps.
     ensemble, thermostat, barostat, cell_motion, pressure_GPa, timestep_fs, save_every
-        See :class:`superionic.dynamics.settings.MDSettings`; the thermostat is the one that goes with the ensemble, if
-        None.
+        See :class:`superionic.dynamics.settings.MDSettings`. Its default, if None; with Berendsen's barostat his
+        thermostat.
     seed
-        Of velocities and of stochastic thermostats; the same seed gives the same run.
+        Of velocities and of stochastic thermostats; the same seed gives the same run. 0 if None.
     settings
         All of these in one object, in their place, with those that have no keyword here.
     limits
@@ -168,24 +168,26 @@ def run_md(
     Raises
     ------
     SuperionicError
-        If a setting is wrong, or the temperature is missing.
+        If a setting is wrong or would have no effect, or the temperature is missing.
     CalculationFailed
         If the run blows up.
     PotentialError
         If the potential does not cover an element.
     """
+    keywords: dict[str, Any] = {
+        "temperature_K": temperature_K, "ensemble": ensemble, "thermostat": thermostat, "barostat": barostat,
+        "cell_motion": cell_motion, "pressure_GPa": pressure_GPa, "timestep_fs": timestep_fs, "save_every": save_every,
+    }  # fmt: skip
+    given = {name: value for name, value in keywords.items() if value is not None}
     if isinstance(atoms, MDRun):
+        more = {"settings": settings, "seed": seed}
+        _demand_none([*given, *(name for name, value in more.items() if value is not None)], "a run that goes on")
         chosen, state = atoms.settings, atoms.segment.state
     else:
-        if settings is None:
-            if temperature_K is None:
-                raise SuperionicError("Molecular dynamics: there is no temperature.", fix="Give temperature_K=700.")
-            matching: Thermostat = "berendsen" if ensemble == "npt" and barostat == "berendsen" else "nose-hoover-chain"
-            settings = MDSettings(
-                temperature_K=temperature_K, ensemble=ensemble, thermostat=thermostat or matching, barostat=barostat,
-                cell_motion=cell_motion, pressure_GPa=pressure_GPa, timestep_fs=timestep_fs, save_every=save_every,
-            )  # fmt: skip
-        chosen, state = settings, initial_state(atoms, settings, seed)
+        if settings is not None:
+            _demand_none(given, "settings")
+        chosen = _settings(given) if settings is None else settings
+        state = initial_state(atoms, chosen, 0 if seed is None else seed)
     n_steps = round(ps * 1000.0 / chosen.timestep_fs)
     if n_steps < 1:
         raise SuperionicError(
@@ -196,3 +198,20 @@ def run_md(
     formula = reduced_formula(Counter(segment.state.to_atoms().get_chemical_symbols()))
     name = f"{formula}, {chosen.temperature_K:g} K"
     return MDRun(name, chosen, f"{identity.name} {identity.model}", segment)
+
+
+def _settings(given: dict[str, Any]) -> MDSettings:
+    if "temperature_K" not in given:
+        raise SuperionicError("Molecular dynamics: there is no temperature.", fix="Give temperature_K=700.")
+    # Berendsen's barostat goes with his thermostat; all else has its default.
+    berendsen = given.get("ensemble") == "npt" and given.get("barostat") == "berendsen"
+    return MDSettings(**(({"thermostat": "berendsen"} if berendsen else {}) | given))
+
+
+def _demand_none(names: Iterable[str], beside: str) -> None:
+    listed = ", ".join(names)
+    if listed:
+        raise SuperionicError(
+            f"Molecular dynamics: {listed} would have no effect beside {beside}, which says it all.",
+            fix="Leave it out; to go on in another way, start from run.atoms.",
+        )
