@@ -18,14 +18,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
-from superionic.structures.composition import integer_compositions
-from superionic.structures.electrostatics import ewald_matrix, table_energies
-from superionic.structures.files import read_crystal
-from superionic.structures.orderings import OrderingTable, to_atoms
-from superionic.structures.oxidation import guess_oxidation_states
-from superionic.structures.sampling import sample_raw
-from superionic.structures.space import ordering_space
-from superionic.structures.supercells import supercell_sites
+from superionic.structures.crystal.composition import integer_compositions
+from superionic.structures.crystal.oxidation import guess_oxidation_states
+from superionic.structures.crystal.supercells import supercell_sites
+from superionic.structures.io.files import read_crystal
+from superionic.structures.orderings.electrostatics import ewald_matrix, table_energies
+from superionic.structures.orderings.ordering import OrderingTable, to_atoms
+from superionic.structures.orderings.sampling import sample_raw
+from superionic.structures.orderings.space import ordering_space
 
 DEMO = Path(__file__).parents[1] / "examples" / "li3ycl6" / "li3ycl6_p-3m1.cif"
 

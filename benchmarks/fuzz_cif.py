@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from superionic.errors import SuperionicError
-from superionic.structures.files import parse_crystal, read_crystal
-from superionic.structures.reading import close_reader
+from superionic.structures.io.files import parse_crystal, read_crystal
+from superionic.structures.io.reading import close_reader
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = (

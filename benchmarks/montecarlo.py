@@ -19,15 +19,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
-from superionic.structures.composition import integer_compositions
-from superionic.structures.electrostatics import ewald_matrix
-from superionic.structures.files import read_crystal
-from superionic.structures.oxidation import guess_oxidation_states
-from superionic.structures.space import ordering_space
-from superionic.structures.supercells import supercell_sites
-from superionic.thermodynamics.lattice import EwaldEnergy, SwapSpace
-from superionic.thermodynamics.montecarlo import TemperatureLadder, run_monte_carlo
-from superionic.thermodynamics.order_parameters import pair_shells
+from superionic.structures.crystal.composition import integer_compositions
+from superionic.structures.crystal.oxidation import guess_oxidation_states
+from superionic.structures.crystal.supercells import supercell_sites
+from superionic.structures.io.files import read_crystal
+from superionic.structures.orderings.electrostatics import ewald_matrix
+from superionic.structures.orderings.space import ordering_space
+from superionic.thermodynamics.lattice_mc.lattice import EwaldEnergy, SwapSpace
+from superionic.thermodynamics.lattice_mc.order_parameters import pair_shells
+from superionic.thermodynamics.lattice_mc.sampling import TemperatureLadder, run_monte_carlo
 
 
 def main() -> None:

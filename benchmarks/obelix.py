@@ -25,7 +25,7 @@ from ase.neighborlist import neighbor_list
 from superionic.enumeration.request import enumerate_orderings
 from superionic.enumeration.result import EnumeratedPoint
 from superionic.errors import SuperionicError
-from superionic.structures.exclusions import HYDROGEN, OPPOSITE_CHARGES, TWO_HYDROGENS
+from superionic.structures.orderings.exclusions import HYDROGEN, OPPOSITE_CHARGES, TWO_HYDROGENS
 
 
 @dataclass(frozen=True)

@@ -444,15 +444,15 @@ def versions_job(_: dict[str, Any]) -> dict[str, str]:
 
 
 def superionic_job(job: dict[str, Any]) -> dict[str, Any]:
-    from superionic.structures.composition import integer_compositions
-    from superionic.structures.counting import count_orderings
-    from superionic.structures.disordered import crystal_from_sites
-    from superionic.structures.electrostatics import supercell_ewald_matrix
-    from superionic.structures.files import parse_crystal
-    from superionic.structures.listing import Walker
-    from superionic.structures.ranking import lowest_orderings
-    from superionic.structures.space import ordering_space
-    from superionic.structures.supercells import supercell_sites
+    from superionic.structures.crystal.composition import integer_compositions
+    from superionic.structures.crystal.disordered import crystal_from_sites
+    from superionic.structures.crystal.supercells import supercell_sites
+    from superionic.structures.io.files import parse_crystal
+    from superionic.structures.orderings.counting import count_orderings
+    from superionic.structures.orderings.electrostatics import supercell_ewald_matrix
+    from superionic.structures.orderings.listing import Walker
+    from superionic.structures.orderings.ranking import lowest_orderings
+    from superionic.structures.orderings.space import ordering_space
 
     crystal = parse_crystal(job["cif"])
     cell = job["supercell"]

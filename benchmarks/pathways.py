@@ -84,7 +84,7 @@ def walkers(*, n_ions, n_frames, dt, hops_per_ion_ps, vibration_A, seed, rest_ps
 
 
 def lattice_sites():
-    from superionic.transport.sites import SiteSet
+    from superionic.transport.sites.positions import SiteSet
 
     grid = np.array(list(itertools.product(range(EDGE), repeat=3))) / EDGE
     return SiteSet(grid, ("x",) * len(grid), SITE_DISTANCE_A * EDGE * np.eye(3))
@@ -104,7 +104,7 @@ def compared(found, truth, within_ps=0.6):
 
 
 def truth_table(seeds):
-    from superionic.transport.jumps import follow_sites
+    from superionic.transport.sites.jumps import follow_sites
 
     print("true jumps found and false ones, sites 3 Å apart, hops of 0.2 ps, rest of at least 0.1 ps")
     print(
@@ -125,9 +125,9 @@ def truth_table(seeds):
 
 def speed(n_frames, block):
     """Time density, sites and jumps of 72 mobile ions among 240 atoms, in float32 blocks, drift removed."""
-    from superionic.transport.density import DensityCounter, FrameworkCentre, probability_density
-    from superionic.transport.jumps import SiteTracker, follow_sites
-    from superionic.transport.sites import density_basins
+    from superionic.transport.density.grid import DensityCounter, FrameworkCentre, probability_density
+    from superionic.transport.sites.jumps import SiteTracker, follow_sites
+    from superionic.transport.sites.positions import density_basins
 
     n_ions, cell = 72, SITE_DISTANCE_A * EDGE * np.eye(3)
     mobile = np.arange(n_ions)
@@ -185,9 +185,9 @@ def _output(command):
 
 def against_gemdat(python, n_frames):
     """Run both on one trajectory, one after the other."""
-    from superionic.transport.density import probability_density
-    from superionic.transport.jumps import follow_sites
-    from superionic.transport.sites import density_basins
+    from superionic.transport.density.grid import probability_density
+    from superionic.transport.sites.jumps import follow_sites
+    from superionic.transport.sites.positions import density_basins
 
     dt, edge_A = 0.05, SITE_DISTANCE_A * EDGE
     path, truth = walkers(n_ions=N_MOBILE, n_frames=n_frames, dt=dt, hops_per_ion_ps=0.05, vibration_A=0.3, seed=1)

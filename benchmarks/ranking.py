@@ -24,8 +24,8 @@ import numpy as np
 from ase import Atoms
 from ase.io import read
 
-from superionic.dynamics.optimizers import Optimizer
 from superionic.dynamics.relax import go_on, relax
+from superionic.dynamics.relax.optimizers import Optimizer
 from superionic.potentials.base import load_potential
 from superionic.results.identity import Material, ReferencePhase
 from superionic.stages.base import Candidate, derive_seed

@@ -20,12 +20,12 @@ from pathlib import Path
 import numpy as np
 import trajectory_files
 
-from superionic.dynamics.reading import ReadingOptions, open_trajectory
+from superionic.trajectories.reading import ReadingOptions, open_trajectory
 
 OPTIONS = ReadingOptions(elements=("Li", "Y", "Cl"), units="metal", timestep_fs=2.0)
 _MEMORY = """
 import sys
-from superionic.dynamics.reading import ReadingOptions, open_trajectory
+from superionic.trajectories.reading import ReadingOptions, open_trajectory
 
 def peak():
     lines = open("/proc/self/status").read().splitlines()

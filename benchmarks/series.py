@@ -17,10 +17,10 @@ import math
 import numpy as np
 
 from superionic.transport.analysis import analyse_displacements
-from superionic.transport.arrhenius import arrhenius_fit_estimates
-from superionic.transport.conductivity_of_temperature import RunTransport, temperature_dependence
+from superionic.transport.conductivity.arrhenius import arrhenius_fit_estimates
+from superionic.transport.conductivity.of_temperature import RunTransport, temperature_dependence
+from superionic.transport.conductivity.vogel import vogel_fit
 from superionic.transport.estimate import count_like_estimate
-from superionic.transport.vogel import vogel_fit
 from superionic.units import BOLTZMANN_EV_PER_K, siemens_per_cm
 
 TEMPERATURES = (500.0, 600.0, 700.0, 800.0, 900.0)

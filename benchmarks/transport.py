@@ -20,8 +20,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 from walkers import brownian_walkers, exchanging_walkers, hopping_walkers, lattice_gas, strings
 
-from superionic.transport.diffusivity import charge_diffusivity, haven_ratio, tracer_diffusivity
-from superionic.transport.msd import mean_squared_displacement
+from superionic.transport.diffusion.diffusivity import charge_diffusivity, haven_ratio, tracer_diffusivity
+from superionic.transport.diffusion.msd import mean_squared_displacement
 
 _LONG = {"n_ions": 72, "duration_ps": 200.0, "frame_interval_ps": 0.1}
 _SHORT = {"n_ions": 9, "duration_ps": 5.0, "frame_interval_ps": 0.02}

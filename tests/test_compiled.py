@@ -49,7 +49,7 @@ import numpy as np
 from superionic.models.nep import kernels as nep
 from superionic.models.nep.neighbours import NeighbourList
 from superionic.potentials.reference import li3ycl6_cell
-from superionic.transport.msd_kernels import displacement_products
+from superionic.transport.diffusion.msd_kernels import displacement_products
 
 rng = np.random.default_rng(0)
 atoms = li3ycl6_cell()

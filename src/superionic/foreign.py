@@ -93,3 +93,9 @@ def open_unpacked(path: Path) -> Iterator[IO[bytes]]:
     opener = _OPENERS.get(path.suffix.lower())
     with open_regular(path) as raw, opener(raw) if opener else raw as file:
         yield file
+
+
+def shown(text: str, limit: int = 40) -> str:
+    """Make a piece of a file fit to be shown: printable, on one line, short."""
+    clean = "".join(c if c.isprintable() else "�" for c in " ".join(text[: 4 * limit].split()))
+    return clean if len(clean) <= limit else clean[: limit - 1] + "…"

@@ -9,7 +9,7 @@ import pytest
 from superionic.campaign.initialise import draft_campaign
 from superionic.campaign.load import parse_campaign
 from superionic.errors import CompositionError, StructureError
-from superionic.structures.oxidation import find_oxidation_states
+from superionic.structures.crystal.oxidation import find_oxidation_states
 
 ROOT = Path(__file__).resolve().parents[2]
 CIF = ROOT / "examples" / "li3ycl6" / "li3ycl6_p-3m1.cif"

@@ -14,7 +14,8 @@ from superionic.campaign.reference import MARKER, reference_markdown, schema_tex
 from superionic.campaign.schema import FINE_TUNED, CampaignFile, json_schema
 from superionic.campaign.schema_checks import cross_problems
 from superionic.campaign.schema_presets import PRESETS, complete
-from superionic.settings.base import ELEMENTS, STUDENT, parse_formula
+from superionic.chemistry import ELEMENTS
+from superionic.settings.base import STUDENT, parse_formula
 from superionic.settings.label import GateSettings
 from superionic.settings.stages import OPTIONAL, SECTIONS
 from superionic.settings.transport import TransportSettings

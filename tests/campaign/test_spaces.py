@@ -9,9 +9,9 @@ import pytest
 from superionic.campaign.load import parse_campaign
 from superionic.campaign.spaces import build_spaces
 from superionic.errors import CompositionError
-from superionic.structures.composition import integer_compositions, substitute
-from superionic.structures.files import read_crystal
-from superionic.structures.occupancies import with_occupancies
+from superionic.structures.crystal.composition import integer_compositions, substitute
+from superionic.structures.crystal.occupancies import with_occupancies
+from superionic.structures.io.files import read_crystal
 
 ROOT = Path(__file__).resolve().parents[2]
 LYC = ROOT / "examples" / "li3ycl6" / "li3ycl6_p-3m1.cif"

@@ -74,7 +74,7 @@ def test_lammps_reads_the_input_and_ends_in_the_average_cell(thermostat, cell_mo
     lines = export.lammps_potential("pair", elements, {"cutoff_A": 5.0})
     text = export.lammps_input(wanted, LENGTHS, 300.0, 7, "run.data", lines)
     found = engine_call(
-        "lammps", "superionic.dynamics.lammps_parity:run_input", {"text": text, "folder": str(tmp_path)}
+        "lammps", "superionic.dynamics.lammps.parity:run_input", {"text": text, "folder": str(tmp_path)}
     )
     # 20 + 20 + 200 + 10 steps before the production of 50, of which every tenth is kept.
     assert found["step"] == 50

@@ -10,8 +10,8 @@ import pytest
 
 from superionic.dynamics.conformance import ENSEMBLES, observe
 from superionic.dynamics.ensembles import build_stepper
-from superionic.dynamics.lammps_library import Frame
-from superionic.dynamics.lammps_parity import demand_parity
+from superionic.dynamics.lammps.library import Frame
+from superionic.dynamics.lammps.parity import demand_parity
 from superionic.dynamics.md import MDSettings, continued_state, initial_state, run_segment
 from superionic.dynamics.settings import Engine
 from superionic.errors import CalculationFailed, EngineError, SuperionicError

@@ -8,11 +8,11 @@ from ase import Atoms
 
 from superionic.dynamics.md import Limits, MDSettings, MDState, Segment, continued_state, initial_state, run_segment
 from superionic.dynamics.state import pack_rng, unpack_rng
-from superionic.dynamics.trajectory import average_cell
 from superionic.errors import AnalysisError, CalculationFailed, PotentialError, SuperionicError
 from superionic.execution.codec import decode, encode, from_tree
 from superionic.potentials.base import BasePotential, Prediction, describe_potential, load_potential
 from superionic.potentials.reference import li3ycl6_cell
+from superionic.trajectories.mean_cell import average_cell
 from superionic.units import BOLTZMANN_EV_PER_K
 
 ENSEMBLES = {

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
-from superionic.dynamics.optimizers import Optimizer
-from superionic.dynamics.quasi_newton import QuasiNewton, deformation, gradient_of_logarithm, model_hessian
 from superionic.dynamics.relax import Relaxation, go_on, relax
+from superionic.dynamics.relax.optimizers import Optimizer
+from superionic.dynamics.relax.quasi_newton import QuasiNewton, deformation, gradient_of_logarithm, model_hessian
 from superionic.errors import CalculationFailed, PotentialError, SuperionicError
 from superionic.execution.codec import decode, encode, from_tree, to_tree
 from superionic.potentials.base import BasePotential, Prediction, describe_potential, load_potential

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import superionic
-from superionic.dynamics.reading import ReadingOptions, open_trajectory
 from superionic.errors import AnalysisError
+from superionic.trajectories.reading import ReadingOptions, open_trajectory
 
 SYMBOLS = ("Li",) * 4 + ("Cl",) * 4
 CELL = np.eye(3) * 8.0

@@ -17,11 +17,11 @@ from superionic.cli import app, main
 from superionic.enumeration.request import charges_of_crystal
 from superionic.enumeration.series import count_supercells
 from superionic.errors import CampaignFileError, CompositionError, StructureError
-from superionic.structures.composition import fitting_indices, integer_compositions
-from superionic.structures.disordered import crystal_from_sites
-from superionic.structures.equations import CompositionRequest
-from superionic.structures.files import read_crystal
-from superionic.structures.oxidation import guess_mobile_ion
+from superionic.structures.crystal.composition import fitting_indices, integer_compositions
+from superionic.structures.crystal.disordered import crystal_from_sites
+from superionic.structures.crystal.equations import CompositionRequest
+from superionic.structures.crystal.oxidation import guess_mobile_ion
+from superionic.structures.io.files import read_crystal
 
 CASES = Path(__file__).parents[3] / "shared" / "cases" / "orderings"
 

@@ -10,8 +10,8 @@ from superionic import enumerate_orderings
 from superionic.enumeration.counted import counted_spaces
 from superionic.enumeration.series import count_supercells
 from superionic.errors import CompositionError
-from superionic.structures.disordered import crystal_from_sites
-from superionic.structures.orderings import list_ordering_table
+from superionic.structures.crystal.disordered import crystal_from_sites
+from superionic.structures.orderings.ordering import list_ordering_table
 
 
 def test_a_count_needs_nothing_but_the_file(lyc_file):

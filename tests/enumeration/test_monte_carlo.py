@@ -19,10 +19,10 @@ from superionic.enumeration.learning import (
 from superionic.enumeration.monte_carlo import monte_carlo, telling
 from superionic.errors import CompositionError
 from superionic.execution.codec import to_tree
-from superionic.structures.electrostatics import supercell_ewald_matrix
-from superionic.structures.files import read_crystal
-from superionic.structures.ranking import lowest_orderings
-from superionic.structures.space import OrderingSpace
+from superionic.structures.io.files import read_crystal
+from superionic.structures.orderings.electrostatics import supercell_ewald_matrix
+from superionic.structures.orderings.ranking import lowest_orderings
+from superionic.structures.orderings.space import OrderingSpace
 from superionic.units import BOLTZMANN_EV_PER_K
 
 CHARGES = {"Li": 1.0, "Y": 3.0, "Cl": -1.0}

@@ -24,7 +24,7 @@ def main() -> None:
     os.set_inheritable(answers, False)
     os.dup2(2, 1)
     if sys.argv[1:]:
-        from superionic.structures.reading import close_reader
+        from superionic.structures.io.reading import close_reader
 
         _run(["run", sys.argv[1], "--quiet", "--workers", "2"])
         close_reader()  # it is this process's own; no run leaves it behind

@@ -260,7 +260,7 @@ def _read(what: str, name: str) -> tuple[bool, str, str]:
 
 def _reader(what: str) -> Any:
     if what == "crystal":
-        from superionic.structures.files import read_crystal
+        from superionic.structures.io.files import read_crystal
 
         return read_crystal
     if what == "training set":

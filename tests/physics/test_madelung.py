@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from superionic.structures.electrostatics import ewald_energies, ewald_matrix
+from superionic.structures.orderings.electrostatics import ewald_energies, ewald_matrix
 from superionic.units import COULOMB_EV_A
 
 FCC = np.array([[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])

@@ -11,9 +11,9 @@ import pytest
 from scipy.signal import lfilter
 
 from superionic.errors import AnalysisError
-from superionic.transport.diffusivity import charge_diffusivity, haven_ratio, tracer_diffusivity
-from superionic.transport.msd import collective_walker, mean_squared_displacement
-from superionic.transport.regime import shapes, take_spectrum
+from superionic.transport.diffusion.diffusivity import charge_diffusivity, haven_ratio, tracer_diffusivity
+from superionic.transport.diffusion.msd import collective_walker, mean_squared_displacement
+from superionic.transport.diffusion.regime import shapes, take_spectrum
 
 _SPEC = importlib.util.spec_from_file_location("walkers", Path(__file__).parents[2] / "benchmarks" / "walkers.py")
 walkers = importlib.util.module_from_spec(_SPEC)

@@ -29,6 +29,6 @@ def charges() -> dict[str, int]:
 
 @pytest.fixture(scope="session")
 def lyc(examples):
-    from superionic.structures.files import read_crystal
+    from superionic.structures.io.files import read_crystal
 
     return read_crystal(examples / "li3ycl6" / "li3ycl6_p-3m1.cif")

@@ -5,11 +5,11 @@ from fractions import Fraction
 import pytest
 
 from superionic.errors import CompositionError
-from superionic.structures.axes import Axis, apply_point, formula_unit, grid_points, parse_axis
-from superionic.structures.composition import compact_supercell, integer_compositions, smallest_index
-from superionic.structures.disordered import crystal_from_sites
-from superionic.structures.files import read_crystal
-from superionic.structures.occupancies import follow_neutrality, redistribute, with_occupancies
+from superionic.structures.crystal.axes import Axis, apply_point, formula_unit, grid_points, parse_axis
+from superionic.structures.crystal.composition import compact_supercell, integer_compositions, smallest_index
+from superionic.structures.crystal.disordered import crystal_from_sites
+from superionic.structures.crystal.occupancies import follow_neutrality, redistribute, with_occupancies
+from superionic.structures.io.files import read_crystal
 
 STEPS = tuple(k / 2 for k in range(13))
 

@@ -18,18 +18,18 @@ from superionic.enumeration.chosen import search
 from superionic.enumeration.counted import counted_spaces
 from superionic.enumeration.request import enumerate_orderings
 from superionic.errors import CompositionError, StructureError
-from superionic.structures.cif_text import block_text
-from superionic.structures.counting import count_by_index
-from superionic.structures.disordered import DisorderedCrystal
-from superionic.structures.files import parse_crystal, read_crystal, read_oxidation_states
-from superionic.structures.sampling import sample_raw
-from superionic.structures.symbols import (
+from superionic.structures.crystal.disordered import DisorderedCrystal
+from superionic.structures.io.cif.text import block_text
+from superionic.structures.io.files import parse_crystal, read_crystal, read_oxidation_states
+from superionic.structures.io.symbols import (
     Witnesses,
     element_of_label,
     occupants_of_symbol,
     parse_sum_formula,
     writes_capitals,
 )
+from superionic.structures.orderings.counting import count_by_index
+from superionic.structures.orderings.sampling import sample_raw
 
 CASES = Path(__file__).resolve().parents[3] / "shared" / "cases" / "orderings"
 COLUMNS = ("label", "type_symbol", "fract_x", "fract_y", "fract_z", "occupancy")
@@ -288,7 +288,7 @@ def test_names_without_operations(tmp_path, name, options, n_sites):
 
 
 def test_older_names_have_the_operations_of_the_newer(tmp_path):
-    from superionic.structures.operations import operations_by_name
+    from superionic.structures.io.operations import operations_by_name
 
     for older, newer in (
         ("C m c a", "C m c e"),
@@ -530,6 +530,18 @@ def test_groups_that_leave_units_empty_are_refused_and_both_fixes_work(tmp_path)
     assert (crystal.formula, crystal.is_ordered, crystal.notes) == ("Li3PO4", True, ())
     free = [row.rsplit(" ", 2)[0] for row in rows]
     assert read_crystal(write(tmp_path, free, P1, a=6.5)).composition["O"] == pytest.approx(3.2)
+
+
+def test_a_molecule_little_moved_is_held_together_by_its_bonds(tmp_path):
+    # Thiocyanate, S-C 1.63 Å and C-N 1.17 Å, and the same 0.5 Å aside: each atom is near its own alternative alone.
+    rows = ["Li1 Li 0.8 0.8 0.8 1 . ."]
+    for group, (x, occupancy) in {1: (0.2, 0.5), 2: (0.2 + 0.5 / 6.5, 0.5)}.items():
+        for element, y_A in (("S", 1.0), ("C", 2.63), ("N", 3.80)):
+            rows.append(f"{element}{group} {element} {x:.5f} {y_A / 6.5:.5f} 0.3 {occupancy} A {group}")
+    crystal = read_crystal(write(tmp_path, rows, P1, columns=GROUPED, a=6.5))
+    assert crystal.composition == {"C": 1, "Li": 1, "N": 1, "S": 1}
+    (space,) = counted_spaces(crystal, "1x1x2", {"Li": 1, "S": -2, "C": 4, "N": -3}, min_distance_A=None)
+    assert space.allowed.raw == 2  # one unit of two holds the one group; were atoms free, 2^3
 
 
 def test_groups_that_the_symmetry_mixes_are_refused(tmp_path):

@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 
 from superionic.errors import CompositionError, StructureError
 from superionic.execution.codec import from_tree, to_tree
-from superionic.structures.composition import (
+from superionic.structures.crystal.composition import (
     IntegerComposition,
     OccupancyBound,
     integer_compositions,
     smallest_index,
     substitute,
 )
-from superionic.structures.disordered import DisorderedCrystal, Site, Sublattice, crystal_from_sites
-from superionic.structures.nearest import IntegerProblem, TooManyStates, has_integer_solution, nearest_vectors
-from superionic.structures.supercells import supercell_sites
+from superionic.structures.crystal.disordered import DisorderedCrystal, Site, Sublattice, crystal_from_sites
+from superionic.structures.crystal.nearest import IntegerProblem, TooManyStates, has_integer_solution, nearest_vectors
+from superionic.structures.crystal.supercells import supercell_sites
 
 
 def test_the_demo_composition(lyc, charges):
@@ -155,7 +155,7 @@ def orbits(*occupancies, sites):
 
 
 def test_known_spaces_have_these_counts(shared, charges):
-    from superionic.structures.files import read_crystal
+    from superionic.structures.io.files import read_crystal
 
     known = json.loads((shared / "known_counts.json").read_text())["fixed_supercell"]
     seen = 0

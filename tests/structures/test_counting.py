@@ -12,8 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from superionic.errors import CompositionError
-from superionic.structures.composition import IntegerComposition, integer_compositions
-from superionic.structures.counting import (
+from superionic.structures.crystal.composition import IntegerComposition, integer_compositions
+from superionic.structures.crystal.disordered import crystal_from_sites
+from superionic.structures.crystal.supercells import Supercell, supercell_sites
+from superionic.structures.io.files import read_crystal
+from superionic.structures.orderings.counting import (
     count_all_compositions,
     count_both,
     count_by_index,
@@ -21,10 +24,7 @@ from superionic.structures.counting import (
     disordered_blocks,
     fixed_decorations,
 )
-from superionic.structures.disordered import crystal_from_sites
-from superionic.structures.files import read_crystal
-from superionic.structures.permutations import conjugacy_classes, moebius_terms
-from superionic.structures.supercells import Supercell, supercell_sites
+from superionic.structures.orderings.permutations import conjugacy_classes, moebius_terms
 
 
 @pytest.fixture(scope="module")

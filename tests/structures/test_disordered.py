@@ -5,11 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
+from superionic.chemistry import amounts_text, reduced_formula, sort_species
 from superionic.errors import StructureError
-from superionic.structures.disordered import DisorderedCrystal, close_pairs, crystal_from_sites
-from superionic.structures.formulas import amounts_text, reduced_formula, sort_species
-from superionic.structures.oxidation import guess_mobile_ion, guess_oxidation_states
-from superionic.structures.symmetry import map_sites, row_hermite
+from superionic.structures.crystal.disordered import DisorderedCrystal, close_pairs, crystal_from_sites
+from superionic.structures.crystal.oxidation import guess_mobile_ion, guess_oxidation_states
+from superionic.structures.crystal.symmetry import map_sites, row_hermite
 
 
 def test_formulas():
@@ -64,7 +64,7 @@ def test_noise_is_moved_onto_the_symmetry():
 
 
 def test_primitive_cell_keeps_density_and_names(examples):
-    from superionic.structures.files import read_crystal
+    from superionic.structures.io.files import read_crystal
 
     crystal = read_crystal(examples / "li3ycl6-xbrx" / "li3ybr6_c2m.cif")
     primitive = crystal.primitive()

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from superionic.errors import CompositionError
-from superionic.structures.composition import integer_compositions, substitute
-from superionic.structures.electrostatics import (
+from superionic.structures.crystal.composition import integer_compositions, substitute
+from superionic.structures.crystal.supercells import supercell_sites
+from superionic.structures.orderings.electrostatics import (
     charges_of,
     ewald_energies,
     ewald_matrix,
@@ -13,9 +14,8 @@ from superionic.structures.electrostatics import (
     supercell_ewald_matrix,
     table_energies,
 )
-from superionic.structures.orderings import list_ordering_table, to_atoms
-from superionic.structures.space import ordering_space
-from superionic.structures.supercells import supercell_sites
+from superionic.structures.orderings.ordering import list_ordering_table, to_atoms
+from superionic.structures.orderings.space import ordering_space
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from ase.build import bulk
 
 from superionic import __version__
 from superionic.errors import StructureError
-from superionic.structures.disordered import close_pairs
-from superionic.structures.files import (
+from superionic.structures.crystal.disordered import close_pairs
+from superionic.structures.io.files import (
     parse_crystal,
     read_crystal,
     read_oxidation_states,
@@ -231,7 +231,7 @@ def test_operations_follow_from_the_name_of_the_group(tmp_path, symmetry, cell, 
 def test_names_give_the_operations_that_pymatgen_finds(tmp_path):
     from pymatgen.symmetry.groups import SpaceGroup
 
-    from superionic.structures.operations import operations_by_name
+    from superionic.structures.io.operations import operations_by_name
 
     for name in ("Pnma", "P2_1/c", "Ia-3d", "P-3m1", "I-4", "P6_3mc", "Cmcm", "F-43m"):
         system = SpaceGroup(name).crystal_system

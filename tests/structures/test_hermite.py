@@ -6,13 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from superionic.errors import StructureError
-from superionic.structures.hermite import (
+from superionic.structures.crystal.hermite import (
     batch_row_hermite,
     compact_basis,
     hermite_matrices,
     inequivalent_hermite_matrices,
 )
-from superionic.structures.symmetry import row_hermite
+from superionic.structures.crystal.symmetry import row_hermite
 
 CUBIC = np.array(
     [

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from superionic.errors import CompositionError, StructureError
-from superionic.structures.disordered import crystal_from_sites
-from superionic.structures.interoperability import crystal_to_pymatgen, from_pymatgen, to_icet, to_pymatgen
-from superionic.structures.orderings import Ordering, to_atoms
-from superionic.structures.supercells import Supercell, supercell_sites
+from superionic.structures.crystal.disordered import crystal_from_sites
+from superionic.structures.crystal.supercells import Supercell, supercell_sites
+from superionic.structures.io.interoperability import crystal_to_pymatgen, from_pymatgen, to_icet, to_pymatgen
+from superionic.structures.orderings.ordering import Ordering, to_atoms
 
 CHARGES = {"Li": 1, "Y": 3, "Cl": -1}
 

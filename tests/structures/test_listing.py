@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from superionic.chemistry import VACANCY
 from superionic.errors import CompositionError
-from superionic.structures.composition import IntegerComposition
-from superionic.structures.electrostatics import ewald_energies
-from superionic.structures.formulas import VACANCY
-from superionic.structures.listing import Walker, stream_orderings
-from superionic.structures.ranking import RESOLUTION_EV, lowest_orderings
-from superionic.structures.space import Block, OrderingSpace
-from superionic.structures.supercells import Supercell, SupercellSites
+from superionic.structures.crystal.composition import IntegerComposition
+from superionic.structures.crystal.supercells import Supercell, SupercellSites
+from superionic.structures.orderings.electrostatics import ewald_energies
+from superionic.structures.orderings.listing import Walker, stream_orderings
+from superionic.structures.orderings.ranking import RESOLUTION_EV, lowest_orderings
+from superionic.structures.orderings.space import Block, OrderingSpace
 
 ALPHABET = ("Li", "Y", "Br", "Cl", VACANCY)
 CHARGES = {"Li": 1.0, "Y": 3.0, "Br": -1.0, "Cl": -1.0}

@@ -8,14 +8,14 @@ import pytest
 from ase.neighborlist import neighbor_list
 
 from superionic.errors import CompositionError, StructureError
-from superionic.structures.composition import integer_compositions
-from superionic.structures.counting import count_both, count_orderings
-from superionic.structures.disordered import crystal_from_sites
-from superionic.structures.files import read_crystal
-from superionic.structures.listing import stream_orderings
-from superionic.structures.orderings import list_ordering_table, to_atoms
-from superionic.structures.space import ordering_space
-from superionic.structures.supercells import Supercell, supercell_sites
+from superionic.structures.crystal.composition import integer_compositions
+from superionic.structures.crystal.disordered import crystal_from_sites
+from superionic.structures.crystal.supercells import Supercell, supercell_sites
+from superionic.structures.io.files import read_crystal
+from superionic.structures.orderings.counting import count_both, count_orderings
+from superionic.structures.orderings.listing import stream_orderings
+from superionic.structures.orderings.ordering import list_ordering_table, to_atoms
+from superionic.structures.orderings.space import ordering_space
 
 LISTED = 50_000
 

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from superionic.errors import CompositionError
-from superionic.structures.oxidation import find_oxidation_states, guess_mobile_ion, guess_oxidation_states
+from superionic.structures.crystal.oxidation import find_oxidation_states, guess_mobile_ion, guess_oxidation_states
 
 FORMULAS = [
     ("Li3 Y1 Cl6", {"Li": 1, "Y": 3, "Cl": -1}),

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 from superionic.errors import StructureError
-from superionic.structures import reading
-from superionic.structures.files import parse_crystal, read_crystal
+from superionic.structures.io import reading
+from superionic.structures.io.files import parse_crystal, read_crystal
 
 HEAD = """data_x
 _space_group_name_H-M_alt 'P 1'
@@ -235,8 +235,8 @@ def test_it_ends_with_its_parent_and_modules_come_from_nowhere_else(small, tmp_p
     """A folder of crystal files may hold a numpy.py; and reading must leave no process behind."""
     (tmp_path / "numpy.py").write_text("raise SystemExit('taken from the working folder')\n")
     program = (
-        "from superionic.structures.files import read_crystal\n"
-        "from superionic.structures import reading\n"
+        "from superionic.structures.io.files import read_crystal\n"
+        "from superionic.structures.io import reading\n"
         f"print(read_crystal({str(small)!r}).formula, reading._state._child._process.pid)\n"
     )
     done = subprocess.run(
@@ -255,7 +255,7 @@ def test_it_ends_with_its_parent_and_modules_come_from_nowhere_else(small, tmp_p
 
 def test_reading_imports_nothing_heavy_here():
     program = (
-        "import sys, superionic.structures.files\n"
+        "import sys, superionic.structures.io.files\n"
         "print([m for m in ('ase', 'pymatgen', 'spglib', 'scipy', 'numba') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

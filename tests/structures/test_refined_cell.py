@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from ase.geometry import cell_to_cellpar, cellpar_to_cell
 
-from superionic.structures.files import read_crystal
-from superionic.structures.refined_cell import RefinedCell, compare_with_refined
+from superionic.structures.crystal.refined_cell import RefinedCell, compare_with_refined
+from superionic.structures.io.files import read_crystal
 
 ROCK_SALT = """data_x
 _cell_length_a {a}

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from superionic.errors import CompositionError
-from superionic.structures import sampling
-from superionic.structures.composition import IntegerComposition, integer_compositions
-from superionic.structures.counting import count_orderings
-from superionic.structures.counting_exclusions import count_allowed, estimate_allowed
-from superionic.structures.disordered import crystal_from_sites
-from superionic.structures.files import read_crystal
-from superionic.structures.sampling import canonicalise, find_allowed, sample_raw, sample_uniform_orbits
-from superionic.structures.space import Block, OrderingSpace, ordering_space
-from superionic.structures.supercells import Supercell, supercell_sites
+from superionic.structures.crystal.composition import IntegerComposition, integer_compositions
+from superionic.structures.crystal.disordered import crystal_from_sites
+from superionic.structures.crystal.supercells import Supercell, supercell_sites
+from superionic.structures.io.files import read_crystal
+from superionic.structures.orderings import sampling
+from superionic.structures.orderings.counting import count_orderings
+from superionic.structures.orderings.counting_exclusions import count_allowed, estimate_allowed
+from superionic.structures.orderings.sampling import canonicalise, find_allowed, sample_raw, sample_uniform_orbits
+from superionic.structures.orderings.space import Block, OrderingSpace, ordering_space
 
 NAMES = ("K", "Na", "Li", "X")
 

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from superionic.errors import StructureError
-from superionic.structures.disordered import crystal_from_sites
-from superionic.structures.electrostatics import ewald_matrix
-from superionic.structures.supercells import (
+from superionic.structures.crystal.disordered import crystal_from_sites
+from superionic.structures.crystal.supercells import (
     Supercell,
     compactness,
     inequivalent_supercells,
     supercell_sites,
 )
+from superionic.structures.orderings.electrostatics import ewald_matrix
 
 
 @pytest.mark.parametrize("value", ["1x1x2", "1 X 1".lower() + " x 2", [1, 1, 2], np.diag([1, 1, 2]), "1×1×2"])

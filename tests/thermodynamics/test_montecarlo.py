@@ -11,11 +11,11 @@ import pytest
 from scipy.stats import chi2
 
 from superionic.errors import AnalysisError, CompositionError
-from superionic.thermodynamics import ground_state
-from superionic.thermodynamics.ground_state import search_ground_state
-from superionic.thermodynamics.lattice import CallableEnergy, EwaldEnergy, IdealMixing, SwapSpace
-from superionic.thermodynamics.montecarlo import TemperatureLadder, run_monte_carlo
-from superionic.thermodynamics.order_parameters import pair_shells, warren_cowley
+from superionic.thermodynamics.lattice_mc import ground_state
+from superionic.thermodynamics.lattice_mc.ground_state import search_ground_state
+from superionic.thermodynamics.lattice_mc.lattice import CallableEnergy, EwaldEnergy, IdealMixing, SwapSpace
+from superionic.thermodynamics.lattice_mc.order_parameters import pair_shells, warren_cowley
+from superionic.thermodynamics.lattice_mc.sampling import TemperatureLadder, run_monte_carlo
 from superionic.units import BOLTZMANN_EV_PER_K
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "orderings"
@@ -221,7 +221,7 @@ def test_segments_make_the_same_run():
 
 
 def test_without_numba_the_run_is_the_same_bit_for_bit(monkeypatch):
-    from superionic.thermodynamics import montecarlo_kernels as kernels
+    from superionic.thermodynamics.lattice_mc import kernels
 
     space, energy = random_ions()
     pairs = np.array([[0, 1]])
@@ -233,7 +233,7 @@ def test_without_numba_the_run_is_the_same_bit_for_bit(monkeypatch):
     plain = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(plain)
     monkeypatch.setitem(sys.modules, kernels.__name__, plain)
-    monkeypatch.setattr("superionic.thermodynamics.montecarlo_kernels", plain)
+    monkeypatch.setattr("superionic.thermodynamics.lattice_mc.kernels", plain)
     interpreted = run_monte_carlo(space, energy, temperature_K=[500.0, 900.0], n_sweeps=60)
     assert not hasattr(plain.run_sweeps, "py_func")
     assert_same_state(compiled.state, interpreted.state)
@@ -272,7 +272,7 @@ def test_short_or_stuck_runs_are_flagged():
 
 def brute_force(energy, rows, permutations, keep):
     """The lowest energies of distinct orderings, by looking at all decorations."""
-    from superionic.thermodynamics.montecarlo_kernels import canonical
+    from superionic.thermodynamics.lattice_mc.kernels import canonical
 
     levels = energy.energies(rows)
     lowest = np.argsort(levels, kind="stable")[: 300 * keep]
@@ -330,11 +330,11 @@ def test_searches_that_disagree_are_not_converged():
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data are not here")
 @pytest.mark.parametrize("supercell", ["1x1x1", "1x1x2"])
 def test_search_equals_brute_force_on_crystals(supercell):
-    from superionic.structures.composition import integer_compositions
-    from superionic.structures.electrostatics import ewald_matrix
-    from superionic.structures.files import read_crystal
-    from superionic.structures.space import ordering_space
-    from superionic.structures.supercells import supercell_sites
+    from superionic.structures.crystal.composition import integer_compositions
+    from superionic.structures.crystal.supercells import supercell_sites
+    from superionic.structures.io.files import read_crystal
+    from superionic.structures.orderings.electrostatics import ewald_matrix
+    from superionic.structures.orderings.space import ordering_space
 
     crystal = read_crystal(SHARED / "lyc_orbit.cif")
     sites = supercell_sites(crystal, supercell)

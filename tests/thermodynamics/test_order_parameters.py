@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from superionic.errors import AnalysisError
-from superionic.thermodynamics.order_parameters import (
+from superionic.thermodynamics.lattice_mc.order_parameters import (
     autocorrelation_time,
     equilibrated_from,
     mean_and_error,

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from superionic.errors import AnalysisError
-from superionic.thermodynamics.cluster_basis import cluster_basis
-from superionic.thermodynamics.ground_state import search_ground_state
-from superionic.thermodynamics.lattice import EwaldEnergy, SwapSpace
-from superionic.thermodynamics.montecarlo import run_monte_carlo
-from superionic.thermodynamics.order_parameters import pair_shells
-from superionic.thermodynamics.surrogate import fit_surrogate
+from superionic.thermodynamics.lattice_mc.cluster_basis import cluster_basis
+from superionic.thermodynamics.lattice_mc.ground_state import search_ground_state
+from superionic.thermodynamics.lattice_mc.lattice import EwaldEnergy, SwapSpace
+from superionic.thermodynamics.lattice_mc.order_parameters import pair_shells
+from superionic.thermodynamics.lattice_mc.sampling import run_monte_carlo
+from superionic.thermodynamics.lattice_mc.surrogate import fit_surrogate
 
 
 def lattice(n=3):

@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import curve_fit
 
 from superionic.errors import AnalysisError, CalculationFailed
-from superionic.transport.arrhenius import arrhenius_fit, arrhenius_fit_estimates
+from superionic.transport.conductivity.arrhenius import arrhenius_fit, arrhenius_fit_estimates
 from superionic.transport.estimate import count_like_estimate
 from superionic.units import BOLTZMANN_EV_PER_K as KB
 

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from superionic.transport.arrhenius import arrhenius_fit_estimates, bound_log_error
-from superionic.transport.bounded import respect_bounds
-from superionic.transport.conductivity_of_temperature import RunTransport, temperature_dependence
+from superionic.transport.conductivity.arrhenius import arrhenius_fit_estimates, bound_log_error
+from superionic.transport.conductivity.bounded import respect_bounds
+from superionic.transport.conductivity.of_temperature import RunTransport, temperature_dependence
 from superionic.transport.estimate import count_like_estimate, pool
 from superionic.units import BOLTZMANN_EV_PER_K as KB
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from superionic.transport.budget import TransferTerm, widened
+from superionic.transport.conductivity.budget import TransferTerm, widened
 from superionic.transport.estimate import LEVEL_68, LEVEL_95
 from superionic.units import BOLTZMANN_EV_PER_K
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from superionic.errors import AnalysisError
-from superionic.transport.concerted import concerted_jumps
-from superionic.transport.jumps import follow_sites
-from superionic.transport.sites import SiteSet
+from superionic.transport.sites.concerted import concerted_jumps
+from superionic.transport.sites.jumps import follow_sites
+from superionic.transport.sites.positions import SiteSet
 
 EDGE, A = 6, 3.0
 DT_PS = 0.1

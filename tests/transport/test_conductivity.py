@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from superionic.errors import AnalysisError
-from superionic.transport.conductivity import ionic_conductivity, nernst_einstein
 from superionic.transport.estimate import count_like_estimate
+from superionic.transport.nernst_einstein import ionic_conductivity, nernst_einstein
 
 SETTINGS = {"n_ions": 24, "charge": 1.0, "volume_A3": 1800.0, "temperature_K": 300.0}
 

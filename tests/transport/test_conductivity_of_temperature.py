@@ -9,9 +9,9 @@ import pytest
 
 from superionic.errors import AnalysisError
 from superionic.transport.analysis import analyse_displacements
-from superionic.transport.budget import TransferTerm
-from superionic.transport.conductivity_line import read_off
-from superionic.transport.conductivity_of_temperature import RunTransport, temperature_dependence
+from superionic.transport.conductivity.budget import TransferTerm
+from superionic.transport.conductivity.line import read_off
+from superionic.transport.conductivity.of_temperature import RunTransport, temperature_dependence
 from superionic.transport.estimate import Estimate, count_like_estimate, pool_orderings
 from superionic.units import BOLTZMANN_EV_PER_K as KB
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from superionic.errors import AnalysisError
-from superionic.transport.density import Density, DensityCounter, FrameworkCentre, probability_density
-from superionic.transport.density_text import BOHR_A, chgcar_text, cube_text
+from superionic.transport.density.grid import Density, DensityCounter, FrameworkCentre, probability_density
+from superionic.transport.density.text import BOHR_A, chgcar_text, cube_text
 
 CELL = np.array([[7.0, 0.0, 0.0], [-3.5, 6.06, 0.0], [0.0, 0.5, 6.0]])
 

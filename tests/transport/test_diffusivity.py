@@ -8,10 +8,10 @@ import pytest
 from superionic.errors import AnalysisError
 from superionic.execution.codec import encode, from_tree, plain_json, to_tree
 from superionic.transport import TransportAnalysis, analyse_displacements
-from superionic.transport.diffusivity import charge_diffusivity, tracer_diffusivity
-from superionic.transport.hops import count_hops
-from superionic.transport.increments import average_blocks, fit_lag
-from superionic.transport.scatter import deviations
+from superionic.transport.diffusion.diffusivity import charge_diffusivity, tracer_diffusivity
+from superionic.transport.diffusion.hops import count_hops
+from superionic.transport.diffusion.increments import average_blocks, fit_lag
+from superionic.transport.diffusion.scatter import deviations
 from superionic.units import siemens_per_cm
 
 

@@ -10,11 +10,11 @@ from scipy.spatial.transform import Rotation
 
 from superionic.errors import AnalysisError
 from superionic.transport.analysis import analyse_displacements
-from superionic.transport.arrhenius import arrhenius_fit_estimates
-from superionic.transport.conductivity_of_temperature import RunTransport, temperature_dependence
-from superionic.transport.direction_lines import direction_lines
+from superionic.transport.conductivity.arrhenius import arrhenius_fit_estimates
+from superionic.transport.conductivity.direction_lines import direction_lines
+from superionic.transport.conductivity.of_temperature import RunTransport, temperature_dependence
+from superionic.transport.diffusion.tensor import PAIRS, TensorEstimate, one_shape, pool_tensors
 from superionic.transport.estimate import count_like_estimate, pool_orderings
-from superionic.transport.tensor import PAIRS, TensorEstimate, one_shape, pool_tensors
 from superionic.units import BOLTZMANN_EV_PER_K as KB
 
 T = (500.0, 600.0, 700.0, 800.0, 900.0)

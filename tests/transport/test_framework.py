@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from superionic.dynamics.analysis import AnalysisOptions, analyse_trajectory
-from superionic.dynamics.unwrapped import UnwrappedTrajectory
+from superionic.trajectories.analysis import AnalysisOptions, analyse_trajectory
+from superionic.trajectories.unwrapping.trajectory import UnwrappedTrajectory
 from superionic.transport.analysis import analyse_displacements
-from superionic.transport.framework import MELTING_SHARE, Framework, framework_motion
+from superionic.transport.observables.framework import MELTING_SHARE, Framework, framework_motion
 
 DT_PS = 0.1
 EDGE_A = 6.0

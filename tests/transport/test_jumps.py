@@ -8,10 +8,10 @@ import pytest
 from scipy.signal import lfilter
 
 from superionic.errors import AnalysisError
-from superionic.transport.jump_rates import JumpNetwork, ResidenceTime, poisson_limits
-from superionic.transport.jumps import SiteTracker, follow_sites
-from superionic.transport.percolation import network_clusters
-from superionic.transport.sites import SiteSet
+from superionic.transport.sites.jump_rates import JumpNetwork, ResidenceTime, poisson_limits
+from superionic.transport.sites.jumps import SiteTracker, follow_sites
+from superionic.transport.sites.percolation import network_clusters
+from superionic.transport.sites.positions import SiteSet
 
 STEPS = np.array([[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]])
 

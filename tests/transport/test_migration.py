@@ -18,10 +18,10 @@ from superionic.report.table import Table
 from superionic.stages.analyse.migration import migration_task
 from superionic.stages.base import CrystalText, Trajectory
 from superionic.transport.estimate import Estimate
-from superionic.transport.migration import analyse_migration
-from superionic.transport.migration_summary import MigrationSummary
-from superionic.transport.sites import SiteSet
-from superionic.transport.volumes import VolumeTrace
+from superionic.transport.observables.volumes import VolumeTrace
+from superionic.transport.sites.migration import analyse_migration
+from superionic.transport.sites.migration_summary import MigrationSummary
+from superionic.transport.sites.positions import SiteSet
 
 CELL = np.diag([6.0, 6.0, 7.0])
 

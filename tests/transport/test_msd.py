@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from superionic.errors import AnalysisError
-from superionic.transport.msd import (
+from superionic.transport.diffusion.msd import (
     collective_walker,
     framework_drift,
     mean_squared_displacement,
@@ -39,7 +39,7 @@ def test_equals_the_double_loop(n_frames, n_ions, seed):
 def test_chunks_of_ions_change_nothing(monkeypatch):
     positions = np.random.default_rng(0).normal(size=(50, 7, 3)).cumsum(axis=0)
     whole = mean_squared_displacement(positions, 0.1)
-    monkeypatch.setattr("superionic.transport.msd._CHUNK_BYTES", 1)
+    monkeypatch.setattr("superionic.transport.diffusion.msd._CHUNK_BYTES", 1)
     np.testing.assert_allclose(mean_squared_displacement(positions, 0.1).tensor_A2, whole.tensor_A2, atol=1e-11)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from superionic.errors import AnalysisError
-from superionic.transport.pair_distribution import pair_distributions
+from superionic.transport.observables.pair_distribution import pair_distributions
 
 A0 = 5.64
 

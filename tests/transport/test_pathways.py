@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from superionic.errors import AnalysisError
-from superionic.transport.density import Density, probability_density
-from superionic.transport.pathways import free_energy_profile
+from superionic.transport.density.grid import Density, probability_density
+from superionic.transport.sites.pathways import free_energy_profile
 from superionic.units import BOLTZMANN_EV_PER_K
 
 TEMPERATURE_K = 600.0

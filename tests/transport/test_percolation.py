@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from superionic.errors import AnalysisError
-from superionic.transport.density import Density
-from superionic.transport.percolation import density_percolation, merge_tree, network_clusters, network_spans
+from superionic.transport.density.grid import Density
+from superionic.transport.sites.percolation import density_percolation, merge_tree, network_clusters, network_spans
 from superionic.units import BOLTZMANN_EV_PER_K
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from superionic.errors import AnalysisError
-from superionic.transport.budget import TransferTerm
-from superionic.transport.conductivity_of_temperature import RunTransport, temperature_dependence
+from superionic.transport.conductivity.budget import TransferTerm
+from superionic.transport.conductivity.of_temperature import RunTransport, temperature_dependence
+from superionic.transport.conductivity.posterior import draw, posterior_samples, samples_of_estimates
 from superionic.transport.estimate import Estimate, count_like_estimate, ratio_estimate
-from superionic.transport.posterior import draw, posterior_samples, samples_of_estimates
 from superionic.units import BOLTZMANN_EV_PER_K as KB
 
 T = (500.0, 600.0, 700.0, 800.0)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from superionic.transport.residence import StayDistribution
+from superionic.transport.sites.residence import StayDistribution
 
 
 def censored(true, limits):

@@ -7,7 +7,7 @@ import pytest
 from scipy.spatial.transform import Rotation as Turn
 
 from superionic.errors import AnalysisError
-from superionic.transport.rotation import find_bonds, rotation
+from superionic.transport.observables.rotation import find_bonds, rotation
 
 CELL = np.eye(3) * 16.0
 DT_PS = 0.1

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from superionic.errors import AnalysisError
-from superionic.transport.density import probability_density
-from superionic.transport.percolation import network_clusters
-from superionic.transport.sites import (
+from superionic.transport.density.grid import probability_density
+from superionic.transport.sites.percolation import network_clusters
+from superionic.transport.sites.positions import (
     SiteSet,
     density_basins,
     images_around,

@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import curve_fit, minimize
 
 from superionic.errors import AnalysisError
-from superionic.transport.slope_break import slope_break
+from superionic.transport.conductivity.slope_break import slope_break
 from superionic.units import BOLTZMANN_EV_PER_K
 
 T = np.arange(400.0, 851.0, 50.0)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from superionic.errors import AnalysisError
-from superionic.transport.gaussianity import NonGaussianCounter, log_lags
-from superionic.transport.van_hove import VanHoveCounter, insphere_radius, shell_volumes
+from superionic.transport.diffusion.gaussianity import NonGaussianCounter, log_lags
+from superionic.transport.diffusion.van_hove import VanHoveCounter, insphere_radius, shell_volumes
 
 SKEW = np.array([[9.0, 0.0, 0.0], [-4.5, 7.8, 0.0], [1.0, 0.7, 8.0]])
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from superionic.errors import AnalysisError
-from superionic.transport.vibrations import SEEN_WELL, vibrations
+from superionic.transport.observables.vibrations import SEEN_WELL, vibrations
 from superionic.units import AMU_A2_PER_PS2_TO_EV, BOLTZMANN_EV_PER_K
 
 DT_PS = 0.01

@@ -9,9 +9,9 @@ import pytest
 from scipy.optimize import curve_fit
 
 from superionic.errors import AnalysisError
-from superionic.transport.conductivity_of_temperature import RunTransport, temperature_dependence
+from superionic.transport.conductivity.of_temperature import RunTransport, temperature_dependence
+from superionic.transport.conductivity.vogel import vogel_fit
 from superionic.transport.estimate import count_like_estimate
-from superionic.transport.vogel import vogel_fit
 from superionic.units import BOLTZMANN_EV_PER_K as KB
 
 T = np.array([300.0, 340.0, 400.0, 480.0, 600.0, 800.0])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from superionic.errors import AnalysisError
-from superionic.transport.volumes import (
+from superionic.transport.observables.volumes import (
     correlation_samples,
     equilibrated_from,
     mean_cell,

@@ -10,20 +10,26 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from superionic.campaign.trajectories import is_run_folder, open_run
-from superionic.dynamics.analysis import AnalysedTrajectory, AnalysisOptions, Drift, RunAnalysis, analyse_trajectory
-from superionic.dynamics.reading import ReadingOptions, ReadWarning, TrajectoryReader, open_trajectory, without_effect
-from superionic.dynamics.unwrapped import Progress, read_unwrapped
-from superionic.dynamics.unwrapped_cache import key_of
-from superionic.dynamics.unwrapping import SCHEMES, Scheme
 from superionic.errors import AnalysisError
 from superionic.report.notebook import Drawn
 from superionic.results.analysis import Analysis, PooledTransport, SeriesOfRuns
 from superionic.results.identity import Material, Run
-from superionic.transport.bounded import respect_bounds
-from superionic.transport.conductivity_of_temperature import RunTransport, temperature_dependence
+from superionic.trajectories.analysis import AnalysedTrajectory, AnalysisOptions, Drift, RunAnalysis, analyse_trajectory
+from superionic.trajectories.reading import (
+    ReadingOptions,
+    ReadWarning,
+    TrajectoryReader,
+    open_trajectory,
+    without_effect,
+)
+from superionic.trajectories.unwrapping.cache import key_of
+from superionic.trajectories.unwrapping.paths import SCHEMES, Scheme
+from superionic.trajectories.unwrapping.trajectory import Progress, read_unwrapped
+from superionic.transport.conductivity.bounded import respect_bounds
+from superionic.transport.conductivity.of_temperature import RunTransport, temperature_dependence
 from superionic.transport.estimate import Estimate, pool, ratio_estimate
-from superionic.transport.observables import OBSERVABLES
-from superionic.transport.volumes import ThermalExpansion, thermal_expansion
+from superionic.transport.observables.together import OBSERVABLES
+from superionic.transport.observables.volumes import ThermalExpansion, thermal_expansion
 from superionic.version import __version__
 
 if TYPE_CHECKING:
@@ -31,7 +37,7 @@ if TYPE_CHECKING:
 
     from superionic.report.csv_tables import CsvTable
     from superionic.report.section import Section
-    from superionic.structures.disordered import DisorderedCrystal
+    from superionic.structures.crystal.disordered import DisorderedCrystal
 
 _SAME_TEMPERATURE_K = 0.5
 _AXES = {"x": 0, "y": 1, "z": 2}
@@ -152,7 +158,7 @@ def analyse(
     report_temperatures_K
         Temperatures at which the fit is read off; the first is the headline's.
     charges, axes, plane, framework, drift, hop_length_A, window_ps, density_grid_A, isovalue_per_A3
-        See :class:`superionic.dynamics.analysis.AnalysisOptions`; `axes` as letters, such as ``"xy"``,
+        See :class:`superionic.trajectories.analysis.AnalysisOptions`; `axes` as letters, such as ``"xy"``,
         `plane` as those of two cell vectors, such as ``"ac"``.
     sites
         Where ions go: ``"none"`` does not ask; ``"density"`` takes the maxima of the density for sites; a crystal, or
@@ -163,9 +169,9 @@ def analyse(
     skip_ps, stride
         Leave out the beginning of each run; take each so many frames.
     format, elements, units, timestep_fs, structure
-        What files may not say about themselves; see :class:`superionic.dynamics.reading.ReadingOptions`.
+        What files may not say about themselves; see :class:`superionic.trajectories.reading.ReadingOptions`.
     unwrap
-        How a changing cell is dealt with; see :mod:`superionic.dynamics.unwrapping`.
+        How a changing cell is dealt with; see :mod:`superionic.trajectories.unwrapping.paths`.
     cache
         Folder that keeps unwrapped positions for the next time.
     run, part
@@ -374,7 +380,7 @@ def _sites(chosen: str | Path | DisorderedCrystal) -> Literal["none", "density"]
         return chosen
     if chosen in ("none", "density"):
         return chosen  # type: ignore[return-value]
-    from superionic.structures.files import read_crystal
+    from superionic.structures.io.files import read_crystal
 
     if not Path(chosen).exists():
         raise AnalysisError(

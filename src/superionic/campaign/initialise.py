@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from superionic.campaign.yaml_text import plain_scalar
+from superionic.chemistry import ELEMENTS
 from superionic.errors import CompositionError, StructureError
-from superionic.settings.base import ELEMENTS, did_you_mean
-from superionic.structures.formulas import MAX_DEVIATION
+from superionic.settings.base import did_you_mean
+from superionic.structures.crystal.composition import MAX_DEVIATION
 
 if TYPE_CHECKING:
-    from superionic.structures.disordered import DisorderedCrystal
+    from superionic.structures.crystal.disordered import DisorderedCrystal
 
 MAX_ATOMS: Final = 150
 """Sites of the largest supercell that is guessed."""
@@ -70,7 +71,7 @@ def draft_campaign(
         If no charges are known for one of its elements, they do not have both signs, or no supercell fits.
     """
     from superionic.enumeration.request import charges_of_crystal
-    from superionic.structures.files import read_crystal
+    from superionic.structures.io.files import read_crystal
 
     path = Path(crystal_path)
     crystal = read_crystal(path, block=block)
@@ -128,7 +129,7 @@ def _mobile_ion(crystal: DisorderedCrystal, given: str | None, where: str) -> st
             f"The crystal has no {given}." if given in ELEMENTS else f"'{given[:40]}' is not the symbol of an element."
         )
         raise StructureError(what, where=where, fix=fix)
-    from superionic.structures.oxidation import guess_mobile_ion
+    from superionic.structures.crystal.oxidation import guess_mobile_ion
 
     try:
         return guess_mobile_ion(crystal)
@@ -150,7 +151,7 @@ def _supercell(crystal: DisorderedCrystal, charges: Mapping[str, float], max_dev
         If none fits: a campaign would be refused for the same reason.
     """
     from superionic.enumeration.counted import counted_spaces
-    from superionic.structures.composition import compact_supercell, fitting_indices
+    from superionic.structures.crystal.composition import compact_supercell, fitting_indices
 
     strict = [(cells, True) for cells in fitting_indices(crystal, charges, max_deviation=max_deviation)]
     loose = [(cells, False) for cells in fitting_indices(crystal, charges, max_deviation=max_deviation, strict=False)]

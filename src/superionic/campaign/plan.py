@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from superionic.execution.sites.site_file import Kind
     from superionic.settings.enumerate import EnumerateSettings
     from superionic.stages.enumerate.spaces import Space
-    from superionic.structures.disordered import DisorderedCrystal
+    from superionic.structures.crystal.disordered import DisorderedCrystal
 
 # CPU seconds per epoch and labelled atom.
 _TRAINING_S_PER_ATOM = 0.012

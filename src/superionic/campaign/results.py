@@ -12,7 +12,7 @@ from superionic.report.notebook import Drawn
 from superionic.results.campaign import AxisSummary, CrystalSummary, Results, Status
 from superionic.results.cells import compare_cells
 from superionic.settings.base import STUDENT
-from superionic.structures.refined_cell import RefinedCell
+from superionic.structures.crystal.refined_cell import RefinedCell
 from superionic.version import __version__
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def _density_grids(flow: Flow) -> dict[str, NDArray[np.floating]]:
 def write_structures(flow: Flow, folder: Path) -> list[Path]:
     """Write the relaxed orderings as extended XYZ and CIF, with energy, degeneracy and key."""
     from superionic.execution.task import ref_of
-    from superionic.structures.files import write_cif, write_extxyz
+    from superionic.structures.io.files import write_cif, write_extxyz
 
     candidates = flow.outputs.ranked
     if not candidates:

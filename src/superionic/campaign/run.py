@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from superionic.campaign.status import Status
     from superionic.execution.sites.site_file import Site
     from superionic.execution.task import Task
-    from superionic.structures.disordered import DisorderedCrystal
+    from superionic.structures.crystal.disordered import DisorderedCrystal
 
 _LEAST_FREE_BYTES = 200 * 1024 * 1024
 
@@ -257,7 +257,7 @@ class Campaign:
     def crystals(self) -> dict[str, DisorderedCrystal]:
         """The disordered crystals of the campaign, read from their files."""
         from superionic.campaign.spaces import followers
-        from superionic.structures.files import read_crystal
+        from superionic.structures.io.files import read_crystal
 
         filled = followers(self.file)
         crystals = {
@@ -279,7 +279,7 @@ class Campaign:
     @cached_property
     def references(self) -> dict[str, DisorderedCrystal]:
         """The ordered reference phases, read from their files."""
-        from superionic.structures.files import read_crystal
+        from superionic.structures.io.files import read_crystal
 
         return {
             entry.name: read_crystal(entry.file, name=entry.name, block=entry.block) for entry in self.file.references

@@ -15,12 +15,12 @@ from superionic.results.identity import AxisValue, Material
 from superionic.settings.base import parse_formula
 from superionic.stages.base import CrystalText
 from superionic.stages.enumerate.spaces import Space, SpaceSettings
-from superionic.structures.axes import Axis, apply_point
-from superionic.structures.cif_text import block_text
-from superionic.structures.files import MAX_FILE_BYTES
-from superionic.structures.occupancies import with_occupancies
-from superionic.structures.supercells import Supercell
-from superionic.transport.density import grid_shape
+from superionic.structures.crystal.axes import Axis, apply_point
+from superionic.structures.crystal.occupancies import with_occupancies
+from superionic.structures.crystal.supercells import Supercell
+from superionic.structures.io.cif.text import block_text
+from superionic.structures.io.files import MAX_FILE_BYTES
+from superionic.transport.density.grid import grid_shape
 
 MOST_ATOMS_OF_A_RUN = 100_000
 """Sites of the cell of a run of molecular dynamics."""
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from superionic.campaign.schema import CampaignFile
     from superionic.settings.inputs import CrystalInput, ReferenceInput
     from superionic.stages.base import ChosenPotential
-    from superionic.structures.disordered import DisorderedCrystal
+    from superionic.structures.crystal.disordered import DisorderedCrystal
 
 
 def read_text(path: str | Path) -> str:

@@ -9,19 +9,19 @@ from pathlib import Path
 import numpy as np
 
 from superionic.dynamics.md import Segment
-from superionic.dynamics.reading.base import FRAMES_PER_BLOCK, Block, FilePosition, ReadWarning
 from superionic.errors import AnalysisError
 from superionic.execution.codec import from_tree
 from superionic.execution.ledger import LEDGER, Ledger, Record
 from superionic.execution.store import Store, StoredFailure
 from superionic.results.identity import Run
 from superionic.stages.transport import collect_task
+from superionic.trajectories.reading.base import FRAMES_PER_BLOCK, Block, FilePosition, ReadWarning
 
 PARTS = ("production", "npt")
 
 
 class SegmentsReader:
-    """Reader of one run of a campaign; see :class:`superionic.dynamics.reading.base.TrajectoryReader`.
+    """Reader of one run of a campaign; see :class:`superionic.trajectories.reading.base.TrajectoryReader`.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from superionic.stages.hull import HullOutput
     from superionic.stages.train import TrainOutput
     from superionic.stages.transport import TransportOutput
-    from superionic.structures.disordered import DisorderedCrystal
+    from superionic.structures.crystal.disordered import DisorderedCrystal
 
 T = TypeVar("T")
 

@@ -24,11 +24,11 @@ from superionic.cli.progress import spinner
 from superionic.cli.screen import plain_json
 
 if TYPE_CHECKING:
-    from superionic.dynamics.analysis import RunAnalysis
     from superionic.results.analysis import Analysis, PooledTransport, SeriesOfRuns
+    from superionic.trajectories.analysis import RunAnalysis
     from superionic.transport.analysis import TransportAnalysis
-    from superionic.transport.migration_summary import MigrationSummary
-    from superionic.transport.observables import Observables
+    from superionic.transport.observables.together import Observables
+    from superionic.transport.sites.migration_summary import MigrationSummary
 
 _DENSITY_GRID_A = 0.25
 _MOST_ROWS = 12
@@ -240,7 +240,7 @@ def analyse_command(
         raise AnalysisError(f"{isovalue:g} Å⁻³ is no level of a density.", where="--isovalue", fix="Give e.g. 1e-3.")
     window_ps = diffusion.window_ps()
     if samples is not None:
-        from superionic.transport.posterior import check_samples
+        from superionic.transport.conductivity.posterior import check_samples
 
         check_samples(samples)
         if out is None:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from superionic.campaign.run import Campaign
     from superionic.campaign.status import Status
     from superionic.results.campaign import Results
-    from superionic.transport.conductivity_of_temperature import TemperatureDependence
+    from superionic.transport.conductivity.of_temperature import TemperatureDependence
 
 _SHOWN_PENDING = 12
 

@@ -150,7 +150,7 @@ def _call(arguments: list[str], interrupts: Interrupts, *, debug: bool) -> int:
     verb = next((argument for argument in arguments if not argument.startswith("-")), None)
     try:
         if verb == "enumerate" and "--help" not in arguments:
-            from superionic.structures.reading import start_reader
+            from superionic.structures.io.reading import start_reader
 
             start_reader()  # its imports take as long as those of this process, which go on beside them
         build_app(verb if verb in _MODULES else None)(args=arguments)

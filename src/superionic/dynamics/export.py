@@ -14,7 +14,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_masses, atomic_numbers, chemical_symbols
 
-from superionic.dynamics.lammps_library import Frame
+from superionic.dynamics.lammps.library import Frame
 from superionic.errors import PotentialError
 from superionic.registry import find, resolve
 from superionic.units import BAR_PER_GPA

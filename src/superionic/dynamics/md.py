@@ -78,7 +78,7 @@ class Segment:
         Why the segment ended before its last step; ``None`` if it did not. Frames up to then are good.
     engine_parity
         Of the first segment of a run by LAMMPS: what
-        :func:`superionic.dynamics.lammps_parity.check_engine_parity` found.
+        :func:`superionic.dynamics.lammps.parity.check_engine_parity` found.
     """
 
     state: MDState
@@ -153,7 +153,7 @@ def run_segment(
         return _gathered(state, settings, [], extrapolation, 0)
     parity = None
     if settings.engine == "lammps" and state.step == 0:
-        from superionic.dynamics.lammps_parity import check_engine_parity
+        from superionic.dynamics.lammps.parity import check_engine_parity
 
         parity = check_engine_parity(state, potential)
     evaluation = Evaluation(potential, stress=settings.needs_stress)

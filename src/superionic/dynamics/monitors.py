@@ -23,7 +23,7 @@ from ase.data import covalent_radii
 from superionic.dynamics.settings import MDSettings
 from superionic.errors import CalculationFailed, SuperionicError
 from superionic.potentials.neighbours import pairs_within
-from superionic.transport.framework import LONGEST_REACH_A, MELTING_SHARE, Framework
+from superionic.transport.observables.framework import LONGEST_REACH_A, MELTING_SHARE, Framework
 
 FloatArray = npt.NDArray[np.float64]
 Melting = Literal["off", "warn", "stop"]

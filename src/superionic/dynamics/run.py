@@ -11,21 +11,21 @@ import numpy as np
 import numpy.typing as npt
 from ase import Atoms
 
+from superionic.chemistry import reduced_formula
 from superionic.dynamics.md import Segment, initial_state, run_segment
 from superionic.dynamics.monitors import Limits
-from superionic.dynamics.reading.base import FRAMES_PER_BLOCK, Block, FilePosition, ReadWarning
 from superionic.dynamics.settings import Barostat, CellMotion, Ensemble, MDSettings, Thermostat
 from superionic.errors import SuperionicError
 from superionic.potentials.base import Potential
 from superionic.shown import Shown
-from superionic.structures.formulas import reduced_formula
+from superionic.trajectories.reading.base import FRAMES_PER_BLOCK, Block, FilePosition, ReadWarning
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class MDRun(Shown):
     """A run of molecular dynamics: its settings, its frames, and the state at its end.
 
-    It is a :class:`superionic.dynamics.reading.base.TrajectoryReader`, so that ``superionic.analyse(run)`` takes it.
+    It is a :class:`.TrajectoryReader`, so that ``superionic.analyse(run)`` takes it.
 
     Attributes
     ----------

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from superionic.chemistry import VACANCY
 from superionic.enumeration.counted import Method
 from superionic.enumeration.evidence import Evidence, SampleEvidence, SearchEvidence
 from superionic.errors import CompositionError
-from superionic.structures.electrostatics import lowest, supercell_ewald_matrix, table_energies
-from superionic.structures.formulas import VACANCY
-from superionic.structures.orderings import OrderingTable, to_atoms
-from superionic.structures.ranking import EnergyHistogram, Tie, lowest_orderings
-from superionic.structures.space import CodeArray, OrderingSpace
-from superionic.structures.symmetry import FloatArray, IntArray
+from superionic.structures.crystal.symmetry import FloatArray, IntArray
+from superionic.structures.orderings.electrostatics import lowest, supercell_ewald_matrix, table_energies
+from superionic.structures.orderings.ordering import OrderingTable, to_atoms
+from superionic.structures.orderings.ranking import EnergyHistogram, Tie, lowest_orderings
+from superionic.structures.orderings.space import CodeArray, OrderingSpace
 
 MAX_NODES = 10_000_000_000
 """Steps of a walk before it is given up: some minutes; exclusions can make a walk long that finds little."""
@@ -45,7 +45,7 @@ class ChosenOrderings:
     looked_at
         Number of distinct orderings whose energies were compared; None where it is not known.
     tie, histogram, mean_eV, standard_deviation_eV
-        Of a listing; see :class:`~superionic.structures.ranking.RankedOrderings`.
+        Of a listing; see :class:`~superionic.structures.orderings.ranking.RankedOrderings`.
     evidence
         Of a search: how many independent runs agreed; of a sample: how exactly it was drawn; of Monte Carlo: how well
         it converged, and the order that it found. None for a listing, which needs none.
@@ -113,7 +113,7 @@ def list_lowest(
     seed
         Of the choice within a tie.
     max_nodes, progress
-        See :func:`~superionic.structures.ranking.lowest_orderings`.
+        See :func:`~superionic.structures.orderings.ranking.lowest_orderings`.
     """
     found = lowest_orderings(
         space,
@@ -153,7 +153,7 @@ def sample(
     thermal
         Draw in proportion to degeneracy, as at infinite temperature, instead of each distinct ordering alike.
     """
-    from superionic.structures.sampling import sample_raw, sample_uniform_orbits
+    from superionic.structures.orderings.sampling import sample_raw, sample_uniform_orbits
 
     if draws < 1:
         raise CompositionError(f"{draws} orderings cannot be drawn.", fix="Ask for one or more.")
@@ -182,7 +182,7 @@ def search(
 ) -> ChosenOrderings:
     """Search the orderings of lowest point-charge energy of a space that is too large to be listed.
 
-    Replica exchange from independent starts (:func:`superionic.thermodynamics.ground_state.search_ground_state`). Where
+    Replica exchange from independent starts (:func:`.search_ground_state`). Where
     species of equal charge may change places, each pattern of charges that is found gets random ones of its orderings.
 
     Parameters
@@ -197,8 +197,8 @@ def search(
         Attempted swaps of all searches together, some 10⁶ a second.
     """
     from superionic.enumeration.lattice_of import lattice_of
-    from superionic.structures.sampling import canonicalise
-    from superionic.thermodynamics.ground_state import search_ground_state
+    from superionic.structures.orderings.sampling import canonicalise
+    from superionic.thermodynamics.lattice_mc.ground_state import search_ground_state
 
     if number < 1:
         raise CompositionError(f"{number} orderings cannot be searched for.", fix="Ask for one or more.")

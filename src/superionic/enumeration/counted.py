@@ -11,20 +11,20 @@ from typing import Any, Literal
 import numpy as np
 
 from superionic.errors import CompositionError
-from superionic.structures.composition import (
+from superionic.structures.crystal.composition import (
+    MAX_DEVIATION,
     Coupling,
     IntegerComposition,
     OccupancyBound,
     integer_compositions,
 )
-from superionic.structures.counting import OrderingCount, count_orderings
-from superionic.structures.counting_exclusions import AllowedFraction, count_allowed, estimate_allowed
-from superionic.structures.disordered import DisorderedCrystal
-from superionic.structures.exclusions import occupancy_bounds
-from superionic.structures.formulas import MAX_DEVIATION
-from superionic.structures.sampling import find_allowed
-from superionic.structures.space import OrderingSpace, exclusion_rule, ordering_space
-from superionic.structures.supercells import Supercell, supercell_sites
+from superionic.structures.crystal.disordered import DisorderedCrystal
+from superionic.structures.crystal.supercells import Supercell, supercell_sites
+from superionic.structures.orderings.counting import OrderingCount, count_orderings
+from superionic.structures.orderings.counting_exclusions import AllowedFraction, count_allowed, estimate_allowed
+from superionic.structures.orderings.exclusions import occupancy_bounds
+from superionic.structures.orderings.sampling import find_allowed
+from superionic.structures.orderings.space import OrderingSpace, exclusion_rule, ordering_space
 
 DEFAULT_MIN_DISTANCE_A = 1.5
 """No two like-charged ions of an electrolyte sit closer; refined split sites do."""
@@ -159,9 +159,9 @@ def counted_spaces(
     Parameters
     ----------
     crystal, supercell, oxidation_states, coupling, overrides, exact_species, exact_totals, max_deviation, strict
-        As in :func:`~superionic.structures.composition.integer_compositions`.
+        As in :func:`~superionic.structures.crystal.composition.integer_compositions`.
     min_distance_A
-        Sites closer than this are not both occupied (see :func:`~superionic.structures.space.ordering_space`); None
+        Sites closer than this are not both occupied (see :func:`.ordering_space`); None
         for no such rule.
     number
         Compositions wanted at most, the nearest first. A composition none of whose orderings keeps the distance is

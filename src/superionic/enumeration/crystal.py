@@ -10,12 +10,11 @@ from typing import Any
 from superionic.enumeration.counted import DEFAULT_MIN_DISTANCE_A, MAX_LISTED
 from superionic.enumeration.request import Orderings, SpaceOptions, count_spaces
 from superionic.shown import Shown
-from superionic.structures import files
-from superionic.structures.axes import Axis
-from superionic.structures.composition import Coupling
-from superionic.structures.disordered import DisorderedCrystal
-from superionic.structures.formulas import MAX_DEVIATION
-from superionic.structures.refined_cell import parameters
+from superionic.structures.crystal.axes import Axis
+from superionic.structures.crystal.composition import MAX_DEVIATION, Coupling
+from superionic.structures.crystal.disordered import DisorderedCrystal
+from superionic.structures.crystal.refined_cell import parameters
+from superionic.structures.io import files
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -96,7 +95,7 @@ def read_crystal(
     Parameters
     ----------
     path, name, block, symprec
-        See :func:`superionic.structures.files.read_crystal`.
+        See :func:`superionic.structures.io.files.read_crystal`.
 
     Raises
     ------

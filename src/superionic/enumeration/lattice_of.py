@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from superionic.chemistry import VACANCY
 from superionic.errors import CompositionError
-from superionic.structures.electrostatics import charges_of, supercell_ewald_matrix
-from superionic.structures.formulas import VACANCY
-from superionic.structures.sampling import find_allowed
-from superionic.structures.space import OrderingSpace
-from superionic.structures.symmetry import FloatArray
-from superionic.thermodynamics.lattice import EwaldEnergy, SwapSpace
-from superionic.thermodynamics.order_parameters import PairShells, pair_shells
+from superionic.structures.crystal.symmetry import FloatArray
+from superionic.structures.orderings.electrostatics import charges_of, supercell_ewald_matrix
+from superionic.structures.orderings.sampling import find_allowed
+from superionic.structures.orderings.space import OrderingSpace
+from superionic.thermodynamics.lattice_mc.lattice import EwaldEnergy, SwapSpace
+from superionic.thermodynamics.lattice_mc.order_parameters import PairShells, pair_shells
 
 _LONGEST_A = 30.0
 

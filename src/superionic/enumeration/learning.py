@@ -19,11 +19,11 @@ from superionic.enumeration.evidence import Evaluations, MonteCarloEvidence, Sur
 from superionic.enumeration.lattice_of import ChargedLattice, lattice_of
 from superionic.enumeration.monte_carlo import check_numbers, monte_carlo_draws, run, thermal_orderings
 from superionic.errors import AnalysisError
-from superionic.structures.space import CodeArray, OrderingSpace
-from superionic.structures.symmetry import FloatArray
+from superionic.structures.crystal.symmetry import FloatArray
+from superionic.structures.orderings.space import CodeArray, OrderingSpace
 
 if TYPE_CHECKING:
-    from superionic.thermodynamics.surrogate import ClusterSurrogate
+    from superionic.thermodynamics.lattice_mc.surrogate import ClusterSurrogate
 
 FEWEST_ENERGIES = 5
 """A surrogate needs as many."""
@@ -112,7 +112,7 @@ def first_decorations(
     CompositionError
         If nothing can be swapped.
     """
-    from superionic.structures.sampling import sample_uniform_orbits
+    from superionic.structures.orderings.sampling import sample_uniform_orbits
 
     check_numbers(number, temperature_K, n_sweeps)
     thermal = monte_carlo_draws(
@@ -140,7 +140,7 @@ def propose(
     AnalysisError
         If there are too few energies for a fit.
     """
-    from superionic.structures.sampling import canonicalise
+    from superionic.structures.orderings.sampling import canonicalise
 
     lattice = lattice_of(space, oxidation_states, np.random.default_rng(seed))
     surrogate, fit = _fit(space, lattice, known, settings)
@@ -224,7 +224,7 @@ def _unit(space: OrderingSpace) -> float:
 def _fit(
     space: OrderingSpace, lattice: ChargedLattice, known: KnownEnergies, settings: LearningSettings
 ) -> tuple[ClusterSurrogate, SurrogateFit]:
-    from superionic.thermodynamics.surrogate import fit_surrogate
+    from superionic.thermodynamics.lattice_mc.surrogate import fit_surrogate
 
     surrogate = fit_surrogate(_basis(space, lattice, settings), known.decorations, known.energies_eV)
     unit = _unit(space)
@@ -251,8 +251,8 @@ def _error_on(drawn: CodeArray, expected: FloatArray, known: KnownEnergies, unit
 
 
 def _basis(space: OrderingSpace, lattice: ChargedLattice, settings: LearningSettings) -> Any:
-    from superionic.thermodynamics.cluster_basis import cluster_basis
-    from superionic.thermodynamics.order_parameters import pair_shells
+    from superionic.thermodynamics.lattice_mc.cluster_basis import cluster_basis
+    from superionic.thermodynamics.lattice_mc.order_parameters import pair_shells
 
     cutoff, fractional = settings.pair_cutoff_A, space.sites.fractional[space.members]
     try:

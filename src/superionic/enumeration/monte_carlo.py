@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from superionic.chemistry import VACANCY
 from superionic.enumeration.chosen import ChosenOrderings
 from superionic.enumeration.evidence import MonteCarloEvidence, PairOrder
 from superionic.errors import CompositionError
-from superionic.structures.electrostatics import table_energies
-from superionic.structures.formulas import VACANCY
-from superionic.structures.orderings import OrderingTable
-from superionic.structures.space import CodeArray, OrderingSpace
+from superionic.structures.orderings.electrostatics import table_energies
+from superionic.structures.orderings.ordering import OrderingTable
+from superionic.structures.orderings.space import CodeArray, OrderingSpace
 from superionic.units import BOLTZMANN_EV_PER_K
 
 if TYPE_CHECKING:
     from superionic.enumeration.lattice_of import ChargedLattice
-    from superionic.thermodynamics.lattice import LatticeEnergy
-    from superionic.thermodynamics.montecarlo_analysis import MonteCarloResult
+    from superionic.thermodynamics.lattice_mc.analysis import MonteCarloResult
+    from superionic.thermodynamics.lattice_mc.lattice import LatticeEnergy
 
 DEFAULT_TEMPERATURE_K = 800.0
 """About where electrolytes are synthesised, and their disorder is frozen in."""
@@ -100,7 +100,7 @@ def monte_carlo_draws(
 ) -> CodeArray:
     """Return all independent draws of :func:`monte_carlo` as (n, n_free) canonical decorations, repeated ones too."""
     from superionic.enumeration.lattice_of import lattice_of
-    from superionic.structures.sampling import canonicalise
+    from superionic.structures.orderings.sampling import canonicalise
 
     lattice = lattice_of(space, oxidation_states, np.random.default_rng(seed))
     energy = lattice.screened(dielectric)
@@ -141,7 +141,7 @@ def thermal_orderings(
 
     Other parameters are those of :func:`monte_carlo`.
     """
-    from superionic.structures.sampling import canonicalise
+    from superionic.structures.orderings.sampling import canonicalise
 
     result = run(space, lattice, energy, number, temperature_K=temperature_K, n_sweeps=n_sweeps, seed=seed)
     drawn = result.samples[0]
@@ -198,7 +198,7 @@ def run(
     neighbours hardly exchange, temperatures are put in between, and it is run again.
     """
     from superionic.enumeration.lattice_of import nearest_shells
-    from superionic.thermodynamics.montecarlo import TemperatureLadder, run_monte_carlo
+    from superionic.thermodynamics.lattice_mc.sampling import TemperatureLadder, run_monte_carlo
 
     options: dict[str, Any] = {
         "n_sweeps": n_sweeps,

@@ -13,14 +13,13 @@ from superionic.enumeration.monte_carlo import DEFAULT_DIELECTRIC, DEFAULT_SWEEP
 from superionic.enumeration.result import EnumeratedPoint, Enumeration, RefusedPoint
 from superionic.errors import CompositionError
 from superionic.shown import Shown
-from superionic.structures.axes import Axis, apply_point, grid_points, parse_axis
-from superionic.structures.composition import Coupling, compact_supercell, fitting_indices
-from superionic.structures.disordered import DisorderedCrystal
-from superionic.structures.files import read_crystal, read_oxidation_states
-from superionic.structures.filesites import FileOxidationStates
-from superionic.structures.formulas import MAX_DEVIATION
-from superionic.structures.oxidation import OxidationStates, find_oxidation_states
-from superionic.structures.supercells import Supercell, inequivalent_supercells
+from superionic.structures.crystal.axes import Axis, apply_point, grid_points, parse_axis
+from superionic.structures.crystal.composition import MAX_DEVIATION, Coupling, compact_supercell, fitting_indices
+from superionic.structures.crystal.disordered import DisorderedCrystal
+from superionic.structures.crystal.oxidation import OxidationStates, find_oxidation_states
+from superionic.structures.crystal.supercells import Supercell, inequivalent_supercells
+from superionic.structures.io.files import read_crystal, read_oxidation_states
+from superionic.structures.io.filesites import FileOxidationStates
 
 _CELLS_TRIED = 4
 _QUICK = 2_000_000
@@ -186,7 +185,7 @@ def enumerate_orderings(
     oxidation_states
         Charges in e by species, as far as they are given; the others come from the file or are guessed.
     axes
-        Composition axes as text, such as ``"Cl:Br:x=0..6:0.5"`` (see :mod:`superionic.structures.axes`).
+        Composition axes as text, such as ``"Cl:Br:x=0..6:0.5"`` (see :mod:`superionic.structures.crystal.axes`).
     formula_unit
         Formula unit in which the axes count; that of the crystal if None.
     occupancies

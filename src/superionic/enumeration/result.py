@@ -186,7 +186,7 @@ class Enumeration(Shown):
         list of Path
             The files written.
         """
-        from superionic.structures.writing import write_structures
+        from superionic.structures.io.writing import write_structures
 
         return write_structures(path, self.atoms())
 

@@ -9,11 +9,10 @@ from typing import Any
 
 from superionic.enumeration.request import MAX_INDEX, axis_of, charges_of_crystal, crystal_of, demand_within
 from superionic.errors import CompositionError
-from superionic.structures.axes import Axis, apply_point, grid_points
-from superionic.structures.composition import Coupling, IntegerComposition, integer_compositions
-from superionic.structures.counting import IndexCount, count_by_index
-from superionic.structures.formulas import MAX_DEVIATION
-from superionic.structures.supercells import Supercell
+from superionic.structures.crystal.axes import Axis, apply_point, grid_points
+from superionic.structures.crystal.composition import MAX_DEVIATION, Coupling, IntegerComposition, integer_compositions
+from superionic.structures.crystal.supercells import Supercell
+from superionic.structures.orderings.counting import IndexCount, count_by_index
 from superionic.version import __version__
 
 
@@ -121,7 +120,7 @@ def count_supercells(
     block
         Data block of a CIF that holds several crystals; the first that lists atoms if None.
     coupling, max_deviation
-        As in :func:`~superionic.structures.composition.integer_compositions`: each index takes its nearest neutral
+        As in :func:`.integer_compositions`: each index takes its nearest neutral
         composition.
     oxidation_states
         Charges in e, as far as they are given.

@@ -25,7 +25,7 @@ from superionic.foreign import open_unpacked
 from superionic.labels.base import FloatArray, Label, LabellerIdentity
 from superionic.labels.gpaw import kpoint_grid
 from superionic.labels.vasprun import Run
-from superionic.structures.frames import texts_of
+from superionic.structures.io.frames import texts_of
 from superionic.units import GPA_PER_EV_PER_A3
 
 _HARTREE_EV: Final = 27.211386245988

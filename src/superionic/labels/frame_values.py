@@ -30,7 +30,7 @@ from ase import Atoms
 from ase.data import atomic_numbers
 
 from superionic.errors import CalculationFailed
-from superionic.structures.frames import frame_of, texts_of
+from superionic.structures.io.frames import frame_of, texts_of
 
 FloatArray = npt.NDArray[np.float64]
 

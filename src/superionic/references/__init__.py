@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from superionic.chemistry import normal_formula, parse_formula
 from superionic.references.compare import Comparison, compare
 from superionic.references.compositions import Composition
-from superionic.references.formulas import normal_formula, parse_formula
 from superionic.references.matching import Match, OwnResult, matching, temperatures_of
 from superionic.references.published import all_values, lookup
 from superionic.references.spacegroups import spacegroup_number, spacegroup_symbol

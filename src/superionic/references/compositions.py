@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 
-from superionic.references.formulas import normal_formula, parse_formula
+from superionic.chemistry import normal_formula, parse_formula
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Literal
 
+from superionic.chemistry import normal_formula
 from superionic.errors import AnalysisError
 from superionic.references.compare import Comparison, compare
-from superionic.references.formulas import normal_formula
 from superionic.references.published import all_values
 from superionic.references.spacegroups import spacegroup_number, spacegroup_symbol
 from superionic.references.values import PublishedValue, Quantity

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import cache
 
+from superionic.chemistry import normal_formula
 from superionic.references import paper_a, paper_b
-from superionic.references.formulas import normal_formula
 from superionic.references.values import PublishedValue, Quantity
 
 __all__ = ["PublishedValue", "all_values", "lookup"]

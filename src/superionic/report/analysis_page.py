@@ -9,7 +9,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from superionic.dynamics.analysis import RunAnalysis
 from superionic.report.csv_tables import CsvCell, CsvTable
 from superionic.report.export import ReportFiles, check_formats, write_tables_and_figures
 from superionic.report.folder import report_folder
@@ -25,12 +24,13 @@ from superionic.report.table import Table, table_of
 from superionic.report.words import UNKNOWN, formula_text, interval, number, plural, sentence, some, with_error
 from superionic.results.analysis import Analysis, PooledTransport
 from superionic.results.campaign import Statement
+from superionic.trajectories.analysis import RunAnalysis
 from superionic.transport.analysis import TransportAnalysis
-from superionic.transport.density_map import DensityMap
-from superionic.transport.density_text import chgcar_text, cube_text
+from superionic.transport.conductivity.posterior import TransportSamples
+from superionic.transport.density.map import DensityMap
+from superionic.transport.density.text import chgcar_text, cube_text
 from superionic.transport.estimate import Estimate
-from superionic.transport.jumps import SiteOccupation
-from superionic.transport.posterior import TransportSamples
+from superionic.transport.sites.jumps import SiteOccupation
 
 _MOST_NOTICES: Final = 50
 _TITLE_OF_MAPS: Final = "probability density of the mobile ions, integral 1"

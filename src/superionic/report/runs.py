@@ -16,7 +16,7 @@ from superionic.results.analysis import Analysis
 from superionic.results.campaign import Results
 from superionic.results.identity import Material, Ordering, Run
 from superionic.results.transport import AnalysedRun, MaterialTransport, SimulatedRun
-from superionic.transport.conductivity_of_temperature import TemperatureDependence
+from superionic.transport.conductivity.of_temperature import TemperatureDependence
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from superionic.report.csv_tables import Cells
 from superionic.report.words import interval, number
-from superionic.transport.conductivity_line import ConductivityAt
+from superionic.transport.conductivity.line import ConductivityAt
 
 SIGMA_COLUMNS: Final = (
     "sigma_S_per_cm", "sigma_low68_S_per_cm", "sigma_high68_S_per_cm", "sigma_low95_S_per_cm", "sigma_high95_S_per_cm",

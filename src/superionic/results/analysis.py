@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from superionic.dynamics.analysis import RunAnalysis
 from superionic.execution.codec import plain_json, to_tree
 from superionic.results.document import read_file, to_json
 from superionic.results.identity import Material, Run
 from superionic.shown import Shown
-from superionic.transport.conductivity_of_temperature import TemperatureDependence
+from superionic.trajectories.analysis import RunAnalysis
+from superionic.transport.conductivity.of_temperature import TemperatureDependence
 from superionic.transport.estimate import Estimate
-from superionic.transport.volumes import ThermalExpansion
+from superionic.transport.observables.volumes import ThermalExpansion
 
 if TYPE_CHECKING:
-    from superionic.transport.posterior import TransportSamples
+    from superionic.transport.conductivity.posterior import TransportSamples
 
 ANALYSIS: Final = "superionic analysis"
 """What the file ``result.json`` says that it holds."""
@@ -105,7 +105,7 @@ class Analysis(Shown):
             One for each series of temperatures (as `arrhenius`); without one, one for the replicas together, or one for
             each run.
         """
-        from superionic.transport.posterior import samples_of_estimates
+        from superionic.transport.conductivity.posterior import samples_of_estimates
 
         if self.arrhenius:
             return tuple(series.dependence.samples(n, seed=seed) for series in self.arrhenius)

@@ -15,7 +15,7 @@ from superionic.results.stability import HullResult, SelectResult
 from superionic.results.student import DistilResult
 from superionic.results.transport import AnalyseResult, TransportResult
 from superionic.shown import Shown
-from superionic.structures.refined_cell import RefinedCell
+from superionic.structures.crystal.refined_cell import RefinedCell
 
 Severity = Literal["info", "caution", "warning"]
 Status = Literal["complete", "incomplete", "student failed parity", "refused: student failed parity"]

@@ -12,7 +12,7 @@ import numpy as np
 from superionic.results.identity import Ordering
 from superionic.results.ranking import RankResult
 from superionic.results.transport import TransportResult
-from superionic.structures.refined_cell import CellDifference, RefinedCell, compare_with_refined
+from superionic.structures.crystal.refined_cell import CellDifference, RefinedCell, compare_with_refined
 
 _ROOM_K: Final = 300.0
 _AMBIENT_GPA: Final = 0.01

@@ -9,7 +9,7 @@ from superionic.enumeration.evidence import Evidence
 from superionic.execution.runner import Failure
 from superionic.results.identity import OrderedCell, Ordering
 from superionic.shown import Shown
-from superionic.structures.ranking import EnergyHistogram, Tie
+from superionic.structures.orderings.ranking import EnergyHistogram, Tie
 
 
 @dataclass(frozen=True)

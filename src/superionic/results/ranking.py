@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from superionic.dynamics.optimizers import Optimizer
+from superionic.dynamics.relax.optimizers import Optimizer
 from superionic.execution.runner import Failure
 from superionic.potentials.base import PotentialIdentity
 from superionic.results.identity import Material, Ordering, ReferencePhase

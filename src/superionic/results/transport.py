@@ -8,11 +8,11 @@ from superionic.execution.runner import Failure
 from superionic.results.identity import Material, Rows, Run
 from superionic.shown import Shown
 from superionic.transport.analysis import TransportAnalysis
-from superionic.transport.conductivity_of_temperature import TemperatureDependence
-from superionic.transport.density_map import DensityMap
-from superionic.transport.migration_summary import MigrationSummary
-from superionic.transport.observables import Observables
-from superionic.transport.volumes import MeanCell, VolumeTrace
+from superionic.transport.conductivity.of_temperature import TemperatureDependence
+from superionic.transport.density.map import DensityMap
+from superionic.transport.observables.together import Observables
+from superionic.transport.observables.volumes import MeanCell, VolumeTrace
+from superionic.transport.sites.migration_summary import MigrationSummary
 
 
 @dataclass(frozen=True)

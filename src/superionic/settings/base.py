@@ -15,18 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from superionic.chemistry import ELEMENTS
 from superionic.registry import Model, models, trainable
-
-ELEMENTS: Final[tuple[str, ...]] = tuple(
-    re.findall(
-        r"[A-Z][a-z]?",
-        "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb "
-        "Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu "
-        "Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf Db "
-        "Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og",
-    )
-)
-"""Symbols of the elements, in order of atomic number."""
 
 PresetName = Literal["demo", "paper-a", "paper-b"]
 """Names of the presets; what each sets is in :mod:`superionic.campaign.schema_presets`."""

@@ -24,12 +24,12 @@ from superionic.execution.runner import Failure, Outcome, Runner
 from superionic.execution.task import Call, Context, Task, ref_of
 from superionic.potentials.base import PotentialIdentity
 from superionic.results.identity import Material, Ordering, ReferencePhase, Run
-from superionic.transport.volumes import MeanCell, VolumeTrace
+from superionic.transport.observables.volumes import MeanCell, VolumeTrace
 
 if TYPE_CHECKING:
     from superionic.labels.base import Label
     from superionic.potentials.base import Potential
-    from superionic.structures.disordered import DisorderedCrystal
+    from superionic.structures.crystal.disordered import DisorderedCrystal
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -316,7 +316,7 @@ def read_parent(
     file_name: str, text: str, context: Context, occupancies: Mapping[str, Mapping[str, float]] = MappingProxyType({})
 ) -> DisorderedCrystal:
     """Read a crystal of the campaign inside a task; the file was checked, with limits, when the campaign was loaded."""
-    from superionic.structures.files import parse_crystal
+    from superionic.structures.io.files import parse_crystal
 
     path = context.scratch / file_name
     path.write_text(text, encoding="utf-8")

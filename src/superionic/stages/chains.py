@@ -264,7 +264,7 @@ def average_cell_task(
     _context: Context, *, discard_fraction: float, cells: Sequence[NDArray[np.float64]], stopped: str | None
 ) -> AverageCell:
     """Average the cell vectors of an NPT run, its first part left out; no cell if it stopped before its first frame."""
-    from superionic.dynamics.trajectory import average_cell
+    from superionic.trajectories.mean_cell import average_cell
 
     joined = np.concatenate(cells)
     if len(joined) == 0 and stopped is not None:

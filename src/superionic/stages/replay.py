@@ -16,7 +16,7 @@ from superionic.execution.task import Context, Task, task
 from superionic.stages.base import Candidate, ChosenPotential, Workbench
 from superionic.stages.label_file import read_task
 from superionic.stages.predictions import predictions
-from superionic.structures.frames import frames_of
+from superionic.structures.io.frames import frames_of
 from superionic.training.dataset import LabelledSet, Targets
 
 MOST_OF_THE_RANKING: Final = 100

@@ -26,8 +26,8 @@ from superionic.stages.base import (
     nothing_left,
 )
 from superionic.stages.chains import Chain, Phase, chain, md_settings
-from superionic.structures.refined_cell import parameters
-from superionic.transport.volumes import MeanCell, VolumeTrace, mean_cell
+from superionic.structures.crystal.refined_cell import parameters
+from superionic.transport.observables.volumes import MeanCell, VolumeTrace, mean_cell
 
 if TYPE_CHECKING:
     from superionic.settings.transport import LongRuns, TransportSettings

@@ -7,6 +7,7 @@ from enum import Enum, auto
 from fractions import Fraction
 from math import gcd, isfinite, lcm
 
+from superionic.chemistry import atomic_number
 from superionic.errors import CompositionError
 
 Amount = int | float | Fraction
@@ -202,14 +203,6 @@ def _solve_overdetermined(rows: list[list[Fraction]], n_unknowns: int) -> list[F
     if any(row[-1] != 0 for row in rows[n_unknowns:]):
         return _Unsolved.INCONSISTENT
     return [rows[column][-1] for column in range(n_unknowns)]
-
-
-def atomic_number(symbol: str) -> int | None:
-    """Return the atomic number of an element symbol, or None if there is no such element."""
-    from ase.data import atomic_numbers
-
-    number = atomic_numbers.get(symbol)
-    return None if number is None or number == 0 else int(number)
 
 
 def _formula_order(symbol: str) -> tuple[int, int]:

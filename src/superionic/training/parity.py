@@ -21,7 +21,7 @@ import numpy.typing as npt
 from superionic.training.dataset import Targets
 from superionic.training.metrics import ErrorMetrics, errors
 from superionic.training.pair_distances import Overlap
-from superionic.transport.budget import TransferTerm
+from superionic.transport.conductivity.budget import TransferTerm
 from superionic.transport.estimate import Estimate, student_quantile
 from superionic.units import BOLTZMANN_EV_PER_K
 

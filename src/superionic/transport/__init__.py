@@ -7,55 +7,55 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from superionic.transport.analysis import TransportAnalysis, analyse_displacements
-    from superionic.transport.arrhenius import ArrheniusFit, arrhenius_fit, arrhenius_fit_estimates
-    from superionic.transport.conductivity_of_temperature import (
+    from superionic.transport.conductivity.arrhenius import ArrheniusFit, arrhenius_fit, arrhenius_fit_estimates
+    from superionic.transport.conductivity.direction_lines import DirectionLines, direction_lines
+    from superionic.transport.conductivity.of_temperature import (
         RunTransport,
         TemperatureDependence,
         temperature_dependence,
     )
-    from superionic.transport.density import Density, probability_density
-    from superionic.transport.diffusivity import ChargeDiffusivity, TracerDiffusivity
-    from superionic.transport.direction_lines import DirectionLines, direction_lines
+    from superionic.transport.conductivity.posterior import TransportSamples, posterior_samples
+    from superionic.transport.conductivity.vogel import VogelFit, vogel_fit
+    from superionic.transport.density.grid import Density, probability_density
+    from superionic.transport.diffusion.diffusivity import ChargeDiffusivity, TracerDiffusivity
+    from superionic.transport.diffusion.msd import MeanSquaredDisplacement, mean_squared_displacement
+    from superionic.transport.diffusion.tensor import TensorEstimate
     from superionic.transport.estimate import Estimate
-    from superionic.transport.jumps import SiteTracker, follow_sites
-    from superionic.transport.migration import Migration, analyse_migration
-    from superionic.transport.msd import MeanSquaredDisplacement, mean_squared_displacement
-    from superionic.transport.observables import Observables, observe
-    from superionic.transport.posterior import TransportSamples, posterior_samples
-    from superionic.transport.sites import SiteSet
-    from superionic.transport.tensor import TensorEstimate
-    from superionic.transport.vogel import VogelFit, vogel_fit
+    from superionic.transport.observables.together import Observables, observe
+    from superionic.transport.sites.jumps import SiteTracker, follow_sites
+    from superionic.transport.sites.migration import Migration, analyse_migration
+    from superionic.transport.sites.positions import SiteSet
 
 _HOMES = {
-    "ArrheniusFit": "arrhenius",
-    "ChargeDiffusivity": "diffusivity",
-    "Density": "density",
-    "DirectionLines": "direction_lines",
+    "ArrheniusFit": "conductivity.arrhenius",
+    "ChargeDiffusivity": "diffusion.diffusivity",
+    "Density": "density.grid",
+    "DirectionLines": "conductivity.direction_lines",
     "Estimate": "estimate",
-    "MeanSquaredDisplacement": "msd",
-    "Migration": "migration",
-    "Observables": "observables",
-    "RunTransport": "conductivity_of_temperature",
-    "SiteSet": "sites",
-    "SiteTracker": "jumps",
-    "TemperatureDependence": "conductivity_of_temperature",
-    "TensorEstimate": "tensor",
-    "TracerDiffusivity": "diffusivity",
+    "MeanSquaredDisplacement": "diffusion.msd",
+    "Migration": "sites.migration",
+    "Observables": "observables.together",
+    "RunTransport": "conductivity.of_temperature",
+    "SiteSet": "sites.positions",
+    "SiteTracker": "sites.jumps",
+    "TemperatureDependence": "conductivity.of_temperature",
+    "TensorEstimate": "diffusion.tensor",
+    "TracerDiffusivity": "diffusion.diffusivity",
     "TransportAnalysis": "analysis",
-    "TransportSamples": "posterior",
-    "VogelFit": "vogel",
+    "TransportSamples": "conductivity.posterior",
+    "VogelFit": "conductivity.vogel",
     "analyse_displacements": "analysis",
-    "analyse_migration": "migration",
-    "arrhenius_fit": "arrhenius",
-    "arrhenius_fit_estimates": "arrhenius",
-    "direction_lines": "direction_lines",
-    "follow_sites": "jumps",
-    "mean_squared_displacement": "msd",
-    "observe": "observables",
-    "posterior_samples": "posterior",
-    "probability_density": "density",
-    "temperature_dependence": "conductivity_of_temperature",
-    "vogel_fit": "vogel",
+    "analyse_migration": "sites.migration",
+    "arrhenius_fit": "conductivity.arrhenius",
+    "arrhenius_fit_estimates": "conductivity.arrhenius",
+    "direction_lines": "conductivity.direction_lines",
+    "follow_sites": "sites.jumps",
+    "mean_squared_displacement": "diffusion.msd",
+    "observe": "observables.together",
+    "posterior_samples": "conductivity.posterior",
+    "probability_density": "density.grid",
+    "temperature_dependence": "conductivity.of_temperature",
+    "vogel_fit": "conductivity.vogel",
 }
 
 __all__ = [

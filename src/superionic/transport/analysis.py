@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from superionic.errors import AnalysisError
 from superionic.shown import Shown
-from superionic.transport.conductivity import ionic_conductivity, nernst_einstein
-from superionic.transport.diffusivity import (
+from superionic.transport.diffusion.diffusivity import (
     ChargeDiffusivity,
     TracerDiffusivity,
     charge_diffusivity,
@@ -20,10 +19,11 @@ from superionic.transport.diffusivity import (
     haven_ratio,
     tracer_diffusivity,
 )
+from superionic.transport.diffusion.msd import MeanSquaredDisplacement, displacement, framework_drift
+from superionic.transport.diffusion.tensor import TensorEstimate, tensor_of_run
 from superionic.transport.estimate import Estimate
-from superionic.transport.framework import FrameworkMotion, framework_motion
-from superionic.transport.msd import MeanSquaredDisplacement, displacement, framework_drift
-from superionic.transport.tensor import TensorEstimate, tensor_of_run
+from superionic.transport.nernst_einstein import ionic_conductivity, nernst_einstein
+from superionic.transport.observables.framework import FrameworkMotion, framework_motion
 
 FloatArray = NDArray[np.float64]
 

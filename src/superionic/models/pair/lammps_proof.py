@@ -13,8 +13,8 @@ from typing import Any, Final
 import numpy as np
 from ase import Atoms
 
-from superionic.dynamics.lammps_library import lammps_version
-from superionic.dynamics.lammps_parity import compare, natively
+from superionic.dynamics.lammps.library import lammps_version
+from superionic.dynamics.lammps.parity import compare, natively
 from superionic.dynamics.md import MDSettings, initial_state, run_segment
 from superionic.errors import EngineError
 from superionic.models.pair.lammps import pair_commands, pair_self_energy_eV

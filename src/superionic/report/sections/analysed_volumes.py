@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from superionic.dynamics.analysis import RunAnalysis
 from superionic.references.compare import Comparison
 from superionic.report.csv_tables import CsvTable
 from superionic.report.plots import BLUE, GREY, Panel, Plot, Series
@@ -13,7 +12,8 @@ from superionic.report.section import Section, shown
 from superionic.report.table import Table
 from superionic.report.words import UNKNOWN, number, with_error
 from superionic.results.analysis import Analysis
-from superionic.transport.volumes import SeriesMean
+from superionic.trajectories.analysis import RunAnalysis
+from superionic.transport.observables.volumes import SeriesMean
 
 _MOST_PANELS: Final = 6
 _ROUNDING: Final = 1e-10

@@ -15,7 +15,7 @@ from superionic.report.words import UNKNOWN, number, plural
 from superionic.results.campaign import Results, Statement
 from superionic.results.cells import CellComparison
 from superionic.results.identity import Material, Ordering
-from superionic.structures.refined_cell import CAUTION_PERCENT, WARNING_PERCENT, Triple
+from superionic.structures.crystal.refined_cell import CAUTION_PERCENT, WARNING_PERCENT, Triple
 
 KEY: Final = "cells"
 _TITLE: Final = "Cells against the refinement"

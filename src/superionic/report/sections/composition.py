@@ -25,7 +25,7 @@ from superionic.report.sigma import SIGMA_COLUMNS, SigmaUnit, sigma_cells
 from superionic.report.words import listing, number, plural, with_error
 from superionic.results.campaign import Results, Statement
 from superionic.results.transport import MaterialTransport
-from superionic.transport.conductivity_line import ConductivityAt
+from superionic.transport.conductivity.line import ConductivityAt
 
 _KEY: Final = "composition"
 _TITLE: Final = "Transport against composition"

@@ -18,14 +18,14 @@ from superionic.report.table import Notes, Table, table_of
 from superionic.report.words import UNKNOWN, interval, number, plural, sentence, some, with_error
 from superionic.results.campaign import Results, Statement
 from superionic.transport.analysis import TransportAnalysis
-from superionic.transport.arrhenius import ArrheniusForm
-from superionic.transport.conductivity_line import ConductivityAt
-from superionic.transport.conductivity_of_temperature import TemperatureDependence
-from superionic.transport.direction_lines import DirectionLines
-from superionic.transport.doubts import Doubt, DoubtKind
+from superionic.transport.conductivity.arrhenius import ArrheniusForm
+from superionic.transport.conductivity.direction_lines import DirectionLines
+from superionic.transport.conductivity.doubts import Doubt, DoubtKind
+from superionic.transport.conductivity.line import ConductivityAt
+from superionic.transport.conductivity.of_temperature import TemperatureDependence
+from superionic.transport.conductivity.slope_break import SlopeBreak
+from superionic.transport.conductivity.vogel import FEWEST_POINTS, VogelFit
 from superionic.transport.estimate import Estimate, PooledEstimate
-from superionic.transport.slope_break import SlopeBreak
-from superionic.transport.vogel import FEWEST_POINTS, VogelFit
 
 _COMPARED: Final[tuple[Quantity, ...]] = ("conductivity", "activation_energy")
 _MOST_DOUBTS: Final = 3

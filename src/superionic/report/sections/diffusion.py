@@ -15,9 +15,9 @@ from superionic.report.table import Notes, Table
 from superionic.report.words import UNKNOWN, interval, number, plural, sentence, whole_text, with_error
 from superionic.results.campaign import Results, Statement
 from superionic.transport.analysis import TransportAnalysis
-from superionic.transport.diffusivity import FEW_HOPS
+from superionic.transport.diffusion.diffusivity import FEW_HOPS
+from superionic.transport.diffusion.literature import LiteratureFit
 from superionic.transport.estimate import Estimate
-from superionic.transport.literature import LiteratureFit
 from superionic.units import cm2_per_s
 
 _MOST_PANELS: Final = 6

@@ -14,10 +14,10 @@ from superionic.report.section import Paragraph, Section, shown
 from superionic.report.table import Table, table_of
 from superionic.report.words import UNKNOWN, formula_text, interval, number, sentence, some, whole_text, with_error
 from superionic.results.campaign import Results
-from superionic.transport.observables import Observables
-from superionic.transport.pair_distribution import PairDistribution
-from superionic.transport.rotation import TURNED_DEG, Rotation
-from superionic.transport.vibrations import Vibrations
+from superionic.transport.observables.pair_distribution import PairDistribution
+from superionic.transport.observables.rotation import TURNED_DEG, Rotation
+from superionic.transport.observables.together import Observables
+from superionic.transport.observables.vibrations import Vibrations
 
 _MOST_PANELS: Final = 6
 _MOST_POINTS: Final = 220

@@ -25,9 +25,9 @@ from superionic.report.words import (
     with_error,
 )
 from superionic.results.campaign import Results, Statement
-from superionic.transport.migration_summary import CrystalFit, MigrationSummary
-from superionic.transport.percolation import AXES
-from superionic.transport.residence import StayDistribution
+from superionic.transport.sites.migration_summary import CrystalFit, MigrationSummary
+from superionic.transport.sites.percolation import AXES
+from superionic.transport.sites.residence import StayDistribution
 
 _TITLE: Final = "Where the ions are, and where they go"
 

@@ -27,9 +27,9 @@ from superionic.report.plots import (
 )
 from superionic.report.runs import NamedRuns, RunName
 from superionic.report.words import number
-from superionic.transport.density import smooth
-from superionic.transport.density_map import DensityMap, FrameworkSite
-from superionic.transport.migration_summary import MigrationSummary
+from superionic.transport.density.grid import smooth
+from superionic.transport.density.map import DensityMap, FrameworkSite
+from superionic.transport.sites.migration_summary import MigrationSummary
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

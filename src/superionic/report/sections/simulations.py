@@ -16,7 +16,7 @@ from superionic.report.table import Notes, Table, table_of
 from superionic.report.words import UNKNOWN, number, sentence, whole_text, with_error
 from superionic.results.campaign import Results, Statement
 from superionic.results.transport import SimulatedRun
-from superionic.transport.volumes import MeanCell
+from superionic.transport.observables.volumes import MeanCell
 
 _MOST_PANELS: Final = 6
 _MOST_CURVE_POINTS: Final = 220

@@ -15,9 +15,9 @@ from superionic.report.words import UNKNOWN, formula_text, listing, milli, numbe
 from superionic.results.campaign import Results, Statement
 from superionic.results.identity import Material, Ordering
 from superionic.results.transport import MaterialTransport
-from superionic.transport.conductivity_line import ConductivityAt
-from superionic.transport.conductivity_of_temperature import TemperatureDependence
-from superionic.transport.doubts import Severity
+from superionic.transport.conductivity.doubts import Severity
+from superionic.transport.conductivity.line import ConductivityAt
+from superionic.transport.conductivity.of_temperature import TemperatureDependence
 
 _MOST_REASONS = 4
 

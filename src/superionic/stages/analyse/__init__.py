@@ -16,10 +16,10 @@ from superionic.stages.analyse.migration import migration_records
 from superionic.stages.analyse.observables import observed_runs
 from superionic.stages.base import CrystalText, FloatArray, Trajectory, TransportRun, Workbench, failures_of, grouped
 from superionic.transport.analysis import TransportAnalysis
-from superionic.transport.arrhenius import ArrheniusForm
-from superionic.transport.budget import TransferTerm
-from superionic.transport.conductivity_of_temperature import RunTransport, TemperatureDependence, temperature_dependence
-from superionic.transport.density_map import DensityMap, framework_sites
+from superionic.transport.conductivity.arrhenius import ArrheniusForm
+from superionic.transport.conductivity.budget import TransferTerm
+from superionic.transport.conductivity.of_temperature import RunTransport, TemperatureDependence, temperature_dependence
+from superionic.transport.density.map import DensityMap, framework_sites
 
 if TYPE_CHECKING:
     from superionic.settings.stages import AnalyseSettings
@@ -204,8 +204,8 @@ def density_task(
     """Map where the mobile ions were, relative to the framework."""
     from ase.data import atomic_masses, atomic_numbers, chemical_symbols
 
-    from superionic.transport.density import probability_density
-    from superionic.transport.msd import remove_drift
+    from superionic.transport.density.grid import probability_density
+    from superionic.transport.diffusion.msd import remove_drift
 
     mobile = run.numbers == atomic_numbers[mobile_ion]
     all_positions = np.concatenate(positions)

@@ -22,12 +22,12 @@ from superionic.stages.base import (
 )
 from superionic.transport.analysis import TransportAnalysis
 from superionic.transport.estimate import Estimate
-from superionic.transport.migration_summary import MigrationSummary
+from superionic.transport.sites.migration_summary import MigrationSummary
 
 if TYPE_CHECKING:
     from superionic.settings.stages import AnalyseSettings
-    from superionic.structures.disordered import DisorderedCrystal
-    from superionic.transport.migration import Block
+    from superionic.structures.crystal.disordered import DisorderedCrystal
+    from superionic.transport.sites.migration import Block
 
 KNOWN_AS = "superionic.stages.analyse_migration"  # in keys, since before it moved here
 _GRID_A = 0.3
@@ -104,10 +104,10 @@ def migration_task(
     """Locate sites, jumps, percolation, profiles and van Hove functions of one run."""
     from ase.data import atomic_masses, atomic_numbers, chemical_symbols
 
-    from superionic.dynamics.crystal_sites import crystal_sites, framework_symmetry, mean_places, summary_of
     from superionic.errors import AnalysisError
-    from superionic.transport.density import FrameworkCentre
-    from superionic.transport.migration import analyse_migration
+    from superionic.trajectories.crystal_sites import crystal_sites, framework_symmetry, mean_places, summary_of
+    from superionic.transport.density.grid import FrameworkCentre
+    from superionic.transport.sites.migration import analyse_migration
 
     cell = np.asarray(run.cell_A, dtype=np.float64)
     mobile = run.numbers == atomic_numbers[mobile_ion]
@@ -146,7 +146,7 @@ def migration_task(
 
 def _crystal(crystal: CrystalText, context: Context) -> DisorderedCrystal:
     """Return the campaign's crystal; elements that the run has in place of its own do not matter for the sites."""
-    from superionic.structures.occupancies import with_occupancies
+    from superionic.structures.crystal.occupancies import with_occupancies
 
     parsed = read_parent(crystal.file_name, crystal.text, context)
     return with_occupancies(parsed, crystal.occupancies) if crystal.occupancies else parsed

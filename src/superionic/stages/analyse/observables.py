@@ -11,7 +11,7 @@ from superionic.execution.runner import Failure
 from superionic.execution.task import Context, task
 from superionic.results.transport import RunObservables
 from superionic.stages.base import FloatArray, Trajectory, TransportRun, Workbench, failures_of
-from superionic.transport.observables import Observables
+from superionic.transport.observables.together import Observables
 
 if TYPE_CHECKING:
     from superionic.settings.stages import AnalyseSettings
@@ -75,7 +75,7 @@ def observables_task(
     """Look at one run."""
     from ase.data import atomic_masses, chemical_symbols
 
-    from superionic.transport.observables import observe
+    from superionic.transport.observables.together import observe
 
     symbols = [chemical_symbols[number] for number in run.numbers]
     return observe(

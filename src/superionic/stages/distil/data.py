@@ -15,7 +15,6 @@ from ase.build import make_supercell
 
 from superionic.dynamics.md import Segment
 from superionic.dynamics.monitors import Limits
-from superionic.dynamics.trajectory import average_cell
 from superionic.execution.task import Context, Task, task
 from superionic.results.identity import ONCE, Rows
 from superionic.stages.base import Candidate, ChosenPotential, FloatArray, IntArray, Workbench, load
@@ -31,6 +30,7 @@ from superionic.training.distillation import (
     pack_structures,
     rattled_and_relaxed,
 )
+from superionic.trajectories.mean_cell import average_cell
 
 if TYPE_CHECKING:
     from superionic.settings.distil import ResolvedDistil

@@ -27,7 +27,7 @@ from superionic.stages.enumerate.spaces import KeptOrderings, OrderingProblem
 if TYPE_CHECKING:
     from superionic.enumeration.learning import KnownEnergies, LearningSettings
     from superionic.settings.enumerate import MonteCarloSettings
-    from superionic.structures.space import OrderingSpace
+    from superionic.structures.orderings.space import OrderingSpace
 
 KNOWN_AS = "superionic.stages.learned_orderings"  # in keys, since before it moved here
 _FMAX_EV_PER_A = 0.05
@@ -394,7 +394,7 @@ def draw_task(
 
 
 def _structures(space: OrderingSpace, decorations: NDArray[np.uint8]) -> tuple[Atoms, ...]:
-    from superionic.structures.orderings import OrderingTable, to_atoms
+    from superionic.structures.orderings.ordering import OrderingTable, to_atoms
 
     table = OrderingTable.of(space, decorations, np.ones(len(decorations), dtype=np.int64))
     return tuple(to_atoms(space.sites, ordering) for ordering in table)

@@ -14,14 +14,14 @@ from superionic.errors import CompositionError
 from superionic.execution.task import ArgumentGroup, Context
 from superionic.results.identity import Material, OrderedCell, Rows
 from superionic.stages.base import read_parent
-from superionic.structures.equations import Coupling
-from superionic.structures.ranking import EnergyHistogram, Tie
+from superionic.structures.crystal.equations import Coupling
+from superionic.structures.orderings.ranking import EnergyHistogram, Tie
 
 if TYPE_CHECKING:
     from superionic.enumeration.chosen import ChosenOrderings
     from superionic.enumeration.counted import CountedSpace
-    from superionic.structures.disordered import DisorderedCrystal
-    from superionic.structures.space import OrderingSpace
+    from superionic.structures.crystal.disordered import DisorderedCrystal
+    from superionic.structures.orderings.space import OrderingSpace
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class SpaceSettings:
 
     def substituted(self, crystal: DisorderedCrystal) -> DisorderedCrystal:
         """Return the crystal with its elements replaced."""
-        from superionic.structures.composition import substitute
+        from superionic.structures.crystal.composition import substitute
 
         return substitute(crystal, self.substitutions) if self.substitutions else crystal
 
@@ -165,8 +165,8 @@ class OrderingProblem(ArgumentGroup):
 
     def read(self, context: Context) -> tuple[DisorderedCrystal, OrderingSpace]:
         """Return the crystal, and the orderings of the composition."""
-        from superionic.structures.space import ordering_space
-        from superionic.structures.supercells import supercell_sites
+        from superionic.structures.crystal.supercells import supercell_sites
+        from superionic.structures.orderings.space import ordering_space
 
         crystal = self.space.substituted(
             read_parent(self.space.file_name, self.space.text, context, self.space.occupancies)
@@ -191,7 +191,7 @@ class OrderingProblem(ArgumentGroup):
         keep
             How many of lowest Ewald energy go on; None: all, in their order.
         """
-        from superionic.structures.electrostatics import lowest
+        from superionic.structures.orderings.electrostatics import lowest
 
         frames = chosen.atoms(space)
         times = chosen.times_drawn if keep is None else None

@@ -24,7 +24,7 @@ from superionic.stages.rank.comparison import compare
 from superionic.stages.rank.duplicates import merge_task, repeated_starts_task
 from superionic.stages.rank.halving import Group, group_name, halve
 from superionic.stages.rank.relaxations import FailedCalculation, Member, Relaxations, single_points
-from superionic.structures.refined_cell import parameters
+from superionic.structures.crystal.refined_cell import parameters
 
 if TYPE_CHECKING:
     from superionic.settings.stages import RankSettings

@@ -15,8 +15,8 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from superionic.dynamics.optimizers import Optimizer
 from superionic.dynamics.relax import Relaxation
+from superionic.dynamics.relax.optimizers import Optimizer
 from superionic.errors import CalculationFailed
 from superionic.execution.runner import Failure, Outcome
 from superionic.execution.task import Call, Context, ref_of, task

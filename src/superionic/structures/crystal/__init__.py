@@ -1,0 +1,1 @@
+"""Disordered crystals, their symmetry, supercells, composition and charges."""

@@ -1,0 +1,1 @@
+"""The orderings of a supercell: counted, listed, drawn and ranked."""

@@ -1,0 +1,353 @@
+"""All symmetry-distinct orderings of a space as a stream: nothing is kept but the path and one chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from superionic.chemistry import VACANCY
+from superionic.errors import CompositionError
+from superionic.structures.crystal.symmetry import FloatArray, IntArray
+from superionic.structures.orderings import listing_kernels as kernels
+from superionic.structures.orderings.space import CodeArray, OrderingSpace
+
+CHUNK = 1 << 15
+NO_LIMIT = 1 << 62
+_BINS = 512
+_TAIL_ROWS = 1 << 12
+_TAIL_SITES = 62
+"""Sites of the tail are bits of a signed integer."""
+
+
+@dataclass(frozen=True, eq=False)
+class OrderingChunk:
+    """A stretch of a listing.
+
+    Parameters
+    ----------
+    decorations
+        (m, n_free) uint8 codes of the free sites, canonical, in lexicographic order.
+    degeneracies
+        (m,) int64: number of decorations that symmetry makes equal to each.
+    superperiodic
+        (m,) bool: whether a translation of the parent keeps it, so that a smaller supercell has it too.
+    """
+
+    decorations: CodeArray
+    degeneracies: IntArray
+    superperiodic: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.degeneracies)
+
+
+def stream_orderings(
+    space: OrderingSpace, *, chunk: int = CHUNK, max_nodes: int | None = None
+) -> Iterator[OrderingChunk]:
+    """List all orderings that keep the exclusions, in lexicographic order, chunk by chunk.
+
+    Parameters
+    ----------
+    space
+        The space; of any size, as the stream may be left at any moment.
+    chunk
+        Orderings in a chunk.
+    max_nodes
+        Give up after this many steps of the walk (some 10⁷ a second). With exclusions many steps may lead nowhere.
+
+    Yields
+    ------
+    OrderingChunk
+
+    Raises
+    ------
+    CompositionError
+        If the steps are spent.
+    """
+    walker = Walker(space, capacity=chunk)
+    left = NO_LIMIT if max_nodes is None else max_nodes
+    while not walker.finished:
+        found = walker.advance(left)
+        if found:
+            yield OrderingChunk(
+                walker.codes[:found].copy(), walker.degeneracies[:found].copy(), walker.superperiodic[:found].copy()
+            )
+        if max_nodes is not None:
+            left = max_nodes - walker.nodes
+            if left <= 0 and not walker.finished:
+                raise CompositionError(
+                    f"The listing of {space.composition.formula} was given up after {max_nodes:,} steps, with "
+                    f"{walker.leaves:,} orderings found.",
+                    fix="Sample the orderings instead, or use a smaller supercell.",
+                )
+
+
+class Walker:
+    """The path of a walk over the orderings of a space; the loop is :func:`.listing_kernels.walk`.
+
+    Parameters
+    ----------
+    space
+        The space.
+    capacity
+        Orderings that one step may write.
+    matrix, charges
+        (n_sites, n_sites) in eV/e² and the charge in e of every species, if energies are wanted.
+    """
+
+    plain_steps_left: ClassVar[int] = 2_000
+    """Steps that walks of this process may still make in plain Python, with the same result to the last bit.
+
+    A small space is listed by them in less time than it takes to load the compiled loop.
+    """
+
+    def __init__(
+        self,
+        space: OrderingSpace,
+        *,
+        capacity: int = CHUNK,
+        matrix: FloatArray | None = None,
+        charges: dict[str, float] | None = None,
+    ) -> None:
+        self.kernels = kernels
+        n, n_ops, n_blocks = space.n_free, len(space.permutations), len(space.blocks)
+        kinds = max((len(b.species) for b in space.blocks), default=1)
+        self._remaining = np.zeros((n_blocks, kinds), dtype=np.int64)
+        vacancy = np.full(n_blocks, -1, dtype=np.int64)
+        for index, block in enumerate(space.blocks):
+            self._remaining[index, : len(block.counts)] = block.counts
+            if VACANCY in block.species:
+                vacancy[index] = block.species.index(VACANCY)
+        starts, neighbours = _earlier_neighbours(space)
+        last = np.full((n_ops, 1), n, dtype=np.int32)
+        permutations = np.hstack([space.permutations.astype(np.int32), last])
+        inverse = np.hstack([np.argsort(space.permutations, axis=1).astype(np.int32), last])
+        self._static: tuple[Any, ...] = (
+            permutations,
+            inverse,
+            np.array(space.block_of),
+            np.array([len(b.species) for b in space.blocks], dtype=np.int64),
+            vacancy,
+            starts,
+            neighbours,
+            np.array(space.blocked),
+            np.array(space.translations),
+        )
+        self.base_energy_eV, energy_tables = _energy_tables(space, matrix, charges, kinds)
+        self._tail = _tail_table(space, kinds, energy_tables)
+        self._choice = np.full(n + 1, -1, dtype=np.int8)
+        self._n_waiting = np.zeros(n + 1, dtype=np.int64)
+        self._waiting = np.zeros((n + 1, n_ops), dtype=np.int32)
+        for g in range(1, n_ops):
+            first = int(inverse[g, 0])
+            self._waiting[first, self._n_waiting[first]] = g
+            self._n_waiting[first] += 1
+        self._n_moved = np.zeros(n + 1, dtype=np.int64)
+        self._moved = np.zeros((n + 1, n_ops), dtype=np.int32)
+        self._state = np.zeros(kernels.N_STATE, dtype=np.int64)
+        self._energies: tuple[Any, ...] = (
+            *energy_tables,
+            np.zeros(n + 1),
+            np.zeros(n + 1, dtype=np.int64),
+            np.zeros(max(1, n), dtype=np.int64),
+        )
+        self.floats = np.zeros(kernels.N_FLOAT_STATE)
+        self.floats[kernels.CUT] = np.inf
+        self.floats[kernels.MINIMUM], self.floats[kernels.MAXIMUM] = np.inf, -np.inf
+        self.floats[kernels.WIDTH] = 1e-3
+        self.histogram = np.zeros(_BINS, dtype=np.int64)
+        self.histogram_raw = np.zeros(_BINS, dtype=np.int64)
+        self.mode = kernels.EMIT_ALL
+        self.picks = np.zeros(0, dtype=np.int64)
+        self._codes = np.zeros((capacity, n), dtype=np.int8)
+        self.codes = self._codes.view(np.uint8)
+        self.degeneracies = np.zeros(capacity, dtype=np.int64)
+        self.superperiodic = np.zeros(capacity, dtype=np.bool_)
+        self.energies = np.zeros(capacity)
+
+    @property
+    def finished(self) -> bool:
+        """Whether everything is listed."""
+        return bool(self._state[self.kernels.FINISHED])
+
+    @property
+    def nodes(self) -> int:
+        """Steps made."""
+        return int(self._state[self.kernels.NODES])
+
+    @property
+    def leaves(self) -> int:
+        """Orderings met."""
+        return int(self._state[self.kernels.LEAVES])
+
+    @property
+    def at_cut(self) -> tuple[int, int]:
+        """Distinct and raw orderings met at the cut."""
+        return int(self._state[self.kernels.AT_CUT]), int(self._state[self.kernels.AT_CUT_RAW])
+
+    @at_cut.setter
+    def at_cut(self, values: tuple[int, int]) -> None:
+        self._state[self.kernels.AT_CUT], self._state[self.kernels.AT_CUT_RAW] = values
+
+    def advance(self, max_nodes: int = NO_LIMIT) -> int:
+        """Go on; return how many orderings stand in the output now."""
+        if self.codes.shape[1] == 0:  # nothing is free: one ordering
+            if self.finished:
+                return 0
+            self._state[self.kernels.FINISHED] = self._state[self.kernels.LEAVES] = 1
+            self.degeneracies[0] = self.histogram[0] = self.histogram_raw[0] = 1
+            self.floats[[self.kernels.MINIMUM, self.kernels.MAXIMUM]] = 0.0
+            return 1
+        written, made = 0, min(max_nodes, Walker.plain_steps_left)
+        if made > 0:
+            before = self.nodes
+            written = self._walk(self.kernels.walk, 0, made)
+            made = self.nodes - before
+            Walker.plain_steps_left -= made
+            max_nodes -= made
+        if self.finished or written == len(self.degeneracies) or max_nodes <= 0:
+            return written
+        Walker.plain_steps_left = 0
+        return written + self._walk(self.kernels.compiled_walk(), written, max_nodes)
+
+    def _walk(self, walk: Callable[..., Any], first: int, max_nodes: int) -> int:
+        """Walk on, writing from row `first` of the output on; return how many orderings were written."""
+        return int(
+            walk(
+                *self._static,
+                *self._tail,
+                self._choice,
+                self._remaining,
+                self._n_waiting,
+                self._waiting,
+                self._n_moved,
+                self._moved,
+                self._state,
+                *self._energies,
+                self.floats,
+                self.histogram,
+                self.histogram_raw,
+                self.mode,
+                self.picks,
+                self._codes[first:],
+                self.degeneracies[first:],
+                self.superperiodic[first:],
+                self.energies[first:],
+                max_nodes,
+            )
+        )
+
+
+def _earlier_neighbours(space: OrderingSpace) -> tuple[IntArray, IntArray]:
+    """Return, as compressed rows, the earlier sites that each free site excludes."""
+    order = np.lexsort((space.exclusions[:, 0], space.exclusions[:, 1]))
+    pairs = space.exclusions[order]
+    starts = np.searchsorted(pairs[:, 1], np.arange(space.n_free + 1)).astype(np.int64)
+    return starts, np.ascontiguousarray(pairs[:, 0], dtype=np.int64)
+
+
+def _energy_tables(
+    space: OrderingSpace, matrix: FloatArray | None, charges: dict[str, float] | None, kinds: int
+) -> tuple[float, tuple[bool, FloatArray, FloatArray, FloatArray]]:
+    """Refer charges to the commonest species of each block: what is common to all orderings is computed once."""
+    n_blocks = len(space.blocks)
+    relative = np.zeros((max(1, n_blocks), kinds))
+    if matrix is None or charges is None:
+        return 0.0, (False, relative, np.zeros(1), np.zeros((1, 1)))
+    reference = np.zeros(space.sites.n_sites)
+    for group, counts in zip(space.composition.groups, space.composition.counts, strict=True):
+        reference[list(group)] = charges[max(counts, key=lambda s: counts[s])]
+    for index, block in enumerate(space.blocks):
+        q = np.array([charges[s] for s in block.species])
+        relative[index, : len(q)] = q - q[int(np.argmax(block.counts))]
+    field = 2.0 * (matrix @ reference)
+    members = space.members
+    return float(reference @ matrix @ reference), (
+        True,
+        relative,
+        np.ascontiguousarray(field[members]),
+        np.ascontiguousarray(matrix[np.ix_(members, members)]),
+    )
+
+
+def _tail_size(space: OrderingSpace) -> int:
+    """Choose how many sites the table covers: whole blocks at the end as far as they fit, never the first block.
+
+    Operations are decided by the sites of the first block as a rule, and not before its end; a tail that reaches into
+    it would seldom be free of them.
+    """
+    size, rows, fits = 0, 1, 0
+    while size < min(space.n_free - 1, _TAIL_SITES):
+        block = int(space.block_of[space.n_free - 1 - size])
+        rows *= len(space.blocks[block].species)
+        if rows > _TAIL_ROWS or block == 0:
+            break
+        size += 1
+        if block != space.block_of[space.n_free - 1 - size]:
+            fits = size
+    if fits:
+        return fits
+    return size if len(space.blocks) > 1 else min(6, space.n_free // 4)
+
+
+def _tail_table(space: OrderingSpace, kinds: int, tables: tuple[bool, FloatArray, FloatArray, FloatArray]) -> _Tail:
+    """Tabulate all ways to fill the last few sites, by what is left of each species."""
+    n = space.n_free
+    n_kinds = [len(b.species) for b in space.blocks]
+    size = _tail_size(space)
+    owners = space.block_of[n - size :]
+    codes = np.zeros((1, 0), dtype=np.int8)
+    for block in owners:
+        options = np.arange(n_kinds[block], dtype=np.int8)
+        codes = np.hstack([np.repeat(codes, len(options), axis=0), np.tile(options, len(codes))[:, None]])
+    strides = np.zeros((len(space.blocks), kinds), dtype=np.int64)
+    index = np.zeros(len(codes), dtype=np.int64)
+    stride = 1
+    for block in dict.fromkeys(int(b) for b in owners):
+        within = int(np.sum(owners == block))
+        for kind in range(n_kinds[block]):
+            strides[block, kind] = stride
+            index += stride * np.sum(codes[:, owners == block] == kind, axis=1)
+            stride *= within + 1
+    first = n - size
+    bits = np.int64(1) << np.arange(size, dtype=np.int64)
+    occupied = np.ones(codes.shape, dtype=bool)
+    for column, block in enumerate(owners):
+        if VACANCY in space.blocks[block].species:
+            occupied[:, column] = codes[:, column] != space.blocks[block].species.index(VACANCY)
+    allowed = ~occupied[:, space.blocked[first:]].any(axis=1)
+    reached = np.zeros(n, dtype=np.int64)
+    for i, j in space.exclusions:
+        if i >= first:
+            allowed &= ~(occupied[:, i - first] & occupied[:, j - first])
+        elif j >= first:
+            reached[i] |= bits[j - first]
+    order = np.flatnonzero(allowed)
+    order = order[np.argsort(index[order], kind="stable")]
+    codes, occupied = codes[order], occupied[order]
+    starts = np.searchsorted(index[order], np.arange(stride + 1)).astype(np.int64)
+    charged, relative, field, matrix = tables
+    q = relative[owners[None, :], codes] if charged else np.zeros(codes.shape)
+    own = q @ field[first:] + np.sum((q @ matrix[first:, first:]) * q, axis=1) if charged else np.zeros(len(q))
+    row, site = np.nonzero(q)
+    return (
+        strides,
+        starts,
+        codes,
+        occupied @ bits,
+        reached,
+        np.searchsorted(row, np.arange(len(codes) + 1)).astype(np.int64),
+        site.astype(np.int64),
+        q[row, site],
+        np.ascontiguousarray(own),
+        np.zeros(size),
+    )
+
+
+_Tail = tuple[
+    IntArray, IntArray, NDArray[np.int8], IntArray, IntArray, IntArray, IntArray, FloatArray, FloatArray, FloatArray
+]

@@ -1,0 +1,1 @@
+"""Monte Carlo of orderings on the sites of a crystal."""

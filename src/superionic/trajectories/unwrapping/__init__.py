@@ -1,0 +1,1 @@
+"""Unwrapped trajectories on an even time axis, in memory or on disk."""

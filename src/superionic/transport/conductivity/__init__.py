@@ -1,0 +1,1 @@
+"""Conductivity as a function of temperature: lines, bands, budgets and doubts."""

@@ -1,0 +1,437 @@
+"""σ(T): from the runs of one material at several temperatures to a line, and to σ where it is asked for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, get_args
+
+from superionic.errors import AnalysisError, CalculationFailed
+from superionic.shown import Shown, number_text
+from superionic.transport.conductivity.arrhenius import ArrheniusFit, ArrheniusForm, arrhenius_fit_estimates
+from superionic.transport.conductivity.bounded import respect_bounds
+from superionic.transport.conductivity.budget import BudgetTerm, TransferTerm, error_budget
+from superionic.transport.conductivity.direction_lines import DirectionLines, direction_lines
+from superionic.transport.conductivity.doubts import (
+    Doubt,
+    Verdict,
+    about_curvature,
+    about_directions,
+    about_line,
+    about_values,
+    by_gravity,
+    energy_is_unphysical,
+    judge,
+    without_line,
+)
+from superionic.transport.conductivity.line import (
+    ConductivityAt,
+    ConductivityBand,
+    conductivity_band,
+    of_runs,
+    read_off,
+)
+from superionic.transport.conductivity.slope_break import SlopeBreak, slope_break_of_estimates
+from superionic.transport.conductivity.vogel import VogelFit, vogel_fit_of_estimates
+from superionic.transport.diffusion.tensor import TensorEstimate, pool_tensors
+from superionic.transport.estimate import Estimate, PooledEstimate, pool_orderings, pooled_ratio
+
+if TYPE_CHECKING:
+    from superionic.transport.analysis import TransportAnalysis
+    from superionic.transport.conductivity.posterior import TransportSamples
+
+
+@dataclass(frozen=True)
+class RunTransport:
+    """What one run says about the σ(T) of a material.
+
+    Attributes
+    ----------
+    temperature_K
+        Of the run; runs at exactly the same temperature are averaged.
+    ordering
+        Name of its structure: runs of one ordering are replicas, and count together as one of the orderings.
+    tracer_diffusivity_cm2_per_s, nernst_einstein_conductivity_S_per_cm
+        D* and σ by the Nernst–Einstein relation.
+    ionic_conductivity_S_per_cm, haven_ratio
+        σ from D_σ, correlations included, and D*/D_σ; None where they are not known.
+    conductivity_tensor_S_per_cm
+        Nernst–Einstein σ as a tensor in the frame of the cell; None where it is not known.
+    """
+
+    temperature_K: float
+    ordering: str
+    tracer_diffusivity_cm2_per_s: Estimate
+    nernst_einstein_conductivity_S_per_cm: Estimate
+    ionic_conductivity_S_per_cm: Estimate | None = None
+    haven_ratio: Estimate | None = None
+    conductivity_tensor_S_per_cm: TensorEstimate | None = None
+
+    @classmethod
+    def of(cls, analysis: TransportAnalysis, *, ordering: str = "") -> RunTransport:
+        """Take what counts out of the analysis of a run.
+
+        Raises
+        ------
+        AnalysisError
+            If the analysis was made without a temperature or charges, and so without a conductivity.
+        """
+        temperature, conductivity = analysis.temperature_K, analysis.nernst_einstein_conductivity_S_per_cm
+        if temperature is None or conductivity is None:
+            raise AnalysisError(
+                "σ(T) needs the temperature of each run and the charges of its mobile ions.",
+                fix="Give both to the analysis of the run.",
+            )
+        diffusivity, tensor = analysis.tracer_diffusivity_cm2_per_s, analysis.diffusivity_tensor_cm2_per_s
+        return cls(
+            temperature,
+            ordering,
+            diffusivity,
+            conductivity,
+            analysis.ionic_conductivity_S_per_cm,
+            analysis.haven_ratio,
+            None if tensor is None else tensor.scaled(conductivity.value / diffusivity.value),
+        )
+
+
+@dataclass(frozen=True)
+class TemperaturePoint:
+    """The averages of all runs at one temperature.
+
+    Attributes
+    ----------
+    temperature_K, n_runs
+        The temperature, and how many runs there are.
+    conductivity_S_per_cm, diffusivity_cm2_per_s
+        Nernst–Einstein σ, and D*.
+    ionic_conductivity_S_per_cm, haven_ratio
+        σ from D_σ, and D*/D_σ; None unless every run has one. The Haven ratio is that of the averages (of both
+        conductivities); it is not bounded (inf) where the average charge diffusivity vanishes.
+    conductivity_tensor_S_per_cm
+        Nernst–Einstein σ as a tensor in the frame of the cell; None where it is not known, or an upper bound.
+    """
+
+    temperature_K: float
+    n_runs: int
+    conductivity_S_per_cm: PooledEstimate
+    diffusivity_cm2_per_s: PooledEstimate
+    ionic_conductivity_S_per_cm: PooledEstimate | None
+    haven_ratio: PooledEstimate | None
+    conductivity_tensor_S_per_cm: TensorEstimate | None = None
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TemperatureDependence(Shown):
+    """σ(T) of one material.
+
+    Attributes
+    ----------
+    form
+        Which Arrhenius line gives Ea.
+    report_temperatures_K
+        Where σ was asked for, in the order asked; the first is the headline's.
+    transfer
+        What a student potential adds to the errors; None where no student drove the runs, or none is known.
+    points
+        The simulated temperatures, the coldest first.
+    fit
+        The line of the form asked for, of which Ea is the slope; None without one.
+    line
+        The line of ln(σT) that σ is read off (σT, not D, carries the change of volume with temperature); None without
+        one. Both are without the transfer term.
+    Ea_eV, Ea_error_eV
+        Activation energy with its error, the transfer term included; None without a line.
+    slope_break
+        Test of ln D for two regimes; None with fewer than five temperatures.
+    directions
+        Test for directions of different activation energy, and their lines where they differ; σ is then their sum.
+        None where it was not tested: fewer than two temperatures with a tensor, or cells of several shapes.
+    vogel
+        Fit of σT by the law of Vogel, Tammann and Fulcher, and the test for it; never what σ is read off. None with
+        fewer than five temperatures, and where the plot does not bend that way.
+    band
+        The line that σ is read off with its intervals, for drawing; None without a line.
+    predictions
+        σ read off the line (or the sum of the directions) at each report temperature, in the order asked; empty without
+        a line. Whether they may be given as results is for `conductivity_at` to say.
+    budget
+        What the errors consist of; empty without a line.
+    doubts
+        Why σ at the report temperatures is not to be taken at face value, the gravest first.
+    flags
+        Sentences of the fit and the test for two regimes. `doubts` say what they mean for σ(T).
+    no_line_reason
+        Why there is no line, in a sentence; None if there is one.
+    """
+
+    form: ArrheniusForm
+    report_temperatures_K: tuple[float, ...]
+    transfer: TransferTerm | None
+    points: tuple[TemperaturePoint, ...]
+    fit: ArrheniusFit | None
+    line: ArrheniusFit | None
+    Ea_eV: float | None
+    Ea_error_eV: float | None
+    slope_break: SlopeBreak | None
+    directions: DirectionLines | None
+    vogel: VogelFit | None
+    band: ConductivityBand | None
+    predictions: tuple[ConductivityAt, ...]
+    budget: tuple[BudgetTerm, ...]
+    doubts: tuple[Doubt, ...]
+    flags: tuple[str, ...]
+    no_line_reason: str | None
+
+    @property
+    def n_runs(self) -> int:
+        """Runs at all temperatures."""
+        return sum(point.n_runs for point in self.points)
+
+    @property
+    def sigma_line(self) -> ArrheniusFit | DirectionLines | None:
+        """What σ is read off: the lines of the directions where these differ, else that of the mean."""
+        return self.directions if self.directions is not None and self.directions.usable else self.line
+
+    @property
+    def headline(self) -> ConductivityAt | None:
+        """σ at the first report temperature; None where none can be given, and `verdict` says why."""
+        return self.conductivity_at(self.report_temperatures_K[0])
+
+    @property
+    def verdict(self) -> Verdict:
+        """How far the headline can be believed."""
+        return self.verdict_at(self.report_temperatures_K[0])
+
+    def conductivity_at(self, temperature_K: float) -> ConductivityAt | None:
+        """Give σ at any temperature, where it can be given.
+
+        It is read off the line. Where there is none, or its activation energy is unphysical, the average of the runs at
+        this temperature stands; between the simulated temperatures an unphysical line still holds σ; beyond them it
+        does not, nor does any line along which σT does not fall on cooling, and the answer is None.
+
+        Raises
+        ------
+        AnalysisError
+            For a temperature that is not positive.
+        """
+        point, unphysical = _simulated(temperature_K, self.points), self._unphysical
+        if point is not None and (self.line is None or unphysical is not None):
+            return of_runs(point.conductivity_S_per_cm.estimate, temperature_K, transfer=self.transfer)
+        line = self.sigma_line
+        if self.fit is None or self.line is None or line is None:
+            return None
+        value = read_off(line, temperature_K, transfer=self.transfer, simulated=point is not None)
+        leads_nowhere = unphysical is not None or min(self.fit.Ea_eV, self.line.Ea_eV) <= 0.0
+        return None if value.extrapolated and leads_nowhere else value
+
+    def samples(self, n: int, *, seed: int = 0) -> TransportSamples:
+        """Draw D*, D_σ, Ea, ln D₀ and σ jointly; see :func:`.posterior_samples`."""
+        from superionic.transport.conductivity.posterior import posterior_samples
+
+        return posterior_samples(self, n, seed=seed)
+
+    def verdict_at(self, temperature_K: float) -> Verdict:
+        """Say how far σ at any temperature can be believed, and if there is none, why.
+
+        An average of runs at one temperature stands by itself, whatever is wrong with the line.
+        """
+        value = self.conductivity_at(temperature_K)
+        found = self._doubts((temperature_K,))
+        if value is not None and value.origin == "runs":
+            found = tuple(doubt for doubt in found if doubt.temperatures_K)
+        return judge(temperature_K, value, found)
+
+    @property
+    def _unphysical(self) -> ArrheniusFit | None:
+        """The line whose slope can be no activation energy, if any: the two differ by the change of volume only."""
+        for each in (self.fit, self.line):
+            if each is not None and energy_is_unphysical(each.Ea_eV, _with_transfer(each.Ea_error_eV, self.transfer)):
+                return each
+        return None
+
+    def _doubts(self, temperatures_K: Sequence[float]) -> tuple[Doubt, ...]:
+        """Return all doubts about σ at these temperatures, the gravest first."""
+        values = [self.conductivity_at(t) for t in temperatures_K]
+        withheld = [t for t, value in zip(temperatures_K, values, strict=True) if value is None]
+        found = about_values([value for value in values if value is not None], self.line)
+        judged = self._unphysical or self.fit
+        if self.line is None or judged is None:
+            return by_gravity([without_line(f"{self.no_line_reason} {_seen(self.points)}", withheld), *found])
+        Ea_error_eV = _with_transfer(judged.Ea_error_eV, self.transfer)
+        given = [value for value in values if value is not None]
+        if self.directions is not None:
+            found = (*found, *about_directions(self.directions, self.line, given))
+        if self.vogel is not None:
+            found = (*found, *about_curvature(self.vogel, given))
+        broken = None if self._bent_by_directions else self.slope_break
+        return by_gravity([*about_line(self.line, judged.Ea_eV, Ea_error_eV, broken, withheld), *found])
+
+    @property
+    def _bent_by_directions(self) -> bool:
+        """Whether straight lines of directions say why that of their mean is bent, without a second regime."""
+        return self.directions is not None and self.directions.usable and self.directions.straight
+
+    def _facts(self) -> Iterator[tuple[str, str]]:
+        if self.Ea_eV is not None:
+            yield "Ea", f"{number_text(self.Ea_eV, self.Ea_error_eV)} eV"
+        if self.headline is None:
+            yield "no σ:", self.verdict.words
+        else:
+            yield from self.headline._facts()
+        temperatures = [point.temperature_K for point in self.points]
+        yield "runs", f"{self.n_runs} at {min(temperatures):g} to {max(temperatures):g} K"
+
+
+def temperature_dependence(
+    runs: Sequence[RunTransport],
+    *,
+    form: ArrheniusForm,
+    report_temperatures_K: Sequence[float],
+    transfer: TransferTerm | None = None,
+) -> TemperatureDependence:
+    """Average replicas and orderings at each temperature, fit the lines, and read σ off.
+
+    Parameters
+    ----------
+    runs
+        All runs of one material, in any order.
+    form
+        Of the line that gives Ea; σ is always read off that of ln(σT).
+    report_temperatures_K
+        Where σ is wanted; the first is the headline's.
+    transfer
+        What a student potential adds to the errors.
+
+    Returns
+    -------
+    TemperatureDependence
+        With or without a line: too few temperatures, or upper bounds only, are data, not an error.
+
+    Raises
+    ------
+    AnalysisError
+        Without a run or a report temperature, for temperatures that are not positive, or an unknown form.
+    """
+    wanted = tuple(float(t) for t in report_temperatures_K)
+    _check(runs, form, wanted)
+    points = tuple(
+        _point(t, [run for run in runs if run.temperature_K == t])
+        for t in sorted({float(run.temperature_K) for run in runs})
+    )
+    temperatures = [point.temperature_K for point in points]
+    pooled = [point.conductivity_S_per_cm for point in points]
+    sigma = [each.estimate for each in pooled]
+    diffusivity = [point.diffusivity_cm2_per_s.estimate for point in points]
+    bare = TemperatureDependence(
+        form=form,
+        report_temperatures_K=wanted,
+        transfer=transfer,
+        points=points,
+        fit=None,
+        line=None,
+        Ea_eV=None,
+        Ea_error_eV=None,
+        slope_break=None,
+        directions=None,
+        vogel=None,
+        band=None,
+        predictions=(),
+        budget=(),
+        doubts=(),
+        flags=(),
+        no_line_reason=None,
+    )
+    try:
+        fit = arrhenius_fit_estimates(temperatures, diffusivity if form == "lnD" else sigma, form=form)
+        line = arrhenius_fit_estimates(temperatures, sigma, form="lnSigmaT")
+    except (AnalysisError, CalculationFailed) as error:
+        reason = str(error.args[0])
+        found = replace(bare, flags=(f"No activation energy: {reason}",), no_line_reason=reason)
+    else:
+        broken = slope_break_of_estimates(temperatures, diffusivity)
+        known = replace(
+            bare,
+            fit=fit,
+            line=line,
+            Ea_eV=fit.Ea_eV,
+            Ea_error_eV=_with_transfer(fit.Ea_error_eV, transfer),
+            slope_break=broken,
+            directions=direction_lines(temperatures, [point.conductivity_tensor_S_per_cm for point in points], sigma),
+            vogel=vogel_fit_of_estimates(temperatures, sigma),
+        )
+        read = known.sigma_line or line
+        break_flag = None if broken is None or known._bent_by_directions else broken.flag
+        found = replace(
+            known,
+            band=conductivity_band(read, temperatures, wanted, transfer=transfer),
+            predictions=tuple(
+                read_off(read, t, transfer=transfer, simulated=_simulated(t, points) is not None) for t in wanted
+            ),
+            budget=error_budget(fit, read, pooled, wanted, transfer),
+            flags=(*fit.flags, *([break_flag] if break_flag else [])),
+        )
+    return replace(found, doubts=found._doubts(wanted))
+
+
+def _check(runs: Sequence[RunTransport], form: str, wanted: Sequence[float]) -> None:
+    if not runs:
+        raise AnalysisError("There is no run to take σ(T) from.", fix="Give one at least.")
+    if not wanted:
+        raise AnalysisError("There is no temperature at which σ is wanted.", fix="Give one at least, such as 300 K.")
+    if form not in get_args(ArrheniusForm):
+        raise AnalysisError(f"There is no Arrhenius form {form!r}.", fix="Use 'lnD' or 'lnSigmaT'.")
+    for temperature in [*(run.temperature_K for run in runs), *wanted]:
+        if not (math.isfinite(temperature) and temperature > 0.0):
+            raise AnalysisError(f"A temperature must be positive, not {temperature!r} K.")
+
+
+def _point(temperature_K: float, runs: Sequence[RunTransport]) -> TemperaturePoint:
+    orderings = [run.ordering for run in runs]
+    nernst = _pooled([run.nernst_einstein_conductivity_S_per_cm for run in runs], orderings)
+    known = [run.ionic_conductivity_S_per_cm for run in runs if run.ionic_conductivity_S_per_cm is not None]
+    ionic = _pooled(known, orderings) if len(known) == len(runs) else None
+    ratios = [run.haven_ratio for run in runs if run.haven_ratio is not None]
+    haven = None
+    if ionic is not None and len(ratios) == len(runs):
+        haven = pooled_ratio(nernst, ionic)
+        if len(runs) == 1:  # one run knows better: what D* and D_σ have in common is not in the error of its ratio
+            haven = replace(haven, estimate=ratios[0])
+    return TemperaturePoint(
+        temperature_K,
+        len(runs),
+        nernst,
+        _pooled([run.tracer_diffusivity_cm2_per_s for run in runs], orderings),
+        ionic,
+        haven,
+        pool_tensors([run.conductivity_tensor_S_per_cm for run in runs], orderings, nernst),
+    )
+
+
+def _pooled(estimates: Sequence[Estimate], orderings: Sequence[str]) -> PooledEstimate:
+    """Average replicas, then orderings; what only bounds from above is no value in the average either."""
+    pooled = pool_orderings(estimates, orderings)
+    shares = [1.0 / orderings.count(name) for name in orderings]
+    return replace(pooled, estimate=respect_bounds(pooled.estimate, estimates, shares))
+
+
+def _with_transfer(Ea_error_eV: float | None, transfer: TransferTerm | None) -> float | None:
+    if Ea_error_eV is None or transfer is None:
+        return Ea_error_eV
+    return math.hypot(Ea_error_eV, transfer.Ea_eV)
+
+
+def _simulated(temperature_K: float, points: Sequence[TemperaturePoint]) -> TemperaturePoint | None:
+    return next((p for p in points if math.isclose(p.temperature_K, temperature_K, rel_tol=1e-9)), None)
+
+
+def _seen(points: Sequence[TemperaturePoint]) -> str:
+    bounds = [point for point in points if point.conductivity_S_per_cm.estimate.is_upper_bound]
+    words = f"The runs are at {_kelvin(points)}"
+    if len(bounds) == len(points):
+        return f"{words}, and give upper bounds only."
+    return f"{words}, and those at {_kelvin(bounds)} give upper bounds only." if bounds else f"{words}."
+
+
+def _kelvin(points: Sequence[TemperaturePoint]) -> str:
+    return f"{', '.join(f'{point.temperature_K:g}' for point in points)} K"

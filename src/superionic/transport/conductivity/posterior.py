@@ -1,0 +1,293 @@
+"""Draws from what runs leave open: of D*, D_σ, Ea, ln D₀ and σ, jointly, for whoever propagates errors further."""
+
+from __future__ import annotations
+
+import io
+import math
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from superionic.errors import AnalysisError
+from superionic.transport.conductivity.arrhenius import ArrheniusFit, Bounds, arrhenius_fit_estimates, bound_log_error
+from superionic.transport.estimate import LEVEL_68, LEVEL_95, Estimate, student_quantile
+from superionic.units import BOLTZMANN_EV_PER_K
+
+if TYPE_CHECKING:
+    from superionic.transport.conductivity.of_temperature import TemperatureDependence, TemperaturePoint
+
+FloatArray = NDArray[np.float64]
+
+MOST_SAMPLES: Final = 1_000_000
+"""Draws in one call, at most."""
+_Z_95: Final = student_quantile(LEVEL_95, math.inf)
+_Z_68: Final = student_quantile(LEVEL_68, math.inf)
+_FIXED_DATE: Final = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class TransportSamples:
+    """Draws of all quantities; what stands in one row belongs together.
+
+    Attributes
+    ----------
+    temperature_K
+        (n_temperatures,) of the runs; NaN where it is not known.
+    tracer_diffusivity_cm2_per_s, charge_diffusivity_cm2_per_s
+        (n, n_temperatures) D* and D_σ; NaN where D_σ is not known.
+    Ea_eV, ln_D0
+        (n,) activation energy of the line asked for, and logarithm of the prefactor of D* in cm²/s; None without a
+        line.
+    sigma_temperature_K
+        (n_sigma,) where σ is given: the report temperatures, or those of the runs where there is no line.
+    sigma_S_per_cm
+        (n, n_sigma) Nernst–Einstein σ.
+    """
+
+    temperature_K: FloatArray
+    tracer_diffusivity_cm2_per_s: FloatArray
+    charge_diffusivity_cm2_per_s: FloatArray
+    Ea_eV: FloatArray | None
+    ln_D0: FloatArray | None
+    sigma_temperature_K: FloatArray
+    sigma_S_per_cm: FloatArray
+
+    @property
+    def columns(self) -> dict[str, FloatArray]:
+        """Every column (n,) by its name in a table."""
+        found: dict[str, FloatArray] = {}
+        for number, temperature in enumerate(self.temperature_K):
+            at = f"_{temperature:g}K" if math.isfinite(temperature) else ""
+            found[f"tracer_diffusivity_cm2_per_s{at}"] = self.tracer_diffusivity_cm2_per_s[:, number]
+            found[f"charge_diffusivity_cm2_per_s{at}"] = self.charge_diffusivity_cm2_per_s[:, number]
+        if self.Ea_eV is not None and self.ln_D0 is not None:
+            found["Ea_eV"] = self.Ea_eV
+            found["ln_D0_cm2_per_s"] = self.ln_D0
+        for number, temperature in enumerate(self.sigma_temperature_K):
+            found[f"sigma_S_per_cm_{temperature:g}K"] = self.sigma_S_per_cm[:, number]
+        return found
+
+    def to_csv(self) -> str:
+        """Return the text of a table, one draw a line, in six digits."""
+        columns = self.columns
+        rows = np.stack(list(columns.values()), axis=1)
+        lines = [",".join("" if math.isnan(x) else f"{x:.6g}" for x in row) for row in rows.tolist()]
+        return "\n".join([",".join(columns), *lines]) + "\n"
+
+    def to_npz(self) -> bytes:
+        """Return an archive of arrays for :func:`numpy.load`, by the names of the attributes."""
+        arrays = {name: value for name, value in vars(self).items() if value is not None}
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, array in arrays.items():
+                member = io.BytesIO()
+                np.lib.format.write_array(member, array, allow_pickle=False)
+                # A fixed date: the same draws give the same bytes.
+                archive.writestr(zipfile.ZipInfo(f"{name}.npy", date_time=_FIXED_DATE), member.getvalue())
+        return packed.getvalue()
+
+
+def check_samples(n: int) -> None:
+    """Raise :class:`AnalysisError` for a number of draws that is none."""
+    if not 1 <= n <= MOST_SAMPLES:
+        raise AnalysisError(
+            f"{n} is no number of samples.", where="--samples", fix=f"Give 1 to {MOST_SAMPLES}, e.g. --samples 1000."
+        )
+
+
+def draw(estimate: Estimate, scores: FloatArray) -> FloatArray:
+    """Return values of a quantity at standard normal scores, so that its two intervals hold as many as they say.
+
+    Between and beyond their ends: a line in the logarithm, or, where the intervals begin at zero, a decaying
+    exponential. NaN where nothing bounds the quantity.
+    """
+    (low68, high68), (low95, high95) = estimate.interval68, estimate.interval95
+    if not math.isfinite(high95):
+        return np.full(len(scores), np.nan)
+    if high95 <= low95:
+        return np.full(len(scores), estimate.value)
+    if low68 <= 0.0 or low95 <= 0.0:
+        decays = -special.log_ndtr(-scores)
+        knots = np.array([0.0, -math.log1p(-LEVEL_68), -math.log1p(-LEVEL_95)])
+        return _along(decays, knots, np.array([0.0, high68, high95]))
+    knots, ends = np.array([-_Z_95, -_Z_68, _Z_68, _Z_95]), np.log([low95, low68, high68, high95])
+    if low68 < estimate.value < high68:
+        knots, ends = np.insert(knots, 2, 0.0), np.insert(ends, 2, math.log(estimate.value))
+    return np.exp(_along(scores, knots, ends))
+
+
+def posterior_samples(dependence: TemperatureDependence, n: int, *, seed: int = 0) -> TransportSamples:
+    """Draw from σ(T) and all that it rests on.
+
+    D* at each temperature is drawn from its intervals, D_σ with as much of the same luck as their Haven ratio says.
+    The line moves with the D* that it was fitted to, by as much as its covariance says, upper bounds included; the
+    error of a student potential comes on top. Where directions differ in activation energy, σ is drawn from their
+    joint posterior, by scores of its own.
+
+    Parameters
+    ----------
+    dependence
+        From :func:`superionic.transport.conductivity.of_temperature.temperature_dependence`.
+    n
+        How many draws.
+    seed
+        The same seed gives the same draws.
+
+    Returns
+    -------
+    TransportSamples
+        Without columns for report temperatures at which no σ can be given.
+
+    Raises
+    ------
+    AnalysisError
+        For fewer than one draw, or more than a million.
+    """
+    check_samples(n)
+    rng = np.random.default_rng(seed)
+    points = dependence.points
+    scores = rng.normal(size=(n, len(points)))
+    own = rng.normal(size=(n, len(points)))
+    tracer = np.stack(
+        [draw(point.diffusivity_cm2_per_s.estimate, scores[:, i]) for i, point in enumerate(points)], axis=1
+    )
+    charge = np.stack([_charge(point, scores[:, i], own[:, i]) for i, point in enumerate(points)], axis=1)
+    temperatures = [point.temperature_K for point in points]
+    given = [(t, dependence.conductivity_at(t)) for t in dependence.report_temperatures_K]
+    kept = [(t, value) for t, value in given if value is not None]
+    if dependence.line is None or dependence.fit is None:
+        sigma = tuple(
+            (p.temperature_K, draw(p.conductivity_S_per_cm.estimate, scores[:, i])) for i, p in enumerate(points)
+        )
+        return _samples(temperatures, tracer, charge, None, sigma)
+    sigma_estimates = [point.conductivity_S_per_cm.estimate for point in points]
+    d_estimates = [point.diffusivity_cm2_per_s.estimate for point in points]
+    of_sigma = _line_draws(dependence.line, temperatures, sigma_estimates, scores)
+    of_d = _line_draws(
+        arrhenius_fit_estimates(temperatures, d_estimates, form="lnD"), temperatures, d_estimates, scores
+    )
+    transfer, (z_ln, z_Ea) = dependence.transfer, rng.normal(size=(2, n))
+    more_ln, more_Ea, at = 0.0 * z_ln, 0.0 * z_Ea, math.inf
+    if transfer is not None:
+        more_ln, more_Ea, at = transfer.ln_sigma * z_ln, transfer.Ea_eV * z_Ea, transfer.temperature_K
+    directions = dependence.directions
+    summed = directions is not None and directions.usable
+    joint = rng.normal(size=(n, 2 * len(directions.lines))) if directions is not None and summed else None
+    columns = []
+    for temperature, value in kept:
+        if value.origin == "runs":
+            i = temperatures.index(min(temperatures, key=lambda t: abs(t - temperature)))
+            drawn = draw(sigma_estimates[i], scores[:, i])
+        elif directions is not None and joint is not None:
+            drawn = directions.samples(temperature, joint)
+        else:
+            inverse = 1.0 / (BOLTZMANN_EV_PER_K * temperature)
+            drawn = np.exp(of_sigma[:, 0] - of_sigma[:, 1] * inverse) / temperature
+        lever = (1.0 / temperature - 1.0 / at) / BOLTZMANN_EV_PER_K
+        columns.append((temperature, drawn * np.exp(more_ln - more_Ea * lever)))
+    Ea = (of_d if dependence.form == "lnD" else of_sigma)[:, 1] + more_Ea
+    return _samples(temperatures, tracer, charge, (Ea, of_d[:, 0]), columns)
+
+
+def samples_of_estimates(
+    temperature_K: float | None,
+    tracer_cm2_per_s: Estimate,
+    charge_cm2_per_s: Estimate,
+    haven_ratio: Estimate,
+    sigma_S_per_cm: Estimate | None,
+    n: int,
+    *,
+    seed: int = 0,
+) -> TransportSamples:
+    """Draw D*, D_σ and σ of one run, or of replicas; see :func:`posterior_samples`."""
+    check_samples(n)
+    rng = np.random.default_rng(seed)
+    scores, own = rng.normal(size=(2, n))
+    tracer = draw(tracer_cm2_per_s, scores)[:, None]
+    charge = draw(charge_cm2_per_s, _shared(tracer_cm2_per_s, charge_cm2_per_s, haven_ratio, scores, own))[:, None]
+    sigma = []
+    if sigma_S_per_cm is not None and temperature_K is not None:
+        sigma.append((temperature_K, draw(sigma_S_per_cm, scores)))
+    return _samples([math.nan if temperature_K is None else temperature_K], tracer, charge, None, sigma)
+
+
+def _samples(
+    temperatures_K: Sequence[float],
+    tracer: FloatArray,
+    charge: FloatArray,
+    line: tuple[FloatArray, FloatArray] | None,
+    sigma: Sequence[tuple[float, FloatArray]],
+) -> TransportSamples:
+    Ea, ln_D0 = (None, None) if line is None else line
+    return TransportSamples(
+        temperature_K=np.array(temperatures_K, dtype=np.float64),
+        tracer_diffusivity_cm2_per_s=tracer,
+        charge_diffusivity_cm2_per_s=charge,
+        Ea_eV=Ea,
+        ln_D0=ln_D0,
+        sigma_temperature_K=np.array([t for t, _ in sigma], dtype=np.float64),
+        sigma_S_per_cm=np.stack([drawn for _, drawn in sigma], axis=1) if sigma else np.zeros((len(tracer), 0)),
+    )
+
+
+def _charge(point: TemperaturePoint, scores: FloatArray, own: FloatArray) -> FloatArray:
+    """Draw D_σ, which is D* times the ratio of the two conductivities."""
+    nernst, tracer = point.conductivity_S_per_cm.estimate, point.diffusivity_cm2_per_s.estimate
+    if point.ionic_conductivity_S_per_cm is None or point.haven_ratio is None or min(nernst.value, tracer.value) <= 0.0:
+        return np.full(len(scores), np.nan)
+    charge = point.ionic_conductivity_S_per_cm.estimate.scaled(tracer.value / nernst.value)
+    return draw(charge, _shared(tracer, charge, point.haven_ratio.estimate, scores, own))
+
+
+def _shared(tracer: Estimate, charge: Estimate, haven: Estimate, scores: FloatArray, own: FloatArray) -> FloatArray:
+    """Return scores of D_σ that have in common with those of D* what makes their ratio as certain as it is stated."""
+    one, two, ratio = tracer.log_error, charge.log_error, haven.log_error
+    if not all(math.isfinite(each) and each > 0.0 for each in (one, two, ratio)):
+        return own
+    common = min(max((one**2 + two**2 - ratio**2) / (2.0 * one * two), 0.0), 0.999)
+    return common * scores + math.sqrt(1.0 - common**2) * own
+
+
+def _line_draws(
+    fit: ArrheniusFit, temperatures_K: Sequence[float], estimates: Sequence[Estimate], scores: FloatArray
+) -> FloatArray:
+    """Return (n, 2) ln prefactor and Ea: the line as each draw of the values moves it, with the fit's covariance.
+
+    A least-squares line is linear in what it is fitted to, with the covariance times design over error; an upper bound
+    has the curvature of its likelihood for a weight.
+    """
+    best = np.array([fit.ln_prefactor, fit.Ea_eV])
+    if fit.covariance is None:
+        return np.tile(best, (len(scores), 1))
+    T = np.array(temperatures_K)
+    design = np.stack([np.ones(len(T)), -1.0 / (BOLTZMANN_EV_PER_K * T)], axis=1)
+    weights = np.zeros(len(T))
+    for i, (estimate, used) in enumerate(zip(estimates, fit.used, strict=True)):
+        factor = T[i] if fit.form == "lnSigmaT" else 1.0
+        if used:
+            weights[i] = 1.0 / max(estimate.log_error, 1e-9)
+        elif math.isfinite(estimate.interval95[1]) and estimate.interval95[1] > 0.0:
+            own = bound_log_error(estimate)
+            bound = Bounds(
+                design[i : i + 1],
+                np.array([math.log(estimate.interval95[1] * factor)]),
+                np.array([math.nan if own is None else own]),
+            )
+            weights[i] = math.sqrt(float(bound.pull(design[i : i + 1] @ best)[1][0]))
+    moves = (design * weights[:, None]) @ fit.covariance
+    # Where scatter about the line enlarged its errors, its draws scatter as much more.
+    covariance = moves.T @ moves
+    root = np.linalg.cholesky(fit.covariance) @ np.linalg.inv(np.linalg.cholesky(covariance))
+    return np.asarray(best + scores @ moves @ root.T)
+
+
+def _along(x: FloatArray, knots: FloatArray, values: FloatArray) -> FloatArray:
+    """Interpolate along straight pieces, the first and the last of which go on beyond the ends."""
+    piece = np.clip(np.searchsorted(knots, x) - 1, 0, len(knots) - 2)
+    slopes = np.diff(values) / np.diff(knots)
+    return np.asarray(values[piece] + slopes[piece] * (x - knots[piece]))

@@ -1,0 +1,1 @@
+"""The probability density of mobile ions."""

@@ -1,0 +1,1 @@
+"""What a run shows besides transport: framework, volumes, vibrations, rotation, pair distributions."""

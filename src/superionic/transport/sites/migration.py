@@ -1,0 +1,225 @@
+"""Where ions go, in one call: density, sites, jumps, percolation, profiles, and how far from Gaussian it all is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from superionic.errors import AnalysisError
+from superionic.transport.density.grid import Density, DensityCounter
+from superionic.transport.diffusion.gaussianity import NonGaussianCounter, NonGaussianity, log_lags
+from superionic.transport.diffusion.van_hove import VanHove, VanHoveCounter
+from superionic.transport.sites.concerted import ConcertedJumps, concerted_jumps
+from superionic.transport.sites.jump_rates import JumpNetwork
+from superionic.transport.sites.jumps import COMMIT, SiteOccupation, SiteTracker
+from superionic.transport.sites.pathways import FreeEnergyProfile, free_energy_profile
+from superionic.transport.sites.percolation import (
+    Cluster,
+    DensityPercolation,
+    Span,
+    density_percolation,
+    network_clusters,
+    network_spans,
+)
+from superionic.transport.sites.positions import SiteSet, density_basins, merge_by_symmetry
+from superionic.units import BOLTZMANN_EV_PER_K
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+Block = tuple[NDArray[Any], FloatArray, FloatArray | None]
+"""Positions (n_frames, n_atoms, 3), cells (3, 3) or (n_frames, 3, 3), and drift (n_frames, 3) or None."""
+
+ATTEMPTS_PER_PS = 10.0
+"""Attempt frequency that turns rates into effective barriers (10¹³ s⁻¹, as is usual for ions in solids)."""
+
+_MOST_PROFILES = 4
+_LONGEST_PATH = 1.6
+_ORIGINS = 1000
+_PAIR_ORIGINS = 200
+_VAN_HOVE_LAGS = 20
+_MOST_SITES_PER_ION = 30.0
+
+
+@dataclass(frozen=True)
+class PathProfile:
+    """The free energy along the path of one kind of jump, of its most frequent pair of sites."""
+
+    kind: str
+    profile: FreeEnergyProfile
+
+
+@dataclass(frozen=True, eq=False)
+class Migration:
+    """All that one run says about where its ions go.
+
+    Attributes
+    ----------
+    density, percolation
+        Where they were, and at which barrier the density spans the crystal; None without a temperature.
+    occupation, network
+        On which sites, and their jumps.
+    concerted
+        Jumps that have a partner nearby in time and space; None where there are few.
+    clusters, alone, together
+        What the jumps connect: all of them, each kind alone, and the kinds together by rising effective barrier,
+        k_B T ln(10 ps⁻¹/rate). Empty without a temperature.
+    profiles
+        Of the most frequent kinds of jumps; empty without a temperature.
+    non_gaussian, van_hove
+        Of the displacements.
+    flags
+        Sentences for the reader.
+    """
+
+    density: Density
+    percolation: DensityPercolation | None
+    occupation: SiteOccupation
+    network: JumpNetwork
+    concerted: ConcertedJumps | None
+    clusters: tuple[Cluster, ...]
+    alone: tuple[Span, ...]
+    together: tuple[Span, ...]
+    profiles: tuple[PathProfile, ...]
+    non_gaussian: NonGaussianity
+    van_hove: VanHove
+    flags: tuple[str, ...]
+
+
+def analyse_migration(
+    blocks: Callable[[], Iterable[Block]],
+    columns: NDArray[np.int64],
+    n_frames: int,
+    frame_interval_ps: float,
+    temperature_K: float | None,
+    *,
+    sites: SiteSet | None = None,
+    operations: tuple[IntArray, FloatArray] | None = None,
+    grid_spacing_A: float = 0.25,
+    commit: float = COMMIT,
+) -> Migration:
+    """Analyse where the ions of one run go, in two passes over its blocks and constant memory.
+
+    Parameters
+    ----------
+    blocks
+        Gives the blocks of the run from the beginning, each time it is called.
+    columns
+        Indices of the mobile ions.
+    n_frames
+        Frames in all blocks, from which lags are chosen.
+    temperature_K
+        Of the run; None leaves out what is in eV: barriers, profiles.
+    sites
+        Known sites; places where the density shows more are added as interstitials. All from the density if omitted.
+    operations
+        Rotations and translations of the average crystal in this cell, which give equivalent sites one label.
+    commit
+        How far towards the next site is there (:class:`~superionic.transport.sites.jumps.SiteTracker`).
+
+    Raises
+    ------
+    AnalysisError
+        For fewer than eight frames, wrong shapes, or a density without places that are sites: too few visits, or
+        ions that are as likely to be anywhere.
+    """
+    if n_frames < 8:
+        raise AnalysisError(f"{n_frames} frames are too few to see where ions go.", fix="Analyse a longer run.")
+    density = _density(blocks, columns, grid_spacing_A)
+    chosen = _chosen(density, sites, operations)
+    lags = log_lags(max(1, n_frames // 4))
+    some = lags[:: max(1, len(lags) // _VAN_HOVE_LAGS)]
+    cell = np.asarray(density.cell_A)
+    tracker = SiteTracker(chosen, columns, commit=commit)
+    gaussian = NonGaussianCounter(lags, stride=max(1, n_frames // _ORIGINS), columns=columns)
+    pairs = VanHoveCounter(cell, some, stride=max(1, n_frames // _PAIR_ORIGINS), columns=columns)
+    for positions, cells, drift in blocks():
+        tracker.add(positions, cells, drift)
+        gaussian.add(positions, drift)
+        pairs.add(positions, drift)
+    occupation = tracker.result(frame_interval_ps)
+    network = occupation.edges()
+    alone, together = ((), ()) if temperature_K is None else _spans(network, temperature_K)
+    profiles = () if temperature_K is None else tuple(_profiles(network, density, temperature_K))
+    concerted = concerted_jumps(occupation)
+    flags = occupation.flags() + ([] if concerted is None else list(concerted.flags))
+    if temperature_K is None:
+        flags.append("No temperature is known, so there are no barriers and no free energies.")
+    return Migration(
+        density=density,
+        percolation=None if temperature_K is None else density_percolation(density, temperature_K),
+        occupation=occupation,
+        network=network,
+        concerted=concerted,
+        clusters=tuple(network_clusters(len(chosen), network.rows)),
+        alone=alone,
+        together=together,
+        profiles=profiles,
+        non_gaussian=gaussian.result(frame_interval_ps),
+        van_hove=pairs.result(frame_interval_ps),
+        flags=tuple(flags),
+    )
+
+
+def _density(blocks: Callable[[], Iterable[Block]], columns: NDArray[np.int64], grid_spacing_A: float) -> Density:
+    counter: DensityCounter | None = None
+    for positions, cells, drift in blocks():
+        if counter is None:
+            first = np.asarray(cells, dtype=np.float64).reshape(-1, 3, 3).mean(axis=0)
+            counter = DensityCounter(first, columns, grid_spacing_A=grid_spacing_A)
+        counter.add(positions, cells, drift)
+    if counter is None:
+        raise AnalysisError("There are no frames to count.")
+    return counter.result()
+
+
+def _chosen(density: Density, known: SiteSet | None, operations: tuple[IntArray, FloatArray] | None) -> SiteSet:
+    """Return the known sites and what the density shows besides, or all that it shows."""
+    basins = density_basins(density)
+    found, occupancies = basins.sites, basins.occupancies
+    if known is not None:
+        beside = known.apart(found)
+        if len(beside) == 0:
+            return known
+        # numbered anew: the first interstitial is i1, however many maxima lie on known sites
+        labels = tuple(f"i{k + 1}" for k in range(len(beside)))
+        found, occupancies = SiteSet(found.fractional[beside], labels, found.cell_A), occupancies[beside]
+    if len(found) > _MOST_SITES_PER_ION * density.n_ions:
+        raise AnalysisError(
+            f"The density has {len(found)} maxima for {density.n_ions} ions: they do not stay on sites, or the run is "
+            "too short to tell.",
+            fix="Analyse a longer run, or a solid.",
+        )
+    if operations is not None:
+        found, _ = merge_by_symmetry(found, occupancies, *operations)
+    return found if known is None else known.joined(found)
+
+
+def _spans(network: JumpNetwork, temperature_K: float) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
+    """Find what each kind of jumps connects; its barrier is the effective one of its rate."""
+    if len(network.rows) == 0:
+        return (), ()
+    barriers = BOLTZMANN_EV_PER_K * temperature_K * np.log(ATTEMPTS_PER_PS / network.rates_per_ps)
+    alone, together = network_spans(
+        len(network.sites), network.rows, network.kind_names(), [float(x) for x in barriers]
+    )
+    return tuple(alone), tuple(together)
+
+
+def _profiles(network: JumpNetwork, density: Density, temperature_K: float) -> Iterable[PathProfile]:
+    """Yield the profile of the most frequent pair of each of the most frequent kinds."""
+    names, x = network.kind_names(), network.sites.fractional
+    order = np.argsort(-network.counts, kind="stable")
+    total: dict[str, int] = {}
+    for name, count in zip(names, network.counts, strict=True):
+        total[name] = total.get(name, 0) + int(count)
+    for wanted in sorted(total, key=lambda name: (-total[name], name))[:_MOST_PROFILES]:
+        row = network.rows[next(int(k) for k in order if names[k] == wanted)]
+        try:
+            start, end = x[row[0]], x[row[1]] + row[2:]
+            yield PathProfile(wanted, free_energy_profile(density, start, end, temperature_K, longest=_LONGEST_PATH))
+        except AnalysisError:
+            continue  # ions jumped so seldom that the way between has empty voxels
