@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from superionic.campaign.analysing import analyse
     from superionic.campaign.loading import load_model
     from superionic.campaign.run import Campaign
+    from superionic.campaign.trial import try_crystal
     from superionic.dynamics.relax import relax
     from superionic.dynamics.run import run_md
     from superionic.enumeration.crystal import read_crystal
@@ -30,6 +31,7 @@ __all__ = [
     "read_crystal",
     "relax",
     "run_md",
+    "try_crystal",
 ]
 
 _HOMES = {
@@ -41,6 +43,7 @@ _HOMES = {
     "read_crystal": "superionic.enumeration.crystal",
     "relax": "superionic.dynamics.relax",
     "run_md": "superionic.dynamics.run",
+    "try_crystal": "superionic.campaign.trial",
 }
 
 

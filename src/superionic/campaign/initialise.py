@@ -10,11 +10,12 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from superionic.campaign.yaml_text import plain_scalar
-from superionic.chemistry import ELEMENTS
+from superionic.chemistry import ELEMENTS, VACANCY
 from superionic.errors import CompositionError, StructureError
 from superionic.settings.base import did_you_mean
 from superionic.structures.crystal.composition import MAX_DEVIATION
@@ -26,6 +27,65 @@ MAX_ATOMS: Final = 150
 """Sites of the largest supercell that is guessed."""
 
 _CELLS_TRIED: Final = 8
+
+
+@dataclass(frozen=True)
+class CrystalGuess:
+    """What a campaign on a crystal takes where nobody says otherwise.
+
+    Attributes
+    ----------
+    crystal
+        As it was read.
+    mobile_ion
+        Element whose ions conduct.
+    charges, charge_note
+        Oxidation states in e, and where they come from.
+    supercell, supercell_note
+        Text of the supercell in which orderings are made, and why it is that.
+    n_atoms
+        Atoms in that supercell.
+    """
+
+    crystal: DisorderedCrystal
+    mobile_ion: str
+    charges: Mapping[str, float]
+    charge_note: str
+    supercell: str
+    supercell_note: str
+    n_atoms: int
+
+
+def guess_settings(
+    crystal_path: str | Path,
+    *,
+    mobile_ion: str | None = None,
+    oxidation_states: Mapping[str, float] | None = None,
+    block: str | None = None,
+    max_deviation: float = MAX_DEVIATION,
+) -> CrystalGuess:
+    """Read a crystal, and guess its mobile ion, its charges, and the smallest supercell with whole atoms and no charge.
+
+    Parameters and errors are those of :func:`draft_campaign`.
+    """
+    from superionic.enumeration.request import charges_of_crystal
+    from superionic.structures.io.files import read_crystal
+
+    path = Path(crystal_path)
+    crystal = read_crystal(path, block=block)
+    ion = _mobile_ion(crystal, mobile_ion, str(path))
+    _demand_crystal(crystal, ion, str(path))
+    states = charges_of_crystal(crystal, path, oxidation_states, block=block)
+    charges = dict(states.values)
+    if min(charges.values()) >= 0 or max(charges.values()) <= 0:
+        listed = ", ".join(f"{element}: {charge:g}" for element, charge in charges.items())
+        raise CompositionError(
+            f"The charges {listed} do not have both signs.",
+            where=str(path),
+            fix="Give charges that can make a neutral crystal.",
+        )
+    supercell, note, n_atoms = _supercell(crystal, charges, max_deviation)
+    return CrystalGuess(crystal, ion, charges, states.note, supercell, note, n_atoms)
 
 
 def draft_campaign(
@@ -70,38 +130,25 @@ def draft_campaign(
     CompositionError
         If no charges are known for one of its elements, they do not have both signs, or no supercell fits.
     """
-    from superionic.enumeration.request import charges_of_crystal
-    from superionic.structures.io.files import read_crystal
-
     path = Path(crystal_path)
-    crystal = read_crystal(path, block=block)
-    ion = _mobile_ion(crystal, mobile_ion, str(path))
-    _demand_crystal(crystal, ion, str(path))
-    states = charges_of_crystal(crystal, path, oxidation_states, block=block)
-    charges = dict(states.values)
-    if min(charges.values()) >= 0 or max(charges.values()) <= 0:
-        listed = ", ".join(f"{element}: {charge:g}" for element, charge in charges.items())
-        raise CompositionError(
-            f"The charges {listed} do not have both signs.",
-            where=str(path),
-            fix="Give charges that can make a neutral crystal.",
-        )
-    supercell, remark = _supercell(crystal, charges, max_deviation)
-    relative = Path(os.path.relpath(path.absolute(), Path(folder or ".").absolute())).as_posix()
+    guess = guess_settings(
+        path, mobile_ion=mobile_ion, oxidation_states=oxidation_states, block=block, max_deviation=max_deviation
+    )
+    crystal = guess.crystal
     return _TEXT.format(
-        name=_name(name if name is not None else path.stem),
-        crystal=_name(path.stem),
-        file=json.dumps(relative, ensure_ascii=False),
+        name=plain_name(name if name is not None else path.stem),
+        crystal=plain_name(path.stem),
+        file=relative_file(path, folder),
         block="" if block is None else f"    block: {json.dumps(block, ensure_ascii=False)}\n",
         notes="".join(f"# Note: {note}\n" for note in crystal.notes),
         formula=crystal.formula,
         spacegroup=f"{crystal.spacegroup_symbol} (no. {crystal.spacegroup_number})",
-        ion=ion,
+        ion=guess.mobile_ion,
         ion_remark="as you said" if mobile_ion else "a guess; change it if another ion conducts",
-        charges=", ".join(f"{element}: {charge:g}" for element, charge in charges.items()),
-        charge_remark=states.note,
-        supercell=supercell,
-        supercell_remark=remark,
+        charges=", ".join(f"{element}: {charge:g}" for element, charge in guess.charges.items()),
+        charge_remark=guess.charge_note,
+        supercell=guess.supercell,
+        supercell_remark=guess.supercell_note,
         max_deviation=f"{max_deviation:g}",
     )
 
@@ -139,7 +186,7 @@ def _mobile_ion(crystal: DisorderedCrystal, given: str | None, where: str) -> st
         ) from error
 
 
-def _supercell(crystal: DisorderedCrystal, charges: Mapping[str, float], max_deviation: float) -> tuple[str, str]:
+def _supercell(crystal: DisorderedCrystal, charges: Mapping[str, float], max_deviation: float) -> tuple[str, str, int]:
     """Choose a supercell that a campaign takes with its defaults: the smallest that fits, with every species in it.
 
     One atom more or fewer than stated counts as a fit only where no small supercell is better, and a large supercell
@@ -168,15 +215,24 @@ def _supercell(crystal: DisorderedCrystal, charges: Mapping[str, float], max_dev
             refusal = refusal or error
             continue
         composition = counted.composition
+        n_atoms = sum(n for group in composition.counts for species, n in group.items() if species != VACANCY)
         if crystal.is_ordered:
-            return str(cell), "the crystal is ordered"
+            return str(cell), "the crystal is ordered", n_atoms
         loss = f"; {composition.loss}" if composition.lost else ""
-        return str(cell), f"the smallest with whole atoms and no charge: {composition.formula}{loss}"
+        note = f"the smallest with whole atoms and no charge: {composition.formula}{loss}"
+        return str(cell), note, n_atoms
     assert refusal is not None  # noqa: S101 - one cell at least was tried
     raise refusal
 
 
-def _name(text: str) -> str:
+def relative_file(path: Path, folder: str | Path | None) -> str:
+    """Write the path of a file as a campaign file in a folder names it, quoted for YAML."""
+    relative = Path(os.path.relpath(path.absolute(), Path(folder or ".").absolute())).as_posix()
+    return json.dumps(relative, ensure_ascii=False)
+
+
+def plain_name(text: str) -> str:
+    """Make a name that a campaign file takes of any text, quoted for YAML where it must be."""
     name = re.sub(r"[^A-Za-z0-9._+-]+", "-", text).strip("-._+")[:80] or "campaign"
     return name if isinstance(plain_scalar(name), str) else f'"{name}"'  # 419 would be read as a number
 

@@ -86,7 +86,7 @@ def check_command(
     if as_json:
         typer.echo(json.dumps(plan.to_dict(), indent=1))
         return
-    _show_plan(opened, plan)
+    show_plan(opened, plan)
     if place is not None:
         show_site(*opened.fit_site(place), plan)
 
@@ -206,7 +206,7 @@ def _write(path: Path, text: str) -> None:
         raise storage_error(error, where=path, doing="write the file") from error
 
 
-def _show_plan(campaign: Campaign, plan: Plan) -> None:
+def show_plan(campaign: Campaign, plan: Plan) -> None:
     """Print the plan of a campaign."""
     console = Console()
     console.print(f"[bold]{escape(campaign.file.name)}[/]: the campaign file is valid")

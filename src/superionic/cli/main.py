@@ -49,6 +49,7 @@ _PRINT = (
 
 _MODULES = {
     **dict.fromkeys(("init", "check", "run", "status", "report", "explain", "export", "schema"), "campaign"),
+    "try": "trial",
     "enumerate": "enumerate",
     "analyse": "analyse",
     **dict.fromkeys(("submit", "cancel", "doctor"), "cluster"),
