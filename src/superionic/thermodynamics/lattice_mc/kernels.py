@@ -384,7 +384,7 @@ def exchange(energies: FloatArray, progress: Progress, betas: FloatArray, hurdle
 def quench(
     t: Tables, moves: Moves, order: IntArray, rank: IntArray, codes: CodeArray, potential: FloatArray, threshold: float
 ) -> int:
-    """Descend by the best of all allowed swaps until none gains more than the threshold; return the steps made."""
+    """Descend by the best of all allowed swaps until none gains more than the threshold; count the steps."""
     charges, matrix = t.charges, t.matrix
     charged, short, excluding = len(matrix) > 0, len(t.site) > 0, len(moves.excluded) > 0
     steps = 0
@@ -419,7 +419,7 @@ def quench(
 
 @compiled
 def canonical(labels: CodeArray, permutations: IntArray) -> CodeArray:
-    """Return the lexicographically smallest image of each row of labels under a group of permutations of the columns."""
+    """Return the lexicographically smallest image of each row of labels under a group of column permutations."""
     result = labels.copy()
     n = labels.shape[1]
     for row in range(len(labels)):
