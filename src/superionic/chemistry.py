@@ -1,6 +1,6 @@
-"""Elements and chemical formulas: which there are, how formulas are read, and how amounts become formulas.
+"""Elements and chemical formulas: symbols, reading formulas, and writing amounts as formulas.
 
-In formulas that are written, elements stand in the order of rising Pauling electronegativity (as in Li3YCl6), ties in
+Formulas are written with the elements in order of rising Pauling electronegativity (as in Li3YCl6), ties in
 alphabetical order.
 """
 
@@ -28,7 +28,7 @@ ELEMENTS: Final[tuple[str, ...]] = tuple(
 
 
 VACANCY: Final = "X"
-"""How an empty site is written."""
+"""Symbol of an empty site."""
 
 _UNKNOWN: Final = 9.0
 
@@ -56,7 +56,7 @@ def atomic_number(symbol: str) -> int | None:
 
 
 def species_key(species: str) -> tuple[int, float, str]:
-    """Sort key of a species: electronegativity, then name; the vacancy is last."""
+    """Return the sort key of a species: electronegativity, then name; the vacancy is last."""
     return (int(species == VACANCY), ELECTRONEGATIVITY.get(species, _UNKNOWN), species)
 
 
@@ -66,7 +66,7 @@ def sort_species(species: Iterable[str]) -> tuple[str, ...]:
 
 
 def amounts_text(amounts: Mapping[str, float], *, digits: int = 3) -> str:
-    """Write amounts as they are, such as ``Li9 Y3 Cl18`` or ``Li8.999 Y3 Cl18``; vacancies are left out."""
+    """Write amounts without reduction, such as ``Li9 Y3 Cl18`` or ``Li8.999 Y3 Cl18``; vacancies are left out."""
     parts = []
     for species in sort_species(amounts):
         amount = round(float(amounts[species]), digits)
@@ -83,8 +83,8 @@ def reduced_formula(amounts: Mapping[str, float], *, tolerance: float = 0.02) ->
     amounts
         Amount of each species, in any common unit (per cell, per formula unit); vacancies are left out.
     tolerance
-        How far from an integer an amount may be (refined occupancies seldom sum up exactly). If any is farther
-        off, decimal amounts per unit are written instead of wrong integers.
+        How far from an integer an amount may be (refined occupancies seldom add up exactly). If any is farther
+        off, decimal amounts are written instead of wrong integers.
 
     Returns
     -------
@@ -107,7 +107,7 @@ def parse_formula(formula: str, *, where: str | None = None) -> dict[str, Fracti
     formula
         For instance "Li3YCl6", "YLi3Cl6", "Li3In0.5Y0.5Br3Cl3", "Na3Zr2(SiO4)2PO4" or "Li₃YCl₆".
     where
-        What the formula belongs to, for the error message.
+        The owner of the formula, for the error message.
 
     Returns
     -------
@@ -117,7 +117,7 @@ def parse_formula(formula: str, *, where: str | None = None) -> dict[str, Fracti
     Raises
     ------
     CompositionError
-        If the text is no formula, or amounts to no atoms.
+        If the text is not a formula, or holds no atoms.
 
     Examples
     --------
@@ -163,7 +163,7 @@ def normal_formula(formula: str) -> str:
     Raises
     ------
     CompositionError
-        If the text is no formula.
+        If the text is not a formula.
 
     Examples
     --------

@@ -16,14 +16,14 @@ from typing import Any, Final
 
 
 class SuperionicError(Exception):
-    """Base of all errors that a user can mend.
+    """Base of all errors that a user can fix.
 
     Parameters
     ----------
     message
         What is wrong, in one sentence.
     where
-        The file, and the place in it, that is at fault.
+        The file at fault, and the position in it.
     fix
         What to do about it, as an instruction.
     """
@@ -70,15 +70,15 @@ class StorageError(SuperionicError):
 _AGAIN: Final = "run the same command again"
 _ROOM: Final = f"free some space and {_AGAIN}; all finished work is kept"
 _ELSEWHERE: Final = "choose a folder that you may write to (--run-folder, --folder, --out)"
-_IF_IT_STAYS: Final = "if it stays, have the file system mounted anew or move the folder to another disk"
-# What each failure of the system means for somebody who runs a campaign, and what mends it.
+_IF_IT_PERSISTS: Final = "if it persists, have the file system remounted or move the folder to another disk"
+# The meaning of each system failure for somebody who runs a campaign, and its remedy.
 _FAILURES: Final[Mapping[int, tuple[str, str]]] = {
     errno.ENOSPC: ("the disk is full", f"{_ROOM} (`df -h` shows the space, `df -i` the number of files)"),
     errno.EDQUOT: ("your quota of disk space or files is used up", f"{_ROOM} (`quota -s` shows the quota)"),
     errno.EFBIG: ("the file system or `ulimit -f` allows no file of this size", "raise the limit, or change the disk"),
     errno.EIO: (
         "the disk, or the connection to it, failed (input/output error)",
-        f"look what the system says of it (`dmesg`), move the folder to a disk that works, and {_AGAIN}",
+        f"read what the system reports about it (`dmesg`), move the folder to a disk that works, and {_AGAIN}",
     ),
     errno.EROFS: ("the file system is read-only", _ELSEWHERE),
     errno.EMFILE: (
@@ -91,48 +91,48 @@ _FAILURES: Final[Mapping[int, tuple[str, str]]] = {
     ),
     errno.ENOMEM: ("there is no memory left", f"use fewer --workers or ask for more memory, and {_AGAIN}"),
     errno.ENOLCK: (
-        "the file system gives no locks",
+        "the file system does not support locks",
         "have it mounted with locks (NFS: lockd, or local_lock=flock), or choose another disk with --run-folder",
     ),
     errno.ESTALE: (
         "a file on the network file system was replaced, or its server started anew (stale file handle)",
-        f"{_AGAIN}; {_IF_IT_STAYS}",
+        f"{_AGAIN}; {_IF_IT_PERSISTS}",
     ),
-    errno.ETIMEDOUT: ("the file system did not answer in time", f"{_AGAIN}; {_IF_IT_STAYS}"),
-    errno.ENOTCONN: ("the file system is not connected any more", f"have it mounted anew and {_AGAIN}"),
-    errno.EACCES: ("permission denied", f"mend the permissions, or {_ELSEWHERE}"),
-    errno.EPERM: ("the system does not permit it", f"mend the permissions, or {_ELSEWHERE}"),
+    errno.ETIMEDOUT: ("the file system did not answer in time", f"{_AGAIN}; {_IF_IT_PERSISTS}"),
+    errno.ENOTCONN: ("the file system is not connected any more", f"have it remounted and {_AGAIN}"),
+    errno.EACCES: ("permission denied", f"fix the permissions, or {_ELSEWHERE}"),
+    errno.EPERM: ("the system does not permit it", f"fix the permissions, or {_ELSEWHERE}"),
     errno.ENOENT: ("no such file or folder", "check the path"),
-    errno.ENOTDIR: ("a part of the path is a file, not a folder", f"mend the path, or {_ELSEWHERE}"),
+    errno.ENOTDIR: ("a part of the path is a file, not a folder", f"fix the path, or {_ELSEWHERE}"),
     errno.EISDIR: ("it is a folder, not a file", "name a file"),
-    errno.ELOOP: ("symbolic links lead round in a circle", "mend the links"),
+    errno.ELOOP: ("symbolic links form a loop", "fix the links"),
     errno.ENAMETOOLONG: ("the name is too long for this file system", "choose a shorter name or path"),
     errno.EBADF: ("it is closed", "leave it open, or send it to a file"),
 }
 
 
 def explained(error: OSError) -> tuple[str, str]:
-    """Return what a failure of the system means, and what mends it."""
+    """Return the meaning of a system failure, and its remedy."""
     reason = error.strerror or str(error) or type(error).__name__
-    return _FAILURES.get(error.errno or 0, (reason, f"mend that and {_AGAIN}"))
+    return _FAILURES.get(error.errno or 0, (reason, f"fix that and {_AGAIN}"))
 
 
 def storage_error(error: OSError, *, where: str | os.PathLike[str] | None = None, doing: str) -> StorageError:
-    """Make an error of what a failure of the system means and what mends it.
+    """Turn a system failure into a StorageError that states its meaning and remedy.
 
     Parameters
     ----------
     error
-        What the system raised.
+        The error raised by the system.
     where
         The file or folder, for errors that do not name one themselves.
     doing
-        What was being done, as a verb with its object: ``"write the report"``.
+        The action that failed, as a verb with its object: ``"write the report"``.
 
     Returns
     -------
     StorageError
-        To be raised from ``error``.
+        The error to raise, from ``error``.
     """
     what, fix = explained(error)
     place = error.filename if isinstance(error.filename, str | os.PathLike) else where
@@ -144,10 +144,10 @@ class StageError(SuperionicError):
 
 
 class AnalysisError(SuperionicError):
-    """A trajectory does not allow the analysis that was asked for."""
+    """A trajectory does not allow the requested analysis."""
 
 
-class CalculationFailed(Exception):  # noqa: N818 - it names an outcome, not a mistake of the user
+class CalculationFailed(Exception):  # noqa: N818 - it names an outcome, not a user's mistake
     """A calculation ended without a usable result; the reason is data for the record.
 
     Parameters

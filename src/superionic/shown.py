@@ -1,6 +1,6 @@
 """Results as a notebook shows them: a few lines of text, a table, a data frame, made from the names of their fields.
 
-The house writes units into names (``tracer_diffusivity_cm2_per_s``), so that a result can say by itself what it holds:
+Names carry their units (``tracer_diffusivity_cm2_per_s``), so that a result can describe itself:
 ``tracer diffusivity 3.44(22)e-05 cm²/s``. Values with an error are those with the attributes ``value``, ``error``,
 ``interval95`` and ``is_upper_bound``.
 """
@@ -42,9 +42,9 @@ def number_text(value: float, error: float | None = None) -> str:
     if error is None or not (math.isfinite(value) and math.isfinite(error) and error > 0.0):
         return f"{value:.4g}"
     largest = max(abs(value), error)
-    last = _exponent(error, 1) - 1  # the second digit of the error is the last that is written
+    last = _exponent(error, 1) - 1  # the second digit of the error is the last one written
     exponent = _exponent(largest, max(_exponent(largest, 0) - last, 0))
-    if last > 0 or exponent < -4:  # as plain digits it would claim digits that it has not, or be long
+    if last > 0 or exponent < -4:  # plain digits would claim too much precision, or be long
         value, error, last, tail = value / 10.0**exponent, error / 10.0**exponent, last - exponent, f"e{exponent:+03d}"
     else:
         tail = ""
@@ -76,13 +76,13 @@ def _words(name: str) -> str:
 
 
 class Shown:
-    """A dataclass that shows itself: declare it with ``repr=False``.
+    """A dataclass that displays itself: declare it with ``repr=False``.
 
-    A class may say what it holds in its own way by :meth:`_facts` (text) and :meth:`_records` (rows of a table).
+    A class may describe itself in its own way by overriding :meth:`_facts` (text) and :meth:`_records` (table rows).
     """
 
     def _facts(self) -> Iterable[tuple[str, str]]:
-        """Yield what is worth a look, the most important first: words, and a value with its unit."""
+        """Yield the facts to display, the most important first: words, and a value with its unit."""
         named = [(field.name, getattr(self, field.name)) for field in fields(self)]  # type: ignore[arg-type]
         errors = {name: value for name, value in named if "_error" in name and isinstance(value, float)}
         for name, value in sorted(named, key=lambda pair: not _is_estimate(pair[1])):
@@ -95,7 +95,7 @@ class Shown:
                 yield from fact(name, value, error)
 
     def _records(self) -> Iterable[Mapping[str, Any]]:
-        """Yield the rows of the table: of the first tuple of results among the fields, or one of all fields."""
+        """Yield the rows of the table: those of the first tuple of results among the fields, or one of all."""
         for field in fields(self):  # type: ignore[arg-type]
             value = getattr(self, field.name)
             if isinstance(value, tuple) and value and all(is_dataclass(item) for item in value):
@@ -124,14 +124,14 @@ class Shown:
         return f"<table><caption>{escape(type(self).__name__)}</caption><tbody>{rows}</tbody></table>"
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a table: a row for each result that this one holds; units stand in the names of the columns."""
+        """Return a table with a row for each result in this one; column names carry the units."""
         import pandas as pd
 
         return pd.DataFrame([dict(each) for each in self._records()])
 
 
 def fact(name: str, value: Any, error: float | None = None) -> Iterator[tuple[str, str]]:
-    """Yield words and text for a field, if its value (with an error of its own) can be said in a few words."""
+    """Yield words and text for a field, if its value (with its error) fits in a few words."""
     value = getattr(value, "estimate", value)
     words, unit = words_and_unit(name)
     tail = f" {unit}" if unit else ""
@@ -159,7 +159,7 @@ def fact(name: str, value: Any, error: float | None = None) -> Iterator[tuple[st
 
 
 def record(item: Any) -> dict[str, Any]:
-    """Return the plain values of a result by name: an estimate as several columns, what has a label by its label."""
+    """Return the plain values of a result by name: an estimate as several columns, a labelled object by its label."""
     columns: dict[str, Any] = {}
     for field in fields(item):
         value = getattr(item, field.name)

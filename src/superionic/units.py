@@ -1,7 +1,7 @@
 """Units, and the only place where they are converted.
 
 Inside superionic: Å, ps (fs for time steps), eV, K, amu, e. Constants are CODATA 2022 (k_B and e are exact in
-the SI since 2019), the ones of current :mod:`scipy.constants`.
+the SI since 2019), as in the current :mod:`scipy.constants`.
 """
 
 from __future__ import annotations

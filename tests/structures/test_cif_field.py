@@ -473,7 +473,7 @@ def test_atoms_of_a_disorder_group_go_together(tmp_path):
     again = DisorderedCrystal.from_dict(crystal.to_dict())
     assert numbers(again, "1x1x2") == (4, 2)
     assert numbers(crystal.primitive(), "1x1x2") == (4, 2)
-    with pytest.raises(StructureError, match="decide each site by itself"):
+    with pytest.raises(StructureError, match="fill each site independently"):
         count_by_index(crystal, 2)
     # 2-colourings of the corners of a cube, alike by its symmetry and by exchange of the colours: the 14 NPN classes of
     # Boolean functions of three variables. A walk through all sites is long, and swaps of two sites connect nothing.

@@ -214,9 +214,9 @@ def test_a_stream_does_not_depend_on_where_it_is_interrupted():
         assert listed(space, chunk=chunk) == whole
 
 
-def test_a_listing_may_be_given_up():
+def test_a_listing_may_be_abandoned():
     space = abstract_space([{"Li": 5, "X": 5}], [], [])
-    with pytest.raises(CompositionError, match="given up after 50 steps"):
+    with pytest.raises(CompositionError, match="abandoned after 50 steps"):
         list(stream_orderings(space, max_nodes=50))
 
 

@@ -1,1 +1,1 @@
-"""From a disordered crystal to the orderings that matter: what ``superionic enumerate`` and the stage share."""
+"""From a disordered crystal to the orderings that matter: shared by ``superionic enumerate`` and the stage."""

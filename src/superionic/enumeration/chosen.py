@@ -1,4 +1,4 @@
-"""The orderings of a counted space that go on: the lowest in energy, or a random sample."""
+"""Select orderings of a counted space: the lowest in energy, or a random sample."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from superionic.structures.orderings.ranking import EnergyHistogram, Tie, lowest
 from superionic.structures.orderings.space import CodeArray, OrderingSpace
 
 MAX_NODES = 10_000_000_000
-"""Steps of a walk before it is given up: some minutes; exclusions can make a walk long that finds little."""
+"""Steps after which a walk is abandoned: some minutes; with exclusions a long walk may yield little."""
 
 SEARCH_BUDGET = 50_000_000
-"""Attempted swaps of a search: a minute of one core at most."""
+"""Attempted swaps of a search: at most a minute of one core."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,22 +33,22 @@ class ChosenOrderings:
     Parameters
     ----------
     method
-        How they were found: ``"list"``, ``"search"``, ``"sample"`` or ``"monte-carlo"``.
+        How they were obtained: ``"list"``, ``"search"``, ``"sample"`` or ``"monte-carlo"``.
     table
         The orderings, each once; lowest energy first, a sample or a Monte Carlo run in the order of its draws.
     energies_eV
         (n,) point-charge (Ewald) energy of the supercell.
     superperiodic
-        (n,) bool: whether a smaller supercell has the ordering too; None where that was not looked at.
+        (n,) bool: whether a smaller supercell has the ordering too; None if that was not examined.
     times_drawn
-        (n,) how often each was drawn; None where nothing was drawn.
+        (n,) number of times each was drawn; None if nothing was drawn.
     looked_at
-        Number of distinct orderings whose energies were compared; None where it is not known.
+        Number of distinct orderings whose energies were compared; None if unknown.
     tie, histogram, mean_eV, standard_deviation_eV
-        Of a listing; see :class:`~superionic.structures.orderings.ranking.RankedOrderings`.
+        Results of a listing; see :class:`~superionic.structures.orderings.ranking.RankedOrderings`.
     evidence
-        Of a search: how many independent runs agreed; of a sample: how exactly it was drawn; of Monte Carlo: how well
-        it converged, and the order that it found. None for a listing, which needs none.
+        For a search: how many independent runs agreed; for a sample: how exactly it was drawn; for Monte Carlo: how
+        well it converged, and its short-range order. None for a listing, which needs none.
     """
 
     method: Method
@@ -76,7 +76,7 @@ class ChosenOrderings:
         return result
 
     def records(self, space: OrderingSpace) -> Iterator[dict[str, Any]]:
-        """Yield what there is to say about each ordering, by name."""
+        """Yield the properties of each ordering, by name."""
         for index, degeneracy in enumerate(self.table.degeneracies):
             about = {
                 "degeneracy": int(degeneracy),
@@ -102,20 +102,20 @@ def list_lowest(
     max_nodes: int | None = MAX_NODES,
     progress: Callable[[int], None] | None = None,
 ) -> ChosenOrderings:
-    """Look at every ordering of a space and return those of lowest point-charge energy, exactly.
+    """Go through every ordering of a space and return those of lowest point-charge energy, exactly.
 
     Parameters
     ----------
     space, oxidation_states
         The space, and the charge in e of every species.
     number
-        How many are wanted.
+        Number of orderings to return.
     seed
-        Of the choice within a tie.
+        Seed of the selection within a tie.
     max_nodes, progress
         See :func:`~superionic.structures.orderings.ranking.lowest_orderings`.
     """
-    found = lowest_orderings(
+    ranked = lowest_orderings(
         space,
         supercell_ewald_matrix(space.sites),
         oxidation_states,
@@ -126,14 +126,14 @@ def list_lowest(
     )
     return ChosenOrderings(
         method="list",
-        table=OrderingTable.of(space, found.decorations, found.degeneracies),
-        energies_eV=found.energies_eV,
-        superperiodic=found.superperiodic,
-        looked_at=found.distinct,
-        tie=found.tie,
-        histogram=found.histogram,
-        mean_eV=found.mean_eV,
-        standard_deviation_eV=found.standard_deviation_eV,
+        table=OrderingTable.of(space, ranked.decorations, ranked.degeneracies),
+        energies_eV=ranked.energies_eV,
+        superperiodic=ranked.superperiodic,
+        looked_at=ranked.distinct,
+        tie=ranked.tie,
+        histogram=ranked.histogram,
+        mean_eV=ranked.mean_eV,
+        standard_deviation_eV=ranked.standard_deviation_eV,
     )
 
 
@@ -147,11 +147,11 @@ def sample(
     space, oxidation_states
         The space, and the charge in e of every species.
     draws
-        Number of independent draws; what is drawn again is merged, and counted in ``times_drawn``.
+        Number of independent draws; repeated draws are merged, and counted in ``times_drawn``.
     seed
-        Of the draws.
+        Seed of the draws.
     thermal
-        Draw in proportion to degeneracy, as at infinite temperature, instead of each distinct ordering alike.
+        Draw in proportion to degeneracy, as at infinite temperature, instead of uniformly over distinct orderings.
     """
     from superionic.structures.orderings.sampling import sample_raw, sample_uniform_orbits
 
@@ -180,19 +180,19 @@ def search(
     seed: int = 0,
     budget: int = SEARCH_BUDGET,
 ) -> ChosenOrderings:
-    """Search the orderings of lowest point-charge energy of a space that is too large to be listed.
+    """Search for the orderings of lowest point-charge energy in a space that is too large to be listed.
 
-    Replica exchange from independent starts (:func:`.search_ground_state`). Where
-    species of equal charge may change places, each pattern of charges that is found gets random ones of its orderings.
+    Use replica exchange from independent starts (:func:`.search_ground_state`). Where species of equal charge are
+    interchangeable, random orderings are drawn for each pattern of charges that the search yields.
 
     Parameters
     ----------
     space, oxidation_states
         The space, and the charge in e of every species.
     number
-        How many orderings are wanted; fewer are returned if fewer were met.
+        Number of orderings to return; fewer if fewer were reached.
     seed
-        Of the search.
+        Seed of the search.
     budget
         Attempted swaps of all searches together, some 10⁶ a second.
     """
@@ -205,27 +205,27 @@ def search(
     rng = np.random.default_rng(seed)
     lattice = lattice_of(space, oxidation_states, rng)
     charges, matrix = lattice.charges, lattice.matrix
-    found = search_ground_state(
+    result = search_ground_state(
         lattice.swaps, lattice.ewald, seed=seed, keep=number, permutations=space.permutations, budget=budget
     )
-    patterns = found.decorations
-    if found.interchangeable:
+    patterns = result.decorations
+    if result.interchangeable:
         rounds = -(-number // len(patterns))
         filled = [_shuffled(row, space, charges, rng) for row in patterns for _ in range(rounds)]
         patterns = np.array(filled, dtype=np.uint8)
     canonical, degeneracies = canonicalise(space, patterns)
     _, first = np.unique(canonical, axis=0, return_index=True)
-    first = np.sort(first)[:number] if not found.interchangeable else np.sort(first)
+    first = np.sort(first)[:number] if not result.interchangeable else np.sort(first)
     table = OrderingTable.of(space, canonical[first], degeneracies[first])
     energies = table_energies(matrix, table, oxidation_states)
     order = lowest(energies, number)
-    evidence = found.evidence
+    evidence = result.evidence
     return ChosenOrderings(
         method="search",
         table=OrderingTable(table.symbols, table.codes[order], table.degeneracies[order]),
         energies_eV=energies[order],
         evidence=SearchEvidence(
-            converged=bool(found.converged),
+            converged=bool(result.converged),
             searches=len(evidence.lowest_eV),
             agreeing_on_the_lowest=int(evidence.n_agreeing),
             needed_to_agree=int(evidence.n_needed),
@@ -233,7 +233,7 @@ def search(
             kept=len(evidence.found_by),
             kept_that_two_or_more_met=int(evidence.n_found_twice),
             attempted_swaps=int(evidence.attempts),
-            equal_charges_change_places=bool(found.interchangeable),
+            equal_charges_change_places=bool(result.interchangeable),
             seed=seed,
         ),
     )
@@ -242,7 +242,7 @@ def search(
 def _shuffled(
     row: CodeArray, space: OrderingSpace, charges: Sequence[FloatArray], rng: np.random.Generator
 ) -> CodeArray:
-    """Let the species of equal charge of each block change places at random; vacancies stay."""
+    """Permute the species of equal charge within each block at random; vacancies stay."""
     result = np.array(row)
     for index, block in enumerate(space.blocks):
         part = space.block_slice(index)

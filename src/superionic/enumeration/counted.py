@@ -1,4 +1,4 @@
-"""From a crystal to a counted space of orderings, with a plan of how to go on: list, search or sample."""
+"""From a crystal to a counted space of orderings, with a plan for the next step: list, search or sample."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DEFAULT_MIN_DISTANCE_A = 1.5
 """No two like-charged ions of an electrolyte sit closer; refined split sites do."""
 
 MAX_LISTED = 100_000_000
-"""Distinct orderings that are listed without being asked: some ten seconds of one core."""
+"""Largest number of distinct orderings listed by default: some ten seconds of one core."""
 
 _COMPOSITIONS_TRIED = 20
 _FULL_UNIT = 0.03
@@ -43,12 +43,12 @@ Method = Literal["list", "search", "sample", "monte-carlo"]
 
 @dataclass(frozen=True)
 class OrderingPlan:
-    """What can be done with a space of this size.
+    """The way to handle a space of this size.
 
     Parameters
     ----------
     method
-        ``"list"``: look at every ordering. ``"search"``: look for those of lowest energy by replica exchange, and
+        ``"list"``: go through every ordering. ``"search"``: search for those of lowest energy by replica exchange, and
         sample the rest. ``"sample"``: draw at random, exactly.
     reason
         Why, in a sentence.
@@ -71,13 +71,13 @@ class CountedSpace:
     count
         Exact numbers of all orderings, whatever the distances between the sites.
     allowed
-        Exact numbers of those that keep the exclusions; None where they could not be counted within reason.
+        Exact numbers of those that respect the exclusions; None if counting them would take too long.
     fraction
-        The estimated fraction of decorations that keep the exclusions, where they were not counted.
+        The estimated fraction of decorations that respect the exclusions, if they were not counted.
     plan
-        How to go on.
+        The plan for the next step.
     skipped
-        Nearer compositions that were passed over, as no ordering of theirs keeps the exclusions.
+        Number of nearer compositions that were skipped, as none of their orderings respects the exclusions.
     """
 
     crystal: DisorderedCrystal
@@ -96,7 +96,7 @@ class CountedSpace:
 
     @property
     def distinct(self) -> int | None:
-        """Number of distinct orderings that can be chosen, None where it is not known."""
+        """Number of distinct orderings to choose from, None if unknown."""
         return None if self.allowed is None else self.allowed.distinct
 
     @property
@@ -111,7 +111,7 @@ class CountedSpace:
 
 @dataclass(frozen=True)
 class CountedComposition:
-    """An integer composition of a supercell, and how many orderings it has: a counted space without its arrays.
+    """An integer composition of a supercell, with the number of its orderings: a counted space without its arrays.
 
     Parameters
     ----------
@@ -120,8 +120,8 @@ class CountedComposition:
     count, allowed, plan, skipped
         As in :class:`CountedSpace`.
     min_distance_A, excluded_pairs
-        Smallest distance of like ions (None: no such rule), and how many pairs of sites exclude each other by it, or as
-        alternatives.
+        Smallest distance of like ions (None: no such rule), and the number of pairs of sites that exclude each other by
+        it, or as alternatives.
     """
 
     composition: IntegerComposition
@@ -154,34 +154,33 @@ def counted_spaces(
     max_listed: int = MAX_LISTED,
     seed: int = 0,
 ) -> list[CountedSpace]:
-    """Find the nearest neutral compositions of a supercell that have orderings, and count these.
+    """Find the nearest neutral compositions of a supercell that have orderings, and count the orderings.
 
     Parameters
     ----------
     crystal, supercell, oxidation_states, coupling, overrides, exact_species, exact_totals, max_deviation, strict
         As in :func:`~superionic.structures.crystal.composition.integer_compositions`.
     min_distance_A
-        Sites closer than this are not both occupied (see :func:`.ordering_space`); None
-        for no such rule.
+        Sites closer than this are not both occupied (see :func:`.ordering_space`); None for no such rule.
     number
-        Compositions wanted at most, the nearest first. A composition none of whose orderings keeps the distance is
-        passed over.
+        Largest number of compositions, the nearest first. A composition none of whose orderings respects the distance
+        is skipped.
     max_listed
         Largest number of distinct orderings for which the plan is to list them.
     seed
-        Of the estimate, where the allowed orderings cannot be counted.
+        Seed of the estimate, where the allowed orderings cannot be counted.
 
     Raises
     ------
     CompositionError
-        If no neutral composition fits the supercell, or none that was tried has an ordering that keeps the distance.
+        If no neutral composition fits the supercell, or none of those tried has an ordering that respects the distance.
     """
-    chosen = Supercell.parse(supercell)
-    sites = supercell_sites(crystal, chosen)
+    parsed = Supercell.parse(supercell)
+    sites = supercell_sites(crystal, parsed)
 
     def compositions(bounds: Sequence[OccupancyBound], limit: int) -> list[IntegerComposition]:
         return integer_compositions(
-            crystal, chosen, oxidation_states,
+            crystal, parsed, oxidation_states,
             coupling=coupling, overrides=overrides, exact_species=exact_species, exact_totals=exact_totals,
             max_occupied=bounds, max_deviation=max_deviation, strict=strict, limit=limit,
         )  # fmt: skip
@@ -194,9 +193,9 @@ def counted_spaces(
     except CompositionError:
         if not bounds or not _fits(partial(compositions, (), 1)):
             raise
-        # It is the distance that stands in the way.
+        # The distance is the obstacle.
         tried = []
-    found: list[CountedSpace] = []
+    spaces: list[CountedSpace] = []
     skipped = 0
     for composition in tried:
         space = ordering_space(sites, composition, min_distance_A=min_distance_A, oxidation_states=oxidation_states)
@@ -204,10 +203,10 @@ def counted_spaces(
         if counted is None:
             skipped += 1
             continue
-        found.append(counted)
-        if len(found) == number:
+        spaces.append(counted)
+        if len(spaces) == number:
             break
-    if not found:
+    if not spaces:
         possible = None
         for distance in (d for d in _SHORTER_A if min_distance_A is not None and d < min_distance_A):
             shorter = occupancy_bounds(crystal, sites, distance, oxidation_states)
@@ -218,14 +217,14 @@ def counted_spaces(
         rule = exclusion_rule(min_distance_A, len(sites.alternatives) > 0)
         raise CompositionError(
             f"No neutral composition near the refinement keeps {rule}.",
-            where=f"{crystal.name}, supercell {chosen}",
+            where=f"{crystal.name}, supercell {parsed}",
             fix=f"Lower the smallest distance{hint}, use a larger supercell, or couple the sublattices.",
         )
-    return found
+    return spaces
 
 
 def _demand_full_units(crystal: DisorderedCrystal) -> None:
-    """Refuse disorder groups that no longer fill their units: then exclusions do not keep their atoms together."""
+    """Refuse disorder groups that no longer fill their units: exclusions cannot then keep their atoms together."""
     shares: dict[str, dict[str, float]] = {}
     for site in crystal.sites:
         if site.alternative is not None:
@@ -256,8 +255,8 @@ def _count(
     seed: int,
     skipped: int,
 ) -> CountedSpace | None:
-    """Count a space; None if it has no ordering that keeps the exclusions."""
-    # Full sites that are close are bonds of the refinement; split sites that rounding filled are a mistake.
+    """Count a space; return None if none of its orderings respects the exclusions."""
+    # Close full sites are bonds of the refinement; split sites filled by rounding are a mistake.
     may_be_vacant = [crystal.sublattices[orbit].vacancy > 0.0 for orbit in space.sites.orbits]
     if any(may_be_vacant[i] or may_be_vacant[j] for i, j in space.unavoidable):
         return None

@@ -1,4 +1,4 @@
-"""A crystal read from a file, and its orderings: the face of this room for notebooks."""
+"""A crystal read from a file, and its orderings, for use in notebooks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Crystal(Shown, DisorderedCrystal):
     Parameters
     ----------
     file
-        The file; charges are read from it when orderings are asked for.
+        The file; charges are read from it when orderings are counted.
     block
         Data block of a CIF that holds several crystals.
     """
@@ -58,7 +58,7 @@ class Crystal(Shown, DisorderedCrystal):
         Raises
         ------
         CompositionError
-            If charges cannot be told, or no neutral composition fits the supercell.
+            If charges cannot be determined, or no neutral composition fits the supercell.
         """
         options = SpaceOptions(
             supercell=supercell, axes=tuple(axes), formula_unit=formula_unit, oxidation_states=oxidation_states,

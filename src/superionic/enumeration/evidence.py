@@ -1,4 +1,4 @@
-"""What speaks for orderings that were searched for, sampled, or drawn at a temperature."""
+"""The evidence for orderings that were searched for, sampled, or drawn at a temperature."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class SearchEvidence:
-    """How far the independent runs of a search agree.
+    """The agreement of the independent runs of a search.
 
     Parameters
     ----------
     converged
-        Whether as many runs as are needed met the same lowest energy.
+        Whether enough runs reached the same lowest energy.
     searches
-        Independent runs.
+        Number of independent runs.
     agreeing_on_the_lowest, needed_to_agree
-        How many of them met the lowest energy, and how many have to.
+        Number of runs that reached the lowest energy, and number required.
     lowest_of_each_eV
-        Lowest energy that each run met, in eV a supercell.
+        Lowest energy reached by each run, in eV per supercell.
     kept, kept_that_two_or_more_met
-        Orderings of the list of the lowest, and those of them that two runs or more met.
+        Number of orderings in the list of the lowest, and of those that two or more runs reached.
     attempted_swaps
-        Of all runs together.
+        Number over all runs.
     equal_charges_change_places
-        Whether species of equal charge share sites, which point charges cannot tell apart.
+        Whether species of equal charge share sites, which point charges cannot distinguish.
     seed
-        Of the search.
+        Seed of the search.
     """
 
     converged: bool
@@ -48,15 +48,15 @@ class SampleEvidence:
     Parameters
     ----------
     draws
-        Independent draws.
+        Number of independent draws.
     exact
-        Whether each ordering had exactly the chance that it should have.
+        Whether each ordering had exactly the intended probability.
     how
         The method of drawing, in words.
     seed
-        Of the draws.
+        Seed of the draws.
     weights
-        ``"alike"``: every distinct ordering has one chance; ``"by degeneracy"``: in proportion to its degeneracy.
+        ``"alike"``: every distinct ordering is equally likely; ``"by degeneracy"``: in proportion to its degeneracy.
     """
 
     draws: int
@@ -77,7 +77,7 @@ class PairOrder:
     distance_A
         Distance of the shell.
     warren_cowley, error
-        Warren–Cowley parameter and its standard error; None where it is not defined.
+        Warren–Cowley parameter and its standard error; None if undefined.
     """
 
     sites_a: str
@@ -96,15 +96,15 @@ class SurrogateFit:
     Parameters
     ----------
     energies, terms
-        Energies that were fitted, and clusters that the fit chose.
+        Number of energies fitted, and of clusters that the fit selected.
     pair_cutoff_A, triplet_cutoff_A
-        Longest clusters among them.
+        Length of the longest clusters among them.
     left_out_error_meV_per_atom
         Error on energies left out of the fit.
     fresh_of_the_round_before
-        Energies of orderings that the fit before had proposed.
+        Number of energies of orderings proposed by the previous fit.
     error_on_fresh_meV_per_atom, bias_on_fresh_meV_per_atom
-        Root-mean-square and mean error of the fit before on them; None where there are none.
+        Root-mean-square and mean error of the previous fit on them; None if there are none.
     """
 
     energies: int
@@ -119,14 +119,14 @@ class SurrogateFit:
 
 @dataclass(frozen=True)
 class Evaluations:
-    """Energies that a potential was asked for.
+    """The evaluations of a potential.
 
     Parameters
     ----------
     count, failed
-        All of them, and those that it did not give.
+        Number of all evaluations, and of failed ones.
     in_which_an_ion_left_its_site
-        Relaxations in which an ion moved farther than within its site.
+        Number of relaxations in which an ion moved out of its site.
     """
 
     count: int
@@ -136,22 +136,22 @@ class Evaluations:
 
 @dataclass(frozen=True)
 class SurrogateEvidence:
-    """How well the surrogate knew the energies of the potential that it stood in for.
+    """The accuracy of the surrogate for the energies of the potential that it replaced.
 
     Parameters
     ----------
     evaluations
-        What the potential was asked for; None where energies came from elsewhere.
+        Evaluations of the potential; None if energies came from elsewhere.
     monte_carlo_converged, surrogate_converged
-        Whether the run on the surrogate converged, and whether the surrogate was right within the tolerance.
+        Whether the run on the surrogate converged, and whether the surrogate was accurate within the tolerance.
     error_meV_per_atom
-        Root-mean-square error on orderings that the fit had not seen; None where it is not known.
+        Root-mean-square error on orderings absent from the fit; None if unknown.
     tolerance_meV_per_atom
-        Error up to which the surrogate counts as right.
+        Error up to which the surrogate counts as accurate.
     all_that_is_met_was_evaluated
-        Whether Monte Carlo met no ordering whose energy was not known.
+        Whether the energy of every ordering reached by Monte Carlo was known.
     fits
-        All fits, the last one drew the orderings.
+        All fits; the last one was used to draw the orderings.
     """
 
     evaluations: Evaluations | None
@@ -165,29 +165,29 @@ class SurrogateEvidence:
 
 @dataclass(frozen=True)
 class MonteCarloEvidence:
-    """How well a Monte Carlo run converged, and the order that it found at its lowest temperature.
+    """The convergence of a Monte Carlo run, and the short-range order at its lowest temperature.
 
-    Numbers are None where the run is too short to give them.
+    Numbers are None if the run is too short to give them.
 
     Parameters
     ----------
     energy
-        What gave the energies: ``"point charges"``, or a potential.
+        Source of the energies: ``"point charges"``, or a potential.
     dielectric
         Relative permittivity that screened the point charges; None for a potential.
     temperature_K
         Temperature of the draws.
     converged
-        Whether nothing speaks against the run, nor against the surrogate if there is one.
+        Whether nothing was flagged against the run or, if there is one, the surrogate.
     flags
-        What speaks against the run, in words.
+        Objections to the run, in words.
     independent_draws
-        Draws, equal ones included.
+        Number of draws, repeated ones included.
     sweeps, sweeps_before_equilibrium, autocorrelation_sweeps
-        Length of the run, of its part that no average has in it, and over which its energies forget their past.
+        Length of the run, of the initial part excluded from averages, and autocorrelation time of the energy.
     temperatures_K, acceptance, exchange_rates, round_trips
-        Of the replicas, from the coldest to the hottest: accepted swaps, accepted exchanges of neighbours, and how
-        often one went through all temperatures and back.
+        Temperatures of the replicas, ascending; fraction of accepted swaps, and of accepted exchanges of neighbours;
+        number of journeys through all temperatures and back.
     mean_energy_eV, mean_energy_error_eV
         Mean energy of a supercell.
     heat_capacity_kB, heat_capacity_error_kB
@@ -195,9 +195,9 @@ class MonteCarloEvidence:
     order_parameters
         Short-range order on the nearest shells.
     seed
-        Of the run.
+        Seed of the run.
     surrogate
-        Where the energies were those of a potential: how well the surrogate knew them.
+        The accuracy of the surrogate, if the energies were those of a potential.
     """
 
     energy: str

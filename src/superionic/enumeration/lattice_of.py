@@ -1,4 +1,4 @@
-"""A space of orderings as the lattice on which Monte Carlo swaps: who moves, with which charges, in which field."""
+"""A space of orderings as the lattice on which Monte Carlo swaps: moving species, their charges and their field."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _LONGEST_A = 30.0
 
 @dataclass(frozen=True, eq=False)
 class ChargedLattice:
-    """What swaps of a space need.
+    """The swaps of a space and their point-charge energies.
 
     Parameters
     ----------
     swaps
-        The decorations that swaps connect, with one to start from.
+        The decorations that swaps connect, with a starting one.
     ewald
         Their point-charge energy in vacuum.
     charges
@@ -44,7 +44,7 @@ class ChargedLattice:
         """Return the point-charge energy in a medium of a relative permittivity."""
         if not (np.isfinite(dielectric) and dielectric > 0.0):
             raise CompositionError(
-                f"{dielectric:g} is no relative permittivity.", fix="Give a positive number; 1 is the vacuum."
+                f"{dielectric:g} is not a relative permittivity.", fix="Give a positive number; 1 is the vacuum."
             )
         e = self.ewald
         return EwaldEnergy(e.matrix / dielectric, e.charges, e.field / dielectric, e.constant / dielectric)
@@ -58,18 +58,18 @@ def lattice_of(space: OrderingSpace, oxidation_states: Mapping[str, float], rng:
     space, oxidation_states
         The space, and the charge in e of every species.
     rng
-        Of the decoration to start from.
+        Source of randomness for the starting decoration.
 
     Raises
     ------
     CompositionError
-        If there is no freedom: all sites are decided, no decoration keeps the exclusions, or atoms go together.
+        If there is no freedom: all sites are fixed, no decoration respects the exclusions, or atoms go together.
     """
     space.demand_swaps()
     start = find_allowed(space, rng)
     if start is None:
         raise CompositionError(
-            f"No ordering of {space.composition.formula} was found that keeps the distances.",
+            f"No ordering of {space.composition.formula} was found that respects the distances.",
             where=f"supercell {space.sites.supercell}",
             fix="Lower the smallest distance, or use a larger supercell.",
         )
@@ -110,9 +110,9 @@ def nearest_shells(space: OrderingSpace, number: int, *, cutoff_A: float = 6.0) 
     space
         The space.
     number
-        Shells of each pair of blocks at most.
+        Largest number of shells of each pair of blocks.
     cutoff_A
-        Longest distance; longer if there is no pair within.
+        Longest distance; it grows if no pair lies within.
 
     Returns
     -------
@@ -124,25 +124,25 @@ def nearest_shells(space: OrderingSpace, number: int, *, cutoff_A: float = 6.0) 
     fractional = space.sites.fractional[space.members]
     while True:
         try:
-            found = pair_shells(space.sites.cell_A, fractional, space.block_of, cutoff_A)
+            shells = pair_shells(space.sites.cell_A, fractional, space.block_of, cutoff_A)
             break
         except AnalysisError:
             cutoff_A *= 1.5
             if cutoff_A > _LONGEST_A:
                 return None
     # Shells come sorted by blocks, then by distance.
-    seen: dict[tuple[int, int], int] = {}
-    kept = np.full(len(found.blocks), -1, dtype=np.int64)
-    for shell, (a, b) in enumerate(found.blocks.tolist()):
-        seen[a, b] = seen.get((a, b), 0) + 1
-        if seen[a, b] <= number:
-            kept[shell] = int((kept >= 0).sum())
-    pairs = kept[found.shell] >= 0
+    n_shells: dict[tuple[int, int], int] = {}
+    new_index = np.full(len(shells.blocks), -1, dtype=np.int64)
+    for shell, (a, b) in enumerate(shells.blocks.tolist()):
+        n_shells[a, b] = n_shells.get((a, b), 0) + 1
+        if n_shells[a, b] <= number:
+            new_index[shell] = int((new_index >= 0).sum())
+    pairs = new_index[shells.shell] >= 0
     return PairShells(
-        first=found.first[pairs],
-        second=found.second[pairs],
-        shell=kept[found.shell[pairs]],
-        blocks=found.blocks[kept >= 0],
-        distances_A=found.distances_A[kept >= 0],
-        vectors_A=found.vectors_A[pairs],
+        first=shells.first[pairs],
+        second=shells.second[pairs],
+        shell=new_index[shells.shell[pairs]],
+        blocks=shells.blocks[new_index >= 0],
+        distances_A=shells.distances_A[new_index >= 0],
+        vectors_A=shells.vectors_A[pairs],
     )

@@ -1,9 +1,9 @@
-"""Orderings at a temperature by a potential: a cluster surrogate learns its energies where Monte Carlo goes.
+"""Orderings at a temperature by a potential: a cluster surrogate learns its energies where Monte Carlo samples.
 
-Monte Carlo asks for millions of energies, a potential gives hundreds. So a cluster expansion stands in for it: it is
-fitted to some energies, Monte Carlo runs on it, the potential is asked for the energies of some orderings that this
-run met, and so on, until the surrogate is right about orderings that it had not seen. Each step is a function here, so
-that the energies in between may come from anywhere.
+Monte Carlo needs millions of energies, a potential affords hundreds. So a cluster expansion replaces it: it is fitted
+to some energies, Monte Carlo runs on it, the potential evaluates some of the orderings that the run reached, and so on,
+until the surrogate is accurate for orderings outside its training set. Each step is a function here, so that the
+energies in between may come from anywhere.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
     from superionic.thermodynamics.lattice_mc.surrogate import ClusterSurrogate
 
 FEWEST_ENERGIES = 5
-"""A surrogate needs as many."""
+"""Smallest number of energies to which a surrogate is fitted."""
 
 
 @dataclass(frozen=True)
 class LearningSettings:
-    """How a surrogate is learnt.
+    """Settings for learning a surrogate.
 
     Parameters
     ----------
     temperature_K, n_sweeps
-        Of Monte Carlo.
+        Temperature and length of the Monte Carlo run.
     pair_cutoff_A, triplet_cutoff_A
-        Longest clusters that the fit may choose from.
+        Length of the longest clusters that the fit may use.
     """
 
     temperature_K: float
@@ -49,16 +49,17 @@ class LearningSettings:
 
 @dataclass(frozen=True, eq=False)
 class KnownEnergies:
-    """What a potential said so far.
+    """The energies evaluated so far.
 
     Parameters
     ----------
     decorations, energies_eV
-        (n, n_free) canonical, and (n,) energies a cell.
+        (n, n_free) canonical, and (n,) energies per cell.
     tried
-        (m, n_free) all that were asked for, failed ones included.
+        (m, n_free) all decorations evaluated, failed ones included.
     fresh, expected_eV
-        The last k of `energies_eV`, and what the surrogate before them expected, each (k,); empty before the first fit.
+        The last k of `energies_eV`, and the previous surrogate's predictions for them, each (k,); empty before the
+        first fit.
     """
 
     decorations: CodeArray
@@ -70,18 +71,18 @@ class KnownEnergies:
 
 @dataclass(frozen=True, eq=False)
 class Proposal:
-    """Decorations whose energies are wanted next.
+    """Decorations whose energies are to be evaluated next.
 
     Parameters
     ----------
     fit
-        Size and errors of the fit behind them.
+        Size and errors of the underlying fit.
     decorations
-        (n, n_free) canonical; empty where Monte Carlo met none that was not tried before.
+        (n, n_free) canonical; empty if Monte Carlo reached none that was not tried before.
     expected_eV
-        (n,) energies a cell that the surrogate expects of them.
+        (n,) energies per cell predicted by the surrogate.
     error_on_met_meV_per_atom
-        Where there are none: error of the fit on all that was met, which is all there is at this temperature.
+        If there are none: error of the fit on all orderings reached, which are all there are at this temperature.
     """
 
     fit: SurrogateFit
@@ -100,12 +101,12 @@ def first_decorations(
     n_sweeps: int,
     seed: int,
 ) -> CodeArray:
-    """Return decorations to begin with: half as point charges like them at the temperature, the rest at random.
+    """Return initial decorations: half drawn by point charges at the temperature, the rest at random.
 
     Returns
     -------
     (n, n_free) uint8
-        Canonical, each once; fewer than wanted where the space has fewer.
+        Canonical, each once; fewer than requested if the space has fewer.
 
     Raises
     ------
@@ -119,10 +120,10 @@ def first_decorations(
         space, oxidation_states, number,
         temperature_K=temperature_K, dielectric=dielectric, n_sweeps=n_sweeps, seed=seed,
     )  # fmt: skip
-    chosen = _new(thermal, [], (number + 1) // 2)
-    # Ten times as many as are wanted: in a small space most are met again.
+    distinct = _new(thermal, [], (number + 1) // 2)
+    # Ten times as many as needed: in a small space most are drawn repeatedly.
     random = sample_uniform_orbits(space, 10 * number, np.random.default_rng(seed)).decorations
-    return np.concatenate([chosen, _new(random, chosen, number - len(chosen))])
+    return np.concatenate([distinct, _new(random, distinct, number - len(distinct))])
 
 
 def propose(
@@ -133,7 +134,7 @@ def propose(
     settings: LearningSettings,
     seed: int,
 ) -> Proposal:
-    """Fit a surrogate, run Monte Carlo on it, and pick orderings that this met and that were not tried before.
+    """Fit a surrogate, run Monte Carlo on it, and pick orderings of the run that were not tried before.
 
     Raises
     ------
@@ -174,19 +175,19 @@ def learned_draws(
     Parameters
     ----------
     space, oxidation_states, known, settings
-        What is ordered, by which energies, and how.
+        The space, its charges, the known energies, and the settings.
     number
-        Draws wanted.
+        Number of draws.
     tolerance_meV_per_atom
-        Root mean square error, on orderings that the surrogate before had not seen, up to which it was right.
+        Root-mean-square error, on orderings new to the previous surrogate, up to which it counts as accurate.
     fits
-        Those of the proposals before.
+        Fits of the previous proposals.
     seed
-        Of the run.
+        Seed of the run.
     energy_name, evaluations
-        What gave the energies, and what it was asked for; they go into the evidence.
+        Source of the energies, and its evaluations; they go into the evidence.
     error_on_met_meV_per_atom
-        Of the last proposal, if that had nothing new: it counts instead.
+        Error of the last proposal, if that had nothing new: it is used instead.
 
     Raises
     ------
@@ -198,12 +199,12 @@ def learned_draws(
     exhausted = error_on_met_meV_per_atom is not None
     error = error_on_met_meV_per_atom if exhausted else fit.error_on_fresh_meV_per_atom
     good = error is not None and error < tolerance_meV_per_atom
-    chosen = thermal_orderings(
+    draws = thermal_orderings(
         space, oxidation_states, lattice, surrogate, number,
         temperature_K=settings.temperature_K, n_sweeps=settings.n_sweeps, seed=seed, energy_name=energy_name,
     )  # fmt: skip
-    evidence = chosen.evidence
-    assert isinstance(evidence, MonteCarloEvidence)  # noqa: S101 - to the type checker: draws have no other
+    evidence = draws.evidence
+    assert isinstance(evidence, MonteCarloEvidence)  # noqa: S101 - for the type checker: thermal draws have no other kind
     learned = SurrogateEvidence(
         evaluations=evaluations,
         monte_carlo_converged=evidence.converged,
@@ -213,11 +214,11 @@ def learned_draws(
         all_that_is_met_was_evaluated=exhausted,
         fits=(*fits, fit),
     )
-    return replace(chosen, evidence=replace(evidence, converged=good and evidence.converged, surrogate=learned))
+    return replace(draws, evidence=replace(evidence, converged=good and evidence.converged, surrogate=learned))
 
 
 def _unit(space: OrderingSpace) -> float:
-    """Return what turns eV a cell into meV an atom."""
+    """Return the factor from eV per cell to meV per atom."""
     return 1000.0 / sum(space.composition.totals.values())
 
 
@@ -243,7 +244,7 @@ def _fit(
 
 
 def _error_on(drawn: CodeArray, expected: FloatArray, known: KnownEnergies, unit: float) -> float | None:
-    """Return the root mean square error on what was drawn, as often as it was; failed ones left out."""
+    """Return the root-mean-square error on the draws, repeated ones included; failed ones left out."""
     energies = dict(zip((row.tobytes() for row in known.decorations), known.energies_eV.tolist(), strict=True))
     pairs = zip((row.tobytes() for row in drawn), expected.tolist(), strict=True)
     miss = [e - energies[key] for key, e in pairs if key in energies]
@@ -267,16 +268,16 @@ def _basis(space: OrderingSpace, lattice: ChargedLattice, settings: LearningSett
 
 
 def _new(drawn: CodeArray, old: CodeArray | Sequence[Any], number: int) -> CodeArray:
-    """Return up to `number` of the canonical decorations drawn, evenly spread, each once and none of the old ones."""
-    seen = {np.asarray(row, dtype=np.uint8).tobytes() for row in old}
-    found: list[int] = []
+    """Return up to `number` of the canonical decorations drawn, evenly spread, each once and excluding old ones."""
+    known = {np.asarray(row, dtype=np.uint8).tobytes() for row in old}
+    new_rows: list[int] = []
     for index, row in enumerate(drawn):
         key = row.tobytes()
-        if key not in seen:
-            seen.add(key)
-            found.append(index)
-    chosen = np.array(found, dtype=np.int64)
-    if len(chosen) > number:
-        chosen = chosen[np.linspace(0, len(chosen) - 1, number).astype(int)] if number else chosen[:0]
-    result: CodeArray = drawn[chosen]
+        if key not in known:
+            known.add(key)
+            new_rows.append(index)
+    selected = np.array(new_rows, dtype=np.int64)
+    if len(selected) > number:
+        selected = selected[np.linspace(0, len(selected) - 1, number).astype(int)] if number else selected[:0]
+    result: CodeArray = drawn[selected]
     return result

@@ -1,4 +1,4 @@
-"""Orderings as they are at a temperature: replica-exchange Monte Carlo by swaps, and what it says of itself."""
+"""Orderings at a temperature: replica-exchange Monte Carlo by swaps, with the evidence for its convergence."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ if TYPE_CHECKING:
     from superionic.thermodynamics.lattice_mc.lattice import LatticeEnergy
 
 DEFAULT_TEMPERATURE_K = 800.0
-"""About where electrolytes are synthesised, and their disorder is frozen in."""
+"""About the temperature at which electrolytes are synthesised and their disorder is frozen in."""
 
 DEFAULT_DIELECTRIC = 10.0
 """Relative permittivity by which point-charge energies are divided.
 
-Nothing screens bare point charges, so that their differences are several times those of a crystal, whose electrons and
-ions relax around an ordering: at 800 K they would freeze nearly everything. Ten is the order of the static permittivity
-of halide and oxide electrolytes. A potential (``enumerate.monte_carlo.potential``) does without such a number.
+Bare point charges are unscreened, so that their energy differences are several times those of a crystal, whose
+electrons and ions relax around an ordering: at 800 K they would freeze nearly everything. Ten is the order of the
+static permittivity of halide and oxide electrolytes. A potential (``enumerate.monte_carlo.potential``) needs no such
+number.
 """
 
 DEFAULT_SWEEPS = 4000
@@ -60,17 +61,17 @@ def monte_carlo(
     space, oxidation_states
         The space, and the charge in e of every species.
     number
-        How many draws are wanted; fewer are returned if the run has fewer that are independent. What is drawn again
-        is merged, and counted in ``times_drawn``.
+        Number of draws; fewer are returned if the run has fewer independent ones. Repeated draws are merged, and
+        counted in ``times_drawn``.
     temperature_K
-        The temperature of the draws. Replicas at higher ones, up to five times as hot and 3000 K at least, help over
-        barriers.
+        The temperature of the draws. Replicas at higher temperatures, up to five times this and at least 3000 K, help
+        to cross barriers.
     dielectric
         Relative permittivity; see :data:`DEFAULT_DIELECTRIC`.
     n_sweeps
         Length of the run; a sweep is an attempted swap for each site that can move, at each temperature.
     seed
-        Of the run.
+        Seed of the run.
 
     Raises
     ------
@@ -109,7 +110,7 @@ def monte_carlo_draws(
 
 
 def check_numbers(number: int, temperature_K: float, n_sweeps: int) -> None:
-    """Refuse numbers that mean nothing.
+    """Refuse meaningless numbers.
 
     Raises
     ------
@@ -119,9 +120,11 @@ def check_numbers(number: int, temperature_K: float, n_sweeps: int) -> None:
     if number < 1:
         raise CompositionError(f"{number} orderings cannot be drawn.", fix="Ask for one or more.")
     if not (np.isfinite(temperature_K) and temperature_K > 0.0):
-        raise CompositionError(f"{temperature_K:g} K is no temperature.", fix="Give a positive one, such as 800.")
+        raise CompositionError(
+            f"{temperature_K:g} K is not a valid temperature.", fix="Give a positive one, such as 800."
+        )
     if n_sweeps < 1:
-        raise CompositionError(f"A run of {n_sweeps} sweeps is none.", fix="Give a thousand or more.")
+        raise CompositionError(f"A run cannot have {n_sweeps} sweeps.", fix="Give a thousand or more.")
 
 
 def thermal_orderings(
@@ -194,8 +197,8 @@ def run(
 ) -> MonteCarloResult:
     """Run replica exchange from a temperature upward, with order parameters of the nearest shells.
 
-    Pilot runs do not always tell how close temperatures must be where much changes at once. Where a run then shows that
-    neighbours hardly exchange, temperatures are put in between, and it is run again.
+    Pilot runs do not always show how close temperatures must be near a transition. If neighbours then hardly exchange,
+    temperatures are inserted between them, and the run is repeated.
     """
     from superionic.enumeration.lattice_of import nearest_shells
     from superionic.thermodynamics.lattice_mc.sampling import TemperatureLadder, run_monte_carlo
@@ -203,7 +206,7 @@ def run(
     options: dict[str, Any] = {
         "n_sweeps": n_sweeps,
         "seed": seed,
-        # Often enough that independent orderings are there to be drawn, if the run has as many.
+        # Often enough to draw the requested number of independent orderings, if the run has as many.
         "record_every": max(1, min(_RECORD_EVERY, n_sweeps // (4 * number))),
         "shells": nearest_shells(space, _SHELLS),
     }
@@ -249,10 +252,10 @@ def _order(space: OrderingSpace, result: MonteCarloResult) -> tuple[PairOrder, .
 
 
 def telling(order: Sequence[PairOrder], number: int) -> list[PairOrder]:
-    """Return the largest of the order parameters that say something new, nearest first among equals.
+    """Return the largest independent order parameters, nearest first among ties.
 
-    Between two groups of sites those with a vacancy are left out: they follow from the others; so are those that the
-    counts alone fix.
+    Between two groups of sites those with a vacancy are left out, as they follow from the others; so are those fixed by
+    the counts alone.
     """
     new = [
         p

@@ -28,18 +28,18 @@ _MAX_KEPT = 100_000
 _MAX_CHOSEN = 1_000_000
 
 MAX_INDEX = 100
-"""Largest number of primitive cells whose supercells are gone through one by one."""
+"""Largest number of primitive cells for which all supercells are enumerated."""
 
 PRIMITIVE = ("prim", "primitive")
-"""What names the primitive cell in place of a supercell."""
+"""Names of the primitive cell in place of a supercell."""
 
 AUTO = "auto"
-"""What names the smallest supercell that fits."""
+"""Name of the smallest supercell that fits."""
 
 
 @dataclass(frozen=True)
 class SpaceOptions:
-    """Which supercells and compositions of a crystal are looked at.
+    """The supercells and compositions of a crystal to be counted.
 
     Parameters
     ----------
@@ -76,14 +76,14 @@ class SpaceOptions:
             )
         demand_within("largest index", self.max_index, 1, MAX_INDEX)
         demand_within("seed", self.seed, 0, 2**63 - 1)
-        demand_within("largest number that is listed", self.max_listed, 1, 10**11)
+        demand_within("largest number listed", self.max_listed, 1, 10**11)
         demand_within("smallest distance in Å", self.min_distance_A, 0.0, 20.0)
         demand_within("largest deviation of an occupancy", self.max_deviation, 0.0, 1.0)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Which orderings of a space are returned, and how they are chosen; none of them unless something is asked for.
+    """The orderings of a space to return, and how to choose them; by default none.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ def enumerate_orderings(
 ) -> Enumeration:
     """Count the orderings of a disordered crystal, and list, search or sample them, or draw them at a temperature.
 
-    In Python ``superionic.read_crystal(file).orderings("1x1x2").lowest(100)`` says the same in parts.
+    In Python ``superionic.read_crystal(file).orderings("1x1x2").lowest(100)`` does the same in steps.
 
     Parameters
     ----------
@@ -176,14 +176,14 @@ def enumerate_orderings(
         every species stays and no occupancy is off by more than `max_deviation`; one of up to three times that size
         is preferred if it holds the refined occupancies exactly.
     max_index
-        Take all supercells of the primitive cell up to this many times its volume that symmetry does not make equal,
-        instead of `supercell`.
+        Take all supercells of the primitive cell up to this many times its volume that symmetry does not make
+        equivalent, instead of `supercell`.
     diagonal_only
         With `max_index`: only those with diagonal matrices.
     coupling
         ``"per-orbit"``, ``"coupled"``, or lists of names of sublattices that share one total.
     oxidation_states
-        Charges in e by species, as far as they are given; the others come from the file or are guessed.
+        Charges in e by species; those not given come from the file or are guessed.
     axes
         Composition axes as text, such as ``"Cl:Br:x=0..6:0.5"`` (see :mod:`superionic.structures.crystal.axes`).
     formula_unit
@@ -192,7 +192,7 @@ def enumerate_orderings(
         Occupancies to be used instead of the refined ones, by name of the sublattice.
     max_deviation
         Largest difference of an occupancy from the refinement, as in a campaign: one atom more or fewer is always
-        allowed, unless it takes away all there is of a species. None: as wide as needed.
+        allowed, unless that would remove a species altogether. None: as wide as needed.
     min_distance_A
         Sites closer than this are not both occupied; None for no such rule.
     ewald_top
@@ -208,21 +208,21 @@ def enumerate_orderings(
     monte_carlo_samples
         Return this many decorrelated draws at a temperature, by replica-exchange Monte Carlo on point charges.
     temperature_K
-        That temperature.
+        Temperature of these draws.
     dielectric
         Relative permittivity by which the energy of the point charges is divided in Monte Carlo.
     sweeps
         Length of the Monte Carlo run.
     quick_look
-        If nothing else is asked for: return this many of the lowest where listing takes no more than a second.
+        If nothing else is requested: return this many of the lowest if listing takes at most a second.
     list_all
-        Return all orderings, if they are no more than 100,000.
+        Return all orderings, if there are at most 100,000.
     max_listed
         Refuse to list more distinct orderings than this.
     seed
-        Of every random choice.
+        Seed of every random choice.
     progress
-        Called with the label of the point and the number of orderings met, now and then.
+        Called from time to time with the label of the point and the number of orderings reached.
 
     Returns
     -------
@@ -233,8 +233,8 @@ def enumerate_orderings(
     StructureError
         If the file cannot be read as a crystal.
     CompositionError
-        If charges cannot be told, no neutral composition fits, a space is too large to be listed, a number is out of
-        bounds, or more than one of `ewald_top`, `sample_draws`, `search_lowest` and `monte_carlo_samples` is given.
+        If charges cannot be determined, no neutral composition fits, a space is too large to be listed, a number is out
+        of bounds, or more than one of `ewald_top`, `sample_draws`, `search_lowest` and `monte_carlo_samples` is given.
     """
     choice = Choice(
         ewald_top=ewald_top, sample_draws=sample_draws, thermal=thermal, search_lowest=search_lowest,
@@ -256,11 +256,11 @@ class Orderings(Shown):
     Parameters
     ----------
     counted
-        An enumeration in which no ordering is chosen yet.
+        An enumeration in which no orderings have been chosen yet.
     max_listed
         Refuse to list more distinct orderings than this.
     seed
-        Of every random choice.
+        Seed of every random choice.
     """
 
     counted: Enumeration
@@ -268,7 +268,7 @@ class Orderings(Shown):
     seed: int = 0
 
     def count(self) -> int:
-        """Return the number of symmetry-distinct orderings that keep the smallest distances, over all points.
+        """Return the number of symmetry-distinct orderings that respect the smallest distances, over all points.
 
         Raises
         ------
@@ -279,7 +279,7 @@ class Orderings(Shown):
         known = [number for number in numbers if number is not None]
         if len(known) < len(numbers):
             raise CompositionError(
-                "The orderings that keep the smallest distances are too many to be counted exactly.",
+                "There are too many orderings that respect the smallest distances to be counted exactly.",
                 where=self.counted.file,
                 fix="Read the estimate from to_frame(), column allowed_fraction, or use a smaller supercell.",
             )
@@ -288,8 +288,8 @@ class Orderings(Shown):
     def lowest(self, number: int, *, budget: int = SEARCH_BUDGET) -> Enumeration:
         """Return the orderings of lowest point-charge energy at each point.
 
-        Where they are no more than `max_listed` all are looked at, and the result is exact; elsewhere a search of
-        `budget` attempted swaps looks for them, and ``evidence`` says how far its independent runs agree.
+        If there are at most `max_listed`, all are examined and the result is exact; otherwise a search of `budget`
+        attempted swaps looks for them, and ``evidence`` says how far its independent runs agree.
         """
         if all(point.counted.plan.method == "list" for point in self.counted.points):
             return self.choose(Choice(ewald_top=number, seed=self.seed))
@@ -316,7 +316,7 @@ class Orderings(Shown):
         )  # fmt: skip
 
     def all(self) -> Enumeration:
-        """Return all orderings, lowest first, if they are no more than 100,000."""
+        """Return all orderings, lowest first, if there are at most 100,000."""
         return self.choose(Choice(list_all=True, seed=self.seed))
 
     def choose(self, choice: Choice, *, progress: Callable[[str, int], None] | None = None) -> Enumeration:
@@ -337,24 +337,24 @@ class Orderings(Shown):
 def count_spaces(
     file: str | Path, options: SpaceOptions, *, block: str | None = None, crystal: DisorderedCrystal | None = None
 ) -> Orderings:
-    """Count the orderings of a crystal in the supercells and compositions that are asked for.
+    """Count the orderings of a crystal in the requested supercells and compositions.
 
     Parameters
     ----------
     file, block
         The crystal file, as in :func:`enumerate_orderings`; charges are read from it too.
     options
-        What is looked at.
+        The supercells and compositions.
     crystal
         The crystal, if it was read before. With an axis whose charge other species balance the file is read again,
-        because sites that it lists as empty may be filled.
+        because sites listed as empty may be filled.
 
     Raises
     ------
     StructureError
         If the file cannot be read as a crystal.
     CompositionError
-        If charges cannot be told, or no neutral composition fits.
+        If charges cannot be determined, or no neutral composition fits.
     """
     axes = [axis_of(axis, options.formula_unit) for axis in options.axes]
     if crystal is None or any(axis.follows for axis in axes):
@@ -403,7 +403,7 @@ def _demand_effect(name: str, is_given: bool, needed: str, has_effect: bool) -> 
 
 
 def _all_refused(refusals: Sequence[RefusedPoint]) -> CompositionError:
-    """Say that no point is left, and why of each."""
+    """Return the error that no point fits, with the reason for each."""
     first = refusals[0].error
     listed = "; ".join(f"{refusal.place}: {refusal.error.message}" for refusal in refusals[:_REFUSALS_SHOWN])
     if len(refusals) == 1:
@@ -415,7 +415,7 @@ def _all_refused(refusals: Sequence[RefusedPoint]) -> CompositionError:
 
 
 def demand_within(name: str, value: float | None, least: float, most: float) -> None:
-    """See that a number is within its bounds; None always is.
+    """Check that a number is within its bounds; None always is.
 
     Raises
     ------
@@ -423,8 +423,8 @@ def demand_within(name: str, value: float | None, least: float, most: float) -> 
         If it is not.
     """
     if value is not None and not least <= value <= most:
-        said = value if abs(value) < 10**15 else "far too large"
-        raise CompositionError(f"The {name} is {said}; it lies between {least:g} and {most:g}.", fix="Give another.")
+        shown = value if abs(value) < 10**15 else "far too large"
+        raise CompositionError(f"The {name} is {shown}; it lies between {least:g} and {most:g}.", fix="Give another.")
 
 
 def charges_of_crystal(
@@ -445,7 +445,7 @@ def charges_of_crystal(
 
 
 def crystal_of(file: str | Path, axes: Sequence[Axis] = (), *, block: str | None = None) -> DisorderedCrystal:
-    """Read a crystal, with the sites that it lists as empty where a species that follows may go there."""
+    """Read a crystal, keeping the sites listed as empty that a following species may fill."""
     return read_crystal(file, block=block, keep_empty=sorted({species for axis in axes for species in axis.follows}))
 
 
@@ -501,7 +501,7 @@ def _counted(
         max_deviation=options["max_deviation"],
     )
     refusal: CompositionError | None = None
-    for index in fitting[:_CELLS_TRIED] or [1]:  # where none fits, the smallest cell tells why
+    for index in fitting[:_CELLS_TRIED] or [1]:  # if none fits, the error of the smallest cell says why
         cell = compact_supercell(crystal, index)
         try:
             return counted_spaces(crystal, cell, charges.values, exact_totals=exact, strict=True, **options)[0]

@@ -1,4 +1,4 @@
-"""What an enumeration gives: plain values for JSON and files, structures for whoever goes on."""
+"""The result of an enumeration: plain values for JSON and files, structures for further calculations."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class EnumeratedPoint:
     counted
         The space and its size.
     chosen
-        Orderings of it, if any were asked for.
+        Orderings of it, if any were requested.
     """
 
     label: str
@@ -36,7 +36,7 @@ class EnumeratedPoint:
     chosen: ChosenOrderings | None = None
 
     def atoms(self, provenance: Mapping[str, Any]) -> list[Any]:
-        """Return the chosen orderings as ``ase.Atoms``, with where they come from in ``info``."""
+        """Return the chosen orderings as ``ase.Atoms``, with their provenance in ``info``."""
         if self.chosen is None:
             return []
         frames = self.chosen.atoms(self.counted.space)
@@ -47,7 +47,7 @@ class EnumeratedPoint:
         return frames
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values; what they mean is in docs/how-to/enumerate.md."""
+        """Return plain values; docs/how-to/enumerate.md explains them."""
         space, count = self.counted.space, self.counted.count
         composition = space.composition
         fraction, allowed = self.counted.fraction, self.counted.allowed
@@ -113,7 +113,7 @@ class RefusedPoint:
     supercell
         The supercell, if it was given.
     error
-        Why, where, and what would help.
+        The reason, the place, and the fix.
     """
 
     label: str
@@ -154,11 +154,11 @@ class Enumeration(Shown):
     oxidation_states
         Charges in e, and where they come from, as plain values.
     coupling
-        Which sites share their counts.
+        The sites that share their counts.
     points
         One for each supercell and grid point that fits.
     refused
-        The others, and why they do not fit.
+        The others, with the reason why they do not fit.
     """
 
     file: str
@@ -174,12 +174,12 @@ class Enumeration(Shown):
         return sum(len(point.chosen) for point in self.points if point.chosen is not None)
 
     def atoms(self) -> list[Any]:
-        """Return all chosen orderings as ``ase.Atoms``; ``info`` says what each is and where it comes from."""
+        """Return all chosen orderings as ``ase.Atoms``; ``info`` holds the properties and provenance of each."""
         provenance = {"source": self.file, "superionic": __version__}
         return [frame for point in self.points for frame in point.atoms(provenance)]
 
     def write(self, path: str | Path) -> list[Path]:
-        """Write the chosen orderings; the suffix tells the format (.extxyz, .cif, .vasp).
+        """Write the chosen orderings in the format given by the suffix (.extxyz, .cif, .vasp).
 
         Returns
         -------

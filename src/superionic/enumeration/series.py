@@ -31,7 +31,7 @@ class SupercellSeries:
     by_index
         The counts.
     notes
-        What there is to say about the reading of the file.
+        Remarks on the reading of the file.
     """
 
     file: str
@@ -43,7 +43,7 @@ class SupercellSeries:
 
     @property
     def losses(self) -> list[str]:
-        """Which species vanish in which supercells, in sentences."""
+        """The species that vanish in each supercell, in sentences."""
         return list(
             dict.fromkeys(
                 f"index {entry.index}: {cell.composition.loss}"
@@ -54,7 +54,7 @@ class SupercellSeries:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values; the sums over all indices stand at the top."""
+        """Return plain values; the sums over all indices come first."""
         return {
             "superionic": __version__,
             "file": self.file,
@@ -120,16 +120,15 @@ def count_supercells(
     block
         Data block of a CIF that holds several crystals; the first that lists atoms if None.
     coupling, max_deviation
-        As in :func:`.integer_compositions`: each index takes its nearest neutral
-        composition.
+        As in :func:`.integer_compositions`: each index takes its nearest neutral composition.
     oxidation_states
-        Charges in e, as far as they are given.
+        Charges in e; those not given come from the file or are guessed.
     diagonal_only
         Only supercells with diagonal matrices.
     any_composition
         Count all concentrations of the species together, whatever their charge.
     exchangeable
-        Then also count those as one that renaming the species makes equal.
+        With `any_composition`: count orderings that differ only in the names of the species as one.
     axes, formula_unit
         A composition to be counted instead of the refined one, as in
         :func:`~superionic.enumeration.request.enumerate_orderings`, but with one value for each variable.
@@ -137,14 +136,14 @@ def count_supercells(
     Raises
     ------
     StructureError, CompositionError
-        If the file cannot be read, charges cannot be told, or the axes have more than one point.
+        If the file cannot be read, charges cannot be determined, or the axes have more than one point.
     """
     demand_within("largest index", max_index, 1, MAX_INDEX)
     parsed = [axis_of(axis, formula_unit) for axis in axes]
     points = grid_points(parsed) if parsed else [{}]
     if len(points) > 1:
         raise CompositionError(
-            f"All supercells are counted at one composition at a time, and the axes have {len(points)} points.",
+            f"All supercells are counted at one composition at a time, but the axes have {len(points)} points.",
             where=f"axis {parsed[0]}",
             fix=f"Give one value, such as {parsed[0]}={points[0][parsed[0].name]:g}, and count once for each.",
         )
@@ -165,5 +164,5 @@ def count_supercells(
                 coupling=coupling, exact_totals=exact, max_deviation=max_deviation, limit=1,
             )[0]  # fmt: skip
 
-    found = count_by_index(parent, max_index, compose, exchangeable=exchangeable, diagonal_only=diagonal_only)
-    return SupercellSeries(Path(file).name, charges, len(parent.sites), len(parent.rotations), found, crystal.notes)
+    counts = count_by_index(parent, max_index, compose, exchangeable=exchangeable, diagonal_only=diagonal_only)
+    return SupercellSeries(Path(file).name, charges, len(parent.sites), len(parent.rotations), counts, crystal.notes)

@@ -1,8 +1,8 @@
-"""What a label is, what a labeller offers, and the registry that loads labellers by name.
+"""Labels, the protocol of labellers, and the registry that loads labellers by name.
 
 A :class:`Label` is energy, forces and stress of one structure from a reference method, with its provenance. Labels may
-only meet in one training set if their *reference* is the same: code, version, functional, energy convention and every
-setting that changes a number. That is what :attr:`LabellerIdentity.settings_hash` says.
+share a training set only if their *reference* is the same: code, version, functional, energy convention and every
+setting that changes a number. That is what :attr:`LabellerIdentity.settings_hash` identifies.
 
 Signs and units are those of ASE: forces are -dE/dr in eV/Å; stress is (1/V) dE/dε in eV/Å³ in Voigt order
 xx, yy, zz, yz, xz, xy (positive under tension, negative under compression).
@@ -29,7 +29,7 @@ from superionic.potentials.base import frozen
 FloatArray = npt.NDArray[np.float64]
 Progress = Callable[[float, str], None]
 
-# Modules of this room that know the labellers; each offers `describe(settings, **kwargs) -> LabellerIdentity` and
+# The modules of the labellers; each offers `describe(settings, **kwargs) -> LabellerIdentity` and
 # `load(settings, **kwargs) -> Labeller`, and imports its engine only inside `load` or later.
 _ADAPTERS: dict[str, str] = {
     "gpaw": "superionic.labels.gpaw",
@@ -41,7 +41,7 @@ _ADAPTERS: dict[str, str] = {
 
 @dataclass(frozen=True)
 class LabellerIdentity:
-    """Who makes the labels, and everything that must be equal for two labels to share a training set.
+    """The labeller, and everything that must be equal for two labels to share a training set.
 
     Attributes
     ----------
@@ -52,14 +52,14 @@ class LabellerIdentity:
     functional
         Level of theory, e.g. ``"PBE"``; of a potential, what it was trained to reproduce.
     energy_convention
-        What zero and which corrections the energies carry. Energies of two conventions never meet on one hull.
+        Zero and corrections of the energies. Energies of two conventions never share a hull.
     settings
         All settings that change a number, complete and in canonical form (plain JSON values).
     engine
-        Name of the engine environment that the labeller needs; ``"core"`` where none is needed.
+        Name of the engine environment that the labeller needs; ``"core"`` if none is needed.
     stand_in
-        Whether this is another potential that stands in for a reference method: good for tests, for distillation and
-        for studies of method, and always to be named as such.
+        Whether this is another potential in place of a reference method: useful for tests, for distillation and for
+        studies of method, and always named as such.
     """
 
     name: str
@@ -85,7 +85,7 @@ class LabellerIdentity:
         )
 
     def provenance(self) -> dict[str, Any]:
-        """Give what each label carries along (plain JSON values)."""
+        """Return the provenance that each label carries (plain JSON values)."""
         return {
             "labeller": self.name,
             "code": self.code,
@@ -114,13 +114,13 @@ class Label:
         Plain JSON values; has at least ``code``, ``version``, ``functional``, ``energy_convention``,
         ``settings_hash`` and ``stand_in``.
     diagnostics
-        What is needed to judge the label: number of electronic steps, net force that was removed, and so on.
+        Data for judging the label: number of electronic steps, net force removed, and so on.
 
     Raises
     ------
     ValueError
-        If a shape is wrong or the provenance lacks its settings hash. Values that are not finite are left for the
-        gates, so that the reason is on record.
+        If a shape is wrong or the provenance lacks its settings hash. Values that are not finite are left to the
+        gates, so that the reason is recorded.
     """
 
     energy_eV: float
@@ -147,20 +147,20 @@ class Label:
 
 @dataclass(frozen=True)
 class Reference:
-    """What the labels of one set share: the method that they are of.
+    """The method common to the labels of one set.
 
     Attributes
     ----------
     labeller
-        Name of what made them; empty where a file does not say.
+        Name of the labeller; empty if a file does not state it.
     code, version, functional, energy_convention
-        As :class:`LabellerIdentity` has them.
+        As in :class:`LabellerIdentity`.
     settings_hash
         SHA-256 of the method with all its settings.
     stand_in
-        Whether a potential stands in for a reference method.
+        Whether a potential takes the place of a reference method.
     settings
-        Of the method.
+        Settings of the method.
     """
 
     labeller: str
@@ -174,7 +174,7 @@ class Reference:
 
     @classmethod
     def of(cls, label: Label) -> Reference:
-        """Take it out of what a label carries along."""
+        """Take the reference from the provenance of a label."""
         words = {
             name: str(label.provenance.get(name, ""))
             for name in ("labeller", "code", "version", "functional", "energy_convention")
@@ -189,22 +189,22 @@ class Reference:
 
 @runtime_checkable
 class Labeller(Protocol):
-    """What a labeller offers."""
+    """The interface of a labeller."""
 
     @property
     def identity(self) -> LabellerIdentity:
-        """Who makes the labels."""
+        """The identity of the labeller."""
         ...
 
     def label(self, atoms: Atoms, *, scratch: Path | None = None, progress: Progress | None = None) -> Label:
-        """Label one structure, which is left as it is.
+        """Label one structure, which is not changed.
 
         Parameters
         ----------
         atoms
             Periodic structure of n atoms.
         scratch
-            Folder for files of the code; must exist. ``None`` if none is wanted (codes that need one make their own).
+            Folder for files of the code; must exist. ``None`` for none (codes that need one make their own).
         progress
             Called as ``progress(fraction, message)`` from time to time.
 
@@ -229,15 +229,15 @@ def canonical_settings_json(value: Any) -> str:
 
 
 def settings_hash(value: Any) -> str:
-    """SHA-256 of the canonical JSON text of plain values."""
+    """Return the SHA-256 of the canonical JSON text of plain values."""
     return hashlib.sha256(canonical_settings_json(value).encode("ascii")).hexdigest()
 
 
 def renewed_provenance(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the provenance of a label with the hash that its settings have today.
+    """Return the provenance of a label with the present hash of its settings.
 
-    EDIFF was part of VASP's reference once, so that cells of two sizes, with an EDIFF each, were of two references; and
-    a functional with a dispersion correction was called ``+vdW``, whichever it was.
+    Earlier, EDIFF was part of VASP's reference, so that cells of two sizes, each with its own EDIFF, had two
+    references; and any functional with a dispersion correction was called ``+vdW``.
     """
     settings = provenance.get("settings")
     if provenance.get("code") != "vasp" or not isinstance(settings, Mapping):
@@ -257,12 +257,17 @@ def renewed_provenance(provenance: Mapping[str, Any]) -> dict[str, Any]:
         "functional": functional if before else provenance.get("functional"),
         "energy_convention": convention,
     }
-    kept = {name: value for name, value in settings.items() if name != "EDIFF"}
-    return {**provenance, **named, "settings": kept, "settings_hash": settings_hash({**named, "settings": kept})}
+    remaining = {name: value for name, value in settings.items() if name != "EDIFF"}
+    return {
+        **provenance,
+        **named,
+        "settings": remaining,
+        "settings_hash": settings_hash({**named, "settings": remaining}),
+    }
 
 
 def refuse_unknown(settings: Mapping[str, Any], known: Sequence[str], who: str, where: str = "label") -> None:
-    """Raise :class:`CampaignFileError` if a setting is none of those that the labeller ``who`` knows."""
+    """Raise :class:`CampaignFileError` if the labeller ``who`` does not know a setting."""
     unknown = sorted(set(settings) - set(known))
     if unknown:
         raise CampaignFileError(
@@ -280,7 +285,7 @@ def describe_labeller(
     name
         ``"gpaw"``, ``"vasp"``, ``"tblite"`` or ``"potential:<name>"``.
     settings
-        Settings of the labeller, see its module; keys that are left out take their documented default.
+        Settings of the labeller, see its module; missing keys take their documented default.
     potential_options
         For ``potential:<name>`` only: ``weights`` of a fine-tuned model.
 
@@ -328,7 +333,7 @@ def _parse(name: str) -> tuple[str, str]:
         raise CampaignFileError(
             f"There is no labeller called {name!r}.",
             where="label.engine",
-            fix="Use 'gpaw', 'vasp', 'tblite', or 'potential:<name>' to let another potential stand in for a "
+            fix="Use 'gpaw', 'vasp', 'tblite', or 'potential:<name>' to use another potential in place of a "
             "reference method.",
         )
     return kind, argument

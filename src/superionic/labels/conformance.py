@@ -1,6 +1,6 @@
-"""Measures how well a labeller keeps the contract; the contract tests judge the numbers.
+"""Measure how well a labeller fulfils the contract; the contract tests judge the numbers.
 
-It runs where the labeller runs, so that one suite serves every adapter in every engine environment.
+The measurements run where the labeller runs, so that one suite serves every adapter in every engine environment.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def conform(
     ----------
     settings
         ``labeller`` and ``labeller_settings``; ``step_A``: displacement of the finite differences in Å;
-        ``stress``: whether to compare stress with finite differences of the energy (of use where the energy is smooth
-        in the cell, which it is not in plane waves of fixed cutoff).
+        ``stress``: whether to compare stress with finite differences of the energy (useful if the energy is smooth in
+        the cell, which it is not with plane waves of fixed cutoff).
     inputs
         Not needed.
     context
@@ -49,10 +49,10 @@ def conform(
     name, options = settings["labeller"], settings.get("labeller_settings") or {}
     labeller = load_labeller(name, options)
     atoms = lithium_chloride()
-    kept = atoms.copy()
+    original = atoms.copy()
     fractions: list[float] = []
     first = labeller.label(atoms, scratch=scratch, progress=lambda fraction, _: fractions.append(fraction))
-    mutated = atoms != kept or atoms.calc is not None or set(atoms.arrays) != set(kept.arrays)
+    mutated = atoms != original or atoms.calc is not None or set(atoms.arrays) != set(original.arrays)
     second = labeller.label(atoms, scratch=scratch)
     swapped = labeller.label(atoms[[1, 0]], scratch=scratch)
     step = float(settings.get("step_A", 0.01))
@@ -77,8 +77,8 @@ def derivatives(
 
     Plane-wave codes give the stress at a fixed number of plane waves. A strain of 1e-5 moves no wave across the cutoff
     unless one lies within 2e-5 of it, so the energies of the two strained cells have the same basis, and that is
-    checked: ``same_basis``. Forces are compared before the net force is taken off, since that is what the energy's
-    derivative is.
+    checked: ``same_basis``. Forces are compared before the net force is removed, as only these are the derivatives
+    of the energy.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def derivatives(
 
 
 def rungs(settings: Mapping[str, Any], inputs: Mapping[str, Any] | None = None, context: Any = None) -> dict[str, Any]:
-    """Make the LiCl cell's calculation by GPAW in the way of each rung of its ladder (a task).
+    """Calculate the LiCl cell by GPAW with each rung of its ladder (a task).
 
     Parameters
     ----------
@@ -156,20 +156,20 @@ def rungs(settings: Mapping[str, Any], inputs: Mapping[str, Any] | None = None, 
     from superionic.labels.gpaw import LADDER, GpawLabeller, complete_settings
 
     labeller = GpawLabeller(complete_settings(settings["labeller_settings"]))
-    found = {rung.name: labeller.attempt(lithium_chloride(), rung) for rung in LADDER}
-    first = found[LADDER[0].name]
+    results_of = {rung.name: labeller.attempt(lithium_chloride(), rung) for rung in LADDER}
+    first = results_of[LADDER[0].name]
     return {
         name: {
             "energy_eV": abs(values["energy"] - first["energy"]),
             "force_eV_per_A": float(np.abs(values["forces"] - first["forces"]).max()),
             "scf_steps": values["size"]["scf_steps"],
         }
-        for name, values in found.items()
+        for name, values in results_of.items()
     }
 
 
 def refuse(settings: Mapping[str, Any], inputs: Mapping[str, Any] | None = None, context: Any = None) -> dict[str, Any]:
-    """Label a structure that cannot be labelled and tell how that ended (a task).
+    """Label a structure that cannot be labelled and return how that ended (a task).
 
     Parameters
     ----------
@@ -208,7 +208,7 @@ def _same(one: Label, other: Label) -> bool:
 
 
 def _force_error(labeller: Labeller, atoms: Atoms, label: Label, step_A: float) -> float:
-    """Of one component of chlorine; the other atom follows, as the net force is zero."""
+    """Return the error of one force component of chlorine; the other atom follows, as the net force is zero."""
     energies = []
     for sign in (1.0, -1.0):
         moved = atoms.copy()

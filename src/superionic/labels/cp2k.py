@@ -1,9 +1,9 @@
-"""Labels out of the output of CP2K (Quickstep), each step judged before it is believed.
+"""Labels from the output of CP2K (Quickstep), each step checked before it is accepted.
 
-What is read is the log: energies, forces and stress of each step stand there, and the coordinates of the first. Those
-of the steps of a molecular dynamics or an optimisation stand in ``PROJECT-pos-1.xyz`` beside it, whose frames carry
-their energies, so a frame belongs to a step if both have the same one. CP2K prints stress with the sign of a pressure;
-the energy is the one that the forces are derivatives of.
+The log has energies, forces and stress of each step, and the coordinates of the first. Those of the steps of molecular
+dynamics or an optimisation are in ``PROJECT-pos-1.xyz`` next to it, whose frames carry their energies, so a frame
+belongs to a step if both have the same energy. CP2K prints stress with the sign of a pressure; the energy is the one
+whose derivatives the forces are.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class _Step:
 
 @dataclass
 class _Log:
-    """What a log says."""
+    """The contents of a log."""
 
     words: dict[str, str] = field(default_factory=dict)
     functional: list[str] = field(default_factory=list)
@@ -111,7 +111,7 @@ class _Log:
 
 
 def read_cp2k(path: Path, *, kpoint_spacing_per_A: float | None = None) -> Run:
-    """Read and check a log of CP2K, also a packed one, and the positions of its steps beside it.
+    """Read and check a CP2K log, also a compressed one, with the positions of its steps next to it.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def read_cp2k(path: Path, *, kpoint_spacing_per_A: float | None = None) -> Run:
     Raises
     ------
     CalculationFailed
-        If there is no whole, converged step in the file; the reason says which.
+        If there is no complete, converged step in the file; the reason says why.
     """
     try:
         log = _read(_lines(path))
@@ -179,7 +179,7 @@ def read_cp2k(path: Path, *, kpoint_spacing_per_A: float | None = None) -> Run:
 
 
 def _fault(step: _Step, n_atoms: int) -> str | None:
-    """Say why a step is no label, or None if it is one."""
+    """Return why a step gives no label, or None if it gives one."""
     if step.method not in ("", "QS"):
         return f"the energy is of the method {step.method}, not of density-functional theory (QS)"
     if step.failed or not step.converged:
@@ -244,7 +244,7 @@ def _read_head(log: _Log, line: str, kind: str) -> str:
 
 
 def _read_step(step: _Step, line: str, lines: Iterator[str]) -> None:
-    """Take one line of a step in."""
+    """Read one line of a step."""
     match = re.search(r"SCF run (converged|NOT converged)(?: in\s+(\d+) steps)?", line)
     if match is not None:
         step.converged = match[1] == "converged"
@@ -334,7 +334,7 @@ def _read_coordinates(log: _Log, line: str, lines: Iterator[str]) -> None:
 
 
 def _positions_beside(path: Path, log: _Log) -> None:
-    """Give each step its positions: the first has them in the log, the others in the file of positions beside it."""
+    """Assign each step its positions: the first has them in the log, the others in the file of positions next to it."""
     log.steps[0].positions = log.first
     if len(log.steps) == 1:
         return
@@ -347,11 +347,11 @@ def _positions_beside(path: Path, log: _Log) -> None:
             head, comment, *rows = text.splitlines()
             match = re.search(r"\bE\s*=\s*(-?[\d.]+)", comment)
             words = [row.split() for row in rows[: int(head)]]
-            # Labels of kinds (Fe1) stand for their elements; the order of the atoms is that of the log.
+            # Labels of kinds (Fe1) give way to the elements of the log; the order of the atoms is that of the log.
             if match is not None and len(words) == len(log.symbols):
                 frames.append((float(match[1]), [[float(x) for x in row[1:4]] for row in words]))
     except (OSError, ValueError):
-        pass  # behind a frame that is cut off nothing is read, and its steps are left out with their reason
+        pass  # after a frame that is cut off nothing is read, and its steps are left out with their reason
     place = 0
     for number, step in enumerate(log.steps):
         near = [n for n in range(place, len(frames)) if abs(frames[n][0] - step.printed) < _SAME_HARTREE]
@@ -377,9 +377,11 @@ def _identity(log: _Log, cell: FloatArray, spacing: float | None) -> tuple[Label
     kpoints: dict[str, Any] = {"grid": grid}
     if spacing is not None:
         needed = kpoint_grid(cell, spacing)
-        if any(n < wanted for n, wanted in zip(grid, needed, strict=True)):
-            has, wants = ("x".join(map(str, each)) for each in (grid, needed))
-            raise CalculationFailed(f"the grid of k-points, {has}, is coarser than {spacing:g} per Å, which is {wants}")
+        if any(n < least for n, least in zip(grid, needed, strict=True)):
+            present, required = ("x".join(map(str, each)) for each in (grid, needed))
+            raise CalculationFailed(
+                f"the grid of k-points, {present}, is coarser than {spacing:g} per Å, which needs {required}"
+            )
         kpoints = {"spacing_per_A": float(spacing), "gamma": all(n % 2 for n in grid)}
     settings: dict[str, Any] = {
         name: value for name, value in log.words.items() if name not in ("version", "kpoint_grid", "net_charge_e")
@@ -408,7 +410,7 @@ def _identity(log: _Log, cell: FloatArray, spacing: float | None) -> tuple[Label
 
 
 def _dispersion(lines: Sequence[str]) -> str:
-    """Name the van der Waals correction that a log describes; empty where there is none."""
+    """Return the name of the van der Waals correction that a log describes; empty if there is none."""
     text = " ".join(lines)
     if not text:
         return ""

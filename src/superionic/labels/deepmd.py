@@ -1,7 +1,8 @@
 """Labelled structures of a DeePMD system: ``type.raw``, ``type_map.raw`` and the arrays of each ``set.*``.
 
 The arrays are those that numpy writes: ``coord`` (Å), ``box`` (Å), ``energy`` (eV), ``force`` (eV/Å) and ``virial``
-(eV, of the cell: −volume times the stress), one row a frame. They say nothing of the method, so their owner states it.
+(eV, of the cell: −volume times the stress), one row per frame. They say nothing about the method, so the user has to
+state it.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class DeepmdFrame:
 
 
 def fingerprint(folder: Path) -> str:
-    """SHA-256 of all files of a system that are read."""
+    """Return the SHA-256 of all files of a system that are read."""
     digest = hashlib.sha256()
     for file in [folder / "type.raw", folder / "type_map.raw", *sorted(folder.glob("set.*/*.npy"))]:
         if file.is_file():
@@ -49,7 +50,7 @@ def fingerprint(folder: Path) -> str:
 
 
 def deepmd_frames(folder: Path) -> Iterator[DeepmdFrame | CalculationFailed]:
-    """Read the frames of a system, each as it is or as the reason why it is none.
+    """Read the frames of a system, each as a frame or as the reason why it is rejected.
 
     Raises
     ------
@@ -76,7 +77,7 @@ def deepmd_frames(folder: Path) -> Iterator[DeepmdFrame | CalculationFailed]:
             continue
         for number in range(len(arrays["energy"])):
             kinds = np.asarray(arrays["real_atom_types"][number] if "real_atom_types" in arrays else types, dtype=int)
-            here = kinds >= 0  # a mixed system is filled up with atoms of type -1
+            here = kinds >= 0  # a mixed system is padded with atoms of type -1
             if kinds[here].max(initial=0) >= len(symbols) or {symbols[k] for k in kinds[here]} & set(unknown):
                 yield CalculationFailed(f"{place.name}, frame {number}: type_map.raw has no element for a type")
                 continue
@@ -105,25 +106,25 @@ def _words(path: Path) -> list[str]:
 
 
 def _arrays(place: Path, n_atoms: int) -> dict[str, npt.NDArray[Any]]:
-    """Load the arrays of a set, and see that each has a row for each frame."""
-    found: dict[str, npt.NDArray[Any]] = {}
+    """Load the arrays of a set, and check that each has a row per frame."""
+    arrays: dict[str, npt.NDArray[Any]] = {}
     for name in _ARRAYS:
         path = place / f"{name}.npy"
         if not path.exists():
             continue
         try:
-            with open_regular(path) as file:  # a pipe or a device is none
+            with open_regular(path) as file:  # refuses a pipe or a device
                 del file
-            found[name] = np.load(path, mmap_mode="r", allow_pickle=False)
+            arrays[name] = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise CalculationFailed(f"{name}.npy is cut off or no array of numpy ({error})") from error
-    missing = [name for name in _NEEDED if name not in found]
+    missing = [name for name in _NEEDED if name not in arrays]
     if missing:
         raise CalculationFailed(f"{', '.join(f'{name}.npy' for name in missing)} is missing")
-    n_frames = found["energy"].shape[0] if found["energy"].ndim else 0
-    wanted = {"coord": 3 * n_atoms, "box": 9, "energy": 1, "force": 3 * n_atoms, "virial": 9, "spin": 3 * n_atoms}
-    for name, array in found.items():
-        width = wanted.get(name, n_atoms)
+    n_frames = arrays["energy"].shape[0] if arrays["energy"].ndim else 0
+    widths = {"coord": 3 * n_atoms, "box": 9, "energy": 1, "force": 3 * n_atoms, "virial": 9, "spin": 3 * n_atoms}
+    for name, array in arrays.items():
+        width = widths.get(name, n_atoms)
         if (
             array.dtype.kind not in "fiu"
             or array.ndim == 0
@@ -133,8 +134,8 @@ def _arrays(place: Path, n_atoms: int) -> dict[str, npt.NDArray[Any]]:
             raise CalculationFailed(
                 f"{name}.npy has the shape {array.shape}, which is not {width} numbers for each of {n_frames} frames"
             )
-        found[name] = array.reshape(n_frames, width)
-    return found
+        arrays[name] = array.reshape(n_frames, width)
+    return arrays
 
 
 def _stress(arrays: dict[str, npt.NDArray[Any]], number: int, cell: FloatArray) -> FloatArray | None:

@@ -1,7 +1,7 @@
-"""What a functional is called with its correction for van der Waals forces: one with D3 and one without are two.
+"""Names of functionals with their van der Waals correction: with and without D3 they are different methods.
 
-Energies of a set with and without a dispersion correction differ by tens of meV an atom, and by more where the density
-changes; so the correction stands in the name of the functional, and its parameters among the settings.
+Energies with and without a dispersion correction differ by tens of meV per atom, and by more where the density
+changes; so the correction is part of the name of the functional, and its parameters belong to the settings.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ VASP_IVDW: Final[Mapping[int, str]] = {
 _KERNELS: Final[Mapping[str, str]] = {
     "MK": "optB86b-vdW", "BO": "optB88-vdW", "OR": "optPBE-vdW", "RE": "vdW-DF", "ML": "vdW-DF2",
 }  # fmt: skip
-"""Functionals that are meant where LUSE_VDW stands beside a value of GGA."""
+"""Functionals meant by LUSE_VDW together with a value of GGA."""
 _REV_VDW_DF2_ZAB: Final = -1.8867
 VASP_PARAMETERS: Final = (
     "VDW_S6", "VDW_S8", "VDW_SR", "VDW_A1", "VDW_A2", "VDW_D", "VDW_RADIUS", "VDW_CNRADIUS", "VDW_C6", "VDW_R0",
     "VDW_ALPHA", "VDW_VERSION", "VDW_XC",
 )  # fmt: skip
-"""Tags of the INCAR that change a correction; they are part of the reference where they are given."""
+"""Tags of the INCAR that change a correction; they are part of the reference if given."""
 VASP_KERNEL_PARAMETERS: Final = ("AGGAC", "ZAB_VDW", "PARAM1", "PARAM2", "PARAM3", "BPARAM", "CPARAM")
 """Tags that change a van der Waals functional."""
 
 
 def vasp_correction(parameters: Mapping[str, Any], incar: Mapping[str, Any]) -> int:
-    """Give IVDW of a run: 0 without a correction; LVDW is the old name of D2."""
-    given = incar.get("IVDW", parameters.get("IVDW"))
-    if given:
-        return int(given)
+    """Return IVDW of a run: 0 without a correction; LVDW is the old name of D2."""
+    ivdw = incar.get("IVDW", parameters.get("IVDW"))
+    if ivdw:
+        return int(ivdw)
     return 1 if incar.get("LVDW", parameters.get("LVDW")) else 0
 
 
 def with_vasp_dispersion(name: str, parameters: Mapping[str, Any], incar: Mapping[str, Any]) -> str:
-    """Name a functional of VASP with the van der Waals functional and the correction that it was used with.
+    """Return the name of a VASP functional including its van der Waals functional and correction.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
-"""Labels out of the output of pw.x of Quantum ESPRESSO: ASE reads it, and what has to be true of it is asked here.
+"""Labels from the output of pw.x of Quantum ESPRESSO: ASE reads it, and its validity is checked here.
 
-ASE reads outputs of any state, and of several total energies the first, which is that of an earlier iteration where
-iprint is small. Here a step counts if pw.x says that convergence was achieved and gives forces on all atoms; its energy
-is the last one before that word, and what belongs to the end of a file that was cut off is not believed.
+ASE reads outputs in any state, and of several total energies the first, which belongs to an earlier iteration if iprint
+is small. Here a step counts if pw.x reports convergence and gives forces on all atoms; its energy is the last one
+before that report, and the end of a truncated file is rejected.
 ``!    total energy`` is the free energy, the one that the forces derive from.
 """
 
@@ -47,7 +47,7 @@ _NEUTRAL: Final = 0.0051  # pw.x prints two digits
 
 
 def read_espresso(path: Path, *, kpoint_spacing_per_A: float | None = None) -> Run:
-    """Read and check an output of pw.x, also a packed one.
+    """Read and check an output of pw.x, also a compressed one.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def read_espresso(path: Path, *, kpoint_spacing_per_A: float | None = None) -> R
     Raises
     ------
     CalculationFailed
-        If there is no whole, converged step in the file; the reason says which.
+        If there is no complete, converged step in the file; the reason says why.
     """
     lines = _lines(path)
     starts = [n for n, line in enumerate(lines) if _START in line or _POSITIONS in line]
@@ -70,23 +70,23 @@ def read_espresso(path: Path, *, kpoint_spacing_per_A: float | None = None) -> R
     parts = [lines[a:b] for a, b in zip(starts, [*starts[1:], len(lines)], strict=True)]
     done = any("JOB DONE" in line for line in parts[-1])
     left_out: list[str] = []
-    judged: list[str | None] = []  # why a part is no label; None where it is one
+    judged: list[str | None] = []  # why a part gives no label; None if it gives one
     for number, part in enumerate(parts):
         last = number == len(parts) - 1
         judged.append("the file is cut off" if last and not done else _fault(part))
-    asked = [n for n, part in enumerate(parts) if any("iteration #" in line for line in part)]
-    several = len(asked) > 1
-    left_out += [f"{judged[n]}{f' in step {n + 1}' if several else ''}" for n in asked if judged[n] is not None]
-    kept = [n for n in asked if judged[n] is None]
-    if not kept:
+    with_scf = [n for n, part in enumerate(parts) if any("iteration #" in line for line in part)]
+    several = len(with_scf) > 1
+    left_out += [f"{judged[n]}{f' in step {n + 1}' if several else ''}" for n in with_scf if judged[n] is not None]
+    accepted = [n for n in with_scf if judged[n] is None]
+    if not accepted:
         raise CalculationFailed("; ".join(left_out[:3]) or "there is no self-consistent calculation in the file")
     images = _images("".join(lines[: starts[-1]] if judged[-1] is not None and len(parts) > 1 else lines))
-    cells = [np.array(images[n].cell) for n in kept]
+    cells = [np.array(images[n].cell) for n in accepted]
     if any(float(np.abs(cell - np.array(images[0].cell)).max()) > 1.0e-6 for cell in cells):
         raise CalculationFailed("the cell changes in the run, so its steps have no common cutoff: give single points")
     identity, setups = _identity(parts[0], images[0], kpoint_spacing_per_A, [line for part in parts for line in part])
     steps = []
-    for n in kept:
+    for n in accepted:
         results, energy = images[n].calc.results, _energy(parts[n])
         atoms = Atoms(numbers=images[n].numbers, positions=images[n].positions, cell=cells[0], pbc=True)
         forces, stress = np.array(results["forces"]), results.get("stress")
@@ -132,7 +132,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _fault(part: Sequence[str]) -> str | None:
-    """Say why a part is no label, or None if it is one."""
+    """Return why a part gives no label, or None if it gives one."""
     text = "".join(part)
     if "convergence NOT achieved" in text or "convergence has been achieved" not in text:
         return "the electronic minimisation did not converge"
@@ -146,14 +146,14 @@ def _fault(part: Sequence[str]) -> str | None:
 
 
 def _energy(part: Sequence[str]) -> float | None:
-    """Give the last total energy before convergence, in eV."""
-    found = None
+    """Return the last total energy before convergence, in eV."""
+    energy_Ry = None
     for line in part:
         if _TOTAL in line:
-            found = float(line.partition("=")[2].split()[0])
+            energy_Ry = float(line.partition("=")[2].split()[0])
         elif "convergence has been achieved" in line:
             break
-    return None if found is None else found * _RYDBERG_EV
+    return None if energy_Ry is None else energy_Ry * _RYDBERG_EV
 
 
 def _images(text: str) -> list[Atoms]:
@@ -161,7 +161,7 @@ def _images(text: str) -> list[Atoms]:
 
     try:
         return list(read_espresso_out(io.StringIO(text), index=slice(None), results_required=False))
-    except Exception as error:  # ASE raises errors of every kind over a damaged file
+    except Exception as error:  # ASE raises errors of every kind on a damaged file
         raise CalculationFailed(f"the file is damaged ({type(error).__name__}: {error})") from error
 
 
@@ -226,15 +226,15 @@ def _identity(
 
 
 def _block(lines: Sequence[str], pattern: str) -> list[str]:
-    """Give the lines from one that matches to the next empty one."""
-    found: list[str] = []
+    """Return the lines from one that matches to the next empty one."""
+    block: list[str] = []
     for line in lines:
         words = " ".join(line.split())
-        if found and not words:
+        if block and not words:
             break
-        if found or re.search(pattern, line):
-            found.append(words)
-    return found
+        if block or re.search(pattern, line):
+            block.append(words)
+    return block
 
 
 def _smearing(head: Sequence[str]) -> str:
@@ -246,7 +246,7 @@ def _smearing(head: Sequence[str]) -> str:
 
 
 def _kpoints(head: Sequence[str], atoms: Atoms, spacing: float | None) -> dict[str, Any]:
-    """State the grid that the printed points are of; pw.x prints those that symmetry leaves."""
+    """Deduce the grid of the printed points; pw.x prints the symmetry-inequivalent ones."""
     number = _number(head, r"number of k points=\s*(\d+)")
     alat = _number(head, r"lattice parameter \(alat\)\s+=\s+(\S+)")
     rows = re.findall(r"k\(\s*\d+\) = \(\s*(\S+)\s+(\S+)\s+(\S+)\s*\), wk", "".join(head))
@@ -264,14 +264,16 @@ def _kpoints(head: Sequence[str], atoms: Atoms, spacing: float | None) -> dict[s
     if not grid:
         raise CalculationFailed("the k-points are not printed (verbosity = 'high' does), so they have no spacing")
     needed = kpoint_grid(np.array(atoms.cell), spacing)
-    if any(n < wanted for n, wanted in zip(grid, needed, strict=True)):
-        has, wants = ("x".join(map(str, each)) for each in (grid, needed))
-        raise CalculationFailed(f"the grid of k-points, {has}, is coarser than {spacing:g} per Å, which is {wants}")
+    if any(n < least for n, least in zip(grid, needed, strict=True)):
+        present, required = ("x".join(map(str, each)) for each in (grid, needed))
+        raise CalculationFailed(
+            f"the grid of k-points, {present}, is coarser than {spacing:g} per Å, which needs {required}"
+        )
     return {"spacing_per_A": float(spacing), "gamma": not any(shift)}
 
 
 def _gap(values: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """Give the step of a grid along one direction, and where it begins; a point and its opposite are one."""
+    """Return the step of a grid along one direction, and its offset; a point and its opposite count as one."""
     both = np.sort(np.concatenate([values, -values]) % 1.0)
     steps = np.diff(np.append(both, both[0] + 1.0))
     clear = steps[steps > 1.0e-3]

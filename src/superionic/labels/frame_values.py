@@ -1,18 +1,18 @@
 """Energy, forces and stress of the frames of an extended XYZ file, all from one set of keys.
 
-Files of the field carry several values side by side: those of the reference method, and those that some model predicted
-for the same structure. The reference is marked (``REF_energy``, ``dft_forces``); what is not marked is then a model's.
-So values are taken from one *set* of keys, which share their mark, and never from two:
+Files in the field may carry several values: those of the reference method, and those that some model predicted for the
+same structure. If the reference is marked (``REF_energy``, ``dft_forces``), unmarked values are a model's. So values
+are taken from one *set* of keys, which share their mark, and never from two:
 
-- keys that the reader was given, else
-- the marked set, if there is one (``REF_``, ``DFT_``, or a code or functional, ``vasp_``, ``PBE_``; in any case, and as
-  a suffix too), else
-- the unmarked one (``energy``, ``forces``, ``stress``, ``virial``), unless a set of a mark that is not known has other
-  values, which may be those of the reference; a model's name or ``pred_`` says that they are not.
+- keys given to the reader, else
+- the marked set, if there is one (``REF_``, ``DFT_``, or a code or functional, ``vasp_``, ``PBE_``; in upper or
+  lower case, also as a suffix), else
+- the unmarked one (``energy``, ``forces``, ``stress``, ``virial``), unless a set with an unknown mark has other values,
+  which may be those of the reference; a model's name or ``pred_`` shows that they are not.
 
-What a file says of units is believed: a frame that names others than eV and Å is refused.
+Units stated in a file are respected: a frame that names others than eV and Å is refused.
 
-Of a free energy and an energy the free energy is taken: the forces are its derivatives (with ASE, ``energy`` of VASP is
+The free energy takes precedence over the energy: the forces are its derivatives (with ASE, ``energy`` of VASP is
 the one extrapolated to zero smearing). A virial is that of the whole cell in eV, with stress = −virial/volume.
 """
 
@@ -40,7 +40,7 @@ _NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "stress": ("stress",),
     "virial": ("virial", "virials"),
 }
-"""What values are called, in lower case and without a mark; of several the first is taken."""
+"""Names of the values, in lower case and without a mark; of several the first is used."""
 _MARKS: Final = (
     "ref", "dft", "vasp", "cp2k", "qe", "espresso", "gpaw", "castep", "abinit", "aims", "siesta", "orca", "qm",
     "pbe", "pbesol", "scan", "r2scan", "abinitio", "reference", "target", "true",
@@ -50,7 +50,7 @@ _OF_MODELS: Final = re.compile(
     r"uma|eqv2|emt|lj|pair|model|pred|ml|nn|calc|baseline|zbl|d3|d4|disp|vdw|init|delta|error|diff|resid",
     re.IGNORECASE,
 )
-"""Marks of what is no reference: predictions, and parts or differences of energies."""
+"""Marks of values that are not the reference: predictions, and parts or differences of energies."""
 _OTHER_UNITS: Final = re.compile(
     r"hartree|rydberg|\bry\b|\bha\b|bohr|\ba\.?u\.?\b|atomic_units|kcal|kj|\bmev\b|joule|gpa|kbar|per_atom",
     re.IGNORECASE,
@@ -61,7 +61,7 @@ OF_SIX: Final = "stress_of_six_numbers"
 """Key under which a stress of six numbers is set aside."""
 _SIX: Final = re.compile(r"""(^|\s)(stress)=["\[{]+([^"\]}]*)["\]}]+""", re.IGNORECASE)
 _ALONE_A: Final = 7.0
-"""No crystal of one atom a cell has all its vectors longer than this."""
+"""A single atom whose cell vectors are all longer than this is isolated."""
 _SAME_ENERGY_EV: Final = 1.0e-3
 _ASYMMETRY: Final = 0.05
 _DISAGREEMENT: Final = 0.02
@@ -70,7 +70,7 @@ _SMALLEST_STRESS_EV_PER_A3: Final = 1.0e-5
 
 @dataclass(frozen=True)
 class LabelKeys:
-    """Keys that the reader was given; None leaves the choice to the rule above."""
+    """Keys given to the reader; None leaves the choice to the rule above."""
 
     energy: str | None = None
     forces: str | None = None
@@ -87,15 +87,15 @@ class LabelledFrame:
     number
         Position in the file, from 0.
     atoms
-        As ASE reads it.
+        The structure, as ASE reads it.
     mark
-        What its keys are marked by: ``"ref"``, ``"dft"``, ``""``; ``"given"`` for keys of no set.
+        Mark of its keys: ``"ref"``, ``"dft"``, ``""``; ``"given"`` for keys of no set.
     energy_eV, forces_eV_per_A, stress_eV_per_A3
-        Of the cell; shape (n_atoms, 3); Voigt, shape (6,), or None.
+        Energy of the cell; forces, shape (n_atoms, 3); stress in Voigt order, shape (6,), or None.
     not_taken
-        Keys of stresses and virials that were left alone although the frame has no other, as they are of another set.
+        Keys of stresses and virials that were not used although the frame has no other, as they belong to another set.
     moments_muB
-        Magnetic moments of the same set, shape (n_atoms,) or (n_atoms, 3); None where there are none.
+        Magnetic moments of the same set, shape (n_atoms,) or (n_atoms, 3); None if there are none.
     """
 
     number: int
@@ -109,16 +109,16 @@ class LabelledFrame:
 
 
 class IsolatedAtom(CalculationFailed):
-    """One atom in a box, which carries the energy of an element (E0) and is no label of a crystal.
+    """A single atom in a box, which carries the energy of an element (E0) and is not a label of a crystal.
 
     Attributes
     ----------
     symbol
         The element.
     energy_eV
-        Its energy; None where the frame has none.
+        Its energy; None if the frame has none.
     mark
-        Of the key that the energy is from, as :class:`LabelledFrame` has it.
+        Mark of the energy's key, as in :class:`LabelledFrame`.
     """
 
     def __init__(
@@ -133,15 +133,15 @@ class IsolatedAtom(CalculationFailed):
 def labelled_frames(path: Path, keys: LabelKeys | None = None) -> Iterator[LabelledFrame | CalculationFailed]:
     """Read the frames of an extended XYZ file, each with its values or as the reason why it has none.
 
-    A frame that cannot be understood costs itself alone; behind one that is cut off nothing is read. One file is read
-    from one set of keys: where some frames are marked, those that are not are no labels.
+    A frame that cannot be read is skipped alone; after one that is cut off nothing is read. One file is read from one
+    set of keys: if some frames are marked, unmarked ones are not labels.
 
     Raises
     ------
     CalculationFailed
-        If there is no whole frame.
+        If there is no complete frame.
     """
-    chosen = LabelKeys() if keys is None else keys
+    keys_used = LabelKeys() if keys is None else keys
     read: list[LabelledFrame | CalculationFailed] = []
     texts = texts_of(path)
     while True:
@@ -156,18 +156,18 @@ def labelled_frames(path: Path, keys: LabelKeys | None = None) -> Iterator[Label
         if text is None:
             break
         try:
-            read.append(_frame(number, _atoms(_without_six(text, chosen), number), chosen))
+            read.append(_frame(number, _atoms(_without_six(text, keys_used), number), keys_used))
         except CalculationFailed as failure:
             read.append(failure)
     marks = list(dict.fromkeys(frame.mark for frame in read if isinstance(frame, LabelledFrame)))
-    kept = next((mark for mark in marks if mark), "")
+    mark_used = next((mark for mark in marks if mark), "")
     for number, frame in enumerate(read):
-        if isinstance(frame, IsolatedAtom) and marks and frame.mark not in (kept, "given"):
-            yield IsolatedAtom(frame.symbol, frame.number)  # its energy is of another method than the labels
-        elif isinstance(frame, LabelledFrame) and frame.mark != kept:
-            has, rest = (_said(mark) for mark in (frame.mark, kept))
+        if isinstance(frame, IsolatedAtom) and marks and frame.mark not in (mark_used, "given"):
+            yield IsolatedAtom(frame.symbol, frame.number)  # its energy comes from another method than the labels
+        elif isinstance(frame, LabelledFrame) and frame.mark != mark_used:
+            own, rest = (_mark_words(mark) for mark in (frame.mark, mark_used))
             yield CalculationFailed(
-                f"frame {number} has its values under {has}, and other frames of the file under {rest}: they may be of "
+                f"frame {number} has its values under {own}, and other frames of the file under {rest}: they may be of "
                 "another method (--energy-key and --forces-key say which to take)"
             )
         else:
@@ -175,12 +175,12 @@ def labelled_frames(path: Path, keys: LabelKeys | None = None) -> Iterator[Label
 
 
 def _next(texts: Iterator[str], number: int) -> str | None:
-    """Give the text of the next frame, or None behind the last."""
+    """Return the text of the next frame, or None after the last."""
     try:
         return next(texts, None)
     except OSError as error:
         raise CalculationFailed(f"the file cannot be read: {error.strerror or error}") from error
-    except Exception as error:  # what is no text, or packed and damaged
+    except Exception as error:  # not text, or compressed and damaged
         raise _unreadable(number, error) from error
 
 
@@ -193,17 +193,17 @@ def _atoms(text: str, number: int) -> Atoms:
 
 
 def _demand_last_number(text: str) -> None:
-    """Refuse a frame whose last number may be cut off: its line has no end, and it is shorter than those above it."""
+    """Refuse a frame whose last number may be cut off: its line has no end, and it is shorter than those above."""
     if text.endswith("\n"):
         return
     _, comment, *lines = text.split("\n")
     last, *others = [words[-1] for line in reversed(lines) if (words := line.split())]
-    if '"_JSON ' in comment or (others and len(last) < min(map(len, others))):  # packages of ours end with a line's end
+    if '"_JSON ' in comment or (others and len(last) < min(map(len, others))):  # our own packages end with a line break
         raise ValueError("its last line has no end, and its last number may have lost digits")
 
 
 def _without_six(text: str, keys: LabelKeys) -> str:
-    """Set a stress of six numbers aside under another key: codes do not agree on their order, and ASE reads none."""
+    """Move a stress of six numbers to another key: codes do not agree on their order, and ASE cannot read it."""
     head, _, rest = text.partition("\n")
     comment, _, atoms = rest.partition("\n")
     named = keys.stress is not None and keys.stress.lower() == "stress"
@@ -224,7 +224,7 @@ def _unreadable(number: int, error: Exception) -> CalculationFailed:
     return CalculationFailed(f"frame {number} is cut off or not extended XYZ ({type(error).__name__}: {error})")
 
 
-def _said(mark: str) -> str:
+def _mark_words(mark: str) -> str:
     return f"keys with {mark.upper()}" if mark else "keys without a mark"
 
 
@@ -238,10 +238,10 @@ def _frame(number: int, atoms: Atoms, keys: LabelKeys) -> LabelledFrame:
         place = _place(key)
         if place is not None:
             mark, kind, rank = place
-            taken = sets.setdefault(mark, {}).get(kind)
-            if taken is None or rank < _rank(taken):
+            present = sets.setdefault(mark, {}).get(kind)
+            if present is None or rank < _rank(present):
                 sets[mark][kind] = key
-    mark, own = _chosen(number, sets, keys, values)
+    mark, own = _choose_keys(number, sets, keys, values)
     missing = [kind for kind in ("energy", "forces") if kind not in own]
     if missing:
         raise CalculationFailed(f"frame {number} has no {' and no '.join(missing)}{_others(values, own)}")
@@ -264,14 +264,14 @@ def _frame(number: int, atoms: Atoms, keys: LabelKeys) -> LabelledFrame:
 
 
 def _moments(values: Mapping[str, Any], mark: str, forces_key: str, n_atoms: int) -> FloatArray | None:
-    """Give the magnetic moments that stand beside forces under the same mark, or None."""
+    """Return the magnetic moments under the same mark as the forces, or None."""
     lower = {key.lower(): key for key in values}
     for name in ("magmoms", "magmom", "magnetic_moments"):
         marked = re.sub(r"forces?", name, forces_key.lower()) if mark else name
         if marked in lower:
-            found = _numbers(values[lower[marked]])
-            if found is not None and found.shape in ((n_atoms,), (n_atoms, 3)):
-                return found
+            moments = _numbers(values[lower[marked]])
+            if moments is not None and moments.shape in ((n_atoms,), (n_atoms, 3)):
+                return moments
     return None
 
 
@@ -280,38 +280,45 @@ def _values_of(atoms: Atoms) -> dict[str, Any]:
 
 
 def _isolated(number: int, atoms: Atoms, keys: LabelKeys) -> IsolatedAtom:
-    """Read the energy of an isolated atom: from the key that was given, a marked one, or the plain one."""
+    """Read the energy of an isolated atom: from the key given, a marked one, or the plain one."""
     values = _values_of(atoms)
-    found: dict[str, str] = {}
+    energy_keys: dict[str, str] = {}
     for key in values:
         place = _place(key)
-        if place is not None and place[1] == "energy" and (place[0] not in found or place[2] < _rank(found[place[0]])):
-            found[place[0]] = key
-    marked = [mark for mark in found if mark]
-    mark = marked[0] if len(marked) == 1 else "" if not marked and "" in found else None
-    chosen = keys.energy if keys.energy in values else None if mark is None else found[mark]
-    numbers = None if chosen is None else _numbers(values[chosen])
+        if (
+            place is not None
+            and place[1] == "energy"
+            and (place[0] not in energy_keys or place[2] < _rank(energy_keys[place[0]]))
+        ):
+            energy_keys[place[0]] = key
+    marked = [mark for mark in energy_keys if mark]
+    mark = marked[0] if len(marked) == 1 else "" if not marked and "" in energy_keys else None
+    energy_key = keys.energy if keys.energy in values else None if mark is None else energy_keys[mark]
+    numbers = None if energy_key is None else _numbers(values[energy_key])
     energy = float(numbers.ravel()[0]) if numbers is not None and numbers.size == 1 else None
     return IsolatedAtom(str(atoms.symbols[0]), number, energy, "given" if keys.energy in values else mark)
 
 
-def element_energies(found: Iterable[tuple[str, float]]) -> tuple[dict[str, float], str | None]:
-    """Give the energy of each element out of those of isolated atoms, and words for those that do not agree."""
+def element_energies(atom_energies: Iterable[tuple[str, float]]) -> tuple[dict[str, float], str | None]:
+    """Return the energy of each element from those of isolated atoms, and a remark on those that do not agree."""
     energies: dict[str, float] = {}
     several: set[str] = set()
-    for symbol, energy in found:
+    for symbol, energy in atom_energies:
         if abs(energies.setdefault(symbol, energy) - energy) > _SAME_ENERGY_EV:
             several.add(symbol)
-    kept = {
+    consistent = {
         symbol: energies[symbol] for symbol in sorted(energies, key=atomic_numbers.__getitem__) if symbol not in several
     }
     if not several:
-        return kept, None
-    return kept, f"isolated atoms of {', '.join(sorted(several))} have several energies, so none of them is a reference"
+        return consistent, None
+    return (
+        consistent,
+        f"isolated atoms of {', '.join(sorted(several))} have several energies, so none of them is a reference",
+    )
 
 
 def not_taken_words(keys: Collection[str]) -> str:
-    """Say which stresses of a file were left alone, why, and what takes them."""
+    """Return a remark on the stresses of a file that were not used, with the reason and the option that uses them."""
     others = sorted(key for key in keys if key != OF_SIX)
     words = (
         [f"{', '.join(others)} is of another method than energy and forces (--stress-key takes it)"] if others else []
@@ -324,7 +331,7 @@ def not_taken_words(keys: Collection[str]) -> str:
 
 
 def _demand_units(number: int, atoms: Atoms) -> None:
-    """Refuse a frame that says that its values are in other units than eV and Å."""
+    """Refuse a frame that states other units than eV and Å."""
     for key, value in atoms.info.items():
         if "unit" in key.lower() and isinstance(value, str) and _OTHER_UNITS.search(value):
             raise CalculationFailed(
@@ -333,7 +340,7 @@ def _demand_units(number: int, atoms: Atoms) -> None:
 
 
 def _demand_one_method(number: int, energy: float, forces: FloatArray, values: Mapping[str, Any]) -> None:
-    """Refuse plain values where others, of a mark that is not known, may be those of the reference."""
+    """Refuse plain values if others with an unknown mark may be those of the reference."""
     for key in values:
         match = re.fullmatch(r"(?:(\w+)_(?:free_)?energy|(?:free_)?energy_(\w+))", key, re.IGNORECASE)
         mark = "" if match is None else (match[1] or match[2])
@@ -370,16 +377,16 @@ def _demand_all_forces(number: int, atoms: Atoms, forces: FloatArray) -> None:
 
 
 def is_alone(atoms: Atoms) -> bool:
-    """Whether one atom in a cell is said to be alone, or is: no image of it is near."""
-    said = str(atoms.info.get("config_type", "")).lower().replace("_", "").replace(" ", "") == "isolatedatom"
-    if said or not atoms.pbc.all():
+    """Return whether a single atom in a cell is isolated: by its own statement, or far from all its images."""
+    stated = str(atoms.info.get("config_type", "")).lower().replace("_", "").replace(" ", "") == "isolatedatom"
+    if stated or not atoms.pbc.all():
         return True
     lengths = np.linalg.norm(np.asarray(atoms.cell), axis=1)
     return bool(lengths.min() > _ALONE_A)
 
 
 def _place(key: str) -> tuple[str, str, int] | None:
-    """Give mark, kind and rank of a key, or None if it is none of a label."""
+    """Return mark, kind and rank of a key, or None if it is not a key of a label."""
     name = key.lower()
     for mark in _MARKS:
         if name.startswith(f"{mark}_"):
@@ -397,18 +404,18 @@ def _rank(key: str) -> int:
     return 0 if place is None else place[2]
 
 
-def _chosen(
+def _choose_keys(
     number: int, sets: Mapping[str, Mapping[str, str]], keys: LabelKeys, values: Mapping[str, Any]
 ) -> tuple[str, dict[str, str]]:
-    """Choose the set of keys; see the head of the module."""
-    given: dict[str, str] = {
+    """Choose the set of keys; see the top of the module."""
+    keys_given: dict[str, str] = {
         entry.name: key for entry in fields(keys) if (key := getattr(keys, entry.name)) is not None
     }
-    absent = sorted(key for key in given.values() if key not in values)
+    absent = sorted(key for key in keys_given.values() if key not in values)
     if absent:
         raise CalculationFailed(f"frame {number} has no {' and no '.join(absent)}{_others(values, {})}")
-    if "energy" in given or "forces" in given:
-        places = [_place(given[kind]) for kind in ("energy", "forces") if kind in given]
+    if "energy" in keys_given or "forces" in keys_given:
+        places = [_place(keys_given[kind]) for kind in ("energy", "forces") if kind in keys_given]
         marks = {None if place is None else place[0] for place in places}
         shared = marks.pop() if len(marks) == 1 else None
         own = dict(sets.get(shared, {})) if shared is not None else {}
@@ -429,13 +436,13 @@ def _chosen(
                 f"frame {number} has {has}, but no {' and no '.join(lacking)} with the same mark: what else it has may "
                 "be of another method (--energy-key and --forces-key say which to take)"
             )
-    if "stress" in given or "virial" in given:
+    if "stress" in keys_given or "virial" in keys_given:
         own = {kind: key for kind, key in own.items() if kind not in ("stress", "virial")}
-    return mark, {**own, **given}
+    return mark, {**own, **keys_given}
 
 
 def _others(values: Mapping[str, Any], own: Mapping[str, str]) -> str:
-    """Name keys that look like those of a label, for a reader who has to say which they are."""
+    """List keys that look like those of a label, for a user who has to name them."""
     like = sorted(key for key in values if _LIKE.search(key) and key not in own.values())
     return f" (there is {', '.join(like[:6])}: name them with --energy-key, --forces-key, ...)" if like else ""
 
@@ -446,23 +453,23 @@ def _shown(value: Any) -> str:
 
 
 def _numbers(value: Any) -> FloatArray | None:
-    """Give a value as numbers, or None if it is something else; a logical T is not the number 1."""
+    """Return a value as numbers, or None if it is something else; a logical T is not the number 1."""
     array = np.asarray(value)
     return array.astype(np.float64) if array.dtype.kind in "fiu" else None
 
 
 def _energy(number: int, key: str, values: Mapping[str, Any]) -> float:
-    found = _numbers(values[key])
-    if found is None or found.size != 1:
+    numbers = _numbers(values[key])
+    if numbers is None or numbers.size != 1:
         raise CalculationFailed(f"frame {number}: {key} is {_shown(values[key])!r}, which is not one number")
-    return float(found.ravel()[0])
+    return float(numbers.ravel()[0])
 
 
 def _forces(number: int, key: str, values: Mapping[str, Any], n_atoms: int) -> FloatArray:
-    found = _numbers(values[key])
-    if found is None or found.shape != (n_atoms, 3):
+    forces = _numbers(values[key])
+    if forces is None or forces.shape != (n_atoms, 3):
         raise CalculationFailed(f"frame {number}: {key} has not three numbers for each of the {n_atoms} atoms")
-    return found
+    return forces
 
 
 def _stress(number: int, atoms: Atoms, own: Mapping[str, str], values: Mapping[str, Any]) -> FloatArray | None:
@@ -471,7 +478,7 @@ def _stress(number: int, atoms: Atoms, own: Mapping[str, str], values: Mapping[s
         return stress
     volume = float(abs(np.linalg.det(np.asarray(atoms.cell))))
     if volume < 1.0e-6:
-        raise CalculationFailed(f"frame {number}: {own['virial']} is of no use without a cell")
+        raise CalculationFailed(f"frame {number}: {own['virial']} is meaningless without a cell")
     of_virial = -_tensor(number, own["virial"], values, voigt=False) / volume
     if stress is None:
         return of_virial
@@ -485,16 +492,16 @@ def _stress(number: int, atoms: Atoms, own: Mapping[str, str], values: Mapping[s
 
 
 def _tensor(number: int, key: str, values: Mapping[str, Any], *, voigt: bool) -> FloatArray:
-    """Give nine numbers, or six in Voigt order, as xx, yy, zz, yz, xz, xy."""
-    found = _numbers(values[key])
-    if found is not None and voigt and found.shape == (6,):
-        return found
-    if found is None or found.size != 9:
+    """Return nine numbers, or six in Voigt order, as xx, yy, zz, yz, xz, xy."""
+    numbers = _numbers(values[key])
+    if numbers is not None and voigt and numbers.shape == (6,):
+        return numbers
+    if numbers is None or numbers.size != 9:
         raise CalculationFailed(
             f"frame {number}: {key} is {_shown(values[key])!r}, which is not nine numbers"
-            + (" (codes do not agree on an order of six)" if found is not None and found.size == 6 else "")
+            + (" (codes do not agree on an order of six)" if numbers is not None and numbers.size == 6 else "")
         )
-    tensor = found.reshape(3, 3)
+    tensor = numbers.reshape(3, 3)
     size = max(float(np.abs(tensor).max()), _SMALLEST_STRESS_EV_PER_A3)
     if float(np.abs(tensor - tensor.T).max()) > _ASYMMETRY * size:
         raise CalculationFailed(f"frame {number}: {key} is not symmetric")

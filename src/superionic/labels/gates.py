@@ -1,7 +1,7 @@
-"""The gates that a label passes before it may enter a training set, each with its reason on record.
+"""The gates that a label must pass before it may enter a training set, each with its reason on record.
 
-A label that fails is not repaired and not dropped in silence: :func:`check_labels` returns the verdict on each one,
-with every gate that it failed. :func:`check_structure` looks at a structure before anybody pays for its label.
+A label that fails is neither repaired nor dropped in silence: :func:`check_labels` returns the verdict on each one,
+with every gate that it failed. :func:`check_structure` checks a structure before its label is computed.
 """
 
 from __future__ import annotations
@@ -23,21 +23,24 @@ from superionic.labels.trajectories import Trajectories, trajectories_of
 from superionic.labels.twins import first_twins
 from superionic.units import gpa
 
-_SMALLEST_SIGMA_EV_PER_ATOM = 1.0e-3  # below this spread a deviation says more about the spread than about the label
+_SMALLEST_SIGMA_EV_PER_ATOM = 1.0e-3  # below this spread a deviation reflects the spread rather than the label
 _NORMAL_QUANTILE_85 = 1.4395  # of the absolute value of a normal variable
 _FEWEST_FOR_OUTLIERS = 6  # a median absolute deviation of fewer numbers rejects sound labels
-_SMALLEST_LOG_FORCE_SIGMA = 0.25  # forces of 300 and 1200 K differ by a factor of two, and that is no slip
+_SMALLEST_LOG_FORCE_SIGMA = 0.25  # forces of 300 and 1200 K differ by a factor of two, which is not an error of units
 _AT_REST_EV_PER_A = 0.1  # rms force near a minimum of the energy
-_BALANCED_EV_PER_A, _BALANCED = 0.02, 0.02  # net force that rounding and a grid leave, also of the largest force
+_BALANCED_EV_PER_A, _BALANCED = (
+    0.02,
+    0.02,
+)  # net force left by rounding and grids; also as a fraction of the largest force
 _FARTHEST_A = 1.0e6
-_LOW = 0.1  # of the labels that are not at rest; one that is has an energy below nearly all of them
-_MOST_ACCUSED = 0.34  # of a trajectory; where more stand out, it is the trajectory that does
+_LOW = 0.1  # quantile of the labels not at rest; one at rest has an energy below nearly all of them
+_MOST_ACCUSED = 0.34  # fraction of a trajectory; if more stand out, the whole trajectory does
 _OF_SINGLE_LABELS = ("force-outlier", "force-slip", "energy-outlier")
 
 
 @dataclass(frozen=True)
 class Gates:
-    """Where the gates stand; ``None`` switches one off.
+    """Thresholds of the gates; ``None`` switches one off.
 
     Attributes
     ----------
@@ -53,9 +56,9 @@ class Gates:
         Largest energy of smearing, a sign of a metal or of a broken electronic state where an insulator is expected.
     energy_outlier_sigma, force_outlier_sigma, stress_outlier_sigma
         Largest deviation from the rest of the set in units of a robust standard deviation. With predictions of a
-        baseline the deviation is that of what the baseline does not explain (:mod:`superionic.labels.residuals`);
-        without, energies per atom are compared after per-element shifts (standard deviation at least 1 meV/atom), and
-        the sizes of forces on a logarithmic scale.
+        baseline it is the deviation of the residual from the baseline (:mod:`superionic.labels.residuals`); without,
+        energies per atom are compared after per-element shifts (standard deviation at least 1 meV/atom), and the sizes
+        of forces on a logarithmic scale.
     duplicate_distance_A
         Two structures of a set are duplicates if no atom and no cell vector differs by more, whatever the order of the
         atoms of an element and wherever the origin (:mod:`superionic.labels.twins`).
@@ -90,7 +93,7 @@ class GateFailure:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gates say about one label: no failures, or all of them."""
+    """The verdict of the gates on one label: no failures, or all of them."""
 
     failures: tuple[GateFailure, ...] = ()
 
@@ -106,7 +109,7 @@ class Verdict:
 
 
 def shortest_distance(atoms: Atoms) -> float:
-    """Shortest distance in Å between two atoms, or between an atom and its own image; infinite for a lone molecule.
+    """Return the shortest distance in Å between two atoms, or an atom and its own image; infinite for a lone atom.
 
     The cell is Minkowski-reduced first; in a reduced cell the shortest vector of any pair lies among the 27 images
     around the wrapped one. That bounds the distance, and a tree of the images within the bound finds it.
@@ -134,11 +137,11 @@ def shortest_distance(atoms: Atoms) -> float:
 
 
 def check_structure(atoms: Atoms, gates: Gates | None = None) -> Verdict:
-    """Look at a structure before its label is paid for: finite, periodic, no atoms on top of each other."""
-    chosen = Gates() if gates is None else gates
+    """Check a structure before its label is computed: finite, periodic, no atoms on top of each other."""
+    thresholds = Gates() if gates is None else gates
     failures = _finite_structure(atoms)
     if not failures:
-        failures += _distance(atoms, chosen)
+        failures += _distance(atoms, thresholds)
     return Verdict(tuple(failures))
 
 
@@ -152,23 +155,24 @@ def check_label(atoms: Atoms, label: Label, gates: Gates | None = None, *, asked
     label
         Its label.
     gates
-        Where the gates stand; the documented ones by default.
+        Thresholds of the gates; the documented ones by default.
     asked
-        The structure that was asked for, if it went out and came back: species, order, cell and positions must match.
+        The structure that was requested, if the label came back from outside: species, order, cell and positions must
+        match.
 
     Returns
     -------
     Verdict
         With every gate that failed.
     """
-    chosen = Gates() if gates is None else gates
+    thresholds = Gates() if gates is None else gates
     failures = _finite_structure(atoms)
     if not failures:
-        failures += _distance(atoms, chosen)
+        failures += _distance(atoms, thresholds)
     if asked is not None:
         failures += same_structure(atoms, asked)
     shapes = _shapes(atoms, label)
-    failures += shapes or _values(label, chosen)
+    failures += shapes or _values(label, thresholds)
     return Verdict(tuple(failures))
 
 
@@ -183,49 +187,49 @@ def check_labels(
 ) -> list[Verdict]:
     """Check labels as a set: each by itself, then one reference for all, duplicates and outliers.
 
-    The reference (settings hash, and setups per element) that most of the sound labels share is the one that stays; of
-    equal numbers the one that came first. The later one of two duplicates fails. Outliers are judged among labels that
-    passed everything else, if there are at least six: with a baseline by what it does not explain, without one by the
-    energies per atom after per-element shifts and by the sizes of the forces. All scales are medians, so that outliers
-    do not move them. Labels that fit their neighbours in a trajectory (:mod:`superionic.labels.trajectories`) are no
-    outliers of their set because they are at rest or hot; a trajectory whose energies fall by something else than the
-    work of the forces fails as a whole, if that is a known slip.
+    The reference (settings hash, and setups per element) shared by most of the sound labels is retained; in a tie, the
+    one that came first. The later one of two duplicates fails. Outliers are judged among labels that passed everything
+    else, if there are at least six: with a baseline by their residuals, without one by the energies per atom after
+    per-element shifts and by the sizes of the forces. All scales are medians, so that outliers do not shift them.
+    Labels that fit their neighbours in a trajectory (:mod:`superionic.labels.trajectories`) are not outliers merely
+    because they are at rest or hot; a trajectory whose energy changes disagree with the work of the forces fails as a
+    whole, if the ratio is that of a known error of units or sign.
 
     Parameters
     ----------
     structures, labels
         Of equal length.
     gates
-        Where the gates stand.
+        Thresholds of the gates.
     asked
-        The structures that were asked for, if they went out and came back.
+        The structures that were requested, if the labels came back from outside.
     baseline
-        Predictions of a potential for the structures: the one that made them, or any other that knows the chemistry.
+        Predictions of a potential for the structures: the one that generated them, or any other for this chemistry.
     groups
-        Trajectory of each label, in order of time; None where it is not known.
+        Trajectory of each label, in order of time; None if unknown.
 
     Returns
     -------
     list of Verdict
         One for each label, in order.
     """
-    chosen = Gates() if gates is None else gates
+    thresholds = Gates() if gates is None else gates
     failures: list[list[GateFailure]] = [
-        list(check_label(atoms, label, chosen, asked=None if asked is None else asked[index]).failures)
+        list(check_label(atoms, label, thresholds, asked=None if asked is None else asked[index]).failures)
         for index, (atoms, label) in enumerate(zip(structures, labels, strict=True))
     ]
     _one_reference(labels, failures)
-    _duplicates(structures, chosen, failures)
+    _duplicates(structures, thresholds, failures)
     trajectories = None if groups is None else _trajectories(structures, labels, groups, failures)
-    before = [len(found) for found in failures]
+    before = [len(own) for own in failures]
     if baseline is not None:
-        _residuals(structures, labels, baseline, chosen, trajectories, failures)
-    _force_outliers(structures, labels, chosen, failures)
+        _residuals(structures, labels, baseline, thresholds, trajectories, failures)
+    _force_outliers(structures, labels, thresholds, failures)
     if baseline is None:
-        _energy_outliers(structures, labels, chosen, failures)
+        _energy_outliers(structures, labels, thresholds, failures)
     if trajectories is not None:
-        _believe_neighbours(trajectories, before, failures)
-    return [Verdict(tuple(found)) for found in failures]
+        _acquit_by_neighbours(trajectories, before, failures)
+    return [Verdict(tuple(own)) for own in failures]
 
 
 def _trajectories(
@@ -236,14 +240,14 @@ def _trajectories(
 ) -> Trajectories:
     """Judge each trajectory by its own labels."""
     sound = _sound(failures)
-    found = trajectories_of(
+    trajectories = trajectories_of(
         [structures[i] for i in sound],
         [labels[i].energy_eV for i in sound],
         [labels[i].forces_eV_per_A for i in sound],
         [groups[i] for i in sound],
         [labels[i].stress_eV_per_A3 for i in sound],
     ).renumbered(sound)
-    for run in found.runs:
+    for run in trajectories.runs:
         if run.slip is not None:
             for index in run.members:
                 failures[index].append(
@@ -262,7 +266,7 @@ def _trajectories(
                         f"stress: {run.stress_slip}?",
                     )
                 )
-    for index, off in found.misplaced.items():
+    for index, off in trajectories.misplaced.items():
         failures[index].append(
             GateFailure(
                 "off-trajectory",
@@ -270,18 +274,18 @@ def _trajectories(
                 "the trajectory give by the work of forces and stress",
             )
         )
-    return found
+    return trajectories
 
 
-def _believe_neighbours(trajectories: Trajectories, before: Sequence[int], failures: list[list[GateFailure]]) -> None:
-    """Take back what the set says against single labels that fit their neighbours; a run that stands out stays out."""
+def _acquit_by_neighbours(trajectories: Trajectories, before: Sequence[int], failures: list[list[GateFailure]]) -> None:
+    """Withdraw failures of single labels that fit their neighbours; a run that stands out as a whole stays out."""
     for run in trajectories.runs:
         accused = [index for index in run.members if len(failures[index]) > before[index]]
         if len(accused) > _MOST_ACCUSED * len(run.members):
             continue
         for index in trajectories.sound.intersection(accused):
-            kept = failures[index][before[index] :]
-            failures[index][before[index] :] = [failure for failure in kept if failure.gate not in _OF_SINGLE_LABELS]
+            own = failures[index][before[index] :]
+            failures[index][before[index] :] = [failure for failure in own if failure.gate not in _OF_SINGLE_LABELS]
 
 
 def _finite_structure(atoms: Atoms) -> list[GateFailure]:
@@ -308,7 +312,7 @@ def _distance(atoms: Atoms, gates: Gates) -> list[GateFailure]:
 
 
 def same_structure(atoms: Atoms, asked: Atoms) -> list[GateFailure]:
-    """Compare what came back with what was asked for: species in their order, cell, and positions up to the cell."""
+    """Compare a returned structure with the requested one: species in order, cell, and positions modulo the cell."""
     if len(atoms) != len(asked):
         return [GateFailure("same-structure", f"{len(atoms)} atoms came back for {len(asked)} that were asked for")]
     if not np.array_equal(atoms.numbers, asked.numbers):
@@ -333,12 +337,12 @@ def _shapes(atoms: Atoms, label: Label) -> list[GateFailure]:
 
 
 def _values(label: Label, gates: Gates) -> list[GateFailure]:
-    found = []
+    failures = []
     if not label.diagnostics.get("converged", False):
-        found.append(GateFailure("converged", "the label does not say that its calculation converged"))
+        failures.append(GateFailure("converged", "the label does not say that its calculation converged"))
     largest = float(np.linalg.norm(label.forces_eV_per_A, axis=1).max(initial=0.0))
     if gates.max_force_eV_per_A is not None and largest > gates.max_force_eV_per_A:
-        found.append(
+        failures.append(
             GateFailure(
                 "largest-force",
                 f"the largest force is {largest:.2f} eV/Å (allowed: {gates.max_force_eV_per_A:g} eV/Å)",
@@ -347,39 +351,39 @@ def _values(label: Label, gates: Gates) -> list[GateFailure]:
     removed = label.diagnostics.get("net_force_eV_per_A", np.zeros(3))
     net = float(np.linalg.norm(removed) + np.linalg.norm(label.forces_eV_per_A.sum(axis=0)))
     if gates.max_net_force_eV_per_A is not None and not net <= gates.max_net_force_eV_per_A:
-        found.append(
+        failures.append(
             GateFailure(
                 "net-force",
                 f"the net force is {net:.3f} eV/Å (allowed: {gates.max_net_force_eV_per_A:g} eV/Å)",
             )
         )
     if (masked := _masked(label)) is not None:
-        found.append(GateFailure("masked-forces", masked))
+        failures.append(GateFailure("masked-forces", masked))
     if label.stress_eV_per_A3 is not None and gates.max_stress_GPa is not None:
         stress = float(gpa(float(np.abs(label.stress_eV_per_A3).max())))
         if stress > gates.max_stress_GPa:
-            found.append(
+            failures.append(
                 GateFailure(
                     "largest-stress", f"the largest stress is {stress:.1f} GPa (allowed: {gates.max_stress_GPa:g} GPa)"
                 )
             )
     smearing = abs(float(label.diagnostics.get("smearing_energy_eV", 0.0))) / max(1, len(label.forces_eV_per_A))
     if gates.max_smearing_energy_eV_per_atom is not None and smearing > gates.max_smearing_energy_eV_per_atom:
-        found.append(
+        failures.append(
             GateFailure(
                 "smearing",
                 f"smearing holds {1000 * smearing:.1f} meV/atom "
                 f"(allowed: {1000 * gates.max_smearing_energy_eV_per_atom:g} meV/atom)",
             )
         )
-    return found
+    return failures
 
 
 def _masked(label: Label) -> str | None:
-    """Say that the forces on some atoms were set to 0 by constraints, or None.
+    """Return a reason if the forces on some atoms were set to 0 by constraints, or None.
 
-    The forces on all atoms sum to 0. Where some are exactly 0 and the others do not balance, those of the fixed atoms
-    were not printed; by symmetry alone a force may be 0 too, and then the others balance.
+    The forces on all atoms sum to 0. If some are exactly 0 and the others do not balance, those of the fixed atoms were
+    not printed; a force may also be 0 by symmetry, and then the others balance.
     """
     forces = label.forces_eV_per_A
     still = np.flatnonzero(~forces.any(axis=1))
@@ -394,18 +398,18 @@ def _masked(label: Label) -> str | None:
 
 
 def _one_reference(labels: Sequence[Label], failures: list[list[GateFailure]]) -> None:
-    sound = [index for index, found in enumerate(failures) if not found]
+    sound = _sound(failures)
     hashes = [labels[index].settings_hash for index in sound]
     if not hashes:
         return
-    kept = Counter(hashes).most_common(1)[0][0]  # of equal counts, that which came first
+    main = Counter(hashes).most_common(1)[0][0]  # in a tie, the one that came first
     setups: dict[str, str] = {}
     for index, label in enumerate(labels):
-        if label.settings_hash != kept:
+        if label.settings_hash != main:
             failures[index].append(
                 GateFailure(
                     "one-reference",
-                    f"the label is of another reference (settings {label.settings_hash[:12]}, the set has {kept[:12]})",
+                    f"the label is of another reference (settings {label.settings_hash[:12]}, the set has {main[:12]})",
                 )
             )
             continue
@@ -429,7 +433,7 @@ def _duplicates(structures: Sequence[Atoms], gates: Gates, failures: list[list[G
 
 
 def _sound(failures: list[list[GateFailure]]) -> list[int]:
-    return [index for index, found in enumerate(failures) if not found]
+    return [index for index, own in enumerate(failures) if not own]
 
 
 def _residuals(
@@ -451,15 +455,15 @@ def _residuals(
         baseline.stresses_eV_per_A3[sound],
     )
     sharpness = Sharpness(gates.energy_outlier_sigma, gates.force_outlier_sigma, gates.stress_outlier_sigma)
-    found = residual_findings(
+    findings_of = residual_findings(
         [structures[i] for i in sound], [labels[i] for i in sound], part, sharpness, refuted=refuted
     )
-    for index, findings in zip(sound, found, strict=True):
+    for index, findings in zip(sound, findings_of, strict=True):
         failures[index].extend(GateFailure(gate, reason) for gate, reason in findings)
 
 
-def _less_elements(structures: Sequence[Atoms], labels: Sequence[Label]) -> FloatArray:
-    """Energies per atom less what the elements explain, with a median of 0, in eV/atom."""
+def _shifted_energies(structures: Sequence[Atoms], labels: Sequence[Label]) -> FloatArray:
+    """Return energies per atom after per-element shifts, with a median of 0, in eV/atom."""
     design, n_atoms = element_design(structures)
     target = np.array([label.energy_eV for label in labels]) / n_atoms
     _, residuals = least_absolute(design, target, floor=_SMALLEST_SIGMA_EV_PER_ATOM)
@@ -478,9 +482,9 @@ def _force_outliers(
         return
     logarithms = np.log(np.maximum(sizes, 1.0e-9 * centre) / centre)
     sigma = max(robust_sigma(logarithms), _SMALLEST_LOG_FORCE_SIGMA)
-    # Small forces at a low energy are those of a structure at rest, which say nothing of a unit.
+    # Small forces at a low energy belong to a structure at rest and say nothing about units.
     at_rest = min(_AT_REST_EV_PER_A, centre)
-    energies = _less_elements([structures[i] for i in sound], [labels[i] for i in sound])
+    energies = _shifted_energies([structures[i] for i in sound], [labels[i] for i in sound])
     moving = energies[sizes >= at_rest]
     low = energies <= (np.quantile(moving, _LOW) if len(moving) else np.inf)
     for place, (index, size, logarithm) in enumerate(zip(sound, sizes, logarithms, strict=True)):
@@ -502,9 +506,9 @@ def _energy_outliers(
     if gates.energy_outlier_sigma is None or len(sound) < _FEWEST_FOR_OUTLIERS:
         return
     design, _ = element_design([structures[i] for i in sound])
-    residuals = _less_elements([structures[i] for i in sound], [labels[i] for i in sound])
-    # Sets of several temperatures are no normal distribution; the quantile keeps the hot ones in, as long as fewer than
-    # one in seven labels is wrong.
+    residuals = _shifted_energies([structures[i] for i in sound], [labels[i] for i in sound])
+    # Sets of several temperatures are not normally distributed; the quantile retains the hot ones, as long as fewer
+    # than one in seven labels is wrong.
     middle = robust_sigma(residuals, np.linalg.matrix_rank(design, tol=1e-6))
     wide = float(np.quantile(np.abs(residuals), 0.85)) / _NORMAL_QUANTILE_85
     sigma = max(middle, wide, _SMALLEST_SIGMA_EV_PER_ATOM)

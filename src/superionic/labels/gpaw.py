@@ -1,13 +1,13 @@
 """Labels from density-functional theory by GPAW: plane waves and projector-augmented waves, one thread.
 
-What is fixed, and why
+Fixed choices and their reasons
     - The energy is the free energy of the smeared bands, the one whose derivatives the forces are.
-    - The net force (finite grids leave some; meta-GGAs more) is removed from all atoms alike and recorded.
+    - The net force (finite grids leave some; meta-GGAs more) is removed evenly from all atoms and recorded.
     - Spin-paired and without point-group symmetry: snapshots of a hot crystal have none, and finding some by accident
       would make two labels of one set differ. Time reversal pairs k with -k.
     - FFTs are planned by rule (``ESTIMATE``), not by stopwatch, so that the same input gives the same bits.
     - A run that does not meet its convergence criteria is tried again by other ways to the same end (:data:`LADDER`);
-      if none arrives it is a :class:`CalculationFailed`, never a label.
+      if none converges it is a :class:`CalculationFailed`, never a label.
     - The stress is the derivative of the energy at a fixed number of plane waves, as in all plane-wave codes; at a
       finite cutoff it differs from the derivative at fixed cutoff by the Pulay stress (a nearly isotropic constant,
       docs/theory/labels-and-training.md).
@@ -15,14 +15,14 @@ What is fixed, and why
 k-points
     ``kpoint_spacing_per_A`` is the largest distance between neighbouring points along each reciprocal axis, where
     reciprocal vectors include 2π (length 2π/L for an edge L of a right-angled cell). This is the convention of VASP's
-    ``KSPACING``. ``kpoint_offset`` says how the grid lies:
+    ``KSPACING``. ``kpoint_offset`` places the grid:
 
     ``"gamma"`` (both papers)
         Axis i gets N = ceil(b_i/spacing) points j/N; the grid contains Γ.
     ``"offset"`` (few points, large cells)
         Axis i gets N = ceil(b_i/(2 spacing)) points (j + 1/4)/N. Time reversal adds -k to each k, free of cost, and
-        the two together have 2N evenly spaced points along each axis, hence the asked spacing with fewer points to
-        compute; what is lost are the cross terms of two axes (on special points of this kind: Baldereschi, Phys. Rev.
+        the two together have 2N evenly spaced points along each axis, hence the requested spacing with fewer points
+        to compute; only cross terms of two axes are lost (on special points of this kind: Baldereschi, Phys. Rev.
         B 7, 5212 (1973); Monkhorst and Pack, Phys. Rev. B 13, 5188 (1976)).
 """
 
@@ -99,7 +99,7 @@ PRESETS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
         "paper-b-relax": MappingProxyType({"functional": "PBE", "ecut_eV": 520.0, "kpoint_spacing_per_A": 0.2}),
     }
 )
-"""Ready-made settings; ``preset`` in the settings names one, and other keys go over it."""
+"""Ready-made settings; ``preset`` in the settings names one, and other keys override it."""
 
 LADDER: Final[tuple[Rung, ...]] = (
     Rung("as set"),
@@ -107,8 +107,8 @@ LADDER: Final[tuple[Rung, ...]] = (
     Rung("eigensolver", {"eigensolver": {"name": "davidson", "niter": 4}}),
     Rung("smearing", {"eigensolver": {"name": "davidson", "niter": 4}, "first_smearing_eV": 0.3}),
 )
-"""Ways to converge, in order. The last one converges with wide smearing first and goes on from there with the bands
-and the density that it found, at the smearing of the settings."""
+"""Ways to converge, in order. The last one converges with wide smearing first and continues with the resulting bands
+and density at the smearing of the settings."""
 
 
 class GpawLabeller:
@@ -117,7 +117,7 @@ class GpawLabeller:
     Parameters
     ----------
     settings
-        Complete settings as :func:`complete_settings` gives them.
+        Complete settings from :func:`complete_settings`.
 
     Raises
     ------
@@ -131,7 +131,7 @@ class GpawLabeller:
             setups = importlib.metadata.version("gpaw-data")
         except importlib.metadata.PackageNotFoundError as error:
             raise EngineError(
-                "GPAW labels were asked for in an environment without GPAW.",
+                "GPAW labels were requested in an environment without GPAW.",
                 fix="Install its engine: superionic engines install gpaw",
             ) from error
         self._settings = dict(settings)
@@ -139,7 +139,7 @@ class GpawLabeller:
 
     @property
     def identity(self) -> LabellerIdentity:
-        """Who makes the labels."""
+        """The identity of the labeller."""
         return self._identity
 
     def label(self, atoms: Atoms, *, scratch: Path | None = None, progress: Progress | None = None) -> Label:
@@ -150,18 +150,18 @@ class GpawLabeller:
         _plan_ffts_by_rule()
         work = _clean_copy(atoms)
         text = None if scratch is None else scratch / "gpaw.txt"
-        found, attempts = climb(LADDER, lambda rung: self.attempt(work, rung, text, progress))
-        forces, net_force = found["forces"], found["forces"].sum(axis=0)
+        values, attempts = climb(LADDER, lambda rung: self.attempt(work, rung, text, progress))
+        forces, net_force = values["forces"], values["forces"].sum(axis=0)
         return Label(
-            energy_eV=found["energy"],
+            energy_eV=values["energy"],
             forces_eV_per_A=forces - net_force / len(work),
-            stress_eV_per_A3=found["stress"],
-            provenance=self._identity.provenance() | {"setups": found["setups"]},
+            stress_eV_per_A3=values["stress"],
+            provenance=self._identity.provenance() | {"setups": values["setups"]},
             diagnostics={
                 "converged": True,
                 "net_force_eV_per_A": [float(value) for value in net_force],
-                "smearing_energy_eV": 2.0 * (found["energy"] - found["extrapolated"]),
-                **found["size"],
+                "smearing_energy_eV": 2.0 * (values["energy"] - values["extrapolated"]),
+                **values["size"],
                 **({"attempts": attempts} if len(attempts) > 1 else {}),
             },
         )
@@ -169,7 +169,7 @@ class GpawLabeller:
     def attempt(
         self, work: Atoms, rung: Rung, text: Path | None = None, progress: Progress | None = None
     ) -> dict[str, Any]:
-        """Make one calculation in the way of a rung; the values are those of :meth:`label` before any correction."""
+        """Run one calculation with the options of a rung; return the values of :meth:`label` before any correction."""
         from gpaw import GPAW, PW, KohnShamConvergenceError
 
         settings = self._settings
@@ -188,7 +188,7 @@ class GpawLabeller:
                 "density": settings["density_tolerance"],
                 "eigenstates": settings["eigenstates_tolerance"],
             },
-            "nbands": -_EMPTY_BANDS,  # negative: so many more than are occupied
+            "nbands": -_EMPTY_BANDS,  # negative: this many more than are occupied
             "maxiter": settings["max_scf_steps"],
             "txt": None if text is None else str(text),
             **{name: rung.options[name] for name in ("mixer", "eigensolver") if name in rung.options},
@@ -259,16 +259,16 @@ def complete_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     CampaignFileError
         If a key is unknown or a value impossible.
     """
-    given = dict(settings)
-    preset = given.pop("preset", None)
+    own = dict(settings)
+    preset = own.pop("preset", None)
     if preset is not None and preset not in PRESETS:
         raise CampaignFileError(
             f"GPAW labels have no preset called {preset!r}.",
             where="label.preset",
             fix=f"Choose one of: {', '.join(PRESETS)}.",
         )
-    refuse_unknown(given, ("preset", *DEFAULTS), "GPAW labels have")
-    complete = {**DEFAULTS, **(PRESETS[preset] if preset is not None else {}), **given}
+    refuse_unknown(own, ("preset", *DEFAULTS), "GPAW labels have")
+    complete = {**DEFAULTS, **(PRESETS[preset] if preset is not None else {}), **own}
     _check_choice(complete, "functional", tuple(FUNCTIONALS))
     _check_choice(complete, "kpoint_offset", ("gamma", "offset"))
     for key in ("ecut_eV", "kpoint_spacing_per_A", "energy_tolerance_eV", "density_tolerance", "eigenstates_tolerance"):
@@ -279,7 +279,7 @@ def complete_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def kpoint_grid(cell_A: npt.ArrayLike, spacing_per_A: float, offset: str = "gamma") -> tuple[int, int, int]:
-    """Count the k-points N along each reciprocal axis, see the module's text.
+    """Count the k-points N along each reciprocal axis; see the top of the module.
 
     Parameters
     ----------
@@ -297,15 +297,15 @@ def kpoint_grid(cell_A: npt.ArrayLike, spacing_per_A: float, offset: str = "gamm
         in the cell does not change the grid.
     """
     lengths = 2.0 * math.pi * np.linalg.norm(np.linalg.inv(np.asarray(cell_A, dtype=np.float64)), axis=0)
-    wanted = lengths / (2.0 * spacing_per_A if offset == "offset" else spacing_per_A)
-    first, second, third = (max(1, math.ceil(number - 1.0e-6)) for number in wanted)
+    quotients = lengths / (2.0 * spacing_per_A if offset == "offset" else spacing_per_A)
+    first, second, third = (max(1, math.ceil(number - 1.0e-6)) for number in quotients)
     return first, second, third
 
 
 def kpoints(cell_A: npt.ArrayLike, settings: Mapping[str, Any]) -> npt.NDArray[np.float64]:
-    """Give the k-points of the whole zone in units of the reciprocal vectors, shape (n, 3), of equal weight.
+    """Return the k-points of the whole zone in units of the reciprocal vectors, shape (n, 3), of equal weight.
 
-    The set always has -k with k.
+    The set always contains -k with k.
     """
     offset = settings["kpoint_offset"]
     shift = 0.25 if offset == "offset" else 0.0
@@ -332,7 +332,7 @@ def _identity(settings: Mapping[str, Any], version: str, setups: str) -> Labelle
 
 
 def _clean_copy(atoms: Atoms) -> Atoms:
-    """Only what the label depends on: no constraints, calculator, velocities or magnetic moments."""
+    """Copy only what the label depends on: no constraints, calculator, velocities or magnetic moments."""
     if not np.all(atoms.pbc) or abs(atoms.cell.volume) < 1.0e-6:
         raise CalculationFailed(
             "a plane-wave label needs a cell that is periodic in three directions",
@@ -356,12 +356,12 @@ def _occupations(smearing_eV: float) -> dict[str, Any]:
 
 
 def _counter(steps: list[float], largest: int, progress: Progress | None) -> Callable[[Any], None]:
-    """Return a hook that notes each electronic step and reports it."""
+    """Return a hook that records each electronic step and reports it."""
 
     def note(context: Any) -> None:
         steps.append(float(context.niter))
         if progress is not None:
-            # Most labels need ten to twenty steps; the bar slows down rather than lies about the end.
+            # Most labels need ten to twenty steps; the bar slows down rather than reach its end too early.
             progress(min(0.95, len(steps) / (len(steps) + 0.1 * largest)), f"electronic step {len(steps)}")
 
     return note
@@ -375,17 +375,17 @@ def _failure(atoms: Atoms, steps: list[float], text: Path | None) -> dict[str, A
 
 
 def _setup_fingerprints(calculator: Any) -> dict[str, str]:
-    """Fingerprint of the setup of each element, as GPAW prints it."""
+    """Return the fingerprint of the setup of each element, as GPAW prints it."""
     return {setup.symbol: str(setup.fingerprint) for setup in calculator.dft.setups}
 
 
 def _half(points: npt.NDArray[np.float64]) -> int:
-    """Count points that are left after k and -k have been merged."""
-    seen: set[tuple[int, ...]] = set()
+    """Count the points after merging k and -k."""
+    merged: set[tuple[int, ...]] = set()
     for point in points:
         plus, minus = (tuple(int(x) for x in np.round((sign * point) % 1.0 * 1.0e6) % 1_000_000) for sign in (1, -1))
-        seen.add(min(plus, minus))
-    return len(seen)
+        merged.add(min(plus, minus))
+    return len(merged)
 
 
 def _check_choice(settings: Mapping[str, Any], key: str, choices: tuple[str, ...]) -> None:

@@ -1,17 +1,17 @@
-"""Finished calculations as labels, in bulk: each file is believed for a reason, or refused with one.
+"""Import finished calculations as labels, in bulk: each file is checked, and refused with a reason if it fails.
 
-- ``vasprun.xml``, also with a word behind it (``vasprun.xml.relax2``): read by pymatgen, judged by
+- ``vasprun.xml``, also with a suffix (``vasprun.xml.relax2``): read by pymatgen, checked by
   :mod:`superionic.labels.vasprun`.
-- ``*.extxyz``, ``*.xyz``: packages of superionic, exactly; frames of others with a provenance that their owner states.
-  Both may be packed (``.gz``, ``.bz2``, ``.xz``).
-- ``*.gpw``: of GPAW's present format, read by ASE; GPAW leaves no energy, forces and stress unless it converged.
-- ``OUTCAR``, also with a word behind it: by :mod:`superionic.labels.outcar`, unless that of its vasprun.xml was read.
+- ``*.extxyz``, ``*.xyz``: packages of superionic, exactly; other frames with a provenance stated by the user.
+  Both may be compressed (``.gz``, ``.bz2``, ``.xz``).
+- ``*.gpw``: in GPAW's present format, read by ASE; GPAW writes energy, forces and stress only if it converged.
+- ``OUTCAR``, also with a suffix: by :mod:`superionic.labels.outcar`, unless that of its vasprun.xml was read.
 - Outputs of pw.x and CP2K, whatever they are called (``*.out``, ``*.log``, ``*.pwo``; in folders only those that are
   such outputs): by :mod:`superionic.labels.espresso` and :mod:`superionic.labels.cp2k`.
 - ``type.raw`` of a DeePMD system with its ``set.*``: by :mod:`superionic.labels.deepmd`, with a stated provenance.
 
-ASE reads files of calculations that did not converge or did not end without a word; so a format for which
-there is no check here is not read. Outputs of other codes come in as extended XYZ with a stated provenance.
+ASE silently reads files of calculations that did not converge or did not end; so a format without a check here is not
+read. Outputs of other codes come in as extended XYZ with a stated provenance.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _KINDS: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
 _FIRST: Final = 512
 _HEAD: Final = 20_000
 _OUTPUTS: Final = ((re.compile(rb"Program PWSCF"), "espresso"), (re.compile(rb"CP2K\||DBCSR\|"), "cp2k"))
-"""What outputs say near their beginning, whatever they are called."""
+"""Words near the beginning of outputs, whatever the file name."""
 _MAGIC: Final = rb"\x1f\x8b|BZh|\xfd7zXZ"
 _BEGINNINGS: Final[Mapping[str, re.Pattern[bytes]]] = {
     "vasprun": re.compile(_MAGIC + rb"|\xef\xbb\xbf|\xff\xfe|\xfe\xff|\s*<"),
@@ -70,12 +70,12 @@ _RUNS: Final[Mapping[str, Callable[..., Run]]] = {
     "espresso": read_espresso,
     "cp2k": read_cp2k,
 }
-"""What reads the output of a run."""
+"""Readers of the output of a run."""
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """A file, or a part of one, that gave no label, and why."""
+    """A file, or a part of one, that gave no label, and the reason."""
 
     file: str
     reason: str
@@ -83,7 +83,7 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Remark:
-    """What is to be known of a file that gave labels."""
+    """A remark on a file that gave labels."""
 
     file: str
     words: str
@@ -91,7 +91,7 @@ class Remark:
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import gave: labels in the order of the files, what was refused, and what is to be known besides."""
+    """The result of an import: labels in the order of the files, refusals, and remarks."""
 
     entries: tuple[Entry, ...]
     refusals: tuple[Refusal, ...]
@@ -101,44 +101,44 @@ class Imported:
 
 
 def find_files(paths: Iterable[Path], *, leave_out: Path | None = None) -> list[Path]:
-    """List the files that can be read: those named, and all of known kinds below the folders named, in order of name.
+    """List the files to read: those named, and all of known kinds below the folders named, in order of name.
 
-    A file that is named is listed whatever it is called, so that it is refused with a reason and not overlooked.
+    A file named explicitly is listed whatever its name, so that it is refused with a reason and not overlooked.
 
     Parameters
     ----------
     paths
         Files and folders.
     leave_out
-        A file that is not listed where it only lies in a folder: the one that is about to be written.
+        A file to skip in folders: the one that is about to be written.
     """
-    found: list[Path] = []
+    files: list[Path] = []
     own = None if leave_out is None else leave_out.resolve()
     for path in paths:
         if path.is_dir():
             inside = sorted(each for each in path.rglob("*") if each.is_file() and _is_read(each))
-            found += [each for each in inside if own is None or each.resolve() != own]
+            files += [each for each in inside if own is None or each.resolve() != own]
         else:
-            found.append(path)
-    return list(dict.fromkeys(found))
+            files.append(path)
+    return list(dict.fromkeys(files))
 
 
 def names_of(files: Sequence[Path], folders: Sequence[Path] = (), *, least: int = 1) -> list[str]:
-    """Name files so that no two share a name: by the ends of their paths.
+    """Name files uniquely by the ends of their paths.
 
     Parameters
     ----------
     files
         The files.
     folders
-        Those that were given: a file is named by its path from there at least.
+        Folders given by the user: a file is named at least by its path from there.
     least
         Smallest number of parts of each name.
 
     Returns
     -------
     list of str
-        The shortest ends that tell all files apart.
+        The shortest ends that distinguish all files.
     """
     paths = [file.absolute().parts[1:] for file in files]
     roots = [folder.absolute().parts[1:] for folder in folders if folder.is_dir()]
@@ -167,30 +167,30 @@ def import_labels(
     stated: Mapping[str, Any] | None = None,
     keys: LabelKeys | None = None,
 ) -> Imported:
-    """Read finished calculations. A file that cannot be read costs itself alone, and is named.
+    """Read finished calculations. A file that cannot be read is skipped and reported.
 
     Parameters
     ----------
     files
         Files, see :func:`find_files`.
     names
-        What to call each file on record; by default its name in its folder.
+        Names of the files on record; by default each file's name in its folder.
     every
-        Take each so many-th ionic step of a run of several (its steps are one group and correlated).
+        Take every so many-th ionic step of a run (its steps form one group and are correlated).
     kpoint_spacing_per_A
         See :func:`superionic.labels.vasprun.read_vasprun`.
     stated
         Provenance for frames of extended XYZ that have none, see :func:`stated_provenance`.
     keys
-        Where the values of extended XYZ are, see :func:`superionic.labels.packages.read_package`.
+        Keys of the values in extended XYZ, see :func:`superionic.labels.packages.read_package`.
     """
     called = names_of(files, least=2) if names is None else names
-    entries: list[tuple[Entry, bool]] = []  # and whether a package had it
+    entries: list[tuple[Entry, bool]] = []  # with a flag: whether it came from a package
     refusals: list[Refusal] = []
     remarks: list[Remark] = []
     alone: list[tuple[str, float]] = []
     read: dict[str, str] = {}  # names of calculations that gave labels, by checksum
-    # An OUTCAR comes after the vasprun.xml of its run, beside which it says nothing that was not read.
+    # An OUTCAR comes after the vasprun.xml of its run, to which it adds nothing.
     order = sorted(zip(files, called, strict=True), key=lambda each: _kind(each[0]) == "outcar")
     for file, name in order:
         if _kind(file) == "outcar" and _run_of(Path(name)) in {_run_of(Path(each)) for each in read.values()}:
@@ -198,9 +198,9 @@ def import_labels(
         try:
             _demand_beginning(file)
             source = {"file": name, "sha256": fingerprint(file.parent) if _kind(file) == "deepmd" else sha256_of(file)}
-            found = _read(file, every, kpoint_spacing_per_A, stated, keys)
+            content = _read(file, every, kpoint_spacing_per_A, stated, keys)
         except IsolatedAtom as atom:
-            found = _Content(isolated=[atom])
+            content = _Content(isolated=[atom])
         except CalculationFailed as failure:
             refusals.append(Refusal(name, failure.reason))
             continue
@@ -208,40 +208,38 @@ def import_labels(
             refusals.append(Refusal(name, f"the file cannot be read: {error.strerror or error}"))
             continue
         except (ArithmeticError, AttributeError, LookupError, SyntaxError, TypeError, ValueError) as error:
-            # The libraries' readers give what they like for files of other kinds of runs; the other files go on.
+            # The libraries' readers raise errors of any kind on unexpected files; go on with the others.
             words = f"the file is not what its kind has ({type(error).__name__}: {error})"
             refusals.append(Refusal(name, words))
             continue
         not_taken: set[str] = set()
-        for entry in found.entries:
+        for entry in content.entries:
             not_taken.update(entry.not_taken)
             if entry.source:
-                entries.append((entry, True))  # a package keeps where its labels came from
+                entries.append((entry, True))  # a package records where its labels came from
             else:
                 group = entry.group if entry.group not in ("", file.name) else name
                 entries.append((replace(entry, group=group, source=source), False))
-        alone += [(each.symbol, each.energy_eV) for each in found.isolated if each.energy_eV is not None]
-        remarks += [Remark(name, each.reason) for each in found.isolated if each.energy_eV is not None]
-        refusals += [Refusal(name, each.reason) for each in found.isolated if each.energy_eV is None]
-        refusals += [Refusal(name, reason) for reason in found.left_out]
-        remarks += [Remark(name, words) for words in found.remarks]
+        alone += [(each.symbol, each.energy_eV) for each in content.isolated if each.energy_eV is not None]
+        remarks += [Remark(name, each.reason) for each in content.isolated if each.energy_eV is not None]
+        refusals += [Refusal(name, each.reason) for each in content.isolated if each.energy_eV is None]
+        refusals += [Refusal(name, reason) for reason in content.left_out]
+        remarks += [Remark(name, words) for words in content.remarks]
         if not_taken:
             remarks.append(Remark(name, not_taken_words(not_taken)))
-        if _kind(file) != "package" and found.entries:
+        if _kind(file) != "package" and content.entries:
             read[source["sha256"]] = name
-    kept = tuple(entry for entry, packed in entries if not (packed and entry.source.get("sha256") in read))
-    if len(kept) < len(entries):
-        words = (
-            f"{len(entries) - len(kept)} labels are left out: the files that they came from are read here themselves"
-        )
+    own = tuple(entry for entry, packed in entries if not (packed and entry.source.get("sha256") in read))
+    if len(own) < len(entries):
+        words = f"{len(entries) - len(own)} labels are left out: the files that they came from are read here themselves"
         remarks.append(Remark("packages", words))
     energies, disagreement = element_energies(alone)
     remarks += [] if disagreement is None else [Remark("isolated atoms", disagreement)]
-    return Imported(kept, tuple(refusals), tuple(remarks), energies)
+    return Imported(own, tuple(refusals), tuple(remarks), energies)
 
 
 def _run_of(file: Path) -> tuple[str, str, str] | None:
-    """Name the run of a vasprun.xml or OUTCAR: its folder, and what stands around the word."""
+    """Identify the run of a vasprun.xml or OUTCAR: its folder, and the text around the name."""
     match = _VASPRUN.fullmatch(file.name) or _OUTCAR.fullmatch(file.name)
     if match is None:
         return None
@@ -249,7 +247,7 @@ def _run_of(file: Path) -> tuple[str, str, str] | None:
 
 
 def stated_provenance(code: str, version: str, functional: str, energy_convention: str | None = None) -> dict[str, Any]:
-    """Make the provenance of labels whose files say nothing, out of what their owner states."""
+    """Build the provenance of labels whose files state none from what the user states."""
     identity = LabellerIdentity(
         name="stated",
         code=code,
@@ -266,21 +264,21 @@ def _kind(file: Path) -> str | None:
 
 
 def is_run(file: Path) -> bool:
-    """Whether a file is the output of a run, or a system of its own kind, and no package of frames."""
+    """Return whether a file is the output of a run, or a system of its own kind, rather than a package of frames."""
     kind = _kind(file)
     return kind is not None and kind != "package"
 
 
 def _is_read(file: Path) -> bool:
-    """Whether a file that lies in a folder is one of those that are read; logs of other programs are none."""
+    """Return whether a file in a folder is to be read; logs of other programs are not."""
     kind = _kind(file)
-    if file.name.endswith("-pos-1.xyz"):  # positions of CP2K belong to the log beside them
+    if file.name.endswith("-pos-1.xyz"):  # positions of CP2K belong to the log next to them
         return not any(_kind(each) == "output" and _output(each) == "cp2k" for each in file.parent.iterdir())
     return kind is not None and (kind != "output" or _output(file) is not None)
 
 
 def _output(file: Path) -> str | None:
-    """Give which code an output is of, or None."""
+    """Return the code that wrote an output, or None."""
     try:
         with open_unpacked(file) as opened:
             head = opened.read(_HEAD)
@@ -290,11 +288,11 @@ def _output(file: Path) -> str | None:
 
 
 def _demand_beginning(file: Path) -> None:
-    """Look at the first bytes, before time is spent on the whole of a file that is something else."""
+    """Check the first bytes, before time is spent on a file of another kind."""
     with open_regular(file) as opened:
         first = opened.read(_FIRST)
-    wanted = _BEGINNINGS.get(_kind(file) or "")
-    if wanted is not None and not wanted.match(first):
+    expected = _BEGINNINGS.get(_kind(file) or "")
+    if expected is not None and not expected.match(first):
         what = {"package": "extended XYZ", "gpw": ".gpw", "outcar": "OUTCAR"}.get(str(_kind(file)), "vasprun.xml")
         article = "an" if what in ("extended XYZ", "OUTCAR") else "a"
         words = f"the file does not begin as {article} {what} file does"
@@ -303,7 +301,7 @@ def _demand_beginning(file: Path) -> None:
 
 @dataclass(frozen=True)
 class _Content:
-    """What one file gave: labels, reasons of parts that are none, and what is to be known besides."""
+    """The contents of one file: labels, reasons of rejected parts, and remarks."""
 
     entries: Sequence[Entry] = ()
     left_out: Sequence[str] = ()
@@ -348,7 +346,7 @@ def _read(
 
 
 def _with_moments(file: Path, run: Run) -> Run:
-    """Take the magnetic moments, which a vasprun.xml has not, out of the OUTCAR of the same run beside it."""
+    """Add the magnetic moments, which a vasprun.xml lacks, from the OUTCAR of the same run next to it."""
     beside = [each for each in file.parent.glob("*OUTCAR*") if _run_of(each) == _run_of(file)]
     try:
         other = read_outcar(beside[0]).steps if len(beside) == 1 else ()
@@ -449,11 +447,13 @@ def _gpw(file: Path, spacing: float | None) -> Entry:
 def _checked_spacing(kpts: Any, cell: Any, spacing: float) -> dict[str, Any]:
     size = kpts.get("size") if isinstance(kpts, dict) else None
     if size is None:
-        raise CalculationFailed("the k-points are no regular grid, so they have no spacing")
+        raise CalculationFailed("the k-points are not a regular grid, so they have no spacing")
     needed = kpoint_grid(cell, spacing)
-    if any(n < wanted for n, wanted in zip(size, needed, strict=True)):
-        has, wants = ("x".join(map(str, each)) for each in (size, needed))
-        raise CalculationFailed(f"the grid of k-points, {has}, is coarser than {spacing:g} per Å, which is {wants}")
+    if any(n < least for n, least in zip(size, needed, strict=True)):
+        present, required = ("x".join(map(str, each)) for each in (size, needed))
+        raise CalculationFailed(
+            f"the grid of k-points, {present}, is coarser than {spacing:g} per Å, which needs {required}"
+        )
     return {"spacing_per_A": float(spacing), "gamma": bool(kpts.get("gamma", False))}
 
 

@@ -1,13 +1,13 @@
-"""Labels out of an OUTCAR, by the rules of :mod:`superionic.labels.vasprun`.
+"""Labels from an OUTCAR, by the rules of :mod:`superionic.labels.vasprun`.
 
-The libraries that read an OUTCAR ask for NELM at most, and none for the settings; so it is read here. An ionic step
-counts if VASP itself says that EDIFF was reached, before NELM, and if it is whole: forces, stress and the energy behind
-them. The settings are those that the OUTCAR prints, and the INCAR that VASP 6 repeats in it. Where it repeats none
-(VASP 5), some settings are not in the file; then the reference says so and is one of its own, and a run whose
-functional or van der Waals correction cannot be known is refused.
+Libraries that read an OUTCAR check NELM at most, and none checks the settings; so it is read here. An ionic step
+counts if VASP itself reports that EDIFF was reached, before NELM, and if it is complete: forces, stress and the energy
+after them. The settings are those that the OUTCAR prints, and the INCAR that VASP 6 repeats in it. If it repeats none
+(VASP 5), some settings are not in the file; then the reference says so and is a separate one, and a run whose
+functional or van der Waals correction is unknown is refused.
 
-Positions have five decimals in an OUTCAR, and forces six: the vasprun.xml of the run is the better file, and is taken
-where both are there.
+Positions have five decimals in an OUTCAR, and forces six: the vasprun.xml of the run is the better file, and is used if
+both exist.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _KB_ORDER: Final = ((0, 0), (1, 1), (2, 2), (0, 1), (1, 2), (2, 0))
 
 @dataclass
 class _Step:
-    """What stands of one ionic step so far."""
+    """The part of an ionic step read so far."""
 
     number: int
     energies: list[float] = field(default_factory=list)
@@ -56,7 +56,7 @@ class _Step:
 
 @dataclass
 class _Head:
-    """What stands before the first electronic step."""
+    """The part of the file before the first electronic step."""
 
     version: str = ""
     parameters: dict[str, Any] = field(default_factory=dict)
@@ -75,7 +75,7 @@ class _Head:
 
 
 def read_outcar(path: Path, *, kpoint_spacing_per_A: float | None = None) -> Run:
-    """Read and check an OUTCAR, also a packed one.
+    """Read and check an OUTCAR, also a compressed one.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def read_outcar(path: Path, *, kpoint_spacing_per_A: float | None = None) -> Run
     Raises
     ------
     CalculationFailed
-        If there is no whole, converged ionic step in the file, its settings cannot be known, or it is no
+        If there is no complete, converged ionic step in the file, its settings are unknown, or it is not a
         self-consistent calculation of the energy; the reason says which.
     """
     try:
@@ -109,14 +109,14 @@ def read_outcar(path: Path, *, kpoint_spacing_per_A: float | None = None) -> Run
         raise CalculationFailed("there is no finished ionic step in the file")
     cells = [np.array(step.cell or head.cell) for step in whole]
     if any(cell.shape != (3, 3) or float(np.abs(cell - cells[0]).max()) > 1.0e-6 for cell in cells):
-        # The plane waves are those of the first cell; energies and stresses of the others are of no fixed cutoff.
+        # The plane waves are those of the first cell; energies and stresses of the others have no fixed cutoff.
         raise CalculationFailed("the cell changes in the run, so its steps have no common cutoff: give single points")
     more = {} if head.repeated else {"settings_of": "an OUTCAR that does not repeat its INCAR"}
     identity = identity_of(run, parameters, head.incar, kinds, cells[0], kpoint_spacing_per_A, more)
-    if not any(len(step.positions) == n_atoms for step in whole):  # whatever number of atoms the head says
+    if not any(len(step.positions) == n_atoms for step in whole):  # whatever number of atoms the header states
         raise CalculationFailed(f"{len(whole[0].positions)} forces were printed for {n_atoms} atoms")
     symbols = [kind.element for kind in kinds for _ in range(kind.number)]
-    found: list[tuple[Atoms, Label]] = []
+    labelled: list[tuple[Atoms, Label]] = []
     left_out: list[str] = []
     for step in steps:
         where = f" in ionic step {step.number}" if len(steps) > 1 else ""
@@ -127,22 +127,22 @@ def read_outcar(path: Path, *, kpoint_spacing_per_A: float | None = None) -> Run
         atoms = Atoms(symbols, cell=cells[0], positions=np.array(step.positions), pbc=True)
         try:
             label = label_of_step(_as_vasprun(step), parameters, n_atoms, identity, setups_of(kinds), where)
-            found.append((atoms, label))
+            labelled.append((atoms, label))
         except CalculationFailed as failure:
             left_out.append(failure.reason)
     if not ended and steps[-1].energy is not None:
         left_out.append(f"the file is cut off, behind ionic step {steps[-1].number}")
-    if not found:
+    if not labelled:
         raise CalculationFailed("; ".join(left_out[:3]))
     remarks = [] if head.repeated else ["it does not repeat its INCAR, so its labels are a reference of their own"]
-    without = sum(label.stress_eV_per_A3 is None for _, label in found)
+    without = sum(label.stress_eV_per_A3 is None for _, label in labelled)
     if without:
-        remarks.append(f"{without} of {len(found)} labels have no stress: it is not in the file")
-    return Run(tuple(found), identity, tuple(left_out), tuple(remarks))
+        remarks.append(f"{without} of {len(labelled)} labels have no stress: it is not in the file")
+    return Run(tuple(labelled), identity, tuple(left_out), tuple(remarks))
 
 
 def _fault(step: _Step, n_atoms: int) -> str | None:
-    """Say why a step is no label, or None if the rest is to be asked of it."""
+    """Return why a step gives no label, or None if it passes so far."""
     if step.energy is None:
         return "the file is cut off"
     if not step.reached:
@@ -156,11 +156,13 @@ def _lines(path: Path) -> Iterator[str]:
     with open_unpacked(path) as file:
         text = io.TextIOWrapper(file, "utf-8", errors="replace")
         while line := text.readline(_LONGEST_LINE):
-            yield line.rstrip("\n") if line.endswith("\n") else line + "\0"  # a last line without an end is cut off
+            yield (
+                line.rstrip("\n") if line.endswith("\n") else line + "\0"
+            )  # a last line without a line break is cut off
 
 
 def _numbers(line: str, count: int) -> list[float]:
-    # Columns of a Fortran format may touch where a number has a sign.
+    # Columns of a Fortran format may touch if a number has a sign.
     words = re.sub(r"(?<=\d)-", " -", line).split()
     return [float(word) for word in words[:count]] if len(words) >= count else [float(word) for word in [*words, "?"]]
 
@@ -192,14 +194,14 @@ def _read(lines: Iterator[str]) -> tuple[_Head, list[_Step], bool]:
 
 
 def _read_head(head: _Head, line: str, lines: Iterator[str], *, in_incar: bool) -> bool:
-    """Take one line of the head in; give whether the repeated INCAR goes on."""
+    """Read one line of the header; return whether the repeated INCAR continues."""
     if line.strip() == "INCAR:":
         return True
     if in_incar:
-        given = _INCAR.match(line)
-        if given is not None:
+        match = _INCAR.match(line)
+        if match is not None:
             head.repeated = True
-            head.incar.setdefault(given[1], _value(given[2]))
+            head.incar.setdefault(match[1], _value(match[2]))
             return True
         if not line.startswith(" POTCAR"):
             return False
@@ -209,7 +211,7 @@ def _read_head(head: _Head, line: str, lines: Iterator[str], *, in_incar: bool) 
 
 
 def _read_lattice(head: _Head, line: str, lines: Iterator[str]) -> bool:
-    """Take in a line of pseudopotentials, k-points or vectors; give whether it is one."""
+    """Read a line of pseudopotentials, k-points or vectors; return whether it is one."""
     if line.startswith(" POTCAR:"):
         head.named.append(" ".join(line.removeprefix(" POTCAR:").split()))
     elif "TITEL" in line and "=" in line:
@@ -246,7 +248,7 @@ def _read_tags(head: _Head, line: str) -> None:
 
 
 def _read_step(step: _Step, line: str, lines: Iterator[str], n_atoms: int) -> None:
-    """Take one line of an ionic step in."""
+    """Read one line of an ionic step."""
     if "free energy    TOTEN" in line:
         step.energies.append(_energy(line))
     elif "aborting loop" in line:
@@ -275,7 +277,7 @@ def _read_step(step: _Step, line: str, lines: Iterator[str], n_atoms: int) -> No
 
 
 def _moments(lines: Iterator[str], n_atoms: int) -> list[float]:
-    """Read the table of magnetic moments: one line an atom, whose last number is the sum."""
+    """Read the table of magnetic moments: one line per atom, whose last number is the sum."""
     rows: list[float] = []
     for line in lines:
         words = line.split()
@@ -332,21 +334,21 @@ def _kinds(head: _Head) -> tuple[Kind, ...]:
 
 
 def _parameters(head: _Head) -> dict[str, Any]:
-    """Give the tags as a vasprun.xml has them: those that the OUTCAR prints, and some that only the INCAR has."""
-    found = dict(head.parameters)
+    """Return the tags as in a vasprun.xml: those that the OUTCAR prints, and some that only the INCAR has."""
+    tags = dict(head.parameters)
     for tag in ("ADDGRID", "LHFCALC", "LUSE_VDW", "HFSCREEN", "AEXX", "LREAL", "KGAMMA", "LASPH"):
-        if tag in head.incar and tag not in found:
-            found[tag] = head.incar[tag]
+        if tag in head.incar and tag not in tags:
+            tags[tag] = head.incar[tag]
     if "KSPACING" in head.incar:
-        found.setdefault("KGAMMA", True)
+        tags.setdefault("KGAMMA", True)
     for tag in ("LDAUL", "LDAUU", "LDAUJ"):
         if tag in head.lists:
-            found[tag] = [int(value) if tag == "LDAUL" else value for value in head.lists[tag]]
+            tags[tag] = [int(value) if tag == "LDAUL" else value for value in head.lists[tag]]
     if not head.lists.get("ZVAL"):
-        found.pop("NELECT", None)
-    # VASP 5 prints METAGGA = F or T; the name stands in the INCAR.
-    found["METAGGA"] = str(head.incar.get("METAGGA", "--"))
-    return found
+        tags.pop("NELECT", None)
+    # VASP 5 prints METAGGA = F or T; the name is in the INCAR.
+    tags["METAGGA"] = str(head.incar.get("METAGGA", "--"))
+    return tags
 
 
 def _demand_known(head: _Head, parameters: Mapping[str, Any]) -> None:
@@ -375,16 +377,16 @@ def _kpoints(head: _Head) -> SimpleNamespace:
 
 
 def _as_vasprun(step: _Step) -> dict[str, Any]:
-    """Give a step in the words of a vasprun.xml."""
+    """Return a step in the form of a vasprun.xml."""
     electronic: list[dict[str, float]] = [{"e_fr_energy": energy} for energy in step.energies]
     if electronic and step.without_entropy is not None and step.energy is not None:
         electronic[-1]["e_wo_entrp"] = electronic[-1]["e_fr_energy"] + step.without_entropy - step.energy
-    found: dict[str, Any] = {"e_fr_energy": step.energy, "forces": step.forces, "electronic_steps": electronic}
+    values: dict[str, Any] = {"e_fr_energy": step.energy, "forces": step.forces, "electronic_steps": electronic}
     if step.stress_kB:
         stress = np.zeros((3, 3))
         for (i, j), value in zip(_KB_ORDER, step.stress_kB, strict=True):
             stress[i, j] = stress[j, i] = value
-        found["stress"] = stress
+        values["stress"] = stress
     if step.moments:
-        found["magmoms"] = step.moments
-    return found
+        values["magmoms"] = step.moments
+    return values

@@ -1,10 +1,10 @@
 """Data packages: labels in extended XYZ, exact, each frame with its provenance.
 
-One frame is one label. The comment line has ``Lattice``, ``Properties``, ``pbc``, ``energy`` (the one that the forces
-are the derivative of) and ``stress`` (ASE's sign, eV/Å³, nine components) as every reader of extended XYZ knows them,
-and three JSON texts of ours: ``provenance``, ``diagnostics`` and ``origin`` (the group of snapshots that it belongs to,
-the file it came from and its checksum). Numbers are written with as many digits as a double needs, so reading gives
-back what was written bit for bit; ASE's own writer prints eight digits.
+One frame is one label. The comment line has ``Lattice``, ``Properties``, ``pbc``, ``energy`` (the one whose derivatives
+the forces are) and ``stress`` (ASE's sign, eV/Å³, nine components) as every reader of extended XYZ knows them,
+and three additional JSON texts: ``provenance``, ``diagnostics`` and ``origin`` (the group of snapshots that it belongs
+to, the file it came from and its checksum). Numbers are written with as many digits as a double needs, so that reading
+restores them bit for bit; ASE's own writer prints eight digits.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from superionic.labels.frame_values import LabelKeys, LabelledFrame, labelled_fr
 
 _JSON: Final = "_JSON "
 FACTS: Final = ("run", "ordering", "phase", "composition", "round", "temperature_K")
-"""Facts of a structure that a package may carry, as plain words of the comment line."""
+"""Facts about a structure that a package may carry, as plain entries of the comment line."""
 MOMENTS: Final = "magnetic_moments_muB"
-"""Diagnostic that holds magnetic moments, one number or three an atom."""
+"""Diagnostic that holds magnetic moments, one number or three per atom."""
 _PROPERTIES: Final = "species:S:1:pos:R:3:forces:R:3"
 _FULL: Final = ((0, 5, 4), (5, 1, 3), (4, 3, 2))  # places of the Voigt components in the 3×3 tensor
 
@@ -44,14 +44,14 @@ class Entry:
     label
         Its label.
     group
-        Which trajectory or other common origin it is from; entries of one group are correlated.
+        Its trajectory or other common origin; entries of one group are correlated.
     source
-        Name of the file that it came from, and ``sha256`` of it, where it is known.
+        Name and ``sha256`` of the file that it came from, if known.
     facts
-        What else is known of the structure, of :data:`FACTS`: ``run`` (its trajectory), ``ordering``, ``phase``,
+        Further facts about the structure, out of :data:`FACTS`: ``run`` (its trajectory), ``ordering``, ``phase``,
         ``composition``, ``round`` of a learning loop, ``temperature_K``.
     not_taken
-        Keys of stresses that its frame has, and which are of another method than its energy and forces.
+        Keys of stresses in its frame that come from another method than its energy and forces.
     """
 
     atoms: Atoms
@@ -74,7 +74,7 @@ def write_package(
     entries
         Its labels.
     isolated_atoms_eV
-        Energies of isolated atoms, which stand behind the labels as frames of one atom in a box, as the field has them.
+        Energies of isolated atoms, appended to the labels as frames of one atom in a box, as is usual in the field.
     """
     text = "".join([*map(_frame, entries), *(_alone(*each) for each in isolated_atoms_eV.items())])
     draft = path.with_name(f".{path.name}.part")
@@ -90,16 +90,16 @@ def write_package(
 def read_package(
     path: Path, stated: Mapping[str, Any] | None = None, keys: LabelKeys | None = None
 ) -> Iterator[Entry | CalculationFailed]:
-    """Read the frames of an extended XYZ file, each as an entry or as the reason why it is none.
+    """Read the frames of an extended XYZ file, each as an entry or as the reason why it is rejected.
 
     Parameters
     ----------
     path
         The file.
     stated
-        Provenance for frames that bring none of their own: whoever states it answers for convergence too.
+        Provenance for frames without one: whoever states it answers for convergence too.
     keys
-        Where the values are, if not where :mod:`superionic.labels.frame_values` looks.
+        Keys of the values, if not those that :mod:`superionic.labels.frame_values` chooses.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def read_package(
             yield frame if isinstance(frame, CalculationFailed) else _entry(frame, path, stated)
         except CalculationFailed as failure:
             yield failure
-        except (TypeError, ValueError) as error:  # words of a comment line that are not what a package has there
+        except (TypeError, ValueError) as error:  # a comment line that is not that of a package
             number = frame.number if isinstance(frame, LabelledFrame) else "?"
             yield CalculationFailed(f"frame {number} has a damaged comment line ({type(error).__name__}: {error})")
 
@@ -191,7 +191,7 @@ def _plain(value: Any) -> str | int | float:
 
 
 def _parsed(value: Any) -> Any:
-    """ASE reads JSON texts itself in some versions and leaves them as texts in others."""
+    """Parse a JSON text, which some versions of ASE parse themselves and others leave as text."""
     if isinstance(value, str) and value.startswith(_JSON.strip()):
         return json.loads(value.removeprefix(_JSON.strip()))
     return value

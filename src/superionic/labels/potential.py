@@ -1,9 +1,8 @@
 """Another potential as a named stand-in for a reference method.
 
-For tests (the pair potential labels in milliseconds), for distillation (a fine-tuned teacher labels for a student) and
-for studies of method. A label made here says so: ``provenance["stand_in"]`` is true, and its code is
-``potential:<name>``. Nothing that is trained on such labels is nearer to density-functional theory than the potential
-that made them.
+It serves tests (the pair potential labels in milliseconds), distillation (a fine-tuned teacher labels for a student)
+and studies of method. Its labels say so: ``provenance["stand_in"]`` is true, and the code is ``potential:<name>``.
+Nothing trained on such labels is closer to density-functional theory than the potential that made them.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ class PotentialLabeller:
 
     @property
     def identity(self) -> LabellerIdentity:
-        """Who makes the labels."""
+        """The identity of the labeller."""
         return self._identity
 
     def label(self, atoms: Atoms, *, scratch: Path | None = None, progress: Progress | None = None) -> Label:
@@ -49,7 +48,7 @@ class PotentialLabeller:
         prediction = self._potential.evaluate(atoms)
         if not prediction.is_finite:
             raise CalculationFailed(
-                "the potential that stands in for a reference returned a number that is not finite",
+                "the potential used in place of a reference returned a number that is not finite",
                 {"labeller": self._identity.name, "n_atoms": len(atoms)},
             )
         if progress is not None:

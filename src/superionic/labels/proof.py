@@ -1,7 +1,7 @@
-"""The proof that GPAW or tblite computes here what it computed when its values were put on record.
+"""The proof that GPAW or tblite reproduces its recorded values on this machine.
 
-A rock-salt LiCl cell of two atoms, chlorine off its site so that forces and shear stress are alive, labelled by the
-adapter itself: what is proved is the whole way of a label, and not only that a library can be imported.
+A rock-salt LiCl cell of two atoms, with chlorine off its site so that forces and shear stress do not vanish, is
+labelled by the adapter itself: this tests the whole path of a label, and not only that a library can be imported.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from superionic.labels.base import load_labeller
 
 @dataclass(frozen=True)
 class Record:
-    """What a labeller gave for the cell of the proof, and how far off it may be elsewhere.
+    """Recorded values of a labeller for the cell of the proof, with tolerances for other machines.
 
     Attributes
     ----------
     code
-        Its name for people.
+        Display name.
     settings
         Labeller settings of the proof.
     energy_eV, force_on_Li_eV_per_A, stress_eV_per_A3
-        Values on record.
+        Recorded values.
     tolerances
         Largest deviations of ``energy_eV``, ``forces_eV_per_A`` and ``stress_eV_per_A3``.
     fix
@@ -80,7 +80,7 @@ RECORDS: Final[Mapping[str, Record]] = MappingProxyType(
 
 
 def lithium_chloride() -> Atoms:
-    """Give the cell of the proof: primitive rock salt, a = 5.13 Å, with Cl displaced by (0.10, 0.05, -0.08) Å."""
+    """Return the cell of the proof: primitive rock salt, a = 5.13 Å, with Cl displaced by (0.10, 0.05, -0.08) Å."""
     half = 5.13 / 2.0
     cell = np.array([[0.0, half, half], [half, 0.0, half], [half, half, 0.0]])
     positions = np.array([[0.0, 0.0, 0.0], [half + 0.10, half + 0.05, half - 0.08]])
@@ -88,7 +88,7 @@ def lithium_chloride() -> Atoms:
 
 
 def prove(settings: Mapping[str, Any], inputs: Mapping[str, Any], context: Any) -> dict[str, Any]:
-    """Label the cell of the proof and compare with the values on record.
+    """Label the cell of the proof and compare with the recorded values.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def prove(settings: Mapping[str, Any], inputs: Mapping[str, Any], context: Any) 
     Returns
     -------
     dict
-        The values found, those on record, and the largest deviations.
+        The computed values, and their largest deviations from the recorded ones.
 
     Raises
     ------
@@ -130,7 +130,7 @@ def prove(settings: Mapping[str, Any], inputs: Mapping[str, Any], context: Any) 
         "stress_eV_per_A3": float(np.abs(stress - np.array(record.stress_eV_per_A3)).max()),
     }
     allowed = record.tolerances
-    found = {
+    result = {
         "labeller": labeller.identity.provenance(),
         "energy_eV": label.energy_eV,
         "forces_eV_per_A": label.forces_eV_per_A[0].tolist(),
@@ -145,4 +145,4 @@ def prove(settings: Mapping[str, Any], inputs: Mapping[str, Any], context: Any) 
             f"{deviations[what]:.2e} (allowed: {allowed[what]:.0e}).",
             fix=record.fix,
         )
-    return found
+    return result

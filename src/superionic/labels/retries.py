@@ -1,8 +1,8 @@
 """The ladder of retries: other ways to the same converged answer, tried in order, each on record.
 
-A rung changes how the electronic minimisation walks (mixing, eigensolver, a detour over wider smearing), never where
-it has to arrive: cutoff, k-points, smearing and tolerances of the run that makes the label are those of the settings.
-So the settings hash stays, and labels of different rungs may share a set.
+A rung changes the path of the electronic minimisation (mixing, eigensolver, a detour over wider smearing), never its
+target: cutoff, k-points, smearing and tolerances of the run that makes the label are those of the settings.
+So the settings hash is unchanged, and labels of different rungs may share a set.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class Rung:
     Attributes
     ----------
     name
-        What it changes, for the record: ``"as set"``, ``"mixing"``, ``"eigensolver"``, ``"smearing"``.
+        The change that it makes, for the record: ``"as set"``, ``"mixing"``, ``"eigensolver"``, ``"smearing"``.
     options
-        What the adapter makes of it.
+        Options for the adapter.
     """
 
     name: str
@@ -42,10 +42,10 @@ def climb(rungs: Sequence[Rung], attempt: Callable[[Rung], Result]) -> tuple[Res
     Parameters
     ----------
     rungs
-        At least one.
+        The rungs, at least one.
     attempt
-        Makes the calculation of a rung; raises :class:`NotConverged` if a further rung is worth its price, and any
-        other :class:`CalculationFailed` if not.
+        Function that runs the calculation of a rung; raises :class:`NotConverged` if a further rung is worth trying,
+        and any other :class:`CalculationFailed` if not.
 
     Returns
     -------
@@ -55,8 +55,8 @@ def climb(rungs: Sequence[Rung], attempt: Callable[[Rung], Result]) -> tuple[Res
     Raises
     ------
     CalculationFailed
-        If no rung converged: the reason names all of them, ``details["attempts"]`` has their record and the rest of
-        ``details`` is of the last one. Any other failure is passed on, with the attempts before it.
+        If no rung converged: the reason names all of them, ``details["attempts"]`` has their record, and the rest
+        of ``details`` belongs to the last one. Any other failure propagates, with the attempts before it.
     """
     attempts: list[dict[str, Any]] = []
     for rung in rungs:

@@ -1,14 +1,15 @@
 """Labels from extended tight binding (GFN1-xTB, GFN2-xTB) by tblite: a fast, free reference for tests and methods.
 
-What to know
+Limitations
     - The library samples the Γ point only and offers no other. Energies of cells of different size are therefore not
-      comparable while cells are small (rock-salt LiCl: 8 and 64 atoms differ by 0.27 eV/atom), and pressures are not
-      to be believed. Take cells with edges of 10 Å or more, and one cell for a set.
-    - Neutral and spin-paired, one thread. The energy holds the entropy of the electronic temperature, so forces and
-      stress are its derivatives; they are to rounding, but the energy has steps of some 1e-7 eV where an atom changes
-      which of its images is nearest, as the sums over images at Γ take the nearest ones.
-    - The library stops with an error when the self-consistent charges do not converge; besides, the charges it returns
-      must add up to zero and all numbers be finite. Anything else is a :class:`CalculationFailed`, never a label.
+      comparable while cells are small (rock-salt LiCl: 8 and 64 atoms differ by 0.27 eV/atom), and pressures are
+      not reliable. Use cells with edges of 10 Å or more, and one cell for a set.
+    - Neutral and spin-paired, one thread. The energy includes the entropy of the electronic temperature, so that
+      forces and stress are its derivatives, to rounding; but the energy has steps of some 1e-7 eV where the nearest
+      image of an atom changes, as the sums over images at Γ take the nearest ones.
+    - The library stops with an error when the self-consistent charges do not converge; in addition, the charges it
+      returns must add up to zero and all numbers must be finite. Anything else is a :class:`CalculationFailed`, never a
+      label.
 
 Methods: GFN1-xTB, Grimme, Bannwarth and Shushkov, J. Chem. Theory Comput. 13, 1989 (2017); GFN2-xTB, Bannwarth, Ehlert
 and Grimme, J. Chem. Theory Comput. 15, 1652 (2019).
@@ -49,7 +50,7 @@ class TbliteLabeller:
     Parameters
     ----------
     settings
-        Complete settings as :func:`complete_settings` gives them.
+        Complete settings from :func:`complete_settings`.
 
     Raises
     ------
@@ -62,7 +63,7 @@ class TbliteLabeller:
             version = importlib.metadata.version("tblite")
         except importlib.metadata.PackageNotFoundError as error:
             raise EngineError(
-                "Labels by tblite were asked for in an environment without tblite.",
+                "Labels by tblite were requested in an environment without tblite.",
                 fix="Install its engine: superionic engines install tblite",
             ) from error
         self._settings = dict(settings)
@@ -70,20 +71,20 @@ class TbliteLabeller:
 
     @property
     def identity(self) -> LabellerIdentity:
-        """Who makes the labels."""
+        """The identity of the labeller."""
         return self._identity
 
     def label(self, atoms: Atoms, *, scratch: Path | None = None, progress: Progress | None = None) -> Label:
         """Label one structure; see :class:`superionic.labels.base.Labeller`. Nothing is written to ``scratch``."""
         del scratch
         _check_structure(atoms)
-        found = self._calculate(atoms)
+        result = self._calculate(atoms)
         volume = abs(float(atoms.cell.volume))
-        energy = float(found.get("energy")) * Hartree
-        forces = -np.array(found.get("gradient"), dtype=np.float64) * (Hartree / Bohr)
-        virial = np.array(found.get("virial"), dtype=np.float64) * Hartree
+        energy = float(result.get("energy")) * Hartree
+        forces = -np.array(result.get("gradient"), dtype=np.float64) * (Hartree / Bohr)
+        virial = np.array(result.get("virial"), dtype=np.float64) * Hartree
         stress = (0.5 * (virial + virial.T) / volume).ravel()[[0, 4, 8, 5, 2, 1]]
-        charges = np.asarray(found.get("charges"), dtype=np.float64)
+        charges = np.asarray(result.get("charges"), dtype=np.float64)
         details = {"formula": atoms.get_chemical_formula()}
         if not (math.isfinite(energy) and all(np.isfinite(values).all() for values in (forces, stress, charges))):
             raise CalculationFailed("tblite returned a number that is not finite", details)
@@ -104,7 +105,7 @@ class TbliteLabeller:
             diagnostics={
                 "converged": True,
                 "net_force_eV_per_A": [float(value) for value in net_force],
-                "smearing_energy_eV": _smearing_energy_eV(found.get("orbital-occupations"), temperature),
+                "smearing_energy_eV": _smearing_energy_eV(result.get("orbital-occupations"), temperature),
             },
         )
 
@@ -199,7 +200,7 @@ def _check_structure(atoms: Atoms) -> None:
 
 
 def _smearing_energy_eV(occupations: npt.ArrayLike, temperature_K: float) -> float:
-    """-TS in eV of Fermi-occupied orbitals: kT Σ 2 [f ln f + (1 - f) ln(1 - f)], f half the occupation."""
+    """Return -TS in eV of Fermi-occupied orbitals: kT Σ 2 [f ln f + (1 - f) ln(1 - f)], f half the occupation."""
     # Mermin, Phys. Rev. 137, A1441 (1965); full and empty orbitals have none.
     half = np.clip(0.5 * np.asarray(occupations, dtype=np.float64).ravel(), 0.0, 1.0)
     partly = half[(half > 0.0) & (half < 1.0)]

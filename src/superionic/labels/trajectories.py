@@ -1,16 +1,16 @@
-"""What the labels of one trajectory say of each other: between neighbours the energy falls by the work of the forces.
+"""Consistency of the labels of one trajectory: between neighbours the energy falls by the work of the forces.
 
-For frames that follow each other closely, in one cell, ΔE = −Σ F·Δr with the mean force of the two (the trapezoidal
-rule; its error is of third order in the step). This holds whatever a potential thinks of the structures, and whatever
-the energies count from: where the slope of ΔE against the work is 1, energies and forces have one scale and sign; where
-it is that of a known slip, one of them is in another unit. A unit that both share leaves the slope alone.
+For successive frames close to each other, in one cell, ΔE = −Σ F·Δr with the mean force of the two (the trapezoidal
+rule; its error is of third order in the step). This is independent of any potential and of the zero of the energies: if
+the slope of ΔE against the work is 1, energies and forces have the same scale and sign; if it is that of a known error,
+one of them is in another unit. A unit common to both leaves the slope unchanged.
 
-Between consecutive steps of molecular dynamics the slope is 1 to some thousandths. Where only every tenth step was kept
+Between consecutive steps of molecular dynamics the slope is 1 to some thousandths. If only every tenth step was saved
 (20 fs, atoms that move by 0.3 Å), the rule misses part of each vibration: sound labels of LGPS give 0.95 ± 0.05. So the
-slope comes with its error, and only one near a known slip counts against labels.
+slope comes with its error, and only one near a known error counts against labels.
 
-Where the cell changes from frame to frame, the stress does work too: ΔE = −Σ F·u + V σ:ε, with the strain ε and what
-the atoms move by besides it, u. So a unit or a sign of the stress is seen as well.
+If the cell changes from frame to frame, the stress does work too: ΔE = −Σ F·u + V σ:ε, with the strain ε and the
+displacements u of the atoms beyond it. So an error of unit or sign of the stress is detected as well.
 """
 
 from __future__ import annotations
@@ -58,20 +58,20 @@ _STRESS_SLIPS: Final[Mapping[float, str]] = {
     0.5 * _HARTREE_PER_BOHR3: "the stress is in Rydberg/Bohr³",
     -0.5 * _HARTREE_PER_BOHR3: "the stress is in Rydberg/Bohr³, and its sign is turned",
 }
-"""What a slip of the stress divides its work by."""
+"""Factor by which each error of the stress divides its work."""
 _LONGEST_STEP_A: Final = 1.0
-"""An atom that moves further between two frames has left what the trapezoidal rule can follow."""
+"""Longest displacement of an atom between two frames for which the trapezoidal rule is used."""
 _SAME_CELL_A: Final = 1.0e-6
 _LARGEST_STRAIN: Final = 0.06
 _OF_THE_ENERGY: Final = 0.2
-"""Smallest part of the energies' changes that work has to make for its slope to be known."""
+"""Smallest fraction of the energy changes that a work must contribute for its slope to be determined."""
 _FEWEST_STEPS: Final = 5
 _CLEAR: Final = 0.95
-"""Smallest correlation of energies and work that says anything."""
+"""Smallest meaningful correlation of energies and work."""
 _SURE: Final = 0.99
-"""Smallest correlation by which labels are refused: long steps have errors of their own."""
+"""Smallest correlation on which labels are refused: long steps have errors of their own."""
 _WIDTH: Final = 0.25
-"""Of the logarithm of a slope, for steps as long as are allowed; the nearest slips are at ±0.64."""
+"""Tolerance of the logarithm of a slope, for the longest steps allowed; the nearest known errors are at ±0.64."""
 _OUTLYING: Final = 5.0
 _FAR_OUT: Final = 10.0
 _FAR_OFF: Final = 0.3
@@ -80,7 +80,7 @@ _OF_THE_WORK: Final = 0.1
 
 @dataclass(frozen=True)
 class RunWitness:
-    """Slope of the energy's fall against the work of the forces along one trajectory.
+    """The slope of the energy changes against the work of the forces along one trajectory.
 
     Attributes
     ----------
@@ -89,17 +89,17 @@ class RunWitness:
     members
         Indices of its labels.
     n_steps
-        Neighbouring frames that could be compared.
+        Number of pairs of neighbouring frames compared.
     slope, correlation
         Of ΔE against −Σ F·Δr through the origin.
     n_atoms
-        In its cell.
+        Number of atoms in the cell.
     slope_error
-        Standard error of the slope, by how the work scatters about the energies; that is the rule's own error.
+        Standard error of the slope, from the scatter of the work about the energies, which is the rule's own error.
     stress_slope, stress_correlation
-        Of what the forces leave of ΔE against V σ:ε, where the cell changes; None where it does not.
+        Of the remainder of ΔE after the work of the forces against V σ:ε, if the cell changes; None if it does not.
     volume_A3
-        Of its first cell.
+        Volume of the first cell.
     """
 
     group: str
@@ -115,7 +115,7 @@ class RunWitness:
 
     @property
     def stress_slip(self) -> str | None:
-        """Words for the slip of the stress that its slope is that of, or None."""
+        """Description of the error of the stress that matches its slope, or None."""
         slope = self.stress_slope
         if slope is None or self.n_steps < _FEWEST_STEPS or abs(self.stress_correlation) < _SURE or _near(slope, 1.0):
             return None
@@ -130,17 +130,17 @@ class RunWitness:
 
     @property
     def clear(self) -> bool:
-        """Whether there is enough to judge by."""
+        """Whether the evidence suffices for a judgement."""
         return self.n_steps >= _FEWEST_STEPS and abs(self.correlation) >= _CLEAR
 
     @property
     def sound(self) -> bool:
-        """Whether energies and forces have one scale and sign."""
+        """Whether energies and forces have the same scale and sign."""
         return self.clear and _near(self.slope, 1.0)
 
     @property
     def slip(self) -> str | None:
-        """Words for the slip that the slope is that of, or None."""
+        """Description of the error that matches the slope, or None."""
         if self.sound or self.n_steps < _FEWEST_STEPS or abs(self.correlation) < _SURE:
             return None
         slips = {**_SLIPS, 1.0 / max(2, self.n_atoms): "energies are per atom"}
@@ -155,11 +155,12 @@ class Trajectories:
     Attributes
     ----------
     runs
-        Those with two frames that can be compared.
+        The trajectories with at least two comparable frames.
     sound
         Labels that fit their neighbours, in runs whose slope is 1.
     misplaced
-        Labels whose energy is off that of both neighbours by this many eV, in runs whose others follow the work.
+        Labels whose energy deviates from both neighbours' by this many eV, in runs whose other energies follow the
+        work.
     """
 
     runs: tuple[RunWitness, ...]
@@ -169,7 +170,7 @@ class Trajectories:
     _forces: Mapping[int, FloatArray] = field(default_factory=dict)
 
     def renumbered(self, numbers: Sequence[int]) -> Trajectories:
-        """Give the same with each label called by another number."""
+        """Return the same with the labels renumbered."""
         return Trajectories(
             tuple(replace(run, members=tuple(numbers[i] for i in run.members)) for run in self.runs),
             frozenset(numbers[i] for i in self.sound),
@@ -179,7 +180,7 @@ class Trajectories:
         )
 
     def speaks_against(self, index: int, forces_eV_per_A: FloatArray) -> bool:
-        """Whether other forces of a label would fit its neighbours clearly worse than its own do."""
+        """Return whether alternative forces of a label fit its neighbours clearly worse than its own do."""
         if index not in self.sound:
             return False
         own, other = 0.0, 0.0
@@ -211,7 +212,7 @@ def trajectories_of(
     groups
         Trajectory of each structure; the order within one is that in time.
     stresses_eV_per_A3
-        Voigt stresses, None where there is none; without them frames of changing cells are not compared.
+        Voigt stresses, None if missing; without them frames of changing cells are not compared.
     """
     members: dict[str, list[int]] = {}
     for index, group in enumerate(groups):
@@ -245,8 +246,8 @@ def trajectories_of(
         size_w, size_f = float(np.vdot(work, work)), float(np.vdot(fall, fall))
         product = float(np.vdot(work, fall))
         correlation = product / float(np.sqrt(size_w * size_f)) if size_w > 0.0 and size_f > 0.0 else 0.0
-        # Energies are exact and the work has the rule's own error: the work is fitted to the energies, not the other
-        # way round, which would pull the slope to 0.
+        # Energies are exact and the work has the rule's own error: fit the work to the energies, not the other way
+        # round, which would bias the slope towards 0.
         slope = size_f / product if product != 0.0 else 0.0
         rest = (1.0 - correlation**2) / max(1, len(steps) - 1)
         error = abs(slope) * float(np.sqrt(max(0.0, rest))) / abs(correlation) if correlation != 0.0 else 0.0
@@ -262,7 +263,7 @@ def trajectories_of(
 
 
 def _misplaced(steps: Sequence[tuple[int, int, float, float]]) -> dict[int, float]:
-    """Give the labels whose energy is off both its neighbours' by one amount, while all others follow the work, in eV.
+    """Return the labels whose energy deviates equally from both neighbours', while all others follow the work, in eV.
 
     Parameters
     ----------
@@ -299,7 +300,7 @@ def _strained_steps(
     forces: Sequence[FloatArray],
     stresses: Sequence[FloatArray | None] | None,
 ) -> list[tuple[int, int, float, float]]:
-    """Give the neighbours whose cells differ, with the work of the forces and that of the stress, in eV."""
+    """Return the neighbours whose cells differ, with the work of the forces and that of the stress, in eV."""
     rows: list[tuple[int, int, float, float]] = []
     if stresses is None:
         return rows
@@ -324,7 +325,7 @@ def _strained_run(
     energies: FloatArray,
     steps: Sequence[tuple[int, int, float, float]],
 ) -> RunWitness | None:
-    """Compare the energies of neighbours whose cells differ with both works; None where there are too few."""
+    """Compare the energies of neighbours whose cells differ with both works; None if there are too few."""
     rows = [(by_forces, by_stress, energies[second] - energies[first]) for first, second, by_forces, by_stress in steps]
     work = np.array(rows, dtype=np.float64).reshape(-1, 3)
     if len(work) < _FEWEST_STEPS or not np.isfinite(work).all():
@@ -335,14 +336,14 @@ def _strained_run(
     if total == 0.0 or not sizes[1] > 0.0:
         return None
     scaled = work[:, :2] / np.maximum(sizes, 1.0e-300)
-    found = np.linalg.lstsq(scaled, fall, rcond=1.0e-6)[0]
-    left = float(np.linalg.norm(fall - scaled @ found))
-    known = np.abs(found) > min(_OF_THE_ENERGY * total, _FAR_OUT * left)
+    coefficients = np.linalg.lstsq(scaled, fall, rcond=1.0e-6)[0]
+    left = float(np.linalg.norm(fall - scaled @ coefficients))
+    known = np.abs(coefficients) > min(_OF_THE_ENERGY * total, _FAR_OUT * left)
     correlation = float(np.sqrt(max(0.0, 1.0 - (left / total) ** 2)))
-    slopes = found / np.maximum(sizes, 1.0e-300)
+    slopes = coefficients / np.maximum(sizes, 1.0e-300)
     by_forces, by_stress = (float(slope) for slope in slopes)
     if known[0] and _near(by_stress, by_forces):
-        by_stress /= by_forces  # it is the energies, then, that are in another unit
+        by_stress /= by_forces  # then the energies are in another unit
     return RunWitness(
         group,
         tuple(indices),
@@ -357,14 +358,14 @@ def _strained_run(
 
 
 def _strain(one: Atoms, other: Atoms) -> tuple[FloatArray, FloatArray, float] | None:
-    """Give the strain to the next frame, what each atom moved by besides, and the mean volume, or None."""
+    """Return the strain to the next frame, the further displacement of each atom, and the mean volume, or None."""
     first, second = np.asarray(one.cell), np.asarray(other.cell)
     if len(one) != len(other) or not np.array_equal(one.numbers, other.numbers):
         return None
     if np.abs(first - second).max() <= _SAME_CELL_A or abs(np.linalg.det(first)) < 1.0e-6:
         return None
     there, back = np.linalg.solve(first, second) - np.eye(3), np.linalg.solve(second, first) - np.eye(3)
-    deformation = 0.5 * (there - back)  # to second order the logarithm, seen from the middle
+    deformation = 0.5 * (there - back)  # the logarithmic strain to second order, about the midpoint
     if float(np.abs(deformation).max()) > _LARGEST_STRAIN:
         return None
     step = other.positions @ np.linalg.inv(second) - one.positions @ np.linalg.inv(first)
@@ -380,12 +381,12 @@ def _near(slope: float, factor: float) -> bool:
 
 
 def _work(first: FloatArray, second: FloatArray, moved: FloatArray) -> float:
-    """Give −Σ F·Δr with the mean force, in eV."""
+    """Return −Σ F·Δr with the mean force, in eV."""
     return -0.5 * float(np.vdot(first + second, moved))
 
 
 def _moved(one: Atoms, other: Atoms) -> FloatArray | None:
-    """Give how far each atom moved to the next frame, or None if the two are no neighbours in a trajectory."""
+    """Return the displacement of each atom to the next frame, or None if the two are not neighbours in a trajectory."""
     cell = np.asarray(one.cell)
     if len(one) != len(other) or not np.array_equal(one.numbers, other.numbers):
         return None

@@ -1,7 +1,7 @@
-"""Structures that are one and the same: atoms of an element exchanged, all moved together, or wrapped into the cell.
+"""Identical structures, up to exchanging atoms of an element, a common shift, or wrapping into the cell.
 
-Pairs are looked for by numbers that none of these changes, |Σ_i w(Z_i) exp(2πi h·f_i)| for a few h, in a tree: the time
-grows as n log n with the number of structures. What is near there is compared atom by atom.
+Pairs are searched in a tree by numbers invariant under these changes, |Σ_i w(Z_i) exp(2πi h·f_i)| for a few h, in a
+time that grows as n log n with the number of structures. Close pairs are then compared atom by atom.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _HARMONICS: Final = np.array(
 
 
 def first_twins(structures: Sequence[Atoms], tolerance_A: float) -> list[int | None]:
-    """Give for each structure the first one of the list that is the same, or None.
+    """Return for each structure the first identical one of the list, or None.
 
     Parameters
     ----------
     structures
         Periodic in three directions; a twin has the same cell vectors.
     tolerance_A
-        No atom and no cell vector of twins differs by more, once they are laid on one another.
+        No atom and no cell vector of twins differs by more, once they are superimposed.
 
     Returns
     -------
@@ -44,7 +44,7 @@ def first_twins(structures: Sequence[Atoms], tolerance_A: float) -> list[int | N
     by_composition: dict[bytes, list[int]] = {}
     copies: dict[bytes, int] = {}
     for index, atoms in enumerate(structures):
-        # Copies to the last bit need no search; many of them would be near each other all.
+        # Copies to the last bit need no search; many of them would all be close to each other.
         exact = atoms.numbers.tobytes() + atoms.positions.tobytes() + np.asarray(atoms.cell).tobytes()
         if (first := copies.setdefault(exact, index)) != index:
             twins[index] = first
@@ -55,11 +55,11 @@ def first_twins(structures: Sequence[Atoms], tolerance_A: float) -> list[int | N
             continue
         cells = np.array([np.asarray(structures[index].cell) for index in members])
         shortest = float(np.linalg.norm(cells, axis=2).min())
-        # An atom that is moved by t turns its phase by 2π h·Δf, with |Δf| ≤ t/height of the cell; |h| ≤ √5.
+        # Moving an atom by t changes its phase by 2π h·Δf, with |Δf| ≤ t/height of the cell; |h| ≤ √5.
         heights = 1.0 / np.linalg.norm(np.linalg.inv(cells), axis=1)
         turned = 2.0 * np.pi * np.abs(_HARMONICS).sum(axis=1).max() * tolerance_A / min(float(heights.min()), shortest)
         invariants = np.array([_invariants(structures[index]) for index in members])
-        # Both parts in units of what is allowed to differ.
+        # Both parts in units of the difference allowed.
         features = np.hstack([invariants / turned, cells.reshape(len(members), 9) / tolerance_A])
         tree = cKDTree(features)
         firsts: set[int] = set()
@@ -75,7 +75,7 @@ def first_twins(structures: Sequence[Atoms], tolerance_A: float) -> list[int | N
 
 
 def same_crystal(one: Atoms, other: Atoms, tolerance_A: float) -> bool:
-    """Whether two structures of one composition are twins, see :func:`first_twins`."""
+    """Return whether two structures of one composition are twins, see :func:`first_twins`."""
     cell = np.asarray(one.cell)
     if len(one) != len(other) or np.abs(cell - np.asarray(other.cell)).max() > tolerance_A:
         return False
@@ -100,7 +100,7 @@ def _laid_on(
     cell: FloatArray,
     tolerance_A: float,
 ) -> bool:
-    """Whether each atom of ``a`` lies on one of ``b`` of its element, up to a common shift that is small itself."""
+    """Return whether each atom of ``a`` lies on one of ``b`` of its element, up to a small common shift."""
     moved = np.zeros_like(a)
     for number in np.unique(numbers_a):
         mine, theirs = np.flatnonzero(numbers_a == number), np.flatnonzero(numbers_b == number)
@@ -108,7 +108,7 @@ def _laid_on(
         steps -= np.round(steps)
         distances = np.linalg.norm(steps @ cell, axis=2)
         nearest = distances.argmin(axis=1)
-        # The atom that the two were laid together by may be off by the tolerance itself.
+        # The atom used to superimpose the two may itself be off by the tolerance.
         if len(set(nearest.tolist())) < len(mine) or distances[np.arange(len(mine)), nearest].max() > 2 * tolerance_A:
             return False
         moved[mine] = steps[np.arange(len(mine)), nearest]
@@ -124,7 +124,7 @@ def _fractions(atoms: Atoms) -> FloatArray:
 
 
 def _invariants(atoms: Atoms) -> FloatArray:
-    """Give |Σ w exp(2πi h·f)|/Σ w, which no atom changes by more than the angle that its phase turns by."""
+    """Return |Σ w exp(2πi h·f)|/Σ w, which an atom changes by no more than the change of its phase."""
     weights = np.sqrt(np.asarray(atoms.numbers, dtype=np.float64))
     phases = np.exp(2.0j * np.pi * (_fractions(atoms) @ _HARMONICS.T))
     return np.asarray(np.abs(weights @ phases) / weights.sum(), dtype=np.float64)

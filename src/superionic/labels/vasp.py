@@ -1,18 +1,18 @@
-"""Labels from density-functional theory by VASP, for those who have a licence.
+"""Labels from density-functional theory by VASP, for users with a licence.
 
-What is yours and not the campaign's: the command that runs VASP, in the environment variable ``SUPERIONIC_VASP`` (for
-instance ``mpirun -n 16 vasp_std``), and the folder of pseudopotentials in ``PMG_VASP_PSP_DIR``, laid out as pymatgen
-has it or as VASP's own archives unpack (``potpaw_PBE.54/Li_sv/POTCAR``).
+Two settings belong to the user and not to the campaign: the command that runs VASP, in the environment variable
+``SUPERIONIC_VASP`` (for instance ``mpirun -n 16 vasp_std``), and the folder of pseudopotentials, in
+``PMG_VASP_PSP_DIR``, laid out as in pymatgen or as VASP's own archives unpack (``potpaw_PBE.54/Li_sv/POTCAR``).
 
 Inputs are written by pymatgen's classes for INCAR, KPOINTS and POSCAR, every tag stated: the input sets of pymatgen
-change with its version, and a label's settings must not. Atoms are sorted by element for VASP and put back in the
-order that was asked for. Outputs are read by :mod:`superionic.labels.vasprun`, and refused if they are not the answer
-to what was asked: other settings, another version than the campaign states, other atoms or another cell.
+change with its version, and a label's settings must not. Atoms are sorted by element for VASP and restored to
+their original order. Outputs are read by :mod:`superionic.labels.vasprun`, and refused if they do not match the
+request: other settings, another version than the campaign states, other atoms or another cell.
 
 POTCARs of paper A (Deng et al. 2025, Methods): Li_sv 10Sep2004, Na_pv 19Sep2006, Y_sv 25May2007, Zr_sv 04Jan2005,
 In_d 06Sep2000, Ge_d 03Jul2007, Si 05Jan2001, P 06Sep2000, O 08Apr2002, S 06Sep2000, Cl 06Sep2000, Br 06Sep2000, all of
 the release PBE_54. The paper gives dates and valence electrons, from which the names follow; they are those of the
-Materials Project. Paper B does not say; for it, and for all other elements, the Materials Project's are taken.
+Materials Project. Paper B does not say; for it, and for all other elements, the Materials Project's are used.
 """
 
 from __future__ import annotations
@@ -72,7 +72,9 @@ PAPER_A_POTCARS: Final[Mapping[str, str]] = MappingProxyType(
 )  # fmt: skip
 """Names of paper A's pseudopotentials."""
 _BY_SIGNAL: Final = 128  # shells and mpirun add this to the number of the signal
-_FREE_TAGS: Final = frozenset({"NCORE", "NPAR", "KPAR", "NSIM", "LPLANE", "LSCALAPACK"})  # how, not what
+_FREE_TAGS: Final = frozenset(
+    {"NCORE", "NPAR", "KPAR", "NSIM", "LPLANE", "LSCALAPACK"}
+)  # performance only, no effect on results
 _OURS: Final = frozenset(
     {"ALGO", "EDIFF", "ENCUT", "GGA", "IBRION", "ISMEAR", "ISTART", "ICHARG", "KSPACING", "KGAMMA", "METAGGA", "NELM"}
     | {"NSW", "SIGMA", "LWAVE", "LCHARG", "ISIF"}
@@ -84,11 +86,11 @@ LADDER: Final[tuple[Rung, ...]] = (
     Rung("eigensolver", {"tags": {"ALGO": "All", "TIME": 0.2}}),
     Rung("smearing", {"tags": {"ALGO": "All", "TIME": 0.2}, "first_smearing_eV": 0.3}),
 )
-"""Ways to converge, in order; the last one goes on from the orbitals of a run with wide smearing (ISTART = 1)."""
+"""Ways to converge, in order; the last one continues from the orbitals of a run with wide smearing (ISTART = 1)."""
 
 
-class VaspDied(RuntimeError):  # noqa: N818 - it names what happened
-    """VASP was killed, by hand, for want of memory or by a crash: that says nothing of the structure yet."""
+class VaspDied(RuntimeError):  # noqa: N818 - it names an event
+    """VASP was killed, by hand, for lack of memory or by a crash: that says nothing about the structure yet."""
 
 
 class VaspLabeller:
@@ -97,7 +99,7 @@ class VaspLabeller:
     Parameters
     ----------
     settings
-        Complete settings as :func:`complete_settings` gives them.
+        Complete settings from :func:`complete_settings`.
     """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
@@ -105,7 +107,7 @@ class VaspLabeller:
 
     @property
     def identity(self) -> LabellerIdentity:
-        """Who makes the labels; the version is the stated one (``"not stated"`` without), that of a label the true."""
+        """The identity of the labeller, with the stated version (or ``"not stated"``); labels carry the actual one."""
         return _identity(self._settings)
 
     def label(self, atoms: Atoms, *, scratch: Path | None = None, progress: Progress | None = None) -> Label:
@@ -114,7 +116,7 @@ class VaspLabeller:
         Raises
         ------
         CalculationFailed
-            If VASP fails, or its answer is not one to this question.
+            If VASP fails, or its output does not match the request.
         EngineError
             If the command is not set or cannot be started, or another version of VASP ran than the settings state.
         PotentialError
@@ -132,12 +134,12 @@ class VaspLabeller:
         return self._label(atoms, scratch, progress)
 
     def _label(self, atoms: Atoms, scratch: Path, progress: Progress | None) -> Label:
-        order = np.argsort(atoms.numbers, kind="stable")  # VASP wants the atoms of an element together
+        order = np.argsort(atoms.numbers, kind="stable")  # VASP needs the atoms of an element together
         work = Atoms(
             numbers=atoms.numbers[order], positions=atoms.positions[order], cell=np.array(atoms.cell), pbc=True
         )
         run, attempts = climb(LADDER, lambda rung: self._attempt(work, rung, scratch, progress))
-        self._demand_asked(run, work)
+        self._demand_match(run, work)
         label = run.steps[-1][1]
         forces = np.empty_like(label.forces_eV_per_A)
         forces[order] = label.forces_eV_per_A
@@ -177,11 +179,11 @@ class VaspLabeller:
         command = os.environ.get(COMMAND_VARIABLE, "")
         if not command.strip():
             raise EngineError(
-                "It is not known how to run VASP here.",
+                "The command that runs VASP is not set.",
                 where=f"environment variable {COMMAND_VARIABLE}",
                 fix=f'Set it to your command, for instance: export {COMMAND_VARIABLE}="mpirun -n 16 vasp_std"',
             )
-        (folder / "vasprun.xml").unlink(missing_ok=True)  # an old answer is no answer
+        (folder / "vasprun.xml").unlink(missing_ok=True)  # an old output must not be read again
         try:
             with (folder / "vasp.out").open("w") as out:
                 done = subprocess.run(
@@ -197,7 +199,7 @@ class VaspLabeller:
             raise EngineError(
                 f"VASP cannot be started: {error.strerror}.",
                 where=f"{COMMAND_VARIABLE}={command}",
-                fix="Correct the command; it runs in a folder of its own, so write whole paths.",
+                fix="Correct the command; it runs in a folder of its own, so write absolute paths.",
             ) from error
         if done.returncode < 0 or done.returncode > _BY_SIGNAL:
             number = abs(done.returncode) % _BY_SIGNAL
@@ -207,10 +209,10 @@ class VaspLabeller:
                 f"VASP ended with exit code {done.returncode}", {"last_lines": _last_lines(folder / "vasp.out")}
             )
 
-    def _demand_asked(self, run: Run, work: Atoms) -> None:
-        """Refuse an answer to another question."""
+    def _demand_match(self, run: Run, work: Atoms) -> None:
+        """Refuse an output that does not match the request."""
         if len(run.steps) != 1:
-            raise CalculationFailed(f"one single point was asked for, and {len(run.steps)} ionic steps came back")
+            raise CalculationFailed(f"one single point was requested, but {len(run.steps)} ionic steps came back")
         atoms, label = run.steps[0]
         wrong = same_structure(atoms, work)
         if wrong:
@@ -219,20 +221,20 @@ class VaspLabeller:
         version = run.identity.version
         if stated is not None and version != stated:
             raise EngineError(
-                f"VASP {version} ran, and the campaign states {stated}.",
+                f"VASP {version} ran, but the campaign states {stated}.",
                 where="label.vasp.version",
-                fix="State the version that runs, or run the version that is stated.",
+                fix="State the version that runs, or run the stated version.",
             )
-        asked = _identity({**self._settings, "version": version})
-        if run.identity.settings_hash != asked.settings_hash:
+        requested = _identity({**self._settings, "version": version})
+        if run.identity.settings_hash != requested.settings_hash:
             raise CalculationFailed(
-                f"VASP did not run with the settings that were asked for ({_difference(asked, run.identity)})"
+                f"VASP did not run with the requested settings ({_difference(requested, run.identity)})"
             )
         setups = label.provenance["setups"]
         for element in dict.fromkeys(work.get_chemical_symbols()):
-            wanted = potcar_name(element, self._settings)
-            if wanted not in str(setups.get(element, "")).split():
-                raise CalculationFailed(f"the POTCAR of {element} is {setups.get(element)!r}, not {wanted}")
+            expected = potcar_name(element, self._settings)
+            if expected not in str(setups.get(element, "")).split():
+                raise CalculationFailed(f"the POTCAR of {element} is {setups.get(element)!r}, not {expected}")
 
 
 def describe(argument: str, settings: Mapping[str, Any]) -> LabellerIdentity:
@@ -274,7 +276,7 @@ def complete_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def incar_tags(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Give all tags of the INCAR for a single point."""
+    """Return all tags of the INCAR for a single point."""
     return {
         "PREC": "Accurate",
         "ENCUT": float(settings["ecut_eV"]),
@@ -324,10 +326,10 @@ def write_inputs(folder: Path, work: Atoms, settings: Mapping[str, Any], tags: M
 
 
 def potcar_name(element: str, settings: Mapping[str, Any]) -> str:
-    """Name the pseudopotential of an element: the campaign's, paper A's, or the Materials Project's."""
-    given = settings["potcars"].get(element) or PAPER_A_POTCARS.get(element)
-    if given is not None:
-        return str(given)
+    """Return the name of the pseudopotential of an element: the campaign's, paper A's, or the Materials Project's."""
+    chosen_name = settings["potcars"].get(element) or PAPER_A_POTCARS.get(element)
+    if chosen_name is not None:
+        return str(chosen_name)
     from pymatgen.io.vasp.sets import MPScanRelaxSet
 
     names: Mapping[str, str] = MPScanRelaxSet.CONFIG["POTCAR"]
@@ -350,7 +352,7 @@ def potcar_text(element: str, settings: Mapping[str, Any]) -> str:
     folder = os.environ.get(POTCAR_VARIABLE, "")
     if not folder:
         raise PotentialError(
-            "It is not known where the POTCARs are.",
+            "The folder of the POTCARs is not set.",
             where=f"environment variable {POTCAR_VARIABLE}",
             fix="Set it to the folder of your VASP pseudopotentials.",
         )
@@ -374,7 +376,7 @@ def potcar_text(element: str, settings: Mapping[str, Any]) -> str:
 def _identity(settings: Mapping[str, Any]) -> LabellerIdentity:
     tags = incar_tags(settings)
     parameters = {**tags, "ENMAX": tags["ENCUT"]}
-    # VASP takes GGA from the POTCAR where the INCAR has none; with a meta-GGA it plays no part.
+    # VASP takes GGA from the POTCAR if the INCAR has none; with a meta-GGA it has no effect.
     family = {"LDA": "PAW"}.get(settings["potcar_functional"].partition("_")[0], "PAW_PBE")
     kpoints = {"spacing_per_A": float(settings["kpoint_spacing_per_A"]), "gamma": True}
     incar = {name: value for name, value in tags.items() if name not in _FREE_TAGS}
@@ -387,15 +389,15 @@ def _identity(settings: Mapping[str, Any]) -> LabellerIdentity:
 
 
 def _whole(run: Run) -> Run:
-    """Refuse a file that is cut off behind its step: it is no answer of a VASP that ended well."""
+    """Refuse a file that is cut off after its step: VASP did not end properly."""
     if run.left_out:
         raise CalculationFailed(run.left_out[0])
     return run
 
 
-def _difference(asked: LabellerIdentity, given: LabellerIdentity) -> str:
-    mine = {**asked.settings, "functional": asked.functional, "potentials": asked.energy_convention}
-    theirs = {**given.settings, "functional": given.functional, "potentials": given.energy_convention}
+def _difference(requested: LabellerIdentity, returned: LabellerIdentity) -> str:
+    mine = {**requested.settings, "functional": requested.functional, "potentials": requested.energy_convention}
+    theirs = {**returned.settings, "functional": returned.functional, "potentials": returned.energy_convention}
     names = [name for name in sorted({*mine, *theirs}) if mine.get(name) != theirs.get(name)]
     return "; ".join(f"{name} is {theirs.get(name)}, not {mine.get(name)}" for name in names)
 

@@ -1,14 +1,14 @@
-"""Labels out of a vasprun.xml: what pymatgen reads, and all that has to be true of it before it is believed.
+"""Labels from a vasprun.xml: pymatgen reads it, and its validity is checked here.
 
-pymatgen reads unconverged runs with a warning and knows no question to which a file is the answer. Here a file is
-refused, with the reason, if its charge density was not brought to self-consistency or its k-points lie on lines, or if
-the numbers are those of a force field that VASP learnt on the fly. An ionic step is left out, with the reason, if its
-electronic minimisation did not converge, if its energy or forces are missing or overflowed, or if the file is cut off
-in it; the other steps stand for themselves. A step without stress is a label without stress.
+pymatgen reads unconverged runs with a warning and does not know what was requested. Here a file is refused, with the
+reason, if its charge density was not brought to self-consistency or its k-points lie on lines, or if the numbers are
+those of a force field that VASP learnt on the fly. An ionic step is left out, with the reason, if its electronic
+minimisation did not converge, if its energy or forces are missing or overflowed, or if the file is cut off in it; the
+other steps are unaffected. A step without stress is a label without stress.
 
 Signs and units: VASP prints stress in kbar with the sign of a pressure, positive under compression; ours is ASE's, in
 eV/Å³ and positive under tension. ``e_fr_energy`` is the free energy, the one whose derivatives the forces are. Forces
-are taken as printed, without a further correction of the net force, which VASP itself takes off.
+are taken as printed, without a further correction of the net force, which VASP itself removes.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _GGA_NAMES: Final[Mapping[str, str]] = {
 _METAGGA_NAMES: Final[Mapping[str, str]] = {"SCAN": "SCAN", "R2SCAN": "r2SCAN", "RSCAN": "rSCAN"}
 _OF_POTCAR: Final[Mapping[str, str]] = {"PAW_PBE": "PBE", "PAW": "LDA", "PAW_GGA": "PW91"}
 _OF_VASP: Final[Mapping[str, str]] = {"X": "Xe", "r": "Zr"}
-"""Symbols of elements as VASP cuts them off."""
+"""Symbols of elements as truncated by VASP."""
 _FIXED_DENSITY: Final = 10
 _NO_GROUND_STATE: Final = (
     "none",
@@ -69,23 +69,23 @@ _IALGO_OF_NONE: Final = (-1, 2, 3, 4)
 _NEUTRAL: Final = 1.0e-3  # electrons; VASP prints eight digits
 _LOOSEST_EDIFF_EV_PER_ATOM: Final = 1.0e-3
 _LARGEST_DISPERSION_EV_PER_ATOM: Final = 1.0
-_CONVERGENCE_SLACK: Final = 1.5  # VASP's criterion is on numbers with more digits than it prints
+_CONVERGENCE_SLACK: Final = 1.5  # VASP applies its criterion to numbers with more digits than it prints
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one vasprun.xml says.
+    """The labels of one run.
 
     Attributes
     ----------
     steps
         Structure and label of each ionic step, in order.
     identity
-        Who made the labels.
+        The identity of the labeller.
     left_out
-        Reasons of the ionic steps that gave no label.
+        Reasons why ionic steps gave no label.
     remarks
-        What is to be known of the labels.
+        Remarks on the labels.
     """
 
     steps: tuple[tuple[Atoms, Label], ...]
@@ -96,7 +96,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Kind:
-    """One block of atoms of a POSCAR: how many there are of which element, by which pseudopotential."""
+    """One block of atoms of a POSCAR: number, element, valence and title of the pseudopotential."""
 
     number: int
     element: str
@@ -112,15 +112,15 @@ def read_vasprun(path: Path, *, kpoint_spacing_per_A: float | None = None) -> Ru
     path
         The file.
     kpoint_spacing_per_A
-        State the k-points by their largest spacing in Å⁻¹ (2π included, as KSPACING has it) instead of by the grid, so
-        that cells of different shape can have one reference. A file whose grid is coarser is refused. By default
-        KSPACING is stated where the grid that was used is the one it gives, else the grid itself.
+        State the k-points by their largest spacing in Å⁻¹ (2π included, as in KSPACING) instead of by the grid, so that
+        cells of different shape can have one reference. A file whose grid is coarser is refused. By default KSPACING is
+        stated if it gives the grid that was used, else the grid itself.
 
     Raises
     ------
     CalculationFailed
-        If there is no whole, converged ionic step in the file, or it is no self-consistent calculation of the energy;
-        the reason says which.
+        If there is no complete, converged ionic step in the file, or it is not a self-consistent calculation of the
+        energy; the reason says which.
     """
     run, cut = _parsed(path)
     parameters, incar = dict(run.parameters), dict(run.incar)
@@ -133,7 +133,7 @@ def read_vasprun(path: Path, *, kpoint_spacing_per_A: float | None = None) -> Ru
         raise CalculationFailed("no ionic step has a structure: the file is cut off or of another kind of run")
     moved = max(float(np.abs(cell - cells[0]).max()) for cell in cells)
     if moved > 1.0e-6:
-        # The plane waves are those of the first cell; energies and stresses of the others are of no fixed cutoff.
+        # The plane waves are those of the first cell; energies and stresses of the others have no fixed cutoff.
         raise CalculationFailed("the cell changes in the run, so its steps have no common cutoff: give single points")
     kinds = _kinds(path, len(run.atomic_symbols))
     identity = identity_of(run, parameters, incar, kinds, cells[0], kpoint_spacing_per_A)
@@ -169,7 +169,7 @@ def reference_settings(
     kpoints: Mapping[str, Any],
     kinds: Sequence[Kind] = (),
 ) -> dict[str, Any]:
-    """Give the settings of VASP that change numbers, in canonical form.
+    """Return the VASP settings that change numbers, in canonical form.
 
     Parameters
     ----------
@@ -178,15 +178,15 @@ def reference_settings(
     incar
         Tags of the INCAR as VASP repeats them; a few are nowhere else in the file.
     kpoints
-        What to say about the k-points.
+        Description of the k-points.
     kinds
-        Blocks of atoms, if they are known: lists of the INCAR that have a value for each are stated by element, and a
-        cell that is not neutral is said to be so.
+        Blocks of atoms, if known: lists of the INCAR with a value for each are stated by element, and a net charge of
+        the cell is stated.
 
     Notes
     -----
-    EDIFF is not among them: people scale it with the cell, and within what is accepted it moves no number by more than
-    an error bar.
+    EDIFF is not among them: it is often scaled with the cell, and within the accepted range it changes no number by
+    more than an error bar.
     """
     settings: dict[str, Any] = {
         "ENCUT": float(parameters.get("ENMAX", parameters.get("ENCUT", 0.0))),
@@ -222,12 +222,12 @@ def reference_settings(
 
 
 def _hubbard(parameters: Mapping[str, Any], incar: Mapping[str, Any], kinds: Sequence[Kind]) -> dict[str, Any]:
-    """State U and J by element, and of those alone that have any; as the INCAR has them where that cannot be."""
-    given = {tag: incar.get(tag, parameters.get(tag)) for tag in ("LDAUL", "LDAUU", "LDAUJ")}
+    """State U and J by element, only for those that have any; as in the INCAR if that is not possible."""
+    tags = {tag: incar.get(tag, parameters.get(tag)) for tag in ("LDAUL", "LDAUU", "LDAUJ")}
     named: dict[str, Any] = {"LDAUTYPE": _plain(incar.get("LDAUTYPE", parameters.get("LDAUTYPE")))}
-    lists = {tag: value if isinstance(value, (list, tuple)) else [value] for tag, value in given.items()}
+    lists = {tag: value if isinstance(value, (list, tuple)) else [value] for tag, value in tags.items()}
     if not kinds or any(len(values) != len(kinds) for values in lists.values() if values != [None]):
-        return named | {tag: _plain(value) for tag, value in given.items()}
+        return named | {tag: _plain(value) for tag, value in tags.items()}
     by_element: dict[str, list[list[Any]]] = {}
     for place, kind in enumerate(kinds):
         l_value, u_value, j_value = (values[place] if values != [None] else None for values in lists.values())
@@ -241,7 +241,7 @@ def _hubbard(parameters: Mapping[str, Any], incar: Mapping[str, Any], kinds: Seq
 
 
 def functional_name(parameters: Mapping[str, Any], incar: Mapping[str, Any], titles: tuple[str, ...]) -> str:
-    """Name the exchange–correlation functional of a run."""
+    """Return the name of the exchange–correlation functional of a run."""
     meta = str(incar.get("METAGGA", parameters.get("METAGGA", "--"))).strip().upper()
     gga = str(parameters.get("GGA", incar.get("GGA", "--"))).strip().upper()
     if meta not in ("", "--", "NONE"):
@@ -275,12 +275,12 @@ def vasp_identity(
 
 
 def _parsed(path: Path) -> tuple[Any, str | None]:
-    """Read a file by pymatgen; give the run, and where the file is cut off, words for that."""
+    """Read a file by pymatgen; return the run, and a description if the file is cut off."""
     from pymatgen.io.vasp.outputs import Vasprun
 
     def parse(*, strict: bool) -> Any:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what they warn of is checked below, and refused
+            warnings.simplefilter("ignore")  # the causes of the warnings are checked below, and refused
             return Vasprun(
                 path,
                 parse_dos=False,
@@ -302,14 +302,14 @@ def _parsed(path: Path) -> tuple[Any, str | None]:
         raise CalculationFailed("there is no vasprun.xml") from error
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise CalculationFailed(f"the file cannot be read: {error}") from error
-    except Exception as error:  # pymatgen raises what it likes over a damaged file
+    except Exception as error:  # pymatgen raises errors of any kind on a damaged file
         words = f"the file is not a complete vasprun.xml ({type(error).__name__}: {error})"
         raise CalculationFailed(cut or words) from error
     return run, cut
 
 
 def _kinds(path: Path, n_atoms: int) -> tuple[Kind, ...]:
-    """Read the blocks of atoms, of which pymatgen keeps the titles alone."""
+    """Read the blocks of atoms, of which pymatgen keeps only the titles."""
     with open_unpacked(path) as file:
         for _, element in ET.iterparse(file):  # noqa: S314 - pymatgen has read it, with limits, before
             if element.tag == "atominfo":
@@ -328,7 +328,7 @@ def _kinds(path: Path, n_atoms: int) -> tuple[Kind, ...]:
 
 
 def setups_of(kinds: Sequence[Kind]) -> dict[str, str]:
-    """Give the title of each element's pseudopotential; of several, all."""
+    """Return the title of each element's pseudopotential, or all of them if there are several."""
     titles: dict[str, list[str]] = {}
     for kind in kinds:
         own = titles.setdefault(kind.element, [])
@@ -368,7 +368,7 @@ def identity_of(
     spacing: float | None,
     more: Mapping[str, Any] = MappingProxyType({}),
 ) -> LabellerIdentity:
-    """Describe who made the labels of a run; ``more`` are settings besides those that are always there."""
+    """Return the identity of the labeller of a run; ``more`` are settings in addition to the usual ones."""
     titles = tuple(kind.title for kind in kinds)
     families = sorted({title.split()[0] for title in titles if title.split()})
     settings = reference_settings(parameters, incar, _kpoints(run, parameters, incar, cell, spacing), kinds) | dict(
@@ -392,17 +392,19 @@ def _kpoints(
     grid = [int(n) for n in listed[0]] if style in ("gamma", "monkhorst", "monkhorst_pack") and len(listed) == 1 else []
     shift = [float(x) for x in getattr(run.kpoints, "kpts_shift", None) or (0.0, 0.0, 0.0)]
     centred = style == "gamma" or all(n % 2 for n in grid)
-    asked = float(incar["KSPACING"]) if "KSPACING" in incar and "KGAMMA" in parameters else 0.0
-    # A KPOINTS file goes before KSPACING, which the INCAR repeats all the same: what was used decides.
-    if spacing is None and tuple(grid) in _grids_of_spacing(cell, asked, str(run.vasp_version)) and not any(shift):
-        return {"spacing_per_A": asked, "gamma": bool(parameters["KGAMMA"])}
+    kspacing = float(incar["KSPACING"]) if "KSPACING" in incar and "KGAMMA" in parameters else 0.0
+    # A KPOINTS file overrides KSPACING, which the INCAR repeats all the same: the grid used decides.
+    if spacing is None and tuple(grid) in _grids_of_spacing(cell, kspacing, str(run.vasp_version)) and not any(shift):
+        return {"spacing_per_A": kspacing, "gamma": bool(parameters["KGAMMA"])}
     if spacing is not None:
         if len(grid) != 3:
-            raise CalculationFailed("the k-points are no regular grid, so they have no spacing")
+            raise CalculationFailed("the k-points are not a regular grid, so they have no spacing")
         needed = kpoint_grid(cell, spacing)
-        if any(n < wanted for n, wanted in zip(grid, needed, strict=True)):
-            has, wants = ("x".join(map(str, each)) for each in (grid, needed))
-            raise CalculationFailed(f"the grid of k-points, {has}, is coarser than {spacing:g} per Å, which is {wants}")
+        if any(n < least for n, least in zip(grid, needed, strict=True)):
+            present, required = ("x".join(map(str, each)) for each in (grid, needed))
+            raise CalculationFailed(
+                f"the grid of k-points, {present}, is coarser than {spacing:g} per Å, which needs {required}"
+            )
         return {"spacing_per_A": float(spacing), "gamma": bool(centred and not any(shift))}
     if len(grid) == 3:
         return {"grid": grid, "gamma": bool(centred), "shift": shift}
@@ -410,7 +412,7 @@ def _kpoints(
 
 
 def _grids_of_spacing(cell: npt.NDArray[np.float64], spacing: float, version: str) -> tuple[tuple[int, ...], ...]:
-    """Give the grids that VASP makes of KSPACING: it rounds up; versions before 6 may have rounded."""
+    """Return the grids that VASP may generate from KSPACING: it rounds up; versions before 6 may have rounded."""
     if not spacing > 0.0:
         return ()
     grids: tuple[tuple[int, ...], ...] = (kpoint_grid(cell, spacing),)
@@ -428,7 +430,7 @@ def label_of_step(
     setups: Mapping[str, str],
     where: str,
 ) -> Label:
-    """Judge an ionic step, given in the words of a vasprun.xml, and make its label."""
+    """Check an ionic step, in the form of a vasprun.xml, and return its label."""
     electronic = step["electronic_steps"]
     _demand_convergence(electronic, parameters, n_atoms, where)
     missing = [name for name in ("e_fr_energy", "forces") if name not in step]
@@ -445,7 +447,7 @@ def label_of_step(
     if not finite or (stress is not None and not np.isfinite(stress).all()):
         raise CalculationFailed(f"energy, a force or a stress is not a finite number{where}")
     last = float(electronic[-1]["e_fr_energy"])
-    # A dispersion correction comes to the energy behind the electronic steps.
+    # A dispersion correction is added to the energy after the electronic steps.
     behind = _LARGEST_DISPERSION_EV_PER_ATOM if "IVDW" in identity.settings else 1.0e-4
     if abs(last - energy) > behind * max(1, n_atoms):
         raise CalculationFailed(
@@ -469,7 +471,7 @@ def label_of_step(
 def _demand_convergence(
     electronic: list[Mapping[str, Any]], parameters: Mapping[str, Any], n_atoms: int, where: str
 ) -> None:
-    """Refuse unless VASP stopped before NELM steps with a last change of the energy below EDIFF, and that is small."""
+    """Refuse unless VASP stopped before NELM steps with a last energy change below EDIFF, and EDIFF is small."""
     most, tolerance = int(parameters.get("NELM", 60)), float(parameters.get("EDIFF", 1.0e-4))
     if tolerance > _LOOSEST_EDIFF_EV_PER_ATOM * n_atoms:
         raise CalculationFailed(f"EDIFF, {tolerance:.0e} eV for {n_atoms} atoms, is no convergence for a label{where}")

@@ -1,4 +1,4 @@
-"""Published and measured values to compare with, and which of them a result may be put beside."""
+"""Published and measured values, and the selection of those with which a result may be compared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a result compares with a published value, in the measure that fits its quantity."""
+"""Comparison of a result with a published value, in the measure appropriate to its quantity."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from superionic.references.values import PublishedValue
 
 MEASURED_CONDUCTIVITY_SCATTER_DEX = 0.85
 """Scatter of measured room-temperature conductivities of nominally one material: pooled standard deviation of log10 σ
-within groups of one composition and space group in OBELiX 1.2.0 (NRC-Mila, CC-BY-4.0). No closer agreement with a
-measurement means anything."""
+within groups of one composition and space group in OBELiX 1.2.0 (NRC-Mila, CC-BY-4.0). Agreement with a
+measurement closer than this is not significant."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Comparison:
         "decades": log10(ours/published); "percent": 100 (ours − published)/published; otherwise ours − published in
         the unit of the value.
     measure
-        Which of the three.
+        The measure used.
     expected_scatter
         One standard deviation of `difference` from the errors of both sides, and for measured conductivities from the
         scatter between laboratories; None where no error is known.
@@ -56,7 +56,7 @@ def compare(
     error
         Standard error of the result in the same unit.
     interval68
-        Its 68 % interval in the same unit, taken instead of `error`: half of it in the measure of the comparison.
+        Its 68 % interval in the same unit, used instead of `error`: half its width in the measure of the comparison.
 
     Returns
     -------

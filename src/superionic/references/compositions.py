@@ -1,4 +1,4 @@
-"""The compositions that a published value holds for: one, a list of some, or all mixtures of some."""
+"""The compositions for which a published value holds: one, a list, or all mixtures of several."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Composition:
     Attributes
     ----------
     written
-        As people write it, "Li3YCl6" or "Li3YCl6-xBrx, 3 ≤ x ≤ 5.5".
+        The usual notation, "Li3YCl6" or "Li3YCl6-xBrx, 3 ≤ x ≤ 5.5".
     vertices
         Formulas of the one composition, or of the ends of the family. A family over compositions that vary linearly
         (Li3YCl6-xBrx over x, Li3InxY1-xBr6yCl6-6y over x and y) is the simplex between its ends; none of the ends may
@@ -35,7 +35,7 @@ class Composition:
         return len(self.vertices) > 1
 
     def contains(self, formula: str) -> bool:
-        """Say whether a composition belongs, exactly: no tolerance, any order of elements, any formula unit.
+        """Return whether a composition belongs, exactly: no tolerance, any order of elements, any formula unit.
 
         Raises
         ------
@@ -59,7 +59,7 @@ def _contains(vertices: tuple[str, ...], mixtures: bool, normal: str) -> bool:
 
 
 def _mixture(parts: list[dict[str, Fraction]], whole: dict[str, Fraction]) -> list[Fraction] | None:
-    """Return how much of each part makes up the whole, by Gauss–Jordan elimination in fractions; None if none does."""
+    """Return the amount of each part in the whole, by Gauss–Jordan elimination in fractions; None if there is none."""
     elements = sorted({element for part in (*parts, whole) for element in part})
     rows = [[part.get(element, Fraction(0)) for part in (*parts, whole)] for element in elements]
     for column in range(len(parts)):

@@ -1,4 +1,4 @@
-"""Which published values a result of ours may honestly be put beside."""
+"""Select the published values with which a result of ours may fairly be compared."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from superionic.references.spacegroups import spacegroup_number, spacegroup_symb
 from superionic.references.values import PublishedValue, Quantity
 
 TEMPERATURE_TOLERANCE_K = 5.0
-"""Temperatures as near as this are one: "room temperature" is 298 K to some and 300 K to others, and stored as 300 K
-where a paper says no more. At 300 K and 0.4 eV, 5 K change a conductivity by 0.11 decades, far less than laboratories
-differ by, and a volume by some 0.05 %."""
+"""Temperatures closer than this count as equal: "room temperature" is 298 K to some and 300 K to others, and
+stored as 300 K where a paper says no more. At 300 K and 0.4 eV, 5 K change a conductivity by 0.11 decades, far less
+than the scatter between laboratories, and a volume by some 0.05 %."""
 
 PRESSURE_TOLERANCE_GPA = 1.0e-3
-"""Pressures as near as this (10 bar) are one: they change the volume of these solids (bulk moduli of some 20 GPa and
-more) by less than 0.01 %. It keeps 1 bar and no pressure together, and 10 kbar apart from both."""
+"""Pressures closer than this (10 bar) count as equal: they change the volume of these solids (bulk moduli of some
+20 GPa and more) by less than 0.01 %. So 1 bar and no pressure are one, and 10 kbar differs from both."""
 
 Potential = Literal["universal", "fine-tuned", "trained", "student", "dft"]
 """A universal potential as published; one fine-tuned on the system; one trained on it from scratch; a student of
 another potential; DFT itself."""
 
-# Energies of relaxed structures: without a temperature they are at 0 K.
+# Energies of relaxed structures: at 0 K where no temperature is given.
 _STATIC: tuple[Quantity, ...] = ("formation_energy", "energy_above_hull", "energy_above_polymorph")
 # Meaningless unless both phases are named.
 _BETWEEN_PHASES: tuple[Quantity, ...] = ("energy_above_polymorph", "transition_temperature")
@@ -43,18 +43,18 @@ _OURS: dict[Potential, str] = {
 
 @dataclass(frozen=True)
 class OwnResult:
-    """One result of ours, with all that decides what it compares with.
+    """One result of ours, with everything that decides which values it compares with.
 
     Attributes
     ----------
     quantity
-        What it is, see `superionic.references.values.Quantity`.
+        The quantity, see `superionic.references.values.Quantity`.
     value
         In the unit that `UNITS` has for the quantity.
     formula
         The composition, in any order and multiple.
     potential
-        What calculated it.
+        The kind of potential, or DFT, behind it.
     family
         Family of the potential, such as "chgnet" or "mace"; a version may follow. None for DFT.
     error, interval68
@@ -62,16 +62,16 @@ class OwnResult:
     spacegroup
         Number or symbol of the space group of the parent crystal (not of one of its orderings); None if not known.
     temperature_K
-        None for energies of relaxed structures (0 K) and for what belongs to no single temperature.
+        None for energies of relaxed structures (0 K) and for values of no single temperature.
     temperature_range_K
-        Of the fit of an activation energy, or of the structures of a test set.
+        Temperatures of the fit of an activation energy, or of the structures of a test set.
     pressure_GPa
         Pressure at which the cell was equilibrated or relaxed; None counts as ambient.
     relative_to
-        Formulas of the phases that a formation energy or a hull is built on: its ends.
+        Formulas of the end members of a formation energy or a hull.
     other_spacegroup
-        Of those phases; or of the polymorph that `energy_above_polymorph` is counted from, or that a transition leads
-        to.
+        Space group of those phases; or of the polymorph to which `energy_above_polymorph` is relative, or to which a
+        transition leads.
     further_formulas
         The other compositions of a test set.
     """
@@ -99,13 +99,13 @@ class Match:
     Attributes
     ----------
     comparison
-        The two values and how they differ.
+        The two values and their difference.
     same_method
         Whether both come from the same kind and family of potential (or both from DFT). Never for measurements.
     within
         For a published limit ("lower" or "upper"), whether ours respects it; None for other values.
     differs
-        What differs in the conditions though the two are still comparable, or is not stated, one phrase each.
+        Differences in the conditions that still allow a comparison, and conditions not stated, one phrase each.
     """
 
     comparison: Comparison
@@ -115,11 +115,11 @@ class Match:
 
 
 def matching(own: OwnResult) -> tuple[Match, ...]:
-    """Return every published value that a result may honestly be put beside.
+    """Return every published value with which a result may fairly be compared.
 
     Composition (exactly, or within the published family), quantity, polymorph, temperature, pressure and the phases
-    that an energy is relative to have to agree. A polymorph that one side does not state, another kind of potential,
-    and temperatures within `TEMPERATURE_TOLERANCE_K` are said in `differs`.
+    to which an energy is relative must agree. A polymorph that one side does not state, a different kind of potential,
+    and temperatures that differ within `TEMPERATURE_TOLERANCE_K` are listed in `differs`.
 
     Parameters
     ----------
@@ -140,8 +140,8 @@ def matching(own: OwnResult) -> tuple[Match, ...]:
     """
     if not isfinite(own.value):
         raise AnalysisError(f"A {own.quantity} of {own.value} cannot be compared", fix="leave the failed result out")
-    found = [_match(own, value) for value in all_values() if _comparable(own, value)]
-    return tuple(sorted(found, key=_rank))
+    matches = [_match(own, value) for value in all_values() if _comparable(own, value)]
+    return tuple(sorted(matches, key=_rank))
 
 
 def temperatures_of(
@@ -152,7 +152,7 @@ def temperatures_of(
     ``spacegroup`` is that of its parent crystal; None for all polymorphs.
     """
     number = None if spacegroup is None else spacegroup_number(spacegroup)
-    found = {
+    temperatures = {
         value.temperature_K
         for value in all_values()
         if value.quantity == quantity
@@ -160,7 +160,7 @@ def temperatures_of(
         and _same_phase(number, value.spacegroup)
         and value.composition.contains(formula)
     }
-    return tuple(sorted(found))
+    return tuple(sorted(temperatures))
 
 
 def _comparable(own: OwnResult, value: PublishedValue) -> bool:
@@ -182,7 +182,7 @@ def _same_phase(ours: int | str | None, published: int | None) -> bool:
 def _same_reference(own: OwnResult, value: PublishedValue) -> bool:
     if own.quantity in _BETWEEN_PHASES and (own.spacegroup is None or own.other_spacegroup is None):
         return False
-    # Energies against other phases are other numbers, not worse ones: the ends have to be the same.
+    # Energies relative to other phases are different quantities: the end members must be the same.
     same_ends = not value.relative_to or set(map(normal_formula, own.relative_to)) == set(
         map(normal_formula, value.relative_to)
     )

@@ -58,7 +58,7 @@ _STABLE_NASICONS = ("NaZr2P3O12", "Na3Zr2Si2PO12", "Na4Zr2Si3O12")
 
 
 def halides() -> Iterator[PublishedValue]:
-    """Transport of Li3InxY1−xBr6yCl6−6y, and what is compared with it."""
+    """Yield transport values of Li3InxY1−xBr6yCl6−6y, and the values compared with them."""
     mace = partial(_mace, polymorph=_HALIDE_PHASE)
     for formula, conductivity in _HALIDES_800K.items():
         yield mace(formula, "conductivity", conductivity, temperature_K=800.0)
@@ -94,7 +94,7 @@ def halides() -> Iterator[PublishedValue]:
 
 
 def benchmarks() -> Iterator[PublishedValue]:
-    """Transport and formation energies of the NaSICON and Li3PS4–Li4GeO4 benchmarks."""
+    """Yield transport values and formation energies of the NaSICON and Li3PS4–Li4GeO4 benchmarks."""
     nasicon = partial(_mace, "Na3Zr2Si2PO12", "conductivity", temperature_K=573.0, polymorph=_NASICON_PHASE)
     yield nasicon(80.0, note="ground-state ordering")
     yield nasicon(100.0, note="PO4/SiO4 orderings from Monte Carlo on a 4×4×4 supercell")
@@ -137,7 +137,7 @@ def benchmarks() -> Iterator[PublishedValue]:
 
 
 def stability() -> Iterator[PublishedValue]:
-    """Energies above hull of the systems of paper A, and the polymorphs of Li4GeO4."""
+    """Yield energies above hull of the systems of paper A, and the polymorphs of Li4GeO4."""
     energy = partial(_tuned, method=_MACE, temperature_K=0.0)
     halides_hull = partial(
         energy,
@@ -171,7 +171,7 @@ def stability() -> Iterator[PublishedValue]:
 
 
 def model_errors() -> Iterator[PublishedValue]:
-    """Errors of the fine-tuned potentials on their validation sets, against DFT (SCAN)."""
+    """Yield errors of the fine-tuned potentials on their validation sets, against DFT (SCAN)."""
     systems: tuple[tuple[Composition, str, float, float, float], ...] = (
         (_NASICON_FAMILY, _NASICON_PHASE, 0.5, 17.5, 0.4),
         (_HALIDE_FAMILY, _HALIDE_PHASE, 0.6, 19.2, 0.3),

@@ -45,7 +45,7 @@ _METHODS: Mapping[str, tuple[Source, Approach, str | None, str, float | None]] =
 # Table 1 is of the trigonal chloride, table 2 of the monoclinic bromide, in calculation and experiment (section 2.1).
 _POLYMORPHS: Mapping[str, str] = {"Li3YCl6": "P-3m1", "Li3YBr6": "C2/m"}
 
-# Temperatures of the molecular dynamics that activation energies were fitted to (section 2.4).
+# Temperatures of the molecular dynamics from which activation energies were fitted (section 2.4).
 _SIMULATED_K = (400.0, 750.0)
 
 _ENDS = ("Li3YCl6", "Li3YBr6")
@@ -103,7 +103,7 @@ _TRANSPORT: Mapping[str, Mapping[str, Sequence[_Transport]]] = {
 
 
 def volumes() -> Iterator[PublishedValue]:
-    """Volumes per atom of tables 1 and 2."""
+    """Yield the volumes per atom of tables 1 and 2."""
     for formula, methods in _VOLUMES.items():
         for label, by_temperature in methods.items():
             source, approach, model, method, pressure = _METHODS[label]
@@ -126,7 +126,7 @@ def volumes() -> Iterator[PublishedValue]:
 
 
 def transport() -> Iterator[PublishedValue]:
-    """Activation energies and conductivities at 300 K of tables 1 and 2."""
+    """Yield the activation energies and conductivities at 300 K of tables 1 and 2."""
     for formula, methods in _TRANSPORT.items():
         for label, samples in methods.items():
             source, approach, model, method, pressure = _METHODS[label]
@@ -155,7 +155,7 @@ def transport() -> Iterator[PublishedValue]:
 
 
 def mixed_halides() -> Iterator[PublishedValue]:
-    """Conductivities over the series Li3YCl6-xBrx, from the text."""
+    """Yield conductivities over the series Li3YCl6-xBrx, from the text."""
     yield published_value(
         _SERIES,
         "conductivity",
@@ -187,7 +187,7 @@ def mixed_halides() -> Iterator[PublishedValue]:
 
 
 def model_errors() -> Iterator[PublishedValue]:
-    """Errors of potentials on test sets, against DFT (PBE)."""
+    """Yield errors of potentials on test sets, against DFT (PBE)."""
     tuned = partial(
         published_value,
         source=BOEHM_2025,

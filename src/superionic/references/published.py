@@ -1,4 +1,4 @@
-"""Published and measured values of solid electrolytes, found by formula."""
+"""Published and measured values of solid electrolytes, looked up by formula."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["PublishedValue", "all_values", "lookup"]
 
 @cache
 def all_values() -> tuple[PublishedValue, ...]:
-    """Return all values that are kept here, paper B before paper A, in the order of its tables."""
+    """Return all published values, paper B before paper A, in the order of its tables."""
     return (
         *paper_b.volumes(),
         *paper_b.transport(),
@@ -29,7 +29,7 @@ def all_values() -> tuple[PublishedValue, ...]:
 def lookup(
     reduced_formula: str, *, quantity: Quantity | None = None, kind: str | None = None, polymorph: str | None = None
 ) -> list[PublishedValue]:
-    """Return the published values of exactly a composition; `matching` also finds those of families that hold it.
+    """Return the published values of exactly one composition; `matching` also finds those of families that include it.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def lookup(
     kind
         Only "measured" or only "calculated" values.
     polymorph
-        Only values of this phase; values whose source names none are left out then.
+        Only values of this phase; values whose source names none are then left out.
 
     Returns
     -------
@@ -52,12 +52,12 @@ def lookup(
     CompositionError
         If the formula cannot be read.
     """
-    wanted = normal_formula(reduced_formula)
+    normal = normal_formula(reduced_formula)
     return [
         value
         for value in all_values()
         if not value.composition.is_family
-        and normal_formula(value.formula) == wanted
+        and normal_formula(value.formula) == normal
         and (quantity is None or value.quantity == quantity)
         and (kind is None or value.kind == kind)
         and (polymorph is None or value.polymorph == polymorph)

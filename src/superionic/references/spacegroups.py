@@ -1,4 +1,4 @@
-"""Space groups by number, so that one polymorph has one identity however it is written."""
+"""Space groups by number, so that a polymorph has one identity however it is written."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def spacegroup_number(group: int | str) -> int:
     Raises
     ------
     AnalysisError
-        If there is no such space group, or the symbol is of another setting than the standard one.
+        If there is no such space group, or the symbol belongs to a setting other than the standard one.
 
     Examples
     --------
@@ -46,7 +46,7 @@ def spacegroup_number(group: int | str) -> int:
         number = _numbers().get("".join(group.partition(":")[0].replace("_", "").split()))
     if number is None:
         raise AnalysisError(
-            f"{group!r} is no space group known here",
+            f"{group!r} is not a known space group",
             fix="give its number, or the short symbol of its standard setting, such as C2/m or P-3m1",
         )
     return number

@@ -1,4 +1,4 @@
-"""What a published value is, and where the published values come from."""
+"""The published value and the sources of the published values."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ Quantity = Literal[
     "rmse_stress",
     "max_error_energy",
 ]
-"""`mae_…`, `rmse_…` and `max_error_…` are errors of a potential against the DFT that it was trained on, over structures
-that it was not trained on. A transition is between two phases of one composition."""
+"""`mae_…`, `rmse_…` and `max_error_…` are errors of a potential relative to the DFT of its training set, for structures
+absent from it. A transition is between two phases of one composition."""
 
 Kind = Literal["measured", "calculated"]
 Approach = Literal["measured", "dft", "universal", "fine-tuned"]
@@ -49,7 +49,7 @@ UNITS: dict[Quantity, str] = {
     "rmse_stress": "MPa",
     "max_error_energy": "meV/atom",
 }
-"""The one unit in which each quantity is kept."""
+"""The unit in which each quantity is stored."""
 
 
 @dataclass(frozen=True)
@@ -67,45 +67,45 @@ class PublishedValue:
     Attributes
     ----------
     composition
-        What it holds for: one composition or a family.
+        The composition, or family of compositions, for which it holds.
     quantity, unit
-        What it is, see `Quantity` and `UNITS`. Conductivities published in S/cm are given in mS/cm.
+        See `Quantity` and `UNITS`. Conductivities published in S/cm are given in mS/cm.
     value
         The number, in `unit`.
     error
         The stated error in `unit`, or None.
     temperature_K
-        The temperature it holds for; 300 for "room temperature"; 0 for relaxed structures; None for activation energies
-        and other values of no single temperature.
+        The temperature at which it holds; 300 for "room temperature"; 0 for relaxed structures; None for activation
+        energies and other values of no single temperature.
     temperature_range_K
-        The temperatures that an activation energy was fitted over, or that a test set was drawn from, where stated.
+        The temperatures over which an activation energy was fitted, or a test set was drawn, where stated.
     pressure_GPa
-        The pressure at which the cell was equilibrated, where that is stated; None is ambient or not stated.
+        The pressure at which the cell was equilibrated, where stated; None means ambient or not stated.
     approach
-        How it was got, as far as that decides what it compares with.
+        The kind of method, as far as it decides which results it compares with.
     model
         Family of the potential ("CHGNet", "MACE", "SevenNet"); None for measurements and DFT.
     method
-        How it was got, in words.
+        The method, in words.
     bound
-        "lower" or "upper" where the value is an end of a published range or a limit; "about" where it was published
-        as approximate; None otherwise.
+        "lower" or "upper" if the value is an end of a published range or a limit; "about" if it was published as
+        approximate; None otherwise.
     polymorph
         Phase or space group as the source names it, "" where it names none.
     spacegroup
         Number of the space group of that polymorph (of the disordered parent crystal where orderings of it were
         simulated); None where the source names none.
     relative_to
-        Formulas of the phases that an energy is relative to: the ends of a hull or of a formation energy.
+        Formulas of the phases to which an energy is relative: the end members of a hull or of a formation energy.
     other_spacegroup
-        Space group of the phases in `relative_to`; the polymorph that an energy above a polymorph is counted from; the
-        phase that a transition leads to.
+        Space group of the phases in `relative_to`; of the polymorph to which an energy above a polymorph is relative;
+        of the phase to which a transition leads.
     source, doi
-        Citation and DOI of the work that the value is from.
+        Citation and DOI of the original work.
     reported_in
-        DOI of the paper whose table or text the number was read from.
+        DOI of the paper from whose table or text the number was read.
     note
-        What else has to be known to compare with it.
+        Anything else needed for a comparison.
     """
 
     composition: Composition
@@ -197,7 +197,7 @@ def published_value(
 ) -> PublishedValue:
     """Build a value in the unit of its quantity, with citation and DOI of its source.
 
-    A `polymorph` that is no symbol of a space group ("alpha") needs its `spacegroup` beside it.
+    A `polymorph` that is not the symbol of a space group ("alpha") needs its `spacegroup` as well.
     """
     if spacegroup is None and polymorph:
         spacegroup = spacegroup_number(polymorph)

@@ -1,4 +1,4 @@
-"""Compositions as exact rational vectors, and what they are in terms of end members."""
+"""Compositions as exact rational vectors, and their amounts of end members."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _NOBLE_GASES = (0, 2, 10, 18, 36, 54, 86, 118)
 def exact_amount(amount: Amount) -> Fraction:
     """Return an amount of atoms as an exact fraction.
 
-    A float is taken as the simple fraction that it rounds (0.1 → 1/10, 0.3333333333333333 → 1/3) where there is one
-    within 1e-12, and as the decimal that it prints as otherwise.
+    A float becomes the simple fraction that it approximates (0.1 → 1/10, 0.3333333333333333 → 1/3) if there is one
+    within 1e-12, and otherwise the decimal that it prints as.
     """
     if isinstance(amount, Fraction | int):
         return Fraction(amount)
@@ -36,7 +36,7 @@ def exact_composition(composition: Mapping[str, Amount], *, where: str | None = 
     composition
         Element → number of atoms (any positive scale: cell counts, a formula unit, fractions).
     where
-        What the composition belongs to, for the error message.
+        The owner of the composition, for the error message.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def exact_composition(composition: Mapping[str, Amount], *, where: str | None = 
     for element in sorted(composition):
         if atomic_number(element) is None:
             raise CompositionError(
-                f"{element!r} is no chemical element", where=where, fix="use element symbols such as Li, Y, Cl"
+                f"{element!r} is not a chemical element", where=where, fix="use element symbols such as Li, Y, Cl"
             )
         amount = composition[element]
         if not isfinite(amount) or amount < 0:
@@ -113,9 +113,9 @@ def end_member_amounts(
     end_members
         The k compositions M_j, one formula unit each; they must be linearly independent.
     where
-        What the composition belongs to, for the error message.
+        The owner of the composition, for the error message.
     inside
-        Whether a negative amount (a composition outside the range that the end members span) is refused.
+        Whether to refuse a negative amount (a composition outside the range that the end members span).
 
     Returns
     -------
@@ -125,7 +125,7 @@ def end_member_amounts(
     Raises
     ------
     CompositionError
-        If the end members depend on each other linearly, or do not span the composition.
+        If the end members are linearly dependent, or do not span the composition.
     """
     if not end_members:
         raise CompositionError("No end members are given", where=where, fix="give at least one end member")
@@ -145,7 +145,7 @@ def end_member_amounts(
         )
     if amounts is _Unsolved.INCONSISTENT:
         raise CompositionError(
-            f"{reduced_formula(target)} is no mixture of {names}",
+            f"{reduced_formula(target)} is not a mixture of {names}",
             where=where,
             fix="add the end member that is missing, or leave this composition out of the hull",
         )
@@ -162,8 +162,8 @@ def end_member_amounts(
 
 
 def independent(compositions: Sequence[Mapping[str, Amount]]) -> list[int]:
-    """Return the indices of those compositions that are linearly independent of the ones before them."""
-    chosen: list[int] = []
+    """Return the indices of the compositions that are linearly independent of those before them."""
+    indices: list[int] = []
     reduced: list[dict[str, Fraction]] = []  # each with its leading element, which is in none of the later ones
     for index, composition in enumerate(compositions):
         rest = exact_composition(composition)
@@ -175,9 +175,9 @@ def independent(compositions: Sequence[Mapping[str, Amount]]) -> list[int]:
             }
         rest = {element: amount for element, amount in rest.items() if amount != 0}
         if rest:
-            chosen.append(index)
+            indices.append(index)
             reduced.append(rest)
-    return chosen
+    return indices
 
 
 class _Unsolved(Enum):
@@ -188,7 +188,7 @@ class _Unsolved(Enum):
 
 
 def _solve_overdetermined(rows: list[list[Fraction]], n_unknowns: int) -> list[Fraction] | _Unsolved:
-    """Solve by Gauss–Jordan elimination on an augmented matrix (which is used up)."""
+    """Solve by Gauss–Jordan elimination on an augmented matrix, which is overwritten."""
     for column in range(n_unknowns):
         pivot = next((r for r in range(column, len(rows)) if rows[r][column] != 0), None)
         if pivot is None:
@@ -206,10 +206,10 @@ def _solve_overdetermined(rows: list[list[Fraction]], n_unknowns: int) -> list[F
 
 
 def _formula_order(symbol: str) -> tuple[int, int]:
-    """Sort key: group of the periodic table, then the heavier element first."""
+    """Return the sort key of an element: group of the periodic table, then the heavier element first."""
     number = atomic_number(symbol)
     if number is None:  # the composition was validated before
-        raise CompositionError(f"{symbol!r} is no chemical element")
+        raise CompositionError(f"{symbol!r} is not a chemical element")
     period = next(i for i, gas in enumerate(_NOBLE_GASES) if number <= gas)
     position, to_gas = number - _NOBLE_GASES[period - 1], _NOBLE_GASES[period] - number
     if number == 1:

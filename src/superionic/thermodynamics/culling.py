@@ -1,8 +1,8 @@
-"""Which orderings may be given up before they are relaxed to the end: decisions on plain numbers.
+"""Decide which orderings to abandon before they are fully relaxed, from plain numbers.
 
-The energy of a half-relaxed ordering tells its relaxed energy up to what it still falls. How far orderings fall is
-known from some that were drawn at random and relaxed to the end (*pilots*); what differs between their falls is the
-noise of the comparison, and nothing is culled within it. Successive halving itself is that of Jamieson and Talwalkar
+The energy of a partly relaxed ordering exceeds its relaxed energy by what it has still to fall. How far orderings fall
+is known from some that were drawn at random and fully relaxed (*pilots*); the spread of their falls is the noise of the
+comparison, and nothing is culled within it. Successive halving itself is that of Jamieson and Talwalkar
 (Proc. AISTATS 51, 240 (2016)).
 """
 
@@ -24,29 +24,29 @@ _SAME_EV = 1.0e-6
 
 @dataclass(frozen=True)
 class Cut:
-    """What one culling kept.
+    """The result of one culling.
 
     Attributes
     ----------
     kept
-        Shape (n,).
+        Whether each ordering survives, shape (n,).
     gaps_eV_per_atom
-        How far each energy lies above the last one of the wanted number, shape (n,); negative below it.
+        Height of each energy above the last of the lowest ones required, shape (n,); negative below it.
     """
 
     kept: BoolArray
     gaps_eV_per_atom: FloatArray
 
 
-def cut(energies_eV_per_atom: FloatArray, wanted: int, keep_fraction: float, margin_eV_per_atom: float) -> Cut:
-    """Keep the lowest share, at least the wanted number, and everything within the margin above that.
+def cut(energies_eV_per_atom: FloatArray, n_lowest: int, keep_fraction: float, margin_eV_per_atom: float) -> Cut:
+    """Keep the lowest share, at least the number required, and everything within the margin above that.
 
     Parameters
     ----------
     energies_eV_per_atom
         Energies at the same rung, shape (n,).
-    wanted
-        How many of the lowest are asked for in the end.
+    n_lowest
+        Number of lowest orderings required in the end.
     keep_fraction
         Share that is kept even where the margin is small.
     margin_eV_per_atom
@@ -56,15 +56,15 @@ def cut(energies_eV_per_atom: FloatArray, wanted: int, keep_fraction: float, mar
     order = np.argsort(energies, kind="stable")
     place = np.empty(len(order), dtype=np.intp)
     place[order] = np.arange(len(order))
-    gaps: FloatArray = energies - energies[order[min(wanted, len(order)) - 1]]
-    least = max(wanted, int(np.ceil(keep_fraction * len(order) - 1e-9)))
+    gaps: FloatArray = energies - energies[order[min(n_lowest, len(order)) - 1]]
+    least = max(n_lowest, int(np.ceil(keep_fraction * len(order) - 1e-9)))
     return Cut((place < least) | (gaps <= margin_eV_per_atom), gaps)
 
 
 def noise_eV_per_atom(falls_eV_per_atom: FloatArray) -> float:
-    """Return the noise of energies that still fall: two standard deviations of the falls, or the farthest of them.
+    """Return the noise of energies that still fall: two standard deviations of the falls, or the largest of them.
 
-    Only orderings that fall farther than most can be culled wrongly, so it is the upper side that counts.
+    Only orderings that fall farther than most can be culled wrongly, so the upper side counts.
 
     Parameters
     ----------
@@ -80,18 +80,18 @@ def noise_eV_per_atom(falls_eV_per_atom: FloatArray) -> float:
 def expected_missed(
     left_to_fall_eV_per_atom: FloatArray, falls_eV_per_atom: Sequence[FloatArray], rungs: Sequence[int], seed: int
 ) -> tuple[float, float, float]:
-    """Expect how many of the culled orderings belong among the wanted ones, with a 95 % interval.
+    """Estimate how many of the culled orderings belong among the lowest ones, with a 95 % interval.
 
-    Each culled ordering belongs there if it still falls as far as its energy lies above that of the last wanted one.
-    The chance of that is the upper tail of Student's t distribution of the falls of others from the same rung, which
-    (unlike the falls themselves) reaches beyond the largest that was seen.
+    A culled ordering belongs there if its energy still falls as far as it lies above that of the last of them. The
+    probability is the upper tail of Student's t distribution of the falls of others from the same rung, which (unlike
+    the falls themselves) extends beyond the largest fall observed.
 
     Parameters
     ----------
     left_to_fall_eV_per_atom
-        Energy at which each was culled minus the relaxed energy of the last wanted ordering, shape (n,).
+        Energy at which each was culled minus the relaxed energy of the last of the lowest orderings, shape (n,).
     falls_eV_per_atom
-        For each rung the falls from there to the end of orderings drawn at random.
+        For each rung the falls from there to full relaxation, of orderings drawn at random.
     rungs
         Rung at which each was culled.
     seed
@@ -123,7 +123,7 @@ def expected_missed(
 
 
 def drawn(candidates: int, fraction: float, at_least: int, seed: int) -> list[int]:
-    """Draw a share of positions at random, at least some, all if there are no more; in rising order."""
+    """Draw a fraction of the positions at random, but at least a given number (or all); in rising order."""
     count = min(candidates, max(at_least, int(np.ceil(fraction * candidates - 1e-9))))
     rng = np.random.default_rng(seed)
     return sorted(int(i) for i in rng.choice(candidates, size=count, replace=False)) if count else []

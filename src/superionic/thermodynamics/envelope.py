@@ -10,8 +10,8 @@ from itertools import combinations
 class LowerEnvelope:
     """min Σ λ_i e_i over λ ≥ 0 with Σ λ_i x_i = x, by the simplex method on exact fractions with Bland's rule.
 
-    The first points are the corners of the diagram: every x inside lies between some of them (Carathéodory), which are
-    a feasible basis. An optimal basis is a facet of the hull; it serves all points above it.
+    The first points are the corners of the diagram: every x inside lies between some of them (Carathéodory), which form
+    a feasible basis. An optimal basis is a facet of the hull and serves all points above it.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class LowerEnvelope:
             entering = next((i for i, cost in enumerate(reduced_costs) if cost < 0), None)
             if entering is None:
                 return basis, [row[n:-1] for row in rows], [row[-1] for row in rows]
-            # The weights add up to one, so that some row always bounds the step.
+            # The weights add up to one, so some row always bounds the step.
             leaving = min(
                 (j for j in range(self.rank) if rows[j][entering] > 0),
                 key=lambda j: (rows[j][-1] / rows[j][entering], basis[j]),
@@ -79,7 +79,7 @@ def _product(matrix: Sequence[Sequence[Fraction]], vector: Sequence[Fraction]) -
 
 
 def _inverse(columns: Sequence[Sequence[Fraction]]) -> list[list[Fraction]] | None:
-    """Invert the matrix with these columns by Gauss and Jordan's elimination; None if it has no inverse."""
+    """Invert the matrix with these columns by Gauss–Jordan elimination; None if it has no inverse."""
     n = len(columns)
     rows = [[column[j] for column in columns] + [Fraction(int(j == k)) for k in range(n)] for j in range(n)]
     for k in range(n):

@@ -23,9 +23,9 @@ from superionic.thermodynamics.composition import (
 )
 
 FormulaUnit = Literal["end-members", "reduced"]
-"""What one formula unit is, for entries that do not say how many of them their cell has.
+"""The meaning of one formula unit, for entries that do not state how many their cell has.
 
-``"end-members"``: the cell is Σ n_j formula units, n_j those of the end members that it is made of, so that every
+``"end-members"``: the cell is Σ n_j formula units, n_j those of the end members that compose it, so that every
 composition of Li3InxY1−xBr6yCl6−6y counts in units of one Li3MX6, whatever its reduced formula (paper A: its cell of
 20 atoms "comprises two formula units" at all of them).
 ``"reduced"``: one reduced formula of the entry (Li12InY3Br24 at x = 1/4, four times as many atoms); for compounds
@@ -43,8 +43,8 @@ def formula_units(
     """Count the formula units of a cell along a solid solution.
 
     Elements that replace one another are counted as one, since they share their sites; the mobile ion is not counted,
-    since its amount follows the charge or the refinement. What is left is the framework, and a cell that has n times
-    the framework of the formula unit holds n of them: Na4Zr2Si3O12 (21 atoms) is one unit of Na1+xZr2SixP3−xO12 as is
+    since its amount follows the charge or the refinement. The rest is the framework, and a cell with n times the
+    framework of the formula unit holds n of them: Na4Zr2Si3O12 (21 atoms) is one unit of Na1+xZr2SixP3−xO12 as is
     NaZr2P3O12 (18 atoms). Paper A counts E_hull of its solid solutions in these units.
 
     Parameters
@@ -62,7 +62,7 @@ def formula_units(
     -------
     Fraction or None
         Formula units in the cell; None where the cell does not have the framework of the unit, for instance a phase
-        that is none of the solid solution.
+        outside the solid solution.
     """
     cell, one = exact_composition(composition), exact_composition(unit)
     sharing = {element: frozenset({element}) for element in {*cell, *one}}
@@ -75,7 +75,7 @@ def formula_units(
             sum((amounts.get(element, Fraction(0)) for element in elements), Fraction(0)) for amounts in (cell, one)
         )
         if in_cell == in_unit == 0:
-            continue  # a replacement that neither of them knows
+            continue  # neither of them holds these elements
         if in_cell == 0 or in_unit == 0:
             return None
         ratios.add(in_cell / in_unit)
@@ -84,29 +84,29 @@ def formula_units(
 
 @dataclass(frozen=True)
 class Entry:
-    """One computed structure: what it is made of, its energy, and the convention of that energy.
+    """One computed structure: its composition, its energy, and the convention of that energy.
 
     Parameters
     ----------
     name
-        What the result is called by; unique within a call.
+        Name of the entry in results; unique within a call.
     composition
         Element → number of atoms in the cell.
     energy_eV
         Energy of the cell in eV.
     energy_convention
-        What the zero and the corrections of the energy are (`PotentialIdentity.energy_convention`).
+        Zero and corrections of the energy (`PotentialIdentity.energy_convention`).
     crystal
         The parent crystal or polymorph, for instance "P-3m1".
     formula_units
-        Number of formula units in the cell where it is to be fixed; None to derive it.
+        Number of formula units in the cell if it is to be fixed; None to derive it.
 
     Raises
     ------
     CompositionError
         If the composition is empty or holds amounts that are not whole and positive.
     PotentialError
-        If the energy is not finite: failed calculations are to be left out, and counted, before.
+        If the energy is not finite: leave failed calculations out, and count them, beforehand.
     """
 
     name: str
@@ -158,7 +158,7 @@ def require_one_convention(entries: Sequence[Entry]) -> str:
     Raises
     ------
     PotentialError
-        If there are two: energies with Materials Project corrections and raw PBE energies, for instance, differ by
+        If there are several: energies with Materials Project corrections and raw PBE energies, for instance, differ by
         a tenth of an eV per anion and more, and a hull of both is meaningless.
     """
     if not entries:
@@ -178,16 +178,16 @@ def require_one_convention(entries: Sequence[Entry]) -> str:
 
 
 def require_unique_names(entries: Sequence[Entry]) -> None:
-    """Raise CompositionError if two entries have the same name: a decomposition could not say which is meant."""
-    seen: set[str] = set()
+    """Raise CompositionError if two entries have the same name: a decomposition could not tell them apart."""
+    names: set[str] = set()
     for entry in entries:
-        if entry.name in seen:
+        if entry.name in names:
             raise CompositionError(f"Two entries are called {entry.name!r}", fix="give each entry a name of its own")
-        seen.add(entry.name)
+        names.add(entry.name)
 
 
 def lowest_by_composition(entries: Sequence[Entry]) -> dict[tuple[tuple[str, int], ...], int]:
-    """Return, per reduced composition, the index of the entry of lowest energy per atom (the first of equals)."""
+    """Return, per reduced composition, the index of the entry of lowest energy per atom (the first in a tie)."""
     lowest: dict[tuple[tuple[str, int], ...], int] = {}
     for i, entry in enumerate(entries):
         key = tuple(reduced_composition(entry.composition).items())
@@ -197,16 +197,16 @@ def lowest_by_composition(entries: Sequence[Entry]) -> dict[tuple[tuple[str, int
 
 
 def exact_energy_per_atom(entry: Entry) -> Fraction:
-    """Energy per atom as an exact fraction, so that supercells of one structure compare without rounding."""
+    """Return the energy per atom as an exact fraction, so that supercells of one structure compare without rounding."""
     return Fraction(entry.energy_eV) / entry.n_atoms
 
 
 def resolve_formula_units(
     entry: Entry, amounts: Sequence[Fraction], members: Sequence[Mapping[str, Amount]], formula_unit: FormulaUnit
 ) -> Fraction:
-    """Return how many formula units the cell of an entry has.
+    """Return the number of formula units in the cell of an entry.
 
-    Where an end member is a pure element, "end-members" would count atoms; the reduced formula is taken then.
+    Where an end member is a pure element, "end-members" would count atoms; the reduced formula is used then.
     """
     if entry.formula_units is not None:
         return Fraction(entry.formula_units)

@@ -1,6 +1,6 @@
 """The convex hull of a pseudo-binary, pseudo-ternary or larger system, and the competition of polymorphs.
 
-The hull is found by linear programming in exact rational arithmetic, so that what is on it is on it: there is no
+The hull is found by linear programming in exact rational arithmetic, so an entry is on it or not without any
 tolerance, and nothing depends on the version of a solver. Sources: paper A (Deng et al. 2025,
 doi:10.1039/d5ta05321h), Figs. 2c, 3b and 4b; Ong, Wang, Kang and Ceder, Chem. Mater. 20, 1798 (2008), for the
 construction; paper B (arXiv:2510.09861), table 3, for polymorphs.
@@ -40,14 +40,14 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Decomposition:
-    """The stable phases that a composition falls apart into.
+    """The stable phases into which a composition decomposes.
 
     Attributes
     ----------
     names
         Entry names of the phases on the hull.
     fractions
-        Their molar shares, in formula units of the end members (they add up to one).
+        Their molar fractions, in formula units of the end members (they add up to one).
     """
 
     names: tuple[str, ...]
@@ -56,29 +56,30 @@ class Decomposition:
 
 @dataclass(frozen=True)
 class Hull:
-    """A convex hull and the place of each entry relative to it; arrays are read-only and in the order of the entries.
+    """A convex hull and the energy of each entry relative to it; arrays are read-only and in the order of the entries.
 
     Attributes
     ----------
     names
         Names of the n entries.
     coordinates
-        (n, k) shares of the k end members, in formula units; each row adds up to one. Where the end members depend on
-        each other, those of the mixture of lowest energy.
+        (n, k) fractions of the k end members, in formula units; each row adds up to one. Where the end members are
+        linearly dependent, those of the mixture of lowest energy.
     formation_energies_eV_per_atom, formation_energies_eV_per_formula_unit
-        (n,) against the end members, or where these depend on each other against their mixture of lowest energy, in eV.
+        (n,) relative to the end members or, where these are linearly dependent, to their mixture of lowest energy, in
+        eV.
     energies_above_hull_eV_per_atom, energies_above_hull_eV_per_formula_unit
         (n,) zero or more, in eV.
     stable
         (n,) whether the entry is on the hull within `stable_within_eV_per_atom`.
     decompositions
-        Per entry, what the hull is made of at its composition.
+        Per entry, the phases of the hull at its composition.
     formula_units
-        (n,) formula units in the cell of the entry, which the values per formula unit count by.
+        (n,) formula units in the cell of the entry, to which the values per formula unit refer.
     end_members
         Reduced formulas of the end members.
     end_member_names
-        Names of the entries whose energy stands for each end member.
+        Names of the entries that give each end member its energy.
     energy_convention
         The one convention of all energies.
     stable_within_eV_per_atom
@@ -107,18 +108,18 @@ def convex_hull(
     formula_unit: FormulaUnit = "end-members",
     stable_within_eV_per_atom: float = 1e-6,
 ) -> Hull:
-    """Convex hull of entries between end members.
+    """Compute the convex hull of entries between end members.
 
     Parameters
     ----------
     entries
-        The n phases; several may share a composition (polymorphs, orderings), the lowest of them makes the hull.
+        The n phases; several may share a composition (polymorphs, orderings), of which the lowest enters the hull.
     end_members
-        The k corners of the diagram: compositions, whose energy is that of the lowest entry there, or entries of
-        their own. k = 1 compares structures of one composition, 2 is a pseudo-binary, 3 a pseudo-ternary diagram. They
-        may depend on each other: the four corners of a reciprocal system, such as Li3(In,Y)(Br,Cl)6, form a square.
+        The k corners of the diagram: compositions, whose energy is that of the lowest entry there, or separate entries.
+        k = 1 compares structures of one composition, 2 is a pseudo-binary, 3 a pseudo-ternary diagram. They
+        may be linearly dependent: the four corners of a reciprocal system, such as Li3(In,Y)(Br,Cl)6, form a square.
     formula_unit
-        What the values per formula unit refer to where an entry does not say, see `FormulaUnit`.
+        The formula unit of entries that do not state theirs, see `FormulaUnit`.
     stable_within_eV_per_atom
         Entries no higher than this above the hull count as stable.
 
@@ -158,7 +159,7 @@ def convex_hull(
     shares = [tuple(n / total for n in parts) for parts, total in zip(amounts, totals, strict=True)]
     coordinates = shares
     if square:
-        # Energies have been taken against some of the end members; now against the best mixture of all of them.
+        # So far energies are relative to some of the end members; refer them to the best mixture of all of them.
         mixtures = LowerEnvelope([shares[i] for i in corners], [formation[i] for i in corners], len(corners))
         best = [_mixture(mixtures, share, entry, members) for share, entry in zip(shares, pool, strict=True)]
         coordinates = [tuple(dict(mixture).get(j, Fraction(0)) for j in range(len(members))) for mixture in best]
@@ -205,12 +206,12 @@ def convex_hull(
 
 @dataclass(frozen=True)
 class PolymorphComparison:
-    """The lowest energy of each polymorph at one composition, from the most stable one up.
+    """The lowest energy of each polymorph at one composition, the most stable first.
 
     Attributes
     ----------
     formula
-        Reduced formula that the polymorphs have in common.
+        Reduced formula common to the polymorphs.
     crystals, names
         Polymorph and name of its lowest entry; equal energies in order of the crystal's name.
     energies_eV_per_atom
@@ -229,12 +230,12 @@ def compare_polymorphs(entries: Sequence[Entry]) -> list[PolymorphComparison]:
     Parameters
     ----------
     entries
-        Computed structures; `Entry.crystal` says the polymorph. Of each polymorph the lowest entry per atom counts.
+        Computed structures; `Entry.crystal` names the polymorph. The lowest entry per atom of each polymorph counts.
 
     Returns
     -------
     list of PolymorphComparison
-        One per composition, in the order in which compositions first appear, also where there is one polymorph only.
+        One per composition, in the order in which compositions first appear, even if there is only one polymorph.
 
     Raises
     ------
@@ -280,7 +281,7 @@ def _require_corners(members: Sequence[Mapping[str, int]], axes: Sequence[Mappin
     names = [reduced_formula(member) for member in members]
     if any(sum(parts) <= 0 for parts in amounts):
         raise CompositionError(
-            f"The end members {', '.join(names)} do not count in formula units of {len(axes)} of them",
+            f"The end members {', '.join(names)} cannot be counted in formula units of {len(axes)} of them",
             fix="choose end members that enclose the compositions",
         )
     shares = [tuple(part / sum(parts) for part in parts) for parts in amounts]
@@ -296,7 +297,7 @@ def _require_corners(members: Sequence[Mapping[str, int]], axes: Sequence[Mappin
 def _mixture(
     envelope: LowerEnvelope, share: tuple[Fraction, ...], entry: Entry, members: Sequence[Mapping[str, int]]
 ) -> list[tuple[int, Fraction]]:
-    """Return what the hull is made of at an entry, or raise CompositionError if it lies outside."""
+    """Return the phases of the hull at an entry, or raise CompositionError if it lies outside."""
     mixture = envelope.mixture(share)
     if mixture is None:
         raise CompositionError(

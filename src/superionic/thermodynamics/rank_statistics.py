@@ -1,6 +1,6 @@
-"""How far two rankings agree, and what an audit says about the orderings that a ranking culled.
+"""The agreement of two rankings, and inference from an audit of the orderings that a ranking culled.
 
-Everything here is of plain arrays; intervals are 95 %.
+All functions take plain arrays; intervals are 95 %.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Correlation:
     Attributes
     ----------
     value
-        Between -1 and 1; ``None`` where one of the two rankings has nothing but ties.
+        Between -1 and 1; ``None`` where one of the two rankings consists only of ties.
     low, high
         Ends of the interval (percentile bootstrap over the structures).
     """
@@ -57,7 +57,7 @@ def correlations(first: npt.ArrayLike, second: npt.ArrayLike, seed: int) -> Rank
         raise ValueError("the two rankings must be of the same structures")
     if len(x) < 3 or np.ptp(x) == 0.0 or np.ptp(y) == 0.0:
         return RankCorrelations(Correlation(None, None, None), Correlation(None, None, None))
-    # A bootstrap sample is how often each structure was drawn; the first row is the sample as it is.
+    # A bootstrap sample is the number of times each structure was drawn; the first row is the original sample.
     rng = np.random.default_rng(seed)
     times = np.vstack([np.ones((1, len(x))), rng.multinomial(len(x), np.full(len(x), 1.0 / len(x)), _BOOTSTRAPS)])
     return RankCorrelations(_with_interval(_spearman(x, y, times)), _with_interval(_kendall(x, y, times)))
@@ -70,7 +70,7 @@ def _with_interval(values: FloatArray) -> Correlation:
 
 
 def _kendall(x: FloatArray, y: FloatArray, times: FloatArray) -> FloatArray:
-    """Kendall's tau-b of each sample (rows of ``times``); not a number where all of a sample are tied."""
+    """Return Kendall's tau-b of each sample (row of ``times``); NaN where all of a sample are tied."""
     one, two = np.sign(x[:, None] - x[None, :]), np.sign(y[:, None] - y[None, :])
 
     def pairs(signs: FloatArray) -> FloatArray:
@@ -78,12 +78,12 @@ def _kendall(x: FloatArray, y: FloatArray, times: FloatArray) -> FloatArray:
         return total
 
     with np.errstate(invalid="ignore", divide="ignore"):
-        found: FloatArray = pairs(one * two) / np.sqrt(pairs(np.abs(one)) * pairs(np.abs(two)))
-    return found
+        tau: FloatArray = pairs(one * two) / np.sqrt(pairs(np.abs(one)) * pairs(np.abs(two)))
+    return tau
 
 
 def _spearman(x: FloatArray, y: FloatArray, times: FloatArray) -> FloatArray:
-    """Spearman's rho of each sample (rows of ``times``): the correlation of its ranks, ties at their mean rank."""
+    """Return Spearman's rho of each sample (row of ``times``): the correlation of its ranks, ties at their mean."""
 
     def centred(values: FloatArray) -> FloatArray:
         below = (values[None, :] < values[:, None]) + 0.5 * (values[None, :] == values[:, None])
@@ -93,16 +93,16 @@ def _spearman(x: FloatArray, y: FloatArray, times: FloatArray) -> FloatArray:
 
     one, two = centred(x), centred(y)
     with np.errstate(invalid="ignore", divide="ignore"):
-        found: FloatArray = (times * one * two).sum(axis=1) / np.sqrt(
+        rho: FloatArray = (times * one * two).sum(axis=1) / np.sqrt(
             (times * one**2).sum(axis=1) * (times * two**2).sum(axis=1)
         )
-    return found
+    return rho
 
 
 def overlap_of_lowest(first: npt.ArrayLike, second: npt.ArrayLike, count: int) -> float:
     """Return the share of the ``count`` lowest of one ranking that are among the ``count`` lowest of the other.
 
-    Ties go by position. 1 where there are no more than ``count`` structures.
+    Ties are broken by position. 1 where there are at most ``count`` structures.
     """
     x, y = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     most = min(count, len(x))
@@ -110,15 +110,15 @@ def overlap_of_lowest(first: npt.ArrayLike, second: npt.ArrayLike, count: int) -
     return len(lowest[0] & lowest[1]) / most if most else 1.0
 
 
-def proportion_interval(found: int, trials: int, population: int) -> tuple[float, float]:
-    """Return the interval of how many of a population have a property that ``found`` of ``trials`` drawn ones have.
+def proportion_interval(hits: int, trials: int, population: int) -> tuple[float, float]:
+    """Return an interval for how many of a population have a property that ``hits`` of ``trials`` drawn members have.
 
     The exact interval of Clopper and Pearson (Biometrika 26, 404 (1934)) for drawing without replacement: all numbers
-    under which neither so many nor so few would be found by a chance of less than 2.5 %.
+    for which so many, or so few, hits have a probability above 2.5 %.
 
     Parameters
     ----------
-    found, trials
+    hits, trials
         Members with the property, and members drawn.
     population
         Members in all.
@@ -130,14 +130,14 @@ def proportion_interval(found: int, trials: int, population: int) -> tuple[float
     """
     from scipy.stats import hypergeom
 
-    if not 0 <= found <= trials <= population:
-        raise ValueError("found, trials and population must not fall below one another")
+    if not 0 <= hits <= trials <= population:
+        raise ValueError("0 ≤ hits ≤ trials ≤ population must hold")
     if trials == 0:
         return 0.0, float(population)
-    numbers = np.arange(found, population - (trials - found) + 1)
+    numbers = np.arange(hits, population - (trials - hits) + 1)
     tail = (1.0 - _LEVEL) / 2.0
-    enough = hypergeom.sf(found - 1, population, numbers, trials) > tail
-    few = hypergeom.cdf(found, population, numbers, trials) > tail
+    enough = hypergeom.sf(hits - 1, population, numbers, trials) > tail
+    few = hypergeom.cdf(hits, population, numbers, trials) > tail
     possible = numbers[enough & few]
     return float(possible.min()), float(possible.max())
 
@@ -145,10 +145,10 @@ def proportion_interval(found: int, trials: int, population: int) -> tuple[float
 def element_shift(
     differences_eV: Sequence[float], compositions: Sequence[Mapping[str, int]]
 ) -> tuple[dict[str, float], FloatArray]:
-    """Take what elements explain out of the differences between two energy scales.
+    """Remove from the differences between two energy scales the part that shifts per element explain.
 
     Two potentials may count energies from different zeros (raw DFT, corrected, fitted references). A shift for each
-    element removes that; what is left of the difference between two compositions is a difference of chemistry.
+    element removes that; the remaining difference between two compositions is one of chemistry.
 
     Parameters
     ----------
@@ -160,8 +160,8 @@ def element_shift(
     Returns
     -------
     shifts, left
-        Shift of each element in eV/atom (least squares, the smallest one where compositions leave it open), and what
-        is left in eV/atom, shape (n,).
+        Shift of each element in eV/atom (least squares, the smallest where the compositions leave it undetermined), and
+        the remainder in eV/atom, shape (n,).
     """
     elements = sorted({symbol for composition in compositions for symbol in composition})
     counts = np.array([[float(composition.get(symbol, 0)) for symbol in elements] for composition in compositions])

@@ -1,4 +1,4 @@
-"""Which structures go on: Boltzmann selection, snapshots of trajectories, random strain.
+"""Selection of structures: Boltzmann selection, snapshots of trajectories, random strain.
 
 Sources: paper A (Deng et al. 2025, doi:10.1039/d5ta05321h), Results, for Boltzmann selection at 800 K, 30 random
 snapshots per run and random strain within ±3 %; paper B (arXiv:2510.09861), Computational Methods, for farthest point
@@ -44,19 +44,19 @@ def boltzmann_selection(
     composition_ids
         (m,) anything hashable that is equal for structures of one composition.
     n
-        How many to select in total, those always kept included; all where there are no more than n.
+        Number of structures to select, those always kept included; all if there are at most n.
     rng
         Source of randomness; m numbers are drawn from it.
     temperature_K
         Temperature of the Boltzmann factor; 800 K in paper A.
     degeneracies
-        (m,) weights g, for instance the number of equivalent orderings; one for all, as in paper A, if None.
+        (m,) weights g, such as the number of equivalent orderings; None: 1 for all, as in paper A.
 
     Returns
     -------
     array of int, (min(n, m),)
-        Indices in ascending order. The lowest structure of each composition (the first of equals) is among them; the
-        others are drawn one after the other, each time from what is left.
+        Indices in ascending order. The lowest structure of each composition (the first in a tie) is among them; the
+        others are drawn one after another, each time from those that remain.
 
     Raises
     ------
@@ -103,9 +103,9 @@ def boltzmann_selection(
 def farthest_point_sampling(
     positions_A: ArrayLike, cell_A: ArrayLike, n: int, *, start: int = 0, taken: Sequence[int] = ()
 ) -> IntArray:
-    """Pick n frames that are as different as can be, by the mean squared difference of atomic positions.
+    """Pick n frames that are as different as possible, by the mean squared difference of atomic positions.
 
-    From the start on, each next frame is the one whose nearest picked frame is farthest,
+    After the first, each next frame is the one whose nearest picked frame is farthest,
     d²(a, b) = (1/N) Σ_i |r_i(a) − r_i(b)|², with the shortest periodic image of each difference (paper B). Ions of one
     species that swap places count as moved.
 
@@ -116,11 +116,11 @@ def farthest_point_sampling(
     cell_A
         (3, 3) cell vectors in rows in Å; for a varying cell its average.
     n
-        How many frames.
+        Number of frames.
     start
-        The frame picked first, where none is taken.
+        The frame picked first, if none is taken.
     taken
-        Frames that were picked by someone else: the picked ones lie far from them, too.
+        Frames picked before: the new ones lie far from them, too.
 
     Returns
     -------
@@ -141,8 +141,12 @@ def farthest_point_sampling(
             fix="give one array of frames and one cell",
         )
     n_frames = len(positions)
-    gone = set(taken)
-    if not 0 < n <= n_frames - len(gone) or not 0 <= start < n_frames or any(not 0 <= i < n_frames for i in gone):
+    excluded = set(taken)
+    if (
+        not 0 < n <= n_frames - len(excluded)
+        or not 0 <= start < n_frames
+        or any(not 0 <= i < n_frames for i in excluded)
+    ):
         raise AnalysisError(
             f"{n} frames from frame {start} on are to be picked, but the trajectory has {n_frames}",
             fix="pick fewer frames, or run or save more",
@@ -151,13 +155,13 @@ def farthest_point_sampling(
         raise AnalysisError("The trajectory holds positions that are not finite", fix="leave broken frames out")
     image = _ShortestImage(cell)
     nearest = np.full(n_frames, np.inf)
-    picked = sorted(gone) or [start]
+    picked = sorted(excluded) or [start]
     for index in picked[:-1]:
         _lower(nearest, image, positions, index)
-    while len(picked) < len(gone) + n:
+    while len(picked) < len(excluded) + n:
         _lower(nearest, image, positions, picked[-1])
         picked.append(int(np.argmax(nearest)))
-    return np.array(picked[len(gone) :], dtype=np.int64)
+    return np.array(picked[len(excluded) :], dtype=np.int64)
 
 
 def random_snapshots(n_frames: int, n: int, rng: np.random.Generator) -> IntArray:
@@ -191,7 +195,7 @@ def random_strain(atoms: Atoms, max_strain: float, rng: np.random.Generator) -> 
     atoms
         The structure; it is not changed.
     max_strain
-        Largest component, 0 or more and below 1/3 (so that 1 + ε always is positive definite).
+        Largest component, at least 0 and below 1/3 (so that 1 + ε is always positive definite).
     rng
         Source of randomness; six numbers are drawn.
 
@@ -217,7 +221,7 @@ def random_strain(atoms: Atoms, max_strain: float, rng: np.random.Generator) -> 
 
 
 def _lower(nearest: FloatArray, image: _ShortestImage, positions: FloatArray, index: int) -> None:
-    """Lower the distances of all frames from their nearest picked one, now that this frame is picked."""
+    """Update the distance of every frame to its nearest picked one after picking a frame."""
     for first in range(0, len(positions), _FRAMES_PER_CHUNK):
         part = slice(first, first + _FRAMES_PER_CHUNK)
         squares = image.squared_lengths(positions[part] - positions[index])
@@ -229,7 +233,7 @@ class _ShortestImage:
     """Squared lengths of displacements, each in its shortest periodic image.
 
     In a Minkowski-reduced cell the shortest image is among the wrapped displacement and its 26 neighbours; a wrapped
-    displacement shorter than half the shortest lattice vector already is the shortest.
+    displacement shorter than half the shortest lattice vector is already the shortest.
     """
 
     def __init__(self, cell: FloatArray) -> None:

@@ -1,8 +1,8 @@
-"""Diverse choices by features: farthest points, CUR, and a mixture of methods.
+"""Diverse selections by features: farthest points, CUR, and a mixture of methods.
 
-The rows of a feature matrix stand for structures; where the features come from is not known here (see
-:mod:`superionic.potentials.descriptors`). All choices are deterministic, and none takes a structure twice: rows that
-equal a chosen one are passed over, so that fewer may be returned than were asked for.
+The rows of a feature matrix stand for structures; the features may be of any kind (see
+:mod:`superionic.potentials.descriptors`). All selections are deterministic, and none takes a structure twice: rows
+equal to a selected one are skipped, so that fewer may be returned than requested.
 
 Sources: farthest-point sampling and CUR on atomic descriptors are compared by Imbalzano, Anelli, Giofré, Klees, Behler
 and Ceriotti, J. Chem. Phys. 148, 241730 (2018); leverage scores of CUR are those of Mahoney and Drineas, Proc. Natl.
@@ -24,31 +24,31 @@ IntArray = NDArray[np.int64]
 _SAME = 1.0e-9
 """Distance, relative to the size of the features, up to which two rows are the same structure."""
 _SPENT = 1.0e-10
-"""Share of the squared features that may be left unexplained before CUR begins a new pass."""
+"""Fraction of the squared features that may remain unexplained before CUR begins a new pass."""
 
 
 def farthest_points(
     features: ArrayLike, n: int, *, known: ArrayLike | None = None, taken: Sequence[int] = (), first: int = 0
 ) -> IntArray:
-    """Pick rows, each time the one that is farthest from all that are known or picked.
+    """Pick rows, each time the one farthest from all known or picked ones.
 
     Parameters
     ----------
     features
         (m, d), one row per structure.
     n
-        How many rows at most.
+        Largest number of rows.
     known
-        (k, d) features of structures that there are already, such as those with a label.
+        (k, d) features of structures that exist already, such as those with a label.
     taken
-        Rows that were picked by someone else: known, and not to be picked again.
+        Rows picked before: known, and not to be picked again.
     first
         The row picked first where nothing is known or taken.
 
     Returns
     -------
     array of int, (≤ n,)
-        In the order of picking; ties go to the earlier row. Fewer than n where only copies are left.
+        In the order of picking; ties go to the earlier row. Fewer than n if only copies remain.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def farthest_points(
     """
     rows = _checked(features, n, taken)
     if not 0 <= first < max(1, len(rows)):
-        raise AnalysisError(f"There is no row {first} among {len(rows)}", fix="begin with a row that there is")
+        raise AnalysisError(f"There is no row {first} among {len(rows)}", fix="begin with a row that exists")
     nearest = np.full(len(rows), np.inf)
     if known is not None and np.size(known):
         others = _checked(known, 0, ())
@@ -84,18 +84,18 @@ def farthest_points(
 def cur_rows(features: ArrayLike, n: int, *, taken: Sequence[int] = ()) -> IntArray:
     """Pick the rows that span all others best, by leverage scores, one after the other (CUR).
 
-    The leverage score of a row is its squared component along the leading left singular vector; the row of the highest
-    score is picked, and what lies along it is taken out of all other rows, so that the next one adds what is missing.
-    When nothing is left unexplained (n exceeds the rank), a new pass begins among the rows that remain.
+    The leverage score of a row is its squared component along the leading left singular vector; the row of highest
+    score is picked, and its direction is projected out of all other rows, so that the next one adds what is missing.
+    When nothing remains unexplained (n exceeds the rank), a new pass begins among the remaining rows.
 
     Parameters
     ----------
     features
-        (m, d), one row per structure; their mean is taken off.
+        (m, d), one row per structure; their mean is subtracted.
     n
-        How many rows at most.
+        Largest number of rows.
     taken
-        Rows that were picked by someone else.
+        Rows picked before.
 
     Returns
     -------
@@ -129,7 +129,7 @@ def cur_rows(features: ArrayLike, n: int, *, taken: Sequence[int] = ()) -> IntAr
                 residual = np.where(free[:, None], 1.0, 0.0) * np.ones_like(centred)
         direction = np.linalg.eigh(residual.T @ residual)[1][:, -1]
         scores = np.where(free, (residual @ direction) ** 2, -1.0)
-        # Rounding must not decide between equals: the earliest of those within ten digits of the highest.
+        # Rounding must not decide ties: take the earliest of those within ten digits of the highest.
         index = int(np.argmax(scores >= scores.max() * (1.0 - 1.0e-10)))
         picked.append(index)
         block(index)
@@ -138,7 +138,7 @@ def cur_rows(features: ArrayLike, n: int, *, taken: Sequence[int] = ()) -> IntAr
 
 
 def shares(total: int, weights: Mapping[str, float]) -> dict[str, int]:
-    """Deal a number out by weights: whole numbers that add up to it (largest remainders, ties to the first).
+    """Divide a number by weights into integers that add up to it (largest remainders, ties to the first).
 
     Raises
     ------
@@ -168,7 +168,7 @@ def _checked(features: ArrayLike, n: int, taken: Sequence[int]) -> FloatArray:
 
 
 def _same(rows: FloatArray) -> float:
-    """Squared distance up to which two rows are one structure."""
+    """Return the squared distance up to which two rows count as one structure."""
     return _SAME**2 * float(np.max(np.sum(rows**2, axis=1), initial=0.0))
 
 

@@ -1,4 +1,4 @@
-"""One trajectory, from unwrapped positions to everything that is reported about transport in it."""
+"""The analysis of one trajectory, from unwrapped positions to everything reported about its transport."""
 
 from __future__ import annotations
 
@@ -46,45 +46,45 @@ _USUAL_CHARGES = {
     "Li": 1.0, "Na": 1.0, "K": 1.0, "Rb": 1.0, "Cs": 1.0, "Ag": 1.0, "Cu": 1.0, "H": 1.0,
     "Mg": 2.0, "Ca": 2.0, "Zn": 2.0, "Al": 3.0, "F": -1.0, "Cl": -1.0, "Br": -1.0, "I": -1.0, "O": -2.0, "S": -2.0,
 }  # fmt: skip
-"""Of ions that move: taken where a composition says nothing (a test of walkers without a crystal)."""
+"""Charges of mobile ions, used where the composition does not determine them (a test of walkers without a crystal)."""
 _NEAR_K = 26.0
-"""Published volumes at temperatures as near as this are compared with (300 K with 298 K and 323 K)."""
+"""Published volumes are compared up to this difference of temperature (300 K with 298 K and 323 K)."""
 
 
 @dataclass(frozen=True)
 class AnalysisOptions:
-    """What is asked of a trajectory.
+    """Options for the analysis of a trajectory.
 
     Attributes
     ----------
     mobile
         Elements of the mobile ions; the first known conductor among the atoms if empty.
     temperature_K, pressure_GPa
-        Of the run; without a temperature there is no conductivity, without a pressure it is taken as ambient.
+        Of the run; without a temperature there is no conductivity; without a pressure, ambient is assumed.
     charges
-        Oxidation states by element, as far as they are given; the others are guessed.
+        Oxidation states by element; those not given are guessed.
     axes
         Cartesian axes to average over.
     plane
-        Instead, the plane of two vectors of the mean cell.
+        Alternatively, the plane of two vectors of the mean cell.
     framework
-        Elements whose centre the drift is measured by; all that are not mobile if empty.
+        Elements whose centre defines the drift; all immobile ones if empty.
     drift
-        Whether the centre is that of mass or of number, or drift stays; None: of mass where there is a framework.
+        Whether to remove the drift of the centre of mass or of number, or none; None: of mass if there is a framework.
     hop_length_A
         Usual distance between neighbouring sites.
     window_ps
-        Lags of the user's own between which D is taken as level; None for what it levels off to.
+        Lags chosen by the user between which D counts as constant; None to detect its plateau.
     density_grid_A
         Edge of a voxel of the density; None for no density.
     sites
-        ``"density"`` or a crystal: find sites and jumps, on the maxima of the density or on the sites of the crystal
-        (interstitials are found besides); ``"none"`` for neither.
+        ``"density"`` or a crystal: find sites and jumps, at the maxima of the density or on the sites of the crystal
+        (with interstitials in addition); ``"none"`` for neither.
     isovalue_per_A3
         Level of the surface of the density (∫P = 1); one that encloses 90 % of the ions, and is above the noise, if
         None.
     observables
-        What else is asked: some of :data:`superionic.transport.observables.together.OBSERVABLES`.
+        Further observables, out of :data:`superionic.transport.observables.together.OBSERVABLES`.
     """
 
     mobile: tuple[str, ...] = ()
@@ -105,47 +105,47 @@ class AnalysisOptions:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class RunAnalysis(Shown):
-    """What one trajectory says; the results, without the trajectory itself.
+    """The results of one trajectory, without the trajectory itself.
 
     Attributes
     ----------
     name
-        Of the files, or of the run.
+        Name of the files, or of the run.
     transport
         Diffusivities, Haven ratio, conductivities.
     mobile, framework
-        Elements of the mobile ions, and of those that the drift is measured by.
+        Elements of the mobile ions, and of the framework that defines the drift.
     drift
-        How the drift was measured; ``"none"`` where it stays.
+        How the drift was removed; ``"none"`` if it was not.
     charges, charges_note
-        Oxidation states in e by element, and where they are from; empty where none could be guessed.
+        Oxidation states in e by element, and their origin; empty if none could be guessed.
     composition
         Atoms of each element.
     n_frames, frame_interval_ps
-        Of the trajectory as it was analysed.
+        Of the trajectory as analysed.
     cell_A, cell_varies
         (3, 3) mean cell, and whether it changes in time.
     largest_displacement_A
         Longest displacement of an atom between successive frames.
     n_filled_frames, n_left_out_frames, notices
-        What was missing and was filled by straight lines, what lies outside the longest part without a long gap, and
-        what could not be read.
+        Missing frames filled by linear interpolation, frames outside the longest part without a long gap, and warnings
+        of what could not be read.
     mean_cell, volumes
         Of a run whose cell changes: None and empty for a fixed cell.
     comparisons
-        Mean volume beside published ones.
+        Mean volume compared with published ones.
     refined
-        Mean cell beside that of the crystal whose sites were asked for; None without one.
+        Mean cell compared with that of the crystal whose sites were requested; None without one.
     density
-        Where the ions were, without the grid; None where nobody asked.
+        Density of the ions, without the grid; None if not requested.
     migration
-        Where ions go; None where nobody asked, or where it cannot be told.
+        Sites and jumps of the ions; None if not requested or not determined.
     migration_flags
-        Sentences about it.
+        Remarks on the migration.
     observables
-        Vibrations, rotation of polyanions, pair distributions; None where nobody asked.
+        Vibrations, rotation of polyanions, pair distributions; None if not requested.
     flags
-        Sentences for the reader: those of the reading, of the cell, of the analysis.
+        Remarks for the reader: on the reading, the cell and the analysis.
     """
 
     name: str
@@ -187,18 +187,18 @@ class RunAnalysis(Shown):
 
 @dataclass(frozen=True, eq=False)
 class AnalysedTrajectory:
-    """A trajectory with what it says.
+    """A trajectory with its results.
 
     Attributes
     ----------
     result
         The results.
     trajectory
-        What was analysed.
+        The trajectory analysed.
     density
-        Density of the mobile ions on a grid; None where nobody asked.
+        Density of the mobile ions on a grid; None if not requested.
     migration, crystal
-        Every jump, and the crystal on whose sites; None where nobody asked, or where it cannot be told.
+        Every jump, and the crystal whose sites were used; None if not requested or not determined.
     """
 
     result: RunAnalysis
@@ -218,16 +218,16 @@ def analyse_trajectory(
     trajectory
         Unwrapped positions.
     options
-        What is asked of it.
+        Options of the analysis.
     name
-        By which the results call it.
+        Name of the trajectory in the results.
 
     Raises
     ------
     AnalysisError
-        If an element that is asked for is not there, or there is no framework to measure the drift by.
+        If a requested element is absent, or there is no framework to define the drift.
     CompositionError
-        If given charges make no sense.
+        If given charges are not valid.
     """
     from ase.data import atomic_masses, atomic_numbers
 
@@ -237,22 +237,22 @@ def analyse_trajectory(
     is_mobile = np.isin(symbols, mobile)
     framework, is_framework, drift = _framework(options, composition, symbols, is_mobile)
     charges, note, flags = _charges(options, composition, mobile)
-    chosen = is_mobile | is_framework
+    selected = is_mobile | is_framework
     positions: npt.NDArray[Any] = trajectory.positions_A
-    if not chosen.all():
-        positions = np.ascontiguousarray(positions[:, chosen])
+    if not selected.all():
+        positions = np.ascontiguousarray(positions[:, selected])
     numbers = np.array([atomic_numbers[s] for s in symbols])
     masses = atomic_masses[numbers]
     per_atom = np.array([charges.get(s, 0.0) for s in symbols])
     transport = analyse_displacements(
         positions,
         trajectory.cells_A,
-        is_mobile[chosen],
+        is_mobile[selected],
         trajectory.frame_interval_ps,
         options.temperature_K,
-        per_atom[chosen] if charges else None,
-        masses=masses[chosen] if drift == "mass" else None,
-        kinds=numbers[chosen],
+        per_atom[selected] if charges else None,
+        masses=masses[selected] if drift == "mass" else None,
+        kinds=numbers[selected],
         hop_length_A=options.hop_length_A,
         axes=options.axes,
         plane=options.plane,
@@ -264,12 +264,12 @@ def analyse_trajectory(
     if trajectory.cell_varies:
         cell = mean_cell(trajectory.cells_A, trajectory.frame_interval_ps, n_atoms=len(symbols))
         flags += cell.flags
-    where = _Where()
+    pathways = _Pathways()
     if options.density_grid_A is not None or options.sites != "none":
-        where = _where(trajectory, options, mobile, is_mobile, is_framework, masses, drift)
-    observed = None
+        pathways = _find_pathways(trajectory, options, mobile, is_mobile, is_framework, masses, drift)
+    observables = None
     if options.observables:
-        observed = observe(
+        observables = observe(
             trajectory.positions_A,
             trajectory.cells_A,
             trajectory.symbols,
@@ -279,18 +279,18 @@ def analyse_trajectory(
             temperature_K=options.temperature_K,
             reference=is_framework,
             masses=masses if drift == "mass" else None,
-            occupation=None if where.migration is None else where.migration.occupation,
+            occupation=None if pathways.migration is None else pathways.migration.occupation,
         )
     refined = None
-    if where.crystal is not None and where.crystal.refined.is_of(composition):
+    if pathways.crystal is not None and pathways.crystal.refined.is_of(composition):
         lengths, angles = parameters(np.asarray(trajectory.mean_cell_A))
-        refined = compare_with_refined(where.crystal.refined, lengths, angles, where.crystal.matrix)
+        refined = compare_with_refined(pathways.crystal.refined, lengths, angles, pathways.crystal.matrix)
         if refined.severity is not None:
             warm = "; thermal expansion is part of it" if cell is not None and options.temperature_K else ""
             how = "far off" if refined.severity == "warning" else "off"
             flags.append(f"The cell is {how} the refined one: {refined.words}{warm}.")
     tracer = transport.tracer_diffusivity_cm2_per_s
-    summary = None if where.migration is None else summary_of(where.migration, tracer, where.crystal)
+    summary = None if pathways.migration is None else summary_of(pathways.migration, tracer, pathways.crystal)
     result = RunAnalysis(
         name=name,
         transport=transport,
@@ -312,13 +312,17 @@ def analyse_trajectory(
         volumes=_volumes(trajectory),
         comparisons=_comparisons(composition, cell, options),
         refined=refined,
-        density=(None if where.density is None else DensityMap.of(where.density, where.sites, options.isovalue_per_A3)),
+        density=(
+            None
+            if pathways.density is None
+            else DensityMap.of(pathways.density, pathways.sites, options.isovalue_per_A3)
+        ),
         migration=summary,
-        migration_flags=where.flags if summary is None else summary.flags,
-        observables=observed,
+        migration_flags=pathways.flags if summary is None else summary.flags,
+        observables=observables,
         flags=tuple(dict.fromkeys([*trajectory.flags, *flags, *transport.flags])),
     )
-    return AnalysedTrajectory(result, trajectory, where.density, where.migration, where.crystal)
+    return AnalysedTrajectory(result, trajectory, pathways.density, pathways.migration, pathways.crystal)
 
 
 def _volumes(trajectory: UnwrappedTrajectory) -> VolumeTrace:
@@ -331,8 +335,8 @@ def _volumes(trajectory: UnwrappedTrajectory) -> VolumeTrace:
     return VolumeTrace(tuple(times.tolist()), tuple(volumes.tolist()))
 
 
-def _mobile(wanted: Sequence[str], composition: Mapping[str, int]) -> tuple[str, ...]:
-    if not wanted:
+def _mobile(elements: Sequence[str], composition: Mapping[str, int]) -> tuple[str, ...]:
+    if not elements:
         present = [ion for ion in MOBILE_IONS if ion in composition]
         if not present:
             raise AnalysisError(
@@ -340,13 +344,13 @@ def _mobile(wanted: Sequence[str], composition: Mapping[str, int]) -> tuple[str,
                 fix=f"Name the mobile ion: --mobile {next(iter(composition))}.",
             )
         return (present[0],)
-    for element in wanted:
+    for element in elements:
         if element not in composition:
             raise AnalysisError(
                 f"There is no {element} in the trajectory; it holds {', '.join(composition)}.",
                 fix=f"Name one of these as the mobile ion: --mobile {next(iter(composition))}.",
             )
-    return tuple(dict.fromkeys(wanted))
+    return tuple(dict.fromkeys(elements))
 
 
 def _framework(
@@ -361,14 +365,14 @@ def _framework(
         if element not in composition:
             raise AnalysisError(
                 f"There is no {element} in the trajectory; it holds {', '.join(composition)}.",
-                fix="Name elements of the framework that are there: --framework Y,Cl.",
+                fix="Name elements of the framework that are present: --framework Y,Cl.",
             )
     is_framework = ~is_mobile & (np.isin(symbols, options.framework) if options.framework else True)
     nothing = np.zeros(len(symbols), dtype=bool)
     if not is_framework.any():
         if options.framework or options.drift in ("mass", "number"):
             raise AnalysisError(
-                "There is no framework to measure the drift by: all atoms named are mobile.",
+                "There is no framework to define the drift: all atoms named are mobile.",
                 fix="Choose --drift none, or name other atoms as the framework: --framework Y,Cl.",
             )
         return (), nothing, "none"
@@ -394,17 +398,17 @@ def _charges(
     values: dict[str, float] = {}
     flags: list[str] = []
     try:
-        found = find_oxidation_states(
+        states = find_oxidation_states(
             {e: float(n) for e, n in composition.items()}, given or None, tolerance_e=None, mixed_valence=True
         )
     except CompositionError as error:
         note = error.message
     else:
-        values = {e: float(q) for e, q in found.values.items()}
-        note = found.note.replace("refined composition", "composition")
-        if abs(found.net_charge_e) > _NEUTRAL_E * sum(composition.values()):
+        values = {e: float(q) for e, q in states.values.items()}
+        note = states.note.replace("refined composition", "composition")
+        if abs(states.net_charge_e) > _NEUTRAL_E * sum(composition.values()):
             flags.append(
-                f"The guessed charges leave a net charge of {found.net_charge_e:+.3g} e: check them (--charges)."
+                f"The guessed charges leave a net charge of {states.net_charge_e:+.3g} e: check them (--charges)."
             )
     lacking = [element for element in mobile if not values.get(element)]
     if lacking and all(element in _USUAL_CHARGES for element in lacking):
@@ -419,7 +423,9 @@ def _charges(
 
 
 @dataclass(frozen=True, eq=False)
-class _Where:
+class _Pathways:
+    """Density, sites and jumps of the mobile ions."""
+
     density: Density | None = None
     sites: tuple[FrameworkSite, ...] = ()
     migration: Migration | None = None
@@ -427,7 +433,7 @@ class _Where:
     flags: tuple[str, ...] = ()
 
 
-def _where(
+def _find_pathways(
     trajectory: UnwrappedTrajectory,
     options: AnalysisOptions,
     mobile: Sequence[str],
@@ -435,7 +441,7 @@ def _where(
     is_framework: npt.NDArray[np.bool_],
     masses: FloatArray,
     drift: Drift,
-) -> _Where:
+) -> _Pathways:
     """Count visits, average the other atoms, and follow ions from site to site, block by block."""
     positions, cell = trajectory.positions_A, trajectory.mean_cell_A
     columns, ions, others = np.flatnonzero(is_framework), np.flatnonzero(is_mobile), np.flatnonzero(~is_mobile)
@@ -444,7 +450,7 @@ def _where(
         centre = FrameworkCentre(columns, masses[columns] if drift == "mass" else None) if len(columns) else None
         for start in range(0, len(positions), _BLOCK):
             block = np.asarray(positions[start : start + _BLOCK])
-            # Positions are in the frame of the mean cell, whatever the cell of the moment was.
+            # Positions are in the frame of the mean cell, whatever the instantaneous cell.
             yield block, cell, None if centre is None else centre.add(block)
 
     places = mean_places(blocks(), others)
@@ -458,7 +464,7 @@ def _where(
         if not isinstance(options.sites, str):
             known = crystal_sites(options.sites, mobile, cell, symbols, places)
         try:
-            found = analyse_migration(
+            migration = analyse_migration(
                 blocks,
                 ions,
                 len(positions),
@@ -471,11 +477,11 @@ def _where(
         except AnalysisError as error:  # a run too short to show sites still has a diffusivity
             flags = (f"No sites: {error.message}",)
         else:
-            return _Where(found.density, sites, found, known)
+            return _Pathways(migration.density, sites, migration, known)
     counter = DensityCounter(cell, ions, grid_spacing_A=grid_A)
     for block, cells, moved in blocks():
         counter.add(block, cells, moved)
-    return _Where(counter.result(), sites, flags=flags)
+    return _Pathways(counter.result(), sites, flags=flags)
 
 
 def _comparisons(

@@ -1,4 +1,4 @@
-"""The sites of a known crystal in the cell of a trajectory: supercell, orientation and origin are found."""
+"""Map the sites of a known crystal into the cell of a trajectory: find supercell, orientation and origin."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 LARGEST_STRAIN = 0.08
-"""A cell fits if no direction is longer or shorter than in the supercell of the crystal by more than this share."""
+"""A cell fits if no direction is longer or shorter than in the supercell of the crystal by more than this fraction."""
 LARGEST_MISFIT_A = 1.0
-"""The framework fits if the root mean square distance of its mean places from sites of the crystal is at most this."""
+"""The framework fits if the rms distance of its mean positions from sites of the crystal is at most this."""
 
 _SYMMETRY_TOLERANCE_A = 0.3
 _AS_GOOD_A = 0.1
@@ -43,24 +43,24 @@ class CrystalSites:
     sites
         Labelled by sublattice and Wyckoff position, such as ``"Li1 (6h)"``.
     occupancies
-        For each label the mobile ions on one site as the crystal has it (its refined occupancy).
+        For each label the refined occupancy of one site by mobile ions.
     operations
         Rotations and translations of the crystal in this cell.
     crystal
         Name of the crystal.
     refined
-        The crystal's cell, or that of its primitive cell where the run is of this one.
+        The crystal's cell, or its primitive cell if the run used that.
     matrix
-        (3, 3) integers: the cell's vectors in those of this cell.
+        (3, 3) integers: the trajectory's cell vectors in units of this cell's.
     strain
         Largest relative change of a length from the crystal to the trajectory, with its sign.
     misfit_A
-        Root mean square distance of the framework's mean places from their sites; None without a framework.
+        Root-mean-square distance of the framework's mean positions from their sites; None without a framework.
     rival_misfit_A
-        The same of another way to lay the crystal under the run, which gives sites other labels and fits about as well;
-        None without such.
+        The same for another mapping of the crystal that gives sites other labels and fits about as well; None without
+        such.
     flags
-        Sentences for the reader.
+        Remarks for the reader.
     """
 
     sites: SiteSet
@@ -76,7 +76,7 @@ class CrystalSites:
 
     @property
     def fit(self) -> CrystalFit:
-        """How the crystal was laid under the trajectory."""
+        """How the crystal was mapped onto the trajectory."""
         return CrystalFit(
             name=self.crystal,
             supercell=tuple(tuple(int(x) for x in row) for row in self.matrix),
@@ -87,7 +87,7 @@ class CrystalSites:
 
 
 def summary_of(migration: Migration, tracer_cm2_per_s: Estimate, sites: CrystalSites | None) -> MigrationSummary:
-    """Sum up where ions go, on the sites of a crystal where there is one."""
+    """Summarise the migration of the ions, on the sites of a crystal if there is one."""
     if sites is None:
         return MigrationSummary.of(migration, tracer_cm2_per_s)
     return MigrationSummary.of(
@@ -109,20 +109,20 @@ def crystal_sites(
     """Find the sites of a crystal's mobile ions in the cell of a trajectory.
 
     Cell and framework are compared with all supercells of the crystal of about this size, in all orientations and from
-    all origins that put one atom of the framework onto a site of its kind. The best fit is taken, but for the axes and
-    the origin of the crystal itself, which win if they fit about as well (within 0.1 Å).
+    all origins that put one atom of the framework onto a site of its kind. The best fit is used, except that the
+    crystal's own axes and origin take precedence if they fit about as well (within 0.1 Å).
 
     Parameters
     ----------
     crystal
-        May be disordered.
+        The crystal, which may be disordered.
     mobile
         Elements of the mobile ions.
     cell_A
         (3, 3) mean cell of the trajectory.
     framework, framework_positions_A
-        Elements of the other atoms, and their (n, 3) mean places. Elements that the crystal lacks (it may have been
-        substituted) may be on any site that is not of a mobile ion alone.
+        Elements of the other atoms, and their (n, 3) mean positions. Elements that the crystal lacks (after a
+        substitution) may be on any site that is not of a mobile ion alone.
 
     Raises
     ------
@@ -138,23 +138,23 @@ def crystal_sites(
         )
     cell = np.asarray(cell_A, dtype=np.float64)
     places = np.zeros((0, 3)) if framework_positions_A is None else np.asarray(framework_positions_A, dtype=np.float64)
-    parent, found = crystal, _matrices(np.asarray(crystal.cell_A), cell)
-    if not found:
-        # the run may be of a primitive cell, into which the crystal's own cell does not fit
+    parent, matrices = crystal, _matrices(np.asarray(crystal.cell_A), cell)
+    if not matrices:
+        # the run may use a primitive cell, into which the crystal's own cell does not fit
         parent = crystal.primitive()
-        found = _matrices(np.asarray(parent.cell_A), cell)
-    if not found:
+        matrices = _matrices(np.asarray(parent.cell_A), cell)
+    if not matrices:
         ratio = abs(float(np.linalg.det(cell))) / crystal.volume_A3
         lengths = " × ".join(f"{x:.2f}" for x in np.linalg.norm(cell, axis=1))
         raise AnalysisError(
-            f"The cell of the trajectory ({lengths} Å, {ratio:.2f} times the volume of the crystal's) is no supercell "
-            f"of the crystal within {100 * LARGEST_STRAIN:g} % of every length.",
+            f"The cell of the trajectory ({lengths} Å, {ratio:.2f} times the volume of the crystal's) is not a "
+            f"supercell of the crystal within {100 * LARGEST_STRAIN:g} % of every length.",
             where=crystal.name,
             fix="Give the crystal that the run was made from, or take the sites of the density: --sites density.",
         )
     fits = [
         _Fit(misfit, matrix, shift, strain)
-        for matrix, strain in found
+        for matrix, strain in matrices
         for misfit, shift in _origins(parent, mobile, matrix, cell, framework, places)
     ]
     best = min(fits, key=lambda fit: round(fit.misfit_A, 6), default=None)
@@ -167,17 +167,17 @@ def crystal_sites(
             where=crystal.name,
             fix="Give the crystal that the run was made from, or take the sites of the density: --sites density.",
         )
-    # A run that was made from the crystal has its axes and its origin. A framework with more symmetry than the crystal
-    # fits in other ways as well, sometimes a little better, and these exchange labels.
-    chosen = fits[0] if fits[0].misfit_A <= best.misfit_A + _AS_GOOD_A and _is_direct(fits[0].matrix) else best
-    placed = _placed(crystal, parent, mobile, chosen, cell, has_framework=len(places) > 0)
-    rival = _rival(placed, fits, chosen, lambda fit: _placed(crystal, parent, mobile, fit, cell, has_framework=True))
+    # A run started from the crystal has its axes and its origin. A framework of higher symmetry than the crystal fits
+    # in other ways as well, sometimes slightly better, and these exchange labels.
+    adopted = fits[0] if fits[0].misfit_A <= best.misfit_A + _AS_GOOD_A and _is_direct(fits[0].matrix) else best
+    placed = _placed(crystal, parent, mobile, adopted, cell, has_framework=len(places) > 0)
+    rival = _rival(placed, fits, adopted, lambda fit: _placed(crystal, parent, mobile, fit, cell, has_framework=True))
     if rival is None:
         return placed
     flags = list(placed.flags)
-    if chosen is not fits[0]:
+    if adopted is not fits[0]:
         flags.append(
-            f"The crystal fits in two ways that exchange labels ({chosen.misfit_A:.2f} and {rival:.2f} Å): to be sure "
+            f"The crystal fits in two ways that exchange labels ({adopted.misfit_A:.2f} and {rival:.2f} Å): to be sure "
             "which site is which, give a run with the axes and the origin of the crystal."
         )
     return replace(placed, rival_misfit_A=rival, flags=tuple(flags))
@@ -185,7 +185,7 @@ def crystal_sites(
 
 @dataclass(frozen=True, eq=False)
 class _Fit:
-    """One way to lay the crystal under the trajectory."""
+    """One mapping of the crystal onto the trajectory."""
 
     misfit_A: float
     matrix: IntArray
@@ -194,20 +194,20 @@ class _Fit:
 
 
 def _is_direct(matrix: IntArray) -> bool:
-    """Whether no axis is turned round: the way a supercell is written down."""
+    """Whether no axis is reversed, as supercells are usually written."""
     return bool((np.diag(matrix) > 0).all())
 
 
 def _rival(
-    placed: CrystalSites, fits: Sequence[_Fit], chosen: _Fit, place: Callable[[_Fit], CrystalSites]
+    placed: CrystalSites, fits: Sequence[_Fit], adopted: _Fit, place: Callable[[_Fit], CrystalSites]
 ) -> float | None:
-    """Return the misfit of another way to lay the crystal that fits about as well and gives places other labels."""
+    """Return the misfit of another mapping of the crystal that fits about as well and gives sites other labels."""
     from scipy.spatial import cKDTree
 
     points, which, _ = images_around(placed.sites.fractional, placed.sites.cell_A)
     tree = cKDTree(points)
     for fit in sorted(fits, key=lambda fit: round(fit.misfit_A, 6)):
-        if fit is chosen or fit.misfit_A > chosen.misfit_A + _AS_GOOD_A:
+        if fit is adopted or fit.misfit_A > adopted.misfit_A + _AS_GOOD_A:
             continue
         other = place(fit).sites
         _, nearest = tree.query((other.fractional - np.floor(other.fractional)) @ other.cell_A)
@@ -227,15 +227,15 @@ def _placed(
 ) -> CrystalSites:
     matrix, shift = fit.matrix, fit.shift
     held = [sum(n for species, n in site.species.items() if species in mobile) for site in parent.sites]
-    chosen = [k for k, amount in enumerate(held) if amount > 0.0]
+    mobile_sites = [k for k, amount in enumerate(held) if amount > 0.0]
     multiplicities = {s.name: s.multiplicity for s in crystal.sublattices}
     names = {}
     for number, sublattice in enumerate(parent.sublattices):
         wyckoff = f" ({multiplicities[sublattice.name]}{sublattice.wyckoff})" if sublattice.wyckoff else ""
         names[number] = f"{sublattice.name}{wyckoff}"
-    labels = [names[parent.sites[k].orbit] for k in chosen]
+    labels = [names[parent.sites[k].orbit] for k in mobile_sites]
     inverse = np.linalg.inv(matrix)
-    sites = sites_in_supercell(parent.fractional[chosen] + shift, labels, matrix, inverse @ cell_A)
+    sites = sites_in_supercell(parent.fractional[mobile_sites] + shift, labels, matrix, inverse @ cell_A)
     translations = parent.translations + shift - np.einsum("nij,j->ni", parent.rotations, shift)
     flags = []
     nearest = float(sites.nearest_distances_A.min())
@@ -246,7 +246,7 @@ def _placed(
         )
     return CrystalSites(
         sites=SiteSet(sites.fractional, sites.labels, cell_A),
-        occupancies={names[parent.sites[k].orbit]: held[k] for k in chosen},
+        occupancies={names[parent.sites[k].orbit]: held[k] for k in mobile_sites},
         operations=operations_in_supercell(parent.rotations, translations, matrix),
         crystal=crystal.name,
         refined=RefinedCell.of(parent),
@@ -261,7 +261,7 @@ def _placed(
 def _matrices(parent_A: FloatArray, cell_A: FloatArray) -> list[tuple[IntArray, float]]:
     """Return the integer matrices whose supercell has the shape of the cell, with the strain of each, least first."""
     direct = np.rint(cell_A @ np.linalg.inv(parent_A)).astype(np.int64)
-    found: dict[tuple[int, ...], float] = {}
+    strains: dict[tuple[int, ...], float] = {}
     shells = [_vectors(parent_A, float(length)) for length in np.linalg.norm(cell_A, axis=1)]
     gram, places = cell_A @ cell_A.T, [shell @ parent_A for shell in shells]
     lengths = np.sqrt(np.diag(gram))
@@ -280,14 +280,14 @@ def _matrices(parent_A: FloatArray, cell_A: FloatArray) -> list[tuple[IntArray, 
                 continue  # a mirror image
             strain = _strain(matrix @ parent_A, cell_A)
             if abs(strain) <= LARGEST_STRAIN:
-                found[tuple(matrix.ravel().tolist())] = strain
+                strains[tuple(matrix.ravel().tolist())] = strain
     direct_key = tuple(direct.ravel().tolist())
-    ordered = sorted(found.items(), key=lambda item: (item[0] != direct_key, round(abs(item[1]), 6), item[0]))
+    ordered = sorted(strains.items(), key=lambda item: (item[0] != direct_key, round(abs(item[1]), 6), item[0]))
     return [(np.array(key, dtype=np.int64).reshape(3, 3), strain) for key, strain in ordered[:_MOST_MATRICES]]
 
 
 def _vectors(parent_A: FloatArray, length_A: float) -> IntArray:
-    """Lattice vectors of about a length."""
+    """Return the lattice vectors of about a length."""
     reach = length_A / (1.0 - LARGEST_STRAIN)
     spans = [int(np.floor(reach * x + 1e-9)) for x in np.linalg.norm(np.linalg.inv(parent_A), axis=0)]
     grid = np.array(list(itertools.product(*(range(-n, n + 1) for n in spans))), dtype=np.int64)
@@ -296,7 +296,7 @@ def _vectors(parent_A: FloatArray, length_A: float) -> IntArray:
 
 
 def _strain(supercell_A: FloatArray, cell_A: FloatArray) -> float:
-    """Largest principal stretch − 1 that makes a cell of another, whatever the rotation."""
+    """Return the largest principal stretch − 1 from one cell to another, whatever the rotation."""
     stretches = np.linalg.svd(np.linalg.inv(supercell_A) @ cell_A, compute_uv=False) - 1.0
     return float(stretches[np.argmax(np.abs(stretches))])
 
@@ -309,7 +309,7 @@ def _origins(
     framework: Sequence[str],
     places_A: FloatArray,
 ) -> Iterator[tuple[float, FloatArray]]:
-    """Yield misfit and origin (fractions of the parent's cell) of the ways to lay the crystal under the framework."""
+    """Yield misfit and origin (fractions of the parent's cell) of the mappings of the crystal onto the framework."""
     from scipy.spatial import cKDTree
 
     if len(places_A) == 0:
@@ -353,14 +353,14 @@ def _origins(
 def framework_symmetry(
     cell_A: FloatArray, symbols: Sequence[str], positions_A: FloatArray
 ) -> tuple[IntArray, FloatArray] | None:
-    """Operations of the mean framework, which make equivalent sites one kind; None where none can be found."""
+    """Return the operations of the mean framework, which define equivalent sites; None if none can be found."""
     from superionic.structures.crystal.symmetry import find_symmetry
 
     if len(symbols) == 0:
         return None
     kinds = {symbol: k for k, symbol in enumerate(dict.fromkeys(symbols))}
     try:
-        found = find_symmetry(
+        symmetry = find_symmetry(
             cell_A,
             positions_A @ np.linalg.inv(cell_A),
             [kinds[symbol] for symbol in symbols],
@@ -368,11 +368,11 @@ def framework_symmetry(
         )
     except StructureError:
         return None
-    return np.asarray(found.rotations), np.asarray(found.translations)
+    return np.asarray(symmetry.rotations), np.asarray(symmetry.translations)
 
 
 def mean_places(blocks: Iterable[tuple[NDArray[Any], FloatArray, FloatArray | None]], columns: IntArray) -> FloatArray:
-    """Return the (n, 3) mean places of some atoms, the drift taken out."""
+    """Return the (n, 3) mean positions of some atoms, with the drift removed."""
     total, count = np.zeros((len(columns), 3)), 0
     for positions, _, drift in blocks:
         total += positions[:, columns].sum(axis=0, dtype=np.float64)

@@ -12,20 +12,20 @@ FloatArray = npt.NDArray[np.float64]
 
 
 def average_cell(cells_A: FloatArray, discard_fraction: float = 0.2) -> FloatArray:
-    """Cell with the average lengths, angles and volume of an NPT run.
+    """Return the cell with the average lengths, angles and volume of an NPT run.
 
     Parameters
     ----------
     cells_A
         Cells of the frames, shape (n_frames, 3, 3), in Å.
     discard_fraction
-        Fraction of the frames at the start that is left out (paper B: the last 112 of 140 ps are kept, i.e. 0.2).
+        Fraction of the frames discarded at the start (paper B keeps the last 112 of 140 ps, i.e. 0.2).
 
     Returns
     -------
     ndarray
-        Shape (3, 3), in Å: the average lengths and angles, scaled isotropically to the average volume, and turned
-        like the mean of the cells.
+        Shape (3, 3), in Å: the average lengths and angles, scaled isotropically to the average volume, and
+        oriented like the mean of the cells.
 
     Raises
     ------
@@ -35,14 +35,14 @@ def average_cell(cells_A: FloatArray, discard_fraction: float = 0.2) -> FloatArr
     cells = np.asarray(cells_A, dtype=np.float64).reshape(-1, 3, 3)
     if not 0.0 <= discard_fraction < 1.0:
         raise AnalysisError(f"discard_fraction is {discard_fraction}.", fix="Give a number from 0 to below 1.")
-    kept = cells[int(np.floor(discard_fraction * len(cells))) :]
-    if len(kept) == 0:
+    production = cells[int(np.floor(discard_fraction * len(cells))) :]
+    if len(production) == 0:
         raise AnalysisError("There is no frame to average the cell over.", fix="Run longer or save more often.")
-    parameters = np.mean([cell_to_cellpar(cell) for cell in kept], axis=0)
+    parameters = np.mean([cell_to_cellpar(cell) for cell in production], axis=0)
     cell = np.asarray(cellpar_to_cell(parameters), dtype=np.float64)
-    volume = float(np.mean(np.abs(np.linalg.det(kept))))
+    volume = float(np.mean(np.abs(np.linalg.det(production))))
     cell *= (volume / abs(float(np.linalg.det(cell)))) ** (1.0 / 3.0)
     # The rotation that brings it closest to the mean of the cells (orthogonal Procrustes).
-    left, _, right = np.linalg.svd(cell.T @ kept.mean(axis=0))
+    left, _, right = np.linalg.svd(cell.T @ production.mean(axis=0))
     turned: FloatArray = cell @ (left @ right)
     return turned

@@ -1,6 +1,6 @@
 """Composition axes: replacing one species by another, step by step, on the sites of a disordered crystal.
 
-How an axis is written is told in :mod:`superionic.structures.crystal.axis_text`.
+For the text form of an axis see :mod:`superionic.structures.crystal.axis_text`.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def formula_unit(crystal: DisorderedCrystal, axes: Sequence[Axis] = ()) -> tuple
     """Return the formula unit in which the axes count, and how many of them the parent cell holds.
 
     It is the reduced formula of the refined composition. The species of an axis count as one, since their ratio
-    varies; those that follow are left out for the same reason, where two others remain. So are amounts that are no
-    integers, unless they become ones together with the species that share their sites (Ti10.2 and Al1.8).
+    varies; those that follow are left out for the same reason, where two others remain. So are amounts that are not
+    integers, unless they become so together with the species that share their sites (Ti10.2 and Al1.8).
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def formula_unit(crystal: DisorderedCrystal, axes: Sequence[Axis] = ()) -> tuple
     Raises
     ------
     CompositionError
-        If too few amounts are integers to tell.
+        If too few amounts are integers.
     """
     amounts = crystal.composition
     classes = _joined([[s] for s in amounts] + [[s for s in (a.replace, a.by) if s in amounts] for a in axes])
@@ -66,7 +66,7 @@ def formula_unit(crystal: DisorderedCrystal, axes: Sequence[Axis] = ()) -> tuple
     whole = [n for n in (_integer(sum(amounts[s] for s in c)) for c in (rest if len(rest) > 1 else classes)) if n]
     if len(whole) < 2 and not (len(amounts) == 1 and whole):
         raise CompositionError(
-            f"The formula unit cannot be told from {crystal.cell_formula}: too few amounts are integers.",
+            f"The formula unit cannot be deduced from {crystal.cell_formula}: too few amounts are integers.",
             where=crystal.name,
             fix="Give the formula unit, such as Cl:Br:x=3@Li3YCl6.",
         )
@@ -112,8 +112,8 @@ def apply_point(
     oxidation_states
         Charge in e of every species, those of the axes included.
     balanced
-        Refuse a point that changes the charge while no species follows; otherwise the integer compositions make up
-        for it wherever that is nearest to the refinement.
+        Refuse a point that changes the charge while no species follows; otherwise the integer compositions restore
+        neutrality wherever that is nearest to the refinement.
 
     Returns
     -------
@@ -124,7 +124,7 @@ def apply_point(
     Raises
     ------
     CompositionError
-        If a value does not fit the sites, the formula unit cannot be told, or the charge changes and nothing follows.
+        If a value does not fit the sites, the formula unit is not known, or the charge changes and nothing follows.
     """
     before = crystal.composition
     new = crystal
@@ -166,7 +166,7 @@ def _totals(
     family: tuple[str, ...],
     point: Mapping[str, float],
 ) -> tuple[dict[str, float], dict[str, Fraction]]:
-    """Amounts per parent cell of a family of species that replace each other: all of them, and those that are exact."""
+    """Return the amounts per parent cell of species that replace each other: all of them, and those that are exact."""
     bases = [s for s in family if s not in {a.by for a in members}]
     if len(bases) != 1:
         raise CompositionError(
@@ -224,10 +224,10 @@ def _fill(
 ) -> DisorderedCrystal:
     """Redistribute a family over the sites that its species share, or over all its sites if they share none."""
     holding = [(i, [e for e in family if e in s.species]) for i, s in enumerate(crystal.sublattices)]
-    shared = [i for i, found in holding if len(found) > 1]
-    chosen = shared or [i for i, found in holding if found]
+    shared = [i for i, present in holding if len(present) > 1]
+    filled = shared or [i for i, present in holding if present]
     outside = {
-        e: sum(s.species.get(e, 0.0) * s.multiplicity for i, s in enumerate(crystal.sublattices) if i not in chosen)
+        e: sum(s.species.get(e, 0.0) * s.multiplicity for i, s in enumerate(crystal.sublattices) if i not in filled)
         for e in family
     }
     targets = {e: totals[e] - outside[e] for e in family}
@@ -236,7 +236,7 @@ def _fill(
         axis = members[0]
         most = sum(targets.values())
         per = totals[axis.by] / (point[axis.name] * axis.factor) if point[axis.name] else 1.0
-        names = ", ".join(crystal.sublattices[i].name for i in chosen)
+        names = ", ".join(crystal.sublattices[i].name for i in filled)
         low = outside[axis.by] / per
         raise CompositionError(
             f"{_point_text(point)} does not fit on the sites of {' and '.join(family)} ({names}).",
@@ -244,7 +244,7 @@ def _fill(
             fix=f"These sites take {low:.4g} to {low + most / per:.4g} {axis.by} per formula unit"
             + (" together." if len(members) > 1 else "."),
         )
-    return redistribute(crystal, targets, chosen)
+    return redistribute(crystal, targets, filled)
 
 
 def _point_text(point: Mapping[str, float]) -> str:

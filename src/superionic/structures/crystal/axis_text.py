@@ -14,8 +14,8 @@ An axis is written as::
 
 The value (times the factor before the name) is the number of atoms of BY in each formula unit. In a crystal that holds
 both species on some sites, those *shared* sites are filled anew, whatever the mixture there, and the others stay as
-they are. In a crystal that holds only one of the two, its sites are the ones. Site preferences stay: where occupancies
-differ from site to site, all odds BY : REPLACE change by one common factor.
+they are. In a crystal that holds only one of the two, the sites of that species are filled. Site preferences stay:
+where occupancies differ from site to site, all odds BY : REPLACE change by one common factor.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ class Axis:
     Parameters
     ----------
     replace, by
-        The species that goes, and the one that takes its sites.
+        The species to be replaced, and the one that takes its sites.
     name
         Name of the variable.
     values
         Its values; empty where another axis of the same variable has them.
     follows
-        Species whose amounts follow from neutrality, first things first.
+        Species whose amounts follow from neutrality, in the order in which they are adjusted.
     formula_unit
         Formula unit in which atoms are counted; that of the crystal if None.
     factor
@@ -84,10 +84,10 @@ def parse_axis(text: str, *, formula_unit: str | None = None) -> Axis:
     Raises
     ------
     CompositionError
-        If the text is not an axis, or names no elements.
+        If the text is not an axis, or a symbol is not an element.
     """
     if len(text) > _LONGEST:
-        raise CompositionError(f"An axis of {len(text):,} letters is not read.", where="axis", fix=_GRAMMAR)
+        raise CompositionError(f"The axis has {len(text):,} characters, too many to read.", where="axis", fix=_GRAMMAR)
     where = f"axis {text!r}"
     main, _, unit = text.strip().partition("@")
     parts = main.split(":", 2)
@@ -98,10 +98,10 @@ def parse_axis(text: str, *, formula_unit: str | None = None) -> Axis:
         raise CompositionError(f"{old} is replaced by itself.", where=where, fix="Name two different elements.")
     head, *short = [p.strip() for p in parts[2].split(";")]
     first, *rest = [p.strip() for p in head.split(",")]
-    found = re.fullmatch(rf"({_NUMBER})?\s*\*?\s*([A-Za-z_][A-Za-z0-9_]*)\s*(?:=\s*(.+))?", first)
-    if not found:
+    match = re.fullmatch(rf"({_NUMBER})?\s*\*?\s*([A-Za-z_][A-Za-z0-9_]*)\s*(?:=\s*(.+))?", first)
+    if not match:
         raise CompositionError(f"{first!r} names no variable with values.", where=where, fix=_GRAMMAR)
-    factor, name, value = found.groups()
+    factor, name, value = match.groups()
     values = [] if value is None else _values(value, where)
     follows = [_element(s, where) for s in short]
     for part in rest:
@@ -142,7 +142,7 @@ def _values(text: str, where: str) -> list[Fraction]:
         return [Fraction(single.group(1)) / Fraction(single.group(2) or 1)]
     span = re.fullmatch(rf"({_NUMBER})\s*\.\.\s*({_NUMBER})(?:\s*:\s*({_NUMBER}))?", text.strip().replace("...", ".."))
     if span is None:
-        raise CompositionError(f"{text!r} is no value and no range of values.", where=where, fix=_GRAMMAR)
+        raise CompositionError(f"{text!r} is neither a value nor a range of values.", where=where, fix=_GRAMMAR)
     start, stop, step = (Fraction(v) for v in (span.group(1), span.group(2), span.group(3) or "1"))
     if step == 0 or stop < start or (stop - start) / step > _MAX_VALUES:
         raise CompositionError(
@@ -161,7 +161,7 @@ def _element(text: str, where: str) -> str:
     near = same or difflib.get_close_matches(symbol.capitalize(), list(ELECTRONEGATIVITY), n=1)
     if symbol == VACANCY:
         raise CompositionError(
-            "Vacancies are no end of an axis.",
+            "A vacancy cannot be an end of an axis.",
             where=where,
             fix="Let a species follow, such as P:Si:x=2,Na=follows, or give occupancies.",
         )
@@ -187,17 +187,17 @@ def grid_points(axes: Sequence[Axis]) -> list[dict[str, float]]:
     Raises
     ------
     CompositionError
-        If a variable has no values, or two different lists of them, or a species is brought in twice; or if the points
-        are too many.
+        If a variable has no values, or two different lists of them, or a species is introduced twice; or if there
+        are too many points.
     """
     values: dict[str, tuple[float, ...]] = {}
-    brought: dict[str, Axis] = {}
+    introduced: dict[str, Axis] = {}
     for axis in axes:
-        if axis.by in brought:
+        if axis.by in introduced:
             raise CompositionError(
-                f"{axis.by} is brought in by two axes.", where=f"axis {axis}", fix="Keep one of the two axes."
+                f"{axis.by} is introduced by two axes.", where=f"axis {axis}", fix="Keep one of the two axes."
             )
-        brought[axis.by] = axis
+        introduced[axis.by] = axis
         known = values.get(axis.name, ())
         if axis.values and known and axis.values != known:
             raise CompositionError(
@@ -212,7 +212,7 @@ def grid_points(axes: Sequence[Axis]) -> list[dict[str, float]]:
     number = math.prod(map(len, values.values()))
     if number > _MAX_POINTS:
         raise CompositionError(
-            f"The grid has {number:,} points; no more than {_MAX_POINTS:,} are taken.",
+            f"The grid has {number:,} points; at most {_MAX_POINTS:,} are allowed.",
             where=f"axis {axes[0]}",
             fix="Take larger steps, or fewer axes at a time.",
         )

@@ -1,7 +1,8 @@
 """Integer compositions of a supercell that are charge-neutral and nearest to the refined occupancies.
 
-Refined occupancies seldom give whole atoms. The integer problem is: choose for each group of sites how many of each
-species (and how many vacancies) sit on it, so that the cell is neutral, as near to the refinement as possible.
+Refined occupancies seldom give whole numbers of atoms. The integer problem is: choose for each group of sites how many
+of each species (and how many vacancies) sit on it, so that the cell is neutral and as near to the refinement as
+possible.
 
 The distance ("deviation") of count vectors c from occupancies o is the root mean square over the disordered sites of
 the difference in occupancy, vacancies included:
@@ -67,7 +68,7 @@ class IntegerComposition:
     names
         For each group the names of its sublattices, joined by ``+``.
     lost
-        Species of the refinement of which nothing is left, with the number of atoms that the refinement has of them.
+        Species of the refinement that vanish entirely, with the number of atoms that the refinement has of each.
     """
 
     counts: tuple[Mapping[str, int], ...]
@@ -90,7 +91,7 @@ class IntegerComposition:
 
     @property
     def loss(self) -> str:
-        """What rounding took away, in a sentence; empty if nothing."""
+        """The species lost by rounding, in a sentence; empty if none is lost."""
         if not self.lost:
             return ""
         gone = " and ".join(f"{s} (refined: {n:.3g} atoms)" for s, n in self.lost.items())
@@ -147,17 +148,17 @@ def integer_compositions(
         Bounds on the sites that may be occupied at once (sites that exclude each other).
     max_deviation
         Largest difference of an occupancy from the refinement, for each species in each group. One atom more or
-        fewer is always allowed, as small supercells leave no finer choice, unless it takes away all there is of a
-        species. None: as wide as needed.
+        fewer is always allowed, as small supercells leave no finer choice, unless that would remove a
+        species altogether. None: as wide as needed.
     strict
         Not even one atom more or fewer is allowed, and no species may vanish.
     limit
-        Number of compositions wanted at most.
+        Largest number of compositions returned.
 
     Returns
     -------
     list of IntegerComposition
-        Sorted by deviation; equal ones by how near their totals are to the refined ones, then by their counts.
+        Sorted by deviation; ties by how near their totals are to the refined ones, then by their counts.
 
     Raises
     ------
@@ -165,7 +166,7 @@ def integer_compositions(
         If a species has no oxidation state, or no neutral integer composition exists; the error names the smallest
         supercell (up to 24 parent cells) that has one.
     """
-    chosen = Supercell.parse(supercell)
+    parsed_supercell = Supercell.parse(supercell)
     if limit < 1:
         raise CompositionError(f"The limit of compositions is {limit}.", fix="Set the limit to 1 or more.")
     request = CompositionRequest(
@@ -178,15 +179,15 @@ def integer_compositions(
         max_deviation=max_deviation,
         strict=strict,
     )
-    cells = chosen.multiplicity
-    found, problem = request.solve(cells, limit)
-    if not found:
-        raise request.failure(chosen, problem)
+    cells = parsed_supercell.multiplicity
+    solutions, problem = request.solve(cells, limit)
+    if not solutions:
+        raise request.failure(parsed_supercell, problem)
     groups = request.groups
     disordered = sum(g.size for g in groups if not g.is_ordered) * cells
     members = request.members(cells)
     result = []
-    for cost, vectors in found:
+    for cost, vectors in solutions:
         counts = tuple(
             {species: n for (species, _), n in zip(group.occupancies, vector, strict=True)}
             for group, vector in zip(groups, vectors, strict=True)
@@ -217,7 +218,7 @@ def smallest_index(
     max_deviation: float | None = MAX_DEVIATION,
     max_index: int = MAX_INDEX,
 ) -> int | None:
-    """Return the smallest number of parent cells that has a neutral integer composition; None up to `max_index`.
+    """Return the smallest number of parent cells with a neutral integer composition, or None up to `max_index`.
 
     The parameters are those of :func:`integer_compositions`; only the number of parent cells matters, not their shape.
     """
@@ -243,7 +244,7 @@ def fitting_indices(
     strict: bool = True,
     max_index: int = MAX_INDEX,
 ) -> list[int]:
-    """Return numbers of parent cells that fit: every species stays and no occupancy is off by more than stated.
+    """Return the numbers of parent cells that fit: no species vanishes and no occupancy deviates by more than stated.
 
     They go from the smallest to three times the smallest, but one that holds the refined occupancies exactly (to 0.02
     atoms) comes first. The parameters are those of :func:`integer_compositions`.

@@ -23,7 +23,7 @@ EMPTY = 1e-8
 """Occupancy of a species on a site that is empty, but was listed so that the species can be put there."""
 
 LEAST_OCCUPANCY = 1e-6
-"""Smaller occupancies are none."""
+"""Occupancies below this count as zero."""
 
 OVERLAP_OCCUPANCY = 1.2
 """Summed occupancy above which two such sites are a mistake; refined split sites exceed 1 by some per cent."""
@@ -34,7 +34,7 @@ _PAIRS_AT_ONCE = 1 << 21
 
 @dataclass(frozen=True)
 class Alternative:
-    """That a site belongs to one of several groups of atoms of which only one is there, as an orientation of PO4.
+    """Membership of a site in one of several groups of atoms of which only one is present: an orientation of PO4.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class Site:
     wyckoff
         Wyckoff letter in the standard setting.
     alternative
-        The group of atoms with which alone it can be occupied; None for a site that is occupied by itself.
+        The group of atoms together with which alone it can be occupied; None for a site occupied independently.
     """
 
     label: str
@@ -119,7 +119,7 @@ class Sublattice:
 
     @property
     def is_ordered(self) -> bool:
-        """Whether one species fills every site."""
+        """Whether one species fills all the sites."""
         return len(self.species) == 1 and self.vacancy == 0.0
 
 
@@ -135,7 +135,7 @@ class DisorderedCrystal:
     Parameters
     ----------
     name
-        What the crystal is called in reports.
+        Name of the crystal in reports.
     cell_A
         (3, 3) lattice vectors as rows, in Å.
     sites
@@ -147,7 +147,7 @@ class DisorderedCrystal:
     spacegroup_number, spacegroup_symbol
         Its space group.
     notes
-        What there is to say about the reading of its file, a sentence each.
+        Remarks on the reading of its file, one sentence each.
 
     Raises
     ------
@@ -245,22 +245,22 @@ class DisorderedCrystal:
         if np.allclose(basis, np.eye(3)):
             return self
         to_new = np.linalg.inv(basis)
-        kept: list[Site] = []
+        distinct: list[Site] = []
         placed: list[FloatArray] = []
         for site in self.sites:
             x = np.asarray(site.fractional) @ to_new
             if any(np.linalg.norm((d - np.round(d)) @ basis @ self.cell_A) < 1e-4 for d in (x - p for p in placed)):
                 continue
             placed.append(x)
-            kept.append(site)
+            distinct.append(site)
         return crystal_from_sites(
             self.name,
             basis @ self.cell_A,
             np.array(placed),
-            [s.species for s in kept],
-            labels=[s.label for s in kept],
-            names=[self.sublattices[s.orbit].name for s in kept],
-            alternatives=[s.alternative for s in kept],
+            [s.species for s in distinct],
+            labels=[s.label for s in distinct],
+            names=[self.sublattices[s.orbit].name for s in distinct],
+            alternatives=[s.alternative for s in distinct],
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -280,7 +280,7 @@ class DisorderedCrystal:
             "spacegroup_number": self.spacegroup_number,
             "spacegroup_symbol": self.spacegroup_symbol,
             "notes": list(self.notes),
-            # Only where there are any, so that what is known of all other crystals keeps its keys.
+            # Only if there are any, so that stored results of all other crystals keep their keys.
             **({"alternatives": alternatives} if any(alternatives) else {}),
         }
 
@@ -332,7 +332,7 @@ def crystal_from_sites(
     Parameters
     ----------
     name
-        What the crystal is called.
+        Name of the crystal.
     cell_A, fractional
         (3, 3) in Å and (n, 3).
     occupancies
@@ -342,8 +342,8 @@ def crystal_from_sites(
     names
         Name of the sublattice of each site; from the labels where not given.
     alternatives
-        The group with which alone each site can be occupied, None for sites occupied by themselves; all, where not
-        given.
+        The group together with which alone each site can be occupied, None for sites occupied independently, as all
+        are where this is not given.
     symprec
         Distance tolerance in Å for finding the symmetry.
 
@@ -384,12 +384,12 @@ def crystal_from_sites(
         )
         for i in order
     )
-    given = [names[i] for i in order] if names is not None else [s.label for s in sites]
+    proposed_names = [names[i] for i in order] if names is not None else [s.label for s in sites]
     return DisorderedCrystal(
         name=name,
         cell_A=cell,
         sites=sites,
-        sublattices=_sublattices(sites, _unique_names(sites, given)),
+        sublattices=_sublattices(sites, _unique_names(sites, proposed_names)),
         rotations=symmetry.rotations,
         translations=symmetry.translations,
         spacegroup_number=symmetry.number,
@@ -405,8 +405,8 @@ def _normalised(occupancies: Mapping[str, float], where: str) -> Mapping[str, fl
 
 
 def _kinds(occupancies: Sequence[Mapping[str, float]]) -> list[int]:
-    seen: dict[tuple[tuple[str, int], ...], int] = {}
-    return [seen.setdefault(tuple((s, round(v * 1e4)) for s, v in o.items()), len(seen)) for o in occupancies]
+    numbers: dict[tuple[tuple[str, int], ...], int] = {}
+    return [numbers.setdefault(tuple((s, round(v * 1e4)) for s, v in o.items()), len(numbers)) for o in occupancies]
 
 
 def _wrap(x: FloatArray) -> FloatArray:
@@ -417,22 +417,22 @@ def _wrap(x: FloatArray) -> FloatArray:
 def _unique_names(sites: Sequence[Site], names: Sequence[str]) -> list[str]:
     """Name each orbit after its first site; where two orbits would share the name, number them."""
     firsts: list[str] = []
-    seen = -1
+    current_orbit = -1
     for site, name in zip(sites, names, strict=True):
-        if site.orbit != seen:
+        if site.orbit != current_orbit:
             firsts.append(name)
-            seen = site.orbit
+            current_orbit = site.orbit
     if len(set(firsts)) == len(firsts):
         return firsts
     counters: dict[str, int] = {}
     numbered = []
-    taken = {n for n in firsts if firsts.count(n) == 1}
+    unique = {n for n in firsts if firsts.count(n) == 1}
     for name in firsts:
-        if name in taken:
+        if name in unique:
             numbered.append(name)
             continue
         counters[name] = counters.get(name, 0) + 1
-        while f"{name}_{counters[name]}" in taken:
+        while f"{name}_{counters[name]}" in unique:
             counters[name] += 1
         numbered.append(f"{name}_{counters[name]}")
     return numbered
@@ -509,13 +509,13 @@ def close_pairs(
     first, second, distances_A
         Lists of equal length.
     """
-    # ase.neighborlist does the same, but importing it (and with it parts of scipy) costs more than reading a crystal.
+    # ase.neighborlist does the same, but importing it (and parts of scipy with it) costs more than reading a crystal.
     n = len(fractional)
     heights = 1.0 / np.linalg.norm(np.linalg.inv(cell_A), axis=0)
-    # Wrapped differences are half a cell at most; only images that can come within the cutoff are looked at.
+    # Wrapped differences are half a cell at most; only images that can lie within the cutoff are examined.
     reach = np.floor(cutoff_A / heights + 0.5 + 1e-9).astype(int)
     shifts = np.stack(np.meshgrid(*(np.arange(-r, r + 1) for r in reach), indexing="ij"), axis=-1).reshape(-1, 3)
-    found: list[tuple[float, int, int]] = []
+    pairs: list[tuple[float, int, int]] = []
     step = max(1, _PAIRS_AT_ONCE // max(1, n * len(shifts)))
     for start in range(0, n, step):
         difference = fractional[None, :, :] - fractional[start : start + step, None, :]
@@ -527,6 +527,6 @@ def close_pairs(
         # A site is no neighbour of itself; its images are, each twice.
         itself = (i == j) & np.all(shifts[image] == 0, axis=1)
         keep = (i <= j) & ~itself
-        found.extend(zip(distance[keep].tolist(), i[keep].tolist(), j[keep].tolist(), strict=True))
-    found.sort(key=lambda pair: (round(pair[0], 6), pair[1], pair[2]))
-    return [i for _, i, _ in found], [j for _, _, j in found], [d for d, _, _ in found]
+        pairs.extend(zip(distance[keep].tolist(), i[keep].tolist(), j[keep].tolist(), strict=True))
+    pairs.sort(key=lambda pair: (round(pair[0], 6), pair[1], pair[2]))
+    return [i for _, i, _ in pairs], [j for _, _, j in pairs], [d for d, _, _ in pairs]

@@ -29,22 +29,22 @@ Coupling = str | Sequence[Sequence[str]]
 """``"per-orbit"``, ``"coupled"``, or lists of the names of sublattices that share one total."""
 
 MAX_INDEX: Final = 24
-"""Largest number of parent cells up to which a supercell that fits is sought."""
+"""Largest number of parent cells in the search for a supercell that fits."""
 
-_SCAN_STATES: Final = 100_000  # a scan over sizes must be fast; a size that needs more counts as none that fits
+_SCAN_STATES: Final = 100_000  # a scan over sizes must be fast; a size that needs more counts as not fitting
 _WHOLE: Final = 1e-3  # how far from an integer a total of refined occupancies may be
-_NEARLY_WHOLE: Final = 0.02  # the same for what is meant to be whole but was written with a few digits
-_NEUTRAL_E: Final = 0.005  # net charge per atom that rounding of refined occupancies may leave
-_LARGER: Final = 3  # a supercell that holds the refinement exactly is worth that many times the smallest that fits
-_HALF: Final = 0.5 - 1e-9  # atoms that rounding makes one of
+_NEARLY_WHOLE: Final = 0.02  # the same for amounts meant to be integers but written with few digits
+_NEUTRAL_E: Final = 0.005  # net charge per atom that the rounding of refined occupancies may leave
+_LARGER: Final = 3  # a supercell exact to the refinement may be this many times larger than the smallest that fits
+_HALF: Final = 0.5 - 1e-9  # fraction of an atom that rounds up to one
 _TIE: Final = 1e-9  # costs that differ by less are equal
 
 
 @dataclass(frozen=True)
 class OccupancyBound:
-    """At most so many sites may be occupied at once: Σ weight · occupied sites ≤ limit.
+    """An upper bound on the sites occupied at once: Σ weight · occupied sites ≤ limit.
 
-    Sites that exclude each other give such bounds: of two orbits where each site of A excludes a sites of B, and each
+    Sites that exclude each other give such bounds: for two orbits where each site of A excludes a sites of B, and each
     of B excludes b of A, the sum over all excluded pairs is a·occupied(A) + b·occupied(B) ≤ number of pairs.
 
     Parameters
@@ -69,7 +69,7 @@ class OccupancyBound:
 
 @dataclass(frozen=True)
 class _Group:
-    """Sites that share their counts, in the parent cell."""
+    """Sites of the parent cell that share their counts."""
 
     name: str
     size: int
@@ -82,12 +82,12 @@ class _Group:
 
 
 class NothingFitsError(CompositionError):
-    """No composition fits a supercell; what would is sought when it is asked for, as that takes many times as long.
+    """No composition fits a supercell; the fix is worked out only when asked for, as that takes many times as long.
 
     Parameters
     ----------
     message, where
-        As of any error.
+        As for any error.
     advise
         Returns the fix.
     """
@@ -130,7 +130,7 @@ def compact_supercell(crystal: DisorderedCrystal, cells: int) -> Supercell:
 
 
 class CompositionRequest:
-    """One question to the solver, for supercells of any size."""
+    """The constraints on the integer compositions of a crystal, for supercells of any size."""
 
     def __init__(
         self,
@@ -169,49 +169,49 @@ class CompositionRequest:
     ) -> tuple[list[tuple[float, _Vectors]], str]:
         """Return the best count vectors of all groups with their costs, or none and the reason.
 
-        Vectors of equal cost stand in the order in which their totals depart from the refined ones.
+        Vectors of equal cost are sorted by how far their totals depart from the refined ones.
         """
-        found, problem = self._solve_keeping(cells, limit, max_states=max_states)
-        if not found:
-            return found, problem
-        first = found[0]
+        solutions, problem = self._solve_keeping(cells, limit, max_states=max_states)
+        if not solutions:
+            return solutions, problem
+        first = solutions[0]
         if self._off_totals(first[1], cells) > _WHOLE and (exact := self._with_refined_totals(cells)) is not None:
             best, _ = exact._solve_keeping(cells, 1, max_states=max_states)
             if best and abs(best[0][0] - first[0]) <= _TIE:
-                found = [best[0], *(v for v in found if v[1] != best[0][1])][:limit]
-        return sorted(found, key=lambda entry: (round(entry[0] / _TIE), self._off_totals(entry[1], cells))), ""
+                solutions = [best[0], *(v for v in solutions if v[1] != best[0][1])][:limit]
+        return sorted(solutions, key=lambda entry: (round(entry[0] / _TIE), self._off_totals(entry[1], cells))), ""
 
     def _solve_keeping(
         self, cells: int, limit: int, *, max_states: int = MAX_STATES
     ) -> tuple[list[tuple[float, _Vectors]], str]:
-        """Solve, and once more with every species kept of which a solution loses one that it must not.
+        """Solve, and solve again with an atom required of each species that a solution loses though it must not.
 
-        A species of which the refinement has half an atom or more is kept wherever that can be done, unless every
+        A species of which the refinement has half an atom or more is retained wherever possible, unless every
         deviation is allowed.
         """
-        must, kept = self._must_stay(), set[str]()
+        must, required = self._must_stay(), set[str]()
         while True:
-            found, problem = self._solve_once(cells, limit, sorted(kept), max_states)
-            lost = {s for _, vectors in found for s in self.lost(vectors, cells)} & must - kept
+            solutions, problem = self._solve_once(cells, limit, sorted(required), max_states)
+            lost = {s for _, vectors in solutions for s in self.lost(vectors, cells)} & must - required
             if not lost:
                 break
-            kept |= lost
-        if not found:
-            return found, f"what would fit has lost {' or '.join(sort_species(kept))}" if kept else problem
-        wished = kept.copy()
+            required |= lost
+        if not solutions:
+            return solutions, f"what would fit has lost {' or '.join(sort_species(required))}" if required else problem
+        required_if_possible = required.copy()
         while self.max_deviation is not None and self.max_deviation < 1.0:
-            gone = self.lost(found[0][1], cells)
-            wished |= {s for s, number in gone.items() if number >= _HALF}
-            if wished == kept:
+            gone = self.lost(solutions[0][1], cells)
+            required_if_possible |= {s for s, number in gone.items() if number >= _HALF}
+            if required_if_possible == required:
                 break
-            better, _ = self._solve_once(cells, limit, sorted(wished), max_states)
+            better, _ = self._solve_once(cells, limit, sorted(required_if_possible), max_states)
             if not better:
                 break
-            found, kept = better, wished.copy()
-        return found, ""
+            solutions, required = better, required_if_possible.copy()
+        return solutions, ""
 
     def _must_stay(self) -> set[str]:
-        """Return the species that may not vanish: those that only an atom more or fewer would take away."""
+        """Return the species that must not vanish: those that only the one-atom allowance could remove."""
         if self.strict:
             return set(self.amounts)
         if self.max_deviation is None:
@@ -219,7 +219,7 @@ class CompositionRequest:
         return {s for g in self.groups for s, o in g.occupancies if s != VACANCY and o > self.max_deviation + 1e-9}
 
     def lost(self, vectors: _Vectors, cells: int) -> dict[str, float]:
-        """Return the species of the refinement of which nothing is left, with their refined amounts in the cells."""
+        """Return the species of the refinement that vanish, with their refined amounts in the cells."""
         totals = self._totals_of(vectors)
         return {s: n * cells for s, n in self.amounts.items() if not totals.get(s)}
 
@@ -236,7 +236,7 @@ class CompositionRequest:
         return round(math.sqrt(sum((totals.get(s, 0) - n * cells) ** 2 for s, n in self.amounts.items())), 6)
 
     def _with_refined_totals(self, cells: int) -> CompositionRequest | None:
-        """Return the same request with all refined totals that are whole as exact ones; None if there are none."""
+        """Return the same request with all integer refined totals imposed exactly; None if there are none."""
         whole = {
             s: Fraction(round(n * cells), cells)
             for s, n in self.amounts.items()
@@ -249,25 +249,25 @@ class CompositionRequest:
         return request
 
     def _solve_once(
-        self, cells: int, limit: int, kept: Sequence[str], max_states: int
+        self, cells: int, limit: int, required: Sequence[str], max_states: int
     ) -> tuple[list[tuple[float, _Vectors]], str]:
         try:
-            problem, free = self._problem(cells, kept)
+            problem, free = self._problem(cells, required)
         except CompositionError as error:
             return [], error.message
         try:
             vectors = nearest_vectors(problem, limit, max_states=max_states) if len(problem.means) else [(0.0, ())]
         except TooManyStates:
-            return [], "the search was given up, as there are too many ways to come near"
+            return [], "the search was abandoned: there are too many ways to come near"
         if not vectors:
             if not has_integer_solution(problem.coefficients, problem.totals):
                 return [], "no whole numbers of atoms balance the charges" + (" and the totals" if self.totals else "")
             near = "" if self.max_deviation is None else " near the refined occupancies"
             return [], f"no counts{near} are neutral" + (" with the totals asked for" if self.totals else "")
-        found = []
+        solutions = []
         for cost, vector in vectors:
             entries = iter(vector)
-            found.append(
+            solutions.append(
                 (
                     cost,
                     tuple(
@@ -276,10 +276,10 @@ class CompositionRequest:
                     ),
                 )
             )
-        return found, ""
+        return solutions, ""
 
-    def _problem(self, cells: int, kept: Sequence[str]) -> tuple[IntegerProblem, set[int]]:
-        """Write the counts of the disordered groups as one vector, and what binds them as equations."""
+    def _problem(self, cells: int, required: Sequence[str]) -> tuple[IntegerProblem, set[int]]:
+        """Write the counts of the disordered groups as one vector, and their constraints as equations."""
         free = {i for i, g in enumerate(self.groups) if not g.is_ordered}
         entries = [(i, s, o) for i in sorted(free) for s, o in self.groups[i].occupancies]
         sizes = np.array([self.groups[i].size * cells for i, _, _ in entries], dtype=np.int64)
@@ -319,7 +319,7 @@ class CompositionRequest:
                 rows.append(row)
                 totals.append(rest)
                 slacks.append((len(rows) - 1, rest))
-        for species in kept:  # one atom at least: minus their number, and a slack, is -1
+        for species in required:  # one atom at least: minus their number, and a slack, is -1
             rows.append([-int(s == species) for _, s, _ in entries])
             totals.append(-1)
             most = sum(int(n) for (_, s, _), n in zip(entries, sizes, strict=True) if s == species)
@@ -371,7 +371,7 @@ class CompositionRequest:
         )
 
     def failure(self, supercell: Supercell, problem: str) -> CompositionError:
-        """Say that nothing fits, and what would."""
+        """Return the error that nothing fits; its fix says what would."""
         return NothingFitsError(
             f"No charge-neutral integer composition fits the supercell {supercell}: {problem}{self._charge_text()}.",
             where=f"{self.crystal.name} ({self.crystal.cell_formula} in the parent cell)",
@@ -397,7 +397,7 @@ class CompositionRequest:
         return f"{fix[0].upper()}{fix[1:]}."
 
     def _charge_text(self) -> str:
-        """Say what the refined composition is charged with, where it is not neutral."""
+        """State the net charge of the refined composition, where it is not neutral."""
         amounts = self.amounts
         net = sum(self.oxidation_states[s] * n for s, n in amounts.items())
         if abs(net) < _NEUTRAL_E * sum(amounts.values()):
@@ -409,21 +409,21 @@ class CompositionRequest:
         """Return the deviation that would be enough for a supercell of that many cells, as advice; empty if none is."""
         wider = copy(self)
         wider.max_deviation, wider.strict = None, False
-        found, _ = wider.solve(cells, 1)
-        if not found:
+        solutions, _ = wider.solve(cells, 1)
+        if not solutions:
             return ""
-        vectors = found[0][1]
+        vectors = solutions[0][1]
         enough = math.ceil(self._largest_difference(vectors, cells) * 1000 - 1e-6) / 1000
         lost = self.lost(vectors, cells)
         loss = f", which leaves no {' and no '.join(lost)}" if lost else ""
         return f"allow a larger max_deviation (now {self.max_deviation:g}; {enough:g} is enough{loss})"
 
     def smallest_index(self, max_index: int, *, other_than: int = 0) -> int | None:
-        """Return the smallest number of parent cells that has a solution; None if none up to a number has."""
+        """Return the smallest number of parent cells that has a solution, or None up to `max_index`."""
         return next((n for n in range(1, max_index + 1) if n != other_than and self._fits(n)), None)
 
     def fitting_indices(self, max_index: int) -> list[int]:
-        """Return the smallest numbers of parent cells that have a solution; first one that is exact.
+        """Return the smallest numbers of parent cells that have a solution; one that is exact comes first.
 
         They go up to three times the smallest. One that holds the refinement exactly (to 0.02 atoms) is preferred to
         smaller ones.
@@ -439,10 +439,10 @@ class CompositionRequest:
         return bool(self._solve_keeping(cells, 1, max_states=_SCAN_STATES)[0])
 
     def _is_exact(self, cells: int) -> bool:
-        found, _ = self._solve_keeping(cells, 1, max_states=_SCAN_STATES)
-        return bool(found) and all(
+        solutions, _ = self._solve_keeping(cells, 1, max_states=_SCAN_STATES)
+        return bool(solutions) and all(
             abs(count - group.size * cells * occupancy) <= _NEARLY_WHOLE + 1e-9
-            for group, vector in zip(self.groups, found[0][1], strict=True)
+            for group, vector in zip(self.groups, solutions[0][1], strict=True)
             for count, (_, occupancy) in zip(vector, group.occupancies, strict=True)
         )
 
@@ -455,7 +455,7 @@ class CompositionRequest:
 
 
 def _whole(amount: int | float | Fraction, species: str) -> int:
-    """Return a total as an integer; a total that is none is an error that says so."""
+    """Return a total as an integer; raise if it is not one."""
     total = round(amount)
     if abs(float(amount) - total) > (_WHOLE if isinstance(amount, float) else 0.0):
         raise CompositionError(f"it would hold {float(amount):.3f} {species} atoms")
@@ -463,7 +463,7 @@ def _whole(amount: int | float | Fraction, species: str) -> int:
 
 
 def _amounts(groups: Iterable[_Group]) -> list[tuple[str, float]]:
-    """Amounts per parent cell, as they come from the occupancies (not yet rounded)."""
+    """Return the amounts per parent cell that follow from the occupancies (not yet rounded)."""
     sums: dict[str, float] = {}
     for group in groups:
         for species, occupancy in group.occupancies:
@@ -472,7 +472,7 @@ def _amounts(groups: Iterable[_Group]) -> list[tuple[str, float]]:
 
 
 def _scaled_charges(crystal: DisorderedCrystal, oxidation_states: Mapping[str, int | float]) -> dict[str, int]:
-    """Oxidation states as integers in a common unit, so that neutrality is exact."""
+    """Return the oxidation states as integers in a common unit, so that neutrality is exact."""
     missing = [s for s in crystal.species if s not in oxidation_states]
     if missing:
         raise CompositionError(
@@ -527,16 +527,16 @@ def _group_keys(crystal: DisorderedCrystal, coupling: Coupling) -> list[tuple[An
             f"{coupling!r} is not a coupling.", fix='Use "per-orbit", "coupled", or lists of names of sublattices.'
         )
     names = [s.name for s in crystal.sublattices]
-    taken: set[str] = set()
+    assigned: set[str] = set()
     for number, together in enumerate(coupling):
         for name in [together] if isinstance(together, str) else together:
             crystal.sublattice(name)  # its error lists the names there are
-            if name in taken:
+            if name in assigned:
                 raise CompositionError(
                     f"The coupling names the sublattice {name} twice.",
                     where=crystal.name,
                     fix="Put each sublattice into one group at most.",
                 )
-            taken.add(name)
+            assigned.add(name)
             own[names.index(name)] = (-1, number)
     return own

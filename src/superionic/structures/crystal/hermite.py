@@ -2,7 +2,7 @@
 
 Every sublattice of index n has exactly one basis in Hermite normal form (upper triangular rows here, determinant n).
 Two of them make the same supercell if a rotation of the parent carries one into the other: Hart & Forcade,
-Phys. Rev. B 77, 224115 (2008). The basis that is shown is a Minkowski-reduced one instead, found by the greedy
+Phys. Rev. B 77, 224115 (2008). The basis shown to users is Minkowski-reduced instead, by the greedy
 algorithm, which is exact in three dimensions: Nguyen & Stehlé, ACM Trans. Algorithms 5, 46 (2009).
 """
 
@@ -36,13 +36,13 @@ def hermite_matrices(index: int) -> IntArray:
     """
     if index < 1:
         raise StructureError(f"A supercell of index {index} does not exist.", fix="Give an index of 1 or more.")
-    found = []
+    matrices = []
     for a in _divisors(index):
         for c in _divisors(index // a):
             f = index // (a * c)
             for b1, b2, d in product(range(c), range(f), range(f)):
-                found.append((a, b1, b2, 0, c, d, 0, 0, f))
-    return np.array(found, dtype=np.int64).reshape(-1, 3, 3)
+                matrices.append((a, b1, b2, 0, c, d, 0, 0, f))
+    return np.array(matrices, dtype=np.int64).reshape(-1, 3, 3)
 
 
 def inequivalent_hermite_matrices(index: int, rotations: IntArray, *, diagonal_only: bool = False) -> IntArray:
@@ -60,7 +60,7 @@ def inequivalent_hermite_matrices(index: int, rotations: IntArray, *, diagonal_o
     Returns
     -------
     (m, 3, 3) int
-        Of each class the lexicographically smallest matrix that is asked for.
+        The lexicographically smallest admissible matrix of each class.
     """
     matrices = hermite_matrices(index)
     if diagonal_only:
@@ -75,8 +75,8 @@ def inequivalent_hermite_matrices(index: int, rotations: IntArray, *, diagonal_o
         if diagonal_only:
             codes = np.where(np.isin(codes, own), codes, own)
         np.minimum(smallest, codes, out=smallest)
-    kept: IntArray = matrices[smallest == own]
-    return kept
+    representatives: IntArray = matrices[smallest == own]
+    return representatives
 
 
 def batch_row_hermite(matrices: IntArray) -> IntArray:
@@ -106,7 +106,7 @@ def batch_row_hermite(matrices: IntArray) -> IntArray:
 
 
 def compact_basis(matrix: IntArray, cell_A: FloatArray) -> IntArray:
-    """Return the Minkowski-reduced basis of a sublattice, right-handed as the parent, as near to diagonal as can be.
+    """Return the Minkowski-reduced basis of a sublattice, right-handed as the parent, as near to diagonal as possible.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def compact_basis(matrix: IntArray, cell_A: FloatArray) -> IntArray:
 
 
 def _shortened(row: IntArray, others: list[IntArray], cell_A: FloatArray) -> IntArray:
-    """Subtract the vector of the lattice of the (reduced) others that leaves the least."""
+    """Subtract the lattice vector of the (reduced) others that leaves the shortest remainder."""
     basis = np.array(others)
     vectors = basis @ cell_A
     near = np.rint(np.linalg.lstsq(vectors.T, row @ cell_A, rcond=None)[0]).astype(np.int64)

@@ -1,14 +1,14 @@
-"""The nearest integer vectors under linear equations: the number problem behind integer compositions.
+"""Nearest integer vectors under linear equations: the integer program behind integer compositions.
 
-Wanted are the integer vectors c within a box that obey A c = b and have the smallest cost Σ_i w_i (c_i − m_i)², best
-first. The way there, for vectors of any length and equations of any kind:
+Find the integer vectors c in a box that satisfy A c = b and have the smallest cost Σ_i w_i (c_i − m_i)², best first.
+The method, for vectors of any length and equations of any kind:
 
 - The best real vector q in the box comes with one multiplier λ for each equation (Lagrange duality). For any λ, with
-  q_i the best entry of its own for the cost plus λ·A c, every wanted vector costs at least
+  q_i the entry that minimises the cost plus λ·A c by itself, every feasible vector costs at least
   dual(λ) + Σ_i w_i (c_i − q_i)². So a bound R on the cost bounds each entry by itself.
-- Dynamic programming from the last entry to the first keeps, for each value of the equations that the entries so far
-  leave open, the smallest cost. What cannot be completed within R is dropped, by the same bound for the entries to
-  come, together with a projection: what they must add to the equations moves them away from q.
+- Dynamic programming from the last entry to the first stores the smallest cost for each partial sum of the equations
+  that are still open. A state that cannot be completed within R is dropped, by the same bound for the entries to
+  come together with a projection: what they must still contribute to the equations moves them away from q.
 - With these exact costs-to-go, a best-first search from the first entry meets no dead ends and yields the vectors in
   the order of their costs, ties in lexicographic order.
 - R starts small and grows until there are enough vectors, or nothing is left out.
@@ -27,18 +27,18 @@ IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 
 UNIT = 1e-10
-"""Costs are whole multiples of it, so that sums do not depend on their order and ties are ties."""
+"""Costs are integer multiples of this, so that sums do not depend on their order and ties are exact."""
 
 MAX_STATES = 500_000
-"""Partial sums kept at once; only problems without near solutions come close."""
+"""Largest number of partial sums in memory; only problems without near solutions come close."""
 
-_CHUNK = 500_000  # sums made at once
+_CHUNK = 500_000  # sums computed at once
 _NEWTON_STEPS = 60
 _LARGEST_MULTIPLIER = 1e5  # larger ones belong to problems without solution, and would cost digits
 
 
 class TooManyStates(Exception):  # noqa: N818 - an outcome that the caller turns into advice
-    """The search outgrew its memory before it found or excluded a solution."""
+    """The search exceeded its memory before it found or excluded a solution."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,11 +74,11 @@ def nearest_vectors(
     Parameters
     ----------
     problem
-        What is sought.
+        The equations, bounds and costs.
     limit
-        Number of vectors wanted at most.
+        Largest number of vectors returned.
     max_states
-        Partial sums kept at once.
+        Largest number of partial sums in memory.
 
     Returns
     -------
@@ -88,7 +88,7 @@ def nearest_vectors(
     Raises
     ------
     TooManyStates
-        If none was found and the search grew too large to exclude one.
+        If the search grew too large before it found a vector or excluded one.
     """
     if np.any(problem.lower > problem.upper) or not has_integer_solution(problem.coefficients, problem.totals):
         return []
@@ -96,18 +96,18 @@ def nearest_vectors(
     if not relaxed.solved and not _has_real_solution(problem):
         return []
     extra = float(np.sum(problem.weights)) / 24.0  # half the mean cost of rounding every entry
-    found: list[tuple[float, tuple[int, ...]]] = []
+    vectors: list[tuple[float, tuple[int, ...]]] = []
     for attempt in range(120):
         try:
-            found, complete = _Search(problem, relaxed, extra, max_states).best(limit)
+            vectors, complete = _Search(problem, relaxed, extra, max_states).best(limit)
         except TooManyStates:
-            if found:
-                return found
+            if vectors:
+                return vectors
             raise
-        if complete or len(found) >= limit:
+        if complete or len(vectors) >= limit:
             break
         extra *= 1.25 if attempt < 8 else 2.0  # small steps while a step too far is what costs most
-    return found
+    return vectors
 
 
 def has_integer_solution(coefficients: IntArray, totals: IntArray) -> bool:
@@ -168,9 +168,9 @@ class _Relaxed:
 
 
 def _relax(problem: IntegerProblem) -> _Relaxed:
-    """Solve the problem in real numbers by Newton steps on the dual; any λ gives valid bounds, the best the tightest.
+    """Solve the problem in real numbers by Newton steps on the dual; any λ bounds the cost, the optimum most tightly.
 
-    Rows with a slack (inequalities) take part only where they are broken without it.
+    Rows with a slack (inequalities) enter only where they would be violated.
     """
     slack = problem.weights == 0.0
     costly = ~slack
@@ -210,10 +210,10 @@ def _relax(problem: IntegerProblem) -> _Relaxed:
             else:
                 break
             multipliers, gap = trial, new
-        broken = inequality & ~active & (matrix @ entries_of(multipliers) > problem.totals + 1e-7)
-        if not broken.any():
+        violated = inequality & ~active & (matrix @ entries_of(multipliers) > problem.totals + 1e-7)
+        if not violated.any():
             break
-        active = active | broken
+        active = active | violated
     multipliers[inequality] = np.maximum(multipliers[inequality], 0.0)
     dual, entries = _dual(problem, multipliers)
     plain, nearest = _dual(problem, np.zeros(len(multipliers)))
@@ -267,13 +267,13 @@ class _Search:
         return np.arange(low, high + 1, dtype=np.int64)
 
     def _live(self, i: int) -> IntArray:
-        """Rows with entries on both sides of the boundary before entry i."""
+        """Return the rows with entries on both sides of the boundary before entry i."""
         return np.flatnonzero((self.first < i) & (self.last >= i))
 
     def _tables(self) -> list[tuple[IntArray, IntArray]] | None:
-        """For each boundary: the values of the live rows that the entries behind it can take, and the least cost."""
+        """Return for each boundary the row sums that the entries behind it can attain, with their least costs."""
         problem, n = self.problem, len(self.windows)
-        # What the entries before a boundary can add to each row, at least and at most.
+        # The least and the most that the entries before a boundary can contribute to each row.
         products = [problem.coefficients[:, [i]] * w[None, :] for i, w in enumerate(self.windows)]
         if any(p.shape[1] == 0 for p in products):
             return None
@@ -290,7 +290,7 @@ class _Search:
             needed = problem.totals[rows]
             least, most = needed - high[i][rows], needed - low[i][rows]
             live = self._live(i)
-            kept = np.searchsorted(rows, live)
+            open_rows = np.searchsorted(rows, live)
             parts = []
             stride = max(1, _CHUNK // len(self.windows[i]))
             for start in range(0, len(states), stride):
@@ -298,7 +298,7 @@ class _Search:
                 total = (costs[chunk, None] + self.costs[i][None, :]).reshape(-1)
                 grown = (old[chunk, None, :] + products[i][rows].T[None, :, :]).reshape(len(total), len(rows))
                 keep = np.all((grown >= least) & (grown <= most), axis=1)
-                grown, total = _least(grown[keep][:, kept], total[keep])
+                grown, total = _least(grown[keep][:, open_rows], total[keep])
                 near = total + self._to_come(i, live, grown) <= self.bound
                 self.complete &= bool(near.all())
                 parts.append((grown[near], total[near]))
@@ -322,7 +322,7 @@ class _Search:
         matrix = problem.coefficients[rows][:, :i].astype(np.float64)
         entries, prices = relaxed.entries[:i], problem.coefficients[:, :i].T @ relaxed.multipliers
         own = np.sum(problem.weights[:i] * (entries - problem.means[:i]) ** 2 + prices * entries)
-        # What the entries before i must add to each row, and how far that is from what q adds.
+        # What the entries before i must contribute to each row, and how far that is from the contribution of q.
         needed = problem.totals[rows][None, :].repeat(len(states), axis=0).astype(np.float64)
         needed[:, np.searchsorted(rows, live)] -= states
         bound = own - needed @ relaxed.multipliers[rows]
@@ -344,12 +344,12 @@ class _Search:
         lives = [self._live(i) for i in range(n + 1)]
         ends = [np.flatnonzero(self.last == i) for i in range(n)]
         heap: list[tuple[int, tuple[int, ...], int]] = [(int(tables[0][1][0]), (), 0)]
-        found: list[tuple[float, tuple[int, ...]]] = []
-        while heap and len(found) < limit:
+        vectors: list[tuple[float, tuple[int, ...]]] = []
+        while heap and len(vectors) < limit:
             estimate, head, spent = heapq.heappop(heap)
             i = len(head)
             if i == n:
-                found.append((estimate * UNIT, head))
+                vectors.append((estimate * UNIT, head))
                 continue
             table = lookups[i + 1]
             if table is None:
@@ -367,7 +367,7 @@ class _Search:
                         heapq.heappush(heap, (cost + rest, (*head, int(self.windows[i][k])), cost))
                     else:
                         self.complete = False
-        return found, self.complete
+        return vectors, self.complete
 
 
 def _least(states: IntArray, costs: IntArray) -> tuple[IntArray, IntArray]:

@@ -1,4 +1,4 @@
-"""Changing the occupancies of a disordered crystal; its sites and its symmetry stay."""
+"""Change the occupancies of a disordered crystal; its sites and its symmetry stay."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from superionic.chemistry import VACANCY, sort_species
 from superionic.errors import CompositionError
 from superionic.structures.crystal.disordered import DisorderedCrystal, check_occupancies
 
-_ROUNDS = 20_000  # of proportional fitting; it converges in tens unless a target is at the edge of what is possible
+_ROUNDS = 20_000  # of proportional fitting; tens are enough unless a target is at the limit of what is possible
 
 
 def with_occupancies(
@@ -34,10 +34,10 @@ def with_occupancies(
     if not occupancies:
         return crystal
     species = [dict(s.species) for s in crystal.sublattices]
-    for name, given in occupancies.items():
+    for name, fractions in occupancies.items():
         index = crystal.sublattices.index(crystal.sublattice(name))
-        new = {s: given[s] for s in sort_species(given) if s != VACANCY and given[s] > 0.0}
-        check_occupancies({s: o for s, o in given.items() if s != VACANCY}, f"{crystal.name}, sublattice {name}")
+        new = {s: fractions[s] for s in sort_species(fractions) if s != VACANCY and fractions[s] > 0.0}
+        check_occupancies({s: o for s, o in fractions.items() if s != VACANCY}, f"{crystal.name}, sublattice {name}")
         species[index] = new
     return _refilled(crystal, species, crystal.name)
 
@@ -52,7 +52,7 @@ def substitute(
     crystal
         The parent.
     replacements
-        For each species to be replaced the fractions of what takes its place, such as
+        For each species to be replaced the fractions of the species that take its place, such as
         ``{"Cl": {"Cl": 0.5, "Br": 0.5}}`` for half of the chlorine. Fractions must sum to 1; ``"X"`` is vacancy.
     name
         Name of the new crystal; the parent's where not given.
@@ -101,8 +101,8 @@ def redistribute(
 ) -> DisorderedCrystal:
     """Fill sublattices anew with the species of a family, so that each has a given amount.
 
-    Occupancies are fitted proportionally (Deming & Stephan, Ann. Math. Stat. 11, 427 (1940)): what a site holds of the
-    family in all stays, and the odds of two species change by the same factor on all sites, so that preferences for
+    Occupancies are fitted proportionally (Deming & Stephan, Ann. Math. Stat. 11, 427 (1940)): the total of the family
+    on each site stays, and the odds of two species change by the same factor on all sites, so that preferences for
     sites stay. A species that is on none of these sites yet has no preferences.
 
     Parameters
@@ -132,28 +132,28 @@ def redistribute(
         ]
     ).reshape(len(sublattices), len(family))
     rows = start.sum(axis=1) * size
-    wanted = np.array([max(0.0, targets[s]) for s in family], dtype=np.float64)
-    wanted *= rows.sum() / wanted.sum()
-    amounts = np.where(start.any(axis=0), start, 1.0) * size[:, None] * (wanted > 0.0)
+    target = np.array([max(0.0, targets[s]) for s in family], dtype=np.float64)
+    target *= rows.sum() / target.sum()
+    amounts = np.where(start.any(axis=0), start, 1.0) * size[:, None] * (target > 0.0)
     for _ in range(_ROUNDS):
         sums = amounts.sum(axis=1)
         amounts *= np.divide(rows, sums, out=np.zeros_like(rows), where=sums > 0.0)[:, None]
         columns = amounts.sum(axis=0)
-        if np.max(np.abs(columns - wanted), initial=0.0) < 1e-10 * max(1.0, rows.sum()):
+        if np.max(np.abs(columns - target), initial=0.0) < 1e-10 * max(1.0, rows.sum()):
             break
-        amounts *= np.divide(wanted, columns, out=np.zeros_like(wanted), where=columns > 0.0)
-    if np.max(np.abs(amounts.sum(axis=0) - wanted), initial=0.0) > 1e-4 or np.any(amounts.sum(axis=1) < rows - 1e-4):
+        amounts *= np.divide(target, columns, out=np.zeros_like(target), where=columns > 0.0)
+    if np.max(np.abs(amounts.sum(axis=0) - target), initial=0.0) > 1e-4 or np.any(amounts.sum(axis=1) < rows - 1e-4):
         names = ", ".join(crystal.sublattices[i].name for i in sublattices)
         raise CompositionError(
-            f"The sites {names} cannot hold {', '.join(f'{w:.4g} {s}' for s, w in zip(family, wanted, strict=True))}.",
+            f"The sites {names} cannot hold {', '.join(f'{w:.4g} {s}' for s, w in zip(family, target, strict=True))}.",
             where=crystal.name,
             fix="Ask for amounts that fit the sites of each species, or give the occupancies.",
         )
     species = [dict(s.species) for s in crystal.sublattices]
     for i, row, n in zip(sublattices, amounts, size, strict=True):
-        kept = {s: o for s, o in species[i].items() if s not in family}
-        kept.update({s: float(a / n) for s, a in zip(family, row, strict=True) if s != VACANCY and a > 1e-9 * n})
-        species[i] = {s: min(1.0, round(kept[s], 12)) for s in sort_species(kept)}
+        occupancies = {s: o for s, o in species[i].items() if s not in family}
+        occupancies.update({s: float(a / n) for s, a in zip(family, row, strict=True) if s != VACANCY and a > 1e-9 * n})
+        species[i] = {s: min(1.0, round(occupancies[s], 12)) for s in sort_species(occupancies)}
     return _refilled(crystal, species, crystal.name)
 
 
@@ -190,24 +190,24 @@ def follow_neutrality(
             fix=f"Let one of these follow: {', '.join(s for s in amounts if oxidation_states.get(s, 0.0))}.",
         )
     net = sum(float(oxidation_states[s]) * n for s, n in amounts.items())
-    wanted = amounts[follower] - net / charge
+    needed = amounts[follower] - net / charge
     holds = [i for i, s in enumerate(crystal.sublattices) if follower in s.species]
     room = sum(crystal.sublattices[i].vacancy * crystal.sublattices[i].multiplicity for i in holds)
     most = amounts[follower] + room
-    if not partly and not -1e-6 <= wanted <= most + 1e-6:
+    if not partly and not -1e-6 <= needed <= most + 1e-6:
         raise CompositionError(
-            f"{wanted:.4g} {follower} in the parent cell would make it neutral, but its sites hold 0 to {most:.4g}.",
+            f"{needed:.4g} {follower} in the parent cell would make it neutral, but its sites hold 0 to {most:.4g}.",
             where=crystal.name,
             fix="Let another species follow as well, choose another value, or check the oxidation states.",
         )
-    wanted = min(max(wanted, 0.0), most)
+    needed = min(max(needed, 0.0), most)
     shared = [i for i in holds if crystal.sublattices[i].vacancy > 0.0]
     full = [i for i in holds if crystal.sublattices[i].vacancy == 0.0]
     on_full = sum(crystal.sublattices[i].species[follower] * crystal.sublattices[i].multiplicity for i in full)
     on_shared = amounts[follower] - on_full
     if shared:
-        now = max(wanted - on_full, 0.0)
+        now = max(needed - on_full, 0.0)
         crystal = redistribute(crystal, {follower: now, VACANCY: on_shared + room - now}, shared)
-    if wanted < on_full - 1e-9:
-        crystal = redistribute(crystal, {follower: wanted, VACANCY: on_full - wanted}, full)
+    if needed < on_full - 1e-9:
+        crystal = redistribute(crystal, {follower: needed, VACANCY: on_full - needed}, full)
     return crystal

@@ -1,6 +1,6 @@
 """Oxidation states and the mobile ion of a crystal: given, from its file, or guessed and shown with the reason.
 
-All commands that need them ask here, so that a crystal has the same charges everywhere. A guess is shown to the user
+All commands take them from here, so that a crystal has the same charges everywhere. A guess is shown to the user
 and can be changed.
 
 One state is guessed for each element. The cost of a choice is the sum of how unusual its states are, and 1 for each
@@ -29,20 +29,20 @@ MOBILE_IONS: Final = ("Li", "Na", "K", "Ag", "Cu", "Rb", "Mg", "Zn", "Ca", "Al",
 
 _SINGLY_CHARGED: Final = frozenset({"Li", "Na", "K", "Ag", "Cu", "Rb"})
 _MORE_CHARGED: Final = frozenset({"Mg", "Zn", "Ca", "Al"})
-_ROUNDING: Final = 0.011  # a vacancy that may come of occupancies of two digits, such as three times 0.33
+_ROUNDING: Final = 0.011  # a vacancy that may come from two-digit occupancies, such as three times 0.33
 
 LARGEST_CHARGE_E: Final = 10.0
-"""Of an oxidation state; the largest known is +9."""
+"""Largest oxidation state accepted; the largest known is +9."""
 
 TOLERANCE_E: Final = 0.05
 """Net charge in e per atom up to which a refined composition counts as neutral."""
 
 _PER_CHARGE: Final = 100.0  # cost of 1 e per atom
-_NEUTRAL: Final = 0.005  # net charge in e per atom that rounding of refined occupancies leaves
+_NEUTRAL: Final = 0.005  # net charge in e per atom left by the rounding of refined occupancies
 _RARE: Final = 6.0  # cost of a state that no list calls usual
 _MAX_NODES: Final = 200_000
 
-# Usual states, first the commonest, each with its cost; elements that are not here take pymatgen's lists.
+# Usual states, the commonest first, each with its cost; elements not listed here take pymatgen's lists.
 _USUAL: Final[Mapping[str, Mapping[int, float]]] = {
     **{e: {1: 0.0} for e in ("Li", "Na", "K", "Rb", "Cs", "Ag")},
     **{e: {2: 0.0} for e in ("Be", "Mg", "Ca", "Sr", "Ba", "Zn", "Cd")},
@@ -89,7 +89,7 @@ class OxidationStates:
     sources
         By element: ``"given"``, ``"file"`` or ``"guessed"``.
     note
-        What there is to say about them, in one sentence.
+        A remark on them, in one sentence.
     net_charge_e
         Net charge of the parent cell with them, for the refined composition.
     """
@@ -133,14 +133,14 @@ def find_oxidation_states(
     crystal
         The crystal, or the amount of each element.
     given
-        Charges in e that the user gives; they are kept as they are.
+        Charges in e given by the user; they are used unchanged.
     from_file
         Charges in e that the crystal's file gives.
     several
         Charges in e of elements to which the file gives more than one. They get the average that makes the crystal
         neutral, if it lies between them.
     also
-        Elements that the crystal does not hold but that need a state as well, such as those that an axis brings in.
+        Elements that the crystal does not hold but that need a state as well, such as those that an axis introduces.
     tolerance_e
         Largest net charge in e per atom that a guess may leave; None: any. Where nothing is guessed, nothing is
         checked, since the integer compositions that follow are neutral anyhow.
@@ -157,13 +157,13 @@ def find_oxidation_states(
     Raises
     ------
     CompositionError
-        If an element has no known states, or no choice is neutral; the error names the average state that would be. If
-        a given charge is none.
+        If an element has no known states, or no choice is neutral (the error names the average state that would
+        be), or if a given charge is out of range.
     """
     for element, charge in (given or {}).items():
         if not abs(charge) <= LARGEST_CHARGE_E:
             raise CompositionError(
-                f"The charge {charge:g} of {str(element)[:40]!r} is no oxidation state.",
+                f"The charge {charge:g} of {str(element)[:40]!r} is not an oxidation state.",
                 where=where,
                 fix=f"Give charges from -{LARGEST_CHARGE_E:g} to +{LARGEST_CHARGE_E:g}.",
             )
@@ -265,7 +265,7 @@ def _options(element: str, amounts: Mapping[str, float]) -> dict[float, float]:
 
 @cache
 def _library_states(element: str) -> tuple[tuple[int, float], ...]:
-    """Return states of an element from pymatgen: the usual ones, then those found in the ICSD."""
+    """Return the states of an element from pymatgen: the usual ones, then those that occur in the ICSD."""
     from pymatgen.core import Element
 
     try:
@@ -280,7 +280,7 @@ def _library_states(element: str) -> tuple[tuple[int, float], ...]:
 def _best(
     options: Mapping[str, Mapping[float, float]], amounts: Mapping[str, float], per_charge: float
 ) -> dict[str, float]:
-    """Return the choice of least cost; of equals the one with negative charge on the more electronegative elements."""
+    """Return the choice of least cost; among equals the one with negative charge on more electronegative elements."""
     atoms = sum(amounts.values())
     order = sorted(amounts, key=lambda e: (len(options[e]), -amounts[e], e))
     listed = [sorted(options[e].items(), key=lambda item: (item[1], -abs(item[0]), item[0])) for e in order]
@@ -297,25 +297,25 @@ def _best(
     nodes = 0
     stack: list[tuple[tuple[float, ...], float, float]] = [((), 0.0, 0.0)]
     while stack and nodes < _MAX_NODES:
-        chosen, net, cost = stack.pop()
+        states_so_far, net, cost = stack.pop()
         nodes += 1
-        k = len(chosen)
+        k = len(states_so_far)
         if k == len(order):
-            polarity = sum(s * q * x for s, q, x in zip(share, chosen, pull, strict=True))
-            rank = (round(cost + per_charge * abs(net), 6), round(polarity, 6), chosen)
+            polarity = sum(s * q * x for s, q, x in zip(share, states_so_far, pull, strict=True))
+            rank = (round(cost + per_charge * abs(net), 6), round(polarity, 6), states_so_far)
             best = rank if best is None or rank < best else best
             continue
         gap = max(0.0, net + low[k], -net - high[k])
         if best is not None and cost + least[k] + per_charge * gap > best[0] + 1e-9:
             continue
         for q, c in reversed(listed[k]):
-            stack.append(((*chosen, q), net + share[k] * q, cost + c))
+            stack.append(((*states_so_far, q), net + share[k] * q, cost + c))
     assert best is not None  # noqa: S101 - the first dive always ends at a choice
     return {e: dict(zip(order, best[2], strict=True))[e] for e in amounts}
 
 
 def _ranges(amounts: Mapping[str, float], guessed: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """Return the elements that may have an average state, and between which."""
+    """Return the elements that may have an average state, with its smallest and largest value."""
     return {
         e: (float(_MIXED[e][0]), float(_MIXED[e][1]))
         for e in guessed
@@ -331,10 +331,10 @@ def _can_be_neutral(
     most: float = MAX_DEVIATION,
     part: float = 0.5,
 ) -> bool:
-    """Tell whether small changes of the occupancies can take a net charge away.
+    """Tell whether small changes of the occupancies can remove a net charge.
 
-    On each site species give way to those of other charge: each by no more than a largest deviation, and by no more
-    than a part of what there is of it.
+    On each site a species may be replaced by those of other charge: by no more than a largest deviation, and by no
+    more than a given fraction of its occupancy.
     """
     if not isinstance(crystal, DisorderedCrystal):
         return False
@@ -377,7 +377,7 @@ def _text(values: Mapping[str, float], sign: str = "") -> str:
 
 
 def _unbalanced_text(crystal: DisorderedCrystal | Mapping[str, float], values: Mapping[str, float], net: float) -> str:
-    """Say what helps where no charges balance: neutral compositions far from the refinement, if there are any."""
+    """Advise what to do where no charges balance: take neutral compositions far from the refinement, if any."""
     if isinstance(crystal, DisorderedCrystal) and not _can_be_neutral(crystal, values, net, most=1.0, part=1.0):
         nothing = _text(dict.fromkeys(values, 0.0), "=")
         return f"Complete the occupancies; or, to count orderings whatever their charge, give the charges {nothing}."
@@ -422,7 +422,7 @@ def _note(
 def guess_mobile_ion(crystal: DisorderedCrystal) -> str:
     """Guess which species moves: the first of the ions known to conduct that the crystal holds.
 
-    Of several cations the one on partly vacant sites is the likelier to move, and one of a single charge before others.
+    Of several cations the one on partly vacant sites is likelier to move, and a singly charged one before others.
 
     Raises
     ------
@@ -436,7 +436,7 @@ def guess_mobile_ion(crystal: DisorderedCrystal) -> str:
             where=crystal.name,
             fix=f"Name the mobile ion: one of {', '.join(crystal.species)}.",
         )
-    # One charge is bound less than two or three: a vacancy on the site of Al3+ does not make it the faster one.
+    # A single charge is bound less tightly than two or three: a vacancy on its site does not make Al3+ the faster ion.
     for ions in (_SINGLY_CHARGED, _MORE_CHARGED):
         cations = [ion for ion in present if ion in ions]
         loose = [ion for ion in cations if any(ion in s.species and s.vacancy > _ROUNDING for s in crystal.sublattices)]

@@ -1,4 +1,4 @@
-"""The cell of a calculation beside the refined cell of the crystal that it began from."""
+"""Compare the cell of a calculation with the refined cell of the crystal it started from."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Triple = tuple[float, float, float]
 
 CAUTION_PERCENT: Final = 3.0
 WARNING_PERCENT: Final = 6.0
-"""Differences of a volume or a length from the refined one above which there is a caution, and a warning. Volumes
-relaxed by PBE are some 1 to 4 % too large, and what is heated from room temperature to 600 K expands by 2 to 3 %."""
+"""Differences of a volume or a length from the refined one above which a caution or a warning is shown. Volumes
+relaxed with PBE are some 1 to 4 % too large, and heating from room temperature to 600 K adds another 2 to 3 %."""
 _OTHER_ATOMS: Final = 0.1
-"""A composition is another one than the refined if more than this share of the atoms is of another element."""
+"""A composition counts as different from the refined one if more than this fraction of its atoms is different."""
 _WHOLE: Final = 0.02
 
 
@@ -34,11 +34,11 @@ class RefinedCell:
     lengths_A, angles_deg
         a, b, c and α, β, γ.
     volume_A3
-        Of the cell.
+        Volume of the cell.
     composition
         Amount of each element in the cell.
     formula_units
-        Formula units in the cell, of the reduced formula; 1 where the amounts are no whole numbers.
+        Formula units in the cell, of the reduced formula; 1 where the amounts are not integers.
     """
 
     lengths_A: Triple
@@ -57,7 +57,7 @@ class RefinedCell:
         return cls(lengths, angles, crystal.volume_A3, amounts, math.gcd(*whole) if near and whole else 1)
 
     def is_of(self, composition: Mapping[str, float]) -> bool:
-        """Whether a composition (atoms of each element, of any number of cells) is about the refined one."""
+        """Whether a composition (atoms of each element, in any number of cells) is close to the refined one."""
         total, own = sum(composition.values()), sum(self.composition.values())
         if not (total > 0.0 and own > 0.0):
             return False
@@ -70,20 +70,20 @@ class RefinedCell:
 
 @dataclass(frozen=True)
 class CellDifference:
-    """A cell less the refined one; the cell is that of the refined crystal, whatever supercell was calculated.
+    """The difference of a calculated cell from the refined one, per parent cell whatever supercell was calculated.
 
     Attributes
     ----------
     lengths_A, angles_deg, volume_A3
         Mean cell of the calculation.
     volume_per_formula_unit_A3, refined_volume_per_formula_unit_A3
-        Both over the formula units of the refined cell.
+        Both volumes divided by the number of formula units of the refined cell.
     volume_percent
-        Difference of the volumes over the refined one.
+        Difference of the volumes relative to the refined one.
     lengths_percent
-        The same of a, b and c.
+        The same for a, b and c.
     angles_difference_deg
-        Of α, β and γ.
+        Differences of α, β and γ.
     """
 
     lengths_A: Triple
@@ -97,7 +97,7 @@ class CellDifference:
 
     @property
     def severity(self) -> Literal["caution", "warning"] | None:
-        """How loudly it has to be said; None where the cells agree."""
+        """How serious the difference is; None where the cells agree."""
         largest = max(abs(self.volume_percent), *(abs(value) for value in self.lengths_percent))
         if largest > WARNING_PERCENT:
             return "warning"
@@ -119,7 +119,7 @@ class CellDifference:
 
 
 def parameters(cell_A: FloatArray) -> tuple[Triple, Triple]:
-    """Lengths in Å and angles in degrees of a (3, 3) cell."""
+    """Return the lengths in Å and the angles in degrees of a (3, 3) cell."""
     from ase.geometry import cell_to_cellpar
 
     a, b, c, alpha, beta, gamma = (float(value) for value in cell_to_cellpar(cell_A))
@@ -141,7 +141,7 @@ def compare_with_refined(
     lengths_A, angles_deg
         a, b, c and α, β, γ of the calculated cell.
     supercell
-        (3, 3) integers, its vectors in those of the crystal.
+        (3, 3) integers: the supercell's vectors in units of the crystal's.
     """
     from ase.geometry import cellpar_to_cell
 

@@ -19,7 +19,7 @@ _TRANSLATION_TOLERANCE_A = 0.01
 _ONE_CENTRE_A = 0.3
 
 MOST_IMAGES = 120_000_000
-"""Sites × operations of a supercell whose permutations are written down: a gigabyte."""
+"""Largest number of sites × operations of a supercell whose permutations are stored: a gigabyte."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,9 @@ class Supercell:
         if isinstance(value, Supercell):
             return value
         if isinstance(value, str):
-            found = re.fullmatch(r"\s*([0-9]{1,18})\s*[x×*]\s*([0-9]{1,18})\s*[x×*]\s*([0-9]{1,18})\s*", value)
-            if found:
-                return cls.diagonal(*(int(v) for v in found.groups()))
+            match = re.fullmatch(r"\s*([0-9]{1,18})\s*[x×*]\s*([0-9]{1,18})\s*[x×*]\s*([0-9]{1,18})\s*", value)
+            if match:
+                return cls.diagonal(*(int(v) for v in match.groups()))
         else:
             try:
                 array = np.asarray(value)
@@ -137,7 +137,7 @@ class SupercellSites:
     def __post_init__(self) -> None:
         for field in ("cell_A", "fractional", "parent_site", "permutations", "orbits", "alternatives"):
             array = np.asarray(getattr(self, field))
-            if array.flags.writeable:  # what nobody can write need not be copied: permutations may be large
+            if array.flags.writeable:  # a read-only array need not be copied: permutations may be large
                 array = np.array(array)
                 array.setflags(write=False)
             object.__setattr__(self, field, array)
@@ -156,17 +156,17 @@ class SupercellSites:
     def translations(self) -> IntArray:
         """(n_translations, n): the permutations that are pure translations, centrings included; the identity first.
 
-        An operation that is no translation but permutes the sites like one is not told from it.
+        An operation that permutes the sites like a translation is counted as one.
         """
         moves = self.fractional[self.permutations[:, 0]] - self.fractional[0]
-        found = np.arange(self.group_order)
-        # A few sites rule out nearly all other operations; the rest is asked about every site.
+        candidates = np.arange(self.group_order)
+        # A few sites rule out nearly all other operations; those that remain are checked on every site.
         for probe in (np.linspace(0, self.n_sites - 1, min(8, self.n_sites)).astype(np.int64), slice(None)):
-            moved = self.fractional[self.permutations[found][:, probe]]
-            miss = moved - self.fractional[probe] - moves[found, None]
+            moved = self.fractional[self.permutations[candidates][:, probe]]
+            miss = moved - self.fractional[probe] - moves[candidates, None]
             away = np.abs((miss - np.round(miss)) @ self.cell_A).max(axis=(1, 2))
-            found = found[away < _TRANSLATION_TOLERANCE_A]
-        unique: IntArray = np.unique(self.permutations[found], axis=0)
+            candidates = candidates[away < _TRANSLATION_TOLERANCE_A]
+        unique: IntArray = np.unique(self.permutations[candidates], axis=0)
         return unique
 
 
@@ -179,7 +179,7 @@ class Compactness:
     shortest_A
         Length of its shortest lattice vector in Å.
     ratio
-        The same over the largest that a cell of this volume can have (that of face-centred cubic); 1 is the best.
+        The same relative to the largest possible for a cell of this volume (that of face-centred cubic); 1 is the best.
     """
 
     shortest_A: float
@@ -192,7 +192,7 @@ def compactness(crystal: DisorderedCrystal, supercell: Supercell | str | Sequenc
 
 
 def _compactness(crystal: DisorderedCrystal, reduced: IntArray) -> Compactness:
-    """Of a reduced basis, in which the shortest vector is one of the three."""
+    """Measure a reduced basis, whose shortest lattice vector is one of the three."""
     vectors = reduced @ crystal.cell_A
     shortest = float(np.min(np.linalg.norm(vectors, axis=1)))
     largest = 2.0 ** (1.0 / 6.0) * float(abs(np.linalg.det(vectors))) ** (1.0 / 3.0)
@@ -221,20 +221,20 @@ def inequivalent_supercells(crystal: DisorderedCrystal, index: int, *, diagonal_
     StructureError
         If the index is not positive.
     """
-    found = []
+    ranked = []
     for matrix in inequivalent_hermite_matrices(index, crystal.rotations, diagonal_only=diagonal_only):
         reduced = compact_basis(matrix, crystal.cell_A)
         edges = np.linalg.norm(reduced @ crystal.cell_A, axis=1)
         cell = Supercell.parse(matrix if diagonal_only else reduced)
-        found.append((-round(_compactness(crystal, reduced).ratio, 6), round(float(edges.sum()), 6), cell.matrix))
-    return [Supercell(matrix) for _, _, matrix in sorted(found)]
+        ranked.append((-round(_compactness(crystal, reduced).ratio, 6), round(float(edges.sum()), 6), cell.matrix))
+    return [Supercell(matrix) for _, _, matrix in sorted(ranked)]
 
 
 def supercell_sites(crystal: DisorderedCrystal, supercell: Supercell | str | Sequence[Any]) -> SupercellSites:
     """Build the sites of a supercell and the permutations of them by the parent's operations.
 
     Everything after the mapping of the parent's own sites is integer arithmetic on cosets of the supercell's lattice,
-    so that no tolerance grows with the size of the supercell.
+    so that no tolerance grows with the supercell.
 
     Parameters
     ----------
@@ -246,11 +246,11 @@ def supercell_sites(crystal: DisorderedCrystal, supercell: Supercell | str | Seq
     Raises
     ------
     StructureError
-        If its sites and operations are too many to be written down.
+        If it has too many sites and operations to be stored.
     """
-    chosen = Supercell.parse(supercell)
-    _demand_size(crystal, chosen)
-    matrix = chosen.array
+    parsed = Supercell.parse(supercell)
+    _demand_size(crystal, parsed)
+    matrix = parsed.array
     hermite = row_hermite(matrix)
     cells = _coset_vectors(hermite)
     n_cells, n_parent = len(cells), len(crystal.sites)
@@ -260,20 +260,24 @@ def supercell_sites(crystal: DisorderedCrystal, supercell: Supercell | str | Seq
     wrapped = in_supercell - np.floor(in_supercell + 1e-10)
     orbits = np.array([s.orbit for s in crystal.sites], dtype=np.int64)
 
-    kept = [g for g, rotation in enumerate(crystal.rotations) if _keeps_lattice(rotation, matrix)]
+    retained = [g for g, rotation in enumerate(crystal.rotations) if _keeps_lattice(rotation, matrix)]
     images, shifts = map_sites(
-        crystal.cell_A, fractional, [int(o) for o in orbits], crystal.rotations[kept], crystal.translations[kept]
+        crystal.cell_A,
+        fractional,
+        [int(o) for o in orbits],
+        crystal.rotations[retained],
+        crystal.translations[retained],
     )
     # The cosets are an abelian group: added[t, u] is the coset of t + u.
     added = _coset_index((cells[:, None, :] + cells[None, :, :]).reshape(-1, 3), hermite).reshape(n_cells, n_cells)
-    permutations = np.empty((len(kept), n_cells, n_parent, n_cells), dtype=np.int64)
-    for g, operation in enumerate(kept):
+    permutations = np.empty((len(retained), n_cells, n_parent, n_cells), dtype=np.int64)
+    for g, operation in enumerate(retained):
         # Site (j, T) goes to (image of j, R T + shift of j), and on by each translation of the parent.
         rotated = _coset_index(cells @ crystal.rotations[operation].T, hermite)
         shifted = _coset_index(shifts[g], hermite)
         moved = added[shifted[:, None], rotated[None, :]]
         permutations[g] = images[g][None, :, None] * n_cells + added[:, moved]
-    flat = permutations.reshape(len(kept) * n_cells, n_parent * n_cells)
+    flat = permutations.reshape(len(retained) * n_cells, n_parent * n_cells)
     flat.setflags(write=False)
     cell_A = matrix @ crystal.cell_A
     placed = np.where(np.abs(wrapped) < 1e-10, 0.0, wrapped).reshape(-1, 3)
@@ -284,7 +288,7 @@ def supercell_sites(crystal: DisorderedCrystal, supercell: Supercell | str | Seq
         parent_site=parent_site,
         permutations=flat,
         orbits=np.repeat(orbits, n_cells),
-        supercell=chosen,
+        supercell=parsed,
         alternatives=_alternative_pairs(crystal, cell_A, placed, parent_site, flat),
     )
 
@@ -292,7 +296,7 @@ def supercell_sites(crystal: DisorderedCrystal, supercell: Supercell | str | Seq
 def _alternative_pairs(
     crystal: DisorderedCrystal, cell_A: FloatArray, placed: FloatArray, parent_site: IntArray, permutations: IntArray
 ) -> IntArray:
-    """Return (n_pairs, 2) the sites of different groups whose units are one: those that have one centre."""
+    """Return (n_pairs, 2) the pairs of sites in different groups of the same unit, which share a centre."""
     grouped = [k for k, parent in enumerate(parent_site.tolist()) if crystal.sites[parent].alternative is not None]
     alternatives = [a for k in grouped if (a := crystal.sites[int(parent_site[k])].alternative) is not None]
     if not grouped:
@@ -307,10 +311,10 @@ def _alternative_pairs(
             for j in (np.flatnonzero(near) + i + 1).tolist()
             if alternatives[j].assembly == one.assembly and alternatives[j].group != one.group
         ]
-    found = np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
-    codes = found[:, 0] * len(placed) + found[:, 1]
+    site_pairs = np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
+    codes = site_pairs[:, 0] * len(placed) + site_pairs[:, 1]
     for operation in permutations:
-        moved = np.sort(operation[found], axis=1)
+        moved = np.sort(operation[site_pairs], axis=1)
         if not np.isin(moved[:, 0] * len(placed) + moved[:, 1], codes).all():
             raise StructureError(
                 "The symmetry of the sites carries atoms of one disorder group into several groups.",
@@ -318,7 +322,7 @@ def _alternative_pairs(
                 fix="Give the file the space group that the groups have, with the atoms of all of them; or write one "
                 "file for each alternative, with occupancy 1.",
             )
-    return found
+    return site_pairs
 
 
 def _demand_size(crystal: DisorderedCrystal, supercell: Supercell) -> None:

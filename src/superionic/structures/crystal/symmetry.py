@@ -84,7 +84,7 @@ def find_symmetry(
         )
     rotations = np.asarray(dataset.rotations, dtype=np.int64)
     translations = _snap(np.asarray(dataset.translations, dtype=np.float64), cell_A, symprec)
-    # The orbits are taken from the operations themselves, as these are what orderings are reduced by.
+    # The orbits come from the operations themselves, since orderings are reduced by these.
     images, _ = map_sites(cell_A, fractional, labels, rotations, translations, tolerance_A=max(0.05, 5 * symprec))
     first: dict[int, int] = {}
     orbits = tuple(first.setdefault(int(o), len(first)) for o in images.min(axis=0))
@@ -112,11 +112,11 @@ def _dataset(cell_A: FloatArray, fractional: FloatArray, labels: Sequence[int], 
 
 
 def _snap(translations: FloatArray, cell_A: FloatArray, tolerance_A: float) -> FloatArray:
-    """Round translations to multiples of 1/24 if all of them are that within the tolerance, else leave all."""
+    """Round translations to multiples of 1/24 if all lie within the tolerance of one, else leave them all."""
     exact = np.round(translations * 24) / 24
     off = np.linalg.norm((translations - exact) @ cell_A, axis=1)
-    chosen = exact if np.all(off <= tolerance_A) else translations
-    wrapped: FloatArray = chosen - np.floor(chosen + 1e-9)
+    snapped = exact if np.all(off <= tolerance_A) else translations
+    wrapped: FloatArray = snapped - np.floor(snapped + 1e-9)
     return np.where(np.abs(wrapped) < 1e-9, 0.0, wrapped)
 
 
@@ -176,7 +176,7 @@ def map_sites(
             near = np.flatnonzero(squared <= tolerance_A**2)
             near = near[np.lexsort((squared[near], source[near], op[near]))]
             slot = op[near] * len(members) + source[near]
-            # Of several targets the nearest one comes first.
+            # Where there are several targets the nearest comes first.
             _, first = np.unique(slot, return_index=True)
             near = near[first]
             hit = np.zeros(moved.shape[:2], dtype=np.int64)
@@ -305,7 +305,7 @@ def primitive_basis(rotations: IntArray, translations: FloatArray, cell_A: Float
 
 
 def row_hermite(matrix: IntArray) -> IntArray:
-    """Row-style Hermite normal form (upper triangular, positive diagonal) of an integer matrix of rank 3.
+    """Return the row-style Hermite normal form (upper triangular, positive diagonal) of an integer matrix of rank 3.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Crystal files: the front of this room towards the disk, for reading; :mod:`.writing` writes."""
+"""Reading crystal files from the disk; :mod:`.writing` writes them."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _SUFFIXES = {
 
 
 def kind_of_file(path: PurePath) -> str:
-    """Tell the format of a crystal file by its name: ``cif``, ``json``, ``poscar`` or ``extxyz``.
+    """Return the format of a crystal file by its name: ``cif``, ``json``, ``poscar`` or ``extxyz``.
 
     Raises
     ------
     StructureError
-        If the name is of none of them.
+        If the name belongs to none of them.
     """
     kind = _SUFFIXES.get(path.suffix.lower())
     if kind is None and path.name.upper().startswith(("POSCAR", "CONTCAR")):
@@ -64,8 +64,8 @@ def read_crystal(
     """Read a crystal, with its partial occupancies, and find its symmetry; in a process of its own, with limits.
 
     Use it for files that come from anywhere. The occupancies are kept as they are. A site whose occupancy is ``.`` (or
-    ``?`` for all sites) is full. What was chosen where the file leaves something open, and what it says that is not
-    read, stands in ``notes`` of the crystal.
+    ``?`` for all sites) is full. Choices made where the file leaves something open, and contents that are not read,
+    are listed in the ``notes`` of the crystal.
 
     Parameters
     ----------
@@ -81,14 +81,14 @@ def read_crystal(
     keep_empty
         Elements whose sites are kept where the file lists them with occupancy 0, so that they can be filled.
     time_limit_s, memory_limit_MB
-        What reading the file may cost at most.
+        Limits on the time and the memory for reading the file.
 
     Raises
     ------
     StructureError
         If the file is missing, unreadable, of unknown kind, beyond the limits, or its crystal is impossible (no atoms,
         no volume, occupancies that are not numbers in 0-1 or sum to more than 1, full sites on top of each other,
-        symmetry that is not given or no group, symbols that are no elements, a modulated structure). The error names
+        symmetry that is missing or not a group, symbols that are not elements, a modulated structure). The error names
         the file, the line or site, and the fix.
     """
     file, kind, text = _checked(path)
@@ -126,7 +126,7 @@ def parse_crystal(
 ) -> DisorderedCrystal:
     """Read a crystal as :func:`read_crystal` does, but in this process and without limits.
 
-    For files that were checked by :func:`read_crystal` before, such as those that tasks are given.
+    For files that :func:`read_crystal` has checked before, such as the inputs of tasks.
 
     Raises
     ------
@@ -136,9 +136,9 @@ def parse_crystal(
     from superionic.structures.io.parsing import crystal_of_text
 
     file, kind, text = _checked(path)
-    called = file.stem if name is None else name
+    title = file.stem if name is None else name
     return crystal_of_text(
-        text, kind, str(file), name=called, symprec=_symprec(symprec), block=block, keep_empty=keep_empty
+        text, kind, str(file), name=title, symprec=_symprec(symprec), block=block, keep_empty=keep_empty
     )
 
 
@@ -166,7 +166,7 @@ def _symprec(value: float) -> float:
 
 
 def _checked(path: str | Path) -> tuple[Path, str, str]:
-    """Return a file, its kind and its text, or say why it cannot be a crystal file."""
+    """Return the path, format and text of a file; raise if it cannot be a crystal file."""
     file = Path(path)
     try:
         exists, is_file = file.exists(), file.is_file()

@@ -1,4 +1,4 @@
-"""What a crystal file says before symmetry is looked for: a cell and its sites; and checks that all formats share."""
+"""Contents of a crystal file before its symmetry is found: a cell and its sites; checks shared by all formats."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from superionic.structures.crystal.disordered import Alternative, check_cell
 from superionic.structures.crystal.symmetry import FloatArray
 
 MAX_SITES = 2000
-"""Largest number of sites of a cell that is read."""
+"""Largest number of sites in a cell that is read."""
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eEdD][+-]?[0-9]{1,3})?(?:\([0-9]*\))?")
 _FRACTION = re.compile(r"([+-]?[0-9]{1,4})/([0-9]{1,4})")
@@ -37,13 +37,13 @@ class FileSites:
     charges
         All oxidation states that the file gives each element, in rising order.
     averages
-        Of elements that it gives more than one: the average, where it says which site has which.
+        Average charge of each element with more than one, where the file says which site has which.
     notes
-        What there is to say about the reading, a sentence each.
+        Remarks on the reading, one sentence each.
     empty
         Sites that the file lists with occupancy 0, where nothing else sits: label, element and (n, 3) positions.
     alternatives
-        For each site the group of atoms with which alone it is occupied, or None; empty where there are no groups.
+        For each site the group of atoms together with which alone it is occupied, or None; empty without groups.
     """
 
     cell_A: FloatArray
@@ -64,11 +64,11 @@ class FileOxidationStates:
     Parameters
     ----------
     states
-        Charge in e of each element that the file gives one; None where it gives none that can be used.
+        Charge in e of each element for which the file gives one; None where it gives no usable charge.
     reason
-        Why there are none, or what there is to say about them; None where there is nothing to say.
+        Why there are none, or a remark on them; None if there is nothing to remark.
     several
-        The charges of each element that the file gives more than one without saying which site has which.
+        The charges of each element with more than one, where the file does not say which site has which.
     """
 
     states: Mapping[str, float] | None
@@ -79,18 +79,18 @@ class FileOxidationStates:
 def oxidation_states_of(sites: FileSites) -> FileOxidationStates:
     """Reduce the charges of a file to one for each element; an element in several states gets their average.
 
-    Where the file does not say which sites have which, that element is among ``several`` instead.
+    Where the file does not say which sites have which, that element goes into ``several`` instead.
     """
     states: dict[str, float] = {}
     several: dict[str, tuple[float, ...]] = {}
-    words: list[str] = []
+    remarks: list[str] = []
     for element, charges in sites.charges.items():
         if len(charges) == 1:
             states[element] = charges[0]
         elif element in sites.averages:
             states[element] = sites.averages[element]
             listed = " and ".join(f"{q:+g}" for q in charges)
-            words.append(f"the file gives {element} the oxidation states {listed}: {states[element]:+g} on average")
+            remarks.append(f"the file gives {element} the oxidation states {listed}: {states[element]:+g} on average")
         else:
             several[element] = charges
     if not states:
@@ -98,7 +98,7 @@ def oxidation_states_of(sites: FileSites) -> FileOxidationStates:
         return FileOxidationStates(None, reason, several)
     if not any(states.values()):
         return FileOxidationStates(None, "the file gives all elements the oxidation state 0", several)
-    return FileOxidationStates(states, "; ".join(words) or None, several)
+    return FileOxidationStates(states, "; ".join(remarks) or None, several)
 
 
 def average_charges(
@@ -155,11 +155,11 @@ def element_of(symbol: str, *, exact: bool = False) -> str | None:
 
 def collect_charges(pairs: Sequence[tuple[str, float | None]]) -> dict[str, tuple[float, ...]]:
     """Collect (element, charge) pairs: the different charges of each element, in rising order."""
-    found: dict[str, set[float]] = {}
+    charges_of: dict[str, set[float]] = {}
     for element, charge in pairs:
         if charge is not None and math.isfinite(charge) and abs(charge) < 10:
-            found.setdefault(element, set()).add(charge + 0.0)
-    return {element: tuple(sorted(charges)) for element, charges in found.items()}
+            charges_of.setdefault(element, set()).add(charge + 0.0)
+    return {element: tuple(sorted(charges)) for element, charges in charges_of.items()}
 
 
 def check_lattice(cell_A: FloatArray, where: str) -> None:

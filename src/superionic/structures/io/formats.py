@@ -88,7 +88,9 @@ def sites_of_poscar(text: str, where: str) -> FileSites:
         at += 1
         mode = line(at, "Direct or Cartesian")[0][0].lower()
     if mode not in "dck":
-        _refuse("Neither Direct nor Cartesian is said.", f"{where}, line {at + 1}", "Write Direct before positions.")
+        _refuse(
+            "The line says neither Direct nor Cartesian.", f"{where}, line {at + 1}", "Write Direct before positions."
+        )
     x = np.array([numbers(at + 1 + i, 3, "a position") for i in range(len(symbols))], dtype=np.float64).reshape(-1, 3)
     if mode in "ck":
         x = (x * scale) @ np.linalg.inv(cell)
@@ -102,7 +104,7 @@ def sites_of_poscar(text: str, where: str) -> FileSites:
 def sites_of_json(text: str, where: str) -> FileSites:
     """Read a structure that pymatgen wrote as JSON (``Structure.as_dict``), with its occupancies and charges.
 
-    Only the lattice and the sites are looked at; classes that the file names are neither imported nor called.
+    Only the lattice and the sites are read; classes named in the file are neither imported nor called.
 
     Raises
     ------
@@ -144,10 +146,10 @@ def sites_of_json(text: str, where: str) -> FileSites:
         labels.append(shown(label) if isinstance(label, str) and label.strip() else "/".join(amounts))
     x = np.array(positions, dtype=np.float64).reshape(-1, 3)
     check_positions(x, labels, where)
-    kept = [i for i, o in enumerate(occupancies) if o]
+    filled = [i for i, o in enumerate(occupancies) if o]
     charges = collect_charges([(element, charge) for element, charge, _ in contents])
     averages = average_charges(charges, contents)
-    return FileSites(cell, x[kept], [occupancies[i] for i in kept], [labels[i] for i in kept], charges, averages)
+    return FileSites(cell, x[filled], [occupancies[i] for i in filled], [labels[i] for i in filled], charges, averages)
 
 
 def _json(text: str, where: str) -> Any:
@@ -192,7 +194,7 @@ def _json_species(kind: Any, where: str) -> tuple[str, float]:
 def sites_of_extxyz(text: str, where: str) -> FileSites:
     """Read the first frame of an extended XYZ file with a cell.
 
-    Partial occupancies are taken as ASE keeps those of CIFs: ``info["occupancy"]`` gives the occupancies of each kind
+    Partial occupancies are read as ASE stores those of CIFs: ``info["occupancy"]`` gives the occupancies of each kind
     of site, and the column ``spacegroup_kinds`` the kind of each atom. Charges are not oxidation states and are not
     read.
 
@@ -216,9 +218,9 @@ def sites_of_extxyz(text: str, where: str) -> FileSites:
         cell = np.array(atoms.cell.array, dtype=np.float64)
         symbols = [str(s) for s in atoms.get_chemical_symbols()]
         kinds = atoms.arrays.get("spacegroup_kinds")
-        given = atoms.info.get("occupancy")
+        occupancies_of_kinds = atoms.info.get("occupancy")
         positions = np.array(atoms.get_positions(), dtype=np.float64)
-    except Exception as error:  # the reader has many ways to fail
+    except Exception as error:  # the reader can fail in many ways
         raise StructureError(
             f"The extended XYZ cannot be read: {shown(str(error), 120) or type(error).__name__}.",
             where=where,
@@ -233,20 +235,23 @@ def sites_of_extxyz(text: str, where: str) -> FileSites:
     x = positions @ np.linalg.inv(cell)
     check_positions(x, symbols, where)
     occupancies: list[dict[str, float]] = [{s: 1.0} for s in symbols]
-    if isinstance(given, Mapping) and kinds is not None:
+    if isinstance(occupancies_of_kinds, Mapping) and kinds is not None:
         occupancies = [
-            _kind(given, k, {s: 1.0}, f"{where}, line {i + 3}") for i, (k, s) in enumerate(_zip(kinds, symbols))
+            _kind(occupancies_of_kinds, k, {s: 1.0}, f"{where}, line {i + 3}")
+            for i, (k, s) in enumerate(_zip(kinds, symbols))
         ]
-    kept = [i for i, o in enumerate(occupancies) if o]
-    return FileSites(cell, x[kept], [occupancies[i] for i in kept], [symbols[i] for i in kept])
+    filled = [i for i, o in enumerate(occupancies) if o]
+    return FileSites(cell, x[filled], [occupancies[i] for i in filled], [symbols[i] for i in filled])
 
 
 def _zip(kinds: Any, symbols: Sequence[str]) -> list[tuple[str, str]]:
     return [(str(k), s) for k, s in zip(np.asarray(kinds).reshape(-1).tolist(), symbols, strict=False)]
 
 
-def _kind(given: Mapping[Any, Any], kind: str, otherwise: dict[str, float], where: str) -> dict[str, float]:
-    amounts = given.get(kind)
+def _kind(
+    occupancies_of_kinds: Mapping[Any, Any], kind: str, otherwise: dict[str, float], where: str
+) -> dict[str, float]:
+    amounts = occupancies_of_kinds.get(kind)
     if amounts is None:
         return otherwise
     if not isinstance(amounts, Mapping):

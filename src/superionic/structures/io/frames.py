@@ -1,7 +1,7 @@
 """The frames of an extended XYZ file of any length and origin, one after another.
 
-ASE believes what a head says: at 10⁹ atoms it reads 10⁹ lines behind the end of the file, and a column that says to be
-10⁹ wide is made. So a file is cut into its frames here, and ASE sees one whole frame at a time.
+ASE trusts the header of a frame: for 10⁹ atoms it reads 10⁹ lines beyond the end of the file, and a column declared
+10⁹ wide is allocated. So a file is cut into its frames here, and ASE is handed one complete frame at a time.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 LONGEST_LINE: Final = 10_000_000
-"""Characters of a line; a comment with its provenance has some thousands."""
+"""Largest number of characters in a line; a comment with its provenance has some thousands."""
 
 MOST_COLUMNS: Final = 1000
-"""Columns of an atom."""
+"""Largest number of columns per atom."""
 
 _PROPERTIES: Final = re.compile(r'properties\s*=\s*"?([^\s"]+)', re.IGNORECASE)
 _MOST_VECTORS: Final = 3
@@ -33,31 +33,31 @@ def frames_of(path: Path) -> Iterator[Atoms]:
     Raises
     ------
     OSError
-        If the file cannot be read, or is none.
+        If the file cannot be read, or is not a file.
     ValueError
-        At a frame that is cut off, or whose head, line or columns are not those of an extended XYZ file.
+        At a frame that is cut off, or whose header, lines or columns are not those of an extended XYZ file.
     Exception
-        What else ASE raises over a damaged frame.
+        Whatever else ASE raises on a damaged frame.
     """
     for text in texts_of(path):
         yield frame_of(text)
 
 
 def texts_of(path: Path) -> Iterator[str]:
-    """Yield the text of each frame, not looked at further; errors as :func:`frames_of`, but for those of ASE."""
+    """Yield the text of each frame unparsed; errors as for :func:`frames_of`, except those of ASE."""
     with open_unpacked(path) as file, io.TextIOWrapper(file, "utf-8") as text:
         yield from _cut(text)
 
 
 def frame_of(text: str) -> Atoms:
-    """Read the text of one frame; ASE raises errors of every kind over a damaged one."""
+    """Read the text of one frame; ASE raises errors of every kind on a damaged one."""
     from ase.io.extxyz import read_xyz
 
     return next(iter(read_xyz(io.StringIO(text), index=0)))
 
 
 def _cut(file: IO[str]) -> Iterator[str]:
-    """Yield the text of each frame; empty lines between frames, which editors and `cat` leave, are passed over."""
+    """Yield the text of each frame; empty lines between frames, which editors and `cat` leave, are skipped."""
     line = _line(file)
     while line:
         head = line.strip()
@@ -71,7 +71,7 @@ def _cut(file: IO[str]) -> Iterator[str]:
         for number in range(count):
             line = _line(file)
             if not line:
-                raise ValueError(f"the frame has {number} atoms, and its head says {head}")
+                raise ValueError(f"the frame has {number} atoms, but its header says {head}")
             lines.append(line)
         line = _line(file)
         while line.lstrip().startswith("VEC") and len(lines) < count + 2 + _MOST_VECTORS:
@@ -88,14 +88,14 @@ def _line(file: IO[str]) -> str:
 
 
 def check_columns(comment: str) -> None:
-    """See that the columns that a comment line names can be those of an atom, before ASE makes them.
+    """Check that the columns declared in a comment line are plausible, before ASE allocates them.
 
     Raises
     ------
     ValueError
-        If they cannot.
+        If they are not.
     """
-    found = _PROPERTIES.search(comment)
-    counts = found.group(1).split(":")[2::3] if found is not None else []
+    match = _PROPERTIES.search(comment)
+    counts = match.group(1).split(":")[2::3] if match is not None else []
     if any(not re.fullmatch(r"[0-9]{1,4}", count) for count in counts) or sum(map(int, counts)) > MOST_COLUMNS:
         raise ValueError("its Properties are damaged, or name more than 1,000 columns")

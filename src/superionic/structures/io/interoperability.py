@@ -26,7 +26,7 @@ def to_pymatgen(
     ordering
         A decoration of it.
     oxidation_states
-        Charges in e; the species carry them where they are given.
+        Charges in e, which the species then carry.
 
     Returns
     -------
@@ -69,7 +69,7 @@ def crystal_to_pymatgen(crystal: DisorderedCrystal, *, oxidation_states: Mapping
     crystal
         The crystal.
     oxidation_states
-        Charges in e; the species carry them where they are given.
+        Charges in e, which the species then carry.
 
     Returns
     -------
@@ -121,13 +121,13 @@ def from_pymatgen(structure: Any, *, name: str | None = None, symprec: float = 0
                 amounts[symbol] = amounts.get(symbol, 0.0) + float(amount)
         check_occupancies(amounts, f"{title}, site {site.label}")
         occupancies.append({s: v for s, v in amounts.items() if v > 1e-6})
-    kept = [i for i, o in enumerate(occupancies) if o]
+    filled = [i for i, o in enumerate(occupancies) if o]
     return crystal_from_sites(
         title,
         np.array(structure.lattice.matrix, dtype=np.float64),
-        np.array(structure.frac_coords, dtype=np.float64).reshape(-1, 3)[kept],
-        [occupancies[i] for i in kept],
-        labels=[str(structure[i].label) for i in kept],
+        np.array(structure.frac_coords, dtype=np.float64).reshape(-1, 3)[filled],
+        [occupancies[i] for i in filled],
+        labels=[str(structure[i].label) for i in filled],
         symprec=symprec,
     )
 
@@ -141,9 +141,9 @@ def to_icet(crystal: DisorderedCrystal, *, primitive: bool = True) -> tuple[Any,
     Parameters
     ----------
     crystal
-        The crystal. Its occupancies are forgotten: icet sets concentrations by itself.
+        The crystal. Its occupancies are dropped: icet sets concentrations itself.
     primitive
-        Whether to reduce the crystal to its primitive cell first, which icet asks for.
+        Whether to reduce the crystal to its primitive cell first, as icet requires.
 
     Returns
     -------

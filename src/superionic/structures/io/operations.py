@@ -19,7 +19,7 @@ from superionic.foreign import shown
 from superionic.structures.crystal.symmetry import FloatArray, IntArray
 
 MAX_OPERATIONS = 1000
-"""A space group has 192 operations at most in a conventional cell; settings with more centring are rare."""
+"""Largest number accepted: a space group has at most 192 in a conventional cell; settings with more are rare."""
 
 _Row = tuple[int, int, int]
 Operation = tuple[tuple[_Row, _Row, _Row], tuple[float, float, float]]
@@ -35,7 +35,7 @@ def parse_operation(text: str, where: str) -> Operation:
     Parameters
     ----------
     text
-        Three expressions in x, y and z; a fourth part (time reversal, in magnetic CIFs) is passed over.
+        Three expressions in x, y and z; a fourth part (time reversal, in magnetic CIFs) is ignored.
     where
         Place in the file, for error messages.
 
@@ -98,7 +98,7 @@ def _determinant(m: Sequence[Sequence[int]]) -> int:
 
 
 def check_group(rotations: IntArray, translations: FloatArray, where: str) -> tuple[IntArray, FloatArray]:
-    """Drop operations that are given twice and check that the rest form a group.
+    """Drop duplicate operations and check that the rest form a group.
 
     Parameters
     ----------
@@ -124,12 +124,12 @@ def check_group(rotations: IntArray, translations: FloatArray, where: str) -> tu
         same = kinds.setdefault(code, [])
         if not any(_near(translations[index] - translations[k]) for k in same):
             same.append(index)
-    kept = sorted(i for same in kinds.values() for i in same)
+    unique = sorted(i for same in kinds.values() for i in same)
     first = np.array([same[0] for same in kinds.values()])
     identity = int((np.eye(3, dtype=np.int64).reshape(9) @ 5 ** np.arange(9)).item())
     centrings = translations[kinds.get(identity, [])]
     # The group is (coset representatives) × (centrings): each rotation must occur once with each centring.
-    complete = len(kept) == len(kinds) * len(centrings) and len(centrings) > 0
+    complete = len(unique) == len(kinds) * len(centrings) and len(centrings) > 0
     if complete:
         r, t = rotations[first], translations[first]
         product = np.einsum("iab,jbc->ijac", r, r).reshape(-1, 9) @ 5 ** np.arange(9)
@@ -143,16 +143,16 @@ def check_group(rotations: IntArray, translations: FloatArray, where: str) -> tu
         )
     if not complete:
         raise StructureError(
-            f"The {len(kept)} symmetry operations are not a group: "
+            f"The {len(unique)} symmetry operations are not a group: "
             + ("the identity is missing." if len(centrings) == 0 else "a product of two of them is missing."),
             where=where,
             fix="Complete the list of operations, or remove it and name the space group.",
         )
-    return rotations[kept], translations[kept]
+    return rotations[unique], translations[unique]
 
 
 def _near(difference: FloatArray) -> NDArray[np.bool_]:
-    # 0.333 instead of 1/3 is met in files.
+    # Files may say 0.333 instead of 1/3.
     near: NDArray[np.bool_] = np.all(np.abs(difference - np.round(difference)) < 2e-3, axis=-1)
     return near
 
@@ -171,24 +171,24 @@ def operations_by_name(
     """Look up the operations of a space group by its Hall symbol, Hermann-Mauguin symbol or number.
 
     The settings are those of spglib's table (530, after S. R. Hall). Where a symbol leaves the setting open, the one
-    that fits the cell is taken, unique axis b before c before a, the first choice of the cell before the others; that
-    is said. A Hall symbol that the table does not have gives way to the name.
+    that fits the cell is taken (unique axis b before c before a, the first cell choice before the others), with a
+    remark. If the table lacks a Hall symbol, the name is used.
 
     Returns
     -------
     rotations, translations
         (n, 3, 3) and (n, 3).
     remark
-        What was chosen where the file leaves it open; None where it does not.
+        The choice made where the file leaves the setting open; None where it does not.
 
     Raises
     ------
     StructureError
-        If no setting, settings of different origin, or different groups go by the name.
+        If the name matches no setting, settings of different origin, or different groups.
     """
     import spglib
 
-    asked = name or hall or f"number {number}"
+    label = name or hall or f"number {number}"
     ways: list[Callable[[_Setting], bool]] = []
     if hall is not None:
         symbol = _hall(hall)
@@ -197,13 +197,13 @@ def operations_by_name(
         ways += [lambda s: _goes_by(s, s.names, name, number), lambda s: _goes_by(s, s.further_names, name, number)]
     elif number is not None:
         ways.append(lambda s: s.group == number and (s.choice in {"", "1", "2", "H", "R"} or s.choice[:1] == "b"))
-    found: list[_Setting] = []
+    matching: list[_Setting] = []
     fitting: list[tuple[_Setting, IntArray, FloatArray]] = []
     for way in ways:
-        found += (chosen := [s for s in _settings() if way(s)])
-        for setting in chosen:
+        matching += (candidates := [s for s in _settings() if way(s)])
+        for setting in candidates:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)  # of its change to exceptions; nothing fails here
+                warnings.simplefilter("ignore", DeprecationWarning)  # about its move to exceptions; nothing fails here
                 data = spglib.get_symmetry_from_database(setting.index)
             rotations = np.asarray(data["rotations"], dtype=np.int64)
             if fits_cell(rotations, cell_A):
@@ -212,29 +212,29 @@ def operations_by_name(
             break
     if not fitting:
         raise StructureError(
-            f"No setting of the space group {shown(asked)!r} {'fits the cell' if found else 'is known'}, "
+            f"No setting of the space group {shown(label)!r} {'fits the cell' if matching else 'is known'}, "
             "and the file lists no symmetry operations.",
             where=where,
             fix="List the operations (_space_group_symop_operation_xyz), or correct the name of the space group.",
         )
     if len(groups := dict.fromkeys(s.group for s, _, _ in fitting)) > 1:
         raise StructureError(
-            f"The name {shown(asked)!r} may mean the space groups {' and '.join(map(str, groups))}.",
+            f"The name {shown(label)!r} may mean the space groups {' and '.join(map(str, groups))}.",
             where=where,
             fix="Write it in full, such as 'P -3 m 1', or give the number as _space_group_IT_number.",
         )
     if {s.choice for s, _, _ in fitting} >= {"1", "2"}:
         raise StructureError(
-            f"The space group {shown(asked)!r} has two origins; without symmetry operations it is not said which.",
+            f"The space group {shown(label)!r} has two origins, and without symmetry operations it is unclear which.",
             where=where,
             fix="List the operations (_space_group_symop_operation_xyz), or add :1 or :2 to the name.",
         )
-    taken, rotations, translations = fitting[0]
+    best, rotations, translations = fitting[0]
     remark = None
     if len(fitting) > 1:
         remark = (
-            f"{shown(asked)} leaves the setting open and the file lists no operations; {taken.full} was taken (Hall "
-            f"symbol {taken.symbol}), one of {len(fitting)} that fit the cell"
+            f"{shown(label)} leaves the setting open and the file lists no operations; {best.full} was taken (Hall "
+            f"symbol {best.symbol}), one of {len(fitting)} that fit the cell"
         )
     return rotations, translations, remark
 
@@ -258,7 +258,7 @@ class _Setting:
     names
         Hermann-Mauguin symbols of this setting.
     further_names
-        Symbols that leave more open, and those of older tables (C m c a for C m c e, F m 3 m for F m -3 m).
+        Less specific symbols, and those of older tables (C m c a for C m c e, F m 3 m for F m -3 m).
     """
 
     index: int
@@ -300,7 +300,7 @@ def _settings() -> tuple[_Setting, ...]:
 
 
 def _older(name: str, group: int) -> list[str]:
-    """Return what tables before 1992 call a group: a or b for the glide e, and 3 for -3 in the cubic ones."""
+    """Return the names of a group in tables before 1992: a or b for the glide e, and 3 for -3 in the cubic ones."""
     words = name.split()
     if "e" in name and len(words) == 4:
         (at,) = [k for k, word in enumerate(words) if "e" in word]
@@ -325,19 +325,19 @@ def _normal(name: str) -> str:
 
 
 def _hall(symbol: str) -> str:
-    return re.sub(r"[\s_]", "", symbol).lower()  # its quotes mean something
+    return re.sub(r"[\s_]", "", symbol).lower()  # quotes are significant here
 
 
 def _goes_by(setting: _Setting, names: frozenset[str], name: str, number: int | None) -> bool:
-    wanted, _, suffix = _normal(name).partition(":")
-    if (worded := _WORDED.search(wanted)) is not None:
-        suffix, wanted = worded[1] or worded[2][0], wanted[: worded.start()]
-    if not suffix and wanted not in names:
-        ending = next((e for e in _SUFFIXES if wanted.endswith(e)), None)
+    symbol, _, suffix = _normal(name).partition(":")
+    if (worded := _WORDED.search(symbol)) is not None:
+        suffix, symbol = worded[1] or worded[2][0], symbol[: worded.start()]
+    if not suffix and symbol not in names:
+        ending = next((e for e in _SUFFIXES if symbol.endswith(e)), None)
         if ending is not None:
-            suffix, wanted = _SUFFIXES[ending], wanted[: -len(ending)]
+            suffix, symbol = _SUFFIXES[ending], symbol[: -len(ending)]
     else:
         suffix = _SUFFIXES.get(suffix, suffix)
     if number is not None and setting.group != number:
         return False
-    return wanted in names and (not suffix or setting.choice.lower() == suffix)
+    return symbol in names and (not suffix or setting.choice.lower() == suffix)

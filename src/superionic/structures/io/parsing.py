@@ -1,4 +1,4 @@
-"""From the text of a crystal file to a crystal, in this process. What is read from the disk is read elsewhere."""
+"""Parse the text of a crystal file into a crystal, in this process; the disk is read elsewhere."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def sites_of_text(text: str, kind: str, where: str, *, block: str | None = None)
     Parameters
     ----------
     text
-        What stands in the file.
+        The contents of the file.
     kind
-        Its format, as :func:`superionic.structures.io.files.kind_of_file` tells it.
+        Its format, as :func:`superionic.structures.io.files.kind_of_file` returns it.
     where
         Name of the file, for error messages.
     block
@@ -32,7 +32,7 @@ def sites_of_text(text: str, kind: str, where: str, *, block: str | None = None)
     Raises
     ------
     StructureError
-        If the text is not a crystal in that format, or only CIFs have what `block` asks for.
+        If the text is not a crystal in that format, or `block` is given and the file is not a CIF.
     """
     if block is not None and kind != "cif":
         raise StructureError(
@@ -51,7 +51,7 @@ def sites_of_text(text: str, kind: str, where: str, *, block: str | None = None)
             sites = sites_of_cif(plain, where, block) if kind == "cif" else _sites_of_others(plain, kind, where)
         except (StructureError, MemoryError):
             raise
-        except Exception as error:  # whatever a hostile file brings about is a refusal
+        except Exception as error:  # whatever a hostile file causes counts as a refusal
             raise _misunderstood(error, where) from error
     if not sites.occupancies:
         raise StructureError("The crystal has no sites.", where=where, fix="Check that the file lists its atoms.")
@@ -83,7 +83,7 @@ def crystal_of_text(
     text, kind, where
         As in :func:`sites_of_text`.
     name
-        What the crystal is called.
+        Name of the crystal.
     symprec
         Distance tolerance in Å for finding the symmetry.
     keep_empty

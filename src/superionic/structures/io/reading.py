@@ -28,7 +28,7 @@ MAX_FILES: Final = 500
 """A reader process is replaced after this many files."""
 
 IDLE_S: Final = 20.0
-"""A reader process that was not used for so long is ended."""
+"""A reader process idle for this long is ended."""
 
 _START_S: Final = 60.0
 _MAX_REPLY_BYTES: Final = 256_000_000
@@ -44,7 +44,7 @@ def read_in_child(request: Mapping[str, Any], *, time_limit_s: float, memory_lim
         ``what`` (``crystal`` or ``oxidation states``), ``text``, ``kind``, ``where``, ``block``, ``name``, ``symprec``,
         ``keep_empty``.
     time_limit_s
-        After so long the child is killed; its CPU time is limited to the same.
+        The child is killed after this time; its CPU time has the same limit.
     memory_limit_MB
         Largest address space of the child, where the system can limit it.
 
@@ -72,7 +72,7 @@ def read_in_child(request: Mapping[str, Any], *, time_limit_s: float, memory_lim
             if death.out_of_time:
                 raise _out_of_limits(f"Reading the file took over {time_limit_s:g} s", where) from None
             raise _crashed(where, str(death)) from None
-        except BaseException:  # an interrupt leaves an answer in the pipe that belongs to no question
+        except BaseException:  # an interrupt leaves an answer in the pipe that belongs to no request
             _state.end_child()
             raise
         state = reply.get("state")
@@ -93,11 +93,11 @@ def read_in_child(request: Mapping[str, Any], *, time_limit_s: float, memory_lim
 
 
 def start_reader() -> None:
-    """Start the child that reads crystal files, if there is none, and do not wait for it.
+    """Start the child that reads crystal files, if there is none, without waiting for it.
 
-    Its start takes as long as the imports of most callers, which can go on meanwhile.
+    It takes as long to start as most callers take for their own imports, which run meanwhile.
     """
-    with suppress(StructureError, OSError), _state.lock:  # whoever reads a file is told what is wrong
+    with suppress(StructureError, OSError), _state.lock:  # the next reading of a file reports what is wrong
         _state.child_for_next_file()
 
 
@@ -231,7 +231,7 @@ class _Child:
             raise _TookTooLong
 
     def _death(self) -> _Died:
-        """Tell how the child ended."""
+        """Describe how the child ended."""
         try:
             code = self._process.wait(timeout=5.0)
         except subprocess.TimeoutExpired:
@@ -248,7 +248,7 @@ class _Child:
         return self._process.poll() is None
 
     def close(self) -> None:
-        """Kill the child (it holds nothing that could be lost) and collect it, so that no zombie stays."""
+        """Kill the child (it holds nothing that could be lost) and reap it, so that no zombie remains."""
         self.closed.set()
         with suppress(OSError):
             self._process.kill()
@@ -311,7 +311,7 @@ class _State:
             self._child = None
 
     def at_exit(self) -> None:
-        locked = self.lock.acquire(timeout=1.0)  # a thread that still reads does not hold up the end
+        locked = self.lock.acquire(timeout=1.0)  # a thread that is still reading must not delay the exit
         self.end_child()
         if locked:
             self.lock.release()
@@ -345,7 +345,7 @@ def serve() -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
     replies = os.dup(1)
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)  # whatever a library prints must not get between our replies
+    os.dup2(nowhere, 1)  # output of libraries must not mix with our replies
     _warm_up(parsing)
     _limit_files()
     _reply(replies, {"state": "ready"})
@@ -371,11 +371,11 @@ def _answer(request: dict[str, Any], parsing: Any) -> dict[str, Any]:
             )
             result = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in crystal.to_dict().items()}
         else:
-            found = parsing.oxidation_states_of_text(text, kind, where, block=request["block"])
+            oxidation = parsing.oxidation_states_of_text(text, kind, where, block=request["block"])
             result = {
-                "states": None if found.states is None else dict(found.states),
-                "reason": found.reason,
-                "several": {element: list(charges) for element, charges in found.several.items()},
+                "states": None if oxidation.states is None else dict(oxidation.states),
+                "reason": oxidation.reason,
+                "several": {element: list(charges) for element, charges in oxidation.several.items()},
             }
     except StructureError as error:
         return {"state": "refused", "message": error.message, "where": error.where, "fix": error.fix}
@@ -395,7 +395,7 @@ def _reply(handle: int, value: dict[str, Any]) -> None:
 
 
 def _warm_up(parsing: Any) -> None:
-    """Import and try everything once, so that the first file is not charged for it."""
+    """Import and exercise everything once, so that the first file does not bear the cost."""
     cell = "".join(f"_cell_length_{k} 4\n" for k in "abc")
     cell += "".join(f"_cell_angle_{k} 90\n" for k in ("alpha", "beta", "gamma"))
     cell += "_space_group_it_number 1\n"
@@ -404,7 +404,7 @@ def _warm_up(parsing: Any) -> None:
 
 
 def _limit_files() -> None:
-    """Take away what reading text needs not: writing files, and core dumps."""
+    """Disallow what reading text does not need: writing files, and core dumps."""
     with suppress(ImportError, OSError, ValueError):
         import resource
 

@@ -1,4 +1,4 @@
-"""Which elements the symbols and labels of a crystal file name, and where that is not certain.
+"""The elements named by the symbols and labels of a crystal file, and where they are ambiguous.
 
 A symbol (``_atom_site_type_symbol``) is an element with its charge, or several with their amounts. A label
 (``_atom_site_label``) is read only where a file gives no symbol, and only where one element can be meant.
@@ -15,10 +15,10 @@ from superionic.errors import StructureError
 from superionic.foreign import shown
 
 _HEAVIEST: Final = 99
-"""Einsteinium: crystals of heavier elements have never been seen, so NH is no nihonium and CN no copernicium."""
+"""Einsteinium: no crystal of a heavier element is known, so NH is not nihonium and CN not copernicium."""
 
 _GROUPS: Final = frozenset({"CF", "CO", "HF", "HO", "PO"})
-"""Elements in capitals that may as well be groups of two atoms."""
+"""Elements in capitals that may equally be groups of two atoms."""
 
 _CHARGE: Final = r"(?:[0-9]{1,2}(?:\.[0-9]{1,6})?[+-]|[+-][0-9]{1,2}(?:\.[0-9]{1,6})?|[+-])"
 _SYMBOL: Final = re.compile(rf"([A-Za-z]{{1,2}})(?:val?)?({_CHARGE}|[0-9]{{1,4}})?")
@@ -51,7 +51,7 @@ class Occupant:
 
 @dataclass(frozen=True)
 class Witnesses:
-    """What else a file says about its elements.
+    """Further evidence in a file about its elements.
 
     Attributes
     ----------
@@ -81,7 +81,7 @@ def writes_capitals(symbols: Collection[str]) -> bool:
         and run.isupper()
         and run not in _GROUPS
         and known_element(run) is not None
-        # OW and CA are an atom and its place as often as one element.
+        # OW and CA are an atom with its position as often as one element.
         and known_element(run[0]) is None
         for run in runs
     )
@@ -116,20 +116,22 @@ def _certain(letters: str, rest: str, witnesses: Witnesses) -> str | None:
 
 
 def _mixture(word: str) -> tuple[Occupant, ...]:
-    """Read elements with their amounts; () where they are not that."""
+    """Read elements with their amounts; () if the text is anything else."""
     for term in (_AMOUNT_FIRST, _AMOUNT_LAST):
-        found: list[Occupant] = []
+        occupants: list[Occupant] = []
         at = 0
         while (match := term.match(word, at)) is not None:
             first, second, charge = match.groups()
             letters, amount = (second, first) if term is _AMOUNT_FIRST else (first, second)
             element = known_element(letters)
-            if element is None or element in {o.element for o in found}:
+            if element is None or element in {o.element for o in occupants}:
                 break
-            found.append(Occupant(element, charge_of_symbol(letters + (charge or "")), float(amount.partition("(")[0])))
+            occupants.append(
+                Occupant(element, charge_of_symbol(letters + (charge or "")), float(amount.partition("(")[0]))
+            )
             at = match.end()
             if at == len(word):
-                return tuple(found)
+                return tuple(occupants)
             between = re.compile(_SEPARATOR).match(word, at)
             if between is not None:
                 at = between.end()
@@ -151,7 +153,7 @@ def charge_of_symbol(symbol: str) -> float | None:
 def _fix(word: str) -> str:
     if word.lower() in {"va", "vac", "vacancy", "x", "□"}:
         return (
-            "Remove the row: what the occupancies of a site lack to 1 is vacant. If it is an element, write its symbol."
+            "Remove the row: the rest of a site's occupancy up to 1 is vacant. If it is an element, write its symbol."
         )
     if word == "T":
         return "Write the element on the site, such as Si or Al; for tritium, write H."
@@ -162,8 +164,8 @@ def _fix(word: str) -> str:
         named += [e for p in parts if (e := known_element(p)) is not None and e not in named]
     if len(named) > 1:
         return (
-            f"Write one row for each atom ({', '.join(named)}), with its own position and occupancy; species that "
-            f"share a site stand at the same position, or as amounts: '0.5{named[0]} + 0.5{named[1]}'."
+            f"Write one row for each atom ({', '.join(named)}), with its own position and occupancy; give species that "
+            f"share a site the same position, or write amounts: '0.5{named[0]} + 0.5{named[1]}'."
         )
     example = named[0] if named else "Li"
     return f"Write one element, with its charge if it is known, such as {example}."
@@ -172,7 +174,7 @@ def _fix(word: str) -> str:
 def element_of_label(label: str, witnesses: Witnesses, where: str) -> str:
     """Read the element of a label such as ``Li1``, ``CL2``, ``Na(1)`` or ``O1A``.
 
-    Its first letters must be the symbol of an element, or begin with one in such a way that nothing else can be meant
+    Its first letters must be the symbol of an element, or begin with one unambiguously
     (``LiA``); where the file gives a sum formula, also ``OW1``, if that holds oxygen and no tungsten.
 
     Raises
@@ -189,7 +191,7 @@ def element_of_label(label: str, witnesses: Witnesses, where: str) -> str:
             fix="Add the column _atom_site_type_symbol with the element of each row"
             + ("; deuterium is D, tritium is written H." if label[:1] in {"T", "D"} else ", such as Li or O2-."),
         )
-    # W1 may be water; Se1 can only be selenium, and then it is the formula that is wrong.
+    # W1 may be water; Se1 can only be selenium, and then the formula is wrong.
     if witnesses.named is not None and element not in witnesses.named and len(element) == 1:
         raise StructureError(
             f"The label {shown(label)!r} reads as {element}, which the sum formula of the file does not hold "
@@ -220,7 +222,7 @@ def _label_element(label: str, witnesses: Witnesses) -> str | None:
 
 
 def _by_prefix(run: str, named: Collection[str] | None) -> str | None:
-    """Return the element that letters begin with, where only one can be meant: LiA; OW beside a formula without W."""
+    """Return the element that letters begin with, where only one is possible: LiA; OW with a formula without W."""
     lengths = [n for n in (2, 1) if len(run) > n and known_element(run[:n]) and not (n == 2 and run[1].isupper())]
     readings = [(str(known_element(run[:n])), run[n:]) for n in lengths]
     if named is not None:
@@ -246,7 +248,7 @@ class SumFormula:
     Attributes
     ----------
     text
-        As it stands.
+        The formula as written.
     amounts
         Amount of each element; deuterium counts as hydrogen.
     rounding
@@ -298,7 +300,7 @@ def compare_with_formula(
     missing
         Elements of the formula that no site holds, hydrogen apart (it is often not located).
     remark
-        What does not agree, beyond rounding and 5 %, in one sentence; None where all agrees.
+        The disagreements beyond rounding and 5 %, in one sentence; None if there are none.
     """
     present = {e: n for e, n in amounts.items() if n > 0.0}
     heavy = [e for e in formula.amounts if e != "H" and e in present] or [e for e in formula.amounts if e in present]
@@ -307,13 +309,13 @@ def compare_with_formula(
             e for e in formula.amounts if e != "H"
         ], f"the sum formula {shown(formula.text)} shares no element with it"
     missing = [e for e in formula.amounts if e not in present and e != "H"]
-    # The number of formula units that most atoms agree with; of equals, Z.
+    # The number of formula units that most atoms agree with; in a tie, Z.
     candidates = sorted({round(present[e] / formula.amounts[e], 4) for e in heavy} | ({units} if units else set()))
 
     def off(element: str, k: float) -> float:
-        given = formula.amounts.get(element, 0.0)
-        slack = max(0.05 * given, 1.5 * formula.rounding.get(element, 0.0), 0.02)
-        return abs(present.get(element, 0.0) / k - given) / slack
+        expected = formula.amounts.get(element, 0.0)
+        slack = max(0.05 * expected, 1.5 * formula.rounding.get(element, 0.0), 0.02)
+        return abs(present.get(element, 0.0) / k - expected) / slack
 
     def score(k: float) -> tuple[float, float]:
         return (
@@ -324,9 +326,9 @@ def compare_with_formula(
     k = min((c for c in candidates if c > 0.0), key=score)
     everything = dict.fromkeys([*formula.amounts, *present])
     wrong = [e for e in everything if off(e, k) > 1.0]
-    said = [f"{e} {present.get(e, 0.0) / k:.4g} instead of {formula.amounts.get(e, 0.0):.4g}" for e in wrong]
-    if said:
-        listed = ", ".join(said[:8])
+    differences = [f"{e} {present.get(e, 0.0) / k:.4g} instead of {formula.amounts.get(e, 0.0):.4g}" for e in wrong]
+    if differences:
+        listed = ", ".join(differences[:8])
         return missing, (
             f"its atoms do not agree with the sum formula {shown(formula.text)} of the file: {listed} for each formula "
             "unit" + (" (hydrogen was not located, it seems)" if wrong == ["H"] and not present.get("H") else "")

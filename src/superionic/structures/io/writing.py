@@ -1,4 +1,4 @@
-"""Writing structures to files. A file appears whole or not at all: it is written aside and renamed."""
+"""Writing structures to files. A file appears whole or not at all: it is written beside its target and renamed."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _ENDINGS = {"extxyz": ".extxyz", "cif": ".cif", "poscar": ".vasp"}
 
 
 def write_structures(path: str | Path, structures: Sequence[Any], *, format: str | None = None) -> list[Path]:  # noqa: A002 - the word that ASE and pymatgen use
-    """Write structures with what is known of them: degeneracy, energy, where they come from.
+    """Write structures with their known properties: degeneracy, energy, provenance.
 
-    Everything in the ``info`` of the structures that is a number, a text, or a list of these is kept: as it is in
+    Everything in the ``info`` of the structures that is a number, a text, or a list of these is written: unchanged in
     extended XYZ, as comment lines in CIFs, in the first line of POSCARs. The version of superionic is added.
 
     Parameters
@@ -42,7 +42,7 @@ def write_structures(path: str | Path, structures: Sequence[Any], *, format: str
     Returns
     -------
     list of Path
-        The files that were written.
+        The files written.
 
     Raises
     ------
@@ -176,14 +176,14 @@ def _poscar(structure: Any) -> str:
 
 
 def _plain(info: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return what of ``info`` is a number, a text, or a list or mapping of these, as plain Python values."""
-    kept: dict[str, Any] = {}
+    """Return the entries of ``info`` that are numbers, texts, or lists or mappings of these, as plain Python values."""
+    values: dict[str, Any] = {}
     for key, value in info.items():
         plain = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
         plain = str(plain) if isinstance(plain, Path) else plain
         if isinstance(plain, str | int | float | bool | list | tuple | dict):
-            kept[str(key)] = plain
-    return kept
+            values[str(key)] = plain
+    return values
 
 
 def _text(value: Any) -> str:

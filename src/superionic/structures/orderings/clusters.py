@@ -2,7 +2,7 @@
 
 A cluster is a connected graph whose nodes are cycles of sites (occupied together by one species, or vacant together)
 and whose edges join cycles that may not both be occupied. Its independent sets are summed by going through the nodes
-in an order that keeps the frontier small: of the nodes passed only those with neighbours still to come matter.
+in an order that keeps the frontier small: of the nodes passed, only those with neighbours still to come matter.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from superionic.structures.orderings.joint_counts import Budget, Exponents, Layout, random_below
 
 _REMEMBERED = 100_000
-_WORDS_PER_MASK = 2000.0  # what Python takes for one, in the time of as many words
+_WORDS_PER_MASK = 2000.0  # cost of one mask in Python, in words touched in the same time
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,14 @@ ClusterKey = tuple[tuple[Node, ...], tuple[int, ...]]
 
 
 def order_nodes(neighbours: Mapping[int, Sequence[int]], members: Sequence[int]) -> list[int]:
-    """Order the nodes of a connected graph so that few of those passed have neighbours to come (greedily)."""
+    """Order the nodes of a connected graph greedily, so that few of those passed have neighbours to come."""
     start = min(members, key=lambda v: (len(neighbours[v]), v))
-    # From one end to the other: the last node that a breadth-first search meets is an end.
-    seen, queue = {start}, [start]
+    # From one end to the other: the last node of a breadth-first search is an end.
+    visited, queue = {start}, [start]
     for node in queue:
         for other in neighbours[node]:
-            if other not in seen:
-                seen.add(other)
+            if other not in visited:
+                visited.add(other)
                 queue.append(other)
     order: list[int] = []
     passed: set[int] = set()
@@ -105,7 +105,7 @@ class Cluster:
         self._masks = self._reachable(budget)
         self._layout = self._lay_out(target)
         self._layers: list[dict[int, bytes]] = []
-        self._seen: dict[tuple[int, int, Exponents], tuple[list[int], list[tuple[int, int, Exponents]]]] = {}
+        self._known_options: dict[tuple[int, int, Exponents], tuple[list[int], list[tuple[int, int, Exponents]]]] = {}
         self._coefficients = self._solve(target, budget, keep)
 
     def ways(self, exponents: Exponents) -> int:
@@ -124,14 +124,14 @@ class Cluster:
     def _reachable(self, budget: Budget) -> list[list[int]]:
         layers = [[0]]
         for i in range(len(self._nodes)):
-            found: set[int] = set()
+            masks: set[int] = set()
             for mask in layers[-1]:
                 vacant, occupied = self._steps(i, mask)
-                found.add(vacant)
+                masks.add(vacant)
                 if occupied is not None:
-                    found.add(occupied)
+                    masks.add(occupied)
             budget.spend(_WORDS_PER_MASK * len(layers[-1]))
-            layers.append(sorted(found))
+            layers.append(sorted(masks))
         return layers
 
     def _lay_out(self, target: Exponents) -> Layout:
@@ -163,13 +163,13 @@ class Cluster:
         keep_mask = (1 << 8 * int(np.prod([layout.width, *layout.sizes], dtype=object))) - 1
         budget.hold(2.0 * layout.words * max(map(len, self._masks)))
         polynomials = {0: 1}
-        kept: list[dict[int, bytes]] = []
+        layers: list[dict[int, bytes]] = []
         for i in range(len(self._nodes) - 1, -1, -1):
             node = self._nodes[i]
             budget.spend(layout.words * len(self._masks[i]) * (1.0 + node.kinds))
             if keep:
                 budget.spend((layout.words + 30.0) * len(polynomials), keep=True)
-                kept.append({mask: layout.to_bytes(p) for mask, p in polynomials.items()})
+                layers.append({mask: layout.to_bytes(p) for mask, p in polynomials.items()})
             shifts = [8 * s * node.length for s in layout.strides[node.first : node.first + node.kinds]]
             grown = {}
             for mask in self._masks[i]:
@@ -181,7 +181,7 @@ class Cluster:
                     polynomial &= keep_mask
                 grown[mask] = polynomial
             polynomials = grown
-        self._layers = kept[::-1]
+        self._layers = layers[::-1]
         packed = layout.to_bytes(polynomials[0])
         budget.spend(20.0 * float(np.prod([float(s) for s in layout.sizes])))
         result = {}
@@ -205,14 +205,14 @@ class Cluster:
         for i in range(len(self._nodes)):
             totals, outcomes = self._options(i, mask, rest)
             at = 0 if len(totals) == 1 else bisect_right(totals, random_below(rng, totals[-1]))
-            chosen, mask, rest = outcomes[at]
-            result.append(chosen)
+            species, mask, rest = outcomes[at]
+            result.append(species)
         return result
 
     def _options(self, i: int, mask: int, rest: Exponents) -> tuple[list[int], list[tuple[int, int, Exponents]]]:
         """Return the cumulative ways of the choices for a node, each with the frontier and exponents after it."""
-        found = self._seen.get((i, mask, rest))
-        if found is None:
+        options = self._known_options.get((i, mask, rest))
+        if options is None:
             node, layer = self._nodes[i], self._layers[i]
             vacant, occupied = self._steps(i, mask)
             choices = [(0, vacant, rest)]
@@ -230,7 +230,7 @@ class Cluster:
                     total += ways
                     totals.append(total)
                     outcomes.append(choice)
-            found = totals, outcomes
-            if len(self._seen) < _REMEMBERED:
-                self._seen[i, mask, rest] = found
-        return found
+            options = totals, outcomes
+            if len(self._known_options) < _REMEMBERED:
+                self._known_options[i, mask, rest] = options
+        return options

@@ -1,15 +1,15 @@
 """Exact counting of symmetry-distinct orderings, before any of them is made.
 
 Burnside's lemma: the number of orbits of a group G on a set is the mean over g in G of the number of elements that g
-leaves as they are. An ordering with given counts is left as it is by g if every cycle of g's permutation carries one
-species. So for one group of sites the number is the coefficient of Π_s z_s^(c_s) in Π_cycles (Σ_s z_s^length)
-(Pólya, Acta Math. 68, 145 (1937)), and groups multiply, as one operation acts on all of them at once.
+fixes. An ordering with given counts is fixed by g if every cycle of g's permutation carries one species. So for one
+group of sites the number is the coefficient of Π_s z_s^(c_s) in Π_cycles (Σ_s z_s^length) (Pólya, Acta Math. 68, 145
+(1937)), and groups multiply, as one operation acts on all of them at once.
 
 Two conventions are in use. *All orbits* of a supercell include superperiodic orderings, those of a smaller cell
 repeated. Codes that go through supercells by their Hermite normal forms leave these out. With T the translations of the
 supercell, the orbits without them are by Möbius inversion over the subgroups K of T
 
-    1/|G| Σ_g Σ_K μ(1, K) × number of decorations that g and all of K leave as they are.
+    1/|G| Σ_g Σ_K μ(1, K) × number of decorations that g and all of K fix.
 
 Numbers are Python integers: exact at any size.
 """
@@ -40,12 +40,12 @@ from superionic.structures.orderings.permutations import (
 _BATCH = 1 << 20
 
 CycleType = tuple[tuple[int, int], ...]
-"""(length, how many), by rising length."""
+"""(length, number of cycles), by rising length."""
 
 
 @dataclass(frozen=True)
 class OrderingCount:
-    """How many orderings a composition of a supercell has.
+    """The numbers of orderings of a composition in a supercell.
 
     Parameters
     ----------
@@ -79,11 +79,11 @@ def count_orderings(sites: SupercellSites, composition: IntegerComposition) -> O
     """
     blocks = disordered_blocks(composition)
     actions = distinct_permutations(action_on(sites.permutations, [members for members, _ in blocks]))
-    return _count_given(actions, [counts for _, counts in blocks], None, sites.group_order)[0]
+    return _count_compositions(actions, [counts for _, counts in blocks], None, sites.group_order)[0]
 
 
 def count_both(sites: SupercellSites, composition: IntegerComposition) -> tuple[OrderingCount, OrderingCount]:
-    """Return :func:`count_orderings`, and the same without the superperiodic: those that a smaller supercell has."""
+    """Return :func:`count_orderings`, and the same without superperiodic orderings, those of a smaller supercell."""
     blocks = disordered_blocks(composition)
     groups = [members for members, _ in blocks]
     translations = sites.translations
@@ -92,7 +92,7 @@ def count_both(sites: SupercellSites, composition: IntegerComposition) -> tuple[
         return OrderingCount(1, 1, sites.group_order), OrderingCount(only, only, sites.group_order)
     actions = distinct_permutations(action_on(sites.permutations, groups))
     inner = distinct_permutations(action_on(translations, groups))
-    return _count_given(actions, [counts for _, counts in blocks], inner, sites.group_order)
+    return _count_compositions(actions, [counts for _, counts in blocks], inner, sites.group_order)
 
 
 def count_all_compositions(
@@ -110,12 +110,12 @@ def count_all_compositions(
     groups
         (indices of the sites, number of species, the vacancy counted as one) of each group that has a choice.
     exchangeable
-        Count orderings that differ by the names of the species only as one, as in Hart & Forcade (2008). For one group.
+        Count orderings that differ only in the names of the species as one, as in Hart & Forcade (2008); for one group.
 
     Returns
     -------
     everything, non_superperiodic
-        With and without what a smaller cell repeats.
+        With and without the orderings of smaller cells repeated.
 
     Raises
     ------
@@ -137,12 +137,12 @@ def count_all_compositions(
     tally = _Tally(len(actions), sites.group_order)
     relabellings = list(_relabellings(int(groups[0][1]))) if exchangeable else [((), 1)]
     for lengths, times in relabellings:
-        # A relabelling of order m goes around with the operation: orbits on sites × levels tell how often.
+        # A relabelling of order m cycles along with the operation: orbits on sites × levels tell how often.
         order = lcm(1, *lengths)
         for system in _systems(actions, inner, order):
             fixed = 1
             for point, components in _components_over(system.labels, n, order):
-                # A species can stand on the orbit if that power of the relabelling keeps it.
+                # A species can occupy the orbit if that power of the relabelling fixes it.
                 fixed *= sum(c for c in lengths if components % c == 0) if lengths else int(kinds[point])
             tally.add(system, fixed, times, unlabelled=order == 1)
     return tally.counts(sum(t for _, t in relabellings))
@@ -183,7 +183,7 @@ class IndexCount:
     supercells
         One count for each supercell, most compact first.
     problem
-        Why there are no orderings, where no composition fits the index; else None.
+        Why there are no orderings, if no composition fits the index; else None.
     """
 
     index: int
@@ -207,7 +207,7 @@ class IndexCount:
 
     @property
     def non_superperiodic(self) -> int:
-        """Distinct orderings that no smaller supercell has: different ones, over all supercells and indices."""
+        """Distinct orderings that no smaller supercell has: each counted once over all supercells and indices."""
         return sum(s.non_superperiodic for s in self.supercells)
 
 
@@ -225,12 +225,12 @@ def count_by_index(
     Parameters
     ----------
     crystal
-        The parent; it is taken in its primitive cell.
+        The parent; its primitive cell is used.
     max_index, min_index
         Largest and smallest number of parent cells.
     compose
-        Gives the composition of a supercell of the primitive parent (it depends on the index only, so it is asked once
-        an index); a :class:`CompositionError` leaves the index without orderings. None: all compositions together.
+        Gives the composition of a supercell of the primitive parent (it depends on the index only, so it is called once
+        per index); a :class:`CompositionError` leaves the index without orderings. None: all compositions together.
     exchangeable
         As in :func:`count_all_compositions`; for all compositions only.
     diagonal_only
@@ -251,8 +251,8 @@ def count_by_index(
     parent = crystal.primitive()
     if any(site.alternative is not None for site in parent.sites):
         raise StructureError(
-            "The crystal has disorder groups, whose atoms go together; counts over many supercells decide each site by "
-            "itself.",
+            "The crystal has disorder groups, whose atoms go together; counts over many supercells fill each site "
+            "independently.",
             where=crystal.name,
             fix="Count in one supercell, such as --supercell 1x1x2.",
         )
@@ -265,8 +265,10 @@ def count_by_index(
                 composition = compose(cells[0])
             except CompositionError as error:
                 problem = error.message
-        found = [] if problem else [_count_supercell(parent, cell, composition, exchangeable) for cell in cells]
-        counts.append(IndexCount(index, tuple(found), problem))
+        supercell_counts = (
+            [] if problem else [_count_supercell(parent, cell, composition, exchangeable) for cell in cells]
+        )
+        counts.append(IndexCount(index, tuple(supercell_counts), problem))
     return tuple(counts)
 
 
@@ -340,10 +342,10 @@ class _Tally:
         return first, second
 
 
-def _count_given(
+def _count_compositions(
     actions: IntArray, counts: Sequence[tuple[int, ...]], inner: IntArray | None, group_order: int
 ) -> tuple[OrderingCount, OrderingCount]:
-    """Sum over operations (and subgroups of the inner translations) the decorations with given counts they leave."""
+    """Sum over operations (and subgroups of the inner translations) the decorations with given counts that they fix."""
     block_of = np.repeat(np.arange(len(counts)), [sum(c) for c in counts])
     tally = _Tally(len(actions), group_order)
     for system in _systems(actions, inner, 1):
@@ -360,7 +362,7 @@ def _count_given(
 
 
 def _systems(actions: IntArray, inner: IntArray | None, levels: int) -> Iterator[_System]:
-    """Go through the pairs of a class of operations and a subgroup of translations."""
+    """Yield the pairs of a class of operations and a subgroup of translations."""
     n = actions.shape[1]
     representatives, class_sizes = conjugacy_classes(actions)
     terms = [(1, np.zeros((0, n), dtype=np.int64))] if inner is None else moebius_terms(inner)
@@ -393,7 +395,7 @@ def _components_over(labels: IntArray, n: int, levels: int) -> Iterator[tuple[in
 
 
 def _relabellings(n_species: int) -> Iterator[tuple[tuple[int, ...], int]]:
-    """Cycle lengths of the permutations of the species, and how many permutations have them."""
+    """Yield the cycle lengths of the permutations of the species, and how many permutations have them."""
 
     def partitions(rest: int, largest: int) -> Iterator[tuple[int, ...]]:
         if rest == 0:

@@ -1,4 +1,4 @@
-"""Exact counting of the orderings that keep minimum distances, and an honest estimate where that is too much work."""
+"""Exact counting of the orderings that respect minimum distances, and an estimate where that is too slow."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from superionic.structures.orderings.joint_counts import BudgetExceededError
 from superionic.structures.orderings.space import CodeArray, OrderingSpace
 
 DEFAULT_BUDGET = 1e9
-"""Words of 64 bits that may be touched; a few seconds."""
+"""Largest number of 64-bit words touched; a few seconds of work."""
 
 _CHUNK = 1 << 22
 
 
 @dataclass(frozen=True)
 class AllowedFraction:
-    """Part of all decorations that keeps the exclusions, estimated from random ones.
+    """Fraction of all decorations that respect the exclusions, estimated from random ones.
 
     Parameters
     ----------
     fraction
-        Hits over draws; 0 if there was no hit, which does not mean that there are none.
+        Hits over draws; 0 if there was no hit, which does not mean that none exist.
     standard_error
-        Of the fraction, binomial.
+        Binomial standard error of the fraction.
     upper_bound
-        At 95 % confidence: 3 / draws without a hit, else the fraction plus 1.645 standard errors.
+        Upper bound at 95 % confidence: 3 / draws without a hit, else the fraction plus 1.645 standard errors.
     draws
         Number of random decorations.
     """
@@ -42,7 +42,7 @@ class AllowedFraction:
 
 
 def count_allowed(space: OrderingSpace, *, budget: float = DEFAULT_BUDGET) -> OrderingCount | None:
-    """Count the orderings that keep the exclusions of a space exactly, by Burnside's lemma.
+    """Count exactly the orderings that respect the exclusions of a space, by Burnside's lemma.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def count_allowed(space: OrderingSpace, *, budget: float = DEFAULT_BUDGET) -> Or
     Returns
     -------
     OrderingCount or None
-        Raw decorations and orbits that keep the exclusions; None if the count takes more than the budget.
+        Raw decorations and orbits that respect the exclusions; None if the count takes more than the budget.
     """
     invariant = InvariantDecorations(space, budget=budget)
     try:
@@ -64,7 +64,7 @@ def count_allowed(space: OrderingSpace, *, budget: float = DEFAULT_BUDGET) -> Or
 
 
 def random_decorations(space: OrderingSpace, n: int, rng: np.random.Generator) -> CodeArray:
-    """Draw (n, n_free) decorations uniformly, whether they keep the exclusions or not."""
+    """Draw (n, n_free) decorations uniformly, whether they respect the exclusions or not."""
     drawn = np.empty((n, space.n_free), dtype=np.uint8)
     for index, block in enumerate(space.blocks):
         codes = np.repeat(np.arange(len(block.counts)), block.counts).astype(np.uint8)
@@ -73,7 +73,7 @@ def random_decorations(space: OrderingSpace, n: int, rng: np.random.Generator) -
 
 
 def estimate_allowed(space: OrderingSpace, rng: np.random.Generator, n: int) -> AllowedFraction:
-    """Estimate which part of all decorations keeps the exclusions.
+    """Estimate the fraction of all decorations that respect the exclusions.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""Point-charge (Ewald) energies of many orderings of one supercell by one matrix.
+"""Point-charge (Ewald) energies of many orderings of one supercell from one matrix.
 
-The energy of a periodic array of point charges is a quadratic form of the charges, E = qᵀ M q, and M depends on the
-cell and the positions alone. So it is built once for a supercell, and each ordering costs a matrix product.
+The energy of a periodic array of point charges is a quadratic form of the charges, E = qᵀ M q, and M depends
+only on the cell and the positions. So it is built once for a supercell, and each ordering costs a matrix product.
 
 With erfc(αr)/r in real space, Gaussians in reciprocal space, the self-energy of the Gaussians and a homogeneous
 background that makes a charged cell neutral (Ewald, Ann. Phys. 369, 253 (1921); de Leeuw, Perram & Smith, Proc. R.
@@ -33,7 +33,7 @@ _CHUNK = 1 << 21
 
 
 def supercell_ewald_matrix(sites: SupercellSites) -> FloatArray:
-    """Build the matrix M of the point-charge energy of a supercell, one row for each site that symmetry tells apart.
+    """Build the matrix M of the point-charge energy of a supercell, one row for each symmetry-distinct site.
 
     Parameters
     ----------
@@ -66,14 +66,14 @@ def ewald_matrix(cell_A: FloatArray, fractional: FloatArray, *, alpha_per_A: flo
     cell_A
         (3, 3) lattice vectors as rows, in Å.
     fractional
-        (n, 3) fractional coordinates; no two sites on the same place.
+        (n, 3) fractional coordinates; no two sites coincide.
     alpha_per_A
         Width parameter of the Gaussians in 1/Å. The result does not depend on it; the default balances the two sums.
 
     Returns
     -------
     (n, n) float
-        In eV/e², symmetric; self terms included. For a cell with a net charge Q the energy is that with a homogeneous
+        In eV/e², symmetric; self terms included. For a cell of net charge Q the energy includes a homogeneous
         background of charge −Q, so that energies of cells of unequal charge are not comparable.
     """
     rows = _ewald_rows(cell_A, fractional, np.arange(len(fractional)), alpha_per_A)
@@ -112,7 +112,7 @@ def _real_space(cell: FloatArray, x: FloatArray, rows: IntArray, alpha: float) -
     difference = x[rows, None, :] - x[None, :, :]
     wrapped = (difference - np.round(difference)) @ cell
     translations = images @ cell
-    # Separations are shorter than the sum of the half-diagonals; images beyond that reach nobody.
+    # Separations are shorter than the sum of the half-diagonals; images beyond that contribute nothing.
     longest = float(np.linalg.norm(wrapped, axis=2).max()) if len(rows) else 0.0
     translations = translations[np.linalg.norm(translations, axis=1) <= cutoff + longest + 1e-9]
     total = np.zeros(difference.shape[:2])
@@ -156,7 +156,7 @@ def ewald_energies(matrix: FloatArray, charges: FloatArray) -> FloatArray:
     Returns
     -------
     (n_structures,) float
-        In eV a cell.
+        In eV per cell.
     """
     q = np.atleast_2d(np.asarray(charges, dtype=np.float64))
     energies = np.empty(len(q))
@@ -185,7 +185,7 @@ def charges_of(species: Sequence[str], oxidation_states: Mapping[str, int | floa
 
 
 def table_energies(matrix: FloatArray, table: OrderingTable, oxidation_states: Mapping[str, int | float]) -> FloatArray:
-    """Return the point-charge energy of each ordering of a table, in eV a cell."""
+    """Return the point-charge energy of each ordering of a table, in eV per cell."""
     values = charges_of(table.symbols, oxidation_states)
     energies = np.empty(len(table))
     step = max(1, _CHUNK // max(1, table.codes.shape[1]))

@@ -1,8 +1,8 @@
-"""Sites that are too close to be occupied together, and what they leave to the counts.
+"""Sites that are too close to be occupied together, and the bounds that they set on the counts.
 
 Refinements split one atom over several close sites, and let sites overlap that are never occupied at once. Two sites
 closer than a stated distance are in *contact*. Ions of opposite charge may be bonded, and bonds to hydrogen are the
-shortest (O–H 0.96 Å), so that smaller parts of the distance count for them. Two hydrogens are never nearer than in
+shortest (O–H 0.96 Å), so smaller fractions of the distance apply to them. Two hydrogens are never nearer than in
 water (1.5 Å; 1.3 Å as X-rays see it): those on the two sides of one O–H···O bond, 0.4 to 1.1 Å apart, exclude each
 other.
 """
@@ -23,13 +23,13 @@ from superionic.structures.crystal.supercells import SupercellSites
 from superionic.structures.crystal.symmetry import FloatArray, IntArray
 
 OPPOSITE_CHARGES = 2.0 / 3.0
-"""Part of the stated distance that counts between ions of opposite charge."""
+"""Fraction of the stated distance that applies between ions of opposite charge."""
 
 HYDROGEN = 0.4
-"""Part that counts between a site that holds hydrogen and one that holds none."""
+"""Fraction that applies between a site with hydrogen and one without."""
 
 TWO_HYDROGENS = 5.0 / 6.0
-"""Part that counts between two sites that hold hydrogen."""
+"""Fraction that applies between two sites with hydrogen."""
 
 _ROUNDING_A = 1e-6
 _MAX_CLIQUES = 20_000
@@ -42,9 +42,9 @@ class Contacts:
     Parameters
     ----------
     exclusive
-        (n, 2) pairs of sites i < j that may both be vacant: not both are occupied.
+        (n, 2) pairs of sites i < j, both of which may be vacant, that must not both be occupied.
     blocked
-        (m,) sites that must be vacant, beside an atom that is always there or their own periodic image.
+        (m,) sites that must be vacant, being too close to an always occupied site or to their own periodic image.
     unavoidable
         (k, 2) pairs of sites that are both always occupied.
     """
@@ -69,13 +69,13 @@ def find_contacts(
     cell_A, fractional
         (3, 3) in Å and (n, 3).
     holds
-        What may be on each site, ``"X"`` for a vacancy.
+        The species that each site may hold, ``"X"`` for a vacancy.
     min_distance_A
         The distance; None: there are no contacts.
     oxidation_states
-        Charges in e that tell opposite ones; species without one count as alike.
+        Charges in e, to tell ions of opposite sign; species without one count as alike.
     alternatives
-        (n, 2) pairs of sites of which one is there at most, whatever their distance.
+        (n, 2) pairs of sites of which at most one is occupied, whatever their distance.
 
     Raises
     ------
@@ -91,14 +91,14 @@ def find_contacts(
             raise CompositionError(
                 f"The smallest distance is {min_distance_A:g} Å.", fix="Give a positive distance in Å, such as 1.5."
             )
-        # Pairs that symmetry makes equal differ by rounding: they must fall on one side of the limit.
+        # Symmetry-equivalent pairs differ by rounding: they must fall on the same side of the limit.
         too_close += [
             (i, j)
             for i, j, distance in zip(*close_pairs(cell_A, fractional, min_distance_A), strict=True)
             if distance < min_distance_A * _factor(holds[i], holds[j], oxidation_states) - _ROUNDING_A
         ]
     for i, j in too_close:
-        # A site that nothing sits on is too close to nobody.
+        # An empty site is too close to none.
         if (VACANCY,) in (holds[i], holds[j]):
             continue
         may_go = [site for site in (i, j) if VACANCY in holds[site]]
@@ -116,7 +116,7 @@ def _rows(pairs: set[tuple[int, int]]) -> IntArray:
 
 
 def _factor(first: tuple[str, ...], second: tuple[str, ...], charges: Mapping[str, float]) -> float:
-    """Return the part of the stated distance that counts between two sites."""
+    """Return the fraction of the stated distance that applies between two sites."""
     if "H" in first and "H" in second:
         return TWO_HYDROGENS
     if "H" in first or "H" in second:
@@ -134,7 +134,7 @@ def occupancy_bounds(
 ) -> list[OccupancyBound]:
     """Bound how many sites of each sublattice can be occupied at once.
 
-    Of sites that are all in contact with one another (a clique) one is occupied at most. Summed over all cliques of
+    Of sites that are all in contact with one another (a clique) at most one is occupied. Summed over all cliques of
     one kind this bounds the counts: Σ_A k_A n_A ≤ number of cliques, where each site of A is in k_A of them.
 
     Parameters
@@ -152,7 +152,7 @@ def occupancy_bounds(
     )
     kinds: dict[tuple[int, ...], int] = {}
     for number, clique in enumerate(_cliques(contacts.exclusive)):
-        if number == _MAX_CLIQUES:  # bounds only save useless compositions: none is as right as all
+        if number == _MAX_CLIQUES:  # bounds only rule out useless compositions: having none is as correct as having all
             kinds.clear()
             break
         kind = tuple(sorted(int(sites.orbits[site]) for site in clique))
@@ -175,7 +175,7 @@ def occupancy_bounds(
 
 def _cliques(pairs: IntArray) -> Iterator[list[int]]:
     if len(pairs):
-        import networkx as nx  # takes a quarter of a second, and most crystals have no contacts
+        import networkx as nx  # its import takes a quarter of a second, and most crystals have no contacts
 
         graph = nx.Graph()
         graph.add_edges_from(pairs.tolist())

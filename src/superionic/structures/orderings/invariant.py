@@ -1,8 +1,8 @@
-"""Decorations that an operation leaves as they are, and that keep the exclusions: counted and drawn exactly.
+"""Decorations that an operation fixes and that respect the exclusions: counted and drawn exactly.
 
-An operation leaves a decoration as it is if each of its cycles carries one species. So the sites become cycles, the
-exclusions become edges between cycles, and a cycle that excludes itself must be vacant. Groups of sites that
-exclusions link are solved together, others by themselves.
+An operation fixes a decoration if each of its cycles carries one species. So the sites become cycles, the exclusions
+become edges between cycles, and a cycle that excludes itself must be vacant. Groups of sites linked by exclusions are
+solved together, the others separately.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ class _Solution:
 
 
 class InvariantDecorations:
-    """For each class of conjugate operations of a space: how many decorations it leaves as they are, and draws.
+    """The decorations fixed by each class of conjugate operations of a space: their number, and random draws.
 
     Parameters
     ----------
     space
         The space; its actions must be a group, and its exclusions closed under it.
     exclusions
-        Whether to keep the exclusions of the space.
+        Whether the exclusions of the space apply.
     budget
         Work allowed, in words of 64 bits touched.
     keep
@@ -61,7 +61,7 @@ class InvariantDecorations:
         self._budget = Budget(budget)
         self._pairs = space.exclusions if exclusions else space.exclusions[:0]
         self._blocked = space.blocked if exclusions else np.zeros(space.n_free, dtype=bool)
-        # The rest of each group, which no exponent counts: the vacancy where it is needed, else the most abundant.
+        # The species of each group that no exponent counts: the vacancy where it is needed, else the most abundant.
         special = set(space.block_of[self._pairs].reshape(-1).tolist()) | set(space.block_of[self._blocked].tolist())
         self._rest = [
             b.species.index(VACANCY) if k in special else int(np.argmax(b.counts)) for k, b in enumerate(space.blocks)
@@ -97,7 +97,7 @@ class InvariantDecorations:
 
     @cached_property
     def counts(self) -> list[int]:
-        """Number of invariant decorations of an operation of each class; the first is that of all decorations.
+        """Number of invariant decorations of an operation of each class; the first is the number of all decorations.
 
         Raises
         ------
@@ -177,14 +177,14 @@ class InvariantDecorations:
         return solutions
 
     def draw(self, index: int, n: int, rng: np.random.Generator) -> CodeArray:
-        """Draw decorations uniformly among those that the operations of a class leave as they are.
+        """Draw decorations uniformly among those that the operations of a class fix.
 
         Parameters
         ----------
         index
             The class; the decorations are invariant under its representative.
         n
-            How many.
+            Number of draws.
         rng
             Source of randomness.
 
@@ -205,26 +205,26 @@ class InvariantDecorations:
                 by_cycle[:, cycles] = rng.permuted(rows, axis=1)
             for part, (key, nodes) in enumerate(solution.clusters, start=len(solution.pools)):
                 cluster = self._clusters[key]
-                chosen = np.array([cluster.draw(e[part], rng) for e in exponents])
+                choices = np.array([cluster.draw(e[part], rng) for e in exponents])
                 for column, node in enumerate(nodes.tolist()):
                     block = int(block_of[node])
-                    by_cycle[:, node] = np.array([self._rest[block], *self._kinds[block]])[chosen[:, column]]
+                    by_cycle[:, node] = np.array([self._rest[block], *self._kinds[block]])[choices[:, column]]
         return by_cycle[:, labels]
 
 
 def _components(neighbours: dict[int, list[int]]) -> list[list[int]]:
     """Return the connected components of a graph, by their smallest nodes."""
-    found: list[list[int]] = []
-    seen: set[int] = set()
+    components: list[list[int]] = []
+    visited: set[int] = set()
     for start in sorted(neighbours):
-        if start in seen:
+        if start in visited:
             continue
         members = [start]
-        seen.add(start)
+        visited.add(start)
         for node in members:
             for other in neighbours[node]:
-                if other not in seen:
-                    seen.add(other)
+                if other not in visited:
+                    visited.add(other)
                     members.append(other)
-        found.append(sorted(members))
-    return found
+        components.append(sorted(members))
+    return components

@@ -1,10 +1,10 @@
-"""Joint-composition polynomials: in how many ways parts of a crystal share out given counts of species.
+"""Joint-composition polynomials: the number of ways in which parts of a crystal share given counts of species.
 
 Each part (a pool of equal cycles of sites, a cluster of cycles that exclude each other) is a polynomial whose exponents
 are the numbers of sites that the species take, and whose coefficients are numbers of ways. The ways of all parts
 together are one coefficient of the product. Products are made in one Python integer each: coefficients stand in fields
 of equal width, so that adding and multiplying integers adds and multiplies polynomials exactly (Kronecker, J. reine
-angew. Math. 92, 1 (1882)). The same products, kept, draw a share-out uniformly.
+angew. Math. 92, 1 (1882)). The same products, when stored, serve to draw a distribution uniformly.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ _REMEMBERED = 100_000
 
 
 class BudgetExceededError(Exception):
-    """The exact count would take more work or memory than allowed; the caller estimates instead."""
+    """The exact count would take more work or memory than allowed; the caller estimates it instead."""
 
 
 class Budget:
-    """Work that may still be done, in words of 64 bits touched; a billion is some seconds.
+    """The work that remains allowed, in 64-bit words touched; a billion take some seconds.
 
     Parameters
     ----------
     words
-        The work. What is held at one time, or kept for drawing, is limited to 3 × 10⁷ words (240 MB) in any case.
+        The work allowed. Memory held at one time, or stored for drawing, is limited to 3 × 10⁷ words (240 MB) anyway.
     """
 
     def __init__(self, words: float) -> None:
         self.words = float(words)
-        self.kept = _MAX_HELD
+        self.storage = _MAX_HELD
 
     def hold(self, words: float) -> None:
-        """Refuse to hold too much at one time.
+        """Refuse to hold too much memory at one time.
 
         Raises
         ------
@@ -54,7 +54,7 @@ class Budget:
             raise BudgetExceededError
 
     def spend(self, words: float, *, keep: bool = False) -> None:
-        """Take off work (and memory).
+        """Deduct work (and memory).
 
         Raises
         ------
@@ -63,8 +63,8 @@ class Budget:
         """
         self.words -= words
         if keep:
-            self.kept -= words
-        if self.words < 0.0 or self.kept < 0.0:
+            self.storage -= words
+        if self.words < 0.0 or self.storage < 0.0:
             raise BudgetExceededError
 
 
@@ -101,7 +101,7 @@ class Pool:
     length, number
         Sites in each cycle, and how many cycles.
     first, kinds
-        Where the exponents of the group's species begin, and their number; one species more takes the rest.
+        Index of the first exponent of the group's species, and their number; one more species takes the rest.
     """
 
     length: int
@@ -110,39 +110,39 @@ class Pool:
     kinds: int
 
     def cycles(self, exponents: Exponents) -> tuple[int, ...]:
-        """Return how many cycles each species takes, the rest last; nothing if that cannot be."""
-        taken = []
+        """Return how many cycles each species takes, the remaining species last; () if that is impossible."""
+        cycles_taken = []
         left = self.number
         for variable, exponent in enumerate(exponents):
             times, rest = divmod(exponent, self.length)
             if self.first <= variable < self.first + self.kinds:
                 if rest or exponent < 0:
                     return ()
-                taken.append(times)
+                cycles_taken.append(times)
                 left -= times
             elif exponent:
                 return ()
-        return (*taken, left) if left >= 0 else ()
+        return (*cycles_taken, left) if left >= 0 else ()
 
     def ways(self, exponents: Exponents) -> int:
         """Return the multinomial coefficient."""
-        taken = self.cycles(exponents)
-        if not taken:
+        cycles_taken = self.cycles(exponents)
+        if not cycles_taken:
             return 0
         result, left = 1, self.number
-        for times in taken[:-1]:
+        for times in cycles_taken[:-1]:
             result *= comb(left, times)
             left -= times
         return result
 
     def exponents(self, limit: Exponents) -> Iterator[Exponents]:
-        """All exponents that occur, up to a limit."""
+        """Yield all exponents that occur, up to a limit."""
         before = (0,) * self.first
         after = (0,) * (len(limit) - self.first - self.kinds)
         most = [min(limit[self.first + k] // self.length, self.number) for k in range(self.kinds)]
-        for taken in product(*(range(m + 1) for m in most)):
-            if sum(taken) <= self.number:
-                yield (*before, *(t * self.length for t in taken), *after)
+        for cycles_taken in product(*(range(m + 1) for m in most)):
+            if sum(cycles_taken) <= self.number:
+                yield (*before, *(t * self.length for t in cycles_taken), *after)
 
     def terms(self, limit: Exponents) -> dict[Exponents, int]:
         """Return the multinomial expansion."""
@@ -165,13 +165,13 @@ class Table:
         return self.coefficients.get(exponents, 0)
 
     def terms(self, limit: Exponents) -> dict[Exponents, int]:
-        """Return those up to a limit."""
+        """Return the coefficients up to a limit."""
         return {e: w for e, w in self.coefficients.items() if all(a <= b for a, b in zip(e, limit, strict=True))}
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the coefficient of each exponent stands in an integer.
+    """The position of the coefficient of each exponent in an integer.
 
     Parameters
     ----------
@@ -222,7 +222,7 @@ class Layout:
 
 
 class Shares:
-    """All ways to share out counts among parts: their number, and uniform draws.
+    """All ways to distribute counts among parts: their number, and uniform draws.
 
     Parameters
     ----------
@@ -231,7 +231,7 @@ class Shares:
     target
         The counts to be met exactly.
     budget
-        Raised against if the work is too much.
+        Work allowed; exceeding it raises :class:`BudgetExceededError`.
     keep
         Keep the products, so that :meth:`draw` works.
 
@@ -259,7 +259,7 @@ class Shares:
             self._terms[k] = known[id(part)]
         self._layout = self._lay_out()
         self._products: list[bytes] = []
-        self._seen: dict[tuple[int, Exponents], tuple[list[int], list[tuple[Exponents, Exponents]]]] = {}
+        self._known_options: dict[tuple[int, Exponents], tuple[list[int], list[tuple[Exponents, Exponents]]]] = {}
         whole = self._multiply(budget, keep)
         self._root: list[Exponents] = []
         self._cumulative: list[int] = []
@@ -318,7 +318,7 @@ class Shares:
         return part.exponents(self.target) if isinstance(part, Pool) else iter(part.terms(self.target))
 
     def draw(self, rng: np.random.Generator) -> list[Exponents]:
-        """Draw the exponents of each part, in their order, with the right probability."""
+        """Draw the exponents of each part, in their order, with the correct probability."""
         result: list[Exponents] = [()] * len(self._parts)
         at = 0 if len(self._root) == 1 else bisect_right(self._cumulative, random_below(rng, self.count))
         last = self._root[at]
@@ -326,14 +326,14 @@ class Shares:
         rest = tuple(t - e for t, e in zip(self.target, last, strict=True))
         for at in range(len(self._others) - 1, -1, -1):
             totals, outcomes = self._options(at, rest)
-            chosen = 0 if len(totals) == 1 else bisect_right(totals, random_below(rng, totals[-1]))
-            result[self._others[at]], rest = outcomes[chosen]
+            choice = 0 if len(totals) == 1 else bisect_right(totals, random_below(rng, totals[-1]))
+            result[self._others[at]], rest = outcomes[choice]
         return result
 
     def _options(self, at: int, rest: Exponents) -> tuple[list[int], list[tuple[Exponents, Exponents]]]:
-        """Return the cumulative ways of the choices for one part, each with what it leaves; kept, as they recur."""
-        found = self._seen.get((at, rest))
-        if found is None:
+        """Return the cumulative ways of the choices for one part, each with what it leaves; cached, as they recur."""
+        options = self._known_options.get((at, rest))
+        if options is None:
             totals: list[int] = []
             outcomes = []
             total = 0
@@ -344,7 +344,7 @@ class Shares:
                     total += ways * ways_left
                     totals.append(total)
                     outcomes.append((exponents, left))
-            found = totals, outcomes
-            if len(self._seen) < _REMEMBERED:
-                self._seen[at, rest] = found
-        return found
+            options = totals, outcomes
+            if len(self._known_options) < _REMEMBERED:
+                self._known_options[at, rest] = options
+        return options

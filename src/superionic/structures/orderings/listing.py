@@ -1,4 +1,4 @@
-"""All symmetry-distinct orderings of a space as a stream: nothing is kept but the path and one chunk."""
+"""Stream all symmetry-distinct orderings of a space, holding only the path and one chunk in memory."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ NO_LIMIT = 1 << 62
 _BINS = 512
 _TAIL_ROWS = 1 << 12
 _TAIL_SITES = 62
-"""Sites of the tail are bits of a signed integer."""
+"""Largest number of sites in the tail, which are bits of a signed integer."""
 
 
 @dataclass(frozen=True, eq=False)
 class OrderingChunk:
-    """A stretch of a listing.
+    """A stretch of consecutive orderings of a listing.
 
     Parameters
     ----------
@@ -48,14 +48,14 @@ class OrderingChunk:
 def stream_orderings(
     space: OrderingSpace, *, chunk: int = CHUNK, max_nodes: int | None = None
 ) -> Iterator[OrderingChunk]:
-    """List all orderings that keep the exclusions, in lexicographic order, chunk by chunk.
+    """List all orderings that respect the exclusions, in lexicographic order, chunk by chunk.
 
     Parameters
     ----------
     space
-        The space; of any size, as the stream may be left at any moment.
+        The space; of any size, as the stream may be abandoned at any moment.
     chunk
-        Orderings in a chunk.
+        Number of orderings in a chunk.
     max_nodes
         Give up after this many steps of the walk (some 10⁷ a second). With exclusions many steps may lead nowhere.
 
@@ -66,22 +66,24 @@ def stream_orderings(
     Raises
     ------
     CompositionError
-        If the steps are spent.
+        If the steps run out.
     """
     walker = Walker(space, capacity=chunk)
     left = NO_LIMIT if max_nodes is None else max_nodes
     while not walker.finished:
-        found = walker.advance(left)
-        if found:
+        written = walker.advance(left)
+        if written:
             yield OrderingChunk(
-                walker.codes[:found].copy(), walker.degeneracies[:found].copy(), walker.superperiodic[:found].copy()
+                walker.codes[:written].copy(),
+                walker.degeneracies[:written].copy(),
+                walker.superperiodic[:written].copy(),
             )
         if max_nodes is not None:
             left = max_nodes - walker.nodes
             if left <= 0 and not walker.finished:
                 raise CompositionError(
-                    f"The listing of {space.composition.formula} was given up after {max_nodes:,} steps, with "
-                    f"{walker.leaves:,} orderings found.",
+                    f"The listing of {space.composition.formula} was abandoned after {max_nodes:,} steps, with "
+                    f"{walker.leaves:,} orderings listed.",
                     fix="Sample the orderings instead, or use a smaller supercell.",
                 )
 
@@ -96,13 +98,13 @@ class Walker:
     capacity
         Orderings that one step may write.
     matrix, charges
-        (n_sites, n_sites) in eV/e² and the charge in e of every species, if energies are wanted.
+        (n_sites, n_sites) in eV/e² and the charge in e of every species, if energies are to be computed.
     """
 
     plain_steps_left: ClassVar[int] = 2_000
-    """Steps that walks of this process may still make in plain Python, with the same result to the last bit.
+    """Steps that walks in this process may still make in plain Python, with the same result to the last bit.
 
-    A small space is listed by them in less time than it takes to load the compiled loop.
+    They list a small space in less time than it takes to load the compiled loop.
     """
 
     def __init__(
@@ -176,17 +178,17 @@ class Walker:
 
     @property
     def nodes(self) -> int:
-        """Steps made."""
+        """Number of steps made."""
         return int(self._state[self.kernels.NODES])
 
     @property
     def leaves(self) -> int:
-        """Orderings met."""
+        """Number of orderings reached."""
         return int(self._state[self.kernels.LEAVES])
 
     @property
     def at_cut(self) -> tuple[int, int]:
-        """Distinct and raw orderings met at the cut."""
+        """Numbers of distinct and raw orderings at the cut."""
         return int(self._state[self.kernels.AT_CUT]), int(self._state[self.kernels.AT_CUT_RAW])
 
     @at_cut.setter
@@ -194,7 +196,7 @@ class Walker:
         self._state[self.kernels.AT_CUT], self._state[self.kernels.AT_CUT_RAW] = values
 
     def advance(self, max_nodes: int = NO_LIMIT) -> int:
-        """Go on; return how many orderings stand in the output now."""
+        """Continue the walk; return how many orderings are in the output now."""
         if self.codes.shape[1] == 0:  # nothing is free: one ordering
             if self.finished:
                 return 0
@@ -215,7 +217,7 @@ class Walker:
         return written + self._walk(self.kernels.compiled_walk(), written, max_nodes)
 
     def _walk(self, walk: Callable[..., Any], first: int, max_nodes: int) -> int:
-        """Walk on, writing from row `first` of the output on; return how many orderings were written."""
+        """Continue the walk, writing from row `first` of the output; return how many orderings were written."""
         return int(
             walk(
                 *self._static,
@@ -253,7 +255,7 @@ def _earlier_neighbours(space: OrderingSpace) -> tuple[IntArray, IntArray]:
 def _energy_tables(
     space: OrderingSpace, matrix: FloatArray | None, charges: dict[str, float] | None, kinds: int
 ) -> tuple[float, tuple[bool, FloatArray, FloatArray, FloatArray]]:
-    """Refer charges to the commonest species of each block: what is common to all orderings is computed once."""
+    """Refer charges to the commonest species of each block, so that what all orderings share is computed once."""
     n_blocks = len(space.blocks)
     relative = np.zeros((max(1, n_blocks), kinds))
     if matrix is None or charges is None:
@@ -277,7 +279,7 @@ def _energy_tables(
 def _tail_size(space: OrderingSpace) -> int:
     """Choose how many sites the table covers: whole blocks at the end as far as they fit, never the first block.
 
-    Operations are decided by the sites of the first block as a rule, and not before its end; a tail that reaches into
+    As a rule the sites of the first block decide the operations, and not before its end; a tail that reaches into
     it would seldom be free of them.
     """
     size, rows, fits = 0, 1, 0
@@ -295,7 +297,7 @@ def _tail_size(space: OrderingSpace) -> int:
 
 
 def _tail_table(space: OrderingSpace, kinds: int, tables: tuple[bool, FloatArray, FloatArray, FloatArray]) -> _Tail:
-    """Tabulate all ways to fill the last few sites, by what is left of each species."""
+    """Tabulate all ways to fill the last few sites, by the remaining counts of each species."""
     n = space.n_free
     n_kinds = [len(b.species) for b in space.blocks]
     size = _tail_size(space)

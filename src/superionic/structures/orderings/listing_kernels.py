@@ -3,12 +3,12 @@
 An ordering is canonical if it is lexicographically the smallest of its images, site by site in the order of the free
 sites. The walk assigns species site by site, depth first in lexicographic order, and keeps for every prefix the
 operations that may still matter: those whose image equals the prefix as far as it is known. Each waits for the site
-that its next comparison needs, and is looked at only when that site is assigned. An operation whose image is larger
+that its next comparison needs, and is examined only when that site is assigned. An operation whose image is larger
 can never make a smaller one below this node and is dropped; one whose image is smaller ends the whole subtree. At a
 leaf the operations left are its stabiliser.
 
 Most prefixes have lost all their operations long before the end. Below them every completion is canonical, and the
-completions depend on the counts left only: those of the last few sites (the *tail*) come from a table.
+completions depend only on the remaining counts: those of the last few sites (the *tail*) come from a table.
 
 Exclusions between sites and energies are handled along the path as well: adding the charge of site p to a prefix
 costs one row of the interaction matrix. Charges count relative to the commonest species of the block.
@@ -28,7 +28,7 @@ N_STATE = 10
 # Slots of the float state.
 CUT, TOLERANCE, LOW, WIDTH, SUM, SUM_SQUARES, MINIMUM, MAXIMUM = range(8)
 N_FLOAT_STATE = 8
-# What is done with a leaf.
+# Modes: which leaves are written.
 EMIT_ALL, EMIT_LOWEST, EMIT_PICKED = range(3)
 
 
@@ -77,7 +77,7 @@ def walk(  # noqa: PLR0912, PLR0915 - one loop without allocations is what makes
     out_energy: Any,
     max_nodes: Any,
 ) -> Any:
-    """Go on with the walk until the output is full, the nodes are spent, or everything is listed.
+    """Continue the walk until the output is full, the nodes run out, or everything is listed.
 
     Parameters
     ----------
@@ -91,8 +91,8 @@ def walk(  # noqa: PLR0912, PLR0915 - one loop without allocations is what makes
     blocked, is_translation
         (n,) and (n_ops,) bool.
     tail_strides, tail_start_row
-        (n_blocks, kinds) place values that turn the counts left into an index, and for each index the first row of the
-        table.
+        (n_blocks, kinds) place values that turn the remaining counts into an index, and for each index the first row of
+        the table.
     tail_codes, tail_occupied, tail_neighbours
         (rows, t) codes of the last t sites; (rows,) which of them are occupied, as bits; (n,) for each earlier site the
         sites of the tail that it excludes, as bits.
@@ -100,11 +100,11 @@ def walk(  # noqa: PLR0912, PLR0915 - one loop without allocations is what makes
         For each row the sites of the tail with a relative charge, those charges, and their energy among themselves;
         (t,) work space for the potential of the prefix.
     choice, remaining, n_waiting, waiting, n_moved, moved, state
-        The path: (n + 1,) codes; (n_blocks, kinds) counts left; (n + 1,) and (n + 1, n_ops) the operations that wait
-        for each site to be assigned (at n: the stabiliser); (n + 1,) and (n + 1, n_ops) where the operations that
-        waited for a site went on to; (N_STATE,) integers.
+        The path: (n + 1,) codes; (n_blocks, kinds) remaining counts; (n + 1,) and (n + 1, n_ops) the operations that
+        wait for each site to be assigned (at n: the stabiliser); (n + 1,) and (n + 1, n_ops) where the operations that
+        waited for a site moved on to; (N_STATE,) integers.
     charged
-        Whether energies are wanted.
+        Whether energies are computed.
     charge, field, matrix
         (n_blocks, kinds) relative charges, (n,) energy per charge in the reference decoration, (n, n) eV/e².
     energy, n_charged, charged_sites
@@ -112,7 +112,7 @@ def walk(  # noqa: PLR0912, PLR0915 - one loop without allocations is what makes
     floats, histogram, histogram_raw
         Float state, and the histogram of energies over distinct and over raw orderings.
     mode, picks
-        What is done with a leaf; sorted running numbers of the members of the tie that are wanted.
+        Which leaves are written; sorted running numbers of the selected members of the tie.
     out_codes, out_degeneracy, out_superperiodic, out_energy
         The output.
     max_nodes
@@ -150,7 +150,7 @@ def walk(  # noqa: PLR0912, PLR0915 - one loop without allocations is what makes
             if tail_occupied[here] & clash:
                 continue
             degeneracy = n_ops
-            kept = 0
+            n_stabilising = 0
             value = 0.0
             if charged:
                 value = energy[tail] + tail_self[here]
@@ -187,7 +187,7 @@ def walk(  # noqa: PLR0912, PLR0915 - one loop without allocations is what makes
                         break
                 if hit:
                     continue
-            # Only the operations that waited for this site are looked at; each goes on as far as the prefix is known.
+            # Only the operations that waited for this site are examined; each advances as far as the prefix is known.
             smaller = False
             m = 0
             for k in range(n_waiting[p]):
@@ -256,10 +256,10 @@ def walk(  # noqa: PLR0912, PLR0915 - one loop without allocations is what makes
                         if row == end:
                             p -= 1
                 continue
-            # A complete ordering; the operations that are left keep it.
+            # A complete ordering; the remaining operations fix it.
             p -= 1
-            kept = n_waiting[n]
-            degeneracy = n_ops // (kept + 1)
+            n_stabilising = n_waiting[n]
+            degeneracy = n_ops // (n_stabilising + 1)
             value = energy[n]
         # ---- a complete ordering
         leaves += 1
@@ -269,7 +269,7 @@ def walk(  # noqa: PLR0912, PLR0915 - one loop without allocations is what makes
                 squares += degeneracy * value * value
                 minimum = min(minimum, value)
                 maximum = max(maximum, value)
-                # The histogram keeps its number of bins: where an energy falls outside, they merge by twos.
+                # The number of bins is fixed: where an energy falls outside, bins merge in pairs.
                 while value < low or value >= low + n_bins * width:
                     if value >= low:
                         for i in range(half):
@@ -312,7 +312,7 @@ def walk(  # noqa: PLR0912, PLR0915 - one loop without allocations is what makes
             for i in range(n):
                 out_codes[emitted, i] = choice[i]
         superperiodic = False
-        for k in range(kept):
+        for k in range(n_stabilising):
             if is_translation[waiting[n, k]]:
                 superperiodic = True
         out_degeneracy[emitted] = degeneracy

@@ -1,6 +1,6 @@
-"""Symmetry-distinct orderings of a supercell: one of them, a table of them, and what they become.
+"""Symmetry-distinct orderings of a supercell: one of them, a table of them, and their conversion to atoms.
 
-How they are found: all of them by :mod:`superionic.structures.orderings.listing`, the lowest in energy by
+They are generated elsewhere: all of them by :mod:`superionic.structures.orderings.listing`, the lowest in energy by
 :mod:`superionic.structures.orderings.ranking`, a random sample by :mod:`superionic.structures.orderings.sampling`.
 """
 
@@ -75,16 +75,16 @@ class OrderingTable:
 
 
 def list_ordering_table(space: OrderingSpace, *, limit: int = 1_000_000) -> OrderingTable:
-    """List all symmetry-distinct orderings of a space that keep its exclusions, in lexicographic order.
+    """List all symmetry-distinct orderings of a space that respect its exclusions, in lexicographic order.
 
-    To look at more of them than fit in memory use :func:`~superionic.structures.orderings.listing.stream_orderings`.
+    To go through more of them than fit in memory use :func:`~superionic.structures.orderings.listing.stream_orderings`.
 
     Parameters
     ----------
     space
         The space.
     limit
-        Refuse to list more than this many. Without exclusions they are counted first, which costs milliseconds.
+        Refuse to list more than this many. Without exclusions they are counted first, which takes milliseconds.
 
     Raises
     ------
@@ -93,10 +93,10 @@ def list_ordering_table(space: OrderingSpace, *, limit: int = 1_000_000) -> Orde
     """
     if not space.has_exclusions:
         _check_limit(space, count_orderings(space.sites, space.composition).distinct, limit)
-    decorations, degeneracies, found = [], [], 0
+    decorations, degeneracies, n_listed = [], [], 0
     for chunk in stream_orderings(space):
-        found += len(chunk)
-        _check_limit(space, found, limit)
+        n_listed += len(chunk)
+        _check_limit(space, n_listed, limit)
         decorations.append(chunk.decorations)
         degeneracies.append(chunk.degeneracies)
     if not decorations:
@@ -104,17 +104,17 @@ def list_ordering_table(space: OrderingSpace, *, limit: int = 1_000_000) -> Orde
     return OrderingTable.of(space, np.concatenate(decorations), np.concatenate(degeneracies))
 
 
-def _check_limit(space: OrderingSpace, found: int, limit: int) -> None:
-    if found > limit:
+def _check_limit(space: OrderingSpace, n_orderings: int, limit: int) -> None:
+    if n_orderings > limit:
         raise CompositionError(
             f"{space.composition.formula} in the supercell {space.sites.supercell} has "
-            f"{found:,} distinct orderings{' or more' if space.has_exclusions else ''}; the limit is {limit:,}.",
+            f"{n_orderings:,} distinct orderings{' or more' if space.has_exclusions else ''}; the limit is {limit:,}.",
             fix="Sample them instead, use a smaller supercell, or raise the limit.",
         )
 
 
 def to_atoms(sites: SupercellSites, ordering: Ordering) -> Any:
-    """Turn an ordering into atoms: vacant sites left out, atoms of an element together, in the order of formulas.
+    """Turn an ordering into atoms: without vacant sites, grouped by element, in the order of formulas.
 
     Returns
     -------

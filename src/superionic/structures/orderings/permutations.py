@@ -1,7 +1,7 @@
-"""Groups of permutations as arrays: conjugacy classes, cycles, and the subgroups that count what repeats itself.
+"""Groups of permutations as arrays: conjugacy classes, cycles, and subgroups of translations.
 
-What an operation leaves as it is, its conjugates leave as many of. So sums over a group, as in Burnside's lemma, are
-sums over its conjugacy classes, of which there are few: some tens for a thousand operations.
+Conjugate operations fix equally many decorations. So sums over a group, as in Burnside's lemma, are sums over its
+conjugacy classes, of which there are few: some tens for a thousand operations.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from superionic.structures.crystal.symmetry import IntArray
 
 
 def distinct_permutations(permutations: IntArray) -> IntArray:
-    """Return the different rows, in lexicographic order: the identity comes first."""
+    """Return the distinct rows, in lexicographic order: the identity comes first."""
     n = permutations.shape[1]
     small = np.ascontiguousarray(permutations, dtype=np.dtype(">u2") if n < 1 << 16 else np.dtype(">u4"))
     rows = small.view(np.dtype((np.void, small.dtype.itemsize * n))).reshape(-1) if n else small[:1]
@@ -23,7 +23,7 @@ def distinct_permutations(permutations: IntArray) -> IntArray:
 
 
 class _Lookup:
-    """Finds a permutation of a group by its images of a few points that tell all its elements apart."""
+    """Identify permutations of a group by their images of a few points that distinguish all elements."""
 
     def __init__(self, permutations: IntArray) -> None:
         self.n_elements, self.n_points = permutations.shape
@@ -33,7 +33,7 @@ class _Lookup:
         known = 1
         candidates = np.linspace(0, self.n_points - 1, min(16, self.n_points)).astype(np.int64).tolist()
         while known < self.n_elements:
-            # Two that are still alike differ on some point: at least that one tells more apart.
+            # Two elements that are still alike differ on some point: that one at least distinguishes more.
             first = np.unique(ids, return_index=True)[1]
             other = np.setdiff1d(np.arange(self.n_elements), first)[0]
             sure = int(np.argmax(permutations[other] != permutations[first[ids[other]]]))
@@ -52,9 +52,9 @@ class _Lookup:
         ids = np.zeros(len(images), dtype=np.int64)
         good = np.ones(len(images), dtype=bool)
         for column, keys in enumerate(self._keys):
-            wanted = ids * self.n_points + images[:, column]
-            ids = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-            good &= keys[ids] == wanted
+            codes = ids * self.n_points + images[:, column]
+            ids = np.minimum(np.searchsorted(keys, codes), len(keys) - 1)
+            good &= keys[ids] == codes
         return np.where(good, self._order[ids], -1)
 
 
@@ -71,7 +71,7 @@ def conjugacy_classes(permutations: IntArray) -> tuple[IntArray, IntArray]:
     representatives : (n_classes,) int
         Index of one element of each class, rising; the identity is the first.
     sizes : (n_classes,) int
-        Number of elements of each. If the permutations are no group, each is a class of its own.
+        Number of elements of each. If the permutations are not a group, each is a class of its own.
     """
     n_elements = len(permutations)
     everyone = np.arange(n_elements)
@@ -117,7 +117,8 @@ def orbits_of(generators: IntArray) -> IntArray:
     targets = (generators + (np.arange(m) * n)[:, None, None]).transpose(1, 0, 2).reshape(r, m * n)
     labels = np.arange(m * n)
     while True:
-        # A label is a point of the same orbit, never larger: each takes over what its images know, and jumps ahead.
+        # A label is a point of the same orbit, never larger: each takes the smaller of its images' labels, then jumps
+        # ahead.
         lower = labels
         for target in targets:
             lower = np.minimum(lower, lower[target])
@@ -166,7 +167,7 @@ def moebius_terms(translations: IntArray) -> list[tuple[int, IntArray]]:
 
 
 def _basis(torsion: IntArray, prime: int) -> list[IntArray]:
-    """Choose independent elements that generate a group of exponent p; an element is known by where point 0 goes."""
+    """Choose independent elements that generate a group of exponent p; the image of point 0 identifies an element."""
     basis: list[IntArray] = []
     span = {0}
     for element in torsion:
@@ -189,7 +190,7 @@ def _combination(basis: list[IntArray], coefficients: tuple[int, ...], n: int) -
 
 
 def _subspaces(prime: int, dimension: int) -> Iterator[list[tuple[int, ...]]]:
-    """All subspaces of (F_p)^dimension by their reduced echelon bases, the trivial one first."""
+    """Yield all subspaces of (F_p)^dimension by their reduced echelon bases, the trivial one first."""
     for pivots in product((False, True), repeat=dimension):
         columns = [c for c in range(dimension) if pivots[c]]
         free = [(r, c) for r, p in enumerate(columns) for c in range(p + 1, dimension) if not pivots[c]]

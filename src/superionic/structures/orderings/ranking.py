@@ -1,11 +1,11 @@
-"""The orderings of lowest point-charge energy of a whole space, exactly, without keeping the others.
+"""The orderings of lowest point-charge energy of a whole space, exactly, without storing the others.
 
 One interaction matrix serves the supercell (see :mod:`.electrostatics`); the energy of every
 ordering is carried along the walk that lists them (:mod:`superionic.structures.orderings.listing_kernels`).
 
-Many orderings have one energy: species of equal charge, such as Cl⁻ and Br⁻, may change places for nothing. Where the
-lowest K end inside such a tie, which of its members are taken is a matter of choice, and the choice is made evenly: the
-members in the order of the listing are cut into as many stretches as are wanted, and one is drawn from each.
+Many orderings share one energy: species of equal charge, such as Cl⁻ and Br⁻, change places at no cost. Where the
+lowest K end inside such a tie, some of its members must be selected, and this is done evenly: the members in the order
+of the listing are cut into as many stretches as are needed, and one is drawn from each.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from superionic.structures.orderings.listing import CHUNK, NO_LIMIT, Walker
 from superionic.structures.orderings.space import CodeArray, OrderingSpace
 
 RESOLUTION_EV = 1e-6
-"""Energies closer than this are one level: exact ties differ by rounding (1e-10 eV) only."""
+"""Energies closer than this count as one level: exact ties differ only by rounding (1e-10 eV)."""
 
 _STEP = 20_000_000
 
 
 @dataclass(frozen=True)
 class Tie:
-    """Orderings of one energy of which only some are among the lowest.
+    """Orderings of equal energy of which only some are among the lowest.
 
     Parameters
     ----------
@@ -42,9 +42,9 @@ class Tie:
     raw
         Number of decorations of this energy.
     taken
-        How many of them were taken, one at random from each of as many equal stretches of the listing.
+        Number of them selected, one at random from each of as many equal stretches of the listing.
     seed
-        Seed of the choice.
+        Seed of the selection.
     """
 
     energy_eV: float
@@ -56,7 +56,7 @@ class Tie:
 
 @dataclass(frozen=True)
 class EnergyHistogram:
-    """How the energies of a listing are distributed.
+    """The distribution of the energies of a listing.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class EnergyHistogram:
 
 @dataclass(frozen=True, eq=False)
 class RankedOrderings:
-    """The lowest orderings of a space and what the others were like.
+    """The lowest orderings of a space, with statistics of all of them.
 
     Parameters
     ----------
@@ -86,13 +86,13 @@ class RankedOrderings:
     superperiodic
         (k,) bool.
     distinct, raw
-        How many orderings and decorations were looked at: all that keep the exclusions.
+        Number of orderings and decorations examined: all that respect the exclusions.
     mean_eV, standard_deviation_eV
-        Of the energy over all decorations, that is at infinite temperature.
+        Mean and standard deviation of the energy over all decorations, as at infinite temperature.
     histogram
-        Of the energies of all of them; None if there was one only.
+        Histogram of the energies of all orderings; None if they all have one energy.
     tie
-        The tie in which the lowest end, if they do.
+        The tie in which the lowest orderings end, if there is one.
     """
 
     decorations: CodeArray
@@ -125,25 +125,25 @@ def lowest_orderings(
     Parameters
     ----------
     space
-        The space; all its orderings that keep the exclusions are looked at.
+        The space; all its orderings that respect the exclusions are examined.
     matrix
         (n_sites, n_sites) from :func:`~superionic.structures.orderings.electrostatics.ewald_matrix`, in eV/e².
     oxidation_states
         Charge in e of every species.
     number
-        How many orderings are wanted.
+        Number of orderings to return.
     seed
-        Of the choice within a tie.
+        Seed of the selection within a tie.
     max_nodes
         Give up after this many steps of the walk.
     progress
-        Called with the number of orderings met, now and then.
+        Called from time to time with the number of orderings reached.
 
     Raises
     ------
     CompositionError
-        If the number is not positive, a species has no charge, no ordering keeps the exclusions, or the steps are
-        spent.
+        If the number is not positive, a species has no charge, no ordering respects the exclusions, or the steps
+        run out.
     """
     if number < 1:
         raise CompositionError(f"{number} orderings cannot be ranked.", fix="Ask for one or more.")
@@ -164,18 +164,18 @@ def lowest_orderings(
     below = pool.energies < cut - RESOLUTION_EV
     room = number - int(below.sum())
     if np.isfinite(cut) and members > room:
-        # Pass over the listing once more for the members of the tie that are to be taken.
+        # Go through the listing once more for the selected members of the tie.
         rng = np.random.default_rng(seed)
         edges = np.arange(room + 1) * members // room
         picks = rng.integers(edges[:-1], edges[1:]).astype(np.int64)
         again = Walker(space, capacity=room + 1, matrix=matrix, charges=charges)
         again.mode, again.picks = kernels.EMIT_PICKED, picks
         again.floats[kernels.CUT], again.floats[kernels.TOLERANCE] = cut, RESOLUTION_EV
-        found = again.advance()
-        chosen = _Pool(
-            again.codes[:found], again.degeneracies[:found], again.superperiodic[:found], again.energies[:found]
+        written = again.advance()
+        selected = _Pool(
+            again.codes[:written], again.degeneracies[:written], again.superperiodic[:written], again.energies[:written]
         )
-        pool = pool.taken(np.flatnonzero(below)).joined(chosen)
+        pool = pool.select(np.flatnonzero(below)).joined(selected)
         tie = Tie(cut + walker.base_energy_eV, members, raw_members, room, seed)
     values = np.array([charges[s] for s in symbols])
     energies = ewald_energies(matrix, values[space.site_codes(pool.codes)])
@@ -210,9 +210,12 @@ def _walk_lowest(
     limit = NO_LIMIT if max_nodes is None else max_nodes
     pool = _Pool.empty(space.n_free)
     while not walker.finished:
-        found = walker.advance(min(_STEP, limit - walker.nodes))
+        written = walker.advance(min(_STEP, limit - walker.nodes))
         new = _Pool(
-            walker.codes[:found], walker.degeneracies[:found], walker.superperiodic[:found], walker.energies[:found]
+            walker.codes[:written],
+            walker.degeneracies[:written],
+            walker.superperiodic[:written],
+            walker.energies[:written],
         )
         pool = pool.joined(new)
         if len(pool.energies) > number or walker.finished:
@@ -221,7 +224,7 @@ def _walk_lowest(
             progress(walker.leaves)
         if walker.nodes >= limit and not walker.finished:
             raise CompositionError(
-                f"The listing of {space.composition.formula} was given up after {limit:,} steps.",
+                f"The listing of {space.composition.formula} was abandoned after {limit:,} steps.",
                 where=f"supercell {space.sites.supercell}",
                 fix="Search for the lowest energy or sample instead, or use a smaller supercell.",
             )
@@ -229,10 +232,10 @@ def _walk_lowest(
 
 
 def _cut(pool: _Pool, walker: Walker, number: int) -> _Pool:
-    """Lower the cut to the energy of the last ordering that is wanted, and forget what lies above.
+    """Lower the cut to the energy of the last ordering to be returned, and drop those above.
 
-    What lies below the cut is always in the pool, so that a lower cut finds all members of its level there. Members
-    at the cut are only counted by the walk; as many as were wanted when it was set are in the pool.
+    All orderings below the cut are in the pool, so that a lower cut has all members of its level there. Members at the
+    cut are only counted by the walk; as many as were needed when the cut was set are in the pool.
     """
     if len(pool.energies) < number or number == 0:
         return pool
@@ -249,12 +252,12 @@ def _cut(pool: _Pool, walker: Walker, number: int) -> _Pool:
         near = np.abs(pool.energies - cut) <= RESOLUTION_EV
     below = np.flatnonzero(pool.energies < cut - RESOLUTION_EV)
     at = np.flatnonzero(near)[: number - len(below)]
-    return pool.taken(np.sort(np.concatenate([below, at])))
+    return pool.select(np.sort(np.concatenate([below, at])))
 
 
 @dataclass(frozen=True, eq=False)
 class _Pool:
-    """Orderings kept so far, in the order of the listing."""
+    """The lowest orderings so far, in the order of the listing."""
 
     codes: CodeArray
     degeneracies: IntArray
@@ -265,7 +268,7 @@ class _Pool:
     def empty(cls, n_free: int) -> _Pool:
         return cls(np.zeros((0, n_free), np.uint8), np.zeros(0, np.int64), np.zeros(0, np.bool_), np.zeros(0))
 
-    def taken(self, index: IntArray) -> _Pool:
+    def select(self, index: IntArray) -> _Pool:
         return _Pool(self.codes[index], self.degeneracies[index], self.superperiodic[index], self.energies[index])
 
     def joined(self, other: _Pool) -> _Pool:

@@ -1,8 +1,8 @@
-"""Random orderings from spaces of any size: each orbit alike, or each decoration alike.
+"""Random orderings from spaces of any size: uniform over orbits, or uniform over decorations.
 
-Uniform over orbits is done by Burnside pairs: choose an operation g with a probability proportional to the number of
-decorations that it leaves as they are, then one of these decorations uniformly. Each orbit has |G| such pairs, so that
-no draw is thrown away (Dixon & Wilf, J. Algorithms 4, 205 (1983)). All choices are made with exact integers.
+Draws uniform over orbits use Burnside pairs: choose an operation g with a probability proportional to the number of
+decorations that it fixes, then one of these decorations uniformly. Each orbit has |G| such pairs, so that no draw is
+rejected (Dixon & Wilf, J. Algorithms 4, 205 (1983)). All choices are made with exact integers.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class OrderingSample:
     exact
         Whether the draws follow the stated distribution exactly.
     method
-        How they were drawn, in a few words.
+        The method of drawing, in a few words.
     """
 
     decorations: CodeArray
@@ -59,7 +59,7 @@ class OrderingSample:
 def sample_uniform_orbits(
     space: OrderingSpace, n: int, rng: np.random.Generator, *, budget: float = DEFAULT_BUDGET
 ) -> OrderingSample:
-    """Draw orderings that keep the exclusions, every distinct one with the same probability.
+    """Draw orderings that respect the exclusions, every distinct one with the same probability.
 
     Parameters
     ----------
@@ -70,14 +70,14 @@ def sample_uniform_orbits(
     rng
         Source of randomness.
     budget
-        Work allowed for counting those that keep the exclusions, in words of 64 bits. Past it decorations are drawn
-        without the exclusions and those that break them thrown away, which is exact as well; and where fewer than one
-        in a thousand would be kept, by a random walk of swaps, which is not (``exact`` says so).
+        Work allowed for counting those that respect the exclusions, in 64-bit words. Beyond it decorations are drawn
+        without the exclusions and those that violate them rejected, which is exact as well; where fewer than one in a
+        thousand would be accepted, they are drawn by a random walk of swaps, which is not (``exact`` says so).
 
     Raises
     ------
     CompositionError
-        If `n` is negative, or no ordering keeps the exclusions.
+        If `n` is negative, or no ordering respects the exclusions.
     """
     return _sample(space, n, rng, budget, by_orbit=True)
 
@@ -85,9 +85,9 @@ def sample_uniform_orbits(
 def sample_raw(
     space: OrderingSpace, n: int, rng: np.random.Generator, *, budget: float = DEFAULT_BUDGET
 ) -> OrderingSample:
-    """Draw orderings in proportion to their degeneracies, as at infinite temperature: every decoration alike.
+    """Draw orderings in proportion to their degeneracies, as at infinite temperature: uniformly over decorations.
 
-    Parameters, errors and the ways to keep the exclusions are those of :func:`sample_uniform_orbits`.
+    Parameters, errors and the handling of exclusions are those of :func:`sample_uniform_orbits`.
     """
     return _sample(space, n, rng, budget, by_orbit=False)
 
@@ -117,28 +117,28 @@ def _draw_invariant(
     counter = InvariantDecorations(space, exclusions=exclusions, budget=budget)
     if counter.raw == 0:
         raise _impossible(space)
-    # What is kept for drawing is solved anew, for those classes only that are drawn from: nearly always the identity.
+    # The tables for drawing are built anew, only for the classes drawn from: nearly always the identity.
     drawer = InvariantDecorations(space, exclusions=exclusions, budget=budget, keep=True)
     if not by_orbit:
         return drawer.draw(0, n, rng)
     weights = list(accumulate(s * c for s, c in zip(counter.class_sizes, counter.counts, strict=True)))
-    chosen = np.array([bisect_right(weights, random_below(rng, weights[-1])) for _ in range(n)], dtype=np.int64)
+    classes = np.array([bisect_right(weights, random_below(rng, weights[-1])) for _ in range(n)], dtype=np.int64)
     drawn = np.empty((n, space.n_free), dtype=np.uint8)
-    for index in np.unique(chosen).tolist():
-        mine = np.flatnonzero(chosen == index)
+    for index in np.unique(classes).tolist():
+        mine = np.flatnonzero(classes == index)
         drawn[mine] = drawer.draw(index, len(mine), rng)
     return drawn
 
 
 def _draw_rejecting(space: OrderingSpace, n: int, rng: np.random.Generator, by_orbit: bool) -> CodeArray:
-    """Draw without the exclusions and keep what keeps them: whole orbits do or do not."""
-    kept: list[CodeArray] = []
+    """Draw without the exclusions and reject decorations that violate them; whole orbits do or do not."""
+    accepted: list[CodeArray] = []
     missing = n
     while missing > 0:
         drawn = _draw_invariant(space, _BATCH, rng, np.inf, by_orbit, exclusions=False)
-        kept.append(drawn[space.allows(drawn)][:missing])
-        missing -= len(kept[-1])
-    return np.concatenate([np.empty((0, space.n_free), dtype=np.uint8), *kept])
+        accepted.append(drawn[space.allows(drawn)][:missing])
+        missing -= len(accepted[-1])
+    return np.concatenate([np.empty((0, space.n_free), dtype=np.uint8), *accepted])
 
 
 def _impossible(space: OrderingSpace) -> CompositionError:
@@ -163,7 +163,7 @@ def canonicalise(space: OrderingSpace, decorations: CodeArray) -> tuple[CodeArra
     -------
     canonical : (m, n_free) uint8
     degeneracies : (m,) int
-        Numbers of different images.
+        Number of distinct images of each.
     """
     codes = np.ascontiguousarray(decorations, dtype=np.uint8)
     n_actions, n_free = space.permutations.shape
@@ -173,7 +173,7 @@ def canonicalise(space: OrderingSpace, decorations: CodeArray) -> tuple[CodeArra
     step = max(1, _CHUNK // max(1, n_actions))
     for start in range(0, len(codes), step):
         part = codes[start : start + step]
-        # Site by site only those images stay that are smallest so far; nearly all are gone after a few sites.
+        # Site by site only the images that are smallest so far stay; nearly all are gone after a few sites.
         row = np.repeat(np.arange(len(part)), n_actions)
         action = np.tile(np.arange(n_actions), len(part))
         for site in range(n_free):
@@ -193,11 +193,11 @@ def canonicalise(space: OrderingSpace, decorations: CodeArray) -> tuple[CodeArra
 def find_allowed(
     space: OrderingSpace, rng: np.random.Generator, *, steps: int = 20_000, budget: float = DEFAULT_BUDGET
 ) -> CodeArray | None:
-    """Find one decoration that keeps the exclusions.
+    """Find one decoration that respects the exclusions.
 
-    If they can be counted with a hundredth of the budget, one is drawn. Else atoms that are too close move to where
-    fewest are, one after another (min-conflicts: Minton et al., Artif. Intell. 58, 161 (1992)); and if that leads
-    nowhere, the whole budget is spent on counting.
+    If a hundredth of the budget suffices to count them, one is drawn. Otherwise atoms that are too close move to the
+    least crowded sites, one after another (min-conflicts: Minton et al., Artif. Intell. 58, 161 (1992)); if that
+    fails, the whole budget is spent on counting.
 
     Parameters
     ----------
@@ -206,23 +206,23 @@ def find_allowed(
     rng
         Source of randomness.
     steps
-        Moves tried.
+        Number of moves tried.
     budget
         Work allowed for the exact count, in words of 64 bits.
 
     Returns
     -------
     (n_free,) uint8 or None
-        None if none was found: there is none if the count was within the budget, and hardly one otherwise.
+        None if there is none (where the count was within the budget) or none was reached.
     """
     for part, tried in ((0.01, steps), (1.0, 0)):
         drawer = InvariantDecorations(space, budget=part * budget, keep=True)
         try:
             impossible = drawer.raw == 0
         except BudgetExceededError:
-            found = _min_conflicts(space, rng, tried)
-            if found is not None:
-                return found
+            decoration = _min_conflicts(space, rng, tried)
+            if decoration is not None:
+                return decoration
         else:
             if impossible:
                 return None
@@ -251,7 +251,7 @@ def _min_conflicts(space: OrderingSpace, rng: np.random.Generator, steps: int) -
         free = np.flatnonzero(~occupied[:-1] & ~space.blocked & (space.block_of == space.block_of[site]))
         if not len(free):
             return None  # a site that must be vacant, in a group without room
-        # Without its own load on its neighbours, and a little noise against going round in circles.
+        # Without its own load on its neighbours, with a little noise to prevent cycling.
         cost = load[free] - np.isin(free, neighbours[site]) + (rng.random(len(free)) < 0.02) * rng.integers(0, 3)
         target = int(rng.choice(free[cost == cost.min()]))
         state[[site, target]] = state[[target, site]]
@@ -263,7 +263,7 @@ def _min_conflicts(space: OrderingSpace, rng: np.random.Generator, steps: int) -
 
 
 def _neighbours(space: OrderingSpace) -> IntArray:
-    """Return (n_free, most) the sites that each site excludes, filled up with n_free."""
+    """Return (n_free, most) the sites that each site excludes, padded with n_free."""
     lists: list[list[int]] = [[] for _ in range(space.n_free)]
     for i, j in space.exclusions.tolist():
         lists[i].append(j)
@@ -275,10 +275,10 @@ def _neighbours(space: OrderingSpace) -> IntArray:
 
 
 def _walk(space: OrderingSpace, n: int, rng: np.random.Generator, budget: float) -> CodeArray:
-    """Run one random walk a draw, all from one decoration that keeps the exclusions.
+    """Run one random walk per draw, all from one decoration that respects the exclusions.
 
-    A move swaps the species of one or two pairs of sites of a group and is taken if it keeps the exclusions, so that
-    the walk has the uniform distribution over the decorations that it can reach.
+    A move swaps the species of one or two pairs of sites of a group and is accepted if it respects the exclusions, so
+    that the walk samples uniformly the decorations that it can reach.
     """
     from superionic.structures.orderings.sampling_kernels import swap_walk
 

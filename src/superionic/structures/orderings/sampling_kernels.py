@@ -37,20 +37,20 @@ def swap_walk(
     partners: IntArray,
     both: BoolArray,
 ) -> None:
-    """Swap species of pairs of sites, one move after another, where that keeps the exclusions; `state` is changed.
+    """Swap the species of pairs of sites, one move after another, where the exclusions allow it; `state` is changed.
 
     Parameters
     ----------
     state, vacant_code
         (n,) codes, and the code of the vacancy on each site.
     neighbours
-        (n, most) the sites that each site excludes, filled up with n.
+        (n, most) the sites that each site excludes, padded with n.
     blocked
         (n,) sites that must be vacant.
     sites, partners
         (moves, 2) the pairs of each move.
     both
-        (moves,) whether a move swaps both its pairs or the first only.
+        (moves,) whether a move swaps both its pairs or only the first.
     """
     for move in range(len(sites)):
         a, b = sites[move, 0], partners[move, 0]

@@ -1,6 +1,6 @@
-"""The space of orderings of one composition on one supercell: what counting, listing, sampling and ranking work on.
+"""The space of orderings of one composition on one supercell, on which counting, listing, sampling and ranking work.
 
-Only the *free* sites matter to them: those of groups that hold more than one species (the vacancy is one). They are
+Only the *free* sites matter: those of groups that hold more than one species (the vacancy is one). They are
 numbered block by block; a decoration is one small integer, the code of its species in the block, for each free site.
 """
 
@@ -35,7 +35,7 @@ class Block:
     species
         Its species in the order of formulas, ``"X"`` last; a code is an index into it.
     counts
-        How many sites each species takes; they sum to the number of sites.
+        Number of sites of each species; they sum to the number of sites.
     """
 
     name: str
@@ -67,9 +67,9 @@ class OrderingSpace:
         (n_free,) index of the block of each.
     permutations
         (n_actions, n_free): ``permutations[g, i]`` is the free site onto which operation g carries free site i.
-        Operations that act alike on the free sites are one here; the first is the identity.
+        Operations that act alike on the free sites appear once; the first is the identity.
     translations
-        (n_actions,) bool: which of them are translations of the parent's lattice, the identity left out.
+        (n_actions,) bool: which of them are translations of the parent's lattice, the identity excluded.
     group_order
         Number of operations of the supercell; a multiple of the number of actions.
     exclusions
@@ -116,14 +116,14 @@ class OrderingSpace:
         return len(self.exclusions) > 0 or bool(self.blocked.any())
 
     def block_slice(self, index: int) -> slice:
-        """Where the sites of a block stand among the free sites."""
+        """Return the slice of a block's sites among the free sites."""
         return slice(self._offsets[index], self._offsets[index + 1])
 
     @property
     def moves_in_groups(self) -> bool:
         """Whether atoms go together, so that no swap of two sites leads from one ordering to another.
 
-        Single atoms that stand for one another all exclude each other; groups of several exclude only other groups.
+        Single atoms that are alternatives all exclude each other; groups of several exclude only other groups.
         """
         partners: dict[int, set[int]] = {}
         for i, j in self.sites.alternatives.tolist():
@@ -135,15 +135,15 @@ class OrderingSpace:
         """Raise a CompositionError where swaps of two sites do not connect the orderings."""
         if self.moves_in_groups:
             raise CompositionError(
-                "The crystal has disorder groups, whose atoms go together: swaps of single atoms, by which orderings "
-                "are searched and drawn by Monte Carlo, lead from none of its orderings to another.",
+                "The crystal has disorder groups, whose atoms go together: the swaps of single atoms by which Monte "
+                "Carlo searches and samples lead from none of its orderings to another.",
                 where=f"supercell {self.sites.supercell}",
                 fix="Sample the orderings (--sample), or list them in a smaller supercell.",
             )
 
     @property
     def rule(self) -> str:
-        """What the exclusions keep, in words: "like ions at least 1.5 Å apart"."""
+        """The exclusions in words, such as "like ions at least 1.5 Å apart"."""
         return exclusion_rule(self.min_distance_A, len(self.sites.alternatives) > 0)
 
     @property
@@ -175,7 +175,7 @@ class OrderingSpace:
         return codes
 
     def allows(self, decorations: CodeArray) -> NDArray[np.bool_]:
-        """Tell which of (m, n_free) decorations keep the exclusions."""
+        """Return which of (m, n_free) decorations respect the exclusions."""
         occupied = self.occupied(decorations)
         clash = np.asarray(occupied[:, self.blocked].any(axis=1))
         for i, j in self.exclusions:
@@ -194,7 +194,7 @@ class OrderingSpace:
 
 
 def exclusion_rule(min_distance_A: float | None, alternatives: bool) -> str:
-    """Put into words what the exclusions of a space keep."""
+    """Return the exclusions of a space in words."""
     apart = [] if min_distance_A is None else [f"like ions at least {min_distance_A:g} Å apart"]
     return " and ".join([*apart, *(["the disorder groups of a unit apart"] if alternatives else [])]) or (
         "sites apart that exclude each other"
@@ -218,7 +218,7 @@ def ordering_space(
         Sites closer than this are not both occupied if a vacancy can avoid it. For sites whose ions have opposite
         charges 2/3 of it counts (they may be bonded), for sites with hydrogen 0.4 of it. None: no exclusions.
     oxidation_states
-        Charges in e that tell opposite ones; without them all sites count as alike.
+        Charges in e, to tell ions of opposite sign; without them all sites count as alike.
 
     Raises
     ------
@@ -245,7 +245,7 @@ def ordering_space(
     contacts = find_contacts(
         sites.cell_A, sites.fractional, holds, min_distance_A, oxidation_states or {}, sites.alternatives
     )
-    # Sites that hold nothing but vacancies are in contact with nobody, so that these are all free.
+    # Empty sites are in contact with none, so all sites in contact are free.
     free = np.full(sites.n_sites, -1, dtype=np.int64)
     free[members] = np.arange(len(members))
     exclusions = np.sort(free[contacts.exclusive], axis=1)

@@ -19,7 +19,7 @@ from superionic.thermodynamics.lattice_mc.replicas import MonteCarloState
 from superionic.units import BOLTZMANN_EV_PER_K
 
 _ENOUGH = 50
-"""Independent samples that a temperature should have."""
+"""Number of independent samples that each temperature should have."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,19 +37,19 @@ class MonteCarloResult:
     autocorrelation_sweeps
         (n_T,) integrated autocorrelation time of the energy.
     n_sweeps, n_discarded
-        Sweeps in all, and those before equilibration, which no average has in it.
+        All sweeps, and those before equilibration, which no average includes.
     acceptance, exchange
-        (n_T,) accepted of tried swaps; (n_T − 1,) accepted of tried exchanges.
+        (n_T,) accepted fraction of attempted swaps; (n_T − 1,) the same of attempted exchanges.
     round_trips
-        How often a replica went from the coldest to the hottest temperature and back, all replicas together.
+        Number of journeys from the coldest to the hottest temperature and back, all replicas together.
     order
         Warren–Cowley parameters, if shells were given.
     samples, sample_energies_eV
         For each temperature decorations (m, n_free), 2 τ or more apart, and their energies.
     flags
-        What is not converged, in words; empty if all is.
+        Remarks on what is not converged; empty if everything is.
     state
-        To go on from.
+        The state from which to continue.
     """
 
     temperatures_K: FloatArray
@@ -81,9 +81,9 @@ def analyse(space: SwapSpace, state: MonteCarloState, shells: PairShells | None,
     n_t, n = len(temperatures), len(series)
     starts = [equilibrated_from(column) for column in series.T]
     discarded = max(starts)
-    kept = series[discarded:]
-    means, errors = np.array([mean_and_error(column) for column in kept.T]).T
-    times = np.array([autocorrelation_time(column) for column in kept.T])
+    production = series[discarded:]
+    means, errors = np.array([mean_and_error(column) for column in production.T]).T
+    times = np.array([autocorrelation_time(column) for column in production.T])
     first = -(-discarded // state.record_every)
     snapshots = [state.snapshots[first:, k] for k in range(n_t)]
     order, order_times = None, np.zeros(n_t)
@@ -95,7 +95,7 @@ def analyse(space: SwapSpace, state: MonteCarloState, shells: PairShells | None,
         samples.append(snapshots[k][::apart].copy())
         at_sweep = (np.arange(first, first + len(snapshots[k])) + 1) * state.record_every - 1
         sample_energies.append(series[at_sweep[::apart], k])
-    capacities, capacity_errors = _heat_capacities(kept, temperatures)
+    capacities, capacity_errors = _heat_capacities(production, temperatures)
     tried = max(1, state.sweep * state.order.shape[1])
     exchange = state.exchange_accepted / np.maximum(1, state.exchange_tried)
     result = MonteCarloResult(
@@ -116,24 +116,24 @@ def analyse(space: SwapSpace, state: MonteCarloState, shells: PairShells | None,
         flags=(),
         state=state,
     )
-    return replace(result, flags=tuple(_flags(result, kept, order_times * state.record_every, capped=capped)))
+    return replace(result, flags=tuple(_flags(result, production, order_times * state.record_every, capped=capped)))
 
 
-def _heat_capacities(kept: FloatArray, temperatures: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _heat_capacities(production: FloatArray, temperatures: FloatArray) -> tuple[FloatArray, FloatArray]:
     scale = 1.0 / (BOLTZMANN_EV_PER_K * temperatures**2)
-    values = kept.var(axis=0) * scale
-    blocks = np.array_split(np.arange(len(kept)), 20)
-    if len(kept) < 40:
+    values = production.var(axis=0) * scale
+    blocks = np.array_split(np.arange(len(production)), 20)
+    if len(production) < 40:
         return values, np.full(len(temperatures), np.nan)
-    left_out = np.array([np.delete(kept, block, axis=0).var(axis=0) for block in blocks]) * scale
+    left_out = np.array([np.delete(production, block, axis=0).var(axis=0) for block in blocks]) * scale
     errors = np.sqrt(19.0 / 20.0 * np.sum((left_out - left_out.mean(axis=0)) ** 2, axis=0))
     return values, errors
 
 
-def _flags(result: MonteCarloResult, kept: FloatArray, order_times: FloatArray, *, capped: bool) -> list[str]:
-    """Say in words what is not converged."""
+def _flags(result: MonteCarloResult, production: FloatArray, order_times: FloatArray, *, capped: bool) -> list[str]:
+    """Describe what is not converged."""
     flags = []
-    temperatures, n = result.temperatures_K, len(kept)
+    temperatures, n = result.temperatures_K, len(production)
     if capped:
         flags.append(f"The ladder was cut to {len(temperatures)} temperatures; exchanges are rarer than asked for.")
     if result.n_discarded >= result.n_sweeps // 2 - 1 and result.n_sweeps > 3:
@@ -143,7 +143,7 @@ def _flags(result: MonteCarloResult, kept: FloatArray, order_times: FloatArray, 
     if short:
         flags.append(f"Fewer than {_ENOUGH} independent samples at {', '.join(short)}: run longer.")
     for k in range(len(temperatures)):
-        (a, error_a), (b, error_b) = mean_and_error(kept[: n // 2, k]), mean_and_error(kept[n // 2 :, k])
+        (a, error_a), (b, error_b) = mean_and_error(production[: n // 2, k]), mean_and_error(production[n // 2 :, k])
         if abs(a - b) > 4.0 * np.hypot(error_a, error_b) + 1e-9:
             flags.append(f"The two halves of the run disagree at {temperatures[k]:.0f} K.")
     rare = [f"{temperatures[k]:.0f}/{temperatures[k + 1]:.0f} K" for k in np.flatnonzero(result.exchange < 0.1)]

@@ -3,8 +3,8 @@
     E ≈ e₀ + κ E_Ewald + Σ_shells Σ_fg J_fg Σ_pairs φ_f(c_i) φ_g(c_j) + the same with triplets
 
 (Sanchez, Ducastelle & Gratias, Physica A 128, 334 (1984)). The φ_f are orthonormal functions of the codes of a block
-at its composition, constants left out, so that each sum has mean zero in a random alloy. κ, if an Ewald energy is
-given, is the inverse of a dielectric constant: long-range interactions need no clusters then.
+at its composition, without the constant, so that each sum has mean zero in a random alloy. κ, if an Ewald energy is
+given, is the inverse of a dielectric constant: long-range interactions then need no clusters.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ class ClusterOrbit:
     Parameters
     ----------
     sites
-        (n, 2) or (n, 3) free sites, all in the same order of roles.
+        (n, 2) or (n, 3) free sites, in the same order of roles throughout.
     blocks
         Block of each role.
     radius_A
-        Its longest distance.
+        Longest distance in the cluster.
     symmetric
         Permutations of the roles that carry the cluster onto itself, the identity included.
     """
@@ -66,7 +66,7 @@ class ClusterBasis:
     orbits
         The clusters.
     ewald
-        Point-charge energy that is the first term, or None.
+        Point-charge energy as the first term, or None.
     """
 
     block_of: IntArray
@@ -76,12 +76,12 @@ class ClusterBasis:
 
     @property
     def terms(self) -> tuple[tuple[int, tuple[int, ...]], ...]:
-        """Orbit (−1: Ewald) and site functions of each term."""
-        found: list[tuple[int, tuple[int, ...]]] = [(-1, ())] if self.ewald is not None else []
+        """Orbit (−1 for Ewald) and site functions of each term."""
+        terms: list[tuple[int, tuple[int, ...]]] = [(-1, ())] if self.ewald is not None else []
         for index, orbit in enumerate(self.orbits):
             choices = product(*(range(self.functions[b].shape[1]) for b in orbit.blocks))
-            found += [(index, f) for f in choices if f == min(tuple(f[k] for k in p) for p in orbit.symmetric)]
-        return tuple(found)
+            terms += [(index, f) for f in choices if f == min(tuple(f[k] for k in p) for p in orbit.symmetric)]
+        return tuple(terms)
 
     def features(self, decorations: CodeArray) -> FloatArray:
         """Return (m, n_terms): each term of (m, n_free) decorations, divided by √(number of clusters)."""
@@ -92,7 +92,7 @@ class ClusterBasis:
             here = self.block_of == block
             values[:, here, : functions.shape[1]] = functions[codes[:, here]]
         columns = []
-        for index, chosen in self.terms:
+        for index, selected in self.terms:
             if index < 0:
                 columns.append(self.ewald.energies(codes) if self.ewald is not None else np.zeros(len(codes)))
                 continue
@@ -100,7 +100,7 @@ class ClusterBasis:
             total = np.zeros(len(codes))
             for p in orbit.symmetric:
                 part = np.ones((len(codes), len(orbit.sites)))
-                for role, f in enumerate(chosen[k] for k in p):
+                for role, f in enumerate(selected[k] for k in p):
                     part *= values[:, orbit.sites[:, role], f]
                 total += part.sum(axis=1)
             columns.append(total / (len(orbit.symmetric) * np.sqrt(len(orbit.sites))))
@@ -111,7 +111,7 @@ class ClusterBasis:
         n, n_codes = len(self.block_of), max(len(f) for f in self.functions)
         result = empty_tables()._replace(constant=float(constant), site=np.zeros((n, n_codes)))
         weights: dict[int, FloatArray] = {}
-        for (index, chosen), coefficient in zip(self.terms, coefficients, strict=True):
+        for (index, selected), coefficient in zip(self.terms, coefficients, strict=True):
             if index < 0 and self.ewald is not None and coefficient != 0.0:
                 e = self.ewald
                 result = result._replace(
@@ -125,7 +125,7 @@ class ClusterBasis:
                 table = weights.setdefault(index, np.zeros((n_codes,) * len(orbit.blocks)))
                 scale = coefficient / (len(orbit.symmetric) * np.sqrt(len(orbit.sites)))
                 for p in orbit.symmetric:
-                    columns = [self.functions[b][:, chosen[k]] for b, k in zip(orbit.blocks, p, strict=True)]
+                    columns = [self.functions[b][:, selected[k]] for b, k in zip(orbit.blocks, p, strict=True)]
                     part = columns[0]
                     for column in columns[1:]:
                         part = np.multiply.outer(part, column)
@@ -133,7 +133,7 @@ class ClusterBasis:
         return self._with_clusters(result, weights, n)
 
     def _with_clusters(self, tables: Tables, weights: dict[int, FloatArray], n: int) -> Tables:
-        """Write each cluster once for each of its sites, with the table turned so that this site comes first."""
+        """Write each cluster once for each of its sites, with the table transposed so that this site comes first."""
         entries: dict[int, list[tuple[int, IntArray, int]]] = {2: [], 3: []}
         turned: dict[int, list[FloatArray]] = {2: [], 3: []}
         for index in sorted(weights):
@@ -183,12 +183,12 @@ def cluster_basis(
     shells
         Pairs by distance, from :func:`superionic.thermodynamics.lattice_mc.order_parameters.pair_shells`.
     triplet_cutoff_A
-        Triplets whose three distances are at most this are taken too, sorted by blocks and shells; 0: none.
+        Triplets whose three distances are at most this are included, sorted by blocks and shells; 0: none.
     permutations
-        (n_actions, n_free) the group: pairs of one shell that it does not make equal get terms of their own. None:
-        pairs are told apart by blocks and distance alone.
+        (n_actions, n_free) the group: pairs of one shell that it does not make equivalent get separate terms. None:
+        pairs are distinguished by blocks and distance alone.
     ewald
-        Point-charge energy to be a term.
+        Point-charge energy to include as a term.
     """
     functions = []
     for block in range(len(space.vacancies)):
@@ -214,7 +214,7 @@ def _site_functions(counts: IntArray) -> FloatArray:
     """Return (n_codes, n_present − 1): functions of the code, orthonormal at this composition, of mean zero."""
     present = np.flatnonzero(counts)
     share = counts[present] / counts.sum()
-    # Gram–Schmidt of 1, and of one indicator after the other, with the composition as weight.
+    # Gram–Schmidt on 1 and the indicators in turn, with the composition as weight.
     columns = [np.ones(len(present))]
     for k in range(len(present) - 1):
         column = np.zeros(len(present))
@@ -234,7 +234,7 @@ def _pair_orbits(shells: PairShells, permutations: IntArray, n: int) -> IntArray
     label = np.full(len(base), np.iinfo(np.int64).max)
     for action in permutations:
         i, j = action[shells.first], action[shells.second]
-        # Blocks are invariant; between blocks the order of the two sites stays, within one it does not matter.
+        # Blocks are invariant; between blocks the order of the two sites is fixed, within one it does not matter.
         between = shells.blocks[shells.shell, 0] != shells.blocks[shells.shell, 1]
         low, high = np.where(between, i, np.minimum(i, j)), np.where(between, j, np.maximum(i, j))
         np.minimum(label, base + low * n + high, out=label)
@@ -248,7 +248,7 @@ def _triplets(space: SwapSpace, shells: PairShells, cutoff_A: float) -> list[Clu
         if shells.distances_A[s] <= cutoff_A:
             low, high, vector = (i, j, v) if i < j else (j, i, -v)
             near[low].setdefault(int(high), []).append((int(s), vector))
-    found: dict[tuple[tuple[int, ...], tuple[int, ...]], list[tuple[int, ...]]] = {}
+    triplets: dict[tuple[tuple[int, ...], tuple[int, ...]], list[tuple[int, ...]]] = {}
     for i in range(space.n_free):
         for j, k in product(sorted(near[i]), repeat=2):
             if j >= k or k not in near[j]:
@@ -257,9 +257,9 @@ def _triplets(space: SwapSpace, shells: PairShells, cutoff_A: float) -> list[Clu
                 if np.linalg.norm(vij + vjk - vik) < 1e-3:
                     side = {(0, 1): sij, (0, 2): sik, (1, 2): sjk}
                     key, sites = min(_roles((i, j, k), side, space.block_of))
-                    found.setdefault(key, []).append(sites)
+                    triplets.setdefault(key, []).append(sites)
     result = []
-    for (blocks, sides), members in sorted(found.items()):
+    for (blocks, sides), members in sorted(triplets.items()):
         side = dict(zip(((0, 1), (0, 2), (1, 2)), sides, strict=True))
         same = tuple(p for p in orders(range(3)) if tuple(blocks[k] for k in p) == blocks and _sides(side, p) == sides)
         radius = float(max(shells.distances_A[s] for s in sides))

@@ -1,4 +1,4 @@
-"""The search for the orderings of lowest energy: replica exchange from independent starts, with steepest descents."""
+"""Search for the orderings of lowest energy: replica exchange from independent starts, with steepest descents."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from superionic.thermodynamics.lattice_mc.kernels import Harvest, Tables
 
 SAME_ENERGY_EV = 1e-7
-"""Energies that differ by less are one level."""
+"""Energies that differ by less than this count as one level."""
 
 _BUFFER = 2048
 _QUENCHES = 4
@@ -36,18 +36,18 @@ _COLD = 4
 
 @dataclass(frozen=True, eq=False)
 class SearchEvidence:
-    """Why a search is believed, or not.
+    """The evidence for or against the result of a search.
 
     Parameters
     ----------
     lowest_eV, first_sweep
-        (n_searches,) lowest energy of each independent search, and the sweep at which it was first met.
+        (n_searches,) lowest energy of each independent search, and the sweep at which it was first reached.
     n_agreeing, n_needed
-        How many searches found the lowest energy of all (to 1e-7 eV), and how many have to.
+        Number of searches that found the lowest energy of all (to 1e-7 eV), and the number required.
     found_by
-        (n_kept,) how many searches met each ordering that is kept.
+        (n_kept,) number of searches that reached each ordering kept.
     n_found_twice
-        How many of these two or more searches met.
+        Number of these that two or more searches reached.
     temperatures_K
         The ladder.
     exchange
@@ -72,20 +72,20 @@ class SearchEvidence:
 
 @dataclass(frozen=True, eq=False)
 class GroundStateSearch:
-    """The lowest distinct orderings that independent searches met.
+    """The lowest distinct orderings reached by independent searches.
 
     Parameters
     ----------
     decorations
         (n_kept, n_free) codes, lowest first, in canonical form.
     energies_eV
-        (n_kept,) of the cell.
+        (n_kept,) energy of the cell.
     evidence
-        What speaks for them.
+        The evidence for them.
     converged
         Whether enough searches agree on the lowest energy. It is evidence, not proof.
     interchangeable
-        Whether species of equal charge stand for each other: then each decoration is one of the orderings of its
+        Whether species of equal charge are interchangeable: then each decoration is one of the orderings of its
         pattern of charges, which all have the same energy.
     """
 
@@ -113,20 +113,21 @@ def search_ground_state(
     Parameters
     ----------
     space, energy
-        What moves, and what it costs; the energy must have tables.
+        The decorations connected by swaps, and their energy, which must have tables.
     seed
-        Each seed is one result.
+        Each seed gives one reproducible result.
     n_searches, agree
-        Independent searches, and how many of them must find the same lowest energy.
+        Number of independent searches, and number that must find the same lowest energy.
     budget
-        Attempted swaps of all searches together, some 10⁶ a second. They stop at 1/16, 1/8, 1/4 or 1/2 of it if all
-        agree by then on the lowest energy, and two or more on every ordering that is kept.
+        Attempted swaps of all searches together, some 10⁶ a second. They stop at 1/16, 1/8, 1/4 or 1/2 of it if by then
+        all agree on the lowest energy, and two or more on every ordering kept.
     keep
-        How many distinct orderings to keep.
+        Number of distinct orderings to keep.
     permutations
-        (n_actions, n_free) the group, the identity first: orderings that it makes equal are one. None: all differ.
+        (n_actions, n_free) the group, the identity first: orderings that it makes equivalent count as one. None: all
+        differ.
     max_replicas
-        Not more temperatures than this. Their range is where between 1 % and 40 % of the swaps are accepted.
+        Largest number of temperatures. Their range is where between 1 % and 40 % of the swaps are accepted.
 
     Raises
     ------
@@ -135,7 +136,7 @@ def search_ground_state(
     """
     if not (1 <= agree <= n_searches and budget > 0 and keep > 0):
         raise AnalysisError(
-            f"{n_searches} searches, {agree} to agree, {budget} swaps, {keep} to keep.",
+            f"{n_searches} searches, {agree} to agree, {budget} swaps and {keep} to keep are not possible.",
             fix="Give positive numbers, and no more to agree than there are searches.",
         )
     _tables(energy)
@@ -146,7 +147,7 @@ def search_ground_state(
         return _single(space, small, energy, n_searches, agree)
     first, *seeds = np.random.SeedSequence(seed).spawn(n_searches + 1)
     attempts = small.layout(small.start)[0].size
-    # Hard spaces need the ladder well spaced where they freeze: a few per cent of the budget go into that.
+    # Hard spaces need a ladder well spaced where they freeze: that takes a few per cent of the budget.
     pilot = min(3000, max(200, budget // (400 * attempts)))
     temperatures = _search_ladder(small, small_energy, first, max_replicas, pilot)
     n_t = len(temperatures)
@@ -155,7 +156,7 @@ def search_ground_state(
     done = 0
     for length in _round_lengths(total):
         for search in searches:
-            _go_on(search, small, small_energy, done, done + length, keep, group)
+            _continue_search(search, small, small_energy, done, done + length, keep, group)
         done += length
         if _all_agree(searches, keep):
             break
@@ -163,14 +164,14 @@ def search_ground_state(
     for search in searches:
         for key, (value, _) in search.pool.items():
             pool.setdefault(key, value)
-    kept = sorted(pool, key=lambda key: (round(pool[key] / SAME_ENERGY_EV), key))[:keep]
-    found_by = np.array([sum(key in s.pool for s in searches) for key in kept], dtype=np.int64)
+    lowest_keys = sorted(pool, key=lambda key: (round(pool[key] / SAME_ENERGY_EV), key))[:keep]
+    found_by = np.array([sum(key in s.pool for s in searches) for key in lowest_keys], dtype=np.int64)
     lowest = np.array([min(v for v, _ in s.pool.values()) for s in searches])
     when = [
         min(w for v, w in s.pool.values() if v <= low + SAME_ENERGY_EV) for s, low in zip(searches, lowest, strict=True)
     ]
     n_agreeing = int(np.sum(lowest <= lowest.min() + SAME_ENERGY_EV))
-    patterns = np.array([np.frombuffer(key, dtype=np.uint8) for key in kept])
+    patterns = np.array([np.frombuffer(key, dtype=np.uint8) for key in lowest_keys])
     decorations = _fill(space, label_of, patterns)
     states = [s.state for s in searches]
     tried = np.sum([s.exchange_tried for s in states], axis=0)
@@ -197,7 +198,7 @@ def search_ground_state(
 
 @dataclass(eq=False)
 class _Search:
-    """One search under way; the pool maps canonical codes to energy and the sweep at which they were first met."""
+    """One search under way; the pool maps canonical codes to energy and the sweep at which they were first reached."""
 
     pool: dict[bytes, tuple[float, int]]
     state: MonteCarloState
@@ -205,27 +206,27 @@ class _Search:
 
 
 def _round_lengths(total: int) -> list[int]:
-    """Return the sweeps of each round: each as long as all before, so that easy searches end early."""
+    """Return the sweeps of each round: each as long as all before it, so that easy searches end early."""
     ends = [total >> k for k in range(_ROUNDS - 1, -1, -1)]
     return [b - a for a, b in pairwise([0, *ends])]
 
 
 def _all_agree(searches: Sequence[_Search], keep: int) -> bool:
-    """Tell whether all searches have the same lowest orderings, each met by two of them or more."""
+    """Tell whether all searches have the same lowest orderings, each reached by two or more of them."""
     lowest = [min(v for v, _ in s.pool.values()) for s in searches]
     if max(lowest) > min(lowest) + SAME_ENERGY_EV:
         return False
     pool = {key: value for s in searches for key, (value, _) in s.pool.items()}
-    kept = sorted(pool, key=lambda key: (round(pool[key] / SAME_ENERGY_EV), key))[:keep]
-    # The last level kept may be cut: which of its orderings a search kept is no evidence.
-    last = pool[kept[-1]] - SAME_ENERGY_EV
-    return all(sum(key in s.pool for s in searches) >= 2 for key in kept if pool[key] < last)
+    lowest_keys = sorted(pool, key=lambda key: (round(pool[key] / SAME_ENERGY_EV), key))[:keep]
+    # The last level may be cut off: which of its orderings a search kept is no evidence.
+    last = pool[lowest_keys[-1]] - SAME_ENERGY_EV
+    return all(sum(key in s.pool for s in searches) >= 2 for key in lowest_keys if pool[key] < last)
 
 
 def _begin_search(
     space: SwapSpace, energy: LatticeEnergy, temperatures: FloatArray, seed: np.random.SeedSequence
 ) -> _Search:
-    """Scramble the start at infinite temperature, another one for each replica."""
+    """Begin a search, with a start scrambled at infinite temperature for each replica."""
     scramble, main, hashing = seed.spawn(3)
     starts = np.repeat(space.start[None], len(temperatures), axis=0)
     hot = begin(space, energy, np.full(len(temperatures), 1e12), starts, scramble, 1 << 30)
@@ -234,10 +235,10 @@ def _begin_search(
     return _Search({}, state, _harvest(space, starts, np.random.default_rng(hashing)))
 
 
-def _go_on(
+def _continue_search(
     search: _Search, space: SwapSpace, energy: LatticeEnergy, begin: int, end: int, keep: int, group: IntArray
 ) -> None:
-    """Run one search from one sweep to another, with steepest descents at even distances."""
+    """Run one search from one sweep to another, with steepest descents at even intervals."""
     harvest = search.harvest
     points = np.linspace(begin, end, _QUENCHES + 1).astype(int)
     for first, last in pairwise(points):
@@ -251,7 +252,7 @@ def _go_on(
 
 
 def _limit(pool: Mapping[bytes, tuple[float, int]], keep: int) -> float:
-    """Return the energy below which a state is new to a pool; ties with the last one kept are not."""
+    """Return the energy below which a state may be new to a pool; ties with the last one kept are not."""
     return max(v for v, _ in pool.values()) - SAME_ENERGY_EV if len(pool) >= keep else np.inf
 
 
@@ -263,7 +264,7 @@ def _collect(
     group: IntArray,
     keep: int,
 ) -> None:
-    """Merge states into a pool, and leave only its lowest."""
+    """Merge states into a pool, and keep only its lowest."""
     from superionic.thermodynamics.lattice_mc.kernels import canonical
 
     if not len(codes):
@@ -298,10 +299,10 @@ def _quenched(space: SwapSpace, energy: LatticeEnergy, state: MonteCarloState, n
 def _search_ladder(
     space: SwapSpace, energy: LatticeEnergy, seed: np.random.SeedSequence, max_replicas: int, pilot_sweeps: int
 ) -> FloatArray:
-    """Find the range where swaps go from rare to common, and space a ladder in it."""
+    """Find the range in which swaps go from rare to common, and space a ladder in it."""
     scramble, pilot, fit = seed.spawn(3)
     hot = advance(space, energy, begin(space, energy, np.array([1e12]), space.start[None], scramble, 1 << 30), 50)
-    # At infinite temperature the energies spread by some swaps' worth; that much is hot enough to start looking from.
+    # At infinite temperature the energies spread by a few swap energies; that is hot enough to begin the search.
     scale = max(float(np.std(hot.energies_eV)), 1e-6) / BOLTZMANN_EV_PER_K
     codes = hot.codes[0]
     coarse = np.geomspace(scale / 300.0, scale, 12)
@@ -334,9 +335,9 @@ def _harvest(space: SwapSpace, starts: CodeArray, rng: np.random.Generator) -> H
 
 
 def _merge_equal_charges(space: SwapSpace, energy: LatticeEnergy) -> tuple[SwapSpace, LatticeEnergy, IntArray]:
-    """Take codes of equal charge as one, for they cannot matter to a point-charge energy; vacancies stay apart.
+    """Merge codes of equal charge, which a point-charge energy cannot distinguish; vacancies stay separate.
 
-    Returns the space and energy of the labels, and (n_blocks, n_codes) the label of each code.
+    Return the space and energy of the labels, and (n_blocks, n_codes) the label of each code.
     """
     n_blocks, n_codes = len(space.vacancies), space.n_codes
     label_of = np.repeat(np.arange(n_codes)[None], n_blocks, axis=0)
@@ -371,14 +372,14 @@ def _tables(energy: LatticeEnergy) -> Tables:
     tables = energy.tables()
     if tables is None:
         raise AnalysisError(
-            "This energy is a function without tables; a search calls it too often.",
+            "This energy is a function without tables; a search would call it too often.",
             fix="Fit a surrogate to it first (fit_surrogate), and search on that.",
         )
     return tables
 
 
 def _fill(space: SwapSpace, label_of: IntArray, patterns: CodeArray) -> CodeArray:
-    """Put species onto patterns of labels: of equal ones the first code on the first sites."""
+    """Put species onto patterns of labels: of interchangeable ones the first code on the first sites."""
     result = np.zeros_like(patterns)
     for block in range(len(space.vacancies)):
         sites = np.flatnonzero(space.block_of == block)
@@ -393,7 +394,7 @@ def _fill(space: SwapSpace, label_of: IntArray, patterns: CodeArray) -> CodeArra
 def _single(
     space: SwapSpace, small: SwapSpace, energy: LatticeEnergy, n_searches: int, agree: int
 ) -> GroundStateSearch:
-    """Return the one pattern that there is."""
+    """Return the result for a space with only one pattern."""
     decoration = np.array(space.start)[None]
     value = energy.energies(decoration)
     evidence = SearchEvidence(

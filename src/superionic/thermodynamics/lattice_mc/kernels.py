@@ -1,13 +1,13 @@
 """Compiled loops of the Monte Carlo of orderings. Import this module inside functions: it imports numba.
 
-All random numbers are drawn outside, by numpy, and no sum depends on the order in which a compiler would take it, so
-that the loops give the same bits compiled or not.
+All random numbers are drawn outside, by numpy, and no sum depends on an order that a compiler might choose, so that
+the loops give the same bits compiled or not.
 
 Energy of codes c on sites i, all in eV:
 
     E = constant + Σ_i h_i(c_i) + Σ_pairs w(c_i, c_j) + Σ_triplets w(c_i, c_j, c_k) + Σ_i q_i f_i + Σ_ij q_i M_ij q_j
 
-For each replica the potential φ_i = f_i/2 + Σ_j M_ij q_j is kept, so that a swap of charges a and b = a + d costs
+For each replica the potential φ_i = f_i/2 + Σ_j M_ij q_j is stored, so that a swap of charges a and b = a + d costs
 2d(φ_i − φ_j) + d²(M_ii + M_jj − 2M_ij), whatever the number of sites; only accepted swaps update φ.
 """
 
@@ -29,7 +29,7 @@ class Tables(NamedTuple):
     """The energy of a lattice model; empty arrays where a part is missing.
 
     ``charges`` is (n, codes) in e, ``matrix`` (n, n), ``field`` (n,), ``site`` (n, codes). ``pair_start`` (n + 1,)
-    points into ``pair_site`` and ``pair_table``; ``pair_values[table, code here, code there]``. Triplets alike.
+    points into ``pair_site`` and ``pair_table``; ``pair_values[table, code here, code there]``. Likewise for triplets.
     """
 
     constant: float
@@ -48,12 +48,13 @@ class Tables(NamedTuple):
 
 
 class Moves(NamedTuple):
-    """Which swaps there are.
+    """The possible swaps.
 
-    ``classes`` (m, 4): where the sites of one species start in a replica's ``order``, how many they are, and the same
-    of the other species; ``cumulative`` (m,) their chances. ``local_pairs`` (k, 2): sites that exclude each other,
-    between which an atom may hop; they are tried with chance ``local_share``. ``excluded_start`` (n + 1,) points into
-    ``excluded``; ``vacancy`` (n,) is the code of the vacancy on each site, or −1.
+    ``classes`` (m, 4): index of the first site of one species in a replica's ``order``, the number of its sites, and
+    the same for the other species; ``cumulative`` (m,) their cumulative probabilities. ``local_pairs`` (k, 2): sites
+    that exclude each other, between which an atom may hop; they are tried with probability ``local_share``.
+    ``excluded_start`` (n + 1,) points into ``excluded``; ``vacancy`` (n,) is the code of the vacancy on each site, or
+    −1.
     """
 
     classes: IntArray
@@ -66,7 +67,7 @@ class Moves(NamedTuple):
 
 
 class Replicas(NamedTuple):
-    """What the moves change, a row a replica: sites by species, their places in that order, codes, potential."""
+    """Arrays changed by moves, one row per replica: sites by species, their ranks in that order, codes, potential."""
 
     order: IntArray
     rank: IntArray
@@ -76,7 +77,7 @@ class Replicas(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """Which replica is at which temperature, which end each saw last (1 cold, 2 hot after cold), and counts."""
+    """The replica at each temperature, the end each visited last (1 cold, 2 hot after cold), and counters."""
 
     at: IntArray
     direction: IntArray
@@ -87,7 +88,7 @@ class Progress(NamedTuple):
 
 
 class Harvest(NamedTuple):
-    """Low states met along the way: a filter of hashes, and a buffer that halves itself when full."""
+    """Low states reached along the way: a hash filter, and a buffer that halves itself when full."""
 
     keys: IntArray
     hashes: IntArray
@@ -103,7 +104,7 @@ class Harvest(NamedTuple):
 def charge_swap_energy(
     charges: FloatArray, matrix: FloatArray, potential: FloatArray, codes: CodeArray, i: int, j: int
 ) -> float:
-    """Change of the point-charge energy when the codes of two sites of one block are swapped."""
+    """Return the change of the point-charge energy when the codes of two sites of one block are swapped."""
     d = charges[i, codes[j]] - charges[i, codes[i]]
     if d == 0.0:
         return 0.0
@@ -114,10 +115,10 @@ def charge_swap_energy(
 
 @compiled
 def short_swap_energy(t: Tables, codes: CodeArray, i: int, j: int) -> float:
-    """Change of the short-range energy when the codes of two sites of one block are swapped."""
+    """Return the change of the short-range energy when the codes of two sites of one block are swapped."""
     first = codes[i]
     total = 0.0
-    # One site after the other: clusters that hold both are then counted right by themselves.
+    # One site after the other, so that clusters that hold both are counted correctly.
     for step in range(2):
         site = i if step == 0 else j
         new = codes[j] if step == 0 else first
@@ -144,7 +145,7 @@ def short_swap_energy(t: Tables, codes: CodeArray, i: int, j: int) -> float:
 def keeps_exclusions(
     vacancy: IntArray, excluded_start: IntArray, excluded: IntArray, codes: CodeArray, i: int, j: int
 ) -> bool:
-    """Whether the codes of two sites may be swapped."""
+    """Return whether the codes of two sites may be swapped."""
     empty_i = codes[i] == vacancy[i]
     empty_j = codes[j] == vacancy[j]
     if empty_i == empty_j:
@@ -170,9 +171,9 @@ def propose(
     u1: float,
     u2: float,
 ) -> tuple[int, int]:
-    """Pick two sites of one block with unlike species; (−1, −1) if the pick has none.
+    """Pick two sites of one block with unlike species; (−1, −1) if the pick is a pair of like species.
 
-    Either way to pick is symmetric: the numbers of sites of each species, and the local pairs, stay the same.
+    Both ways of picking are symmetric: the numbers of sites of each species, and the local pairs, stay the same.
     """
     if u0 < local_share:
         k = int(u1 * len(local_pairs))
@@ -219,7 +220,7 @@ def swap(
 
 @compiled
 def refresh(t: Tables, codes: CodeArray, potential: FloatArray) -> float:
-    """Sum potential and energy anew."""
+    """Recompute potential and energy from scratch; return the energy."""
     n = len(codes)
     energy = t.constant
     if len(t.matrix):
@@ -246,7 +247,7 @@ def refresh(t: Tables, codes: CodeArray, potential: FloatArray) -> float:
 
 @compiled
 def harvest_state(harvest: Harvest, codes: CodeArray, energy: float, key: int, sweep: int) -> None:
-    """Put a state into the buffer unless it was seen or is too high."""
+    """Put a state into the buffer unless it was visited before or is too high."""
     size = len(harvest.seen) - 1
     slot = key & size
     while harvest.seen[slot] != 0:
@@ -265,14 +266,14 @@ def harvest_state(harvest: Harvest, codes: CodeArray, energy: float, key: int, s
         mean = 0.0
         for k in range(n):
             mean += harvest.energies[k] / n
-        kept = 0
+        n_lower = 0
         for k in range(n):
-            if harvest.energies[k] < mean and kept < n - 1:
-                copy_codes(harvest.codes[k], harvest.codes[kept])
-                harvest.energies[kept] = harvest.energies[k]
-                harvest.sweeps[kept] = harvest.sweeps[k]
-                kept += 1
-        n = kept
+            if harvest.energies[k] < mean and n_lower < n - 1:
+                copy_codes(harvest.codes[k], harvest.codes[n_lower])
+                harvest.energies[n_lower] = harvest.energies[k]
+                harvest.sweeps[n_lower] = harvest.sweeps[k]
+                n_lower += 1
+        n = n_lower
         harvest.filled[0] = n
         harvest.limit[0] = mean
         if energy >= mean:
@@ -383,7 +384,7 @@ def exchange(energies: FloatArray, progress: Progress, betas: FloatArray, hurdle
 def quench(
     t: Tables, moves: Moves, order: IntArray, rank: IntArray, codes: CodeArray, potential: FloatArray, threshold: float
 ) -> int:
-    """Go down by the best of all allowed swaps until none gains more than the threshold; returns the steps."""
+    """Descend by the best of all allowed swaps until none gains more than the threshold; count the steps."""
     charges, matrix = t.charges, t.matrix
     charged, short, excluding = len(matrix) > 0, len(t.site) > 0, len(moves.excluded) > 0
     steps = 0
@@ -405,7 +406,7 @@ def quench(
                         change += charge_swap_energy(charges, matrix, potential, codes, i, j)
                     if short:
                         change += short_swap_energy(t, codes, i, j)
-                    # Swaps that are equal by symmetry differ in the last bits: the first of equals is taken.
+                    # Symmetry-equivalent swaps differ in the last bits: take the first of them.
                     if change < best - 1e-10:
                         best = change
                         best_i = i
@@ -418,14 +419,14 @@ def quench(
 
 @compiled
 def canonical(labels: CodeArray, permutations: IntArray) -> CodeArray:
-    """Lexicographically smallest image of each row of labels under a group of permutations of the columns."""
+    """Return the lexicographically smallest image of each row of labels under a group of column permutations."""
     result = labels.copy()
     n = labels.shape[1]
     for row in range(len(labels)):
         best = 0
         for g in range(1, len(permutations)):
             for k in range(n):
-                # The inverse of each operation is in the group, so all images are met.
+                # The inverse of each operation is in the group, so all images occur.
                 new = labels[row, permutations[g, k]]
                 old = labels[row, permutations[best, k]]
                 if new != old:

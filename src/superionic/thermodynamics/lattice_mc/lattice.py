@@ -1,4 +1,4 @@
-"""What Monte Carlo moves on, and what it costs: decorations connected by swaps, and their energies.
+"""The state space of Monte Carlo: decorations connected by swaps, and their energies.
 
 Energies come from tables that compiled loops read (:class:`EwaldEnergy`, and the cluster surrogate of
 :mod:`superionic.thermodynamics.lattice_mc.surrogate`), or from a function of decorations (:class:`CallableEnergy`).
@@ -24,7 +24,7 @@ BoolArray = NDArray[np.bool_]
 CodeArray = NDArray[np.uint8]
 
 _LOCAL_SHARE = 0.5
-"""Share of the attempts that hop across an excluded pair, where there are any."""
+"""Fraction of the attempts that hop across an excluded pair, where there are any."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,7 @@ class SwapSpace:
     Raises
     ------
     CompositionError
-        If lengths differ, or the start breaks an exclusion.
+        If lengths differ, or the start violates an exclusion.
     """
 
     block_of: IntArray
@@ -83,7 +83,7 @@ class SwapSpace:
             object.__setattr__(self, name, array)
         if not self.allows(start[None])[0]:
             raise CompositionError(
-                "The decoration to start from breaks an exclusion.", fix="Start from a decoration that keeps them all."
+                "The starting decoration violates an exclusion.", fix="Start from a decoration that respects them all."
             )
 
     @property
@@ -102,7 +102,7 @@ class SwapSpace:
         return np.array([-1 if v is None else v for v in self.vacancies], dtype=np.int64)[self.block_of]
 
     def allows(self, decorations: CodeArray) -> BoolArray:
-        """Tell which of (m, n_free) decorations keep the exclusions."""
+        """Return which of (m, n_free) decorations respect the exclusions."""
         occupied = decorations != self.vacancy_codes
         pairs, blocked = np.asarray(self.exclusions), np.asarray(self.blocked)
         clash: BoolArray = occupied[:, blocked].any(axis=1)
@@ -110,7 +110,7 @@ class SwapSpace:
         return ~clash
 
     def layout(self, codes: CodeArray) -> tuple[IntArray, IntArray]:
-        """Return the sites that can move, by block and species, and the place of each site in that order."""
+        """Return the sites that can move, by block and species, and the rank of each site in that order."""
         sites = np.flatnonzero(~np.asarray(self.blocked))
         order = sites[np.lexsort((sites, codes[sites], self.block_of[sites]))]
         rank = np.full(self.n_free, -1, dtype=np.int64)
@@ -133,7 +133,7 @@ class SwapSpace:
             for a, b in pairs:
                 start_a, start_b = int(here[first[a]]), int(here[first[b]])
                 classes.append((start_a, int(counts[a]), start_b, int(counts[b])))
-                # Blocks by their size, pairs of species by how many pairs of sites they have.
+                # Weight blocks by their size, pairs of species by their number of pairs of sites.
                 weights.append(len(here) * int(counts[a]) * int(counts[b]) / total)
         chances = np.cumsum(weights) / max(sum(weights), 1e-300)
         pairs_array, vacancy, blocked = np.asarray(self.exclusions), self.vacancy_codes, np.asarray(self.blocked)
@@ -153,14 +153,14 @@ class SwapSpace:
 
 
 class LatticeEnergy(Protocol):
-    """An energy of decorations, in eV a cell."""
+    """An energy of decorations, in eV per cell."""
 
     def energies(self, decorations: CodeArray) -> FloatArray:
         """Return the energies of (m, n_free) decorations; NaN where a calculation failed."""
         ...
 
     def tables(self) -> Tables | None:
-        """Return the energy as tables for the compiled loops; None if there are none: then each move calls it."""
+        """Return the energy as tables for the compiled loops; None if there are none, so that each move calls it."""
         ...
 
 
@@ -220,14 +220,14 @@ class EwaldEnergy:
         )
 
     def energies(self, decorations: CodeArray) -> FloatArray:
-        """Return the energies of (m, n_free) decorations in eV a cell."""
+        """Return the energies of (m, n_free) decorations in eV per cell."""
         q = self.charges[np.arange(len(self.charges)), np.atleast_2d(decorations)]
         result: FloatArray = np.einsum("ij,ij->i", q @ self.matrix + self.field, q) + self.constant
         return result
 
     def tables(self) -> Tables:
         """Return the arrays for the compiled loops."""
-        # Of one type whatever was given: loops are compiled for each type, and read-only is another one.
+        # One array type for any input: loops are compiled per type, and read-only is a type of its own.
         charges, matrix, field = (
             np.require(a, np.float64, ["C", "W"]) for a in (self.charges, self.matrix, self.field)
         )
@@ -235,7 +235,7 @@ class EwaldEnergy:
 
 
 class IdealMixing:
-    """No energy at all: all allowed decorations are alike."""
+    """Zero energy: all allowed decorations are equally likely."""
 
     def energies(self, decorations: CodeArray) -> FloatArray:
         """Return zeros."""
@@ -253,7 +253,7 @@ class CallableEnergy:
     Parameters
     ----------
     function
-        Takes (m, n_free) codes, returns (m,) energies in eV a cell. A failed one is NaN, or raises
+        Takes (m, n_free) codes, returns (m,) energies in eV per cell. A failed one is NaN, or raises
         :class:`superionic.errors.CalculationFailed`; then the decorations are tried one by one.
     """
 

@@ -7,7 +7,7 @@ Warren–Cowley parameters (Cowley, Phys. Rev. 77, 669 (1950)) compare pairs of 
 n_ab being the number of pairs of that shell with a on one site and b on the other, and ⟨n_ab⟩ its mean over all
 decorations with the same counts, N_a (N_b − δ_ab) / (N (N − 1)) of the pairs within a block of N sites and
 N_a N_b / (N N') between blocks. That is exact in a finite cell: ideal mixing gives 0, not −1/(N − 1). Negative: a and b
-seek each other; positive: they avoid each other. Exclusions are order too: they show in α at any temperature.
+attract each other; positive: they avoid each other. Exclusions are order too: they appear in α at any temperature.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _STARTS = 20
 
 @dataclass(frozen=True, eq=False)
 class PairShells:
-    """Pairs of free sites by distance; a pair stands once for each of its periodic images in reach.
+    """Pairs of free sites by distance; a pair appears once for each of its periodic images within the cutoff.
 
     Parameters
     ----------
     first, second
-        (n_pairs,) sites, the one of the earlier block (or the lower index) first; no site with its own image.
+        (n_pairs,) sites, the one of the earlier block (or the lower index) first; never a site with its own image.
     shell
         (n_pairs,) index into the shells.
     blocks
@@ -62,7 +62,7 @@ class PairShells:
 
 @dataclass(frozen=True)
 class OrderParameter:
-    """What one Warren–Cowley parameter is of: species a (a code) on block A, b on block B, at a distance."""
+    """The subject of one Warren–Cowley parameter: species a (a code) on block A, b on block B, at a distance."""
 
     block_a: int
     block_b: int
@@ -78,7 +78,7 @@ class ShortRangeOrder:
     Parameters
     ----------
     parameters
-        What each column is.
+        The parameter in each column.
     values, errors
         (n_temperatures, n_parameters).
     """
@@ -104,12 +104,12 @@ def pair_shells(
     cutoff_A
         Longest distance.
     tolerance_A
-        Distances that differ by less than this from the next one are of one shell.
+        Successive distances that differ by less than this belong to one shell.
 
     Raises
     ------
     AnalysisError
-        If no pair is in reach.
+        If no pair is within the cutoff.
     """
     from ase.neighborlist import primitive_neighbor_list
 
@@ -135,7 +135,7 @@ def pair_shells(
 def warren_cowley(
     decorations: CodeArray, shells: PairShells, block_of: IntArray
 ) -> tuple[tuple[OrderParameter, ...], FloatArray]:
-    """Warren–Cowley parameters of each of many decorations of one composition.
+    """Compute the Warren–Cowley parameters of each of many decorations of one composition.
 
     Parameters
     ----------
@@ -178,16 +178,16 @@ def warren_cowley(
     base = shells.shell * kinds * kinds
     for row, decoration in enumerate(codes):
         key = base + decoration[shells.first].astype(np.int64) * kinds + decoration[shells.second]
-        found = np.bincount(key, minlength=size)
-        values[row] = [1.0 - sum(int(found[p]) for p in c) / e for c, e in zip(columns, expected, strict=True)]
+        pair_counts = np.bincount(key, minlength=size)
+        values[row] = [1.0 - sum(int(pair_counts[p]) for p in c) / e for c, e in zip(columns, expected, strict=True)]
     return tuple(parameters), values
 
 
 def autocorrelation_time(series: FloatArray) -> float:
-    """Integrated autocorrelation time of a series, in its own steps; 0.5 for independent numbers.
+    """Return the integrated autocorrelation time of a series, in its own steps; 0.5 for independent numbers.
 
     τ = ½ + Σ_t ρ(t), summed until t exceeds 5 τ (Sokal, in Functional Integration, NATO ASI B 361, 131 (1997)); ρ by
-    fast Fourier transform. The variance of the mean of n numbers is 2τ/n of theirs. A constant series has 0.5.
+    fast Fourier transform. The variance of the mean of n numbers is 2τ/n times theirs. A constant series has 0.5.
     """
     x = np.asarray(series, dtype=np.float64)
     n = len(x)
@@ -205,10 +205,10 @@ def autocorrelation_time(series: FloatArray) -> float:
 
 
 def equilibrated_from(series: FloatArray) -> int:
-    """Step from which a series is taken as equilibrated.
+    """Return the step from which a series counts as equilibrated.
 
-    Of twenty starts in its first half, the one that leaves the most independent samples, (n − t) / 2τ(t) (Chodera,
-    J. Chem. Theory Comput. 12, 1799 (2016)). A start in the last of them means: not equilibrated.
+    It is the one of twenty starts in its first half that leaves the most independent samples, (n − t) / 2τ(t) (Chodera,
+    J. Chem. Theory Comput. 12, 1799 (2016)). If it is the last of them, the series is not equilibrated.
     """
     n = len(series)
     starts = np.unique(np.linspace(0, n // 2, _STARTS + 1).astype(int)) if n >= 4 else np.zeros(1, dtype=int)
@@ -217,7 +217,7 @@ def equilibrated_from(series: FloatArray) -> int:
 
 
 def mean_and_error(series: FloatArray) -> tuple[float, float]:
-    """Mean of a correlated series and its standard error, from the autocorrelation time."""
+    """Return the mean of a correlated series and its standard error, from the autocorrelation time."""
     n = len(series)
     if n == 0:
         return float("nan"), float("nan")
@@ -228,7 +228,7 @@ def mean_and_error(series: FloatArray) -> tuple[float, float]:
 def short_range_order(
     snapshots: Sequence[CodeArray], shells: PairShells, block_of: IntArray
 ) -> tuple[ShortRangeOrder, FloatArray]:
-    """Mean Warren–Cowley parameters of one series of decorations a temperature.
+    """Average the Warren–Cowley parameters over a series of decorations for each temperature.
 
     Returns
     -------

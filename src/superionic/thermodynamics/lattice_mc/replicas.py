@@ -1,7 +1,8 @@
 """Replicas of a decoration at a ladder of temperatures: their state, and the sweeps that advance it.
 
 A move swaps two unlike species of one block, so that the composition stays. Pairs are picked symmetrically and moves
-that break an exclusion are rejected; with Metropolis's rule that is detailed balance over all allowed decorations.
+that violate an exclusion are rejected; with the Metropolis rule this gives detailed balance over all allowed
+decorations.
 Replicas at neighbouring temperatures exchange (Hukushima & Nemoto, J. Phys. Soc. Jpn. 65, 1604 (1996)).
 """
 
@@ -28,15 +29,15 @@ if TYPE_CHECKING:
     from superionic.thermodynamics.lattice_mc.kernels import Harvest, Moves, Progress, Replicas
 
 _DRAWS = 1 << 15
-"""Random numbers drawn at a time, roughly."""
+"""Approximate number of random numbers drawn at a time."""
 
 REFRESH_SWEEPS = 500
-"""Energies and potentials are summed anew after this many sweeps, against the drift of rounding."""
+"""Energies and potentials are recomputed after this many sweeps, against the drift of rounding."""
 
 
 @dataclass(frozen=True, eq=False)
 class MonteCarloState:
-    """All that a run is: give it back to go on. Segments make the same run as one piece, bit for bit.
+    """The complete state of a run, from which to continue it. Segments give the same run as one piece, bit for bit.
 
     Arrays are those of the replicas (order, rank, codes, potential, replica_energies), of the exchanges (at, direction,
     trips, accepted, exchange_tried, exchange_accepted), and the series by temperature: ``energies_eV`` (n_sweeps,
@@ -76,11 +77,11 @@ def begin(
     layouts = [space.layout(row) for row in starts]
     uniform, exponential = (np.random.PCG64(s).state for s in seed.spawn(2))
     zeros = np.zeros(n_t, dtype=np.int64)
-    # Without tables the energies are asked for now; with them the first sweep sums them.
+    # Without tables the energies are computed now; with them the first sweep sums them.
     energies = np.zeros(n_t) if energy.tables() is not None else energy.energies(starts)
     if not np.all(np.isfinite(energies)):
         raise AnalysisError(
-            "The energy of the decoration to start from could not be calculated.", fix="Start from another decoration."
+            "The energy of the starting decoration could not be calculated.", fix="Start from another decoration."
         )
     return MonteCarloState(
         temperatures_K=np.array(temperatures, dtype=np.float64),
@@ -107,7 +108,7 @@ def begin(
 def advance(
     space: SwapSpace, energy: LatticeEnergy, state: MonteCarloState, n_sweeps: int, harvest: Harvest | None = None
 ) -> MonteCarloState:
-    """Run sweeps from a state; the state itself stays as it is."""
+    """Run sweeps from a state, which is not changed."""
     from superionic.thermodynamics.lattice_mc import kernels
 
     tables, moves = energy.tables(), space.moves()
@@ -189,7 +190,7 @@ def _run_called(
     energies: FloatArray,
     snapshots: CodeArray,
 ) -> int:
-    """Run the same moves with an energy that is called: one call for one attempt of all replicas. Counts failures."""
+    """Run the same moves with an energy function, called once per attempt of all replicas; return the failures."""
     from superionic.thermodynamics.lattice_mc import kernels
 
     tables = empty_tables()
@@ -213,7 +214,7 @@ def _run_called(
                 continue
             for (k, r, i, j), new in zip(tried, energy.energies(np.array(candidates)), strict=True):
                 failed += int(np.isnan(new))
-                # A failed calculation is no number below the hurdle: the move is rejected.
+                # A failed calculation is NaN and never below the hurdle: the move is rejected.
                 if betas[k] * (new - replicas.energies[r]) < hurdles[s, k * n_attempts + a]:
                     kernels.swap(
                         tables.charges,

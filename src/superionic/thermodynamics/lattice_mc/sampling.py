@@ -20,16 +20,16 @@ _COARSE = 8
 
 @dataclass(frozen=True)
 class TemperatureLadder:
-    """A ladder between two temperatures, spaced so that neighbours exchange alike.
+    """A ladder between two temperatures, spaced so that all neighbours exchange at the same rate.
 
     Parameters
     ----------
     low_K, high_K
         Its ends.
     exchange
-        The rate aimed at; 20–40 % is best for round trips.
+        Target exchange rate; 20–40 % is best for round trips.
     max_replicas
-        Not more temperatures than this.
+        Largest number of temperatures.
     pilot_sweeps
         Length of each of the two pilot runs that set the spacing. They start from a geometric ladder.
     """
@@ -58,27 +58,27 @@ def run_monte_carlo(
     Parameters
     ----------
     space, energy
-        What moves, and what it costs.
+        The decorations connected by swaps, and their energy.
     temperature_K
-        One temperature, or an ascending ladder that is taken as it is.
+        One temperature, or an ascending ladder that is used unchanged.
     ladder
-        Instead: a ladder whose spacing is adapted first.
+        Alternatively, a ladder whose spacing is adapted first.
     n_sweeps
         A sweep is as many attempted swaps as there are sites that can move, at each temperature.
     seed
-        Each seed is one run.
+        Each seed gives one reproducible run.
     record_every
-        Keep a decoration of each temperature after this many sweeps.
+        Record a decoration at each temperature after every so many sweeps.
     shells
-        For Warren–Cowley parameters.
+        Shells of pairs for Warren–Cowley parameters.
     state
-        Go on from here; temperatures, seed and record_every are then those of the state.
+        State from which to continue; temperatures, seed and record_every are then those of the state.
 
     Raises
     ------
     AnalysisError
-        If temperatures are missing, given twice or not positive, nothing can be swapped, or the state is of another
-        space.
+        If temperatures are missing, given twice or not positive, nothing can be swapped, or the state belongs to
+        another space.
     """
     _check_run(space, temperature_K, ladder, n_sweeps, record_every, state)
     capped = False
@@ -105,13 +105,17 @@ def _check_run(
     if state is None and (temperature_K is None) == (ladder is None):
         raise AnalysisError("Monte Carlo needs temperatures.", fix="Give either temperature_K or a ladder.")
     if ladder is not None:
-        given = np.array([ladder.low_K, ladder.high_K])
+        temperatures = np.array([ladder.low_K, ladder.high_K])
     else:
-        given = np.atleast_1d(np.asarray(1.0 if temperature_K is None else temperature_K, dtype=np.float64))
-    if not np.all(np.isfinite(given)) or np.any(given <= 0.0) or np.any(np.diff(given) <= 0.0):
-        raise AnalysisError("Temperatures must be positive and ascending.", where=str(given.tolist()), fix="Sort them.")
+        temperatures = np.atleast_1d(np.asarray(1.0 if temperature_K is None else temperature_K, dtype=np.float64))
+    if not np.all(np.isfinite(temperatures)) or np.any(temperatures <= 0.0) or np.any(np.diff(temperatures) <= 0.0):
+        raise AnalysisError(
+            "Temperatures must be positive and ascending.", where=str(temperatures.tolist()), fix="Sort them."
+        )
     if n_sweeps < 1 or record_every < 1:
-        raise AnalysisError(f"{n_sweeps} sweeps, recorded every {record_every}.", fix="Give positive numbers.")
+        raise AnalysisError(
+            f"{n_sweeps} sweeps, recorded every {record_every}, cannot be run.", fix="Give positive numbers."
+        )
     if len(space.moves().classes) == 0:
         raise AnalysisError(
             "Nothing can be swapped: each block has one species on the sites that may hold it.",
@@ -121,7 +125,9 @@ def _check_run(
         state.codes.shape[1] == space.n_free
         and np.array_equal(_composition(space, state.codes[0]), _composition(space, space.start))
     ):
-        raise AnalysisError("The state is of another space.", fix="Go on with the space that the state was made with.")
+        raise AnalysisError(
+            "The state belongs to another space.", fix="Continue with the space that the state was made with."
+        )
 
 
 def _composition(space: SwapSpace, codes: CodeArray) -> IntArray:
@@ -131,11 +137,11 @@ def _composition(space: SwapSpace, codes: CodeArray) -> IntArray:
 def fit_ladder(
     space: SwapSpace, energy: LatticeEnergy, ladder: TemperatureLadder, seed: np.random.SeedSequence
 ) -> tuple[FloatArray, CodeArray, bool]:
-    """Space a ladder by two pilot runs; returns temperatures, a decoration for each, and whether it was cut short.
+    """Space a ladder by two pilot runs; return temperatures, a decoration for each, and whether it was cut short.
 
     With Gaussian energies of spread σ neighbours exchange at the rate erfc(Δβ σ/2) (Kofke, J. Chem. Phys. 117, 6911
-    (2002)); so x = Δβ σ = 2 erfc⁻¹(rate) measures how far two temperatures are apart, and steps of equal x are wanted.
-    Where a rate is too near 0 or 1 to tell, x comes from the spread of the energies instead.
+    (2002)); so x = Δβ σ = 2 erfc⁻¹(rate) measures the distance of two temperatures, and the ladder has steps of equal
+    x. Where a rate is too near 0 or 1 to be informative, x comes from the spread of the energies instead.
     """
     from scipy.special import erfcinv
 
@@ -148,14 +154,14 @@ def fit_ladder(
         spread = state.energies_eV[ladder.pilot_sweeps // 3 :].std(axis=0)
         lengths = -np.diff(betas) * 0.5 * (spread[1:] + spread[:-1])
         rates = state.exchange_accepted / np.maximum(1, state.exchange_tried)
-        told = (rates > 0.03) & (rates < 0.97)
-        lengths[told] = 2.0 * erfcinv(rates[told])
+        informative = (rates > 0.03) & (rates < 0.97)
+        lengths[informative] = 2.0 * erfcinv(rates[informative])
         # A little everywhere keeps temperatures apart where the energy is frozen or flat.
         lengths += 1e-3 * (lengths.sum() + 1e-3)
         distance = np.concatenate([[0.0], np.cumsum(lengths)])
-        wanted = 1 + int(np.ceil(distance[-1] / (2.0 * erfcinv(ladder.exchange))))
-        count = min(max(2, wanted), ladder.max_replicas)
-        capped = wanted > ladder.max_replicas
+        needed = 1 + int(np.ceil(distance[-1] / (2.0 * erfcinv(ladder.exchange))))
+        count = min(max(2, needed), ladder.max_replicas)
+        capped = needed > ladder.max_replicas
         places = np.linspace(0.0, distance[-1], count)
         fresh = 1.0 / (BOLTZMANN_EV_PER_K * np.interp(places, distance, betas))
         fresh[0], fresh[-1] = ladder.low_K, ladder.high_K

@@ -1,7 +1,7 @@
-"""A cluster expansion that stands in for an expensive energy, fitted while Monte Carlo samples.
+"""A cluster expansion that replaces an expensive energy, fitted while Monte Carlo samples.
 
-Its terms are those of :mod:`.cluster_basis`. Coefficients come from ridge regression; its
-strength and the cutoffs are those with the least leave-one-out error.
+Its terms are those of :mod:`.cluster_basis`. Coefficients come from ridge regression, with the penalty and the cutoffs
+of least leave-one-out error.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _PENALTIES = np.logspace(-8, 2, 21)
 _FEWEST = 5
 _FEWER_TERMS_WITHIN = 1.02
-"""Of two fits whose errors differ by less than 2 %, the one with fewer terms is taken."""
+"""If the errors of two fits differ by less than 2 %, the one with fewer terms is used."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,13 +41,13 @@ class ClusterSurrogate:
     constant_eV
         e₀.
     error_eV, training_error_eV
-        Root mean square errors a cell: leave-one-out, and on the data of the fit.
+        Root-mean-square errors per cell: leave-one-out, and on the training data.
     penalty
-        Of the ridge, relative to the number of data.
+        Penalty of the ridge regression, relative to the number of data.
     pair_cutoff_A, triplet_cutoff_A
-        Reach of the clusters that were taken; 0 for none.
+        Cutoffs of the clusters included; 0 for none.
     n_data
-        Energies behind the fit.
+        Number of energies in the fit.
     """
 
     basis: ClusterBasis
@@ -62,11 +62,11 @@ class ClusterSurrogate:
 
     @property
     def n_terms(self) -> int:
-        """Terms that were taken."""
+        """Number of terms included."""
         return int(np.count_nonzero(self.coefficients_eV))
 
     def energies(self, decorations: CodeArray) -> FloatArray:
-        """Return the energies of (m, n_free) decorations in eV a cell."""
+        """Return the energies of (m, n_free) decorations in eV per cell."""
         result: FloatArray = self.basis.features(decorations) @ self.coefficients_eV + self.constant_eV
         return result
 
@@ -76,12 +76,12 @@ class ClusterSurrogate:
 
 
 def fit_surrogate(basis: ClusterBasis, decorations: CodeArray, energies_eV: FloatArray) -> ClusterSurrogate:
-    """Fit a cluster expansion; cutoffs and regularisation are those with the least leave-one-out error.
+    """Fit a cluster expansion, with the cutoffs and regularisation of least leave-one-out error.
 
     Parameters
     ----------
     basis
-        Terms to choose from: cutoffs are taken at all distances that occur.
+        Terms to choose from: all distances that occur are tried as cutoffs.
     decorations, energies_eV
         (m, n_free) and (m,), finite.
 
@@ -105,9 +105,9 @@ def fit_surrogate(basis: ClusterBasis, decorations: CodeArray, energies_eV: Floa
     for fit in fits[1:]:
         if fit[0] * _FEWER_TERMS_WITHIN < best[0]:
             best = fit
-    error, weights, penalty, chosen, cutoffs = best
+    error, weights, penalty, included, cutoffs = best
     coefficients = np.zeros(len(spread))
-    coefficients[chosen] = weights / spread[chosen]
+    coefficients[included] = weights / spread[included]
     constant = float(target.mean() - middle @ coefficients)
     residual = target - features @ coefficients - constant
     return ClusterSurrogate(
@@ -128,12 +128,12 @@ def _candidates(basis: ClusterBasis) -> list[tuple[BoolArray, tuple[float, float
     terms = basis.terms
     sizes = np.array([0 if i < 0 else len(basis.orbits[i].blocks) for i, _ in terms])
     radii = np.array([0.0 if i < 0 else basis.orbits[i].radius_A for i, _ in terms])
-    found: list[tuple[BoolArray, tuple[float, float]]] = []
+    candidates: list[tuple[BoolArray, tuple[float, float]]] = []
     for pair in (0.0, *sorted(set(radii[sizes == 2]))):
         for triplet in (0.0, *sorted(r for r in set(radii[sizes == 3]) if r <= pair)):
             mask = (sizes == 0) | ((sizes == 2) & (radii <= pair)) | ((sizes == 3) & (radii <= triplet))
-            found.append((mask, (float(pair), float(triplet))))
-    return sorted(found, key=lambda c: int(c[0].sum()))
+            candidates.append((mask, (float(pair), float(triplet))))
+    return sorted(candidates, key=lambda c: int(c[0].sum()))
 
 
 def _ridge(features: FloatArray, target: FloatArray) -> tuple[float, FloatArray, float]:

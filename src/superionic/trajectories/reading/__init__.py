@@ -1,4 +1,4 @@
-"""Reading trajectories of molecular dynamics: one door, many formats, block by block in constant memory."""
+"""Reading trajectories of molecular dynamics: one entry point, many formats, block by block in constant memory."""
 
 from __future__ import annotations
 

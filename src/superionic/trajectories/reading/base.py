@@ -1,4 +1,4 @@
-"""What every reader of a trajectory gives: atoms, blocks of frames, and notices of what could not be read."""
+"""The interface of trajectory readers: atoms, blocks of frames, and warnings of what could not be read."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ FloatArray = npt.NDArray[np.float64]
 
 FRAMES_PER_BLOCK = 256
 _BLOCK_BYTES = 256_000_000
-"""Positions of a block are no larger than this: fewer frames where there are many atoms."""
+"""Largest size of the positions in a block: fewer frames if there are many atoms."""
 
 MOST_ATOMS = 5_000_000
-"""Atoms of a frame; a head that says more is damaged, or of a run that this is not made for."""
+"""Largest number of atoms in a frame; a header that states more is damaged, or the run is out of scope."""
 
 CLOCK_PS = 1.0e-6
-"""Times that a file states are read as whole numbers of this (an attosecond), so that steps and times are one thing."""
+"""Times in files are read as integer multiples of this (an attosecond), so that steps and times are treated alike."""
 
 MOST_STEP = 2**62
-"""Number of a step; what is larger is no number of a step."""
+"""Largest number of a step; larger ones are not step numbers."""
 
 _MOST_STRUCTURE_BYTES = 500_000_000
 _LONGEST_HEAD = 10_000
@@ -36,23 +36,23 @@ _HEAD_LINES = 40
 _MASS_TOLERANCE = 0.02
 
 FilePosition = dict[str, int]
-"""Where a reader is in its file: enough to go on from there."""
+"""The position of a reader in its file, sufficient to resume from there."""
 
 
 @dataclass(frozen=True)
 class ReadWarning:
-    """Something in a file that could not be read, or was not taken.
+    """Something in a file that could not be read, or was skipped.
 
     Attributes
     ----------
     frame
-        Number of the frame in its file, from 0; None where no frame is meant.
+        Number of the frame in its file, from 0; None if it concerns no frame.
     byte
-        Place in the (uncompressed) file; None where the format has none.
+        Offset in the (uncompressed) file; None if the format has none.
     reason
         What is wrong, in one sentence.
     lost
-        How many frames are missing because of it; None where that cannot be known.
+        Number of frames lost by it; None if unknown.
     file
         Name of the file.
     """
@@ -78,14 +78,15 @@ class Block:
     ----------
     steps
         (n_frames,) numbers of the frames as the file counts them (molecular dynamics steps, configurations, or simply
-        0, 1, 2, …); where the file states times, these, in units of :data:`CLOCK_PS`. Lower than before where a run
-        was started anew.
+        0, 1, 2, …); if the file states times, these, in units of :data:`CLOCK_PS`. They go back where a run was
+        restarted.
     fractional
-        (n_frames, n_atoms, 3) positions in units of the cell vectors, wrapped into the cell or not as the reader says.
+        (n_frames, n_atoms, 3) positions in units of the cell vectors, wrapped into the cell or not as the reader
+        states.
     cells_A
         (n_frames, 3, 3) cell vectors as rows, in Å.
     frames
-        (n_frames,) places of the frames in their file, from 0, damaged ones counted; None where none is damaged.
+        (n_frames,) positions of the frames in their file, from 0, damaged ones counted; None if none is damaged.
     """
 
     steps: npt.NDArray[np.int64]
@@ -99,7 +100,7 @@ class Block:
 
 @dataclass(frozen=True)
 class ReadingOptions:
-    """What a file may not say about itself.
+    """Information that a file may lack.
 
     Attributes
     ----------
@@ -109,7 +110,7 @@ class ReadingOptions:
     units
         LAMMPS units of the dump: ``metal``, ``real``, ``si``, ``cgs``, ``electron``, ``micro`` or ``nano``.
     timestep_fs
-        Time step of the run, where the file counts steps without saying how long one is.
+        Time step of the run, if the file counts steps without stating their length.
     structure
         A file that ASE can read, with the atoms (and the cell) of the trajectory: for XTC, DCD, old XDATCAR files, and
         XYZ files without a cell.
@@ -122,30 +123,30 @@ class ReadingOptions:
 
 
 class TrajectoryReader(Protocol):
-    """A trajectory that is open for reading from its start, any number of times.
+    """A trajectory open for reading from its start, any number of times.
 
     Attributes
     ----------
     name
-        Of the file.
+        Name of the file.
     format
         Name of the format.
     symbols
         (n_atoms,) element symbols, in the order of the blocks.
     n_frames
-        Number of frames where the file says it without being read to its end.
+        Number of frames, if the file states it without being read to its end.
     step_ps
-        Time for each number of :attr:`Block.steps`, where the file or the options tell it.
+        Time per unit of :attr:`Block.steps`, if the file or the options state it.
     temperature_K
-        That the file says the run was held at; None where it says none.
+        Temperature at which the run was held according to the file; None if it states none.
     unwrapped
-        Whether positions go on beyond the cell, so that no jump across a boundary has to be undone.
+        Whether positions continue beyond the cell, so that no jump across a boundary has to be removed.
     notices
         What could not be read; complete once the blocks have been read to their end.
     counts_steps
-        Whether the numbers of the frames go on from one file of a run to the next, as molecular dynamics steps do.
+        Whether the frame numbers continue from one file of a run to the next, as molecular dynamics steps do.
     place
-        Where the reader is after the block that it yielded last.
+        Position of the reader after the block that it yielded last.
     """
 
     @property
@@ -170,20 +171,20 @@ class TrajectoryReader(Protocol):
     def counts_steps(self) -> bool: ...  # noqa: D102
 
     def blocks(self, frames_per_block: int = FRAMES_PER_BLOCK, start: FilePosition | None = None) -> Iterator[Block]:
-        """Yield the whole frames in order, from the first or from where an earlier reading was."""
+        """Yield the complete frames in order, from the first or from where an earlier reading stopped."""
         ...
 
 
 @dataclass
 class FrameCollector:
-    """Frames put together to blocks of a given length; arrays are reused only after they were handed over.
+    """Collects frames into blocks of a given length, each with arrays of its own.
 
     Parameters
     ----------
     n_atoms
-        Atoms of each frame.
+        Number of atoms in each frame.
     size
-        Frames of a block; fewer where they would be too large for the memory.
+        Number of frames in a block; fewer if they would need too much memory.
     """
 
     n_atoms: int
@@ -207,12 +208,12 @@ class FrameCollector:
 
     @property
     def slot(self) -> FloatArray:
-        """Array (n_atoms, 3) that the next frame is to be written into."""
-        found: FloatArray = self._fractional[self._count]
-        return found
+        """Array (n_atoms, 3) into which to write the next frame."""
+        slot: FloatArray = self._fractional[self._count]
+        return slot
 
     def add(self, frame: int, step: int, cell_A: FloatArray) -> Block | None:
-        """Keep what was written into the slot as a frame; return a block when one is full."""
+        """Accept the contents of the slot as a frame; return a block when one is full."""
         self._frames[self._count] = frame
         self._steps[self._count] = step
         self._cells[self._count] = cell_A
@@ -220,7 +221,7 @@ class FrameCollector:
         return self.flush() if self._count == self.size else None
 
     def flush(self) -> Block | None:
-        """Return the frames kept so far as a block, if any."""
+        """Return the frames collected so far as a block, if any."""
         if self._count == 0:
             return None
         n = self._count
@@ -230,7 +231,7 @@ class FrameCollector:
 
 
 def checked_symbols(elements: tuple[str, ...], where: str) -> tuple[str, ...]:
-    """Return element symbols as they are usually written.
+    """Return element symbols if all are valid.
 
     Raises
     ------
@@ -248,7 +249,7 @@ def checked_symbols(elements: tuple[str, ...], where: str) -> tuple[str, ...]:
 
 
 def read_structure(path: Path) -> tuple[tuple[str, ...], FloatArray | None]:
-    """Read symbols, and the cell where there is one, of a structure file.
+    """Read the symbols, and the cell if there is one, of a structure file.
 
     Raises
     ------
@@ -274,27 +275,27 @@ def _reason(error: Exception) -> str:
 
 
 def _lammps_data(path: Path) -> Any:
-    """Read a data file of LAMMPS, whose elements are told by its masses alone.
+    """Read a LAMMPS data file, whose elements follow from its masses alone.
 
     Raises
     ------
     ValueError
-        If it has none, or they are not those of elements.
+        If it has no masses, or they are not those of elements.
     """
     from ase.data import atomic_masses
     from ase.io import read
 
     with open_regular(path, _MOST_STRUCTURE_BYTES) as file:
         if not any(line.split(b"#")[0].strip() == b"Masses" for line in file):
-            raise ValueError("a data file of LAMMPS without a section Masses does not say its elements")
+            raise ValueError("a LAMMPS data file without a section Masses does not state its elements")
     atoms: Any = read(path, format="lammps-data")
     if np.any(np.abs(atomic_masses[atoms.numbers] - atoms.get_masses()) > _MASS_TOLERANCE * atoms.get_masses()):
-        raise ValueError("the masses of this data file of LAMMPS are not those of elements")
+        raise ValueError("the masses in this LAMMPS data file are not those of elements")
     return atoms
 
 
 def _first_structure(path: Path) -> Any:
-    """Read a structure by ASE, unless its head says more atoms than its file can have."""
+    """Read a structure by ASE, unless its header states more atoms than its file can hold."""
     from ase.io import read
 
     with open_regular(path, _MOST_STRUCTURE_BYTES) as file:
@@ -309,13 +310,13 @@ def _first_structure(path: Path) -> Any:
         words = line.split()
         whole = words and all(word.isdigit() and len(word) < 20 for word in words)
         if whole and not packed and sum(map(int, words)) > n_bytes:
-            raise ValueError(f"its head counts {sum(map(int, words)):,} atoms, and the file has {n_bytes:,} bytes")
-    found = read(path)
-    return found[0] if isinstance(found, list) else found
+            raise ValueError(f"its header states {sum(map(int, words)):,} atoms, but the file has {n_bytes:,} bytes")
+    images = read(path)
+    return images[0] if isinstance(images, list) else images
 
 
 def check_atoms(n_atoms: int, where: str, n_bytes: int | None = None) -> None:
-    """Refuse a head that says more atoms than a frame can have, or than the bytes of the file allow.
+    """Refuse a header that states more atoms than a frame can have, or than the size of the file allows.
 
     Raises
     ------
@@ -323,10 +324,10 @@ def check_atoms(n_atoms: int, where: str, n_bytes: int | None = None) -> None:
         If it does.
     """
     if n_atoms > MOST_ATOMS or (n_bytes is not None and n_atoms > n_bytes):
-        most = f"no more than {MOST_ATOMS:,} are read" if n_atoms > MOST_ATOMS else f"the file has {n_bytes:,} bytes"
-        said = f"{n_atoms:,}" if n_atoms < 10**15 else f"{len(str(n_atoms))} digits of"
+        most = f"at most {MOST_ATOMS:,} are read" if n_atoms > MOST_ATOMS else f"the file has {n_bytes:,} bytes"
+        stated = f"{n_atoms:,}" if n_atoms < 10**15 else f"{len(str(n_atoms))} digits of"
         raise AnalysisError(
-            f"The head of the trajectory says {said} atoms, and {most}.",
+            f"The header of the trajectory states {stated} atoms, but {most}.",
             where=where,
             fix="Check the file, or name its format with --format.",
         )
@@ -338,20 +339,20 @@ def clock(time_ps: float) -> int:
     Raises
     ------
     ValueError
-        If it is none that a run could have.
+        If it is not a possible time of a run.
     """
     if not abs(time_ps) < MOST_STEP * CLOCK_PS:
-        raise ValueError(f"{time_ps:g} ps is no time of a frame")
+        raise ValueError(f"{time_ps:g} ps is not a possible time of a frame")
     return round(time_ps / CLOCK_PS)
 
 
 def cell_of(rows: object, where: str) -> FloatArray:
-    """Return a (3, 3) cell that has a volume.
+    """Return a (3, 3) cell if it has a volume.
 
     Raises
     ------
     ValueError
-        If it has not.
+        If it has none.
     """
     cell = np.asarray(rows, dtype=np.float64)
     if cell.shape != (3, 3) or not np.isfinite(cell).all() or abs(float(np.linalg.det(cell))) < 1e-6:

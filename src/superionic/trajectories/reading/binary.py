@@ -53,7 +53,7 @@ class _IndexedReader:
         raise NotImplementedError
 
     def blocks(self, frames_per_block: int = FRAMES_PER_BLOCK, start: FilePosition | None = None) -> Iterator[Block]:
-        """Yield the whole frames in order, from the first or from a :attr:`place`."""
+        """Yield the complete frames in order, from the first or from a :attr:`place`."""
         self.notices.clear()
         collector = FrameCollector(len(self.symbols), frames_per_block)
         fetch, n_frames, close = self._open()
@@ -68,7 +68,7 @@ class _IndexedReader:
                     if not np.array_equal(cell, known):
                         cell_of(cell, "the frame")
                         known, inverse = cell, np.asarray(np.linalg.inv(cell), dtype=np.float64)
-                except Exception as error:  # noqa: BLE001 - libraries raise what they like over damaged bytes
+                except Exception as error:  # noqa: BLE001 - libraries raise errors of any kind on damaged bytes
                     self.notices.append(ReadWarning(frame, None, f"{type(error).__name__}: {error}", 1, self.name))
                     continue
                 collector.slot[:] = positions if fractional else positions @ inverse
@@ -82,7 +82,7 @@ class _IndexedReader:
 
 
 class AseTrajectoryReader(_IndexedReader):
-    """Reader of ASE's .traj; positions go on as ASE's integrators leave them, jumps across the cell are undone.
+    """Reader of ASE's .traj; positions are as ASE's integrators leave them, and jumps across the cell are removed.
 
     Raises
     ------
@@ -101,7 +101,7 @@ class AseTrajectoryReader(_IndexedReader):
             self.n_frames = len(backend)
             numbers = np.asarray(backend.numbers) if self.n_frames else np.zeros(0, dtype=int)
             if not np.all((numbers > 0) & (numbers < len(chemical_symbols))):
-                raise ValueError("its atoms are none")  # noqa: TRY301 - as whatever else is wrong with it
+                raise ValueError("its atoms are not elements")  # noqa: TRY301 - handled like any other fault
             cell = np.asarray(backend.cell, dtype=np.float64) if self.n_frames else np.zeros((3, 3))
             self.step_ps, self.temperature_K = _ase_run(backend) if self.n_frames else (None, None)
             backend.close()
@@ -130,13 +130,13 @@ class AseTrajectoryReader(_IndexedReader):
         numbers = np.asarray(backend.numbers)
 
         def fetch(frame: int) -> tuple[int, FloatArray, FloatArray, bool]:
-            found = backend[frame]
-            if "numbers" in found and not np.array_equal(found.numbers, numbers):
+            record = backend[frame]
+            if "numbers" in record and not np.array_equal(record.numbers, numbers):
                 raise ValueError("the atoms are not those of the first frame")
             return (
                 frame,
-                np.asarray(found.positions, dtype=np.float64),
-                np.asarray(found.cell, dtype=np.float64),
+                np.asarray(record.positions, dtype=np.float64),
+                np.asarray(record.cell, dtype=np.float64),
                 False,
             )
 
@@ -144,12 +144,12 @@ class AseTrajectoryReader(_IndexedReader):
 
 
 class H5mdReader(_IndexedReader):
-    """Reader of H5MD 1.x (https://www.nongnu.org/h5md/h5md.html); the image flags are used where there are any.
+    """Reader of H5MD 1.x (https://www.nongnu.org/h5md/h5md.html); image flags are used if present.
 
     Raises
     ------
     AnalysisError
-        If h5py is missing, the file is no H5MD, or it does not say its elements and units.
+        If h5py is missing, the file is not H5MD, or it does not state its elements and units.
     """
 
     format = "h5md"
@@ -163,7 +163,7 @@ class H5mdReader(_IndexedReader):
             raise AnalysisError(
                 f"The file cannot be opened as HDF5: {error}",
                 where=str(path),
-                fix="It may have been cut off while it was written: `h5clear -s` may mend it.",
+                fix="It may have been cut off while it was written: `h5clear -s` may repair it.",
             ) from error
         with file:
             groups = list(file["particles"]) if "particles" in file else []
@@ -193,9 +193,9 @@ class H5mdReader(_IndexedReader):
         if len(options.elements) == n_atoms:
             return checked_symbols(options.elements, where)
         if options.structure is not None:
-            found = read_structure(options.structure)[0]
-            if len(found) == n_atoms:
-                return found
+            symbols_of_structure = read_structure(options.structure)[0]
+            if len(symbols_of_structure) == n_atoms:
+                return symbols_of_structure
         species = group.get("species")
         if species is not None:
             data = species["value"] if isinstance(species, h5py.Group) else species
@@ -253,12 +253,12 @@ class H5mdReader(_IndexedReader):
 
 
 class XtcReader(_IndexedReader):
-    """Reader of GROMACS' XTC through MDAnalysis; positions are precise to 0.01 Å as a rule.
+    """Reader of GROMACS' XTC through MDAnalysis; positions usually have a precision of 0.01 Å.
 
     Raises
     ------
     AnalysisError
-        If MDAnalysis is missing, the file is damaged at its head, or the atoms are not given.
+        If MDAnalysis is missing, the header of the file is damaged, or the atoms are not given.
     """
 
     format = "xtc"
@@ -282,12 +282,12 @@ class XtcReader(_IndexedReader):
 
     @staticmethod
     def _step_ps(opened: Any, n_frames: int) -> float | None:
-        """Return the time step where times go with steps, which are exact; times have 7 digits."""
+        """Return the time step if times are proportional to steps, which are exact; times have 7 digits."""
         marks: list[tuple[int, float]] = []
         for frame in np.unique(np.linspace(0, n_frames - 1, _SAMPLED).astype(int)):
             opened.seek(int(frame))
-            found = opened.read()
-            marks.append((int(found.step), float(found.time)))
+            record = opened.read()
+            marks.append((int(record.step), float(record.time)))
         steps, times = np.array(marks, dtype=np.float64).T
         return _time_step_ps(steps, times)
 
@@ -310,9 +310,9 @@ class XtcReader(_IndexedReader):
         def fetch(frame: int) -> tuple[int, FloatArray, FloatArray, bool]:
             if opened.tell() != frame:
                 opened.seek(frame)
-            found = opened.read()
-            number = int(found.step) if self._by_steps else clock(float(found.time))
-            return number, found.x.astype(np.float64) * 10.0, found.box.astype(np.float64) * 10.0, False
+            record = opened.read()
+            number = int(record.step) if self._by_steps else clock(float(record.time))
+            return number, record.x.astype(np.float64) * 10.0, record.box.astype(np.float64) * 10.0, False
 
         return fetch, n_frames, opened.close
 
@@ -323,7 +323,7 @@ class DcdReader(_IndexedReader):
     Raises
     ------
     AnalysisError
-        If MDAnalysis is missing, the file is damaged at its head, has no cell, or the atoms are not given.
+        If MDAnalysis is missing, the header of the file is damaged, has no cell, or the atoms are not given.
     """
 
     format = "dcd"
@@ -365,13 +365,13 @@ class DcdReader(_IndexedReader):
         def fetch(frame: int) -> tuple[int, FloatArray, FloatArray, bool]:
             if opened.tell() != frame:
                 opened.seek(frame)
-            found = opened.read()
-            a, gamma, b, beta, alpha, c = (float(x) for x in found.unitcell)
+            record = opened.read()
+            a, gamma, b, beta, alpha, c = (float(x) for x in record.unitcell)
             angles = np.array([alpha, beta, gamma])
             if np.all(np.abs(angles) <= 1.0):  # CHARMM and NAMD write cosines
                 angles = np.degrees(np.arccos(angles))
             cell = np.asarray(cellpar_to_cell([a, b, c, *angles]), dtype=np.float64)
-            return frame, found.xyz.astype(np.float64), cell, False
+            return frame, record.xyz.astype(np.float64), cell, False
 
         return fetch, len(opened), opened.close
 
@@ -406,16 +406,16 @@ def _given_atoms(options: ReadingOptions, n_atoms: int, where: str) -> tuple[str
         symbols = checked_symbols(options.elements, where)
     if len(symbols) == n_atoms:
         return symbols
-    given = f"{len(symbols)} are named" if symbols else "the file names none of them"
+    named = f"{len(symbols)} are named" if symbols else "the file names none of them"
     raise AnalysisError(
-        f"The trajectory has {n_atoms} atoms; {given}.",
+        f"The trajectory has {n_atoms} atoms; {named}.",
         where=where,
         fix="Name a file with the same atoms in the same order: --structure POSCAR (or PDB, GRO, extxyz).",
     )
 
 
 def _time_step_ps(steps: FloatArray, times_ps: FloatArray) -> float | None:
-    """Return the time step where times go with steps, which then count; None where they do not."""
+    """Return the time step if times are proportional to steps, which are then used; None otherwise."""
     span = steps[-1] - steps[0]
     if len(steps) < 2 or span <= 0.0 or times_ps[-1] <= times_ps[0]:
         return None
@@ -427,7 +427,7 @@ def _time_step_ps(steps: FloatArray, times_ps: FloatArray) -> float | None:
 
 
 def _ase_run(backend: Any) -> tuple[float | None, float | None]:
-    """Return time between frames (ps) and temperature that ASE's integrators describe themselves by."""
+    """Return the time between frames (ps) and the temperature from the description of ASE's integrator."""
     from ase import units
 
     about = backend.get("description")
@@ -460,7 +460,7 @@ def _h5_unit(data: Any, units: dict[str, float], options: ReadingOptions, where:
 
 
 def _h5_clock(element: Any, options: ReadingOptions, n_frames: int) -> tuple[FloatArray | None, float | None]:
-    """Return the times of all frames in ps where the file has them, and the time for each number of a frame."""
+    """Return the times of all frames in ps if the file has them, and the time per frame number."""
     time, step = element.get("time"), element.get("step")
     if time is not None:
         word = time.attrs.get("unit")

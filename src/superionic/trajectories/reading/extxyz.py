@@ -35,7 +35,7 @@ _NUMBER = rb"([-+]?[0-9.]{1,40}(?:[eE][-+]?[0-9]{1,3})?)"
 _CP2K = re.compile(rb"^\s*i\s*=\s*[0-9]+\s*,\s*time\s*=\s*" + _NUMBER + rb"\s*,")
 _TIME = re.compile(rb"(?:^|\s)(Time|time_fs|time_ps)\s*=\s*\"?" + _NUMBER + rb"(?=[\"\s]|$)")
 _TIMESTEP = re.compile(rb"(?:^|\s)Timestep:\s*([0-9]{1,18})(?=\s|$)")
-"""LAMMPS' dump style xyz says the step."""
+"""LAMMPS' dump style xyz states the step."""
 _TEMPERATURE = re.compile(rb"(?:^|\s)(temperature(?:_K)?)\s*=\s*\"?" + _NUMBER + rb"(?=[\"\s]|$)", re.IGNORECASE)
 _HOTTEST_K = 10_000.0
 _OTHER_TIME = re.compile(rb"(?:^|\s)time\s*=", re.IGNORECASE)
@@ -55,13 +55,13 @@ class _Columns:
 class ExtxyzReader:
     """Reader of extxyz; see :class:`superionic.trajectories.reading.base.TrajectoryReader`.
 
-    Positions are taken as they are: a jump across the cell is undone, and one that is none is kept. The cell of XYZ
-    files without one is that of a structure which the options name; their times are those of the comment lines.
+    Positions may be wrapped or not: jumps across the cell are removed. XYZ files without a cell take it from a
+    structure named in the options; times come from the comment lines.
 
     Raises
     ------
     AnalysisError
-        If the first frame is damaged, or has no cell and neither have the options.
+        If the first frame is damaged, or neither it nor the options have a cell.
     """
 
     format = "extxyz"
@@ -73,7 +73,7 @@ class ExtxyzReader:
         self.name = path.name
         self.notices: list[ReadWarning] = []
         self.place: FilePosition = {}
-        found: tuple[str, ...] | None = None
+        labels: tuple[str, ...] | None = None
         with Window(path) as window:
             head = _read_head(window, plain=True)
             if head is None:
@@ -100,24 +100,24 @@ class ExtxyzReader:
             stated = _temperature(head[1])
             for _ in range(_MOST_DAMAGED):
                 columns = None if head is None else _columns(head[1])
-                found = None if head is None or columns is None else window.column(head[2], head[0], columns.species)
-                if head is None or (found is not None and _elements(found, options) is not None):
+                labels = None if head is None or columns is None else window.column(head[2], head[0], columns.species)
+                if head is None or (labels is not None and _elements(labels, options) is not None):
                     break
                 self._next_frame(window, head[2])
-                head, found = _read_head(window, plain=self._cell is not None), None
+                head, labels = _read_head(window, plain=self._cell is not None), None
             self.temperature_K: float | None = None
             if stated is not None and head is not None:
                 self._next_frame(window, head[2])
                 self._take_temperature(*stated, _read_head(window, plain=self._cell is not None))
-        if found is None:
+        if labels is None:
             raise AnalysisError(
                 "No frame has species and positions, or is whole.",
                 where=str(path),
-                fix="Check the file; where it names types by numbers, name their elements: --elements Li,Y,Cl.",
+                fix="Check the file; if it gives types as numbers, name their elements: --elements Li,Y,Cl.",
             )
-        check_atoms(len(found), str(path))
-        self._labels = found
-        self.symbols = checked_symbols(_elements(found, options) or found, str(path))
+        check_atoms(len(labels), str(path))
+        self._labels = labels
+        self.symbols = checked_symbols(_elements(labels, options) or labels, str(path))
         if named and named != self.symbols:
             raise AnalysisError(
                 "The structure does not have the atoms of the trajectory, or not in the same order.",
@@ -126,7 +126,7 @@ class ExtxyzReader:
             )
 
     def _clock(self, comment: bytes, options: ReadingOptions) -> None:
-        """Find out what the second lines say about time."""
+        """Find out what the comment lines say about time."""
         self.step_ps: float | None = None
         self._timed = _time_fs(comment) is not None
         self._stepped = not self._timed and _TIMESTEP.search(comment) is not None
@@ -141,7 +141,7 @@ class ExtxyzReader:
             self._words.append("the unit of its times is not known: they were not taken")
 
     def _take_temperature(self, key: str, value: bytes, second: tuple[int, bytes, int] | None) -> None:
-        """Take a temperature that stays the same from frame to frame; one that changes is that of the moment."""
+        """Take a temperature that is constant from frame to frame; one that changes is instantaneous."""
         if second is not None and _temperature(second[1]) != (key, value):
             self._words.append(f"its {key} is that of the moment: no temperature was taken from it")
             return
@@ -149,19 +149,19 @@ class ExtxyzReader:
         self.temperature_K = number if 1.0 <= number <= _HOTTEST_K else None
 
     def _number(self, comment: bytes, frame: int) -> int | None:
-        """Return the number of a frame; None where the file has numbers, and this frame's is damaged."""
+        """Return the number of a frame; None if the file has numbers and this frame's is damaged."""
         if self._timed:
             time = _time_fs(comment)
             return None if time is None else clock(time * 1.0e-3)
         if self._stepped:
-            found = _TIMESTEP.search(comment)
-            return None if found is None else int(found.group(1))
+            match = _TIMESTEP.search(comment)
+            return None if match is None else int(match.group(1))
         return frame
 
     def blocks(  # noqa: PLR0912, PLR0915 - the states of a parser, in the order in which a file has them
         self, frames_per_block: int = FRAMES_PER_BLOCK, start: FilePosition | None = None
     ) -> Iterator[Block]:
-        """Yield the whole frames in order, from the first or from a :attr:`place`."""
+        """Yield the complete frames in order, from the first or from a :attr:`place`."""
         from superionic.trajectories.reading.text_kernels import OK
 
         self.notices[:] = [ReadWarning(None, None, words, 0, self.name) for words in self._words]
@@ -247,22 +247,22 @@ class ExtxyzReader:
             yield block
 
     def _next_frame(self, window: Window, skip: int) -> None:
-        """Go on to the next line that is a number alone and is followed by one with a Lattice or Properties."""
+        """Move to the next line that is just a number and is followed by one with a Lattice or Properties."""
         window.begin += skip
-        while (found := window.line(0)) is not None:
-            words = found[0].split()
+        while (line := window.line(0)) is not None:
+            words = line[0].split()
             if len(words) == 1 and words[0].isdigit() and _read_head(window, plain=self._cell is not None):
                 return
-            window.begin += found[1]
+            window.begin += line[1]
 
 
 def _text(pattern: re.Pattern[bytes], comment: bytes) -> bytes:
-    found = pattern.search(comment)
-    return b"" if found is None else found.group(1)
+    match = pattern.search(comment)
+    return b"" if match is None else match.group(1)
 
 
 def _elements(labels: tuple[str, ...], options: ReadingOptions) -> tuple[str, ...] | None:
-    """Return the elements of atoms by what the file calls them; None where that is none."""
+    """Return the elements of atoms from their labels in the file; None if a label is not an element."""
     from ase.data import atomic_numbers
 
     given = options.elements
@@ -276,23 +276,23 @@ def _elements(labels: tuple[str, ...], options: ReadingOptions) -> tuple[str, ..
 
 
 def _temperature(comment: bytes) -> tuple[str, bytes] | None:
-    """Return the key and the text of a temperature in K that the second line of a frame states."""
-    found = _TEMPERATURE.search(comment)
+    """Return the key and the text of a temperature in K stated in the comment line of a frame."""
+    match = _TEMPERATURE.search(comment)
     try:
-        return None if found is None else (found.group(1).decode(), str(float(found.group(2))).encode())
+        return None if match is None else (match.group(1).decode(), str(float(match.group(2))).encode())
     except ValueError:
         return None
 
 
 def _time_fs(comment: bytes) -> float | None:
-    """Return the time that the second line of a frame states."""
-    found = _CP2K.search(comment)
-    key, word = (b"Time", found.group(1)) if found is not None else (b"", b"")
-    if found is None:
-        found = _TIME.search(comment)
-        if found is None:
+    """Return the time stated in the comment line of a frame."""
+    match = _CP2K.search(comment)
+    key, word = (b"Time", match.group(1)) if match is not None else (b"", b"")
+    if match is None:
+        match = _TIME.search(comment)
+        if match is None:
             return None
-        key, word = found.groups()
+        key, word = match.groups()
     try:
         value = float(word)
         clock(value)
@@ -302,7 +302,7 @@ def _time_fs(comment: bytes) -> float | None:
 
 
 def _structure(path: Path | None, where: str) -> tuple[tuple[str, ...], FloatArray]:
-    """Read atoms and cell from a file beside the trajectory.
+    """Read atoms and cell from a separate file.
 
     Raises
     ------
@@ -322,9 +322,9 @@ def _structure(path: Path | None, where: str) -> tuple[tuple[str, ...], FloatArr
 
 
 def _read_head(window: Window, *, plain: bool) -> tuple[int, bytes, int] | None:
-    """Return number of atoms, second line and where the atoms begin; None where there is no such head.
+    """Return the number of atoms, the comment line and where the atoms begin; None if there is no such header.
 
-    ``plain``: the second line may say anything, if a row of an atom comes next.
+    ``plain``: the comment line may say anything, if a row of an atom comes next.
     """
     first = window.line(0)
     if first is None or not first[0].strip().isdigit() or len(first[0].strip()) > _MOST_DIGITS:
@@ -341,7 +341,7 @@ def _read_head(window: Window, *, plain: bool) -> tuple[int, bytes, int] | None:
 
 
 def _columns(comment: bytes) -> _Columns | None:
-    """Find the columns of species and positions; the usual ones where Properties are not given."""
+    """Find the columns of species and positions; the usual ones if Properties are not given."""
     words = (_text(_PROPERTIES, comment) or b"species:S:1:pos:R:3").decode("latin-1").split(":")
     if len(words) % 3:
         return None

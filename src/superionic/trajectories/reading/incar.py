@@ -1,4 +1,4 @@
-"""What the INCAR that lies beside an XDATCAR says of the run: its time between frames and its temperature."""
+"""The INCAR next to an XDATCAR: the time between frames and the temperature of the run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from superionic.foreign import read_regular
 
 LONGEST_STEP_FS = 1.0e6
-"""A time step that is longer than this is none."""
+"""Longest plausible time step."""
 
 _MOST_BYTES = 1_000_000
 _SAME_TEMPERATURE_K = 0.5
@@ -20,18 +20,18 @@ _STATEMENT = re.compile(r"\s*([A-Za-z_0-9]+)\s*=\s*(\S.*?)\s*\Z", re.DOTALL)
 
 @dataclass(frozen=True)
 class VaspRun:
-    """What the settings of VASP say of a run of molecular dynamics.
+    """VASP settings of a run of molecular dynamics.
 
     Attributes
     ----------
     frame_ps
-        Time between the frames of the XDATCAR; None where it is not told.
+        Time between the frames of the XDATCAR; None if unknown.
     steps_a_frame
         Steps between them.
     temperature_K
-        That the run was held at; None where it is not told.
+        Temperature at which the run was held; None if unknown.
     words
-        What has to be said about them.
+        Remarks on the settings.
     """
 
     frame_ps: float | None = None
@@ -41,16 +41,16 @@ class VaspRun:
 
 
 def beside(path: Path) -> VaspRun:
-    """Read the INCAR in the folder of a file that is called XDATCAR (or XDATCAR.gz …).
+    """Read the INCAR in the folder of a file called XDATCAR (or XDATCAR.gz …).
 
-    The INCAR says the time step, POTIM, and how many steps lie between frames, the larger of NBLOCK and ML_OUTBLOCK
-    (https://www.vasp.at/wiki/index.php/ML_OUTBLOCK). An XDATCAR by another name may be of another run: then nothing is
-    taken.
+    The INCAR gives the time step, POTIM, and the number of steps between frames, the larger of NBLOCK and ML_OUTBLOCK
+    (https://www.vasp.at/wiki/index.php/ML_OUTBLOCK). An XDATCAR of another name may belong to another run: then nothing
+    is read.
 
     Parameters
     ----------
     path
-        Of the XDATCAR.
+        Path of the XDATCAR.
     """
     if path.name.split(".")[0] != "XDATCAR":
         return VaspRun()
@@ -69,7 +69,7 @@ def beside(path: Path) -> VaspRun:
     if potim is None or not 0.0 < potim <= LONGEST_STEP_FS:
         return VaspRun(temperature_K=temperature, words=tuple(words))
     learned = tags.get("ML_LMLFF", "").strip(". ").upper().startswith("T")
-    if learned and sparse is None:  # its default is another one from version to version
+    if learned and sparse is None:  # its default differs from version to version
         words.append("the INCAR beside it names no ML_OUTBLOCK: the time between frames was not taken from it")
         return VaspRun(temperature_K=temperature, words=tuple(words))
     steps = round(max(block, sparse or 1.0 if learned else 1.0, 1.0))
@@ -77,22 +77,22 @@ def beside(path: Path) -> VaspRun:
 
 
 def read_tags(text: str) -> Mapping[str, str]:
-    """Return the tags of an INCAR in capitals, and what stands behind them; the first counts, as in VASP."""
-    found: dict[str, str] = {}
+    """Return the tags of an INCAR in capitals, with their values; the first occurrence counts, as in VASP."""
+    tags: dict[str, str] = {}
     lines = [re.split("[#!]", line, maxsplit=1)[0].rstrip() for line in text.splitlines()]
     for statement in "\n".join(lines).replace("\\\n", " ").replace(";", "\n").split("\n"):
         if (match := _STATEMENT.match(statement)) is not None:
-            found.setdefault(match.group(1).upper(), match.group(2))
-    return found
+            tags.setdefault(match.group(1).upper(), match.group(2))
+    return tags
 
 
 def held_temperature(number: Callable[[str], float | None]) -> tuple[float | None, list[str]]:
-    """Return the temperature that a run of VASP was held at, if it was, and what has to be said about it.
+    """Return the temperature at which a VASP run was held, if it was, and remarks on it.
 
     Parameters
     ----------
     number
-        From a tag to its value.
+        Function from a tag to its value.
     """
     begin, end = number("TEBEG"), number("TEEND")
     if begin is None or begin <= 0.0:

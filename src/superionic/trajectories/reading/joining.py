@@ -1,7 +1,7 @@
-"""Several files as one trajectory on one even time axis: duplicates, overlaps, gaps and new starts.
+"""Several files as one trajectory on one even time axis: duplicates, overlaps, gaps and restarts.
 
-What the axis is, is told by all numbers of all frames together (:class:`Numbers`, :func:`plan`). A reading begins with
-what the first block tells, and is done again in the rare case that the rest tells otherwise.
+The axis follows from the numbers of all frames together (:class:`Numbers`, :func:`plan`). A reading begins with the
+axis of the first block, and is repeated in the rare case that the rest implies another.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from superionic.errors import AnalysisError
 from superionic.trajectories.reading.base import CLOCK_PS, MOST_STEP, TrajectoryReader
 
 MOST_FILLED = 10
-"""So many missing frames in a row are filled by straight lines; a longer gap divides the trajectory."""
+"""Largest number of consecutive missing frames filled by interpolation; a longer gap divides the trajectory."""
 MOST_UNEVEN = 0.1
-"""Share of frames that may be missing, or lie between the even ones, before another spacing is looked for."""
+"""Fraction of frames that may be missing, or lie between the even ones, before another spacing is tried."""
 EVEN = 0.02
-"""A frame is on the axis where it is no farther from it than this share of the spacing."""
+"""A frame is on the axis if it is within this fraction of the spacing."""
 MOST_JUMP = 3.0
-"""Atoms move by so many times the usual displacement from one file to the next before the files are no one run."""
-_SEEN_AT_ONCE = 256
+"""Files belong to different runs if atoms move by more than this many usual displacements from one to the next."""
+_FIRST_EXAMINED = 256
 
 Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """Numbers of the whole frames of a file.
+    """Numbers of the complete frames of a file.
 
     Attributes
     ----------
     steps
         (n_frames,) as in :class:`superionic.trajectories.reading.base.Block`.
     frames
-        (n_frames,) places in the file, damaged frames counted.
+        (n_frames,) positions in the file, damaged frames counted.
     """
 
     steps: Integers
@@ -47,18 +47,18 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Plan:
-    """How the numbers of frames become an even axis.
+    """The even axis of the frame numbers.
 
     Attributes
     ----------
     spacing
-        Difference of numbers between frames on the axis; None where there is one frame only.
+        Difference of numbers between frames on the axis; None if there is only one frame.
     first
-        Number that is on the axis: frames before the first on it are left out.
+        A number on the axis: frames before the first on it are left out.
     written
-        Difference of numbers between frames as the files were written, damaged ones counted.
+        Difference of numbers between frames as written, damaged ones counted.
     replaced
-        For each file, (first, end) places of frames that a restart in the same file wrote again.
+        For each file, (first, end) positions of frames that a restart in the same file wrote again.
     """
 
     spacing: int | None
@@ -68,13 +68,13 @@ class Plan:
 
     @classmethod
     def from_dict(cls, about: Mapping[str, Any]) -> Plan:
-        """Inverse of ``asdict``, from JSON."""
+        """Build a plan from the JSON form of ``asdict``."""
         replaced = tuple(tuple((first, end) for first, end in each) for each in about["replaced"])
         return cls(about["spacing"], about["first"], about["written"], replaced)
 
 
 def same_axis(one: Plan, other: Plan) -> bool:
-    """Tell whether two plans put all frames at the same places."""
+    """Tell whether two plans put all frames at the same positions."""
     gone = [[each for each in plan.replaced if each] for plan in (one, other)]
     if one.spacing != other.spacing or gone[0] != gone[1]:
         return False
@@ -82,31 +82,31 @@ def same_axis(one: Plan, other: Plan) -> bool:
 
 
 def plan(files: Sequence[Numbers]) -> Plan:
-    """Find the axis that the frames of files lie on.
+    """Find the axis on which the frames of files lie.
 
     The spacing is the commonest one, unless more than a tenth of the frames would then be missing or left out: then it
-    is the one that most of the time was written with.
+    is the one that covers most of the time.
     """
     replaced = tuple(_replaced(each) for each in files)
-    kept = [each.steps[~_inside(each.frames, gone)] for each, gone in zip(files, replaced, strict=True)]
+    steps_left = [each.steps[~_inside(each.frames, gone)] for each, gone in zip(files, replaced, strict=True)]
     places = [each.frames[~_inside(each.frames, gone)] for each, gone in zip(files, replaced, strict=True)]
-    rises = [np.diff(steps) for steps in kept]
+    rises = [np.diff(steps) for steps in steps_left]
     rise = np.concatenate(rises) if rises else np.zeros(0, dtype=np.int64)
     frames = np.concatenate([np.diff(each) for each in places]) if places else np.zeros(0, dtype=np.int64)
     up = rise > 0
-    begin = kept[0] if kept else np.zeros(0, dtype=np.int64)
+    begin = steps_left[0] if steps_left else np.zeros(0, dtype=np.int64)
     if not up.any():
         return Plan(None, int(begin[0]) if len(begin) else 0, None, replaced)
     values, counts = _kinds(rise[up])
     spacing = int(values[np.argmax(counts)])
-    if _unwell(rise[up], spacing) > MOST_UNEVEN:
+    if _mismatch(rise[up], spacing) > MOST_UNEVEN:
         spacing = int(values[np.argmax(values.astype(np.float64) * counts)])
     each_frame, often = _kinds(np.maximum(1, rise[up] // np.maximum(1, frames[up])))
     return Plan(spacing, _first(begin, spacing), int(each_frame[np.argmax(often)]), replaced)
 
 
 def _kinds(rises: Integers) -> tuple[Integers, Integers]:
-    """Return the different rises, those within the tolerance as one (its mean), and how often each stands."""
+    """Return the distinct increments, merging those within the tolerance into their mean, and their frequencies."""
     values, counts = np.unique(rises, return_counts=True)
     edges = np.flatnonzero(np.diff(values) > EVEN * values[:-1]) + 1
     parts = np.split(np.arange(len(values)), edges)
@@ -114,8 +114,8 @@ def _kinds(rises: Integers) -> tuple[Integers, Integers]:
     return np.array(means, dtype=np.int64), np.array([counts[part].sum() for part in parts], dtype=np.int64)
 
 
-def _unwell(rises: Integers, spacing: int) -> float:
-    """Share of frames that would be filled in or left out with this spacing."""
+def _mismatch(rises: Integers, spacing: int) -> float:
+    """Return the fraction of frames that would be filled in or left out with this spacing."""
     times = np.maximum(1, np.rint(rises / spacing))
     uneven = np.abs(rises - times * spacing) > EVEN * spacing
     missing = np.where(~uneven & (times <= MOST_FILLED + 1), times - 1, 0)
@@ -123,7 +123,7 @@ def _unwell(rises: Integers, spacing: int) -> float:
 
 
 def share_that_fits(files: Sequence[Numbers], spacing: int) -> float:
-    """Share of frames that lie whole spacings, or whole parts of a spacing, behind the one before."""
+    """Return the fraction of frames that follow the previous one by a multiple, or an integer part, of the spacing."""
     rises = np.concatenate([np.diff(each.steps) for each in files])
     rises = rises[rises > 0]
     turns = np.where(rises >= spacing, rises / spacing, spacing / rises)
@@ -131,8 +131,8 @@ def share_that_fits(files: Sequence[Numbers], spacing: int) -> float:
 
 
 def _first(steps: Integers, spacing: int) -> int:
-    """Return the earliest number whose axis most of the first numbers lie on."""
-    some = steps[:_SEEN_AT_ONCE]
+    """Return the earliest number on whose axis most of the first numbers lie."""
+    some = steps[:_FIRST_EXAMINED]
     best, most = int(some[0]), -1
     for start in (*some[:8].tolist(), int(some[len(some) // 2])):
         turns = (some - start) / spacing
@@ -143,20 +143,20 @@ def _first(steps: Integers, spacing: int) -> int:
 
 
 def _replaced(file: Numbers) -> tuple[tuple[int, int], ...]:
-    """Find frames that were written again after the numbers had gone back: a run restarted from a checkpoint.
+    """Find frames that were written again after the numbers went back: a run restarted from a checkpoint.
 
-    Where they go back to the first number or below it, counting has begun anew, and nothing was written again.
+    If they go back to the first number or below it, counting has restarted, and nothing was written again.
     """
     steps, frames = file.steps, file.frames
-    found: list[tuple[int, int]] = []
+    ranges: list[tuple[int, int]] = []
     begin = 0
     for k in (np.flatnonzero(np.diff(steps) < 0) + 1).tolist():
         if steps[k] <= steps[begin]:
             begin = k
             continue
         again = np.flatnonzero(steps[begin:k] >= steps[k]) + begin
-        found.append((int(frames[again[0]]), int(frames[k])))
-    return tuple(found)
+        ranges.append((int(frames[again[0]]), int(frames[k])))
+    return tuple(ranges)
 
 
 def _inside(frames: Integers, ranges: Sequence[tuple[int, int]]) -> npt.NDArray[np.bool_]:
@@ -168,22 +168,22 @@ def _inside(frames: Integers, ranges: Sequence[tuple[int, int]]) -> npt.NDArray[
 
 @dataclass
 class TimeAxis:
-    """Turns the numbers of frames in their files into positions on an even time axis, frame by frame.
+    """Map the numbers of frames in their files to positions on an even time axis, frame by frame.
 
     Attributes
     ----------
     spacing
-        Difference of numbers between frames; None where one frame only is known.
+        Difference of numbers between frames; None while only one frame is known.
     first
         A number that lies on the axis; None: the first frame does.
     in_time
-        Whether the numbers are times in units of CLOCK_PS; else they are called steps.
+        Whether the numbers are times in units of CLOCK_PS rather than steps.
     index
         Position of the last frame; -1 before the first.
     step
-        Its number in its file.
+        Number of the last frame in its file.
     uneven
-        Frames left out because they lay between the even ones.
+        Number of frames left out because they lay between the even ones.
     """
 
     spacing: int | None = None
@@ -194,9 +194,9 @@ class TimeAxis:
     uneven: int = 0
 
     def take(self, step: int, *, anew: bool = False) -> tuple[int | None, str]:
-        """Return the position of a frame, or None with the reason why it is left out; words without None: a remark.
+        """Return the position of a frame with a remark (or none), or None with the reason why it is left out.
 
-        ``anew``: the numbers of this file have nothing to do with those of the one before.
+        ``anew``: the numbers of this file are unrelated to those of the previous one.
         """
         name = self.called(step)
         spacing = self.spacing or max(1, step - self.step)
@@ -231,7 +231,7 @@ class TimeAxis:
         return f"{step}" if only else f"step {step}"
 
     def to_dict(self) -> dict[str, int | bool | None]:
-        """Plain values; the inverse is the constructor."""
+        """Return plain values, from which the constructor restores the axis."""
         return asdict(self)
 
 
@@ -240,7 +240,7 @@ def _even(rise: int, spacing: int) -> bool:
 
 
 def first_steps(readers: Sequence[TrajectoryReader]) -> list[int | None]:
-    """Return the number of each file's first frame; None where its numbers begin anew in each file."""
+    """Return the number of each file's first frame; None if numbering restarts in each file."""
     firsts: list[int | None] = []
     for reader in readers:
         block = next(reader.blocks(1), None) if reader.counts_steps else None
@@ -250,10 +250,9 @@ def first_steps(readers: Sequence[TrajectoryReader]) -> list[int | None]:
 
 
 def in_order(readers: Sequence[TrajectoryReader]) -> tuple[list[int], str]:
-    """Return the places of files in the order of their steps, and what has to be said about it.
+    """Return the indices of files in the order of their steps, and a remark on it.
 
-    Files that do not count on from one to the next (a number stands at the beginning of two of them) stay in the order
-    in which they were given.
+    Files whose numbers do not continue (two of them begin with the same number) stay in the order given.
     """
     firsts = first_steps(readers) if len(readers) > 1 else []
     known = [first for first in firsts if first is not None]
@@ -270,8 +269,8 @@ def overlap_ends(readers: Sequence[TrajectoryReader]) -> list[int | None]:
     """Find where each file must end because the next one begins before its end.
 
     A run that was killed and restarted from a checkpoint writes the last steps of the first file again in the second;
-    the second is the one that goes on, so the end of the first is left out. A file that begins where the one before it
-    began has started to count anew, and overlaps nothing.
+    the second continues, so the end of the first is left out. A file that begins with the same number as the one before
+    has restarted its numbering, and overlaps nothing.
 
     Returns
     -------
@@ -287,14 +286,14 @@ def overlap_ends(readers: Sequence[TrajectoryReader]) -> list[int | None]:
 
 @dataclass(frozen=True)
 class Joint:
-    """Where one file (or count) goes over into the next.
+    """The transition from one file (or count) to the next.
 
     Attributes
     ----------
     before, after
         Names of the files.
     far_A, usual_A
-        Root mean square displacement of the atoms from one to the other, and from frame to frame.
+        Root-mean-square displacement of the atoms across the transition, and from frame to frame.
     """
 
     before: str
@@ -303,17 +302,17 @@ class Joint:
     usual_A: float
 
     def check(self) -> None:
-        """See that the run goes on where it ended.
+        """Check that the run continues where it ended.
 
         Raises
         ------
         AnalysisError
-            If atoms are elsewhere.
+            If the atoms moved too far.
         """
         if self.far_A > MOST_JUMP * self.usual_A:
             raise AnalysisError(
-                f"{self.after} does not go on where {self.before} ends: from one to the other atoms move by "
+                f"{self.after} does not continue where {self.before} ends: from one to the other atoms move by "
                 f"{self.far_A:.2g} Å, from frame to frame by {self.usual_A:.2g} Å (root mean square).",
                 where=self.after,
-                fix="Give the files of one run in the order of their times, or runs of their own with --replicas.",
+                fix="Give the files of one run in the order of their times, or separate runs with --replicas.",
             )

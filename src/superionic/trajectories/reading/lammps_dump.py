@@ -45,14 +45,14 @@ _USUAL_HEAD = re.compile(
     rb"ITEM: TIMESTEP\n(\d{1,18})\nITEM: NUMBER OF ATOMS\n(\d{1,18})\n"
     rb"ITEM: BOX BOUNDS([^\n]*)\n([^\n]*)\n([^\n]*)\n([^\n]*)\nITEM: ATOMS([^\n]*)\n"
 )
-# What LAMMPS writes in front of a frame: its units once, the time each time, where `dump_modify` asks for them.
+# LAMMPS writes before a frame its units (once) and the time (each time), if `dump_modify` asks for them.
 _BEFORE = re.compile(rb"(?:ITEM: UNITS\s*\n\s*(\S+)\s*\n)?\s*(?:ITEM: TIME\s*\n\s*(\S+)\s*\n)?\s*\Z")
 _UNITS = re.compile(rb"ITEM: UNITS\s*\n\s*(\S+)")
 _MOST = 50_000_000
 _MOST_DAMAGED = 100
 _SAME_STEP = 1e-6
 _MASS_TOLERANCE = 0.02
-# What a position may be called: names, whether in units of the cell, whether it goes on beyond the cell.
+# Possible names of the position, whether it is in units of the cell, and whether it continues beyond the cell.
 _KINDS = (
     (("xu", "yu", "zu"), False, True),
     (("xsu", "ysu", "zsu"), True, True),
@@ -64,7 +64,7 @@ _IMAGES = ("ix", "iy", "iz")
 
 @dataclass
 class _Snapshot:
-    """Head of one frame; ``rows`` is where its atoms begin, counted from the beginning of the window."""
+    """Header of one frame; ``rows`` is where its atoms begin, counted from the start of the window."""
 
     step: int
     n_atoms: int
@@ -77,7 +77,7 @@ class _Snapshot:
 
 @dataclass
 class _Layout:
-    """Which columns are read, made from the head of the first frame."""
+    """The columns to read, from the header of the first frame."""
 
     columns: bytes
     slots: npt.NDArray[np.int64]
@@ -95,7 +95,7 @@ class LammpsDumpReader:
     Raises
     ------
     AnalysisError
-        If the file is no dump, has no positions, or does not say its units or elements and neither do the options.
+        If the file is not a dump, has no positions, or neither it nor the options state the units or elements.
     """
 
     format = "lammps-dump"
@@ -137,16 +137,16 @@ class LammpsDumpReader:
             self._take_step(run, units, str(path))
         if first.time is not None and options.timestep_fs is not None:
             self._words.append("the times that it states were taken; the time step that was given was not needed")
-        if first.time is not None:  # then times count, whatever is said about steps
+        if first.time is not None:  # then times are used, whatever the steps
             self._time, self.step_ps = TIMES_PS[units], CLOCK_PS
 
     def _take_step(self, run: LammpsRun, units: str, where: str) -> None:
-        """Take the time step of the log beside the dump.
+        """Take the time step from the log next to the dump.
 
         Raises
         ------
         AnalysisError
-            If another one was given.
+            If a different one was given.
         """
         if run.timestep is None:
             return
@@ -165,14 +165,14 @@ class LammpsDumpReader:
     def blocks(  # noqa: PLR0912, PLR0915 - the states of a parser, in the order in which a file has them
         self, frames_per_block: int = FRAMES_PER_BLOCK, start: FilePosition | None = None
     ) -> Iterator[Block]:
-        """Yield the whole frames in order, from the first or from a :attr:`place`."""
+        """Yield the complete frames in order, from the first or from a :attr:`place`."""
         from superionic.trajectories.reading.text_kernels import OK, place_rows
 
         self.notices[:] = [ReadWarning(None, None, words, 0, self.name) for words in self._words]
         n_atoms = len(self.symbols)
         collector = FrameCollector(n_atoms, frames_per_block)
         layout: _Layout | None = None
-        seen = np.full(n_atoms, -1, dtype=np.int64)
+        last_frame_of = np.full(n_atoms, -1, dtype=np.int64)
         nowhere, identity = np.zeros(3), np.eye(3)
         bounds: Any = None
         cell: FloatArray = np.eye(3)
@@ -183,11 +183,11 @@ class LammpsDumpReader:
             if start is not None:
                 window.seek(start["byte"])
                 frame = start["frame"]
-            if (found := window.find(_FIRST)) is None:
+            if (offset := window.find(_FIRST)) is None:
                 return
             if start is None and not _BEFORE.fullmatch(window.just_before):
                 self._lose(0, window, "text before the first frame", 0)
-            window.begin += found
+            window.begin += offset
             while True:
                 snapshot = _read_head(window)
                 counts = snapshot is not None and snapshot.n_atoms == n_atoms
@@ -229,7 +229,7 @@ class LammpsDumpReader:
                     to_cell = (1.0, nowhere, identity) if layout.scaled else (self._length, origin, inverse)
                     if not reason and not place_rows(
                         layout.values, int(layout.identifiers), layout.lookup, *to_cell, layout.images,
-                        seen, frame, collector.slot,
+                        last_frame_of, frame, collector.slot,
                     ):  # fmt: skip
                         reason = "an atom is missing or stands twice"
                 if not reason and step is not None:
@@ -241,12 +241,12 @@ class LammpsDumpReader:
                     self._lose(frame, window, reason)
                     window.begin += len(_FIRST)
                 frame += 1
-                found = window.find(_FIRST)
-                if not reason and window.passed and (found is None or not _BEFORE.fullmatch(window.just_before)):
+                offset = window.find(_FIRST)
+                if not reason and window.passed and (offset is None or not _BEFORE.fullmatch(window.just_before)):
                     self._lose(frame, window, "text that belongs to no frame", None)
-                if found is None:
+                if offset is None:
                     break
-                window.begin += found
+                window.begin += offset
             if window.fault:
                 self.notices.append(ReadWarning(frame, window.base + window.end, window.fault, None, self.name))
         if layout is not None and not layout.identifiers:
@@ -256,7 +256,7 @@ class LammpsDumpReader:
             yield block
 
     def _step(self, snapshot: _Snapshot) -> int | None:
-        """Return the number of a frame: its time where the file states times; None where that is damaged."""
+        """Return the number of a frame: its time if the file states times; None if that is damaged."""
         if self._time is None:
             return snapshot.step
         try:
@@ -268,7 +268,7 @@ class LammpsDumpReader:
         self.notices.append(ReadWarning(frame, window.place, reason, lost, self.name))
 
     def _new_layout(self, snapshot: _Snapshot) -> _Layout | None:
-        """Return how to read the columns of this frame: atoms go in the order of their identifiers."""
+        """Return how to read the columns of this frame: atoms are sorted by their identifiers."""
         try:
             layout = _layout(snapshot, str(self.path))
         except AnalysisError:
@@ -296,14 +296,14 @@ def _last_frame(window: Window) -> bool:
 
 
 def _read_head(window: Window) -> _Snapshot | None:  # noqa: PLR0911 - one return for each way to be damaged
-    """Read the head of the frame that begins at the window's beginning; None where it is damaged or cut off."""
-    units, time = _said_before(window.just_before)
+    """Read the header of the frame at the start of the window; None if it is damaged or cut off."""
+    units, time = _stated_before(window.just_before)
     if usual := _USUAL_HEAD.match(window.data, window.begin, window.end):
         step, n_atoms, kind, a, b, c, columns = usual.groups()
         return _Snapshot(
             int(step), int(n_atoms), time, units, (kind.strip(), [a, b, c]), columns.strip(), usual.end() - window.begin
         )
-    found: dict[bytes, bytes] = {}
+    items: dict[bytes, bytes] = {}
     bounds: tuple[bytes, list[bytes]] | None = None
     at = 0
     for _ in range(12):
@@ -312,17 +312,17 @@ def _read_head(window: Window) -> _Snapshot | None:  # noqa: PLR0911 - one retur
             return None
         name, at = line[0][len(_ITEM) :].strip(), line[1]
         if name.startswith(b"ATOMS"):
-            if bounds is None or b"TIMESTEP" not in found or b"NUMBER OF ATOMS" not in found:
+            if bounds is None or b"TIMESTEP" not in items or b"NUMBER OF ATOMS" not in items:
                 return None
             try:
-                step, n_atoms = int(found[b"TIMESTEP"]), int(found[b"NUMBER OF ATOMS"])
+                step, n_atoms = int(items[b"TIMESTEP"]), int(items[b"NUMBER OF ATOMS"])
                 if not (abs(step) < MOST_STEP and 0 <= n_atoms < MOST_STEP):
                     return None
                 return _Snapshot(
                     step,
                     n_atoms,
-                    _finite(found[b"TIME"]) if b"TIME" in found else time,
-                    found[b"UNITS"].decode("latin-1").strip() if b"UNITS" in found else units,
+                    _finite(items[b"TIME"]) if b"TIME" in items else time,
+                    items[b"UNITS"].decode("latin-1").strip() if b"UNITS" in items else units,
                     bounds,
                     name[5:].strip(),
                     at,
@@ -340,14 +340,14 @@ def _read_head(window: Window) -> _Snapshot | None:  # noqa: PLR0911 - one retur
         else:
             if (value := window.line(at)) is None:
                 return None
-            found[name], at = value
+            items[name], at = value
     return None
 
 
-def _said_before(text: bytes) -> tuple[str | None, float | None]:
-    """Return units and time that stand in front of a frame."""
-    found = _BEFORE.search(text)
-    units, time = (None, None) if found is None else found.groups()
+def _stated_before(text: bytes) -> tuple[str | None, float | None]:
+    """Return the units and the time stated before a frame."""
+    match = _BEFORE.search(text)
+    units, time = (None, None) if match is None else match.groups()
     return None if units is None else units.decode("latin-1"), None if time is None else _finite(time)
 
 
@@ -360,15 +360,15 @@ def _finite(word: bytes) -> float | None:
 
 
 def _units(path: Path, options: ReadingOptions, logged: str | None) -> str | None:
-    """Return the units that the file, or the log beside it, states, or else those that are given.
+    """Return the units stated by the file or the log next to it, or else those given.
 
     Raises
     ------
     AnalysisError
-        If these are two.
+        If these differ.
     """
-    found = _UNITS.search(head(path, 4096))
-    stated = None if found is None else found.group(1).decode("latin-1")
+    match = _UNITS.search(head(path, 4096))
+    stated = None if match is None else match.group(1).decode("latin-1")
     says = "The dump" if stated is not None else f"{LOG} beside the dump"
     stated = stated or logged
     if stated is not None and options.units is not None and options.units != stated:
@@ -393,14 +393,16 @@ def _cell(kind: bytes, rows: list[bytes], length: float) -> tuple[FloatArray, Fl
     except ValueError as error:
         raise ValueError("its box is damaged") from error
     widths = {len(row) for row in numbers}
-    if kind.startswith(b"abc origin") and widths == {4}:  # general triclinic: three vectors, and one number of origin
+    if kind.startswith(b"abc origin") and widths == {
+        4
+    }:  # general triclinic: three vectors, each row with one component of the origin
         table = np.array(numbers) * length
         return cell_of(table[:, :3], "the dump"), table[:, 3].copy()
     if widths not in ({2}, {3}):
         raise ValueError("its box is damaged")
     (xlo, xhi), (ylo, yhi), (zlo, zhi) = (row[:2] for row in numbers)
     xy, xz, yz = (row[2] for row in numbers) if widths == {3} else (0.0, 0.0, 0.0)
-    # The file gives the box that encloses the tilted one.
+    # The file gives the bounding box of the tilted cell.
     xlo, xhi = xlo - min(0.0, xy, xz, xy + xz), xhi - max(0.0, xy, xz, xy + xz)
     ylo, yhi = ylo - min(0.0, yz), yhi - max(0.0, yz)
     rows_A = np.array([[xhi - xlo, 0.0, 0.0], [xy, yhi - ylo, 0.0], [xz, yz, zhi - zlo]]) * length
@@ -408,9 +410,9 @@ def _cell(kind: bytes, rows: list[bytes], length: float) -> tuple[FloatArray, Fl
 
 
 def _position_kind(names: list[str]) -> tuple[tuple[str, str, str], bool, bool]:
-    for wanted, scaled, unwrapped in _KINDS:
-        if all(name in names for name in wanted):
-            return wanted, scaled, unwrapped
+    for columns, scaled, unwrapped in _KINDS:
+        if all(name in names for name in columns):
+            return columns, scaled, unwrapped
     raise AnalysisError(
         f"The dump has no positions (its columns: {' '.join(names) or 'none'}).",
         fix="Dump x y z, xu yu zu, xs ys zs or xsu ysu zsu.",
@@ -420,22 +422,22 @@ def _position_kind(names: list[str]) -> tuple[tuple[str, str, str], bool, bool]:
 def _layout(snapshot: _Snapshot, where: str) -> _Layout:
     names = snapshot.columns.decode("latin-1").split()
     try:
-        wanted, scaled, unwrapped = _position_kind(names)
+        columns, scaled, unwrapped = _position_kind(names)
     except AnalysisError as error:
         raise AnalysisError(error.message, where=where, fix=error.fix) from None
     images = not unwrapped and all(name in names for name in _IMAGES)
     identifiers = "id" in names
-    chosen = (["id"] if identifiers else []) + list(wanted) + (list(_IMAGES) if images else [])
+    selected = (["id"] if identifiers else []) + list(columns) + (list(_IMAGES) if images else [])
     slots = np.full(len(names), -1, dtype=np.int64)
-    for slot, name in enumerate(chosen):
+    for slot, name in enumerate(selected):
         slots[names.index(name)] = slot
     return _Layout(
-        snapshot.columns, slots, scaled, identifiers, images, np.empty((snapshot.n_atoms, len(chosen))), names
+        snapshot.columns, slots, scaled, identifiers, images, np.empty((snapshot.n_atoms, len(selected))), names
     )
 
 
 def _first_whole(window: Window) -> tuple[_Snapshot, _Layout, npt.NDArray[np.str_]]:
-    """Find the first frame that is whole, which then begins the window.
+    """Find the first complete frame and move the window to it.
 
     Raises
     ------
@@ -444,10 +446,10 @@ def _first_whole(window: Window) -> tuple[_Snapshot, _Layout, npt.NDArray[np.str
     """
     skip = 0
     for _ in range(_MOST_DAMAGED):
-        found = window.find(_FIRST, skip)
-        if found is None:
+        offset = window.find(_FIRST, skip)
+        if offset is None:
             break
-        window.begin += found
+        window.begin += offset
         skip = len(_FIRST)
         snapshot = _read_head(window)
         if snapshot is not None and (table := _table(window, snapshot)) is not None:
@@ -455,7 +457,7 @@ def _first_whole(window: Window) -> tuple[_Snapshot, _Layout, npt.NDArray[np.str
     raise AnalysisError(
         "This is not a text dump of LAMMPS, or it has no whole frame.",
         where=str(window.path),
-        fix="Dump with `dump 1 all custom 100 run.dump id type x y z` (no binary dumps).",
+        fix="Dump with `dump 1 all custom 100 run.dump id type x y z` (binary dumps are not read).",
     )
 
 

@@ -1,4 +1,4 @@
-"""What the log of LAMMPS that lies beside a dump says of the run: units, time step, temperature."""
+"""The LAMMPS log next to a dump: units, time step and temperature of the run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from superionic.foreign import open_regular
 
 LOG = "log.lammps"
-"""Name that LAMMPS gives to its log by default."""
+"""Default name of the LAMMPS log."""
 
 _MOST_BYTES = 2_000_000_000
 _LONGEST_LINE = 10_000
@@ -19,9 +19,9 @@ _SAME_TEMPERATURE_K = 0.5
 _TIMESTEPS = {
     "metal": 0.001, "real": 1.0, "si": 1.0e-8, "cgs": 1.0e-8, "electron": 0.001, "micro": 2.0, "nano": 0.00045,
 }  # fmt: skip
-"""Time steps that hold where none is set, in units of time (https://docs.lammps.org/units.html)."""
+"""Default time steps in units of time (https://docs.lammps.org/units.html)."""
 _SUFFIXES = ("/omp", "/gpu", "/kk", "/intel", "/opt")
-# Where the temperatures of the beginning and of the end stand behind the style of a fix.
+# Position of the start and end temperatures after the style of a fix.
 _THERMOSTATS = {
     "langevin": 0, "temp/berendsen": 0, "temp/csvr": 0, "temp/csld": 0, "temp/rescale": 1,
 }  # fmt: skip
@@ -29,18 +29,18 @@ _THERMOSTATS = {
 
 @dataclass(frozen=True)
 class LammpsRun:
-    """What a log says of the runs that wrote a dump.
+    """The runs that wrote a dump, according to their log.
 
     Attributes
     ----------
     units
-        LAMMPS units; None where no log says that it wrote the dump.
+        LAMMPS units; None if no log states that it wrote the dump.
     timestep
-        Time step in these units; None where it was changed on the way.
+        Time step in these units; None if it was changed during the run.
     temperature_K
-        That all thermostats held; None where there are none, or where they were changed.
+        Temperature of all thermostats; None if there are none, or if it was changed.
     words
-        What has to be said about them.
+        Remarks on the runs.
     """
 
     units: str | None = None
@@ -55,7 +55,7 @@ def beside(path: Path) -> LammpsRun:
     Parameters
     ----------
     path
-        Of the dump.
+        Path of the dump.
     """
     try:
         with open_regular(path.parent / LOG, _MOST_BYTES) as file:
@@ -78,7 +78,7 @@ def _lines(file: Iterable[bytes]) -> Iterable[str]:
 
 @dataclass
 class _State:
-    """What holds at a place of the log."""
+    """The settings in force at a position in the log."""
 
     units: str = "lj"
     timestep: float | None = None
@@ -87,16 +87,16 @@ class _State:
 
 
 def of_log(lines: Iterable[str], dump: str) -> LammpsRun:
-    """Follow the commands of a log, and keep what held while it wrote the dump.
+    """Follow the commands of a log, and collect the settings in force while it wrote the dump.
 
-    A command with a variable is skipped: LAMMPS writes it once more with the value in its place.
+    A command with a variable is skipped: LAMMPS writes it again with the value substituted.
 
     Parameters
     ----------
     lines
-        Of the log.
+        Lines of the log.
     dump
-        Name of the file.
+        Name of the dump.
     """
     state = _State()
     runs: set[tuple[str, float | None, tuple[tuple[float, float], ...]]] = set()
@@ -148,7 +148,7 @@ def _of_runs(runs: set[tuple[str, float | None, tuple[tuple[float, float], ...]]
 
 
 def _thermostat(style: str, arguments: list[str]) -> tuple[float, float] | None:
-    """Return the temperatures that a fix begins and ends with; None where it holds none, NaN where not in numbers."""
+    """Return the start and end temperatures of a fix; None if it is not a thermostat, NaN if not given as numbers."""
     for suffix in _SUFFIXES:
         style = style.removesuffix(suffix)
     place: int | None = None

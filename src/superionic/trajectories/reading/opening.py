@@ -1,4 +1,4 @@
-"""Finding out what a file is, and opening it."""
+"""Detecting the format of a trajectory, and opening it."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def open_trajectory(
     path
         The file; text formats may be compressed (``.gz``, ``.bz2``, ``.xz``).
     format
-        One of :data:`FORMATS`; found out from the first bytes and the name if None.
+        One of :data:`FORMATS`; detected from the first bytes and the name if None.
     options
-        What the file may not say about itself.
+        Information that the file may lack.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def open_trajectory(
     Raises
     ------
     AnalysisError
-        If there is no such file, its format is not known, its head is damaged, or something has to be said about it.
+        If there is no such file, its format is unknown, its header is damaged, or it lacks information.
     """
     file = Path(path)
     try:
@@ -73,17 +73,17 @@ def open_trajectory(
 
 
 def without_effect(reader: TrajectoryReader, options: ReadingOptions) -> str:
-    """Say which options were given that mean nothing for this file; empty where there are none."""
+    """Return a remark on given options that have no effect on this file; empty if there are none."""
     names = [name for name in _WITHOUT_EFFECT.get(reader.format, ()) if getattr(options, name) is not None]
     if options.elements and not set(options.elements) & set(reader.symbols):
         names.append("elements")
     called = {"timestep_fs": "--timestep-fs"}
-    given = ", ".join(called.get(name, f"--{name}") for name in names)
-    return f"{given} has no effect on {reader.format}" if names else ""
+    listed = ", ".join(called.get(name, f"--{name}") for name in names)
+    return f"{listed} has no effect on {reader.format}" if names else ""
 
 
 def guess_format(path: Path) -> str | None:  # noqa: PLR0911 - one return for each way to tell
-    """Tell the format of a file by its first bytes, then by its name; None where neither says anything."""
+    """Return the format of a file by its first bytes, else by its name; None if neither is conclusive."""
     first = head(path)
     for mark, kind in ((_HDF5_MARK, "h5md"), (b"- of UlmASE-Trajectory", "ase-traj")):
         if first.startswith(mark):

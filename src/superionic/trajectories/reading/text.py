@@ -1,4 +1,4 @@
-"""A text file that is read through a window of bytes, so that its length does not matter."""
+"""A text file read through a window of bytes, so that its length does not matter."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from superionic.foreign import open_regular, size
 
 _WINDOW = 1 << 22
 _MOST_WINDOW = 1 << 29
-"""Bytes that are held at once; one frame or calculation has to fit."""
+"""Largest number of bytes in memory; one frame or calculation has to fit."""
 _COMPRESSED: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _NEAR_BYTES = 256
 LONGEST_LINE = 1 << 16
-"""A line of a header that is longer than this is no header."""
+"""Longest line of a header."""
 
 
 class Window:
-    """Bytes of a file from ``begin`` to ``end`` of ``data``; ``more`` reads on, ``begin`` moves as the reader goes.
+    """Bytes of a file from ``begin`` to ``end`` of ``data``; ``more`` reads more, ``begin`` moves with the reader.
 
     Parameters
     ----------
     path
-        The file; ``.gz``, ``.bz2`` and ``.xz`` are read through.
+        The file; ``.gz``, ``.bz2`` and ``.xz`` are decompressed.
 
     Raises
     ------
@@ -43,18 +43,18 @@ class Window:
         self._file = open_bytes(path)
         self._compressed = path.suffix.lower() in _COMPRESSED
         self.n_bytes = None if self._compressed else path.stat().st_size
-        """Size of the file; None where it is compressed."""
+        """Size of the file; None if it is compressed."""
         self.data = bytearray(_WINDOW)
         self.array: npt.NDArray[np.uint8] = np.frombuffer(self.data, dtype=np.uint8)
         self.begin = 0
         self.end = 0
         self.base = 0
-        """Place in the file of the first byte of ``data``."""
+        """Offset in the file of the first byte of ``data``."""
         self.ended = False
         self.passed = b""
         self.just_before = b""
         self.fault: str | None = None
-        """Why reading ended early: a compressed file that is cut off, an error of the disk."""
+        """Why reading ended early: a truncated compressed file, or a disk error."""
 
     def __enter__(self) -> Window:
         return self
@@ -64,23 +64,23 @@ class Window:
 
     @property
     def place(self) -> int:
-        """Place of ``begin`` in the file."""
+        """Offset of ``begin`` in the file."""
         return self.base + self.begin
 
     def seek(self, place: int) -> None:
-        """Go to a place in the file."""
+        """Go to an offset in the file."""
         self._file.seek(place)
         self.base, self.begin, self.end, self.ended = place, 0, 0, False
 
     def more(self) -> bool:
-        """Read on; False where the file has ended."""
+        """Read more; return False at the end of the file."""
         if self.ended:
             return False
         if self.begin > 0:
-            kept = self.end - self.begin
-            self.array[:kept] = self.array[self.begin : self.end].copy()
+            remaining = self.end - self.begin
+            self.array[:remaining] = self.array[self.begin : self.end].copy()
             self.base += self.begin
-            self.begin, self.end = 0, kept
+            self.begin, self.end = 0, remaining
         if self.end == len(self.data) >= _MOST_WINDOW:
             self.fault = f"a frame has more than {size(_MOST_WINDOW)}: the file is damaged there"
             self.ended = True
@@ -91,7 +91,7 @@ class Window:
             self.data = larger
             self.array = np.frombuffer(larger, dtype=np.uint8)
         try:
-            if self._compressed:  # read1 gives what can be decompressed; read would lose it where the file is cut off
+            if self._compressed:  # read1 returns what can be decompressed; read would lose it if the file is truncated
                 chunk = self._file.read1(len(self.data) - self.end)
                 count = len(chunk)
                 self.data[self.end : self.end + count] = chunk
@@ -123,23 +123,23 @@ class Window:
                 return (bytes(self.data[start : self.end]), self.end - self.begin) if start < self.end else None
 
     def find(self, words: bytes, at: int = 0) -> int | None:
-        """Return where ``words`` stand next, counted from ``begin``; passes over what is before (``begin`` moves).
+        """Return where ``words`` occur next, counted from ``begin``, and skip what is before (``begin`` moves).
 
-        ``passed`` then holds what was passed over, as far as it is still at hand, without white space at its ends, and
-        ``just_before`` the last bytes of it.
+        ``passed`` then holds what was skipped, as far as it is still in memory, without white space at its ends, and
+        ``just_before`` its last bytes.
         """
         self.begin += at
         self.passed, self.just_before = b"", b""
         while True:
-            found = self.data.find(words, self.begin, self.end)
-            stop = found if found >= 0 else max(self.begin, self.end - len(words))
+            index = self.data.find(words, self.begin, self.end)
+            stop = index if index >= 0 else max(self.begin, self.end - len(words))
             near = bytes(self.data[max(self.begin, stop - _NEAR_BYTES) : stop])
             self.just_before = (self.just_before + near)[-_NEAR_BYTES:]
             if len(self.passed) < LONGEST_LINE:
                 self.passed = (self.passed + self.data[self.begin : stop][:LONGEST_LINE]).lstrip()
-            if found >= 0:
+            if index >= 0:
                 self.passed = self.passed.rstrip()
-                return found - self.begin
+                return index - self.begin
             self.begin = stop
             if not self.more():
                 self.passed = (self.passed + self.data[self.begin : self.end]).strip()
@@ -148,7 +148,7 @@ class Window:
     def table(
         self, at: int, slots: npt.NDArray[np.int64], hash_column: int, out: npt.NDArray[np.float64]
     ) -> tuple[int, int, int, int]:
-        """Read the rows that begin at index ``at``, reading on as far as they need.
+        """Read the rows that begin at index ``at``, reading as much of the file as they need.
 
         Returns
         -------
@@ -164,25 +164,25 @@ class Window:
             )
             if status != NEEDS_MORE or known_end:
                 return int(status), int(stop) - self.begin, int(row), int(digest)
-            self.more()  # where nothing is left, the last row may lack its end of line
+            self.more()  # at the end of the file the last row may lack its line break
 
     def column(self, at: int, n_rows: int, number: int) -> tuple[str, ...] | None:
-        """Return the words of one column of the rows that begin at ``at``; None where one of them lacks it."""
-        found = []
+        """Return the words of one column of the rows that begin at ``at``; None if one of them lacks it."""
+        column_words = []
         for _ in range(n_rows):
             line = self.line(at)
             words = [] if line is None else line[0].split()
             if line is None or len(words) <= number:
                 return None
-            found.append(words[number].decode("latin-1"))
+            column_words.append(words[number].decode("latin-1"))
             at = line[1]
-        return tuple(found)
+        return tuple(column_words)
 
     def unfinished(self, at: int) -> bool:
-        """Tell whether the file ends at index ``at`` in the middle of a number, as far as that can be seen.
+        """Tell whether the file ends at index ``at`` in the middle of a number, as far as can be determined.
 
-        A file that was cut off between two digits ends in a number that looks whole. It is taken for one only where it
-        has as many decimals as the number above it.
+        A file cut off between two digits ends in a number that looks complete. It counts as complete only if it has as
+        many decimals as the number above it.
         """
         if not self.ended or at < self.end or self.end == 0 or self.data[self.end - 1] in b"\r\n":
             return False
@@ -216,11 +216,11 @@ def open_bytes(path: Path) -> Any:
 
 def head(path: Path, most: int = 65536) -> bytes:
     """Return the first bytes of a file, as far as they can be read."""
-    found = b""
+    data = b""
     with open_bytes(path) as file:
         try:
-            while len(found) < most and (chunk := file.read1(most - len(found))):
-                found += chunk
+            while len(data) < most and (chunk := file.read1(most - len(data))):
+                data += chunk
         except (OSError, EOFError, lzma.LZMAError):
             pass
-    return found
+    return data

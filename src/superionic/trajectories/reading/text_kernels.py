@@ -1,8 +1,8 @@
 """Compiled loops that turn columns of text into numbers.
 
-A number is read as an integer of up to 19 digits times a power of ten; where both are exactly representable (as many
-as 15 digits and powers to 22, so every number that VASP or LAMMPS usually writes) the result is the correctly rounded
-one (Clinger, PLDI 1990), else it is off by an ulp at most.
+A number is read as an integer of up to 19 digits times a power of ten; if both are exactly representable (up to 15
+digits and powers up to 22, as in every number that VASP or LAMMPS usually writes) the result is correctly rounded
+(Clinger, PLDI 1990), otherwise it is off by at most one ulp.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ POWERS = 10.0 ** np.arange(0, 23, dtype=np.float64)
 
 @compiled
 def _number(data: Any, at: int, end: int, powers: Any) -> Any:  # noqa: PLR0912, PLR0915 - one token, one machine
-    """Read a number at ``at``; returns value, the place after it, and whether it is one. NaN and *** are not."""
+    """Read a number at ``at``; return value, the position after it, and whether it is one. NaN and *** are not."""
     i = at
     negative = False
     if i < end and (data[i] == 45 or data[i] == 43):  # - +
@@ -56,7 +56,7 @@ def _number(data: Any, at: int, end: int, powers: Any) -> Any:  # noqa: PLR0912,
         return 0.0, i, False
     power = -decimals
     value = float(mantissa)
-    if digits > 18:  # the integer may have overflowed: leading zeros do not count, digits beyond the 18th are zeros
+    if digits > 18:  # the integer may have overflowed: leading zeros do not count, digits beyond the 18th become zeros
         value, power = _long_mantissa(data, first, i)
     if i < end and (data[i] == 101 or data[i] == 69 or data[i] == 100 or data[i] == 68):  # e E d D
         i += 1
@@ -91,18 +91,18 @@ def _number(data: Any, at: int, end: int, powers: Any) -> Any:  # noqa: PLR0912,
 
 @compiled
 def _long_mantissa(data: Any, begin: int, end: int) -> Any:
-    """Read digits and a point: the first 18 that count as an integer, and the power of ten that goes with it."""
+    """Read digits and a point: the first 18 significant ones as an integer, and its power of ten."""
     mantissa = np.int64(0)
-    kept = 0
+    n_digits = 0
     power = 0
     fraction = False
     for i in range(begin, end):
         if data[i] == 46:
             fraction = True
             continue
-        if kept < 18:
+        if n_digits < 18:
             mantissa = mantissa * 10 + (np.int64(data[i]) - 48)
-            kept += 1 if mantissa > 0 else 0
+            n_digits += 1 if mantissa > 0 else 0
             power -= 1 if fraction else 0
         elif not fraction:
             power += 1
@@ -120,13 +120,13 @@ def read_rows(  # noqa: PLR0911, PLR0912 - the loop over the bytes of a table
     data
         Bytes (uint8).
     begin, end
-        Where the first row begins, and where the text at hand ends.
+        Where the first row begins, and where the text in memory ends.
     last
-        Whether the file ends there too: the last row then may lack its end of line.
+        Whether the file ends there too, so that the last row may lack its line break.
     powers
         :data:`POWERS`.
     slots
-        (n_columns,) for each column the column of ``out`` that it goes to, -1 for columns that are passed over.
+        (n_columns,) for each column its column in ``out``, -1 for columns to skip.
     hash_column
         Column whose text is hashed (FNV-1a, 64 bit) over all rows; -1 for none.
     out
@@ -134,7 +134,7 @@ def read_rows(  # noqa: PLR0911, PLR0912 - the loop over the bytes of a table
 
     Returns
     -------
-    status, place after the last row (or begin of the row that failed), row that failed, hash
+    status, position after the last row (or start of the row that failed), row that failed, hash
     """
     n_columns = slots.shape[0]
     digest = np.uint64(14695981039346656037)
@@ -157,7 +157,7 @@ def read_rows(  # noqa: PLR0911, PLR0912 - the loop over the bytes of a table
                         return NEEDS_MORE, start, row, digest
                     if not good:
                         return BAD_ROW, start, row, digest
-                # White space ends a number, and so may the sign of the next one (Fortran's fixed columns).
+                # White space ends a number, and so may the sign of the next one (fixed Fortran columns).
                 elif not good or (data[after] > 32 and (data[after] != 45 or hash_column >= 0)):
                     return BAD_ROW, start, row, digest
                 out[row, slot] = value
@@ -182,7 +182,7 @@ def read_rows(  # noqa: PLR0911, PLR0912 - the loop over the bytes of a table
 
 @compiled
 def read_tagged(data: Any, begin: int, end: int, powers: Any, out: Any) -> Any:
-    """Read ``out.size`` numbers from XML, passing over tags; returns status, the place after, numbers read."""
+    """Read ``out.size`` numbers from XML, skipping tags; return status, the position after, and the numbers read."""
     i = begin
     for k in range(out.shape[0]):
         while i < end:
@@ -209,7 +209,7 @@ def place_rows(
     values: Any, identifiers: int, lookup: Any, scale: float, origin: Any, inverse: Any, images: bool,
     seen: Any, stamp: int, out: Any,
 ) -> Any:  # fmt: skip
-    """Sort atoms by their identifiers, and turn positions into units of the cell.
+    """Sort atoms by their identifiers, and convert positions to units of the cell.
 
     Parameters
     ----------
@@ -218,18 +218,18 @@ def place_rows(
     identifiers
         1 if there are identifiers, else 0.
     lookup
-        Row of each identifier, -1 where there is none.
+        Row of each identifier, -1 if there is none.
     scale, origin, inverse
         Fractional positions are (position · scale − origin) · inverse.
     seen, stamp
-        (n_atoms,) marks of this frame, to find an identifier that stands twice.
+        (n_atoms,) marks of this frame, to detect a repeated identifier.
     out
         (n_atoms, 3).
 
     Returns
     -------
     bool
-        Whether every atom was there once.
+        Whether every atom occurred exactly once.
     """
     for k in range(values.shape[0]):
         row = k

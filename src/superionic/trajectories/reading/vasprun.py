@@ -28,7 +28,7 @@ from superionic.trajectories.reading.text import Window
 _BEGIN = b"<structure"
 _END = b"</structure>"
 _FIRST = (b'<structure name="initialpos"', b"<structure>", b"<calculation")
-"""Before the first of these all settings and atoms have been named."""
+"""All settings and atoms are named before the first of these."""
 _BASIS = b'name="basis"'
 _POSITIONS = b'name="positions"'
 _ATOM = re.compile(rb"<rc>\s*<c>\s*([A-Za-z]+)\s*</c>")
@@ -39,8 +39,8 @@ _LONGEST_TAG = 200
 class VasprunReader:
     """Reader of vasprun.xml; see :class:`superionic.trajectories.reading.base.TrajectoryReader`.
 
-    Each ``<structure>`` without a name is a frame: that of a ``<calculation>``, and that of a step which VASP took by
-    its own force field, which stands alone. The time between them is POTIM (times ML_OUTBLOCK).
+    Each ``<structure>`` without a name is a frame: that of a ``<calculation>``, or that of a step by VASP's own force
+    field, which stands alone. The time between them is POTIM (times ML_OUTBLOCK).
 
     Raises
     ------
@@ -64,8 +64,8 @@ class VasprunReader:
             stop = _head_ends(window)
             head = bytes(window.data[: stop if stop >= 0 else window.end])
         start = head.find(b'<array name="atoms"')
-        found = _ATOM.findall(head[start : head.find(b"</array>", start)]) if start >= 0 else []
-        symbols = tuple(word.decode() for word in found)
+        words = _ATOM.findall(head[start : head.find(b"</array>", start)]) if start >= 0 else []
+        symbols = tuple(word.decode() for word in words)
         if not symbols:
             raise AnalysisError(
                 "This is not a vasprun.xml: it names no atoms.", where=str(path), fix="Check the file, or its format."
@@ -83,7 +83,7 @@ class VasprunReader:
     def blocks(  # noqa: PLR0912, PLR0915 - the states of a parser, in the order in which a file has them
         self, frames_per_block: int = FRAMES_PER_BLOCK, start: FilePosition | None = None
     ) -> Iterator[Block]:
-        """Yield the whole frames in order, from the first or from a :attr:`place`."""
+        """Yield the complete frames in order, from the first or from a :attr:`place`."""
         from superionic.trajectories.reading.text_kernels import OK, POWERS, read_tagged
 
         self.notices[:] = [ReadWarning(None, None, words, 0, self.name) for words in self._words]
@@ -96,13 +96,13 @@ class VasprunReader:
                 window.seek(start["byte"])
                 frame = start["frame"]
             while True:
-                found = window.find(_BEGIN)
+                offset = window.find(_BEGIN)
                 if (frame or start is not None) and not named and _POSITIONS in window.passed:
                     self.notices.append(ReadWarning(frame, window.place, "its <structure> is damaged", 1, self.name))
                     frame += 1
-                if found is None:
+                if offset is None:
                     break
-                window.begin += found
+                window.begin += offset
                 if named := _is_named(window):
                     window.begin += len(_BEGIN)
                     continue
@@ -151,7 +151,7 @@ class VasprunReader:
 
 
 def _whole(window: Window) -> int | None:
-    """Return the length of the structure that begins the window; to the next one where its end is missing."""
+    """Return the length of the structure at the start of the window; up to the next one if its end is missing."""
     searched = len(_BEGIN)
     while True:
         start = window.begin + searched
@@ -167,13 +167,13 @@ def _whole(window: Window) -> int | None:
 
 
 def _head_ends(window: Window) -> int:
-    """Return where the settings and atoms have ended; -1 where that is not in the window yet."""
-    found = [place for mark in _FIRST if (place := window.data.find(mark, 0, window.end)) >= 0]
-    return min(found, default=-1)
+    """Return where settings and atoms end; -1 if that is not in the window yet."""
+    ends = [place for mark in _FIRST if (place := window.data.find(mark, 0, window.end)) >= 0]
+    return min(ends, default=-1)
 
 
 def _is_named(window: Window) -> bool:
-    """Tell whether the structure that begins the window is none of the run: the first, the last, the primitive cell."""
+    """Tell whether the structure at the start of the window is named: the first, the last, the primitive cell."""
     while window.end - window.begin < _LONGEST_TAG and window.more():
         pass
     tag = bytes(window.data[window.begin : min(window.end, window.begin + _LONGEST_TAG)])
@@ -181,16 +181,16 @@ def _is_named(window: Window) -> bool:
 
 
 def _after(window: Window, at: int) -> int:
-    """Return where the tag that holds ``at`` ends."""
+    """Return the end of the tag that contains ``at``."""
     stop = window.data.find(b">", at, window.end)
     return stop + 1 if stop >= 0 else window.end
 
 
 def _number(head: bytes, tag: bytes) -> float | None:
-    """Return the value of a tag; None where the head does not have it, or it is no finite number."""
-    found = re.search(rb'name="' + tag + rb'">\s*([-+0-9.eE]{1,40})\s*<', head)
+    """Return the value of a tag; None if the header lacks it, or it is not a finite number."""
+    match = re.search(rb'name="' + tag + rb'">\s*([-+0-9.eE]{1,40})\s*<', head)
     try:
-        value = math.nan if found is None else float(found.group(1))
+        value = math.nan if match is None else float(match.group(1))
     except ValueError:
         return None
     return value if math.isfinite(value) else None

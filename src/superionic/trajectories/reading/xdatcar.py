@@ -1,4 +1,4 @@
-"""XDATCAR of VASP: with and without the cell in front of every configuration, and the old form of VASP 4."""
+"""XDATCAR of VASP: with and without the cell before every configuration, and the old form of VASP 4."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from superionic.trajectories.reading.text import LONGEST_LINE, Window, head
 _SEPARATORS = (b"direct", b"konfig")
 _COLUMNS = np.arange(3)
 _WITH_ELEMENT = np.array([0, 1, 2, -1])
-"""Columns as pymatgen can write them: the element behind the position."""
+"""Columns as pymatgen may write them: the element after the position."""
 _VASP4_MARK = b"CAR"
 _LEAST_VOLUME = 1e-6
 _MOST_VOLUME = 1e15
@@ -41,8 +41,8 @@ _NO_BYTES = b"\0"
 class _Header:
     """The lines before a configuration.
 
-    Bytes, those behind the cell, cell, symbols (none in old files), counts, number of bytes, and whether an empty line
-    comes next, which then is what divides configurations.
+    All bytes, those after the cell, the cell, symbols (none in old files), counts, number of bytes, and whether an
+    empty line follows, which then separates configurations.
     """
 
     raw: bytes
@@ -57,12 +57,12 @@ class _Header:
 class XdatcarReader:
     """Reader of XDATCAR; see :class:`superionic.trajectories.reading.base.TrajectoryReader`.
 
-    The file does not say how long its steps are; the INCAR beside it does, and what it says is taken.
+    The file does not state the length of its steps; it is read from the INCAR next to it.
 
     Raises
     ------
     AnalysisError
-        If the head of the file is not that of an XDATCAR, or elements are missing.
+        If the header of the file is not that of an XDATCAR, or elements are missing.
     """
 
     format = "xdatcar"
@@ -125,21 +125,21 @@ class XdatcarReader:
     def blocks(  # noqa: PLR0912, PLR0915 - the states of a parser, in the order in which a file has them
         self, frames_per_block: int = FRAMES_PER_BLOCK, start: FilePosition | None = None
     ) -> Iterator[Block]:
-        """Yield the whole frames in order, from the first or from a :attr:`place`."""
+        """Yield the complete frames in order, from the first or from a :attr:`place`."""
         from superionic.trajectories.reading.text_kernels import OK
 
         self.notices[:] = [ReadWarning(None, None, words, 0, self.name) for words in self._words]
         collector = FrameCollector(len(self.symbols), frames_per_block)
         header: _Header | None = None
         frame, step, spacing, header_at = 0, 0, 1, 0
-        last, said, order = -1, -1, -1  # the last whole frame, its number in the file, a hash of its elements
+        last, said, order = -1, -1, -1  # the last complete frame, its number in the file, a hash of its elements
         latest: FloatArray | None = None
         with Window(self.path) as window:
             cell = self._old_cell
             if cell is not None:
                 for _ in range(5):
-                    found = window.line(0)
-                    window.begin += 0 if found is None else found[1]
+                    next_line = window.line(0)
+                    window.begin += 0 if next_line is None else next_line[1]
             if start is not None:
                 if "header" in start:
                     window.seek(start["header"])
@@ -148,8 +148,8 @@ class XdatcarReader:
                 window.seek(start["byte"])
                 frame, step, spacing = start["frame"], start["step"], start["spacing"]
                 last, said = start["last"], start["said"]
-            while (found := window.line(0)) is not None:
-                line, after = found
+            while (next_line := window.line(0)) is not None:
+                line, after = next_line
                 number = _separator(line, blank=self._blank)
                 if number is None:
                     if not line.strip():
@@ -187,7 +187,7 @@ class XdatcarReader:
                 unfinished = status == OK and window.unfinished(window.begin + stop)
                 if status == OK and not unfinished and not _is_row(window, stop, len(columns)):
                     # Some files have no numbers, some have numbers too long for their field, and some the same one
-                    # for all frames: then frames are counted. A frame that truly stands twice keeps its number.
+                    # for all frames: then frames are counted. A frame that truly occurs twice keeps its number.
                     again = number == said and not (latest is not None and np.array_equal(collector.slot, latest))
                     said = number
                     if number < 0 or again:
@@ -230,9 +230,9 @@ class XdatcarReader:
         numbers: list[int] = []
         self._next_frame(window, header.length)
         for _ in range(2):
-            if (found := window.line(0)) is not None:
-                numbers.append(_separator(found[0], blank=self._blank) or -1)
-                self._next_frame(window, found[1])
+            if (next_line := window.line(0)) is not None:
+                numbers.append(_separator(next_line[0], blank=self._blank) or -1)
+                self._next_frame(window, next_line[1])
         rise = numbers[1] - numbers[0] if len(numbers) == 2 and min(numbers) > 0 else 1
         if rise not in (1, run.steps_a_frame):
             words = f"its configurations are numbered by {rise}, which is not NBLOCK ({run.steps_a_frame}) of the INCAR"
@@ -246,22 +246,22 @@ class XdatcarReader:
         self.notices.append(ReadWarning(frame, window.place, reason, lost, self.name))
 
     def _next_frame(self, window: Window, skip: int) -> None:
-        """Go on to the next line that announces a configuration, or to the header right before it."""
+        """Move to the next line that announces a configuration, or to the header right before it."""
         window.begin += skip
-        while (found := window.line(0)) is not None:
-            if _separator(found[0], blank=self._blank) is not None or _read_header(window) is not None:
+        while (next_line := window.line(0)) is not None:
+            if _separator(next_line[0], blank=self._blank) is not None or _read_header(window) is not None:
                 return
-            window.begin += found[1]
+            window.begin += next_line[1]
 
 
 def is_vasp4(first: bytes) -> bool:
-    """Tell whether these are the first bytes of an XDATCAR of VASP 4."""
+    """Tell whether these are the first bytes of a VASP 4 XDATCAR."""
     lines = first.split(b"\n", 5)
     return len(lines) > 4 and lines[3].strip() == _VASP4_MARK and lines[0].split()[:1] == lines[0].split()[1:2]
 
 
 def _separator(line: bytes, *, blank: bool) -> int | None:
-    """Return the number of the configuration that the line announces, -1 without one; None for another line."""
+    """Return the number of the configuration announced by the line, -1 without one; None for any other line."""
     words = line.lstrip()[:6].lower()
     if words not in _SEPARATORS:
         return -1 if blank and not line.strip() else None
@@ -273,7 +273,7 @@ def _separator(line: bytes, *, blank: bool) -> int | None:
 
 
 def _like_header(window: Window, header: _Header | None) -> _Header | None:
-    """Read a header that differs from the one before in nothing but the cell; None for another."""
+    """Read a header that differs from the previous one only in the cell; None for any other."""
     if header is None:
         return None
     while window.end - window.begin < header.length + LONGEST_LINE and window.more():
@@ -304,10 +304,10 @@ def _read_header(window: Window) -> _Header | None:
     lines: list[bytes] = []
     at = 0
     for _ in range(7):
-        found = window.line(at)
-        if found is None:
+        next_line = window.line(at)
+        if next_line is None:
             break
-        line, at = found
+        line, at = next_line
         lines.append(line)
         if len(lines) == 6 and _whole_numbers(line):
             break
@@ -346,16 +346,16 @@ def _whole_numbers(line: bytes) -> tuple[int, ...]:
 
 
 def _has_element(window: Window, at: int) -> bool:
-    """Tell whether an element stands behind the position in the row at ``at``."""
-    found = window.line(at)
-    words = () if found is None else found[0].split()
+    """Tell whether an element follows the position in the row at ``at``."""
+    row = window.line(at)
+    words = () if row is None else row[0].split()
     return len(words) == 4 and words[3].isalpha()
 
 
 def _is_row(window: Window, at: int, n_columns: int) -> bool:
-    """Tell whether a row of atoms stands at ``at``, where a frame should have ended."""
-    found = window.line(at)
-    words = () if found is None else found[0].split()
+    """Tell whether a row of atoms is at ``at``, where a frame should have ended."""
+    row = window.line(at)
+    words = () if row is None else row[0].split()
     if len(words) < 3 or len(words) != n_columns or words[0][:1].isalpha():
         return False
     try:

@@ -1,8 +1,8 @@
-"""Unwrapped positions on disk: written block by block, gone on with after a kill, mapped when whole.
+"""Unwrapped positions on disk: written block by block, resumed after a kill, memory-mapped when complete.
 
 Three files for each trajectory: ``KEY.positions`` and ``KEY.cells`` are plain numbers, ``KEY.state.npz`` says how many
-of them count and where the reading was. The state is renamed into place after its numbers were written, so whatever
-stops the reading leaves a state that is right.
+of them are valid and how far the reading was. The state is renamed into place after its numbers were written, so that
+an interruption at any time leaves a valid state.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _END_BYTES = 65536
 
 
 def key_of(files: Sequence[Path], options: ReadingOptions, formats: Sequence[str], scheme: str) -> str:
-    """Return what identifies files by size, date and their first and last 64 KiB, and how they are read."""
+    """Return a key of files (by size, date and their first and last 64 KiB) and of the way they are read."""
     facts: list[Any] = [_VERSION, scheme, list(formats), {k: str(v) for k, v in asdict(options).items()}]
     for file in [*files, *([options.structure] if options.structure is not None else [])]:
         about = file.stat()
@@ -45,11 +45,11 @@ class Cache:
     Parameters
     ----------
     folder
-        Made if it is missing.
+        Folder, created if missing.
     key
         From :func:`key_of`.
     n_atoms
-        Atoms of a frame.
+        Number of atoms in a frame.
 
     Raises
     ------
@@ -75,11 +75,11 @@ class Cache:
             ) from error
 
     def load(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]], npt.NDArray[np.float64]] | None:
-        """Return facts and arrays of the saved state and the cells up to it; None where there is none that is whole."""
+        """Return facts and arrays of the saved state and the cells up to it; None if there is no complete state."""
         try:
-            with np.load(self._state_path, allow_pickle=False) as found:
-                arrays = {name: found[name] for name in found.files if name != "facts"}
-                facts: dict[str, Any] = json.loads(str(found["facts"]))
+            with np.load(self._state_path, allow_pickle=False) as saved:
+                arrays = {name: saved[name] for name in saved.files if name != "facts"}
+                facts: dict[str, Any] = json.loads(str(saved["facts"]))
             n = int(facts["n_frames"])
             whole = self._positions_path.stat().st_size >= n * self._n_atoms * 12
             if not whole or self._cells_path.stat().st_size < n * 72:
@@ -95,7 +95,7 @@ class Cache:
         return bool(facts.get("complete"))
 
     def append(self, positions: npt.NDArray[np.float32], cells: npt.NDArray[np.float64]) -> None:
-        """Write frames behind the ones before."""
+        """Append frames."""
         if self._files is None:
             self._open("w+b", 0)
         assert self._files is not None  # noqa: S101 - opened above
@@ -103,7 +103,7 @@ class Cache:
         self._files[1].write(np.ascontiguousarray(cells, dtype=np.float64).data)
 
     def save(self, facts: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Make what was written so far count."""
+        """Save the state, which validates what was written so far."""
         if self._files is None:
             self._open("w+b", 0)
         for file in self._files or ():
@@ -115,7 +115,7 @@ class Cache:
         part.replace(self._state_path)
 
     def positions(self, shape: tuple[int, int, int]) -> npt.NDArray[np.float32]:
-        """Map the positions; what is written into the map stays in memory (compiled loops want writable arrays)."""
+        """Map the positions; changes to the map stay in memory (compiled loops need writable arrays)."""
         return np.memmap(self._positions_path, dtype=np.float32, mode="c", shape=shape)
 
     def close(self) -> None:

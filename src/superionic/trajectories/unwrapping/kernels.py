@@ -1,4 +1,4 @@
-"""Compiled loop over atoms that undoes jumps across the cell."""
+"""Compiled loop over atoms that removes jumps across the cell."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from superionic.compiled import compiled
 def unwrap_frame(
     now: Any, before: Any, images: Any, to_reduced: Any, from_reduced: Any, reduced: Any, safe: float, watch: float
 ) -> Any:
-    """Find how many cells each atom has left behind, by the shortest displacement from the frame before.
+    """Find how many cells each atom has crossed, by the shortest displacement from the previous frame.
 
     Parameters
     ----------
     now, before
         (n_atoms, 3) fractional positions, wrapped in any way.
     images
-        (n_atoms, 3) integers as floats that make ``before + images`` continuous; moved on to those of ``now``.
+        (n_atoms, 3) integers as floats that make ``before + images`` continuous; updated to those of ``now``.
     to_reduced, from_reduced
-        (3, 3): fractional coordinates times these are those of the reduced cell, and back.
+        (3, 3): matrices from fractional coordinates to those of the reduced cell, and back.
     reduced
         (3, 3) Minkowski-reduced cell.
     safe
         Square of the radius of the sphere in the parallelepiped [-1/2, 1/2]³: a shorter vector in it is the shortest.
     watch
-        Square of the displacement from which on ions are counted.
+        Square of the displacement above which ions are counted.
 
     Returns
     -------

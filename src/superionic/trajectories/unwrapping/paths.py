@@ -1,11 +1,11 @@
 """Unwrapping: from positions in a cell to paths, in triclinic cells and in cells that change.
 
-An atom's displacement between two frames is taken to be the shortest one that periodicity allows. Rounding fractional
-coordinates does not give the shortest in a skew cell; so the cell is Minkowski-reduced first (Semaev, CaLC 2001, LNCS
-2146, 181), and where the rounded vector is longer than the sphere that fits into the reduced parallelepiped, its
-26 neighbours are tried as well.
+The displacement of an atom between two frames is assumed to be the shortest one that periodicity allows. Rounding
+fractional coordinates does not give the shortest in a skew cell; so the cell is Minkowski-reduced first (Semaev, CaLC
+2001, LNCS 2146, 181), and where the rounded vector is longer than the sphere that fits into the reduced parallelepiped,
+its 26 neighbours are tried as well.
 
-Where the cell changes (NPT), adding up images times the cell of the moment makes the distance of far images follow
+Where the cell changes (NPT), adding up images times the instantaneous cell makes the distance of far images follow
 every fluctuation of the volume, so that D grows without bound with the length of the run (von Bülow, Bullerjahn and
 Hummer, J. Chem. Phys. 153, 021101 (2020); Kulke and Vermaas, J. Chem. Theory Comput. 18, 6161 (2022); Bullerjahn, von
 Bülow, Heidari, Hénin and Hummer, J. Chem. Theory Comput. 19, 3406 (2023)). Two ways are free of that:
@@ -29,13 +29,13 @@ Scheme = Literal["mean-cell", "toroidal"]
 SCHEMES: tuple[Scheme, ...] = ("mean-cell", "toroidal")
 
 WATCHED = 0.4
-"""Displacements between frames longer than this, in units of the shortest lattice vector, are counted: at 0.5 nothing
-tells which way an atom went."""
+"""Displacements between frames longer than this, in units of the shortest lattice vector, are counted: at 0.5 the
+direction in which an atom went is undetermined."""
 _REDUCE_AGAIN = 0.05
 
 
 class Unwrapper:
-    """Follows atoms from frame to frame; holds one frame of history, so a trajectory may be streamed.
+    """Follow atoms from frame to frame, with one frame of history, so that a trajectory may be streamed.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class Unwrapper:
         cell_A
             (3, 3) cell of this frame.
         wrapped
-            False where the frame follows on the last one without jumps, as its file says; the images then stay.
+            False if, according to its file, the frame follows the last one without jumps; the images then stay.
         """
         if self.before is not None and wrapped:
             self._follow(frame, self.before, cell_A)

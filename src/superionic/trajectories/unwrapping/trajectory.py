@@ -1,4 +1,4 @@
-"""A trajectory ready for analysis: unwrapped positions on an even time axis, read in blocks, kept on disk if wished."""
+"""A trajectory ready for analysis: unwrapped positions on an even time axis, read in blocks, optionally cached."""
 
 from __future__ import annotations
 
@@ -56,17 +56,17 @@ class UnwrappedTrajectory:
     positions_A
         (n_frames, n_atoms, 3) unwrapped, float32, in Å; an array or a map of a file.
     cells_A
-        (3, 3), or (n_frames, 3, 3) where the cell changes.
+        (3, 3), or (n_frames, 3, 3) if the cell changes.
     frame_interval_ps
         Time between frames.
     notices
-        What could not be read or was not taken.
+        Warnings of what could not be read or was skipped.
     flags
-        Sentences for the reader of a result.
+        Remarks for the reader of a result.
     n_filled
-        Frames that were missing and were filled by straight lines.
+        Number of missing frames filled by linear interpolation.
     n_left_out
-        Frames that lie outside the longest part without a long gap.
+        Number of frames outside the longest part without a long gap.
     largest_displacement_A
         Longest displacement of an atom between successive frames.
     """
@@ -93,7 +93,7 @@ class UnwrappedTrajectory:
         return mean
 
     def part(self, skip_ps: float = 0.0, stride: int = 1) -> UnwrappedTrajectory:
-        """Leave out the beginning, and keep each so many frames (a view: nothing is copied).
+        """Leave out the beginning, and keep every `stride`-th frame (a view: nothing is copied).
 
         Raises
         ------
@@ -133,33 +133,33 @@ def read_unwrapped(
     cache_key: str = "",
     progress: Progress | None = None,
 ) -> UnwrappedTrajectory:
-    """Read files as one trajectory, in the order of their steps where they count on, and unwrap it.
+    """Read files as one trajectory, in the order of their steps if these are consecutive, and unwrap it.
 
-    The time axis is that of the steps (or times) that the files state, whatever the first frames are; frames that a
-    restart wrote again are left out. Frames that the files lack are filled by straight lines (at most 10 in a row),
-    and said; behind a longer gap the trajectory is taken to begin anew, and the longest part is given.
+    The time axis is that of the steps (or times) stated in the files, whatever the first frames are; frames that a
+    restart wrote again are left out. Missing frames are filled by linear interpolation (at most 10 in a row), with a
+    remark; a longer gap divides the trajectory, of which the longest part is returned.
 
     Parameters
     ----------
     readers
-        Of the files.
+        Readers of the files.
     frame_interval_ps
-        Time between frames as they were written; that of the files if None.
+        Time between frames as written; that of the files if None.
     scheme
-        How a changing cell is dealt with; see :mod:`superionic.trajectories.unwrapping.paths`.
+        Treatment of a changing cell; see :mod:`superionic.trajectories.unwrapping.paths`.
     cache
-        Folder for the unwrapped positions, written block by block: a reading that was killed goes on where it was, and
+        Folder for the unwrapped positions, written block by block: a reading that was killed resumes where it was, and
         a second one maps the file.
     cache_key
-        What identifies the files and how they are read (see :func:`superionic.trajectories.unwrapping.cache.key_of`).
+        Key of the files and the way they are read (see :func:`superionic.trajectories.unwrapping.cache.key_of`).
     progress
-        Called with frames read and their number, where it is known.
+        Called with the number of frames read, and their total if known.
 
     Raises
     ------
     AnalysisError
-        If no frame interval is known, files do not have the same atoms or do not follow on one another, frames are not
-        evenly spaced, or no two frames are whole.
+        If no frame interval is known, files do not have the same atoms or are not consecutive, frames are not evenly
+        spaced, or fewer than two frames are complete.
     """
     order, words = in_order(readers)
     readers = [readers[k] for k in order]
@@ -173,8 +173,8 @@ def read_unwrapped(
     step_ps = _step_ps(readers, frame_interval_ps)
     axis: Plan | None = None
     while True:
-        kept = None if cache is None else Cache(cache, cache_key, len(first.symbols))
-        with _Builder(first.symbols, scheme, kept, step_ps == CLOCK_PS) as builder:
+        store = None if cache is None else Cache(cache, cache_key, len(first.symbols))
+        with _Builder(first.symbols, scheme, store, step_ps == CLOCK_PS) as builder:
             builder.read(readers, axis, progress)
             better = builder.better_plan()
             if better is None:
@@ -219,7 +219,7 @@ class _Builder:
     # ---- reading ----------------------------------------------------------------------------------------------------
 
     def read(self, readers: Sequence[TrajectoryReader], axis: Plan | None, progress: Progress | None) -> None:
-        """Read all files, from where an earlier reading was; from the start where the axis has become another."""
+        """Read all files, from where an earlier reading stopped, or from the start if the axis has changed."""
         number, place = self._resume() if axis is None else (0, None)
         if axis is not None:
             self._begin(axis)
@@ -249,7 +249,7 @@ class _Builder:
             self._save(len(readers), {}, self.notices)
 
     def better_plan(self) -> Plan | None:
-        """Return the axis that all frames tell, where it is not the one that they were read with."""
+        """Return the axis implied by all frames, if it differs from the one used in reading."""
         last = self.plan
         self.plan = plan(self._files())
         return None if last is None or same_axis(last, self.plan) else self.plan
@@ -265,7 +265,7 @@ class _Builder:
         self.axis = TimeAxis(axis.spacing, axis.first, self.in_time)
 
     def _note_numbers(self, block: Block, file: int, stop: int | None) -> Integers:
-        """Keep the numbers of the frames, those before the end of the file; return their places in the file."""
+        """Record the numbers of the frames before the end of the file; return their places in the file."""
         parts = self.numbers.setdefault(file, [])
         frames = block.frames
         if frames is None:
@@ -278,7 +278,7 @@ class _Builder:
     def _add(
         self, block: Block, reader: TrajectoryReader, file: int, *, new_file: bool, stop: int | None, before: str
     ) -> bool:
-        """Take the frames of a block; True where the file has to end."""
+        """Add the frames of a block; return True if the file has to end."""
         frames = self._note_numbers(block, file, stop)
         if self.plan is None:
             self._begin(plan(self._files()))
@@ -312,7 +312,7 @@ class _Builder:
             if index is None:
                 continue
             self.n_taken += 1
-            anew = first or bool(words)  # the numbers do not tell how this frame follows on the one before
+            anew = first or bool(words)  # the numbers do not show how this frame follows the one before
             placed = self._placed(frame, cell, wrapped=anew or not reader.unwrapped)
             missing = index - last - 1 if last >= 0 else 0
             if anew and missing <= MOST_FILLED:
@@ -343,7 +343,7 @@ class _Builder:
     def _fill(
         self, positions: list[FloatArray], cells: list[FloatArray], missing: int, placed: FloatArray, cell: FloatArray
     ) -> None:
-        """Fill a short gap before a frame by straight lines; divide the trajectory at a long one."""
+        """Fill a short gap before a frame by linear interpolation; divide the trajectory at a long one."""
         if missing > MOST_FILLED or self.previous is None:
             self.breaks.append(self.n_frames + len(positions))
             return
@@ -357,7 +357,7 @@ class _Builder:
     def _note_joint(
         self, placed: FloatArray, n_steps: int, positions: Sequence[FloatArray], before: str, after: str
     ) -> None:
-        """Measure how far atoms are from where they were, and how far they usually go in this time; keep the worst."""
+        """Measure how far atoms moved, and how far they usually move in this time; keep the worst case."""
         recent = np.asarray(positions[-_RECENT:]) if len(positions) > 1 else self.recent
         if self.previous is None or recent is None or len(recent) < 2:
             return
@@ -436,11 +436,11 @@ class _Builder:
         self.cache.save(facts, {name: array for name, array in arrays.items() if array is not None})
 
     def _resume(self) -> tuple[int | None, dict[str, int] | None]:
-        """Return the file and the place in it to go on from; None where all files have been read."""
-        found = None if self.cache is None else self.cache.load()
-        if found is None or self.cache is None:
+        """Return the file and the place in it to resume from; None if all files have been read."""
+        saved = None if self.cache is None else self.cache.load()
+        if saved is None or self.cache is None:
             return 0, None
-        facts, arrays, cells = found
+        facts, arrays, cells = saved
         self.axis = TimeAxis(**facts["axis"])
         self.plan = None if facts["plan"] is None else Plan.from_dict(facts["plan"])
         self.n_taken = facts["n_taken"]
@@ -471,11 +471,11 @@ class _Builder:
         Parameters
         ----------
         step_ps
-            Time for each number of a frame, as far as the files say.
+            Time per frame number, if the files state it.
         given_ps
-            Time between frames as they were written, if it was given.
+            Time between frames as written, if it was given.
         words
-            What has to be said about the files before any frame.
+            Remark on the files before any frame.
 
         Raises
         ------
@@ -491,7 +491,7 @@ class _Builder:
         assert self.plan is not None and self.plan.spacing is not None  # noqa: S101, PT018 - there are two frames
         known = None if step_ps is None else self.plan.spacing * step_ps
         interval = known if given_ps is None else given_ps * self.plan.spacing / (self.plan.written or 1)
-        assert interval is not None  # noqa: S101 - seen to before the reading
+        assert interval is not None  # noqa: S101 - ensured before the reading
         if words:
             self.notices.insert(0, ReadWarning(None, None, words, 0))
         positions = self._positions()
@@ -584,7 +584,7 @@ def _transformed(positions: npt.NDArray[np.float32], change: FloatArray) -> npt.
 
 
 def _step_ps(readers: Sequence[TrajectoryReader], given_ps: float | None) -> float | None:
-    """Return the time for each number of a frame; None where only the time between frames is given."""
+    """Return the time per frame number; None if only the time between frames is given."""
     if given_ps is not None and not (np.isfinite(given_ps) and given_ps > 0.0):
         raise AnalysisError(f"The frame interval must be positive, not {1000.0 * given_ps:g} fs.")
     known = [reader.step_ps for reader in readers if reader.step_ps is not None]
@@ -603,6 +603,6 @@ def _step_ps(readers: Sequence[TrajectoryReader], given_ps: float | None) -> flo
             return None
         raise AnalysisError(
             f"The files have different times between frames ({min(known):g} and {max(known):g} ps).",
-            fix="Give files of one run, or say the time that holds for all: --frame-interval-fs.",
+            fix="Give files of one run, or give one time for all: --frame-interval-fs.",
         )
     return known[0] if known else None

@@ -1,6 +1,6 @@
-"""Crystals from CIFs: the cell, the operations and all sites of the cell, without running anything that a file says.
+"""Crystals from CIFs: the cell, the operations and all sites of the cell, without executing anything in the file.
 
-The symmetry of a CIF is applied as it is written; that of the crystal is found afterwards from the sites.
+The symmetry of a CIF is applied as written; that of the crystal is found afterwards from the sites.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class _Row:
 
 
 def sites_of_cif(text: str, where: str, block: str | None = None) -> FileSites:
-    """Read all sites of the cell from a data block of a CIF: the one that is named, or the first that lists atoms.
+    """Read all sites of the cell from a data block of a CIF: the named one, or the first that lists atoms.
 
     Species on one position (by symmetry or as written) are put on one site. Images of a site that differ by no more
     than the rounding of its coordinates are one, on the special position between them.
@@ -116,7 +116,7 @@ def sites_of_cif(text: str, where: str, block: str | None = None) -> FileSites:
 
 
 def _block(blocks: Sequence[Block], name: str | None, where: str) -> tuple[Block, list[str]]:
-    """Return the block that is named, or the first that lists atoms, and what there is to say about the others."""
+    """Return the named block, or the first that lists atoms, with a remark on the others."""
     listing = [b for b in blocks if any(k in b.columns and b.columns[k].values for k in _NAMES_OF_ATOMS)]
     listed = ", ".join(shown(b.name) or "(no name)" for b in listing[:8])
     if name is not None:
@@ -208,7 +208,7 @@ def _rows(block: Block, named: frozenset[str] | None, where: str) -> list[_Row]:
             raise StructureError(f"The CIF lacks {name}.", where=where, fix="Give fractional coordinates of the atoms.")
         if column is not None and (column.loop != labels.loop or len(column.values) != len(labels.values)):
             raise StructureError(
-                f"{name} does not stand in one table with the other columns of the atoms.",
+                f"{name} is not in the same table as the other columns of the atoms.",
                 where=where,
                 fix="Put all _atom_site columns under one loop_.",
             )
@@ -219,7 +219,7 @@ def _rows(block: Block, named: frozenset[str] | None, where: str) -> list[_Row]:
     types = _type_charges(block)
     witnesses = Witnesses(named, writes_capitals([*symbols, *([] if symbols else labels.values)]))
     occupancies = columns["_atom_site_occupancy"]
-    # "." is the default of the dictionary, 1; so is "?" where no occupancy at all is known.
+    # "." means the default of the CIF dictionary, 1; so does "?" where no occupancy at all is known.
     unknown = {"?"} if any(word not in {"?", "."} for word in occupancies) else set()
     rows = []
     for index, label in enumerate(labels.values):
@@ -240,12 +240,12 @@ def _rows(block: Block, named: frozenset[str] | None, where: str) -> list[_Row]:
         assembly, group = (columns[c][index].strip() if columns[c] else "." for c in DISORDER)
         symbol = symbols[index].strip() if symbols and symbols[index].strip() not in {"?", "."} else None
         if symbol is None:
-            found: tuple[Occupant, ...] = (Occupant(element_of_label(label, witnesses, place)),)
+            occupants: tuple[Occupant, ...] = (Occupant(element_of_label(label, witnesses, place)),)
         else:
-            found = occupants_of_symbol(symbol, witnesses, place)
-            if len(found) == 1 and (typed := types.get(symbol, ("", None))[1]) is not None:
-                found = (Occupant(found[0].element, typed, found[0].amount),)
-        for occupant, amount in zip(found, _amounts(found, occupancy, place), strict=True):
+            occupants = occupants_of_symbol(symbol, witnesses, place)
+            if len(occupants) == 1 and (typed := types.get(symbol, ("", None))[1]) is not None:
+                occupants = (Occupant(occupants[0].element, typed, occupants[0].amount),)
+        for occupant, amount in zip(occupants, _amounts(occupants, occupancy, place), strict=True):
             rows.append(
                 _Row(
                     shown(label), symbol, occupant.element, occupant.charge_e,
@@ -267,14 +267,14 @@ def _occupancy(word: str, unknown: set[str], where: str) -> float:
 
 def _amounts(occupants: Sequence[Occupant], occupancy: float, where: str) -> list[float]:
     """Return the occupancy of each element of a row; those of a symbol with amounts are shares, or occupancies."""
-    given = [o.amount for o in occupants if o.amount is not None]
-    if not given:
+    amounts = [o.amount for o in occupants if o.amount is not None]
+    if not amounts:
         return [occupancy]
-    total = sum(given)
+    total = sum(amounts)
     if abs(total - 1.0) <= _SHARES:
-        return [amount * occupancy for amount in given]
+        return [amount * occupancy for amount in amounts]
     if abs(occupancy - 1.0) <= _SHARES or abs(total - occupancy) <= _SHARES:
-        return given
+        return amounts
     raise StructureError(
         f"The amounts in the symbol sum to {total:.4g} and the occupancy is {occupancy:.4g}: it is not clear how much "
         "of each element there is.",
@@ -284,7 +284,7 @@ def _amounts(occupants: Sequence[Occupant], occupancy: float, where: str) -> lis
 
 
 def _rounding(words: Sequence[str]) -> float:
-    """Return how far coordinates with that many digits may be off; those with one digit or two count as exact."""
+    """Return the rounding error of coordinates with that many digits; those with one or two digits count as exact."""
     digits = [len(word.partition("(")[0].partition(".")[2]) for word in words]
     rounded = [d for d in digits if d >= 3]
     return 1.5 * 10.0 ** -min(rounded) if rounded else 0.0
@@ -304,16 +304,16 @@ def _type_charges(block: Block) -> dict[str, tuple[str, float | None]]:
     if types is None:
         return {}
     numbers = states.values if states is not None and len(states.values) == len(types.values) else None
-    found: dict[str, tuple[str, float | None]] = {}
+    charges: dict[str, tuple[str, float | None]] = {}
     for index, symbol in enumerate(types.values):
         try:
             occupants = occupants_of_symbol(symbol, Witnesses(capitals=True), "")
-        except StructureError:  # a type that no atom need have
+        except StructureError:  # a type that no atom need be of
             continue
-        given = number(numbers[index]) if numbers is not None else math.nan
+        charge = number(numbers[index]) if numbers is not None else math.nan
         if len(occupants) == 1:
-            found[symbol] = (occupants[0].element, occupants[0].charge_e if math.isnan(given) else given)
-    return found
+            charges[symbol] = (occupants[0].element, occupants[0].charge_e if math.isnan(charge) else charge)
+    return charges
 
 
 def _remarks(
@@ -323,7 +323,7 @@ def _remarks(
     formula: SumFormula | None,
     where: str,
 ) -> list[str]:
-    """Say what the atoms disagree with, and what was read in a way that a user should know."""
+    """Remark on disagreements with the file and on readings that a user should know about."""
     notes = []
     heavy = sorted({str(row.symbol or row.label) for row in rows if re.match(r"D(?![a-z])", row.symbol or row.label)})
     if heavy:
@@ -343,8 +343,8 @@ def _remarks(
     for element, _, amount in contents:
         amounts[element] = amounts.get(element, 0.0) + amount
     units = block.value(_UNITS)
-    given = number(units) if units is not None else math.nan
-    missing, remark = compare_with_formula(formula, amounts, given if 0.0 < given < math.inf else None)
+    formula_units = number(units) if units is not None else math.nan
+    missing, remark = compare_with_formula(formula, amounts, formula_units if 0.0 < formula_units < math.inf else None)
     if missing:
         raise StructureError(
             f"The sum formula of the file is {shown(formula.text)}, but no site holds {', '.join(missing)}.",
@@ -374,14 +374,14 @@ def _orbit(row: _Row, rotations: IntArray, translations: FloatArray, cell: Float
     _, first = np.unique(keys @ np.array([10**10, 10**5, 1]), return_index=True)
     if len(first) * int(near.sum()) == len(rotations):
         return images[np.sort(first)]
-    kept: list[int] = []  # the tolerance cut through the site symmetry: compare one by one
+    distinct: list[int] = []  # the tolerance splits the site symmetry: compare one by one
     images = _wrapped(rotations @ x + translations)
     for index, image in enumerate(images):
-        difference = images[kept] - image
+        difference = images[distinct] - image
         distance = np.linalg.norm((difference - np.round(difference)) @ cell, axis=1)
         if not np.any(distance <= tolerance):
-            kept.append(index)
-    return images[kept]
+            distinct.append(index)
+    return images[distinct]
 
 
 def _wrapped(x: FloatArray) -> FloatArray:

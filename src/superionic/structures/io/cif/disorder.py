@@ -1,11 +1,11 @@
-"""Which disordered atoms of a CIF go together, by ``_atom_site_disorder_assembly`` and ``_atom_site_disorder_group``.
+"""Disordered atoms of a CIF that go together, by ``_atom_site_disorder_assembly`` and ``_atom_site_disorder_group``.
 
-Atoms of one group are there at the same time, groups of an assembly are alternatives: one of them is there. A phosphate
+Atoms of one group are present together; groups of an assembly are alternatives, of which one is present. A phosphate
 in two orientations is one *unit* with two groups of four oxygen sites. Where each unit holds just one of its groups,
 it is enough that sites of different groups of a unit are never both occupied: with the refined number of atoms, no unit
 can then hold a group in part. So the groups become pairs of sites that exclude each other; where that does not follow
 (occupancies that leave some units empty, groups that cannot be told apart), files with groups of several sites are
-refused, since an enumeration that decides each site by itself makes arrangements that are none.
+refused, since an enumeration that fills each site independently would make impossible arrangements.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _OF_A_BOND = 1.25
 
 @dataclass(frozen=True, eq=False)
 class DisorderedRow:
-    """A row of the table of atoms as far as its disorder goes.
+    """The disorder of a row of the table of atoms.
 
     Attributes
     ----------
@@ -61,14 +61,14 @@ class DisorderedRow:
 
 @dataclass(frozen=True)
 class DisorderGroups:
-    """What the disorder groups of a file come to.
+    """The disorder groups of a file, interpreted.
 
     Attributes
     ----------
     alternatives
         For each row its :class:`Alternative` at each of its positions; None for a row that is in no unit.
     notes
-        What there is to say about them, a sentence each.
+        Remarks on them, one sentence each.
     """
 
     alternatives: tuple[tuple[Alternative, ...] | None, ...]
@@ -78,14 +78,14 @@ class DisorderGroups:
 def disorder_groups(rows: Sequence[DisorderedRow], cell_A: FloatArray) -> DisorderGroups:
     """Find the units of the disordered atoms and the groups in each.
 
-    Species that share a position, one in each group, are what an enumeration deals with, and not looked at here.
+    Species that share a position, one in each group, are left to the enumeration.
 
     Raises
     ------
     StructureError
-        If atoms on several positions go together, and it does not follow from exclusions that they do.
+        If atoms on several positions go together and exclusions cannot enforce it.
     """
-    found: list[tuple[Alternative, ...] | None] = [None] * len(rows)
+    alternatives_of: list[tuple[Alternative, ...] | None] = [None] * len(rows)
     partial = [i for i, row in enumerate(rows) if row.group not in _NOT_GIVEN and row.occupancy < _FULL]
     shares = _sharing([rows[i] for i in partial], cell_A)
     assemblies: dict[str, list[int]] = {}
@@ -101,13 +101,13 @@ def disorder_groups(rows: Sequence[DisorderedRow], cell_A: FloatArray) -> Disord
             continue
         used += own
         for i, alternatives in zip(members, units, strict=True):
-            found[i] = alternatives
+            alternatives_of[i] = alternatives
     notes = []
     if used:
         notes.append(f"of the disorder groups of a unit one is there, with all its atoms ({_listed(used)})")
     if unused:
         notes.append(f"disorder groups are not used: each of their sites is occupied by itself ({_listed(unused)})")
-    return DisorderGroups(tuple(found), tuple(notes))
+    return DisorderGroups(tuple(alternatives_of), tuple(notes))
 
 
 def _listed(rows: Sequence[DisorderedRow]) -> str:
@@ -124,17 +124,17 @@ def _refuse_groups_of_several(rows: Sequence[DisorderedRow]) -> None:
         of = f" of the assembly {shown(members[0].assembly)}" if members[0].assembly not in _NOT_GIVEN else ""
         raise StructureError(
             f"The file says that the atoms of the disorder group {shown(group)}{of} go together ({_listed(members)}). "
-            "That can be kept where each unit holds one of its groups, with occupancies that sum to 1, and the groups "
-            "can be told apart; here an enumeration would make arrangements that are none.",
+            "That can be respected where each unit holds one of its groups, with occupancies that sum to 1, and the "
+            "groups can be told apart; here an enumeration would make impossible arrangements.",
             where=members[0].where,
             fix="Write one file for each alternative: the atoms of one group, with occupancy 1, and those of no group. "
-            "If the sites are in truth independent, remove the columns _atom_site_disorder_assembly and "
+            "If the sites are really independent, remove the columns _atom_site_disorder_assembly and "
             "_atom_site_disorder_group.",
         )
 
 
 def _sharing(rows: Sequence[DisorderedRow], cell_A: FloatArray) -> list[bool]:
-    """Tell of each row whether one of another group of the same assembly is on its position."""
+    """Tell for each row whether a row of another group of the same assembly shares its position."""
     if not rows:
         return []
     positions = np.concatenate([row.positions for row in rows])
@@ -153,7 +153,7 @@ def _sharing(rows: Sequence[DisorderedRow], cell_A: FloatArray) -> list[bool]:
 
 
 def _alternatives(rows: Sequence[DisorderedRow], cell_A: FloatArray) -> list[tuple[Alternative, ...]] | None:
-    """Return for each row of an assembly the alternative at each position; None where the units are not certain."""
+    """Return for each row of an assembly the alternative at each position; None where the units are ambiguous."""
     groups = sorted({row.group for row in rows})
     shares = [[row.occupancy for row in rows if row.group == group] for group in groups]
     if len(groups) < 2 or any(max(s) - min(s) > _OCCUPANCY_ERROR for s in shares):
@@ -166,7 +166,7 @@ def _alternatives(rows: Sequence[DisorderedRow], cell_A: FloatArray) -> list[tup
     group_of = np.array([groups.index(row.group) for row in rows])[owner]
     numbers = np.array([atomic_numbers[row.element] for row in rows])[owner]
     for linked in _links(pairs, group_of, numbers):
-        centres = _unit_centres(positions, cell_A, pairs.chosen(linked), owner, len(rows))
+        centres = _unit_centres(positions, cell_A, pairs.select(linked), owner, len(rows))
         if centres is None:
             continue
         steps = (centres - positions) @ cell_A
@@ -199,17 +199,18 @@ class _Pairs:
             parts.append((np.full(len(j), i), j, images[image].astype(float), distances[j, image]))
         return cls(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
-    def chosen(self, which: np.ndarray) -> _Pairs:
+    def select(self, which: np.ndarray) -> _Pairs:
         return _Pairs(self.first[which], self.second[which], self.shifts[which], self.distances_A[which])
 
 
 def _links(pairs: _Pairs, group_of: IntArray, numbers: IntArray) -> Iterator[np.ndarray]:
     """Yield the pairs that may make one unit, by several rules, the strictest first.
 
-    Atoms of one group are there at once, so their smallest distance is one that atoms keep. Atoms of two groups that
-    are nearer than that are alternatives, so of one unit. Where that leaves a unit in pieces (a molecule little moved,
-    whose atoms are near their own alternatives only), bonds within a group hold it together. Where it links everything
-    (units of one atom a group, whose smallest distance is that of two units), a unit is what is nearest to each other.
+    Atoms of one group are present together, so their smallest distance is a possible contact. Atoms of two groups
+    that are nearer than that are alternatives, so they belong to one unit. Where that leaves a unit in pieces (a
+    slightly shifted molecule, whose atoms are near their own alternatives only), bonds within a group join them. Where
+    it links everything (units of one atom per group, whose smallest distance is that between two units), the mutually
+    nearest atoms make a unit.
     """
     across = group_of[pairs.first] != group_of[pairs.second]
     radii = covalent_radii[numbers]
@@ -217,7 +218,7 @@ def _links(pairs: _Pairs, group_of: IntArray, numbers: IntArray) -> Iterator[np.
     kinds = numbers[pairs.first] * (int(numbers.max()) + 1) + numbers[pairs.second]
     contact = np.full(int(kinds.max()) + 1 if len(kinds) else 1, np.inf)
     np.minimum.at(contact, kinds[~across], pairs.distances_A[~across])
-    # A pair of elements that no group holds twice says nothing.
+    # A pair of elements that occurs in no group gives no information.
     contact[np.isinf(contact)] = 0.0
     close = across & (pairs.distances_A < _OF_A_CONTACT * contact[kinds])
     yield close
@@ -232,7 +233,7 @@ def _links(pairs: _Pairs, group_of: IntArray, numbers: IntArray) -> Iterator[np.
 def _unit_centres(
     positions: FloatArray, cell_A: FloatArray, links: _Pairs, owner: IntArray, n_rows: int
 ) -> FloatArray | None:
-    """Return (n, 3) the centre of the unit of each position; None unless all units hold as much of every row."""
+    """Return (n, 3) the centre of the unit of each position; None unless all units hold the same atoms of every row."""
     neighbours: dict[int, list[tuple[int, FloatArray]]] = {}
     for i, j, shift in zip(links.first.tolist(), links.second.tolist(), links.shifts, strict=True):
         neighbours.setdefault(i, []).append((j, shift))
@@ -254,7 +255,7 @@ def _unit_centres(
                     waiting.append(j)
                     members.append(j)
                 elif np.abs(shifts[j] - at).max() > 0.5:
-                    return None  # the links go on from cell to cell
+                    return None  # the links run on from cell to cell
         contents.add(tuple(np.bincount(owner[members], minlength=n_rows).tolist()))
         centres[members] = np.mean(positions[members] + shifts[members], axis=0) - shifts[members]
     if len(contents) != 1 or min(next(iter(contents))) == 0:

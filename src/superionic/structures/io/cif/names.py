@@ -1,6 +1,6 @@
-"""Which names of a CIF are read, which are known and may be passed over, and which may be a mistake.
+"""CIF data names that are read, those that are known and may be ignored, and those that may be a mistake.
 
-Known are the names of the core dictionary of the IUCr (cif_core 2.4 and 3), and those that common programs add.
+The known names are those of the IUCr core dictionary (cif_core 2.4 and 3), and those that common programs add.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def check_kind(block: Block, where: str) -> None:
     if modulated is not None:
         raise StructureError(
             f"The CIF describes a modulated structure ({shown(modulated)}): its atoms are those of the average cell, "
-            "without the modulation that says where they are.",
+            "without the modulation that displaces them.",
             where=where,
             fix="Give a commensurate approximant, or the average structure as a CIF of its own: a space group in three "
             "dimensions, and none of the names _cell_modulation…, _cell_wave_vector…, _space_group_ssg… and "
@@ -90,8 +90,8 @@ def check_kind(block: Block, where: str) -> None:
     magnetic = next((n for n in names if _MAGNETIC.match(n)), None)
     if magnetic is not None and not any(block.value(n) for n in OPERATIONS):
         raise StructureError(
-            f"The CIF gives a magnetic space group ({shown(magnetic)}) and no operations without spins, which are not "
-            "dealt with.",
+            f"The CIF gives a magnetic space group ({shown(magnetic)}) and no operations without spins; magnetic "
+            "groups are not supported.",
             where=where,
             fix="Give the nuclear structure: the operations as _space_group_symop_operation_xyz (those of "
             "_space_group_symop_magn_operation_xyz combined with its centrings, without their last ±1).",
@@ -99,33 +99,33 @@ def check_kind(block: Block, where: str) -> None:
 
 
 def _is_said(block: Block, name: str) -> bool:
-    """Tell whether a name has a value that says something; a modulation in 0 dimensions is none."""
+    """Tell whether a name has a meaningful value; a modulation in 0 dimensions has none."""
     column = block.columns.get(name)
     return column is None or any(v.strip() not in {"?", ".", "", "0"} for v in column.values)
 
 
 def check_names(block: Block, where: str) -> list[str]:
-    """Look for names that may be a mistake, or say what is not read.
+    """Look for names that may be misspelt, and report those that are not read.
 
     Returns
     -------
     notes
-        What is not read although it may matter, a sentence each.
+        Names that are not read although they may matter, one sentence each.
 
     Raises
     ------
     StructureError
-        If a name is that of a column that matters with a slip, and the column itself is missing.
+        If a name is a misspelling of a column that matters, and that column is missing.
     """
     if len(block.columns) > _MOST_NAMES:
         raise StructureError(
-            f"The data block has {len(block.columns):,} names of cells, atoms and symmetry; no more than {_MOST_NAMES} "
-            "are read.",
+            f"The data block has {len(block.columns):,} names of cells, atoms and symmetry; at most {_MOST_NAMES} are "
+            "read.",
             where=where,
             fix="Give one crystal, with the columns that describe its atoms.",
         )
     unknown: list[str] = []
-    alike: Sequence[str]
+    accepted: Sequence[str]
     for name in block.columns:
         if name.startswith(_SITE):
             tail = name.removeprefix(_SITE)
@@ -134,21 +134,23 @@ def check_names(block: Block, where: str) -> list[str]:
             if tail.endswith(_SITE_KNOWN_ENDS):
                 continue
             meant = _meant_site_column(tail)
-            alike = (_SITE + meant,) if meant is not None else ()
+            accepted = (_SITE + meant,) if meant is not None else ()
         elif name.startswith(("_symmetry_", "_space_group_")) and not _is_known_of_groups(name):
             near = difflib.get_close_matches(name, _GROUP_READ, n=1, cutoff=_NEAR)
-            alike = next((r for r in (OPERATIONS, HALL_NAMES, GROUP_NAMES, GROUP_NUMBERS) if near and near[0] in r), ())
+            accepted = next(
+                (r for r in (OPERATIONS, HALL_NAMES, GROUP_NAMES, GROUP_NUMBERS) if near and near[0] in r), ()
+            )
             meant = near[0] if near else None
         else:
             continue
-        if alike and not any(n in block.columns for n in alike):
-            raise _slip(block, name, alike[0] if len(alike) == 1 else str(meant), where)
+        if accepted and not any(n in block.columns for n in accepted):
+            raise _misspelling(block, name, accepted[0] if len(accepted) == 1 else str(meant), where)
         unknown.append(name)
     readable = [*(_SITE + t for t in _SITE_READ), *_GROUP_READ]
-    for name in block.other_names:  # a slip in the first part of the name
+    for name in block.other_names:  # a misspelling in the first part of the name
         near = difflib.get_close_matches(name, readable, n=1, cutoff=_NEARER)
         if near and near[0] not in block.columns and not name.startswith("_atom_site_aniso"):
-            raise _slip(block, name, near[0], where)
+            raise _misspelling(block, name, near[0], where)
     notes = []
     if unknown:
         notes.append(f"not read, since unknown: {', '.join(shown(n) for n in unknown[:8])}" + _more(unknown, 8))
@@ -181,11 +183,11 @@ def _meant_site_column(tail: str) -> str | None:
     return near[0] if near else None
 
 
-def _slip(block: Block, name: str, meant: str, where: str) -> StructureError:
+def _misspelling(block: Block, name: str, meant: str, where: str) -> StructureError:
     column = block.columns.get(name)
     line = f", line {column.lines[0]}" if column is not None and column.lines else ""
     return StructureError(
         f"The name {shown(name)} is unknown, and {meant} is missing.",
         where=f"{where}{line}",
-        fix=f"If {meant} is meant, write it so; else remove {shown(name)}.",
+        fix=f"If you mean {meant}, write that; otherwise remove {shown(name)}.",
     )

@@ -1,4 +1,4 @@
-"""The symmetry of a CIF as it is written: its operations, or those of the space group that it names."""
+"""The symmetry of a CIF as written: its operations, or those of the space group that it names."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LARGEST_ROUNDING_A = 0.1
 
 
 def symmetry_of(block: Block, cell: FloatArray, where: str) -> tuple[IntArray, FloatArray, list[str]]:
-    """Return the operations of a data block, and what there is to say about them.
+    """Return the operations of a data block, and remarks on them.
 
     Raises
     ------
@@ -55,8 +55,8 @@ def symmetry_of(block: Block, cell: FloatArray, where: str) -> tuple[IntArray, F
 
 
 def _by_name(block: Block, cell: FloatArray, where: str) -> tuple[IntArray, FloatArray, list[str]]:
-    hall, name, given = block.value(*HALL_NAMES), _name(block), _number(block)
-    if hall is None and name is None and given is None:
+    hall, name, group = block.value(*HALL_NAMES), _name(block), _number(block)
+    if hall is None and name is None and group is None:
         raise StructureError(
             "The file says nothing about its symmetry that can be understood: no operations and no space group.",
             where=where,
@@ -64,15 +64,15 @@ def _by_name(block: Block, cell: FloatArray, where: str) -> tuple[IntArray, Floa
             "(_space_group_symop_operation_xyz); if the file lists all atoms of the cell, "
             "_space_group_name_H-M_alt 'P 1'.",
         )
-    if name is not None and name.replace(" ", "").upper() in _FIRST and given not in {None, 1}:
+    if name is not None and name.replace(" ", "").upper() in _FIRST and group not in {None, 1}:
         raise StructureError(
-            f"The file names the space group {shown(name)!r} but gives the number {given}, and lists no operations.",
+            f"The file names the space group {shown(name)!r} but gives the number {group}, and lists no operations.",
             where=where,
             fix="Correct one of the two; P 1 is number 1, and then all atoms of the cell are listed.",
         )
     if _is_first(block):
         return np.eye(3, dtype=np.int64)[None], np.zeros((1, 3)), []
-    rotations, translations, remark = operations_by_name(hall, name, given, cell, where)
+    rotations, translations, remark = operations_by_name(hall, name, group, cell, where)
     return rotations, translations, [remark] if remark else []
 
 
@@ -87,7 +87,7 @@ def _operations(column: Column, where: str) -> list[Operation]:
 
 
 def _name(block: Block) -> str | None:
-    """Return the Hermann-Mauguin symbol, with the code of its setting where that stands apart."""
+    """Return the Hermann-Mauguin symbol, with the code of its setting where that is given separately."""
     name, code = block.value(*GROUP_NAMES), block.value(SETTING)
     if name is None or code is None or ":" in name:
         return name
@@ -96,8 +96,8 @@ def _name(block: Block) -> str | None:
 
 def _number(block: Block) -> int | None:
     value = block.value(*GROUP_NUMBERS)
-    given = number(value) if value is not None else math.nan
-    return int(given) if 1 <= given <= 230 and given == int(given) else None
+    group_number = number(value) if value is not None else math.nan
+    return int(group_number) if 1 <= group_number <= 230 and group_number == int(group_number) else None
 
 
 def _is_first(block: Block) -> bool:
@@ -118,19 +118,19 @@ def check_expanded(block: Block, cell: FloatArray, orbits: Sequence[FloatArray],
     """
     if _is_first(block) or not any(block.value(n) for n in (*HALL_NAMES, *GROUP_NAMES, *GROUP_NUMBERS)):
         return
-    hall, name, given = block.value(*HALL_NAMES), _name(block), _number(block)
+    hall, name, group = block.value(*HALL_NAMES), _name(block), _number(block)
     try:
-        rotations, translations, _ = operations_by_name(hall, name, given, cell, where)
-    except StructureError:  # a name that says nothing contradicts nothing
+        rotations, translations, _ = operations_by_name(hall, name, group, cell, where)
+    except StructureError:  # an unreadable name contradicts nothing
         return
     listed = np.concatenate(orbits)
     for rotation, translation in zip(rotations, translations, strict=True):
-        # Some atoms are enough: in an asymmetric unit hardly any has all its images.
+        # A few atoms are enough: in an asymmetric unit hardly any atom has all its images.
         difference = (listed[:50] @ rotation.T + translation)[:, None] - listed[None]
         distance = np.linalg.norm((difference - np.round(difference)) @ cell, axis=2)
         if np.any(distance.min(axis=1) > _LARGEST_ROUNDING_A):
             raise StructureError(
-                f"The file names the space group {shown(name or hall or f'number {given}')!r} but lists only the "
+                f"The file names the space group {shown(name or hall or f'number {group}')!r} but lists only the "
                 "identity as its operations, and its atoms are not all of the cell.",
                 where=where,
                 fix="List all operations of the space group, or all atoms of the cell and P1.",

@@ -1,7 +1,7 @@
 """The syntax of CIF 1.1: from text to data blocks of named columns, each value with its line.
 
 Grammar: Hall, Allen & Brown, Acta Cryst. A47, 655 (1991), and the CIF 1.1 specification of the IUCr. Nothing in the
-text is evaluated, and the time is linear in its length. Only names that a crystal is made of are kept.
+text is evaluated, and the time is linear in its length. Only names that describe a crystal are stored.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from superionic.foreign import shown
 
 LENGTHS = ("_cell_length_a", "_cell_length_b", "_cell_length_c")
 ANGLES = ("_cell_angle_alpha", "_cell_angle_beta", "_cell_angle_gamma")
-_WANTED = ("_cell_", "_atom_site_", "_atom_type_", "_symmetry_", "_space_group_", "_chemical_formula_sum")
-_UNWANTED = ("_atom_site_aniso_", "_atom_site_moment_", "_symmetry_equiv_pos_site_id")
-_ALIKE = ("_atom", "_sym", "_space", "_cell")
+_READ = ("_cell_", "_atom_site_", "_atom_type_", "_symmetry_", "_space_group_", "_chemical_formula_sum")
+_SKIPPED = ("_atom_site_aniso_", "_atom_site_moment_", "_symmetry_equiv_pos_site_id")
+_SIMILAR = ("_atom", "_sym", "_space", "_cell")
 _MAX_NAMES = 200
 _MAX_VALUES = 10_000
 _LONGEST_WORDS = 2048
@@ -40,11 +40,11 @@ class Column:
     Parameters
     ----------
     values
-        As they stand in the file, without their quotes.
+        The text in the file, without quotes.
     lines
         Line of each value, counted from 1.
     loop
-        Number of the loop that the name stands in; None outside loops.
+        Number of the loop that the name belongs to; None outside loops.
     """
 
     values: list[str] = field(default_factory=list)
@@ -61,9 +61,9 @@ class Block:
     name
         What follows ``data_``.
     columns
-        The values of the names that are kept.
+        The values of the names that are read.
     other_names
-        Names that begin like those of atoms or symmetry but whose values are not kept.
+        Names that begin like those of atoms or symmetry but whose values are not read.
     line
         Line of ``data_``, counted from 1.
     """
@@ -101,7 +101,7 @@ def parse_cif(text: str, where: str) -> list[Block]:
 
 
 def block_text(text: str, name: str) -> str:
-    """Return the part of a CIF that is the data block of a name; all of it where there is none or more than one."""
+    """Return the text of the named data block of a CIF; all of it where there is none or more than one of that name."""
     plain = text.replace("\r\n", "\n").replace("\r", "\n")
     starts = [
         (m.start(), m.group()[5:].lower())
@@ -170,8 +170,8 @@ class _Parser:
         self._awaiting = (name, start)
 
     def _new_column(self, name: str, start: int, loop: int | None) -> Column | None:
-        if not name.startswith(_WANTED) or name.startswith(_UNWANTED):
-            if name.startswith(_ALIKE) and self._blocks and len(self._blocks[-1].other_names) < _MAX_NAMES:
+        if not name.startswith(_READ) or name.startswith(_SKIPPED):
+            if name.startswith(_SIMILAR) and self._blocks and len(self._blocks[-1].other_names) < _MAX_NAMES:
                 self._blocks[-1].other_names[name] = None
             return None
         if not self._blocks:  # some programs forget the line data_
@@ -202,7 +202,7 @@ class _Parser:
                 column.values.append(value)
                 column.lines.append(self._line(start))
             self._last, self._awaiting = (name, self._line(start)), None
-        elif self._last is not None and self._last[0].startswith(_WANTED):
+        elif self._last is not None and self._last[0].startswith(_READ):
             name, line = self._last
             if line != self._line(start):
                 raise self._error(
@@ -212,21 +212,21 @@ class _Parser:
             if name in self._blocks[-1].columns:
                 words = self._blocks[-1].columns[name].values
                 if len(words[0]) > _LONGEST_WORDS:
-                    raise self._error(f"The value of {shown(name)} goes on and on", start, "Give one value.")
+                    raise self._error(f"The value of {shown(name)} is too long", start, "Give one value.")
                 words[0] += f" {value}"
 
     def _close(self, start: int) -> None:
         """End what is being read: a loop, or a name with its value."""
         if self._in_loop and self._names and self._filled % len(self._names):
             first = self._names[0][0]
-            if any(name.startswith(_WANTED) for name, _ in self._names):
+            if any(name.startswith(_READ) for name, _ in self._names):
                 raise self._error(
                     f"The loop of {shown(first)} has {len(self._names)} columns but {self._filled} values; "
                     "one of its rows is not complete",
                     start,
                     "Complete its rows, and quote values with blanks.",
                 )
-        if self._awaiting is not None and self._awaiting[0].startswith(_WANTED):
+        if self._awaiting is not None and self._awaiting[0].startswith(_READ):
             raise self._error(f"{shown(self._awaiting[0])} has no value", self._awaiting[1], "Give its value, or ?.")
         if self._in_loop:
             self._n_loops += 1
