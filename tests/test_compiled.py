@@ -59,7 +59,7 @@ t, n_radial, k_radial, n_angular, k_angular, l_max, neurons = 3, 5, 9, 5, 9, 4, 
 dim, n = n_radial + n_angular * (l_max + 2), len(atoms)
 types = np.searchsorted([3, 17, 39], atoms.numbers)
 structure = (
-    atoms.positions, types, near.first, near.neighbours, near.offsets_A,
+    atoms.positions, types, near.first, near.neighbours, near.shift, near.shifts_A,
     np.array([6.0, 4.5]), np.array([n_radial, k_radial, n_angular, k_angular, l_max, 1, 1]),
 )
 expansion = rng.normal(size=(t, t, n_radial, k_radial)), rng.normal(size=(t, t, n_angular, k_angular))

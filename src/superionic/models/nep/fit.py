@@ -272,7 +272,8 @@ class _Item:
     types: npt.NDArray[np.int64]
     first: npt.NDArray[np.int64]
     neighbours: npt.NDArray[np.int64]
-    offsets: FloatArray
+    shift: npt.NDArray[np.int64]
+    shifts: FloatArray
     energy: float
     forces: FloatArray
     virial: FloatArray | None
@@ -308,7 +309,8 @@ def _prepare(part: LabelledSet, model: NepModel) -> list[_Item]:
                 model.types_of(atoms.numbers),
                 found.first,
                 found.neighbours,
-                found.offsets_A,
+                found.shift,
+                found.shifts_A,
                 float(part.targets.energies_eV[k]),
                 forces,
                 virial,
@@ -330,7 +332,8 @@ def _evaluated(parameters: Mapping[str, npt.NDArray[Any]], item: _Item) -> tuple
         item.types,
         item.first,
         item.neighbours,
-        item.offsets,
+        item.shift,
+        item.shifts,
         parameters["cutoffs_A"],
         parameters["shape"],
         parameters["c_radial"],
@@ -386,7 +389,7 @@ def _add_gradient(
     # dL = by_force·dF + by_virial:dW with F = -dE/dx, W = dE/dε: the derivative of dE/dθ along this motion.
     strain = np.zeros((3, 3)) if by_virial is None else by_virial
     moves = item.positions @ strain - by_force
-    offset_moves = item.offsets @ strain
+    shift_moves = item.shifts @ strain
     longest = float(np.sqrt(np.max(np.sum(moves**2, axis=1))))
     if by_virial is not None:
         longest = max(longest, float(np.abs(strain).sum()) * float(parameters["cutoffs_A"][0]))
@@ -399,7 +402,8 @@ def _add_gradient(
             item.types,
             item.first,
             item.neighbours,
-            item.offsets + (sign * length) * offset_moves,
+            item.shift,
+            item.shifts + (sign * length) * shift_moves,
             parameters["cutoffs_A"],
             parameters["shape"],
             parameters["c_radial"],
@@ -482,7 +486,7 @@ def _zbl_reach(train: LabelledSet, numbers: Sequence[int], options: NepOptions) 
         found.update(positions, np.array(atoms.cell.array), np.array(atoms.pbc, dtype=bool))
         kinds = np.array([place[int(number)] for number in atoms.numbers])
         centre = np.repeat(np.arange(len(atoms)), np.diff(found.first))
-        distances = np.linalg.norm(positions[found.neighbours] + found.offsets_A - positions[centre], axis=1)
+        distances = np.linalg.norm(positions[found.neighbours] + found.shifts_A[found.shift] - positions[centre], axis=1)
         np.minimum.at(shortest, (kinds[centre], kinds[found.neighbours]), distances)
     shortest = np.minimum(shortest, shortest.T)
     reach: FloatArray = np.minimum(options.contact_fraction * shortest, options.longest_zbl_A)

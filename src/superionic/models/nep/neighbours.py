@@ -6,14 +6,20 @@ come out bit for bit the same whether the list was made at this step or twenty s
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
 from superionic.compiled import compiled
+from superionic.errors import CalculationFailed
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
+
+_MOST_SHIFTS = 4096
+"""Where atoms have wandered through so many cells, only the translations that occur are kept."""
 
 
 class NeighbourList:
@@ -24,28 +30,47 @@ class NeighbourList:
     cutoff_A
         All pairs up to this distance are in the list, at any time.
     skin_A
-        How much farther it looks, so that it need not be made anew at each step.
+        How much farther it looks, so that it need not be made anew at each step. A long one costs little: distances of
+        pairs beyond the cutoff are a small part of an evaluation.
+
+    Attributes
+    ----------
+    first, neighbours
+        The neighbours of atom i are ``neighbours[first[i] : first[i + 1]]``.
+    shift
+        (n_pairs,) row of ``shifts_A`` that belongs to each pair: r_ij = positions[j] + shifts_A[shift] - positions[i].
+    shifts_A
+        (n_shifts, 3) translations in Å, of this cell. A few serve all pairs, so that a cell that changes costs nothing.
+    n_built
+        How often the list was made.
     """
 
-    def __init__(self, cutoff_A: float, skin_A: float = 0.7) -> None:
+    def __init__(self, cutoff_A: float, skin_A: float = 2.0) -> None:
         self.cutoff_A = cutoff_A
         self.skin_A = skin_A
         self.first: IntArray = np.zeros(1, dtype=np.int64)
         self.neighbours: IntArray = np.zeros(0, dtype=np.int64)
-        self.offsets_A: FloatArray = np.zeros((0, 3))
+        self.shift: IntArray = np.zeros(0, dtype=np.int64)
+        self.shifts_A: FloatArray = np.zeros((0, 3))
         self.n_built = 0
         self._images: FloatArray = np.zeros((0, 3))
         self._positions: FloatArray = np.zeros((0, 3))
         self._cell: FloatArray = np.zeros((3, 3))
-        self._offsets_cell: FloatArray = np.zeros((3, 3))
+        self._shifts_cell: FloatArray = np.zeros((3, 3))
         self._pbc = np.zeros(3, dtype=bool)
 
     def update(self, positions_A: FloatArray, cell_A: FloatArray, pbc: BoolArray) -> None:
-        """Bring the list up to date for these positions (n_atoms, 3) and this cell, both in Å."""
+        """Bring the list up to date for these positions (n_atoms, 3) and this cell, both in Å.
+
+        Raises
+        ------
+        CalculationFailed
+            If atoms are more than some hundred thousand cells apart.
+        """
         if self._still_holds(positions_A, cell_A, pbc):
-            if not np.array_equal(cell_A, self._offsets_cell):
-                self.offsets_A = _exact_offsets(self._images, cell_A)
-                self._offsets_cell = cell_A.copy()
+            if not np.array_equal(cell_A, self._shifts_cell):
+                self.shifts_A = _exact_shifts(self._images, cell_A)
+                self._shifts_cell = cell_A.copy()
             return
         basis = np.array(cell_A, dtype=np.float64)
         for axis in np.flatnonzero(~pbc):
@@ -54,50 +79,72 @@ class NeighbourList:
             normal = np.cross(others[0], others[1])
             length = np.linalg.norm(normal)
             basis[axis] = normal / length if length > 0.0 else np.eye(3)[axis]
-        self.first, self.neighbours, images = _build(
+        self.first, self.neighbours, shift, farthest = _build(
             np.ascontiguousarray(positions_A), basis, pbc, self.cutoff_A + self.skin_A
         )
-        self._images = images
+        sizes = tuple(2 * int(most) + 1 for most in farthest)
+        n_shifts = math.prod(sizes)
+        if n_shifts >= 2**62:
+            raise CalculationFailed("atoms have moved so far apart that no neighbour list can be made")
+        used: IntArray = np.arange(n_shifts if n_shifts <= _MOST_SHIFTS else 0)
+        if n_shifts > _MOST_SHIFTS:
+            used, shift = np.unique(shift, return_inverse=True)
+        self.shift = shift
+        self._images = np.stack(np.unravel_index(used, sizes), axis=1).astype(np.float64) - farthest
         self._positions, self._cell, self._pbc = positions_A.copy(), cell_A.copy(), pbc.copy()
-        self.offsets_A = _exact_offsets(images, cell_A)
-        self._offsets_cell = cell_A.copy()
+        self.shifts_A = _exact_shifts(self._images, cell_A)
+        self._shifts_cell = cell_A.copy()
         self.n_built += 1
 
     def _still_holds(self, positions: FloatArray, cell: FloatArray, pbc: BoolArray) -> bool:
         if len(positions) != len(self._positions) or not np.array_equal(pbc, self._pbc):
             return False
-        strain = 0.0
-        before = self._positions
+        strain, map_ = 0.0, np.eye(3)
         if not np.array_equal(cell, self._cell):
             if not pbc.all():
                 return False
-            map_ = np.linalg.solve(self._cell, cell)
+            map_ = np.ascontiguousarray(np.linalg.solve(self._cell, cell))
             strain = float(np.linalg.norm(map_ - np.eye(3)))
-            before = before @ map_
-        moved = float(np.sqrt(np.max(np.sum((positions - before) ** 2, axis=1), initial=0.0)))
+        moved = _farthest_move(positions, self._positions, map_)
         # A pair that is not in the list was farther than cutoff + skin; strain and motion bring it this much nearer.
         return (self.cutoff_A + self.skin_A) * (1.0 - strain) - 2.0 * moved > self.cutoff_A
 
 
-def _exact_offsets(images: FloatArray, cell: FloatArray) -> FloatArray:
+def _exact_shifts(images: FloatArray, cell: FloatArray) -> FloatArray:
     """Image vectors in Å, each by itself, so that a result depends on the pair alone (no blocked matrix product)."""
-    offsets: FloatArray = images[:, :1] * cell[0] + images[:, 1:2] * cell[1] + images[:, 2:] * cell[2]
-    return offsets
+    shifts: FloatArray = images[:, :1] * cell[0] + images[:, 1:2] * cell[1] + images[:, 2:] * cell[2]
+    return shifts
+
+
+@compiled
+def _farthest_move(positions: FloatArray, before: FloatArray, map_: FloatArray) -> float:
+    """Largest distance between positions and those before, mapped; infinite where one is not a number."""
+    farthest = 0.0
+    for i in range(len(positions)):
+        squared = 0.0
+        for a in range(3):
+            went = before[i, 0] * map_[0, a] + before[i, 1] * map_[1, a] + before[i, 2] * map_[2, a]
+            squared += (positions[i, a] - went) ** 2
+        if not squared <= farthest:
+            farthest = squared if squared == squared else np.inf  # noqa: PLR0124 - not a number
+    return math.sqrt(farthest)
 
 
 @compiled
 def _build(  # noqa: PLR0912, PLR0915 - one compiled loop
     positions: FloatArray, cell: FloatArray, pbc: BoolArray, cutoff: float
-) -> tuple[IntArray, IntArray, FloatArray]:
-    """Linked cells over the atoms and those of their images that lie within the cutoff of the cell.
+) -> tuple[IntArray, IntArray, IntArray, IntArray]:
+    """List of pairs: first, neighbours, and for each pair its translation as a number, with the sizes of those numbers.
 
-    Returns first (n + 1,), neighbours (p,) and images (p, 3): lattice translations of the neighbour as given (not
-    wrapped).
+    Each atom and each of its images, by index and then by image, goes to all atoms within its reach: so the
+    neighbours of an atom come in this order, and need no sorting. Atoms are looked up by bins half a cutoff wide. A
+    translation by whole vectors (a, b, c) has the number that :func:`numpy.unravel_index` takes apart, each counted
+    from minus the farthest.
     """
     n = len(positions)
     inverse = np.linalg.inv(cell)
     wrapped = np.empty((n, 3))
-    turns = np.zeros((n, 3))
+    turns = np.zeros((n, 3), dtype=np.int64)
     reach = np.empty(3)
     images = np.zeros(3, dtype=np.int64)
     for a in range(3):
@@ -109,98 +156,96 @@ def _build(  # noqa: PLR0912, PLR0915 - one compiled loop
     for i in range(n):
         for a in range(3):
             f = positions[i, 0] * inverse[0, a] + positions[i, 1] * inverse[1, a] + positions[i, 2] * inverse[2, a]
-            if pbc[a]:
-                turns[i, a] = np.floor(f)
+            if pbc[a] and abs(f) < 1.0e15:
+                turns[i, a] = int(np.floor(f))
                 f -= turns[i, a]
             wrapped[i, a] = f
-            low[a], high[a] = min(low[a], f), max(high[a], f)
-    # Atoms and images near enough, in fractional coordinates.
-    room = 1
-    for a in range(3):
-        room *= 2 * images[a] + 1
-    ghost_f = np.empty((n * room, 3))
-    ghost_of = np.empty(n * room, dtype=np.int64)
-    ghost_image = np.empty((n * room, 3))
-    ghosts = 0
-    for sa in range(-images[0], images[0] + 1):
-        for sb in range(-images[1], images[1] + 1):
-            for sc in range(-images[2], images[2] + 1):
-                for i in range(n):
-                    fa, fb, fc = wrapped[i, 0] + sa, wrapped[i, 1] + sb, wrapped[i, 2] + sc
-                    if fa < low[0] - reach[0] or fa > high[0] + reach[0]:
-                        continue
-                    if fb < low[1] - reach[1] or fb > high[1] + reach[1]:
-                        continue
-                    if fc < low[2] - reach[2] or fc > high[2] + reach[2]:
-                        continue
-                    ghost_f[ghosts, 0], ghost_f[ghosts, 1], ghost_f[ghosts, 2] = fa, fb, fc
-                    ghost_image[ghosts, 0], ghost_image[ghosts, 1], ghost_image[ghosts, 2] = sa, sb, sc
-                    ghost_of[ghosts] = i
-                    ghosts += 1
+            if f < low[a]:
+                low[a] = f
+            if f > high[a]:
+                high[a] = f
+    farthest = np.empty(3, dtype=np.int64)
     bins = np.empty(3, dtype=np.int64)
     width = np.empty(3)
     for a in range(3):
-        span = high[a] - low[a] + 2.0 * reach[a]
-        # Bins at least a cutoff wide, so that neighbours lie in adjacent ones; not more bins than atoms need.
-        bins[a] = max(1, min(int(span / reach[a]), 64))
-        width[a] = span / bins[a] * (1.0 + 1.0e-12)
-    head = np.full(bins[0] * bins[1] * bins[2], -1, dtype=np.int64)
-    following = np.empty(max(ghosts, 1), dtype=np.int64)
-    place = np.empty((max(ghosts, 1), 3), dtype=np.int64)
-    cartesian = np.empty((max(ghosts, 1), 3))
-    for g in range(ghosts):
-        for a in range(3):
-            place[g, a] = min(bins[a] - 1, max(0, int((ghost_f[g, a] - low[a] + reach[a]) / width[a])))
-            cartesian[g, a] = ghost_f[g, 0] * cell[0, a] + ghost_f[g, 1] * cell[1, a] + ghost_f[g, 2] * cell[2, a]
-        at = (place[g, 0] * bins[1] + place[g, 1]) * bins[2] + place[g, 2]
-        following[g] = head[at]
-        head[at] = g
-    limit = cutoff * cutoff
-    first = np.zeros(n + 1, dtype=np.int64)
-    neighbours = np.empty(64 * max(n, 1), dtype=np.int64)
-    vectors = np.empty((64 * max(n, 1), 3))
-    keys = np.empty(1024, dtype=np.int64)
-    which = np.empty(1024, dtype=np.int64)
-    total = 0
+        least, most = 0, 0
+        for i in range(n):
+            least, most = min(least, turns[i, a]), max(most, turns[i, a])
+        farthest[a] = images[a] + most - least
+        span = max(high[a] - low[a], 1.0e-9)
+        bins[a] = max(1, min(int(2.0 * span / reach[a]), 64))
+        width[a] = span / bins[a]
+    # Atoms by bin, those of neighbouring bins along c one after the other.
+    n_bins = bins[0] * bins[1] * bins[2]
+    begin = np.zeros(n_bins + 1, dtype=np.int64)
+    bin_of = np.empty(n, dtype=np.int64)
     for i in range(n):
-        x = wrapped[i, 0] * cell[0, 0] + wrapped[i, 1] * cell[1, 0] + wrapped[i, 2] * cell[2, 0]
-        y = wrapped[i, 0] * cell[0, 1] + wrapped[i, 1] * cell[1, 1] + wrapped[i, 2] * cell[2, 1]
-        z = wrapped[i, 0] * cell[0, 2] + wrapped[i, 1] * cell[1, 2] + wrapped[i, 2] * cell[2, 2]
-        centre = np.empty(3, dtype=np.int64)
+        at = 0
         for a in range(3):
-            centre[a] = min(bins[a] - 1, max(0, int((wrapped[i, a] - low[a] + reach[a]) / width[a])))
-        found = 0
-        for ba in range(max(0, centre[0] - 1), min(bins[0], centre[0] + 2)):
-            for bb in range(max(0, centre[1] - 1), min(bins[1], centre[1] + 2)):
-                for bc in range(max(0, centre[2] - 1), min(bins[2], centre[2] + 2)):
-                    g = head[(ba * bins[1] + bb) * bins[2] + bc]
-                    while g >= 0:
-                        dx, dy, dz = cartesian[g, 0] - x, cartesian[g, 1] - y, cartesian[g, 2] - z
-                        j = ghost_of[g]
-                        own = j == i and ghost_image[g, 0] == 0 and ghost_image[g, 1] == 0 and ghost_image[g, 2] == 0
-                        if dx * dx + dy * dy + dz * dz < limit and not own:
-                            if found == len(keys):
-                                keys = np.concatenate((keys, keys))
-                                which = np.concatenate((which, which))
-                            key = j
-                            for a in range(3):
+            at = at * bins[a] + min(bins[a] - 1, max(0, int((wrapped[i, a] - low[a]) / width[a])))
+        bin_of[i] = at
+        begin[at + 1] += 1
+    for at in range(n_bins):
+        begin[at + 1] += begin[at]
+    atom_at = np.empty(n, dtype=np.int64)
+    cartesian = np.empty((n, 3))
+    filled = begin[:-1].copy()
+    for i in range(n):
+        at = filled[bin_of[i]]
+        filled[bin_of[i]] += 1
+        atom_at[at] = i
+        for a in range(3):
+            cartesian[at, a] = wrapped[i, 0] * cell[0, a] + wrapped[i, 1] * cell[1, a] + wrapped[i, 2] * cell[2, a]
+    limit = cutoff * cutoff
+    room = 64
+    counts = np.zeros(n, dtype=np.int64)
+    who, by = np.empty((n, room), dtype=np.int64), np.empty((n, room), dtype=np.int64)
+    f = np.empty(3)
+    from_bin, to_bin = np.empty(3, dtype=np.int64), np.empty(3, dtype=np.int64)
+    for j in range(n):
+        for sa in range(-images[0], images[0] + 1):
+            for sb in range(-images[1], images[1] + 1):
+                for sc in range(-images[2], images[2] + 1):
+                    f[0], f[1], f[2] = wrapped[j, 0] + sa, wrapped[j, 1] + sb, wrapped[j, 2] + sc
+                    near = True
+                    for a in range(3):
+                        if not low[a] - reach[a] <= f[a] <= high[a] + reach[a]:
+                            near = False
+                        from_bin[a] = max(0, int(np.floor((f[a] - reach[a] - low[a]) / width[a] - 1.0e-9)))
+                        to_bin[a] = min(bins[a] - 1, int(np.floor((f[a] + reach[a] - low[a]) / width[a] + 1.0e-9)))
+                    if not near:
+                        continue
+                    x = f[0] * cell[0, 0] + f[1] * cell[1, 0] + f[2] * cell[2, 0]
+                    y = f[0] * cell[0, 1] + f[1] * cell[1, 1] + f[2] * cell[2, 1]
+                    z = f[0] * cell[0, 2] + f[1] * cell[1, 2] + f[2] * cell[2, 2]
+                    own = sa == 0 and sb == 0 and sc == 0
+                    for ba in range(from_bin[0], to_bin[0] + 1):
+                        for bb in range(from_bin[1], to_bin[1] + 1):
+                            row = (ba * bins[1] + bb) * bins[2]
+                            for at in range(begin[row + from_bin[2]], begin[row + to_bin[2] + 1]):
+                                dx, dy, dz = x - cartesian[at, 0], y - cartesian[at, 1], z - cartesian[at, 2]
+                                if not dx * dx + dy * dy + dz * dz < limit:
+                                    continue
+                                i = atom_at[at]
+                                if own and i == j:
+                                    continue
+                                if counts[i] == room:
+                                    who = np.concatenate((who, np.empty((n, room), dtype=np.int64)), axis=1)
+                                    by = np.concatenate((by, np.empty((n, room), dtype=np.int64)), axis=1)
+                                    room *= 2
                                 # The translation of atom j as given relative to atom i as given.
-                                turn = int(ghost_image[g, a] + turns[i, a] - turns[j, a])
-                                key = key * 65536 + (turn + 32768)
-                            keys[found] = key
-                            which[found] = g
-                            found += 1
-                        g = following[g]
-        while total + found > len(neighbours):
-            neighbours = np.concatenate((neighbours, neighbours))
-            vectors = np.concatenate((vectors, vectors))
-        order = np.argsort(keys[:found])
-        for at in range(found):
-            g = which[order[at]]
-            j = ghost_of[g]
-            neighbours[total + at] = j
-            for a in range(3):
-                vectors[total + at, a] = ghost_image[g, a] + turns[i, a] - turns[j, a]
-        total += found
-        first[i + 1] = total
-    return first, neighbours[:total].copy(), vectors[:total].copy()
+                                ta = sa + turns[i, 0] - turns[j, 0] + farthest[0]
+                                tb = sb + turns[i, 1] - turns[j, 1] + farthest[1]
+                                tc = sc + turns[i, 2] - turns[j, 2] + farthest[2]
+                                who[i, counts[i]] = j
+                                by[i, counts[i]] = (ta * (2 * farthest[1] + 1) + tb) * (2 * farthest[2] + 1) + tc
+                                counts[i] += 1
+    first = np.zeros(n + 1, dtype=np.int64)
+    for i in range(n):
+        first[i + 1] = first[i] + counts[i]
+    neighbours, shift = np.empty(first[n], dtype=np.int64), np.empty(first[n], dtype=np.int64)
+    for i in range(n):
+        for k in range(counts[i]):
+            neighbours[first[i] + k] = who[i, k]
+            shift[first[i] + k] = by[i, k]
+    return first, neighbours, shift, farthest
