@@ -60,14 +60,14 @@ _ALL: Final = (
     Convention(
         MP_RAW,
         "PBE, PBE+U for some oxides and fluorides, as the Materials Project computes them, without corrections "
-        "(SevenNet-0, M3GNet-MP-2021.2.8, MACE-MP-0, MACE-MPA-0)",
+        "(SevenNet-0, M3GNet-MP-2021.2.8, Nequix-MP-1, MACE-MP-0, MACE-MPA-0)",
         -4.250,
     ),
     Convention(MP_R2SCAN_CHGNET, "r2SCAN of the Materials Project, as CHGNet r2scan was trained on", -8.619),
     Convention(MP_R2SCAN_SEVENNET, "r2SCAN of the Materials Project, as 7net-mf-0 was trained on", -8.602),
     Convention(MATPES_PBE, "PBE without U and with newer pseudopotentials, as in MatPES", -4.273),
     Convention(MATPES_R2SCAN, "r2SCAN as in MatPES", -8.554),
-    Convention(OMAT24, "PBE, PBE+U for some oxides and fluorides, with the settings of OMat24", -4.26),
+    Convention(OMAT24, "PBE, PBE+U for some oxides and fluorides, with the settings of OMat24 (Nequix-OMat-1)", -4.26),
     Convention(PAIR, "the pair potential of superionic: good for testing a workflow only"),
 )
 CONVENTIONS: Final[dict[str, Convention]] = {convention.name: convention for convention in _ALL}

@@ -119,3 +119,63 @@ class EngineSpec:
         pins = [line for line in self.pins().splitlines() if line and not line.startswith("#")]
         made_of = json.dumps([pins, dict(self.files), dict(self.build_environment)], sort_keys=True)
         return hashlib.sha256(made_of.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """A file of a model that a package of others carries: it is taken out of it, and comes neither with superionic.
+
+    Attributes
+    ----------
+    name
+        Name on the command line, and of the model in campaign files.
+    engine
+        Name of the model that evaluates it.
+    requirement
+        The package, as ``distribution==version``.
+    wheel
+        Options of ``pip download`` that choose a wheel of it; it is opened and not installed.
+    member
+        The file in the wheel.
+    sha256
+        Of the file.
+    purpose, licence
+        For people.
+    energy_convention, level_of_theory
+        What its energies are.
+    elements
+        That it covers, in order of atomic number.
+    caution
+        What there is to know before it is used, in a sentence.
+    rigid_cell
+        Whether it is unfit wherever the cell follows its stress.
+    """
+
+    name: str
+    engine: str
+    requirement: str
+    wheel: tuple[str, ...]
+    member: str
+    sha256: str
+    purpose: str
+    licence: str
+    energy_convention: str
+    level_of_theory: str
+    elements: tuple[str, ...]
+    caution: str
+    rigid_cell: bool = False
+
+    @property
+    def kept_name(self) -> str:
+        """Name by which tasks refer to it; see :mod:`superionic.execution.kept_files`."""
+        return f"sha256:{self.sha256}/{self.member.rpartition('/')[2]}"
+
+    @property
+    def proof(self) -> str:
+        """Task function that compares it with the values on record."""
+        return "superionic.potentials.proof:prove_file"
+
+    @property
+    def proof_settings(self) -> Mapping[str, Any]:
+        """Settings of :attr:`proof`."""
+        return {"potential": self.engine, "model": self.name, "options": {"file": self.kept_name}}

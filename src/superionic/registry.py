@@ -21,7 +21,7 @@ from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Any, Final
 
-from superionic.engine_spec import EngineSpec
+from superionic.engine_spec import DataSpec, EngineSpec
 from superionic.errors import EngineError
 
 GROUP: Final = "superionic.models"
@@ -63,6 +63,10 @@ class Model:
         ``module:function`` that gives the lines of a LAMMPS input from symbols and options; None where there are none.
     in_lammps
         Whether the engine ``lammps`` evaluates it.
+    data
+        Files of others that it evaluates under a name: each is a ``model`` of it once it is installed.
+    caution
+        What there is to know before it is chosen, in a sentence; shown by ``check`` and ``engines list``.
     """
 
     name: str
@@ -80,6 +84,12 @@ class Model:
     citation: tuple[str, str] | None = None
     lammps: str | None = None
     in_lammps: bool = False
+    data: tuple[DataSpec, ...] = ()
+    caution: str | None = None
+
+    def data_named(self, model: str | None) -> DataSpec | None:
+        """Return the file that a ``model`` stands for; None where it stands for none."""
+        return next((spec for spec in self.data if spec.name == model), None)
 
     @property
     def is_own(self) -> bool:

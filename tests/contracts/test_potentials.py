@@ -121,6 +121,21 @@ def test_matgl_with_published_weights(engine_call, shared):
     judge_all(engine_call("matgl", CONFORM_ALL, {"runs": runs}), [SINGLE_MATGL, SINGLE_MATGL])
 
 
+@pytest.mark.slow
+@pytest.mark.engine("nequix")
+def test_nequix(engine_call):
+    judge_all(engine_call("nequix", CONFORM_ALL, {"runs": [run("nequix", "test", 5e-3)]}), [SINGLE])
+
+
+@pytest.mark.slow
+@pytest.mark.engine("nequix")
+def test_nequix_with_published_weights(engine_call, shared):
+    file = shared / "models" / "nequix" / "nequix-omat-1.nqx"
+    if not file.is_file():
+        pytest.skip("no model files beside the repository")
+    judge_all(engine_call("nequix", CONFORM_ALL, {"runs": [run("nequix", None, 5e-3, file=str(file))]}), [SINGLE])
+
+
 @pytest.mark.parametrize("name", sorted({*potential_names()} - {"ase", "mace", "matgl", "nep"}))
 def test_potentials_with_weights_declare_a_convention_without_their_engine(name):
     assert is_convention(describe_potential(name).energy_convention)

@@ -101,7 +101,7 @@ def test_unknown_engine_is_an_error_that_names_the_known_ones():
     with pytest.raises(EngineError) as caught:
         engine_spec("vasp6")
     assert "chgnet, gpaw, " in str(caught.value)
-    assert "mace, matgl, sevennet" in str(caught.value)
+    assert "mace, matgl, nep89, nequix, sevennet" in str(caught.value)
 
 
 def test_recipe_changes_with_a_pin_but_not_with_a_comment(monkeypatch):

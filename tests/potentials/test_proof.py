@@ -16,6 +16,8 @@ MODELS = [
     ("sevennet", "7net-l3i5"),
     ("sevennet", "7net-mf-0/PBE"),
     ("sevennet", "7net-mf-0/R2SCAN"),
+    ("nequix", "nequix-omat-1"),
+    ("nequix", "nequix-mp-1"),
 ]
 
 

@@ -24,7 +24,7 @@ def load_model(name: str, *, model: str | None = None, threads: int = 1, **optio
     Parameters
     ----------
     name
-        ``"chgnet"``, ``"sevennet"``, ``"mace"``, ``"matgl"``, ``"nep"``, ``"pair"`` or ``"ase"``.
+        ``"chgnet"``, ``"sevennet"``, ``"mace"``, ``"matgl"``, ``"nequix"``, ``"nep"``, ``"pair"`` or ``"ase"``.
     model
         Which model of that name, such as ``"r2scan"`` of CHGNet; the usual one if None.
     threads

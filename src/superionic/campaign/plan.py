@@ -140,6 +140,8 @@ class Plan:
         Where files will be written.
     notes
         What there is to say about the reading of the crystals and references, by their names.
+    cautions
+        What there is to know of potentials before they are used, by the campaign's names of them.
     """
 
     lines: tuple[PlanLine, ...]
@@ -148,6 +150,7 @@ class Plan:
     workers: int
     run_folder: str
     notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    cautions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def cpu_hours(self) -> float:
@@ -196,7 +199,7 @@ def make_plan(
     begun
         How far each stage is; empty before the first run.
     """
-    from superionic.campaign.prepare import needed_engines
+    from superionic.campaign.prepare import cautions, needed_engines
     from superionic.campaign.spaces import build_spaces, choose_potentials
     from superionic.execution.executors import default_slots
 
@@ -219,8 +222,9 @@ def make_plan(
             kind = kind_of_task(engine if stage.evaluates else CORE, labeller)
             lines.append(_measured(file, replace(line, kind=kind), done.get(stage.name)))
     slots = default_slots(file.execution.workers, file.execution.threads_per_worker)
+    said = cautions(potentials)
     notes = {name: crystal.notes for name, crystal in {**references, **crystals}.items() if crystal.notes}
-    return Plan(tuple(lines), tuple(spaces), engines, slots.workers, str(run_folder), notes)
+    return Plan(tuple(lines), tuple(spaces), engines, slots.workers, str(run_folder), notes, said)
 
 
 def _measured(file: CampaignFile, line: PlanLine, stage: StageStatus | None) -> PlanLine:

@@ -15,6 +15,7 @@ from superionic.registry import models
 
 if TYPE_CHECKING:
     from superionic.campaign.schema import CampaignFile
+    from superionic.engine_spec import DataSpec
     from superionic.stages.base import ChosenPotential
 
 PROOF = "superionic.potentials.proof:prove_file"
@@ -53,16 +54,71 @@ def choose_potential(
         raise PotentialError(
             f"an option is not known to the engine {engine}: {error}", where=where, fix="correct `options`"
         ) from error
+    data = models()[engine].data_named(model)
     if "file" in settings:
         settings["file"] = keep(settings["file"], models()[engine].members)
+    elif data is not None:
+        settings["file"] = data.kept_name  # it is there once it is installed, as an engine is
     if engine == "ase":
         settings["version"] = identity.version  # a calculator of another version is another potential
     return ChosenPotential(name, identity, identity.model, settings)
 
 
+def data_of(potential: ChosenPotential) -> DataSpec | None:
+    """Return the file of others that a potential is, by its checksum; None if it is none."""
+    of_model = models()[potential.identity.name].data
+    return next((data for data in of_model if data.sha256 == potential.identity.checkpoint_sha256), None)
+
+
+def cautions(potentials: Mapping[str, ChosenPotential]) -> dict[str, str]:
+    """Say, by the campaign's name, what there is to know of a potential before it is used."""
+    said = {}
+    for name, chosen in potentials.items():
+        data = data_of(chosen)
+        caution = models()[chosen.identity.name].caution if data is None else data.caution
+        if caution is not None:
+            said[name] = caution
+    return said
+
+
+def refuse_moving_cells(file: CampaignFile, potentials: Mapping[str, ChosenPotential]) -> None:
+    """Raise PotentialError where a cell would follow the stress of a potential that is unfit for it."""
+    first = next(iter(file.potentials), None)
+    rank, sample, transport, distil = file.rank, file.sample, file.transport, file.distil
+    for name, chosen in potentials.items():
+        data = data_of(chosen)
+        if data is None or not data.rigid_cell:
+            continue
+        ranks = rank is not None and (rank.potential or first) == name
+        uses = []
+        if rank is not None and rank.relax_cell:
+            screens = rank.prescreen == name and rank.prescreen_steps > 0
+            compares = name in rank.compare_with and rank.compare_after == "relaxation"
+            if ranks or screens or compares:
+                uses.append("rank.relax_cell: false")
+        if sample is not None and sample.npt_ps > 0 and (sample.potential == name or (not sample.potential and ranks)):
+            uses.append("sample.npt_ps: 0")
+        if transport is not None and transport.npt_ps > 0:
+            trained = distil is not None or file.train is not None
+            if transport.potential == name or (transport.potential is None and not trained and ranks):
+                uses.append("transport.npt_ps: 0")
+        if distil is not None and (distil.teacher or list(file.potentials)[-1]) == name:
+            uses.append("another distil.teacher")
+        if uses:
+            raise PotentialError(
+                f"the cell would follow the pressure of {name}, which is unfit for that: {data.caution}",
+                where=f"potentials.{name}",
+                fix=f"keep the cell as it was refined ({', '.join(uses)}), or choose another potential",
+            )
+
+
 def needed_engines(file: CampaignFile, potentials: Mapping[str, ChosenPotential]) -> list[str]:
     """Name the engine environments that a campaign needs, in alphabetical order."""
     needed = {chosen.engine for chosen in potentials.values()}
+    for chosen in potentials.values():
+        data = data_of(chosen)
+        if data is not None and chosen.options.get("file") == data.kept_name:
+            needed.add(data.name)
     if file.label is not None and file.label.engine in ("gpaw", "tblite"):
         needed.add(file.label.engine)
     needed |= {stage.md_engine for stage in (file.sample, file.transport) if stage is not None} & {"lammps"}

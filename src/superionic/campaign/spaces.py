@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from superionic.campaign.prepare import choose_potential, known_elements
+from superionic.campaign.prepare import choose_potential, known_elements, refuse_moving_cells
 from superionic.errors import AnalysisError, CompositionError, PotentialError, StructureError
 from superionic.foreign import read_regular
 from superionic.results.identity import AxisValue, Material
@@ -256,4 +256,5 @@ def choose_potentials(file: CampaignFile) -> dict[str, ChosenPotential]:
                 where=f"potentials.{name}",
                 fix="choose a potential that covers these elements",
             )
+    refuse_moving_cells(file, chosen)
     return chosen

@@ -236,6 +236,8 @@ def show_plan(campaign: Campaign, plan: Plan) -> None:
     console.print(stages)
     engines = ", ".join(f"{name} ({kind})" for name, kind in plan.engines.items()) or "none needed"
     console.print(f"engines: {engines}")
+    for name, caution in plan.cautions.items():
+        console.print(f"[yellow]caution:[/] {escape(f'potential {name}: {caution}')}.", highlight=False)
     spent = f", of which {_hours(plan.spent_cpu_hours)} are spent" if plan.spent_cpu_hours > 0.0 else ""
     wait = f"{_hours(plan.wall_hours)}{' more' if spent else ''} with {plan.workers} workers"
     console.print(f"estimated: {_hours(plan.cpu_hours)} of CPU time{spent}; {wait}")

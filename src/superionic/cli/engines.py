@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from superionic.cli.options import JsonOption
@@ -135,7 +136,11 @@ def _show_engines(engines: Sequence[EngineStatus]) -> None:
     table = Table("engine", "version", "state", "licence", "for")
     for engine in engines:
         table.add_row(engine.name, engine.requirement, engine.state, engine.licence, engine.purpose)
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    for engine in engines:
+        if engine.caution is not None:
+            console.print(f"[yellow]caution:[/] {escape(f'{engine.name}: {engine.caution}')}.", highlight=False)
 
 
 def add_to(app: typer.Typer) -> None:

@@ -15,13 +15,14 @@ import sys
 import sysconfig
 import tempfile
 import time
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from superionic.engine_spec import EngineSpec, NativeBuild
+from superionic.engine_spec import DataSpec, EngineSpec, NativeBuild
 from superionic.errors import EngineError
-from superionic.execution.engine_specs import engine_spec
+from superionic.execution.engine_specs import DATA, engine_spec
 from superionic.execution.engines import (
     EngineLocation,
     Say,
@@ -30,9 +31,12 @@ from superionic.execution.engines import (
     engine_python,
     environment_location,
     prove_engine,
+    resolve_engine,
     write_record,
 )
 from superionic.execution.home import clean_environment, worker_environment
+from superionic.execution.kept_files import keep
+from superionic.foreign import sha256_of
 
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 """PyTorch's public index of builds without CUDA."""
@@ -67,6 +71,8 @@ def install_engine(
         If the engine is unknown, something that it needs is missing, a step fails, or the proof fails. The message
         names the fix, and ``where`` the log. What was half done is made again at the next call.
     """
+    if name in DATA:
+        return _install_data(DATA[name], say, rebuild=rebuild, prove=prove)
     spec = engine_spec(name)
     here = current_location(spec)
     if here is not None and not rebuild:
@@ -154,6 +160,52 @@ class _Shell:
                 fix=fix,
             )
         return text
+
+
+def _install_data(spec: DataSpec, say: Say, *, rebuild: bool, prove: bool) -> EngineLocation:
+    """Take a file out of a package of others, check it, and keep it where tasks look for it."""
+    with contextlib.suppress(EngineError):
+        if not rebuild:
+            there = resolve_engine(spec.name)
+            say(f"{spec.name}: installed already")
+            return there
+    say(f"{spec.name}: taking {spec.member} out of {spec.requirement} (licence {spec.licence})")
+    with tempfile.TemporaryDirectory(prefix="superionic-data-") as folder:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
+        ended = subprocess.run(
+            [*command, *spec.wheel, "--dest", folder, spec.requirement],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            env=_pip_environment(),
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+        wheel = next(Path(folder).glob("*.whl"), None)
+        file = Path(folder) / spec.member.rpartition("/")[2]
+        by_hand = f"get {spec.requirement} from a package index where there is one, and name its {file.name} as `file`"
+        if ended.returncode != 0 or wheel is None:
+            tail = "\n".join(ended.stderr.splitlines()[-_TAIL_LINES:])
+            raise EngineError(f"The package of {spec.name} cannot be downloaded:\n{tail}", fix=by_hand)
+        try:
+            with zipfile.ZipFile(wheel) as package:
+                file.write_bytes(package.read(spec.member))
+        except (OSError, KeyError, zipfile.BadZipFile) as error:
+            raise EngineError(f"{wheel.name} does not hold {spec.member}: {error}", fix=by_hand) from error
+        if (digest := sha256_of(file)) != spec.sha256:
+            raise EngineError(
+                f"The file of {spec.name} in {wheel.name} is not the one on record: its SHA-256 is {digest}.",
+                fix=by_hand,
+            )
+        keep(file)
+    location = resolve_engine(spec.name)
+    if prove:
+        report = prove_engine(spec, location)
+        say(f"{spec.name}: {report.message}")
+        if not report.passed:
+            raise EngineError(f"{spec.name} fails its proof: {report.message}", fix="do not trust it on this machine")
+    say(f"{spec.name}: ready. Caution: {spec.caution}")
+    return location
 
 
 def _make_environment(

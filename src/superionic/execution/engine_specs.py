@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from superionic.engine_spec import EngineSpec, NativeBuild
+from superionic.engine_spec import DataSpec, EngineSpec, NativeBuild
 from superionic.errors import EngineError
 from superionic.registry import models
 
@@ -76,6 +76,9 @@ ENGINES: Mapping[str, EngineSpec] = MappingProxyType(
     }
 )
 
+DATA: Mapping[str, DataSpec] = MappingProxyType({spec.name: spec for model in models().values() for spec in model.data})
+"""Files of others that models evaluate by name: installed and listed as engines are."""
+
 
 def engine_spec(name: str) -> EngineSpec:
     """Return the description of an engine.
@@ -87,5 +90,7 @@ def engine_spec(name: str) -> EngineSpec:
     """
     spec = ENGINES.get(name)
     if spec is None:
-        raise EngineError(f"There is no engine called {name!r}.", fix=f"Choose one of: {', '.join(sorted(ENGINES))}.")
+        raise EngineError(
+            f"There is no engine called {name!r}.", fix=f"Choose one of: {', '.join(sorted([*ENGINES, *DATA]))}."
+        )
     return spec

@@ -23,10 +23,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from superionic.engine_spec import EngineSpec
-from superionic.errors import CalculationFailed, EngineError, SuperionicError
-from superionic.execution.engine_specs import ENGINES, engine_spec
+from superionic.engine_spec import DataSpec, EngineSpec
+from superionic.errors import CalculationFailed, EngineError, StorageError, SuperionicError
+from superionic.execution.engine_specs import DATA, ENGINES, engine_spec
 from superionic.execution.home import superionic_home
+from superionic.execution.kept_files import kept
+from superionic.registry import models
 
 Say = Callable[[str], None]
 Kind = Literal["current", "environment"]
@@ -72,6 +74,7 @@ class EngineStatus:
     state: State
     python: Path | None
     identity: dict[str, Any]
+    caution: str | None = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,8 @@ def resolve_engine(name: str) -> EngineLocation:
     """
     if name == CORE:
         return EngineLocation(CORE, Path(sys.executable), "current", _current_identity(_CORE_PACKAGES))
+    if name in DATA:
+        return _data_location(DATA[name])
     spec = engine_spec(name)
     current = current_location(spec)
     if current is not None:
@@ -147,6 +152,25 @@ def list_engines() -> list[EngineStatus]:
                 state=state,
                 python=None if location is None else location.python,
                 identity={} if location is None else location.identity,
+                caution=next((m.caution for m in models().values() if m.engine is spec), None),
+            )
+        )
+    for name in sorted(DATA):
+        data = DATA[name]
+        try:
+            place: EngineLocation | None = _data_location(data)
+        except EngineError:
+            place = None
+        statuses.append(
+            EngineStatus(
+                name=name,
+                requirement=f"{data.requirement}, of which one file",
+                purpose=data.purpose,
+                licence=data.licence,
+                state="absent" if place is None else "installed",
+                python=None if place is None else place.python,
+                identity={} if place is None else place.identity,
+                caution=data.caution,
             )
         )
     return statuses
@@ -161,10 +185,10 @@ def check_engine(name: str) -> EngineReport:
         If the engine is unknown or not installed. An engine that fails its proof is reported, not raised.
     """
     location = resolve_engine(name)
-    return prove_engine(engine_spec(name), location)
+    return prove_engine(DATA[name] if name in DATA else engine_spec(name), location)
 
 
-def prove_engine(spec: EngineSpec, location: EngineLocation) -> EngineReport:
+def prove_engine(spec: EngineSpec | DataSpec, location: EngineLocation) -> EngineReport:
     """Run an engine's proof function in the Python at ``location``.
 
     The function returns what it found, with ``differences`` (or ``deviations``) by quantity; it raises if they are too
@@ -186,6 +210,19 @@ def prove_engine(spec: EngineSpec, location: EngineLocation) -> EngineReport:
 def _agreement(differences: Mapping[str, float]) -> str:
     told = ", ".join(f"{name} by {value:.1g}" for name, value in differences.items())
     return "reproduces the values on record" + (f"; differs in {told}" if told else "")
+
+
+def _data_location(spec: DataSpec) -> EngineLocation:
+    """Return where a file of others is evaluated: here, if it is kept and whole."""
+    try:
+        kept(spec.kept_name)
+    except StorageError as error:
+        raise EngineError(
+            f"The file of {spec.name} is not installed.",
+            where=str(superionic_home() / "files"),
+            fix=f"superionic engines install {spec.name}",
+        ) from error
+    return EngineLocation(spec.name, Path(sys.executable), "current", {"files": {spec.name: spec.sha256}})
 
 
 # ---- what is there ---------------------------------------------------------------------------------------------------

@@ -126,15 +126,15 @@ class PotentialInput(Section):
     model: str | None = Field(
         default=None,
         min_length=1,
-        description="Model of the engine, e.g. 0.3.0 or 7net-0; the engine's default if left out. With `file`, a name "
-        "for it in reports.",
+        description="Model of the engine, e.g. 0.3.0, 7net-0 or nequix-omat-1; the engine's default if left out. With "
+        "`file`, a name for it in reports.",
     )
     file: str | None = Field(
         default=None,
         min_length=1,
         description="Checkpoint of the potential, relative to the campaign file: of mace an .npz made by `superionic "
-        "engines convert` (or a .model), of matgl the folder with model.json and state.pt, of sevennet a .pth, of nep "
-        "a nep.txt.",
+        "engines convert` (or a .model), of matgl the folder with model.json and state.pt, of nequix an .nqx, of "
+        "sevennet a .pth, of nep a nep.txt.",
     )
     modal: str | None = Field(
         default=None,

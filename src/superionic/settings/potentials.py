@@ -24,7 +24,7 @@ def potential_problems(potentials: Mapping[Any, Any]) -> Iterator[Problem]:
         for key in sorted(given & frozenset().union(*(each.keys for each in models().values())) - model.keys):
             knows = ", ".join(sorted(model.keys)) or "only `model` and `options`"
             yield Problem((*path, key), f"the engine {engine} has no '{key}'", f"it knows: {knows}", at_key=True)
-        for key in model.needed:
+        for key in () if model.data_named(entry.get("model")) is not None else model.needed:
             if key not in given:
                 hint = {"file": f"it is {model.file}", "energy_convention": _one_of()}.get(key, "")
                 yield Problem(path, f"a potential of the engine {engine} needs '{key}'", hint)

@@ -1,4 +1,9 @@
-"""M3GNet and TensorNet by matgl, by a user's model folder."""
+"""M3GNet and TensorNet by matgl, by a user's model folder.
+
+The pins serve the generation of 2025 (matgl 2.0.6 with DGL). In May 2026 upstream deleted the DGL models of that
+generation as faulty, and a later matgl gives silently wrong energies with their files; what superionic shows of them is
+right by values on record, and stays behind a caution.
+"""
 
 from __future__ import annotations
 
@@ -33,4 +38,6 @@ MODEL = Model(
     needed=("file",),
     file="the folder with model.json and state.pt",
     members=MEMBERS,
+    caution="upstream has deleted the generation of models that this version of matgl serves (DGL, 2025) as faulty; "
+    "files on record give the values on record here; check any other against labels before you believe it",
 )

@@ -1,12 +1,14 @@
 """The fast student: a neuroevolution potential (NEP) evaluated by compiled loops, without torch or any other engine.
 
 Options of :func:`load`: ``weights`` (arrays of :func:`superionic.models.nep.fit.finish`) or ``file`` (a ``nep.txt`` of
-GPUMD or of :meth:`NepPotential.to_text`); ``energy_convention`` and ``level_of_theory`` (those of its teacher).
+GPUMD or of :meth:`NepPotential.to_text`); ``energy_convention`` and ``level_of_theory`` (those of its teacher). The
+model ``nep89`` is a file of others (``superionic engines install nep89``), whose energies are on record.
 """
 
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +18,7 @@ from ase import Atoms
 
 from superionic.errors import EngineError, PotentialError
 from superionic.foreign import read_regular
+from superionic.models.nep import NEP89
 from superionic.models.nep.model import NepModel
 from superionic.models.nep.neighbours import NeighbourList
 from superionic.potentials.base import BasePotential, PotentialIdentity, Prediction, weights_sha256
@@ -40,6 +43,7 @@ class NepPotential(BasePotential):
     def __init__(self, identity: PotentialIdentity, model: NepModel) -> None:
         super().__init__(identity)
         self.model = model
+        self._warned = False
         self._list = NeighbourList(float(model.cutoffs_A[0]))
         self._arrays = model.kernel_arrays()
         self._numbers: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
@@ -55,6 +59,9 @@ class NepPotential(BasePotential):
         """
         from superionic.models.nep import kernels as nep_kernels
 
+        if stress and self.identity.model == NEP89.name and not self._warned:
+            self._warned = True
+            warnings.warn(f"{NEP89.caution}.", stacklevel=2)
         if stress and not atoms.pbc.all():
             raise PotentialError(
                 "Stress needs a structure that is periodic in all directions.", fix="Evaluate it with stress=False."
@@ -151,18 +158,19 @@ class NepPotential(BasePotential):
 
 
 def describe(model: str | None = None, **options: Any) -> PotentialIdentity:
-    """Describe a NEP; its elements and its hash are known only with its ``file``.
+    """Describe a NEP; its elements and its hash are known only with its ``file``, unless it is ``nep89``.
 
     Raises
     ------
     PotentialError
-        If a model is named (there are none to choose from) or the file is not readable.
+        If another model is named (there are none to choose from) or the file is not readable.
     """
     _check_model(model)
     if options.get("file") is not None:
         read, digest = _read(options["file"])
+        _check_file(model, digest)
         return _identity(read, digest, **options)
-    return _identity(None, "", **options)
+    return _identity(None, NEP89.sha256 if model == NEP89.name else "", **options)
 
 
 def load(
@@ -201,6 +209,7 @@ def load(
         read, digest = NepModel.from_arrays(weights), weights_sha256(weights)
     else:
         read, digest = _read(str(file))
+    _check_file(model, digest)
     return NepPotential(
         _identity(read, digest, energy_convention=energy_convention, level_of_theory=level_of_theory), read
     )
@@ -214,6 +223,17 @@ def _identity(
     level_of_theory: str | None = None,
     **_other: Any,
 ) -> PotentialIdentity:
+    if digest == NEP89.sha256:
+        return PotentialIdentity(
+            name="nep",
+            model=NEP89.name,
+            version=VERSION,
+            checkpoint_sha256=digest,
+            energy_convention=energy_convention or NEP89.energy_convention,
+            level_of_theory=level_of_theory or NEP89.level_of_theory,
+            elements=NEP89.elements,
+            licence=NEP89.licence,
+        )
     return PotentialIdentity(
         name="nep",
         model="student",
@@ -239,5 +259,16 @@ def _read(file: str) -> tuple[NepModel, str]:
 
 
 def _check_model(model: str | None) -> None:
-    if model not in (None, "student"):
-        raise PotentialError(f"There is no NEP model {model!r} to choose.", fix="Leave `model` out, and give `file`.")
+    if model not in (None, "student", NEP89.name):
+        raise PotentialError(
+            f"There is no NEP model {model!r} to choose.",
+            fix=f"Leave `model` out and give `file`, or choose {NEP89.name}.",
+        )
+
+
+def _check_file(model: str | None, digest: str) -> None:
+    if model == NEP89.name and digest != NEP89.sha256:
+        raise PotentialError(
+            f"This is not the file of {NEP89.name} on record (SHA-256 {NEP89.sha256[:12]}...).",
+            fix=f"Leave `file` out: superionic engines install {NEP89.name}; or leave `model` out.",
+        )
