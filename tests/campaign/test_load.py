@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from superionic.campaign.load import load_campaign, parse_campaign
-from superionic.campaign.yaml_text import parse_yaml, plain_scalar
+from superionic.campaign.file.load import load_campaign, parse_campaign
+from superionic.campaign.file.yaml_text import parse_yaml, plain_scalar
 from superionic.errors import CampaignFileError
 from superionic.registry import models
 
@@ -256,7 +256,8 @@ def test_text_need_not_be_on_disk(folder):
 
 def test_loading_does_not_import_the_heavy_libraries():
     code = (
-        "import sys, superionic.campaign.load, superionic.campaign.initialise, superionic.campaign.reference\n"
+        "import sys, superionic.campaign.initialise\n"
+        "import superionic.campaign.file.load, superionic.campaign.file.reference\n"
         "print([name for name in ('torch', 'pymatgen', 'scipy', 'matplotlib', 'ase') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)

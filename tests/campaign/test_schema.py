@@ -10,16 +10,17 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from superionic.campaign.reference import MARKER, reference_markdown, schema_text, write_reference
-from superionic.campaign.schema import FINE_TUNED, CampaignFile, json_schema
-from superionic.campaign.schema_checks import cross_problems
-from superionic.campaign.schema_presets import PRESETS, complete
-from superionic.settings.base import ELEMENTS, STUDENT, parse_formula
+from superionic.campaign.file.presets import complete, presets
+from superionic.campaign.file.reference import MARKER, reference_markdown, schema_text, write_reference
+from superionic.campaign.file.schema import CampaignFile, draft_of, json_schema
+from superionic.settings.base import ELEMENTS, FINE_TUNED, STUDENT, parse_formula
 from superionic.settings.label import GateSettings
+from superionic.settings.rules import broken_rules
 from superionic.settings.stages import OPTIONAL, SECTIONS
 from superionic.settings.transport import TransportSettings
 
 ROOT = Path(__file__).resolve().parents[2]
+RENEW = "python -m superionic.campaign.file.reference docs"
 
 MINIMAL = {
     "superionic": 1,
@@ -36,7 +37,8 @@ def campaign(**changes):
 
 def problems(**changes):
     return {
-        problem.dotted: problem.message for problem in cross_problems(complete({**copy.deepcopy(MINIMAL), **changes}))
+        problem.dotted: problem.message
+        for problem in broken_rules(draft_of(complete({**copy.deepcopy(MINIMAL), **changes})))
     }
 
 
@@ -77,13 +79,13 @@ def test_a_minimal_campaign_has_no_learning():
         file.section("trian")
 
 
-@pytest.mark.parametrize("preset", sorted(PRESETS))
+@pytest.mark.parametrize("preset", sorted(presets()))
 def test_presets_are_whole_campaigns(preset):
     file = campaign(preset=preset)
-    with_student = "distil" in PRESETS[preset]
+    with_student = "distil" in presets()[preset]
     assert file.stages == tuple(stage for stage in SECTIONS if stage != "distil" or with_student)
     assert file.transport.potential == (STUDENT if with_student else FINE_TUNED)
-    for stage, values in PRESETS[preset].items():
+    for stage, values in presets()[preset].items():
         settings = file.stage_settings(stage)
         assert set(values) <= set(settings), f"{preset}.{stage} sets a key that the schema lacks"
         for key, value in values.items():
@@ -98,7 +100,7 @@ def test_explicit_values_win_over_the_section_preset_and_that_over_the_file_pres
     assert file.label.functional == "SCAN"
     assert file.label.ecut_eV == 520.0
     assert file.train.epochs == 7
-    assert file.train.batch_size == PRESETS["demo"]["train"]["batch_size"]
+    assert file.train.batch_size == presets()["demo"]["train"]["batch_size"]
     own = campaign(preset="demo", label={"preset": "paper-a", "ecut_eV": 400})
     assert (own.label.functional, own.label.ecut_eV) == ("SCAN", 400.0)
     partly = campaign(preset="paper-a", transport={"long_runs": {"below_K": 900}})
@@ -122,7 +124,7 @@ def test_settings_are_canonical():
     real = campaign(transport={"temperatures_K": [600.0, 700.0], "production_ps": 1e2, "pressure_GPa": 0})
     assert json.dumps(whole.stage_settings("transport")) == json.dumps(real.stage_settings("transport"))
     by_preset = campaign(preset="paper-b", enumerate={"preset": "paper-b"}).stage_settings("enumerate")
-    by_hand = campaign(enumerate=PRESETS["paper-b"]["enumerate"]).stage_settings("enumerate")
+    by_hand = campaign(enumerate=presets()["paper-b"]["enumerate"]).stage_settings("enumerate")
     assert json.dumps(by_preset) == json.dumps(by_hand)
     assert "preset" not in by_preset
 
@@ -150,7 +152,7 @@ def test_what_goes_in_is_not_changed():
     assert raw == before
     assert complete(completed) == completed
     completed["train"]["epochs"] = -1
-    assert PRESETS["demo"]["train"]["epochs"] > 0
+    assert presets()["demo"]["train"]["epochs"] > 0
 
 
 @pytest.mark.parametrize(
@@ -276,7 +278,7 @@ def test_values_seen_together(place, words, changes):
 
 def test_a_sound_campaign_has_no_problems():
     assert problems() == {}
-    for preset in PRESETS:
+    for preset in presets():
         assert problems(preset=preset, composition_axes=[AXIS]) == {}
 
 
@@ -286,10 +288,10 @@ def test_values_seen_together_never_break_on_wrong_types(wrong):
         alias = "validate" if key == "validate_" else key
         for preset in (None, "demo"):
             raw = {**copy.deepcopy(MINIMAL), "preset": preset, "composition_axes": [AXIS], alias: wrong}
-            cross_problems(complete(raw))
+            list(broken_rules(draft_of(complete(raw))))
     for stage, section in SECTIONS.items():
         for key in section.model_fields:
-            cross_problems(complete({**copy.deepcopy(MINIMAL), "preset": "demo", stage: {key: wrong}}))
+            list(broken_rules(draft_of(complete({**copy.deepcopy(MINIMAL), "preset": "demo", stage: {key: wrong}}))))
     for section, entry in (("crystals", {}), ("composition_axes", AXIS), ("composition_constraints", {})):
         for key in (
             "name",
@@ -303,7 +305,7 @@ def test_values_seen_together_never_break_on_wrong_types(wrong):
             "minimum",
             "occupancies",
         ):
-            cross_problems(complete({**copy.deepcopy(MINIMAL), section: [{**entry, key: wrong}]}))
+            list(broken_rules(draft_of(complete({**copy.deepcopy(MINIMAL), section: [{**entry, key: wrong}]}))))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1, 0, "300", True, None, [300]])
@@ -340,7 +342,7 @@ def test_the_label_presets_are_those_of_gpaw():
 
     plain = campaign(preset="demo", label={"preset": None}).stage_settings("label")
     assert set(DEFAULTS) <= set(plain)
-    for preset in PRESETS:
+    for preset in presets():
         settings = campaign(preset=preset).stage_settings("label")
         assert {key: settings[key] for key in DEFAULTS} == {**DEFAULTS, **GPAW_PRESETS[preset]}
 
@@ -370,14 +372,16 @@ def test_the_choices_are_those_of_the_dynamics_room():
 
 def test_the_reference_page_is_in_step_with_the_schema():
     page = (ROOT / "docs" / "campaign-file.md").read_text(encoding="utf-8")
-    assert MARKER + page.split(MARKER)[1] == reference_markdown(), "run: python -m superionic.campaign.reference docs"
-    for preset in PRESETS:
+    assert MARKER + page.split(MARKER)[1] == reference_markdown(), (
+        "run: python -m superionic.campaign.file.reference docs"
+    )
+    for preset in presets():
         assert f"`{preset}`" in page.split(MARKER)[0]
 
 
 def test_the_json_schema_is_in_step():
     text = (ROOT / "docs" / "campaign.schema.json").read_text(encoding="utf-8")
-    assert text == schema_text(), "run: python -m superionic.campaign.reference docs"
+    assert text == schema_text(), f"run: {RENEW}"
     schema = json_schema()
     assert schema["required"] == ["superionic", "name", "mobile_ion", "oxidation_states", "crystals"]
     assert schema["additionalProperties"] is False

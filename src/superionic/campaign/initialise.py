@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from superionic.campaign.yaml_text import plain_scalar
+from superionic.campaign.file.yaml_text import plain_scalar
 from superionic.errors import CompositionError, StructureError
-from superionic.settings.base import ELEMENTS, did_you_mean
+from superionic.settings.base import ELEMENTS
+from superionic.settings.rules import did_you_mean
 from superionic.structures.formulas import MAX_DEVIATION
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def draft_campaign(
     Returns
     -------
     str
-        YAML text that :func:`superionic.campaign.load.load_campaign` accepts.
+        YAML text that :func:`superionic.campaign.file.load.load_campaign` accepts.
 
     Raises
     ------

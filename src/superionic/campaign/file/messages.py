@@ -11,8 +11,8 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from superionic.campaign.schema import CampaignFile
-from superionic.settings.base import Problem, did_you_mean
+from superionic.campaign.file.schema import CampaignFile
+from superionic.settings.rules import Place, Problem, did_you_mean
 
 _NUMBER_WITH_UNIT = re.compile(r"\s*[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?\s*([A-Za-zÅ°µ/^%·-]+[0-9]*)\s*")
 _NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
@@ -41,7 +41,6 @@ _EXPECTED: Final = {
     "model_attributes_type": "a section of `key: value` lines",
     "finite_number": "a finite number",
 }
-Path = tuple[str | int, ...]
 
 
 def validation_problems(
@@ -66,7 +65,7 @@ def validation_problems(
     list of Problem
         One for each place; the alternatives of a union are told as one.
     """
-    grouped: dict[Path, list[Problem]] = {}
+    grouped: dict[Place, list[Problem]] = {}
     for entry in error.errors(include_url=False):
         for problem in _translate(dict(entry), raw, completed, root):
             grouped.setdefault(problem.path, []).append(problem)
@@ -141,6 +140,8 @@ def _describe(kind: str, value: Any, context: Mapping[str, Any], fallback: str, 
     elif kind == "string_pattern_mismatch":
         hint = "use letters, digits and . _ + - , beginning with a letter or a digit"
         told = (f"{shown} cannot be a name", hint)
+    elif kind == "size":
+        told = (fallback, "check the exponent, and the unit in the name")
     elif kind == "value_error":
         told = (str(context.get("error", fallback)), "")
     return told
@@ -185,7 +186,7 @@ def _choices(expected: str) -> list[str]:
     return quoted or re.split(r", | or ", expected)
 
 
-def _path(location: tuple[Any, ...], document: Any, *, last: bool) -> Path:
+def _path(location: tuple[Any, ...], document: Any, *, last: bool) -> Place:
     """Drop from pydantic's location the steps that name alternatives of a type and not parts of the document."""
     path: list[str | int] = []
     here = document
@@ -199,7 +200,7 @@ def _path(location: tuple[Any, ...], document: Any, *, last: bool) -> Path:
     return tuple(path)
 
 
-def _model_at(path: Path, root: type[BaseModel]) -> type[BaseModel] | None:
+def _model_at(path: Place, root: type[BaseModel]) -> type[BaseModel] | None:
     """Return the section model whose keys stand under a path of the file."""
     annotation: Any = root
     for step in path:
@@ -228,7 +229,7 @@ def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
     return {found.alias or name: found for name, found in model.model_fields.items()}
 
 
-def _unknown_key_hint(key: str, section: Path, root: type[BaseModel]) -> str:
+def _unknown_key_hint(key: str, section: Place, root: type[BaseModel]) -> str:
     model = _model_at(section, root)
     near = did_you_mean(key, _fields(model)) if model is not None else ""
     if near:
@@ -242,7 +243,7 @@ def _unknown_key_hint(key: str, section: Path, root: type[BaseModel]) -> str:
     return f"the keys here are: {', '.join(keys)}" if keys else ""
 
 
-def _description(path: Path, root: type[BaseModel]) -> str:
+def _description(path: Place, root: type[BaseModel]) -> str:
     model = _model_at(path[:-1], root)
     found = _fields(model).get(str(path[-1])) if model is not None else None
     return (found.description or "").rstrip(".") if found is not None else ""

@@ -1,6 +1,6 @@
 """The reference of the campaign file, written from its schema so that the two cannot part.
 
-``python -m superionic.campaign.reference docs`` writes ``campaign-file.md`` (the part below its marker) and
+``python -m superionic.campaign.file.reference docs`` writes ``campaign-file.md`` (the part below its marker) and
 ``campaign.schema.json`` into a folder; the tests prove that both are in step.
 """
 
@@ -17,8 +17,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from superionic.campaign.schema import CampaignFile, json_schema
-from superionic.campaign.schema_presets import PRESETS
+from superionic.campaign.file.presets import presets
+from superionic.campaign.file.schema import CampaignFile, json_schema
 from superionic.registry import find
 from superionic.settings.base import Matrix, StageSection
 from superionic.settings.distil import DistilData, DistilExplore, ParityLimits
@@ -38,7 +38,7 @@ from superionic.settings.sample import MonitorSettings
 from superionic.settings.stages import OPTIONAL, SECTIONS
 from superionic.settings.transport import LongRuns
 
-MARKER: Final = "<!-- From here on this page is written from the schema; see superionic/campaign/reference.py. -->"
+MARKER: Final = "<!-- From here on this page is written from the schema; see superionic/campaign/file/reference.py. -->"
 MARKDOWN_FILE: Final = "campaign-file.md"
 SCHEMA_FILE: Final = "campaign.schema.json"
 
@@ -94,14 +94,14 @@ def _first_paragraph(model: type[BaseModel]) -> str:
 
 
 def _table(model: type[BaseModel], stage: str | None) -> list[str]:
-    presets = [name for name in PRESETS if stage is not None]
-    names = ["key", "value", "default", *presets, "meaning"]
+    shown = presets() if stage is not None else {}
+    names = ["key", "value", "default", *shown, "meaning"]
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
     for name, found in model.model_fields.items():
         if name == "preset" and stage is not None:
             continue
         key = found.alias or name
-        set_by = [_code(PRESETS[preset].get(stage or "", {}).get(key, _NOTHING)) for preset in presets]
+        set_by = [_code(sections.get(stage or "", {}).get(key, _NOTHING)) for sections in shown.values()]
         meaning = (found.description or "").replace("|", "\\|")
         default = _stage_default(key) if model is CampaignFile and key in SECTIONS else _default(found)
         cells = [f"`{key}`", _kind(found).replace("|", "\\|"), default, *set_by, meaning]
