@@ -14,6 +14,7 @@ from superionic.settings.rules import broken_rules
 
 def found(**sections):
     raw = {"potentials": {"chgnet": {"engine": "chgnet"}, "fast": {"engine": "pair"}}, "rank": {"potential": "chgnet"}}
+    raw |= {"select": {}, "sample": {}, "label": {}}
     problems = [problem for problem in broken_rules(draft_of({**raw, **sections})) if problem.path[-1] == "md_engine"]
     return [(problem.path[0], problem.message) for problem in problems]
 

@@ -6,6 +6,7 @@ import copy
 import json
 import pickle
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import ValidationError
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 from superionic.campaign.file.presets import complete, presets
 from superionic.campaign.file.reference import MARKER, reference_markdown, schema_text, write_reference
 from superionic.campaign.file.schema import CampaignFile, draft_of, json_schema
-from superionic.settings.base import ELEMENTS, FINE_TUNED, STUDENT, parse_formula
+from superionic.settings.base import ELEMENTS, FINE_TUNED, STUDENT, PresetName, parse_formula
 from superionic.settings.label import GateSettings
 from superionic.settings.rules import broken_rules
 from superionic.settings.stages import OPTIONAL, SECTIONS
@@ -77,6 +78,10 @@ def test_a_minimal_campaign_has_no_learning():
         file.stage_settings("train")
     with pytest.raises(KeyError):
         file.section("trian")
+
+
+def test_the_presets_are_those_that_a_file_can_name():
+    assert set(presets()) == set(get_args(PresetName))
 
 
 @pytest.mark.parametrize("preset", sorted(presets()))
@@ -358,8 +363,6 @@ def test_the_options_are_those_of_the_trainer():
 
 
 def test_the_choices_are_those_of_the_dynamics_room():
-    from typing import get_args
-
     from superionic.dynamics.relax import Optimizer
     from superionic.dynamics.settings import Barostat, CellMotion, Thermostat
 

@@ -92,10 +92,11 @@ def missing_file(path: Place, name: str, *, is_folder: bool | None = False) -> I
     """
     file = Path(name)
     try:
-        exists, there = file.exists(), file.is_dir()
-        if exists and (is_folder is None or there == is_folder):
+        exists, folder = file.exists(), file.is_dir()
+        if folder if is_folder else file.is_file() or (is_folder is None and exists):
             return
-        what = "does not exist" if not exists else "is a folder" if there else "is no folder"
+        what = "is no folder" if is_folder else "is a folder" if folder else "is no ordinary file"
+        what = what if exists else "does not exist"
     except (OSError, ValueError):
         what = "is not a valid path"
     hint = "paths are relative to the campaign file"
@@ -260,7 +261,7 @@ class Section(BaseModel):
         """Make a draft of whatever is there, unknown keys left out."""
         if not Reading.of(info).is_draft or raw is None or isinstance(raw, cls):
             return handler(raw)
-        keys = {found.alias or name: found for name, found in cls.model_fields.items()}
+        keys = {field.alias or name: field for name, field in cls.model_fields.items()}
         if isinstance(raw, Mapping):
             given = {key: raw.get(key, _AT_FAULT) for key, field in keys.items() if key in raw or field.is_required()}
         else:
@@ -308,7 +309,7 @@ def broken_rules(whole: Section, written: Mapping[str, Any] | None = None) -> It
 def sections_in(section: Section, path: Place = ()) -> Iterator[tuple[Place, Section]]:
     """Yield a section and all sections in it, with their places."""
     yield path, section
-    for name, found in type(section).model_fields.items():
+    for name, field in type(section).model_fields.items():
         value = vars(section).get(name)
         entries: Iterable[tuple[Place, Any]] = [((), value)]
         if isinstance(value, tuple):
@@ -317,7 +318,7 @@ def sections_in(section: Section, path: Place = ()) -> Iterator[tuple[Place, Sec
             entries = [((key,), entry) for key, entry in dict.items(value)]
         for steps, entry in entries:
             if isinstance(entry, Section):
-                yield from sections_in(entry, (*path, found.alias or name, *steps))
+                yield from sections_in(entry, (*path, field.alias or name, *steps))
 
 
 def files_in(whole: Section) -> Iterator[tuple[Place, Section, str]]:
