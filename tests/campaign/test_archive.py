@@ -18,7 +18,7 @@ import pytest
 from superionic import Campaign
 from superionic.campaign.archive import HEADER, MANIFEST, PROVENANCE, export_campaign
 from superionic.campaign.cleaning import clean
-from superionic.campaign.input_files import gather_inputs
+from superionic.campaign.file.inputs import gather_inputs
 from superionic.campaign.provenance import Publication
 from superionic.campaign.unpacking import import_archive
 from superionic.errors import CampaignFileError, StorageError

@@ -7,12 +7,12 @@ import shutil
 import pytest
 
 from superionic import Campaign
-from superionic.campaign.schema import CampaignFile
-from superionic.campaign.schema_checks import cross_problems
-from superionic.campaign.schema_presets import complete
+from superionic.campaign.file.presets import complete
+from superionic.campaign.file.schema import CampaignFile, draft_of
 from superionic.report.sections import student
 from superionic.report.table import Table
 from superionic.settings.distil import DistilSettings, resolved
+from superionic.settings.rules import broken_rules
 from superionic.settings.transport import TransportSettings
 
 MINIMAL = {
@@ -27,7 +27,7 @@ MINIMAL = {
 
 def problems(distil, **more):
     raw = complete({**MINIMAL, "distil": distil, **more})
-    return {problem.dotted: f"{problem.message}; {problem.hint}" for problem in cross_problems(raw)}
+    return {problem.dotted: f"{problem.message}; {problem.hint}" for problem in broken_rules(draft_of(raw))}
 
 
 def test_a_campaign_with_a_student_lets_it_drive_transport():
@@ -73,10 +73,10 @@ def test_mistakes_are_named_with_the_fix():
     assert "whole number of time steps" in problems({"timestep_fs": 3.0})["distil.save_every_fs"]
     assert "fewer than four frames" in problems({"timestep_fs": 1.0, "held_out_ps": 0.05})["distil.held_out_ps"]
     without = complete({**MINIMAL, "transport": {"potential": "student"}})
-    told = [p for p in cross_problems(without) if p.dotted == "transport.potential"]
+    told = [p for p in broken_rules(draft_of(without)) if p.dotted == "transport.potential"]
     assert "needs a `distil` section" in told[0].message
     kept = complete({**MINIMAL, "potentials": {"student": {"engine": "pair"}}})
-    assert any("is kept for the potential that the campaign distils" in p.message for p in cross_problems(kept))
+    assert any("is kept for the potential that the campaign distils" in p.message for p in broken_rules(draft_of(kept)))
 
 
 TEXT = """\

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from superionic.campaign.file.load import parse_campaign
 from superionic.campaign.initialise import draft_campaign
-from superionic.campaign.load import parse_campaign
 from superionic.errors import CompositionError, StructureError
 from superionic.structures.crystal.oxidation import find_oxidation_states
 

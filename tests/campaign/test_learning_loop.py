@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 
 from superionic import Campaign
+from superionic.campaign.file.presets import complete, presets
+from superionic.campaign.file.schema import CampaignFile, draft_of
 from superionic.campaign.learning import judged
-from superionic.campaign.schema import CampaignFile
-from superionic.campaign.schema_checks import cross_problems
-from superionic.campaign.schema_presets import PRESETS, complete
 from superionic.execution.ledger import LEDGER, Ledger
 from superionic.report.sections import model
 from superionic.report.table import Table
 from superionic.results.learning import Exploration
-from superionic.settings.learn import LearnSettings, learning_of, rungs
+from superionic.settings.learn import LadderSettings, LearnSettings, learning_of
+from superionic.settings.rules import broken_rules
 from superionic.settings.sample import SampleSettings
 
 MINIMAL = {
@@ -38,7 +38,9 @@ def filled(preset=None, **sections):
 
 
 def problems(**sections):
-    return {problem.dotted: f"{problem.message}; {problem.hint}" for problem in cross_problems(filled(**sections))}
+    return {
+        problem.dotted: f"{problem.message}; {problem.hint}" for problem in broken_rules(draft_of(filled(**sections)))
+    }
 
 
 def plan_of(**sections):
@@ -67,7 +69,7 @@ def test_each_preset_has_its_strategy():
 
 
 def test_the_presets_select_and_sample_as_the_papers_say():
-    a, b = PRESETS["paper-a"], PRESETS["paper-b"]
+    a, b = presets()["paper-a"], presets()["paper-b"]
     # Paper A: 30 snapshots of each run make about 2500 structures; Boltzmann factor at 800 K; 5 + 10 ps; ±3 %.
     assert 30 * a["select"]["count"] == pytest.approx(2500, rel=0.01)
     assert a["select"]["temperature_K"] == 800.0
@@ -86,11 +88,11 @@ def test_the_presets_select_and_sample_as_the_papers_say():
 
 
 def test_a_ladder_by_its_spacing_fills_the_temperatures():
-    assert rungs({"from_K": 200, "step_K": 200, "to_K": 800}) == [200, 400, 600, 800]
-    assert rungs({"from_K": 300, "step_K": 150, "to_K": 700}) == [300, 450, 600, 700]
-    assert rungs({"from_K": 500, "step_K": 100, "to_K": 500}) == [500]
-    assert rungs({"from_K": 800, "step_K": 100, "to_K": 500}) is None
-    assert rungs({"from_K": 1, "step_K": 0.001, "to_K": 500}) is None
+    assert LadderSettings(from_K=200, step_K=200, to_K=800).rungs == (200, 400, 600, 800)
+    assert LadderSettings(from_K=300, step_K=150, to_K=700).rungs == (300, 450, 600, 700)
+    assert LadderSettings(from_K=500, step_K=100, to_K=500).rungs == (500,)
+    assert LadderSettings(from_K=800, step_K=100, to_K=500).rungs == ()
+    assert LadderSettings(from_K=1, step_K=0.001, to_K=500).rungs == ()
     ladder = {"from_K": 300, "step_K": 150, "to_K": 600}
     assert plan_of(learn={"ladder": ladder}).rounds == (((300.0, 30),), ((450.0, 30),), ((600.0, 30),))
     # It wins over the rungs of a preset, and completing twice changes nothing further.
@@ -137,7 +139,7 @@ def test_mistakes_are_named_with_the_fix():
     mixed = {"snapshot_method": "mixture", "snapshot_mixture": {"cur": 0.5, "committee": 0.5}}
     assert "needs a committee" in problems(sample=mixed)["sample.snapshot_method"]
     alone = complete({**MINIMAL, "learn": {}})
-    assert any(p.dotted == "learn" and "`train`" in p.message for p in cross_problems(alone))
+    assert any(p.dotted == "learn" and "`train`" in p.message for p in broken_rules(draft_of(alone)))
 
 
 def test_any_potential_may_sample_for_a_training_from_labels():

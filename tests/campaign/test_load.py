@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from superionic.campaign.load import load_campaign, parse_campaign
-from superionic.campaign.yaml_text import parse_yaml, plain_scalar
+from superionic.campaign.file.load import load_campaign, parse_campaign
+from superionic.campaign.file.yaml_text import parse_yaml, plain_scalar
 from superionic.errors import CampaignFileError
 from superionic.registry import models
 
@@ -109,7 +109,6 @@ transport:
         ),
         "c.yaml:3:1  seeed: unknown key 'seeed' (did you mean 'seed'?)",
         "c.yaml:4:13  mobile_ion: 'Lx' is not the symbol of an element",
-        "c.yaml:5:19  oxidation_states: the mobile ion Lx has no oxidation state (add e.g. Lx: 1)",
         "c.yaml:5:41  oxidation_states.Qq: 'Qq' is not the symbol of an element",
         "c.yaml:6:9  preset: must be one of demo, paper-a, paper-b; it is 'dem' (did you mean 'demo'?)",
         (
@@ -148,6 +147,40 @@ transport:
     ]
 
 
+def test_a_mistake_elsewhere_hides_no_broken_rule_and_a_value_at_fault_breaks_none(folder):
+    text = (
+        SOUND.replace("mobile_ion: Li", "mobile_ion: Na\nseed: none")
+        + """\
+transport: {timestep_fs: 3, save_every_fs: 10, production_ps: long, window: 3}
+analyse: {window_ps: [5, 3000]}
+select: {count: 1}
+sample: {temperatures_K: [300, 400, 500], snapshots: [10, 20], timestep_fs: 2 fs}
+"""
+    )
+    assert [line.split("  ")[1].split(" (")[0] for line in mistakes(text, folder)] == [
+        "seed: a whole number is expected, not 'none'",
+        "oxidation_states: the mobile ion Na has no oxidation state",
+        "transport.save_every_fs: 10 fs is not a whole number of time steps of 3 fs",
+        "transport.production_ps: a number is expected, not 'long'",  # which window_ps cannot be compared with
+        "transport.window: unknown key 'window'",
+        "sample.temperatures_K: several rounds of sampling need a `train` section, which this campaign leaves out",
+        "sample.snapshots: there are 2 budgets for 3 temperatures",
+        "sample.timestep_fs: a number is expected, not '2 fs'",
+    ]
+
+
+def test_a_mapping_with_one_wrong_value_is_seen_in_its_other_values(folder):
+    text = SOUND.replace("{Li: 1, Y: 3", "{Y: three") + "crystals: {}\n"
+    told = mistakes(text, folder)
+    assert any("oxidation_states: the mobile ion Li has no oxidation state" in line for line in told)
+    assert any("oxidation_states.Y: a number is expected, not 'three'" in line for line in told)
+
+
+def test_a_default_that_breaks_a_rule_is_told_with_its_place(folder):
+    (told,) = mistakes(SOUND + "analyse: {window_ps: [5, 3000]}\n", folder)
+    assert told.startswith("c.yaml:10:22  analyse.window_ps: lags of 5 to 3000 ps do not fit into runs of 2000 ps (let")
+
+
 @pytest.mark.parametrize(
     ("change", "place", "words"),
     [
@@ -174,6 +207,9 @@ transport:
         (("1e-4", ".nan"), "9:18", "finite"),
         (("1e-4", "0"), "9:18", "above 0"),
         (("fmax_eV_per_A: 1e-4", "3"), "9:3", "section of"),
+        (("1e-4", "1e-30"), "9:18", "no setting has a size nearer to 0 than 1e-20 (check the exponent"),
+        (("Cl: -1}", "Cl: -1e30}"), "4:51", "must be at least -10"),
+        (("file: p.cif", "file: /dev/zero"), "7:11", "is no ordinary file"),
     ],
 )
 def test_single_mistakes(folder, change, place, words):
@@ -256,7 +292,8 @@ def test_text_need_not_be_on_disk(folder):
 
 def test_loading_does_not_import_the_heavy_libraries():
     code = (
-        "import sys, superionic.campaign.load, superionic.campaign.initialise, superionic.campaign.reference\n"
+        "import sys, superionic.campaign.initialise\n"
+        "import superionic.campaign.file.load, superionic.campaign.file.reference\n"
         "print([name for name in ('torch', 'pymatgen', 'scipy', 'matplotlib', 'ase') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)

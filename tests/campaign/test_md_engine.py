@@ -5,15 +5,17 @@ from __future__ import annotations
 import pytest
 
 from superionic import Campaign
+from superionic.campaign.file.schema import draft_of
 from superionic.campaign.prepare import needed_engines
-from superionic.campaign.schema_checks import cross_problems
 from superionic.cli import main
 from superionic.errors import PotentialError, StageError
+from superionic.settings.rules import broken_rules
 
 
 def found(**sections):
     raw = {"potentials": {"chgnet": {"engine": "chgnet"}, "fast": {"engine": "pair"}}, "rank": {"potential": "chgnet"}}
-    problems = [problem for problem in cross_problems({**raw, **sections}) if problem.path[-1] == "md_engine"]
+    raw |= {"select": {}, "sample": {}, "label": {}}
+    problems = [problem for problem in broken_rules(draft_of({**raw, **sections})) if problem.path[-1] == "md_engine"]
     return [(problem.path[0], problem.message) for problem in problems]
 
 

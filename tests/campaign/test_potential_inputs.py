@@ -10,7 +10,7 @@ import pytest
 
 from superionic import Campaign
 from superionic.campaign import prepare
-from superionic.campaign.load import load_campaign
+from superionic.campaign.file.load import load_campaign
 from superionic.campaign.spaces import choose_potentials
 from superionic.errors import CampaignFileError, EngineError, PotentialError
 from superionic.execution.codec import to_tree

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from superionic import Campaign
-from superionic.campaign.load import parse_campaign
+from superionic.campaign.file.load import parse_campaign
 from superionic.errors import CampaignFileError
 from superionic.execution.engines import resolve_engine
 from superionic.execution.ledger import LEDGER, Ledger

@@ -6,21 +6,23 @@ import copy
 import json
 import pickle
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import ValidationError
 
-from superionic.campaign.reference import MARKER, reference_markdown, schema_text, write_reference
-from superionic.campaign.schema import FINE_TUNED, CampaignFile, json_schema
-from superionic.campaign.schema_checks import cross_problems
-from superionic.campaign.schema_presets import PRESETS, complete
+from superionic.campaign.file.presets import complete, presets
+from superionic.campaign.file.reference import MARKER, reference_markdown, schema_text, write_reference
+from superionic.campaign.file.schema import CampaignFile, draft_of, json_schema
 from superionic.chemistry import ELEMENTS
-from superionic.settings.base import STUDENT, parse_formula
+from superionic.settings.base import FINE_TUNED, STUDENT, PresetName, parse_formula
 from superionic.settings.label import GateSettings
+from superionic.settings.rules import broken_rules
 from superionic.settings.stages import OPTIONAL, SECTIONS
 from superionic.settings.transport import TransportSettings
 
 ROOT = Path(__file__).resolve().parents[2]
+RENEW = "python -m superionic.campaign.file.reference docs"
 
 MINIMAL = {
     "superionic": 1,
@@ -37,7 +39,8 @@ def campaign(**changes):
 
 def problems(**changes):
     return {
-        problem.dotted: problem.message for problem in cross_problems(complete({**copy.deepcopy(MINIMAL), **changes}))
+        problem.dotted: problem.message
+        for problem in broken_rules(draft_of(complete({**copy.deepcopy(MINIMAL), **changes})))
     }
 
 
@@ -78,13 +81,17 @@ def test_a_minimal_campaign_has_no_learning():
         file.section("trian")
 
 
-@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_the_presets_are_those_that_a_file_can_name():
+    assert set(presets()) == set(get_args(PresetName))
+
+
+@pytest.mark.parametrize("preset", sorted(presets()))
 def test_presets_are_whole_campaigns(preset):
     file = campaign(preset=preset)
-    with_student = "distil" in PRESETS[preset]
+    with_student = "distil" in presets()[preset]
     assert file.stages == tuple(stage for stage in SECTIONS if stage != "distil" or with_student)
     assert file.transport.potential == (STUDENT if with_student else FINE_TUNED)
-    for stage, values in PRESETS[preset].items():
+    for stage, values in presets()[preset].items():
         settings = file.stage_settings(stage)
         assert set(values) <= set(settings), f"{preset}.{stage} sets a key that the schema lacks"
         for key, value in values.items():
@@ -99,7 +106,7 @@ def test_explicit_values_win_over_the_section_preset_and_that_over_the_file_pres
     assert file.label.functional == "SCAN"
     assert file.label.ecut_eV == 520.0
     assert file.train.epochs == 7
-    assert file.train.batch_size == PRESETS["demo"]["train"]["batch_size"]
+    assert file.train.batch_size == presets()["demo"]["train"]["batch_size"]
     own = campaign(preset="demo", label={"preset": "paper-a", "ecut_eV": 400})
     assert (own.label.functional, own.label.ecut_eV) == ("SCAN", 400.0)
     partly = campaign(preset="paper-a", transport={"long_runs": {"below_K": 900}})
@@ -123,7 +130,7 @@ def test_settings_are_canonical():
     real = campaign(transport={"temperatures_K": [600.0, 700.0], "production_ps": 1e2, "pressure_GPa": 0})
     assert json.dumps(whole.stage_settings("transport")) == json.dumps(real.stage_settings("transport"))
     by_preset = campaign(preset="paper-b", enumerate={"preset": "paper-b"}).stage_settings("enumerate")
-    by_hand = campaign(enumerate=PRESETS["paper-b"]["enumerate"]).stage_settings("enumerate")
+    by_hand = campaign(enumerate=presets()["paper-b"]["enumerate"]).stage_settings("enumerate")
     assert json.dumps(by_preset) == json.dumps(by_hand)
     assert "preset" not in by_preset
 
@@ -151,7 +158,7 @@ def test_what_goes_in_is_not_changed():
     assert raw == before
     assert complete(completed) == completed
     completed["train"]["epochs"] = -1
-    assert PRESETS["demo"]["train"]["epochs"] > 0
+    assert presets()["demo"]["train"]["epochs"] > 0
 
 
 @pytest.mark.parametrize(
@@ -277,7 +284,7 @@ def test_values_seen_together(place, words, changes):
 
 def test_a_sound_campaign_has_no_problems():
     assert problems() == {}
-    for preset in PRESETS:
+    for preset in presets():
         assert problems(preset=preset, composition_axes=[AXIS]) == {}
 
 
@@ -287,10 +294,10 @@ def test_values_seen_together_never_break_on_wrong_types(wrong):
         alias = "validate" if key == "validate_" else key
         for preset in (None, "demo"):
             raw = {**copy.deepcopy(MINIMAL), "preset": preset, "composition_axes": [AXIS], alias: wrong}
-            cross_problems(complete(raw))
+            list(broken_rules(draft_of(complete(raw))))
     for stage, section in SECTIONS.items():
         for key in section.model_fields:
-            cross_problems(complete({**copy.deepcopy(MINIMAL), "preset": "demo", stage: {key: wrong}}))
+            list(broken_rules(draft_of(complete({**copy.deepcopy(MINIMAL), "preset": "demo", stage: {key: wrong}}))))
     for section, entry in (("crystals", {}), ("composition_axes", AXIS), ("composition_constraints", {})):
         for key in (
             "name",
@@ -304,7 +311,7 @@ def test_values_seen_together_never_break_on_wrong_types(wrong):
             "minimum",
             "occupancies",
         ):
-            cross_problems(complete({**copy.deepcopy(MINIMAL), section: [{**entry, key: wrong}]}))
+            list(broken_rules(draft_of(complete({**copy.deepcopy(MINIMAL), section: [{**entry, key: wrong}]}))))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1, 0, "300", True, None, [300]])
@@ -341,7 +348,7 @@ def test_the_label_presets_are_those_of_gpaw():
 
     plain = campaign(preset="demo", label={"preset": None}).stage_settings("label")
     assert set(DEFAULTS) <= set(plain)
-    for preset in PRESETS:
+    for preset in presets():
         settings = campaign(preset=preset).stage_settings("label")
         assert {key: settings[key] for key in DEFAULTS} == {**DEFAULTS, **GPAW_PRESETS[preset]}
 
@@ -357,8 +364,6 @@ def test_the_options_are_those_of_the_trainer():
 
 
 def test_the_choices_are_those_of_the_dynamics_room():
-    from typing import get_args
-
     from superionic.dynamics.relax import Optimizer
     from superionic.dynamics.settings import Barostat, CellMotion, Thermostat
 
@@ -371,14 +376,16 @@ def test_the_choices_are_those_of_the_dynamics_room():
 
 def test_the_reference_page_is_in_step_with_the_schema():
     page = (ROOT / "docs" / "campaign-file.md").read_text(encoding="utf-8")
-    assert MARKER + page.split(MARKER)[1] == reference_markdown(), "run: python -m superionic.campaign.reference docs"
-    for preset in PRESETS:
+    assert MARKER + page.split(MARKER)[1] == reference_markdown(), (
+        "run: python -m superionic.campaign.file.reference docs"
+    )
+    for preset in presets():
         assert f"`{preset}`" in page.split(MARKER)[0]
 
 
 def test_the_json_schema_is_in_step():
     text = (ROOT / "docs" / "campaign.schema.json").read_text(encoding="utf-8")
-    assert text == schema_text(), "run: python -m superionic.campaign.reference docs"
+    assert text == schema_text(), f"run: {RENEW}"
     schema = json_schema()
     assert schema["required"] == ["superionic", "name", "mobile_ion", "oxidation_states", "crystals"]
     assert schema["additionalProperties"] is False

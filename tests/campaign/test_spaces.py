@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from superionic.campaign.load import parse_campaign
+from superionic.campaign.file.load import parse_campaign
 from superionic.campaign.spaces import build_spaces
 from superionic.errors import CompositionError
 from superionic.structures.crystal.composition import integer_compositions, substitute

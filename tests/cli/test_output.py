@@ -169,7 +169,7 @@ def test_a_stray_error_of_the_system_is_said_in_words(tmp_path, monkeypatch, cap
     def fail(*_arguments, **_options):
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), "a/file")
 
-    monkeypatch.setattr("superionic.campaign.schema.json_schema", fail)
+    monkeypatch.setattr("superionic.campaign.file.schema.json_schema", fail)
     with pytest.raises(SystemExit) as ended:
         main(["schema"])
     assert ended.value.code == 2

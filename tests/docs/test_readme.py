@@ -92,7 +92,7 @@ def test_setup_without_a_fitting_python_says_what_to_install(tmp_path):
 
 
 def test_campaign_of_the_readme_validates():
-    from superionic.campaign.load import parse_campaign
+    from superionic.campaign.file.load import parse_campaign
 
     (text,) = blocks("yaml")
     campaign = parse_campaign(text, ROOT / "examples" / "li3ycl6" / "readme.yaml")

@@ -63,7 +63,7 @@ def test_a_page_that_loads_from_the_network_is_refused(site):
 
 
 def test_the_campaign_of_the_tutorial_validates():
-    from superionic.campaign.load import parse_campaign
+    from superionic.campaign.file.load import parse_campaign
 
     (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8"), re.DOTALL)
     campaign = parse_campaign(text, ROOT / "examples" / "li3ycl6" / "quick.yaml")

@@ -11,8 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from superionic import enumerate_orderings
+from superionic.campaign.file.load import parse_campaign
 from superionic.campaign.initialise import draft_campaign
-from superionic.campaign.load import parse_campaign
 from superionic.cli import app, main
 from superionic.enumeration.request import charges_of_crystal
 from superionic.enumeration.series import count_supercells

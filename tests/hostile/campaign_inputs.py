@@ -132,7 +132,7 @@ def _settings() -> Iterator[tuple[str, str]]:
     """Yield campaign texts with one extreme setting each; every number of the schema comes in turn."""
     from pydantic import BaseModel
 
-    from superionic.campaign.schema import CampaignFile
+    from superionic.campaign.file.schema import CampaignFile
 
     def numbers(model: type[BaseModel], place: str) -> Iterator[tuple[str, Any]]:
         for name, found in model.model_fields.items():

@@ -11,7 +11,7 @@ from superionic.execution.task import Context, Part, Ref, Task
 from superionic.potentials.base import load_potential
 from superionic.results.identity import ONCE, Material, OrderedCell, Ordering
 from superionic.results.ranking import Prescreen
-from superionic.settings.stages import RankSettings
+from superionic.settings.rank import RankSettings
 from superionic.stages import rank
 from superionic.stages.base import Candidate
 from superionic.stages.rank.relaxations import (

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from superionic.results.identity import Material, ReferencePhase
-from superionic.settings.stages import RankSettings
+from superionic.settings.rank import RankSettings
 from superionic.stages.base import Candidate, derive_seed
 from superionic.stages.rank.halving import Group, halve
 from superionic.stages.rank.relaxations import Member

@@ -11,8 +11,8 @@ from importlib import import_module
 import pytest
 
 from superionic import stages
+from superionic.campaign.file.schema import CampaignFile
 from superionic.campaign.plan import _Costs
-from superionic.campaign.schema import CampaignFile
 from superionic.campaign.walk import Outputs
 from superionic.execution.task import TaskFunction
 from superionic.results.campaign import Results

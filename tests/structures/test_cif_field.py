@@ -10,8 +10,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 from typer.testing import CliRunner
 
+from superionic.campaign.file.load import parse_campaign
 from superionic.campaign.initialise import draft_campaign
-from superionic.campaign.load import parse_campaign
 from superionic.campaign.run import Campaign
 from superionic.cli import app
 from superionic.enumeration.chosen import search

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from superionic.campaign.input_files import gather_inputs
+from superionic.campaign.file.inputs import gather_inputs
 from superionic.campaign.provenance import (
     Contents,
     Described,

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from superionic.campaign.load import MAX_BYTES, read_text
+from superionic.campaign.file.load import MAX_BYTES, read_text
+from superionic.campaign.file.yaml_text import parse_yaml
 from superionic.campaign.run import Campaign
-from superionic.campaign.yaml_text import parse_yaml
 from superionic.errors import CampaignFileError, StorageError, storage_error
 from superionic.execution.inventory import Amount, StoredItem, content_of, damaged_entries, stored_items
 from superionic.execution.ledger import LEDGER, Ledger

@@ -9,8 +9,8 @@ from superionic.errors import PotentialError, StageError, SuperionicError, stora
 from superionic.settings.base import FINE_TUNED, STUDENT
 
 if TYPE_CHECKING:
+    from superionic.campaign.file.schema import CampaignFile
     from superionic.campaign.flow import Flow
-    from superionic.campaign.schema import CampaignFile
 
 Format = Literal["lammps", "gpumd"]
 

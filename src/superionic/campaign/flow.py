@@ -27,7 +27,7 @@ from superionic.stages import (
 from superionic.stages.base import FINE_TUNED, Candidate, ChosenPotential
 
 if TYPE_CHECKING:
-    from superionic.settings.stages import RankSettings
+    from superionic.settings.rank import RankSettings
 
 
 @dataclass

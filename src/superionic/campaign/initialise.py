@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from superionic.campaign.yaml_text import plain_scalar
+from superionic.campaign.file.yaml_text import plain_scalar
 from superionic.chemistry import ELEMENTS, VACANCY
 from superionic.errors import CompositionError, StructureError
-from superionic.settings.base import did_you_mean
+from superionic.settings.rules import did_you_mean
 from superionic.structures.crystal.composition import MAX_DEVIATION
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def draft_campaign(
     Returns
     -------
     str
-        YAML text that :func:`superionic.campaign.load.load_campaign` accepts.
+        YAML text that :func:`superionic.campaign.file.load.load_campaign` accepts.
 
     Raises
     ------

@@ -28,7 +28,7 @@ from superionic.settings.stages import STAGES
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from superionic.campaign.schema import CampaignFile
+    from superionic.campaign.file.schema import CampaignFile
     from superionic.campaign.status import StageStatus
     from superionic.execution.sites.site_file import Kind
     from superionic.settings.enumerate import EnumerateSettings

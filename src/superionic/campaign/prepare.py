@@ -14,7 +14,7 @@ from superionic.execution.kept_files import first_use, keep, note_first_use
 from superionic.registry import models
 
 if TYPE_CHECKING:
-    from superionic.campaign.schema import CampaignFile
+    from superionic.campaign.file.schema import CampaignFile
     from superionic.engine_spec import DataSpec
     from superionic.stages.base import ChosenPotential
 

@@ -21,7 +21,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from superionic.campaign.load import demand_own_name, load_campaign
+from superionic.campaign.file.load import demand_own_name, load_campaign
 from superionic.errors import CampaignFileError, StageError, StorageError
 from superionic.execution.engines import resolve_engine
 from superionic.execution.executors import default_slots
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from superionic.campaign.explain import Explanation
+    from superionic.campaign.file.schema import CampaignFile
     from superionic.campaign.flow import Flow
     from superionic.campaign.plan import Plan
     from superionic.campaign.results import CampaignResults
-    from superionic.campaign.schema import CampaignFile
     from superionic.campaign.status import Status
     from superionic.execution.sites.site_file import Site
     from superionic.execution.task import Task

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,14 +9,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
-from superionic.campaign.load import error_of, read_text
-from superionic.campaign.load_messages import validation_problems
-from superionic.campaign.yaml_text import Position, parse_yaml
+from superionic.campaign.file.load import error_of, read_text
+from superionic.campaign.file.messages import validation_problems
+from superionic.campaign.file.presets import merged
+from superionic.campaign.file.yaml_text import Position, parse_yaml
 from superionic.execution.ledger import Ledger
 from superionic.execution.sites.base import kind_of_task
 from superionic.execution.sites.site_file import Site
 from superionic.execution.task import Task
-from superionic.settings.base import Problem, did_you_mean
+from superionic.settings.rules import Problem, did_you_mean
 
 if TYPE_CHECKING:
     from superionic.execution.sites.site_file import Kind
@@ -97,7 +97,7 @@ def parse_site(text: str, path: str | Path) -> Site:
     if isinstance(raw, dict):
         preset = raw.get("preset")
         if preset is None or (isinstance(preset, str) and preset in PRESETS):
-            completed = _merged(PRESETS[preset] if preset is not None else {}, raw)
+            completed = merged(PRESETS[preset] if preset is not None else {}, raw)
             try:
                 site = Site.model_validate(completed)
                 if not document.problems:
@@ -150,11 +150,3 @@ def fit_memory(site: Site, tasks: Iterable[Task[Any]], ledger: Ledger) -> tuple[
             grown = block.model_copy(update={"memory_per_worker_GB": needed_GB})
             site = site.model_copy(update={"kinds": site.kinds.model_copy(update={kind: grown})})
     return site, tuple(words)
-
-
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = copy.deepcopy(dict(below))
-    for key, value in above.items():
-        inner = merged.get(key)
-        merged[key] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, Mapping) else value
-    return merged

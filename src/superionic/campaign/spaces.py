@@ -26,7 +26,7 @@ MOST_ATOMS_OF_A_RUN = 100_000
 """Sites of the cell of a run of molecular dynamics."""
 
 if TYPE_CHECKING:
-    from superionic.campaign.schema import CampaignFile
+    from superionic.campaign.file.schema import CampaignFile
     from superionic.settings.inputs import CrystalInput, ReferenceInput
     from superionic.stages.base import ChosenPotential
     from superionic.structures.crystal.disordered import DisorderedCrystal

@@ -10,8 +10,8 @@ from superionic.campaign.explain import keys_in
 from superionic.campaign.pace import pace
 
 if TYPE_CHECKING:
+    from superionic.campaign.file.schema import CampaignFile
     from superionic.campaign.flow import Flow
-    from superionic.campaign.schema import CampaignFile
     from superionic.errors import StageError
     from superionic.execution.ledger import Ledger, Record
     from superionic.execution.owner import Owner

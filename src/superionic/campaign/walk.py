@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from superionic.campaign.schema import CampaignFile
+    from superionic.campaign.file.schema import CampaignFile
     from superionic.results.learning import LabelResult, LearningResult, SampleResult, ValidateResult
     from superionic.results.orderings import EnumerateResult
     from superionic.results.ranking import RankResult

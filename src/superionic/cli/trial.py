@@ -12,9 +12,11 @@ from rich.table import Table
 
 from superionic.cli.options import BlockOption, ChargesOption, CrystalArgument, JsonOption, QuietOption, parse_charges
 from superionic.cli.progress import run_progress
+from superionic.shown import number_text
 
 if TYPE_CHECKING:
     from superionic.campaign.trial import FirstLook, TrialTemperature
+    from superionic.transport.estimate import Estimate
 
 
 def try_command(
@@ -73,7 +75,7 @@ def _show(look: FirstLook) -> None:
         table.add_row(
             f"{each.temperature_K:g}",
             f"{each.length_ps:g}",
-            str(each.diffusivity_cm2_per_s),
+            _diffusivity(each.diffusivity_cm2_per_s),
             f"{each.hops_per_ion:.2f}",
             "holds" if each.framework_holds else "leaves its sites",
             _paths(each),
@@ -84,6 +86,12 @@ def _show(look: FirstLook) -> None:
     console.print(f"[bold]{look.formula} {look.verdict}[/]: {look.reason}", highlight=False)
     console.print(f"by {look.potential}, {look.n_atoms} atoms in the refined cell; no σ at room temperature follows")
     console.print(f"go on from {look.campaign}, or write a campaign: superionic init CRYSTAL", highlight=False)
+
+
+def _diffusivity(estimate: Estimate) -> str:
+    if estimate.is_upper_bound:
+        return f"< {estimate.interval95[1]:.1e}"
+    return number_text(estimate.value, estimate.error)
 
 
 def _paths(each: TrialTemperature) -> str:

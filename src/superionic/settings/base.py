@@ -1,25 +1,24 @@
-"""The ground of the campaign schema: the section base class, shared field types, formulas and problems.
+"""The types of the fields of a campaign file, which all sections share, and formulas.
 
 Nothing here knows a stage. The models are strict: text is not read as a number, nor a truth value as 1.
 """
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import math
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from superionic.chemistry import ELEMENTS
 from superionic.registry import Model, models, trainable
+from superionic.settings.rules import FileName, Section
 
 PresetName = Literal["demo", "paper-a", "paper-b"]
-"""Names of the presets; what each sets is in :mod:`superionic.campaign.schema_presets`."""
+"""Names of the presets; what each sets is in ``superionic/campaign/file/presets.yaml``."""
 
 if TYPE_CHECKING:
     ModelName = str
@@ -45,29 +44,9 @@ STUDENT: Final = "student"
 MOST_REPETITIONS: Final = 100_000
 """Cells of the crystal in a supercell; how many atoms that may be is known once the crystal is read."""
 
-LEAST_NUMBER: Final = 1e-20
-MOST_NUMBER: Final = 1e12
-"""Sizes of the numbers of a campaign file; what is beyond is no length, time, energy or count, but a slip."""
-
-_LONGEST_WORD: Final = 100
 _LONGEST_FORMULA: Final = 300
 _MOST_OF_ONE: Final = 100_000.0
 _FORMULA_PART = re.compile(r"([A-Z][a-z]?)(\d+(?:\.\d+)?|\.\d+)?")
-
-
-class Section(BaseModel):
-    """Base of every section of a campaign file: frozen, strict, and without unknown keys."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        strict=True,
-        allow_inf_nan=False,
-        validate_default=True,
-        hide_input_in_errors=True,
-        protected_namespaces=(),
-        use_attribute_docstrings=False,
-    )
 
 
 class StageSection(Section):
@@ -77,58 +56,6 @@ class StageSection(Section):
         default=None,
         description="Preset that fills what this section leaves out; it wins over the preset of the whole file.",
     )
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One mistake in a campaign file.
-
-    Parameters
-    ----------
-    path
-        Keys and list positions that lead to the value at fault.
-    message
-        What is wrong, in one sentence.
-    hint
-        What to do about it; empty where the message says it.
-    at_key
-        The key itself is at fault (an unknown key), not its value.
-    """
-
-    path: tuple[str | int, ...]
-    message: str
-    hint: str = ""
-    at_key: bool = False
-
-    @property
-    def dotted(self) -> str:
-        """The path as people write it: ``crystals[0].file``."""
-        text = ""
-        for step in self.path:
-            text += f"[{step}]" if isinstance(step, int) else (f".{step}" if text else step)
-        return text
-
-
-def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """Return ``did you mean 'x'?`` for the nearest choice, or an empty text where none is near."""
-    if len(word) > _LONGEST_WORD:
-        return ""
-    listed = list(choices)
-    lowered = {choice.lower(): choice for choice in reversed(listed)}
-    near = difflib.get_close_matches(word.lower(), list(lowered), n=1, cutoff=0.6)
-    return f"did you mean '{lowered[near[0]]}'?" if near else ""
-
-
-def plain_number(value: Any) -> float | None:
-    """Return a number of the file; None for what is none, or is of no sensible size."""
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not is_sensible(value):
-        return None
-    return float(value)
-
-
-def is_sensible(value: float) -> bool:
-    """Tell whether a number has a size that a setting can have; 0 has, what is not finite has not."""
-    return value == 0 or LEAST_NUMBER <= abs(value) <= MOST_NUMBER
 
 
 def parse_formula(formula: str) -> dict[str, float]:
@@ -216,6 +143,13 @@ def _check_repetitions(number: int, largest: int) -> None:
         raise ValueError(f"the supercell repeats the cell {said} times; no more than {MOST_REPETITIONS:,} are taken")
 
 
+def each_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse a name that stands in a list twice; for pydantic."""
+    if len(set(names)) < len(names):
+        raise ValueError("each may stand here once")
+    return names
+
+
 def _rising(values: tuple[float, ...]) -> tuple[float, ...]:
     if any(later <= earlier for earlier, later in itertools.pairwise(values)):
         raise ValueError("the values must rise and differ from one another")
@@ -252,6 +186,9 @@ Element = Annotated[str, AfterValidator(_check_element)]
 Formula = Annotated[str, AfterValidator(_check_formula)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=80)]
 """A name that may become part of a file name: letters, digits and ``. _ + -``."""
+
+InputFile = Annotated[str, Field(min_length=1), FileName()]
+"""A file, relative to the campaign file where the path is not absolute."""
 
 RowsOfMatrix = tuple[tuple[int, int, int], tuple[int, int, int], tuple[int, int, int]]
 Row = Annotated[tuple[int, int, int], Field(strict=False)]

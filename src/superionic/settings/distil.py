@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from collections.abc import Iterator
+from typing import Annotated, Final, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field
 
@@ -21,17 +21,16 @@ from superionic.settings.base import (
     Number,
     Positive,
     Pressure,
-    Problem,
     RelaxationTime,
-    Section,
     StageSection,
     Temperature,
     Temperatures,
     TimeStep,
-    did_you_mean,
-    plain_number,
 )
-from superionic.settings.inputs import IDENTITY
+from superionic.settings.inputs import IDENTITY, Potentials
+from superionic.settings.md import uneven_interval
+from superionic.settings.rules import Problem, Section, did_you_mean, no_such, rule
+from superionic.settings.train import TrainSettings
 from superionic.settings.transport import TransportSettings
 
 MOST_STRUCTURES: Final = 1500
@@ -200,6 +199,55 @@ class DistilSettings(StageSection):
         "numbers come with a warning.",
     )
 
+    @rule
+    def _teacher_is_known(self, potentials: Potentials, train: TrainSettings | None) -> Iterator[Problem]:
+        if self.teacher == FINE_TUNED and train is None:
+            message = f"'{FINE_TUNED}' needs a `train` section, which this campaign leaves out"
+            yield Problem(("teacher",), message, "add `train`, or leave out `teacher`")
+        elif self.teacher is not None and self.teacher not in {*potentials, FINE_TUNED}:
+            yield no_such("potential", self.teacher, [*potentials, FINE_TUNED], ("teacher",))
+
+    @rule
+    def _diffusivities_are_compared_twice(self) -> Iterator[Problem]:
+        if self.temperatures_K is not None and len(self.temperatures_K) == 1:
+            message = "the diffusivities of student and teacher are compared at two temperatures at least"
+            yield Problem(("temperatures_K",), message, "add one, or leave `temperatures_K` out")
+
+    @rule
+    def _volumes_are_compared(self, transport: TransportSettings | None) -> Iterator[Problem]:
+        if transport is not None and transport.potential == STUDENT and self.npt_ps == 0.0 < transport.npt_ps:
+            message = "`transport` runs the student at constant pressure, where it would not have been compared"
+            yield Problem(("npt_ps",), message, "set `distil.npt_ps` above 0, or `transport.npt_ps` to 0")
+
+    @rule
+    def _frames_are_whole_steps_apart(self) -> Iterator[Problem]:
+        if self.timestep_fs is not None:
+            yield from uneven_interval(("save_every_fs",), self.save_every_fs, self.timestep_fs)
+
+    @rule
+    def _runs_save_some_frames(self) -> Iterator[Problem]:
+        for name, length_ps in (("production_ps", self.production_ps), ("held_out_ps", self.held_out_ps)):
+            if 1000.0 * length_ps < 4 * self.save_every_fs:
+                message = f"the run saves fewer than four frames (every {self.save_every_fs:g} fs)"
+                yield Problem((name,), message, "run longer")
+
+    @rule
+    def _options_are_those_of_the_student(self) -> Iterator[Problem]:
+        if not self.options:
+            return
+        from dataclasses import fields
+
+        from superionic.models.nep.state import NepOptions
+
+        known = {field.name for field in fields(NepOptions)}
+        for name in self.options:
+            path = ("options", name)
+            if name in _NOT_OPTIONS:
+                yield Problem(path, f"`{name}` stands in `distil` itself", at_key=True)
+            elif name not in known:
+                hint = did_you_mean(name, known) or f"the options are {', '.join(sorted(known - set(_NOT_OPTIONS)))}"
+                yield Problem(path, f"the student has no option '{name}'", hint, at_key=True)
+
 
 class ResolvedExplore(DistilExplore):
     """The loop of exploration without gaps."""
@@ -253,59 +301,3 @@ def resolved(distil: DistilSettings, transport: TransportSettings | None) -> Res
     if distil.explore.clean_ps is None:
         explore["clean_ps"] = distil.explore.length_ps
     return ResolvedDistil(**(own | {"temperatures_K": temperatures, "explore": ResolvedExplore(**explore)}))
-
-
-def distil_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
-    """Find the mistakes of the section that show only where values are seen together; wrong types are skipped."""
-    section = raw.get("distil")
-    if not isinstance(section, Mapping):
-        return
-    potentials, transport = raw.get("potentials"), raw.get("transport")
-    names = [name for name in potentials if isinstance(name, str)] if isinstance(potentials, Mapping) else []
-    teacher = section.get("teacher")
-    if teacher == FINE_TUNED and raw.get("train") is None:
-        message = f"'{FINE_TUNED}' needs a `train` section, which this campaign leaves out"
-        yield Problem(("distil", "teacher"), message, "add `train`, or leave out `teacher`")
-    elif isinstance(teacher, str) and teacher != FINE_TUNED and names and teacher not in names:
-        hint = did_you_mean(teacher, [*names, FINE_TUNED]) or f"choose one of: {', '.join([*names, FINE_TUNED])}"
-        yield Problem(("distil", "teacher"), f"there is no potential '{teacher}'", hint)
-    temperatures = section.get("temperatures_K")
-    if isinstance(temperatures, (list, tuple)) and len(temperatures) == 1:
-        message = "the diffusivities of student and teacher are compared at two temperatures at least"
-        yield Problem(("distil", "temperatures_K"), message, "add one, or leave `temperatures_K` out")
-    if isinstance(transport, Mapping) and transport.get("potential") == STUDENT:
-        without = plain_number(section.get("npt_ps", 2.0)) == 0.0
-        if without and plain_number(transport.get("npt_ps", 140.0)) not in (None, 0.0):
-            message = "`transport` runs the student at constant pressure, where it would not have been compared"
-            yield Problem(("distil", "npt_ps"), message, "set `distil.npt_ps` above 0, or `transport.npt_ps` to 0")
-    yield from _durations(section)
-    yield from _options(section.get("options"))
-
-
-def _durations(section: Mapping[str, Any]) -> Iterator[Problem]:
-    step, every = plain_number(section.get("timestep_fs")), plain_number(section.get("save_every_fs", 20.0))
-    if step is None or every is None or step <= 0 or every <= 0:
-        return
-    if abs(every / step - round(every / step)) > 1e-6 or every < step:
-        message = f"{every:g} fs is not a whole number of time steps of {step:g} fs"
-        yield Problem(("distil", "save_every_fs"), message)
-    for name in ("production_ps", "held_out_ps"):
-        length = plain_number(section.get(name))
-        if length is not None and 0 < 1000.0 * length < 4 * every:
-            yield Problem(("distil", name), f"the run saves fewer than four frames (every {every:g} fs)", "run longer")
-
-
-def _options(options: Any) -> Iterator[Problem]:
-    if not isinstance(options, Mapping) or not options:
-        return
-    from dataclasses import fields
-
-    from superionic.models.nep.state import NepOptions
-
-    known = {field.name for field in fields(NepOptions)}
-    for name in options:
-        if name in _NOT_OPTIONS:
-            yield Problem(("distil", "options", name), f"`{name}` stands in `distil` itself", at_key=True)
-        elif name not in known:
-            hint = did_you_mean(str(name), known) or f"the options are {', '.join(sorted(known - set(_NOT_OPTIONS)))}"
-            yield Problem(("distil", "options", name), f"the student has no option '{name}'", hint, at_key=True)

@@ -12,11 +12,11 @@ from superionic.settings.base import (
     CountOrZero,
     NotNegative,
     Positive,
-    Problem,
-    Section,
     StageSection,
     Temperature,
 )
+from superionic.settings.inputs import Potentials, unknown_potential
+from superionic.settings.rules import Problem, Section, rule, rule_of_file
 
 
 class MonteCarloSettings(Section):
@@ -62,6 +62,10 @@ class MonteCarloSettings(Section):
         default=0.0, description="Longest triplets that the fit may choose from; 0: none."
     )
 
+    @rule
+    def _potential_is_known(self, potentials: Potentials) -> Iterator[Problem]:
+        yield from unknown_potential(self.potential, potentials)
+
 
 class EnumerateSettings(StageSection):
     """Integer compositions of each crystal and their symmetry-distinct orderings."""
@@ -105,21 +109,13 @@ class EnumerateSettings(StageSection):
         default_factory=MonteCarloSettings, description="Settings of the method `monte-carlo`."
     )
 
+    @rule_of_file
+    def _settings_are_of_the_method(self, written: Mapping[str, Any]) -> Iterator[Problem]:
+        """Find settings of other methods than the one that is used: who wrote them expects an effect."""
+        for key, method in _OF_ONE_METHOD.items():
+            if key in written and method != self.method:
+                message = f"`{key}` has no effect with `method: {self.method}`"
+                yield Problem((key,), message, f"leave it out, or write `method: {method}`", at_key=True)
+
 
 _OF_ONE_METHOD: Final = {"sample_draws": "sample", "sample_weights": "sample", "monte_carlo": "monte-carlo"}
-
-
-def idle_problems(written: Mapping[str, Any], method: object) -> Iterator[Problem]:
-    """Find the settings of other methods than the one that is used: who wrote them expects an effect.
-
-    Parameters
-    ----------
-    written
-        The section ``enumerate`` as it stands in the file, without what a preset adds.
-    method
-        The method that is used.
-    """
-    for key, needed in _OF_ONE_METHOD.items():
-        if key in written and method != needed:
-            message = f"`{key}` has no effect with `method: {method}`"
-            yield Problem(("enumerate", key), message, f"leave it out, or write `method: {needed}`", at_key=True)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field
 
+from superionic.conventions import CONVENTIONS, OWN, advice, is_convention
+from superionic.registry import find, models
 from superionic.settings.base import (
     Amounts,
     Count,
     Element,
     Formula,
+    InputFile,
     Matrix,
     ModelName,
     Name,
@@ -18,8 +22,9 @@ from superionic.settings.base import (
     Number,
     Positive,
     RowsOfMatrix,
-    Section,
+    parse_formula,
 )
+from superionic.settings.rules import Problem, Section, did_you_mean, missing_file, no_such, rule, rule_of_file
 
 IDENTITY: RowsOfMatrix = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
 
@@ -28,8 +33,8 @@ class CrystalInput(Section):
     """One crystal (polymorph), with partial occupancies or ordered."""
 
     name: Name = Field(description="Short name of the crystal, used in tables and file names.")
-    file: str = Field(
-        min_length=1, description="CIF, POSCAR, extended XYZ or pymatgen JSON file, relative to the campaign file."
+    file: InputFile = Field(
+        description="CIF, POSCAR, extended XYZ or pymatgen JSON file, relative to the campaign file."
     )
     block: str | None = Field(
         default=None,
@@ -61,8 +66,41 @@ class CrystalInput(Section):
         """All supercells to enumerate, each once, `supercell` first."""
         return tuple(dict.fromkeys((self.supercell, *self.further_supercells)))
 
+    @rule
+    def _sites_are_not_overfull(self) -> Iterator[Problem]:
+        for sublattice, species in self.occupancies.items():
+            total = sum(species.values())
+            if total > 1 + 1e-9:
+                message = f"the occupancies add up to {total:g}, which is more than 1"
+                yield Problem(("occupancies", sublattice), message)
 
-class Substitution(Section):
+    @rule_of_file
+    def _file_is_there(self) -> Iterator[Problem]:
+        yield from missing_file(("file",), self.file)
+
+
+class _Replacement(Section):
+    replace: Element
+    by: Element
+
+    @rule
+    def _elements_differ(self) -> Iterator[Problem]:
+        if self.replace == self.by:
+            yield Problem(("by",), f"{self.replace} is replaced by itself")
+
+    @rule
+    def _elements_have_charges(self, oxidation_states: Mapping[str, float]) -> Iterator[Problem]:
+        for key, element in (("replace", self.replace), ("by", self.by)):
+            if element not in oxidation_states:
+                yield Problem((key,), f"{element} has no oxidation state", "add it to `oxidation_states`")
+
+    def atoms_in(self, formula_unit: str) -> float:
+        """Return how many atoms of its two elements a formula unit has: so many can be of `by`."""
+        counts = parse_formula(formula_unit)
+        return sum(counts.get(element, 0.0) for element in {self.replace, self.by})
+
+
+class Substitution(_Replacement):
     """A replacement that goes along with a composition axis."""
 
     replace: Element = Field(description="Element that is replaced.")
@@ -73,7 +111,7 @@ class Substitution(Section):
     )
 
 
-class CompositionAxis(Section):
+class CompositionAxis(_Replacement):
     """One axis of the composition grid: an element that is replaced by another, step by step.
 
     The two elements share the sites that hold either of them in a crystal file, so the file of either end serves.
@@ -87,6 +125,23 @@ class CompositionAxis(Section):
         default=(), description="Replacements that go along with this one in a fixed ratio."
     )
 
+    @rule
+    def _formula_unit_has_the_atoms(self) -> Iterator[Problem]:
+        most = max(self.values)
+        yield from self._too_few((), self, most, "formula_unit", "values")
+        for index, entry in enumerate(self.along):
+            yield from self._too_few(("along", index), entry, most * entry.ratio, "replace", "ratio")
+
+    def _too_few(
+        self, path: tuple[str | int, ...], entry: _Replacement, replaced: float, absent: str, amount: str
+    ) -> Iterator[Problem]:
+        room = entry.atoms_in(self.formula_unit)
+        if room == 0.0:
+            yield Problem((*path, absent), f"the formula unit has no {entry.replace} to replace")
+        elif replaced > room * (1 + 1e-9):
+            message = f"replaces {replaced:g} {entry.replace}, but the formula unit has {room:g}"
+            yield Problem((*path, amount), message)
+
 
 class CompositionConstraint(Section):
     """A linear condition that a point of the composition grid must meet to be taken."""
@@ -97,18 +152,53 @@ class CompositionConstraint(Section):
     minimum: Number | None = Field(default=None, description="Smallest weighted sum that is taken.")
     maximum: Number | None = Field(default=None, description="Largest weighted sum that is taken.")
 
+    def is_met(self, point: Mapping[str, float]) -> bool:
+        """Tell whether a point of the grid meets it: the value of each axis, by its `by` element."""
+        total = sum(weight * point[name] for name, weight in self.weights.items())
+        slack = 1e-9 * (1.0 + abs(total))
+        return (self.minimum is None or total >= self.minimum - slack) and (
+            self.maximum is None or total <= self.maximum + slack
+        )
+
+    @rule
+    def _bounds_leave_something(self) -> Iterator[Problem]:
+        if self.minimum is None and self.maximum is None:
+            yield Problem((), "the constraint has neither a `minimum` nor a `maximum`")
+        elif self.is_empty:
+            yield Problem(("minimum",), f"the minimum {self.minimum:g} is above the maximum {self.maximum:g}")
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no value at all lies between its bounds."""
+        return self.minimum is not None and self.maximum is not None and self.minimum > self.maximum
+
+    @rule
+    def _names_axes(self, composition_axes: tuple[CompositionAxis, ...]) -> Iterator[Problem]:
+        axes = [axis.by for axis in composition_axes]
+        for name in self.weights:
+            if name not in axes:
+                message = f"no composition axis brings in '{name}'"
+                yield Problem(("weights", name), message, did_you_mean(name, axes), at_key=True)
+
 
 class ReferenceInput(Section):
     """An ordered phase that serves as a reference of formation energies and as a vertex of the hull."""
 
     name: Name = Field(description="Short name of the phase.")
-    file: str = Field(min_length=1, description="Structure file of the ordered phase, relative to the campaign file.")
+    file: InputFile = Field(description="Structure file of the ordered phase, relative to the campaign file.")
     block: str | None = Field(
         default=None,
         min_length=1,
         description="Data block of a CIF that holds several crystals, without `data_`; the first with atoms if left "
         "out.",
     )
+
+    @rule_of_file
+    def _file_is_there(self) -> Iterator[Problem]:
+        yield from missing_file(("file",), self.file)
+
+
+_ABOUT_A_FILE: Final = frozenset({"energy_convention", "level_of_theory", "modal", "trust_sha256"})
 
 
 def _check_sha256(text: str) -> str:
@@ -129,9 +219,8 @@ class PotentialInput(Section):
         description="Model of the engine, e.g. 0.3.0, 7net-0 or nequix-omat-1; the engine's default if left out. With "
         "`file`, a name for it in reports.",
     )
-    file: str | None = Field(
+    file: InputFile | None = Field(
         default=None,
-        min_length=1,
         description="Checkpoint of the potential, relative to the campaign file: of mace an .npz made by `superionic "
         "engines convert` (or a .model), of matgl the folder with model.json and state.pt, of nequix an .nqx, of "
         "sevennet a .pth, of nep a nep.txt.",
@@ -179,6 +268,51 @@ class PotentialInput(Section):
         if self.elements is not None:
             options["elements"] = list(self.elements)
         return {**self.options, **options}
+
+    @property
+    def given(self) -> frozenset[str]:
+        """Keys that stand in the entry (in a draft with whatever value), but those that every engine has."""
+        keys = {key for key in type(self).model_fields if not self.is_sound(key) or getattr(self, key) is not None}
+        return frozenset(keys - {"engine", "model", "options"})
+
+    @rule
+    def _engine_knows_the_keys(self) -> Iterator[Problem]:
+        model = models()[self.engine]
+        knows = ", ".join(sorted(model.keys)) or "only `model` and `options`"
+        for key in sorted(self.given - model.keys):
+            yield Problem((key,), f"the engine {self.engine} has no '{key}'", f"it knows: {knows}", at_key=True)
+        for key in () if model.data_named(self.model) is not None else model.needed:
+            if key not in self.given:
+                hint = {"file": f"it is {model.file}", "energy_convention": _ONE_CONVENTION}.get(key, "")
+                yield Problem((), f"a potential of the engine {self.engine} needs '{key}'", hint)
+        if "file" in model.keys and "file" not in self.given:
+            for key in sorted(self.given & _ABOUT_A_FILE):
+                yield Problem((key,), f"'{key}' says something about a `file`, and there is none", at_key=True)
+
+    @rule
+    def _convention_is_one(self) -> Iterator[Problem]:
+        convention = self.energy_convention
+        if convention is not None and not is_convention(convention):
+            hint = did_you_mean(convention, CONVENTIONS) or advice("")
+            yield Problem(("energy_convention",), f"'{convention}' is not an energy convention", hint)
+
+    @rule_of_file
+    def _file_is_there(self) -> Iterator[Problem]:
+        if self.file is not None:
+            model = find(self.engine) if self.is_sound("engine") else None
+            yield from missing_file(("file",), self.file, is_folder=model is not None and bool(model.members))
+
+
+_ONE_CONVENTION: Final = f"write one of: {', '.join(CONVENTIONS)}; or '{OWN}...' for your own calculations"
+
+Potentials = Mapping[str, PotentialInput]
+"""The entries of `potentials`, by name."""
+
+
+def unknown_potential(name: str | None, potentials: Potentials, key: str = "potential") -> Iterator[Problem]:
+    """Yield the problem of a setting that names no entry of `potentials`; None names none on purpose."""
+    if name is not None and name not in potentials:
+        yield no_such("potential", name, potentials, (key,))
 
 
 class ExecutionSettings(Section):

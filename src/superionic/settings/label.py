@@ -6,11 +6,17 @@ the study of Li3YCl6-xBrx with a fine-tuned CHGNet.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from superionic.settings.base import Count, Element, NotNegative, Number, Positive, Section, StageSection
+from superionic.settings.base import Count, Element, InputFile, NotNegative, Number, Positive, StageSection
+from superionic.settings.inputs import Potentials
+from superionic.settings.rules import Problem, Section, did_you_mean, missing_file, no_such, rule, rule_of_file
+
+STAND_IN: Final = "potential:"
+LABEL_ENGINES: Final = ("gpaw", "vasp", "tblite", "finished")
 
 KPointSpacing = Annotated[float, Field(ge=0.01, le=10)]
 
@@ -79,7 +85,7 @@ class TbliteSettings(Section):
 class FinishedSettings(Section):
     """Finished calculations that join the labels of the first round."""
 
-    files: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+    files: Annotated[tuple[InputFile, ...], Field(strict=False)] = Field(
         default=(),
         description="Files, or folders to search: vasprun.xml, vasprun.xml.gz, .gpw, .extxyz; relative to the campaign "
         "file.",
@@ -100,6 +106,18 @@ class FinishedSettings(Section):
     energy_convention: str | None = Field(
         default=None, min_length=1, description="What its energies count from, in words."
     )
+
+    @rule
+    def _provenance_is_whole(self) -> Iterator[Problem]:
+        parts = {"code": self.code, "version": self.version, "functional": self.functional}
+        stated = [name for name, value in parts.items() if value is not None]
+        if 0 < len(stated) < len(parts):
+            yield Problem((stated[0],), "a stated provenance needs `code`, `version` and `functional`")
+
+    @rule_of_file
+    def _files_are_there(self) -> Iterator[Problem]:
+        for index, name in enumerate(self.files):
+            yield from missing_file(("files", index), name, is_folder=None)
 
 
 class LabelSettings(StageSection):
@@ -143,3 +161,26 @@ class LabelSettings(StageSection):
         default_factory=FinishedSettings, description="Finished calculations that join the labels."
     )
     gates: GateSettings = Field(default_factory=GateSettings, description="What a label must pass.")
+
+    @rule
+    def _engine_is_known(self, potentials: Potentials) -> Iterator[Problem]:
+        engine, name = self.engine, self.engine.removeprefix(STAND_IN)
+        if engine in LABEL_ENGINES:
+            return
+        if not engine.startswith(STAND_IN):
+            hint = did_you_mean(engine, [*LABEL_ENGINES, *(STAND_IN + name for name in potentials)])
+            hint = hint or f"write {', '.join(LABEL_ENGINES)}, or potential:<name>"
+            yield Problem(("engine",), f"'{engine}' is not an engine for labels", hint)
+        elif name not in potentials:
+            yield no_such("potential", name, potentials, ("engine",))
+
+    @rule
+    def _vasp_has_its_kpoints(self) -> Iterator[Problem]:
+        if self.engine == "vasp" and self.kpoint_offset == "offset":
+            hint = "add `kpoint_offset: gamma`, and a spacing of 0.2 or so"
+            yield Problem(("kpoint_offset",), "VASP takes Γ-centred k-points here", hint)
+
+    @rule
+    def _finished_labels_are_named(self) -> Iterator[Problem]:
+        if self.engine == "finished" and not self.finished.files:
+            yield Problem(("engine",), "no finished labels are named", "name files or folders in `finished.files`")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -14,13 +14,12 @@ from superionic.settings.base import (
     Fraction,
     Interval,
     Positive,
-    Problem,
-    Section,
     StageSection,
     Temperature,
     Temperatures,
-    plain_number,
 )
+from superionic.settings.md import uneven_interval
+from superionic.settings.rules import Problem, Section, rule
 from superionic.settings.sample import SampleSettings
 
 Strategy = Literal["one-shot", "ladder", "active"]
@@ -34,6 +33,23 @@ class LadderSettings(Section):
     from_K: Temperature = Field(description="Lowest temperature T0 (paper B: 200).")
     step_K: Positive = Field(description="Spacing ΔT (paper B: 200).")
     to_K: Temperature = Field(description="Highest temperature T_max, the last rung (paper B: 800).")
+
+    @property
+    def rungs(self) -> tuple[float, ...]:
+        """The temperatures, T_max among them; empty where this is no ladder."""
+        if self.to_K < self.from_K:
+            return ()
+        whole = int((self.to_K - self.from_K) / self.step_K + 1.0e-9)
+        if whole >= MOST_RUNGS:
+            return ()
+        even = tuple(self.from_K + self.step_K * k for k in range(whole + 1))
+        # The last rung is T_max itself, also where the spacing does not end there.
+        return (*even[:-1], self.to_K) if abs(even[-1] - self.to_K) < 1.0e-6 else (*even, self.to_K)
+
+    @rule
+    def _rises_in_steps(self) -> Iterator[Problem]:
+        if not self.rungs:
+            yield Problem((), "this is no ladder", f"let it rise from T0 to T_max in at most {MOST_RUNGS} steps")
 
 
 class ActiveSettings(Section):
@@ -70,6 +86,13 @@ class ActiveSettings(Section):
         "all of the round.",
     )
 
+    @rule
+    def _frames_are_collected_before_runs_stop(self) -> Iterator[Problem]:
+        collect, stop = self.collect_above_eV_per_A, self.stop_above_eV_per_A
+        if collect >= stop:
+            message = f"runs are stopped at {stop:g} eV/Å, before a frame above {collect:g} eV/Å can be collected"
+            yield Problem(("stop_above_eV_per_A",), message, "make it several times larger")
+
 
 class LearnSettings(StageSection):
     """How sampling, labelling and training follow one another."""
@@ -89,6 +112,34 @@ class LearnSettings(StageSection):
         "goes on to the later stages. Left out: 3 for active, else 1.",
     )
     active: ActiveSettings = Field(default_factory=ActiveSettings, description="The active loop.")
+
+    @rule
+    def _ladder_is_the_one_of_sample(self, sample: SampleSettings | None) -> Iterator[Problem]:
+        rungs = () if self.ladder is None else self.ladder.rungs
+        if rungs and sample is not None and sample.temperatures_K != rungs:
+            temperatures = ", ".join(f"{value:g}" for value in rungs)
+            message = f"the ladder has the rungs {temperatures} K, but `sample.temperatures_K` has others"
+            yield Problem(("ladder",), message, "give one of the two")
+
+    @rule
+    def _strategy_is_the_ladder(self) -> Iterator[Problem]:
+        if self.ladder is not None and self.ladder.rungs and self.strategy in ("one-shot", "active"):
+            yield Problem(("ladder",), f"the strategy is {self.strategy}", "write `strategy: ladder`")
+
+    @rule
+    def _committee_has_members(self) -> Iterator[Problem]:
+        if self.strategy == "active" and self.members == 1:
+            yield Problem(("members",), "a committee has at least two members", "write 3, or leave it out")
+
+    @rule
+    def _committee_is_asked_at_whole_steps(self, sample: SampleSettings | None) -> Iterator[Problem]:
+        if self.strategy == "active" and sample is not None:
+            yield from uneven_interval(("active", "check_every_fs"), self.active.check_every_fs, sample.timestep_fs)
+
+    @property
+    def n_members(self) -> int:
+        """Potentials that are trained in each round."""
+        return self.members or (_MEMBERS_OF_ACTIVE if self.strategy == "active" else 1)
 
 
 @dataclass(frozen=True)
@@ -129,102 +180,7 @@ def learning_of(learn: LearnSettings | None, sample: SampleSettings) -> Learning
     learn = learn or LearnSettings()
     temperatures = sample.temperatures_K
     strategy: Strategy = learn.strategy or ("ladder" if len(temperatures) > 1 else "one-shot")
-    budgets = sample.snapshots
-    each = [budgets] * len(temperatures) if isinstance(budgets, int) else budgets
-    runs = tuple(zip(temperatures, each, strict=True))
+    runs = tuple(zip(temperatures, sample.budgets, strict=True))
     rounds = tuple((run,) for run in runs) if strategy == "ladder" else (runs,)
-    members = learn.members or (_MEMBERS_OF_ACTIVE if strategy == "active" else 1)
     explored = (learn.active.temperatures_K or temperatures) if strategy == "active" else ()
-    return Learning(strategy, members, rounds, tuple(explored), learn.active)
-
-
-def rungs(ladder: Any) -> list[float] | None:
-    """Return the temperatures of a ladder, T_max among them; None where it is no sound ladder."""
-    if not isinstance(ladder, Mapping):
-        return None
-    low, step, high = (plain_number(ladder.get(name)) for name in ("from_K", "step_K", "to_K"))
-    if low is None or step is None or high is None or not (0 < low <= high and step > 0):
-        return None
-    whole = int((high - low) / step + 1.0e-9)
-    if whole >= MOST_RUNGS:
-        return None
-    found = [low + step * k for k in range(whole + 1)]
-    # The last rung is T_max itself, also where the spacing does not end there.
-    return [*found[:-1], high] if abs(found[-1] - high) < 1.0e-6 else [*found, high]
-
-
-def learn_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
-    """Find the mistakes of ``learn``, and of ``sample`` together with it."""
-    learn = raw.get("learn")
-    sample = raw.get("sample")
-    sample = sample if isinstance(sample, Mapping) else {}
-    learn = learn if isinstance(learn, Mapping) else {}
-    yield from _ladder_problems(learn, sample)
-    yield from _budget_problems(sample)
-    yield from _method_problems(learn, sample)
-    active = learn.get("active")
-    if isinstance(active, Mapping):
-        collect, stop = (
-            plain_number(active.get(name, default))
-            for name, default in (("collect_above_eV_per_A", 0.1), ("stop_above_eV_per_A", 1.0))
-        )
-        if collect is not None and stop is not None and collect >= stop:
-            message = f"runs are stopped at {stop:g} eV/Å, before a frame above {collect:g} eV/Å can be collected"
-            yield Problem(("learn", "active", "stop_above_eV_per_A"), message, "make it several times larger")
-    if learn.get("strategy") == "active":
-        if learn.get("members") == 1:
-            yield Problem(("learn", "members"), "a committee has at least two members", "write 3, or leave it out")
-        step = plain_number(sample.get("timestep_fs", 1.0))
-        check = plain_number(_mapping(active).get("check_every_fs", 20.0))
-        if step and check and (check / step < 0.5 or abs(check / step - round(check / step)) > 1e-6 * check / step):
-            message = f"{check:g} fs is not a whole number of time steps of {step:g} fs"
-            yield Problem(("learn", "active", "check_every_fs"), message)
-
-
-def _ladder_problems(learn: Mapping[str, Any], sample: Mapping[str, Any]) -> Iterator[Problem]:
-    ladder = learn.get("ladder")
-    if not isinstance(ladder, Mapping):
-        return
-    found = rungs(ladder)
-    if found is None:
-        values = [plain_number(ladder.get(name)) for name in ("from_K", "step_K", "to_K")]
-        if None not in values:
-            hint = f"let it rise from T0 to T_max in at most {MOST_RUNGS} steps"
-            yield Problem(("learn", "ladder"), "this is no ladder", hint)
-        return
-    own = sample.get("temperatures_K")
-    if isinstance(own, (list, tuple)) and [plain_number(value) for value in own] != found:
-        told = ", ".join(f"{value:g}" for value in found)
-        message = f"the ladder has the rungs {told} K, but `sample.temperatures_K` has others"
-        yield Problem(("learn", "ladder"), message, "give one of the two")
-    if learn.get("strategy") in ("one-shot", "active"):
-        yield Problem(("learn", "ladder"), f"the strategy is {learn['strategy']}", "write `strategy: ladder`")
-
-
-def _budget_problems(sample: Mapping[str, Any]) -> Iterator[Problem]:
-    budgets, temperatures = sample.get("snapshots"), sample.get("temperatures_K", (800.0,))
-    if not isinstance(budgets, (list, tuple)) or not isinstance(temperatures, (list, tuple)):
-        return
-    if len(budgets) != len(temperatures):
-        message = f"there are {len(budgets)} budgets for {len(temperatures)} temperatures"
-        yield Problem(("sample", "snapshots"), message, "give one for each, or one number for all")
-
-
-def _method_problems(learn: Mapping[str, Any], sample: Mapping[str, Any]) -> Iterator[Problem]:
-    method, mixture = sample.get("snapshot_method"), sample.get("snapshot_mixture")
-    mixture = mixture if isinstance(mixture, Mapping) else {}
-    if method == "mixture" and not mixture:
-        hint = "e.g. {descriptors: 0.5, random: 0.5}"
-        yield Problem(("sample", "snapshot_mixture"), "a mixture needs shares", hint)
-    if mixture and method != "mixture":
-        yield Problem(("sample", "snapshot_mixture"), "shares are given, but no mixture", "`snapshot_method: mixture`")
-    asks = method == "committee" or (method == "mixture" and "committee" in mixture)
-    members = learn.get("members")
-    several = learn.get("strategy") == "active" or (isinstance(members, int) and members > 1)
-    if asks and not several:
-        message = "committee disagreement needs a committee"
-        yield Problem(("sample", "snapshot_method"), message, "add `learn: {members: 3}`")
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+    return Learning(strategy, learn.n_members, rounds, tuple(explored), learn.active)

@@ -6,6 +6,7 @@ the study of Li3YCl6-xBrx with a fine-tuned CHGNet.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -21,14 +22,14 @@ from superionic.settings.base import (
     Positive,
     Pressure,
     RelaxationTime,
-    Section,
     StageSection,
     Temperature,
     Temperatures,
     TimeStep,
 )
-from superionic.settings.inputs import IDENTITY
-from superionic.settings.md import BAR_GPA, MD_ENGINE, MDEngine, Thermostat
+from superionic.settings.inputs import IDENTITY, Potentials, unknown_potential
+from superionic.settings.md import BAR_GPA, MD_ENGINE, MDEngine, MDSection, Thermostat
+from superionic.settings.rules import Problem, Section, rule
 
 Method = Literal["random", "farthest-point", "descriptors", "cur", "committee"]
 """Ways to choose snapshots out of a run."""
@@ -75,7 +76,7 @@ class MonitorSettings(Section):
     )
 
 
-class SampleSettings(StageSection):
+class SampleSettings(MDSection):
     """Molecular dynamics that visits the geometries to be labelled."""
 
     potential: str | None = Field(
@@ -136,3 +137,41 @@ class SampleSettings(StageSection):
     )
     segment_ps: Duration = Field(default=5.0, description="Length of one segment: what a killed run loses at most.")
     monitors: MonitorSettings = Field(default_factory=MonitorSettings, description="What stops a run.")
+
+    @property
+    def budgets(self) -> tuple[int, ...]:
+        """Snapshots of a run at each temperature."""
+        each = self.snapshots
+        return each if isinstance(each, tuple) else (each,) * len(self.temperatures_K)
+
+    @property
+    def methods(self) -> frozenset[str]:
+        """Ways by which snapshots are chosen: the one, or those of the mixture."""
+        return frozenset(self.snapshot_mixture if self.snapshot_method == "mixture" else [self.snapshot_method])
+
+    @rule
+    def _potential_is_known(self, potentials: Potentials) -> Iterator[Problem]:
+        yield from unknown_potential(self.potential, potentials)
+
+    @rule
+    def _there_is_a_budget_for_each_temperature(self) -> Iterator[Problem]:
+        if len(self.budgets) != len(self.temperatures_K):
+            message = f"there are {len(self.budgets)} budgets for {len(self.temperatures_K)} temperatures"
+            yield Problem(("snapshots",), message, "give one for each, or one number for all")
+
+    @rule
+    def _runs_save_the_snapshots(self) -> Iterator[Problem]:
+        if max(self.budgets) > self.n_frames * (1 + 1e-9) >= 1:
+            n_frames = int(self.n_frames + 1e-9)
+            message = f"{max(self.budgets)} snapshots are asked of a run that saves {n_frames} frames"
+            yield Problem(("snapshots",), message, "take fewer, run longer, or save more often")
+
+    @rule
+    def _mixture_has_shares(self) -> Iterator[Problem]:
+        mixture, is_mixture = self.snapshot_mixture, self.snapshot_method == "mixture"
+        if is_mixture and not mixture:
+            hint = "e.g. {descriptors: 0.5, random: 0.5}"
+            yield Problem(("snapshot_mixture",), "a mixture needs shares", hint)
+        if mixture and not is_mixture:
+            message = "shares are given, but no mixture"
+            yield Problem(("snapshot_mixture",), message, "`snapshot_method: mixture`")

@@ -7,10 +7,14 @@ the study of Li3YCl6-xBrx with a fine-tuned CHGNet.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
+from superionic.errors import CampaignFileError
+from superionic.foreign import open_regular
+from superionic.registry import find, trainable
 from superionic.settings.base import (
     Count,
     Element,
@@ -18,10 +22,15 @@ from superionic.settings.base import (
     NotNegative,
     Number,
     Positive,
-    Problem,
     StageSection,
     TrainerName,
 )
+from superionic.settings.inputs import Potentials
+from superionic.settings.rules import FileName, Problem, rule, rule_of_file, shortened
+from superionic.settings.sample import SampleSettings
+
+_LONGEST_HEAD: Final = 1_000_000
+_FOUNDATION: Final = "foundation"  # that of `superionic.training.base`, which takes a second to import
 
 
 class TrainSettings(StageSection):
@@ -66,9 +75,8 @@ class TrainSettings(StageSection):
     options: dict[str, bool | int | float | str | None] = Field(
         default_factory=dict, description="Further options that this trainer alone has, by name."
     )
-    replay: str | None = Field(
+    replay: Annotated[str, Field(min_length=1), FileName(words=(_FOUNDATION,))] | None = Field(
         default=None,
-        min_length=1,
         description="What multi-head training (`options: {mode: multihead}`, mace alone) goes on learning, so that it "
         "does not forget: an extended XYZ file of labels that the checkpoint was trained on, relative to the campaign "
         "file; or `foundation`: the ranked structures and reference phases, displaced, labelled by the checkpoint "
@@ -97,6 +105,139 @@ class TrainSettings(StageSection):
     )
     epochs_per_segment: Count = Field(default=5, description="Epochs in one segment: what a killed run loses at most.")
 
+    @rule
+    def _trainer_fits_the_potential(self, sample: SampleSettings | None, potentials: Potentials) -> Iterator[Problem]:
+        name, engine = self._sampling(sample, potentials)
+        if engine is None or self._learns_from_labels:
+            return
+        if engine not in trainable():
+            message = f"superionic cannot train the potential '{name}' of `sample`, which is of {engine}"
+            hint = f"sample with a potential of one of: {', '.join(trainable())}; or leave out `train`"
+            yield Problem(("trainer",), message, hint)
+        elif self.trainer not in (None, engine):
+            message = f"the trainer '{self.trainer}' cannot train the potential '{name}' of `sample`"
+            hint = "sample with a potential of that engine, or leave out `train`"
+            yield Problem(("trainer",), f"{message}, which is of {engine}", hint)
+
+    @rule
+    def _options_are_those_of_the_trainer(
+        self, sample: SampleSettings | None, potentials: Potentials
+    ) -> Iterator[Problem]:
+        trainer = self._fitting_trainer(sample, potentials)
+        if trainer is None:
+            return
+        from superionic.training.base import options_of
+
+        shared = ("epochs", "batch_size", "learning_rate", "freeze", "initial")
+        try:
+            options_of(trainer, {name: getattr(self, name) for name in shared}, self.options)
+        except CampaignFileError as error:
+            key = str(error.where or "").rpartition(".")[2]
+            path = ("options", key) if key in self.options else (key,) if key in type(self).model_fields else ()
+            yield Problem(path, error.message, error.fix or "")
+
+    @rule
+    def _replay_data_are_of_use(self, sample: SampleSettings | None, potentials: Potentials) -> Iterator[Problem]:
+        trainer = self._fitting_trainer(sample, potentials)
+        if trainer is None:
+            return
+        from superionic.training.base import NEEDS_REPLAY, can_replay, trainer_names
+
+        multihead = self.options.get("mode") == NEEDS_REPLAY and can_replay(trainer)
+        if self.replay is not None and not can_replay(trainer):
+            message = f"the trainer '{trainer}' cannot learn from replay data"
+            able = ", ".join(name for name in trainer_names() if can_replay(name))
+            yield Problem(("replay",), message, f"leave `replay` out, or sample with a potential of {able}")
+        elif self.replay is not None and not multihead:
+            message = "replay data are of use in multi-head training alone"
+            yield Problem(("replay",), message, "add `options: {mode: multihead}`, or leave `replay` out")
+        elif multihead and self.replay is None:
+            message = "multi-head training without replay data forgets, as naive fine-tuning does"
+            hint = f"add `replay: FILE` (extended XYZ) or `replay: {_FOUNDATION}`, or say `mode: naive`"
+            yield Problem(("options", "mode"), message, hint)
+        if self.replay_weight is not None and self.replay is None:
+            yield Problem(("replay_weight",), "there are no replay data to weigh", "add `replay`, or leave it out")
+
+    @rule
+    def _trainer_takes_atomic_energies(
+        self, sample: SampleSettings | None, potentials: Potentials, oxidation_states: Mapping[str, float]
+    ) -> Iterator[Problem]:
+        trainer = self._fitting_trainer(sample, potentials)
+        if trainer is None or self.e0s is None:
+            return
+        from superionic.training.base import has_option
+
+        if not has_option(trainer, "e0s"):
+            message = f"the trainer '{trainer}' fits the energies of the elements"
+            yield Problem(("e0s",), message, "leave `e0s` out")
+        elif self.options.get("mode") == "scratch":
+            message = "a new network takes the energies of its labels"
+            yield Problem(("e0s",), message, "leave `e0s` out, or choose another `mode`")
+        missing = [element for element in oxidation_states if element not in self.e0s]
+        if missing:
+            message = f"the energy of {', '.join(missing)} is missing"
+            yield Problem(("e0s",), message, "give that of every element")
+
+    @rule
+    def _labels_are_left_to_train_on(self) -> Iterator[Problem]:
+        if self.validation_fraction + self.test_fraction >= 1.0:
+            shares = f"validation ({self.validation_fraction:g}) and test ({self.test_fraction:g}) fractions"
+            yield Problem(("validation_fraction",), f"{shares} leave nothing to train on")
+
+    @rule
+    def _labels_are_left_to_validate(self, validate_: ValidateSettings | None) -> Iterator[Problem]:
+        if self.test_fraction == 0.0 and validate_ is not None:
+            yield Problem(("test_fraction",), "`validate` needs labels that training has not seen")
+
+    @rule
+    def _something_is_weighed(self) -> Iterator[Problem]:
+        if self.energy_weight == self.force_weight == self.stress_weight == 0.0:
+            yield Problem(("energy_weight",), "at least one of the weights of the loss must be above 0")
+
+    @rule_of_file
+    def _replay_data_can_be_read(self) -> Iterator[Problem]:
+        """Look at the first structure: training is far away, and the wrong file is named quickly."""
+        if self.replay is None or self.replay == _FOUNDATION:
+            return
+        file, path = Path(self.replay), ("replay",)
+        try:
+            with open_regular(file) as lines:
+                count, comment = (lines.readline(_LONGEST_HEAD).decode("utf-8") for _ in range(2))
+        except (OSError, ValueError):
+            hint = "name an extended XYZ file, or write foundation"
+            yield Problem(path, f"the file {shortened(self.replay)} cannot be read", hint, missing_file=file)
+            return
+        needed = ["Lattice="]
+        if self.options.get("replay_labels") != _FOUNDATION:
+            needed += ["energy", "forces"]
+        missing = [word for word in needed if word not in comment]
+        if not count.strip().isdigit() or "Lattice=" in missing:
+            yield Problem(path, f"{shortened(file.name)} is no extended XYZ file", "write it as ASE does")
+        elif missing:
+            hint = "give labels, or let the checkpoint label them: `options: {replay_labels: foundation}`"
+            message = f"the first structure of {file.name} has no {' and no '.join(missing)}"
+            yield Problem(path, message, hint)
+
+    @property
+    def _learns_from_labels(self) -> bool:
+        """Whether the trainer makes a potential of its own from the labels, whatever sampled."""
+        model = find(self.trainer)
+        return model is not None and model.from_labels
+
+    def trained_engine(self, sample: SampleSettings | None, potentials: Potentials) -> str | None:
+        """Return the engine of the potential that training makes; None where its potential is not known."""
+        return self.trainer if self._learns_from_labels else self._sampling(sample, potentials)[1]
+
+    def _fitting_trainer(self, sample: SampleSettings | None, potentials: Potentials) -> str | None:
+        """Return the trainer of a campaign; None where none fits."""
+        engine = self.trained_engine(sample, potentials)
+        return engine if engine in trainable() and self.trainer in (None, engine) else None
+
+    def _sampling(self, sample: SampleSettings | None, potentials: Potentials) -> tuple[str, str | None]:
+        """Return the name of the potential that samples, and its engine; None where it is not known."""
+        name = None if sample is None else sample.potential
+        return str(name), potentials[name].engine if name is not None and name in potentials else None
+
 
 class ValidateSettings(StageSection):
     """Errors of the fine-tuned and of the original potential on labels that training has not seen."""
@@ -116,49 +257,3 @@ class ValidateSettings(StageSection):
         description="Mean error of the normal stresses above which the report warns of cells of a wrong size (1 % "
         "where the bulk modulus is 20 GPa); null for no such limit.",
     )
-
-
-def replay_problems(raw: Mapping[str, Any], train: Mapping[str, Any], engine: str) -> Iterator[Problem]:
-    """Find replay data that are missing or of no use, and atomic energies that the trainer cannot take.
-
-    Parameters
-    ----------
-    raw
-        The completed campaign file as plain values; values of a wrong type are skipped.
-    train
-        Its section ``train``.
-    engine
-        Name of the trainer.
-    """
-    from superionic.training.base import FOUNDATION, NEEDS_REPLAY, can_replay, has_option, trainer_names
-
-    able = ", ".join(name for name in trainer_names() if can_replay(name))
-    options = train.get("options")
-    options = options if isinstance(options, Mapping) else {}
-    multihead = options.get("mode") == NEEDS_REPLAY and can_replay(engine)
-    given = train.get("replay")
-    if given is not None and not can_replay(engine):
-        message = f"the trainer '{engine}' cannot learn from replay data"
-        yield Problem(("train", "replay"), message, f"leave `replay` out, or sample with a potential of {able}")
-    elif given is not None and not multihead:
-        message = "replay data are of use in multi-head training alone"
-        yield Problem(("train", "replay"), message, "add `options: {mode: multihead}`, or leave `replay` out")
-    elif multihead and given is None:
-        message = "multi-head training without replay data forgets, as naive fine-tuning does"
-        hint = f"add `replay: FILE` (extended XYZ) or `replay: {FOUNDATION}`, or say `mode: naive`"
-        yield Problem(("train", "options", "mode"), message, hint)
-    if train.get("replay_weight") is not None and given is None:
-        yield Problem(("train", "replay_weight"), "there are no replay data to weigh", "add `replay`, or leave it out")
-    e0s = train.get("e0s")
-    if not isinstance(e0s, Mapping):
-        return
-    if not has_option(engine, "e0s"):
-        message = f"the trainer '{engine}' fits the energies of the elements"
-        yield Problem(("train", "e0s"), message, "leave `e0s` out")
-    elif options.get("mode") == "scratch":
-        message = "a new network takes the energies of its labels"
-        yield Problem(("train", "e0s"), message, "leave `e0s` out, or choose another `mode`")
-    states = raw.get("oxidation_states")
-    missing = [str(element) for element in states if element not in e0s] if isinstance(states, Mapping) else []
-    if missing:
-        yield Problem(("train", "e0s"), f"the energy of {', '.join(missing)} is missing", "give that of every element")

@@ -6,11 +6,14 @@ defaults are their values where they give one.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
 from superionic.settings.base import (
+    FINE_TUNED,
+    STUDENT,
     Duration,
     DurationOrZero,
     Fraction,
@@ -20,15 +23,17 @@ from superionic.settings.base import (
     Pressure,
     RelaxationTime,
     RowsOfMatrix,
-    Section,
-    StageSection,
     Temperature,
     Temperatures,
     TimeStep,
 )
-from superionic.settings.md import BAR_GPA, MD_ENGINE, MDEngine, Thermostat
+from superionic.settings.inputs import Potentials
+from superionic.settings.md import BAR_GPA, MD_ENGINE, MDEngine, MDSection, Thermostat
+from superionic.settings.rules import Problem, Section, no_such, rule
 
 TWICE: RowsOfMatrix = ((2, 0, 0), (0, 2, 0), (0, 0, 2))
+MADE_BY: Final = {FINE_TUNED: "train", STUDENT: "distil"}
+"""Potentials that a campaign makes itself, and the sections that make them."""
 
 
 class LongRuns(Section):
@@ -41,7 +46,7 @@ class LongRuns(Section):
     production_ps: Duration = Field(default=800.0, description="NVT run that is analysed.")
 
 
-class TransportSettings(StageSection):
+class TransportSettings(MDSection):
     """Molecular dynamics from which the transport properties come."""
 
     potential: str | None = Field(
@@ -113,3 +118,27 @@ class TransportSettings(StageSection):
     )
     save_every_fs: Interval = Field(default=10.0, description="Interval of the saved frames (paper B: 10).")
     segment_ps: Duration = Field(default=50.0, description="Length of one segment: what a killed run loses at most.")
+
+    @rule
+    def _potential_is_there(
+        self, potentials: Potentials, train: Section | None, distil: Section | None
+    ) -> Iterator[Problem]:
+        name = self.potential
+        made = {FINE_TUNED: train, STUDENT: distil}
+        if name in made and made[name] is None:
+            message = f"'{name}' needs a `{MADE_BY[name]}` section, which this campaign leaves out"
+            hint = f"add `{MADE_BY[name]}`, or name one of: {', '.join(potentials)}"
+            yield Problem(("potential",), message, hint)
+        elif name is not None and name not in {*made, *potentials}:
+            yield no_such("potential", name, [*potentials, *made], ("potential",))
+
+    @rule
+    def _long_runs_have_not_too_many_segments(self) -> Iterator[Problem]:
+        if self.long_runs is not None:
+            yield from self.too_many_segments(self.long_runs, "long_runs")
+
+    @rule
+    def _barostat_moves_the_cell(self) -> Iterator[Problem]:
+        if self.barostat == "berendsen" and self.cell_motion != "isotropic":
+            message = "Berendsen's barostat changes only the size of the cell"
+            yield Problem(("barostat",), message, "add `cell_motion: isotropic`, or take the barostat mtk")

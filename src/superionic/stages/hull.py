@@ -12,7 +12,7 @@ from superionic.results.stability import HullEntry, HullResult, PhaseDiagram, Ph
 from superionic.stages.base import Candidate, ChosenPotential, WithCandidates, Workbench
 
 if TYPE_CHECKING:
-    from superionic.settings.stages import HullSettings
+    from superionic.settings.hull import HullSettings
 
 
 @dataclass(frozen=True)

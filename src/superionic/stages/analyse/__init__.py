@@ -22,7 +22,7 @@ from superionic.transport.conductivity.of_temperature import RunTransport, Tempe
 from superionic.transport.density.map import DensityMap, framework_sites
 
 if TYPE_CHECKING:
-    from superionic.settings.stages import AnalyseSettings
+    from superionic.settings.analyse import AnalyseSettings
     from superionic.training.parity import TransferError
 
 _AXES = {"x": 0, "y": 1, "z": 2}

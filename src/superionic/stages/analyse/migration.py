@@ -25,7 +25,7 @@ from superionic.transport.estimate import Estimate
 from superionic.transport.sites.migration_summary import MigrationSummary
 
 if TYPE_CHECKING:
-    from superionic.settings.stages import AnalyseSettings
+    from superionic.settings.analyse import AnalyseSettings
     from superionic.structures.crystal.disordered import DisorderedCrystal
     from superionic.transport.sites.migration import Block
 

@@ -14,7 +14,7 @@ from superionic.stages.base import FloatArray, Trajectory, TransportRun, Workben
 from superionic.transport.observables.together import Observables
 
 if TYPE_CHECKING:
-    from superionic.settings.stages import AnalyseSettings
+    from superionic.settings.analyse import AnalyseSettings
 
 KNOWN_AS = "superionic.stages.analyse_observables"  # in keys, since before it moved here
 

@@ -27,7 +27,7 @@ from superionic.stages.rank.relaxations import FailedCalculation, Member, Relaxa
 from superionic.structures.crystal.refined_cell import parameters
 
 if TYPE_CHECKING:
-    from superionic.settings.stages import RankSettings
+    from superionic.settings.rank import RankSettings
 
 # Orderings that differ by rounding only keep the order of the enumeration.
 _DIGITS = 6

@@ -20,7 +20,7 @@ from superionic.stages.base import Candidate, ChosenPotential, Workbench
 from superionic.stages.rank.relaxations import FailedCalculation, Member, Relaxations, single_points
 
 if TYPE_CHECKING:
-    from superionic.settings.stages import RankSettings
+    from superionic.settings.rank import RankSettings
 
 KNOWN_AS = "superionic.stages.rank_compare"  # in keys, since before it moved here
 

@@ -24,7 +24,7 @@ from superionic.thermodynamics.culling import cut, drawn, expected_missed, noise
 from superionic.thermodynamics.rank_statistics import proportion_interval
 
 if TYPE_CHECKING:
-    from superionic.settings.stages import HalvingSettings, RankSettings
+    from superionic.settings.rank import HalvingSettings, RankSettings
 
 # How much wider culling becomes where the audit failed.
 _MORE = 2.0

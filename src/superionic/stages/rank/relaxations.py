@@ -23,7 +23,7 @@ from superionic.execution.task import Call, Context, ref_of, task
 from superionic.stages.base import Candidate, ChosenPotential, RelaxedOrdering, Workbench, load
 
 if TYPE_CHECKING:
-    from superionic.settings.stages import RankSettings
+    from superionic.settings.rank import RankSettings
 
 
 KNOWN_AS = "superionic.stages.relaxations"  # in keys, since before it moved here

@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-from superionic.campaign.load import named_files, read_text
-from superionic.campaign.yaml_text import parse_yaml
+from superionic.campaign.file.load import read_text
+from superionic.campaign.file.schema import draft_of
+from superionic.campaign.file.yaml_text import parse_yaml
 from superionic.errors import CampaignFileError
 from superionic.registry import find
+from superionic.settings.inputs import PotentialInput
+from superionic.settings.label import FinishedSettings
+from superionic.settings.rules import Place, Section, files_in
 
 ELSEWHERE: Final = "inputs"
-_Place = tuple[str | int, ...]
 
 
 @dataclass(frozen=True)
@@ -55,10 +58,10 @@ def gather_inputs(campaign: Path, *, reserved: frozenset[str]) -> GatheredInputs
     raw = parse_yaml(text).value
     folder = campaign.absolute().parent
     files: dict[str, Path] = {}
-    moved: dict[_Place, str] = {}
-    for place, written in named_files(raw):
-        labels = place[0] == "label"
-        source = folder / Path(written).expanduser()
+    moved: dict[Place, str] = {}
+    for place, section, name in files_in(draft_of(raw, folder)):
+        written, source = _value_at(raw, place), Path(name)
+        labels = isinstance(section, FinishedSettings)
         where = PurePosixPath(written)
         # A finished label bears the name of its folder on record, and this folder may get another name.
         stays = not where.is_absolute() and where.parts and ".." not in where.parts and written == where.as_posix()
@@ -68,26 +71,26 @@ def gather_inputs(campaign: Path, *, reserved: frozenset[str]) -> GatheredInputs
             parents = [_name(source.parent)] if labels and source.is_file() else []
             where = PurePosixPath(ELSEWHERE, str(number), *parents, _name(source))
             moved[place] = where.as_posix()
-        for name, file in _files_of(source, raw, place):
-            files[(where / name).as_posix() if name else where.as_posix()] = file
+        for inner, file in _files_of(source, section):
+            files[(where / inner).as_posix() if inner else where.as_posix()] = file
     return GatheredInputs(_with_paths(text, raw, moved, campaign) if moved else None, files)
 
 
-def _files_of(source: Path, raw: Any, place: _Place) -> Iterator[tuple[str, Path]]:
+def _files_of(source: Path, section: Section) -> Iterator[tuple[str, Path]]:
     """Yield the file itself, or those of a folder that are read, by their paths in it."""
     from superionic.labels.imports import find_files
 
     if not source.is_dir():
         yield "", source
-    elif place[0] == "label":
+    elif isinstance(section, FinishedSettings):
         for file in find_files([source]):
             yield file.relative_to(source).as_posix(), file
-    elif (model := find(raw[place[0]][place[1]].get("engine"))) is not None:
+    elif isinstance(section, PotentialInput) and (model := find(section.engine)) is not None:
         for name in model.members:
             yield name, source / name
 
 
-def _with_paths(text: str, raw: Any, moved: Mapping[_Place, str], campaign: Path) -> str:
+def _with_paths(text: str, raw: Any, moved: Mapping[Place, str], campaign: Path) -> str:
     """Replace paths in the text of a campaign file, and leave every other sign of it as it is."""
     document = parse_yaml(text)
     lines = text.split("\n")
@@ -119,13 +122,13 @@ def _position(place: Any) -> tuple[int, int]:
     return place.line, place.column
 
 
-def _value_at(value: Any, place: _Place) -> Any:
+def _value_at(value: Any, place: Place) -> Any:
     for step in place:
         value = value[step]
     return value
 
 
-def _replaced(value: Any, place: _Place, new: str) -> Any:
+def _replaced(value: Any, place: Place, new: str) -> Any:
     if not place:
         return new
     step, rest = place[0], place[1:]

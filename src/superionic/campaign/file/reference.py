@@ -1,6 +1,6 @@
 """The reference of the campaign file, written from its schema so that the two cannot part.
 
-``python -m superionic.campaign.reference docs`` writes ``campaign-file.md`` (the part below its marker) and
+``python -m superionic.campaign.file.reference docs`` writes ``campaign-file.md`` (the part below its marker) and
 ``campaign.schema.json`` into a folder; the tests prove that both are in step.
 """
 
@@ -17,60 +17,23 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from superionic.campaign.schema import CampaignFile, json_schema
-from superionic.campaign.schema_presets import PRESETS
+from superionic.campaign.file.messages import section_of
+from superionic.campaign.file.presets import presets
+from superionic.campaign.file.schema import CampaignFile, json_schema
 from superionic.registry import find
 from superionic.settings.base import Matrix, StageSection
-from superionic.settings.distil import DistilData, DistilExplore, ParityLimits
-from superionic.settings.enumerate import MonteCarloSettings
-from superionic.settings.inputs import (
-    CompositionAxis,
-    CompositionConstraint,
-    CrystalInput,
-    ExecutionSettings,
-    PotentialInput,
-    ReferenceInput,
-    Substitution,
-)
-from superionic.settings.label import FinishedSettings, GateSettings, VaspSettings
-from superionic.settings.learn import ActiveSettings, LadderSettings, LearnSettings
-from superionic.settings.sample import MonitorSettings
 from superionic.settings.stages import OPTIONAL, SECTIONS
-from superionic.settings.transport import LongRuns
 
-MARKER: Final = "<!-- From here on this page is written from the schema; see superionic/campaign/reference.py. -->"
+MARKER: Final = "<!-- From here on this page is written from the schema; see superionic/campaign/file/reference.py. -->"
 MARKDOWN_FILE: Final = "campaign-file.md"
 SCHEMA_FILE: Final = "campaign.schema.json"
-
-_SECTIONS: Final[tuple[tuple[str, type[BaseModel]], ...]] = (
-    ("crystals[]", CrystalInput),
-    ("composition_axes[]", CompositionAxis),
-    ("composition_axes[].along[]", Substitution),
-    ("composition_constraints[]", CompositionConstraint),
-    ("references[]", ReferenceInput),
-    ("potentials.NAME", PotentialInput),
-    *SECTIONS.items(),
-    ("enumerate.monte_carlo", MonteCarloSettings),
-    ("sample.monitors", MonitorSettings),
-    ("label.vasp", VaspSettings),
-    ("label.finished", FinishedSettings),
-    ("label.gates", GateSettings),
-    ("learn", LearnSettings),
-    ("learn.ladder", LadderSettings),
-    ("learn.active", ActiveSettings),
-    ("distil.data", DistilData),
-    ("distil.explore", DistilExplore),
-    ("distil.parity", ParityLimits),
-    ("transport.long_runs", LongRuns),
-    ("execution", ExecutionSettings),
-)
 
 
 def reference_markdown() -> str:
     """Return the reference part of the page: one table for each section of the file."""
     lines = [MARKER, "", "## The outermost level", ""]
     lines += _table(CampaignFile, None)
-    for path, model in _SECTIONS:
+    for path, model in _sections(CampaignFile, ""):
         lines += ["", f"## `{path}`", "", _first_paragraph(model), ""]
         lines += _table(model, path if issubclass(model, StageSection) else None)
     return "\n".join(lines) + "\n"
@@ -89,22 +52,33 @@ def write_reference(folder: Path) -> None:
     (folder / SCHEMA_FILE).write_text(schema_text(), encoding="utf-8")
 
 
+def _sections(model: type[BaseModel], path: str) -> Iterator[tuple[str, type[BaseModel]]]:
+    """Yield every section in a model as people write its place: ``crystals[]``, ``potentials.NAME``, ``label.vasp``."""
+    for name, field in model.model_fields.items():
+        inner = section_of(field.annotation)
+        if inner is not None:
+            kind = typing.get_origin(field.annotation)
+            place = path + (field.alias or name) + {tuple: "[]", dict: ".NAME"}.get(kind or model, "")
+            yield place, inner
+            yield from _sections(inner, f"{place}.")
+
+
 def _first_paragraph(model: type[BaseModel]) -> str:
     return " ".join((model.__doc__ or "").split("\n\n")[0].split())
 
 
 def _table(model: type[BaseModel], stage: str | None) -> list[str]:
-    presets = [name for name in PRESETS if stage is not None]
-    names = ["key", "value", "default", *presets, "meaning"]
+    shown = presets() if stage is not None else {}
+    names = ["key", "value", "default", *shown, "meaning"]
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
-    for name, found in model.model_fields.items():
+    for name, field in model.model_fields.items():
         if name == "preset" and stage is not None:
             continue
-        key = found.alias or name
-        set_by = [_code(PRESETS[preset].get(stage or "", {}).get(key, _NOTHING)) for preset in presets]
-        meaning = (found.description or "").replace("|", "\\|")
-        default = _stage_default(key) if model is CampaignFile and key in SECTIONS else _default(found)
-        cells = [f"`{key}`", _kind(found).replace("|", "\\|"), default, *set_by, meaning]
+        key = field.alias or name
+        set_by = [_code(sections.get(stage or "", {}).get(key, _NOTHING)) for sections in shown.values()]
+        meaning = (field.description or "").replace("|", "\\|")
+        default = _stage_default(key) if model is CampaignFile and key in SECTIONS else _default(field)
+        cells = [f"`{key}`", _kind(field).replace("|", "\\|"), default, *set_by, meaning]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 
@@ -120,10 +94,10 @@ def _stage_default(stage: str) -> str:
     return "left out" if stage in OPTIONAL else "its defaults"
 
 
-def _default(found: FieldInfo) -> str:
-    if found.is_required():
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
         return "**required**"
-    value = found.get_default(call_default_factory=True, validated_data={})
+    value = field.get_default(call_default_factory=True, validated_data={})
     if value is PydanticUndefined:
         return ""
     if isinstance(value, BaseModel) or (isinstance(value, dict) and value):
@@ -133,10 +107,10 @@ def _default(found: FieldInfo) -> str:
     return _code(value)
 
 
-def _kind(found: FieldInfo) -> str:
+def _kind(field: FieldInfo) -> str:
     """Say in words which values a field takes."""
-    words = list(dict.fromkeys(_words(found.annotation)))
-    bounds = [_bound(entry) for entry in found.metadata]
+    words = list(dict.fromkeys(_words(field.annotation)))
+    bounds = [_bound(entry) for entry in field.metadata]
     return " or ".join(words) + "".join(f", {bound}" for bound in bounds if bound)
 
 

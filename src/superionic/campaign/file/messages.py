@@ -11,8 +11,8 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from superionic.campaign.schema import CampaignFile
-from superionic.settings.base import Problem, did_you_mean
+from superionic.campaign.file.schema import CampaignFile
+from superionic.settings.rules import Place, Problem, did_you_mean
 
 _NUMBER_WITH_UNIT = re.compile(r"\s*[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?\s*([A-Za-zÅ°µ/^%·-]+[0-9]*)\s*")
 _NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
@@ -41,7 +41,6 @@ _EXPECTED: Final = {
     "model_attributes_type": "a section of `key: value` lines",
     "finite_number": "a finite number",
 }
-Path = tuple[str | int, ...]
 
 
 def validation_problems(
@@ -64,9 +63,9 @@ def validation_problems(
     Returns
     -------
     list of Problem
-        One for each place; the alternatives of a union are told as one.
+        One for each place; the alternatives of a union make one.
     """
-    grouped: dict[Path, list[Problem]] = {}
+    grouped: dict[Place, list[Problem]] = {}
     for entry in error.errors(include_url=False):
         for problem in _translate(dict(entry), raw, completed, root):
             grouped.setdefault(problem.path, []).append(problem)
@@ -74,13 +73,13 @@ def validation_problems(
 
 
 def _one(problems: list[Problem]) -> Problem:
-    """Tell the alternatives that failed at one place as one problem."""
+    """Make one problem of the alternatives that failed at one place."""
     first = problems[0]
     parts = [re.fullmatch(r"(.+) is expected, not (.+)", problem.message, re.DOTALL) for problem in problems]
-    wanted = list(dict.fromkeys(part.group(1) for part in parts if part))
-    if len(wanted) > 1 and parts[0] is not None:
-        wanted = [part for part in wanted if part != "a whole number" or "a number" not in wanted]
-        return Problem(first.path, f"{' or '.join(wanted)} is expected, not {parts[0].group(2)}", first.hint)
+    expected = list(dict.fromkeys(part.group(1) for part in parts if part))
+    if len(expected) > 1 and parts[0] is not None:
+        expected = [part for part in expected if part != "a whole number" or "a number" not in expected]
+        return Problem(first.path, f"{' or '.join(expected)} is expected, not {parts[0].group(2)}", first.hint)
     return first
 
 
@@ -122,28 +121,30 @@ def _bound(value: Any) -> str:
 
 def _describe(kind: str, value: Any, context: Mapping[str, Any], fallback: str, reason: str = "") -> tuple[str, str]:
     shown = _shown(value)
-    told = (fallback[:1].lower() + fallback[1:], "")
+    words = (fallback[:1].lower() + fallback[1:], "")
     if kind == "literal_error":
         choices = _choices(str(context.get("expected", "")))
         plain = ("must be one of " if len(choices) > 1 else "must be ") + ", ".join(choices)
-        told = (f"{plain}; it is {shown}", did_you_mean(value, choices) if isinstance(value, str) else "")
+        words = (f"{plain}; it is {shown}", did_you_mean(value, choices) if isinstance(value, str) else "")
     elif kind in _BOUNDS:
         word, key = _BOUNDS[kind]
-        told = (f"must be {word} {_bound(context.get(key))}; it is {shown}", reason)
+        words = (f"must be {word} {_bound(context.get(key))}; it is {shown}", reason)
     elif kind in _EXPECTED:
-        told = (f"{_EXPECTED[kind]} is expected, not {shown}", _type_hint(kind, value))
+        words = (f"{_EXPECTED[kind]} is expected, not {shown}", _type_hint(kind, value))
     elif kind in {"too_short", "too_long"}:
         bound = context.get("min_length") if kind == "too_short" else context.get("max_length")
         word = "at least" if kind == "too_short" else "at most"
-        told = (f"must have {word} {bound} {'entry' if bound == 1 else 'entries'}", "")
+        words = (f"must have {word} {bound} {'entry' if bound == 1 else 'entries'}", "")
     elif kind == "string_too_short":
-        told = ("must not be empty", "")
+        words = ("must not be empty", "")
     elif kind == "string_pattern_mismatch":
         hint = "use letters, digits and . _ + - , beginning with a letter or a digit"
-        told = (f"{shown} cannot be a name", hint)
+        words = (f"{shown} cannot be a name", hint)
+    elif kind == "size":
+        words = (fallback, "check the exponent, and the unit in the name")
     elif kind == "value_error":
-        told = (str(context.get("error", fallback)), "")
-    return told
+        words = (str(context.get("error", fallback)), "")
+    return words
 
 
 def _type_hint(kind: str, value: Any) -> str:
@@ -185,7 +186,7 @@ def _choices(expected: str) -> list[str]:
     return quoted or re.split(r", | or ", expected)
 
 
-def _path(location: tuple[Any, ...], document: Any, *, last: bool) -> Path:
+def _path(location: tuple[Any, ...], document: Any, *, last: bool) -> Place:
     """Drop from pydantic's location the steps that name alternatives of a type and not parts of the document."""
     path: list[str | int] = []
     here = document
@@ -199,36 +200,37 @@ def _path(location: tuple[Any, ...], document: Any, *, last: bool) -> Path:
     return tuple(path)
 
 
-def _model_at(path: Path, root: type[BaseModel]) -> type[BaseModel] | None:
+def _model_at(path: Place, root: type[BaseModel]) -> type[BaseModel] | None:
     """Return the section model whose keys stand under a path of the file."""
     annotation: Any = root
     for step in path:
         if typing.get_origin(annotation) is dict:
             annotation = typing.get_args(annotation)[1]  # a name in a mapping of sections
             continue
-        model = _find_model(annotation)
+        model = section_of(annotation)
         if model is not None and isinstance(step, str):
-            found = _fields(model).get(step)
-            if found is None:
+            field = _fields(model).get(step)
+            if field is None:
                 return None
-            annotation = found.annotation
+            annotation = field.annotation
         # A list position leads to the model inside the same annotation.
-    return _find_model(annotation)
+    return section_of(annotation)
 
 
-def _find_model(annotation: Any) -> type[BaseModel] | None:
+def section_of(annotation: Any) -> type[BaseModel] | None:
+    """Return the model of the section, or of each of the sections, that a type stands for; None where it is none."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     if typing.get_origin(annotation) in {tuple, list, dict, typing.Union, types.UnionType, typing.Annotated}:
-        return next((found for found in map(_find_model, typing.get_args(annotation)) if found is not None), None)
+        return next((model for model in map(section_of, typing.get_args(annotation)) if model is not None), None)
     return None
 
 
 def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
-    return {found.alias or name: found for name, found in model.model_fields.items()}
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
-def _unknown_key_hint(key: str, section: Path, root: type[BaseModel]) -> str:
+def _unknown_key_hint(key: str, section: Place, root: type[BaseModel]) -> str:
     model = _model_at(section, root)
     near = did_you_mean(key, _fields(model)) if model is not None else ""
     if near:
@@ -242,7 +244,7 @@ def _unknown_key_hint(key: str, section: Path, root: type[BaseModel]) -> str:
     return f"the keys here are: {', '.join(keys)}" if keys else ""
 
 
-def _description(path: Path, root: type[BaseModel]) -> str:
+def _description(path: Place, root: type[BaseModel]) -> str:
     model = _model_at(path[:-1], root)
-    found = _fields(model).get(str(path[-1])) if model is not None else None
-    return (found.description or "").rstrip(".") if found is not None else ""
+    field = _fields(model).get(str(path[-1])) if model is not None else None
+    return (field.description or "").rstrip(".") if field is not None else ""

@@ -11,9 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from superionic.settings.base import Problem
-
-Path = tuple[str | int, ...]
+from superionic.settings.rules import Place, Problem
 
 MAX_VALUES: Final = 20_000
 """Values in one file, aliases expanded; what has more is not a campaign file (it may be an attack by aliases)."""
@@ -59,8 +57,8 @@ class Document:
     """
 
     value: Any = None
-    keys: dict[Path, Position] = field(default_factory=dict)
-    values: dict[Path, Position] = field(default_factory=dict)
+    keys: dict[Place, Position] = field(default_factory=dict)
+    values: dict[Place, Position] = field(default_factory=dict)
     problems: list[tuple[Problem, Position]] = field(default_factory=list)
 
     def place(self, problem: Problem) -> Position:
@@ -166,7 +164,7 @@ class _Builder:
         self.count = 0
         self.open: list[int] = []  # ids of the nodes around the present one: an alias to one of them has no end
 
-    def build(self, node: Any, path: Path, depth: int) -> Any:
+    def build(self, node: Any, path: Place, depth: int) -> Any:
         place = Position(node.start_mark.line + 1, node.start_mark.column + 1)
         self.document.values[path] = place
         self.count += 1
@@ -184,7 +182,7 @@ class _Builder:
         finally:
             self.open.pop()
 
-    def entries(self, node: Any, path: Path, depth: int) -> Iterator[tuple[str, Any]]:
+    def entries(self, node: Any, path: Place, depth: int) -> Iterator[tuple[str, Any]]:
         seen: dict[str, Position] = {}
         for key_node, child in node.value:
             place = Position(key_node.start_mark.line + 1, key_node.start_mark.column + 1)
@@ -207,7 +205,7 @@ class _Builder:
                 self.document.values[(*path, key)] = place
             yield key, value
 
-    def refused_tag(self, node: Any, path: Path, place: Position, allowed: set[str]) -> bool:
+    def refused_tag(self, node: Any, path: Place, place: Position, allowed: set[str]) -> bool:
         tag = str(node.tag) if node.tag is not None else ""
         if tag in {"", "!"} or tag.removeprefix(_STANDARD_TAG) in allowed:
             return False
@@ -215,7 +213,7 @@ class _Builder:
         self.problem(path, f"the tag {shown} is not allowed", place, "a campaign file holds plain values only")
         return True
 
-    def scalar(self, node: Any, path: Path, place: Position) -> Any:
+    def scalar(self, node: Any, path: Place, place: Position) -> Any:
         text = str(node.value)
         # The parser resolves plain scalars by its own rules first; only those tags can stand on a plain value.
         plain = node.style is None
@@ -224,7 +222,7 @@ class _Builder:
             return None
         return plain_scalar(text) if plain else text
 
-    def problem(self, path: Path, message: str, place: Position, hint: str = "") -> None:
+    def problem(self, path: Place, message: str, place: Position, hint: str = "") -> None:
         self.document.problems.append((Problem(path, message, hint), place))
 
 

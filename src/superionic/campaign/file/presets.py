@@ -1,0 +1,119 @@
+"""The presets, and how a campaign file is completed by them.
+
+A value in the file always wins; then the preset of its section, or else that of the file; then the default.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from superionic.campaign.file.yaml_text import parse_yaml
+from superionic.settings.base import FINE_TUNED, STUDENT
+from superionic.settings.learn import LadderSettings
+from superionic.settings.stages import NEEDS, OPTIONAL, SECTIONS
+
+_FILE: Final = Path(__file__).with_name("presets.yaml")
+
+
+@cache
+def presets() -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
+    """Return what each preset sets in each section: the content of ``presets.yaml``."""
+    values: dict[str, dict[str, dict[str, Any]]] = parse_yaml(_FILE.read_text(encoding="utf-8")).value
+    return values
+
+
+def complete(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill a campaign file, as read, with its presets and with the names that follow from others.
+
+    Nothing is judged here: values of a wrong type are left for the validation to report. Completing twice changes
+    nothing further.
+
+    Parameters
+    ----------
+    raw
+        The file as a mapping of plain values; it is not changed.
+
+    Returns
+    -------
+    dict
+        A deep copy, with every section that takes part in the campaign.
+    """
+    filled = copy.deepcopy(dict(raw))
+    for stage in (*SECTIONS, "learn"):
+        section = filled.get(stage)
+        if stage in filled and not isinstance(section, dict):
+            continue  # null leaves the stage out; anything else is a mistake that the validation reports
+        preset = _preset(section or {}) or _preset(filled)
+        values = presets().get(preset, {}).get(stage) if preset is not None else None
+        if section is None and values is None and stage in OPTIONAL:
+            continue
+        filled[stage] = merged(values or {}, section or {})
+    for stage, needed in NEEDS:
+        if stage not in raw and filled.get(needed) is None:
+            filled.pop(stage, None)
+    filled.setdefault("potentials", {"chgnet": {"engine": "chgnet"}})
+    _fill_sampling(filled, raw)
+    _fill_hull(filled, raw)
+    _fill_potentials(filled)
+    return filled
+
+
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge two mappings, section by section, into a copy; `above` wins."""
+    result = copy.deepcopy(dict(below))
+    for key, value in above.items():
+        inner = result.get(key)
+        result[key] = merged(inner, value) if isinstance(inner, dict) and isinstance(value, Mapping) else value
+    return result
+
+
+def _preset(section: Mapping[str, Any]) -> str | None:
+    name = section.get("preset")
+    return name if isinstance(name, str) else None
+
+
+def _section(filled: Mapping[str, Any], name: str) -> dict[str, Any]:
+    section = filled.get(name)
+    return section if isinstance(section, dict) else {}
+
+
+def _fill_sampling(filled: dict[str, Any], raw: Mapping[str, Any]) -> None:
+    """Let the rungs of a ladder be the temperatures of sampling."""
+    ladder = _section(filled, "learn").get("ladder")
+    if isinstance(ladder, Mapping) and "temperatures_K" not in _section(raw, "sample"):
+        try:
+            rungs = LadderSettings.model_validate(ladder).rungs
+        except ValidationError:
+            return
+        if rungs:
+            _section(filled, "sample").update(temperatures_K=list(rungs))
+
+
+def _fill_hull(filled: dict[str, Any], raw: Mapping[str, Any]) -> None:
+    """Name the formula unit, and repeat no hull without a potential to repeat it with, but where the file says so."""
+    hull, axes = _section(filled, "hull"), filled.get("composition_axes")
+    if filled.get("train") is None and "repeat_with_fine_tuned" not in _section(raw, "hull"):
+        hull.pop("repeat_with_fine_tuned", None)
+    if hull.get("formula_unit") is None and isinstance(axes, (list, tuple)) and axes:
+        first = axes[0].get("formula_unit") if isinstance(axes[0], Mapping) else None
+        if first is not None:
+            hull["formula_unit"] = first
+
+
+def _fill_potentials(filled: dict[str, Any]) -> None:
+    """Name the potential of every stage that leaves it out."""
+    potentials = filled["potentials"]
+    only = next(iter(potentials)) if isinstance(potentials, dict) and len(potentials) == 1 else None
+    ranking = _section(filled, "rank").get("potential") or only
+    made = {"distil": STUDENT, "train": FINE_TUNED}
+    last = next((name for stage, name in made.items() if filled.get(stage) is not None), ranking)
+    for stage, default in (("rank", only), ("sample", ranking), ("transport", last)):
+        section = filled.get(stage)
+        if isinstance(section, dict) and section.get("potential") is None and default is not None:
+            section["potential"] = default
