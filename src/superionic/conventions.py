@@ -41,7 +41,7 @@ _FUNCTIONALS: Final = (
     ("PBE", re.compile(r"(?<![A-Za-z0-9])PBE(?![A-Za-z0-9])")),
 )
 D3_LI3YCL6_EV_PER_ATOM: Final = -0.208
-"""D3(BJ) with the parameters of PBE on the stored Li9Y3Cl18 cell; it differs as much with those of another functional."""
+"""D3(BJ) with the parameters of PBE on the stored Li9Y3Cl18 cell; those of another functional give less."""
 
 WINDOW_EV_PER_ATOM: Final = 0.3
 """How far a universal potential may lie from :attr:`Convention.reference_eV_per_atom` before it is refused."""
@@ -146,8 +146,8 @@ def difference(first: str, second: str) -> str:
             return f"their dispersion terms are two: {terms[0]} and {terms[1]}"
         carrier, other = ("first", "second") if terms[0] else ("second", "first")
         return (
-            f"the {carrier} carries the dispersion term {terms[0] or terms[1]} and the {other} does not, which is worth "
-            f"{D3_LI3YCL6_EV_PER_ATOM:+.2f} eV/atom and -1.7 GPa on Li3YCl6"
+            f"the {carrier} carries the dispersion term {terms[0] or terms[1]} and the {other} does not, which is "
+            f"worth {D3_LI3YCL6_EV_PER_ATOM:+.2f} eV/atom and -1.7 GPa on Li3YCl6"
         )
     pair = {first, second}
     if pair == {MP2020, MP_RAW}:

@@ -37,6 +37,7 @@ def draft_campaign(
     folder: str | Path | None = None,
     block: str | None = None,
     max_deviation: float = MAX_DEVIATION,
+    dispersion: str | None = None,
 ) -> str:
     """Write the text of a commented campaign file for one crystal.
 
@@ -57,6 +58,8 @@ def draft_campaign(
         Data block of a CIF that holds several crystals; the first that lists atoms if None.
     max_deviation
         Largest difference of an occupancy from the refined one; it is written into the file.
+    dispersion
+        Term that is added to the potential, such as ``"d3bj"``; none if None.
 
     Returns
     -------
@@ -103,6 +106,7 @@ def draft_campaign(
         supercell=supercell,
         supercell_remark=remark,
         max_deviation=f"{max_deviation:g}",
+        dispersion="" if dispersion is None else f", dispersion: {dispersion}",
     )
 
 
@@ -206,7 +210,7 @@ crystals:
 #   - {{name: licl, file: licl.cif}}
 
 potentials:
-  universal: {{engine: chgnet}}    # or sevennet
+  universal: {{engine: chgnet{dispersion}}}    # or sevennet
 
 enumerate:
   method: auto                   # list all distinct orderings; search the lowest where there are too many

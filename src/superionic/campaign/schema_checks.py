@@ -311,10 +311,32 @@ def _potentials(raw: Mapping[str, Any]) -> Iterator[Problem]:
             choices = [*names, *MADE_BY] if stage == "transport" else names
             hint = did_you_mean(name, choices) or f"choose one of: {', '.join(choices)}"
             yield Problem((stage, "potential"), f"there is no potential '{name}'", hint)
-    yield from _labels(_mapping(raw.get("label")), names)
+    yield from _labels(_mapping(raw.get("label")), names, raw)
 
 
-def _labels(label: Mapping[str, Any], names: list[str]) -> Iterator[Problem]:
+def _dispersion_of_labels(label: Mapping[str, Any], raw: Mapping[str, Any]) -> Iterator[Problem]:
+    """Refuse to add dispersion to labels that have it, or twice by way of the potential that learns them."""
+    path, engine = ("label", "dispersion"), label.get("engine")
+    incar = _mapping(_mapping(label.get("vasp")).get("incar"))
+    has = next((tag for tag in ("IVDW", "LVDW", "LUSE_VDW") if incar.get(tag)), None) if engine == "vasp" else None
+    if has is not None:
+        yield Problem(path, f"VASP adds dispersion itself, by {has} in `label.vasp.incar`", "leave out one of the two")
+    if engine == "tblite":
+        yield Problem(path, "tight binding by tblite has dispersion already", "leave it out")
+    if label.get("functional") == "LDA" and engine in ("gpaw", "vasp"):
+        yield Problem(path, "D3 has no parameters for LDA", "choose PBE, PBEsol, SCAN or r2SCAN, or leave it out")
+    potentials = _mapping(raw.get("potentials"))
+    if isinstance(engine, str) and engine.startswith(STAND_IN):
+        name = engine.removeprefix(STAND_IN)
+        if _mapping(potentials.get(name)).get("dispersion") is not None:
+            yield Problem(path, f"the labels of the potential '{name}' have dispersion already", "leave it out")
+    sampler = _sampler(raw)
+    if raw.get("train") is not None and _mapping(potentials.get(sampler)).get("dispersion") is not None:
+        message = f"the potential '{sampler}' of `sample` has dispersion as a term; what is trained would have it twice"
+        yield Problem(path, message, "leave it out here, and the term stays; or there, and the potential learns it")
+
+
+def _labels(label: Mapping[str, Any], names: list[str], raw: Mapping[str, Any]) -> Iterator[Problem]:
     """Check what makes the labels."""
     engine, finished = label.get("engine"), _mapping(label.get("finished"))
     if isinstance(engine, str) and engine not in LABEL_ENGINES:
@@ -331,6 +353,8 @@ def _labels(label: Mapping[str, Any], names: list[str]) -> Iterator[Problem]:
     if engine == "vasp" and label.get("kpoint_offset") == "offset":
         message = "VASP takes Γ-centred k-points here"
         yield Problem(("label", "kpoint_offset"), message, "add `kpoint_offset: gamma`, and a spacing of 0.2 or so")
+    if label.get("dispersion") is not None:
+        yield from _dispersion_of_labels(label, raw)
     if engine == "finished" and not finished.get("files"):
         yield Problem(("label", "engine"), "no finished labels are named", "name files or folders in `finished.files`")
     stated = [name for name in ("code", "version", "functional") if finished.get(name) is not None]
@@ -421,6 +445,19 @@ def _ensembles(raw: Mapping[str, Any]) -> Iterator[Problem]:
             able = " or ".join(each.name for each in models().values() if each.in_lammps)
             fix = f"take md_engine: ase, or drive the run by the student or by a potential of engine {able}"
             yield Problem((stage, "md_engine"), message, fix)
+        sampler = _sampler(raw) if name == FINE_TUNED else name
+        term = _mapping(_mapping(raw.get("potentials")).get(sampler)).get("dispersion")
+        if name != STUDENT and term is not None:
+            message = f"LAMMPS does not evaluate the dispersion term of the potential '{sampler}'"
+            fix = "take md_engine: ase, or drive the run by a student, which has learned it"
+            yield Problem((stage, "md_engine"), message, fix)
+
+
+def _sampler(raw: Mapping[str, Any]) -> str:
+    """Name the potential that samples, and that training begins with."""
+    potentials = _mapping(raw.get("potentials"))
+    name = _mapping(raw.get("sample")).get("potential") or _mapping(raw.get("rank")).get("potential")
+    return str(name or next(iter(potentials), ""))
 
 
 def _driver(raw: Mapping[str, Any], stage: str) -> tuple[str, str | None]:

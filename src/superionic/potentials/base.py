@@ -237,9 +237,15 @@ def dispersed(identity: PotentialIdentity, dispersion: Dispersion) -> PotentialI
             where="dispersion",
             fix="Leave out its `dispersion`.",
         )
-    term = dispersion.term(convention, level)
+    return with_term(identity, dispersion.term(convention, level))
+
+
+def with_term(identity: PotentialIdentity, term: str) -> PotentialIdentity:
+    """Name the energies of a potential as those that have a dispersion term, added or learned."""
     return replace(
-        identity, energy_convention=with_dispersion(convention, term), level_of_theory=with_dispersion(level, term)
+        identity,
+        energy_convention=with_dispersion(identity.energy_convention, term),
+        level_of_theory=with_dispersion(identity.level_of_theory, term),
     )
 
 

@@ -1,13 +1,14 @@
 """Dispersion (van der Waals forces) as a term of its own: D3 with Becke–Johnson damping, by the library simple-dftd3.
 
-Semilocal functionals such as PBE lack it, and so do potentials that learned them: layered halides come out a tenth too
-large at 1 bar. The term is a sum over pairs of atoms, −Σ s_n C_n/(R^n + (a1 R0 + a2)^n) with n = 6, 8, whose coefficients
-depend on the elements and on how many neighbours each atom has (S. Grimme, J. Antony, S. Ehrlich and H. Krieg, J. Chem.
-Phys. 132, 154104 (2010); S. Grimme, S. Ehrlich and L. Goerigk, J. Comput. Chem. 32, 1456 (2011)). The term of three
-bodies is left out, as in VASP's IVDW = 12.
+Semilocal functionals such as PBE lack it, and so do potentials that learned them: layered halides come out a tenth
+too large at 1 bar. The term is a sum over pairs of atoms, −Σ s_n C_n/(R^n + (a1 R0 + a2)^n) with n = 6 and 8, whose
+coefficients depend on the elements and on how many neighbours each atom has (S. Grimme, J. Antony, S. Ehrlich and
+H. Krieg, J. Chem. Phys. 132, 154104 (2010); S. Grimme, S. Ehrlich and L. Goerigk, J. Comput. Chem. 32, 1456 (2011)).
+The term of three bodies is left out, as in VASP's IVDW = 12.
 
 It is not learned and needs no training: it is added to a potential (``dispersion`` of
-:func:`superionic.potentials.base.load_potential`) or to labels (:func:`superionic.labels.corrected.with_dispersion_term`).
+:func:`superionic.potentials.base.load_potential`) or to labels
+(:func:`superionic.labels.corrected.with_dispersion_term`).
 """
 
 from __future__ import annotations
@@ -113,11 +114,13 @@ class Dispersion:
         """
         if isinstance(given, Dispersion):
             return given
-        values = {"method": given} if isinstance(given, str) else dict(given)
+        values: dict[str, Any] = {"method": given} if isinstance(given, str) else dict(given)
         known = [field.name for field in fields(cls)]
         if unknown := sorted(set(values) - set(known)):
             raise PotentialError(
-                f"Dispersion has no field {', '.join(unknown)}.", where="dispersion", fix=f"Use only: {', '.join(known)}."
+                f"Dispersion has no field {', '.join(unknown)}.",
+                where="dispersion",
+                fix=f"Use only: {', '.join(known)}.",
             )
         if values.get("functional") is None:
             values["functional"] = next((name for level in levels if (name := functional_in(level))), None)
@@ -164,7 +167,7 @@ class Dispersion:
         Returns
         -------
         energy, forces, stress
-            In eV; (n, 3) in eV/Å; Voigt order xx, yy, zz, yz, xz, xy, shape (6,), in eV/Å³ with the sign of ASE, or None.
+            In eV; (n, 3) in eV/Å; Voigt order xx, yy, zz, yz, xz, xy, shape (6,), in eV/Å³ with ASE's sign, or None.
 
         Raises
         ------

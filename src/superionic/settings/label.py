@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from superionic.settings.base import Count, Element, NotNegative, Number, Positive, Section, StageSection
+from superionic.settings.inputs import DispersionChoice
 
 KPointSpacing = Annotated[float, Field(ge=0.01, le=10)]
 
@@ -137,6 +138,11 @@ class LabelSettings(StageSection):
         default=4.0e-8, description="Residual of the bands, in eV² per valence electron, that ends the minimisation."
     )
     max_scf_steps: Count = Field(default=100, description="Electronic steps after which a label is given up.")
+    dispersion: DispersionChoice | None = Field(
+        default=None,
+        description="Dispersion that is added to labels, e.g. d3bj, also to those in `finished`. What is trained on "
+        "them learns it. Labels that have dispersion already are refused.",
+    )
     vasp: VaspSettings = Field(default_factory=VaspSettings, description="What VASP alone is told.")
     tblite: TbliteSettings = Field(default_factory=TbliteSettings, description="What tblite alone is told.")
     finished: FinishedSettings = Field(
