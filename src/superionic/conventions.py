@@ -37,8 +37,8 @@ _DISPERSION: Final = re.compile(
 _FUNCTIONALS: Final = (
     ("r2SCAN", re.compile("r2SCAN")),
     ("PBEsol", re.compile("PBEsol")),
-    ("SCAN", re.compile(r"(?<![A-Za-z0-9+])SCAN(?![A-Za-z0-9])")),
-    ("PBE", re.compile(r"(?<![A-Za-z0-9])PBE(?![A-Za-z0-9])")),
+    ("SCAN", re.compile(r"(?<![A-Za-z0-9+])SCAN(?![A-Za-z0-9_])")),
+    ("PBE", re.compile(r"(?<![A-Za-z0-9])PBE(?![A-Za-z0-9_])")),
 )
 D3_LI3YCL6_EV_PER_ATOM: Final = -0.208
 """D3(BJ) with the parameters of PBE on the stored Li9Y3Cl18 cell; those of another functional give less."""

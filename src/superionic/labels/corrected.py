@@ -66,9 +66,11 @@ def with_dispersion_term(label: Label, atoms: Atoms, given: str | Mapping[str, A
             where="label.dispersion",
             fix="Leave it out, or take labels without dispersion.",
         )
-    dispersion = Dispersion.of(given, functional, convention)
+    # Only of a stand-in does the convention say more: one of DFT names pseudopotentials, too.
+    levels = (functional, convention) if before.get("stand_in") else (functional,)
+    dispersion = Dispersion.of(given, *levels)
     energy_eV, forces, voigt = dispersion.evaluate(atoms, stress=label.stress_eV_per_A3 is not None)
-    term = dispersion.term(functional, convention)
+    term = dispersion.term(*levels)
     named = {
         "code": before.get("code"),
         "version": before.get("version"),
