@@ -6,11 +6,14 @@ formation energies by tenths of an eV per atom while forces look perfect.
 
 Two data sets share a convention here only where the potentials that were trained on them give the same energies, which
 was measured on 26 crystals (docs/decisions/0008-potentials-and-their-files.md).
+
+A dispersion term is part of the convention: ``MP raw PBE(+U) + D3(BJ)`` is another one than ``MP raw PBE(+U)``.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,6 +28,20 @@ PAIR: Final = "pair potential"
 
 OWN: Final = "own: "
 """Begins the convention of a user's own reference calculations; two of them are one if their words are the same."""
+
+_JOINED: Final = " + "
+_DISPERSION: Final = re.compile(
+    r"(?<![A-Za-z0-9])D[234](?:\([^)]*\)|(?![A-Za-z0-9]))|simple-DFT-D3|[\w-]*vdW[\w-]*|r?VV10"
+    r"|(?<![A-Za-z])(?:TS(?:/HI)?|XDM)(?![A-Za-z])|(?:lib)?MBD[@/\w]*|dDsC|IVDW\S*|GFN[012]-xTB"
+)
+_FUNCTIONALS: Final = (
+    ("r2SCAN", re.compile("r2SCAN")),
+    ("PBEsol", re.compile("PBEsol")),
+    ("SCAN", re.compile(r"(?<![A-Za-z0-9+])SCAN(?![A-Za-z0-9_])")),
+    ("PBE", re.compile(r"(?<![A-Za-z0-9])PBE(?![A-Za-z0-9_])")),
+)
+D3_LI3YCL6_EV_PER_ATOM: Final = -0.208
+"""D3(BJ) with the parameters of PBE on the stored Li9Y3Cl18 cell; those of another functional give less."""
 
 WINDOW_EV_PER_ATOM: Final = 0.3
 """How far a universal potential may lie from :attr:`Convention.reference_eV_per_atom` before it is refused."""
@@ -76,7 +93,42 @@ CONVENTIONS: Final[dict[str, Convention]] = {convention.name: convention for con
 
 def is_convention(name: str) -> bool:
     """Whether a name is of the vocabulary, or a user's own (``own: SCAN, VASP 6.4, PAW 54``)."""
+    name = without_dispersion(name)
     return name in CONVENTIONS or (name.startswith(OWN) and bool(name.removeprefix(OWN).strip()))
+
+
+def dispersion_in(text: str) -> str | None:
+    """Return the correction for dispersion (van der Waals forces) that a functional or convention names, or None.
+
+    ``"PBE-D3(BJ)"`` and ``"MP raw PBE(+U) + D3(BJ)"`` have ``"D3(BJ)"``, ``"r2SCAN+rVV10"`` has ``"rVV10"``. What
+    tight binding carries along counts too.
+    """
+    named = _DISPERSION.search(text)
+    return None if named is None else named.group()
+
+
+def with_dispersion(name: str, term: str) -> str:
+    """Name energies of a convention to which a dispersion term, such as ``"D3(BJ)"``, was added."""
+    return f"{name}{_JOINED}{term}"
+
+
+def without_dispersion(name: str) -> str:
+    """Name the energies below a term that :func:`with_dispersion` named; the name itself where there is none."""
+    below, joined, term = name.rpartition(_JOINED)
+    return below if joined and dispersion_in(term) else name
+
+
+def functional_in(text: str) -> str | None:
+    """Return the functional that a convention or a level of theory names, as far as D3 has parameters for it."""
+    return next((name for name, pattern in _FUNCTIONALS if pattern.search(text)), None)
+
+
+def expected_eV_per_atom(name: str) -> float | None:
+    """Return about what energy a convention gives the stored Li9Y3Cl18 cell; None where nothing can be expected."""
+    convention = CONVENTIONS.get(without_dispersion(name))
+    if convention is None or convention.reference_eV_per_atom is None:
+        return None
+    return convention.reference_eV_per_atom + (D3_LI3YCL6_EV_PER_ATOM if dispersion_in(name) else 0.0)
 
 
 def advice(name: str) -> str:
@@ -88,6 +140,15 @@ def advice(name: str) -> str:
 
 def difference(first: str, second: str) -> str:
     """Say why energies of two conventions do not belong together, as far as it is known."""
+    if first != second and without_dispersion(first) == without_dispersion(second):
+        terms = [dispersion_in(name) for name in (first, second)]
+        if None not in terms:
+            return f"their dispersion terms are two: {terms[0]} and {terms[1]}"
+        carrier, other = ("first", "second") if terms[0] else ("second", "first")
+        return (
+            f"the {carrier} carries the dispersion term {terms[0] or terms[1]} and the {other} does not, which is "
+            f"worth {D3_LI3YCL6_EV_PER_ATOM:+.2f} eV/atom and -1.7 GPa on Li3YCl6"
+        )
     pair = {first, second}
     if pair == {MP2020, MP_RAW}:
         return (
@@ -97,8 +158,7 @@ def difference(first: str, second: str) -> str:
             else "the second carries the Materials Project's corrections of 2020 and the first does not: -0.614 eV "
             "per Cl, so -0.365 eV/atom on Li3YCl6"
         )
-    known = [CONVENTIONS[name].reference_eV_per_atom for name in (first, second) if name in CONVENTIONS]
-    values = [value for value in known if value is not None]
+    values = [value for name in (first, second) if (value := expected_eV_per_atom(name)) is not None]
     if len(values) == 2:
         return f"on one and the same Li9Y3Cl18 cell they differ by {values[0] - values[1]:+.3f} eV/atom"
     return "nothing says that their zeros and corrections are the same"

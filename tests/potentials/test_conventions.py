@@ -14,7 +14,11 @@ from superionic.conventions import (
     WINDOW_EV_PER_ATOM,
     advice,
     difference,
+    dispersion_in,
+    expected_eV_per_atom,
+    functional_in,
     is_convention,
+    without_dispersion,
 )
 from superionic.errors import PotentialError
 from superionic.potentials.base import describe_potential
@@ -85,3 +89,71 @@ def test_every_difference_has_a_reason():
     assert "the second carries" in difference(MP_RAW, MP2020)
     assert "+0.367 eV/atom" not in difference("MatPES PBE", "MatPES r2SCAN")
     assert "+4.281 eV/atom" in difference("MatPES PBE", "MatPES r2SCAN")
+
+
+@pytest.mark.parametrize(
+    ("text", "dispersion", "functional"),
+    [
+        ("PBE-D2", "D2", "PBE"),
+        ("PBE-D3(0)", "D3(0)", "PBE"),
+        ("VASP PBE-D3(BJ), PBE_54 potentials, without corrections", "D3(BJ)", "PBE"),
+        ("PBE-TS/HI", "TS/HI", "PBE"),
+        ("PBE-MBD@rsSCS", "MBD@rsSCS", "PBE"),
+        ("PBE-dDsC", "dDsC", "PBE"),
+        ("PBE-simple-DFT-D3", "simple-DFT-D3", "PBE"),
+        ("SCAN+rVV10", "rVV10", "SCAN"),
+        ("r2SCAN-D4", "D4", "r2SCAN"),
+        ("rev-vdW-DF2", "rev-vdW-DF2", None),
+        ("GFN1-xTB", "GFN1-xTB", None),
+        ("PBE", None, "PBE"),
+        ("PBEsol", None, "PBEsol"),
+        ("MatPES r2SCAN", None, "r2SCAN"),
+        ("OMat24 PBE(+U)", None, "PBE"),
+        ("GPAW PBE, PAW setups 24.11.0, without corrections", None, "PBE"),
+        ("own: HSE06", None, None),
+        ("own: PBE0", None, None),
+        ("VASP HSE06, PBE_54 potentials, without corrections", None, None),
+        ("pair potential", None, None),
+    ],
+)
+def test_what_a_name_says_of_dispersion_and_of_the_functional(text, dispersion, functional):
+    assert dispersion_in(text) == dispersion
+    assert functional_in(text) == functional
+
+
+def test_a_dispersion_term_makes_another_convention():
+    names = {
+        given: describe_potential("chgnet", model, dispersion=given).energy_convention
+        for model, given in ((None, "d3bj"), ("r2scan", None))
+    }
+    assert names == {"d3bj": "MP2020-corrected PBE(+U) + D3(BJ)", None: "MP r2SCAN (CHGNet)"}
+    both = describe_potential("chgnet", "r2scan", dispersion="d3bj")
+    assert both.energy_convention == "MP r2SCAN (CHGNet) + D3(BJ)"  # with the parameters of r2SCAN
+    other = {"functional": "PBE", "cutoff_A": 20}
+    odd = describe_potential("chgnet", "r2scan", dispersion=other).energy_convention
+    assert odd == "MP r2SCAN (CHGNet) + D3(BJ, PBE, to 20 Å)"
+    for name in (both.energy_convention, odd, "own: PBE, mine + D3(BJ)"):
+        assert is_convention(name)
+    assert without_dispersion(odd) == "MP r2SCAN (CHGNet)"
+    assert without_dispersion(MP_RAW) == MP_RAW
+    assert not is_convention("PBE + D3(BJ)")
+    assert expected_eV_per_atom(f"{MP_RAW} + D3(BJ)") == pytest.approx(-4.250 - 0.208, abs=1e-9)
+
+
+def test_energies_with_and_without_dispersion_on_one_hull_are_refused_with_the_reason():
+    plain, with_it = (describe_potential("sevennet", dispersion=given).energy_convention for given in (None, "d3bj"))
+    entries = [
+        Entry("Li3YCl6", {"Li": 9, "Y": 3, "Cl": 18}, -133.7, with_it, "a"),
+        Entry("LiCl", {"Li": 1, "Cl": 1}, -7.37, plain, "LiCl"),
+        Entry("YCl3", {"Y": 1, "Cl": 3}, -17.9, plain, "YCl3"),
+    ]
+    with pytest.raises(PotentialError) as caught:
+        convex_hull(entries, [{"Li": 1, "Cl": 1}, {"Y": 1, "Cl": 3}])
+    assert "the first carries the dispersion term D3(BJ) and the second does not" in caught.value.message
+
+
+def test_dispersion_is_not_added_twice():
+    learned = {"file": "x", "energy_convention": f"{MP_RAW} + D3(BJ)"}
+    for options in (learned, {**learned, "energy_convention": "own: PBE-D3(BJ), VASP"}):
+        with pytest.raises(PotentialError, match=r"have dispersion already \(D3"):
+            describe_potential("nep", dispersion="d3bj", **{**options, "file": None})

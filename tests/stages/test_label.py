@@ -13,6 +13,7 @@ from superionic.execution.codec import to_tree
 from superionic.execution.task import Context, ref_of, task
 from superionic.labels.base import Label, load_labeller
 from superionic.labels.packages import Entry, write_package
+from superionic.potentials.dispersion import Dispersion
 from superionic.potentials.reference import li3ycl6_cell
 from superionic.results.identity import Material, OrderedCell, Ordering
 from superionic.settings.label import LabelSettings
@@ -181,3 +182,42 @@ def test_labels_that_fail_are_counted_with_their_reason(workbench: Callable[...,
     result = label.run(settings(), bench, snapshots(bench, structures), bench.potentials["pair"], "").result
     assert result.n_accepted == 6
     assert "not periodic" in result.rejected[0].reason
+
+
+def test_dispersion_is_added_to_accepted_labels_without_making_them_anew(workbench: Callable[..., Workbench]) -> None:
+    bench, term = workbench(), {"functional": "PBE"}
+    structures = rattled(6)
+    asked, teacher = snapshots(bench, structures), bench.potentials["pair"]
+    plain = label.run(settings(), bench, asked, teacher, "")
+    made = {task.key for task in bench.runner.used.values() if task.label.startswith("label of")}
+    added = label.run(settings(dispersion=term), bench, asked, teacher, "")
+    assert {task.key for task in bench.runner.used.values() if task.label.startswith("label of")} == made
+    assert added.result.n_accepted == plain.result.n_accepted == 6
+    steps = [task.label for task in bench.runner.used.values()]
+    assert steps.index("gates") < steps.index("dispersion of snapshot 0")  # as they came from the reference method
+    assert added.result.reference.functional.endswith("-D3(BJ, PBE)")
+    assert added.result.reference.settings_hash != plain.result.reference.settings_hash
+    for atoms, before, after in zip(structures, plain.snapshots, added.snapshots, strict=True):
+        one, other = (bench.runner.value_of(snapshot.label) for snapshot in (before, after))
+        energy, forces, stress = Dispersion("PBE").evaluate(atoms)
+        assert other.energy_eV == one.energy_eV + energy
+        np.testing.assert_array_equal(other.forces_eV_per_A, one.forces_eV_per_A + forces)
+        np.testing.assert_array_equal(other.stress_eV_per_A3, one.stress_eV_per_A3 + stress)
+
+
+def test_the_gates_compare_labels_with_dispersion_with_a_potential_that_has_learned_it(
+    workbench: Callable[..., Workbench],
+) -> None:
+    term = {"dispersion": {"method": "d3bj", "functional": "PBE"}}
+    bench = workbench("one", dispersed=term)
+    dispersed = bench.potentials["dispersed"]
+    named = replace(dispersed.identity, energy_convention="pair potential + D3(BJ, PBE)")
+    dispersed = replace(dispersed, identity=named)
+    asked, teacher = snapshots(bench, rattled(6)), bench.potentials["pair"]
+    result = label.run(settings(dispersion=term["dispersion"]), bench, asked, teacher, "", dispersed).result
+    assert result.n_accepted == 6
+    steps = [task.label for task in bench.runner.used.values()]
+    assert steps.index("dispersion of snapshot 0") < steps.index("gates")
+    assert dispersed.bare.options == {}
+    assert dispersed.bare.identity.energy_convention == "pair potential"
+    assert teacher.bare is teacher

@@ -119,6 +119,12 @@ def _driver(file: CampaignFile, flow: Flow) -> tuple[str, dict[str, Any], str | 
             fix="Distil a student of it (stage distil) and export that.",
         )
     entry = flow.bench.potentials[wanted or file.rank.potential or next(iter(file.potentials))]
+    if "dispersion" in entry.options:
+        raise PotentialError(
+            f"The dispersion term of the potential {entry.name} cannot be taken to another program.",
+            where=f"potentials.{entry.name}.dispersion",
+            fix="Distil a student of it (stage distil), which learns the term, and export that.",
+        )
     text = None
     if entry.identity.name == "nep":
         from superionic.potentials.base import load_potential

@@ -97,6 +97,7 @@ def draft_campaign(
     folder: str | Path | None = None,
     block: str | None = None,
     max_deviation: float = MAX_DEVIATION,
+    dispersion: str | None = None,
 ) -> str:
     """Write the text of a commented campaign file for one crystal.
 
@@ -117,6 +118,8 @@ def draft_campaign(
         Data block of a CIF that holds several crystals; the first that lists atoms if None.
     max_deviation
         Largest difference of an occupancy from the refined one; it is written into the file.
+    dispersion
+        Term that is added to the potential, such as ``"d3bj"``; none if None.
 
     Returns
     -------
@@ -150,6 +153,7 @@ def draft_campaign(
         supercell=guess.supercell,
         supercell_remark=guess.supercell_note,
         max_deviation=f"{max_deviation:g}",
+        dispersion="" if dispersion is None else f", dispersion: {dispersion}",
     )
 
 
@@ -262,7 +266,7 @@ crystals:
 #   - {{name: licl, file: licl.cif}}
 
 potentials:
-  universal: {{engine: chgnet}}    # or sevennet
+  universal: {{engine: chgnet{dispersion}}}    # or sevennet
 
 enumerate:
   method: auto                   # list all distinct orderings; search the lowest where there are too many

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ase import Atoms
 
-from superionic.errors import CampaignFileError, StageError
+from superionic.conventions import functional_in
+from superionic.errors import CampaignFileError, PotentialError, StageError
 from superionic.execution.codec import from_tree
 from superionic.execution.task import ref_of
 from superionic.labels.base import Label
@@ -107,6 +108,7 @@ def import_to(
     kpoint_spacing_per_A: float | None = None,
     stated: Mapping[str, str | None] | None = None,
     keys: LabelKeys | None = None,
+    dispersion: str | Mapping[str, Any] | None = None,
 ) -> Imported:
     """Import finished calculations and write them as a package, unless there are none.
 
@@ -123,9 +125,13 @@ def import_to(
         where nothing is stated.
     keys
         Where the values of extended XYZ are, see :mod:`superionic.labels.frame_values`.
+    dispersion
+        Term to add to the labels, see :func:`superionic.labels.corrected.with_dispersion_term`.
 
     Raises
     ------
+    StageError
+        If dispersion is to be added to labels that have it.
     CampaignFileError
         If a path does not exist, nothing of a known kind is there, or what is stated is not enough.
     """
@@ -163,6 +169,8 @@ def import_to(
         stated=_stated(stated or {}),
         keys=keys,
     )
+    if dispersion is not None:
+        found = replace(found, entries=tuple(_dispersed(entry, dispersion) for entry in found.entries))
     if found.entries:
         write_package(out, found.entries, found.isolated_atoms_eV)
     return found
@@ -262,6 +270,19 @@ def references(entries: Sequence[Entry]) -> tuple[CountedReference, ...]:
         )
         for key, label in first.items()
     )
+
+
+def _dispersed(entry: Entry, dispersion: str | Mapping[str, Any]) -> Entry:
+    from superionic.labels.corrected import with_dispersion_term
+
+    try:
+        return replace(entry, label=with_dispersion_term(entry.label, entry.atoms, dispersion))
+    except (StageError, PotentialError) as error:
+        where = str(entry.source.get("file", "")) or "--dispersion"
+        fix = None if error.fix is None else error.fix.replace("Leave it out", "Leave out --dispersion")
+        if isinstance(error, PotentialError) and functional_in(str(entry.label.provenance.get("functional"))) is None:
+            fix = "Name the functional, e.g. --dispersion d3bj:PBE"
+        raise type(error)(error.message, where=where, fix=fix) from error
 
 
 def _stated(values: Mapping[str, str | None]) -> dict[str, Any] | None:

@@ -7,11 +7,14 @@ takes the same way again and finds it done up to where it was.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
+from superionic.conventions import dispersion_in
+from superionic.errors import StageError
 from superionic.execution.task import ref_of
-from superionic.potentials.base import PotentialIdentity
+from superionic.labels.corrected import dispersion_of_label
+from superionic.potentials.base import PotentialIdentity, with_term
 from superionic.registry import models
 from superionic.results.learning import Exploration, ExplorationRound, LearningResult, SampleResult
 from superionic.settings.learn import ActiveSettings, Learning, learning_of
@@ -68,7 +71,7 @@ class _Loop:
         if (settings := flow.file.section("validate")) is not None:
             flow.at("validate")
             checked = validate.run(
-                settings, flow.bench, self.labelled, tuned, self.trained.training, self.trained.dataset
+                settings, flow.bench, self.labelled, tuned.bare, self.trained.training, self.trained.dataset
             )
             flow.done("validate", flow.outputs.validate, checked)
         return tuned
@@ -81,20 +84,35 @@ class _Loop:
         flow.at("label")
         name = file.label.engine
         stand_in = flow.potential(name.partition(":")[2]) if name.startswith("potential:") else None
-        made = label.run(file.label, flow.bench, snapshots, stand_in, tail, self.driver.single, number=number)
+        made = label.run(file.label, flow.bench, snapshots, stand_in, tail, self.driver.single.bare, number=number)
         flow.done("label", flow.outputs.label, made, last=last)
+        inside = dispersion_of_label(asdict(made.result.reference))
         self.labelled = (*self.labelled, *made.snapshots)
         self.n_asked += len(snapshots)
         if file.train is None:
             return len(made.snapshots)
+        if inside is not None and "dispersion" in self.first.options:
+            raise StageError(
+                f"The labels have dispersion ({inside}), and the potential {self.first.name} has it as a term of its "
+                "own: trained on them it would have it twice.",
+                where="label",
+                fix=f"Leave out `potentials.{self.first.name}.dispersion`, or take labels without dispersion.",
+            )
         flow.at("train")
         ranked = flow.outputs.rank[-1].candidates
         self.trained = train.run(
-            file.train, flow.bench, self.labelled, self.first, tail, ranked, number=number, members=self.plan.members
+            file.train,
+            flow.bench,
+            self.labelled,
+            self.first.bare,
+            tail,
+            ranked,
+            number=number,
+            members=self.plan.members,
         )
         flow.done("train", flow.outputs.train, self.trained, last=last)
         weights = self.trained.weights
-        potential = trained_potential(self.first, self.trained.result.trainer, weights[0])
+        potential = trained_potential(self.first, self.trained.result.trainer, weights[0], inside)
         self.driver = replace(potential, committee=weights if len(weights) > 1 else ())
         return len(made.snapshots)
 
@@ -166,12 +184,20 @@ class _Loop:
         return [snapshots[index] for index in evenly(len(snapshots), self._room())] if self._room() else []
 
 
-def trained_potential(pretrained: ChosenPotential, trainer: str, weights: Weights) -> ChosenPotential:
+def trained_potential(
+    pretrained: ChosenPotential, trainer: str, weights: Weights, dispersion: str | None = None
+) -> ChosenPotential:
     """Return the potential that a training made: the pretrained one with new weights, or one of its own.
 
     The trainer ``nep`` learns a small potential from the labels alone; its energies have the zero of the potential that
-    sampled, to which the labels were shifted.
+    sampled, to which the labels were shifted. ``dispersion`` is what the labels have of it: that is learned. A
+    dispersion term of the pretrained potential stays a term.
     """
+    identity = pretrained.identity
+    # Tight binding has dispersion too, but is so far from the potential that its name would say nothing.
+    learned = None if dispersion is None or dispersion.endswith("xTB") else dispersion
+    if learned is not None and dispersion_in(identity.energy_convention) is None:
+        pretrained = replace(pretrained, identity=with_term(identity, learned))
     if not models()[trainer].from_labels:
         return pretrained.tuned(weights)
     level = "the campaign's labels"
@@ -186,7 +212,10 @@ def trained_potential(pretrained: ChosenPotential, trainer: str, weights: Weight
         licence="that of the labels",
         fine_tuned=True,
     )
-    options = {"energy_convention": identity.energy_convention, "level_of_theory": level}
+    options: dict[str, Any] = {"energy_convention": identity.energy_convention, "level_of_theory": level}
+    if "dispersion" in pretrained.options:
+        options |= {"energy_convention": pretrained.bare.identity.energy_convention}
+        options |= {"dispersion": pretrained.options["dispersion"]}
     return ChosenPotential(FINE_TUNED, identity, options=options, weights=weights)
 
 

@@ -11,11 +11,25 @@ from superionic.errors import EngineError
 from superionic.execution.engines import CORE, EngineLocation, resolve_engine
 from superionic.execution.worker import call_once
 from superionic.execution.worker_process import WorkerProcess
-from superionic.potentials.base import Potential, describe_potential, load_potential
+from superionic.potentials.base import (
+    DispersedPotential,
+    Potential,
+    describe_potential,
+    dispersion_of,
+    load_potential,
+)
+from superionic.potentials.dispersion import Dispersion
 from superionic.potentials.remote import RemotePotential, answer
 
 
-def load_model(name: str, *, model: str | None = None, threads: int = 1, **options: Any) -> Potential:
+def load_model(
+    name: str,
+    *,
+    model: str | None = None,
+    threads: int = 1,
+    dispersion: str | Mapping[str, Any] | Dispersion | None = None,
+    **options: Any,
+) -> Potential:
     """Load a potential by name, ready to evaluate.
 
     An engine that can be imported here is; any other runs in a process of its own environment
@@ -29,6 +43,9 @@ def load_model(name: str, *, model: str | None = None, threads: int = 1, **optio
         Which model of that name, such as ``"r2scan"`` of CHGNet; the usual one if None.
     threads
         Threads of the numerical libraries.
+    dispersion
+        ``"d3bj"`` adds D3(BJ) with the parameters of the potential's functional; where nothing names that,
+        ``{"method": "d3bj", "functional": "PBE"}`` does.
     options
         Options of the potential, such as ``file`` and ``energy_convention`` (docs/how-to/potentials.md).
 
@@ -40,9 +57,9 @@ def load_model(name: str, *, model: str | None = None, threads: int = 1, **optio
     Raises
     ------
     PotentialError
-        If there is no such potential, model or option.
+        If there is no such potential, model or option, or it has dispersion already.
     EngineError
-        If the engine is not installed, or breaks down.
+        If the engine (or the library of the dispersion term) is not installed, or breaks down.
     """
     known: dict[str, Any] = {
         key: str(Path(value).absolute()) if key == "file" else value for key, value in options.items()
@@ -50,11 +67,13 @@ def load_model(name: str, *, model: str | None = None, threads: int = 1, **optio
     engine = describe_potential(name, model, **known).engine
     location = resolve_engine(engine)
     if engine == CORE or location.kind == "current":
-        return load_potential(name, model=model, threads=threads, **known)
+        return load_potential(name, model=model, threads=threads, dispersion=dispersion, **known)
     process = EngineProcess(location, threads)
     potential = RemotePotential(name, model, known, process)
     weakref.finalize(potential, process.close)
-    return potential
+    if dispersion is None:
+        return potential
+    return DispersedPotential(potential, dispersion_of(dispersion, potential.identity))  # the term is evaluated here
 
 
 class EngineProcess:

@@ -17,10 +17,12 @@ from superionic.errors import CompositionError
 from superionic.execution.codec import to_tree
 from superionic.execution.engines import CORE, resolve_engine
 from superionic.execution.sites.base import kind_of_task
+from superionic.potentials.dispersion import EVALUATION_S_PER_ATOM as DISPERSION_S_PER_ATOM
 from superionic.registry import models
 from superionic.results.identity import Material, OrderedCell
 from superionic.settings.base import STUDENT
 from superionic.settings.distil import resolved
+from superionic.settings.inputs import chosen_dispersion
 from superionic.settings.learn import Learning, learning_of
 from superionic.settings.sample import SampleSettings
 from superionic.settings.stages import STAGES
@@ -287,7 +289,9 @@ class _Costs:
 
     def _per_step(self, name: str | None, atoms: float) -> float:
         entry = self._file.potentials[name] if name else next(iter(self._file.potentials.values()))
-        return models()[entry.engine].evaluation_s_per_atom * atoms
+        term = chosen_dispersion(entry.dispersion)
+        dispersion = 0.0 if term is None else DISPERSION_S_PER_ATOM * (term["cutoff_A"] / 32.0) ** 3
+        return (models()[entry.engine].evaluation_s_per_atom + dispersion) * atoms
 
     def enumerate(self) -> PlanLine:
         settings = self._file.enumerate
@@ -420,6 +424,9 @@ class _Costs:
             work = f"{self._labels()} labels by tblite ({settings.tblite.method})"
         elif settings.engine != "gpaw":
             work = f"{self._labels()} labels by {settings.engine}, a stand-in for DFT"
+        if settings.dispersion is not None:
+            seconds += self._labels() * self._atoms * DISPERSION_S_PER_ATOM
+            work += ", with dispersion added"
         return PlanLine("label", work, self._labels(), seconds / 3600, 0.05 * self._labels())
 
     def train(self) -> PlanLine | None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from superionic.conventions import CONVENTIONS
 from superionic.errors import EngineError, PotentialError
-from superionic.execution.engines import CORE, resolve_engine
+from superionic.execution.engines import CORE, dispersion_problem, resolve_engine
 from superionic.execution.kept_files import first_use, keep, note_first_use
+from superionic.potentials.dispersion import missing_library
 from superionic.registry import models
 
 if TYPE_CHECKING:
@@ -42,12 +43,16 @@ def choose_potential(
     PotentialError
         If there is no such potential, model or file, or the options do not fit.
     """
-    from superionic.potentials.base import describe_potential
+    from superionic.potentials.base import describe_potential, dispersion_of
     from superionic.stages.base import ChosenPotential
 
     settings = dict(options)
     try:
         identity = describe_potential(engine, model, **settings)
+        if settings.get("dispersion") is not None:
+            bare = {name: value for name, value in settings.items() if name != "dispersion"}
+            term = dispersion_of(settings["dispersion"], describe_potential(engine, model, **bare))
+            settings["dispersion"] = term.to_dict()  # complete, as keys have it
     except PotentialError as error:
         raise PotentialError(error.message, where=error.where or where, fix=error.fix) from error
     except TypeError as error:
@@ -148,6 +153,18 @@ def require_engines(engines: Sequence[str]) -> None:
         )
 
 
+def require_dispersion(file: CampaignFile, potentials: Mapping[str, ChosenPotential]) -> None:
+    """Raise EngineError if a dispersion term is asked for in an environment without its library."""
+    engines = {chosen.engine for chosen in potentials.values() if "dispersion" in chosen.options}
+    if file.label is not None and file.label.dispersion is not None:
+        engines.add(CORE)
+    for name in sorted(engines):
+        location = resolve_engine(name)
+        problem = dispersion_problem(location)
+        if problem is not None:
+            raise missing_library(problem, str(location.python))
+
+
 def install_engines(
     engines: Sequence[str], say: Callable[[str], None], *, allow_cuda: bool = False, rebuild: bool = False
 ) -> None:
@@ -177,7 +194,7 @@ def prove_files(potentials: Mapping[str, ChosenPotential]) -> None:
     """
     from superionic.execution.worker import call_once
 
-    for chosen in potentials.values():
+    for chosen in (with_term.bare for with_term in potentials.values()):  # the file is proved, not the term
         if "file" in chosen.options:
             prove_file(chosen.identity.name, chosen.model, chosen.options, chosen.engine)
         elif chosen.identity.name == "ase" and chosen.identity.energy_convention in CONVENTIONS:

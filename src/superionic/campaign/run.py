@@ -329,6 +329,7 @@ class Campaign:
             prepare.install_engines(prepare.missing_engines(needed), say)
         if until is None:  # else an engine of a later stage may well be missing
             prepare.require_engines(needed)
+            prepare.require_dispersion(self.file, potentials)
         if until != "enumerate":
             prepare.prove_files(potentials)
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from superionic.errors import CampaignFileError, StructureError
+from superionic.errors import CampaignFileError, PotentialError, StructureError
 
 if TYPE_CHECKING:
     from superionic.execution.reporting import Reporter
@@ -83,6 +83,13 @@ def open_study(
     if not source.is_file():
         raise StructureError("there is no such file of labels", where=str(labels), fix="check the path")
     potential = choose_potential(engine, engine, model, potential_options or {}, where="--engine")
+    if "dispersion" in potential.options:
+        raise PotentialError(
+            "A training learns labels as they are: a dispersion term beside them would count twice or not at all.",
+            where="--potential-option",
+            fix="Leave it out; to let the potential learn dispersion, add it to the labels: superionic labels import "
+            "LABELS --dispersion d3bj",
+        )
     if potential.engine != CORE:
         require_engines([potential.engine])
     prove_files({engine: potential})

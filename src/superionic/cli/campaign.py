@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -54,6 +54,9 @@ def init_command(
     max_deviation: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Largest difference of an occupancy from the refined one.")
     ] = 0.1,
+    dispersion: Annotated[
+        Literal["d3bj"] | None, typer.Option(help="Dispersion added to the potential: layered crystals want it.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing campaign file.")] = False,
 ) -> None:
     """Write a commented campaign file for a crystal, every setting at its published default."""
@@ -72,6 +75,7 @@ def init_command(
         folder=output.resolve().parent,
         block=block,
         max_deviation=max_deviation,
+        dispersion=dispersion,
     )
     _write(output, text)
     typer.echo(f"wrote {output}; read it, then: superionic check {output}")

@@ -16,6 +16,7 @@ from superionic.cli.options import (
     RunFolderOption,
     grouped,
     open_campaign,
+    parse_dispersion,
 )
 
 if TYPE_CHECKING:
@@ -69,6 +70,13 @@ def import_command(
             show_default="each grid as it is",
         ),
     ] = None,
+    dispersion: Annotated[
+        str | None,
+        typer.Option(
+            help="Add dispersion to labels that lack it: d3bj, for the functional of the labels, or for a named one, "
+            "as in d3bj:PBE."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Read finished calculations, refuse what is unconverged, cut off or foreign, and write one package.
@@ -89,6 +97,7 @@ def import_command(
             "energy_convention": stated.energy_convention,
         },
         keys=label_keys.keys(),
+        dispersion=None if dispersion is None else parse_dispersion(dispersion),
     )
     if as_json:
         typer.echo(json.dumps(_import_json(found, out), indent=1))

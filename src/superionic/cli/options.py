@@ -166,6 +166,21 @@ def parse_charges(text: str | None) -> dict[str, float] | None:
     return charges
 
 
+def parse_dispersion(text: str) -> dict[str, str]:
+    """Read a dispersion term such as ``d3bj`` or, with the functional whose parameters it takes, ``d3bj:PBE``."""
+    from superionic.errors import CampaignFileError
+    from superionic.potentials.dispersion import FUNCTIONALS, METHODS
+
+    method, _, functional = text.partition(":")
+    if method not in METHODS or (functional and functional not in FUNCTIONALS):
+        raise CampaignFileError(
+            f"{text!r} is no dispersion term.",
+            where="--dispersion",
+            fix=f"Write {METHODS[0]}, or {METHODS[0]}:FUNCTIONAL with one of {', '.join(FUNCTIONALS)}.",
+        )
+    return {"method": method, **({"functional": functional} if functional else {})}
+
+
 def parse_words(text: str | None) -> tuple[str, ...]:
     """Read words such as ``Li,Na``, separated by commas or spaces."""
     return () if text is None else tuple(text.replace(",", " ").split())

@@ -27,6 +27,8 @@ from superionic.execution.engines import (
     EngineLocation,
     Say,
     current_location,
+    dispersion_pins,
+    dispersion_problem,
     engine_folder,
     engine_python,
     environment_location,
@@ -37,6 +39,7 @@ from superionic.execution.engines import (
 from superionic.execution.home import clean_environment, worker_environment
 from superionic.execution.kept_files import keep
 from superionic.foreign import sha256_of
+from superionic.registry import models
 
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 """PyTorch's public index of builds without CUDA."""
@@ -83,6 +86,9 @@ def install_engine(
         there = environment_location(spec)
         if there is not None and not rebuild:
             say(f"{name}: {spec.requirement} is installed already")
+            if dispersion_problem(there) is not None:
+                with folder.with_name(f"{name}.log").open("a", encoding="utf-8") as log:
+                    _add_dispersion(spec, there.python, _Shell(name, log, say))
             return there
         _demand_python(spec)
         _demand_space(spec, folder)
@@ -243,6 +249,7 @@ def _make_environment(
         pins = folder / "pins.txt"
         pins.write_text(spec.pins(), encoding="utf-8")
         shell.run([*pip, *(["--no-deps"] if spec.as_pinned else []), "-r", str(pins)], fix=retry)
+    _add_dispersion(spec, python, shell)
     versions = _import_and_ask(spec, python, shell)
     location = EngineLocation(
         spec.name, python, "environment", {"packages": {package: versions[package] for package in spec.main_packages}}
@@ -260,6 +267,20 @@ def _make_environment(
     write_record(spec, folder, versions)
     shell.say(f"ready: {', '.join(f'{package} {versions[package]}' for package in spec.main_packages)}")
     return location
+
+
+def _add_dispersion(spec: EngineSpec, python: Path, shell: _Shell) -> None:
+    """Add the library of the dispersion term to the environment of a model; without it all else works."""
+    if not any(model.engine is not None and model.engine.name == spec.name for model in models().values()):
+        return
+    pins = [f"{name}=={version}" for name, version in dispersion_pins().items()]
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--no-compile", "--no-deps", "--only-binary", ":all:"]
+    try:
+        shell.run([*pip, *pins], fix="do without dispersion terms in this engine")
+    except EngineError:
+        shell.say(f"{pins[0]}, by which dispersion terms are evaluated, cannot be added here; the engine is whole")
+    else:
+        shell.say(f"added {pins[0]}, by which dispersion terms are evaluated")
 
 
 def _install_torch(version: str, pip: list[str], shell: _Shell, *, allow_cuda: bool, retry: str) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import importlib.resources
 import importlib.util
 import json
 import os
@@ -35,6 +36,9 @@ Kind = Literal["current", "environment"]
 State = Literal["current", "installed", "outdated", "incomplete", "absent"]
 
 CORE = "core"
+DISPERSION_PINS = "dispersion.txt"
+"""Pins of the library of the dispersion term, which is added to an engine's own packages and changes none of them."""
+
 _CORE_PACKAGES = ("ase", "numpy", "pymatgen", "scipy", "spglib")
 _RECORD = "engine.json"
 _RECORD_FORMAT = 1
@@ -174,6 +178,29 @@ def list_engines() -> list[EngineStatus]:
             )
         )
     return statuses
+
+
+def dispersion_pins() -> dict[str, str]:
+    """Return distribution → version of the library of the dispersion term (first) and of what it needs."""
+    text = (importlib.resources.files("superionic.execution") / "pins" / DISPERSION_PINS).read_text(encoding="utf-8")
+    lines = [line.partition("==") for line in text.splitlines() if "==" in line and not line.startswith("#")]
+    return {name: version.strip() for name, _, version in lines}
+
+
+def dispersion_problem(location: EngineLocation) -> str | None:
+    """Say why the library of the dispersion term cannot be used at a location; None where it can."""
+    name, version = next(iter(dispersion_pins().items()))
+    if location.kind == "current":
+        try:
+            installed = [importlib.metadata.version(name)]
+        except importlib.metadata.PackageNotFoundError:
+            installed = []
+    else:
+        folders = location.python.parent.parent.glob(f"[Ll]ib*/**/site-packages/{name}-*.dist-info")
+        installed = [folder.name.removeprefix(f"{name}-").removesuffix(".dist-info") for folder in folders]
+    if version in installed:
+        return None
+    return f"is installed in version {installed[0]}, and {version} is needed" if installed else "is not installed"
 
 
 def check_engine(name: str) -> EngineReport:

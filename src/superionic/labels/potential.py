@@ -78,7 +78,7 @@ def describe(
         Weights of a fine-tuned model by parameter name.
     """
     model, options = _own(settings)
-    identity = describe_potential(name, model)
+    identity = describe_potential(name, model, dispersion=options.get("dispersion"))
     return _identity(identity, options, weights=weights)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -21,7 +21,9 @@ import numpy.typing as npt
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
+from superionic.conventions import dispersion_in, with_dispersion
 from superionic.errors import CalculationFailed, EngineError, PotentialError
+from superionic.potentials.dispersion import Dispersion
 from superionic.registry import find, models
 
 FloatArray = npt.NDArray[np.float64]
@@ -180,6 +182,73 @@ class BasePotential:
         return PotentialCalculator(self, stress=stress)
 
 
+class DispersedPotential(BasePotential):
+    """A potential with a dispersion term added to it; whatever else it offers is its own.
+
+    Parameters
+    ----------
+    potential
+        One whose energies have no such term.
+    dispersion
+        The term.
+
+    Raises
+    ------
+    PotentialError
+        If its energies have one already.
+    """
+
+    def __init__(self, potential: Potential, dispersion: Dispersion) -> None:
+        super().__init__(dispersed(potential.identity, dispersion))
+        self.potential = potential
+        self.dispersion = dispersion
+
+    def evaluate(self, atoms: Atoms, *, stress: bool = True) -> Prediction:
+        """Energy, forces and, if ``stress``, stress of ``atoms``; see :class:`Potential`."""
+        bare = self.potential.evaluate(atoms, stress=stress)
+        energy_eV, forces, voigt = self.dispersion.evaluate(atoms, stress=stress)
+        both = bare.stress_eV_per_A3 is not None and voigt is not None
+        return Prediction(
+            bare.energy_eV + energy_eV,
+            bare.forces_eV_per_A + forces,
+            bare.stress_eV_per_A3 + voigt if both else None,  # type: ignore[operator]
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        # Descriptors and grades are those of what was learned: the term needs none.
+        if name in ("descriptors", "extrapolation_grade", "grade_limit_text", "state_arrays"):
+            return getattr(self.potential, name)
+        raise AttributeError(name)
+
+
+def dispersed(identity: PotentialIdentity, dispersion: Dispersion) -> PotentialIdentity:
+    """Describe a potential with a dispersion term added to it.
+
+    Raises
+    ------
+    PotentialError
+        If its energies have one already.
+    """
+    level, convention = identity.level_of_theory, identity.energy_convention
+    there = dispersion_in(convention) or dispersion_in(level)
+    if there is not None:
+        raise PotentialError(
+            f"The energies of {identity.name} {identity.model} have dispersion already ({there}): {convention}.",
+            where="dispersion",
+            fix="Leave out its `dispersion`.",
+        )
+    return with_term(identity, dispersion.term(convention, level))
+
+
+def with_term(identity: PotentialIdentity, term: str) -> PotentialIdentity:
+    """Name the energies of a potential as those that have a dispersion term, added or learned."""
+    return replace(
+        identity,
+        energy_convention=with_dispersion(identity.energy_convention, term),
+        level_of_theory=with_dispersion(identity.level_of_theory, term),
+    )
+
+
 class PotentialCalculator(Calculator):  # type: ignore[misc]  # ASE has no type hints
     """ASE calculator around any :class:`Potential`.
 
@@ -253,7 +322,13 @@ def potential_names() -> tuple[str, ...]:
     return tuple(models())
 
 
-def describe_potential(name: str, model: str | None = None, **options: Any) -> PotentialIdentity:
+def describe_potential(
+    name: str,
+    model: str | None = None,
+    *,
+    dispersion: str | Mapping[str, Any] | Dispersion | None = None,
+    **options: Any,
+) -> PotentialIdentity:
     """Describe a potential without importing its engine.
 
     Parameters
@@ -262,6 +337,8 @@ def describe_potential(name: str, model: str | None = None, **options: Any) -> P
         Name in the registry.
     model
         Which model; ``None`` for the default one of that name.
+    dispersion
+        Term to add to it: ``"d3bj"``, or the fields of :class:`superionic.potentials.dispersion.Dispersion`.
     options
         Options with which it is loaded: a ``file`` of the user and what he says of it are part of the description.
 
@@ -273,12 +350,17 @@ def describe_potential(name: str, model: str | None = None, **options: Any) -> P
     Raises
     ------
     PotentialError
-        If there is no such potential or model.
+        If there is no such potential or model, or the dispersion term does not fit it.
     """
     identity = _adapter(name).describe(model, **options)
     if not isinstance(identity, PotentialIdentity):
         raise TypeError(f"{name}: describe() must return a PotentialIdentity")
-    return identity
+    return identity if dispersion is None else dispersed(identity, dispersion_of(dispersion, identity))
+
+
+def dispersion_of(given: str | Mapping[str, Any] | Dispersion, identity: PotentialIdentity) -> Dispersion:
+    """Make the dispersion term of a potential out of what a user wrote; its energies name the functional."""
+    return Dispersion.of(given, identity.energy_convention, identity.level_of_theory)
 
 
 def load_potential(
@@ -287,6 +369,7 @@ def load_potential(
     model: str | None = None,
     weights: Mapping[str, np.ndarray] | None = None,
     threads: int = 1,
+    dispersion: str | Mapping[str, Any] | Dispersion | None = None,
     **options: Any,
 ) -> Potential:
     """Load a potential, ready to evaluate.
@@ -302,13 +385,15 @@ def load_potential(
     threads
         Threads that the engine may use in this process. More than one is seldom faster for cells of tens of atoms,
         and results may then differ in the last digits.
+    dispersion
+        Term to add to it, see :func:`describe_potential`.
     options
         Options of the adapter (see its module).
 
     Raises
     ------
     PotentialError
-        If there is no such potential, model or option.
+        If there is no such potential, model or option, or the dispersion term does not fit it.
     EngineError
         If its engine is not importable here, or its checkpoint is not the one on record.
     """
@@ -321,7 +406,9 @@ def load_potential(
             f"The potential {name} needs the module {error.name}, which is not installed in this environment.",
             fix=f"Install its engine: superionic engines install {engine}",
         ) from error
-    return potential
+    if dispersion is None:
+        return potential
+    return DispersedPotential(potential, dispersion_of(dispersion, potential.identity))
 
 
 def weights_sha256(weights: Mapping[str, np.ndarray]) -> str:

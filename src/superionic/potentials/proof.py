@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from superionic.conventions import CONVENTIONS, WINDOW_EV_PER_ATOM
+from superionic.conventions import WINDOW_EV_PER_ATOM, expected_eV_per_atom
 from superionic.errors import EngineError
 from superionic.potentials.base import Potential, PotentialIdentity, Prediction, describe_potential, load_potential
 from superionic.potentials.reference import cell_of, li3ycl6_cell
@@ -188,8 +188,7 @@ def _demand_plausible(potential: Potential, structure: Atoms, prediction: Predic
             f"{who} gives forces that are not the derivatives of its energy: they differ by {worst:.2g} eV/Å.",
             fix=_fix(identity),
         )
-    convention = CONVENTIONS.get(identity.energy_convention)
-    expected = None if convention is None else convention.reference_eV_per_atom
+    expected = expected_eV_per_atom(identity.energy_convention)
     if expected is None or not {"Li", "Y", "Cl"} <= set(identity.elements):
         return
     energy = prediction.energy_eV / n_atoms

@@ -201,6 +201,33 @@ class ReferenceInput(Section):
 _ABOUT_A_FILE: Final = frozenset({"energy_convention", "level_of_theory", "modal", "trust_sha256"})
 
 
+class DispersionInput(Section):
+    """A dispersion term that is added to a potential or to labels; the word `d3bj` alone stands for its defaults."""
+
+    method: Literal["d3bj"] = Field(default="d3bj", description="D3 with Becke–Johnson damping, without three bodies.")
+    functional: Literal["PBE", "PBEsol", "SCAN", "r2SCAN"] | None = Field(
+        default=None,
+        description="Functional whose damping is taken; that of the energies it is added to, where they name one.",
+    )
+    cutoff_A: Annotated[float, Field(gt=0, le=200)] = Field(
+        default=32.0, description="Distance up to which pairs count; the cost grows as its cube."
+    )
+    coordination_cutoff_A: Annotated[float, Field(gt=0, le=200)] = Field(
+        default=11.0, description="Distance up to which the neighbours are counted that coefficients depend on."
+    )
+
+
+DispersionChoice = Literal["d3bj"] | DispersionInput
+
+
+def chosen_dispersion(given: DispersionChoice | None) -> dict[str, Any] | None:
+    """Return what a campaign says of dispersion as plain values; None where there is none."""
+    if given is None:
+        return None
+    section = DispersionInput() if isinstance(given, str) else given
+    return {name: value for name, value in section.model_dump(mode="json").items() if value is not None}
+
+
 def _check_sha256(text: str) -> str:
     if len(text) != 64 or set(text.lower()) - set("0123456789abcdef"):
         raise ValueError(f"'{text[:20]}' is no SHA-256: 64 digits and letters a to f (sha256sum FILE tells it)")
@@ -257,6 +284,11 @@ class PotentialInput(Section):
         default=None,
         description="SHA-256 of a mace .model that may be loaded although loading it runs code that is stored in it.",
     )
+    dispersion: DispersionChoice | None = Field(
+        default=None,
+        description="Dispersion that is added to it, e.g. d3bj; its energy convention says so. What has dispersion "
+        "already is refused.",
+    )
     options: dict[str, bool | int | Number | str | dict[str, Number]] = Field(
         default_factory=dict, description="Further options of the engine, passed on as they are."
     )
@@ -267,6 +299,8 @@ class PotentialInput(Section):
         options: dict[str, Any] = {name: getattr(self, name) for name in own if getattr(self, name) is not None}
         if self.elements is not None:
             options["elements"] = list(self.elements)
+        if (dispersion := chosen_dispersion(self.dispersion)) is not None:
+            options["dispersion"] = dispersion
         return {**self.options, **options}
 
     @property

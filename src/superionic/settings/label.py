@@ -12,8 +12,10 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from superionic.settings.base import Count, Element, InputFile, NotNegative, Number, Positive, StageSection
-from superionic.settings.inputs import Potentials
+from superionic.settings.inputs import DispersionChoice, Potentials
 from superionic.settings.rules import Problem, Section, did_you_mean, missing_file, no_such, rule, rule_of_file
+from superionic.settings.sample import SampleSettings
+from superionic.settings.train import TrainSettings
 
 STAND_IN: Final = "potential:"
 LABEL_ENGINES: Final = ("gpaw", "vasp", "tblite", "finished")
@@ -155,6 +157,11 @@ class LabelSettings(StageSection):
         default=4.0e-8, description="Residual of the bands, in eV² per valence electron, that ends the minimisation."
     )
     max_scf_steps: Count = Field(default=100, description="Electronic steps after which a label is given up.")
+    dispersion: DispersionChoice | None = Field(
+        default=None,
+        description="Dispersion that is added to labels, e.g. d3bj, also to those in `finished`. What is trained on "
+        "them learns it. Labels that have dispersion already are refused.",
+    )
     vasp: VaspSettings = Field(default_factory=VaspSettings, description="What VASP alone is told.")
     tblite: TbliteSettings = Field(default_factory=TbliteSettings, description="What tblite alone is told.")
     finished: FinishedSettings = Field(
@@ -184,3 +191,31 @@ class LabelSettings(StageSection):
     def _finished_labels_are_named(self) -> Iterator[Problem]:
         if self.engine == "finished" and not self.finished.files:
             yield Problem(("engine",), "no finished labels are named", "name files or folders in `finished.files`")
+
+    @rule
+    def _dispersion_is_not_there_already(self, potentials: Potentials) -> Iterator[Problem]:
+        if self.dispersion is None:
+            return
+        path, engine, incar = ("dispersion",), self.engine, self.vasp.incar
+        tag = next((tag for tag in ("IVDW", "LVDW", "LUSE_VDW") if incar.get(tag)), None) if engine == "vasp" else None
+        if tag is not None:
+            yield Problem(
+                path, f"VASP adds dispersion itself, by {tag} in `label.vasp.incar`", "leave out one of the two"
+            )
+        if engine == "tblite":
+            yield Problem(path, "tight binding by tblite has dispersion already", "leave it out")
+        if self.functional == "LDA" and engine in ("gpaw", "vasp"):
+            yield Problem(path, "D3 has no parameters for LDA", "choose PBE, PBEsol, SCAN or r2SCAN, or leave it out")
+        name = engine.removeprefix(STAND_IN)
+        if engine.startswith(STAND_IN) and name in potentials and potentials[name].dispersion is not None:
+            yield Problem(path, f"the labels of the potential '{name}' have dispersion already", "leave it out")
+
+    @rule
+    def _dispersion_is_not_learned_beside_a_term(
+        self, potentials: Potentials, sample: SampleSettings | None, train: TrainSettings | None
+    ) -> Iterator[Problem]:
+        name = None if self.dispersion is None or train is None or sample is None else sample.potential
+        if name is not None and name in potentials and potentials[name].dispersion is not None:
+            message = f"the potential '{name}' of `sample` has a dispersion term; what is trained would have it twice"
+            hint = "leave it out here, and the term stays; or there, and the potential learns it"
+            yield Problem(("dispersion",), message, hint)

@@ -18,6 +18,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from superionic.conventions import without_dispersion
 from superionic.errors import StageError
 from superionic.execution.codec import canonical_json
 from superionic.execution.runner import Failure, Outcome, Runner
@@ -76,6 +77,19 @@ class ChosenPotential:
     def tuned(self, weights: Weights) -> ChosenPotential:
         """Return this potential with fine-tuned weights."""
         return replace(self, name=FINE_TUNED, weights=weights, identity=replace(self.identity, fine_tuned=True))
+
+    @property
+    def bare(self) -> ChosenPotential:
+        """The potential without the dispersion term that was added to it: what is trained."""
+        if "dispersion" not in self.options:
+            return self
+        own = {name: value for name, value in self.options.items() if name != "dispersion"}
+        identity = replace(
+            self.identity,
+            energy_convention=without_dispersion(self.identity.energy_convention),
+            level_of_theory=without_dispersion(self.identity.level_of_theory),
+        )
+        return replace(self, options=own, identity=identity)
 
     @property
     def single(self) -> ChosenPotential:

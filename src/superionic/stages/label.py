@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ase import Atoms
 
+from superionic.conventions import dispersion_in
 from superionic.errors import StageError
 from superionic.execution.kept_files import keep
 from superionic.execution.runner import Failure
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from superionic.settings.label import LabelSettings
 
 _ENGINES = {"gpaw": "gpaw", "tblite": "tblite", "vasp": "core"}  # VASP is started by a worker of the core
+_NOT_OF_GPAW = {"dispersion", "engine", "finished", "gates", "preset", "tblite", "vasp"}
 _OF_VASP = ("functional", "ecut_eV", "kpoint_spacing_per_A", "smearing_eV", "energy_tolerance_eV", "max_scf_steps")
 
 
@@ -92,6 +94,12 @@ def run(
     finished = _finished(settings, bench) if number == 1 else _Made()
     labelled = (*finished.snapshots, *made.snapshots)
     refused = (*finished.refused, *made.refused)
+    term, failures = label_dispersion(settings), made.failures
+    # The gates compare labels with predictions: both with dispersion, or both without.
+    first = baseline_potential is not None and dispersion_in(baseline_potential.identity.energy_convention) is not None
+    if term is not None and first:
+        labelled, failed = _dispersed(bench, labelled, term)
+        failures = (*failures, *failed)
     if not labelled:
         reasons = [*(failure.reason for failure in made.failures), *(entry.reason for entry in refused)]
         raise _nothing_left(reasons[0] if reasons else "there were no snapshots")
@@ -116,8 +124,11 @@ def run(
         for snapshot, verdict in zip(labelled, verdicts, strict=True)
         if not verdict.passed
     )
+    if term is not None and not first:
+        accepted, failed = _dispersed(bench, accepted, term)
+        failures = (*failures, *failed)
     if not accepted or accepted[0].label is None:
-        raise _nothing_left(rejected[0].reason)
+        raise _nothing_left(rejected[0].reason if rejected else failures[-1].reason)
     result = LabelResult(
         round=number,
         reference=Reference.of(bench.runner.value_of(accepted[0].label)),
@@ -126,9 +137,37 @@ def run(
         n_finished=len(finished.snapshots),
         n_accepted=len(accepted),
         rejected=(*refused, *rejected),
-        failures=made.failures,
+        failures=failures,
     )
     return WithSnapshots(result, accepted)
+
+
+def label_dispersion(settings: LabelSettings) -> dict[str, Any] | None:
+    """Return the dispersion term that the ``label`` section adds, as plain values; None where it adds none."""
+    from superionic.settings.inputs import chosen_dispersion
+
+    return chosen_dispersion(settings.dispersion)
+
+
+def _dispersed(
+    bench: Workbench, labelled: Sequence[Snapshot], term: Mapping[str, Any]
+) -> tuple[tuple[Snapshot, ...], tuple[Failure, ...]]:
+    """Add dispersion to labels, each by a task of its own: what they cost before is not paid again."""
+    tasks = [
+        bench.task(
+            f"dispersion of {snapshot.id}",
+            dispersion_task.of(label=snapshot.label, atoms=snapshot.structure, dispersion=term),
+        )
+        for snapshot in labelled
+        if snapshot.label is not None
+    ]
+    outcomes = bench.runner.gather(tasks)
+    with_term = tuple(
+        replace(snapshot, label=outcome.task.result)
+        for snapshot, outcome in zip(labelled, outcomes, strict=True)
+        if outcome.ok
+    )
+    return with_term, failures_of(outcomes)
 
 
 def _labelled(
@@ -222,7 +261,7 @@ def labeller_settings(settings: LabelSettings, stand_in: ChosenPotential | None)
         return {**shared, **settings.vasp.model_dump(mode="json")}
     if settings.engine == "tblite":
         return {**settings.tblite.model_dump(mode="json"), "max_scf_steps": settings.max_scf_steps}
-    return settings.model_dump(mode="json", exclude={"engine", "finished", "gates", "preset", "tblite", "vasp"})
+    return settings.model_dump(mode="json", exclude=_NOT_OF_GPAW)
 
 
 def _nothing_left(reason: str) -> StageError:
@@ -247,6 +286,14 @@ def label_task(context: Context, *, labeller: str, labeller_settings: Mapping[st
         context.cache[token] = load_labeller(labeller, labeller_settings)
     label: Label = context.cache[token].label(atoms, scratch=context.scratch, progress=context.progress)
     return label
+
+
+@task(version=1)
+def dispersion_task(_context: Context, *, label: Label, atoms: Atoms, dispersion: Mapping[str, Any]) -> Label:
+    """Add a dispersion term to one label."""
+    from superionic.labels.corrected import with_dispersion_term
+
+    return with_dispersion_term(label, atoms, dispersion)
 
 
 @task(version=2)

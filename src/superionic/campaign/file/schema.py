@@ -288,6 +288,11 @@ class CampaignFile(Section):
             able = " or ".join(each.name for each in models().values() if each.in_lammps)
             hint = f"take md_engine: ase, or drive the run by the student or by a potential of engine {able}"
             yield Problem((stage, "md_engine"), f"{message}: they live in different environments", hint)
+        sampler = self.sample.potential if name == FINE_TUNED and self.sample is not None else name
+        if name != STUDENT and sampler in self.potentials and self.potentials[sampler].dispersion is not None:
+            message = f"LAMMPS does not evaluate the dispersion term of the potential '{sampler}'"
+            hint = "take md_engine: ase, or drive the run by a student, which has learned it"
+            yield Problem((stage, "md_engine"), message, hint)
 
     def _engine_of(self, potential: str) -> str | None:
         """Return the engine of an entry of `potentials`, or of one that the campaign makes; None if there is none."""
