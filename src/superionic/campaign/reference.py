@@ -21,7 +21,7 @@ from superionic.campaign.schema import CampaignFile, json_schema
 from superionic.campaign.schema_presets import PRESETS
 from superionic.registry import find
 from superionic.settings.base import Matrix, StageSection
-from superionic.settings.distil import DistilData, DistilExplore, ParityLimits
+from superionic.settings.distil import DistilData, DistilExplore, DistilOnPolicy, ParityLimits
 from superionic.settings.enumerate import MonteCarloSettings
 from superionic.settings.inputs import (
     CompositionAxis,
@@ -60,6 +60,7 @@ _SECTIONS: Final[tuple[tuple[str, type[BaseModel]], ...]] = (
     ("learn.active", ActiveSettings),
     ("distil.data", DistilData),
     ("distil.explore", DistilExplore),
+    ("distil.on_policy", DistilOnPolicy),
     ("distil.parity", ParityLimits),
     ("transport.long_runs", LongRuns),
     ("execution", ExecutionSettings),
