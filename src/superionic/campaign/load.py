@@ -23,6 +23,7 @@ from superionic.errors import CampaignFileError, explained
 from superionic.foreign import open_regular, read_regular
 from superionic.registry import find
 from superionic.settings.base import Problem, did_you_mean
+from superionic.settings.distil import idle_distil_problems
 from superionic.settings.enumerate import idle_problems
 
 MAX_BYTES: Final = 2_000_000
@@ -106,6 +107,10 @@ def _idle(raw: Mapping[str, Any]) -> Iterator[Problem]:
     if isinstance(written, Mapping):
         used = complete(raw).get("enumerate")
         yield from idle_problems(written, (used or {}).get("method", "auto") if isinstance(used, Mapping) else "auto")
+    distil = raw.get("distil")
+    if isinstance(distil, Mapping):
+        filled = complete(raw).get("distil")
+        yield from idle_distil_problems(distil, filled if isinstance(filled, Mapping) else distil)
 
 
 def read_text(source: Path, *, what: str = "campaign file", reference: str = REFERENCE) -> str:

@@ -36,7 +36,6 @@ from superionic.settings.transport import TransportSettings
 
 MOST_STRUCTURES: Final = 1500
 _NOT_OPTIONS: Final = ("epochs", "learning_rate")
-_OF_TEACHER_RUNS: Final = frozenset({"npt_ps", "equilibration_ps", "production_ps", "held_out_ps", "held_out_frames"})
 
 
 def _range(value: tuple[float, ...]) -> tuple[float, ...]:
@@ -415,11 +414,6 @@ def distil_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
             yield from _durations(section)
             yield from _options(section.get("options"))
             return
-    elif own and raw.get("preset") is None and section.get("preset") is None:
-        message = "these settings are those of students from labels alone, and `method` is `teacher-runs`"
-        yield Problem(
-            ("distil", "on_policy"), message, "set `distil.method: on-policy`, or leave them out", at_key=True
-        )
     if isinstance(transport, Mapping) and transport.get("potential") == STUDENT:
         without = plain_number(section.get("npt_ps", 2.0)) == 0.0
         if without and plain_number(transport.get("npt_ps", 140.0)) not in (None, 0.0):
@@ -429,39 +423,59 @@ def distil_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
     yield from _options(section.get("options"))
 
 
-def _on_policy(section: Mapping[str, Any], own: Mapping[str, Any], names: list[str]) -> Iterator[Problem]:
-    """Find settings that students from labels alone would ignore, names that are none, and too few labels."""
-    cheap = own.get("seed_potential")
-    if isinstance(cheap, str) and names and cheap not in names:
-        hint = did_you_mean(cheap, names) or f"choose one of: {', '.join(names)}"
-        yield Problem(("distil", "on_policy", "seed_potential"), f"there is no potential '{cheap}'", hint)
-    runs = bool(own.get("compare_runs"))
+def idle_distil_problems(written: Mapping[str, Any], section: Mapping[str, Any]) -> Iterator[Problem]:
+    """Find settings that stand in the file and have no effect with the method of the section.
+
+    Parameters
+    ----------
+    written
+        The section as it stands in the file.
+    section
+        The section with its presets.
+    """
+    given = section.get("on_policy")
+    own: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
+    if section.get("method") != "on-policy":
+        if "on_policy" in written:
+            message = "these settings are those of students from labels alone, and `method` is `teacher-runs`"
+            hint = "set `distil.method: on-policy`, or leave them out"
+            yield Problem(("distil", "on_policy"), message, hint, at_key=True)
+        return
     ignored = {
         "data": set(DistilData.model_fields) - {"max_force_eV_per_A", "contact_fractions"},
         "explore": {"rounds", "length_ps", "clean_ps", "collect_above", "labels_per_round"},
     }
-    if runs:
+    if own.get("compare_runs"):
         ignored["data"] -= {"md_orderings"}
+        ignored[""] = {"held_out_ps", "held_out_frames"}
     else:
-        for name in sorted(_OF_TEACHER_RUNS & set(section)):
-            message = f"`{name}` is of the teacher's runs, which `method: on-policy` does without"
-            hint = "leave it out, or set `distil.on_policy.compare_runs: true`"
-            yield Problem(("distil", name), message, hint, at_key=True)
-    for part, known in ignored.items():
-        given = section.get(part)
-        for name in sorted(known & set(given)) if isinstance(given, Mapping) else ():
+        ignored[""] = {"npt_ps", "equilibration_ps", "production_ps", "held_out_ps", "held_out_frames"}
+    for part, names in ignored.items():
+        where = written.get(part) if part else written
+        for name in sorted(names & set(where)) if isinstance(where, Mapping) else ():
+            path = ("distil", part, name) if part else ("distil", name)
             message = f"`{name}` has no effect with `method: on-policy`"
-            yield Problem(("distil", part, name), message, "leave it out; see `distil.on_policy`", at_key=True)
-    labels = [own.get(name, DistilOnPolicy.model_fields[name].default) for name in ("max_labels", "seed_labels")]
-    frames = own.get("gate_frames", DistilOnPolicy.model_fields["gate_frames"].default)
-    rounds = own.get("rounds", DistilOnPolicy.model_fields["rounds"].default)
+            hint = "leave it out; `distil.on_policy` has the settings of this method"
+            yield Problem(path, message, hint, at_key=True)
+
+
+def _on_policy(section: Mapping[str, Any], own: Mapping[str, Any], names: list[str]) -> Iterator[Problem]:
+    """Find names of potentials that are none, and budgets of labels with nothing left for the rounds."""
+    cheap = own.get("seed_potential")
+    if isinstance(cheap, str) and names and cheap not in names:
+        hint = did_you_mean(cheap, names) or f"choose one of: {', '.join(names)}"
+        yield Problem(("distil", "on_policy", "seed_potential"), f"there is no potential '{cheap}'", hint)
+    asked = ("max_labels", "seed_labels", "gate_frames", "rounds")
+    counts = [own.get(name, DistilOnPolicy.model_fields[name].default) for name in asked]
     students = section.get("students", DistilSettings.model_fields["students"].default)
-    if all(isinstance(value, int) for value in (*labels, frames, rounds, students)):
-        left = labels[0] - labels[1] - 2 * frames * students
-        if left < 2 * students * rounds:
-            message = f"{labels[0]} labels leave {max(left, 0)} for {rounds} round(s) after the seeds and the gate"
-            hint = "raise `max_labels`, or lower `seed_labels`, `gate_frames` or `rounds`"
-            yield Problem(("distil", "on_policy", "max_labels"), message, hint)
+    if not all(isinstance(value, int) for value in (*counts, students)):
+        return
+    most, seeds, frames, rounds = counts
+    left = most - seeds - 2 * frames * students
+    if left < 2 * students * rounds:
+        message = f"{most} labels leave {max(left, 0)} for {rounds} round(s) after the seeds and the gate"
+        hint = "raise `max_labels`, or lower `seed_labels`, `gate_frames` or `rounds`"
+        yield Problem(("distil", "on_policy", "max_labels"), message, hint)
 
 
 def _own_durations(section: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[Problem]:
