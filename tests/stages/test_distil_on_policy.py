@@ -175,10 +175,12 @@ def test_a_second_walk_does_nothing_and_a_stricter_gate_repeats_only_the_verdict
     assert [one.name for one in judged.verdict.failed] == ["mean pressure on own frames"]
 
 
-def test_runs_of_the_teacher_are_compared_besides_where_asked_for(bench, crystal, cells):
-    own = {**SETTINGS["on_policy"], "compare_runs": True}
-    settings = settings_with(on_policy=own, npt_ps=0.2, equilibration_ps=0.0, production_ps=0.2)
+def test_a_single_student_goes_by_its_grade_and_runs_of_the_teacher_are_compared_where_asked_for(bench, crystal, cells):
+    own = {**SETTINGS["on_policy"], "compare_runs": True, "max_labels": 68, "rounds": 1, "final_epochs": 15}
+    settings = settings_with(students=1, on_policy=own, npt_ps=0.2, equilibration_ps=0.0, production_ps=0.2)
     result = distil.run(settings, bench, [crystal], TEACHER, cells).result
+    assert (len(result.members), result.committee) == (1, None)
+    assert [one.labels for one in result.rounds] == [24]  # 68 - 36 seeds - 8 for the gate
     assert [runs.temperature_K for runs in result.compared] == [600.0, 900.0]
     names = [criterion.name for criterion in result.verdict.criteria]
     assert names[8:] == [

@@ -234,7 +234,7 @@ rank:
 #~   epochs: 100
 #~ validate: {{}}
 
-# A fast student of the potential runs the dynamics, if it says what its teacher says; without it, days for the same length.
+# A fast student of the potential runs the dynamics, if it says what its teacher says; without it, they take days.
 distil:
   method: on-policy              # from labels alone: the student runs, and its teacher labels what it meets
   students: 2
