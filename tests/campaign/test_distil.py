@@ -62,6 +62,49 @@ def test_what_is_given_stays():
     assert (filled.explore.temperature_K, filled.explore.clean_ps) == (800.0, 3.0)
 
 
+def test_from_labels_alone_students_run_over_the_temperatures_and_in_the_cells_of_transport():
+    moving = TransportSettings(temperatures_K=[500.0, 600.0, 900.0], supercell="1x1x2")
+    filled = resolved(DistilSettings(method="on-policy"), moving)
+    assert filled.temperatures_K == (500.0, 900.0)
+    assert filled.explore.temperature_K == 990.0
+    assert filled.on_policy.gate_supercell == moving.supercell
+    # Two students, ten frames each at both ends: 40 of the 600 labels; 200 are seeds, the rest is for three rounds.
+    assert filled.on_policy.labels_of_gate(2, 1) == 40
+    assert filled.on_policy.labels_of_round(2, 1) == 120
+    alone = resolved(DistilSettings(method="on-policy", supercell="2x1x1"), None)
+    assert alone.on_policy.gate_supercell == alone.supercell
+    assert alone.temperatures_K == (800.0, 1000.0)
+
+
+def test_settings_of_the_other_way_are_named_where_they_would_be_ignored():
+    def idle(distil):
+        written = {**MINIMAL, "distil": distil}
+        listed = [problem.dotted for problem in broken_rules(draft_of(complete(written)), written)]
+        return [place for place in listed if place.startswith("distil")]
+
+    assert idle({"method": "on-policy", "data": {"contacts": 3, "max_force_eV_per_A": 40.0}}) == [
+        "distil.data.contacts"
+    ]
+    assert idle({"method": "on-policy", "npt_ps": 1.0, "held_out_ps": 1.0}) == ["distil.held_out_ps", "distil.npt_ps"]
+    runs = {"method": "on-policy", "npt_ps": 1.0, "held_out_ps": 1.0, "on_policy": {"compare_runs": True}}
+    assert idle(runs) == ["distil.held_out_ps"]
+    assert idle({"on_policy": {"rounds": 2}}) == ["distil.on_policy"]
+    # The settings of the preset's own method are nobody's mistake.
+    assert idle({"preset": "demo", "method": "teacher-runs"}) == []
+    assert idle({"preset": "demo"}) == []
+
+
+def test_mistakes_of_labels_alone_are_named_with_the_fix():
+    def own(**settings):
+        return problems({"method": "on-policy", "on_policy": settings})
+
+    assert own() == {}
+    assert "leave 0 for 3 round(s)" in own(max_labels=200)["distil.on_policy.max_labels"]
+    assert "did you mean 'pair'" in own(seed_potential="pari")["distil.on_policy.seed_potential"]
+    assert "fewer than `gate_frames`" in own(gate_ps=0.2)["distil.on_policy.gate_ps"]
+    assert "fewer than `seed_frames`" in own(seed_ps=0.05)["distil.on_policy.seed_ps"]
+
+
 def test_mistakes_are_named_with_the_fix():
     assert "did you mean 'pair'" in problems({"teacher": "pari"})["distil.teacher"]
     assert "needs a `train` section" in problems({"teacher": "fine-tuned"})["distil.teacher"]
@@ -202,3 +245,66 @@ def test_without_the_demand_the_numbers_come_with_a_warning(refused):
     assert [one.run.member for one in results.transport.runs] == [1, 2, 1, 2]
     assert any("are no results until it passes" in statement.words for statement in results.statements)
     assert results.analyse.arrhenius
+
+
+ALONE = """\
+distil:
+  method: on-policy
+  segment_ps: 0.4
+  epochs: 8
+  refit_epochs: 4
+  epochs_per_segment: 12
+  options: {n_radial: 4, n_angular: 3, l_max: 2, n_neurons: 10, batch_size: 4, cutoff_angular_A: 4}
+  on_policy:
+    {max_labels: 52, seed_labels: 28, contacts: 4, seed_runs: 1, seed_ps: 0.1, seed_frames: 2, rounds: 2, runs: 1,
+     run_ps: [0.2], final_epochs: 12, gate_frames: 3, gate_npt_ps: 0.2, gate_ps: 0.2}
+"""
+
+
+@pytest.fixture(scope="module")
+def alone(root, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("alone")
+    shutil.copy(root / "examples" / "li3ycl6" / "licl.cif", folder)
+    before, after = TEXT.split("distil:\n")
+    (folder / "campaign.yaml").write_text(before + ALONE + "transport:\n" + after.split("transport:\n")[1])
+    campaign = Campaign.load(folder / "campaign.yaml")
+    campaign.run()
+    return campaign
+
+
+@pytest.mark.slow
+def test_the_report_shows_labels_and_errors_by_round_and_the_gate_by_run(alone):
+    results = alone.load_results()
+    found = results.distil
+    assert results.status == "refused: student failed parity"
+    section = student.section(results)
+    tables = [block for block in section.blocks if isinstance(block, Table)]
+    n_gate = len(found.on_policy.runs)
+    assert n_gate == 4
+    assert [len(table.rows) for table in tables] == [len(found.verdict.criteria), 4, n_gate, n_gate, 2]
+    assert [row[6] for row in tables[-1].rows] == [str(one.labels) for one in found.rounds]
+    files = {table.name: table for table in section.csv}
+    assert all(len(row) == len(table.columns) for table in section.csv for row in table.rows)
+    frames = files["student_own_frames.csv"]
+    runs = [dict(zip(frames.columns, row, strict=True)) for row in frames.rows]
+    assert [(run["temperature_K"], run["potential"], run["element"]) for run in runs[:3]] == [
+        (900.0, "student 1", "Li"),
+        (900.0, "student 1", "Cl"),
+        (900.0, "student 2", "Li"),
+    ]
+    assert runs[0]["pressure_difference_GPa"] == found.on_policy.runs[0].frames.pressure_difference_GPa
+    rounds = files["student_rounds.csv"]
+    errors = [metrics.rmse_force_meV_per_A for one in found.rounds for metrics in one.errors]
+    assert [row[rounds.columns.index("rmse_force_meV_per_A")] for row in rounds.rows] == errors
+    page = (alone.report_folder / "report.html").read_text(encoding="utf-8")
+    assert "before they learned them" in page
+    assert "frames of the students" in page
+    assert "labels by the teacher" in next(line.work for line in alone.check().lines if line.stage == "distil")
+
+
+@pytest.mark.slow
+def test_what_students_from_labels_alone_failed_is_said_with_a_way_out(alone):
+    first = next(doubt for doubt in student.doubts(alone.load_results()) if doubt.severity == "warning")
+    assert "distil.on_policy.max_labels" in first.words
+    cautions = [doubt.words for doubt in student.doubts(alone.load_results()) if doubt.severity == "caution"]
+    assert any("not in diffusivities" in words for words in cautions)

@@ -48,6 +48,8 @@ def test_the_demo_crystal():
     assert loaded.oxidation_states == {"Li": 1.0, "Y": 3.0, "Cl": -1.0}
     assert loaded.crystals[0].file == str(CIF)
     assert loaded.train is None
+    # A universal potential would drive these runs for days; a student of it, from labels alone, does it in an hour.
+    assert (loaded.distil.method, loaded.transport.potential) == ("on-policy", "student")
     assert "a guess" in text
     assert "neutral" in text
     assert "examples/li3ycl6/" in text
@@ -57,7 +59,7 @@ def test_the_commented_lines_load_too():
     text = draft_campaign(CIF, folder=ROOT).replace("#~ ", "")
     loaded = parse_campaign(text, ROOT / "campaign.yaml")
     assert loaded.train is not None
-    assert loaded.transport.potential == "fine-tuned"
+    assert loaded.distil.teacher is None  # the last potential, which is the fine-tuned one then
 
 
 def test_what_the_user_says_wins():

@@ -19,15 +19,27 @@ from superionic.stages.base import ChosenPotential, Workbench
 
 
 class InThisProcess(Executor):
-    """Runs each task at once, with the worker's own code."""
+    """Runs each task at once, with the worker's own code, and notes which."""
 
     def __init__(self) -> None:
         self.cache: dict[str, Any] = {}
+        self.made: list[str] = []
 
     def submit(self, _function: Any, request: Any, /, *_args: Any, **_kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
         future.set_result(worker._answer(request, self.cache))
+        self.made.append(request["function"].partition(":")[2])
         return future
+
+
+@pytest.fixture(scope="module")
+def workbench_of_module(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
+    """Make a workbench with a pair potential that all tests of a module share."""
+    folder = tmp_path_factory.mktemp("store")
+    store, ledger = Store(folder), Ledger(folder / LEDGER)
+    runner = Runner(store, ledger, executor=InThisProcess(), slots=Slots(1), python_of=lambda _engine: Path("x"))
+    pair = ChosenPotential("pair", describe_potential("pair"))
+    return Workbench(runner, 5, "Li", {"Li": 1.0, "Cl": -1.0}, {"pair": pair}, lambda _engine: {})
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from superionic.results.student import DistilResult
 from superionic.settings.distil import DistilSettings, resolved
 from superionic.settings.transport import TransportSettings
 from superionic.stages import distil, transport
-from superionic.stages.base import Candidate, ChosenPotential, Workbench, lowest_of_each
+from superionic.stages.base import Candidate, ChosenPotential, Workbench, lowest_of_each, spread
 from superionic.stages.predictions import predictions
 
 TEACHER = ChosenPotential("pair", describe_potential("pair"))
@@ -227,7 +227,7 @@ def test_the_lowest_ordering_of_each_composition_comes_first(crystal):
     everyone = [a, b, c, d, phase]
     assert lowest_of_each(everyone, 1) == [b, c, d]
     assert lowest_of_each(everyone, 2) == [b, a, c, d]
-    assert [distil._spread(n, k) for n, k in ((5, 2), (5, 3), (3, 9), (4, 1))] == [[0, 4], [0, 2, 4], [0, 1, 2], [0]]
+    assert [spread(n, k) for n, k in ((5, 2), (5, 3), (3, 9), (4, 1))] == [[0, 4], [0, 2, 4], [0, 1, 2], [0]]
 
 
 def test_replicas_take_turns_with_the_members_and_tell_how_far_they_extrapolate(bench, crystal, distilled):

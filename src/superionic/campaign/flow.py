@@ -133,7 +133,8 @@ class Flow(Walk):
         name = self.file.distil.teacher
         teacher = last if name in (None, FINE_TUNED) else self.potential(name)
         settings = resolved(self.file.distil, self.file.transport)
-        distilled = distil.run(settings, self.bench, candidates, teacher)
+        crystal_cells = {ordering.id: ordering.structure for ordering in self.outputs.enumerate[-1].candidates}
+        distilled = distil.run(settings, self.bench, candidates, teacher, crystal_cells)
         self.done("distil", self.outputs.distil, distilled)
         if settings.require_parity and not distilled.result.verdict.passed:
             return ()

@@ -295,10 +295,18 @@ rank:
 #~   epochs: 100
 #~ validate: {{}}
 
+# A fast student of the potential runs the dynamics, if it says what its teacher says; without it, they take days.
+distil:
+  method: on-policy              # from labels alone: the student runs, and its teacher labels what it meets
+  students: 2
+  on_policy:
+    max_labels: 600              # by the teacher, in all
+
 transport:
+  potential: student
   supercell: 2x2x2               # repetition of the ordering
   temperatures_K: [600, 700, 800, 900, 1000]
-  replicas: 1                    # independent runs at each temperature
+  replicas: 2                    # independent runs at each temperature, one by each student
   timestep_fs: 2
   npt_ps: 50                     # equilibration of the cell
   nvt_before_npt_ps: 5

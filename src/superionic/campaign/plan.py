@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from superionic.campaign.file.schema import CampaignFile
     from superionic.campaign.status import StageStatus
     from superionic.execution.sites.site_file import Kind
+    from superionic.settings.distil import ResolvedDistil
     from superionic.settings.enumerate import EnumerateSettings
     from superionic.stages.enumerate.spaces import Space
     from superionic.structures.crystal.disordered import DisorderedCrystal
@@ -481,6 +482,8 @@ class _Costs:
         if self._file.distil is None:
             return None
         settings = resolved(self._file.distil, self._file.transport)
+        if settings.method == "on-policy":
+            return self._on_policy(settings)
         data, loop = settings.data, settings.explore
         atoms = self._atoms * abs(round(float(np.linalg.det(np.array(settings.supercell)))))
         temperatures = len(settings.temperatures_K)
@@ -506,6 +509,46 @@ class _Costs:
         segments = settings.students * -(-epochs // settings.epochs_per_segment)
         tasks = starts * temperatures * 4 + most // 20 + segments
         return PlanLine("distil", work, tasks, (teacher + learning + own) / 3600, 0.01 * most + segments)
+
+    def _on_policy(self, settings: ResolvedDistil) -> PlanLine:
+        """Estimate students from labels alone: what the teacher labels, how the students run, how they learn."""
+        own, students, nep = settings.on_policy, settings.students, models()["nep"].evaluation_s_per_atom
+        atoms = self._atoms * abs(round(float(np.linalg.det(np.array(settings.supercell)))))
+        gate_atoms = self._atoms * abs(round(float(np.linalg.det(np.array(own.gate_supercell)))))
+        steps_per_ps = 1000.0 / settings.timestep_fs
+        name = settings.teacher if settings.teacher in self._file.potentials else self._file.rank.potential
+        cheap = own.seed_potential if own.seed_potential in self._file.potentials else name
+        orderings = min(sum(self._relaxed_each().values()), max(own.orderings, self._groups))
+        gated = min(self._groups, own.gate_orderings)
+        per_round, gate = own.labels_of_round(students, gated), own.labels_of_gate(students, gated)
+        learned = own.seed_labels + own.rounds * per_round
+        seeds = orderings * own.relax_steps + own.seed_runs * own.seed_ps * steps_per_ps
+        teacher = learned * self._per_step(name, atoms) + gate * self._per_step(name, gate_atoms)
+        teacher += seeds * self._per_step(cheap, atoms)
+        if own.compare_runs:
+            starts = min(self._groups, settings.data.md_orderings) * len(settings.temperatures_K)
+            length = starts * (settings.npt_ps + settings.equilibration_ps + settings.production_ps)
+            teacher += length * steps_per_ps * self._per_step(name, atoms)
+        lengths = [own.run_ps[min(number, len(own.run_ps) - 1)] for number in range(own.rounds)]
+        hot = students * own.runs * sum(lengths) * atoms
+        gate_length = 2 * gated * students * (own.gate_npt_ps + own.gate_ps)
+        running = (hot + gate_length * gate_atoms) * steps_per_ps * nep
+        seen = [own.seed_labels + number * per_round for number in range(own.rounds)]
+        passes = settings.epochs * seen[0] + settings.refit_epochs * sum(seen[1:]) + own.final_epochs * learned
+        learning = students * passes * atoms * _STUDENT_TRAINING_S_PER_ATOM
+        compared = ", runs of the teacher for comparison" if own.compare_runs else ""
+        work = (
+            f"up to {learned + gate} labels by the teacher, {students} students, {own.rounds} rounds of "
+            f"{students * own.runs} runs{compared}"
+        )
+        epochs = settings.epochs + (own.rounds - 1) * settings.refit_epochs + own.final_epochs
+        segments = students * -(-epochs // settings.epochs_per_segment)
+        runs = students * own.runs * sum(-(-length // settings.segment_ps) for length in lengths)
+        tasks = int(2 * orderings + learned // 20 + 2 * students * own.rounds * own.runs + runs + segments)
+        frames = (hot / atoms * 1000.0 / settings.save_every_fs) * atoms * _BYTES_PER_ATOM_AND_FRAME / 1e6
+        return PlanLine(
+            "distil", work, tasks, (teacher + running + learning) / 3600, 0.01 * learned + segments + frames
+        )
 
     def _relaxed_each(self) -> dict[Material, int]:
         """Count the relaxed orderings of each crystal and composition."""

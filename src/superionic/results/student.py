@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from superionic.execution.runner import Failure
 from superionic.models.nep.state import Epoch
@@ -10,6 +11,7 @@ from superionic.potentials.base import PotentialIdentity
 from superionic.results.identity import Ordering
 from superionic.training.committee import CommitteeSpread
 from superionic.training.metrics import ErrorMetrics
+from superionic.training.on_policy import OwnFrames
 from superionic.training.parity import MeanVolume, TransferError, Verdict
 from superionic.transport.estimate import Estimate
 
@@ -150,6 +152,68 @@ class Judgement:
 
 
 @dataclass(frozen=True)
+class OwnJudgement:
+    """What the gate of students made from labels alone says, and what it goes by.
+
+    Attributes
+    ----------
+    verdict, errors, parity, committee, transfer
+        As in :class:`Judgement`. Each student's errors are those on frames of its own runs; the rest is on the frames
+        of all students. ``errors`` and ``parity`` are None where no run gave frames with labels, ``transfer`` where the
+        students repeated no run of the teacher.
+    frames
+        Each run, in the order of the runs.
+    """
+
+    verdict: Verdict
+    errors: StudentErrors | None
+    parity: StudentParity | None
+    committee: CommitteeSpread | None
+    transfer: TransferError | None
+    frames: tuple[OwnFrames, ...]
+
+
+@dataclass(frozen=True)
+class OwnRunComparison:
+    """A student's own run, whose frames the teacher labelled.
+
+    Attributes
+    ----------
+    ordering, temperature_K, member
+        What ran, how hot, and by which student, from 1.
+    key
+        Of the task with the last segment of the run.
+    frames
+        What was seen on its frames.
+    """
+
+    ordering: Ordering
+    temperature_K: float
+    member: int
+    key: str
+    frames: OwnFrames
+
+
+@dataclass(frozen=True)
+class OnPolicyGate:
+    """The gate of students made from labels alone.
+
+    Attributes
+    ----------
+    runs
+        Students' own runs in the production cell.
+    labels
+        Frames of them that the teacher labelled.
+    flags
+        What the runs' monitors said, e.g. of melting.
+    """
+
+    runs: tuple[OwnRunComparison, ...]
+    labels: int
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Exploration:
     """One hot run of a student.
 
@@ -169,6 +233,8 @@ class Exploration:
         Largest extrapolation grade on the way; None if none was taken.
     collected
         Frames kept for the teacher.
+    temperature_K
+        How hot it was; None where all runs were at the one temperature of the settings.
     """
 
     ordering: Ordering
@@ -178,6 +244,7 @@ class Exploration:
     ended: str
     worst_grade: float | None
     collected: int
+    temperature_K: float | None = None
 
 
 @dataclass(frozen=True)
@@ -194,12 +261,15 @@ class Round:
         The hot runs after it.
     labels
         What the teacher labelled after these.
+    errors
+        Of each student on frames drawn at random from its own runs, before it learned them; empty where none were.
     """
 
     round: int
     structures: int
     explorations: tuple[Exploration, ...]
     labels: int
+    errors: tuple[ErrorMetrics, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -209,8 +279,8 @@ class LearnedFrom:
     Attributes
     ----------
     snapshots, distorted, contacts, relaxed
-        Asked of the teacher before the first training: frames of its runs, distorted structures, structures with a
-        close contact, and steps of relaxations.
+        Asked of the teacher before the first training: frames of its runs (or of those of the seeds), distorted
+        structures, structures with a close contact, and steps of relaxations (or orderings as they are).
     dropped
         Labels that were left out, e.g. for too large a force.
     total, groups
@@ -286,6 +356,11 @@ class DistilResult:
         The students.
     failures
         Calculations that failed.
+    method
+        How they were made: by runs of the teacher, or from labels alone.
+    on_policy
+        The gate on frames of the students' own runs; None for students made by runs of the teacher. ``errors`` and
+        ``parity`` are those of this gate where there is one, and None where it has no frame.
     """
 
     key: str
@@ -293,8 +368,8 @@ class DistilResult:
     temperatures_K: tuple[float, ...]
     required: bool
     verdict: Verdict
-    errors: StudentErrors
-    parity: StudentParity
+    errors: StudentErrors | None
+    parity: StudentParity | None
     committee: CommitteeSpread | None
     transfer: TransferError | None
     compared: tuple[EqualRuns, ...]
@@ -302,3 +377,5 @@ class DistilResult:
     rounds: tuple[Round, ...]
     members: tuple[Student, ...]
     failures: tuple[Failure, ...]
+    method: Literal["teacher-runs", "on-policy"] = "teacher-runs"
+    on_policy: OnPolicyGate | None = None

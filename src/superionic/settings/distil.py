@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, Final, Literal, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field
 
@@ -29,7 +29,7 @@ from superionic.settings.base import (
 )
 from superionic.settings.inputs import IDENTITY, Potentials
 from superionic.settings.md import uneven_interval
-from superionic.settings.rules import Problem, Section, did_you_mean, no_such, rule
+from superionic.settings.rules import Problem, Section, did_you_mean, no_such, rule, rule_of_file
 from superionic.settings.train import TrainSettings
 from superionic.settings.transport import TransportSettings
 
@@ -109,6 +109,93 @@ class DistilExplore(Section):
     labels_per_round: Count = Field(default=60, description="Most frames that are labelled after a round.")
 
 
+def _growing(value: tuple[float, ...]) -> tuple[float, ...]:
+    if list(value) != sorted(value):
+        raise ValueError("the lengths must not fall from round to round")
+    return value
+
+
+class DistilOnPolicy(Section):
+    """Students from labels alone: seeds, rounds of the students' own runs, and the gate on these (`method: on-policy`).
+
+    The teacher labels structures one by one; it runs no molecular dynamics but the short one of the seeds.
+    """
+
+    max_labels: Annotated[int, Field(ge=20, le=MOST_STRUCTURES)] = Field(
+        default=600, description="Most structures that the teacher labels in all: seeds, rounds and gate."
+    )
+    seed_labels: Count = Field(default=200, description="Labels of the seeds, from which the first training learns.")
+    orderings: Count = Field(
+        default=12,
+        description="Orderings that seeds and runs start from: the lowest in energy of each crystal and composition, "
+        "the same number of each, in all no more than this unless there are more compositions.",
+    )
+    relax_steps: CountOrZero = Field(
+        default=20, description="Steps by which each of them is relaxed in the fixed cell of its crystal."
+    )
+    volumes: Range = Field(
+        default=(0.94, 1.10),
+        description="Window of volumes of seeds and runs: from this factor on the smaller to this factor on the larger "
+        "one of two volumes, that of the crystal's cell and that of the relaxed ordering.",
+    )
+    max_strain: Annotated[float, Field(ge=0, le=0.2)] = Field(
+        default=0.04, description="Largest component of the random strain of the seeds."
+    )
+    rattles_A: Annotated[tuple[Positive, ...], Field(strict=False, min_length=1)] = Field(
+        default=(0.03, 0.1, 0.2, 0.3), description="Standard deviations of their rattling in Å, taking turns."
+    )
+    contacts: CountOrZero = Field(default=14, description="Seeds in all in which one pair of atoms is pushed together.")
+    seed_potential: str | None = Field(
+        default=None,
+        description="Entry of `potentials` that relaxes the seeds and runs their molecular dynamics, such as a cheap "
+        "one; the teacher if left out. It labels nothing.",
+    )
+    seed_runs: CountOrZero = Field(
+        default=4, description="Short NVT runs by it, from the lowest to the highest temperature."
+    )
+    seed_ps: Duration = Field(default=0.4, description="Length of each of them.")
+    seed_frames: Count = Field(default=5, description="Frames of each of them that are labelled.")
+    rounds: Count = Field(
+        default=3, description="Rounds of runs of the students, labels of what they met, and learning on."
+    )
+    runs: Count = Field(
+        default=8,
+        description="Runs of each student in a round, at temperatures spread from the lowest of `temperatures_K` to "
+        "`explore.temperature_K`: every second one at a constant volume within the window, the others at the pressure.",
+    )
+    run_ps: Annotated[tuple[Positive, ...], Field(strict=False, min_length=1), AfterValidator(_growing)] = Field(
+        default=(4.0, 8.0, 15.0), description="Their lengths in ps, by round; the last one holds for further rounds."
+    )
+    random_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.4,
+        description="Share of the labels of a round that are frames drawn at random, which show the error before they "
+        "are learned; the others are those on which the students disagree most.",
+    )
+    final_epochs: Count = Field(
+        default=300, description="Epochs of the last training, of all students anew from scratch on all labels."
+    )
+    gate_frames: Annotated[int, Field(ge=2, le=200)] = Field(
+        default=10,
+        description="Frames of each student's own run that the teacher labels for the gate, at each end of "
+        "`temperatures_K`.",
+    )
+    gate_orderings: Count = Field(
+        default=2, description="Most orderings of these runs: the lowest of each composition, evenly spread."
+    )
+    gate_supercell: Matrix | None = Field(
+        default=None, description="Repetition of the orderings in these runs; that of `transport` if left out."
+    )
+    gate_npt_ps: DurationOrZero = Field(
+        default=4.0, description="Run at constant pressure that gives the cell of each of these runs."
+    )
+    gate_ps: Duration = Field(default=8.0, description="Their length, in that cell; frames are of the later half.")
+    compare_runs: bool = Field(
+        default=False,
+        description="Whether the teacher also makes runs that the students repeat, as with `method: teacher-runs`, and "
+        "structure, volume and diffusivity are compared besides.",
+    )
+
+
 class ParityLimits(Section):
     """What a student must reach before its numbers are results (see docs/how-to/distil.md)."""
 
@@ -123,13 +210,32 @@ class ParityLimits(Section):
         "elements; what the halves of a run differ by chance is allowed for.",
     )
     max_volume_difference_percent: Positive = Field(
-        default=1.5, description="Difference of the mean volumes at constant pressure, at each temperature."
+        default=1.5,
+        description="Difference of the mean volumes at constant pressure, at each temperature; on-policy that which "
+        "the difference in pressure makes, by the student's bulk modulus.",
+    )
+    max_energy_bias_meV_per_atom: Positive = Field(
+        default=3.0, description="On-policy: mean difference of the energies on frames of the student's own runs."
+    )
+    max_energy_scatter_meV_per_atom: Positive = Field(
+        default=3.0, description="On-policy: standard deviation of this difference."
+    )
+    max_element_force_error_ratio: Positive = Field(
+        default=0.35, description="On-policy: RMSE of the forces on the atoms of each element over their RMS."
+    )
+    max_pressure_difference_GPa: Positive = Field(
+        default=0.15, description="On-policy: mean pressure of the student less that of the teacher, on these frames."
     )
 
 
 class DistilSettings(StageSection):
     """A fast potential, the student, learns from the last one, the teacher, and is compared with it before use."""
 
+    method: Literal["teacher-runs", "on-policy"] = Field(
+        default="teacher-runs",
+        description="Where the data and the gate come from: `teacher-runs`, molecular dynamics of the teacher, which "
+        "the students repeat; or `on-policy`, labels alone: the students run, and the teacher labels what they meet.",
+    )
     teacher: str | None = Field(
         default=None,
         description="`fine-tuned`, or the name of an entry of `potentials`; the last potential of the campaign if left "
@@ -141,7 +247,7 @@ class DistilSettings(StageSection):
     temperatures_K: Temperatures | None = Field(
         default=None,
         description="Temperatures of the teacher's runs, two at least; 0.8 and 1 times the highest one of `transport` "
-        "if left out.",
+        "if left out. On-policy those between which the students run; the lowest and the highest one of `transport`.",
     )
     npt_ps: DurationOrZero = Field(
         default=2.0, description="The teacher's run at constant pressure, for V(T) and the cell of what follows."
@@ -192,6 +298,9 @@ class DistilSettings(StageSection):
         description="Further options of the student: form, batch size, weights; see docs/theory/student.md.",
     )
     explore: DistilExplore = Field(default_factory=DistilExplore, description="The loop of exploration.")
+    on_policy: DistilOnPolicy = Field(
+        default_factory=DistilOnPolicy, description="Students from labels alone, with `method: on-policy`."
+    )
     parity: ParityLimits = Field(default_factory=ParityLimits, description="What the student must reach.")
     require_parity: bool = Field(
         default=True,
@@ -213,8 +322,67 @@ class DistilSettings(StageSection):
             message = "the diffusivities of student and teacher are compared at two temperatures at least"
             yield Problem(("temperatures_K",), message, "add one, or leave `temperatures_K` out")
 
+    @property
+    def is_on_policy(self) -> bool:
+        """Whether students are made from labels alone."""
+        return self.method == "on-policy"
+
+    @rule_of_file
+    def _settings_are_of_the_method(self, written: Mapping[str, Any]) -> Iterator[Problem]:
+        """Find settings of the other method than the one that is used: who wrote them expects an effect."""
+        if not self.is_on_policy:
+            if "on_policy" in written:
+                message = "these settings are those of students from labels alone, and `method` is `teacher-runs`"
+                hint = "set `distil.method: on-policy`, or leave them out"
+                yield Problem(("on_policy",), message, hint, at_key=True)
+            return
+        of_data = set(DistilData.model_fields) - {"max_force_eV_per_A", "contact_fractions"}
+        of_runs = {"held_out_ps", "held_out_frames"}
+        if self.on_policy.compare_runs:
+            of_data -= {"md_orderings"}
+        else:
+            of_runs |= {"npt_ps", "equilibration_ps", "production_ps"}
+        of_rounds = {"rounds", "length_ps", "clean_ps", "collect_above", "labels_per_round"}
+        for part, ignored in (("data", of_data), ("explore", of_rounds), ("", of_runs)):
+            where = written.get(part) if part else written
+            for name in sorted(ignored & set(where)) if isinstance(where, Mapping) else ():
+                message = f"`{name}` has no effect with `method: on-policy`"
+                hint = "leave it out; `distil.on_policy` has the settings of this method"
+                yield Problem((part, name) if part else (name,), message, hint, at_key=True)
+
+    @rule
+    def _seed_potential_is_known(self, potentials: Potentials) -> Iterator[Problem]:
+        name = self.on_policy.seed_potential
+        if self.is_on_policy and name is not None and name not in potentials:
+            yield no_such("potential", name, potentials, ("on_policy", "seed_potential"))
+
+    @rule
+    def _labels_are_left_for_the_rounds(self) -> Iterator[Problem]:
+        own = self.on_policy
+        left = own.max_labels - own.seed_labels - 2 * own.gate_frames * self.students
+        if self.is_on_policy and left < 2 * self.students * own.rounds:
+            message = (
+                f"{own.max_labels} labels leave {max(left, 0)} for {own.rounds} round(s) after the seeds and the gate"
+            )
+            hint = "raise `max_labels`, or lower `seed_labels`, `gate_frames` or `rounds`"
+            yield Problem(("on_policy", "max_labels"), message, hint)
+
+    @rule
+    def _own_runs_save_enough_frames(self) -> Iterator[Problem]:
+        """Find runs of the students that save fewer frames than the teacher is to label of them."""
+        own, every = self.on_policy, self.save_every_fs
+        runs = ("gate_ps", own.gate_ps / 2, "gate_frames", own.gate_frames, "its later half"), (
+            "seed_ps", own.seed_ps, "seed_frames", own.seed_frames, "it",
+        )  # fmt: skip
+        for name, length_ps, count, frames, part in runs if self.is_on_policy else ():
+            if 1000.0 * length_ps < frames * every * (1.0 - 1e-9):
+                message = f"{part} saves fewer than `{count}` = {frames} frames (every {every:g} fs)"
+                yield Problem(("on_policy", name), message, "run longer, or save more often")
+
     @rule
     def _volumes_are_compared(self, transport: TransportSettings | None) -> Iterator[Problem]:
+        if self.is_on_policy and not self.on_policy.compare_runs:
+            return
         if transport is not None and transport.potential == STUDENT and self.npt_ps == 0.0 < transport.npt_ps:
             message = "`transport` runs the student at constant pressure, where it would not have been compared"
             yield Problem(("npt_ps",), message, "set `distil.npt_ps` above 0, or `transport.npt_ps` to 0")
@@ -256,6 +424,21 @@ class ResolvedExplore(DistilExplore):
     clean_ps: Duration
 
 
+class ResolvedOnPolicy(DistilOnPolicy):
+    """Students from labels alone, without gaps."""
+
+    gate_supercell: Matrix
+
+    def labels_of_gate(self, students: int, orderings: int) -> int:
+        """Return how many labels the gate takes: of each student and ordering at two temperatures."""
+        return 2 * self.gate_frames * students * min(orderings, self.gate_orderings)
+
+    def labels_of_round(self, students: int, orderings: int) -> int:
+        """Return how many labels each round may have after seeds and gate have had theirs."""
+        left = self.max_labels - self.seed_labels - self.labels_of_gate(students, orderings)
+        return max(0, left) // self.rounds
+
+
 class ResolvedDistil(DistilSettings):
     """The section without gaps, as the stage takes it."""
 
@@ -265,6 +448,7 @@ class ResolvedDistil(DistilSettings):
     cell_motion: Literal["isotropic", "axes", "anisotropic"]
     barostat_time_fs: RelaxationTime
     explore: ResolvedExplore
+    on_policy: ResolvedOnPolicy
 
 
 class _OfTransport(NamedTuple):
@@ -293,11 +477,18 @@ def resolved(distil: DistilSettings, transport: TransportSettings | None) -> Res
         hottest = max(transport.temperatures_K)
     own = dict(distil)
     own |= {name: value for name, value in moving._asdict().items() if own[name] is None}
-    temperatures = distil.temperatures_K or (float(10 * round(0.08 * hottest) or 0.8 * hottest), float(hottest))
+    low = float(10 * round(0.08 * hottest) or 0.8 * hottest)
+    if distil.method == "on-policy" and transport is not None and min(transport.temperatures_K) < hottest:
+        low = float(min(transport.temperatures_K))
+    temperatures = distil.temperatures_K or (low, float(hottest))
+    on_policy = dict(distil.on_policy)
+    if distil.on_policy.gate_supercell is None:
+        on_policy["gate_supercell"] = distil.supercell if transport is None else transport.supercell
     explore = dict(distil.explore)
     if distil.explore.temperature_K is None:
         hot = max(hottest, *temperatures)
         explore["temperature_K"] = min(float(10 * round(0.11 * hot) or 1.1 * hot), HOTTEST_K)
     if distil.explore.clean_ps is None:
         explore["clean_ps"] = distil.explore.length_ps
-    return ResolvedDistil(**(own | {"temperatures_K": temperatures, "explore": ResolvedExplore(**explore)}))
+    own |= {"explore": ResolvedExplore(**explore), "on_policy": ResolvedOnPolicy(**on_policy)}
+    return ResolvedDistil(**(own | {"temperatures_K": temperatures}))

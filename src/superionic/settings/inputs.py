@@ -307,7 +307,7 @@ class PotentialInput(Section):
     def given(self) -> frozenset[str]:
         """Keys that stand in the entry (in a draft with whatever value), but those that every engine has."""
         keys = {key for key in type(self).model_fields if not self.is_sound(key) or getattr(self, key) is not None}
-        return frozenset(keys - {"engine", "model", "options"})
+        return frozenset(keys - {"engine", "model", "dispersion", "options"})
 
     @rule
     def _engine_knows_the_keys(self) -> Iterator[Problem]:

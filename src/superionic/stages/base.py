@@ -476,6 +476,15 @@ def lowest_of_each(candidates: Sequence[Candidate], count: int) -> list[Candidat
     return [candidate for group in groups.values() for candidate in sorted(group, key=_energy)[:count]]
 
 
+def spread(count: int, most: int) -> list[int]:
+    """Return indices of ``range(count)``, evenly spread with both ends; all if there are no more than most."""
+    if count <= most:
+        return list(range(count))
+    if most == 1:
+        return [0]
+    return sorted({round(k * (count - 1) / (most - 1)) for k in range(most)})
+
+
 def _energy(candidate: Candidate) -> float:
     if candidate.relaxed_eV_per_atom is None:
         raise TypeError(f"{candidate.id} is not relaxed")

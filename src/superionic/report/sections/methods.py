@@ -180,11 +180,19 @@ def _distillation(results: Results, out: _Text) -> str:
     distil = results.distil
     explored = sum(each.labels for each in distil.rounds)
     loop = f", {explored} of them from hot runs of the students" if explored else ""
+    compared = f"compared with {distil.teacher.name} on unseen frames and in runs of the same start, cell and length."
+    if distil.on_policy is not None:
+        compared = (
+            f"compared with {distil.teacher.name} on {plural(distil.on_policy.labels, 'frame')} of their own runs in "
+            "the cell of production, in energies, forces by element and pressure."
+        )
+        if distil.compared:
+            compared = f"{compared[:-1]}, and in runs of the same start, cell and length."
     return (
         f"{plural(len(distil.members), 'neuroevolution potential')}{out.cite('nep')}, the students, learned energies, "
         f"forces and stresses of {distil.teacher.name} on {plural(distil.learned_from.total, 'structure')}{loop}. "
         f"Extrapolation was watched by the D-optimality of the descriptors{out.cite('maxvol')}. The students were "
-        f"compared with {distil.teacher.name} on unseen frames and in runs of the same start, cell and length."
+        f"{compared}"
     )
 
 

@@ -17,12 +17,21 @@ from superionic.report.section import Block, Paragraph, Section, shown
 from superionic.report.table import Table, table_of
 from superionic.report.words import UNKNOWN, listing, number, plural, sentence, whole_text
 from superionic.results.campaign import Results, Statement
-from superionic.results.student import DistilResult, ParityPoints, Round
+from superionic.results.student import (
+    DistilResult,
+    OnPolicyGate,
+    OwnRunComparison,
+    ParityPoints,
+    Round,
+    StudentErrors,
+    StudentParity,
+)
 from superionic.training.metrics import ErrorMetrics
 from superionic.training.parity import Criterion, MeanVolume, TransferError
 from superionic.transport.estimate import Estimate
 
 _MOST_DISTANCE_PANELS: Final = 6
+_MOST_FLAGS: Final = 3
 _PASSED: Final = {True: "yes", False: "no", None: "not tested"}
 
 
@@ -31,13 +40,21 @@ def section(results: Results) -> Section:
     distil = results.distil
     if distil is None:
         return Section("student", "Student", [Paragraph("No student potential was distilled.", "missing")])
-    blocks: list[Block] = [Paragraph(_lead(distil)), _verdict_table(distil), _errors_table(distil)]
+    blocks: list[Block] = [Paragraph(_lead(distil)), _verdict_table(distil)]
+    if distil.errors is not None:
+        blocks.append(_errors_table(distil, distil.errors))
+    if distil.on_policy is not None and distil.on_policy.runs:
+        blocks += [_own_runs_table(distil.on_policy), _own_forces_table(distil.on_policy)]
     if distil.transfer is not None:
         blocks.append(Paragraph(_transfer_words(distil.transfer)))
-    blocks += [_parity_plot(distil), _learning_plot(distil)]
+    if distil.parity is not None:
+        blocks.append(_parity_plot(distil, distil.parity))
+    blocks.append(_learning_plot(distil))
     if (distances := _distances_plot(distil)) is not None:
         blocks.append(distances)
-    blocks += [_properties_plot(distil), _rounds_table(distil)]
+    if distil.compared or distil.on_policy is None:
+        blocks.append(_properties_plot(distil))
+    blocks.append(_rounds_table(distil) if distil.on_policy is None else _own_rounds_table(distil))
     tables = [
         _criteria_csv(distil),
         _errors_csv(distil),
@@ -46,6 +63,8 @@ def section(results: Results) -> Section:
         _runs_csv(results, distil),
         _distances_csv(results, distil),
     ]
+    if distil.on_policy is not None:
+        tables += [_own_runs_csv(results, distil.on_policy), _own_rounds_csv(distil)]
     return Section("student", "Student", shown(*blocks), tables)
 
 
@@ -74,7 +93,19 @@ def doubts(results: Results) -> Iterator[Statement]:
                 "caution", f"Of the student, the {criterion.name} could not be compared: {criterion.words}."
             )
     transfer = distil.transfer
-    if transfer is None:
+    if distil.on_policy is not None and distil.on_policy.flags:
+        flags = listing(distil.on_policy.flags[:_MOST_FLAGS])
+        yield Statement("caution", f"Of the students' runs for the gate: {flags}.", "runs of the students are flagged")
+    if transfer is None and distil.on_policy is not None:
+        yield Statement(
+            "caution",
+            "Students and teacher were compared in energies, forces and pressure on frames of the students' own runs, "
+            "and not in diffusivities: the error of the step to the student is in the error bars only as far as the "
+            "students differ from one another. `distil.on_policy.compare_runs: true` compares diffusivities, at the "
+            "price of runs of the teacher.",
+            "the error that the students share is not in the error bars",
+        )
+    elif transfer is None:
         yield Statement(
             "caution",
             "No diffusivity of the teacher is more than an upper bound, so that the error of the step to the student "
@@ -94,6 +125,13 @@ def doubts(results: Results) -> Iterator[Statement]:
 def _way_out(failed: Sequence[Criterion]) -> str:
     """Say what mends a failed student."""
     names = {criterion.name for criterion in failed}
+    if any(name.endswith("on own frames") or name == "volume that the pressure makes" for name in names):
+        return (
+            "Give more labels (`distil.on_policy.max_labels`), rounds or `final_epochs`, or longer cutoffs "
+            "(`distil.options`)"
+        )
+    if "runs in the production cell" in names:
+        return "Give more labels (`distil.on_policy.max_labels`) or rounds, or lower the highest temperature"
     if names & {"a clean run when hot", "runs that repeat the teacher's"}:
         return "Allow more `distil.explore.rounds`, or `labels_per_round`"
     if any(name.startswith("diffusivity") for name in names):
@@ -104,16 +142,21 @@ def _way_out(failed: Sequence[Criterion]) -> str:
 def _lead(distil: DistilResult) -> str:
     """Say in a sentence or two from what the students learned, and what the gate says."""
     data = distil.learned_from
+    alone = distil.method == "on-policy"
     counts = (
-        (data.snapshots, "frames of its runs"),
+        (data.snapshots, "frames of short first runs" if alone else "frames of its runs"),
         (data.distorted, "distorted structures"),
-        (data.relaxed, "steps of relaxations"),
+        (data.relaxed, "relaxed orderings" if alone else "steps of relaxations"),
         (data.contacts, "close contacts"),
         (sum(one.labels for one in distil.rounds), "frames of hot runs of the students"),
     )
     parts = [f"{whole_text(count)} {words}" for count, words in counts if count]
     teacher = "the fine-tuned potential" if distil.teacher.identity.fine_tuned else distil.teacher.name
     passed = "They passed the gate." if distil.verdict.passed else "They did not pass the gate."
+    if alone:
+        passed = (
+            f"For the gate it labelled {whole_text(data.held_out)} frames of the students' own runs besides. {passed}"
+        )
     return (
         f"{plural(len(distil.members), 'student')} learned from {whole_text(data.total)} structures labelled by "
         f"{teacher}: {listing(parts)}. {passed}"
@@ -149,17 +192,21 @@ def _verdict_table(distil: DistilResult) -> Table:
 
 def _measured(distil: DistilResult) -> Iterator[tuple[int | None, str, ErrorMetrics]]:
     """Yield member (from 1; None for the mean of all), moment and errors of everything that was measured."""
-    for when, members in (("after the first training", distil.errors.first), ("at the end", distil.errors.after)):
+    errors = distil.errors
+    if errors is None:
+        return
+    last = "at the end" if distil.on_policy is None else "on its own frames"
+    for when, members in (("after the first training", errors.first), (last, errors.after)):
         for member, metrics in enumerate(members, 1):
             yield member, when, metrics
-    if len(distil.errors.after) > 1:
-        yield None, "at the end", distil.errors.after_mean
+    if len(errors.after) > 1:
+        yield None, "at the end" if distil.on_policy is None else "on all of these frames", errors.after_mean
 
 
-def _errors_table(distil: DistilResult) -> Table:
+def _errors_table(distil: DistilResult, measured: StudentErrors) -> Table:
     rows = [
         [
-            "mean of the students" if member is None else f"student {member}, {when}",
+            _whose(member, when, distil),
             number(metrics.rmse_energy_meV_per_atom),
             number(metrics.rmse_force_meV_per_A),
             number(metrics.rmse_stress_GPa),
@@ -172,22 +219,110 @@ def _errors_table(distil: DistilResult) -> Table:
     if spread is not None:
         numbers = (spread.energy_meV_per_atom, spread.force_meV_per_A, spread.stress_GPa)
         rows.append(["what they disagree by", *(number(value) for value in numbers), UNKNOWN, UNKNOWN])
+    unseen = "frames that no student has seen" if distil.on_policy is None else "frames of the students' own runs"
     caption = (
-        "Root mean square errors against the teacher on frames that no student has seen "
-        f"(RMS force {number(distil.errors.rms_force_meV_per_A)} meV/Å)."
+        f"Root mean square errors against the teacher on {unseen} "
+        f"(RMS force {number(measured.rms_force_meV_per_A)} meV/Å)."
     )
     columns = ["", "Energy, meV/atom", "Forces, meV/Å", "Stress, GPa", "Slope of forces", "Mean signed stress, GPa"]
     return Table(caption, columns, rows, frozenset(range(1, 6)))
 
 
+def _whose(member: int | None, when: str, distil: DistilResult) -> str:
+    if member is None:
+        return "mean of the students" + ("" if distil.on_policy is None else f", {when}")
+    return f"student {member}, {when}"
+
+
+def _own_runs_table(gate: OnPolicyGate) -> Table:
+    """Show what each run of a student in the production cell differs by from the teacher."""
+
+    def volume(run: OwnRunComparison) -> str:
+        return number(run.frames.volume_difference_percent)
+
+    return table_of(
+        "Student less teacher on frames of the students' own runs, in the cell of production. The pressure is given "
+        "with its standard error over the frames; the last column is what it makes of the volume.",
+        gate.runs,
+        [
+            ("Run", lambda run: f"{run.ordering.id}, student {run.member}"),
+            ("T, K", lambda run: number(run.temperature_K)),
+            ("Atoms", lambda run: whole_text(run.frames.n_atoms)),
+            ("Frames", lambda run: whole_text(run.frames.errors.n_structures)),
+            ("Energy bias, meV/atom", lambda run: number(run.frames.energy_bias_meV_per_atom)),
+            ("Scatter", lambda run: number(run.frames.energy_scatter_meV_per_atom)),
+            ("Forces, meV/Å", lambda run: number(run.frames.errors.rmse_force_meV_per_A)),
+            ("of RMS", lambda run: number(run.frames.rms_force_meV_per_A)),
+            ("Stress, GPa", lambda run: number(run.frames.errors.rmse_stress_GPa)),
+            ("Pressure, GPa", lambda run: number(run.frames.pressure_difference_GPa)),
+            ("±", lambda run: number(run.frames.pressure_error_GPa)),
+            ("Bulk modulus, GPa", lambda run: number(run.frames.bulk_modulus_GPa)),
+            ("Volume, %", volume),
+        ],
+        numeric=range(1, 13),
+    )
+
+
+def _own_forces_table(gate: OnPolicyGate) -> Table:
+    """Show the errors of the forces by element, the worst run of each element first."""
+    rows = [
+        [
+            f"{run.ordering.id}, student {run.member}",
+            number(run.temperature_K),
+            *(f"{number(one.rmse_meV_per_A)} of {number(one.rms_meV_per_A)}" for one in run.frames.elements),
+        ]
+        for run in gate.runs
+    ]
+    elements = list(dict.fromkeys(one.element for run in gate.runs for one in run.frames.elements))
+    if any([one.element for one in run.frames.elements] != elements for run in gate.runs):
+        # Compositions differ in their elements: one row an element then.
+        rows = [
+            [f"{run.ordering.id}, student {run.member}, {one.element}", number(run.temperature_K),
+             f"{number(one.rmse_meV_per_A)} of {number(one.rms_meV_per_A)}"]
+            for run in gate.runs for one in run.frames.elements
+        ]  # fmt: skip
+        elements = ["Forces"]
+    caption = "Root mean square error of the forces, of their root mean square, by element, in meV/Å."
+    return Table(caption, ["Run", "T, K", *elements], rows, frozenset(range(1, 2 + len(elements))))
+
+
+def _ends(one: Round) -> str:
+    words = dict.fromkeys(run.ended for run in one.explorations if run.ended)
+    return sentence("; ".join(words)) or "all ran to their ends."
+
+
+def _own_rounds_table(distil: DistilResult) -> Table:
+    """Show labels and errors by round, for students made from labels alone."""
+
+    def errors(one: Round) -> str:
+        return " / ".join(number(member.rmse_force_meV_per_A) for member in one.errors) or UNKNOWN
+
+    def energies(one: Round) -> str:
+        return " / ".join(number(member.rmse_energy_meV_per_atom) for member in one.errors) or UNKNOWN
+
+    return table_of(
+        "Rounds: what the students had learned from, how their own runs went, and their errors on frames drawn at "
+        "random from these runs, before they learned them. After the last round all students were trained anew.",
+        distil.rounds,
+        [
+            ("Round", lambda one: whole_text(one.round)),
+            ("Structures", lambda one: whole_text(one.structures)),
+            ("Runs", lambda one: whole_text(len(one.explorations))),
+            ("Highest grade", _grade),
+            ("Forces, meV/Å", errors),
+            ("Energy, meV/atom", energies),
+            ("New labels", lambda one: whole_text(one.labels)),
+            ("How runs ended", _ends),
+        ],
+        numeric=range(7),
+    )
+
+
+def _grade(one: Round) -> str:
+    return number(max((r.worst_grade for r in one.explorations if r.worst_grade is not None), default=None))
+
+
 def _rounds_table(distil: DistilResult) -> Table:
-    def grade(one: Round) -> str:
-        return number(max((r.worst_grade for r in one.explorations if r.worst_grade is not None), default=None))
-
-    def ended(one: Round) -> str:
-        words = dict.fromkeys(run.ended for run in one.explorations if run.ended)
-        return sentence("; ".join(words)) or "all ran to their ends."
-
     return table_of(
         "Rounds of learning and hot runs; a grade above 1 says that a student extrapolates.",
         distil.rounds,
@@ -195,15 +330,16 @@ def _rounds_table(distil: DistilResult) -> Table:
             ("Round", lambda one: whole_text(one.round)),
             ("Structures", lambda one: whole_text(one.structures)),
             ("Shortest clean run, ps", lambda one: number(min((r.clean_ps for r in one.explorations), default=None))),
-            ("Highest grade", grade),
+            ("Highest grade", _grade),
             ("New labels", lambda one: whole_text(one.labels)),
-            ("How runs ended", ended),
+            ("How runs ended", _ends),
         ],
         numeric=range(5),
     )
 
 
 def _learning_plot(distil: DistilResult) -> Plot:
+    rise = "" if distil.on_policy is not None else " A rise begins where frames of an exploration came to the data."
     panels = [
         _learning_panel(distil, "RMSE of forces (eV/Å)", lambda errors: errors.rmse_force_eV_per_A),
         _learning_panel(distil, "RMSE of energies (eV/atom)", lambda errors: errors.rmse_energy_eV_per_atom),
@@ -212,7 +348,7 @@ def _learning_plot(distil: DistilResult) -> Plot:
         "student_learning",
         "How the students learned",
         "Errors against the teacher after each pass over the data, on the data that each student learns from and on "
-        "those that it leaves out. A rise begins where frames of an exploration came to the data.",
+        f"those that it leaves out.{rise}",
         panels,
         height=300,
     )
@@ -235,15 +371,16 @@ def _learning_panel(distil: DistilResult, y_label: str, error_of: Callable[[Epoc
     return Panel(series, "epoch", y_label, y_log=True)
 
 
-def _parity_plot(distil: DistilResult) -> Plot:
+def _parity_plot(distil: DistilResult, parity: StudentParity) -> Plot:
     panels = [
-        _parity_panel(distil.parity.energy_eV_per_atom, "Energy", "eV/atom"),
-        _parity_panel(distil.parity.force_eV_per_A, "Force components", "eV/Å"),
+        _parity_panel(parity.energy_eV_per_atom, "Energy", "eV/atom"),
+        _parity_panel(parity.force_eV_per_A, "Force components", "eV/Å"),
     ]
+    whose = "a run of the teacher" if distil.on_policy is None else "the students' own runs"
     return Plot(
         "student_parity",
         "Students against their teacher",
-        "Each point is a value on frames of a run of the teacher from which no student has learned.",
+        f"Each point is a value on frames of {whose} from which no student has learned.",
         panels,
         height=330,
     )
@@ -392,6 +529,7 @@ def _rounds_csv(results: Results, distil: DistilResult) -> CsvTable:
         ],
         [
             ("potential", lambda run: f"student {run.member}"),
+            ("temperature_K", lambda run: run.temperature_K),
             ("clean_ps", lambda run: run.clean_ps),
             ("worst_extrapolation_grade", lambda run: run.worst_grade),
             ("frames_collected", lambda run: run.collected),
@@ -427,6 +565,57 @@ def _distances_csv(results: Results, distil: DistilResult) -> CsvTable:
     )
     columns = (*material_columns(results), "ordering", "temperature_K", "potential", "pair", "distance_A", "g")
     return CsvTable("student_distances.csv", columns, rows)
+
+
+def _own_runs_csv(results: Results, gate: OnPolicyGate) -> CsvTable:
+    return csv_table(
+        "student_own_frames.csv",
+        (*material_columns(results), "ordering", "temperature_K", "potential", "element"),
+        [
+            (
+                (*ordering_cells(results, run.ordering), run.temperature_K, f"student {run.member}", one.element),
+                (run.frames, one),
+            )
+            for run in gate.runs
+            for one in run.frames.elements
+        ],
+        [
+            ("n_atoms", lambda row: row[0].n_atoms),
+            ("n_frames", lambda row: row[0].errors.n_structures),
+            ("energy_bias_meV_per_atom", lambda row: row[0].energy_bias_meV_per_atom),
+            ("energy_scatter_meV_per_atom", lambda row: row[0].energy_scatter_meV_per_atom),
+            ("rmse_force_meV_per_A", lambda row: row[0].errors.rmse_force_meV_per_A),
+            ("rms_force_meV_per_A", lambda row: row[0].rms_force_meV_per_A),
+            ("force_slope", lambda row: row[0].errors.force_slope),
+            ("element_rmse_force_meV_per_A", lambda row: row[1].rmse_meV_per_A),
+            ("element_rms_force_meV_per_A", lambda row: row[1].rms_meV_per_A),
+            ("rmse_stress_GPa", lambda row: row[0].errors.rmse_stress_GPa),
+            ("pressure_difference_GPa", lambda row: row[0].pressure_difference_GPa),
+            ("pressure_difference_error_GPa", lambda row: row[0].pressure_error_GPa),
+            ("teacher_static_pressure_GPa", lambda row: row[0].teacher_pressure_GPa),
+            ("bulk_modulus_GPa", lambda row: row[0].bulk_modulus_GPa),
+            ("volume_difference_percent", lambda row: row[0].volume_difference_percent),
+        ],
+    )
+
+
+def _own_rounds_csv(distil: DistilResult) -> CsvTable:
+    return csv_table(
+        "student_rounds.csv",
+        ("round", "structures", "labels", "potential"),
+        [
+            ((one.round, one.structures, one.labels, f"student {member}"), metrics)
+            for one in distil.rounds
+            for member, metrics in enumerate(one.errors, 1)
+        ],
+        [
+            ("n_random_frames", lambda errors: errors.n_structures),
+            ("rmse_energy_meV_per_atom", lambda errors: errors.rmse_energy_meV_per_atom),
+            ("rmse_force_meV_per_A", lambda errors: errors.rmse_force_meV_per_A),
+            ("rmse_stress_GPa", lambda errors: errors.rmse_stress_GPa),
+            ("force_slope", lambda errors: errors.force_slope),
+        ],
+    )
 
 
 def _driver(index: int) -> str:

@@ -4,20 +4,35 @@ The teacher runs molecular dynamics, labels distorted structures, and relaxes ra
 They run hot until they extrapolate; the teacher labels what they met there, and they learn on, until nothing new comes
 or the rounds are used up. Then the gate: the students repeat the teacher's runs, and are compared with it on
 frames that they have never seen. The parts are in ``data``, ``learning`` and ``gate``.
+
+Or the teacher only labels (``method: on-policy``): the students run, the teacher labels what they meet, and the gate is
+on frames of their own runs. This way is in ``on_policy``, its parts in ``seeds``, ``rounds`` and ``own_frames``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
+
+from ase import Atoms
 
 from superionic.dynamics.md import Segment
 from superionic.errors import StageError
 from superionic.execution.runner import Failure
 from superionic.execution.task import Task
 from superionic.results.student import DistilResult, EqualRuns, LearnedFrom, Round, Student, Teacher
-from superionic.stages.base import Candidate, ChosenPotential, Workbench, failures_of, lowest_of_each, nothing_left
+from superionic.stages.base import (
+    Candidate,
+    ChosenPotential,
+    Workbench,
+    failures_of,
+    lowest_of_each,
+    nothing_left,
+    spread,
+)
+from superionic.stages.distil import on_policy
 from superionic.stages.distil.data import (
     ComparedRun,
     LabelledBatch,
@@ -54,7 +69,11 @@ class DistilOutput:
 
 
 def run(
-    settings: ResolvedDistil, bench: Workbench, candidates: Sequence[Candidate], teacher: ChosenPotential
+    settings: ResolvedDistil,
+    bench: Workbench,
+    candidates: Sequence[Candidate],
+    teacher: ChosenPotential,
+    crystal_cells: Mapping[str, Atoms] = MappingProxyType({}),
 ) -> DistilOutput:
     """Distil a committee of students out of a potential.
 
@@ -68,6 +87,9 @@ def run(
         Relaxed orderings of the whole campaign; references are left out.
     teacher
         The potential to learn from.
+    crystal_cells
+        Structures of orderings, by their names, before they were relaxed: students from labels alone start from the
+        cell of the crystal. One that is missing keeps the cell to which it relaxed.
 
     Raises
     ------
@@ -78,6 +100,8 @@ def run(
     lowest = lowest_of_each(candidates, settings.data.orderings)
     if not lowest:
         raise StageError("there is no ordering to learn from", where=bench.stage)
+    if settings.method == "on-policy":
+        return DistilOutput(*on_policy.run(settings, bench, candidates, crystal_cells, teacher))
     taught = _teacher_runs(settings, bench, candidates, teacher)
     start = _first_data(settings, bench, lowest, taught.runs, teacher)
     outcomes = bench.runner.gather([*start.labels, *taught.unseen])
@@ -155,7 +179,7 @@ def _teacher_runs(
 ) -> _Taught:
     """Make the teacher's runs."""
     each = lowest_of_each(candidates, 1)
-    chosen = [each[index] for index in _spread(len(each), settings.data.md_orderings)]
+    chosen = [each[index] for index in spread(len(each), settings.data.md_orderings)]
     asked = [
         teacher_run(settings, bench, candidate, temperature, teacher)
         for candidate in chosen
@@ -164,7 +188,7 @@ def _teacher_runs(
     hottest = settings.temperatures_K[-1]
     hot = [one for one in asked if one.temperature_K == hottest]
     # One unseen run of every second ordering: the first and the last of the compositions are among them.
-    hidden = [hot[index] for index in _spread(len(hot), (len(hot) + 1) // 2)]
+    hidden = [hot[index] for index in spread(len(hot), (len(hot) + 1) // 2)]
     unseen: list[tuple[ComparedRun, tuple[Task[Segment], ...]]] = [
         (one, held_out_run(settings, bench, one, teacher)) for one in hidden
     ]
@@ -182,15 +206,6 @@ def _teacher_runs(
         fix = "lower `distil.temperatures_K` or the time step, or take another teacher"
         raise nothing_left("the teacher's own runs failed", failures, where=bench.stage, fix=fix)
     return _Taught(runs, labels, failures)
-
-
-def _spread(count: int, most: int) -> list[int]:
-    """Return indices of ``range(count)``, evenly spread with both ends; all if there are no more than most."""
-    if count <= most:
-        return list(range(count))
-    if most == 1:
-        return [0]
-    return sorted({round(k * (count - 1) / (most - 1)) for k in range(most)})
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ A part of the stage *distil*.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,8 +25,9 @@ from superionic.results.student import (
 from superionic.stages.base import ChosenPotential, FloatArray, IntArray, Workbench, failures_of, load
 from superionic.stages.distil.data import ComparedRun, LabelledBatch, student_run
 from superionic.training.committee import committee_mean, disagreement
+from superionic.training.dataset import Targets
 from superionic.training.distillation import PackedSet, PackedTargets, evenly, merge_sets, pack_labelled
-from superionic.training.metrics import errors
+from superionic.training.metrics import ErrorMetrics, errors
 from superionic.training.pair_distances import Overlap, PairDistances, distance_overlap, pair_distances
 from superionic.training.parity import (
     Criterion,
@@ -135,6 +137,7 @@ def verdict_task_of(
     clean_ps: Sequence[float],
 ) -> Task[Judgement]:
     """Build the task that judges."""
+    limits = {field.name: getattr(settings.parity, field.name) for field in fields(ParityLimits)}
     return bench.task(
         "verdict",
         verdict_task.of(
@@ -148,7 +151,7 @@ def verdict_task_of(
             clean_ps=clean_ps,
             wanted_ps=settings.explore.clean_ps,
             explore_K=settings.explore.temperature_K,
-            limits=ParityLimits(**settings.parity.model_dump()),
+            limits=ParityLimits(**limits),
         ),
     )
 
@@ -271,6 +274,36 @@ def verdict_task(
         max_force_error_ratio=limits.max_force_error_ratio,
         max_stress_rmse_GPa=limits.max_stress_rmse_GPa,
     )
+    criteria.append(stability_criterion(clean_ps, wanted_ps, explore_K))
+    equal, pairs = equal_run_criteria(
+        compared,
+        names,
+        temperatures_K,
+        failures,
+        min_overlap=limits.min_overlap,
+        max_volume_difference_percent=limits.max_volume_difference_percent,
+    )
+    return judgement(
+        [*criteria, *equal], [one.targets(set.n_atoms) for one in first], metrics, predicted, teacher, pairs
+    )
+
+
+def equal_run_criteria(
+    compared: Sequence[RunComparison],
+    names: Sequence[str],
+    temperatures_K: Sequence[float],
+    failures: Sequence[str],
+    *,
+    min_overlap: float,
+    max_volume_difference_percent: float,
+) -> tuple[list[Criterion], list[DiffusivityPair]]:
+    """Judge runs that teacher and students made alike: structure, volume, diffusivity.
+
+    Returns
+    -------
+    criteria, pairs
+        The criteria, and the diffusivities from which the error of the transfer follows.
+    """
     runs = list(zip(names, temperatures_K, compared, strict=True))
     overlaps = {name: [Overlap(p.pair, min(p.overlaps), p.noise) for p in run.pairs] for name, _, run in runs}
     volumes = {
@@ -282,24 +315,49 @@ def verdict_task(
         DiffusivityPair(name, temperature, run.diffusivities_cm2_per_s[0], run.diffusivities_cm2_per_s[1:], run.hops)
         for name, temperature, run in runs
     ]
-    criteria.append(stability_criterion(clean_ps, wanted_ps, explore_K))
-    criteria.append(
+    criteria = [
         Criterion(
             "runs that repeat the teacher's",
             not failures,
             f"{len(failures)} failed, the first: {failures[0]}" if failures else "none failed",
-        )
-    )
-    criteria.append(structure_criterion(overlaps, min_overlap=limits.min_overlap))
-    criteria.append(volume_criterion(volumes, max_difference_percent=limits.max_volume_difference_percent))
-    criteria += diffusivity_criteria(pairs)
+        ),
+        structure_criterion(overlaps, min_overlap=min_overlap),
+        volume_criterion(volumes, max_difference_percent=max_volume_difference_percent),
+        *diffusivity_criteria(pairs),
+    ]
+    return criteria, pairs
+
+
+def judgement(
+    criteria: Sequence[Criterion],
+    first: Sequence[Targets],
+    metrics: Sequence[ErrorMetrics],
+    predicted: Sequence[Targets],
+    teacher: Targets,
+    pairs: Sequence[DiffusivityPair],
+) -> Judgement:
+    """Put a verdict together with what it goes by.
+
+    Parameters
+    ----------
+    criteria
+        All that was judged.
+    first
+        What each member said after its first training; empty where there was one training only.
+    metrics
+        Errors of each member.
+    predicted, teacher
+        What each member, and the teacher, says of the same frames.
+    pairs
+        Diffusivities in equal runs.
+    """
     mean = committee_mean(predicted)
     forces, by_teacher = (np.concatenate(one.forces_eV_per_A).ravel() for one in (mean, teacher))
     shown = evenly(len(by_teacher), _MOST_PARITY_FORCES)
     return Judgement(
         verdict=Verdict(tuple(criteria)),
         errors=StudentErrors(
-            first=tuple(errors(one.targets(set.n_atoms), teacher) for one in first),
+            first=tuple(errors(one, teacher) for one in first),
             after=tuple(metrics),
             after_mean=errors(mean, teacher),
             rms_force_meV_per_A=1.0e3 * rms_force_eV_per_A(teacher),

@@ -98,10 +98,24 @@ def fit(
             validation_fraction=settings.validation_fraction,
         ),
     )
+    epochs = settings.epochs if before is None else settings.refit_epochs
+    return train(settings, bench, dataset, teacher, tail, epochs, before)
+
+
+def train(
+    settings: ResolvedDistil,
+    bench: Workbench,
+    dataset: Task[Dataset],
+    teacher: ChosenPotential,
+    tail: str,
+    epochs: int,
+    before: Fit | None,
+) -> Fit:
+    """Build the training of all members on a dataset for some epochs, from scratch if there is no fit before."""
     options: NepOptions = from_tree(settings.options, NepOptions, "distil.options")
     if settings.learning_rate is not None:
         options = replace(options, learning_rate=settings.learning_rate)
-    epochs = settings.epochs if before is None else settings.refit_epochs
+    members = range(settings.students)
     begin = Begin(epochs, 1.0 if before is None else settings.refit_rate_fraction)
     states = []
     for member in members:

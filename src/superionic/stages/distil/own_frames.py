@@ -1,0 +1,298 @@
+"""The gate of students made from labels alone: frames of their own runs, in cells as large as those of production.
+
+A part of the stage *distil*. Each student runs as `transport` will, at both ends of the temperatures; the teacher
+labels frames of the later half. With ``compare_runs`` the students repeat runs of the teacher besides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+from ase.data import atomic_numbers
+
+from superionic.dynamics.md import Segment
+from superionic.dynamics.monitors import Limits
+from superionic.execution.runner import Failure
+from superionic.execution.task import Context, Task, task
+from superionic.results.student import OwnJudgement, RunComparison
+from superionic.stages.base import Candidate, ChosenPotential, Workbench, failures_of, load
+from superionic.stages.chains import Phase, chain, md_settings
+from superionic.stages.distil.data import ComparedRun, LabelledBatch, frames_of, labels_of
+from superionic.stages.distil.gate import equal_run_criteria, judgement, merge_task, predictions_of
+from superionic.training.dataset import Targets
+from superionic.training.distillation import PackedSet, PackedStructures, PackedTargets
+from superionic.training.metrics import errors
+from superionic.training.on_policy import OnPolicyLimits, bulk_modulus_GPa, compare_own_frames, on_policy_criteria
+from superionic.training.parity import Criterion, DiffusivityPair, Verdict, transfer_error
+
+if TYPE_CHECKING:
+    from superionic.settings.distil import ResolvedDistil
+
+_FEWEST_FRAMES = 2
+_DISCARD_FRACTION = 0.3
+
+
+@dataclass(frozen=True)
+class GateRun:
+    """A student's own run for the gate.
+
+    Attributes
+    ----------
+    candidate, temperature_K, member
+        What ran, how hot, and by which student, from 1.
+    segments
+        All of it.
+    frames
+        The task with the frames that are labelled.
+    labels
+        Their labels by the teacher, batch by batch.
+    """
+
+    candidate: Candidate
+    temperature_K: float
+    member: int
+    segments: tuple[Task[Segment], ...]
+    frames: Task[PackedStructures]
+    labels: tuple[Task[LabelledBatch], ...]
+
+    @property
+    def name(self) -> str:
+        """For people, e.g. ``"p-3m1 #4 600 K by student 1"``."""
+        return f"{self.candidate.id} {self.temperature_K:g} K by student {self.member}"
+
+
+def gate_runs(
+    settings: ResolvedDistil,
+    bench: Workbench,
+    candidates: Sequence[Candidate],
+    students: Sequence[ChosenPotential],
+    teacher: ChosenPotential,
+) -> list[GateRun]:
+    """Build a run of each student and ordering at each end of the temperatures, and the labels of its frames."""
+    own = settings.on_policy
+    limits = Limits(
+        extrapolation_every=max(1, round(settings.explore.check_every_fs / settings.timestep_fs)),
+        max_extrapolation=settings.explore.stop_above,
+        max_collected=0,
+        keep_frames=True,
+        melting="warn",
+        mobile_number=atomic_numbers[bench.mobile_ion],
+    )
+    made = []
+    for candidate in candidates:
+        for temperature in dict.fromkeys((settings.temperatures_K[0], settings.temperatures_K[-1])):
+            for member, student in enumerate(students, 1):
+                label = f"gate run of {candidate.id} {temperature:g} K by student {member}"
+                npt = md_settings(settings, temperature, "npt", cell_motion=settings.cell_motion)
+                nvt = md_settings(settings, temperature, "nvt")
+                longest, half = settings.segment_ps, 0.5 * own.gate_ps
+                phases = (
+                    Phase("npt", npt, own.gate_npt_ps, longest, limits=limits),
+                    Phase(
+                        "equilibration",
+                        nvt,
+                        half,
+                        longest,
+                        average_cell_of="npt",
+                        discard_fraction=_DISCARD_FRACTION,
+                        limits=limits,
+                    ),
+                    Phase("production", nvt, half, longest, limits=limits),
+                )
+                built = chain(bench, label, candidate.structure, own.gate_supercell, student, phases)
+                frames = frames_of(bench, label, built.segments("production"), own.gate_frames)
+                labels = labels_of(settings, bench, f"frames of {label}", frames, own.gate_frames, teacher)
+                segments = built.segments("npt", "equilibration", "production")
+                made.append(GateRun(candidate, temperature, member, segments, frames, tuple(labels)))
+    return made
+
+
+@dataclass(frozen=True)
+class SeenRuns:
+    """The gate's runs as they came out.
+
+    Attributes
+    ----------
+    runs
+        Those whose frames the teacher labelled.
+    n_runs
+        How many there were to be.
+    failures
+        Calculations that failed.
+    ended
+        Of each run that ended early or has too few labels: its name and why.
+    flags
+        What the runs' monitors said, e.g. of melting.
+    """
+
+    runs: tuple[GateRun, ...]
+    n_runs: int
+    failures: tuple[Failure, ...]
+    ended: tuple[str, ...]
+    flags: tuple[str, ...]
+
+
+def seen_runs(bench: Workbench, runs: Sequence[GateRun]) -> SeenRuns:
+    """Have the runs made and their frames labelled; those that ended early are not labelled."""
+    outcomes = iter(bench.runner.gather([segment for run in runs for segment in run.segments]))
+    sound: list[GateRun] = []
+    failures: list[Failure] = []
+    ended: list[str] = []
+    flags: list[str] = []
+    for run in runs:
+        reason = None
+        for outcome in [next(outcomes) for _ in run.segments]:
+            if outcome.failure is not None:
+                failures.append(outcome.failure)
+                reason = reason or outcome.failure.reason
+                continue
+            flags += [f"{run.name}: {flag}" for flag in outcome.value.flags]
+            reason = reason or outcome.value.stopped
+        if reason is None:
+            sound.append(run)
+        else:
+            ended.append(f"{run.name}: {reason}")
+    labels = bench.runner.gather([label for run in sound for label in run.labels])
+    failures += failures_of(labels)
+    counts = {outcome.task.key: len(outcome.value.set) for outcome in labels if outcome.ok}
+    labelled = []
+    for run in sound:
+        own = [counts.get(label.key) for label in run.labels]
+        if None not in own and sum(count or 0 for count in own) >= _FEWEST_FRAMES:
+            labelled.append(run)
+        else:
+            ended.append(f"{run.name}: the teacher could not label its frames")
+    return SeenRuns(tuple(labelled), len(runs), tuple(failures), tuple(ended), tuple(dict.fromkeys(flags)))
+
+
+def labels_in(bench: Workbench, run: GateRun) -> Task[PackedSet]:
+    """Build the task that puts the labels of one run together."""
+    return bench.task(f"labels in {run.name}", merge_task.of(sets=[task.result.set for task in run.labels]))
+
+
+def verdict_of(
+    settings: ResolvedDistil,
+    bench: Workbench,
+    seen: SeenRuns,
+    students: Sequence[ChosenPotential],
+    compared: Sequence[tuple[ComparedRun, Task[RunComparison]]],
+    failed: Sequence[Failure],
+) -> Task[OwnJudgement]:
+    """Build the task that judges students by frames of their own runs, and by equal runs where there are any."""
+    sets = [labels_in(bench, run) for run in seen.runs]
+    predictions = [
+        predictions_of(bench, f"in {run.name}", labels, students) for run, labels in zip(seen.runs, sets, strict=True)
+    ]
+    moduli = [
+        bench.task(
+            f"bulk modulus in {run.name}",
+            modulus_task.of(potential=students[run.member - 1], frames=run.frames.result),
+        )
+        for run in seen.runs
+    ]
+    limits = {field.name: getattr(settings.parity, field.name) for field in fields(OnPolicyLimits)}
+    return bench.task(
+        "verdict on own frames",
+        own_verdict_task.of(
+            sets=[task.result for task in sets],
+            predictions=[[task.result for task in own] for own in predictions],
+            moduli=[task.result for task in moduli],
+            names=[run.name for run in seen.runs],
+            drivers=[run.member for run in seen.runs],
+            n_runs=seen.n_runs,
+            run_ps=settings.on_policy.gate_npt_ps + settings.on_policy.gate_ps,
+            ended=seen.ended,
+            limits=OnPolicyLimits(**limits),
+            min_overlap=settings.parity.min_overlap,
+            compared=[task.result for _, task in compared],
+            compared_names=[run.name for run, _ in compared],
+            compared_K=[run.temperature_K for run, _ in compared],
+            failed=[f"{failure.label}: {failure.reason}" for failure in failed],
+            repeats=settings.on_policy.compare_runs,
+        ),
+    )
+
+
+# ---- task functions -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class BulkModulus:
+    """A bulk modulus in GPa; None where it could not be had."""
+
+    GPa: float | None
+
+
+@task(version=1)
+def modulus_task(context: Context, *, potential: ChosenPotential, frames: PackedStructures) -> BulkModulus:
+    """Take a student's bulk modulus of the last frame of a run."""
+    return BulkModulus(bulk_modulus_GPa(load(potential, context), frames.structures[-1]))
+
+
+@task(version=1)
+def own_verdict_task(
+    _context: Context,
+    *,
+    sets: Sequence[PackedSet],
+    predictions: Sequence[Sequence[PackedTargets]],
+    moduli: Sequence[BulkModulus],
+    names: Sequence[str],
+    drivers: Sequence[int],
+    n_runs: int,
+    run_ps: float,
+    ended: Sequence[str],
+    limits: OnPolicyLimits,
+    min_overlap: float,
+    compared: Sequence[RunComparison],
+    compared_names: Sequence[str],
+    compared_K: Sequence[float],
+    failed: Sequence[str],
+    repeats: bool,
+) -> OwnJudgement:
+    """Judge students on frames of their own runs; ``predictions`` are of all members on the frames of each run."""
+    labelled = [packed.labelled for packed in sets]
+    said = [[one.targets(packed.n_atoms) for one in own] for own, packed in zip(predictions, sets, strict=True)]
+    frames = [
+        compare_own_frames(labels, own[driver - 1], modulus.GPa)
+        for labels, own, driver, modulus in zip(labelled, said, drivers, moduli, strict=True)
+    ]
+    words = f"all {n_runs} ran their {run_ps:g} ps within their limits"
+    if ended:
+        words = f"{len(ended)} of {n_runs} ended early or have no labels, the first: {ended[0]}"
+    criteria = [Criterion("runs in the production cell", not ended, words)]
+    criteria += on_policy_criteria(list(zip(names, frames, strict=True)), limits)
+    pairs: Sequence[DiffusivityPair] = ()
+    if repeats:
+        equal, pairs = equal_run_criteria(
+            compared,
+            compared_names,
+            compared_K,
+            failed,
+            min_overlap=min_overlap,
+            max_volume_difference_percent=limits.max_volume_difference_percent,
+        )
+        criteria += equal
+    if not frames:
+        return OwnJudgement(Verdict(tuple(criteria)), None, None, None, transfer_error(pairs), ())
+    members = range(len(said[0]))
+    on_all = [joined([own[member] for own in said]) for member in members]
+    teacher = joined([labels.targets for labels in labelled])
+    metrics = []
+    for member in members:
+        own = [run for run, driver in enumerate(drivers) if driver == member + 1] or list(range(len(said)))
+        theirs = joined([labelled[run].targets for run in own])
+        metrics.append(errors(joined([said[run][member] for run in own]), theirs))
+    judged = judgement(criteria, [], metrics, on_all, teacher, pairs)
+    return OwnJudgement(judged.verdict, judged.errors, judged.parity, judged.committee, judged.transfer, tuple(frames))
+
+
+def joined(parts: Sequence[Targets]) -> Targets:
+    """Put values of several sets one after the other."""
+    return Targets(
+        np.concatenate([part.energies_eV for part in parts]),
+        tuple(forces for part in parts for forces in part.forces_eV_per_A),
+        np.concatenate([part.stresses_eV_per_A3 for part in parts]),
+    )
