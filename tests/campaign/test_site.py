@@ -201,7 +201,7 @@ def test_a_worker_sees_the_gpu_of_its_rank(tmp_path, monkeypatch):
     monkeypatch.setenv("PARSL_WORKER_RANK", "1")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     monkeypatch.setenv("SUPERIONIC_JOB_ENDS", "0")
-    with pytest.raises(Exception, match="time of this job is up"):
+    with pytest.raises(Exception, match="time limit of this job is reached"):
         execute_on_node({})
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "5"
 

@@ -155,9 +155,9 @@ def test_a_part_is_a_reference_written_as_an_attribute():
     assert hash(part) == hash(SOURCE.result.points[1].x)
     assert part != SOURCE.result.points[0].x
     for use in (bool, float, len, list, lambda value: value + 1, lambda value: value < 1):
-        with pytest.raises(TypeError, match="may not be there yet"):
+        with pytest.raises(TypeError, match="may not exist yet"):
             use(part)
-    with pytest.raises(TypeError, match="is no part"):
+    with pytest.raises(TypeError, match="is not a part"):
         ref_of(1.0)
 
 
@@ -191,5 +191,5 @@ def test_a_missing_argument_is_an_error_of_the_call():
 def test_parts_do_not_pretend_to_be_arrays():
     part: Any = SOURCE.result.array
     assert isinstance(part, Part)
-    with pytest.raises(TypeError, match="may not be there yet"):
+    with pytest.raises(TypeError, match="may not exist yet"):
         np.asarray(part)

@@ -372,7 +372,7 @@ def test_a_task_that_is_lost_again_and_again_is_a_failure(make):
 def test_an_executor_at_its_end_ends_the_run_in_words(make):
     pool = ThreadPoolExecutor(1)
     pool.shutdown()
-    with pytest.raises(EngineError, match="takes no more tasks"):
+    with pytest.raises(EngineError, match="accepts no more tasks"):
         make(pool).one(task("a", amount=1.0))
     with pytest.raises(StorageError, match="no account"):
         make(Unsteady(1, error=StorageError("no account"))).one(task("a", amount=1.0))
