@@ -116,7 +116,7 @@ def test_every_float_and_text_comes_back(number, row, label):
         ({"x": "a"}, Point, "result.x: 'a' is not a number"),
         ({"x": True}, Point, "result.x: True is not a number"),
         ("left", Literal["up", "down"], "is none of up, down"),
-        ([1.0], tuple[float, float], "a list of 1 where 2 are wanted"),
+        ([1.0], tuple[float, float], "a list of 1 items instead of 2"),
         (1.5, int, "is not int"),
         (True, int, "is not int"),
         ({"z": 1}, Point | Named, "is none of"),

@@ -258,7 +258,7 @@ def test_a_task_is_tried_twice(make, tmp_path, how):
 @pytest.mark.parametrize(
     ("how", "reason", "details"),
     [
-        ("crash", r"signal 9, as when memory runs out; its largest memory was \d+ MB", ""),
+        ("crash", r"signal 9, as when memory runs out; its peak memory was \d+ MB", ""),
         ("raise", "ZeroDivisionError: a fault", "in fail_at_first"),
         ("exit", "exit code 3", ""),
         ("wait", "longer than 1 s", ""),

@@ -99,8 +99,8 @@ def _about_monte_carlo(name: str, evidence: MonteCarloEvidence) -> Iterator[Stat
     if evaluations is not None and evaluations.in_which_an_ion_left_its_site:
         yield Statement(
             "caution",
-            f"{name}: in {evaluations.in_which_an_ion_left_its_site} of {evaluations.count} relaxations for Monte Carlo "
-            "an ion moved by more than 1 Å; their energies may be those of other orderings.",
+            f"{name}: in {evaluations.in_which_an_ion_left_its_site} of {evaluations.count} relaxations for Monte "
+            "Carlo an ion moved by more than 1 Å; their energies may be those of other orderings.",
         )
     for flag in evidence.flags:
         yield Statement("caution", f"{name}: Monte Carlo: {flag}")
@@ -114,8 +114,8 @@ def _histograms(results: Results, spaces: tuple[EnumeratedSpace, ...]) -> Plot:
         "ewald_histogram",
         "Electrostatic energies of the orderings",
         "Point-charge (Ewald) energy per supercell of every listed ordering with formal oxidation states, above the "
-        "lowest of its space. It is a filter that keeps ions of like charge apart, not a stability: see the ranking for "
-        "that." + more,
+        "lowest of its space. It is a filter that keeps like charges apart, and no measure of stability; see the "
+        "ranking for that." + more,
         panels,
         columns=3 if len(panels) > 2 else 2,
         height=290,
