@@ -186,7 +186,7 @@ def test_a_student_that_fails_drives_nothing_and_the_report_says_why_and_what_to
     assert results.warnings == ()
     first = next(doubt for doubt in student.doubts(results) if doubt.severity == "warning")
     assert first in results.statements
-    assert first.words.startswith("The student failed parity with its teacher, and nothing was computed with it")
+    assert first.words.startswith("The student failed parity with its teacher, and was not used")
     assert "forces on unseen frames" in first.words
     assert "transport.potential" in first.words
     page = (refused.report_folder / "report.html").read_text(encoding="utf-8")
@@ -206,7 +206,7 @@ def test_the_section_shows_what_the_gate_saw_and_gives_every_number(refused):
     tables = [block for block in section.blocks if isinstance(block, Table)]
     assert [len(table.rows) for table in tables] == [
         len(found.verdict.criteria),
-        len(found.errors.first) + len(found.errors.after) + 2,  # their mean, and what they disagree by
+        len(found.errors.first) + len(found.errors.after) + 2,  # their mean, and their disagreement
         len(found.rounds),
     ]
     assert [plot.key for plot in section.plots] == [
@@ -243,7 +243,7 @@ def test_without_the_demand_the_numbers_come_with_a_warning(refused):
     path.write_text(TEXT)
     assert results.status == "student failed parity"
     assert [one.run.member for one in results.transport.runs] == [1, 2, 1, 2]
-    assert any("are no results until it passes" in statement.words for statement in results.statements)
+    assert any("are not results until it passes" in statement.words for statement in results.statements)
     assert results.analyse.arrhenius
 
 

@@ -57,7 +57,7 @@ def test_a_run_that_cannot_print_its_results_says_so_in_ascii(finished):
             check=False,
         )
     assert done.returncode == 0
-    assert b"some of what was printed may be lost (No space left on device); the work is not" in done.stderr
+    assert b"part of the output may be lost (No space left on device); the results are safe" in done.stderr
     assert done.stderr.isascii()
 
 
@@ -69,7 +69,7 @@ def test_a_hangup_ends_a_run_as_an_interrupt_does(small_campaign):
     process.send_signal(signal.SIGHUP)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGHUP
-    assert f"stopped by SIGHUP; all finished work is kept; go on with: superionic run {path} --quiet" in said
+    assert f"stopped by SIGHUP; all finished work is kept; continue with: superionic run {path} --quiet" in said
     assert "Traceback" not in said
     campaign = Campaign.load(path)
     with Ledger(campaign.run_folder / LEDGER) as ledger:
@@ -122,8 +122,8 @@ def test_status_and_check_go_by_what_was_measured(finished):
         check=True,
     ).stdout
     assert "cost so far:" in shown
-    assert "no run is at work here" in shown
-    assert "estimated from what tasks took so far: transport needs about" in shown
+    assert "no run is in progress" in shown
+    assert "estimated from the tasks so far: transport needs about" in shown
     assert "not counting analyse" in shown
     assert shown.isascii()
 

@@ -263,8 +263,8 @@ def shown_as_sections(results):
     tables = {block.caption: block for block in section.blocks if isinstance(block, Table)}
     rounds = next(table for caption, table in tables.items() if caption.startswith("The rounds of learning"))
     assert [row[0] for row in rounds.rows] == ["1", "2"]
-    assert len(tables["Runs that structures for labels were taken from."].rows) == 4
-    assert tables["What the labels are of."].rows[0] == ["code", "potential:pair"]
+    assert len(tables["Runs from which structures for labels were taken."].rows) == 4
+    assert tables["Reference method of the labels."].rows[0] == ["code", "potential:pair"]
     assert [plot.key for plot in section.plots] == ["learning_curve", "parity"]
     files = {table.name: table for table in section.csv}
     assert {len(row) == len(table.columns) for table in files.values() for row in table.rows} == {True}

@@ -173,7 +173,7 @@ def test_a_comment_in_a_crystal_file_is_never_taken_for_a_file(small_campaign, t
 def test_the_walltime_of_the_campaign_file_stops_a_run_that_a_later_one_goes_on_with(done, finished, small_campaign):
     limited = ("analyse:", "execution: {walltime_h: 1.0e-9}\nanalyse:")
     campaign = Campaign.load(small_campaign(limited))
-    with pytest.raises(StageError, match="the time of this run is up") as caught:
+    with pytest.raises(StageError, match="the time limit of this run has passed") as caught:
         campaign.run()
     assert caught.value.where == "execution.walltime_h"
     assert "run the same command again" in caught.value.fix
@@ -181,7 +181,7 @@ def test_the_walltime_of_the_campaign_file_stops_a_run_that_a_later_one_goes_on_
     # A limit that comes in the middle: what was done before it is kept and not done again.
     path = small_campaign()
     Campaign.load(path).run(until="hull", write_report=False)
-    with pytest.raises(StageError, match="the time of this run is up"):
+    with pytest.raises(StageError, match="the time limit of this run has passed"):
         Campaign.load(small_campaign(limited)).run()
     with Ledger(campaign.run_folder / LEDGER) as ledger:
         before = ledger.completions()
@@ -285,7 +285,7 @@ def test_an_interrupt_from_the_keyboard_ends_the_run_with_a_word_and_nothing_los
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert f"stopped by Ctrl-C; all finished work is kept; go on with: superionic run {path} --quiet" in said
+    assert f"stopped by Ctrl-C; all finished work is kept; continue with: superionic run {path} --quiet" in said
     assert "cannot be interrupted" not in said
     assert "Traceback" not in said
     assert any(stage.done for stage in Campaign.load(path).status().stages)

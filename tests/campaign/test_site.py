@@ -58,7 +58,7 @@ def test_all_mistakes_of_a_site_file_are_told_at_once():
     ("text", "words"),
     [
         ("preset: slurm-cpus\n", "did you mean 'slurm-cpu'?"),
-        ("kinds: {core: {gpus_per_node: 2, workers_per_node: 4}}\n", "cannot have a GPU each"),
+        ("kinds: {core: {gpus_per_node: 2, workers_per_node: 4}}\n", "cannot each have one of"),
         ("kinds: {core: {longest_task_h: 2, walltime_h: 2}}\n", "no task could ever start"),
         ('queue: {partition: "a b"}\nkinds: {core: {}}\n', "one word"),
         ('queue: {setup: ["a\\nb"]}\nkinds: {core: {}}\n', "one line"),
@@ -201,7 +201,7 @@ def test_a_worker_sees_the_gpu_of_its_rank(tmp_path, monkeypatch):
     monkeypatch.setenv("PARSL_WORKER_RANK", "1")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     monkeypatch.setenv("SUPERIONIC_JOB_ENDS", "0")
-    with pytest.raises(Exception, match="time of this job is up"):
+    with pytest.raises(Exception, match="time limit of this job is reached"):
         execute_on_node({})
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "5"
 

@@ -61,7 +61,7 @@ def test_report_csv_and_statements_hold_the_differences(monte_carlo):
     assert said == {one.difference.severity for one in cells._shown(results)} - {None}
     assert set(cells.doubts(results)) <= set(results.statements)
     for statement in cells.doubts(results):
-        assert " is off the refined one: volume " in statement.words
+        assert " deviates from the refined one: volume " in statement.words
         assert ("thermal expansion" in statement.words) == (" at 900 K" in statement.words)
 
 

@@ -143,7 +143,7 @@ def test_paths_are_shown_for_every_structure(polymorphs, monte_carlo):
         analysed = done.results.analyse
         assert len(analysed.densities) == len(analysed.migration) == len(analysed.runs)
         section = paths.section(done.results, {})  # without the grids, which lie in the store
-        assert any("grid is not at hand" in getattr(block, "words", "") for block in section.blocks)
+        assert any("grid is not available" in getattr(block, "words", "") for block in section.blocks)
         names = {table.name: table for table in section.csv}
         known = [each for each in analysed.migration if each.migration is not None]
         if known:
@@ -181,4 +181,4 @@ def test_what_else_was_asked_is_in_results_files_and_page(monte_carlo):
         assert there["first_peak_A"] == back["first_peak_A"]
         # Each Y–Cl pair is one from both ends: 1 Y to 6 Cl.
         assert float(there["coordination_number"]) == pytest.approx(6.0 * float(back["coordination_number"]))
-    assert "Who is whose neighbour" in (monte_carlo.report / "report.html").read_text()
+    assert "<h3>Neighbours</h3>" in (monte_carlo.report / "report.html").read_text()

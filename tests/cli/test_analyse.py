@@ -182,7 +182,7 @@ def test_temperatures_give_an_activation_energy_and_thermal_expansion(folder, ca
     assert values["runs"][0]["name"] == "600.dump"
     page = (tmp_path / "out" / "analysis.html").read_text()
     assert "http://" not in page.split("<script>")[0]
-    for words in ("σ(350 K) = ", "extrapolated from 600–800 K", "Eₐ = ", "What the errors consist of", "Mean cells"):
+    for words in ("σ(350 K) = ", "extrapolated from 600–800 K", "Eₐ = ", "Error budget", "Mean cells"):
         assert words in page
     assert "300 K" not in page.split("<script>")[0].split("published")[0]
     from ase.io.cube import read_cube
@@ -351,7 +351,7 @@ def test_where_ions_go_is_told_on_the_sites_of_the_crystal(folder, capsys, tmp_p
     page = (tmp_path / "out" / "analysis.html").read_text()
     for words in (
         "Occupancy of the sites",
-        "How long ions stay",
+        "Residence times",
         "Concerted jumps",
         "Percolation",
         "Sites are those of",

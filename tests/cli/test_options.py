@@ -57,7 +57,7 @@ def test_two_options_of_one_name_are_refused():
     def twice(bath: Bath, salt: str = "NaCl") -> None:
         del bath, salt
 
-    with pytest.raises(TypeError, match="two options of one name"):
+    with pytest.raises(TypeError, match="two options of the same name"):
         grouped(twice)
 
 

@@ -110,7 +110,7 @@ def test_a_reporter_that_fails_is_silenced_after_one_word(capsys):
     reporter.stage_began("hull", 1, 0)
     assert failing.heard == 2
     said = capsys.readouterr().err
-    assert said == "progress is shown no more (ZeroDivisionError: no columns); the work goes on\n"
+    assert said == "progress is no longer shown (ZeroDivisionError: no columns); the run continues\n"
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_a_stray_error_of_the_system_is_said_in_words(tmp_path, monkeypatch, cap
         main(["schema"])
     assert ended.value.code == 2
     said = capsys.readouterr().err
-    assert "cannot go on: this process has too many files open" in said
+    assert "cannot continue: this process has too many files open" in said
     assert "ulimit -n" in said
     with pytest.raises(OSError, match="Too many"):
         main(["schema", "--debug"])

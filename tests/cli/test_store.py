@@ -55,7 +55,7 @@ def test_export_and_import_say_what_they_did_and_what_is_next(call, done, tmp_pa
     code, out, _ = call("export", done, "--out", tmp_path / "a.zip", "--author", "A. Author")
     assert code == 0
     assert "are results of tasks" in out
-    assert "no licence is stated" in out
+    assert "states no licence" in out
     code, out, _ = call("import", tmp_path / "a.zip", "--into", tmp_path / "in")
     assert code == 0
     assert f"next: superionic status {tmp_path / 'in' / 'campaign.yaml'}" in out

@@ -77,7 +77,12 @@ def test_a_shell_completes_verbs_and_options(words, complete):
 
 @pytest.mark.parametrize(
     ("verb", "default"),
-    [("analyse", "guessed"), ("run", "one per core"), ("labels import", "each grid as it is"), ("run", "NAME beside")],
+    [
+        ("analyse", "guessed"),
+        ("run", "one per core"),
+        ("labels import", "the grid of each calculation"),
+        ("run", "NAME beside"),
+    ],
 )
 def test_help_says_defaults_that_are_words(verb, default):
     assert default in superionic(*verb.split(), "--help", COLUMNS="200").stdout

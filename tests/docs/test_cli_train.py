@@ -33,7 +33,7 @@ def test_help_teaches(command):
     ("arguments", "words"),
     [
         (("check", "absent.extxyz"), "no such file"),
-        (("curve", "labels.extxyz", "--split-by", "chance"), "no way to split"),
+        (("curve", "labels.extxyz", "--split-by", "chance"), "cannot be split by"),
         (("curve", "labels.extxyz", "--sizes", "8;16"), "whole numbers"),
         (("search", "labels.extxyz", "--vary", "epochs"), "not an option"),
         (("compare", "labels.extxyz", "--methods", "magic"), "magic"),

@@ -116,7 +116,7 @@ def test_every_float_and_text_comes_back(number, row, label):
         ({"x": "a"}, Point, "result.x: 'a' is not a number"),
         ({"x": True}, Point, "result.x: True is not a number"),
         ("left", Literal["up", "down"], "is none of up, down"),
-        ([1.0], tuple[float, float], "a list of 1 where 2 are wanted"),
+        ([1.0], tuple[float, float], "a list of 1 items instead of 2"),
         (1.5, int, "is not int"),
         (True, int, "is not int"),
         ({"z": 1}, Point | Named, "is none of"),
@@ -155,9 +155,9 @@ def test_a_part_is_a_reference_written_as_an_attribute():
     assert hash(part) == hash(SOURCE.result.points[1].x)
     assert part != SOURCE.result.points[0].x
     for use in (bool, float, len, list, lambda value: value + 1, lambda value: value < 1):
-        with pytest.raises(TypeError, match="may not be there yet"):
+        with pytest.raises(TypeError, match="may not exist yet"):
             use(part)
-    with pytest.raises(TypeError, match="is no part"):
+    with pytest.raises(TypeError, match="is not a part"):
         ref_of(1.0)
 
 
@@ -191,5 +191,5 @@ def test_a_missing_argument_is_an_error_of_the_call():
 def test_parts_do_not_pretend_to_be_arrays():
     part: Any = SOURCE.result.array
     assert isinstance(part, Part)
-    with pytest.raises(TypeError, match="may not be there yet"):
+    with pytest.raises(TypeError, match="may not exist yet"):
         np.asarray(part)

@@ -14,7 +14,7 @@ from superionic.errors import EngineError, PotentialError
 from superionic.execution import engine_install, engine_specs, engines, kept_files
 from superionic.execution.engine_install import install_engine
 from superionic.execution.engines import list_engines, resolve_engine
-from superionic.execution.kept_files import kept
+from superionic.execution.kept_files import stored_path
 from superionic.models.nep import NEP89
 from superionic.potentials.base import describe_potential, load_potential
 from superionic.potentials.reference import li3ycl6_cell
@@ -72,7 +72,7 @@ def test_it_is_taken_out_of_the_package_once_and_kept(carrier):
     assert caught.value.fix == "superionic engines install small"
     said = []
     install_engine("small", say=said.append, prove=False)
-    assert kept(SMALL.kept_name).read_bytes() == CONTENT
+    assert stored_path(SMALL.kept_name).read_bytes() == CONTENT
     assert state_of("small").state == "installed"
     assert "GPL-3.0-or-later" in said[0]
     assert SMALL.caution in said[-1]
@@ -183,7 +183,7 @@ def installed():
 @pytest.mark.skipif(not installed(), reason="nep89 is not installed")
 def test_its_header_names_the_elements_on_record_and_it_is_cautioned_against(root, tmp_path):
     assert engines.check_engine("nep89").passed
-    potential = load_potential("nep", model="nep89", file=str(kept(NEP89.kept_name)))
+    potential = load_potential("nep", model="nep89", file=str(stored_path(NEP89.kept_name)))
     with pytest.warns(UserWarning, match="its pressure is wrong"):
         potential.evaluate(li3ycl6_cell())
     assert tuple(potential.model.elements) == NEP89.elements

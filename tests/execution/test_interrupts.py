@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from superionic.execution.interrupts import Interrupted, deafness, remembered_interrupts
+from superionic.execution.interrupts import Interrupted, remembered_interrupts, warn_of_ignored_interrupts
 
 
 @pytest.mark.usefixtures("interruptible")
@@ -52,11 +52,11 @@ def test_handlers_of_the_caller_and_other_threads_are_left_alone() -> None:
 
 @pytest.mark.usefixtures("interruptible")
 def test_whether_interrupts_are_heard_is_said() -> None:
-    assert deafness() is None
+    assert warn_of_ignored_interrupts() is None
     with remembered_interrupts():
-        assert deafness() is None
+        assert warn_of_ignored_interrupts() is None
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the fixture puts it back
-    said = deafness()
+    said = warn_of_ignored_interrupts()
     assert said is not None
     assert f"kill {os.getpid()}" in said
     with remembered_interrupts() as interrupts:  # and what was ignored stays ignored

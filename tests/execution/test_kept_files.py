@@ -9,14 +9,14 @@ import pytest
 
 from superionic.errors import StorageError
 from superionic.execution import kept_files
-from superionic.execution.kept_files import first_use, keep, kept, note_first_use, placed
+from superionic.execution.kept_files import first_use, keep, note_first_use, stored_path, with_stored_paths
 from superionic.execution.worker import call_once
 
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
     monkeypatch.setenv("SUPERIONIC_HOME", str(tmp_path / "home"))
-    kept_files._proved_whole.cache_clear()
+    kept_files._verify.cache_clear()
     return tmp_path / "home"
 
 
@@ -35,8 +35,8 @@ def test_a_name_tells_the_content_and_not_the_place(model, tmp_path, home):
     assert keep(other / "model.npz") == name
     assert str(tmp_path) not in name
     model.unlink()
-    assert kept(name).read_bytes() == b"weights"
-    assert home in kept(name).parents
+    assert stored_path(name).read_bytes() == b"weights"
+    assert home in stored_path(name).parents
     model.write_bytes(b"other weights")
     assert keep(model) != name
 
@@ -45,7 +45,7 @@ def test_the_same_content_under_another_name(model, tmp_path):
     name = keep(model)
     model.rename(tmp_path / "other.npz")
     assert keep(tmp_path / "other.npz") != name
-    assert kept(name).read_bytes() == b"weights"
+    assert stored_path(name).read_bytes() == b"weights"
 
 
 def test_folders_keep_what_is_read_of_them(tmp_path):
@@ -56,38 +56,38 @@ def test_folders_keep_what_is_read_of_them(tmp_path):
     name = keep(folder, ("model.json", "state.pt"))
     (folder / "README.md").write_text("changed")
     assert keep(folder, ("model.json", "state.pt")) == name
-    assert sorted(entry.name for entry in kept(name).iterdir()) == ["model.json", "state.pt"]
+    assert sorted(entry.name for entry in stored_path(name).iterdir()) == ["model.json", "state.pt"]
 
 
 def test_a_damaged_copy_is_noticed_and_made_again(model):
     name = keep(model)
-    kept(name).write_bytes(b"bitrot")
-    kept_files._proved_whole.cache_clear()
-    with pytest.raises(StorageError, match="was changed") as caught:
-        kept(name)
+    stored_path(name).write_bytes(b"bitrot")
+    kept_files._verify.cache_clear()
+    with pytest.raises(StorageError, match="has changed") as caught:
+        stored_path(name)
     assert "superionic check" in caught.value.fix
     assert keep(model) == name
-    assert kept(name).read_bytes() == b"weights"
+    assert stored_path(name).read_bytes() == b"weights"
 
 
 def test_a_damaged_copy_is_set_aside_and_never_removed(model, home):
     name = keep(model)
     model.rename(model.with_name("same.npz"))
     other = keep(model.with_name("same.npz"))
-    kept(name).write_bytes(b"the only copy of something")
-    kept_files._proved_whole.cache_clear()
-    with pytest.raises(StorageError, match="was changed"):
-        kept(name)
+    stored_path(name).write_bytes(b"the only copy of something")
+    kept_files._verify.cache_clear()
+    with pytest.raises(StorageError, match="has changed"):
+        stored_path(name)
     (aside,) = (home / "files").glob("damaged-*")
     assert (aside / "model.npz").read_bytes() == b"the only copy of something"
-    assert kept(other).read_bytes() == b"weights"  # the same content under another name is whole
+    assert stored_path(other).read_bytes() == b"weights"  # the same content under another name is whole
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.EMFILE, errno.ESTALE])
 def test_a_copy_that_cannot_be_read_is_said_and_stays(model, home, monkeypatch, number):
     name = keep(model)
-    place = kept(name)
-    kept_files._proved_whole.cache_clear()
+    place = stored_path(name)
+    kept_files._verify.cache_clear()
 
     def fail(path):
         raise OSError(number, os.strerror(number), str(path))
@@ -95,23 +95,23 @@ def test_a_copy_that_cannot_be_read_is_said_and_stays(model, home, monkeypatch, 
     with monkeypatch.context() as failing:
         failing.setattr(Path, "read_bytes", fail)
         with pytest.raises(StorageError, match="cannot be read") as caught:
-            kept(name)
+            stored_path(name)
     assert "nothing was moved or removed" in caught.value.fix
     assert place.read_bytes() == b"weights"
     assert [entry.name for entry in (home / "files").iterdir()] == [place.parent.name]
-    assert kept(name) == place
+    assert stored_path(name) == place
 
 
 def test_a_folder_behind_a_link_is_not_reached_into(model, home, tmp_path):
     name = keep(model)
-    place = kept(name)
-    kept_files._proved_whole.cache_clear()
+    place = stored_path(name)
+    kept_files._verify.cache_clear()
     theirs = tmp_path / "theirs"
     place.parent.rename(theirs)
     (theirs / "model.npz").write_bytes(b"somebody's own")
     place.parent.symlink_to(theirs)
     with pytest.raises(StorageError, match="cannot be set aside"):
-        kept(name)
+        stored_path(name)
     assert (theirs / "model.npz").read_bytes() == b"somebody's own"
 
 
@@ -144,9 +144,9 @@ def test_what_only_looks_like_a_kept_file_passes_and_touches_nothing(text, home,
     theirs.mkdir()
     (theirs / "precious").write_text("years of work")
     (home / "files").mkdir(parents=True)
-    assert placed({"text": text, "list": [text]}) == {"text": text, "list": [text]}
-    with pytest.raises(StorageError, match="not the name of a kept file"):
-        kept(text)
+    assert with_stored_paths({"text": text, "list": [text]}) == {"text": text, "list": [text]}
+    with pytest.raises(StorageError, match="not the name of a stored file"):
+        stored_path(text)
     assert (theirs / "precious").read_text() == "years of work"
     assert not list((home / "files").iterdir())
 
@@ -163,12 +163,12 @@ def test_names_of_all_other_kinds_are_kept(tmp_path):
     for title in ("a b", "..model", "…", "a..b", ".hidden"):
         (tmp_path / title).write_bytes(title.encode())
         name = keep(tmp_path / title)
-        assert placed([name]) == [str(kept(name))]
-        assert kept(name).read_bytes() == title.encode()
+        assert with_stored_paths([name]) == [str(stored_path(name))]
+        assert stored_path(name).read_bytes() == title.encode()
 
 
 def test_what_cannot_be_kept_is_said(tmp_path, model, monkeypatch):
-    with pytest.raises(StorageError, match="cannot be kept"):
+    with pytest.raises(StorageError, match="cannot be stored"):
         keep(tmp_path / "absent")
     monkeypatch.setenv("SUPERIONIC_HOME", str(model / "below a file"))
     with pytest.raises(StorageError, match="set SUPERIONIC_HOME") as caught:
@@ -179,9 +179,9 @@ def test_what_cannot_be_kept_is_said(tmp_path, model, monkeypatch):
 def test_settings_get_their_places(model):
     name = keep(model)
     settings = {"potential": {"options": {"file": name, "precision": "float32"}}, "list": [name, 1], "text": "sha256:x"}
-    found = placed(settings)
+    found = with_stored_paths(settings)
     assert Path(found["potential"]["options"]["file"]).read_bytes() == b"weights"
-    assert found["list"] == [str(kept(name)), 1]
+    assert found["list"] == [str(stored_path(name)), 1]
     assert found["text"] == "sha256:x"
     assert settings["list"][0] == name
 

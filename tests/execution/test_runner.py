@@ -121,7 +121,7 @@ def test_the_walltime_ends_a_run_with_what_is_done_kept(make):
     tasks = [task(f"wait {i}", "wait", seconds=0.3, number=i) for i in range(6)]
     with local_executor(Slots(1)) as executor:
         runner = make(executor, workers=1, walltime_s=0.5)
-        with pytest.raises(StageError, match="time of this run is up"):
+        with pytest.raises(StageError, match="time limit of this run has passed"):
             runner.gather(tasks)
         assert 1 <= sum(runner.store.has(t.key) for t in tasks) < 6
 

@@ -258,7 +258,7 @@ def test_a_task_is_tried_twice(make, tmp_path, how):
 @pytest.mark.parametrize(
     ("how", "reason", "details"),
     [
-        ("crash", r"signal 9, as when memory runs out; its largest memory was \d+ MB", ""),
+        ("crash", r"signal 9, as when memory runs out; its peak memory was \d+ MB", ""),
         ("raise", "ZeroDivisionError: a fault", "in fail_at_first"),
         ("exit", "exit code 3", ""),
         ("wait", "longer than 1 s", ""),
@@ -372,7 +372,7 @@ def test_a_task_that_is_lost_again_and_again_is_a_failure(make):
 def test_an_executor_at_its_end_ends_the_run_in_words(make):
     pool = ThreadPoolExecutor(1)
     pool.shutdown()
-    with pytest.raises(EngineError, match="takes no more tasks"):
+    with pytest.raises(EngineError, match="accepts no more tasks"):
         make(pool).one(task("a", amount=1.0))
     with pytest.raises(StorageError, match="no account"):
         make(Unsteady(1, error=StorageError("no account"))).one(task("a", amount=1.0))

@@ -96,7 +96,7 @@ class Ended:
     @property
     def in_words(self) -> bool:
         """Whether it was done, or refused with words for the user."""
-        foreign = "Traceback" in self.said or "a fault of superionic" in self.said
+        foreign = "Traceback" in self.said or "a bug in superionic" in self.said
         return not foreign and (self.code == 0 or (self.code == 2 and len(self.said.strip()) > 20))
 
 

@@ -45,7 +45,7 @@ def _run(bench: Bench, tally: Tally, name: str, path: Path, case: str, before: d
         ended = bench.run(path)
         # A flipped bit that nothing but the bit itself shows is noticed when it is read; it is set aside then, and the
         # same command makes the result anew.
-        if ended.code != 2 or "it is made anew" not in ended.said:
+        if ended.code != 2 or "it is then computed again" not in ended.said:
             break
     if ended.code != 0:
         tally.wrong("manual", f"{case}: the same command ended with {ended.code}: {ended.said[-500:]}")

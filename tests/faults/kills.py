@@ -59,7 +59,7 @@ def _kill_until_done(
             run.wait()
             bench.end_all()
             return
-        foreign = "Traceback" in ended.said or "a fault of superionic" in ended.said
+        foreign = "Traceback" in ended.said or "a bug in superionic" in ended.said
         if foreign or ended.code not in _CODES:
             tally.wrong("wordless", f"{case}: after {what}: {ended.code} {ended.said[-500:]}")
         if rng.random() < 0.5:

@@ -237,8 +237,8 @@ def _ask(words: Sequence[str]) -> tuple[bool, str, str]:
     with Path("/proc/self/fd/1").open("rb") as screen:
         text = screen.read(1_000_000).decode(errors="replace")
     fault = ""
-    if "a fault of superionic" in text or "Traceback" in text:
-        fault = text[text.find("a fault of") :][:300]
+    if "a bug in superionic" in text or "Traceback" in text:
+        fault = text[text.find("a bug in") :][:300]
     elif code not in (0, 2) and not (code == 1 and words[0] == "labels"):
         fault = f"exit code {code}: {text[-300:]}"
     return code in (0, 1), text, fault

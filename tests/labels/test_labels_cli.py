@@ -114,5 +114,5 @@ def test_two_references_in_a_file_are_told(tmp_path: Path) -> None:
     write_package(path, made)
     code, output = call("check", str(path))
     assert code == 1
-    assert "2 references in one file" in output
+    assert "2 reference methods in one file" in output
     assert "another reference" in output

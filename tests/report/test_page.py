@@ -161,4 +161,4 @@ def test_doubts_without_a_short_name_are_doubts_all_the_same():
     assert "reservations" in line.words
     assert "1 caution and 1 note" in line.detail
     (calm,) = trust_line([Statement("info", "Read from a file.")])
-    assert "no grave doubt" in calm.words
+    assert "no serious doubt" in calm.words

@@ -191,7 +191,7 @@ def test_task_of_a_run(tmp_path):
     assert found.site_kinds[0].refined_occupancy == pytest.approx(0.75)
     assert found.site_kinds[0].occupancy == pytest.approx(0.75)
     table = table_of(section_of(found), "Occupancy")
-    assert table.columns[4] == "In the crystal"
+    assert table.columns[4] == "Refined occupancy"
     assert table.rows[0][4] == "0.750"
     lost = analysed(parts, CrystalText("c", "c.cif", CIF.format(a=3.7)))
     assert "crystal's do not fit" in lost.flags[0]

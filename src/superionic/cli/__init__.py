@@ -15,6 +15,6 @@ __all__ = ["app", "main"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "app":  # all verbs, which main does without where it can
+    if name == "app":  # with all verbs; main builds fewer where it can
         return build_app()
     raise AttributeError(f"module 'superionic.cli' has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""``python -m superionic.cli``."""
+"""Run the command line by ``python -m superionic.cli``."""
 
 from __future__ import annotations
 

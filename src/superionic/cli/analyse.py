@@ -1,4 +1,4 @@
-"""The verb ``superionic analyse``: parse, call, print, nothing else."""
+"""The verb ``superionic analyse``: its options and its output."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _MOST_NOTICES = 5
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What the files are runs of."""
+    """What was simulated in the files."""
 
     heading: ClassVar[str] = "Runs"
 
@@ -47,62 +47,68 @@ class RunOptions:
     charges: ChargesOption = None
     temperature_K: Annotated[
         float | None,
-        typer.Option(
-            "--temperature-K", help="Temperature of the run, for the conductivity.", show_default="from the file"
-        ),
+        typer.Option("--temperature-K", help="Temperature of the run, needed for σ.", show_default="from the file"),
     ] = None
     temperatures_K: Annotated[
         str | None,
-        typer.Option("--temperatures-K", help="One for each file, e.g. 600,700,800: each file is then a run."),
+        typer.Option(
+            "--temperatures-K", help="A temperature for each file, e.g. 600,700,800; each file is then a run."
+        ),
     ] = None
-    replicas: Annotated[bool, typer.Option("--replicas", help="Each file is a run of its own at one temperature.")] = (
-        False
-    )
+    replicas: Annotated[
+        bool, typer.Option("--replicas", help="Each file is an independent run, all at one temperature.")
+    ] = False
     arrhenius: Annotated[
         bool | None,
         typer.Option(
-            "--arrhenius/--no-arrhenius", help="Fit an activation energy.", show_default="with two temperatures"
+            "--arrhenius/--no-arrhenius", help="Fit an activation energy.", show_default="from two temperatures on"
         ),
     ] = None
     report_K: Annotated[
-        str, typer.Option("--report-K", help="Temperatures at which the Arrhenius fit is read off.")
+        str, typer.Option("--report-K", help="Temperatures at which to report σ from the Arrhenius fit.")
     ] = "300"
-    run: Annotated[str | None, typer.Option(help="Run folder: words of the run's name.", show_default="all runs")] = (
-        None
+    run: Annotated[str | None, typer.Option(help="Run folder: words of a run's name.", show_default="all runs")] = None
+    part: Annotated[str, typer.Option(help="Run folder: part of each run to analyse, production or npt.")] = (
+        "production"
     )
-    part: Annotated[str, typer.Option(help="Run folder: production or npt.")] = "production"
 
 
 @dataclass(frozen=True)
 class ReadingOptions:
-    """How trajectories are read, and what they do not say themselves."""
+    """How trajectories are read, and what their files leave out."""
 
     heading: ClassVar[str] = "Reading"
 
     frame_interval_fs: Annotated[
         float | None,
-        typer.Option("--frame-interval-fs", help="Time between frames.", show_default="from the file, where it says"),
+        typer.Option("--frame-interval-fs", help="Time between frames.", show_default="from the file, if stated"),
     ] = None
     timestep_fs: Annotated[
-        float | None, typer.Option("--timestep-fs", help="LAMMPS, DCD: time step, where the file counts steps.")
+        float | None, typer.Option("--timestep-fs", help="LAMMPS, DCD: time step, if the file counts steps.")
     ] = None
     elements: Annotated[
         str | None, typer.Option(help="LAMMPS, VASP 4: element of each type, in order, e.g. Li,Y,Cl.")
     ] = None
     units: Annotated[str | None, typer.Option(help="LAMMPS: units of the dump, e.g. metal or real.")] = None
     structure: Annotated[
-        Path | None, typer.Option(help="XTC, DCD, VASP 4, XYZ without a cell: a file with the same atoms in order.")
+        Path | None,
+        typer.Option(
+            help="XTC, DCD, VASP 4, XYZ without a cell: a structure file with the same atoms in the same order."
+        ),
     ] = None
     file_format: Annotated[
         str | None, typer.Option("--format", help="Format of the files.", show_default="recognised")
     ] = None
-    unwrap: Annotated[str, typer.Option(help="Where the cell changes: mean-cell (best for crystals) or toroidal.")] = (
-        "mean-cell"
-    )
-    skip_ps: Annotated[float, typer.Option("--skip-ps", min=0.0, help="Leave out the beginning of each run.")] = 0.0
-    stride: Annotated[int, typer.Option(min=1, help="Take each so many frames only.")] = 1
+    unwrap: Annotated[
+        str, typer.Option(help="Unwrapping where the cell changes: mean-cell (best for crystals) or toroidal.")
+    ] = "mean-cell"
+    skip_ps: Annotated[
+        float, typer.Option("--skip-ps", min=0.0, help="Leave out this much from the start of each run.")
+    ] = 0.0
+    stride: Annotated[int, typer.Option(min=1, help="Use every Nth frame only.")] = 1
     cache: Annotated[
-        Path | None, typer.Option(help="Folder that keeps unwrapped positions; a killed reading goes on where it was.")
+        Path | None,
+        typer.Option(help="Folder for unwrapped positions; reading that was killed resumes where it stopped."),
     ] = None
 
 
@@ -112,38 +118,43 @@ class DiffusionOptions:
 
     heading: ClassVar[str] = "Diffusion"
 
-    axes: Annotated[str, typer.Option(help="Axes to average over: xyz, or xy for diffusion in a plane.")] = "xyz"
+    axes: Annotated[str, typer.Option(help="Cartesian axes to average over: xyz, or xy for diffusion in a plane.")] = (
+        "xyz"
+    )
     plane: Annotated[
-        str | None, typer.Option(help="Plane of two cell vectors to average over instead: ab, ac or bc.")
+        str | None, typer.Option(help="Average over the plane of two cell vectors instead: ab, ac or bc.")
     ] = None
     framework: Annotated[
         str | None,
-        typer.Option(help="Elements that the drift is measured by, e.g. Y,Cl.", show_default="all that are not mobile"),
+        typer.Option(help="Elements that define the drift, e.g. Y,Cl.", show_default="all that are not mobile"),
     ] = None
     drift: Annotated[
         str | None,
-        typer.Option(help="Drift removed: of the framework's centre of mass, of number, or none.", show_default="mass"),
+        typer.Option(
+            help="Drift to remove: of the framework's centre of mass, of its mean position (number), or none.",
+            show_default="mass",
+        ),
     ] = None
     hop_length_A: Annotated[
-        float, typer.Option("--hop-length-A", help="Usual distance between neighbouring sites.")
+        float, typer.Option("--hop-length-A", help="Typical distance between neighbouring sites.")
     ] = 3.0
     from_ps: Annotated[
         float | None,
         typer.Option(
-            "--from-ps", help="Take D as level from this lag on, with --to-ps.", show_default="what D levels off to"
+            "--from-ps",
+            help="With --to-ps: shortest lag of a window in which D is measured.",
+            show_default="where D levels off",
         ),
     ] = None
-    to_ps: Annotated[
-        float | None, typer.Option("--to-ps", help="Longest lag of a window of your own, with --from-ps.")
-    ] = None
+    to_ps: Annotated[float | None, typer.Option("--to-ps", help="With --from-ps: longest lag of the window.")] = None
 
     def window_ps(self) -> tuple[float, float] | None:
-        """Return the window of lags that was asked for, in ps, if one was.
+        """Return the requested window of lags in ps; None if there is none.
 
         Raises
         ------
         AnalysisError
-            If it has one end only.
+            If only one end is given.
         """
         if self.from_ps is not None and self.to_ps is not None:
             return self.from_ps, self.to_ps
@@ -160,15 +171,15 @@ class DiffusionOptions:
 
 @dataclass(frozen=True)
 class PathwayOptions:
-    """Where ions go, and what else they do."""
+    """Which paths ions take, and what else is observed."""
 
     heading: ClassVar[str] = "Pathways and observables"
 
     sites: Annotated[
         str | None,
         typer.Option(
-            help="Sites that ions jump between: density (its maxima), the CIF of the crystal, which may be disordered "
-            "(its sites by their labels, interstitials besides), or none.",
+            help="Sites that ions jump between: density (its maxima), a CIF of the crystal, which may be disordered "
+            "(its sites by their labels, and interstitial ones), or none.",
             show_default="density with --out, else none",
         ),
     ] = None
@@ -176,13 +187,13 @@ class PathwayOptions:
         float | None,
         typer.Option(
             help="Level of the density's surface in Å⁻³ (∫P = 1).",
-            show_default="90 % of the ions inside, above the noise",
+            show_default="encloses 90 % of the ions, above the noise",
         ),
     ] = None
     observables: Annotated[
         str | None,
         typer.Option(
-            help="What else to look at: vibrations (attempt frequency, amplitude), rotation (of PS4, SO4, BH4 …) and "
+            help="Further observables: vibrations (attempt frequency, amplitude), rotation (of PS4, SO4, BH4 …) and "
             "pairs (g(r), coordination), separated by commas; all or none.",
             show_default="all with --out, else none",
         ),
@@ -202,8 +213,8 @@ class OutputOptions:
     samples: Annotated[
         int | None,
         typer.Option(
-            help="With --out: so many draws of D*, D_σ, Ea, ln D₀ and σ from their joint posterior, into samples.csv "
-            "and samples.npz, to propagate errors further."
+            help="With --out: draws of D*, D_σ, Ea, ln D₀ and σ from their joint posterior, written to samples.csv "
+            "and samples.npz, for propagating errors."
         ),
     ] = None
     as_json: JsonOption = False
@@ -214,8 +225,8 @@ def analyse_command(
     files: Annotated[
         list[Path],
         typer.Argument(
-            help="XDATCAR, vasprun.xml, LAMMPS dump, extxyz, ASE .traj, H5MD, XTC, DCD; or the run folder of a "
-            "campaign. Several files are one trajectory, in the order of their steps, or else in this order."
+            help="XDATCAR, vasprun.xml, LAMMPS dump, extxyz, ASE .traj, H5MD, XTC or DCD; or the run folder of a "
+            "campaign. Several files are one trajectory, in the order of their steps if they state them, else as given."
         ),
     ],
     runs: RunOptions,
@@ -224,27 +235,31 @@ def analyse_command(
     pathways: PathwayOptions,
     output: OutputOptions,
 ) -> None:
-    """Find diffusivity, Haven ratio and conductivity, with honest errors, in trajectories that you have.
+    """Calculate diffusivity, Haven ratio and conductivity, with their errors, from existing trajectories.
 
-    No window is needed: what D levels off to is found, and what speaks against a number is said beside it. Try
+    No fit window is needed: the lag where D levels off is determined, and doubts about a number stand beside it. Try
     [b]superionic analyse XDATCAR --mobile Li --frame-interval-fs 20 --temperature-K 700[/b]; for a LAMMPS dump add
     [b]--units metal --elements Li,Y,Cl --timestep-fs 2[/b]; for an activation energy
     [b]superionic analyse 600K.xdatcar 800K.xdatcar --temperatures-K 600,800[/b]; add [b]--out FOLDER[/b] for figures
-    and for where ions go: density, sites, jumps, percolation ([b]--sites crystal.cif[/b]: on the sites of the crystal).
+    and for the paths of ions: density, sites, jumps, percolation ([b]--sites crystal.cif[/b]: on the crystal's sites).
     """
     from superionic.campaign.analysing import analyse
     from superionic.errors import AnalysisError
 
     isovalue, samples, out = pathways.isovalue, output.samples, output.out
     if isovalue is not None and not isovalue > 0.0:
-        raise AnalysisError(f"{isovalue:g} Å⁻³ is no level of a density.", where="--isovalue", fix="Give e.g. 1e-3.")
+        raise AnalysisError(
+            f"The isovalue is {isovalue:g} Å⁻³; it must be above zero.", where="--isovalue", fix="Give e.g. 1e-3."
+        )
     window_ps = diffusion.window_ps()
     if samples is not None:
         from superionic.transport.conductivity.posterior import check_samples
 
         check_samples(samples)
         if out is None:
-            raise AnalysisError("--samples writes files.", where="--samples", fix="Say where: add --out FOLDER.")
+            raise AnalysisError(
+                "--samples writes files and needs a folder.", where="--samples", fix="Add --out FOLDER."
+            )
     with spinner("reading", quiet=output.as_json) as say:
 
         def frames_read(done: int, total: int | None) -> None:
@@ -295,19 +310,19 @@ def analyse_command(
         typer.echo(f"wrote {page}")
 
 
-def _show(found: Analysis) -> None:
+def _show(analysis: Analysis) -> None:
     console = Console()
-    for run in found.runs:
+    for run in analysis.runs:
         transport = run.transport
         at = f" at {transport.temperature_K:g} K" if transport.temperature_K is not None else ""
         console.print(
             f"[bold]{escape(run.name)}[/bold]  {run.formula}{at}: {run.n_frames:,} frames, "
             f"{transport.duration_ps:g} ps, {transport.n_ions} {'+'.join(run.mobile)}"
         )
-        stated = ", ".join(f"{element} {charge:+g}" for element, charge in run.charges.items())
+        charges = ", ".join(f"{element} {charge:+g}" for element, charge in run.charges.items())
         framework = ", ".join(run.framework)
         console.print(
-            (f"charges: {stated} ({escape(run.charges_note)}); " if stated else "")
+            (f"charges: {charges} ({escape(run.charges_note)}); " if charges else "")
             + (f"drift of {framework} removed (centre of {run.drift})" if framework else "no drift removed")
         )
         _show_estimates(console, transport)
@@ -329,30 +344,30 @@ def _show(found: Analysis) -> None:
         if len(run.notices) > _MOST_NOTICES:
             console.print(f"[yellow]reading:[/yellow] and {len(run.notices) - _MOST_NOTICES} more (--json has all)")
         console.print()
-    if found.pooled is not None:
+    if analysis.pooled is not None:
         console.print("[bold]average over the replicas[/bold]")
-        _show_estimates(console, found.pooled)
-    for series in found.arrhenius:
-        _show_dependence(console, series, several=len(found.arrhenius) > 1)
-    if found.expansion is not None:
+        _show_estimates(console, analysis.pooled)
+    for series in analysis.arrhenius:
+        _show_dependence(console, series, several=len(analysis.arrhenius) > 1)
+    if analysis.expansion is not None:
         from superionic.report.words import with_error
 
-        words = with_error(found.expansion.linear_per_K, found.expansion.linear_error_per_K, "K⁻¹")
+        words = with_error(analysis.expansion.linear_per_K, analysis.expansion.linear_error_per_K, "K⁻¹")
         console.print(f"linear thermal expansion {words}")
-        for flag in found.expansion.flags:
+        for flag in analysis.expansion.flags:
             console.print(f"[yellow]caution:[/yellow] {escape(flag)}")
 
 
-def _show_estimates(console: Console, found: TransportAnalysis | PooledTransport) -> None:
+def _show_estimates(console: Console, transport: TransportAnalysis | PooledTransport) -> None:
     from superionic.report.words import number, with_error
 
     table = Table("", "value", "68 %", "95 %", box=None, pad_edge=False)
     for estimate, name, unit in (
-        (found.tracer_diffusivity_cm2_per_s, "D* of the ions", "cm²/s"),
-        (found.charge_diffusivity_cm2_per_s, "D_σ of charge", "cm²/s"),
-        (found.haven_ratio, "Haven ratio", ""),
-        (found.nernst_einstein_conductivity_S_per_cm, "σ from D*", "S/cm"),
-        (found.ionic_conductivity_S_per_cm, "σ from D_σ", "S/cm"),
+        (transport.tracer_diffusivity_cm2_per_s, "D* of the ions", "cm²/s"),
+        (transport.charge_diffusivity_cm2_per_s, "D_σ of charge", "cm²/s"),
+        (transport.haven_ratio, "Haven ratio", ""),
+        (transport.nernst_einstein_conductivity_S_per_cm, "σ from D*", "S/cm"),
+        (transport.ionic_conductivity_S_per_cm, "σ from D_σ", "S/cm"),
     ):
         if estimate is None:
             continue
@@ -374,7 +389,7 @@ def _show_cell(console: Console, run: RunAnalysis) -> None:
     from superionic.report.words import with_error
 
     if run.refined is not None:
-        console.print(f"cell less the refined one: {run.refined.words}")
+        console.print(f"simulated cell minus the refined one: {run.refined.words}")
     volume = None if run.mean_cell is None else run.mean_cell.volume_per_atom_A3
     if run.mean_cell is None or volume is None:
         return
@@ -388,44 +403,45 @@ def _show_cell(console: Console, run: RunAnalysis) -> None:
         )
 
 
-def _show_migration(console: Console, found: MigrationSummary) -> None:
+def _show_migration(console: Console, migration: MigrationSummary) -> None:
     from superionic.report.words import number, with_error
 
-    refined = found.crystal is not None
-    table = Table("site", "number", "ions on one", box=None, pad_edge=False)
+    refined = migration.crystal is not None
+    table = Table("site", "number", "occupancy", box=None, pad_edge=False)
     for name in [*(["in the crystal"] if refined else []), "mean stay, ps", "68 %", "median, ps", "shape"]:
         table.add_column(name)
-    for kind in found.site_kinds[:_MOST_ROWS]:
+    for kind in migration.site_kinds[:_MOST_ROWS]:
         more = [number(kind.refined_occupancy)] if refined else []
         stay = [number(kind.residence.mean_ps), _interval(kind.residence.interval68_ps)]
         median, shape = (None, None) if kind.stays is None else (kind.stays.median_ps, kind.stays.shape)
         stay += [number(median), number(shape, 2)]
         table.add_row(kind.label, str(kind.n_sites), number(kind.occupancy), *more, *stay)
     console.print(table)
-    if len(found.site_kinds) > _MOST_ROWS:
-        console.print(f"and {len(found.site_kinds) - _MOST_ROWS} more kinds of sites (--json has all)")
-    axes = ", ".join(found.connected_axes)
+    if len(migration.site_kinds) > _MOST_ROWS:
+        console.print(f"and {len(migration.site_kinds) - _MOST_ROWS} more kinds of sites (--json has all)")
+    axes = ", ".join(migration.connected_axes)
     spanned = f"connect the crystal along {axes}" if axes else "do not connect the crystal"
-    console.print(f"{found.n_jumps:,} jumps between sites {spanned}")
-    together = found.concerted
-    if together is not None:
-        times = "" if together.ratio is None else f": {with_error(together.ratio, together.ratio_error)} times as many"
+    console.print(f"{migration.n_jumps:,} jumps between sites {spanned}")
+    concerted = migration.concerted
+    if concerted is not None:
+        ratio = concerted.ratio
+        times = "" if ratio is None else f": {with_error(ratio, concerted.ratio_error)} times as many"
         console.print(
-            f"{100.0 * together.fraction:.1f} % of them have a partner within {together.window_ps:g} ps and "
-            f"{together.distance_A:g} Å, {100.0 * together.by_chance:.1f} % would by chance{times}"
+            f"{100.0 * concerted.fraction:.1f} % of them have a partner within {concerted.window_ps:g} ps and "
+            f"{concerted.distance_A:g} Å; {100.0 * concerted.by_chance:.1f} % would by chance{times}"
         )
-    if found.percolation is not None:
+    if migration.percolation is not None:
         words = [
             f"{axis} {f'{barrier:.2g} eV' if math.isfinite(barrier) else 'not spanned'}"
-            for axis, barrier in zip("abc", found.percolation.barriers_eV, strict=True)
+            for axis, barrier in zip("abc", migration.percolation.barriers_eV, strict=True)
         ]
-        console.print(f"barriers of the density: {', '.join(words)}")
+        console.print(f"barriers from the density: {', '.join(words)}")
 
 
-def _show_observables(console: Console, found: Observables) -> None:
+def _show_observables(console: Console, observables: Observables) -> None:
     from superionic.report.words import interval, number, with_error
 
-    vibrations = found.vibrations
+    vibrations = observables.vibrations
     if vibrations is not None and vibrations.attempt_frequency_THz is not None:
         attempt = with_error(vibrations.attempt_frequency_THz, vibrations.attempt_frequency_error_THz)
         mean = with_error(vibrations.mean_frequency_THz, vibrations.mean_frequency_error_THz)
@@ -433,27 +449,26 @@ def _show_observables(console: Console, found: Observables) -> None:
             f"attempt frequency {attempt} THz, vibration amplitude {number(vibrations.amplitude_A, 3)} Å (as GEMDAT "
             f"defines them); mean frequency of the velocities {mean} THz"
         )
-    for each in found.rotations:
-        low, high = each.interval95_ps
+    for rotation in observables.rotations:
+        low, high = rotation.interval95_ps
         time = "no rotation time"
-        if each.rotation_time_ps is not None:
-            time = f"rotation time {number(each.rotation_time_ps)} ps (95 %: {interval(low, high)})"
+        if rotation.rotation_time_ps is not None:
+            time = f"rotation time {number(rotation.rotation_time_ps)} ps (95 %: {interval(low, high)})"
         elif low > 0.0:
             time = f"rotation time above {number(low, 2)} ps (95 %)"
-        console.print(
-            f"{each.n_groups} {each.group}: {100.0 * each.fraction_turned:.0f} % turned during the run, {time}"
-        )
-    shells = [each for each in found.pairs if each.coordination_number is not None]
+        turned = f"{100.0 * rotation.fraction_turned:.0f} % turned during the run"
+        console.print(f"{rotation.n_groups} {rotation.group}: {turned}, {time}")
+    shells = [pair for pair in observables.pairs if pair.coordination_number is not None]
     if shells:
         table = Table("pair", "first peak, Å", "shell ends, Å", "neighbours", box=None, pad_edge=False)
         for pair in shells[:_MOST_ROWS]:
             name = f"{pair.centre}–{pair.neighbour}" + (f" on {pair.site}" if pair.site is not None else "")
-            held = with_error(pair.coordination_number, pair.coordination_error)
-            table.add_row(escape(name), number(pair.first_peak_A), number(pair.first_minimum_A), held)
+            neighbours = with_error(pair.coordination_number, pair.coordination_error)
+            table.add_row(escape(name), number(pair.first_peak_A), number(pair.first_minimum_A), neighbours)
         console.print(table)
         if len(shells) > _MOST_ROWS:
             console.print(f"and {len(shells) - _MOST_ROWS} more pairs (--json has all)")
-    for flag in found.flags:
+    for flag in observables.flags:
         console.print(f"[yellow]caution (observables):[/yellow] {escape(flag)}")
 
 
@@ -469,11 +484,11 @@ def _show_dependence(console: Console, series: SeriesOfRuns, *, several: bool) -
         if dependence.directions is not None and dependence.directions.lines:
             console.print(f"by direction: {escape(dependence.directions.words)}")
         if dependence.vogel is not None and dependence.vogel.significant:
-            console.print(f"curved; by the law of Vogel, Tammann and Fulcher (σT): {escape(dependence.vogel.words)}")
+            console.print(f"curved; by a Vogel-Tammann-Fulcher law (σT): {escape(dependence.vogel.words)}")
     for temperature in dependence.report_temperatures_K:
         value = dependence.conductivity_at(temperature)
         if value is None:
-            console.print(f"σ({temperature:g} K) cannot be given")
+            console.print(f"σ({temperature:g} K) cannot be stated")
             continue
         beyond = " [yellow](extrapolated)[/yellow]" if value.extrapolated else ""
         if value.origin == "directions":

@@ -1,4 +1,4 @@
-"""The verbs of a campaign and what they show: init, check, run, status, report, explain, export, schema."""
+"""The verbs of a campaign and their output: init, check, run, status, report, explain, export, schema."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def init_command(
 
     if output.exists() and not force:
         raise CampaignFileError(
-            "the file exists already", where=str(output), fix="choose another --output, or add --force"
+            "the file already exists", where=str(output), fix="choose another --output, or add --force"
         )
     text = draft_campaign(
         crystal,
@@ -85,14 +85,14 @@ def check_command(
     campaign: CampaignArgument, run_folder: RunFolderOption = None, site: SiteOption = None, as_json: JsonOption = False
 ) -> None:
     """Validate a campaign and print its plan: stages, counts, estimated hours, files. Nothing is computed."""
-    opened, place = open_campaign(campaign, run_folder), read_site(site)
+    opened, cluster = open_campaign(campaign, run_folder), read_site(site)
     plan = opened.check()
     if as_json:
         typer.echo(json.dumps(plan.to_dict(), indent=1))
         return
     show_plan(opened, plan)
-    if place is not None:
-        show_site(*opened.fit_site(place), plan)
+    if cluster is not None:
+        show_site(*opened.fit_site(cluster), plan)
 
 
 def run_command(
@@ -107,22 +107,22 @@ def run_command(
     ] = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Do everything that is not done yet, then write the report.
+    """Do everything that is not yet done, then write the report.
 
-    Finished work is never done twice, whatever stopped the run; after a change of settings only what depends on the
-    change is done again.
+    Finished work is never repeated, whatever stopped the run; after a change of settings only what depends on the
+    change is computed again.
     """
-    from superionic.execution.interrupts import deafness
+    from superionic.execution.interrupts import warn_of_ignored_interrupts
 
-    opened, place = open_campaign(campaign, run_folder), read_site(site)
-    if (warning := deafness()) is not None:
+    opened, cluster = open_campaign(campaign, run_folder), read_site(site)
+    if (warning := warn_of_ignored_interrupts()) is not None:
         typer.echo(warning, err=True)
     with run_progress(quiet=quiet) as reporter:
         results = opened.run(
             until=until,
             reporter=reporter,
             workers=workers,
-            site=place,
+            site=cluster,
             retry_failed=retry_failed,
             install_engines=install_engines,
             say=lambda line: typer.echo(line, err=True),
@@ -134,11 +134,11 @@ def status_command(
     campaign: CampaignArgument,
     run_folder: RunFolderOption = None,
     all_tasks: Annotated[bool, typer.Option("--all", help="List every pending task.")] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Show it again and again until all is done.")] = False,
-    every_s: Annotated[float, typer.Option("--every", min=0.1, help="Seconds between two looks of --watch.")] = 10.0,
+    watch: Annotated[bool, typer.Option("--watch", help="Refresh until everything is done.")] = False,
+    every_s: Annotated[float, typer.Option("--every", min=0.1, help="With --watch: seconds between refreshes.")] = 10.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what is done, what a run would do and why, what failed; how fast it goes, what it cost, how much is left."""
+    """Show what is done, what failed, what a run would do and why; its speed, its cost so far and the time left."""
     opened = open_campaign(campaign, run_folder)
     while True:
         state = opened.status()
@@ -155,20 +155,22 @@ def report_command(
     campaign: CampaignArgument,
     run_folder: RunFolderOption = None,
     folder: Annotated[
-        Path | None, typer.Option("--folder", help="Where it goes.", show_default="report in the run folder")
+        Path | None, typer.Option("--folder", help="Folder to write.", show_default="report in the run folder")
     ] = None,
 ) -> None:
-    """Write the report (HTML, JSON, CSV, figures, structures) from what is done so far."""
+    """Write the report (HTML, JSON, CSV, figures, structures) from the results so far."""
     typer.echo(str(open_campaign(campaign, run_folder).report(folder)))
 
 
 def explain_command(
     campaign: CampaignArgument,
-    what: Annotated[str, typer.Argument(help="A key (its beginning is enough) or words of a task's label.")],
+    what: Annotated[
+        str, typer.Argument(help="Key of a task (its first characters are enough), or words of its label.")
+    ],
     run_folder: RunFolderOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell where a number comes from: settings, inputs, versions, cost and files of a task."""
+    """Show where a number comes from: settings, inputs, versions, cost and files of a task."""
     explanation = open_campaign(campaign, run_folder).explain(what)
     if as_json:
         typer.echo(json.dumps(explanation.to_dict(), indent=1))
@@ -180,11 +182,12 @@ def export_command(
     campaign: CampaignArgument,
     form: Annotated[str, typer.Option("--format", "-f", help="lammps or gpumd.")] = "lammps",
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Where to.", show_default="export/FORMAT in the run folder")
+        Path | None,
+        typer.Option("--output", "-o", help="Folder to write.", show_default="export/FORMAT in the run folder"),
     ] = None,
     run_folder: RunFolderOption = None,
 ) -> None:
-    """Write the transport runs as input of LAMMPS or GPUMD, one folder a run. Nothing is computed."""
+    """Write the transport runs as input for LAMMPS or GPUMD, a folder for each. Nothing is computed."""
     opened = open_campaign(campaign, run_folder)
     folder = output if output is not None else opened.run_folder / "export" / form
     runs = {path.relative_to(folder).parts[0] for path in opened.export(form, folder)}
@@ -192,9 +195,9 @@ def export_command(
 
 
 def schema_command(
-    results: Annotated[bool, typer.Option("--results", help="The schema of results.json instead.")] = False,
+    results: Annotated[bool, typer.Option("--results", help="Print the schema of results.json instead.")] = False,
 ) -> None:
-    """Print the JSON schema of the campaign file, for editors, or that of results.json."""
+    """Print the JSON schema of the campaign file (for editors), or that of results.json."""
     from superionic.campaign.file import schema as campaign_file
     from superionic.results import document
 
@@ -242,7 +245,7 @@ def show_plan(campaign: Campaign, plan: Plan) -> None:
     console.print(f"engines: {engines}")
     for name, caution in plan.cautions.items():
         console.print(f"[yellow]caution:[/] {escape(f'potential {name}: {caution}')}.", highlight=False)
-    spent = f", of which {_hours(plan.spent_cpu_hours)} are spent" if plan.spent_cpu_hours > 0.0 else ""
+    spent = f", of which {_hours(plan.spent_cpu_hours)} already spent" if plan.spent_cpu_hours > 0.0 else ""
     wait = f"{_hours(plan.wall_hours)}{' more' if spent else ''} with {plan.workers} workers"
     console.print(f"estimated: {_hours(plan.cpu_hours)} of CPU time{spent}; {wait}")
     console.print(f"files go to {plan.run_folder}", soft_wrap=True, highlight=False)
@@ -279,7 +282,7 @@ def _show_results(campaign: Campaign, results: Results) -> None:
 
 
 def _show_dependence(console: Console, name: str, dependence: TemperatureDependence) -> None:
-    """Print the activation energy and σ at the report temperatures, as far as they may be given."""
+    """Print the activation energy and σ at the report temperatures, where the data support them."""
     if dependence.Ea_eV is not None:
         error = "" if dependence.Ea_error_eV is None else f" ± {dependence.Ea_error_eV:.2f}"
         console.print(f"{name}: Ea = {dependence.Ea_eV:.2f}{error} eV", highlight=False)
@@ -301,7 +304,7 @@ def _show_dependence(console: Console, name: str, dependence: TemperatureDepende
 
 
 def _show_status(campaign: Campaign, status: Status, *, all_tasks: bool, clear: bool = False) -> None:
-    """Print the state of a campaign; with ``clear`` on an empty screen, if it is a terminal."""
+    """Print the state of a campaign; with ``clear``, empty the screen first, if it is a terminal."""
     console = Console(soft_wrap=True)
     if clear:
         console.clear()
@@ -325,7 +328,7 @@ def _show_status(campaign: Campaign, status: Status, *, all_tasks: bool, clear: 
     if len(shown) < len(status.pending):
         console.print(f"… and {len(status.pending) - len(shown)} more (--all lists them)")
     if status.trouble is not None:
-        console.print(f"a run cannot go on: {status.trouble}", style="red", highlight=False, markup=False)
+        console.print(f"a run cannot continue: {status.trouble}", style="red", highlight=False, markup=False)
     if status.is_done:
         console.print(f"all done; report: {campaign.report_folder / 'report.html'}", highlight=False)
 
@@ -337,26 +340,26 @@ def _progress_in_words(status: Status) -> Iterator[str]:
     if status.is_done:
         return
     if status.owner is None:
-        yield "no run is at work here"
+        yield "no run is in progress"
     else:
         running = sum(stage.running for stage in status.stages)
-        yield f"a run is at work on {status.owner.host} (process {status.owner.pid}): {running} tasks under way"
+        yield f"a run is in progress on {status.owner.host} (process {status.owner.pid}): {running} tasks running"
     stage = next((stage for stage in status.stages if stage.state == "pending"), None)
     if stage is None or stage.left_s is None:
         return
-    line = f"estimated from what tasks took so far: {stage.stage} needs about {_hours(stage.left_s / 3600)} more"
+    line = f"estimated from the tasks so far: {stage.stage} needs about {_hours(stage.left_s / 3600)} more"
     if status.owner is not None:
         end = datetime.now().astimezone() + timedelta(seconds=stage.left_s)
         line += f", until {end:%a %d %b %H:%M}"
-    later = [later.stage for later in status.stages if later.state == "waiting"]
-    yield line + (f"; not counting {', '.join(later)}" if later else "")
+    waiting = [each.stage for each in status.stages if each.state == "waiting"]
+    yield line + (f"; not counting {', '.join(waiting)}" if waiting else "")
 
 
 def _show_explanation(explanation: Explanation) -> None:
     """Print the provenance of a task."""
     console = Console(soft_wrap=True)
     if explanation.record is None:
-        console.print("several tasks match; name one by its key:")
+        console.print("several tasks match; give the key of one:")
         for record in explanation.matches:
             console.print(
                 f"  {record.key[:12]}  {record.stage}: {record.label} ({record.state})", markup=False, highlight=False
@@ -381,7 +384,7 @@ def _show_explanation(explanation: Explanation) -> None:
             lines.append(f"input     {name} ← … {len(references) - _SHOWN_PENDING} more")
     if (file := explanation.file) is not None:
         lines.append(f"file      {file.path}  {file.size_bytes} bytes: {', '.join(file.members)}")
-        lines.append(f"sha256    {file.sha256} (of all but the last 64 bytes, which repeat it)")
+        lines.append(f"sha256    {file.sha256} (of all but the last 64 bytes, which hold it)")
     if record.error:
         lines.append(f"error     {record.error}")
     for line in lines:

@@ -1,4 +1,4 @@
-"""The command line for clusters: ``submit``, ``cancel``, ``doctor``, and what ``check --site`` adds."""
+"""The verbs for clusters, ``submit``, ``cancel`` and ``doctor``, and what ``check --site`` adds."""
 
 from __future__ import annotations
 
@@ -35,28 +35,28 @@ _MARKS = {"ok": "[green]ok[/]", "warn": "[yellow]warn[/]", "fail": "[bold red]fa
 
 def submit_command(
     campaign: CampaignArgument,
-    site: Annotated[Path, typer.Option("--site", help="Site file (YAML): where tasks run.")],
+    site: Annotated[Path, typer.Option("--site", help="Site file (YAML) of the cluster.")],
     run_folder: RunFolderOption = None,
     until: UntilOption = None,
     retry_failed: RetryFailedOption = False,
-    test: Annotated[bool, typer.Option("--test", help="Print the job's script and hand nothing in.")] = False,
+    test: Annotated[bool, typer.Option("--test", help="Print the job script and submit nothing.")] = False,
 ) -> None:
-    """Hand the run itself in as a small Slurm job, which follows itself until the campaign is done.
+    """Submit the run itself as a small Slurm job, which resubmits itself until the campaign is done.
 
-    No login node need stay up. Look at it from anywhere with `superionic status`, end it with `superionic cancel`.
+    No login node need stay up. Watch it from anywhere with `superionic status`, end it with `superionic cancel`.
     """
     from superionic.execution.sites import slurm
     from superionic.execution.sites.job_script import driver_script
 
-    opened, place = open_campaign(campaign, run_folder), read_site(site)
-    if place is None:
+    opened, cluster = open_campaign(campaign, run_folder), read_site(site)
+    if cluster is None:
         raise AssertionError("the option is required")
     folder = opened.run_folder.absolute() / "site"
     script, name = folder / "driver.sh", slurm.name_of(opened.run_folder, "driver")
     command = [sys.executable, "-m", "superionic.cli", "run", str(opened.path.absolute()), "--site"]
     command += [str(site.absolute()), "--run-folder", str(opened.run_folder.absolute()), "--quiet"]
     command += ["--until", until] if until is not None else []
-    text = driver_script(place, name=name, script=script, log=folder / "driver.log", command=command)
+    text = driver_script(cluster, name=name, script=script, log=folder / "driver.log", command=command)
     if test:
         typer.echo(text, nl=False)
         return
@@ -65,54 +65,56 @@ def submit_command(
         from superionic.errors import StorageError
 
         raise StorageError(
-            f"this campaign has a driver already: job {', '.join(alive)}",
+            f"this campaign already has a driver: job {', '.join(alive)}",
             where=str(opened.run_folder),
-            fix=f"look at it with: superionic status {shlex.quote(str(campaign))}; end it with: superionic cancel",
+            fix=f"watch it with: superionic status {shlex.quote(str(campaign))}; end it with: superionic cancel",
         )
     folder.mkdir(parents=True, exist_ok=True)
     script.write_text(text, encoding="utf-8")
     try:
-        # The jobs that follow go on with what is there; failures are tried again once.
-        job = slurm.sbatch(script, [str(place.driver.followers), *(["--retry-failed"] if retry_failed else [])])
+        # Later jobs of the chain continue from what is there; failures are tried again only once.
+        job = slurm.sbatch(script, [str(cluster.driver.followers), *(["--retry-failed"] if retry_failed else [])])
     except slurm.SbatchRefused as refused:
         raise slurm.refusal(str(refused)) from None
-    typer.echo(f"job {job} runs the campaign; it writes {folder / 'driver.log'}")
-    typer.echo(f"look at it with: superionic status {shlex.quote(str(campaign))}")
+    typer.echo(f"job {job} runs the campaign; its log is {folder / 'driver.log'}")
+    typer.echo(f"watch it with: superionic status {shlex.quote(str(campaign))}")
 
 
 def cancel_command(campaign: CampaignArgument, run_folder: RunFolderOption = None) -> None:
-    """End the Slurm jobs of a campaign: drivers, those that would follow them, and jobs that run tasks.
+    """Cancel the Slurm jobs of a campaign: drivers, their successors, and jobs that run tasks.
 
-    All finished work is kept, and `superionic submit` or `superionic run` goes on.
+    All finished work is kept; `superionic submit` or `superionic run` continues from it.
     """
     from superionic.execution.sites import slurm
 
     opened = open_campaign(campaign, run_folder)
     _demand_slurm()
-    # Drivers first, so that none asks for further jobs meanwhile; then what they asked for.
-    ended = [*slurm.cancel_all(slurm.name_of(opened.run_folder, "driver"))]
-    ended += slurm.cancel_all(slurm.name_of(opened.run_folder))
-    names = list(dict.fromkeys(f"{job.id} ({job.name.rpartition('.')[2]})" for job in ended))
-    typer.echo(f"ended {len(names)} jobs: {', '.join(names)}" if names else "this campaign has no jobs")
+    # Drivers first, so that none submits further jobs meanwhile; then the jobs they submitted.
+    cancelled = [*slurm.cancel_all(slurm.name_of(opened.run_folder, "driver"))]
+    cancelled += slurm.cancel_all(slurm.name_of(opened.run_folder))
+    names = list(dict.fromkeys(f"{job.id} ({job.name.rpartition('.')[2]})" for job in cancelled))
+    typer.echo(f"cancelled {len(names)} jobs: {', '.join(names)}" if names else "this campaign has no jobs")
 
 
 def doctor_command(
     site: SiteOption = None,
-    probe: Annotated[bool, typer.Option("--probe/--no-probe", help="Run a task through each kind of job.")] = True,
-    wait_s: Annotated[float, typer.Option("--wait", help="How long a probe may wait in the queue, in s.")] = 600.0,
+    probe: Annotated[bool, typer.Option("--probe/--no-probe", help="Run a test task through each kind of job.")] = True,
+    wait_s: Annotated[
+        float, typer.Option("--wait", help="Longest time in s that a probe may wait in the queue.")
+    ] = 600.0,
     folder: Annotated[
-        Path | None, typer.Option("--folder", help="Where run folders will be; its disk is tried.", show_default="here")
+        Path | None, typer.Option("--folder", help="Folder for runs; its disk is tested.", show_default="here")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Try what a campaign needs: Python, engines, disk, locks, GPU, scheduler, and one task in a job of each kind."""
+    """Test what a campaign needs: Python, engines, disk, locks, GPU, scheduler, and one task in a job of each kind."""
     from superionic.campaign.doctor import examine
 
     findings = examine(read_site(site), folder or Path.cwd(), probe_wait_s=wait_s if probe else None)
     if as_json:
         typer.echo(json.dumps([vars(finding) for finding in findings], indent=1))
     else:
-        table = Table("", "what", "seen", "fix")
+        table = Table("", "check", "result", "fix")
         for finding in findings:
             table.add_row(_MARKS[finding.state], escape(finding.what), escape(finding.seen), escape(finding.fix))
         Console().print(table)
@@ -121,16 +123,16 @@ def doctor_command(
 
 
 def show_site(site: Site, more_memory: Sequence[str], plan: Plan) -> None:
-    """Print what the jobs of a site are, and about how long what is left of a campaign takes on them."""
+    """Print the jobs of a site, and an estimate of how long the rest of a campaign takes on them."""
     from superionic.execution.sites.site_file import KINDS
 
     shape = "nodes × workers × cores"
     table = Table("jobs of", shape, "memory", "GPUs", "walltime", "at once", "partition", "left")
-    shared: dict[str, list[str]] = {}
+    kinds_of_block: dict[str, list[str]] = {}
     for kind in KINDS:
-        shared.setdefault(site.block(kind)[0], []).append(kind)
+        kinds_of_block.setdefault(site.block(kind)[0], []).append(kind)
     hours = node_hours = 0.0
-    for name, kinds in shared.items():
+    for name, kinds in kinds_of_block.items():
         block = getattr(site.kinds, name)
         left = sum(max(0.0, line.cpu_hours - line.spent_cpu_hours) for line in plan.lines if line.kind in kinds)
         hours += left / block.workers  # stages follow one another
@@ -150,7 +152,7 @@ def show_site(site: Site, more_memory: Sequence[str], plan: Plan) -> None:
     for words in more_memory:
         console.print(escape(words))
     console.print(
-        f"on this site: {hours:.2g} h or more with all jobs at work, about {node_hours:.2g} node-hours, if a "
+        f"on this site: at least {hours:.2g} h with all jobs running, about {node_hours:.2g} node-hours, if a "
         "worker there is as fast as one here"
     )
 
@@ -161,9 +163,9 @@ def _demand_slurm() -> None:
 
     if not slurm.is_there():
         raise EngineError(
-            "the commands of Slurm are not on this machine",
+            "the commands of Slurm were not found on this machine",
             where="sbatch",
-            fix="call this on a login node of the cluster",
+            fix="run this on a login node of the cluster",
         )
 
 

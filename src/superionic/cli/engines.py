@@ -1,4 +1,4 @@
-"""The verbs ``superionic engines ...``."""
+"""The verbs of ``superionic engines``."""
 
 from __future__ import annotations
 
@@ -42,21 +42,21 @@ def list_command(as_json: JsonOption = False) -> None:
 def install_command(
     names: EnginesArgument,
     allow_cuda: Annotated[
-        bool, typer.Option("--allow-cuda", help="Take a CUDA build of PyTorch without a GPU.")
+        bool, typer.Option("--allow-cuda", help="Accept a CUDA build of PyTorch on a machine without a GPU.")
     ] = False,
-    rebuild: Annotated[bool, typer.Option("--rebuild", help="Make the environment anew.")] = False,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Rebuild the environment from scratch.")] = False,
     where_possible: Annotated[
-        bool, typer.Option("--where-possible", help="Leave out those that this Python is too new for.")
+        bool, typer.Option("--where-possible", help="Skip engines that this Python is too new for.")
     ] = False,
 ) -> None:
-    """Make the environment of each engine from exact versions, and let it prove itself; two at a time."""
+    """Build the environment of each engine from pinned versions and test the engine; two at a time."""
     from superionic.campaign.prepare import install_engines
     from superionic.execution.engine_specs import engine_spec
 
-    chosen = list(dict.fromkeys(names))
+    engines = list(dict.fromkeys(names))
     if where_possible:
-        chosen = [name for name in chosen if engine_spec(name).fits_python(sys.version_info[:2])]
-    install_engines(chosen, typer.echo, allow_cuda=allow_cuda, rebuild=rebuild)
+        engines = [name for name in engines if engine_spec(name).fits_python(sys.version_info[:2])]
+    install_engines(engines, typer.echo, allow_cuda=allow_cuda, rebuild=rebuild)
 
 
 @engines_app.command("check")
@@ -66,14 +66,16 @@ def check_command(
         Path | None, typer.Option(help="Check this checkpoint (or folder) in the one engine named.")
     ] = None,
     energy_convention: Annotated[
-        str | None, typer.Option(help="What its energies are, e.g. 'MP raw PBE(+U)'; see the how-to on potentials.")
+        str | None,
+        typer.Option(help="Convention of its energies, e.g. 'MP raw PBE(+U)'; see the how-to on potentials."),
     ] = None,
     modal: Annotated[str | None, typer.Option(help="Level of theory, or head, of a file that has several.")] = None,
     trust_sha256: Annotated[
-        str | None, typer.Option("--trust", help="SHA-256 of a file to load although that runs code in it.")
+        str | None,
+        typer.Option("--trust", help="SHA-256 of a file to load even though loading runs code stored in it."),
     ] = None,
 ) -> None:
-    """Let engines reproduce values on record; an engine, or a file in it, that is silently wrong is refused."""
+    """Test that engines, or a checkpoint in one, reproduce recorded values; what does not is refused in every run."""
     from superionic.execution.engines import check_engine
 
     if file is not None:
@@ -89,21 +91,24 @@ def check_command(
 @engines_app.command("convert")
 def convert_command(
     engine: Annotated[str, typer.Argument(help="mace")],
-    file: Annotated[Path, typer.Argument(help="A .model of MACE. Loading it runs the code that is stored in it.")],
+    file: Annotated[Path, typer.Argument(help="A .model file of MACE. Loading it runs the code stored in it.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Safe file to write.", show_default="beside it, with .npz")
+        Path | None,
+        typer.Option("--output", "-o", help="Safe file to write.", show_default="beside the file, with .npz"),
     ] = None,
     trust_sha256: Annotated[
-        str | None, typer.Option("--trust", help="SHA-256 of the file: a word that you know where it is from.")
+        str | None, typer.Option("--trust", help="SHA-256 of the file, as confirmation that you trust its source.")
     ] = None,
 ) -> None:
-    """Make a safe file (settings and arrays) of a checkpoint that is a pickle."""
+    """Convert a pickled checkpoint to a safe file of settings and arrays."""
     from superionic.errors import EngineError
     from superionic.execution.engines import resolve_engine
     from superionic.execution.worker import call_once
 
     if engine != "mace":
-        raise EngineError(f"Files of {engine} need no conversion.", fix="Name mace, whose .model files are pickles.")
+        raise EngineError(
+            f"Files of {engine} need no conversion.", fix="Only .model files of mace, which are pickles, are converted."
+        )
     target = output or file.with_suffix(".npz")
     made = call_once(
         resolve_engine(engine).python,
@@ -114,25 +119,25 @@ def convert_command(
 
 
 def _check_file(names: list[str], file: Path, **options: str | None) -> None:
-    """Prove a user's checkpoint and say on what ground."""
+    """Test a user's checkpoint and print on what evidence it is accepted."""
     from superionic.campaign.prepare import check_file
     from superionic.errors import EngineError
 
     if len(names) != 1:
-        raise EngineError("A file is checked in one engine.", fix="Name one engine.")
-    given = {name: value for name, value in options.items() if value is not None}
-    proof = check_file(names[0], None, {"file": str(file.absolute()), **given})
+        raise EngineError("A file is checked in exactly one engine.", fix="Name one engine.")
+    stated = {name: value for name, value in options.items() if value is not None}
+    proof = check_file(names[0], None, {"file": str(file.absolute()), **stated})
     identity = proof["identity"]
-    ground = "it reproduces the values on record" if proof["basis"] == "values on record" else "it is plausible"
+    evidence = "it reproduces the values on record" if proof["basis"] == "values on record" else "it is plausible"
     typer.echo(
-        f"{names[0]}: {ground}: {identity['model']}, {proof['energy_eV_per_atom']:.4f} eV/atom for the stored cell, "
+        f"{names[0]}: {evidence}: {identity['model']}, {proof['energy_eV_per_atom']:.4f} eV/atom for the stored cell, "
         f"{identity['energy_convention']}, {len(identity['elements'])} elements, "
         f"SHA-256 {identity['checkpoint_sha256']}"
     )
 
 
 def _show_engines(engines: Sequence[EngineStatus]) -> None:
-    """Print the engines."""
+    """Print a table of the engines."""
     table = Table("engine", "version", "state", "licence", "for")
     for engine in engines:
         table.add_row(engine.name, engine.requirement, engine.state, engine.licence, engine.purpose)

@@ -1,4 +1,4 @@
-"""The verb ``superionic enumerate``: parse, call, print, nothing else."""
+"""The verb ``superionic enumerate``: its options and its output."""
 
 from __future__ import annotations
 
@@ -31,66 +31,77 @@ _FAR = 0.1
 
 @dataclass(frozen=True)
 class RequestOptions:
-    """Which orderings are asked for."""
+    """Which orderings to return."""
 
     heading: ClassVar[str] = "Orderings"
 
     count: Annotated[
-        bool, typer.Option("--count", help="Count only: exact numbers and a plan, in milliseconds, at any size.")
+        bool,
+        typer.Option("--count", help="Count only: exact numbers and a plan, in milliseconds, for a cell of any size."),
     ] = False
     ewald_top: Annotated[
         int | None,
-        typer.Option(min=1, help="List all orderings; give this many of lowest point-charge energy, exactly."),
+        typer.Option(min=1, help="List all orderings; return this many of lowest point-charge energy, exactly."),
     ] = None
     sample: Annotated[
         int | None,
-        typer.Option(min=1, help="Draw this many orderings, every distinct one with the same chance, from any space."),
+        typer.Option(
+            min=1,
+            help="Draw this many orderings, each distinct one with the same probability, from a space of any size.",
+        ),
     ] = None
     thermal: Annotated[
-        bool, typer.Option("--thermal", help="With --sample: chances in proportion to degeneracy instead.")
+        bool, typer.Option("--thermal", help="With --sample: probability in proportion to degeneracy instead.")
     ] = False
     search: Annotated[
         int | None,
-        typer.Option(min=1, help="Look for this many of the lowest orderings by replica exchange, in any space."),
+        typer.Option(
+            min=1, help="Search for this many of the lowest orderings by replica exchange, in a space of any size."
+        ),
     ] = None
     search_budget: Annotated[
-        int, typer.Option(min=1, help="With --search: attempted swaps, some million a second.")
+        int, typer.Option(min=1, help="With --search: number of attempted swaps, about a million a second.")
     ] = 50_000_000
     monte_carlo: Annotated[
         int | None,
         typer.Option(
             "--monte-carlo",
             min=1,
-            help="Draw this many independent orderings as they are at a temperature, with their short-range order.",
+            help="Draw this many independent orderings from thermal equilibrium, with their short-range order.",
         ),
     ] = None
     temperature: Annotated[
-        float, typer.Option("--temperature-K", help="With --monte-carlo: the temperature at which order is frozen in.")
+        float, typer.Option("--temperature-K", help="With --monte-carlo: temperature at which the order is frozen in.")
     ] = 800.0
     dielectric: Annotated[
         float,
-        typer.Option(help="With --monte-carlo: permittivity that screens point charges (1: vacuum, too stiff)."),
+        typer.Option(
+            help="With --monte-carlo: relative permittivity that screens point charges (1, vacuum, is too stiff)."
+        ),
     ] = 10.0
     sweeps: Annotated[
-        int, typer.Option(min=1, help="With --monte-carlo: length of the run, in swaps tried per site.")
+        int, typer.Option(min=1, help="With --monte-carlo: length of the run, in attempted swaps per site.")
     ] = 4000
     min_distance: Annotated[
-        float, typer.Option(min=0.0, help="Like ions are never closer, in Å (unlike ones: 2/3 of it); 0: no such rule.")
+        float,
+        typer.Option(
+            min=0.0, help="Smallest distance in Å between like ions (2/3 of it between unlike ones); 0: no limit."
+        ),
     ] = 1.5
     max_listed: Annotated[int, typer.Option(min=1, help="Refuse to list more distinct orderings than this.")] = (
         100_000_000
     )
-    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0
+    seed: Annotated[int, typer.Option(help="Seed of all random choices.")] = 0
 
     @property
     def methods(self) -> tuple[int | None, ...]:
-        """How many orderings are asked for by each method; None or 0 where it is not asked for."""
+        """Number of orderings requested from each method; None or 0 for a method that is not used."""
         return self.ewald_top, self.sample, self.search, self.monte_carlo
 
 
 @dataclass(frozen=True)
 class CellOptions:
-    """In which cells."""
+    """Which supercells to decorate."""
 
     heading: ClassVar[str] = "Supercell"
 
@@ -101,22 +112,24 @@ class CellOptions:
             "that fits the occupancies)."
         ),
     ] = "1x1x1"
-    hnf: Annotated[
-        bool, typer.Option("--hnf", help="All supercells of the primitive cell that symmetry does not make equal.")
-    ] = False
+    hnf: Annotated[bool, typer.Option("--hnf", help="All symmetry-distinct supercells of the primitive cell.")] = False
     max_index: Annotated[int | None, typer.Option(min=1, help="With --hnf: largest number of primitive cells.")] = None
     diagonal: Annotated[bool, typer.Option("--diagonal", help="With --hnf: diagonal matrices only.")] = False
     any_composition: Annotated[
         bool, typer.Option("--any-composition", help="With --hnf --count: all concentrations of the free species.")
     ] = False
     exchangeable: Annotated[
-        bool, typer.Option("--exchangeable", help="With --any-composition: species may be renamed (A and B alike).")
+        bool,
+        typer.Option(
+            "--exchangeable",
+            help="With --any-composition: orderings that differ only by exchanging species count once.",
+        ),
     ] = False
 
 
 @dataclass(frozen=True)
 class CompositionOptions:
-    """Of which composition."""
+    """Which compositions to use."""
 
     heading: ClassVar[str] = "Composition"
 
@@ -124,7 +137,7 @@ class CompositionOptions:
         bool,
         typer.Option(
             "--per-orbit/--coupled",
-            help="Each crystallographic site keeps its own counts, or sites with the same species share one total.",
+            help="Each crystallographic site has its own counts, or sites with the same species share one total.",
         ),
     ] = True
     axis: Annotated[
@@ -134,26 +147,26 @@ class CompositionOptions:
         ),
     ] = None
     formula_unit: Annotated[
-        str | None, typer.Option(help="Formula unit in which axes count, e.g. Li3YCl6.", show_default="the crystal's")
+        str | None, typer.Option(help="Formula unit that axes refer to, e.g. Li3YCl6.", show_default="the crystal's")
     ] = None
     charges: ChargesOption = None
     max_deviation: Annotated[
         float,
         typer.Option(
-            help="Largest difference of an occupancy from the refined one; one atom more or fewer is always allowed, "
-            "unless it takes away all of a species (with --supercell auto never). 1: as needed."
+            help="Largest difference of an occupancy from the refined one; one atom more or fewer is always allowed "
+            "(never with --supercell auto), unless it removes a species altogether. 1: no limit."
         ),
     ] = 0.1
 
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """Where orderings go."""
+    """Where orderings are written."""
 
     heading: ClassVar[str] = "Output"
 
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Write the orderings: .extxyz, .cif or .vasp (a file each).")
+        Path | None, typer.Option("--out", "-o", help="File for the orderings: .extxyz, .cif or .vasp (one file each).")
     ] = None
     as_json: JsonOption = False
 
@@ -168,9 +181,9 @@ def enumerate_command(
     output: OutputOptions,
     block: BlockOption = None,
 ) -> None:
-    """Count the orderings of a disordered crystal; list the lowest in energy, search for them, or sample them.
+    """Count the orderings of a disordered crystal; list those lowest in energy, search for them, or sample them.
 
-    Without a wish for more it counts, says how to go on, and lists the lowest few where that is quick. Try
+    By default it counts, suggests what to do next, and lists the lowest few if that is quick. Try
     [b]--supercell 1x1x2 --count[/b], then [b]--ewald-top 100 --out lowest.extxyz[/b]; for a mixed composition
     [b]--axis 'Cl:Br:x=0..6:0.5' --sample 200 --seed 1 --out sample.extxyz[/b]; for the disorder at 900 K
     [b]--monte-carlo 50 --temperature-K 900 --out thermal.extxyz[/b]; for all cells [b]--hnf --max-index 2 --count[/b].
@@ -206,9 +219,9 @@ def enumerate_command(
     quick = not (request.count or any(request.methods))
     with spinner("reading the crystal", quiet=output.as_json) as say:
 
-        def orderings_met(label: str, number: int) -> None:
+        def show_count(label: str, number: int) -> None:
             if say is not None:
-                say(f"{label} {number:,} orderings looked at".strip())
+                say(f"{label} {number:,} orderings examined".strip())
 
         enumeration = enumerate_orderings(
             file,
@@ -228,7 +241,7 @@ def enumerate_command(
             list_all=quick and output.out is not None,
             max_listed=request.max_listed,
             seed=request.seed,
-            progress=None if say is None else orderings_met,
+            progress=None if say is None else show_count,
             block=block,
             diagonal_only=cells.diagonal,
             coupling=coupling,
@@ -259,15 +272,15 @@ def _check_requests(request: RequestOptions, cells: CellOptions, output: OutputO
     from superionic.errors import CompositionError
 
     if cells.hnf and cells.max_index is None:
-        raise CompositionError("--hnf needs the largest index.", fix="Add --max-index, such as --max-index 4.")
+        raise CompositionError("--hnf needs a largest index.", fix="Add --max-index, such as --max-index 4.")
     if cells.max_index is not None and not cells.hnf:
-        raise CompositionError("--max-index goes with --hnf.", fix="Add --hnf.")
+        raise CompositionError("--max-index has no effect without --hnf.", fix="Add --hnf.")
     if output.out is not None and request.count:
-        raise CompositionError("A count gives no structures to write.", fix="Leave out --count or --out.")
+        raise CompositionError("--count gives no structures to write.", fix="Leave out --count or --out.")
     if request.count and any(request.methods):
         raise CompositionError(
-            "A count gives no orderings.",
-            fix="Take one of --count, --ewald-top, --sample, --search and --monte-carlo.",
+            "--count gives no orderings.",
+            fix="Use only one of --count, --ewald-top, --sample, --search and --monte-carlo.",
         )
 
 
@@ -282,16 +295,16 @@ _NEEDS = {
     "any_composition": ("hnf",),
     "exchangeable": ("any_composition",),
 }
-"""Options that mean something only beside another."""
+"""Options that have an effect only together with another."""
 
 
 def _demand_effect(context: typer.Context, *, series_only: bool) -> None:
-    """Refuse an option that has no effect together with the others: who gave it expects one."""
+    """Refuse an option that has no effect beside the others, since whoever gave it expects one."""
     from superionic.errors import CompositionError
 
     options = {parameter.name: parameter for parameter in context.command.params if parameter.name is not None}
     sources = {name: context.get_parameter_source(name) for name in options}
-    given = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+    on_command_line = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
 
     def flag(name: str) -> str:
         spellings = [*options[name].opts, *options[name].secondary_opts]
@@ -302,7 +315,7 @@ def _demand_effect(context: typer.Context, *, series_only: bool) -> None:
     def refuse(name: str, beside: str, fix: str) -> None:
         raise CompositionError(f"{flag(name)} has no effect {beside}.", where=flag(name), fix=fix)
 
-    for name in given:
+    for name in on_command_line:
         for needed in _NEEDS.get(name, ()):
             if not context.params[needed]:
                 refuse(name, f"without {flag(needed)}", f"Add {flag(needed)}, or leave out {flag(name)}.")
@@ -312,7 +325,7 @@ def _demand_effect(context: typer.Context, *, series_only: bool) -> None:
             idle |= {"min_distance", "max_listed", "seed"}
             if context.params["any_composition"]:
                 idle |= {"axis", "charges", "per_orbit", "max_deviation"}
-        for name in (n for n in given if n in idle):
+        for name in (n for n in on_command_line if n in idle):
             beside = "with --hnf" if name == "supercell" else "where the orderings of all supercells are only counted"
             if name in {"axis", "charges", "per_orbit", "max_deviation"}:
                 beside = "with --any-composition"
@@ -321,7 +334,7 @@ def _demand_effect(context: typer.Context, *, series_only: bool) -> None:
             )
             refuse(name, beside, f"Leave out {flag(name)}{',' * bool(more)}{more}.")
         if not series_only and context.params["any_composition"]:
-            refuse("any_composition", "where orderings are asked for", "Leave it out, or only count (--count).")
+            refuse("any_composition", "where orderings are requested", "Leave it out, or only count (--count).")
 
 
 def _parse_supercell(text: str) -> Any:
@@ -371,13 +384,13 @@ def _show_point(console: Any, point: EnumeratedPoint) -> None:
         if len(counts) > 1:
             groups.add_row(name, str(len(group)), " ".join(f"{s}{n}" for s, n in counts.items()))
     console.print(groups)
-    console.print(f"occupancies off the refined ones by {composition.deviation:.4f} (root mean square)")
+    console.print(f"occupancies differ from the refined ones by {composition.deviation:.4f} (root mean square)")
     if composition.deviation > _FAR:
-        console.print("[yellow]that is far:[/yellow] a larger supercell or other charges may come nearer")
+        console.print("[yellow]that is a lot:[/yellow] a larger supercell or other charges may come closer")
     if composition.lost:
         console.print(f"[yellow]caution:[/yellow] {escape(composition.loss)}")
     if counted.skipped:
-        console.print(f"{counted.skipped} nearer compositions have no ordering with {space.rule}")
+        console.print(f"{counted.skipped} closer compositions have no ordering with {space.rule}")
     console.print(f"{_big(count.raw)} orderings, [bold]{_big(count.distinct)} distinct[/bold]")
     if space.has_exclusions:
         rule = f"with {space.rule}"
@@ -393,43 +406,43 @@ def _show_point(console: Any, point: EnumeratedPoint) -> None:
             console.print(f"{part} {rule} (estimated from {fraction.draws:,} draws)")
     console.print(f"plan: {counted.plan.method} ({counted.plan.reason})")
     if point.chosen is not None:
-        _show_chosen(console, point.chosen)
+        _show_orderings(console, point.chosen)
 
 
-def _show_chosen(console: Any, chosen: ChosenOrderings) -> None:
+def _show_orderings(console: Any, orderings: ChosenOrderings) -> None:
     from superionic.enumeration.evidence import MonteCarloEvidence
     from superionic.execution.codec import to_tree
 
-    if chosen.tie is not None:
-        tie = chosen.tie
+    if orderings.tie is not None:
+        tie = orderings.tie
         console.print(
             f"[yellow]tie:[/yellow] {tie.members:,} orderings have {tie.energy_eV:.6f} eV, which point "
             f"charges cannot tell apart; {tie.taken:,} of them were taken, spread evenly over the listing "
             f"(seed {tie.seed})"
         )
-    if isinstance(chosen.evidence, MonteCarloEvidence):
-        _show_monte_carlo(console, chosen.evidence)
-    elif chosen.evidence is not None:
-        for key, value in to_tree(chosen.evidence).items():
+    if isinstance(orderings.evidence, MonteCarloEvidence):
+        _show_monte_carlo(console, orderings.evidence)
+    elif orderings.evidence is not None:
+        for key, value in to_tree(orderings.evidence).items():
             console.print(f"{key.replace('_', ' ')}: {value}")
     table = Table(
         "rank",
         "Ewald energy (eV)",
         "above the lowest (eV)",
         "degeneracy",
-        *(["drawn"] if chosen.times_drawn is not None else []),
+        *(["drawn"] if orderings.times_drawn is not None else []),
         box=None,
     )
-    lowest = min(chosen.energies_eV)
-    for rank in range(min(_SHOWN, len(chosen))):
-        energy = float(chosen.energies_eV[rank])
-        drawn = [] if chosen.times_drawn is None else [str(chosen.times_drawn[rank])]
+    lowest = min(orderings.energies_eV)
+    for rank in range(min(_SHOWN, len(orderings))):
+        energy = float(orderings.energies_eV[rank])
+        drawn = [] if orderings.times_drawn is None else [str(orderings.times_drawn[rank])]
         table.add_row(
-            str(rank), f"{energy:.6f}", f"{energy - lowest:.6f}", str(chosen.table.degeneracies[rank]), *drawn
+            str(rank), f"{energy:.6f}", f"{energy - lowest:.6f}", str(orderings.table.degeneracies[rank]), *drawn
         )
     console.print(table)
-    if len(chosen) > _SHOWN:
-        console.print(f"... and {len(chosen) - _SHOWN:,} more (--json and --out give all)")
+    if len(orderings) > _SHOWN:
+        console.print(f"... and {len(orderings) - _SHOWN:,} more (--json and --out give all)")
 
 
 def _show_monte_carlo(console: Any, evidence: MonteCarloEvidence) -> None:
@@ -440,17 +453,17 @@ def _show_monte_carlo(console: Any, evidence: MonteCarloEvidence) -> None:
         f"Monte Carlo at {evidence.temperature_K:g} K on {evidence.energy}{by}: "
         f"{evidence.independent_draws} independent draws, {evidence.sweeps:,} sweeps at "
         f"{len(evidence.temperatures_K)} temperatures, autocorrelation "
-        f"{_written(evidence.autocorrelation_sweeps, '.3g')} sweeps"
+        f"{_formatted(evidence.autocorrelation_sweeps, '.3g')} sweeps"
     )
     if evidence.converged:
-        console.print("converged: nothing speaks against it")
+        console.print("converged: no test contradicts it")
     for flag in evidence.flags:
         console.print(f"[yellow]caution:[/yellow] {flag}")
     error = "" if evidence.heat_capacity_error_kB is None else f" ± {evidence.heat_capacity_error_kB:.1g}"
-    mean, mean_error = _written(evidence.mean_energy_eV, ".4f"), _written(evidence.mean_energy_error_eV, ".4f")
+    mean, mean_error = _formatted(evidence.mean_energy_eV, ".4f"), _formatted(evidence.mean_energy_error_eV, ".4f")
     console.print(
         f"mean energy {mean} ± {mean_error} eV, heat capacity "
-        f"{_written(evidence.heat_capacity_kB, '.3g')}{error} k_B a cell"
+        f"{_formatted(evidence.heat_capacity_kB, '.3g')}{error} k_B per cell"
     )
     shown = telling(evidence.order_parameters, _SHOWN_ORDER)
     if not shown:
@@ -462,7 +475,7 @@ def _show_monte_carlo(console: Any, evidence: MonteCarloEvidence) -> None:
         if p.warren_cowley is not None and p.error is not None:
             differs = abs(p.warren_cowley) > 3.0 * p.error + 1e-9
             meaning = ("together" if p.warren_cowley < 0 else "apart") if differs else "as by chance"
-        value = f"{_written(p.warren_cowley, '+.3f')} ± {_written(p.error, '.3f')}"
+        value = f"{_formatted(p.warren_cowley, '+.3f')} ± {_formatted(p.error, '.3f')}"
         table.add_row(f"{p.species_a}-{p.species_b}", sites, f"{p.distance_A:.2f}", value, meaning)
     console.print("short-range order (α: 0 by chance, negative: neighbours more often, 1: never)")
     console.print(table)
@@ -471,7 +484,7 @@ def _show_monte_carlo(console: Any, evidence: MonteCarloEvidence) -> None:
         console.print(f"... and {rest} more pairs (--json gives all)")
 
 
-def _written(value: float | None, digits: str) -> str:
+def _formatted(value: float | None, digits: str) -> str:
     return "unknown" if value is None else format(value, digits)
 
 

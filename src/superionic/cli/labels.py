@@ -1,4 +1,4 @@
-"""``superionic labels``: finished reference calculations as labels, and the gates that labels have to pass."""
+"""The verbs of ``superionic labels``: import finished reference calculations, and test labels by the gates."""
 
 from __future__ import annotations
 
@@ -35,16 +35,17 @@ OutOption = Annotated[Path, typer.Option("--out", "-o", help="Package to write (
 
 @dataclass(frozen=True)
 class StatedReference:
-    """The method behind frames of a file that does not name it."""
+    """The method behind the frames of a file that does not name it."""
 
     heading: ClassVar[str] = "Reference method, where a file does not name it"
 
     code: Annotated[
-        str | None, typer.Option(help="Code that made frames which do not say; by this you answer for convergence too.")
+        str | None,
+        typer.Option(help="Code that calculated the frames; by naming it you also vouch for their convergence."),
     ] = None
     code_version: Annotated[str | None, typer.Option(help="Its version.")] = None
     functional: Annotated[str | None, typer.Option(help="Its functional, e.g. PBE.")] = None
-    energy_convention: Annotated[str | None, typer.Option(help="What its energies count from.")] = None
+    energy_convention: Annotated[str | None, typer.Option(help="Zero of its energies.")] = None
 
 
 @labels_app.command("import")
@@ -54,20 +55,20 @@ def import_command(
         list[Path],
         typer.Argument(
             help="Files, or folders to search: vasprun.xml, OUTCAR, .gpw, outputs of pw.x and CP2K, DeePMD systems "
-            "(type.raw), .extxyz; also packed."
+            "(type.raw), .extxyz; compressed files too."
         ),
     ],
     stated: StatedReference,
     label_keys: LabelKeyOptions,
     out: OutOption = Path("labels.extxyz"),
-    every: Annotated[int, typer.Option(min=1, help="Of a run of many ionic steps, take each so many-th.")] = 1,
+    every: Annotated[int, typer.Option(min=1, help="Use every Nth ionic step of a run.")] = 1,
     kpoint_spacing: Annotated[
         float | None,
         typer.Option(
             min=0.0,
-            help="State k-points by their spacing in 1/Å (with 2π, as VASP's KSPACING), so that cells of many shapes "
+            help="Record k-points by their spacing in 1/Å (with 2π, as VASP's KSPACING), so that cells of many shapes "
             "can share a set; coarser grids are refused.",
-            show_default="each grid as it is",
+            show_default="the grid of each calculation",
         ),
     ] = None,
     dispersion: Annotated[
@@ -79,13 +80,13 @@ def import_command(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Read finished calculations, refuse what is unconverged, cut off or foreign, and write one package.
+    """Read finished calculations, refuse those that are unconverged, truncated or foreign, and write one package.
 
-    Exit code 0 if every file gave labels, 1 if some were refused (each with its reason), 2 if nothing could be read.
+    Exit code 0 if every file gave labels, 1 if some were refused (each with its reason), 2 if none could be read.
     """
     from superionic.campaign.labelled_files import import_to
 
-    found = import_to(
+    imported = import_to(
         paths,
         out,
         every=every,
@@ -100,32 +101,32 @@ def import_command(
         dispersion=None if dispersion is None else parse_dispersion(dispersion),
     )
     if as_json:
-        typer.echo(json.dumps(_import_json(found, out), indent=1))
+        typer.echo(json.dumps(_import_json(imported, out), indent=1))
     else:
-        _show_import(found, out)
-    if not found.entries:
+        _show_import(imported, out)
+    if not imported.entries:
         raise typer.Exit(2)
-    if found.refusals:
+    if imported.refusals:
         raise typer.Exit(_EXIT_FOUND_FAULTS)
 
 
 @labels_app.command("check")
 @grouped
 def check_command(
-    file: Annotated[Path, typer.Argument(help="Package of labels (extended XYZ), or anything that import reads.")],
+    file: Annotated[
+        Path, typer.Argument(help="Package of labels (extended XYZ), or anything that `labels import` reads.")
+    ],
     label_keys: LabelKeyOptions,
     baseline: Annotated[
         str | None,
-        typer.Option(
-            help="Potential whose predictions make the gates sharp, e.g. chgnet; its engine has to be installed."
-        ),
+        typer.Option(help="Potential whose predictions sharpen the gates, e.g. chgnet; its engine must be installed."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Pass a set of labels through all gates and say of each that fails why. Nothing is changed.
+    """Pass a set of labels through all gates and say why each failing label fails. Nothing is changed.
 
-    Exit code 0 if all labels pass, 1 if not. Without --baseline, slips of units or sign in forces and stress are found
-    only where they are large.
+    Exit code 0 if all labels pass, 1 if not. Without --baseline, wrong units or signs of forces and stress are detected
+    only if they make a large difference.
     """
     from superionic.campaign.labelled_files import check_package
     from superionic.execution.codec import to_tree
@@ -151,38 +152,40 @@ def export_command(
     typer.echo(f"next: superionic labels check {out} --baseline chgnet")
 
 
-def _import_json(found: Imported, out: Path) -> dict[str, Any]:
+def _import_json(imported: Imported, out: Path) -> dict[str, Any]:
     from superionic.campaign.labelled_files import references
     from superionic.execution.codec import to_tree
 
     return {
-        "out": str(out) if found.entries else None,
-        "n_labels": len(found.entries),
-        "references": to_tree(references(found.entries)),
-        "isolated_atoms_eV": dict(found.isolated_atoms_eV),
-        "refused": to_tree(found.refusals),
-        "remarks": to_tree(found.remarks),
+        "out": str(out) if imported.entries else None,
+        "n_labels": len(imported.entries),
+        "references": to_tree(references(imported.entries)),
+        "isolated_atoms_eV": dict(imported.isolated_atoms_eV),
+        "refused": to_tree(imported.refusals),
+        "remarks": to_tree(imported.remarks),
     }
 
 
-def _show_import(found: Imported, out: Path) -> None:
+def _show_import(imported: Imported, out: Path) -> None:
     from superionic.campaign.labelled_files import references
 
-    if found.entries:
-        typer.echo(f"{len(found.entries)} label{'s' * (len(found.entries) > 1)} in {out}")
-    _show_references(references(found.entries))
-    if found.isolated_atoms_eV:
-        each = ", ".join(f"{symbol} {energy:.6g} eV" for symbol, energy in found.isolated_atoms_eV.items())
-        typer.echo(f"  references of elements (E0), by isolated atoms: {each}; they stand at the end of the package")
-    if found.refusals:
-        typer.echo(f"{len(found.refusals)} refused:")
-        for refusal in found.refusals[:_MOST_LINES]:
+    if imported.entries:
+        typer.echo(f"{len(imported.entries)} label{'s' * (len(imported.entries) > 1)} in {out}")
+    _show_references(references(imported.entries))
+    if imported.isolated_atoms_eV:
+        each = ", ".join(f"{symbol} {energy:.6g} eV" for symbol, energy in imported.isolated_atoms_eV.items())
+        typer.echo(
+            f"  reference energies of elements (E0), from isolated atoms: {each}; stored at the end of the package"
+        )
+    if imported.refusals:
+        typer.echo(f"{len(imported.refusals)} refused:")
+        for refusal in imported.refusals[:_MOST_LINES]:
             typer.echo(f"  {refusal.file}: {refusal.reason}")
-        _and_more(len(found.refusals))
-    for remark in found.remarks[:_MOST_LINES]:
+        _and_more(len(imported.refusals))
+    for remark in imported.remarks[:_MOST_LINES]:
         typer.echo(f"caution: {remark.file}: {remark.words}")
-    _and_more(len(found.remarks))
-    if found.entries:
+    _and_more(len(imported.remarks))
+    if imported.entries:
         typer.echo(f"next: superionic labels check {out} --baseline chgnet")
 
 
@@ -202,14 +205,14 @@ def _show_check(checked: Checked, file: Path) -> None:
     _and_more(len(checked.unreadable))
 
 
-def _show_references(found: tuple[CountedReference, ...]) -> None:
-    for reference in found:
+def _show_references(counted: tuple[CountedReference, ...]) -> None:
+    for reference in counted:
         typer.echo(
             f"  {reference.n_labels:>5} by {reference.code} {reference.version}, {reference.functional} "
             f"(settings {reference.settings_hash[:12]})"
         )
-    if len(found) > 1:
-        typer.echo(f"  {len(found)} references in one file: one set takes only one of them")
+    if len(counted) > 1:
+        typer.echo(f"  {len(counted)} reference methods in one file: a labelled set may hold only one")
 
 
 def _and_more(number: int) -> None:

@@ -28,10 +28,10 @@ _EXIT_FAULT = 1
 _EXIT_USER_ERROR = 2
 _EXIT_BY_SIGNAL = 128
 _EXIT_CLOSED_PIPE = 141  # as a shell sees a program that SIGPIPE ended
-# Verbs that keep what they do in a run folder: called again, they go on where they were.
-_GO_ON = ("run", "train")
-# Verbs whose result is what they print; what the others print is a courtesy, and their result is in files.
-_PRINT = (
+# Verbs that keep their work in a run folder: called again, they resume where they stopped.
+_RESUMABLE = ("run", "train")
+# Verbs whose result is what they print; the results of the others are files, and what they print is a courtesy.
+_PRINTING = (
     "analyse",
     "check",
     "doctor",
@@ -69,7 +69,7 @@ def build_app(verb: str | None = None) -> typer.Typer:
         help=(
             "From a disordered crystal to ionic conductivity, activation energy and a stability map.\n\n"
             "Begin with [b]superionic init CRYSTAL.cif[/b], look at the plan with [b]superionic check[/b], then "
-            "[b]superionic run[/b]. A run that was stopped or killed goes on where it was when you run it again."
+            "[b]superionic run[/b]. A run that was stopped or killed resumes where it left off when you run it again."
         ),
         no_args_is_help=True,
         rich_markup_mode="rich",
@@ -81,8 +81,8 @@ def build_app(verb: str | None = None) -> typer.Typer:
     return app
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(requested: bool) -> None:
+    if requested:
         from superionic import __version__
 
         typer.echo(f"superionic {__version__}")
@@ -92,15 +92,15 @@ def _show_version(wanted: bool) -> None:
 def _common(
     _version: Annotated[
         bool,
-        typer.Option("--version", help="Print the version and end.", is_eager=True, callback=_show_version),
+        typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_show_version),
     ] = False,
-    _debug: Annotated[bool, typer.Option("--debug", help="Show the whole traceback of an error.")] = False,
+    _debug: Annotated[bool, typer.Option("--debug", help="Show the full traceback of an error.")] = False,
 ) -> None:
-    """Take the options of all commands; ``--debug`` is looked up by :func:`main`."""
+    """Declare the options of all commands; ``--debug`` is read by :func:`main`."""
 
 
 def _print_error(error: SuperionicError, *, as_json: bool = False) -> None:
-    """Print an error for people on standard error, and as one JSON object on standard output where that was asked."""
+    """Print an error for people on standard error and, if ``as_json``, as one JSON object on standard output."""
     from rich.console import Console
     from rich.text import Text
 
@@ -119,33 +119,33 @@ def _print_json_error(message: str, where: str | None, fix: str | None) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and end the process.
+    """Run the command line and exit.
 
-    Exit codes: 0 done, 1 a fault of superionic, 2 something that the user can mend, 128 + n ended by signal n (130 by
-    Ctrl-C), 141 nobody reads what is printed any more.
+    Exit codes: 0 done, 1 a bug in superionic, 2 something that the user can mend, 128 + n ended by signal n (130 by
+    Ctrl-C), 141 the reader of standard output has gone.
     """
     from superionic.execution.interrupts import remembered_interrupts
 
     gc.set_threshold(*GC_THRESHOLDS)
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
-    # `--debug` is welcome at the end of the line too, where people add it.
+    # `--debug` may also stand at the end of the line, where people add it.
     arguments = [argument for argument in arguments if argument != "--debug"]
     with screens() as (out, _), remembered_interrupts() as interrupts:
         code = _call(arguments, interrupts, debug=debug)
         if code == _EXIT_USER_ERROR and "--json" in arguments and not out.is_used:
-            # A command line that click refuses; all other refusals have printed their object.
-            _print_json_error("The command line cannot be understood.", None, "standard error says why")
+            # click refused the command line; every other error has printed its own object.
+            _print_json_error("The command line cannot be understood.", None, "See standard error for the reason.")
         if code != 0 and interrupts.signal is not None:
-            code = _say_stopped(arguments, interrupts)
+            code = _report_stop(arguments, interrupts)
         out.flush()
         if out.error is not None:
-            code = _say_lost(arguments, out, code)
+            code = _report_lost_output(arguments, out, code)
     sys.exit(code)
 
 
 def _call(arguments: list[str], interrupts: Interrupts, *, debug: bool) -> int:
-    """Do what the arguments say and return the exit code."""
+    """Run the verb that the arguments name and return the exit code."""
     from superionic.errors import SuperionicError, storage_error
 
     verb = next((argument for argument in arguments if not argument.startswith("-")), None)
@@ -153,7 +153,7 @@ def _call(arguments: list[str], interrupts: Interrupts, *, debug: bool) -> int:
         if verb == "enumerate" and "--help" not in arguments:
             from superionic.structures.io.reading import start_reader
 
-            start_reader()  # its imports take as long as those of this process, which go on beside them
+            start_reader()  # its imports take as long as those of this process, and run beside them
         build_app(verb if verb in _MODULES else None)(args=arguments)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
@@ -165,7 +165,7 @@ def _call(arguments: list[str], interrupts: Interrupts, *, debug: bool) -> int:
         if isinstance(error, MemoryError):
             error = OSError(errno.ENOMEM, "out of memory")
         if isinstance(error, OSError):
-            _print_error(storage_error(error, doing="go on"), as_json="--json" in arguments)
+            _print_error(storage_error(error, doing="continue"), as_json="--json" in arguments)
             typer.echo("(--debug shows where this happened; all finished work is kept)", err=True)
         else:
             _print_error(error, as_json="--json" in arguments)
@@ -173,39 +173,39 @@ def _call(arguments: list[str], interrupts: Interrupts, *, debug: bool) -> int:
     except Exception as error:
         if debug:
             raise
-        if interrupts.signal is not None:  # a library that is interrupted in a callback raises what it likes
+        if interrupts.signal is not None:  # a library interrupted in a callback may raise anything
             return _EXIT_FAULT
-        typer.echo(f"a fault of superionic: {type(error).__name__}: {error}", err=True)
+        typer.echo(f"a bug in superionic: {type(error).__name__}: {error}", err=True)
         typer.echo("run the same command with --debug and report the traceback; all finished work is kept", err=True)
         return _EXIT_FAULT
     return 0
 
 
-def _say_stopped(arguments: list[str], interrupts: Interrupts) -> int:
-    """Say what ended the command and how to go on, and return the exit code."""
+def _report_stop(arguments: list[str], interrupts: Interrupts) -> int:
+    """Say what stopped the command and how to continue, and return the exit code."""
     number = interrupts.signal
     if number is None:
         raise AssertionError("there was no signal")
-    who = "Ctrl-C" if number.name == "SIGINT" else number.name
-    # Failures that were tried again before the stop need no third time.
+    cause = "Ctrl-C" if number.name == "SIGINT" else number.name
+    # Failures that this run has tried again need no third attempt.
     again = shlex.join(["superionic", *(argument for argument in arguments if argument != "--retry-failed")])
-    if _verb(arguments, _GO_ON):
-        typer.echo(f"stopped by {who}; all finished work is kept; go on with: {again}", err=True)
-    elif not _verb(arguments, ("status",)):
-        typer.echo(f"stopped by {who}; begin again with: {again}", err=True)
+    if _names_verb(arguments, _RESUMABLE):
+        typer.echo(f"stopped by {cause}; all finished work is kept; continue with: {again}", err=True)
+    elif not _names_verb(arguments, ("status",)):
+        typer.echo(f"stopped by {cause}; start again with: {again}", err=True)
     return _EXIT_BY_SIGNAL + int(number)
 
 
-def _say_lost(arguments: list[str], out: Screen, code: int) -> int:
+def _report_lost_output(arguments: list[str], out: Screen, code: int) -> int:
     """Say that standard output could not be written, and return the exit code."""
     from superionic.errors import storage_error
 
     if out.error is None:
         raise AssertionError("nothing was lost")
     closed = out.error.errno == errno.EPIPE
-    if not _verb(arguments, _PRINT):
+    if not _names_verb(arguments, _PRINTING):
         if not closed:
-            typer.echo(f"some of what was printed may be lost ({out.error.strerror}); the work is not", err=True)
+            typer.echo(f"part of the output may be lost ({out.error.strerror}); the results are safe", err=True)
         return code
     if closed:
         return code or _EXIT_CLOSED_PIPE
@@ -213,6 +213,6 @@ def _say_lost(arguments: list[str], out: Screen, code: int) -> int:
     return code or _EXIT_USER_ERROR
 
 
-def _verb(arguments: list[str], verbs: tuple[str, ...]) -> bool:
+def _names_verb(arguments: list[str], verbs: tuple[str, ...]) -> bool:
     words = [argument for argument in arguments if not argument.startswith("-")]
     return " ".join(words[:1]) in verbs or " ".join(words[:2]) in verbs

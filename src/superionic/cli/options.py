@@ -1,7 +1,7 @@
-"""Options and arguments that several verbs share, and how the text given to an option is read.
+"""Options and arguments shared by several verbs, and the parsing of their text.
 
-A verb may also take a group of options: a frozen dataclass whose fields are options, with the heading that they have in
-``--help`` as ``heading``. :func:`grouped` makes the fields options of the verb and gives the verb the dataclass.
+A verb may also take a group of options: a frozen dataclass whose fields are options, and whose ``heading`` stands over
+them in ``--help``. :func:`grouped` turns the fields into options of the verb and passes the verb the dataclass.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ CrystalArgument = Annotated[
 ]
 RunFolderOption = Annotated[
     Path | None,
-    typer.Option("--run-folder", help="Where the results are.", show_default="runs/NAME beside the campaign file"),
+    typer.Option("--run-folder", help="Folder of the results.", show_default="runs/NAME beside the campaign file"),
 ]
 UntilOption = Annotated[str | None, typer.Option(help="Last stage to run, e.g. hull.", show_default="all")]
 RetryFailedOption = Annotated[bool, typer.Option("--retry-failed", help="Try failed calculations again.")]
 SiteOption = Annotated[
-    Path | None, typer.Option("--site", help="Site file (YAML): where tasks run, if not on this machine.")
+    Path | None, typer.Option("--site", help="Site file (YAML) of a cluster, if tasks are not to run on this machine.")
 ]
 BlockOption = Annotated[
     str | None,
@@ -41,7 +41,7 @@ BlockOption = Annotated[
 ChargesOption = Annotated[
     str | None,
     typer.Option(
-        help="Oxidation states, e.g. 'Li=1,Y=3,Cl=-1'.", show_default="from the crystal's file, or guessed; shown"
+        help="Oxidation states, e.g. 'Li=1,Y=3,Cl=-1'.", show_default="from the crystal's file, or guessed and shown"
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
@@ -49,7 +49,7 @@ QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progre
 
 
 def grouped(verb: Callable[..., None]) -> Callable[..., None]:
-    """Make the fields of each option group that a verb takes options of the verb.
+    """Turn the fields of each option group that a verb takes into options of the verb.
 
     Raises
     ------
@@ -68,13 +68,13 @@ def grouped(verb: Callable[..., None]) -> Callable[..., None]:
         parameters += _parameters_of(group)
     names = [parameter.name for parameter in parameters]
     if len(set(names)) < len(names):
-        raise TypeError(f"{verb.__name__} takes two options of one name: {', '.join(names)}")
+        raise TypeError(f"{verb.__name__} takes two options of the same name: {', '.join(names)}")
 
     @functools.wraps(verb)
-    def with_groups(**given: Any) -> None:
+    def with_groups(**values: Any) -> None:
         for name, group in groups.items():
-            given[name] = group(**{field.name: given.pop(field.name) for field in fields(group)})
-        verb(**given)
+            values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
+        verb(**values)
 
     with_groups.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     with_groups.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
@@ -97,7 +97,7 @@ def _parameters_of(group: Any) -> tuple[inspect.Parameter, ...]:
 
 
 def _under(heading: str | None, annotation: Any) -> Any:
-    """Return the annotation of an option with its heading in ``--help``."""
+    """Return the annotation of an option, placed under a heading of ``--help``."""
     if heading is None or get_origin(annotation) is not Annotated:
         return annotation
     kind, option = get_args(annotation)
@@ -108,7 +108,7 @@ def _under(heading: str | None, annotation: Any) -> Any:
 
 @dataclass(frozen=True)
 class LabelKeyOptions:
-    """Where energies, forces and stresses stand in a file of labels."""
+    """The keys of energies, forces and stresses in a file of labels."""
 
     heading: ClassVar[str] = "Keys in extended XYZ"
 
@@ -123,14 +123,14 @@ class LabelKeyOptions:
     ] = None
 
     def keys(self) -> LabelKeys:
-        """Return the keys as the readers of labels take them."""
+        """Return the keys in the form that the readers of labels take."""
         from superionic.labels.frame_values import LabelKeys
 
         return LabelKeys(self.energy_key, self.forces_key, self.stress_key, self.virial_key)
 
 
 def open_campaign(path: Path, run_folder: Path | None) -> Campaign:
-    """Load the campaign of a file, or of the folder that holds it."""
+    """Load the campaign from its file, or from the folder that holds it."""
     from superionic.campaign.run import Campaign
 
     file = path / "campaign.yaml"
@@ -138,7 +138,7 @@ def open_campaign(path: Path, run_folder: Path | None) -> Campaign:
 
 
 def read_site(path: Path | None) -> Site | None:
-    """Read the site file of a ``--site`` option."""
+    """Read the site file that ``--site`` names, if it names one."""
     if path is None:
         return None
     from superionic.campaign.site import load_site
@@ -147,7 +147,7 @@ def read_site(path: Path | None) -> Site | None:
 
 
 def parse_charges(text: str | None) -> dict[str, float] | None:
-    """Read oxidation states such as ``Li=1,Y=3,Cl=-1``."""
+    """Parse oxidation states such as ``Li=1,Y=3,Cl=-1``."""
     from superionic.errors import CampaignFileError
 
     if text is None:
@@ -159,7 +159,7 @@ def parse_charges(text: str | None) -> dict[str, float] | None:
             charges[element.strip()] = float(charge)
         except ValueError:
             raise CampaignFileError(
-                f"{part.strip()!r} is not an element with its charge",
+                f"{part.strip()!r} is not an element with a charge",
                 where="--charges",
                 fix="write e.g. 'Li=1,Y=3,Cl=-1'",
             ) from None
@@ -182,12 +182,12 @@ def parse_dispersion(text: str) -> dict[str, str]:
 
 
 def parse_words(text: str | None) -> tuple[str, ...]:
-    """Read words such as ``Li,Na``, separated by commas or spaces."""
+    """Parse words such as ``Li,Na``, separated by commas or spaces."""
     return () if text is None else tuple(text.replace(",", " ").split())
 
 
 def parse_temperatures(text: str, option: str) -> list[float]:
-    """Read temperatures such as ``600,700,800``, in K."""
+    """Parse temperatures such as ``600,700,800``, in K."""
     from superionic.errors import AnalysisError
 
     try:
@@ -195,12 +195,14 @@ def parse_temperatures(text: str, option: str) -> list[float]:
     except ValueError:
         temperatures = []
     if not temperatures or any(not value > 0.0 for value in temperatures):
-        raise AnalysisError(f"{text!r} are no temperatures.", where=option, fix=f"Write e.g. {option} 600,700,800.")
+        raise AnalysisError(
+            f"{text!r} is not a list of temperatures in K.", where=option, fix=f"Write e.g. {option} 600,700,800."
+        )
     return temperatures
 
 
 def parse_whole_numbers(text: str | None, option: str) -> list[int] | None:
-    """Read whole numbers such as ``8,16,32``."""
+    """Parse whole numbers such as ``8,16,32``."""
     from superionic.errors import CampaignFileError
 
     if text is None:
@@ -209,5 +211,5 @@ def parse_whole_numbers(text: str | None, option: str) -> list[int] | None:
         return [int(part) for part in text.split(",")]
     except ValueError:
         raise CampaignFileError(
-            f"{text!r} is no list of whole numbers", where=option, fix="write e.g. 8,16,32"
+            f"{text!r} is not a list of whole numbers", where=option, fix="write e.g. 8,16,32"
         ) from None

@@ -1,4 +1,4 @@
-"""What moves on standard error while a verb is at work: bars, lines, a spinner."""
+"""The progress of a verb on standard error: bars, lines, a spinner."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LOG_EVERY_S = 30.0
 
 @contextmanager
 def run_progress(*, quiet: bool) -> Iterator[Reporter | None]:
-    """Provide a reporter: bars on a terminal, a line now and then elsewhere, none when quiet."""
+    """Provide a reporter: bars on a terminal, occasional lines elsewhere, None when quiet."""
     console = Console(stderr=True)
     if quiet:
         yield None
@@ -36,7 +36,7 @@ def run_progress(*, quiet: bool) -> Iterator[Reporter | None]:
             TextColumn("{task.fields[now]}"),
         )
         bars = Progress(*columns, console=console)
-        with suppress(Exception):  # a display that fails is no reason to stop: the bars are then not drawn
+        with suppress(Exception):  # a display that fails must not stop the run: the bars are then not drawn
             bars.start()
         try:
             yield _Bars(bars)
@@ -49,7 +49,7 @@ def run_progress(*, quiet: bool) -> Iterator[Reporter | None]:
 
 @contextmanager
 def spinner(words: str, *, quiet: bool) -> Iterator[Callable[[str], None] | None]:
-    """Provide a callback that shows other words beside a spinner; None when quiet or not on a terminal."""
+    """Provide a callback that changes the words beside a spinner; None when quiet or not on a terminal."""
     console = Console(stderr=True)
     if quiet or not console.is_terminal:
         yield None
@@ -60,7 +60,7 @@ def spinner(words: str, *, quiet: bool) -> Iterator[Callable[[str], None] | None
 
 @contextmanager
 def byte_bar(words: str) -> Iterator[Callable[[int, int], None]]:
-    """Provide a callback that shows how many bytes of how many are done, as a bar on a terminal."""
+    """Provide a callback that takes the bytes done and their total, and shows them as a bar on a terminal."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
@@ -81,9 +81,9 @@ class _Bars:
         if stage not in self._ids:
             self._ids[stage] = self._bars.add_task(stage, total=0, now="")
             self._totals[stage] = [0, 0]
-        known = self._totals[stage]
-        known[0], known[1] = max(known[0], known[1] - already_done + total), max(known[1], already_done)
-        self._bars.update(self._ids[stage], total=known[0], completed=known[1])
+        counts = self._totals[stage]
+        counts[0], counts[1] = max(counts[0], counts[1] - already_done + total), max(counts[1], already_done)
+        self._bars.update(self._ids[stage], total=counts[0], completed=counts[1])
 
     def task_ended(self, task: Task[Any], state: str, cost: Mapping[str, float]) -> None:
         del cost

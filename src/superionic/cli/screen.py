@@ -1,7 +1,7 @@
-"""Standard output and error that cannot end the work: closed pipes, full disks, terminals without σ and Å.
+"""Standard output and error whose failures cannot stop a run: closed pipes, full disks, terminals without σ and Å.
 
-What cannot be written is remembered and passed over; the rest of the program never hears of it. Signs that the device
-cannot show are written out in ASCII.
+A failure to write is recorded and passed over; the rest of the program never sees it. Characters that the device
+cannot show are spelled out in ASCII.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ _PLAIN: Final = {
 }  # fmt: skip
 
 
-_FOR_GOOD: Final = (errno.EPIPE, errno.EBADF)
+_PERMANENT: Final = (errno.EPIPE, errno.EBADF)
 
 
 class Screen(io.TextIOBase):
-    """A text stream on another one whose errors stay in here.
+    """A text stream around another one, which keeps that one's errors to itself.
 
-    It has no ``buffer``: whoever would write bytes past it has to write text.
+    It has no ``buffer``, so that nothing can write bytes past it.
 
     Parameters
     ----------
     stream
-        The stream of the interpreter.
+        The interpreter's stream.
     error
-        What is wrong with it from the beginning, if anything is.
+        Why the stream cannot be written from the outset, if it cannot.
 
     Attributes
     ----------
     error
-        Why it could not be written; None as long as it could. A disk that was full is tried again the next time, so
-        that a log goes on when there is space; a pipe that nobody reads is not.
+        Why the last write failed; None while all succeed. A full disk is tried again at the next write, so
+        that a log continues once there is space; a pipe without a reader is not.
     is_used
         Whether anything was written.
     """
@@ -57,70 +57,70 @@ class Screen(io.TextIOBase):
         self._is_gone = error is not None
         self._stream = stream
         self.encoding = stream.encoding or "ascii"
-        # Undecodable bytes of file names go through where the stream lets them; all else that it lacks is ours.
+        # Undecodable bytes of file names pass where the stream lets them; other characters that it lacks we spell out.
         self.errors = "surrogateescape" if stream.errors == "surrogateescape" else "strict"
 
     def write(self, text: str) -> int:
-        """Write text, as far as the device takes it."""
+        """Write as much of a text as the device takes; return the length of the text."""
         if not isinstance(text, str):
             raise TypeError("a screen takes text")
         self.is_used = self.is_used or bool(text)
-        with self._errors_kept():
+        with self._errors_recorded():
             if not self._is_gone:
                 self._stream.write(plain(text, self.encoding, self.errors or "strict"))
         return len(text)
 
     def flush(self) -> None:
-        """Write what waits in the buffer."""
-        with self._errors_kept():
+        """Write out the buffer."""
+        with self._errors_recorded():
             if not self._is_gone:
                 self._stream.flush()
 
     def close(self) -> None:
-        """Write what waits in the buffer; the stream below is not ours to close."""
+        """Write out the buffer; the stream below is not ours to close."""
         self.flush()
 
     def writable(self) -> bool:
-        """Tell that this can be written."""
+        """Return True: a screen can be written."""
         return True
 
     def isatty(self) -> bool:
-        """Tell whether the stream below is a terminal."""
+        """Return whether the stream below is a terminal."""
         with contextlib.suppress(OSError, ValueError):
             return self._stream.isatty()
         return False
 
     def fileno(self) -> int:
-        """Return the number of the file below."""
+        """Return the file descriptor of the stream below."""
         return self._stream.fileno()
 
     def leave(self) -> None:
-        """Write what waits in the buffer, if that can be done, and see that the stream can fail nobody after us."""
+        """Write out the buffer if possible, and make sure that the stream fails for nobody after us."""
         self.flush()
         if self.error is not None and not self._is_gone:
             self._give_up()
 
     @contextmanager
-    def _errors_kept(self) -> Iterator[None]:
+    def _errors_recorded(self) -> Iterator[None]:
         try:
             yield
-        except BlockingIOError:  # whoever reads is slow; this part is lost, the next may come through
+        except BlockingIOError:  # the reader is slow; this part is lost, the next may get through
             return
         except OSError as error:
             self.error = error
-            if error.errno in _FOR_GOOD:
+            if error.errno in _PERMANENT:
                 self._give_up()
-        except ValueError:  # somebody has closed it
+        except ValueError:  # the stream is closed
             self.error = OSError(errno.EBADF, os.strerror(errno.EBADF))
             self._give_up()
 
     def _give_up(self) -> None:
-        """Lead the stream nowhere, with what waits in its buffer and what libraries write past us."""
+        """Redirect the stream to the null device, with its buffer and what libraries write past us."""
         self._is_gone = True
         with contextlib.suppress(OSError, ValueError):
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self._stream.fileno())
-            os.close(nowhere)
+            null_device = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null_device, self._stream.fileno())
+            os.close(null_device)
 
 
 @contextmanager
@@ -141,14 +141,14 @@ def screens() -> Iterator[tuple[Screen, Screen]]:
 
 
 def _screen(number: int, stream: TextIO | None) -> Screen:
-    """Return the screen on a stream; one that was closed before we began goes nowhere."""
+    """Return the screen around a stream; output to one that was closed before we started is discarded."""
     if stream is not None:
         return Screen(stream)
     closed = OSError(errno.EBADF, os.strerror(errno.EBADF))
     with contextlib.suppress(OSError):
         os.fstat(number)
         return Screen(open(os.devnull, "w", encoding="utf-8"), closed)  # noqa: PTH123 - a device, not a path
-    # The number is free: the next file that is opened would get it, and with it whatever is written to the screen.
+    # The descriptor is free: the next file opened would get it, and with it everything written to the screen.
     opened = os.open(os.devnull, os.O_RDWR)
     while opened < number:
         opened = os.dup(opened)
@@ -156,37 +156,37 @@ def _screen(number: int, stream: TextIO | None) -> Screen:
 
 
 def plain(text: str, encoding: str, errors: str = "strict") -> str:
-    """Return a text with the signs that an encoding lacks written out: ``3 mS/cm at sigma``, ``A^3``."""
+    """Return a text with the characters that an encoding lacks spelled out: ``3 mS/cm at sigma``, ``A^3``."""
     try:
         text.encode(encoding, errors)
     except UnicodeEncodeError:
-        return "".join(_shown(sign, encoding, errors) for sign in text)
+        return "".join(_spelled_out(character, encoding, errors) for character in text)
     return text
 
 
 def plain_json(text: str) -> str:
-    """Return the text of a JSON document, by escapes in ASCII where standard output cannot show it as it is."""
+    """Return the text of a JSON document, with the characters that standard output lacks escaped."""
     try:
         text.encode(sys.stdout.encoding or "ascii")
     except UnicodeEncodeError:
-        return "".join(sign if sign.isascii() else json.dumps(sign)[1:-1] for sign in text)
+        return "".join(letter if letter.isascii() else json.dumps(letter)[1:-1] for letter in text)
     return text
 
 
-def _shown(sign: str, encoding: str, errors: str) -> str:
+def _spelled_out(character: str, encoding: str, errors: str) -> str:
     try:
-        sign.encode(encoding, errors)
+        character.encode(encoding, errors)
     except UnicodeEncodeError:
         pass
     else:
-        return sign
-    if sign in _PLAIN:
-        return _PLAIN[sign]
-    kind, _, name = unicodedata.name(sign, "").partition(" LETTER ")
+        return character
+    if character in _PLAIN:
+        return _PLAIN[character]
+    kind, _, name = unicodedata.name(character, "").partition(" LETTER ")
     if kind in ("GREEK SMALL", "GREEK CAPITAL"):
         word = name.partition(" WITH ")[0].removeprefix("FINAL ").lower()
         return word.capitalize() if kind == "GREEK CAPITAL" else word
-    if unicodedata.combining(sign):
+    if unicodedata.combining(character):
         return ""
-    apart = unicodedata.normalize("NFKD", sign).replace("⁄", "/")
-    return apart.encode("ascii", "ignore").decode("ascii") or "?"
+    decomposed = unicodedata.normalize("NFKD", character).replace("⁄", "/")
+    return decomposed.encode("ascii", "ignore").decode("ascii") or "?"

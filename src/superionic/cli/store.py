@@ -1,4 +1,4 @@
-"""``superionic store``: look after what campaigns have stored, and take a whole campaign elsewhere."""
+"""The verbs of ``superionic store``: look after stored results, and move a whole campaign elsewhere."""
 
 from __future__ import annotations
 
@@ -18,27 +18,30 @@ if TYPE_CHECKING:
     from superionic.execution.inventory import StoredItem
 
 store_app = typer.Typer(
-    help="Stored results: verify them, see their size, remove what is not needed; archive a campaign.",
+    help="Stored results: verify them, show their size, remove what is not needed; archive a campaign.",
     no_args_is_help=True,
 )
 _EXIT_DAMAGE = 1
 _MOST_LINES = 20
 _LARGEST = 10
 
-PlaceArgument = Annotated[Path, typer.Argument(help="Campaign file, folder that holds campaign.yaml, or run folder.")]
+LocationArgument = Annotated[
+    Path, typer.Argument(help="Campaign file, folder that holds campaign.yaml, or run folder.")
+]
 
 
 @store_app.command("verify")
 def verify_command(
-    place: PlaceArgument,
+    location: LocationArgument,
     run_folder: RunFolderOption = None,
     set_aside: Annotated[
-        bool, typer.Option("--set-aside", help="Move what is damaged to store/damaged; the next run makes it again.")
+        bool,
+        typer.Option("--set-aside", help="Move damaged results to store/damaged; the next run computes them again."),
     ] = False,
 ) -> None:
     """Read every byte of every result and compare it with its checksum. Changes nothing without --set-aside.
 
-    Exit code 0 if all is whole, 1 if not.
+    Exit code 0 if all results are intact, 1 if not.
     """
     from contextlib import nullcontext
 
@@ -46,64 +49,69 @@ def verify_command(
     from superionic.execution.locks import run_lock
     from superionic.execution.store import Store
 
-    root = _run_folder(place, run_folder)
+    root = _run_folder(location, run_folder)
     with run_lock(root) if set_aside else nullcontext(), byte_bar("verifying") as watch:
-        found = verify_store(Store(root / "store", read_only=not set_aside), set_aside=set_aside, watch=watch)
+        inspection = verify_store(Store(root / "store", read_only=not set_aside), set_aside=set_aside, watch=watch)
+    checked = inspection.checked
     typer.echo(
-        f"{found.checked.number} results, {size_text(found.checked.size_bytes)}: {len(found.damaged)} damaged, "
-        f"{len(found.unreadable)} cannot be read"
+        f"{checked.number} results, {size_text(checked.size_bytes)}: {len(inspection.damaged)} damaged, "
+        f"{len(inspection.unreadable)} cannot be read"
     )
-    for what, faults in (("damaged", found.damaged), ("cannot be read", found.unreadable)):
+    for what, faults in (("damaged", inspection.damaged), ("cannot be read", inspection.unreadable)):
         for fault in faults[:_MOST_LINES]:
             typer.echo(f"  {what}: {fault.path}: {fault.reason}")
         _and_more(len(faults))
-    if found.earlier_format:
-        typer.echo(f"{found.earlier_format} results of an earlier version were not looked at; a run takes them over")
-    if found.damaged:
+    if inspection.earlier_format:
+        typer.echo(f"{inspection.earlier_format} results of an earlier version skipped; a run converts them")
+    if inspection.damaged:
         typer.echo(
-            f"set aside in {root / 'store' / 'damaged'}; superionic run makes them again"
+            f"set aside in {root / 'store' / 'damaged'}; superionic run computes them again"
             if set_aside
-            else "--set-aside moves them out of the way, and superionic run makes them again"
+            else "--set-aside moves them out of the way, and superionic run then computes them again"
         )
-    if not found.is_whole:
+    if not inspection.is_whole:
         raise typer.Exit(_EXIT_DAMAGE)
 
 
 @store_app.command("gc")
 def gc_command(
     places: Annotated[list[Path], typer.Argument(help="Folders with campaign files, or campaign files.")],
-    delete: Annotated[bool, typer.Option("--delete", help="Remove it; without this it is only shown.")] = False,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Remove them; without this option they are only listed.")
+    ] = False,
     damaged_days: Annotated[
         float | None,
-        typer.Option("--damaged-days", min=0.0, help="Also what was set aside as damaged so many days ago or earlier."),
+        typer.Option(
+            "--damaged-days", min=0.0, help="Also remove what was set aside as damaged at least this many days ago."
+        ),
     ] = None,
     run_folder: Annotated[
         Path | None, typer.Option("--run-folder", help="The run folder that all these campaign files share.")
     ] = None,
 ) -> None:
-    """Remove results that no campaign file needs, such as those of settings that were changed. A dry run by default.
+    """Remove results that no campaign file needs, such as those of former settings. A dry run by default.
 
-    A campaign that is not finished, or whose file has a mistake, stops it: nothing is removed on a guess.
+    If a campaign is unfinished or its file has an error, nothing is removed, since its needs are unknown.
     """
     from superionic.campaign.cleaning import clean
 
-    found = clean(places, run_folder=run_folder, delete=delete, damaged_days=damaged_days)
-    for cleaning in found:
+    cleanings = clean(places, run_folder=run_folder, delete=delete, damaged_days=damaged_days)
+    for cleaning in cleanings:
         _show_cleaning(cleaning)
-    if not found:
+    if not cleanings:
         typer.echo("there are no results yet")
     elif not delete:
-        typer.echo("nothing was removed; --delete does it")
+        typer.echo("nothing was removed; add --delete to remove it")
 
 
 @store_app.command("size")
-def size_command(place: PlaceArgument, run_folder: RunFolderOption = None, as_json: JsonOption = False) -> None:
-    """Show what takes space in a run folder: results by stage, the largest ones, and all besides."""
+def size_command(location: LocationArgument, run_folder: RunFolderOption = None, as_json: JsonOption = False) -> None:
+    """Show what takes up space in a run folder: results by stage, the largest ones, and other files."""
     from superionic.execution.inventory import by_stage, content_of, stored_items
     from superionic.execution.ledger import LEDGER, Ledger
     from superionic.execution.store import Store
 
-    root = _run_folder(place, run_folder)
+    root = _run_folder(location, run_folder)
     items = list(stored_items(Store(root / "store", read_only=True), Ledger(root / LEDGER)))
     stages = by_stage(items)
     others = {
@@ -144,14 +152,16 @@ def export_command(
         Path | None, typer.Option("--out", "-o", help="Archive to write.", show_default="NAME.zip in this folder")
     ] = None,
     run_folder: RunFolderOption = None,
-    title: Annotated[str | None, typer.Option(help="Title of the data.", show_default="that of the report")] = None,
-    author: Annotated[list[str] | None, typer.Option(help="Name of an author; once for each.")] = None,
+    title: Annotated[str | None, typer.Option(help="Title of the data set.", show_default="that of the report")] = None,
+    author: Annotated[list[str] | None, typer.Option(help="Name of an author; repeatable.")] = None,
     licence: Annotated[str, typer.Option(help="Licence of the data: SPDX identifier, e.g. CC-BY-4.0, or URL.")] = "",
-    unfinished: Annotated[bool, typer.Option("--unfinished", help="Also if the campaign is not finished.")] = False,
+    unfinished: Annotated[
+        bool, typer.Option("--unfinished", help="Archive the campaign even if it is not finished.")
+    ] = False,
 ) -> None:
     """Write one archive for Zenodo or another machine: campaign, inputs, results, report, provenance, checksums.
 
-    It is described by the RO-Crate standard, and opens with any program for ZIP files as the folder of a campaign.
+    It follows the RO-Crate standard, and unpacks, with any ZIP program, into the folder of a campaign.
     """
     from superionic.campaign.archive import export_campaign
     from superionic.campaign.provenance import Publication
@@ -159,40 +169,41 @@ def export_command(
     opened = open_campaign(campaign, run_folder)
     publication = Publication(title or opened.file.report.title or opened.file.name, tuple(author or ()), licence)
     with byte_bar("archiving") as watch:
-        made = export_campaign(
+        archived = export_campaign(
             opened, out or Path(f"{opened.file.name}.zip"), publication=publication, unfinished=unfinished, watch=watch
         )
     typer.echo(
-        f"{made.path}: {size_text(made.size_bytes)}, {made.n_files} files ({size_text(made.content_bytes)}), of which "
-        f"{made.n_results} are results of tasks"
+        f"{archived.path}: {size_text(archived.size_bytes)}, {archived.n_files} files "
+        f"({size_text(archived.content_bytes)}), of which {archived.n_results} are results of tasks"
     )
-    if made.to_do:
-        typer.echo(f"the campaign is not finished: {made.to_do} tasks are to be done")
+    if archived.to_do:
+        typer.echo(f"the campaign is not finished: {archived.to_do} tasks remain")
     if not licence:
-        typer.echo("no licence is stated in it: --licence, e.g. CC-BY-4.0, does that")
+        typer.echo("the archive states no licence; add one with --licence, e.g. CC-BY-4.0")
 
 
 @store_app.command("import")
 def import_command(
-    archive: Annotated[Path, typer.Argument(help="Archive that superionic store export wrote.")],
-    into: Annotated[Path, typer.Option("--into", help="Folder to make; it may be there if it is empty.")],
+    archive: Annotated[Path, typer.Argument(help="Archive written by superionic store export.")],
+    into: Annotated[Path, typer.Option("--into", help="Folder to create; it may exist if it is empty.")],
 ) -> None:
     """Unpack an archive into a new folder and verify every checksum; a damaged or foreign one leaves nothing behind."""
     from superionic.campaign.unpacking import import_archive
 
     with byte_bar("unpacking") as watch:
-        made = import_archive(archive, into, watch=watch)
+        archived = import_archive(archive, into, watch=watch)
     typer.echo(
-        f"{into}: {made.n_files} files, {size_text(made.size_bytes)}, all as exported by superionic {made.superionic}"
+        f"{into}: {archived.n_files} files, {size_text(archived.size_bytes)}, identical to what superionic "
+        f"{archived.superionic} exported"
     )
-    typer.echo(f"next: superionic status {made.campaign}")
+    typer.echo(f"next: superionic status {archived.campaign}")
 
 
 # ---- helpers --------------------------------------------------------------------------------------------------------
 
 
-def _run_folder(place: Path, run_folder: Path | None) -> Path:
-    """Return the run folder that is named, or that of the campaign.
+def _run_folder(location: Path, run_folder: Path | None) -> Path:
+    """Return the run folder named by ``run_folder`` or ``location``, or that of the campaign at ``location``.
 
     Raises
     ------
@@ -201,8 +212,8 @@ def _run_folder(place: Path, run_folder: Path | None) -> Path:
     """
     from superionic.errors import StorageError
 
-    is_one = run_folder is None and (place / "store").is_dir() and not (place / "campaign.yaml").is_file()
-    root = place if is_one else open_campaign(place, run_folder).run_folder
+    is_run_folder = (location / "store").is_dir() and not (location / "campaign.yaml").is_file()
+    root = location if run_folder is None and is_run_folder else open_campaign(location, run_folder).run_folder
     if not (root / "store").is_dir():
         raise StorageError(
             "there are no results yet", where=str(root), fix="check the path, or begin with superionic run"
@@ -219,7 +230,7 @@ def _show_cleaning(cleaning: Cleaning) -> None:
     for stage, amount in by_stage(cleaning.unneeded).items():
         typer.echo(f"  {removed}: {stage}: {amount.number} results, {size_text(amount.size_bytes)}")
     for what, amount in (
-        ("left behind by processes that are gone", cleaning.leftovers),
+        ("left behind by processes that have ended", cleaning.leftovers),
         ("set aside as damaged", cleaning.damaged),
     ):
         if amount.number:
@@ -238,7 +249,7 @@ def _and_more(number: int) -> None:
 
 
 def size_text(size_bytes: int) -> str:
-    """Return a size as people read it: ``1.2 MB``."""
+    """Return a size with a decimal unit: ``1.2 MB``."""
     size = float(size_bytes)
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1000:

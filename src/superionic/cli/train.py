@@ -1,4 +1,4 @@
-"""The verbs ``superionic train ...``: parse, call, print, nothing else."""
+"""The verbs of ``superionic train``: their options and their output."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 train_app = typer.Typer(
     help=(
-        "Training on a file of labels, without a campaign: look it over, search settings, find out how many labels are "
-        "enough, compare ways of training. What is computed is kept: the same command again goes on where it stopped."
+        "Train on a file of labels, without a campaign: check the labels, search settings, find how many labels are "
+        "enough, compare ways of training. Results are stored: the same command, given again, resumes where it stopped."
     ),
     no_args_is_help=True,
 )
 
-_EXIT_FOUND = 2
+_EXIT_PROBLEMS = 2
 _UNITS = {
     "energy_meV_per_atom": ("energy", "meV/atom", 1.0),
     "force_meV_per_A": ("force", "meV/Å", 1.0),
@@ -40,32 +40,36 @@ DEFAULT_SEARCH: dict[str, list[Any]] = {
     "freeze": ["none", "embeddings", "two-blocks"],
     "epochs": [50, 100],
 }
-"""Settings that are searched unless told otherwise: those that paper B optimised."""
+"""Settings searched by default: those that paper B optimised."""
 
 LabelsArgument = Annotated[
     Path,
     typer.Argument(
-        help="Labels: extended XYZ with energy, forces, stress (`run=...` in each comment line is the trajectory), or "
-        "an output that `superionic labels import` reads."
+        help="Labels: extended XYZ with energy, forces, stress (`run=...` in each comment line: its trajectory), or "
+        "any output that `superionic labels import` reads."
     ),
 ]
-SeedsOption = Annotated[int, typer.Option(min=1, help="Trainings of each kind, with different seeds.")]
+SeedsOption = Annotated[int, typer.Option(min=1, help="Number of trainings of each kind, with different seeds.")]
 FolderOption = Annotated[
-    Path | None, typer.Option("--folder", help="Where results go.", show_default="train-NAME beside the labels")
+    Path | None, typer.Option("--folder", help="Folder of the results.", show_default="train-NAME beside the labels")
 ]
 
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """The potential to begin with, and how it is trained."""
+    """The potential to start from, and how it is trained."""
 
     heading: ClassVar[str] = "Potential and trainer"
 
     engine: Annotated[str, typer.Option(help="Potential to train: chgnet, sevennet, mace, matgl.")] = "chgnet"
-    model: Annotated[str | None, typer.Option(help="Which model of it, e.g. r2scan.", show_default="its own")] = None
-    file: Annotated[Path | None, typer.Option(help="Checkpoint of yours to begin from (sevennet, mace, matgl).")] = None
+    model: Annotated[
+        str | None,
+        typer.Option(help="Published model of that engine, e.g. r2scan.", show_default="the engine's default"),
+    ] = None
+    file: Annotated[Path | None, typer.Option(help="Your own checkpoint to start from (sevennet, mace, matgl).")] = None
     potential_option: Annotated[
-        list[str] | None, typer.Option(help="How to load it, e.g. energy_convention='MP raw PBE(+U)'; repeatable.")
+        list[str] | None,
+        typer.Option(help="Option for loading it, e.g. energy_convention='MP raw PBE(+U)'; repeatable."),
     ] = None
     option: Annotated[
         list[str] | None,
@@ -79,18 +83,18 @@ class SplitOptions:
 
     heading: ClassVar[str] = "Training, validation and test set"
 
-    split_by: Annotated[
-        str, typer.Option(help="What lies on one side of the split as a whole: run, ordering or composition.")
-    ] = "run"
+    split_by: Annotated[str, typer.Option(help="What the split never divides: run, ordering or composition.")] = "run"
     test_run: Annotated[
-        list[str] | None, typer.Option("--test-run", help="A run to hold out for the test; repeatable.")
+        list[str] | None, typer.Option("--test-run", help="Run to hold out for testing; repeatable.")
     ] = None
     validation_run: Annotated[
-        list[str] | None, typer.Option("--validation-run", help="A run to choose the best epoch by; repeatable.")
+        list[str] | None, typer.Option("--validation-run", help="Run that selects the best epoch; repeatable.")
     ] = None
-    test_fraction: Annotated[float, typer.Option(min=0, max=0.9, help="Share held out, where no runs are named.")] = 0.2
+    test_fraction: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Share of labels held out if no runs are named.")
+    ] = 0.2
     validation_fraction: Annotated[
-        float, typer.Option(min=0.01, max=0.9, help="Share that chooses the best epoch.")
+        float, typer.Option(min=0.01, max=0.9, help="Share of labels that selects the best epoch.")
     ] = 0.15
     seed: Annotated[int, typer.Option(help="Seed of splits and trainings.")] = 0
 
@@ -100,14 +104,16 @@ class SplitOptions:
         Raises
         ------
         CampaignFileError
-            If ``split_by`` is none of the three.
+            If ``split_by`` is not one of the three.
         """
         from superionic.errors import CampaignFileError
         from superionic.stages.studies import SplitRule
 
         if self.split_by not in ("run", "ordering", "composition"):
             raise CampaignFileError(
-                f"{self.split_by!r} is no way to split", where="--split-by", fix="use run, ordering or composition"
+                f"labels cannot be split by {self.split_by!r}",
+                where="--split-by",
+                fix="use run, ordering or composition",
             )
         return SplitRule(
             self.split_by,  # type: ignore[arg-type]
@@ -120,15 +126,15 @@ class SplitOptions:
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """Where a verb's results go, and what it prints."""
+    """Where a verb's results are written, and what it prints."""
 
     folder: FolderOption = None
-    workers: Annotated[int, typer.Option(min=1, help="Trainings at once.")] = 2
+    workers: Annotated[int, typer.Option(min=1, help="Number of trainings to run at once.")] = 2
     as_json: JsonOption = False
     quiet: QuietOption = False
 
     def folder_for(self, labels: Path) -> Path:
-        """Return where results of a file of labels go."""
+        """Return the folder for the results of a file of labels."""
         return self.folder if self.folder is not None else labels.absolute().parent / f"train-{labels.stem}"
 
 
@@ -141,9 +147,9 @@ def check_command(
     label_keys: LabelKeyOptions,
     output: OutputOptions,
 ) -> None:
-    """Look labels over before training: units, signs, leakage, missing elements, ranges, duplicates.
+    """Check labels before training: units, signs, leakage, missing elements, ranges, duplicates.
 
-    Exit code 2 if something would spoil the training.
+    Exit code 2 if a problem would spoil the training.
     """
     from superionic.campaign.study import results_json
     from superionic.stages.studies import check
@@ -160,14 +166,14 @@ def check_command(
             typer.echo(f"{part:<11}{number:>5} labels of {len(runs)} runs: {', '.join(runs[:6])}")
         shifts = ", ".join(f"{element} {value:+.3f}" for element, value in result.element_references_eV.items())
         typer.echo(f"energy references (eV/atom): {shifts}")
-        typer.echo(f"what they leave of the energies: {1000 * result.rms_residual_eV_per_atom:.1f} meV/atom")
+        typer.echo(f"residual of the energies: {1000 * result.rms_residual_eV_per_atom:.1f} meV/atom")
         _notes(result)
         for finding in result.findings:
             typer.echo(f"{finding.severity}: {finding.name}: {finding.evidence}\n  fix: {finding.fix}")
         if not result.findings:
-            typer.echo("nothing is wrong with these labels")
+            typer.echo("no problems in these labels")
     if any(finding.severity == "error" for finding in result.findings):
-        raise typer.Exit(_EXIT_FOUND)
+        raise typer.Exit(_EXIT_PROBLEMS)
 
 
 @train_app.command("curve")
@@ -182,22 +188,27 @@ def curve_command(
         str | None, typer.Option(help="Training-set sizes, e.g. 8,16,32.", show_default="halvings of all")
     ] = None,
     same: Annotated[
-        str, typer.Option(help="What all sizes share: steps (small sets are passed over more often) or epochs.")
+        str, typer.Option(help="Budget that all sizes share: steps (so that small sets get more epochs) or epochs.")
     ] = "steps",
     worth: Annotated[
-        float, typer.Option(min=0.001, max=0.9, help="By how much a doubling must lower an error to be worth it.")
+        float,
+        typer.Option(
+            min=0.001,
+            max=0.9,
+            help="Smallest relative reduction of an error that makes doubling the labels worthwhile.",
+        ),
     ] = 0.1,
     further: Annotated[str | None, typer.Option(help="Numbers of further labels to plan for, e.g. 100,500.")] = None,
-    hours_per_label: Annotated[float | None, typer.Option(help="What one label costs, for the plan.")] = None,
+    hours_per_label: Annotated[float | None, typer.Option(help="Cost of one label in hours, for the plan.")] = None,
     table: Annotated[
         Path | None,
-        typer.Option(help="CSV of your own: column n (labels) and others, such as an error of Ea, by size."),
+        typer.Option(help="Your own CSV of errors by size: a column n (labels) and others, such as an error of Ea."),
     ] = None,
     seeds: SeedsOption = 1,
 ) -> None:
-    """Train on nested subsets, and say what the next labels would buy.
+    """Train on nested subsets, and estimate what further labels would gain.
 
-    All sizes are judged on one test set. A power law is fitted to each error; "enough" means that a doubling of the
+    All sizes are evaluated on one test set. A power law is fitted to each error; "enough" means that doubling the
     labels would lower it by less than --worth.
     """
     from superionic.campaign.study import read_table, results_json
@@ -205,13 +216,13 @@ def curve_command(
     from superionic.stages.studies import curve
 
     own = read_table(table) if table is not None else []
-    chosen, planned = parse_whole_numbers(sizes, "--sizes"), parse_whole_numbers(further, "--further")
+    train_sizes, planned = parse_whole_numbers(sizes, "--sizes"), parse_whole_numbers(further, "--further")
     if same not in ("steps", "epochs"):
-        raise CampaignFileError(f"{same!r} is not what sizes can share", where="--same", fix="use steps or epochs")
+        raise CampaignFileError(f"sizes cannot share {same!r}", where="--same", fix="use steps or epochs")
     with _study(labels, training, split, label_keys, output) as study:
         result = curve(
             study,
-            chosen,
+            train_sizes,
             seeds=seeds,
             same=same,
             worth=worth,
@@ -228,15 +239,15 @@ def curve_command(
         _softness("before training" if trained.n == 0 else f"{trained.n} labels (seed {trained.seed})", trained.errors)
     for name, verdict in result.enough.items():
         if name.startswith("mae_") or not name.startswith("rmse_"):
-            typer.echo(verdict.words.replace(name, _spoken(name)[0]))
+            typer.echo(verdict.words.replace(name, _heading(name)[0]))
     for name, rows in result.budget.items():
-        word, unit, scale = _spoken(name)
+        word, unit, scale = _heading(name)
         for row in rows if name.startswith("mae_") else ():
             between = (
                 "" if row.low is None or row.high is None else f" ({scale * row.low:.3g} to {scale * row.high:.3g})"
             )
             hours = "" if row.hours is None else f", {row.hours:.3g} h"
-            far = "" if row.extrapolated <= 4.0 else "; far beyond what was measured"
+            far = "" if row.extrapolated <= 4.0 else "; far beyond the sizes measured"
             typer.echo(f"{row.further} more labels{hours}: {word} {scale * row.expected:.3g}{between} {unit}{far}")
     _notes(result)
     _say_where(written)
@@ -258,12 +269,14 @@ def search_command(
             show_default="paper B",
         ),
     ] = None,
-    grid: Annotated[bool, typer.Option("--grid", help="All combinations; else one option after the other.")] = False,
+    grid: Annotated[
+        bool, typer.Option("--grid", help="Try all combinations instead of one option after the other.")
+    ] = False,
     seeds: SeedsOption = 1,
 ) -> None:
-    """Search the settings of a training by the validation loss (paper B: batch size, epochs, rate, frozen layers).
+    """Search for the best settings by validation loss (paper B: batch size, epochs, rate, frozen layers).
 
-    The test set judges the chosen setting alone.
+    Only the best setting is evaluated on the test set.
     """
     from superionic.campaign.study import parse_options, results_json
     from superionic.results.studies import shown
@@ -278,9 +291,9 @@ def search_command(
         return
     for row in result.rows:
         spread = f" ± {0.5 * row.spread:.4f}" if seeds > 1 else ""
-        words = _settings(row.changes) or "settings as given"
+        words = _settings(row.changes) or "initial settings"
         typer.echo(f"{row.validation_loss:.5f}{spread}  best epoch {row.best_epoch[0]}  {words}")
-    typer.echo("best: " + (_settings(result.rows[0].changes) or "the settings as given"))
+    typer.echo("best: " + (_settings(result.rows[0].changes) or "the initial settings"))
     before: dict[str, Cell] = {"training": "before", **shown(result.before)}
     after: dict[str, Cell] = {"training": "after", **shown(result.after)}
     _error_table([before, after], ["training"], f"{result.set} set")
@@ -305,22 +318,24 @@ def compare_command(
     others: Annotated[
         Path | None,
         typer.Option(
-            help="Structures of other chemistries for the forgetting test.", show_default="14 simple crystals"
+            help="Structures of other chemistries for the test of forgetting.", show_default="14 simple crystals"
         ),
     ] = None,
     temperature: Annotated[
-        float, typer.Option("--temperature-K", help="Temperature of the stability test: your highest.")
+        float, typer.Option("--temperature-K", help="Temperature of the stability test; take your highest.")
     ] = 800.0,
     length: Annotated[
         float, typer.Option("--length-ps", min=0, help="Length of the stability test; 0 leaves it out.")
     ] = 2.0,
-    timestep: Annotated[float, typer.Option("--timestep-fs", min=0.1, max=10, help="Its time step.")] = 2.0,
+    timestep: Annotated[
+        float, typer.Option("--timestep-fs", min=0.1, max=10, help="Time step of the stability test.")
+    ] = 2.0,
     seeds: SeedsOption = 1,
 ) -> None:
-    """Compare ways of training on the same labels and budget: errors, forgetting, stability.
+    """Compare ways of training on the same labels with the same budget: errors, forgetting, stability.
 
-    Forgetting: how far predictions on other chemistries move away from the pretrained ones. Stability: a run at a high
-    temperature that must not blow up.
+    Forgetting: how far predictions for other chemistries move from those of the pretrained potential. Stability: a run
+    at high temperature, which must not blow up.
     """
     from superionic.campaign.study import results_json
     from superionic.execution.kept_files import keep
@@ -328,10 +343,12 @@ def compare_command(
     from superionic.stages.study_compare import choose_methods, compare
 
     stability = StabilityTest(temperature, length, timestep) if length > 0 else None
-    chosen = choose_methods(training.engine, None if methods is None else [name.strip() for name in methods.split(",")])
+    compared = choose_methods(
+        training.engine, None if methods is None else [name.strip() for name in methods.split(",")]
+    )
     with _study(labels, training, split, label_keys, output) as study:
-        kept = None if others is None else keep(others)
-        result = compare(study, chosen, others=kept, stability=stability, seeds=seeds)
+        stored = None if others is None else keep(others)
+        result = compare(study, compared, others=stored, stability=stability, seeds=seeds)
     written = _write(output, labels, "compare", result)
     if output.as_json:
         typer.echo(results_json(result))
@@ -346,10 +363,10 @@ def compare_command(
         for row in result.rows
         if row.forgotten is not None
     ]
-    _error_table(moved, columns[:2], f"moved away from the pretrained: {result.n_others} other structures")
+    _error_table(moved, columns[:2], f"change from the pretrained potential on {result.n_others} other structures")
     for row in result.rows:
         if row.run is not None:
-            end = "held" if row.run.stable else f"ended: {row.run.stopped}"
+            end = "stable" if row.run.stable else f"stopped: {row.run.stopped}"
             typer.echo(f"{row.method} (seed {row.seed}) at {temperature:g} K: {row.run.stable_ps:g} ps, {end}")
         if row.failed is not None:
             typer.echo(f"{row.method} (seed {row.seed}) failed: {row.failed}")
@@ -422,8 +439,8 @@ def _softness(whose: str, errors: ErrorMetrics) -> None:
             typer.echo(f"caution: {whose}: {words}.")
 
 
-def _spoken(name: str) -> tuple[str, str, float]:
-    """Give the words, the unit and the factor by which a column is told."""
+def _heading(name: str) -> tuple[str, str, float]:
+    """Return the words, the unit and the factor with which a column is shown."""
     kind, _, what = name.partition("_")
     word, unit, scale = _UNITS.get(what, (name, "", 1.0))
     return (f"{word} {kind.upper()}" if what in _UNITS else name), unit, scale

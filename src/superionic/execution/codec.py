@@ -1,12 +1,12 @@
 """Exact, deterministic encoding of task results.
 
 A result is a frozen dataclass, or a tree of dictionaries, lists, JSON scalars, numpy arrays and :class:`ase.Atoms`. It
-becomes one JSON text and one uncompressed ``.npz`` file. The same value always gives the same bytes (fixed dates inside
-the archive, sorted keys), and every float comes back bit for bit. No pickles: a result can be read by any version of
-Python or numpy, and nothing in it can run code.
+is encoded as a JSON text and an uncompressed ``.npz`` file. Equal values give equal bytes (the archive has fixed dates
+and sorted keys), and floats are restored bit for bit. There are no pickles: any version of Python or numpy can read a
+result, and nothing in it can run code.
 
-What is stored is the tree; which classes it is read as, the type hints of the reader say (:func:`from_tree`). The same
-codec serves the store, the inputs of tasks, and ``results.json`` (:func:`plain_json`).
+The store holds the tree; the type hints of the reader determine the classes as which it is read (:func:`from_tree`).
+The same codec serves the store, the inputs of tasks, and ``results.json`` (:func:`plain_json`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MARKERS = ("__array__", "__atoms__", "__float__")
 
 
 def canonical_json(value: Any) -> str:
-    """Return the one JSON text of a tree of plain values: sorted keys, no spaces, shortest exact floats.
+    """Return the canonical JSON text of a tree of plain values: sorted keys, no spaces, shortest exact floats.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def encode(value: Any) -> tuple[str, bytes]:
     Raises
     ------
     TypeError
-        If the value holds something that a result may not hold; the message names its place.
+        If the value holds something that a result may not hold; the message says where.
     """
     arrays: dict[str, np.ndarray] = {}
     tree = _encode(to_tree(value), arrays, "result")
@@ -70,7 +70,7 @@ def decode(text: str, archive: bytes) -> Any:
     return _decode(json.loads(text), arrays)
 
 
-def _encode(value: Any, arrays: dict[str, np.ndarray], place: str) -> Any:
+def _encode(value: Any, arrays: dict[str, np.ndarray], where: str) -> Any:
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, (float, np.floating)):
@@ -82,20 +82,20 @@ def _encode(value: Any, arrays: dict[str, np.ndarray], place: str) -> Any:
         return int(value)
     if isinstance(value, np.ndarray):
         if value.dtype.hasobject:
-            raise TypeError(f"{place}: arrays of Python objects cannot be stored")
+            raise TypeError(f"{where}: arrays of Python objects cannot be stored")
         name = f"a{len(arrays):05d}"
         arrays[name] = np.ascontiguousarray(value).reshape(value.shape)
         return {"__array__": name}
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str) or key in _MARKERS:
-                raise TypeError(f"{place}: {key!r} cannot be a key of a result")
-        return {key: _encode(item, arrays, f"{place}.{key}") for key, item in sorted(value.items())}
+                raise TypeError(f"{where}: {key!r} cannot be a key of a result")
+        return {key: _encode(item, arrays, f"{where}.{key}") for key, item in sorted(value.items())}
     if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
-        return [_encode(item, arrays, f"{place}[{index}]") for index, item in enumerate(value)]
+        return [_encode(item, arrays, f"{where}[{index}]") for index, item in enumerate(value)]
     if _is_atoms(value):
-        return {"__atoms__": _encode(_atoms_to_tree(value), arrays, place)}
-    raise TypeError(f"{place}: a {type(value).__name__} cannot be stored in a result")
+        return {"__atoms__": _encode(_atoms_to_tree(value), arrays, where)}
+    raise TypeError(f"{where}: a {type(value).__name__} cannot be stored in a result")
 
 
 def _decode(tree: Any, arrays: Mapping[str, np.ndarray]) -> Any:
@@ -154,10 +154,10 @@ def _unpack(data: bytes) -> dict[str, np.ndarray]:
 
 
 class ShapeError(ValueError):
-    """A tree does not have the shape of the type that it is read as; the message names the place."""
+    """A tree does not have the shape of the type that it is read as; the message says where."""
 
 
-def to_tree(value: Any, place: str = "result") -> Any:
+def to_tree(value: Any, where: str = "result") -> Any:
     """Turn frozen results into a tree of dictionaries, lists and scalars; arrays and structures stay as they are.
 
     A dataclass becomes a dictionary of its fields, a tuple a list. :func:`from_tree` is the inverse.
@@ -165,32 +165,32 @@ def to_tree(value: Any, place: str = "result") -> Any:
     Raises
     ------
     TypeError
-        If the value holds something that a result may not hold; the message names its place.
+        If the value holds something that a result may not hold; the message says where.
     """
     if value is None or isinstance(value, (bool, int, str, float, np.ndarray, np.generic)):
         return value.item() if isinstance(value, np.generic) else value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
-            field.name: to_tree(getattr(value, field.name), f"{place}.{field.name}")
+            field.name: to_tree(getattr(value, field.name), f"{where}.{field.name}")
             for field in dataclasses.fields(value)
             if field.init
         }
     if isinstance(value, Mapping):
-        return {_key(key, place): to_tree(item, f"{place}.{key}") for key, item in value.items()}
+        return {_key(key, where): to_tree(item, f"{where}.{key}") for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
-        return [to_tree(item, f"{place}[{index}]") for index, item in enumerate(value)]
+        return [to_tree(item, f"{where}[{index}]") for index, item in enumerate(value)]
     if _is_atoms(value):
         return value
-    raise TypeError(f"{place}: a {type(value).__name__} cannot be stored in a result")
+    raise TypeError(f"{where}: a {type(value).__name__} cannot be stored in a result")
 
 
-def from_tree(tree: Any, hint: Any, place: str = "result") -> Any:
+def from_tree(tree: Any, hint: Any, where: str = "result") -> Any:
     """Read a tree as the type that a hint names: the inverse of :func:`to_tree`.
 
     Parameters
     ----------
     tree
-        What :func:`to_tree` gave, or the same after a way through JSON, where arrays have become nested lists.
+        The output of :func:`to_tree`, possibly after a passage through JSON, which turns arrays into nested lists.
     hint
         A dataclass, a scalar, ``Literal``, a union, ``tuple[...]``, ``Sequence[...]``, ``list[...]``, ``Mapping[...]``,
         ``dict[...]``, a numpy array, ``ase.Atoms`` or ``Any``. The fields of a dataclass are read by their own hints.
@@ -198,15 +198,15 @@ def from_tree(tree: Any, hint: Any, place: str = "result") -> Any:
     Raises
     ------
     ShapeError
-        If the tree does not fit; the message names the place.
+        If the tree does not fit the type; the message says where.
     """
-    return _reader(hint)(tree, place)
+    return _reader(hint)(tree, where)
 
 
 def plain_json(tree: Any) -> Any:
-    """Turn a tree into values of strict JSON: arrays become nested lists, numbers that are not finite become text.
+    """Turn a tree into values of strict JSON: arrays become nested lists, non-finite numbers become text.
 
-    The texts are ``"Infinity"``, ``"-Infinity"`` and ``"NaN"``; :func:`from_tree` reads them where a number is wanted.
+    The texts are ``"Infinity"``, ``"-Infinity"`` and ``"NaN"``; :func:`from_tree` reads them where it expects a number.
     """
     if isinstance(tree, np.ndarray):
         return plain_json(tree.tolist())
@@ -221,7 +221,7 @@ def plain_json(tree: Any) -> Any:
 
 @functools.cache
 def field_hints(cls: type) -> dict[str, Any]:
-    """Return the resolved types of a dataclass's fields, in their order."""
+    """Return the resolved types of a dataclass's fields, in order."""
     hints = typing.get_type_hints(cls)
     return {field.name: hints[field.name] for field in dataclasses.fields(cls) if field.init}
 
@@ -232,7 +232,7 @@ _NOT_FINITE = {"Infinity": math.inf, "-Infinity": -math.inf, "NaN": math.nan}
 
 @functools.cache
 def _reader(hint: Any) -> _Reader:
-    """Return the function that reads a tree as a hint; made once for each hint."""
+    """Return the function that reads a tree as the type of a hint; built once for each hint."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
         return _reader(arguments[0])
@@ -259,28 +259,28 @@ def _reader(hint: Any) -> _Reader:
     raise TypeError(f"the codec cannot read values of the type {hint!r}")
 
 
-def _read_float(tree: Any, place: str) -> Any:
+def _read_float(tree: Any, where: str) -> Any:
     if isinstance(tree, str) and tree in _NOT_FINITE:
         return _NOT_FINITE[tree]
     if isinstance(tree, bool) or not isinstance(tree, (int, float)):
-        raise ShapeError(f"{place}: {_shown(tree)} is not a number")
+        raise ShapeError(f"{where}: {_shown(tree)} is not a number")
     return tree
 
 
 def _scalar_reader(hint: type) -> _Reader:
-    def read(tree: Any, place: str) -> Any:
-        # A truth value is an integer to Python, and is none here.
+    def read(tree: Any, where: str) -> Any:
+        # To Python a bool is an int; here it is not.
         if not isinstance(tree, hint) or (hint is int and isinstance(tree, bool)):
-            raise ShapeError(f"{place}: {_shown(tree)} is not {'null' if hint is type(None) else hint.__name__}")
+            raise ShapeError(f"{where}: {_shown(tree)} is not {'null' if hint is type(None) else hint.__name__}")
         return tree
 
     return read
 
 
 def _literal_reader(choices: tuple[Any, ...]) -> _Reader:
-    def read(tree: Any, place: str) -> Any:
+    def read(tree: Any, where: str) -> Any:
         if tree not in choices:
-            raise ShapeError(f"{place}: {_shown(tree)} is none of {', '.join(map(str, choices))}")
+            raise ShapeError(f"{where}: {_shown(tree)} is none of {', '.join(map(str, choices))}")
         return tree
 
     return read
@@ -289,7 +289,7 @@ def _literal_reader(choices: tuple[Any, ...]) -> _Reader:
 def _union_reader(arguments: tuple[Any, ...]) -> _Reader:
     options = [option for option in arguments if option is not type(None)]
     optional = len(options) < len(arguments)
-    # Dataclasses of one union are told apart by their fields.
+    # Dataclasses of a union are distinguished by their fields.
     classes: dict[frozenset[str], Any] = {
         frozenset(field_hints(typing.cast(Any, option))): option
         for option in options
@@ -297,34 +297,34 @@ def _union_reader(arguments: tuple[Any, ...]) -> _Reader:
     }
     others: Any = [option for option in options if not dataclasses.is_dataclass(option)]
 
-    def read(tree: Any, place: str) -> Any:
+    def read(tree: Any, where: str) -> Any:
         if tree is None and optional:
             return None
         if len(options) == 1:
             only: Any = options[0]
-            return _reader(only)(tree, place)
-        if isinstance(tree, dict) and (chosen := classes.get(frozenset(tree))) is not None:
-            return _reader(chosen)(tree, place)
+            return _reader(only)(tree, where)
+        if isinstance(tree, dict) and (cls := classes.get(frozenset(tree))) is not None:
+            return _reader(cls)(tree, where)
         for option in others:
             try:
-                return _reader(option)(tree, place)
+                return _reader(option)(tree, where)
             except ShapeError:
                 continue
-        raise ShapeError(f"{place}: {_shown(tree)} is none of {', '.join(str(option) for option in arguments)}")
+        raise ShapeError(f"{where}: {_shown(tree)} is none of {', '.join(str(option) for option in arguments)}")
 
     return read
 
 
 def _array_reader(arguments: tuple[Any, ...]) -> _Reader:
     # NDArray[np.float64] is np.ndarray[shape, np.dtype[np.float64]].
-    wanted = typing.get_args(arguments[1])[0] if len(arguments) == 2 and typing.get_args(arguments[1]) else None
-    dtype = wanted if isinstance(wanted, type) else None
+    scalar = typing.get_args(arguments[1])[0] if len(arguments) == 2 and typing.get_args(arguments[1]) else None
+    dtype = scalar if isinstance(scalar, type) else None
 
-    def read(tree: Any, place: str) -> Any:
+    def read(tree: Any, where: str) -> Any:
         if isinstance(tree, np.ndarray):
             return tree
         if not isinstance(tree, list):
-            raise ShapeError(f"{place}: {_shown(tree)} is not an array")
+            raise ShapeError(f"{where}: {_shown(tree)} is not an array")
         return np.array(_with_numbers(tree), dtype=dtype)
 
     return read
@@ -341,17 +341,17 @@ def _sequence_reader(origin: Any, arguments: tuple[Any, ...]) -> _Reader:
     of_any_length = origin is not tuple or (len(arguments) == 2 and arguments[1] is Ellipsis)
     readers = [_reader(argument) for argument in arguments if argument is not Ellipsis]
 
-    def read(tree: Any, place: str) -> Any:
+    def read(tree: Any, where: str) -> Any:
         if isinstance(tree, np.ndarray):
             tree = tree.tolist()
         if not isinstance(tree, (list, tuple)):
-            raise ShapeError(f"{place}: {_shown(tree)} is not a list")
+            raise ShapeError(f"{where}: {_shown(tree)} is not a list")
         if of_any_length:
-            return make(readers[0](item, f"{place}[{index}]") for index, item in enumerate(tree))
+            return make(readers[0](item, f"{where}[{index}]") for index, item in enumerate(tree))
         if len(tree) != len(readers):
-            raise ShapeError(f"{place}: a list of {len(tree)} where {len(readers)} are wanted")
+            raise ShapeError(f"{where}: a list of {len(tree)} items instead of {len(readers)}")
         pairs = enumerate(zip(readers, tree, strict=True))
-        return make(one(item, f"{place}[{index}]") for index, (one, item) in pairs)
+        return make(one(item, f"{where}[{index}]") for index, (one, item) in pairs)
 
     return read
 
@@ -360,11 +360,11 @@ def _mapping_reader(arguments: tuple[Any, ...]) -> _Reader:
     of_key, of_value = arguments or (str, Any)
     read_value = _reader(of_value)
 
-    def read(tree: Any, place: str) -> Any:
+    def read(tree: Any, where: str) -> Any:
         if not isinstance(tree, Mapping):
-            raise ShapeError(f"{place}: {_shown(tree)} is not an object")
+            raise ShapeError(f"{where}: {_shown(tree)} is not an object")
         return {
-            (of_key(key) if of_key in (int, float) else key): read_value(item, f"{place}.{key}")
+            (of_key(key) if of_key in (int, float) else key): read_value(item, f"{where}.{key}")
             for key, item in tree.items()
         }
 
@@ -379,32 +379,32 @@ def _dataclass_reader(cls: type) -> _Reader:
         if field.init and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     }
 
-    def read(tree: Any, place: str) -> Any:
+    def read(tree: Any, where: str) -> Any:
         if isinstance(tree, cls):
             return tree
         if not isinstance(tree, Mapping):
-            raise ShapeError(f"{place}: {_shown(tree)} is not a {cls.__name__}")
+            raise ShapeError(f"{where}: {_shown(tree)} is not a {cls.__name__}")
         if unknown := sorted(set(tree) - set(hints)):
-            raise ShapeError(f"{place}: a {cls.__name__} has no {unknown[0]!r}")
+            raise ShapeError(f"{where}: a {cls.__name__} has no {unknown[0]!r}")
         if missing := sorted(needed - set(tree)):
-            raise ShapeError(f"{place}: the {cls.__name__} lacks {missing[0]!r}")
-        return cls(**{name: _reader(hints[name])(item, f"{place}.{name}") for name, item in tree.items()})
+            raise ShapeError(f"{where}: the {cls.__name__} lacks {missing[0]!r}")
+        return cls(**{name: _reader(hints[name])(item, f"{where}.{name}") for name, item in tree.items()})
 
     return read
 
 
 def _atoms_reader(cls: type) -> _Reader:
-    def read(tree: Any, place: str) -> Any:
+    def read(tree: Any, where: str) -> Any:
         if not isinstance(tree, cls):
-            raise ShapeError(f"{place}: {_shown(tree)} is not a structure")
+            raise ShapeError(f"{where}: {_shown(tree)} is not a structure")
         return tree
 
     return read
 
 
-def _key(key: Any, place: str) -> str:
+def _key(key: Any, where: str) -> str:
     if isinstance(key, bool) or not isinstance(key, (str, int, float)):
-        raise TypeError(f"{place}: {key!r} cannot be a key of a result")
+        raise TypeError(f"{where}: {key!r} cannot be a key of a result")
     return key if isinstance(key, str) else repr(key)
 
 

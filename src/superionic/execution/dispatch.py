@@ -1,14 +1,14 @@
-"""Dispatch: the tasks of one gathering on their way through an executor, until each has an end.
+"""Dispatch: send tasks through an executor until each is done or has failed.
 
 What can go wrong, and what follows:
 
-- A calculation fails (:class:`superionic.errors.CalculationFailed`): its failure is stored, and is its end.
-- A fault of the code, a crash, too little memory, or more time than a task may take: it is tried a second time, and
-  then is a failure as well. The other tasks go on.
-- The machine that had the task is lost (whatever exception a future raises), or a file system did not answer: it is
-  handed in again, several times, for that is no fault of the task. What is stored meanwhile is used.
-- Something that the user has to mend (any other error of :mod:`superionic.errors`), or an executor that takes no more
-  tasks: nothing new is begun, what is under way comes to its end, and the error is raised.
+- A calculation fails (:class:`superionic.errors.CalculationFailed`): its failure is stored as its outcome.
+- A bug, a crash, too little memory, or more time than a task may take: the task is tried a second time, and then fails
+  as well. The other tasks continue.
+- The machine that ran the task is lost (whatever exception a future raises), or a file system did not answer: the task
+  is submitted again, several times, for it is not to blame. A result stored meanwhile is used.
+- An error that the user must mend (any other of :mod:`superionic.errors`), or an executor that accepts no more tasks:
+  no further task is started, running ones finish, and the error is raised.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ LOSSES: Final = 5
 
 _PAUSES_S: Final = (0.0, 5.0, 20.0, 60.0)  # before a task is handed to another machine again
 _POLL_S: Final = 0.25
-_LEAST_BETWEEN_LOOKS_S: Final = 1.0
+_LEAST_READING_INTERVAL_S: Final = 1.0
 _FLUSH_EVERY_S: Final = 5.0
 _REPEATED: Final = ("unexpected", "WorkerDied", "TimeoutError")
 
 
 @dataclass(frozen=True)
 class _Unseen:
-    """A task whose worker says that its end is stored, and the moment until which that may take to be seen here."""
+    """A task whose worker says that its outcome is stored, and the latest time at which it should be visible here."""
 
     task: Task[Any]
     cost: Mapping[str, float]
@@ -54,26 +54,26 @@ class _Unseen:
 
 
 class Dispatch:
-    """Brings tasks to their ends.
+    """Carries tasks out.
 
     Parameters
     ----------
     tasks
-        What is to be done; what is read before what reads it. Where several can be begun, the first is.
+        Tasks to carry out, each after those that it reads. Of several that can start, the first does.
     done
-        Keys of what these read and is stored already; those that come to an end are added.
+        Keys of the stored results that the tasks read; those of tasks that finish are added.
     submit
-        Hands a task to the executor.
+        Submits a task to the executor.
     store, ledger, reporter, interrupts
         See :class:`superionic.execution.runner.Runner`.
     at_once
-        How many tasks to hand over at once.
+        Largest number of tasks submitted at a time.
     deadline
-        Moment (:func:`time.monotonic`) after which no task is begun, or None.
+        Time (:func:`time.monotonic`) after which no task is started, or None.
     visibility_s
-        How long a result may take to be seen here after it was stored elsewhere.
+        Longest time for a result stored elsewhere to become visible here.
     progress_every_s
-        How often tasks say how far they are; files are looked at about as often.
+        Interval at which tasks report progress; their progress files are read about as often.
     """
 
     def __init__(
@@ -99,21 +99,21 @@ class Dispatch:
         self._at_once = at_once
         self._deadline = deadline
         self._visibility_s = visibility_s
-        self._look_every_s = max(_LEAST_BETWEEN_LOOKS_S, progress_every_s / 2.0)
+        self._read_progress_every_s = max(_LEAST_READING_INTERVAL_S, progress_every_s / 2.0)
 
         self._done = done
-        self._order = {task.key: (place, task) for place, task in enumerate(tasks)}
+        self._order = {task.key: (position, task) for position, task in enumerate(tasks)}
         self._needs: dict[str, set[str]] = {}
         self._readers: dict[str, list[str]] = {}
         self._ready: list[tuple[int, str]] = []
-        for place, task in enumerate(tasks):
+        for position, task in enumerate(tasks):
             needs = {needed.key for needed in task.dependencies()} - done
             for key in needs:
                 self._readers.setdefault(key, []).append(task.key)
             if needs:
                 self._needs[task.key] = needs
             else:
-                self._ready.append((place, task.key))
+                self._ready.append((position, task.key))
         self._running: dict[Future[Reply], Task[Any]] = {}
         self._unseen: dict[str, _Unseen] = {}
         self._paused: list[tuple[float, tuple[int, str]]] = []
@@ -121,16 +121,16 @@ class Dispatch:
         self._losses: Counter[str] = Counter()
         self._trouble: SuperionicError | None = None
         self._progress: dict[str, tuple[float, str]] = {}
-        self._looked = 0.0
+        self._progress_read = 0.0
         self._flushed = time.monotonic()
 
     def carry_out(self) -> None:
-        """Bring all tasks to their ends.
+        """Carry out all tasks.
 
         Raises
         ------
         SuperionicError
-            If something has to be mended, or the time is up; after what was under way has come to its end.
+            If the user must mend something, or the time is up; raised once the running tasks have finished.
         """
         while self._ready or self._running or self._unseen or self._paused:
             self._interrupts.check()
@@ -138,12 +138,12 @@ class Dispatch:
             out_of_time = self._deadline is not None and time.monotonic() > self._deadline
             if out_of_time and self._trouble is None and (self._ready or self._needs or self._paused):
                 self._trouble = StageError(
-                    "the time of this run is up; all finished work is kept",
+                    "the time limit of this run has passed; all finished work is kept",
                     where="execution.walltime_h",
-                    fix="run the same command again to go on",
+                    fix="run the same command again to continue",
                 )
             if self._trouble is None:
-                self._start_what_can()
+                self._start_ready_tasks()
             elif not self._running and not self._unseen:
                 break
             self._wait()
@@ -158,7 +158,7 @@ class Dispatch:
         self._store.flush()
         self._flushed = time.monotonic()
 
-    def _start_what_can(self) -> None:
+    def _start_ready_tasks(self) -> None:
         while self._ready and len(self._running) < self._at_once and self._trouble is None:
             task = self._order[heapq.heappop(self._ready)[1]][1]
             if (outcome := self._store.outcome(task.key)) is not None:  # an earlier try, or another run, has done it
@@ -176,10 +176,10 @@ class Dispatch:
                 self._running[self._submit(task)] = task
             except SuperionicError as error:
                 self._stop(error)
-            except Exception as error:  # noqa: BLE001 - every executor has exceptions of its own for being at its end
+            except Exception as error:  # noqa: BLE001 - each executor raises its own exception once it has shut down
                 trouble = EngineError(
-                    f"the executor takes no more tasks ({type(error).__name__}: {error}); all finished work is kept",
-                    fix="run the same command again to go on",
+                    f"the executor accepts no more tasks ({type(error).__name__}: {error}); all finished work is kept",
+                    fix="run the same command again to continue",
                 )
                 trouble.__cause__ = error
                 self._stop(trouble)
@@ -192,15 +192,15 @@ class Dispatch:
         elif self._unseen or self._paused:
             time.sleep(_POLL_S)
         for key, entry in list(self._unseen.items()):
-            if self._look_for(entry):
+            if self._settle_unseen(entry):
                 del self._unseen[key]
 
-    def _look_for(self, entry: _Unseen) -> bool:
-        """Take what is stored as the end of a task, or give it up when it is late; tell whether either was done."""
+    def _settle_unseen(self, entry: _Unseen) -> bool:
+        """Record the stored outcome of a task, or give the task up if overdue; return whether either was done."""
         is_late = time.monotonic() >= entry.latest
         try:
             seen = self._take(entry.task, entry.cost)
-        except StorageError as error:  # of a network file system, this too may pass
+        except StorageError as error:  # on a network file system this may pass too
             if is_late:
                 self._ledger.finished(entry.task.key, "error", entry.cost, error.message)
                 self._stop(error)
@@ -214,30 +214,30 @@ class Dispatch:
     def _settle(self, task: Task[Any], future: Future[Reply]) -> None:
         try:
             reply = future.result()
-        except SuperionicError as error:  # nothing can run there any more
+        except SuperionicError as error:  # nothing can run there any longer
             self._ledger.finished(task.key, "error", {}, error.message)
             self._stop(error)
             return
-        except Exception as error:  # noqa: BLE001 - every executor has exceptions of its own for a lost machine
+        except Exception as error:  # noqa: BLE001 - each executor raises its own exception for a lost machine
             self._lose(task, f"{type(error).__name__}: {error}".strip(": "), {})
             return
         cost = reply["cost"]
         if reply["state"] != "error":
             self._unseen[task.key] = _Unseen(task, cost, time.monotonic() + self._visibility_s)
         elif reply.get("passing"):
-            self._lose(task, reply["message"], cost, error_from_reply(reply, where=_place(task)))
+            self._lose(task, reply["message"], cost, error_from_reply(reply, where=_location(task)))
         elif reply["kind"] in _REPEATED:
             self._repeat(task, reply)
         else:
             self._ledger.finished(task.key, "error", cost, reply["message"])
             self._reporter.task_ended(task, "error", cost)
-            self._stop(error_from_reply(reply, where=_place(task)))
+            self._stop(error_from_reply(reply, where=_location(task)))
 
     def _repeat(self, task: Task[Any], reply: Reply) -> None:
         self._tries[task.key] += 1
         more = {name: str(reply[name]) for name in ("traceback", "last_words") if reply.get(name)}
         if self._tries[task.key] < TRIES or self._trouble is not None:
-            self._again(task, reply["cost"], more.get("traceback") or str(reply["message"]))
+            self._requeue(task, reply["cost"], more.get("traceback") or str(reply["message"]))
         else:
             details = {"kind": reply["kind"], "tries": TRIES, **more}
             self._record_failure(task, StoredFailure(reply["message"], details), reply["cost"])
@@ -245,19 +245,19 @@ class Dispatch:
     def _lose(
         self, task: Task[Any], why: str, cost: Mapping[str, float], trouble: SuperionicError | None = None
     ) -> None:
-        """Hand a task in again whose machine, or the connection to it, was lost; in the end stop, or record it."""
+        """Resubmit a task lost with its machine or connection; after the last try stop, or record a failure."""
         self._losses[task.key] += 1
         if self._losses[task.key] < LOSSES:
             # A node that fails at once would use up all tries in seconds.
             pause_s = _PAUSES_S[self._losses[task.key] - 1] if self._visibility_s else 0.0
-            self._again(task, cost, why, pause_s)
+            self._requeue(task, cost, why, pause_s)
         elif trouble is not None:
             self._ledger.finished(task.key, "error", cost, why)
             self._stop(trouble)
         else:
             self._record_failure(task, StoredFailure(f"lost {LOSSES} times with its machine ({why})", {}), cost)
 
-    def _again(self, task: Task[Any], cost: Mapping[str, float], why: str, pause_s: float = 0.0) -> None:
+    def _requeue(self, task: Task[Any], cost: Mapping[str, float], why: str, pause_s: float = 0.0) -> None:
         self._ledger.finished(task.key, "error", cost, why)
         entry = (self._order[task.key][0], task.key)
         if pause_s:
@@ -275,7 +275,7 @@ class Dispatch:
         self._take(task, cost, failure.reason)
 
     def _take(self, task: Task[Any], cost: Mapping[str, float], reason: str | None = None) -> bool:
-        """Take what is stored as the end of a task, and tell whether there is anything."""
+        """Record the stored outcome of a task; return whether there is one."""
         outcome = self._store.outcome(task.key)
         if outcome is None:
             return False
@@ -297,19 +297,19 @@ class Dispatch:
         self._trouble = self._trouble or error
 
     def _states(self) -> list[tuple[Task[Any], float, str]]:
-        """Return the tasks under way, with their fraction done and a word on it."""
-        if time.monotonic() - self._looked >= self._look_every_s:
-            self._progress = {task.key: self._look_at(task) for task in self._running.values()}
-            self._looked = time.monotonic()
+        """Return the running tasks, each with the fraction done and a message."""
+        if time.monotonic() - self._progress_read >= self._read_progress_every_s:
+            self._progress = {task.key: self._progress_of(task) for task in self._running.values()}
+            self._progress_read = time.monotonic()
         return [(task, *self._progress.get(task.key, (0.0, ""))) for task in self._running.values()]
 
-    def _look_at(self, task: Task[Any]) -> tuple[float, str]:
+    def _progress_of(self, task: Task[Any]) -> tuple[float, str]:
         try:
-            news = json.loads(self._store.progress_file(task.key).read_text())
-            return float(news["fraction"]), str(news["message"])
+            progress = json.loads(self._store.progress_file(task.key).read_text())
+            return float(progress["fraction"]), str(progress["message"])
         except (OSError, ValueError, KeyError, TypeError):
             return 0.0, ""
 
 
-def _place(task: Task[Any]) -> str:
+def _location(task: Task[Any]) -> str:
     return f"{task.stage}: {task.label} (key {task.key[:12]})"

@@ -1,7 +1,7 @@
-"""Making an engine environment: a virtual environment, exact pins, a proof, and only then the record that it exists.
+"""Installing an engine: a virtual environment, pinned versions, a proof, and only then the record that it exists.
 
 Nothing here downloads CUDA on a machine without an NVIDIA card: before PyTorch is installed, pip is asked what it would
-take, and if that includes NVIDIA's libraries (gigabytes), PyTorch's own index of CPU builds is used instead.
+install, and if that includes NVIDIA's libraries (gigabytes), PyTorch's own index of CPU builds is used instead.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from superionic.registry import models
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 """PyTorch's public index of builds without CUDA."""
 
-# Asked to resolve without installing, older pips download whole wheels first, CUDA's included.
+# Older pips, asked to resolve without installing, download whole wheels first, CUDA's included.
 _PIP = "pip==26.3"
 _HEARTBEAT_S = 20.0
 _TAIL_LINES = 12
@@ -53,7 +53,7 @@ _TAIL_LINES = 12
 def install_engine(
     name: str, *, say: Say = print, allow_cuda: bool = False, rebuild: bool = False, prove: bool = True
 ) -> EngineLocation:
-    """Make the environment of an engine, unless it is there already.
+    """Build the environment of an engine, unless it exists already.
 
     Parameters
     ----------
@@ -62,34 +62,34 @@ def install_engine(
     say
         Called with each line of progress.
     allow_cuda
-        Take whatever build of PyTorch pip prefers, CUDA included, although no NVIDIA card is visible.
+        Accept the build of PyTorch that pip prefers, CUDA included, even if no NVIDIA card is visible.
     rebuild
-        Make the environment anew although it is there.
+        Rebuild the environment if it exists.
     prove
-        Let the engine reproduce the values on record before the environment counts as installed.
+        Require the engine to reproduce the values on record before it counts as installed.
 
     Raises
     ------
     EngineError
-        If the engine is unknown, something that it needs is missing, a step fails, or the proof fails. The message
-        names the fix, and ``where`` the log. What was half done is made again at the next call.
+        If the engine is unknown, something that it needs is missing, a step fails, or the proof fails. The error names
+        the fix, and as ``where`` the log. The next call rebuilds an incomplete environment.
     """
     if name in DATA:
         return _install_data(DATA[name], say, rebuild=rebuild, prove=prove)
     spec = engine_spec(name)
-    here = current_location(spec)
-    if here is not None and not rebuild:
-        say(f"{name}: {spec.requirement} is in this Python already; it is used here")
-        return here
+    current = current_location(spec)
+    if current is not None and not rebuild:
+        say(f"{name}: {spec.requirement} is installed in this Python already, and is used here")
+        return current
     folder = engine_folder(name)
     with _only_one_installer(folder, say):
-        there = environment_location(spec)
-        if there is not None and not rebuild:
+        existing = environment_location(spec)
+        if existing is not None and not rebuild:
             say(f"{name}: {spec.requirement} is installed already")
-            if dispersion_problem(there) is not None:
+            if dispersion_problem(existing) is not None:
                 with folder.with_name(f"{name}.log").open("a", encoding="utf-8") as log:
-                    _add_dispersion(spec, there.python, _Shell(name, log, say))
-            return there
+                    _add_dispersion(spec, existing.python, _Shell(name, log, say))
+            return existing
         _demand_python(spec)
         _demand_space(spec, folder)
         if spec.native is not None and sys.version_info[:2] >= spec.native.from_python:
@@ -99,7 +99,7 @@ def install_engine(
 
 
 def nvidia_gpu_visible() -> bool:
-    """Say whether the NVIDIA driver lists a card."""
+    """Return whether the NVIDIA driver lists a card."""
     try:
         listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):
@@ -108,7 +108,7 @@ def nvidia_gpu_visible() -> bool:
 
 
 def cuda_packages(pip_report: Mapping[str, Any]) -> list[str]:
-    """Name the CUDA packages in a report of ``pip install --dry-run --report``."""
+    """Return the names of CUDA packages in a report of ``pip install --dry-run --report``."""
     names = {str(item["metadata"]["name"]).lower() for item in pip_report["install"]}
     return sorted(name for name in names if name.startswith(("nvidia-", "cuda-")) and "nvidia-ml-py" not in name)
 
@@ -117,7 +117,7 @@ def cuda_packages(pip_report: Mapping[str, Any]) -> list[str]:
 
 
 class _Shell:
-    """Runs commands, logs all that they print, and says how it goes."""
+    """Runs commands, logs their output, and reports progress."""
 
     def __init__(self, engine: str, log: TextIO, say: Say) -> None:
         self.engine = engine
@@ -137,7 +137,7 @@ class _Shell:
         self._log.write(f"$ {' '.join(arguments)}\n")
         self._log.flush()
         start = Path(self.log_path).stat().st_size
-        began, next_word = time.monotonic(), _HEARTBEAT_S
+        began, next_report_s = time.monotonic(), _HEARTBEAT_S
         with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
             process = subprocess.Popen(
                 arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=self._log, env=env or _pip_environment()
@@ -147,9 +147,9 @@ class _Shell:
                     with contextlib.suppress(subprocess.TimeoutExpired):
                         process.wait(timeout=1.0)
                         break
-                    if time.monotonic() - began > next_word:
-                        self._say(f"{self.engine}: ... still at it ({next_word:.0f} s)")
-                        next_word += _HEARTBEAT_S
+                    if time.monotonic() - began > next_report_s:
+                        self._say(f"{self.engine}: ... still running ({next_report_s:.0f} s)")
+                        next_report_s += _HEARTBEAT_S
             except BaseException:
                 process.terminate()
                 process.wait()
@@ -217,15 +217,15 @@ def _install_data(spec: DataSpec, say: Say, *, rebuild: bool, prove: bool) -> En
 def _make_environment(
     spec: EngineSpec, folder: Path, shell: _Shell, *, allow_cuda: bool, prove: bool
 ) -> EngineLocation:
-    retry = f"mend what the log says (network, disk?), then run again: superionic engines install {spec.name}"
-    shell.say(f"making an environment for {spec.requirement} (licence {spec.licence}) in {folder}")
+    retry = f"mend what the log reports (network, disk?), then run again: superionic engines install {spec.name}"
+    shell.say(f"building an environment for {spec.requirement} (licence {spec.licence}) in {folder}")
     _remove(folder)
     shell.run(
         [sys.executable, "-m", "venv", str(folder)],
         fix="install the venv module of your Python (Debian, Ubuntu: apt-get install python3-venv), then run it again",
     )
     python = engine_python(folder)
-    # Compiling all modules takes three times as long as unpacking them; those that are used are compiled by the proof.
+    # Compiling all modules takes three times as long as unpacking them; the proof compiles those that are used.
     pip = [str(python), "-m", "pip", "install", "--quiet", "--no-compile"]
     for name, text in spec.files.items():
         (folder / name).write_text(text, encoding="utf-8")
@@ -233,9 +233,9 @@ def _make_environment(
     torch = spec.pinned_version("torch")
     if torch is not None:
         _install_torch(torch, pip, shell, allow_cuda=allow_cuda, retry=retry)
-        if spec.as_pinned:  # PyTorch's own requirements depend on the build, so they cannot all be among the pins
+        if spec.as_pinned:  # PyTorch's requirements depend on the build, so the pins cannot list them all
             shell.run([*pip, f"torch=={torch}"], fix=retry)
-    shell.say(f"installing its packages (about {spec.size_GB:g} GB when done)")
+    shell.say(f"installing its packages (about {spec.size_GB:g} GB in the end)")
     if spec.build_environment:
         pins = folder / "pins-without-engine.txt"
         others = [line for line in spec.pins().splitlines() if line != spec.requirement]
@@ -255,7 +255,7 @@ def _make_environment(
         spec.name, python, "environment", {"packages": {package: versions[package] for package in spec.main_packages}}
     )
     if prove:
-        shell.say("proving it against the values on record")
+        shell.say("testing it against the values on record")
         report = prove_engine(spec, location)
         shell.say(report.message)
         if not report.passed:
@@ -284,16 +284,16 @@ def _add_dispersion(spec: EngineSpec, python: Path, shell: _Shell) -> None:
 
 
 def _install_torch(version: str, pip: list[str], shell: _Shell, *, allow_cuda: bool, retry: str) -> None:
-    """Install PyTorch's CPU build if pip left to itself would bring CUDA to a machine without a card."""
+    """Install PyTorch's CPU build if pip by itself would install CUDA on a machine without a card."""
     if allow_cuda or nvidia_gpu_visible():
-        shell.say("an NVIDIA card is visible or CUDA was allowed: PyTorch as pip prefers it")
+        shell.say("an NVIDIA card is visible or CUDA was allowed: installing the PyTorch that pip prefers")
         return
-    shell.say(f"asking pip what torch=={version} would bring")
+    shell.say(f"asking pip what torch=={version} would install")
     resolve = [*pip, "--dry-run", "--ignore-installed", "--report", "-", f"torch=={version}"]
-    unwanted = cuda_packages(json.loads(shell.run(resolve, fix=retry)))
-    if not unwanted:
+    cuda = cuda_packages(json.loads(shell.run(resolve, fix=retry)))
+    if not cuda:
         return
-    shell.say(f"it would bring CUDA ({len(unwanted)} packages), and no NVIDIA card is visible: taking the CPU build")
+    shell.say(f"it would install CUDA ({len(cuda)} packages), but no NVIDIA card is visible: using the CPU build")
     shell.run(
         [*pip, "--no-deps", "--index-url", TORCH_CPU_INDEX, f"torch=={version}+cpu"],
         fix=(
@@ -321,7 +321,7 @@ def _import_and_ask(spec: EngineSpec, python: Path, shell: _Shell) -> dict[str, 
     return versions
 
 
-# ---- what the machine must bring -------------------------------------------------------------------------------------
+# ---- requirements on the machine -------------------------------------------------------------------------------------
 
 
 def _demand_python(spec: EngineSpec) -> None:
@@ -329,8 +329,8 @@ def _demand_python(spec: EngineSpec) -> None:
         last = ".".join(map(str, spec.last_python))
         raise EngineError(
             f"The engine {spec.name!r} cannot be installed for Python {sys.version_info[0]}.{sys.version_info[1]}: "
-            f"what it needs ends with Python {last}.",
-            fix=f"install superionic in Python {last}, or do without this engine",
+            f"its dependencies support Python up to {last}.",
+            fix=f"install superionic with Python {last}, or do without this engine",
         )
 
 
@@ -339,14 +339,14 @@ def _demand_space(spec: EngineSpec, folder: Path) -> None:
     needed_GB = 1.3 * spec.size_GB
     if free_GB < needed_GB:
         raise EngineError(
-            f"The engine {spec.name!r} needs {needed_GB:.1f} GB of disk, and {free_GB:.1f} GB are free.",
+            f"The engine {spec.name!r} needs {needed_GB:.1f} GB of disk space, and {free_GB:.1f} GB are free.",
             where=str(folder.parent),
             fix="free some space, or set SUPERIONIC_HOME to a folder on a larger disk",
         )
 
 
 def _demand_native(spec: EngineSpec, native: NativeBuild, say: Say) -> None:
-    """See that compiler, headers and libraries are there; install them where this process may (root on Debian)."""
+    """Check for compiler, headers and libraries; install missing ones if this process may (root on Debian)."""
     complaint = _native_complaint(native)
     if complaint is None:
         return
@@ -357,16 +357,16 @@ def _demand_native(spec: EngineSpec, native: NativeBuild, say: Say) -> None:
     by_hand = " && ".join(" ".join(command) for command in commands)
     if not _may_use_apt():
         raise EngineError(
-            f"The engine {spec.name!r} is compiled here, and this machine lacks something for it: {complaint}",
+            f"The engine {spec.name!r} is compiled here, but this machine lacks something that it needs: {complaint}",
             fix=(
-                f"on Debian or Ubuntu let an administrator run: {by_hand} - elsewhere install the same libraries "
+                f"on Debian or Ubuntu ask an administrator to run: {by_hand} - elsewhere install the same libraries "
                 f"({', '.join(native.libraries) or 'none'}), their headers, those of Python, and g++; then run again: "
                 f"superionic engines install {spec.name}"
             ),
         )
     say(f"{spec.name}: installing system packages with apt-get: {' '.join(native.debian_packages)}")
     for command in commands:
-        ended = subprocess.run(
+        completed = subprocess.run(
             [*command[:1], "-o", "DPkg::Lock::Timeout=300", *command[1:]],
             capture_output=True,
             text=True,
@@ -375,8 +375,8 @@ def _demand_native(spec: EngineSpec, native: NativeBuild, say: Say) -> None:
             stdin=subprocess.DEVNULL,
             check=False,
         )
-        if ended.returncode != 0:
-            tail = "\n".join((ended.stdout + ended.stderr).splitlines()[-_TAIL_LINES:])
+        if completed.returncode != 0:
+            tail = "\n".join((completed.stdout + completed.stderr).splitlines()[-_TAIL_LINES:])
             raise EngineError(f"{' '.join(command)} failed:\n{tail}", fix=f"run by hand: {by_hand}")
     complaint = _native_complaint(native)
     if complaint is not None:
@@ -393,25 +393,25 @@ def _native_complaint(native: NativeBuild) -> str | None:
         # A shared object, because symbols of Python itself are resolved only when it is loaded.
         command = ["g++", "-shared", "-fPIC", *include, str(source), *libraries, "-o", str(Path(folder) / "probe.so")]
         try:
-            ended = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+            completed = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         except OSError:
-            return "the compiler g++ is not there"
-    if ended.returncode == 0:
+            return "the compiler g++ is not installed"
+    if completed.returncode == 0:
         return None
-    errors = [line for line in ended.stderr.splitlines() if "error" in line or "cannot find" in line]
-    return (errors or ended.stderr.splitlines() or ["g++ fails"])[0].strip()
+    errors = [line for line in completed.stderr.splitlines() if "error" in line or "cannot find" in line]
+    return (errors or completed.stderr.splitlines() or ["g++ fails"])[0].strip()
 
 
 def _may_use_apt() -> bool:
     return hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
-# ---- small things ----------------------------------------------------------------------------------------------------
+# ---- helpers ---------------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
 def _only_one_installer(folder: Path, say: Say) -> Iterator[None]:
-    """Let one process at a time make this environment; the lock goes with the process that holds it."""
+    """Let one process at a time build this environment; the lock ends with the process that holds it."""
     import fcntl
 
     try:
@@ -433,7 +433,7 @@ def _only_one_installer(folder: Path, say: Say) -> Iterator[None]:
 
 
 def _remove(folder: Path) -> None:
-    """Remove an environment; its record first, so that no kill leaves a damaged one that looks finished."""
+    """Remove an environment, its record first, so that a kill cannot leave a damaged one that looks complete."""
     (folder / "engine.json").unlink(missing_ok=True)
     if folder.exists():
         shutil.rmtree(folder)

@@ -1,4 +1,4 @@
-"""The engines that superionic knows by name: those of the models, and those that models do not need."""
+"""The engines that superionic knows by name: those of the models, and others (DFT, tight binding, LAMMPS)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ENGINES: Mapping[str, EngineSpec] = MappingProxyType(
             name="gpaw",
             requirement="gpaw==26.7.0",
             module="gpaw",
-            purpose="density-functional labels (PBE, plane waves); runs in a process of its own",
+            purpose="density-functional labels (PBE, plane waves); runs in a separate process",
             licence="GPL-3.0-or-later",
             main_packages=("ase", "gpaw", "gpaw-data", "numpy", "scipy"),
             size_GB=0.6,
@@ -66,7 +66,7 @@ ENGINES: Mapping[str, EngineSpec] = MappingProxyType(
             name="tblite",
             requirement="tblite==0.8.0",
             module="tblite",
-            purpose="fast labels by tight binding (GFN1-xTB, GFN2-xTB; Γ point), for tests and studies of method",
+            purpose="fast labels by tight binding (GFN1-xTB, GFN2-xTB; Γ point), for tests and method studies",
             licence="LGPL-3.0-or-later",
             main_packages=("ase", "numpy", "scipy", "tblite"),
             size_GB=0.4,

@@ -1,13 +1,13 @@
-"""Engine environments: where potentials and DFT codes live, each with its own exact versions.
+"""Engine environments: potentials and DFT codes, each installed in its own exact versions.
 
-Universal potentials and DFT codes have pins that exclude each other, weigh more than a gigabyte, and some are GPL. So
-each *engine* has a virtual environment of its own under ``$SUPERIONIC_HOME/engines/NAME``, made from the exact
-versions in ``pins/NAME.txt``. Code of an engine runs in a worker process of that environment
-(:mod:`superionic.execution.worker`); superionic itself is not installed there, the worker brings its source along.
+Universal potentials and DFT codes require conflicting versions, take up more than a gigabyte, and some are GPL. So each
+*engine* has its own virtual environment under ``$SUPERIONIC_HOME/engines/NAME``, built from the exact versions in
+``pins/NAME.txt``. Code of an engine runs in a worker process of that environment
+(:mod:`superionic.execution.worker`); superionic itself is not installed there, since the worker imports its source.
 
-An environment counts only once its ``engine.json`` is there. That file is written last, by an atomic rename, after the
-engine has been imported and has reproduced a value on record. A half-made environment is therefore recognised and made
-again, and nothing has to be cleaned up by hand after a kill.
+An environment is valid only once its ``engine.json`` exists. That file is written last, by an atomic rename, after the
+engine has been imported and has reproduced a value on record. An incomplete environment is therefore recognised and
+built again, and nothing has to be cleaned up by hand after a kill.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from superionic.engine_spec import DataSpec, EngineSpec
 from superionic.errors import CalculationFailed, EngineError, StorageError, SuperionicError
 from superionic.execution.engine_specs import DATA, ENGINES, engine_spec
 from superionic.execution.home import superionic_home
-from superionic.execution.kept_files import kept
+from superionic.execution.kept_files import stored_path
 from superionic.registry import models
 
 Say = Callable[[str], None]
@@ -55,10 +55,10 @@ class EngineLocation:
     python
         Its interpreter.
     kind
-        ``"current"`` (the interpreter that asks) or ``"environment"``.
+        ``"current"`` (the interpreter of this process) or ``"environment"``.
     identity
-        ``{"packages": {distribution: version}}``: all about the engine that a result depends on. It holds no path, no
-        date and no machine, so that the same versions give the same task keys anywhere.
+        ``{"packages": {distribution: version}}``: everything about the engine that a result depends on. It names no
+        path, date or machine, so that the same versions give the same task keys anywhere.
     """
 
     name: str
@@ -83,16 +83,16 @@ class EngineStatus:
 
 @dataclass(frozen=True)
 class EngineReport:
-    """What the proof of an engine gave.
+    """The outcome of an engine's proof.
 
     Attributes
     ----------
     passed
         Whether the engine reproduced the values on record.
     message
-        The outcome, or the reason of the failure, in a sentence.
+        The outcome, or the reason for the failure, in a sentence.
     values
-        What the proof function returned.
+        The return value of the proof function.
     """
 
     name: str
@@ -103,7 +103,7 @@ class EngineReport:
 
 
 def engine_folder(name: str) -> Path:
-    """Return the folder of an engine's environment, made or not."""
+    """Return the folder of an engine's environment, whether it exists or not."""
     return superionic_home() / "engines" / name
 
 
@@ -125,13 +125,13 @@ def resolve_engine(name: str) -> EngineLocation:
         return current
     state, location = _inspect(spec)
     if location is None:
-        what = {
+        problem = {
             "absent": "is not installed",
-            "incomplete": "is only half installed: its installation was interrupted",
-            "outdated": "is installed in other versions than this superionic needs, or for a Python that has changed",
+            "incomplete": "is only partly installed: its installation was interrupted",
+            "outdated": "is installed in versions other than this superionic needs, or for a Python that has changed",
         }[state]
         raise EngineError(
-            f"The engine {name!r} ({spec.requirement}) {what}.",
+            f"The engine {name!r} ({spec.requirement}) {problem}.",
             where=str(engine_folder(name)),
             fix=f"superionic engines install {name}",
         )
@@ -139,7 +139,7 @@ def resolve_engine(name: str) -> EngineLocation:
 
 
 def list_engines() -> list[EngineStatus]:
-    """Say of each known engine, in alphabetical order, whether and where it is installed."""
+    """Return the status of each known engine, in alphabetical order: whether and where it is installed."""
     statuses = []
     for name in sorted(ENGINES):
         spec = ENGINES[name]
@@ -204,12 +204,12 @@ def dispersion_problem(location: EngineLocation) -> str | None:
 
 
 def check_engine(name: str) -> EngineReport:
-    """Let an installed engine reproduce a value on record.
+    """Test that an installed engine reproduces a value on record.
 
     Raises
     ------
     EngineError
-        If the engine is unknown or not installed. An engine that fails its proof is reported, not raised.
+        If the engine is unknown or not installed. A failed proof is reported, not raised.
     """
     location = resolve_engine(name)
     return prove_engine(DATA[name] if name in DATA else engine_spec(name), location)
@@ -218,8 +218,8 @@ def check_engine(name: str) -> EngineReport:
 def prove_engine(spec: EngineSpec | DataSpec, location: EngineLocation) -> EngineReport:
     """Run an engine's proof function in the Python at ``location``.
 
-    The function returns what it found, with ``differences`` (or ``deviations``) by quantity; it raises if they are too
-    large.
+    The function returns its values, with ``differences`` (or ``deviations``) by quantity; it raises an exception if
+    they are too large.
     """
     from superionic.execution.worker import call_once
 
@@ -235,14 +235,14 @@ def prove_engine(spec: EngineSpec | DataSpec, location: EngineLocation) -> Engin
 
 
 def _agreement(differences: Mapping[str, float]) -> str:
-    told = ", ".join(f"{name} by {value:.1g}" for name, value in differences.items())
-    return "reproduces the values on record" + (f"; differs in {told}" if told else "")
+    listed = ", ".join(f"{name} by {value:.1g}" for name, value in differences.items())
+    return "reproduces the values on record" + (f"; differs in {listed}" if listed else "")
 
 
 def _data_location(spec: DataSpec) -> EngineLocation:
     """Return where a file of others is evaluated: here, if it is kept and whole."""
     try:
-        kept(spec.kept_name)
+        stored_path(spec.kept_name)
     except StorageError as error:
         raise EngineError(
             f"The file of {spec.name} is not installed.",
@@ -252,11 +252,11 @@ def _data_location(spec: DataSpec) -> EngineLocation:
     return EngineLocation(spec.name, Path(sys.executable), "current", {"files": {spec.name: spec.sha256}})
 
 
-# ---- what is there ---------------------------------------------------------------------------------------------------
+# ---- installed environments ------------------------------------------------------------------------------------------
 
 
 def write_record(spec: EngineSpec, folder: Path, versions: Mapping[str, str]) -> None:
-    """Declare an environment finished; the last act of an installation."""
+    """Declare an environment complete; the last step of an installation."""
     python = engine_python(folder)
     record = {
         "format": _RECORD_FORMAT,
@@ -286,10 +286,10 @@ def _inspect(spec: EngineSpec) -> tuple[State, EngineLocation | None]:
         return "absent", None
     try:
         record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-        fresh = (
+        up_to_date = (
             record["format"] == _RECORD_FORMAT
             and record["recipe_sha256"] == spec.recipe_sha256()
-            # A venv's interpreter is a link; after an upgrade of the system's Python it leads elsewhere.
+            # A venv's interpreter is a link, which leads elsewhere after an upgrade of the system's Python.
             and record["interpreter"] == str(engine_python(folder).resolve(strict=True))
         )
         identity = dict(record["identity"])
@@ -297,13 +297,13 @@ def _inspect(spec: EngineSpec) -> tuple[State, EngineLocation | None]:
         return ("outdated" if (folder / _RECORD).exists() else "incomplete"), None
     except (OSError, ValueError, KeyError, TypeError):
         return "incomplete", None
-    if not fresh:
+    if not up_to_date:
         return "outdated", None
     return "installed", EngineLocation(spec.name, engine_python(folder), "environment", identity)
 
 
 def environment_location(spec: EngineSpec) -> EngineLocation | None:
-    """Return the engine's environment if it is finished and up to date."""
+    """Return the engine's environment if it is complete and up to date."""
     return _inspect(spec)[1]
 
 
@@ -311,10 +311,10 @@ def current_location(spec: EngineSpec) -> EngineLocation | None:
     """Return this interpreter if it has the engine in the pinned version."""
     try:
         version = importlib.metadata.version(spec.distribution)
-        found = importlib.util.find_spec(spec.module) is not None
+        importable = importlib.util.find_spec(spec.module) is not None
     except (importlib.metadata.PackageNotFoundError, ValueError):
         return None
-    if not found or version.partition("+")[0] != spec.version:
+    if not importable or version.partition("+")[0] != spec.version:
         return None
     return EngineLocation(spec.name, Path(sys.executable), "current", _current_identity(spec.main_packages))
 

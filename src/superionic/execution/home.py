@@ -1,4 +1,4 @@
-"""Where superionic keeps what outlives a campaign, and the environment variables that its worker processes have."""
+"""The folder for what outlives a campaign, and the environment variables of worker processes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def superionic_home() -> Path:
-    """Return ``$SUPERIONIC_HOME``, or else the folder ``superionic`` among the user's data; engines live in it."""
+    """Return ``$SUPERIONIC_HOME``, by default the folder ``superionic`` of the user's data; it holds the engines."""
     home = os.environ.get("SUPERIONIC_HOME")
     if home:
         return Path(home).expanduser().absolute()
@@ -16,11 +16,11 @@ def superionic_home() -> Path:
 
 
 def worker_environment(threads: int = 1) -> dict[str, str]:
-    """Return the complete environment variables for a worker process.
+    """Return all environment variables of a worker process.
 
-    One thread a process, and threads that wait without spinning, because oversubscribed cores are ruinous: two threads
-    beside another job made a CHGNet step of 65 ms take 8.4 s. Hash seeds are fixed, so that no order of a set can make
-    two runs differ. Python paths of the caller are left out: they would leak packages into the engine.
+    There is one thread a process, and threads wait without spinning, because oversubscribed cores are ruinous: with two
+    threads beside another job, a CHGNet step of 65 ms took 8.4 s. Hash seeds are fixed, so that two runs cannot differ
+    by the order of a set. Python paths of the caller are left out, since they would leak packages into the engine.
     """
     environment = clean_environment()
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
@@ -31,10 +31,10 @@ def worker_environment(threads: int = 1) -> dict[str, str]:
 
 
 def clean_environment() -> dict[str, str]:
-    """Return this process's environment without what would mix other Python packages into a virtual environment.
+    """Return this process's environment without variables that mix other packages into a virtual environment.
 
-    Nor must an engine go without compiled modules, as it would where an image of a container forbids to write them:
-    each worker would compile the engine's thousands of modules anew, at twice the time of its start.
+    PYTHONDONTWRITEBYTECODE, which container images may set, goes as well: with it each worker would compile the
+    engine's thousands of modules again, which doubles the time to start.
     """
     dropped = {"PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PIP_TARGET", "PIP_PREFIX", "PIP_USER", "PIP_ROOT"}
     dropped.add("PYTHONDONTWRITEBYTECODE")

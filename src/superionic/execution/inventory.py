@@ -1,6 +1,6 @@
-"""What is in a store: which results, of which stages, how large, and whether each is what was stored.
+"""The content of a store: its results by stage, their sizes, and whether each is intact.
 
-Nothing here trusts what an earlier look noted: :func:`verify_store` reads every byte.
+Nothing here trusts the record of earlier checks: :func:`verify_store` reads every byte.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ UNKNOWN: Final = "unknown"
 _FORMAT_1: Final = re.compile(r"[0-9a-f]{64}")
 _DAMAGED: Final = re.compile(r"[0-9a-f]{64}(\.failed)?(\.zip)?-[0-9a-f]{8}")
 Watch = Callable[[int, int], None]
-"""Hears how many bytes of how many are done."""
+"""Called with the number of bytes done and their total."""
 
 
 def unwatched(done: int, total: int) -> None:
-    """Hear of progress, and say nothing."""
+    """Ignore progress."""
 
 
 @dataclass(frozen=True)
 class StoredItem:
-    """One result of a store, by the name of its file and by the history.
+    """One result of a store, described by its file name and the history.
 
     Attributes
     ----------
     key, kind
-        Of the result.
+        Key and kind of the result.
     stage, label
-        Of its task; the label is empty where the history does not know it.
+        Stage and label of its task; the label is empty if the history does not have it.
     size_bytes
-        Of its file.
+        Size of its file.
     """
 
     key: str
@@ -53,7 +53,7 @@ class StoredItem:
 
 @dataclass(frozen=True)
 class Amount:
-    """A number of things and the bytes that they take."""
+    """A number of files and their total size."""
 
     number: int = 0
     size_bytes: int = 0
@@ -64,7 +64,7 @@ class Amount:
 
 @dataclass(frozen=True)
 class Fault:
-    """A file of a store that is not as it should be, and why."""
+    """A file of a store that is damaged or unreadable, and why."""
 
     path: Path
     reason: str
@@ -72,20 +72,20 @@ class Fault:
 
 @dataclass(frozen=True)
 class Verified:
-    """What a look at every byte of a store gave.
+    """The outcome of reading every byte of a store.
 
     Attributes
     ----------
     checked
-        The files looked at.
+        The files examined.
     damaged
-        Those with other content than was stored.
+        Those whose content has changed.
     unreadable
-        Those that cannot be read; they may be whole.
+        Those that cannot be read; they may be intact.
     set_aside
         Whether the damaged ones were moved to ``damaged/``.
     earlier_format
-        Results of an earlier version, which are not looked at: a run that meets one checks it and takes it over.
+        Number of results of an earlier version, which are not examined: a run that needs one checks and converts it.
     """
 
     checked: Amount
@@ -96,21 +96,21 @@ class Verified:
 
     @property
     def is_whole(self) -> bool:
-        """Whether every file could be read and is what was stored."""
+        """Whether every file could be read and is intact."""
         return not self.damaged and not self.unreadable
 
 
 def verify_store(store: Store, *, set_aside: bool = False, watch: Watch = unwatched) -> Verified:
-    """Compute the checksums of all results anew.
+    """Verify the checksums of all results.
 
     Parameters
     ----------
     store
         The store.
     set_aside
-        Move what is damaged to ``damaged/``, so that it is computed again. Only for the holder of the run lock.
+        Move damaged results to ``damaged/``, so that they are computed again. Only for the holder of the run lock.
     watch
-        Hears of progress.
+        Receives progress.
 
     Raises
     ------
@@ -126,7 +126,7 @@ def verify_store(store: Store, *, set_aside: bool = False, watch: Watch = unwatc
         try:
             verify(path, key, kind)
         except DamagedResult as error:
-            if not path.exists() and not path.is_symlink():  # a run at work has replaced a failure
+            if not path.exists() and not path.is_symlink():  # a run in progress has replaced a failure
                 continue
             damaged.append(Fault(path, str(error)))
             if set_aside:
@@ -139,7 +139,7 @@ def verify_store(store: Store, *, set_aside: bool = False, watch: Watch = unwatc
 
 
 def stored_items(store: Store, ledger: Ledger) -> Iterator[StoredItem]:
-    """Yield everything stored, in the order of the keys, without a look at its content where the history knows it."""
+    """Yield everything stored, in the order of keys; content is read only for results unknown to the history."""
     for key, kind in store.results():
         path = store.path(key, kind)
         record = ledger.record(key)
@@ -158,7 +158,7 @@ def by_stage(items: Iterable[StoredItem]) -> dict[str, Amount]:
 
 
 def content_of(path: Path) -> Amount:
-    """Count the files of a folder (or a file) and their bytes; nothing behind symbolic links, 0 where there is none."""
+    """Count the files of a folder (or a file) and their bytes, without following links; 0 if it does not exist."""
     try:
         status = path.lstat()
     except OSError:
@@ -174,7 +174,7 @@ def content_of(path: Path) -> Amount:
 
 
 def damaged_entries(store: Store, *, before: float) -> list[Path]:
-    """List what was set aside as damaged before a time, in seconds since 1970; by name, and no links."""
+    """List what was set aside as damaged before a time, in seconds since 1970, sorted by name and without links."""
     folder = store.root / "damaged"
     try:
         if folder.is_symlink():
@@ -185,7 +185,7 @@ def damaged_entries(store: Store, *, before: float) -> list[Path]:
     return [
         path
         for path in names
-        # A rename changes the time of the entry itself, and no other.
+        # Of its times, a rename changes this one only.
         if _DAMAGED.fullmatch(path.name) and not path.is_symlink() and path.lstat().st_ctime <= before
     ]
 
@@ -197,7 +197,7 @@ def _size(path: Path) -> int:
 
 
 def _stage_in(path: Path) -> str:
-    """Read the stage out of a result itself."""
+    """Read the stage from the result itself."""
     try:
         with zipfile.ZipFile(path) as archive:
             task: Any = json.loads(archive.read("task.json"))

@@ -1,9 +1,9 @@
 """The ledger: what was done, when, at what cost, and why anything failed.
 
-Results are files (see :mod:`superionic.execution.store`); the ledger is the history of how they came about, a file of
-JSON lines to which the one process that runs a campaign appends. It needs no lock and no database, so it works on any
-file system, can be read while a run writes it, and on a medium that cannot be written. Losing it, or lines of it,
-loses history and timings, never a result.
+Results are files (see :mod:`superionic.execution.store`); the ledger is their history, a file of JSON lines to which
+the one process that runs a campaign appends. It needs no lock and no database, so it works on any file system, and can
+be read while a run writes it or from a read-only medium. Losing it, or lines of it, loses history and timings, never a
+result.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _ENDS: Final = ("done", "failed", "error")
 
 
 class Record(NamedTuple):
-    """What the ledger knows of one task.
+    """The history of one task.
 
     Attributes
     ----------
@@ -35,11 +35,11 @@ class Record(NamedTuple):
         ``done``, ``failed`` (a calculation without a result, which is a result too), ``running``, ``error`` or
         ``interrupted``.
     executions
-        How often it was carried to an end by a run that noted it.
+        Number of times that a run recorded the end of the task.
     started, finished
-        When it was last handed to a worker, and when it ended, in seconds since 1970.
+        When it was last submitted, and when it ended, in seconds since 1970.
     wall_s, cpu_s, gpu_s, peak_MB
-        What it cost; GPU time is that of the GPUs that were reserved for its worker, None where there were none.
+        Cost; GPU time is that of the GPUs reserved for its worker, None if there were none.
     """
 
     key: str
@@ -57,17 +57,17 @@ class Record(NamedTuple):
 
 
 class Ledger:
-    """The record of one run folder. Safe to use from several threads.
+    """The history of one run folder. Safe to use from several threads.
 
     Parameters
     ----------
     path
-        The file. It is made when something is first noted.
+        Its file, created by the first entry.
 
     Attributes
     ----------
     notes
-        What went wrong with the ledger itself, for the user. It never stops a run.
+        Problems with the ledger itself, for the user. They never stop a run.
     """
 
     def __init__(self, path: Path) -> None:
@@ -87,7 +87,7 @@ class Ledger:
         self.close()
 
     def close(self) -> None:
-        """Close the file; what is known stays readable."""
+        """Close the file; records stay available."""
         with self._lock:
             if self._file is not None:
                 with contextlib.suppress(OSError):
@@ -98,7 +98,7 @@ class Ledger:
 
     @contextmanager
     def recorded_run(self, version: str) -> Iterator[None]:
-        """Note that a run of this process begins, and how it ended."""
+        """Record that a run of this process starts, and how it ends."""
         self._note({"event": "run", "owner": str(Owner.current()), "version": version})
         try:
             yield
@@ -108,16 +108,16 @@ class Ledger:
         self._note({"event": "run ended", "state": "done"})
 
     def started(self, key: str, stage: str, label: str) -> None:
-        """Note that a task was handed to an executor."""
+        """Record that a task was submitted to an executor."""
         self._note({"event": "started", "key": key, "stage": stage, "label": label})
 
     def finished(self, key: str, state: str, cost: Mapping[str, float], error: str | None = None) -> None:
-        """Note how a task ended (``done``, ``failed`` or ``error``) and what it cost."""
-        told = {name: cost[name] for name in ("wall_s", "cpu_s", "gpu_s", "peak_MB") if cost.get(name) is not None}
-        self._note({"event": state, "key": key, **told} | ({} if error is None else {"error": error}))
+        """Record how a task ended (``done``, ``failed`` or ``error``) and what it cost."""
+        measured = {name: cost[name] for name in ("wall_s", "cpu_s", "gpu_s", "peak_MB") if cost.get(name) is not None}
+        self._note({"event": state, "key": key, **measured} | ({} if error is None else {"error": error}))
 
     def adopted(self, key: str, stage: str, label: str, state: str) -> None:
-        """Note a result that is in the store although no end was recorded: the run was killed in between."""
+        """Record a result that is in the store although no end was recorded, because the run was killed in between."""
         record = self._records.get(key)
         if record is None or record.label != label or record.state != state:
             self._note({"event": "adopted", "key": key, "stage": stage, "label": label, "state": state})
@@ -145,7 +145,7 @@ class Ledger:
         if self._path.is_symlink() or (self._path.exists() and not self._path.is_file()):
             aside = self._path.with_name(f"{self._path.name}.{uuid.uuid4().hex[:8]}")
             self._path.rename(aside)
-            self.notes.append(f"{self._path.name} was no file of history; it was set aside as {aside.name}")
+            self.notes.append(f"{self._path.name} is not a history file; it was set aside as {aside.name}")
         file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         size = os.fstat(file).st_size
         if size and os.pread(file, 1, size - 1) != b"\n":  # a kill or a full disk cut the last line off
@@ -160,7 +160,7 @@ class Ledger:
                 return
             lines = self._path.read_bytes().splitlines()
         except OSError as error:
-            self.notes.append(f"the history cannot be read ({error.strerror}: {self._path}); it is taken for empty")
+            self.notes.append(f"the history cannot be read ({error.strerror}: {self._path}); it counts as empty")
             return
         damaged = 0
         for line, event in zip(lines, _parsed(lines), strict=True):
@@ -169,10 +169,10 @@ class Ledger:
             except (ValueError, KeyError, TypeError, AttributeError):
                 damaged += bool(line.strip(b"\0 "))
         if damaged:
-            self.notes.append(f"{damaged} lines of {self._path} are damaged and were passed over")
+            self.notes.append(f"{damaged} lines of {self._path} are damaged and were skipped")
 
     def _apply(self, event: Mapping[str, Any]) -> None:
-        """Take one event into what is known."""
+        """Update the records by one event."""
         name = event["event"]
         if name == "run":
             for key, record in self._records.items():
@@ -185,18 +185,18 @@ class Ledger:
             self._records[key] = Record(key, event["stage"], event["label"], "running", ends, started=at)
         elif name == "adopted":
             key, before = event["key"], self._records.get(event["key"])
-            known = before or Record(key, "", "", "")
-            self._records[key] = known._replace(
+            record = before or Record(key, "", "", "")
+            self._records[key] = record._replace(
                 stage=event["stage"],
                 label=event["label"],
                 state=event["state"],
-                finished=known.finished or float(event["at"]),
+                finished=record.finished or float(event["at"]),
                 error=None,
             )
         elif name in _ENDS:
             key = event["key"]
             record = self._records[key]
-            # Written out, since this is done a hundred thousand times whenever a large campaign is looked at.
+            # Written out for speed: reading a large campaign does this a hundred thousand times.
             self._records[key] = Record(
                 key,
                 record.stage,
@@ -215,11 +215,11 @@ class Ledger:
                 self._completions[key] += 1
 
     def record(self, key: str) -> Record | None:
-        """Return what is known of a task, by its whole key."""
+        """Return the record of a task by its full key."""
         return self._records.get(key)
 
     def find(self, text: str) -> list[Record]:
-        """Return the tasks whose key begins with a text, or whose label contains it (in any case)."""
+        """Return the tasks whose key begins with a text, or whose label contains it, regardless of case."""
         folded = text.casefold()
         matches = [r for r in self._records.values() if r.key.startswith(folded) or folded in r.label.casefold()]
         return sorted(matches, key=lambda r: (r.stage, r.label, r.finished is None, r.finished or 0.0))
@@ -231,7 +231,7 @@ class Ledger:
 
     @property
     def _by_label(self) -> dict[tuple[str, str], list[Record]]:
-        # Asked for once for each task that is pending: grouped again only when something was noted.
+        # Needed once for each pending task: grouped again only after new entries.
         count = len(self._records), sum(self._completions.values())
         if getattr(self, "_grouped_at", None) != count:
             self._grouped: dict[tuple[str, str], list[Record]] = {}
@@ -242,18 +242,18 @@ class Ledger:
         return self._grouped
 
     def all(self) -> list[Record]:
-        """Return everything, oldest end first."""
+        """Return all records, oldest end first."""
         return sorted(self._records.values(), key=lambda r: (r.finished or 0.0, r.key))
 
     def completions(self) -> dict[str, int]:
-        """Return how often each task was carried to its end (once, unless something is wrong)."""
+        """Return how often each task was completed (once, unless something is wrong)."""
         return dict(self._completions)
 
 
 def _parsed(lines: Sequence[bytes]) -> Sequence[Any]:
-    """Return the events of all lines; None for each if one of them is damaged, so that it is looked for."""
+    """Return the events of all lines; None for each if any is damaged, so that lines are then parsed one by one."""
     try:
-        events = json.loads(b"[" + b",".join(lines) + b"]")  # in one piece it takes a third of the time
+        events = json.loads(b"[" + b",".join(lines) + b"]")  # parsing them as one takes a third of the time
     except ValueError:
         events = None
     return events if events is not None and len(events) == len(lines) else [None] * len(lines)

@@ -1,9 +1,9 @@
-"""The run lock: one run at a time in a run folder, also where several machines see it.
+"""The run lock: one run at a time in a run folder, even if several machines share it.
 
-Two locks are held. The kernel's file lock goes with its process, so nothing is ever left to clear; but some network
-file systems keep it for one machine only, or not at all. So the holder also renews a *lease*, a small file with its
-name, every few seconds. A lease whose holder is known to be gone, or that was not renewed for long, is void. Its age is
-told by the clock of the file server, since those of two machines may differ.
+Two locks are held. The kernel's file lock ends with its process, so that none is ever left to clear; but some network
+file systems apply it within one machine only, or not at all. So the holder also renews a *lease*, a small file with its
+name, every few seconds. A lease is void if its holder is known to have ended, or if it was not renewed for long. Its
+age is measured by the clock of the file server, since those of two machines may differ.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ def run_lock(
 ) -> Iterator[None]:
     """Hold the run folder for one run.
 
-    Where another machine held it and gave no sign for a while, this waits until that is long enough.
+    If another machine held it and has been silent for a while, wait until its lease is void.
 
     Parameters
     ----------
     root
         The run folder.
     say
-        Hears that it waits, and for whom.
+        Receives a message if it waits, and for which process.
     renew_s, void_after_s
-        How often the lease is renewed, and after what silence it is void.
+        Interval at which the lease is renewed, and the age at which it is void.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def run_lock(
 
 
 def run_owner(root: Path) -> Owner | None:
-    """Return the process that holds a run folder, as far as that can be seen without writing; None if none does."""
+    """Return the process that holds a run folder, as far as reading alone can tell; None if none does."""
     lease = root / "run.lease"
     holder, renewed = _holder(lease), _renewal(lease)
     if holder is None or renewed is None or holder.is_gone is True:
@@ -86,22 +86,22 @@ def _lock(file: IO[str], root: Path, lease: Path) -> None:
     except OSError as error:
         if error.errno in _HELD:
             raise _is_held(root, _holder(lease)) from error
-        # There are no locks here (ENOLCK, EOPNOTSUPP …): the lease alone has to do.
+        # The file system has no locks (ENOLCK, EOPNOTSUPP …): the lease alone must do.
 
 
 def _take(lease: Path, root: Path, say: Callable[[str], None], void_after_s: float) -> None:
-    """Write one's own lease, once that of another has ended."""
-    said = False
-    seen = _renewal(lease)
+    """Write our own lease, once that of another process is void."""
+    announced = False
+    renewed = _renewal(lease)
     while not _create(lease):
         holder = _holder(lease)
         if holder is not None and holder != Owner.current():
-            if holder.is_gone is False or _renewal(lease) not in (seen, None):
+            if holder.is_gone is False or _renewal(lease) not in (renewed, None):
                 raise _is_held(root, holder)
-            age = _server_time(root) - (seen or 0) / 1e9
+            age = _server_time(root) - (renewed or 0) / 1e9
             if holder.is_gone is None and age <= void_after_s:
-                if not said:
-                    said = True
+                if not announced:
+                    announced = True
                     say(
                         f"a run on {holder.host} (process {holder.pid}) held this folder {max(age, 0.0):.0f} s ago; "
                         f"waiting up to {void_after_s:.0f} s to see whether it still does"
@@ -112,7 +112,7 @@ def _take(lease: Path, root: Path, say: Callable[[str], None], void_after_s: flo
 
 
 def _create(lease: Path) -> bool:
-    """Write a lease of one's own where there is none; of several that try at once, one succeeds."""
+    """Write our own lease if there is none; if several processes try at once, one succeeds."""
     draft = _own_name(lease)
     try:
         draft.write_text(str(Owner.current()), encoding="ascii")
@@ -124,7 +124,7 @@ def _create(lease: Path) -> bool:
             raise
         return _create_without_links(lease)
     finally:
-        with contextlib.suppress(OSError):  # else the next run removes it
+        with contextlib.suppress(OSError):  # the next run removes it
             draft.unlink(missing_ok=True)
     return True
 
@@ -160,7 +160,7 @@ def _renewed(lease: Path, renew_s: float) -> Iterator[None]:
 
     def renew() -> None:
         while not over.wait(renew_s):
-            with contextlib.suppress(OSError):  # the next time; the disk may be full for a while
+            with contextlib.suppress(OSError):  # tried again next time; the disk may be full for a while
                 os.utime(lease)
 
     thread = threading.Thread(target=renew, daemon=True, name="lease")
@@ -190,7 +190,7 @@ def _renewal(lease: Path) -> int | None:
 
 
 def _server_time(root: Path) -> float:
-    """Return the time by the clock that stamps files here."""
+    """Return the time by the clock that stamps files in this folder."""
     probe = _own_name(root / "run.lease")
     try:
         probe.touch()
@@ -205,7 +205,7 @@ def _own_name(lease: Path) -> Path:
 
 
 def _sweep(lease: Path) -> None:
-    """Remove what processes that are gone left beside the lease."""
+    """Remove what ended processes left beside the lease."""
     for path in lease.parent.glob(f"{lease.name}.*_*.*"):
         owner = Owner.parse(path.name.removeprefix(f"{lease.name}.").rpartition(".")[0])
         if owner is not None and owner.is_gone:

@@ -1,7 +1,7 @@
-"""Who a process is: host, pid and start time, so that a pid that came round again is never taken for the old process.
+"""The identity of a process: host, pid and start time, so that a reused pid is never mistaken for the old process.
 
 What a process leaves behind when it is killed (scratch, half-written files, a lock where the file system has none)
-bears the name of its owner, and may be removed once that owner is known to be gone.
+bears the name of its owner, and may be removed once that owner is known to have ended.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class Owner:
     host
         Name of its machine.
     boot
-        Start of that machine and namespace of its process ids, in hexadecimal: pids mean something within one only.
+        Boot of that machine and namespace of its process ids, in hexadecimal; pids are unique only within one.
     pid, started
-        Its process id, and when it started, in clock ticks since the machine did (0 where that cannot be told).
+        Its process id, and when it started, in clock ticks since boot (0 where that is unknown).
     """
 
     host: str
@@ -59,20 +59,20 @@ class Owner:
 
     @property
     def is_gone(self) -> bool | None:
-        """Whether the process has ended; None if that cannot be told from here, because it is of another machine."""
+        """Whether the process has ended; None if that is unknown here, because it runs on another machine."""
         host, boot = _machine()
         if self.host != host:
             return None
         if self.boot != boot:
-            # The same name and another boot: the machine was started anew, or it is a container beside this one.
+            # The same name and another boot: the machine was restarted, or it is a container beside this one.
             return True if self.boot[:16] != boot[:16] else None
         return start_ticks(self.pid) != self.started if self.started else not _exists(self.pid)
 
 
 def start_ticks(pid: int) -> int | None:
-    """Return when a process of this machine started, in clock ticks after the machine did; None if it has ended.
+    """Return when a process of this machine started, in clock ticks after boot; None if it has ended.
 
-    A zombie has ended: it waits for its parent only. Where there is no ``/proc``, 0 stands for any running process.
+    A zombie has ended: it only waits for its parent. Without ``/proc``, 0 stands for any running process.
     """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="latin-1").rpartition(")")[2].split()

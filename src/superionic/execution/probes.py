@@ -1,6 +1,4 @@
-"""Task functions that exercise a worker and nothing else.
-
-Does an executor run, fail, crash and time out as it should?
+"""Task functions that only exercise a worker, to test whether an executor runs, fails, crashes and times out properly.
 
 The tests use them, and so can anyone who writes an executor for a new cluster.
 """
@@ -39,7 +37,7 @@ def input_is_wrong(_settings: Mapping[str, Any], _inputs: Mapping[str, Any], _co
 
 
 def raises(_settings: Mapping[str, Any], _inputs: Mapping[str, Any], _context: Context) -> None:
-    """Fail as a fault of the code does."""
+    """Fail as a bug in the code does."""
     raise ZeroDivisionError("a fault")
 
 
@@ -49,7 +47,7 @@ def crash(_settings: Mapping[str, Any], _inputs: Mapping[str, Any], _context: Co
 
 
 def wait(settings: Mapping[str, Any], _inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
-    """Wait for ``seconds``, telling progress; the result names the process."""
+    """Wait for ``seconds``, reporting progress."""
     steps = 10
     for step in range(steps):
         time.sleep(settings["seconds"] / steps)
@@ -58,21 +56,21 @@ def wait(settings: Mapping[str, Any], _inputs: Mapping[str, Any], context: Conte
 
 
 def remember(_settings: Mapping[str, Any], _inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
-    """Count the calls that this worker process has seen, in the cache that it keeps."""
+    """Count the calls to this worker process, in its cache."""
     context.cache["calls"] = context.cache.get("calls", 0) + 1
     (context.scratch / "file").write_text("gone when the task ends")
     return {"calls": context.cache["calls"], "pid": os.getpid(), "scratch": str(context.scratch)}
 
 
 def length_of(settings: Mapping[str, Any], _inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
-    """Count the bytes of ``file``: a kept file comes to a task as the place where it lies."""
+    """Count the bytes of ``file``: a task receives a stored file as its path."""
     return {"bytes": Path(settings["file"]).stat().st_size}
 
 
 def start_children(settings: Mapping[str, Any], _inputs: Mapping[str, Any], _context: Context) -> None:
-    """Start processes that nothing but a signal ends, write all pids into ``file``, this one's first, and wait.
+    """Start processes that only a signal ends, write all pids to ``file``, this one's first, and wait.
 
-    One is an ordinary child, one has a session of its own, and one has left its parent as a daemon does.
+    One is an ordinary child, one has its own session, and one has left its parent as a daemon does.
     """
     command = ["sleep", "600"]
     pids = [os.getpid(), *(subprocess.Popen(command, start_new_session=own).pid for own in (False, True)), _daemon()]
@@ -97,9 +95,9 @@ def _daemon() -> int:
 
 
 def fail_at_first(settings: Mapping[str, Any], _inputs: Mapping[str, Any], _context: Context) -> dict[str, Any]:
-    """Fail ``times`` times in the way ``how``, by the lines of ``file``, to which each call adds one; then succeed.
+    """Fail ``times`` times in the way ``how``, then succeed; each call adds a line to ``file``, which counts them.
 
-    Ways are ``crash``, ``raise``, ``exit``, ``wait``, ``stop`` (this process) and ``stop the supervisor``.
+    The ways are ``crash``, ``raise``, ``exit``, ``wait``, ``stop`` (this process) and ``stop the supervisor``.
     """
     with Path(settings["file"]).open("a+") as file:
         file.write(f"{os.getpid()}\n")
@@ -122,7 +120,7 @@ def fail_at_first(settings: Mapping[str, Any], _inputs: Mapping[str, Any], _cont
 
 
 def look_around(settings: Mapping[str, Any], _inputs: Mapping[str, Any], context: Context) -> dict[str, Any]:
-    """Say where this runs, after ``seconds``."""
+    """Return where this runs, after ``seconds``."""
     time.sleep(settings["seconds"])
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     return {

@@ -1,4 +1,4 @@
-"""What a run tells while it works, and a reporter that cannot harm the run."""
+"""Progress reports of a run, and a reporter whose failures cannot harm the run."""
 
 from __future__ import annotations
 
@@ -12,45 +12,45 @@ if TYPE_CHECKING:
 
 
 class Reporter(Protocol):
-    """What a run tells while it works; the command line draws bars with it."""
+    """Receives the progress of a run; that of the command line draws bars."""
 
     def stage_began(self, stage: str, total: int, already_done: int) -> None:
-        """Hear that a stage hands over ``total`` tasks, of which some are done."""
+        """Report that a stage submits ``total`` tasks, of which some are done already."""
 
     def task_ended(self, task: Task[Any], state: str, cost: Mapping[str, float]) -> None:
-        """Hear that a task ended as ``done``, ``failed`` or ``error``."""
+        """Report that a task ended as ``done``, ``failed`` or ``error``."""
 
     def running(self, states: Sequence[tuple[Task[Any], float, str]]) -> None:
-        """Hear of the tasks under way, with their fraction done and a word on it."""
+        """Report the running tasks, each with the fraction done and a message."""
 
 
 class SilentReporter:
-    """A reporter that says nothing."""
+    """A reporter that shows nothing."""
 
     def stage_began(self, stage: str, total: int, already_done: int) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def task_ended(self, task: Task[Any], state: str, cost: Mapping[str, float]) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def running(self, states: Sequence[tuple[Task[Any], float, str]]) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
 
 class GuardedReporter:
-    """Passes on what a reporter is to hear until that raises; then it says so once, and is silent.
+    """Passes progress on to a reporter until that raises; then says so once, and stays silent.
 
     Parameters
     ----------
     reporter
-        Whoever shows the progress of a run.
+        The reporter to guard.
     """
 
     def __init__(self, reporter: Reporter) -> None:
         self._reporter: Reporter | None = reporter
 
     def stage_began(self, stage: str, total: int, already_done: int) -> None:
-        """Pass on that a stage hands over tasks."""
+        """Pass on that a stage submits tasks."""
         self._pass_on(lambda reporter: reporter.stage_began(stage, total, already_done))
 
     def task_ended(self, task: Task[Any], state: str, cost: Mapping[str, float]) -> None:
@@ -58,19 +58,19 @@ class GuardedReporter:
         self._pass_on(lambda reporter: reporter.task_ended(task, state, cost))
 
     def running(self, states: Sequence[tuple[Task[Any], float, str]]) -> None:
-        """Pass on which tasks are under way."""
+        """Pass on which tasks are running."""
         self._pass_on(lambda reporter: reporter.running(states))
 
-    def _pass_on(self, tell: Callable[[Reporter], None]) -> None:
+    def _pass_on(self, report: Callable[[Reporter], None]) -> None:
         if self._reporter is None:
             return
         try:
-            tell(self._reporter)
-        except Exception as error:  # noqa: BLE001 - whatever goes wrong with a display, the work goes on
+            report(self._reporter)
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong with a display, the run continues
             self._reporter = None
             with contextlib.suppress(Exception):
                 print(
-                    f"progress is shown no more ({type(error).__name__}: {error}); the work goes on",
+                    f"progress is no longer shown ({type(error).__name__}: {error}); the run continues",
                     file=sys.stderr,
                     flush=True,
                 )

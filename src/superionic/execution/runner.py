@@ -1,8 +1,8 @@
-"""The runner: carries tasks to their ends on an executor, and never does one twice.
+"""The runner: carries out tasks on an executor, and never repeats one.
 
-Stages hand it tasks and get outcomes. What the store has is not done again; the rest is submitted as soon as the
-results that it reads are there. In a *dry* run nothing is submitted: the first stage whose results are not all there
-raises :class:`TasksPending`, which is how ``status`` and ``check`` know exactly what a run would do.
+Stages pass it tasks and receive outcomes. Results in the store are not computed again; the other tasks are submitted
+as soon as the results that they read exist. In a *dry* run nothing is submitted: the first stage with missing results
+raises :class:`TasksPending`, from which ``status`` and ``check`` know exactly what a run would do.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 TASK_LIMIT_S = 24 * 3600.0
-"""Longest time of a task, in s, where nothing else is said."""
+"""Default time limit of a task, in s."""
 
 
 class TasksPending(Exception):  # noqa: N818 - it is news, not an error
-    """A dry run came to tasks that have not been done."""
+    """A dry run reached tasks that are not done."""
 
     def __init__(self, tasks: Sequence[Task[Any]]) -> None:
         super().__init__(f"{len(tasks)} tasks are not done")
@@ -41,7 +41,7 @@ class TasksPending(Exception):  # noqa: N818 - it is news, not an error
 
 @dataclass(frozen=True)
 class Failure:
-    """A calculation that ended without a result: data, to be excluded, counted and reported."""
+    """A calculation that ended without a result, to be excluded, counted and reported."""
 
     label: str
     reason: str
@@ -49,7 +49,7 @@ class Failure:
 
 
 class Outcome(Generic[R]):
-    """How a task ended; its result is read from the store when it is asked for."""
+    """How a task ended; its result is read from the store at first use."""
 
     def __init__(self, task: Task[R], store: Store) -> None:
         self.task = task
@@ -89,37 +89,37 @@ class Outcome(Generic[R]):
 
 @dataclass(frozen=True)
 class Slots:
-    """How many tasks an executor runs at once, and with how many threads each."""
+    """The number of tasks that an executor runs at once, and the threads of each."""
 
     workers: int
     threads: int = 1
 
 
 class Runner:
-    """Carries tasks to their ends.
+    """Carries out tasks.
 
     Parameters
     ----------
     store, ledger
-        Where results and their record are.
+        The results and their history.
     executor
         Any :class:`concurrent.futures.Executor`; None for a dry run.
     slots
-        How many tasks to hand to it at once.
+        Number of tasks submitted to it at a time.
     python_of
-        Tells the interpreter of an engine.
+        Returns the interpreter of an engine.
     reporter
-        Hears of progress.
+        Receives progress.
     walltime_s
         Time after which no further task is started.
     interrupts
-        Interrupts from the keyboard, asked for between tasks.
+        Signals that end the run, checked for between tasks.
     task_limit_s
-        Longest time of a task that has none of its own, from when a worker begins it.
+        Time limit of a task that has none of its own, from its start in a worker.
     visibility_s
-        How long a result that was stored on one machine may take to be seen on another one.
+        Longest time for a result stored on one machine to become visible on another.
     progress_every_s
-        How often at most a task says how far it is.
+        Shortest interval between two progress reports of a task.
     """
 
     def __init__(
@@ -151,18 +151,17 @@ class Runner:
         self.used: dict[str, Task[Any]] = {}
 
     def gather(self, tasks: Sequence[Task[R]]) -> list[Outcome[R]]:
-        """Do the tasks, and whatever they read, and return their outcomes in order.
+        """Carry out tasks and all that they read, and return the outcomes of the tasks in order.
 
-        A task that reads from a failed one fails itself, without being run.
+        A task that reads from a failed one fails too, without being run.
 
         Raises
         ------
         TasksPending
-            In a dry run, if anything is not done yet.
+            In a dry run, if a task is not done.
         SuperionicError
-            If a task ended by a mistake of the input or by a broken environment. All other tasks under way are
-            brought to their end first, so that nothing is lost. For what else may go wrong see
-            :mod:`superionic.execution.dispatch`.
+            If a task ended because of wrong input or a broken environment. All other running tasks finish first, so
+            that nothing is lost. For what else may go wrong see :mod:`superionic.execution.dispatch`.
         """
         order = _in_order(tasks)
         self.used.update((task.key, task) for task in order)
@@ -195,7 +194,7 @@ class Runner:
         return [Outcome(task, self.store) for task in tasks]
 
     def one(self, task: Task[R]) -> R:
-        """Do one task and return its result."""
+        """Carry out one task and return its result."""
         return self.gather([task])[0].value
 
     def value_of(self, part: T) -> T:
@@ -207,12 +206,12 @@ class Runner:
             If the calculation failed.
         """
         ref = ref_of(part)
-        # What is there is read from the store alone, so that it can be had when the run and its ledger are closed.
+        # A stored result is read without the ledger, so that it stays available when the run is closed.
         value: Any = Outcome(ref.task, self.store).value if self.store.has(ref.task.key) else self.one(ref.task)
         for step in ref.path:
             value = value[step] if isinstance(step, int) or isinstance(value, Mapping) else getattr(value, step)
-        found: T = value
-        return found
+        typed: T = value
+        return typed
 
     def _submit(self, task: Task[Any]) -> Future[Reply]:
         if self._executor is None:
@@ -236,7 +235,7 @@ class Runner:
 
 
 def _in_order(tasks: Sequence[Task[Any]]) -> list[Task[Any]]:
-    """Return the tasks and everything they read, each once, what is read before what reads it."""
+    """Return the tasks and all that they read, each once and after those that it reads."""
     order: dict[str, Task[Any]] = {}
     stack: list[tuple[Task[Any], bool]] = [(task, False) for task in reversed(tasks)]
     while stack:

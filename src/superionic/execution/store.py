@@ -1,16 +1,16 @@
-"""The store: results as files, found by the key of their task.
+"""The store: results as files, addressed by the key of their task.
 
 A result is one file, ``objects/ab/KEY.zip`` (``KEY.failed.zip`` for a calculation that ended without one): an
-uncompressed archive of what the task was made from (``task.json``), what it gave (``result.json`` and ``arrays.npz``)
-and a manifest that repeats the key and how it ended. The comment of the archive is the SHA-256 of every byte before it,
-so nothing in the file can change unnoticed, nor can a file be taken for that of another task. It is written under
-``tmp/`` and appears by one atomic rename: what is there is whole; what was cut off by a kill is not there. Nothing is
+uncompressed archive of the task's description (``task.json``), its result (``result.json`` and ``arrays.npz``) and a
+manifest that repeats the key and the outcome. The comment of the archive is the SHA-256 of every byte before it, so
+that no change to the file goes unnoticed and no file can be mistaken for that of another task. The file is written
+under ``tmp/`` and appears by one atomic rename: a file that exists is complete, and a kill leaves none. Nothing is
 locked: two workers that finish the same task write the same bytes. A failure never hides a result.
 
-The store removes and renames only what bears a name of its own making, and nothing behind a symbolic link within it:
-such a link leads to files that may be anybody's. (The store itself, or a folder above, may be a link to another disk.)
-What is under ``tmp/`` bears the name of the process that made it, and is swept away once that process is gone.
-Only what is missing or has other content than its checksum says is damage; what cannot be read is an error, and stays.
+The store removes and renames only files whose names it made itself, and nothing behind a symbolic link within it, which
+may lead to anyone's files. (The store itself, or a folder above it, may be a link to another disk.) Files under
+``tmp/`` bear the name of the process that made them and are removed once that process has ended. A file is damaged only
+if it is missing or its content does not match its checksum; a file that cannot be read is an error, and stays.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class StoredFailure:
 
 @dataclass(frozen=True)
 class StoredFile:
-    """The archive of one result: where it is, its members, its size, and the SHA-256 of all but its last 64 bytes."""
+    """The archive of one result: its path, members and size, and the SHA-256 of all but its last 64 bytes."""
 
     path: Path
     members: tuple[str, ...]
@@ -67,26 +67,26 @@ class StoredFile:
     sha256: str
 
 
-class DamagedResult(Exception):  # noqa: N818 - it names what was met
+class DamagedResult(Exception):  # noqa: N818 - it names a finding
     """A file of the store does not have the content that it was written with."""
 
 
 class Store:
     """Content-addressed results below one folder.
 
-    Nothing is made or written before the first result is.
+    Nothing is created or written before the first result.
 
     Parameters
     ----------
     root
         The folder.
     read_only
-        Look only: damaged results count as absent and stay where they are.
+        Change nothing: damaged results count as absent and stay where they are.
     durable
-        Wait until the disk has what is written, so that a result outlives a power cut as well as a kill. Costs some
+        Wait until the disk has the data, so that a result survives a power cut as well as a kill. Costs some
         milliseconds a result; the names of many results are written at once, by :meth:`flush`.
     scratch_root
-        Where tasks get their scratch; under ``tmp/`` if None.
+        Folder for the scratch of tasks; ``tmp/`` if None.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Store:
         self._unflushed: set[Path] = set()
 
     def prepare(self) -> None:
-        """Make the folders of the store, and see that they can be written.
+        """Create the folders of the store, and check that they can be written.
 
         Raises
         ------
@@ -125,19 +125,19 @@ class Store:
     # ---- reading ----------------------------------------------------------------------------------------------------
 
     def has(self, key: str) -> bool:
-        """Tell whether a whole, undamaged result or failure is there; see :meth:`outcome`."""
+        """Return whether an intact result or failure is stored; see :meth:`outcome`."""
         return self.outcome(key) is not None
 
     def outcome(self, key: str) -> Kind | None:
-        """Tell what is stored under a key: a ``value``, a ``failure``, or nothing (None).
+        """Return what is stored under a key: a ``value``, a ``failure``, or nothing (None).
 
-        Damaged files are moved aside and count as absent. Checksums are computed once: a file that was verified
-        before, and has the size and the time that it had then, is trusted, in this process and in later ones.
+        Damaged files are moved aside and count as absent. Checksums are computed once: a file that was verified before
+        and still has the same size and modification time is trusted, in this process and in later ones.
 
         Raises
         ------
         StorageError
-            If there is a file that cannot be read, or a damaged one that cannot be moved aside.
+            If a file cannot be read, or a damaged one cannot be moved aside.
         """
         if key in self._known:
             return self._known[key]
@@ -145,7 +145,7 @@ class Store:
             if self._is_there(key, kind):
                 self._known[key] = kind
                 return kind
-        if not self._read_only and self._take_over_format_1(key):
+        if not self._read_only and self._convert_format_1(key):
             return self.outcome(key)
         return None
 
@@ -155,7 +155,7 @@ class Store:
         Raises
         ------
         StorageError
-            If there is no whole result under this key, or it cannot be read.
+            If no intact result is stored under this key, or it cannot be read.
         """
         kind = self.outcome(key)
         if kind is None:
@@ -170,12 +170,14 @@ class Store:
         except (zipfile.BadZipFile, ValueError, KeyError) as error:  # changed since it was verified
             self._set_aside(path)
             raise StorageError(
-                f"a result is damaged: {error}", where=str(path), fix="run the same command again: it is made anew"
+                f"a result is damaged: {error}",
+                where=str(path),
+                fix="run the same command again: it is then computed again",
             ) from error
         return StoredFailure(value["reason"], value["details"]) if kind == "failure" else value
 
     def descriptor(self, key: str) -> dict[str, Any] | None:
-        """Return what a stored result was made from; None if it is not there."""
+        """Return the description of the task behind a stored result; None if there is no result."""
         kind = self.outcome(key)
         if kind is None:
             return None
@@ -187,7 +189,7 @@ class Store:
         return content
 
     def file(self, key: str) -> StoredFile | None:
-        """Return what is known of the file of a result; None if it is not there."""
+        """Return the archive of a result; None if there is no result."""
         kind = self.outcome(key)
         if kind is None:
             return None
@@ -203,7 +205,7 @@ class Store:
         return self._objects / key[:2] / f"{key}{_SUFFIX[kind]}"
 
     def results(self) -> Iterator[tuple[str, Kind]]:
-        """Yield key and kind of everything stored, by its name alone, in order.
+        """Yield key and kind of everything stored, by file names alone, in order.
 
         Raises
         ------
@@ -222,8 +224,8 @@ class Store:
     def _is_there(self, key: str, kind: Kind) -> bool:
         name = f"{key}{_SUFFIX[kind]}"
         try:
-            # Taken before the file is read: a change on the way is noticed the next time. Plain text, and a path only
-            # where one is needed, because a hundred thousand of these have to take no longer than a second.
+            # Taken before the file is read, so that a change meanwhile is noticed next time. A string, and a Path only
+            # where one is needed, because a hundred thousand of these must take no longer than a second.
             status = os.stat(f"{self._objects}/{key[:2]}/{name}")  # noqa: PTH116
             stamp = (status.st_size, status.st_mtime_ns)
             trusted = self._trusted if self._trusted is not None else self._trust()
@@ -241,7 +243,7 @@ class Store:
         return True
 
     def _trust(self) -> dict[str, _Stamp]:
-        """Return size and time of each verified file; lines that are no such record are passed over."""
+        """Return size and time of each verified file; malformed lines of the record are skipped."""
         if self._trusted is None:
             self._trusted = {}
             record = self.root / _VERIFIED
@@ -259,7 +261,7 @@ class Store:
         self._trust()[name] = stamp
         self._unflushed.add(self._objects / name[:2])
         if not self._read_only:
-            # A courtesy to the next run: where it cannot be written, that computes the checksums again.
+            # A courtesy to the next run, which otherwise computes the checksums again.
             with contextlib.suppress(OSError), _appended(self.root / _VERIFIED) as file:
                 file.write(f"{name} {stamp[0]} {stamp[1]}\n".encode())
 
@@ -268,7 +270,7 @@ class Store:
     def commit(self, key: str, descriptor: Mapping[str, Any], value: Any) -> None:
         """Store a result (or a :class:`StoredFailure`) under a key, atomically.
 
-        What is there already stays, but for a failure, which gives way to a result.
+        An existing result stays; an existing failure is replaced by a result.
 
         Raises
         ------
@@ -284,7 +286,7 @@ class Store:
         self.put(key, kind, {"task.json": task.encode(), "result.json": text.encode(), "arrays.npz": arrays})
 
     def put(self, key: str, kind: Kind, members: Mapping[str, bytes]) -> None:
-        """Store the members of a result as they are; see :meth:`commit`."""
+        """Store the members of a result unchanged; see :meth:`commit`."""
         if not self._prepared:
             self.prepare()
         target = self.path(key, kind)
@@ -297,7 +299,7 @@ class Store:
                 if self.durable:
                     os.fsync(file.fileno())
             target.parent.mkdir(exist_ok=True)
-            if kind == "value":  # before, so that the two are never there at once
+            if kind == "value":  # first, so that the two never exist together
                 self.path(key, "failure").unlink(missing_ok=True)
             staging.replace(target)
             self._unflushed.add(target.parent)
@@ -309,14 +311,14 @@ class Store:
         self._known.pop(key, None)
 
     def flush(self) -> None:
-        """See that the names of what was stored or met since the last time are on the disk, not only the files.
+        """Write the names of results stored or verified since the last call to the disk, as their files are already.
 
-        A power cut before that loses results, which are made again, but never leaves a wrong one.
+        A power cut before that loses results, which are then computed again, but never leaves a wrong one.
 
         Raises
         ------
         StorageError
-            If the disk does not take them.
+            If the disk refuses them.
         """
         if self.durable and not self._read_only:
             try:
@@ -337,23 +339,23 @@ class Store:
         self._known.pop(key, None)
         _demand_key(key, self.root)
         for kind in ("value", "failure"):
-            grave = self._own_name("grave")  # in one step: nobody sees half of it, nor does a kill leave that
+            grave = self._own_name("grave")  # renamed in one step, so that no reader and no kill meets half a file
             if self._move(self.path(key, kind), grave):
-                with contextlib.suppress(OSError):  # else it is swept away later
+                with contextlib.suppress(OSError):  # a later sweep removes it
                     _remove(grave)
 
     def scratch(self, key: str) -> Path:
-        """Make and return a private folder for a task; the caller removes it."""
+        """Create and return a private folder for a task; the caller removes it."""
         folder = self._own_name(f"scratch-{key[:16]}", self._scratch_root)
         folder.mkdir(parents=True)
         return folder
 
     def progress_file(self, key: str) -> Path:
-        """Return the small file in which a running task says how far it is."""
+        """Return the small file in which a running task reports progress."""
         return self._progress / f"{key}.json"
 
     def sweep(self) -> None:
-        """Remove what processes that are gone left under ``tmp/`` and ``progress/``. Only for the holder of the lock.
+        """Remove what ended processes left under ``tmp/`` and ``progress/``. Only for the holder of the run lock.
 
         Raises
         ------
@@ -367,12 +369,12 @@ class Store:
             raise _storage_error(error, self.root) from error
 
     def leftovers(self) -> Iterator[Path]:
-        """Yield what :meth:`sweep` removes.
+        """Yield the paths that :meth:`sweep` removes.
 
         Raises
         ------
         StorageError
-            As there.
+            As in :meth:`sweep`.
         """
         for folder in (self._tmp, self._progress):
             try:
@@ -407,10 +409,10 @@ class Store:
         self._known.pop(path.name[:64], None)
 
     def _move(self, path: Path, target: Path, *, links_too: bool = False) -> bool:
-        """Move a file (or a link itself, and not what it leads to) within the store, and tell whether there was one."""
+        """Move a file (of a link, the link itself) within the store; return whether there was one."""
         try:
-            for place in (self._objects, path.parent, target.parent, *(() if links_too else (path,))):
-                _demand_no_link(place)
+            for checked in (self._objects, path.parent, target.parent, *(() if links_too else (path,))):
+                _demand_no_link(checked)
             path.rename(target)
         except FileNotFoundError:  # another process was first
             return False
@@ -418,8 +420,8 @@ class Store:
             raise _storage_error(error, self.root) from error
         return True
 
-    def _take_over_format_1(self, key: str) -> bool:
-        """Pack a result that an earlier version stored as a folder of files, and tell whether that was there."""
+    def _convert_format_1(self, key: str) -> bool:
+        """Pack a result that an earlier version stored as a folder of files; return whether there was one."""
         folder = self._objects / key[:2] / key
         try:
             if not stat.S_ISDIR(folder.lstat().st_mode):
@@ -433,7 +435,7 @@ class Store:
             )
             kind: Kind = {"value": "value", "failure": "failure"}[manifest["outcome"]]  # type: ignore[assignment]
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, KeyError, TypeError):
-            # A folder without its manifest is what a kill or a partial copy leaves: it is made again.
+            # A kill or a partial copy leaves a folder without its manifest: its result is computed again.
             try:
                 is_folder = folder.is_dir()
             except OSError as error:
@@ -449,7 +451,7 @@ class Store:
         self.put(key, kind, members)
         grave = self._own_name("grave")
         if self._move(folder, grave):
-            with contextlib.suppress(OSError):  # else it is swept away later
+            with contextlib.suppress(OSError):  # a later sweep removes it
                 _remove(grave)
         return True
 
@@ -458,7 +460,7 @@ class Store:
 
 
 class _Hashed:
-    """A stream that hashes what passes, but for its last bytes, which it holds back for the digest."""
+    """A stream that hashes all that passes except for its last bytes, which it replaces by the digest."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -490,7 +492,7 @@ class _Hashed:
 
 
 class _Watched:
-    """A file for :mod:`zipfile`, which takes some errors of a disk for those of an archive."""
+    """A file for :mod:`zipfile` that records disk errors, some of which zipfile reports as errors of the archive."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -507,7 +509,7 @@ class _Watched:
         try:
             return self._file.seek(offset, whence)
         except OSError as error:
-            # Before the beginning of the file (EINVAL) is where a damaged archive leads.
+            # A damaged archive leads before the start of the file (EINVAL); that is no disk error.
             self.error = None if error.errno == errno.EINVAL else error
             raise
 
@@ -520,7 +522,7 @@ class _Watched:
 
 @contextlib.contextmanager
 def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
-    """Open an archive to read it; that it cannot be read is an OSError, never damage."""
+    """Open an archive for reading; failure to read it is an OSError, never damage."""
     with path.open("rb") as file:
         watched = _Watched(file)
         try:
@@ -541,12 +543,12 @@ def _write_archive(file: BinaryIO, key: str, kind: Kind, members: Mapping[str, b
                 member = zipfile.ZipInfo(name, date_time=_FIXED_DATE)  # equal results are equal in bytes
                 member.create_system, member.external_attr = 3, 0o644 << 16
                 archive.writestr(member, data)
-        archive.comment = b"0" * _DIGEST_BYTES  # its place
+        archive.comment = b"0" * _DIGEST_BYTES  # reserves the space for the digest
     stream.finish()
 
 
 def verify(path: Path, key: str, kind: Kind) -> None:
-    """See that a file is, byte by byte, what was stored under a key.
+    """Check that a file is, byte by byte, what was stored under a key.
 
     Raises
     ------
@@ -556,7 +558,7 @@ def verify(path: Path, key: str, kind: Kind) -> None:
         If it cannot be read.
     """
     if not path.is_file():
-        raise DamagedResult(f"{path.name} is no file")  # but a pipe, say, in which nobody writes
+        raise DamagedResult(f"{path.name} is not a regular file")  # but perhaps a pipe, which would block
     with path.open("rb") as file:
         left = os.fstat(file.fileno()).st_size - _DIGEST_BYTES
         digest = hashlib.sha256()
@@ -567,12 +569,12 @@ def verify(path: Path, key: str, kind: Kind) -> None:
             digest.update(data)
             left -= len(data)
         if left != 0 or file.read() != digest.hexdigest().encode():
-            raise DamagedResult(f"{path.name} has other content than its checksum says")
+            raise DamagedResult(f"{path.name} does not match its checksum")
         try:
             with _archive(path) as archive:
                 manifest = json.loads(archive.read("manifest.json"))
         except (zipfile.BadZipFile, ValueError, KeyError) as error:
-            raise DamagedResult(f"{path.name} is no archive of the store: {error}") from error
+            raise DamagedResult(f"{path.name} is not an archive of the store: {error}") from error
     if manifest != {"format": _FORMAT, "key": key, "outcome": kind}:
         raise DamagedResult(f"{path.name} holds the result of another task")
 
@@ -583,28 +585,28 @@ def verify(path: Path, key: str, kind: Kind) -> None:
 def _demand_key(key: str, root: Path) -> None:
     if _KEY.fullmatch(key) is None:
         raise StorageError(
-            "this is not the key of a result, and nothing is moved or removed by it",
+            "this is not the key of a result; nothing was moved or removed",
             where=f"{root}: {key}",
-            fix="give the 64 digits of a key as `superionic status --all` prints it",
+            fix="give the 64 digits of a key as printed by `superionic status --all`",
         )
 
 
-def _demand_no_link(place: Path) -> None:
+def _demand_no_link(path: Path) -> None:
     try:
-        is_link = stat.S_ISLNK(place.lstat().st_mode)
+        is_link = stat.S_ISLNK(path.lstat().st_mode)
     except FileNotFoundError:
         return
     if is_link:
         raise StorageError(
             "this part of the store is a symbolic link; nothing behind it is moved or removed",
-            where=str(place),
-            fix="put what belongs to the store back in the place of the link; to keep a run on another disk, move its "
-            "whole run folder there and link that, or use --run-folder",
+            where=str(path),
+            fix="replace the link by the folder or file itself; to keep a run on another disk, move its whole run "
+            "folder there and link that, or use --run-folder",
         )
 
 
 def _is_abandoned(name: str, *, in_progress: bool) -> bool:
-    """Tell by its name whether something was made by the store, for a process that has ended."""
+    """Return whether a file, by its name, was made by the store for a process that has ended."""
     if in_progress:
         return _PROGRESS.fullmatch(name) is not None
     match = _OWNED.fullmatch(name)
@@ -613,7 +615,7 @@ def _is_abandoned(name: str, *, in_progress: bool) -> bool:
 
 
 def _remove(leftover: Path) -> None:
-    """Remove a file or folder, but no link, since the store makes none."""
+    """Remove a file or folder, but not a link, since the store makes none."""
     try:
         mode = leftover.lstat().st_mode
         if stat.S_ISDIR(mode):
@@ -625,13 +627,13 @@ def _remove(leftover: Path) -> None:
 
 
 def _appended(path: Path) -> BinaryIO:
-    """Open a file at its end, and nothing else in its place: no link is followed, no pipe waited for."""
+    """Open a file for appending, without following a link or waiting for a pipe."""
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
     return os.fdopen(descriptor, "ab")
 
 
 def _fsync_folder(folder: Path) -> None:
-    """Make a rename within a folder outlive a power cut."""
+    """Make a rename within a folder survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -643,13 +645,13 @@ def _storage_error(error: OSError, root: Path) -> StorageError:
     return storage_error(error, where=root, doing="write the run folder")
 
 
-def _unreadable(error: OSError, place: Path) -> StorageError:
+def _unreadable(error: OSError, path: Path) -> StorageError:
     if error.errno in (errno.EMFILE, errno.ENFILE):
         fix = "raise the limit of open files (`ulimit -n 4096`)"
     else:
         fix = "mend the disk or the permissions"
     return StorageError(
         f"a result cannot be read: {error.strerror or error}",
-        where=str(error.filename or place),
+        where=str(error.filename or path),
         fix=f"{fix} and run the same command again; nothing was moved or removed",
     )

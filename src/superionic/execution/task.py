@@ -1,4 +1,4 @@
-"""Tasks: functions of their inputs, named by a hash.
+"""Tasks: functions of their inputs, identified by a hash.
 
 A task's key is the SHA-256 of everything that its result depends on: the function and its version, the settings in
 canonical form, the keys of the tasks that it reads, and the identity of the engine that runs it. The key is known
@@ -26,16 +26,16 @@ P = ParamSpec("P")
 
 @dataclass(frozen=True)
 class Context:
-    """What a running task function may use besides its settings and inputs.
+    """What a task function may use while it runs, besides its settings and inputs.
 
     Attributes
     ----------
     scratch
-        A private folder that is removed when the task ends.
+        A private folder, removed when the task ends.
     progress
-        Callable ``progress(fraction, message)``; cheap, may be called often.
+        Callable ``progress(fraction, message)``; cheap enough to be called often.
     cache
-        Lives as long as the worker process: loaded potentials are kept in it from task to task.
+        Objects that outlive a task, as long as the worker process does, such as loaded potentials.
     """
 
     scratch: Path
@@ -45,18 +45,18 @@ class Context:
 
 @dataclass(frozen=True)
 class Ref:
-    """A part of another task's result, found by walking ``path`` from the result's root."""
+    """A part of another task's result, reached by following ``path`` from the result's root."""
 
     task: Task[Any]
     path: tuple[str | int, ...] = ()
 
 
 class Part:
-    """A part of a result that need not be there yet, written as if it were.
+    """A part of a result that may not exist yet, written as if it did.
 
-    ``task.result`` is one; attributes and items of it are parts as well. To the type checker a part *is* the value
-    that it stands for, so a stage that asks for a field which a result does not have is found before anything runs.
-    Parts can be handed to tasks and compared; anything else needs the value (:meth:`Runner.value_of`).
+    ``task.result`` is one; its attributes and items are parts as well. To the type checker a part *is* the value that
+    it stands for, so that access to a field which the result lacks is detected before anything runs. Parts can be
+    passed to tasks and compared; anything else needs the value (:meth:`Runner.value_of`).
     """
 
     __slots__ = ("_ref",)
@@ -81,11 +81,11 @@ class Part:
     def __repr__(self) -> str:
         return f"Part({self._ref.task.label!r}, {list(self._ref.path)})"
 
-    def _is_not_there(self, *_: object) -> NoReturn:
-        raise TypeError(f"{self!r} is a part of a result that may not be there yet; ask the runner for its value")
+    def _has_no_value(self, *_: object) -> NoReturn:
+        raise TypeError(f"{self!r} is a part of a result that may not exist yet; use Runner.value_of for its value")
 
-    __iter__ = __len__ = __bool__ = __float__ = __int__ = __index__ = __array__ = _is_not_there
-    __lt__ = __le__ = __gt__ = __ge__ = __add__ = __sub__ = __mul__ = __truediv__ = _is_not_there
+    __iter__ = __len__ = __bool__ = __float__ = __int__ = __index__ = __array__ = _has_no_value
+    __lt__ = __le__ = __gt__ = __ge__ = __add__ = __sub__ = __mul__ = __truediv__ = _has_no_value
 
 
 def ref_of(part: object) -> Ref:
@@ -97,7 +97,7 @@ def ref_of(part: object) -> Ref:
         If it is a value and not a part.
     """
     if not isinstance(part, Part):
-        raise TypeError(f"{part!r} is no part of a task's result")
+        raise TypeError(f"{part!r} is not a part of a task's result")
     return part._ref
 
 
@@ -110,24 +110,24 @@ class Task(Generic[R_co]):
     stage
         The stage that it belongs to.
     label
-        What it is, for people: unique within a campaign and stable when settings change, so that two versions of one
+        Its name for people: unique within a campaign and stable when settings change, so that two versions of one
         task can be compared.
     function
-        ``module:name`` of a function ``f(settings, inputs, context) -> result``, as keys have it.
+        ``module:name`` of a function ``f(settings, inputs, context) -> result``, in the form that enters keys.
     version
         Version of that function; raised when its results change.
     settings
         Plain JSON values.
     inputs
-        Names to :class:`Ref`, or lists of them.
+        References (:class:`Ref`), or lists of them, by name.
     engine, engine_identity
         The environment that runs it, and the versions and checksums that its result depends on.
     walltime_s
-        Longest time that it may take; not part of the key.
+        Time limit; not part of the key.
     returns
-        Type of the result, by which it is read out of the store; not part of the key.
+        Type of the result, as which it is read from the store; not part of the key.
     moved_to
-        Where the function is now, if it was moved since keys were first made of its name; not part of the key.
+        Present ``module:name`` of the function, if it has moved since its name entered keys; not part of the key.
     """
 
     stage: str
@@ -144,23 +144,23 @@ class Task(Generic[R_co]):
 
     @property
     def result(self) -> R_co:
-        """What the task gives, to be handed to other tasks, whole or in parts (see :class:`Part`)."""
+        """The result, to be passed to other tasks as a whole or in parts (see :class:`Part`)."""
         return cast(R_co, Part(Ref(self)))
 
     def read(self, tree: Any) -> R_co:
-        """Read what the store has under the task's key as the type of its result."""
+        """Read a tree from the store as the type of the task's result."""
         return cast(R_co, from_tree(tree, self.returns, self.label))
 
     def __repr__(self) -> str:
-        """Return a line: tasks hold the tasks before them, and a whole campaign is too long to print."""
+        """Return one line, since a task holds those that it reads, and with them perhaps a whole campaign."""
         return f"Task({self.stage!r}, {self.label!r}, {self.function!r}, version={self.version})"
 
     def __getitem__(self, part: str | int) -> Ref:
-        """Refer to one part of this task's result."""
+        """Return a reference to one part of this task's result."""
         return Ref(self, (part,))
 
     def descriptor(self) -> dict[str, Any]:
-        """Return all that the key is made of, as plain values."""
+        """Return everything that enters the key, as plain values."""
         return {
             "engine": {"name": self.engine, **self.engine_identity},
             "function": self.function,
@@ -177,11 +177,11 @@ class Task(Generic[R_co]):
 
     def dependencies(self) -> Iterator[Task[Any]]:
         """Yield the tasks whose results this one reads, once each, in a fixed order."""
-        seen: set[str] = set()
+        yielded: set[str] = set()
         for name in sorted(self.inputs):
             for ref in refs_in(self.inputs[name]):
-                if ref.task.key not in seen:
-                    seen.add(ref.task.key)
+                if ref.task.key not in yielded:
+                    yielded.add(ref.task.key)
                     yield ref.task
 
     def __hash__(self) -> int:
@@ -198,7 +198,7 @@ def _describe(value: Any) -> Any:
 
 
 def refs_in(value: Any) -> Iterator[Ref]:
-    """Yield the references in an input, however deeply lists nest them."""
+    """Yield the references in an input, from lists of any depth."""
     if isinstance(value, Ref):
         yield value
     else:
@@ -211,21 +211,21 @@ def refs_in(value: Any) -> Iterator[Ref]:
 
 @runtime_checkable
 class TaskArgument(Protocol):
-    """An argument of a task that says itself what of it belongs into the key, and what is read from other tasks."""
+    """An argument of a task that itself divides its content into settings, which enter the key, and inputs."""
 
     def task_settings(self) -> dict[str, Any]:
-        """Return its plain values, under the names that they have in the settings of a task."""
+        """Return its plain values, by their names in the settings of a task."""
 
     def task_inputs(self) -> dict[str, Any]:
-        """Return its parts of other results, under the names that they have in the inputs of a task."""
+        """Return its parts of other results, by their names in the inputs of a task."""
 
     @classmethod
     def from_task(cls, settings: Mapping[str, Any], inputs: Mapping[str, Any]) -> Any:
-        """Build it again out of all settings and inputs of a task, inside the worker."""
+        """Rebuild the argument from all settings and inputs of a task, inside the worker."""
 
 
 class ArgumentGroup:
-    """Arguments that several tasks take alike: fields of a frozen dataclass, each an argument by itself in keys."""
+    """Arguments shared by several tasks: fields of a frozen dataclass, each of which enters keys by itself."""
 
     def task_settings(self) -> dict[str, Any]:
         """Return the fields that are plain values."""
@@ -237,24 +237,24 @@ class ArgumentGroup:
 
     @classmethod
     def from_task(cls, settings: Mapping[str, Any], inputs: Mapping[str, Any]) -> Self:
-        """Build it again inside the worker."""
-        given, hints = {**settings, **inputs}, field_hints(cast(Any, cls))
-        return cls(**{name: from_tree(given[name], hint, name) for name, hint in hints.items()})
+        """Rebuild the group inside the worker."""
+        arguments, hints = {**settings, **inputs}, field_hints(cast(Any, cls))
+        return cls(**{name: from_tree(arguments[name], hint, name) for name, hint in hints.items()})
 
 
 @dataclass(frozen=True)
 class Call(Generic[R_co]):
-    """A task function with its arguments, values or parts of other results; see :meth:`TaskFunction.of`."""
+    """A task function with its arguments: values, or parts of other results; see :meth:`TaskFunction.of`."""
 
     function: TaskFunction[..., R_co]
     arguments: Mapping[str, Any]
 
     def settings_and_inputs(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Part the arguments into plain values and references."""
+        """Divide the arguments into plain values and references."""
         settings: dict[str, Any] = {}
         inputs: dict[str, Any] = {}
         for name, value in self.arguments.items():
-            if _says_itself(type(value)):
+            if _divides_itself(type(value)):
                 settings |= {key: to_tree(item, name) for key, item in value.task_settings().items()}
                 inputs |= {key: _as_refs(item, key) for key, item in value.task_inputs().items()}
             elif _holds_parts(value):
@@ -267,12 +267,12 @@ class Call(Generic[R_co]):
 class TaskFunction(Generic[P, R_co]):
     """A module-level function that tasks run, made by :func:`task`.
 
-    Called like the function it does the work at once; :meth:`of` builds the call of a task instead.
+    Calling it does the work at once; :meth:`of` builds the call for a task instead.
 
     Attributes
     ----------
     name
-        ``module:name``, as keys have it: that of the module, or what the module says in ``KNOWN_AS`` if it was moved.
+        ``module:name`` as it enters keys; the module is the present one, or ``KNOWN_AS`` if that module has moved.
     address
         ``module:name``, by which workers import it.
     version
@@ -292,13 +292,13 @@ class TaskFunction(Generic[P, R_co]):
         return self._function(context, *args, **kwargs)
 
     def of(self, *args: P.args, **kwargs: P.kwargs) -> Call[R_co]:
-        """Bind arguments for a task. None where that is the default counts as left out, and is not part of its key."""
+        """Bind arguments for a task. None for an argument whose default is None is left out of the key."""
         if args:
             raise TypeError(f"{self.name} takes its arguments by name")
-        given = {name: value for name, value in kwargs.items() if value is not None or not self._may_be_left_out(name)}
-        return Call(self, given)
+        arguments = {name: value for name, value in kwargs.items() if value is not None or not self._is_optional(name)}
+        return Call(self, arguments)
 
-    def _may_be_left_out(self, name: str) -> bool:
+    def _is_optional(self, name: str) -> bool:
         return self._parameters[name].default is None
 
     @cached_property
@@ -311,22 +311,22 @@ class TaskFunction(Generic[P, R_co]):
         return typing.get_type_hints(self._function)
 
     def perform(self, settings: Mapping[str, Any], inputs: Mapping[str, Any], context: Context) -> R_co:
-        """Do the work of a task: read settings and inputs as the types of the function's arguments first."""
-        given = {**settings, **inputs}
+        """Do the work of a task, after reading its settings and inputs as the types of the function's arguments."""
+        values = {**settings, **inputs}
         arguments: dict[str, Any] = {}
         for name, hint in self.hints.items():
             own: Any = next(
-                (h for h in (hint, *typing.get_args(hint)) if isinstance(h, type) and _says_itself(h)), None
+                (h for h in (hint, *typing.get_args(hint)) if isinstance(h, type) and _divides_itself(h)), None
             )
             if own is not None:
                 arguments[name] = own.from_task(settings, inputs)
-            elif name in given:
-                arguments[name] = from_tree(given[name], hint, name)
+            elif name in values:
+                arguments[name] = from_tree(values[name], hint, name)
         return self._function(context, **arguments)  # type: ignore[call-arg]
 
 
 def task(*, version: int) -> Callable[[Callable[Concatenate[Context, P], R]], TaskFunction[P, R]]:
-    """Make a function ``f(context, *, …) -> result`` one that tasks run.
+    """Turn a function ``f(context, *, …) -> result`` into one that tasks run.
 
     Its arguments are settings and the results (or parts of results) of other tasks; their types, and that of the
     result, must be ones that :func:`superionic.execution.codec.from_tree` reads and be importable where the task runs.
@@ -334,7 +334,7 @@ def task(*, version: int) -> Callable[[Callable[Concatenate[Context, P], R]], Ta
     Parameters
     ----------
     version
-        Of what it computes. A change of results, if only in the last digit, or of their shape raises it.
+        Version of the results; raise it when they change, if only in the last digit, or when their shape does.
     """
 
     def decorate(function: Callable[Concatenate[Context, P], R]) -> TaskFunction[P, R]:
@@ -343,7 +343,7 @@ def task(*, version: int) -> Callable[[Callable[Concatenate[Context, P], R]], Ta
     return decorate
 
 
-def _says_itself(cls: type) -> bool:
+def _divides_itself(cls: type) -> bool:
     return all(hasattr(cls, name) for name in ("task_settings", "task_inputs", "from_task"))
 
 
@@ -353,18 +353,18 @@ def _holds_parts(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and any(_holds_parts(item) for item in value)
 
 
-def _as_refs(value: Any, place: str) -> Any:
+def _as_refs(value: Any, where: str) -> Any:
     if isinstance(value, Part):
         return ref_of(value)
     if isinstance(value, Ref):
         return value
     if isinstance(value, (list, tuple)):
-        return [_as_refs(item, place) for item in value]
-    raise TypeError(f"{place}: values and parts of other results are mixed in one argument")
+        return [_as_refs(item, where) for item in value]
+    raise TypeError(f"{where}: values and parts of other results are mixed in one argument")
 
 
 def select(result: Any, path: Sequence[str | int]) -> Any:
-    """Walk ``path`` into a result.
+    """Return the part of a result that ``path`` leads to.
 
     Raises
     ------

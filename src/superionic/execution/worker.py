@@ -29,20 +29,20 @@ from pathlib import Path
 from typing import Any, Final
 
 from superionic.errors import CalculationFailed, EngineError, StageError, SuperionicError, storage_error
-from superionic.execution.kept_files import placed
+from superionic.execution.kept_files import with_stored_paths
 from superionic.execution.owner import Owner
 from superionic.execution.store import Store, StoredFailure
 from superionic.execution.task import Context, TaskFunction, select
 from superionic.execution.worker_process import Reply, Request, WorkerDied, WorkerProcess
 
 PROGRESS_EVERY_S: Final = 2.0
-"""How often at most a task says how far it is, in s."""
+"""Shortest interval between two progress reports of a task, in s."""
 
 _OF_THE_MACHINE: Final = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE}
     | {errno.ETIMEDOUT, errno.ENOTCONN, errno.ENOLCK, errno.EAGAIN}
 )
-_PASSING: Final = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EAGAIN})
+_TRANSIENT: Final = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EAGAIN})
 
 
 # ---- inside the worker process ------------------------------------------------------------------------------------
@@ -50,11 +50,11 @@ _PASSING: Final = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENO
 
 def serve() -> None:
     """Answer requests from standard input until it ends."""
-    # Tasks and what they start get the log and nothing to read in their place: requests and replies are ours alone.
+    # Tasks and their children read from the null device and write to the log; requests and replies are ours alone.
     requests = os.fdopen(os.dup(0), "r")
     replies = os.fdopen(os.dup(1), "w", buffering=1)
-    with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a number is asked of it
-        os.dup2(nothing.fileno(), 0)
+    with open(os.devnull, "rb") as null_device:  # noqa: PTH123 - its descriptor is needed
+        os.dup2(null_device.fileno(), 0)
     os.dup2(2, 1)
     cache: dict[str, Any] = {}
     for line in requests:
@@ -67,7 +67,7 @@ def _answer(request: Request, cache: dict[str, Any]) -> Reply:
     reply: Reply
     try:
         reply = {"state": _perform(request, cache)}
-    except Exception as error:  # noqa: BLE001 - whatever a calculation raises must become a reply
+    except Exception as error:  # noqa: BLE001 - anything that a calculation raises must become a reply
         reply = _reply_of(error, request)
     peak_kB = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     wall_s = time.monotonic() - began
@@ -79,7 +79,7 @@ def _answer(request: Request, cache: dict[str, Any]) -> Reply:
 
 
 def _reply_of(error: Exception, request: Request) -> Reply:
-    """Tell what a user can mend, and what the machine did, from a fault in the code or an unforeseen input."""
+    """Distinguish errors that the user can mend, or that the machine caused, from bugs and unforeseen input."""
     system = error if isinstance(error, OSError) else error.__cause__
     number = system.errno if isinstance(system, OSError) else None
     known: SuperionicError | None = error if isinstance(error, SuperionicError) else None
@@ -96,30 +96,30 @@ def _reply_of(error: Exception, request: Request) -> Reply:
         "message": known.message,
         "where": known.where,
         "fix": known.fix,
-        "passing": number in _PASSING,
+        "passing": number in _TRANSIENT,
     }
 
 
 def _broken_environment(what: str, request: Request, python: str | Path) -> EngineError:
     engine = request.get("descriptor", {}).get("engine", {}).get("name", "core")
-    again = "install superionic again in the environment that it runs in"
-    fix = again if engine == "core" else f"superionic engines install {engine}"
+    reinstall = "install superionic again in the environment that it runs in"
+    fix = reinstall if engine == "core" else f"superionic engines install {engine}"
     return EngineError(f"the environment of the engine {engine!r} is broken: {what}", where=str(python), fix=fix)
 
 
 def _perform(request: Request, cache: dict[str, Any]) -> str:
     store: Store | None = cache.get(f"store:{request['store']}")
     if store is None:
-        place = request.get("scratch_root")
+        scratch_root = request.get("scratch_root")
         store = Store(
             Path(request["store"]),
             durable=request.get("durable", True),
-            scratch_root=None if place is None else Path(place),
+            scratch_root=None if scratch_root is None else Path(scratch_root),
         )
         cache[f"store:{request['store']}"] = store
     key = request["key"]
     _demand_driver(request)
-    if (before := store.outcome(key)) is not None:  # somebody has done it meanwhile
+    if (before := store.outcome(key)) is not None:  # another worker has done it meanwhile
         return "failed" if before == "failure" else "done"
     module, _, name = request["function"].partition(":")
     function = getattr(importlib.import_module(module), name)
@@ -132,9 +132,9 @@ def _perform(request: Request, cache: dict[str, Any]) -> str:
     progress = _progress_writer(progress_file, float(request.get("progress_every_s", PROGRESS_EVERY_S)))
     context = _WorkerContext(partial(store.scratch, key), progress, cache)
     try:
-        value = function(placed(request["settings"]), inputs, context)
+        value = function(with_stored_paths(request["settings"]), inputs, context)
     except CalculationFailed as failure:
-        _demand_driver(request)  # without one, its files may have been swept away under the task's feet
+        _demand_driver(request)  # without one, its files may have been removed while it ran
         value = StoredFailure(failure.reason, failure.details)
     finally:
         if "scratch" in vars(context):
@@ -146,7 +146,7 @@ def _perform(request: Request, cache: dict[str, Any]) -> str:
 
 
 class _WorkerContext(Context):
-    """A context whose scratch is made when it is first asked for: most tasks need none, and it costs milliseconds."""
+    """A context whose scratch folder is made at its first use: most tasks need none, and it costs milliseconds."""
 
     def __init__(
         self, make_scratch: Callable[[], Path], progress: Callable[[float, str], None], cache: dict[str, Any]
@@ -155,24 +155,24 @@ class _WorkerContext(Context):
 
     @cached_property
     def scratch(self) -> Path:
-        """A private folder that is removed when the task ends."""
+        """A private folder, removed when the task ends."""
         make: Callable[[], Path] = vars(self)["make_scratch"]
         return make()
 
 
 class _DriverGone(Exception):  # noqa: N818 - it names what happened
-    """The run that asked for this task has ended."""
+    """The run that requested this task has ended."""
 
 
 def _demand_driver(request: Request) -> None:
-    """Refuse to go on for a run that is known to have ended; of one on another machine that is not known."""
+    """Refuse to work for a run that is known to have ended; for a run on another machine that is not known."""
     driver = Owner.parse(str(request.get("driver")))
     if driver is not None and driver.is_gone:
-        raise _DriverGone(f"the run that asked for this ({driver}) has ended")
+        raise _DriverGone(f"the run that requested this task ({driver}) has ended")
 
 
 def _await(inputs: Any, store: Store, latest: float) -> None:
-    """Wait until the results that a task reads are seen from here, or it is too late."""
+    """Wait until the results that a task reads are visible here, at most until ``latest``."""
     if isinstance(inputs, Mapping) and "task" in inputs:
         while store.outcome(inputs["task"]) is None and time.monotonic() < latest:
             look_again(store, inputs["task"])
@@ -183,13 +183,13 @@ def _await(inputs: Any, store: Store, latest: float) -> None:
 
 
 def look_again(store: Store, key: str) -> None:
-    """Have a network file system ask its server whether a result is there: it does for a folder that is listed."""
+    """Make a network file system ask its server whether a result exists, which listing a folder does."""
     with contextlib.suppress(OSError):
         list(store.path(key).parent.iterdir())
 
 
 def _resolve(value: Any, store: Store, loaded: dict[str, Any]) -> Any:
-    """Look up inputs; a result of which several parts are read is loaded once."""
+    """Look up inputs; a result from which several parts are read is loaded once."""
     if isinstance(value, list):
         return [_resolve(item, store, loaded) for item in value]
     if value["task"] not in loaded:
@@ -210,7 +210,7 @@ def _progress_writer(path: Path, every_s: float) -> Callable[[float, str], None]
         try:
             part.write_text(json.dumps({"fraction": fraction, "message": message}))
             part.replace(path)
-        except OSError:  # progress is a courtesy; the work goes on without it
+        except OSError:  # progress is a courtesy; the task continues without it
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
 
@@ -223,7 +223,7 @@ def _cpu_s() -> float:
     return usage.ru_utime + usage.ru_stime + children.ru_utime + children.ru_stime
 
 
-# ---- on the side of the caller ------------------------------------------------------------------------------------
+# ---- in the calling process ---------------------------------------------------------------------------------------
 
 _slot = threading.local()
 _open_workers: set[WorkerProcess] = set()
@@ -235,15 +235,15 @@ def execute(request: Request) -> Reply:
     """Run one task in the warm worker that this thread keeps for the task's environment.
 
     A plain function of plain data, so that any :class:`concurrent.futures.Executor` can run it, on this machine or on
-    another one that sees the same store. It is tried once; the runner sees to the rest. ``walltime_s`` of the request
-    counts from here, where the work is done.
+    another that sees the same store. The task is tried once; retries are up to the runner. The ``walltime_s`` of the
+    request counts from here, where the work is done.
 
     Returns
     -------
     dict
         ``state`` is ``done``, ``failed`` (the store has the reason) or ``error``. The ``kind`` of an error is the name
-        of an exception of :mod:`superionic.errors` (with ``passing`` if it may be another time: a file system that did
-        not answer), or ``unexpected``, ``WorkerDied`` or ``TimeoutError``.
+        of an exception of :mod:`superionic.errors` (with ``passing`` if another attempt may succeed, as when a file
+        system did not answer), or ``unexpected``, ``WorkerDied`` or ``TimeoutError``.
     """
     workers: dict[tuple[str, int], WorkerProcess] = _slot.__dict__.setdefault("workers", {})
     address = (request["python"], int(request.get("threads", 1)))
@@ -263,12 +263,12 @@ def execute(request: Request) -> Reply:
     except WorkerDied as error:
         message = f"the worker process ended ({error.how})"
         reply = {"state": "error", "kind": "WorkerDied", "message": message, "last_words": error.last_words}
-        if _closing.is_set():  # by us: nothing is wrong with the task
+        if _closing.is_set():  # ended by us: nothing is wrong with the task
             reply = _reply_of(_ending(), request)
     reply.setdefault("cost", {"wall_s": time.monotonic() - began})
     if worker is not None:
         if reply.get("kind") in ("unexpected", "WorkerDied", "TimeoutError") or not worker.is_there:
-            _close(worker)  # what an unexpected exception leaves behind in a warm worker is not known
+            _close(worker)  # an unexpected exception leaves a warm worker in an unknown state
         else:
             workers[address] = worker
     return reply
@@ -294,14 +294,14 @@ def _cannot_start(error: OSError, request: Request, python: str) -> SuperionicEr
 
 
 def _ending() -> StageError:
-    return StageError("the run is ending; all finished work is kept", fix="run the same command again to go on")
+    return StageError("the run is ending; all finished work is kept", fix="run the same command again to continue")
 
 
 @contextmanager
 def all_workers_ended() -> Iterator[None]:
     """End every worker process that :func:`execute` started in this process; while the block runs, none is started.
 
-    A task that is asked for or under way meanwhile ends as :class:`superionic.errors.StageError`, which is no failure
+    A task that is requested or running meanwhile ends with :class:`superionic.errors.StageError`, which is no failure
     of the task.
     """
     with _open_workers_lock:
@@ -309,7 +309,7 @@ def all_workers_ended() -> Iterator[None]:
         workers = list(_open_workers)
     try:
         for worker in workers:
-            worker.tell_to_end()
+            worker.signal_end()
         for worker in workers:
             _close(worker)
         yield
@@ -344,14 +344,14 @@ def call_once(
     settings, inputs
         Its arguments; inputs may be anything that a result may be.
     worker
-        A warm worker of that environment, which is left running; else one is started and ended.
+        A warm worker of that environment, which is left running; without it, one is started and ended.
 
     Raises
     ------
     CalculationFailed
         If the function raised it.
     EngineError
-        If it failed in any other way.
+        If the call failed in any other way.
     """
     with tempfile.TemporaryDirectory(prefix="superionic-call-") as folder:
         store = Store(Path(folder), durable=False)
@@ -366,7 +366,7 @@ def call_once(
             "durable": False,
         }
         try:
-            used = worker or WorkerProcess(python, threads=threads)
+            process = worker or WorkerProcess(python, threads=threads)
         except OSError as error:
             raise EngineError(
                 f"{function} cannot be run: {error.strerror or error}",
@@ -374,12 +374,12 @@ def call_once(
                 fix="install its engine again: superionic engines install NAME (`superionic engines list` shows them)",
             ) from error
         try:
-            reply = used.call(request, walltime_s=walltime_s)
+            reply = process.call(request, walltime_s=walltime_s)
         except (WorkerDied, TimeoutError) as error:
             raise EngineError(f"{function} did not answer: {error}", where=str(python)) from error
         finally:
-            if used is not worker:
-                used.close()
+            if process is not worker:
+                process.close()
         if reply["state"] == "error":
             raise error_from_reply(reply, where=str(python))
         value = store.load("1" * 64)
@@ -389,7 +389,7 @@ def call_once(
 
 
 def error_from_reply(reply: Reply, *, where: str | None = None) -> SuperionicError:
-    """Turn an error reply into the exception that it stands for."""
+    """Return the exception that an error reply stands for."""
     from superionic import errors
 
     kind = getattr(errors, str(reply.get("kind")), None)

@@ -1,7 +1,7 @@
-"""A worker process as its caller sees it: started, asked, timed, and ended with everything that it started.
+"""A worker process from the caller's side: start it, send requests, time them, and end it with all that it started.
 
-See :mod:`superionic.execution.bootstrap` for the two processes that it is, and :mod:`superionic.execution.worker` for
-what goes on inside.
+See :mod:`superionic.execution.bootstrap` for the two processes that make up a worker, and
+:mod:`superionic.execution.worker` for what happens inside.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Request = dict[str, Any]
 Reply = dict[str, Any]
 
 STOPPED_LIMIT_S = 30.0
-"""How long a process may be stopped (SIGSTOP), in s, before it is given up."""
+"""Longest time in s that a process may be stopped (SIGSTOP) before it is given up."""
 
 _POLL_S: Final = 1.0
 _ENDING_S: Final = 12.0
@@ -39,9 +39,9 @@ class WorkerDied(Exception):  # noqa: N818 - it names what happened
     Parameters
     ----------
     how
-        By which signal, or with which exit code.
+        The signal or the exit code with which it ended.
     last_words
-        What it said last, in some lines.
+        The last lines of its output.
     """
 
     def __init__(self, how: str, last_words: str = "") -> None:
@@ -89,7 +89,7 @@ class WorkerProcess:
 
     @property
     def is_there(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the process is still running."""
         return self._process.poll() is None
 
     def call(self, request: Request, *, walltime_s: float | None = None) -> Reply:
@@ -100,13 +100,13 @@ class WorkerProcess:
         Raises
         ------
         WorkerDied
-            If the process ends before it replies, or is stopped for long.
+            If the process ends before it replies, or is stopped for too long.
         TimeoutError
-            If it takes longer than ``walltime_s``; the process is ended.
+            If the reply takes longer than ``walltime_s``; the process is ended.
         """
         with self._busy:
             try:
-                with contextlib.suppress(BrokenPipeError):  # its supervisor says how it ended
+                with contextlib.suppress(BrokenPipeError):  # its supervisor reports how it ended
                     self._send(json.dumps(request).encode() + b"\n")
                 return self._wait(walltime_s)
             except OSError as error:
@@ -128,7 +128,7 @@ class WorkerProcess:
             left_s = _POLL_S if walltime_s is None else min(_POLL_S, walltime_s - spent_s)
             line = self._line(max(left_s, 0.0))
             if line is not None:
-                with contextlib.suppress(ValueError):  # an empty line, or the beginning of one in which it was killed
+                with contextlib.suppress(ValueError):  # an empty line, or one cut short by a kill
                     reply: Reply = json.loads(line)
                     if reply["state"] == "ended":
                         self._end()
@@ -150,16 +150,16 @@ class WorkerProcess:
         Raises
         ------
         BrokenPipeError
-            If there will be no more.
+            If there will be no further line.
         """
         pipe = self._process.stdout
         if pipe is None:
             raise BrokenPipeError("the worker has no pipes")
         while b"\n" not in self._received:
-            poll = select.poll()  # select.select cannot watch the file number 1024
+            poll = select.poll()  # select.select cannot watch descriptors from 1024 on
             poll.register(pipe.fileno(), select.POLLIN)
             if not poll.poll(timeout_s * 1000.0):
-                if not self.is_there:  # what it left behind may hold the pipe open
+                if not self.is_there:  # a process that it left behind may hold the pipe open
                     raise BrokenPipeError("the worker has ended")
                 return None
             part = os.read(pipe.fileno(), 1 << 16)
@@ -169,8 +169,8 @@ class WorkerProcess:
         line, _, self._received = self._received.partition(b"\n")
         return line
 
-    def tell_to_end(self) -> None:
-        """Have the supervisor end everything, without waiting for it."""
+    def signal_end(self) -> None:
+        """Tell the supervisor to end everything, without waiting for it."""
         if self.is_there:
             self._process.send_signal(signal.SIGTERM)
             self._process.send_signal(signal.SIGCONT)
@@ -178,18 +178,18 @@ class WorkerProcess:
     def close(self) -> None:
         """End the process and everything that it started, at once."""
         self._end()
-        with self._busy:  # a call in another thread has noticed the end by now, or does so within a second
+        with self._busy:  # a call in another thread notices the end within a second
             for file in (self._process.stdin, self._process.stdout, self._log):
                 if file is not None:
                     with contextlib.suppress(OSError):
                         file.close()
 
     def _end(self) -> None:
-        self.tell_to_end()
+        self.signal_end()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_ENDING_S)
         if self._process.returncode is None or self._process.returncode < 0:
-            # The supervisor was killed itself, or cannot do its work. The worker ends with it; this is for the rest.
+            # The supervisor itself was killed or is stuck. The worker ends with it; this ends the other processes.
             self._process.kill()
             _end_marked(self._mark, group=self._process.pid)
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -213,12 +213,12 @@ def _duration(seconds: float) -> str:
 
 
 def _end_marked(mark: str, *, group: int) -> None:
-    """End all processes that inherited a mark, whatever group, session or parent they have."""
+    """End all processes that inherited a mark, whatever their group, session or parent."""
     variable = f"{_MARK}={mark}".encode()
     if not Path("/proc/self/environ").exists():
         with contextlib.suppress(OSError):
             os.killpg(group, signal.SIGKILL)
-    for _ in range(200):  # one of them may be starting another right now
+    for _ in range(200):  # one of them may just be starting another
         marked = [pid for pid in all_processes() if variable in _environment_of(pid)]
         if not marked:
             return

@@ -37,7 +37,7 @@ _TITLE_OF_MAPS: Final = "probability density of the mobile ions, integral 1"
 
 
 def grid_name(index: int) -> str:
-    """Return the name of the density of a run, by its place among the runs: that of its files."""
+    """Return the name of a run's density and of its files, from the run's index."""
     return f"density_{index:03d}"
 
 
@@ -55,13 +55,13 @@ def write_analysis(
     Parameters
     ----------
     analysis
-        What to show.
+        The analysis.
     folder
-        Where to write; made if missing. Files of an earlier analysis are written over, or removed.
+        Where to write; created if missing. Files of an earlier analysis are overwritten or removed.
     grids
         Densities (a, b, c) in Å⁻³, ∫P = 1, by :func:`grid_name`.
     jumps
-        Every single jump (:func:`jumps_csv`).
+        Table of all jumps (:func:`jumps_csv`).
     samples
         Draws of the results, for ``samples.csv`` and ``samples.npz``, numbered if there are several.
     formats
@@ -70,7 +70,7 @@ def write_analysis(
     Raises
     ------
     StorageError
-        The folder cannot be written.
+        If the folder cannot be written.
     """
     check_formats(formats)
     grids = grids or {}
@@ -106,14 +106,14 @@ def analysis_sections(
     jumps: CsvTable | None = None,
     files: Sequence[str] = (),
 ) -> tuple[Section, ...]:
-    """Return the sections of the page of an analysis, the first screen first.
+    """Return the sections of the page of an analysis, starting with the summary.
 
     Parameters
     ----------
     analysis, grids, jumps
         See :func:`write_analysis`.
     files
-        Paths, from the page, of what lies beside it besides tables and figures.
+        Paths, relative to the page, of further files beside tables and figures.
     """
     runs = runs_of_files(analysis, [run.transport for run in analysis.runs])
     sections = (
@@ -129,7 +129,7 @@ def analysis_sections(
 
 
 def jumps_csv(runs: Iterable[tuple[str, SiteOccupation, NDArray[np.int64]]]) -> CsvTable:
-    """Return every jump as a line: run, atom (its index in the file, from 0), time, sites, labels, vector.
+    """Return a table of all jumps: run, atom (its index in the file, from 0), time, sites, labels, vector.
 
     Parameters
     ----------
@@ -154,10 +154,10 @@ def _jumps(name: str, jumped: SiteOccupation, atoms: NDArray[np.int64]) -> Itera
 def _map_files(name: str, density: DensityMap, grid: NDArray[np.float64]) -> Iterator[tuple[str, str]]:
     """Yield names and texts of the files of a density (∫P = 1) with the mean framework."""
     symbols = [site.symbol for site in density.framework]
-    places = np.array([site.position_A for site in density.framework], dtype=np.float64).reshape(-1, 3)
-    what = (grid, np.asarray(density.cell_A), symbols, places)
-    yield f"{name}.cube", cube_text(*what, title=_TITLE_OF_MAPS)
-    yield f"CHGCAR_{name}.vasp", chgcar_text(*what, title=_TITLE_OF_MAPS)
+    positions = np.array([site.position_A for site in density.framework], dtype=np.float64).reshape(-1, 3)
+    content = (grid, np.asarray(density.cell_A), symbols, positions)
+    yield f"{name}.cube", cube_text(*content, title=_TITLE_OF_MAPS)
+    yield f"CHGCAR_{name}.vasp", chgcar_text(*content, title=_TITLE_OF_MAPS)
 
 
 def _title(analysis: Analysis) -> str:
@@ -177,7 +177,7 @@ def _dependences(analysis: Analysis) -> list[NamedDependence]:
 
 
 def statements(analysis: Analysis) -> list[Statement]:
-    """Return what a reader must know of an analysis, the gravest first."""
+    """Return what a reader must know about an analysis, the most serious first."""
     of_runs: dict[str, list[str]] = {}
     for run in analysis.runs:
         for flag in run.flags:
@@ -194,21 +194,21 @@ def statements(analysis: Analysis) -> list[Statement]:
 
 
 def _summary(analysis: Analysis) -> Section:
-    said = statements(analysis)
-    blocks: list[Block] = [Lines((*_lines(analysis), *trust_line(said)))]
+    caveats = statements(analysis)
+    blocks: list[Block] = [Lines((*_lines(analysis), *trust_line(caveats)))]
     single = _single(analysis)
     if single is not None:
         caption = "Averages over the replicas; their scatter is in the errors." if analysis.pooled else "All estimates."
         blocks.append(_estimates(caption, single))
-    if said:
-        blocks.append(Statements("How far to trust these numbers", tuple(said)))
+    if caveats:
+        blocks.append(Statements("How far to trust these numbers", tuple(caveats)))
     else:
-        blocks.append(Paragraph("Nothing speaks against these numbers."))
+        blocks.append(Paragraph("No reservations about these numbers."))
     return Section("summary", "Results", blocks)
 
 
 def _lines(analysis: Analysis) -> list[Line]:
-    """Return four lines at most."""
+    """Return the lines of the summary, at most four."""
     lines: list[Line] = []
     for series in analysis.arrhenius[:2]:
         dependence = series.dependence
@@ -225,7 +225,7 @@ def _lines(analysis: Analysis) -> list[Line]:
     single = _single(analysis)
     if single is None:
         return [
-            Line(f"{plural(len(analysis.runs), 'run')} at several temperatures", "no activation energy was asked for")
+            Line(f"{plural(len(analysis.runs), 'run')} at several temperatures", "no activation energy was requested")
         ]
     temperature = analysis.runs[0].transport.temperature_K
     at = "" if temperature is None else f"({temperature:g} K)"
@@ -289,14 +289,14 @@ def _paths(analysis: Analysis, grids: Mapping[str, NDArray[np.float64]], jumps: 
 
 def _observables(analysis: Analysis) -> Section:
     named = runs_of_files(analysis, [run.observables for run in analysis.runs])
-    asked = tuple((name, each) for name, each in named.items if each is not None)
-    return observables.observables(NamedRuns(FILE_COLUMNS, asked))
+    requested = tuple((name, each) for name, each in named.items if each is not None)
+    return observables.observables(NamedRuns(FILE_COLUMNS, requested))
 
 
 def _reading(analysis: Analysis, files: Sequence[str]) -> Section:
-    def charges(run: RunAnalysis) -> str:
-        stated = ", ".join(f"{element} {charge:+g}" for element, charge in run.charges.items()) or UNKNOWN
-        return stated + (f" ({run.charges_note})" if run.charges_note else "")
+    def charges_of(run: RunAnalysis) -> str:
+        charges = ", ".join(f"{element} {charge:+g}" for element, charge in run.charges.items()) or UNKNOWN
+        return charges + (f" ({run.charges_note})" if run.charges_note else "")
 
     table = table_of(
         "What was read, and what was assumed.",
@@ -308,7 +308,7 @@ def _reading(analysis: Analysis, files: Sequence[str]) -> Section:
             ("Length, ps", lambda run: number(run.transport.duration_ps)),
             ("Mobile", lambda run: ", ".join(run.mobile)),
             ("Drift removed by", lambda run: f"{run.drift} ({', '.join(run.framework) or 'no framework'})"),
-            ("Charges", charges),
+            ("Charges", charges_of),
             ("Longest step between frames, Å", lambda run: number(run.largest_displacement_A, 2)),
             ("Missing frames", lambda run: f"{run.n_filled_frames} filled, {run.n_left_out_frames} left out"),
         ],
@@ -317,11 +317,14 @@ def _reading(analysis: Analysis, files: Sequence[str]) -> Section:
     blocks: list[Block] = [table]
     notices = [Statement("caution", sentence(str(notice))) for run in analysis.runs for notice in run.notices]
     if notices:
-        blocks.append(Statements("What could not be read, or was left out", tuple(notices[:_MOST_NOTICES])))
+        blocks.append(Statements("What could not be read or was left out", tuple(notices[:_MOST_NOTICES])))
         if len(notices) > _MOST_NOTICES:
-            blocks.append(Paragraph(f"{len(notices) - _MOST_NOTICES} more are in result.json.", "quiet"))
+            blocks.append(Paragraph(f"result.json has {len(notices) - _MOST_NOTICES} more.", "quiet"))
     else:
-        blocks.append(Paragraph("All files were read whole."))
+        blocks.append(Paragraph("All files were read completely."))
     if files:
-        blocks += [Paragraph("All numbers with all digits, and the densities:", "quiet"), Links(tuple(files))]
+        blocks += [
+            Paragraph("Files with all digits of all numbers, and with the densities:", "quiet"),
+            Links(tuple(files)),
+        ]
     return Section("reading", "What was read, and how", blocks)

@@ -1,4 +1,4 @@
-"""Compositions as the user's axes have them: values, formulas in formula units, and places in a figure."""
+"""Compositions in terms of the user's axes: values, formulas per formula unit, and labels in figures."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from superionic.thermodynamics.composition import exact_amount
 from superionic.thermodynamics.formation import formula_units
 
 Point = tuple[float, ...]
-"""Values on the axes, in their order."""
+"""Values on the axes, in order."""
 
 _SUBSCRIPTS: Final = str.maketrans("0123456789+-x", "₀₁₂₃₄₅₆₇₈₉₊₋ₓ")
 
 
 def amounts_per_unit(results: Results, formula: str) -> dict[str, Fraction] | None:
-    """Return a composition for one formula unit of the composition axes; None where it is none of theirs."""
+    """Return a composition per formula unit of the composition axes; None if it is not on the axes."""
     if not results.axes:
         return None
     composition = parse_formula(formula)
@@ -36,7 +36,7 @@ def amounts_per_unit(results: Results, formula: str) -> dict[str, Fraction] | No
 
 
 def unit_formula(results: Results, formula: str) -> str:
-    """Write a composition for one formula unit of the axes: ``Li₃In₀.₅Y₀.₅Cl₆`` for ``Li6InYCl12``."""
+    """Write a composition per formula unit of the axes: ``Li₃In₀.₅Y₀.₅Cl₆`` for ``Li6InYCl12``."""
     amounts = amounts_per_unit(results, formula)
     if amounts is None:
         return formula_text(formula)
@@ -44,7 +44,7 @@ def unit_formula(results: Results, formula: str) -> str:
 
 
 def _order(results: Results, amounts: Mapping[str, Fraction]) -> list[str]:
-    """Return the elements in the order of the formula unit, each that comes in after the one that it replaces."""
+    """Return the elements in the order of the formula unit, each substituting element after the one it replaces."""
     order = list(parse_formula(results.axes[0].formula_unit))
     for axis in results.axes:
         for replaced, by in ((axis.replace, axis.axis), *axis.along):
@@ -64,14 +64,14 @@ def varying_axes(results: Results, points: Iterable[Point]) -> tuple[int, ...]:
 
 
 def line_words(results: Results, number: int, formulas: Mapping[float, str]) -> str:
-    """Say what the x of a composition line is: ``x in Li₃YCl₆₋ₓBrₓ``.
+    """Return the label of a composition line, such as ``x in Li₃YCl₆₋ₓBrₓ``.
 
     Parameters
     ----------
     results
-        Of a campaign with axes.
+        Results of a campaign with axes.
     number
-        Of the axis that varies.
+        Number of the axis that varies.
     formulas
         Formula at each value of that axis.
     """

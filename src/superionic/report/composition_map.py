@@ -15,10 +15,10 @@ from superionic.report.composition_axes import Point
 from superionic.report.plots import GREY, WHITE, HeatMap, Series
 
 Place = tuple[float, float]
-"""Where a composition stands in a map: both numbers lie between 0 and 1."""
+"""Position of a composition on a map, with both coordinates between 0 and 1."""
 
 RING_RADIUS: Final = 0.047
-RING: Final = "#6b7280"  # read on white, and on a dark page
+RING: Final = "#6b7280"  # legible on a light and on a dark page
 _RING_STEPS: Final = 40
 _CELLS: Final = 181
 _DIGITS: Final = 4
@@ -26,12 +26,12 @@ _DIGITS: Final = 4
 
 @dataclass(frozen=True)
 class CompositionMap:
-    """Compositions on two axes as a figure has them: a triangle where the grid has three corners, else a square.
+    """Compositions on two axes, laid out for a figure: in a triangle if the grid has three corners, else in a square.
 
     Attributes
     ----------
     places
-        Where each composition stands.
+        Position of each composition.
     corners
         The compositions that enclose all others, counter-clockwise.
     """
@@ -41,12 +41,12 @@ class CompositionMap:
 
     @property
     def ranges(self) -> tuple[tuple[float, float], tuple[float, float]]:
-        """Ranges of both axes that leave room for rings and names."""
+        """Ranges of both axes, with room for rings and names."""
         return (-0.17, 1.17), (-0.17, max(y for _, y in self.places.values()) + 0.17)
 
     @property
     def outline(self) -> Series:
-        """The border, open where a ring stands on it."""
+        """The border, interrupted by the rings on it."""
         x: list[float | None] = []
         y: list[float | None] = []
         for first, last in zip(self.corners, (*self.corners[1:], self.corners[0]), strict=True):
@@ -64,16 +64,16 @@ class CompositionMap:
         return Series(x, y, "", "line", GREY, width=1.2, legend=False)
 
     def beside(self, corner: Point, gap: float = 0.1) -> Place:
-        """Return a place outside the border for the name of a corner."""
+        """Return a position outside the border for the name of a corner."""
         x, y = self.places[corner]
         low, high = (f(place[1] for place in self.places.values()) for f in (min, max))
         return x, y - gap if y < 0.5 * (low + high) else y + gap
 
 
 def composition_map(points: Sequence[Point]) -> CompositionMap | None:
-    """Lay compositions on two axes out in the plane; None where they lie on one line.
+    """Lay out compositions on two axes in the plane; None if they lie on one line.
 
-    Three corners make an equilateral triangle, since every side of it is then a pseudo-binary system; other shapes are
+    Three corners make an equilateral triangle, whose sides are pseudo-binary systems; other shapes are
     drawn over both axes, each from its lowest to its highest value.
     """
     distinct = sorted(set(points))
@@ -95,14 +95,14 @@ def composition_map(points: Sequence[Point]) -> CompositionMap | None:
 
 
 def _barycentric(points: NDArray[np.float64], corners: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the (n, 3) shares of three corners in (n, 2) points."""
+    """Return the barycentric coordinates (n, 3) of (n, 2) points with respect to three corners."""
     matrix = np.vstack([corners.T, np.ones(3)])
     shares: NDArray[np.float64] = np.linalg.solve(matrix, np.vstack([points.T, np.ones(len(points))])).T
     return shares
 
 
 def _convex_corners(points: Sequence[Point]) -> list[Point]:
-    """Return the corners of the smallest convex shape around sorted points, counter-clockwise (Andrew's chain)."""
+    """Return the corners of the convex hull of sorted points, counter-clockwise (Andrew's monotone chain)."""
 
     def half(ordered: Sequence[Point]) -> list[Point]:
         chain: list[Point] = []
@@ -126,11 +126,11 @@ def rings(places: Mapping[Point, Place], stable: Mapping[Point, bool], *, on_col
     Parameters
     ----------
     places
-        Where each composition stands.
+        Position of each composition.
     stable
         Whether each is on the hull.
     on_colours
-        Whether the rings stand on a map of colours: with white beneath they are read on any.
+        Whether the rings are drawn on a colour map, where a white line beneath makes them legible.
     """
     series = []
     if on_colours:
@@ -144,7 +144,7 @@ def rings(places: Mapping[Point, Place], stable: Mapping[Point, bool], *, on_col
 
 
 def _circles(places: Sequence[Place]) -> tuple[list[float | None], list[float | None]]:
-    """Return one line that runs around all places, with gaps."""
+    """Return one line with gaps that circles all positions."""
     x: list[float | None] = []
     y: list[float | None] = []
     for x_at, y_at in places:
@@ -155,7 +155,7 @@ def _circles(places: Sequence[Place]) -> tuple[list[float | None], list[float | 
 
 
 def interpolated(places: Sequence[Place], values: Sequence[float], label: str) -> HeatMap:
-    """Interpolate values between places, linearly in the triangles that neighbours form (Delaunay); NaN outside."""
+    """Interpolate values linearly in the Delaunay triangles between positions; NaN outside."""
     from scipy.interpolate import LinearNDInterpolator
 
     corners = np.array(places)
@@ -164,7 +164,7 @@ def interpolated(places: Sequence[Place], values: Sequence[float], label: str) -
     y = np.linspace(low[1], high[1], _CELLS)
     grid = np.stack(np.meshgrid(x, y), axis=-1)
     between = np.asarray(LinearNDInterpolator(corners, np.array(values))(grid), dtype=np.float64)
-    # Digits that no colour shows would make the page larger.
+    # Digits that colours cannot show would only make the page larger.
     largest = max(abs(value) for value in values)
     decimals = _DIGITS - 1 - math.floor(math.log10(largest)) if largest > 0 else 0
     return HeatMap(x.tolist(), y.tolist(), np.round(between, decimals), label, colour_bar="bottom")

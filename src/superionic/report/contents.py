@@ -1,4 +1,4 @@
-"""What the report of a campaign consists of: its sections, in their order."""
+"""The contents of a campaign's report: its sections, in order."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ from superionic.results.campaign import Results
 def report_sections(
     results: Results, grids: Mapping[str, NDArray[np.floating]], files: Sequence[str]
 ) -> tuple[Section, ...]:
-    """Return all sections of a campaign's report, the first screen first.
+    """Return all sections of a campaign's report, starting with the summary.
 
     Parameters
     ----------
     results
-        What to report.
+        The results to report.
     grids
-        The density grids that the results name, (n1, n2, n3) in 1/Å³, by their name.
+        The density grids named in the results, (n1, n2, n3) in 1/Å³, by name.
     files
-        Paths, from the page, of what lies beside it besides tables and figures.
+        Paths, relative to the page, of further files beside tables and figures.
     """
     sections = (
         summary.section(results),
@@ -65,5 +65,5 @@ def report_sections(
         provenance.section(results, files),
         methods.section(results),
     )
-    # What a campaign cannot have at all, such as trends where there is one composition, has no place in its report.
+    # Subjects that a campaign cannot have, such as trends with one composition, are left out.
     return tuple(section for section in sections if section.blocks)

@@ -1,4 +1,4 @@
-"""Tables as CSV files: raw numbers with all their digits, units in the names of the columns."""
+"""Tables as CSV files: unrounded numbers, with units in the names of the columns."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 CsvCell = str | int | float | bool | None
 Cells = tuple[CsvCell, ...]
 CsvColumn = tuple[str | tuple[str, ...], Callable[[T], CsvCell | Cells]]
-"""One column or several: their names, and what stands there for an item."""
+"""One column or several: their names, and a function that returns their cells for an item."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,11 @@ class CsvTable:
     Attributes
     ----------
     name
-        Of the file, e.g. ``"hull.csv"``.
+        Name of the file, e.g. ``"hull.csv"``.
     columns
         Names with units, e.g. ``"sigma_S_per_cm"``.
     rows
-        One value for each column; None and numbers that are not finite are left empty.
+        Rows with one value for each column; None and non-finite numbers become empty cells.
     """
 
     name: str
@@ -40,16 +40,16 @@ class CsvTable:
 def csv_table(
     name: str, identity: Sequence[str], items: Iterable[tuple[Cells, T]], columns: Sequence[CsvColumn[T]]
 ) -> CsvTable:
-    """Make a table from its columns.
+    """Build a table from its columns.
 
     Parameters
     ----------
     name
-        Of the file.
+        Name of the file.
     identity
-        Names of the first columns, which say what a row is of.
+        Names of the first columns, which identify the subject of a row.
     items
-        The cells of these columns and the item of each row.
+        For each row the cells of these columns, and its item.
     columns
         The other columns.
     """
@@ -63,12 +63,12 @@ def _several(cells: CsvCell | Cells) -> Cells:
 
 
 def estimate_columns(name: str) -> tuple[str, ...]:
-    """Name the columns of an estimate."""
+    """Return the names of the columns of an estimate."""
     return (name, *(f"{name}_{part}" for part in ("error", "low68", "high68", "low95", "high95", "is_upper_bound")))
 
 
 def estimate_cells(estimate: Estimate | None) -> Cells:
-    """Return the cells of an estimate; empty where there is none."""
+    """Return the cells of an estimate; empty if there is none."""
     if estimate is None:
         return (None,) * 7
     return (
@@ -82,7 +82,7 @@ def csv_text(table: CsvTable) -> str:
     Raises
     ------
     ValueError
-        If a row has not one value for each column.
+        If a row does not have one value for each column.
     """
     buffer = StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
@@ -100,6 +100,6 @@ def _cell(value: CsvCell) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
-        # A number of numpy is a float as well, and writes itself otherwise.
+        # A numpy float is a float too, but has another repr.
         return repr(float(value)) if math.isfinite(value) else ""
     return str(value)

@@ -1,4 +1,4 @@
-"""What a reader must know before using the numbers of a campaign: the doubts of all sections."""
+"""Statements that a reader must know before using the numbers of a campaign: the doubts of all sections."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from superionic.report.sections import (
 )
 from superionic.results.campaign import Results, Severity, Statement
 
-# In the order in which doubts of one gravity are said: those about the headline first.
+# The order of doubts of equal severity: those about the headline come first.
 _SECTIONS: Final = (
     workflow,
     student,
@@ -37,10 +37,10 @@ _SECTIONS: Final = (
     orderings,
     failures,
 )
-_GRAVITY: Final[tuple[Severity, ...]] = ("warning", "caution", "info")
+_SEVERITIES: Final[tuple[Severity, ...]] = ("warning", "caution", "info")
 
 
 def statements(results: Results) -> tuple[Statement, ...]:
-    """Return the doubts of all sections, each once, the gravest first."""
+    """Return the doubts of all sections, each once, the most serious first."""
     unique = dict.fromkeys(doubt for section in _SECTIONS for doubt in section.doubts(results))
-    return tuple(sorted(unique, key=lambda doubt: _GRAVITY.index(doubt.severity)))
+    return tuple(sorted(unique, key=lambda doubt: _SEVERITIES.index(doubt.severity)))

@@ -68,7 +68,7 @@ _MARKERS: Final = {
     "star": "*",
 }
 _DASHES: Final = {"solid": "-", "dash": "--", "dot": ":"}
-# Without these entries the files would carry the time of their making.
+# Without these entries the files would contain their date of creation.
 _METADATA: Final[dict[str, dict[str, Any]]] = {
     "png": {"Software": None},
     "svg": {"Date": None, "Creator": "superionic"},
@@ -151,10 +151,10 @@ def _draw_points(axes: Axes, series: Series, label: str) -> None:
         )
 
 
-def _draw(axes: Axes, series: Series, seen: set[str]) -> None:
+def _draw(axes: Axes, series: Series, extent: set[str]) -> None:
     label = "_nolegend_"
-    if series.legend and series.label and series.label not in seen:
-        seen.add(series.label)
+    if series.legend and series.label and series.label not in extent:
+        extent.add(series.label)
         label = _safe(series.label)
     x, y = _gaps(series.x), _gaps(series.y)
     if series.kind == "points":
@@ -197,7 +197,7 @@ def _square(axes: Axes) -> None:
 
 
 def _tick(value: float, position: float) -> str:
-    """Write a tick of a logarithmic axis; plain letters, as matplotlib's own mathematics is slow to set."""
+    """Format a tick of a logarithmic axis, as plain text, since matplotlib's math text is slow."""
     del position
     exponent = math.log10(value) if value > 0 else 0.0
     whole = abs(exponent - round(exponent)) < 1e-9
@@ -205,7 +205,7 @@ def _tick(value: float, position: float) -> str:
 
 
 def _minor_tick(axis: Any) -> Any:
-    """Return what writes 2 and 5 between the powers of ten where an axis spans less than about two decades."""
+    """Return the formatter that labels 2 and 5 between powers of ten if an axis spans less than about two decades."""
 
     def write(value: float, position: float) -> str:
         del position
@@ -226,13 +226,13 @@ def _fill(axes: Axes, panel: Panel) -> None:
         if logarithmic:
             axis.set_major_formatter(_tick)
             axis.set_minor_formatter(_minor_tick(axis))
-    seen: set[str] = set()
+    extent: set[str] = set()
     if panel.heat_map is not None:
         _draw_heat_map(axes, panel.heat_map)
     for x0, x1, words in panel.shaded:
         axes.axvspan(x0, x1, color="#9ca3af", alpha=0.18, lw=0, zorder=0, label=_safe(words) or "_nolegend_")
     for series in panel.series:
-        _draw(axes, series, seen)
+        _draw(axes, series, extent)
     _annotate(axes, panel)
     if panel.x_range is not None:
         axes.set_xlim(*panel.x_range)
@@ -279,7 +279,7 @@ def _annotate(axes: Axes, panel: Panel) -> None:
 
 
 def _bars_below(panel: Panel) -> int:
-    """Count the scales of colours below a panel, which take their room from it."""
+    """Count the colour bars below a panel, which take space from it."""
     sides = [series.colour_bar for series in panel.series if series.colour_values]
     return [*sides, panel.heat_map.colour_bar if panel.heat_map is not None else "right"].count("bottom")
 
@@ -331,12 +331,12 @@ def _draw_surface(axes: Any, surface: Surface) -> None:
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), zlim=(low[2], high[2]))
     axes.set_proj_type("ortho")
     axes.view_init(elev=22, azim=-35)
-    # as large as the projection allows: seen from here, a tall cell is higher than its edges
+    # as large as the projection allows: in this view a tall cell extends beyond its edges
     elevation, azimuth = np.radians(22.0), np.radians(-35.0)
     right = np.array([-np.sin(azimuth), np.cos(azimuth), 0.0])
     up = np.array([-np.sin(elevation) * np.cos(azimuth), -np.sin(elevation) * np.sin(azimuth), np.cos(elevation)])
-    seen = max(float(np.ptp(corners @ right)), float(np.ptp(corners @ up)), 1e-6)
-    zoom = min(0.93 * float(np.linalg.norm(high - low)) / seen, 1.8)
+    extent = max(float(np.ptp(corners @ right)), float(np.ptp(corners @ up)), 1e-6)
+    zoom = min(0.93 * float(np.linalg.norm(high - low)) / extent, 1.8)
     axes.set_box_aspect(np.maximum(high - low, 1e-6), zoom=zoom)
     axes.set_axis_off()
 
@@ -355,7 +355,7 @@ def cell_edges(cell_A: np.ndarray[Any, np.dtype[np.float64]]) -> list[list[list[
 
 @functools.cache
 def _drawing_code() -> str:
-    """Return what the bytes of a figure depend on besides its data: this code, and the library that draws."""
+    """Return what the bytes of a figure depend on besides its data: this code, and the version of matplotlib."""
     room = resources.files("superionic.report")
     code = "".join(
         room.joinpath(name).read_text(encoding="utf-8") for name in ("draw_matplotlib.py", "plots.py", "words.py")
@@ -364,7 +364,7 @@ def _drawing_code() -> str:
 
 
 def drawn_from(plot: Plot) -> str:
-    """Return a checksum of all that the files of a plot depend on: with the same one they need not be drawn again."""
+    """Return a checksum of all that the files of a plot depend on; while it is unchanged they are not drawn again."""
     text, arrays = encode(plot)
     checksum = hashlib.sha256(_drawing_code().encode())
     for part in (text.encode(), arrays):
@@ -375,7 +375,7 @@ def drawn_from(plot: Plot) -> str:
 def draw(plot: Plot, formats: tuple[str, ...]) -> dict[str, bytes]:
     """Draw a plot once and return the bytes of each file, by format ("png", "svg", "pdf").
 
-    The bytes depend on the data and on the version of matplotlib alone: no date, no random names inside.
+    The bytes depend only on the data and on the version of matplotlib: they contain no date and no random names.
     """
     with _style():
         figure = _figure(plot)
@@ -384,16 +384,16 @@ def draw(plot: Plot, formats: tuple[str, ...]) -> dict[str, bytes]:
             buffer = BytesIO()
             figure.savefig(buffer, format=kind, dpi=160, metadata=_METADATA[kind])
             files[kind] = buffer.getvalue()
-            figure.set_layout_engine("none")  # the first drawing has laid the panels out; the other formats keep that
+            figure.set_layout_engine("none")  # the first format has laid out the panels; the others keep that layout
     return files
 
 
 def figure_of(plot: Plot) -> Figure:
-    """Draw a plot as a figure of matplotlib, which a notebook shows as it is."""
+    """Draw a plot as a figure of matplotlib, which a notebook displays."""
     with _style():
         figure: Figure = _figure(plot)
     png = functools.partial(draw, plot, ("png",))
-    figure._repr_png_ = lambda: png()["png"]  # type: ignore[attr-defined]  # also where matplotlib is not set up inline
+    figure._repr_png_ = lambda: png()["png"]  # type: ignore[attr-defined]  # also without matplotlib's inline mode
     return figure
 
 
@@ -402,7 +402,7 @@ def _style() -> Iterator[None]:
     import matplotlib as mpl
 
     with mpl.rc_context(), warnings.catch_warnings():
-        # A glyph that the bundled font lacks, or a panel too narrow for its words, is no reason to lose a figure.
+        # A glyph that the bundled font lacks, or a panel too narrow for its text, must not cost a figure.
         warnings.simplefilter("ignore")
         mpl.rcdefaults()
         mpl.rcParams.update(_STYLE)

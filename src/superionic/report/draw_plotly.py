@@ -26,7 +26,7 @@ _TICKS: Final = {"linecolor": LINE, "ticks": "outside", "ticklen": 4, "tickcolor
 
 
 def _round(value: float | None) -> float | None:
-    """Keep the digits that a screen can show."""
+    """Round to the digits that a screen can show."""
     if value is None or not math.isfinite(value):
         return None
     return float(f"{value:.{_DIGITS}g}")
@@ -37,7 +37,7 @@ def _list(values: Numbers) -> list[float | None]:
 
 
 def _words(words: str) -> str:
-    """Escape what plotly would read as markup."""
+    """Escape characters that plotly would read as markup."""
     return words.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
@@ -67,7 +67,7 @@ def _error_bar(values: Numbers, low: Numbers, high: Numbers, colour: str) -> dic
 
 
 def _colour_bar(words: str, side: Side, place: int = 0) -> dict[str, Any]:
-    """Return the scale of colours on one side of a panel; below it, `place` counts scales from the top."""
+    """Return the colour bar on one side of a panel; below it, `place` counts colour bars from the top."""
     bar: dict[str, Any] = {"title": {"text": _words(words), "side": side}, "thickness": 12}
     if side == "right":
         return bar
@@ -114,10 +114,10 @@ def _traces(series: Series) -> list[dict[str, Any]]:
         return [base | {"type": "scatter", "mode": "lines", "line": line, "opacity": series.opacity}]
     if series.kind == "band":
         pairs = zip(series.x, series.low, series.high, strict=True)
-        kept = [(x, low, high) for x, low, high in pairs if x is not None and low is not None and high is not None]
+        known = [(x, low, high) for x, low, high in pairs if x is not None and low is not None and high is not None]
         around = {
-            "x": _list([x for x, _, _ in kept] + [x for x, _, _ in reversed(kept)]),
-            "y": _list([low for _, low, _ in kept] + [high for _, _, high in reversed(kept)]),
+            "x": _list([x for x, _, _ in known] + [x for x, _, _ in reversed(known)]),
+            "y": _list([low for _, low, _ in known] + [high for _, _, high in reversed(known)]),
         }
         fill = {"fill": "toself", "fillcolor": _transparent(series.colour, series.opacity), "line": {"width": 0}}
         return [base | around | fill | {"type": "scatter", "mode": "lines", "hoverinfo": "skip"}]
@@ -147,7 +147,7 @@ def _axis(title: str, *, log: bool, span: tuple[float, float] | None) -> dict[st
 
 
 def _log_ticks(axis: dict[str, Any], values: list[float]) -> None:
-    """Give a logarithmic axis that spans less than about two decades ticks at 1, 2 and 5, else one per decade."""
+    """Set ticks of a logarithmic axis at 1, 2 and 5 if it spans less than about two decades, else one per decade."""
     positive = [value for value in values if value > 0]
     if not positive:
         return
@@ -288,7 +288,7 @@ def _decorate(panel: Panel, layout: dict[str, Any]) -> None:
 
 
 def _column(x0: float, x1: float) -> dict[str, Any]:
-    """Return the place of a shape as high as the panel."""
+    """Return the position of a shape as high as the panel."""
     return {"xref": "x", "yref": "paper", "x0": _round(x0), "x1": _round(x1), "y0": 0, "y1": 1}
 
 

@@ -30,9 +30,9 @@ class ReportFiles:
     Attributes
     ----------
     html
-        The page; it opens without a network and without the other files.
+        The page, which opens without a network and without the other files.
     json
-        The results, all digits.
+        The results with all digits.
     csv
         The tables, by name.
     figures
@@ -55,35 +55,35 @@ def write_report(
 ) -> ReportFiles:
     """Write the report of a campaign.
 
-    The same results and grids make the same bytes. Each file appears whole or not at all; a figure is drawn only if its
-    data or the way of drawing changed; files of an earlier report that this one does not have are removed.
+    The same results and grids give the same bytes. Each file is written completely or not at all; a figure is drawn
+    only if its data or the drawing code has changed; files of an earlier report that this one lacks are removed.
 
     Parameters
     ----------
     results
-        What to report.
+        The results to report.
     folder
-        Where to write; made if missing.
+        Where to write; created if missing.
     grids
-        The density grids that the results name, (n1, n2, n3) in 1/Å³, by their name.
+        The density grids named in the results, (n1, n2, n3) in 1/Å³, by name.
     formats
         Formats of the figures: "png", "svg", "pdf".
     further
-        Writes more files of the report, such as structures, below the folder that it is called with.
+        Writes further files, such as structures, into the folder that it is called with.
 
     Raises
     ------
     StorageError
-        The folder cannot be written.
+        If the folder cannot be written.
     ValueError
-        A format of figures is unknown.
+        If a format of figures is unknown.
     """
     check_formats(formats)
     with report_folder(folder) as target:
         json_path = target.write("results.json", to_json(results).encode())
         if further is not None:
-            with target.aside() as place:
-                further(place)
+            with target.aside() as staging:
+                further(staging)
         sections = report_sections(results, grids or {}, target.names)
         csv, figures = write_tables_and_figures(target, sections, formats, tables="tables/")
         content = page(
@@ -98,7 +98,7 @@ def write_report(
 
 
 def check_formats(formats: Sequence[str]) -> None:
-    """Refuse a format of figures that nobody can draw."""
+    """Refuse unknown formats of figures."""
     unknown = [kind for kind in formats if kind not in FIGURE_FORMATS]
     if unknown:
         raise ValueError(f"unknown format of figures: {unknown[0]!r}; known are {', '.join(FIGURE_FORMATS)}")
@@ -112,13 +112,13 @@ def write_tables_and_figures(
     Parameters
     ----------
     folder
-        Of the report.
+        Folder of the report.
     sections
-        Whose tables and figures.
+        Sections with the tables and figures.
     formats
-        Of the figures.
+        Formats of the figures.
     tables
-        Where the tables go in the folder: empty, or a path that ends with ``/``.
+        Path of the tables within the folder: empty, or ending with ``/``.
     """
     csv = {
         table.name: folder.write(tables + table.name, csv_text(table).encode())
@@ -130,11 +130,11 @@ def write_tables_and_figures(
 
 
 def _figures(folder: ReportFolder, plot: Plot, formats: Sequence[str]) -> list[Path]:
-    """Write one figure in all formats; what was drawn from the same data before is left as it is."""
+    """Write one figure in all formats; files drawn earlier from the same data are kept."""
     source = drawn_from(plot)
     names = {kind: f"figures/{plot.key}.{kind}" for kind in formats}
     paths = {kind: folder.keep(name, drawn_from=source) for kind, name in names.items()}
-    # The formats are drawn together: the first lays the panels out for all.
+    # The formats are drawn together, since the first determines the layout for all.
     if None in paths.values():
         paths |= {
             kind: folder.write(names[kind], data, drawn_from=source)

@@ -1,8 +1,7 @@
-"""The folder of a report: every file in it appears whole, and what an earlier report left there goes.
+"""The folder of a report: every file is written completely, and stale files of an earlier report are removed.
 
-A manifest, ``.files.json``, names each file that a report wrote, with its size and checksum. Only what it names is ever
-removed, and only while it is as it was written: a file of somebody else, a changed one, and whatever lies behind a
-symbolic link stay.
+A manifest, ``.files.json``, lists each file that a report wrote, with its size and checksum. Only files that it lists
+are ever removed, and only if they are unchanged: other files, changed ones, and anything behind a symbolic link stay.
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ MANIFEST: Final = ".files.json"
 
 @dataclass(frozen=True)
 class WrittenFile:
-    """What the manifest says of one file.
+    """The entry of one file in the manifest.
 
     Attributes
     ----------
     sha256, size
-        Of its content.
+        Checksum and size of its content.
     drawn_from
-        Checksum of the data that a figure was drawn from; empty for other files.
+        Checksum of the data from which a figure was drawn; empty for other files.
     """
 
     sha256: str
@@ -50,7 +49,7 @@ class _Manifest:
 
 
 class ReportFolder:
-    """A folder that a report is being written to; see :func:`report_folder`."""
+    """A folder into which a report is being written; see :func:`report_folder`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -58,16 +57,16 @@ class ReportFolder:
         self._now: dict[str, WrittenFile] = {}
 
     def write(self, name: str, data: bytes, *, drawn_from: str = "") -> Path:
-        """Write a file, whole or not at all; one that has this content already is left alone.
+        """Write a file, completely or not at all; a file that has this content already is left alone.
 
         Parameters
         ----------
         name
-            Path in the folder, with ``/`` between its parts.
+            Path within the folder, with ``/`` between its parts.
         data
             The content.
         drawn_from
-            Checksum of what a figure was drawn from.
+            Checksum of the data from which a figure was drawn.
         """
         entry = WrittenFile(hashlib.sha256(data).hexdigest(), len(data), drawn_from)
         target = self.path / name
@@ -78,7 +77,7 @@ class ReportFolder:
             try:
                 with part.open("xb") as stream:
                     stream.write(data)
-                if target.is_dir() and not target.is_symlink():  # somebody's; it stays, under another name
+                if target.is_dir() and not target.is_symlink():  # not ours, so it stays, under another name
                     target.rename(target.with_name(f"{target.name}.{uuid.uuid4().hex[:8]}"))
                 part.replace(target)
             finally:
@@ -87,7 +86,7 @@ class ReportFolder:
         return target
 
     def keep(self, name: str, *, drawn_from: str) -> Path | None:
-        """Return a figure that an earlier report drew from the same data, if it is still as it was drawn."""
+        """Keep a figure that an earlier report drew from the same data, if it is unchanged; return its path or None."""
         entry = self._before.get(name)
         target = self.path / name
         if entry is None or entry.drawn_from != drawn_from or not _is_as_written(target, entry):
@@ -97,23 +96,23 @@ class ReportFolder:
 
     @contextmanager
     def aside(self) -> Iterator[Path]:
-        """Yield an empty folder; what is written there becomes part of the report, file by file."""
+        """Yield an empty folder; files written there become part of the report."""
         self.path.mkdir(parents=True, exist_ok=True)
-        place = Path(tempfile.mkdtemp(prefix=f".part-{Owner.current()}-", dir=self.path))
+        staging = Path(tempfile.mkdtemp(prefix=f".part-{Owner.current()}-", dir=self.path))
         try:
-            yield place
-            for file in sorted(path for path in place.rglob("*") if path.is_file()):
-                self.write(file.relative_to(place).as_posix(), file.read_bytes())
+            yield staging
+            for file in sorted(path for path in staging.rglob("*") if path.is_file()):
+                self.write(file.relative_to(staging).as_posix(), file.read_bytes())
         finally:
-            shutil.rmtree(place, ignore_errors=True)
+            shutil.rmtree(staging, ignore_errors=True)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The files written so far, by their paths in the folder."""
+        """Paths, within the folder, of the files written so far."""
         return tuple(self._now)
 
     def close(self) -> None:
-        """Remove what only the earlier report had, and write the manifest."""
+        """Remove files that only the earlier report had, and write the manifest."""
         for name, entry in self._before.items():
             if name not in self._now and _is_ours(self.path, name, entry):
                 target = self.path / name
@@ -127,12 +126,12 @@ class ReportFolder:
 
 @contextmanager
 def report_folder(path: Path | str) -> Iterator[ReportFolder]:
-    """Open a folder for a report; stale files of an earlier one are removed when all is written.
+    """Open a folder for a report; stale files of an earlier one are removed once everything is written.
 
     Raises
     ------
     StorageError
-        If it cannot be written to. What was written before stays.
+        If the folder cannot be written. Files already written stay.
     """
     target = Path(path)
     try:
@@ -146,15 +145,15 @@ def report_folder(path: Path | str) -> Iterator[ReportFolder]:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what a process that was killed left here when it wrote a report."""
-    for place in folder.glob(".part-*_*-*"):
-        owner = Owner.parse(place.name.removeprefix(".part-").rpartition("-")[0])
-        if owner is not None and owner.is_gone and not place.is_symlink():
-            shutil.rmtree(place, ignore_errors=True)
+    """Remove what processes that were killed while writing a report have left."""
+    for leftover in folder.glob(".part-*_*-*"):
+        owner = Owner.parse(leftover.name.removeprefix(".part-").rpartition("-")[0])
+        if owner is not None and owner.is_gone and not leftover.is_symlink():
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _read_manifest(path: Path) -> dict[str, WrittenFile]:
-    """Read the manifest of an earlier report; one that is missing, damaged or of another version names nothing."""
+    """Read the manifest of an earlier report; one that is missing, damaged or of another version counts as empty."""
     try:
         read: _Manifest = from_tree(json.loads(path.read_text(encoding="utf-8")), _Manifest)
     except (FileNotFoundError, ValueError, ShapeError):
@@ -175,7 +174,7 @@ def _is_as_written(path: Path, entry: WrittenFile) -> bool:
 
 
 def _is_ours(folder: Path, name: str, entry: WrittenFile) -> bool:
-    """Whether a file lies in the folder itself, behind no symbolic link, and is as it was written."""
+    """Return whether a file is in the folder itself, behind no symbolic link, and unchanged since it was written."""
     parts = PurePosixPath(name).parts
     if not parts or PurePosixPath(name).is_absolute() or ".." in parts:
         return False

@@ -1,6 +1,6 @@
 """The page: one HTML file that opens anywhere, without a network.
 
-It is made from sections by the templates in ``page/``: one for the page, and one for each kind of block.
+It is rendered from sections by the templates in ``page/``: one for the page, and one for each kind of block.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 FOLD: Final = 30
-"""Rows of a table that are shown at first; `page.css` has the same number."""
+"""Rows of a table shown initially; `page.css` has the same number."""
 MOST_ROWS: Final = 1000
-"""Rows of a table in the page; the CSV files have all."""
+"""Largest number of rows of a table on the page; the CSV files have all."""
 _TEMPLATES: Final[dict[type[Block], str]] = {
     Paragraph: "paragraph.html",
     Lines: "lines.html",
@@ -34,7 +34,7 @@ _TEMPLATES: Final[dict[type[Block], str]] = {
     Plot: "figure.html",
 }
 _SHORT: Final = 14
-# The page may run the scripts and styles that it carries, and load nothing from anywhere.
+# The page may use the scripts and styles that it contains, and load nothing from elsewhere.
 _POLICY: Final = (
     "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
     "img-src data: blob: 'self' file:; font-src data:; connect-src 'none'"
@@ -55,17 +55,17 @@ def page(
     Parameters
     ----------
     kind
-        What sort of page it is, e.g. ``"superionic report"``.
+        Kind of page, e.g. ``"superionic report"``.
     title
-        What it is about.
+        Title of the page.
     version
         Version of superionic.
     sections
-        What to show, the first screen first.
+        The sections, starting with the summary.
     formats
         Formats of the figure files in ``figures/`` beside the page.
     tables
-        Where the CSV files of the sections lie, from the page.
+        Path of the CSV files of the sections, relative to the page.
     """
     charts = _charts(sections)
     return (
@@ -128,7 +128,7 @@ def _asset(name: str) -> str:
 
 
 def _charts(sections: Sequence[Section]) -> dict[str, Any]:
-    """Return what plotly.js draws, by the place in the page where it draws it (see ``figure.html``)."""
+    """Return the charts that plotly.js draws, by their element on the page (see ``figure.html``)."""
     charts: dict[str, Any] = {}
     for plot in (plot for section in sections for plot in section.plots):
         if plot.surface is not None:

@@ -30,7 +30,7 @@ def coarsen(grid: NDArray[np.float64], most: int = _MOST_POINTS_PER_AXIS) -> NDA
 
 
 def enclosing_level(grid: NDArray[np.float64], share: float) -> float:
-    """Return the density above which the grid points hold `share` (0 to 1) of the whole probability."""
+    """Return the density above which the grid points contain a `share` (0 to 1) of the total probability."""
     ordered = np.sort(np.asarray(grid, dtype=np.float64), axis=None)[::-1]
     total = float(ordered.sum())
     if total <= 0.0:
@@ -99,9 +99,9 @@ def isosurface(
         codes = inside @ np.array([1, 2, 4, 8])
         for code in range(1, 15):
             pattern = tuple(bool(code & (1 << corner)) for corner in range(4))
-            chosen = corners[codes == code]
-            for triangle in _triangles_of_case(pattern) if len(chosen) else []:
-                edges = [np.stack([chosen[:, a], chosen[:, b]], axis=-1) for a, b in triangle]
+            crossed = corners[codes == code]
+            for triangle in _triangles_of_case(pattern) if len(crossed) else []:
+                edges = [np.stack([crossed[:, a], crossed[:, b]], axis=-1) for a, b in triangle]
                 pairs.append(np.stack(edges, axis=1))
     if not pairs:
         return np.zeros((0, 3)), np.zeros((0, 3), dtype=np.int64)

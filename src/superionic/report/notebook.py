@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _FIRST: Final = ("arrhenius", "msd", "hull")
-"""Figures that are drawn unasked: the first of these that there is."""
+"""Default figures: the first of these that exists is drawn."""
 
 
 class Drawn(Shown):
-    """Results that a report is made of: they give its figures and tables by name."""
+    """Results that provide the figures and tables of their report by name."""
 
     def _sections(self) -> Sequence[Section]:
         """Return the sections of the report."""
@@ -26,12 +26,12 @@ class Drawn(Shown):
 
     @property
     def figures(self) -> tuple[str, ...]:
-        """Names of the figures, in the order of the report: what :meth:`plot` draws."""
+        """Names of the figures that :meth:`plot` draws, in the order of the report."""
         return tuple(plot.key for section in self._sections() for plot in section.plots)
 
     @property
     def tables(self) -> tuple[str, ...]:
-        """Names of the tables, in the order of the report: what :meth:`to_frame` returns."""
+        """Names of the tables that :meth:`to_frame` returns, in the order of the report."""
         return tuple(table.name.removesuffix(".csv") for section in self._sections() for table in section.csv)
 
     def plot(self, figure: str | None = None) -> Figure:
@@ -40,12 +40,12 @@ class Drawn(Shown):
         Parameters
         ----------
         figure
-            Its name, one of :attr:`figures`; the Arrhenius plot, or else mean squared displacements, if None.
+            Its name, one of :attr:`figures`; by default the Arrhenius plot, or else mean squared displacements.
 
         Returns
         -------
         matplotlib.figure.Figure
-            To be shown, changed, or saved by ``savefig``.
+            The figure, to be shown, changed, or saved by ``savefig``.
 
         Raises
         ------
@@ -61,12 +61,12 @@ class Drawn(Shown):
         return figure_of(plots[name])
 
     def to_frame(self, table: str | None = None) -> pd.DataFrame:
-        """Return one table of the report, with all its rows and digits.
+        """Return one table of the report, with all rows and digits.
 
         Parameters
         ----------
         table
-            Its name, one of :attr:`tables`; the first if None.
+            Its name, one of :attr:`tables`; by default the first.
 
         Raises
         ------
@@ -83,5 +83,6 @@ class Drawn(Shown):
 
 
 def _missing(what: str, name: str | None, known: Sequence[str]) -> AnalysisError:
-    fix = f"Choose one of: {', '.join(known)}." if known else "Run, or ask for, more."
-    return AnalysisError(f"There is no {what} {name!r} here." if name else f"There is no {what} here.", fix=fix)
+    fix = f"Choose one of: {', '.join(known)}." if known else "Run or request more first."
+    message = f"There is no {what} called {name!r}." if name else f"There is no {what} yet."
+    return AnalysisError(message, fix=fix)

@@ -1,4 +1,4 @@
-"""The results of a campaign that published values may stand beside, with all that has to agree for that."""
+"""The results of a campaign that can be compared with published values, with all conditions that must agree."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Own:
     Attributes
     ----------
     material, run
-        What it is of; None for errors of a potential, and where it is of no single run.
+        Material and run; None for errors of a potential, and for results of no single run.
     potential
-        Name, in the campaign, of what calculated it.
+        Name, in the campaign, of the potential.
     result
-        The number, with its conditions.
+        The value, with its conditions.
     """
 
     material: Material | None
@@ -59,7 +59,7 @@ def own_results(results: Results) -> Iterator[Own]:
 
 
 def _of_line(results: Results, transport: MaterialTransport) -> Iterator[Own]:
-    """Yield the activation energy, and σ where it was asked for and where others have published it."""
+    """Yield the activation energy, and σ at the report temperatures and at temperatures of published values."""
     runs = [each.run for each in analysed(results) if each.run.ordering.material == transport.material]
     pressures = {run.pressure_GPa for run in runs}
     potential = runs[0].potential if runs else ""
@@ -98,7 +98,7 @@ def _of_line(results: Results, transport: MaterialTransport) -> Iterator[Own]:
 
 
 def _of_runs(results: Results) -> Iterator[Own]:
-    """Yield the volumes of runs whose cell was found at constant pressure."""
+    """Yield the volumes of runs whose cell was equilibrated at constant pressure."""
     for each in simulated(results):
         if each.run.pressure_GPa is None:
             continue
@@ -138,7 +138,7 @@ def _of_relaxed_cells(results: Results, ranking: RankResult) -> Iterator[Own]:
 
 
 def _of_hull(results: Results, hull: HullResult) -> Iterator[Own]:
-    """Yield the energies of the lowest ordering of each material, against the end members."""
+    """Yield the energies of the lowest ordering of each material relative to the end members."""
     kind, family = _kind(results, hull.potential)
     ends = {normal_formula(member) for member in hull.end_members}
     phases = {
@@ -186,7 +186,7 @@ def _of_polymorphs(results: Results, hull: HullResult) -> Iterator[Own]:
 
 
 def _of_errors(results: Results) -> Iterator[Own]:
-    """Yield the errors of the potential before and after training, on the compositions of the set as a whole."""
+    """Yield the errors of the potential before and after training, for all compositions of the set together."""
     if results.validate is None or not results.rank:
         return
     errors = results.validate.errors
@@ -224,7 +224,7 @@ def _spacegroup(results: Results, material: Material) -> int | None:
 
 
 def _kind(results: Results, potential: str) -> tuple[Potential, str]:
-    """Return what kind of potential bears a name in the campaign, and of which family it is."""
+    """Return the kind and the family of the potential with a name in the campaign."""
     if potential == STUDENT and results.distil is not None:
         return "student", results.distil.teacher.identity.name
     if potential == FINE_TUNED and results.train:
@@ -237,10 +237,10 @@ def _kind(results: Results, potential: str) -> tuple[Potential, str]:
 
 
 def is_fine_tuned(results: Results) -> bool:
-    """Tell whether the training began with published weights, rather than random ones."""
+    """Return whether the training started from published weights, rather than random ones."""
     options = results.settings.get("train", {}).get("options") or {}
     scratch = options.get("mode") == "scratch" or options.get("initial") == "random"
     if not results.train or scratch:
         return False
-    trainer = find(results.train[-1].trainer)  # None: a model of another package that is not installed here
+    trainer = find(results.train[-1].trainer)  # None: a model from a package that is not installed here
     return trainer is None or not trainer.from_labels

@@ -1,7 +1,7 @@
-"""What a figure shows, said once, without a plotting library.
+"""Descriptions of figures, independent of plotting libraries.
 
 The figures of the report are described by these values and drawn twice: by matplotlib for print (PNG, SVG, PDF) and by
-plotly for the screen. So both show the same.
+plotly for the screen, so that both show the same.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Side = Literal["right", "bottom"]
 Dash = Literal["solid", "dash", "dot"]
 Mesh = tuple[NDArray[np.float64], NDArray[np.int64], str, str, float]
 
-# Okabe and Ito's colours: told apart with every common kind of colour vision, in an order that differs in lightness.
+# Okabe and Ito's colours, distinguishable with all common kinds of colour vision, ordered to differ in lightness.
 BLUE: Final = "#0072B2"
 VERMILION: Final = "#D55E00"
 GREEN: Final = "#009E73"
@@ -27,24 +27,24 @@ PURPLE: Final = "#CC79A7"
 ORANGE: Final = "#E69F00"
 SKY: Final = "#56B4E9"
 GREY: Final = "#7b8494"
-# What stands on data and not on the page: the same on a light page and on a dark one.
+# Colours on top of data rather than on the page: the same on a light and on a dark page.
 INK: Final = "#1f2937"
 WHITE: Final = "#ffffff"
 PALETTE: Final = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, "#8c6d31", "#5254a3")
 ATOM_COLOURS: Final = ("#6b7280", "#CC79A7", "#009E73", "#8c6d31", "#5254a3")
 MARKERS: Final = ("circle", "square", "diamond", "triangle-up", "cross", "triangle-down", "x", "star")
 
-# Ends and middle of a colour scale that rises in lightness alone, readable in grey print (as cividis).
+# A colour scale that increases in lightness only, so that it is readable in greyscale print (like cividis).
 _LADDER: Final = ((0.00, (0, 42, 100)), (0.35, (87, 92, 109)), (0.70, (160, 150, 112)), (1.00, (240, 207, 60)))
 ColourScale = tuple[tuple[float, str], ...]
 COLOUR_SCALE: Final[ColourScale] = tuple((at, f"rgb({r},{g},{b})") for at, (r, g, b) in _LADDER)
-# From cold (dark blue) to hot (amber), rising in lightness and passing no green, for temperatures.
+# From cold (dark blue) to hot (amber), increasing in lightness and without green, for temperatures.
 _HEAT: Final = ((0.0, (64, 78, 184)), (0.35, (139, 47, 160)), (0.68, (206, 71, 116)), (1.0, (236, 142, 52)))
 HEAT_SCALE: Final[ColourScale] = tuple((at, f"rgb({r},{g},{b})") for at, (r, g, b) in _HEAT)
 
 
 def heat_colour(fraction: float) -> str:
-    """Return the colour of a temperature, 0 the coldest of the figure and 1 the hottest."""
+    """Return the colour of a temperature, given as a fraction from 0 (coldest of the figure) to 1 (hottest)."""
     at = min(max(fraction, 0.0), 1.0)
     for (left, low), (right, high) in pairwise(_HEAT):
         if at <= right:
@@ -63,12 +63,12 @@ def heat_colours(temperatures: Sequence[float]) -> dict[float, str]:
 
 
 def pick(index: int) -> str:
-    """Return the colour number `index`, starting over after the last."""
+    """Return the colour with number `index`, starting over after the last."""
     return PALETTE[index % len(PALETTE)]
 
 
 def pick_marker(index: int) -> str:
-    """Return the marker number `index`, starting over after the last."""
+    """Return the marker with number `index`, starting over after the last."""
     return MARKERS[index % len(MARKERS)]
 
 
@@ -83,11 +83,11 @@ class Series:
     low, high
         Lower and upper end of the error bar of each point, or the edges of the band; as values, not as lengths.
     colour_values, colour_label, colour_scale, colour_bar
-        Values shown by colour, what they are, from which colours, and on which side of the panel the scale stands.
+        Values shown by colour, their label, the colour scale, and the side of the panel on which it is drawn.
     hover
-        What the screen says at each point.
+        Text shown on the screen at each point.
     legend
-        Whether the legend names it.
+        Whether it appears in the legend.
     """
 
     x: Numbers
@@ -116,7 +116,7 @@ class Series:
 
 @dataclass(frozen=True)
 class HeatMap:
-    """A map of one quantity over two axes; `values` has the shape (len(y), len(x)), NaN where there is none."""
+    """A map of one quantity over two axes; `values` has the shape (len(y), len(x)), NaN for missing values."""
 
     x: Sequence[float]
     y: Sequence[float]
@@ -132,19 +132,19 @@ class Panel:
     Attributes
     ----------
     shaded
-        Spans ``(x0, x1, words)`` of the x axis.
+        Spans ``(x0, x1, label)`` of the x axis.
     guides
-        Vertical lines ``(x, words)``.
+        Vertical lines ``(x, label)``.
     categories
-        Names that stand at x = 0, 1, 2, … instead of numbers.
+        Names at x = 0, 1, 2, … instead of numbers.
     top_axis
         ``(positions, names, title)`` of a second x axis.
     notes, tags
-        Words ``(x, y, words)`` in the panel; tags have a ground of their own, to be read on a map.
+        Text ``(x, y, text)`` in the panel; tags have a background, to be legible on a map.
     bare
-        Draw no axes and give both directions one scale (for composition triangles).
+        Draw no axes and use one scale for both directions (for composition triangles).
     square
-        Give both directions one scale, and draw the line y = x.
+        Use one scale for both directions, and draw the line y = x.
     """
 
     series: Sequence[Series] = ()
@@ -173,15 +173,15 @@ class Surface:
     Attributes
     ----------
     meshes
-        ``(vertices (n, 3) in Å, triangles (m, 3), words, colour, opacity)``.
+        ``(vertices (n, 3) in Å, triangles (m, 3), label, colour, opacity)``.
     print_meshes
-        The same in fewer triangles, for drawing on paper.
+        The same with fewer triangles, for print.
     atoms
         ``(symbol, positions (n, 3) in Å)``.
     cell_A
         Cell vectors as rows, (3, 3), in Å.
     segments
-        Lines ``(ends (n, 2, 3) in Å, words, colour, width)``, such as the jumps between sites.
+        Lines ``(ends (n, 2, 3) in Å, label, colour, width)``, such as the jumps between sites.
     """
 
     meshes: Sequence[Mesh]
@@ -198,9 +198,9 @@ class Plot:
     Attributes
     ----------
     key
-        Name of its files and of its place in the page.
+        Name of its files and of its anchor on the page.
     caption
-        What it shows and how to read it, in plain words.
+        What it shows and how to read it.
     """
 
     key: str
@@ -213,7 +213,7 @@ class Plot:
 
 
 def parity_series(x: Sequence[float], y: Sequence[float], label: str) -> Series:
-    """Return points that compare two calculations, smaller and paler where there are many."""
+    """Return points that compare two calculations, smaller and paler if there are many."""
     size, opacity = (7.0, 0.8) if len(x) < 100 else (4.0, 0.55)
     return Series(x, y, label, colour=BLUE, size=size, opacity=opacity)
 

@@ -16,19 +16,19 @@ def published_values(
 ) -> Iterator[PublishedValue]:
     """Yield the published values of a quantity of one material, at any temperature.
 
-    Composition (exactly, or within the published family), polymorph (where the source names one) and pressure agree;
-    a value without a pressure is one at ambient pressure.
+    Composition (exactly, or within the published family), polymorph (if the source names one) and pressure agree;
+    a value without a pressure is taken to be at ambient pressure.
 
     Parameters
     ----------
     results
-        Of the campaign, which knows the space groups of its crystals.
+        Results of the campaign, with the space groups of its crystals.
     crystal, formula
-        Of the material.
+        Crystal and formula of the material.
     quantity
-        Which values.
+        The quantity.
     pressure_GPa
-        Of our runs; None for relaxed cells.
+        Pressure of our runs; None for relaxed cells.
     """
     spacegroups = {each.name: each.spacegroup_number for each in results.crystals}
     for value in all_values():
@@ -42,7 +42,7 @@ def published_values(
 
 
 def short_citation(citation: str) -> str:
-    """Shorten ``Z. Liu et al., Nat. Chem. 16, 1584 (2024)`` to ``Liu 2024``; what has another form stays as it is."""
+    """Shorten ``Z. Liu et al., Nat. Chem. 16, 1584 (2024)`` to ``Liu 2024``; leave other forms unchanged."""
     year = re.search(r"\((\d{4})\)", citation)
     author = re.match(r"(?:[A-Z][\w-]*\.[ -]?)+((?:[a-z]+ )*[A-Z][^\s,]+)", citation)
     return f"{author.group(1)} {year.group(1)}" if year and author else citation

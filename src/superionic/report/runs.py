@@ -1,4 +1,4 @@
-"""Runs and conductivities with their names in figures, tables and files, of a campaign or of files that a user has."""
+"""Runs and conductivities, from a campaign or the user's own files, with their names in figures, tables and files."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ FILE_COLUMNS: Final = ("run", "temperature_K")
 
 
 def materials(results: Results) -> tuple[MaterialTransport, ...]:
-    """Return σ(T) of every material; nothing where transport was not analysed."""
+    """Return σ(T) of every material; empty if transport was not analysed."""
     return results.analyse.arrhenius if results.analyse is not None else ()
 
 
 def analysed(results: Results) -> tuple[AnalysedRun, ...]:
-    """Return every analysed run; nothing where transport was not analysed."""
+    """Return every analysed run; empty if transport was not analysed."""
     return results.analyse.runs if results.analyse is not None else ()
 
 
 def simulated(results: Results) -> tuple[SimulatedRun, ...]:
-    """Return every run of the stage *transport*; nothing without that stage."""
+    """Return every run of the stage *transport*; empty without that stage."""
     return results.transport.runs if results.transport is not None else ()
 
 
@@ -45,13 +45,13 @@ class RunName:
     Attributes
     ----------
     group
-        What runs of one structure share: the title of their panel.
+        Name shared by the runs of one structure: the title of their panel.
     label
-        Its own, unique in the report.
+        Its own name, unique in the report.
     temperature_K
-        None where it is not known.
+        Its temperature; None if unknown.
     cells
-        Its identity in files.
+        The cells that identify it in files.
     """
 
     group: str
@@ -61,7 +61,7 @@ class RunName:
 
     @property
     def in_group(self) -> str:
-        """What tells it from the others of its group."""
+        """Name that distinguishes it within its group."""
         return self.label if self.temperature_K is None else f"{self.temperature_K:g} K"
 
     @property
@@ -72,14 +72,14 @@ class RunName:
 
 @dataclass(frozen=True)
 class NamedRuns(Generic[T]):
-    """Something of each run, with the names of the runs.
+    """One item for each run, with the names of the runs.
 
     Attributes
     ----------
     columns
-        Names of the columns that hold the identity of a run in files.
+        Names of the columns that identify a run in files.
     items
-        Runs, in the order of the results.
+        Names and items, in the order of the results.
     """
 
     columns: tuple[str, ...]
@@ -96,7 +96,7 @@ class NamedRuns(Generic[T]):
         return groups
 
     def hottest(self) -> list[tuple[RunName, T]]:
-        """Return the hottest run of each group, the first of several."""
+        """Return the hottest run of each group; of several, the first."""
         return [max(members, key=lambda each: each[0].temperature_K or 0.0) for members in self.groups().values()]
 
     def colour_of(self, name: RunName) -> str:
@@ -137,19 +137,19 @@ def runs_of_files(analysis: Analysis, items: Sequence[T]) -> NamedRuns[T]:
 
 
 def ordering_names(results: Results) -> dict[Ordering, str]:
-    """Name the orderings that molecular dynamics was run for: by the formula, and by what tells it from the others."""
+    """Name the simulated orderings by formula and, where needed, by crystal or identity."""
     formulas = {each.run.ordering: unit_formula(results, each.formula) for each in simulated(results)}
     return _names({ordering: (formulas[ordering], ordering.material.crystal, ordering.id) for ordering in formulas})
 
 
 def material_names(results: Results) -> dict[Material, str]:
-    """Name the materials whose conductivities are known: by the formula, and the crystal where several share it."""
+    """Name the materials with conductivities by formula and, if several share it, by crystal or identity."""
     formulas = {each.material: unit_formula(results, each.formula) for each in materials(results)}
     return _names({material: (formulas[material], material.crystal, material.label) for material in formulas})
 
 
 def _names(known: Mapping[T, tuple[str, str, str]]) -> dict[T, str]:
-    """Name things by formula, crystal and identity: by as few of them as tell them apart."""
+    """Return names from formula, crystal and identity, using as few of these as make them unique."""
     formulas = Counter(formula for formula, _, _ in known.values())
     crystals = Counter((formula, crystal) for formula, crystal, _ in known.values())
     return {
@@ -169,11 +169,11 @@ class NamedDependence:
     Attributes
     ----------
     name
-        For figures and tables.
+        Name in figures and tables.
     cells
-        Its identity in files.
+        The cells that identify it in files.
     dependence
-        Line, values, budget, doubts.
+        Arrhenius line, values, error budget, doubts.
     published
         Published conductivities and activation energies of the material.
     """
@@ -185,6 +185,6 @@ class NamedDependence:
 
     @property
     def remarks(self) -> list[str]:
-        """Doubts and flags, each once: a flag that a doubt repeats says nothing more."""
+        """Doubts, and flags that no doubt repeats."""
         doubts = [doubt.words for doubt in self.dependence.doubts]
         return doubts + [flag for flag in self.dependence.flags if not any(flag in words for words in doubts)]

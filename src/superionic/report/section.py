@@ -1,7 +1,7 @@
-"""What a section of the report is: figures, tables and words of one subject, and its tables as CSV.
+"""The parts of a section of the report: figures, tables and text on one subject, and its tables as CSV.
 
-A section is data. The page, the files beside it and the page of ``superionic analyse`` are made from sections, so each
-subject is described in one place.
+A section is data. The page, the files beside it and the page of ``superionic analyse`` are all made from sections, so
+that each subject is described in one place.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from superionic.results.campaign import Severity, Statement
 
 @dataclass(frozen=True)
 class Paragraph:
-    """Words; ``quiet`` ones are an aside, ``missing`` ones say what is not there and why."""
+    """Text; of the kind ``quiet`` for asides, or ``missing`` to say what is absent and why."""
 
     words: str
     kind: Literal["plain", "quiet", "missing"] = "plain"
@@ -26,7 +26,7 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the first screen: a result in a few words, and in smaller letters how it came about."""
+    """One line of the summary: a result in a few words, and in small print how it was obtained."""
 
     words: str
     detail: str = ""
@@ -35,18 +35,18 @@ class Line:
 
 @dataclass(frozen=True)
 class Lines:
-    """The first screen: the results and how far to trust them, five lines at most."""
+    """The summary at the top: the results and how far to trust them, in at most five lines."""
 
     lines: tuple[Line, ...]
 
     def __post_init__(self) -> None:
         if len(self.lines) > 5:
-            raise ValueError(f"the first screen has five lines at most, not {len(self.lines)}")
+            raise ValueError(f"the summary has five lines at most, not {len(self.lines)}")
 
 
 @dataclass(frozen=True)
 class Statements:
-    """What a reader must know, in the order in which it has to be said."""
+    """What a reader must know, in order of importance."""
 
     title: str
     statements: tuple[Statement, ...]
@@ -54,21 +54,21 @@ class Statements:
 
 @dataclass(frozen=True)
 class Code:
-    """A command to be typed."""
+    """A command to type."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Links:
-    """Files beside the page, by their path from it."""
+    """Files beside the page, by their path relative to it."""
 
     paths: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Numbered sources: ``(citation, DOI)``; the DOI is empty where there is none."""
+    """Numbered sources: ``(citation, DOI)``; the DOI may be empty."""
 
     sources: tuple[tuple[str, str], ...]
 
@@ -83,11 +83,11 @@ class Section:
     Attributes
     ----------
     key
-        Its anchor in the page.
+        Its anchor on the page.
     title
         Its heading.
     blocks
-        What it shows, in order.
+        Its content, in order.
     csv
         Its tables as files.
     """
@@ -104,7 +104,7 @@ class Section:
 
 
 def shown(*blocks: Block) -> list[Block]:
-    """Leave out tables without rows and figures that show nothing."""
+    """Return the blocks without empty tables and figures."""
     return [block for block in blocks if not _is_empty(block)]
 
 

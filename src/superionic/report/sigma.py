@@ -1,4 +1,4 @@
-"""Conductivities in words, and in files."""
+"""Conductivities as text, and as cells of files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SIGMA_COLUMNS: Final = (
 
 
 def sigma_cells(value: ConductivityAt | None) -> Cells:
-    """Return what stands in the columns of a conductivity; empty where there is none."""
+    """Return the cells in the columns of a conductivity; empty if there is none."""
     if value is None:
         return (None,) * len(SIGMA_COLUMNS)
     return (value.value_S_per_cm, *value.interval68_S_per_cm, *value.interval95_S_per_cm)
@@ -27,19 +27,19 @@ _LARGE_S_PER_CM: Final = 0.1
 
 @dataclass(frozen=True)
 class SigmaUnit:
-    """A unit of conductivities, so that they need no powers of ten: its name, and how much of it is 1 S/cm."""
+    """A unit in which conductivities need no powers of ten: its name, and its number per S/cm."""
 
     name: str
     per_S_per_cm: float
 
     @classmethod
     def of(cls, values: Iterable[ConductivityAt | None]) -> SigmaUnit:
-        """Choose it by the largest of some values."""
+        """Choose the unit by the largest of some values."""
         return cls.of_numbers(None if value is None else value.value_S_per_cm for value in values)
 
     @classmethod
     def of_numbers(cls, values_S_per_cm: Iterable[float | None]) -> SigmaUnit:
-        """Choose it by the largest of some values in S/cm: those of hot runs are read in S/cm, all others in mS/cm."""
+        """Choose the unit by the largest of some values in S/cm: S/cm from 0.1 S/cm on, as in hot runs, else mS/cm."""
         largest = max((value for value in values_S_per_cm if value is not None), default=0.0)
         return cls("S/cm", 1.0) if largest >= _LARGE_S_PER_CM else cls("mS/cm", 1000.0)
 
@@ -58,7 +58,7 @@ class SigmaUnit:
 
 
 def sigma_words(value: ConductivityAt) -> str:
-    """Write σ at a temperature, or the bound that is known."""
+    """Write σ at a temperature, or its upper bound."""
     unit = SigmaUnit.of([value])
     known = (
         f"< {unit.value(value.interval95_S_per_cm[1])}"
@@ -69,11 +69,11 @@ def sigma_words(value: ConductivityAt) -> str:
 
 
 def sigma_detail(value: ConductivityAt, span_K: tuple[float, float] | None) -> str:
-    """Say how sure a conductivity is, and how it came about."""
+    """Write the interval of a conductivity, and how it was obtained."""
     unit = SigmaUnit.of([value])
-    sure = "an upper bound (95 %)" if value.is_upper_bound else f"68 %: {unit.ends(value.interval68_S_per_cm)}"
+    certainty = "an upper bound (95 %)" if value.is_upper_bound else f"68 %: {unit.ends(value.interval68_S_per_cm)}"
     if value.origin == "runs":
-        return f"{sure} · average of the runs at this temperature"
+        return f"{certainty} · average of the runs at this temperature"
     span = f"{span_K[0]:g}–{span_K[1]:g} K" if span_K is not None else "the simulated temperatures"
     how = "extrapolated" if value.extrapolated else "interpolated"
-    return f"{sure} · {how} from {span}" + (", direction by direction" if value.origin == "directions" else "")
+    return f"{certainty} · {how} from {span}" + (", direction by direction" if value.origin == "directions" else "")

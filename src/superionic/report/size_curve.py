@@ -25,7 +25,7 @@ _UNITS = {
 
 
 def size_curve(curve: Curve) -> Plot | None:
-    """Show errors on the test set against the number of training labels, with their power laws."""
+    """Plot errors on the test set against the number of training labels, with power-law fits."""
     trained = [{"n": row.n, **mean_errors(row.errors)} for row in curve.rows if row.n > 0]
     pretrained = next((mean_errors(row.errors) for row in curve.rows if row.n == 0), {})
     own = [key for key in curve.laws if key not in _NAMES and not key.startswith(("mae_", "rmse_"))]
@@ -37,8 +37,8 @@ def size_curve(curve: Curve) -> Plot | None:
     return Plot(
         "size_curve",
         "Errors against the number of labels",
-        "Each point is one training on a subset of the labels; all are judged on the same test set. The broken line is "
-        "a power law, drawn on to twice the labels there are.",
+        "Each point is one training on a subset of the labels; all are evaluated on the same test set. The dashed line "
+        "is a power law, extrapolated to twice the number of labels.",
         drawn,
         columns=min(3, len(drawn)),
         height=330,

@@ -1,4 +1,4 @@
-"""What a table of the page is."""
+"""Tables of the page."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the page, with all its rows: long ones are folded there.
+    """A table of the page, with all its rows, most of which are folded if there are many.
 
     Attributes
     ----------
     numeric
-        Numbers of the columns that are set flush right, and sorted by number.
+        Indices of the columns that are right-aligned, and sorted by number.
     notes
-        Remarks that cells refer to by a letter: a, b, …
+        Remarks to which cells refer by a letter: a, b, …
     """
 
     caption: str
@@ -37,13 +37,13 @@ def table_of(
     numeric: Collection[int] = (),
     notes: Notes | None = None,
 ) -> Table:
-    """Make a table with a row for each item from its columns: their names, and what stands there."""
+    """Build a table with a row for each item, from the names of its columns and functions that return the cells."""
     rows = [[cell(item) for _, cell in columns] for item in items]
     return Table(caption, [name for name, _ in columns], rows, frozenset(numeric), notes.words if notes else ())
 
 
 class Notes:
-    """Remarks that several rows may share, each under one letter."""
+    """Remarks, each under one letter, to which several rows may refer."""
 
     def __init__(self) -> None:
         self.words: list[str] = []

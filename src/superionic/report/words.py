@@ -1,4 +1,4 @@
-"""Numbers, units and formulas as people read them."""
+"""Numbers, units and formulas as text for people."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _fixed(value: float, decimals: int) -> str:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Write a number with `digits` significant digits, in powers of ten where it is very small or very large."""
+    """Write a number with `digits` significant digits, with a power of ten if it is very small or very large."""
     if value is None or not math.isfinite(value):
         return UNKNOWN
     if value == 0:
@@ -49,19 +49,19 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def milli(value_eV: float | None, digits: int = 3) -> str:
-    """Write an energy in eV as meV; what is smaller than rounding errors of energies is zero."""
+    """Write an energy in eV as meV; values below rounding errors of energies become zero."""
     if value_eV is None:
         return UNKNOWN
     return "0" if abs(value_eV) < 5e-7 else number(1000.0 * value_eV, digits)
 
 
 def _error_decimals(error: float) -> int:
-    """Return the decimals that give an error two digits."""
+    """Return the number of decimals that gives an error two significant digits."""
     return 1 - _exponent(float(f"{error:.1e}"))
 
 
 def with_error(value: float | None, error: float | None, unit: str = "") -> str:
-    """Write ``0.253 ± 0.019 eV``: the error decides how many digits the value has."""
+    """Write ``0.253 ± 0.019 eV``: the error determines the number of digits of the value."""
     tail = f" {unit}" if unit else ""
     if value is None or not math.isfinite(value):
         return UNKNOWN
@@ -79,7 +79,7 @@ def with_error(value: float | None, error: float | None, unit: str = "") -> str:
 
 
 def interval(low: float | None, high: float | None, digits: int = 2) -> str:
-    """Write ``8.1 to 18``; an end that is not known or not finite is open, and said in words."""
+    """Write ``8.1 to 18``; an end that is unknown or not finite is open, and stated in words."""
     low, high = (None if end is None or not math.isfinite(end) else end for end in (low, high))
     if low is None and high is None:
         return "not bounded"
@@ -110,7 +110,7 @@ def whole_text(value: float | None) -> str:
 
 
 def supercell_text(matrix: Sequence[Sequence[int]]) -> str:
-    """Write a supercell: ``1 × 1 × 2``, or all rows where it is more than multiples of the vectors."""
+    """Write a supercell: ``1 × 1 × 2`` if it is diagonal, else all rows."""
     if any(matrix[i][j] for i in range(3) for j in range(3) if i != j):
         return str([list(row) for row in matrix])
     return " × ".join(str(matrix[i][i]) for i in range(3))
@@ -131,7 +131,7 @@ def listing(items: Sequence[str], conjunction: str = "and") -> str:
 
 
 def some(names: Sequence[str]) -> str:
-    """Name all of a few, or the first, and count the others."""
+    """List up to four names, or the first three and the number of others."""
     return listing(names if len(names) <= 4 else [*names[:3], plural(len(names) - 3, "other")])
 
 
@@ -142,6 +142,6 @@ def sentence(words: str) -> str:
         clean = clean.replace("_", " ").replace("-", " ")
     if not clean:
         return ""
-    if clean[0].isascii():  # a symbol such as σ stays what it is
+    if clean[0].isascii():  # a symbol such as σ is not capitalised
         clean = clean[0].upper() + clean[1:]
     return clean if clean[-1] in ".!?" else clean + "."

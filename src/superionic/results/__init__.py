@@ -1,1 +1,1 @@
-"""What the stages of a campaign give: frozen results, from the task to the page."""
+"""Results of the stages of a campaign: frozen objects, passed unchanged from the task to the page."""

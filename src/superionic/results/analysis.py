@@ -1,4 +1,4 @@
-"""What ``superionic analyse`` gives: the results of trajectories that a user has."""
+"""Results of ``superionic analyse``, from the user's own trajectories."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from superionic.transport.conductivity.posterior import TransportSamples
 
 ANALYSIS: Final = "superionic analysis"
-"""What the file ``result.json`` says that it holds."""
+"""The format stated in the file ``result.json``."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -44,11 +44,11 @@ class SeriesOfRuns(Shown):
     Attributes
     ----------
     material
-        What they are of, where they are runs of a campaign; None for files, which are taken to be of one structure.
+        Their material, if they are runs of a campaign; None for files, which are assumed to be of one structure.
     formula
-        Of the cell.
+        Formula of the cell.
     dependence
-        Line, values at the report temperatures, budget of errors, doubts.
+        Arrhenius line, values at the report temperatures, error budget, doubts.
     """
 
     material: Material | None
@@ -58,20 +58,20 @@ class SeriesOfRuns(Shown):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Analysis(Shown):
-    """What files say: one trajectory, replicas, or several temperatures.
+    """The analysis of one trajectory, of replicas, or of runs at several temperatures.
 
     Attributes
     ----------
     superionic
         Version of the program.
     runs
-        What each run says, in the order of the files.
+        Analysis of each run, in the order of the files.
     identities
-        Which runs of a campaign these are, in the same order; empty for files.
+        Identities of the runs of a campaign, in the same order; empty for files.
     pooled
         Averages over replicas; None unless there are several runs at one temperature.
     arrhenius
-        Activation energy and conductivity at other temperatures, a series for each material; empty where nobody asked.
+        Activation energy and conductivity at other temperatures, a series for each material; empty unless requested.
     expansion
         Thermal expansion from runs at constant pressure and several temperatures; None without.
     """
@@ -84,26 +84,26 @@ class Analysis(Shown):
     expansion: ThermalExpansion | None
 
     def __eq__(self, other: object) -> bool:
-        # Arrays compare element by element, so equality is that of what both would write.
+        # Arrays compare element by element, so compare the JSON of both.
         return isinstance(other, Analysis) and plain_json(to_tree(self)) == plain_json(to_tree(other))
 
     __hash__ = None  # type: ignore[assignment]
 
     def samples(self, n: int, *, seed: int = 0) -> tuple[TransportSamples, ...]:
-        """Draw from what the runs leave open: D*, D_σ, σ and, over several temperatures, Ea and ln D₀.
+        """Draw from the posterior of D*, D_σ, σ and, for several temperatures, Ea and ln D₀.
 
         Parameters
         ----------
         n
-            How many draws, up to a million.
+            Number of draws, up to a million.
         seed
             The same seed gives the same draws.
 
         Returns
         -------
         tuple of TransportSamples
-            One for each series of temperatures (as `arrhenius`); without one, one for the replicas together, or one for
-            each run.
+            One for each series of temperatures (in `arrhenius`); without a series, one for all replicas together, or
+            one for each run.
         """
         from superionic.transport.conductivity.posterior import samples_of_estimates
 

@@ -23,16 +23,16 @@ Status = Literal["complete", "incomplete", "student failed parity", "refused: st
 
 @dataclass(frozen=True)
 class Statement:
-    """Something that a reader has to know before using the numbers.
+    """Something that a reader must know before using the numbers.
 
     Attributes
     ----------
     severity
-        How loudly it has to be said.
+        How serious it is.
     words
-        In sentences.
+        The statement, in sentences.
     short
-        In a few words, for the first screen; empty where it is not worth a place there.
+        A short form for the summary; empty if the statement does not belong there.
     """
 
     severity: Severity
@@ -47,9 +47,9 @@ class CrystalSummary:
     Attributes
     ----------
     name
-        In the campaign file.
+        Name in the campaign file.
     formula
-        As refined.
+        Formula as refined.
     spacegroup
         Hermann–Mauguin symbol.
     spacegroup_number
@@ -70,20 +70,20 @@ class CrystalSummary:
 
 @dataclass(frozen=True)
 class AxisSummary:
-    """One composition axis, as the campaign file has it.
+    """One composition axis, as stated in the campaign file.
 
     Attributes
     ----------
     axis
-        The element that comes in: what :class:`superionic.results.identity.AxisValue` calls the axis.
+        The substituting element, after which :class:`superionic.results.identity.AxisValue` names the axis.
     replace
-        The element that it replaces.
+        The element replaced.
     formula_unit
         Formula unit in which the axis counts atoms.
     values
         Points of the grid.
     along
-        Replacements that go along with this one: ``(replaced, by)``.
+        Substitutions that accompany this one, as pairs ``(replaced, by)``.
     """
 
     axis: str
@@ -95,7 +95,7 @@ class AxisSummary:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Results(Shown):
-    """Everything that a campaign gave, as far as it has come; no dates and no timings, so equal campaigns are equal.
+    """All results of a campaign so far; without dates and timings, so that equal campaigns have equal results.
 
     Attributes
     ----------
@@ -104,20 +104,20 @@ class Results(Shown):
     campaign, title
         Name in the campaign file, and title of the report.
     status
-        Whether these are results at all.
+        Whether the campaign is complete and its results valid.
     mobile_ion, charge
-        What conducts, and its charge in e.
+        The mobile ion, and its charge in e.
     crystals, axes
-        What is studied.
+        The crystals and composition axes studied.
     warnings
         What is missing.
     statements
-        How far to trust the numbers, the gravest first.
+        How far to trust the numbers, the most serious first.
     enumerate … analyse
-        Result of each stage; None where it has not run. Stages that run in rounds have one result for each round: the
-        ranking and the hull by the first potential and, where the campaign asks for it, by the fine-tuned one.
+        Result of each stage; None if it has not run. Stages that run in rounds have one result for each round; ranking
+        and hull have one by the first potential and, if the campaign requests it, one by the fine-tuned potential.
     cells
-        Relaxed cells, and those of runs at constant pressure, beside the refined ones.
+        Relaxed cells, and those of runs at constant pressure, compared with the refined ones.
     learning
         How the active loop ended; None for other strategies.
     settings
@@ -150,7 +150,7 @@ class Results(Shown):
     settings: Mapping[str, Any]
 
     def __eq__(self, other: object) -> bool:
-        # Arrays compare element by element, so equality is that of what both would write.
+        # Arrays compare element by element, so compare the JSON of both.
         return isinstance(other, Results) and plain_json(to_tree(self)) == plain_json(to_tree(other))
 
     __hash__ = None  # type: ignore[assignment]
@@ -162,5 +162,5 @@ class Results(Shown):
         for each in () if self.analyse is None else self.analyse.arrhenius:
             yield each.formula, ""
             yield from each.dependence._facts()
-        said = [statement.severity for statement in self.statements]
-        yield "warnings", f"{said.count('warning')}, cautions {said.count('caution')} (.statements)"
+        severities = [statement.severity for statement in self.statements]
+        yield "warnings", f"{severities.count('warning')}, cautions {severities.count('caution')} (.statements)"

@@ -1,4 +1,4 @@
-"""Relaxed cells and those of runs at constant pressure, beside the refined cells of the crystals."""
+"""Relaxed cells, and cells of runs at constant pressure, compared with the refined cells of the crystals."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from superionic.structures.crystal.refined_cell import CellDifference, RefinedCe
 _ROOM_K: Final = 300.0
 _AMBIENT_GPA: Final = 0.01
 _FEWEST_K: Final = 50.0
-"""Runs at temperatures nearer than this say little of thermal expansion."""
+"""Smallest range of temperatures in K from which thermal expansion is estimated."""
 
 
 @dataclass(frozen=True)
 class CellComparison:
-    """One calculated cell beside the refined one; orderings of another composition are not compared.
+    """One calculated cell compared with the refined one; orderings of another composition are not compared.
 
     Attributes
     ----------
     ordering
-        Whose cell it is.
+        The ordering in the cell.
     formula
         Its reduced formula.
     potential
-        Name, in the campaign, of what it was calculated by.
+        Name, in the campaign, of the potential.
     run
         Label of the run at constant pressure; None for a relaxed cell.
     temperature_K, pressure_GPa
-        Of the run; None and 0 for a relaxed cell.
+        Temperature and pressure of the run; None and 0 for a relaxed cell.
     difference
-        From the refined cell.
+        Difference from the refined cell.
     relaxed_eV_per_atom
-        Energy of a relaxed cell, by which the lowest ordering of a material is known; None for a run.
+        Energy of a relaxed cell, which identifies the lowest ordering of a material; None for a run.
     thermal_percent
-        How much of the difference of the volumes is thermal expansion since 300 K, by runs of this ordering at several
-        temperatures; None where it is not known.
+        Part of the volume difference that is thermal expansion from 300 K, from runs of this ordering at several
+        temperatures; None if unknown.
     """
 
     ordering: Ordering
@@ -57,7 +57,7 @@ class CellComparison:
 
     @property
     def what(self) -> str:
-        """What the cell is, in words."""
+        """Description of the cell: relaxed or at a temperature and pressure, and by which potential."""
         if self.temperature_K is None:
             return f"relaxed by {self.potential}"
         pressure = f" and {self.pressure_GPa:g} GPa" if abs(self.pressure_GPa) > _AMBIENT_GPA else ""
@@ -65,7 +65,7 @@ class CellComparison:
 
     @property
     def part(self) -> str:
-        """What else than the potential makes the difference, in words; empty for a relaxed cell."""
+        """Description of the contributions to the difference besides the potential; empty for a relaxed cell."""
         if self.temperature_K is None:
             return ""
         squeezed = f"; so is the pressure of {self.pressure_GPa:g} GPa" if abs(self.pressure_GPa) > _AMBIENT_GPA else ""
@@ -98,9 +98,9 @@ def _relaxed(refined: Mapping[str, RefinedCell], ranking: RankResult) -> Iterato
             continue
         cell = refined.get(identity.material.crystal)
         if cell is not None and entry.duplicate_of is None and cell.is_of(_amounts(entry.formula)):
-            found = compare_with_refined(cell, entry.lengths_A, entry.angles_deg, identity.cell.supercell)
+            difference = compare_with_refined(cell, entry.lengths_A, entry.angles_deg, identity.cell.supercell)
             energy, name = entry.relaxed_eV_per_atom, ranking.potential_name
-            yield CellComparison(identity, entry.formula, name, None, None, 0.0, found, energy)
+            yield CellComparison(identity, entry.formula, name, None, None, 0.0, difference, energy)
 
 
 def _runs(refined: Mapping[str, RefinedCell], transport: TransportResult) -> tuple[CellComparison, ...]:
@@ -125,7 +125,7 @@ def _runs(refined: Mapping[str, RefinedCell], transport: TransportResult) -> tup
 
 
 def _with_expansion(one: CellComparison, every: list[CellComparison]) -> CellComparison:
-    """Add what a straight line of ln V against T through runs that differ in temperature alone says."""
+    """Add the thermal expansion from a line of ln V against T through runs that differ in temperature only."""
     same = [
         other
         for other in every

@@ -1,8 +1,8 @@
-"""The file ``results.json``: its version, its JSON schema, and the way from results to text and back.
+"""The file ``results.json``: its version, its JSON schema, and the conversion of results to text and back.
 
-The file is the results themselves (:class:`superionic.results.campaign.Results`), field by field: what Python has as
-``results.analyse.runs[0].analysis`` is ``.analyse.runs[0].analysis`` in the file. Arrays are nested lists; numbers that
-are not finite are the texts ``"Infinity"``, ``"-Infinity"`` and ``"NaN"``.
+The file holds the results (:class:`superionic.results.campaign.Results`) field by field: ``results.analyse.runs[0]
+.analysis`` in Python is ``.analyse.runs[0].analysis`` in the file. Arrays are nested lists; non-finite numbers are the
+texts ``"Infinity"``, ``"-Infinity"`` and ``"NaN"``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from superionic.results.campaign import Results
 
 FORMAT: Final = "superionic results"
 MAX_BYTES: Final = 1_000_000_000
-"""A larger file is not read; the results of a campaign have some megabytes."""
+"""Size above which a file is not read; the results of a campaign have some megabytes."""
 
 VERSION: Final = 2
 """Version of the layout of ``results.json``. Version 1, of superionic 0.1, was untyped and had no number."""
@@ -34,7 +34,7 @@ T = typing.TypeVar("T")
 
 
 def to_json(value: Any, *, kind: str = FORMAT) -> str:
-    """Write results as the text of a JSON file: the same results give the same bytes."""
+    """Return results as the text of a JSON file: the same results give the same bytes."""
     head = {"format": kind, "version": VERSION}
     return json.dumps(head | plain_json(to_tree(value)), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
 
@@ -45,29 +45,29 @@ def from_json(text: str, *, where: str = "results.json") -> Results:
     Raises
     ------
     StorageError
-        If it is no such file, or of another version; the message says what to do.
+        If the text is not such a file, or of another version; the error says what to do.
     """
     return read_json(text, Results, kind=FORMAT, where=where)
 
 
 def read_json(text: str, cls: type[T], *, kind: str, where: str) -> T:
-    """Read what :func:`to_json` wrote of a value of this class; errors as :func:`from_json`."""
+    """Read the text that :func:`to_json` made of a value of this class; errors as in :func:`from_json`."""
     try:
         tree = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise StorageError(f"the file is no JSON: {error}", where=where, fix="write the report again") from error
+        raise StorageError(f"the file is not JSON: {error}", where=where, fix="write the report again") from error
     if not isinstance(tree, dict) or tree.get("format") != kind:
         if isinstance(tree, dict) and "stages" in tree and "superionic" in tree:
             raise StorageError(
                 f"these results were written by superionic {tree['superionic']}, in a layout without types",
                 where=where,
-                fix="run `superionic report CAMPAIGN` once more: it writes them anew from the run folder",
+                fix="run `superionic report CAMPAIGN` once more: it writes them again from the run folder",
             )
         raise StorageError(f"the file does not hold {kind}", where=where, fix="name a results.json of a report")
     if tree.get("version") != VERSION:
         newer = isinstance(tree.get("version"), int) and tree["version"] > VERSION
         raise StorageError(
-            f"the layout of these results has the version {tree.get('version')}; this superionic reads {VERSION}",
+            f"the layout of these results has version {tree.get('version')}; this superionic reads version {VERSION}",
             where=where,
             fix="update superionic" if newer else "run `superionic report CAMPAIGN` once more",
         )
@@ -80,18 +80,18 @@ def read_json(text: str, cls: type[T], *, kind: str, where: str) -> T:
 
 
 def read_results(path: Path | str) -> Results:
-    """Read a ``results.json`` from disk; errors as :func:`from_json`, or where there is no such file."""
+    """Read a ``results.json`` from disk; errors as in :func:`from_json`, or if there is no such file."""
     return read_file(path, Results, kind=FORMAT, fix="run the campaign first")
 
 
 def read_file(path: Path | str, cls: type[T], *, kind: str, fix: str) -> T:
-    """Read a file that :func:`to_json` wrote; ``fix`` says what to do where there is none."""
+    """Read a file written by :func:`to_json`; ``fix`` says what to do if there is none."""
     try:
         text = read_regular(path, MAX_BYTES).decode("utf-8")
     except OSError as error:
         raise StorageError(f"there are no results: {error.strerror}", where=str(path)[:200], fix=fix) from error
     except UnicodeDecodeError as error:
-        raise StorageError(f"the file is no {kind}: it is not UTF-8 text", where=str(path), fix=fix) from error
+        raise StorageError(f"the file does not hold {kind}: it is not UTF-8 text", where=str(path), fix=fix) from error
     return read_json(text, cls, kind=kind, where=str(path))
 
 
@@ -99,7 +99,7 @@ def read_file(path: Path | str, cls: type[T], *, kind: str, fix: str) -> T:
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the JSON schema of ``results.json`` (draft 2020-12), made from the types of the results."""
+    """Return the JSON schema of ``results.json`` (draft 2020-12), derived from the types of the results."""
     definitions: dict[str, Any] = {}
     schema = _of_class(Results, definitions)
     schema["properties"] = {"format": {"const": FORMAT}, "version": {"const": VERSION}, **schema["properties"]}
@@ -122,7 +122,7 @@ _SCALARS: Final[dict[Any, dict[str, Any]]] = {
 
 
 def _of(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a hint; classes are defined once, under their names."""
+    """Return the schema of a type hint; classes are defined once, under their names."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     schema: dict[str, Any] = _SCALARS.get(hint, {})
     if origin is Literal:
@@ -144,23 +144,23 @@ def _of(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
 
 
 def _defined(cls: type, definitions: dict[str, Any]) -> str:
-    """Define a class, and return its name; a second class of one name takes its module's in front."""
+    """Define a class, and return its name; a second class of the same name is prefixed by its module's."""
     name = cls.__name__
     module = f"{cls.__module__}.{cls.__qualname__}"
     if name in definitions and definitions[name].get("title") != module:
         name = f"{cls.__module__.rpartition('.')[2]}.{name}"
     if name not in definitions:
-        definitions[name] = {"title": module}  # first, so that a class that holds itself ends
+        definitions[name] = {"title": module}  # first, so that a recursive class terminates
         definitions[name] |= _of_class(cls, definitions)
     return name
 
 
 def _of_class(cls: type, definitions: dict[str, Any]) -> dict[str, Any]:
     properties = {name: _of(hint, definitions) for name, hint in field_hints(cls).items()}
-    words = (inspect.getdoc(cls) or "").split("\n\n")[0].replace("\n", " ")
+    summary = (inspect.getdoc(cls) or "").split("\n\n")[0].replace("\n", " ")
     return {
         "type": "object",
-        "description": words,
+        "description": summary,
         "properties": properties,
         "required": list(properties),
         "additionalProperties": False,

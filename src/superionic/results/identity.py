@@ -1,6 +1,6 @@
-"""What a result is of: crystal, composition, ordering, temperature, replica, potential and pressure, as fields.
+"""The subject of a result: crystal, composition, ordering, temperature, replica, potential and pressure, as fields.
 
-Names for people are made from these fields and never read back.
+Display names are made from these fields and never parsed.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ ONCE: Final[Rows] = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
 
 @dataclass(frozen=True)
 class AxisValue:
-    """The place on one composition axis: the axis is called by the element that comes in."""
+    """A value on one composition axis, which is named after the substituting element."""
 
     axis: str
     value: float
 
     @property
     def label(self) -> str:
-        """For people, e.g. ``"Br=3"``."""
+        """Display name, e.g. ``"Br=3"``."""
         return f"{self.axis}={self.value:g}"
 
 
 @dataclass(frozen=True)
 class Material:
-    """One crystal at one point of the composition grid: what a conductivity is of.
+    """One crystal at one point of the composition grid, which has a conductivity.
 
     Attributes
     ----------
     crystal
         Name of the crystal (the polymorph) in the campaign file.
     point
-        Place on each composition axis; empty without axes.
+        Value on each composition axis; empty without axes.
     """
 
     crystal: str
@@ -42,27 +42,27 @@ class Material:
 
     @property
     def composition_label(self) -> str:
-        """Place on the axes, e.g. ``"In=1 Br=3"``; empty without axes."""
+        """Values on the axes, e.g. ``"In=1 Br=3"``; empty without axes."""
         return " ".join(value.label for value in self.point)
 
     @property
     def label(self) -> str:
-        """Crystal and place on the axes, e.g. ``"c2m In=1 Br=3"``."""
+        """Crystal and values on the axes, e.g. ``"c2m In=1 Br=3"``."""
         return " ".join(part for part in (self.crystal, self.composition_label) if part)
 
 
 @dataclass(frozen=True)
 class OrderedCell:
-    """One material in one supercell: what is enumerated.
+    """One material in one supercell, whose orderings are enumerated.
 
     Attributes
     ----------
     material
         Crystal and composition.
     supercell
-        Integer matrix, rows as multiples of the crystal's vectors.
+        Integer matrix whose rows are the supercell vectors in terms of the crystal's.
     composition_number
-        Counts, from 1, the integer compositions nearest to the refinement; None where there is one.
+        Number, from 1, among the integer compositions nearest to the refinement; None if there is only one.
     """
 
     material: Material
@@ -74,9 +74,9 @@ class OrderedCell:
         """Name, unique within the campaign, e.g. ``"p-3m1 Br=3 1x1x2"``."""
         name = self.material.label
         if self.supercell != ONCE:
-            off = any(self.supercell[i][j] for i in range(3) for j in range(3) if i != j)
+            off_diagonal = any(self.supercell[i][j] for i in range(3) for j in range(3) if i != j)
             diagonal = "x".join(str(self.supercell[i][i]) for i in range(3))
-            name += " " + (str([list(row) for row in self.supercell]).replace(" ", "") if off else diagonal)
+            name += " " + (str([list(row) for row in self.supercell]).replace(" ", "") if off_diagonal else diagonal)
         return name if self.composition_number is None else f"{name} composition {self.composition_number}"
 
 
@@ -87,9 +87,9 @@ class Ordering:
     Attributes
     ----------
     cell
-        What was enumerated.
+        Material and supercell.
     index
-        Its place among the orderings that went on, lowest Ewald energy first (or in the order of the draws).
+        Its index among the orderings retained, lowest Ewald energy first (or in the order of the draws).
     """
 
     cell: OrderedCell
@@ -108,7 +108,7 @@ class Ordering:
 
 @dataclass(frozen=True)
 class ReferencePhase:
-    """An ordered phase that formation energies are taken against."""
+    """An ordered phase to which formation energies refer."""
 
     name: str
 
@@ -119,7 +119,7 @@ class ReferencePhase:
 
     @property
     def material(self) -> Material:
-        """A material of its own."""
+        """The material of the phase: a crystal of its own name."""
         return Material(self.name)
 
 
@@ -130,17 +130,17 @@ class Run:
     Attributes
     ----------
     ordering
-        What moved.
+        The ordering simulated.
     temperature_K, pressure_GPa
-        Of the run; the pressure is that at which its cell was found (None: the relaxed cell).
+        Temperature, and the pressure at which the cell was equilibrated (None: the relaxed cell).
     replica
-        Counts, from 1, runs that differ by their velocities.
+        Number, from 1, of the run among those that differ only in their initial velocities.
     potential
-        Name, in the campaign, of what drove it.
+        Name, in the campaign, of the potential that drove it.
     member
-        Which member of a committee drove it, from 1; None for a single potential.
+        Number, from 1, of the committee member that drove it; None for a single potential.
     label
-        For people, unique within the campaign.
+        Display name, unique within the campaign.
     """
 
     ordering: Ordering

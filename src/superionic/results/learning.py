@@ -1,4 +1,4 @@
-"""What sampling, labelling, training and validation give."""
+"""Results of sampling, labelling, training and validation."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from superionic.training.preflight import Finding
 
 @dataclass(frozen=True)
 class Exploration:
-    """What a committee said of a run.
+    """The disagreement of a committee in one run.
 
     Attributes
     ----------
     length_ps
-        How far the run came.
+        Length of the run.
     looked_at
-        Frames about which all members were asked.
+        Number of frames evaluated by all members.
     worst_eV_per_A
-        Their largest disagreement about a force; None if none was looked at.
+        Largest disagreement about a force; None if no frame was evaluated.
     above
-        Frames on which they disagreed by more than is worth a label.
+        Number of frames whose disagreement was above the threshold for a label.
     """
 
     length_ps: float
@@ -45,23 +45,23 @@ class SampledRun:
     Attributes
     ----------
     run
-        Which one.
+        Identity of the run.
     formula
-        Reduced formula of what moved.
+        Reduced formula of its ordering.
     chosen_by
-        Snapshots by the method that chose them.
+        Number of snapshots by the method that chose them.
     explored
-        What the committee said of it; None in plain sampling.
+        Disagreement of the committee; None in plain sampling.
     flags
-        What a reader should know of the run.
+        Cautions, in sentences.
     mean_temperature_K
-        Over its production; None if no frame of it was kept.
+        Mean over its production; None if that has no frame.
     n_frames, n_snapshots
-        Frames of its production, and snapshots of them.
+        Number of frames of its production, and of snapshots chosen from them.
     stopped
         Why the monitors ended it early; None if they did not.
     key
-        Of the task that chose the snapshots.
+        Key of the task that chose the snapshots.
     """
 
     run: Run
@@ -83,13 +83,13 @@ class SampleResult(Shown):
     Attributes
     ----------
     round
-        From 1.
+        Number of the round, from 1.
     temperature_K
-        Of the runs.
+        Temperature of the runs.
     potential
-        Name of what drove them.
+        Name of the potential that drove them.
     runs, failures
-        Those that gave snapshots (or an exploration), and those that did not.
+        Runs that gave snapshots (or an exploration), and runs that failed.
     """
 
     round: int
@@ -104,22 +104,22 @@ class SampleResult(Shown):
 
 @dataclass(frozen=True)
 class ExplorationRound:
-    """What the exploration of one round showed, over all its runs.
+    """The exploration of one round, over all its runs.
 
     Attributes
     ----------
     round
-        From 2: the first round is plain sampling.
+        Number of the round, from 2: the first round is plain sampling.
     agrees
         Whether the committee agreed, which ends the loop.
     labels
-        Labels that were accepted after it.
+        Number of labels accepted after it.
     length_ps, looked_at, above, worst_eV_per_A
-        As :class:`Exploration` has them, of all runs together; the worst is 0 if no frame was looked at.
+        As in :class:`Exploration`, for all runs together; the worst is 0 if no frame was evaluated.
     share_above
-        ``above`` over ``looked_at``; 1 if no frame was looked at.
+        ``above`` over ``looked_at``; 1 if no frame was evaluated.
     stopped
-        Runs that failed or were stopped.
+        Number of runs that failed or were stopped.
     """
 
     round: int
@@ -135,12 +135,12 @@ class ExplorationRound:
 
 @dataclass(frozen=True)
 class LearningResult:
-    """How the active loop went.
+    """The course of the active loop.
 
     Attributes
     ----------
     ended
-        Why it ended, in words.
+        Why it ended.
     agrees
         Whether the committee agreed at its end.
     rounds
@@ -164,9 +164,9 @@ class Rejection:
     label
         Name of the structure or of its calculation.
     reason
-        In words.
+        Why the label is not used.
     key
-        Of the task that decided it or failed.
+        Key of the task that rejected it or failed.
     """
 
     label: str
@@ -181,15 +181,15 @@ class LabelResult(Shown):
     Attributes
     ----------
     round
-        From 1.
+        Number of the round, from 1.
     reference
-        The method that the labels are of.
+        Reference method of the labels.
     baseline
-        Name of the potential whose predictions the gates compared labels with; None if there was none.
+        Name of the potential whose predictions the gates compared with the labels; None if there was none.
     n_requested, n_finished, n_accepted
-        Structures that a label was asked for, finished labels that were brought in, labels that passed the gates.
+        Number of labels requested, of finished labels imported, and of labels that passed the gates.
     rejected
-        What is not used: structures that were not worth a label, files that gave none, labels that the gates refused.
+        Structures not worth a label, files without labels, and labels refused by the gates.
     failures
         Calculations that gave no label.
     """
@@ -209,7 +209,7 @@ class LabelResult(Shown):
 
 @dataclass(frozen=True)
 class CommitteeMember:
-    """A further member of a committee: its number, from 2, the epoch that it kept, and the key of its task."""
+    """A further member of a committee: its number, from 2, its best epoch, and the key of its task."""
 
     member: int
     best_epoch: int
@@ -223,29 +223,29 @@ class TrainResult(Shown):
     Attributes
     ----------
     round
-        From 1.
+        Number of the round, from 1.
     trainer
         Name of the trainer.
     key
-        Of the task that gave the weights.
+        Key of the task that gave the weights.
     best_epoch
-        Epoch of the lowest validation loss, whose weights are kept; 0 is the untouched start.
+        Epoch of the lowest validation loss, whose weights are used; 0 is the untrained start.
     history
-        All epochs.
+        Errors after each epoch.
     members
         Further members of a committee.
     element_references
         Shifts that bring the labels to the potential's zero of energy.
     n_train, n_validation, n_test
-        Labels in each part.
+        Number of labels in each part.
     n_replay
-        Replay data of a multi-head training; None without.
+        Number of replay structures of a multi-head training; None without them.
     split_by
-        What was never parted: ``"run"``, ``"ordering"`` or ``"composition"``.
+        What the split never divided: ``"run"``, ``"ordering"`` or ``"composition"``.
     notes
-        What a reader has to know of split and training, in sentences.
+        Remarks on split and training, in sentences.
     preflight
-        What was noticed about the labels before.
+        Problems of the labels detected before training.
     """
 
     round: int
@@ -271,7 +271,7 @@ class ErrorsApart:
     Attributes
     ----------
     by, value
-        What structures are sorted by (``"composition"``, ``"phase"``, ``"temperature_K"``), and which ones these are.
+        How structures are grouped (``"composition"``, ``"phase"``, ``"temperature_K"``), and the value of this group.
     before, after
         Errors of the pretrained and of the trained potential.
     """
@@ -284,7 +284,7 @@ class ErrorsApart:
 
 @dataclass(frozen=True)
 class ParityPoints:
-    """Reference values with what the potential said before and after training; one place for each value."""
+    """Reference values, and the predictions before and after training in the same order."""
 
     reference: tuple[float, ...]
     before: tuple[float, ...]
@@ -308,18 +308,18 @@ class Parity:
 
 @dataclass(frozen=True)
 class HeldOutErrors:
-    """Errors of the trained and of the pretrained potential on labels that training has not seen.
+    """Errors of the trained and of the pretrained potential on labels not used in training.
 
     Attributes
     ----------
     set
-        Which part they are over: ``"test"``, or where that is empty ``"validation"`` or ``"train"``.
+        The set of labels: ``"test"``, or ``"validation"`` or ``"train"`` if that is empty.
     n_structures
-        Structures in it.
+        Number of structures in it.
     before, after
         Errors of the pretrained and of the trained potential.
     by
-        The same apart by composition, phase and temperature.
+        The same by composition, phase and temperature.
     parity
         Predictions beside reference values.
     """
@@ -334,16 +334,16 @@ class HeldOutErrors:
 
 @dataclass(frozen=True)
 class ValidateResult:
-    """What validation says of the trained potential.
+    """The validation of the trained potential.
 
     Attributes
     ----------
     errors
-        Its errors, and those of the pretrained one.
+        Its errors, and those of the pretrained potential.
     cautions
-        Limits of the campaign that they are above, in words.
+        Limits of the campaign that the errors exceed, in sentences.
     key
-        Of the task that compared.
+        Key of the task that calculated them.
     """
 
     errors: HeldOutErrors

@@ -1,4 +1,4 @@
-"""What the stage *enumerate* gives: how many orderings each cell has, and those that go on."""
+"""Results of the stage *enumerate*: the number of orderings of each cell, and the orderings retained."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from superionic.structures.orderings.ranking import EnergyHistogram, Tie
 
 @dataclass(frozen=True)
 class EnumeratedOrdering:
-    """An ordering that goes on.
+    """An ordering retained for the ranking.
 
     Attributes
     ----------
     ordering
-        Which one it is.
+        The ordering.
     degeneracy
-        How many decorations of the supercell it stands for.
+        Number of symmetry-equivalent decorations of the supercell.
     ewald_eV
         Point-charge energy of the supercell, with formal charges.
     times_drawn
-        How often Monte Carlo drew it; None for other methods.
+        Number of times that Monte Carlo drew it; None for other methods.
     """
 
     ordering: Ordering
@@ -43,23 +43,23 @@ class EnumeratedSpace(Shown):
     cell
         Crystal, composition and supercell.
     key
-        Of the task that chose the orderings.
+        Key of the task that chose the orderings.
     counted
-        The integer composition, and how many orderings it has.
+        The integer composition, and its number of orderings.
     spacegroup
         Hermann–Mauguin symbol of the disordered crystal.
     method
-        How the orderings were gone through.
+        How the orderings were explored.
     listed
-        Distinct orderings whose energies were compared; those drawn, where not all were.
+        Number of distinct orderings whose energies were compared: all of a listing, or those drawn.
     evidence
-        What speaks for a search, a sample or Monte Carlo; None for a listing.
+        Evidence that a search, a sample or Monte Carlo is complete or converged; None for a listing.
     tie
-        Orderings of equal energy at which the choice of the lowest ends, if it does.
+        Orderings of equal energy among which the choice of the lowest ends, if there are any.
     histogram
         Energies of all orderings of a listing.
     orderings
-        Those that go on, lowest Ewald energy first, or in the order of the draws of Monte Carlo.
+        The orderings retained, lowest Ewald energy first, or in the order in which Monte Carlo drew them.
     """
 
     cell: OrderedCell

@@ -1,4 +1,4 @@
-"""What the stage *rank* gives: orderings by their relaxed energies, what was culled, and what other potentials say."""
+"""Results of the stage *rank*: orderings by relaxed energy, those culled, and a comparison of potentials."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ RankMethod = Literal["relax-all", "halving", "single-points"]
 
 @dataclass(frozen=True)
 class RankedOrdering:
-    """One ordering or reference phase, as far as the ranking took it; numbers are None where it was not taken so far.
+    """One ordering or reference phase; values are None for steps of the ranking that it did not reach.
 
     Attributes
     ----------
     identity
-        Which one it is.
+        The ordering or reference phase.
     key
-        Of the task that has its relaxed structure.
+        Key of the task with its relaxed structure.
     formula
         Reduced formula.
     n_atoms
-        Atoms of the cell.
+        Number of atoms in the cell.
     degeneracy, ewald_eV
-        From the enumeration; None for references.
+        Degeneracy and Ewald energy from the enumeration; None for references.
     prescreen_eV_per_atom
-        Energy by which the pre-screen judged it.
+        Energy used by the pre-screen.
     single_point_eV_per_atom
         Energy before relaxation.
     reached_eV_per_atom
-        Energy at which its relaxation was given up or ended.
+        Energy at which its relaxation was abandoned or ended.
     relaxed_eV_per_atom, volume_A3_per_atom, largest_force_eV_per_A
-        Of the relaxed structure.
+        Properties of the relaxed structure.
     lengths_A, angles_deg
-        Of its cell: a, b, c and α, β, γ of the supercell.
+        Relaxed cell: a, b, c and α, β, γ of the supercell.
     n_evaluations, n_steps, converged
-        Of the relaxation.
+        Cost and convergence of the relaxation.
     duplicate_of
-        The ordering that it turned out to be.
+        The ordering that it turned out to repeat.
     """
 
     identity: Ordering | ReferencePhase
@@ -70,14 +70,14 @@ class RankedOrdering:
 
 @dataclass(frozen=True)
 class Prescreen:
-    """What looked at all orderings first.
+    """The pre-screen of all orderings.
 
     Attributes
     ----------
     by
         ``"none"``, ``"ewald"`` or the name of a potential.
     kept, of
-        How many orderings it left of how many.
+        Number of orderings retained, and total number.
     """
 
     by: str
@@ -87,14 +87,14 @@ class Prescreen:
 
 @dataclass(frozen=True)
 class Audit:
-    """Culled orderings that were relaxed after all, drawn at random.
+    """A random sample of culled orderings that were relaxed after all.
 
     Attributes
     ----------
     audited, culled
-        How many were relaxed of how many.
+        Number relaxed, and number from which they were drawn.
     entered
-        How many of them belong among the lowest.
+        Number of them that belong among the lowest.
     """
 
     audited: int
@@ -104,26 +104,26 @@ class Audit:
 
 @dataclass(frozen=True)
 class HalvingReport:
-    """What relaxing the orderings of one crystal and composition cost, what was culled, and what may be missing.
+    """Cost, culling and recall of successive halving for the orderings of one crystal and composition.
 
     Attributes
     ----------
     material, formula
-        Whose orderings competed.
+        The material whose orderings competed, and its formula.
     orderings, pilots, relaxed, culled, wanted
-        Numbers of orderings: ranked, drawn at random to learn the noise, relaxed to the end, given up, and asked for.
+        Number of orderings ranked, drawn at random to estimate the noise, relaxed to the end, culled, and requested.
     evaluations, evaluations_if_all
-        Evaluations of the potential, and what relaxing all to the end would have taken (None: not known).
+        Evaluations of the potential, and those needed to relax all orderings to the end (None if unknown).
     margins_meV_per_atom
-        Noise within which nothing was culled, for each rung.
+        Noise within which no ordering was culled, for each rung.
     audits
-        One, or two where culling was made wider after the first.
+        One audit, or two if the margin was widened after the first.
     widened
-        Whether it was.
+        Whether the margin was widened.
     recall, recall_interval95
         Expected share of the lowest orderings that are among the relaxed ones.
     recall_at_least_by_audit
-        Lower 95 % limit of that share by the last audit alone; None where nothing was culled.
+        Lower 95 % limit of that share from the last audit alone; None if nothing was culled.
     """
 
     material: Material
@@ -145,16 +145,16 @@ class HalvingReport:
 
 @dataclass(frozen=True)
 class ComparedEnergies:
-    """One ordering by two potentials.
+    """Energies of one ordering by two potentials.
 
     Attributes
     ----------
     ordering, formula
-        Which one it is.
+        The ordering and its reduced formula.
     first_eV_per_atom, second_eV_per_atom
-        Its energies.
+        Its two energies.
     left_meV_per_atom
-        What is left of their difference after a shift for each element.
+        Residual of their difference after a shift for each element.
     """
 
     ordering: Ordering
@@ -166,20 +166,20 @@ class ComparedEnergies:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far two potentials put the orderings of one composition into the same order.
+    """Agreement of two potentials on the order of the orderings of one composition.
 
     Attributes
     ----------
     formula, n
-        The composition, and how many orderings of it.
+        The composition, and its number of orderings.
     spearman, kendall
         Rank correlations.
     lowest_count, lowest_shared
-        Share of so many lowest orderings of the one that are among as many lowest of the other.
+        A number of lowest orderings, and the share of those of one potential that are among those of the other.
     same_lowest
-        Whether they agree on the lowest.
+        Whether they agree on the lowest ordering.
     spread_meV_per_atom
-        Standard deviations of the energies, by the first and by the second.
+        Standard deviations of the energies by the first and by the second potential.
     mean_difference_left_meV_per_atom
         Mean difference of the two, after a shift for each element.
     """
@@ -202,11 +202,11 @@ class TwoRankings:
     Attributes
     ----------
     energies
-        Of each ordering.
+        Energies of each ordering.
     groups
-        One for each composition, in alphabetical order.
+        Agreement on each composition, in alphabetical order.
     element_shifts_eV_per_atom
-        Shift of the second potential for each element; None where the compositions leave shifts open.
+        Shift of the second potential for each element; None if the compositions leave shifts undetermined.
     """
 
     energies: tuple[ComparedEnergies, ...]
@@ -216,20 +216,20 @@ class TwoRankings:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What another potential says of the ranked orderings; its energies never enter the hull.
+    """The ranked orderings by another potential, whose energies never enter the hull.
 
     Attributes
     ----------
     first, second
-        Names, in the campaign, of the potential that ranked and of the other one.
+        Names, in the campaign, of the ranking and of the other potential.
     potential
-        Who the other one is.
+        Identity of the other potential.
     after
-        Whether it evaluated the structures as the first one relaxed them, or relaxed them further.
+        Whether it evaluated the structures relaxed by the first one, or relaxed them further.
     key
-        Of the task that compared; None where nothing could be.
+        Key of the task that compared them; None if there was nothing to compare.
     rankings
-        The energies, and how far they agree.
+        The energies and their agreement.
     failures
         Evaluations that failed.
     """
@@ -250,19 +250,19 @@ class RankResult(Shown):
     Attributes
     ----------
     potential_name, potential
-        Name, in the campaign, of the potential that ranked, and who it is.
+        Name, in the campaign, of the ranking potential, and its identity.
     method, optimizer
-        How orderings were chosen and relaxed.
+        How orderings were culled and relaxed.
     prescreen
-        What looked at them first.
+        The pre-screen.
     repeated_before_ranking
-        Orderings left out since they repeat one of another cell.
+        Number of orderings left out because they repeat one of another cell.
     entries
         All orderings, in the order of the enumeration, then the references.
     halving
-        For each crystal and composition; empty with the method ``single-points``.
+        Report for each crystal and composition; empty with the method ``single-points``.
     comparisons
-        For each other potential.
+        Comparison with each other potential.
     failures
         Calculations that failed.
     """

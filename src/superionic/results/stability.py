@@ -1,4 +1,4 @@
-"""What the stages *hull* and *select* give."""
+"""Results of the stages *hull* and *select*."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Reason = Literal["lowest of its composition", "Boltzmann draw"]
 
 @dataclass(frozen=True)
 class PhaseShare:
-    """A part of what a composition decomposes into.
+    """One phase of the decomposition of a composition.
 
     Attributes
     ----------
     identity
         The phase on the hull.
     fraction
-        Its molar share, in formula units of the end members.
+        Its molar fraction, in formula units of the end members.
     """
 
     identity: Ordering | ReferencePhase
@@ -34,19 +34,19 @@ class HullEntry:
     Attributes
     ----------
     identity
-        Which one it is.
+        The ordering or reference phase.
     formula
         Its reduced formula.
     coordinates
-        Shares of the end members, in their formula units; they add up to one.
+        Molar fractions of the end members, in their formula units; they sum to one.
     decomposition
-        What the hull is made of at its composition.
+        Phases of the hull at its composition.
     formation_energy_eV_per_atom, formation_energy_eV_per_formula_unit
-        Against the end members.
+        Formation energy relative to the end members.
     e_above_hull_eV_per_atom, e_above_hull_eV_per_formula_unit
-        Zero or more.
+        Energy above the hull, not negative.
     formula_units
-        Formula units in its cell, which the energies per formula unit count by.
+        Number of formula units in its cell, to which the energies per formula unit refer.
     stable
         Whether it is on the hull.
     """
@@ -64,7 +64,7 @@ class HullEntry:
 
     @property
     def material(self) -> Material:
-        """Crystal and composition; a reference is a material of its own."""
+        """Crystal and composition; a reference phase is a material of its own."""
         return self.identity.material
 
 
@@ -79,16 +79,16 @@ class PolymorphEnergy:
 
 @dataclass(frozen=True)
 class Polymorphs:
-    """Crystals that compete at one composition.
+    """Energies of the crystals that compete at one composition.
 
     Attributes
     ----------
     formula
-        Reduced formula that they have in common.
+        Their common reduced formula.
     point
-        Its place on the composition grid; empty without axes.
+        Point of the composition grid; empty without axes.
     energies
-        Of each crystal, the lowest first.
+        Lowest energy of each crystal, in ascending order.
     """
 
     formula: str
@@ -96,7 +96,7 @@ class Polymorphs:
     energies: tuple[PolymorphEnergy, ...]
 
     def energy_eV_per_atom(self, crystal: str) -> float | None:
-        """Energy of one crystal; None where it was not computed at this composition."""
+        """Return the energy of one crystal; None if it was not computed at this composition."""
         return next((energy.energy_eV_per_atom for energy in self.energies if energy.crystal == crystal), None)
 
 
@@ -109,14 +109,14 @@ class PhaseDiagram(Shown):
     end_members
         Reduced formulas of the vertices.
     energy_convention
-        The one convention of all energies.
+        The common convention of all energies.
     formula_unit
-        Formula unit of the solid solution, by which energies per formula unit count; None where every phase counts by
-        that of the end members or by its own.
+        Formula unit of the solid solution, to which energies per formula unit refer; None if each phase refers to that
+        of the end members or to its own.
     entries
-        In the order of the candidates.
+        Structures in the order of the candidates.
     polymorphs
-        Compositions of two crystals or more.
+        Compositions with two crystals or more.
     """
 
     end_members: tuple[str, ...]
@@ -127,20 +127,20 @@ class PhaseDiagram(Shown):
 
     @property
     def one_composition(self) -> bool:
-        """Whether there is a single end member, so that orderings are compared and no compounds."""
+        """Whether there is a single end member, so that orderings are compared and not compounds."""
         return len(self.end_members) <= 1
 
 
 @dataclass(frozen=True, repr=False)
 class HullResult(PhaseDiagram):
-    """The phase diagram by one potential.
+    """The phase diagram from one potential.
 
     Attributes
     ----------
     key
-        Of its task.
+        Key of its task.
     potential
-        The campaign's name of the potential.
+        Name of the potential in the campaign.
     """
 
     key: str
@@ -149,16 +149,16 @@ class HullResult(PhaseDiagram):
 
 @dataclass(frozen=True)
 class SelectedOrdering:
-    """An ordering that goes on to be sampled.
+    """An ordering selected for sampling.
 
     Attributes
     ----------
     ordering, formula
-        Which one it is.
+        The ordering and its reduced formula.
     reason
-        Why.
+        Why it was selected.
     energy_eV_per_fu
-        What it was drawn by.
+        Energy in its Boltzmann factor.
     """
 
     ordering: Ordering
@@ -169,18 +169,18 @@ class SelectedOrdering:
 
 @dataclass(frozen=True, repr=False)
 class SelectResult(Shown):
-    """Orderings chosen to be sampled.
+    """The orderings selected for sampling.
 
     Attributes
     ----------
     key
-        Of the task that drew them.
+        Key of the task that drew them.
     temperature_K
-        Of the Boltzmann factor.
+        Temperature of the Boltzmann factor.
     above
-        What their energies are above: the hull, or in campaigns without one the lowest ordering of the composition.
+        Zero of their energies: the hull, or in campaigns without one the lowest ordering of the composition.
     selected
-        In the order of the candidates.
+        The orderings in the order of the candidates.
     """
 
     key: str

@@ -1,4 +1,4 @@
-"""What the stage *distil* gives."""
+"""Results of the stage *distil*."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from superionic.transport.estimate import Estimate
 
 @dataclass(frozen=True)
 class PairComparison:
-    """Distances between the atoms of two elements, in a run of the teacher and in the students' repetitions of it.
+    """Distances between atoms of two elements, in a run of the teacher and in the students' repetitions of it.
 
     Attributes
     ----------
     pair
         Symbols, e.g. ``"Li-Cl"``.
     overlaps
-        Overlap of the distributions of teacher and each student (1: equal).
+        Overlap of the distributions of the teacher and of each student (1: equal).
     noise
-        By how much the overlap of two equal runs would fall short of 1 by chance, the largest of all students.
+        Amount by which the overlap of two equivalent runs falls short of 1 by chance; the largest of all students.
     r_A
         Distances, in Å.
     teacher, members
@@ -44,18 +44,18 @@ class PairComparison:
 
 @dataclass(frozen=True)
 class RunComparison:
-    """One run of the teacher beside the students' repetitions of it: same start, cell, length and temperature.
+    """One run of the teacher and the students' repetitions of it, with the same start, cell, length and temperature.
 
     Attributes
     ----------
     length_ps, n_atoms
-        Of the runs at constant volume.
+        Length and number of atoms of the runs at constant volume.
     diffusivities_cm2_per_s, hops
-        Tracer diffusivities and hops counted: the teacher's, then each student's.
+        Tracer diffusivities and number of hops: the teacher's, then each student's.
     volumes_A3_per_atom
-        Mean volumes at constant pressure, in the same order; empty where there was no such run.
+        Mean volumes at constant pressure, in the same order; empty if there was no such run.
     pairs
-        Structure, one entry for each pair of elements that has neighbours within range.
+        Pair distributions, one entry for each pair of elements with neighbours within range.
     """
 
     length_ps: float
@@ -68,16 +68,16 @@ class RunComparison:
 
 @dataclass(frozen=True)
 class EqualRuns:
-    """Runs that teacher and students made alike.
+    """Equivalent runs of the teacher and the students.
 
     Attributes
     ----------
     ordering, temperature_K
-        What ran, and how hot.
+        Ordering and temperature of the runs.
     key
-        Of the task that compared them.
+        Key of the task that compared them.
     comparison
-        What it saw.
+        The comparison.
     """
 
     ordering: Ordering
@@ -87,20 +87,20 @@ class EqualRuns:
 
     @property
     def label(self) -> str:
-        """For people, e.g. ``"p-3m1 Br=3 #4 600 K"``."""
+        """Display name, e.g. ``"p-3m1 Br=3 #4 600 K"``."""
         return f"{self.ordering.id} {self.temperature_K:g} K"
 
 
 @dataclass(frozen=True)
 class StudentErrors:
-    """Errors against the teacher on frames that no student has seen.
+    """Errors against the teacher on frames that no student was trained on.
 
     Attributes
     ----------
     first, after
-        Of each student after the first training (empty where there was only one training), and at the end.
+        Errors of each student after the first training (empty if there was only one training), and at the end.
     after_mean
-        Of the mean of the students, at the end.
+        Errors of the mean of the students, at the end.
     rms_force_meV_per_A
         Root mean square of the teacher's force components on these frames.
     """
@@ -121,7 +121,7 @@ class ParityPoints:
 
 @dataclass(frozen=True)
 class StudentParity:
-    """Energies per atom of the unseen frames, and force components on them, evenly thinned for a figure."""
+    """Energies per atom and force components on the unseen frames, evenly thinned for a figure."""
 
     energy_eV_per_atom: ParityPoints
     force_eV_per_A: ParityPoints
@@ -129,19 +129,19 @@ class StudentParity:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the gate says of the students, and what it goes by.
+    """The verdict of the gate on the students, and its evidence.
 
     Attributes
     ----------
     verdict
         The criteria.
     errors, parity
-        On unseen frames.
+        Errors and predictions on unseen frames.
     committee
-        How far the students disagree on these frames; None for a single one.
+        Disagreement of the students on these frames; None for a single student.
     transfer
-        What the step from teacher to student adds to the error of a conductivity; None where no diffusivity of the
-        teacher is more than an upper bound.
+        Contribution of the step from teacher to student to the error of a conductivity; None if all diffusivities of
+        the teacher are upper bounds.
     """
 
     verdict: Verdict
@@ -220,21 +220,21 @@ class Exploration:
     Attributes
     ----------
     ordering
-        What ran.
+        The ordering simulated.
     member
-        Which student ran, from 1.
+        Number, from 1, of the student that drove the run.
     key
-        Of the last segment of the run.
+        Key of the last segment of the run.
     clean_ps
-        How long it ran before it extrapolated too far or failed.
+        Time before it extrapolated too far or failed.
     ended
         Why it ended early; empty if it did not.
     worst_grade
-        Largest extrapolation grade on the way; None if none was taken.
+        Largest extrapolation grade; None if none was calculated.
     collected
-        Frames kept for the teacher.
+        Number of frames collected for the teacher.
     temperature_K
-        How hot it was; None where all runs were at the one temperature of the settings.
+        Temperature of the run; None where all runs were at the one temperature of the settings.
     """
 
     ordering: Ordering
@@ -254,15 +254,16 @@ class Round:
     Attributes
     ----------
     round
-        Counts from 0, the first training.
+        Number of the round, from 0 for the first training.
     structures
-        What the students learned from in it.
+        Number of structures in its training.
     explorations
         The hot runs after it.
     labels
-        What the teacher labelled after these.
+        Number of structures labelled by the teacher after these.
     errors
-        Of each student on frames drawn at random from its own runs, before it learned them; empty where none were.
+        Of each student on frames drawn at random from its own runs, before it was trained on them; empty where none
+        were.
     """
 
     round: int
@@ -274,21 +275,21 @@ class Round:
 
 @dataclass(frozen=True)
 class LearnedFrom:
-    """How many structures there were.
+    """Numbers of structures that the students learned from.
 
     Attributes
     ----------
     snapshots, distorted, contacts, relaxed
-        Asked of the teacher before the first training: frames of its runs (or of those of the seeds), distorted
-        structures, structures with a close contact, and steps of relaxations (or orderings as they are).
+        Structures labelled before the first training: frames of the teacher's runs (or of the runs of the seeds),
+        distorted structures, structures with a close contact, and steps of relaxations (or relaxed orderings).
     dropped
-        Labels that were left out, e.g. for too large a force.
+        Labels left out, e.g. for too large a force.
     total, groups
-        In the last training, and their common origins.
+        Structures in the last training, and groups of common origin.
     held_out
-        Frames that no student has seen.
+        Frames that no student was trained on.
     notes
-        What a report has to say of how the data were split.
+        Remarks for the report on the split of the data.
     """
 
     snapshots: int
@@ -309,11 +310,11 @@ class Student:
     Attributes
     ----------
     key
-        Of the task that gave its weights.
+        Key of the task that gave its weights.
     n_train, n_validation
-        Structures in the two parts of its data.
+        Number of structures in the two parts of its data.
     history
-        How it learned.
+        Its training, epoch by epoch.
     """
 
     key: str
@@ -324,7 +325,7 @@ class Student:
 
 @dataclass(frozen=True)
 class Teacher:
-    """The potential that the students learned from: its name in the campaign, and what it is."""
+    """The potential that the students learned from: its name in the campaign, and its identity."""
 
     name: str
     identity: PotentialIdentity
@@ -332,26 +333,26 @@ class Teacher:
 
 @dataclass(frozen=True)
 class DistilResult:
-    """Students, and what the gate says of them.
+    """The students, and the verdict on them.
 
     Attributes
     ----------
     key
-        Of the task that judged.
+        Key of the task that judged them.
     teacher
-        What they learned from.
+        The potential that they learned from.
     temperatures_K
-        Of the teacher's runs.
+        Temperatures of the teacher's runs.
     required
         Whether students that fail are refused.
     verdict, errors, parity, committee, transfer
         See :class:`Judgement`.
     compared
-        Runs that teacher and students made alike.
+        Equivalent runs of teacher and students.
     learned_from
-        Structures.
+        Numbers of structures.
     rounds
-        Learning and hot runs.
+        Rounds of learning and hot runs.
     members
         The students.
     failures

@@ -1,4 +1,4 @@
-"""What the studies of training give: ``superionic train check``, ``curve``, ``search`` and ``compare``."""
+"""Results of the studies of training: ``superionic train check``, ``curve``, ``search`` and ``compare``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Cell = str | int | float | bool | None
 
 
 def shown(errors: ErrorMetrics, prefix: str = "") -> dict[str, float | None]:
-    """Take the errors that tables show, as cells of a row: means, then softness and bias."""
+    """Return the errors that tables show, as cells of a row: means, then softness and bias."""
     low, high = errors.force_slope_interval95 or (None, None)
     return mean_errors(errors, prefix) | {
         f"{prefix}force_slope": errors.force_slope,
@@ -26,7 +26,7 @@ def shown(errors: ErrorMetrics, prefix: str = "") -> dict[str, float | None]:
 
 
 def mean_errors(errors: ErrorMetrics, prefix: str = "") -> dict[str, float | None]:
-    """Take the mean absolute and root mean square errors, which fall with the number of labels, as cells of a row."""
+    """Return the mean absolute and root-mean-square errors as cells of a row."""
     return {
         f"{prefix}mae_energy_meV_per_atom": errors.mae_energy_meV_per_atom,
         f"{prefix}rmse_energy_meV_per_atom": errors.rmse_energy_meV_per_atom,
@@ -39,23 +39,23 @@ def mean_errors(errors: ErrorMetrics, prefix: str = "") -> dict[str, float | Non
 
 @dataclass(frozen=True)
 class LabelCheck:
-    """What the pre-flight says of a file of labels.
+    """The pre-flight check of a file of labels.
 
     Attributes
     ----------
     n_train, n_validation, n_test
-        Labels in each part.
+        Number of labels in each part.
     runs
-        Runs in each part.
+        Names of the runs in each part.
     element_references_eV, element_references_degenerate
         Shifts between labels and potential in eV per atom of each element, and whether the compositions leave some of
-        them open.
+        them undetermined.
     rms_residual_eV_per_atom
-        What the shifts do not explain.
+        Root-mean-square energy difference that the shifts leave.
     notes
-        What is to be said of the split.
+        Remarks on the split.
     findings
-        What was noticed.
+        Problems detected.
     """
 
     n_train: int
@@ -71,18 +71,18 @@ class LabelCheck:
 
 @dataclass(frozen=True)
 class CurveRow:
-    """One training of a learning curve; of no labels for the pretrained potential.
+    """One training of a learning curve, or the pretrained potential (with no labels).
 
     Attributes
     ----------
     n
-        Training labels.
+        Number of training labels.
     seed
-        Counts trainings of one size; None for the pretrained potential.
+        Number of the training among those of one size; None for the pretrained potential.
     best_epoch, epochs
-        Epoch that was kept, and epochs done.
+        Epoch whose weights were kept, and number of epochs.
     errors
-        On the test set.
+        Errors on the test set.
     """
 
     n: int
@@ -92,7 +92,7 @@ class CurveRow:
     errors: ErrorMetrics
 
     def cells(self) -> dict[str, Cell]:
-        """Give the row of a table."""
+        """Return the cells of its row in a table."""
         own: dict[str, Cell] = {"n": self.n, "seed": self.seed, "best_epoch": self.best_epoch, "epochs": self.epochs}
         return own | shown(self.errors)
 
@@ -106,17 +106,17 @@ class Curve:
     rows
         Its trainings, the pretrained potential first.
     own_table
-        Rows of a user's own by size.
+        Rows of the user's own table by size.
     laws, enough, budget
-        Of each quantity: its power law, whether the labels are enough, what further ones would buy.
+        For each quantity: its power law, whether the labels are enough, and the expected gain from further ones.
     n_test, n_validation
-        Labels that judged, and that chose the epoch.
+        Number of labels for the test, and for choosing the epoch.
     same
-        What trainings have in common: ``"steps"`` or ``"epochs"``.
+        Common budget of all trainings: ``"steps"`` or ``"epochs"``.
     options
-        Of the trainer.
+        Options of the trainer.
     notes
-        What is to be said of the split.
+        Remarks on the split.
     """
 
     rows: tuple[CurveRow, ...]
@@ -133,20 +133,20 @@ class Curve:
 
 @dataclass(frozen=True)
 class SearchRow:
-    """One setting that was tried.
+    """One set of options tried in a search.
 
     Attributes
     ----------
     changes
-        What differs from the settings as given.
+        Options that differ from the initial ones.
     number
-        Its place in its pass.
+        Its number within its pass.
     validation_loss, spread
-        Mean over its trainings (infinite if one failed), and largest less smallest.
+        Mean over its trainings (infinite if one failed), and largest minus smallest.
     best_epoch
-        Of each training; None if it failed.
+        Best epoch of each training; None if it failed.
     failed
-        Reasons of those that failed.
+        Reasons for the trainings that failed.
     """
 
     changes: Mapping[str, Any]
@@ -157,7 +157,7 @@ class SearchRow:
     failed: tuple[str, ...]
 
     def cells(self) -> dict[str, Cell]:
-        """Give the row of a table."""
+        """Return the cells of its row in a table."""
         own: dict[str, Cell] = {"number": self.number, "validation_loss": self.validation_loss, "spread": self.spread}
         return own | dict(self.changes)
 
@@ -169,15 +169,16 @@ class Search:
     Attributes
     ----------
     rows
-        What was tried, the best first.
+        Sets of options tried, the best first.
     best
-        All options of the best.
+        All options of the best set.
     set, before, after, by
-        Errors of the pretrained potential and of the best on the set that was not searched on, and apart by kind.
+        Name of the set held out of the search, the errors on it of the pretrained and of the best potential, and the
+        same by kind of structure.
     choices
-        Values that were tried of each option.
+        Values tried of each option.
     notes
-        What is to be said of the split.
+        Remarks on the split.
     """
 
     rows: tuple[SearchRow, ...]
@@ -201,18 +202,18 @@ class StabilityTest:
 
 @dataclass(frozen=True)
 class StabilityRun:
-    """How it ended.
+    """The outcome of a stability test.
 
     Attributes
     ----------
     stable
-        Whether it held for the stated time.
+        Whether the run was stable to its end.
     stable_ps
-        How long it held.
+        How long it was stable.
     stopped
-        Why it did not; empty if it did.
+        Why it stopped early; empty if it did not.
     mean_temperature_K
-        NaN if no frame was kept.
+        Mean temperature; NaN if no frame was recorded.
     """
 
     stable: bool
@@ -228,15 +229,15 @@ class CompareRow:
     Attributes
     ----------
     method, seed
-        Which way, and which training of it.
+        The way of training, and the number of the training.
     best_epoch, epochs
-        Epoch that was kept, and epochs done; None for the pretrained potential.
+        Epoch whose weights were kept, and number of epochs; None for the pretrained potential.
     errors
-        On the test set; None if the training failed.
+        Errors on the test set; None if the training failed.
     forgotten
-        How far predictions on other chemistries moved away from the pretrained ones; None where that means nothing.
+        How far predictions for other chemistries moved from the pretrained ones; None where that is meaningless.
     run
-        How the hot run ended; None without one.
+        Outcome of the stability test; None without one.
     failed
         Why the training failed; None if it did not.
     """
@@ -251,7 +252,7 @@ class CompareRow:
     failed: str | None = None
 
     def cells(self) -> dict[str, Cell]:
-        """Give the row of a table."""
+        """Return the cells of its row in a table."""
         row: dict[str, Cell] = {"method": self.method, "seed": self.seed}
         if self.failed is not None:
             row |= {"failed": self.failed}
@@ -266,24 +267,24 @@ class CompareRow:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A bake-off of ways to train.
+    """A comparison of ways to train.
 
     Attributes
     ----------
     rows
         The pretrained potential, then each way and seed.
     by
-        Errors apart by kind, of each training by its name.
+        Errors by kind of structure, for each training by its name.
     n_others, n_replay
-        Structures of other chemistries that judged what was forgotten, and those that were replay data.
+        Number of structures of other chemistries in the test of forgetting, and as replay data.
     n_test
-        Labels that judged.
+        Number of labels in the test set.
     options
-        Of the trainer.
+        Options of the trainer.
     stability
-        The hot run; None without one.
+        The stability test; None without one.
     notes
-        What is to be said of the split.
+        Remarks on the split.
     """
 
     rows: tuple[CompareRow, ...]

@@ -1,4 +1,4 @@
-"""What the stages *transport* and *analyse* give."""
+"""Results of the stages *transport* and *analyse*."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ class SimulatedRun:
     Attributes
     ----------
     run
-        Which one.
+        Identity of the run.
     formula
-        Of its ordering.
+        Formula of its ordering.
     key
-        Of the task that describes its trajectory.
+        Key of the task that describes its trajectory.
     ensemble, thermostat
-        Of the part that is analysed.
+        Ensemble and thermostat of the analysed part.
     length_ps, mean_temperature_K, n_atoms, n_mobile, volume_A3_per_atom
-        Of that part.
+        Properties of the analysed part.
     lengths_A, angles_deg, supercell
-        Cell of that part, and how often it repeats the cell of the ordering: rows are its vectors.
+        Cell of the analysed part, and its vectors (rows) in terms of those of the ordering's cell.
     npt
-        Volume on the way through the NPT part.
+        Volume during the NPT part.
     mean_cell
-        Mean cell of the NPT part, equilibration left out; None without one, or where it is too short to tell.
+        Mean cell of the NPT part after equilibration; None without an NPT part, or if it is too short.
     npt_drift
         Relative change of the volume between the last two quarters of the NPT part.
     worst_extrapolation
-        Highest extrapolation grade of a student that drove; None for other potentials.
+        Highest extrapolation grade of the student that drove the run; None for other potentials.
     flags
-        Sentences for the reader.
+        Cautions, in sentences.
     """
 
     run: Run
@@ -72,11 +72,11 @@ class TransportResult(Shown):
     Attributes
     ----------
     potential
-        Name, in the campaign, of what drove them.
+        Name, in the campaign, of the potential that drove them.
     runs
-        Those that came to their end.
+        Completed runs.
     failures
-        Those that did not.
+        Failed runs.
     """
 
     potential: str
@@ -86,16 +86,16 @@ class TransportResult(Shown):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class AnalysedRun(Shown):
-    """What one run says about transport.
+    """Transport in one run.
 
     Attributes
     ----------
     run
-        Which one.
+        Identity of the run.
     formula
         Reduced formula of its ordering.
     key
-        Of the task that analysed it.
+        Key of the task that analysed it.
     analysis
         Diffusivities, Haven ratio, conductivities; displacements at 200 lags at most.
     """
@@ -117,11 +117,11 @@ class MaterialTransport(Shown):
     formula
         Its reduced formula.
     key
-        Of the task that fitted it.
+        Key of the task that fitted it.
     n_runs
-        How many runs it rests on.
+        Number of runs that it is based on.
     dependence
-        Line, values at the report temperatures, budget of errors, doubts.
+        Arrhenius line, values at the report temperatures, error budget, doubts.
     """
 
     material: Material
@@ -133,18 +133,18 @@ class MaterialTransport(Shown):
 
 @dataclass(frozen=True, eq=False)
 class RunDensity:
-    """Where the mobile ions of one run were.
+    """The probability density of the mobile ions of one run.
 
     Attributes
     ----------
     run
-        Which one.
+        Identity of the run.
     key
-        Of the task that counted.
+        Key of the task that calculated it.
     grid
-        Name of the grid, which is handed to the report beside the results.
+        Name of the grid, which the report receives beside the results.
     density
-        All but the grid.
+        All of the density but the grid.
     """
 
     run: Run
@@ -155,18 +155,18 @@ class RunDensity:
 
 @dataclass(frozen=True, eq=False)
 class MigrationRecord:
-    """Where the mobile ions of one run go.
+    """Migration of the mobile ions of one run.
 
     Attributes
     ----------
     run
-        Which one.
+        Identity of the run.
     key
-        Of the task that followed them.
+        Key of the task that analysed it.
     migration
-        Sites, jumps, percolation; None where that cannot be told.
+        Sites, jumps, percolation; None if they could not be determined.
     flags
-        Sentences for the reader, those of `migration` among them.
+        Cautions in sentences, including those of `migration`.
     """
 
     run: Run
@@ -177,16 +177,16 @@ class MigrationRecord:
 
 @dataclass(frozen=True, eq=False)
 class RunObservables:
-    """What one run shows besides transport.
+    """Observables of one run other than transport.
 
     Attributes
     ----------
     run
-        Which one.
+        Identity of the run.
     key
-        Of the task that looked.
+        Key of the task that calculated them.
     observables
-        Vibrations, rotation of polyanions, pair distributions, as far as they were asked for.
+        Vibrations, rotation of polyanions, pair distributions, as far as requested.
     """
 
     run: Run
@@ -201,17 +201,17 @@ class AnalyseResult(Shown):
     Attributes
     ----------
     mobile_ion, charge
-        What conducts, and its charge in e.
+        The mobile ion, and its charge in e.
     runs
-        Each run.
+        Transport in each run.
     arrhenius
-        Each material over its temperatures.
+        σ(T) of each material.
     densities, migration
-        Where ions are and where they go, run by run; empty where nobody asked.
+        Probability density and migration in each run; empty unless requested.
     observables
-        What runs show besides; empty where nobody asked.
+        Further observables of each run; empty unless requested.
     failures
-        What could not be analysed.
+        Analyses that failed.
     """
 
     mobile_ion: str

@@ -1,1 +1,1 @@
-"""The stages, one verb each: a stage turns settings and inputs into tasks, and their outcomes into a result."""
+"""The stages, each named by a verb: a stage turns settings and inputs into tasks, and their outcomes into a result."""

@@ -1,9 +1,9 @@
-"""What all stages share: the workbench that they work at, and the orderings that they hand on to one another.
+"""What all stages share: the workbench, and the orderings and snapshots that they pass to one another.
 
-A stage's ``run`` only wires: it builds tasks out of settings and parts of other results, has them done, and returns its
-result, as the report and ``results.json`` have it, with what the stages below it go on from. All computing happens in
-task functions, which run in worker processes, some of them in an engine's environment where only numpy, scipy and ASE
-are sure to be there. So the modules of this room import nothing else at their top.
+A stage's ``run`` only connects tasks: it builds them from settings and parts of other results, has them carried out,
+and returns its result, as the report and ``results.json`` show it, with the input of the next stages. All computing
+happens in task functions, which run in worker processes, some of them in an engine's environment where only numpy,
+scipy and ASE are guaranteed. So modules of this package import nothing else at the top.
 """
 
 from __future__ import annotations
@@ -42,29 +42,29 @@ FINISHED = "finished"
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 Weights = Mapping[str, Any]
-"""Weights of a potential as its engine names them."""
+"""Weights of a potential, by their names in its engine."""
 
 
 @dataclass(frozen=True)
 class ChosenPotential:
-    """A potential as tasks name it.
+    """A potential, as an argument of tasks.
 
     Attributes
     ----------
     name
-        The campaign's name for it.
+        Its name in the campaign.
     identity
-        What :func:`superionic.potentials.base.describe_potential` says of it. Inside a worker only its name in the
-        registry is known, and a checksum that tells it from others.
+        Its identity from :func:`superionic.potentials.base.describe_potential`. Inside a worker only its name in the
+        registry is known, and a checksum that distinguishes it from others.
     model
-        Which model of that name; None for the usual one.
+        Published model of that potential; None for the default.
     options
-        How it is loaded.
+        Options for loading it.
     weights
         Fine-tuned weights, or None for the published ones.
     committee
-        Weights of all members of a committee, the first of which drives; empty for a single potential. Such a
-        potential has their disagreement as its extrapolation grade.
+        Weights of all members of a committee, the first of which drives the dynamics; empty for a single potential.
+        The extrapolation grade of a committee is its disagreement.
     """
 
     name: str
@@ -93,7 +93,7 @@ class ChosenPotential:
 
     @property
     def single(self) -> ChosenPotential:
-        """The potential without its committee: asking all members costs."""
+        """The potential without its committee, since evaluating all members is expensive."""
         return replace(self, committee=())
 
     @property
@@ -102,41 +102,41 @@ class ChosenPotential:
         return self.identity.engine
 
     def task_settings(self) -> dict[str, Any]:
-        """Return what the key of a task that evaluates it depends on."""
-        chosen: dict[str, Any] = {"name": self.identity.name, "model": self.model, "options": dict(self.options)}
+        """Return its part of the key of a task that evaluates it."""
+        potential: dict[str, Any] = {"name": self.identity.name, "model": self.model, "options": dict(self.options)}
         if self.weights is not None:
-            chosen["weights"] = ref_of(self.weights).task.key
+            potential["weights"] = ref_of(self.weights).task.key
         if self.committee:
-            chosen["committee"] = [ref_of(weights).task.key for weights in self.committee]
-        return {"potential": chosen}
+            potential["committee"] = [ref_of(weights).task.key for weights in self.committee]
+        return {"potential": potential}
 
     def task_inputs(self) -> dict[str, Any]:
-        """Return its weights, as parts of the results that made them."""
+        """Return its weights, as parts of the results of their trainings."""
         inputs: dict[str, Any] = {} if self.weights is None else {"weights": self.weights}
         return inputs | ({"committee": list(self.committee)} if self.committee else {})
 
     @classmethod
     def from_task(cls, settings: Mapping[str, Any], inputs: Mapping[str, Any]) -> ChosenPotential | None:
-        """Build it inside a worker, where its weights are there; None for a task without a potential."""
+        """Rebuild it inside a worker, with its weights; None for a task without a potential."""
         if settings.get("potential") is None:
             return None
-        chosen = settings["potential"]
-        name, model, options = chosen["name"], chosen["model"], chosen["options"]
-        checksum = hashlib.sha256(canonical_json(chosen).encode()).hexdigest()
+        potential = settings["potential"]
+        name, model, options = potential["name"], potential["model"], potential["options"]
+        checksum = hashlib.sha256(canonical_json(potential).encode()).hexdigest()
         identity = PotentialIdentity(name, str(model), "", checksum, "", "", (), "")
         return cls(name, identity, model, options, inputs.get("weights"), tuple(inputs.get("committee", ())))
 
 
 @dataclass(frozen=True)
 class Workbench:
-    """What a stage has at hand.
+    """The resources of a stage.
 
     Attributes
     ----------
     runner
-        Carries tasks to their ends.
+        Carries out tasks.
     seed
-        The campaign's seed; every random choice derives its own from it.
+        The campaign's seed, from which every random choice derives its own.
     mobile_ion
         Symbol of the mobile ion.
     oxidation_states
@@ -144,9 +144,9 @@ class Workbench:
     potentials
         The campaign's potentials by name.
     engine_identity
-        Versions of an engine that results depend on, for task keys.
+        Returns the versions of an engine on which results depend, for task keys.
     stage
-        The stage that works at it: its name is in the keys of its tasks and in its seeds.
+        Name of the stage, which enters the keys of its tasks and its seeds.
     """
 
     runner: Runner
@@ -162,7 +162,7 @@ class Workbench:
         return replace(self, stage=stage)
 
     def task(self, label: str, call: Call[R], *, engine: str | None = None) -> Task[R]:
-        """Build a task; where it evaluates a potential, in its engine's environment unless another one is named."""
+        """Build a task; one that evaluates a potential runs in that engine's environment unless another is named."""
         settings, inputs = call.settings_and_inputs()
         if engine is None:
             evaluated = [value.engine for value in call.arguments.values() if isinstance(value, ChosenPotential)]
@@ -182,7 +182,7 @@ class Workbench:
         )
 
     def seed_for(self, *words: str | float) -> int:
-        """Return the seed of one random choice of the stage, named by words; independent of all others."""
+        """Return the seed of one random choice of the stage, identified by words and independent of all others."""
         return derive_seed(self.seed, self.stage, *words)
 
 
@@ -193,23 +193,23 @@ class Candidate:
     Attributes
     ----------
     identity
-        Which one it is.
+        The ordering or reference phase.
     structure
-        Its atoms, relaxed once the ranking has done so: a part of a task's result.
+        Its atoms, relaxed after the ranking: a part of a task's result.
     formula
         Reduced formula; empty for a reference that has not been relaxed.
     n_atoms
-        Atoms of the cell; 0 for a reference that has not been relaxed.
+        Number of atoms in the cell; 0 for a reference that has not been relaxed.
     degeneracy, ewald_eV
-        How many decorations of the supercell it stands for, and its point-charge energy a cell; None for references.
+        Number of equivalent decorations of the supercell, and point-charge energy of the cell; None for references.
     times_drawn
-        How often Monte Carlo or sampling drew it; None where nothing was drawn.
+        Number of times that Monte Carlo or sampling drew it; None if nothing was drawn.
     relaxed
-        The relaxation that the structure is from: a part of a task's result. None before the ranking.
+        The relaxation that gave the structure: a part of a task's result. None before the ranking.
     relaxed_eV_per_atom
-        Its energy.
+        Relaxed energy; None before the ranking.
     e_above_hull_eV_per_atom
-        None before the hull, and in campaigns without one.
+        Energy above the hull; None before the hull, and in campaigns without one.
     """
 
     identity: Ordering | ReferencePhase
@@ -230,7 +230,7 @@ class Candidate:
 
     @property
     def ordering(self) -> Ordering:
-        """Which ordering it is.
+        """The ordering.
 
         Raises
         ------
@@ -238,12 +238,12 @@ class Candidate:
             If it is a reference phase.
         """
         if not isinstance(self.identity, Ordering):
-            raise TypeError(f"{self.id} is a reference phase and no ordering")
+            raise TypeError(f"{self.id} is a reference phase, not an ordering")
         return self.identity
 
     @property
     def relaxation(self) -> RelaxedOrdering:
-        """The relaxation that its structure is from.
+        """The relaxation that gave its structure.
 
         Raises
         ------
@@ -256,7 +256,7 @@ class Candidate:
 
     @property
     def material(self) -> Material:
-        """Crystal and composition; a reference is a material of its own."""
+        """Crystal and composition; a reference phase is a material of its own."""
         return self.identity.material
 
     @property
@@ -267,7 +267,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class WithCandidates(Generic[R]):
-    """What a stage gives that hands orderings on: its result, and those that go on."""
+    """The output of a stage that passes on orderings: its result, and the orderings for the next stages."""
 
     result: R
     candidates: tuple[Candidate, ...]
@@ -275,22 +275,22 @@ class WithCandidates(Generic[R]):
 
 @dataclass(frozen=True)
 class RelaxedOrdering:
-    """A structure that a potential has relaxed.
+    """A structure relaxed by a potential.
 
     Attributes
     ----------
     atoms
         The relaxed structure.
     composition
-        Atoms of each element in the cell.
+        Number of atoms of each element in the cell.
     formula
         Reduced formula.
     energy_eV, start_energy_eV
-        Of the cell, at the end and at the start.
+        Energy of the cell at the end and at the start.
     largest_force_eV_per_A
-        Largest component that is left.
+        Largest remaining force component.
     n_evaluations, n_steps, converged
-        Of the relaxation.
+        Cost and convergence of the relaxation.
     """
 
     atoms: Atoms
@@ -308,16 +308,16 @@ class RelaxedOrdering:
 
 @dataclass(frozen=True)
 class CrystalText:
-    """A crystal of the campaign as a task can read it.
+    """A crystal of the campaign, in a form that tasks can read.
 
     Attributes
     ----------
     name
-        In the campaign file.
+        Name in the campaign file.
     file_name, text
-        Name of its file, whose ending says the format, and what is in it.
+        Name of its file, whose ending gives the format, and the file's content.
     occupancies
-        Occupancies by sublattice that the campaign sets; empty where those of the file hold.
+        Occupancies by sublattice set by the campaign; empty if those of the file apply.
     """
 
     name: str
@@ -329,7 +329,7 @@ class CrystalText:
 def read_parent(
     file_name: str, text: str, context: Context, occupancies: Mapping[str, Mapping[str, float]] = MappingProxyType({})
 ) -> DisorderedCrystal:
-    """Read a crystal of the campaign inside a task; the file was checked, with limits, when the campaign was loaded."""
+    """Read a crystal of the campaign inside a task; its file was validated when the campaign was loaded."""
     from superionic.structures.io.files import parse_crystal
 
     path = context.scratch / file_name
@@ -337,13 +337,13 @@ def read_parent(
     crystal = parse_crystal(path)
     if set(occupancies) <= {sublattice.name for sublattice in crystal.sublattices}:
         return crystal
-    # Sites that the file lists as empty are there where the composition of a grid point fills them.
+    # Sites listed as empty are kept if the composition of a grid point fills them.
     return parse_crystal(path, keep_empty=sorted({species for own in occupancies.values() for species in own}))
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One structure that is labelled and trained on.
+    """One structure to be labelled and trained on.
 
     Attributes
     ----------
@@ -352,16 +352,15 @@ class Snapshot:
     structure
         Its atoms: a part of a task's result.
     formula
-        Reduced formula of the ordering that it is of; that of the cell for a finished label.
+        Reduced formula of its ordering; for a finished label, formula of the cell.
     run
-        The trajectory that it is from, or the group of a finished label: snapshots of one are never parted between
-        training and test.
+        Its trajectory, or the group of a finished label, whose snapshots are never divided between training and test.
     ordering
-        What moved; None for a finished label.
+        Its ordering; None for a finished label.
     temperature_K
-        Of the run; None for a finished label.
+        Temperature of the run; None for a finished label.
     round
-        Round of learning, from 1, in which it was made.
+        Round of learning, from 1, in which it was sampled.
     label
         Its label: a part of a task's result; None before it is labelled.
     """
@@ -382,13 +381,13 @@ class Snapshot:
 
     @property
     def composition(self) -> str:
-        """Place on the composition axes, or the formula where there is none."""
+        """Values on the composition axes, or the formula if there are none."""
         return self.formula if self.ordering is None else self.ordering.material.composition_label or self.formula
 
 
 @dataclass(frozen=True)
 class WithSnapshots(Generic[R]):
-    """What a stage gives that hands snapshots on: its result, and those that go on."""
+    """The output of a stage that passes on snapshots: its result, and the snapshots for the next stages."""
 
     result: R
     snapshots: tuple[Snapshot, ...]
@@ -396,20 +395,20 @@ class WithSnapshots(Generic[R]):
 
 @dataclass(frozen=True)
 class Trajectory:
-    """What is known of a transport run without its positions, which stay in its segments.
+    """A transport run without its positions, which stay in the results of its segments.
 
     Attributes
     ----------
     cell_A, numbers
         Cell of the production part, shape (3, 3), and atomic numbers.
     flags
-        Sentences for the reader, in the order of the segments.
+        Cautions in sentences, in the order of the segments.
     length_ps, mean_temperature_K, n_atoms, n_mobile, volume_A3_per_atom
-        Of the production part.
+        Properties of the production part.
     npt, mean_cell, npt_drift
-        Of the NPT part; see :class:`superionic.results.transport.SimulatedRun`.
+        Properties of the NPT part; see :class:`superionic.results.transport.SimulatedRun`.
     worst_extrapolation
-        Highest extrapolation grade of a student that drove; None for other potentials.
+        Highest extrapolation grade of the student that drove the run; None for other potentials.
     """
 
     cell_A: FloatArray
@@ -428,16 +427,16 @@ class Trajectory:
 
 @dataclass(frozen=True)
 class TransportRun:
-    """A transport run on its way to the analysis.
+    """A transport run to be analysed.
 
     Attributes
     ----------
     run
-        Which one.
+        Identity of the run.
     formula
         Reduced formula of its ordering.
     trajectory
-        What is known of it: a part of a task's result.
+        Its properties: a part of a task's result.
     positions_A
         Unwrapped positions of each segment, shape (n_frames, n_atoms, 3): parts of tasks' results.
     frame_interval_ps
@@ -457,13 +456,13 @@ def failures_of(outcomes: Sequence[Outcome[Any]]) -> tuple[Failure, ...]:
 
 
 def nothing_left(what: str, failures: Sequence[Failure], *, where: str, fix: str | None = None) -> StageError:
-    """Return the error of a stage that cannot go on, with the reasons of its failures."""
+    """Return the error of a stage that has nothing left to work with, with the reasons for its failures."""
     reasons = "; ".join(sorted({failure.reason for failure in failures})[:3])
     return StageError(f"{what} ({reasons})", where=where, fix=fix)
 
 
 def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
-    """Sort items by what they have in common, in the order in which they come."""
+    """Group items by a key, in the order of first appearance."""
     groups: dict[K, list[T]] = {}
     for item in items:
         groups.setdefault(key(item), []).append(item)
@@ -471,7 +470,7 @@ def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
 
 
 def lowest_of_each(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
-    """Return the ``count`` orderings of lowest energy of each crystal and composition; references are left out."""
+    """Return the ``count`` orderings of lowest energy of each crystal and composition, without references."""
     groups = grouped((candidate for candidate in candidates if not candidate.is_reference), lambda c: c.material)
     return [candidate for group in groups.values() for candidate in sorted(group, key=_energy)[:count]]
 
@@ -492,20 +491,20 @@ def _energy(candidate: Candidate) -> float:
 
 
 def derive_seed(seed: int, *words: str | float) -> int:
-    """Return a seed between 0 and 2^63 that depends on a parent seed and on what it is for."""
+    """Return a seed between 0 and 2^63 that depends on a parent seed and on words for its purpose."""
     text = canonical_json([seed, *words])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 def load(potential: ChosenPotential, context: Context) -> Potential:
-    """Return the potential of a task, loaded once per worker process and kept."""
+    """Return the potential of a task, loaded once per worker process and cached."""
     from superionic.potentials.base import load_potential
 
     name, checksum = potential.identity.name, potential.identity.checkpoint_sha256
     token = "potential:" + canonical_json([name, checksum, potential.model, dict(potential.options)])
     if token not in context.cache:
-        for old in [kept for kept in context.cache if kept.startswith("potential:")]:
-            del context.cache[old]  # one at a time: two universal potentials do not both fit a small machine
+        for old in [name for name in context.cache if name.startswith("potential:")]:
+            del context.cache[old]  # one at a time: two universal potentials may not fit into a small machine
         members = [
             load_potential(name, model=potential.model, weights=weights, **potential.options)
             for weights in potential.committee or [potential.weights]

@@ -1,8 +1,8 @@
 """Molecular dynamics as chains of segments: each segment is a task whose input is the one before.
 
-A chain has phases (heating, NPT, NVT …). Inside a phase the state of the integrator goes on unbroken from segment to
-segment; between phases the positions and velocities go on, and the thermostat starts afresh. Segment boundaries are
-fixed by the settings, so an interrupted chain equals an uninterrupted one.
+A chain has phases (heating, NPT, NVT …). Within a phase the full state of the integrator passes from segment to
+segment; between phases positions and velocities are kept, and the thermostat starts afresh. Segment boundaries are
+fixed by the settings, so that an interrupted chain equals an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ class Phase:
     name
         ``heating``, ``npt``, ``production`` …
     md
-        What is run, without a ramp.
+        Settings of the dynamics, without a ramp.
     length_ps
-        How long; a phase of no length is left out.
+        Length of the phase; a phase of zero length is skipped.
     segment_ps
-        Longest length of a segment.
+        Largest length of a segment.
     average_cell_of
         Name of an earlier NPT phase in whose average cell this phase runs.
     discard_fraction
-        First part of that phase that the average leaves out.
+        Initial fraction of that phase that the average leaves out.
     limits
-        Where it stops; None for the defaults. Where limits end a segment early, the segments after it make no steps and
-        carry the reason on.
+        Limits at which it stops; None for the defaults. After a segment that limits end early, further segments make no
+        steps and pass on the reason.
     ramp_from_K
-        The target rises from this temperature over the whole phase; None for no ramp.
+        Temperature from which the target rises over the whole phase; None for no ramp.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Phase:
     ramp_from_K: float | None = None
 
     def n_steps(self, length_ps: float) -> int:
-        """Return the steps of a length of time."""
+        """Return the number of steps in a length of time."""
         return round(length_ps * 1000.0 / self.md.timestep_fs)
 
 
@@ -77,7 +77,7 @@ class AverageCell:
     cell
         Vectors as rows, shape (3, 3), in Å; None if the phase stopped before its first frame.
     n_frames
-        Frames of the phase, those that the average leaves out among them.
+        Number of frames of the phase, including those that the average leaves out.
     """
 
     cell: NDArray[np.float64] | None
@@ -91,7 +91,7 @@ class Chain:
     Attributes
     ----------
     phases
-        Segments of each phase that has a length, by its name, in the order in which they run.
+        Segments of each phase that is not skipped, by name and in the order in which they run.
     average_cell
         The task that averages the cell of the NPT phase, if a later phase runs in it.
     """
@@ -100,7 +100,7 @@ class Chain:
     average_cell: Task[AverageCell] | None = None
 
     def segments(self, *phases: str) -> tuple[Task[Segment], ...]:
-        """Return the segments of phases, one after the other; none of a phase that was left out."""
+        """Return the segments of phases in order; none for a phase that was skipped."""
         return tuple(segment for phase in phases for segment in self.phases.get(phase, ()))
 
 
@@ -113,7 +113,7 @@ def md_settings(
     barostat: Barostat = "mtk",
     cell_motion: CellMotion = "anisotropic",
 ) -> MDSettings:
-    """Return the settings of a run out of a stage's section; barostat and motion of the cell are those of NPT."""
+    """Return the settings of a run from a stage's section; barostat and motion of the cell apply to NPT."""
     nvt = MDSettings(
         temperature_K,
         thermostat=section.thermostat,
@@ -127,7 +127,7 @@ def md_settings(
     return replace(
         nvt,
         ensemble="npt",
-        # Each barostat has the thermostat that it was derived with; the stage's own one drives NVT.
+        # Each barostat has the thermostat with which it was derived; the stage's own thermostat drives NVT.
         thermostat="berendsen" if barostat == "berendsen" else "nose-hoover-chain",
         barostat=barostat,
         barostat_time_fs=section.barostat_time_fs,
@@ -148,8 +148,8 @@ def chain(
 ) -> Chain:
     """Build the tasks of one run.
 
-    The seed of the first velocities is named by ``seed_name``, by the label if None: runs of one seed name start with
-    the same velocities. ``structure`` is a part of a task's result.
+    The seed of the initial velocities derives from ``seed_name``, by default from the label: runs with the same seed
+    name start with the same velocities. ``structure`` is a part of a task's result.
     """
     built: dict[str, tuple[Task[Segment], ...]] = {}
     average: Task[AverageCell] | None = None
@@ -199,7 +199,7 @@ def chain(
                     new_phase=number == 0,
                     cell=cell.result.cell if cell is not None and number == 0 else None,
                     stopped=previous.result.stopped if may_stop else None,
-                    # All segments measure from the structure that the chain began with.
+                    # All segments measure displacements from the initial structure of the chain.
                     reference=structure if watches_sites else None,
                     supercell=supercell if watches_sites else None,
                 )
@@ -226,7 +226,7 @@ def first_segment_task(
     supercell: Rows,
     seed: int,
 ) -> Segment:
-    """Run the first segment of a chain, from a structure and velocities at random."""
+    """Run the first segment of a chain, from a structure with random velocities."""
     driver = load(potential, context)
     start = _repeated(structure, supercell)
     driver.check_elements(start)
@@ -249,7 +249,7 @@ def next_segment_task(
     reference: Atoms | None,
     supercell: Rows | None,
 ) -> Segment:
-    """Run a segment from the state that the segment before left; no step of a run that has ``stopped``."""
+    """Run a segment from the final state of the previous one; make no step if the run has ``stopped``."""
     driver = load(potential, context)
     if stopped is not None:
         return replace(run_segment(state, driver, md, 0, limits=limits), stopped=stopped)
@@ -263,7 +263,7 @@ def next_segment_task(
 def average_cell_task(
     _context: Context, *, discard_fraction: float, cells: Sequence[NDArray[np.float64]], stopped: str | None
 ) -> AverageCell:
-    """Average the cell vectors of an NPT run, its first part left out; no cell if it stopped before its first frame."""
+    """Average the cell vectors of an NPT run without its first part; no cell if it stopped before its first frame."""
     from superionic.trajectories.mean_cell import average_cell
 
     joined = np.concatenate(cells)

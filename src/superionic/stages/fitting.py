@@ -1,8 +1,8 @@
-"""Fits of a potential to labels: what the stage *train* and the studies of training share.
+"""Fits of a potential to labels, shared by the stage *train* and the studies of training.
 
-A fit is a chain: the split with the energy references of its training part, segments of epochs that each continue the
-one before bit by bit, and the weights of the best epoch. Any trainer of :mod:`superionic.training.base` does it, in the
-environment of its own engine.
+A fit is a chain of tasks: the split with the energy references of its training set, segments of epochs that each
+continue the one before bit by bit, and the weights of the best epoch. It runs with any trainer of
+:mod:`superionic.training.base`, in the environment of the trainer's engine.
 """
 
 from __future__ import annotations
@@ -40,21 +40,21 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Data(ArgumentGroup):
-    """Labelled structures as tasks name them: parts of results, equally many."""
+    """Labelled structures as arguments of tasks: as many structures as labels, all parts of results."""
 
     atoms: Sequence[Atoms]
     labels: Sequence[Label]
 
     @classmethod
     def of(cls, snapshots: Sequence[Snapshot]) -> Data:
-        """Take snapshots that have their labels."""
+        """Return the structures and labels of snapshots that are labelled."""
         labels = [snapshot.label for snapshot in snapshots if snapshot.label is not None]
         return cls([snapshot.structure for snapshot in snapshots], labels)
 
 
 @dataclass(frozen=True)
 class Shifts:
-    """Energies by which labels differ from a potential, in eV per atom of each element."""
+    """Energy differences between labels and a potential, in eV per atom of each element."""
 
     element_references_eV: Mapping[str, float]
 
@@ -68,9 +68,9 @@ class Dataset:
     split
         Indices of its parts.
     element_references
-        What brings labels to the potential's zero of energy, by the training part.
+        Energies that shift labels to the potential's zero of energy, fitted to the training set.
     shifts_eV
-        The same for the cell of each label, shape (n,); NaN where an element is in no training label.
+        Shift of each label's cell, shape (n,); NaN if the cell has an element that no training label has.
     """
 
     split: Split
@@ -80,34 +80,34 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Checked:
-    """What was noticed about labels before training."""
+    """Problems of labels detected before training."""
 
     findings: tuple[Finding, ...]
 
 
 @dataclass(frozen=True)
 class TrainingState:
-    """Where a training stands: the state of its trainer (see :mod:`superionic.training.base`) as plain values."""
+    """The state of a training (see :mod:`superionic.training.base`) as plain values."""
 
     state: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A training that has ended.
+    """A completed training.
 
     Attributes
     ----------
     best_epoch, best_loss
-        Epoch of the lowest validation loss, and that loss; None where the trainer does not keep it.
+        Epoch of the lowest validation loss, and that loss; None if the trainer does not record it.
     epochs
-        Epochs done.
+        Number of epochs.
     history
-        All of them.
+        Errors after each epoch.
     notes
-        What a reader has to know, in sentences.
+        Remarks for the reader, in sentences.
     weights
-        Of the best epoch.
+        Weights of the best epoch.
     """
 
     best_epoch: int
@@ -120,20 +120,20 @@ class Trained:
 
 @dataclass(frozen=True)
 class Training:
-    """Labels, and the potential that is trained on them: what all fits of a stage have in common.
+    """Labels, and the potential to train on them, shared by all fits of a stage.
 
     Attributes
     ----------
     bench
         The workbench.
     potential, trainer
-        What is trained, and by whom.
+        The potential, and the name of its trainer.
     data
         Structures and labels.
     baseline
         Predictions of the pretrained potential.
     declared
-        The shifts to the energies of atoms that are declared; None where they are fitted.
+        The shifts to declared energies of atoms; None if shifts are fitted.
     """
 
     bench: Workbench
@@ -144,7 +144,7 @@ class Training:
     declared: Task[Shifts] | None
 
     def divided(self, label: str, split: Split) -> Task[Dataset]:
-        """Build the task that takes the parts as they are given."""
+        """Build the task that divides the labels by a given split."""
         call = divided_task.of(
             data=self.data,
             baseline=self.baseline.result.energies_eV,
@@ -162,7 +162,7 @@ class Training:
         *,
         with_replay: bool = False,
     ) -> Task[Checked]:
-        """Build the task that looks the labels over before training."""
+        """Build the task that checks the labels before training."""
         call = preflight_task.of(
             data=self.data,
             baseline=self.baseline.result,
@@ -184,9 +184,9 @@ class Training:
         seed: int,
         replay: LabelledSet | None = None,
     ) -> Task[Trained]:
-        """Build the chain of tasks of one fit, and return its last, which gives the weights of the best epoch.
+        """Build the chain of tasks of one fit, and return the last one, which gives the weights of the best epoch.
 
-        ``replay`` are labels of other chemistries for a multi-head training: a part of a task's result.
+        ``replay`` holds labels of other chemistries for a multi-head training: a part of a task's result.
         """
         epochs = int(options["epochs"])
         engine = "core" if models()[self.trainer].from_labels else self.potential.engine
@@ -217,7 +217,7 @@ class Training:
         kinds: Mapping[str, Sequence[str | float | None]],
         sets: Sequence[SetName],
     ) -> Task[HeldOutErrors]:
-        """Build the task that compares predictions before and after with the labels; see :func:`errors_task`."""
+        """Build the task that compares predictions before and after training with labels; see :func:`errors_task`."""
         call = errors_task.of(
             data=self.data,
             baseline=self.baseline.result,
@@ -236,14 +236,14 @@ class Training:
 def declared_task(
     _context: Context, *, potential: ChosenPotential, trainer: str, options: Mapping[str, Any], atoms: Sequence[Atoms]
 ) -> Shifts:
-    """Find the shifts from the atoms' energies of a potential to those that the option ``e0s`` declares."""
+    """Find the shifts from a potential's energies of atoms to those declared by the option ``e0s``."""
     from superionic.training import base
 
-    chosen: Any = base.trainer(trainer)
+    module: Any = base.trainer(trainer)
     return Shifts(
-        chosen.declared_shifts(
+        module.declared_shifts(
             atoms,
-            chosen.TrainOptions.from_settings(options),
+            module.TrainOptions.from_settings(options),
             model=potential.model,
             file=potential.options.get("file"),
             weights=potential.weights,
@@ -265,7 +265,7 @@ def dataset_task(
     test_fraction: float,
     seed: int,
 ) -> Dataset:
-    """Split labels as they came in rounds, and find the energies that bring them to the potential's zero."""
+    """Split labels by rounds, and find the energies that shift them to the potential's zero."""
     split = split_in_rounds(
         groups, rounds, validation_fraction=validation_fraction, test_fraction=test_fraction, seed=seed
     )
@@ -281,7 +281,7 @@ def divided_task(
     declared: Mapping[str, float] | None,
     split: Split,
 ) -> Dataset:
-    """Take the parts as they are given, and find the energies that bring labels to the potential's zero."""
+    """Divide labels by a given split, and find the energies that shift them to the potential's zero."""
     return _dataset(split, data, baseline, declared)
 
 
@@ -297,8 +297,8 @@ def preflight_task(
     options: Mapping[str, Any],
     with_replay: bool,
 ) -> Checked:
-    """Look for what makes a training fail in silence, before it begins."""
-    found = preflight(
+    """Check labels before training for problems that would spoil it unnoticed."""
+    findings = preflight(
         data.atoms,
         data.labels,
         baseline,
@@ -310,7 +310,7 @@ def preflight_task(
         options=options,
         with_replay=with_replay,
     )
-    return Checked(tuple(found))
+    return Checked(tuple(findings))
 
 
 @task(version=2)
@@ -327,14 +327,14 @@ def train_task(
     state: Mapping[str, Any] | None,
     replay: LabelledSet | None,
 ) -> TrainingState:
-    """Train for some epochs, from the pretrained weights or from the state that the segment before left."""
+    """Train for some epochs, from the pretrained weights or from the state of the previous segment."""
     from superionic.training import base
 
-    chosen = base.trainer(trainer)
-    how = chosen.TrainOptions.from_settings(options)
+    module = base.trainer(trainer)
+    train_options = module.TrainOptions.from_settings(options)
     file = potential.options.get("file")
 
-    declares = options.get("e0s") is not None  # the trainer then takes the same shifts off by itself
+    declares = options.get("e0s") is not None  # the trainer then subtracts the same shifts itself
 
     def subset(indices: Sequence[int]) -> LabelledSet:
         return LabelledSet.from_labels(
@@ -344,41 +344,41 @@ def train_task(
         )
 
     if state is not None:
-        current = from_tree(state, chosen.TrainState, "state")
+        current = from_tree(state, module.TrainState, "state")
         if file is not None and hasattr(current, "file"):
             current = replace(current, file=file)
         if current.finished:
             return _stored(current)
     else:
-        current = chosen.start(
+        current = module.start(
             potential.model,
             file=file,
             weights=potential.weights,
             seed=seed,
-            options=how,
+            options=train_options,
             train=subset(dataset.split.train),
             replay=replay,
             **_trust(potential),
         )
-    current = chosen.train_epochs(
+    current = module.train_epochs(
         current,
         subset(dataset.split.train),
         subset(dataset.split.validation) if dataset.split.validation else None,
         n_epochs,
-        how,
+        train_options,
         progress=context.progress,
     )
     return _stored(current)
 
 
 def _stored(state: Any) -> TrainingState:
-    """Keep all of a state but where a file lies on this machine."""
+    """Return a state without the path of a file on this machine."""
     return TrainingState({name: value for name, value in to_tree(state).items() if name != "file"})
 
 
 @task(version=2)
 def finish_task(_context: Context, *, trainer: str, state: Mapping[str, Any]) -> Trained:
-    """Take the weights of the best epoch out of the last training state."""
+    """Return the weights of the best epoch from the last training state."""
     from superionic.training import base
 
     ended = from_tree(state, base.trainer(trainer).TrainState, "state")
@@ -403,20 +403,20 @@ def errors_task(
     kinds: Mapping[str, Sequence[str | float | None]],
     sets: Sequence[SetName],
 ) -> HeldOutErrors:
-    """Compute errors on the first of ``sets`` that is not empty."""
+    """Calculate errors on the first of ``sets`` that is not empty."""
     parts = {"train": dataset.split.train, "validation": dataset.split.validation, "test": dataset.split.test}
     name = next(part for part in sets if parts[part])
-    chosen = [i for i in parts[name] if np.isfinite(dataset.shifts_eV[i])]
+    members = [i for i in parts[name] if np.isfinite(dataset.shifts_eV[i])]
     every = LabelledSet.from_labels(
         data.atoms, data.labels, energy_shifts_eV=[float(shift) for shift in dataset.shifts_eV]
     )
-    reference, old, new = every.targets.subset(chosen), baseline.subset(chosen), after.subset(chosen)
-    sorted_by = {kind: [values[i] for i in chosen] for kind, values in kinds.items()}
+    reference, old, new = every.targets.subset(members), baseline.subset(members), after.subset(members)
+    sorted_by = {kind: [values[i] for i in members] for kind, values in kinds.items()}
     pairs = zip(errors_by(old, reference, sorted_by), errors_by(new, reference, sorted_by), strict=True)
     has_stress = np.isfinite(reference.stresses_eV_per_A3)
     return HeldOutErrors(
         set=name,
-        n_structures=len(chosen),
+        n_structures=len(members),
         before=errors(old, reference),
         after=errors(new, reference),
         by=tuple(ErrorsApart(b.by, b.value, b.errors, a.errors) for b, a in pairs),
@@ -439,12 +439,12 @@ def _dataset(
     trained = [compositions[i] for i in split.train]
     if declared is not None:
         references = ElementReferences(declared, len(declared), 0.0)
-        left = difference[list(split.train)] - references.energies_eV(trained)
-        left /= np.array([sum(counts.values()) for counts in trained])
-        references = replace(references, rms_residual_eV_per_atom=float(np.sqrt(np.mean(left**2))))
+        residuals = difference[list(split.train)] - references.energies_eV(trained)
+        residuals /= np.array([sum(counts.values()) for counts in trained])
+        references = replace(references, rms_residual_eV_per_atom=float(np.sqrt(np.mean(residuals**2))))
     else:
         references = fit_element_references(difference[list(split.train)], trained)
-    # An element that no training label has cannot be shifted: its labels would be off by electronvolts.
+    # An element that no training label has cannot be shifted: its labels would be wrong by electronvolts.
     shifts = np.full(len(compositions), np.nan)
     for i, counts in enumerate(compositions):
         if set(counts) <= set(references.eV_per_atom):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class HullOutput(WithCandidates[HullResult]):
-    """What the stage gives: its result, the candidates with their energies above the hull, and the task behind it."""
+    """The output of the stage: its result, the candidates with their energies above the hull, and the hull's task."""
 
     task: Task[PhaseDiagram]
 
@@ -43,7 +43,7 @@ def run(
     candidates
         Relaxed orderings and references, all by one potential.
     potential
-        The potential whose energies they carry.
+        The potential of their energies.
     end_members
         Formulas of the vertices.
     replacements
@@ -96,10 +96,11 @@ def hull_task(
     compositions: Sequence[Mapping[str, int]],
     energies_eV: Sequence[float],
 ) -> PhaseDiagram:
-    """Compute formation energies and the hull from total energies.
+    """Calculate formation energies and the hull from total energies.
 
-    A cell counts by the framework of the formula unit (:func:`superionic.thermodynamics.formation.formula_units`). One
-    that does not have it counts by the end members that it is made of, and against simple phases by its own formula.
+    The number of formula units of a cell follows from the framework of the formula unit
+    (:func:`superionic.thermodynamics.formation.formula_units`). For a cell without that framework it is the number of
+    end members in it, or that of its own reduced formula if the end members are simple phases.
     """
     del context
     from superionic.references import parse_formula

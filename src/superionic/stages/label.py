@@ -26,21 +26,21 @@ from superionic.training.dataset import Targets
 if TYPE_CHECKING:
     from superionic.settings.label import LabelSettings
 
-_ENGINES = {"gpaw": "gpaw", "tblite": "tblite", "vasp": "core"}  # VASP is started by a worker of the core
+_ENGINES = {"gpaw": "gpaw", "tblite": "tblite", "vasp": "core"}  # a core worker starts VASP
 _NOT_OF_GPAW = {"dispersion", "engine", "finished", "gates", "preset", "tblite", "vasp"}
 _OF_VASP = ("functional", "ecut_eV", "kpoint_spacing_per_A", "smearing_eV", "energy_tolerance_eV", "max_scf_steps")
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What the gates say, one verdict for each structure."""
+    """The verdicts of the gates, one for each structure."""
 
     verdicts: tuple[Verdict, ...]
 
 
 @dataclass(frozen=True)
 class KeptFile:
-    """A file of the user: where it is kept, and its name."""
+    """A file of the user: the name of its stored copy (``kept``; its path inside a task), and its own name."""
 
     kept: str
     name: str
@@ -48,7 +48,7 @@ class KeptFile:
 
 @dataclass(frozen=True)
 class _Made:
-    """Labels before the gates, and what did not come so far."""
+    """Labels before the gates, with the failures and refusals so far."""
 
     snapshots: tuple[Snapshot, ...] = ()
     failures: tuple[Failure, ...] = ()
@@ -80,7 +80,7 @@ def run(
     round_label
         The round of sampling that the snapshots come from.
     baseline_potential
-        The potential that sampled: the gates compare labels with its predictions and are far sharper with it.
+        The potential that sampled; the gates compare labels with its predictions, which makes them far sharper.
     number
         Number of the round. Finished labels join the first one.
 
@@ -177,49 +177,49 @@ def _labelled(
     stand_in: ChosenPotential | None,
     round_label: str,
 ) -> _Made:
-    """Label the snapshots that are worth it; what is not is refused before anybody pays."""
+    """Label snapshots; structures that are not worth a label are refused before the cost arises."""
     if not snapshots:
         return _Made()
-    looked_at = bench.task(
+    checking = bench.task(
         f"structures {round_label}".strip(),
         structures_task.of(
             min_distance_A=settings.gates.min_distance_A, atoms=[snapshot.structure for snapshot in snapshots]
         ),
     )
-    judged = list(zip(snapshots, bench.runner.one(looked_at).verdicts, strict=True))
+    judged = list(zip(snapshots, bench.runner.one(checking).verdicts, strict=True))
     refused = tuple(
-        Rejection(snapshot.id, verdict.reason, looked_at.key) for snapshot, verdict in judged if not verdict.passed
+        Rejection(snapshot.id, verdict.reason, checking.key) for snapshot, verdict in judged if not verdict.passed
     )
     worth = [snapshot for snapshot, verdict in judged if verdict.passed]
     labeller = settings.engine if stand_in is None else f"potential:{stand_in.identity.name}"
     engine = _ENGINES[labeller] if stand_in is None else stand_in.engine
-    how = labeller_settings(settings, stand_in)
+    values = labeller_settings(settings, stand_in)
     tasks = [
         bench.task(
             f"label of {snapshot.id}",
-            label_task.of(labeller=labeller, labeller_settings=how, atoms=snapshot.structure),
+            label_task.of(labeller=labeller, labeller_settings=values, atoms=snapshot.structure),
             engine=engine,
         )
         for snapshot in worth
     ]
     outcomes = bench.runner.gather(tasks)
-    made = tuple(
+    labelled = tuple(
         replace(snapshot, label=outcome.task.result)
         for snapshot, outcome in zip(worth, outcomes, strict=True)
         if outcome.ok
     )
-    return _Made(made, failures_of(outcomes), refused)
+    return _Made(labelled, failures_of(outcomes), refused)
 
 
 def _finished(settings: LabelSettings, bench: Workbench) -> _Made:
-    """Bring in the finished labels of the campaign, by what is in their files and not by where these lie."""
+    """Import the finished labels of the campaign; keys depend on the content of their files, not on the paths."""
     own = settings.finished
     if not own.files:
         return _Made()
     from superionic.labels.imports import find_files, names_of
 
     files = find_files([Path(file) for file in own.files])
-    names = names_of(files)  # no longer than it takes to tell them apart: a campaign may be moved and renamed
+    names = names_of(files)  # as short as is unique, since a campaign may be moved and renamed
     importing = bench.task(
         "finished labels",
         import_task.of(
@@ -232,10 +232,10 @@ def _finished(settings: LabelSettings, bench: Workbench) -> _Made:
             energy_convention=own.energy_convention,
         ),
     )
-    found = bench.runner.one(importing)
+    imported = bench.runner.one(importing)
     labels = [
         bench.task(f"finished label {index + 1}", one_of_task.of(label=importing.result.entries[index].label))
-        for index in range(len(found.entries))
+        for index in range(len(imported.entries))
     ]
     bench.runner.gather(labels)
     snapshots = tuple(
@@ -246,14 +246,14 @@ def _finished(settings: LabelSettings, bench: Workbench) -> _Made:
             run=entry.group,
             label=label.result,
         )
-        for index, (entry, label) in enumerate(zip(found.entries, labels, strict=True))
+        for index, (entry, label) in enumerate(zip(imported.entries, labels, strict=True))
     )
-    refused = tuple(Rejection(refusal.file, refusal.reason, importing.key) for refusal in found.refusals)
+    refused = tuple(Rejection(refusal.file, refusal.reason, importing.key) for refusal in imported.refusals)
     return _Made(snapshots, refused=refused)
 
 
 def labeller_settings(settings: LabelSettings, stand_in: ChosenPotential | None) -> dict[str, Any]:
-    """Return the settings of the labeller out of the ``label`` section."""
+    """Return the settings of the labeller from the ``label`` section."""
     if stand_in is not None:
         return {"model": stand_in.model, "options": dict(stand_in.options)}
     if settings.engine == "vasp":
@@ -298,7 +298,7 @@ def dispersion_task(_context: Context, *, label: Label, atoms: Atoms, dispersion
 
 @task(version=2)
 def structures_task(_context: Context, *, min_distance_A: float | None, atoms: Sequence[Atoms]) -> Judged:
-    """Look at structures before their labels are paid for."""
+    """Check structures before they are labelled."""
     from superionic.labels.gates import check_structure
 
     gates = Gates(min_distance_A=min_distance_A)
@@ -317,7 +317,7 @@ def import_task(
     functional: str | None,
     energy_convention: str | None,
 ) -> Imported:
-    """Read finished calculations out of kept files."""
+    """Read finished calculations from stored files."""
     from superionic.labels.imports import import_labels, stated_provenance
 
     stated = None
@@ -334,7 +334,7 @@ def import_task(
 
 @task(version=1)
 def one_of_task(_context: Context, *, label: Label) -> Label:
-    """Give one label of many a result of its own, as labels that are made here have."""
+    """Return one of many labels as a result of its own, as each label calculated here has."""
     return label
 
 
@@ -342,7 +342,7 @@ def one_of_task(_context: Context, *, label: Label) -> Label:
 def gates_task(
     _context: Context, *, gates: Gates, data: Data, baseline: Targets | None, groups: Sequence[str]
 ) -> Judged:
-    """Judge labels together."""
+    """Pass all labels through the gates together."""
     from superionic.labels.gates import check_labels
     from superionic.labels.residuals import Baseline
 

@@ -1,4 +1,4 @@
-"""A file of labelled structures (extended XYZ) as tasks read it: for studies of training without a campaign."""
+"""A file of labelled structures (extended XYZ), read by a task, for studies of training without a campaign."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ PARTS: tuple[SetName, ...] = get_args(SetName)
 
 @dataclass(frozen=True)
 class Facts:
-    """What a file says of a structure.
+    """Statements of a file about a structure.
 
     Attributes
     ----------
     run
-        Its trajectory; else its ``group``, as data packages have it; else each structure is its own.
+        Its trajectory; by default its ``group``, as in data packages, else a name of its own.
     ordering, composition
-        What it is of; else its run and its formula.
+        Its ordering and composition; by default its run and its formula.
     phase, temperature_K
-        None where they are not known.
+        None if unknown.
     round
-        Of a learning loop; 0 where it is not known.
+        Round of a learning loop; 0 if unknown.
     set
-        Where the file itself says the split.
+        Its set, if the file states the split.
     """
 
     run: str
@@ -49,22 +49,22 @@ class Facts:
 
 @dataclass(frozen=True)
 class LabelFile:
-    """The structures of a file, their labels, what the file says of each, and what was left out of it."""
+    """The structures of a file, their labels, the file's statements about each, and remarks on what was left out."""
 
     atoms: tuple[Atoms, ...]
     labels: tuple[Label, ...]
     facts: tuple[Facts, ...]
     notes: tuple[str, ...] = ()
     isolated_atoms_eV: Mapping[str, float] = field(default_factory=dict)
-    """Energies of the isolated atoms of the file: references of their elements (E0), and no structures to train on."""
+    """Energies of isolated atoms in the file: reference energies of elements (E0), not structures to train on."""
 
 
 @task(version=3)
 def read_task(_context: Context, *, file: str, name: str, keys: LabelKeys | None = None) -> LabelFile:
-    """Read a file of labels, by the one reader that ``superionic labels`` has too: packages, and outputs of runs.
+    """Read a file of labels with the reader of ``superionic labels``, for packages and for outputs of runs.
 
-    Isolated atoms, which many sets carry for their energies, are no structures to train on here: they are left out, and
-    named.
+    Isolated atoms, which many sets include for their energies, are not structures to train on: they are left out, with
+    a note.
 
     Raises
     ------
@@ -83,11 +83,11 @@ def read_task(_context: Context, *, file: str, name: str, keys: LabelKeys | None
         ) from failure
     structures, labels, facts, notes = [], [], [], []
     stresses_not_taken: set[str] = set()
-    alone: list[tuple[str, float]] = []
+    isolated: list[tuple[str, float]] = []
     for frame in read:
         if isinstance(frame, IsolatedAtom):
             notes.append(f"left out: {frame.reason}")
-            alone += [] if frame.energy_eV is None else [(frame.symbol, frame.energy_eV)]
+            isolated += [] if frame.energy_eV is None else [(frame.symbol, frame.energy_eV)]
             continue
         if isinstance(frame, CalculationFailed):
             raise StructureError(
@@ -114,13 +114,13 @@ def read_task(_context: Context, *, file: str, name: str, keys: LabelKeys | None
         raise StructureError("the file has no structures", where=name, fix="check the file")
     if stresses_not_taken:
         notes.append(not_taken_words(stresses_not_taken))
-    energies, words = element_energies(alone)
+    energies, words = element_energies(isolated)
     notes += _words_of(energies, words)
     return LabelFile(tuple(structures), tuple(labels), tuple(facts), tuple(notes), energies)
 
 
 def _words_of(energies_eV: Mapping[str, float], several: str | None) -> list[str]:
-    """Say what the isolated atoms of a file are good for."""
+    """Return notes on the use of a file's isolated atoms."""
     words = [] if several is None else [several]
     if energies_eV:
         words.append(
@@ -131,35 +131,37 @@ def _words_of(energies_eV: Mapping[str, float], several: str | None) -> list[str
 
 def _of_run(file: Path, name: str) -> LabelFile:
     """Read the output of a run, as ``superionic labels import`` does."""
-    found = import_labels([file], names=[name])
-    if not found.entries:
-        reasons = "; ".join(refusal.reason for refusal in found.refusals[:3])
+    imported = import_labels([file], names=[name])
+    if not imported.entries:
+        reasons = "; ".join(refusal.reason for refusal in imported.refusals[:3])
         raise StructureError(
             f"the labels cannot be read: {reasons}",
             where=name,
-            fix="see what superionic labels import says of it, and give the package that it writes",
+            fix="run superionic labels import on it for details, and give the package that it writes",
         )
     facts = [
         facts_of({"run": entry.group}, entry.atoms.get_chemical_formula(), number, name)
-        for number, entry in enumerate(found.entries)
+        for number, entry in enumerate(imported.entries)
     ]
-    notes = [f"left out: {refusal.reason}" for refusal in found.refusals] + [remark.words for remark in found.remarks]
+    notes = [f"left out: {refusal.reason}" for refusal in imported.refusals] + [
+        remark.words for remark in imported.remarks
+    ]
     return LabelFile(
-        tuple(entry.atoms for entry in found.entries),
-        tuple(entry.label for entry in found.entries),
+        tuple(entry.atoms for entry in imported.entries),
+        tuple(entry.label for entry in imported.entries),
         tuple(facts),
-        (*notes, *_words_of(found.isolated_atoms_eV, None)),
-        found.isolated_atoms_eV,
+        (*notes, *_words_of(imported.isolated_atoms_eV, None)),
+        imported.isolated_atoms_eV,
     )
 
 
 def facts_of(info: Mapping[str, Any], formula: str, number: int, name: str = "") -> Facts:
-    """Take what is known of a structure out of its comment line (see :class:`Facts`).
+    """Return the statements about a structure in its comment line (see :class:`Facts`).
 
     Raises
     ------
     StructureError
-        If it is said to be in a part of the labels that there is none of.
+        If it names an unknown set.
     """
     words = {
         key: str(info[key]) for key in ("run", "ordering", "composition", "phase", "set") if info.get(key) is not None
@@ -183,7 +185,7 @@ def facts_of(info: Mapping[str, Any], formula: str, number: int, name: str = "")
 
 
 def _provenance(info: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Take what a data package says of the reference; of any other file all labels count as of one."""
+    """Return the reference stated by a data package; the labels of any other file count as one reference."""
     own = info.get("provenance")
     if isinstance(own, Mapping) and "settings_hash" in own:
         return renewed_provenance(own)

@@ -1,4 +1,4 @@
-"""Predictions of a potential for many structures: what training starts from and what validation compares."""
+"""Predictions of a potential for many structures, as training and validation need them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from superionic.training.dataset import Targets
 
 
 def predictions(bench: Workbench, label: str, structures: Sequence[Atoms], potential: ChosenPotential) -> Task[Targets]:
-    """Build the task that evaluates a potential on many structures, which are parts of results."""
+    """Build the task that evaluates a potential on many structures, given as parts of results."""
     return bench.task(label, predict_task.of(potential=potential, atoms=structures))
 
 
@@ -25,16 +25,16 @@ def predictions(bench: Workbench, label: str, structures: Sequence[Atoms], poten
 def predict_task(context: Context, *, potential: ChosenPotential, atoms: Sequence[Atoms]) -> Targets:
     """Evaluate energies, forces and stresses of structures."""
     loaded = load(potential, context)
-    found = []
+    evaluated = []
     for done, structure in enumerate(atoms, 1):
         try:
-            found.append(loaded.evaluate(structure))
+            evaluated.append(loaded.evaluate(structure))
         except CalculationFailed as failure:
             which = f"structure number {done - 1} ({structure.get_chemical_formula()})"
             raise CalculationFailed(f"{which}: {failure.reason}", failure.details) from failure
         context.progress(done / len(atoms), "structures")
     return Targets(
-        np.array([prediction.energy_eV for prediction in found]),
-        tuple(np.array(prediction.forces_eV_per_A) for prediction in found),
-        np.array([prediction.stress_eV_per_A3 for prediction in found]),
+        np.array([prediction.energy_eV for prediction in evaluated]),
+        tuple(np.array(prediction.forces_eV_per_A) for prediction in evaluated),
+        np.array([prediction.stress_eV_per_A3 for prediction in evaluated]),
     )

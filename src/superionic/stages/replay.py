@@ -1,4 +1,4 @@
-"""Replay data of a multi-head training: labels of a file, or structures that the pretrained potential labels itself."""
+"""Replay data of a multi-head training: labels from a file, or structures labelled by the pretrained potential."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ def replay_data(
     *,
     by_foundation: bool,
 ) -> Task[LabelledSet]:
-    """Build the tasks that make replay data, and return the last.
+    """Build the tasks that prepare replay data, and return the last one.
 
     Parameters
     ----------
     replay
-        An extended XYZ file, or ``"foundation"`` for what the ranking found.
+        An extended XYZ file, or ``"foundation"`` for the ranked structures.
     bench
         The workbench.
     pretrained
-        The potential that training begins with.
+        The potential from which training starts.
     ranked
-        Orderings and reference phases of the ranking; at most :data:`MOST_OF_THE_RANKING` are taken, evenly.
+        Orderings and reference phases of the ranking; at most :data:`MOST_OF_THE_RANKING` are used, evenly spread.
     by_foundation
         Whether the pretrained potential labels the structures of the file, which then need no labels.
     """
@@ -82,20 +82,20 @@ def replay_data(
 
 @task(version=3)
 def labels_task(context: Context, *, file: str, name: str) -> LabelledSet:
-    """Read structures and their labels out of a file.
+    """Read structures and their labels from a file.
 
     Raises
     ------
     StructureError
         If the file cannot be read, or a structure has no energy or forces.
     """
-    found = read_task(context, file=file, name=name)
-    return _replay_set(found.atoms, Targets.of_labels(found.labels))
+    labelled = read_task(context, file=file, name=name)
+    return _replay_set(labelled.atoms, Targets.of_labels(labelled.labels))
 
 
 @task(version=2)
 def structures_task(_context: Context, *, file: str, name: str) -> Structures:
-    """Read structures out of a file, whatever it says of them.
+    """Read structures from a file and ignore any labels.
 
     Raises
     ------
@@ -104,7 +104,7 @@ def structures_task(_context: Context, *, file: str, name: str) -> Structures:
     """
     try:
         frames = list(frames_of(Path(file)))
-    except Exception as error:  # whatever ASE's reader stumbles over
+    except Exception as error:  # ASE's reader may raise anything
         raise StructureError(
             f"the structures cannot be read: {error}", where=name, fix="give an extended XYZ file, as ASE writes it"
         ) from error
@@ -116,7 +116,7 @@ def structures_task(_context: Context, *, file: str, name: str) -> Structures:
 
 @task(version=2)
 def displaced_task(_context: Context, *, seed: int, atoms: Sequence[Atoms]) -> Structures:
-    """Strain and displace structures at random: relaxed ones have no forces, and would teach little."""
+    """Strain and displace structures at random, since relaxed ones have no forces and would teach little."""
     structures = []
     for number, structure in enumerate(atoms):
         rng = np.random.default_rng([seed, number])
@@ -130,7 +130,7 @@ def displaced_task(_context: Context, *, seed: int, atoms: Sequence[Atoms]) -> S
 
 @task(version=2)
 def predicted_task(_context: Context, *, atoms: Sequence[Atoms], targets: Targets) -> LabelledSet:
-    """Put structures and the pretrained potential's values for them together."""
+    """Combine structures with the values that the pretrained potential predicts for them."""
     return _replay_set(atoms, targets)
 
 

@@ -1,4 +1,4 @@
-"""Stage *select*: a Boltzmann choice of orderings by their energy above the hull (paper A)."""
+"""Stage *select*: Boltzmann selection of orderings by their energy above the hull (paper A)."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _Group = tuple[Material, str]
 
 @dataclass(frozen=True)
 class Selection:
-    """Orderings that were drawn, as places among those that could be.
+    """The orderings drawn, as indices into the candidates.
 
     Attributes
     ----------
     indices
-        Rising.
+        Indices in ascending order.
     reasons, energies_eV_per_fu
-        Of each.
+        Why each was drawn, and its energy.
     """
 
     indices: tuple[int, ...]
@@ -45,7 +45,7 @@ def run(
     formula_unit: str | None = None,
     replacements: Sequence[tuple[str, str]] = (),
 ) -> WithCandidates[SelectResult]:
-    """Select orderings to be sampled; references never are.
+    """Select orderings for sampling, never references.
 
     Parameters
     ----------
@@ -56,30 +56,30 @@ def run(
     candidates
         Relaxed orderings, lowest of each composition first.
     hull
-        The hull's task; without a hull the energy above the lowest ordering of the same composition takes its place.
+        The hull's task; without a hull, energies refer to the lowest ordering of the same composition.
     formula_unit, replacements
-        Formula unit of the solid solution, and the elements that replace each other in it; a hull counts by its own.
+        Formula unit of the solid solution, and the elements that replace each other in it; not used with a hull.
 
     Raises
     ------
     StageError
-        If no ordering has one of the compositions that are asked for.
+        If no ordering has one of the requested compositions.
     """
     bench = bench.at("select")
-    asked_for = {normal_formula(formula) for formula in settings.compositions}
-    places = [
-        place
-        for place, candidate in enumerate(candidates)
-        if not candidate.is_reference and (not asked_for or normal_formula(candidate.formula) in asked_for)
+    requested = {normal_formula(formula) for formula in settings.compositions}
+    indices = [
+        index
+        for index, candidate in enumerate(candidates)
+        if not candidate.is_reference and (not requested or normal_formula(candidate.formula) in requested)
     ]
-    if not places:
-        there = {candidate.formula for candidate in candidates if not candidate.is_reference}
+    if not indices:
+        available = {candidate.formula for candidate in candidates if not candidate.is_reference}
         raise StageError(
             f"no ordering has one of the compositions {', '.join(settings.compositions)}",
             where="select.compositions",
-            fix=f"name some of: {', '.join(sorted(there))}",
+            fix=f"name some of: {', '.join(sorted(available))}",
         )
-    orderings = [candidates[place] for place in places]
+    orderings = [candidates[index] for index in indices]
     materials = [candidate.material for candidate in orderings]
     formulas = [candidate.formula for candidate in orderings]
     if hull is not None:
@@ -89,7 +89,7 @@ def run(
             count=settings.count,
             seed=bench.seed_for(),
             temperature_K=settings.temperature_K,
-            e_above_hull_eV_per_fu=[hull.result.entries[place].e_above_hull_eV_per_formula_unit for place in places],
+            e_above_hull_eV_per_fu=[hull.result.entries[index].e_above_hull_eV_per_formula_unit for index in indices],
         )
     else:
         call = select_task.of(
@@ -106,18 +106,17 @@ def run(
         )
     drawing = bench.task("selection", call)
     drawn = bench.runner.one(drawing)
-    chosen = tuple(orderings[index] for index in drawn.indices)
-    selected = tuple(
-        SelectedOrdering(candidate.ordering, candidate.formula, reason, energy)
-        for candidate, reason, energy in zip(chosen, drawn.reasons, drawn.energies_eV_per_fu, strict=True)
-    )
+    selected = tuple(orderings[index] for index in drawn.indices)
     result = SelectResult(
         key=drawing.key,
         temperature_K=settings.temperature_K,
         above="lowest ordering" if hull is None else "hull",
-        selected=selected,
+        selected=tuple(
+            SelectedOrdering(candidate.ordering, candidate.formula, reason, energy)
+            for candidate, reason, energy in zip(selected, drawn.reasons, drawn.energies_eV_per_fu, strict=True)
+        ),
     )
-    return WithCandidates(result, chosen)
+    return WithCandidates(result, selected)
 
 
 @task(version=2)
@@ -136,10 +135,10 @@ def select_task(
     replacements: Sequence[tuple[str, str]] = (),
     mobile_ion: str | None = None,
 ) -> Selection:
-    """Draw orderings with p ∝ exp(−E/k_BT), the lowest of each crystal and composition always among them.
+    """Draw orderings with p ∝ exp(−E/k_BT), always including the lowest of each crystal and composition.
 
-    E is the energy above the hull; without a hull it is that above the lowest ordering of the same crystal and
-    composition, per formula unit of the solid solution, or per reduced formula where the cell has none of it.
+    E is the energy above the hull; without a hull, the energy above the lowest ordering of the same crystal and
+    composition, per formula unit of the solid solution, or per reduced formula if the cell does not contain that unit.
     """
     del context
     import numpy as np
@@ -157,7 +156,7 @@ def select_task(
     indices = boltzmann_selection(
         energies,
         groups,
-        n=max(count, len(set(groups))),  # the lowest of each composition is always kept
+        n=max(count, len(set(groups))),  # the lowest of each composition is always included
         rng=np.random.default_rng(seed),
         temperature_K=temperature_K,
     )

@@ -1,9 +1,9 @@
-"""Studies of training on one file of labels: what all share, the pre-flight and the learning curve.
+"""Studies of training on one file of labels: what all of them share, the pre-flight check and the learning curve.
 
-The search of settings is in :mod:`superionic.stages.study_search`, the bake-off in
-:mod:`superionic.stages.study_compare`. They are made of the same fits as the stage *train*
-(:mod:`superionic.stages.fitting`), through the same store: a study that was stopped goes on where it was, and studies
-of one file share what they have in common. Nothing here looks at the test set to choose anything.
+The search of settings is in :mod:`superionic.stages.study_search`, the comparison of methods in
+:mod:`superionic.stages.study_compare`. They consist of the same fits as the stage *train*
+(:mod:`superionic.stages.fitting`), through the same store: a study that was stopped resumes where it left off, and
+studies of one file share common results. The test set is never used to choose anything.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class SplitRule:
     Attributes
     ----------
     split_by
-        What is never parted.
+        What the split never divides.
     validation_fraction, test_fraction
-        Shares, where nothing else says it.
+        Shares of labels, if neither the file nor named runs determine the parts.
     test_runs, validation_runs
-        Names of runs that are held out; the rest is divided by the fractions that are still open.
+        Names of runs to hold out; the rest is divided by the remaining fractions.
     """
 
     split_by: SplitBy = "run"
@@ -56,28 +56,28 @@ class SplitRule:
     validation_runs: tuple[str, ...] = ()
 
     def group_of(self, facts: Facts) -> str:
-        """Name what a structure must stay together with."""
+        """Return the name of the group that a structure must not be separated from."""
         return {"run": facts.run, "ordering": facts.ordering, "composition": facts.composition}[self.split_by]
 
 
 @dataclass(frozen=True)
 class Study(Training):
-    """What every study has at hand; make it with :func:`open_study`.
+    """The basis of every study; create it with :func:`open_study`.
 
     Attributes
     ----------
     options
-        Of the trainer.
+        Options of the trainer.
     facts
-        What the file says of each structure.
+        Statements of the file about each structure.
     groups
-        What each structure must stay together with.
+        Group of each structure, which the split never divides.
     split
         Indices of the three parts.
     seed
         Parent of all seeds.
     read
-        The task that read the file.
+        The task that reads the file.
     """
 
     options: Mapping[str, Any]
@@ -89,7 +89,7 @@ class Study(Training):
 
     @property
     def kinds(self) -> dict[str, list[str | float | None]]:
-        """What structures are sorted by, for errors apart."""
+        """Composition, phase and temperature of each structure, by which errors are also listed."""
         return {
             "composition": [fact.composition for fact in self.facts],
             "phase": [fact.phase for fact in self.facts],
@@ -99,7 +99,7 @@ class Study(Training):
 
 @dataclass(frozen=True)
 class Fit:
-    """One fit of a study: its tasks."""
+    """The tasks of one fit of a study."""
 
     label: str
     dataset: Task[Dataset]
@@ -126,9 +126,9 @@ def open_study(
     bench
         The workbench.
     file
-        The file, by its kept name (:func:`superionic.execution.kept_files.keep`).
+        Name of the stored file (:func:`superionic.execution.kept_files.keep`).
     name
-        What it is called, for messages.
+        Name of the file in messages.
     potential
         The potential to train.
     options
@@ -138,13 +138,13 @@ def open_study(
     seed
         Parent of all seeds.
     keys
-        Where the values are in the file; None looks as :mod:`superionic.labels.frame_values` says.
+        Keys of the values in the file; by default those that :mod:`superionic.labels.frame_values` recognises.
     """
     bench = bench.at("study")
     from superionic.training.base import options_of
 
     trainer = potential.identity.name
-    chosen = options_of(trainer, {"modal": potential.options.get("modal")}, options)
+    complete = options_of(trainer, {"modal": potential.options.get("modal")}, options)
     rule = SplitRule() if rule is None else rule
     read = bench.task(
         f"labels of {name}", read_task.of(file=file, name=name, keys=None if keys == LabelKeys() else keys)
@@ -157,11 +157,11 @@ def open_study(
     divided = divide(facts, rule, seed)
     split = replace(divided, notes=(*content.notes, *divided.notes))
     baseline = predictions(bench, "predictions before training", data.atoms, potential)
-    return Study(bench, potential, trainer, data, baseline, None, chosen, facts, groups, split, seed, read)
+    return Study(bench, potential, trainer, data, baseline, None, complete, facts, groups, split, seed, read)
 
 
 def divide(facts: Sequence[Facts], rule: SplitRule, seed: int) -> Split:
-    """Divide labels into training, validation and test: as the file says, by named runs, or by shares.
+    """Divide labels into training, validation and test set: as stated in the file, by named runs, or by shares.
 
     Raises
     ------
@@ -174,12 +174,12 @@ def divide(facts: Sequence[Facts], rule: SplitRule, seed: int) -> Split:
         train, validation, test = (
             tuple(i for i, fact in enumerate(facts) if (fact.set or "train") == part) for part in PARTS
         )
-        return _whole(Split(train, validation, test, leak_free=True))
+        return _demand_parts(Split(train, validation, test, leak_free=True))
     runs = [fact.run for fact in facts]
     unknown = sorted({*rule.test_runs, *rule.validation_runs} - set(runs))
     if unknown:
         raise StageError(
-            f"no structure is of the run {unknown[0]!r}", fix=f"the runs are: {', '.join(sorted(set(runs))[:20])}"
+            f"no structure is from a run {unknown[0]!r}", fix=f"the runs are: {', '.join(sorted(set(runs))[:20])}"
         )
     test = tuple(i for i, run in enumerate(runs) if run in rule.test_runs)
     validation = tuple(i for i, run in enumerate(runs) if run in rule.validation_runs)
@@ -191,7 +191,7 @@ def divide(facts: Sequence[Facts], rule: SplitRule, seed: int) -> Split:
         test_fraction=0.0 if test else rule.test_fraction,
         seed=seed,
     )
-    return _whole(
+    return _demand_parts(
         replace(
             split,
             train=tuple(rest[i] for i in split.train),
@@ -201,25 +201,23 @@ def divide(facts: Sequence[Facts], rule: SplitRule, seed: int) -> Split:
     )
 
 
-def _whole(split: Split) -> Split:
+def _demand_parts(split: Split) -> Split:
     for part, indices in (("train", split.train), ("validation", split.validation)):
         if not indices:
-            raise StageError(
-                f"there is nothing in the {part} part", fix="hold fewer runs out, or give it a share of the labels"
-            )
+            raise StageError(f"the {part} set is empty", fix="hold out fewer runs, or give it a share of the labels")
     return split
 
 
 def train(
     study: Study,
     label: str,
-    chosen: Sequence[int],
+    indices: Sequence[int],
     options: Mapping[str, Any],
     seed: int,
     replay: LabelledSet | None = None,
 ) -> Fit:
-    """Build the tasks of one fit on some of the training part, and of its errors."""
-    split = replace(study.split, train=tuple(sorted(chosen)), notes=())
+    """Build the tasks of one fit, on a selection of the training set, and of its errors."""
+    split = replace(study.split, train=tuple(sorted(indices)), notes=())
     dataset = study.divided(f"training set of {label}", split)
     segment = max(5, math.ceil(int(options["epochs"]) / _SEGMENTS))
     finish = study.fit(label, dataset, options, epochs_per_segment=segment, seed=seed, replay=replay)
@@ -230,21 +228,21 @@ def train(
 
 
 def all_options(study: Study, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Complete the options of a study with the trainer's defaults, some of them changed; all are judged."""
+    """Return the options of a study, with changes, completed by the trainer's defaults; all are validated."""
     from dataclasses import asdict
 
     from superionic.training.base import trainer
 
     options = trainer(study.trainer).TrainOptions.from_settings({**study.options, **(changes or {})})
-    found: dict[str, Any] = asdict(options)
-    return found
+    values: dict[str, Any] = asdict(options)
+    return values
 
 
 # ---- the studies ----------------------------------------------------------------------------------------------------
 
 
 def check(study: Study) -> LabelCheck:
-    """Look the labels over: the pre-flight of the stage *train*."""
+    """Check the labels, as the pre-flight check of the stage *train* does."""
     split = study.split
     everything = train(study, "all labels", split.train, all_options(study), study.seed)
     preflight = study.checked("pre-flight", everything.dataset, study.groups, all_options(study))
@@ -279,12 +277,12 @@ def _undetermined_words(
         for element, deviation in deviations.items()
     )
     words = (
-        f"energy references that the compositions of the training part do not determine: {each}. Their sum is right "
-        "for such compositions alone; label others if you will leave them."
+        f"energy references that the compositions of the training set do not determine: {each}. Their sum is right "
+        "for such compositions only; label others if you will use the potential for them."
     )
     changes = [", ".join(f"{element} {by:+.3g}" for element, by in each.items()) for each in combinations[:4]]
     if changes:
-        words += f" Changed together they have no effect: {'; '.join(changes)}."
+        words += f" Combined changes without effect: {'; '.join(changes)}."
     return (words,)
 
 
@@ -299,33 +297,33 @@ def curve(
     cost_per_label_h: float | None = None,
     table: Sequence[Mapping[str, Any]] = (),
 ) -> Curve:
-    """Measure the learning curve: train on nested subsets, judge all on the same test set.
+    """Measure the learning curve: train on nested subsets, and evaluate all on the same test set.
 
     Parameters
     ----------
     study
         The study.
     sizes
-        Numbers of training structures; by default halvings of all.
+        Numbers of training structures; by default successive halvings of all.
     seeds
-        Trainings of each size, with other subsets and other orders of the batches.
+        Number of trainings of each size, with different subsets and orders of the batches.
     same
-        What trainings have in common: ``"steps"`` (a small set is passed over more often, so that no size is trained
-        less than another) or ``"epochs"``.
+        Common budget of all trainings: ``"steps"`` (small sets get more epochs, so that no size is trained less than
+        another) or ``"epochs"``.
     worth
-        Fraction by which a doubling must lower the error to be worth it.
+        Fraction by which doubling the labels must lower the error to be worthwhile.
     further
         Numbers of further labels to plan for; by default 1, 3 and 7 times the largest size.
     cost_per_label_h
-        Hours that a label costs.
+        Cost of a label in hours.
     table
-        Rows of a user's own by size (key ``n``): activation energy, ln σ, order on the hull, whatever was computed
-        with potentials of these sizes. Their columns are fitted too.
+        The user's own rows by size (key ``n``): errors of activation energy, ln σ, order on the hull or anything else
+        computed with potentials of these sizes. Their columns are fitted too.
     """
     from superionic.training.curves import budget, default_sizes, enough, fit_all, nested_subsets
 
     if not study.split.test:
-        raise StageError("there is no test part", fix="hold some runs out, or give it a share of the labels")
+        raise StageError("there is no test set", fix="hold out some runs, or give it a share of the labels")
     pool = study.split.train
     sizes = sorted(set(sizes or default_sizes(len(pool))))
     base = all_options(study)
@@ -369,5 +367,5 @@ def curve(
 
 
 def training_seed(study: Study, number: int) -> int:
-    """Give the seed of the training number ``number`` of each setting."""
+    """Return the seed of the training with this number, for every setting."""
     return study.bench.seed_for("training", study.seed, number)

@@ -1,4 +1,4 @@
-"""Study of training: a bake-off of ways to train, with a forgetting test and a test of stability."""
+"""Study of training: a comparison of ways to train, with a test of forgetting and a test of stability."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ class _Entrant:
 
     @property
     def tasks(self) -> list[Task[Any]]:
-        """All that its row is made of."""
+        """The tasks on which its row depends."""
         errors = None if self.fitted is None else self.fitted.errors
         return [one for one in (errors, self.forgotten, self.run) if one is not None]
 
 
 def choose_methods(trainer: str, names: Sequence[str] | None = None) -> dict[str, Mapping[str, Any]]:
-    """Give the ways of training of a trainer by name; all that it has if none are named.
+    """Return the ways of training of a trainer by name; all of them by default.
 
     Raises
     ------
     CampaignFileError
-        If there is no such trainer, or it has no such way.
+        If there is no such trainer, or it lacks one of the ways.
     """
     from superionic.registry import trainable
 
@@ -74,34 +74,35 @@ def compare(
     stability: StabilityTest | None = None,
     seeds: int = 1,
 ) -> Comparison:
-    """Train in several ways on the same labels, with the same budget, and compare what comes out.
+    """Train in several ways on the same labels with the same budget, and compare the results.
 
     Parameters
     ----------
     study
         The study.
     methods
-        Name to options that differ (``methods`` of :class:`superionic.registry.Model`).
+        Options of each method that differ, by name (``methods`` of :class:`superionic.registry.Model`).
     others
-        Kept name of a file with structures of other chemistries, for the forgetting test; None for the built-in set.
+        Stored name of a file with structures of other chemistries, for the test of forgetting; by default the
+        built-in set.
     stability
-        A run of the first test structure; None leaves it out.
+        A run of the first test structure; None to skip it.
     seeds
-        Trainings of each method.
+        Number of trainings of each method.
     """
     from superionic.training.base import NEEDS_REPLAY
 
     bench = study.bench
-    strange = bench.task(
+    foreign = bench.task(
         "structures of other chemistries",
         others_task.of(file=others, elements=study.potential.identity.elements, seed=study.seed),
     )
-    parts = [strange.result.atoms[i] for i in range(len(bench.runner.one(strange).atoms))]
-    # Half of the structures are replay data and half judge, so that a multi-head training is not judged on its replay.
-    asked, judged = parts[::2], parts[1::2]
-    own = predictions(bench, "replay before training", asked, study.potential)
-    before = predictions(bench, "judge before training", judged, study.potential)
-    replay = bench.task("replay data", predicted_task.of(atoms=asked, targets=own.result))
+    parts = [foreign.result.atoms[i] for i in range(len(bench.runner.one(foreign).atoms))]
+    # Half of the structures are replay data and half the test, so that no multi-head training is tested on its replay.
+    replayed, tested = parts[::2], parts[1::2]
+    own = predictions(bench, "replay before training", replayed, study.potential)
+    before = predictions(bench, "judge before training", tested, study.potential)
+    replay = bench.task("replay data", predicted_task.of(atoms=replayed, targets=own.result))
     fits: list[tuple[str, int, Fit | None]] = [("pretrained", 0, None)]
     for name, changes in methods.items():
         for number in range(seeds):
@@ -119,8 +120,10 @@ def compare(
         potential = study.potential if entered is None else entered.tuned
         label = name if entered is None else entered.label
         forgotten: Task[ErrorMetrics] | None = None
-        if methods.get(name, {}).get("mode") != "scratch":  # MACE's new network knows the elements of its labels alone
-            after = predictions(bench, f"other chemistries after {label}", judged, potential)
+        if (
+            methods.get(name, {}).get("mode") != "scratch"
+        ):  # a new network of MACE knows only the elements of its labels
+            after = predictions(bench, f"other chemistries after {label}", tested, potential)
             call = forgotten_task.of(after=after.result, before=before.result)
             forgotten = bench.task(f"forgotten by {label}", call)
         run: Task[StabilityRun] | None = None
@@ -133,8 +136,8 @@ def compare(
     return Comparison(
         rows=tuple(_row(study, entrant, entrants) for entrant in entrants),
         by=_apart(study, entrants),
-        n_others=len(judged),
-        n_replay=len(asked),
+        n_others=len(tested),
+        n_replay=len(replayed),
         n_test=len(study.split.test),
         options=all_options(study),
         stability=stability,
@@ -179,7 +182,7 @@ def _ended(outcome: Outcome[StabilityRun]) -> StabilityRun:
 
 @task(version=2)
 def others_task(_context: Context, *, file: str | None, elements: Sequence[str], seed: int) -> Structures:
-    """Give structures of other chemistries that the potential covers: of a file, or the built-in set."""
+    """Return structures of other chemistries covered by the potential, from a file or the built-in set."""
     from superionic.training.forgetting import other_chemistries
 
     if file is None:
@@ -207,7 +210,7 @@ def forgotten_task(_context: Context, *, after: Targets, before: Targets) -> Err
 def stability_task(
     context: Context, *, potential: ChosenPotential, how: StabilityTest, seed: int, atoms: Atoms
 ) -> StabilityRun:
-    """Run hot, and say whether it held for the stated time."""
+    """Run at high temperature, and report whether the run was stable to its end."""
     driver = load(potential, context)
     md = MDSettings(temperature_K=how.temperature_K, thermostat="csvr", timestep_fs=how.timestep_fs, save_every=20)
     n_steps = max(1, round(1000.0 * how.length_ps / md.timestep_fs))

@@ -1,4 +1,4 @@
-"""Study of training: settings searched by the validation loss.
+"""Study of training: a search of settings by the validation loss.
 
 Paper B searched batch size, number of epochs, initial learning rate and number of frozen layers.
 """
@@ -19,7 +19,7 @@ from superionic.stages.studies import Study, all_options, train, training_seed
 def search(
     study: Study, choices: Mapping[str, Sequence[Any]], *, grid: bool = False, seeds: int = 1, rounds: int = 1
 ) -> Search:
-    """Look for the settings of lowest validation loss; the test set judges the one that is chosen, once.
+    """Search for the settings of lowest validation loss; the best are evaluated once on the test set.
 
     Paper B optimised batch size, epochs, learning rate and frozen layers in this way.
 
@@ -30,19 +30,19 @@ def search(
     choices
         Values of each option.
     grid
-        Try all combinations; else one option after the other is varied with the others at their best so far.
+        Try all combinations; otherwise vary one option after the other, with the others at their best so far.
     seeds
-        Trainings of each setting; their mean validation loss counts.
+        Number of trainings of each setting, which are compared by their mean validation loss.
     rounds
-        How often all options are gone through, without ``grid``.
+        Number of passes through all options, without ``grid``.
     """
     fixed = {"energy_weight", "force_weight", "stress_weight", "huber_delta", "loss"} & set(choices)
     if fixed:
         raise CampaignFileError(
-            f"{', '.join(sorted(fixed))} cannot be searched by the validation loss, which it is part of",
+            f"{', '.join(sorted(fixed))} cannot be searched by the validation loss, which depends on them",
             fix="compare such settings by their errors: superionic train compare",
         )
-    known: dict[str, SearchRow] = {}
+    rows: dict[str, SearchRow] = {}
     best: Mapping[str, Any] = {}
     passes: list[list[dict[str, Any]]] = []
     if grid:
@@ -55,14 +55,14 @@ def search(
         passes = [[{name: value} for value in choices[name]] for _ in range(rounds) for name in choices]
     for settings in passes:
         tried = [{**best, **change} for change in settings]
-        tried = [change for change in [dict(best), *tried] if _text(change, study) not in known]
+        tried = [change for change in [dict(best), *tried] if _text(change, study) not in rows]
         unique = {_text(change, study): change for change in tried}
-        known |= _validation_losses(study, unique, seeds)
-        best = min(known.values(), key=lambda row: (row.validation_loss, row.number)).changes
+        rows |= _validation_losses(study, unique, seeds)
+        best = min(rows.values(), key=lambda row: (row.validation_loss, row.number)).changes
     fitted = train(study, "best settings, seed 1", study.split.train, all_options(study, best), training_seed(study, 0))
     errors = study.bench.runner.one(fitted.errors)
     return Search(
-        rows=tuple(sorted(known.values(), key=lambda row: row.validation_loss)),
+        rows=tuple(sorted(rows.values(), key=lambda row: row.validation_loss)),
         best=all_options(study, best),
         set=errors.set,
         before=errors.before,
@@ -115,10 +115,10 @@ def _loss(ended: Trained) -> float:
     Raises
     ------
     StageError
-        If the trainer does not keep it.
+        If the trainer does not record it.
     """
     if ended.best_loss is None:
-        raise StageError("this trainer does not say its validation loss", fix="compare: superionic train compare")
+        raise StageError("this trainer does not report its validation loss", fix="compare: superionic train compare")
     return ended.best_loss
 
 

@@ -33,18 +33,18 @@ _NOT_OF_THE_TRAINER = {
 
 @dataclass(frozen=True)
 class TrainOutput:
-    """What a training gives.
+    """The output of the stage.
 
     Attributes
     ----------
     result
-        For the report.
+        The result for the report.
     weights
-        Weights of the best epoch, of each member of the committee; the first is the potential.
+        Weights of the best epoch of each committee member; the first is the potential.
     dataset
         The split of the labels, and their shifts.
     training
-        What the potential was trained on.
+        The training data.
     """
 
     result: TrainResult
@@ -73,23 +73,23 @@ def run(
     bench
         The workbench.
     labelled
-        Snapshots with accepted labels of all rounds so far; snapshots of one run never come into two of the three sets,
-        and what was held out in a round is held out in all later ones.
+        Snapshots with accepted labels of all rounds so far; snapshots of one run are never divided between the three
+        sets, and those held out in one round are held out in all later ones.
     pretrained
-        The universal potential to begin with.
+        The universal potential to start from.
     round_label
         The round that this training ends.
     ranked
-        Orderings and reference phases of the ranking, which ``replay: foundation`` goes on learning.
+        Orderings and reference phases of the ranking, which ``replay: foundation`` keeps training on.
     number
         Number of the round.
     members
-        Potentials that are trained, a committee if several.
+        Number of potentials to train; several form a committee.
 
     Raises
     ------
     StageError
-        If the pre-flight finds what would spoil the training.
+        If the pre-flight check detects a problem that would spoil the training.
     """
     bench = bench.at("train")
     from superionic.training.base import FOUNDATION
@@ -128,7 +128,7 @@ def run(
         raise StageError(
             "the labels would spoil the training: " + "; ".join(f"{f.name}: {f.evidence}" for f in wrong),
             where=f"{bench.stage}: pre-flight{tail}",
-            fix=f"{wrong[0].fix} If the labels are right all the same, set `train.preflight: warn`.",
+            fix=f"{wrong[0].fix} If the labels are right nevertheless, set `train.preflight: warn`.",
         )
 
     def fitted(label: str, dataset: Task[Dataset], seed: int) -> Task[Trained]:
@@ -173,18 +173,18 @@ def run(
 
 
 def options_for(settings: TrainSettings, pretrained: ChosenPotential) -> tuple[str, dict[str, Any]]:
-    """Name the trainer of a potential, and choose its options out of the ``train`` section.
+    """Return the name of a potential's trainer, and its options from the ``train`` section.
 
     Raises
     ------
     CampaignFileError
-        If there is none, or an option is impossible.
+        If there is no trainer, or an option is invalid.
     """
     from superionic.training.base import FOUNDATION, options_of
 
     name = settings.trainer or pretrained.identity.name
     shared = settings.model_dump(mode="json", exclude=_NOT_OF_THE_TRAINER)
-    # A file with several heads or levels of theory is trained in the one in which it sampled.
+    # A file with several heads or levels of theory is trained in the one that sampled.
     shared |= {"modal": pretrained.options.get("modal")}
     if settings.replay == FOUNDATION:
         shared |= {"replay_labels": FOUNDATION}
@@ -192,7 +192,7 @@ def options_for(settings: TrainSettings, pretrained: ChosenPotential) -> tuple[s
 
 
 def group_of(snapshot: Snapshot, split_by: str) -> str:
-    """Name what a snapshot must stay together with: its run, its ordering, or its composition."""
+    """Return the name of a snapshot's group, which the split never divides: its run, ordering or composition."""
     if split_by == "composition":
         return snapshot.composition
     if split_by == "ordering" and snapshot.ordering is not None:
@@ -203,10 +203,10 @@ def group_of(snapshot: Snapshot, split_by: str) -> str:
 def _split_of_member(
     settings: TrainSettings, bench: Workbench, groups: Sequence[str], split: Split, member: int
 ) -> Split:
-    """Divide the labels anew for a further member of a committee: another split, the same test set.
+    """Divide the labels for a further committee member: another split, but the same test set.
 
-    Each leaves out runs of its own for its validation, so that the members disagree where the labels do not decide;
-    what the first one is tested on none of them sees.
+    Each member is validated on different runs, so that members disagree where the labels leave freedom; none of them is
+    trained on the test set of the first.
     """
     from superionic.training.committee import member_split
 

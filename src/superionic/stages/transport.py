@@ -42,7 +42,7 @@ _TRACE_POINTS = 500
 
 @dataclass(frozen=True)
 class TransportOutput:
-    """What the stage gives: its result, and the runs for the analysis."""
+    """The output of the stage: its result, and the runs for the analysis."""
 
     result: TransportResult
     runs: tuple[TransportRun, ...]
@@ -63,10 +63,10 @@ def run(
     bench
         The workbench.
     candidates
-        Relaxed orderings with their energies; references are left out.
+        Relaxed orderings with their energies; references are ignored.
     potentials
         The potential that drives the dynamics, or the members of a committee: replicas take turns with them, so that
-        what the replicas scatter by holds what the members disagree by.
+        the scatter of replicas includes the disagreement of members.
 
     Raises
     ------
@@ -124,7 +124,7 @@ def run(
 
 
 def lowest_orderings(settings: TransportSettings, candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Return the orderings that are run: the lowest of each crystal and composition, within the limit above the hull.
+    """Return the orderings to run: the lowest of each crystal and composition within the limit above the hull.
 
     Raises
     ------
@@ -132,24 +132,24 @@ def lowest_orderings(settings: TransportSettings, candidates: Sequence[Candidate
         If no ordering is within the limit.
     """
     limit = settings.max_energy_above_hull_meV_per_atom
-    chosen = [
+    within_limit = [
         candidate
         for candidate in lowest_of_each(candidates, settings.per_composition)
         if limit is None
         or candidate.e_above_hull_eV_per_atom is None
         or candidate.e_above_hull_eV_per_atom * 1000.0 <= limit
     ]
-    if not chosen:
+    if not within_limit:
         raise StageError(
             f"no ordering is within {limit:g} meV/atom of the hull",
             where="transport.max_energy_above_hull_meV_per_atom",
             fix="raise the limit, or remove it",
         )
-    return chosen
+    return within_limit
 
 
 def lengths_at(settings: TransportSettings, temperature_K: float) -> TransportSettings | LongRuns:
-    """Return the section that has ``nvt_equilibration_ps`` and ``production_ps`` of a temperature."""
+    """Return the section with ``nvt_equilibration_ps`` and ``production_ps`` for a temperature."""
     long_runs = settings.long_runs
     return long_runs if long_runs is not None and temperature_K < long_runs.below_K else settings
 
@@ -202,7 +202,7 @@ def _chain(
 
 
 def _limits(settings: TransportSettings, potential: ChosenPotential) -> Limits | None:
-    """Let a student tell how far it extrapolates, without stopping: the report judges."""
+    """Return limits by which a student records its extrapolation without stopping; the report judges that."""
     if potential.name != _STUDENT:
         return None
     every = max(1, round(_GRADE_EVERY_FS / settings.timestep_fs))
@@ -249,7 +249,7 @@ def collect_task(
     numbers: IntArray,
     temperatures_K: Sequence[FloatArray],
 ) -> Trajectory:
-    """Describe a run: cell, temperature, volumes on the way, who is mobile. The positions stay in its segments."""
+    """Describe a run by cell, temperature, volumes and number of mobile ions; positions stay in its segments."""
     from ase.data import atomic_numbers
 
     cell = cells[0][0]
@@ -284,5 +284,5 @@ def collect_task(
 def _mean_cell(cells: FloatArray, frame_interval_ps: float, n_atoms: int) -> MeanCell | None:
     try:
         return mean_cell(cells, frame_interval_ps, n_atoms=n_atoms)
-    except AnalysisError:  # too few frames for a mean with an error: the trace is there all the same
+    except AnalysisError:  # too few frames for a mean with an error; the trace remains
         return None

@@ -1,4 +1,4 @@
-"""Stage *validate*: errors of the fine-tuned and of the pretrained potential on labels that training has not seen."""
+"""Stage *validate*: errors of the fine-tuned and of the pretrained potential on labels not used in training."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def run(
     tuned
         The fine-tuned potential.
     training
-        What it was trained on.
+        The training data.
     dataset
         The split into sets, and the energy shifts.
     """
@@ -66,7 +66,7 @@ def _cautions(settings: ValidateSettings, errors: ErrorMetrics) -> Iterator[str]
 
 
 def kinds_of(labelled: Sequence[Snapshot]) -> dict[str, list[str | float | None]]:
-    """Sort snapshots by composition, phase and temperature, for errors apart."""
+    """Return composition, phase and temperature of snapshots, by which errors are also listed."""
     return {
         "composition": [snapshot.composition for snapshot in labelled],
         "phase": [snapshot.phase for snapshot in labelled],

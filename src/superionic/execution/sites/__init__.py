@@ -1,6 +1,6 @@
-"""Sites: machines past this one, on which tasks run from a *site file* of the user, never from the campaign.
+"""Sites: other machines on which tasks run, described by a *site file* of the user and never by the campaign.
 
-:mod:`.site_file` is what the user writes, :mod:`.base` the seam between a campaign and whatever hands tasks out,
-:mod:`.parsl_engine` the pilot jobs of Parsl behind it, :mod:`.slurm` the commands of Slurm, :mod:`.node` what runs on
-the node.
+:mod:`.site_file` defines that file, :mod:`.base` the interface between a campaign and a pool of workers,
+:mod:`.parsl_engine` the pool of Parsl's pilot jobs, :mod:`.slurm` the commands of Slurm, and :mod:`.node` what runs on
+a node.
 """

@@ -1,7 +1,7 @@
-"""The seam: a campaign asks for a place to run its tasks, and gets an executor and how many tasks it takes at once.
+"""The interface between a campaign and a site: an executor, and the number of tasks to submit at a time.
 
-Another engine than Parsl is a function of the type :data:`Opener`, under a name in the entry-point group
-``superionic.sites`` of any installed package; a site file chooses it with ``pool: NAME``.
+A pool other than Parsl's is a function of the type :data:`Opener`, under a name in the entry-point group
+``superionic.sites`` of any installed package; a site file selects it with ``pool: NAME``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 GROUP: Final = "superionic.sites"
 DFT_ENGINES: Final = frozenset({"gpaw", "vasp", "tblite"})
-"""Labellers whose tasks run in the jobs of ``dft``."""
+"""Labellers whose tasks run in jobs of the kind ``dft``."""
 _OWN: Final = {
     "parsl": "superionic.execution.sites.parsl_engine:open_parsl",
     "processes": "superionic.execution.sites.processes:open_processes",
@@ -33,18 +33,18 @@ _OWN: Final = {
 
 @dataclass(frozen=True)
 class SiteRun:
-    """What an engine is given.
+    """The arguments of an :data:`Opener`.
 
     Attributes
     ----------
     site
         The site file.
     run_folder
-        Folder of the campaign's results, seen by all nodes; absolute.
+        Absolute path of the campaign's results, visible to all nodes.
     slots
-        What the campaign would use on one machine; its threads hold where the site file says nothing.
+        Slots on a single machine; their number of threads applies unless the site file states one.
     say
-        Hears what people should know, a line at a time.
+        Receives messages for the user, a line at a time.
     """
 
     site: Site
@@ -55,19 +55,19 @@ class SiteRun:
 
 @dataclass(frozen=True)
 class TaskPool:
-    """Where tasks can run.
+    """A set of workers that run tasks.
 
     Attributes
     ----------
     executor
-        Takes ``submit(execute, request)``. A future of it ends with a reply; with a :class:`SuperionicError` if nothing
-        can run here any more; with any other exception if the machine that had the task was lost.
+        Accepts ``submit(execute, request)``. Its future ends with a reply, with a :class:`SuperionicError` if nothing
+        can run here any longer, or with any other exception if the machine that ran the task was lost.
     slots
-        How many tasks to hand over at once.
+        Number of tasks to submit at a time.
     visibility_s
-        How long a result that was stored there may take to be seen here.
+        Longest time for a result stored there to become visible here.
     progress_every_s
-        How often at most a task says how far it is.
+        Shortest interval between two progress reports of a task.
     """
 
     executor: Executor
@@ -87,36 +87,36 @@ def local_place(slots: Slots) -> Iterator[TaskPool]:
 
 
 def open_site(run: SiteRun) -> AbstractContextManager[TaskPool]:
-    """Start what the site file names; leaving the block ends it, and everything that it started.
+    """Start the pool that the site file names; leaving the block ends it, and everything that it started.
 
     Raises
     ------
     EngineError
-        If the pool of the site file is not known, or cannot be loaded.
+        If the pool of the site file is unknown, or cannot be loaded.
     """
     return find_opener(run.site.pool)(run)
 
 
 def find_opener(name: str) -> Opener:
-    """Return an engine by its name: one of superionic's own, or an entry point of another package.
+    """Return the opener of a pool: one of superionic's own, or an entry point of another package.
 
     Raises
     ------
     EngineError
-        If there is none, or it cannot be imported.
+        If there is none of that name, or it cannot be imported.
     """
     points = {point.name: point for point in importlib.metadata.entry_points(group=GROUP)}
     points |= {own: importlib.metadata.EntryPoint(own, value, GROUP) for own, value in _OWN.items()}
     if name not in points:
         raise EngineError(
-            f"there is no pool {name!r}",
+            f"there is no pool called {name!r}",
             where="pool in the site file",
             fix=f"choose one of {', '.join(sorted(points))}, or install the package that provides it",
         )
     try:
         opener: Opener = points[name].load()
     except ImportError as error:
-        fix = "pip install 'superionic[slurm]'" if name == "parsl" else "install what the message names"
+        fix = "pip install 'superionic[slurm]'" if name == "parsl" else "install the module named in the message"
         raise EngineError(
             f"the pool {name!r} cannot be loaded: {error}", where="pool in the site file", fix=fix
         ) from error
@@ -124,13 +124,13 @@ def find_opener(name: str) -> Opener:
 
 
 def kind_of(request: Request) -> Kind:
-    """Tell what a task needs, from the plain data that describes it."""
+    """Return the kind of job that a task needs, from its request."""
     descriptor: dict[str, Any] = request.get("descriptor", {})
     return kind_of_task(str(descriptor.get("engine", {}).get("name", "core")), descriptor.get("settings", {}))
 
 
 def kind_of_task(engine: str, settings: Mapping[str, Any]) -> Kind:
-    """Tell in which jobs a task of an engine and with some settings runs."""
+    """Return the kind of job in which a task runs, from its engine and settings."""
     if engine in DFT_ENGINES or settings.get("labeller") in DFT_ENGINES:
         return "dft"
     return "core" if engine == "core" else "potential"

@@ -1,4 +1,4 @@
-"""The shell scripts of jobs: what is asked of the scheduler, and what is said to the node before work begins."""
+"""The shell scripts of jobs: the request to the scheduler, and the environment of the node."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from superionic.execution.sites.node import ENDS_VARIABLE, GPUS_VARIABLE, SCRATC
 if TYPE_CHECKING:
     from superionic.execution.sites.site_file import Block, Queue, Site
 
-_HANDED_ON = ("SUPERIONIC_VASP", "PMG_VASP_PSP_DIR", "SUPERIONIC_PACKAGE_INDEX")
+_EXPORTED = ("SUPERIONIC_VASP", "PMG_VASP_PSP_DIR", "SUPERIONIC_PACKAGE_INDEX")
 
 
 def block_script(site: Site, block: Block, *, name: str, log: Path, command: str) -> str:
-    """Return the script of a job that runs tasks: ``command`` once on each node, for as long as it has work.
+    """Return the script of a job that runs tasks: it starts ``command`` once on each node.
 
     Parameters
     ----------
     name, log
-        Name of the job, and the file that its output goes to.
+        Name of the job, and the file for its output.
     command
         Shell command of one node's workers.
     """
@@ -58,12 +58,12 @@ def block_script(site: Site, block: Block, *, name: str, log: Path, command: str
 
 
 def driver_script(site: Site, *, name: str, script: Path, log: Path, command: Sequence[str]) -> str:
-    """Return the script of the job that runs a campaign and follows itself.
+    """Return the script of the job that runs a campaign and submits its own successor.
 
-    Its first argument says how many follow at most; what comes after it are further options of the command, for this
-    job and not for its followers. The follower is handed in first thing, to start when this job has ended in whatever
-    way, so that the crash of a node is survived as well as the end of the walltime; when the campaign is done, or ends
-    by a mistake that only its user can mend, the follower is cancelled.
+    Its first argument is the largest number of successors; further arguments are options of the command, for this job
+    and not for its successors. The successor is submitted at the start, to run when this job has ended in any way, so
+    that the campaign survives the crash of a node as well as the end of the walltime. When the campaign is done, or
+    ends with an error that only the user can mend, the successor is cancelled.
     """
     driver = site.driver
     shape = ["--nodes=1", *_one_task(driver.cores)]
@@ -77,7 +77,7 @@ def driver_script(site: Site, *, name: str, script: Path, log: Path, command: Se
         walltime_h=driver.walltime_h,
         append=True,
     )
-    # Slurm's words to this job are no wishes for the one that follows it.
+    # The variables that Slurm set for this job must not become options of its successor.
     clean = "env $(compgen -e | sed -n '/^SLURM_CONF$/d; s/^SLURM/-u SLURM/p')"
     body = f"""
 left=${{1:-0}}
@@ -85,16 +85,16 @@ follower=
 if [ "$left" -gt 0 ]; then
     follower=$({clean} sbatch --parsable --dependency="afterany:$SLURM_JOB_ID" {shlex.quote(str(script))} $((left - 1)))
     follower=${{follower%%;*}}
-    [ -n "$follower" ] || echo "no job could be handed in to follow this one" >&2
+    [ -n "$follower" ] || echo "no successor of this job could be submitted" >&2
 fi
-set -m  # otherwise what runs in the background is made deaf to Ctrl-C
+set -m  # otherwise background processes ignore Ctrl-C
 {shlex.join(command)} "${{@:2}}" &
 child=$!
 stopped=
 trap 'stopped=1; kill -TERM "$child" 2>/dev/null' TERM
 wait "$child"; code=$?
 while kill -0 "$child" 2>/dev/null; do wait "$child"; code=$?; done
-# What ended it from outside (a signal, the walltime) is no reason to stop; its own exit code is.
+# After an end from outside (a signal, the walltime) the successor continues; after an exit of its own it is cancelled.
 if [ -z "$stopped" ] && [ "$code" -lt 128 ] && [ -n "$follower" ]; then scancel "$follower"; fi
 exit "$code"
 """
@@ -102,15 +102,15 @@ exit "$code"
 
 
 def environment_lines(site: Site, environment: Mapping[str, str] = os.environ) -> list[str]:
-    """Return shell lines that make a node see what this machine sees: programs, engines, and the user's VASP."""
+    """Return shell lines that give a node what this machine has: programs, engines, and the user's VASP."""
     home = site.superionic_home or str(superionic_home())
     paths = dict.fromkeys([sysconfig.get_path("scripts"), str(Path(sys.executable).parent)])
-    handed_on = [f"export {name}={shlex.quote(environment[name])}" for name in _HANDED_ON if name in environment]
+    exports = [f"export {name}={shlex.quote(environment[name])}" for name in _EXPORTED if name in environment]
     return [
         f'export PATH={shlex.quote(os.pathsep.join(paths))}:"$PATH"',
         f"export SUPERIONIC_HOME={shlex.quote(home)}",
         "export PYTHONNOUSERSITE=1",
-        *handed_on,
+        *exports,
     ]
 
 

@@ -1,4 +1,4 @@
-"""Engine environments as one archive each: loading CHGNet is 37,000 look-ups of files, and a cluster has one server."""
+"""Engine environments as single archives: loading CHGNet looks up 37,000 files, on a file server that all share."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from superionic.execution.home import superionic_home
 
 
 def pack_engine(python: Path) -> Path | None:
-    """Return the archive of the engine environment whose interpreter is ``python``, made if it is not there yet.
+    """Return the archive of the engine environment whose interpreter is ``python``; create it if it does not exist.
 
     Returns
     -------
     Path or None
-        None if the interpreter is not that of an engine's own environment.
+        None if the interpreter does not belong to an engine's environment.
 
     Raises
     ------
@@ -28,20 +28,20 @@ def pack_engine(python: Path) -> Path | None:
     engines = superionic_home() / "engines"
     if folder.parent != engines or not (folder / "engine.json").is_file():
         return None
-    # The record changes with everything that the environment was made from.
+    # The record changes with everything that the environment was built from.
     version = hashlib.sha256((folder / "engine.json").read_bytes()).hexdigest()[:16]
     archive = superionic_home() / "packed" / f"{folder.name}-{version}.tar"
     if archive.exists():
         return archive
     archive.parent.mkdir(parents=True, exist_ok=True)
     draft = archive.with_name(f"{archive.name}.{os.getpid()}.tmp")
-    made = subprocess.run(
+    completed = subprocess.run(
         ["tar", "-cf", str(draft), "-C", str(folder), "."], check=False, stdin=subprocess.DEVNULL, capture_output=True
     )
-    if made.returncode != 0:
+    if completed.returncode != 0:
         draft.unlink(missing_ok=True)
         raise StorageError(
-            f"the engine {folder.name} cannot be packed: {made.stderr.decode(errors='replace').strip()[-300:]}",
+            f"the engine {folder.name} cannot be packed: {completed.stderr.decode(errors='replace').strip()[-300:]}",
             where=str(archive),
             fix="free some space, or set `pack_engines: false` in the site file",
         )

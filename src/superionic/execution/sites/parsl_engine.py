@@ -1,13 +1,13 @@
-"""Pilot jobs by Parsl's HighThroughputExecutor: a job stays, and runs one task after the other.
+"""Pilot jobs by Parsl's HighThroughputExecutor: each job runs one task after the other.
 
-What the executor does well is used as it is: an interchange process that knows which worker is free, encrypted
-messages, signs of life, jobs as many as there is work for. What was seen to go wrong is taken care of here:
+The executor provides an interchange process that knows which workers are free, encrypted messages, heartbeats, and as
+many jobs as there is work for. This module works around what goes wrong with it:
 
-- a killed driver leaves the interchange, and so its jobs, alive: the interchange dies with this process;
-- an interchange that dies leaves every future open: it is watched, and its tasks are reported as lost;
-- a job that the scheduler has forgotten keeps its last state: what squeue does not list has ended;
-- refused jobs are asked for again for ever: after some refusals in a row the run ends with the words of sbatch;
-- jobs of a killed driver work on: those of this run folder are ended when the next driver starts.
+- a killed driver leaves the interchange, and so its jobs, alive: here the interchange dies with this process;
+- an interchange that dies leaves every future open: here it is watched, and its tasks are reported as lost;
+- a job that the scheduler has forgotten keeps its last state: here a job that squeue does not list has ended;
+- refused jobs are requested again for ever: here the run ends with the message of sbatch after several refusals;
+- jobs of a killed driver keep running: here the next driver cancels those of its run folder.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ _STRATEGY_S: Final = 2.0
 _IDLE_S: Final = 60.0
 _LONGEST_WAIT_S: Final = 300.0
 _ASK_AGAIN_S: Final = 20.0
-_AHEAD: Final = 2  # messages under way for each worker: one at work, one that waits for it
-_BATCH: Final = 16  # tasks in one message at most
+_AHEAD: Final = 2  # messages sent per worker: one being worked on, one waiting
+_BATCH: Final = 16  # most tasks in one message
 _BATCH_S: Final = 5.0
-_HANDED_OVER: Final = 8  # tasks handed over for each worker, so that short ones can share messages
+_SUBMITTED: Final = 8  # tasks submitted per worker, so that short ones can share messages
 _KEPT_LOGS: Final = 5
 _STATES: Final = {
     "PENDING": JobState.PENDING,
@@ -84,26 +84,26 @@ def open_parsl(run: SiteRun) -> Iterator[TaskPool]:
     Raises
     ------
     EngineError
-        If the site file asks for Slurm, and there is none here.
+        If the site file names Slurm, and this machine lacks its commands.
     """
     if run.site.scheduler == "slurm":
         if not slurm.is_there():
             raise EngineError(
-                "the commands of Slurm are not on this machine",
+                "the commands of Slurm were not found on this machine",
                 where="scheduler in the site file",
                 fix="run on a login node of the cluster, or set `scheduler: local` for a trial here",
             )
-        _end_what_was_left(run)
+        _cancel_leftover_jobs(run)
     executor = ParslExecutor(run)
     try:
-        slots = Slots(_HANDED_OVER * run.site.workers, run.slots.threads)
+        slots = Slots(_SUBMITTED * run.site.workers, run.slots.threads)
         yield TaskPool(executor, slots, run.site.visibility_s, run.site.progress_every_s)
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
 
 
-def _end_what_was_left(run: SiteRun) -> None:
-    """End the jobs that an earlier driver of this run folder left; a scheduler that does not answer is asked again."""
+def _cancel_leftover_jobs(run: SiteRun) -> None:
+    """Cancel the jobs that an earlier driver of this run folder left; retry while the scheduler does not answer."""
     latest = time.monotonic() + _LONGEST_WAIT_S
     while True:
         try:
@@ -111,21 +111,21 @@ def _end_what_was_left(run: SiteRun) -> None:
         except EngineError as error:
             if time.monotonic() > latest:
                 raise
-            run.say(f"{error.message}; it is asked again")
+            run.say(f"{error.message}; trying again")
             time.sleep(_ASK_AGAIN_S)
         else:
             if left:
-                run.say(f"ended {len(left)} jobs that an earlier run of this folder had left")
+                run.say(f"cancelled {len(left)} jobs that an earlier run of this folder had left")
             return
 
 
 class ParslExecutor(Executor):
-    """Hands tasks to jobs of their kind, which are asked for when the first task of the kind comes.
+    """Submits tasks to jobs of their kind, which are requested when the first task of the kind arrives.
 
     Parameters
     ----------
     run
-        The site, the run folder, and who hears of what happens.
+        The site, the run folder, and the receiver of messages.
     """
 
     def __init__(self, run: SiteRun) -> None:
@@ -136,7 +136,7 @@ class ParslExecutor(Executor):
         self._closed = False
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Run ``function`` on a node; requests of tasks (``submit(execute, request)``) go to jobs of their kind."""
+        """Run ``function`` on a node; tasks (``submit(execute, request)``) run in jobs of their kind."""
         if self._closed:
             raise RuntimeError("the executor was shut down")
         if function is not execute or len(args) != 1:
@@ -154,7 +154,7 @@ class ParslExecutor(Executor):
         return pool.perform(request)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End all jobs and what hands tasks to them."""
+        """End all jobs and the processes that send them tasks."""
         self._closed = True
         for pool in self._pools.values():
             pool.close()
@@ -195,7 +195,7 @@ class _Pool:
         threading.Thread(target=self._watch, name=f"interchange-{name}", daemon=True).start()
 
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Future[Any]:
-        """Run anything on a node."""
+        """Run any function on a node."""
         future: Future[Any] = Future()
         with self._lock:
             self._open.add(future)
@@ -203,27 +203,27 @@ class _Pool:
         return future
 
     def perform(self, request: Request) -> Future[Any]:
-        """Run a task; tasks that have to wait for a worker anyway share messages."""
+        """Run a task; tasks that must wait for a worker anyway share messages."""
         future: Future[Any] = Future()
         with self._lock:
             self._open.add(future)
             self._waiting.append((request, future))
-        self._send_what_waits()
+        self._send_waiting()
         return future
 
     def close(self) -> None:
         """End the jobs, the interchange, and the futures that are still open."""
         self._closing = True
-        # Not the poller's own close: that asks an interchange that may be dead, as its thread may be doing for ever.
+        # Not the poller's own close, which may wait for ever for an answer from a dead interchange.
         Timer.close(self._poller, timeout=0.0 if self.broken else 2 * slurm.TIMEOUT_S)
         self._jobs.end_all()
-        with suppress(Exception):  # the sockets of a dead interchange; nothing is owed to them
+        with suppress(Exception):  # the sockets of an interchange that may be dead
             self._htex.shutdown(timeout=5.0)
         self._fail_all(BrokenExecutor("the executor was shut down"))
 
     # ---- messages ---------------------------------------------------------------------------------------------------
 
-    def _send_what_waits(self) -> None:
+    def _send_waiting(self) -> None:
         while True:
             with self._lock:
                 if not self._waiting or self._messages >= _AHEAD * self.block.workers:
@@ -242,7 +242,7 @@ class _Pool:
     ) -> None:
         try:
             sent = self._htex.submit(function, {}, *args, **kwargs)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
+        except Exception as error:  # noqa: BLE001 - any exception becomes that of the future
             sent = Future()
             sent.set_exception(error)
         sent.add_done_callback(then)
@@ -254,15 +254,15 @@ class _Pool:
             for _, future in batch:
                 self._settle(future, done)
         else:
-            again = []
+            not_started = []
             for (request, future), reply in zip(batch, done.result(), strict=True):
                 if reply is None:
-                    again.append((request, future))
+                    not_started.append((request, future))
                 else:
                     self._settle(future, reply=reply)
             with self._lock:
-                self._waiting.extendleft(reversed(again))
-        self._send_what_waits()
+                self._waiting.extendleft(reversed(not_started))
+        self._send_waiting()
 
     def _settle(self, future: Future[Any], done: Future[Any] | None = None, *, reply: Any = None) -> None:
         with self._lock:
@@ -271,7 +271,7 @@ class _Pool:
             self._open.discard(future)
         error = None if done is None else done.exception()
         if error is not None:
-            # What the executor raises for want of jobs stands for our own words.
+            # If no jobs are to be had, the executor raises a substitute for our own exception.
             future.set_exception(self._htex.executor_exception if self._htex.bad_state_is_set else error)
         else:
             future.set_result(reply if done is None else done.result())
@@ -289,10 +289,10 @@ class _Pool:
         self._htex.interchange_proc.wait()
         if not self._closing:
             self.broken = True
-            self._fail_all(BrokenExecutor("the process that hands tasks to the jobs has ended"))
+            self._fail_all(BrokenExecutor("the process that sends tasks to the jobs has ended"))
 
     def _judge(self, htex: Any, status: dict[str, JobStatus]) -> None:
-        """End the run if no job is taken, or if jobs end one after the other before a worker reports."""
+        """End the run if all jobs are refused, or if one after the other ends before a worker reports."""
         if self._closing or htex.bad_state_is_set:
             return
         alive = any(not each.terminal for each in status.values())
@@ -308,10 +308,10 @@ class _Pool:
             self._give_up(
                 htex,
                 EngineError(
-                    f"{len(last)} jobs in a row ended before a worker of theirs reported; the last one said: "
+                    f"{len(last)} jobs in a row ended before any of their workers reported; output of the last one: "
                     f"{self._jobs.last_words() or 'nothing'}",
                     where=str(self._jobs.folder),
-                    fix="see that nodes have this folder and this Python, and that the lines of `setup` work",
+                    fix="check that nodes have this folder and this Python, and that the lines of `setup` work",
                 ),
             )
 
@@ -321,10 +321,10 @@ class _Pool:
 
 
 class _Executor(HighThroughputExecutor):  # type: ignore[misc]  # Parsl has no types
-    """Parsl's executor, which ends no job that still waits in the queue because it had no task there."""
+    """Parsl's executor, except that it ends no job for idleness while that still waits in the queue."""
 
     def scale_in(self, blocks: int, max_idletime: float | None = None) -> list[str]:
-        """End ``blocks`` jobs; with ``max_idletime``, at most so many, that were without a task for so long (in s)."""
+        """End ``blocks`` jobs; with ``max_idletime`` (in s), at most as many, of those idle for longer."""
         if max_idletime is None:
             ended: list[str] = super().scale_in(blocks)
             return ended
@@ -336,16 +336,16 @@ class _Executor(HighThroughputExecutor):  # type: ignore[misc]  # Parsl has no t
                 idle[name] = min(manager["idle_duration"], idle.get(name, math.inf))
                 if manager["tasks"] or manager["idle_duration"] <= max_idletime:
                     busy.add(name)
-        chosen = sorted(idle.keys() - busy, key=lambda name: (-idle[name], name))[: max(0, blocks)]
-        for name in chosen:
+        longest_idle = sorted(idle.keys() - busy, key=lambda name: (-idle[name], name))[: max(0, blocks)]
+        for name in longest_idle:
             self._hold_block(name)
-        if chosen:
-            self.provider.cancel([self.blocks_to_job_id[name] for name in chosen])
-        return chosen
+        if longest_idle:
+            self.provider.cancel([self.blocks_to_job_id[name] for name in longest_idle])
+        return longest_idle
 
 
 class _Jobs(ClusterProvider):  # type: ignore[misc]  # Parsl has no types
-    """Jobs of one kind, as Parsl asks for them."""
+    """Jobs of one kind, in the form that Parsl requests them."""
 
     def __init__(self, run: SiteRun, name: str, block: Block, folder: Path) -> None:
         super().__init__(
@@ -355,7 +355,7 @@ class _Jobs(ClusterProvider):  # type: ignore[misc]  # Parsl has no types
             min_blocks=block.min_jobs,
             max_blocks=block.max_jobs,
             parallelism=1.0,
-            walltime="00:00:00",  # the script says it
+            walltime="00:00:00",  # stated in the script
             launcher=SimpleLauncher(),
         )
         folder.mkdir(parents=True, exist_ok=True)
@@ -371,11 +371,11 @@ class _Jobs(ClusterProvider):  # type: ignore[misc]  # Parsl has no types
 
     @property
     def status_polling_interval(self) -> float:
-        """Seconds between questions about the jobs."""
+        """Interval in s between two queries about the jobs."""
         return float(self._site.poll_s)
 
     def submit(self, command: str, tasks_per_node: int, job_name: str = "") -> str:
-        """Ask for one more job and return its id."""
+        """Submit one more job and return its id."""
         if self._closed.is_set() or time.monotonic() < self._not_before:
             raise slurm.SbatchRefused(self.refusal)
         self._count += 1
@@ -392,7 +392,7 @@ class _Jobs(ClusterProvider):  # type: ignore[misc]  # Parsl has no types
             wait_s = 0.0 if self.refused < self.allowed else 2.0 ** (self.refused - self.allowed + 2)
             self._not_before = time.monotonic() + min(wait_s, _LONGEST_WAIT_S)
             raise
-        if self._closed.is_set():  # while the scheduler was asked
+        if self._closed.is_set():  # while the job was being submitted
             self._end([job])
             raise slurm.SbatchRefused("the run is ending")
         self.refused, self.refusal = 0, ""
@@ -407,7 +407,7 @@ class _Jobs(ClusterProvider):  # type: ignore[misc]  # Parsl has no types
         return [True] * len(job_ids)
 
     def end_all(self) -> None:
-        """End every job that is not known to have ended, and ask for none any more."""
+        """End every job that is not known to have ended, and submit no more."""
         self._closed.set()
         self.cancel(self._alive())
 
@@ -444,14 +444,14 @@ class SlurmJobs(_Jobs):
         alive = self._alive()
         listed = slurm.jobs(self._name) if alive else None
         if listed is None:
-            return  # the controller does not answer; it is asked again
+            return  # the controller does not answer; it is queried again later
         for job in alive:
-            state = listed[job].state if job in listed else "COMPLETED"  # forgotten is over
+            state = listed[job].state if job in listed else "COMPLETED"  # a forgotten job has ended
             default = JobState.FAILED if state in slurm.ENDED else JobState.RUNNING
             known = _STATES.get(state, default)
             self.resources[job]["status"] = JobStatus(known)
             if known in (JobState.TIMEOUT, JobState.FAILED):
-                self._say(f"job {job} ended: {state.lower().replace('_', ' ')}; what it did not finish is done again")
+                self._say(f"job {job} ended: {state.lower().replace('_', ' ')}; its unfinished tasks run again")
 
 
 class LocalJobs(_Jobs):
@@ -502,7 +502,7 @@ def _start(
         provider=jobs,
         launch_cmd=DEFAULT_LAUNCH_CMD.replace("process_worker_pool.py", workers),
         interchange_launch_cmd=_interchange(scripts / "interchange.py"),
-        address=site.address or "127.0.0.1",  # replaced below: by itself, Parsl would ask a server on the internet
+        address=site.address or "127.0.0.1",  # replaced below; otherwise Parsl would query a server on the internet
         cores_per_worker=float(block.cores_per_worker),
         max_workers_per_node=block.workers_per_node,
         heartbeat_period=site.heartbeat_s,
@@ -515,14 +515,14 @@ def _start(
         htex.address, htex.all_addresses = None, _addresses()
     htex.run_dir, htex.run_id = str(logs), str(uuid.uuid4())
     (logs / name).mkdir(parents=True, exist_ok=True)
-    # Parsl logs refused jobs as errors with tracebacks; they are said in words instead.
+    # Parsl logs refused jobs as errors with tracebacks; messages report them instead.
     logging.getLogger("parsl").setLevel(logging.CRITICAL)
     htex.start()
     return htex
 
 
 def _interchange(script: Path) -> list[str]:
-    """Return the command of the interchange: deaf to Ctrl-C, and killed with this process where that can be had."""
+    """Return the command of the interchange: unaffected by Ctrl-C, and killed with this process where possible."""
     command = [sys.executable, str(script)]
     if shutil.which("setpriv"):
         command = ["setpriv", "--pdeathsig", "KILL", *command]
@@ -545,7 +545,7 @@ def _addresses() -> set[str]:
 
 
 def _new_log_folder(run_folder: Path) -> Path:
-    """Make the folder of this run's scripts and logs, and remove those of long ago."""
+    """Create the folder for this run's scripts and logs, and remove the oldest ones."""
     root = run_folder / "site"
     root.mkdir(parents=True, exist_ok=True)
     old = sorted((int(entry.name), entry) for entry in root.iterdir() if entry.name.isdigit())

@@ -1,4 +1,4 @@
-"""A second engine behind the seam: the workers are processes of this machine. It needs no scheduler and no Parsl."""
+"""The pool ``processes``: the workers are processes of this machine, without a scheduler or Parsl."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from superionic.execution.sites.base import SiteRun, TaskPool
 
 @contextmanager
 def open_processes(run: SiteRun) -> Iterator[TaskPool]:
-    """Provide as many worker processes as the jobs of ``core`` have on one node."""
+    """Provide as many worker processes as a job of ``core`` has on one node."""
     block = run.site.kinds.core
     slots = Slots(block.workers_per_node, block.threads or run.slots.threads)
     executor = ProcessPoolExecutor(slots.workers, mp_context=multiprocessing.get_context("spawn"))

@@ -1,4 +1,4 @@
-"""The site file: where tasks run, said once for a cluster and used with any campaign."""
+"""The site file: where tasks run, described once for a cluster and used with any campaign."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Positive = Annotated[float, Field(gt=0)]
 
 def _one_line(text: str) -> str:
     if "\n" in text or "\r" in text:
-        raise ValueError("this is one line; write several lines as a list")
+        raise ValueError("expected one line; write several lines as a list")
     return text
 
 
 def _word(text: str) -> str:
-    if not text or any(sign.isspace() for sign in text):
-        raise ValueError("this is one word, as Slurm knows it")
+    if not text or any(character.isspace() for character in text):
+        raise ValueError("expected one word, as Slurm uses it")
     return text
 
 
@@ -46,10 +46,10 @@ class _Section(BaseModel):
 
 
 class Queue(_Section):
-    """How a job is asked for; what a kind of task leaves out is taken from the top of the file."""
+    """How a job is requested; what a kind of task leaves out is taken from the top of the file."""
 
     partition: Word | None = Field(default=None, description="Partition; the cluster's default if left out.")
-    account: Word | None = Field(default=None, description="Account that is charged.")
+    account: Word | None = Field(default=None, description="Account to charge.")
     qos: Word | None = Field(default=None, description="Quality of service.")
     constraint: Word | None = Field(default=None, description="Features that a node must have.")
     sbatch: Lines = Field(
@@ -61,7 +61,7 @@ class Queue(_Section):
 
 
 class Block(Queue):
-    """One job that runs tasks of a kind, one after the other, on each of its workers until its time is up."""
+    """A job whose workers run tasks of a kind, one after the other, until its time is up."""
 
     nodes: Count = Field(default=1, description="Nodes of one job.")
     workers_per_node: Count = Field(default=1, description="Tasks that run at once on a node.")
@@ -70,18 +70,19 @@ class Block(Queue):
         default=None, description="Memory of each worker; the cluster's default if left out."
     )
     gpus_per_node: CountOrZero = Field(
-        default=0, description="GPUs asked for; each worker sees one of them alone, so workers are as many or fewer."
+        default=0,
+        description="GPUs requested; each worker sees exactly one, so there can be no more workers than GPUs.",
     )
-    walltime_h: Positive = Field(default=1.0, description="Time asked for one job, in hours.")
+    walltime_h: Positive = Field(default=1.0, description="Time limit of one job, in hours.")
     longest_task_h: Positive | None = Field(
         default=None,
-        description="A job starts no task in the last of these hours, so that what it starts it also ends. "
+        description="A job starts no task in this last part of its walltime, so that it can finish what it starts. "
         "[default: a quarter of the walltime, one hour at most]",
     )
     min_jobs: CountOrZero = Field(
-        default=0, description="Jobs kept, idle or not, once the first task of the kind came."
+        default=0, description="Jobs kept running, idle or not, once the first task of the kind has arrived."
     )
-    max_jobs: Count = Field(default=1, description="Jobs at the same time at most.")
+    max_jobs: Count = Field(default=1, description="Largest number of jobs at a time.")
     threads: Count | None = Field(
         default=None, description="Threads of a worker; the campaign's `threads_per_worker` if left out."
     )
@@ -95,7 +96,7 @@ class Block(Queue):
     def _fits(self) -> Self:
         if self.gpus_per_node and self.workers_per_node > self.gpus_per_node:
             raise ValueError(
-                f"{self.workers_per_node} workers cannot have a GPU each of {self.gpus_per_node}: "
+                f"{self.workers_per_node} workers cannot each have one of {self.gpus_per_node} GPUs: "
                 "lower `workers_per_node`, or raise `gpus_per_node`"
             )
         if self.longest_task_h is not None and self.longest_task_h >= self.walltime_h:
@@ -106,34 +107,34 @@ class Block(Queue):
 
     @property
     def drain_s(self) -> int:
-        """Time after its start from which a job starts no more tasks, in s."""
+        """Time after its start when a job stops starting tasks, in s."""
         longest = self.longest_task_h if self.longest_task_h is not None else min(1.0, self.walltime_h / 4.0)
         return max(1, round((self.walltime_h - longest) * 3600.0))
 
     @property
     def cores_per_node(self) -> int:
-        """Cores asked for on each node."""
+        """Cores requested on each node."""
         return self.workers_per_node * self.cores_per_worker
 
     @property
     def workers(self) -> int:
-        """Workers when all jobs run."""
+        """Number of workers when all jobs run."""
         return self.max_jobs * self.nodes * self.workers_per_node
 
 
 class Driver(Queue):
-    """The job that `superionic submit` makes: it runs the campaign, and follows itself when its time is up."""
+    """The job that `superionic submit` submits: it runs the campaign until its time is up, then a successor does."""
 
-    walltime_h: Annotated[float, Field(gt=0.05)] = Field(default=24.0, description="Time asked for, in hours.")
+    walltime_h: Annotated[float, Field(gt=0.05)] = Field(default=24.0, description="Time limit, in hours.")
     cores: Count = Field(default=1, description="Cores.")
     memory_GB: Positive | None = Field(default=None, description="Memory; the cluster's default if left out.")
-    followers: CountOrZero = Field(default=50, description="How often the driver may follow itself at most.")
+    followers: CountOrZero = Field(default=50, description="Largest number of successors of the driver.")
 
 
 class Kinds(_Section):
-    """Jobs by what they run; a kind that is left out runs in the jobs of `core`."""
+    """Jobs by the tasks that they run; the tasks of a kind that is left out run in the jobs of `core`."""
 
-    core: Block = Field(description="Enumeration, hulls, pair potentials, analysis; and what is left out below.")
+    core: Block = Field(description="Enumeration, hulls, pair potentials, analysis; and the kinds left out below.")
     potential: Block | None = Field(default=None, description="Machine-learned potentials: relaxations, MD, training.")
     dft: Block | None = Field(default=None, description="DFT codes: GPAW, VASP, tblite.")
 
@@ -142,49 +143,49 @@ class Site(_Section):
     """A whole site file."""
 
     superionic_site: Literal[1] = Field(description="Format of this file.")
-    preset: str | None = Field(default=None, description="Preset that fills what the file leaves out.")
+    preset: str | None = Field(default=None, description="Preset for what the file leaves out.")
     scheduler: Literal["slurm", "local"] = Field(
         default="slurm", description="`local` runs the jobs as processes of this machine, for a trial."
     )
-    pool: Word = Field(default="parsl", description="What hands tasks to workers: `parsl`, `processes`, or a plugin's.")
+    pool: Word = Field(default="parsl", description="Pool of workers: `parsl`, `processes`, or that of a plugin.")
     queue: Queue = Field(default=Queue(), description="Partition, account, set-up lines, … of all jobs.")
     kinds: Kinds = Field(description="The jobs that run tasks, by kind of task.")
-    driver: Driver = Field(default=Driver(), description="The job that `superionic submit` makes.")
+    driver: Driver = Field(default=Driver(), description="The job that `superionic submit` submits.")
     scratch: Line = Field(
         default="${SLURM_TMPDIR:-${TMPDIR:-/tmp}}",
-        description="Folder of each node's own disk for scratch, in the shell's words.",
+        description="Folder for scratch on each node's own disk; shell variables are expanded.",
     )
     superionic_home: Line | None = Field(
-        default=None, description="Folder of the engines as the nodes see it.  [default: as this machine sees it]"
+        default=None, description="Folder of the engines on the nodes.  [default: that on this machine]"
     )
     pack_engines: bool = Field(
         default=False,
-        description="Copy an engine's environment to a node's own disk, as one archive, when a node first needs it.",
+        description="Copy an engine's environment to a node's own disk, as one archive, when the node first needs it.",
     )
     durable: bool | None = Field(
         default=None, description="Wait until the disk has each result; the campaign's `durable` if left out."
     )
     visibility_s: Positive = Field(
         default=90.0,
-        description="How long to wait for a result that a node wrote and the file system does not show yet.",
+        description="How long to wait for the file system to show a result that a node has written.",
     )
-    progress_every_s: Positive = Field(default=10.0, description="How often a task writes its progress, in s.")
-    poll_s: Positive = Field(default=15.0, description="How often the scheduler is asked about the jobs, in s.")
+    progress_every_s: Positive = Field(default=10.0, description="Interval at which a task writes its progress, in s.")
+    poll_s: Positive = Field(default=15.0, description="Interval at which the scheduler is queried about jobs, in s.")
     heartbeat_s: Annotated[int, Field(ge=1, le=60)] = Field(
-        default=5, description="Time between signs of life; a node that gives none for three of them is lost."
+        default=5, description="Interval between heartbeats of a node, in s; a node that misses three is lost."
     )
-    refusals: Count = Field(default=5, description="Refused or fruitless jobs in a row that end the run.")
+    refusals: Count = Field(default=5, description="Number of consecutive refused or fruitless jobs that ends the run.")
     address: Word | None = Field(
-        default=None, description="Address of the driver's machine as nodes reach it.  [default: all that it has]"
+        default=None, description="Address at which nodes reach the driver's machine.  [default: all its addresses]"
     )
 
     def block(self, kind: Kind) -> tuple[Kind, Block]:
-        """Return the jobs that run a kind of task, and the kind whose section describes them."""
+        """Return the kind whose section describes the jobs for a kind of task, and that section."""
         block = getattr(self.kinds, kind)
         return (kind, block) if block is not None else ("core", self.kinds.core)
 
     def queue_of(self, job: Queue) -> Queue:
-        """Return how a job is asked for, with what it leaves out taken from the top of the file."""
+        """Return how a job is requested, with what it leaves out taken from the top of the file."""
         return Queue(
             partition=job.partition or self.queue.partition,
             account=job.account or self.queue.account,
@@ -196,5 +197,5 @@ class Site(_Section):
 
     @property
     def workers(self) -> int:
-        """Workers when all jobs of all kinds run."""
+        """Number of workers when all jobs of all kinds run."""
         return sum(block.workers for kind in KINDS for name, block in [self.block(kind)] if name == kind)

@@ -1,4 +1,4 @@
-"""The commands of Slurm: sbatch, squeue and scancel, with words for what goes wrong."""
+"""The commands of Slurm: sbatch, squeue, scancel and sinfo, with explanations of their errors."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _HINTS: Final = (
     ("invalid account", "name an account that you may use: `account` in the site file (sacctmgr show associations)"),
     ("invalid qos", "name a QOS that you may use: `qos` in the site file"),
     ("invalid partition", "name a partition of this cluster: `partition` in the site file (sinfo)"),
-    ("submit limit", "ask for fewer jobs at a time: `max_jobs` in the site file, or wait for others of yours"),
-    ("time limit", "ask for less: `walltime_h` in the site file; sinfo shows what each partition allows"),
+    ("submit limit", "ask for fewer jobs at a time: `max_jobs` in the site file, or wait for your other jobs"),
+    ("time limit", "ask for less time: `walltime_h` in the site file; sinfo shows what each partition allows"),
     ("limit", "ask for fewer or shorter jobs: `max_jobs`, `walltime_h`, `cores_per_worker` in the site file"),
     ("node configuration", "no node has that many cores, GPUs or that much memory: see `sinfo -N -l`"),
     ("gres", "no node has such GPUs: see `sinfo -o '%N %G'`, and `gpus_per_node` in the site file"),
@@ -35,7 +35,7 @@ _HINTS: Final = (
 
 
 class SbatchRefused(Exception):  # noqa: N818 - it names what happened
-    """The scheduler did not take a job; the message is its own."""
+    """The scheduler refused a job; the message is its own."""
 
 
 @dataclass(frozen=True)
@@ -49,28 +49,28 @@ class Job:
 
     @property
     def ended(self) -> bool:
-        """Whether it will do nothing any more."""
+        """Whether the job has ended."""
         return self.state in ENDED
 
 
 def name_of(run_folder: Path, part: str = "") -> str:
-    """Return the beginning of the names of all jobs of a run folder, or of those of one part of it."""
+    """Return the prefix of the names of all jobs of a run folder, or of those of one part of it."""
     tag = hashlib.sha256(str(run_folder.resolve()).encode()).hexdigest()[:10]
     return f"superionic.{tag}.{part}"
 
 
 def is_there() -> bool:
-    """Tell whether this machine has the commands of Slurm."""
+    """Return whether this machine has the commands of Slurm."""
     return shutil.which("sbatch") is not None
 
 
 def sbatch(script: Path, arguments: Sequence[str] = (), options: Sequence[str] = ()) -> str:
-    """Hand in a script and return the id of its job.
+    """Submit a script and return the id of its job.
 
     Raises
     ------
     SbatchRefused
-        With the words of sbatch.
+        If sbatch refuses the job; with its message.
     """
     done = _call(["sbatch", "--parsable", *options, str(script), *arguments])
     match = _JOB.search(done.stdout)
@@ -80,9 +80,9 @@ def sbatch(script: Path, arguments: Sequence[str] = (), options: Sequence[str] =
 
 
 def jobs(prefix: str = "superionic.") -> dict[str, Job] | None:
-    """Return the user's jobs whose names begin so, by their ids; None if the scheduler does not answer.
+    """Return the user's jobs whose names start with ``prefix``, by id; None if the scheduler does not answer.
 
-    A job that is not among them has ended, and the scheduler has forgotten it.
+    A missing job has ended, and the scheduler has forgotten it.
     """
     done = _call(["squeue", "--noheader", "--states=all", "--format=%i|%T|%j|%r", f"--user={getpass.getuser()}"])
     if done.returncode != 0:
@@ -92,7 +92,7 @@ def jobs(prefix: str = "superionic.") -> dict[str, Job] | None:
 
 
 def alive(prefix: str) -> list[Job]:
-    """Return the user's jobs whose names begin so and that have not ended.
+    """Return the user's jobs that have not ended and whose names start with ``prefix``.
 
     Raises
     ------
@@ -102,50 +102,50 @@ def alive(prefix: str) -> list[Job]:
     listed = jobs(prefix)
     if listed is None:
         raise EngineError(
-            "Slurm does not answer, so it is not known which jobs there are",
+            "Slurm does not answer, so the list of jobs is unknown",
             where="squeue",
-            fix="try again in a minute; if it stays, ask who runs the cluster",
+            fix="try again in a minute; if that does not help, ask the operators of the cluster",
         )
     return [job for job in listed.values() if not job.ended]
 
 
 def scancel(ids: Sequence[str]) -> None:
-    """End jobs; those that have ended already are no error."""
+    """Cancel jobs; those that have already ended are no error."""
     if ids:
         _call(["scancel", *ids])
 
 
 def cancel_all(prefix: str) -> list[Job]:
-    """End the user's jobs whose names begin so, and return those that were still there.
+    """Cancel the user's jobs whose names start with ``prefix``, and return those that had not ended.
 
     Raises
     ------
     EngineError
         If the scheduler does not answer.
     """
-    ended = alive(prefix)
-    scancel([job.id for job in ended])
-    return ended
+    cancelled = alive(prefix)
+    scancel([job.id for job in cancelled])
+    return cancelled
 
 
 def partitions() -> dict[str, str]:
-    """Return the partitions of the cluster, each with its limits and nodes in words."""
+    """Return the partitions of the cluster, each with a description of its nodes and limits."""
     done = _call(["sinfo", "--noheader", "--format=%R|%l|%D|%c"])
     rows = (line.strip().split("|") for line in done.stdout.splitlines() if line.count("|") == 3)
     return {name: f"{nodes} nodes with {cores} cores, at most {limit}" for name, limit, nodes, cores in rows}
 
 
 def refusal(words: str) -> EngineError:
-    """Return the error that says why jobs are refused, and what to do."""
+    """Return the error that explains why jobs are refused, with a fix for the message of sbatch."""
     low = words.lower()
     fix = next(
         (hint for sign, hint in _HINTS if sign in low), "correct the site file, and try: superionic doctor --site"
     )
-    return EngineError(f"the scheduler takes no job: {words}", where="sbatch", fix=fix)
+    return EngineError(f"the scheduler refuses jobs: {words}", where="sbatch", fix=fix)
 
 
 def hours(walltime_h: float) -> str:
-    """Write a time as sbatch takes it, in whole minutes, rounded up."""
+    """Return a time in hours in the form that sbatch takes: whole minutes, rounded up."""
     return str(max(1, math.ceil(walltime_h * 60.0 - 1e-9)))
 
 
@@ -169,9 +169,9 @@ def _call(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 def _environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Leave out what Slurm said to the job in which a driver runs: its own jobs would take it as meant for them."""
-    kept = {"SLURM_CONF", "SLURM_CLUSTERS"}
-    return {name: value for name, value in environment.items() if name in kept or not name.startswith("SLURM")}
+    """Drop the variables that Slurm set for the driver's own job, since jobs that it submits would inherit them."""
+    of_the_user = {"SLURM_CONF", "SLURM_CLUSTERS"}
+    return {name: value for name, value in environment.items() if name in of_the_user or not name.startswith("SLURM")}
 
 
 def _words(done: subprocess.CompletedProcess[str]) -> str:

@@ -204,7 +204,7 @@ def padded(count: int, steps: int) -> int:
     if count <= 2 * steps:
         return count
     step = 2 ** ((count - 1).bit_length() - 1) // steps
-    return -(-count // step) * step
+    return int(-(-count // step) * step)
 
 
 def _batches(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:

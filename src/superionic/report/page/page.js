@@ -5,7 +5,7 @@
 
   function colour(name) { return getComputedStyle(root).getPropertyValue(name).trim(); }
 
-  // What the theme changes in a chart: its words, its axes, its grid.
+  // What the theme changes in a chart: its text, its axes, its grid.
   function themed(layout) {
     var change = { "font.color": colour("--ink") };
     Object.keys(layout).forEach(function (key) {
@@ -25,7 +25,7 @@
     } catch (error) { return false; }
   }
 
-  // The buttons are named one by one: none of them sends anything anywhere.
+  // The buttons are listed one by one: none of them sends anything anywhere.
   function config(three) {
     var buttons = three ? ["orbitRotation", "pan3d", "zoom3d", "resetCameraDefault3d"] : ["zoom2d", "pan2d", "resetScale2d"];
     return { responsive: true, displaylogo: false, modeBarButtons: [["toImage"], buttons] };
@@ -83,7 +83,7 @@
     });
   });
 
-  // The first number that a cell holds, in powers of ten where it is written so; NaN where it holds none.
+  // The first number in a cell, with its power of ten if it has one; NaN if there is none.
   var powers = "⁰¹²³⁴⁵⁶⁷⁸⁹";
   function numberIn(words) {
     var plain = words.replace(/\u2212/g, "-").replace(/\u2009/g, "");
@@ -96,7 +96,7 @@
     return factor * Math.pow(10, power[1] ? -exponent : exponent);
   }
 
-  // Tables are sorted by a column: upwards, downwards, and back to the order of the report.
+  // A column sorts its table: ascending, descending, and back to the order of the report.
   document.querySelectorAll("table.sortable").forEach(function (table) {
     var body = table.tBodies[0], original = Array.prototype.slice.call(body.rows);
     var heads = Array.prototype.slice.call(table.tHead.rows[0].cells);
@@ -122,7 +122,7 @@
       var words = row.cells[column].textContent;
       return { row: row, words: words, value: numeric ? numberIn(words) : 0 };
     }).sort(function (one, two) {
-      // What is not known stands last, whichever way.
+      // Unknown values come last in either order.
       var lacking = numeric ? isNaN(one.value) - isNaN(two.value) : (one.words === "–") - (two.words === "–");
       if (lacking) { return lacking; }
       if (numeric) { return isNaN(one.value) ? 0 : sign * (one.value - two.value); }

@@ -1,1 +1,1 @@
-"""The sections of the report: one module a subject, with its figures, tables, CSV files, words and doubts."""
+"""The sections of the report: one module per subject, with its figures, tables, CSV files, text and doubts."""

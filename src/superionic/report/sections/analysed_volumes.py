@@ -1,4 +1,4 @@
-"""Volumes of trajectories that a user has: mean cells, thermal expansion, published volumes."""
+"""Volumes of the user's own trajectories: mean cells, thermal expansion, published volumes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LABELS: Final = ("a_A", "b_A", "c_A", "alpha_deg", "beta_deg", "gamma_deg", "vo
 
 
 def volumes(analysis: Analysis) -> Section:
-    """Describe the cells of runs whose cell changes; without blocks where none does."""
+    """Describe the cells of runs whose cell changes; no blocks if none does."""
     if not any(run.mean_cell is not None for run in analysis.runs):
         return Section("volumes", "Volumes", [])
     return Section("volumes", "Volumes", shown(_traces(analysis), _table(analysis)), [_csv(analysis)])
@@ -71,7 +71,7 @@ def _table(analysis: Analysis) -> Table:
         notes.append(f"Thermal expansion α = β/3: {words}.")
     notes += [_comparison(run, mean) for run in analysis.runs for mean in run.comparisons]
     notes += [
-        f"{run.name}, less the refined cell: {run.refined.words}." for run in analysis.runs if run.refined is not None
+        f"{run.name} minus the refined cell: {run.refined.words}." for run in analysis.runs if run.refined is not None
     ]
     columns = [
         "Run", "T, K", "a, Å", "b, Å", "c, Å", "α, °", "β, °", "γ, °", "Volume, Å³", "Volume, Å³/atom",
@@ -87,7 +87,7 @@ def _means(run: RunAnalysis) -> list[SeriesMean | None]:
 def _mean(mean: SeriesMean | None) -> str:
     if mean is None:
         return UNKNOWN
-    # Angles of a cell whose shape is fixed have nothing but rounding errors.
+    # Angles of a cell of fixed shape have only rounding errors.
     fixed = mean.error < _ROUNDING * abs(mean.value)
     return number(mean.value, 6) if fixed else with_error(mean.value, mean.error)
 

@@ -1,4 +1,4 @@
-"""Relaxed cells and those of runs at constant pressure beside the refined cells of the crystals."""
+"""Relaxed cells, and cells of runs at constant pressure, compared with the refined cells of the crystals."""
 
 from __future__ import annotations
 
@@ -23,40 +23,40 @@ _MOST_ORDERINGS: Final = 8
 
 
 def section(results: Results) -> Section:
-    """Describe how far calculated cells are from the refined ones."""
+    """Describe the differences between calculated and refined cells."""
     if not results.cells:
         words = "No cell of a refined composition was relaxed or simulated at constant pressure."
         return Section(KEY, _TITLE, [Paragraph(words, "missing")])
-    chosen = _shown(results)
-    return Section(KEY, _TITLE, shown(_plot(results, chosen), _table(results, chosen)), [_csv(results)])
+    compared = _shown(results)
+    return Section(KEY, _TITLE, shown(_plot(results, compared), _table(results, compared)), [_csv(results)])
 
 
 def doubts(results: Results) -> Iterator[Statement]:
-    """Say which cells are far from the refined ones: the worst of each material by each potential, relaxed and run."""
+    """Report cells far from the refined ones: the worst of each material and potential, of relaxations and of runs."""
     groups: dict[tuple[Material, str, bool], list[CellComparison]] = {}
     for one in _shown(results):
         groups.setdefault((one.ordering.material, one.potential, one.run is None), []).append(one)
     for (material, _, _), members in groups.items():
         worst = max(members, key=lambda one: abs(one.difference.volume_percent))
-        loud = [one for one in members if one.difference.severity is not None]
-        if worst.difference.severity is None and loud:
-            worst = loud[0]
+        serious = [one for one in members if one.difference.severity is not None]
+        if worst.difference.severity is None and serious:
+            worst = serious[0]
         severity = worst.difference.severity
         if severity is None:
             continue
         others = f" (the largest difference of {plural(len(members), 'cell')})" if len(members) > 1 else ""
         part = f"; {worst.part}" if worst.part else ""
-        so = " Conductivity and activation energy depend strongly on volume." if severity == "warning" else ""
+        consequence = " Conductivity and activation energy depend strongly on volume." if severity == "warning" else ""
         yield Statement(
             severity,
-            f"The cell of {unit_formula(results, worst.formula)} ({material.label}) {worst.what} is off the refined "
-            f"one: {worst.difference.words}{others}{part}.{so}",
-            "cells off the refined ones",
+            f"The cell of {unit_formula(results, worst.formula)} ({material.label}) {worst.what} deviates from the "
+            f"refined one: {worst.difference.words}{others}{part}.{consequence}",
+            "cells deviate from the refined ones",
         )
 
 
 def percent_of(results: Results, ordering: Ordering, potential: str, run: str | None) -> str:
-    """Give the difference of a volume from the refined one in per cent, for tables of other sections."""
+    """Return the difference of a volume from the refined one in per cent, for tables of other sections."""
     for one in results.cells:
         if (one.ordering, one.potential, one.run) == (ordering, potential, run):
             return f"{one.difference.volume_percent:+.1f}".replace("-", "−")
@@ -68,9 +68,9 @@ def _shown(results: Results) -> list[CellComparison]:
     lowest: dict[tuple[Material, str], CellComparison] = {}
     for one in results.cells:
         if one.run is None:
-            place = (one.ordering.material, one.potential)
-            if place not in lowest or _energy(one) < _energy(lowest[place]):
-                lowest[place] = one
+            group = (one.ordering.material, one.potential)
+            if group not in lowest or _energy(one) < _energy(lowest[group]):
+                lowest[group] = one
     return [*lowest.values(), *(one for one in results.cells if one.run is not None)]
 
 
@@ -78,12 +78,12 @@ def _energy(one: CellComparison) -> float:
     return math.inf if one.relaxed_eV_per_atom is None else one.relaxed_eV_per_atom
 
 
-def _plot(results: Results, chosen: list[CellComparison]) -> Plot:
+def _plot(results: Results, compared: list[CellComparison]) -> Plot:
     series = []
-    places = list(dict.fromkeys((one.ordering, one.potential) for one in chosen))[:_MOST_ORDERINGS]
-    for index, (ordering, potential) in enumerate(places):
+    groups = list(dict.fromkeys((one.ordering, one.potential) for one in compared))[:_MOST_ORDERINGS]
+    for index, (ordering, potential) in enumerate(groups):
         members = sorted(
-            (one for one in chosen if (one.ordering, one.potential) == (ordering, potential)),
+            (one for one in compared if (one.ordering, one.potential) == (ordering, potential)),
             key=lambda one: one.temperature_K or 0.0,
         )
         series.append(
@@ -96,7 +96,7 @@ def _plot(results: Results, chosen: list[CellComparison]) -> Plot:
                 hover=[f"{one.what}: {one.difference.words}" for one in members],
             )
         )
-    last = max((one.temperature_K or 0.0 for one in chosen), default=0.0) or 1.0
+    last = max((one.temperature_K or 0.0 for one in compared), default=0.0) or 1.0
     for level, colour in ((0.0, GREY), (CAUTION_PERCENT, ORANGE), (WARNING_PERCENT, VERMILION)):
         for sign in (1.0, -1.0) if level else (1.0,):
             words = f"±{level:g} %" if level else "as refined"
@@ -105,23 +105,23 @@ def _plot(results: Results, chosen: list[CellComparison]) -> Plot:
     return Plot(
         KEY,
         _TITLE,
-        "Difference of the volumes from the refined ones, relaxed (at 0 K) and averaged at constant pressure. Dotted: "
+        "Difference of relaxed volumes (at 0 K) and of averages at constant pressure from the refined ones. Dotted: "
         f"the refined volume, {CAUTION_PERCENT:g} % (a caution) and {WARNING_PERCENT:g} % (a warning). Crystals are "
-        "refined at room temperature as a rule; from there on a crystal expands by 1 to 3 % of volume up to 600 K.",
-        [Panel(series, "temperature (K)", "volume less the refined one (%)")],
+        "usually refined at room temperature; from there to 600 K their volume expands by 1 to 3 %.",
+        [Panel(series, "temperature (K)", "volume minus the refined one (%)")],
         height=330,
     )
 
 
-def _table(results: Results, chosen: list[CellComparison]) -> Table:
+def _table(results: Results, compared: list[CellComparison]) -> Table:
     refined = {crystal.name: crystal.cell for crystal in results.crystals}
     left_out = sorted({
         crystal.formula for crystal in results.crystals
-        if crystal.name not in {one.ordering.material.crystal for one in chosen}
+        if crystal.name not in {one.ordering.material.crystal for one in compared}
     })  # fmt: skip
     table = table_of(
         "Cells in the setting of the refined crystal, and their differences from it.",
-        chosen,
+        compared,
         [
             ("Ordering", lambda one: one.ordering.id),
             ("Composition", lambda one: unit_formula(results, one.formula)),
@@ -129,10 +129,10 @@ def _table(results: Results, chosen: list[CellComparison]) -> Table:
             ("Volume, Å³ per formula unit", lambda one: number(one.difference.volume_per_formula_unit_A3, 5)),
             ("Refined", lambda one: number(one.difference.refined_volume_per_formula_unit_A3, 5)),
             ("Difference, %", lambda one: _signed(one.difference.volume_percent)),
-            ("Of it thermal, %", lambda one: UNKNOWN if one.thermal_percent is None else _signed(one.thermal_percent)),
+            ("Thermal part, %", lambda one: UNKNOWN if one.thermal_percent is None else _signed(one.thermal_percent)),
             ("a, b, c, Å", lambda one: _three(one.difference.lengths_A, ".3f")),
             ("Refined a, b, c", lambda one: _three(refined[one.ordering.material.crystal].lengths_A, ".3f")),
-            ("Difference, % each", lambda one: " ".join(_signed(value) for value in one.difference.lengths_percent)),
+            ("Differences, %", lambda one: " ".join(_signed(value) for value in one.difference.lengths_percent)),
             ("α, β, γ, °", lambda one: _three(one.difference.angles_deg, ".1f")),
             ("Refined α, β, γ", lambda one: _three(refined[one.ordering.material.crystal].angles_deg, ".1f")),
         ],

@@ -1,4 +1,4 @@
-"""Beside published values: everything of ours that others have published too, matched by all that must agree."""
+"""Comparison with published values: our results, matched with those of others on everything that must agree."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _NAMES: Final[dict[Quantity, str]] = {
     "energy_above_hull": "energy above the hull",
     "energy_above_polymorph": "energy above the other polymorph",
     "transition_temperature": "transition temperature",
-    "mae_energy": "error of energies, mean absolute",
-    "mae_force": "error of forces, mean absolute",
-    "mae_stress": "error of stresses, mean absolute",
-    "rmse_energy": "error of energies, root mean square",
-    "rmse_force": "error of forces, root mean square",
-    "rmse_stress": "error of stresses, root mean square",
-    "max_error_energy": "error of energies, largest",
+    "mae_energy": "mean absolute error of energies",
+    "mae_force": "mean absolute error of forces",
+    "mae_stress": "mean absolute error of stresses",
+    "rmse_energy": "root-mean-square error of energies",
+    "rmse_force": "root-mean-square error of forces",
+    "rmse_stress": "root-mean-square error of stresses",
+    "max_error_energy": "largest error of energies",
 }
 _UNITS: Final = {"A3/atom": "Å³/atom", "meV/A": "meV/Å"}
 _PANELS: Final[tuple[tuple[str, tuple[Quantity, ...], bool], ...]] = (
@@ -45,7 +45,7 @@ _PANELS: Final[tuple[tuple[str, tuple[Quantity, ...], bool], ...]] = (
 
 @dataclass(frozen=True)
 class Compared:
-    """One result of ours beside one published value, and how the two differ."""
+    """One result of ours, one published value, and how the two differ."""
 
     of: Own
     match: Match
@@ -62,9 +62,9 @@ class Compared:
 
 
 def section(results: Results) -> Section:
-    """Put everything of ours beside what others published of it."""
+    """Compare all our results with published ones."""
     pairs = list(comparisons(results))
-    title = "Beside published values"
+    title = "Comparison with published values"
     if not pairs:
         words = "No published value of these materials and quantities, at these conditions, is known to superionic."
         return Section("comparison", title, [Paragraph(words, "missing")])
@@ -72,7 +72,7 @@ def section(results: Results) -> Section:
 
 
 def comparisons(results: Results) -> Iterator[Compared]:
-    """Yield every pair of a result and a published value that may honestly stand side by side."""
+    """Yield every pair of a result and a published value that can be compared fairly."""
     for own in own_results(results):
         for match in matching(own.result):
             yield Compared(own, match)
@@ -93,7 +93,7 @@ def _difference(match: Match) -> str:
     return f"{sign}{number(comparison.difference, 2)}{percent}".replace("-", MINUS)
 
 
-def _what(results: Results, item: Compared) -> str:
+def _subject(results: Results, item: Compared) -> str:
     formula = unit_formula(results, item.own.formula)
     if item.of.material is None:
         return f"{formula} and others" if item.own.further_formulas else formula
@@ -115,10 +115,10 @@ def _table(results: Results, pairs: list[Compared]) -> Table:
         return published.source + doi
 
     return table_of(
-        "This work beside published values of the same composition, polymorph, temperature and pressure.",
+        "This work and published values for the same composition, polymorph, temperature and pressure.",
         pairs,
         [
-            ("Composition", lambda item: _what(results, item)),
+            ("Composition", lambda item: _subject(results, item)),
             ("Quantity", _quantity),
             ("Run or potential", lambda item: item.of.run.label if item.of.run is not None else item.of.potential),
             ("This work", lambda item: _own_words(item.own)),
@@ -180,12 +180,12 @@ def _csv(pairs: list[Compared]) -> CsvTable:
 
 def _identity(item: Compared) -> Cells:
     material, run = item.of.material, item.of.run
-    what: Cells = (None, None) if material is None else (material.crystal, material.composition_label)
-    return (*what, item.own.formula, *((None, None) if run is None else (run.ordering.id, run.label)))
+    subject: Cells = (None, None) if material is None else (material.crystal, material.composition_label)
+    return (*subject, item.own.formula, *((None, None) if run is None else (run.ordering.id, run.label)))
 
 
 def _group(item: Compared) -> int:
-    """Sort published values: measured, by the same kind of potential, otherwise calculated."""
+    """Return the group of a published value: 0 measured, 1 by the same kind of potential, 2 calculated otherwise."""
     return 0 if item.published.approach == "measured" else 1 if item.match.same_method else 2
 
 
@@ -209,7 +209,7 @@ def _parity(results: Results, pairs: list[Compared]) -> Plot:
     return Plot(
         "published_values",
         "This work against published values",
-        "Each of our results, with its 68 % interval, against each published value of the same composition, "
+        "Each of our results, with its 68 % interval, against each published value for the same composition, "
         "polymorph, temperature and pressure; on the line both are equal. Published limits (at least, at most) are "
         "drawn at the limit.",
         panels,
@@ -251,6 +251,6 @@ def _span(own: OwnResult) -> tuple[float, float]:
 
 def _hover(results: Results, item: Compared) -> str:
     return (
-        f"{_what(results, item)}: {_quantity(item)}, ours {_own_words(item.own)}, "
+        f"{_subject(results, item)}: {_quantity(item)}, ours {_own_words(item.own)}, "
         f"published {number(item.published.value)} {_unit(item.published)} ({short_citation(item.published.source)})"
     )

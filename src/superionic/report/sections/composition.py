@@ -1,4 +1,4 @@
-"""Transport against composition: the figures that papers A and B exist for."""
+"""Transport against composition: the central figures of papers A and B."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _WIDE: Final = 20.0  # from this ratio of the highest to the lowest value on, co
 
 @dataclass(frozen=True)
 class _Composition:
-    """What is known of one material: σ at the headline's temperature, Ea and stability; None where there is none."""
+    """Results of one material: σ at the headline's temperature, Ea and stability; None for what is missing."""
 
     point: Point
     crystal: str
@@ -47,7 +47,7 @@ class _Composition:
 
     @property
     def bounds_S_per_cm(self) -> tuple[float | None, float | None, float | None]:
-        """Where σ is drawn, and the ends of its 68 % interval; an upper bound stands at its 95 % end."""
+        """The value at which σ is drawn, and the ends of its 68 % interval; an upper bound is drawn at its 95 % end."""
         sigma = self.conductivity
         if sigma is None:
             return None, None, None
@@ -75,7 +75,7 @@ def section(results: Results) -> Section:
         plot = _map_plot(results, compositions, temperature)
     if plot is not None:
         return Section(_KEY, _TITLE, [plot], [_csv(results)])
-    words = "There is one composition with a conductivity or an activation energy, and no trend to draw."
+    words = "Only one composition has a conductivity or an activation energy, so there is no trend to draw."
     if axes:
         along = plural(len(axes), "axis", "axes")
         words = f"Compositions that differ along {along} cannot be drawn; the table of conductivities has them."
@@ -83,7 +83,7 @@ def section(results: Results) -> Section:
 
 
 def doubts(results: Results) -> Iterator[Statement]:
-    """Say where the map of compositions rests on few of them."""
+    """Say if the map of conductivities rests on few compositions."""
     points = [tuple(value.value for value in each.material.point) for each in materials(results)]
     distinct = set(points)
     if results.axes and len(varying_axes(results, points)) == 2 and len(distinct) < _FEW_POINTS:
@@ -123,7 +123,7 @@ def _without_conductivity(compositions: Sequence[_Composition]) -> str:
     without = [
         f"{each.name} {each.crystal}" if several else each.name for each in compositions if each.conductivity is None
     ]
-    return f" No conductivity can be given for {listing(without)}." if without else ""
+    return f" No conductivity can be stated for {listing(without)}." if without else ""
 
 
 def _line_plot(results: Results, compositions: Sequence[_Composition], axis: int, temperature_K: float) -> Plot:
@@ -143,21 +143,21 @@ def _line_plot(results: Results, compositions: Sequence[_Composition], axis: int
         sigma.append(_guide(x, values, crystal, colour))
         for bound in (False, True):
             known = enumerate(each.conductivity for each in own)
-            chosen = [i for i, value in known if value is not None and value.is_upper_bound is bound]
-            if not chosen:
+            members = [i for i, value in known if value is not None and value.is_upper_bound is bound]
+            if not members:
                 continue
-            ends = [[unit.of_value(own[i].bounds_S_per_cm[end]) for i in chosen] for end in (1, 2)]
+            ends = [[unit.of_value(own[i].bounds_S_per_cm[end]) for i in members] for end in (1, 2)]
             sigma.append(
                 Series(
-                    [x[i] for i in chosen],
-                    [values[i] for i in chosen],
+                    [x[i] for i in members],
+                    [values[i] for i in members],
                     f"{crystal}: upper bound" if bound else crystal,
                     colour=colour,
                     marker="triangle-down" if bound else marker,
                     filled=not bound,
                     low=[] if bound else ends[0],
                     high=[] if bound else ends[1],
-                    hover=[hover[i] for i in chosen],
+                    hover=[hover[i] for i in members],
                     size=9,
                 )
             )
@@ -206,11 +206,11 @@ def _map_plot(results: Results, compositions: Sequence[_Composition], temperatur
         return None
     caption = (
         f"Colours between the rings: σ({temperature_K:g} K), interpolated linearly between neighbouring compositions. "
-        "A ring stands at each composition that was simulated: solid where it is on the convex hull, dashed where it "
-        "is above, with its energy above the hull in meV/atom. The filling of the ring is the activation energy."
+        "A ring marks each simulated composition: solid if it is on the convex hull, dashed if it is above, with its "
+        "energy above the hull in meV/atom. The colour inside the ring is the activation energy."
     )
     if few:
-        caption += f" The map rests on {plural(min(few), 'composition')} only: what lies between the rings is a guess."
+        caption += f" The map rests on {plural(min(few), 'composition')} only: between the rings it is a guess."
     caption += _without_conductivity(compositions)
     if not results.hull:
         caption += " Stability was not computed."
@@ -234,25 +234,25 @@ def _map_panel(
     stable = {point: each.stability is None or each.stability.stable for point, each in own.items()}
     discs = []
     for with_line in (True, False):
-        chosen = [each for each in own.values() if (each.Ea_eV is not None) is with_line]
+        members = [each for each in own.values() if (each.Ea_eV is not None) is with_line]
         disc = Series(
-            *xy(plane.places[each.point] for each in chosen),
+            *xy(plane.places[each.point] for each in members),
             "" if with_line else "no activation energy",
             colour=GREY,
             filled=with_line,
             size=16 if with_line else 9,
-            hover=[_hover(each, unit, temperature_K) for each in chosen],
+            hover=[_hover(each, unit, temperature_K) for each in members],
             legend=not with_line,
         )
         if with_line:
             disc = replace(
                 disc,
-                colour_values=[each.Ea_eV for each in chosen],
+                colour_values=[each.Ea_eV for each in members],
                 colour_label="activation energy Eₐ (eV)",
                 colour_scale=HEAT_SCALE,
                 colour_bar="bottom",
             )
-        if chosen:
+        if members:
             discs.append(disc)
     above = {
         point: each.stability.e_above_hull_eV_per_atom

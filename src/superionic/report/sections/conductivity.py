@@ -1,4 +1,4 @@
-"""Conductivity: the Arrhenius line with its band, σ and Ea with their errors, and what the errors consist of."""
+"""Conductivity: the Arrhenius line with its band, σ and Ea with their errors, and the error budget."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from superionic.report.csv_tables import Cells, CsvTable, csv_table, estimate_ce
 from superionic.report.published import published_values
 from superionic.report.runs import NamedDependence, NamedRuns, analysed, material_names, materials, runs_of_campaign
 from superionic.report.section import Paragraph, Section, shown
-from superionic.report.sections.conductivity_figures import against_energy, arrhenius, asked_temperatures
+from superionic.report.sections.conductivity_figures import against_energy, arrhenius, report_temperatures
 from superionic.report.sigma import SIGMA_COLUMNS, sigma_cells
 from superionic.report.table import Notes, Table, table_of
 from superionic.report.words import UNKNOWN, interval, number, plural, sentence, some, with_error
@@ -79,11 +79,11 @@ def conductivity(
     Parameters
     ----------
     columns
-        Names of the columns that hold the identity of each in files.
+        Names of the columns in files that identify each material.
     dependences
-        Conductivities of temperature.
+        σ(T) of each material.
     runs
-        The runs behind them.
+        The runs on which they are based.
     """
     blocks = (
         arrhenius(dependences, runs),
@@ -100,12 +100,12 @@ def conductivity(
 
 
 def doubts(results: Results) -> Iterator[Statement]:
-    """Say how far σ(T) can be believed: the doubts of all materials, those of one kind together where they are many."""
+    """Yield the doubts about σ(T) of all materials, those of one kind together if they are many."""
     yield from statements_of(_dependences(results))
 
 
 def statements_of(dependences: Sequence[NamedDependence]) -> Iterator[Statement]:
-    """Turn the doubts of conductivities into statements."""
+    """Turn doubts about conductivities into statements."""
     kinds: dict[str, dict[Doubt, list[str]]] = {}
     for each in dependences:
         for doubt in each.dependence.doubts:
@@ -114,14 +114,14 @@ def statements_of(dependences: Sequence[NamedDependence]) -> Iterator[Statement]
         listed = list(of_kind.items())
         shown = listed if len(listed) <= _MOST_DOUBTS + 1 else listed[:_MOST_DOUBTS]
         for doubt, names in shown:
-            whom = f"{some(names)}: " if len(dependences) > 1 else ""
-            yield Statement(doubt.severity, whom + doubt.words, _SHORT.get(doubt.kind, doubt.kind))
+            subject = f"{some(names)}: " if len(dependences) > 1 else ""
+            yield Statement(doubt.severity, subject + doubt.words, _SHORT.get(doubt.kind, doubt.kind))
         if len(shown) < len(listed):
             others = [name for _, names in listed[len(shown) :] for name in names]
             doubt = listed[len(shown)][0]
             yield Statement(
                 doubt.severity,
-                f"The same ({doubt.kind}) holds for {plural(len(others), 'further composition')}: {some(others)}; see "
+                f"The same ({doubt.kind}) applies to {plural(len(others), 'further composition')}: {some(others)}; see "
                 "the table of conductivities.",
             )
 
@@ -133,12 +133,12 @@ def _table(dependences: Sequence[NamedDependence]) -> Table:
         dependences,
         [
             ("Composition", lambda each: each.name),
-            ("Line", lambda each: FORMS[each.dependence.form]),
+            ("Fit of", lambda each: FORMS[each.dependence.form]),
             ("Temperatures, K", lambda each: ", ".join(f"{p.temperature_K:g}" for p in each.dependence.points)),
             ("Runs", lambda each: str(each.dependence.n_runs)),
             ("Eₐ, eV", lambda each: with_error(each.dependence.Ea_eV, each.dependence.Ea_error_eV)),
             ("χ² per degree of freedom", lambda each: _chi2(each.dependence)),
-            ("Break of the slope", lambda each: _break_words(each.dependence.slope_break)),
+            ("Change of slope", lambda each: _break_words(each.dependence.slope_break)),
             ("Eₐ by direction", lambda each: _direction_words(each.dependence.directions)),
             ("Curvature", lambda each: _curvature_words(each.dependence)),
             ("Remarks", lambda each: notes.refer([sentence(words) for words in each.remarks])),
@@ -192,16 +192,16 @@ def _directions_table(dependences: Sequence[NamedDependence]) -> Table:
             number(line.fit.ln_prefactor, 3),
             *(number(_MILLI * line.fit.predict(temperature).value) for temperature in temperatures),
         ]
-        for temperatures in (asked_temperatures(dependences),)
+        for temperatures in (report_temperatures(dependences),)
         for each in dependences
         if each.dependence.directions is not None
         for line in each.dependence.directions.lines
     ]
     columns = ["Composition", "Direction", "Axes", "Eₐ, eV", "ln(σ₀T), S·K/cm"]
-    columns += [f"σ({t:g} K), mS/cm" for t in asked_temperatures(dependences)]
+    columns += [f"σ({t:g} K), mS/cm" for t in report_temperatures(dependences)]
     caption = (
-        "Directions of different activation energy, by the vectors of the simulated cell. σ is the mean over three "
-        "axes, each along its own line."
+        "Directions of different activation energy, along the vectors of the simulated cell. σ is the mean over three "
+        "axes, each from its own line."
     )
     return Table(caption, columns, rows, frozenset(range(2, len(columns))))
 
@@ -213,7 +213,7 @@ def _conductivity_table(dependences: Sequence[NamedDependence]) -> Table:
         for temperature in each.dependence.report_temperatures_K
     ]
     columns = ["Composition", "T, K", "σ, mS/cm", "68 % interval", "95 % interval", "How", "Verdict"]
-    return Table("Conductivities at the temperatures that were asked for.", columns, rows, frozenset({1, 2, 3, 4}))
+    return Table("Conductivities at the requested temperatures.", columns, rows, frozenset({1, 2, 3, 4}))
 
 
 def _value_cells(dependence: TemperatureDependence, temperature_K: float) -> list[str]:
@@ -246,7 +246,7 @@ def _how(value: ConductivityAt) -> str:
 
 
 def _budget_table(dependences: Sequence[NamedDependence]) -> Table:
-    temperatures = asked_temperatures(dependences)
+    temperatures = report_temperatures(dependences)
     rows = [
         [
             each.name,
@@ -258,7 +258,7 @@ def _budget_table(dependences: Sequence[NamedDependence]) -> Table:
         for term in each.dependence.budget
     ]
     columns = ["Composition", "Source of error", "Eₐ, eV", *(f"ln σ({t:g} K)" for t in temperatures)]
-    caption = "What the errors consist of: standard deviations, which add in quadrature."
+    caption = "Error budget: standard deviations, which add in quadrature."
     return Table(caption, columns, rows, frozenset(range(2, len(columns))))
 
 
@@ -274,8 +274,8 @@ def _runs_table(runs: NamedRuns[TransportAnalysis]) -> Table:
     ]
     columns = ["Run", "T, K", "σ from D*, S/cm", "68 % interval", "σ from D_σ, S/cm", "68 % interval"]
     caption = (
-        "Conductivity in each run: by the Nernst–Einstein relation from D*, as if ions moved independently of one "
-        "another, and from the displacement of charge, D_σ, which holds their correlations and has the larger error."
+        "Conductivity in each run: from D* by the Nernst–Einstein relation, as if ions moved independently of one "
+        "another, and from the displacement of charge, D_σ, which includes their correlations and has a larger error."
     )
     return Table(caption, columns, rows, frozenset(range(1, 6)))
 
@@ -333,7 +333,7 @@ def _vogel_cells(curved: VogelFit | None) -> Cells:
 
 
 def _directions_csv(identity: tuple[str, ...], dependences: Sequence[NamedDependence]) -> CsvTable:
-    """Return the points and the line of each direction; no rows where directions do not differ."""
+    """Return the points and the line of each direction; no rows if directions do not differ."""
     rows = [
         (
             *each.cells, line.name, line.multiplicity, line.fit.Ea_eV, line.fit.Ea_error_eV, line.fit.ln_prefactor,

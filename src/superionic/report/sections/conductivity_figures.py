@@ -1,4 +1,4 @@
-"""Figures of the section conductivity."""
+"""The figures of the section on conductivity."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _BOUND: Final = "triangle-down"
 _OF_DIRECTIONS: Final = (VERMILION, GREEN, PURPLE)
 
 
-def asked_temperatures(dependences: Sequence[NamedDependence]) -> list[float]:
-    """Return the temperatures at which σ was asked for, each once, in K."""
+def report_temperatures(dependences: Sequence[NamedDependence]) -> list[float]:
+    """Return the temperatures in K at which σ is reported, each once."""
     return list(dict.fromkeys(t for each in dependences for t in each.dependence.report_temperatures_K))
 
 
 def arrhenius(dependences: Sequence[NamedDependence], runs: NamedRuns[TransportAnalysis]) -> Plot:
-    """Show conductivities against inverse temperature with their bands, beside published values; and D."""
+    """Plot conductivities with their bands and published values, and diffusivities, against inverse temperature."""
     banded = len(dependences) <= _MOST_BANDS
     sigma = [
         series
@@ -57,7 +57,9 @@ def arrhenius(dependences: Sequence[NamedDependence], runs: NamedRuns[TransportA
             continue
         pad = 0.05 * (max(x) - min(x)) or 0.1
         span = (min(x) - pad, max(x) + pad)
-        guides = [(1000.0 / t, f"{t:g} K") for t in asked_temperatures(dependences) if span[0] <= 1000.0 / t <= span[1]]
+        guides = [
+            (1000.0 / t, f"{t:g} K") for t in report_temperatures(dependences) if span[0] <= 1000.0 / t <= span[1]
+        ]
         panels.append(
             Panel(
                 series_of_panel,
@@ -73,36 +75,36 @@ def arrhenius(dependences: Sequence[NamedDependence], runs: NamedRuns[TransportA
         )
     transferred = any(each.dependence.transfer is not None for each in dependences)
     bands = (
-        "Dark and light band: where the line lies with 68 % and 95 % confidence; they hold the statistical error"
+        "Dark and light bands: 68 % and 95 % confidence of the line; they include the statistical error"
         + (" and that of the student potential. " if transferred else " only. ")
         if banded
-        else "Bands are left out where more than four lines would overlap; see the table. "
+        else "Bands are omitted if more than four lines would overlap; see the table. "
     )
     return Plot(
         "arrhenius",
         "Arrhenius plot",
-        "Points: simulated temperatures with 68 % intervals. Line: fit (dashed where it is extrapolated). "
+        "Points: simulated temperatures with 68 % intervals. Line: fit (dashed where extrapolated). "
         + (
-            "Triangles pointing down: 95 % upper bounds; the value may be anything below. "
+            "Triangles pointing down: 95 % upper bounds; the value may be anywhere below. "
             if _any_bound(panels)
             else ""
         )
         + (
-            "Thin lines and open points: directions of different activation energy; their mean is the line. "
+            "Thin lines and open points: directions of different activation energy; the line is their mean. "
             if any(each.dependence.directions is not None and each.dependence.directions.lines for each in dependences)
             else ""
         )
         + (
-            "Dotted curve: the law of Vogel, Tammann and Fulcher. "
+            "Dotted curve: Vogel-Tammann-Fulcher law. "
             if any(each.dependence.vogel is not None and each.dependence.vogel.significant for each in dependences)
             else ""
         )
         + bands
         + (
             "Squares and diamonds in the colour of a composition: published values (filled: measured, open: computed); "
-            "grey where they hold for several."
+            "grey if they apply to several."
             if len(dependences) > 1
-            else "Grey marks: published values (filled: measured, open: computed)."
+            else "Grey symbols: published values (filled: measured, open: computed)."
         ),
         panels,
         height=430,
@@ -110,7 +112,7 @@ def arrhenius(dependences: Sequence[NamedDependence], runs: NamedRuns[TransportA
 
 
 def _range(drawn: Sequence[Series]) -> tuple[float, float]:
-    """Return a range that holds all points and lines, and bands only as far as they can be read."""
+    """Return a range that contains all points and lines, and bands within two decades of these."""
     core = [v for s in drawn if s.kind != "band" for v in s.y if v is not None and v > 0]
     wide = [v for s in drawn for v in [*s.low, *s.high] if v is not None and v > 0]
     low, high = min(core), max(core)
@@ -159,18 +161,18 @@ def _diffusivities(
 def upper_bounds(
     points: Sequence[tuple[float, Estimate, str]], unit: str, colour: str, *, named: str | None = None
 ) -> Series:
-    """Return upper bounds as triangles that point down from the 95 % bound, with a bar over a third of a decade.
+    """Return upper bounds as downward triangles at the 95 % bound, with a bar over a third of a decade.
 
     Parameters
     ----------
     points
-        1000/T, the estimate, and what it is of.
+        1000/T, the estimate, and the name of its subject.
     unit
-        Of the estimates.
+        Unit of the estimates.
     colour
-        Of the series that they belong to.
+        Colour of the series that they belong to.
     named
-        What the legend says, where that series has no other points.
+        Label in the legend, if that series has no other points.
     """
     ends = [estimate.interval95[1] for _, estimate, _ in points]
     return Series(
@@ -195,7 +197,7 @@ def _any_bound(panels: Sequence[Panel]) -> bool:
 
 
 def _drawn_ends(estimate: Estimate) -> tuple[float, float | None]:
-    """Return the ends of a 68 % interval on a logarithmic axis: one that begins at zero reaches down a decade."""
+    """Return the ends of a 68 % interval on a logarithmic axis; one that starts at zero is drawn over a decade."""
     low, high = estimate.interval68
     return low if low > 0 else estimate.value / 10, high if math.isfinite(high) else None
 
@@ -208,7 +210,7 @@ def _sigma_series(each: NamedDependence, colour: str, marker: str, *, bands: boo
     if band is not None:
         inverse = [1000.0 * value for value in band.inverse_temperature_per_K]
         known = [1000.0 / point.temperature_K for point in dependence.points]
-        # Beyond the simulated temperatures a line that can be none says nothing.
+        # An unphysical line is not drawn beyond the simulated temperatures.
         extrapolates = dependence.conductivity_at(1000.0 / max(inverse)) is not None
         shown = [i for i, x in enumerate(inverse) if extrapolates or min(known) - 1e-9 <= x <= max(known) + 1e-9]
         inverse = [inverse[i] for i in shown]
@@ -256,7 +258,7 @@ def _sigma_series(each: NamedDependence, colour: str, marker: str, *, bands: boo
 def _direction_series(
     each: NamedDependence, shades: Sequence[str], marker: str, inverse: Sequence[float]
 ) -> Iterator[Series]:
-    """Yield the lines of directions where they differ, and their points."""
+    """Yield the lines and points of directions, if directions differ."""
     directions = each.dependence.directions
     for number_of, line in enumerate(directions.lines if directions is not None else ()):
         label = f"{each.name}, {line.name}"
@@ -285,7 +287,7 @@ def _direction_series(
 
 
 def _vogel_series(each: NamedDependence, colour: str, inverse: Sequence[float]) -> Iterator[Series]:
-    """Yield the curve of Vogel, Tammann and Fulcher where the plot is significantly curved."""
+    """Yield the Vogel-Tammann-Fulcher curve, if the plot is significantly curved."""
     curved = each.dependence.vogel
     if curved is None or not curved.significant:
         return
@@ -301,7 +303,7 @@ def _line(points: Sequence[tuple[float, float]], label: str, colour: str, *, das
 
 
 def _published_sigma(dependences: Sequence[NamedDependence]) -> list[Series]:
-    """Return published conductivities in the colours of their materials; grey for one material, and for families."""
+    """Return published conductivities in the colours of their materials; grey if there is only one, or for families."""
     owners: dict[PublishedValue, list[int]] = {}
     for index, each in enumerate(dependences):
         for value in each.published:
@@ -332,7 +334,7 @@ def _published_sigma(dependences: Sequence[NamedDependence]) -> list[Series]:
 
 
 def against_energy(dependences: Sequence[NamedDependence]) -> Plot:
-    """Show ours and the published pairs of activation energy and conductivity at the headline's temperature."""
+    """Plot our pairs of activation energy and conductivity at the headline's temperature, and published ones."""
     series, pairs = [], []
     temperature = dependences[0].dependence.report_temperatures_K[0] if dependences else 0.0
     for index, each in enumerate(dependences):
@@ -376,7 +378,7 @@ def against_energy(dependences: Sequence[NamedDependence]) -> Plot:
     return Plot(
         "conductivity_and_activation_energy",
         "Against the literature",
-        f"Activation energy and conductivity at {at}, ours with 68 % intervals, beside published pairs of the same "
+        f"Activation energy and conductivity at {at}, ours with 68 % intervals, and published pairs for the same "
         "polymorph at the same pressure (filled: measured; open: computed). Conductivities of simulations at low "
         "temperatures are usually extrapolated from hotter runs.",
         [Panel(series if pairs else (), "activation energy Eₐ (eV)", f"σ({at}) (mS/cm)", y_log=True)],
@@ -386,11 +388,11 @@ def against_energy(dependences: Sequence[NamedDependence]) -> Plot:
 
 
 def _published_pairs(each: NamedDependence, temperature_K: float) -> Iterator[tuple[PublishedValue, float, float]]:
-    """Yield published activation energies (eV) with the conductivity at a temperature (mS/cm) of the same sample."""
+    """Yield published activation energies (eV), each with the conductivity (mS/cm) of the same sample."""
     energies: dict[tuple[str, str, str], list[PublishedValue]] = {}
     sigmas: dict[tuple[str, str, str], list[float]] = {}
     for value in each.published:
-        # A work with several samples lists them in the same order for both quantities.
+        # A publication with several samples lists them in the same order for both quantities.
         sample = (value.formula, value.source, "" if value.kind == "measured" else value.method)
         if value.quantity == "activation_energy":
             energies.setdefault(sample, []).append(value)

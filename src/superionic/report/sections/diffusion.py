@@ -1,4 +1,4 @@
-"""Diffusion: displacements, where D levels off, anisotropy, and D with its errors for every run."""
+"""Diffusion: displacements, the lags at which D levels off, anisotropy, and D with its errors for every run."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ def diffusion(runs: NamedRuns[TransportAnalysis]) -> Section:
 
 
 def doubts(results: Results) -> Iterator[Statement]:
-    """Say what speaks against the diffusivities of a campaign."""
+    """Yield the doubts about the diffusivities of a campaign."""
     runs = analysed(results)
-    watched = [(each.run.temperature_K, each.analysis.framework) for each in runs]
-    moves = [(temperature, motion) for temperature, motion in watched if motion is not None and motion.n_left > 0]
-    melts, hops = [each for each in moves if each[1].melts], [each for each in moves if not each[1].melts]
-    for chosen in (melts, hops):
-        if not chosen:
+    motions = [(each.run.temperature_K, each.analysis.framework) for each in runs]
+    moving = [(temperature, motion) for temperature, motion in motions if motion is not None and motion.n_left > 0]
+    melting, hopping = [each for each in moving if each[1].melts], [each for each in moving if not each[1].melts]
+    for affected in (melting, hopping):
+        if not affected:
             continue
-        temperatures = ", ".join(f"{temperature:g}" for temperature in sorted({t for t, _ in chosen}))
-        where = f"In {len(chosen)} of {len(runs)} runs (at {temperatures} K)"
-        most = f"up to {100 * max(motion.most_at_once for _, motion in chosen):.0f} % of them at once"
-        if chosen is melts:
+        temperatures = ", ".join(f"{temperature:g}" for temperature in sorted({t for t, _ in affected}))
+        where = f"In {len(affected)} of {len(runs)} runs (at {temperatures} K)"
+        most = f"up to {100 * max(motion.most_at_once for _, motion in affected):.0f} % of them at once"
+        if affected is melting:
             words = f"{where} ions of the framework left their sites, {most}: it is melting, or diffuses as a whole."
             yield Statement("warning", words, "the framework melts")
         else:
@@ -62,8 +62,8 @@ def doubts(results: Results) -> Iterator[Statement]:
     if few:
         yield Statement(
             "warning",
-            f"{len(few)} of {plural(len(runs), 'run')} saw fewer than {FEW_HOPS} hops of the mobile ion (the fewest: "
-            f"{min(few)}). Their diffusivities rest on a handful of events; read their intervals, not their values.",
+            f"{len(few)} of {plural(len(runs), 'run')} had fewer than {FEW_HOPS} hops of the mobile ion (the fewest: "
+            f"{min(few)}). Their diffusivities rest on a handful of events; rely on the intervals, not the values.",
             "few hops",
         )
 
@@ -78,15 +78,15 @@ def _displacements(runs: NamedRuns[TransportAnalysis]) -> Plot:
             points = [(t, m) for t, m in pairs if t > 0 and m > 0]
             if len(points) < 2:
                 continue
-            kept = [points[i] for i in thin_log(len(points), _MOST_CURVE_POINTS)]
+            drawn = [points[i] for i in thin_log(len(points), _MOST_CURVE_POINTS)]
             inside = []
             if analysis.tracer.diffusive:
                 start, end = analysis.window_ps
                 windows.add((max(start, points[0][0]), end))
-                inside = [(t, m) for t, m in kept if start <= t <= end]
+                inside = [(t, m) for t, m in drawn if start <= t <= end]
             colour = runs.colour_of(name)
             series += [
-                Series(*xy(kept), name.in_group, "line", colour, width=1.2, opacity=0.75),
+                Series(*xy(drawn), name.in_group, "line", colour, width=1.2, opacity=0.75),
                 Series(*xy(inside), name.in_group, "line", colour, width=3.0, legend=False),
             ]
         if series:
@@ -106,8 +106,8 @@ def _displacements(runs: NamedRuns[TransportAnalysis]) -> Plot:
         "msd",
         "Mean squared displacements of the mobile ion",
         "Averaged over all time origins and ions. Where ions diffuse, the curve runs parallel to the dotted line "
-        "(slope 1); a flat curve means that ions only rattle in their sites. Shaded and drawn bold: the lags at which "
-        "D is within a tenth of its limit, or those that were asked for; none where D did not level off.",
+        "(slope 1); a flat curve means that ions only vibrate on their sites. Shaded and bold: the lags at which D is "
+        "within a tenth of its limit, or the requested lags; none if D did not level off.",
         panels,
         height=360,
     )
@@ -126,10 +126,10 @@ def _running(runs: NamedRuns[TransportAnalysis]) -> Plot:
     return Plot(
         "running_diffusivity",
         "Does D level off?",
-        "Tracer diffusivity as it comes out at each time lag, with one standard error. At short lags ions rattle and "
-        "hop to and fro, and D is too large. Curve: the description of what they do and undo, which falls to the limit "
-        "that is stated (line, and band of its 68 % interval); it rests on the spectrum of all lags together. Dotted: "
-        "from where on D is within a tenth of its limit."
+        "Tracer diffusivity at each time lag, with one standard error. At short lags ions vibrate and hop to and fro, "
+        "and D is too large. Dashed curve: a model of this back-and-forth motion, which decays to the stated limit "
+        "(line, with the band of its 68 % interval); it is fitted to the spectrum of all lags together. Dotted: the "
+        "lag from which D is within a tenth of its limit."
         + (f" The first {_MOST_PANELS} of {len(runs.items)} runs." if len(runs.items) > _MOST_PANELS else ""),
         panels,
         height=340,
@@ -147,15 +147,15 @@ def _running_panel(name: RunName, analysis: TransportAnalysis) -> Panel | None:
     x = [t for t, _, _ in points]
     edge = [min(x), max(*x, 0.5 * analysis.duration_ps)]
     start, end = analysis.window_ps
-    asked = end < analysis.duration_ps
+    requested = end < analysis.duration_ps
     curve = np.geomspace(edge[0], edge[1], 60)
-    described = analysis.tracer.A2_per_ps.value + analysis.tracer.memories.excess_at(curve)
-    fall = Series(curve.tolist(), [cm2_per_s(d) for d in described.tolist()], "description", "line", BLUE, dash="dash")
+    model = analysis.tracer.A2_per_ps.value + analysis.tracer.memories.excess_at(curve)
+    decay = Series(curve.tolist(), [cm2_per_s(d) for d in model.tolist()], "model", "line", BLUE, dash="dash")
     return Panel(
         [
             Series(edge, [tracer.value] * 2, "68 % interval", "band", BLUE, [low] * 2, [high] * 2, opacity=0.18),
             Series(edge, [tracer.value] * 2, "D* stated", "line", BLUE, width=1.8),
-            *([] if asked or not len(analysis.tracer.memories.memory_ps) else [fall]),
+            *([] if requested or not len(analysis.tracer.memories.memory_ps) else [decay]),
             Series(
                 x,
                 [d for _, d, _ in points],
@@ -169,8 +169,8 @@ def _running_panel(name: RunName, analysis: TransportAnalysis) -> Panel | None:
         "tracer diffusivity (cm²/s)",
         name.label + (f", {name.temperature_K:g} K" if name.temperature_K is not None else ""),
         x_log=True,
-        shaded=[(start, min(end, edge[1]), "asked for")] if asked else [],
-        guides=[(start, "level")] if analysis.tracer.diffusive and not asked else [],
+        shaded=[(start, min(end, edge[1]), "requested")] if requested else [],
+        guides=[(start, "level")] if analysis.tracer.diffusive and not requested else [],
     )
 
 
@@ -178,13 +178,13 @@ def _anisotropy(runs: NamedRuns[TransportAnalysis]) -> Plot:
     panels = []
     for name, analysis in runs.hottest()[:_MOST_PANELS]:
         msd, (_, end) = analysis.msd, analysis.window_ps
-        kept = [i for i, lag in enumerate(msd.lags_ps) if lag <= 1.6 * end]
-        kept = [kept[i] for i in thin(len(kept), _MOST_CURVE_POINTS)]
-        lags = [float(msd.lags_ps[i]) for i in kept]
+        within = [i for i, lag in enumerate(msd.lags_ps) if lag <= 1.6 * end]
+        drawn = [within[i] for i in thin(len(within), _MOST_CURVE_POINTS)]
+        lags = [float(msd.lags_ps[i]) for i in drawn]
         series = [
             Series(
                 lags,
-                [float(msd.tensor_A2[i, axis, axis]) for i in kept],
+                [float(msd.tensor_A2[i, axis, axis]) for i in drawn],
                 f"along {'xyz'[axis]}",
                 "line",
                 (BLUE, ORANGE, GREEN)[axis],
@@ -198,8 +198,9 @@ def _anisotropy(runs: NamedRuns[TransportAnalysis]) -> Plot:
     return Plot(
         "anisotropy",
         "Is diffusion the same in all directions?",
-        "Mean squared displacement along the Cartesian axes (z is along c* where the cell is in standard setting). "
-        "Curves that part mean that ions move more easily along some directions; with few hops, chance parts them too.",
+        "Mean squared displacement along the Cartesian axes (z is along c* if the cell is in the standard setting). "
+        "Diverging curves mean that ions move more easily in some directions; with few hops, curves also diverge by "
+        "chance.",
         panels,
         columns=3 if len(panels) > 2 else 2,
         height=310,
@@ -232,9 +233,8 @@ def _table(runs: NamedRuns[TransportAnalysis]) -> Table:
         "D* by He 2018", "Haven ratio", "Level, ps", "Hops", "Remarks",
     ]  # fmt: skip
     caption = (
-        "Diffusivities, in cm²/s. D along axes and in planes are parts of one tensor, without errors of their own. He "
-        "2018: the value and the error that the empirical formula of X. He et al., npj Comput. Mater. 4, 18 (2018) "
-        "gives."
+        "Diffusivities, in cm²/s. D along axes and in planes are parts of one tensor, without errors. He 2018: "
+        "the value and the error by the empirical formula of X. He et al., npj Comput. Mater. 4, 18 (2018)."
     )
     return Table(caption, columns, rows, frozenset(range(1, 14)), notes.words)
 

@@ -1,4 +1,4 @@
-"""What failed or was refused, and is left out of the results."""
+"""Calculations that failed or were refused, and are left out of the results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from superionic.settings.stages import STAGES
 
 @dataclass(frozen=True)
 class LeftOut:
-    """One thing that is not in the results: where, what, why, and the key under which the reason is stored."""
+    """One item left out of the results: its stage, what it is, the reason, and the key under which that is stored."""
 
     stage: str
     what: str
@@ -26,7 +26,7 @@ class LeftOut:
 
 
 def section(results: Results) -> Section:
-    """Return everything that failed or was refused, with its reason."""
+    """List everything that failed or was refused, with its reason."""
     items = list(left_out(results))
     rows = [[item.stage, item.what, sentence(item.reason)] for item in items]
     table = Table("Left out of the results.", ["Stage", "What", "Why"], rows)
@@ -54,10 +54,10 @@ def doubts(results: Results) -> Iterator[Statement]:
             words = f"{plural(count, stage.calculation, many)} failed or {verb} refused and left out"
             yield Statement("caution", f"{words}; see “Failures and rejections”.")
     entries = [entry for ranking in results.rank[:1] for entry in ranking.entries]
-    loose = sum(entry.converged is False for entry in entries)
-    if loose:
+    unconverged = sum(entry.converged is False for entry in entries)
+    if unconverged:
         words = (
-            f"{loose} of {plural(len(entries), 'relaxation')} did not reach the force criterion; "
+            f"{unconverged} of {plural(len(entries), 'relaxation')} did not reach the force criterion; "
             "their energies are upper bounds."
         )
         yield Statement("caution", words)

@@ -1,4 +1,4 @@
-"""The methods of a campaign as a text to build on in a paper, with its sources."""
+"""The methods of a campaign as a draft for a paper, with its sources."""
 
 from __future__ import annotations
 
@@ -58,33 +58,33 @@ _THERMOSTATS: Final = {
 
 
 _CHOICES: Final[dict[Method, str]] = {
-    "list": "All were compared by {charges}, and the lowest went on.",
-    "search": "Those lowest in {charges}, were searched by replica exchange from independent starts.",
-    "sample": "A random sample was drawn, and the lowest in {charges}, went on.",
+    "list": "All were compared by {charges}, and the lowest were retained.",
+    "search": "Those lowest in {charges}, were sought by replica exchange from independent starts.",
+    "sample": "A random sample was drawn, and the lowest in {charges}, were retained.",
     "monte-carlo": "Orderings were drawn at a temperature by Monte Carlo with swaps of ions and replica exchange.",
 }
 
 
 class _Text:
-    """Paragraphs that number their sources as they come."""
+    """Numbers sources in the order in which paragraphs cite them."""
 
     def __init__(self) -> None:
         self._cited: list[str] = []
 
     def cite(self, *keys: str) -> str:
-        """Return ``[1, 2]`` for the sources of these keys; keys without a source are left out."""
+        """Return ``[1, 2]`` for the sources of these keys; keys without a source are skipped."""
         known = [key for key in keys if key in _SOURCES]
         self._cited += [key for key in dict.fromkeys(known) if key not in self._cited]
         return f" [{', '.join(str(self._cited.index(key) + 1) for key in known)}]" if known else ""
 
     @property
     def sources(self) -> tuple[tuple[str, str], ...]:
-        """The cited sources in the order of their numbers."""
+        """The cited sources, by number."""
         return tuple(_SOURCES[key] for key in self._cited)
 
 
 def section(results: Results) -> Section:
-    """Return the paragraphs of the methods, and their sources."""
+    """Return the paragraphs on methods, and their sources."""
     out = _Text()
     head = (
         f"All calculations were done with superionic {results.superionic}, which follows the workflows of Deng et al. "
@@ -111,7 +111,7 @@ def _orderings(results: Results, out: _Text) -> str:
 
 
 def _choice(spaces: Sequence[EnumeratedSpace], out: _Text) -> str:
-    """Say how orderings were chosen among those counted, each way once."""
+    """Describe how orderings were chosen among those counted, each method once."""
     charges = (
         f"the electrostatic energy of point charges at formal oxidation states, by Ewald summation{out.cite('ewald')}"
     )
@@ -165,12 +165,12 @@ def _training(results: Results, out: _Text) -> str:
     if not results.train:
         return ""
     train = results.train[-1]
-    begun = "fine-tuned from its published weights" if is_fine_tuned(results) else "trained from random weights"
+    how = "fine-tuned from its published weights" if is_fine_tuned(results) else "trained from random weights"
     return (
-        f"The potential was {begun} ({train.trainer}). One energy per element, fitted by "
+        f"The potential was {how} ({train.trainer}). One energy per element, fitted by "
         f"least squares, brought the labels to its energy scale. The labels were split by {train.split_by} "
-        f"({train.n_train} for training, {train.n_validation} for validation and {train.n_test} for test). The weights "
-        f"of epoch {train.best_epoch}, with the lowest validation loss, were kept."
+        f"({train.n_train} for training, {train.n_validation} for validation, {train.n_test} for testing). The weights "
+        f"of epoch {train.best_epoch}, with the lowest validation loss, were used."
     )
 
 
@@ -191,7 +191,7 @@ def _distillation(results: Results, out: _Text) -> str:
     return (
         f"{plural(len(distil.members), 'neuroevolution potential')}{out.cite('nep')}, the students, learned energies, "
         f"forces and stresses of {distil.teacher.name} on {plural(distil.learned_from.total, 'structure')}{loop}. "
-        f"Extrapolation was watched by the D-optimality of the descriptors{out.cite('maxvol')}. The students were "
+        f"Extrapolation was monitored by the D-optimality of the descriptors{out.cite('maxvol')}. The students were "
         f"{compared}"
     )
 
@@ -206,8 +206,8 @@ def _dynamics(results: Results, out: _Text) -> str:
     lengths = [run.length_ps for run in runs]
     span = number(min(lengths)) if min(lengths) == max(lengths) else f"{number(min(lengths))} to {number(max(lengths))}"
     temperatures = listing([f"{t:g}" for t in sorted({run.run.temperature_K for run in runs})])
-    pressed = any(run.npt.time_ps for run in runs)
-    npt = " The cell was first equilibrated at constant pressure and its average kept." if pressed else ""
+    equilibrated = any(run.npt.time_ps for run in runs)
+    npt = " The cell was first equilibrated at constant pressure, and its average used." if equilibrated else ""
     turns = len({run.run.member for run in runs if run.run.member is not None}) > 1
     by = " Replicas took turns with the students." if turns else ""
     return f"Molecular dynamics ran for {span} ps at {temperatures} K{thermostat}.{npt}{by}"
@@ -227,11 +227,11 @@ def _analysis(results: Results, out: _Text) -> str:
         if summed
         else ""
     )
-    caution = " With two temperatures a fit has no degree of freedom left to test it." if few else ""
+    caution = " With two temperatures a fit has no degree of freedom left for a test." if few else ""
     return (
         "Tracer diffusivities are slopes of mean squared displacements averaged over ions and time origins, after "
         "removal of the drift of the framework. Their errors come from the scatter between ions and between blocks of "
-        "time, as the number of independent hops, not the number of frames, limits them"
+        "time, as they are limited by the number of independent hops, not the number of frames"
         f"{out.cite('he2018')}. Conductivities follow from the Nernst–Einstein relation σ = N q² D / (V k_B T), which "
         f"neglects correlations between ions.{fits}{caution}"
     )

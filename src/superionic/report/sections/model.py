@@ -1,4 +1,4 @@
-"""Labels, training and validation: what the potential of a campaign has learned, and how right it is."""
+"""Labels, training and validation: what the potential of a campaign has learned, and how accurate it is."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ _TITLE: Final = "Labels, training and validation"
 _FEW_LABELS: Final = 50
 _FEW_STRUCTURES: Final = 20
 _BLIND: Final = 0.3
-"""Largest disagreement of a committee over its error on unseen labels, below which its agreement says little."""
+"""Ratio of a committee's largest disagreement to its error on unseen labels below which agreement means little."""
 _MOST_PARITY_POINTS: Final = 1500
 _MOST_PANELS: Final = 4
 _KINDS: Final = {"composition": "composition", "phase": "phase", "temperature_K": "temperature"}
 
-# One row for each statistic: its name in files, its words, its unit, and where it stands.
+# One row for each statistic: its name in files, its display name, its unit, and how to read it.
 _ERRORS: Final[tuple[tuple[str, str, str, Callable[[ErrorMetrics], float | None]], ...]] = (
     ("mae_energy_meV_per_atom", "Energy, MAE", "meV/atom", lambda e: e.mae_energy_meV_per_atom),
     ("rmse_energy_meV_per_atom", "Energy, RMSE", "meV/atom", lambda e: e.rmse_energy_meV_per_atom),
@@ -55,7 +55,7 @@ _SHAPE: Final[tuple[tuple[str, Callable[[ErrorMetrics], float | None]], ...]] = 
     ("force_slope_high95", lambda e: None if e.force_slope_interval95 is None else e.force_slope_interval95[1]),
     ("mean_error_stress_GPa", lambda e: e.mean_error_stress_GPa),
 )
-"""Softness and bias, as files have them."""
+"""Softness and bias, by their names in files."""
 _OF_SETS: Final[tuple[tuple[str, Callable[[ErrorMetrics], float | None]], ...]] = (
     ("n_forces", lambda e: e.n_forces),
     ("n_stresses", lambda e: e.n_stresses),
@@ -91,7 +91,7 @@ def section(results: Results) -> Section:
     if results.train:
         blocks += [_preflight_table(results.train[-1]), _learning_curve(results.train[-1])]
     else:
-        blocks.append(Paragraph("Nothing was trained.", "missing"))
+        blocks.append(Paragraph("No potential was trained.", "missing"))
     if results.validate is not None:
         errors = results.validate.errors
         blocks += [_error_table(errors), _apart_table(errors), _parity_plot(errors)]
@@ -103,7 +103,7 @@ def section(results: Results) -> Section:
 
 
 def doubts(results: Results) -> Iterator[Statement]:
-    """Say how far labels, training and errors can be trusted."""
+    """Yield statements on how far labels, training and errors can be trusted."""
     yield from _about_sampling(results)
     yield from _about_learning(results)
     if results.label:
@@ -120,7 +120,7 @@ def _about_sampling(results: Results) -> Iterator[Statement]:
     stopped = [run for run in plain if run.stopped is not None]
     if stopped:
         reasons = "; ".join(sorted({f"{run.run.label}: {run.stopped}" for run in stopped})[:3])
-        words = f"{len(stopped)} of {len(plain)} sampling runs were stopped by a monitor, and sampled up to there"
+        words = f"{len(stopped)} of {len(plain)} sampling runs were stopped by a monitor, and sampled up to that point"
         yield Statement("caution", f"{words} ({reasons}).")
     melted = [run for run in runs if any("melts" in flag for flag in run.flags)]
     if melted:
@@ -134,23 +134,23 @@ def _about_learning(results: Results) -> Iterator[Statement]:
     if learning is None:
         return
     last = learning.rounds[-1]
-    seen = (
+    disagreement = (
         f"{last.above} of {last.looked_at} frames in {last.length_ps:.3g} ps were above the threshold, "
         f"the largest disagreement was {last.worst_eV_per_A:.2g} eV/Å"
     )
     if learning.agrees:
-        yield Statement("info", f"The active loop ended since the committee agrees: {seen}.")
+        yield Statement("info", f"The active loop ended because the committee agrees: {disagreement}.")
     else:
-        words = f"The active loop ended before the committee agreed ({learning.ended}): {seen}."
+        words = f"The active loop ended before the committee agreed ({learning.ended}): {disagreement}."
         yield Statement("caution", words, "the committee did not agree")
     if results.validate is None:
         return
-    # Members that disagree far less than they err on labels that none of them has seen are blind to their error.
+    # A committee whose disagreement is far below its error on unseen labels is blind to that error.
     worst, error = 1.0e3 * last.worst_eV_per_A, results.validate.errors.after.rmse_force_meV_per_A
     if worst < _BLIND * error:
         words = (
-            f"The committee disagrees by {worst:.2g} meV/Å at most, but errs by {error:.3g} on unseen labels: its "
-            "members are too alike to tell where they are wrong. Train longer, or trust the error, not the agreement."
+            f"The committee disagrees by {worst:.2g} meV/Å at most, but its error on unseen labels is {error:.3g}: its "
+            "members are too similar to show where they are wrong. Train longer, or trust the error, not the agreement."
         )
         yield Statement("caution", words)
 
@@ -167,7 +167,7 @@ def _about_labels(reference: Reference) -> Iterator[Statement]:
 def _about_training(train: TrainResult, fine_tuned: bool) -> Iterator[Statement]:
     if train.element_references.degenerate:
         words = (
-            "The labels have too few compositions to tell the energies of the elements apart: only their sum over "
+            "The labels have too few compositions to determine the energy of each element: only their sum over "
             "these compositions was fitted, and energies of other compositions keep the pretrained scale."
         )
         yield Statement("info", words)
@@ -175,9 +175,9 @@ def _about_training(train: TrainResult, fine_tuned: bool) -> Iterator[Statement]
         yield Statement("caution", sentence(note))
     if train.n_train < _FEW_LABELS:
         how = "fine-tuned" if fine_tuned else "trained from scratch"
-        mends = "That mends offsets and softness of the potential, but it is" if fine_tuned else "That is"
+        effect = "That corrects offsets and softness of the potential, but it is" if fine_tuned else "That is"
         words = (
-            f"The potential was {how} on {plural(train.n_train, 'label')}. {mends} far from the hundreds to thousands "
+            f"The potential was {how} on {plural(train.n_train, 'label')}. {effect} far from the hundreds to thousands "
             "of labels of a production model."
         )
         yield Statement("caution", words, f"trained on {plural(train.n_train, 'label')}")
@@ -194,8 +194,8 @@ def _about_errors(errors: HeldOutErrors, cautions: Sequence[str], fine_tuned: bo
         yield Statement("info", f"Before training the potential was {soft}.")
     if errors.n_structures < _FEW_STRUCTURES:
         words = (
-            f"The errors of the potential are measured on {plural(errors.n_structures, 'structure')}; they are "
-            "estimates with a large error of their own."
+            f"The errors of the potential are measured on {plural(errors.n_structures, 'structure')} only, and are "
+            "themselves uncertain."
         )
         yield Statement("caution", words)
     before, after = errors.before.rmse_force_meV_per_A, errors.after.rmse_force_meV_per_A
@@ -228,12 +228,12 @@ def _reference_table(labels: Sequence[LabelResult]) -> Table:
         )
         rows += [[name, value or UNKNOWN] for name, value in named]
         rows += [[name.replace("_", " "), value] for name, value in setting_rows(reference.settings)]
-    return Table("What the labels are of.", ["Setting", "Value"], rows)
+    return Table("Reference method of the labels.", ["Setting", "Value"], rows)
 
 
 def _selected_table(results: Results) -> Table:
     return table_of(
-        "Orderings carried on.",
+        "Orderings selected.",
         results.select.selected if results.select is not None else (),
         [
             ("Ordering", lambda one: one.ordering.id),
@@ -261,7 +261,7 @@ def _sampling_table(results: Results) -> Table:
         ("Chosen by", lambda each: _chosen_by(each[1]) or UNKNOWN),
         ("Stopped", lambda each: UNKNOWN if each[1].stopped is None else sentence(each[1].stopped)),
     ]
-    return table_of("Runs that structures for labels were taken from.", runs, columns, range(first, first + 4))
+    return table_of("Runs from which structures for labels were taken.", runs, columns, range(first, first + 4))
 
 
 def _chosen_by(run: SampledRun) -> str:
@@ -275,7 +275,7 @@ def _exploration_table(learning: LearningResult) -> Table:
         [
             ("Round", lambda one: str(one.round)),
             ("Explored, ps", lambda one: number(one.length_ps)),
-            ("Frames looked at", lambda one: whole_text(one.looked_at)),
+            ("Frames evaluated", lambda one: whole_text(one.looked_at)),
             ("Above the threshold", lambda one: f"{whole_text(one.above)} ({number(100 * one.share_above, 2)} %)"),
             ("Largest disagreement, eV/Å", lambda one: number(one.worst_eV_per_A, 2)),
             ("Runs stopped", lambda one: whole_text(one.stopped)),
@@ -292,12 +292,12 @@ def _round_table(results: Results) -> Table:
         sampled = sorted({one.temperature_K for one in results.sample if one.round == train.round})
         return ", ".join(f"{t:g}" for t in sampled) or UNKNOWN
 
-    def kept(train: TrainResult, value_of: Callable[[EpochErrors], float | None]) -> str:
+    def best(train: TrainResult, value_of: Callable[[EpochErrors], float | None]) -> str:
         errors = next((record.validation for record in train.history if record.epoch == train.best_epoch), None)
         return UNKNOWN if errors is None else number(value_of(errors))
 
     return table_of(
-        "The rounds of learning, with root mean square errors on the validation set at the epoch that was kept.",
+        "The rounds of learning, with root-mean-square errors on the validation set at the best epoch.",
         results.train if len(results.train) > 1 else (),
         [
             ("Round", lambda train: str(train.round)),
@@ -305,12 +305,12 @@ def _round_table(results: Results) -> Table:
             ("New labels", lambda train: whole_text(accepted.get(train.round))),
             ("Trained on", lambda train: whole_text(train.n_train)),
             (
-                "Epoch kept",
+                "Best epoch",
                 lambda train: f"{train.best_epoch} of {max((each.epoch for each in train.history), default=0)}",
             ),
-            ("Energy, meV/atom", lambda train: kept(train, lambda errors: errors.rmse_energy_meV_per_atom)),
-            ("Force, meV/Å", lambda train: kept(train, lambda errors: errors.rmse_force_meV_per_A)),
-            ("Stress, GPa", lambda train: kept(train, lambda errors: errors.rmse_stress_GPa)),
+            ("Energy, meV/atom", lambda train: best(train, lambda errors: errors.rmse_energy_meV_per_atom)),
+            ("Force, meV/Å", lambda train: best(train, lambda errors: errors.rmse_force_meV_per_A)),
+            ("Stress, GPa", lambda train: best(train, lambda errors: errors.rmse_stress_GPa)),
         ],
         numeric=(0, 2, 3, 5, 6, 7),
     )
@@ -318,13 +318,15 @@ def _round_table(results: Results) -> Table:
 
 def _preflight_table(train: TrainResult) -> Table:
     rows = [[finding.name, finding.severity, finding.evidence, finding.fix] for finding in train.preflight]
-    return Table("Noticed about the labels before training.", ["What", "Severity", "Evidence", "What to do"], rows)
+    return Table(
+        "Problems of the labels detected before training.", ["What", "Severity", "Evidence", "What to do"], rows
+    )
 
 
 def _element_table(train: TrainResult) -> Table:
     shifts = sorted(train.element_references.eV_per_atom.items())
     rows = [[symbol, f"{shift:+.4f}".replace("-", MINUS)] for symbol, shift in shifts]
-    caption = "Energy per element that brings the labels to the scale of the potential."
+    caption = "Energy of each element that brings the labels to the energy scale of the potential."
     return Table(caption, ["Element", "Shift, eV/atom"], rows, frozenset({1}))
 
 
@@ -336,17 +338,17 @@ def _learning_curve(train: TrainResult) -> Plot:
         for part, label, colour in ((_PARTS[0], "training set", BLUE), (_PARTS[1], "validation set", VERMILION)):
             values = [_positive(part[1](record), value_of) for record in train.history]
             if part is _PARTS[0] and all(value is None for value in values):
-                break  # this trainer does not have it
+                break  # this trainer does not record it
             if any(value is not None for value in values):
                 hover = [f"epoch {number(e)}: {number(v)}" for e, v in zip(epochs, values, strict=True)]
                 series.append(Series(epochs, values, label, "line", colour))
                 series.append(Series(epochs, values, label, colour=colour, size=5, hover=hover, legend=False))
         if series:
-            guides = [(float(train.best_epoch), "kept")]
+            guides = [(float(train.best_epoch), "best")]
             panels.append(Panel(series, "epoch", words, y_log=True, guides=guides))
     caption = (
-        "Loss (and errors, where recorded) after each pass over the labels. The weights kept are those of the epoch "
-        "with the lowest validation loss. A validation curve that turns up while training goes on down means "
+        "Loss (and errors, if recorded) after each pass over the labels. The weights used are those of the epoch "
+        "with the lowest validation loss. A validation curve that rises while the training curve still falls means "
         "overfitting."
     )
     title = "Learning curve" if train.round == 1 else f"Learning curve of round {train.round}"
@@ -372,14 +374,14 @@ def _error_table(errors: HeldOutErrors) -> Table:
     rows.append(["Forces, slope (95 % interval)", *(_slope(e) for e in both), "", UNKNOWN])
     caption = (
         f"Errors against the reference on the {errors.set} set ({plural(errors.n_structures, 'structure')}). A slope "
-        "of predicted against reference forces below 1 is that of a soft potential, which melts too early and whose "
-        "barriers are too low; a mean error of the normal stresses (tension positive) below 0 makes cells too large."
+        "of predicted against reference forces below 1 indicates a soft potential, which melts too early and whose "
+        "barriers are too low; a negative mean error of the normal stresses (tension positive) makes cells too large."
     )
     return Table(caption, ["Quantity", "Before", "After", "Unit", "Change"], rows, frozenset({1, 2, 4}))
 
 
 def _slope(errors: ErrorMetrics) -> str:
-    """Give the slope of the forces with its interval."""
+    """Return the slope of the forces with its interval."""
     if errors.force_slope is None:
         return UNKNOWN
     within = errors.force_slope_interval95
@@ -430,8 +432,8 @@ def _parity_plot(errors: HeldOutErrors) -> Plot:
         "parity",
         "Predictions against reference",
         f"Each point compares the potential with the reference on the {errors.set} set "
-        f"({plural(errors.n_structures, 'structure')}), which the training did not see. On the diagonal the two agree; "
-        "a slope of the forces below 1 is that of a soft potential.",
+        f"({plural(errors.n_structures, 'structure')}), which training did not use. On the diagonal the two agree; "
+        "a slope of the forces below 1 indicates a soft potential.",
         panels,
         columns=3,
         height=330,
@@ -452,8 +454,8 @@ def _of_parity(parity: Parity) -> tuple[tuple[str, str, ParityPoints], ...]:
 
 
 def _parity_series(points: ParityPoints) -> list[Series]:
-    kept = thin(len(points.reference), _MOST_PARITY_POINTS)
-    reference, before, after = ([side[i] for i in kept] for side in (points.reference, points.before, points.after))
+    drawn = thin(len(points.reference), _MOST_PARITY_POINTS)
+    reference, before, after = ([side[i] for i in drawn] for side in (points.reference, points.before, points.after))
     series = parity_series(reference, after, "after training")
     return [replace(series, y=before, label="before training", colour=ORANGE, filled=False, marker="diamond"), series]
 
@@ -550,7 +552,7 @@ def _exploration_csv(results: Results) -> CsvTable:
 
 
 def _learning_csv(results: Results) -> CsvTable:
-    """Return all epochs of all rounds; a column that no trainer of the campaign fills is left out."""
+    """Return all epochs of all rounds, without columns that no trainer of the campaign fills."""
     columns = {
         f"{part}_{name}": (errors_of, value_of) for part, errors_of in _PARTS for name, _, value_of in _OF_EPOCHS
     }

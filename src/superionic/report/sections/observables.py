@@ -1,4 +1,4 @@
-"""What runs show besides transport: vibrations of the mobile ions, rotation of polyanions, pair distributions."""
+"""Observables besides transport: vibrations of the mobile ions, rotation of polyanions, pair distributions."""
 
 from __future__ import annotations
 
@@ -28,24 +28,25 @@ _TITLE: Final = "Vibrations, rotations, neighbours"
 
 
 def section(results: Results) -> Section:
-    """Describe what the runs of a campaign show besides transport; without blocks where nobody asked."""
-    seen = results.analyse.observables if results.analyse is not None else ()
-    return observables(runs_of_campaign(results, [(each.run, each.observables) for each in seen]))
+    """Describe the observables of a campaign's runs besides transport; no blocks if none were requested."""
+    records = results.analyse.observables if results.analyse is not None else ()
+    return observables(runs_of_campaign(results, [(each.run, each.observables) for each in records]))
 
 
 def observables(runs: NamedRuns[Observables]) -> Section:
-    """Describe what was asked besides transport; without blocks where nothing was."""
+    """Describe the observables of runs besides transport; no blocks if none were requested."""
     if not runs:
         return Section("observables", _TITLE, [])
     vibrations = [(name, each.vibrations) for name, each in runs.items if each.vibrations is not None]
     rotations = [(name, one) for name, each in runs.items for one in each.rotations]
-    said: dict[str, list[str]] = {}
+    runs_by_flag: dict[str, list[str]] = {}
     for name, each in runs.items:
         for words in each.flags:
-            said.setdefault(words, []).append(name.label)
+            runs_by_flag.setdefault(words, []).append(name.label)
     several = len(runs.items) > 1
     flags = [
-        Paragraph(f"{some(names)}: {sentence(words)}" if several else sentence(words)) for words, names in said.items()
+        Paragraph(f"{some(names)}: {sentence(words)}" if several else sentence(words))
+        for words, names in runs_by_flag.items()
     ]
     blocks = shown(
         _spectra(vibrations),
@@ -61,21 +62,21 @@ def observables(runs: NamedRuns[Observables]) -> Section:
 
 def _spectra(runs: list[tuple[RunName, Vibrations]]) -> Plot:
     panels = []
-    known = [(name, found) for name, found in runs if found.mean_frequency_THz is not None]
-    for name, found in known[:_MOST_PANELS]:  # frames too far apart show a spectrum that is folded
-        below = np.flatnonzero(np.cumsum(found.spectrum_per_THz) <= _SHOWN * found.spectrum_per_THz.sum())
-        kept = thin(min(len(found.frequencies_THz), int(len(below) * 1.2) + 2), _MOST_POINTS)
-        x = [float(found.frequencies_THz[k]) for k in kept]
+    resolved = [(name, each) for name, each in runs if each.mean_frequency_THz is not None]
+    for name, each in resolved[:_MOST_PANELS]:  # without a mean frequency, frames are so far apart that spectra fold
+        below = np.flatnonzero(np.cumsum(each.spectrum_per_THz) <= _SHOWN * each.spectrum_per_THz.sum())
+        drawn = thin(min(len(each.frequencies_THz), int(len(below) * 1.2) + 2), _MOST_POINTS)
+        x = [float(each.frequencies_THz[k]) for k in drawn]
         guides = []
-        if found.attempt_frequency_THz is not None and found.mean_frequency_THz is not None:
-            guides = [(found.attempt_frequency_THz, "attempt"), (found.mean_frequency_THz, "mean")]
-        density = Series(x, [float(found.spectrum_per_THz[k]) for k in kept], "velocities", "line", BLUE, legend=False)
+        if each.attempt_frequency_THz is not None and each.mean_frequency_THz is not None:
+            guides = [(each.attempt_frequency_THz, "attempt"), (each.mean_frequency_THz, "mean")]
+        density = Series(x, [float(each.spectrum_per_THz[k]) for k in drawn], "velocities", "line", BLUE, legend=False)
         panels.append(Panel([density], "frequency (THz)", "density (1/THz)", name.label, guides=guides))
     return Plot(
         "vibrations",
-        "How the mobile ions vibrate",
+        "Vibrations of the mobile ions",
         "Power spectrum of the velocities of the mobile ions, integral 1. Lines: its mean, and the attempt frequency "
-        "as GEMDAT defines it. Power at low frequencies is that of jumps.",
+        "as defined by GEMDAT. Power at low frequencies comes from jumps.",
         panels,
         height=300,
     )
@@ -83,8 +84,8 @@ def _spectra(runs: list[tuple[RunName, Vibrations]]) -> Plot:
 
 def _vibration_table(runs: list[tuple[RunName, Vibrations]]) -> Table:
     return table_of(
-        "Vibrations of the mobile ions. Attempt frequency and amplitude as GEMDAT defines them, by the distance from "
-        "the place in the first frame; the spread is that over the ions. Mean frequency: of the velocities.",
+        "Vibrations of the mobile ions. Attempt frequency and amplitude as defined by GEMDAT, from the distance to the "
+        "position in the first frame; the spread is that over the ions. Mean frequency: of the velocity spectrum.",
         runs,
         [
             ("Run", lambda row: row[0].label),
@@ -98,7 +99,7 @@ def _vibration_table(runs: list[tuple[RunName, Vibrations]]) -> Table:
                 "Mean frequency, THz",
                 lambda row: with_error(row[1].mean_frequency_THz, row[1].mean_frequency_error_THz or 0.0),
             ),
-            ("Thermal speed² seen", lambda row: number(row[1].thermal_share, 2)),
+            ("Thermal speed² resolved", lambda row: number(row[1].thermal_share, 2)),
         ],
         numeric=range(1, 6),
     )
@@ -110,11 +111,12 @@ def _correlations(rotations: list[tuple[RunName, Rotation]]) -> Plot:
         members = [(name, each) for name, each in rotations if each.group == group][:_MOST_CURVES]
         series = []
         for index, (name, each) in enumerate(members):
-            kept = [k for k in range(len(each.lags_ps)) if each.lags_ps[k] > 0.0]
-            x = [float(each.lags_ps[k]) for k in kept]
-            y = [float(each.correlation[k]) for k in kept]
+            positive = [k for k in range(len(each.lags_ps)) if each.lags_ps[k] > 0.0]
+            x = [float(each.lags_ps[k]) for k in positive]
+            y = [float(each.correlation[k]) for k in positive]
             low, high = (
-                [float(each.correlation[k] + sign * each.correlation_error[k]) for k in kept] for sign in (-1.0, 1.0)
+                [float(each.correlation[k] + sign * each.correlation_error[k]) for k in positive]
+                for sign in (-1.0, 1.0)
             )
             series += [
                 Series(x, y, "", "band", pick(index), low, high, opacity=0.18, legend=False),
@@ -123,10 +125,10 @@ def _correlations(rotations: list[tuple[RunName, Rotation]]) -> Plot:
         panels.append(Panel(series, "time lag (ps)", "C(t)", formula_text(group), x_log=True))
     return Plot(
         "rotation",
-        "Do polyanions turn?",
+        "Do polyanions rotate?",
         "Orientation autocorrelation C(t) = ⟨u(0)·u(t)⟩ of the bonds of each kind of polyanion, with one standard "
         "error from the scatter between them. A curve that stays level near 1 means that they only librate; one that "
-        "falls to 0 means that they turn.",
+        "falls to 0 means that they rotate.",
         panels[:_MOST_PANELS],
         height=320,
     )
@@ -134,8 +136,8 @@ def _correlations(rotations: list[tuple[RunName, Rotation]]) -> Plot:
 
 def _rotation_table(rotations: list[tuple[RunName, Rotation]]) -> Table:
     return table_of(
-        f"Polyanions. Turned: a bond pointed more than {TURNED_DEG:g}° away from where it pointed at first. Rotation "
-        "time: τ of C(t) = a exp(−t/τ) behind the librations.",
+        f"Polyanions. Turned: a bond has rotated by more than {TURNED_DEG:g}° from its first direction. Rotation "
+        "time: τ of C(t) = a exp(−t/τ) after the decay of the librations.",
         rotations,
         [
             ("Run", lambda row: row[0].label),
@@ -150,10 +152,10 @@ def _rotation_table(rotations: list[tuple[RunName, Rotation]]) -> Table:
     )
 
 
-def _time(found: Rotation) -> str:
-    if found.rotation_time_ps is not None:
-        return number(found.rotation_time_ps)
-    low = found.interval95_ps[0]
+def _time(rotation: Rotation) -> str:
+    if rotation.rotation_time_ps is not None:
+        return number(rotation.rotation_time_ps)
+    low = rotation.interval95_ps[0]
     return f"above {number(low, 2)}" if low > 0.0 else UNKNOWN
 
 
@@ -164,17 +166,17 @@ def _functions(runs: NamedRuns[Observables]) -> Plot:
             members = [pair for pair in each.pairs if (pair.centre, pair.site) == site][:_MOST_CURVES]
             series = []
             for index, pair in enumerate(members):
-                kept = thin(len(pair.r_A), _MOST_POINTS)
-                curve = [float(pair.r_A[k]) for k in kept], [float(pair.g[k]) for k in kept]
+                drawn = thin(len(pair.r_A), _MOST_POINTS)
+                curve = [float(pair.r_A[k]) for k in drawn], [float(pair.g[k]) for k in drawn]
                 series.append(Series(*curve, pair.neighbour, "line", pick(index), width=1.6))
             around = site[0] if site[1] is None else f"{site[0]} on {site[1]}"
             panels.append(Panel(series, "r (Å)", "g(r)", f"Around {around}, {name.label}"))
     return Plot(
         "pair_distributions",
-        "Who is whose neighbour",
-        "Partial pair distribution functions: density of each element around the atoms of another (around the mobile "
-        "ions on each kind of site as well), over its mean density. Of the hottest run of each structure; the first "
-        f"{_MOST_CENTRES} are drawn, pair_distributions.csv has all.",
+        "Neighbours",
+        "Partial pair distribution functions: density of each element around atoms of another (for mobile ions, also "
+        "around those on each kind of site), relative to its mean density. For the hottest run of each structure; the "
+        f"first {_MOST_CENTRES} are drawn, pair_distributions.csv has all.",
         panels[:_MOST_CENTRES],
         height=300,
     )
@@ -235,35 +237,35 @@ def _files(runs: NamedRuns[Observables]) -> list[CsvTable]:
 
 def _vibration_rows(runs: NamedRuns[Observables]) -> Iterator[Cells]:
     for name, each in runs.items:
-        if (found := each.vibrations) is not None:
+        if (vibrations := each.vibrations) is not None:
             yield (
-                *name.cells, found.attempt_frequency_THz, found.attempt_frequency_error_THz,
-                found.attempt_frequency_spread_THz, found.amplitude_A, found.mean_frequency_THz,
-                found.mean_frequency_error_THz, found.thermal_share,
+                *name.cells, vibrations.attempt_frequency_THz, vibrations.attempt_frequency_error_THz,
+                vibrations.attempt_frequency_spread_THz, vibrations.amplitude_A, vibrations.mean_frequency_THz,
+                vibrations.mean_frequency_error_THz, vibrations.thermal_share,
             )  # fmt: skip
 
 
 def _spectrum_rows(runs: NamedRuns[Observables]) -> Iterator[Cells]:
     for name, each in runs.items:
-        if (found := each.vibrations) is not None:
-            for frequency, density in zip(found.frequencies_THz, found.spectrum_per_THz, strict=True):
+        if (vibrations := each.vibrations) is not None:
+            for frequency, density in zip(vibrations.frequencies_THz, vibrations.spectrum_per_THz, strict=True):
                 yield (*name.cells, float(frequency), float(density))
 
 
 def _rotation_rows(runs: NamedRuns[Observables]) -> Iterator[Cells]:
     for name, each in runs.items:
-        for found in each.rotations:
+        for rotation in each.rotations:
             yield (
-                *name.cells, found.group, found.n_groups, found.n_bonds, found.n_broken, found.fraction_turned,
-                found.plateau, found.rotation_time_ps, *found.interval95_ps,
+                *name.cells, rotation.group, rotation.n_groups, rotation.n_bonds, rotation.n_broken,
+                rotation.fraction_turned, rotation.plateau, rotation.rotation_time_ps, *rotation.interval95_ps,
             )  # fmt: skip
 
 
 def _curve_rows(runs: NamedRuns[Observables]) -> Iterator[Cells]:
     for name, each in runs.items:
-        for found in each.rotations:
-            for row in zip(found.lags_ps, found.correlation, found.correlation_error, strict=True):
-                yield (*name.cells, found.group, *(float(value) for value in row))
+        for rotation in each.rotations:
+            for row in zip(rotation.lags_ps, rotation.correlation, rotation.correlation_error, strict=True):
+                yield (*name.cells, rotation.group, *(float(value) for value in row))
 
 
 def _coordination_rows(runs: NamedRuns[Observables]) -> Iterator[Cells]:

@@ -1,4 +1,4 @@
-"""Orderings: how many each composition has, how their Ewald energies are spread, and how sure the choice is."""
+"""Orderings: the number of each composition, the spread of their Ewald energies, and the certainty of the choice."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def section(results: Results) -> Section:
 
 
 def doubts(results: Results) -> Iterator[Statement]:
-    """Say how sure the choice of the orderings is."""
+    """Yield statements on the certainty of the choice of orderings."""
     for space in results.enumerate.spaces if results.enumerate is not None else ():
         name = f"{unit_formula(results, space.counted.formula)} ({space.cell.id})"
         if space.method == "sample":
             words = (
                 f"{name}: {whole_text(space.listed)} of {whole_text(space.counted.count.distinct)} distinct orderings "
-                "were looked at, drawn at random; a lower one may exist."
+                "were examined, drawn at random; a lower one may exist."
             )
             yield Statement("info", words)
         if isinstance(space.evidence, SearchEvidence):
@@ -49,7 +49,7 @@ def doubts(results: Results) -> Iterator[Statement]:
         if space.tie is not None:
             words = (
                 f"{name}: {space.tie.members:,} orderings share the Ewald energy at which the choice ends, and "
-                f"{space.tie.taken} of them were taken, spread evenly; point charges cannot tell them apart."
+                f"{space.tie.taken} of them were taken, spread evenly; point charges cannot distinguish them."
             )
             yield Statement("info", words)
         if space.counted.composition.lost:
@@ -57,8 +57,8 @@ def doubts(results: Results) -> Iterator[Statement]:
             yield Statement("warning", words, "a species of the crystal is lost")
         if space.counted.skipped:
             words = (
-                f"{name}: {space.counted.skipped} compositions nearer to the refinement were passed over, as they "
-                "have no ordering that keeps the exclusions."
+                f"{name}: {space.counted.skipped} compositions closer to the refinement were skipped, as they have no "
+                "ordering that respects the exclusions."
             )
             yield Statement("caution", words)
 
@@ -84,21 +84,23 @@ def _about_monte_carlo(name: str, evidence: MonteCarloEvidence) -> Iterator[Stat
     surrogate = evidence.surrogate
     if surrogate is not None and not surrogate.surrogate_converged:
         error = surrogate.error_meV_per_atom
-        size = "is not known" if error is None else f"is {error:.2g} meV/atom"
+        size = "is unknown" if error is None else f"is {error:.2g} meV/atom"
         yield Statement(
             "caution",
-            f"{name}: the error of the fit to the potential on orderings that it had not seen {size}, and "
-            f"{surrogate.tolerance_meV_per_atom:g} were asked for; raise `max_rounds`, `batch` or `pair_cutoff_A`.",
+            f"{name}: the error of the fit to the potential on unseen orderings {size}; "
+            f"{surrogate.tolerance_meV_per_atom:g} was required; raise `max_rounds`, `batch` or `pair_cutoff_A`.",
             "orderings drawn by a fit that is not converged",
         )
-    asked = surrogate.evaluations if surrogate is not None else None
-    if asked is not None and asked.failed:
-        yield Statement("caution", f"{name}: {asked.failed} of {asked.count} energies for Monte Carlo failed.")
-    if asked is not None and asked.in_which_an_ion_left_its_site:
+    evaluations = surrogate.evaluations if surrogate is not None else None
+    if evaluations is not None and evaluations.failed:
+        yield Statement(
+            "caution", f"{name}: {evaluations.failed} of {evaluations.count} energies for Monte Carlo failed."
+        )
+    if evaluations is not None and evaluations.in_which_an_ion_left_its_site:
         yield Statement(
             "caution",
-            f"{name}: in {asked.in_which_an_ion_left_its_site} of {asked.count} relaxations for Monte Carlo an ion "
-            "moved more than 1 Å; their energies may be those of other orderings.",
+            f"{name}: in {evaluations.in_which_an_ion_left_its_site} of {evaluations.count} relaxations for Monte "
+            "Carlo an ion moved by more than 1 Å; their energies may be those of other orderings.",
         )
     for flag in evidence.flags:
         yield Statement("caution", f"{name}: Monte Carlo: {flag}")
@@ -107,13 +109,13 @@ def _about_monte_carlo(name: str, evidence: MonteCarloEvidence) -> Iterator[Stat
 def _histograms(results: Results, spaces: tuple[EnumeratedSpace, ...]) -> Plot:
     spread = [space for space in spaces if space.histogram is not None or len(space.orderings) > 1]
     panels = [_histogram(results, space) for space in spread[:_MOST_PANELS]]
-    more = f" Shown are {_MOST_PANELS} of {len(spread)} spaces." if len(spread) > _MOST_PANELS else ""
+    more = f" The figure shows {_MOST_PANELS} of {len(spread)} spaces." if len(spread) > _MOST_PANELS else ""
     return Plot(
         "ewald_histogram",
         "Electrostatic energies of the orderings",
         "Point-charge (Ewald) energy per supercell of every listed ordering with formal oxidation states, above the "
-        "lowest of its space. It is a filter that puts ions of like charge apart, not a stability: see the ranking for "
-        "that." + more,
+        "lowest of its space. It is a filter that keeps like charges apart, and no measure of stability; see the "
+        "ranking for that." + more,
         panels,
         columns=3 if len(panels) > 2 else 2,
         height=290,
@@ -144,10 +146,10 @@ def _histogram(results: Results, space: EnumeratedSpace) -> Panel:
 
 
 def _binned(space: EnumeratedSpace) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return counts and edges, above the lowest energy: of the whole listing, or of the orderings that were kept."""
+    """Return counts and edges relative to the lowest energy, for the whole listing or for the orderings retained."""
     if space.histogram is not None:
         counts = np.array(space.histogram.distinct, dtype=np.float64)
-        # Neighbouring bins are joined until there are few enough to be seen.
+        # Neighbouring bins are joined until there are few enough to be legible.
         join = -(-len(counts) // _MOST_BINS)
         padded = np.zeros(-(-len(counts) // join) * join)
         padded[: len(counts)] = counts

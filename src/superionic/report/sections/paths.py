@@ -38,7 +38,7 @@ def section(results: Results, grids: Mapping[str, NDArray[np.floating]]) -> Sect
     if analysed is None:
         return Section("paths", _TITLE, [Paragraph("Transport was not analysed.", "missing")])
     if not analysed.densities and not analysed.migration:
-        words = "Neither a density nor sites were asked for (`analyse.density_grid_A`, `analyse.sites`)."
+        words = "Neither a density nor sites were requested (`analyse.density_grid_A`, `analyse.sites`)."
         return Section("paths", _TITLE, [Paragraph(words, "missing")])
     maps = [(each.run, NamedGrid(each.density, grids[each.grid])) for each in analysed.densities if each.grid in grids]
     without = [each.run.label for each in analysed.densities if each.grid not in grids]
@@ -65,41 +65,40 @@ def paths(
     Parameters
     ----------
     ion
-        What moves.
+        The mobile ion.
     maps
-        Density maps whose grids are at hand.
+        Density maps with their grids.
     migration
-        Where ions go, as far as it could be told.
+        Migration in the runs where it could be determined.
     flags
-        Sentences about the sites of each run, of those without sites as well.
+        Cautions about the sites of each run, including runs without sites.
     without_grid
-        Runs with a density map whose grid is not at hand.
+        Labels of runs whose density grid is not available.
     """
     blocks: list[Block] = [*density_plots(ion, maps), *migration_plots(migration)]
     if without_grid:
-        words = f"The density grid is not at hand, so there is no figure of it: {listing(without_grid)}."
+        words = f"The density grid is not available, so there is no figure of it: {listing(without_grid)}."
         blocks.append(Paragraph(words, "missing"))
     blocks += [_occupancies(migration), _jumps(migration), _concerted(migration), _percolation(migration)]
     blocks += [Paragraph(_fit_words(fit), "quiet") for fit in _fits(migration)[:1]]
-    said: dict[str, list[str]] = {}
+    runs_by_flag: dict[str, list[str]] = {}
     for name, words_of_run in flags:
         for words in words_of_run:
-            said.setdefault(words, []).append(name.label)
+            runs_by_flag.setdefault(words, []).append(name.label)
     several = len(flags) > 1
     blocks += [
-        Paragraph(f"{some(runs)}: {sentence(words)}" if several else sentence(words)) for words, runs in said.items()
+        Paragraph(f"{some(runs)}: {sentence(words)}" if several else sentence(words))
+        for words, runs in runs_by_flag.items()
     ]
     return Section("paths", _TITLE, shown(*blocks), _files(migration) if migration else ())
 
 
 def doubts(results: Results) -> Iterator[Statement]:
-    """Say where paths could not be told."""
+    """Say in how many runs paths could not be determined."""
     records = results.analyse.migration if results.analyse is not None else ()
     lost = [each for each in records if each.migration is None]
     if lost:
-        words = (
-            f"In {len(lost)} of {len(records)} runs the places of the ions show no sites, so that there are no paths."
-        )
+        words = f"In {len(lost)} of {len(records)} runs the positions of the ions show no sites, so there are no paths."
         yield Statement("caution", words)
 
 
@@ -110,13 +109,13 @@ def _fits(migration: NamedRuns[MigrationSummary]) -> list[CrystalFit]:
 def _fit_words(fit: CrystalFit) -> str:
     misfit = ""
     if fit.framework_misfit_A is not None:
-        misfit = f", mean places of the framework by {number(fit.framework_misfit_A, 2)} Å (rms)"
+        misfit = f", mean positions of the framework by {number(fit.framework_misfit_A, 2)} Å (rms)"
     if fit.rival_misfit_A is not None:
-        misfit += f" (placed the other way, which exchanges labels, by {number(fit.rival_misfit_A, 2)} Å)"
+        misfit += f" (in the other orientation, which exchanges labels, by {number(fit.rival_misfit_A, 2)} Å)"
     return (
         f"Sites are those of {fit.name} in the supercell {supercell_text(fit.supercell)}; lengths differ from the "
-        f"crystal's by up to {number(100.0 * fit.strain, 2)} %{misfit}. Labels i1, i2, … are interstitials: places "
-        "where the density shows more."
+        f"crystal's by up to {number(100.0 * fit.strain, 2)} %{misfit}. Labels i1, i2, … are interstitial sites: "
+        "further maxima of the density."
     )
 
 
@@ -138,12 +137,12 @@ def _occupancies(migration: NamedRuns[MigrationSummary]) -> Table:
         for kind in each.site_kinds
     ]
     columns = [
-        "Run", "Kind of site", "Sites", "Ions on one", *(["In the crystal"] if refined else []), "Mean stay, ps",
-        "68 % interval, ps", "Median stay, ps", "Shape of the stays",
+        "Run", "Kind of site", "Sites", "Occupancy", *(["Refined occupancy"] if refined else []), "Mean stay, ps",
+        "68 % interval, ps", "Median stay, ps", "Shape",
     ]  # fmt: skip
     caption = (
-        "Occupancy of the sites. Shape: the exponent of exp(−(t/τ)^k), with its 95 % interval; 1 where leaving has no "
-        "memory, below where many stays are cut short, as by ions that jump back at once."
+        "Occupancy of the sites. Shape: the exponent k of exp(−(t/τ)^k), with its 95 % interval; 1 if leaving has no "
+        "memory, less if many stays are very short, as those of ions that jump back at once."
     )
     return Table(caption, columns, rows, frozenset(range(2, len(columns))))
 
@@ -170,8 +169,8 @@ def _concerted(migration: NamedRuns[MigrationSummary]) -> Table:
         "Run", "Jumps", "Within", "With a partner, %", "By chance, %", "Ratio", "Strings of 1, 2, 3, 4, more",
     ]  # fmt: skip
     caption = (
-        "Concerted jumps: those of which another ion's jump begins or ends at the same place within a short time, and "
-        "how many there would be if ions jumped when they do, but independently of each other."
+        "Concerted jumps: those with a partner, a jump of another ion that starts or ends nearby within a short time, "
+        "and how many there would be by chance if ions jumped as often, but independently of each other."
     )
     return Table(caption, columns, rows, frozenset({1, 3, 4, 5}))
 
@@ -184,7 +183,7 @@ def _jumps(migration: NamedRuns[MigrationSummary]) -> Table:
             ("Run", lambda row: row[0].label),
             ("Jump", lambda row: f"{row[1].start} → {row[1].end}"),
             ("Length, Å", lambda row: number(row[1].length_A)),
-            ("Seen", lambda row: whole_text(row[1].count)),
+            ("Number", lambda row: whole_text(row[1].count)),
             ("Rate of an ion there, ps⁻¹", lambda row: number(row[1].rate_per_ps)),
             ("68 % interval, ps⁻¹", lambda row: interval(*row[1].interval68_per_ps)),
         ],
@@ -208,7 +207,8 @@ def _percolation(migration: NamedRuns[MigrationSummary]) -> Table:
         "Run", "Barrier along a, eV", "along b, eV", "along c, eV", "Jumps connect", "Back jumps, share", "D*/D_J",
     ]  # fmt: skip
     caption = (
-        "Percolation: the barrier, from the densest place, above which the density goes on without end along each axis."
+        "Percolation: the barrier, measured from the density maximum, at which the density connects the crystal along "
+        "each axis."
     )
     return Table(caption, columns, rows, frozenset({1, 2, 3, 5, 6}))
 
@@ -292,10 +292,10 @@ def _stay_rows(run: MigrationSummary) -> Iterator[Cells]:
 
 
 def _concerted_rows(run: MigrationSummary) -> Iterator[Cells]:
-    if (found := run.concerted) is not None:
+    if (jumps := run.concerted) is not None:
         yield (
-            found.window_ps, found.distance_A, found.n_jumps, found.fraction, found.fraction_error, found.by_chance,
-            found.by_chance_error, found.ratio, found.ratio_error, *found.strings,
+            jumps.window_ps, jumps.distance_A, jumps.n_jumps, jumps.fraction, jumps.fraction_error, jumps.by_chance,
+            jumps.by_chance_error, jumps.ratio, jumps.ratio_error, *jumps.strings,
         )  # fmt: skip
 
 

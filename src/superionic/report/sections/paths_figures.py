@@ -57,17 +57,17 @@ class NamedGrid:
 
 
 def density_plots(ion: str, maps: NamedRuns[NamedGrid]) -> list[Plot]:
-    """Draw density maps: the hottest of each structure, at most three."""
+    """Plot the density map of the hottest run of each structure, at most three."""
     return [_density(ion, *each) for each in maps.hottest()[:_MOST_MAPS]]
 
 
 def _safe_name(label: str) -> str:
-    """Return a name that can be that of a file."""
+    """Return a label in a form fit for a file name."""
     return re.sub(r"[^A-Za-z0-9_-]+", "-", label)
 
 
 def _framework_atoms(sites: tuple[FrameworkSite, ...]) -> list[tuple[str, FloatArray]]:
-    """Return the places (n, 3) of each element of the framework."""
+    """Return the positions (n, 3) in Å of each element of the framework."""
     symbols = sorted({site.symbol for site in sites})
     return [(symbol, np.array([site.position_A for site in sites if site.symbol == symbol])) for symbol in symbols]
 
@@ -77,18 +77,18 @@ def _density(ion: str, name: RunName, item: NamedGrid) -> Plot:
     cell = np.asarray(density.cell_A)
     grid = smooth(np.asarray(item.grid, dtype=np.float64), cell, density.smoothing_A)
     coarse = coarsen(grid)
-    asked = density.isovalue_per_A3
-    outer = asked if 0 < asked < float(coarse.max()) else enclosing_level(coarse, _OUTER_SHARE)
+    isovalue = density.isovalue_per_A3
+    outer = isovalue if 0 < isovalue < float(coarse.max()) else enclosing_level(coarse, _OUTER_SHARE)
     inner = enclosing_level(coarse, _INNER_SHARE)
     levels = [(outer, SKY, 0.35)] + ([(inner, BLUE, 0.75)] if inner > outer else [])
     meshes = _meshes(coarse, cell, levels)
     print_meshes = _meshes(coarsen(grid, _PRINT_POINTS_PER_AXIS), cell, levels)
-    held = float(coarse[coarse >= outer].sum() / coarse.sum())
+    enclosed = float(coarse[coarse >= outer].sum() / coarse.sum())
     shown = (
-        f"Pale surface: {number(outer, 2)} Å⁻³, which encloses {100 * held:.0f} % of the probability; dark surface: "
+        f"Pale surface: {number(outer, 2)} Å⁻³, enclosing {100 * enclosed:.0f} % of the probability; dark surface: "
         f"the densest {100 * _INNER_SHARE:.0f} %. "
         if len(meshes) > 1
-        else f"Surface: {number(outer, 2)} Å⁻³, which encloses {100 * held:.0f} % of the probability. "
+        else f"Surface: {number(outer, 2)} Å⁻³, which encloses {100 * enclosed:.0f} % of the probability. "
     )
     return Plot(
         f"density_{_safe_name(name.label)}",
@@ -96,7 +96,7 @@ def _density(ion: str, name: RunName, item: NamedGrid) -> Plot:
         f"Probability density of {ion} over the run (its integral over the cell is 1), with the framework as points. "
         + (f"Smoothed by {number(density.smoothing_A, 2)} Å. " if density.smoothing_A > 0.0 else "")
         + shown
-        + "Connected surfaces are paths that ions took in this run; a path not seen may only be one not taken yet. "
+        + "Connected surfaces are paths that ions took in this run; a missing path may simply not have been taken yet. "
         "The maps show the density integrated along each cell vector, in fractions of the other two.",
         [_density_projection(grid, axis, cell) for axis in range(3)],
         Surface(meshes, print_meshes, _framework_atoms(density.framework), cell),
@@ -114,30 +114,30 @@ def _meshes(grid: FloatArray, cell: FloatArray, levels: list[tuple[float, str, f
 def _density_projection(grid: FloatArray, axis: int, cell_A: FloatArray) -> Panel:
     values = coarsen(grid, 60).mean(axis=axis).T * np.linalg.norm(cell_A, axis=1)[axis]
     y, x = (((np.arange(n) + 0.5) / n).tolist() for n in values.shape)
-    return _seen_along(cell_A, axis, heat_map=HeatMap(x, y, values, "density (Å⁻²)"))
+    return _view_along(cell_A, axis, heat_map=HeatMap(x, y, values, "density (Å⁻²)"))
 
 
-def _seen_along(cell_A: FloatArray, axis: int, series: Sequence[Series] = (), heat_map: HeatMap | None = None) -> Panel:
-    """Return a panel that looks along a cell vector, in fractions of the other two."""
+def _view_along(cell_A: FloatArray, axis: int, series: Sequence[Series] = (), heat_map: HeatMap | None = None) -> Panel:
+    """Return a panel with the view along a cell vector, in fractions of the other two."""
     lengths = np.linalg.norm(cell_A, axis=1)
     across, up = (f"along {_AXES[i]} (fraction of {lengths[i]:.2f} Å)" for i in range(3) if i != axis)
-    return Panel(series, across, up, f"Seen along {_AXES[axis]}", heat_map=heat_map)
+    return Panel(series, across, up, f"View along {_AXES[axis]}", heat_map=heat_map)
 
 
 def migration_plots(migration: NamedRuns[MigrationSummary]) -> list[Plot]:
-    """Draw where ions go: for the hottest run of each structure."""
-    chosen = migration.hottest()[:_MOST_RUNS]
-    plots = [_network(*each) for each in chosen] + [_van_hove(*each) for each in chosen]
+    """Plot migration in the hottest run of each structure."""
+    hottest = migration.hottest()[:_MOST_RUNS]
+    plots = [_network(*each) for each in hottest] + [_van_hove(*each) for each in hottest]
     shown = [plot for plot in plots if plot is not None]
-    return [*shown, _stays(chosen), _profiles(chosen), _non_gaussian(migration)]
+    return [*shown, _stays(hottest), _profiles(hottest), _non_gaussian(migration)]
 
 
 @dataclass(frozen=True)
 class _Network:
-    """Sites, and the jumps between them by pairs of labels, the most frequent pair of labels first."""
+    """Sites, and the jumps between them by pairs of labels, the most frequent pair first."""
 
     run: MigrationSummary
-    places: FloatArray
+    positions: FloatArray
     ends: FloatArray
     counts: IntArray
     kinds: dict[str, list[int]]
@@ -154,14 +154,14 @@ def _of(run: MigrationSummary) -> _Network | None:
     edges = np.asarray(run.edges).reshape(-1, 6)
     if len(edges) == 0:
         return None
-    places = np.array([site.fractional for site in run.sites])
+    positions = np.array([site.fractional for site in run.sites])
     counts = edges[:, 5]
     kinds: dict[str, list[int]] = {}
     for index, (start, end) in enumerate(edges[:, :2]):
         kinds.setdefault("–".join(sorted((run.sites[start].label, run.sites[end].label))), []).append(index)
     ordered = sorted(kinds, key=lambda name: -counts[kinds[name]].sum())
-    ends = np.stack([places[edges[:, 0]], places[edges[:, 1]] + edges[:, 2:5]], axis=1)
-    return _Network(run, places, ends, counts, {name: kinds[name] for name in ordered})
+    ends = np.stack([positions[edges[:, 0]], positions[edges[:, 1]] + edges[:, 2:5]], axis=1)
+    return _Network(run, positions, ends, counts, {name: kinds[name] for name in ordered})
 
 
 def _network(name: RunName, run: MigrationSummary) -> Plot | None:
@@ -174,25 +174,25 @@ def _network(name: RunName, run: MigrationSummary) -> Plot | None:
         for index, (kind, members) in enumerate(network.kinds.items())
     ]
     labels = network.labels
-    held = [
-        (label, network.places[[k for k, other in enumerate(labels) if other == label]] @ cell)
+    sites = [
+        (label, network.positions[[k for k, other in enumerate(labels) if other == label]] @ cell)
         for label in dict.fromkeys(labels)
     ]
     spans = [" and ".join(cluster.axes) for cluster in run.clusters]
     connected = (
-        f"All jumps together go on without end along {' ; '.join(dict.fromkeys(spans))}. "
+        f"All jumps together connect the crystal along {' ; '.join(dict.fromkeys(spans))}. "
         if spans
-        else "The jumps seen do not connect the crystal along any axis. "
+        else "The observed jumps do not connect the crystal along any axis. "
     )
     return Plot(
         f"network_{_safe_name(name.label)}",
         f"Jumps between sites: {name.title}",
-        "Sites (points, larger where they are fuller) and the jumps seen between them (lines, wider where there "
-        "were more; those through a face of the cell end outside it). "
+        "Sites (points, larger for higher occupancy) and the observed jumps between them (lines, wider for more "
+        "jumps; those through a face of the cell end outside it). "
         + connected
-        + "The maps look along each cell vector.",
+        + "The maps are views along each cell vector.",
         [_projection(network, axis) for axis in range(3)],
-        Surface((), (), held, cell, segments),
+        Surface((), (), sites, cell, segments),
         height=370,
     )
 
@@ -212,33 +212,33 @@ def _projection(network: _Network, axis: int) -> Panel:
     series: list[Series] = []
     for index, (kind, members) in enumerate(network.kinds.items()):
         for strong in (False, True):
-            chosen = [k for k in members if (counts[k] > 0.5 * counts.max()) == strong]
-            xs, ys = ([v for k in chosen for v in (*ends[k, :, i].tolist(), None)] for i in (across, up))
-            if chosen:
+            edges = [k for k in members if (counts[k] > 0.5 * counts.max()) == strong]
+            xs, ys = ([v for k in edges for v in (*ends[k, :, i].tolist(), None)] for i in (across, up))
+            if edges:
                 width = 2.6 if strong else 1.0
                 series.append(
                     Series(xs, ys, network.name(kind), "line", _jump_colour(index), width=width, opacity=0.75)
                 )
-    labels, sites, x = network.labels, network.run.sites, network.places
+    labels, sites, x = network.labels, network.run.sites, network.positions
     for index, label in enumerate(dict.fromkeys(labels)):
         members = [k for k, other in enumerate(labels) if other == label]
-        full = float(np.mean([sites[k].occupancy for k in members]))
+        occupancy = float(np.mean([sites[k].occupancy for k in members]))
         series.append(
             Series(
                 x[members, across].tolist(),
                 x[members, up].tolist(),
                 label,
                 colour=ATOM_COLOURS[index % len(ATOM_COLOURS)],
-                size=4.0 + 5.0 * min(full, 1.0),
+                size=4.0 + 5.0 * min(occupancy, 1.0),
                 hover=[f"{label} #{k}: {number(sites[k].occupancy, 2)} ions" for k in members],
             )
         )
-    return _seen_along(np.asarray(network.run.cell_A), axis, series)
+    return _view_along(np.asarray(network.run.cell_A), axis, series)
 
 
-def _stays(chosen: list[tuple[RunName, MigrationSummary]]) -> Plot:
+def _stays(runs: list[tuple[RunName, MigrationSummary]]) -> Plot:
     panels = []
-    for name, run in chosen:
+    for name, run in runs:
         series: list[Series] = []
         kinds = sorted(run.site_kinds, key=lambda kind: 0 if kind.stays is None else -kind.stays.n_ended)
         for index, kind in enumerate(kinds[:_MOST_CURVES]):
@@ -249,21 +249,21 @@ def _stays(chosen: list[tuple[RunName, MigrationSummary]]) -> Plot:
                 series.append(Series(x, [], "", "band", pick(index), low, high, opacity=0.15, legend=False))
                 series.append(Series(x, _known(stays.survival), kind.label, "line", pick(index), width=2.0))
         if series:
-            panels.append(Panel(series, "time (ps)", "share still there", name.title, y_range=(0.0, 1.02)))
+            panels.append(Panel(series, "time (ps)", "share remaining", name.title, y_range=(0.0, 1.02)))
     return Plot(
         "residence",
-        "How long ions stay",
-        "Share of the stays on each kind of site that last longer than a time (Kaplan–Meier), with its 95 % interval: "
-        "stays that the end of the run cuts off count as long as they are seen. It is exponential where leaving has no "
-        "memory; a steep beginning and a long tail are ions that jump back at once.",
+        "Residence times",
+        "Share of the stays on each kind of site that last longer than a given time, with its 95 % interval "
+        "(Kaplan–Meier, which accounts for stays cut off by the end of the run). It is exponential if leaving has no "
+        "memory; a steep start with a long tail indicates ions that jump back at once.",
         panels,
         height=320,
     )
 
 
-def _profiles(chosen: list[tuple[RunName, MigrationSummary]]) -> Plot:
+def _profiles(runs: list[tuple[RunName, MigrationSummary]]) -> Plot:
     panels = []
-    for name, run in chosen:
+    for name, run in runs:
         series = []
         for index, path in enumerate(run.profiles[:_MOST_CURVES]):
             profile = path.profile
@@ -275,8 +275,8 @@ def _profiles(chosen: list[tuple[RunName, MigrationSummary]]) -> Plot:
         "free_energy_profiles",
         "Free energy along the paths",
         "−k_BT ln P along the path of the lowest saddle between two sites, for the most frequent jumps, with its "
-        "standard error (band). It is that of one ion with the others where they happen to be, at the temperature "
-        "of the run.",
+        "standard error (band). It is the free energy of one ion, averaged over the positions of the others, at the "
+        "temperature of the run.",
         panels,
         height=330,
     )
@@ -285,7 +285,7 @@ def _profiles(chosen: list[tuple[RunName, MigrationSummary]]) -> Plot:
 def _with_band(
     x: FloatArray, y: FloatArray, error: FloatArray, label: str, colour: str, opacity: float
 ) -> list[Series]:
-    """Draw a line with a band of one standard error; there is a gap where a number is not known."""
+    """Return a line with a band of one standard error, and gaps at unknown values."""
     xs, middle = _known(x), _known(y)
     band = Series(xs, [], "", "band", colour, _known(y - error), _known(y + error), opacity=opacity, legend=False)
     return [band, Series(xs, middle, label, "line", colour, width=2.0)]
@@ -311,16 +311,16 @@ def _van_hove(name: RunName, run: MigrationSummary) -> Plot:
     return Plot(
         f"van_hove_{_safe_name(name.label)}",
         f"Van Hove functions: {name.title}",
-        "How far an ion has gone after some time (left), and how dense the other ions are at a distance from where it "
-        "was (right; 1 is the mean). Separate ridges at the distances between sites are jumps; density that grows at "
-        "r = 0 on the right are ions that step into the place another has left. The brightest 1.5 % are cut off.",
+        "Distance that an ion has moved after some time (left), and density of the other ions around its initial "
+        "position (right; 1 is the mean). Separate ridges at the distances between sites are jumps; density that grows "
+        "at r = 0 on the right comes from ions that take the place of another. The brightest 1.5 % are cut off.",
         panels,
         height=330,
     )
 
 
 def _rounded(values: FloatArray) -> FloatArray:
-    """Keep the four digits that a map can show."""
+    """Round to the four digits that a map can show."""
     return np.array([[float(f"{value:.4g}") for value in row] for row in values])
 
 
@@ -338,8 +338,8 @@ def _non_gaussian(migration: NamedRuns[MigrationSummary]) -> Plot:
     return Plot(
         "non_gaussian",
         "Non-Gaussian parameter",
-        "α₂ is zero for Brownian motion and large while a few ions jump and the others rattle; it falls as one over "
-        "time once every ion has jumped several times. Where it is still high at the end, the run is short. "
+        "α₂ is zero for Brownian motion, and large while a few ions jump and the others vibrate; it falls as one over "
+        "time once every ion has jumped several times. If it is still high at the end, the run is too short. "
         "Bands: one standard error.",
         panels,
         height=310,

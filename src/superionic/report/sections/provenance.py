@@ -1,4 +1,4 @@
-"""Where each number comes from, the settings of all stages, and the files with all digits."""
+"""The keys of the main results, the settings of all stages, and the files with all digits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def section(results: Results, files: Sequence[str]) -> Section:
     results
         The results.
     files
-        Paths, from the page, of what lies beside it besides tables and figures.
+        Paths, relative to the page, of further files beside tables and figures.
     """
     settings = [
         [stage, name, value]
@@ -30,14 +30,14 @@ def section(results: Results, files: Sequence[str]) -> Section:
         "Provenance",
         [
             Paragraph(
-                "Every number here is the result of a task that is stored under a key made from its inputs, its "
-                "settings and the versions of its tools. To see where one comes from, run in the folder of the "
+                "Every number here is the result of a task, stored under a key made from its inputs, its "
+                "settings and the versions of its tools. To see where a number comes from, run in the folder of the "
                 "campaign:"
             ),
             Code("superionic explain KEY"),
             Table("Keys of the main results.", ["What", "Key"], [list(pair) for pair in _keys(results)]),
             Table("Settings of all stages.", ["Stage", "Setting", "Value"], settings),
-            Paragraph("Beside this page lie:"),
+            Paragraph("Files beside this page:"),
             Links(tuple(files)),
         ],
     )
@@ -56,7 +56,7 @@ def _keys(results: Results) -> Iterator[tuple[str, str]]:
     if results.distil is not None:
         for number, student in enumerate(results.distil.members, 1):
             yield f"student {number}", student.key
-        yield "judgement of the students", results.distil.key
+        yield "verdict on the students", results.distil.key
     if results.analyse is not None:
         for material in results.analyse.arrhenius:
             yield f"σ(T) of {material.material.label}", material.key
@@ -65,7 +65,7 @@ def _keys(results: Results) -> Iterator[tuple[str, str]]:
 
 
 def setting_rows(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
-    """Yield ``(path of names, value)`` of each setting."""
+    """Yield the dotted name and the value of each setting."""
     for name, value in values.items():
         path = f"{above}.{name}" if above else name
         if isinstance(value, Mapping) and value:

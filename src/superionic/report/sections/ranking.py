@@ -1,4 +1,4 @@
-"""Ranking: energies of the orderings by the potential, what was culled on the way, and what other potentials say."""
+"""Ranking: energies of the orderings by the potential, the orderings culled, and a comparison of potentials."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LITTLE_AGREEMENT: Final = 0.5
 
 
 def section(results: Results) -> Section:
-    """Describe the ranking, and the one by the fine-tuned potential where there is one."""
+    """Describe the ranking and, if there is one, that by the fine-tuned potential."""
     title = "Ranking by the potential"
     if not results.rank:
         return Section("ranking", title, [Paragraph("Orderings were not ranked with a potential.", "missing")])
@@ -45,7 +45,7 @@ def _material(identity: Ordering | ReferencePhase) -> Material:
 
 
 def doubts(results: Results) -> Iterator[Statement]:
-    """Say what culling may have missed, and where potentials disagree."""
+    """Say what culling may have missed, and on which compositions potentials disagree."""
     for ranking in results.rank:
         for report in ranking.halving:
             yield from _about_culling(_name(results, report), report)
@@ -65,13 +65,13 @@ def _about_culling(name: str, report: HalvingReport) -> Iterator[Statement]:
     if report.recall < _SURE:
         yield Statement(
             "caution",
-            f"{name}: of the {plural(report.wanted, 'lowest ordering')} some {100 * report.recall:.0f} % (95 % "
+            f"{name}: of the {plural(report.wanted, 'lowest ordering')} about {100 * report.recall:.0f} % (95 % "
             f"interval {interval(*report.recall_interval95)}) are expected among the relaxed ones; the rest were "
             "culled. Raise `rank.halving.keep_fraction`.",
             "low orderings may have been culled",
         )
     if report.widened:
-        words = f"{name}: an audited ordering belonged among the lowest, so culling was made wider, once."
+        words = f"{name}: an audited ordering belonged among the lowest, so the culling margin was widened once."
         yield Statement("info", words)
 
 
@@ -80,15 +80,15 @@ def _name(results: Results, report: HalvingReport) -> str:
 
 
 def _potential(ranking: RankResult) -> Paragraph:
-    who = ranking.potential
+    identity, name = ranking.potential, ranking.potential_name
     parts = [
-        f"{name}: {value}"
-        for name, value in (
-            ("Potential", who.name if ranking.potential_name == who.name else f"{ranking.potential_name} ({who.name})"),
-            ("model", who.model),
-            ("version", who.version),
-            ("level of theory", who.level_of_theory),
-            ("energy scale", who.energy_convention),
+        f"{label}: {value}"
+        for label, value in (
+            ("Potential", name if name == identity.name else f"{name} ({identity.name})"),
+            ("model", identity.model),
+            ("version", identity.version),
+            ("level of theory", identity.level_of_theory),
+            ("energy scale", identity.energy_convention),
         )
         if value
     ]
@@ -96,7 +96,7 @@ def _potential(ranking: RankResult) -> Paragraph:
 
 
 def _plot(results: Results, ranking: RankResult, number_of_round: int) -> Plot:
-    # Point-charge energies are those of a supercell: two of them cannot stand on one axis.
+    # Point-charge energies are per supercell, so those of different supercells cannot share an axis.
     groups: dict[OrderedCell, list[RankedOrdering]] = {}
     for entry in ranking.entries:
         if isinstance(entry.identity, Ordering) and entry.single_point_eV_per_atom is not None:
@@ -107,7 +107,7 @@ def _plot(results: Results, ranking: RankResult, number_of_round: int) -> Plot:
         for cell, entries in several[:_MOST_PANELS]
         if (panel := _panel(f"{unit_formula(results, entries[0].formula)} · {cell.id}", entries)) is not None
     ]
-    more = f" Shown are {_MOST_PANELS} of {len(several)} spaces." if len(several) > _MOST_PANELS else ""
+    more = f" The figure shows {_MOST_PANELS} of {len(several)} spaces." if len(several) > _MOST_PANELS else ""
     return Plot(
         "ranking" if number_of_round == 1 else f"ranking_{number_of_round}",
         f"Energies of the orderings by the potential{_which(results, ranking)}",
@@ -121,7 +121,7 @@ def _plot(results: Results, ranking: RankResult, number_of_round: int) -> Plot:
 
 
 def _which(results: Results, ranking: RankResult) -> str:
-    """Name the potential where there is more than one ranking."""
+    """Return the name of the potential, if there is more than one ranking."""
     return f" {ranking.potential_name}" if len(results.rank) > 1 else ""
 
 
@@ -185,14 +185,14 @@ def _table(results: Results, ranking: RankResult) -> Table:
             ("Relaxed, above lowest, meV/atom", lambda entry: milli(relaxed.get(entry.identity))),
             ("Relaxed energy, eV/atom", lambda entry: _energy(entry.relaxed_eV_per_atom)),
             ("Volume, Å³/atom", lambda entry: number(entry.volume_A3_per_atom, 4)),
-            ("Less refined, %", lambda entry: _less_refined(results, ranking, entry)),
+            ("Minus refined, %", lambda entry: _minus_refined(results, ranking, entry)),
             ("State", _state),
         ],
         numeric=range(3, 9),
     )
 
 
-def _less_refined(results: Results, ranking: RankResult, entry: RankedOrdering) -> str:
+def _minus_refined(results: Results, ranking: RankResult, entry: RankedOrdering) -> str:
     identity = entry.identity
     return percent_of(results, identity, ranking.potential_name, None) if isinstance(identity, Ordering) else UNKNOWN
 
@@ -202,7 +202,7 @@ def _energy(eV_per_atom: float | None) -> str:
 
 
 def _above_lowest(energies: Iterable[tuple[RankedOrdering, float | None]]) -> dict[Ordering | ReferencePhase, float]:
-    """Return by how much each energy lies above the lowest one of the same composition."""
+    """Return each energy relative to the lowest one of the same composition."""
     known = [(entry, energy) for entry, energy in energies if energy is not None]
     lowest: dict[str, float] = {}
     for entry, energy in known:
@@ -248,10 +248,10 @@ def _orderings_csv(results: Results) -> CsvTable:
 
 
 def _culling(results: Results, reports: Sequence[HalvingReport]) -> Table:
-    """One row per crystal and composition: how many were relaxed, what was spent, and what may be missing."""
+    """Return a row for each crystal and composition: numbers of orderings, cost, and expected recall."""
     return table_of(
-        "Culling. Recall: expected share of the wanted lowest orderings that are among the relaxed ones, from how far "
-        "orderings drawn at random still fell.",
+        "Culling. Recall: expected share of the requested lowest orderings that are among the relaxed ones, estimated "
+        "from how far orderings drawn at random still relaxed.",
         reports,
         [
             ("Orderings of", lambda report: _name(results, report)),
@@ -261,7 +261,7 @@ def _culling(results: Results, reports: Sequence[HalvingReport]) -> Table:
             ("Evaluations", lambda report: whole_text(report.evaluations)),
             ("If all were relaxed", lambda report: _rounded(report.evaluations_if_all)),
             (
-                "Audited that belong among the lowest",
+                "Audited orderings among the lowest",
                 lambda report: "; ".join(f"{each.entered} of {each.audited}" for each in report.audits) or UNKNOWN,
             ),
             ("Recall", lambda report: number(report.recall, 3)),
@@ -304,10 +304,10 @@ def _culling_csv(results: Results) -> CsvTable:
 
 
 def _comparisons(results: Results, others: Sequence[Comparison]) -> Table:
-    """One row per other potential and composition: how far it orders the same orderings in the same way."""
+    """Return a row for each other potential and composition: agreement on the order of the same orderings."""
     return table_of(
         "Other potentials on the same orderings. Their energies are compared within a composition, and between "
-        "compositions after a shift for each element; they are on no hull.",
+        "compositions after a shift for each element; they do not enter the hull.",
         [(other, group) for other in others for group in (other.rankings.groups if other.rankings is not None else ())],
         [
             ("Potential", lambda row: row[0].second),
@@ -323,7 +323,10 @@ def _comparisons(results: Results, others: Sequence[Comparison]) -> Table:
             ),
             ("Same lowest", lambda row: "yes" if row[1].same_lowest else "no"),
             ("Spread, meV/atom", lambda row: " and ".join(number(each, 2) for each in row[1].spread_meV_per_atom)),
-            ("Left between compositions, meV/atom", lambda row: number(row[1].mean_difference_left_meV_per_atom, 2)),
+            (
+                "Residual between compositions, meV/atom",
+                lambda row: number(row[1].mean_difference_left_meV_per_atom, 2),
+            ),
         ],
         numeric=(3, 4, 6, 10),
     )

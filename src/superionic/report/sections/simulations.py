@@ -1,4 +1,4 @@
-"""Molecular dynamics: the runs, their volumes, and what speaks against them."""
+"""Molecular dynamics: the runs, their volumes, and doubts about them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def section(results: Results) -> Section:
 
 
 def doubts(results: Results) -> Iterator[Statement]:
-    """Say what speaks against the runs."""
+    """Yield the doubts about the runs."""
     runs = simulated(results)
     if not runs:
         return
@@ -54,9 +54,9 @@ def doubts(results: Results) -> Iterator[Statement]:
     if drifts:
         yield Statement(
             "warning",
-            f"In {len(drifts)} of {len(runs)} transport runs the volume had not come to rest at the end of the NPT "
+            f"In {len(drifts)} of {len(runs)} transport runs the volume had not equilibrated at the end of the NPT "
             f"part (it still changed by up to {100 * max(drifts):.0f} %), and conductivity depends strongly on volume.",
-            "volumes not at rest",
+            "volumes not equilibrated",
         )
     shortest, longest = min(each.length_ps for each in runs), max(each.length_ps for each in runs)
     if shortest < _SHORT_PS:
@@ -83,9 +83,9 @@ def _volumes(results: Results, runs: NamedRuns[SimulatedRun]) -> Plot:
     for group, members in list(runs.groups().items())[:_MOST_PANELS]:
         series = []
         for name, each in members:
-            kept = thin(len(each.npt.time_ps), _MOST_CURVE_POINTS)
-            if len(kept) > 1:
-                line = xy((each.npt.time_ps[i], each.npt.volume_A3_per_atom[i]) for i in kept)
+            drawn = thin(len(each.npt.time_ps), _MOST_CURVE_POINTS)
+            if len(drawn) > 1:
+                line = xy((each.npt.time_ps[i], each.npt.volume_A3_per_atom[i]) for i in drawn)
                 series.append(Series(*line, name.in_group, "line", runs.colour_of(name), width=1.3, opacity=0.9))
         if series:
             panels.append(Panel(series, "time (ps)", "volume (Å³/atom)", f"{group}: at constant pressure"))
@@ -94,9 +94,9 @@ def _volumes(results: Results, runs: NamedRuns[SimulatedRun]) -> Plot:
         "volumes",
         "Volumes",
         "Volume while the cell adapts to temperature and pressure, and the volume used in the runs at constant volume "
-        "that follow. A trace that still drifts at its end has not come to rest, and conductivity depends strongly on "
+        "that follow. A trace that still drifts at its end has not equilibrated, and conductivity depends strongly on "
         "volume. Squares, diamonds and triangles: published volumes of the same polymorph at the same pressure, in the "
-        "colour of the composition where there are several.",
+        "colour of the composition if there are several.",
         panels,
         height=310,
     )
@@ -114,16 +114,16 @@ def _mean_volumes(results: Results, runs: NamedRuns[SimulatedRun]) -> Panel:
 
 
 def _published(results: Results, runs: NamedRuns[SimulatedRun]) -> list[Series]:
-    """Return published volumes in the colours of their compositions; grey for one composition."""
+    """Return published volumes in the colours of their compositions; grey if there is only one."""
     several = len(runs.groups()) > 1
-    series, seen = [], set()
+    series, drawn = [], set()
     for index, members in enumerate(runs.groups().values()):
         each = members[0][1]
-        place = (each.run.ordering.material.crystal, each.formula, each.run.pressure_GPa)
-        if place in seen:
+        conditions = (each.run.ordering.material.crystal, each.formula, each.run.pressure_GPa)
+        if conditions in drawn:
             continue
-        seen.add(place)
-        crystal, formula, pressure = place
+        drawn.add(conditions)
+        crystal, formula, pressure = conditions
         groups: dict[Approach, list[PublishedValue]] = {}
         for value in published_values(results, crystal, formula, "volume_per_atom", pressure):
             if value.temperature_K is not None:
@@ -150,7 +150,7 @@ def _published(results: Results, runs: NamedRuns[SimulatedRun]) -> list[Series]:
 def _table(results: Results, runs: NamedRuns[SimulatedRun]) -> Table:
     notes = Notes()
     return table_of(
-        "Runs of molecular dynamics.",
+        "Molecular-dynamics runs.",
         [each for _, each in runs.items],
         [
             ("Run", lambda each: each.run.label),
@@ -163,7 +163,7 @@ def _table(results: Results, runs: NamedRuns[SimulatedRun]) -> Table:
             ("Volume at this pressure, Å³/atom", _mean_volume),
             ("Volume of the run, Å³/atom", lambda each: number(each.volume_A3_per_atom, 4)),
             (
-                "Less refined, %",
+                "Minus refined, %",
                 lambda each: percent_of(results, each.run.ordering, each.run.potential, each.run.label),
             ),
             ("Remarks", lambda each: notes.refer([sentence(flag) for flag in each.flags])),

@@ -34,16 +34,16 @@ _SMALLEST_SHOWN_MEV: Final = 0.005
 
 @dataclass(frozen=True)
 class MaterialStability:
-    """How stable the lowest ordering of one material is.
+    """The stability of the lowest ordering of one material.
 
     Attributes
     ----------
     lowest
-        That ordering.
+        The lowest ordering.
     end_members
-        Reduced formulas of what the hull spans.
+        Reduced formulas of the end members of the hull.
     compared
-        How many structures the hull was made of.
+        Number of structures from which the hull was calculated.
     """
 
     lowest: HullEntry
@@ -62,12 +62,12 @@ class MaterialStability:
 
     @property
     def one_composition(self) -> bool:
-        """Whether the hull has one composition only, so that it compares orderings and no compounds."""
+        """Whether the hull has one composition only, so that it compares orderings and not compounds."""
         return len(self.end_members) <= 1
 
     @property
     def words(self) -> str:
-        """Say it in a few words."""
+        """The stability in a few words."""
         above = f"{milli(self.e_above_hull_eV_per_atom, 2)} meV/atom above"
         if self.one_composition:
             return "lowest ordering" if self.stable else f"{above} the lowest ordering"
@@ -75,7 +75,7 @@ class MaterialStability:
 
 
 def stability_of(results: Results, material: Material) -> MaterialStability | None:
-    """Return how stable a material is, by the last hull; None where it was not computed."""
+    """Return the stability of a material from the last hull; None if it was not calculated."""
     if not results.hull:
         return None
     hull = results.hull[-1]
@@ -84,7 +84,7 @@ def stability_of(results: Results, material: Material) -> MaterialStability | No
 
 
 def doubts(results: Results) -> Iterator[Statement]:
-    """Say what the hull does not tell."""
+    """Say what the hull does not show."""
     if not results.hull:
         return
     words = "Stability is at 0 K, without vibrations or configurational entropy, and against the end members only."
@@ -137,7 +137,7 @@ def _hull_plot(results: Results, hull: HullResult) -> Plot:
         panel = _hull_over_map(results, hull)
         words = (
             f"Lowest energy above the convex hull at each composition, against {members}. A solid ring is on the hull "
-            "(stable at 0 K), a dashed one above it; its number and the colour say how far, in meV/atom."
+            "(stable at 0 K), a dashed one above it; the number beside it and its colour show by how much, in meV/atom."
         )
     elif len(hull.end_members) == 2:
         panel, words = _hull_over_share(hull), formation
@@ -153,7 +153,7 @@ def _hull_plot(results: Results, hull: HullResult) -> Plot:
 
 
 def _hull_over_line(results: Results, hull: HullResult, axis: int, *, simple_phases: bool) -> Panel:
-    """Draw the hull against the axis that varies."""
+    """Draw the hull against the composition axis that varies."""
     entries = [(point[axis], entry) for entry in hull.entries if (point := place_on_axes(entry.identity)) is not None]
     x_label = line_words(results, axis, {x: entry.formula for x, entry in entries})
     if simple_phases:
@@ -163,7 +163,7 @@ def _hull_over_line(results: Results, hull: HullResult, axis: int, *, simple_pha
             x_label,
             "energy above the hull (meV/atom)",
         )
-    # Between two compositions the hull is straight for each formula unit, and for each atom if they have equally many.
+    # Between compositions the hull is linear per formula unit, and per atom only if all have as many atoms per unit.
     amounts = [amounts_per_unit(results, entry.formula) for _, entry in entries]
     sizes = {None if each is None else sum(each.values()) for each in amounts}
     if len(sizes) == 1:
@@ -174,7 +174,7 @@ def _hull_over_line(results: Results, hull: HullResult, axis: int, *, simple_pha
 
 
 def _hull_over_share(hull: HullResult) -> Panel:
-    """Draw the hull against the share of the second end member."""
+    """Draw the hull against the molar fraction of the second end member."""
     entries = [(entry.coordinates[1], entry) for entry in hull.entries]
     first, last = (formula_text(member) for member in hull.end_members)
     return Panel(
@@ -206,19 +206,19 @@ def _hull_points(entries: Sequence[tuple[float, HullEntry]], height: Callable[[H
     crystals = sorted({entry.material.crystal for _, entry in entries})
     for index, crystal in enumerate(crystals):
         for stable in (False, True):
-            chosen = [each for each in entries if (each[1].material.crystal, each[1].stable) == (crystal, stable)]
-            chosen = chosen[:: -(-len(chosen) // _MOST_POINTS) or 1]
-            if not chosen:
+            members = [each for each in entries if (each[1].material.crystal, each[1].stable) == (crystal, stable)]
+            members = members[:: -(-len(members) // _MOST_POINTS) or 1]
+            if not members:
                 continue
             series.append(
                 Series(
-                    *xy((x, 1000 * height(entry)) for x, entry in chosen),
+                    *xy((x, 1000 * height(entry)) for x, entry in members),
                     f"{crystal}, on the hull" if stable else f"{crystal}, above the hull",
                     colour=VERMILION if stable else pick((0, 2, 3, 4, 5)[index % 5]),
                     marker=pick_marker(index),
                     filled=stable,
                     size=10 if stable else 7,
-                    hover=[_hover(entry) for _, entry in chosen],
+                    hover=[_hover(entry) for _, entry in members],
                 )
             )
     return series
@@ -247,7 +247,7 @@ def lowest_by_point(hull: HullResult) -> dict[Point, HullEntry]:
 def _hull_over_map(results: Results, hull: HullResult) -> Panel:
     lowest = lowest_by_point(hull)
     plane = composition_map(list(lowest))
-    assert plane is not None  # noqa: S101 - the caller has looked
+    assert plane is not None  # noqa: S101 - the caller has checked
     above = [1000 * entry.e_above_hull_eV_per_atom for entry in lowest.values()]
     discs = Series(
         *xy(plane.places[point] for point in lowest),
@@ -269,7 +269,7 @@ def _hull_over_map(results: Results, hull: HullResult) -> Panel:
 
 
 def energy_tags(plane: CompositionMap, above_eV: Mapping[Point, float]) -> list[tuple[float, float, str]]:
-    """Write energies above the hull, in meV/atom, beside their rings, where no name of a corner stands."""
+    """Return tags with energies above the hull, in meV/atom, placed beside their rings and clear of corner names."""
     tags = []
     for point, energy in above_eV.items():
         x, y = plane.places[point]
@@ -346,7 +346,7 @@ def _hull_csv(results: Results) -> CsvTable:
 
 
 def polymorph_panel(results: Results, hull: HullResult) -> Panel | None:
-    """Draw E(polymorph 1) − E(polymorph 2) against the axis that varies; None unless there is one such axis.
+    """Draw E(polymorph 1) − E(polymorph 2) against the composition axis that varies; None unless exactly one does.
 
     Of more than two crystals each is compared with the last one.
     """
@@ -402,8 +402,8 @@ def _polymorph_plot(results: Results, hull: HullResult) -> Plot:
         )
     else:
         panel = _polymorphs_by_name(results, hull)
-        words = "Energy of the lowest ordering of each crystal type at equal composition; zero is the favoured one."
-    words += " A few meV/atom are within reach of temperature and of the error of the potential."
+        words = "Energy of the lowest ordering of each crystal type at equal composition, relative to the favoured one."
+    words += " Differences of a few meV/atom are within thermal energies and the error of the potential."
     return Plot("polymorphs", "Competing polymorphs", words, [panel], columns=1, height=340)
 
 
@@ -418,7 +418,7 @@ def _polymorphs_by_name(results: Results, hull: HullResult) -> Panel:
             f"{unit_formula(results, item.formula)} {crystal}: {number(height)} meV/atom"
             for item, height in zip(hull.polymorphs, heights, strict=True)
         ]
-        positions = [place + offset for place in range(len(heights))]
+        positions = [column + offset for column in range(len(heights))]
         series.append(
             Series(positions, heights, crystal, colour=pick(index), marker=pick_marker(index), size=10, hover=hover)
         )

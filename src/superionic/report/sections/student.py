@@ -1,6 +1,6 @@
-"""The student: what it learned from, whether it says what its teacher says, and what the step to it adds to the errors.
+"""The student: its training data, its parity with the teacher, and the error that the step to it adds.
 
-The gate's words are those of :mod:`superionic.training.parity`.
+The text of the gate's criteria is that of :mod:`superionic.training.parity`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _PASSED: Final = {True: "yes", False: "no", None: "not tested"}
 
 
 def section(results: Results) -> Section:
-    """Describe how the students learned and how they compare with their teacher."""
+    """Describe the training of the students and their comparison with the teacher."""
     distil = results.distil
     if distil is None:
         return Section("student", "Student", [Paragraph("No student potential was distilled.", "missing")])
@@ -69,7 +69,7 @@ def section(results: Results) -> Section:
 
 
 def doubts(results: Results) -> Iterator[Statement]:
-    """Say what the gate refused, what it could not test, and how coarse the comparison was."""
+    """Say what the gate refused, what it could not test, and how precise the comparison was."""
     distil = results.distil
     if distil is None:
         return
@@ -78,20 +78,18 @@ def doubts(results: Results) -> Iterator[Statement]:
         named = "; ".join(f"{criterion.name} ({criterion.words})" for criterion in failed)
         if distil.required:
             words = (
-                f"The student failed parity with its teacher, and nothing was computed with it: {named}. "
-                f"{_way_out(failed)}, or let the teacher drive `transport` itself (`transport.potential`)."
+                f"The student failed parity with its teacher, and was not used: {named}. "
+                f"{_remedy(failed)}, or let the teacher itself drive `transport` (`transport.potential`)."
             )
         else:
             words = (
-                f"The student failed parity with its teacher: {named}. Its conductivities are no results until it "
-                f"passes. {_way_out(failed)}."
+                f"The student failed parity with its teacher: {named}. Its conductivities are not results until it "
+                f"passes. {_remedy(failed)}."
             )
         yield Statement("warning", words)
     for criterion in distil.verdict.criteria:
         if criterion.passed is None:
-            yield Statement(
-                "caution", f"Of the student, the {criterion.name} could not be compared: {criterion.words}."
-            )
+            yield Statement("caution", f"The student could not be tested for {criterion.name}: {criterion.words}.")
     transfer = distil.transfer
     if distil.on_policy is not None and distil.on_policy.flags:
         flags = listing(distil.on_policy.flags[:_MOST_FLAGS])
@@ -108,22 +106,22 @@ def doubts(results: Results) -> Iterator[Statement]:
     elif transfer is None:
         yield Statement(
             "caution",
-            "No diffusivity of the teacher is more than an upper bound, so that the error of the step to the student "
-            "is not known and not in the error bars; lengthen `distil.production_ps` or raise `distil.temperatures_K`.",
-            "the error of the student is not known",
+            "All diffusivities of the teacher are upper bounds, so the error of the step to the student is unknown and "
+            "not in the error bars; lengthen `distil.production_ps` or raise `distil.temperatures_K`.",
+            "the error of the student is unknown",
         )
     else:
         yield Statement(
             "info",
             "Student and teacher were compared in runs of the teacher's length: a difference of less than a factor "
-            f"of {_factor(transfer.ln_D_resolution):.2g} in the diffusivity could not have been seen.",
+            f"of {_factor(transfer.ln_D_resolution):.2g} in the diffusivity cannot be detected.",
         )
     for note in distil.learned_from.notes:
         yield Statement("info", f"Student: {note}")
 
 
-def _way_out(failed: Sequence[Criterion]) -> str:
-    """Say what mends a failed student."""
+def _remedy(failed: Sequence[Criterion]) -> str:
+    """Return what to change after a student has failed."""
     names = {criterion.name for criterion in failed}
     if any(name.endswith("on own frames") or name == "volume that the pressure makes" for name in names):
         return (
@@ -140,7 +138,7 @@ def _way_out(failed: Sequence[Criterion]) -> str:
 
 
 def _lead(distil: DistilResult) -> str:
-    """Say in a sentence or two from what the students learned, and what the gate says."""
+    """Summarise the training data of the students and the verdict of the gate."""
     data = distil.learned_from
     alone = distil.method == "on-policy"
     counts = (
@@ -164,23 +162,23 @@ def _lead(distil: DistilResult) -> str:
 
 
 def _transfer_words(transfer: TransferError) -> str:
-    """Say in a sentence what the step from teacher to student adds to the errors."""
+    """Describe the error that the step from teacher to student adds."""
     return (
         f"In runs of equal length the students' diffusivity is {number(_factor(transfer.ln_D_difference))} times the "
-        f"teacher's (known to a factor of {number(_factor(transfer.ln_D_resolution))}); between the students it "
-        f"scatters by a factor of {number(_factor(transfer.ln_D_spread))} beyond their statistics. Conductivities "
-        f"carry a factor of {number(_factor(transfer.ln_sigma))} for it."
+        f"teacher's (known to within a factor of {number(_factor(transfer.ln_D_resolution))}); between the students it "
+        f"scatters by a factor of {number(_factor(transfer.ln_D_spread))} beyond their statistics. The error of a "
+        f"conductivity includes a factor of {number(_factor(transfer.ln_sigma))} for it."
     )
 
 
 def _factor(logarithm: float) -> float:
-    """Return the factor that a logarithm, or the standard deviation of one, stands for."""
+    """Return the factor that corresponds to a logarithm, or to the standard deviation of one."""
     return math.exp(min(logarithm, 50.0))
 
 
 def _verdict_table(distil: DistilResult) -> Table:
     return table_of(
-        "What a student must do as its teacher does before its numbers are results.",
+        "Criteria that a student must meet before its numbers count as results.",
         distil.verdict.criteria,
         [
             ("Compared", lambda criterion: sentence(criterion.name).rstrip(".")),
@@ -191,7 +189,7 @@ def _verdict_table(distil: DistilResult) -> Table:
 
 
 def _measured(distil: DistilResult) -> Iterator[tuple[int | None, str, ErrorMetrics]]:
-    """Yield member (from 1; None for the mean of all), moment and errors of everything that was measured."""
+    """Yield member (from 1; None for the mean of all), time and errors of all evaluations on unseen frames."""
     errors = distil.errors
     if errors is None:
         return
@@ -218,10 +216,10 @@ def _errors_table(distil: DistilResult, measured: StudentErrors) -> Table:
     spread = distil.committee
     if spread is not None:
         numbers = (spread.energy_meV_per_atom, spread.force_meV_per_A, spread.stress_GPa)
-        rows.append(["what they disagree by", *(number(value) for value in numbers), UNKNOWN, UNKNOWN])
-    unseen = "frames that no student has seen" if distil.on_policy is None else "frames of the students' own runs"
+        rows.append(["disagreement of the students", *(number(value) for value in numbers), UNKNOWN, UNKNOWN])
+    unseen = "frames that no student was trained on" if distil.on_policy is None else "frames of the students' own runs"
     caption = (
-        f"Root mean square errors against the teacher on {unseen} "
+        f"Root-mean-square errors against the teacher on {unseen} "
         f"(RMS force {number(measured.rms_force_meV_per_A)} meV/Å)."
     )
     columns = ["", "Energy, meV/atom", "Forces, meV/Å", "Stress, GPa", "Slope of forces", "Mean signed stress, GPa"]
@@ -288,7 +286,7 @@ def _own_forces_table(gate: OnPolicyGate) -> Table:
 
 def _ends(one: Round) -> str:
     words = dict.fromkeys(run.ended for run in one.explorations if run.ended)
-    return sentence("; ".join(words)) or "all ran to their ends."
+    return sentence("; ".join(words)) or "All runs were completed."
 
 
 def _own_rounds_table(distil: DistilResult) -> Table:
@@ -324,7 +322,7 @@ def _grade(one: Round) -> str:
 
 def _rounds_table(distil: DistilResult) -> Table:
     return table_of(
-        "Rounds of learning and hot runs; a grade above 1 says that a student extrapolates.",
+        "Rounds of learning and hot runs; a grade above 1 means that a student extrapolates.",
         distil.rounds,
         [
             ("Round", lambda one: whole_text(one.round)),
@@ -339,16 +337,16 @@ def _rounds_table(distil: DistilResult) -> Table:
 
 
 def _learning_plot(distil: DistilResult) -> Plot:
-    rise = "" if distil.on_policy is not None else " A rise begins where frames of an exploration came to the data."
+    rise = "" if distil.on_policy is not None else " Errors rise when frames of an exploration join the data."
     panels = [
         _learning_panel(distil, "RMSE of forces (eV/Å)", lambda errors: errors.rmse_force_eV_per_A),
         _learning_panel(distil, "RMSE of energies (eV/atom)", lambda errors: errors.rmse_energy_eV_per_atom),
     ]
     return Plot(
         "student_learning",
-        "How the students learned",
-        "Errors against the teacher after each pass over the data, on the data that each student learns from and on "
-        f"those that it leaves out.{rise}",
+        "Learning curves of the students",
+        "Errors against the teacher after each pass over the data, on each student's training data and on the data "
+        f"held out for validation.{rise}",
         panels,
         height=300,
     )
@@ -363,7 +361,7 @@ def _learning_panel(distil: DistilResult, y_label: str, error_of: Callable[[Epoc
             ("validation", "solid", [one.validation for one in student.history]),
         )
         for name, dash, history in parts:
-            # The axis is logarithmic, and a single structure without forces has no error.
+            # An error of zero, as of a single structure without forces, cannot be drawn on a logarithmic axis.
             values = [None if part is None else error_of(part) or None for part in history]
             if any(value is not None for value in values):
                 label = f"student {index + 1}, {name}"
@@ -432,7 +430,7 @@ def _properties_plot(distil: DistilResult) -> Plot:
         "student_properties",
         "Volumes and diffusivities of teacher and students",
         "Bars are 68 % for volumes and 95 % for diffusivities. The runs are as short as the teacher's, so intervals "
-        "are wide; the students' long runs are in the sections below. An open end of a bar is not drawn.",
+        "are wide; the students' long runs are in the sections below. Unbounded ends of bars are not drawn.",
         [
             panel
             for panel in (

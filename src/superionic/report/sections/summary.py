@@ -1,4 +1,4 @@
-"""The first screen: the main results and how far to trust them in five lines, and one row for each material."""
+"""The summary: the main results and how far to trust them in five lines, and one row for each material."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MOST_REASONS = 4
 
 
 def section(results: Results) -> Section:
-    """Return the first screen and the table of all materials."""
+    """Return the summary and the table of all materials."""
     ranked = best_first(materials(results))
     lines = [*_conductivity_lines(results, ranked), *_stability_line(results, ranked), *_potential_line(results)]
     blocks: list[Block] = [
@@ -40,7 +40,7 @@ def section(results: Results) -> Section:
 
 
 def best_first(materials: Sequence[MaterialTransport]) -> list[MaterialTransport]:
-    """Sort materials by the conductivity at the first temperature asked for; those without one stand last."""
+    """Sort materials by conductivity at the first report temperature; those without one come last."""
 
     def order(material: MaterialTransport) -> tuple[bool, bool, float]:
         headline = material.dependence.headline
@@ -52,13 +52,13 @@ def best_first(materials: Sequence[MaterialTransport]) -> list[MaterialTransport
 
 
 def _factor(ranked: Sequence[MaterialTransport]) -> float | None:
-    """Return the width of the interval of the headline, where it is that of the only material."""
+    """Return the width of the headline's interval if there is only one material."""
     headline = ranked[0].dependence.headline if len(ranked) == 1 else None
     return headline.precision.factor if headline is not None else None
 
 
 def trust_line(statements: Sequence[Statement], factor: float | None = None) -> Iterator[Line]:
-    """Sum the doubts up in one line; a thin interval is said with its width, the ratio of its ends."""
+    """Summarise the doubts in one line; thin statistics come with the width of the interval, the ratio of its ends."""
     counts = [
         plural(count, name)
         for severity, name in (("warning", "warning"), ("caution", "caution"), ("info", "note"))
@@ -71,14 +71,14 @@ def trust_line(statements: Sequence[Statement], factor: float | None = None) -> 
         thin = "statistically thin"
         reasons = [f"{thin} (factor {number(factor, 2)})" if reason == thin else reason for reason in reasons]
     named = ", ".join(reasons[:_MOST_REASONS] + (["and more"] if len(reasons) > _MOST_REASONS else []))
-    if not named:  # doubts without a short name, such as remarks on a trajectory, still count as doubts
-        grave = any(statement.severity != "info" for statement in statements)
-        named = "only with the reservations below" if grave else "no grave doubt"
-    yield Line(f"Trust: {named}", f"why in {listing(counts)} below", statements[0].severity)
+    if not named:  # doubts without a short form, such as remarks on a trajectory, still count
+        serious = any(statement.severity != "info" for statement in statements)
+        named = "only with the reservations below" if serious else "no serious doubt"
+    yield Line(f"Trust: {named}", f"explained in {listing(counts)} below", statements[0].severity)
 
 
 def energy_line(dependence: TemperatureDependence) -> Iterator[Line]:
-    """Give the activation energy where there is one and it can be one."""
+    """Yield the activation energy, if there is one and it is physical."""
     if dependence.Ea_eV is None or dependence.line is None or any(d.kind == "unphysical" for d in dependence.doubts):
         return
     low, high = dependence.line.temperature_range_K
@@ -100,15 +100,15 @@ def _conductivity_lines(results: Results, ranked: Sequence[MaterialTransport]) -
         return
     best = ranked[0]
     name = _name(results, best.formula, best.material)
-    given = sum(each.dependence.headline is not None for each in ranked)
-    if given > 1:
-        name += f", the highest of {given}"
+    n_with_sigma = sum(each.dependence.headline is not None for each in ranked)
+    if n_with_sigma > 1:
+        name += f", the highest of {n_with_sigma}"
     headline, verdict = best.dependence.headline, best.dependence.verdict
     if headline is None:
-        asked = best.dependence.report_temperatures_K[0]
-        yield Line(f"No σ({asked:g} K)", f"{verdict.words} · {name}", "warning")
+        temperature_K = best.dependence.report_temperatures_K[0]
+        yield Line(f"No σ({temperature_K:g} K)", f"{verdict.words} · {name}", "warning")
     elif results.status == "student failed parity":
-        detail = f"its {sigma_words(headline)} is no result until it passes · {name}"
+        detail = f"its {sigma_words(headline)} is not a result until it passes · {name}"
         yield Line("No result: the student failed parity with its teacher", detail, "warning")
     else:
         line = best.dependence.line
@@ -127,17 +127,17 @@ def _stability_line(results: Results, ranked: Sequence[MaterialTransport]) -> It
         words = f"Lowest of {plural(stability.compared, 'ordering')} compared"
         if not stability.stable:
             words = f"{milli(stability.e_above_hull_eV_per_atom, 2)} meV/atom above the lowest ordering"
-        yield Line(words, f"no rival compounds, so this is no test of stability · {name}")
+        yield Line(words, f"no competing compounds, so stability was not tested · {name}")
         return
     members = listing([formula_text(member) for member in stability.end_members])
     above = (
         "on the hull" if stability.stable else f"{milli(stability.e_above_hull_eV_per_atom, 2)} meV/atom above the hull"
     )
-    yield Line(f"Stability: {above}", f"against {members} only, at 0 K · {name}")
+    yield Line(f"Stability: {above}", f"relative to {members} only, at 0 K · {name}")
 
 
 def _most_stable(results: Results) -> Material | None:
-    """Return the campaign's own material that lies lowest: reference phases are on the hull by definition."""
+    """Return the most stable material of the campaign, apart from reference phases, which are on the hull anyway."""
     entries = results.hull[-1].entries if results.hull else ()
     own = [entry for entry in entries if isinstance(entry.identity, Ordering)]
     return min(own, key=lambda entry: entry.e_above_hull_eV_per_atom).material if own else None
@@ -201,7 +201,7 @@ def _sigma_cells(value: ConductivityAt | None, unit: SigmaUnit, single: bool) ->
 
 
 def _csv(results: Results, ranked: Sequence[MaterialTransport]) -> CsvTable:
-    """Return σ of each material at each temperature that was asked for."""
+    """Return σ of each material at each report temperature."""
 
     def cells(each: MaterialTransport, temperature_K: float) -> Cells:
         dependence, stability = each.dependence, stability_of(results, each.material)

@@ -1,4 +1,4 @@
-"""What a campaign started from, and what was done in each stage."""
+"""The starting crystals of a campaign, and the outcome of each stage."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 def section(results: Results) -> Section:
-    """Return the workflow, stage by stage, and the crystals at its start."""
+    """Describe the workflow, stage by stage, and the crystals at its start."""
 
     def words(value: T | None, words_of: Callable[[T], str]) -> str:
         return words_of(value) if value else "not run"
@@ -72,7 +72,7 @@ def section(results: Results) -> Section:
 
 
 def doubts(results: Results) -> Iterator[Statement]:
-    """Say whether the campaign is whole, and whether its potential was trained for it."""
+    """Say whether the campaign is complete, and whether its potential was trained for it."""
     for words in results.warnings:
         yield Statement("warning", words, "unfinished")
     if "train" not in results.settings:
@@ -81,7 +81,7 @@ def doubts(results: Results) -> Iterator[Statement]:
 
 
 def _lead(results: Results) -> str:
-    """Say in one sentence what the campaign did."""
+    """Summarise the campaign in one sentence."""
     parts = list(_parts(results))
     return f"This campaign {listing(parts)}." if parts else "This campaign has no results yet."
 
@@ -119,7 +119,7 @@ def _enumerated(result: EnumerateResult) -> str:
 
 
 def _potential_words(potential: PotentialIdentity) -> str:
-    """Name a potential, its model and the version of its code."""
+    """Return the name of a potential with its model and the version of its code."""
     named = " ".join(part for part in (potential.name, potential.model) if part)
     return f"{named} (version {potential.version})" if potential.version else named
 
@@ -138,7 +138,7 @@ def _hull(hulls: Sequence[HullResult]) -> str:
     hull = hulls[-1]
     stable = sum(entry.stable for entry in hull.entries)
     members = listing([formula_text(member) for member in hull.end_members])
-    one = " (one composition: the lowest ordering is the hull)" if hull.one_composition else ""
+    one = " (one composition: the hull is its lowest ordering)" if hull.one_composition else ""
     return f"{plural(len(hull.entries), 'entry', 'entries')}, {stable} on the hull; end members: {members}{one}"
 
 
@@ -157,7 +157,7 @@ def _labelled(rounds: Sequence[LabelResult]) -> str:
 
 
 def method_words(reference: Reference) -> str:
-    """Name code, version and functional of labels."""
+    """Return code, version and functional of labels."""
     words = (reference.code, reference.version, reference.functional)
     return " ".join(word for word in words if word) or "an unnamed method"
 
@@ -167,7 +167,7 @@ def _trained(rounds: Sequence[TrainResult]) -> str:
     sizes = [f"{train.n_train} train", f"{train.n_validation} validation", f"{train.n_test} test"]
     return (
         f"{train.trainer}: {listing(sizes)} labels; {plural(len(train.history), 'epoch')}, "
-        f"weights of epoch {train.best_epoch} kept"
+        f"weights of epoch {train.best_epoch} used"
     )
 
 

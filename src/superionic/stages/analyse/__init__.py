@@ -30,7 +30,7 @@ _AXES = {"x": 0, "y": 1, "z": 2}
 
 @dataclass(frozen=True)
 class AnalyseOutput:
-    """What the stage gives: its result, and the density grids that it names, as parts of tasks' results."""
+    """The output of the stage: its result, and the density grids that it names, as parts of tasks' results."""
 
     result: AnalyseResult
     grids: Mapping[str, NDArray[np.float32]]
@@ -54,10 +54,9 @@ def run(
     runs
         Runs of the stage *transport*.
     transfer
-        What the step from teacher to student adds to the errors; None where no student drove the runs, or none is
-        known.
+        Error from the step from teacher to student; None if no student drove the runs, or if it is unknown.
     crystals
-        Each crystal, whose sites ions are located on.
+        Each crystal, with the sites on which ions are located.
     """
     bench = bench.at("analyse")
     charge = bench.oxidation_states[bench.mobile_ion]
@@ -78,21 +77,22 @@ def run(
         for each in runs
     ]
     outcomes = bench.runner.gather(tasks)
-    good = [(each, outcome) for each, outcome in zip(runs, outcomes, strict=True) if outcome.ok]
-    moved = [each for each, _ in good]
-    densities, grids, uncounted = _densities(settings, bench, moved)
-    migration, unfollowed = migration_records(settings, bench, good, crystals)
-    observables, unobserved = observed_runs(settings, bench, moved)
-    materials, unfitted = _materials(settings, bench, good, transfer)
+    analysed = [(each, outcome) for each, outcome in zip(runs, outcomes, strict=True) if outcome.ok]
+    analysed_runs = [each for each, _ in analysed]
+    densities, grids, failed_densities = _densities(settings, bench, analysed_runs)
+    migration, failed_migration = migration_records(settings, bench, analysed, crystals)
+    observables, failed_observables = observed_runs(settings, bench, analysed_runs)
+    materials, failed_fits = _materials(settings, bench, analysed, transfer)
+    failures = (*failures_of(outcomes), *failed_densities, *failed_migration, *failed_observables, *failed_fits)
     result = AnalyseResult(
         mobile_ion=bench.mobile_ion,
         charge=charge,
-        runs=tuple(AnalysedRun(each.run, each.formula, o.task.key, o.value) for each, o in good),
+        runs=tuple(AnalysedRun(each.run, each.formula, o.task.key, o.value) for each, o in analysed),
         arrhenius=materials,
         densities=densities,
         migration=migration,
         observables=observables,
-        failures=(*failures_of(outcomes), *uncounted, *unfollowed, *unobserved, *unfitted),
+        failures=failures,
     )
     return AnalyseOutput(result, grids)
 
@@ -227,7 +227,7 @@ def arrhenius_task(
     runs: Sequence[TransportAnalysis],
     transfer: TransferTerm | None = None,
 ) -> TemperatureDependence:
-    """Average replicas and orderings at each temperature, fit the line, read σ off."""
+    """Average replicas and orderings at each temperature, fit the Arrhenius line, and evaluate σ."""
     return temperature_dependence(
         [RunTransport.of(run, ordering=ordering) for run, ordering in zip(runs, orderings, strict=True)],
         form=form,

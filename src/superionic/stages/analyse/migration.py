@@ -1,4 +1,4 @@
-"""Part of the stage *analyse*: where the ions of each run go, as tasks."""
+"""Part of the stage *analyse*: migration of the ions in each run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from superionic.structures.crystal.disordered import DisorderedCrystal
     from superionic.transport.sites.migration import Block
 
-KNOWN_AS = "superionic.stages.analyse_migration"  # in keys, since before it moved here
+KNOWN_AS = "superionic.stages.analyse_migration"  # its name in keys, from before it moved here
 _GRID_A = 0.3
 
 
@@ -39,7 +39,7 @@ def migration_records(
     runs: Sequence[tuple[TransportRun, Outcome[TransportAnalysis]]],
     crystals: Mapping[str, CrystalText],
 ) -> tuple[tuple[MigrationRecord, ...], tuple[Failure, ...]]:
-    """Analyse where the ions of each run go, and say what failed; what could not be told has the reason in its flags.
+    """Analyse migration in each run; return the records and the failures. Flags say why a record lacks a migration.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def migration_records(
     runs
         Runs of the stage *transport*, each with the outcome of its analysis.
     crystals
-        The crystals of the campaign, whose sites are taken where ``sites`` is *crystal*.
+        The crystals of the campaign, whose sites are used if ``sites`` is *crystal*.
     """
     if settings.sites == "none":
         return (), ()
@@ -82,7 +82,7 @@ def migration_records(
 
 @dataclass(frozen=True)
 class MigrationOfRun:
-    """Where the ions of a run go, None where that cannot be told, with sentences for the reader."""
+    """Migration in a run, None if it could not be determined, with cautions in sentences."""
 
     migration: MigrationSummary | None
     flags: tuple[str, ...]
@@ -119,33 +119,33 @@ def migration_task(
         for part in positions:
             yield part, cell, None if centre is None else centre.add(part)
 
-    places = mean_places(blocks(), framework)
+    mean_positions = mean_places(blocks(), framework)
     known = None
     flags: list[str] = []
     if crystal is not None:
         try:
-            known = crystal_sites(_crystal(crystal, context), (mobile_ion,), cell, symbols, places)
+            known = crystal_sites(_crystal(crystal, context), (mobile_ion,), cell, symbols, mean_positions)
         except AnalysisError as error:  # an ordering that relaxed away from its crystal still has a density
             flags.append(f"Sites are those of the density, for the crystal's do not fit: {error.message}")
     try:
-        seen = analyse_migration(
+        migration = analyse_migration(
             blocks,
             np.flatnonzero(mobile),
             sum(len(part) for part in positions),
             frame_interval_ps,
             temperature_K,
             sites=None if known is None else known.sites,
-            operations=framework_symmetry(cell, symbols, places) if known is None else known.operations,
+            operations=framework_symmetry(cell, symbols, mean_positions) if known is None else known.operations,
             grid_spacing_A=grid_spacing_A,
         )
-    except AnalysisError as error:  # a run too short to show sites is no reason to lose its diffusivity
+    except AnalysisError as error:  # a run too short to show sites still has a diffusivity
         return MigrationOfRun(None, (*flags, f"No sites: {error.message}"))
-    summary = summary_of(seen, tracer_diffusivity_cm2_per_s, known)
+    summary = summary_of(migration, tracer_diffusivity_cm2_per_s, known)
     return MigrationOfRun(summary, (*flags, *summary.flags))
 
 
 def _crystal(crystal: CrystalText, context: Context) -> DisorderedCrystal:
-    """Return the campaign's crystal; elements that the run has in place of its own do not matter for the sites."""
+    """Return the campaign's crystal; substituted elements do not matter for its sites."""
     from superionic.structures.crystal.occupancies import with_occupancies
 
     parsed = read_parent(crystal.file_name, crystal.text, context)

@@ -1,4 +1,4 @@
-"""Part of the stage *analyse*: vibrations, rotation of polyanions and pair distributions of each run, as tasks."""
+"""Part of the stage *analyse*: vibrations, rotation of polyanions and pair distributions of each run."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from superionic.transport.observables.together import Observables
 if TYPE_CHECKING:
     from superionic.settings.analyse import AnalyseSettings
 
-KNOWN_AS = "superionic.stages.analyse_observables"  # in keys, since before it moved here
+KNOWN_AS = "superionic.stages.analyse_observables"  # its name in keys, from before it moved here
 
 
 def observed_runs(
     settings: AnalyseSettings, bench: Workbench, runs: Sequence[TransportRun]
 ) -> tuple[tuple[RunObservables, ...], tuple[Failure, ...]]:
-    """Look at what was asked for besides transport, and say what failed; nothing where nothing was asked.
+    """Calculate the requested observables besides transport; return them and the failures.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def observed_runs(
     bench
         The workbench.
     runs
-        Runs of the stage *transport* whose transport could be analysed.
+        Runs of the stage *transport* whose transport was analysed.
     """
     if not settings.observables:
         return (), ()
@@ -50,12 +50,12 @@ def observed_runs(
         for each in runs
     ]
     outcomes = bench.runner.gather(tasks)
-    seen = tuple(
+    observed = tuple(
         RunObservables(each.run, outcome.task.key, outcome.value)
         for each, outcome in zip(runs, outcomes, strict=True)
         if outcome.ok
     )
-    return seen, failures_of(outcomes)
+    return observed, failures_of(outcomes)
 
 
 # ---- task functions -----------------------------------------------------------------------------------------------
@@ -72,7 +72,7 @@ def observables_task(
     positions: Sequence[FloatArray],
     run: Trajectory,
 ) -> Observables:
-    """Look at one run."""
+    """Calculate the observables of one run."""
     from ase.data import atomic_masses, chemical_symbols
 
     from superionic.transport.observables.together import observe

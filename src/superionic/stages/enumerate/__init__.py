@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Composition:
-    """One integer composition of a space on its way, and how it is gone through."""
+    """One integer composition of a space, and the method by which its orderings are explored."""
 
     cell: OrderedCell
     problem: OrderingProblem
@@ -51,7 +51,7 @@ def run(settings: EnumerateSettings, bench: Workbench, spaces: Sequence[Space]) 
     Returns
     -------
     WithCandidates
-        Candidates are the orderings of lowest Ewald energy of each space, or those drawn at a temperature.
+        The candidates are the orderings of lowest Ewald energy of each space, or those drawn at a temperature.
 
     Raises
     ------
@@ -65,16 +65,16 @@ def run(settings: EnumerateSettings, bench: Workbench, spaces: Sequence[Space]) 
     compositions = _compositions(settings, bench, spaces, failures)
     if compositions and settings.method == "monte-carlo" and all(c.method == "list" for c in compositions):
         raise CompositionError(
-            "no composition has freedom for Monte Carlo: each has one ordering",
+            "there is nothing for Monte Carlo to sample: each composition has one ordering only",
             where="enumerate.method",
-            fix="write `method: auto`, take a larger supercell, or a composition that mixes species on a site",
+            fix="write `method: auto`, or choose a larger supercell or a composition that mixes species on a site",
         )
     tasks = _ordered(settings, bench, compositions, failures)
     enumerated: list[EnumeratedSpace] = []
     candidates: list[Candidate] = []
-    made = [composition for composition in compositions if composition.cell in tasks]
-    outcomes = bench.runner.gather([tasks[composition.cell] for composition in made])
-    for composition, outcome in zip(made, outcomes, strict=True):
+    explored = [composition for composition in compositions if composition.cell in tasks]
+    outcomes = bench.runner.gather([tasks[composition.cell] for composition in explored])
+    for composition, outcome in zip(explored, outcomes, strict=True):
         if outcome.failure is not None:
             failures.append(outcome.failure)
             continue
@@ -93,7 +93,7 @@ def run(settings: EnumerateSettings, bench: Workbench, spaces: Sequence[Space]) 
         ]
     if not candidates:
         reasons = "; ".join(f"{failure.label}: {failure.reason}" for failure in failures)
-        raise StageError(f"there is no ordering to go on with ({reasons})", where=bench.stage)
+        raise StageError(f"no space has any ordering ({reasons})", where=bench.stage)
     return WithCandidates(EnumerateResult(tuple(enumerated), tuple(failures)), tuple(candidates))
 
 
@@ -105,12 +105,12 @@ def references(bench: Workbench, inputs: Sequence[CrystalText]) -> list[Candidat
     bench
         The workbench.
     inputs
-        The phases, as tasks read them.
+        The phases, in a form that tasks can read.
 
     Raises
     ------
     StructureError
-        If one of them is disordered: a reference has one energy.
+        If one of them is disordered, since a reference must have a single energy.
     """
     bench = bench.at("enumerate")
     tasks = [
@@ -124,7 +124,7 @@ def references(bench: Workbench, inputs: Sequence[CrystalText]) -> list[Candidat
 def _compositions(
     settings: EnumerateSettings, bench: Workbench, spaces: Sequence[Space], failures: list[Failure]
 ) -> list[_Composition]:
-    """Return the integer compositions of all spaces; failures on the way are added."""
+    """Return the integer compositions of all spaces, and append failures."""
     tasks = [
         bench.task(
             f"compositions of {space.cell.id}",
@@ -154,22 +154,22 @@ def _compositions(
 def _ordered(
     settings: EnumerateSettings, bench: Workbench, compositions: Sequence[_Composition], failures: list[Failure]
 ) -> dict[OrderedCell, Task[KeptOrderings]]:
-    """Return by cell the task that holds the orderings of each composition; failures on the way are added."""
+    """Return, by cell, the task that gives the orderings of each composition, and append failures."""
     potential = settings.monte_carlo.potential
-    learnt = [(c.cell, c.problem) for c in compositions if c.method == "monte-carlo"]
+    sampled = [(c.cell, c.problem) for c in compositions if c.method == "monte-carlo"]
     tasks: dict[OrderedCell, Task[KeptOrderings]] = {}
-    if learnt and potential is not None:
-        drawn, lost = learned_orderings(settings.monte_carlo, bench, learnt, bench.potentials[potential])
+    if sampled and potential is not None:
+        drawn, failed = learned_orderings(settings.monte_carlo, bench, sampled, bench.potentials[potential])
         tasks.update(drawn)
-        failures += lost
+        failures += failed
     for composition in compositions:
         if composition.method != "monte-carlo" or potential is None:
-            tasks[composition.cell] = _chosen(settings, bench, composition)
+            tasks[composition.cell] = _exploration(settings, bench, composition)
     return tasks
 
 
-def _chosen(settings: EnumerateSettings, bench: Workbench, composition: _Composition) -> Task[KeptOrderings]:
-    """Return the task that chooses the orderings of a composition; it depends on nothing that its method leaves out."""
+def _exploration(settings: EnumerateSettings, bench: Workbench, composition: _Composition) -> Task[KeptOrderings]:
+    """Return the task that gives the orderings of a composition; it depends only on settings that its method uses."""
     label = f"orderings of {composition.cell.id}"
     seed = bench.seed_for(composition.cell.id)
     problem, keep = composition.problem, settings.ewald_keep
@@ -186,22 +186,22 @@ def _chosen(settings: EnumerateSettings, bench: Workbench, composition: _Composi
             seed=seed,
         )
         return bench.task(label, call)
-    drawn: MonteCarloSettings = settings.monte_carlo
+    sampling: MonteCarloSettings = settings.monte_carlo
     return bench.task(
         label,
         monte_carlo_task.of(
             problem=problem,
-            temperature_K=drawn.temperature_K,
-            dielectric=drawn.dielectric,
-            n_sweeps=drawn.n_sweeps,
-            n_samples=drawn.n_samples,
+            temperature_K=sampling.temperature_K,
+            dielectric=sampling.dielectric,
+            n_sweeps=sampling.n_sweeps,
+            n_samples=sampling.n_samples,
             seed=seed,
         ),
     )
 
 
 def _method(settings: EnumerateSettings, counted: CountedComposition) -> Method:
-    """Return how a composition is gone through; a space no larger than a sample of it is listed."""
+    """Return the method for a composition; a space no larger than the sample is listed."""
     if settings.method == "auto":
         return counted.plan.method
     allowed = counted.allowed
@@ -213,11 +213,11 @@ def _method(settings: EnumerateSettings, counted: CountedComposition) -> Method:
     return settings.method
 
 
-def _enumerated(cell: OrderedCell, chosen: Outcome[KeptOrderings]) -> EnumeratedSpace:
-    value = chosen.value
+def _enumerated(cell: OrderedCell, outcome: Outcome[KeptOrderings]) -> EnumeratedSpace:
+    value = outcome.value
     return EnumeratedSpace(
         cell=cell,
-        key=chosen.task.key,
+        key=outcome.task.key,
         counted=value.counted,
         spacegroup=value.spacegroup,
         method=value.method,
@@ -226,8 +226,8 @@ def _enumerated(cell: OrderedCell, chosen: Outcome[KeptOrderings]) -> Enumerated
         tie=value.tie,
         histogram=value.histogram,
         orderings=tuple(
-            EnumeratedOrdering(Ordering(cell, index), kept.degeneracy, kept.ewald_eV, kept.times_drawn)
-            for index, kept in enumerate(value.orderings)
+            EnumeratedOrdering(Ordering(cell, index), each.degeneracy, each.ewald_eV, each.times_drawn)
+            for index, each in enumerate(value.orderings)
         ),
     )
 
@@ -245,7 +245,7 @@ def integer_compositions_task(
     max_listed: int,
     min_distance_A: float | None,
 ) -> tuple[CountedComposition, ...]:
-    """Return the integer, charge-neutral compositions of a supercell that are nearest to the refinement, counted."""
+    """Return the integer, charge-neutral compositions of a supercell nearest to the refinement, with their counts."""
     spaces = space.counted(
         read_parent(space.file_name, space.text, context, space.occupancies),
         max_deviation=max_deviation,
@@ -258,29 +258,29 @@ def integer_compositions_task(
 
 @task(version=3)
 def list_task(context: Context, *, problem: OrderingProblem, ewald_keep: int) -> KeptOrderings:
-    """Look at all orderings of a composition, and keep those of lowest Ewald energy."""
+    """List all orderings of a composition, and retain those of lowest Ewald energy."""
     from superionic.enumeration.chosen import list_lowest
 
     crystal, orderings = problem.read(context)
     total = max(1, (problem.composition.allowed or problem.composition.count).distinct)
-    chosen = list_lowest(
+    lowest = list_lowest(
         orderings,
         problem.space.oxidation_states,
         ewald_keep,
-        progress=lambda met: context.progress(met / total, f"{met:,} orderings"),
+        progress=lambda done: context.progress(done / total, f"{done:,} orderings"),
     )
-    return problem.kept(crystal, orderings, chosen, ewald_keep)
+    return problem.retained(crystal, orderings, lowest, ewald_keep)
 
 
 @task(version=3)
 def search_task(context: Context, *, problem: OrderingProblem, ewald_keep: int, seed: int) -> KeptOrderings:
-    """Search the orderings of lowest Ewald energy of a composition that has too many to be listed."""
+    """Search for the orderings of lowest Ewald energy of a composition with too many to list."""
     from superionic.enumeration.chosen import search
 
     crystal, orderings = problem.read(context)
     context.progress(0.1, "replica exchange")
-    chosen = search(orderings, problem.space.oxidation_states, ewald_keep, seed=seed)
-    return problem.kept(crystal, orderings, chosen, ewald_keep)
+    lowest = search(orderings, problem.space.oxidation_states, ewald_keep, seed=seed)
+    return problem.retained(crystal, orderings, lowest, ewald_keep)
 
 
 @task(version=3)
@@ -293,15 +293,15 @@ def sample_task(
     sample_weights: str,
     seed: int,
 ) -> KeptOrderings:
-    """Draw orderings of a composition at random, and keep those of lowest Ewald energy."""
+    """Draw orderings of a composition at random, and retain those of lowest Ewald energy."""
     from superionic.enumeration.chosen import sample
 
     crystal, orderings = problem.read(context)
     context.progress(0.1, "sampling")
-    chosen = sample(
+    drawn = sample(
         orderings, problem.space.oxidation_states, sample_draws, seed=seed, thermal=sample_weights == "degeneracy"
     )
-    return problem.kept(crystal, orderings, chosen, ewald_keep)
+    return problem.retained(crystal, orderings, drawn, ewald_keep)
 
 
 @task(version=3)
@@ -315,12 +315,12 @@ def monte_carlo_task(
     n_samples: int,
     seed: int,
 ) -> KeptOrderings:
-    """Draw orderings of a composition at a temperature; they go on as they were drawn, the lowest and the others."""
+    """Draw orderings of a composition at a temperature, and retain all of them."""
     from superionic.enumeration.monte_carlo import monte_carlo
 
     crystal, orderings = problem.read(context)
     context.progress(0.1, "Monte Carlo on point charges")
-    chosen = monte_carlo(
+    drawn = monte_carlo(
         orderings,
         problem.space.oxidation_states,
         n_samples,
@@ -329,7 +329,7 @@ def monte_carlo_task(
         n_sweeps=n_sweeps,
         seed=seed,
     )
-    return problem.kept(crystal, orderings, chosen)
+    return problem.retained(crystal, orderings, drawn)
 
 
 @task(version=3)

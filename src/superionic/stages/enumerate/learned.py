@@ -1,10 +1,10 @@
-"""Monte Carlo of orderings by a potential, in rounds of tasks.
+"""Monte Carlo sampling of orderings with a potential, in rounds of tasks.
 
-A round is: the potential's energies of some orderings, each a task in its engine's environment; then a task of the core
-that judges the surrogate of the round before by them, fits the next one, runs Monte Carlo on it, and proposes the next
-orderings. What a round proposes depends on the one before, so that each is gathered in turn; each task has a key, and a
-run that was stopped goes on where it was. When to end is decided here, not in the tasks: a lower tolerance or more
-rounds keep what was done.
+In a round the potential evaluates some orderings, each in a task of its engine's environment; then a core task tests
+the surrogate of the previous round on these energies, fits the next surrogate, runs Monte Carlo on it, and proposes the
+next orderings. A round depends on the one before, so that rounds are gathered in turn; each task has a key, and a run
+that was stopped resumes where it left off. The decision to end is made here and not in the tasks, so that a lower
+tolerance or more rounds reuse everything done.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ if TYPE_CHECKING:
     from superionic.settings.enumerate import MonteCarloSettings
     from superionic.structures.orderings.space import OrderingSpace
 
-KNOWN_AS = "superionic.stages.learned_orderings"  # in keys, since before it moved here
+KNOWN_AS = "superionic.stages.learned_orderings"  # its name in keys, from before it moved here
 _FMAX_EV_PER_A = 0.05
 _LEFT_ITS_SITE_A = 1.0
 
 
 @dataclass(frozen=True)
 class Requested:
-    """Orderings whose energies are asked for next.
+    """Orderings whose energies are to be calculated next.
 
     Attributes
     ----------
     atoms, decorations
-        Their structures, and (n, n_free) codes of the free sites; none where Monte Carlo met no new ones.
+        Their structures, and (n, n_free) codes of the free sites; empty if Monte Carlo visited no new orderings.
     expected_eV
-        (n,) energies of the supercell that the surrogate expects; empty before the first fit.
+        (n,) energies of the supercell predicted by the surrogate; empty before the first fit.
     error_on_met_meV_per_atom
-        Where there are none: error of the fit on all that was met.
+        If there are no new orderings: error of the fit on all orderings visited.
     fit
         The fit that proposed them; None before the first.
     """
@@ -64,11 +64,11 @@ class OrderingEnergy:
     Attributes
     ----------
     energy_eV
-        Of the supercell.
+        Energy of the supercell.
     largest_displacement_A
-        How far an ion moved in the relaxation.
+        Largest displacement of an ion in the relaxation.
     n_steps
-        Of the relaxation.
+        Number of steps of the relaxation.
     """
 
     energy_eV: float
@@ -78,11 +78,11 @@ class OrderingEnergy:
 
 @dataclass
 class _Job:
-    """One composition on its way through the rounds."""
+    """The state of one composition between rounds."""
 
     cell: OrderedCell
     problem: OrderingProblem
-    ahead: Task[Requested]
+    upcoming: Task[Requested]
     proposals: list[Task[Requested]] = field(default_factory=list)
     evaluated: list[list[int]] = field(default_factory=list)
     evaluations: list[Task[OrderingEnergy]] = field(default_factory=list)
@@ -95,7 +95,7 @@ def learned_orderings(
     spaces: Sequence[tuple[OrderedCell, OrderingProblem]],
     potential: ChosenPotential,
 ) -> tuple[dict[OrderedCell, Task[KeptOrderings]], list[Failure]]:
-    """Learn the energies of a potential where Monte Carlo goes, for each composition.
+    """Learn the energies of a potential for the orderings that Monte Carlo visits, for each composition.
 
     Parameters
     ----------
@@ -104,16 +104,16 @@ def learned_orderings(
     bench
         The workbench.
     spaces
-        Cell and composition of each.
+        Cell and composition of each space.
     potential
-        Whose energies order the ions.
+        The potential whose energies order the ions.
 
     Returns
     -------
     tasks
-        By cell the task whose result holds the orderings; compositions without enough energies are missing.
+        By cell, the task whose result has the orderings; compositions without enough energies are missing.
     failures
-        Evaluations that failed, and compositions that were given up.
+        Evaluations that failed, and compositions that were abandoned.
     """
     from superionic.enumeration.learning import FEWEST_ENERGIES
 
@@ -133,31 +133,31 @@ def learned_orderings(
     for number in range(settings.max_rounds + 1):
         if not jobs:
             break
-        going: list[tuple[_Job, Outcome[Requested]]] = []
-        for job, outcome in zip(jobs, bench.runner.gather([job.ahead for job in jobs]), strict=True):
+        unfinished: list[tuple[_Job, Outcome[Requested]]] = []
+        for job, outcome in zip(jobs, bench.runner.gather([job.upcoming for job in jobs]), strict=True):
             if outcome.failure is not None:
                 failures.append(outcome.failure)
-            elif _is_right(outcome.value, settings.tolerance_meV_per_atom):
-                met = outcome.value.error_on_met_meV_per_atom
-                drawn[job.cell] = _draw(job, bench, potential, settings, met)
+            elif _is_converged(outcome.value, settings.tolerance_meV_per_atom):
+                error_on_met = outcome.value.error_on_met_meV_per_atom
+                drawn[job.cell] = _draw(job, bench, potential, settings, error_on_met)
             else:
-                going.append((job, outcome))
-        failures += _evaluate(settings.relax_steps, bench, going, potential, number)
+                unfinished.append((job, outcome))
+        failures += _evaluate(settings.relax_steps, bench, unfinished, potential, number)
         jobs = []
-        for job, _ in going:
+        for job, _ in unfinished:
             if len(job.evaluations) < FEWEST_ENERGIES:
                 reason = f"{len(job.evaluations)} energies are too few for a surrogate, {job.failed} failed"
-                failures.append(Failure(f"Monte Carlo of {job.cell.id}", reason, job.ahead.key))
+                failures.append(Failure(f"Monte Carlo of {job.cell.id}", reason, job.upcoming.key))
             elif number == settings.max_rounds:
                 drawn[job.cell] = _draw(job, bench, potential, settings, None)
             else:
-                job.ahead = _propose(job, bench, settings, number + 1)
+                job.upcoming = _propose(job, bench, settings, number + 1)
                 jobs.append(job)
     return drawn, failures
 
 
-def _is_right(requested: Requested, tolerance: float) -> bool:
-    """Tell whether learning can end: the fit was right about the last orderings, or there are no new ones."""
+def _is_converged(requested: Requested, tolerance: float) -> bool:
+    """Return whether learning can end: the fit predicted the last orderings well, or there are no new ones."""
     error = None if requested.fit is None else requested.fit.error_on_fresh_meV_per_atom
     return not requested.atoms or (error is not None and error < tolerance)
 
@@ -165,24 +165,24 @@ def _is_right(requested: Requested, tolerance: float) -> bool:
 def _evaluate(
     relax_steps: int,
     bench: Workbench,
-    going: Sequence[tuple[_Job, Outcome[Requested]]],
+    jobs: Sequence[tuple[_Job, Outcome[Requested]]],
     potential: ChosenPotential,
     number: int,
 ) -> list[Failure]:
-    """Ask the potential for the energies that the jobs want, all together; returns what failed."""
-    asked = [(job, index) for job, outcome in going for index in range(len(outcome.value.atoms))]
+    """Evaluate the orderings requested by all jobs together; return the failures."""
+    requested = [(job, index) for job, outcome in jobs for index in range(len(outcome.value.atoms))]
     tasks = [
         bench.task(
             f"energy of {job.cell.id} round {number} #{index}",
-            evaluate_task.of(atoms=job.ahead.result.atoms[index], relax_steps=relax_steps, potential=potential),
+            evaluate_task.of(atoms=job.upcoming.result.atoms[index], relax_steps=relax_steps, potential=potential),
         )
-        for job, index in asked
+        for job, index in requested
     ]
-    for job, _ in going:
-        job.proposals.append(job.ahead)
+    for job, _ in jobs:
+        job.proposals.append(job.upcoming)
         job.evaluated.append([])
     failures = []
-    for (job, index), outcome in zip(asked, bench.runner.gather(tasks), strict=True):
+    for (job, index), outcome in zip(requested, bench.runner.gather(tasks), strict=True):
         if outcome.failure is not None:
             job.failed += 1
             failures.append(outcome.failure)
@@ -238,20 +238,20 @@ def _known(job: _Job, settings: MonteCarloSettings) -> Known:
 
 @dataclass(frozen=True)
 class Known(ArgumentGroup):
-    """What the next surrogate is learnt from.
+    """The data from which the next surrogate is learned.
 
     Attributes
     ----------
     temperature_K, n_sweeps, pair_cutoff_A, triplet_cutoff_A
         See :class:`superionic.enumeration.learning.LearningSettings`.
     evaluated
-        For each round, which of its orderings have an energy.
+        For each round, the indices of its orderings that have an energy.
     decorations
-        Of all orderings that each round asked for.
+        For each round, the decorations of all orderings that it requested.
     energies_eV
-        Of those that have one, in order.
+        Energies of the evaluated orderings, in order.
     expected_eV
-        What the last surrogate expected of the last round.
+        Energies that the last surrogate predicted for the last round.
     """
 
     temperature_K: float
@@ -265,22 +265,22 @@ class Known(ArgumentGroup):
 
     @property
     def settings(self) -> LearningSettings:
-        """How the surrogate is learnt."""
+        """Settings for learning the surrogate."""
         from superionic.enumeration.learning import LearningSettings
 
         return LearningSettings(self.temperature_K, self.n_sweeps, self.pair_cutoff_A, self.triplet_cutoff_A)
 
     def energies(self, space: OrderingSpace) -> KnownEnergies:
-        """Return all energies, and those that the last surrogate had not seen."""
+        """Return all energies, and those that were new to the last surrogate."""
         from superionic.enumeration.learning import KnownEnergies
 
-        asked = [np.asarray(part, dtype=np.uint8).reshape(-1, space.n_free) for part in self.decorations]
+        rounds = [np.asarray(part, dtype=np.uint8).reshape(-1, space.n_free) for part in self.decorations]
         energies = np.array(self.energies_eV, dtype=np.float64)
-        last = list(self.evaluated[-1]) if len(asked) > 1 else []
+        last = list(self.evaluated[-1]) if len(rounds) > 1 else []
         return KnownEnergies(
-            decorations=np.concatenate([part[list(i)] for part, i in zip(asked, self.evaluated, strict=True)]),
+            decorations=np.concatenate([part[list(i)] for part, i in zip(rounds, self.evaluated, strict=True)]),
             energies_eV=energies,
-            tried=np.concatenate(asked),
+            tried=np.concatenate(rounds),
             fresh=energies[len(energies) - len(last) :],
             expected_eV=np.asarray(self.expected_eV, dtype=np.float64)[last],
         )
@@ -297,12 +297,12 @@ def start_task(
     initial: int,
     seed: int,
 ) -> Requested:
-    """Choose the orderings whose energies are asked for first."""
+    """Choose the orderings whose energies are calculated first."""
     from superionic.enumeration.learning import first_decorations
 
     _, orderings = problem.read(context)
     context.progress(0.1, "Monte Carlo on point charges")
-    chosen = first_decorations(
+    decorations = first_decorations(
         orderings,
         problem.space.oxidation_states,
         initial,
@@ -311,12 +311,12 @@ def start_task(
         n_sweeps=n_sweeps,
         seed=seed,
     )
-    return Requested(_structures(orderings, chosen), chosen, np.zeros(0), None, None)
+    return Requested(_structures(orderings, decorations), decorations, np.zeros(0), None, None)
 
 
 @task(version=2)
 def evaluate_task(context: Context, *, atoms: Atoms, relax_steps: int, potential: ChosenPotential) -> OrderingEnergy:
-    """Return the energy of one ordering, relaxed at fixed cell by no more than some steps."""
+    """Return the energy of one ordering, relaxed at fixed cell by at most ``relax_steps`` steps."""
     from superionic.dynamics.relax import relax
 
     evaluator = load(potential, context)
@@ -327,7 +327,9 @@ def evaluate_task(context: Context, *, atoms: Atoms, relax_steps: int, potential
     relaxed = relax(
         atoms, evaluator, fmax_eV_per_A=_FMAX_EV_PER_A, max_steps=relax_steps, cell=False, progress=context.progress
     )
-    moved = np.linalg.norm(relaxed.atoms.positions - atoms.positions, axis=1)  # not wrapped: the way each ion went
+    moved = np.linalg.norm(
+        relaxed.atoms.positions - atoms.positions, axis=1
+    )  # not wrapped: the displacement of each ion
     return OrderingEnergy(float(relaxed.energy_eV), float(moved.max()), relaxed.n_steps)
 
 
@@ -340,7 +342,7 @@ def propose_task(
     batch: int,
     seed: int,
 ) -> Requested:
-    """Judge the last surrogate, fit the next, and choose the orderings whose energies are asked for next."""
+    """Test the last surrogate, fit the next, and choose the orderings whose energies are calculated next."""
     from superionic.enumeration.learning import propose
 
     _, orderings = problem.read(context)
@@ -371,13 +373,13 @@ def draw_task(
     displacements_A: Sequence[float],
     fits: Sequence[SurrogateFit | None],
 ) -> KeptOrderings:
-    """Draw orderings by the last surrogate."""
+    """Draw orderings with the last surrogate."""
     from superionic.enumeration.learning import learned_draws
 
     crystal, orderings = problem.read(context)
     context.progress(0.1, "Monte Carlo on the surrogate")
     left_its_site = sum(displacement > _LEFT_ITS_SITE_A for displacement in displacements_A)
-    chosen = learned_draws(
+    drawn = learned_draws(
         orderings,
         problem.space.oxidation_states,
         known.energies(orderings),
@@ -390,7 +392,7 @@ def draw_task(
         evaluations=Evaluations(len(known.energies_eV) + failed, failed, left_its_site),
         error_on_met_meV_per_atom=error_on_met_meV_per_atom,
     )
-    return problem.kept(crystal, orderings, chosen)
+    return problem.retained(crystal, orderings, drawn)
 
 
 def _structures(space: OrderingSpace, decorations: NDArray[np.uint8]) -> tuple[Atoms, ...]:

@@ -1,4 +1,4 @@
-"""What is enumerated, as tasks have it, and what they share: the space of a composition, and the orderings chosen."""
+"""The subject of enumeration in a form for tasks: spaces, compositions, and the orderings retained."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SpaceSettings:
-    """What the orderings of one crystal at one composition in one supercell depend on.
+    """All settings that determine the orderings of one crystal at one composition in one supercell.
 
     Attributes
     ----------
     file_name, text
-        Name of the crystal's file, whose ending says the format, and what is in it.
+        Name of the crystal's file, whose ending gives the format, and the file's content.
     supercell
-        Integer matrix, rows as multiples of the crystal's vectors.
+        Integer matrix whose rows are the supercell vectors in terms of the crystal's.
     oxidation_states
         Charge of each element, in e.
     coupling
         Which sites share their counts.
     exact_species
-        Elements whose totals have to be met exactly.
+        Elements whose totals must be matched exactly.
     occupancies
         Occupancies by sublattice that replace those of the file.
     substitutions
-        Elements that are replaced on all their sites, by mixtures.
+        Elements to replace on all their sites, and the mixtures that replace them.
     """
 
     file_name: str
@@ -70,7 +70,7 @@ class SpaceSettings:
         max_listed: int,
         number: int = 1,
     ) -> list[CountedSpace]:
-        """Count the orderings of the compositions of a crystal that are nearest to its refinement."""
+        """Count the orderings of the compositions of a crystal nearest to its refinement."""
         from superionic.enumeration.counted import counted_spaces
 
         try:
@@ -87,21 +87,21 @@ class SpaceSettings:
                 max_listed=max_listed,
             )
         except CompositionError as error:
-            # The advice is given in the words of a campaign.
+            # In a campaign file this setting has another name.
             fix = None if error.fix is None else error.fix.replace("max_deviation", "max_composition_deviation")
             raise CompositionError(error.message, where=error.where, fix=fix) from error
 
 
 @dataclass(frozen=True)
 class Space:
-    """One crystal at one composition in one supercell: what is enumerated.
+    """One crystal at one composition in one supercell, whose orderings are enumerated.
 
     Attributes
     ----------
     material
         Crystal and composition.
     settings
-        All that the enumeration depends on.
+        Settings that determine the orderings.
     """
 
     material: Material
@@ -115,14 +115,14 @@ class Space:
 
 @dataclass(frozen=True)
 class KeptOrdering:
-    """An ordering that goes on.
+    """An ordering retained for the ranking.
 
     Attributes
     ----------
     atoms
-        Its structure, not relaxed.
+        Its unrelaxed structure.
     n_atoms
-        Atoms of it.
+        Its number of atoms.
     degeneracy, ewald_eV, times_drawn
         As in :class:`superionic.results.orderings.EnumeratedOrdering`.
     """
@@ -136,7 +136,7 @@ class KeptOrdering:
 
 @dataclass(frozen=True)
 class KeptOrderings:
-    """The orderings of one composition that go on; see :class:`superionic.results.orderings.EnumeratedSpace`."""
+    """The orderings retained of one composition; see :class:`superionic.results.orderings.EnumeratedSpace`."""
 
     counted: CountedComposition
     spacegroup: str
@@ -150,14 +150,14 @@ class KeptOrderings:
 
 @dataclass(frozen=True)
 class OrderingProblem(ArgumentGroup):
-    """One composition of a space, as tasks take it.
+    """One composition of a space, as an argument of tasks.
 
     Attributes
     ----------
     space
         Crystal and supercell.
     composition
-        The composition, counted: a part of a task's result.
+        The composition with its number of orderings: a part of a task's result.
     """
 
     space: SpaceSettings
@@ -179,37 +179,39 @@ class OrderingProblem(ArgumentGroup):
         )
         return crystal, orderings
 
-    def kept(
-        self, crystal: DisorderedCrystal, space: OrderingSpace, chosen: ChosenOrderings, keep: int | None = None
+    def retained(
+        self, crystal: DisorderedCrystal, space: OrderingSpace, orderings: ChosenOrderings, keep: int | None = None
     ) -> KeptOrderings:
-        """Return the orderings that go on, and what is reported of their space.
+        """Return the orderings to retain, and the facts to report about their space.
 
         Parameters
         ----------
-        crystal, space, chosen
-            As :meth:`read` gave them, and the orderings chosen.
+        crystal, space
+            The output of :meth:`read`.
+        orderings
+            The orderings listed, drawn or found by a search.
         keep
-            How many of lowest Ewald energy go on; None: all, in their order.
+            Number of orderings of lowest Ewald energy to retain; None: all, in their order.
         """
         from superionic.structures.orderings.electrostatics import lowest
 
-        frames = chosen.atoms(space)
-        times = chosen.times_drawn if keep is None else None
-        indices = range(len(chosen)) if keep is None else [int(i) for i in lowest(chosen.energies_eV, keep)]
+        frames = orderings.atoms(space)
+        times = orderings.times_drawn if keep is None else None
+        indices = range(len(orderings)) if keep is None else [int(i) for i in lowest(orderings.energies_eV, keep)]
         return KeptOrderings(
             counted=self.composition,
             spacegroup=crystal.spacegroup_symbol,
-            method=chosen.method,
-            listed=len(chosen) if chosen.looked_at is None else chosen.looked_at,
-            evidence=chosen.evidence,
-            tie=chosen.tie,
-            histogram=chosen.histogram,
+            method=orderings.method,
+            listed=len(orderings) if orderings.looked_at is None else orderings.looked_at,
+            evidence=orderings.evidence,
+            tie=orderings.tie,
+            histogram=orderings.histogram,
             orderings=tuple(
                 KeptOrdering(
                     atoms=frames[index],
                     n_atoms=len(frames[index]),
-                    degeneracy=int(chosen.table.degeneracies[index]),
-                    ewald_eV=float(chosen.energies_eV[index]),
+                    degeneracy=int(orderings.table.degeneracies[index]),
+                    ewald_eV=float(orderings.energies_eV[index]),
                     times_drawn=None if times is None else int(times[index]),
                 )
                 for index in indices

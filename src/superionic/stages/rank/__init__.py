@@ -1,4 +1,4 @@
-"""Stage *rank*: orderings are pre-screened, halved, relaxed to the end, merged, and compared between potentials."""
+"""Stage *rank*: pre-screen orderings, halve and relax them, merge duplicates, and compare potentials."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from superionic.structures.crystal.refined_cell import parameters
 if TYPE_CHECKING:
     from superionic.settings.rank import RankSettings
 
-# Orderings that differ by rounding only keep the order of the enumeration.
+# Orderings whose energies differ only by rounding keep the order of the enumeration.
 _DIGITS = 6
 
 _Identity = Ordering | ReferencePhase
@@ -65,15 +65,15 @@ def run(
     candidates, references
         Orderings of the enumeration, and ordered end members.
     potential
-        The potential that ranks.
+        The ranking potential.
     round_label
-        Distinguishes a second ranking, by the fine-tuned potential, of what the first has chosen: no pre-screen and no
-        comparison then.
+        Distinguishes a second ranking, by the fine-tuned potential, of the orderings retained by the first, which has
+        no pre-screen and no comparison.
 
     Returns
     -------
     WithCandidates
-        Candidates with relaxed structures and their energies; duplicates and failures left out.
+        Candidates with relaxed structures and their energies, without duplicates and failures.
 
     Raises
     ------
@@ -86,13 +86,13 @@ def run(
         settings = settings.model_copy(update={"method": "relax-all", "warm_start": 0})  # they start relaxed
     failures: list[Failure] = []
     repeated = {} if again else _repeated_starts(bench, candidates)
-    everyone = {c.identity: Member(c, c.structure) for c in candidates if c.identity not in repeated}
-    members = list(everyone.values())
+    member_of = {c.identity: Member(c, c.structure) for c in candidates if c.identity not in repeated}
+    members = list(member_of.values())
     if not again and settings.prescreen != "none":
         members = _prescreened(settings, bench, members, failures)
-    prescreen = Prescreen(by=settings.prescreen, kept=len(members), of=len(everyone))
+    prescreen = Prescreen(by=settings.prescreen, kept=len(members), of=len(member_of))
     relaxations = Relaxations(bench, potential, settings, tail)
-    groups = [Group(material, formula, inside) for (material, formula), inside in grouped(members, _of_member).items()]
+    groups = [Group(material, formula, group) for (material, formula), group in grouped(members, _of_member).items()]
     halving: list[HalvingReport] = []
     if settings.method == "single-points":
         _lowest_single_points(settings, bench, groups, potential, tail)
@@ -105,13 +105,13 @@ def run(
     ranked = [_ranked(*one) for one in relaxations.relaxed(finished)]
     failures += [member.failure for member in (*members, *phases) if member.failure is not None]
     _demand(ranked, references, failures)
-    kept, duplicate_of = _without_duplicates(settings, bench, ranked, tail)
+    distinct, duplicate_of = _without_duplicates(settings, bench, ranked, tail)
     comparisons = []
     if settings.compare_with and not again:
-        orderings = [candidate for candidate in kept if not candidate.is_reference]
+        orderings = [candidate for candidate in distinct if not candidate.is_reference]
         comparisons = compare(settings, bench, orderings, potential.name)
-    everyone |= {member.candidate.identity: member for member in phases}
-    done = {one.candidate.identity: one for one in ranked}
+    member_of |= {member.candidate.identity: member for member in phases}
+    ranked_of = {one.candidate.identity: one for one in ranked}
     result = RankResult(
         potential_name=potential.name,
         potential=potential.identity,
@@ -120,25 +120,25 @@ def run(
         prescreen=prescreen,
         repeated_before_ranking=len(repeated),
         entries=tuple(
-            _entry(c, everyone.get(c.identity), done.get(c.identity), (duplicate_of | repeated).get(c.identity))
+            _entry(c, member_of.get(c.identity), ranked_of.get(c.identity), (duplicate_of | repeated).get(c.identity))
             for c in (*candidates, *references)
         ),
         halving=tuple(halving),
         comparisons=tuple(comparisons),
         failures=tuple(failures),
     )
-    return WithCandidates(result, tuple(kept))
+    return WithCandidates(result, tuple(distinct))
 
 
 def _demand(ranked: Sequence[_Ranked], references: Sequence[Candidate], failures: Sequence[Failure]) -> None:
-    """Stop where there is nothing to go on with."""
+    """Raise an error if no ordering, or not every reference, could be relaxed."""
     if all(one.candidate.is_reference for one in ranked):
         raise nothing_left("no ordering could be relaxed", failures, where="rank")
-    there = {one.candidate.identity for one in ranked}
-    lost = next((candidate for candidate in references if candidate.identity not in there), None)
-    if lost is not None:
+    relaxed = {one.candidate.identity for one in ranked}
+    missing = next((candidate for candidate in references if candidate.identity not in relaxed), None)
+    if missing is not None:
         raise StageError(
-            f"the reference {lost.id} could not be relaxed, and there is no formation energy without it",
+            f"the reference {missing.id} could not be relaxed, and there is no formation energy without it",
             where="rank",
             fix="check its structure file, or leave it out of `references`",
         )
@@ -153,20 +153,22 @@ def _group(candidate: Candidate) -> _Key:
 
 
 def _repeated_starts(bench: Workbench, candidates: Sequence[Candidate]) -> dict[_Identity, Ordering]:
-    """Tell which orderings repeat an earlier one; those of one enumeration are distinct already."""
+    """Return the orderings that repeat an earlier one, with that one; those of one enumeration are distinct."""
     groups = grouped(candidates, _group)
-    mixed = {name: inside for name, inside in groups.items() if len({ref_of(c.structure).task.key for c in inside}) > 1}
+    mixed = {
+        name: members for name, members in groups.items() if len({ref_of(c.structure).task.key for c in members}) > 1
+    }
     tasks = [
         bench.task(
             f"orderings that repeat one another among {group_name(*group)}",
-            repeated_starts_task.of(atoms=[candidate.structure for candidate in inside]),
+            repeated_starts_task.of(atoms=[candidate.structure for candidate in members]),
         )
-        for group, inside in mixed.items()
+        for group, members in mixed.items()
     ]
     return {
-        candidate.identity: inside[original].ordering
-        for inside, outcome in zip(mixed.values(), bench.runner.gather(tasks), strict=True)
-        for candidate, original in zip(inside, outcome.value, strict=True)
+        candidate.identity: members[original].ordering
+        for members, outcome in zip(mixed.values(), bench.runner.gather(tasks), strict=True)
+        for candidate, original in zip(members, outcome.value, strict=True)
         if original is not None
     }
 
@@ -174,7 +176,7 @@ def _repeated_starts(bench: Workbench, candidates: Sequence[Candidate]) -> dict[
 def _prescreened(
     settings: RankSettings, bench: Workbench, members: Sequence[Member], failures: list[Failure]
 ) -> list[Member]:
-    """Keep the lowest of each composition by point charges or by a cheap potential; the latter may relax them."""
+    """Return the lowest of each composition by point charges or by a cheap potential, which may also relax them."""
     if settings.prescreen == "ewald":
         for member in members:
             member.prescreen_eV_per_atom = _ewald(member.candidate)
@@ -182,10 +184,10 @@ def _prescreened(
         _screen_by_potential(settings, bench, members, failures)
     judged = [(member, member.prescreen_eV_per_atom) for member in members if member.prescreen_eV_per_atom is not None]
     heights = {member.candidate.identity: round(height, _DIGITS) for member, height in judged}
-    kept: list[Member] = []
-    for inside in grouped((member for member, _ in judged), _of_member).values():
-        kept += sorted(inside, key=lambda m: heights[m.candidate.identity])[: settings.prescreen_keep]
-    return kept
+    lowest: list[Member] = []
+    for group in grouped((member for member, _ in judged), _of_member).values():
+        lowest += sorted(group, key=lambda m: heights[m.candidate.identity])[: settings.prescreen_keep]
+    return lowest
 
 
 def _ewald(candidate: Candidate) -> float:
@@ -201,7 +203,7 @@ def _ewald(candidate: Candidate) -> float:
 def _screen_by_potential(
     settings: RankSettings, bench: Workbench, members: Sequence[Member], failures: list[Failure]
 ) -> None:
-    """Note energies by the cheap potential; where it relaxes, the members start from what it gave."""
+    """Record energies by the cheap potential; if it relaxes members, they start from the relaxed structures."""
     by = settings.prescreen
     if settings.prescreen_steps == 0:
         structures = [member.start for member in members]
@@ -227,7 +229,7 @@ def _screen_by_potential(
 def _lowest_single_points(
     settings: RankSettings, bench: Workbench, groups: Sequence[Group], potential: ChosenPotential, tail: str
 ) -> None:
-    """Let the orderings with the lowest single points go on, as paper B does."""
+    """Retain the orderings with the lowest single-point energies, as in paper B."""
     members = [member for group in groups for member in group.members]
     structures = [member.start for member in members]
     heights: dict[_Identity, float] = {}
@@ -262,38 +264,38 @@ def _without_duplicates(
     settings: RankSettings, bench: Workbench, ranked: Sequence[_Ranked], tail: str
 ) -> tuple[list[Candidate], dict[_Identity, Ordering]]:
     by_energy = {
-        group: [one.candidate for one in sorted(inside, key=lambda one: one.relaxed.energy_eV / one.relaxed.n_atoms)]
-        for group, inside in grouped(ranked, lambda one: _group(one.candidate)).items()
+        group: [one.candidate for one in sorted(members, key=lambda one: one.relaxed.energy_eV / one.relaxed.n_atoms)]
+        for group, members in grouped(ranked, lambda one: _group(one.candidate)).items()
     }
     tasks = [
         bench.task(
             f"duplicates among {group_name(*group)}{tail}",
             merge_task.of(
-                relaxed=[candidate.relaxation for candidate in inside],
+                relaxed=[candidate.relaxation for candidate in members],
                 energy_tolerance_eV_per_atom=settings.duplicate_tolerance_meV_per_atom / 1000.0,
                 volume_tolerance=settings.duplicate_volume_tolerance_percent / 100.0,
             ),
         )
-        for group, inside in by_energy.items()
-        if len(inside) > 1
+        for group, members in by_energy.items()
+        if len(members) > 1
     ]
     merged = iter(bench.runner.gather(tasks))
-    kept: list[Candidate] = []
+    distinct: list[Candidate] = []
     duplicate_of: dict[_Identity, Ordering] = {}
-    for inside in by_energy.values():
-        same_as = next(merged).value if len(inside) > 1 else (None,)
-        for candidate, original in zip(inside, same_as, strict=True):
+    for members in by_energy.values():
+        same_as = next(merged).value if len(members) > 1 else (None,)
+        for candidate, original in zip(members, same_as, strict=True):
             if original is None:
-                kept.append(candidate)
+                distinct.append(candidate)
             else:
-                duplicate_of[candidate.identity] = inside[original].ordering
-    return kept, duplicate_of
+                duplicate_of[candidate.identity] = members[original].ordering
+    return distinct, duplicate_of
 
 
 def _entry(
     candidate: Candidate, member: Member | None, ranked: _Ranked | None, duplicate_of: Ordering | None
 ) -> RankedOrdering:
-    """Put together what is known of an ordering; one that repeats another has been no member."""
+    """Return the entry of an ordering; one that repeats another before the ranking was never a member."""
     start = member.single_point_eV_per_atom if member is not None else None
     energies = member.energies_eV_per_atom if member is not None else []
     relaxed = ranked.relaxed if ranked is not None else None

@@ -1,6 +1,6 @@
-"""Ranking once more by other potentials, each in its own engine, and how far they agree.
+"""Comparison of the ranking with other potentials, each in its own engine.
 
-The orderings that the first potential relaxed are evaluated by the others, as they are or after relaxation. Energies of
+The other potentials evaluate the orderings relaxed by the first one, unchanged or after further relaxation. Energies of
 different potentials are compared by their order within a composition, and between compositions after a shift for each
 element; they are never put on one hull.
 """
@@ -22,11 +22,11 @@ from superionic.stages.rank.relaxations import FailedCalculation, Member, Relaxa
 if TYPE_CHECKING:
     from superionic.settings.rank import RankSettings
 
-KNOWN_AS = "superionic.stages.rank_compare"  # in keys, since before it moved here
+KNOWN_AS = "superionic.stages.rank_compare"  # its name in keys, from before it moved here
 
 
 def compare(settings: RankSettings, bench: Workbench, ranked: Sequence[Candidate], first: str) -> list[Comparison]:
-    """Have the ranked orderings evaluated by every potential of ``compare_with``.
+    """Evaluate the ranked orderings by every potential of ``compare_with``.
 
     Parameters
     ----------
@@ -35,9 +35,9 @@ def compare(settings: RankSettings, bench: Workbench, ranked: Sequence[Candidate
     bench
         The workbench, with the potentials.
     ranked
-        Relaxed orderings, references left out.
+        Relaxed orderings, without references.
     first
-        Name of the potential that ranked.
+        Name of the ranking potential.
     """
     return [_compared(settings, bench, ranked, first, name) for name in settings.compare_with]
 
@@ -82,7 +82,7 @@ def _relaxed_energies(
     other: ChosenPotential,
     failures: list[Failure],
 ) -> list[tuple[Candidate, float]]:
-    """Relax further with the other potential; energies are parts of results, failures are added."""
+    """Relax further with the other potential; return energies as parts of results, and append failures."""
     members = [Member(candidate, candidate.structure) for candidate in ranked]
     Relaxations(bench, other, settings, f" by {other.name}").finish(members, "comparison")
     failures += [member.failure for member in members if member.failure is not None]
@@ -96,7 +96,7 @@ def _relaxed_energies(
 def _energies(
     bench: Workbench, ranked: Sequence[Candidate], other: ChosenPotential, failures: list[Failure]
 ) -> list[tuple[Candidate, float]]:
-    """Evaluate the structures as they are; energies are parts of results, failures are added."""
+    """Evaluate the structures unchanged; return energies as parts of results, and append failures."""
     structures = [candidate.structure for candidate in ranked]
     energies = []
     for candidate, evaluation in zip(
@@ -123,7 +123,7 @@ def compare_task(
     first_eV: Sequence[float],
     second_eV: Sequence[float],
 ) -> TwoRankings:
-    """Compare two sets of energies of the same orderings."""
+    """Compare the energies of the same orderings by two potentials."""
     from superionic.thermodynamics.composition import reduced_formula
     from superionic.thermodynamics.rank_statistics import correlations, element_shift, overlap_of_lowest
     from superionic.training.dataset import undetermined_references
@@ -131,30 +131,30 @@ def compare_task(
     atoms = np.array([sum(composition.values()) for composition in compositions], dtype=float)
     first, second = np.array(first_eV) / atoms, np.array(second_eV) / atoms
     formulas = [reduced_formula(composition) for composition in compositions]
-    shifts, left = element_shift(((second - first) * atoms).tolist(), compositions)
-    # Few compositions leave the shifts of single elements open, though not their sums.
-    determined = not undetermined_references(compositions, float(np.sqrt(np.mean(left**2))))
+    shifts, residuals = element_shift(((second - first) * atoms).tolist(), compositions)
+    # With few compositions only sums of the shifts of elements are determined.
+    determined = not undetermined_references(compositions, float(np.sqrt(np.mean(residuals**2))))
     groups = []
     for formula in sorted(set(formulas)):
-        chosen = np.flatnonzero([other == formula for other in formulas])
-        a, b = first[chosen], second[chosen]
+        members = np.flatnonzero([other == formula for other in formulas])
+        a, b = first[members], second[members]
         correlation = correlations(a, b, seed)
-        # With no more orderings than are counted, all are among the lowest: nothing to tell.
-        lowest = min(count, max(1, len(chosen) // 2))
+        # At most half of the orderings count as lowest: if all did, sharing them would mean nothing.
+        lowest = min(count, max(1, len(members) // 2))
         groups.append(
             Agreement(
                 formula=formula,
-                n=len(chosen),
+                n=len(members),
                 spearman=correlation.spearman,
                 kendall=correlation.kendall,
                 lowest_count=lowest,
                 lowest_shared=overlap_of_lowest(a, b, lowest),
                 same_lowest=int(a.argmin()) == int(b.argmin()),
                 spread_meV_per_atom=(float(1000.0 * a.std()), float(1000.0 * b.std())),
-                mean_difference_left_meV_per_atom=float(1000.0 * left[chosen].mean()),
+                mean_difference_left_meV_per_atom=float(1000.0 * residuals[members].mean()),
             )
         )
-    energies = zip(orderings, formulas, first.tolist(), second.tolist(), (1000.0 * left).tolist(), strict=True)
+    energies = zip(orderings, formulas, first.tolist(), second.tolist(), (1000.0 * residuals).tolist(), strict=True)
     return TwoRankings(
         energies=tuple(ComparedEnergies(*one) for one in energies),
         groups=tuple(groups),

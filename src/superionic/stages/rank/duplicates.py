@@ -1,8 +1,8 @@
-"""Orderings that are the same crystal: a fingerprint that no choice of cell changes, then an exact match.
+"""Detection of orderings that are the same crystal: by a fingerprint independent of the cell, then by exact matching.
 
 The fingerprint holds, for each ordered pair of elements, the mean distance from an atom of the first to its nearest,
 second nearest … atom of the second (averages of minimum distances, Widdowson et al., MATCH 87, 529 (2022), by element).
-It is the same for all cells, origins and orders of atoms: structures whose fingerprints differ need no matching.
+It does not depend on cell, origin or order of atoms: structures whose fingerprints differ need no matching.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from superionic.execution.task import Context, task
 from superionic.stages.base import RelaxedOrdering
 
-KNOWN_AS = "superionic.stages.duplicates"  # in keys, since before it moved here
+KNOWN_AS = "superionic.stages.duplicates"  # its name in keys, from before it moved here
 _NEIGHBOURS = 8
 _FIRST_REACH_A = 6.0
 _LARGEST_REACH_A = 40.0
-# Unrelaxed orderings of one parent lie on the same sites exactly; relaxed ones repeat to the force threshold.
+# Unrelaxed orderings of one parent occupy exactly the same sites; relaxed ones agree within the force threshold.
 _SAME_SITES_A = 1.0e-3
 _SAME_RELAXED_A = 0.05
-# Of pymatgen's matcher, per atom and in units of the cube root of the volume per atom: far less than a hop.
+# Tolerance of pymatgen's matcher, in units of the cube root of the volume per atom: far less than a hop.
 _SAME_SITES_STOL = 0.02
 
 
@@ -56,7 +56,7 @@ def repeats(
     volumes_A3_per_atom: Sequence[float],
     energy_tolerance_eV_per_atom: float, volume_tolerance: float,
 ) -> list[int | None]:  # fmt: skip
-    """Tell for each structure which earlier one it repeats (None: no one).
+    """Return for each structure the index of the earlier one that it repeats, or None.
 
     Two structures are the same if energy, volume and fingerprint agree within tolerances and pymatgen's matcher maps
     one onto the other.
@@ -64,13 +64,13 @@ def repeats(
     Parameters
     ----------
     structures
-        Of the same elements.
+        Structures of the same elements.
     relaxed
-        Whether they are relaxed, so that places agree less than exactly.
+        Whether they are relaxed, so that positions agree only approximately.
     energies_eV_per_atom, volumes_A3_per_atom
-        Of each.
+        Energy and volume of each.
     energy_tolerance_eV_per_atom, volume_tolerance
-        Largest difference of energies, and of volumes as a fraction.
+        Largest difference of energies, and relative difference of volumes.
     """
     from pymatgen.analysis.structure_matcher import StructureMatcher
     from pymatgen.io.ase import AseAtomsAdaptor
@@ -97,7 +97,7 @@ def repeats(
             & (np.abs(volumes[:i] / volumes[i] - 1.0) <= volume_tolerance)
             & (np.abs(prints[:i] - prints[i]).max(axis=1, initial=0.0) <= tolerance)
         )
-        found = next(
+        original = next(
             (
                 j
                 for j in np.flatnonzero(near).tolist()
@@ -105,7 +105,7 @@ def repeats(
             ),
             None,
         )
-        same_as.append(found)
+        same_as.append(original)
     return same_as
 
 
@@ -124,7 +124,7 @@ def merge_task(
     energy_tolerance_eV_per_atom: float,
     volume_tolerance: float,
 ) -> tuple[int | None, ...]:
-    """Tell for each relaxed structure, lowest energy first, which earlier one it repeats (None: no one)."""
+    """Return for each relaxed structure, lowest energy first, the index of the earlier one that it repeats, or None."""
     return tuple(
         repeats(
             [ordering.atoms for ordering in relaxed],
@@ -139,7 +139,7 @@ def merge_task(
 
 @task(version=1)
 def repeated_starts_task(_context: Context, *, atoms: Sequence[Atoms]) -> tuple[int | None, ...]:
-    """Tell for each ordering, before anything is relaxed, which earlier one it repeats (None: no one)."""
+    """Return for each unrelaxed ordering the index of the earlier one that it repeats, or None."""
     return tuple(
         repeats(
             atoms,

@@ -1,11 +1,11 @@
-"""Successive halving: all orderings take a few steps, the lowest go on, the last are relaxed to the end.
+"""Successive halving: all orderings take a few steps, the lowest take more, and the last are relaxed to the end.
 
-Four kinds of orderings keep it honest. *Scouts*, the first of each group, are relaxed to the end before all others,
-which then start from the scouts' mean deformation of the cell. *Pilots*, drawn at random, are relaxed to the end as
-well; how differently they fall from a rung to their ends is the noise within which nothing is culled, and their mean
-cost is what relaxing all would have cost. *Survivors* came through all rungs. *Audited* orderings are drawn at random
-among the culled and relaxed after all: if one belongs among the lowest, culling was too sharp, and it is made wider,
-once.
+Orderings with special roles make it reliable. *Scouts*, the first of each group, are relaxed to the end before all
+others, which then start with the scouts' mean deformation of the cell. *Pilots*, drawn at random, are relaxed to the
+end as well: the scatter of their energy drops from a rung to the end is the noise within which nothing is culled, and
+their mean cost gives the cost of relaxing all orderings. *Survivors* pass all rungs. *Audited* orderings are drawn at
+random from the culled ones and relaxed after all: if one belongs among the lowest, culling was too strict, and its
+margin is widened once.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from superionic.thermodynamics.rank_statistics import proportion_interval
 if TYPE_CHECKING:
     from superionic.settings.rank import HalvingSettings, RankSettings
 
-# How much wider culling becomes where the audit failed.
+# Factor by which culling is widened after a failed audit.
 _MORE = 2.0
-# Groups of no more orderings than the wanted, the scouts and this many audits are relaxed as a whole.
+# Groups with no more orderings than those requested, the scouts and this many audits are relaxed completely.
 _ALL_IF_FEWER = 4
 
 
@@ -39,17 +39,17 @@ class Group:
     Attributes
     ----------
     material, formula
-        Whose orderings they are.
+        The material of the orderings, and its formula.
     members
-        In the order of the pre-screen.
+        All orderings, in the order of the pre-screen.
     scouts, pilots, alive, audited
-        See the module.
+        Members with these roles; see the module. Those alive are neither scouts nor pilots nor culled.
     culled
-        For each the rung at which it was given up, and how far it lay above the last wanted one, in eV/atom.
+        For each culled ordering its rung, and its energy above the last of the requested lowest ones, in eV/atom.
     margins_eV_per_atom
         Noise within which nothing was culled, for each rung.
     audits, widened
-        What the audits said, and whether culling was made wider.
+        Results of the audits, and whether the margin was widened.
     """
 
     material: Material
@@ -66,50 +66,50 @@ class Group:
 
     @property
     def name(self) -> str:
-        """For people, unique; draws at random are seeded by it."""
+        """Unique display name, from which the seeds of random draws derive."""
         return group_name(self.material, self.formula)
 
     @property
     def running(self) -> list[Member]:
-        """Members that are neither scouts nor given up nor failed."""
+        """Members alive that have not failed."""
         return [member for member in self.alive if member.failure is None]
 
     @property
     def finished(self) -> list[Member]:
         """Members that are relaxed to the end."""
-        chosen = {id(m) for m in (*self.scouts, *self.pilots, *self.alive, *self.audited)}
-        return [m for m in self.members if id(m) in chosen and m.failure is None]
+        completed = {id(m) for m in (*self.scouts, *self.pilots, *self.alive, *self.audited)}
+        return [m for m in self.members if id(m) in completed and m.failure is None]
 
 
 def group_name(material: Material, formula: str) -> str:
-    """Name the orderings of one crystal and composition."""
+    """Return the name of the orderings of one crystal and composition."""
     return " ".join((material.crystal, material.composition_label, formula)).strip()
 
 
 def halve(
     settings: RankSettings, bench: Workbench, relaxations: Relaxations, groups: Sequence[Group]
 ) -> list[HalvingReport]:
-    """Relax all of each group, or, with the method halving, the lowest with as few evaluations as the noise allows.
+    """Relax each group: completely, or with the method halving its lowest, with as few evaluations as noise allows.
 
     Parameters
     ----------
     settings
         The ``rank`` section.
     bench
-        The workbench; seeds of the draws come from it.
+        The workbench, from which the seeds of random draws derive.
     relaxations
-        Carries the relaxations.
+        Carries out the relaxations.
     groups
-        They are changed: members come as far as they should, and ``finished`` says which are relaxed.
+        The groups, which are modified: afterwards ``finished`` lists their relaxed members.
 
     Returns
     -------
     list of HalvingReport
-        For each group what was spent, what was culled, and what the audit says.
+        Cost, culling and audit of each group.
     """
-    halving, wanted = settings.halving, settings.relax_top
-    # Scouts, pilots and audit cost more than they save where there are few orderings.
-    few = wanted + settings.warm_start + _ALL_IF_FEWER * halving.audit_at_least
+    halving, n_lowest = settings.halving, settings.relax_top
+    # With few orderings, scouts, pilots and audit cost more than they save.
+    few = n_lowest + settings.warm_start + _ALL_IF_FEWER * halving.audit_at_least
     large = [g for g in groups if settings.method == "halving" and len(g.members) > few]
     small = [group for group in groups if group not in large]
     _warm_start(settings, bench, relaxations, [g for g in groups if len(g.members) > 2 * settings.warm_start])
@@ -122,17 +122,17 @@ def halve(
             if rung > 0:
                 relaxations.advance(_alive(large), steps, f"rung {rung + 1}")
             for group in large:
-                _cull(group, rung, wanted, halving.keep_fraction)
+                _cull(group, rung, n_lowest, halving.keep_fraction)
     relaxations.finish([*_alive(small), *_alive(large)], "to the end")
     for attempt in (1, 2):
-        _audit(halving, bench, relaxations, large, attempt, wanted)
+        _audit(halving, bench, relaxations, large, attempt, n_lowest)
         failed = [group for group in large if group.audits and group.audits[-1].entered and not group.widened]
         if attempt == 2 or not failed:
             break
         for group in failed:
-            _widen(group, halving.keep_fraction, wanted)
+            _widen(group, halving.keep_fraction, n_lowest)
         relaxations.finish(_alive(failed), "to the end, widened")
-    return [_report(group, bench, wanted) for group in groups]
+    return [_report(group, bench, n_lowest) for group in groups]
 
 
 def _alive(groups: Sequence[Group]) -> list[Member]:
@@ -140,7 +140,7 @@ def _alive(groups: Sequence[Group]) -> list[Member]:
 
 
 def _rungs(halving: HalvingSettings) -> list[int]:
-    """Return the steps of each rung."""
+    """Return the number of steps of each rung."""
     return [max(1, round(halving.first_steps * halving.growth**rung)) for rung in range(halving.max_rungs)]
 
 
@@ -164,14 +164,14 @@ def _warm_start(settings: RankSettings, bench: Workbench, relaxations: Relaxatio
 def _first_rung(
     halving: HalvingSettings, bench: Workbench, relaxations: Relaxations, groups: Sequence[Group], lengths: list[int]
 ) -> None:
-    """Let all take the first rung, and the pilots all rungs and the rest of the way."""
+    """Advance all members by the first rung, and pilots through all rungs to the end."""
     relaxations.advance(_alive(groups), lengths[0], "rung 1")
     for group in groups:
         seed = bench.seed_for("pilots", group.name)
-        chosen = drawn(len(group.running), halving.audit_fraction, halving.audit_at_least, seed)
-        group.pilots = [group.running[i] for i in chosen]
-        taken = {id(member) for member in group.pilots}
-        group.alive = [member for member in group.alive if id(member) not in taken]
+        indices = drawn(len(group.running), halving.audit_fraction, halving.audit_at_least, seed)
+        group.pilots = [group.running[i] for i in indices]
+        pilot_ids = {id(member) for member in group.pilots}
+        group.alive = [member for member in group.alive if id(member) not in pilot_ids]
     pilots = [member for group in groups for member in group.pilots]
     for rung, steps in enumerate(lengths[1:], 2):
         relaxations.advance(pilots, steps, f"rung {rung} of the pilots")
@@ -179,7 +179,7 @@ def _first_rung(
 
 
 def _falls(group: Group) -> np.ndarray:
-    """How far each pilot fell from each rung to its end, shape (pilots, rungs), in eV/atom."""
+    """Return the energy drop of each pilot from each rung to the end, shape (pilots, rungs), in eV/atom."""
     pilots = [member for member in group.pilots if member.failure is None]
     longest = max((len(member.energies_eV_per_atom) for member in pilots), default=0)
     rows = [
@@ -192,49 +192,49 @@ def _falls(group: Group) -> np.ndarray:
 
 
 def _fall_from(falls: np.ndarray, rung: int) -> np.ndarray:
-    """Falls from one rung; zero where all pilots had converged before it."""
+    """Return the energy drops from one rung; zero if all pilots had converged before it."""
     return np.asarray(falls[:, rung]) if rung < falls.shape[1] else np.zeros(len(falls))
 
 
 def _all_falls(group: Group, last_rung: int) -> list[np.ndarray]:
-    """Falls from each rung of all that were drawn at random: of the pilots, and of the audited from where they were."""
+    """Return the energy drops from each rung for all random draws: the pilots, and the audited from their rung on."""
     pilots = _falls(group)
-    found = []
+    falls = []
     for rung in range(last_rung + 1):
         audited = [m for m in group.audited if group.culled.get(m.candidate.identity, (-1, 0.0))[0] >= rung]
         later = [m.energies_eV_per_atom[rung + 1] - m.energies_eV_per_atom[-1] for m in audited]
-        found.append(np.concatenate([_fall_from(pilots, rung), np.array(later)]))
-    return found
+        falls.append(np.concatenate([_fall_from(pilots, rung), np.array(later)]))
+    return falls
 
 
-def _cull(group: Group, rung: int, wanted: int, keep_fraction: float) -> None:
+def _cull(group: Group, rung: int, n_lowest: int, keep_fraction: float) -> None:
     running = group.running
     if not running:
         return
     falls = _fall_from(_falls(group), rung)
     margin = noise_eV_per_atom(falls)
     typical = float(np.median(falls)) if len(falls) else 0.0
-    # What is relaxed already competes at the height from which a typical ordering would have come down to it.
+    # Relaxed members compete with the energy that a typical ordering would have had at this rung.
     relaxed = [m.energies_eV_per_atom[-1] + typical for m in (*group.scouts, *group.pilots) if m.failure is None]
-    here = [m.energies_eV_per_atom[min(rung + 1, len(m.energies_eV_per_atom) - 1)] for m in running]
-    found = cut(np.array([*relaxed, *here]), wanted, keep_fraction, margin)
+    current = [m.energies_eV_per_atom[min(rung + 1, len(m.energies_eV_per_atom) - 1)] for m in running]
+    culling = cut(np.array([*relaxed, *current]), n_lowest, keep_fraction, margin)
     group.margins_eV_per_atom.append(margin)
-    kept = []
+    survivors = []
     for member, keep, gap in zip(
-        running, found.kept[len(relaxed) :], found.gaps_eV_per_atom[len(relaxed) :], strict=True
+        running, culling.kept[len(relaxed) :], culling.gaps_eV_per_atom[len(relaxed) :], strict=True
     ):
         if keep or member.converged:
-            kept.append(member)
+            survivors.append(member)
         else:
             group.culled[member.candidate.identity] = (rung, float(gap))
-    group.alive = kept
+    group.alive = survivors
 
 
-def _last_wanted(group: Group, wanted: int) -> float:
-    """Relaxed energy of the last of the wanted orderings, without what only the audit found."""
+def _threshold_eV_per_atom(group: Group, n_lowest: int) -> float:
+    """Return the relaxed energy of the last of the ``n_lowest`` orderings, without those relaxed in the audit."""
     audited = {id(member) for member in group.audited}
     energies = sorted(m.energies_eV_per_atom[-1] for m in group.finished if id(m) not in audited)
-    return energies[min(wanted, len(energies)) - 1] if energies else np.inf
+    return energies[min(n_lowest, len(energies)) - 1] if energies else np.inf
 
 
 def _audit(
@@ -243,9 +243,9 @@ def _audit(
     relaxations: Relaxations,
     groups: Sequence[Group],
     attempt: int,
-    wanted: int,
+    n_lowest: int,
 ) -> None:
-    """Relax some of the culled after all, drawn at random."""
+    """Relax a random sample of the culled orderings after all."""
     drawn_now: dict[str, list[Member]] = {}
     for group in groups:
         if attempt == 2 and not group.widened:
@@ -253,38 +253,38 @@ def _audit(
         before = {id(member) for member in group.audited}
         culled = [m for m in group.members if m.candidate.identity in group.culled and id(m) not in before]
         seed = bench.seed_for("audit", group.name, attempt)
-        chosen = drawn(len(culled), halving.audit_fraction, halving.audit_at_least, seed)
-        drawn_now[group.name] = [culled[i] for i in chosen]
+        indices = drawn(len(culled), halving.audit_fraction, halving.audit_at_least, seed)
+        drawn_now[group.name] = [culled[i] for i in indices]
     label = "audit" if attempt == 1 else "audit after widening"
     relaxations.finish([member for members in drawn_now.values() for member in members], label)
     for group in groups:
         if group.name not in drawn_now:
             continue
-        found = [member for member in drawn_now[group.name] if member.failure is None]
-        last = _last_wanted(group, wanted)
+        relaxed = [member for member in drawn_now[group.name] if member.failure is None]
+        threshold = _threshold_eV_per_atom(group, n_lowest)
         population = sum(1 for m in group.members if m.candidate.identity in group.culled and m not in group.audited)
-        entered = [m for m in found if m.energies_eV_per_atom[-1] < last]
-        group.audited += found
-        group.audits.append(Audit(audited=len(found), culled=population, entered=len(entered)))
+        entered = [m for m in relaxed if m.energies_eV_per_atom[-1] < threshold]
+        group.audited += relaxed
+        group.audits.append(Audit(audited=len(relaxed), culled=population, entered=len(entered)))
 
 
-def _widen(group: Group, keep_fraction: float, wanted: int) -> None:
-    """Take back what was culled as closely as an audited one that belongs among the lowest, and twice as many."""
-    last = _last_wanted(group, wanted)
-    wrong = [m.candidate.identity for m in group.audited if m.energies_eV_per_atom[-1] < last]
-    margin = max(group.culled[identity][1] for identity in wrong)
+def _widen(group: Group, keep_fraction: float, n_lowest: int) -> None:
+    """Reinstate orderings culled by small gaps: up to the gap of audited ones among the lowest, and a fixed share."""
+    threshold = _threshold_eV_per_atom(group, n_lowest)
+    missed = [m.candidate.identity for m in group.audited if m.energies_eV_per_atom[-1] < threshold]
+    margin = max(group.culled[identity][1] for identity in missed)
     members = {member.candidate.identity: member for member in group.members}
     audited = {member.candidate.identity for member in group.audited}
     closest = sorted(group.culled, key=lambda identity: (group.culled[identity][1], identity.id))
     more = int(np.ceil((_MORE - 1.0) * keep_fraction * len(closest)))
-    for place, identity in enumerate(closest):
-        if identity not in audited and (place < more or group.culled[identity][1] <= margin):
+    for position, identity in enumerate(closest):
+        if identity not in audited and (position < more or group.culled[identity][1] <= margin):
             group.alive.append(members[identity])
             del group.culled[identity]
     group.widened = True
 
 
-def _report(group: Group, bench: Workbench, wanted: int) -> HalvingReport:
+def _report(group: Group, bench: Workbench, n_lowest: int) -> HalvingReport:
     spent = sum(member.n_evaluations for member in group.members)
     pilots = [member.n_evaluations for member in group.pilots if member.failure is None]
     report = HalvingReport(
@@ -294,7 +294,7 @@ def _report(group: Group, bench: Workbench, wanted: int) -> HalvingReport:
         pilots=len(pilots),
         relaxed=len(group.finished),
         culled=len(group.culled),
-        wanted=min(wanted, len(group.members)),
+        wanted=min(n_lowest, len(group.members)),
         evaluations=spent,
         evaluations_if_all=float(spent),
         margins_meV_per_atom=tuple(1000.0 * margin for margin in group.margins_eV_per_atom if np.isfinite(margin)),
@@ -306,25 +306,25 @@ def _report(group: Group, bench: Workbench, wanted: int) -> HalvingReport:
     )
     if not group.culled:
         return report
-    last = _last_wanted(group, wanted)
+    threshold = _threshold_eV_per_atom(group, n_lowest)
     audited = {member.candidate.identity for member in group.audited}
     culled = [member for member in group.members if member.candidate.identity in group.culled]
     unseen = [member for member in culled if member.candidate.identity not in audited]
     rungs = [group.culled[member.candidate.identity][0] for member in unseen]
-    heights = np.array([m.energies_eV_per_atom[-1] - last for m in unseen])
+    heights = np.array([m.energies_eV_per_atom[-1] - threshold for m in unseen])
     seed = bench.seed_for("recall", group.name)
     expected, low, high = expected_missed(heights, _all_falls(group, max(rungs, default=0)), rungs, seed)
     audit = group.audits[-1] if group.audits else Audit(audited=0, culled=len(unseen), entered=0)
     most = proportion_interval(audit.entered, audit.audited, audit.culled)[1]
 
     def recall(missed: float) -> float:
-        return max(0.0, 1.0 - missed / wanted)
+        return max(0.0, 1.0 - missed / n_lowest)
 
     return replace(
         report,
         evaluations_if_all=float(np.mean(pilots)) * len(group.members) if pilots else None,
         recall=recall(expected),
         recall_interval95=(recall(high), recall(low)),
-        # What the audit itself found is not missed any more.
+        # Orderings relaxed in the audit itself are no longer missed.
         recall_at_least_by_audit=recall(most - audit.entered),
     )

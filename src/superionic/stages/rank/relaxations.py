@@ -1,8 +1,8 @@
 """Relaxations in batches and rungs: each rung is a task whose input is the rung before.
 
-A batch holds several orderings, so that tasks are few, and few enough evaluations that a kill costs seconds. The
-optimiser's memory goes from rung to rung through the store, so rungs together equal one long relaxation bit by bit. A
-calculation that fails is a part of its batch's result; the others of the batch go on.
+A batch has several orderings, so that tasks are few, but few enough evaluations that a kill costs only seconds. The
+optimiser's state passes from rung to rung through the store, so that all rungs together equal one long relaxation bit
+by bit. A calculation that fails is part of its batch's result; the others of the batch continue.
 """
 
 from __future__ import annotations
@@ -26,33 +26,33 @@ if TYPE_CHECKING:
     from superionic.settings.rank import RankSettings
 
 
-KNOWN_AS = "superionic.stages.relaxations"  # in keys, since before it moved here
+KNOWN_AS = "superionic.stages.relaxations"  # its name in keys, from before it moved here
 
 
-# Evaluations in one task: what a kill costs at most, in each worker (some 15 s with CHGNet and 30 atoms).
+# Evaluations in one task: the most that a kill costs each worker (about 15 s with CHGNet and 30 atoms).
 _EVALUATIONS_IN_A_TASK = 200
 _LARGEST_BATCH = 50
-# Steps of one part of a relaxation that goes to its end.
+# Steps of one part of a relaxation to convergence.
 _PART_STEPS = 100
 
 
 @dataclass(frozen=True)
 class FailedCalculation:
-    """A structure of a batch whose calculation failed; the others of the batch go on."""
+    """A structure of a batch whose calculation failed; the others of the batch continue."""
 
     failed: str
 
 
 @dataclass(frozen=True)
 class BatchedRelaxation:
-    """Where one relaxation of a batch has come to.
+    """The present state of one relaxation of a batch.
 
     Attributes
     ----------
     relaxed
-        What it has reached.
+        The structure reached so far.
     state
-        What it needs to go on; None once it has converged.
+        State from which it continues; None once it has converged.
     """
 
     relaxed: RelaxedOrdering
@@ -61,14 +61,14 @@ class BatchedRelaxation:
 
 @dataclass(frozen=True)
 class RelaxedBatch:
-    """Relaxations of one task, in the order that they were given in."""
+    """Relaxations of one task, in the order of its input."""
 
     items: tuple[BatchedRelaxation | FailedCalculation, ...]
 
 
 @dataclass(frozen=True)
 class SinglePoint:
-    """The energy of a structure as it is."""
+    """The energy of a structure without relaxation."""
 
     energy_eV: float
     n_atoms: int
@@ -81,23 +81,23 @@ class SinglePoint:
 
 @dataclass(frozen=True)
 class SinglePoints:
-    """Energies of one task, in the order that its structures were given in."""
+    """Energies of one task, in the order of its structures."""
 
     items: tuple[SinglePoint | FailedCalculation, ...]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The energy of one structure, with where it is.
+    """The energy of one structure, with its origin.
 
     Attributes
     ----------
     key
-        Of the task that evaluated it.
+        Key of the task that evaluated it.
     part
-        The energy as a part of that task's result; only of use where there is a value.
+        The energy as a part of that task's result; valid only if the evaluation succeeded.
     value
-        The energy itself, or why there is none.
+        The energy itself, or the failure.
     """
 
     key: str
@@ -107,24 +107,24 @@ class Evaluation:
 
 @dataclass
 class Member:
-    """One ordering on its way down.
+    """One ordering during its relaxation.
 
     Attributes
     ----------
     candidate
         The ordering.
     start
-        The structure that it starts from: a part of a task's result.
+        Its initial structure: a part of a task's result.
     deformation
-        What its cell is deformed by before the start, a part of a task's result too; None for nothing.
+        Deformation of its cell before the start, also a part of a task's result; None for none.
     reached
-        Where the last batch has brought it: a part of that batch's result. None before the first.
+        State after the last batch: a part of that batch's result. None before the first.
     prescreen_eV_per_atom, single_point_eV_per_atom
-        Energies before the relaxation, where a pre-screen or single points were asked for.
+        Energies from a pre-screen or single points before the relaxation, if requested.
     energies_eV_per_atom
         Energy at the start and at the end of each rung.
     n_evaluations, n_steps, converged
-        As far as it has come.
+        Cost and convergence so far.
     failure
         Why it ended without a result.
     """
@@ -144,18 +144,18 @@ class Member:
 
 @dataclass
 class Relaxations:
-    """Carries relaxations by one potential.
+    """Carries out relaxations by one potential.
 
     Attributes
     ----------
     bench
         The workbench.
     potential
-        Evaluates.
+        The potential.
     settings
         The ``rank`` section: force, steps, optimiser and cell.
     tail
-        Ends the labels of the tasks.
+        Suffix of the labels of tasks.
     """
 
     bench: Workbench
@@ -164,20 +164,20 @@ class Relaxations:
     tail: str = ""
 
     def advance(self, members: Sequence[Member], steps: int, what: str) -> None:
-        """Take at most that many further steps with each member that has neither converged nor failed.
+        """Take at most ``steps`` further steps with each member that has neither converged nor failed.
 
         Parameters
         ----------
         members
-            They are changed.
+            Members, which are modified.
         steps
-            Of the optimiser.
+            Number of steps of the optimiser.
         what
-            Name of the rung, for people; it must not come twice.
+            Display name of the rung, which must be unique.
         """
         moving = [member for member in members if not member.converged and member.failure is None]
         size = min(_LARGEST_BATCH, max(1, _EVALUATIONS_IN_A_TASK // max(steps, 1)))
-        # What has a start of its own kind goes together; the order is that of the members.
+        # Members with the same kind of start share batches, in their order.
         kinds: dict[tuple[bool, str], list[Member]] = {}
         for member in moving:
             deformation = ref_of(member.deformation).task.key if member.deformation is not None else ""
@@ -192,14 +192,14 @@ class Relaxations:
                 _take(member, outcome, position)
 
     def finish(self, members: Sequence[Member], what: str) -> None:
-        """Go on until every member has converged, failed or used up its steps."""
+        """Continue until every member has converged, failed or used up its steps."""
         most, part = self.settings.max_steps, 0
         while True:
             moving = [m for m in members if not m.converged and m.failure is None and m.n_steps < most]
             if not moving:
                 return
             part += 1
-            # Grouped by the steps that are left to each, so that none exceeds the limit.
+            # Grouped by remaining steps, so that none exceeds the limit.
             by_steps: dict[int, list[Member]] = {}
             for member in moving:
                 by_steps.setdefault(min(_PART_STEPS, most - member.n_steps), []).append(member)
@@ -207,36 +207,36 @@ class Relaxations:
                 self.advance(group, steps, f"{what}, part {part} of {steps} steps")
 
     def relaxed(self, members: Sequence[Member]) -> list[tuple[Member, Outcome[RelaxedOrdering]]]:
-        """Give each member that reached the end a task of its own; failures are noted in the members."""
-        there = [(m, m.reached) for m in members if m.failure is None and m.reached is not None]
+        """Build a task for each member with a relaxed structure; return the outcomes, and record failures."""
+        successful = [(m, m.reached) for m in members if m.failure is None and m.reached is not None]
         tasks = [
             self.bench.task(f"relaxation of {member.candidate.id}{self.tail}", relaxed_task.of(item=reached))
-            for member, reached in there
+            for member, reached in successful
         ]
         relaxed = []
-        for (member, _), outcome in zip(there, self.bench.runner.gather(tasks), strict=True):
+        for (member, _), outcome in zip(successful, self.bench.runner.gather(tasks), strict=True):
             member.failure = outcome.failure
             if outcome.ok:
                 relaxed.append((member, outcome))
         return relaxed
 
     def _steps(self, batch: Sequence[Member], steps: int) -> Call[RelaxedBatch]:
-        """Return the call that takes some steps with members that all begin, or all go on."""
-        chosen = self.settings
+        """Return the call that takes some steps with members that all start, or all continue."""
+        settings = self.settings
         before = [member.reached for member in batch if member.reached is not None]
         if before:
             return relax_batch_task.of(
-                fmax_eV_per_A=chosen.fmax_eV_per_A,
-                optimizer=chosen.optimizer,
-                relax_cell=chosen.relax_cell,
+                fmax_eV_per_A=settings.fmax_eV_per_A,
+                optimizer=settings.optimizer,
+                relax_cell=settings.relax_cell,
                 steps=steps,
                 before=before,
                 potential=self.potential,
             )
         return relax_batch_task.of(
-            fmax_eV_per_A=chosen.fmax_eV_per_A,
-            optimizer=chosen.optimizer,
-            relax_cell=chosen.relax_cell,
+            fmax_eV_per_A=settings.fmax_eV_per_A,
+            optimizer=settings.optimizer,
+            relax_cell=settings.relax_cell,
             steps=steps,
             atoms=[member.start for member in batch],
             deformation=batch[0].deformation,
@@ -255,18 +255,18 @@ def single_points(
     ]
     evaluations = []
     for batch, outcome in zip(batches, bench.runner.gather(tasks), strict=True):
-        lost, task = None if outcome.failure is None else FailedCalculation(outcome.failure.reason), outcome.task
+        failed, task = None if outcome.failure is None else FailedCalculation(outcome.failure.reason), outcome.task
         evaluations += [
-            Evaluation(task.key, cast(SinglePoint, task.result.items[i]), lost or outcome.value.items[i])
+            Evaluation(task.key, cast(SinglePoint, task.result.items[i]), failed or outcome.value.items[i])
             for i in range(len(batch))
         ]
     return evaluations
 
 
 def warm_start(bench: Workbench, label: str, scouts: Sequence[tuple[Atoms, Atoms]]) -> NDArray[np.float64]:
-    """Return the mean deformation from the start to the end of some relaxations, for the others to start with.
+    """Return the mean deformation from start to end of some relaxations, as a start for the others.
 
-    Starts, ends and deformation are parts of tasks' results.
+    Starts, ends and the deformation are parts of tasks' results.
     """
     call = warm_start_task.of(before=[before for before, _ in scouts], after=[after for _, after in scouts])
     averaged = bench.task(label, call)
@@ -305,7 +305,7 @@ def relax_batch_task(
     deformation: NDArray[np.float64] | None = None,
     before: Sequence[BatchedRelaxation] = (),
 ) -> RelaxedBatch:
-    """Take some steps with each structure, from its start, or from where the batch before left it."""
+    """Take some steps with each structure, from its start or from its state after the previous batch."""
     from superionic.dynamics.relax import go_on, relax
 
     evaluator = load(potential, context)
@@ -319,7 +319,7 @@ def relax_batch_task(
         try:
             if isinstance(start, BatchedRelaxation):
                 if start.state is None:
-                    raise ValueError("a relaxation that has converged does not go on")
+                    raise ValueError("a relaxation that has converged cannot continue")
                 done = go_on(start.state, evaluator, fmax_eV_per_A=fmax_eV_per_A, max_steps=steps, progress=progress)
             else:
                 done = relax(
@@ -331,7 +331,7 @@ def relax_batch_task(
                     optimizer=optimizer,
                     progress=progress,
                 )
-            # What has converged needs its memory no more.
+            # A converged relaxation no longer needs the optimiser's state.
             items.append(BatchedRelaxation(_relaxed(done), None if done.converged else done))
         except CalculationFailed as failure:
             items.append(FailedCalculation(failure.reason))
@@ -366,19 +366,21 @@ def _relaxed(done: Relaxation) -> RelaxedOrdering:
 
 @task(version=1)
 def relaxed_task(_context: Context, *, item: BatchedRelaxation) -> RelaxedOrdering:
-    """Give one structure of a batch a result of its own."""
+    """Return one structure of a batch as a result of its own."""
     return item.relaxed
 
 
 @task(version=1)
 def single_points_task(context: Context, *, atoms: Sequence[Atoms], potential: ChosenPotential) -> SinglePoints:
-    """Evaluate structures."""
+    """Calculate energies of structures."""
     evaluator = load(potential, context)
     items: list[SinglePoint | FailedCalculation] = []
     for number, structure in enumerate(atoms, 1):
         evaluator.check_elements(structure)
         try:
-            energy = evaluator.calculator(stress=False).get_potential_energy(structure)  # refuses what is not finite
+            energy = evaluator.calculator(stress=False).get_potential_energy(
+                structure
+            )  # refuses values that are not finite
             items.append(SinglePoint(float(energy), len(structure)))
         except CalculationFailed as failure:
             items.append(FailedCalculation(failure.reason))
@@ -388,7 +390,7 @@ def single_points_task(context: Context, *, atoms: Sequence[Atoms], potential: C
 
 @task(version=2)
 def warm_start_task(_context: Context, *, before: Sequence[Atoms], after: Sequence[Atoms]) -> NDArray[np.float64]:
-    """Average the logarithms of the stretches, which leaves out rotations; shape (3, 3), rows of a cell times it."""
+    """Average stretches by their logarithms, without rotations; returns (3, 3), to multiply rows of a cell with."""
     from scipy.linalg import polar
 
     logarithms = []

@@ -1,7 +1,7 @@
-"""Stage *sample*: molecular dynamics of the selected orderings, and snapshots of it to be labelled.
+"""Stage *sample*: molecular dynamics of the selected orderings, and snapshots of it for labelling.
 
-A run that the monitors stop is not lost: what it did before is sampled as any other, its last frames are among the
-snapshots, and the result says why it stopped.
+A run stopped by the monitors is not lost: the part before the stop is sampled like any other, its last frames are among
+the snapshots, and the result says why it stopped.
 """
 
 from __future__ import annotations
@@ -54,17 +54,17 @@ class ChosenFrames:
     snapshots
         The structures.
     frames
-        Which frames they are.
+        Indices of their frames.
     chosen_by
-        How many each method chose.
+        Number of frames chosen by each method.
     explored
-        What the committee said of the run; None in plain sampling.
+        Disagreement of the committee in the run; None in plain sampling.
     flags
-        What a reader should know of the run.
+        Cautions, in sentences.
     mean_temperature_K
-        Over its production; None if no frame of it was kept.
+        Mean over its production; None if that has no frame.
     n_frames
-        Frames of its production.
+        Number of frames of its production.
     stopped
         Why it ended early; None if it did not.
     """
@@ -102,17 +102,17 @@ def run(
     candidates
         The selected orderings.
     potential
-        The potential that drives the dynamics: the universal one, or that of the round before. A committee is asked
-        for its disagreement where frames are chosen by it.
+        The potential that drives the dynamics: the universal one, or that of the round before. The disagreement of a
+        committee is evaluated where it decides the choice of frames.
     temperature_K
         Temperature of this round.
     count
-        Snapshots of each run.
+        Number of snapshots of each run.
     explore
-        The ``learn.active`` section: the run collects frames that the committee disagrees about, and only those are
+        The ``learn.active`` section: the run collects frames on which the committee disagrees, and only those are
         snapshots. None for plain sampling.
     round_label
-        Sets the runs of this round apart from those of others at the same temperature.
+        Distinguishes the runs of this round from those of others at the same temperature.
     number
         Number of the round.
 
@@ -129,7 +129,7 @@ def run(
     bench = bench.at("sample")
     tail = f" {round_label}" if round_label else ""
     phases = _phases(settings, temperature_K, _limits(settings, bench.mobile_ion, explore))
-    # Asking all members costs; a run that is not watched by them needs the first alone.
+    # Evaluating all members is expensive; a run that they do not monitor needs only the first.
     mover = potential if explore is not None else potential.single
     runs: list[tuple[Candidate, Run]] = []
     tasks: list[Task[ChosenFrames]] = []
@@ -263,16 +263,16 @@ def _snapshots(
         return bench.task(words, collected)
     method = settings.snapshot_method
     mixture = {str(name): share for name, share in settings.snapshot_mixture.items()}
-    asked = potential if needs_committee(method, mixture) else potential.single
-    chosen = snapshots_task.of(
+    evaluator = potential if needs_committee(method, mixture) else potential.single
+    call = snapshots_task.of(
         run=frames,
         max_strain=settings.max_strain,
         method=method,
         mixture=mixture,
         candidate_frames=settings.candidate_frames if needs_potential(method, mixture) else 1,
-        potential=asked if needs_potential(method, mixture) else None,
+        potential=evaluator if needs_potential(method, mixture) else None,
     )
-    return bench.task(words, chosen)
+    return bench.task(words, call)
 
 
 # ---- task functions -------------------------------------------------------------------------------------------------
@@ -280,24 +280,24 @@ def _snapshots(
 
 @dataclass(frozen=True)
 class RunFrames(ArgumentGroup):
-    """The frames of one run, and how many of them are wanted.
+    """The frames of one run, and the number to choose.
 
     Attributes
     ----------
     count, seed
-        Frames to choose, and the seed of what is chosen at random.
+        Number of frames to choose, and the seed of random choices.
     last_frames_at_most
-        Frames before a stop that are chosen at most.
+        Largest number of frames before a stop to choose.
     frame_interval_fs
         Time between frames.
     numbers
         Atomic numbers.
     positions, cells, temperatures_K
-        Of the production, segment by segment.
+        Those of the production, segment by segment.
     positions_before, cells_before
-        Of what came before it.
+        Those of the phases before it.
     flags
-        Of all segments.
+        Flags of all segments.
     stopped
         Why the run ended early; None if it did not.
     """
@@ -316,32 +316,32 @@ class RunFrames(ArgumentGroup):
     stopped: str | None
 
     def last(self, n_frames: int, count: int) -> list[int]:
-        """Return which of some frames are taken of the last ones before a stop."""
+        """Return the indices of the last frames before a stop that are chosen."""
         return last_frames(n_frames, min(self.last_frames_at_most, count), self.frame_interval_fs)
 
-    def chosen(
+    def as_structures(
         self,
         frames: Frames,
-        chosen: Sequence[tuple[int, str]],
+        choice: Sequence[tuple[int, str]],
         max_strain: float,
         rng: np.random.Generator,
         explored: Exploration | None = None,
     ) -> ChosenFrames:
-        """Make structures of the chosen frames; those at the edge of what the potential knows are not strained."""
+        """Turn chosen frames into structures, strained at random except for those before a stop."""
         from superionic.thermodynamics.selection import random_strain
 
         snapshots = []
-        for frame, method in chosen:
+        for frame, method in choice:
             atoms = frames.atoms(frame)
             if max_strain > 0 and method != BEFORE_THE_STOP:
                 atoms = random_strain(atoms, max_strain, rng)
             atoms.wrap()
             snapshots.append(atoms)
-        methods = [method for _, method in chosen]
+        methods = [method for _, method in choice]
         temperatures = np.concatenate(self.temperatures_K)
         return ChosenFrames(
             snapshots=tuple(snapshots),
-            frames=tuple(int(frame) for frame, _ in chosen),
+            frames=tuple(int(frame) for frame, _ in choice),
             chosen_by={method: methods.count(method) for method in sorted(set(methods))},
             explored=explored,
             flags=tuple(dict.fromkeys(flag for several in self.flags for flag in several)),
@@ -362,7 +362,7 @@ def snapshots_task(
     candidate_frames: int,
     potential: ChosenPotential | None,
 ) -> ChosenFrames:
-    """Choose frames of a run and strain each at random; of a run that stopped the last ones, as they are, too."""
+    """Choose frames of a run and strain each at random; add the last frames of a run that stopped, unstrained."""
     frames = Frames(run.numbers, np.concatenate(run.positions), np.concatenate(run.cells))
     from_production = len(frames)
     if run.stopped is not None and not from_production:
@@ -372,7 +372,7 @@ def snapshots_task(
     rng = np.random.default_rng(run.seed)
     count = min(run.count, len(frames))
     last = [] if run.stopped is None else run.last(len(frames), count)
-    chosen = choose(
+    choice = choose(
         frames,
         count - len(last) if from_production else 0,
         method,
@@ -383,7 +383,7 @@ def snapshots_task(
         taken=last,
         progress=context.progress,
     )
-    return run.chosen(frames, [*chosen, *((frame, BEFORE_THE_STOP) for frame in last)], max_strain, rng)
+    return run.as_structures(frames, [*choice, *((frame, BEFORE_THE_STOP) for frame in last)], max_strain, rng)
 
 
 @task(version=3)
@@ -399,24 +399,24 @@ def collected_task(
     grades: Sequence[FloatArray],
     steps: Sequence[int],
 ) -> ChosenFrames:
-    """Choose frames that the committee disagreed about, and tell how much of the run it disagreed about.
+    """Choose frames on which the committee disagreed, and summarise its disagreement in the run.
 
-    A run that stopped without a frame of high disagreement (the members were wrong together) gives its last frames.
+    A run that stopped without a frame of high disagreement (all members were wrong alike) contributes its last frames.
     """
     from superionic.training.distillation import pick_by_grade
 
-    seen = np.concatenate(grades)
+    disagreements = np.concatenate(grades)
     frames = Frames(run.numbers, np.concatenate(collected_positions), np.concatenate(collected_cells))
     picked = pick_by_grade([float(grade) for grade in np.concatenate(collected_grades)], run.count)
-    chosen = [(frame, "committee") for frame in picked]
-    if run.stopped is not None and not chosen:
+    choice = [(frame, "committee") for frame in picked]
+    if run.stopped is not None and not choice:
         every = np.concatenate([*run.positions_before, *run.positions])
         frames = Frames(run.numbers, every, np.concatenate([*run.cells_before, *run.cells]))
-        chosen = [(frame, BEFORE_THE_STOP) for frame in run.last(len(frames), run.count)]
+        choice = [(frame, BEFORE_THE_STOP) for frame in run.last(len(frames), run.count)]
     explored = Exploration(
         length_ps=sum(steps) * timestep_fs * 1.0e-3,
-        looked_at=len(seen),
-        worst_eV_per_A=float(np.max(seen)) if len(seen) else None,
-        above=int(np.sum(~(seen <= collect_above))),
+        looked_at=len(disagreements),
+        worst_eV_per_A=float(np.max(disagreements)) if len(disagreements) else None,
+        above=int(np.sum(~(disagreements <= collect_above))),
     )
-    return run.chosen(frames, chosen, 0.0, np.random.default_rng(run.seed), explored)
+    return run.as_structures(frames, choice, 0.0, np.random.default_rng(run.seed), explored)
