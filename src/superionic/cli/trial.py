@@ -97,7 +97,7 @@ def _diffusivity(estimate: Estimate) -> str:
 def _paths(each: TrialTemperature) -> str:
     if each.dimension is None or each.axes is None:
         return "?"
-    return f"{each.dimension}D along {', '.join(each.axes)}" if each.dimension else "none without end"
+    return f"{each.dimension}D ({', '.join(each.axes)})" if each.dimension else "none without end"
 
 
 def add_to(app: typer.Typer) -> None:

@@ -1,0 +1,82 @@
+"""First looks at crystals: small real runs by the pair potential, and what is said of them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+import superionic as si
+from superionic.campaign import trial
+from superionic.campaign.file.load import load_campaign
+from superionic.cli.main import main
+from superionic.errors import CampaignFileError, PotentialError
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "li3ycl6"
+PAIR = {"engine": "pair"}
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """Shorter runs of fewer atoms, hotter since the pair potential is stiff."""
+    monkeypatch.setattr(trial, "TEMPERATURES_K", (1200.0, 1500.0))
+    monkeypatch.setattr(trial, "_ATOMS", 30)
+    monkeypatch.setattr(trial, "_PRODUCTION_PS", 6.0)
+    monkeypatch.setattr(trial, "_LEAST_PRODUCTION_PS", 6.0)
+
+
+@pytest.mark.usefixtures("short")
+def test_a_conductor_and_an_insulator(tmp_path):
+    look = si.try_crystal(EXAMPLE / "li3ycl6_p-3m1.cif", potential=PAIR, folder=tmp_path / "a")
+    assert look.verdict == "conducts"
+    hottest = look.temperatures[-1]
+    assert hottest.hops_per_ion > 1.0
+    assert hottest.framework_holds
+    assert hottest.dimension is not None
+    assert hottest.dimension > 0
+    # Rock salt has a vacancy for none of its ions.
+    look = si.try_crystal(EXAMPLE / "licl.cif", potential=PAIR, folder=tmp_path / "b")
+    assert (look.formula, look.mobile_ion, look.verdict) == ("LiCl", "Li", "does not move")
+    assert all(each.hops_per_ion < 0.05 and each.diffusivity_cm2_per_s.is_upper_bound for each in look.temperatures)
+    assert "no hops up to 1500 K" in look.reason
+
+
+@pytest.mark.usefixtures("short")
+def test_from_the_command_line_and_again_without_computing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(EXAMPLE / "licl.cif", tmp_path)
+    monkeypatch.setattr(trial, "_PRODUCTION_PS", 1.0)
+    monkeypatch.setattr(trial, "_LEAST_PRODUCTION_PS", 1.0)
+    plan = ["try", "licl.cif", "--potential", "pair", "--plan", "--json"]
+    with pytest.raises(SystemExit):
+        main(plan)
+    assert json.loads(capsys.readouterr().out)["spaces"][0]["formula"] == "LiCl"
+    for _ in range(2):
+        with pytest.raises(SystemExit):
+            main(["try", "licl.cif", "--potential", "pair", "--json"])
+        said = json.loads(capsys.readouterr().out)
+        assert said["verdict"] == "does not move"
+    with pytest.raises(SystemExit):
+        main(["try", "licl.cif", "--potential", "pair", "--quiet"])
+    assert "LiCl does not move" in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_file_is_a_campaign_sized_for_a_minute(tmp_path):
+    one = trial.Trial(EXAMPLE / "li3ycl6_p-3m1.cif", potential=PAIR, folder=tmp_path)
+    one.campaign()
+    file = load_campaign(one.file)
+    assert file.transport.temperatures_K == trial.TEMPERATURES_K
+    assert "supercell: 2x1x2              # 120 atoms" in one.text
+    one.file.write_text(one.text + "# mine\n", encoding="utf-8")
+    with pytest.raises(CampaignFileError, match="was changed") as caught:
+        one.campaign()
+    assert "superionic run" in caught.value.fix
+
+
+def test_an_unknown_potential_is_refused_with_those_that_are_known():
+    assert trial.named_potential("nep89") == trial.FAST
+    with pytest.raises(PotentialError) as caught:
+        trial.named_potential("nep98")
+    assert "nep89, " in caught.value.fix
