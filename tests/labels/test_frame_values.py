@@ -174,7 +174,7 @@ def test_isolated_atoms_are_named_and_left_out(tmp_path: Path, alone: str) -> No
     path = written(tmp_path, frame(PLAIN) + atom + frame(PLAIN))
     found = import_labels([path], stated=STATED)
     assert len(found.entries) == 2
-    words = "frame 1 is an isolated atom (Li), and no label of a crystal"
+    words = "frame 1 is an isolated atom (Li), not a label of a crystal"
     words += ": its energy, -5 eV, is the reference of the element"
     assert found.refusals == ()
     assert [remark.words for remark in found.remarks] == [f"{words} (E0)"]

@@ -173,9 +173,9 @@ def a_breathing_run() -> tuple[list[Atoms], list[Label]]:
 @pytest.mark.parametrize(
     ("factor", "words"),
     [
-        (-1.0, "sign of the stress is turned"),
+        (-1.0, "sign of the stress is wrong"),
         (160.21766208, "stress is in GPa"),
-        (-1602.1766208, "stress is in kbar, and its sign is turned"),
+        (-1602.1766208, "stress is in kbar, and its sign is wrong"),
         (BOHR**3 / HARTREE, "stress is in Hartree/Bohr³"),
         (-140.0, "stress is a virial, which has to be divided by the volume"),
     ],

@@ -127,7 +127,7 @@ class IsolatedAtom(CalculationFailed):
         what = "it" if number is None else f"frame {number}"
         self.symbol, self.number, self.energy_eV, self.mark = symbol, number, energy_eV, mark
         known = "" if energy_eV is None else f": its energy, {energy_eV:.6g} eV, is the reference of the element (E0)"
-        super().__init__(f"{what} is an isolated atom ({symbol}), and no label of a crystal{known}")
+        super().__init__(f"{what} is an isolated atom ({symbol}), not a label of a crystal{known}")
 
 
 def labelled_frames(path: Path, keys: LabelKeys | None = None) -> Iterator[LabelledFrame | CalculationFailed]:

@@ -485,8 +485,8 @@ def check_overlaps(
 ) -> None:
     """Raise a StructureError if two sites within 0.5 Å of each other hold more than one atom together.
 
-    Split sites (close sites that share one atom) are no error: their occupancies sum to 1, give or take the error of
-    the refinement.
+    Split sites (close sites that share one atom) are not an error: their occupancies sum to 1, give or take the error
+    of the refinement.
     """
     first, second, distances = close_pairs(cell_A, fractional, OVERLAP_DISTANCE_A)
     for i, j, distance in zip(first, second, distances, strict=True):
@@ -524,7 +524,7 @@ def close_pairs(
         i, j, image = np.nonzero(squared < cutoff_A**2)
         distance = np.sqrt(squared[i, j, image])
         i += start
-        # A site is no neighbour of itself; its images are, each twice.
+        # A site is not its own neighbour; its images are, each twice.
         itself = (i == j) & np.all(shifts[image] == 0, axis=1)
         keep = (i <= j) & ~itself
         pairs.extend(zip(distance[keep].tolist(), i[keep].tolist(), j[keep].tolist(), strict=True))

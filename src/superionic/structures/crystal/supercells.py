@@ -73,7 +73,7 @@ class Supercell:
         Raises
         ------
         StructureError
-            If the value is none of these.
+            If the value is not one of these.
         """
         if isinstance(value, Supercell):
             return value

@@ -65,7 +65,7 @@ def _operation(text: str) -> Operation | None:
     rows = [row for row in map(_expression, words) if row is not None]
     if len(words) != 3 or len(rows) != 3:
         return None
-    # NaN and infinity cannot come from the grammar; large coefficients fail by the determinant.
+    # The grammar cannot give NaN or infinity; large coefficients fail by the determinant.
     a, b, c = ((round(r[0]), round(r[1]), round(r[2])) for r in rows)
     rotation = (a, b, c)
     off = max(abs(row[k] - whole[k]) for row, whole in zip(rows, rotation, strict=True) for k in range(3))

@@ -65,7 +65,7 @@ def open_trajectory(
     kind = format or guess_format(file)
     if kind not in FORMATS:
         raise AnalysisError(
-            "The format of the trajectory is not known." if format is None else f"There is no format {format[:40]!r}.",
+            "The format of the trajectory is unknown." if format is None else f"There is no format {format[:40]!r}.",
             where=str(file),
             fix=f"Name it with --format: {', '.join(FORMATS)}.",
         )
