@@ -137,7 +137,7 @@ def test_a_log_of_another_dump_says_nothing(tmp_path):
     ("options", "words"),
     [
         ({"timestep_fs": 1.0}, "has 2 fs"),
-        ({"units": "metal"}, "log.lammps next to the dump states the units real, not metal"),
+        ({"units": "metal"}, "log.lammps next to the dump states that its units are real, not metal"),
     ],
 )
 def test_what_contradicts_the_log_is_refused_and_the_fix_works(tmp_path, options, words):

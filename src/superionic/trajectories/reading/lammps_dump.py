@@ -373,7 +373,7 @@ def _units(path: Path, options: ReadingOptions, logged: str | None) -> str | Non
     stated = stated or logged
     if stated is not None and options.units is not None and options.units != stated:
         raise AnalysisError(
-            f"{says} states the units {stated[:40]}, not {options.units[:40]}.",
+            f"{says} states that its units are {stated[:40]}, not {options.units[:40]}.",
             where=str(path),
             fix="Leave --units out.",
         )
@@ -515,7 +515,7 @@ def _symbols(table: npt.NDArray[np.str_], names: list[str], options: ReadingOpti
         stated = checked_symbols(tuple(str(word) for word in table[:, names.index("element")]), where)
         if named and len({*named, *stated}) > max(len(set(stated)), len(named) > 1):
             raise AnalysisError(
-                f"The dump states the elements {', '.join(dict.fromkeys(stated))}, not {', '.join(named)}.",
+                f"The dump states that its elements are {', '.join(dict.fromkeys(stated))}, not {', '.join(named)}.",
                 where=where,
                 fix="Leave --elements out.",
             )
