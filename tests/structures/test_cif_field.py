@@ -310,8 +310,8 @@ def test_an_open_setting_is_said_and_what_is_open_otherwise_is_refused(tmp_path)
         ("_space_group_name_H-M_alt 'P 3 m'", "may mean the space groups 156 and 157"),
         ("_space_group_name_H-M_alt 'F d -3 m'", "two origins"),
         ("_space_group_name_H-M_alt 'P 1'\n_space_group_IT_number 225", "gives the number 225"),
-        ("_cell_measurement_temperature 300", "says nothing about its symmetry"),
-        ("_space_group_name_H-M_alt ?", "says nothing about its symmetry"),
+        ("_cell_measurement_temperature 300", "states no usable symmetry"),
+        ("_space_group_name_H-M_alt ?", "states no usable symmetry"),
         ("_symetry_space_group_name_H-M 'F m -3 m'", "_symetry_space_group_name_h-m is unknown"),
     ):
         hexagonal = {"c": 9.0, "gamma": 120} if "P 3 m" in symmetry else {}

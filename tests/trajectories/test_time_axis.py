@@ -138,7 +138,7 @@ def test_a_frame_that_was_written_twice_counts_once(tmp_path):
     found = read(dump(tmp_path / "a.dump", twice, [0, *range(0, 4000, 100)]))
     assert_walk(found, truth)
     assert found.frame_interval_ps == pytest.approx(0.1)
-    assert "stands twice" in words(found)
+    assert "occurs twice" in words(found)
 
 
 def test_where_the_spacing_changes_that_of_most_of_the_time_is_taken(tmp_path):

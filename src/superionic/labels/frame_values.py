@@ -335,7 +335,7 @@ def _demand_units(number: int, atoms: Atoms) -> None:
     for key, value in atoms.info.items():
         if "unit" in key.lower() and isinstance(value, str) and _OTHER_UNITS.search(value):
             raise CalculationFailed(
-                f"frame {number} says {key}={_shown(value)}: give energies in eV, forces in eV/Å and stress in eV/Å³"
+                f"frame {number} states {key}={_shown(value)}: give energies in eV, forces in eV/Å and stress in eV/Å³"
             )
 
 

@@ -34,7 +34,7 @@ _BALANCED_EV_PER_A, _BALANCED = (
 )  # net force left by rounding and grids; also as a fraction of the largest force
 _FARTHEST_A = 1.0e6
 _LOW = 0.1  # quantile of the labels not at rest; one at rest has an energy below nearly all of them
-_MOST_ACCUSED = 0.34  # fraction of a trajectory; if more stand out, the whole trajectory does
+_MOST_FAILED = 0.34  # fraction of a trajectory; if more stand out, the whole trajectory does
 _OF_SINGLE_LABELS = ("force-outlier", "force-slip", "energy-outlier")
 
 
@@ -84,7 +84,7 @@ class GateFailure:
     gate
         Short name of the gate, stable across versions.
     reason
-        What is wrong, with numbers, for people.
+        The fault, with numbers, for people.
     """
 
     gate: str
@@ -280,10 +280,10 @@ def _trajectories(
 def _acquit_by_neighbours(trajectories: Trajectories, before: Sequence[int], failures: list[list[GateFailure]]) -> None:
     """Withdraw failures of single labels that fit their neighbours; a run that stands out as a whole stays out."""
     for run in trajectories.runs:
-        accused = [index for index in run.members if len(failures[index]) > before[index]]
-        if len(accused) > _MOST_ACCUSED * len(run.members):
+        failing = [index for index in run.members if len(failures[index]) > before[index]]
+        if len(failing) > _MOST_FAILED * len(run.members):
             continue
-        for index in trajectories.sound.intersection(accused):
+        for index in trajectories.sound.intersection(failing):
             own = failures[index][before[index] :]
             failures[index][before[index] :] = [failure for failure in own if failure.gate not in _OF_SINGLE_LABELS]
 

@@ -60,7 +60,7 @@ class Site:
     fractional
         Fractional coordinates.
     species
-        Occupancy of each species; what is missing to 1 is vacancy.
+        Occupancy of each species; the rest up to 1 is vacancy.
     orbit
         Index of its crystallographic orbit, and so of its sublattice.
     wyckoff
@@ -139,7 +139,7 @@ class DisorderedCrystal:
     cell_A
         (3, 3) lattice vectors as rows, in Å.
     sites
-        All sites of the cell; the sites of an orbit stand together.
+        All sites of the cell; the sites of an orbit are adjacent.
     sublattices
         One for each crystallographic orbit.
     rotations, translations
@@ -476,7 +476,7 @@ def check_occupancies(species: Mapping[str, float], where: str) -> None:
         raise StructureError(
             f"The occupancies of {', '.join(species)} on one site sum to {total:.3f}, more than 1.",
             where=where,
-            fix="Correct the occupancies so that they sum to 1 at most; what is missing to 1 is vacancy.",
+            fix="Correct the occupancies so that they sum to 1 at most; the rest up to 1 is vacancy.",
         )
 
 

@@ -24,7 +24,7 @@ def with_occupancies(
     crystal
         The parent.
     occupancies
-        By name of the sublattice; what is missing to 1 is vacant.
+        By name of the sublattice; the rest up to 1 is vacant.
 
     Raises
     ------

@@ -313,7 +313,7 @@ def _older(name: str, group: int) -> list[str]:
 
 _DASHES = str.maketrans({"−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-"})  # what people type
 _SUFFIXES = {"hr": "h", "rs": "r", "o1": "1", "o2": "2", "s": "1", "z": "2", "h": "h", "r": "r"}
-"""How names mark axes and origin at their end, mostly as the ICSD does."""
+"""Suffixes by which names mark axes and origin, mostly as in the ICSD."""
 _WORDED = re.compile(r"(?:\(|,)?(?:(?:origin(?:choice)?|choice|setting)([12])|(hex|rhomb?)[a-z]*)\)?$")
 
 

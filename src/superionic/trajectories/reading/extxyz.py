@@ -126,7 +126,7 @@ class ExtxyzReader:
             )
 
     def _clock(self, comment: bytes, options: ReadingOptions) -> None:
-        """Find out what the comment lines say about time."""
+        """Determine how the comment lines state times."""
         self.step_ps: float | None = None
         self._timed = _time_fs(comment) is not None
         self._stepped = not self._timed and _TIMESTEP.search(comment) is not None

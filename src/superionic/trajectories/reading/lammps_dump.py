@@ -231,7 +231,7 @@ class LammpsDumpReader:
                         layout.values, int(layout.identifiers), layout.lookup, *to_cell, layout.images,
                         last_frame_of, frame, collector.slot,
                     ):  # fmt: skip
-                        reason = "an atom is missing or stands twice"
+                        reason = "an atom is missing or occurs twice"
                 if not reason and step is not None:
                     window.begin += after
                     if (block := collector.add(frame, step, cell)) is not None:

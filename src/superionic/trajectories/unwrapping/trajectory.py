@@ -483,7 +483,7 @@ class _Builder:
             If there are fewer than two frames.
         """
         if self.n_frames < 2:
-            lost = f"; what is wrong: {self.notices[0]}" if self.notices else ""
+            lost = f"; the first problem: {self.notices[0]}" if self.notices else ""
             raise AnalysisError(f"The trajectory has {self.n_frames} whole frames{lost}.", fix="Give at least two.")
         self._check_evenness()
         if self.joint is not None:
@@ -536,8 +536,8 @@ class _Builder:
         flags = []
         if known is not None and abs(interval - known) > _SAME_INTERVAL * known:
             flags.append(
-                f"The files (or the time step) say that {known:.6g} ps pass between frames; {interval:.6g} ps, as "
-                "given, were taken."
+                f"The files (or the time step) state {known:.6g} ps between frames; the given "
+                f"{interval:.6g} ps were used."
             )
         if self.axis.uneven > _UNEVEN_FLAGGED:
             flags.append(
