@@ -141,7 +141,7 @@ def test_labels_that_name_an_element(label, element):
 )
 def test_labels_that_do_not(tmp_path, label):
     columns = tuple(c for c in COLUMNS if c != "type_symbol")
-    with pytest.raises(StructureError, match="does not say for certain") as caught:
+    with pytest.raises(StructureError, match="does not identify its element") as caught:
         read_crystal(write(tmp_path, ["Li1 0 0 0 1", f"{label} 0.5 0.5 0.5 1"], columns=columns))
     assert "_atom_site_type_symbol" in caught.value.fix
     # the fix, followed
