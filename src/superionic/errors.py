@@ -95,7 +95,7 @@ _FAILURES: Final[Mapping[int, tuple[str, str]]] = {
         "have it mounted with locks (NFS: lockd, or local_lock=flock), or choose another disk with --run-folder",
     ),
     errno.ESTALE: (
-        "a file on the network file system was replaced, or its server started anew (stale file handle)",
+        "a file on the network file system was replaced, or its server restarted (stale file handle)",
         f"{_AGAIN}; {_IF_IT_PERSISTS}",
     ),
     errno.ETIMEDOUT: ("the file system did not answer in time", f"{_AGAIN}; {_IF_IT_PERSISTS}"),
@@ -140,7 +140,7 @@ def storage_error(error: OSError, *, where: str | os.PathLike[str] | None = None
 
 
 class StageError(SuperionicError):
-    """A stage cannot go on, for instance because every calculation in it failed."""
+    """A stage cannot continue, for instance because every calculation in it failed."""
 
 
 class AnalysisError(SuperionicError):

@@ -206,7 +206,7 @@ def test_replicas_are_averaged(folder):
     charge = found.pooled.charge_diffusivity_cm2_per_s
     assert ratio.value == pytest.approx(pooled.value / charge.value)  # of averages, not the average of ratios
     assert 0.0 < ratio.interval95[0] < 1.0 < ratio.interval95[1]
-    with pytest.raises(AnalysisError, match="--replicas"):  # two runs are no one run
+    with pytest.raises(AnalysisError, match="--replicas"):  # two runs are not one run
         superionic.analyse(paths, frame_interval_fs=DT_FS, temperature_K=600)
 
 
@@ -242,7 +242,7 @@ def test_walkers_without_a_crystal_have_the_usual_charge(tmp_path):
     path = files.xdatcar(tmp_path / "XDATCAR", hopping(0.02)[:, :24], CELL, ("Li",) * 24)
     found = superionic.analyse(path, frame_interval_fs=DT_FS, temperature_K=600).runs[0]
     assert found.transport.nernst_einstein_conductivity_S_per_cm.value > 0.0
-    assert any("usual one was taken: Li +1" in flag for flag in found.flags)
+    assert any("usual one was used: Li +1" in flag for flag in found.flags)
 
 
 def test_a_damaged_file_is_analysed_and_its_damage_is_said(folder, tmp_path):

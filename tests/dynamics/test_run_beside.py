@@ -53,7 +53,7 @@ def test_an_xdatcar_takes_time_and_temperature_from_its_incar(tmp_path):
     assert run.frame_interval_ps == pytest.approx(0.010)
     assert run.transport.temperature_K == 700.0
     said = " ".join(str(notice) for notice in run.notices)
-    assert "10 fs between frames, as the INCAR beside it says (POTIM × 5)" in said
+    assert "10 fs between frames, as the INCAR next to it says (POTIM × 5)" in said
     assert "700 K" in said
 
 
@@ -74,7 +74,7 @@ def test_configurations_numbered_by_steps_give_the_same_time(tmp_path):
 )
 def test_an_incar_that_may_be_of_another_run_is_not_taken(tmp_path, name, text, rise):
     (tmp_path / "INCAR").write_text(text)
-    with pytest.raises(AnalysisError, match="does not say how much time"):
+    with pytest.raises(AnalysisError, match="does not state the time between frames"):
         superionic.analyse(xdatcar(tmp_path / name, rise=rise), mobile="Li")
 
 
@@ -83,7 +83,7 @@ def test_what_is_given_against_the_incar_is_taken_with_cautions(tmp_path):
     path = xdatcar(tmp_path / "XDATCAR")
     [run] = superionic.analyse(path, mobile="Li", frame_interval_fs=20.0, temperature_K=600.0).runs
     assert (run.frame_interval_ps, run.transport.temperature_K) == (pytest.approx(0.020), 600.0)
-    assert any("0.01 ps pass between frames" in flag for flag in run.flags)
+    assert any("0.01 ps between frames" in flag for flag in run.flags)
     assert any("says 700 K; 600 K, as given, were taken" in flag for flag in run.flags)
 
 
@@ -129,7 +129,7 @@ def test_a_dump_takes_units_time_step_and_temperature_from_the_log_that_wrote_it
 
 def test_a_log_of_another_dump_says_nothing(tmp_path):
     (tmp_path / "log.lammps").write_text(LOG)
-    with pytest.raises(AnalysisError, match="does not say its units"):
+    with pytest.raises(AnalysisError, match="does not state its units"):
         open_trajectory(dump(tmp_path / "b.dump"))
 
 
@@ -137,7 +137,7 @@ def test_a_log_of_another_dump_says_nothing(tmp_path):
     ("options", "words"),
     [
         ({"timestep_fs": 1.0}, "has 2 fs"),
-        ({"units": "metal"}, "log.lammps beside the dump says that its units are real, not metal"),
+        ({"units": "metal"}, "log.lammps next to the dump states that its units are real, not metal"),
     ],
 )
 def test_what_contradicts_the_log_is_refused_and_the_fix_works(tmp_path, options, words):
@@ -147,7 +147,7 @@ def test_what_contradicts_the_log_is_refused_and_the_fix_works(tmp_path, options
         open_trajectory(path, options=ReadingOptions(**options))
     [run] = superionic.analyse(path, mobile="Li", frame_interval_fs=10.0).runs  # as the fix of the first says
     assert run.frame_interval_ps == pytest.approx(0.010)
-    assert any("0.02 ps pass between frames" in flag for flag in run.flags)
+    assert any("0.02 ps between frames" in flag for flag in run.flags)
 
 
 @pytest.mark.parametrize(("second", "temperature"), [("500", 500.0), ("512.5", None)])

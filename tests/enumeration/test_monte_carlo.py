@@ -16,7 +16,7 @@ from superionic.enumeration.learning import (
     learned_draws,
     propose,
 )
-from superionic.enumeration.monte_carlo import monte_carlo, telling
+from superionic.enumeration.monte_carlo import monte_carlo, most_informative
 from superionic.errors import CompositionError
 from superionic.execution.codec import to_tree
 from superionic.structures.io.files import read_crystal
@@ -79,7 +79,7 @@ def test_a_high_permittivity_leaves_chance_alone(larger):
     assert told.heat_capacity_kB < 1e-6
     cold = monte_carlo(larger, CHARGES, 100, dielectric=10.0, n_sweeps=2000).evidence
     # Y on both of two sites 3 Å apart is as good as excluded.
-    worst = telling(cold.order_parameters, 1)[0]
+    worst = most_informative(cold.order_parameters, 1)[0]
     assert (worst.species_a, worst.species_b, worst.warren_cowley > 0.9) == ("Y", "Y", True)
     json.dumps(to_tree(cold), allow_nan=False)
 

@@ -154,7 +154,7 @@ def test_11_a_charge_is_another_reference(load: Callable[..., Imported]) -> None
     [
         ("12_one_unconverged_step_vasprun.xml.gz", 2, "did not converge in 21 steps (NELM) in ionic step 1"),
         ("12_no_stress_vasprun.xml.gz", 3, None),
-        ("12_cut_in_third_step_vasprun.xml.gz", 2, "behind ionic step 2"),
+        ("12_cut_in_third_step_vasprun.xml.gz", 2, "after ionic step 2"),
     ],
 )
 def test_12_whole_frames_are_kept(

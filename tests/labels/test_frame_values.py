@@ -158,7 +158,7 @@ def test_empty_lines_between_frames_are_no_end(tmp_path: Path) -> None:
     assert len(import_labels([written(tmp_path, text)], stated=STATED).entries) == 3
     found = import_labels([written(tmp_path, frame(PLAIN) + "\nthe end of my data\n")], stated=STATED)
     assert len(found.entries) == 1
-    assert "'the end of my data' stands where the number of atoms is expected" in found.refusals[0].reason
+    assert "'the end of my data' is where the number of atoms is expected" in found.refusals[0].reason
 
 
 def test_one_damaged_frame_costs_itself_alone(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_isolated_atoms_are_named_and_left_out(tmp_path: Path, alone: str) -> No
     path = written(tmp_path, frame(PLAIN) + atom + frame(PLAIN))
     found = import_labels([path], stated=STATED)
     assert len(found.entries) == 2
-    words = "frame 1 is an isolated atom (Li), and no label of a crystal"
+    words = "frame 1 is an isolated atom (Li), not a label of a crystal"
     words += ": its energy, -5 eV, is the reference of the element"
     assert found.refusals == ()
     assert [remark.words for remark in found.remarks] == [f"{words} (E0)"]

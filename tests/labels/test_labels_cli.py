@@ -83,10 +83,10 @@ def test_check_names_the_labels_that_fail(tmp_path: Path) -> None:
     assert code == 1
     assert "10 of 12 labels pass" in output
     assert "    3  Cl18Li9Y3" in output
-    assert "does not say that its calculation converged" in output
+    assert "does not state that its calculation converged" in output
 
 
-def test_check_with_a_baseline_sees_a_turned_sign(tmp_path: Path) -> None:
+def test_check_with_a_baseline_sees_a_wrong_sign(tmp_path: Path) -> None:
     made, path = entries(12), tmp_path / "labels.extxyz"
     turned = replace(made[4].label, stress_eV_per_A3=-made[4].label.stress_eV_per_A3)
     made[4] = Entry(made[4].atoms, turned, "run 1")
@@ -95,7 +95,7 @@ def test_check_with_a_baseline_sees_a_turned_sign(tmp_path: Path) -> None:
     code, output = call("check", str(path), "--baseline", "pair")
     assert code == 1
     assert "11 of 12 labels pass" in output
-    assert "the sign is turned" in output
+    assert "the sign is wrong" in output
 
 
 def reference_line(label: Label, number: int) -> str:

@@ -168,7 +168,7 @@ def test_sets_with_and_without_dispersion_do_not_mix_in_silence(tmp_path: Path) 
     found = import_labels(sorted(tmp_path.glob("*.xml")))
     verdicts = check_labels([e.atoms for e in found.entries], [e.label for e in found.entries])
     assert [verdict.passed for verdict in verdicts] == [True, True, True, False]
-    assert "of another reference" in verdicts[3].reason
+    assert "has another reference" in verdicts[3].reason
 
 
 def test_what_an_old_outcar_does_not_say_is_not_guessed(tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_a_damaged_system_is_refused_with_the_reason(tmp_path: Path, change: Any
 
 def test_a_system_says_nothing_of_its_method(tmp_path: Path) -> None:
     found = import_labels([deepmd(tmp_path / "system", frames())])
-    assert "state code, version, functional" in found.refusals[0].reason
+    assert "give code, version, functional" in found.refusals[0].reason
 
 
 def test_a_folder_of_all_kinds_comes_in_without_a_word(tmp_path: Path) -> None:

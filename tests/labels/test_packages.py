@@ -85,7 +85,7 @@ def test_frames_of_others_need_a_statement_of_who_made_them(tmp_path: Path) -> N
     refused = import_labels([path])
     assert not refused.entries
     assert [refusal.reason.split(":")[0] for refusal in refused.refusals] == [
-        "frame 0 does not say what made it",
+        "frame 0 does not state its method",
         "frame 1 has no energy and no forces",
     ]
     stated = import_labels([path], stated=stated_provenance("cp2k", "2024.1", "PBE"))
@@ -248,9 +248,7 @@ def test_an_isolated_atom_is_named_and_left_out(tmp_path: Path) -> None:
     found = import_labels(find_files([tmp_path]))
     assert len(found.entries) == 1
     assert found.refusals == ()
-    assert found.remarks[0].words.startswith(
-        "it is an isolated atom (Si), and no label of a crystal: its energy, -17.1"
-    )
+    assert found.remarks[0].words.startswith("it is an isolated atom (Si), not a label of a crystal: its energy, -17.1")
     assert found.isolated_atoms_eV == {"Si": -17.12345678}
 
 

@@ -84,8 +84,8 @@ def test_reasons_name_the_slip(data: Any) -> None:
     )
     assert set(reasons) == {1, 3, 5, 7, 9}
     assert "Hartree taken for eV" in reasons[1]
-    assert "sign is turned" in reasons[3]
-    assert "sign is turned" in reasons[5]
+    assert "sign is wrong" in reasons[3]
+    assert "sign is wrong" in reasons[5]
     assert "0 (Li) and 15 (Cl)" in reasons[7]
     assert "meV/atom" in reasons[9]
 
@@ -98,7 +98,7 @@ def test_a_slip_of_the_whole_set_is_seen(data: Any) -> None:
     assert "Hartree taken for eV" in forces[0]
     stress = judged(data, {n: {"stress_eV_per_A3": -x.stress_eV_per_A3} for n, x in enumerate(labels)})
     assert len(stress) == len(labels)
-    assert "sign is turned" in stress[0]
+    assert "sign is wrong" in stress[0]
 
 
 def test_a_soft_and_shifted_baseline_serves_as_well(data: Any) -> None:
@@ -128,4 +128,4 @@ def test_a_baseline_that_knows_nothing_is_not_asked_about_forces_and_stress(data
     )
     assert judged((structures, labels, noise), {}) == {}
     slip = {3: {"forces_eV_per_A": labels[3].forces_eV_per_A / 27.2}}
-    assert "a slip of units" in judged((structures, labels, noise), slip)[3]
+    assert "an error of units" in judged((structures, labels, noise), slip)[3]

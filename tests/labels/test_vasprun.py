@@ -90,7 +90,7 @@ def test_a_file_cut_off_anywhere_is_refused(tmp_path: Path) -> None:
         ({"points": "listgenerated"}, "k-points lie on lines"),
         ({"echo": {"ALGO": "Nothing"}}, "no ground state"),
         ({"tags": {"LCHIMAG": True}}, "chemical shifts"),
-        ({"tags": {"EDIFF": 0.1}}, "no convergence for a label"),
+        ({"tags": {"EDIFF": 0.1}}, "too loose for a label"),
     ],
 )
 def test_what_is_no_label_is_refused(changes: dict[str, Any], word: str, tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_whole_steps_of_a_run_are_kept_and_the_others_named(tmp_path: Path) -> N
     cut = text_of(steps=3)
     run = read_vasprun(written(tmp_path, cut[: cut.rindex("</varray>", 0, cut.rindex("</calculation>"))]))
     assert len(run.steps) == 2
-    assert "behind ionic step 2" in run.left_out[0]
+    assert "after ionic step 2" in run.left_out[0]
 
 
 def test_each_block_of_atoms_has_its_own_title(tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ def test_finished_labels_and_new_ones_share_a_set_only_if_of_one_reference(
     other = settings(finished={"files": [str(package(tmp_path / "other", rattled(3, seed=2), version="9"))]})
     result = label.run(other, bench, asked, pair, "round 1").result
     assert result.n_accepted == 8
-    assert {entry.reason.split(" (")[0] for entry in result.rejected} == {"the label is of another reference"}
+    assert {entry.reason.split(" (")[0] for entry in result.rejected} == {"the label has another reference"}
 
 
 def test_settings_of_each_engine_are_those_that_its_labeller_knows() -> None:

@@ -141,7 +141,7 @@ def test_labels_that_name_an_element(label, element):
 )
 def test_labels_that_do_not(tmp_path, label):
     columns = tuple(c for c in COLUMNS if c != "type_symbol")
-    with pytest.raises(StructureError, match="does not say for certain") as caught:
+    with pytest.raises(StructureError, match="does not identify its element") as caught:
         read_crystal(write(tmp_path, ["Li1 0 0 0 1", f"{label} 0.5 0.5 0.5 1"], columns=columns))
     assert "_atom_site_type_symbol" in caught.value.fix
     # the fix, followed
@@ -310,8 +310,8 @@ def test_an_open_setting_is_said_and_what_is_open_otherwise_is_refused(tmp_path)
         ("_space_group_name_H-M_alt 'P 3 m'", "may mean the space groups 156 and 157"),
         ("_space_group_name_H-M_alt 'F d -3 m'", "two origins"),
         ("_space_group_name_H-M_alt 'P 1'\n_space_group_IT_number 225", "gives the number 225"),
-        ("_cell_measurement_temperature 300", "says nothing about its symmetry"),
-        ("_space_group_name_H-M_alt ?", "says nothing about its symmetry"),
+        ("_cell_measurement_temperature 300", "states no usable symmetry"),
+        ("_space_group_name_H-M_alt ?", "states no usable symmetry"),
         ("_symetry_space_group_name_H-M 'F m -3 m'", "_symetry_space_group_name_h-m is unknown"),
     ):
         hexagonal = {"c": 9.0, "gamma": 120} if "P 3 m" in symmetry else {}

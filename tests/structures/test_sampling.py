@@ -101,7 +101,7 @@ def random_space(seed, shapes, with_exclusions):
 
 
 def brute_force(space):
-    """{canonical decoration: degeneracy} of all that keep the exclusions."""
+    """{canonical decoration: degeneracy} of all that respect the exclusions."""
     decorations = [()]
     for block in space.blocks:
         base = [k for k, c in enumerate(block.counts) for _ in range(c)]

@@ -57,7 +57,7 @@ def test_quaternary_composition_in_the_pseudo_ternary():
 
 
 def test_composition_off_the_plane_is_refused():
-    with pytest.raises(CompositionError, match="no mixture") as caught:
+    with pytest.raises(CompositionError, match="not a mixture") as caught:
         end_member_amounts({"Li": 2, "In": 1, "Cl": 6}, HALIDES, where="entry 'a'")
     assert caught.value.where == "entry 'a'"
     assert caught.value.fix

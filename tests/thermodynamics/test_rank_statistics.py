@@ -59,7 +59,7 @@ def test_the_interval_of_a_proportion_is_exact():
         low, high = proportion_interval(count, 15, 100)
         inside += low <= 20 <= high
     assert inside >= 0.95 * 300 - 12
-    with pytest.raises(ValueError, match="below"):
+    with pytest.raises(ValueError, match="must hold"):
         proportion_interval(4, 3, 10)
 
 

@@ -120,7 +120,7 @@ def test_what_does_not_fit_is_refused(crystal):
     rng = np.random.default_rng(0)
     cell = np.diag([1, 1, 2]) @ crystal.cell_A
     symbols, places = framework_of(crystal, np.diag([1, 1, 2]), cell, rng)
-    with pytest.raises(AnalysisError, match="no supercell of the crystal within 8 %"):
+    with pytest.raises(AnalysisError, match="not a supercell of the crystal within 8 %"):
         crystal_sites(crystal, ("Li",), cell * [1.15, 1.0, 1.0], symbols, places)
     with pytest.raises(AnalysisError, match=r"rms.* from the sites of the crystal"):
         crystal_sites(crystal, ("Li",), cell, symbols, rng.uniform(0, 1, (len(symbols), 3)) @ cell)

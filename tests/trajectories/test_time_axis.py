@@ -138,7 +138,7 @@ def test_a_frame_that_was_written_twice_counts_once(tmp_path):
     found = read(dump(tmp_path / "a.dump", twice, [0, *range(0, 4000, 100)]))
     assert_walk(found, truth)
     assert found.frame_interval_ps == pytest.approx(0.1)
-    assert "stands twice" in words(found)
+    assert "occurs twice" in words(found)
 
 
 def test_where_the_spacing_changes_that_of_most_of_the_time_is_taken(tmp_path):
@@ -222,7 +222,7 @@ def test_files_that_count_anew_have_to_follow_on_one_another(tmp_path):
     truth = paths(90)
     parts = [files.xdatcar(tmp_path / f"X{k}", truth[30 * k : 30 * k + 30], CELL) for k in range(3)]
     assert_walk(read(parts, frame_interval_ps=0.1), truth)
-    with pytest.raises(AnalysisError, match="X1 does not go on where X2 ends"):
+    with pytest.raises(AnalysisError, match="X1 does not continue where X2 ends"):
         read([parts[0], parts[2], parts[1]], frame_interval_ps=0.1)
     dumps = [dump(tmp_path / f"{k}.dump", truth[30 * k : 30 * k + 30], range(0, 3000, 100)) for k in range(3)]
     assert_walk(read(dumps), truth)

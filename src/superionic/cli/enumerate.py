@@ -446,7 +446,7 @@ def _show_orderings(console: Any, orderings: ChosenOrderings) -> None:
 
 
 def _show_monte_carlo(console: Any, evidence: MonteCarloEvidence) -> None:
-    from superionic.enumeration.monte_carlo import telling
+    from superionic.enumeration.monte_carlo import most_informative
 
     by = "" if evidence.dielectric is None else f", relative permittivity {evidence.dielectric:g}"
     console.print(
@@ -465,7 +465,7 @@ def _show_monte_carlo(console: Any, evidence: MonteCarloEvidence) -> None:
         f"mean energy {mean} ± {mean_error} eV, heat capacity "
         f"{_formatted(evidence.heat_capacity_kB, '.3g')}{error} k_B per cell"
     )
-    shown = telling(evidence.order_parameters, _SHOWN_ORDER)
+    shown = most_informative(evidence.order_parameters, _SHOWN_ORDER)
     if not shown:
         return
     table = Table("pair", "sites", "distance (Å)", "Warren-Cowley α", "", box=None)

@@ -43,7 +43,7 @@ class SearchEvidence:
 
 @dataclass(frozen=True)
 class SampleEvidence:
-    """How a sample was drawn.
+    """The method of drawing a sample.
 
     Parameters
     ----------

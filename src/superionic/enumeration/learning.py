@@ -145,11 +145,11 @@ def propose(
 
     lattice = lattice_of(space, oxidation_states, np.random.default_rng(seed))
     surrogate, fit = _fit(space, lattice, known, settings)
-    met = run(
+    result = run(
         space, lattice, surrogate, batch,
         temperature_K=settings.temperature_K, n_sweeps=settings.n_sweeps, seed=seed,
     )  # fmt: skip
-    drawn = canonicalise(space, met.samples[0] if len(met.samples[0]) else met.state.snapshots[-1:, 0])[0]
+    drawn = canonicalise(space, result.samples[0] if len(result.samples[0]) else result.state.snapshots[-1:, 0])[0]
     fresh = _new(drawn, known.tried, batch)
     error = None if len(fresh) else _error_on(drawn, surrogate.energies(drawn), known, _unit(space))
     expected = surrogate.energies(fresh) if len(fresh) else np.zeros(0)

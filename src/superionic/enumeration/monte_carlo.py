@@ -251,7 +251,7 @@ def _order(space: OrderingSpace, result: MonteCarloResult) -> tuple[PairOrder, .
     return tuple(orders)
 
 
-def telling(order: Sequence[PairOrder], number: int) -> list[PairOrder]:
+def most_informative(order: Sequence[PairOrder], number: int) -> list[PairOrder]:
     """Return the largest independent order parameters, nearest first among ties.
 
     Between two groups of sites those with a vacancy are left out, as they follow from the others; so are those fixed by

@@ -50,7 +50,7 @@ class SpaceOptions:
     Raises
     ------
     CompositionError
-        If a number is out of bounds, or an option has no effect beside the others.
+        If a number is out of bounds, or an option has no effect in combination with the others.
     """
 
     supercell: Any = "1x1x1"

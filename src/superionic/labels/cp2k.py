@@ -130,7 +130,9 @@ def read_cp2k(path: Path, *, kpoint_spacing_per_A: float | None = None) -> Run:
     except (OSError, EOFError) as error:
         raise CalculationFailed(f"the file cannot be read: {error}") from error
     except (ValueError, IndexError) as error:
-        raise CalculationFailed(f"the file is cut off or no log of CP2K ({type(error).__name__}: {error})") from error
+        raise CalculationFailed(
+            f"the file is cut off or not a log of CP2K ({type(error).__name__}: {error})"
+        ) from error
     if not log.steps or "version" not in log.words:
         raise CalculationFailed("there is no self-consistent calculation of CP2K in the file")
     if not log.symbols:
@@ -138,7 +140,7 @@ def read_cp2k(path: Path, *, kpoint_spacing_per_A: float | None = None) -> Run:
     if log.not_periodic:
         raise CalculationFailed("the cell is not periodic in three directions")
     if sorted(log.cell) != ["a", "b", "c"]:
-        raise CalculationFailed("the file does not say the cell")
+        raise CalculationFailed("the file does not state the cell")
     cell = np.array([log.cell[name] for name in "abc"])
     identity, setups = _identity(log, cell, kpoint_spacing_per_A)
     _positions_beside(path, log)
@@ -187,9 +189,9 @@ def _fault(step: _Step, n_atoms: int) -> str | None:
     if step.energy_eV is None:
         return "the file is cut off before the energy"
     if not step.forces_whole or len(step.forces) != n_atoms:
-        return f"{len(step.forces)} whole forces are in the file for {n_atoms} atoms (PRINT / FORCES prints them)"
+        return f"{len(step.forces)} complete forces are in the file for {n_atoms} atoms (PRINT / FORCES prints them)"
     if not step.positions:
-        return "its positions are not in the log, and PROJECT-pos-1.xyz is not beside it"
+        return "its positions are not in the log, and there is no PROJECT-pos-1.xyz next to it"
     return None
 
 
@@ -206,7 +208,7 @@ def _read(lines: Iterator[str]) -> _Log:
     log, kind = _Log(), ""
     for line in lines:
         if "PROGRAM STARTED AT" in line and "version" in log.words:
-            raise CalculationFailed("the file holds several runs of CP2K: give each by itself")
+            raise CalculationFailed("the file holds several runs of CP2K: give each separately")
         if "SCF WAVEFUNCTION OPTIMIZATION" in line:
             log.steps.append(_Step())
             continue
@@ -321,12 +323,12 @@ def _read_cell(log: _Log, line: str) -> None:
 def _read_coordinates(log: _Log, line: str, lines: Iterator[str]) -> None:
     factor = next((value for name, value in _LENGTH_UNITS.items() if name in line.lower()), None)
     if factor is None:
-        raise ValueError("the unit of the coordinates is not known")
+        raise ValueError("the unit of the coordinates is unknown")
     for row in lines:
         match = _ROW.match(row + " ")
         if match is not None:
             if match[1] not in atomic_numbers:
-                raise ValueError(f"{match[1]} is no element")
+                raise ValueError(f"{match[1]} is not an element")
             log.symbols.append(match[1])
             log.first.append([factor * float(match[n]) for n in (2, 3, 4)])
         elif log.symbols:
@@ -362,7 +364,7 @@ def _positions_beside(path: Path, log: _Log) -> None:
 def _identity(log: _Log, cell: FloatArray, spacing: float | None) -> tuple[LabellerIdentity, dict[str, str]]:
     names = frozenset(line.rstrip(":").removeprefix("XC_") for line in log.functional if re.fullmatch(r"\w+:", line))
     if not names:
-        raise CalculationFailed("the file does not say its functional (FUNCTIONAL|): PRINT_LEVEL MEDIUM prints it")
+        raise CalculationFailed("the file does not state its functional (FUNCTIONAL|): PRINT_LEVEL MEDIUM prints it")
     functional = _FUNCTIONALS.get(names, "+".join(sorted(names)))
     described = " ".join(log.functional)
     for word in ("PBEsol", "revPBE", "RPBE"):

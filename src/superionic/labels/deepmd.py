@@ -60,7 +60,7 @@ def deepmd_frames(folder: Path) -> Iterator[DeepmdFrame | CalculationFailed]:
     types = [int(word) for word in _words(folder / "type.raw")]
     if not (folder / "type_map.raw").is_file():
         raise CalculationFailed(
-            "there is no type_map.raw, so its types are of no known element: write one symbol a line"
+            "there is no type_map.raw, so the elements of its types are unknown: write one symbol per line"
         )
     symbols = [re.sub(r"\d+$", "", word) for word in _words(folder / "type_map.raw")]
     unknown = sorted({symbol for symbol in symbols if symbol not in atomic_numbers})
@@ -68,7 +68,7 @@ def deepmd_frames(folder: Path) -> Iterator[DeepmdFrame | CalculationFailed]:
         raise CalculationFailed("the system is not periodic (nopbc)")
     sets = sorted(path for path in folder.glob("set.*") if path.is_dir())
     if not sets:
-        raise CalculationFailed("there is no set.* beside type.raw: import the folder of the whole system")
+        raise CalculationFailed("there is no set.* next to type.raw: import the folder of the whole system")
     for place in sets:
         try:
             arrays = _arrays(place, len(types))
@@ -117,7 +117,7 @@ def _arrays(place: Path, n_atoms: int) -> dict[str, npt.NDArray[Any]]:
                 del file
             arrays[name] = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
-            raise CalculationFailed(f"{name}.npy is cut off or no array of numpy ({error})") from error
+            raise CalculationFailed(f"{name}.npy is cut off or not a numpy array ({error})") from error
     missing = [name for name in _NEEDED if name not in arrays]
     if missing:
         raise CalculationFailed(f"{', '.join(f'{name}.npy' for name in missing)} is missing")

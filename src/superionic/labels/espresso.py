@@ -64,9 +64,9 @@ def read_espresso(path: Path, *, kpoint_spacing_per_A: float | None = None) -> R
     lines = _lines(path)
     starts = [n for n, line in enumerate(lines) if _START in line or _POSITIONS in line]
     if not starts or _START not in lines[starts[0]]:
-        raise CalculationFailed("the file is no output of pw.x")
+        raise CalculationFailed("the file is not an output of pw.x")
     if sum(_START in lines[n] for n in starts) > 1:
-        raise CalculationFailed("the file holds several runs of pw.x: give each by itself")
+        raise CalculationFailed("the file holds several runs of pw.x: give each separately")
     parts = [lines[a:b] for a, b in zip(starts, [*starts[1:], len(lines)], strict=True)]
     done = any("JOB DONE" in line for line in parts[-1])
     left_out: list[str] = []
@@ -137,7 +137,7 @@ def _fault(part: Sequence[str]) -> str | None:
     if "convergence NOT achieved" in text or "convergence has been achieved" not in text:
         return "the electronic minimisation did not converge"
     if "EXX" in text:
-        return "the outer loops of a hybrid functional are not understood"
+        return "the outer loops of a hybrid functional are not supported"
     if _energy(part) is None:
         return "there is no total energy"
     if "Forces acting on atoms" not in text:
@@ -181,7 +181,7 @@ def _identity(
     named = re.findall(r"Exchange-correlation\s*=\s*(.*?)\s*(?:\(|$)", text, re.MULTILINE)
     cutoff, density = (_number(head, rf"{word} cutoff\s+=\s+(\S+)") for word in ("kinetic-energy", "charge density"))
     if version is None or not named or cutoff is None:
-        raise CalculationFailed("the file does not say version, functional and cutoff of pw.x")
+        raise CalculationFailed("the file does not state version, functional and cutoff of pw.x")
     functional = _NAMES.get(" ".join(named[-1].replace("+", " ").split()).upper(), named[-1].strip())
     hubbard = _block(head, r"LDA\+U|DFT\+U|DFT\+Hubbard|Hubbard projectors")
     if hubbard:

@@ -127,7 +127,7 @@ class IsolatedAtom(CalculationFailed):
         what = "it" if number is None else f"frame {number}"
         self.symbol, self.number, self.energy_eV, self.mark = symbol, number, energy_eV, mark
         known = "" if energy_eV is None else f": its energy, {energy_eV:.6g} eV, is the reference of the element (E0)"
-        super().__init__(f"{what} is an isolated atom ({symbol}), and no label of a crystal{known}")
+        super().__init__(f"{what} is an isolated atom ({symbol}), not a label of a crystal{known}")
 
 
 def labelled_frames(path: Path, keys: LabelKeys | None = None) -> Iterator[LabelledFrame | CalculationFailed]:
@@ -335,7 +335,7 @@ def _demand_units(number: int, atoms: Atoms) -> None:
     for key, value in atoms.info.items():
         if "unit" in key.lower() and isinstance(value, str) and _OTHER_UNITS.search(value):
             raise CalculationFailed(
-                f"frame {number} says {key}={_shown(value)}: give energies in eV, forces in eV/Å and stress in eV/Å³"
+                f"frame {number} states {key}={_shown(value)}: give energies in eV, forces in eV/Å and stress in eV/Å³"
             )
 
 

@@ -34,7 +34,7 @@ _BALANCED_EV_PER_A, _BALANCED = (
 )  # net force left by rounding and grids; also as a fraction of the largest force
 _FARTHEST_A = 1.0e6
 _LOW = 0.1  # quantile of the labels not at rest; one at rest has an energy below nearly all of them
-_MOST_ACCUSED = 0.34  # fraction of a trajectory; if more stand out, the whole trajectory does
+_MOST_FAILED = 0.34  # fraction of a trajectory; if more stand out, the whole trajectory does
 _OF_SINGLE_LABELS = ("force-outlier", "force-slip", "energy-outlier")
 
 
@@ -84,7 +84,7 @@ class GateFailure:
     gate
         Short name of the gate, stable across versions.
     reason
-        What is wrong, with numbers, for people.
+        The fault, with numbers, for people.
     """
 
     gate: str
@@ -270,8 +270,8 @@ def _trajectories(
         failures[index].append(
             GateFailure(
                 "off-trajectory",
-                f"the energy is {1000 * off / len(structures[index]):+.1f} meV/atom from what both its neighbours in "
-                "the trajectory give by the work of forces and stress",
+                f"the energy is {1000 * off / len(structures[index]):+.1f} meV/atom from the value that both its "
+                "neighbours in the trajectory imply by the work of forces and stress",
             )
         )
     return trajectories
@@ -280,10 +280,10 @@ def _trajectories(
 def _acquit_by_neighbours(trajectories: Trajectories, before: Sequence[int], failures: list[list[GateFailure]]) -> None:
     """Withdraw failures of single labels that fit their neighbours; a run that stands out as a whole stays out."""
     for run in trajectories.runs:
-        accused = [index for index in run.members if len(failures[index]) > before[index]]
-        if len(accused) > _MOST_ACCUSED * len(run.members):
+        failing = [index for index in run.members if len(failures[index]) > before[index]]
+        if len(failing) > _MOST_FAILED * len(run.members):
             continue
-        for index in trajectories.sound.intersection(accused):
+        for index in trajectories.sound.intersection(failing):
             own = failures[index][before[index] :]
             failures[index][before[index] :] = [failure for failure in own if failure.gate not in _OF_SINGLE_LABELS]
 
@@ -314,15 +314,15 @@ def _distance(atoms: Atoms, gates: Gates) -> list[GateFailure]:
 def same_structure(atoms: Atoms, asked: Atoms) -> list[GateFailure]:
     """Compare a returned structure with the requested one: species in order, cell, and positions modulo the cell."""
     if len(atoms) != len(asked):
-        return [GateFailure("same-structure", f"{len(atoms)} atoms came back for {len(asked)} that were asked for")]
+        return [GateFailure("same-structure", f"{len(atoms)} atoms came back for {len(asked)} requested")]
     if not np.array_equal(atoms.numbers, asked.numbers):
-        return [GateFailure("same-structure", "species or their order are not the ones that were asked for")]
+        return [GateFailure("same-structure", "species or their order are not those requested")]
     if not np.allclose(np.asarray(atoms.cell), np.asarray(asked.cell), rtol=0.0, atol=1.0e-4):
-        return [GateFailure("same-structure", "the cell is not the one that was asked for")]
+        return [GateFailure("same-structure", "the cell is not the one requested")]
     shift = (atoms.positions - asked.positions) @ np.linalg.inv(np.asarray(asked.cell))
     moved = np.linalg.norm((shift - np.round(shift)) @ np.asarray(asked.cell), axis=1).max()
     if not moved < 1.0e-3:
-        return [GateFailure("same-structure", f"an atom is {moved:.3f} Å from where it was asked for")]
+        return [GateFailure("same-structure", f"an atom is {moved:.3f} Å from its requested position")]
     return []
 
 
@@ -339,7 +339,7 @@ def _shapes(atoms: Atoms, label: Label) -> list[GateFailure]:
 def _values(label: Label, gates: Gates) -> list[GateFailure]:
     failures = []
     if not label.diagnostics.get("converged", False):
-        failures.append(GateFailure("converged", "the label does not say that its calculation converged"))
+        failures.append(GateFailure("converged", "the label does not state that its calculation converged"))
     largest = float(np.linalg.norm(label.forces_eV_per_A, axis=1).max(initial=0.0))
     if gates.max_force_eV_per_A is not None and largest > gates.max_force_eV_per_A:
         failures.append(
@@ -372,7 +372,7 @@ def _values(label: Label, gates: Gates) -> list[GateFailure]:
         failures.append(
             GateFailure(
                 "smearing",
-                f"smearing holds {1000 * smearing:.1f} meV/atom "
+                f"the smearing energy is {1000 * smearing:.1f} meV/atom "
                 f"(allowed: {1000 * gates.max_smearing_energy_eV_per_atom:g} meV/atom)",
             )
         )
@@ -409,7 +409,7 @@ def _one_reference(labels: Sequence[Label], failures: list[list[GateFailure]]) -
             failures[index].append(
                 GateFailure(
                     "one-reference",
-                    f"the label is of another reference (settings {label.settings_hash[:12]}, the set has {main[:12]})",
+                    f"the label has another reference (settings {label.settings_hash[:12]}, the set has {main[:12]})",
                 )
             )
             continue
@@ -493,7 +493,7 @@ def _force_outliers(
             failures[index].append(
                 GateFailure(
                     "force-outlier",
-                    f"the forces are {size / centre:.3g} times those of the other labels: a slip of units "
+                    f"the forces are {size / centre:.3g} times those of the other labels: an error of units "
                     f"({', or '.join(near)})?",
                 )
             )

@@ -223,7 +223,7 @@ class GpawLabeller:
         finally:
             work.calc = None
         if not (math.isfinite(energy) and np.isfinite(forces).all() and np.isfinite(stress).all()):
-            raise CalculationFailed("GPAW returned a number that is not finite", _failure(work, steps, text))
+            raise CalculationFailed("GPAW returned a non-finite number", _failure(work, steps, text))
         return {
             "energy": energy,
             "extrapolated": extrapolated,

@@ -209,7 +209,7 @@ def import_labels(
             continue
         except (ArithmeticError, AttributeError, LookupError, SyntaxError, TypeError, ValueError) as error:
             # The libraries' readers raise errors of any kind on unexpected files; go on with the others.
-            words = f"the file is not what its kind has ({type(error).__name__}: {error})"
+            words = f"the file is not as its kind requires ({type(error).__name__}: {error})"
             refusals.append(Refusal(name, words))
             continue
         not_taken: set[str] = set()
@@ -231,7 +231,7 @@ def import_labels(
             read[source["sha256"]] = name
     own = tuple(entry for entry, packed in entries if not (packed and entry.source.get("sha256") in read))
     if len(own) < len(entries):
-        words = f"{len(entries) - len(own)} labels are left out: the files that they came from are read here themselves"
+        words = f"{len(entries) - len(own)} labels are left out: the files that they came from are read directly"
         remarks.append(Remark("packages", words))
     energies, disagreement = element_energies(alone)
     remarks += [] if disagreement is None else [Remark("isolated atoms", disagreement)]
@@ -366,7 +366,7 @@ def _with_moments(file: Path, run: Run) -> Run:
 def _deepmd(folder: Path, every: int, stated: Mapping[str, Any] | None) -> _Content:
     if stated is None:
         raise CalculationFailed(
-            "a DeePMD system does not say what made it: state code, version, functional and energy convention (--code, "
+            "a DeePMD system does not state its method: give code, version, functional and energy convention (--code, "
             "--code-version, --functional)"
         )
     entries: list[Entry] = []
@@ -404,7 +404,9 @@ def _gpw(file: Path, spacing: float | None) -> Entry:
             version = str(reader.gpaw_version)
         atoms = read_gpw(file)
     except InvalidULMFileError as error:
-        raise CalculationFailed("the file is no .gpw file, or of a GPAW older than this format") from error
+        raise CalculationFailed(
+            "the file is not a .gpw file, or it was written by a GPAW older than this format"
+        ) from error
     except Exception as error:  # a binary file of any content
         raise CalculationFailed(f"the file cannot be read ({type(error).__name__}: {error})") from error
     results = dict(atoms.calc.results)

@@ -95,7 +95,7 @@ def read_outcar(path: Path, *, kpoint_spacing_per_A: float | None = None) -> Run
     except (OSError, EOFError) as error:
         raise CalculationFailed(f"the file cannot be read: {error}") from error
     except (ValueError, IndexError) as error:
-        raise CalculationFailed(f"the file is cut off or no OUTCAR ({type(error).__name__}: {error})") from error
+        raise CalculationFailed(f"the file is cut off or not an OUTCAR ({type(error).__name__}: {error})") from error
     kinds = _kinds(head)
     n_atoms = sum(kind.number for kind in kinds)
     parameters = _parameters(head)
@@ -131,10 +131,10 @@ def read_outcar(path: Path, *, kpoint_spacing_per_A: float | None = None) -> Run
         except CalculationFailed as failure:
             left_out.append(failure.reason)
     if not ended and steps[-1].energy is not None:
-        left_out.append(f"the file is cut off, behind ionic step {steps[-1].number}")
+        left_out.append(f"the file is cut off after ionic step {steps[-1].number}")
     if not labelled:
         raise CalculationFailed("; ".join(left_out[:3]))
-    remarks = [] if head.repeated else ["it does not repeat its INCAR, so its labels are a reference of their own"]
+    remarks = [] if head.repeated else ["it does not repeat its INCAR, so its labels form a separate reference"]
     without = sum(label.stress_eV_per_A3 is None for _, label in labelled)
     if without:
         remarks.append(f"{without} of {len(labelled)} labels have no stress: it is not in the file")
@@ -316,7 +316,7 @@ def _kinds(head: _Head) -> tuple[Kind, ...]:
     titles = head.titles or head.named[: len(head.named) // 2]
     valences = head.lists.get("ZVAL", [])
     if not head.counts or len(titles) < len(head.counts):
-        raise CalculationFailed("the file does not say which pseudopotential each atom has (TITEL, ions per type)")
+        raise CalculationFailed("the file does not state the pseudopotential of each atom (TITEL, ions per type)")
     if not len(titles) == len(head.counts) == len(valences or head.counts):
         raise CalculationFailed(
             f"there are {len(titles)} pseudopotentials and {len(valences)} valences for {len(head.counts)} kinds of "
@@ -324,7 +324,7 @@ def _kinds(head: _Head) -> tuple[Kind, ...]:
         )
     elements = [title.split()[1].partition("_")[0] if len(title.split()) > 1 else "" for title in titles]
     if not all(re.fullmatch(r"[A-Z][a-z]?", element) for element in elements):
-        raise CalculationFailed(f"no element can be seen in the titles of the pseudopotentials: {', '.join(titles)}")
+        raise CalculationFailed(f"no element can be read from the titles of the pseudopotentials: {', '.join(titles)}")
     return tuple(
         Kind(number, element, valence, title)
         for number, element, valence, title in zip(
@@ -355,13 +355,13 @@ def _demand_known(head: _Head, parameters: Mapping[str, Any]) -> None:
     meta = head.parameters.get("LMETAGGA", head.parameters.get("METAGGA"))
     unsaid = meta not in (None, False, "--", "NONE", "F") and "METAGGA" not in head.incar
     if unsaid:
-        raise CalculationFailed("the OUTCAR does not say which meta-GGA was used: give the vasprun.xml of the run")
+        raise CalculationFailed("the OUTCAR does not state which meta-GGA was used: give the vasprun.xml of the run")
     if head.vdw and not head.repeated:
         raise CalculationFailed(
-            "the OUTCAR does not say which van der Waals correction was used: give the vasprun.xml of the run"
+            "the OUTCAR does not state which van der Waals correction was used: give the vasprun.xml of the run"
         )
     if "NELM" not in parameters or "EDIFF" not in parameters or "ENCUT" not in parameters:
-        raise CalculationFailed("NELM, EDIFF or ENCUT is not in the file: it is cut off or no OUTCAR")
+        raise CalculationFailed("NELM, EDIFF or ENCUT is not in the file: it is cut off or not an OUTCAR")
 
 
 def _kpoints(head: _Head) -> SimpleNamespace:

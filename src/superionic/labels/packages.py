@@ -166,7 +166,7 @@ def _entry(frame: LabelledFrame, path: Path, stated: Mapping[str, Any] | None) -
     if not (isinstance(provenance, dict) and "settings_hash" in provenance):
         if stated is None:
             raise CalculationFailed(
-                f"frame {number} does not say what made it: state code, version, functional and energy convention"
+                f"frame {number} does not state its method: give code, version, functional and energy convention"
             )
         provenance, diagnostics = dict(stated), {"converged": True, "stated": True}
         if frame.moments_muB is not None:
@@ -174,7 +174,7 @@ def _entry(frame: LabelledFrame, path: Path, stated: Mapping[str, Any] | None) -
     provenance = renewed_provenance(provenance)
     origin = info.get("origin", {})
     if not isinstance(diagnostics, dict) or not isinstance(origin, dict):
-        raise CalculationFailed(f"frame {number} has diagnostics or an origin that are no JSON objects")
+        raise CalculationFailed(f"frame {number} has diagnostics or an origin that are not JSON objects")
     bare = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=np.array(atoms.cell), pbc=atoms.pbc)
     return Entry(
         bare,

@@ -48,7 +48,7 @@ class PotentialLabeller:
         prediction = self._potential.evaluate(atoms)
         if not prediction.is_finite:
             raise CalculationFailed(
-                "the potential used in place of a reference returned a number that is not finite",
+                "the potential used in place of a reference returned a non-finite number",
                 {"labeller": self._identity.name, "n_atoms": len(atoms)},
             )
         if progress is not None:

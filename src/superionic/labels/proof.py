@@ -62,7 +62,7 @@ RECORDS: Final[Mapping[str, Record]] = MappingProxyType(
             force_on_Li_eV_per_A=(0.0615848, 0.0237736, -0.0572460),
             stress_eV_per_A3=(-0.02159539, -0.01937592, -0.02072811, 0.01163398, 0.01159237, 0.01166451),
             tolerances={"energy_eV": 2.0e-4, "forces_eV_per_A": 2.0e-3, "stress_eV_per_A3": 2.0e-5},
-            fix="Check libxc and BLAS, then install it again with its pinned versions: superionic engines install gpaw",
+            fix="Check libxc and BLAS, then reinstall it with its pinned versions: superionic engines install gpaw",
         ),
         # Recorded with tblite 0.8.0 (wheel), x86-64.
         "tblite": Record(
@@ -72,7 +72,7 @@ RECORDS: Final[Mapping[str, Record]] = MappingProxyType(
             force_on_Li_eV_per_A=(0.11991608, 0.05801794, -0.09424545),
             stress_eV_per_A3=(-0.22471975, -0.22422595, -0.22447043, -0.00046601, -0.00093090, 0.00056469),
             tolerances={"energy_eV": 1.0e-6, "forces_eV_per_A": 1.0e-5, "stress_eV_per_A3": 1.0e-6},
-            fix="Install it again with its pinned versions: superionic engines install tblite",
+            fix="Reinstall it with its pinned versions: superionic engines install tblite",
         ),
     }
 )
@@ -119,7 +119,7 @@ def prove(settings: Mapping[str, Any], inputs: Mapping[str, Any], context: Any) 
     except CalculationFailed as error:
         raise EngineError(
             f"{record.code} did not finish its proof, a two-atom LiCl cell: {error.reason}.",
-            fix=f"Install it again with its pinned versions: superionic engines install {name}",
+            fix=f"Reinstall it with its pinned versions: superionic engines install {name}",
         ) from error
     stress = label.stress_eV_per_A3
     if stress is None:
@@ -141,7 +141,7 @@ def prove(settings: Mapping[str, Any], inputs: Mapping[str, Any], context: Any) 
     if off:
         what = off[0]
         raise EngineError(
-            f"{record.code} is not to be trusted here: for the two-atom LiCl cell of its proof {what} is off by "
+            f"{record.code} cannot be trusted here: for the two-atom LiCl cell of its proof {what} is off by "
             f"{deviations[what]:.2e} (allowed: {allowed[what]:.0e}).",
             fix=record.fix,
         )

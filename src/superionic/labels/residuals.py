@@ -49,15 +49,15 @@ FORCE_SLIPS: Final[Mapping[str, float]] = {
     "eV/Å taken for Hartree/Bohr": _HARTREE / _BOHR,
     "Rydberg/Bohr taken for eV/Å": 2.0 * _BOHR / _HARTREE,
     "eV/Å taken for Rydberg/Bohr": 0.5 * _HARTREE / _BOHR,
-    "the sign is turned": -1.0,
+    "the sign is wrong": -1.0,
 }
 """Factor by which each error multiplies forces."""
 STRESS_SLIPS: Final[Mapping[str, float]] = {
-    "the sign is turned": -1.0,
+    "the sign is wrong": -1.0,
     "kbar taken for GPa": 10.0,
     "GPa taken for kbar": 0.1,
-    "kbar taken for GPa, and the sign is turned": -10.0,
-    "GPa taken for kbar, and the sign is turned": -0.1,
+    "kbar taken for GPa, and the sign is wrong": -10.0,
+    "GPa taken for kbar, and the sign is wrong": -0.1,
     "GPa taken for eV/Å³": GPA_PER_EV_PER_A3,
     "eV/Å³ taken for GPa": 1.0 / GPA_PER_EV_PER_A3,
 }
@@ -181,7 +181,7 @@ def _forces(
         slip = _best_slip(f, p, noise, FORCE_SLIPS)
         if slip is not None:
             findings[index].append(
-                ("force-slip", f"the forces are {factors[index] / factor:.3g} times what is expected{slip}")
+                ("force-slip", f"the forces are {factors[index] / factor:.3g} times those expected{slip}")
             )
             continue
         symbols = structures[index].get_chemical_symbols()
@@ -194,7 +194,7 @@ def _forces(
             findings[index].append(
                 (
                     "swapped-forces",
-                    f"the forces on atoms {i} ({symbols[i]}) and {j} ({symbols[j]}) look as if they had changed places",
+                    f"the forces on atoms {i} ({symbols[i]}) and {j} ({symbols[j]}) appear to be exchanged",
                 )
             )
         elif scatter[index] > limit:

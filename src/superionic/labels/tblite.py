@@ -87,7 +87,7 @@ class TbliteLabeller:
         charges = np.asarray(result.get("charges"), dtype=np.float64)
         details = {"formula": atoms.get_chemical_formula()}
         if not (math.isfinite(energy) and all(np.isfinite(values).all() for values in (forces, stress, charges))):
-            raise CalculationFailed("tblite returned a number that is not finite", details)
+            raise CalculationFailed("tblite returned a non-finite number", details)
         if abs(float(charges.sum())) > _CHARGE_TOLERANCE * len(atoms):
             raise CalculationFailed(
                 f"the charges of a neutral cell add up to {float(charges.sum()):.1e} e: they are not self-consistent",
@@ -210,5 +210,5 @@ def _smearing_energy_eV(occupations: npt.ArrayLike, temperature_K: float) -> flo
 def _positive(value: Any, where: str) -> float:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     if not is_number or value <= 0.0:
-        raise CampaignFileError(f"{where} cannot be {value!r}.", where=where, fix="Give a number that is more than 0.")
+        raise CampaignFileError(f"{where} cannot be {value!r}.", where=where, fix="Give a number greater than 0.")
     return float(value)

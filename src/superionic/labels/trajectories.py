@@ -31,7 +31,7 @@ FloatArray = npt.NDArray[np.float64]
 
 _HARTREE_EV, _BOHR_A, _KCAL_EV, _KJ_EV = 27.211386245988, 0.529177210903, 0.0433641, 0.0103643
 _SLIPS: Final[Mapping[float, str]] = {
-    -1.0: "the sign of energies or forces is turned",
+    -1.0: "the sign of energies or forces is wrong",
     1.0 / _BOHR_A: "forces are per Bohr",
     _BOHR_A: "positions are in Bohr",
     1.0 / _HARTREE_EV: "energies are in Hartree",
@@ -48,15 +48,15 @@ _SLIPS: Final[Mapping[float, str]] = {
 _GPA: Final = GPA_PER_EV_PER_A3
 _HARTREE_PER_BOHR3: Final = _HARTREE_EV / _BOHR_A**3
 _STRESS_SLIPS: Final[Mapping[float, str]] = {
-    -1.0: "the sign of the stress is turned",
+    -1.0: "the sign of the stress is wrong",
     1.0 / _GPA: "the stress is in GPa",
-    -1.0 / _GPA: "the stress is in GPa, and its sign is turned",
+    -1.0 / _GPA: "the stress is in GPa, and its sign is wrong",
     0.1 / _GPA: "the stress is in kbar",
-    -0.1 / _GPA: "the stress is in kbar, and its sign is turned",
+    -0.1 / _GPA: "the stress is in kbar, and its sign is wrong",
     _HARTREE_PER_BOHR3: "the stress is in Hartree/Bohr³",
-    -_HARTREE_PER_BOHR3: "the stress is in Hartree/Bohr³, and its sign is turned",
+    -_HARTREE_PER_BOHR3: "the stress is in Hartree/Bohr³, and its sign is wrong",
     0.5 * _HARTREE_PER_BOHR3: "the stress is in Rydberg/Bohr³",
-    -0.5 * _HARTREE_PER_BOHR3: "the stress is in Rydberg/Bohr³, and its sign is turned",
+    -0.5 * _HARTREE_PER_BOHR3: "the stress is in Rydberg/Bohr³, and its sign is wrong",
 }
 """Factor by which each error of the stress divides its work."""
 _LONGEST_STEP_A: Final = 1.0
@@ -122,8 +122,8 @@ class RunWitness:
         volume = max(self.volume_A3, 1.0e-9)
         slips = {
             **_STRESS_SLIPS,
-            1.0 / volume: "the stress is a virial, which has to be divided by the volume and turned",
-            -1.0 / volume: "the stress is a virial, which has to be divided by the volume",
+            1.0 / volume: "the stress is a virial, which must be divided by the volume and change sign",
+            -1.0 / volume: "the stress is a virial, which must be divided by the volume",
         }
         near = [words for factor, words in slips.items() if _near(slope, factor)]
         return ", or ".join(near) if near else None
@@ -286,11 +286,11 @@ def _misplaced(steps: Sequence[tuple[int, int, float, float]]) -> dict[int, floa
     if not _near(sizes[1] / sizes[0], 1.0):
         return {}
     before = {steps[n][1]: float(rest[n]) for n in np.flatnonzero(bad).tolist()}
-    behind = {steps[n][0]: float(rest[n]) for n in np.flatnonzero(bad).tolist()}
+    after = {steps[n][0]: float(rest[n]) for n in np.flatnonzero(bad).tolist()}
     return {
         index: off
         for index, off in before.items()
-        if index in behind and abs(off + behind[index]) < _FAR_OFF * min(abs(off), abs(behind[index]))
+        if index in after and abs(off + after[index]) < _FAR_OFF * min(abs(off), abs(after[index]))
     }
 
 

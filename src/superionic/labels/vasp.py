@@ -203,7 +203,7 @@ class VaspLabeller:
             ) from error
         if done.returncode < 0 or done.returncode > _BY_SIGNAL:
             number = abs(done.returncode) % _BY_SIGNAL
-            raise VaspDied(f"VASP was ended by signal {number}; it said last: {_last_lines(folder / 'vasp.out')}")
+            raise VaspDied(f"VASP was ended by signal {number}; its last lines: {_last_lines(folder / 'vasp.out')}")
         if done.returncode != 0:
             raise CalculationFailed(
                 f"VASP ended with exit code {done.returncode}", {"last_lines": _last_lines(folder / "vasp.out")}

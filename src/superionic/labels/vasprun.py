@@ -155,7 +155,7 @@ def read_vasprun(path: Path, *, kpoint_spacing_per_A: float | None = None) -> Ru
         except CalculationFailed as failure:
             left_out.append(failure.reason)
     if cut is not None:
-        left_out.append(f"{cut}, behind ionic step {len(structures)}")
+        left_out.append(f"{cut}, after ionic step {len(structures)}")
     if not steps:
         raise CalculationFailed("; ".join(left_out[:3]))
     without = sum(label.stress_eV_per_A3 is None for _, label in steps)
@@ -324,7 +324,7 @@ def _kinds(path: Path, n_atoms: int) -> tuple[Kind, ...]:
                     raise CalculationFailed("the blocks of atoms (atomtypes) cannot be read") from error
                 if sum(kind.number for kind in kinds) == n_atoms:
                     return kinds
-    raise CalculationFailed("the file does not say which pseudopotential each atom has (atomtypes)")
+    raise CalculationFailed("the file does not state the pseudopotential of each atom (atomtypes)")
 
 
 def setups_of(kinds: Sequence[Kind]) -> dict[str, str]:
@@ -344,18 +344,18 @@ def demand_self_consistency(run: Any, parameters: Mapping[str, Any], incar: Mapp
     charge = int(incar.get("ICHARG", parameters.get("ICHARG", 0)) or 0)
     if charge >= _FIXED_DENSITY:
         raise CalculationFailed(
-            f"the charge density was kept fixed (ICHARG = {charge}): energy and forces are of no self-consistent state"
+            f"the charge density was kept fixed (ICHARG = {charge}): energy and forces are not self-consistent"
         )
     algorithm = str(incar.get("ALGO", parameters.get("ALGO", ""))).strip().lower()
     if algorithm.startswith(_NO_GROUND_STATE) or int(incar.get("IALGO", 0) or 0) in _IALGO_OF_NONE:
         raise CalculationFailed(f"no ground state was computed (ALGO = {algorithm or incar.get('IALGO')})")
     if parameters.get("LCHIMAG", incar.get("LCHIMAG")):
         raise CalculationFailed(
-            "the run is one of chemical shifts (LCHIMAG), whose steps are no structures with forces"
+            "the run computes chemical shifts (LCHIMAG), whose steps are not structures with forces"
         )
     if getattr(run.kpoints.style, "name", "") == "Line_mode":
         raise CalculationFailed(
-            "the k-points lie on lines, as for a band structure, so energy and forces are of no grid"
+            "the k-points lie on lines, as for a band structure, so energy and forces do not belong to a grid"
         )
 
 
@@ -448,8 +448,8 @@ def label_of_step(
         raise CalculationFailed(f"energy, a force or a stress is not a finite number{where}")
     last = float(electronic[-1]["e_fr_energy"])
     # A dispersion correction is added to the energy after the electronic steps.
-    behind = _LARGEST_DISPERSION_EV_PER_ATOM if "IVDW" in identity.settings else 1.0e-4
-    if abs(last - energy) > behind * max(1, n_atoms):
+    allowed = _LARGEST_DISPERSION_EV_PER_ATOM if "IVDW" in identity.settings else 1.0e-4
+    if abs(last - energy) > allowed * max(1, n_atoms):
         raise CalculationFailed(
             f"the energy of the ionic step, {energy:.6f} eV, is not that of its last electronic step, "
             f"{last:.6f} eV{where}"
@@ -474,7 +474,7 @@ def _demand_convergence(
     """Refuse unless VASP stopped before NELM steps with a last energy change below EDIFF, and EDIFF is small."""
     most, tolerance = int(parameters.get("NELM", 60)), float(parameters.get("EDIFF", 1.0e-4))
     if tolerance > _LOOSEST_EDIFF_EV_PER_ATOM * n_atoms:
-        raise CalculationFailed(f"EDIFF, {tolerance:.0e} eV for {n_atoms} atoms, is no convergence for a label{where}")
+        raise CalculationFailed(f"EDIFF, {tolerance:.0e} eV for {n_atoms} atoms, is too loose for a label{where}")
     if not electronic:
         raise CalculationFailed(f"there is no electronic step in the file{where}")
     if len(electronic) >= most:

@@ -94,7 +94,7 @@ class OwnResult:
 
 @dataclass(frozen=True)
 class Match:
-    """A result of ours beside a published value.
+    """A result of ours compared with a published value.
 
     Attributes
     ----------

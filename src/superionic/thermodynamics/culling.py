@@ -1,6 +1,6 @@
 """Decide which orderings to abandon before they are fully relaxed, from plain numbers.
 
-The energy of a partly relaxed ordering exceeds its relaxed energy by what it has still to fall. How far orderings fall
+The energy of a partly relaxed ordering exceeds its relaxed energy by the fall still to come. How far orderings fall
 is known from some that were drawn at random and fully relaxed (*pilots*); the spread of their falls is the noise of the
 comparison, and nothing is culled within it. Successive halving itself is that of Jamieson and Talwalkar
 (Proc. AISTATS 51, 240 (2016)).

@@ -385,21 +385,21 @@ def _framework(
 def _charges(
     options: AnalysisOptions, composition: Mapping[str, int], mobile: Sequence[str]
 ) -> tuple[dict[str, float], str, list[str]]:
-    given = dict(options.charges or {})
-    for element in given:
+    charges_given = dict(options.charges or {})
+    for element in charges_given:
         if element not in composition:
             raise AnalysisError(
                 f"A charge is given for {element}, which the trajectory does not hold ({', '.join(composition)}).",
                 fix="Leave it out of --charges.",
             )
-    if all(element in given for element in mobile):
-        rest = "" if len(given) == len(composition) else "; the charges of the other atoms are not needed"
-        return given, f"given{rest}", []
+    if all(element in charges_given for element in mobile):
+        rest = "" if len(charges_given) == len(composition) else "; the charges of the other atoms are not needed"
+        return charges_given, f"given{rest}", []
     values: dict[str, float] = {}
     flags: list[str] = []
     try:
         states = find_oxidation_states(
-            {e: float(n) for e, n in composition.items()}, given or None, tolerance_e=None, mixed_valence=True
+            {e: float(n) for e, n in composition.items()}, charges_given or None, tolerance_e=None, mixed_valence=True
         )
     except CompositionError as error:
         note = error.message
@@ -414,7 +414,9 @@ def _charges(
     if lacking and all(element in _USUAL_CHARGES for element in lacking):
         usual = {element: _USUAL_CHARGES[element] for element in lacking}
         words = ", ".join(f"{e} {q:+g}" for e, q in usual.items())
-        flags.append(f"The composition does not tell the charge of the mobile ion; the usual one was taken: {words}.")
+        flags.append(
+            f"The composition does not determine the charge of the mobile ion; the usual one was used: {words}."
+        )
         values, lacking = {**values, **usual}, []
     if lacking:
         flags.append(f"No charge is known for {', '.join(lacking)}, so there is no conductivity: give --charges.")

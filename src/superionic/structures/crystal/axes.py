@@ -9,16 +9,13 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from math import gcd
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from superionic.chemistry import ELECTRONEGATIVITY, amounts_text, sort_species
 from superionic.errors import CompositionError
 from superionic.structures.crystal.axis_text import Axis, axis_formula, grid_points, parse_axis
 from superionic.structures.crystal.disordered import DisorderedCrystal
 from superionic.structures.crystal.occupancies import follow_neutrality, redistribute, substitute
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = [
     "Axis",

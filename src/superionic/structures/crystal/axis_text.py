@@ -13,7 +13,7 @@ An axis is written as::
     Cl:Br:x=3@Li3YCl6             formula units are counted as Li3YCl6, not as the crystal's reduced formula
 
 The value (times the factor before the name) is the number of atoms of BY in each formula unit. In a crystal that holds
-both species on some sites, those *shared* sites are filled anew, whatever the mixture there, and the others stay as
+both species on some sites, those *shared* sites are refilled, whatever the mixture there, and the others stay as
 they are. In a crystal that holds only one of the two, the sites of that species are filled. Site preferences stay:
 where occupancies differ from site to site, all odds BY : REPLACE change by one common factor.
 """

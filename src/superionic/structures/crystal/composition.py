@@ -47,12 +47,12 @@ __all__ = [
 ]
 
 MAX_DEVIATION: Final = 0.1
-"""Largest difference of an occupancy from the refined one, where none is given: in a campaign and elsewhere."""
+"""Default of the largest difference of an occupancy from the refined one, in campaigns and elsewhere."""
 
 
 @dataclass(frozen=True)
 class IntegerComposition:
-    """How many atoms of each species sit on each group of sites of a supercell.
+    """Numbers of atoms of each species on each group of sites of a supercell.
 
     Parameters
     ----------

@@ -60,7 +60,7 @@ class Site:
     fractional
         Fractional coordinates.
     species
-        Occupancy of each species; what is missing to 1 is vacancy.
+        Occupancy of each species; the rest up to 1 is vacancy.
     orbit
         Index of its crystallographic orbit, and so of its sublattice.
     wyckoff
@@ -139,7 +139,7 @@ class DisorderedCrystal:
     cell_A
         (3, 3) lattice vectors as rows, in Å.
     sites
-        All sites of the cell; the sites of an orbit stand together.
+        All sites of the cell; the sites of an orbit are adjacent.
     sublattices
         One for each crystallographic orbit.
     rotations, translations
@@ -476,7 +476,7 @@ def check_occupancies(species: Mapping[str, float], where: str) -> None:
         raise StructureError(
             f"The occupancies of {', '.join(species)} on one site sum to {total:.3f}, more than 1.",
             where=where,
-            fix="Correct the occupancies so that they sum to 1 at most; what is missing to 1 is vacancy.",
+            fix="Correct the occupancies so that they sum to 1 at most; the rest up to 1 is vacancy.",
         )
 
 
@@ -485,8 +485,8 @@ def check_overlaps(
 ) -> None:
     """Raise a StructureError if two sites within 0.5 Å of each other hold more than one atom together.
 
-    Split sites (close sites that share one atom) are no error: their occupancies sum to 1, give or take the error of
-    the refinement.
+    Split sites (close sites that share one atom) are not an error: their occupancies sum to 1, give or take the error
+    of the refinement.
     """
     first, second, distances = close_pairs(cell_A, fractional, OVERLAP_DISTANCE_A)
     for i, j, distance in zip(first, second, distances, strict=True):
@@ -524,7 +524,7 @@ def close_pairs(
         i, j, image = np.nonzero(squared < cutoff_A**2)
         distance = np.sqrt(squared[i, j, image])
         i += start
-        # A site is no neighbour of itself; its images are, each twice.
+        # A site is not its own neighbour; its images are, each twice.
         itself = (i == j) & np.all(shifts[image] == 0, axis=1)
         keep = (i <= j) & ~itself
         pairs.extend(zip(distance[keep].tolist(), i[keep].tolist(), j[keep].tolist(), strict=True))

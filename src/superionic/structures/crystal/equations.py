@@ -99,7 +99,7 @@ class NothingFitsError(CompositionError):
 
     @property
     def fix(self) -> str | None:
-        """What to do about it."""
+        """The remedy."""
         if self._advise is not None:
             self._fix, self._advise = self._advise(), None
         return self._fix

@@ -24,7 +24,7 @@ def with_occupancies(
     crystal
         The parent.
     occupancies
-        By name of the sublattice; what is missing to 1 is vacant.
+        By name of the sublattice; the rest up to 1 is vacant.
 
     Raises
     ------
@@ -99,7 +99,7 @@ def _refilled(crystal: DisorderedCrystal, species: Sequence[Mapping[str, float]]
 def redistribute(
     crystal: DisorderedCrystal, targets: Mapping[str, float], sublattices: Sequence[int]
 ) -> DisorderedCrystal:
-    """Fill sublattices anew with the species of a family, so that each has a given amount.
+    """Refill sublattices with the species of a family, so that each has a given amount.
 
     Occupancies are fitted proportionally (Deming & Stephan, Ann. Math. Stat. 11, 427 (1940)): the total of the family
     on each site stays, and the odds of two species change by the same factor on all sites, so that preferences for

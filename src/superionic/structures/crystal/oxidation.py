@@ -5,7 +5,7 @@ and can be changed.
 
 One state is guessed for each element. The cost of a choice is the sum of how unusual its states are, and 1 for each
 0.01 e per atom by which it leaves the refined composition charged; refined occupancies seldom balance exactly. How
-unusual a state is depends on the partners: phosphorus is P5+ beside O, S or a halogen and P3- in Li3P; hydrogen is
+unusual a state is depends on the partners: phosphorus is P5+ with O, S or a halogen and P3- in Li3P; hydrogen is
 H- in complexes with boron or aluminium and H+ otherwise. A crystal of metals alone is an alloy without charges.
 """
 
@@ -227,7 +227,7 @@ def guess_oxidation_states(crystal: DisorderedCrystal, *, tolerance_e: float = T
 
 
 def _options(element: str, amounts: Mapping[str, float]) -> dict[float, float]:
-    """Return the states that an element may have beside its partners, with their costs."""
+    """Return the possible states of an element with its partners, with their costs."""
     usual: dict[float, float] = {float(q): c for q, c in _USUAL.get(element, {}).items()}
     if element not in _USUAL and element not in _ANIONS:
         usual = {float(q): float(c) for q, c in _library_states(element)}

@@ -73,7 +73,7 @@ class Supercell:
         Raises
         ------
         StructureError
-            If the value is none of these.
+            If the value is not one of these.
         """
         if isinstance(value, Supercell):
             return value
@@ -111,7 +111,7 @@ class SupercellSites:
     cell_A
         (3, 3) vectors of the supercell as rows, in Å.
     fractional
-        (n, 3) fractional coordinates in the supercell. The copies of a parent site stand together, in the order of
+        (n, 3) fractional coordinates in the supercell. The copies of a parent site are adjacent, in the order of
         the parent's sites.
     parent_site
         (n,) index of the parent site of each.
@@ -172,7 +172,7 @@ class SupercellSites:
 
 @dataclass(frozen=True)
 class Compactness:
-    """How far a supercell is from its own periodic images.
+    """The distance of a supercell from its own periodic images.
 
     Parameters
     ----------

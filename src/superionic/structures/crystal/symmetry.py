@@ -253,7 +253,7 @@ def symmetrise(
     -------
     cell_A : (3, 3)
     fractional : (n, 3)
-        Not wrapped: positions stay beside where they were.
+        Not wrapped: positions stay close to the original ones.
     """
     metric = cell_A @ cell_A.T
     average = np.mean([r.T @ metric @ r for r in symmetry.rotations.astype(np.float64)], axis=0)

@@ -112,7 +112,7 @@ def read_crystal(
         raise StructureError(
             "The file crashed the parser (it returned nonsense).",
             where=str(file),
-            fix="Correct the file, or export the crystal anew with another program.",
+            fix="Correct the file, or export the crystal again with another program.",
         ) from error
 
 

@@ -24,7 +24,7 @@ _LONGEST_NUMBER = 64
 
 @dataclass(frozen=True, eq=False)
 class FileSites:
-    """All sites of a cell as a file gives them.
+    """All sites of a cell as given in a file.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class FileSites:
     notes
         Remarks on the reading, one sentence each.
     empty
-        Sites that the file lists with occupancy 0, where nothing else sits: label, element and (n, 3) positions.
+        Sites that the file lists with occupancy 0, where there is nothing else: label, element and (n, 3) positions.
     alternatives
         For each site the group of atoms together with which alone it is occupied, or None; empty without groups.
     """

@@ -65,13 +65,13 @@ def _cut(file: IO[str]) -> Iterator[str]:
             line = _line(file)
             continue
         if not re.fullmatch(r"[0-9]{1,12}", head):
-            raise ValueError(f"{head[:40]!r} stands where the number of atoms is expected")
+            raise ValueError(f"{head[:40]!r} is where the number of atoms is expected")
         count, lines = int(head), [line, _line(file)]
         check_columns(lines[1])
         for number in range(count):
             line = _line(file)
             if not line:
-                raise ValueError(f"the frame has {number} atoms, but its header says {head}")
+                raise ValueError(f"the frame has {number} atoms, but its header states {head}")
             lines.append(line)
         line = _line(file)
         while line.lstrip().startswith("VEC") and len(lines) < count + 2 + _MOST_VECTORS:

@@ -65,7 +65,7 @@ def _operation(text: str) -> Operation | None:
     rows = [row for row in map(_expression, words) if row is not None]
     if len(words) != 3 or len(rows) != 3:
         return None
-    # NaN and infinity cannot come from the grammar; large coefficients fail by the determinant.
+    # The grammar cannot give NaN or infinity; large coefficients fail by the determinant.
     a, b, c = ((round(r[0]), round(r[1]), round(r[2])) for r in rows)
     rotation = (a, b, c)
     off = max(abs(row[k] - whole[k]) for row, whole in zip(rows, rotation, strict=True) for k in range(3))
@@ -313,7 +313,7 @@ def _older(name: str, group: int) -> list[str]:
 
 _DASHES = str.maketrans({"−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-"})  # what people type
 _SUFFIXES = {"hr": "h", "rs": "r", "o1": "1", "o2": "2", "s": "1", "z": "2", "h": "h", "r": "r"}
-"""How names mark axes and origin at their end, mostly as the ICSD does."""
+"""Suffixes by which names mark axes and origin, mostly as in the ICSD."""
 _WORDED = re.compile(r"(?:\(|,)?(?:(?:origin(?:choice)?|choice|setting)([12])|(hex|rhomb?)[a-z]*)\)?$")
 
 

@@ -128,5 +128,5 @@ def _misunderstood(error: Exception, where: str) -> StructureError:
     return StructureError(
         f"The file cannot be understood ({type(error).__name__}: {shown(str(error), 120)}).",
         where=where,
-        fix="Correct the file, or export the crystal anew with another program.",
+        fix="Correct the file, or export the crystal again with another program.",
     )

@@ -119,7 +119,7 @@ def _crashed(where: str, how: str) -> StructureError:
     return StructureError(
         f"The file crashed the parser ({how}).",
         where=where,
-        fix="Correct the file, or export the crystal anew with another program.",
+        fix="Correct the file, or export the crystal again with another program.",
     )
 
 

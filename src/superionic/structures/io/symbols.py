@@ -185,8 +185,7 @@ def element_of_label(label: str, witnesses: Witnesses, where: str) -> str:
     element = _label_element(label.strip()[:_LONGEST], witnesses)
     if element is None:
         raise StructureError(
-            f"The file gives this site no symbol, and its label {shown(label)!r} does not say for certain which "
-            "element it is.",
+            f"The file gives this site no symbol, and its label {shown(label)!r} does not identify its element.",
             where=where,
             fix="Add the column _atom_site_type_symbol with the element of each row"
             + ("; deuterium is D, tritium is written H." if label[:1] in {"T", "D"} else ", such as Li or O2-."),

@@ -192,12 +192,12 @@ def _text(value: Any) -> str:
 
 
 def _write_text(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)
         what, fix = explained(error)
         raise StructureError(f"The file cannot be written: {what}.", where=str(path), fix=fix) from error

@@ -137,7 +137,7 @@ def count_all_compositions(
     tally = _Tally(len(actions), sites.group_order)
     relabellings = list(_relabellings(int(groups[0][1]))) if exchangeable else [((), 1)]
     for lengths, times in relabellings:
-        # A relabelling of order m cycles along with the operation: orbits on sites × levels tell how often.
+        # A relabelling of order m cycles along with the operation: orbits on sites × levels show how often.
         order = lcm(1, *lengths)
         for system in _systems(actions, inner, order):
             fixed = 1

@@ -46,7 +46,7 @@ def supercell_ewald_matrix(sites: SupercellSites) -> FloatArray:
         As :func:`ewald_matrix` gives it.
     """
     n = sites.n_sites
-    first = sites.permutations.min(axis=0)  # the smallest site of each orbit stands for it
+    first = sites.permutations.min(axis=0)  # the smallest site of each orbit represents it
     representatives = np.unique(first)
     rows = _ewald_rows(sites.cell_A, sites.fractional, representatives)
     matrix = np.empty((n, n))

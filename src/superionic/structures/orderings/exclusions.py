@@ -73,7 +73,7 @@ def find_contacts(
     min_distance_A
         The distance; None: there are no contacts.
     oxidation_states
-        Charges in e, to tell ions of opposite sign; species without one count as alike.
+        Charges in e, to identify ions of opposite sign; species without one count as alike.
     alternatives
         (n, 2) pairs of sites of which at most one is occupied, whatever their distance.
 

@@ -2,7 +2,7 @@
 
 Each part (a pool of equal cycles of sites, a cluster of cycles that exclude each other) is a polynomial whose exponents
 are the numbers of sites that the species take, and whose coefficients are numbers of ways. The ways of all parts
-together are one coefficient of the product. Products are made in one Python integer each: coefficients stand in fields
+together are one coefficient of the product. Products are made in one Python integer each: coefficients occupy fields
 of equal width, so that adding and multiplying integers adds and multiplies polynomials exactly (Kronecker, J. reine
 angew. Math. 92, 1 (1882)). The same products, when stored, serve to draw a distribution uniformly.
 """

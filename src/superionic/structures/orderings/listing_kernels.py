@@ -1,4 +1,4 @@
-"""The walk over symmetry-distinct orderings: :func:`walk` as it stands, and compiled by :func:`compiled_walk`.
+"""The walk over symmetry-distinct orderings: :func:`walk` in plain Python, and compiled by :func:`compiled_walk`.
 
 An ordering is canonical if it is lexicographically the smallest of its images, site by site in the order of the free
 sites. The walk assigns species site by site, depth first in lexicographic order, and keeps for every prefix the

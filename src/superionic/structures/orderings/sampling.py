@@ -117,7 +117,7 @@ def _draw_invariant(
     counter = InvariantDecorations(space, exclusions=exclusions, budget=budget)
     if counter.raw == 0:
         raise _impossible(space)
-    # The tables for drawing are built anew, only for the classes drawn from: nearly always the identity.
+    # The tables for drawing are rebuilt, only for the classes drawn from: nearly always the identity.
     drawer = InvariantDecorations(space, exclusions=exclusions, budget=budget, keep=True)
     if not by_orbit:
         return drawer.draw(0, n, rng)

@@ -218,7 +218,7 @@ def ordering_space(
         Sites closer than this are not both occupied if a vacancy can avoid it. For sites whose ions have opposite
         charges 2/3 of it counts (they may be bonded), for sites with hydrogen 0.4 of it. None: no exclusions.
     oxidation_states
-        Charges in e, to tell ions of opposite sign; without them all sites count as alike.
+        Charges in e, to identify ions of opposite sign; without them all sites count as alike.
 
     Raises
     ------

@@ -325,7 +325,7 @@ def _harvest(space: SwapSpace, starts: CodeArray, rng: np.random.Generator) -> H
     return Harvest(
         keys=keys,
         hashes=np.array(hashes, dtype=np.int64),
-        seen=np.zeros(1 << 16, dtype=np.int64),
+        visited=np.zeros(1 << 16, dtype=np.int64),
         codes=np.zeros((_BUFFER, space.n_free), dtype=np.uint8),
         energies=np.zeros(_BUFFER),
         sweeps=np.zeros(_BUFFER, dtype=np.int64),

@@ -92,7 +92,7 @@ class Harvest(NamedTuple):
 
     keys: IntArray
     hashes: IntArray
-    seen: IntArray
+    visited: IntArray
     codes: CodeArray
     energies: FloatArray
     sweeps: IntArray
@@ -248,18 +248,18 @@ def refresh(t: Tables, codes: CodeArray, potential: FloatArray) -> float:
 @compiled
 def harvest_state(harvest: Harvest, codes: CodeArray, energy: float, key: int, sweep: int) -> None:
     """Put a state into the buffer unless it was visited before or is too high."""
-    size = len(harvest.seen) - 1
+    size = len(harvest.visited) - 1
     slot = key & size
-    while harvest.seen[slot] != 0:
-        if harvest.seen[slot] == key:
+    while harvest.visited[slot] != 0:
+        if harvest.visited[slot] == key:
             return
         slot = (slot + 1) & size
     if harvest.filled[1] > size // 2:
         for k in range(size + 1):
-            harvest.seen[k] = 0
+            harvest.visited[k] = 0
         harvest.filled[1] = 0
         slot = key & size
-    harvest.seen[slot] = key
+    harvest.visited[slot] = key
     harvest.filled[1] += 1
     n = harvest.filled[0]
     if n == len(harvest.energies):

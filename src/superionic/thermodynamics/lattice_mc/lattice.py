@@ -275,7 +275,7 @@ class CallableEnergy:
         return np.where(np.isfinite(values), values, np.nan)
 
     def tables(self) -> None:
-        """There are none."""
+        """Return None: there are no tables."""
         return
 
 

@@ -217,7 +217,7 @@ class H5mdReader(_IndexedReader):
             elif all(0 < int(v) < len(chemical_symbols) for v in values) and max(int(v) for v in values) > 2:
                 return tuple(chemical_symbols[int(v)] for v in values)
         raise AnalysisError(
-            "The file does not say which elements its particles are.",
+            "The file does not state the elements of its particles.",
             where=where,
             fix="Name one for each species: --elements Li,Y,Cl, or a file with the atoms: --structure POSCAR.",
         )
@@ -453,7 +453,7 @@ def _h5_unit(data: Any, units: dict[str, float], options: ReadingOptions, where:
     if options.units in LENGTHS_A:
         return LENGTHS_A[options.units]
     raise AnalysisError(
-        f"The file does not say in which units its positions are ({word!r}).",
+        f"The file does not state the units of its positions ({word!r}).",
         where=where,
         fix="Name them: --units metal or real (Å), nano (nm), si (m).",
     )

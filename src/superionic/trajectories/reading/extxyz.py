@@ -126,7 +126,7 @@ class ExtxyzReader:
             )
 
     def _clock(self, comment: bytes, options: ReadingOptions) -> None:
-        """Find out what the comment lines say about time."""
+        """Determine how the comment lines state times."""
         self.step_ps: float | None = None
         self._timed = _time_fs(comment) is not None
         self._stepped = not self._timed and _TIMESTEP.search(comment) is not None
@@ -265,13 +265,13 @@ def _elements(labels: tuple[str, ...], options: ReadingOptions) -> tuple[str, ..
     """Return the elements of atoms from their labels in the file; None if a label is not an element."""
     from ase.data import atomic_numbers
 
-    given = options.elements
-    if len(given) == len(labels):
-        return given
+    named = options.elements
+    if len(named) == len(labels):
+        return named
     if set(labels) <= set(atomic_numbers):
         return labels
-    if given and all(label.isdigit() and len(label) < 4 and 0 < int(label) <= len(given) for label in labels):
-        return tuple(given[int(label) - 1] for label in labels)
+    if named and all(label.isdigit() and len(label) < 4 and 0 < int(label) <= len(named) for label in labels):
+        return tuple(named[int(label) - 1] for label in labels)
     return None
 
 

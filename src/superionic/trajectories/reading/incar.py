@@ -70,7 +70,7 @@ def beside(path: Path) -> VaspRun:
         return VaspRun(temperature_K=temperature, words=tuple(words))
     learned = tags.get("ML_LMLFF", "").strip(". ").upper().startswith("T")
     if learned and sparse is None:  # its default differs from version to version
-        words.append("the INCAR beside it names no ML_OUTBLOCK: the time between frames was not taken from it")
+        words.append("the INCAR next to it names no ML_OUTBLOCK: the time between frames was not taken from it")
         return VaspRun(temperature_K=temperature, words=tuple(words))
     steps = round(max(block, sparse or 1.0 if learned else 1.0, 1.0))
     return VaspRun(potim * steps * 1.0e-3, steps, temperature, tuple(words))

@@ -193,31 +193,31 @@ class TimeAxis:
     step: int = 0
     uneven: int = 0
 
-    def take(self, step: int, *, anew: bool = False) -> tuple[int | None, str]:
+    def take(self, step: int, *, restarted: bool = False) -> tuple[int | None, str]:
         """Return the position of a frame with a remark (or none), or None with the reason why it is left out.
 
-        ``anew``: the numbers of this file are unrelated to those of the previous one.
+        ``restarted``: the numbers of this file are unrelated to those of the previous one.
         """
         name = self.called(step)
         spacing = self.spacing or max(1, step - self.step)
         if self.index < 0:
             if self.first is not None and not _even(step - self.first, spacing):
                 self.uneven += 1
-                return None, f"{name} is not on the even axis of the frames behind it and was left out"
+                return None, f"{name} is not on the even axis of the frames after it and was left out"
             self.index, self.step = 0, step
             return 0, ""
         rise = step - self.step
-        if anew:
+        if restarted:
             self.index, self.step = self.index + 1, step
             return self.index, ""
         if rise == 0:
-            return None, f"{name} stands twice; the second was left out"
+            return None, f"{name} occurs twice; the second was left out"
         if rise > 0 and not (round(rise / spacing) >= 1 and _even(rise, spacing)):
             self.uneven += 1
             return None, f"{name} lies between the even ones ({self.called(spacing, only=True)} apart) and was left out"
         remark = ""
         if rise < 0:
-            remark = f"counting starts anew at {name}: taken to follow on the frame before"
+            remark = f"numbering restarts at {name}: assumed to follow the frame before"
             self.index += 1
         else:
             self.index += round(rise / spacing)
@@ -256,12 +256,12 @@ def in_order(readers: Sequence[TrajectoryReader]) -> tuple[list[int], str]:
     """
     firsts = first_steps(readers) if len(readers) > 1 else []
     known = [first for first in firsts if first is not None]
-    given = list(range(len(readers)))
+    as_given = list(range(len(readers)))
     if len(known) < len(readers) or len(set(known)) < len(known):
-        return given, ""
-    order = sorted(given, key=lambda k: known[k])
-    if order == given:
-        return given, ""
+        return as_given, ""
+    order = sorted(as_given, key=lambda k: known[k])
+    if order == as_given:
+        return as_given, ""
     return order, f"files were put in the order of their steps: {', '.join(readers[k].name for k in order)}"
 
 

@@ -114,7 +114,7 @@ class LammpsDumpReader:
             units = _units(path, options, run.units) or first.units
             if units is None:
                 raise AnalysisError(
-                    "The dump does not say its units.",
+                    "The dump does not state its units.",
                     where=str(path),
                     fix="Name those of the LAMMPS input: --units metal (or real, si, cgs, electron, micro, nano).",
                 )
@@ -153,13 +153,13 @@ class LammpsDumpReader:
         step_ps = run.timestep * TIMES_PS[units]
         if self.step_ps is not None and abs(self.step_ps - step_ps) > _SAME_STEP * step_ps:
             raise AnalysisError(
-                f"The time step that was given is {1000.0 * self.step_ps:g} fs; {LOG} beside the dump, which says that "
-                f"it wrote it, has {1000.0 * step_ps:g} fs.",
+                f"The time step that was given is {1000.0 * self.step_ps:g} fs; {LOG} next to the dump, which states "
+                f"that it wrote it, has {1000.0 * step_ps:g} fs.",
                 where=where,
                 fix="Leave --timestep-fs out; where the log is of another run, give --frame-interval-fs instead.",
             )
         if self.step_ps is None:
-            self._words.append(f"time step {1000.0 * step_ps:g} fs ({units}), as {LOG} beside it says")
+            self._words.append(f"time step {1000.0 * step_ps:g} fs ({units}), as {LOG} next to it says")
         self.step_ps = step_ps
 
     def blocks(  # noqa: PLR0912, PLR0915 - the states of a parser, in the order in which a file has them
@@ -231,7 +231,7 @@ class LammpsDumpReader:
                         layout.values, int(layout.identifiers), layout.lookup, *to_cell, layout.images,
                         last_frame_of, frame, collector.slot,
                     ):  # fmt: skip
-                        reason = "an atom is missing or stands twice"
+                        reason = "an atom is missing or occurs twice"
                 if not reason and step is not None:
                     window.begin += after
                     if (block := collector.add(frame, step, cell)) is not None:
@@ -369,11 +369,11 @@ def _units(path: Path, options: ReadingOptions, logged: str | None) -> str | Non
     """
     match = _UNITS.search(head(path, 4096))
     stated = None if match is None else match.group(1).decode("latin-1")
-    says = "The dump" if stated is not None else f"{LOG} beside the dump"
+    says = "The dump" if stated is not None else f"{LOG} next to the dump"
     stated = stated or logged
     if stated is not None and options.units is not None and options.units != stated:
         raise AnalysisError(
-            f"{says} says that its units are {stated[:40]}, not {options.units[:40]}.",
+            f"{says} states that its units are {stated[:40]}, not {options.units[:40]}.",
             where=str(path),
             fix="Leave --units out.",
         )
@@ -494,28 +494,28 @@ def _symbols(table: npt.NDArray[np.str_], names: list[str], options: ReadingOpti
 
     if "id" in names:
         table = table[np.argsort(table[:, names.index("id")].astype(np.int64))]
-    given = options.elements
+    named = options.elements
     if "type" in names:
         types = table[:, names.index("type")]
         distinct = sorted(set(types), key=lambda word: (len(word), word))
-        if given and all(word.isdigit() for word in distinct):
-            if max(int(word) for word in distinct) > len(given):
+        if named and all(word.isdigit() for word in distinct):
+            if max(int(word) for word in distinct) > len(named):
                 raise AnalysisError(
-                    f"The dump has atoms of type {distinct[-1]}, but {len(given)} elements are named.",
+                    f"The dump has atoms of type {distinct[-1]}, but {len(named)} elements are named.",
                     where=where,
                     fix="Name one for each type, in order: --elements Li,Y,Cl.",
                 )
-            symbols = checked_symbols(tuple(given), where)
+            symbols = checked_symbols(tuple(named), where)
             return tuple(symbols[int(word) - 1] for word in types)
-        if not given and not all(word.isdigit() for word in distinct):  # newer LAMMPS: labels of types
+        if not named and not all(word.isdigit() for word in distinct):  # newer LAMMPS: labels of types
             return checked_symbols(tuple(str(word) for word in types), where)
-    if len(given) == len(table):
-        return checked_symbols(tuple(given), where)
+    if len(named) == len(table):
+        return checked_symbols(tuple(named), where)
     if "element" in names:
         stated = checked_symbols(tuple(str(word) for word in table[:, names.index("element")]), where)
-        if given and len({*given, *stated}) > max(len(set(stated)), len(given) > 1):
+        if named and len({*named, *stated}) > max(len(set(stated)), len(named) > 1):
             raise AnalysisError(
-                f"The dump says that its elements are {', '.join(dict.fromkeys(stated))}, not {', '.join(given)}.",
+                f"The dump states that its elements are {', '.join(dict.fromkeys(stated))}, not {', '.join(named)}.",
                 where=where,
                 fix="Leave --elements out.",
             )
@@ -525,11 +525,11 @@ def _symbols(table: npt.NDArray[np.str_], names: list[str], options: ReadingOpti
         nearest = [int(np.argmin(np.abs(atomic_masses[1:] - mass))) + 1 for mass in masses]
         if all(abs(atomic_masses[n] - mass) < _MASS_TOLERANCE * mass for n, mass in zip(nearest, masses, strict=True)):
             return tuple(chemical_symbols[n] for n in nearest)
-    if len(given) == 1 and "type" not in names:  # one element is that of all atoms
-        return checked_symbols(tuple(given), where) * len(table)
+    if len(named) == 1 and "type" not in names:  # one element is that of all atoms
+        return checked_symbols(tuple(named), where) * len(table)
     shown = f"types {', '.join(distinct)}" if "type" in names else "atoms without types"
     raise AnalysisError(
-        f"The dump does not say which elements its atoms are ({shown}).",
+        f"The dump does not state the elements of its atoms ({shown}).",
         where=where,
         fix="Name the element of each type, in order: --elements Li,Y,Cl.",
     )

@@ -134,10 +134,10 @@ def _of_runs(runs: set[tuple[str, float | None, tuple[tuple[float, float], ...]]
     words = []
     step = next(iter(steps)) if len(steps) == 1 else None
     if len(steps) > 1:
-        words.append(f"{LOG} beside it names several time steps: none was taken from it")
+        words.append(f"{LOG} next to it names several time steps: none was taken from it")
     known = bool(ends) and all(held for _, _, held in runs) and all(math.isfinite(end) for end in ends)
     if known and ends[-1] - ends[0] > _SAME_TEMPERATURE_K:
-        words.append(f"{LOG} beside it says {ends[0]:g} to {ends[-1]:g} K: no temperature was taken from it")
+        words.append(f"{LOG} next to it says {ends[0]:g} to {ends[-1]:g} K: no temperature was taken from it")
     held = known and ends[-1] - ends[0] <= _SAME_TEMPERATURE_K and ends[0] > 0.0
     return LammpsRun(
         next(iter(units)),

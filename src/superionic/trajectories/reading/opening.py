@@ -65,7 +65,7 @@ def open_trajectory(
     kind = format or guess_format(file)
     if kind not in FORMATS:
         raise AnalysisError(
-            "The format of the trajectory is not known." if format is None else f"There is no format {format[:40]!r}.",
+            "The format of the trajectory is unknown." if format is None else f"There is no format {format[:40]!r}.",
             where=str(file),
             fix=f"Name it with --format: {', '.join(FORMATS)}.",
         )
@@ -82,7 +82,7 @@ def without_effect(reader: TrajectoryReader, options: ReadingOptions) -> str:
     return f"{listed} has no effect on {reader.format}" if names else ""
 
 
-def guess_format(path: Path) -> str | None:  # noqa: PLR0911 - one return for each way to tell
+def guess_format(path: Path) -> str | None:  # noqa: PLR0911 - one return for each criterion
     """Return the format of a file by its first bytes, else by its name; None if neither is conclusive."""
     first = head(path)
     for mark, kind in ((_HDF5_MARK, "h5md"), (b"- of UlmASE-Trajectory", "ase-traj")):

@@ -207,7 +207,7 @@ def read_tagged(data: Any, begin: int, end: int, powers: Any, out: Any) -> Any:
 @compiled
 def place_rows(
     values: Any, identifiers: int, lookup: Any, scale: float, origin: Any, inverse: Any, images: bool,
-    seen: Any, stamp: int, out: Any,
+    last_frame_of: Any, stamp: int, out: Any,
 ) -> Any:  # fmt: skip
     """Sort atoms by their identifiers, and convert positions to units of the cell.
 
@@ -221,7 +221,7 @@ def place_rows(
         Row of each identifier, -1 if there is none.
     scale, origin, inverse
         Fractional positions are (position · scale − origin) · inverse.
-    seen, stamp
+    last_frame_of, stamp
         (n_atoms,) marks of this frame, to detect a repeated identifier.
     out
         (n_atoms, 3).
@@ -238,9 +238,9 @@ def place_rows(
             if number < 0 or number >= lookup.shape[0]:
                 return False
             row = lookup[number]
-            if row < 0 or seen[row] == stamp:
+            if row < 0 or last_frame_of[row] == stamp:
                 return False
-            seen[row] = stamp
+            last_frame_of[row] = stamp
         x = values[k, identifiers] * scale - origin[0]
         y = values[k, identifiers + 1] * scale - origin[1]
         z = values[k, identifiers + 2] * scale - origin[2]

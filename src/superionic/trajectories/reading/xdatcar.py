@@ -84,7 +84,7 @@ class XdatcarReader:
         if is_vasp4(head(path, 4096)):
             if options.structure is None:
                 raise AnalysisError(
-                    "This XDATCAR is of VASP 4 and holds neither cell nor elements.",
+                    "This XDATCAR was written by VASP 4 and has neither cell nor elements.",
                     where=str(path),
                     fix="Name a file with both: --structure POSCAR.",
                 )
@@ -236,10 +236,10 @@ class XdatcarReader:
         rise = numbers[1] - numbers[0] if len(numbers) == 2 and min(numbers) > 0 else 1
         if rise not in (1, run.steps_a_frame):
             words = f"its configurations are numbered by {rise}, which is not NBLOCK ({run.steps_a_frame}) of the INCAR"
-            self._words = (*self._words, f"{words} beside it: the time between frames was not taken from there")
+            self._words = (*self._words, f"{words} next to it: the time between frames was not taken from there")
             return
         self.step_ps = run.frame_ps / rise
-        words = f"{1000.0 * run.frame_ps:g} fs between frames, as the INCAR beside it says (POTIM"
+        words = f"{1000.0 * run.frame_ps:g} fs between frames, as the INCAR next to it says (POTIM"
         self._words = (*self._words, f"{words} × {run.steps_a_frame})" if run.steps_a_frame > 1 else f"{words})")
 
     def _lose(self, frame: int, window: Window, reason: str, lost: int | None = 1) -> None:

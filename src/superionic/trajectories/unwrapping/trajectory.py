@@ -306,16 +306,16 @@ class _Builder:
                 self.axis.step = step
                 continue
             last = self.axis.index
-            index, words = self.axis.take(step, anew=first and not reader.counts_steps)
+            index, words = self.axis.take(step, restarted=first and not reader.counts_steps)
             if words and not (index is None and self.axis.uneven > _UNEVEN_SAID):
                 self.notices.append(ReadWarning(int(frames[k]), None, words, 0, reader.name))
             if index is None:
                 continue
             self.n_taken += 1
-            anew = first or bool(words)  # the numbers do not show how this frame follows the one before
-            placed = self._placed(frame, cell, wrapped=anew or not reader.unwrapped)
+            detached = first or bool(words)  # the numbers do not show how this frame follows the one before
+            placed = self._placed(frame, cell, wrapped=detached or not reader.unwrapped)
             missing = index - last - 1 if last >= 0 else 0
-            if anew and missing <= MOST_FILLED:
+            if detached and missing <= MOST_FILLED:
                 self._note_joint(placed, missing + 1, positions, before if first else reader.name, reader.name)
             if missing > 0 and self.previous is not None:
                 self._fill(positions, cells, missing, placed, cell)
@@ -483,7 +483,7 @@ class _Builder:
             If there are fewer than two frames.
         """
         if self.n_frames < 2:
-            lost = f"; what is wrong: {self.notices[0]}" if self.notices else ""
+            lost = f"; the first problem: {self.notices[0]}" if self.notices else ""
             raise AnalysisError(f"The trajectory has {self.n_frames} whole frames{lost}.", fix="Give at least two.")
         self._check_evenness()
         if self.joint is not None:
@@ -536,8 +536,8 @@ class _Builder:
         flags = []
         if known is not None and abs(interval - known) > _SAME_INTERVAL * known:
             flags.append(
-                f"The files (or the time step) say that {known:.6g} ps pass between frames; {interval:.6g} ps, as "
-                "given, were taken."
+                f"The files (or the time step) state {known:.6g} ps between frames; the given "
+                f"{interval:.6g} ps were used."
             )
         if self.axis.uneven > _UNEVEN_FLAGGED:
             flags.append(
@@ -550,7 +550,7 @@ class _Builder:
                 f"Not everything could be read: {lost[0]}" + (f" (and {len(lost) - 1} more)." if lost[1:] else ".")
             )
         if self.n_filled:
-            flags.append(f"{self.n_filled} missing frames of {self.n_frames} were filled by straight lines.")
+            flags.append(f"{self.n_filled} missing frames of {self.n_frames} were filled by interpolation.")
         if left_out:
             flags.append(
                 f"The trajectory has gaps of more than {MOST_FILLED} frames: the longest part without one was taken, "
@@ -560,7 +560,7 @@ class _Builder:
             u = self.unwrapper
             flags.append(
                 f"Atoms move as much as {u.largest_A:.1f} Å between frames, {u.largest_ratio:.2f} of the shortest "
-                f"lattice vector ({u.n_watched} times more than {WATCHED:g}): which way they went is not sure. Write "
+                f"lattice vector ({u.n_watched} times more than {WATCHED:g}): their direction is uncertain. Write "
                 "frames more often."
             )
         return tuple(flags)
@@ -595,9 +595,7 @@ def _step_ps(readers: Sequence[TrajectoryReader], given_ps: float | None) -> flo
             how += ", or the time step of the run: --timestep-fs 2"
         elif reader.format == "xdatcar":
             how += " (POTIM × NBLOCK of the INCAR)"
-        raise AnalysisError(
-            "The file does not say how much time passes between frames.", where=reader.name, fix=f"{how}."
-        )
+        raise AnalysisError("The file does not state the time between frames.", where=reader.name, fix=f"{how}.")
     if known and max(known) - min(known) > 1e-6 * max(known):
         if given_ps is not None:
             return None

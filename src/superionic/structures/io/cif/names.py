@@ -77,7 +77,7 @@ def check_kind(block: Block, where: str) -> None:
         If the block is one of these.
     """
     names = [*block.columns, *block.other_names]
-    modulated = next((n for n in names if _MODULATED.match(n) and _is_said(block, n)), None)
+    modulated = next((n for n in names if _MODULATED.match(n) and _has_meaning(block, n)), None)
     if modulated is not None:
         raise StructureError(
             f"The CIF describes a modulated structure ({shown(modulated)}): its atoms are those of the average cell, "
@@ -98,7 +98,7 @@ def check_kind(block: Block, where: str) -> None:
         )
 
 
-def _is_said(block: Block, name: str) -> bool:
+def _has_meaning(block: Block, name: str) -> bool:
     """Tell whether a name has a meaningful value; a modulation in 0 dimensions has none."""
     column = block.columns.get(name)
     return column is None or any(v.strip() not in {"?", ".", "", "0"} for v in column.values)

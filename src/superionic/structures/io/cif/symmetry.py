@@ -58,7 +58,7 @@ def _by_name(block: Block, cell: FloatArray, where: str) -> tuple[IntArray, Floa
     hall, name, group = block.value(*HALL_NAMES), _name(block), _number(block)
     if hall is None and name is None and group is None:
         raise StructureError(
-            "The file says nothing about its symmetry that can be understood: no operations and no space group.",
+            "The file states no usable symmetry: no operations and no space group.",
             where=where,
             fix="Add the space group, such as _space_group_name_H-M_alt 'F m -3 m', or list its operations "
             "(_space_group_symop_operation_xyz); if the file lists all atoms of the cell, "

@@ -35,7 +35,7 @@ _TOKEN = re.compile(
 
 @dataclass
 class Column:
-    """The values of one name: several if it stands in a loop.
+    """The values of one name: several if it is in a loop.
 
     Parameters
     ----------
