@@ -71,6 +71,7 @@ BENCHMARKS = (
     Benchmark("transport.py", ("--seeds", "3", "--regime", "free, 90 hops", "--frames", "1000", "--ions", "24")),
     Benchmark("series.py", ("--seeds", "2")),
     Benchmark("pathways.py", ("--seeds", "1", "--frames", "10000", "--block", "2000")),
+    Benchmark("pathways.py", ("--seeds", "0", "--frames", "0", "--scale", "4", "6", "--scale-frames", "300")),
     Benchmark(
         "pathways.py",
         ("--seeds", "0", "--frames", "0", "--peer", "{peers}", "--peer-frames", "500"),

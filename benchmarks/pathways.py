@@ -2,6 +2,7 @@
 
     PYTHONPATH=src python benchmarks/pathways.py --frames 400000
     PYTHONPATH=src python benchmarks/pathways.py --peer PYTHON_WITH_GEMDAT --peer-frames 4000
+    PYTHONPATH=src python benchmarks/pathways.py --seeds 0 --frames 0 --scale 4 8 --scale-frames 1500
 
 The trajectory is made of walkers on the sites of a simple cubic lattice (3 Å apart) with vibrations and hops of finite
 length, whose every jump is known. The peer runs in an interpreter of its own, on the same file, in the same session.
@@ -83,11 +84,11 @@ def walkers(*, n_ions, n_frames, dt, hops_per_ion_ps, vibration_A, seed, rest_ps
     return path, truth
 
 
-def lattice_sites():
+def lattice_sites(edge=EDGE):
     from superionic.transport.sites.positions import SiteSet
 
-    grid = np.array(list(itertools.product(range(EDGE), repeat=3))) / EDGE
-    return SiteSet(grid, ("x",) * len(grid), SITE_DISTANCE_A * EDGE * np.eye(3))
+    grid = np.array(list(itertools.product(range(edge), repeat=3))) / edge
+    return SiteSet(grid, ("x",) * len(grid), SITE_DISTANCE_A * edge * np.eye(3))
 
 
 def compared(found, truth, within_ps=0.6):
@@ -172,6 +173,43 @@ def speed(n_frames, block):
     )
 
 
+def scaling(edges, n_frames):
+    """Time all that is said about where ions go, and the pair distributions, in cells of so many sites along each edge.
+
+    Three of four atoms are framework, three of ten sites are taken, as in Li3YCl6.
+    """
+    from superionic.transport.sites.migration import analyse_migration
+    from superionic.transport.observables.pair_distribution import pair_distributions
+
+    print(f"\nanalysis with sites, {n_frames} frames, all of migration (CPU s), and pair distributions in 200 frames:")
+    rows = []
+    for number, edge in enumerate([edges[0], *edges]):  # the first one compiles
+        cell, sites = SITE_DISTANCE_A * edge * np.eye(3), lattice_sites(edge)
+        rng = np.random.default_rng(3)
+        n_ions = max(2, round(0.3 * len(sites)))
+        n_atoms = 4 * n_ions
+        start = np.rint(sites.fractional * edge).astype(int)[rng.permutation(len(sites))[:n_ions]]
+        part, _ = walkers(
+            n_ions=n_ions, n_frames=n_frames, dt=0.05, hops_per_ion_ps=0.05, vibration_A=0.3, seed=3, start=start
+        )
+        whole = np.empty((n_frames, n_atoms, 3), dtype=np.float32)
+        whole[:] = rng.uniform(0.0, cell[0, 0], (n_atoms, 3))
+        whole[:, :n_ions] = part
+        drift = np.zeros((n_frames, 3))
+        begin = time.process_time()
+        analyse_migration(
+            lambda w=whole, c=cell, d=drift: iter([(w, c, d)]), np.arange(n_ions), n_frames, 0.05, 600.0, sites=sites
+        )
+        middle = time.process_time()
+        pair_distributions(whole, cell, ["Li"] * n_ions + ["Cl"] * (n_atoms - n_ions))
+        if number:
+            rows.append((n_atoms, middle - begin, time.process_time() - middle))
+    for n_atoms, migration, pairs in rows:
+        times = f"{n_atoms / rows[0][0]:6.1f} × the atoms"
+        ratios = f"{migration / rows[0][1]:6.1f} × and {pairs / rows[0][2]:6.1f} × the time"
+        print(f"  {n_atoms:6d} atoms {migration:8.2f} {pairs:8.2f}   {times}, {ratios}")
+
+
 def _peak_GB():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
@@ -231,6 +269,10 @@ def main():
     )
     parser.add_argument("--frames", type=int, default=400_000, help="frames of the timing; 0: no timing")
     parser.add_argument("--block", type=int, default=10_000, help="frames in a block")
+    parser.add_argument(
+        "--scale", type=int, nargs="*", default=[], metavar="SITES", help="cells of so many sites a side"
+    )
+    parser.add_argument("--scale-frames", type=int, default=1500)
     parser.add_argument("--peer", help="Python interpreter with GEMDAT")
     parser.add_argument("--peer-frames", type=int, default=4000)
     arguments = parser.parse_args()
@@ -238,6 +280,8 @@ def main():
         truth_table(arguments.seeds)
     if arguments.frames:
         speed(arguments.frames, min(arguments.block, arguments.frames))
+    if arguments.scale:
+        scaling(arguments.scale, arguments.scale_frames)
     if arguments.peer:
         against_gemdat(arguments.peer, arguments.peer_frames)
     else:

@@ -49,6 +49,21 @@ def test_a_rotated_and_skewed_cell_has_the_same_pairs():
         assert two[pair].coordination_number == each.coordination_number
 
 
+@pytest.mark.parametrize("edge", [17.0, 60.0])
+def test_in_a_large_cell_it_is_what_all_pairs_give(edge):
+    rng = np.random.default_rng(7)
+    cell = edge * np.array([[1.0, 0.0, 0.0], [-0.3, 1.1, 0.0], [0.2, 0.1, 1.0]])
+    places = rng.uniform(-1.0, 2.0, (2, 150, 3)) @ cell  # not wrapped
+    [found] = pair_distributions(places, cell, ["Li"] * 150, r_max_A=7.5, bin_A=0.25)
+    counts = np.zeros(30)
+    for frame in places:
+        apart = (frame[:, None] - frame[None]) @ np.linalg.inv(cell)
+        distances = np.linalg.norm((apart - np.rint(apart)) @ cell, axis=-1)
+        np.fill_diagonal(distances, np.inf)
+        counts += np.histogram(distances, np.arange(31) * 0.25)[0]
+    np.testing.assert_allclose(np.diff(found.coordination, prepend=0.0) * 300.0, counts, atol=1e-9)
+
+
 def test_it_is_what_ase_counts():
     from ase import Atoms
     from ase.geometry.rdf import get_rdf

@@ -122,3 +122,52 @@ def test_density_percolation_barriers_and_errors():
     assert found.levels_per_A3[2] == pytest.approx(density.sharpened(0.15).max() * np.exp(-found.barriers_eV[2] / kt))
     with pytest.raises(AnalysisError, match="temperature"):
         density_percolation(density, 0.0)
+
+
+def test_the_merge_tree_is_that_of_a_search_from_scratch_at_each_level():
+    """Axes at each level by a search through the covering space: what floods join is checked by what it means."""
+    rng = np.random.default_rng(11)
+    grid = rng.permutation(5 * 4 * 6).reshape(5, 4, 6).astype(float) * (rng.random((5, 4, 6)) < 0.5)
+    tree = merge_tree(grid)
+    levels, ranks = np.zeros(3), np.zeros(3)
+    peaks = set(tree.peaks.tolist())
+    for level in np.unique(grid[grid > 0.0])[::-1]:
+        clusters = _clusters_above(grid, level)
+        for windings in clusters.values():
+            rank = np.linalg.matrix_rank(np.array(windings)) if windings else 0
+            for axis in range(3):
+                if levels[axis] == 0.0 and any(winding[axis] for winding in windings):
+                    levels[axis] = level
+            for dimension in range(rank):
+                ranks[dimension] = ranks[dimension] or level
+        # As many clusters as peaks that are above, less those that have ended at this level or a higher one.
+        ended = sum(grid.flat[saddle] >= level for saddle in tree.saddles)
+        begun = sum(grid.flat[peak] >= level for peak in peaks) + 1
+        assert len(clusters) == begun - ended
+    np.testing.assert_array_equal(tree.axis_levels, levels)
+    np.testing.assert_array_equal(tree.dimension_levels, ranks)
+
+
+def _clusters_above(grid, level):
+    """Return the windings that close in each cluster of voxels at or above a level, by its first voxel."""
+    steps = [step for step in itertools.product((-1, 0, 1), repeat=3) if any(step)]
+    seen, clusters = {}, {}
+    for start in zip(*np.nonzero(grid >= level), strict=True):
+        if start in seen:
+            continue
+        seen[start], queue, windings = np.zeros(3, dtype=int), [start], []
+        while queue:
+            here = queue.pop()
+            for step in steps:
+                end = np.add(here, step)
+                there = tuple(int(x) for x in end % grid.shape)
+                cell = seen[here] + end // grid.shape
+                if grid[there] < level:
+                    continue
+                if there not in seen:
+                    seen[there] = cell
+                    queue.append(there)
+                elif (cell != seen[there]).any():
+                    windings.append(tuple(cell - seen[there]))
+        clusters[start] = windings
+    return clusters

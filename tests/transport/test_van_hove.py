@@ -70,6 +70,27 @@ def test_blocks_do_not_matter():
     assert one.n_origins.tolist() == [67, 67, 65, 54]
 
 
+@pytest.mark.parametrize("edge", [1.0, 3.0])  # one bin of ions, and many of which most are out of range
+def test_the_distinct_part_counts_every_pair_that_is_in_range(edge):
+    rng = np.random.default_rng(4)
+    cell = edge * SKEW
+    earlier, later = (rng.uniform(-2.0, 2.0, (80, 3)) @ cell for _ in range(2))  # not wrapped
+    counter = VanHoveCounter(cell, (0, 1), stride=1)
+    counter.add(np.stack([earlier, later]))
+    found = counter.result(1.0)
+    edges = found.distinct_edges_A
+    assert edges[-1] == min(insphere_radius(cell), 10.0)
+    # All pairs, each by the image that fractions round to: row 0 is the mean over both frames, row 1 the one pair.
+    expected = np.zeros((2, len(edges) - 1))
+    for row, one, other in ((0, earlier, earlier), (0, later, later), (1, earlier, later)):
+        apart = (other[:, None] - one[None]) @ np.linalg.inv(cell)
+        distances = np.linalg.norm((apart - np.rint(apart)) @ cell, axis=-1)
+        np.fill_diagonal(distances, np.inf)
+        expected[row] += np.histogram(distances, edges)[0]
+    expected /= np.array([[2 * 80.0], [80.0]]) * shell_volumes(edges)
+    np.testing.assert_allclose(found.distinct_per_A3, expected, rtol=1e-12)
+
+
 def test_self_part_is_normalised_and_gaussian():
     positions = brownian(3, n_ions=60)
     found = van_hove(positions, SKEW, 1.0, r_max_A=6.0)

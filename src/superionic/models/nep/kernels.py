@@ -9,7 +9,8 @@ Arguments that all kernels share
 --------------------------------
 positions : (n_atoms, 3) in Å; types : (n_atoms,) index of the element; first : (n_atoms + 1,), neighbours : (n_pairs,),
 shift : (n_pairs,) and shifts : (n_shifts, 3) in Å are a neighbour list, r_ij = positions[j] + shifts[shift] -
-positions[i]; it may hold pairs beyond the cutoff. shape : (n_radial, k_radial, n_angular, k_angular, l_max, has_222, has_1111), counts of functions.
+positions[i]; it may hold pairs beyond the cutoff. shape : (n_radial, k_radial, n_angular, k_angular, l_max, has_222,
+has_1111), counts of functions.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from superionic.compiled import compiled_fast
+from superionic.models.nep.model import MOST_ANGULAR
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -56,8 +58,6 @@ _LN2 = math.log(2.0)
 _HALVES = 0.5 ** np.arange(64.0)
 # Harmonics are kept in rows of this length, whatever l_max, so that loops over them have a known length.
 _N_LM = 24
-MOST_ANGULAR = 16
-"""Most angular functions of a potential: rows of them have this length."""
 _G = 2 * MOST_ANGULAR
 
 
@@ -138,8 +138,8 @@ def harmonics_slope(x: float, y: float, z: float, l_max: int, h: FloatArray) -> 
 def switch(r: float, cutoff: float) -> tuple[float, float]:
     """Switching function f_c = ½ (1 + cos π r/r_c) and its derivative by r, for r up to the cutoff.
 
-    With z = r/r_c - ½ these are ½ (1 - sin πz) and -½ π/r_c cos πz, by series whose first missing terms are 10⁻¹⁷ at most:
-    a loop over them uses vector instructions, and no digit depends on a library.
+    With z = r/r_c - ½ these are ½ (1 - sin πz) and -½ π/r_c cos πz, by series whose first missing terms are 10⁻¹⁷ at
+    most: a loop over them uses vector instructions, and no digit depends on a library.
     """
     z = r / cutoff - 0.5
     w = z * z
@@ -195,9 +195,9 @@ def _products(
 ) -> None:
     """Write u @ matrix to ``out[:columns]`` and v @ matrix to ``out[width:width + columns]``.
 
-    All arrays are flat: u and v begin at ``at_u`` and ``at_v`` of ``rows`` and have a ``stride``; ``matrix`` has ``depth``
-    rows (a multiple of three) of ``width``. With a width that is known where this is inlined, and indices that cannot
-    be negative, the compiler needs no more than a glance to see that it may use vector instructions.
+    All arrays are flat: u and v begin at ``at_u`` and ``at_v`` of ``rows`` and have a ``stride``; ``matrix`` has
+    ``depth`` rows (a multiple of three) of ``width``. With a width that is known where this is inlined, and indices
+    that cannot be negative, few tests show the compiled code that it may use its vector instructions.
     """
     for r in range(0, depth, 3):
         u0, u1, u2 = rows[at_u + r * stride], rows[at_u + (r + 1) * stride], rows[at_u + (r + 2) * stride]
@@ -329,7 +329,7 @@ def _network(
     hidden: FloatArray,
     slope: FloatArray,
 ) -> float:
-    """Energy of the one-layer network; dE/dq into ``fp``, activations into ``hidden``, dE by their sums into ``slope``."""
+    """Energy of the one-layer network; dE/dq into ``fp``, activations into ``hidden``, dE by sums into ``slope``."""
     n_neurons, dim = len(b0), by_neuron.shape[1]
     for m in range(n_neurons):
         hidden[m] = -b0[m]
@@ -339,7 +339,7 @@ def _network(
         x = hidden[m]
         # tanh |x| = (1 - e)/(1 + e) with e = exp -2|x| = 2^-n exp -f.
         y = 2.0 * abs(x)
-        y = 43.0 if y > 43.0 else y
+        y = 43.0 if y > 43.0 else y  # noqa: FURB136 - what is not a number stays so
         n = int(y / _LN2 + 0.5) if y <= 43.0 else 0
         f = y - n * _LN2
         e = _DECAY[11] + f * (_DECAY[12] + f * _DECAY[13])
@@ -449,7 +449,7 @@ def _bonds_of_atom(
 
 
 @compiled_fast
-def _descriptors_of_atom(
+def _descriptors_of_atom(  # noqa: PLR0912 - one compiled loop
     ti: int,
     types: IntArray,
     cutoffs: FloatArray,
@@ -595,7 +595,9 @@ def evaluate(  # noqa: PLR0915 - one compiled loop
                 whole += 0.5 * total
             radial[t, 0] += whole
         for n in range(n_angular):
-            _invariants_slope(s[n * _N_LM :], l_max, shape[5], shape[6], n_angular, n, fp, n_radial, weights[n * _N_LM :])
+            _invariants_slope(
+                s[n * _N_LM :], l_max, shape[5], shape[6], n_angular, n, fp, n_radial, weights[n * _N_LM :]
+            )
         for p in range(n_bonds):
             tj = types[near[0, p]]
             u = bonds[3, p] / rr - 1.0
@@ -760,7 +762,9 @@ def add_gradient(
                 for k in range(k_radial):
                     d_radial[ti, t, n, k] += weight * fp[n] * sums[t, k]
         for n in range(n_angular):
-            _invariants_slope(s[n * _N_LM :], l_max, shape[5], shape[6], n_angular, n, fp, n_radial, weights[n * _N_LM :])
+            _invariants_slope(
+                s[n * _N_LM :], l_max, shape[5], shape[6], n_angular, n, fp, n_radial, weights[n * _N_LM :]
+            )
         for b in range(n_angular_bonds):
             p = near[1, b]
             tj = types[near[0, p]]

@@ -25,6 +25,9 @@ IntArray = npt.NDArray[np.int64]
 LEARNED = ("c_radial", "c_angular", "w0", "b0", "w1", "bias_eV")
 """Names of the arrays that training changes."""
 
+MOST_ANGULAR = 16
+"""Most angular functions that can be evaluated; GPUMD takes no more than 13."""
+
 _ZBL = (0.18175, 3.1998, 0.50986, 0.94229, 0.28022, 0.4029, 0.02817, 0.20162)
 _ALWAYS_ON = 20.0  # tanh of this is 1 to the last digit of double precision
 _MOST_FLEXIBLE = 10  # elements
@@ -106,6 +109,11 @@ class NepModel:
                 )
         if not 1 <= l_max <= 4:
             raise PotentialError(f"A NEP with l_max = {l_max} cannot be evaluated here.", fix="Use l_max from 1 to 4.")
+        if n_angular > MOST_ANGULAR:
+            raise PotentialError(
+                f"A NEP with {n_angular} angular functions cannot be evaluated here.",
+                fix=f"Use at most {MOST_ANGULAR} (n_max up to {MOST_ANGULAR - 1}).",
+            )
         if not 0.0 < self.cutoffs_A[1] <= self.cutoffs_A[0]:
             raise PotentialError("The angular cutoff of a NEP must be positive and not beyond the radial one.")
 

@@ -18,6 +18,8 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
+_UNIT: FloatArray = np.eye(3)
+_PERIODIC = np.ones(3, dtype=bool).tobytes()
 _MOST_SHIFTS = 4096
 """Where atoms have wandered through so many cells, only the translations that occur are kept."""
 
@@ -56,8 +58,9 @@ class NeighbourList:
         self._images: FloatArray = np.zeros((0, 3))
         self._positions: FloatArray = np.zeros((0, 3))
         self._cell: FloatArray = np.zeros((3, 3))
-        self._shifts_cell: FloatArray = np.zeros((3, 3))
-        self._pbc = np.zeros(3, dtype=bool)
+        # Bytes, which are compared in no time: of the cell and pbc of the list, and of the cell of the shifts.
+        self._made_for = (b"", b"")
+        self._shifts_for = b""
 
     def update(self, positions_A: FloatArray, cell_A: FloatArray, pbc: BoolArray) -> None:
         """Bring the list up to date for these positions (n_atoms, 3) and this cell, both in Å.
@@ -67,10 +70,10 @@ class NeighbourList:
         CalculationFailed
             If atoms are more than some hundred thousand cells apart.
         """
-        if self._still_holds(positions_A, cell_A, pbc):
-            if not np.array_equal(cell_A, self._shifts_cell):
-                self.shifts_A = _exact_shifts(self._images, cell_A)
-                self._shifts_cell = cell_A.copy()
+        cell, made_for = cell_A.tobytes(), (cell_A.tobytes(), pbc.tobytes())
+        if self._still_holds(positions_A, cell_A, made_for):
+            if cell != self._shifts_for:
+                self.shifts_A, self._shifts_for = _exact_shifts(self._images, cell_A), cell
             return
         basis = np.array(cell_A, dtype=np.float64)
         for axis in np.flatnonzero(~pbc):
@@ -91,20 +94,19 @@ class NeighbourList:
             used, shift = np.unique(shift, return_inverse=True)
         self.shift = shift
         self._images = np.stack(np.unravel_index(used, sizes), axis=1).astype(np.float64) - farthest
-        self._positions, self._cell, self._pbc = positions_A.copy(), cell_A.copy(), pbc.copy()
-        self.shifts_A = _exact_shifts(self._images, cell_A)
-        self._shifts_cell = cell_A.copy()
+        self._positions, self._cell, self._made_for = positions_A.copy(), cell_A.copy(), made_for
+        self.shifts_A, self._shifts_for = _exact_shifts(self._images, cell_A), cell
         self.n_built += 1
 
-    def _still_holds(self, positions: FloatArray, cell: FloatArray, pbc: BoolArray) -> bool:
-        if len(positions) != len(self._positions) or not np.array_equal(pbc, self._pbc):
+    def _still_holds(self, positions: FloatArray, cell: FloatArray, made_for: tuple[bytes, bytes]) -> bool:
+        if len(positions) != len(self._positions) or made_for[1] != self._made_for[1]:
             return False
-        strain, map_ = 0.0, np.eye(3)
-        if not np.array_equal(cell, self._cell):
-            if not pbc.all():
+        strain, map_ = 0.0, _UNIT
+        if made_for[0] != self._made_for[0]:
+            if made_for[1] != _PERIODIC:
                 return False
             map_ = np.ascontiguousarray(np.linalg.solve(self._cell, cell))
-            strain = float(np.linalg.norm(map_ - np.eye(3)))
+            strain = float(np.linalg.norm(map_ - _UNIT))
         moved = _farthest_move(positions, self._positions, map_)
         # A pair that is not in the list was farther than cutoff + skin; strain and motion bring it this much nearer.
         return (self.cutoff_A + self.skin_A) * (1.0 - strain) - 2.0 * moved > self.cutoff_A
@@ -160,10 +162,8 @@ def _build(  # noqa: PLR0912, PLR0915 - one compiled loop
                 turns[i, a] = int(np.floor(f))
                 f -= turns[i, a]
             wrapped[i, a] = f
-            if f < low[a]:
-                low[a] = f
-            if f > high[a]:
-                high[a] = f
+            low[a] = min(f, low[a])  # in this order, what is not a number changes neither
+            high[a] = max(f, high[a])
     farthest = np.empty(3, dtype=np.int64)
     bins = np.empty(3, dtype=np.int64)
     width = np.empty(3)

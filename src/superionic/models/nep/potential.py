@@ -46,7 +46,7 @@ class NepPotential(BasePotential):
         self._warned = False
         self._list = NeighbourList(float(model.cutoffs_A[0]))
         self._arrays = model.kernel_arrays()
-        self._numbers: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+        self._numbers = b""
         self._types: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
 
     def evaluate(self, atoms: Atoms, *, stress: bool = True) -> Prediction:
@@ -94,8 +94,9 @@ class NepPotential(BasePotential):
         )
         voigt = None
         if stress:
-            sigma = 0.5 * (virial + virial.T) / atoms.get_volume()
-            voigt = sigma[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+            (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = virial.tolist()
+            sides = np.array([xx, yy, zz, 0.5 * (yz + zy), 0.5 * (xz + zx), 0.5 * (xy + yx)])
+            voigt = sides / abs(float(np.linalg.det(atoms.cell.array)))
         return Prediction(float(energies.sum()), forces, voigt)
 
     def descriptors(self, atoms: Atoms) -> FloatArray:
@@ -148,10 +149,11 @@ class NepPotential(BasePotential):
         return self.model.to_text()
 
     def _prepare(self, atoms: Atoms) -> FloatArray:
-        if not np.array_equal(atoms.numbers, self._numbers):
+        numbers = atoms.numbers.tobytes()
+        if numbers != self._numbers:
             self.check_elements(atoms)
-            self._numbers = np.array(atoms.numbers, dtype=np.int64)
-            self._types = self.model.types_of(self._numbers)
+            self._types = self.model.types_of(atoms.numbers)
+            self._numbers = numbers
         positions = np.ascontiguousarray(atoms.positions, dtype=np.float64)
         self._list.update(positions, np.array(atoms.cell.array, dtype=np.float64), np.array(atoms.pbc, dtype=bool))
         return positions

@@ -93,7 +93,7 @@ class VanHoveCounter:
     lags
         Lags in frames; 0 adds the pair distribution ρg(r) as the first row of G_d.
     stride
-        Every how many frames a time origin is. G_d costs the square of the number of ions for each.
+        Every how many frames a time origin is.
     columns
         Indices of the mobile ions; all atoms if omitted.
     r_max_A, bin_A
@@ -154,15 +154,11 @@ class VanHoveCounter:
         self._beyond[i] += int((~inside).sum())
         if not self._distinct:
             return
-        x = (later.astype(np.float64) @ self._inverse)[:, None, :] - (earlier.astype(np.float64) @ self._inverse)[None]
-        x -= np.rint(x)
-        pairs = x @ self._cell
-        distances = np.sqrt(np.einsum("ija,ija->ij", pairs, pairs))
-        np.fill_diagonal(distances, np.inf)
-        reach = self._distinct_edges[-1]
-        near = distances[distances < reach]
-        bins = np.minimum((near / self._distinct_edges[1]).astype(np.int64), len(self._distinct_edges) - 2)
-        self._pairs[i] += np.bincount(bins, minlength=len(self._distinct_edges) - 1)
+        from superionic.transport.observables.pair_kernels import count_separations
+
+        before, after = (np.ascontiguousarray(x.astype(np.float64) @ self._inverse) for x in (earlier, later))
+        edges = self._distinct_edges
+        count_separations(before, after, self._cell, self._inverse, edges[-1], edges[1], self._pairs[i])
 
     def result(self, frame_interval_ps: float) -> VanHove:
         """Return the functions of all frames so far.

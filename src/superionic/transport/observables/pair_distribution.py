@@ -101,7 +101,7 @@ def pair_distributions(
     AnalysisError
         For shapes that do not fit together, or bins that are none.
     """
-    from superionic.transport.observables.pair_kernels import count_pairs
+    from superionic.transport.observables.pair_kernels import count_near_pairs, count_pairs
 
     positions = np.asarray(positions_A)
     n_frames, n_atoms = positions.shape[:2]
@@ -134,10 +134,14 @@ def pair_distributions(
         cell = np.ascontiguousarray(cells if cells.ndim == 2 else cells[frame])
         # Positions are in the frame of the mean cell where the cell changes: fractions of it hold in both.
         fractional = np.ascontiguousarray(np.asarray(positions[frame], dtype=np.float64) @ np.linalg.inv(mean_cell))
-        count_pairs(fractional, cell, kinds, rows, reach, bin_A, counts[part])
+        here = np.ascontiguousarray(on[frame], dtype=np.int64) if names else rows
+        inverse = np.ascontiguousarray(np.linalg.inv(cell))
+        for of, into in ((rows, counts[part]), *([(here, by_site[part])] if names else [])):
+            if reach.any():
+                count_pairs(fractional, cell, kinds, of, reach, bin_A, into)
+            else:
+                count_near_pairs(fractional, cell, inverse, kinds, of, bin_A, into)
         if names:
-            here = np.ascontiguousarray(on[frame], dtype=np.int64)
-            count_pairs(fractional, cell, kinds, here, reach, bin_A, by_site[part])
             on_site[part] += np.bincount(here[here >= 0], minlength=len(names))
         volumes[part] += abs(float(np.linalg.det(cell)))
         per_part[part] += 1

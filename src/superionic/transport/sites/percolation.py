@@ -66,8 +66,8 @@ def merge_tree(grid: FloatArray) -> MergeTree:
     if not np.isfinite(values).all() or values.min() < 0.0:
         raise AnalysisError("A density must be finite and not negative.")
     flat = values.ravel()
-    order = np.argsort(-flat, kind="stable")
-    order = np.ascontiguousarray(order[: int(np.count_nonzero(flat))])
+    above = np.flatnonzero(flat)
+    order = above[np.argsort(-flat[above], kind="stable")]
     axis_at, rank_at = np.full(3, -1, dtype=np.int64), np.full(3, -1, dtype=np.int64)
     merges = np.zeros((len(order), 10), dtype=np.int64)
     n_merges = flood(flat, order, np.array(values.shape, dtype=np.int64), axis_at, rank_at, merges)

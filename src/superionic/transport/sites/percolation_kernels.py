@@ -108,22 +108,21 @@ def flood(  # noqa: PLR0912, PLR0915 -- one loop over neighbours; calls would co
     """
     na, nb, nc = shape[0], shape[1], shape[2]
     n = na * nb * nc
-    parent = np.full(n, -1, dtype=np.int64)
-    offset = np.zeros((n, 3), dtype=np.int64)
-    size = np.zeros(n, dtype=np.int64)
-    basis = np.zeros((n, 3, 3), dtype=np.int64)
-    rank = np.zeros(n, dtype=np.int64)
-    axes = np.zeros(n, dtype=np.int64)
-    peak = np.full(n, -1, dtype=np.int64)
+    # Each peak is a node. A voxel has a node and its own cell as seen from that peak, so that what is joined, followed
+    # and searched are the few thousand peaks, which fit into the cache.
+    node_of = np.full(n, -1, dtype=np.int32)
+    cell = np.zeros((n, 3), dtype=np.int32)
+    room, n_nodes = 1024, 0
+    parent, offset = np.zeros(room, dtype=np.int64), np.zeros((room, 3), dtype=np.int64)
+    size, basis = np.zeros(room, dtype=np.int64), np.zeros((room, 3, 3), dtype=np.int64)
+    rank, axes, peak = np.zeros(room, dtype=np.int64), np.zeros(room, dtype=np.int64), np.zeros(room, dtype=np.int64)
     n_merges = 0
     best_rank, best_axes = 0, 0
     for voxel in order:
-        parent[voxel] = voxel
-        size[voxel] = 1
-        peak[voxel] = voxel
         ia = voxel // (nb * nc)
         ib = (voxel // nc) % nb
         ic = voxel % nc
+        root = -1
         own, oa, ob, oc = -1, 0, 0, 0  # the highest neighbour so far, and its cell
         for da in range(-1, 2):
             for db in range(-1, 2):
@@ -133,12 +132,27 @@ def flood(  # noqa: PLR0912, PLR0915 -- one loop over neighbours; calls would co
                     sb = -1 if jb < 0 else (1 if jb >= nb else 0)
                     sc = -1 if jc < 0 else (1 if jc >= nc else 0)
                     other = ((ja - sa * na) * nb + jb - sb * nb) * nc + jc - sc * nc
-                    if (da == 0 and db == 0 and dc == 0) or parent[other] < 0:
+                    if node_of[other] < 0:
                         continue
-                    ra = find_root(parent, offset, voxel)
-                    rb = find_root(parent, offset, other)
-                    pa, pb = peak[ra], peak[rb]
-                    if ra != rb and own >= 0:
+                    node = node_of[other]
+                    beside = find_root(parent, offset, node)
+                    # The cell of the root beside, where the voxel is in cell zero.
+                    xa = sa - cell[other, 0] - offset[node, 0]
+                    xb = sb - cell[other, 1] - offset[node, 1]
+                    xc = sc - cell[other, 2] - offset[node, 2]
+                    if root < 0:
+                        # A voxel with a neighbour is no peak, even if it is as high.
+                        root, ra, rb, rc = beside, xa, xb, xc
+                        node_of[voxel] = root
+                        cell[voxel, 0], cell[voxel, 1], cell[voxel, 2] = -ra, -rb, -rc
+                        size[root] += 1
+                    elif beside == root:
+                        wa, wb, wc = xa - ra, xb - rb, xc - rc
+                        if wa != 0 or wb != 0 or wc != 0:
+                            rank[root] = extend_basis(basis[root], rank[root], wa, wb, wc)
+                            axes[root] |= (1 if wa != 0 else 0) | (2 if wb != 0 else 0) | (4 if wc != 0 else 0)
+                    else:
+                        pa, pb = peak[root], peak[beside]
                         row = merges[n_merges]
                         row[3] = voxel
                         if values[pa] < values[pb] or (values[pa] == values[pb] and pa > pb):
@@ -150,13 +164,25 @@ def flood(  # noqa: PLR0912, PLR0915 -- one loop over neighbours; calls would co
                             row[4], row[5], row[6] = sa, sb, sc
                             row[7], row[8], row[9] = oa, ob, oc
                         n_merges += 1
-                    higher = pb if values[pb] > values[pa] or (values[pb] == values[pa] and pb < pa) else pa
-                    if own < 0:
-                        higher = pb  # a voxel with a neighbour is no peak, even if it is as high
-                    peak[join(parent, offset, size, basis, rank, axes, voxel, other, sa, sb, sc)] = higher
+                        higher = pb if values[pb] > values[pa] or (values[pb] == values[pa] and pb < pa) else pa
+                        joined = join(parent, offset, size, basis, rank, axes, root, beside, xa - ra, xb - rb, xc - rc)
+                        peak[joined] = higher
+                        if joined != root:
+                            root, ra, rb, rc = joined, xa, xb, xc
                     if own < 0 or values[other] > values[own]:
                         own, oa, ob, oc = other, sa, sb, sc
-        root = find_root(parent, offset, voxel)
+        if root < 0:
+            if n_nodes == room:
+                parent, offset = np.concatenate((parent, parent)), np.concatenate((offset, offset))
+                size, basis = np.concatenate((size, size)), np.concatenate((basis, basis))
+                rank, axes = np.concatenate((rank, rank)), np.concatenate((axes, axes))
+                peak = np.concatenate((peak, peak))
+                room *= 2
+            root = n_nodes
+            n_nodes += 1
+            parent[root], size[root], rank[root], axes[root], peak[root] = root, 1, 0, 0, voxel
+            offset[root, 0], offset[root, 1], offset[root, 2] = 0, 0, 0
+            node_of[voxel] = root
         if rank[root] > best_rank:
             for k in range(best_rank, rank[root]):
                 rank_at[k] = voxel
