@@ -42,6 +42,7 @@ _PRINT = (
     "engines list",
     "engines check",
     "labels check",
+    "models compare",
     "store size",
     "store verify",
 )
@@ -54,6 +55,7 @@ _MODULES = {
     **dict.fromkeys(("submit", "cancel", "doctor"), "cluster"),
     "engines": "engines",
     "labels": "labels",
+    "models": "models",
     "train": "train",
     "store": "store",
 }

@@ -11,8 +11,9 @@ pairs at short distances are shown on purpose.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -21,7 +22,7 @@ import numpy.typing as npt
 from ase import Atoms
 
 from superionic.errors import CalculationFailed, StageError
-from superionic.potentials.base import Potential, Prediction
+from superionic.potentials.base import BasePotential, Potential, Prediction
 from superionic.potentials.neighbours import pairs_within
 from superionic.thermodynamics.selection import random_strain
 from superionic.training.dataset import LabelledSet, Targets
@@ -289,12 +290,12 @@ def label_structures(
     kept_groups: list[str] = []
     values: list[Prediction] = []
     dropped: list[str] = []
-    for number, (atoms, group) in enumerate(zip(structures, groups, strict=True)):
+    for number, (atoms, group, prediction) in enumerate(
+        zip(structures, groups, _predictions(potential, structures), strict=True)
+    ):
         reason = ""
-        try:
-            prediction = potential.evaluate(atoms)
-        except CalculationFailed as failure:
-            reason = failure.reason
+        if isinstance(prediction, CalculationFailed):
+            reason = prediction.reason
         else:
             largest = float(np.linalg.norm(prediction.forces_eV_per_A, axis=1).max())
             if not prediction.is_finite:
@@ -310,6 +311,23 @@ def label_structures(
         if progress is not None:
             progress((number + 1) / len(structures), "structures")
     return TeacherLabels(_as_set(kept, kept_groups, values, potential), tuple(dropped))
+
+
+def _predictions(potential: Potential, structures: Sequence[Atoms]) -> Iterator[Prediction | CalculationFailed]:
+    """Evaluate structures, as many at once as the potential is made for; of one that fails, give the failure."""
+    together = potential.together if isinstance(potential, BasePotential) else 1
+    for first in range(0, len(structures), together):
+        some = structures[first : first + together]
+        if isinstance(potential, BasePotential) and together > 1:
+            with contextlib.suppress(CalculationFailed):  # one of them fails: then each by itself, to know which
+                made = potential.evaluate_many(some)
+                yield from made
+                continue
+        for atoms in some:
+            try:
+                yield potential.evaluate(atoms)
+            except CalculationFailed as failure:
+                yield failure
 
 
 def _as_set(

@@ -92,6 +92,8 @@ class _Graph:
 class NequixPotential(BasePotential):
     """Nequix; make it with :func:`load`."""
 
+    together = 64
+
     def __init__(
         self, identity: PotentialIdentity, network: Any, settings: Mapping[str, Any], *, device: str = "cpu"
     ) -> None:
