@@ -9,10 +9,12 @@ from typing import Any
 
 from superionic.errors import EngineError
 from superionic.execution.engines import CORE, EngineLocation, resolve_engine
+from superionic.execution.kept_files import kept
 from superionic.execution.worker import call_once
 from superionic.execution.worker_process import WorkerProcess
 from superionic.potentials.base import Potential, describe_potential, load_potential
 from superionic.potentials.remote import RemotePotential, answer
+from superionic.registry import find
 
 
 def load_model(name: str, *, model: str | None = None, threads: int = 1, **options: Any) -> Potential:
@@ -47,6 +49,11 @@ def load_model(name: str, *, model: str | None = None, threads: int = 1, **optio
     known: dict[str, Any] = {
         key: str(Path(value).absolute()) if key == "file" else value for key, value in options.items()
     }
+    family = find(name)
+    data = None if family is None else family.data_named(model)
+    if data is not None and "file" not in known:
+        resolve_engine(data.name)
+        known["file"] = str(kept(data.kept_name))
     engine = describe_potential(name, model, **known).engine
     location = resolve_engine(engine)
     if engine == CORE or location.kind == "current":

@@ -3,7 +3,7 @@
 Frames are those of the GPAW labels of Li3YCl6 (30 atoms), and rattled copies of them. Any Python that has superionic
 starts the one of the engine::
 
-    python benchmarks/nequix.py nequix-omat-1.nqx --frames 100 --peer-frames 20
+    python benchmarks/label_cost.py nequix-omat-1.nqx --frames 100 --peer-frames 20
 
 Times are CPU seconds on one thread, those of compiling apart. All are measured in one run, and what the ways give is
 compared. ``test`` instead of a file is a small network, which shows that the benchmark runs.
@@ -54,7 +54,7 @@ def timed(run: Callable[[], list[Prediction]]) -> tuple[list[Prediction], float,
     return made, second_s, first_s - second_s
 
 
-def main() -> None:  # noqa: PLR0915 - one table, row by row
+def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("file", help="nequix-omat-1.nqx or nequix-mp-1.nqx; or test")
