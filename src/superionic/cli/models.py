@@ -59,7 +59,9 @@ _COLUMNS = ("model", "meV/atom", "RMSE", "meV/Å", "RMSE", "MPa", "slope", "bias
 
 def _show(result: ModelComparison) -> None:
     console = Console()
-    table = Table(*_COLUMNS, title=f"mean absolute errors on {result.n_labels} labels")
+    table = Table(title=f"mean absolute errors on {result.n_labels} labels")
+    for name in _COLUMNS:
+        table.add_column(name, overflow="fold")
     for each in result.models:
         found = each.errors
         table.add_row(

@@ -10,9 +10,10 @@ xx, yy, zz, yz, xz, xy (positive under tension, negative under compression).
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -190,6 +191,29 @@ class BasePotential:
     def calculator(self, *, stress: bool = True) -> PotentialCalculator:
         """Give an ASE calculator that evaluates this potential."""
         return PotentialCalculator(self, stress=stress)
+
+
+def evaluate_each(potential: Potential, structures: Sequence[Atoms]) -> Iterator[Prediction | CalculationFailed]:
+    """Evaluate structures with stress, as many at once as the potential is made for; one that fails gives its failure.
+
+    Raises
+    ------
+    PotentialError
+        If an element is not covered.
+    """
+    together = potential.together if isinstance(potential, BasePotential) else 1
+    for first in range(0, len(structures), together):
+        some = structures[first : first + together]
+        if isinstance(potential, BasePotential) and together > 1:
+            with contextlib.suppress(CalculationFailed):  # one of them fails: then each by itself, to know which
+                made = potential.evaluate_many(some)
+                yield from made
+                continue
+        for atoms in some:
+            try:
+                yield potential.evaluate(atoms)
+            except CalculationFailed as failure:
+                yield failure
 
 
 class PotentialCalculator(Calculator):  # type: ignore[misc]  # ASE has no type hints

@@ -11,10 +11,11 @@ from ase import Atoms
 
 from superionic.errors import CalculationFailed
 from superionic.execution.task import Context, Task, task
+from superionic.potentials.base import evaluate_each
 from superionic.stages.base import ChosenPotential, Workbench, load
 from superionic.training.dataset import Targets
 
-_TIMED = 5
+_TIMED = 3
 
 
 def predictions(bench: Workbench, label: str, structures: Sequence[Atoms], potential: ChosenPotential) -> Task[Targets]:
@@ -71,14 +72,19 @@ def timed_task(context: Context, *, potential: ChosenPotential, atoms: Sequence[
     """Evaluate structures, a failure at its own cost, and time some of them once more."""
     loaded = load(potential, context)
     made, evaluated, failures = [], [], []
-    for number, structure in enumerate(atoms):
-        try:
-            made.append(loaded.evaluate(structure))
+    for number, outcome in enumerate(evaluate_each(loaded, atoms)):
+        if isinstance(outcome, CalculationFailed):
+            failures.append(outcome.reason)
+        else:
+            made.append(outcome)
             evaluated.append(number)
-        except CalculationFailed as failure:
-            failures.append(failure.reason)
         context.progress((number + 1) / len(atoms), "structures")
-    again = [atoms[number] for number in evaluated[:_TIMED]]
+    # As in dynamics: a structure that moves a little, after a first evaluation that compiles and makes lists.
+    again = [atoms[evaluated[0]].copy() for _ in range(_TIMED)] if evaluated else []
+    for seed, structure in enumerate(again):
+        structure.rattle(0.01, seed=seed)
+    for structure in again[:1]:
+        loaded.evaluate(structure)
     began = time.process_time()
     for structure in again:
         loaded.evaluate(structure)

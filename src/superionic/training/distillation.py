@@ -11,9 +11,8 @@ pairs at short distances are shown on purpose.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -22,7 +21,7 @@ import numpy.typing as npt
 from ase import Atoms
 
 from superionic.errors import CalculationFailed, StageError
-from superionic.potentials.base import BasePotential, Potential, Prediction
+from superionic.potentials.base import Potential, Prediction, evaluate_each
 from superionic.potentials.neighbours import pairs_within
 from superionic.thermodynamics.selection import random_strain
 from superionic.training.dataset import LabelledSet, Targets
@@ -291,7 +290,7 @@ def label_structures(
     values: list[Prediction] = []
     dropped: list[str] = []
     for number, (atoms, group, prediction) in enumerate(
-        zip(structures, groups, _predictions(potential, structures), strict=True)
+        zip(structures, groups, evaluate_each(potential, structures), strict=True)
     ):
         reason = ""
         if isinstance(prediction, CalculationFailed):
@@ -311,23 +310,6 @@ def label_structures(
         if progress is not None:
             progress((number + 1) / len(structures), "structures")
     return TeacherLabels(_as_set(kept, kept_groups, values, potential), tuple(dropped))
-
-
-def _predictions(potential: Potential, structures: Sequence[Atoms]) -> Iterator[Prediction | CalculationFailed]:
-    """Evaluate structures, as many at once as the potential is made for; of one that fails, give the failure."""
-    together = potential.together if isinstance(potential, BasePotential) else 1
-    for first in range(0, len(structures), together):
-        some = structures[first : first + together]
-        if isinstance(potential, BasePotential) and together > 1:
-            with contextlib.suppress(CalculationFailed):  # one of them fails: then each by itself, to know which
-                made = potential.evaluate_many(some)
-                yield from made
-                continue
-        for atoms in some:
-            try:
-                yield potential.evaluate(atoms)
-            except CalculationFailed as failure:
-                yield failure
 
 
 def _as_set(
