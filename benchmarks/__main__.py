@@ -87,6 +87,7 @@ BENCHMARKS = (
         ("li3ycl6", "--small", "--epochs", "60", "--length-ps", "2", "--teacher-ps", "0.6", "--engines", "chgnet"),
         engine="chgnet",
     ),
+    Benchmark("label_cost.py", ("test", "--frames", "20", "--alone-frames", "5"), engine="nequix"),
     Benchmark("slurm.py", ("{slurm}", "--segments", "4")),
 )
 PARTS = ("walkers.py", "trajectory_files.py", "__main__.py")

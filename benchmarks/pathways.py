@@ -178,8 +178,8 @@ def scaling(edges, n_frames):
 
     Three of four atoms are framework, three of ten sites are taken, as in Li3YCl6.
     """
-    from superionic.transport.sites.migration import analyse_migration
     from superionic.transport.observables.pair_distribution import pair_distributions
+    from superionic.transport.sites.migration import analyse_migration
 
     print(f"\nanalysis with sites, {n_frames} frames, all of migration (CPU s), and pair distributions in 200 frames:")
     rows = []

@@ -12,6 +12,7 @@ from superionic.version import __version__
 
 if TYPE_CHECKING:
     from superionic.campaign.analysing import analyse
+    from superionic.campaign.comparing import compare_models
     from superionic.campaign.loading import load_model
     from superionic.campaign.run import Campaign
     from superionic.campaign.trial import try_crystal
@@ -26,6 +27,7 @@ __all__ = [
     "SuperionicError",
     "__version__",
     "analyse",
+    "compare_models",
     "enumerate_orderings",
     "load_model",
     "read_crystal",
@@ -38,6 +40,7 @@ _HOMES = {
     "Campaign": "superionic.campaign.run",
     "SuperionicError": "superionic.errors",
     "analyse": "superionic.campaign.analysing",
+    "compare_models": "superionic.campaign.comparing",
     "enumerate_orderings": "superionic.enumeration.request",
     "load_model": "superionic.campaign.loading",
     "read_crystal": "superionic.enumeration.crystal",

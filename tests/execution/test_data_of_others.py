@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 import pytest
 
+import superionic
 from superionic import Campaign
 from superionic.errors import EngineError, PotentialError
 from superionic.execution import engine_install, engine_specs, engines, kept_files
@@ -166,6 +167,11 @@ def test_in_cells_that_stay_it_asks_only_to_be_installed(root, tmp_path, home, r
     assert caught.value.fix == "superionic engines install nep89"
 
 
+def test_notebooks_are_told_to_install_it(home):
+    with pytest.raises(EngineError, match="not installed"):
+        superionic.load_model("nep", model="nep89")
+
+
 def campaign(root, folder, rest):
     file = folder / "c.yaml"
     file.write_text((TEXT + rest).replace("FILE", str(root / "examples" / "li3ycl6" / "li3ycl6_p-3m1.cif")))
@@ -183,7 +189,8 @@ def installed():
 @pytest.mark.skipif(not installed(), reason="nep89 is not installed")
 def test_its_header_names_the_elements_on_record_and_it_is_cautioned_against(root, tmp_path):
     assert engines.check_engine("nep89").passed
-    potential = load_potential("nep", model="nep89", file=str(stored_path(NEP89.kept_name)))
+    potential = superionic.load_model("nep", model="nep89")
+    assert potential.identity == describe_potential("nep", "nep89")
     with pytest.warns(UserWarning, match="its pressure is wrong"):
         potential.evaluate(li3ycl6_cell())
     assert tuple(potential.model.elements) == NEP89.elements

@@ -15,6 +15,7 @@ from superionic.potentials.base import (
     Potential,
     Prediction,
     describe_potential,
+    evaluate_each,
     load_potential,
     potential_names,
     weights_sha256,
@@ -119,3 +120,29 @@ def test_hash_of_weights_depends_on_values_names_and_types_not_on_order():
     assert digest == weights_sha256({"b": b, "a": a})
     assert digest != weights_sha256({"a": a.astype(np.float32), "b": b})
     assert digest != weights_sha256({"a": b, "b": a})
+
+
+def test_structures_are_evaluated_together_and_one_that_fails_costs_itself_alone():
+    pair, atoms = load_potential("pair"), li3ycl6_cell()
+    lost = atoms.copy()
+    lost.positions[0] = np.nan
+
+    class Together(BasePotential):
+        together = 2
+        sizes = []  # noqa: RUF012 - of the batches that were asked for
+
+        def evaluate(self, atoms, *, stress=True):
+            if not np.isfinite(atoms.positions).all():
+                raise CalculationFailed("a position is no number", {})
+            return pair.evaluate(atoms, stress=stress)
+
+        def evaluate_many(self, structures, *, stress=True):
+            self.sizes.append(len(structures))
+            return super().evaluate_many(structures, stress=stress)
+
+    made = list(evaluate_each(Together(pair.identity), [atoms, lost, atoms, atoms, atoms]))
+    assert Together.sizes == [2, 2, 1]
+    assert [type(each) for each in made] == [Prediction, CalculationFailed, Prediction, Prediction, Prediction]
+    expected = pair.evaluate(atoms)
+    assert all(each.energy_eV == expected.energy_eV for each in made if isinstance(each, Prediction))
+    assert len(list(evaluate_each(pair, [atoms, atoms]))) == 2

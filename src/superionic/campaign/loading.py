@@ -9,6 +9,7 @@ from typing import Any
 
 from superionic.errors import EngineError
 from superionic.execution.engines import CORE, EngineLocation, resolve_engine
+from superionic.execution.kept_files import stored_path
 from superionic.execution.worker import call_once
 from superionic.execution.worker_process import WorkerProcess
 from superionic.potentials.base import (
@@ -20,6 +21,7 @@ from superionic.potentials.base import (
 )
 from superionic.potentials.dispersion import Dispersion
 from superionic.potentials.remote import RemotePotential, answer
+from superionic.registry import find
 
 
 def load_model(
@@ -64,6 +66,11 @@ def load_model(
     known: dict[str, Any] = {
         key: str(Path(value).absolute()) if key == "file" else value for key, value in options.items()
     }
+    family = find(name)
+    data = None if family is None else family.data_named(model)
+    if data is not None and "file" not in known:
+        resolve_engine(data.name)
+        known["file"] = str(stored_path(data.kept_name))
     engine = describe_potential(name, model, **known).engine
     location = resolve_engine(engine)
     if engine == CORE or location.kind == "current":

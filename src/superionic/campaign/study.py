@@ -206,8 +206,8 @@ def write_results(folder: str | Path, name: str, results: StudyResult) -> list[P
     return written
 
 
-def results_json(results: StudyResult) -> str:
-    """Return the results of a study as the text of one strict JSON object."""
+def results_json(results: object) -> str:
+    """Return results, such as those of a study, as the text of one strict JSON object."""
     from superionic.execution.codec import plain_json, to_tree
 
     return json.dumps(plain_json(to_tree(results)), indent=1, sort_keys=True, allow_nan=False)

@@ -42,6 +42,7 @@ _PRINTING = (
     "engines list",
     "engines check",
     "labels check",
+    "models compare",
     "store size",
     "store verify",
 )
@@ -55,6 +56,7 @@ _MODULES = {
     **dict.fromkeys(("submit", "cancel", "doctor"), "cluster"),
     "engines": "engines",
     "labels": "labels",
+    "models": "models",
     "train": "train",
     "store": "store",
 }

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
 
 from superionic.errors import CalculationFailed
 from superionic.execution.task import Context, Task, task
+from superionic.potentials.base import evaluate_each
 from superionic.stages.base import ChosenPotential, Workbench, load
 from superionic.training.dataset import Targets
+
+_TIMED = 3
 
 
 def predictions(bench: Workbench, label: str, structures: Sequence[Atoms], potential: ChosenPotential) -> Task[Targets]:
@@ -37,4 +42,58 @@ def predict_task(context: Context, *, potential: ChosenPotential, atoms: Sequenc
         np.array([prediction.energy_eV for prediction in evaluated]),
         tuple(np.array(prediction.forces_eV_per_A) for prediction in evaluated),
         np.array([prediction.stress_eV_per_A3 for prediction in evaluated]),
+    )
+
+
+@dataclass(frozen=True)
+class TimedPredictions:
+    """What a potential says of structures, and what that costs.
+
+    Attributes
+    ----------
+    targets
+        Energies, forces and stresses of the structures that it could evaluate.
+    evaluated
+        Their positions among those asked for.
+    failures
+        Of the others, why.
+    cpu_s_per_atom
+        CPU time of an evaluation that has been compiled and loaded, per atom.
+    """
+
+    targets: Targets
+    evaluated: tuple[int, ...]
+    failures: tuple[str, ...]
+    cpu_s_per_atom: float
+
+
+@task(version=1)
+def timed_task(context: Context, *, potential: ChosenPotential, atoms: Sequence[Atoms]) -> TimedPredictions:
+    """Evaluate structures, a failure at its own cost, and time some of them once more."""
+    loaded = load(potential, context)
+    made, evaluated, failures = [], [], []
+    for number, outcome in enumerate(evaluate_each(loaded, atoms)):
+        if isinstance(outcome, CalculationFailed):
+            failures.append(outcome.reason)
+        else:
+            made.append(outcome)
+            evaluated.append(number)
+        context.progress((number + 1) / len(atoms), "structures")
+    # As in dynamics: a structure that moves a little, after a first evaluation that compiles and makes lists.
+    again = [atoms[evaluated[0]].copy() for _ in range(_TIMED)] if evaluated else []
+    for seed, structure in enumerate(again):
+        structure.rattle(0.01, seed=seed)
+    for structure in again[:1]:
+        loaded.evaluate(structure)
+    began = time.process_time()
+    for structure in again:
+        loaded.evaluate(structure)
+    spent_s = time.process_time() - began
+    targets = Targets(
+        np.array([prediction.energy_eV for prediction in made]),
+        tuple(np.array(prediction.forces_eV_per_A) for prediction in made),
+        np.array([prediction.stress_eV_per_A3 for prediction in made]).reshape(-1, 6),
+    )
+    return TimedPredictions(
+        targets, tuple(evaluated), tuple(failures), spent_s / max(sum(len(structure) for structure in again), 1)
     )

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from ase import Atoms
 
 from superionic.errors import CalculationFailed, StageError
-from superionic.potentials.base import Potential, Prediction
+from superionic.potentials.base import Potential, Prediction, evaluate_each
 from superionic.potentials.neighbours import pairs_within
 from superionic.thermodynamics.selection import random_strain
 from superionic.training.dataset import LabelledSet, Targets
@@ -289,12 +289,12 @@ def label_structures(
     kept_groups: list[str] = []
     values: list[Prediction] = []
     dropped: list[str] = []
-    for number, (atoms, group) in enumerate(zip(structures, groups, strict=True)):
+    for number, (atoms, group, prediction) in enumerate(
+        zip(structures, groups, evaluate_each(potential, structures), strict=True)
+    ):
         reason = ""
-        try:
-            prediction = potential.evaluate(atoms)
-        except CalculationFailed as failure:
-            reason = failure.reason
+        if isinstance(prediction, CalculationFailed):
+            reason = prediction.reason
         else:
             largest = float(np.linalg.norm(prediction.forces_eV_per_A, axis=1).max())
             if not prediction.is_finite:

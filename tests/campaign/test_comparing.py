@@ -1,0 +1,123 @@
+"""Potentials measured on labels whose errors are known because they were put into them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
+
+from superionic.campaign.comparing import ComparedModel, advise, compare_models
+from superionic.errors import PotentialError, StructureError
+from superionic.potentials.base import load_potential
+from superionic.potentials.reference import li3ycl6_cell
+from superionic.training.dataset import Targets
+from superionic.training.metrics import errors
+from superionic.units import GPA_PER_EV_PER_A3
+
+SHIFT_EV_PER_ATOM, FIRMER, BIAS_GPA = 0.25, 1.25, 1.5
+
+
+@pytest.fixture(scope="module")
+def labels(tmp_path_factory):
+    """Labels of a reference that lies lower, is firmer and feels less pressure than the pair potential."""
+    potential, frames, forces = load_potential("pair"), [], []
+    for seed in range(12):
+        atoms = li3ycl6_cell()
+        atoms.rattle(0.05, seed=seed)
+        made = potential.evaluate(atoms)
+        forces.append(made.forces_eV_per_A)
+        stress = np.array(made.stress_eV_per_A3)
+        stress[:3] -= BIAS_GPA / GPA_PER_EV_PER_A3
+        atoms.calc = SinglePointCalculator(
+            atoms,
+            energy=made.energy_eV - SHIFT_EV_PER_ATOM * len(atoms),
+            forces=FIRMER * made.forces_eV_per_A,
+            stress=stress,
+        )
+        frames.append(atoms)
+    file = tmp_path_factory.mktemp("labels") / "labels.extxyz"
+    write(file, frames)
+    return file, np.concatenate(forces)
+
+
+def test_errors_that_were_put_in_come_out(labels, tmp_path):
+    file, forces = labels
+    table = tmp_path / "table.csv"
+    command = [sys.executable, "-m", "superionic.cli", "models", "compare", str(file), "--model", "pair"]
+    done = subprocess.run([*command, "--json", "--csv", str(table)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    (pair,) = result["models"]
+    assert result["n_labels"] == 12
+    assert pair["shift_eV_per_atom"] == pytest.approx(SHIFT_EV_PER_ATOM, abs=1e-7)
+    assert pair["errors"]["mae_energy_meV_per_atom"] == pytest.approx(0.0, abs=1e-4)
+    assert pair["errors"]["force_slope"] == pytest.approx(1.0 / FIRMER, abs=1e-6)
+    assert pair["errors"]["mae_force_meV_per_A"] == pytest.approx(
+        1e3 * (FIRMER - 1.0) * np.abs(forces).mean(), rel=1e-5
+    )
+    assert pair["errors"]["mean_error_stress_GPa"] == pytest.approx(BIAS_GPA, abs=1e-4)
+    assert pair["cpu_us_per_atom"] > 0.0
+    with table.open(encoding="utf-8") as handle:
+        (row,) = csv.DictReader(handle)
+    assert float(row["force_slope"]) == pair["errors"]["force_slope"]
+    ranking, sampling, teacher = result["advice"]
+    assert sampling["name"] is None
+    assert "fine-tune" in sampling["reason"]
+    assert "0.80 of the reference's" in teacher["reason"]
+    assert "+1.50 GPa" in ranking["reason"]
+
+
+def test_a_part_of_the_labels_and_what_cannot_be_compared(labels, tmp_path):
+    file, _ = labels
+    assert compare_models([file], ["pair"], most=3).n_labels == 3
+    with pytest.raises(PotentialError, match="no potential called 'pear'"):
+        compare_models([file], ["pear"])
+    empty = tmp_path / "empty.extxyz"
+    empty.write_text("")
+    with pytest.raises(StructureError, match="no labels to compare with"):
+        compare_models([empty], ["pair"])
+
+
+def candidate(name, *, energy_meV, force_meV, slope, cost_us, bias_GPa=0.0, n=20):
+    """A candidate whose errors are computed from values that have just these."""
+    rng = np.random.default_rng(1)
+    forces = [rng.standard_normal((10, 3)) for _ in range(n)]
+    signs = [rng.choice([-1.0, 1.0], (10, 3)) for _ in range(n)]
+    # Errors that have nothing to do with the forces leave the slope alone.
+    noise = [
+        sign - np.vdot(sign, force) / np.vdot(force, force) * force for sign, force in zip(signs, forces, strict=True)
+    ]
+    stress = np.zeros((n, 6))
+    reference = Targets(np.zeros(n), tuple(forces), stress)
+    stress = stress.copy()
+    stress[:, :3] += bias_GPa / GPA_PER_EV_PER_A3
+    predicted = Targets(
+        1e-2 * energy_meV * np.resize([1.0, -1.0], n),
+        tuple(slope * force + 1e-3 * force_meV * off for force, off in zip(forces, noise, strict=True)),
+        stress,
+    )
+    return ComparedModel(name, name, "own: x", errors(predicted, reference), 0.0, cost_us)
+
+
+def test_each_purpose_has_its_own_best():
+    exact = candidate("exact", energy_meV=1.1, force_meV=20, slope=0.99, cost_us=8000)
+    quick = candidate("quick", energy_meV=1.2, force_meV=35, slope=0.97, cost_us=900)
+    soft = candidate("soft", energy_meV=4.0, force_meV=36, slope=0.80, cost_us=40, bias_GPa=2.7)
+    assert {advice.purpose: advice.name for advice in advise([soft, quick, exact])} == {
+        "ranking": "quick",  # no more than a quarter worse than the best, at a ninth of its cost
+        "sampling": "quick",  # the soft one would be faster, but what it shows is that of a hotter crystal
+        "teacher": "exact",
+    }
+
+
+def test_few_labels_and_a_pressure_that_is_off_are_said():
+    few = candidate("few", energy_meV=1.0, force_meV=20, slope=1.0, cost_us=1, bias_GPa=-0.5, n=5)
+    for advice in advise([few]):
+        assert "-0.50 GPa" in advice.reason
+        assert "5 labels decide little" in advice.reason
