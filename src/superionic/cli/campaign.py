@@ -191,10 +191,10 @@ def schema_command(
     results: Annotated[bool, typer.Option("--results", help="The schema of results.json instead.")] = False,
 ) -> None:
     """Print the JSON schema of the campaign file, for editors, or that of results.json."""
-    from superionic.campaign.file.schema import json_schema
+    from superionic.campaign.file import schema as campaign_file
     from superionic.results import document
 
-    typer.echo(json.dumps(document.json_schema() if results else json_schema(), indent=1))
+    typer.echo(json.dumps(document.json_schema() if results else campaign_file.json_schema(), indent=1))
 
 
 def _write(path: Path, text: str) -> None:
