@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from superionic.campaign.explain import keys_in
-from superionic.campaign.pace import pace
 
 if TYPE_CHECKING:
     from superionic.campaign.file.schema import CampaignFile
@@ -115,50 +115,41 @@ def make_status(
     everything = {**flow.bench.runner.used, **{task.key: task for task in pending}}
     records = {record.key: record for record in ledger.all()}
     store = flow.bench.runner.store
-    failed_keys = {key for key in everything if key not in missing and store.outcome(key) == "failure"}
-    reached = flow.reached
+    failed = {key for key in everything if key not in missing and store.outcome(key) == "failure"}
+    running = {task.key for task in pending if task.key in records and records[task.key].state == "running"}
+    if owner is None:
+        running = set()  # of a run that was killed
     stages = []
     for stage in file.computing:
         tasks = [task for task in everything.values() if task.stage == stage]
         done = [task for task in tasks if task.key not in missing]
-        over = not missing and trouble is None
-        state = "done" if (stage in flow.ended and stage != reached) or over else "waiting"
-        if stage == reached and not over:
-            state = "pending" if trouble is None else "failed"
-        failed = [task for task in done if task.key in failed_keys]
         to_do = [task for task in tasks if task.key in missing]
-        running = 0
-        if owner is not None:
-            running = sum(task.key in records and records[task.key].state == "running" for task in to_do)
-        goes = pace(done, to_do, records, lambda task: ledger.latest(task.stage, task.label, other_than=task.key))
-        known = state in ("done", "pending")  # what is left of the others is not known yet
-        stages.append(
-            StageStatus(
-                stage=stage,
-                state=state,
-                done=len(done),
-                failed=len(failed),
-                pending=len(to_do),
-                running=running,
-                cpu_s=goes.cpu_s,
-                gpu_s=goes.gpu_s,
-                tasks_per_h=goes.tasks_per_h,
-                cpu_left_s=goes.cpu_left_s if known else None,
-                left_s=goes.left_s if known else None,
-            )
-        )
+        state = _state(stage, flow, is_over=not missing and trouble is None, is_stuck=trouble is not None)
+        pace = _pace(done, to_do, records, lambda task: ledger.latest(task.stage, task.label, other_than=task.key))
+        if state not in ("done", "pending"):  # what is left of the others is not known yet
+            pace = replace(pace, cpu_left_s=None, left_s=None)
+        n_failed, n_running = (sum(task.key in keys for task in tasks) for keys in (failed, running))
+        stages.append(StageStatus(stage, state, len(done), n_failed, len(to_do), n_running, **vars(pace)))
     failures = [
-        (task.stage, task.label, str(getattr(store.load(task.key), "reason", "unknown")))
-        for task in everything.values()
-        if task.key in failed_keys
+        (task.stage, task.label, str(getattr(store.load(key), "reason", "unknown")))
+        for key, task in everything.items()
+        if key in failed
     ]
-    waiting = [
-        Pending(t.stage, t.label, t.key, "is being done")
-        if owner is not None and t.key in records and records[t.key].state == "running"
-        else Pending(t.stage, t.label, t.key, why_pending(t, records, ledger, store, missing))
-        for t in pending
-    ]
+    waiting = []
+    for task in pending:
+        is_running = task.key in running
+        reason = "is being done" if is_running else why_pending(task, records, ledger, store, missing)
+        waiting.append(Pending(task.stage, task.label, task.key, reason))
     return Status(tuple(stages), tuple(waiting), tuple(failures), None if trouble is None else str(trouble), owner)
+
+
+def _state(stage: str, flow: Flow, *, is_over: bool, is_stuck: bool) -> str:
+    """Return the state of a stage, given whether all is done, or the walk cannot go on from where it is."""
+    if is_over or (stage in flow.ended and stage != flow.reached):
+        return "done"
+    if stage != flow.reached:
+        return "waiting"
+    return "failed" if is_stuck else "pending"
 
 
 def why_pending(task: Task[Any], records: Mapping[str, Record], ledger: Ledger, store: Store, missing: set[str]) -> str:
@@ -192,19 +183,111 @@ def why_pending(task: Task[Any], records: Mapping[str, Record], ledger: Ledger, 
 
 def _differences(old: Any, new: Any, place: str) -> list[str]:
     if isinstance(old, Mapping) and isinstance(new, Mapping):
-        found = []
+        changes = []
         for name in sorted({*old, *new}):
             path = f"{place}.{name}" if place else name
             if name not in old:
-                found.append(f"{path} is new ({_short(new[name])})")
+                changes.append(f"{path} is new ({_short(new[name])})")
             elif name not in new:
-                found.append(f"{path} is gone")
+                changes.append(f"{path} is gone")
             else:
-                found += _differences(old[name], new[name], path)
-        return found
+                changes += _differences(old[name], new[name], path)
+        return changes
     return [] if old == new else [f"{place} {_short(old)} → {_short(new)}"]
 
 
 def _short(value: Any) -> str:
     text = str(value)
     return text if len(text) <= 40 else f"{text[:37]}…"
+
+
+@dataclass(frozen=True)
+class _Pace:
+    """How fast a stage goes, what it has cost, and how long the rest may take: from what its tasks took so far.
+
+    Attributes
+    ----------
+    cpu_s, gpu_s
+        CPU and GPU time of its finished tasks.
+    tasks_per_h
+        Tasks that were finished for each hour in which any was at work: pauses between runs do not count. None before
+        the first that was timed.
+    cpu_left_s, left_s
+        Estimates for the tasks that are known and not done: their CPU time, and the time to wait for them if as many
+        are at work at once as so far. None where a task is of a kind that was not timed before.
+    """
+
+    cpu_s: float
+    gpu_s: float
+    tasks_per_h: float | None
+    cpu_left_s: float | None
+    left_s: float | None
+
+
+def _pace(
+    done: Iterable[Task[Any]],
+    pending: Sequence[Task[Any]],
+    records: Mapping[str, Record],
+    earlier: Callable[[Task[Any]], Record | None],
+) -> _Pace:
+    """Judge the pace of a stage.
+
+    Parameters
+    ----------
+    done, pending
+        Its tasks; of the pending ones, what is read stands before what reads it.
+    records
+        The record of each task, by key.
+    earlier
+        Gives the record of the same task under other settings, or None.
+    """
+    timed = [(task, records[task.key]) for task in done if task.key in records]
+    kinds: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for task, record in timed:
+        if (cost := _cost(record)) is not None:
+            kinds.setdefault((task.function, task.engine), []).append(cost)
+    means = {kind: (fmean(w for w, _ in costs), fmean(c for _, c in costs)) for kind, costs in kinds.items()}
+    worked, busy = _busy_s([record for _, record in timed])
+    count = sum(len(costs) for costs in kinds.values())
+    expected = {task.key: means.get((task.function, task.engine)) or _cost(earlier(task)) for task in pending}
+    costs = [cost for cost in expected.values() if cost is not None]
+    known = len(costs) == len(expected)
+    walls = {key: cost[0] for key, cost in expected.items() if cost is not None}
+    at_once = max(1.0, worked / busy) if busy > 0.0 else 1.0
+    return _Pace(
+        cpu_s=sum(record.cpu_s or 0.0 for _, record in timed),
+        gpu_s=sum(record.gpu_s or 0.0 for _, record in timed),
+        tasks_per_h=3600.0 * count / busy if busy > 0.0 else None,
+        cpu_left_s=sum(cpu for _, cpu in costs) if known else None,
+        # However many are at work, a task waits for those that it reads.
+        left_s=max(sum(walls.values()) / at_once, _longest_chain_s(pending, walls)) if known else None,
+    )
+
+
+def _cost(record: Record | None) -> tuple[float, float] | None:
+    """Return wall and CPU time of a finished task, if both were measured."""
+    if record is None or record.wall_s is None or record.cpu_s is None:
+        return None
+    return record.wall_s, record.cpu_s
+
+
+def _busy_s(records: Sequence[Record]) -> tuple[float, float]:
+    """Return the time that tasks took, added up, and the time in which at least one was at work."""
+    spans = sorted(
+        (record.finished - record.wall_s, record.finished)
+        for record in records
+        if record.finished is not None and record.wall_s is not None
+    )
+    busy, until = 0.0, float("-inf")
+    for began, ended in spans:
+        busy += max(0.0, ended - max(began, until))
+        until = max(until, ended)
+    return sum(ended - began for began, ended in spans), busy
+
+
+def _longest_chain_s(pending: Sequence[Task[Any]], walls: Mapping[str, float]) -> float:
+    ends: dict[str, float] = {}
+    for task in pending:
+        ready = max((ends.get(dependency.key, 0.0) for dependency in task.dependencies()), default=0.0)
+        ends[task.key] = ready + walls[task.key]
+    return max(ends.values(), default=0.0)

@@ -305,15 +305,16 @@ class PotentialInput(Section):
 
     @property
     def given(self) -> frozenset[str]:
-        """Keys that stand in the entry (in a draft with whatever value), but those that every engine has."""
+        """Keys that stand in the entry (in a draft with whatever value) besides `engine`, `model` and `options`."""
         keys = {key for key in type(self).model_fields if not self.is_sound(key) or getattr(self, key) is not None}
         return frozenset(keys - {"engine", "model", "dispersion", "options"})
 
     @rule
     def _engine_knows_the_keys(self) -> Iterator[Problem]:
         model = models()[self.engine]
+        of_some_engine = frozenset().union(*(each.keys for each in models().values()))
         knows = ", ".join(sorted(model.keys)) or "only `model` and `options`"
-        for key in sorted(self.given - model.keys):
+        for key in sorted(self.given & of_some_engine - model.keys):
             yield Problem((key,), f"the engine {self.engine} has no '{key}'", f"it knows: {knows}", at_key=True)
         for key in () if model.data_named(self.model) is not None else model.needed:
             if key not in self.given:

@@ -94,6 +94,8 @@ def _translate(
         return  # the checks of values seen together, which are reported one by one
     if kind == "too_short" and _length(value) >= (context.get("min_length") or 0):
         return  # it has enough entries; pydantic leaves out those that are wrong, and they are reported themselves
+    if kind == "literal_error" and isinstance(value, Mapping) and _model_at(path, root) is not None:
+        return  # a word or a section can stand here, and it is a section; what is wrong in that is reported itself
     key = next((str(step) for step in reversed(path) if isinstance(step, str)), "")
     reason = next((words for ending, words in _REASONS if key.endswith(ending)), "")
     message, hint = _describe(kind, value, context, str(entry["msg"]), reason)
