@@ -10,8 +10,10 @@ from ase.units import Bohr, Hartree
 
 from superionic.conventions import D3_LI3YCL6
 from superionic.errors import PotentialError
+from superionic.execution.engines import dispersion_problem, resolve_engine
 from superionic.potentials.base import load_potential
-from superionic.potentials.dispersion import FUNCTIONALS, Dispersion
+from superionic.potentials.dispersion import FUNCTIONALS, LIBRARY, Dispersion
+from superionic.potentials.proof import record_of
 from superionic.potentials.reference import li3ycl6_cell
 from superionic.units import GPA_PER_EV_PER_A3
 
@@ -130,3 +132,16 @@ def test_what_the_library_cannot_do_is_refused_before_it_is_asked():
     for wrong in ({"functional": "LDA"}, {"cutoff_A": 0.0, "functional": "PBE"}, {"damping": "zero"}, "d2", {}):
         with pytest.raises(PotentialError):
             Dispersion.of(wrong)
+
+
+@pytest.mark.engine("chgnet")
+def test_an_engine_adds_it_to_the_values_on_record(engine_call):
+    if (problem := dispersion_problem(resolve_engine("chgnet"))) is not None:
+        pytest.skip(f"{LIBRARY} {problem}: superionic engines install chgnet")
+    atoms, record = li3ycl6_cell(), record_of("chgnet")
+    settings = {"name": "chgnet", "model": None, "options": {"dispersion": "d3bj"}, "stress": True}
+    inputs = {"atoms": {"numbers": atoms.numbers, "positions": atoms.positions, "cell": atoms.cell.array, "pbc": True}}
+    values = engine_call("chgnet", "superionic.potentials.remote:answer", settings, inputs)
+    energy, forces, _ = PBE.evaluate(atoms)
+    assert values["energy_eV"] == pytest.approx(record["energy_eV"] + energy, abs=1e-3)
+    np.testing.assert_allclose(values["forces_eV_per_A"], np.array(record["forces_eV_per_A"]) + forces, atol=1e-3)
