@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 MP2020: Final = "MP2020-corrected PBE(+U)"
@@ -40,8 +42,10 @@ _FUNCTIONALS: Final = (
     ("SCAN", re.compile(r"(?<![A-Za-z0-9+])SCAN(?![A-Za-z0-9_])")),
     ("PBE", re.compile(r"(?<![A-Za-z0-9])PBE(?![A-Za-z0-9_])")),
 )
-D3_LI3YCL6_EV_PER_ATOM: Final = -0.208
-"""D3(BJ) with the parameters of PBE on the stored Li9Y3Cl18 cell; those of another functional give less."""
+D3_LI3YCL6: Final[Mapping[str, tuple[float, float]]] = MappingProxyType(
+    {"PBE": (-0.208, -1.66), "PBEsol": (-0.176, -1.31), "SCAN": (-0.069, -0.52), "r2SCAN": (-0.099, -0.74)}
+)
+"""D3(BJ) of the stored Li9Y3Cl18 cell by functional: energy in eV per atom and pressure in GPa."""
 
 WINDOW_EV_PER_ATOM: Final = 0.3
 """How far a universal potential may lie from :attr:`Convention.reference_eV_per_atom` before it is refused."""
@@ -128,7 +132,13 @@ def expected_eV_per_atom(name: str) -> float | None:
     convention = CONVENTIONS.get(without_dispersion(name))
     if convention is None or convention.reference_eV_per_atom is None:
         return None
-    return convention.reference_eV_per_atom + (D3_LI3YCL6_EV_PER_ATOM if dispersion_in(name) else 0.0)
+    worth = D3_LI3YCL6.get(_functional_of_term(name) or "") if dispersion_in(name) else None
+    return convention.reference_eV_per_atom + (0.0 if worth is None else worth[0])
+
+
+def _functional_of_term(name: str) -> str | None:
+    """Return the functional whose parameters the dispersion term of a convention has: its own word goes first."""
+    return functional_in(dispersion_in(name) or "") or functional_in(name)
 
 
 def advice(name: str) -> str:
@@ -144,11 +154,10 @@ def difference(first: str, second: str) -> str:
         terms = [dispersion_in(name) for name in (first, second)]
         if None not in terms:
             return f"their dispersion terms are two: {terms[0]} and {terms[1]}"
-        carrier, other = ("first", "second") if terms[0] else ("second", "first")
-        return (
-            f"the {carrier} carries the dispersion term {terms[0] or terms[1]} and the {other} does not, which is "
-            f"worth {D3_LI3YCL6_EV_PER_ATOM:+.2f} eV/atom and -1.7 GPa on Li3YCl6"
-        )
+        carrier, other, name = ("first", "second", first) if terms[0] else ("second", "first", second)
+        worth = D3_LI3YCL6.get(_functional_of_term(name) or "")
+        figures = "" if worth is None else f": {worth[0]:+.3f} eV/atom and {worth[1]:+.2f} GPa on Li3YCl6"
+        return f"the {carrier} carries the dispersion term {terms[0] or terms[1]} and the {other} does not{figures}"
     pair = {first, second}
     if pair == {MP2020, MP_RAW}:
         return (

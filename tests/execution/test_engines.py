@@ -17,6 +17,7 @@ from superionic.execution import engine_install, engine_specs, engines
 from superionic.execution.engine_install import cuda_packages, install_engine
 from superionic.execution.engine_specs import ENGINES, engine_spec
 from superionic.execution.home import superionic_home, worker_environment
+from superionic.registry import Model
 
 
 @pytest.fixture(autouse=True)
@@ -288,6 +289,22 @@ def test_environment_is_made_once_it_proves_itself_and_over_what_a_kill_left(hom
     lines: list[str] = []
     assert install_engine("tiny", say=lines.append) == location
     assert lines == ["tiny: tinyengine==1.0 is installed already"]
+
+    # Were it the engine of a model, the library of dispersion would be added, also later, and change nothing else.
+    monkeypatch.setattr(engine_install, "models", lambda: {"tiny": Model("tiny", "tiny", "tiny", 1.0, engine=TINY)})
+    assert engines.dispersion_problem(location) == "is not installed"
+    install_engine("tiny", say=lines.append)
+    assert "cannot be added here; the engine is whole" in lines[-1]
+    for pinned, version in engines.dispersion_pins().items():
+        with zipfile.ZipFile(tiny / f"{pinned}-{version}-py3-none-any.whl", "w") as wheel:
+            info = f"{pinned}-{version}.dist-info"
+            wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {pinned}\nVersion: {version}\n")
+            wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            wheel.writestr(f"{info}/RECORD", f"{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n")
+    assert install_engine("tiny", say=lines.append) == location
+    assert "added dftd3" in lines[-1]
+    assert engines.dispersion_problem(location) is None
+    assert engines.resolve_engine("tiny") == location
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
+from superionic.campaign.labelled_files import check_package
 from superionic.errors import CampaignFileError, PotentialError, StageError
 from superionic.labels.base import Label, LabellerIdentity, describe_labeller
 from superionic.labels.corrected import dispersion_of_label, with_dispersion_term
@@ -100,6 +101,9 @@ def test_import_adds_it_from_the_command_line(tmp_path: Path) -> None:
     (before,), (after,) = read_package(plain), read_package(with_it)
     energy, _, _ = Dispersion("PBE").evaluate(before.atoms)
     assert after.label.energy_eV - before.label.energy_eV == pytest.approx(energy, abs=1e-8)
+    # What is compared with it in a check has the same term.
+    checked = check_package(with_it, baseline="pair")
+    assert checked.entries[0].label.provenance["functional"] == "PBE-D3(BJ)"
     with pytest.raises(StageError, match="have dispersion already"):
         call("import", str(with_it), "--out", str(tmp_path / "twice.extxyz"), "--dispersion", "d3bj")
     with pytest.raises(CampaignFileError, match="no dispersion term"):

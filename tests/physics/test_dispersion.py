@@ -8,10 +8,14 @@ from ase import Atoms
 from ase.build import bulk, make_supercell, molecule
 from ase.units import Bohr, Hartree
 
+from superionic.conventions import D3_LI3YCL6
 from superionic.errors import PotentialError
+from superionic.execution.engines import dispersion_problem, resolve_engine
 from superionic.potentials.base import load_potential
-from superionic.potentials.dispersion import Dispersion
+from superionic.potentials.dispersion import FUNCTIONALS, LIBRARY, Dispersion
+from superionic.potentials.proof import record_of
 from superionic.potentials.reference import li3ycl6_cell
+from superionic.units import GPA_PER_EV_PER_A3
 
 PBE = Dispersion("PBE")
 LICL = {"functional": "PBE", "cutoff_A": 12.0}
@@ -92,9 +96,19 @@ def test_the_usual_cutoffs_are_far_enough_for_a_halide():
     cell = li3ycl6_cell()
     usual, further = PBE.evaluate(cell), Dispersion("PBE", cutoff_A=60.0, coordination_cutoff_A=16.0).evaluate(cell)
     assert usual[0] / len(cell) == pytest.approx(further[0] / len(cell), abs=2e-4)
-    assert np.mean(usual[2][:3]) * 160.2177 == pytest.approx(np.mean(further[2][:3]) * 160.2177, abs=0.003)
+    assert np.mean(usual[2][:3]) * GPA_PER_EV_PER_A3 == pytest.approx(
+        np.mean(further[2][:3]) * GPA_PER_EV_PER_A3, abs=0.003
+    )
     # It pulls the crystal together by what paper B pressed its cells with, and more.
-    assert 1.5 < np.mean(usual[2][:3]) * 160.2177 < 1.8
+    assert 1.5 < np.mean(usual[2][:3]) * GPA_PER_EV_PER_A3 < 1.8
+
+
+@pytest.mark.parametrize("functional", FUNCTIONALS)
+def test_messages_name_what_the_term_is_worth(functional):
+    cell = li3ycl6_cell()
+    energy, _, stress = Dispersion(functional).evaluate(cell)
+    worth = (energy / len(cell), -float(np.mean(stress[:3])) * GPA_PER_EV_PER_A3)
+    assert worth == pytest.approx(D3_LI3YCL6[functional], abs=0.005)
 
 
 def test_a_potential_with_the_term_has_the_sum_and_stays_what_it_is():
@@ -118,3 +132,16 @@ def test_what_the_library_cannot_do_is_refused_before_it_is_asked():
     for wrong in ({"functional": "LDA"}, {"cutoff_A": 0.0, "functional": "PBE"}, {"damping": "zero"}, "d2", {}):
         with pytest.raises(PotentialError):
             Dispersion.of(wrong)
+
+
+@pytest.mark.engine("chgnet")
+def test_an_engine_adds_it_to_the_values_on_record(engine_call):
+    if (problem := dispersion_problem(resolve_engine("chgnet"))) is not None:
+        pytest.skip(f"{LIBRARY} {problem}: superionic engines install chgnet")
+    atoms, record = li3ycl6_cell(), record_of("chgnet")
+    settings = {"name": "chgnet", "model": None, "options": {"dispersion": "d3bj"}, "stress": True}
+    inputs = {"atoms": {"numbers": atoms.numbers, "positions": atoms.positions, "cell": atoms.cell.array, "pbc": True}}
+    values = engine_call("chgnet", "superionic.potentials.remote:answer", settings, inputs)
+    energy, forces, _ = PBE.evaluate(atoms)
+    assert values["energy_eV"] == pytest.approx(record["energy_eV"] + energy, abs=1e-3)
+    np.testing.assert_allclose(values["forces_eV_per_A"], np.array(record["forces_eV_per_A"]) + forces, atol=1e-3)

@@ -149,7 +149,11 @@ def test_energies_with_and_without_dispersion_on_one_hull_are_refused_with_the_r
     ]
     with pytest.raises(PotentialError) as caught:
         convex_hull(entries, [{"Li": 1, "Cl": 1}, {"Y": 1, "Cl": 3}])
-    assert "the first carries the dispersion term D3(BJ) and the second does not" in caught.value.message
+    words = "the first carries the dispersion term D3(BJ) and the second does not: -0.208 eV/atom and -1.66 GPa"
+    assert words in caught.value.message
+    assert "the second carries" in difference("MatPES r2SCAN", "MatPES r2SCAN + D3(BJ)")
+    assert "-0.099 eV/atom" in difference("MatPES r2SCAN", "MatPES r2SCAN + D3(BJ)")
+    assert "their dispersion terms are two" in difference("own: PBE + D3(BJ)", "own: PBE + D4")
 
 
 def test_dispersion_is_not_added_twice():

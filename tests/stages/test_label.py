@@ -195,7 +195,7 @@ def test_dispersion_is_added_to_accepted_labels_without_making_them_anew(workben
     assert added.result.n_accepted == plain.result.n_accepted == 6
     steps = [task.label for task in bench.runner.used.values()]
     assert steps.index("gates") < steps.index("dispersion of snapshot 0")  # as they came from the reference method
-    assert added.result.reference.functional.endswith("-D3(BJ, PBE)")
+    assert added.result.reference.functional.endswith(" + D3(BJ, PBE)")
     assert added.result.reference.settings_hash != plain.result.reference.settings_hash
     for atoms, before, after in zip(structures, plain.snapshots, added.snapshots, strict=True):
         one, other = (bench.runner.value_of(snapshot.label) for snapshot in (before, after))

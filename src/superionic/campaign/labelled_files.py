@@ -248,7 +248,7 @@ def check_package(
     found = import_labels(files, names=names_of(files, [path]), keys=keys)
     entries, unreadable = found.entries, [refusal.reason for refusal in found.refusals]
     structures, labels = [entry.atoms for entry in entries], [entry.label for entry in entries]
-    predicted = None if baseline is None or not entries else _predictions(baseline, structures)
+    predicted = None if baseline is None or not entries else _predictions(baseline, structures, _term_of(labels[0]))
     groups = [str(entry.facts.get("run", entry.group)) for entry in entries]
     verdicts = check_labels(structures, labels, gates, baseline=predicted, groups=groups)
     return Checked(tuple(entries), tuple(verdicts), tuple(unreadable))
@@ -303,13 +303,19 @@ def _stated(values: Mapping[str, str | None]) -> dict[str, Any] | None:
     return stated_provenance(code, version, functional, convention or None)
 
 
-def _predictions(name: str, structures: Sequence[Atoms]) -> Baseline:
+def _term_of(label: Label) -> dict[str, Any]:
+    """Return the dispersion term that was added to a label, as an option of a potential; empty where none was."""
+    term = (label.provenance.get("settings") or {}).get("dispersion")
+    return {"dispersion": term} if isinstance(term, Mapping) else {}
+
+
+def _predictions(name: str, structures: Sequence[Atoms], options: Mapping[str, Any]) -> Baseline:
     from superionic.campaign.prepare import choose_potential
     from superionic.execution.engines import resolve_engine
     from superionic.execution.worker import call_once
     from superionic.stages.predictions import predict_task
 
-    potential = choose_potential(name, name, None, {}, where="--baseline")
+    potential = choose_potential(name, name, None, options, where="--baseline")
     found = call_once(
         resolve_engine(potential.engine).python, predict_task.name, potential.task_settings(), {"atoms": structures}
     )

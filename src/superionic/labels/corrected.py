@@ -74,7 +74,7 @@ def with_dispersion_term(label: Label, atoms: Atoms, given: str | Mapping[str, A
     named = {
         "code": before.get("code"),
         "version": before.get("version"),
-        "functional": f"{functional}-{term}",
+        "functional": with_dispersion(functional, term) if before.get("stand_in") else f"{functional}-{term}",
         "energy_convention": with_dispersion(convention, term),
         "settings": {**(before.get("settings") or {}), "dispersion": dispersion.to_dict()},
     }

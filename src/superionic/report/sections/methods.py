@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from superionic.conventions import dispersion_in
 from superionic.enumeration.counted import Method
 from superionic.references.values import BOEHM_2025, DENG_2025
 from superionic.registry import models
@@ -36,6 +37,7 @@ _SOURCES: Final[dict[str, tuple[str, str]]] = {
         "C. Bannwarth, S. Ehlert, S. Grimme, J. Chem. Theory Comput. 15, 1652–1671 (2019)",
         "10.1021/acs.jctc.8b01176",
     ),
+    "D3(BJ": ("S. Grimme, S. Ehrlich, L. Goerigk, J. Comput. Chem. 32, 1456–1465 (2011)", "10.1002/jcc.21759"),
     "pbe": ("J. P. Perdew, K. Burke, M. Ernzerhof, Phys. Rev. Lett. 77, 3865 (1996)", "10.1103/PhysRevLett.77.3865"),
     "nose-hoover-chain": (
         "G. J. Martyna, M. L. Klein, M. Tuckerman, J. Chem. Phys. 97, 2635 (1992)",
@@ -126,11 +128,21 @@ def _ranking(results: Results, out: _Text) -> str:
     details = [f"model {potential.model}"] if potential.model else []
     details += [f"trained at {potential.level_of_theory}"] if potential.level_of_theory else []
     shown = f" ({', '.join(details)})" if details else ""
+    who = out.cite(potential.name.lower())
+    dispersion = _dispersion(potential.energy_convention, out)
     return (
-        f"Energies, forces and stresses were computed with {potential.name}{shown}{out.cite(potential.name.lower())}; "
+        f"Energies, forces and stresses were computed with {potential.name}{shown}{who}; "
         "positions and cell were relaxed, and relaxed structures that coincide were merged. Energies are on the scale "
-        f"“{potential.energy_convention}”; no other scale is mixed with it."
+        f"“{potential.energy_convention}”; no other scale is mixed with it{dispersion}."
     )
+
+
+def _dispersion(scale: str, out: _Text) -> str:
+    """Say what stands for van der Waals forces on a scale of energy, where it has a term for them."""
+    term = dispersion_in(scale) or ""
+    if not term.startswith("D3(BJ"):
+        return ""
+    return f"; van der Waals forces are D3's, with Becke–Johnson damping{out.cite('D3(BJ')}"
 
 
 def _hull(results: Results, out: _Text) -> str:
@@ -153,11 +165,18 @@ def _labels(results: Results, out: _Text) -> str:
     if functional.endswith("xTB"):
         theory = f" with the tight-binding method {functional} at the Γ point"
     version = f" {reference.version}" if reference.version else ""
+    sources = out.cite(code.lower(), functional.lower(), *_parts(functional))
     return (
         f"Reference energies, forces and stresses were computed with {code}{version}{theory}"
-        f"{out.cite(code.lower(), functional.lower())}. A label was accepted only if it converged, is finite, has "
+        f"{sources}. A label was accepted only if it converged, is finite, has "
         "plausible forces and distances and stems from the same settings as all others."
     )
+
+
+def _parts(functional: str) -> tuple[str, ...]:
+    """Keys of the sources of a functional with D3: its own, and that of the term."""
+    below, named, _ = functional.partition("-D3(BJ")
+    return (below.lower(), "D3(BJ") if named else ()
 
 
 def _training(results: Results, out: _Text) -> str:
