@@ -60,6 +60,7 @@ PRESETS: Final[dict[str, dict[str, dict[str, Any]]]] = {
                 "max_labels": 440,
                 "seed_labels": 120,
                 "orderings": 6,
+                "volumes": [0.94, 1.10],
                 "seed_ps": 0.3,
                 "run_ps": [3.0, 8.0, 15.0],
                 "final_epochs": 240,
