@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
 
+from superionic.errors import StageError
 from superionic.execution.codec import from_tree, plain_json, to_tree
 from superionic.execution.task import Context, task
 from superionic.potentials.base import describe_potential
-from superionic.results.identity import Material, OrderedCell, Ordering
+from superionic.results.identity import AxisValue, Material, OrderedCell, Ordering
 from superionic.results.student import DistilResult
 from superionic.settings.distil import DistilSettings, resolved
 from superionic.stages import distil
 from superionic.stages.base import Candidate, ChosenPotential
+from superionic.stages.distil.seeds import seeds_of, starts_of
 
 TEACHER = ChosenPotential("pair", describe_potential("pair"))
 STUDENT = {"n_radial": 4, "n_angular": 3, "basis_radial": 6, "basis_angular": 6, "l_max": 2, "n_neurons": 10}
@@ -36,6 +39,7 @@ SETTINGS = {
     "on_policy": {
         "max_labels": 92,
         "seed_labels": 36,
+        "volumes": [0.94, 1.10],
         "contacts": 4,
         "seed_runs": 2,
         "seed_ps": 0.1,
@@ -173,6 +177,21 @@ def test_a_second_walk_does_nothing_and_a_stricter_gate_repeats_only_the_verdict
     judged = distil.run(strict, bench, [crystal], TEACHER, cells).result
     assert made[before:] == ["own_verdict_task"]
     assert [one.name for one in judged.verdict.failed] == ["mean pressure on own frames"]
+
+
+def test_a_budget_holds_with_many_orderings_and_a_hopeless_one_is_refused(bench, crystal, cells):
+    many = [
+        replace(crystal, identity=Ordering(OrderedCell(Material("salt", (AxisValue("Br", n),))), 0)) for n in range(30)
+    ]
+    starts = starts_of(settings_with(), bench.at("distil"), many, cells, TEACHER)
+    assert len(starts) == 30
+    seeds = seeds_of(settings_with(), bench.at("distil"), starts, TEACHER, TEACHER)
+    # Ten of the thirty: three labels each, of the 30 that two short runs leave of 36.
+    assert seeds.relaxed == 20
+    assert seeds.frames + seeds.relaxed + seeds.distorted + seeds.contacts == 36
+    with pytest.raises(StageError, match="leave 0 for a round") as caught:
+        distil.run(settings_with(on_policy={**SETTINGS["on_policy"], "gate_frames": 12}), bench, many, TEACHER, cells)
+    assert "gate_orderings" in caught.value.fix
 
 
 def test_a_single_student_goes_by_its_grade_and_runs_of_the_teacher_are_compared_where_asked_for(bench, crystal, cells):

@@ -134,9 +134,10 @@ class DistilOnPolicy(Section):
         default=20, description="Steps by which each of them is relaxed in the fixed cell of its crystal."
     )
     volumes: Range = Field(
-        default=(0.94, 1.10),
+        default=(0.94, 1.18),
         description="Window of volumes of seeds and runs: from this factor on the smaller to this factor on the larger "
-        "one of two volumes, that of the crystal's cell and that of the relaxed ordering.",
+        "one of two volumes, that of the crystal's cell and that of the relaxed ordering. It holds thermal expansion "
+        "and its fluctuations; beyond it a student does not know how a cell comes back.",
     )
     max_strain: Annotated[float, Field(ge=0, le=0.2)] = Field(
         default=0.04, description="Largest component of the random strain of the seeds."

@@ -65,9 +65,20 @@ def run(
     Raises
     ------
     StageError
-        If no ordering can be brought to the cell of its crystal, or the teacher gives no label that can be used.
+        If the budget leaves no labels for the rounds, no ordering can be brought to the cell of its crystal, or the
+        teacher gives no label that can be used.
     """
     own = settings.on_policy
+    lowest = lowest_of_each(candidates, 1)
+    gated = [lowest[index] for index in spread(len(lowest), own.gate_orderings)]
+    per_round = own.labels_of_round(settings.students, len(gated))
+    if per_round < _FEWEST_PER_RUN * settings.students:
+        raise StageError(
+            f"after the seeds and the gate of {len(gated)} orderings, {own.max_labels} labels leave {per_round} for a "
+            "round",
+            where="distil.on_policy.max_labels",
+            fix="raise it, or lower `seed_labels`, `gate_frames`, `gate_orderings` or `rounds`",
+        )
     cheap = teacher if own.seed_potential is None else bench.potentials[own.seed_potential]
     asked = starts_of(settings, bench, candidates, crystal_cells, cheap)
     outcomes = bench.runner.gather([start.seed for start in asked])
@@ -83,9 +94,7 @@ def run(
     if not labels:
         fix = "see `superionic status` for the reasons"
         raise StageError("the teacher could label none of the seeds", where=bench.stage, fix=fix)
-    lowest = lowest_of_each(candidates, 1)
-    gated = [lowest[index] for index in spread(len(lowest), own.gate_orderings)]
-    now, rounds, lost = _learn(settings, bench, starts, labels, teacher, len(gated), failures)
+    now, rounds, lost = _learn(settings, bench, starts, labels, teacher, per_round, failures)
     dropped += lost
     seen = seen_runs(bench, gate_runs(settings, bench, gated, now.students, teacher))
     equal, failed = _equal_runs(settings, bench, lowest, now, teacher, failures)
@@ -144,11 +153,10 @@ def _learn(
     starts: Sequence[Start],
     seeds: Sequence[Task[LabelledBatch]],
     teacher: ChosenPotential,
-    gated: int,
+    per_round: int,
     failures: list[Failure],
 ) -> tuple[Fit, list[Round], int]:
     """Go through the rounds and train anew at the end; returns the fit, the rounds, and how many labels dropped out."""
-    per_round = settings.on_policy.labels_of_round(settings.students, gated)
     count = min(settings.on_policy.runs, max(1, per_round // (_FEWEST_PER_RUN * settings.students)))
     per_run = max(_FEWEST_PER_RUN, per_round // (count * settings.students))
     own: list[Task[LabelledBatch]] = []

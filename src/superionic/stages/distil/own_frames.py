@@ -23,7 +23,7 @@ from superionic.stages.chains import Phase, chain, md_settings
 from superionic.stages.distil.data import ComparedRun, LabelledBatch, frames_of, labels_of
 from superionic.stages.distil.gate import equal_run_criteria, judgement, merge_task, predictions_of
 from superionic.training.dataset import Targets
-from superionic.training.distillation import PackedSet, PackedStructures, PackedTargets
+from superionic.training.distillation import PackedSet, PackedStructures, PackedTargets, evenly
 from superionic.training.metrics import errors
 from superionic.training.on_policy import OnPolicyLimits, bulk_modulus_GPa, compare_own_frames, on_policy_criteria
 from superionic.training.parity import Criterion, DiffusivityPair, Verdict, transfer_error
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from superionic.settings.distil import ResolvedDistil
 
 _FEWEST_FRAMES = 2
+_FRAMES_OF_MODULUS = 5
 _DISCARD_FRACTION = 0.3
 
 
@@ -228,8 +229,11 @@ class BulkModulus:
 
 @task(version=1)
 def modulus_task(context: Context, *, potential: ChosenPotential, frames: PackedStructures) -> BulkModulus:
-    """Take a student's bulk modulus of the last frame of a run."""
-    return BulkModulus(bulk_modulus_GPa(load(potential, context), frames.structures[-1]))
+    """Take a student's bulk modulus in a run: the median over some frames, as each is quenched into another basin."""
+    student, structures = load(potential, context), frames.structures
+    moduli = [bulk_modulus_GPa(student, structures[frame]) for frame in evenly(len(structures), _FRAMES_OF_MODULUS)]
+    positive = [modulus for modulus in moduli if modulus is not None]
+    return BulkModulus(float(np.median(positive)) if positive else None)
 
 
 @task(version=1)

@@ -116,7 +116,10 @@ def runs_of(
         places = (rng.permutation(count) + rng.random(count)) / count
         for index in range(count):
             temperature = round(low + (high - low) * float(warmth[index]))
-            plans.append((member, student, starts[(index + member) % len(starts)], temperature, index, places[index]))
+            turn = index + member
+            if len(starts) > count:  # more orderings than runs: each student and round goes on where the last one ended
+                turn = (number * len(students) + member) * count + index
+            plans.append((member, student, starts[turn % len(starts)], temperature, index, places[index]))
     chains = []
     for member, student, start, temperature, index, place in plans:
         label = f"round {number} run {index + 1} of {start.candidate.id} {temperature:g} K by student {member + 1}"

@@ -18,7 +18,7 @@ from superionic.dynamics.monitors import Limits
 from superionic.dynamics.relax import relax
 from superionic.execution.task import Context, Task, task
 from superionic.results.identity import Rows
-from superionic.stages.base import Candidate, ChosenPotential, Workbench, grouped, load, lowest_of_each
+from superionic.stages.base import Candidate, ChosenPotential, Workbench, grouped, load, lowest_of_each, spread
 from superionic.stages.distil.data import LabelledBatch, frames_of, labels_of, nvt
 from superionic.training.distillation import PackedStructures, close_contacts, distorted_structures, pack_structures
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from superionic.settings.distil import ResolvedDistil
 
 _FMAX_EV_PER_A = 0.05
+_FEWEST_OF_EACH = 3
 
 
 @dataclass(frozen=True)
@@ -135,12 +136,14 @@ def seeds_of(
         frames = frames_of(bench, label, segments, own.seed_frames)
         labels += labels_of(settings, bench, label, frames, own.seed_frames, teacher)
     frames_asked = n_runs * own.seed_frames
-    # Both of an ordering, as it relaxed and at the cell of its crystal, are seeds themselves.
-    left = own.seed_labels - frames_asked - 2 * len(starts)
+    # Both of an ordering, as it relaxed and at the cell of its crystal, are seeds themselves. Where there are too many
+    # orderings for that and a distorted one of each, some are met in the rounds only.
+    seeded = [starts[k] for k in spread(len(starts), max(1, (own.seed_labels - frames_asked) // _FEWEST_OF_EACH))]
+    left = own.seed_labels - frames_asked - 2 * len(seeded)
     contacts = min(own.contacts, max(0, left) // 4)
-    shares = [_share(left - contacts, index, len(starts)) for index in range(len(starts))]
-    close = [_share(contacts, index, len(starts)) for index in range(len(starts))]
-    for start, distorted, near in zip(starts, shares, close, strict=True):
+    shares = [_share(left - contacts, index, len(seeded)) for index in range(len(seeded))]
+    close = [_share(contacts, index, len(seeded)) for index in range(len(seeded))]
+    for start, distorted, near in zip(seeded, shares, close, strict=True):
         name = start.candidate.id
         frames = bench.task(
             f"seeds of {name}",
@@ -158,7 +161,7 @@ def seeds_of(
             ),
         )
         labels += labels_of(settings, bench, f"seeds of {name}", frames, distorted + near + 2, teacher)
-    return Seeds(tuple(starts), tuple(labels), sum(shares), sum(close), frames_asked, 2 * len(starts))
+    return Seeds(tuple(starts), tuple(labels), sum(shares), sum(close), frames_asked, 2 * len(seeded))
 
 
 def _share(count: int, index: int, parts: int) -> int:

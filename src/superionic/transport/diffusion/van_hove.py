@@ -154,7 +154,7 @@ class VanHoveCounter:
         self._beyond[i] += int((~inside).sum())
         if not self._distinct:
             return
-        from superionic.transport.observables.pair_kernels import count_separations
+        from superionic.transport.pair_kernels import count_separations
 
         before, after = (np.ascontiguousarray(x.astype(np.float64) @ self._inverse) for x in (earlier, later))
         edges = self._distinct_edges

@@ -101,7 +101,7 @@ def pair_distributions(
     AnalysisError
         For shapes that do not fit together, or bins that are none.
     """
-    from superionic.transport.observables.pair_kernels import count_near_pairs, count_pairs
+    from superionic.transport.pair_kernels import count_near_pairs, count_pairs
 
     positions = np.asarray(positions_A)
     n_frames, n_atoms = positions.shape[:2]
