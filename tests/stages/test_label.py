@@ -86,7 +86,7 @@ def test_the_potential_that_sampled_makes_the_gates_sharp(workbench: Callable[..
         bench.runner.store.commit(ref_of(snapshot.label).task.key, {}, to_tree(value))
     poisoned = label.run(settings(), bench, asked, teacher, "", sampler).result
     assert [entry.label for entry in poisoned.rejected] == ["snapshot 4"]
-    assert "sign is turned" in poisoned.rejected[0].reason
+    assert "sign is wrong" in poisoned.rejected[0].reason
     blind = label.run(settings(), bench, asked, teacher, "").result
     assert blind.rejected == ()
     assert blind.baseline is None
