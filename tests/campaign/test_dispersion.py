@@ -10,13 +10,15 @@ import pytest
 from superionic import Campaign, load_model, relax
 from superionic.campaign.file.presets import complete
 from superionic.campaign.file.schema import CampaignFile, draft_of
+from superionic.campaign.initialise import draft_campaign
 from superionic.campaign.learning import trained_potential
 from superionic.campaign.prepare import choose_potential, missing_library, require_dispersion
-from superionic.errors import EngineError, PotentialError
+from superionic.errors import CampaignFileError, EngineError, PotentialError
 from superionic.execution import engines
 from superionic.execution.engines import EngineLocation, dispersion_pins, dispersion_problem
 from superionic.potentials.dispersion import LIBRARY, VERSION
 from superionic.potentials.reference import li3ycl6_cell
+from superionic.report.sections import methods
 from superionic.settings.rules import broken_rules
 from superionic.stages.base import ChosenPotential
 
@@ -116,6 +118,9 @@ def test_a_campaign_has_one_scale_of_energy_that_says_it(small_campaign):
     results = campaign.run(write_report=False, until="hull")
     assert results.rank[0].potential.energy_convention == "pair potential + D3(BJ, PBE, to 12 Å)"
     assert results.hull[0].energy_convention == "pair potential + D3(BJ, PBE, to 12 Å)"
+    paragraphs, sources = methods.section(results).blocks[:-1], methods.section(results).blocks[-1]
+    assert any("with Becke–Johnson damping [" in paragraph.words for paragraph in paragraphs)
+    assert "10.1002/jcc.21759" in [doi for _, doi in sources.sources]
 
 
 def test_an_engine_without_the_library_names_the_command_that_adds_it(tmp_path: Path, monkeypatch):
@@ -138,3 +143,13 @@ def test_an_engine_without_the_library_names_the_command_that_adds_it(tmp_path: 
     require_dispersion(file, chosen)
     assert dispersion_problem(engines.resolve_engine("core")) is None
     assert missing_library("is not installed", "p").where == "p"
+
+
+def test_the_first_campaign_file_may_have_it(root, tmp_path):
+    text = draft_campaign(root / "examples" / "li3ycl6" / "li3ycl6_p-3m1.cif", folder=tmp_path, dispersion="d3bj")
+    assert "universal: {engine: chgnet, dispersion: d3bj}" in text
+    (tmp_path / "campaign.yaml").write_text(text)
+    assert Campaign.load(tmp_path / "campaign.yaml").file.potentials["universal"].dispersion == "d3bj"
+    (tmp_path / "campaign.yaml").write_text(text.replace("d3bj", "d3"))
+    with pytest.raises(CampaignFileError, match="must be d3bj; it is 'd3'"):
+        Campaign.load(tmp_path / "campaign.yaml")
