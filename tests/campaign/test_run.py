@@ -212,6 +212,10 @@ def test_explain_leads_from_a_number_to_its_settings_and_files(done):
     assert [label for refs in found.inputs.values() for _, label in refs if label.startswith("transport: ")]
     assert {"result.json", "task.json"} <= set(found.file.members)
     assert hashlib.sha256(found.file.path.read_bytes()[:-64]).hexdigest() == found.file.sha256
+    plain = json.loads(json.dumps(found.to_dict()))  # as --json prints it
+    assert plain["task"]["key"] == key
+    assert plain["task"]["descriptor"]["settings"] == found.descriptor.settings
+    assert {ref["key"] for refs in plain["inputs"].values() for ref in refs} == set(found.descriptor.input_keys)
     assert done.explain("relaxation").record is None
     assert len(done.explain("relaxation").matches) == 4
     with pytest.raises(StorageError, match="nothing in this campaign"):

@@ -16,6 +16,47 @@ _MOST_MATCHES = 25
 
 
 @dataclass(frozen=True)
+class Descriptor:
+    """What a task was made from, and its key with it (see :meth:`superionic.execution.task.Task.descriptor`).
+
+    Attributes
+    ----------
+    engine
+        Name and versions of the environment that ran it.
+    function, version
+        What was called, and the version of that.
+    inputs
+        Plain values that refer to other tasks by their keys, by name.
+    settings
+        Plain values, by name.
+    stage
+        The stage that it belongs to.
+    """
+
+    engine: Mapping[str, Any]
+    function: str
+    inputs: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    stage: str
+    version: int
+
+    def keys_of(self, name: str) -> tuple[str, ...]:
+        """Return the keys of the tasks that an input refers to, each once, however they are nested."""
+        return tuple(dict.fromkeys(_keys_in(self.inputs.get(name, ()))))
+
+    @property
+    def input_keys(self) -> tuple[str, ...]:
+        """The keys of all tasks that it reads, each once."""
+        return tuple(dict.fromkeys(_keys_in(self.inputs)))
+
+
+def descriptor_of(key: str, store: Store) -> Descriptor | None:
+    """Return what a stored result was made from; None if it is not there."""
+    values = store.descriptor(key)
+    return None if values is None else Descriptor(**values)
+
+
+@dataclass(frozen=True)
 class Explanation:
     """The provenance of one task, or the tasks that the question may have meant.
 
@@ -26,7 +67,7 @@ class Explanation:
     matches
         All that match.
     descriptor
-        What it was made from: function, version, engine and settings; empty before it is done.
+        What it was made from; None before it is done.
     inputs
         Names of its inputs, with key and label of the tasks that they come from.
     file
@@ -35,17 +76,18 @@ class Explanation:
 
     record: Record | None
     matches: tuple[Record, ...]
-    descriptor: Mapping[str, Any] = field(default_factory=dict)
+    descriptor: Descriptor | None = None
     inputs: Mapping[str, list[tuple[str, str]]] = field(default_factory=dict)
     file: StoredFile | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for ``--json``."""
+        descriptor = {} if self.descriptor is None else vars(self.descriptor)
         return {
             "file": None if self.file is None else {**vars(self.file), "path": str(self.file.path)},
             "inputs": {name: [{"key": k, "label": label} for k, label in refs] for name, refs in self.inputs.items()},
             "matches": [{"key": r.key, "label": r.label, "stage": r.stage, "state": r.state} for r in self.matches],
-            "task": None if self.record is None else {**vars(self.record), "descriptor": dict(self.descriptor)},
+            "task": None if self.record is None else {**self.record._asdict(), "descriptor": descriptor},
         }
 
 
@@ -65,15 +107,13 @@ def make_explanation(what: str, ledger: Ledger, store: Store) -> Explanation:
             where="explain",
             fix="take a key from the report or from results.json, or words of a label from `superionic status --all`",
         )
-    chosen = exact[-1] if exact else (matches[0] if len(matches) == 1 else None)
-    if chosen is None:
+    record = exact[-1] if exact else (matches[0] if len(matches) == 1 else None)
+    if record is None:
         return Explanation(None, tuple(matches[:_MOST_MATCHES]))
-    descriptor = store.descriptor(chosen.key) or {}
-    inputs = {
-        name: [(key, _label(key, ledger)) for key in dict.fromkeys(keys_in(value))]
-        for name, value in descriptor.get("inputs", {}).items()
-    }
-    return Explanation(chosen, tuple(matches[:_MOST_MATCHES]), descriptor, inputs, store.file(chosen.key))
+    descriptor = descriptor_of(record.key, store)
+    inputs = {} if descriptor is None else {name: descriptor.keys_of(name) for name in descriptor.inputs}
+    labelled = {name: [(key, _label(key, ledger)) for key in keys] for name, keys in inputs.items()}
+    return Explanation(record, tuple(matches[:_MOST_MATCHES]), descriptor, labelled, store.file(record.key))
 
 
 def _label(key: str, ledger: Ledger) -> str:
@@ -81,9 +121,9 @@ def _label(key: str, ledger: Ledger) -> str:
     return "unknown" if record is None else f"{record.stage}: {record.label}"
 
 
-def keys_in(inputs: Any) -> list[str]:
+def _keys_in(inputs: Any) -> list[str]:
     """Return the keys of the tasks that inputs of a descriptor refer to, however they are nested."""
     if isinstance(inputs, Mapping) and "task" in inputs:
         return [str(inputs["task"])]
     parts = inputs.values() if isinstance(inputs, Mapping) else inputs
-    return [key for part in parts for key in keys_in(part)]
+    return [key for part in parts for key in _keys_in(part)]

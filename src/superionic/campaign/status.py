@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from superionic.campaign.explain import keys_in
+from superionic.campaign.explain import Descriptor, descriptor_of
 
 if TYPE_CHECKING:
     from superionic.campaign.file.schema import CampaignFile
@@ -166,17 +166,15 @@ def why_pending(task: Task[Any], records: Mapping[str, Record], ledger: Ledger, 
     if before is None:
         waits = next((d.label for d in task.dependencies() if d.key in missing), None)
         return "new" if waits is None else f"new (after: {waits})"
-    old, new = store.descriptor(before.key), task.descriptor()
+    old, new = descriptor_of(before.key, store), Descriptor(**task.descriptor())
     if old is None:
         return "changed"
-    changes = [*_differences(old["settings"], new["settings"], "")]
-    changes += [
-        f"{part} {_short(old[part])} → {_short(new[part])}" for part in ("engine", "version") if old[part] != new[part]
-    ]
+    changes = _differences(old.settings, new.settings, "")
+    parts = (("engine", old.engine, new.engine), ("version", old.version, new.version))
+    changes += [f"{part} {_short(was)} → {_short(now)}" for part, was, now in parts if was != now]
     if not changes:
         labels = {d.key: d.label for d in task.dependencies()}
-        before_keys, now_keys = set(keys_in(old["inputs"])), keys_in(new["inputs"])
-        changed = [labels[key] for key in dict.fromkeys(now_keys) if key not in before_keys and key in labels]
+        changed = [labels[key] for key in new.input_keys if key not in old.input_keys and key in labels]
         changes = [f"it reads “{label}”, which changed" for label in changed[:2]]
     return "changed: " + "; ".join(changes[:4]) if changes else "changed"
 

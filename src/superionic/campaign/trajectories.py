@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from superionic.campaign.explain import descriptor_of
 from superionic.dynamics.md import Segment
 from superionic.errors import AnalysisError
 from superionic.execution.codec import from_tree
@@ -150,11 +151,9 @@ class _RecordedRun:
 
 def _recorded(record: Record, store: Store) -> _RecordedRun | None:
     """Read what a task was made from; None if it is not there, or does not describe a whole run."""
-    about = store.descriptor(record.key)
-    if about is None or (about["function"], about["version"]) != (collect_task.name, collect_task.version):
+    made = descriptor_of(record.key, store)
+    if made is None or (made.function, made.version) != (collect_task.name, collect_task.version):
         return None
-    settings, inputs = about["settings"], about["inputs"]
-    keys = {name: tuple(str(ref["task"]) for ref in inputs.get(name, ())) for name in ("cells", "npt_cells")}
-    return _RecordedRun(
-        from_tree(settings["run"], Run, record.label), settings["frame_interval_ps"], keys["cells"], keys["npt_cells"]
-    )
+    run = from_tree(made.settings["run"], Run, record.label)
+    interval_ps: float = made.settings["frame_interval_ps"]
+    return _RecordedRun(run, interval_ps, made.keys_of("cells"), made.keys_of("npt_cells"))

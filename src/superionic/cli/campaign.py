@@ -368,16 +368,15 @@ def _show_explanation(explanation: Explanation) -> None:
     record = explanation.record
     console.print(f"[bold]{escape(record.stage)}: {escape(record.label)}[/] ({record.state})")
     lines = [f"key       {record.key}"]
-    if explanation.descriptor:
-        lines.append(f"function  {explanation.descriptor['function']} (version {explanation.descriptor['version']})")
-        lines.append(f"engine    {explanation.descriptor['engine']}")
+    made = explanation.descriptor
+    if made is not None:
+        lines += [f"function  {made.function} (version {made.version})", f"engine    {made.engine}"]
     if record.cpu_s is not None:
         lines.append(
             f"cost      {record.cpu_s:.1f} s CPU, {record.wall_s or 0:.1f} s wall, {record.peak_MB or 0:.0f} MB"
         )
-    lines += [
-        f"setting   {name} = {_short(value)}" for name, value in explanation.descriptor.get("settings", {}).items()
-    ]
+    if made is not None:
+        lines += [f"setting   {name} = {_short(value)}" for name, value in made.settings.items()]
     for name, references in explanation.inputs.items():
         lines += [f"input     {name} ← {key[:12]}  {label}" for key, label in references[:_SHOWN_PENDING]]
         if len(references) > _SHOWN_PENDING:

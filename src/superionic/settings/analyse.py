@@ -57,8 +57,8 @@ class AnalyseSettings(StageSection):
     )
     window_ps: Annotated[tuple[float, float], Field(strict=False), AfterValidator(_a_window)] | None = Field(
         default=None,
-        description="Two lags between which D is taken as level, such as [5, 50]; null for what D levels off to, which "
-        "is seen from all lags.",
+        description="Two lags in ps between which D counts as converged, such as [5, 50]; null for the value that D "
+        "levels off to, judged from all lags.",
     )
     sites: Literal["crystal", "density", "none"] = Field(
         default="crystal",
@@ -69,7 +69,7 @@ class AnalyseSettings(StageSection):
     )
     observables: ObservableNames = Field(
         default=(),
-        description="What else to look at in each run: the vibrations of the mobile ions (attempt frequency and "
+        description="Further properties of each run: the vibrations of the mobile ions (attempt frequency and "
         "amplitude, from frames every 10 to 20 fs), the rotation of polyanions such as PS4, and g(r) of all pairs of "
         "elements with coordination numbers.",
     )

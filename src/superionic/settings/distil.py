@@ -253,7 +253,7 @@ class DistilSettings(StageSection):
     npt_ps: DurationOrZero = Field(
         default=2.0, description="The teacher's run at constant pressure, for V(T) and the cell of what follows."
     )
-    equilibration_ps: DurationOrZero = Field(default=0.5, description="NVT run that is thrown away.")
+    equilibration_ps: DurationOrZero = Field(default=0.5, description="NVT run that is discarded.")
     production_ps: Duration = Field(
         default=5.0, description="NVT run for data; the student repeats it, and structure and diffusivity are compared."
     )

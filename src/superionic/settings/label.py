@@ -50,7 +50,7 @@ class GateSettings(Section):
 
 
 class VaspSettings(Section):
-    """What VASP alone is told; how to run it and where its POTCARs are is said by environment variables."""
+    """Settings of VASP alone; environment variables say how it is run and where its POTCARs are."""
 
     version: str | None = Field(
         default=None,
@@ -71,7 +71,7 @@ class VaspSettings(Section):
 
 
 class TbliteSettings(Section):
-    """What tblite is told; of the other fields of `label` it takes `max_scf_steps` alone."""
+    """Settings of tblite alone; of the other fields of `label` it uses only `max_scf_steps`."""
 
     method: Literal["GFN1-xTB", "GFN2-xTB"] = Field(
         default="GFN1-xTB", description="Tight-binding method. At the Γ point only: take edges of 10 Å or more."
@@ -92,7 +92,7 @@ class FinishedSettings(Section):
         description="Files, or folders to search: vasprun.xml, vasprun.xml.gz, .gpw, .extxyz; relative to the campaign "
         "file.",
     )
-    every: Count = Field(default=1, description="Of a run of many ionic steps, take each so many-th.")
+    every: Count = Field(default=1, description="Take every n-th ionic step of a run of many.")
     kpoint_spacing_per_A: KPointSpacing | None = Field(
         default=None,
         description="State the k-points by this spacing, as `label.kpoint_spacing_per_A`; coarser grids are refused.",
@@ -162,8 +162,8 @@ class LabelSettings(StageSection):
         description="Dispersion that is added to labels, e.g. d3bj, also to those in `finished`. What is trained on "
         "them learns it. Labels that have dispersion already are refused.",
     )
-    vasp: VaspSettings = Field(default_factory=VaspSettings, description="What VASP alone is told.")
-    tblite: TbliteSettings = Field(default_factory=TbliteSettings, description="What tblite alone is told.")
+    vasp: VaspSettings = Field(default_factory=VaspSettings, description="Settings of VASP alone.")
+    tblite: TbliteSettings = Field(default_factory=TbliteSettings, description="Settings of tblite alone.")
     finished: FinishedSettings = Field(
         default_factory=FinishedSettings, description="Finished calculations that join the labels."
     )

@@ -74,7 +74,8 @@ class ActiveSettings(Section):
         default=1.0, description="Disagreement above which a run is stopped: beyond it the forces mean nothing."
     )
     check_every_fs: Interval = Field(
-        default=20.0, description="Interval at which all members are asked; the others follow the first one's run."
+        default=20.0,
+        description="Interval at which all members evaluate a frame; the run itself follows the first one.",
     )
     done_share: Fraction = Field(
         default=0.02,

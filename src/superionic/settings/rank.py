@@ -47,7 +47,7 @@ class RankSettings(StageSection):
     )
     prescreen: str = Field(
         default="none",
-        description="What looks at all orderings first: `none`, `ewald` (point charges), or the name of a cheap entry "
+        description="What evaluates all orderings first: `none`, `ewald` (point charges), or the name of a cheap entry "
         "of `potentials`, such as a student.",
     )
     prescreen_keep: Count = Field(
@@ -74,7 +74,7 @@ class RankSettings(StageSection):
     )
     relax_top: Count = Field(
         default=20,
-        description="Lowest orderings of each composition that are wanted, relaxed to the end (paper B: 20).",
+        description="Lowest orderings of each composition that are relaxed to the end (paper B: 20).",
     )
     fmax_eV_per_A: Positive = Field(default=0.01, description="Largest force that ends a relaxation (paper B: 0.01).")
     max_steps: Count = Field(default=500, description="Steps after which a relaxation is given up as not converged.")

@@ -110,7 +110,7 @@ class SampleSettings(MDSection):
         default=0.0,
         description="NPT run before, from which the average cell is taken; 0 keeps the relaxed cell (paper A).",
     )
-    equilibration_ps: DurationOrZero = Field(default=5.0, description="NVT run that is thrown away (paper A: 5).")
+    equilibration_ps: DurationOrZero = Field(default=5.0, description="NVT run that is discarded (paper A: 5).")
     production_ps: Duration = Field(default=10.0, description="NVT run that is sampled (paper A: 10; paper B: 1000).")
     save_every_fs: Interval = Field(default=10.0, description="Interval of the saved frames (paper B: 10).")
     snapshots: Count | Annotated[tuple[Count, ...], Field(strict=False, min_length=1)] = Field(

@@ -37,12 +37,12 @@ MADE_BY: Final = {FINE_TUNED: "train", STUDENT: "distil"}
 
 
 class LongRuns(Section):
-    """Longer runs for low temperatures (paper A: below 800 K, 200 ps thrown away and 800 ps used)."""
+    """Longer runs for low temperatures (paper A: below 800 K, 200 ps discarded and 800 ps used)."""
 
     below_K: Temperature = Field(
         default=800.0, description="Runs below this temperature take the lengths of this section."
     )
-    nvt_equilibration_ps: DurationOrZero = Field(default=200.0, description="NVT run that is thrown away.")
+    nvt_equilibration_ps: DurationOrZero = Field(default=200.0, description="NVT run that is discarded.")
     production_ps: Duration = Field(default=800.0, description="NVT run that is analysed.")
 
 
@@ -108,7 +108,7 @@ class TransportSettings(MDSection):
         description="First part of the NPT run that the average leaves out (paper B averages 112 of 140 ps).",
     )
     nvt_equilibration_ps: DurationOrZero = Field(
-        default=0.0, description="NVT run in the average cell that is thrown away (paper A: 100)."
+        default=0.0, description="NVT run in the average cell that is discarded (paper A: 100)."
     )
     production_ps: Duration = Field(
         default=2000.0, description="NVT run that is analysed (paper A: 400; paper B: 2000)."
