@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,9 +13,6 @@ from ase.build import bulk
 
 from superionic.errors import StageError
 from superionic.execution.codec import from_tree, plain_json, to_tree
-from superionic.execution.ledger import LEDGER, Ledger
-from superionic.execution.runner import Runner, Slots
-from superionic.execution.store import Store
 from superionic.execution.task import Context, task
 from superionic.potentials.base import describe_potential
 from superionic.results.identity import AxisValue, Material, OrderedCell, Ordering
@@ -96,9 +92,41 @@ def cells(bench, crystal):
     return {crystal.id: bench.at("enumerate").task("refined", crystal_task.of(a_A=5.4)).result}
 
 
+class Killed(BaseException):
+    """The end of a process."""
+
+
 @pytest.fixture(scope="module")
-def distilled(bench, crystal, cells):
+def killed(bench, crystal, cells):
+    """Have the stage killed after the labels of its first round; gives what was done by then."""
+    executor = bench.runner._executor
+    submit = executor.submit
+
+    def killer(function, request, /, *args, **kwargs):
+        if request["function"].endswith(":errors_task"):
+            raise Killed
+        return submit(function, request, *args, **kwargs)
+
+    executor.submit = killer
+    with pytest.raises(Killed):
+        distil.run(settings_with(), bench, [crystal], TEACHER, cells)
+    executor.submit = submit
+    return tuple(executor.made)
+
+
+@pytest.fixture(scope="module")
+def distilled(bench, crystal, cells, killed):
+    """The stage, gone on with after it was killed."""
     return distil.run(settings_with(), bench, [crystal], TEACHER, cells)
+
+
+def test_a_stage_that_was_killed_goes_on_where_it_was(bench, killed, distilled):
+    made = bench.runner._executor.made
+    assert killed.count("label_task") == 7  # two short runs, two batches of seeds, two sets at random, one apart
+    after = made[len(killed) :]
+    assert after[0] == "errors_task"
+    assert not {"seed_task", "seed_structures_task", "first_segment_task"} & set(after[:2])
+    assert len(set(bench.runner.used)) >= len(made)  # no task was done twice
 
 
 def test_students_learn_from_labels_alone_and_pass_a_gate_that_is_wide_enough(distilled):
@@ -214,35 +242,3 @@ def test_a_single_student_goes_by_its_grade_and_runs_of_the_teacher_are_compared
         "diffusivity, salt #0 600 K",
         "diffusivity, salt #0 900 K",
     ]
-
-
-def test_a_stage_that_was_killed_goes_on_where_it_was_and_says_the_same(bench, crystal, cells, distilled, tmp_path):
-    class Killed(BaseException):
-        pass
-
-    class Killer(type(bench.runner._executor)):
-        """Ends the process, as it were, before a task of a kind is done."""
-
-        def __init__(self, ends_at=""):
-            super().__init__()
-            self.ends_at = ends_at
-
-        def submit(self, function, request, /, *args, **kwargs):
-            if self.ends_at and request["function"].endswith(self.ends_at):
-                raise Killed
-            return super().submit(function, request, *args, **kwargs)
-
-    def walk(ends_at=""):
-        store, ledger = Store(tmp_path), Ledger(tmp_path / LEDGER)
-        executor = Killer(ends_at)
-        runner = Runner(store, ledger, executor=executor, slots=Slots(1), python_of=lambda _engine: Path("x"))
-        return executor, distil.run(settings_with(), replace(bench, runner=runner), [crystal], TEACHER, cells)
-
-    with pytest.raises(Killed):
-        walk(":errors_task")
-    executor, output = walk()
-    assert output.result == distilled.result
-    # Nothing of what was there by the first round's labels is done again.
-    assert executor.made[0] == "errors_task"
-    assert "seed_task" not in executor.made
-    assert "seed_structures_task" not in executor.made
