@@ -92,9 +92,41 @@ def cells(bench, crystal):
     return {crystal.id: bench.at("enumerate").task("refined", crystal_task.of(a_A=5.4)).result}
 
 
+class Killed(BaseException):
+    """The end of a process."""
+
+
 @pytest.fixture(scope="module")
-def distilled(bench, crystal, cells):
+def killed(bench, crystal, cells):
+    """Have the stage killed after the labels of its first round; gives what was done by then."""
+    executor = bench.runner._executor
+    submit = executor.submit
+
+    def killer(function, request, /, *args, **kwargs):
+        if request["function"].endswith(":errors_task"):
+            raise Killed
+        return submit(function, request, *args, **kwargs)
+
+    executor.submit = killer
+    with pytest.raises(Killed):
+        distil.run(settings_with(), bench, [crystal], TEACHER, cells)
+    executor.submit = submit
+    return tuple(executor.made)
+
+
+@pytest.fixture(scope="module")
+def distilled(bench, crystal, cells, killed):
+    """The stage, gone on with after it was killed."""
     return distil.run(settings_with(), bench, [crystal], TEACHER, cells)
+
+
+def test_a_stage_that_was_killed_goes_on_where_it_was(bench, killed, distilled):
+    made = bench.runner._executor.made
+    assert killed.count("label_task") == 7  # two short runs, two batches of seeds, two sets at random, one apart
+    after = made[len(killed) :]
+    assert after[0] == "errors_task"
+    assert not {"seed_task", "seed_structures_task", "first_segment_task"} & set(after[:2])
+    assert len(set(bench.runner.used)) >= len(made)  # no task was done twice
 
 
 def test_students_learn_from_labels_alone_and_pass_a_gate_that_is_wide_enough(distilled):

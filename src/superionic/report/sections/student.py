@@ -146,7 +146,10 @@ def _lead(distil: DistilResult) -> str:
         (data.distorted, "distorted structures"),
         (data.relaxed, "relaxed orderings" if alone else "steps of relaxations"),
         (data.contacts, "close contacts"),
-        (sum(one.labels for one in distil.rounds), "frames of hot runs of the students"),
+        (
+            sum(one.labels for one in distil.rounds),
+            "frames of the students' own runs" if alone else "frames of hot runs of the students",
+        ),
     )
     parts = [f"{whole_text(count)} {words}" for count, words in counts if count]
     teacher = "the fine-tuned potential" if distil.teacher.identity.fine_tuned else distil.teacher.name
@@ -289,6 +292,13 @@ def _ends(one: Round) -> str:
     return sentence("; ".join(words)) or "All runs were completed."
 
 
+def _early_ends(one: Round) -> str:
+    early = [run for run in one.explorations if run.ended]
+    if not early:
+        return "All ran to their ends."
+    return sentence(f"{len(early)} of {len(one.explorations)} ended early, the first: {early[0].ended}")
+
+
 def _own_rounds_table(distil: DistilResult) -> Table:
     """Show labels and errors by round, for students made from labels alone."""
 
@@ -310,7 +320,7 @@ def _own_rounds_table(distil: DistilResult) -> Table:
             ("Forces, meV/Å", errors),
             ("Energy, meV/atom", energies),
             ("New labels", lambda one: whole_text(one.labels)),
-            ("How runs ended", _ends),
+            ("How runs ended", _early_ends),
         ],
         numeric=range(7),
     )
