@@ -44,7 +44,8 @@ def folder(root: Path, tmp_path: Path) -> Path:
     "command",
     [
         *("", "enumerate", "init", "check", "run", "status", "report", "explain", "schema", "export"),
-        *("engines", "engines install", "labels", "train", "analyse", "store", "submit", "cancel", "doctor"),
+        *("engines", "engines install", "labels", "models", "models compare", "train", "analyse", "store", "submit"),
+        *("cancel", "doctor"),
     ],
 )
 def test_help_teaches(command):

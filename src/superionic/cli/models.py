@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,13 +44,13 @@ def compare_command(
     model is softer than the reference; bias of the stress, tension positive; CPU time of an evaluation.
     """
     from superionic.campaign.comparing import compare_models
-    from superionic.campaign.study import results_json
+    from superionic.execution.codec import plain_json, to_tree
 
     result = compare_models(labels, model or None, most=most)
     if csv is not None:
         _write(csv, result)
     if as_json:
-        typer.echo(results_json(result))
+        typer.echo(json.dumps(plain_json(to_tree(result)), indent=1, sort_keys=True, allow_nan=False))
         return
     _show(result)
 

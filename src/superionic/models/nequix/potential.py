@@ -206,8 +206,8 @@ def padded(count: int, steps: int) -> int:
     """Return the smallest number on a geometric grid that is not below ``count``, of ``steps`` to each doubling."""
     if count <= 2 * steps:
         return count
-    step = 2 ** ((count - 1).bit_length() - 1) // steps
-    return int(-(-count // step) * step)
+    step: int = 2 ** ((count - 1).bit_length() - 1) // steps
+    return -(-count // step) * step
 
 
 def _batches(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -321,20 +321,20 @@ def _mixed() -> Any:
     import jax
     import jax.numpy as jnp
 
-    @jax.custom_vjp  # type: ignore[untyped-decorator]
-    def mixed(taken: Any, mixing: Any) -> Any:
+    def product(taken: Any, mixing: Any) -> Any:
         total = mixing[:, 0, :, None] * taken[:, 0, None, :]
         for component in range(1, taken.shape[1]):
             total = total + mixing[:, component, :, None] * taken[:, component, None, :]
         return total
 
     def forward(taken: Any, mixing: Any) -> tuple[Any, tuple[Any, Any]]:
-        return mixed(taken, mixing), (taken, mixing)
+        return product(taken, mixing), (taken, mixing)
 
     def backward(inputs: tuple[Any, Any], slopes: Any) -> tuple[Any, Any]:
         taken, mixing = inputs
         return jnp.einsum("eik,eku->eiu", mixing, slopes), jnp.einsum("eiu,eku->eik", taken, slopes)
 
+    mixed: Any = jax.custom_vjp(product)
     mixed.defvjp(forward, backward)
     return mixed
 
