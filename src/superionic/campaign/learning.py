@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from superionic.execution.task import ref_of
+from superionic.models.nep.potential import VERSION as NEP_VERSION
 from superionic.potentials.base import PotentialIdentity
 from superionic.registry import models
 from superionic.results.learning import Exploration, ExplorationRound, LearningResult, SampleResult
@@ -178,7 +179,7 @@ def trained_potential(pretrained: ChosenPotential, trainer: str, weights: Weight
     identity = PotentialIdentity(
         name="nep",
         model="nep, from labels",
-        version="1",
+        version=NEP_VERSION,
         checkpoint_sha256=ref_of(weights).task.key,
         energy_convention=pretrained.identity.energy_convention,
         level_of_theory=level,
