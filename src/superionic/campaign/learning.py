@@ -14,6 +14,7 @@ from superionic.conventions import dispersion_in
 from superionic.errors import StageError
 from superionic.execution.task import ref_of
 from superionic.labels.corrected import dispersion_of_label
+from superionic.models.nep.potential import VERSION as NEP_VERSION
 from superionic.potentials.base import PotentialIdentity, with_term
 from superionic.registry import models
 from superionic.results.learning import Exploration, ExplorationRound, LearningResult, SampleResult
@@ -204,7 +205,7 @@ def trained_potential(
     identity = PotentialIdentity(
         name="nep",
         model="nep, from labels",
-        version="1",
+        version=NEP_VERSION,
         checkpoint_sha256=ref_of(weights).task.key,
         energy_convention=pretrained.identity.energy_convention,
         level_of_theory=level,

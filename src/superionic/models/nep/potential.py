@@ -25,7 +25,7 @@ from superionic.potentials.base import BasePotential, PotentialIdentity, Predict
 
 FloatArray = npt.NDArray[np.float64]
 
-VERSION = "1"
+VERSION = "2"
 """Version of the form and of the kernels: raise it when a number changes."""
 
 _MAX_BYTES = 100_000_000

@@ -15,6 +15,7 @@ from superionic.dynamics.md import Segment
 from superionic.dynamics.monitors import Limits
 from superionic.execution.codec import from_tree
 from superionic.execution.task import Context, Task, ref_of, task
+from superionic.models.nep.potential import VERSION as NEP_VERSION
 from superionic.models.nep.state import Epoch, NepOptions, NepState
 from superionic.results.identity import ONCE
 from superionic.results.student import Exploration
@@ -47,7 +48,7 @@ def student_of(weights: Weights, teacher: ChosenPotential, member: int) -> Chose
         name="nep",
         engine="core",
         model=f"student {member + 1} of {teacher.name}",
-        version="1",
+        version=NEP_VERSION,
         checkpoint_sha256=ref_of(weights).task.key,
         level_of_theory=f"{teacher.identity.level_of_theory}, by a student of {teacher.name}",
         licence="that of the teacher",
@@ -343,7 +344,7 @@ def dataset_task(
     )
 
 
-@task(version=3)
+@task(version=4)
 def train_task(
     context: Context,
     *,
