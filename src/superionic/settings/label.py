@@ -155,8 +155,8 @@ class LabelSettings(StageSection):
         default=4.0e-8, description="Residual of the bands, in eV² per valence electron, that ends the minimisation."
     )
     max_scf_steps: Count = Field(default=100, description="Electronic steps after which a label is given up.")
-    vasp: VaspSettings = Field(default_factory=VaspSettings, description="Settings of VASP alone.")
-    tblite: TbliteSettings = Field(default_factory=TbliteSettings, description="Settings of tblite alone.")
+    vasp: VaspSettings = Field(default_factory=VaspSettings, description="What VASP alone is told.")
+    tblite: TbliteSettings = Field(default_factory=TbliteSettings, description="What tblite alone is told.")
     finished: FinishedSettings = Field(
         default_factory=FinishedSettings, description="Finished calculations that join the labels."
     )
