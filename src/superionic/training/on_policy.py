@@ -242,10 +242,8 @@ def on_policy_criteria(runs: Sequence[tuple[str, OwnFrames]], limits: OnPolicyLi
 
     def judge(name: str, values: Sequence[tuple[float, str]], limit: float, unit: str, words: str) -> None:
         value, where = max(values, key=lambda pair: abs(pair[0]))
-        text = words.format(value=value, where=where)
-        criteria.append(
-            Criterion(name, abs(value) <= limit, f"{text}; the limit is {limit:g} {unit}", value, limit, unit)
-        )
+        text = f"{words.format(value=value, where=where)}; the limit is {limit:g} {unit}"
+        criteria.append(Criterion(name, abs(value) <= limit, text, value, limit, unit))
 
     judge(
         "energy bias on own frames",
