@@ -238,12 +238,12 @@ def on_policy_criteria(runs: Sequence[tuple[str, OwnFrames]], limits: OnPolicyLi
     if not runs:
         return [Criterion("energies and forces on own frames", None, "not tested: no run gave frames with labels")]
     frames = sum(one.errors.n_structures for _, one in runs)
-    found = []
+    criteria = []
 
     def judge(name: str, values: Sequence[tuple[float, str]], limit: float, unit: str, words: str) -> None:
         value, where = max(values, key=lambda pair: abs(pair[0]))
-        text = words.format(value=value, where=where)
-        found.append(Criterion(name, abs(value) <= limit, f"{text}; the limit is {limit:g} {unit}", value, limit, unit))
+        text = f"{words.format(value=value, where=where)}; the limit is {limit:g} {unit}"
+        criteria.append(Criterion(name, abs(value) <= limit, text, value, limit, unit))
 
     judge(
         "energy bias on own frames",
@@ -261,7 +261,7 @@ def on_policy_criteria(runs: Sequence[tuple[str, OwnFrames]], limits: OnPolicyLi
     )
     name, worst = max(runs, key=lambda run: run[1].errors.rmse_force_meV_per_A / run[1].rms_force_meV_per_A)
     ratio = worst.errors.rmse_force_meV_per_A / worst.rms_force_meV_per_A
-    found.append(
+    criteria.append(
         Criterion(
             "forces on own frames",
             ratio <= limits.max_force_error_ratio,
@@ -275,7 +275,7 @@ def on_policy_criteria(runs: Sequence[tuple[str, OwnFrames]], limits: OnPolicyLi
     name, element = max(
         ((name, element) for name, one in runs for element in one.elements), key=lambda pair: pair[1].ratio
     )
-    found.append(
+    criteria.append(
         Criterion(
             "forces by element on own frames",
             element.ratio <= limits.max_element_force_error_ratio,
@@ -307,5 +307,5 @@ def on_policy_criteria(runs: Sequence[tuple[str, OwnFrames]], limits: OnPolicyLi
         )
     else:
         words = "not tested: the bulk modulus of the student could not be had in every run"
-        found.append(Criterion("volume that the pressure makes", None, words))
-    return found
+        criteria.append(Criterion("volume that the pressure makes", None, words))
+    return criteria

@@ -177,8 +177,8 @@ def _learn(
         dropped += lost
         new = sum(len(bench.runner.one(task).set) for task in labels)
         structures = bench.runner.one(dataset).n
-        told = tuple(outcome.value for outcome in errors if outcome.ok)
-        rounds.append(Round(number, structures, tuple(run.seen for run in runs), new, told))
+        metrics = tuple(outcome.value for outcome in errors if outcome.ok)
+        rounds.append(Round(number, structures, tuple(run.seen for run in runs), new, metrics))
     dataset = dataset_of(settings, bench, seeds, own, "at the end")
     # A refit ends worse than a training anew on the same labels, whose form follows from all of them.
     last = train(settings, bench, dataset, teacher, "at the end", settings.on_policy.final_epochs, None)

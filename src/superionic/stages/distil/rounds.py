@@ -219,10 +219,10 @@ def labels_of_runs(
         tuple(labels(f"at random by student {member + 1}", own, True) for member, own in enumerate(by_member)),
         labels("of largest disagreement", sorted(chosen), False),
     )
-    told = [
+    counted = [
         replace(run, seen=replace(run.seen, collected=sum(counts.get(index, (0, 0))))) for index, run in enumerate(runs)
     ]
-    return asked, told
+    return asked, counted
 
 
 def errors_of_round(
