@@ -43,5 +43,5 @@ def nearest_share(positions: FloatArray, cell: FloatArray, inverse: FloatArray, 
             if not share >= nearest:
                 nearest = share
                 if share != share:  # noqa: PLR0124 - not a number
-                    return share
+                    return float(share)
     return math.sqrt(nearest)
