@@ -4,8 +4,8 @@
 
 ``make benchmarks`` is the same. Exits with 1 if one fails. Sizes are such that all take some minutes, so the ratios are
 rough; docs/performance.md has those of the full sizes, with their commands. ``--peers`` is a Python with the other
-codes (``pip install kinisi pymatgen-analysis-diffusion gemdat SHRY bsym icet dsenum`` in an environment of its own).
-What is missing is listed at the end, with what would bring it.
+codes (``pip install kinisi pymatgen-analysis-diffusion gemdat SHRY bsym icet dsenum calorine`` in an environment of its
+own). What is missing is listed at the end, with what would bring it.
 """
 
 from __future__ import annotations
@@ -88,6 +88,11 @@ BENCHMARKS = (
         engine="chgnet",
     ),
     Benchmark("label_cost.py", ("test", "--frames", "20", "--alone-frames", "5"), engine="nequix"),
+    Benchmark(
+        "student_step.py",
+        ("--atoms", "60", "240", "--steps", "3", "--rounds", "2", "--calorine", "{peers}"),
+        peers=("calorine",),
+    ),
     Benchmark("slurm.py", ("{slurm}", "--segments", "4")),
 )
 PARTS = ("walkers.py", "trajectory_files.py", "__main__.py")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-from superionic.errors import PotentialError
+from superionic.errors import CalculationFailed, PotentialError
 from superionic.models.nep.model import NepModel
 from superionic.models.nep.neighbours import NeighbourList
 from superionic.models.nep.potential import NepPotential
@@ -229,3 +229,34 @@ def test_above_ten_elements_zbl_is_written_once_or_not_at_all() -> None:
     assert "longest_zbl_A: 0" in str(caught.value.fix)
     assert of_many(11, np.zeros((11, 11))).to_text().startswith("nep4 11 ")  # that fix
     assert of_many(10, outer[:10, :10]).to_text().splitlines()[1] == "zbl 0 0"
+
+
+def test_atoms_that_have_wandered_through_many_cells_have_the_same_neighbours() -> None:
+    atoms = crystal(amplitude_A=0.4)
+    at_home = NeighbourList(6.0, 0.0)
+    at_home.update(atoms.positions, atoms.cell.array, np.ones(3, dtype=bool))
+    rng = np.random.default_rng(2)
+    for farthest in (2, 40):  # with a table of all translations, and of those that occur
+        away = NeighbourList(6.0, 0.0)
+        positions = atoms.positions + rng.integers(-farthest, farthest + 1, (len(atoms), 3)) @ atoms.cell.array
+        away.update(positions, atoms.cell.array, np.ones(3, dtype=bool))
+        assert np.array_equal(away.first, at_home.first)
+        found = []
+        for each, places in ((at_home, atoms.positions), (away, positions)):
+            centre = np.repeat(np.arange(len(atoms)), np.diff(each.first))
+            vectors = places[each.neighbours] + each.shifts_A[each.shift] - places[centre]
+            found.append((np.column_stack([centre, each.neighbours]), vectors))
+        assert np.array_equal(found[0][0], found[1][0])
+        assert np.abs(found[0][1] - found[1][1]).max() < 1e-9
+
+
+def test_atoms_beyond_counting_apart_and_too_many_functions_are_refused() -> None:
+    far = np.array([[0.0, 0.0, 0.0], [5.0e8, -5.0e8, 5.0e8]])
+    with pytest.raises(CalculationFailed, match="so far apart"):
+        NeighbourList(6.0).update(far, 5.0 * np.eye(3), np.ones(3, dtype=bool))
+    arrays = model().to_arrays()
+    arrays["shape"][2] = 17
+    dim = 4 + 17 * 6
+    arrays |= {"c_angular": np.zeros((3, 3, 17, 6)), "w0": np.zeros((3, 7, dim)), "scale": np.ones(dim)}
+    with pytest.raises(PotentialError, match="17 angular functions"):
+        NepModel.from_arrays(arrays)
