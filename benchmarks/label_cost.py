@@ -75,16 +75,9 @@ def main() -> None:
     potential = load_potential("nequix", model="test" if is_test else None, file=None if is_test else arguments.file)
     print(f"loaded in {time.process_time() - began:.1f} CPU s; {len(frames)} frames of {len(frames[0])} atoms")
 
-    # Shapes are compiled by the first of each; the others are then timed without it.
-    began = time.process_time()
-    many = potential.evaluate_many(frames)
-    all_s = time.process_time() - began
-    half = frames[: max(1, len(frames) // 2)]
-    began = time.process_time()
-    potential.evaluate_many(half)
-    each_s = (time.process_time() - began) / len(half)
+    many, each_s, compiling_s = timed(lambda: potential.evaluate_many(frames))
+    each_s /= len(frames)
     print("| way | CPU ms per frame | compiling, CPU s | 1,000 frames, CPU s |\n|---|---|---|---|")
-    compiling_s = all_s - each_s * len(frames)
     print(f"| together | {1e3 * each_s:.0f} | {compiling_s:.0f} | {compiling_s + 1e3 * each_s:.0f} |", flush=True)
     some = frames[: arguments.alone_frames]
     alone, alone_s, compiling_s = timed(lambda: [potential.evaluate(atoms) for atoms in some])

@@ -9,7 +9,7 @@ MODEL = Model(
     name="nequix",
     package=__name__,
     potential=f"{__name__}.potential",
-    evaluation_s_per_atom=0.0085,
+    evaluation_s_per_atom=0.0045,
     engine=EngineSpec(
         name="nequix",
         requirement="nequix==0.4.5",

@@ -47,7 +47,7 @@ _DEFAULT: Final = "nequix-omat-1"
 _MIT: Final = "MIT"
 _LONGEST_HEADER: Final = 1_000_000
 _PAIRS_TOGETHER: Final = 4096
-"""Pairs of neighbours that are evaluated at once: more do not fit the processor's cache, and take longer."""
+"""Pairs of neighbours that are evaluated at once, of which frames of tens of atoms fill most."""
 
 _KNOWN: Final[Mapping[str, Statement]] = {
     "2d0802ae7f5915cb488c44d25649d98404a103697e6500abb40f515e003a46a6": Statement(
@@ -129,7 +129,7 @@ class NequixPotential(BasePotential):
         return self.evaluate_many([atoms], stress=stress)[0]
 
     def evaluate_many(self, structures: Sequence[Atoms], *, stress: bool = True) -> list[Prediction]:
-        """Evaluate several structures, small ones together: fewer shapes to compile, and little to pad.
+        """Evaluate several structures, small ones together, so that fewer shapes are compiled.
 
         What a structure gives depends in the last digits of single precision on which ones stand beside it in
         ``structures``, and on nothing else.
