@@ -172,7 +172,7 @@ def test_another_package_provides_an_engine(tmp_path, monkeypatch, finished_fold
     results = campaign.run(until="enumerate", site=site, write_report=False, say=said.append)
     assert results.enumerate == Campaign.load(finished_folder / "campaign.yaml").load_results().enumerate
     assert said == ["toy in small"]
-    with pytest.raises(EngineError, match="no pool 'tay'") as caught:
+    with pytest.raises(EngineError, match="no pool called 'tay'") as caught:
         campaign.run(site=parse_site(LOCAL.format(pool="tay"), "site.yaml"), say=said.append)
     assert "toy" in caught.value.fix
 
