@@ -38,24 +38,24 @@ def resume_exactly(
         ``options_refused``: whether options that differ from the state's are refused, and unknown ones.
     """
     del inputs, context
-    chosen = trainer(settings.get("trainer", "chgnet"))
+    trainer_module = trainer(settings.get("trainer", "chgnet"))
     model, file = settings.get("model"), settings.get("file")
-    options = chosen.TrainOptions.from_settings(settings["options"])
-    labelled = small_set(chosen, float(settings.get("shift_eV", 0.0)), model, file)
+    options = trainer_module.TrainOptions.from_settings(settings["options"])
+    labelled = small_set(trainer_module, float(settings.get("shift_eV", 0.0)), model, file)
     train, validation = labelled.subset([0, 1, 2]), labelled.subset([3])
 
     def begin(seed: int) -> Any:
-        return chosen.start(model, file=file, seed=seed, options=options, train=train)
+        return trainer_module.start(model, file=file, seed=seed, options=options, train=train)
 
     start = begin(3)
     before_training = deepcopy(start)
-    whole = chosen.train_epochs(start, train, validation, options.epochs)
-    parts = first = chosen.train_epochs(begin(3), train, validation, 1)
+    whole = trainer_module.train_epochs(start, train, validation, options.epochs)
+    parts = first = trainer_module.train_epochs(begin(3), train, validation, 1)
     while not parts.finished:
-        parts = chosen.train_epochs(parts, train, validation, 1)
-    other = chosen.train_epochs(begin(4), train, validation, 1)
-    before = chosen.predict(labelled.structures, model=model, file=file, weights=start.best_weights)
-    after = chosen.predict(labelled.structures, model=model, file=file, weights=whole.best_weights)
+        parts = trainer_module.train_epochs(parts, train, validation, 1)
+    other = trainer_module.train_epochs(begin(4), train, validation, 1)
+    before = trainer_module.predict(labelled.structures, model=model, file=file, weights=start.best_weights)
+    after = trainer_module.predict(labelled.structures, model=model, file=file, weights=whole.best_weights)
     changes = [np.abs(a - b).max() for a, b in zip(after.forces_eV_per_A, before.forces_eV_per_A, strict=True)]
     return {
         "identical": same(whole, parts),
@@ -68,11 +68,11 @@ def resume_exactly(
         "eV_per_atom": {} if start.references is None else dict(start.references.eV_per_atom),
         "predicted_change": float(max(changes)),
         "loaded_force_eV_per_A": _loaded(settings, whole.best_weights, labelled, after),
-        "options_refused": _refuses(chosen, whole, train),
+        "options_refused": _refuses(trainer_module, whole, train),
     }
 
 
-def small_set(chosen: Trainer, shift_eV: float, model: str | None = None, file: str | None = None) -> LabelledSet:
+def small_set(trainer_module: Trainer, shift_eV: float, model: str | None = None, file: str | None = None) -> LabelledSet:
     """Give four LiCl cells of two atoms with the model's own values: energies shifted, forces, stresses 0.8 of them."""
     half = 5.13 / 2.0
     cell = np.array([[0.0, half, half], [half, 0.0, half], [half, half, 0.0]])
@@ -80,7 +80,7 @@ def small_set(chosen: Trainer, shift_eV: float, model: str | None = None, file: 
     structures = [
         Atoms("LiCl", positions=[[0.0, 0.0, 0.0], np.full(3, half) + move], cell=cell, pbc=True) for move in moves
     ]
-    own = chosen.predict(structures, model=model, file=file)
+    own = trainer_module.predict(structures, model=model, file=file)
     targets = Targets(
         own.energies_eV + 2.0 * shift_eV,
         tuple(0.8 * forces for forces in own.forces_eV_per_A),
@@ -126,18 +126,18 @@ def _loaded(
     return float(max(np.abs(potential.evaluate(atoms).forces_eV_per_A - forces).max() for atoms, forces in pairs))
 
 
-def _refuses(chosen: Trainer, state: Any, train: LabelledSet) -> bool:
+def _refuses(trainer_module: Trainer, state: Any, train: LabelledSet) -> bool:
     from superionic.errors import CampaignFileError
 
     changed = replace(state.options, batch_size=state.options.batch_size + 1)
     try:
-        chosen.train_epochs(state, train, None, 1, changed)
+        trainer_module.train_epochs(state, train, None, 1, changed)
     except ValueError:
         pass
     else:
         return False
     try:
-        chosen.TrainOptions.from_settings({"no_such_option": 1})
+        trainer_module.TrainOptions.from_settings({"no_such_option": 1})
     except CampaignFileError:
         return True
     return False

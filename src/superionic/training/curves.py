@@ -53,7 +53,7 @@ def nested_subsets(groups: Sequence[str], sizes: Sequence[int], seed: int) -> li
     members: dict[str, list[int]] = {}
     for index, group in enumerate(groups):
         members.setdefault(group, []).append(index)
-    queues = [[int(i) for i in rng.permutation(found)] for found in members.values()]
+    queues = [[int(i) for i in rng.permutation(of_run)] for of_run in members.values()]
     queues = [queues[int(i)] for i in rng.permutation(len(queues))]
     order: list[int] = []
     while any(queues):
@@ -160,8 +160,8 @@ def fit_power_law(sizes: Sequence[float], errors: Sequence[float], quantity: str
     residual = np.log(e) - design @ solution
     covariance = None
     if len(distinct) > 2:
-        found = np.linalg.inv(design.T @ design) * float(residual @ residual) / (len(n) - 2)
-        covariance = ((float(found[0, 0]), float(found[0, 1])), (float(found[1, 0]), float(found[1, 1])))
+        scaled = np.linalg.inv(design.T @ design) * float(residual @ residual) / (len(n) - 2)
+        covariance = ((float(scaled[0, 0]), float(scaled[0, 1])), (float(scaled[1, 0]), float(scaled[1, 1])))
     return PowerLaw(
         quantity=quantity,
         ln_a=float(solution[0]),

@@ -146,7 +146,7 @@ def error_criteria(
     rms = 1.0e3 * rms_force_eV_per_A(teacher)
     ratio = force / rms if rms > 0.0 else math.inf
     whose = "of the worst member " if len(members) > 1 else ""
-    found = [
+    criteria = [
         Criterion(
             "energy on unseen frames",
             energy <= max_energy_rmse_meV_per_atom,
@@ -168,7 +168,7 @@ def error_criteria(
     ]
     stresses = [m.rmse_stress_GPa for m in metrics if m.rmse_stress_GPa is not None]
     if stresses:
-        found.append(
+        criteria.append(
             Criterion(
                 "stress on unseen frames",
                 max(stresses) <= max_stress_rmse_GPa,
@@ -178,7 +178,7 @@ def error_criteria(
                 "GPa",
             )
         )
-    return found, metrics
+    return criteria, metrics
 
 
 # ---- structure, volume, stability ---------------------------------------------------------------------------------
@@ -242,11 +242,11 @@ def mean_volume(
         First part of the run that is left out.
     """
     volumes = np.abs(np.linalg.det(np.asarray(cells_A, dtype=np.float64).reshape(-1, 3, 3))) / n_atoms
-    kept = volumes[int(discard_fraction * len(volumes)) :]
-    blocks = [float(block.mean()) for block in np.array_split(kept, min(_BLOCKS, len(kept)))]
+    equilibrated = volumes[int(discard_fraction * len(volumes)) :]
+    blocks = [float(block.mean()) for block in np.array_split(equilibrated, min(_BLOCKS, len(equilibrated)))]
     error = _WIDENING * float(np.std(blocks, ddof=1)) / math.sqrt(len(blocks)) if len(blocks) > 1 else math.inf
     share = min(1.0, 2.0 * correlation_fraction / (1.0 - discard_fraction))
-    return MeanVolume(float(kept.mean()), max(error, float(np.std(kept)) * math.sqrt(share)))
+    return MeanVolume(float(equilibrated.mean()), max(error, float(np.std(equilibrated)) * math.sqrt(share)))
 
 
 def volume_criterion(
@@ -321,7 +321,7 @@ def diffusivity_criteria(pairs: Sequence[DiffusivityPair], *, few_hops: int = 10
     One criterion for each run. Where the teacher hopped less often than ``few_hops`` the words say that the test is
     weak.
     """
-    found = []
+    criteria = []
     for pair in pairs:
         apart = [i + 1 for i, member in enumerate(pair.members) if not intervals_overlap(pair.teacher, member)]
         named = ", ".join(f"{member.value:.2g}" for member in pair.members)
@@ -331,11 +331,11 @@ def diffusivity_criteria(pairs: Sequence[DiffusivityPair], *, few_hops: int = 10
             words += f"; the intervals of member(s) {', '.join(map(str, apart))} do not overlap with the teacher's"
         if pair.hops and pair.hops[0] < few_hops:
             words += f"; a weak test, as the teacher's run has {pair.hops[0]} hops"
-        found.append(Criterion(f"diffusivity, {pair.name}", not apart, words))
+        criteria.append(Criterion(f"diffusivity, {pair.name}", not apart, words))
     if len({pair.temperature_K for pair in pairs}) < 2:
         words = f"only {len({pair.temperature_K for pair in pairs})} of two temperatures could be compared"
-        found.append(Criterion("diffusivity at two temperatures", False, words))
-    return found
+        criteria.append(Criterion("diffusivity at two temperatures", False, words))
+    return criteria
 
 
 @dataclass(frozen=True)
@@ -439,7 +439,7 @@ def transfer_error(pairs: Sequence[DiffusivityPair]) -> TransferError | None:
     )
 
 
-def stability_criterion(clean_ps: Sequence[float], wanted_ps: float, temperature_K: float) -> Criterion:
+def stability_criterion(clean_ps: Sequence[float], required_ps: float, temperature_K: float) -> Criterion:
     """Judge the runs that looked for extrapolation: the shortest clean one counts.
 
     Parameters
@@ -452,5 +452,5 @@ def stability_criterion(clean_ps: Sequence[float], wanted_ps: float, temperature
         Their temperature.
     """
     shortest = min(clean_ps, default=0.0)
-    words = f"{shortest:g} ps ran clean at {temperature_K:g} K; {wanted_ps:g} ps were asked for"
-    return Criterion("a clean run when hot", shortest >= wanted_ps * (1.0 - 1e-9), words, shortest, wanted_ps, "ps")
+    words = f"{shortest:g} ps ran clean at {temperature_K:g} K; {required_ps:g} ps were asked for"
+    return Criterion("a clean run when hot", shortest >= required_ps * (1.0 - 1e-9), words, shortest, required_ps, "ps")

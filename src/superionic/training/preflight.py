@@ -139,17 +139,17 @@ def preflight(
     """
     options = {} if options is None else options
     targets = Targets.of_labels(labels)
-    found = [*_one_reference(labels), *_finite(targets), *_covered(structures, train, elements)]
-    if not any(finding.name == "broken numbers" for finding in found):
+    findings = [*_one_reference(labels), *_finite(targets), *_covered(structures, train, elements)]
+    if not any(finding.name == "broken numbers" for finding in findings):
         named = [str(number) for number in range(len(targets))] if groups is None else groups
         runs = trajectories_of(structures, targets.energies_eV, targets.forces_eV_per_A, named, _stresses(targets)).runs
-        found += _work(runs)
+        findings += _work(runs)
         if baseline is not None:
-            found += _units(structures, targets, baseline, _witnessed(runs, len(targets)))
-    found += _leakage(structures, train, validation, test, groups)
-    found += _ranges(structures, targets, train, test)
-    found += _weights(targets, options, with_replay=with_replay)
-    return sorted(found, key=lambda finding: finding.severity != "error")
+            findings += _units(structures, targets, baseline, _witnessed(runs, len(targets)))
+    findings += _leakage(structures, train, validation, test, groups)
+    findings += _ranges(structures, targets, train, test)
+    findings += _weights(targets, options, with_replay=with_replay)
+    return sorted(findings, key=lambda finding: finding.severity != "error")
 
 
 def slope(reference: FloatArray, predicted: FloatArray) -> tuple[float, float]:
@@ -436,23 +436,23 @@ def _ranges(
         return
     volumes = np.array([atoms.get_volume() / len(atoms) for atoms in structures])
     forces = np.array([np.abs(array).max() for array in targets.forces_eV_per_A])
-    told = []
+    departures = []
     for name, values, unit in (("volume", volumes, "Å³/atom"), ("largest force", forces, "eV/Å")):
         low, high = values[list(train)].min(), values[list(train)].max()
         slack = 0.05 * low if name == "volume" else (_OUTSIDE - 1.0) * high
         outside = [i for i in test if values[i] > high + slack or (name == "volume" and values[i] < low - slack)]
         if outside:
             furthest = max(outside, key=lambda i: abs(values[i] - 0.5 * (low + high)))
-            told.append(f"{len(outside)} by {name} ({values[furthest]:.3g} against {low:.3g} to {high:.3g} {unit})")
+            departures.append(f"{len(outside)} by {name} ({values[furthest]:.3g} against {low:.3g} to {high:.3g} {unit})")
     kinds = {tuple(sorted(composition_of(structures[i]).items())) for i in train}
-    strange = [i for i in test if tuple(sorted(composition_of(structures[i]).items())) not in kinds]
-    if strange:
-        told.append(f"{len(strange)} by composition")
-    if told:
+    new_compositions = [i for i in test if tuple(sorted(composition_of(structures[i]).items())) not in kinds]
+    if new_compositions:
+        departures.append(f"{len(new_compositions)} by composition")
+    if departures:
         yield Finding(
             "test outside the range of training",
             "caution",
-            "test structures lie outside what training covers: " + "; ".join(told),
+            "test structures lie outside what training covers: " + "; ".join(departures),
             "Errors there are of extrapolation: label such structures for training too, if they will occur.",
         )
 
