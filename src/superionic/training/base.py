@@ -151,7 +151,11 @@ def options_of(name: str, settings: Mapping[str, Any], further: Mapping[str, Any
     if "foundation_head" in known and settings.get("modal") is not None:  # MACE's name for it
         settings = {**settings, "foundation_head": settings["modal"]}
     accepted = {key: value for key, value in settings.items() if key in known and value is not None}
-    if "patience" in settings and settings["patience"] is None and getattr(options_class(), "patience", None) is not None:
+    if (
+        "patience" in settings
+        and settings["patience"] is None
+        and getattr(options_class(), "patience", None) is not None
+    ):
         accepted["patience"] = None
     accepted |= dict(further or {})
     options_class.from_settings(accepted)

@@ -1,4 +1,4 @@
-"""Checks of the contract of :mod:`superionic.training.base`, which run where a trainer runs; the tests judge them."""
+"""Checks of the contract of :mod:`superionic.training.base`, run in a trainer's environment and judged by the tests."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from superionic.training.dataset import LabelledSet, Targets
 def resume_exactly(
     settings: Mapping[str, Any], inputs: Mapping[str, Any] | None = None, context: Any = None
 ) -> dict[str, Any]:
-    """Train in one run and in segments, on labels that are the model's own with weaker forces (a task).
+    """Train in one run and in segments, on labels that are the model's own values with weaker forces (a task).
 
     Parameters
     ----------
     settings
-        ``trainer`` (its name; chgnet by default), ``model`` and ``file`` to begin from, ``options``;
-        ``shift_eV``: what is added to the label of each atom, to be found again by the reference fit.
+        ``trainer`` (its name; chgnet by default), ``model`` and ``file`` to start from, ``options``; ``shift_eV``:
+        energy added to the label per atom, which the reference fit must recover.
     inputs, context
-        Not needed.
+        Not used.
 
     Returns
     -------
     dict
-        Whether the two runs are ``identical`` in all that their states hold; ``history``; ``best_epoch``; ``frozen``:
-        names of parameters that did not change; ``eV_per_atom`` of the reference fit; ``predicted_change``: largest
-        change of a predicted force in eV/Å between first and best weights; ``another_seed``: whether another seed leads
-        to other weights; ``mutated``: whether a state that was trained on has changed; ``loaded_force_eV_per_A``: how
-        far the potential, loaded with the best weights, is from the trainer's own prediction; and
-        ``options_refused``: whether options that differ from the state's are refused, and unknown ones.
+        Whether the final states of the two runs are ``identical``; ``history``; ``best_epoch``; ``frozen``: names of
+        parameters that did not change; ``eV_per_atom`` of the reference fit; ``predicted_change``: largest change of a
+        predicted force in eV/Å between initial and best weights; ``another_seed``: whether another seed leads to other
+        weights; ``mutated``: whether training modified the state it started from; ``loaded_force_eV_per_A``: largest
+        difference between the potential, loaded with the best weights, and the trainer's own prediction; and
+        ``options_refused``: whether unknown options are refused, and options that differ from the state's.
     """
     del inputs, context
     trainer_module = trainer(settings.get("trainer", "chgnet"))
@@ -72,8 +72,10 @@ def resume_exactly(
     }
 
 
-def small_set(trainer_module: Trainer, shift_eV: float, model: str | None = None, file: str | None = None) -> LabelledSet:
-    """Give four LiCl cells of two atoms with the model's own values: energies shifted, forces, stresses 0.8 of them."""
+def small_set(
+    trainer_module: Trainer, shift_eV: float, model: str | None = None, file: str | None = None
+) -> LabelledSet:
+    """Return four LiCl cells of two atoms with the model's own values: energies shifted, forces and stresses × 0.8."""
     half = 5.13 / 2.0
     cell = np.array([[0.0, half, half], [half, 0.0, half], [half, half, 0.0]])
     moves = np.random.default_rng(11).uniform(-0.2, 0.2, size=(4, 3))
@@ -90,7 +92,7 @@ def small_set(trainer_module: Trainer, shift_eV: float, model: str | None = None
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two states, of plain values, arrays and structures, are equal bit for bit."""
+    """Return whether two states, of plain values, arrays and structures, are equal bit for bit."""
     if is_dataclass(one):
         return type(one) is type(other) and same(vars(one), vars(other))
     if isinstance(one, Mapping):
@@ -115,7 +117,7 @@ def same(one: Any, other: Any) -> bool:
 def _loaded(
     settings: Mapping[str, Any], weights: Mapping[str, Any], labelled: LabelledSet, predicted: Targets
 ) -> float:
-    """Load the potential with the weights, as a campaign does after a training, and compare forces."""
+    """Load the potential with the weights, as a campaign does after training, and compare forces."""
     from superionic.potentials.base import load_potential
 
     more = dict(settings.get("potential_options", {}))

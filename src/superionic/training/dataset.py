@@ -180,7 +180,7 @@ class LabelledSet:
         return [composition_of(atoms) for atoms in self.structures]
 
     def shifted(self, references: ElementReferences) -> LabelledSet:
-        """Subtract per-element shifts from the energies: labels at the zero of the potential to which they were fitted."""
+        """Subtract per-element shifts from the energies, which then have the zero of the potential of the fit."""
         offsets = references.energies_eV(self.compositions())
         return replace(self, targets=replace(self.targets, energies_eV=self.targets.energies_eV - offsets))
 
@@ -456,7 +456,7 @@ def _deal_groups(
     dealt: list[list[int]] = [[], [], []]
     for remaining, position in zip(range(len(groups), 0, -1), rng.permutation(len(groups)), strict=True):
         empty = [part for part in parts if not dealt[part]]
-        # The last groups go to sets that have none; before that, to the set furthest below its share (training on ties).
+        # The last groups go to sets that have none; the others to the set furthest below its share (training on ties).
         candidates = empty if len(empty) >= remaining else parts
         part = max(candidates, key=lambda p: (shares[p] * total - len(dealt[p]), -p))
         dealt[part].extend(groups[int(position)])

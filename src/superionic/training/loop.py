@@ -1,9 +1,9 @@
 """The training loop shared by trainers: Adam with a cosine learning rate, in segments that resume exactly.
 
 The libraries' own trainers cannot be stopped and resumed without a trace, hence this loop: the order of the batches is
-a function of seed and epoch, the learning rate one of the step, and :class:`superionic.training.state.LoopState` carries
-weights and Adam's moments bit for bit. On one CPU thread, k segments equal one long run exactly. Whatever is specific to
-a potential is behind :class:`Network`.
+a function of seed and epoch, the learning rate one of the step, and :class:`superionic.training.state.LoopState`
+carries weights and Adam's moments bit for bit. On one CPU thread, k segments equal one long run exactly. Whatever is
+specific to a potential is behind :class:`Network`.
 """
 
 from __future__ import annotations
@@ -158,7 +158,9 @@ class Trainer:
             predicted = _predicted(network, network.graphs(train.structures))
             references = fit_element_references(train.targets.energies_eV - predicted.energies_eV, train.compositions())
         if options.initial == "random":
-            _randomise(network, seed)  # after the shifts: the energies of elements, which stay, have the pretrained zero
+            _randomise(
+                network, seed
+            )  # after the shifts: the energies of elements, which stay, have the pretrained zero
         first = arrays(network.module.state_dict())
         return self.state(
             model=network.name,
@@ -274,7 +276,7 @@ class Trainer:
         file: str | None = None,
         weights: Mapping[str, np.ndarray] | None = None,
     ) -> Targets:
-        """Evaluate the network on many periodic structures, with its own zero of energy; parameters as in :meth:`start`."""
+        """Evaluate the network on many periodic structures, with its own zero of energy; see :meth:`start`."""
         network = self._open(model, file, self.options(), weights)
         return _predicted(network, network.graphs(structures))
 
@@ -346,7 +348,7 @@ def _step(
 
 
 def _loss(output: Mapping[str, Any], reference: Targets, options: LoopOptions) -> torch.Tensor:
-    """Return the weighted sum of mean Huber losses of energy per atom (eV), forces (eV/Å) and stress components (GPa)."""
+    """Return the weighted sum of mean Huber losses of energy per atom (eV), forces (eV/Å) and stresses (GPa)."""
     import torch
 
     energies = torch.tensor(reference.energies_eV / reference.n_atoms, dtype=torch.float32)

@@ -13,8 +13,8 @@ from superionic.training.dataset import Targets
 from superionic.units import GPA_PER_EV_PER_A3
 
 SOFT_BELOW: Final = 0.9
-"""Slope of the forces below which a potential counts as soft, and above whose reciprocal it counts as stiff: barriers and
-melting temperatures are off by a tenth, and an extrapolation to 300 K along a barrier of 0.3 eV by a factor of 3."""
+"""Slope of the forces below which a potential counts as soft, and above whose reciprocal as stiff: barriers and melting
+temperatures are off by a tenth, and an extrapolation to 300 K along a barrier of 0.3 eV by a factor of 3."""
 _BIASED_GPA: Final = 0.2
 """Mean error of the stress that changes the volume by 1 % at a bulk modulus of 20 GPa."""
 _RESAMPLED: Final = 1000

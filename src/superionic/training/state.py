@@ -61,8 +61,8 @@ class LoopOptions(Options):
     freeze
         Modules whose weights stay fixed: a key of :attr:`freezes`.
     initial
-        ``"pretrained"``, or ``"random"`` to train from scratch (weights drawn from the seed, while the network's energies
-        of elements and its basis stay).
+        ``"pretrained"``, or ``"random"`` to train from scratch (weights drawn from the seed, while the network's
+        energies of elements and its basis stay).
     energy_weight, force_weight, stress_weight
         Weights in the loss of the energy (eV/atom), the forces (eV/Å) and the stress (GPa).
     huber_delta

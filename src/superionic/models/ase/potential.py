@@ -119,8 +119,8 @@ def load(
     name = options.get("calculator")
     if name is None:
         raise PotentialError("No ASE calculator is named.", fix="Give the `calculator` by its registered name.")
-    found = _entry_point(str(name))
-    identity = _identity(found, model, options)
+    entry_point = _entry_point(str(name))
+    identity = _identity(entry_point, model, options)
     if options.get("version") not in (None, identity.version):
         raise EngineError(
             f"The calculator {name} is of version {identity.version}; the campaign was planned with "
@@ -129,18 +129,18 @@ def load(
         )
     own = {key: value for key, value in options.items() if key not in _OURS}
     try:
-        calculator = found.load()(**own)
+        calculator = entry_point.load()(**own)
     except Exception as error:
         raise EngineError(
             f"The calculator {name} cannot be made: {type(error).__name__}: {error}",
-            where=found.value,
+            where=entry_point.value,
             fix="Mend its package or the options that the campaign gives it.",
         ) from error
     if not hasattr(calculator, "get_potential_energy") or not {"energy", "forces"} <= set(
         getattr(calculator, "implemented_properties", ())
     ):
         raise EngineError(
-            f"What {found.value} makes is no ASE calculator with energy and forces.", fix="Mend its package."
+            f"What {entry_point.value} makes is no ASE calculator with energy and forces.", fix="Mend its package."
         )
     return ASEPotential(identity, calculator)
 

@@ -88,8 +88,8 @@ class CHGNetPotential(TorchPotential):
         self.check_elements(atoms)
         batch, output = self._computed(atoms, stress=stress, return_site_energies=True)
         site_energies = output["site_energies"][0]
-        wanted = [batch.atom_positions[0]] + ([batch.strains[0]] if stress else [])
-        gradients = [part.cpu().numpy() for part in torch.autograd.grad(site_energies.sum(), wanted)]
+        variables = [batch.atom_positions[0]] + ([batch.strains[0]] if stress else [])
+        gradients = [part.cpu().numpy() for part in torch.autograd.grad(site_energies.sum(), variables)]
         energy = float(np.sum(site_energies.detach().cpu().numpy().astype(np.float64)))
         energy += float(np.sum(self._reference_eV[atoms.numbers - 1]))
         forces = -gradients[0].astype(np.float64)
@@ -113,7 +113,7 @@ class CHGNetPotential(TorchPotential):
         features: np.ndarray = output["atom_fea"][0].detach().cpu().numpy().astype(np.float64)
         return features
 
-    def _computed(self, atoms: Atoms, *, stress: bool, **wanted: bool) -> tuple[Any, Any]:
+    def _computed(self, atoms: Atoms, *, stress: bool, **outputs: bool) -> tuple[Any, Any]:
         from chgnet.model.model import BatchedGraph
 
         with warnings.catch_warnings():
@@ -125,7 +125,7 @@ class CHGNetPotential(TorchPotential):
                 angle_basis_expansion=self._network.angle_basis_expansion,
                 compute_stress=stress,
             )
-            return batch, self._network._compute(batch, **wanted)
+            return batch, self._network._compute(batch, **outputs)
 
     def _graph(self, atoms: Atoms) -> Any:
         from chgnet.graph import CrystalGraph

@@ -83,8 +83,8 @@ class _Network(loop.Network):
             output = self.module._compute(batch, return_site_energies=True)
         total = torch.stack([energies.sum() for energies in output["site_energies"]])
         # One pass for forces and stresses; chgnet's own forward makes two.
-        wanted = [*batch.atom_positions, *batch.strains]
-        gradients = torch.autograd.grad(total.sum(), wanted, create_graph=trainable)
+        variables = [*batch.atom_positions, *batch.strains]
+        gradients = torch.autograd.grad(total.sum(), variables, create_graph=trainable)
         n_atoms = torch.tensor([len(positions) for positions in batch.atom_positions])
         return {
             "e": total / n_atoms + self.module.composition_model(graphs),

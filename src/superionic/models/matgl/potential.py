@@ -130,8 +130,8 @@ class MatGLPotential(TorchPotential):
                 run = self._m3gnet if self._kind == _M3GNET else self._tensornet
                 run(positions, tensor(image), lattice, (centre, neighbour), species)
                 site_energies = self._std * self._site_energies[0].reshape(-1)
-                wanted = [positions, strain] if stress else [positions]
-                gradients = [g.cpu().numpy() for g in torch.autograd.grad(site_energies.sum(), wanted)]
+                variables = [positions, strain] if stress else [positions]
+                gradients = [g.cpu().numpy() for g in torch.autograd.grad(site_energies.sum(), variables)]
         finally:
             matgl.float_th = before
         energy = float(np.sum(site_energies.detach().cpu().numpy().astype(np.float64)))
