@@ -98,7 +98,9 @@ def prove(settings: Mapping[str, Any], inputs: Mapping[str, Any] | None = None, 
         # Written so that a deviation that is not a number fails, too.
         wrong = [name for name, most in allowed.items() if not deviations[name] <= most]
         if wrong:
-            deviating = ", ".join(f"{name} is off by {deviations[name]:.3g} (allowed {allowed[name]:.0e})" for name in wrong)
+            deviating = ", ".join(
+                f"{name} is off by {deviations[name]:.3g} (allowed {allowed[name]:.0e})" for name in wrong
+            )
             raise EngineError(f"LAMMPS {lammps_version()} is not to be trusted here: in {what} {deviating}.", fix=fix)
     return {
         "version": lammps_version(),
