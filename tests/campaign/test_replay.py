@@ -64,7 +64,7 @@ def load(folder, train, *changes):
         (f"{{replay: '', {MULTIHEAD}}}", (), "train.replay", "must not be empty", ""),
         ("{replay: foundation}", [("potential: m", "potential: c")], "train.replay", "'chgnet' cannot learn", "mace"),
         ("{trainer: nep, replay: r.xyz}", (), "train.replay", "'nep' cannot learn", "mace"),
-        (f"{{{MULTIHEAD}}}", [("potential: m", "potential: c")], "train.options.mode", "mode", "knows only"),
+        (f"{{{MULTIHEAD}}}", [("potential: m", "potential: c")], "train.options.mode", "mode", "has only the options"),
         ("{replay_weight: 2}", (), "train.replay_weight", "no replay data to weigh", "add `replay`"),
         (f"{{replay: foundation, replay_weight: 0, {MULTIHEAD}}}", (), "train.replay_weight", "above 0", ""),
         ("{e0s: {Li: -1, Cl: -2}}", (), "train.e0s", "the energy of Y is missing", "every element"),

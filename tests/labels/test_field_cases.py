@@ -189,7 +189,7 @@ def test_16_twins_whatever_their_order_and_origin() -> None:
     sets = [fact.set for fact in trained(name).facts]
     parts = {part: [i for i, own in enumerate(sets) if own == part] for part in ("train", "validation", "test")}
     found = {finding.name: finding.evidence for finding in looked_over(name, **parts)}
-    assert "3 held-out structures are in the training part too" in found["the same structure in two parts"]
+    assert "3 held-out structures are also in the training set" in found["the same structure in two parts"]
 
 
 def test_17_eleven_elements() -> None:

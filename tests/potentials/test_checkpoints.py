@@ -83,7 +83,7 @@ def test_matgl_folders_are_described_without_matgl(tmp_path):
         describe_potential("matgl", file=str(tmp_path))
     model = '{"kwargs": {"model": {"@class": "%s", "init_args": {"element_types": ["Y", "Li", "Cl"]}}%s}}'
     (tmp_path / "model.json").write_text(model % ("MEGNet", ""))
-    with pytest.raises(PotentialError, match="not known here: MEGNet"):
+    with pytest.raises(PotentialError, match="not supported: MEGNet"):
         describe_potential("matgl", file=str(tmp_path))
     (tmp_path / "model.json").write_text(model % ("TensorNet", ', "calc_repuls": true'))
     with pytest.raises(PotentialError, match="repulsion"):

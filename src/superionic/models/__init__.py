@@ -1,1 +1,1 @@
-"""Interatomic potentials: one folder a model, with all that is known of it; see :mod:`superionic.registry`."""
+"""Interatomic potentials: one folder per model, with everything specific to it; see :mod:`superionic.registry`."""

@@ -1,8 +1,8 @@
-"""A committee of students, or of fine-tuned potentials: several that learned the same from different data and starts.
+"""A committee of students or fine-tuned potentials: several trained alike from different data and initial weights.
 
-Where its members disagree, the data do not decide what a potential says: their standard deviation is an uncertainty of
-energies, forces and stresses. It is blind to what all members have in common (the form, the teacher), so it is a lower
-bound.
+Where its members disagree, the data do not determine the prediction: their standard deviation is an uncertainty of
+energies, forces and stresses. It is blind to what all members have in common (the functional form, the teacher), so it
+is a lower bound.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ FloatArray = npt.NDArray[np.float64]
 def member_split(
     groups: Sequence[str], validation_fraction: float, seed: int, *, only_training: Collection[str] = ()
 ) -> Split:
-    """Deal the groups into training and validation part of one member of a committee.
+    """Divide the groups into the training and validation sets of one committee member.
 
-    Each member has a seed of its own, so each leaves out other groups: the committee sees by how much the data, and
-    not only the start of the training, decide a prediction.
+    Each member has its own seed and so leaves out different groups: the spread of the committee then reflects the
+    choice of data, and not only the start of the training.
 
     Parameters
     ----------
     groups
-        Common origin of each structure.
+        Group of each structure: its common origin with others.
     validation_fraction
-        Share of the structures that are left out to choose the epoch.
+        Share of the structures left out to select the epoch.
     seed
-        The member's.
+        Seed of this member.
     only_training
-        Groups that are never left out: those of structures that no run should visit, such as close contacts, would
-        drown the errors that choose the epoch.
+        Groups that are never left out: the errors of structures that no run should visit, such as close contacts, would
+        swamp those that select the epoch.
     """
-    kept = set(only_training)
-    free = [index for index, group in enumerate(groups) if group not in kept]
+    always_trained = set(only_training)
+    free = [index for index, group in enumerate(groups) if group not in always_trained]
     split = split_groups(
         [groups[index] for index in free], validation_fraction=validation_fraction, test_fraction=0.0, seed=seed
     )
@@ -51,18 +51,18 @@ def member_split(
 
 @dataclass(frozen=True)
 class CommitteeSpread:
-    """How far the members of a committee disagree on a set.
+    """Spread of the members of a committee over a set.
 
     Attributes
     ----------
     energy_meV_per_atom
-        Root mean square of the energy per atom.
+        Root-mean-square spread of the energy per atom.
     force_meV_per_A
-        Root mean square of a Cartesian component, to be read beside the RMSE of the forces.
+        Root-mean-square spread of a Cartesian component, comparable with the RMSE of the forces.
     largest_force_meV_per_A
-        The largest one of an atom.
+        Largest spread of the force on an atom.
     stress_GPa
-        Root mean square of a component.
+        Root-mean-square spread of a component.
     """
 
     energy_meV_per_atom: float
@@ -91,7 +91,7 @@ class Disagreement:
     stresses_GPa: FloatArray
 
     def summary(self) -> CommitteeSpread:
-        """Root mean squares over the set, and the largest one of an atom."""
+        """Return root mean squares over the set, and the largest value of an atom."""
         forces = np.concatenate(self.forces_eV_per_A)
         return CommitteeSpread(
             energy_meV_per_atom=1.0e3 * float(np.sqrt(np.mean(self.energies_eV_per_atom**2))),
@@ -102,17 +102,17 @@ class Disagreement:
 
 
 def disagreement(predictions: Sequence[Targets]) -> Disagreement:
-    """Tell how far the members of a committee disagree on the same structures.
+    """Calculate the spread of the predictions of a committee for the same structures.
 
     Parameters
     ----------
     predictions
-        What each of at least two members says.
+        Predictions of each of at least two members.
 
     Raises
     ------
     ValueError
-        If there are fewer than two members, or they speak of different structures.
+        If there are fewer than two members, or their structures differ.
     """
     if len(predictions) < 2:
         raise ValueError("a committee has at least two members")
@@ -130,7 +130,7 @@ def disagreement(predictions: Sequence[Targets]) -> Disagreement:
 
 
 def committee_mean(predictions: Sequence[Targets]) -> Targets:
-    """Average what the members of a committee say of the same structures."""
+    """Average the predictions of a committee for the same structures."""
     return Targets(
         np.mean([targets.energies_eV for targets in predictions], axis=0),
         tuple(

@@ -1,4 +1,4 @@
-"""Checks of the contract of :mod:`superionic.training.base`, which run where a trainer runs; the tests judge them."""
+"""Checks of the contract of :mod:`superionic.training.base`, run in a trainer's environment and judged by the tests."""
 
 from __future__ import annotations
 
@@ -17,45 +17,45 @@ from superionic.training.dataset import LabelledSet, Targets
 def resume_exactly(
     settings: Mapping[str, Any], inputs: Mapping[str, Any] | None = None, context: Any = None
 ) -> dict[str, Any]:
-    """Train in one run and in segments, on labels that are the model's own with weaker forces (a task).
+    """Train in one run and in segments, on labels that are the model's own values with weaker forces (a task).
 
     Parameters
     ----------
     settings
-        ``trainer`` (its name; chgnet by default), ``model`` and ``file`` to begin from, ``options``;
-        ``shift_eV``: what is added to the label of each atom, to be found again by the reference fit.
+        ``trainer`` (its name; chgnet by default), ``model`` and ``file`` to start from, ``options``; ``shift_eV``:
+        energy added to the label per atom, which the reference fit must recover.
     inputs, context
-        Not needed.
+        Not used.
 
     Returns
     -------
     dict
-        Whether the two runs are ``identical`` in all that their states hold; ``history``; ``best_epoch``; ``frozen``:
-        names of parameters that did not change; ``eV_per_atom`` of the reference fit; ``predicted_change``: largest
-        change of a predicted force in eV/Å between first and best weights; ``another_seed``: whether another seed leads
-        to other weights; ``mutated``: whether a state that was trained on has changed; ``loaded_force_eV_per_A``: how
-        far the potential, loaded with the best weights, is from the trainer's own prediction; and
-        ``options_refused``: whether options that differ from the state's are refused, and unknown ones.
+        Whether the final states of the two runs are ``identical``; ``history``; ``best_epoch``; ``frozen``: names of
+        parameters that did not change; ``eV_per_atom`` of the reference fit; ``predicted_change``: largest change of a
+        predicted force in eV/Å between initial and best weights; ``another_seed``: whether another seed leads to other
+        weights; ``mutated``: whether training modified the state it started from; ``loaded_force_eV_per_A``: largest
+        difference between the potential, loaded with the best weights, and the trainer's own prediction; and
+        ``options_refused``: whether unknown options are refused, and options that differ from the state's.
     """
     del inputs, context
-    chosen = trainer(settings.get("trainer", "chgnet"))
+    trainer_module = trainer(settings.get("trainer", "chgnet"))
     model, file = settings.get("model"), settings.get("file")
-    options = chosen.TrainOptions.from_settings(settings["options"])
-    labelled = small_set(chosen, float(settings.get("shift_eV", 0.0)), model, file)
+    options = trainer_module.TrainOptions.from_settings(settings["options"])
+    labelled = small_set(trainer_module, float(settings.get("shift_eV", 0.0)), model, file)
     train, validation = labelled.subset([0, 1, 2]), labelled.subset([3])
 
     def begin(seed: int) -> Any:
-        return chosen.start(model, file=file, seed=seed, options=options, train=train)
+        return trainer_module.start(model, file=file, seed=seed, options=options, train=train)
 
     start = begin(3)
     before_training = deepcopy(start)
-    whole = chosen.train_epochs(start, train, validation, options.epochs)
-    parts = first = chosen.train_epochs(begin(3), train, validation, 1)
+    whole = trainer_module.train_epochs(start, train, validation, options.epochs)
+    parts = first = trainer_module.train_epochs(begin(3), train, validation, 1)
     while not parts.finished:
-        parts = chosen.train_epochs(parts, train, validation, 1)
-    other = chosen.train_epochs(begin(4), train, validation, 1)
-    before = chosen.predict(labelled.structures, model=model, file=file, weights=start.best_weights)
-    after = chosen.predict(labelled.structures, model=model, file=file, weights=whole.best_weights)
+        parts = trainer_module.train_epochs(parts, train, validation, 1)
+    other = trainer_module.train_epochs(begin(4), train, validation, 1)
+    before = trainer_module.predict(labelled.structures, model=model, file=file, weights=start.best_weights)
+    after = trainer_module.predict(labelled.structures, model=model, file=file, weights=whole.best_weights)
     changes = [np.abs(a - b).max() for a, b in zip(after.forces_eV_per_A, before.forces_eV_per_A, strict=True)]
     return {
         "identical": same(whole, parts),
@@ -68,19 +68,21 @@ def resume_exactly(
         "eV_per_atom": {} if start.references is None else dict(start.references.eV_per_atom),
         "predicted_change": float(max(changes)),
         "loaded_force_eV_per_A": _loaded(settings, whole.best_weights, labelled, after),
-        "options_refused": _refuses(chosen, whole, train),
+        "options_refused": _refuses(trainer_module, whole, train),
     }
 
 
-def small_set(chosen: Trainer, shift_eV: float, model: str | None = None, file: str | None = None) -> LabelledSet:
-    """Give four LiCl cells of two atoms with the model's own values: energies shifted, forces, stresses 0.8 of them."""
+def small_set(
+    trainer_module: Trainer, shift_eV: float, model: str | None = None, file: str | None = None
+) -> LabelledSet:
+    """Return four LiCl cells of two atoms with the model's own values: energies shifted, forces and stresses × 0.8."""
     half = 5.13 / 2.0
     cell = np.array([[0.0, half, half], [half, 0.0, half], [half, half, 0.0]])
     moves = np.random.default_rng(11).uniform(-0.2, 0.2, size=(4, 3))
     structures = [
         Atoms("LiCl", positions=[[0.0, 0.0, 0.0], np.full(3, half) + move], cell=cell, pbc=True) for move in moves
     ]
-    own = chosen.predict(structures, model=model, file=file)
+    own = trainer_module.predict(structures, model=model, file=file)
     targets = Targets(
         own.energies_eV + 2.0 * shift_eV,
         tuple(0.8 * forces for forces in own.forces_eV_per_A),
@@ -90,7 +92,7 @@ def small_set(chosen: Trainer, shift_eV: float, model: str | None = None, file: 
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two states, of plain values, arrays and structures, are equal bit for bit."""
+    """Return whether two states, of plain values, arrays and structures, are equal bit for bit."""
     if is_dataclass(one):
         return type(one) is type(other) and same(vars(one), vars(other))
     if isinstance(one, Mapping):
@@ -115,7 +117,7 @@ def same(one: Any, other: Any) -> bool:
 def _loaded(
     settings: Mapping[str, Any], weights: Mapping[str, Any], labelled: LabelledSet, predicted: Targets
 ) -> float:
-    """Load the potential with the weights, as a campaign does after a training, and compare forces."""
+    """Load the potential with the weights, as a campaign does after training, and compare forces."""
     from superionic.potentials.base import load_potential
 
     more = dict(settings.get("potential_options", {}))
@@ -126,18 +128,18 @@ def _loaded(
     return float(max(np.abs(potential.evaluate(atoms).forces_eV_per_A - forces).max() for atoms, forces in pairs))
 
 
-def _refuses(chosen: Trainer, state: Any, train: LabelledSet) -> bool:
+def _refuses(trainer_module: Trainer, state: Any, train: LabelledSet) -> bool:
     from superionic.errors import CampaignFileError
 
     changed = replace(state.options, batch_size=state.options.batch_size + 1)
     try:
-        chosen.train_epochs(state, train, None, 1, changed)
+        trainer_module.train_epochs(state, train, None, 1, changed)
     except ValueError:
         pass
     else:
         return False
     try:
-        chosen.TrainOptions.from_settings({"no_such_option": 1})
+        trainer_module.TrainOptions.from_settings({"no_such_option": 1})
     except CampaignFileError:
         return True
     return False

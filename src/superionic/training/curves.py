@@ -1,10 +1,10 @@
-"""Learning curves: how an error falls with the number of labels, what is enough, and what the next labels would buy.
+"""Learning curves: how an error falls with the number of labels, how many are enough, and what more would gain.
 
-Over the range that a few hundred labels span, errors of a potential fall as a power of the number of labels N, or
-flatten out where the model or the labels themselves set a floor (Cortes et al., Adv. Neural Inf. Process. Syst. 6
-(1993); Hestness et al., arXiv:1712.00409). Here ln ε = ln a - b ln N is fitted to the measured points by least squares.
-From b follows what each doubling of the labels is worth, 1 - 2^(-b); *enough* is said only for a stated worth, and the
-uncertainty of b goes into every statement.
+Over the range of a few hundred labels, errors of a potential fall as a power of the number of labels N, or level off
+where the model or the labels themselves set a floor (Cortes et al., Adv. Neural Inf. Process. Syst. 6 (1993); Hestness
+et al., arXiv:1712.00409). Here ln ε = ln a - b ln N is fitted to the measured points by least squares. The exponent b
+gives the gain of each doubling of the labels, 1 - 2^(-b); *enough* always refers to a stated gain, and every statement
+includes the uncertainty of b.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from superionic.errors import StageError
 
 
 def nested_subsets(groups: Sequence[str], sizes: Sequence[int], seed: int) -> list[tuple[int, ...]]:
-    """Choose training subsets of given sizes, each within the next, spread over all runs.
+    """Select nested training subsets of given sizes, spread over all runs.
 
-    Runs are shuffled by the seed, and so are the structures in each; then runs give one structure each in turn. So a
-    small subset is of as many runs as it can be, as if fewer snapshots had been labelled of each run.
+    Runs are shuffled by the seed, and so are the structures within each; runs then contribute one structure each in
+    turn. A small subset thus spans as many runs as possible, as if fewer snapshots of each had been labelled.
 
     Parameters
     ----------
     groups
-        Run of each structure of the training part.
+        Run of each structure of the training set.
     sizes
-        Numbers of structures.
+        Sizes of the subsets.
     seed
         Seed of the shuffles.
 
@@ -46,14 +46,14 @@ def nested_subsets(groups: Sequence[str], sizes: Sequence[int], seed: int) -> li
     """
     if not sizes or min(sizes) < 1 or max(sizes) > len(groups):
         raise StageError(
-            f"the sizes of a learning curve lie between 1 and {len(groups)}, the labels of the training part",
+            f"the sizes of a learning curve lie between 1 and {len(groups)}, the number of labels in the training set",
             fix="give such sizes, or leave them out",
         )
     rng = np.random.default_rng(seed)
     members: dict[str, list[int]] = {}
     for index, group in enumerate(groups):
         members.setdefault(group, []).append(index)
-    queues = [[int(i) for i in rng.permutation(found)] for found in members.values()]
+    queues = [[int(i) for i in rng.permutation(of_run)] for of_run in members.values()]
     queues = [queues[int(i)] for i in rng.permutation(len(queues))]
     order: list[int] = []
     while any(queues):
@@ -62,7 +62,7 @@ def nested_subsets(groups: Sequence[str], sizes: Sequence[int], seed: int) -> li
 
 
 def default_sizes(n: int, points: int = 5, *, smallest: int = 4) -> list[int]:
-    """Give sizes that halve from all n labels downwards, rising; at most ``points`` of them."""
+    """Return sizes that halve from all n labels downwards, in ascending order; at most ``points`` of them."""
     sizes: list[int] = []
     size = float(n)
     while len(sizes) < points and round(size) >= min(smallest, n):
@@ -78,18 +78,18 @@ class PowerLaw:
     Attributes
     ----------
     quantity
-        What ε is, e.g. ``"mae_force_meV_per_A"``.
+        Name of ε, e.g. ``"mae_force_meV_per_A"``.
     ln_a, b
         Intercept and exponent.
     covariance
-        Of (ln a, b), shape (2, 2), scaled by the scatter of the points about the line; None with two sizes or fewer,
-        when nothing tells the scatter.
+        Covariance of (ln a, b), shape (2, 2), scaled by the scatter of the points about the line; None for two sizes
+        or fewer, which do not determine the scatter.
     n_points, n_sizes
-        Points and different sizes of the fit.
+        Numbers of points and of different sizes in the fit.
     largest
         Largest size in the fit.
     rms_residual
-        Root mean square scatter of ln ε about the line.
+        Root-mean-square scatter of ln ε about the line.
     """
 
     quantity: str
@@ -107,11 +107,11 @@ class PowerLaw:
         return None if self.covariance is None else math.sqrt(max(self.covariance[1][1], 0.0))
 
     def error_at(self, n: float) -> float:
-        """Error expected with n labels."""
+        """Return the error expected with n labels."""
         return math.exp(self.ln_a - self.b * math.log(n))
 
     def interval_at(self, n: float) -> tuple[float, float] | None:
-        """Give the interval of 95 % (Student's t) for the expected error with n labels; None if it is not known."""
+        """Return the 95 % interval (Student's t) of the error expected with n labels; None if it is unknown."""
         if self.covariance is None:
             return None
         gradient = np.array([1.0, -math.log(n)])
@@ -121,11 +121,11 @@ class PowerLaw:
         return middle * math.exp(-spread), middle * math.exp(spread)
 
     def gain_per_doubling(self) -> float:
-        """Fraction by which the error falls when the labels are doubled."""
+        """Return the fraction by which the error falls when the labels are doubled."""
         return float(1.0 - 2.0**-self.b)
 
     def gain_interval(self) -> tuple[float, float] | None:
-        """Give the interval of 95 % of :meth:`gain_per_doubling`."""
+        """Return the 95 % interval of :meth:`gain_per_doubling`; None if it is unknown."""
         if self.b_error is None:
             return None
         spread = _t95(self.n_points - 2) * self.b_error
@@ -138,14 +138,14 @@ def fit_power_law(sizes: Sequence[float], errors: Sequence[float], quantity: str
     Parameters
     ----------
     sizes, errors
-        Number of labels and error of each training; several trainings of one size (seeds) count each.
+        Number of labels and error of each training; repeated trainings of one size (seeds) are separate points.
     quantity
-        What the errors are.
+        Name of the errors.
 
     Raises
     ------
     StageError
-        With fewer than two different sizes.
+        If there are fewer than two different sizes.
     ValueError
         If an error is not a positive number.
     """
@@ -154,14 +154,14 @@ def fit_power_law(sizes: Sequence[float], errors: Sequence[float], quantity: str
         raise ValueError("give one error above 0 for each size")
     distinct = np.unique(n)
     if len(distinct) < 2:
-        raise StageError("a learning curve needs two sizes at least", fix="give more --sizes")
+        raise StageError("a learning curve needs at least two sizes", fix="give more --sizes")
     design = np.stack([np.ones(len(n)), -np.log(n)], axis=1)
     solution, *_ = np.linalg.lstsq(design, np.log(e), rcond=None)
     residual = np.log(e) - design @ solution
     covariance = None
     if len(distinct) > 2:
-        found = np.linalg.inv(design.T @ design) * float(residual @ residual) / (len(n) - 2)
-        covariance = ((float(found[0, 0]), float(found[0, 1])), (float(found[1, 0]), float(found[1, 1])))
+        scaled = np.linalg.inv(design.T @ design) * float(residual @ residual) / (len(n) - 2)
+        covariance = ((float(scaled[0, 0]), float(scaled[0, 1])), (float(scaled[1, 0]), float(scaled[1, 1])))
     return PowerLaw(
         quantity=quantity,
         ln_a=float(solution[0]),
@@ -176,19 +176,19 @@ def fit_power_law(sizes: Sequence[float], errors: Sequence[float], quantity: str
 
 @dataclass(frozen=True)
 class Enough:
-    """Whether there are enough labels, in the sense of a stated worth of a doubling.
+    """Whether there are enough labels, given the gain that makes a doubling worthwhile.
 
     Attributes
     ----------
     verdict
-        ``"not falling"``: the error rises with the labels, so something else than their number sets it (a test set
-        beyond the range of training, training that is too short, chance); ``"enough"``: a doubling is worth less than
-        ``worth``, and even the upper end of its interval is;
-        ``"more labels help"``: it is worth more, and even the lower end is; ``"undecided"`` otherwise.
+        ``"not falling"``: the error rises with the labels, so something other than their number determines it (a test
+        set outside the range of training, too short a training, chance); ``"enough"``: the gain of a doubling is below
+        ``worth``, even at the upper end of its interval; ``"more labels help"``: the gain is above it, even at the
+        lower end; ``"undecided"`` otherwise.
     worth
-        Fraction by which a doubling must lower the error to be worth it.
+        Fraction by which a doubling must lower the error to be worthwhile.
     gain, interval
-        What a doubling is expected to bring, and its interval of 95 %.
+        Expected gain of a doubling, and its 95 % interval.
     words
         The same as a sentence.
     """
@@ -201,10 +201,10 @@ class Enough:
 
 
 def enough(law: PowerLaw, worth: float = 0.1) -> Enough:
-    """Say whether the largest set of a curve is enough: a doubling would lower the error by less than ``worth``.
+    """Judge whether the largest set of a curve is enough: a doubling would lower the error by less than ``worth``.
 
-    A power law has no end of its own, so *enough* cannot mean that the error stops falling. It means that the next
-    doubling is not worth its price, which is the user's to state.
+    A power law never ends, so *enough* cannot mean that the error stops falling. It means that the next doubling is not
+    worth its price, and that is for the user to state.
     """
     gain, interval = law.gain_per_doubling(), law.gain_interval()
     low, high = (-math.inf, math.inf) if interval is None else interval
@@ -219,28 +219,28 @@ def enough(law: PowerLaw, worth: float = 0.1) -> Enough:
     )
     between = "" if interval is None else f" (95 %: {100 * low:.0f} to {100 * high:.0f} %)"
     if verdict == "not falling":
-        words = f"{law.quantity} does not fall with the number of labels here{between}: something else sets it"
+        words = f"{law.quantity} does not fall with the number of labels here{between}: something else determines it"
         return Enough(verdict, worth, gain, interval, words)
     words = f"doubling the {law.largest} labels is expected to lower {law.quantity} by {100 * gain:.0f} %{between}"
-    return Enough(verdict, worth, gain, interval, f"{words}: {verdict} where {100 * worth:.0f} % is what counts")
+    return Enough(verdict, worth, gain, interval, f"{words}: {verdict} if {100 * worth:.0f} % is worth a doubling")
 
 
 @dataclass(frozen=True)
 class BudgetRow:
-    """What a number of further labels is expected to buy.
+    """The expected gain of a number of further labels.
 
     Attributes
     ----------
     further, n
-        Further labels, and how many there would be in all.
+        Numbers of further labels, and of labels in all.
     expected, low, high
-        Error with them, and its interval of 95 %; None where that is unknown.
+        Error with them, and its 95 % interval; None if that is unknown.
     change
-        Fraction by which the error changes, against the expectation at the largest size.
+        Fractional change of the error from that expected at the largest size.
     hours
-        What the labels cost; None where that is unknown.
+        Cost of the further labels; None if it is unknown.
     extrapolated
-        How many times the largest set that was measured it is; beyond 4 the power law is a hope.
+        Ratio of n to the largest size measured; beyond 4 the power law is a mere hope.
     """
 
     further: int
@@ -254,16 +254,16 @@ class BudgetRow:
 
 
 def budget(law: PowerLaw, further: Sequence[int], *, cost_per_label_h: float | None = None) -> tuple[BudgetRow, ...]:
-    """Plan a budget: what the next labels are expected to buy.
+    """Estimate the gain of further labels.
 
     Parameters
     ----------
     law
-        Fit of the curve so far.
+        Fit to the curve so far.
     further
         Numbers of further labels.
     cost_per_label_h
-        Hours that one label costs, if that is known.
+        Cost of one label in hours, if known.
     """
     now = law.error_at(law.largest)
     rows = []
@@ -287,14 +287,14 @@ def budget(law: PowerLaw, further: Sequence[int], *, cost_per_label_h: float | N
 
 
 def fit_all(table: Sequence[Mapping[str, Any]], *, size: str = "n") -> dict[str, PowerLaw]:
-    """Fit a power law to each numerical column of a table by size: errors, or whatever a user judges a potential by.
+    """Fit a power law to each numerical column of a table: errors, or any other measure by which a potential is judged.
 
     Parameters
     ----------
     table
         Rows with the number of labels under ``size`` and other columns, such as errors, the deviation of an activation
-        energy or of ln σ from the largest set's, or the number of swapped places in the order on a hull. Columns with a
-        value that is missing, no number or not above 0 are left out, and so are those that are the same everywhere.
+        energy or of ln σ from that of the largest set, or the number of swaps in the order on a hull. Constant columns
+        are left out, and so are those with a value that is missing, not a number or not above 0.
     """
     laws = {}
     for name in table[0] if table else ():

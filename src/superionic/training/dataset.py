@@ -1,9 +1,9 @@
-"""Sets of labelled structures: how they are built, split without leakage, and brought into a potential's energy frame.
+"""Sets of labelled structures: building them, splitting them without leakage, and shifting them to a potential's zero.
 
-Reference codes do not share their zero of energy: the energies of a universal potential carry Materials Project
+Reference codes do not share a zero of energy: the energies of a universal potential carry Materials Project
 corrections, those of a PAW code the energies of its own isolated atoms. The difference is, to very good accuracy, a sum
-over atoms. :func:`fit_element_references` finds it from a set; a fine-tuning that does not take it out first spends its
-steps on learning a constant and forgets what it knew.
+over atoms, which :func:`fit_element_references` fits; a fine-tuning that does not subtract it first spends its steps on
+learning a constant and forgets what it knew.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _DETERMINED_EV = 0.1
 _OPEN_EV = 1.0
 _SIGNIFICANT = 3.0
 _SMALLEST_SCATTER_EV_PER_ATOM = 0.005
-"""What temperature and method leave of energies of one composition at least; of few structures it cannot be seen."""
+"""Least scatter of the energies of one composition, from temperature and method; few structures cannot show it."""
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
@@ -40,7 +40,7 @@ class Targets:
     forces_eV_per_A
         One array of shape (n_atoms, 3) per structure, in eV/Å.
     stresses_eV_per_A3
-        Voigt stresses, shape (n, 6), in eV/Å³ (ASE's sign); rows of NaN where there is none.
+        Voigt stresses, shape (n, 6), in eV/Å³ (ASE's sign); rows of NaN for structures without one.
     """
 
     energies_eV: FloatArray
@@ -52,7 +52,7 @@ class Targets:
         forces = tuple(_frozen(array) for array in self.forces_eV_per_A)
         stresses = _frozen(self.stresses_eV_per_A3).reshape(-1, 6)
         if energies.ndim != 1 or len(forces) != len(energies) or len(stresses) != len(energies):
-            raise ValueError("energies, forces and stresses must be of equally many structures")
+            raise ValueError("energies, forces and stresses must be of the same number of structures")
         if any(array.ndim != 2 or array.shape[1] != 3 for array in forces):
             raise ValueError("forces must have shape (n_atoms, 3)")
         object.__setattr__(self, "energies_eV", energies)
@@ -61,7 +61,7 @@ class Targets:
 
     @classmethod
     def of_labels(cls, labels: Sequence[Label], shifts_eV: Sequence[float] | FloatArray | None = None) -> Targets:
-        """Take the values of labels, with ``shifts_eV`` of each cell taken off its energy."""
+        """Return the values of labels, with ``shifts_eV`` of each cell subtracted from its energy."""
         missing = np.full(6, np.nan)
         energies = np.array([label.energy_eV for label in labels])
         return cls(
@@ -79,16 +79,18 @@ class Targets:
         return np.array([len(forces) for forces in self.forces_eV_per_A], dtype=np.int64)
 
     def subset(self, indices: Sequence[int] | IntArray) -> Targets:
-        """Take some of the structures, in the order of ``indices``."""
-        chosen = [int(index) for index in indices]
+        """Return a selection of the structures, in the order of ``indices``."""
+        positions = [int(index) for index in indices]
         return Targets(
-            self.energies_eV[chosen], tuple(self.forces_eV_per_A[i] for i in chosen), self.stresses_eV_per_A3[chosen]
+            self.energies_eV[positions],
+            tuple(self.forces_eV_per_A[i] for i in positions),
+            self.stresses_eV_per_A3[positions],
         )
 
 
 @dataclass(frozen=True)
 class LabelledSet:
-    """Structures with their labels, all of one reference.
+    """Structures with their labels, all from one reference.
 
     Attributes
     ----------
@@ -97,12 +99,12 @@ class LabelledSet:
     targets
         Their labels.
     groups
-        Which trajectory (or other common origin) each structure is from. Structures of one group are correlated and
-        stay on one side of a split.
+        Trajectory or other common origin of each structure. Structures of one group are correlated and stay on one
+        side of a split.
     settings_hash
-        The one reference of all labels.
+        Hash of the reference, which all labels share.
     energy_convention
-        What zero and corrections the energies carry.
+        Zero and corrections of the energies.
     """
 
     structures: tuple[Atoms, ...]
@@ -115,7 +117,7 @@ class LabelledSet:
         object.__setattr__(self, "structures", tuple(_bare(atoms) for atoms in self.structures))
         object.__setattr__(self, "groups", tuple(str(group) for group in self.groups))
         if not len(self.structures) == len(self.targets) == len(self.groups):
-            raise ValueError("structures, targets and groups must be equally many")
+            raise ValueError("structures, targets and groups must be equal in number")
         for atoms, forces in zip(self.structures, self.targets.forces_eV_per_A, strict=True):
             if len(atoms) != len(forces):
                 raise ValueError(f"{len(forces)} forces for the {len(atoms)} atoms of {atoms.get_chemical_formula()}")
@@ -141,16 +143,16 @@ class LabelledSet:
         groups
             Trajectory of each structure; by default each is its own.
         energy_shifts_eV
-            Energies to take off the labels, one for each cell, in eV (see :func:`fit_element_references`).
+            Energies to subtract from the labels, one for each cell, in eV (see :func:`fit_element_references`).
 
         Raises
         ------
         StageError
-            If the set is empty or its labels are not all of one reference.
+            If the set is empty or its labels are not all from one reference.
         """
         if not labels:
             raise StageError(
-                "No label passed the gates, so there is nothing to train on.", fix="Look at their reasons."
+                "No label passed the gates, so there is nothing to train on.", fix="See why the gates rejected them."
             )
         hashes = dict.fromkeys(label.settings_hash for label in labels)
         if len(hashes) > 1:
@@ -164,7 +166,7 @@ class LabelledSet:
         return cls(tuple(structures), targets, tuple(named), next(iter(hashes)), convention)
 
     def subset(self, indices: Sequence[int] | IntArray) -> LabelledSet:
-        """Take some of the structures, in the order of ``indices``."""
+        """Return a selection of the structures, in the order of ``indices``."""
         chosen = [int(index) for index in indices]
         return replace(
             self,
@@ -178,7 +180,7 @@ class LabelledSet:
         return [composition_of(atoms) for atoms in self.structures]
 
     def shifted(self, references: ElementReferences) -> LabelledSet:
-        """Take per-element shifts off the energies: labels in the frame of the potential that they were fitted to."""
+        """Subtract per-element shifts from the energies, which then have the zero of the potential of the fit."""
         offsets = references.energies_eV(self.compositions())
         return replace(self, targets=replace(self.targets, energies_eV=self.targets.energies_eV - offsets))
 
@@ -194,7 +196,7 @@ class Split:
     leak_free
         Whether no trajectory lies in two parts.
     notes
-        What a report has to say about the split, in sentences.
+        Remarks on the split for the report, in sentences.
     """
 
     train: tuple[int, ...]
@@ -213,9 +215,9 @@ class ElementReferences:
     eV_per_atom
         Shift of each element, in eV per atom of it.
     rank
-        Number of independent compositions that the fit has seen; those that differ by noise alone are one.
+        Number of independent compositions in the fit; those that differ by noise alone count as one.
     rms_residual_eV_per_atom
-        Root mean square of what the shifts do not explain.
+        Root mean square of the differences that the shifts do not explain.
     """
 
     eV_per_atom: Mapping[str, float]
@@ -226,13 +228,13 @@ class ElementReferences:
     def degenerate(self) -> bool:
         """Whether the compositions do not determine each element's shift.
 
-        The sum over a cell is then right only for compositions that are combinations of those in the fit (a single
-        composition is always degenerate). Elsewhere the minimum-norm shifts are a guess.
+        Where they do not, the sum over a cell is right only for combinations of the compositions in the fit (a single
+        composition is always degenerate); elsewhere the minimum-norm shifts are a guess.
         """
         return self.rank < len(self.eV_per_atom)
 
     def energies_eV(self, compositions: Sequence[Mapping[str, int]]) -> FloatArray:
-        """Sum of the shifts over the atoms of each composition, shape (n,), in eV.
+        """Sum the shifts over the atoms of each composition; the result, in eV, has shape (n,).
 
         Raises
         ------
@@ -250,7 +252,7 @@ class ElementReferences:
         )
 
     def shift_eV(self, symbols: Sequence[str]) -> float:
-        """Sum of the shifts over atoms of these chemical symbols, in eV; errors as :meth:`energies_eV`."""
+        """Sum the shifts over atoms of these chemical symbols, in eV; errors as in :meth:`energies_eV`."""
         return float(self.energies_eV([Counter(symbols)])[0])
 
 
@@ -265,22 +267,22 @@ def fit_element_references(
 ) -> ElementReferences:
     """Fit per-element shifts s so that differences of cell energies are sums over atoms.
 
-    Minimises the sum over structures of ((ΔE − Σ_el n_el s_el)/N)², N atoms in the cell, and of all minimisers takes
-    the one of smallest norm. A combination of elements that the compositions hardly vary counts as one that they do not
-    vary at all: where its shift is known to no better than 1 eV, or to no better than 0.1 eV and is no larger than
-    three times its error. Fitted, it would be the noise of the energies divided by a small number.
+    Minimise the sum over structures of ((ΔE − Σ_el n_el s_el)/N)², with N atoms in the cell, and take the minimiser of
+    smallest norm. A combination of elements that hardly varies between the compositions counts as constant where its
+    shift is known no better than to 1 eV, or no better than to 0.1 eV while it is below three times its error. Fitted,
+    it would be the noise of the energies divided by a small number.
 
     Parameters
     ----------
     energy_differences_eV
-        Reference energy less the potential's energy of each cell, shape (n,), in eV. Use the training part only.
+        Reference energy minus the potential's energy of each cell, shape (n,), in eV. Use the training set only.
     compositions
         Counts of each element in each cell.
 
     Returns
     -------
     ElementReferences
-        Look at ``degenerate``: fewer independent compositions than elements leave some shifts undetermined.
+        See ``degenerate``: with fewer independent compositions than elements, some shifts are undetermined.
 
     Raises
     ------
@@ -319,22 +321,22 @@ def fit_element_references(
 def undetermined_references(
     compositions: Sequence[Mapping[str, int]], rms_residual_eV_per_atom: float
 ) -> dict[str, float]:
-    """Say which of the shifts of :func:`fit_element_references` the compositions do not determine, and how badly.
+    """Return the shifts of :func:`fit_element_references` that the compositions leave undetermined, with their errors.
 
     The covariance of a linear fit is σ²(AᵀA)⁻¹, with A the fractions of the elements and σ the scatter per structure.
-    An element that a combination without effect on the energies can exchange for others has no error at all: infinity.
+    An element that takes part in a combination without any effect on the energies has an infinite error.
 
     Parameters
     ----------
     compositions
-        Counts of each element in each cell that was fitted.
+        Counts of each element in each cell of the fit.
     rms_residual_eV_per_atom
-        What the shifts leave.
+        Residual of the fit.
 
     Returns
     -------
     dict
-        Standard deviation in eV of each shift that is not known to a tenth of an eV.
+        Standard deviation in eV of each shift that is not known to 0.1 eV.
     """
     elements = sorted({element for counts in compositions for element in counts}, key=_atomic_number)
     numbers = np.array([[counts.get(element, 0) for element in elements] for counts in compositions], dtype=np.float64)
@@ -357,13 +359,13 @@ def undetermined_references(
 def undetermined_combinations(
     compositions: Sequence[Mapping[str, int]], rms_residual_eV_per_atom: float
 ) -> tuple[Mapping[str, float], ...]:
-    """Give the combinations of the elements' shifts that the compositions leave open, see `undetermined_references`.
+    """Return combinations of the elements' shifts that the compositions leave open; see `undetermined_references`.
 
     Returns
     -------
     tuple of mappings
-        Each says by how much the shifts may be changed together, the largest by 1, without any effect on the energies
-        that can be told from their scatter: for LiCl alone Li by +1 and Cl by −1.
+        In each, the amounts by which shifts can change together, the largest by 1, with an effect on the energies that
+        is lost in their scatter: for LiCl alone, Li by +1 and Cl by −1.
     """
     elements = sorted({element for counts in compositions for element in counts}, key=_atomic_number)
     numbers = np.array([[counts.get(element, 0) for element in elements] for counts in compositions], dtype=np.float64)
@@ -372,46 +374,48 @@ def undetermined_combinations(
     padded[: len(sizes)] = sizes
     scatter = max(rms_residual_eV_per_atom, _SMALLEST_SCATTER_EV_PER_ATOM)
     open_ = directions[scatter > _DETERMINED_EV * padded]
-    # The directions are any basis of what is open; elimination gives those of fewest elements.
+    # The directions are an arbitrary basis of the open space; elimination gives those of the fewest elements.
     for row in range(len(open_)):
         column = int(np.argmax(np.abs(open_[row])))
         open_[row] /= open_[row, column]
         for other in range(len(open_)):
             if other != row:
                 open_[other] -= open_[other, column] * open_[row]
-    found = []
+    combinations = []
     for direction in open_:
         largest = direction[int(np.argmax(np.abs(direction)))]
         if largest != 0.0:
-            shown = direction / largest
-            found.append({e: round(float(x), 3) for e, x in zip(elements, shown, strict=True) if abs(x) > 5.0e-4})
-    return tuple(found)
+            normalised = direction / largest
+            combinations.append(
+                {e: round(float(x), 3) for e, x in zip(elements, normalised, strict=True) if abs(x) > 5.0e-4}
+            )
+    return tuple(combinations)
 
 
 def split_groups(
     groups: Sequence[str], *, validation_fraction: float, test_fraction: float, seed: int, within_groups: bool = True
 ) -> Split:
-    """Split into training, validation and test parts with whole groups on one side.
+    """Split into training, validation and test sets, each group as a whole in one of them.
 
-    Groups are shuffled by the seed and dealt in that order, each to the part that lacks most of its share. If there are
-    too few groups for the parts, and ``within_groups`` allows it, the sequence is cut into contiguous blocks instead
-    (neighbours in time stay together except at the cuts), and the result says that it is not leak-free.
+    Groups are shuffled by the seed and assigned in that order, each to the set that is furthest below its share. If
+    there are too few groups for the sets, and ``within_groups`` allows it, the sequence is cut into contiguous blocks
+    instead (neighbours in time stay together except at the cuts), and the result is marked as not leak-free.
 
     Parameters
     ----------
     groups
         Trajectory of each structure; the order within a group is the order in time.
     validation_fraction, test_fraction
-        Shares of the structures, from 0 to less than 1 in sum. A share above 0 gets at least one structure.
+        Shares of the structures, with a sum below 1. A share above 0 gets at least one structure.
     seed
         Seed of the shuffle.
     within_groups
-        Whether groups may be cut where there are too few of them.
+        Whether groups may be cut if there are too few of them.
 
     Raises
     ------
     StageError
-        If there are fewer structures than parts, or too few groups and they may not be cut.
+        If there are fewer structures than sets, or too few groups that must not be cut.
     ValueError
         If a fraction is negative or nothing would be left for training.
     """
@@ -452,7 +456,7 @@ def _deal_groups(
     dealt: list[list[int]] = [[], [], []]
     for remaining, position in zip(range(len(groups), 0, -1), rng.permutation(len(groups)), strict=True):
         empty = [part for part in parts if not dealt[part]]
-        # The last groups go to parts that have none; before that, to the part that lacks most (training if equal).
+        # The last groups go to sets that have none; the others to the set furthest below its share (training on ties).
         candidates = empty if len(empty) >= remaining else parts
         part = max(candidates, key=lambda p: (shares[p] * total - len(dealt[p]), -p))
         dealt[part].extend(groups[int(position)])

@@ -1,12 +1,12 @@
-"""From a slow potential, the teacher, to the data that a fast one, the student, learns from.
+"""Training data for a fast potential, the student, from a slow one, the teacher.
 
-Pure functions: structures that show the student where it may go (other volumes, strains, rattled and half relaxed,
-pairs pushed together), labels of them by the teacher, and sets of both that are quick to store. They know no tasks and
-no files; the stage ``distil`` calls them, and so can anybody (see ``docs/how-to/distil.md``).
+Pure functions, without tasks or files: structures that cover where a student may go (other volumes, strains, rattled
+and partly relaxed geometries, pairs pushed together), their labels by the teacher, and compact sets of both. The stage
+``distil`` calls them, and they can be called directly (see ``docs/how-to/distil.md``).
 
-A student that has only seen the teacher's molecular dynamics is wrong just outside it, and there a fast run goes: an
-unprotected one blew up within 400 fs. So a part of the data is geometries that the teacher's own runs do not visit, and
-pairs at short distances are shown on purpose.
+A student trained only on the teacher's molecular dynamics is wrong just outside it, where a fast run soon goes: an
+unprotected run diverged within 400 fs. Part of the data are therefore geometries that the teacher's own runs do not
+visit, and pairs at short distances are included on purpose.
 """
 
 from __future__ import annotations
@@ -49,21 +49,21 @@ def distorted_structures(
 ) -> list[Atoms]:
     """Scale, strain and rattle a structure.
 
-    Volumes are spread evenly over their range (one in each of ``count`` equal parts, in random order); the amplitudes
-    of rattling take turns.
+    Volumes are spread evenly over their range (one in each of ``count`` equal parts, in random order); the rattling
+    amplitudes are used in turn.
 
     Parameters
     ----------
     atoms
-        The structure, as a rule relaxed.
+        The structure, usually relaxed.
     count
-        How many to make.
+        Number of structures.
     rng
-        Source of chance.
+        Random generator.
     volumes
-        Smallest and largest factor on the volume.
+        Smallest and largest volume, relative to that of the structure.
     max_strain
-        Largest component of the random symmetric strain that comes on top.
+        Largest component of an additional random symmetric strain.
     rattles_A
         Standard deviations of the displacements along each axis, in Å.
 
@@ -99,22 +99,22 @@ def close_contacts(
 ) -> list[Atoms]:
     """Push one pair of atoms together in each of some copies of a structure.
 
-    The kinds of pairs take turns, so that rare ones are shown as often as common ones. The pair is chosen at random
-    among those of its kind within 5 Å, and put at a random fraction of the shortest distance that its kind has in the
-    structure, along the line between them, each atom going half of the way.
+    The kinds of pairs are used in turn, so that rare ones occur as often as common ones. The pair is drawn at random
+    from those of its kind within 5 Å, and brought to a random fraction of the shortest distance of its kind in the
+    structure, along the line between the two atoms, each of which moves half the way.
 
     Parameters
     ----------
     atoms
         The structure.
     count
-        How many to make.
+        Number of structures.
     rng
-        Source of chance.
+        Random generator.
     fractions
         Smallest and largest fraction.
     rattle_A
-        Standard deviation of the displacements of all atoms before, in Å.
+        Standard deviation of the displacements of all other atoms, in Å.
 
     Returns
     -------
@@ -123,7 +123,7 @@ def close_contacts(
     """
     pairs = pairs_within(atoms.positions, atoms.cell.array, atoms.pbc, _CONTACT_RANGE_A)
     first, second = atoms.numbers[pairs.centre], atoms.numbers[pairs.neighbour]
-    # Once from one end only, and never an atom with its own image.
+    # Each pair from one end only, and never an atom with its own image.
     once = pairs.centre < pairs.neighbour
     kinds = sorted({(int(a), int(b)) for a, b in zip(first[once], second[once], strict=True)})
     kinds = sorted({(min(kind), max(kind)) for kind in kinds})
@@ -131,13 +131,13 @@ def close_contacts(
     for number in range(count if kinds else 0):
         a, b = kinds[number % len(kinds)]
         of_kind = np.flatnonzero(once & (((first == a) & (second == b)) | ((first == b) & (second == a))))
-        chosen = int(rng.choice(of_kind))
-        vector = pairs.vectors_A[chosen]
-        distance = float(pairs.distances_A[chosen])
+        pair = int(rng.choice(of_kind))
+        vector = pairs.vectors_A[pair]
+        distance = float(pairs.distances_A[pair])
         target = float(rng.uniform(*fractions)) * float(pairs.distances_A[of_kind].min())
         copy = _bare(atoms)
         copy.positions += rattle_A * rng.standard_normal((len(copy), 3))
-        i, j = int(pairs.centre[chosen]), int(pairs.neighbour[chosen])
+        i, j = int(pairs.centre[pair]), int(pairs.neighbour[pair])
         centre = 0.5 * (atoms.positions[i] + atoms.positions[i] + vector)
         image = atoms.positions[i] + vector - atoms.positions[j]
         half = 0.5 * target * vector / distance
@@ -159,25 +159,25 @@ def rattled_and_relaxed(
     max_strain: float = 0.0,
     progress: Progress | None = None,
 ) -> LabelledSet:
-    """Rattle, relax a few steps, and again from there: a walk through the basins around a structure.
+    """Rattle and relax for a few steps, repeatedly: a walk through the basins around a structure.
 
-    Every geometry on the way comes with the label that its step has computed anyway. The relaxation is a descent along
-    the forces with steps of at most 0.1 Å; it is not meant to arrive.
+    Every geometry on the way has the label that its step computed anyway. The relaxation is a descent along the forces
+    with steps of at most 0.1 Å; it is not meant to converge.
 
     Parameters
     ----------
     atoms
-        Where to start.
+        The initial structure.
     potential
         The teacher.
     rng
-        Source of chance.
+        Random generator.
     cycles
-        How many times to rattle; the geometries of one cycle share a group.
+        Number of cycles; the geometries of one cycle share a group.
     rattle_A
         Standard deviation of the displacements along each axis, in Å.
     steps
-        Steps of each relaxation.
+        Number of steps of each relaxation.
     max_strain
         Largest component of the random strain of each cycle.
     progress
@@ -186,7 +186,7 @@ def rattled_and_relaxed(
     Returns
     -------
     LabelledSet
-        Evaluations that fail end their cycle early and are left out.
+        Labelled geometries; an evaluation that fails ends its cycle and is left out.
     """
     structures: list[Atoms] = []
     groups: list[str] = []
@@ -208,38 +208,38 @@ def rattled_and_relaxed(
             move = _MOVE_PER_FORCE_A2_PER_EV * (step + 1) * prediction.forces_eV_per_A
             walker.positions += np.clip(move, -_LONGEST_MOVE_A, _LONGEST_MOVE_A)
         else:
-            # Only the sites go on to the next cycle; the strain starts anew from the cell given.
+            # Only fractional coordinates carry over to the next cycle; each strain starts from the original cell.
             current = Atoms(walker.numbers, scaled_positions=walker.get_scaled_positions(), cell=atoms.cell, pbc=True)
         if progress is not None:
             progress((cycle + 1) / cycles, "cycles")
     return _as_set(structures, groups, values, potential)
 
 
-def evenly(count: int, wanted: int) -> list[int]:
-    """Return ``wanted`` indices of ``range(count)``, evenly spread, the last one among them; all if there are fewer."""
-    if wanted >= count:
+def evenly(count: int, number: int) -> list[int]:
+    """Return ``number`` evenly spread indices of ``range(count)``, including the last; all if there are fewer."""
+    if number >= count:
         return list(range(count))
-    return [int(np.ceil((k + 1) * count / wanted)) - 1 for k in range(wanted)]
+    return [int(np.ceil((k + 1) * count / number)) - 1 for k in range(number)]
 
 
-def pick_by_grade(grades: Sequence[float], wanted: int) -> list[int]:
-    """Pick frames of one run by extrapolation: the highest grade in each of ``wanted`` equal parts of time.
+def pick_by_grade(grades: Sequence[float], number: int) -> list[int]:
+    """Select frames of one run by extrapolation: the highest grade in each of ``number`` equal intervals of time.
 
     Parameters
     ----------
     grades
         Grade of each frame, in order of time.
-    wanted
-        How many to pick.
+    number
+        Number of frames to select.
 
     Returns
     -------
     list of int
-        In order of time; all if there are no more than wanted.
+        Indices in order of time; all if there are no more than ``number``.
     """
-    if len(grades) <= wanted:
+    if len(grades) <= number:
         return list(range(len(grades)))
-    parts = np.array_split(np.arange(len(grades)), wanted)
+    parts = np.array_split(np.arange(len(grades)), number)
     return [int(part[int(np.argmax(np.asarray(grades)[part]))]) for part in parts]
 
 
@@ -248,14 +248,14 @@ def pick_by_grade(grades: Sequence[float], wanted: int) -> list[int]:
 
 @dataclass(frozen=True)
 class TeacherLabels:
-    """Labels of a teacher, and what was left out.
+    """Labels by a teacher, and the structures left out.
 
     Attributes
     ----------
     labelled
         Structures with finite labels and no force above the limit.
     dropped
-        For each one left out, why.
+        Reason for each structure left out.
     """
 
     labelled: LabelledSet
@@ -277,16 +277,16 @@ def label_structures(
     potential
         The teacher.
     structures
-        What to label.
+        Structures to label.
     groups
-        Common origin of each (see :class:`superionic.training.dataset.LabelledSet`).
+        Group of each (see :class:`superionic.training.dataset.LabelledSet`).
     max_force_eV_per_A
-        A label with a larger force on an atom is left out: there the teacher itself guesses.
+        A label with a larger force on an atom is left out: there the teacher itself is unreliable.
     progress
         Called with the fraction done and a word.
     """
-    kept: list[Atoms] = []
-    kept_groups: list[str] = []
+    labelled: list[Atoms] = []
+    labelled_groups: list[str] = []
     values: list[Prediction] = []
     dropped: list[str] = []
     for number, (atoms, group, prediction) in enumerate(
@@ -302,14 +302,14 @@ def label_structures(
             elif largest > max_force_eV_per_A:
                 reason = f"a force of {largest:.0f} eV/Å is above the limit of {max_force_eV_per_A:g} eV/Å"
             else:
-                kept.append(atoms)
-                kept_groups.append(group)
+                labelled.append(atoms)
+                labelled_groups.append(group)
                 values.append(prediction)
         if reason:
             dropped.append(reason)
         if progress is not None:
             progress((number + 1) / len(structures), "structures")
-    return TeacherLabels(_as_set(kept, kept_groups, values, potential), tuple(dropped))
+    return TeacherLabels(_as_set(labelled, labelled_groups, values, potential), tuple(dropped))
 
 
 def _as_set(
@@ -335,12 +335,12 @@ def _as_set(
 
 @dataclass(frozen=True, eq=False)
 class PackedStructures:
-    """Structures in a handful of arrays: a set of a thousand is stored and read in milliseconds.
+    """Structures in a few arrays: a set of a thousand is stored and read in milliseconds.
 
     Attributes
     ----------
     n_atoms
-        Atoms of each structure, shape (n,).
+        Number of atoms of each structure, shape (n,).
     numbers
         Atomic numbers of all atoms, one structure after the other, shape (total,).
     positions_A
@@ -348,7 +348,7 @@ class PackedStructures:
     cells_A
         Cell vectors as rows, shape (n, 3, 3), in Å.
     groups
-        Common origin of each structure (see :class:`superionic.training.dataset.LabelledSet`).
+        Group of each structure (see :class:`superionic.training.dataset.LabelledSet`).
     """
 
     n_atoms: IntArray
@@ -384,7 +384,7 @@ class PackedTargets:
     energies_eV
         Shape (n,), in eV.
     forces_eV_per_A
-        Of all atoms, one structure after the other, shape (total, 3), in eV/Å.
+        Forces on all atoms, one structure after the other, shape (total, 3), in eV/Å.
     stresses_eV_per_A3
         Shape (n, 6), in eV/Å³.
     """
@@ -394,7 +394,7 @@ class PackedTargets:
     stresses_eV_per_A3: FloatArray
 
     def targets(self, n_atoms: IntArray) -> Targets:
-        """Deal the forces out to the structures, by how many atoms each has."""
+        """Return the targets, with forces split by the number of atoms of each structure."""
         edges = np.cumsum(n_atoms)[:-1]
         forces = np.split(self.forces_eV_per_A, edges) if len(n_atoms) else []
         return Targets(self.energies_eV, tuple(forces), self.stresses_eV_per_A3)
@@ -402,12 +402,12 @@ class PackedTargets:
 
 @dataclass(frozen=True, eq=False)
 class PackedSet(PackedTargets, PackedStructures):
-    """A labelled set in a handful of arrays.
+    """A labelled set in a few arrays.
 
     Attributes
     ----------
     settings_hash, energy_convention
-        As in :class:`superionic.training.dataset.LabelledSet`; all else as in the classes that this one unites.
+        As in :class:`superionic.training.dataset.LabelledSet`; the other attributes are those of the base classes.
     """
 
     settings_hash: str
@@ -415,14 +415,14 @@ class PackedSet(PackedTargets, PackedStructures):
 
     @property
     def labelled(self) -> LabelledSet:
-        """The set."""
+        """The labelled set."""
         return LabelledSet(
             tuple(self.structures), self.targets(self.n_atoms), self.groups, self.settings_hash, self.energy_convention
         )
 
 
 def pack_structures(structures: Sequence[Atoms], groups: Sequence[str]) -> PackedStructures:
-    """Put structures into a handful of arrays."""
+    """Pack structures into a few arrays."""
     return PackedStructures(
         n_atoms=np.array([len(atoms) for atoms in structures], dtype=np.int64),
         numbers=np.concatenate([np.zeros(0, np.int64), *(np.asarray(a.numbers, np.int64) for a in structures)]),
@@ -433,7 +433,7 @@ def pack_structures(structures: Sequence[Atoms], groups: Sequence[str]) -> Packe
 
 
 def pack_labelled(labelled: LabelledSet) -> PackedSet:
-    """Put a labelled set into a handful of arrays."""
+    """Pack a labelled set into a few arrays."""
     bare, targets = pack_structures(labelled.structures, labelled.groups), labelled.targets
     return PackedSet(
         n_atoms=bare.n_atoms,
@@ -450,16 +450,16 @@ def pack_labelled(labelled: LabelledSet) -> PackedSet:
 
 
 def merge_sets(sets: Sequence[LabelledSet]) -> LabelledSet:
-    """Put sets of one reference together, in order.
+    """Join sets of one reference, in order.
 
     Raises
     ------
     StageError
-        If there is nothing, or the labels are not all of one reference.
+        If all are empty, or the labels are not all from one reference.
     """
     filled = [labelled for labelled in sets if len(labelled)]
     if not filled:
-        raise StageError("The teacher has given no label that can be used.", fix="Raise the limit on its forces.")
+        raise StageError("The teacher gave no usable label.", fix="Raise the limit on its forces.")
     if len({(labelled.settings_hash, labelled.energy_convention) for labelled in filled}) > 1:
         raise StageError(
             "Labels of different teachers would be mixed in one set.", fix="Label all structures with one potential."

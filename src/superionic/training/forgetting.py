@@ -1,8 +1,8 @@
-"""Structures of other chemistries: what a fine-tuned potential should not have forgotten.
+"""Structures of other chemistries, for testing what a fine-tuned potential has forgotten.
 
 Simple crystals at their measured lattice constants (Wyckoff, Crystal Structures, 1963), each displaced and strained at
-random twice. The pretrained potential's own values for them are the reference: nobody knows its error there, but what
-training changes there, it changes without having seen a label.
+random twice. The reference is the pretrained potential's own prediction: its error there is unknown, but any change by
+training is one that no label supports.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ _EACH: Final = 2
 
 
 def other_chemistries(seed: int, elements: Sequence[str] = ()) -> list[Atoms]:
-    """Give the structures, in an order that is fixed.
+    """Return the structures, in a fixed order.
 
     Parameters
     ----------
     seed
-        Of displacements and strains.
+        Seed of displacements and strains.
     elements
-        Elements that are covered; crystals of others are left out. Empty: all.
+        Elements to cover; crystals with others are left out. Empty: all elements.
 
     Returns
     -------
     list of ase.Atoms
-        Cells of 8 to 12 atoms, twice each.
+        Cells of 8 to 12 atoms, two of each crystal.
     """
     structures = []
     for number, (formula, kind, lattice_A) in enumerate(_CRYSTALS):

@@ -1,9 +1,9 @@
-"""The training loop that trainers share: Adam under a cosine learning rate, in segments that resume exactly.
+"""The training loop shared by trainers: Adam with a cosine learning rate, in segments that resume exactly.
 
-Trainers of the libraries cannot be stopped and resumed without a trace, so the loop is ours: the order of the batches
-is a function of seed and epoch, the learning rate of the step, and weights and moments of Adam travel in
-:class:`superionic.training.state.LoopState` bit for bit. On one CPU thread k segments equal one long run exactly.
-What is of one potential alone is behind :class:`Network`.
+The libraries' own trainers cannot be stopped and resumed without a trace, hence this loop: the order of the batches is
+a function of seed and epoch, the learning rate one of the step, and :class:`superionic.training.state.LoopState`
+carries weights and Adam's moments bit for bit. On one CPU thread, k segments equal one long run exactly. Whatever is
+specific to a potential is behind :class:`Network`.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ _AT_A_TIME: Final = 4
 
 
 class Network(ABC):
-    """A network of one potential, loaded on one CPU thread, as the loop sees it.
+    """The network of a potential, loaded on one CPU thread, as the loop uses it.
 
     Attributes
     ----------
     name
-        Of its model.
+        Name of its model.
     module
-        The ``torch.nn.Module``; its whole state dict are the weights.
+        The ``torch.nn.Module``; the weights are its whole state dict.
     always_frozen
-        Beginnings of names of parameters that are never trained.
+        Name prefixes of parameters that are never trained.
     """
 
     name: str
@@ -56,10 +56,10 @@ class Network(ABC):
 
     @abstractmethod
     def forward(self, graphs: list[Any], *, trainable: bool = True) -> Mapping[str, Any]:
-        """Evaluate; ``trainable``: so that a loss can be differentiated.
+        """Evaluate structures, with gradients of the weights if ``trainable``.
 
-        Returns ``e``, energies per atom in eV of shape (n,); ``f``, forces in eV/Å, one array for each structure; and
-        ``s``, stresses in GPa of ASE's sign, each of shape (3, 3).
+        Return ``e``, energies per atom in eV, of shape (n,); ``f``, forces in eV/Å, one array for each structure; and
+        ``s``, stresses in GPa with ASE's sign, each of shape (3, 3).
         """
 
     def load(self, weights: Mapping[str, np.ndarray]) -> None:
@@ -70,17 +70,17 @@ class Network(ABC):
 
 
 def adapter(load: Callable[..., P], model: str | None, file: str | None, **options: Any) -> P:
-    """Load a potential as a campaign does, so that what is trained is what is evaluated.
+    """Load a potential as a campaign does, so that the potential trained is the one evaluated.
 
-    The energy convention of a file may be unstated: the shift of the labels makes up for it.
+    The energy convention of a file need not be stated: the shift of the labels compensates for it.
     """
-    given: dict[str, Any] = {} if file is None else {"file": file, **options}
+    own_file: dict[str, Any] = {} if file is None else {"file": file, **options}
     try:
-        return load(model, **given)
+        return load(model, **own_file)
     except PotentialError:
         if file is None:
             raise
-        return load(model, energy_convention="own: not stated", **given)
+        return load(model, energy_convention="own: not stated", **own_file)
 
 
 @dataclass(frozen=True)
@@ -90,13 +90,13 @@ class Trainer:
     Attributes
     ----------
     network
-        Loads it: a model's name and a user's file, both or either, and the options of the training.
+        Loads the network, from a model's name, a user's file or both, and the options of the training.
     options, state
         The trainer's own classes.
     engine
         Name of the engine.
     one_head
-        Why it takes no replay data.
+        Reason why it takes no replay data, as the beginning of a sentence.
     """
 
     network: Callable[[str | None, str | None, Any], Network]
@@ -121,33 +121,33 @@ class Trainer:
         Parameters
         ----------
         model
-            Published model; with ``file`` a name for it.
+            Name of a published model, or with ``file`` a name for that model.
         file
-            The user's own model, where the potential has such.
+            The user's own model, for potentials that allow one.
         weights
-            Weights of an earlier fine-tuning to begin from (a further rung of a ladder); the model's own by default.
+            Initial weights, from an earlier fine-tuning (a previous rung of a ladder); by default the model's own.
         seed
             Seed of the order of the batches.
         options
-            How to train.
+            Options of the training.
         train
-            The training part, to fit the per-element shifts of its labels on; without it labels must be in the
-            network's own frame.
+            The training set, to whose labels per-element shifts are fitted; without it, labels must have the
+            network's own zero of energy.
         replay
-            None.
+            Must be None.
 
         Raises
         ------
         EngineError
             If the engine cannot be imported here.
         PotentialError
-            If there is no such model, or the file is none.
+            If there is no such model, or the file is not one.
         CampaignFileError
-            If the trainer cannot begin from it, or replay data are given.
+            If the trainer cannot start from the model, or replay data are given.
         """
         if replay is not None:
             raise CampaignFileError(
-                f"{self.one_head}, so it cannot go on learning replay data beside the labels.",
+                f"{self.one_head}, so it cannot train on replay data beside the labels.",
                 where="train.replay",
                 fix="Leave replay out (freeze more layers to forget less), or train MACE.",
             )
@@ -158,7 +158,9 @@ class Trainer:
             predicted = _predicted(network, network.graphs(train.structures))
             references = fit_element_references(train.targets.energies_eV - predicted.energies_eV, train.compositions())
         if options.initial == "random":
-            _randomise(network, seed)  # in the pretrained frame, which the energies of elements that stay have
+            _randomise(
+                network, seed
+            )  # after the shifts: the energies of elements, which stay, have the pretrained zero
         first = arrays(network.module.state_dict())
         return self.state(
             model=network.name,
@@ -192,14 +194,14 @@ class Trainer:
         Parameters
         ----------
         state
-            Where the training stands; not changed.
+            The state so far; it is not modified.
         train, validation
-            Labels as they came from the reference; the shifts in ``state`` are taken off here. ``None`` or an empty
-            validation part: the last weights count as the best.
+            Labels as the reference gave them; the shifts in ``state`` are subtracted here. Without a validation set
+            (``None`` or empty), the last weights count as the best.
         n_epochs
-            Epochs of this segment. Fewer are done if the training is finished before.
+            Number of epochs of this segment; fewer are done if the training finishes earlier.
         options
-            Those that the training began with, if they are to be checked.
+            Options with which the training began, if they are to be checked.
         progress
             Called after each step of Adam.
 
@@ -211,8 +213,7 @@ class Trainer:
         Raises
         ------
         CalculationFailed
-            If the loss is not finite any more (a learning rate that is too high, or a broken label), or a structure
-            has no graph.
+            If the loss is no longer finite (a learning rate too high, or a broken label), or a structure has no graph.
         EngineError
             If the engine cannot be imported here.
         ValueError
@@ -221,7 +222,7 @@ class Trainer:
         import torch
 
         if options is not None and options != state.options:
-            raise ValueError("options cannot change in the course of a training")
+            raise ValueError("options cannot change during a training")
         network = self._open(state.model, state.file, state.options, state.weights)
         module = network.module
         fitted = shifted(train, state.references)
@@ -275,7 +276,7 @@ class Trainer:
         file: str | None = None,
         weights: Mapping[str, np.ndarray] | None = None,
     ) -> Targets:
-        """Evaluate the network on many periodic structures, in its own energy frame; parameters as :meth:`start`."""
+        """Evaluate the network on many periodic structures, with its own zero of energy; see :meth:`start`."""
         network = self._open(model, file, self.options(), weights)
         return _predicted(network, network.graphs(structures))
 
@@ -295,7 +296,7 @@ class Trainer:
 
 
 def _randomise(network: Network, seed: int) -> None:
-    """Draw the weights of all layers that know how to anew, as their library does before a training from scratch."""
+    """Draw new weights for all layers that can reset theirs, as their library does before training from scratch."""
     import torch
 
     with torch.random.fork_rng(devices=[]):
@@ -307,7 +308,7 @@ def _randomise(network: Network, seed: int) -> None:
 
 
 class _Running:
-    """Predictions gathered on the way through an epoch, in the order of the set."""
+    """Predictions collected during an epoch, in the order of the set."""
 
     def __init__(self, labelled: LabelledSet) -> None:
         self.reference = labelled.targets
@@ -332,7 +333,7 @@ class _Running:
 def _step(
     network: Network, optimiser: torch.optim.Optimizer, graphs: list[Any], reference: Targets, options: LoopOptions
 ) -> tuple[float, Targets]:
-    """Take one step of Adam; give the loss and the predictions before it."""
+    """Take one step of Adam; return the loss and the predictions before it."""
     optimiser.zero_grad(set_to_none=True)
     output = network.forward(graphs)
     loss = _loss(output, reference, options)
@@ -347,7 +348,7 @@ def _step(
 
 
 def _loss(output: Mapping[str, Any], reference: Targets, options: LoopOptions) -> torch.Tensor:
-    """Weighted sum of mean Huber losses of energy per atom (eV), force (eV/Å) and stress components (GPa)."""
+    """Return the weighted sum of mean Huber losses of energy per atom (eV), forces (eV/Å) and stresses (GPa)."""
     import torch
 
     energies = torch.tensor(reference.energies_eV / reference.n_atoms, dtype=torch.float32)
@@ -365,7 +366,7 @@ def _loss(output: Mapping[str, Any], reference: Targets, options: LoopOptions) -
 
 
 def _evaluate(network: Network, graphs: Sequence[Any], labelled: LabelledSet, options: LoopOptions) -> dict[str, Any]:
-    """Loss and metrics over a set with the weights as they are."""
+    """Return loss and metrics over a set with the current weights."""
     import torch
 
     predicted = _predicted(network, graphs)
@@ -402,26 +403,26 @@ def _record(
 
 
 def learning_rate(options: Any, step: int, n_batches: int) -> float:
-    """Cosine from the initial rate to its decay fraction over all epochs, step by step."""
+    """Return the learning rate of a step: a cosine from the initial rate to its decay fraction over all epochs."""
     highest, lowest = float(options.learning_rate), float(options.decay_fraction * options.learning_rate)
     phase = min(1.0, step / (options.epochs * n_batches))
     return lowest + 0.5 * (highest - lowest) * (1.0 + math.cos(math.pi * phase))
 
 
 def batches(n: int, size: int, seed: Sequence[int]) -> Iterator[list[int]]:
-    """Order of the structures in an epoch: a function of the seed alone."""
+    """Yield the batches of an epoch, in an order that depends on the seed alone."""
     order = np.random.default_rng(list(seed)).permutation(n)
     for first in range(0, n, size):
         yield [int(index) for index in order[first : first + size]]
 
 
 def shifted(labelled: LabelledSet, references: ElementReferences | None) -> LabelledSet:
-    """Take the per-element shifts off, if there are any."""
+    """Subtract the per-element shifts, if there are any."""
     return labelled if references is None else labelled.shifted(references)
 
 
 def _predicted(network: Network, graphs: Sequence[Any]) -> Targets:
-    """Evaluate prepared structures, few at a time."""
+    """Evaluate prepared structures, a few at a time."""
     few = [list(graphs[first : first + _AT_A_TIME]) for first in range(0, len(graphs), _AT_A_TIME)]
     parts = [_targets(network.forward(batch, trainable=False)) for batch in few]
     return Targets(
@@ -447,7 +448,7 @@ def _targets(output: Mapping[str, Any]) -> Targets:
 
 
 def _trained_parameters(network: Network, options: LoopOptions) -> dict[str, Any]:
-    """Set what is trained, and give it by name in the order of the model."""
+    """Mark the parameters to train, and return them by name in the order of the model."""
     frozen = (*network.always_frozen, *options.freezes[options.freeze])
     trained = {}
     for name, parameter in network.module.named_parameters():
@@ -459,7 +460,7 @@ def _trained_parameters(network: Network, options: LoopOptions) -> dict[str, Any
 
 
 def arrays(tensors: Mapping[str, torch.Tensor]) -> dict[str, npt.NDArray[Any]]:
-    """Copy tensors into arrays; what else a state dict holds is left out."""
+    """Copy tensors into arrays; other entries of a state dict are left out."""
     return {name: tensor.detach().numpy().copy() for name, tensor in tensors.items() if hasattr(tensor, "detach")}
 
 
@@ -472,12 +473,12 @@ def moments(optimiser: Any, trained: Mapping[str, Any], key: str) -> dict[str, n
 def restore(
     optimiser: Any, trained: Mapping[str, Any], state: AdamState, largest: Mapping[str, npt.NDArray[Any]] | None = None
 ) -> None:
-    """Give Adam back what a state keeps of it; ``largest`` are the largest second moments of amsgrad."""
+    """Restore Adam's moments from a state; ``largest`` are the largest second moments of amsgrad."""
     import torch
 
     kinds = {"exp_avg": state.first_moments, "exp_avg_sq": state.second_moments, "max_exp_avg_sq": largest or {}}
     for name in state.first_moments:
         optimiser.state[trained[name]] = {
             "step": torch.tensor(float(state.steps), dtype=torch.float32),
-            **{kind: torch.from_numpy(np.array(kept[name])) for kind, kept in kinds.items() if name in kept},
+            **{kind: torch.from_numpy(np.array(of_kind[name])) for kind, of_kind in kinds.items() if name in of_kind},
         }

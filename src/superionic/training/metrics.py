@@ -1,4 +1,4 @@
-"""Errors of a potential against reference labels, in the units in which the field quotes them."""
+"""Errors of a potential against reference labels, in the customary units."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from superionic.training.dataset import Targets
 from superionic.units import GPA_PER_EV_PER_A3
 
 SOFT_BELOW: Final = 0.9
-"""Slope of the forces below which a potential is called soft, and above the reciprocal of which stiff: barriers and
-melting temperatures are off by a tenth, and what is extrapolated to 300 K from a barrier of 0.3 eV by a factor of 3."""
+"""Slope of the forces below which a potential counts as soft, and above whose reciprocal as stiff: barriers and melting
+temperatures are off by a tenth, and an extrapolation to 300 K along a barrier of 0.3 eV by a factor of 3."""
 _BIASED_GPA: Final = 0.2
-"""Mean error of the stress that changes a volume by a per cent where the bulk modulus is 20 GPa."""
+"""Mean error of the stress that changes the volume by 1 % at a bulk modulus of 20 GPa."""
 _RESAMPLED: Final = 1000
 _KBAR_PER_GPA: Final = 10.0
 
@@ -28,25 +28,26 @@ class ErrorMetrics:
     Attributes
     ----------
     n_structures, n_forces, n_stresses
-        Numbers of energies, of force components and of stress components that entered.
+        Numbers of energies, force components and stress components included.
     mae_energy_meV_per_atom, rmse_energy_meV_per_atom
-        Of the energy per atom, each structure counted once.
+        Errors of the energy per atom, each structure counted once.
     mean_error_energy_meV_per_atom
-        Mean signed error (predicted less reference): a shift common to all structures, felt by no energy difference.
+        Mean signed error (predicted minus reference): a shift common to all structures, which cancels in energy
+        differences.
     mae_force_meV_per_A, rmse_force_meV_per_A
-        Of the Cartesian components of all forces.
+        Errors of the Cartesian components of all forces.
     mae_stress_GPa, rmse_stress_GPa
-        Of the nine components of the symmetric stress tensor (off-diagonal ones count twice, as in CHGNet's own
-        trainer); ``None`` if no structure has a stress on both sides.
+        Errors of the nine components of the symmetric stress tensor (off-diagonal ones count twice, as in CHGNet's own
+        trainer); ``None`` if no structure has both a predicted and a reference stress.
     mean_error_stress_GPa
-        Mean signed error (predicted less reference) of the three normal components, tension positive as in ASE: minus
-        the error of the pressure. ``None`` without stresses.
+        Mean signed error (predicted minus reference) of the three normal components, tension positive as in ASE: the
+        negative of the error of the pressure. ``None`` without stresses.
     force_slope
         ⟨F·F_ref⟩ / ⟨F_ref²⟩ over all force components: below 1 for a potential that is softer than its reference
-        (B. Deng et al., npj Comput. Mater. 11, 9 (2025)). Errors of the forces that have nothing to do with the forces
-        themselves leave it alone. ``None`` if all reference forces are zero.
+        (B. Deng et al., npj Comput. Mater. 11, 9 (2025)). Errors uncorrelated with the forces do not change it.
+        ``None`` if all reference forces are zero.
     force_slope_interval95
-        Its 95 % interval by bootstrap over structures; ``None`` for a single one.
+        Its 95 % interval by bootstrap over structures; ``None`` for a single structure.
     """
 
     n_structures: int
@@ -65,20 +66,20 @@ class ErrorMetrics:
 
 
 def errors(predicted: Targets, reference: Targets, *, softness: bool = True) -> ErrorMetrics:
-    """Compare a potential's values with reference labels of the same structures.
+    """Calculate the errors of predictions against reference labels of the same structures.
 
     Parameters
     ----------
     predicted, reference
-        Values of the same structures in the same order; energies in the same frame (see
+        Values of the same structures in the same order; energies with the same zero (see
         :meth:`superionic.training.dataset.LabelledSet.shifted`).
     softness
-        Whether the slope of the forces and the mean error of the stresses are computed as well.
+        Whether to calculate the slope of the forces and the mean error of the stresses as well.
 
     Raises
     ------
     ValueError
-        If the two are of different structures or empty.
+        If there are no structures, or the two sides differ in their structures.
     """
     if len(predicted) != len(reference) or len(predicted) == 0:
         raise ValueError("compare at least one structure, and the same ones on both sides")
@@ -109,10 +110,10 @@ def errors(predicted: Targets, reference: Targets, *, softness: bool = True) -> 
 
 
 def force_slope(predicted: Targets, reference: Targets) -> tuple[float | None, tuple[float, float] | None]:
-    """Slope of predicted against reference forces through the origin, and its 95 % interval.
+    """Return the slope of predicted against reference forces through the origin, and its 95 % interval.
 
-    The slope is ⟨F·F_ref⟩ / ⟨F_ref²⟩; see :class:`ErrorMetrics`. The interval is that of 1000 resamplings of the
-    structures. Frames of one run resemble each other, so that it may be too narrow where there are few runs.
+    The slope is ⟨F·F_ref⟩ / ⟨F_ref²⟩; see :class:`ErrorMetrics`. The interval is from 1000 resamplings of the
+    structures. Frames of one run resemble each other, so it may be too narrow for a set of few runs.
 
     Parameters
     ----------
@@ -126,7 +127,7 @@ def force_slope(predicted: Targets, reference: Targets) -> tuple[float | None, t
     if not total > 0.0:
         return None, None
     slope = float(product.sum()) / total
-    # A structure at rest has no weight, so a sample of such alone says nothing.
+    # A structure at rest has no weight, so a sample of such structures alone would be 0/0.
     moving = square > 0.0
     n = int(np.count_nonzero(moving))
     if n < 2:
@@ -141,17 +142,17 @@ def force_slope(predicted: Targets, reference: Targets) -> tuple[float | None, t
 
 
 def softness_words(metrics: ErrorMetrics, limit: float | None = SOFT_BELOW) -> str | None:
-    """Say that a potential is softer (or stiffer) than its reference; None where it is not.
+    """Describe how much softer or stiffer a potential is than its reference; None if it is neither.
 
-    If all energies of a potential are s times the right ones, what it shows at T is what is right at T/s: it melts at s
-    times the right temperature, and its barriers are s times the right ones.
+    If all energies of a potential are s times the true ones, its behaviour at T is the true one at T/s: it melts at s
+    times the true temperature, and its barriers are s times the true ones.
 
     Parameters
     ----------
     metrics
-        Of the potential.
+        Errors of the potential.
     limit
-        Slope below which it is soft, and above the reciprocal of which it is stiff; None: never.
+        Slope below which it counts as soft, and above whose reciprocal as stiff; None: never.
     """
     slope = metrics.force_slope
     if slope is None or limit is None or limit <= slope <= 1.0 / limit:
@@ -161,21 +162,21 @@ def softness_words(metrics: ErrorMetrics, limit: float | None = SOFT_BELOW) -> s
     so = f"its forces are {slope:.2f} times those of the reference{interval}"
     if slope < limit:
         return (
-            f"too soft: {so}. It melts too early and its barriers are too low by about as much, so that ions move too "
-            "fast; what it shows at a temperature is right for a higher one"
+            f"too soft: {so}. It melts too early and its barriers are too low by about as much, so ions move too "
+            "fast; its behaviour at one temperature is the true one at a higher temperature"
         )
-    return f"too stiff: {so}. Its barriers are too high by about as much, so that ions move too slowly"
+    return f"too stiff: {so}. Its barriers are too high by about as much, so ions move too slowly"
 
 
 def stress_bias_words(metrics: ErrorMetrics, limit_GPa: float | None = _BIASED_GPA) -> str | None:
-    """Say that the stresses of a potential are shifted, and which way its cells err; None where they are not.
+    """Describe a systematic error of the stresses, and its effect on cells; None if it is within the limit.
 
     Parameters
     ----------
     metrics
-        Of the potential.
+        Errors of the potential.
     limit_GPa
-        Size of the mean error above which it is said; None: never.
+        Size of the mean error up to which nothing is said; None: never say anything.
     """
     bias = metrics.mean_error_stress_GPa
     if bias is None or limit_GPa is None or abs(bias) <= limit_GPa:
@@ -188,7 +189,7 @@ def stress_bias_words(metrics: ErrorMetrics, limit_GPa: float | None = _BIASED_G
 
 
 def epoch_entry(loss: float, predicted: Targets, reference: Targets) -> dict[str, Any]:
-    """Make the entry of a trainer's history that :func:`epoch_record` reads: loss and errors, without the softness."""
+    """Build the entry of a trainer's history that :func:`epoch_record` reads: loss and errors, without the softness."""
     of_softness = ("mean_error_stress_GPa", "force_slope", "force_slope_interval95")
     values = asdict(errors(predicted, reference, softness=False))
     return {"loss": loss, **{name: value for name, value in values.items() if name not in of_softness}}
@@ -196,16 +197,16 @@ def epoch_entry(loss: float, predicted: Targets, reference: Targets) -> dict[str
 
 @dataclass(frozen=True)
 class KindErrors:
-    """Errors of the structures of one kind.
+    """Errors of the structures that share one value of a property.
 
     Attributes
     ----------
     by
-        What structures are sorted by: ``"composition"``, ``"phase"``, ``"temperature_K"``.
+        Property by which structures are grouped: ``"composition"``, ``"phase"`` or ``"temperature_K"``.
     value
-        Which ones these are.
+        Value of the property.
     errors
-        Over them.
+        Errors of the structures with that value.
     """
 
     by: str
@@ -216,26 +217,26 @@ class KindErrors:
 def errors_by(
     predicted: Targets, reference: Targets, kinds: Mapping[str, Sequence[str | float | None]]
 ) -> list[KindErrors]:
-    """Errors apart by composition, phase, temperature or whatever structures are sorted by.
+    """Calculate errors separately by composition, phase, temperature or any other property.
 
     Parameters
     ----------
     predicted, reference
         As for :func:`errors`.
     kinds
-        Name of a kind to what each structure is of it; None where that is not known.
+        For each property, its value for each structure; None if unknown.
 
     Returns
     -------
     list of KindErrors
-        One for each value of each kind that has two values or more, rising.
+        One for each value of each property with at least two values, in ascending order.
     """
     rows = []
     for kind, values in kinds.items():
-        found = sorted({value for value in values if value is not None})
-        if len(found) < 2:
+        distinct = sorted({value for value in values if value is not None})
+        if len(distinct) < 2:
             continue
-        for value in found:
+        for value in distinct:
             members = [index for index, one in enumerate(values) if one == value]
             rows.append(KindErrors(kind, value, errors(predicted.subset(members), reference.subset(members))))
     return rows
@@ -243,7 +244,7 @@ def errors_by(
 
 @dataclass(frozen=True)
 class EpochErrors:
-    """Loss and errors on one part of the labels after an epoch; None where a trainer does not compute one."""
+    """Loss and errors on one set of labels after an epoch; None for those that a trainer does not calculate."""
 
     loss: float | None = None
     mae_energy_meV_per_atom: float | None = None
@@ -256,16 +257,16 @@ class EpochErrors:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One pass over the labels.
+    """Errors after one pass over the labels.
 
     Attributes
     ----------
     epoch
-        0 is before training.
+        Number of the epoch; 0 is before training.
     learning_rate
-        At its end.
+        Learning rate at the end of the epoch.
     train, validation, replay
-        Errors on the parts; None where there is none.
+        Errors on these sets; None if there is no such set.
     """
 
     epoch: int
@@ -279,8 +280,8 @@ def epoch_record(entry: Mapping[str, Any]) -> EpochRecord:
     """Read one entry of the history of a trainer's state (see :class:`superionic.training.state.LoopState`)."""
     names = [field.name for field in fields(EpochErrors)]
     parts = {
-        part: EpochErrors(**{name: found[name] for name in names if name in found}) if found is not None else None
-        for part, found in ((part, entry.get(part)) for part in ("train", "validation", "replay"))
+        part: None if values is None else EpochErrors(**{name: values[name] for name in names if name in values})
+        for part, values in ((part, entry.get(part)) for part in ("train", "validation", "replay"))
     }
     return EpochRecord(entry["epoch"], entry["learning_rate"], **parts)
 

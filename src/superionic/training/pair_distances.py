@@ -1,4 +1,4 @@
-"""How alike the structures of two runs are: distributions of the distances between the atoms of two elements."""
+"""Similarity of the structures of two runs, from distributions of the distances between atoms of two elements."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST_FRAMES = 200
 
 @dataclass(frozen=True)
 class PairDistances:
-    """How often the atoms of two elements are how far apart, in two halves of a run.
+    """Distribution of the distances between atoms of two elements, in two halves of a run.
 
     Attributes
     ----------
@@ -26,11 +26,11 @@ class PairDistances:
     edges_A
         Edges of the bins, shape (n + 1,), in Å.
     counts
-        Pairs in each bin, of the first and of the second half of the run, shape (2, n).
+        Number of pairs in each bin, in the first and in the second half of the run, shape (2, n).
     g
         Radial distribution function of the whole run, shape (n,).
     neighbours
-        Mean number of neighbours of the second kind within range of an atom of the first.
+        Mean number of atoms of the second element within range of an atom of the first.
     """
 
     pair: str
@@ -49,12 +49,12 @@ class PairDistances:
 def pair_distances(
     positions_A: FloatArray, cell_A: FloatArray, numbers: npt.ArrayLike, *, r_max_A: float = 6.0, bin_A: float = 0.1
 ) -> list[PairDistances]:
-    """Count pair distances of a run at fixed cell, for each pair of elements.
+    """Count the pair distances of a run at fixed cell, for each pair of elements.
 
     Parameters
     ----------
     positions_A
-        Shape (n_frames, n_atoms, 3), in Å; at most 200 frames are looked at, evenly spread.
+        Shape (n_frames, n_atoms, 3), in Å; at most 200 frames, evenly spread, are used.
     cell_A
         Cell vectors as rows, shape (3, 3), in Å.
     numbers
@@ -75,11 +75,11 @@ def pair_distances(
     kinds = [(int(a), int(b)) for i, a in enumerate(np.unique(atomic)) for b in np.unique(atomic)[i:]]
     counts = {kind: np.zeros((2, n_bins)) for kind in kinds}
     n_frames = len(positions_A)
-    chosen = np.unique(np.linspace(0, n_frames - 1, min(n_frames, _MOST_FRAMES)).round().astype(int))
-    for order, frame in enumerate(chosen):
-        half = 0 if 2 * order < len(chosen) else 1
+    sampled = np.unique(np.linspace(0, n_frames - 1, min(n_frames, _MOST_FRAMES)).round().astype(int))
+    for order, frame in enumerate(sampled):
+        half = 0 if 2 * order < len(sampled) else 1
         pairs = pairs_within(positions_A[frame], cell_A, np.ones(3, dtype=bool), r_max_A)
-        # An atom and its own image are as far apart as the cell says, in any run: they would feign agreement.
+        # The distance between an atom and its own image is set by the cell in every run: it would feign agreement.
         others = pairs.centre != pairs.neighbour
         first, second = atomic[pairs.centre[others]], atomic[pairs.neighbour[others]]
         bins = np.minimum((pairs.distances_A[others] / r_max_A * n_bins).astype(int), n_bins - 1)
@@ -87,35 +87,35 @@ def pair_distances(
             counts[a, b][half] += np.bincount(bins[(first == a) & (second == b)], minlength=n_bins)[:n_bins]
     volume = abs(float(np.linalg.det(cell_A)))
     shells = 4.0 / 3.0 * np.pi * np.diff(edges**3)
-    found = []
+    distances = []
     for a, b in kinds:
         n_a, n_b = int(np.sum(atomic == a)), int(np.sum(atomic == b))
-        ideal = len(chosen) * n_a * n_b / volume * shells
-        found.append(
+        ideal = len(sampled) * n_a * n_b / volume * shells
+        distances.append(
             PairDistances(
                 f"{chemical_symbols[a]}-{chemical_symbols[b]}",
                 edges,
                 counts[a, b],
                 np.asarray(counts[a, b].sum(axis=0) / ideal),
-                float(counts[a, b].sum()) / (len(chosen) * n_a),
+                float(counts[a, b].sum()) / (len(sampled) * n_a),
             )
         )
-    return found
+    return distances
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """How alike two distributions of pair distances are.
+    """Overlap of two distributions of pair distances.
 
     Attributes
     ----------
     pair
         Symbols.
     overlap
-        Shared area of the two normalised distributions: 1 for equal ones, 0 for disjoint ones.
+        Common area of the two normalised distributions: 1 if they are equal, 0 if they are disjoint.
     noise
-        By how much the overlap of two equal runs of this length would fall short of 1 by chance, from the difference
-        between the halves of each run.
+        Amount by which the overlap of two equivalent runs of this length would fall short of 1 by chance, from the
+        difference between the halves of each run.
     """
 
     pair: str
@@ -124,16 +124,16 @@ class Overlap:
 
 
 def distance_overlap(one: PairDistances, other: PairDistances) -> Overlap | None:
-    """Compare the distances of one pair of elements in two runs.
+    """Compare the distances between two elements in two runs.
 
     With p and q the shares of distances in each bin, the overlap is Σ min(p, q) = 1 − Σ|p − q|/2. Two halves of one run
-    differ by d; two whole runs would then differ by d/√2 by chance alone, if halves are independent.
+    differ by d; two whole runs would then differ by d/√2 by chance alone, if the halves are independent.
 
     Returns
     -------
     Overlap or None
-        None where an atom has on average less than one neighbour of that kind within range in both runs: what crosses
-        the edge of the range now and then says nothing.
+        None if an atom has on average less than one such neighbour within range in both runs: atoms that occasionally
+        cross the edge of the range prove nothing.
     """
     if max(one.neighbours, other.neighbours) < 1.0:
         return None

@@ -1,12 +1,12 @@
-"""Is the student as good as its teacher? The comparisons, the verdict, and what is left as an error.
+"""Parity of a student with its teacher: the comparisons, the verdict, and the error that remains.
 
-A student's numbers are results only where it has been shown to say what its teacher says: errors of energies, forces
-and stresses on a trajectory of the teacher that it has not seen, the same structure (pair distances), the same volume,
-the same diffusivity in runs of the same length, and a clean run at the highest temperature. Where the teacher's own
-runs are short, a comparison is coarse; each criterion therefore carries what noise it was judged against, and the
-difference that the data do show goes on as an error of its own (:class:`TransferError`).
+A student's numbers are results only where it has been shown to agree with its teacher: small errors of energies, forces
+and stresses on a trajectory of the teacher that was not used in training, the same structure (pair distances), the same
+volume, the same diffusivity in runs of the same length, and a clean run at the highest temperature. Where the teacher's
+own runs are short, a comparison is coarse; each criterion therefore states the noise against which it was judged, and
+the difference that the data do show is passed on as an error of its own (:class:`TransferError`).
 
-Pure functions of arrays and estimates; they know no tasks and no files.
+Pure functions of arrays and estimates, without tasks or files.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ from superionic.units import BOLTZMANN_EV_PER_K
 FloatArray = npt.NDArray[np.float64]
 
 _BLOCKS = 4
-_WIDENING = 1.2  # 68 % of Student's t with three degrees of freedom, over that of a normal distribution
+_WIDENING = (
+    1.2  # ratio of the 68 % quantiles of Student's t with three degrees of freedom and of the normal distribution
+)
 
 
 # ---- the verdict --------------------------------------------------------------------------------------------------
@@ -36,20 +38,20 @@ _WIDENING = 1.2  # 68 % of Student's t with three degrees of freedom, over that 
 
 @dataclass(frozen=True)
 class Criterion:
-    """One thing that a student must do as its teacher does.
+    """One respect in which a student must agree with its teacher.
 
     Attributes
     ----------
     name
-        What is compared, in a few words.
+        The quantity compared, in a few words.
     passed
-        Whether it is met; None where it could not be tested.
+        Whether the criterion is met; None if it could not be tested.
     words
-        The finding in a sentence, with its numbers.
+        The outcome in a sentence, with its numbers.
     value, limit
-        The number that was judged, and the limit; None where it is no single number.
+        The number judged and its limit; None if it is not a single number.
     unit
-        Of both.
+        Unit of both.
     """
 
     name: str
@@ -62,19 +64,19 @@ class Criterion:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate says.
+    """The verdict of the gate.
 
     Attributes
     ----------
     criteria
-        All that was tested, in order.
+        All criteria, in order.
     """
 
     criteria: tuple[Criterion, ...]
 
     @property
     def passed(self) -> bool:
-        """Whether something was tested and nothing failed."""
+        """Whether at least one criterion is met and none failed."""
         return any(c.passed for c in self.criteria) and all(c.passed is not False for c in self.criteria)
 
     @property
@@ -85,18 +87,18 @@ class Verdict:
 
 @dataclass(frozen=True)
 class ParityLimits:
-    """What a student must reach before its numbers are results.
+    """Limits that a student must meet before its numbers are results.
 
     Attributes
     ----------
     max_energy_rmse_meV_per_atom, max_stress_rmse_GPa
-        On frames that it has not seen.
+        Limits of the errors on frames not used in training.
     max_force_error_ratio
-        RMSE of the forces on these frames over their root mean square.
+        Limit of the RMSE of the forces on these frames, relative to the root mean square of the forces.
     min_overlap
-        Overlap of the distributions of pair distances in equal runs (1: equal).
+        Smallest overlap of the distributions of pair distances in equal runs (1: equal).
     max_volume_difference_percent
-        Difference of the mean volumes at constant pressure.
+        Largest difference of the mean volumes at constant pressure.
     """
 
     max_energy_rmse_meV_per_atom: float
@@ -110,7 +112,7 @@ class ParityLimits:
 
 
 def rms_force_eV_per_A(targets: Targets) -> float:
-    """Root mean square of the Cartesian components of all forces, in eV/Å: what a force error is measured against."""
+    """Return the root mean square of the Cartesian components of all forces, in eV/Å: the scale of a force error."""
     return float(np.sqrt(np.mean(np.concatenate(targets.forces_eV_per_A) ** 2)))
 
 
@@ -122,12 +124,12 @@ def error_criteria(
     max_force_error_ratio: float,
     max_stress_rmse_GPa: float,
 ) -> tuple[list[Criterion], list[ErrorMetrics]]:
-    """Judge the errors on structures of the teacher that no member has seen.
+    """Judge the errors on structures of the teacher on which no member was trained.
 
     Parameters
     ----------
     members
-        What each member of the committee says.
+        Predictions of each member of the committee.
     teacher
         The teacher's labels of the same structures.
     max_energy_rmse_meV_per_atom, max_force_error_ratio, max_stress_rmse_GPa
@@ -146,7 +148,7 @@ def error_criteria(
     rms = 1.0e3 * rms_force_eV_per_A(teacher)
     ratio = force / rms if rms > 0.0 else math.inf
     whose = "of the worst member " if len(members) > 1 else ""
-    found = [
+    criteria = [
         Criterion(
             "energy on unseen frames",
             energy <= max_energy_rmse_meV_per_atom,
@@ -168,7 +170,7 @@ def error_criteria(
     ]
     stresses = [m.rmse_stress_GPa for m in metrics if m.rmse_stress_GPa is not None]
     if stresses:
-        found.append(
+        criteria.append(
             Criterion(
                 "stress on unseen frames",
                 max(stresses) <= max_stress_rmse_GPa,
@@ -178,17 +180,17 @@ def error_criteria(
                 "GPa",
             )
         )
-    return found, metrics
+    return criteria, metrics
 
 
 # ---- structure, volume, stability ---------------------------------------------------------------------------------
 
 
 def structure_criterion(overlaps: Mapping[str, Sequence[Overlap]], *, min_overlap: float) -> Criterion:
-    """Judge the pair distances of all runs by the worst pair.
+    """Judge the pair distances of all runs by the worst pair of elements.
 
-    A pair whose overlap is below the limit still passes where the teacher's own halves differ as much: the shortfall
-    must exceed twice the noise to count.
+    A pair whose overlap is below the limit still passes where the halves of a run differ as much: the shortfall must
+    exceed twice the noise to count.
 
     Parameters
     ----------
@@ -224,29 +226,29 @@ class MeanVolume:
 def mean_volume(
     cells_A: FloatArray, n_atoms: int, *, correlation_fraction: float = 0.0, discard_fraction: float = 0.3
 ) -> MeanVolume:
-    """Average the volume of a run at constant pressure, its first part left out.
+    """Average the volume of a run at constant pressure, without its first part.
 
-    The error is the larger one of two: that of the mean of four blocks, widened as Student's t with three degrees of
-    freedom asks; and σ √(2τ/t) for a correlation time τ over a time t, since a volume is not independent of itself
-    within the relaxation time of the barostat, and blocks shorter than that agree for no good reason.
+    The error is the larger of two: that of the mean of four blocks, widened according to Student's t with three degrees
+    of freedom; and σ √(2τ/t) for a correlation time τ in a time t, since volumes are correlated over the relaxation
+    time of the barostat, and blocks shorter than that agree better than they should.
 
     Parameters
     ----------
     cells_A
         Cells of the frames, shape (n_frames, 3, 3), in Å.
     n_atoms
-        Atoms in the cell.
+        Number of atoms in the cell.
     correlation_fraction
-        τ over the length of the whole run.
+        τ as a fraction of the length of the whole run.
     discard_fraction
-        First part of the run that is left out.
+        Fraction of the run discarded at its beginning.
     """
     volumes = np.abs(np.linalg.det(np.asarray(cells_A, dtype=np.float64).reshape(-1, 3, 3))) / n_atoms
-    kept = volumes[int(discard_fraction * len(volumes)) :]
-    blocks = [float(block.mean()) for block in np.array_split(kept, min(_BLOCKS, len(kept)))]
+    equilibrated = volumes[int(discard_fraction * len(volumes)) :]
+    blocks = [float(block.mean()) for block in np.array_split(equilibrated, min(_BLOCKS, len(equilibrated)))]
     error = _WIDENING * float(np.std(blocks, ddof=1)) / math.sqrt(len(blocks)) if len(blocks) > 1 else math.inf
     share = min(1.0, 2.0 * correlation_fraction / (1.0 - discard_fraction))
-    return MeanVolume(float(kept.mean()), max(error, float(np.std(kept)) * math.sqrt(share)))
+    return MeanVolume(float(equilibrated.mean()), max(error, float(np.std(equilibrated)) * math.sqrt(share)))
 
 
 def volume_criterion(
@@ -257,21 +259,21 @@ def volume_criterion(
     Parameters
     ----------
     pairs
-        By name of the run: volume of the teacher, and of each member.
+        Volume of the teacher and of each member, by name of the run.
     max_difference_percent
-        The limit; what noise explains passes as well: less than the 95 % interval of all comparisons together, since
-        the worst of them is judged (Student's t, Bonferroni).
+        The limit. A difference that noise explains passes as well: one within the 95 % interval of all comparisons
+        together, since the worst of them is judged (Student's t, Bonferroni).
     """
     judged = []
     comparisons = sum(len(members) for _, members in pairs.values())
-    # Errors of three degrees of freedom on each side, widened to 68 % already.
+    # Errors have three degrees of freedom on each side, and are already widened to 68 %.
     reach = student_quantile(1.0 - 0.05 / max(1, comparisons), 2.0 * (_BLOCKS - 1)) / _WIDENING
     for name, (teacher, members) in pairs.items():
         for member in members:
             percent = 100.0 * (member.A3_per_atom / teacher.A3_per_atom - 1.0)
             noise = 100.0 * math.hypot(member.error, teacher.error) / teacher.A3_per_atom
             if not math.isfinite(noise):
-                return Criterion("volume at constant pressure", False, f"the run {name} is too short to tell")
+                return Criterion("volume at constant pressure", False, f"the run {name} is too short to be judged")
             judged.append((abs(percent) - max(max_difference_percent, reach * noise), percent, noise, name))
     if not judged:
         return Criterion("volume at constant pressure", None, "not tested: there is no run at constant pressure")
@@ -287,20 +289,20 @@ def volume_criterion(
 
 @dataclass(frozen=True)
 class DiffusivityPair:
-    """D of teacher and members in runs of the same start, cell, length and temperature.
+    """Diffusivities of teacher and members in runs of the same start, cell, length and temperature.
 
     Attributes
     ----------
     name
-        The run.
+        Name of the run.
     temperature_K
-        Its temperature.
+        Temperature.
     teacher
-        The teacher's estimate, in cm²/s.
+        Estimate from the teacher's run, in cm²/s.
     members
-        That of each member.
+        Estimate from each member's run, in cm²/s.
     hops
-        Hops counted: the teacher's, then each member's.
+        Numbers of hops: the teacher's, then each member's.
     """
 
     name: str
@@ -311,17 +313,17 @@ class DiffusivityPair:
 
 
 def intervals_overlap(one: Estimate, other: Estimate) -> bool:
-    """Whether the 95 % intervals of two estimates overlap."""
+    """Return whether the 95 % intervals of two estimates overlap."""
     return one.interval95[0] <= other.interval95[1] and other.interval95[0] <= one.interval95[1]
 
 
 def diffusivity_criteria(pairs: Sequence[DiffusivityPair], *, few_hops: int = 10) -> list[Criterion]:
     """Judge D in runs of equal length: the 95 % intervals of teacher and each member must overlap.
 
-    One criterion for each run. Where the teacher hopped less often than ``few_hops`` the words say that the test is
-    weak.
+    There is one criterion for each run. If the teacher's run has fewer hops than ``few_hops``, its words say that the
+    test is weak.
     """
-    found = []
+    criteria = []
     for pair in pairs:
         apart = [i + 1 for i, member in enumerate(pair.members) if not intervals_overlap(pair.teacher, member)]
         named = ", ".join(f"{member.value:.2g}" for member in pair.members)
@@ -331,34 +333,34 @@ def diffusivity_criteria(pairs: Sequence[DiffusivityPair], *, few_hops: int = 10
             words += f"; the intervals of member(s) {', '.join(map(str, apart))} do not overlap with the teacher's"
         if pair.hops and pair.hops[0] < few_hops:
             words += f"; a weak test, as the teacher's run has {pair.hops[0]} hops"
-        found.append(Criterion(f"diffusivity, {pair.name}", not apart, words))
+        criteria.append(Criterion(f"diffusivity, {pair.name}", not apart, words))
     if len({pair.temperature_K for pair in pairs}) < 2:
         words = f"only {len({pair.temperature_K for pair in pairs})} of two temperatures could be compared"
-        found.append(Criterion("diffusivity at two temperatures", False, words))
-    return found
+        criteria.append(Criterion("diffusivity at two temperatures", False, words))
+    return criteria
 
 
 @dataclass(frozen=True)
 class TransferError:
-    """What the step from teacher to student adds to the error of a conductivity.
+    """The error that the step from teacher to student adds to a conductivity.
 
     Attributes
     ----------
     ln_D_difference, ln_D_resolution
-        Mean of ln(D_student/D_teacher) over the compared runs, and the standard error of that mean: a smaller
-        difference could not have been seen.
+        Mean of ln(D_student/D_teacher) over the compared runs, and the standard error of that mean: smaller
+        differences cannot be detected.
     ln_D_spread
-        Standard deviation of ln D between the members beyond what their statistics explain.
+        Standard deviation of ln D between the members, beyond their statistical errors.
     ln_sigma
         Resulting standard deviation of ln σ: the part of the difference beyond its resolution and the spread, in
         quadrature.
     Ea_difference_eV, Ea_resolution_eV
-        Difference of the activation energies (student less teacher), and the standard error of that; None with one
+        Difference of the activation energies (student minus teacher), and its standard error; None with one
         temperature.
     Ea_eV
         Resulting standard deviation of the activation energy.
     temperature_K
-        Where ln_sigma holds; elsewhere the error of Ea comes on top.
+        Temperature at which ln_sigma holds; elsewhere the error of Ea adds to it.
     """
 
     ln_D_difference: float
@@ -372,16 +374,16 @@ class TransferError:
 
     @property
     def term(self) -> TransferTerm:
-        """What goes into the budget of a conductivity's errors."""
+        """Its term in the error budget of a conductivity."""
         return TransferTerm(self.ln_sigma, self.Ea_eV, self.temperature_K)
 
 
 def transfer_error(pairs: Sequence[DiffusivityPair]) -> TransferError | None:
     """Estimate the transfer error from diffusivities at equal length.
 
-    Every observed difference has noise, mostly that of the teacher's short runs. What counts is the part beyond it, as
-    in a random-effects estimate by moments (DerSimonian and Laird, Control. Clin. Trials 7, 177 (1986)):
-    max(0, difference² − noise²). How coarse the test was is kept beside it as the resolution.
+    Every observed difference has noise, mostly that of the teacher's short runs. Only the part beyond it counts, as in
+    a random-effects estimate by moments (DerSimonian and Laird, Control. Clin. Trials 7, 177 (1986)):
+    max(0, difference² − noise²). The resolution records how coarse the test was.
 
     Parameters
     ----------
@@ -391,7 +393,7 @@ def transfer_error(pairs: Sequence[DiffusivityPair]) -> TransferError | None:
     Returns
     -------
     TransferError or None
-        None where no run has a diffusivity of teacher and student that is more than an upper bound.
+        None if no run has diffusivities of both teacher and student that are more than upper bounds.
     """
     rows = []
     for pair in pairs:
@@ -439,18 +441,18 @@ def transfer_error(pairs: Sequence[DiffusivityPair]) -> TransferError | None:
     )
 
 
-def stability_criterion(clean_ps: Sequence[float], wanted_ps: float, temperature_K: float) -> Criterion:
-    """Judge the runs that looked for extrapolation: the shortest clean one counts.
+def stability_criterion(clean_ps: Sequence[float], required_ps: float, temperature_K: float) -> Criterion:
+    """Judge the runs that explored for extrapolation: the shortest clean length counts.
 
     Parameters
     ----------
     clean_ps
         Clean length of each run of the last round, in ps.
-    wanted_ps
-        What is demanded of each.
+    required_ps
+        Clean length required of each.
     temperature_K
-        Their temperature.
+        Temperature of the runs.
     """
     shortest = min(clean_ps, default=0.0)
-    words = f"{shortest:g} ps ran clean at {temperature_K:g} K; {wanted_ps:g} ps were asked for"
-    return Criterion("a clean run when hot", shortest >= wanted_ps * (1.0 - 1e-9), words, shortest, wanted_ps, "ps")
+    words = f"{shortest:g} ps ran clean at {temperature_K:g} K; {required_ps:g} ps are required"
+    return Criterion("a clean run when hot", shortest >= required_ps * (1.0 - 1e-9), words, shortest, required_ps, "ps")

@@ -1,12 +1,12 @@
-"""What makes a fine-tuning fail in silence, looked for before it begins.
+"""Checks before a fine-tuning for problems that would make it fail silently.
 
-A universal potential is a good witness against its own training data: its forces and stresses are right to some tens
-of per cent and its energies, once the per-element reference is off, to some hundredths of an eV per atom. So labels in
-another unit or of another sign stand out as a slope between label and prediction near the factor of that unit, and a
-set that is right gives a slope near 1. Leakage, missing elements, duplicates and ranges are seen on the labels alone.
+A universal potential is a good witness for labels: its forces and stresses are right to some tens of per cent and its
+energies, after subtraction of per-element references, to some hundredths of an eV per atom. Labels in a wrong unit or
+of a wrong sign therefore show as a slope between label and prediction near the factor of that unit, whereas a sound set
+gives a slope near 1. Leakage, missing elements, duplicates and ranges show in the labels alone.
 
-Every finding has a name, the evidence with numbers, and what to do. An *error* is one that no sound set gives; a
-*caution* is reported and does not stop anything.
+Every finding has a name, the evidence with numbers, and a remedy. An *error* is one that no sound set gives; a
+*caution* is reported and stops nothing.
 """
 
 from __future__ import annotations
@@ -66,10 +66,10 @@ _FEWEST_ENERGIES: Final = 8
 _AT_REST_EV_PER_A: Final = 0.1
 _CORRELATED: Final = 0.6
 _USUAL: Final = (0.8, 1.5)
-"""Slopes of sound labels: universal potentials are soft (Deng et al., npj Comput. Mater. 11, 9 (2025))."""
+"""Range of slopes of sound labels: universal potentials are soft (Deng et al., npj Comput. Mater. 11, 9 (2025))."""
 _BEARABLE: Final = (0.7, 1.75)
 _FACTOR_OF_UNITS: Final = 5.0
-"""Units that energies and forces share (Hartree, kcal/mol, meV) differ from eV by more."""
+"""Energy units other than eV (Hartree, kcal/mol, meV) differ from it by a larger factor."""
 _OF_THEIR_SPREAD: Final = 20.0
 _SAME_A: Final = 1.0e-3
 _NEARLY_SAME_A: Final = 0.05
@@ -78,18 +78,18 @@ _OUTSIDE: Final = 1.25
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong, or may be.
+    """A problem, or a possible one.
 
     Attributes
     ----------
     name
         Short name, stable across versions.
     severity
-        See the head of the module.
+        ``"error"`` or ``"caution"``; see the docstring of the module.
     evidence
-        What was seen, with numbers.
+        The observation, with its numbers.
     fix
-        What to do.
+        The remedy.
     """
 
     name: str
@@ -111,7 +111,7 @@ def preflight(
     options: Mapping[str, Any] | None = None,
     with_replay: bool = False,
 ) -> list[Finding]:
-    """Look a labelled set over before a training.
+    """Check a labelled set before training.
 
     Parameters
     ----------
@@ -120,15 +120,15 @@ def preflight(
     labels
         Their labels.
     baseline
-        Predictions of the pretrained potential for them; None leaves out what needs a witness.
+        Predictions of the pretrained potential for them; None skips the checks that need them.
     train, validation, test
-        Indices of the three parts.
+        Indices of the three sets.
     groups
         Run of each structure.
     elements
-        Elements that the potential covers; None leaves that out.
+        Elements that the potential covers; None skips that check.
     options
-        Options of the training; ``stress_weight`` and a multi-head ``mode`` are looked at.
+        Options of the training, of which ``stress_weight`` and a multi-head ``mode`` are checked.
     with_replay
         Whether there are replay data for a multi-head training.
 
@@ -139,24 +139,24 @@ def preflight(
     """
     options = {} if options is None else options
     targets = Targets.of_labels(labels)
-    found = [*_one_reference(labels), *_finite(targets), *_covered(structures, train, elements)]
-    if not any(finding.name == "broken numbers" for finding in found):
+    findings = [*_one_reference(labels), *_finite(targets), *_covered(structures, train, elements)]
+    if not any(finding.name == "broken numbers" for finding in findings):
         named = [str(number) for number in range(len(targets))] if groups is None else groups
         runs = trajectories_of(structures, targets.energies_eV, targets.forces_eV_per_A, named, _stresses(targets)).runs
-        found += _work(runs)
+        findings += _work(runs)
         if baseline is not None:
-            found += _units(structures, targets, baseline, _witnessed(runs, len(targets)))
-    found += _leakage(structures, train, validation, test, groups)
-    found += _ranges(structures, targets, train, test)
-    found += _weights(targets, options, with_replay=with_replay)
-    return sorted(found, key=lambda finding: finding.severity != "error")
+            findings += _units(structures, targets, baseline, _witnessed(runs, len(targets)))
+    findings += _leakage(structures, train, validation, test, groups)
+    findings += _ranges(structures, targets, train, test)
+    findings += _weights(targets, options, with_replay=with_replay)
+    return sorted(findings, key=lambda finding: finding.severity != "error")
 
 
 def slope(reference: FloatArray, predicted: FloatArray) -> tuple[float, float]:
-    """Slope of labels against predictions through the origin, as a ratio of sizes with a sign, and their correlation.
+    """Return the slope of labels against predictions, as a signed ratio of sizes, and their correlation.
 
-    The ratio of root mean squares is used and not a regression of one on the other: it is the same in both directions,
-    and errors of the potential do not pull it towards 0.
+    The slope is a ratio of root mean squares rather than a regression: it is the same in both directions, and errors of
+    the potential do not bias it towards 0.
     """
     a, b = np.asarray(reference, dtype=np.float64).ravel(), np.asarray(predicted, dtype=np.float64).ravel()
     size_a, size_b = float(np.sqrt(np.mean(a**2))), float(np.sqrt(np.mean(b**2)))
@@ -172,8 +172,8 @@ def _one_reference(labels: Sequence[Label]) -> Iterator[Finding]:
         yield Finding(
             "mixed references",
             "error",
-            f"the labels are of {len(hashes)} different codes, versions or settings",
-            "Train on each set by itself, or label all with one reference.",
+            f"the labels are from {len(hashes)} different codes, versions or settings",
+            "Train on each set separately, or label all structures with one reference.",
         )
 
 
@@ -187,8 +187,8 @@ def _finite(targets: Targets) -> Iterator[Finding]:
         yield Finding(
             "broken numbers",
             "error",
-            f"{len(broken)} labels have an energy or force that is no finite number, the first is number {broken[0]}",
-            "Leave them out; look at how they were read.",
+            f"{len(broken)} labels have an energy or force that is not finite; the first is number {broken[0]}",
+            "Leave them out, and check how they were read.",
         )
 
 
@@ -199,8 +199,8 @@ def _covered(structures: Sequence[Atoms], train: Sequence[int], elements: Sequen
         yield Finding(
             "elements not covered",
             "error",
-            f"the potential does not know {', '.join(unknown)}",
-            "Begin with a potential that covers them.",
+            f"the potential does not cover {', '.join(unknown)}",
+            "Start from a potential that covers them.",
         )
     trained = {symbol for index in train for symbol in structures[index].get_chemical_symbols()}
     untrained = sorted(present - trained)
@@ -208,13 +208,13 @@ def _covered(structures: Sequence[Atoms], train: Sequence[int], elements: Sequen
         yield Finding(
             "elements only held out",
             "error",
-            f"no training label has {', '.join(untrained)}, so their energy reference cannot be fitted",
-            "Put at least one structure with each element into the training part, or split by run.",
+            f"no training label contains {', '.join(untrained)}, so their energy reference cannot be fitted",
+            "Put at least one structure with each element into the training set, or split by run.",
         )
 
 
 def _work(runs: Sequence[RunWitness]) -> Iterator[Finding]:
-    """Judge energies against forces along each trajectory, which needs no potential."""
+    """Check energies against forces along each trajectory, which needs no potential."""
     for run in runs:
         if run.slip is not None:
             yield Finding(
@@ -222,7 +222,7 @@ def _work(runs: Sequence[RunWitness]) -> Iterator[Finding]:
                 "error",
                 f"along {run.group} the energy falls by {run.slope:.3g} times the work of the forces "
                 f"({run.n_steps} steps, correlation {run.correlation:.2f}): {run.slip}",
-                "Read energies (eV of the whole cell), forces (eV/Å) and positions (Å) of the reference again.",
+                "Check how energies (eV of the whole cell), forces (eV/Å) and positions (Å) are read.",
             )
         if run.stress_slip is not None:
             yield Finding(
@@ -230,7 +230,7 @@ def _work(runs: Sequence[RunWitness]) -> Iterator[Finding]:
                 "error",
                 f"along {run.group} the energy changes by {run.stress_slope:.3g} times the work of the stress "
                 f"({run.n_steps} steps, correlation {run.stress_correlation:.2f}): {run.stress_slip}",
-                "Read the stresses of the reference again: eV/Å³, positive under tension.",
+                "Check how stresses are read from the reference: they must be in eV/Å³, positive under tension.",
             )
 
 
@@ -239,20 +239,20 @@ def _stresses(targets: Targets) -> list[FloatArray | None]:
 
 
 def _witnessed(runs: Sequence[RunWitness], n_labels: int) -> bool:
-    """Whether trajectories vouch for the scale of energies against forces, for most of the set and against none."""
+    """Return whether trajectories confirm energies against forces: for most of the set, and contradicted by none."""
     vouched = sum(len(run.members) for run in runs if run.sound)
     return 2 * vouched > n_labels and all(run.slip is None for run in runs)
 
 
 def _units(structures: Sequence[Atoms], targets: Targets, baseline: Targets, witnessed: bool) -> Iterator[Finding]:
-    """Judge units and signs by the pretrained potential.
+    """Check units and signs with the pretrained potential.
 
-    Where trajectories vouch for energies and forces together, the potential is asked about a unit that both share, and
-    no such unit is within a factor of five.
+    Where trajectories confirm energies and forces relative to each other, the potential need only exclude a wrong unit
+    common to both, and no such unit is within a factor of five of eV.
     """
     n_atoms = targets.n_atoms
     forces, predicted = np.concatenate(targets.forces_eV_per_A), np.concatenate(baseline.forces_eV_per_A)
-    # Near a minimum of energy, what is left of the forces says nothing about their unit.
+    # Near an energy minimum, the residual forces say nothing about their unit.
     if len(forces) and max(_rms(forces), _rms(predicted)) > _AT_REST_EV_PER_A:
         ratio, correlation = slope(forces, predicted)
         if not (witnessed and 1.0 / _FACTOR_OF_UNITS < ratio < _FACTOR_OF_UNITS):
@@ -260,11 +260,11 @@ def _units(structures: Sequence[Atoms], targets: Targets, baseline: Targets, wit
     both = np.isfinite(targets.stresses_eV_per_A3).all(axis=1)
     if both.any():
         one, other = targets.stresses_eV_per_A3[both], baseline.stresses_eV_per_A3[both]
-        if len(one) >= _FEWEST_WITHOUT_MEAN:  # two functionals differ by a pressure, which is no slip
+        if len(one) >= _FEWEST_WITHOUT_MEAN:  # two functionals differ by a pressure, which is not a mistake
             one, other = one - one.mean(axis=0), other - other.mean(axis=0)
         yield from _slip("stresses", *slope(one, other), _STRESS_SLIPS, sure=len(one) >= _FEWEST_WITHOUT_MEAN)
     compositions = [composition_of(atoms) for atoms in structures]
-    # Without the part that elements explain, what is left are the energies of displacements, as good as forces are.
+    # Minus the part explained by elements, the energies are those of displacements, as telling as forces.
     left = [
         energies - fit_element_references(energies, compositions).energies_eV(compositions)
         for energies in (targets.energies_eV, baseline.energies_eV)
@@ -277,16 +277,16 @@ def _units(structures: Sequence[Atoms], targets: Targets, baseline: Targets, wit
     references = fit_element_references(targets.energies_eV - baseline.energies_eV, compositions)
     size = float(np.median(np.abs(targets.energies_eV) / n_atoms))
     if not 0.2 < size < 2.0e4:
-        # Small energies that are spread about as widely as they are large count from a zero of their own.
+        # Small energies whose spread is comparable with their size are counted from a zero of their own.
         spread = float(np.std(targets.energies_eV / n_atoms))
         shifted = size <= 0.2 and (witnessed or size < _OF_THEIR_SPREAD * spread)
         yield Finding(
             "energies out of range",
             "caution" if shifted else "error",
             f"the median size of the energies is {size:.3g} eV/atom"
-            + (": they count from another zero than a code's" if shifted else ""),
+            + (": they are counted from another zero than that of a code" if shifted else ""),
             "Give energies of the whole cell in eV, not per atom and not in another unit."
-            + (" A common shift is no harm while all compositions have the same." if shifted else ""),
+            + (" A shift common to all compositions does no harm." if shifted else ""),
         )
     residual = references.rms_residual_eV_per_atom
     if residual > 0.2:
@@ -295,21 +295,21 @@ def _units(structures: Sequence[Atoms], targets: Targets, baseline: Targets, wit
             "error" if residual > 1.0 else "caution",
             f"after the per-element shift, labels and pretrained potential still differ by {residual:.2g} eV/atom "
             "(root mean square; 0.01 to 0.05 is usual)",
-            "See that energies are of the whole cell, force-consistent, and in the order of the structures.",
+            "Check that energies are of the whole cell, force-consistent, and in the order of the structures.",
         )
 
 
 def _slip(
     what: str, ratio: float, correlation: float, slips: Mapping[float, str], *, sure: bool = True
 ) -> Iterator[Finding]:
-    """Judge a slope; with too few numbers to be sure, nothing is more than a caution."""
+    """Judge a slope; with too few labels to be sure, nothing is more than a caution."""
     evidence = f"{what} are {ratio:.3g} times those of the pretrained potential (correlation {correlation:.2f})"
     name = f"unit of {what}" if ratio > 0.0 else f"sign of {what}"
     low, high = _USUAL
     near = sorted(
         (f for f in slips if f * ratio > 0.0 and low <= ratio / f <= high), key=lambda f: abs(np.log(ratio / f))
     )
-    fix = f"Read the {what} of the reference again, in "
+    fix = f"Check how {what} are read from the reference; they must be in "
     fix += {"forces": "eV/Å.", "stresses": "eV/Å³ with tension positive.", "energies": "eV of the whole cell."}[what]
     if abs(correlation) < _CORRELATED:
         if abs(correlation) < 0.3 or not 1.0 / 3.0 < abs(ratio) < 3.0:
@@ -317,7 +317,7 @@ def _slip(
                 f"{what} unlike the potential's",
                 "error" if what == "forces" else "caution",
                 evidence,
-                "See that labels and structures are in the same order, and atoms too.",
+                "Check that labels and structures are in the same order, and their atoms too.",
             )
         return
     if low <= ratio <= high:
@@ -325,11 +325,11 @@ def _slip(
     if near:
         evidence += ", so " + ", or ".join(slips[factor] for factor in near)
     if not sure:
-        yield Finding(name, "caution", f"{evidence}; there are few labels to tell", fix)
+        yield Finding(name, "caution", f"{evidence}; there are too few labels to be sure", fix)
     elif _BEARABLE[0] <= ratio <= _BEARABLE[1]:
         fix += " A potential that is very soft or stiff gives such a slope too."
         yield Finding(name, "caution", evidence, fix)
-    else:  # a slope that is no slip's is the potential's, however soft or stiff
+    else:  # a slope that fits no mistake is due to the potential, however soft or stiff
         yield Finding(name, "error" if near else "caution", evidence, fix)
 
 
@@ -348,7 +348,7 @@ def _leakage(
     overlap = (set(train) & set(test)) | (set(train) & set(validation)) | (set(validation) & set(test))
     if overlap:
         yield Finding(
-            "a structure in two parts", "error", f"{len(overlap)} structures are in two parts", "Split again."
+            "a structure in two parts", "error", f"{len(overlap)} structures are in two of the sets", "Split again."
         )
     if groups is not None:
         for name, part in sides:
@@ -357,7 +357,7 @@ def _leakage(
                 yield Finding(
                     f"runs in training and {name}",
                     "caution",
-                    f"{len(shared)} runs lie on both sides, e.g. {shared[0]}: errors look smaller than they are",
+                    f"{len(shared)} runs are in both sets, e.g. {shared[0]}: errors look smaller than they are",
                     "Sample more runs, so that whole ones can be held out.",
                 )
     same, nearly = _twins(structures, train, [*validation, *test])
@@ -365,32 +365,33 @@ def _leakage(
         yield Finding(
             "the same structure in two parts",
             "error",
-            f"{len(same)} held-out structures are in the training part too, e.g. number {same[0][1]} is {same[0][0]}",
-            "Leave duplicates out; see that a structure was not exported twice.",
+            f"{len(same)} held-out structures are also in the training set, "
+            f"e.g. number {same[0][1]} equals number {same[0][0]}",
+            "Leave duplicates out; check that no structure was exported twice.",
         )
     if nearly:
         worst = min(nearly, key=lambda pair: pair[2])
         yield Finding(
             "nearly the same structure in two parts",
             "caution",
-            f"{len(nearly)} held-out structures differ from one of training by less than {_NEARLY_SAME_A} Å on "
+            f"{len(nearly)} held-out structures differ from a training structure by less than {_NEARLY_SAME_A} Å on "
             f"average (numbers {worst[0]} and {worst[1]}: {worst[2]:.3f} Å)",
-            "Hold out whole runs, and take snapshots further apart.",
+            "Hold out whole runs, or take snapshots further apart.",
         )
     double, _ = _twins(structures, train, train)
     if double:
         yield Finding(
             "duplicates",
             "caution",
-            f"{len(double)} structures of the training part are there twice",
-            "Leave one of each out: it counts double in the loss.",
+            f"{len(double)} structures occur twice in the training set",
+            "Leave out one of each pair, which counts double in the loss.",
         )
 
 
 def _twins(
     structures: Sequence[Atoms], first: Sequence[int], second: Sequence[int]
 ) -> tuple[list[tuple[int, int]], list[tuple[int, int, float]]]:
-    """Pairs of structures that are the same, and nearly so: those with the same atoms in the same order and cell."""
+    """Return pairs of equal structures, and of nearly equal ones with the same atoms in the same order and cell."""
     looked_at = list(dict.fromkeys([*first, *second]))
     of_class = first_twins([structures[i] for i in looked_at], _SAME_A)
     named = {index: index if twin is None else looked_at[twin] for index, twin in zip(looked_at, of_class, strict=True)}
@@ -436,24 +437,25 @@ def _ranges(
         return
     volumes = np.array([atoms.get_volume() / len(atoms) for atoms in structures])
     forces = np.array([np.abs(array).max() for array in targets.forces_eV_per_A])
-    told = []
+    departures = []
     for name, values, unit in (("volume", volumes, "Å³/atom"), ("largest force", forces, "eV/Å")):
         low, high = values[list(train)].min(), values[list(train)].max()
         slack = 0.05 * low if name == "volume" else (_OUTSIDE - 1.0) * high
         outside = [i for i in test if values[i] > high + slack or (name == "volume" and values[i] < low - slack)]
         if outside:
             furthest = max(outside, key=lambda i: abs(values[i] - 0.5 * (low + high)))
-            told.append(f"{len(outside)} by {name} ({values[furthest]:.3g} against {low:.3g} to {high:.3g} {unit})")
+            span = f"{low:.3g} to {high:.3g} {unit}"
+            departures.append(f"{len(outside)} by {name} ({values[furthest]:.3g} against {span})")
     kinds = {tuple(sorted(composition_of(structures[i]).items())) for i in train}
-    strange = [i for i in test if tuple(sorted(composition_of(structures[i]).items())) not in kinds]
-    if strange:
-        told.append(f"{len(strange)} by composition")
-    if told:
+    new_compositions = [i for i in test if tuple(sorted(composition_of(structures[i]).items())) not in kinds]
+    if new_compositions:
+        departures.append(f"{len(new_compositions)} by composition")
+    if departures:
         yield Finding(
             "test outside the range of training",
             "caution",
-            "test structures lie outside what training covers: " + "; ".join(told),
-            "Errors there are of extrapolation: label such structures for training too, if they will occur.",
+            "test structures lie outside the range of training: " + "; ".join(departures),
+            "Errors there are those of an extrapolation: label such structures for training too, if they will occur.",
         )
 
 
@@ -463,7 +465,7 @@ def _weights(targets: Targets, options: Mapping[str, Any], *, with_replay: bool)
         yield Finding(
             "stress is not trained",
             "caution",
-            f"{with_stress} labels have a stress, and its weight is 0: volumes and NPT will drift",
+            f"{with_stress} labels have a stress, but its weight is 0: volumes and NPT runs will drift",
             "Give stress_weight a value above 0.",
         )
     if options.get("stress_weight", 0.0) > 0.0 and with_stress < len(targets):
@@ -471,12 +473,12 @@ def _weights(targets: Targets, options: Mapping[str, Any], *, with_replay: bool)
             "labels without stress",
             "caution",
             f"{len(targets) - with_stress} of {len(targets)} labels have no stress",
-            "Let the reference compute it, if volumes matter.",
+            "Let the reference calculate it, if volumes matter.",
         )
     if options.get("mode") == "multihead" and not with_replay:
         yield Finding(
             "multi-head without replay",
             "error",
-            "a multi-head training has no replay data, and libraries then fall back to naive training in silence",
+            "a multi-head training has no replay data, and libraries then silently fall back to naive training",
             "Give replay data, or choose mode: naive.",
         )

@@ -1,8 +1,8 @@
-"""The split of a growing set that stays: what is held out once is held out in all later rounds.
+"""A lasting split of a growing set: what is held out once is held out in all later rounds.
 
-In a temperature ladder or an active loop, labels come in rounds and each round trains on all so far. A split drawn anew
-each time puts runs that tested one model into the training part of the next, whose errors then look better than they
-are. Here the parts of the runs of a round follow from that round and the ones before it alone.
+In a temperature ladder or an active loop, labels come in rounds and each round trains on all so far. A split drawn
+afresh each time would put runs that tested one model into the training set of the next, whose errors would then look
+better than they are. Here the split of the runs of a round depends only on that round and the ones before it.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ def split_in_rounds(
     seed: int,
     within_groups: bool = True,
 ) -> Split:
-    """Split a set that came in rounds, each round as it was split when it was the last.
+    """Split a set that came in rounds, each round as it was split when it was the latest.
 
-    The first round is split as by :func:`superionic.training.dataset.split_groups`. Groups that are new in a later
-    round are shuffled by seed and round and dealt among themselves, each whole, to the part that lacks most of its
-    share of all structures so far. Structures of a group that is known go where the group is; those of a group that
-    had to be cut in time are cut again.
+    The first round is split by :func:`superionic.training.dataset.split_groups`. Groups that are new in a later round
+    are shuffled by seed and round and assigned as a whole, each to the set that is furthest below its share of all
+    structures so far. Structures of a known group join that group; those of a group that had to be cut in time are cut
+    again.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def split_in_rounds(
     Returns
     -------
     Split
-        For all rounds r: its restriction to the structures of rounds up to r is the split of those alone.
+        For every round r, its restriction to the structures of rounds up to r is the split of those alone.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def split_in_rounds(
     notes: list[str] = []
     leak_free = True
     for number, this_round in enumerate(sorted(set(rounds))):
-        indices = [index for index, found in enumerate(rounds) if found == this_round]
+        indices = [index for index, own_round in enumerate(rounds) if own_round == this_round]
         if number == 0:
             first = split_groups(
                 [groups[index] for index in indices],

@@ -1,4 +1,4 @@
-"""Options and states that trainers share: plain values and arrays, no engine."""
+"""Options and states shared by trainers: plain values and arrays, without any engine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Options:
     Attributes
     ----------
     training
-        What is done with them, in words.
+        Name of the training in messages.
     """
 
     training: ClassVar[str]
@@ -35,40 +35,40 @@ class Options:
         Raises
         ------
         CampaignFileError
-            If a key is unknown or a value impossible.
+            If a key is unknown or a value invalid.
         """
         known = [field.name for field in fields(cls)]  # type: ignore[arg-type]  # its subclasses are dataclasses
         unknown = sorted(set(settings) - set(known))
         if unknown:
-            refuse(unknown[0], settings[unknown[0]], f"{cls.training} knows only: {', '.join(known)}.")
+            refuse(unknown[0], settings[unknown[0]], f"{cls.training} has only the options: {', '.join(known)}.")
         return cls(**settings)
 
 
 @dataclass(frozen=True)
 class LoopOptions(Options):
-    """How to train.
+    """Options of a training by :mod:`superionic.training.loop`.
 
     Attributes
     ----------
     epochs
-        Length of the whole training, over which the learning rate falls; segments are parts of it.
+        Length of the whole training, over which the learning rate falls and of which segments are parts.
     batch_size
-        Structures in one step.
+        Number of structures in one step.
     learning_rate
         Initial learning rate of Adam.
     decay_fraction
-        Learning rate at the end, as a fraction of the initial one.
+        Final learning rate, as a fraction of the initial one.
     freeze
-        Which modules keep their weights, a key of :attr:`freezes`.
+        Modules whose weights stay fixed: a key of :attr:`freezes`.
     initial
-        ``"pretrained"``, or ``"random"`` to train from scratch (weights drawn from the seed; what the network holds of
-        energies of elements and of its basis stays).
+        ``"pretrained"``, or ``"random"`` to train from scratch (weights drawn from the seed, while the network's
+        energies of elements and its basis stay).
     energy_weight, force_weight, stress_weight
         Weights in the loss of the energy (eV/atom), the forces (eV/Å) and the stress (GPa).
     huber_delta
-        Where the Huber loss turns from quadratic to linear, in the units above.
+        Error at which the Huber loss turns from quadratic to linear, in the units above.
     patience
-        Epochs without a better validation loss after which training ends; ``None`` for never.
+        Number of epochs without a better validation loss after which training ends; ``None`` for never.
     """
 
     epochs: int = 50
@@ -91,7 +91,7 @@ class LoopOptions(Options):
         if self.initial not in INITIAL:
             refuse("initial", self.initial, f"Choose one of: {', '.join(INITIAL)}.")
         if self.initial == "random" and self.freeze != "none":
-            refuse("freeze", self.freeze, "From random weights, everything has to be trained: use freeze: none.")
+            refuse("freeze", self.freeze, "From random weights, all layers must be trained: use freeze: none.")
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 refuse(name, getattr(self, name), "Give a whole number of at least 1.")
@@ -107,31 +107,31 @@ class LoopOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class AdamState:
-    """Where the training of a network by Adam stands, as far as trainers have it in common.
+    """The state of a training by Adam, as far as trainers have it in common.
 
     Attributes
     ----------
     model
-        Model at the start, for people.
+        Name of the initial model, for readers.
     seed
-        Seed of the order of the batches, and of weights that begin as random numbers.
+        Seed of the order of the batches, and of random initial weights.
     options
-        How to train.
+        Options of the training.
     epoch, steps
-        Epochs and steps of Adam done.
+        Numbers of completed epochs and of Adam's steps.
     first_moments, second_moments
-        Of Adam, by name of trained parameter (empty before the first step).
+        Adam's moments, by name of trained parameter (empty before the first step).
     best_weights, best_epoch, best_loss
-        Weights at the lowest validation loss so far; epoch 0 is the untouched start. Without a validation part: the
-        weights of the last epoch.
+        Weights at the lowest validation loss so far, their epoch (0 is the untouched start) and that loss. Without a
+        validation set, the weights of the last epoch.
     references
-        Per-element shifts that are taken off the labels; ``None`` if they are in the network's frame already.
+        Per-element shifts subtracted from the labels; ``None`` if labels already have the network's zero of energy.
     history
         One entry for each epoch (0 is before training): ``epoch``, ``learning_rate`` at its end, ``train`` and
         ``validation``, each with ``loss`` and the metrics of :class:`superionic.training.metrics.ErrorMetrics`
-        (``validation`` is None without a validation part). Training errors are those met on the way through the epoch.
+        (``validation`` is None without a validation set). Training errors are collected in the course of the epoch.
     file
-        Where the model's file lies on this machine, if it is none of the published ones; it is not stored.
+        Path of the model's file on this machine, unless the model is a published one; it is not stored.
     """
 
     model: str
@@ -162,19 +162,19 @@ class AdamState:
 
 @dataclass(frozen=True, kw_only=True)
 class LoopState(AdamState):
-    """All that the rest of a training by :mod:`superionic.training.loop` depends on.
+    """Everything on which the rest of a training by :mod:`superionic.training.loop` depends.
 
     Attributes
     ----------
     weights
-        Weights now, by parameter name (the whole state dict of the network).
+        Current weights, by parameter name (the whole state dict of the network).
     """
 
     weights: Arrays
 
 
 def refuse(option: str, value: Any, fix: str) -> None:
-    """Refuse the value of an option, with what to write instead.
+    """Raise the error for an invalid value of an option.
 
     Raises
     ------

@@ -1,16 +1,16 @@
 """Any ASE calculator as a potential, by the name under which an installed package registers it.
 
-A campaign file cannot name code. So a calculator comes in by an *entry point* of a package that the user has installed
-in the Python of superionic, in the group :data:`GROUP`::
+A campaign file cannot name code. A calculator is therefore provided by an *entry point*, in the group :data:`GROUP`, of
+a package that the user has installed in the Python of superionic::
 
     [project.entry-points."superionic.potentials"]
     my-potential = "my_package.calculators:make"
 
-``make(**options)`` returns an ASE calculator with energy and forces (and stress, for a cell that changes). What a
-calculator does not tell about itself is stated in the campaign: the elements that it covers, and its energy convention.
+``make(**options)`` returns an ASE calculator with energy and forces (and stress, for variable cells). The campaign
+states what a calculator does not reveal: the elements that it covers, and its energy convention.
 
 Options of :func:`load`: ``calculator`` (the registered name); ``elements``; ``energy_convention``;
-``level_of_theory``; ``version`` (of the package, as planned; another one is refused); all others go to ``make``.
+``level_of_theory``; ``version`` (of the package, as planned; any other is refused); all others are passed to ``make``.
 """
 
 from __future__ import annotations
@@ -34,27 +34,27 @@ GROUP = "superionic.potentials"
 
 
 class ASEPotential(BasePotential):
-    """An ASE calculator behind the protocol; make it with :func:`load`."""
+    """An ASE calculator as a potential; create it with :func:`load`."""
 
     def __init__(self, identity: PotentialIdentity, calculator: Calculator) -> None:
         super().__init__(identity)
         self._calculator = calculator
 
     def evaluate(self, atoms: Atoms, *, stress: bool = True) -> Prediction:
-        """Energy, forces and stress; see :class:`superionic.potentials.base.Potential`.
+        """Return energy, forces and stress; see :class:`superionic.potentials.base.Potential`.
 
         Raises
         ------
         PotentialError
-            If an element is not covered, or stress is asked of a calculator that has none.
+            If an element is not covered, or the stress is requested of a calculator without one.
         CalculationFailed
-            If the calculator says so.
+            If the calculator reports a failure.
         """
         self.check_elements(atoms)
         if stress and "stress" not in self._calculator.implemented_properties:
             raise PotentialError(
                 f"The calculator {self.identity.model} gives no stress.",
-                fix="Use it where the cell is fixed, or choose another potential.",
+                fix="Use it at fixed cell, or choose another potential.",
             )
         copy = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
         copy.calc = self._calculator
@@ -70,7 +70,7 @@ class ASEPotential(BasePotential):
 
 
 def describe(model: str | None = None, **options: Any) -> PotentialIdentity:
-    """Describe a registered calculator by what its package and the user say of it; nothing of it is imported."""
+    """Describe a registered calculator by its package's metadata and the user's options, without importing it."""
     name = options.get("calculator")
     if name is None:
         return PotentialIdentity(
@@ -98,20 +98,20 @@ def load(
     Parameters
     ----------
     model
-        A name for it, for people.
+        A name for it.
     weights
         Must be None.
     threads
-        Ignored; worker processes tell their libraries by environment variables.
+        Ignored; worker processes set the threads of their libraries by environment variables.
     options
-        See the module.
+        See the docstring of the module.
 
     Raises
     ------
     PotentialError
         If it is not registered, or its elements or convention are not stated.
     EngineError
-        If its package is of another version than planned, or making the calculator fails.
+        If its package has another version than planned, or the calculator cannot be created.
     """
     del threads
     if weights is not None:
@@ -119,28 +119,28 @@ def load(
     name = options.get("calculator")
     if name is None:
         raise PotentialError("No ASE calculator is named.", fix="Give the `calculator` by its registered name.")
-    found = _entry_point(str(name))
-    identity = _identity(found, model, options)
+    entry_point = _entry_point(str(name))
+    identity = _identity(entry_point, model, options)
     if options.get("version") not in (None, identity.version):
         raise EngineError(
-            f"The calculator {name} is of version {identity.version}; the campaign was planned with "
+            f"The calculator {name} has version {identity.version}; the campaign was planned with "
             f"{options['version']}.",
-            fix="Run superionic in the environment in which it was planned, or plan it again.",
+            fix="Run superionic in the environment in which the campaign was planned, or plan it again.",
         )
     own = {key: value for key, value in options.items() if key not in _OURS}
     try:
-        calculator = found.load()(**own)
+        calculator = entry_point.load()(**own)
     except Exception as error:
         raise EngineError(
-            f"The calculator {name} cannot be made: {type(error).__name__}: {error}",
-            where=found.value,
-            fix="Mend its package or the options that the campaign gives it.",
+            f"The calculator {name} cannot be created: {type(error).__name__}: {error}",
+            where=entry_point.value,
+            fix="Correct its package, or its options in the campaign.",
         ) from error
     if not hasattr(calculator, "get_potential_energy") or not {"energy", "forces"} <= set(
         getattr(calculator, "implemented_properties", ())
     ):
         raise EngineError(
-            f"What {found.value} makes is no ASE calculator with energy and forces.", fix="Mend its package."
+            f"{entry_point.value} does not return an ASE calculator with energy and forces.", fix="Correct its package."
         )
     return ASEPotential(identity, calculator)
 

@@ -1,7 +1,7 @@
 """CHGNet's crystal graph, built with array operations.
 
-The same graph as ``chgnet.graph.CrystalGraphConverter`` gives, edge for edge in the same order (tested), in a third
-of the time or less: the converter makes one Python object for each bond.
+The graph is that of ``chgnet.graph.CrystalGraphConverter``, edge for edge in the same order (tested), in a third of the
+time or less: the converter creates a Python object for each bond.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class GraphArrays:
     undirected2directed
         First directed bond of each undirected one, shape (n_undirected,).
     bond_graph
-        Angles: centre, undirected and directed index of the first bond, and of the second, shape (n_angles, 5).
+        Angles: centre, then undirected and directed index of the first bond and of the second, shape (n_angles, 5).
     n_isolated
-        Atoms without any neighbour.
+        Number of atoms without any neighbour.
     """
 
     atom_graph: IntArray
@@ -48,7 +48,7 @@ class GraphArrays:
 def build_graph(
     positions_A: FloatArray, cell_A: FloatArray, pbc: npt.NDArray[np.bool_], atom_cutoff_A: float, bond_cutoff_A: float
 ) -> GraphArrays:
-    """Build the graph of one structure; needs pymatgen's compiled neighbour search (which CHGNet brings)."""
+    """Build the graph of one structure, with pymatgen's compiled neighbour search (which CHGNet requires)."""
     from pymatgen.optimization.neighbors import find_points_in_spheres
 
     coordinates = np.ascontiguousarray(positions_A, dtype=np.float64)
@@ -97,7 +97,7 @@ def build_graph(
 def _reverse_bonds(
     centre: npt.NDArray[np.int64], neighbour: npt.NDArray[np.int64], image: FloatArray, n_atoms: int
 ) -> npt.NDArray[np.int64]:
-    """Index of the bond that goes back along each bond."""
+    """Return the index of the reverse of each bond."""
     shift = np.rint(image).astype(np.int64)
     reach = int(np.abs(shift).max()) + 1
     base = 2 * reach + 1
@@ -131,8 +131,8 @@ def _angles(
     cutoff: float,
     n_atoms: int,
 ) -> IntArray:
-    """All pairs of short bonds that share a centre, in the converter's order."""
-    # Around each atom the converter keeps bonds by neighbouring atom, in the order in which those were first met.
+    """Return all pairs of short bonds that share a centre, in the converter's order."""
+    # Around each atom the converter groups bonds by neighbouring atom, in the order in which those first occur.
     pair = centre.astype(np.int64) * n_atoms + neighbour
     _, first_met, which = np.unique(pair, return_index=True, return_inverse=True)
     order = np.lexsort((np.arange(len(centre)), first_met[which], centre))
@@ -141,7 +141,7 @@ def _angles(
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
 
     short = undirected2directed[distance[undirected2directed] <= cutoff]
-    # Each undirected bond is seen from both of its ends, one after the other.
+    # Each undirected bond counts from both of its ends, one after the other.
     first = np.stack([short, reverse[short]], axis=1).ravel()
     repeats = counts[centre[first]]
     left = np.repeat(first, repeats)

@@ -1,10 +1,10 @@
 """CHGNet (Deng et al., Nat. Mach. Intell. 5, 1031 (2023)): adapter.
 
-The model's own layers and weights are used; what differs from its own ASE calculator is what is computed around them:
+The model's own layers and weights are used; the calculation around them differs from its own ASE calculator:
 
 - the graph is built with array operations (:mod:`superionic.models.chgnet.graph`), edge for edge the same;
-- forces and stress come from one backward pass that keeps no graph of its own (the calculator makes two that can be
-  differentiated again, for training); stress only where it is asked for, magnetic moments never;
+- forces and stress come from one backward pass that cannot be differentiated again (the calculator makes two that can,
+  for training); stress is calculated only on request, magnetic moments never;
 - energies of atoms are summed in double precision.
 
 Options of :func:`load`: ``precision`` ("float32", or "float64" for tests of derivatives at twice the cost), ``device``
@@ -64,7 +64,7 @@ _RECORDS: dict[str, PotentialIdentity] = {
 
 
 class CHGNetPotential(TorchPotential):
-    """CHGNet with published or fine-tuned weights; make it with :func:`load`."""
+    """CHGNet with published or fine-tuned weights; create it with :func:`load`."""
 
     def __init__(self, identity: PotentialIdentity, model: Any, *, precision: str, device: str) -> None:
         import torch
@@ -75,21 +75,21 @@ class CHGNetPotential(TorchPotential):
         self._reference_eV = reference.detach().cpu().numpy().astype(np.float64).ravel()
 
     def evaluate(self, atoms: Atoms, *, stress: bool = True) -> Prediction:
-        """Energy, forces and stress; see :class:`superionic.potentials.base.Potential`.
+        """Return energy, forces and stress; see :class:`superionic.potentials.base.Potential`.
 
         Raises
         ------
         PotentialError
             If an element is not covered.
         CalculationFailed
-            If an atom has no neighbour within 6 Å (the model does not see it), or the cell is singular.
+            If an atom has no neighbour within 6 Å (the model would ignore it), or the cell is singular.
         """
         torch = self._torch
         self.check_elements(atoms)
         batch, output = self._computed(atoms, stress=stress, return_site_energies=True)
         site_energies = output["site_energies"][0]
-        wanted = [batch.atom_positions[0]] + ([batch.strains[0]] if stress else [])
-        gradients = [part.cpu().numpy() for part in torch.autograd.grad(site_energies.sum(), wanted)]
+        variables = [batch.atom_positions[0]] + ([batch.strains[0]] if stress else [])
+        gradients = [part.cpu().numpy() for part in torch.autograd.grad(site_energies.sum(), variables)]
         energy = float(np.sum(site_energies.detach().cpu().numpy().astype(np.float64)))
         energy += float(np.sum(self._reference_eV[atoms.numbers - 1]))
         forces = -gradients[0].astype(np.float64)
@@ -99,7 +99,7 @@ class CHGNetPotential(TorchPotential):
         return Prediction(energy, forces, checkpoints.voigt(tensor))
 
     def descriptors(self, atoms: Atoms) -> np.ndarray:
-        """Features of the atoms as the last interaction sees them (those that give magnetic moments), (n_atoms, 64).
+        """Return the atoms' features at the last interaction (those that give magnetic moments), shape (n_atoms, 64).
 
         Raises
         ------
@@ -113,11 +113,11 @@ class CHGNetPotential(TorchPotential):
         features: np.ndarray = output["atom_fea"][0].detach().cpu().numpy().astype(np.float64)
         return features
 
-    def _computed(self, atoms: Atoms, *, stress: bool, **wanted: bool) -> tuple[Any, Any]:
+    def _computed(self, atoms: Atoms, *, stress: bool, **outputs: bool) -> tuple[Any, Any]:
         from chgnet.model.model import BatchedGraph
 
         with warnings.catch_warnings():
-            # Of chgnet: it makes a tensor of volumes from tensors that require gradients, and does not use it here.
+            # From chgnet, which makes a tensor of volumes, unused here, from tensors that require gradients.
             warnings.filterwarnings("ignore", message="Converting a tensor with requires_grad", category=UserWarning)
             batch = BatchedGraph.from_graphs(
                 [self._graph(atoms)],
@@ -125,7 +125,7 @@ class CHGNetPotential(TorchPotential):
                 angle_basis_expansion=self._network.angle_basis_expansion,
                 compute_stress=stress,
             )
-            return batch, self._network._compute(batch, **wanted)
+            return batch, self._network._compute(batch, **outputs)
 
     def _graph(self, atoms: Atoms) -> Any:
         from chgnet.graph import CrystalGraph
@@ -187,9 +187,9 @@ def load(
     model
         ``"0.3.0"`` (default) or ``"r2scan"``.
     weights
-        Fine-tuned weights, all of them, by the names of the model's own state dict.
+        Complete fine-tuned weights, by the names of the model's own state dict.
     threads
-        Threads of torch in this process (a setting of the whole process).
+        Number of torch's threads, a setting of the whole process.
     precision
         ``"float32"`` as published, or ``"float64"``.
     device
@@ -200,14 +200,14 @@ def load(
     EngineError
         If chgnet cannot be imported, or its checkpoint is not the one on record.
     PotentialError
-        On an unknown model or option, or weights of other names or shapes.
+        If the model or an option is unknown, or weights differ in names or shapes.
     """
     record = describe(model)
     checkpoints.torch_dtype(precision, "CHGNet")
     import torch
 
     with warnings.catch_warnings():
-        # Python speaks of the spelling of other people's modules when it compiles them, at their first import.
+        # Python warns of invalid escapes in other packages when it compiles them, at their first import.
         warnings.simplefilter("ignore")
         from chgnet.model import model as chgnet_model
 

@@ -1,4 +1,4 @@
-"""Options and state of a fine-tuning of CHGNet: plain values and arrays, no engine needed."""
+"""Options and state of a fine-tuning of CHGNet: plain values and arrays, without the engine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 from superionic.training.state import LoopOptions, LoopState
 
 MODELS: Final = ("0.3.0", "r2scan")
-"""Models that the chgnet wheel brings and that can be the start of a fine-tuning."""
+"""Models in the chgnet wheel from which a fine-tuning can start."""
 
 _EMBEDDINGS: Final = (
     "atom_embedding",
@@ -41,14 +41,14 @@ FREEZE: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "all-but-readout": _ALL_BUT_READOUT,
 }
-"""Choices of ``freeze`` → modules that keep their weights, more and more of them (the number of frozen layers that
-paper B optimised). ``"all-but-readout"`` leaves the last atom convolution, the bond weights and the readout to be
-trained. CHGNet's per-element energies are always frozen: the shift replaces them."""
+"""Choices of ``freeze`` → modules whose weights stay fixed, in increasing number (the number of frozen layers was
+optimised in paper B). ``"all-but-readout"`` trains the last atom convolution, the bond weights and the readout.
+CHGNet's per-element energies are always frozen: the shift replaces them."""
 
 
 @dataclass(frozen=True)
 class TrainOptions(LoopOptions):
-    """How to train; see :class:`superionic.training.state.LoopOptions`."""
+    """Options of the training; see :class:`superionic.training.state.LoopOptions`."""
 
     freezes: ClassVar[Mapping[str, tuple[str, ...]]] = FREEZE
     training: ClassVar[str] = "Training of CHGNet"
@@ -56,6 +56,6 @@ class TrainOptions(LoopOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainState(LoopState):
-    """All that the rest of a training depends on; see :class:`superionic.training.state.LoopState`."""
+    """Everything on which the rest of a training depends; see :class:`superionic.training.state.LoopState`."""
 
     options: TrainOptions

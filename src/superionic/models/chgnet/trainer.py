@@ -1,14 +1,13 @@
 """Fine-tuning of CHGNet in segments that resume exactly.
 
-Energy (per atom), forces and stress are fitted with a Huber loss and Adam under a cosine learning rate, as CHGNet was
-trained (Deng et al., Nat. Mach. Intell. 5, 1031 (2023); paper B keeps all of it but batch size, epochs, initial
-learning rate and number of frozen layers). Magnetic moments are no target. The loop is that of
-:mod:`superionic.training.loop`.
+Energy (per atom), forces and stress are fitted with a Huber loss and Adam with a cosine learning rate, as CHGNet was
+trained (Deng et al., Nat. Mach. Intell. 5, 1031 (2023); paper B changes only batch size, epochs, initial learning rate
+and number of frozen layers). Magnetic moments are not fitted. The loop is that of :mod:`superionic.training.loop`.
 
 The per-element shift between the labels and CHGNet's own energies (Materials Project corrections against raw energies
-of a PAW code) must be taken off the labels: either beforehand, or here, where ``start`` fits it on the training
-part and ``train_epochs`` takes it off training and validation labels alike. The fine-tuned model stays in CHGNet's
-energy frame.
+of a PAW code) must be subtracted from the labels: either beforehand, or here, where ``start`` fits it to the training
+set and ``train_epochs`` subtracts it from training and validation labels alike. The fine-tuned model keeps CHGNet's
+zero of energy.
 """
 
 from __future__ import annotations
@@ -31,25 +30,26 @@ __all__ = ["FREEZE", "MODELS", "TrainOptions", "TrainState", "predict", "start",
 
 
 class _Network(loop.Network):
-    """CHGNet on one CPU thread, as the loop sees it."""
+    """CHGNet on one CPU thread, as the loop uses it."""
 
     always_frozen = ("composition_model",)  # the shift of the labels replaces them
 
     def __init__(self, model: str | None, file: str | None, _options: TrainOptions) -> None:
         if file is not None:
             raise CampaignFileError(
-                "CHGNet begins from a published model, not from a file.", fix="Give earlier weights as `weights`."
+                "Training of CHGNet starts from a published model, not from a file.",
+                fix="Give earlier weights as `weights`.",
             )
         self.name = "0.3.0" if model is None else model
         if self.name not in MODELS:
             raise CampaignFileError(
-                f"CHGNet has no model called {self.name!r} to begin from.", fix=f"Choose one of: {', '.join(MODELS)}."
+                f"CHGNet has no model called {self.name!r} to start from.", fix=f"Choose one of: {', '.join(MODELS)}."
             )
         import torch
         from chgnet.model import CHGNet
 
         torch.set_num_threads(1)
-        with contextlib.redirect_stdout(io.StringIO()):  # it announces its number of parameters each time
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints its number of parameters each time
             self.module = CHGNet.load(model_name=self.name, use_device="cpu", verbose=False)
 
     def graphs(self, structures: Sequence[Atoms]) -> list[Any]:
@@ -72,7 +72,7 @@ class _Network(loop.Network):
         from chgnet.model.model import BatchedGraph
 
         with warnings.catch_warnings():
-            # Of chgnet: it makes a tensor of volumes from tensors that require gradients; volumes need none here.
+            # From chgnet, which makes a tensor of volumes from tensors that require gradients; volumes need none here.
             warnings.filterwarnings("ignore", message="Converting a tensor with requires_grad", category=UserWarning)
             batch = BatchedGraph.from_graphs(
                 graphs,
@@ -83,8 +83,8 @@ class _Network(loop.Network):
             output = self.module._compute(batch, return_site_energies=True)
         total = torch.stack([energies.sum() for energies in output["site_energies"]])
         # One pass for forces and stresses; chgnet's own forward makes two.
-        wanted = [*batch.atom_positions, *batch.strains]
-        gradients = torch.autograd.grad(total.sum(), wanted, create_graph=trainable)
+        variables = [*batch.atom_positions, *batch.strains]
+        gradients = torch.autograd.grad(total.sum(), variables, create_graph=trainable)
         n_atoms = torch.tensor([len(positions) for positions in batch.atom_positions])
         return {
             "e": total / n_atoms + self.module.composition_model(graphs),

@@ -98,29 +98,29 @@ def build(settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
     missing = [name for name in _NAMES if name not in settings] + [name for name in _ARRAYS if name not in arrays]
     if missing:
         raise PotentialError(f"The MACE file lacks {', '.join(missing)}.", fix="Make it anew from the .model.")
-    chosen: dict[str, Any] = {name: settings[name] for name in _NAMES}
-    if chosen["gate"] not in _GATES:
-        raise PotentialError(f"The bridge has no gate {chosen['gate']!r}.", fix="Use the .model with trust_sha256.")
+    arguments: dict[str, Any] = {name: settings[name] for name in _NAMES}
+    if arguments["gate"] not in _GATES:
+        raise PotentialError(f"The bridge has no gate {arguments['gate']!r}.", fix="Use the .model with trust_sha256.")
     gates = {"silu": torch.nn.functional.silu, "tanh": torch.tanh, "abs": torch.abs, None: None}
-    chosen["gate"] = gates[chosen["gate"]]
+    arguments["gate"] = gates[arguments["gate"]]
     for name, table in (
         ("interaction_cls", modules.interaction_classes),
         ("interaction_cls_first", modules.interaction_classes),
         ("readout_cls", modules.readout_classes),
     ):
-        if chosen[name] not in table:
-            raise PotentialError(f"The installed mace has no {chosen[name]!r}.", fix="Install the engine again.")
-        chosen[name] = table[chosen[name]]
+        if arguments[name] not in table:
+            raise PotentialError(f"The installed mace has no {arguments[name]!r}.", fix="Install the engine again.")
+        arguments[name] = table[arguments[name]]
     for name in ("MLP_irreps", "edge_irreps", "hidden_irreps"):
-        chosen[name] = None if chosen[name] is None else o3.Irreps(chosen[name])
+        arguments[name] = None if arguments[name] is None else o3.Irreps(arguments[name])
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of e3nn 0.4: it still uses torch.jit
             return modules.ScaleShiftMACE(
-                **chosen,
-                num_elements=len(chosen["atomic_numbers"]),
+                **arguments,
+                num_elements=len(arguments["atomic_numbers"]),
                 **{name: np.array(arrays[name], dtype=np.float64) for name in _ARRAYS},
             )
     finally:

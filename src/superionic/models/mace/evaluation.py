@@ -84,8 +84,8 @@ class MACEPotential(TorchPotential):
         features = self._network(self._data(atoms), compute_force=False)["node_feats"]
         # The features of all layers stand side by side; those of the last one are scalars.
         last = int(self._network.products[-1].linear.irreps_out.dim)
-        found: np.ndarray = features.detach().cpu().numpy().astype(np.float64)[:, -last:]
-        return found
+        last_features: np.ndarray = features.detach().cpu().numpy().astype(np.float64)[:, -last:]
+        return last_features
 
     def _data(self, atoms: Atoms) -> dict[str, Any]:
         import torch

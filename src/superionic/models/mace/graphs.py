@@ -89,7 +89,7 @@ def graphs(network: Any, structures: Sequence[Atoms]) -> list[Graph]:
     place = np.full(int(numbers.max()) + 1, -1)
     place[numbers] = np.arange(len(numbers))
     dtype = next(network.parameters()).dtype
-    found = []
+    neighbour_graphs = []
     for number, atoms in enumerate(structures):
         cell = np.array(atoms.cell.array)
         positions = checkpoints.wrapped_fractions(atoms, "MACE") @ cell
@@ -110,8 +110,8 @@ def graphs(network: Any, structures: Sequence[Atoms]) -> list[Graph]:
             "shifts": torch.as_tensor(image @ cell, dtype=dtype),
             "unit_shifts": torch.as_tensor(image, dtype=dtype),
         }
-        found.append(Graph(tensors, species))
-    return found
+        neighbour_graphs.append(Graph(tensors, species))
+    return neighbour_graphs
 
 
 def forward(network: Any, batch: Sequence[Graph], head: int, *, training: bool = False) -> dict[str, Any]:

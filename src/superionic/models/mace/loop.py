@@ -166,7 +166,7 @@ class Run:
 
     def _record(self, state: TrainState, entry: dict[str, Any]) -> TrainState:
         """Add an epoch to the history, and keep its weights if they are the best so far."""
-        kept = {name: parameter.detach().clone() for name, parameter in self.trained.items()}
+        current = {name: parameter.detach().clone() for name, parameter in self.trained.items()}
         means = {name: mean.numpy() for name, mean in self.averaged.items()}
         mace_network.put(self.trained, means)
         entry["validation"] = None if self.validation is None else self._evaluate(self.validation)
@@ -174,7 +174,7 @@ class Run:
         if loss is None or state.best_loss is None or loss < state.best_loss:
             best = mace_network.complete(self.network, self.settings)
             state = replace(state, best_weights=best, best_epoch=state.epoch, best_loss=loss)
-        mace_network.put(self.trained, {name: tensor.numpy() for name, tensor in kept.items()})
+        mace_network.put(self.trained, {name: tensor.numpy() for name, tensor in current.items()})
         return replace(state, history=(*state.history, entry))
 
     def _evaluate(self, part: _Part) -> dict[str, Any]:

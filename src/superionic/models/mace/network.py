@@ -228,10 +228,10 @@ def check_form(network: Any, options: TrainOptions) -> None:
         "max_L": irreps.lmax,
     }
     for name, value in has.items():
-        given = getattr(options, name)
-        if given is not None and given != value:
+        requested = getattr(options, name)
+        if requested is not None and requested != value:
             raise CampaignFileError(
-                f"{name} of the training is {given}, and that of the checkpoint {value}.",
+                f"{name} of the training is {requested}, and that of the checkpoint {value}.",
                 where=f"train.{name}",
                 fix="Leave it out: a checkpoint keeps its form. Or use mode scratch for a network of your own.",
             )
@@ -310,8 +310,8 @@ def complete(network: Any, settings: npt.NDArray[Any]) -> dict[str, np.ndarray]:
         else:
             continue
         arrays[f"{name}.base.weight"] = merged.detach().numpy().copy()
-    kept = {name.replace(".base.", "."): array for name, array in arrays.items() if ".lora_" not in name}
-    return {SETTINGS: np.array(settings)} | kept
+    merged_arrays = {name.replace(".base.", "."): array for name, array in arrays.items() if ".lora_" not in name}
+    return {SETTINGS: np.array(settings)} | merged_arrays
 
 
 def put(parameters: Mapping[str, Any], arrays: Arrays) -> None:

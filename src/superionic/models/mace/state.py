@@ -152,8 +152,8 @@ class TrainOptions(Options):
 
     def architecture(self) -> dict[str, Any]:
         """Form of a new network, with the defaults filled in."""
-        given = {name: getattr(self, name) for name in ARCHITECTURE}
-        return {name: default if given[name] is None else given[name] for name, default in ARCHITECTURE.items()}
+        values = {name: getattr(self, name) for name in ARCHITECTURE}
+        return {name: default if values[name] is None else values[name] for name, default in ARCHITECTURE.items()}
 
 
 @dataclass(frozen=True, kw_only=True)

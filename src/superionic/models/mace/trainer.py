@@ -201,12 +201,12 @@ def train_epochs(
     n_planned = max(1, (last - state.epoch) * run.n_batches)
     first_step = state.steps
 
-    def told(steps: int, epoch: int, loss: float) -> None:
+    def report(steps: int, epoch: int, loss: float) -> None:
         if progress is not None:
             progress((steps - first_step) / n_planned, f"epoch {epoch}/{run.options.epochs}, loss {loss:.4g}")
 
     while state.epoch < last and not state.stopped_early:
-        state = run.epoch(state, told)
+        state = run.epoch(state, report)
     return state
 
 

@@ -1,8 +1,8 @@
-"""M3GNet and TensorNet by matgl, by a user's model folder.
+"""M3GNet and TensorNet of matgl, from a user's model folder.
 
-The pins serve the generation of 2025 (matgl 2.0.6 with DGL). In May 2026 upstream deleted the DGL models of that
-generation as faulty, and a later matgl gives silently wrong energies with their files; what superionic shows of them is
-right by values on record, and stays behind a caution.
+The pins are for the generation of 2025 (matgl 2.0.6 with DGL). In May 2026 upstream deleted the DGL models of that
+generation as faulty, and later versions of matgl silently give wrong energies with their files; here they agree with
+values on record, and are offered with a caution.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ MODEL = Model(
         name="matgl",
         requirement="matgl==2.0.6",
         module="matgl",
-        purpose="universal potentials M3GNet and TensorNet, by a user's model folder",
+        purpose="universal potentials M3GNet and TensorNet, from a user's model folder",
         licence="BSD-3-Clause (DGL: Apache-2.0)",
         main_packages=("ase", "dgl", "matgl", "numpy", "pymatgen-core", "scipy", "torch", "torch-geometric"),
         size_GB=1.5,
         proof="superionic.potentials.proof:prove",
         proof_settings={"potential": "matgl", "models": ["test-m3gnet", "test-tensornet"]},
         as_pinned=True,
-        last_python=(3, 11),  # of DGL 1.1.3
+        last_python=(3, 11),  # for DGL 1.1.3
         package=__name__,
     ),
     trainer=f"{__name__}.trainer",
@@ -39,5 +39,5 @@ MODEL = Model(
     file="the folder with model.json and state.pt",
     members=MEMBERS,
     caution="upstream has deleted the generation of models that this version of matgl serves (DGL, 2025) as faulty; "
-    "files on record give the values on record here; check any other against labels before you believe it",
+    "files on record reproduce the values on record here; check any other against labels before you trust it",
 )

@@ -1,12 +1,12 @@
-"""M3GNet and TensorNet by matgl (Ko et al., npj Comput. Mater. 11, 253 (2025)): adapter for a user's model folder.
+"""M3GNet and TensorNet of matgl (Ko et al., npj Comput. Mater. 11, 253 (2025)): adapter for a user's model folder.
 
 M3GNet: Chen and Ong, Nat. Comput. Sci. 2, 718 (2022). TensorNet: Simeon and De Fabritiis, arXiv:2306.06482 (2023).
 
-No weights come with its wheel, and matgl 4 gives silently wrong energies with weights of the 2025.1 era; matgl 2.0.6
-gives right ones, which is checked by a record for the files below. A folder holds ``model.json`` and ``state.pt``;
+The wheel has no weights, and matgl 4 silently gives wrong energies with weights of the 2025.1 generation; matgl 2.0.6
+gives the right ones, as recorded values for the files below confirm. A folder holds ``model.json`` and ``state.pt``;
 both are read as plain data (the third file, ``model.pt``, is not needed). Only the layers of matgl are used, M3GNet's
-with DGL and TensorNet's with PyTorch Geometric, side by side in one process; graph, references of elements and
-derivatives are computed here, and energies of atoms are summed in double precision.
+with DGL and TensorNet's with PyTorch Geometric, side by side in one process; graph, element references and derivatives
+are computed here, and energies of atoms are summed in double precision.
 
 Options of :func:`load`: ``file`` (the folder); ``energy_convention`` and ``level_of_theory`` (on record for the known
 files); ``precision`` ("float32" or "float64"); ``device`` (TensorNet only: the DGL of this engine has no CUDA).
@@ -36,7 +36,7 @@ from superionic.potentials.checkpoints import Statement, TorchPotential
 
 PINNED_VERSION = "2.0.6"
 _MOST_SETTINGS_BYTES: Final = 10_000_000
-"""Files of a model folder that are read."""
+"""Largest size of ``model.json`` that is read."""
 
 _M3GNET, _TENSORNET = "M3GNet", "TensorNet"
 _MODULES = {_M3GNET: "matgl.models._m3gnet", _TENSORNET: "matgl.models._tensornet_pyg"}
@@ -56,9 +56,9 @@ _TEST: Final[Mapping[str, Mapping[str, Any]]] = {
         },
     },
 }  # fmt: skip
-"""Small networks with fixed random weights, built on the spot: they prove the engine, not a material."""
+"""Small networks with fixed random weights, built on demand: they test the engine and describe no material."""
 
-_TEST_SCALE = {"test-m3gnet": 500.0, "test-tensornet": 10.0}  # so that forces are of the size of real ones
+_TEST_SCALE = {"test-m3gnet": 500.0, "test-tensornet": 10.0}  # so that forces have a realistic size
 _BSD = "BSD-3-Clause"
 _KNOWN: dict[str, Statement] = {
     "84b8db0b0e866916ad269454209550846dce3dc83d54f0f42ef6782f7619f4ef": Statement(
@@ -77,7 +77,7 @@ _KNOWN: dict[str, Statement] = {
 
 
 class MatGLPotential(TorchPotential):
-    """M3GNet or TensorNet; make it with :func:`load`."""
+    """M3GNet or TensorNet; create it with :func:`load`."""
 
     def __init__(
         self, identity: PotentialIdentity, parts: Mapping[str, Any], *, kind: str, precision: str, device: str
@@ -96,14 +96,14 @@ class MatGLPotential(TorchPotential):
             self._species[atomic_numbers[symbol]] = index
 
     def evaluate(self, atoms: Atoms, *, stress: bool = True) -> Prediction:
-        """Energy, forces and stress; see :class:`superionic.potentials.base.Potential`.
+        """Return energy, forces and stress; see :class:`superionic.potentials.base.Potential`.
 
         Raises
         ------
         PotentialError
             If an element is not covered.
         CalculationFailed
-            If an atom has no neighbour (the model does not see it), a position is not finite or the cell is singular.
+            If an atom has no neighbour (the model would ignore it), a position is not finite or the cell is singular.
         """
         import matgl
         import torch
@@ -123,15 +123,15 @@ class MatGLPotential(TorchPotential):
             positions.requires_grad_(True)
         self._site_energies.clear()
         before = matgl.float_th
-        matgl.float_th = self._dtype  # the three-body sums of M3GNet ask for it
+        matgl.float_th = self._dtype  # read by M3GNet's three-body sums
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", category=UserWarning, module=r"dgl\.|torch\.|matgl\.")
                 run = self._m3gnet if self._kind == _M3GNET else self._tensornet
                 run(positions, tensor(image), lattice, (centre, neighbour), species)
                 site_energies = self._std * self._site_energies[0].reshape(-1)
-                wanted = [positions, strain] if stress else [positions]
-                gradients = [g.cpu().numpy() for g in torch.autograd.grad(site_energies.sum(), wanted)]
+                variables = [positions, strain] if stress else [positions]
+                gradients = [g.cpu().numpy() for g in torch.autograd.grad(site_energies.sum(), variables)]
         finally:
             matgl.float_th = before
         energy = float(np.sum(site_energies.detach().cpu().numpy().astype(np.float64)))
@@ -170,8 +170,8 @@ class MatGLPotential(TorchPotential):
         import dgl
         import torch
 
-        # matgl 2.0.6 numbers bonds by their place among the short ones, and looks them up by their place among all. The
-        # two are one where the short ones come first; only then are its three-body terms what they should be.
+        # matgl 2.0.6 numbers bonds by their index among the short ones, but looks them up by their index among all. The
+        # two agree if the short ones come first; only then are its three-body terms right.
         ends = [torch.as_tensor(end, dtype=torch.int64) for end in edges]
         offsets = image @ lattice
         with torch.no_grad():
@@ -229,15 +229,15 @@ def load(
     Parameters
     ----------
     model
-        A name for the model, for people; ``"test-m3gnet"`` or ``"test-tensornet"`` without ``file`` builds a small one.
+        A name for the model; ``"test-m3gnet"`` or ``"test-tensornet"`` without ``file`` builds a small test model.
     weights
-        Fine-tuned weights of the network, all of them, by the names of its state dict.
+        Complete fine-tuned weights of the network, by the names of its state dict.
     threads
-        Threads of torch in this process (a setting of the whole process).
+        Number of torch's threads, a setting of the whole process.
     file
         Folder with ``model.json`` and ``state.pt``.
     energy_convention, level_of_theory
-        What its energies are; needed where the files are not on record.
+        Convention and level of theory of its energies; required unless the files are on record.
     precision
         ``"float32"`` or ``"float64"``.
     device
@@ -246,15 +246,15 @@ def load(
     Raises
     ------
     PotentialError
-        On a folder that is none, an unknown option or convention, or weights that do not fit.
+        If the folder holds no model, an option or convention is unknown, or weights do not fit.
     EngineError
-        If matgl was imported with another backend before.
+        If matgl has already been imported with another backend.
     """
     checkpoints.torch_dtype(precision, "matgl")
     import torch
 
     if file is None and model not in _TEST:
-        raise PotentialError("matgl has no model of its own here.", fix="Give the `file` of a model: its folder.")
+        raise PotentialError("matgl comes without a model.", fix="Give the folder of a model as `file`.")
     torch.set_num_threads(threads)
     _import_matgl()
     if file is None:
@@ -289,7 +289,7 @@ def _import_matgl() -> None:
     os.environ.setdefault("DGLBACKEND", "pytorch")  # else DGL writes a file into the user's home
     os.environ.setdefault("MATGL_BACKEND", "DGL")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of DGL 1.1: it was made before this torch
+        warnings.simplefilter("ignore")  # from DGL 1.1, which is older than this torch
         import matgl
 
         if matgl.config.BACKEND != "DGL":
@@ -299,7 +299,7 @@ def _import_matgl() -> None:
             )
         import matgl.models._m3gnet
         import matgl.models._tensornet_pyg
-        import torch_geometric.data  # noqa: F401 - here, under the filter, so that the first evaluation imports nothing
+        import torch_geometric.data  # noqa: F401 - imported here, under the filter, and not by the first evaluation
 
 
 def _build(settings: Mapping[str, Any]) -> Any:
@@ -318,7 +318,7 @@ def _build(settings: Mapping[str, Any]) -> Any:
 
 
 def _with_weights(network: Any, state: Mapping[str, Any], file: str | Path) -> dict[str, Any]:
-    """Split a state dict of matgl's Potential into network, mean, standard deviation and references of elements."""
+    """Split a state dict of matgl's Potential into network, mean, standard deviation and element references."""
     inner = {name.removeprefix("model."): value for name, value in state.items() if name.startswith("model.")}
     _load_state(network, inner)
     try:
@@ -341,12 +341,12 @@ def _load_state(network: Any, state: Mapping[str, Any]) -> None:
     except RuntimeError as error:
         raise PotentialError(
             "The weights do not fit the model: " + str(error).splitlines()[-1].strip(),
-            fix="Give model.json and state.pt of one and the same model.",
+            fix="Give model.json and state.pt of the same model.",
         ) from error
 
 
 def _settings(file: str | Path) -> dict[str, Any]:
-    """Read what the network is made from out of ``model.json``."""
+    """Read the settings of the network from ``model.json``."""
     path = Path(file) / MEMBERS[0]
     try:
         text = json.loads(read_regular(path, _MOST_SETTINGS_BYTES).decode("utf-8"))
@@ -355,17 +355,17 @@ def _settings(file: str | Path) -> dict[str, Any]:
         charge = text["kwargs"].get("calc_charge", False)
         kind, elements = settings["@class"], settings["init_args"]["element_types"]
         if not (isinstance(elements, list) and set(elements) <= set(chemical_symbols)):
-            raise ValueError("its elements are none")  # noqa: TRY301 - as whatever else is wrong with it
+            raise ValueError("not a list of elements")  # noqa: TRY301 - reported like any other defect
         known = kind in _MODULES
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise PotentialError(
-            "This is no folder of a matgl potential: it has no model.json that can be read.",
+            "This is not the folder of a matgl potential: it has no readable model.json.",
             where=str(path),
-            fix="Let `file` name the folder with model.json and state.pt.",
+            fix="Give the folder with model.json and state.pt as `file`.",
         ) from error
     if not known or repulsion or charge:
         raise PotentialError(
-            f"This kind of matgl potential is not known here: {kind}"
+            f"This kind of matgl potential is not supported: {kind}"
             + (" with a repulsion or charges of its own" if repulsion or charge else "")
             + ".",
             where=str(path),

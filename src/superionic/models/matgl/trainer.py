@@ -1,10 +1,10 @@
 """Fine-tuning of M3GNet and TensorNet (matgl) in segments that resume exactly.
 
-The loop is that of :mod:`superionic.training.loop`; network, graph, references of elements and scale are those of the
-adapter :mod:`superionic.models.matgl.potential`, so that what is trained is what a campaign evaluates. Structures of a
-batch go through the network one by one: the graph of the adapter, in which bonds stand in the order that M3GNet's
-three-body terms need, is of one structure. Energies of elements, mean and scale keep their values, as the per-element
-shift of the labels replaces them. A model comes from a user's folder (``file``); nothing is published with the engine.
+The loop is that of :mod:`superionic.training.loop`; network, graph, element references and scale are those of the
+adapter :mod:`superionic.models.matgl.potential`, so that the network trained is the one that a campaign evaluates. The
+structures of a batch pass through the network one by one, since the adapter's graph, with bonds in the order that
+M3GNet's three-body terms need, is for a single structure. Energies of elements, mean and scale stay fixed, as the
+per-element shift of the labels replaces them. A model comes from a user's folder (``file``); the engine has none.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ FREEZE: Final[Mapping[str, tuple[str, ...]]] = {
     "embeddings": _EMBEDDINGS,
     "all-but-readout": (*_EMBEDDINGS, "three_body_interactions", "graph_layers", "layers"),
 }
-"""Choices of ``freeze`` → modules that keep their weights, of either network."""
+"""Choices of ``freeze`` → modules whose weights stay fixed, of either network."""
 
 
 @dataclass(frozen=True)
 class TrainOptions(LoopOptions):
-    """How to train; see :class:`superionic.training.state.LoopOptions`."""
+    """Options of the training; see :class:`superionic.training.state.LoopOptions`."""
 
     freezes: ClassVar[Mapping[str, tuple[str, ...]]] = FREEZE
     training: ClassVar[str] = "Training of matgl"
@@ -43,18 +43,18 @@ class TrainOptions(LoopOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainState(LoopState):
-    """All that the rest of a training depends on; see :class:`superionic.training.state.LoopState`."""
+    """Everything on which the rest of a training depends; see :class:`superionic.training.state.LoopState`."""
 
     options: TrainOptions
 
 
 class _Network(loop.Network):
-    """M3GNet or TensorNet on one CPU thread, as the loop sees it."""
+    """M3GNet or TensorNet on one CPU thread, as the loop uses it."""
 
     def __init__(self, model: str | None, file: str | None, _options: TrainOptions) -> None:
         from superionic.models.matgl import potential as matgl
 
-        # The adapter's own network and graph, so that both sides mean the same numbers.
+        # The adapter's own network and graph, so that training and evaluation give the same numbers.
         self._potential = loop.adapter(matgl.load, model, file)
         self.name = self._potential.identity.model
         self.module = self._potential._network
@@ -75,7 +75,7 @@ class _Network(loop.Network):
         }
 
     def _one(self, atoms: Atoms, *graph: Any, trainable: bool) -> tuple[Any, Any, Any]:
-        """Energy per atom (eV), forces (eV/Å) and stress (GPa) of one structure."""
+        """Return energy per atom (eV), forces (eV/Å) and stress (GPa) of one structure."""
         import matgl
         import torch
 
@@ -84,17 +84,17 @@ class _Network(loop.Network):
         species = own._species[atoms.numbers]
         strain = torch.zeros((3, 3), requires_grad=True)
         cell = torch.as_tensor(atoms.cell.array, dtype=torch.float32)
-        # Both derivatives are of one energy: the positions that the forces belong to lie in the strained cell.
+        # Both derivatives are of one energy: forces are with respect to positions in the strained cell.
         moves = torch.zeros((len(atoms), 3), requires_grad=True)
         deformed = torch.eye(3) + strain
         lattice = cell @ deformed
         positions = torch.as_tensor(fractional, dtype=torch.float32) @ lattice + moves
         own._site_energies.clear()
         before = matgl.float_th
-        matgl.float_th = torch.float32  # the three-body sums of M3GNet ask for it
+        matgl.float_th = torch.float32  # read by M3GNet's three-body sums
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of DGL 1.1 and torch
+                warnings.simplefilter("ignore")  # from DGL 1.1 and torch
                 run = own._m3gnet if own._kind == "M3GNet" else own._tensornet
                 run(positions, torch.as_tensor(image, dtype=torch.float32), lattice, (centre, neighbour), species)
                 total = own._std * own._site_energies[0].reshape(-1).sum()

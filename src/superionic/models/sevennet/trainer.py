@@ -1,12 +1,12 @@
 """Fine-tuning of SevenNet in segments that resume exactly.
 
-The loop is that of :mod:`superionic.training.loop`: sevenn's own trainer keeps its schedule, its random numbers and
-its loaders to itself, and cannot be stopped and resumed without a trace. What a model of several levels of theory
-(7net-mf-0) is trained in is the level of the model that sampled, e.g. ``"7net-mf-0/PBE"``, and its tuned weights are
-used in that level; the other one shares most of them and is not looked after.
+The loop is that of :mod:`superionic.training.loop`: sevenn's own trainer does not expose its schedule, random numbers
+and loaders, and cannot be stopped and resumed without a trace. A model with several levels of theory (7net-mf-0) is
+trained at the level of the model that sampled, e.g. ``"7net-mf-0/PBE"``, and its fine-tuned weights are used at that
+level; the other level shares most of them and is not monitored.
 
 SevenNet's energies of elements (shift and scale) are frozen, as are its radial basis and its numbers of neighbours: the
-per-element shift of the labels replaces the first, and the others are settings of the network.
+per-element shift of the labels replaces the former, and the latter are settings of the network.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ FREEZE: Final[Mapping[str, tuple[str, ...]]] = {
     "two-blocks": _blocks(2),
     "all-but-readout": _blocks(_LAYERS - 1),
 }
-"""Choices of ``freeze`` → modules that keep their weights. ``"all-but-readout"`` leaves the last of the five
-interaction blocks of the published models and the readout to be trained."""
+"""Choices of ``freeze`` → modules whose weights stay fixed. ``"all-but-readout"`` trains the last of the five
+interaction blocks of the published models, and the readout."""
 
 
 @dataclass(frozen=True)
 class TrainOptions(LoopOptions):
-    """How to train; see :class:`superionic.training.state.LoopOptions`.
+    """Options of the training; see :class:`superionic.training.state.LoopOptions`.
 
     Attributes
     ----------
     modal
-        Level of theory of a user's file that has several.
+        Level of theory, for a user's file with several.
     """
 
     learning_rate: float = 4.0e-4
@@ -63,13 +63,13 @@ class TrainOptions(LoopOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainState(LoopState):
-    """All that the rest of a training depends on; see :class:`superionic.training.state.LoopState`."""
+    """Everything on which the rest of a training depends; see :class:`superionic.training.state.LoopState`."""
 
     options: TrainOptions
 
 
 class _Network(loop.Network):
-    """SevenNet on one CPU thread, as the loop sees it."""
+    """SevenNet on one CPU thread, as the loop uses it."""
 
     always_frozen = (
         "rescale_atomic_energy",
@@ -83,10 +83,10 @@ class _Network(loop.Network):
         from superionic.models.sevennet import potential as sevennet
 
         potential = loop.adapter(sevennet.load, model, file, modal=options.modal)
-        # Without fusion: torch would compile other kernels after some evaluations, which round in another way.
+        # Without fusion, as torch would compile new kernels after some evaluations, which round differently.
         torch.jit.set_fusion_strategy([("STATIC", 0), ("DYNAMIC", 0)])
         self.name = potential.identity.model
-        # The adapter's own network, read and checked as for any other use of it.
+        # The adapter's own network, read and checked as for any other use.
         self.module = potential._network
         self._cutoff_A, self._modal = potential._cutoff_A, potential._modal
         self.module.set_is_batch_data(True)
@@ -112,9 +112,9 @@ class _Network(loop.Network):
         import torch
         from torch_geometric.data import Batch
 
-        self.module.train(trainable)  # in sevenn this decides whether forces can be differentiated
+        self.module.train(trainable)  # in sevenn this determines whether forces can be differentiated
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of torch: scripted modules
+            warnings.simplefilter("ignore")  # from torch: scripted modules
             output = self.module(Batch.from_data_list(graphs))
         n_atoms = output[key.NUM_ATOMS].view(-1)
         # SevenNet: compressive positive, in the order xx, yy, zz, xy, yz, zx.
