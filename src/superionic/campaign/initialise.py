@@ -7,6 +7,7 @@ be changed by hand.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -14,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
+from superionic.campaign.budget import USUAL, Sizes, draft_within
 from superionic.campaign.file.yaml_text import plain_scalar
 from superionic.chemistry import ELEMENTS, VACANCY
 from superionic.errors import CompositionError, StructureError
@@ -54,6 +58,15 @@ class CrystalGuess:
     supercell: str
     supercell_note: str
     n_atoms: int
+
+    def repeats(self, thick_A: float) -> tuple[int, int, int]:
+        """Return how often the supercell is repeated along each axis so that the cell is nowhere thinner, in Å."""
+        from superionic.structures.crystal.supercells import Supercell
+
+        cell_A = np.array(Supercell.parse(self.supercell).matrix) @ np.asarray(self.crystal.cell_A)
+        heights_A = 1.0 / np.linalg.norm(np.linalg.inv(cell_A).T, axis=1)
+        a, b, c = (math.ceil(thick_A / height_A - 1e-9) for height_A in heights_A.tolist())
+        return a, b, c
 
 
 def guess_settings(
@@ -98,6 +111,7 @@ def draft_campaign(
     block: str | None = None,
     max_deviation: float = MAX_DEVIATION,
     dispersion: str | None = None,
+    budget_h: float | None = None,
 ) -> str:
     """Write the text of a commented campaign file for one crystal.
 
@@ -120,6 +134,9 @@ def draft_campaign(
         Largest difference of an occupancy from the refined one; it is written into the file.
     dispersion
         Term that is added to the potential, such as ``"d3bj"``; none if None.
+    budget_h
+        Wall time in hours that the campaign may take on this machine, by its plan: sizes are the most generous that
+        fit (:mod:`superionic.campaign.budget`), and comments say what was given up. The usual sizes if None.
 
     Returns
     -------
@@ -132,29 +149,50 @@ def draft_campaign(
         If the crystal cannot be read, holds no ion that is known to conduct, or not the one that is named.
     CompositionError
         If no charges are known for one of its elements, they do not have both signs, or no supercell fits.
+    CampaignFileError
+        If not even the least campaign fits into the time.
     """
     path = Path(crystal_path)
     guess = guess_settings(
         path, mobile_ion=mobile_ion, oxidation_states=oxidation_states, block=block, max_deviation=max_deviation
     )
     crystal = guess.crystal
-    return _TEXT.format(
-        name=plain_name(name if name is not None else path.stem),
-        crystal=plain_name(path.stem),
-        file=relative_file(path, folder),
-        block="" if block is None else f"    block: {json.dumps(block, ensure_ascii=False)}\n",
-        notes="".join(f"# Note: {note}\n" for note in crystal.notes),
-        formula=crystal.formula,
-        spacegroup=f"{crystal.spacegroup_symbol} (no. {crystal.spacegroup_number})",
-        ion=guess.mobile_ion,
-        ion_remark="as you said" if mobile_ion else "a guess; change it if another ion conducts",
-        charges=", ".join(f"{element}: {charge:g}" for element, charge in guess.charges.items()),
-        charge_remark=guess.charge_note,
-        supercell=guess.supercell,
-        supercell_remark=guess.supercell_note,
-        max_deviation=f"{max_deviation:g}",
-        dispersion="" if dispersion is None else f", dispersion: {dispersion}",
-    )
+    values = {
+        "name": plain_name(name if name is not None else path.stem),
+        "crystal": plain_name(path.stem),
+        "file": relative_file(path, folder),
+        "block": "" if block is None else f"    block: {json.dumps(block, ensure_ascii=False)}\n",
+        "notes": "".join(f"# Note: {note}\n" for note in crystal.notes),
+        "formula": crystal.formula,
+        "spacegroup": f"{crystal.spacegroup_symbol} (no. {crystal.spacegroup_number})",
+        "ion": guess.mobile_ion,
+        "ion_remark": "as you said" if mobile_ion else "a guess; change it if another ion conducts",
+        "charges": ", ".join(f"{element}: {charge:g}" for element, charge in guess.charges.items()),
+        "charge_remark": guess.charge_note,
+        "supercell": guess.supercell,
+        "supercell_remark": guess.supercell_note,
+        "max_deviation": f"{max_deviation:g}",
+        "dispersion": "" if dispersion is None else f", dispersion: {dispersion}",
+    }
+
+    def text(sizes: Sizes, remarks: str = "") -> str:
+        repeats = (2, 2, 2) if sizes.thick_A is None else guess.repeats(sizes.thick_A)
+        return _TEXT.format(
+            **values,
+            remarks=remarks,
+            orderings=sizes.orderings,
+            labels=sizes.labels,
+            seed_labels=sizes.seed_labels,
+            repeats="x".join(map(str, repeats)),
+            temperatures=", ".join(map(str, sizes.temperatures_K)),
+            replicas=sizes.replicas,
+            npt_ps=sizes.npt_ps,
+            production_ps=sizes.production_ps,
+        )
+
+    if budget_h is None:
+        return text(USUAL)
+    return draft_within(budget_h, crystal, text, path, Path(folder or "."))
 
 
 def _demand_crystal(crystal: DisorderedCrystal, ion: str, where: str) -> None:
@@ -245,7 +283,7 @@ _TEXT: Final = """\
 # Campaign file of superionic. Each key is described in docs/campaign-file.md; units stand in the names of the keys.
 #   superionic check THIS_FILE     says what would be done, and what it costs
 #   superionic run THIS_FILE       does it; run it again after any interruption
-superionic: 1
+{remarks}superionic: 1
 name: {name}
 seed: 1                          # the same seed gives the same results
 
@@ -270,7 +308,7 @@ potentials:
 
 enumerate:
   method: auto                   # list all distinct orderings; search the lowest where there are too many
-  ewald_keep: 200                # orderings of lowest electrostatic energy that go on
+  ewald_keep: {orderings:<18} # orderings of lowest electrostatic energy that go on
   max_composition_deviation: {max_deviation}  # of an occupancy from the refined one, at most
 
 rank:
@@ -300,17 +338,18 @@ distil:
   method: on-policy              # from labels alone: the student runs, and its teacher labels what it meets
   students: 2
   on_policy:
-    max_labels: 600              # by the teacher, in all
+    max_labels: {labels:<16} # by the teacher, in all
+    seed_labels: {seed_labels:<15} # of these before the students run
 
 transport:
   potential: student
-  supercell: 2x2x2               # repetition of the ordering
-  temperatures_K: [600, 700, 800, 900, 1000]
-  replicas: 2                    # independent runs at each temperature, one by each student
+  supercell: {repeats:<19} # repetition of the ordering
+  temperatures_K: [{temperatures}]
+  replicas: {replicas:<20} # independent runs at each temperature; the students take turns
   timestep_fs: 2
-  npt_ps: 50                     # equilibration of the cell
+  npt_ps: {npt_ps:<22} # equilibration of the cell
   nvt_before_npt_ps: 5
-  production_ps: 200             # the run that is analysed
+  production_ps: {production_ps:<15} # the run that is analysed
   save_every_fs: 20
   segment_ps: 5                  # what a killed run loses at most
 

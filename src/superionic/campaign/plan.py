@@ -189,7 +189,32 @@ def make_plan(
     run_folder: Path,
     begun: Sequence[StageStatus] = (),
 ) -> Plan:
-    """Count the orderings of the crystals, and estimate every stage.
+    """Count the orderings of the crystals, estimate every stage, and find the engines.
+
+    Parameters and errors are those of :func:`estimate_plan`.
+
+    Raises
+    ------
+    EngineError
+        If an engine is not installed.
+    """
+    from superionic.campaign.prepare import needed_engines
+    from superionic.campaign.spaces import choose_potentials
+
+    engines = {name: resolve_engine(name).kind for name in needed_engines(file, choose_potentials(file))}
+    return replace(estimate_plan(file, crystals, references, run_folder, begun), engines=engines)
+
+
+def estimate_plan(
+    file: CampaignFile,
+    crystals: Mapping[str, DisorderedCrystal],
+    references: Mapping[str, DisorderedCrystal],
+    run_folder: Path,
+    begun: Sequence[StageStatus] = (),
+    *,
+    spaces: Sequence[PlannedSpace] | None = None,
+) -> Plan:
+    """Make a plan without engines, which need not be installed for it.
 
     Parameters
     ----------
@@ -201,19 +226,31 @@ def make_plan(
         Where files will be written.
     begun
         How far each stage is; empty before the first run.
+    spaces
+        The orderings of the crystals where they are counted already, by the plan of a file with the same crystals and
+        settings of their composition; counted if None.
+
+    Returns
+    -------
+    Plan
+        With no entry in ``engines``.
+
+    Raises
+    ------
+    SuperionicError
+        If a crystal, composition or potential will not do.
     """
-    from superionic.campaign.prepare import cautions, needed_engines
+    from superionic.campaign.prepare import cautions
     from superionic.campaign.spaces import build_spaces, choose_potentials
     from superionic.execution.executors import default_slots
 
     potentials = choose_potentials(file)
-    engines = {name: resolve_engine(name).kind for name in needed_engines(file, potentials)}
     for crystal in references.values():
         if not crystal.is_ordered:
             raise CompositionError(f"the reference {crystal.name} is disordered", fix="give an ordered structure")
-    spaces = [
-        count_space(file.enumerate, crystals[space.material.crystal], space) for space in build_spaces(file, crystals)
-    ]
+    if spaces is None:
+        built = build_spaces(file, crystals)
+        spaces = [count_space(file.enumerate, crystals[space.material.crystal], space) for space in built]
     cost = _Costs(file, [len(crystal.sites) for crystal in references.values()], spaces)
     engine = next((chosen.engine for chosen in potentials.values() if chosen.engine != CORE), CORE)
     done = {stage.stage: stage for stage in begun}
@@ -227,7 +264,7 @@ def make_plan(
     slots = default_slots(file.execution.workers, file.execution.threads_per_worker)
     said = cautions(potentials)
     notes = {name: crystal.notes for name, crystal in {**references, **crystals}.items() if crystal.notes}
-    return Plan(tuple(lines), tuple(spaces), engines, slots.workers, str(run_folder), notes, said)
+    return Plan(tuple(lines), tuple(spaces), {}, slots.workers, str(run_folder), notes, said)
 
 
 def _measured(file: CampaignFile, line: PlanLine, stage: StageStatus | None) -> PlanLine:

@@ -28,6 +28,7 @@ from superionic.cli.options import (
     SiteOption,
     UntilOption,
     open_campaign,
+    parse_budget_h,
     parse_charges,
     read_site,
 )
@@ -57,9 +58,20 @@ def init_command(
     dispersion: Annotated[
         Literal["d3bj"] | None, typer.Option(help="Dispersion added to the potential: layered crystals want it.")
     ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            help="Wall time that it may take on this machine, e.g. 30min, 8h or 2d: orderings, labels, cells, "
+            "temperatures and lengths are the most generous whose plan fits, and the file says what was given up.",
+            show_default="the usual sizes",
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing campaign file.")] = False,
 ) -> None:
-    """Write a commented campaign file for a crystal, every setting at its published default."""
+    """Write a commented campaign file for a crystal, in which a fast student of the potential drives the dynamics.
+
+    With --budget it is sized for the time that there is; where not even the least fits, nothing is written.
+    """
     from superionic.campaign.initialise import draft_campaign
     from superionic.errors import CampaignFileError
 
@@ -76,9 +88,11 @@ def init_command(
         block=block,
         max_deviation=max_deviation,
         dispersion=dispersion,
+        budget_h=parse_budget_h(budget),
     )
     _write(output, text)
-    typer.echo(f"wrote {output}; read it, then: superionic check {output}")
+    sized = "" if budget is None else f", sized for {budget}: its first lines say what was given up"
+    typer.echo(f"wrote {output}{sized}; read it, then: superionic check {output}")
 
 
 def check_command(

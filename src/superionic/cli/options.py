@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, fields, is_dataclass
@@ -164,6 +165,20 @@ def parse_charges(text: str | None) -> dict[str, float] | None:
                 fix="write e.g. 'Li=1,Y=3,Cl=-1'",
             ) from None
     return charges
+
+
+def parse_budget_h(text: str | None) -> float | None:
+    """Read a wall time such as ``8h``, ``30min`` or ``2d``, in hours."""
+    from superionic.errors import CampaignFileError
+
+    if text is None:
+        return None
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*(min|h|d)", text.strip())
+    if match is None:
+        raise CampaignFileError(
+            f"{text[:40]!r} is not a time", where="--budget", fix="write a number and its unit: 30min, 8h or 2d"
+        )
+    return float(match[1]) * {"min": 1.0 / 60.0, "h": 1.0, "d": 24.0}[match[2]]
 
 
 def parse_dispersion(text: str) -> dict[str, str]:
